@@ -1,0 +1,175 @@
+//! The rules that ARCHITECTURE.md states, checked: who may use whom, who owns what, what is pure.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Each crate, and all that it may use of this workspace. `suite-tests` may use everything.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("protocol", &[]),
+    ("service", &["protocol"]),
+    ("client", &["protocol", "service"]),
+    ("register", &["protocol", "service"]),
+    ("gateway", &["protocol", "service"]),
+    ("business-worker", &["client", "protocol", "service"]),
+];
+
+/// May use every crate, and is used by none.
+const HARNESS: &str = "suite-tests";
+
+/// Libraries with owners, so that replacing one changes few crates.
+const OWNED: &[(&str, &[&str])] = &[
+    ("bincode", &["protocol"]),
+    ("tokio-tungstenite", &["gateway", HARNESS]),
+    ("tungstenite", &["gateway", HARNESS]),
+];
+
+/// Files and folders of values and functions: tested without a runtime, so they know of none.
+const PURE: &[&str] = &["crates/protocol/src"];
+
+/// What a pure file never names.
+const IMPURE: &[&str] =
+    &["async", "await", "tokio", "tracing", "Mutex", "RwLock", "Instant", "SystemTime"];
+
+const LONGEST_FILE: usize = 500;
+
+#[test]
+fn crates_use_only_what_their_arrows_allow() {
+    let crates = workspace();
+    let listed: Vec<&str> = ARROWS.iter().map(|(name, _)| *name).chain([HARNESS]).collect();
+    for name in crates.keys() {
+        assert!(listed.contains(&name.as_str()), "{name} is not in ARROWS: say what it may use");
+    }
+    for (name, allowed) in ARROWS {
+        let used = crates.get(*name).unwrap_or_else(|| panic!("{name} is in ARROWS but is gone"));
+        for other in used.iter().filter(|other| crates.contains_key(*other)) {
+            assert!(allowed.contains(&other.as_str()), "{name} must not depend on {other}");
+        }
+    }
+}
+
+#[test]
+fn libraries_with_an_owner_are_used_by_it_alone() {
+    for (name, used) in workspace() {
+        for (library, owners) in OWNED {
+            let owner = owners.contains(&name.as_str());
+            let uses = used.iter().any(|other| other == library);
+            assert!(
+                owner || !uses,
+                "only {} may depend on {library}, not {name}",
+                owners.join(", ")
+            );
+        }
+    }
+}
+
+#[test]
+fn pure_files_know_no_runtime_no_lock_no_clock() {
+    for entry in PURE {
+        let path = root().join(entry);
+        assert!(path.exists(), "{entry} is in PURE but is gone: keep the list true");
+        for file in rust_files(&path) {
+            for (number, line) in read(&file).lines().enumerate() {
+                let code = line.split("//").next().unwrap_or_default();
+                for word in IMPURE.iter().filter(|word| names(code, word)) {
+                    panic!("{}:{}: a pure file names `{word}`", shown(&file), number + 1);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_file_opens_with_its_duty() {
+    for file in sources() {
+        let text = read(&file);
+        assert!(text.starts_with("//! "), "{} does not open with a `//!` line", shown(&file));
+    }
+}
+
+#[test]
+fn no_file_is_too_long_to_read() {
+    for file in sources() {
+        let lines = read(&file).lines().count();
+        assert!(
+            lines <= LONGEST_FILE,
+            "{} has {lines} lines: what two things is it?",
+            shown(&file)
+        );
+    }
+}
+
+/// The crates of the workspace, each with all that its manifest names.
+fn workspace() -> BTreeMap<String, Vec<String>> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--offline", "--format-version=1"])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs, since it runs this test");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo writes JSON");
+    let text = |value: &Value| value["name"].as_str().expect("names are strings").to_owned();
+    let list = |value: &Value| value.as_array().expect("a list").clone();
+    list(&metadata["packages"])
+        .iter()
+        .map(|package| (text(package), list(&package["dependencies"]).iter().map(text).collect()))
+        .collect()
+}
+
+/// Whether `word` stands in `code` as a whole word.
+fn names(code: &str, word: &str) -> bool {
+    let part_of_word = |char: char| char.is_alphanumeric() || char == '_';
+    code.match_indices(word).any(|(start, _)| {
+        let before = code[..start].chars().next_back();
+        let after = code[start + word.len()..].chars().next();
+        !before.is_some_and(part_of_word) && !after.is_some_and(part_of_word)
+    })
+}
+
+fn sources() -> Vec<PathBuf> {
+    let files: Vec<PathBuf> =
+        ["crates", "tests"].iter().flat_map(|folder| rust_files(&root().join(folder))).collect();
+    assert!(!files.is_empty(), "no source files found");
+    files
+}
+
+/// The `.rs` files at or below `path`, without what tools put there.
+fn rust_files(path: &Path) -> Vec<PathBuf> {
+    if path.is_file() {
+        return Vec::from([path.to_owned()]);
+    }
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path).unwrap_or_else(|error| panic!("{}: {error}", shown(path))) {
+        let path = entry.expect("the folder can be read").path();
+        let name = path.file_name().unwrap_or_default();
+        if path.is_dir() && name != "node_modules" && name != "target" {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+fn read(file: &Path) -> String {
+    fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", shown(file)))
+}
+
+fn shown(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap_or(path).display().to_string()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the workspace")
+}
+
+#[test]
+fn words_are_found_whole() {
+    assert!(names("use tokio::net;", "tokio"));
+    assert!(names("async fn", "async"));
+    assert!(!names("fn asynchronous()", "async"));
+    assert!(!names("let tokio_like = 1;", "tokio"));
+}
