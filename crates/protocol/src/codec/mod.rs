@@ -1,0 +1,4 @@
+//! How what our processes say looks as bytes. One file for each format.
+
+pub mod json_lines;
+pub mod native;

@@ -1,0 +1,147 @@
+//! The native wire: frames of a bincode header with the raw payload behind it.
+//!
+//! ```text
+//! 0   u32  length of what follows, big-endian
+//! 4   u8   version, 1
+//! 5   u8   flags, all 0 in version 1
+//! 6   u32  length of the header, big-endian
+//! 10  …    header: bincode (variable-length integers), see `link`
+//!     …    payload: what a client sent or is sent, as it is
+//! ```
+//!
+//! The payload stays outside of the bincode body so that it is never copied to be decoded: it is a
+//! slice of the buffer that it was read into.
+
+use bincode::Options;
+use bytes::{Buf, BufMut, BytesMut};
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::link::LinkMessage;
+
+/// The version that this codec writes, and the only one that it reads.
+pub const VERSION: u8 = 1;
+
+/// Bytes before the header.
+pub const PREFIX: usize = 10;
+
+/// The largest frame that a peer who has proved itself may send, in bytes. It bounds what one link
+/// can make us hold, and with it the largest message and the largest answer.
+pub const MAX_FRAME: usize = 32 * 1024 * 1024;
+
+/// The largest frame of a stranger, in bytes: a `Hello` with room to spare.
+pub const MAX_STRANGER_FRAME: usize = 4 * 1024;
+
+/// Why bytes are not a frame. The link that they came on is of no further use.
+#[derive(Debug, Error)]
+pub enum DecodeError {
+    /// Longer than the reader allows.
+    #[error("a frame of {size} bytes is longer than {limit}")]
+    TooLarge { size: usize, limit: usize },
+    /// Shorter than its own fixed part.
+    #[error("a frame of {0} bytes is shorter than its prefix")]
+    TooShort(usize),
+    /// Of another version, or with flags that this version does not know.
+    #[error("version {version} with flags {flags:#04x} is not spoken here")]
+    Version { version: u8, flags: u8 },
+    /// The header reaches beyond its frame.
+    #[error("a header of {header} bytes in a frame of {frame}")]
+    HeaderLength { header: usize, frame: usize },
+    /// The header is not one of ours.
+    #[error("not a header of this link")]
+    Header(#[source] bincode::Error),
+    /// There is a payload where there is no place for one.
+    #[error("a payload of {0} bytes where none belongs")]
+    Payload(usize),
+}
+
+/// A header that cannot be written. Names, sessions and answers are bounded where they are made,
+/// so this is only reached by what is too large as a whole.
+#[derive(Debug, Error)]
+#[error("does not fit a frame")]
+pub struct EncodeError(#[source] bincode::Error);
+
+fn options() -> impl Options {
+    bincode::DefaultOptions::new().with_limit(MAX_FRAME as u64)
+}
+
+/// Appends a message.
+///
+/// # Errors
+/// When it does not fit a frame; `out` is as it was then.
+pub fn encode(message: &impl LinkMessage, out: &mut BytesMut) -> Result<(), EncodeError> {
+    encode_parts(message, message.payload(), out)
+}
+
+/// Appends a message whose payload lies elsewhere: `header` is the message with an empty payload.
+/// This spares a copy where the payload is still in a buffer that is not the message's own.
+///
+/// # Errors
+/// When it does not fit a frame; `out` is as it was then.
+pub fn encode_parts(
+    header: &impl Serialize,
+    payload: &[u8],
+    out: &mut BytesMut,
+) -> Result<(), EncodeError> {
+    let start = out.len();
+    out.reserve(PREFIX + 32 + payload.len());
+    out.put_bytes(0, PREFIX);
+    let written = options().serialize_into((&mut *out).writer(), header);
+    let header = out.len() - start - PREFIX;
+    let length = PREFIX - 4 + header + payload.len();
+    let written = written.and_then(|()| match MAX_FRAME < length {
+        true => Err(bincode::ErrorKind::SizeLimit.into()),
+        false => Ok(()),
+    });
+    if let Err(error) = written {
+        out.truncate(start);
+        return Err(EncodeError(error));
+    }
+    let mut prefix = &mut out[start..start + PREFIX];
+    prefix.put_u32(length as u32);
+    prefix.put_u8(VERSION);
+    prefix.put_u8(0);
+    prefix.put_u32(header as u32);
+    out.extend_from_slice(payload);
+    Ok(())
+}
+
+/// Takes one message off the front of `buffer`, or `None` until more bytes come: nothing is
+/// consumed then, and no more is reserved than a frame of `limit` bytes needs.
+///
+/// # Errors
+/// When the bytes are not a frame. Do not call again.
+pub fn decode<T: LinkMessage>(
+    buffer: &mut BytesMut,
+    limit: usize,
+) -> Result<Option<T>, DecodeError> {
+    let Some(length) = buffer.first_chunk::<4>() else {
+        return Ok(None);
+    };
+    let length = u32::from_be_bytes(*length) as usize;
+    if limit < length {
+        return Err(DecodeError::TooLarge { size: length, limit });
+    }
+    if length < PREFIX - 4 {
+        return Err(DecodeError::TooShort(length));
+    }
+    if buffer.len() < 4 + length {
+        return Ok(None);
+    }
+    let mut frame = buffer.split_to(4 + length);
+    frame.advance(4);
+    let (version, flags) = (frame.get_u8(), frame.get_u8());
+    if (version, flags) != (VERSION, 0) {
+        return Err(DecodeError::Version { version, flags });
+    }
+    let header = frame.get_u32() as usize;
+    if frame.len() < header {
+        return Err(DecodeError::HeaderLength { header, frame: length });
+    }
+    let payload = frame.split_off(header).freeze();
+    let mut message: T = options().deserialize(&frame).map_err(DecodeError::Header)?;
+    match payload.len() {
+        surplus if !message.set_payload(payload) => Err(DecodeError::Payload(surplus)),
+        _ => Ok(Some(message)),
+    }
+}

@@ -1,0 +1,167 @@
+//! What the two ends of a native link say to each other.
+//!
+//! ```text
+//! peer                                          gateway
+//!   MAGIC ─────────────────────────────────────►
+//!   ◄───────────────────────── Challenge { nonce }
+//!   Hello { role, nonce, proof } ──────────────►
+//!   ◄─────────── Welcome { proof }, or Refused and the end
+//!   Command, Query, Done, … ───────────────────►   in any order, pipelined
+//!   ◄───────────────────── Event, Answer, Taken, …
+//! ```
+//!
+//! The secret itself is never sent: each end proves that it knows it, for the other's nonce only.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Answer, Command, ConnectionId, Context, Event, Message, Query,
+    secret::{Nonce, Proof},
+};
+
+/// What a native peer sends before anything else. Read as a `GatewayWorker` frame length it would
+/// be over a gigabyte, which no such frame may have: that is how a gateway tells the two apart.
+pub const MAGIC: [u8; 4] = *b"GWN1";
+
+/// What a peer says to a gateway.
+///
+/// Variants are only ever appended: the codec numbers them by position.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToGateway {
+    /// Answers the challenge and says what the peer is. Nothing else is taken before it.
+    Hello { role: Role, nonce: Nonce, proof: Proof },
+    /// Do this. `seq` counts a link's commands from 1.
+    Command { seq: u64, command: Command },
+    /// Tell me this. `request` is the peer's to choose; the answer carries it.
+    Query { request: u64, query: Query },
+    /// The events `first..=last` of a shard are done with: their handlers have finished and what
+    /// they pushed was taken. Ranges may come in any order; each event is named once.
+    Done { shard: u16, first: u64, last: u64 },
+    /// Send no more events: the peer finishes those it has and leaves.
+    Leaving,
+    /// Answered with a [`ToPeer::Pong`] of the same token, behind whatever came before it.
+    Ping { token: u64 },
+    /// Answers a [`ToPeer::Ping`].
+    Pong { token: u64 },
+}
+
+/// What a gateway says to a peer.
+///
+/// Variants are only ever appended: the codec numbers them by position.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToPeer {
+    /// Prove that you know the secret, for this nonce.
+    Challenge { nonce: Nonce },
+    /// You are in; and this proves that the gateway knows the secret too. `gateway` is the inner
+    /// address that the gateway announces, as text: the one its client ids carry.
+    Welcome { proof: Proof, gateway: String },
+    /// You are not.
+    Refused(Refusal),
+    /// Something happened to a client.
+    Event(Delivery),
+    /// What a query brought.
+    Answer { request: u64, answer: Answer },
+    /// Every command up to this `seq` was taken: it takes effect unless the gateway itself dies.
+    Taken { through: u64 },
+    /// Answered with a [`ToGateway::Pong`] of the same token, behind whatever came before it.
+    Ping { token: u64 },
+    /// Answers a [`ToGateway::Ping`].
+    Pong { token: u64 },
+}
+
+/// What a peer is to its gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    /// Events come to it. `key` is `name:id`; the gateway puts the peer's IP in front, and a newer
+    /// link of the same key replaces the older.
+    Worker { key: String },
+    /// It only commands and asks.
+    Client,
+}
+
+/// Why a peer was not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// The proof was wrong: the two do not share a secret.
+    Secret,
+    /// The gateway is going down.
+    ShuttingDown,
+    /// The worker key is empty or too long.
+    Key,
+}
+
+/// One event on its way to a worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// Whose event.
+    pub client: ConnectionId,
+    /// Which of the gateway's shards sent it: event numbers count per link and shard.
+    pub shard: u16,
+    /// The event's number on this link and shard, from 1.
+    pub seq: u64,
+    /// Whether another worker, or an earlier link of this one, may have had it already.
+    pub redelivered: bool,
+    /// With the first event of a client on this link, and when somebody else changed its session.
+    pub context: Option<Box<Context>>,
+    /// What happened.
+    pub event: Event,
+}
+
+/// A message of a link: a header that the codec serializes, and at most one payload behind it.
+pub trait LinkMessage: Serialize + for<'de> Deserialize<'de> {
+    /// The payload, which is not part of the serialized header.
+    fn payload(&self) -> &[u8];
+    /// Puts the payload back in its place after the header was decoded. `false` if the message
+    /// has no place for one.
+    fn set_payload(&mut self, payload: Bytes) -> bool;
+}
+
+fn set(message: Option<&mut Message>, payload: Bytes) -> bool {
+    match message {
+        Some(message) => {
+            message.body = payload;
+            true
+        }
+        None => payload.is_empty(),
+    }
+}
+
+impl LinkMessage for ToGateway {
+    fn payload(&self) -> &[u8] {
+        match self {
+            Self::Command { command, .. } => command.message().map_or(&[], |message| &message.body),
+            Self::Hello { .. }
+            | Self::Query { .. }
+            | Self::Done { .. }
+            | Self::Leaving
+            | Self::Ping { .. }
+            | Self::Pong { .. } => &[],
+        }
+    }
+
+    fn set_payload(&mut self, payload: Bytes) -> bool {
+        match self {
+            Self::Command { command, .. } => set(command.message_mut(), payload),
+            _ => payload.is_empty(),
+        }
+    }
+}
+
+impl LinkMessage for ToPeer {
+    fn payload(&self) -> &[u8] {
+        match self {
+            Self::Event(Delivery { event: Event::Message(message), .. }) => &message.body,
+            _ => &[],
+        }
+    }
+
+    fn set_payload(&mut self, payload: Bytes) -> bool {
+        match self {
+            Self::Event(Delivery { event: Event::Message(message), .. }) => {
+                set(Some(message), payload)
+            }
+            _ => payload.is_empty(),
+        }
+    }
+}

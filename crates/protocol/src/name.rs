@@ -1,0 +1,119 @@
+//! The names an application gives: who a client is, and which groups it is in.
+
+use std::{borrow::Borrow, fmt, sync::Arc};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use thiserror::Error;
+
+/// The longest name, in bytes. Names stay in memory for as long as clients carry them.
+pub const MAX_NAME: usize = 1024;
+
+/// Not a name: empty, or longer than [`MAX_NAME`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum InvalidName {
+    /// No bytes at all.
+    #[error("a name is never empty")]
+    Empty,
+    /// More bytes than a name may have.
+    #[error("a name of {0} bytes is longer than {MAX_NAME}")]
+    TooLong(usize),
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        ///
+        /// Any bytes, usually UTF-8, since PHP peers may name things in any encoding. Cheap to clone.
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<[u8]>);
+
+        impl $name {
+            /// Takes a name.
+            ///
+            /// # Errors
+            /// When it is empty or longer than [`MAX_NAME`].
+            pub fn new(name: impl AsRef<[u8]>) -> Result<Self, InvalidName> {
+                match name.as_ref() {
+                    [] => Err(InvalidName::Empty),
+                    long if MAX_NAME < long.len() => Err(InvalidName::TooLong(long.len())),
+                    name => Ok(Self(name.into())),
+                }
+            }
+
+            /// The name's bytes.
+            pub fn as_bytes(&self) -> &[u8] {
+                &self.0
+            }
+        }
+
+        impl Borrow<[u8]> for $name {
+            fn borrow(&self) -> &[u8] {
+                &self.0
+            }
+        }
+
+        impl TryFrom<&str> for $name {
+            type Error = InvalidName;
+
+            fn try_from(name: &str) -> Result<Self, InvalidName> {
+                Self::new(name)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidName;
+
+            fn try_from(name: String) -> Result<Self, InvalidName> {
+                Self::new(name)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                String::from_utf8_lossy(&self.0).fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({:?})"), String::from_utf8_lossy(&self.0))
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_bytes(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let bytes = <&serde_bytes::Bytes>::deserialize(deserializer)?;
+                Self::new(&**bytes).map_err(D::Error::custom)
+            }
+        }
+    };
+}
+
+name! {
+    /// Whom a client speaks for. One client has at most one; one uid may have many clients.
+    Uid
+}
+
+name! {
+    /// A room clients join to be spoken to together. It exists while it has members.
+    Group
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_to_a_thousand_bytes() {
+        assert_eq!(Uid::new(""), Err(InvalidName::Empty));
+        assert_eq!(Group::new([0xff]).unwrap().as_bytes(), [0xff]);
+        assert!(Group::new("x".repeat(MAX_NAME)).is_ok());
+        assert_eq!(Group::new("x".repeat(MAX_NAME + 1)), Err(InvalidName::TooLong(MAX_NAME + 1)));
+    }
+}

@@ -1,0 +1,94 @@
+//! What a peer may ask a gateway, and what comes back. Each query has one answer.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ConnectionId, Group, Session, Uid};
+
+/// One question about a gateway's own clients.
+///
+/// Variants are only ever appended: the native codec numbers them by position.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Query {
+    /// Is this client connected? → [`Answer::Online`]
+    IsOnline { client: ConnectionId },
+    /// What is this client's session? → [`Answer::Session`]
+    Session { client: ConnectionId },
+    /// Every client's session, of a group's members or of all. → [`Answer::Sessions`]
+    Sessions { group: Option<Group> },
+    /// Which clients speak for these uids? → [`Answer::Clients`]
+    ClientsOfUids { uids: Vec<Uid> },
+    /// How many clients are there, in a group or in all? → [`Answer::Count`]
+    Count { group: Option<Group> },
+    /// How many members has each of these groups? → [`Answer::Counts`]
+    Counts { groups: Vec<Group> },
+    /// Which groups are there? → [`Answer::Groups`]
+    Groups,
+    /// Chosen facts about chosen clients. → [`Answer::Rows`]
+    Select { fields: Fields, filter: Filter },
+}
+
+/// Which facts a [`Query::Select`] wants of each client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fields {
+    /// Its uid.
+    pub uid: bool,
+    /// The groups it is in.
+    pub groups: bool,
+    /// Its session.
+    pub session: bool,
+}
+
+/// Which clients a [`Query::Select`] is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Filter {
+    /// Every client.
+    All,
+    /// Clients for whom any of these holds, each client once.
+    Any {
+        /// It is in one of these groups.
+        groups: Vec<Group>,
+        /// It speaks for one of these uids.
+        uids: Vec<Uid>,
+        /// It is one of these.
+        clients: Vec<ConnectionId>,
+    },
+}
+
+/// What comes back. Lists are in the order in which things came to be: clients by when they
+/// connected, a uid's clients by when they were bound, a group's members by when they joined, a
+/// client's groups by when it joined them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// Whether the client is connected.
+    Online(bool),
+    /// The client's session; `None` when it is not connected.
+    Session(Option<Session>),
+    /// Each client's session.
+    Sessions(Vec<(ConnectionId, Session)>),
+    /// Each asked uid once, in the order asked, and its clients.
+    Clients(Vec<(Uid, Vec<ConnectionId>)>),
+    /// How many.
+    Count(u64),
+    /// Each asked group once, in the order asked, and how many members it has.
+    Counts(Vec<(Group, u64)>),
+    /// Every group that has members.
+    Groups(Vec<Group>),
+    /// A row for each client.
+    Rows(Vec<Row>),
+    /// The gateway could not answer: it is going down, or the answer would be larger than a frame
+    /// may be.
+    Unavailable,
+}
+
+/// One client's facts. What was not asked for is `None` or empty.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// Which client.
+    pub client: ConnectionId,
+    /// Whom it speaks for.
+    pub uid: Option<Uid>,
+    /// The groups it is in.
+    pub groups: Vec<Group>,
+    /// Its session.
+    pub session: Option<Session>,
+}
