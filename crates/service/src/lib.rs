@@ -1,1 +1,27 @@
-//! Placeholder.
+//! What makes a process of ours a good citizen, so that no binary writes it twice.
+//!
+//! A binary's `main` is one call to [`main`]: settings are read and checked before a port is
+//! bound, signals drain, `--admin-listen` and systemd know how it fares, and the exit code says
+//! how it went. See [`process`] for the order of events.
+//!
+//! | I want to… | Look at |
+//! |---|---|
+//! | add flags that also come from the environment and a file | [`settings`] |
+//! | say that something is missing before we can serve | [`health::Health`] |
+//! | count something | [`Starting::metrics`] |
+//! | listen, and never stop accepting | [`listen`] |
+//! | wait before trying again | [`backoff::Backoff`] |
+//! | stop in order | [`shutdown`] |
+
+pub mod admin;
+pub mod backoff;
+pub mod health;
+pub mod listen;
+pub mod logging;
+pub mod process;
+pub mod settings;
+pub mod shutdown;
+pub mod systemd;
+
+pub use health::Health;
+pub use process::{Running, Starting, main, main_on};

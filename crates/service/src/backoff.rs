@@ -1,0 +1,116 @@
+//! How long to wait before trying again.
+
+use std::time::Duration;
+
+/// Exponential waits with full jitter: the n-th lies anywhere between nothing and
+/// `first * 2^n`, and never above `cap`. Peers that lost the same server spread out instead of
+/// coming back at once.
+///
+/// ```
+/// use std::time::Duration;
+/// use service::backoff::Backoff;
+///
+/// let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+/// let wait = backoff.next(u64::MAX / 2);
+/// assert!(wait <= Duration::from_millis(100));
+/// backoff.reset();
+/// ```
+#[derive(Clone, Debug)]
+pub struct Backoff {
+    first: Duration,
+    cap: Duration,
+    tries: u32,
+}
+
+impl Backoff {
+    /// Waits that start below `first` and stay below `cap`.
+    #[must_use]
+    pub const fn new(first: Duration, cap: Duration) -> Self {
+        Self { first, cap, tries: 0 }
+    }
+
+    /// The next wait; `dice` is any random number.
+    pub fn next(&mut self, dice: u64) -> Duration {
+        let factor = 1_u32.checked_shl(self.tries).unwrap_or(u32::MAX);
+        let ceiling = self.first.checked_mul(factor).unwrap_or(self.cap).min(self.cap);
+        self.tries = self.tries.saturating_add(1);
+        scale(ceiling, dice)
+    }
+
+    /// Starts over, after a success.
+    pub const fn reset(&mut self) {
+        self.tries = 0;
+    }
+
+    /// Starts over if what ended had stood for at least the cap. One that ends sooner counts as
+    /// another failure, or a peer that accepts and hangs up would be called without a pause.
+    pub fn ended_after(&mut self, stood: Duration) {
+        if self.cap <= stood {
+            self.reset();
+        }
+    }
+
+    /// How often [`next`](Self::next) was asked since the last reset.
+    #[must_use]
+    pub const fn tries(&self) -> u32 {
+        self.tries
+    }
+
+    /// Rolls the dice and sleeps.
+    pub async fn wait(&mut self) {
+        tokio::time::sleep(self.next(rand::random())).await;
+    }
+}
+
+/// `dice` as a share of its range, of `ceiling`.
+fn scale(ceiling: Duration, dice: u64) -> Duration {
+    let nanos = (ceiling.as_nanos().saturating_mul(u128::from(dice))) >> u64::BITS;
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: Duration = Duration::from_millis(100);
+    const CAP: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn waits_double_up_to_the_cap() {
+        let mut backoff = Backoff::new(FIRST, CAP);
+        for ceiling in [100, 200, 400, 800, 1600, 3200, 5000, 5000] {
+            let wait = backoff.next(u64::MAX);
+            let ceiling = Duration::from_millis(ceiling);
+            assert!(wait <= ceiling && ceiling - wait < Duration::from_micros(1), "{wait:?}");
+        }
+    }
+
+    #[test]
+    fn the_dice_choose_any_part_of_the_wait() {
+        assert_eq!(Backoff::new(FIRST, CAP).next(0), Duration::ZERO);
+        assert_eq!(Backoff::new(FIRST, CAP).next(1 << 63), FIRST / 2);
+    }
+
+    #[test]
+    fn endless_failure_never_overflows() {
+        let mut backoff = Backoff::new(Duration::from_secs(u64::MAX / 4), Duration::MAX);
+        for _ in 0..100 {
+            backoff.next(u64::MAX);
+        }
+        let mut backoff = Backoff::new(FIRST, CAP);
+        for _ in 0..100 {
+            assert!(backoff.next(u64::MAX) <= CAP);
+        }
+    }
+
+    #[test]
+    fn a_success_starts_over() {
+        let mut backoff = Backoff::new(FIRST, CAP);
+        backoff.next(0);
+        backoff.ended_after(CAP / 2);
+        assert_eq!(backoff.tries(), 1, "a short life is another failure");
+        backoff.ended_after(CAP);
+        assert_eq!(backoff.tries(), 0);
+        assert!(backoff.next(u64::MAX) <= FIRST);
+    }
+}

@@ -1,0 +1,242 @@
+//! Listening: a bind that says what failed, and an accept that cannot.
+
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, Sleep},
+};
+
+/// A port that could not be had, named as the user knows it.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {addr} ({flag}): {}", reason(error))]
+pub struct CannotListen {
+    /// Where.
+    pub addr: SocketAddr,
+    /// The flag that said so.
+    pub flag: &'static str,
+    // Not named `source`, which would make it one: the text above already ends with it.
+    error: io::Error,
+}
+
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "address in use".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "this host has no such address".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// Binds `addr`; `flag` is what the user would change (`--listen`).
+///
+/// # Errors
+/// When the address is taken or not ours.
+pub fn bind(addr: SocketAddr, flag: &'static str) -> Result<Acceptor, CannotListen> {
+    let listen = || {
+        let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // A restart must not wait for connections of the last life to time out.
+        socket.set_reuseaddr(true)?;
+        socket.bind(addr)?;
+        let listener = socket.listen(BACKLOG)?;
+        Ok(Acceptor { addr: listener.local_addr()?, listener, last_failure: None })
+    };
+    listen().map_err(|error| CannotListen { addr, flag, error })
+}
+
+/// Connections the kernel may hold before we accept them; it caps this at `net.core.somaxconn`.
+const BACKLOG: u32 = 4096;
+
+/// A listener whose [`accept`](Self::accept) never fails.
+#[derive(Debug)]
+pub struct Acceptor {
+    listener: TcpListener,
+    addr: SocketAddr,
+    last_failure: Option<Instant>,
+}
+
+impl Acceptor {
+    /// The address bound, with the port that was chosen where 0 was asked for.
+    #[must_use]
+    pub const fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The next connection. What goes wrong meanwhile (out of file descriptors, say) is logged
+    /// once per burst and tried again after a pause. Safe to cancel.
+    pub async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        loop {
+            match self.listener.accept().await {
+                Ok(accepted) => return accepted,
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    let now = Instant::now();
+                    if self.last_failure.is_none_or(|last| BURST < now - last) {
+                        tracing::error!(addr = %self.addr, %error, "cannot accept; trying on");
+                    }
+                    self.last_failure = Some(now);
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+/// Failures closer than this belong together.
+const BURST: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The peer gave up before we came to it: its affair.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+/// A listener for HTTP with few, short connections (`axum::serve` takes it): at most `limit` at
+/// a time, further ones wait in the kernel; each lives at most `lifetime`, so that a peer that
+/// sends its request byte by byte cannot keep a place.
+#[derive(Debug)]
+pub struct Bounded {
+    acceptor: Acceptor,
+    places: Arc<Semaphore>,
+    lifetime: Duration,
+}
+
+impl Bounded {
+    /// Bounds what `acceptor` takes in.
+    #[must_use]
+    pub fn new(acceptor: Acceptor, limit: usize, lifetime: Duration) -> Self {
+        Self { acceptor, places: Arc::new(Semaphore::new(limit)), lifetime }
+    }
+}
+
+impl axum::serve::Listener for Bounded {
+    type Io = Short;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Short, SocketAddr) {
+        let places = Arc::clone(&self.places);
+        let place = places.acquire_owned().await.expect("the semaphore is never closed");
+        let (stream, peer) = self.acceptor.accept().await;
+        let end = Box::pin(tokio::time::sleep(self.lifetime));
+        (Short { stream, end, _place: place }, peer)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.acceptor.addr())
+    }
+}
+
+/// A connection that fails once its time is over.
+#[derive(Debug)]
+pub struct Short {
+    stream: TcpStream,
+    end: Pin<Box<Sleep>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Short {
+    fn over(&mut self, cx: &mut Context<'_>) -> bool {
+        self.end.as_mut().poll(cx).is_ready()
+    }
+}
+
+impl AsyncRead for Short {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.over(cx) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Short {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.over(cx) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::serve::Listener as _;
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    fn local() -> Acceptor {
+        bind(SocketAddr::from(([127, 0, 0, 1], 0)), "--listen").unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_named_with_its_flag() {
+        let taken = local();
+        let error = bind(taken.addr(), "--listen").unwrap_err();
+        let addr = taken.addr();
+        let said = format!("cannot listen on {addr} (--listen): address in use");
+        assert_eq!(error.to_string(), said);
+        assert_eq!(format!("{:#}", anyhow::Error::from(error)), said, "said once");
+    }
+
+    #[tokio::test]
+    async fn what_is_bound_accepts() {
+        let mut acceptor = local();
+        let stream = TcpStream::connect(acceptor.addr()).await.unwrap();
+        let (_, peer) = acceptor.accept().await;
+        assert_eq!(peer, stream.local_addr().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_bounded_listener_takes_the_next_one_when_a_place_is_free() {
+        let acceptor = local();
+        let addr = acceptor.addr();
+        let mut bounded = Bounded::new(acceptor, 1, Duration::from_secs(60));
+        let _first = TcpStream::connect(addr).await.unwrap();
+        let _second = TcpStream::connect(addr).await.unwrap();
+        let (held, _) = bounded.accept().await;
+        let mut next = std::pin::pin!(bounded.accept());
+        let waited = tokio::time::timeout(Duration::from_millis(50), &mut next).await;
+        assert!(waited.is_err(), "one place, taken");
+        drop(held);
+        next.await;
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_stays_too_long_is_cut() {
+        let acceptor = local();
+        let addr = acceptor.addr();
+        let mut bounded = Bounded::new(acceptor, 1, Duration::from_millis(20));
+        let _silent = TcpStream::connect(addr).await.unwrap();
+        let (mut held, _) = bounded.accept().await;
+        let error = held.read(&mut [0; 8]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+}

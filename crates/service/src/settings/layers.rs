@@ -1,0 +1,199 @@
+//! Environment and file, turned into flags as if they had been typed.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use clap::{
+    Arg, ArgAction, ArgMatches, Command,
+    error::{ContextKind, ContextValue},
+    parser::ValueSource,
+};
+
+use super::refused::Refused;
+
+/// Where each setting (by id) came from; a default is not listed.
+pub(super) type Origins = BTreeMap<String, String>;
+
+/// What one setting is given by the environment or the file.
+struct Given {
+    id: String,
+    flag: String,
+    origin: String,
+    typed: Vec<OsString>,
+}
+
+/// Parses the command line together with what the layers below it give.
+pub(super) fn parse(
+    command: Command,
+    argv: Vec<OsString>,
+    env: impl Fn(&str) -> Option<OsString>,
+) -> Result<(ArgMatches, Origins), Refused> {
+    let command = command.after_help(AFTER_HELP);
+    // Something required may come from a lower layer, so it is not missed yet.
+    let lenient = command.clone().mut_args(|arg| arg.required(false));
+    let typed = lenient.try_get_matches_from(&argv).map_err(Refused::Flags)?;
+
+    let mut layers: Vec<Given> = Vec::new();
+    let settable = || command.get_arguments().filter(|arg| arg.get_long().is_some());
+    let is_typed = |arg: &Arg| {
+        let source = typed.value_source(arg.get_id().as_str());
+        matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable))
+    };
+
+    for arg in settable().filter(|arg| !is_typed(arg) && arg.get_id() != "check") {
+        let name = variable(arg);
+        if let Some(value) = env(&name).filter(|value| !value.is_empty()) {
+            layers.push(from_variable(arg, name, value)?);
+        }
+    }
+
+    if let Some(path) = config_path(&typed, &layers) {
+        for (key, value) in read(&path)? {
+            let file = path.display();
+            let known =
+                || settable().filter(|arg| !matches!(arg.get_id().as_str(), "config" | "check"));
+            let Some(arg) = known().find(|arg| arg.get_id() == key.as_str()) else {
+                let known: Vec<&str> = known().map(|arg| arg.get_id().as_str()).collect();
+                let hint = hint(&key, &known);
+                return Err(Refused::UnknownKey { file: file.to_string(), key, hint });
+            };
+            if is_typed(arg) || layers.iter().any(|given| given.id == key) {
+                continue;
+            }
+            layers.push(from_key(arg, format!("`{key}` in {file}"), &value)?);
+        }
+    }
+
+    let mut whole: Vec<OsString> = argv.iter().take(1).cloned().collect();
+    whole.extend(layers.iter().flat_map(|given| given.typed.iter().cloned()));
+    whole.extend(argv.into_iter().skip(1));
+    let matches =
+        command.clone().try_get_matches_from(whole).map_err(|error| blame(error, &layers))?;
+
+    let mut origins: Origins = layers.into_iter().map(|given| (given.id, given.origin)).collect();
+    for arg in settable().filter(|arg| is_typed(arg)) {
+        let flag = format!("--{}", arg.get_long().unwrap_or_default());
+        origins.insert(arg.get_id().to_string(), flag);
+    }
+    Ok((matches, origins))
+}
+
+const AFTER_HELP: &str = "Each flag may also be given by the environment (--some-flag is \
+     GW_SOME_FLAG; lists are comma-separated) and as a key of the --config file (some_flag; lists \
+     are arrays). A flag wins over the environment, and that over the file.";
+
+fn variable(arg: &Arg) -> String {
+    format!("GW_{}", arg.get_long().unwrap_or_default().replace('-', "_").to_uppercase())
+}
+
+fn config_path(typed: &ArgMatches, layers: &[Given]) -> Option<PathBuf> {
+    if let Ok(Some(path)) = typed.try_get_one::<PathBuf>("config") {
+        return Some(path.clone());
+    }
+    let given = layers.iter().find(|given| given.id == "config")?;
+    let typed = given.typed.first()?.to_str()?;
+    typed.split_once('=').map(|(_, path)| PathBuf::from(path))
+}
+
+fn read(path: &Path) -> Result<toml::Table, Refused> {
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Refused::Unreadable { file: file.clone(), error })?;
+    text.parse().map_err(|error: toml::de::Error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        Refused::Syntax { file, line, problem: error.message().to_owned() }
+    })
+}
+
+fn hint(key: &str, known: &[&str]) -> String {
+    let meant = key.to_lowercase().replace('-', "_");
+    if known.contains(&meant.as_str()) {
+        format!("did you mean `{meant}`?")
+    } else {
+        format!("known are {}", known.join(", "))
+    }
+}
+
+fn from_variable(arg: &Arg, name: String, value: OsString) -> Result<Given, Refused> {
+    let Ok(text) = value.into_string() else {
+        return Err(Refused::Shape { origin: name, problem: "not UTF-8" });
+    };
+    match arg.get_action() {
+        ArgAction::SetTrue => match text.to_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => Ok(given(arg, name, Values::Switch(true))),
+            "false" | "0" | "no" | "off" => Ok(given(arg, name, Values::Switch(false))),
+            _ => Err(Refused::Shape { origin: name, problem: "must be true or false" }),
+        },
+        ArgAction::Append => {
+            let parts = text.split(',').map(|part| part.trim().to_owned());
+            let parts = parts.filter(|part| !part.is_empty()).collect();
+            Ok(given(arg, name, Values::Each(parts)))
+        }
+        _ => Ok(given(arg, name, Values::Each(vec![text]))),
+    }
+}
+
+fn from_key(arg: &Arg, origin: String, value: &toml::Value) -> Result<Given, Refused> {
+    let values = match (arg.get_action(), value) {
+        (ArgAction::SetTrue, toml::Value::Boolean(on)) => Ok(Values::Switch(*on)),
+        (ArgAction::SetTrue, _) => Err("must be true or false"),
+        (ArgAction::Append, toml::Value::Array(items)) => items
+            .iter()
+            .map(scalar)
+            .collect::<Option<_>>()
+            .map(Values::Each)
+            .ok_or("must be a list of plain values"),
+        (_, toml::Value::Array(_)) => Err("takes one value, not a list"),
+        (_, value) => {
+            scalar(value).map(|text| Values::Each(vec![text])).ok_or("must be a plain value")
+        }
+    };
+    match values {
+        Ok(values) => Ok(given(arg, origin, values)),
+        Err(problem) => Err(Refused::Shape { origin, problem }),
+    }
+}
+
+fn scalar(value: &toml::Value) -> Option<String> {
+    match value {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Float(number) => Some(number.to_string()),
+        toml::Value::Boolean(on) => Some(on.to_string()),
+        toml::Value::Datetime(_) | toml::Value::Array(_) | toml::Value::Table(_) => None,
+    }
+}
+
+enum Values {
+    Switch(bool),
+    Each(Vec<String>),
+}
+
+fn given(arg: &Arg, origin: String, values: Values) -> Given {
+    let flag = format!("--{}", arg.get_long().unwrap_or_default());
+    let typed = match values {
+        Values::Switch(true) => vec![OsString::from(&flag)],
+        Values::Switch(false) => Vec::new(),
+        Values::Each(texts) => {
+            texts.into_iter().map(|text| format!("{flag}={text}").into()).collect()
+        }
+    };
+    Given { id: arg.get_id().to_string(), flag, origin, typed }
+}
+
+/// Says which layer gave the value that the parser did not take.
+fn blame(error: clap::Error, layers: &[Given]) -> Refused {
+    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else {
+        return Refused::Flags(error);
+    };
+    // Shown as `--grace <SECONDS>`.
+    let flag = argument.split([' ', '=']).next().unwrap_or_default();
+    match layers.iter().find(|given| given.flag == flag) {
+        Some(given) => Refused::Value { origin: given.origin.clone(), error },
+        None => Refused::Flags(error),
+    }
+}

@@ -1,0 +1,190 @@
+//! What settings promise, tried on made-up command lines, environments and files.
+
+use std::io::Write as _;
+
+use tempfile::NamedTempFile;
+
+use super::*;
+
+#[derive(Debug, Parser, Serialize)]
+#[command(name = "sample", version)]
+struct Args {
+    /// Where to listen.
+    #[arg(long, value_name = "URL", default_value = "ws://0.0.0.0:7272")]
+    listen: Vec<String>,
+    #[arg(long, default_value_t = 2900)]
+    lan_port: u16,
+    #[arg(long)]
+    ping_data: Option<String>,
+    #[arg(long)]
+    no_web: bool,
+    #[command(flatten)]
+    #[serde(flatten)]
+    common: Common,
+}
+
+fn load(typed: &[&str], env: &[(&str, &str)], file: Option<&str>) -> Result<Loaded<Args>, Refused> {
+    let mut kept = None;
+    let mut argv: Vec<String> = vec!["sample".to_owned()];
+    if let Some(text) = file {
+        let mut temp = NamedTempFile::new().unwrap();
+        temp.write_all(text.as_bytes()).unwrap();
+        argv.push(format!("--config={}", kept.insert(temp).path().display()));
+    }
+    argv.extend(typed.iter().map(|&arg| arg.to_owned()));
+    load_from(argv, |name| {
+        env.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).into())
+    })
+}
+
+fn refusal(typed: &[&str], env: &[(&str, &str)], file: Option<&str>) -> String {
+    load(typed, env, file).unwrap_err().to_string()
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_that_over_the_file_that_over_the_default() {
+    let env = [("GW_LAN_PORT", "2")];
+    let file = Some("lan_port = 3");
+    let port =
+        |typed: &[&str], env: &[(&str, &str)], file| load(typed, env, file).unwrap().args.lan_port;
+    assert_eq!(port(&[], &[], None), 2900);
+    assert_eq!(port(&[], &[], file), 3);
+    assert_eq!(port(&[], &env, file), 2);
+    assert_eq!(port(&["--lan-port=1"], &env, file), 1);
+}
+
+#[test]
+fn a_layer_replaces_the_list_below_it() {
+    let listen =
+        |typed: &[&str], env: &[(&str, &str)], file| load(typed, env, file).unwrap().args.listen;
+    let file = Some(r#"listen = ["ws://a", "text://b"]"#);
+    assert_eq!(listen(&[], &[], file), ["ws://a", "text://b"]);
+    assert_eq!(listen(&[], &[], Some(r#"listen = "ws://a""#)), ["ws://a"]);
+    assert_eq!(listen(&[], &[("GW_LISTEN", "ws://c, tcp://d")], file), ["ws://c", "tcp://d"]);
+    assert_eq!(
+        listen(&["--listen", "ws://e", "--listen", "ws://f"], &[], file),
+        ["ws://e", "ws://f"]
+    );
+}
+
+#[test]
+fn switches_come_from_every_layer() {
+    let no_web =
+        |typed: &[&str], env: &[(&str, &str)], file| load(typed, env, file).unwrap().args.no_web;
+    assert!(!no_web(&[], &[], None));
+    assert!(no_web(&["--no-web"], &[], Some("no_web = false")));
+    assert!(no_web(&[], &[("GW_NO_WEB", "1")], None));
+    assert!(no_web(&[], &[], Some("no_web = true")));
+    assert!(!no_web(&[], &[("GW_NO_WEB", "off")], Some("no_web = true")));
+}
+
+#[test]
+fn the_environment_may_name_the_file() {
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(b"grace = 4").unwrap();
+    let path = file.path().to_str().unwrap();
+    assert_eq!(load(&[], &[("GW_CONFIG", path)], None).unwrap().args.common.grace, 4);
+}
+
+#[test]
+fn an_empty_variable_is_absent_and_an_empty_key_is_empty() {
+    let loaded = load(&[], &[("GW_PING_DATA", "")], Some(r#"ping_data = "x""#)).unwrap();
+    assert_eq!(loaded.args.ping_data.as_deref(), Some("x"));
+    let loaded = load(&[], &[], Some(r#"ping_data = """#)).unwrap();
+    assert_eq!(loaded.args.ping_data.as_deref(), Some(""));
+}
+
+#[test]
+fn values_that_look_like_flags_are_values() {
+    let loaded = load(&[], &[("GW_PING_DATA", "--no-web")], None).unwrap();
+    assert_eq!(loaded.args.ping_data.as_deref(), Some("--no-web"));
+    assert!(!loaded.args.no_web);
+}
+
+#[test]
+fn a_wrong_value_names_where_it_stands() {
+    let said = refusal(&["--lan-port", "x"], &[], None);
+    assert!(said.contains("invalid value 'x' for '--lan-port"), "{said}");
+    let said = refusal(&[], &[("GW_LAN_PORT", "70000")], None);
+    assert!(said.starts_with("GW_LAN_PORT: invalid value '70000'"), "{said}");
+    let said = refusal(&[], &[], Some("lan_port = \"x\""));
+    assert!(said.starts_with("`lan_port` in /"), "{said}");
+    assert!(said.contains("invalid value 'x'"), "{said}");
+    let said = refusal(&[], &[], Some("lan_port = [1, 2]"));
+    assert!(said.ends_with("takes one value, not a list"), "{said}");
+    let said = refusal(&[], &[], Some("no_web = \"yes\""));
+    assert!(said.ends_with("must be true or false"), "{said}");
+    let said = refusal(&[], &[], Some("[listen]\na = 1"));
+    assert!(said.ends_with("must be a plain value"), "{said}");
+    let said = refusal(&["--grace", "100000"], &[], None);
+    assert!(said.contains("--grace"), "{said}");
+}
+
+#[test]
+fn an_unknown_key_is_refused_by_name() {
+    let said = refusal(&[], &[], Some("lan_prot = 3"));
+    assert!(
+        said.contains("unknown key `lan_prot`; known are listen, lan_port, ping_data"),
+        "{said}"
+    );
+    let said = refusal(&[], &[], Some("lan-port = 3"));
+    assert!(said.ends_with("unknown key `lan-port`; did you mean `lan_port`?"), "{said}");
+    let said = refusal(&[], &[], Some("check = true"));
+    assert!(said.contains("unknown key `check`"), "{said}");
+}
+
+#[test]
+fn a_file_that_is_none_is_refused_without_showing_it() {
+    let said = refusal(&["--config=/no/such/file"], &[], None);
+    assert!(said.starts_with("--config /no/such/file: "), "{said}");
+    let said = refusal(&[], &[], Some("grace = 1\nsecret_key = hunter2"));
+    assert!(said.contains(", line 2: "), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn what_is_printed_reads_back_as_the_same_settings() {
+    let typed = ["--listen=ws://a", "--listen=text://b", "--ping-data=say \"hi\"\n"];
+    let env = [("GW_ADMIN_LISTEN", "127.0.0.1:9"), ("GW_NO_WEB", "true")];
+    let text = load(&typed, &env, Some("grace = 4")).unwrap().to_toml();
+    assert!(text.contains("listen = [\"ws://a\", \"text://b\"]  # --listen\n"), "{text}");
+    assert!(text.contains("admin_listen = \"127.0.0.1:9\"  # GW_ADMIN_LISTEN\n"), "{text}");
+    assert!(text.contains("grace = 4  # `grace` in /"), "{text}");
+    assert!(text.contains("lan_port = 2900  # default\n"), "{text}");
+    let again = load(&[], &[], Some(&text)).unwrap().args;
+    assert_eq!(again.listen, ["ws://a", "text://b"]);
+    assert_eq!(again.ping_data.as_deref(), Some("say \"hi\"\n"));
+    assert!(again.no_web);
+    assert_eq!(again.common.grace, 4);
+    assert_eq!(again.common.admin_listen, Some(([127, 0, 0, 1], 9).into()));
+}
+
+#[test]
+fn what_is_printed_hides_the_secret() {
+    let loaded = load(&[], &[("GW_SECRET_KEY", "hunter2")], None).unwrap();
+    assert!(loaded.args.common.secret_key.matches(b"hunter2"));
+    let text = loaded.to_toml();
+    assert!(text.contains("# secret_key is set, not shown  # GW_SECRET_KEY\n"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+    assert!(load(&[], &[], None).unwrap().to_toml().contains("secret_key = \"\"  # default\n"));
+    assert!(load(&[], &[], Some(&text)).is_ok());
+}
+
+#[test]
+fn help_tells_flags_and_no_values_of_the_environment() {
+    let said = refusal(&["--help"], &[("GW_SECRET_KEY", "hunter2")], None);
+    assert!(said.contains("--secret-key <SECRET>") && said.contains("GW_SOME_FLAG"), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn an_open_address_needs_a_secret_or_a_decision() {
+    let local: &[SocketAddr] = &["127.0.0.1:1236".parse().unwrap(), "[::1]:1236".parse().unwrap()];
+    let open: &[SocketAddr] = &["127.0.0.1:1236".parse().unwrap(), "0.0.0.0:1".parse().unwrap()];
+    let common = |typed: &[&str]| load(typed, &[], None).unwrap().args.common;
+    assert!(common(&[]).check_secret(local).is_ok());
+    assert!(common(&["--secret-key=s"]).check_secret(open).is_ok());
+    assert!(common(&["--allow-no-secret"]).check_secret(open).is_ok());
+    let said = common(&[]).check_secret(open).unwrap_err().to_string();
+    assert!(said.contains("--secret-key") && said.contains("0.0.0.0:1"), "{said}");
+}
