@@ -1,0 +1,329 @@
+//! One value for each variant that crosses the native wire, under the name of its golden bytes.
+
+use std::fmt::Debug;
+
+use bytes::Bytes;
+use protocol::{
+    Answer, CloseReason, Command, ConnectionId, Context, Event, Fields, Filter, Group, Handshake,
+    Message, MessageKind, Query, Recipients, Row, Session, Uid,
+    event::Header,
+    link::{Delivery, Refusal, Role, ToGateway, ToPeer},
+};
+
+/// Lists the cases of an enum, each behind the pattern of its variant. A variant without a case
+/// does not compile: the patterns are the arms of a match without a wildcard.
+macro_rules! cases {
+    ($type:ident { $($pattern:pat => $($name:literal: $value:expr),+;)+ }) => {{
+        fn every_variant_has_a_case(value: &$type) {
+            match value { $($pattern => {})+ }
+        }
+        let mut all: Vec<(&str, $type)> = Vec::new();
+        $($(
+            let value: $type = $value;
+            assert!(matches!(value, $pattern), "{} stands behind another variant", $name);
+            every_variant_has_a_case(&value);
+            all.push(($name, value));
+        )+)+
+        all
+    }};
+}
+
+/// Everything that a peer says, by name.
+pub(crate) fn to_gateway() -> Vec<(String, ToGateway)> {
+    let mut all = named("to-gateway", own_to_gateway(), |message| message);
+    all.extend(named("role", roles(), |role| ToGateway::Hello {
+        role,
+        nonce: [0x11; 32],
+        proof: [0x22; 32],
+    }));
+    all.extend(named("command", commands(), |command| ToGateway::Command { seq: 1, command }));
+    all.extend(named("recipients", recipients(), |to| ToGateway::Command {
+        seq: 2,
+        command: Command::SendToAll { to, message: Message::text("hi") },
+    }));
+    all.extend(named("message-kind", kinds(), |kind| ToGateway::Command {
+        seq: 3,
+        command: Command::SendToClient {
+            to: ConnectionId(7),
+            message: Message { kind, body: Bytes::from_static(b"hi") },
+        },
+    }));
+    all.extend(named("query", queries(), |query| ToGateway::Query { request: 1, query }));
+    all.extend(named("filter", filters(), |filter| ToGateway::Query {
+        request: 2,
+        query: Query::Select { fields: Fields::default(), filter },
+    }));
+    all
+}
+
+/// Everything that a gateway says, by name.
+pub(crate) fn to_peer() -> Vec<(String, ToPeer)> {
+    let mut all = named("to-peer", own_to_peer(), |message| message);
+    all.extend(named("refusal", refusals(), ToPeer::Refused));
+    all.extend(named("event", events(), |event| ToPeer::Event(delivery(event))));
+    all.extend(named("close-reason", close_reasons(), |reason| {
+        ToPeer::Event(delivery(Event::Close(reason)))
+    }));
+    all.extend(named("answer", answers(), |answer| ToPeer::Answer { request: 1, answer }));
+    all
+}
+
+fn named<T: Debug, M>(
+    family: &str,
+    cases: Vec<(&str, T)>,
+    wrap: impl Fn(T) -> M,
+) -> Vec<(String, M)> {
+    cases.into_iter().map(|(name, value)| (format!("{family}/{name}"), wrap(value))).collect()
+}
+
+fn own_to_gateway() -> Vec<(&'static str, ToGateway)> {
+    cases!(ToGateway {
+        ToGateway::Hello { .. } => "hello": ToGateway::Hello {
+            role: Role::Client,
+            nonce: std::array::from_fn(|at| at as u8),
+            proof: std::array::from_fn(|at| 0x80 + at as u8),
+        };
+        ToGateway::Command { .. } => "command": ToGateway::Command {
+            seq: 0x0102_0304_0506_0708,
+            command: Command::Destroy { client: ConnectionId(1) },
+        };
+        ToGateway::Query { .. } => "query": ToGateway::Query {
+            request: u64::MAX,
+            query: Query::Groups,
+        };
+        ToGateway::Done { .. } => "done": ToGateway::Done { shard: 3, first: 250, last: 251 };
+        ToGateway::Leaving => "leaving": ToGateway::Leaving;
+        ToGateway::Ping { .. } => "ping": ToGateway::Ping { token: 9 };
+        ToGateway::Pong { .. } => "pong": ToGateway::Pong { token: 9 };
+    })
+}
+
+fn roles() -> Vec<(&'static str, Role)> {
+    cases!(Role {
+        Role::Worker { .. } => "worker": Role::Worker { key: "BusinessWorker:1".into() };
+        Role::Client => "client": Role::Client;
+    })
+}
+
+fn commands() -> Vec<(&'static str, Command)> {
+    let client = ConnectionId(7);
+    cases!(Command {
+        Command::SendToClient { .. } => "send-to-client": Command::SendToClient {
+            to: client,
+            message: Message::text("héllo"),
+        };
+        Command::SendToAll { .. } => "send-to-all": Command::SendToAll {
+            to: Recipients::All,
+            message: Message::binary(vec![0, 1, 254, 255]),
+        };
+        Command::SendToUids { .. } => "send-to-uids": Command::SendToUids {
+            uids: vec![uid("ann"), uid("bob"), uid("ann")],
+            message: Message::text("hi"),
+        };
+        Command::SendToGroups { .. } => "send-to-groups": Command::SendToGroups {
+            groups: vec![group("r"), group("房间")],
+            exclude: vec![client, ConnectionId(u32::MAX)],
+            message: Message::text("hi"),
+        };
+        Command::Close { .. } =>
+            "close": Command::Close { client, farewell: None },
+            "close-with-farewell": Command::Close {
+                client,
+                farewell: Some(Message::text("bye")),
+            },
+            "close-with-empty-farewell": Command::Close {
+                client,
+                farewell: Some(Message::text("")),
+            };
+        Command::Destroy { .. } => "destroy": Command::Destroy { client };
+        Command::BindUid { .. } => "bind-uid": Command::BindUid { client, uid: uid("ann") };
+        Command::UnbindUid { .. } => "unbind-uid": Command::UnbindUid { client };
+        Command::JoinGroup { .. } => "join-group": Command::JoinGroup { client, group: group("r") };
+        Command::LeaveGroup { .. } =>
+            "leave-group": Command::LeaveGroup { client, group: group("r") };
+        Command::Ungroup { .. } => "ungroup": Command::Ungroup { group: group("r") };
+        Command::SetSession { .. } =>
+            "set-session": Command::SetSession { client, session: session(r#"{"a":1}"#) },
+            "set-session-to-none": Command::SetSession { client, session: Session::default() };
+        Command::UpdateSession { .. } =>
+            "update-session": Command::UpdateSession { client, changes: session(r#"{"b":[2]}"#) };
+    })
+}
+
+fn recipients() -> Vec<(&'static str, Recipients)> {
+    cases!(Recipients {
+        Recipients::All => "all": Recipients::All;
+        Recipients::Only(_) => "only": Recipients::Only(vec![ConnectionId(7), ConnectionId(300)]);
+        Recipients::Except(_) =>
+            "except": Recipients::Except(vec![ConnectionId(7)]),
+            "except-nobody": Recipients::Except(vec![]);
+    })
+}
+
+fn kinds() -> Vec<(&'static str, MessageKind)> {
+    cases!(MessageKind {
+        MessageKind::Text => "text": MessageKind::Text;
+        MessageKind::Binary => "binary": MessageKind::Binary;
+        MessageKind::Raw => "raw": MessageKind::Raw;
+    })
+}
+
+fn queries() -> Vec<(&'static str, Query)> {
+    let client = ConnectionId(7);
+    cases!(Query {
+        Query::IsOnline { .. } => "is-online": Query::IsOnline { client };
+        Query::Session { .. } => "session": Query::Session { client };
+        Query::Sessions { .. } =>
+            "sessions": Query::Sessions { group: None },
+            "sessions-of-group": Query::Sessions { group: Some(group("r")) };
+        Query::ClientsOfUids { .. } =>
+            "clients-of-uids": Query::ClientsOfUids { uids: vec![uid("ann"), uid("bob")] };
+        Query::Count { .. } =>
+            "count": Query::Count { group: None },
+            "count-of-group": Query::Count { group: Some(group("r")) };
+        Query::Counts { .. } => "counts": Query::Counts { groups: vec![group("r"), group("s")] };
+        Query::Groups => "groups": Query::Groups;
+        Query::Select { .. } => "select": Query::Select {
+            fields: Fields { uid: true, groups: false, session: true },
+            filter: Filter::All,
+        };
+    })
+}
+
+fn filters() -> Vec<(&'static str, Filter)> {
+    cases!(Filter {
+        Filter::All => "all": Filter::All;
+        Filter::Any { .. } => "any": Filter::Any {
+            groups: vec![group("r")],
+            uids: vec![uid("ann")],
+            clients: vec![ConnectionId(7)],
+        };
+    })
+}
+
+fn own_to_peer() -> Vec<(&'static str, ToPeer)> {
+    cases!(ToPeer {
+        ToPeer::Challenge { .. } => "challenge": ToPeer::Challenge {
+            nonce: std::array::from_fn(|at| at as u8),
+        };
+        ToPeer::Welcome { .. } => "welcome": ToPeer::Welcome {
+            proof: [0x33; 32],
+            gateway: "[2001:db8::1]:2900".into(),
+        };
+        ToPeer::Refused(_) => "refused": ToPeer::Refused(Refusal::Secret);
+        ToPeer::Event(_) =>
+            "event": ToPeer::Event(Delivery {
+                client: ConnectionId(0x0102_0304),
+                shard: 0x0506,
+                seq: 0x0708_090a_0b0c_0d0e,
+                redelivered: true,
+                context: Some(Box::new(Context {
+                    remote: "10.1.2.3:40000".parse().unwrap(),
+                    listener_port: 7272,
+                    session: session(r#"{"a":1}"#),
+                })),
+                event: Event::Connect,
+            }),
+            "event-of-ipv6-client": ToPeer::Event(Delivery {
+                context: Some(Box::new(Context {
+                    remote: "[2001:db8::2]:40000".parse().unwrap(),
+                    listener_port: 7272,
+                    session: Session::default(),
+                })),
+                ..delivery(Event::Connect)
+            });
+        ToPeer::Answer { .. } => "answer": ToPeer::Answer {
+            request: u64::MAX,
+            answer: Answer::Online(false),
+        };
+        ToPeer::Taken { .. } => "taken": ToPeer::Taken { through: 65_536 };
+        ToPeer::Ping { .. } => "ping": ToPeer::Ping { token: 9 };
+        ToPeer::Pong { .. } => "pong": ToPeer::Pong { token: 9 };
+    })
+}
+
+fn refusals() -> Vec<(&'static str, Refusal)> {
+    cases!(Refusal {
+        Refusal::Secret => "secret": Refusal::Secret;
+        Refusal::ShuttingDown => "shutting-down": Refusal::ShuttingDown;
+        Refusal::Key => "key": Refusal::Key;
+    })
+}
+
+fn events() -> Vec<(&'static str, Event)> {
+    cases!(Event {
+        Event::Connect => "connect": Event::Connect;
+        Event::WebSocketConnect(_) => "websocket-connect": Event::WebSocketConnect(Handshake {
+            target: "/chat?room=1".into(),
+            headers: vec![
+                Header { name: "Host".into(), value: b"example.org".to_vec() },
+                Header { name: "X-Bytes".into(), value: vec![0xff] },
+            ],
+        });
+        Event::Message(_) =>
+            "message": Event::Message(Message::text("hi")),
+            "empty-message": Event::Message(Message::text(""));
+        Event::Close(_) => "close": Event::Close(CloseReason::Client);
+    })
+}
+
+fn close_reasons() -> Vec<(&'static str, CloseReason)> {
+    cases!(CloseReason {
+        CloseReason::Client => "client": CloseReason::Client;
+        CloseReason::Worker => "worker": CloseReason::Worker;
+        CloseReason::Timeout => "timeout": CloseReason::Timeout;
+        CloseReason::Slow => "slow": CloseReason::Slow;
+        CloseReason::Protocol => "protocol": CloseReason::Protocol;
+        CloseReason::Handshake => "handshake": CloseReason::Handshake;
+        CloseReason::NoWorker => "no-worker": CloseReason::NoWorker;
+        CloseReason::Shutdown => "shutdown": CloseReason::Shutdown;
+        CloseReason::GatewayLost => "gateway-lost": CloseReason::GatewayLost;
+    })
+}
+
+fn answers() -> Vec<(&'static str, Answer)> {
+    let client = ConnectionId(7);
+    cases!(Answer {
+        Answer::Online(_) => "online": Answer::Online(true);
+        Answer::Session(_) =>
+            "session": Answer::Session(Some(session(r#"{"a":1}"#))),
+            "session-of-nobody": Answer::Session(None);
+        Answer::Sessions(_) => "sessions": Answer::Sessions(vec![
+            (client, session(r#"{"a":1}"#)),
+            (ConnectionId(8), Session::default()),
+        ]);
+        Answer::Clients(_) => "clients": Answer::Clients(vec![
+            (uid("ann"), vec![client, ConnectionId(251)]),
+            (uid("bob"), vec![]),
+        ]);
+        Answer::Count(_) => "count": Answer::Count(70_000);
+        Answer::Counts(_) => "counts": Answer::Counts(vec![(group("r"), 2), (group("s"), 0)]);
+        Answer::Groups(_) => "groups": Answer::Groups(vec![group("r"), group("s")]);
+        Answer::Rows(_) => "rows": Answer::Rows(vec![
+            Row {
+                client,
+                uid: Some(uid("ann")),
+                groups: vec![group("r")],
+                session: Some(session(r#"{"a":1}"#)),
+            },
+            Row { client: ConnectionId(8), uid: None, groups: vec![], session: None },
+        ]);
+        Answer::Unavailable => "unavailable": Answer::Unavailable;
+    })
+}
+
+fn delivery(event: Event) -> Delivery {
+    Delivery { client: ConnectionId(7), shard: 0, seq: 1, redelivered: false, context: None, event }
+}
+
+fn uid(name: &str) -> Uid {
+    Uid::new(name).unwrap()
+}
+
+fn group(name: &str) -> Group {
+    Group::new(name).unwrap()
+}
+
+fn session(text: &'static str) -> Session {
+    Session::from_encoded(Bytes::from_static(text.as_bytes())).unwrap()
+}

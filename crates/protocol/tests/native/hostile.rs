@@ -1,0 +1,248 @@
+//! What the native codec does with bytes that nobody of ours would send.
+
+use bytes::{BufMut, BytesMut};
+use proptest::{collection::vec, prelude::*};
+use protocol::{
+    codec::native::{DecodeError, MAX_FRAME, MAX_STRANGER_FRAME, PREFIX, VERSION, decode, encode},
+    link::{LinkMessage, MAGIC, ToGateway, ToPeer},
+    name::MAX_NAME,
+    session::MAX_SESSION,
+};
+
+use crate::{cases, strategies};
+
+/// Variant numbers, as in the golden bytes.
+const COMMAND: u8 = 1;
+const QUERY: u8 = 2;
+const LEAVING: u8 = 4;
+const SEQ: u8 = 1;
+const JOIN_GROUP: u8 = 8;
+const SET_SESSION: u8 = 11;
+const CLIENTS_OF_UIDS: u8 = 3;
+const CLIENT: u8 = 7;
+
+/// 2^62 as a variable-length integer.
+const HUGE: [u8; 9] = [253, 0, 0, 0, 0, 0, 0, 0, 0x40];
+
+#[test]
+fn a_frame_over_the_limit_is_refused_by_its_length_alone() {
+    for (limit, length) in [(MAX_STRANGER_FRAME, MAX_STRANGER_FRAME + 1), (MAX_FRAME, usize::MAX)] {
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
+        let mut buffer = BytesMut::from(&length.to_be_bytes()[..]);
+        let error = decode::<ToGateway>(&mut buffer, limit).unwrap_err();
+        assert!(matches!(error, DecodeError::TooLarge { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_frame_of_exactly_the_limit_is_awaited() {
+    let mut buffer = BytesMut::from(&(MAX_STRANGER_FRAME as u32).to_be_bytes()[..]);
+    assert!(decode::<ToGateway>(&mut buffer, MAX_STRANGER_FRAME).unwrap().is_none());
+    assert!(buffer.capacity() < 64, "waiting reserves nothing");
+}
+
+#[test]
+fn a_frame_without_room_for_its_prefix_is_refused() {
+    for length in 0..PREFIX as u32 - 4 {
+        let mut buffer = BytesMut::from(&length.to_be_bytes()[..]);
+        let error = decode::<ToGateway>(&mut buffer, MAX_FRAME).unwrap_err();
+        assert!(matches!(error, DecodeError::TooShort(_)), "{length}: {error}");
+    }
+}
+
+#[test]
+fn other_versions_and_flags_are_refused() {
+    for (version, flags) in [(0, 0), (2, 0), (255, 0), (VERSION, 1), (VERSION, 0x80)] {
+        let mut buffer = BytesMut::from(&frame(&[LEAVING], b"")[..]);
+        buffer[4] = version;
+        buffer[5] = flags;
+        let error = decode::<ToGateway>(&mut buffer, MAX_FRAME).unwrap_err();
+        assert!(matches!(error, DecodeError::Version { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_header_beyond_its_frame_is_refused() {
+    for header in [2, 1 << 20, u32::MAX] {
+        let mut buffer = BytesMut::from(&frame(&[LEAVING], b"")[..]);
+        buffer[6..PREFIX].copy_from_slice(&header.to_be_bytes());
+        // The next frame's bytes are none of this header's business.
+        buffer.extend_from_slice(&frame(&[LEAVING], b""));
+        let error = decode::<ToGateway>(&mut buffer, MAX_FRAME).unwrap_err();
+        assert!(matches!(error, DecodeError::HeaderLength { .. }), "{error}");
+    }
+}
+
+#[test]
+fn bytes_left_over_in_a_header_are_refused() {
+    refused_as_header(&[LEAVING, 0]);
+}
+
+#[test]
+fn an_unknown_variant_is_refused() {
+    refused_as_header(&[250]);
+    refused_as_header(&[COMMAND, SEQ, 250]);
+    refused_as_header(&[]);
+}
+
+#[test]
+fn a_payload_where_none_belongs_is_refused() {
+    for header in [&[LEAVING][..], &[COMMAND, SEQ, JOIN_GROUP, CLIENT, 1, b'r']] {
+        assert!(decode_frame::<ToGateway>(&frame(header, b"")).is_ok());
+        let error = decode_frame::<ToGateway>(&frame(header, b"x")).unwrap_err();
+        assert!(matches!(error, DecodeError::Payload(1)), "{error}");
+    }
+}
+
+#[test]
+fn a_name_keeps_its_rules_on_the_wire() {
+    let join = |name: &[u8]| {
+        let mut header = vec![COMMAND, SEQ, JOIN_GROUP, CLIENT];
+        header.extend_from_slice(&varint(name.len()));
+        header.extend_from_slice(name);
+        header
+    };
+    assert!(decode_frame::<ToGateway>(&frame(&join(&[b'x'; MAX_NAME]), b"")).is_ok());
+    refused_as_header(&join(&[b'x'; MAX_NAME + 1]));
+    refused_as_header(&join(b""));
+}
+
+#[test]
+fn a_session_keeps_its_limit_on_the_wire() {
+    let set = |session: &[u8]| {
+        let mut header = vec![COMMAND, SEQ, SET_SESSION, CLIENT];
+        header.extend_from_slice(&varint(session.len()));
+        header.extend_from_slice(session);
+        header
+    };
+    assert!(decode_frame::<ToGateway>(&frame(&set(&vec![b' '; MAX_SESSION]), b"")).is_ok());
+    refused_as_header(&set(&vec![b' '; MAX_SESSION + 1]));
+}
+
+#[test]
+fn a_length_that_no_memory_holds_is_refused() {
+    let name = [&[COMMAND, SEQ, JOIN_GROUP, CLIENT][..], &HUGE].concat();
+    let session = [&[COMMAND, SEQ, SET_SESSION, CLIENT][..], &HUGE].concat();
+    let list = [&[QUERY, 1, CLIENTS_OF_UIDS][..], &HUGE].concat();
+    for header in [name, session, list] {
+        refused_as_header(&header);
+    }
+}
+
+#[test]
+fn the_magic_is_no_gatewayworker_frame_and_no_native_one() {
+    const GATEWAYWORKER_LIMIT: u32 = 10 * 1024 * 1024;
+    let read_as_length = u32::from_be_bytes(MAGIC);
+    assert!(GATEWAYWORKER_LIMIT < read_as_length);
+    assert!(MAX_FRAME < read_as_length as usize);
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_end_the_process(bytes in vec(any::<u8>(), 0..2_000)) {
+        drain::<ToGateway>(&bytes);
+        drain::<ToPeer>(&bytes);
+    }
+
+    #[test]
+    fn no_header_ends_the_process(
+        header in vec(any::<u8>(), 0..200),
+        payload in vec(any::<u8>(), 0..20),
+    ) {
+        drain::<ToGateway>(&frame(&header, &payload));
+        drain::<ToPeer>(&frame(&header, &payload));
+    }
+
+    /// Headers that begin as ours do get further than arbitrary bytes.
+    #[test]
+    fn no_header_of_known_variants_ends_the_process(
+        start in (0_u8..8, 0_u8..3, 0_u8..14),
+        header in vec(prop_oneof![0_u8..4, any::<u8>(), Just(253_u8)], 0..60),
+    ) {
+        let header = [&[start.0, start.1, start.2][..], &header].concat();
+        drain::<ToGateway>(&frame(&header, b""));
+        drain::<ToPeer>(&frame(&header, b""));
+    }
+
+    #[test]
+    fn no_flipped_bit_of_a_peers_frame_ends_the_process(
+        message in strategies::to_gateway(),
+        flips in vec(any::<prop::sample::Index>(), 1..4),
+    ) {
+        drain::<ToGateway>(&flipped(&message, &flips));
+    }
+
+    #[test]
+    fn no_flipped_bit_of_a_gateways_frame_ends_the_process(
+        message in strategies::to_peer(),
+        flips in vec(any::<prop::sample::Index>(), 1..4),
+    ) {
+        drain::<ToPeer>(&flipped(&message, &flips));
+    }
+}
+
+#[test]
+fn no_single_flipped_bit_of_a_golden_frame_ends_the_process() {
+    fn flip_each<T: LinkMessage>(cases: Vec<(String, T)>) {
+        for (_, message) in cases {
+            let frame = encoded(&message);
+            for bit in 0..frame.len() * 8 {
+                let mut frame = frame.clone();
+                frame[bit / 8] ^= 1 << (bit % 8);
+                drain::<T>(&frame);
+            }
+        }
+    }
+    flip_each(cases::to_gateway());
+    flip_each(cases::to_peer());
+}
+
+fn refused_as_header(header: &[u8]) {
+    let error = decode_frame::<ToGateway>(&frame(header, b"")).unwrap_err();
+    assert!(matches!(error, DecodeError::Header(_)), "{header:?}: {error}");
+}
+
+fn frame(header: &[u8], payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    frame.put_u32((PREFIX - 4 + header.len() + payload.len()) as u32);
+    frame.put_u8(VERSION);
+    frame.put_u8(0);
+    frame.put_u32(header.len() as u32);
+    frame.put_slice(header);
+    frame.put_slice(payload);
+    frame
+}
+
+/// A number as the header writes it, for numbers below 2^32.
+fn varint(number: usize) -> Vec<u8> {
+    match number {
+        0..251 => vec![number as u8],
+        251..65_536 => [&[251][..], &(number as u16).to_le_bytes()].concat(),
+        _ => [&[252][..], &(number as u32).to_le_bytes()].concat(),
+    }
+}
+
+fn encoded(message: &impl LinkMessage) -> BytesMut {
+    let mut frame = BytesMut::new();
+    encode(message, &mut frame).unwrap();
+    frame
+}
+
+fn flipped(message: &impl LinkMessage, flips: &[prop::sample::Index]) -> BytesMut {
+    let mut frame = encoded(message);
+    for flip in flips {
+        let bit = flip.index(frame.len() * 8);
+        frame[bit / 8] ^= 1 << (bit % 8);
+    }
+    frame
+}
+
+fn decode_frame<T: LinkMessage>(bytes: &[u8]) -> Result<Option<T>, DecodeError> {
+    decode(&mut BytesMut::from(bytes), MAX_FRAME)
+}
+
+/// Decodes until the bytes wait or are refused.
+fn drain<T: LinkMessage>(bytes: &[u8]) {
+    let mut buffer = BytesMut::from(bytes);
+    while let Ok(Some(_)) = decode::<T>(&mut buffer, MAX_FRAME) {}
+}

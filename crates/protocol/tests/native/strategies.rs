@@ -1,0 +1,196 @@
+//! Any message that may cross the native wire, for property tests.
+
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use proptest::{collection::vec, option, prelude::*};
+use protocol::{
+    Answer, CloseReason, Command, ConnectionId, Context, Event, Fields, Filter, Group, Handshake,
+    Message, MessageKind, Query, Recipients, Row, Session, Uid,
+    event::Header,
+    link::{Delivery, Refusal, Role, ToGateway, ToPeer},
+    name::MAX_NAME,
+};
+
+pub(crate) fn to_gateway() -> impl Strategy<Value = ToGateway> {
+    prop_oneof![
+        (role(), any::<[u8; 32]>(), any::<[u8; 32]>())
+            .prop_map(|(role, nonce, proof)| ToGateway::Hello { role, nonce, proof }),
+        (any::<u64>(), command()).prop_map(|(seq, command)| ToGateway::Command { seq, command }),
+        (any::<u64>(), query()).prop_map(|(request, query)| ToGateway::Query { request, query }),
+        any::<(u16, u64, u64)>().prop_map(|(shard, first, last)| ToGateway::Done {
+            shard,
+            first,
+            last
+        }),
+        Just(ToGateway::Leaving),
+        any::<u64>().prop_map(|token| ToGateway::Ping { token }),
+        any::<u64>().prop_map(|token| ToGateway::Pong { token }),
+    ]
+}
+
+pub(crate) fn to_peer() -> impl Strategy<Value = ToPeer> {
+    prop_oneof![
+        any::<[u8; 32]>().prop_map(|nonce| ToPeer::Challenge { nonce }),
+        (any::<[u8; 32]>(), any::<String>())
+            .prop_map(|(proof, gateway)| ToPeer::Welcome { proof, gateway }),
+        prop_oneof![Just(Refusal::Secret), Just(Refusal::ShuttingDown), Just(Refusal::Key)]
+            .prop_map(ToPeer::Refused),
+        delivery().prop_map(ToPeer::Event),
+        (any::<u64>(), answer()).prop_map(|(request, answer)| ToPeer::Answer { request, answer }),
+        any::<u64>().prop_map(|through| ToPeer::Taken { through }),
+        any::<u64>().prop_map(|token| ToPeer::Ping { token }),
+        any::<u64>().prop_map(|token| ToPeer::Pong { token }),
+    ]
+}
+
+fn role() -> impl Strategy<Value = Role> {
+    prop_oneof![any::<String>().prop_map(|key| Role::Worker { key }), Just(Role::Client)]
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    prop_oneof![
+        (client(), message()).prop_map(|(to, message)| Command::SendToClient { to, message }),
+        (recipients(), message()).prop_map(|(to, message)| Command::SendToAll { to, message }),
+        (vec(uid(), 0..4), message())
+            .prop_map(|(uids, message)| Command::SendToUids { uids, message }),
+        (vec(group(), 0..4), clients(), message()).prop_map(|(groups, exclude, message)| {
+            Command::SendToGroups { groups, exclude, message }
+        }),
+        (client(), option::of(message()))
+            .prop_map(|(client, farewell)| Command::Close { client, farewell }),
+        client().prop_map(|client| Command::Destroy { client }),
+        (client(), uid()).prop_map(|(client, uid)| Command::BindUid { client, uid }),
+        client().prop_map(|client| Command::UnbindUid { client }),
+        (client(), group()).prop_map(|(client, group)| Command::JoinGroup { client, group }),
+        (client(), group()).prop_map(|(client, group)| Command::LeaveGroup { client, group }),
+        group().prop_map(|group| Command::Ungroup { group }),
+        (client(), session()).prop_map(|(client, session)| Command::SetSession { client, session }),
+        (client(), session())
+            .prop_map(|(client, changes)| Command::UpdateSession { client, changes }),
+    ]
+}
+
+fn recipients() -> impl Strategy<Value = Recipients> {
+    prop_oneof![
+        Just(Recipients::All),
+        clients().prop_map(Recipients::Only),
+        clients().prop_map(Recipients::Except),
+    ]
+}
+
+fn query() -> impl Strategy<Value = Query> {
+    prop_oneof![
+        client().prop_map(|client| Query::IsOnline { client }),
+        client().prop_map(|client| Query::Session { client }),
+        option::of(group()).prop_map(|group| Query::Sessions { group }),
+        vec(uid(), 0..4).prop_map(|uids| Query::ClientsOfUids { uids }),
+        option::of(group()).prop_map(|group| Query::Count { group }),
+        vec(group(), 0..4).prop_map(|groups| Query::Counts { groups }),
+        Just(Query::Groups),
+        (any::<(bool, bool, bool)>(), filter()).prop_map(|((uid, groups, session), filter)| {
+            Query::Select { fields: Fields { uid, groups, session }, filter }
+        }),
+    ]
+}
+
+fn filter() -> impl Strategy<Value = Filter> {
+    prop_oneof![
+        Just(Filter::All),
+        (vec(group(), 0..3), vec(uid(), 0..3), clients())
+            .prop_map(|(groups, uids, clients)| Filter::Any { groups, uids, clients }),
+    ]
+}
+
+fn delivery() -> impl Strategy<Value = Delivery> {
+    let context =
+        (any::<(IpAddr, u16, u16)>(), session()).prop_map(|((ip, port, own), session)| {
+            Box::new(Context { remote: SocketAddr::new(ip, port), listener_port: own, session })
+        });
+    (client(), any::<(u16, u64, bool)>(), option::of(context), event()).prop_map(
+        |(client, (shard, seq, redelivered), context, event)| Delivery {
+            client,
+            shard,
+            seq,
+            redelivered,
+            context,
+            event,
+        },
+    )
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let header =
+        (any::<String>(), vec(any::<u8>(), 0..40)).prop_map(|(name, value)| Header { name, value });
+    prop_oneof![
+        Just(Event::Connect),
+        (any::<String>(), vec(header, 0..4)).prop_map(|(target, headers)| {
+            Event::WebSocketConnect(Handshake { target, headers })
+        }),
+        message().prop_map(Event::Message),
+        close_reason().prop_map(Event::Close),
+    ]
+}
+
+fn close_reason() -> impl Strategy<Value = CloseReason> {
+    prop_oneof![
+        Just(CloseReason::Client),
+        Just(CloseReason::Worker),
+        Just(CloseReason::Timeout),
+        Just(CloseReason::Slow),
+        Just(CloseReason::Protocol),
+        Just(CloseReason::Handshake),
+        Just(CloseReason::NoWorker),
+        Just(CloseReason::Shutdown),
+        Just(CloseReason::GatewayLost),
+    ]
+}
+
+fn answer() -> impl Strategy<Value = Answer> {
+    let row = (client(), option::of(uid()), vec(group(), 0..3), option::of(session()))
+        .prop_map(|(client, uid, groups, session)| Row { client, uid, groups, session });
+    prop_oneof![
+        any::<bool>().prop_map(Answer::Online),
+        option::of(session()).prop_map(Answer::Session),
+        vec((client(), session()), 0..4).prop_map(Answer::Sessions),
+        vec((uid(), clients()), 0..4).prop_map(Answer::Clients),
+        any::<u64>().prop_map(Answer::Count),
+        vec((group(), any::<u64>()), 0..4).prop_map(Answer::Counts),
+        vec(group(), 0..4).prop_map(Answer::Groups),
+        vec(row, 0..4).prop_map(Answer::Rows),
+        Just(Answer::Unavailable),
+    ]
+}
+
+fn message() -> impl Strategy<Value = Message> {
+    let kind =
+        prop_oneof![Just(MessageKind::Text), Just(MessageKind::Binary), Just(MessageKind::Raw)];
+    (kind, vec(any::<u8>(), 0..300))
+        .prop_map(|(kind, body)| Message { kind, body: Bytes::from(body) })
+}
+
+/// Numbers at the edges of the variable-length form too.
+fn client() -> impl Strategy<Value = ConnectionId> {
+    let edges = [0, 1, 250, 251, 65_535, 65_536, u32::MAX];
+    prop_oneof![any::<u32>(), prop::sample::select(edges.to_vec())].prop_map(ConnectionId)
+}
+
+fn clients() -> impl Strategy<Value = Vec<ConnectionId>> {
+    vec(client(), 0..6)
+}
+
+fn uid() -> impl Strategy<Value = Uid> {
+    name().prop_map(|name| Uid::new(name).unwrap())
+}
+
+fn group() -> impl Strategy<Value = Group> {
+    name().prop_map(|name| Group::new(name).unwrap())
+}
+
+fn name() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![8 => vec(any::<u8>(), 1..20), 1 => vec(any::<u8>(), MAX_NAME)]
+}
+
+fn session() -> impl Strategy<Value = Session> {
+    vec(any::<u8>(), 0..60).prop_map(|bytes| Session::from_encoded(bytes.into()).unwrap())
+}
