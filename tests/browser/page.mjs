@@ -1,0 +1,150 @@
+// A person in front of the page: opens it in Chromium, types, reads; remembers everything that went wrong.
+
+import assert from 'node:assert/strict';
+import { mkdir } from 'node:fs/promises';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+
+const OUT = path.join(path.dirname(fileURLToPath(import.meta.url)), 'out');
+const WAIT_MS = 20_000;
+
+const LAUNCH = {
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  headless: true,
+  args: [
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-quic',
+    '--no-first-run',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-sync',
+  ],
+};
+
+export function launch() {
+  return chromium.launch(LAUNCH);
+}
+
+/** Opens a tab of its own (nothing remembered, nothing shared) in front of the chat. */
+export class Person {
+  static async open(browser, url, { room, context = {}, mayLose = false } = {}) {
+    const opened = await browser.newContext({ viewport: { width: 960, height: 600 }, locale: 'en-GB', ...context });
+    opened.setDefaultTimeout(WAIT_MS);
+    const person = new Person(opened, await opened.newPage(), mayLose);
+    await person.visit(room ? `${url}#room=${encodeURIComponent(room)}` : url);
+    return person;
+  }
+
+  /** Opens a tab and goes through the login. */
+  static async enter(browser, url, name, options) {
+    const person = await Person.open(browser, url, options);
+    await person.logIn(name);
+    return person;
+  }
+
+  faults = [];
+
+  constructor(context, page, mayLose) {
+    this.context = context;
+    this.page = page;
+    this.log = page.locator('#log');
+    this.line = page.locator('#line');
+    this.state = page.locator('#state');
+    this.#watch(mayLose);
+  }
+
+  #watch(mayLose) {
+    const fault = (text) => this.faults.push(text);
+    this.page.on('dialog', (dialog) => {
+      fault(`dialog: ${dialog.message()}`);
+      dialog.dismiss();
+    });
+    this.page.on('pageerror', (error) => fault(`error: ${error.stack}`));
+    this.page.on('console', (message) => {
+      if (!['error', 'warning'].includes(message.type())) return;
+      const lost = /WebSocket connection to .* failed|ERR_CONNECTION_REFUSED/.test(message.text());
+      if (!(lost && mayLose)) fault(`console: ${message.text()}`);
+    });
+    this.page.on('popup', (popup) => fault(`popup: ${popup.url()}`));
+  }
+
+  async visit(url) {
+    await this.page.addInitScript(() => {
+      globalThis.violations = [];
+      document.addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) =>
+        globalThis.violations.push(`${violatedDirective} ${blockedURI}`),
+      );
+    });
+    await this.page.goto(url);
+  }
+
+  async logIn(name) {
+    await this.page.locator('.sign-question').waitFor();
+    await this.type(name);
+    await this.online();
+  }
+
+  /** Types a line and presses Enter. */
+  async type(text) {
+    await this.line.fill(text);
+    await this.line.press('Enter');
+  }
+
+  async online() {
+    await this.page.locator(':root[data-state="online"]').waitFor();
+  }
+
+  /** The lines of the scrollback, without their times. */
+  async lines() {
+    const texts = await this.log.locator('.line').evaluateAll((lines) =>
+      lines.map((line) =>
+        [...line.childNodes]
+          .filter((node) => node.nodeName !== 'TIME')
+          .map((node) => node.textContent)
+          .join('')
+          .trim(),
+      ),
+    );
+    return texts;
+  }
+
+  /** Waits for a line that contains the text, and answers its element. */
+  async sees(text, kind = '') {
+    const line = this.log.locator(`.line${kind}`).filter({ hasText: text }).last();
+    await line.waitFor();
+    return line;
+  }
+
+  async seesNot(text) {
+    const lines = await this.lines();
+    assert.ok(!lines.some((line) => line.includes(text)), `${text} is in\n${lines.join('\n')}`);
+  }
+
+  async screenshot(name) {
+    await mkdir(OUT, { recursive: true });
+    await this.page.screenshot({ path: path.join(OUT, `${name}.png`) });
+  }
+
+  /** Whether the page is wider than the screen. */
+  async overflows() {
+    return this.page.evaluate(() =>
+      [document.documentElement, document.body, document.querySelector('#log')].some(
+        (element) => element.scrollWidth > element.clientWidth,
+      ),
+    );
+  }
+
+  /** Closes the tab, after nothing went wrong in it. */
+  async leave() {
+    const inside = await this.page.evaluate(() => ({
+      violations: globalThis.violations,
+      pwned: globalThis.__pwned,
+    }));
+    await this.context.close();
+    assert.deepEqual(this.faults, []);
+    assert.deepEqual(inside.violations, []);
+    assert.equal(inside.pwned, undefined);
+  }
+}

@@ -1,0 +1,132 @@
+// Starts the real binaries on free ports, and ends and restarts them by process id.
+
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { createServer } from 'node:net';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
+const BINARIES = ['register', 'gateway', 'business-worker'];
+const READY_WITHIN_MS = 30_000;
+const GONE_WITHIN_MS = 15_000;
+const POLL_MS = 50;
+
+/** Where the binaries are: `$SUITE_BIN`, then a release build, then a debug build. */
+function binaries() {
+  const target = process.env.CARGO_TARGET_DIR ?? path.join(ROOT, 'target');
+  const places = process.env.SUITE_BIN
+    ? [process.env.SUITE_BIN]
+    : [path.join(target, 'release'), path.join(target, 'debug')];
+  const found = places.find((place) => BINARIES.every((name) => existsSync(path.join(place, name))));
+  if (!found) throw new Error(`no ${BINARIES.join(', ')} in ${places.join(' or ')}: cargo build --release`);
+  return found;
+}
+
+/** Ports that were free just now, all different. */
+async function freePorts(count) {
+  const servers = await Promise.all(
+    Array.from(
+      { length: count },
+      () =>
+        new Promise((resolve, reject) => {
+          const server = createServer().once('error', reject);
+          server.listen(0, '127.0.0.1', () => resolve(server));
+        }),
+    ),
+  );
+  const ports = servers.map((server) => server.address().port);
+  await Promise.all(servers.map((server) => new Promise((done) => server.close(done))));
+  return ports;
+}
+
+/** One process of the suite. */
+class Process {
+  #command;
+  #args;
+  #admin;
+  #child = null;
+  #log = '';
+
+  constructor(command, args, adminPort) {
+    this.#command = command;
+    this.#args = [...args, '--admin-listen', `127.0.0.1:${adminPort}`];
+    this.#admin = `http://127.0.0.1:${adminPort}/readyz`;
+  }
+
+  get pid() {
+    return this.#child?.pid;
+  }
+
+  async start() {
+    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('GW_')));
+    const child = spawn(this.#command, this.#args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const keep = (chunk) => {
+      this.#log = (this.#log + chunk).slice(-20_000);
+    };
+    child.stdout.on('data', keep);
+    child.stderr.on('data', keep);
+    child.on('error', (error) => keep(`${error}\n`));
+    this.#child = child;
+    await this.#until('ready', READY_WITHIN_MS, async () => {
+      if (child.exitCode !== null || child.signalCode !== null) throw new Error(this.#report('ended at once'));
+      return (await fetch(this.#admin).catch(() => null))?.ok;
+    });
+  }
+
+  /** Ends the process and waits until it is gone. */
+  async stop(signal = 'SIGTERM') {
+    const child = this.#child;
+    if (!child) return;
+    const gone = () => child.exitCode !== null || child.signalCode !== null;
+    if (!gone()) child.kill(signal);
+    await this.#until('gone', GONE_WITHIN_MS, async () => gone()).catch((error) => {
+      child.kill('SIGKILL');
+      throw error;
+    });
+    this.#child = null;
+  }
+
+  async #until(what, withinMs, isSo) {
+    const deadline = Date.now() + withinMs;
+    while (!(await isSo())) {
+      if (Date.now() > deadline) throw new Error(this.#report(`not ${what} in ${withinMs} ms`));
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    }
+  }
+
+  #report(what) {
+    return `${path.basename(this.#command)} ${this.#args.join(' ')}: ${what}\n${this.#log}`;
+  }
+}
+
+/**
+ * Starts register, gateway and worker. Answers `{ url, gateway, stop }`; `gateway` is null when
+ * `$CHAT_URL` names a chat that runs already (and cannot be restarted by us).
+ */
+export async function startSuite() {
+  if (process.env.CHAT_URL) return { url: process.env.CHAT_URL, gateway: null, stop: async () => {} };
+  const bin = binaries();
+  const [register, chat, lan, ...admin] = await freePorts(6);
+  const at = (port) => `127.0.0.1:${port}`;
+  const known = ['--register-address', at(register)];
+  const processes = [
+    new Process(path.join(bin, 'register'), ['--listen', at(register)], admin[0]),
+    new Process(
+      path.join(bin, 'gateway'),
+      ['--listen', `ws://${at(chat)}`, '--lan-ip', '127.0.0.1', '--lan-port', String(lan), ...known],
+      admin[1],
+    ),
+    new Process(path.join(bin, 'business-worker'), ['--app', 'chat', ...known], admin[2]),
+  ];
+  const stop = async () => {
+    for (const each of processes.toReversed()) await each.stop();
+  };
+  try {
+    for (const each of processes) await each.start();
+  } catch (error) {
+    await stop().catch(() => {});
+    throw error;
+  }
+  return { url: `http://${at(chat)}/`, gateway: processes[1], stop };
+}

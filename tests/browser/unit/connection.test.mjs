@@ -1,0 +1,124 @@
+// Waiting between attempts, and what a connection does when it is lost.
+
+import assert from 'node:assert/strict';
+import { mock, test } from 'node:test';
+import { backoff, Connection } from '../../../web/connection.js';
+
+globalThis.WebSocket ??= { OPEN: 1 };
+
+class FakeSocket extends EventTarget {
+  readyState = 0;
+  sent = [];
+  closed = false;
+
+  send(frame) {
+    this.sent.push(frame);
+  }
+
+  close() {
+    this.closed = true;
+  }
+
+  tell(type, fields = {}) {
+    if (type === 'open') this.readyState = 1;
+    this.dispatchEvent(Object.assign(new Event(type), fields));
+  }
+}
+
+function setUp() {
+  mock.timers.enable({ apis: ['setTimeout', 'Date'] });
+  const sockets = [];
+  const states = [];
+  const losses = [];
+  const connection = new Connection(
+    'ws://chat/',
+    {
+      onState: ({ name }) => states.push(name),
+      onOpen: () => connection.accept(),
+      onFrame: () => {},
+      onLost: (loss) => losses.push(loss),
+    },
+    () => {
+      sockets.push(new FakeSocket());
+      return sockets.at(-1);
+    },
+  );
+  return { connection, sockets, states, losses };
+}
+
+function example(name, run) {
+  test(name, () => {
+    try {
+      run(setUp());
+    } finally {
+      mock.timers.reset();
+    }
+  });
+}
+
+test('full jitter: from nothing up to a bound that doubles and then stays', () => {
+  assert.equal(backoff(0, () => 0), 0);
+  assert.deepEqual([0, 1, 2, 3].map((n) => backoff(n, () => 1)), [1_000, 2_000, 4_000, 8_000]);
+  assert.equal(backoff(10, () => 1), 30_000);
+  assert.equal(backoff(5_000, () => 1), 30_000);
+});
+
+example('connects, and after a loss connects again', ({ connection, sockets, states, losses }) => {
+  connection.start();
+  sockets[0].tell('open');
+  sockets[0].tell('close', { code: 1006 });
+  assert.deepEqual(states, ['connecting', 'online', 'waiting']);
+  assert.deepEqual(losses, [{ code: 1006, was: 'online' }]);
+  mock.timers.tick(30_000);
+  assert.equal(sockets.length, 2);
+});
+
+example('does not wait when told to hurry, and connects once', ({ connection, sockets }) => {
+  connection.start();
+  sockets[0].tell('close', { code: 1006 });
+  connection.hurry();
+  connection.hurry();
+  connection.start();
+  assert.equal(sockets.length, 2);
+});
+
+example('closed on purpose it stays closed', ({ connection, sockets, states }) => {
+  connection.start();
+  sockets[0].tell('open');
+  connection.stop();
+  connection.hurry();
+  mock.timers.tick(60_000);
+  assert.equal(sockets.length, 1);
+  assert.ok(sockets[0].closed);
+  assert.equal(states.at(-1), 'closed');
+});
+
+example('gives up on a socket that never opens', ({ connection, sockets, states }) => {
+  connection.start();
+  mock.timers.tick(10_000);
+  assert.equal(states.at(-1), 'waiting');
+  assert.ok(sockets[0].closed);
+});
+
+example('notices silence after a question, and only then', ({ connection, sockets, losses }) => {
+  connection.start();
+  sockets[0].tell('open');
+  mock.timers.tick(600_000);
+  assert.equal(losses.length, 0);
+  connection.sendExpecting('?', 8_000);
+  sockets[0].tell('message', { data: '!' });
+  mock.timers.tick(8_000);
+  assert.equal(losses.length, 0);
+  connection.sendExpecting('?', 8_000);
+  mock.timers.tick(8_000);
+  assert.equal(losses.length, 1);
+});
+
+example('hears nothing more from a socket it let go of', ({ connection, sockets, losses }) => {
+  connection.start();
+  sockets[0].tell('open');
+  connection.sendExpecting('?', 8_000);
+  mock.timers.tick(8_000);
+  sockets[0].tell('close', { code: 1006 });
+  assert.equal(losses.length, 1);
+});

@@ -1,0 +1,59 @@
+// From a typed name to the person meant.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Roster } from '../../../web/roster.js';
+
+function roster(people) {
+  const made = new Roster();
+  made.replace(Object.entries(people));
+  return made;
+}
+
+const ids = (found) => found.map(({ id }) => id);
+
+test('finds by name, whatever the case, and leaves the text', () => {
+  const { found, rest } = roster({ a1: 'alice', b2: 'Bob' }).address('bob hello there');
+  assert.deepEqual(ids(found), ['b2']);
+  assert.equal(rest, 'hello there');
+});
+
+test('an exact name goes before one in another case', () => {
+  assert.deepEqual(ids(roster({ a1: 'bob', b2: 'Bob' }).address('Bob hi').found), ['b2']);
+});
+
+test('the longest name wins, so names with spaces need no quotes', () => {
+  const people = roster({ a1: 'quiet', b2: 'quiet otter' });
+  assert.deepEqual(ids(people.address('quiet otter hi').found), ['b2']);
+  assert.deepEqual(ids(people.address('quiet hi').found), ['a1']);
+});
+
+test('namesakes are told apart by the end of their ids', () => {
+  const people = roster({ '7f00000100aa1': 'bob', '7f00000100ba1': 'bob', c3: 'eve' });
+  assert.equal(people.address('bob hi').found.length, 2);
+  assert.deepEqual(people.handles().map(({ handle }) => handle), ['bob#aa1', 'bob#ba1', 'eve']);
+  const { found, rest } = people.address('bob#ba1 hi');
+  assert.deepEqual(ids(found), ['7f00000100ba1']);
+  assert.equal(rest, 'hi');
+});
+
+test('a stranger is nobody, and the rest is kept apart', () => {
+  const { found, typed, rest } = roster({ a1: 'alice' }).address('mallory hi  there');
+  assert.deepEqual(found, []);
+  assert.deepEqual([typed, rest], ['mallory', 'hi  there']);
+});
+
+test('follows people coming, going and changing their names', () => {
+  const people = roster({ a1: 'alice' });
+  people.add('b2', 'bob');
+  people.add('a1', 'alicia');
+  people.remove('b2');
+  people.remove('nobody');
+  assert.deepEqual(people.people(), [{ id: 'a1', name: 'alicia' }]);
+});
+
+test('names that look like properties are only names', () => {
+  const people = roster({ a1: '__proto__', b2: 'constructor' });
+  assert.deepEqual(ids(people.address('__proto__ hi').found), ['a1']);
+  assert.deepEqual(people.address('toString hi').found, []);
+});

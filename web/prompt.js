@@ -1,0 +1,208 @@
+// The line at the bottom: editing, history, completion and the extra keys of a phone.
+
+import { Completion } from './completion.js';
+import { History } from './history.js';
+import { t } from './i18n.js';
+
+const MENU_SIZE = 12;
+
+/**
+ * Tells `onEnter(line)`, which answers whether the line is done with (and may be emptied);
+ * `onScroll('page-up' | 'page-down' | 'start' | 'end')`; and `onCancel(line)` for Ctrl+C.
+ * Asks `handles()` for names to complete.
+ */
+export class Prompt {
+  #root;
+  #line;
+  #sign;
+  #menu;
+  #on;
+  #history = new History();
+  #completion = new Completion();
+  #asking = false;
+  #leaving = false;
+
+  constructor(root, handlers) {
+    this.#root = root;
+    this.#line = root.querySelector('#line');
+    this.#sign = root.querySelector('#sign');
+    this.#menu = root.querySelector('#menu');
+    this.#on = handlers;
+    this.#line.addEventListener('keydown', (event) => this.#keyDown(event));
+    this.#line.addEventListener('input', () => this.#edited());
+    this.#line.addEventListener('blur', () => this.#endRound());
+    root.querySelector('#send').addEventListener('click', () => this.#enter());
+    for (const button of root.querySelectorAll('button:not(#newer)')) {
+      // A tap on a key must not close the virtual keyboard.
+      button.addEventListener('pointerdown', (event) => event.preventDefault());
+    }
+    root.querySelector('.keys').addEventListener('click', ({ target }) => this.#extraKey(target));
+  }
+
+  /** Shows `name@room $`. */
+  showShell(name, room) {
+    this.#asking = false;
+    this.#line.setAttribute('aria-label', t('line-label'));
+    this.#sign.replaceChildren(
+      span('sign-name', name),
+      span('sign-at', '@'),
+      span('sign-room', room),
+      span('sign-mark', '$'),
+    );
+  }
+
+  /** Shows a question; without history and completion. */
+  showQuestion(words, label) {
+    this.#asking = true;
+    this.#line.setAttribute('aria-label', label);
+    this.#sign.replaceChildren(span('sign-question', words));
+  }
+
+  focus() {
+    this.#line.focus({ preventScroll: true });
+  }
+
+  get focused() {
+    return document.activeElement === this.#line;
+  }
+
+  /** Replaces the line and puts the caret behind it. */
+  set(value, caret = value.length) {
+    this.#line.value = value;
+    this.#line.setSelectionRange(caret, caret);
+    this.#fit();
+  }
+
+  #enter() {
+    this.#endRound();
+    const line = this.#line.value;
+    if (!this.#on.onEnter(line)) return this.#bell();
+    if (!this.#asking) this.#history.add(line);
+    this.set('');
+  }
+
+  #edited() {
+    this.#leaving = false;
+    this.#endRound();
+    this.#fit();
+  }
+
+  #keyDown(event) {
+    // While an input method composes, every key is the method's.
+    if (event.isComposing || event.keyCode === 229) return;
+    const { key, shiftKey } = event;
+    if (['Shift', 'Control', 'Alt', 'Meta'].includes(key)) return;
+    const chord = event.ctrlKey || event.metaKey || event.altKey;
+    if (key === 'Tab' && !chord) return this.#tab(event, shiftKey ? -1 : 1);
+    this.#endRound();
+    this.#leaving = key === 'Escape';
+    const done = chord ? this.#chord(event) : this.#plain(key, shiftKey);
+    if (done) event.preventDefault();
+  }
+
+  #plain(key, shift) {
+    switch (key) {
+      case 'Enter':
+        if (!shift || this.#asking) this.#enter();
+        return !shift || this.#asking;
+      case 'ArrowUp':
+        return !shift && this.#walk('older');
+      case 'ArrowDown':
+        return !shift && this.#walk('newer');
+      case 'PageUp':
+        return this.#scroll('page-up');
+      case 'PageDown':
+        return this.#scroll('page-down');
+      default:
+        return false;
+    }
+  }
+
+  #chord({ key, ctrlKey, altKey, metaKey }) {
+    if (!ctrlKey || altKey || metaKey) return false;
+    if (key === 'Home') return this.#scroll('start');
+    if (key === 'End') return this.#scroll('end');
+    if (key.toLowerCase() !== 'c') return false;
+    const selected = this.#line.selectionStart !== this.#line.selectionEnd || !getSelection().isCollapsed;
+    if (selected) return false;
+    this.#on.onCancel(this.#line.value);
+    this.set('');
+    return true;
+  }
+
+  #scroll(where) {
+    this.#on.onScroll(where);
+    return true;
+  }
+
+  /** Walks the history, unless the caret has lines of the text itself to go to. */
+  #walk(direction) {
+    if (this.#asking) return false;
+    const { value, selectionStart, selectionEnd } = this.#line;
+    const between = direction === 'older' ? value.slice(0, selectionStart) : value.slice(selectionEnd);
+    if (between.includes('\n')) return false;
+    const line = direction === 'older' ? this.#history.older(value) : this.#history.newer();
+    if (line !== null) this.set(line);
+    return true;
+  }
+
+  /** Completes; an empty line, or Escape before it, lets Tab go to the next control. */
+  #tab(event, step) {
+    const { value, selectionStart } = this.#line;
+    const leave = this.#asking || this.#leaving || value === '' || (step < 0 && !this.#completion.active);
+    this.#leaving = false;
+    if (leave) return;
+    event?.preventDefault();
+    const result = this.#completion.next(value, selectionStart, this.#on.handles(), step);
+    if (!result) return this.#bell();
+    this.set(result.value, result.caret);
+    this.#showMenu(result);
+  }
+
+  #extraKey(target) {
+    const key = target.closest('[data-key]')?.dataset.key;
+    if (key === 'tab') this.#tab(null, 1);
+    else if (key) {
+      this.#endRound();
+      if (key === 'slash') this.set(this.#line.value === '' ? '/' : this.#line.value);
+      else this.#walk(key === 'up' ? 'older' : 'newer');
+    }
+    if (key) this.focus();
+  }
+
+  #showMenu({ candidates, index }) {
+    if (candidates.length < 2) return this.#endRound();
+    const first = Math.max(0, Math.min(index - (MENU_SIZE >> 1), candidates.length - MENU_SIZE));
+    const choices = candidates.slice(first, first + MENU_SIZE);
+    this.#menu.replaceChildren(
+      ...choices.map((choice, i) => span(first + i === index ? 'chosen' : '', choice.trim())),
+    );
+    this.#menu.hidden = false;
+  }
+
+  #endRound() {
+    this.#completion.reset();
+    this.#menu.hidden = true;
+  }
+
+  /** What a terminal would beep for. */
+  #bell() {
+    this.#root.classList.remove('bell');
+    void this.#root.offsetWidth;
+    this.#root.classList.add('bell');
+  }
+
+  /** As high as its text, where style alone cannot do it. */
+  #fit() {
+    if (CSS.supports('field-sizing', 'content')) return;
+    this.#line.style.height = 'auto';
+    this.#line.style.height = `${this.#line.scrollHeight}px`;
+  }
+}
+
+function span(className, text) {
+  const made = document.createElement('bdi');
+  made.className = className;
+  made.textContent = text;
+  return made;
+}

@@ -1,0 +1,214 @@
+// What a typed line does: the login question first, then commands and talk.
+
+import { whyNotText } from './chat.js';
+import { COMMANDS, find, parse } from './commands.js';
+import { guestName, parts, t } from './i18n.js';
+import { LIMITS } from './protocol.js';
+import { validName, validRoom } from './store.js';
+import { cleanName, length } from './text.js';
+
+const KEYS = ['tab', 'history', 'newline', 'page', 'escape'];
+
+export class Shell {
+  #terminal;
+  #prompt;
+  #chat;
+  #host;
+  #setLanguage;
+  #question = null;
+
+  constructor({ terminal, prompt, chat, host, setLanguage }) {
+    this.#terminal = terminal;
+    this.#prompt = prompt;
+    this.#chat = chat;
+    this.#host = host;
+    this.#setLanguage = setLanguage;
+  }
+
+  greet() {
+    this.#terminal.printBare('banner', parts('welcome', { host: this.#host }));
+  }
+
+  hint() {
+    this.#terminal.printBare('hint', parts('hint', { help: { command: '/help' } }));
+  }
+
+  /** Asks who is there; the room is entered once a name is given. */
+  askName(room) {
+    this.#question = { room, suggestion: guestName() };
+    this.#terminal.printBare('hint', parts('how'));
+    this.repaint();
+  }
+
+  /** Shows the prompt that belongs to who and where we are. */
+  repaint() {
+    if (this.#question) {
+      this.#prompt.showQuestion(t('login-prompt', { name: this.#question.suggestion }), t('login-label'));
+    } else if (this.#chat.name !== null) {
+      this.#prompt.showShell(this.#chat.name, this.#chat.room);
+    }
+  }
+
+  /** A new suggestion in the language spoken now. */
+  languageChanged() {
+    if (this.#question) this.#question.suggestion = guestName();
+    this.repaint();
+  }
+
+  /** Does what the line says; answers whether it is done with. */
+  enter(line) {
+    if (this.#question && !/^\/(help|lang|clear)\b/.test(line)) return this.#answer(line);
+    const meant = parse(line);
+    switch (meant.kind) {
+      case 'nothing':
+        if (this.#chat.state === 'closed') this.#chat.reconnect();
+        return true;
+      case 'say':
+        return this.#say(meant.text);
+      case 'command':
+        this.#echo(line);
+        this.#commands[meant.name](meant.rest);
+        return true;
+      case 'missing':
+        this.#echo(line);
+        this.#error(parts('usage', { usage: this.#usage(find(meant.name)) }));
+        return true;
+      default:
+        this.#echo(line);
+        this.#error(this.#unknown(meant));
+        return true;
+    }
+  }
+
+  /** Ctrl+C: the line stays in the scrollback, and nothing comes of it. */
+  cancel(line) {
+    this.#echo(`${line}^C`);
+  }
+
+  /** Begins a private message to somebody whose name was clicked. */
+  address({ id, name }) {
+    if (this.#question || this.#chat.isMe(id)) return;
+    this.#prompt.set(`/msg ${this.#chat.roster.handleOf(id) || name} `);
+    this.#prompt.focus();
+  }
+
+  #answer(line) {
+    const name = line.trim() === '' ? this.#question.suggestion : this.#checkedName(line);
+    if (!name) return false;
+    const { room, suggestion } = this.#question;
+    this.#terminal.printBare('echo', [`${t('login-prompt', { name: suggestion })} `, { said: name }]);
+    this.#question = null;
+    this.hint();
+    this.#chat.begin(name, room);
+    return true;
+  }
+
+  #say(text) {
+    const refusal = whyNotText(text) ?? (this.#chat.say(text) ? null : parts('not-online'));
+    if (refusal) this.#error(refusal);
+    return !refusal;
+  }
+
+  #commands = {
+    join: (rest) => {
+      const room = validRoom(rest);
+      if (!room) return this.#error(parts('room-too-long', { n: String(LIMITS.room) }));
+      if (room === this.#chat.room && this.#chat.state === 'online') {
+        return this.#note(parts('already-in', { room: { room } }));
+      }
+      this.#chat.join(room);
+    },
+
+    nick: (rest) => {
+      const name = this.#checkedName(rest);
+      if (name) this.#chat.rename(name);
+    },
+
+    msg: (rest) => {
+      const { found, typed, rest: text } = this.#chat.roster.address(rest);
+      if (found.length === 0) return this.#error(parts('nobody-called', { name: { said: typed } }));
+      if (found.length > 1) return this.#error([...parts('several-called', { name: { said: typed } }), ...handles(found)]);
+      if (this.#chat.isMe(found[0].id)) return this.#error(parts('that-is-you'));
+      if (text === '') return this.#error(parts('usage', { usage: this.#usage(find('msg')) }));
+      const refusal = whyNotText(text) ?? (this.#chat.whisper(found[0], text) ? null : parts('not-online'));
+      if (refusal) this.#error(refusal);
+    },
+
+    who: () => {
+      if (!this.#chat.askWho()) this.#error(parts('not-online'));
+    },
+
+    clear: () => this.#terminal.clear(),
+
+    lang: (rest) => {
+      const wanted = rest.toLowerCase();
+      if (!this.#setLanguage(wanted)) return this.#error(parts('no-such-language'));
+      this.#note(parts('language'));
+    },
+
+    quit: () => {
+      if (this.#chat.state !== 'closed') this.#chat.quit();
+    },
+
+    connect: () => {
+      if (this.#chat.state === 'online') this.#note(parts('already-online'));
+      else this.#chat.reconnect();
+    },
+
+    help: (rest) => {
+      const one = find(rest.replace(/^\//, '').toLowerCase());
+      if (one) return this.#terminal.printBare('entry', this.#row(one));
+      this.#terminal.printBare('heading', [t('help-title')]);
+      for (const command of COMMANDS) this.#terminal.printBare('entry', this.#row(command));
+      this.#terminal.printBare('heading', [t('help-keys')]);
+      for (const key of KEYS) {
+        this.#terminal.printBare('entry', [{ pad: t(`key-${key}`) }, ' ', t(`help-key-${key}`)]);
+      }
+      this.#terminal.printBare('hint', [t('help-tap')]);
+    },
+  };
+
+  #row(command) {
+    return [{ pad: this.#synopsis(command) }, ' ', t(`help-${command.name}`)];
+  }
+
+  #synopsis({ name, argument }) {
+    return [{ command: `/${name}` }, argument ? ` ${t(argument)}` : ''];
+  }
+
+  #usage(command) {
+    return { pad: this.#synopsis(command) };
+  }
+
+  #unknown({ name, near }) {
+    const values = { command: { said: `/${name}` }, help: { command: '/help' } };
+    return near
+      ? parts('did-you-mean', { ...values, near: { command: `/${near}` } })
+      : parts('unknown-command', values);
+  }
+
+  /** The name as it will be sent, or null after saying what is wrong with it. */
+  #checkedName(typed) {
+    const name = validName(typed);
+    if (name) return name;
+    const long = length(cleanName(typed)) > LIMITS.name;
+    this.#error(parts(long ? 'name-too-long' : 'name-empty', { n: String(LIMITS.name) }));
+    return null;
+  }
+
+  #echo(line) {
+    this.#terminal.printBare('echo', ['$ ', { said: line }]);
+  }
+
+  #note(line) {
+    this.#chat.note(line);
+  }
+
+  #error(line) {
+    this.#terminal.print('error', '!!', line);
+  }
+}
+
+function handles(people) {
+  return people.flatMap(({ handle }, index) => [index > 0 ? '  ' : '', { said: handle }]);
+}

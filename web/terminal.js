@@ -1,0 +1,161 @@
+// The scrollback: prints lines as text, stays at the end while the reader is there, forgets the oldest.
+
+import { language, t } from './i18n.js';
+import { colourOf, segments } from './text.js';
+
+const MAX_LINES = 2_000;
+const COLOURS = 12;
+const AT_END_PX = 24;
+
+/**
+ * Prints into a log element. What a line consists of is a list of strings and of
+ * `{ nick, id }`, `{ room }`, `{ command }`, `{ said }` (somebody's words) and `{ pad }` (a column).
+ */
+export class Terminal {
+  #log;
+  #newer;
+  #atEnd = true;
+  #unseen = 0;
+  #day = '';
+  #settling = 0;
+
+  /** `onName({ id, name })` and `onCommand(text)` tell what was clicked. */
+  constructor(log, newer, { onName, onCommand }) {
+    this.#log = log;
+    this.#newer = newer;
+    log.addEventListener('scroll', () => this.#scrolled(), { passive: true });
+    newer.addEventListener('click', () => this.toEnd());
+    new ResizeObserver(() => this.#settle()).observe(log);
+    log.addEventListener('click', ({ target }) => {
+      const hit = target.closest('.nick, .command');
+      if (!hit || !getSelection().isCollapsed) return;
+      if (hit.classList.contains('nick')) onName({ id: hit.dataset.id, name: hit.dataset.name });
+      else onCommand(hit.textContent);
+    });
+  }
+
+  /**
+   * Prints a line. `kind` is its style, `gutter` the sign or name before the rule, `sentAt` the
+   * server's own time, shown as a tooltip (its clock and zone need not be the reader's).
+   */
+  print(kind, gutter, parts, { sentAt = '' } = {}) {
+    const now = new Date();
+    this.#printDay(now);
+    const line = element('div', `line ${kind}`);
+    const time = element('time', 'time', clock(now));
+    time.dateTime = now.toISOString();
+    if (sentAt) time.title = sentAt;
+    const who = element('span', 'who');
+    who.append(render(gutter));
+    const rule = element('span', 'rule', ' │ ');
+    rule.setAttribute('aria-hidden', 'true');
+    const text = element('span', 'text');
+    text.append(...parts.map(render));
+    line.append(time, ' ', who, rule, text);
+    this.#append(line);
+  }
+
+  /** Prints a line without time and sign: the banner, a table. */
+  printBare(kind, parts) {
+    const line = element('div', `line bare ${kind}`);
+    line.append(...parts.map(render));
+    this.#append(line);
+  }
+
+  /** Empties the screen. */
+  clear() {
+    this.#log.replaceChildren();
+    this.toEnd();
+  }
+
+  /** Scrolls by one screen, up (-1) or down (1). */
+  page(direction) {
+    this.#log.scrollBy({ top: direction * this.#log.clientHeight * 0.9 });
+  }
+
+  toStart() {
+    this.#log.scrollTop = 0;
+  }
+
+  toEnd() {
+    this.#atEnd = true;
+    this.#settle();
+  }
+
+  #append(line) {
+    this.#log.append(line);
+    while (this.#log.childElementCount > MAX_LINES) this.#log.firstElementChild.remove();
+    if (!this.#atEnd && !line.classList.contains('echo')) this.#showUnseen(this.#unseen + 1);
+    this.#settle();
+  }
+
+  #printDay(now) {
+    const day = now.toDateString();
+    if (this.#day && this.#day !== day) {
+      const written = new Intl.DateTimeFormat(language(), { dateStyle: 'full' }).format(now);
+      this.printBare('day', [written]);
+    }
+    this.#day = day;
+  }
+
+  // Layout is asked for once a frame, however many lines came.
+  #settle() {
+    if (!this.#atEnd || this.#settling) return;
+    this.#settling = requestAnimationFrame(() => {
+      this.#settling = 0;
+      if (!this.#atEnd) return;
+      this.#log.scrollTop = this.#log.scrollHeight;
+      this.#showUnseen(0);
+    });
+  }
+
+  #scrolled() {
+    const { scrollHeight, scrollTop, clientHeight } = this.#log;
+    this.#atEnd = scrollHeight - scrollTop - clientHeight < AT_END_PX;
+    if (this.#atEnd) this.#showUnseen(0);
+  }
+
+  #showUnseen(count) {
+    this.#unseen = count;
+    this.#newer.hidden = count === 0;
+    this.#newer.textContent = count === 0 ? '' : t('new-messages', { n: count });
+  }
+}
+
+// Everything below makes text nodes: nothing from a message is ever markup.
+
+function render(part) {
+  if (typeof part === 'string') return shown(element('span', ''), part);
+  if (part.nick !== undefined) {
+    const nick = element('bdi', `nick c${colourOf(part.nick, COLOURS)}`, part.nick);
+    nick.dataset.id = part.id ?? '';
+    nick.dataset.name = part.nick;
+    return nick;
+  }
+  if (part.room !== undefined) return element('bdi', 'room-name', `#${part.room}`);
+  if (part.command !== undefined) return element('span', 'command', part.command);
+  if (part.pad !== undefined) {
+    const pad = element('span', 'pad');
+    pad.append(...[part.pad].flat().map(render));
+    return pad;
+  }
+  const said = shown(element('bdi', 'said-text'), part.said);
+  said.dir = 'auto';
+  return said;
+}
+
+function shown(parent, text) {
+  parent.append(...segments(text).map(({ text: plain, code }) => plain ?? element('span', 'hidden-char', code)));
+  return parent;
+}
+
+function element(tag, className, text) {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+function clock(date) {
+  return date.toTimeString().slice(0, 8);
+}
