@@ -1,1 +1,0 @@
-//! What is said to and by a register.
