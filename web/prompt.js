@@ -43,18 +43,15 @@ export class Prompt {
   showShell(name, room) {
     this.#asking = false;
     this.#line.setAttribute('aria-label', t('line-label'));
-    this.#sign.replaceChildren(
-      span('sign-name', name),
-      span('sign-at', '@'),
-      span('sign-room', room),
-      span('sign-mark', '$'),
-    );
+    this.#root.classList.remove('asking');
+    this.#sign.replaceChildren(...sign({ name, room }));
   }
 
   /** Shows a question; without history and completion. */
   showQuestion(words, label) {
     this.#asking = true;
     this.#line.setAttribute('aria-label', label);
+    this.#root.classList.add('asking');
     this.#sign.replaceChildren(span('sign-question', words));
   }
 
@@ -76,8 +73,9 @@ export class Prompt {
   #enter() {
     this.#endRound();
     const line = this.#line.value;
+    const answer = this.#asking;
     if (!this.#on.onEnter(line)) return this.#bell();
-    if (!this.#asking) this.#history.add(line);
+    if (!answer) this.#history.add(line);
     this.set('');
   }
 
@@ -198,6 +196,11 @@ export class Prompt {
     this.#line.style.height = 'auto';
     this.#line.style.height = `${this.#line.scrollHeight}px`;
   }
+}
+
+/** The elements of `name@room $`. */
+export function sign({ name, room }) {
+  return [span('sign-name', name), span('sign-at', '@'), span('sign-room', room), span('sign-mark', ' $ ')];
 }
 
 function span(className, text) {

@@ -160,9 +160,9 @@ export class Shell {
       if (one) return this.#terminal.printBare('entry', this.#row(one));
       this.#terminal.printBare('heading', [t('help-title')]);
       for (const command of COMMANDS) this.#terminal.printBare('entry', this.#row(command));
-      this.#terminal.printBare('heading', [t('help-keys')]);
+      this.#terminal.printBare('heading key', [t('help-keys')]);
       for (const key of KEYS) {
-        this.#terminal.printBare('entry', [{ pad: t(`key-${key}`) }, ' ', t(`help-key-${key}`)]);
+        this.#terminal.printBare('entry key', [{ pad: t(`key-${key}`) }, ' ', t(`help-key-${key}`)]);
       }
       this.#terminal.printBare('hint', [t('help-tap')]);
     },
@@ -197,7 +197,8 @@ export class Shell {
   }
 
   #echo(line) {
-    this.#terminal.printBare('echo', ['$ ', { said: line }]);
+    const { name, room } = this.#chat;
+    this.#terminal.printBare('echo', [name === null ? '$ ' : { sign: { name, room } }, { said: line }]);
   }
 
   #note(line) {

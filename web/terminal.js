@@ -1,6 +1,7 @@
 // The scrollback: prints lines as text, stays at the end while the reader is there, forgets the oldest.
 
 import { language, t } from './i18n.js';
+import { sign } from './prompt.js';
 import { colourOf, segments } from './text.js';
 
 const MAX_LINES = 2_000;
@@ -9,12 +10,14 @@ const AT_END_PX = 24;
 
 /**
  * Prints into a log element. What a line consists of is a list of strings and of
- * `{ nick, id }`, `{ room }`, `{ command }`, `{ said }` (somebody's words) and `{ pad }` (a column).
+ * `{ nick, id }`, `{ room }`, `{ command }`, `{ said }` (somebody's words), `{ pad }` (a column) and
+ * `{ sign }` (the prompt).
  */
 export class Terminal {
   #log;
   #newer;
   #atEnd = true;
+  #top = 0;
   #unseen = 0;
   #day = '';
   #settling = 0;
@@ -23,6 +26,7 @@ export class Terminal {
   constructor(log, newer, { onName, onCommand }) {
     this.#log = log;
     this.#newer = newer;
+    this.#follow(true);
     log.addEventListener('scroll', () => this.#scrolled(), { passive: true });
     newer.addEventListener('click', () => this.toEnd());
     new ResizeObserver(() => this.#settle()).observe(log);
@@ -42,7 +46,8 @@ export class Terminal {
     const now = new Date();
     this.#printDay(now);
     const line = element('div', `line ${kind}`);
-    const time = element('time', 'time', clock(now));
+    const time = element('time', 'time', clock(now).slice(0, 5));
+    time.append(element('span', 'seconds', clock(now).slice(5)));
     time.dateTime = now.toISOString();
     if (sentAt) time.title = sentAt;
     const who = element('span', 'who');
@@ -78,7 +83,7 @@ export class Terminal {
   }
 
   toEnd() {
-    this.#atEnd = true;
+    this.#follow(true);
     this.#settle();
   }
 
@@ -109,10 +114,19 @@ export class Terminal {
     });
   }
 
+  // Only a reader scrolls up; new lines below what is seen are no sign of leaving the end.
   #scrolled() {
     const { scrollHeight, scrollTop, clientHeight } = this.#log;
-    this.#atEnd = scrollHeight - scrollTop - clientHeight < AT_END_PX;
-    if (this.#atEnd) this.#showUnseen(0);
+    const near = scrollHeight - scrollTop - clientHeight < AT_END_PX;
+    if (near) this.#showUnseen(0);
+    if (near || scrollTop < this.#top) this.#follow(near);
+    this.#top = scrollTop;
+  }
+
+  // While following, the browser must not hold the view on an old line when the oldest go.
+  #follow(atEnd) {
+    this.#atEnd = atEnd;
+    this.#log.classList.toggle('following', atEnd);
   }
 
   #showUnseen(count) {
@@ -138,6 +152,11 @@ function render(part) {
     const pad = element('span', 'pad');
     pad.append(...[part.pad].flat().map(render));
     return pad;
+  }
+  if (part.sign !== undefined) {
+    const made = element('span', 'sign');
+    made.append(...sign(part.sign));
+    return made;
   }
   const said = shown(element('bdi', 'said-text'), part.said);
   said.dir = 'auto';

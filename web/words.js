@@ -4,7 +4,7 @@ export const LANGUAGES = [
   {
     name: 'en',
     tag: 'en',
-    label: 'English',
+    label: 'EN',
     guests: {
       first: ['quiet', 'brave', 'clever', 'early', 'gentle', 'lucky', 'merry', 'nimble', 'sunny', 'witty'],
       join: '-',

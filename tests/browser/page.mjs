@@ -1,10 +1,13 @@
 // A person in front of the page: opens it in Chromium, types, reads; remembers everything that went wrong.
 
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
+import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
+import { startSuite } from './suite.mjs';
 
 const OUT = path.join(path.dirname(fileURLToPath(import.meta.url)), 'out');
 const WAIT_MS = 20_000;
@@ -23,16 +26,65 @@ const LAUNCH = {
   ],
 };
 
+/** A telephone of the narrow kind. */
+export const PHONE = { viewport: { width: 360, height: 640 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
+
 export function launch() {
   return chromium.launch(LAUNCH);
 }
 
+/**
+ * Starts a chat and a browser for the tests of one file. Answers `example(name, run, options)`,
+ * where `run` is given `{ url, gateway, room, open, enter }`: a room of its own, and people who
+ * are sent home, and checked, when it ends.
+ */
+export function chatAndBrowser() {
+  let suite;
+  let browser;
+  before(async () => {
+    suite = await startSuite();
+    browser = await launch();
+  });
+  after(async () => {
+    await browser?.close();
+    await suite?.stop();
+  });
+
+  return function example(name, run, { needsGateway = false } = {}) {
+    const skip = needsGateway && process.env.CHAT_URL ? 'the chat at CHAT_URL is not ours to restart' : false;
+    test(name, { skip, timeout: 120_000 }, async () => {
+      const { url, gateway } = suite;
+      const room = `t-${randomBytes(4).toString('hex')}`;
+      const people = [];
+      const arrive = (open) => async (...given) => {
+        const person = await open(...given);
+        people.push(person);
+        return person;
+      };
+      const open = arrive((options = {}) => Person.open(browser, url, { room, ...options }));
+      const enter = arrive((called, options = {}) => Person.enter(browser, url, called, { room, ...options }));
+      try {
+        await run({ url, gateway, room, browser, open, enter });
+      } catch (error) {
+        for (const [index, person] of people.entries()) {
+          await person.screenshot(`failed-${index}-${name.replace(/\W+/g, '-')}`).catch(() => {});
+          error.message += `\n\n${await person.account().catch(String)}`;
+        }
+        await Promise.all(people.map((person) => person.context.close()));
+        throw error;
+      }
+      for (const person of people) await person.leave();
+    });
+  };
+}
+
 /** Opens a tab of its own (nothing remembered, nothing shared) in front of the chat. */
 export class Person {
-  static async open(browser, url, { room, context = {}, mayLose = false } = {}) {
-    const opened = await browser.newContext({ viewport: { width: 960, height: 600 }, locale: 'en-GB', ...context });
+  static async open(browser, url, { room, context = {}, mayLose = false, prepare = async () => {} } = {}) {
+    const opened = await browser.newContext({ viewport: { width: 960, height: 600 }, locale: 'en-GB', colorScheme: 'dark', ...context });
     opened.setDefaultTimeout(WAIT_MS);
     const person = new Person(opened, await opened.newPage(), mayLose);
+    await prepare(person.page);
     await person.visit(room ? `${url}#room=${encodeURIComponent(room)}` : url);
     return person;
   }
@@ -120,6 +172,11 @@ export class Person {
   async seesNot(text) {
     const lines = await this.lines();
     assert.ok(!lines.some((line) => line.includes(text)), `${text} is in\n${lines.join('\n')}`);
+  }
+
+  /** What can be read on the page, and what went wrong, for the report of a test that failed. */
+  async account() {
+    return [await this.state.textContent(), ...(await this.lines()), ...this.faults].join('\n');
   }
 
   async screenshot(name) {

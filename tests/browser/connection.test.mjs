@@ -1,0 +1,141 @@
+// The connection: lost and found again, closed and opened on purpose.
+
+import assert from 'node:assert/strict';
+import { chatAndBrowser } from './page.mjs';
+
+const example = chatAndBrowser();
+const LOSES = { mayLose: true };
+
+example(
+  'after the gateway is restarted the page is back in its room with its name',
+  async ({ enter, gateway, room }) => {
+    const alice = await enter('alice', LOSES);
+    const bob = await enter('bob', LOSES);
+    await alice.type('before');
+    await bob.sees('before');
+
+    await gateway.stop('SIGKILL');
+    await alice.sees('connection lost; reconnecting');
+    await bob.sees('connection lost; reconnecting');
+    await alice.page.locator('#state').filter({ hasText: /^reconnecting in \d+ s$/ }).waitFor();
+    await alice.type('is anybody there?');
+    await alice.sees('not connected: the line was not sent');
+    assert.equal(await alice.line.inputValue(), 'is anybody there?');
+    await alice.screenshot('reconnecting');
+
+    await gateway.start();
+    await alice.sees(`connected again: back in #${room} as alice`);
+    await bob.sees(`connected again: back in #${room} as bob`);
+    await alice.sees('bob');
+    await alice.page.waitForFunction(() => document.querySelector('#who').textContent === '2 here');
+    await alice.line.press('Enter');
+    await bob.sees('is anybody there?');
+    await bob.type('after');
+    await alice.sees('after');
+    await alice.screenshot('reconnected');
+  },
+  { needsGateway: true },
+);
+
+example(
+  'a network that is back, or a reader, ends the waiting at once',
+  async ({ enter, gateway }) => {
+    // Full jitter draws from this: the longest waits, so that nothing but hurrying ends them.
+    const alice = await enter('alice', { ...LOSES, prepare: (page) => page.addInitScript(() => (Math.random = () => 0.999)) });
+    const waiting = (seconds) =>
+      alice.page.locator('#state').filter({ hasText: `reconnecting in ${seconds} s` }).waitFor();
+    const stateAfter = (target, type) =>
+      alice.page.evaluate(
+        ([name, event]) => {
+          globalThis[name].dispatchEvent(new Event(event));
+          return document.documentElement.dataset.state;
+        },
+        [target, type],
+      );
+    await gateway.stop('SIGKILL');
+    await waiting(4);
+    assert.equal(await stateAfter('document', 'visibilitychange'), 'connecting');
+    await waiting(8);
+    await gateway.start();
+    assert.equal(await stateAfter('window', 'online'), 'connecting');
+    await alice.online();
+    await alice.sees('connected again');
+  },
+  { needsGateway: true },
+);
+
+example('/quit closes and stays closed until Enter or /connect', async ({ enter }) => {
+  const alice = await enter('alice');
+  const bob = await enter('bob');
+  await bob.type('/quit');
+  await bob.sees('connection closed. /connect or Enter opens it again.');
+  assert.equal(await bob.state.textContent(), 'offline');
+  await alice.sees('bob left');
+  await bob.type('hello?');
+  await bob.sees('not connected: the line was not sent');
+  await bob.line.fill('');
+
+  await bob.line.press('Enter');
+  await bob.online();
+  await bob.sees('connected again: back in');
+  await bob.type('/quit');
+  await bob.page.locator(':root[data-state="closed"]').waitFor();
+  await bob.type('/connect');
+  await bob.online();
+  await bob.type('here again');
+  await alice.sees('here again');
+});
+
+example('pings are answered, and a refused name is asked for again', async ({ open }) => {
+  const heard = [];
+  let refuse = true;
+  let server;
+  const alice = await open({
+    prepare: (page) =>
+      page.routeWebSocket(/.*/, (socket) => {
+        server = socket;
+        socket.onMessage((frame) => {
+          const message = JSON.parse(frame);
+          heard.push(message.type);
+          if (message.type !== 'login') return;
+          const { client_name } = message;
+          const answer = refuse
+            ? { type: 'error', code: 'name_too_long', message: 'too long', limit: 5 }
+            : { type: 'login', client_id: 'a1', client_name, client_list: { a1: client_name } };
+          socket.send(JSON.stringify(answer));
+        });
+      }),
+  });
+  await alice.type('alexandra');
+  await alice.sees('the server refuses the name: at most 5 characters');
+  await alice.page.locator('.sign-question').waitFor();
+  refuse = false;
+  await alice.logIn('alex');
+  server.send('{"type":"ping"}');
+  await alice.page.waitForFunction(() => document.documentElement.dataset.state === 'online');
+  for (let i = 0; i < 100 && !heard.includes('pong'); i += 1) await alice.page.waitForTimeout(20);
+  assert.ok(heard.includes('pong'));
+});
+
+example('a connection that has gone dead is noticed when the reader comes back', async ({ open }) => {
+  let connections = 0;
+  const alice = await open({
+    prepare: async (page) => {
+      await page.clock.install();
+      await page.routeWebSocket(/.*/, (socket) => {
+        connections += 1;
+        socket.onMessage((frame) => {
+          if (JSON.parse(frame).type !== 'login') return;
+          socket.send(JSON.stringify({ type: 'login', client_id: 'a1', client_name: 'alice', client_list: { a1: 'alice' } }));
+        });
+      });
+    },
+  });
+  await alice.logIn('alice');
+  await alice.page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
+  await alice.page.clock.runFor(9_000);
+  await alice.sees('connection lost; reconnecting');
+  await alice.page.clock.runFor(2_000);
+  await alice.sees('connected again');
+  assert.equal(connections, 2);
+});

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Drives the chat page in a real Chromium. Takes the chat at CHAT_URL, or starts the
+# binaries in SUITE_BIN (default: target/release, then target/debug) by itself.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+if ! command -v chromium >/dev/null || ! fc-list :lang=zh | grep -q .; then
+  as_root=$([ "$(id -u)" = 0 ] || echo sudo)
+  $as_root apt-get update -q
+  $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends chromium fontconfig fonts-noto-cjk
+fi
+
+npm ci --no-audit --no-fund
+node --test --test-reporter=spec unit/*.test.mjs
+exec node --test --test-reporter=spec --test-concurrency=1 ./*.test.mjs

@@ -1,0 +1,71 @@
+// How the page is served: the policy on every answer, nothing inline, nothing from elsewhere.
+
+import assert from 'node:assert/strict';
+import { chatAndBrowser } from './page.mjs';
+
+const POLICY =
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'";
+
+const TYPES = {
+  html: 'text/html; charset=utf-8',
+  css: 'text/css; charset=utf-8',
+  js: 'text/javascript; charset=utf-8',
+  svg: 'image/svg+xml',
+  webmanifest: 'application/manifest+json',
+};
+
+const example = chatAndBrowser();
+
+example('the policy comes with every file, in the right type', async ({ url, open }) => {
+  const asked = new Set([new URL('index.html', url).href, new URL('manifest.webmanifest', url).href, new URL('favicon.svg', url).href]);
+  const reader = await open({ prepare: async (page) => page.on('request', (request) => asked.add(request.url().split('#')[0])) });
+  await reader.logIn('alice');
+  assert.ok(asked.size > 15, [...asked].join(' '));
+  for (const address of asked) {
+    if (address.startsWith('ws')) continue;
+    assert.equal(new URL(address).origin, new URL(url).origin);
+    const answer = await fetch(address);
+    assert.equal(answer.status, 200, address);
+    assert.equal(answer.headers.get('content-security-policy'), `${POLICY}; frame-ancestors 'none'`, address);
+    assert.equal(answer.headers.get('x-content-type-options'), 'nosniff', address);
+    const name = new URL(address).pathname.slice(1) || 'index.html';
+    assert.equal(answer.headers.get('content-type'), TYPES[name.split('.').at(-1)], address);
+  }
+});
+
+example('no script and no style in the page itself', async ({ url, enter }) => {
+  const html = await (await fetch(url)).text();
+  assert.ok(html.includes(`content="${POLICY}"`));
+  const alice = await enter('alice');
+  await alice.type('/help');
+  await alice.sees('/join ROOM');
+  const inline = await alice.page.evaluate(() => ({
+    scripts: [...document.scripts].filter((script) => !script.src || script.textContent.trim()).length,
+    styles: document.querySelectorAll('style').length,
+    handlers: [...document.querySelectorAll('*')].flatMap((each) => [...each.attributes]).filter(({ name }) => name.startsWith('on')).length,
+  }));
+  assert.deepEqual(inline, { scripts: 0, styles: 0, handlers: 0 });
+  assert.doesNotMatch(html, /\sstyle=/);
+});
+
+example('the policy holds: a script put into the page does not run', async ({ open }) => {
+  const reader = await open();
+  const blocked = await reader.page.evaluate(async () => {
+    const script = document.createElement('script');
+    script.textContent = 'window.__pwned = "inline"';
+    document.body.append(script);
+    document.body.insertAdjacentHTML('beforeend', '<img src="data:," onerror="window.__pwned = 1">');
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    return globalThis.violations.splice(0);
+  });
+  assert.ok(blocked.some((each) => each.startsWith('script-src')), blocked.join());
+  reader.faults.length = 0;
+});
+
+example('what is not there is not found, with the policy all the same', async ({ url }) => {
+  for (const path of ['nothing.js', '../Cargo.toml', '%2e%2e/Cargo.toml', 'index.html/x']) {
+    const answer = await fetch(new URL(path, url));
+    assert.equal(answer.status, 404, path);
+    assert.equal(answer.headers.get('content-security-policy'), `${POLICY}; frame-ancestors 'none'`, path);
+  }
+});
