@@ -1,3 +1,17 @@
-//! Placeholder.
+//! The register process: read settings, serve, drain.
 
-fn main() {}
+use std::process::ExitCode;
+
+use register::{Args, Config, Register};
+
+fn main() -> ExitCode {
+    service::main::<Args, Config>(async |config, mut starting| {
+        let register = Register::bind(config)?;
+        let addr = register.addr();
+        register.describe(&mut starting.metrics);
+        let running = starting.started(&format!("listening on {addr}"))?;
+        tracing::info!(%addr, "listening");
+        register.serve(running.shutdown.cancelled()).await;
+        Ok(())
+    })
+}

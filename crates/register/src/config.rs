@@ -1,0 +1,93 @@
+//! Settings of the register: as typed, then as meant.
+
+use std::{net::SocketAddr, time::Duration};
+
+use clap::Parser;
+use protocol::Secret;
+use serde::Serialize;
+use service::settings::Common;
+
+/// Tells workers where the gateways are.
+#[derive(Debug, Parser, Serialize)]
+#[command(name = "register", version)]
+pub struct Args {
+    /// Where gateways and workers connect
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1236")]
+    listen: SocketAddr,
+
+    /// After a start, how long answers may wait for gateways to come back; 0 answers at once.
+    /// PHP clients wait at most 5 s for an answer
+    #[arg(long, value_name = "SECONDS", default_value_t = 3)]
+    #[arg(value_parser = clap::value_parser!(u64).range(..=60))]
+    startup_grace: u64,
+
+    #[command(flatten)]
+    #[serde(flatten)]
+    common: Common,
+}
+
+impl AsRef<Common> for Args {
+    fn as_ref(&self) -> &Common {
+        &self.common
+    }
+}
+
+/// What a register runs on. Every value has been checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// What peers must know; empty where nothing is asked of them.
+    pub secret: Secret,
+    /// How long answers may wait after a start; zero for not at all, as the reference.
+    pub startup_grace: Duration,
+}
+
+impl TryFrom<Args> for Config {
+    type Error = anyhow::Error;
+
+    fn try_from(args: Args) -> anyhow::Result<Self> {
+        let Args { listen, startup_grace, common } = args;
+        common.check_secret(&[listen])?;
+        let startup_grace = Duration::from_secs(startup_grace);
+        Ok(Self { listen, secret: common.secret_key, startup_grace })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(typed: &[&str]) -> anyhow::Result<Config> {
+        let argv = ["register"].iter().chain(typed);
+        service::settings::load_from::<Args>(argv, |_| None)?.args.try_into()
+    }
+
+    #[test]
+    fn what_is_not_said_is_as_documented() {
+        let config = config(&[]).unwrap();
+        assert_eq!(config.listen, SocketAddr::from(([127, 0, 0, 1], 1236)));
+        assert_eq!(config.startup_grace, Duration::from_secs(3));
+        assert!(config.secret.is_empty());
+    }
+
+    #[test]
+    fn an_open_port_needs_a_secret() {
+        let said = config(&["--listen=0.0.0.0:1236"]).unwrap_err().to_string();
+        assert!(said.contains("--secret-key") && said.contains("0.0.0.0:1236"), "{said}");
+        assert!(config(&["--listen=0.0.0.0:1236", "--secret-key=s"]).is_ok());
+        assert!(config(&["--listen=0.0.0.0:1236", "--allow-no-secret"]).is_ok());
+    }
+
+    #[test]
+    fn a_wrong_flag_is_named() {
+        for (typed, name) in [
+            ("--listen=localhost", "--listen"),
+            ("--startup-grace=61", "--startup-grace"),
+            ("--lisen=127.0.0.1:1", "--lisen"),
+        ] {
+            let said = config(&[typed]).unwrap_err().to_string();
+            assert!(said.contains(name), "{said}");
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! What the register counts.
+
+use prometheus_client::{
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use crate::closed::{Reason, Refused};
+
+/// Cheap to clone; all clones count together.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Metrics {
+    pub(crate) gateways: Gauge,
+    pub(crate) workers: Gauge,
+    pub(crate) connections: Counter,
+    pub(crate) broadcasts: Counter,
+    pub(crate) slow: Counter,
+    refused: Family<Reason, Counter>,
+}
+
+impl Metrics {
+    pub(crate) fn refused(&self, refused: &Refused) {
+        self.refused.get_or_create(&refused.into()).inc();
+    }
+
+    /// Enters everything, as `register_…`.
+    pub(crate) fn describe(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("register");
+        registry.register("gateways", "Addresses of gateways that are here", self.gateways.clone());
+        registry.register("workers", "Connections that hear of changes", self.workers.clone());
+        registry.register("connections", "Connections accepted", self.connections.clone());
+        registry.register("broadcasts", "Changes told to all workers", self.broadcasts.clone());
+        registry.register("slow", "Peers closed because they did not read", self.slow.clone());
+        registry.register("refused", "Peers turned away", self.refused.clone());
+    }
+}

@@ -1,0 +1,307 @@
+//! One connection, from the first byte to why it ended: a stranger, then perhaps a peer.
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::BytesMut;
+use protocol::{
+    Secret,
+    codec::json_lines::Lines,
+    discovery::{self, Gateway, GatewayConnect, ToRegister, Unusable, WorkerConnect},
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    time::{Instant, timeout, timeout_at},
+};
+
+use crate::{
+    addresses::PeerId,
+    board::Board,
+    closed::{Closed, Refused},
+    metrics::Metrics,
+    outbox::{self, Mailbox, Outbox, Stuck},
+};
+
+/// What all connections have in common.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    secret: Secret,
+    board: Mutex<Board>,
+    pub(crate) metrics: Metrics,
+    last_warning: Mutex<Option<Instant>>,
+}
+
+impl Shared {
+    pub(crate) fn new(secret: Secret, grace: bool) -> Self {
+        let metrics = Metrics::default();
+        let board = Mutex::new(Board::new(grace, metrics.clone()));
+        Self { secret, board, metrics, last_warning: Mutex::new(None) }
+    }
+
+    pub(crate) fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it is time for another warning about strangers, who must not fill the log.
+    fn may_warn(&self) -> bool {
+        let mut last = self.last_warning.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let may = last.is_none_or(|last| WARN_EVERY <= now - last);
+        if may {
+            *last = Some(now);
+        }
+        may
+    }
+}
+
+const WARN_EVERY: Duration = Duration::from_secs(1);
+
+/// Serves a connection until it ends, and closes it as its end deserves.
+pub(crate) async fn serve(
+    mut reader: impl AsyncRead + Unpin,
+    mut writer: impl AsyncWrite + Unpin,
+    from: IpAddr,
+    shared: Arc<Shared>,
+) {
+    let from = from.to_canonical();
+    let closed = match Stranger::new().meet(&mut reader, &shared).await {
+        Ok(peer) => peer.serve(&mut reader, &mut writer).await,
+        Err(closed) => closed,
+    };
+    match &closed {
+        Closed::Refused(refused) => {
+            shared.metrics.refused(refused);
+            match refused {
+                Refused::WrongKey if shared.may_warn() => {
+                    tracing::warn!(%from, "wrong secret key; a peer of another cluster?");
+                }
+                refused => tracing::debug!(%from, reason = %refused, "refused"),
+            }
+            if let Refused::BadRequest(line) = refused {
+                let mut answer = BytesMut::new();
+                discovery::bad_request(from, line, &mut answer);
+                let _ = timeout(PARTING, writer.write_all(&answer)).await;
+            }
+            let _ = timeout(PARTING, part(&mut reader, &mut writer)).await;
+        }
+        Closed::Slow => {
+            shared.metrics.slow.inc();
+            tracing::warn!(%from, "closed a peer that does not read");
+        }
+        Closed::ByPeer | Closed::Io(_) | Closed::Silent => {
+            tracing::debug!(%from, reason = %closed, "closed");
+        }
+    }
+}
+
+/// Closes so that the peer reads an end, not an error: what it still had to say is taken off the
+/// socket first, within reason.
+async fn part(reader: &mut (impl AsyncRead + Unpin), writer: &mut (impl AsyncWrite + Unpin)) {
+    if writer.shutdown().await.is_ok() {
+        let mut rest = reader.take(MAX_LINE as u64);
+        let _ = tokio::io::copy(&mut rest, &mut tokio::io::sink()).await;
+    }
+}
+
+const PARTING: Duration = Duration::from_secs(1);
+
+/// The longest line taken, without its end.
+const MAX_LINE: usize = 64 * 1024;
+
+/// A connection that nobody has vouched for: all it can do is say who it is, or ping.
+#[derive(Debug)]
+struct Stranger {
+    hearing: Hearing,
+}
+
+impl Stranger {
+    fn new() -> Self {
+        Self { hearing: Hearing::new() }
+    }
+
+    /// Listens until the stranger shows that it knows the secret.
+    async fn meet(
+        mut self,
+        reader: &mut (impl AsyncRead + Unpin),
+        shared: &Arc<Shared>,
+    ) -> Result<Peer, Closed> {
+        loop {
+            let said = self.hearing.hear(reader).await?;
+            if let Some(request) = vouch(said, &shared.secret)? {
+                let (mailbox, outbox) = outbox::mailbox();
+                let seat = Seat { id: shared.board().name_peer(), shared: Arc::clone(shared) };
+                seat.take(request, &mailbox);
+                return Ok(Peer { hearing: self.hearing, seat, mailbox, outbox });
+            }
+        }
+    }
+}
+
+/// A connection that knows the secret: a gateway, a worker, or both.
+#[derive(Debug)]
+struct Peer {
+    hearing: Hearing,
+    seat: Seat,
+    mailbox: Mailbox,
+    outbox: Outbox,
+}
+
+impl Peer {
+    /// Serves the peer until something ends it, and says what. What was queued for a peer that
+    /// ended in order is still written: it may have closed only its own half.
+    async fn serve(
+        mut self,
+        reader: &mut (impl AsyncRead + Unpin),
+        writer: &mut (impl AsyncWrite + Unpin),
+    ) -> Closed {
+        let closed = tokio::select! {
+            closed = listen(&mut self.hearing, reader, &self.seat, &self.mailbox) => closed,
+            stuck = self.outbox.deliver(writer) => match stuck {
+                Stuck::Slow => Closed::Slow,
+                Stuck::Io(error) => Closed::Io(error),
+            },
+        };
+        drop(self.seat);
+        if matches!(closed, Closed::ByPeer | Closed::Refused(_)) {
+            self.outbox.finish(writer).await;
+        }
+        closed
+    }
+}
+
+async fn listen(
+    hearing: &mut Hearing,
+    reader: &mut (impl AsyncRead + Unpin),
+    seat: &Seat,
+    mailbox: &Mailbox,
+) -> Closed {
+    loop {
+        let request = match hearing.hear(reader).await {
+            Ok(said) => vouch(said, &seat.shared.secret),
+            Err(closed) => return closed,
+        };
+        match request {
+            Ok(Some(request)) => {
+                // Questions in a row wait for their answers to be read; only what a peer did not
+                // ask for can fill its queue.
+                mailbox.room().await;
+                seat.take(request, mailbox);
+            }
+            Ok(None) => {}
+            Err(refused) => return refused.into(),
+        }
+    }
+}
+
+/// What somebody who knows the secret wants.
+enum Request {
+    Announce(Gateway),
+    Ask { known: Vec<String> },
+}
+
+/// Lets a request through if it comes with the secret. `None` for one that needs none.
+fn vouch(said: ToRegister, secret: &Secret) -> Result<Option<Request>, Refused> {
+    let (guess, request) = match said {
+        ToRegister::GatewayConnect(GatewayConnect { gateway, secret_key }) => {
+            (secret_key, Request::Announce(gateway))
+        }
+        ToRegister::WorkerConnect(WorkerConnect { secret_key, known }) => {
+            (secret_key, Request::Ask { known })
+        }
+        ToRegister::Ping => return Ok(None),
+    };
+    match guess {
+        Some(guess) if secret.matches(guess.expose()) => Ok(Some(request)),
+        Some(_) | None => Err(Refused::WrongKey),
+    }
+}
+
+/// A place on the board. It is free again when this is dropped, however the connection ended.
+#[derive(Debug)]
+struct Seat {
+    id: PeerId,
+    shared: Arc<Shared>,
+}
+
+impl Seat {
+    fn take(&self, request: Request, mailbox: &Mailbox) {
+        let mut board = self.shared.board();
+        match request {
+            Request::Announce(gateway) => {
+                tracing::info!(address = gateway.address, peer = self.id, "gateway here");
+                board.announce(self.id, gateway);
+            }
+            Request::Ask { known } => board.ask(self.id, mailbox, known),
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.shared.board().leave(self.id);
+    }
+}
+
+/// Takes lines off a connection, and knows how long to wait for the next one.
+#[derive(Debug)]
+struct Hearing {
+    lines: Lines,
+    buffer: BytesMut,
+    /// Whether a complete line was ever heard.
+    spoke: bool,
+    /// Whether it has ever pinged, and so can be expected to go on.
+    pings: bool,
+    deadline: Option<Instant>,
+}
+
+impl Hearing {
+    fn new() -> Self {
+        let deadline = Some(Instant::now() + FIRST_LINE);
+        let (lines, buffer) = (Lines::new(MAX_LINE), BytesMut::new());
+        Self { lines, buffer, spoke: false, pings: false, deadline }
+    }
+
+    /// The next thing said. Part of a line buys no time.
+    async fn hear(&mut self, reader: &mut (impl AsyncRead + Unpin)) -> Result<ToRegister, Closed> {
+        let line = loop {
+            match self.lines.next(&mut self.buffer) {
+                Ok(Some(line)) => break line,
+                Ok(None) => {}
+                Err(_) => return Err(Refused::TooLong.into()),
+            }
+            let read = reader.read_buf(&mut self.buffer);
+            let read = match self.deadline {
+                Some(deadline) => timeout_at(deadline, read).await,
+                None => Ok(read.await),
+            };
+            match read {
+                Ok(Ok(0)) => return Err(Closed::ByPeer),
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) if self.spoke => return Err(Closed::Silent),
+                Err(_) => return Err(Refused::Timeout.into()),
+            }
+        };
+        let said = ToRegister::parse(&line).map_err(|unusable| match unusable {
+            Unusable::NotARequest => Refused::BadRequest(line),
+            Unusable::UnknownEvent => Refused::UnknownEvent,
+            Unusable::NoAddress => Refused::NoAddress,
+        })?;
+        self.spoke = true;
+        self.pings |= matches!(said, ToRegister::Ping);
+        self.deadline = self.pings.then(|| Instant::now() + PING_TTL);
+        Ok(said)
+    }
+}
+
+/// How long a connection has for its first line; as the reference.
+const FIRST_LINE: Duration = Duration::from_secs(10);
+
+/// Peers ping every 25 s; three missed in a row mean that nobody is there.
+const PING_TTL: Duration = Duration::from_secs(75);
+
+#[cfg(test)]
+mod tests;
