@@ -1,1 +1,41 @@
-//! Placeholder.
+//! The harness: a suite of real processes on free ports, and those who speak to it.
+//!
+//! In reading order:
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+pub mod suite;
+
+pub mod browser;
+pub mod peer;
+pub mod raw;
+
+pub mod binaries;
+pub mod ports;
+pub mod process;
+pub mod wait;
+
+pub use browser::{Browser, Heard};
+pub use peer::Peer;
+pub use raw::Raw;
+pub use suite::Suite;
+pub use wait::{PATIENCE, eventually, soon};
+
+/// Makes tests of functions that take a number of threads: each runs on gateways of one shard and
+/// on gateways of three.
+///
+/// ```ignore
+/// on_one_and_three_threads!(a_room_hears_what_is_said_in_it);
+///
+/// async fn a_room_hears_what_is_said_in_it(threads: usize) { … }
+/// ```
+#[macro_export]
+macro_rules! on_one_and_three_threads {
+    ($($name:ident),+ $(,)?) => {
+        mod on_one_thread {
+            $(#[tokio::test] async fn $name() { super::$name(1).await })+
+        }
+        mod on_three_threads {
+            $(#[tokio::test] async fn $name() { super::$name(3).await })+
+        }
+    };
+}

@@ -1,0 +1,64 @@
+//! The binaries under test: beside the test itself, built when missing or out of date.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+    time::SystemTime,
+};
+
+const BINARIES: [&str; 3] = ["register", "gateway", "business-worker"];
+
+/// Where a binary is. `cargo test` alone builds no binaries of other packages, so this may take
+/// as long as a build the first time.
+///
+/// # Panics
+/// When the build fails.
+pub fn path(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(up_to_date).join(name)
+}
+
+fn up_to_date() -> PathBuf {
+    // Tests are in target/PROFILE/deps.
+    let test = env::current_exe().unwrap();
+    let folder = test.parent().unwrap().parent().unwrap().to_owned();
+    let lock = fs::File::create(folder.join(".suite-tests.lock")).unwrap();
+    lock.lock().unwrap();
+    if BINARIES.iter().any(|name| is_stale(&folder.join(name))) {
+        build(&folder);
+    }
+    folder
+}
+
+/// Whether a binary is missing, or older than a file that it was built from: cargo writes their
+/// list beside it.
+fn is_stale(binary: &Path) -> bool {
+    let changed = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
+    let list = fs::read_to_string(binary.with_extension("d")).unwrap_or_default();
+    let sources = list.split_once(": ").map(|(_, sources)| sources.replace("\\ ", "\0"));
+    let (Some(built), Some(sources)) = (changed(binary), sources) else {
+        return true;
+    };
+    let newer = |source: &str| -> bool {
+        let source: Option<SystemTime> = changed(Path::new(&source.replace('\0', " ")));
+        source.is_none_or(|changed| built < changed)
+    };
+    sources.split_whitespace().any(newer)
+}
+
+fn build(folder: &Path) {
+    let profile = match folder.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev",
+        Some(name) => name,
+    };
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet", "--bins", "--profile", profile, "--target-dir"]);
+    cargo.arg(folder.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
+    for name in BINARIES {
+        cargo.args(["--package", name]);
+    }
+    let status = cargo.status().expect("cargo runs, since it runs this test");
+    assert!(status.success(), "the binaries do not build");
+}

@@ -1,0 +1,225 @@
+//! A native link to one gateway, driven by hand: what our workers do, one message at a time.
+
+use std::{
+    collections::VecDeque,
+    hash::{BuildHasher as _, RandomState},
+    net::SocketAddr,
+};
+
+use bytes::BytesMut;
+use protocol::{
+    Answer, Command, ConnectionId, Event, Query, Secret,
+    codec::native::{MAX_FRAME, decode, encode},
+    link::{Delivery, MAGIC, Refusal, Role, ToGateway, ToPeer},
+    secret::Prover,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use crate::soon;
+
+/// A link that its gateway has let in. Dropping it is what a crash looks like.
+#[derive(Debug)]
+pub struct Peer {
+    stream: TcpStream,
+    buffer: BytesMut,
+    /// What came while something else was awaited.
+    inbox: VecDeque<ToPeer>,
+    commands: u64,
+    queries: u64,
+    taken: u64,
+    /// The address that the gateway announces.
+    pub gateway: String,
+}
+
+impl Peer {
+    /// A link that commands and asks.
+    ///
+    /// # Panics
+    /// When it is not let in.
+    pub async fn client(gateway: SocketAddr, secret: &Secret) -> Self {
+        Self::open(gateway, secret, Role::Client).await.expect("to be let in")
+    }
+
+    /// A link that takes events too.
+    ///
+    /// # Panics
+    /// When it is not let in.
+    pub async fn worker(gateway: SocketAddr, secret: &Secret, key: &str) -> Self {
+        let role = Role::Worker { key: key.to_owned() };
+        Self::open(gateway, secret, role).await.expect("to be let in")
+    }
+
+    /// Opens a link.
+    ///
+    /// # Errors
+    /// When the gateway refuses it.
+    ///
+    /// # Panics
+    /// When the gateway breaks the protocol, or does not know the secret itself.
+    pub async fn open(addr: SocketAddr, secret: &Secret, role: Role) -> Result<Self, Refusal> {
+        let mut peer = Self {
+            stream: soon("to connect", TcpStream::connect(addr)).await.unwrap(),
+            buffer: BytesMut::new(),
+            inbox: VecDeque::new(),
+            commands: 0,
+            queries: 0,
+            taken: 0,
+            gateway: String::new(),
+        };
+        peer.stream.set_nodelay(true).unwrap();
+        peer.stream.write_all(&MAGIC).await.unwrap();
+        let Some(ToPeer::Challenge { nonce: theirs }) = peer.read().await else {
+            panic!("a challenge was expected");
+        };
+        let dice = RandomState::new();
+        let ours = std::array::from_fn(|at| dice.hash_one(at) as u8);
+        let proof = secret.prove(Prover::Peer, &theirs, &ours);
+        peer.say(&ToGateway::Hello { role, nonce: ours, proof }).await;
+        match peer.read().await {
+            Some(ToPeer::Welcome { proof, gateway }) => {
+                assert!(secret.verify(Prover::Gateway, &theirs, &ours, &proof));
+                Ok(Self { gateway, ..peer })
+            }
+            Some(ToPeer::Refused(refusal)) => Err(refusal),
+            other => panic!("a welcome was expected, not {other:?}"),
+        }
+    }
+
+    /// Sends one message.
+    ///
+    /// # Panics
+    /// When it does not go out.
+    pub async fn say(&mut self, message: &ToGateway) {
+        let mut bytes = BytesMut::new();
+        encode(message, &mut bytes).unwrap();
+        self.say_bytes(&bytes).await;
+    }
+
+    /// Sends bytes that need not be a message.
+    ///
+    /// # Panics
+    /// When they do not go out.
+    pub async fn say_bytes(&mut self, bytes: &[u8]) {
+        soon("a message to go out", self.stream.write_all(bytes)).await.unwrap();
+    }
+
+    /// Gives a command, and waits for nothing.
+    pub async fn command(&mut self, command: Command) {
+        self.commands += 1;
+        self.say(&ToGateway::Command { seq: self.commands, command }).await;
+    }
+
+    /// Waits until the gateway has taken every command given so far.
+    ///
+    /// # Panics
+    /// When the link ends instead.
+    pub async fn taken(&mut self) {
+        while self.taken < self.commands {
+            match self.read().await.expect("the link to stay") {
+                ToPeer::Taken { through } => {
+                    assert!(self.taken < through && through <= self.commands, "{through}");
+                    self.taken = through;
+                }
+                other => self.inbox.push_back(other),
+            }
+        }
+    }
+
+    /// Asks, and waits for the answer.
+    ///
+    /// # Panics
+    /// When the link ends instead.
+    pub async fn ask(&mut self, query: Query) -> Answer {
+        self.queries += 1;
+        self.say(&ToGateway::Query { request: self.queries, query }).await;
+        loop {
+            match self.read().await.expect("the link to stay") {
+                ToPeer::Answer { request, answer } => {
+                    assert_eq!(request, self.queries, "answers are to what was asked");
+                    return answer;
+                }
+                other => self.inbox.push_back(other),
+            }
+        }
+    }
+
+    /// The next event.
+    ///
+    /// # Panics
+    /// When the link ends instead.
+    pub async fn event(&mut self) -> Delivery {
+        loop {
+            let message = match self.inbox.pop_front() {
+                Some(message) => message,
+                None => self.read().await.expect("the link to stay"),
+            };
+            match message {
+                ToPeer::Event(delivery) => return delivery,
+                ToPeer::Taken { through } => self.taken = through,
+                other => panic!("an event was expected, not {other:?}"),
+            }
+        }
+    }
+
+    /// The next event, which is of that client, and done with at once.
+    ///
+    /// # Panics
+    /// When it is of somebody else.
+    pub async fn event_of(&mut self, client: ConnectionId) -> Event {
+        let delivery = self.event().await;
+        assert_eq!(delivery.client, client, "{delivery:?}");
+        self.done(&delivery).await;
+        delivery.event
+    }
+
+    /// Takes a new client's first two events, and says who it is.
+    ///
+    /// # Panics
+    /// When they are something else.
+    pub async fn welcomes(&mut self) -> ConnectionId {
+        let connect = self.event().await;
+        assert_eq!(connect.event, Event::Connect);
+        assert!(connect.context.is_some(), "the first event tells what there is to know");
+        self.done(&connect).await;
+        let opened = self.event_of(connect.client).await;
+        assert!(matches!(opened, Event::WebSocketConnect(_)), "{opened:?}");
+        connect.client
+    }
+
+    /// Says that an event is done with.
+    pub async fn done(&mut self, delivery: &Delivery) {
+        let (shard, seq) = (delivery.shard, delivery.seq);
+        self.say(&ToGateway::Done { shard, first: seq, last: seq }).await;
+    }
+
+    /// Whether nothing but what was already heard comes before the answer to a query: all that
+    /// the gateway had to say to this link before then has arrived.
+    pub async fn has_no_event(&mut self) -> bool {
+        self.ask(Query::Groups).await;
+        !self.inbox.iter().any(|message| matches!(message, ToPeer::Event(_)))
+    }
+
+    /// Waits until the gateway hangs up.
+    pub async fn ends(&mut self) {
+        while self.read().await.is_some() {}
+    }
+
+    /// The next message but pings, which it answers; `None` at the end.
+    async fn read(&mut self) -> Option<ToPeer> {
+        loop {
+            match decode(&mut self.buffer, MAX_FRAME).unwrap() {
+                Some(ToPeer::Ping { token }) => self.say(&ToGateway::Pong { token }).await,
+                Some(message) => return Some(message),
+                None => {
+                    let reading = self.stream.read_buf(&mut self.buffer);
+                    if matches!(soon("a gateway's word", reading).await, Ok(0) | Err(_)) {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! One process under test: started, signalled, restarted, and never left behind.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+};
+
+use crate::{Raw, binaries, eventually, ports};
+
+/// A process of the suite, with all that is needed to start it again. Killed when dropped.
+#[derive(Debug)]
+pub struct Process {
+    /// What the test calls it.
+    pub name: String,
+    /// Where its `/readyz` and `/metrics` are.
+    pub admin: SocketAddr,
+    binary: &'static str,
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    log: PathBuf,
+    child: Child,
+}
+
+/// What can be said to a process.
+#[derive(Clone, Copy, Debug)]
+pub enum Signal {
+    /// Drain and end.
+    Term,
+    /// Stop where it is.
+    Stop,
+    /// Go on.
+    Cont,
+}
+
+impl Process {
+    /// Starts a binary. What it prints goes to a file in `logs`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start(
+        name: &str,
+        binary: &'static str,
+        args: Vec<String>,
+        env: Vec<(String, String)>,
+        logs: &Path,
+    ) -> Self {
+        let (admin, log) = (ports::free(), logs.join(format!("{name}.log")));
+        let mut args = args;
+        args.extend(["--admin-listen".to_owned(), admin.to_string()]);
+        let child = spawn(binary, &args, &env, &log);
+        Self { name: name.to_owned(), admin, binary, args, env, log, child }
+    }
+
+    /// Waits until it says that it is ready.
+    ///
+    /// # Panics
+    /// When it ends instead, or takes too long.
+    pub async fn ready(&mut self) {
+        let what = format!("{} to be ready", self.name);
+        eventually(what, async || {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("{} ended with {status}:\n{}", self.name, self.log());
+            }
+            self.is_ready().await.then_some(())
+        })
+        .await;
+    }
+
+    /// Whether it says that it is ready.
+    pub async fn is_ready(&self) -> bool {
+        match Raw::get(self.admin, "/readyz").await {
+            Some(answer) => answer.status == 200,
+            None => false,
+        }
+    }
+
+    /// The value of a metric, by its name and labels as `/metrics` shows them.
+    ///
+    /// # Panics
+    /// When there is no such page.
+    pub async fn metric(&self, name: &str) -> Option<f64> {
+        let page = Raw::get(self.admin, "/metrics").await.expect("a page of metrics");
+        let line = page.body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+        line.trim().parse().ok()
+    }
+
+    /// Its number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// All that it has printed, since it was first started.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Panics
+    /// When the process is gone.
+    pub fn signal(&mut self, signal: Signal) {
+        // Not through the child's handle, which only knows SIGKILL; it is not reaped yet, so the
+        // number is still its own.
+        let gone = self.child.try_wait().unwrap();
+        assert!(gone.is_none(), "{} is gone: {gone:?}\n{}", self.name, self.log());
+        let signal = match signal {
+            Signal::Term => "TERM",
+            Signal::Stop => "STOP",
+            Signal::Cont => "CONT",
+        };
+        let command = format!("kill -{signal} {}", self.pid());
+        let status = Command::new("sh").args(["-c", &command]).status().unwrap();
+        assert!(status.success(), "{command}");
+    }
+
+    /// Whether it still runs.
+    ///
+    /// # Panics
+    /// When that cannot be known.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let what = format!("{} to end", self.name);
+        eventually(what, async || self.child.try_wait().unwrap()).await
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub async fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::Term);
+        self.ended().await
+    }
+
+    /// Ends it without asking.
+    ///
+    /// # Panics
+    /// When it cannot be waited for.
+    pub fn kill(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again, on the same ports, and waits until it is ready.
+    pub async fn start_again(&mut self) {
+        self.kill();
+        self.child = spawn(self.binary, &self.args, &self.env, &self.log);
+        self.ready().await;
+    }
+
+    /// What is wrong with what it printed, if anything.
+    pub fn blemish(&self, secret: &str) -> Option<String> {
+        let log = self.log();
+        let bad = |line: &&str| line.contains("panicked at") || line.contains(secret);
+        log.lines().find(bad).map(|line| format!("{} printed: {line}", self.name))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn spawn(binary: &'static str, args: &[String], env: &[(String, String)], log: &Path) -> Child {
+    let output: File = OpenOptions::new().create(true).append(true).open(log).unwrap();
+    Command::new(binaries::path(binary))
+        .args(args)
+        .env_clear()
+        .env("RUST_LOG", "debug")
+        .env("RUST_BACKTRACE", "1")
+        .envs(env.iter().cloned())
+        .stdin(Stdio::null())
+        .stdout(output.try_clone().unwrap())
+        .stderr(output)
+        .spawn()
+        .unwrap_or_else(|error| panic!("{binary} does not start: {error}"))
+}

@@ -1,0 +1,180 @@
+//! A bare TCP connection, for those who break the rules; and a little HTTP.
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::soon;
+
+/// A bare TCP connection.
+#[derive(Debug)]
+pub struct Raw {
+    stream: TcpStream,
+}
+
+/// An answer to an HTTP request.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The number of its status.
+    pub status: u16,
+    /// Its headers, names in lower case.
+    pub headers: BTreeMap<String, String>,
+    /// What came behind the headers.
+    pub body: String,
+}
+
+/// A frame that a server sent, with its first byte as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Final bit, reserved bits, opcode.
+    pub first: u8,
+    /// What is in it.
+    pub payload: Vec<u8>,
+}
+
+impl Raw {
+    /// Connects.
+    ///
+    /// # Panics
+    /// When nobody listens there.
+    pub async fn connect(addr: SocketAddr) -> Self {
+        Self { stream: soon("to connect", TcpStream::connect(addr)).await.unwrap() }
+    }
+
+    /// Connects and opens a WebSocket, after which frames are up to the test.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub async fn websocket(addr: SocketAddr) -> Self {
+        let mut raw = Self::connect(addr).await;
+        raw.send(
+            b"GET / HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        )
+        .await;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(soon("an answer to the handshake", raw.stream.read_u8()).await.unwrap());
+        }
+        assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
+        raw
+    }
+
+    /// Sends bytes.
+    ///
+    /// # Panics
+    /// When they do not go out.
+    pub async fn send(&mut self, bytes: &[u8]) {
+        self.try_send(bytes).await.unwrap();
+    }
+
+    /// Sends bytes to somebody who may have hung up.
+    ///
+    /// # Errors
+    /// When they do not go out.
+    pub async fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        soon("bytes to go out", self.stream.write_all(bytes)).await
+    }
+
+    /// All that comes until the other end hangs up; a reset counts as that.
+    pub async fn until_the_end(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let _ = soon("the other end to hang up", self.stream.read_to_end(&mut bytes)).await;
+        bytes
+    }
+
+    /// The next frame of a WebSocket server, or `None` if the other end hangs up.
+    pub async fn frame(&mut self) -> Option<Frame> {
+        soon("a frame", self.read_frame()).await.ok()
+    }
+
+    async fn read_frame(&mut self) -> std::io::Result<Frame> {
+        let first = self.stream.read_u8().await?;
+        let length = match self.stream.read_u8().await? {
+            126 => u64::from(self.stream.read_u16().await?),
+            127 => self.stream.read_u64().await?,
+            length => u64::from(length),
+        };
+        assert!(length < 1 << 24, "a frame of {length} bytes, or a mask");
+        let mut payload = vec![0; length as usize];
+        self.stream.read_exact(&mut payload).await?;
+        Ok(Frame { first, payload })
+    }
+
+    /// Reads frames up to a close frame and the end behind it, and says the code.
+    ///
+    /// # Panics
+    /// When the other end hangs up without a close frame.
+    pub async fn close_code(&mut self) -> u16 {
+        loop {
+            let frame = self.frame().await.expect("a close frame before the end");
+            if frame.first == 0x88 {
+                self.until_the_end().await;
+                return u16::from_be_bytes(frame.payload[..2].try_into().unwrap());
+            }
+        }
+    }
+
+    /// Fetches a page; `None` if there is no complete answer.
+    pub async fn get(addr: SocketAddr, target: &str) -> Option<Answer> {
+        Self::request(addr, "GET", target).await
+    }
+
+    /// Makes a request without a body; `None` if there is no complete answer.
+    pub async fn request(addr: SocketAddr, method: &str, target: &str) -> Option<Answer> {
+        let exchange = async {
+            let mut stream = TcpStream::connect(addr).await.ok()?;
+            let head =
+                format!("{method} {target} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.ok()?;
+            let mut bytes = Vec::new();
+            stream.read_to_end(&mut bytes).await.ok()?;
+            Answer::parse(&bytes)
+        };
+        timeout(Duration::from_secs(5), exchange).await.ok().flatten()
+    }
+}
+
+impl Answer {
+    /// Reads an answer that ends where its connection ends; `None` if it is none.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let text = String::from_utf8_lossy(bytes);
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let mut lines = head.split("\r\n");
+        let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+        let header = |line: &str| {
+            let (name, value) = line.split_once(':')?;
+            Some((name.to_ascii_lowercase(), value.trim().to_owned()))
+        };
+        Some(Self { status, headers: lines.filter_map(header).collect(), body: body.to_owned() })
+    }
+
+    /// A header's value, empty where there is none.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+}
+
+/// A frame of a client, masked as it must be. `first` is the final bit, reserved bits and opcode.
+pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+    const MASK: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
+    let mut frame = vec![first];
+    match payload.len() {
+        short @ 0..126 => frame.push(0x80 | short as u8),
+        medium @ 126..65_536 => {
+            frame.push(0x80 | 126);
+            frame.extend((medium as u16).to_be_bytes());
+        }
+        long => {
+            frame.push(0x80 | 127);
+            frame.extend((long as u64).to_be_bytes());
+        }
+    }
+    frame.extend(MASK);
+    frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    frame
+}

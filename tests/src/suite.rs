@@ -1,0 +1,261 @@
+//! A whole suite: a register, gateways, and workers, all of them real processes.
+
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    net::SocketAddr,
+    ops::{Deref, DerefMut},
+    thread,
+};
+
+use protocol::Secret;
+use tempfile::TempDir;
+
+use crate::{Browser, Peer, ports, process::Process};
+
+/// Describes a suite; see [`Suite::builder`].
+#[derive(Clone, Debug)]
+pub struct Builder {
+    gateways: usize,
+    workers: usize,
+    threads: usize,
+    app: &'static str,
+    gateway_flags: Vec<String>,
+}
+
+/// A running suite. Its processes are killed when it is dropped; their logs are shown if the test
+/// failed, and searched for the secret and for panics if it did not.
+#[derive(Debug)]
+pub struct Suite {
+    /// The register.
+    pub register: Process,
+    /// Where peers find it.
+    pub register_addr: SocketAddr,
+    /// The gateways, in the order started.
+    pub gateways: Vec<Gateway>,
+    /// The worker processes, in the order started.
+    pub workers: Vec<Process>,
+    secret: String,
+    gateways_started: usize,
+    workers_started: usize,
+    shape: Builder,
+    logs: TempDir,
+}
+
+/// A gateway process.
+#[derive(Debug)]
+pub struct Gateway {
+    process: Process,
+    /// Where its clients come to.
+    pub clients: SocketAddr,
+    /// Where its peers come to: the address in its client ids.
+    pub inner: SocketAddr,
+}
+
+impl Builder {
+    /// How many gateways there are; two if not said.
+    pub fn gateways(mut self, gateways: usize) -> Self {
+        self.gateways = gateways;
+        self
+    }
+
+    /// How many worker processes there are; none if not said.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// How many shards each gateway has; one if not said.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// Which app the worker processes run; `bench` if not said.
+    pub fn app(mut self, app: &'static str) -> Self {
+        self.app = app;
+        self
+    }
+
+    /// One more flag for every gateway.
+    pub fn gateway_flag(mut self, flag: &str, value: &str) -> Self {
+        self.gateway_flags.extend([flag.to_owned(), value.to_owned()]);
+        self
+    }
+
+    /// One more switch for every gateway.
+    pub fn gateway_switch(mut self, flag: &str) -> Self {
+        self.gateway_flags.push(flag.to_owned());
+        self
+    }
+
+    /// Starts all of it and waits until every process is ready.
+    ///
+    /// # Panics
+    /// When a process does not become ready.
+    pub async fn start(self) -> Suite {
+        // Long enough that no log has it by chance.
+        let random = RandomState::new().hash_one(0);
+        let secret = format!("s3cret-{random:016x}");
+        let logs = TempDir::with_prefix("push-suite-test.").unwrap();
+        let register_addr = ports::free();
+        let register = Process::start(
+            "register",
+            "register",
+            strings(&["--listen", &register_addr.to_string()]),
+            env(&secret),
+            logs.path(),
+        );
+        let mut suite = Suite {
+            register,
+            register_addr,
+            gateways: Vec::new(),
+            workers: Vec::new(),
+            secret,
+            gateways_started: 0,
+            workers_started: 0,
+            shape: self,
+            logs,
+        };
+        suite.register.ready().await;
+        (0..suite.shape.gateways).for_each(|_| suite.spawn_gateway());
+        for gateway in &mut suite.gateways {
+            gateway.ready().await;
+        }
+        (0..suite.shape.workers).for_each(|_| suite.spawn_worker());
+        for worker in &mut suite.workers {
+            worker.ready().await;
+        }
+        suite
+    }
+}
+
+impl Suite {
+    /// Two gateways of one shard, and no workers, unless it is told otherwise.
+    pub fn builder() -> Builder {
+        Builder { gateways: 2, workers: 0, threads: 1, app: "bench", gateway_flags: Vec::new() }
+    }
+
+    /// Lets one more gateway join, and waits until it is ready.
+    pub async fn add_gateway(&mut self) -> &mut Gateway {
+        self.spawn_gateway();
+        let gateway = self.gateways.last_mut().expect("there is the new one");
+        gateway.ready().await;
+        gateway
+    }
+
+    /// Lets one more worker process join, and waits until it is ready.
+    pub async fn add_worker(&mut self) -> &mut Process {
+        self.spawn_worker();
+        let worker = self.workers.last_mut().expect("there is the new one");
+        worker.ready().await;
+        worker
+    }
+
+    /// A WebSocket client of the gateway of that number.
+    pub async fn browser(&self, gateway: usize) -> Browser {
+        Browser::open(self.gateways[gateway].clients, "/").await
+    }
+
+    /// The same, with a name: test workers find it by that.
+    pub async fn named(&self, name: &str, gateway: usize) -> Browser {
+        Browser::open(self.gateways[gateway].clients, &format!("/?name={name}")).await
+    }
+
+    /// A native link to the gateway of that number, that commands and asks.
+    pub async fn peer(&self, gateway: usize) -> Peer {
+        Peer::client(self.gateways[gateway].inner, &self.secret()).await
+    }
+
+    /// A native link to the gateway of that number, that takes events.
+    pub async fn worker_link(&self, gateway: usize, key: &str) -> Peer {
+        Peer::worker(self.gateways[gateway].inner, &self.secret(), key).await
+    }
+
+    /// What the cluster shares.
+    pub fn secret(&self) -> Secret {
+        Secret::from(self.secret.as_str())
+    }
+
+    /// The environment that every process of this suite has.
+    pub fn env(&self) -> Vec<(String, String)> {
+        env(&self.secret)
+    }
+
+    /// Starts one more gateway, without waiting for it.
+    pub fn spawn_gateway(&mut self) {
+        let (clients, inner) = (ports::free(), ports::free());
+        self.gateways_started += 1;
+        let listen = format!("ws://{clients}");
+        let (register, lan_ip) = (self.register_addr.to_string(), inner.ip().to_string());
+        let (lan_port, threads) = (inner.port().to_string(), self.shape.threads.to_string());
+        let mut args = strings(&["--listen", &listen, "--register-address", &register]);
+        args.extend(strings(&["--lan-ip", &lan_ip, "--lan-port", &lan_port]));
+        args.extend(strings(&["--threads", &threads]));
+        args.extend(self.shape.gateway_flags.iter().cloned());
+        let name = format!("gateway-{}", self.gateways_started);
+        let process = Process::start(&name, "gateway", args, env(&self.secret), self.logs.path());
+        self.gateways.push(Gateway { process, clients, inner });
+    }
+
+    fn spawn_worker(&mut self) {
+        self.workers_started += 1;
+        let (register, id) = (self.register_addr.to_string(), self.workers_started.to_string());
+        let args = ["--register-address", &register, "--id", &id, "--app", self.shape.app];
+        let name = format!("worker-{}", self.workers_started);
+        let worker = Process::start(
+            &name,
+            "business-worker",
+            strings(&args),
+            env(&self.secret),
+            self.logs.path(),
+        );
+        self.workers.push(worker);
+    }
+
+    fn processes(&self) -> impl Iterator<Item = &Process> {
+        let gateways = self.gateways.iter().map(|gateway| &gateway.process);
+        [&self.register].into_iter().chain(gateways).chain(&self.workers)
+    }
+}
+
+impl Deref for Gateway {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl DerefMut for Gateway {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}
+
+impl Drop for Suite {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.processes().for_each(|process| show(&process.name, &process.log()));
+            return;
+        }
+        let blemish = self.processes().find_map(|process| process.blemish(&self.secret));
+        assert!(blemish.is_none(), "{}", blemish.unwrap_or_default());
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "cargo shows it for a test that failed, and only then")]
+fn show(name: &str, log: &str) {
+    // The end is what matters, and a failed test must stay readable.
+    let lines: Vec<&str> = log.lines().collect();
+    let tail = &lines[lines.len().saturating_sub(200)..];
+    eprintln!("--- {name}, the last {} of {} lines", tail.len(), lines.len());
+    tail.iter().for_each(|line| eprintln!("{line}"));
+}
+
+fn env(secret: &str) -> Vec<(String, String)> {
+    vec![("GW_SECRET_KEY".to_owned(), secret.to_owned())]
+}
+
+fn strings(args: &[&str]) -> Vec<String> {
+    args.iter().map(|arg| (*arg).to_owned()).collect()
+}

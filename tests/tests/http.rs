@@ -1,0 +1,120 @@
+//! What a browser gets without a WebSocket: the chat page, and the pages for operators.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use suite_tests::{Raw, Suite, on_one_and_three_threads};
+
+on_one_and_three_threads!(
+    the_chat_page_is_served_where_its_websocket_is,
+    the_page_may_run_nothing_but_its_own_scripts,
+    head_is_get_without_the_body,
+    what_is_not_there_is_not_found_and_what_is_not_asked_is_not_allowed,
+    several_requests_may_share_a_connection,
+    a_page_is_not_a_client,
+);
+
+async fn the_chat_page_is_served_where_its_websocket_is(threads: usize) {
+    let suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let gateway = suite.gateways[0].clients;
+    let page = Raw::get(gateway, "/").await.unwrap();
+    assert_eq!(page.status, 200);
+    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+    assert!(page.body.contains("<html"), "{}", page.body);
+    // Whatever it names is there too.
+    let named = |attribute: &str| -> Vec<String> {
+        let parts = page.body.split(attribute).skip(1);
+        parts.filter_map(|rest| Some(rest.split('"').next()?.to_owned())).collect()
+    };
+    let files = [named("src=\""), named("href=\"")].concat();
+    assert!(files.len() >= 2, "a page has a script and a style: {files:?}");
+    for file in files {
+        let file = format!("/{}", file.trim_start_matches("./").trim_start_matches('/'));
+        let answer = Raw::get(gateway, &file).await.unwrap();
+        assert_eq!(answer.status, 200, "{file}");
+        assert!(!answer.body.is_empty(), "{file}");
+    }
+}
+
+async fn the_page_may_run_nothing_but_its_own_scripts(threads: usize) {
+    let suite = Suite::builder().gateways(1).threads(threads).start().await;
+    for target in ["/", "/main.js", "/nothing"] {
+        let answer = Raw::get(suite.gateways[0].clients, target).await.unwrap();
+        let policy = answer.header("content-security-policy");
+        assert!(policy.contains("default-src 'none'"), "{target}: {policy}");
+        assert!(policy.contains("script-src 'self'"), "{target}: {policy}");
+        assert!(!policy.contains("unsafe"), "{target}: {policy}");
+        assert_eq!(answer.header("x-content-type-options"), "nosniff", "{target}");
+    }
+}
+
+async fn head_is_get_without_the_body(threads: usize) {
+    let suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let gateway = suite.gateways[0].clients;
+    let get = Raw::get(gateway, "/").await.unwrap();
+    let head = Raw::request(gateway, "HEAD", "/").await.unwrap();
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+    assert_eq!(head.header("content-length"), get.header("content-length"));
+    assert_eq!(head.header("content-type"), get.header("content-type"));
+}
+
+async fn what_is_not_there_is_not_found_and_what_is_not_asked_is_not_allowed(threads: usize) {
+    let suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let gateway = suite.gateways[0].clients;
+    for target in ["/nothing", "/../Cargo.toml", "/%2e%2e/Cargo.toml", "/main.js/", "//etc/passwd"]
+    {
+        assert_eq!(Raw::get(gateway, target).await.unwrap().status, 404, "{target}");
+    }
+    for method in ["DELETE", "OPTIONS"] {
+        assert_eq!(Raw::request(gateway, method, "/").await.unwrap().status, 405, "{method}");
+    }
+}
+
+async fn several_requests_may_share_a_connection(threads: usize) {
+    let suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let mut client = Raw::connect(suite.gateways[0].clients).await;
+    // At once, as a browser in a hurry does; the last one says that it is.
+    let again = "GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n".repeat(3);
+    let last = "GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    client.send(format!("{again}{last}").as_bytes()).await;
+    let answers = String::from_utf8(client.until_the_end().await).unwrap();
+    assert_eq!(answers.matches("HTTP/1.1 404 ").count(), 4, "{answers}");
+}
+
+async fn a_page_is_not_a_client(threads: usize) {
+    let suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let mut worker = suite.worker_link(0, "w:1").await;
+    for _ in 0..3 {
+        Raw::get(suite.gateways[0].clients, "/").await.unwrap();
+    }
+    assert!(worker.has_no_event().await, "no worker is troubled by it");
+}
+
+#[tokio::test]
+async fn every_process_tells_operators_how_it_is() {
+    let suite = Suite::builder().gateways(1).workers(1).start().await;
+    for process in [&suite.register, &suite.gateways[0], &suite.workers[0]] {
+        let name = &process.name;
+        for target in ["/livez", "/readyz"] {
+            let answer = Raw::get(process.admin, target).await.unwrap();
+            assert_eq!((answer.status, answer.body.as_str()), (200, "ok\n"), "{name}{target}");
+        }
+        let metrics = Raw::get(process.admin, "/metrics").await.unwrap();
+        assert_eq!(metrics.status, 200, "{name}");
+        assert!(metrics.header("content-type").starts_with("application/openmetrics-text"));
+        assert!(metrics.body.contains("# HELP") && metrics.body.ends_with("# EOF\n"), "{name}");
+        assert_eq!(Raw::get(process.admin, "/").await.unwrap().status, 404, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_can_be_left_out_or_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("index.html"), "<p>mine</p>").unwrap();
+    let root = folder.path().to_str().unwrap();
+    let suite = Suite::builder().gateways(1).gateway_flag("--web-root", root).start().await;
+    let page = Raw::get(suite.gateways[0].clients, "/").await.unwrap();
+    assert_eq!(page.body, "<p>mine</p>");
+
+    let suite = Suite::builder().gateways(1).gateway_switch("--no-web").start().await;
+    let page = Raw::get(suite.gateways[0].clients, "/").await.unwrap();
+    assert!(matches!(page.status, 404 | 426), "{}", page.status);
+}

@@ -1,0 +1,291 @@
+//! Bad input: each kind is refused in its way, and nobody else is harmed.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use bytes::BytesMut;
+use protocol::{
+    CloseReason, Event, Query, Secret,
+    codec::native::{MAX_STRANGER_FRAME, encode},
+    link::{MAGIC, Refusal, Role, ToGateway},
+};
+use suite_tests::{
+    Browser, Heard, Peer, Raw, Suite, eventually, on_one_and_three_threads,
+    raw::{Answer, masked},
+};
+use tokio_tungstenite::tungstenite::{Error, client::IntoClientRequest as _, http::HeaderValue};
+
+on_one_and_three_threads!(
+    a_message_over_the_limit_is_closed_with_1009,
+    wrong_framing_is_closed_with_1002,
+    text_that_is_none_is_closed_with_1007,
+    a_handshake_that_does_not_finish_is_cut_off,
+    more_than_16_kib_of_headers_are_refused,
+    what_is_no_request_is_refused,
+    a_page_of_another_origin_is_refused,
+    a_peer_without_the_secret_is_closed_and_logged_without_it,
+    a_peer_that_asks_before_it_is_let_in_is_closed,
+    a_strangers_large_frame_is_refused_by_its_length_alone,
+    a_peer_that_breaks_the_protocol_is_closed_and_the_gateway_goes_on,
+    a_worker_without_a_key_is_refused,
+    a_client_that_does_not_read_is_disconnected_and_hurts_nobody,
+);
+
+async fn a_message_over_the_limit_is_closed_with_1009(threads: usize) {
+    let builder = Suite::builder().gateways(1).threads(threads);
+    let suite = builder.gateway_flag("--max-message-size", "1000").start().await;
+    let mut worker = suite.worker_link(0, "w:1").await;
+    let gateway = suite.gateways[0].clients;
+
+    // In one frame, whose length says enough; and in pieces.
+    for pieces in [
+        vec![masked(0x82, &[0; 1001])[..14].to_vec()],
+        vec![masked(0x02, &[0; 600]), masked(0x80, &[0; 401])],
+    ] {
+        let mut client = Raw::websocket(gateway).await;
+        let id = worker.welcomes().await;
+        for piece in pieces {
+            client.send(&piece).await;
+        }
+        assert_eq!(client.close_code().await, 1009);
+        assert_eq!(worker.event_of(id).await, Event::Close(CloseReason::Protocol));
+    }
+    let mut client = Raw::websocket(gateway).await;
+    let id = worker.welcomes().await;
+    client.send(&masked(0x82, &[0; 1000])).await;
+    assert!(matches!(worker.event_of(id).await, Event::Message(_)), "the limit itself is fine");
+}
+
+async fn wrong_framing_is_closed_with_1002(threads: usize) {
+    let suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let mut worker = suite.worker_link(0, "w:1").await;
+    let unmasked = b"\x81\x02hi".to_vec();
+    let reserved_bit = masked(0xc1, b"hi");
+    let unknown_opcode = masked(0x83, b"hi");
+    let nothing_to_continue = masked(0x80, b"hi");
+    let long_ping = masked(0x89, &[0; 126]);
+    let ping_in_pieces = masked(0x09, b"hi");
+    let text_within_text = [masked(0x01, b"h"), masked(0x81, b"i")].concat();
+    let close_with_half_a_code = masked(0x88, &[3]);
+    let close_with_reserved_code = masked(0x88, &1006_u16.to_be_bytes());
+    for wrong in [
+        unmasked,
+        reserved_bit,
+        unknown_opcode,
+        nothing_to_continue,
+        long_ping,
+        ping_in_pieces,
+        text_within_text,
+        close_with_half_a_code,
+        close_with_reserved_code,
+    ] {
+        let mut client = Raw::websocket(suite.gateways[0].clients).await;
+        let id = worker.welcomes().await;
+        client.send(&wrong).await;
+        assert_eq!(client.close_code().await, 1002, "{wrong:?}");
+        assert_eq!(worker.event_of(id).await, Event::Close(CloseReason::Protocol), "{wrong:?}");
+    }
+}
+
+async fn text_that_is_none_is_closed_with_1007(threads: usize) {
+    let suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let mut worker = suite.worker_link(0, "w:1").await;
+    let mut client = Raw::websocket(suite.gateways[0].clients).await;
+    let id = worker.welcomes().await;
+    client.send(&masked(0x81, b"\xff\xfe")).await;
+    assert_eq!(client.close_code().await, 1007);
+    assert_eq!(worker.event_of(id).await, Event::Close(CloseReason::Protocol));
+}
+
+async fn a_handshake_that_does_not_finish_is_cut_off(threads: usize) {
+    let builder = Suite::builder().gateways(1).threads(threads);
+    let suite = builder.gateway_flag("--handshake-timeout", "1").start().await;
+    let mut worker = suite.worker_link(0, "w:1").await;
+    let gateway = suite.gateways[0].clients;
+    let mut silent = Raw::connect(gateway).await;
+    let mut slow = Raw::connect(gateway).await;
+    slow.send(b"GET / HTTP/1.1\r\nHost: x\r\n").await;
+    // Bytes one by one do not buy time: both are cut off, whatever they get to hear before.
+    let (one, other) = tokio::join!(silent.until_the_end(), slow.until_the_end());
+    for answer in [one, other] {
+        let answer = Answer::parse(&answer).map(|answer| answer.status);
+        assert!(matches!(answer, None | Some(408)), "{answer:?}");
+    }
+    // One who has shaken hands may take its time.
+    let mut ann = suite.browser(0).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+    ann.send("slowly").await;
+    loop {
+        let delivery = worker.event().await;
+        worker.done(&delivery).await;
+        match delivery.event {
+            Event::Message(message) => break assert_eq!(message.as_text(), Some("slowly")),
+            Event::WebSocketConnect(_) | Event::Connect => {}
+            Event::Close(reason) => assert_eq!(reason, CloseReason::Handshake),
+        }
+    }
+}
+
+async fn more_than_16_kib_of_headers_are_refused(threads: usize) {
+    let suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let gateway = suite.gateways[0].clients;
+    let mut endless = Raw::connect(gateway).await;
+    endless.send(b"GET / HTTP/1.1\r\n").await;
+    let line = format!("X-Filler: {}\r\n", "x".repeat(1000));
+    // It may hang up at any time from 16 KiB on, so not all of this need go out.
+    for _ in 0..64 {
+        if endless.try_send(line.as_bytes()).await.is_err() {
+            break;
+        }
+    }
+    // A reset may have overtaken the answer.
+    if let Some(answer) = Answer::parse(&endless.until_the_end().await) {
+        assert_eq!(answer.status, 431);
+    }
+    // Below the limit, all is well.
+    let mut request = format!("ws://{gateway}/").into_client_request().unwrap();
+    let value = HeaderValue::from_str(&"x".repeat(15_000)).unwrap();
+    request.headers_mut().insert("x-filler", value);
+    Browser::open_with(gateway, request).await.unwrap();
+}
+
+async fn what_is_no_request_is_refused(threads: usize) {
+    let suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let gateway = suite.gateways[0].clients;
+    for wrong in ["\x16\x03\x01 hello\r\n\r\n", "GET\r\n\r\n", "\0\0\0\0\0\0\0\0\r\n\r\n"] {
+        let mut client = Raw::connect(gateway).await;
+        client.send(wrong.as_bytes()).await;
+        if let Some(answer) = Answer::parse(&client.until_the_end().await) {
+            assert_eq!(answer.status, 400, "{wrong:?}");
+        }
+    }
+    for (without, status) in [("Sec-WebSocket-Key", 400), ("Sec-WebSocket-Version", 426)] {
+        let mut request = format!("ws://{gateway}/").into_client_request().unwrap();
+        let old = HeaderValue::from_static("7");
+        let headers = request.headers_mut();
+        headers.insert(without, old);
+        match Browser::open_with(gateway, request).await.unwrap_err() {
+            Error::Http(answer) => assert_eq!(answer.status(), status, "wrong {without}"),
+            other => panic!("an answer was expected, not {other}"),
+        }
+    }
+}
+
+async fn a_page_of_another_origin_is_refused(threads: usize) {
+    let builder = Suite::builder().gateways(1).threads(threads);
+    let suite = builder.gateway_flag("--allowed-origin", "https://good.example").start().await;
+    let gateway = suite.gateways[0].clients;
+    let open = async |origin: &'static str| {
+        let mut request = format!("ws://{gateway}/").into_client_request().unwrap();
+        request.headers_mut().insert("origin", HeaderValue::from_static(origin));
+        Browser::open_with(gateway, request).await
+    };
+    assert!(open("https://good.example").await.is_ok());
+    for origin in ["https://evil.example", "https://good.example.evil.example", "null"] {
+        match open(origin).await.unwrap_err() {
+            Error::Http(answer) => assert_eq!(answer.status(), 403, "{origin}"),
+            other => panic!("an answer was expected, not {other}"),
+        }
+    }
+}
+
+async fn a_peer_without_the_secret_is_closed_and_logged_without_it(threads: usize) {
+    let suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let gateway = &suite.gateways[0];
+    for guess in ["", "wr0ng-guess"] {
+        let refused = Peer::open(gateway.inner, &Secret::from(guess), Role::Client).await;
+        assert_eq!(refused.unwrap_err(), Refusal::Secret);
+    }
+    let lines = eventually("a line in the log", async || {
+        let log = gateway.log();
+        let refused: Vec<_> = log.lines().filter(|line| line.contains("secret")).collect();
+        (!refused.is_empty()).then(|| refused.join("\n"))
+    })
+    .await;
+    assert!(!lines.contains("wr0ng-guess"), "{lines}");
+    // That the right one is in no log either, the suite checks at the end of every test.
+}
+
+async fn a_peer_that_asks_before_it_is_let_in_is_closed(threads: usize) {
+    let suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let mut stranger = Raw::connect(suite.gateways[0].inner).await;
+    stranger.send(&MAGIC).await;
+    let mut query = BytesMut::new();
+    encode(&ToGateway::Query { request: 1, query: Query::Groups }, &mut query).unwrap();
+    stranger.send(&query).await;
+    let answer = stranger.until_the_end().await;
+    // A challenge of 32 bytes and its frame, perhaps a refusal; no answer.
+    assert!(answer.len() < 64, "{answer:?}");
+}
+
+async fn a_strangers_large_frame_is_refused_by_its_length_alone(threads: usize) {
+    let suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let mut stranger = Raw::connect(suite.gateways[0].inner).await;
+    stranger.send(&MAGIC).await;
+    stranger.send(&(MAX_STRANGER_FRAME as u32 + 1).to_be_bytes()).await;
+    stranger.until_the_end().await;
+    // Nor is silence, or what is no peer at all, of any consequence.
+    let _silent = Raw::connect(suite.gateways[0].inner).await;
+    let mut browser = Raw::connect(suite.gateways[0].inner).await;
+    browser.send(b"GET / HTTP/1.1\r\n\r\n").await;
+    browser.until_the_end().await;
+    assert!(suite.peer(0).await.has_no_event().await);
+}
+
+async fn a_peer_that_breaks_the_protocol_is_closed_and_the_gateway_goes_on(threads: usize) {
+    let suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let mut worker = suite.worker_link(0, "w:1").await;
+    let mut ann = suite.browser(0).await;
+    let id = worker.welcomes().await;
+    // A second hello is no order; and a frame of garbage is none either.
+    for wrong in [
+        ToGateway::Hello { role: Role::Client, nonce: [0; 32], proof: [0; 32] },
+        ToGateway::Done { shard: u16::MAX, first: 0, last: u64::MAX },
+        ToGateway::Done { shard: 0, first: 9, last: 3 },
+    ] {
+        let mut peer = suite.peer(0).await;
+        peer.say(&wrong).await;
+        peer.ends().await;
+    }
+    let mut peer = suite.peer(0).await;
+    peer.say_bytes(b"\0\0\0\x07\x01\0\0\0\0\x01\xff").await;
+    peer.ends().await;
+    ann.send("still here").await;
+    assert_eq!(worker.event_of(id).await, Event::Message("still here".into()));
+}
+
+async fn a_worker_without_a_key_is_refused(threads: usize) {
+    let suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let inner = suite.gateways[0].inner;
+    for key in [String::new(), "x".repeat(2_000)] {
+        let refused = Peer::open(inner, &suite.secret(), Role::Worker { key }).await;
+        assert_eq!(refused.unwrap_err(), Refusal::Key);
+    }
+}
+
+async fn a_client_that_does_not_read_is_disconnected_and_hurts_nobody(threads: usize) {
+    let builder = Suite::builder().gateways(1).threads(threads);
+    let suite = builder.gateway_flag("--send-to-client-buffer-size", "65536").start().await;
+    let mut worker = suite.worker_link(0, "w:1").await;
+    let _stuck = Raw::websocket(suite.gateways[0].clients).await;
+    let stuck = worker.welcomes().await;
+    let mut ann = suite.browser(0).await;
+    let id = worker.welcomes().await;
+    let large = protocol::Message::binary(vec![0; 60_000]);
+    // What the kernel takes for a socket that nobody reads is some megabytes.
+    let mut closed = false;
+    for at in 0..2_000 {
+        let to = protocol::Recipients::Only(vec![stuck]);
+        let message = large.clone();
+        worker.command(protocol::Command::SendToAll { to, message }).await;
+        let message = protocol::Message::text(at.to_string());
+        worker.command(protocol::Command::SendToClient { to: id, message }).await;
+        assert_eq!(ann.hears().await, Heard::Text(at.to_string()));
+        if !worker.has_no_event().await {
+            assert_eq!(worker.event_of(stuck).await, Event::Close(CloseReason::Slow));
+            closed = true;
+            break;
+        }
+    }
+    assert!(closed, "120 MB were queued for a client that reads nothing");
+    ann.send("still here").await;
+    assert_eq!(worker.event_of(id).await, Event::Message("still here".into()));
+}

@@ -1,0 +1,119 @@
+//! How processes end: in order when asked, at once when asked twice.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use protocol::{CloseReason, Event};
+use suite_tests::{Heard, Peer, Raw, Suite, eventually, on_one_and_three_threads, process::Signal};
+
+on_one_and_three_threads!(
+    every_process_ends_well_when_asked,
+    a_gateway_that_goes_down_tells_clients_and_workers,
+    a_gateway_that_goes_down_takes_no_one_new,
+    a_second_signal_ends_at_once,
+    a_client_that_does_not_read_does_not_hold_up_a_drain,
+);
+
+async fn every_process_ends_well_when_asked(threads: usize) {
+    let mut suite = Suite::builder().workers(2).threads(threads).start().await;
+    let _browsers = [suite.browser(0).await, suite.browser(1).await];
+    for worker in &mut suite.workers {
+        assert_eq!(worker.stop().await.code(), Some(0), "{}", worker.name);
+    }
+    for gateway in &mut suite.gateways {
+        assert_eq!(gateway.stop().await.code(), Some(0), "{}", gateway.name);
+    }
+    assert_eq!(suite.register.stop().await.code(), Some(0));
+}
+
+async fn a_gateway_that_goes_down_tells_clients_and_workers(threads: usize) {
+    let mut suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let mut worker = suite.worker_link(0, "w:1").await;
+    let mut browsers = Vec::new();
+    for _ in 0..5 {
+        browsers.push(suite.browser(0).await);
+    }
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        ids.push(None);
+    }
+    for _ in 0..10 {
+        let delivery = worker.event().await;
+        worker.done(&delivery).await;
+        if delivery.event == Event::Connect {
+            *ids.iter_mut().find(|id| id.is_none()).unwrap() = Some(delivery.client);
+        }
+    }
+    suite.gateways[0].signal(Signal::Term);
+    for browser in &mut browsers {
+        assert_eq!(browser.hears().await, Heard::End(Some(1001)));
+    }
+    let mut closed = Vec::new();
+    for _ in 0..5 {
+        let delivery = worker.event().await;
+        worker.done(&delivery).await;
+        assert_eq!(delivery.event, Event::Close(CloseReason::Shutdown));
+        closed.push(Some(delivery.client));
+    }
+    closed.sort();
+    ids.sort();
+    assert_eq!(closed, ids);
+    worker.ends().await;
+    assert_eq!(suite.gateways[0].ended().await.code(), Some(0));
+}
+
+async fn a_gateway_that_goes_down_takes_no_one_new(threads: usize) {
+    let mut suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let secret = suite.secret();
+    // A worker that is never done keeps the gateway from ending at once.
+    let mut worker = suite.worker_link(0, "w:1").await;
+    let mut ann = suite.browser(0).await;
+    let gateway = &mut suite.gateways[0];
+    worker.event().await;
+    gateway.signal(Signal::Term);
+    assert_eq!(ann.hears().await, Heard::End(Some(1001)));
+    let refused = tokio::net::TcpStream::connect(gateway.clients).await;
+    if let Ok(mut stream) = refused {
+        use tokio::io::AsyncReadExt as _;
+        // It was accepted by the kernel at most, and hung up on.
+        assert!(matches!(stream.read(&mut [0; 1]).await, Ok(0) | Err(_)));
+    }
+    drop((worker, secret));
+    assert_eq!(gateway.ended().await.code(), Some(0));
+}
+
+async fn a_second_signal_ends_at_once(threads: usize) {
+    let mut suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let mut worker = suite.worker_link(0, "w:1").await;
+    let _ann = suite.browser(0).await;
+    worker.event().await;
+    let gateway = &mut suite.gateways[0];
+    gateway.signal(Signal::Term);
+    eventually("the first signal to be taken", async || {
+        gateway.log().contains("draining").then_some(())
+    })
+    .await;
+    // It may be done by itself by now, since nobody can be sure what it waits for.
+    if gateway.is_running() {
+        gateway.signal(Signal::Term);
+    }
+    let code = gateway.ended().await.code();
+    assert!(matches!(code, Some(0 | 143)), "{code:?}");
+}
+
+async fn a_client_that_does_not_read_does_not_hold_up_a_drain(threads: usize) {
+    let mut suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let mut worker = suite.worker_link(0, "w:1").await;
+    let _stuck = Raw::websocket(suite.gateways[0].clients).await;
+    let id = worker.welcomes().await;
+    fill(&mut worker, id).await;
+    // Not for longer than the grace, that is.
+    assert_eq!(suite.gateways[0].stop().await.code(), Some(0));
+}
+
+/// Sends more than the kernel takes, and less than makes a client a slow one.
+async fn fill(worker: &mut Peer, to: protocol::ConnectionId) {
+    for _ in 0..100 {
+        let message = protocol::Message::binary(vec![0; 60_000]);
+        worker.command(protocol::Command::SendToClient { to, message }).await;
+    }
+    worker.taken().await;
+}
