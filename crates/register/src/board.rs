@@ -20,6 +20,8 @@ pub(crate) struct Board {
     addresses: Addresses,
     workers: HashMap<PeerId, Worker>,
     behind: bool,
+    /// Nobody is told anything any more.
+    closed: bool,
     /// The list as a line, until it changes: one-shot clients ask often.
     line: Option<Bytes>,
     last_peer: PeerId,
@@ -41,6 +43,7 @@ impl Board {
             addresses: Addresses::new(grace),
             workers: HashMap::new(),
             behind: false,
+            closed: false,
             line: None,
             last_peer: 0,
             metrics,
@@ -62,6 +65,9 @@ impl Board {
     /// A worker asks. It alone is answered; from now on it hears of changes. `known` is what it
     /// was last told.
     pub(crate) fn ask(&mut self, peer: PeerId, mailbox: &Mailbox, known: Vec<String>) {
+        if self.closed {
+            return;
+        }
         let fresh = || Worker { mailbox: mailbox.clone(), owed: 0, stale: false };
         self.workers.entry(peer).or_insert_with(fresh).owed += 1;
         self.metrics.workers.set(count(self.workers.len()));
@@ -83,10 +89,18 @@ impl Board {
         if self.workers.remove(&peer).is_some() {
             self.metrics.workers.set(count(self.workers.len()));
         }
-        if let Some(gateway) = self.addresses.withdraw(peer) {
+        if let Some(gateway) = self.addresses.withdraw(peer)
+            && !self.closed
+        {
             tracing::info!(address = gateway.address, peer, "gateway gone");
             self.changed();
         }
+    }
+
+    /// The register is going down. Gateways that we close are not gone, and workers that have not
+    /// been closed yet must not hear that they are.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
     }
 
     /// From here on the list is the truth, empty or not.
@@ -105,7 +119,7 @@ impl Board {
 
     /// Tells everybody what they have not heard, if it may be told.
     fn catch_up(&mut self) {
-        if !self.behind || !self.addresses.settled() {
+        if self.closed || !self.behind || !self.addresses.settled() {
             return;
         }
         let line = self.line();

@@ -94,6 +94,7 @@ impl Register {
             () = accept => {}
             () = grace => {}
         }
+        shared.board().close();
         service::shutdown::drain(&closing, &peers, GOODBYE).await;
     }
 }

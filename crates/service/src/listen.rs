@@ -54,7 +54,15 @@ pub fn bind(addr: SocketAddr, flag: &'static str) -> Result<Acceptor, CannotList
 }
 
 /// Connections the kernel may hold before we accept them; it caps this at `net.core.somaxconn`.
-const BACKLOG: u32 = 4096;
+pub const BACKLOG: u32 = 4096;
+
+impl CannotListen {
+    /// Says that `addr`, which `flag` asked for, could not be had.
+    #[must_use]
+    pub const fn new(addr: SocketAddr, flag: &'static str, error: io::Error) -> Self {
+        Self { addr, flag, error }
+    }
+}
 
 /// A listener whose [`accept`](Self::accept) never fails.
 #[derive(Debug)]
@@ -65,6 +73,16 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
+    /// Accepts on a listener that was set up elsewhere; call it within the runtime.
+    ///
+    /// # Errors
+    /// When the runtime cannot take it.
+    pub fn from_std(listener: std::net::TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
+        Ok(Self { addr: listener.local_addr()?, listener, last_failure: None })
+    }
+
     /// The address bound, with the port that was chosen where 0 was asked for.
     #[must_use]
     pub const fn addr(&self) -> SocketAddr {

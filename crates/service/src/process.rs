@@ -169,7 +169,8 @@ impl Starting {
         self.health.set_ready(STARTING);
         systemd::ready(status);
         let Self { health, shutdown, grace, .. } = self;
-        Ok(Running { health, shutdown, grace, admin, _tasks: tasks })
+        let goodbye = Goodbye(health.clone());
+        Ok(Running { health, shutdown, grace, admin, _tasks: tasks, _goodbye: goodbye })
     }
 }
 
@@ -195,6 +196,19 @@ pub struct Running {
     pub admin: Option<SocketAddr>,
     // Ended when dropped.
     _tasks: JoinSet<()>,
+    _goodbye: Goodbye,
+}
+
+/// Tells of the end when dropped: a drain with nothing to do is over before any task could, and
+/// a failure has no drain.
+#[derive(Debug)]
+struct Goodbye(Health);
+
+impl Drop for Goodbye {
+    fn drop(&mut self) {
+        self.0.set_draining();
+        systemd::stopping("stopping");
+    }
 }
 
 #[cfg(test)]

@@ -143,3 +143,16 @@ fn what_is_told_is_counted() {
     board.leave(twin);
     assert_eq!(board.metrics.gateways.get(), 1);
 }
+
+#[test]
+fn a_register_that_goes_down_takes_no_gateway_with_it() {
+    let mut board = board(false);
+    let mut worker = Asker::new(&mut board);
+    worker.ask(&mut board, &[]);
+    let gateway = announce(&mut board, "a");
+    worker.heard();
+    board.close();
+    board.leave(gateway);
+    worker.ask(&mut board, &[]);
+    assert_eq!(worker.heard(), NOTHING);
+}
