@@ -7,6 +7,7 @@ import { length, mentions } from './text.js';
 
 // Longer than the server holds a message while it has no worker.
 const ECHO_WITHIN_MS = 40_000;
+const PROBE_AFTER_MS = 10_000;
 const PROBE_WITHIN_MS = 8_000;
 const NAMES_SHOWN = 200;
 const UNCONFIRMED_KEPT = 50;
@@ -111,7 +112,8 @@ export class Chat {
   /** The network or the reader is back: do not wait any longer, and do not trust an old connection. */
   wake() {
     this.#connection.hurry();
-    if (this.state === 'online') this.#connection.sendExpecting(write.who(), PROBE_WITHIN_MS);
+    const doubtful = this.state === 'online' && this.#connection.silentFor > PROBE_AFTER_MS;
+    if (doubtful) this.#connection.sendExpecting(write.who(), PROBE_WITHIN_MS);
   }
 
   note(line) {

@@ -33,6 +33,7 @@ export class Connection {
   #attempt = 0;
   #retry = 0;
   #deadline = 0;
+  #heardAt = 0;
 
   constructor(url, handlers, openSocket = (to) => new WebSocket(to)) {
     this.#url = url;
@@ -42,6 +43,11 @@ export class Connection {
 
   get state() {
     return this.#state;
+  }
+
+  /** For how long nothing has come, in milliseconds. */
+  get silentFor() {
+    return Date.now() - this.#heardAt;
   }
 
   /** Opens now, whatever was waited for; nothing happens while it is open or opening. */
@@ -97,6 +103,7 @@ export class Connection {
   }
 
   #received(data) {
+    this.#heardAt = Date.now();
     this.#expectNothing();
     this.#on.onFrame(data);
   }

@@ -4,8 +4,11 @@ import { whyNotText } from './chat.js';
 import { COMMANDS, find, parse } from './commands.js';
 import { guestName, parts, t } from './i18n.js';
 import { LIMITS } from './protocol.js';
-import { validName, validRoom } from './store.js';
+import { roomInAddress, validName, validRoom } from './store.js';
 import { cleanName, length } from './text.js';
+
+/** What may be asked before one has a name. */
+const NAMELESS = ['help', 'lang', 'clear'];
 
 const KEYS = ['tab', 'history', 'newline', 'page', 'escape'];
 
@@ -57,8 +60,9 @@ export class Shell {
 
   /** Does what the line says; answers whether it is done with. */
   enter(line) {
-    if (this.#question && !/^\/(help|lang|clear)\b/.test(line)) return this.#answer(line);
     const meant = parse(line);
+    const helps = meant.kind === 'command' && NAMELESS.includes(meant.name);
+    if (this.#question && !helps) return this.#answer(line);
     switch (meant.kind) {
       case 'nothing':
         if (this.#chat.state === 'closed') this.#chat.reconnect();
@@ -93,13 +97,17 @@ export class Shell {
   }
 
   #answer(line) {
+    if (line.startsWith('/')) {
+      this.#error(parts('name-first'));
+      return false;
+    }
     const name = line.trim() === '' ? this.#question.suggestion : this.#checkedName(line);
     if (!name) return false;
     const { room, suggestion } = this.#question;
     this.#terminal.printBare('echo', [`${t('login-prompt', { name: suggestion })} `, { said: name }]);
     this.#question = null;
     this.hint();
-    this.#chat.begin(name, room);
+    this.#chat.begin(name, roomInAddress() ?? room);
     return true;
   }
 

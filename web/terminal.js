@@ -52,6 +52,7 @@ export class Terminal {
     if (sentAt) time.title = sentAt;
     const who = element('span', 'who');
     who.append(render(gutter));
+    who.title = gutter.nick ?? '';
     const rule = element('span', 'rule', ' │ ');
     rule.setAttribute('aria-hidden', 'true');
     const text = element('span', 'text');

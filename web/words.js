@@ -90,6 +90,7 @@ export const WORDS = {
   // What was typed cannot be done.
   'not-online': ['not connected: the line was not sent', '未连接：这一行没有发送'],
   'already-online': ['already connected', '已经连接'],
+  'name-first': ['choose a name first', '请先输入名字'],
   'name-empty': ['a name needs a visible character', '名字不能为空'],
   'name-too-long': ['a name has at most {n} characters', '名字最多 {n} 个字符'],
   'room-too-long': ['a room has at most {n} characters', '房间名最多 {n} 个字符'],

@@ -132,6 +132,8 @@ example('a connection that has gone dead is noticed when the reader comes back',
     },
   });
   await alice.logIn('alice');
+  await alice.page.clock.runFor(60_000);
+  assert.equal(await alice.state.textContent(), 'online');
   await alice.page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
   await alice.page.clock.runFor(9_000);
   await alice.sees('connection lost; reconnecting');

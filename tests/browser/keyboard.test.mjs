@@ -87,6 +87,11 @@ example('from the login on, without a mouse', async ({ open, enter, room }) => {
 example('Enter takes the suggested name', async ({ open }) => {
   const guest = await open();
   const question = await guest.page.locator('.sign-question').textContent();
+  await guest.type('/join elsewhere');
+  await guest.sees('choose a name first');
+  await guest.type('/help');
+  await guest.sees('/join ROOM');
+  await guest.line.fill('');
   const [, suggested] = /^login \[(.+)\]:$/.exec(question);
   await guest.page.keyboard.press('Enter');
   await guest.online();
