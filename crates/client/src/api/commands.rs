@@ -1,0 +1,182 @@
+//! What the cluster can be told to do.
+
+use protocol::{ClientId, Command, Group, Message, Session, Uid};
+use serde_json::{Map, Value};
+
+use crate::{Cluster, Error, targets, targets::Recipients};
+
+/// Commands are sent, not answered: `Ok` means that they are on their way to the gateways.
+///
+/// A client that is gone is not an error, since it may leave at any moment; a client whose gateway
+/// is not linked is ([`Error::Unreachable`]). Commands for many clients go to every gateway that is
+/// linked; one that is not linked has lost its clients or will be back, and is only counted in the
+/// metrics. If none is linked at all, that is [`Error::NoGateway`].
+///
+/// What one task sends to one gateway takes effect in that order. Calls wait while a gateway has
+/// [`OUTGOING_LIMIT`](crate::link::OUTGOING_LIMIT) bytes to read.
+impl Cluster {
+    /// Sends to one client.
+    pub async fn send_to_client(
+        &self,
+        client: ClientId,
+        message: impl Into<Message>,
+    ) -> Result<(), Error> {
+        let (to, message) = (client.connection, message.into());
+        self.command(client, Command::SendToClient { to, message }).await
+    }
+
+    /// Sends to everyone, or to some, or to all but some.
+    pub async fn send_to_all(
+        &self,
+        to: Recipients,
+        message: impl Into<Message>,
+    ) -> Result<(), Error> {
+        let message = message.into();
+        self.command_all(|gateway| {
+            let to = targets::recipients(gateway, &to)?;
+            Some(Command::SendToAll { to, message: message.clone() })
+        })
+        .await
+    }
+
+    /// Sends to every client of a uid.
+    pub async fn send_to_uid(
+        &self,
+        uid: impl TryInto<Uid, Error: Into<Error>>,
+        message: impl Into<Message>,
+    ) -> Result<(), Error> {
+        self.send_to_uids([uid], message).await
+    }
+
+    /// Sends to every client of each uid; twice where a uid is named twice.
+    pub async fn send_to_uids(
+        &self,
+        uids: impl IntoIterator<Item: TryInto<Uid, Error: Into<Error>>>,
+        message: impl Into<Message>,
+    ) -> Result<(), Error> {
+        let (uids, message) = (names(uids)?, message.into());
+        if uids.is_empty() {
+            return Ok(());
+        }
+        self.command_all(|_| {
+            Some(Command::SendToUids { uids: uids.clone(), message: message.clone() })
+        })
+        .await
+    }
+
+    /// Sends to every member of a group.
+    pub async fn send_to_group(
+        &self,
+        group: impl TryInto<Group, Error: Into<Error>>,
+        message: impl Into<Message>,
+    ) -> Result<(), Error> {
+        self.send_to_groups([group], &[], message).await
+    }
+
+    /// Sends to every member of each group except the excluded clients; a client in two of the
+    /// groups receives it twice.
+    pub async fn send_to_groups(
+        &self,
+        groups: impl IntoIterator<Item: TryInto<Group, Error: Into<Error>>>,
+        exclude: &[ClientId],
+        message: impl Into<Message>,
+    ) -> Result<(), Error> {
+        let (groups, message) = (names(groups)?, message.into());
+        if groups.is_empty() {
+            return Ok(());
+        }
+        self.command_all(|gateway| {
+            Some(Command::SendToGroups {
+                groups: groups.clone(),
+                exclude: targets::on(gateway, exclude),
+                message: message.clone(),
+            })
+        })
+        .await
+    }
+
+    /// Closes a client once everything queued for it is written, the farewell last.
+    pub async fn close_client(
+        &self,
+        client: ClientId,
+        farewell: Option<Message>,
+    ) -> Result<(), Error> {
+        self.command(client, Command::Close { client: client.connection, farewell }).await
+    }
+
+    /// Cuts a client off at once; what was queued for it is lost.
+    pub async fn destroy_client(&self, client: ClientId) -> Result<(), Error> {
+        self.command(client, Command::Destroy { client: client.connection }).await
+    }
+
+    /// Says whom a client speaks for, in place of whom it spoke for before.
+    pub async fn bind_uid(
+        &self,
+        client: ClientId,
+        uid: impl TryInto<Uid, Error: Into<Error>>,
+    ) -> Result<(), Error> {
+        let uid = uid.try_into().map_err(Into::into)?;
+        self.command(client, Command::BindUid { client: client.connection, uid }).await
+    }
+
+    /// Takes a client's uid away, whichever it is.
+    pub async fn unbind_uid(&self, client: ClientId) -> Result<(), Error> {
+        self.command(client, Command::UnbindUid { client: client.connection }).await
+    }
+
+    /// Adds a client to a group. It leaves by itself when it is gone.
+    pub async fn join_group(
+        &self,
+        client: ClientId,
+        group: impl TryInto<Group, Error: Into<Error>>,
+    ) -> Result<(), Error> {
+        let group = group.try_into().map_err(Into::into)?;
+        self.command(client, Command::JoinGroup { client: client.connection, group }).await
+    }
+
+    /// Takes a client out of a group.
+    pub async fn leave_group(
+        &self,
+        client: ClientId,
+        group: impl TryInto<Group, Error: Into<Error>>,
+    ) -> Result<(), Error> {
+        let group = group.try_into().map_err(Into::into)?;
+        self.command(client, Command::LeaveGroup { client: client.connection, group }).await
+    }
+
+    /// Takes every client out of a group.
+    pub async fn ungroup(
+        &self,
+        group: impl TryInto<Group, Error: Into<Error>>,
+    ) -> Result<(), Error> {
+        let group = group.try_into().map_err(Into::into)?;
+        self.command_all(|_| Some(Command::Ungroup { group: group.clone() })).await
+    }
+
+    /// Replaces a client's session.
+    pub async fn set_session(
+        &self,
+        client: ClientId,
+        session: &Map<String, Value>,
+    ) -> Result<(), Error> {
+        let session = Session::encode(session)?;
+        self.command(client, Command::SetSession { client: client.connection, session }).await
+    }
+
+    /// Changes part of a client's session, see [`Session::merge`].
+    pub async fn update_session(
+        &self,
+        client: ClientId,
+        changes: &Map<String, Value>,
+    ) -> Result<(), Error> {
+        let changes = Session::encode(changes)?;
+        self.command(client, Command::UpdateSession { client: client.connection, changes }).await
+    }
+}
+
+/// Makes names of what was given.
+pub(super) fn names<N>(
+    given: impl IntoIterator<Item: TryInto<N, Error: Into<Error>>>,
+) -> Result<Vec<N>, Error> {
+    given.into_iter().map(|name| name.try_into().map_err(Into::into)).collect()
+}

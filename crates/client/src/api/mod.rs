@@ -1,0 +1,161 @@
+//! One method for each command and each query; how calls reach gateways is here, what they say
+//! is in the two files below.
+
+mod commands;
+mod queries;
+
+pub use queries::Filter;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use futures_util::future::try_join_all;
+use protocol::{Answer, ClientId, Command, Query, link::ToGateway};
+
+use crate::{
+    Cluster, Error,
+    directory::Directory,
+    link::{Crowded, Link},
+    merge::{self, Mismatch},
+};
+
+impl Cluster {
+    /// The link to a client's gateway; `None` if there is no such gateway.
+    async fn link_of(&self, client: ClientId) -> Result<Option<Arc<Link>>, Error> {
+        let now = self.shared.directory();
+        if let Some(link) = now.link(client.gateway) {
+            return Ok(Some(Arc::clone(link)));
+        }
+        let settled = self.settled().await;
+        if let Some(link) = settled.link(client.gateway) {
+            return Ok(Some(Arc::clone(link)));
+        }
+        let gateway = client.gateway.to_string();
+        match settled.missing().any(|missing| **missing == *gateway) {
+            true => Err(Error::Unreachable { gateway }),
+            false => Ok(None),
+        }
+    }
+
+    /// Sends to a client's gateway.
+    async fn command(&self, client: ClientId, command: Command) -> Result<(), Error> {
+        let Some(link) = self.link_of(client).await? else {
+            return Err(Error::Unreachable { gateway: client.gateway.to_string() });
+        };
+        let number = link.send(command).await?;
+        self.record(&link, number);
+        Ok(())
+    }
+
+    /// Sends to every gateway for which there is a command. A gateway that is slow to take it
+    /// does not hold up the others.
+    async fn command_all(
+        &self,
+        command: impl Fn(SocketAddr) -> Option<Command>,
+    ) -> Result<(), Error> {
+        let directory = self.settled().await;
+        self.shared.metrics.missed.inc_by(directory.missing().count() as u64);
+        let mut crowded = Vec::new();
+        let mut links = directory.links().peekable();
+        if links.peek().is_none() {
+            return Err(Error::NoGateway);
+        }
+        for link in links {
+            let Some(command) = command(link.gateway()) else { continue };
+            let mut message = ToGateway::Command { seq: 0, command };
+            match link.try_send(&mut message) {
+                Ok(Ok(number)) => self.record(link, number),
+                Ok(Err(Crowded)) => crowded.push((link, message)),
+                Err(error) => self.missed(error)?,
+            }
+        }
+        for (link, mut message) in crowded {
+            match link.send_message(&mut message).await {
+                Ok(number) => self.record(link, number),
+                Err(error) => self.missed(error)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A gateway that is lost in the middle of a call is like one that was lost before.
+    fn missed(&self, error: Error) -> Result<(), Error> {
+        match error {
+            Error::Unreachable { .. } => {
+                self.shared.metrics.missed.inc();
+                Ok(())
+            }
+            error => Err(error),
+        }
+    }
+
+    fn record(&self, link: &Arc<Link>, number: u64) {
+        if let Some(pushes) = &self.pushes {
+            pushes.record(link, number);
+        }
+    }
+
+    /// Asks a client's gateway; `None` if there is no such gateway.
+    async fn ask(
+        &self,
+        client: ClientId,
+        query: Query,
+    ) -> Result<Option<(Arc<Link>, Answer)>, Error> {
+        self.counted(async {
+            let Some(link) = self.link_of(client).await? else { return Ok(None) };
+            let answer = link.ask(query).await?;
+            Ok(Some((link, answer)))
+        })
+        .await
+    }
+
+    /// Asks every gateway at once. One that cannot be asked makes the whole answer wrong.
+    async fn ask_all(
+        &self,
+        query: impl Fn(SocketAddr) -> Option<Query>,
+    ) -> Result<Vec<merge::From>, Error> {
+        self.counted(async {
+            let directory = self.settled().await;
+            if let Some(missing) = directory.missing().next() {
+                return Err(Error::Unreachable { gateway: missing.to_string() });
+            }
+            let asked = directory.links().filter_map(|link| {
+                let query = query(link.gateway())?;
+                Some(async { Ok((link.gateway(), link.ask(query).await?)) })
+            });
+            match directory.links().next() {
+                Some(_) => try_join_all(asked).await,
+                None => Err(Error::NoGateway),
+            }
+        })
+        .await
+    }
+
+    async fn counted<T>(&self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let metrics = &self.shared.metrics;
+        metrics.queries.inc();
+        let answer = answer.await;
+        if answer.is_err() {
+            metrics.failed_queries.inc();
+        }
+        answer
+    }
+
+    /// The gateways, once a register has spoken and none of them is being linked for the first
+    /// time; but not later than [`SETTLE`](crate::SETTLE).
+    async fn settled(&self) -> Arc<Directory<Arc<Link>>> {
+        let now = self.shared.directory();
+        if now.is_settled() {
+            return now;
+        }
+        drop(now);
+        // Whoever is not linked by then is as good as gone.
+        let _ = tokio::time::timeout(crate::SETTLE, self.until(Directory::is_settled)).await;
+        self.shared.directory()
+    }
+}
+
+impl From<Mismatch> for Error {
+    fn from(Mismatch(gateway): Mismatch) -> Self {
+        Self::Mismatch { gateway: gateway.to_string() }
+    }
+}

@@ -1,0 +1,217 @@
+//! What the cluster can be asked.
+
+use protocol::{Answer, ClientId, Fields, Filter as OnGateway, Group, Query, Session, Uid};
+
+use super::commands::names;
+use crate::{
+    Cluster, Error,
+    merge::{self, Row},
+    targets,
+};
+
+/// Which clients a [`select`](Cluster::select) is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Filter {
+    /// Every client.
+    All,
+    /// Clients for whom any of these holds, each client once.
+    Any {
+        /// It is in one of these groups.
+        groups: Vec<Group>,
+        /// It speaks for one of these uids.
+        uids: Vec<Uid>,
+        /// It is one of these.
+        clients: Vec<ClientId>,
+    },
+}
+
+/// Questions are asked of every gateway that they concern, at once, and the answers are made one.
+/// Lists are in the order of the gateways (which we heard of first comes first), and within each
+/// in the order of connecting, binding, or joining.
+///
+/// An answer is whole or an error: if one gateway is known but not linked, or does not answer in
+/// five seconds, the error names it. A client of a gateway that nobody knows is simply not there.
+impl Cluster {
+    /// Whether a client is connected.
+    pub async fn is_online(&self, client: ClientId) -> Result<bool, Error> {
+        match self.ask(client, Query::IsOnline { client: client.connection }).await? {
+            None => Ok(false),
+            Some((_, Answer::Online(online))) => Ok(online),
+            Some((link, _)) => Err(link.mismatch()),
+        }
+    }
+
+    /// A client's session, empty if it has none; `None` when it is not connected.
+    pub async fn session(&self, client: ClientId) -> Result<Option<Session>, Error> {
+        match self.ask(client, Query::Session { client: client.connection }).await? {
+            None => Ok(None),
+            Some((_, Answer::Session(session))) => Ok(session),
+            Some((link, _)) => Err(link.mismatch()),
+        }
+    }
+
+    /// Every client's session.
+    pub async fn all_sessions(&self) -> Result<Vec<(ClientId, Session)>, Error> {
+        Ok(merge::sessions(self.ask_all(|_| Some(Query::Sessions { group: None })).await?)?)
+    }
+
+    /// The sessions of a group's members.
+    pub async fn group_sessions(
+        &self,
+        group: impl TryInto<Group, Error: Into<Error>>,
+    ) -> Result<Vec<(ClientId, Session)>, Error> {
+        let group = Some(group.try_into().map_err(Into::into)?);
+        let answers = self.ask_all(|_| Some(Query::Sessions { group: group.clone() })).await?;
+        Ok(merge::sessions(answers)?)
+    }
+
+    /// Whom a client speaks for; `None` also when it is not connected.
+    pub async fn uid_of_client(&self, client: ClientId) -> Result<Option<Uid>, Error> {
+        let fields = Fields { uid: true, ..Fields::default() };
+        let clients = vec![client.connection];
+        let filter = OnGateway::Any { groups: vec![], uids: vec![], clients };
+        match self.ask(client, Query::Select { fields, filter }).await? {
+            None => Ok(None),
+            Some((_, Answer::Rows(rows))) => Ok(rows.into_iter().find_map(|row| row.uid)),
+            Some((link, _)) => Err(link.mismatch()),
+        }
+    }
+
+    /// Whether any client speaks for a uid.
+    pub async fn is_uid_online(
+        &self,
+        uid: impl TryInto<Uid, Error: Into<Error>>,
+    ) -> Result<bool, Error> {
+        Ok(!self.clients_of_uid(uid).await?.is_empty())
+    }
+
+    /// The clients that speak for a uid.
+    pub async fn clients_of_uid(
+        &self,
+        uid: impl TryInto<Uid, Error: Into<Error>>,
+    ) -> Result<Vec<ClientId>, Error> {
+        let found = self.clients_of_uids([uid]).await?;
+        Ok(found.into_iter().flat_map(|(_, clients)| clients).collect())
+    }
+
+    /// The clients of each uid. Every uid is there once, also one that is not online.
+    pub async fn clients_of_uids(
+        &self,
+        uids: impl IntoIterator<Item: TryInto<Uid, Error: Into<Error>>>,
+    ) -> Result<Vec<(Uid, Vec<ClientId>)>, Error> {
+        let uids: Vec<Uid> = names(uids)?;
+        if uids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let answers = self.ask_all(|_| Some(Query::ClientsOfUids { uids: uids.clone() })).await?;
+        Ok(merge::clients(answers)?)
+    }
+
+    /// How many clients there are, those included whose handshake is under way.
+    pub async fn count(&self) -> Result<u64, Error> {
+        Ok(merge::count(self.ask_all(|_| Some(Query::Count { group: None })).await?)?)
+    }
+
+    /// How many members a group has.
+    pub async fn group_count(
+        &self,
+        group: impl TryInto<Group, Error: Into<Error>>,
+    ) -> Result<u64, Error> {
+        let group = Some(group.try_into().map_err(Into::into)?);
+        Ok(merge::count(self.ask_all(|_| Some(Query::Count { group: group.clone() })).await?)?)
+    }
+
+    /// How many members each group has. Every group is there once, also one without members.
+    pub async fn group_counts(
+        &self,
+        groups: impl IntoIterator<Item: TryInto<Group, Error: Into<Error>>>,
+    ) -> Result<Vec<(Group, u64)>, Error> {
+        let groups: Vec<Group> = names(groups)?;
+        if groups.is_empty() {
+            return Ok(Vec::new());
+        }
+        let answers = self.ask_all(|_| Some(Query::Counts { groups: groups.clone() })).await?;
+        Ok(merge::counts(answers)?)
+    }
+
+    /// Every group that has members.
+    pub async fn groups(&self) -> Result<Vec<Group>, Error> {
+        Ok(merge::groups(self.ask_all(|_| Some(Query::Groups)).await?)?)
+    }
+
+    /// Chosen facts about chosen clients.
+    pub async fn select(&self, fields: Fields, filter: Filter) -> Result<Vec<Row>, Error> {
+        let answers = self.ask_all(|gateway| {
+            let filter = match &filter {
+                Filter::All => OnGateway::All,
+                Filter::Any { groups, uids, clients } => {
+                    let clients = targets::on(gateway, clients);
+                    if groups.is_empty() && uids.is_empty() && clients.is_empty() {
+                        return None;
+                    }
+                    OnGateway::Any { groups: groups.clone(), uids: uids.clone(), clients }
+                }
+            };
+            Some(Query::Select { fields, filter })
+        });
+        Ok(merge::rows(answers.await?)?)
+    }
+
+    /// Every client.
+    pub async fn all_clients(&self) -> Result<Vec<ClientId>, Error> {
+        let rows = self.select(Fields::default(), Filter::All).await?;
+        Ok(rows.into_iter().map(|row| row.client).collect())
+    }
+
+    /// A group's members.
+    pub async fn clients_in_group(
+        &self,
+        group: impl TryInto<Group, Error: Into<Error>>,
+    ) -> Result<Vec<ClientId>, Error> {
+        self.clients_in_groups([group]).await
+    }
+
+    /// The members of any of these groups, each once.
+    pub async fn clients_in_groups(
+        &self,
+        groups: impl IntoIterator<Item: TryInto<Group, Error: Into<Error>>>,
+    ) -> Result<Vec<ClientId>, Error> {
+        let rows = self.select(Fields::default(), in_groups(groups)?).await?;
+        Ok(rows.into_iter().map(|row| row.client).collect())
+    }
+
+    /// Every uid that is online, once; how many there are is this list's length.
+    pub async fn all_uids(&self) -> Result<Vec<Uid>, Error> {
+        let fields = Fields { uid: true, ..Fields::default() };
+        Ok(merge::uids(self.select(fields, Filter::All).await?))
+    }
+
+    /// The uids that a group's members speak for, each once.
+    pub async fn uids_in_group(
+        &self,
+        group: impl TryInto<Group, Error: Into<Error>>,
+    ) -> Result<Vec<Uid>, Error> {
+        let fields = Fields { uid: true, ..Fields::default() };
+        Ok(merge::uids(self.select(fields, in_groups([group])?).await?))
+    }
+
+    /// The members of every group.
+    pub async fn clients_by_group(&self) -> Result<Vec<(Group, Vec<ClientId>)>, Error> {
+        let fields = Fields { groups: true, ..Fields::default() };
+        let rows = self.select(fields, Filter::All).await?;
+        Ok(merge::by_group(rows, |row| Some(row.client)))
+    }
+
+    /// The uids that the members of every group speak for, each once in a group.
+    pub async fn uids_by_group(&self) -> Result<Vec<(Group, Vec<Uid>)>, Error> {
+        let fields = Fields { uid: true, groups: true, ..Fields::default() };
+        let rows = self.select(fields, Filter::All).await?;
+        Ok(merge::by_group(rows, |row| row.uid.clone()))
+    }
+}
+
+fn in_groups(
+    groups: impl IntoIterator<Item: TryInto<Group, Error: Into<Error>>>,
+) -> Result<Filter, Error> {
+    Ok(Filter::Any { groups: names(groups)?, uids: vec![], clients: vec![] })
+}

@@ -1,0 +1,256 @@
+//! Which gateways there are, and how each stands: a value.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use protocol::discovery;
+use rustc_hash::FxHashMap;
+
+/// Every gateway that a register has named, in the order in which we first heard of them.
+///
+/// `L` is a link, cheap to clone. Invariant: `linked` holds exactly the links of those that are up.
+#[derive(Clone, Debug)]
+pub(crate) struct Directory<L> {
+    gateways: Vec<Entry<L>>,
+    linked: FxHashMap<SocketAddr, L>,
+    /// Whether a register has told us anything at all.
+    heard: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Entry<L> {
+    address: Arc<str>,
+    /// Whether a register still names it.
+    listed: bool,
+    /// Whether a register has said that it speaks the native wire.
+    native: bool,
+    standing: Standing<L>,
+}
+
+/// How we stand with a gateway.
+#[derive(Clone, Debug)]
+enum Standing<L> {
+    /// New to us: the first attempt to link is under way.
+    Dialling,
+    /// Linked.
+    Up { gateway: SocketAddr, link: L },
+    /// It was linked, or could not be.
+    Down,
+    /// It does not speak the native wire.
+    Foreign,
+}
+
+/// What a new list asks for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    /// Somebody must begin to look after these.
+    pub(crate) new: Vec<Arc<str>>,
+    /// These speak only the other language, and are left alone.
+    pub(crate) foreign: Vec<Arc<str>>,
+}
+
+impl<L> Default for Directory<L> {
+    fn default() -> Self {
+        Self { gateways: Vec::new(), linked: FxHashMap::default(), heard: false }
+    }
+}
+
+impl<L: Clone> Directory<L> {
+    /// Takes what registers now say, all of them together.
+    pub(crate) fn list(&mut self, listed: &[discovery::Gateway]) -> Changes {
+        self.heard = true;
+        let mut changes = Changes::default();
+        // A register that knows one native gateway tells us of all of them; a PHP register does
+        // not know the difference.
+        let tells = listed.iter().any(|gateway| gateway.native);
+        for entry in &mut self.gateways {
+            let named = listed.iter().find(|gateway| *gateway.address == *entry.address);
+            entry.listed = named.is_some();
+            entry.native |= named.is_some_and(|gateway| gateway.native);
+        }
+        // Nobody looks after foreign ones, so nobody else would take them out.
+        self.gateways.retain(|entry| {
+            let native = listed.iter().any(|one| one.native && *one.address == *entry.address);
+            !(matches!(entry.standing, Standing::Foreign) && (native || !entry.listed))
+        });
+        for gateway in listed {
+            if self.gateways.iter().any(|entry| *entry.address == *gateway.address) {
+                continue;
+            }
+            let address: Arc<str> = gateway.address.as_str().into();
+            let standing = match tells && !gateway.native {
+                true => {
+                    changes.foreign.push(Arc::clone(&address));
+                    Standing::Foreign
+                }
+                false => {
+                    changes.new.push(Arc::clone(&address));
+                    Standing::Dialling
+                }
+            };
+            self.gateways.push(Entry { address, listed: true, native: gateway.native, standing });
+        }
+        changes
+    }
+
+    /// A gateway is linked, under the address that its client ids carry.
+    pub(crate) fn up(&mut self, address: &str, gateway: SocketAddr, link: L) {
+        if let Some(entry) = self.entry(address) {
+            entry.standing = Standing::Up { gateway, link: link.clone() };
+            self.linked.insert(gateway, link);
+        }
+    }
+
+    /// A gateway is not linked, or not any more.
+    pub(crate) fn down(&mut self, address: &str) {
+        let Some(entry) = self.entry(address) else { return };
+        let before = std::mem::replace(&mut entry.standing, Standing::Down);
+        if let Standing::Up { gateway, .. } = before {
+            self.linked.remove(&gateway);
+        }
+    }
+
+    /// Whether a register still names the gateway. If none does, it is forgotten, unless it is
+    /// linked.
+    pub(crate) fn keep(&mut self, address: &str) -> bool {
+        self.gateways.retain(|entry| {
+            entry.listed
+                || *entry.address != *address
+                || matches!(entry.standing, Standing::Up { .. })
+        });
+        self.entry(address).is_some()
+    }
+
+    fn entry(&mut self, address: &str) -> Option<&mut Entry<L>> {
+        self.gateways.iter_mut().find(|entry| *entry.address == *address)
+    }
+
+    /// Whether we know enough: a register has spoken, and nobody is being linked for the first
+    /// time. Until then a gateway may have clients that we cannot reach yet.
+    pub(crate) fn is_settled(&self) -> bool {
+        let dialling = |entry: &Entry<L>| matches!(entry.standing, Standing::Dialling);
+        self.heard && !self.gateways.iter().any(dialling)
+    }
+
+    /// Whether a register names the gateway.
+    pub(crate) fn names(&self, address: &str) -> bool {
+        self.gateways.iter().any(|entry| entry.listed && *entry.address == *address)
+    }
+
+    /// Whether the gateway is known to speak the native wire.
+    pub(crate) fn is_native(&self, address: &str) -> bool {
+        self.gateways.iter().any(|entry| entry.native && *entry.address == *address)
+    }
+
+    /// The link to the gateway of that inner address.
+    pub(crate) fn link(&self, gateway: SocketAddr) -> Option<&L> {
+        self.linked.get(&gateway)
+    }
+
+    /// The links that stand, in order.
+    pub(crate) fn links(&self) -> impl Iterator<Item = &L> {
+        self.gateways.iter().filter_map(|entry| match &entry.standing {
+            Standing::Up { link, .. } => Some(link),
+            Standing::Dialling | Standing::Down | Standing::Foreign => None,
+        })
+    }
+
+    /// Gateways that should be linked and are not.
+    pub(crate) fn missing(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.gateways.iter().filter_map(|entry| match &entry.standing {
+            Standing::Dialling | Standing::Down if entry.listed => Some(&entry.address),
+            _ => None,
+        })
+    }
+
+    /// What to tell a register that we know.
+    pub(crate) fn listed(&self) -> Vec<String> {
+        let listed = self.gateways.iter().filter(|entry| entry.listed);
+        listed.map(|entry| entry.address.to_string()).collect()
+    }
+}
+
+/// What several registers say together: whatever any of them names. One that was restarted may
+/// know less than the others for a while, and nobody is taken for gone on its word alone.
+pub(crate) fn union(lists: &[Option<Vec<discovery::Gateway>>]) -> Vec<discovery::Gateway> {
+    let mut union: Vec<discovery::Gateway> = Vec::new();
+    for gateway in lists.iter().flatten().flatten() {
+        match union.iter_mut().find(|known| known.address == gateway.address) {
+            Some(known) => known.native |= gateway.native,
+            None => union.push(gateway.clone()),
+        }
+    }
+    union
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(address: &str) -> discovery::Gateway {
+        discovery::Gateway::plain(address.to_owned())
+    }
+
+    fn native(address: &str) -> discovery::Gateway {
+        discovery::Gateway { native: true, ..plain(address) }
+    }
+
+    fn gateway(port: u16) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, 1], port))
+    }
+
+    fn names(list: &[Arc<str>]) -> Vec<&str> {
+        list.iter().map(|name| &**name).collect()
+    }
+
+    #[test]
+    fn a_gateway_is_new_once_and_settled_once_linked_or_not() {
+        let mut directory = Directory::<()>::default();
+        assert!(!directory.is_settled(), "no register has spoken");
+        assert_eq!(names(&directory.list(&[native("a:1"), native("b:2")]).new), ["a:1", "b:2"]);
+        assert_eq!(directory.list(&[native("b:2"), native("a:1")]), Changes::default());
+        directory.up("a:1", gateway(1), ());
+        assert!(!directory.is_settled());
+        directory.down("b:2");
+        assert!(directory.is_settled());
+        assert_eq!(directory.links().count(), 1);
+        assert_eq!(directory.missing().map(|name| &**name).collect::<Vec<_>>(), ["b:2"]);
+    }
+
+    #[test]
+    fn one_that_vanished_is_kept_while_its_link_lives() {
+        let mut directory = Directory::<()>::default();
+        directory.list(&[native("a:1")]);
+        directory.up("a:1", gateway(1), ());
+        directory.list(&[]);
+        assert!(directory.keep("a:1"));
+        assert!(directory.link(gateway(1)).is_some());
+        directory.down("a:1");
+        assert_eq!(directory.missing().count(), 0, "nobody expects it back");
+        assert!(!directory.keep("a:1"));
+        assert!(directory.link(gateway(1)).is_none());
+        assert_eq!(names(&directory.list(&[native("a:1")]).new), ["a:1"]);
+    }
+
+    #[test]
+    fn who_is_not_native_beside_those_who_are_is_left_alone() {
+        let mut directory = Directory::<()>::default();
+        let changes = directory.list(&[native("a:1"), plain("php:1")]);
+        assert_eq!((names(&changes.new), names(&changes.foreign)), (vec!["a:1"], vec!["php:1"]));
+        assert_eq!(directory.list(&[native("a:1"), plain("php:1")]), Changes::default());
+        let changes = directory.list(&[native("a:1"), native("php:1")]);
+        assert_eq!(names(&changes.new), ["php:1"], "replaced by one of ours");
+    }
+
+    #[test]
+    fn a_php_register_does_not_know_so_everyone_is_tried() {
+        let mut directory = Directory::<()>::default();
+        assert_eq!(names(&directory.list(&[plain("a:1"), plain("b:2")]).new), ["a:1", "b:2"]);
+    }
+
+    #[test]
+    fn a_register_that_knows_less_takes_nobody_away() {
+        let lists = [Some(vec![native("a:1"), native("b:2")]), None, Some(vec![plain("b:2")])];
+        assert_eq!(union(&lists), [native("a:1"), native("b:2")]);
+        assert_eq!(union(&[Some(vec![]), Some(vec![plain("b:2")])]), [plain("b:2")]);
+    }
+}

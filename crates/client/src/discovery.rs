@@ -1,0 +1,117 @@
+//! Follows one register: takes every list it sends, and comes back to it for ever.
+
+use std::{io, sync::Arc, time::Duration};
+
+use bytes::BytesMut;
+use protocol::{
+    codec::json_lines::{LineTooLong, Lines},
+    discovery::{FromRegister, Incomprehensible, ToRegister, WorkerConnect},
+};
+use service::backoff::Backoff;
+use thiserror::Error;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{Instant, interval, timeout},
+};
+
+use crate::shared::Shared;
+
+const FIRST: Duration = Duration::from_millis(100);
+const CAP: Duration = Duration::from_secs(2);
+
+/// How long connecting may take.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// How often we say that we are still here.
+const PING_EVERY: Duration = Duration::from_secs(25);
+
+/// The longest list: room for some fifty thousand gateways.
+const MAX_LINE: usize = 10 * 1024 * 1024;
+
+#[derive(Debug, Error)]
+enum Left {
+    #[error("cannot connect: {0}")]
+    Connect(io::Error),
+    #[error("did not answer in {CONNECT:?}")]
+    TooSlow,
+    #[error("connection lost: {0}")]
+    Lost(#[from] io::Error),
+    #[error("closed by the register; the secret key may differ")]
+    Unheard,
+    #[error("closed by the register")]
+    Closed,
+    #[error(transparent)]
+    Line(#[from] Incomprehensible),
+    #[error(transparent)]
+    TooLong(#[from] LineTooLong),
+}
+
+/// Follows the register at `address`, the `index`-th of ours.
+pub(crate) async fn follow(shared: Arc<Shared>, index: usize, address: String) {
+    let mut backoff = Backoff::new(FIRST, CAP);
+    loop {
+        let since = Instant::now();
+        let left = listen_to(&shared, index, &address).await;
+        shared.register_lost(index);
+        backoff.ended_after(since.elapsed());
+        if backoff.tries() == 0 {
+            tracing::warn!(register = %address, reason = %left, "register left; trying on");
+        } else {
+            tracing::debug!(register = %address, reason = %left, "register not reached");
+        }
+        backoff.wait().await;
+    }
+}
+
+async fn listen_to(shared: &Arc<Shared>, index: usize, address: &str) -> Left {
+    let connect = timeout(CONNECT, TcpStream::connect(address));
+    let mut stream = match connect.await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Left::Connect(error),
+        Err(_) => return Left::TooSlow,
+    };
+    match take_lists(shared, index, address, &mut stream).await {
+        Err(left) => left,
+        Ok(never) => match never {},
+    }
+}
+
+async fn take_lists(
+    shared: &Arc<Shared>,
+    index: usize,
+    address: &str,
+    stream: &mut TcpStream,
+) -> Result<std::convert::Infallible, Left> {
+    let mut out = BytesMut::new();
+    let secret_key = Some(shared.identity.secret.clone());
+    let known = shared.directory().listed();
+    ToRegister::WorkerConnect(WorkerConnect { secret_key, known }).encode(&mut out);
+    stream.write_all(&out).await?;
+    let mut pings = interval(PING_EVERY);
+    pings.reset();
+    let (mut lines, mut read) = (Lines::new(MAX_LINE), BytesMut::new());
+    let mut heard = false;
+    loop {
+        while let Some(line) = lines.next(&mut read)? {
+            let FromRegister::BroadcastAddresses(list) = FromRegister::parse(&line)?;
+            if !heard {
+                heard = true;
+                tracing::info!(register = %address, gateways = list.len(), "following");
+            }
+            shared.register_says(index, list);
+        }
+        tokio::select! {
+            bytes = stream.read_buf(&mut read) => match bytes? {
+                0 if heard => return Err(Left::Closed),
+                0 => return Err(Left::Unheard),
+                _ => {}
+            },
+            _ = pings.tick() => {
+                out.clear();
+                ToRegister::Ping.encode(&mut out);
+                stream.write_all(&out).await?;
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Looks after one gateway: links to it, runs the link, links again.
+
+use std::{sync::Arc, time::Duration};
+
+use protocol::link::Refusal;
+use service::backoff::Backoff;
+use tokio::{net::TcpStream, time::Instant};
+
+use crate::{
+    link::{self, Ended, Failed, Link, Proved},
+    shared::Shared,
+};
+
+/// Waits between attempts: short at first, since most gateways are back at once.
+const FIRST: Duration = Duration::from_millis(100);
+const CAP: Duration = Duration::from_secs(2);
+
+/// How long to leave alone what will not change by itself soon: another secret, or another
+/// language.
+const LEAVE_ALONE: Duration = Duration::from_secs(20);
+
+/// Keeps one gateway linked for as long as a register names it.
+pub(crate) async fn look_after(shared: Arc<Shared>, address: Arc<str>) {
+    let mut backoff = Backoff::new(FIRST, CAP);
+    // What cannot be mended from here is said once, not at every attempt.
+    let mut complained = false;
+    loop {
+        let attempt = link::connect(&address, &shared.identity, rand::random()).await;
+        if shared.is_leaving() {
+            return;
+        }
+        let pause = match attempt {
+            Ok(proved) => {
+                complained = false;
+                let since = Instant::now();
+                if let Ended::ByUs = run(&shared, &address, proved).await {
+                    return;
+                }
+                backoff.ended_after(since.elapsed());
+                backoff.next(rand::random())
+            }
+            Err(failed) => {
+                shared.metrics.failed_links.inc();
+                shared.change(|directory| directory.down(&address));
+                let patient = is_lasting(&failed, shared.directory().is_native(&address));
+                if patient && !complained {
+                    complained = true;
+                    tracing::warn!(gateway = %address, error = %failed, "left alone");
+                } else if !patient && backoff.tries() == 0 {
+                    tracing::warn!(gateway = %address, error = %failed, "cannot link; trying on");
+                }
+                if patient { LEAVE_ALONE } else { backoff.next(rand::random()) }
+            }
+        };
+        if !shared.is_listed(&address) {
+            tracing::info!(gateway = %address, "no register names it any more");
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = shared.unlisted(&address) => {}
+        }
+        if !shared.is_listed(&address) {
+            return;
+        }
+    }
+}
+
+/// Whether trying again soon is of no use. A gateway that is known to be `native` and does not
+/// say so was only met at a bad moment.
+fn is_lasting(failed: &Failed, native: bool) -> bool {
+    match failed {
+        Failed::NoChallenge => !native,
+        Failed::Refused(Refusal::Secret | Refusal::Key)
+        | Failed::Impostor
+        | Failed::Bytes(_)
+        | Failed::Hello(_)
+        | Failed::OutOfOrder
+        | Failed::Address(_) => true,
+        Failed::Connect(_)
+        | Failed::Lost(_)
+        | Failed::TooSlow
+        | Failed::Refused(Refusal::ShuttingDown) => false,
+    }
+}
+
+async fn run(shared: &Shared, address: &str, proved: Proved<TcpStream>) -> Ended {
+    let gateway = proved.gateway;
+    if gateway.to_string() != address {
+        tracing::debug!(address, %gateway, "announced and used under different addresses");
+    }
+    let link = Link::new(gateway, shared.held.clone(), Arc::clone(&shared.metrics));
+    let intake = shared.consumer().map(|consumer| consumer.linked(&link));
+    shared.metrics.links.inc();
+    shared.change(|directory| directory.up(address, gateway, Arc::clone(&link)));
+    tracing::info!(%gateway, "linked");
+    let down = Down { shared, address };
+    let ended = link::run(&link, proved.stream, proved.read, intake).await;
+    drop(down);
+    match &ended {
+        Ended::ByUs => tracing::debug!(%gateway, "link closed"),
+        lost => {
+            shared.metrics.lost_links.inc();
+            tracing::warn!(%gateway, reason = %lost, "link lost");
+        }
+    }
+    ended
+}
+
+/// Takes the link back, also when the task is dropped.
+struct Down<'a> {
+    shared: &'a Shared,
+    address: &'a str,
+}
+
+impl Drop for Down<'_> {
+    fn drop(&mut self) {
+        self.shared.metrics.links.dec();
+        self.shared.change(|directory| directory.down(self.address));
+    }
+}

@@ -1,0 +1,141 @@
+//! How a link begins: both ends prove that they know the secret.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use bytes::BytesMut;
+use protocol::{
+    codec::native::{self, DecodeError, EncodeError},
+    link::{MAGIC, Refusal, Role, ToGateway, ToPeer},
+    secret::{Nonce, Prover, Secret},
+};
+use thiserror::Error;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+/// Who we are to every gateway.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) secret: Secret,
+    pub(crate) role: Role,
+}
+
+/// How long connecting and proving may take together.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// A gateway that has proved itself.
+#[derive(Debug)]
+pub(crate) struct Proved<S> {
+    pub(crate) stream: S,
+    /// Its inner address as its client ids carry it.
+    pub(crate) gateway: SocketAddr,
+    /// What it has sent already, beyond the handshake.
+    pub(crate) read: BytesMut,
+}
+
+/// Why there is no link.
+#[derive(Debug, Error)]
+pub(crate) enum Failed {
+    #[error("cannot connect: {0}")]
+    Connect(io::Error),
+    /// Nothing of the native handshake was ever seen: it may speak only the other language.
+    #[error("no challenge came; it may not speak the native wire")]
+    NoChallenge,
+    #[error("connection lost during the handshake: {0}")]
+    Lost(io::Error),
+    #[error("the handshake took longer than {DEADLINE:?}")]
+    TooSlow,
+    /// Either end may be the one with the wrong secret; only the gateway has said so.
+    #[error("refused: {}", reason(*.0))]
+    Refused(Refusal),
+    #[error("the gateway does not know the secret")]
+    Impostor,
+    #[error("not the native handshake: {0}")]
+    Bytes(#[from] DecodeError),
+    #[error("the worker's name and id are too long: {0}")]
+    Hello(#[from] EncodeError),
+    #[error("out of order in the handshake")]
+    OutOfOrder,
+    #[error("the gateway gave {0:?} as its address")]
+    Address(String),
+}
+
+fn reason(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Secret => "the secret key is not the gateway's",
+        Refusal::ShuttingDown => "the gateway is going down",
+        Refusal::Key => "the gateway does not accept the worker's name and id",
+    }
+}
+
+/// Connects and proves.
+pub(crate) async fn connect(
+    address: &str,
+    identity: &Identity,
+    nonce: Nonce,
+) -> Result<Proved<TcpStream>, Failed> {
+    let mut challenged = false;
+    let attempt = async {
+        let stream = TcpStream::connect(address).await.map_err(Failed::Connect)?;
+        // Batches are made here, not by the kernel.
+        stream.set_nodelay(true).map_err(Failed::Connect)?;
+        prove(stream, identity, nonce, &mut challenged).await
+    };
+    match timeout(DEADLINE, attempt).await {
+        Ok(result) => result,
+        Err(_) => Err(Failed::TooSlow),
+    }
+    .map_err(|failed| match failed {
+        Failed::TooSlow | Failed::Lost(_) if !challenged => Failed::NoChallenge,
+        failed => failed,
+    })
+}
+
+async fn prove<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    identity: &Identity,
+    ours: Nonce,
+    challenged: &mut bool,
+) -> Result<Proved<S>, Failed> {
+    let Identity { secret, role } = identity;
+    let mut read = BytesMut::new();
+    stream.write_all(&MAGIC).await.map_err(Failed::Lost)?;
+    let theirs = match next(&mut stream, &mut read).await? {
+        ToPeer::Challenge { nonce } => nonce,
+        ToPeer::Refused(refusal) => return Err(Failed::Refused(refusal)),
+        _ => return Err(Failed::OutOfOrder),
+    };
+    *challenged = true;
+    let proof = secret.prove(Prover::Peer, &theirs, &ours);
+    let mut hello = BytesMut::new();
+    native::encode(&ToGateway::Hello { role: role.clone(), nonce: ours, proof }, &mut hello)?;
+    stream.write_all(&hello).await.map_err(Failed::Lost)?;
+    match next(&mut stream, &mut read).await? {
+        ToPeer::Welcome { proof, gateway } => {
+            if !secret.verify(Prover::Gateway, &theirs, &ours, &proof) {
+                return Err(Failed::Impostor);
+            }
+            match gateway.parse() {
+                Ok(gateway) => Ok(Proved { stream, gateway, read }),
+                Err(_) => Err(Failed::Address(gateway)),
+            }
+        }
+        ToPeer::Refused(refusal) => Err(Failed::Refused(refusal)),
+        _ => Err(Failed::OutOfOrder),
+    }
+}
+
+/// The next message of a gateway that has not proved itself yet, and may not send much.
+async fn next<S: AsyncRead + Unpin>(stream: &mut S, read: &mut BytesMut) -> Result<ToPeer, Failed> {
+    loop {
+        if let Some(message) = native::decode(read, native::MAX_STRANGER_FRAME)? {
+            return Ok(message);
+        }
+        read.reserve(native::MAX_STRANGER_FRAME);
+        if stream.read_buf(read).await.map_err(Failed::Lost)? == 0 {
+            return Err(Failed::Lost(io::ErrorKind::UnexpectedEof.into()));
+        }
+    }
+}

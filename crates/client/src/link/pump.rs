@@ -1,0 +1,278 @@
+//! The task of a link: reads everything there is, hands it on, writes everything there is.
+
+use std::{fmt, future::pending, io, time::Duration};
+
+use bytes::{Buf, BytesMut};
+use protocol::{
+    codec::native::{self, DecodeError},
+    link::{ToGateway, ToPeer},
+};
+use thiserror::Error;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpStream,
+        tcp::{ReadHalf, WriteHalf},
+    },
+    time::{Interval, MissedTickBehavior, interval},
+};
+
+use super::{Link, outgoing::Taken};
+use crate::events::{Intake, Room};
+
+/// How often a silent gateway is asked whether it is there.
+const PING_EVERY: Duration = Duration::from_secs(10);
+
+/// How many of these go by unanswered until the link is given up.
+const MAX_SILENCE: u32 = 3;
+
+/// How much is read at once, unless a larger frame has begun.
+const READ: usize = 64 * 1024;
+
+/// Reads in a row before what they brought is written out.
+const READS: usize = 4;
+
+/// Why a link ended.
+#[derive(Debug, Error)]
+pub(crate) enum Ended {
+    #[error("closed by the gateway")]
+    ByGateway,
+    #[error("closed by us")]
+    ByUs,
+    #[error("connection lost: {0}")]
+    Lost(io::Error),
+    #[error("silent for {:?}", PING_EVERY * MAX_SILENCE)]
+    Silent,
+    #[error(transparent)]
+    Bytes(#[from] DecodeError),
+    #[error("a message of the handshake after it")]
+    OutOfOrder,
+}
+
+/// Runs a link until it ends. Nobody can send on it afterwards, and nobody waits for it any more.
+pub(crate) async fn run(
+    link: &Link,
+    mut stream: TcpStream,
+    read: BytesMut,
+    intake: Option<Box<dyn Intake>>,
+) -> Ended {
+    // Also when this is dropped in the middle.
+    let _close = Close(link);
+    let (reader, writer) = stream.split();
+    let mut silence = interval(PING_EVERY);
+    silence.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    silence.reset();
+    let mut pump = Pump {
+        link,
+        reader,
+        writer,
+        intake,
+        read,
+        writing: BytesMut::new(),
+        commands: 0,
+        queued: 0,
+        room: None,
+        silence,
+        silent: 0,
+    };
+    match pump.run().await {
+        Err(ended) => ended,
+        Ok(never) => match never {},
+    }
+}
+
+struct Close<'a>(&'a Link);
+
+impl Drop for Close<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+struct Pump<'a> {
+    link: &'a Link,
+    reader: ReadHalf<'a>,
+    writer: WriteHalf<'a>,
+    intake: Option<Box<dyn Intake>>,
+    read: BytesMut,
+    writing: BytesMut,
+    /// How many commands were counted.
+    commands: u64,
+    /// How many waiting bytes were counted.
+    queued: usize,
+    /// Set while the consumer has enough in hand.
+    room: Option<Room>,
+    silence: Interval,
+    /// Ticks of `silence` since anything was heard.
+    silent: u32,
+}
+
+impl Pump<'_> {
+    async fn run(&mut self) -> Result<std::convert::Infallible, Ended> {
+        // The handshake may have read more than its own.
+        self.hand_on()?;
+        loop {
+            self.write().map_err(Ended::Lost)?;
+            tokio::select! {
+                biased;
+                read = read(&mut self.reader, &mut self.read), if self.room.is_none() => {
+                    self.silent = 0;
+                    self.take_in(read.map_err(Ended::Lost)?)?;
+                }
+                writable = self.writer.writable(), if !self.writing.is_empty() => {
+                    writable.map_err(Ended::Lost)?;
+                }
+                () = self.link.outgoing.written_to(), if self.writing.is_empty() => {}
+                () = ready(&mut self.room) => self.room = None,
+                _ = self.silence.tick() => self.ask_whether_there()?,
+                () = self.link.leave.cancelled() => {
+                    self.say_goodbye().await.map_err(Ended::Lost)?;
+                    return Err(Ended::ByUs);
+                }
+            }
+        }
+    }
+
+    /// Takes in what a read brought, and what more there is, but not for ever.
+    fn take_in(&mut self, first: usize) -> Result<(), Ended> {
+        self.link.outgoing.stay_awake();
+        let mut bytes = first;
+        for _ in 0..READS {
+            if bytes == 0 {
+                return Err(Ended::ByGateway);
+            }
+            // A read that left room has left nothing in the socket.
+            let is_full = self.read.len() == self.read.capacity();
+            self.hand_on()?;
+            if self.room.is_some() || !is_full {
+                return Ok(());
+            }
+            make_room(&mut self.read);
+            match self.reader.try_read_buf(&mut self.read) {
+                Ok(more) => bytes = more,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(Ended::Lost(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands on every whole message that was read.
+    fn hand_on(&mut self) -> Result<(), Ended> {
+        while let Some(message) = native::decode(&mut self.read, native::MAX_FRAME)? {
+            match message {
+                ToPeer::Event(delivery) => match &mut self.intake {
+                    Some(intake) => intake.take(delivery),
+                    None => return Err(Ended::OutOfOrder),
+                },
+                ToPeer::Answer { request, answer } => self.link.answers.resolve(request, answer),
+                ToPeer::Taken { through } => self.link.taken.advance(through),
+                ToPeer::Pong { token } => self.link.pongs.resolve(token, ()),
+                ToPeer::Ping { token } => self.push(ToGateway::Pong { token }),
+                ToPeer::Challenge { .. } | ToPeer::Welcome { .. } | ToPeer::Refused(_) => {
+                    return Err(Ended::OutOfOrder);
+                }
+            }
+        }
+        if let Some(intake) = &mut self.intake {
+            self.room = intake.end_batch();
+        }
+        Ok(())
+    }
+
+    /// A gateway that has 16 MiB to read learns from those that we are here.
+    fn push(&self, mut message: ToGateway) {
+        let _ = self.link.outgoing.push(&mut message);
+    }
+
+    /// Writes what there is, as far as the socket takes it.
+    fn write(&mut self) -> io::Result<()> {
+        loop {
+            if self.writing.is_empty() && !self.next_piece() {
+                self.count_queued(0);
+                return Ok(());
+            }
+            match self.writer.try_write(&self.writing) {
+                Ok(written) => self.writing.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.count_queued(self.link.outgoing.waiting());
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn next_piece(&mut self) -> bool {
+        let Some(Taken { commands }) = self.link.outgoing.take(&mut self.writing) else {
+            return false;
+        };
+        self.link.metrics.commands.inc_by(commands - self.commands);
+        self.commands = commands;
+        true
+    }
+
+    fn count_queued(&mut self, now: usize) {
+        if now != self.queued {
+            self.link.metrics.queued.inc_by(now as i64 - self.queued as i64);
+            self.queued = now;
+        }
+    }
+
+    fn ask_whether_there(&mut self) -> Result<(), Ended> {
+        // While we do not read, we cannot hear.
+        if self.room.is_some() {
+            return Ok(());
+        }
+        self.silent += 1;
+        match self.silent {
+            MAX_SILENCE.. => Err(Ended::Silent),
+            _ => {
+                self.push(ToGateway::Ping { token: 0 });
+                Ok(())
+            }
+        }
+    }
+
+    async fn say_goodbye(&mut self) -> io::Result<()> {
+        loop {
+            self.writer.write_all_buf(&mut self.writing).await?;
+            if !self.next_piece() {
+                return self.writer.shutdown().await;
+            }
+        }
+    }
+}
+
+/// Reads what there is. Safe to cancel.
+async fn read(reader: &mut ReadHalf<'_>, into: &mut BytesMut) -> io::Result<usize> {
+    make_room(into);
+    reader.read_buf(into).await
+}
+
+/// Room for a read, or for all of the frame that has begun. The length was checked when the
+/// frame's first bytes were decoded.
+fn make_room(into: &mut BytesMut) {
+    let frame =
+        into.first_chunk::<4>().map_or(0, |length| 4 + u32::from_be_bytes(*length) as usize);
+    into.reserve(frame.saturating_sub(into.len()).max(READ));
+}
+
+async fn ready(room: &mut Option<Room>) {
+    match room {
+        Some(room) => room.await,
+        None => pending().await,
+    }
+}
+
+impl Drop for Pump<'_> {
+    fn drop(&mut self) {
+        self.count_queued(0);
+    }
+}
+
+impl fmt::Debug for Pump<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pump").field("link", &self.link).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,115 @@
+//! What merging keeps: nothing is lost, nothing appears twice, the order is the gateways'.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn gateway(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+fn client(port: u16, connection: u32) -> ClientId {
+    ClientId::new(gateway(port), ConnectionId(connection))
+}
+
+fn group(name: &str) -> Group {
+    Group::new(name).unwrap()
+}
+
+fn uid(name: &str) -> Uid {
+    Uid::new(name).unwrap()
+}
+
+fn from(answers: impl IntoIterator<Item = Answer>) -> Vec<From> {
+    answers.into_iter().enumerate().map(|(at, answer)| (gateway(at as u16), answer)).collect()
+}
+
+#[test]
+fn a_uid_has_clients_on_several_gateways_in_the_order_of_gateways() {
+    let answers = from([
+        Answer::Clients(vec![
+            (uid("a"), vec![ConnectionId(9), ConnectionId(2)]),
+            (uid("b"), vec![]),
+        ]),
+        Answer::Clients(vec![(uid("a"), vec![ConnectionId(1)]), (uid("b"), vec![])]),
+    ]);
+    let merged = clients(answers).unwrap();
+    let expected = vec![client(0, 9), client(0, 2), client(1, 1)];
+    assert_eq!(merged, [(uid("a"), expected), (uid("b"), vec![])]);
+}
+
+#[test]
+fn a_group_on_two_gateways_is_named_once() {
+    let answers = from([
+        Answer::Groups(vec![group("x"), group("y")]),
+        Answer::Groups(vec![group("z"), group("x")]),
+    ]);
+    assert_eq!(groups(answers).unwrap(), [group("x"), group("y"), group("z")]);
+}
+
+#[test]
+fn the_gateway_that_answers_another_question_is_named() {
+    let answers = from([Answer::Count(1), Answer::Online(true)]);
+    assert_eq!(count(answers), Err(Mismatch(gateway(1))));
+}
+
+#[test]
+fn a_groups_uids_are_named_once_and_rows_without_do_not_count() {
+    let row = |id, uid: Option<&str>, groups: &[&str]| Row {
+        client: client(0, id),
+        uid: uid.map(|uid| Uid::new(uid).unwrap()),
+        groups: groups.iter().map(|name| group(name)).collect(),
+        session: None,
+    };
+    let rows = || {
+        vec![
+            row(1, None, &["x"]),
+            row(2, Some("u"), &["x", "y"]),
+            row(3, Some("u"), &["x"]),
+            row(4, Some("v"), &[]),
+        ]
+    };
+    assert_eq!(
+        by_group(rows(), |row| row.uid.clone()),
+        [(group("x"), vec![uid("u")]), (group("y"), vec![uid("u")])],
+    );
+    assert_eq!(uids(rows()), [uid("u"), uid("v")]);
+    let clients = by_group(rows(), |row| Some(row.client));
+    assert_eq!(clients[0].1, [client(0, 1), client(0, 2), client(0, 3)]);
+}
+
+proptest! {
+    #[test]
+    fn counts_sum_up(counted in prop::collection::vec(
+        prop::collection::vec(("[a-d]", 0..1000_u64), 0..5), 0..4,
+    )) {
+        let mut expected = BTreeMap::<Group, u64>::new();
+        for (name, count) in counted.iter().flatten() {
+            *expected.entry(group(name)).or_default() += count;
+        }
+        let answers = counted.iter().map(|counts| {
+            Answer::Counts(counts.iter().map(|(name, count)| (group(name), *count)).collect())
+        });
+        let merged = counts(from(answers)).unwrap();
+        prop_assert_eq!(merged.len(), expected.len(), "each group once");
+        prop_assert_eq!(merged.into_iter().collect::<BTreeMap<_, _>>(), expected);
+    }
+
+    #[test]
+    fn sessions_keep_gateway_and_order(ids in prop::collection::vec(
+        prop::collection::vec(1..100_u32, 0..6), 0..4,
+    )) {
+        let answers = ids.iter().map(|ids| {
+            Answer::Sessions(ids.iter().map(|id| (ConnectionId(*id), Session::default())).collect())
+        });
+        let merged: Vec<_> = sessions(from(answers)).unwrap().into_iter().map(|(id, _)| id).collect();
+        let expected: Vec<_> = ids
+            .iter()
+            .enumerate()
+            .flat_map(|(at, ids)| ids.iter().map(move |id| client(at as u16, *id)))
+            .collect();
+        prop_assert_eq!(merged, expected);
+    }
+}

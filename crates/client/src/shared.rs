@@ -1,0 +1,184 @@
+//! What a cluster's handles and tasks share.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use protocol::discovery;
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    directory::{self, Directory},
+    discovery::follow,
+    events::Consumer,
+    gateway::look_after,
+    link::{Identity, Link},
+    metrics::Metrics,
+};
+
+pub(crate) struct Shared {
+    pub(crate) identity: Identity,
+    /// Taken away at the end, since the consumer usually holds a cluster itself.
+    consumer: Mutex<Option<Arc<dyn Consumer>>>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Events whose handlers have finished, held back until what they pushed is taken.
+    pub(crate) held: TaskTracker,
+    directory: watch::Sender<Arc<Directory<Arc<Link>>>>,
+    registers: Mutex<Vec<Register>>,
+    tasks: TaskTracker,
+    /// No new links are made.
+    leaving: CancellationToken,
+    /// Every task ends.
+    stop: CancellationToken,
+}
+
+/// What we know of one register.
+#[derive(Clone)]
+struct Register {
+    address: String,
+    connected: bool,
+    /// Its last list, kept while it is away.
+    list: Option<Vec<discovery::Gateway>>,
+}
+
+impl Register {
+    const fn new(address: String) -> Self {
+        Self { address, connected: false, list: None }
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(
+        registers: Vec<String>,
+        identity: Identity,
+        consumer: Option<Arc<dyn Consumer>>,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            identity,
+            consumer: Mutex::new(consumer),
+            metrics: Arc::default(),
+            held: TaskTracker::new(),
+            directory: watch::Sender::new(Arc::default()),
+            registers: Mutex::new(registers.into_iter().map(Register::new).collect()),
+            tasks: TaskTracker::new(),
+            leaving: CancellationToken::new(),
+            stop,
+        })
+    }
+
+    /// Begins to follow every register. Ends with the cluster.
+    pub(crate) fn follow_all(self: &Arc<Self>) {
+        let registers = self.registers().clone();
+        for (index, register) in registers.into_iter().enumerate() {
+            self.spawn(follow(Arc::clone(self), index, register.address));
+        }
+    }
+
+    pub(crate) fn consumer(&self) -> Option<Arc<dyn Consumer>> {
+        self.consumer.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            stop.run_until_cancelled(task).await;
+        });
+    }
+
+    /// The gateways as they stand now.
+    pub(crate) fn directory(&self) -> Arc<Directory<Arc<Link>>> {
+        Arc::clone(&self.directory.borrow())
+    }
+
+    /// Told of every change.
+    pub(crate) fn watch(&self) -> watch::Receiver<Arc<Directory<Arc<Link>>>> {
+        self.directory.subscribe()
+    }
+
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Directory<Arc<Link>>) -> T) -> T {
+        let mut result = None;
+        self.directory.send_modify(|directory| {
+            result = Some(change(Arc::make_mut(directory)));
+        });
+        result.expect("send_modify runs what it is given")
+    }
+
+    /// Takes a register's list, and begins to look after gateways that are new.
+    pub(crate) fn register_says(self: &Arc<Self>, index: usize, list: Vec<discovery::Gateway>) {
+        // Held until the directory has it, or an older list could overtake a newer.
+        let mut registers = self.registers();
+        let register = &mut registers[index];
+        register.connected = true;
+        register.list = Some(list);
+        self.count(&registers);
+        let lists: Vec<_> = registers.iter().map(|register| register.list.clone()).collect();
+        let changes = self.change(|directory| directory.list(&directory::union(&lists)));
+        drop(registers);
+        for gateway in changes.foreign {
+            tracing::warn!(%gateway, "speaks only GatewayWorker's protocol; left alone");
+        }
+        for address in changes.new {
+            self.spawn(look_after(Arc::clone(self), address));
+        }
+    }
+
+    /// A register is gone. What it said last still holds.
+    pub(crate) fn register_lost(&self, index: usize) {
+        let mut registers = self.registers();
+        registers[index].connected = false;
+        self.count(&registers);
+        drop(registers);
+        // For those who watch how we stand.
+        self.change(|_| ());
+    }
+
+    fn count(&self, registers: &[Register]) {
+        let connected = registers.iter().filter(|register| register.connected).count();
+        self.metrics.registers.set(connected as i64);
+    }
+
+    /// How many registers are connected.
+    pub(crate) fn connected_registers(&self) -> usize {
+        self.registers().iter().filter(|register| register.connected).count()
+    }
+
+    fn registers(&self) -> MutexGuard<'_, Vec<Register>> {
+        // Every change is one step, so a panic elsewhere leaves nothing half done.
+        self.registers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a register names the gateway; it is forgotten if none does.
+    pub(crate) fn is_listed(&self, address: &str) -> bool {
+        self.change(|directory| directory.keep(address))
+    }
+
+    /// Waits until no register names the gateway.
+    pub(crate) async fn unlisted(&self, address: &str) {
+        // The sender is ours, so it cannot be gone.
+        let _ = self.watch().wait_for(|directory| !directory.names(address)).await;
+    }
+
+    /// No new links from here on.
+    pub(crate) fn leave(&self) {
+        self.leaving.cancel();
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.is_cancelled()
+    }
+
+    /// Ends every link once what is queued on it is written, and every task.
+    pub(crate) async fn stop(&self) {
+        self.leave();
+        for link in self.directory().links() {
+            link.hang_up();
+        }
+        for link in self.directory().links() {
+            link.gone().await;
+        }
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        *self.consumer.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}

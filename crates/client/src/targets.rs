@@ -1,0 +1,92 @@
+//! Which gateways a call goes to, and with what: functions of the addresses alone.
+
+use std::net::SocketAddr;
+
+use protocol::{ClientId, ConnectionId, Recipients as OnGateway};
+
+/// To whom of the cluster's clients a message goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recipients {
+    /// To all.
+    All,
+    /// To these. Nothing is sent for an empty list.
+    Only(Vec<ClientId>),
+    /// To all but these.
+    Except(Vec<ClientId>),
+}
+
+/// The clients that are on one gateway, in the order given.
+pub(crate) fn on(gateway: SocketAddr, clients: &[ClientId]) -> Vec<ConnectionId> {
+    let here = clients.iter().filter(|client| client.gateway == gateway);
+    here.map(|client| client.connection).collect()
+}
+
+/// What one gateway is told of the recipients; `None` if it has none of them.
+pub(crate) fn recipients(gateway: SocketAddr, of_all: &Recipients) -> Option<OnGateway> {
+    match of_all {
+        Recipients::All => Some(OnGateway::All),
+        Recipients::Only(clients) => match on(gateway, clients) {
+            none if none.is_empty() => None,
+            some => Some(OnGateway::Only(some)),
+        },
+        Recipients::Except(clients) => match on(gateway, clients) {
+            none if none.is_empty() => Some(OnGateway::All),
+            some => Some(OnGateway::Except(some)),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn gateway(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    fn clients() -> impl Strategy<Value = Vec<ClientId>> {
+        prop::collection::vec(
+            (1..4_u16, 1..5_u32).prop_map(|(at, id)| ClientId::new(gateway(at), ConnectionId(id))),
+            0..8,
+        )
+    }
+
+    /// Whom all gateways together would reach, with five clients on each of three gateways.
+    fn reached(to: &Recipients) -> BTreeSet<ClientId> {
+        let everyone = |at| (1..=5).map(move |id| ClientId::new(gateway(at), ConnectionId(id)));
+        (1..=3)
+            .flat_map(|at| {
+                let told = recipients(gateway(at), to);
+                everyone(at).filter(move |client| match &told {
+                    None => false,
+                    Some(OnGateway::All) => true,
+                    Some(OnGateway::Only(these)) => these.contains(&client.connection),
+                    Some(OnGateway::Except(these)) => !these.contains(&client.connection),
+                })
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_gateway_without_a_recipient_is_not_bothered() {
+        let one = Recipients::Only(vec![ClientId::new(gateway(1), ConnectionId(7))]);
+        assert_eq!(recipients(gateway(1), &one), Some(OnGateway::Only(vec![ConnectionId(7)])));
+        assert_eq!(recipients(gateway(2), &one), None);
+    }
+
+    proptest! {
+        #[test]
+        fn split_over_gateways_it_reaches_the_same_clients(these in clients()) {
+            let named: BTreeSet<ClientId> = these.iter().copied().collect();
+            let all = reached(&Recipients::All);
+            prop_assert_eq!(all.len(), 15);
+            prop_assert_eq!(&reached(&Recipients::Only(these.clone())), &named);
+            let rest: BTreeSet<ClientId> = all.difference(&named).copied().collect();
+            prop_assert_eq!(reached(&Recipients::Except(these)), rest);
+        }
+    }
+}
