@@ -7,14 +7,16 @@ use std::{
     thread,
 };
 
+use client::{Cluster, Config};
 use protocol::Secret;
 use tempfile::TempDir;
 
-use crate::{Browser, Peer, ports, process::Process};
+use crate::{Browser, Peer, ports, process::Process, soon};
 
 /// Describes a suite; see [`Suite::builder`].
 #[derive(Clone, Debug)]
 pub struct Builder {
+    registers: usize,
     gateways: usize,
     workers: usize,
     threads: usize,
@@ -26,10 +28,10 @@ pub struct Builder {
 /// failed, and searched for the secret and for panics if it did not.
 #[derive(Debug)]
 pub struct Suite {
-    /// The register.
-    pub register: Process,
-    /// Where peers find it.
-    pub register_addr: SocketAddr,
+    /// The registers, in the order started.
+    pub registers: Vec<Process>,
+    /// Where peers find them.
+    pub register_addrs: Vec<SocketAddr>,
     /// The gateways, in the order started.
     pub gateways: Vec<Gateway>,
     /// The worker processes, in the order started.
@@ -52,6 +54,12 @@ pub struct Gateway {
 }
 
 impl Builder {
+    /// How many registers there are; one if not said.
+    pub fn registers(mut self, registers: usize) -> Self {
+        self.registers = registers;
+        self
+    }
+
     /// How many gateways there are; two if not said.
     pub fn gateways(mut self, gateways: usize) -> Self {
         self.gateways = gateways;
@@ -97,17 +105,9 @@ impl Builder {
         let random = RandomState::new().hash_one(0);
         let secret = format!("s3cret-{random:016x}");
         let logs = TempDir::with_prefix("push-suite-test.").unwrap();
-        let register_addr = ports::free();
-        let register = Process::start(
-            "register",
-            "register",
-            strings(&["--listen", &register_addr.to_string()]),
-            env(&secret),
-            logs.path(),
-        );
         let mut suite = Suite {
-            register,
-            register_addr,
+            registers: Vec::new(),
+            register_addrs: Vec::new(),
             gateways: Vec::new(),
             workers: Vec::new(),
             secret,
@@ -116,7 +116,10 @@ impl Builder {
             shape: self,
             logs,
         };
-        suite.register.ready().await;
+        (0..suite.shape.registers).for_each(|_| suite.spawn_register());
+        for register in &mut suite.registers {
+            register.ready().await;
+        }
         (0..suite.shape.gateways).for_each(|_| suite.spawn_gateway());
         for gateway in &mut suite.gateways {
             gateway.ready().await;
@@ -132,7 +135,14 @@ impl Builder {
 impl Suite {
     /// Two gateways of one shard, and no workers, unless it is told otherwise.
     pub fn builder() -> Builder {
-        Builder { gateways: 2, workers: 0, threads: 1, app: "bench", gateway_flags: Vec::new() }
+        Builder {
+            registers: 1,
+            gateways: 2,
+            workers: 0,
+            threads: 1,
+            app: "bench",
+            gateway_flags: Vec::new(),
+        }
     }
 
     /// Lets one more gateway join, and waits until it is ready.
@@ -171,6 +181,14 @@ impl Suite {
         Peer::worker(self.gateways[gateway].inner, &self.secret(), key).await
     }
 
+    /// A back end of the whole cluster, that commands and asks.
+    pub async fn cluster(&self) -> Cluster {
+        let registers = self.register_addrs.iter().map(SocketAddr::to_string);
+        let cluster = Cluster::start(Config::new(registers, self.secret()));
+        soon("a cluster to be ready", cluster.ready()).await;
+        cluster
+    }
+
     /// What the cluster shares.
     pub fn secret(&self) -> Secret {
         Secret::from(self.secret.as_str())
@@ -181,14 +199,30 @@ impl Suite {
         env(&self.secret)
     }
 
+    /// The flags by which gateways and workers find the registers.
+    fn register_flags(&self) -> Vec<String> {
+        let addrs = self.register_addrs.iter();
+        addrs.flat_map(|addr| ["--register-address".to_owned(), addr.to_string()]).collect()
+    }
+
+    fn spawn_register(&mut self) {
+        let addr = ports::free();
+        let name = format!("register-{}", self.registers.len() + 1);
+        let args = strings(&["--listen", &addr.to_string()]);
+        let register = Process::start(&name, "register", args, env(&self.secret), self.logs.path());
+        self.registers.push(register);
+        self.register_addrs.push(addr);
+    }
+
     /// Starts one more gateway, without waiting for it.
     pub fn spawn_gateway(&mut self) {
         let (clients, inner) = (ports::free(), ports::free());
         self.gateways_started += 1;
         let listen = format!("ws://{clients}");
-        let (register, lan_ip) = (self.register_addr.to_string(), inner.ip().to_string());
-        let (lan_port, threads) = (inner.port().to_string(), self.shape.threads.to_string());
-        let mut args = strings(&["--listen", &listen, "--register-address", &register]);
+        let (lan_ip, lan_port) = (inner.ip().to_string(), inner.port().to_string());
+        let threads = self.shape.threads.to_string();
+        let mut args = self.register_flags();
+        args.extend(strings(&["--listen", &listen]));
         args.extend(strings(&["--lan-ip", &lan_ip, "--lan-port", &lan_port]));
         args.extend(strings(&["--threads", &threads]));
         args.extend(self.shape.gateway_flags.iter().cloned());
@@ -199,22 +233,18 @@ impl Suite {
 
     fn spawn_worker(&mut self) {
         self.workers_started += 1;
-        let (register, id) = (self.register_addr.to_string(), self.workers_started.to_string());
-        let args = ["--register-address", &register, "--id", &id, "--app", self.shape.app];
+        let id = self.workers_started.to_string();
+        let mut args = self.register_flags();
+        args.extend(strings(&["--id", &id, "--app", self.shape.app]));
         let name = format!("worker-{}", self.workers_started);
-        let worker = Process::start(
-            &name,
-            "business-worker",
-            strings(&args),
-            env(&self.secret),
-            self.logs.path(),
-        );
+        let worker =
+            Process::start(&name, "business-worker", args, env(&self.secret), self.logs.path());
         self.workers.push(worker);
     }
 
     fn processes(&self) -> impl Iterator<Item = &Process> {
         let gateways = self.gateways.iter().map(|gateway| &gateway.process);
-        [&self.register].into_iter().chain(gateways).chain(&self.workers)
+        self.registers.iter().chain(gateways).chain(&self.workers)
     }
 }
 

@@ -10,6 +10,7 @@ on_one_and_three_threads!(
     workers_may_be_restarted_one_after_the_other_without_a_client_noticing,
     a_worker_that_was_killed_is_replaced_by_the_other,
     a_gateway_that_starts_before_its_register_finds_it,
+    with_two_registers_either_may_be_gone,
 );
 
 async fn a_third_gateway_joins_serves_and_leaves_and_nobody_else_notices(threads: usize) {
@@ -37,9 +38,9 @@ async fn a_register_may_be_restarted_under_a_running_suite(threads: usize) {
     let mut ann = member(&suite, 0).await;
     let mut bob = member(&suite, 1).await;
 
-    suite.register.kill();
+    suite.registers[0].kill();
     room_hears(&mut [&mut ann, &mut bob], "without a register").await;
-    suite.register.start_again().await;
+    suite.registers[0].start_again().await;
     // It may not have heard of all gateways yet; whoever asks now must still be told of both.
     suite.add_worker().await;
     suite.workers[0].kill();
@@ -104,13 +105,28 @@ async fn a_worker_that_was_killed_is_replaced_by_the_other(threads: usize) {
 
 async fn a_gateway_that_starts_before_its_register_finds_it(threads: usize) {
     let mut suite = Suite::builder().gateways(1).workers(1).threads(threads).start().await;
-    suite.register.kill();
+    suite.registers[0].kill();
     suite.spawn_gateway();
-    suite.register.start_again().await;
+    suite.registers[0].start_again().await;
     suite.gateways[1].ready().await;
     let mut ann = member(&suite, 0).await;
     let mut bob = member(&suite, 1).await;
     room_hears(&mut [&mut ann, &mut bob], "two").await;
+}
+
+async fn with_two_registers_either_may_be_gone(threads: usize) {
+    let mut suite =
+        Suite::builder().registers(2).gateways(1).workers(1).threads(threads).start().await;
+    let mut ann = member(&suite, 0).await;
+    suite.registers[0].kill();
+    suite.add_gateway().await;
+    let mut bob = member(&suite, 1).await;
+    room_hears(&mut [&mut ann, &mut bob], "told by the second").await;
+    suite.registers[0].start_again().await;
+    suite.registers[1].kill();
+    suite.add_gateway().await;
+    let mut eve = member(&suite, 2).await;
+    room_hears(&mut [&mut ann, &mut bob, &mut eve], "told by the first").await;
 }
 
 /// A client that is in the room.

@@ -91,7 +91,7 @@ async fn a_page_is_not_a_client(threads: usize) {
 #[tokio::test]
 async fn every_process_tells_operators_how_it_is() {
     let suite = Suite::builder().gateways(1).workers(1).start().await;
-    for process in [&suite.register, &suite.gateways[0], &suite.workers[0]] {
+    for process in [&suite.registers[0], &suite.gateways[0], &suite.workers[0]] {
         let name = &process.name;
         for target in ["/livez", "/readyz"] {
             let answer = Raw::get(process.admin, target).await.unwrap();

@@ -21,7 +21,7 @@ async fn every_process_ends_well_when_asked(threads: usize) {
     for gateway in &mut suite.gateways {
         assert_eq!(gateway.stop().await.code(), Some(0), "{}", gateway.name);
     }
-    assert_eq!(suite.register.stop().await.code(), Some(0));
+    assert_eq!(suite.registers[0].stop().await.code(), Some(0));
 }
 
 async fn a_gateway_that_goes_down_tells_clients_and_workers(threads: usize) {
