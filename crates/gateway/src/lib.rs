@@ -1,1 +1,202 @@
-//! Placeholder.
+//! The gateway: holds clients' connections, and passes between them and workers.
+//!
+//! A gateway is a set of *shards*, each one thread that owns its clients outright, and a *hub* on
+//! the first of these threads that reads every peer's link. In reading order:
+
+mod config;
+mod door;
+mod settings;
+
+mod exchange;
+mod inbox;
+mod metrics;
+
+mod closed;
+mod http;
+mod outqueue;
+mod websocket;
+
+mod hub;
+mod shard;
+
+mod announce;
+
+use std::{
+    future::Future,
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use anyhow::Context;
+use prometheus_client::registry::Registry;
+use protocol::Secret;
+use service::{
+    Health,
+    listen::{self, Acceptor, CannotListen},
+};
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    task::{JoinSet, spawn_local},
+};
+use tokio_util::sync::CancellationToken;
+
+pub use config::{Args, Config};
+
+use self::{
+    announce::Announcement,
+    exchange::Host,
+    hub::Hub,
+    metrics::Metrics,
+    settings::{Door, Settings},
+    shard::Shard,
+};
+
+/// How long a thread may be busy with one turn before it counts as stuck.
+const STUCK: Duration = Duration::from_secs(10);
+
+/// A gateway whose ports are bound.
+#[derive(Debug)]
+pub struct Gateway {
+    doors: Vec<Vec<TcpListener>>,
+    inner: TcpListener,
+    announcement: Announcement,
+    registers: Vec<String>,
+    secret: Secret,
+    settings: Arc<Settings>,
+    host: Arc<Host>,
+    health: Health,
+}
+
+/// What tells the threads how far the end has come.
+#[derive(Clone, Debug, Default)]
+struct Phases {
+    /// Nothing more is accepted.
+    closing: CancellationToken,
+    /// Every client is closed, every event delivered, everything written.
+    drained: CancellationToken,
+    /// The threads end.
+    over: CancellationToken,
+}
+
+impl Gateway {
+    /// Binds every port.
+    ///
+    /// # Errors
+    /// When one of them cannot be had; the error says which, and which flag it came from.
+    pub fn bind(
+        config: Config,
+        registry: &mut Registry,
+        health: Health,
+    ) -> Result<Self, CannotListen> {
+        let doors = config.listen.iter().map(|addr| door::listen(*addr, config.threads));
+        let doors = doors.collect::<Result<_, _>>()?;
+        let inner = listen::bind_std(config.lan_listen, "--lan-port")?;
+        let mut address = config.lan_address;
+        if address.port() == 0 {
+            address.set_port(inner.local_addr().map_or(0, |addr| addr.port()));
+        }
+        let instance = format!("{:016x}", rand::random::<u64>());
+        Ok(Self {
+            doors,
+            inner,
+            announcement: Announcement { address, instance, secret: config.secret.clone() },
+            registers: config.registers,
+            secret: config.secret,
+            settings: Arc::new(config.settings),
+            host: Arc::new(Host::new(usize::from(config.threads), Metrics::register(registry))),
+            health,
+        })
+    }
+
+    /// Where clients connect.
+    pub fn addrs(&self) -> Vec<SocketAddr> {
+        self.doors.iter().filter_map(|sockets| sockets.first()?.local_addr().ok()).collect()
+    }
+
+    /// The inner address that is announced.
+    pub fn inner_addr(&self) -> SocketAddr {
+        self.announcement.address
+    }
+
+    /// Serves until `shutdown`, then drains: registers are told, nothing more is accepted, clients
+    /// are closed with 1001, and workers get every event, all within `grace`.
+    ///
+    /// # Errors
+    /// When a thread cannot be started or panicked.
+    pub async fn serve(
+        mut self,
+        shutdown: impl Future<Output = ()>,
+        grace: Duration,
+    ) -> anyhow::Result<()> {
+        let phases = Phases::default();
+        let mut announcing = JoinSet::new();
+        let (registers, announcement) = (self.registers.clone(), self.announcement.clone());
+        for register in registers {
+            // The inner port accepts already: its backlog is the kernel's.
+            announcing.spawn(announce::announce(
+                register,
+                announcement.clone(),
+                self.health.clone(),
+            ));
+        }
+        let mut threads = Vec::new();
+        for index in (0..self.host.shards.len()).rev() {
+            let doors: Vec<_> = self.doors.iter_mut().filter_map(Vec::pop).collect();
+            let inner = if index == 0 { Some(self.inner.try_clone()?) } else { None };
+            threads.push(self.start(index as u16, doors, inner, phases.clone())?);
+        }
+        shutdown.await;
+        announcing.shutdown().await;
+        phases.closing.cancel();
+        if tokio::time::timeout(grace, phases.drained.cancelled()).await.is_err() {
+            tracing::warn!(?grace, "gave up waiting for clients and workers");
+        }
+        phases.over.cancel();
+        for thread in threads {
+            thread.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?;
+        }
+        Ok(())
+    }
+
+    /// Starts a shard's thread; the first one also has the inner port.
+    fn start(
+        &self,
+        index: u16,
+        doors: Vec<TcpListener>,
+        inner: Option<TcpListener>,
+        phases: Phases,
+    ) -> anyhow::Result<thread::JoinHandle<()>> {
+        let runtime =
+            || Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+        let (host, settings) = (Arc::clone(&self.host), Arc::clone(&self.settings));
+        let (secret, address) = (self.secret.clone(), self.announcement.address);
+        let health = self.health.clone();
+        let pulse = self.health.pulse(format!("shard {index}"), STUCK);
+        let serve = async move || {
+            spawn_local(pulse.keep_beating());
+            if let Some(inner) = inner {
+                let hub = Hub::new(Arc::clone(&host), secret, address, health);
+                let Phases { closing, drained, over } = phases.clone();
+                spawn_local(hub::run(hub, Acceptor::from_std(inner)?, closing, drained, over));
+            }
+            let shard = Shard::new(index, host, settings, rand::random());
+            let doors = doors.into_iter().map(|socket| {
+                let addr = socket.local_addr()?;
+                Ok((Acceptor::from_std(socket)?, Door { addr }))
+            });
+            let doors = doors.collect::<io::Result<_>>()?;
+            shard::run(shard, doors, phases.closing, phases.over).await;
+            io::Result::Ok(())
+        };
+        let thread = thread::Builder::new().name(format!("shard-{index}"));
+        let thread = thread.spawn(move || {
+            if let Err(error) = runtime().and_then(|runtime| runtime.block_on(serve())) {
+                tracing::error!(%error, "a thread could not start");
+            }
+        });
+        thread.context("cannot start a thread")
+    }
+}

@@ -1,3 +1,15 @@
-//! Placeholder.
+//! The gateway process: read settings, serve, drain.
 
-fn main() {}
+use std::process::ExitCode;
+
+use gateway::{Args, Config, Gateway};
+
+fn main() -> ExitCode {
+    service::main::<Args, Config>(async |config, mut starting| {
+        let gateway = Gateway::bind(config, &mut starting.metrics, starting.health.clone())?;
+        let (clients, inner) = (gateway.addrs(), gateway.inner_addr());
+        let running = starting.started(&format!("serving clients on {clients:?}"))?;
+        tracing::info!(?clients, %inner, "listening");
+        gateway.serve(running.shutdown.cancelled(), running.grace).await
+    })
+}

@@ -53,6 +53,18 @@ pub fn bind(addr: SocketAddr, flag: &'static str) -> Result<Acceptor, CannotList
     listen().map_err(|error| CannotListen { addr, flag, error })
 }
 
+/// Binds `addr` outside of a runtime, for a thread that has its own; see [`Acceptor::from_std`].
+///
+/// # Errors
+/// When the address is taken or not ours.
+pub fn bind_std(
+    addr: SocketAddr,
+    flag: &'static str,
+) -> Result<std::net::TcpListener, CannotListen> {
+    // The standard library sets SO_REUSEADDR on its own.
+    std::net::TcpListener::bind(addr).map_err(|error| CannotListen::new(addr, flag, error))
+}
+
 /// Connections the kernel may hold before we accept them; it caps this at `net.core.somaxconn`.
 pub const BACKLOG: u32 = 4096;
 

@@ -1,0 +1,98 @@
+//! Why a connection ended. The close code and what the worker is told follow from it.
+
+use std::io;
+
+use protocol::CloseReason;
+use thiserror::Error;
+
+use crate::{http::BadRequest, websocket::Violation};
+
+/// Why a connection ended.
+#[derive(Debug, Error)]
+pub(crate) enum Closed {
+    /// The client said goodbye, with this code or none.
+    #[error("closed by the client")]
+    ByClient(Option<u16>),
+    /// The client's end of the connection is closed.
+    #[error("connection ended")]
+    Ended,
+    /// The socket failed.
+    #[error("connection lost")]
+    Lost(#[source] io::Error),
+    /// A worker closed it.
+    #[error("closed by a worker")]
+    ByWorker,
+    /// A worker cut it off.
+    #[error("cut off by a worker")]
+    Destroyed,
+    /// Nothing was heard for too long.
+    #[error("silent for too long")]
+    Silent,
+    /// It let its queue fill up.
+    #[error("does not read what it is sent")]
+    Slow,
+    /// It broke the rules of its protocol.
+    #[error("broke the protocol: {0}")]
+    Violation(#[from] Violation),
+    /// Its request was no request.
+    #[error("bad request: {0}")]
+    BadRequest(BadRequest),
+    /// It was told that its handshake is refused, or has been served what it asked for.
+    #[error("answered over HTTP")]
+    Answered,
+    /// It did not finish its handshake in time.
+    #[error("did not finish its handshake in time")]
+    HandshakeTimeout,
+    /// No worker took its events in time.
+    #[error("no worker took its events in time")]
+    NoWorker,
+    /// The gateway is going down.
+    #[error("the gateway is going down")]
+    ShuttingDown,
+}
+
+/// What is owed to a connection that ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Goodbye {
+    /// Nothing: it is cut off, and what was queued for it is lost.
+    None,
+    /// What was queued for it, then the end.
+    Flush,
+    /// What was queued for it, then a close frame with this code or none.
+    Code(Option<u16>),
+}
+
+impl Closed {
+    /// What the connection still gets. Codes are those of RFC 6455, 7.4, and its registry.
+    pub(crate) fn goodbye(&self) -> Goodbye {
+        match self {
+            Self::ByClient(code) => Goodbye::Code(*code),
+            Self::ByWorker => Goodbye::Code(Some(1000)),
+            Self::ShuttingDown => Goodbye::Code(Some(1001)),
+            Self::Violation(violation) => Goodbye::Code(Some(violation.code())),
+            Self::NoWorker => Goodbye::Code(Some(1013)),
+            Self::BadRequest(_) | Self::Answered => Goodbye::Flush,
+            // A slow client does not read a goodbye either, but it costs nothing to try.
+            Self::Slow => Goodbye::Code(Some(1013)),
+            Self::Ended
+            | Self::Lost(_)
+            | Self::Destroyed
+            | Self::Silent
+            | Self::HandshakeTimeout => Goodbye::None,
+        }
+    }
+
+    /// What the worker is told.
+    pub(crate) fn reason(&self) -> CloseReason {
+        match self {
+            Self::ByClient(_) | Self::Ended | Self::Lost(_) => CloseReason::Client,
+            Self::ByWorker | Self::Destroyed => CloseReason::Worker,
+            Self::Silent => CloseReason::Timeout,
+            Self::Slow => CloseReason::Slow,
+            Self::Violation(_) => CloseReason::Protocol,
+            Self::BadRequest(_) | Self::Answered | Self::HandshakeTimeout => CloseReason::Handshake,
+            Self::NoWorker => CloseReason::NoWorker,
+            Self::ShuttingDown => CloseReason::Shutdown,
+        }
+    }
+}

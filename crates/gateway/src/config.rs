@@ -1,0 +1,255 @@
+//! Settings of the gateway: as typed, then as meant.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+use clap::Parser;
+use protocol::{Secret, codec::native::MAX_FRAME};
+use serde::Serialize;
+use service::settings::Common;
+
+use crate::{
+    door::Listen,
+    http::Site,
+    settings::{Settings, SlowClient},
+    shard::{Heartbeat, Router},
+};
+
+/// Holds clients' connections, and passes between them and workers.
+#[derive(Debug, Parser, Serialize)]
+#[command(name = "gateway", version)]
+pub struct Args {
+    /// Where clients connect (repeatable); a bare address means ws://
+    #[arg(long, value_name = "URL", default_value = "ws://0.0.0.0:7272")]
+    listen: Vec<Listen>,
+
+    /// The inner IP that is announced, and that client ids carry
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    lan_ip: IpAddr,
+
+    /// The inner port that is announced
+    #[arg(long, value_name = "PORT", default_value_t = 2900)]
+    lan_port: u16,
+
+    /// Where the inner port is bound, if not where it is announced (containers)
+    #[arg(long, value_name = "ADDR")]
+    lan_listen: Option<SocketAddr>,
+
+    /// Where registers are (repeatable); the gateway announces itself to all
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1236")]
+    register_address: Vec<String>,
+
+    /// Seconds between pings to silent clients; 0 never pings
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    ping_interval: u64,
+
+    /// How many pings a client may leave unanswered; 0 never gives up
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    ping_not_response_limit: u32,
+
+    /// What a ping says; nothing is sent if empty
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    ping_data: String,
+
+    /// Serve this folder to browsers instead of the built-in chat page
+    #[arg(long, value_name = "DIR")]
+    web_root: Option<PathBuf>,
+
+    /// Serve no pages: every connection is a client's from the moment it is accepted
+    #[arg(long)]
+    no_web: bool,
+
+    /// How many bytes may be queued for a client before it counts as slow
+    #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
+    send_to_client_buffer_size: usize,
+
+    /// What becomes of a client that does not read
+    #[arg(long, value_name = "POLICY", value_enum, default_value_t)]
+    slow_client: SlowClient,
+
+    /// How a client is given a worker
+    #[arg(long, value_name = "POLICY", value_enum, default_value_t)]
+    router: Router,
+
+    /// The largest message of a client; a larger one closes it with 1009
+    #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
+    max_message_size: usize,
+
+    /// An origin that browsers may connect from (repeatable) [default: any]
+    #[arg(long, value_name = "ORIGIN")]
+    allowed_origin: Vec<String>,
+
+    /// How long a client may take to finish its handshake
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    handshake_timeout: u64,
+
+    /// How long a client's events may wait for a worker before it is closed with 1013; 0 for ever
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    no_worker_timeout: u64,
+
+    /// How many bytes of events each thread lets a worker have unfinished, or holds while there is
+    /// none, before it reads no more from their clients
+    #[arg(long, value_name = "BYTES", default_value_t = 8 * 1024 * 1024)]
+    worker_window: usize,
+
+    /// How many threads hold clients [default: one for each core]
+    #[arg(long, value_name = "N")]
+    threads: Option<u16>,
+
+    #[command(flatten)]
+    #[serde(flatten)]
+    common: Common,
+}
+
+impl AsRef<Common> for Args {
+    fn as_ref(&self) -> &Common {
+        &self.common
+    }
+}
+
+/// What a gateway runs on. Every value has been checked.
+#[derive(Debug)]
+pub struct Config {
+    pub(crate) listen: Vec<SocketAddr>,
+    /// The inner address that is announced.
+    pub(crate) lan_address: SocketAddr,
+    /// Where the inner port is bound.
+    pub(crate) lan_listen: SocketAddr,
+    pub(crate) registers: Vec<String>,
+    pub(crate) secret: Secret,
+    pub(crate) threads: u16,
+    pub(crate) settings: Settings,
+}
+
+/// The most threads: a connection id must tell its shard and still leave room for connections.
+const MAX_THREADS: u16 = 256;
+
+/// What a frame needs besides the message: its header, and the session.
+const FRAME_OVERHEAD: usize = 1024 * 1024;
+
+impl TryFrom<Args> for Config {
+    type Error = anyhow::Error;
+
+    fn try_from(args: Args) -> anyhow::Result<Self> {
+        let lan_address = SocketAddr::new(args.lan_ip, args.lan_port);
+        let lan_listen = args.lan_listen.unwrap_or(lan_address);
+        ensure!(
+            !args.lan_ip.is_unspecified(),
+            "--lan-ip: {} is no address to be reached at",
+            args.lan_ip
+        );
+        args.common.check_secret(&[lan_address, lan_listen])?;
+        let largest = MAX_FRAME - FRAME_OVERHEAD;
+        ensure!(
+            (1..=largest).contains(&args.max_message_size),
+            "--max-message-size: {} is not between 1 and {largest}",
+            args.max_message_size
+        );
+        for (flag, value) in [
+            ("--send-to-client-buffer-size", args.send_to_client_buffer_size),
+            ("--worker-window", args.worker_window),
+        ] {
+            ensure!(value != 0, "{flag}: 0 would let nothing through");
+        }
+        for register in &args.register_address {
+            let port = register.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+            ensure!(port.is_some(), "--register-address: {register:?} is not HOST:PORT");
+        }
+        let cores = thread::available_parallelism().map_or(1, |cores| cores.get() as u16);
+        let threads = args.threads.unwrap_or(cores.min(MAX_THREADS));
+        ensure!(
+            (1..=MAX_THREADS).contains(&threads),
+            "--threads: {threads} is not between 1 and {MAX_THREADS}"
+        );
+        let site = match (args.no_web, &args.web_root) {
+            (true, None) => None,
+            (true, Some(_)) => anyhow::bail!("--web-root and --no-web exclude each other"),
+            (false, None) => Some(Site::built_in()),
+            (false, Some(root)) => {
+                let site = Site::read(root);
+                Some(site.with_context(|| format!("--web-root: cannot read {}", root.display()))?)
+            }
+        };
+        let heartbeat = (args.ping_interval != 0).then_some(Heartbeat {
+            interval: args.ping_interval,
+            limit: args.ping_not_response_limit,
+            data: args.ping_data,
+        });
+        let no_worker = Duration::from_secs(args.no_worker_timeout);
+        Ok(Self {
+            listen: args.listen.iter().map(Listen::addr).collect::<anyhow::Result<_>>()?,
+            lan_address,
+            lan_listen,
+            registers: args.register_address,
+            secret: args.common.secret_key,
+            threads,
+            settings: Settings {
+                max_message_size: args.max_message_size,
+                send_buffer: args.send_to_client_buffer_size,
+                slow_client: args.slow_client,
+                router: args.router,
+                allowed_origins: args.allowed_origin,
+                heartbeat,
+                handshake_timeout: Duration::from_secs(args.handshake_timeout),
+                no_worker_timeout: (!no_worker.is_zero()).then_some(no_worker),
+                worker_window: args.worker_window,
+                site: site.map(Arc::new),
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(flags: &[&str]) -> Result<Config, String> {
+        let flags = ["gateway"].iter().chain(flags).copied();
+        let loaded = service::settings::load_from::<Args>(flags, |_| None);
+        let args = loaded.map_err(|refused| refused.to_string())?.args;
+        Config::try_from(args).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_by_the_name_of_its_flag() {
+        for (flags, name) in [
+            (["--listen=ws://nowhere"], "--listen"),
+            (["--listen=http://127.0.0.1:1"], "--listen"),
+            (["--lan-ip=0.0.0.0"], "--lan-ip"),
+            (["--lan-ip=10.0.0.1"], "--secret-key"),
+            (["--register-address=nowhere"], "--register-address"),
+            (["--max-message-size=0"], "--max-message-size"),
+            (["--max-message-size=99999999"], "--max-message-size"),
+            (["--threads=0"], "--threads"),
+            (["--threads=9999"], "--threads"),
+            (["--worker-window=0"], "--worker-window"),
+            (["--web-root=/does/not/exist"], "--web-root"),
+            (["--router=fastest"], "--router"),
+            (["--handshake-timeout=0"], "--handshake-timeout"),
+        ] {
+            let error = config(&flags).unwrap_err();
+            assert!(error.contains(name), "{flags:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn zero_means_off_only_until_here() {
+        let config = config(&["--ping-interval=0", "--no-worker-timeout=0", "--no-web"]).unwrap();
+        assert_eq!(config.settings.heartbeat, None);
+        assert_eq!(config.settings.no_worker_timeout, None);
+        assert!(config.settings.site.is_none());
+    }
+
+    #[test]
+    fn a_bare_address_is_a_websocket_port() {
+        let config = config(&["--listen=127.0.0.1:1", "--listen=ws://127.0.0.1:2"]).unwrap();
+        assert_eq!(config.listen, ["127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap()]);
+    }
+}

@@ -1,0 +1,117 @@
+//! What the gateway's threads hand each other.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
+};
+
+use bytes::Bytes;
+use protocol::{Command, ConnectionId, Group, Query, Row, Session};
+
+use crate::{inbox::Inbox, metrics::Metrics, shard::Ordinal};
+
+/// A link of a peer, for as long as the gateway lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct LinkId(pub(crate) u64);
+
+/// A query that the hub has put to shards and not answered yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Token(pub(crate) u64);
+
+/// What all shards know of a connected worker.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    /// `ip:name:id`.
+    pub(crate) key: String,
+    /// How many clients of this gateway it has, over all shards.
+    pub(crate) clients: AtomicUsize,
+}
+
+/// What the hub tells a shard. A shard does it all in the order in which it was told, and the hub
+/// tells every shard in the order in which it was told itself: that is the order of arrival at this
+/// host, over all links.
+#[derive(Debug)]
+pub(crate) enum ToShard {
+    /// Carry this out. `from` is the link it came on.
+    Command { from: LinkId, ordinal: Ordinal, command: Command },
+    /// Say what you know.
+    Query { token: Token, query: Query },
+    /// A worker is there.
+    WorkerUp { link: LinkId, worker: Arc<Worker> },
+    /// A worker wants no more events.
+    WorkerLeaving { link: LinkId },
+    /// A worker is gone.
+    WorkerDown { link: LinkId },
+    /// A worker is done with events of yours.
+    Done { link: LinkId, first: u64, last: u64 },
+    /// Close every client: the gateway is going down.
+    Drain,
+}
+
+impl ToShard {
+    /// Roughly how many bytes it keeps in memory until it is carried out.
+    pub(crate) fn weight(&self) -> usize {
+        let message = match self {
+            Self::Command { command, .. } => command.message(),
+            _ => None,
+        };
+        size_of::<Self>() + message.map_or(0, |message| message.body.len())
+    }
+}
+
+/// What a shard tells the hub.
+#[derive(Debug)]
+pub(crate) enum ToHub {
+    /// Events for a worker, encoded.
+    Events { link: LinkId, frames: Bytes },
+    /// What this shard knows.
+    Part { token: Token, part: Part },
+    /// The shard has no connections any more, and workers are done with all events that they have.
+    Drained { shard: u16 },
+}
+
+/// One shard's part of an answer. The ordinals are what the parts are put in order by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Online(bool),
+    Session(Option<Session>),
+    Sessions(Vec<(Ordinal, ConnectionId, Session)>),
+    /// For each asked uid.
+    Clients(Vec<Vec<(Ordinal, ConnectionId)>>),
+    Count([u64; 1]),
+    /// For each asked group.
+    Counts(Vec<u64>),
+    Groups(Vec<(Ordinal, Group)>),
+    /// With the position of what matched in the filter.
+    Rows(Vec<(usize, Ordinal, Row)>),
+}
+
+/// What all threads of a gateway share.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) hub: Inbox<ToHub>,
+    pub(crate) shards: Vec<Inbox<ToShard>>,
+    /// How far the hub is ahead of each shard, in bytes of what it has told it.
+    pub(crate) ahead: Vec<AtomicUsize>,
+    pub(crate) metrics: Metrics,
+    ordinals: AtomicU64,
+}
+
+impl Host {
+    pub(crate) fn new(shards: usize, metrics: Metrics) -> Self {
+        let ahead = (0..shards).map(|_| AtomicUsize::new(0)).collect();
+        let shards = (0..shards).map(|_| Inbox::new()).collect();
+        Self { hub: Inbox::new(), shards, ahead, metrics, ordinals: AtomicU64::new(0) }
+    }
+
+    /// The next ordinal: larger than all before, whoever asks.
+    pub(crate) fn ordinal(&self) -> Ordinal {
+        // Nothing else is ordered by this count, so it needs no stronger ordering.
+        Ordinal(self.ordinals.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// The shard that a connection is on, if it is on this gateway at all.
+    pub(crate) fn shard_of(&self, id: ConnectionId) -> usize {
+        id.0 as usize % self.shards.len()
+    }
+}

@@ -1,0 +1,96 @@
+//! One peer's link, as the hub sees it.
+
+use std::{io::IoSlice, net::SocketAddr, rc::Rc, sync::Arc};
+
+use bytes::BytesMut;
+use protocol::{Answer, codec::native, link::ToPeer};
+use tokio::{net::tcp::OwnedWriteHalf, sync::Notify};
+use tokio_util::sync::CancellationToken;
+
+use crate::{exchange::Worker, outqueue::OutQueue};
+
+/// One peer's link.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) remote: SocketAddr,
+    /// Set if the peer is a worker.
+    pub(super) worker: Option<Arc<Worker>>,
+    pub(super) out: OutQueue,
+    /// The last command that was taken, if the peer was not told yet.
+    pub(super) taken: Option<u64>,
+    /// Whether it is to be told even if nothing else goes out.
+    pub(super) taken_due: bool,
+    /// How many of its queries are unanswered.
+    pub(super) unanswered: usize,
+    /// Whether it is on the hub's list of links to be written to.
+    pub(super) dirty: bool,
+    /// Whether the socket takes no more for now.
+    blocked: bool,
+    pub(super) socket: Rc<OwnedWriteHalf>,
+    /// Called when the socket must be waited for.
+    pub(super) wait: Rc<Notify>,
+    /// Cancelled when the link is of no further use.
+    pub(super) over: CancellationToken,
+}
+
+impl Link {
+    pub(super) fn new(remote: SocketAddr, socket: Rc<OwnedWriteHalf>) -> Self {
+        Self {
+            remote,
+            worker: None,
+            out: OutQueue::default(),
+            taken: None,
+            taken_due: false,
+            unanswered: 0,
+            dirty: false,
+            blocked: false,
+            socket,
+            wait: Rc::default(),
+            over: CancellationToken::new(),
+        }
+    }
+
+    /// Queues what the peer is told.
+    pub(super) fn say(&mut self, message: &ToPeer) {
+        let mut frame = BytesMut::new();
+        if native::encode(message, &mut frame).is_ok() {
+            self.out.push(&frame.freeze());
+        } else if let ToPeer::Answer { request, .. } = message {
+            // Everything else is far below the limit of a frame.
+            self.say(&ToPeer::Answer { request: *request, answer: Answer::Unavailable });
+        }
+    }
+
+    /// Writes what is queued, as far as the socket takes it.
+    pub(super) fn flush(&mut self) {
+        self.dirty = false;
+        if let Some(through) = self.taken.take() {
+            self.say(&ToPeer::Taken { through });
+        }
+        if self.blocked {
+            return;
+        }
+        let socket = &self.socket;
+        let written = self.out.write(|slices: &[IoSlice<'_>]| match slices {
+            [one] => socket.try_write(one),
+            many => socket.try_write_vectored(many),
+        });
+        match written {
+            Ok(true) => {}
+            Ok(false) => {
+                self.blocked = true;
+                self.wait.notify_one();
+            }
+            Err(error) => {
+                tracing::debug!(remote = %self.remote, %error, "link lost");
+                self.over.cancel();
+            }
+        }
+    }
+
+    /// The socket takes more again.
+    pub(super) fn unblock(&mut self) {
+        self.blocked = false;
+        self.flush();
+    }
+}

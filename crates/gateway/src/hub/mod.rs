@@ -1,0 +1,347 @@
+//! The inner port: links of peers, in one order for all shards.
+//!
+//! One thread reads every link, so that commands reach the shards in the order in which they
+//! reached this host, over all links, as they would with a single-threaded gateway. The hub looks
+//! at no client: it passes on what concerns one to its shard and what concerns many to all, puts
+//! their parts of an answer together, and writes events to workers.
+
+mod gather;
+mod link;
+mod native;
+mod run;
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    net::SocketAddr,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Waker},
+};
+
+use protocol::{
+    ConnectionId, Query, Secret,
+    link::{Role, ToGateway, ToPeer},
+};
+use rustc_hash::FxHashMap;
+use service::Health;
+use tokio::sync::Notify;
+
+use self::{gather::Gathering, link::Link};
+use crate::exchange::{Host, LinkId, ToHub, ToShard, Token, Worker};
+
+pub(crate) use self::run::run;
+
+/// How many bytes the hub may be ahead of a shard before it reads no more.
+const AHEAD: usize = 16 * 1024 * 1024;
+
+/// How many bytes may wait for a peer before nothing more is read from it: it must read its answers
+/// before it may ask again.
+const UNREAD: usize = 16 * 1024 * 1024;
+
+/// How many queries of a peer may be unanswered before nothing more is read from it.
+const UNANSWERED: usize = 4096;
+
+/// All links, and what is on its way between them and the shards.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    host: Arc<Host>,
+    secret: Secret,
+    /// The inner address that the gateway announces.
+    address: SocketAddr,
+    health: Health,
+    links: FxHashMap<LinkId, Link>,
+    /// The links of workers, by key.
+    workers: HashMap<String, LinkId>,
+    gatherings: FxHashMap<Token, Gathering>,
+    /// What each shard is told at the end of the turn.
+    outgoing: Vec<Vec<ToShard>>,
+    /// Links with something to write.
+    dirty: Vec<LinkId>,
+    /// Called when peers are to be told how many of their commands were taken.
+    confirm: Rc<Notify>,
+    /// What was counted since it was last added to the metrics.
+    commands: u64,
+    queries: u64,
+    last: u64,
+    called: bool,
+    waker: Option<Waker>,
+    /// Shards that are not drained yet, while the gateway is going down.
+    undrained: Option<Vec<u16>>,
+}
+
+type Shared = Rc<RefCell<Hub>>;
+
+impl Hub {
+    pub(crate) fn new(
+        host: Arc<Host>,
+        secret: Secret,
+        address: SocketAddr,
+        health: Health,
+    ) -> Self {
+        let outgoing = host.shards.iter().map(|_| Vec::new()).collect();
+        health.set_not_ready("worker", "no worker is linked");
+        Self {
+            host,
+            secret,
+            address,
+            health,
+            links: FxHashMap::default(),
+            workers: HashMap::new(),
+            gatherings: FxHashMap::default(),
+            outgoing,
+            dirty: Vec::new(),
+            confirm: Rc::default(),
+            commands: 0,
+            queries: 0,
+            last: 0,
+            called: false,
+            waker: None,
+            undrained: None,
+        }
+    }
+
+    /// Has [`turn`](Self::turn) called once everything that is there to do is done.
+    fn call(&mut self) {
+        if !self.called {
+            self.called = true;
+            if let Some(waker) = &self.waker {
+                waker.wake_by_ref();
+            }
+        }
+    }
+
+    /// Takes a peer in. A worker whose key is in use already replaces the one that has it: that is
+    /// the same worker come back before its old link was found dead.
+    fn admit(&mut self, mut link: Link, role: Role) -> LinkId {
+        self.last += 1;
+        let id = LinkId(self.last);
+        if let Role::Worker { key } = role {
+            let key = format!("{}:{key}", link.remote.ip());
+            if let Some(old) = self.workers.insert(key.clone(), id) {
+                tracing::warn!(worker = key, "a newer link of this worker replaces the older one");
+                self.remove(old);
+            }
+            tracing::info!(worker = key, "worker linked");
+            let worker = Arc::new(Worker { key, clients: AtomicUsize::new(0) });
+            for outgoing in &mut self.outgoing {
+                outgoing.push(ToShard::WorkerUp { link: id, worker: Arc::clone(&worker) });
+            }
+            link.worker = Some(worker);
+            self.host.metrics.workers.inc();
+            self.health.set_ready("worker");
+        }
+        self.links.insert(id, link);
+        self.call();
+        id
+    }
+
+    /// Forgets a peer; what a worker has not finished is given to the others.
+    fn remove(&mut self, id: LinkId) {
+        let Some(link) = self.links.remove(&id) else {
+            return;
+        };
+        link.over.cancel();
+        let Some(worker) = link.worker else {
+            return;
+        };
+        tracing::info!(worker = worker.key, "worker gone");
+        // Its successor may have its key by now.
+        if self.workers.get(&worker.key) == Some(&id) {
+            self.workers.remove(&worker.key);
+        }
+        for outgoing in &mut self.outgoing {
+            outgoing.push(ToShard::WorkerDown { link: id });
+        }
+        self.host.metrics.workers.dec();
+        if self.workers.is_empty() {
+            self.health.set_not_ready("worker", "no worker is linked");
+        }
+        self.call();
+    }
+
+    /// Takes what a peer said. `false` if it may not say that.
+    fn take(&mut self, from: LinkId, message: ToGateway) -> bool {
+        match message {
+            ToGateway::Hello { .. } => return false,
+            ToGateway::Command { seq, command } => {
+                self.commands += 1;
+                let ordinal = self.host.ordinal();
+                self.tell(command.client(), |_| ToShard::Command {
+                    from,
+                    ordinal,
+                    command: command.clone(),
+                });
+                if let Some(link) = self.links.get_mut(&from) {
+                    link.taken = Some(seq);
+                    if !std::mem::replace(&mut link.taken_due, true) {
+                        self.confirm.notify_one();
+                    }
+                }
+            }
+            ToGateway::Query { request, query } => {
+                self.queries += 1;
+                self.last += 1;
+                let token = Token(self.last);
+                let client = match &query {
+                    Query::IsOnline { client } | Query::Session { client } => Some(*client),
+                    _ => None,
+                };
+                let asked = if client.is_some() { 1 } else { self.host.shards.len() };
+                self.tell(client, |_| ToShard::Query { token, query: query.clone() });
+                let gathering = Gathering::new(from, request, query, asked);
+                self.gatherings.insert(token, gathering);
+                if let Some(link) = self.links.get_mut(&from) {
+                    link.unanswered += 1;
+                }
+            }
+            ToGateway::Done { shard, first, last } => {
+                let Some(outgoing) = self.outgoing.get_mut(usize::from(shard)) else {
+                    return false;
+                };
+                outgoing.push(ToShard::Done { link: from, first, last });
+            }
+            ToGateway::Leaving => {
+                for outgoing in &mut self.outgoing {
+                    outgoing.push(ToShard::WorkerLeaving { link: from });
+                }
+            }
+            ToGateway::Ping { token } => self.say(from, &ToPeer::Pong { token }),
+            ToGateway::Pong { .. } => {}
+        }
+        self.call();
+        true
+    }
+
+    /// Tells the shard of this client, or all.
+    fn tell(&mut self, client: Option<ConnectionId>, message: impl Fn(usize) -> ToShard) {
+        match client {
+            Some(client) => {
+                let shard = self.host.shard_of(client);
+                self.outgoing[shard].push(message(shard));
+            }
+            None => {
+                for (shard, outgoing) in self.outgoing.iter_mut().enumerate() {
+                    outgoing.push(message(shard));
+                }
+            }
+        }
+    }
+
+    /// Whether nothing more should be read from a peer for now.
+    fn is_busy(&self, from: LinkId) -> bool {
+        let link = self.links.get(&from);
+        link.is_some_and(|link| UNREAD < link.out.len() || UNANSWERED < link.unanswered)
+            || self.host.ahead.iter().any(|ahead| AHEAD < ahead.load(Ordering::Relaxed))
+    }
+
+    fn say(&mut self, to: LinkId, message: &ToPeer) {
+        if let Some(link) = self.links.get_mut(&to) {
+            link.say(message);
+            self.touch(to);
+        }
+    }
+
+    /// Has the link written to at the end of the turn.
+    fn touch(&mut self, id: LinkId) {
+        if let Some(link) = self.links.get_mut(&id)
+            && !link.dirty
+        {
+            link.dirty = true;
+            self.dirty.push(id);
+            self.call();
+        }
+    }
+
+    /// Takes all that the shards say, tells them all that peers said, and writes once to each link
+    /// that there is something for.
+    fn turn(&mut self, cx: &mut Context<'_>, told: &mut Vec<ToHub>) {
+        match &mut self.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        self.called = true;
+        let host = Arc::clone(&self.host);
+        while host.hub.poll_take(cx, told).is_ready() {
+            for message in told.drain(..) {
+                self.hear(message);
+            }
+        }
+        for (shard, outgoing) in self.outgoing.iter_mut().enumerate() {
+            let weight = outgoing.iter().map(ToShard::weight).sum();
+            host.ahead[shard].fetch_add(weight, Ordering::Relaxed);
+            host.shards[shard].push_all(outgoing);
+        }
+        for id in std::mem::take(&mut self.dirty) {
+            if let Some(link) = self.links.get_mut(&id) {
+                link.flush();
+            }
+        }
+        host.metrics.commands.inc_by(std::mem::take(&mut self.commands));
+        host.metrics.queries.inc_by(std::mem::take(&mut self.queries));
+        self.called = false;
+    }
+
+    fn hear(&mut self, message: ToHub) {
+        match message {
+            ToHub::Events { link: id, frames } => {
+                if let Some(link) = self.links.get_mut(&id) {
+                    link.out.push(&frames);
+                    self.touch(id);
+                }
+            }
+            ToHub::Part { token, part } => {
+                let Some(gathering) = self.gatherings.get_mut(&token) else {
+                    return;
+                };
+                if !gathering.add(part) {
+                    return;
+                }
+                if let Some(gathering) = self.gatherings.remove(&token) {
+                    let (to, request) = (gathering.link, gathering.request);
+                    let answer = ToPeer::Answer { request, answer: gathering.merge() };
+                    if let Some(link) = self.links.get_mut(&to) {
+                        link.unanswered -= 1;
+                    }
+                    self.say(to, &answer);
+                }
+            }
+            ToHub::Drained { shard } => {
+                if let Some(undrained) = &mut self.undrained {
+                    undrained.retain(|waiting| *waiting != shard);
+                }
+            }
+        }
+    }
+
+    /// Tells peers how many of their commands were taken, unless something else went out meanwhile
+    /// that said so too.
+    fn confirm(&mut self) {
+        let due = self.links.iter_mut().filter_map(|(id, link)| {
+            let due = std::mem::take(&mut link.taken_due);
+            (due && link.taken.is_some()).then_some(*id)
+        });
+        for id in due.collect::<Vec<_>>() {
+            self.touch(id);
+        }
+    }
+
+    /// Has every shard close its clients.
+    fn drain(&mut self) {
+        self.undrained = Some((0..self.outgoing.len() as u16).collect());
+        for outgoing in &mut self.outgoing {
+            outgoing.push(ToShard::Drain);
+        }
+        self.call();
+    }
+
+    /// Whether every shard has no connections any more, workers are done with all events, and
+    /// everything is written.
+    fn is_drained(&self) -> bool {
+        self.undrained.as_ref().is_some_and(Vec::is_empty)
+            && self.links.values().all(|link| link.out.is_empty())
+    }
+}

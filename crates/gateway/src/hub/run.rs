@@ -1,0 +1,77 @@
+//! The hub's part of its thread: what waits on its behalf.
+
+use std::{cell::RefCell, future::poll_fn, rc::Rc, task::Poll, time::Duration};
+
+use service::listen::Acceptor;
+use tokio::{task::spawn_local, time};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Hub, Shared,
+    native::{self, Stranger},
+};
+
+/// How long a peer may wait to be told that its commands were taken, if nothing else is due to it.
+const CONFIRM: Duration = Duration::from_millis(10);
+
+/// How often the hub looks whether everything is drained.
+const DRAINED: Duration = Duration::from_millis(5);
+
+/// Runs the hub until `over`. Drains once `draining` is cancelled, and cancels `drained` when that
+/// is done.
+pub(crate) async fn run(
+    hub: Hub,
+    acceptor: Acceptor,
+    draining: CancellationToken,
+    drained: CancellationToken,
+    over: CancellationToken,
+) {
+    let hub = Rc::new(RefCell::new(hub));
+    spawn_local(accept(Rc::clone(&hub), acceptor));
+    spawn_local(confirm(Rc::clone(&hub)));
+    let waiting = Rc::clone(&hub);
+    spawn_local(async move {
+        draining.cancelled().await;
+        waiting.borrow_mut().drain();
+        while !waiting.borrow().is_drained() {
+            time::sleep(DRAINED).await;
+        }
+        drained.cancel();
+    });
+    let mut told = Vec::new();
+    let turns = poll_fn(|cx| {
+        hub.borrow_mut().turn(cx, &mut told);
+        Poll::<()>::Pending
+    });
+    over.run_until_cancelled(turns).await;
+}
+
+async fn accept(hub: Shared, mut acceptor: Acceptor) {
+    loop {
+        let (stream, remote) = acceptor.accept().await;
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%remote, %error, "peer gone at once");
+            continue;
+        }
+        let hub = Rc::clone(&hub);
+        spawn_local(async move {
+            let refused = hub.borrow().host.metrics.refused.clone();
+            let ended = native::serve(hub, Stranger::new(stream, remote)).await;
+            if ended.is_refusal() {
+                refused.inc();
+                tracing::warn!(%remote, reason = %ended, "peer refused");
+            } else {
+                tracing::debug!(%remote, reason = %ended, "link ended");
+            }
+        });
+    }
+}
+
+async fn confirm(hub: Shared) {
+    let due = Rc::clone(&hub.borrow().confirm);
+    loop {
+        due.notified().await;
+        time::sleep(CONFIRM).await;
+        hub.borrow_mut().confirm();
+    }
+}

@@ -1,0 +1,98 @@
+//! What a gateway counts.
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+use protocol::CloseReason;
+
+/// What a gateway counts. Never by client, uid or group: those are without bound.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Metrics {
+    /// Connections accepted from outside.
+    pub(crate) connections: Counter,
+    /// Clients connected now.
+    pub(crate) clients: Gauge,
+    /// Clients gone, by why.
+    closed: Family<Why, Counter>,
+    /// Messages that clients sent.
+    pub(crate) messages_in: Counter,
+    /// Messages queued for clients.
+    pub(crate) messages_out: Counter,
+    /// Messages that slow clients did not get.
+    pub(crate) messages_dropped: Counter,
+    /// Events given to workers.
+    pub(crate) events: Counter,
+    /// Of these, events given to another worker after the first had died.
+    pub(crate) redelivered: Counter,
+    /// Bytes of events that wait for a worker.
+    pub(crate) held: Gauge,
+    /// Bytes of events that workers have and are not done with.
+    pub(crate) in_flight: Gauge,
+    /// Commands taken from peers.
+    pub(crate) commands: Counter,
+    /// Queries taken from peers.
+    pub(crate) queries: Counter,
+    /// Workers linked now.
+    pub(crate) workers: Gauge,
+    /// Peers that were not let in.
+    pub(crate) refused: Counter,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Why {
+    reason: &'static str,
+}
+
+impl Metrics {
+    /// Makes the metrics and has `registry` show them.
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let registry = registry.sub_registry_with_prefix("gateway");
+        let all = metrics.clone();
+        registry.register("connections", "Connections accepted", all.connections);
+        registry.register("clients", "Clients connected", all.clients);
+        registry.register("clients_closed", "Clients gone, by why", all.closed);
+        registry.register("messages_in", "Messages that clients sent", all.messages_in);
+        registry.register("messages_out", "Messages queued for clients", all.messages_out);
+        registry.register(
+            "messages_dropped",
+            "Messages that slow clients did not get",
+            all.messages_dropped,
+        );
+        registry.register("events", "Events given to workers", all.events);
+        registry.register(
+            "events_redelivered",
+            "Events given to another worker after one had died",
+            all.redelivered,
+        );
+        registry.register("events_held_bytes", "Events that wait for a worker", all.held);
+        registry.register(
+            "events_in_flight_bytes",
+            "Events that workers have and are not done with",
+            all.in_flight,
+        );
+        registry.register("commands", "Commands taken from peers", all.commands);
+        registry.register("queries", "Queries taken from peers", all.queries);
+        registry.register("workers", "Workers linked", all.workers);
+        registry.register("peers_refused", "Peers that were not let in", all.refused);
+        metrics
+    }
+
+    /// Counts a client that is gone.
+    pub(crate) fn count_closed(&self, reason: CloseReason) {
+        let reason = match reason {
+            CloseReason::Client => "client",
+            CloseReason::Worker => "worker",
+            CloseReason::Timeout => "timeout",
+            CloseReason::Slow => "slow",
+            CloseReason::Protocol => "protocol",
+            CloseReason::Handshake => "handshake",
+            CloseReason::NoWorker => "no_worker",
+            CloseReason::Shutdown => "shutdown",
+            CloseReason::GatewayLost => "gateway_lost",
+        };
+        self.closed.get_or_create(&Why { reason }).inc();
+    }
+}

@@ -1,0 +1,370 @@
+//! A connection's life, from accept to close.
+
+use std::{
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use protocol::{ConnectionId, Event, Message, MessageKind};
+use tokio::net::TcpStream;
+
+use super::{
+    Shard,
+    connection::{Connection, Key, Phase, Read},
+    heartbeat::{Due, Silence},
+};
+use crate::{
+    closed::{Closed, Goodbye},
+    http,
+    settings::{Door, SlowClient},
+    websocket::{self, Decoder, Received, Reply},
+};
+
+/// How far a shard may be over its window before it accepts nothing more.
+const FULL: usize = 2;
+
+/// How long a connection that ends may take to read what is still queued for it.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// Gives out connection ids: those that leave the shard's index when divided by the number of
+/// shards, so that an id tells its shard. They start anywhere, so that after a restart an id that
+/// somebody remembers is not a stranger's.
+#[derive(Debug)]
+pub(super) struct ConnectionIds {
+    shard: u32,
+    shards: u32,
+    turn: u32,
+}
+
+impl ConnectionIds {
+    pub(super) fn new(shard: u32, shards: u32, dice: u32) -> Self {
+        Self { shard, shards, turn: dice }
+    }
+
+    /// The next id that is not in use and not zero.
+    pub(super) fn next(&mut self, in_use: impl Fn(ConnectionId) -> bool) -> ConnectionId {
+        loop {
+            self.turn = (self.turn + 1) % (u32::MAX / self.shards);
+            let id = ConnectionId(self.turn * self.shards + self.shard);
+            if id.0 != 0 && !in_use(id) {
+                return id;
+            }
+        }
+    }
+}
+
+impl Shard {
+    /// Takes a connection in. Poll it with [`poll`](Self::poll) until it is over.
+    pub(super) fn accept(&mut self, stream: TcpStream, door: std::rc::Rc<Door>) -> Option<Key> {
+        // A peer that is gone already has no address, and one with a socket we cannot set up is of
+        // no use.
+        let remote = stream.peer_addr().ok()?;
+        stream.set_nodelay(true).ok()?;
+        self.host.metrics.connections.inc();
+        let key = self.connections.insert(Connection::new(stream, remote, door)) as Key;
+        let deadline = self.deadlines.set(Instant::now(), self.settings.handshake_timeout, key);
+        self.connections[key as usize].deadline = Some(deadline);
+        if self.settings.site.is_none() {
+            // With a site, a connection may turn out to be a browser that wants a page.
+            self.introduce(key);
+        }
+        Some(key)
+    }
+
+    /// Whether so much waits for a worker that nobody else should be let in.
+    pub(super) fn is_full(&self) -> bool {
+        self.settings.worker_window.saturating_mul(FULL) < self.limbo.len()
+    }
+
+    /// Makes a connection a client: from here on it has a name, and a worker hears of it.
+    fn introduce(&mut self, key: Key) {
+        let id = self.ids.next(|id| self.directory.get(id).is_some());
+        self.directory.insert(id, self.host.ordinal(), key);
+        self.connections[key as usize].id = Some(id);
+        self.host.metrics.clients.inc();
+        self.emit(key, Event::Connect, &[]);
+    }
+
+    /// Does what there is to do for a connection, and says when it is over.
+    pub(super) fn poll(&mut self, key: Key, cx: &mut Context<'_>) -> Poll<()> {
+        self.connections[key as usize].watch(cx.waker());
+        loop {
+            let connection = &mut self.connections[key as usize];
+            if matches!(connection.phase, Phase::Over) {
+                self.connections.remove(key as usize);
+                if self.draining {
+                    self.call();
+                }
+                return Poll::Ready(());
+            }
+            if connection.is_blocked()
+                && let Poll::Ready(ready) = connection.poll_unblock(cx)
+            {
+                match ready {
+                    Ok(()) => self.flush(key),
+                    Err(error) => self.end(key, Closed::Lost(error)),
+                }
+                continue;
+            }
+            if connection.paused {
+                return Poll::Pending;
+            }
+            // Taken out while it is in use, since what is read concerns the whole shard.
+            let mut scratch = std::mem::take(&mut self.scratch);
+            let read = connection.poll_read(cx, &mut scratch);
+            if let Poll::Ready(Read::Bytes(length)) = read {
+                self.received(key, &mut scratch[..length]);
+            }
+            self.scratch = scratch;
+            match ready!(read) {
+                Read::Bytes(_) => {}
+                Read::End => self.cut(key, Closed::Ended),
+                Read::Broken(error) => self.cut(key, Closed::Lost(error)),
+            }
+        }
+    }
+
+    fn received(&mut self, key: Key, bytes: &mut [u8]) {
+        match &mut self.connections[key as usize].phase {
+            Phase::Open(decoder) => {
+                let decoder = std::mem::take(decoder);
+                self.frames(key, decoder, bytes);
+            }
+            Phase::Request(head) => {
+                head.extend_from_slice(bytes);
+                let head = std::mem::take(head);
+                self.requests(key, head);
+            }
+            Phase::Closing { .. } | Phase::Over => {}
+        }
+    }
+
+    /// Answers requests until one opens a WebSocket or there is no whole one.
+    fn requests(&mut self, key: Key, mut head: BytesMut) {
+        loop {
+            let (request, length) = match http::parse(&head) {
+                Ok(Some(request)) => request,
+                Ok(None) => {
+                    self.connections[key as usize].phase = Phase::Request(head);
+                    return;
+                }
+                Err(error) => {
+                    return self.refuse(key, &error.answer(), Closed::BadRequest(error));
+                }
+            };
+            let mut rest = head.split_off(length);
+            match (websocket::judge(&request, &self.settings.allowed_origins), &self.settings.site)
+            {
+                (Reply::Accept(answer), _) => {
+                    self.open(key, answer, Event::WebSocketConnect(request.handshake));
+                    self.received(key, &mut rest);
+                    return;
+                }
+                (Reply::Ordinary, Some(site)) if self.connections[key as usize].id.is_none() => {
+                    let (head, body) = site.answer(&request);
+                    self.queue(key, &head);
+                    self.queue(key, &body);
+                    if !request.keep_alive {
+                        self.end(key, Closed::Answered);
+                        return;
+                    }
+                    let length = self.settings.handshake_timeout;
+                    let deadline = self.deadlines.set(Instant::now(), length, key);
+                    self.connections[key as usize].deadline = Some(deadline);
+                }
+                (Reply::Refuse(answer), _) => return self.refuse(key, &answer, Closed::Answered),
+                (Reply::Ordinary, _) => {
+                    return self.refuse(key, &websocket::not_a_websocket(), Closed::Answered);
+                }
+            }
+            head = rest;
+        }
+    }
+
+    /// Answers a request that opens nothing, and ends the connection.
+    fn refuse(&mut self, key: Key, answer: &Bytes, closed: Closed) {
+        let connection = &mut self.connections[key as usize];
+        if connection.id.is_some() {
+            // Messages that were held back for the handshake are no answer to this.
+            connection.forget_queue();
+        }
+        self.queue(key, answer);
+        self.end(key, closed);
+    }
+
+    /// The handshake is done: frames follow, and what was queued before it may go out behind it.
+    fn open(&mut self, key: Key, answer: Bytes, event: Event) {
+        if self.connections[key as usize].id.is_none() {
+            self.introduce(key);
+        }
+        self.emit(key, event, &[]);
+        let connection = &mut self.connections[key as usize];
+        connection.queue_first(answer);
+        connection.phase = Phase::Open(Decoder::default());
+        connection.deadline = None;
+        self.touch(key);
+    }
+
+    fn frames(&mut self, key: Key, mut decoder: Decoder, bytes: &mut [u8]) {
+        let mut closed = None;
+        let fed = decoder.feed(bytes, self.settings.max_message_size, |received| {
+            match received {
+                Received::Text(text) => self.message(key, MessageKind::Text, text),
+                Received::Binary(bytes) => self.message(key, MessageKind::Binary, bytes),
+                Received::Ping(payload) => self.send(key, &websocket::pong_frame(payload)),
+                Received::Pong => {}
+                Received::Close(code) => closed = Some(Closed::ByClient(code)),
+            }
+            matches!(self.connections[key as usize].phase, Phase::Open(_))
+        });
+        if let Phase::Open(place) = &mut self.connections[key as usize].phase {
+            *place = decoder;
+        }
+        if let Err(violation) = fed {
+            closed = Some(violation.into());
+        }
+        if let Some(closed) = closed {
+            self.end(key, closed);
+        }
+    }
+
+    fn message(&mut self, key: Key, kind: MessageKind, body: &[u8]) {
+        self.connections[key as usize].silence = Silence::default();
+        self.tally.messages_in += 1;
+        self.emit(key, Event::Message(Message { kind, body: Bytes::new() }), body);
+    }
+
+    /// Queues a framed message for a client, never waiting: the one place that says what becomes of
+    /// a client that does not read.
+    pub(super) fn send(&mut self, key: Key, frame: &Bytes) {
+        let connection = &self.connections[key as usize];
+        if matches!(connection.phase, Phase::Closing { .. } | Phase::Over) {
+            return;
+        }
+        if connection.queued() < self.settings.send_buffer {
+            self.tally.messages_out += 1;
+            self.queue(key, frame);
+            return;
+        }
+        self.tally.dropped += 1;
+        match self.settings.slow_client {
+            SlowClient::Drop => {}
+            SlowClient::Disconnect => self.end(key, Closed::Slow),
+        }
+    }
+
+    fn queue(&mut self, key: Key, bytes: &Bytes) {
+        self.connections[key as usize].queue(bytes);
+        self.touch(key);
+    }
+
+    /// Has the connection written to at the end of the turn.
+    fn touch(&mut self, key: Key) {
+        let connection = &mut self.connections[key as usize];
+        if !connection.dirty {
+            connection.dirty = true;
+            self.dirty.push(key);
+            self.call();
+        }
+    }
+
+    pub(super) fn flush(&mut self, key: Key) {
+        // The list may name a connection that is over by now, or its successor in the same place.
+        let Some(connection) = self.connections.get_mut(key as usize) else {
+            return;
+        };
+        connection.dirty = false;
+        if let Err(error) = connection.flush() {
+            self.cut(key, Closed::Lost(error));
+        }
+    }
+
+    /// Ends a connection without another word: nobody is left to hear it.
+    fn cut(&mut self, key: Key, closed: Closed) {
+        self.end(key, closed);
+        let connection = &mut self.connections[key as usize];
+        connection.phase = Phase::Over;
+        connection.forget_queue();
+        connection.wake();
+    }
+
+    /// Ends a connection. It is nobody's client from here on, and a worker hears of that at once;
+    /// what it is still owed is written in its own time, and nobody waits for it.
+    pub(super) fn end(&mut self, key: Key, closed: Closed) {
+        let connection = &mut self.connections[key as usize];
+        let opened = match connection.phase {
+            Phase::Request(_) => false,
+            Phase::Open(_) => true,
+            Phase::Closing { .. } | Phase::Over => return,
+        };
+        tracing::debug!(remote = %connection.remote, client = ?connection.id, reason = %closed, "closed");
+        let goodbye = match closed.goodbye() {
+            // Without a handshake there are no frames; what was held back for it is void.
+            Goodbye::Code(_) if !opened => Goodbye::None,
+            goodbye => goodbye,
+        };
+        // A client that said goodbye sends nothing more.
+        let linger = !matches!(closed, Closed::ByClient(_));
+        connection.phase = Phase::Closing { finished: false, linger };
+        connection.paused = false;
+        self.depart(key, closed.reason());
+        let deadline = self.deadlines.set(Instant::now(), CLOSING, key);
+        self.connections[key as usize].deadline = Some(deadline);
+        match goodbye {
+            Goodbye::None => {
+                let connection = &mut self.connections[key as usize];
+                connection.phase = Phase::Over;
+                connection.forget_queue();
+            }
+            Goodbye::Flush => {}
+            Goodbye::Code(code) => self.queue(key, &websocket::close_frame(code)),
+        }
+        self.touch(key);
+        self.connections[key as usize].wake();
+    }
+
+    /// Looks after everything that has its time. Called a few times a second.
+    pub(super) fn tick(&mut self, now: Instant) {
+        while let Some((deadline, key)) = self.deadlines.passed(now) {
+            let Some(connection) = self.connections.get(key as usize) else {
+                continue;
+            };
+            if connection.deadline != Some(deadline) {
+                continue;
+            }
+            match connection.phase {
+                Phase::Request(_) => self.cut(key, Closed::HandshakeTimeout),
+                Phase::Closing { .. } => self.cut(key, Closed::Ended),
+                Phase::Open(_) | Phase::Over => {}
+            }
+        }
+        if let Some(timeout) = self.settings.no_worker_timeout
+            && !self.limbo.is_empty()
+        {
+            let late = |connection: &Connection| {
+                connection.held_since.is_some_and(|since| since + timeout <= now)
+            };
+            let late = self.connections.iter().filter(|(_, connection)| late(connection));
+            for key in late.map(|(key, _)| key as Key).collect::<Vec<_>>() {
+                self.end(key, Closed::NoWorker);
+            }
+        }
+    }
+
+    /// One beat of the heartbeat, for every client.
+    pub(super) fn beat(&mut self) {
+        let settings = std::sync::Arc::clone(&self.settings);
+        let Some(heartbeat) = &settings.heartbeat else {
+            return;
+        };
+        let ping = websocket::message_frame(&Message::text(heartbeat.data.as_str()));
+        for key in self.directory.everyone().map(|(_, _, key)| key).collect::<Vec<_>>() {
+            match heartbeat.due(&mut self.connections[key as usize].silence) {
+                Due::Nothing => {}
+                Due::Ping => self.send(key, &ping),
+                Due::GiveUp => self.end(key, Closed::Silent),
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! One connection from outside: a plain value, with its socket.
+
+use std::{
+    io::IoSlice,
+    net::SocketAddr,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
+
+use bytes::{Bytes, BytesMut};
+use protocol::ConnectionId;
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    net::TcpStream,
+};
+
+use super::heartbeat::Silence;
+use crate::{exchange::LinkId, outqueue::OutQueue, settings::Door, websocket::Decoder};
+
+/// Where a shard finds a connection.
+pub(super) type Key = u32;
+
+/// One connection from outside. Between messages it owns no buffer.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: TcpStream,
+    pub(super) remote: SocketAddr,
+    /// The listener it came to.
+    pub(super) door: Rc<Door>,
+    pub(super) phase: Phase,
+    /// Its name, once a worker was told of it and until a worker was told that it is gone.
+    pub(super) id: Option<ConnectionId>,
+    /// The worker that it is bound to, while that one is linked.
+    pub(super) route: Option<LinkId>,
+    /// Whether that worker knows its address and its session.
+    pub(super) introduced: bool,
+    /// When events of its began to wait for a worker.
+    pub(super) held_since: Option<Instant>,
+    /// Whether its socket is left unread, because its worker has enough to do.
+    pub(super) paused: bool,
+    pub(super) silence: Silence,
+    /// When its phase must be over.
+    pub(super) deadline: Option<Instant>,
+    out: OutQueue,
+    /// Whether it is on the shard's list of connections to be written to.
+    pub(super) dirty: bool,
+    /// Whether the socket takes no more for now.
+    blocked: bool,
+    waker: Option<Waker>,
+}
+
+/// How far a connection is.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// A request is awaited; this much of it has come. What is queued meanwhile is held back.
+    Request(BytesMut),
+    /// Frames go both ways.
+    Open(Decoder),
+    /// It gets what is queued for it, and then the end; what it sends is not looked at.
+    Closing {
+        /// Whether our end is closed already.
+        finished: bool,
+        /// Whether to wait until the peer closes its end, so that nothing on its way is lost.
+        linger: bool,
+    },
+    /// Nothing is left to do.
+    Over,
+}
+
+/// What a readable socket gave.
+#[derive(Debug)]
+pub(super) enum Read {
+    /// This many bytes.
+    Bytes(usize),
+    /// Nothing more will come.
+    End,
+    /// The socket is broken.
+    Broken(std::io::Error),
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream, remote: SocketAddr, door: Rc<Door>) -> Self {
+        Self {
+            stream,
+            remote,
+            door,
+            phase: Phase::Request(BytesMut::new()),
+            id: None,
+            route: None,
+            introduced: false,
+            held_since: None,
+            paused: false,
+            silence: Silence::default(),
+            deadline: None,
+            out: OutQueue::default(),
+            dirty: false,
+            blocked: false,
+            waker: None,
+        }
+    }
+
+    /// Remembers whom to wake when there is something to do besides reading.
+    pub(super) fn watch(&mut self, waker: &Waker) {
+        match &mut self.waker {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+    }
+
+    /// Has the connection's task look at it again.
+    pub(super) fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Reads what there is into `scratch`.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<Read> {
+        let mut buffer = ReadBuf::new(scratch);
+        Pin::new(&mut self.stream).poll_read(cx, &mut buffer).map(|read| match read {
+            Ok(()) if buffer.filled().is_empty() => Read::End,
+            Ok(()) => Read::Bytes(buffer.filled().len()),
+            Err(error) => Read::Broken(error),
+        })
+    }
+
+    /// Bytes that wait to be written.
+    pub(super) fn queued(&self) -> usize {
+        self.out.len()
+    }
+
+    pub(super) fn queue(&mut self, bytes: &Bytes) {
+        self.out.push(bytes);
+    }
+
+    pub(super) fn queue_first(&mut self, bytes: Bytes) {
+        self.out.push_front(bytes);
+    }
+
+    /// Drops what is queued.
+    pub(super) fn forget_queue(&mut self) {
+        self.out = OutQueue::default();
+    }
+
+    /// Whether the task must wait for the socket to take more.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    /// Waits for the socket to take more.
+    pub(super) fn poll_unblock(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        self.stream.poll_write_ready(cx).map_ok(|()| self.blocked = false)
+    }
+
+    /// Writes what is queued, as far as the socket takes it, and closes our end behind the last
+    /// byte of a connection that ends.
+    pub(super) fn flush(&mut self) -> std::io::Result<()> {
+        match self.phase {
+            Phase::Over => return Ok(()),
+            // What a worker sends before the handshake waits for it.
+            Phase::Request(_) if self.id.is_some() => return Ok(()),
+            _ if self.blocked => return Ok(()),
+            _ => {}
+        }
+        let stream = &self.stream;
+        let all = self.out.write(|slices: &[IoSlice<'_>]| match slices {
+            [one] => stream.try_write(one),
+            many => stream.try_write_vectored(many),
+        })?;
+        if !all {
+            self.blocked = true;
+            self.wake();
+            return Ok(());
+        }
+        match &mut self.phase {
+            Phase::Closing { linger: false, .. } => {
+                self.phase = Phase::Over;
+                self.wake();
+            }
+            Phase::Closing { finished: finished @ false, .. } => {
+                *finished = true;
+                SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write)?;
+            }
+            Phase::Closing { .. } | Phase::Request(_) | Phase::Open(_) | Phase::Over => {}
+        }
+        Ok(())
+    }
+}

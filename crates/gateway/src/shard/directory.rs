@@ -1,0 +1,211 @@
+//! Every client of a shard, findable by connection, uid and group.
+
+use std::collections::HashMap;
+
+use protocol::{ConnectionId, Group, Session, Uid};
+use rustc_hash::FxHashMap;
+
+use super::roster::Roster;
+
+/// When something came to be, counted over all shards of the gateway, so that what several shards
+/// know can be put in one order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Ordinal(pub(crate) u64);
+
+/// What is known of one client.
+#[derive(Debug)]
+pub(super) struct Client<H> {
+    /// Where its connection is found.
+    pub(super) handle: H,
+    /// When it connected.
+    pub(super) since: Ordinal,
+    /// Its session.
+    pub(super) session: Session,
+    uid: Option<(Uid, Ordinal)>,
+    groups: Vec<(Group, Ordinal)>,
+}
+
+impl<H> Client<H> {
+    /// Whom it speaks for.
+    pub(super) fn uid(&self) -> Option<&Uid> {
+        self.uid.as_ref().map(|(uid, _)| uid)
+    }
+
+    /// The groups it is in, in the order in which it joined them.
+    pub(super) fn groups(&self) -> impl Iterator<Item = &Group> {
+        self.groups.iter().map(|(group, _)| group)
+    }
+
+    /// Whether it is in this group.
+    pub(super) fn is_in(&self, group: &Group) -> bool {
+        self.groups().any(|joined| joined == group)
+    }
+}
+
+/// Every client, by connection, uid and group; each in the order in which it came to be there.
+///
+/// Invariant: `everyone`, `uids` and `groups` name only clients in `clients`, agree with what each
+/// client says of itself, and hold no empty roster.
+#[derive(Debug)]
+pub(super) struct Directory<H> {
+    // Connection ids are ours, so a fast hash will do; names are chosen by strangers.
+    clients: FxHashMap<ConnectionId, Client<H>>,
+    everyone: Roster<H>,
+    uids: HashMap<Uid, Named<H>>,
+    groups: HashMap<Group, Named<H>>,
+}
+
+/// The clients of a uid or the members of a group, and since when there are any.
+#[derive(Debug)]
+struct Named<H> {
+    since: Ordinal,
+    roster: Roster<H>,
+}
+
+impl<H: Copy> Directory<H> {
+    pub(super) fn new() -> Self {
+        Self {
+            clients: FxHashMap::default(),
+            everyone: Roster::new(),
+            uids: HashMap::new(),
+            groups: HashMap::new(),
+        }
+    }
+
+    /// Adds a client that has no uid, no groups and no session yet. The id must not be in use.
+    pub(super) fn insert(&mut self, id: ConnectionId, since: Ordinal, handle: H) {
+        let client =
+            Client { handle, since, session: Session::default(), uid: None, groups: Vec::new() };
+        self.clients.insert(id, client);
+        self.everyone.add(since, id, handle);
+    }
+
+    /// Takes a client out of everything and returns what was known of it.
+    pub(super) fn remove(&mut self, id: ConnectionId) -> Option<Client<H>> {
+        let client = self.clients.remove(&id)?;
+        self.everyone.remove(client.since);
+        if let Some((uid, since)) = &client.uid {
+            drop_from(&mut self.uids, uid.as_bytes(), *since);
+        }
+        for (group, since) in &client.groups {
+            drop_from(&mut self.groups, group.as_bytes(), *since);
+        }
+        Some(client)
+    }
+
+    /// Says whom a client speaks for, in place of whom it spoke for before. Binding the same uid
+    /// again puts the client behind the uid's others, as any other binding would.
+    pub(super) fn bind(&mut self, id: ConnectionId, uid: Uid, since: Ordinal) {
+        self.unbind(id);
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
+        let named = self.uids.entry(uid.clone()).or_insert_with(|| Named::since(since));
+        named.roster.add(since, id, client.handle);
+        client.uid = Some((uid, since));
+    }
+
+    pub(super) fn unbind(&mut self, id: ConnectionId) {
+        if let Some((uid, since)) = self.clients.get_mut(&id).and_then(|client| client.uid.take()) {
+            drop_from(&mut self.uids, uid.as_bytes(), since);
+        }
+    }
+
+    /// Adds a client to a group, unless it is in it already.
+    pub(super) fn join(&mut self, id: ConnectionId, group: Group, since: Ordinal) {
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
+        if client.is_in(&group) {
+            return;
+        }
+        let named = self.groups.entry(group.clone()).or_insert_with(|| Named::since(since));
+        named.roster.add(since, id, client.handle);
+        client.groups.push((group, since));
+    }
+
+    pub(super) fn leave(&mut self, id: ConnectionId, group: &Group) {
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
+        if let Some(at) = client.groups.iter().position(|(joined, _)| joined == group) {
+            let (group, since) = client.groups.remove(at);
+            drop_from(&mut self.groups, group.as_bytes(), since);
+        }
+    }
+
+    /// Takes every client out of a group.
+    pub(super) fn ungroup(&mut self, group: &Group) {
+        let Some(named) = self.groups.remove(group) else {
+            return;
+        };
+        for (_, id, _) in named.roster.iter() {
+            if let Some(client) = self.clients.get_mut(&id) {
+                client.groups.retain(|(joined, _)| joined != group);
+            }
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.everyone.len()
+    }
+
+    pub(super) fn get(&self, id: ConnectionId) -> Option<&Client<H>> {
+        self.clients.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Client<H>> {
+        self.clients.get_mut(&id)
+    }
+
+    /// Every client, in the order in which they connected.
+    pub(super) fn everyone(&self) -> impl Iterator<Item = (Ordinal, ConnectionId, H)> + '_ {
+        self.everyone.iter()
+    }
+
+    /// The clients of a uid, in the order in which they were bound.
+    pub(super) fn bound(&self, uid: &Uid) -> impl Iterator<Item = (Ordinal, ConnectionId, H)> + '_ {
+        self.uids.get(uid).into_iter().flat_map(|named| named.roster.iter())
+    }
+
+    /// A group's members, in the order in which they joined.
+    pub(super) fn members(
+        &self,
+        group: &Group,
+    ) -> impl Iterator<Item = (Ordinal, ConnectionId, H)> + '_ {
+        self.groups.get(group).into_iter().flat_map(|named| named.roster.iter())
+    }
+
+    pub(super) fn member_count(&self, group: &Group) -> usize {
+        self.groups.get(group).map_or(0, |named| named.roster.len())
+    }
+
+    /// Every group and since when it has had members, in no order.
+    pub(super) fn groups(&self) -> impl Iterator<Item = (Ordinal, &Group)> {
+        self.groups.iter().map(|(group, named)| (named.since, group))
+    }
+}
+
+impl<H: Copy> Named<H> {
+    fn since(since: Ordinal) -> Self {
+        Self { since, roster: Roster::new() }
+    }
+}
+
+fn drop_from<K, H>(named: &mut HashMap<K, Named<H>>, name: &[u8], since: Ordinal)
+where
+    K: std::borrow::Borrow<[u8]> + Eq + std::hash::Hash,
+    H: Copy,
+{
+    let Some(entry) = named.get_mut(name) else {
+        return;
+    };
+    entry.roster.remove(since);
+    if entry.roster.is_empty() {
+        named.remove(name);
+    }
+}
+
+#[cfg(test)]
+#[path = "directory_tests.rs"]
+mod tests;

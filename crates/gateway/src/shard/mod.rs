@@ -1,0 +1,204 @@
+//! A shard: one thread's clients, their indexes, and the events on their way to workers.
+//!
+//! A shard owns all this outright. Nothing here locks or waits: whatever a shard is told, or reads
+//! from a socket, it carries out on the spot, and what goes out is collected and written once the
+//! thread has done everything that was there to do (see [`Shard::turn`]). What crosses between
+//! threads crosses in batches.
+
+mod answers;
+mod clients;
+mod commands;
+mod connection;
+mod deadlines;
+mod directory;
+mod events;
+mod heartbeat;
+mod outlet;
+mod roster;
+mod routing;
+mod run;
+mod workers;
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Waker},
+};
+
+use slab::Slab;
+
+use self::{
+    clients::ConnectionIds,
+    connection::{Connection, Key},
+    deadlines::Deadlines,
+    directory::Directory,
+    outlet::Outlet,
+    workers::Workers,
+};
+use crate::{
+    closed::Closed,
+    exchange::{Host, ToHub, ToShard},
+    settings::Settings,
+};
+
+pub(crate) use self::{directory::Ordinal, heartbeat::Heartbeat, routing::Router, run::run};
+
+/// How many bytes are read from a socket at a time.
+const SCRATCH: usize = 64 * 1024;
+
+/// One thread's clients and all that concerns them.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    index: u16,
+    host: Arc<Host>,
+    settings: Arc<Settings>,
+    ids: ConnectionIds,
+    directory: Directory<Key>,
+    connections: Slab<Connection>,
+    /// The workers that are linked, and the events on their way to each.
+    workers: Workers,
+    /// Events that wait for a worker.
+    limbo: Outlet,
+    deadlines: Deadlines,
+    /// Connections with something to write.
+    dirty: Vec<Key>,
+    /// Where sockets are read to.
+    scratch: Box<[u8]>,
+    tally: Tally,
+    /// Whether the turn is called already, and whom to wake for it.
+    called: bool,
+    waker: Option<Waker>,
+    draining: bool,
+}
+
+/// What was counted since it was last added to the metrics: shards share those, and should not
+/// fight over them for each message.
+#[derive(Debug, Default)]
+struct Tally {
+    messages_in: u64,
+    messages_out: u64,
+    dropped: u64,
+    events: u64,
+    redelivered: u64,
+    held: usize,
+    in_flight: usize,
+}
+
+impl Shard {
+    pub(crate) fn new(index: u16, host: Arc<Host>, settings: Arc<Settings>, dice: u32) -> Self {
+        let ids = ConnectionIds::new(u32::from(index), host.shards.len() as u32, dice);
+        Self {
+            index,
+            settings,
+            ids,
+            directory: Directory::new(),
+            connections: Slab::new(),
+            workers: Workers::default(),
+            limbo: Outlet::new(index),
+            deadlines: Deadlines::default(),
+            dirty: Vec::new(),
+            scratch: vec![0; SCRATCH].into(),
+            tally: Tally::default(),
+            called: false,
+            waker: None,
+            draining: false,
+            host,
+        }
+    }
+
+    /// Has [`turn`](Self::turn) called once everything that is there to do is done.
+    fn call(&mut self) {
+        if !self.called {
+            self.called = true;
+            if let Some(waker) = &self.waker {
+                waker.wake_by_ref();
+            }
+        }
+    }
+
+    /// Carries out all that the hub says, then writes: one batch for each worker, and once to each
+    /// socket that something was queued for, however much it was.
+    pub(crate) fn turn(&mut self, cx: &mut Context<'_>, told: &mut Vec<ToShard>) {
+        match &mut self.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        // Whatever the turn itself brings about is done before it ends.
+        self.called = true;
+        let host = Arc::clone(&self.host);
+        while host.shards[usize::from(self.index)].poll_take(cx, told).is_ready() {
+            let weight = told.iter().map(ToShard::weight).sum();
+            for message in told.drain(..) {
+                self.take(message);
+            }
+            host.ahead[usize::from(self.index)].fetch_sub(weight, Ordering::Relaxed);
+        }
+        // A socket that turns out to be broken brings an event, and so more to flush at most once.
+        while !self.dirty.is_empty() {
+            let mut dirty = std::mem::take(&mut self.dirty);
+            for key in dirty.drain(..) {
+                self.flush(key);
+            }
+            if self.dirty.is_empty() {
+                self.dirty = dirty;
+                break;
+            }
+        }
+        for (link, frames) in self.workers.take_batches() {
+            host.hub.push(ToHub::Events { link, frames });
+        }
+        self.report();
+        self.called = false;
+        if self.draining && self.connections.is_empty() && self.workers.in_flight() == 0 {
+            host.hub.push(ToHub::Drained { shard: self.index });
+        }
+    }
+
+    fn take(&mut self, message: ToShard) {
+        match message {
+            ToShard::Command { from, ordinal, command } => self.apply(from, ordinal, command),
+            ToShard::Query { token, query } => {
+                let part = answers::answer(&self.directory, query);
+                self.host.hub.push(ToHub::Part { token, part });
+            }
+            ToShard::WorkerUp { link, worker } => self.worker_up(link, worker),
+            ToShard::WorkerLeaving { link } => self.worker_leaving(link),
+            ToShard::WorkerDown { link } => self.worker_down(link),
+            ToShard::Done { link, first, last } => self.done(link, first, last),
+            ToShard::Drain => self.drain(),
+        }
+    }
+
+    /// Closes every connection. Nothing is accepted any more when this is called.
+    fn drain(&mut self) {
+        self.draining = true;
+        let all: Vec<_> = self.connections.iter().map(|(key, _)| key as Key).collect();
+        for key in all {
+            self.end(key, Closed::ShuttingDown);
+        }
+    }
+
+    /// Adds what was counted to the metrics.
+    fn report(&mut self) {
+        let (metrics, tally) = (&self.host.metrics, std::mem::take(&mut self.tally));
+        for (counter, count) in [
+            (&metrics.messages_in, tally.messages_in),
+            (&metrics.messages_out, tally.messages_out),
+            (&metrics.messages_dropped, tally.dropped),
+            (&metrics.events, tally.events),
+            (&metrics.redelivered, tally.redelivered),
+        ] {
+            if count != 0 {
+                counter.inc_by(count);
+            }
+        }
+        let (held, in_flight) = (self.limbo.len(), self.workers.in_flight());
+        for (gauge, before, after) in
+            [(&metrics.held, tally.held, held), (&metrics.in_flight, tally.in_flight, in_flight)]
+        {
+            if before != after {
+                gauge.inc_by(after as i64 - before as i64);
+            }
+        }
+        self.tally = Tally { held, in_flight, ..Tally::default() };
+    }
+}

@@ -1,0 +1,223 @@
+//! Events on their way to one worker: kept until the worker is done with them.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+use protocol::{
+    ConnectionId, Context, Event,
+    codec::native::{self, MAX_FRAME},
+    link::{Delivery, ToPeer},
+};
+
+/// Events of one shard on their way to one worker.
+///
+/// They are encoded once, into the bytes that go out. The same bytes are kept, shared, until the
+/// worker is done with the events in them, and decoded again only if the worker dies before that.
+/// What must be paid for each event is its encoding; the rest is paid for each batch.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    shard: u16,
+    /// The number of the last event; they count from 1.
+    last: u64,
+    /// Events that have not gone out yet.
+    batch: BytesMut,
+    /// The number of the first event of `batch`.
+    batch_first: u64,
+    /// Batches that have gone out and are not done, oldest first.
+    sent: VecDeque<Sent>,
+    /// Bytes in `sent`.
+    kept: usize,
+}
+
+/// A batch that went out, and which of its events are done.
+#[derive(Debug)]
+struct Sent {
+    first: u64,
+    last: u64,
+    frames: Bytes,
+    /// Ranges of events that are done, without overlap, in no order.
+    done: Vec<(u64, u64)>,
+}
+
+/// An event taken back from a worker that will not finish it.
+#[derive(Debug)]
+pub(super) struct Recalled {
+    pub(super) client: ConnectionId,
+    pub(super) event: Event,
+    pub(super) context: Option<Box<Context>>,
+    /// Whether a worker may have seen it.
+    pub(super) redelivered: bool,
+}
+
+impl Outlet {
+    pub(super) fn new(shard: u16) -> Self {
+        let (batch, sent) = (BytesMut::new(), VecDeque::new());
+        Self { shard, last: 0, batch, batch_first: 1, sent, kept: 0 }
+    }
+
+    /// Adds an event. `event` is without its payload, which is given beside it.
+    pub(super) fn push(
+        &mut self,
+        client: ConnectionId,
+        event: Event,
+        payload: &[u8],
+        context: Option<Box<Context>>,
+        redelivered: bool,
+    ) {
+        let seq = self.last + 1;
+        let delivery = Delivery { client, shard: self.shard, seq, redelivered, context, event };
+        let added = native::encode_parts(&ToPeer::Event(delivery), payload, &mut self.batch);
+        // Limits on messages, handshakes and sessions keep every event below a frame's limit.
+        debug_assert!(added.is_ok());
+        if added.is_ok() {
+            self.last = seq;
+        }
+    }
+
+    /// Takes the events that have not gone out yet, which count as sent from here on.
+    pub(super) fn take_batch(&mut self) -> Option<Bytes> {
+        if self.batch.is_empty() {
+            return None;
+        }
+        let frames = self.batch.split().freeze();
+        self.kept += frames.len();
+        let (first, last) = (self.batch_first, self.last);
+        self.sent.push_back(Sent { first, last, frames: frames.clone(), done: Vec::new() });
+        self.batch_first = last + 1;
+        Some(frames)
+    }
+
+    /// Bytes kept here.
+    pub(super) fn len(&self) -> usize {
+        self.kept + self.batch.len()
+    }
+
+    /// Whether every event is done.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Forgets the events `first..=last`. What was never sent, or is done already, is passed over.
+    pub(super) fn done(&mut self, first: u64, last: u64) {
+        let mut at = self.sent.partition_point(|sent| sent.last < first);
+        while let Some(sent) = self.sent.get_mut(at).filter(|sent| sent.first <= last) {
+            let (first, last) = (first.max(sent.first), last.min(sent.last));
+            let overlaps = |done: &(u64, u64)| first <= done.1 && done.0 <= last;
+            if first <= last && !sent.done.iter().any(overlaps) {
+                sent.done.push((first, last));
+            }
+            let done: u64 = sent.done.iter().map(|(first, last)| last - first + 1).sum();
+            if done <= sent.last - sent.first {
+                at += 1;
+                continue;
+            }
+            self.kept -= sent.frames.len();
+            self.sent.remove(at);
+        }
+    }
+
+    /// Takes back every event that is not done, in order.
+    pub(super) fn recall(self) -> impl Iterator<Item = Recalled> {
+        let unsent = Sent {
+            first: self.batch_first,
+            last: self.last,
+            frames: self.batch.freeze(),
+            done: Vec::new(),
+        };
+        let sent = self.sent.into_iter().map(|sent| (sent, true));
+        sent.chain([(unsent, false)]).flat_map(|(sent, went_out)| {
+            let mut frames = BytesMut::from(sent.frames);
+            std::iter::from_fn(move || next_delivery(&mut frames))
+                .filter(move |delivery| {
+                    !sent.done.iter().any(|done| done.0 <= delivery.seq && delivery.seq <= done.1)
+                })
+                .map(move |delivery| Recalled {
+                    client: delivery.client,
+                    event: delivery.event,
+                    context: delivery.context,
+                    redelivered: delivery.redelivered || went_out,
+                })
+        })
+    }
+}
+
+/// Reads back one of our own frames.
+fn next_delivery(frames: &mut BytesMut) -> Option<Delivery> {
+    match native::decode(frames, MAX_FRAME) {
+        Ok(Some(ToPeer::Event(delivery))) => Some(delivery),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{CloseReason, Message, MessageKind};
+
+    use super::*;
+
+    fn outlet(batches: &[&[&'static str]]) -> Outlet {
+        let mut outlet = Outlet::new(3);
+        for (at, batch) in batches.iter().enumerate() {
+            for text in *batch {
+                let event = Event::Message(Message { kind: MessageKind::Text, body: Bytes::new() });
+                outlet.push(ConnectionId(7), event, text.as_bytes(), None, false);
+            }
+            if at + 1 < batches.len() {
+                outlet.take_batch().unwrap();
+            }
+        }
+        outlet
+    }
+
+    fn recalled(outlet: Outlet) -> Vec<String> {
+        let texts = outlet.recall().map(|recalled| match recalled.event {
+            Event::Message(message) => {
+                format!(
+                    "{}{}",
+                    message.as_text().unwrap(),
+                    if recalled.redelivered { "!" } else { "" }
+                )
+            }
+            other => panic!("{other:?}"),
+        });
+        texts.collect()
+    }
+
+    #[test]
+    fn what_is_not_done_comes_back_in_order_and_marked_if_it_went_out() {
+        let mut outlet = outlet(&[&["a", "b", "c"], &["d"], &["e"]]);
+        outlet.done(2, 2);
+        assert_eq!(recalled(outlet), ["a!", "c!", "d!", "e"]);
+    }
+
+    #[test]
+    fn what_is_done_is_forgotten() {
+        let mut outlet = outlet(&[&["a", "b", "c"], &["d", "e"], &[]]);
+        outlet.done(3, 4);
+        outlet.done(1, 2);
+        assert_eq!(outlet.sent.len(), 1, "the first batch is gone");
+        outlet.done(5, 5);
+        assert!(outlet.is_empty());
+        assert_eq!(outlet.sent.len(), 0);
+    }
+
+    #[test]
+    fn a_worker_that_miscounts_harms_nobody() {
+        let mut outlet = outlet(&[&["a", "b"], &["c"]]);
+        for (first, last) in
+            [(2, 2), (2, 2), (0, 0), (9, 4), (3, 100), (u64::MAX, u64::MAX), (5, 1)]
+        {
+            outlet.done(first, last);
+        }
+        assert_eq!(recalled(outlet), ["a!", "c"]);
+    }
+
+    #[test]
+    fn events_keep_their_facts() {
+        let mut outlet = Outlet::new(0);
+        outlet.push(ConnectionId(1), Event::Close(CloseReason::Slow), &[], None, true);
+        let back = outlet.recall().next().unwrap();
+        assert_eq!(back.event, Event::Close(CloseReason::Slow));
+        assert!(back.redelivered);
+    }
+}

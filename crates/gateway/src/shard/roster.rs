@@ -1,0 +1,78 @@
+//! A set of clients that remembers in which order they came.
+
+use protocol::ConnectionId;
+
+use super::directory::Ordinal;
+
+/// Who is in, oldest first.
+///
+/// Ordinals only grow, so the entries are sorted by them: leaving is a binary search that leaves a
+/// hole, and the holes are closed once they outnumber the clients. Joining and leaving therefore
+/// cost the same (amortized) in a group of two and in one of a million, and going through all is
+/// one pass over consecutive memory.
+///
+/// Invariant: `entries` is sorted by ordinal, and `live` of them are no holes.
+#[derive(Debug)]
+pub(super) struct Roster<H> {
+    entries: Vec<Entry<H>>,
+    live: usize,
+}
+
+/// One client, or the hole that one left, which carries the id that nobody has.
+#[derive(Debug)]
+struct Entry<H> {
+    ordinal: Ordinal,
+    id: ConnectionId,
+    handle: H,
+}
+
+const HOLE: ConnectionId = ConnectionId(0);
+
+impl<H: Copy> Roster<H> {
+    pub(super) const fn new() -> Self {
+        Self { entries: Vec::new(), live: 0 }
+    }
+
+    /// Adds a client behind all others. Ordinals given out elsewhere in between may be missing, but
+    /// none may be smaller than an earlier one.
+    pub(super) fn add(&mut self, ordinal: Ordinal, id: ConnectionId, handle: H) {
+        debug_assert!(self.entries.last().is_none_or(|last| last.ordinal < ordinal));
+        if self.entries.capacity() == 0 {
+            // Most uids have one client: do not reserve for four.
+            self.entries.reserve_exact(1);
+        }
+        self.entries.push(Entry { ordinal, id, handle });
+        self.live += 1;
+    }
+
+    /// Takes out the client that came with this ordinal.
+    pub(super) fn remove(&mut self, ordinal: Ordinal) {
+        let Ok(at) = self.entries.binary_search_by_key(&ordinal, |entry| entry.ordinal) else {
+            return;
+        };
+        if self.entries[at].id != HOLE {
+            self.entries[at].id = HOLE;
+            self.live -= 1;
+        }
+        if self.live * 2 < self.entries.len() {
+            self.entries.retain(|entry| entry.id != HOLE);
+            if self.live * 4 < self.entries.capacity() {
+                self.entries.shrink_to(self.live * 2);
+            }
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.live
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.live == 0
+    }
+
+    /// The clients and when they came, oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Ordinal, ConnectionId, H)> + '_ {
+        let live = self.entries.iter().filter(|entry| entry.id != HOLE);
+        live.map(|entry| (entry.ordinal, entry.id, entry.handle))
+    }
+}

@@ -1,0 +1,141 @@
+//! The workers that are linked, and the events on their way to each.
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, atomic::Ordering},
+};
+
+use bytes::Bytes;
+use rustc_hash::FxHashMap;
+
+use super::{
+    Shard,
+    connection::Key,
+    outlet::Outlet,
+    routing::{self, Router},
+};
+use crate::exchange::{LinkId, Worker};
+
+/// The workers that are linked, in the order in which they came.
+#[derive(Debug, Default)]
+pub(super) struct Workers {
+    linked: FxHashMap<LinkId, Linked>,
+    /// Those that may be given new clients, in the order in which they came.
+    open: Vec<(LinkId, Arc<Worker>)>,
+    /// How often one was chosen.
+    turn: usize,
+}
+
+/// One worker.
+#[derive(Debug)]
+pub(super) struct Linked {
+    worker: Arc<Worker>,
+    pub(super) outlet: Outlet,
+    /// Connections that are left unread until it has caught up.
+    pub(super) paused: Vec<Key>,
+    /// Whether it finishes what it has and takes nothing new.
+    leaving: bool,
+}
+
+impl Workers {
+    /// Whether a client that is bound to this worker stays with it: it is linked, or at least not
+    /// done with what it has.
+    pub(super) fn holds(&self, link: LinkId) -> bool {
+        self.linked.get(&link).is_some_and(|linked| !linked.leaving || !linked.outlet.is_empty())
+    }
+
+    /// The worker, if it takes events.
+    pub(super) fn open(&mut self, link: LinkId) -> Option<&mut Linked> {
+        self.linked.get_mut(&link).filter(|linked| !linked.leaving)
+    }
+
+    /// Chooses a worker for a client, which counts as the worker's from here on.
+    pub(super) fn choose(&mut self, router: Router, client: IpAddr) -> Option<LinkId> {
+        let clients = self.open.iter().map(|(_, worker)| worker.clients.load(Ordering::Relaxed));
+        self.turn = self.turn.wrapping_add(1);
+        let chosen =
+            routing::choose(router, clients, client, rand::random::<u32>() as usize, self.turn)?;
+        let (link, worker) = self.open.get(chosen)?;
+        worker.clients.fetch_add(1, Ordering::Relaxed);
+        Some(*link)
+    }
+
+    /// A client is no longer this worker's.
+    pub(super) fn unbind(&mut self, link: LinkId) {
+        if let Some(linked) = self.linked.get(&link) {
+            linked.worker.clients.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What must go out now, to whom.
+    pub(super) fn take_batches(&mut self) -> impl Iterator<Item = (LinkId, Bytes)> {
+        self.linked
+            .iter_mut()
+            .filter_map(|(link, linked)| Some((*link, linked.outlet.take_batch()?)))
+    }
+
+    /// Bytes of events that workers are not done with.
+    pub(super) fn in_flight(&self) -> usize {
+        self.linked.values().map(|linked| linked.outlet.len()).sum()
+    }
+}
+
+impl Shard {
+    pub(super) fn worker_up(&mut self, link: LinkId, worker: Arc<Worker>) {
+        let outlet = Outlet::new(self.index);
+        let linked =
+            Linked { worker: Arc::clone(&worker), outlet, paused: Vec::new(), leaving: false };
+        self.workers.linked.insert(link, linked);
+        self.workers.open.push((link, worker));
+        self.give_limbo();
+    }
+
+    /// The worker takes nothing new. Its clients' next events wait until it has finished their last
+    /// ones, so that they stay in order, and then go elsewhere.
+    pub(super) fn worker_leaving(&mut self, link: LinkId) {
+        if let Some(linked) = self.workers.linked.get_mut(&link) {
+            linked.leaving = true;
+            self.workers.open.retain(|(open, _)| *open != link);
+        }
+    }
+
+    pub(super) fn worker_down(&mut self, link: LinkId) {
+        let Some(linked) = self.workers.linked.remove(&link) else {
+            return;
+        };
+        self.workers.open.retain(|(open, _)| *open != link);
+        // What was held back behind the unfinished events comes after them.
+        let mut unfinished: Vec<_> = linked.outlet.recall().collect();
+        unfinished.extend(self.take_limbo());
+        self.give_again(unfinished);
+        self.resume(linked.paused);
+    }
+
+    pub(super) fn done(&mut self, link: LinkId, first: u64, last: u64) {
+        let Some(linked) = self.workers.linked.get_mut(&link) else {
+            return;
+        };
+        linked.outlet.done(first, last);
+        if linked.leaving && linked.outlet.is_empty() {
+            self.give_limbo();
+            return;
+        }
+        if linked.outlet.len() < self.settings.worker_window / 2 {
+            let paused = std::mem::take(&mut linked.paused);
+            self.resume(paused);
+        }
+        // So that what is in flight is counted.
+        self.call();
+    }
+
+    /// Gives out what waits for a worker, and has those read again who waited with it.
+    fn give_limbo(&mut self) {
+        let held = self.take_limbo();
+        self.give_again(held);
+        if self.limbo.len() < self.settings.worker_window {
+            let paused = self.connections.iter().filter(|(_, connection)| connection.paused);
+            let paused: Vec<_> = paused.map(|(key, _)| key as Key).collect();
+            self.resume(paused);
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Frames from a client, put together to messages.
+
+use std::io::Cursor;
+
+use bytes::{Buf, BytesMut};
+use thiserror::Error;
+use tokio_tungstenite::tungstenite::protocol::frame::{
+    FrameHeader,
+    coding::{CloseCode, Control, Data, OpCode},
+};
+
+/// What a client sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Received<'a> {
+    /// A whole text message; UTF-8 has been checked.
+    Text(&'a [u8]),
+    /// A whole binary message.
+    Binary(&'a [u8]),
+    /// A ping, to be answered with the same payload.
+    Ping(&'a [u8]),
+    /// A pong, which answers nothing of ours.
+    Pong,
+    /// It says goodbye; nothing follows. The code is the one to answer with.
+    Close(Option<u16>),
+}
+
+/// What ends a connection by the rules of RFC 6455.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(crate) enum Violation {
+    /// Wrong framing: 1002.
+    #[error("{0}")]
+    Protocol(&'static str),
+    /// Text that is not UTF-8: 1007.
+    #[error("text that is not UTF-8")]
+    Utf8,
+    /// A message over the limit: 1009.
+    #[error("a message of {size} bytes is longer than {limit}")]
+    TooLong { size: u64, limit: usize },
+}
+
+impl Violation {
+    /// The close code to answer with.
+    pub(crate) fn code(self) -> u16 {
+        match self {
+            Self::Protocol(_) => 1002,
+            Self::Utf8 => 1007,
+            Self::TooLong { .. } => 1009,
+        }
+    }
+}
+
+/// Takes bytes as they come and gives messages.
+///
+/// Whole frames are read where they are; only what is incomplete is kept, and an idle client keeps
+/// nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Decoder {
+    /// The beginning of a frame whose rest has not come yet.
+    partial: BytesMut,
+    /// The fragments so far of a message whose rest has not come yet.
+    fragments: Option<Box<Fragments>>,
+}
+
+#[derive(Debug)]
+struct Fragments {
+    text: bool,
+    body: BytesMut,
+    /// How much of the text is known to be UTF-8; less than all where a character is cut in two.
+    checked: usize,
+}
+
+impl Decoder {
+    /// Takes what was read from the socket; it is unmasked in place. `on` is told of each thing
+    /// that a client sent, in order, and returns whether to go on.
+    ///
+    /// # Errors
+    /// When the client broke the rules. What came before was still told. Do not call again.
+    pub(crate) fn feed(
+        &mut self,
+        bytes: &mut [u8],
+        limit: usize,
+        mut on: impl FnMut(Received<'_>) -> bool,
+    ) -> Result<(), Violation> {
+        if self.partial.is_empty() {
+            let taken = self.frames(bytes, limit, &mut on)?;
+            if taken < bytes.len() {
+                self.partial.extend_from_slice(&bytes[taken..]);
+            }
+            return Ok(());
+        }
+        let mut all = std::mem::take(&mut self.partial);
+        all.extend_from_slice(bytes);
+        let taken = self.frames(&mut all, limit, &mut on)?;
+        all.advance(taken);
+        if !all.is_empty() {
+            self.partial = all;
+        }
+        Ok(())
+    }
+
+    /// Reads all whole frames and says how many bytes they had.
+    fn frames(
+        &mut self,
+        bytes: &mut [u8],
+        limit: usize,
+        on: &mut impl FnMut(Received<'_>) -> bool,
+    ) -> Result<usize, Violation> {
+        let mut taken = 0;
+        loop {
+            let mut cursor = Cursor::new(&bytes[taken..]);
+            let header = FrameHeader::parse(&mut cursor)
+                .map_err(|_| Violation::Protocol("a reserved opcode"))?;
+            let Some((header, length)) = header else {
+                return Ok(taken);
+            };
+            let at = taken + cursor.position() as usize;
+            let mask = self.admit(&header, length, limit)?;
+            // `admit` has compared the length with the limit, so that it fits a usize.
+            let end = at + length as usize;
+            let Some(payload) = bytes.get_mut(at..end) else {
+                return Ok(taken);
+            };
+            unmask(payload, mask);
+            taken = end;
+            if !self.take(&header, payload, on)? {
+                return Ok(taken);
+            }
+        }
+    }
+
+    /// Checks what a header alone can tell, before its payload is waited for.
+    fn admit(&self, header: &FrameHeader, length: u64, limit: usize) -> Result<[u8; 4], Violation> {
+        if header.rsv1 || header.rsv2 || header.rsv3 {
+            return Err(Violation::Protocol("a reserved bit"));
+        }
+        let Some(mask) = header.mask else {
+            return Err(Violation::Protocol("a frame without a mask"));
+        };
+        match header.opcode {
+            OpCode::Control(_) if !header.is_final => {
+                return Err(Violation::Protocol("a fragmented control frame"));
+            }
+            OpCode::Control(_) if 125 < length => {
+                return Err(Violation::Protocol("a long control frame"));
+            }
+            OpCode::Control(_) => {}
+            OpCode::Data(Data::Continue) if self.fragments.is_none() => {
+                return Err(Violation::Protocol("a continuation of nothing"));
+            }
+            OpCode::Data(Data::Text | Data::Binary) if self.fragments.is_some() => {
+                return Err(Violation::Protocol("a message within a message"));
+            }
+            OpCode::Data(_) => {
+                let before = self.fragments.as_ref().map_or(0, |fragments| fragments.body.len());
+                let size = length.saturating_add(before as u64);
+                if (limit as u64) < size {
+                    return Err(Violation::TooLong { size, limit });
+                }
+            }
+        }
+        Ok(mask)
+    }
+
+    /// Takes one whole frame, and says whether to go on.
+    fn take(
+        &mut self,
+        header: &FrameHeader,
+        payload: &[u8],
+        on: &mut impl FnMut(Received<'_>) -> bool,
+    ) -> Result<bool, Violation> {
+        match header.opcode {
+            OpCode::Control(Control::Ping) => Ok(on(Received::Ping(payload))),
+            OpCode::Control(Control::Pong) => Ok(on(Received::Pong)),
+            OpCode::Control(Control::Close | Control::Reserved(_)) => {
+                on(Received::Close(close_code(payload)?));
+                Ok(false)
+            }
+            OpCode::Data(Data::Continue | Data::Reserved(_)) => self.append(header, payload, on),
+            OpCode::Data(kind) if header.is_final => match kind {
+                Data::Text => match std::str::from_utf8(payload) {
+                    Ok(_) => Ok(on(Received::Text(payload))),
+                    Err(_) => Err(Violation::Utf8),
+                },
+                _ => Ok(on(Received::Binary(payload))),
+            },
+            OpCode::Data(kind) => {
+                let text = kind == Data::Text;
+                self.fragments =
+                    Some(Box::new(Fragments { text, body: BytesMut::new(), checked: 0 }));
+                self.append(header, payload, on)
+            }
+        }
+    }
+
+    fn append(
+        &mut self,
+        header: &FrameHeader,
+        payload: &[u8],
+        on: &mut impl FnMut(Received<'_>) -> bool,
+    ) -> Result<bool, Violation> {
+        let Some(fragments) = &mut self.fragments else {
+            return Err(Violation::Protocol("a continuation of nothing"));
+        };
+        fragments.body.extend_from_slice(payload);
+        if fragments.text {
+            fragments.check(header.is_final)?;
+        }
+        if !header.is_final {
+            return Ok(true);
+        }
+        let Some(whole) = self.fragments.take() else {
+            return Ok(true);
+        };
+        Ok(on(match whole.text {
+            true => Received::Text(&whole.body),
+            false => Received::Binary(&whole.body),
+        }))
+    }
+}
+
+impl Fragments {
+    /// Checks the text that came since the last time. A character may be cut in two by a fragment,
+    /// but not by the end.
+    fn check(&mut self, whole: bool) -> Result<(), Violation> {
+        match std::str::from_utf8(&self.body[self.checked..]) {
+            Ok(_) => self.checked = self.body.len(),
+            Err(error) if error.error_len().is_some() || whole => return Err(Violation::Utf8),
+            Err(error) => self.checked += error.valid_up_to(),
+        }
+        Ok(())
+    }
+}
+
+/// The code to answer a close with: the client's own, if it may be sent at all.
+fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
+    match payload {
+        [] => Ok(None),
+        [_] => Err(Violation::Protocol("half a close code")),
+        [high, low, reason @ ..] => {
+            let code = u16::from_be_bytes([*high, *low]);
+            if !CloseCode::from(code).is_allowed() {
+                return Err(Violation::Protocol("a close code that may not be sent"));
+            }
+            std::str::from_utf8(reason).map_err(|_| Violation::Utf8)?;
+            Ok(Some(code))
+        }
+    }
+}
+
+/// Eight bytes at a time; the compiler widens it further.
+fn unmask(payload: &mut [u8], mask: [u8; 4]) {
+    let [a, b, c, d] = mask;
+    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let (words, rest) = payload.as_chunks_mut::<8>();
+    for word in words {
+        *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
+    }
+    for (byte, mask) in rest.iter_mut().zip(mask.iter().cycle()) {
+        *byte ^= mask;
+    }
+}
+
+#[cfg(test)]
+#[path = "decoder_tests.rs"]
+mod tests;

@@ -1,0 +1,47 @@
+//! Frames from the server: one frame a message, never masked.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use protocol::{Message, MessageKind};
+use tokio_tungstenite::tungstenite::protocol::frame::{
+    FrameHeader,
+    coding::{Control, Data, OpCode},
+};
+
+/// The longest header of an unmasked frame, in bytes.
+const MAX_HEADER: usize = 10;
+
+/// A message framed for the socket, ready to be written to any number of clients.
+pub(crate) fn message_frame(message: &Message) -> Bytes {
+    let body = &message.body;
+    match message.kind {
+        MessageKind::Raw => body.clone(),
+        MessageKind::Binary => frame(OpCode::Data(Data::Binary), body),
+        // A client would have to drop the connection over a text frame that is not UTF-8.
+        MessageKind::Text if std::str::from_utf8(body).is_err() => {
+            frame(OpCode::Data(Data::Binary), body)
+        }
+        MessageKind::Text => frame(OpCode::Data(Data::Text), body),
+    }
+}
+
+/// Answers a ping.
+pub(crate) fn pong_frame(payload: &[u8]) -> Bytes {
+    frame(OpCode::Control(Control::Pong), payload)
+}
+
+/// Says goodbye, with a code (RFC 6455, 7.4) or, answering a client that gave none, without.
+pub(crate) fn close_frame(code: Option<u16>) -> Bytes {
+    match code {
+        Some(code) => frame(OpCode::Control(Control::Close), &code.to_be_bytes()),
+        None => frame(OpCode::Control(Control::Close), &[]),
+    }
+}
+
+fn frame(opcode: OpCode, payload: &[u8]) -> Bytes {
+    let header = FrameHeader { is_final: true, opcode, ..FrameHeader::default() };
+    let mut out = BytesMut::with_capacity(MAX_HEADER + payload.len()).writer();
+    header.format(payload.len() as u64, &mut out).expect("writing to memory cannot fail");
+    let mut out = out.into_inner();
+    out.put_slice(payload);
+    out.freeze()
+}

@@ -1,0 +1,13 @@
+//! The WebSocket protocol of RFC 6455, server side, without I/O.
+//!
+//! The library's framing parts under buffers of our own: its connection type keeps a read and a
+//! write buffer for as long as the connection lives, and they never shrink; ours exist only while
+//! bytes are in flight.
+
+mod decoder;
+mod encode;
+mod handshake;
+
+pub(crate) use decoder::{Decoder, Received, Violation};
+pub(crate) use encode::{close_frame, message_frame, pong_frame};
+pub(crate) use handshake::{Reply, judge, not_a_websocket};
