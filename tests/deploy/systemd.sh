@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# Installs the suite below a temporary folder and has systemd check its units there: that they
+# are correct, and that they expose little.
+set -euo pipefail
+# shellcheck source=tests/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+
+# The highest exposure allowed, in tenths: systemd calls anything below 2 safe.
+threshold=15
+units=(register.service gateway@1.service business-worker@1.service)
+
+install_twice() {
+    DESTDIR=$there bash "$root/deploy/install.sh" >/dev/null
+    echo "# edited" >>"$there/etc/push-suite/register.toml"
+    cp -p "$there/etc/push-suite/secret.env" "$log_folder/secret.first"
+    DESTDIR=$there bash "$root/deploy/install.sh" >/dev/null
+    cmp "$there/etc/push-suite/secret.env" "$log_folder/secret.first" ||
+        fail "installing again changed the secret"
+    tail -n 1 "$there/etc/push-suite/register.toml" | grep -q edited ||
+        fail "installing again overwrote settings"
+    [ "$(stat -c %a "$there/etc/push-suite/secret.env")" = 600 ] ||
+        fail "secret.env is readable by others"
+    grep -qE '^GW_SECRET_KEY=[0-9a-f]{64}$' "$there/etc/push-suite/secret.env" ||
+        fail "secret.env does not hold a secret"
+    say "install.sh: twice, with settings and secret kept"
+}
+
+# What ExecStartPre would do, with the settings and the secret that were installed.
+settings_are_good() {
+    local name file
+    for name in register gateway-1 business-worker-1; do
+        file=$there/etc/push-suite/$name.toml
+        (
+            set -a
+            # shellcheck disable=SC1091 # made above
+            source "$there/etc/push-suite/secret.env"
+            "$there/usr/local/lib/push-suite/bin/${name%-1}" --config "$file" --check
+        ) >"$log_folder/$name.check" 2>&1 || {
+            cat "$log_folder/$name.check"
+            fail "--check refuses the installed $name.toml"
+        }
+        if grep -qf <(cut -d= -f2 "$there/etc/push-suite/secret.env") "$log_folder/$name.check"; then
+            fail "--check of $name prints the secret"
+        fi
+    done
+    say "--check: the installed settings are good, and the secret is not shown"
+}
+
+# systemd looks for everything below the folder, so it gets the units of this host too.
+bring_host_units() {
+    local folder
+    for folder in /usr/lib/systemd/system /lib/systemd/system; do
+        if [ -d "$folder" ]; then
+            mkdir -p "$there/usr/lib/systemd"
+            cp -a "$folder" "$there/usr/lib/systemd/"
+            break
+        fi
+    done
+    install -D -m 0755 /dev/null "$there/bin/kill"
+}
+
+units_are_correct() {
+    local output
+    output=$(SYSTEMD_LOG_LEVEL=info systemd-analyze verify --man=no --recursive-errors=no \
+        --root="$there" "${units[@]}" 2>&1) || {
+        say "$output"
+        fail "systemd-analyze verify is not content"
+    }
+    # It warns of unknown keys, and succeeds.
+    if grep -E '(register|gateway@|business-worker@)[^ ]*\.service' <<<"$output"; then
+        fail "systemd-analyze verify warns of our units"
+    fi
+    say "systemd-analyze verify: ${#units[@]} units, no warning"
+}
+
+units_expose_little() {
+    local unit output
+    for unit in "${units[@]}"; do
+        output=$(systemd-analyze security --no-pager --offline=true --root="$there" \
+            --threshold="$threshold" "$unit" 2>&1) || {
+            say "$output"
+            fail "$unit exposes more than $threshold tenths"
+        }
+        say "$(tail -n 1 <<<"$output" | sed 's/^[^A-Za-z]*//')"
+    done
+}
+
+need systemd
+release_binaries --quiet
+begin systemd
+there=$log_folder/root
+install_twice
+settings_are_good
+bring_host_units
+units_are_correct
+units_expose_little
