@@ -1,1 +1,39 @@
-//! Placeholder.
+//! Write a [`Worker`]; run it.
+//!
+//! ```no_run
+//! use business_worker::{Client, Message, Worker};
+//!
+//! struct Echo;
+//!
+//! impl Worker for Echo {
+//!     async fn on_message(&self, client: &Client, message: Message) -> anyhow::Result<()> {
+//!         client.send(message).await?;
+//!         Ok(())
+//!     }
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     business_worker::main(Echo)
+//! }
+//! ```
+//!
+//! [`main`] reads the settings of a worker from flags, the environment and a file, links to every
+//! gateway, and drains at SIGTERM. For settings of your own, see [`serve`].
+
+#![warn(missing_docs)]
+
+mod config;
+mod context;
+mod dispatch;
+mod metrics;
+mod run;
+mod worker;
+
+pub use client::{Cluster, Error, Filter, Recipients, Row};
+pub use config::{Args, Config, runtime};
+pub use context::Client;
+pub use protocol::{
+    ClientId, CloseReason, Fields, Group, Handshake, Message, MessageKind, Session, Uid,
+};
+pub use run::{main, serve};
+pub use worker::Worker;

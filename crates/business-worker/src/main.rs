@@ -1,3 +1,18 @@
-//! Placeholder.
+//! The business-worker process: read settings, run one of the built-in apps, drain.
 
-fn main() {}
+mod apps;
+
+use std::process::ExitCode;
+
+use apps::{App, Settings};
+
+fn main() -> ExitCode {
+    service::main_on::<apps::Args, Settings>(
+        |settings| business_worker::runtime(&settings.config),
+        async |Settings { app, config }, starting| match app {
+            App::Chat => anyhow::bail!("not yet"),
+            App::Echo => business_worker::serve(apps::Echo, config, starting).await,
+            App::Bench => business_worker::serve(apps::Bench, config, starting).await,
+        },
+    )
+}

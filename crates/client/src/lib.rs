@@ -81,7 +81,8 @@ pub struct Cluster {
     shared: Arc<Shared>,
     /// Where to note what is pushed, on behalf of a handler.
     pushes: Option<Arc<Pushes>>,
-    _alive: Arc<DropGuard>,
+    /// `None` in one that is [detached](Self::detached).
+    _alive: Option<Arc<DropGuard>>,
 }
 
 /// How a cluster stands.
@@ -118,12 +119,18 @@ impl Cluster {
         let stop = CancellationToken::new();
         let identity = Identity { secret, role };
         let shared = Shared::new(registers, identity, consumer, stop.clone());
-        Self { shared, pushes: None, _alive: Arc::new(stop.drop_guard()) }
+        Self { shared, pushes: None, _alive: Some(Arc::new(stop.drop_guard())) }
     }
 
     /// Begins to follow the registers and to link to gateways, on the current runtime. Once.
     pub fn follow(&self) {
         self.shared.follow_all();
+    }
+
+    /// The same cluster, for its own consumer: it does not keep the links, which end when the last
+    /// other clone is dropped.
+    pub fn detached(&self) -> Self {
+        Self { _alive: None, ..self.clone() }
     }
 
     /// The same cluster, noting in `pushes` what is sent through it.

@@ -36,8 +36,11 @@ impl Cluster {
         }
     }
 
-    /// Sends to a client's gateway.
-    async fn command(&self, client: ClientId, command: Command) -> Result<(), Error> {
+    /// Sends a command to a client's gateway.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] when that is not linked.
+    pub async fn command(&self, client: ClientId, command: Command) -> Result<(), Error> {
         let Some(link) = self.link_of(client).await? else {
             return Err(Error::Unreachable { gateway: client.gateway.to_string() });
         };

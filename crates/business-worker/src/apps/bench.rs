@@ -1,0 +1,29 @@
+//! `--app bench`: what a load generator asks for with the first byte of a message.
+
+use business_worker::{Client, Group, Message, Recipients, Uid, Worker};
+
+#[derive(Debug)]
+pub(crate) struct Bench;
+
+/// The group that `g` speaks to.
+const ROOM: &str = "room";
+
+impl Worker for Bench {
+    async fn on_message(&self, client: &Client, message: Message) -> anyhow::Result<()> {
+        match message.body.split_first() {
+            Some((b'e', _)) => client.send(message).await?,
+            Some((b'a', _)) => client.cluster().send_to_all(Recipients::All, message).await?,
+            Some((b'j', group)) => {
+                client.join_group(Group::new(group)?).await?;
+                client.send(message).await?;
+            }
+            Some((b'g', _)) => client.cluster().send_to_group(ROOM, message).await?,
+            Some((b'u', uid)) => {
+                client.bind_uid(Uid::new(uid)?).await?;
+                client.send(message).await?;
+            }
+            _ => tracing::debug!(client = %client.id(), "asks for nothing we know"),
+        }
+        Ok(())
+    }
+}

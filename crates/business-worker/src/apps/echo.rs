@@ -1,0 +1,13 @@
+//! `--app echo`: every message goes back to its sender, text as text and binary as binary.
+
+use business_worker::{Client, Message, Worker};
+
+#[derive(Debug)]
+pub(crate) struct Echo;
+
+impl Worker for Echo {
+    async fn on_message(&self, client: &Client, message: Message) -> anyhow::Result<()> {
+        client.send(message).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,174 @@
+//! Settings: flags as typed, then as meant.
+
+use std::{io, net::SocketAddr, thread::available_parallelism};
+
+use anyhow::ensure;
+use clap::Parser;
+use protocol::Secret;
+use serde::Serialize;
+use service::settings::Common;
+use tokio::runtime::{Builder, Runtime};
+
+/// Flags as typed. Turned into [`Config`] once, at start.
+#[derive(Debug, Parser, Serialize)]
+#[command(version, about)]
+pub struct Args {
+    /// Where a register is (repeatable: a worker follows all of them)
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1236")]
+    register_address: Vec<String>,
+
+    /// What this kind of worker is called
+    #[arg(long, value_name = "NAME", default_value = "BusinessWorker")]
+    name: String,
+
+    /// Which of its kind on this host this is; gateways know a worker by name and id, and a newer
+    /// one of both replaces the older [default: chosen at random]
+    #[arg(long, value_name = "N")]
+    id: Option<String>,
+
+    /// Threads that run methods [default: the machine's cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+
+    #[command(flatten)]
+    #[serde(flatten)]
+    common: Common,
+}
+
+impl AsRef<Common> for Args {
+    fn as_ref(&self) -> &Common {
+        &self.common
+    }
+}
+
+/// What a worker runs on. Every value has been checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the registers are, as `host:port`.
+    pub registers: Vec<String>,
+    /// The cluster's secret.
+    pub secret: Secret,
+    /// What gateways know the worker by: its name, a colon, its id.
+    pub key: String,
+    /// How many threads run methods.
+    pub threads: usize,
+}
+
+impl TryFrom<Args> for Config {
+    type Error = anyhow::Error;
+
+    fn try_from(args: Args) -> anyhow::Result<Self> {
+        let Args { register_address: registers, name, id, threads, common } = args;
+        ensure!(!registers.is_empty(), "--register-address is empty");
+        for address in &registers {
+            check_register(address, &common)?;
+        }
+        check_part("--name", &name)?;
+        if let Some(id) = &id {
+            check_part("--id", id)?;
+        }
+        let id = id.unwrap_or_else(chosen_id);
+        let threads = threads.map(usize::from);
+        let threads = threads.or_else(|| available_parallelism().ok().map(usize::from));
+        Ok(Self {
+            registers,
+            secret: common.secret_key,
+            key: format!("{name}:{id}"),
+            threads: threads.unwrap_or(1),
+        })
+    }
+}
+
+/// No two workers of a host may have the same, also where each has a process id space of its own.
+fn chosen_id() -> String {
+    format!("{}-{:08x}", std::process::id(), rand::random::<u32>())
+}
+
+fn check_part(flag: &str, part: &str) -> anyhow::Result<()> {
+    ensure!(!part.is_empty(), "{flag} is empty");
+    ensure!(part.len() <= MAX_PART, "{flag} is longer than {MAX_PART} bytes");
+    let is_plain = part.chars().all(|char| !char.is_control() && char != ':');
+    ensure!(is_plain, "{flag} {part:?} has a colon or a control character");
+    Ok(())
+}
+
+const MAX_PART: usize = 100;
+
+/// A register may be named; the secret rule then cannot know where it is, and assumes elsewhere.
+fn check_register(address: &str, common: &Common) -> anyhow::Result<()> {
+    if let Ok(address) = address.parse::<SocketAddr>() {
+        return common.check_secret(&[address]);
+    }
+    let host_and_port = address.rsplit_once(':');
+    let host = host_and_port.filter(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    let Some((host, _)) = host else {
+        anyhow::bail!("--register-address {address:?} is not host:port");
+    };
+    ensure!(
+        host == "localhost" || common.allow_no_secret || !common.secret_key.is_empty(),
+        "--secret-key is empty, but {address} may be another host; \
+         set it, or accept the risk with --allow-no-secret"
+    );
+    Ok(())
+}
+
+/// The runtime for that many threads.
+///
+/// # Errors
+/// When threads cannot be had.
+pub fn runtime(config: &Config) -> io::Result<Runtime> {
+    let mut builder = match config.threads {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    builder.worker_threads(config.threads).thread_name("worker").enable_all().build()
+}
+
+#[cfg(test)]
+mod tests {
+    use service::settings;
+
+    use super::*;
+
+    fn config(flags: &[&str]) -> Result<Config, String> {
+        let argv = ["business-worker"].iter().chain(flags);
+        let loaded = settings::load_from::<Args>(argv, |_| None).map_err(|it| it.to_string())?;
+        Config::try_from(loaded.args).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn two_workers_with_defaults_never_collide() {
+        let (one, other) = (config(&[]).unwrap(), config(&[]).unwrap());
+        assert_eq!(one.registers, ["127.0.0.1:1236"]);
+        assert!(one.key.starts_with("BusinessWorker:"), "{}", one.key);
+        assert_ne!(one.key, other.key);
+    }
+
+    #[test]
+    fn name_and_id_make_the_key() {
+        assert_eq!(config(&["--name", "Chat", "--id", "0"]).unwrap().key, "Chat:0");
+        for flags in [["--name", ""], ["--id", "a:b"], ["--id", "\n"]] {
+            assert!(config(&flags).unwrap_err().contains(flags[0]), "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn a_register_elsewhere_needs_a_secret() {
+        for address in ["10.0.0.1:1236", "register:1236"] {
+            let error = config(&["--register-address", address]).unwrap_err();
+            assert!(error.contains("--secret-key") && error.contains(address), "{error}");
+            config(&["--register-address", address, "--secret-key", "s"]).unwrap();
+            config(&["--register-address", address, "--allow-no-secret"]).unwrap();
+        }
+        config(&["--register-address", "localhost:1236"]).unwrap();
+        config(&["--register-address", "[::1]:1236"]).unwrap();
+    }
+
+    #[test]
+    fn a_register_is_host_and_port() {
+        for address in ["", "host", "host:", ":1236", "host:port", "host:70000"] {
+            let error = config(&["--register-address", address]).unwrap_err();
+            assert!(error.contains("--register-address"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Whom an event is about, and how to answer.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+};
+
+use client::{Cluster, Error, link::Pushes};
+use protocol::{ClientId, Command, Group, Message, Session, SessionError, Uid};
+use serde_json::{Map, Value};
+
+use crate::dispatch::Slot;
+
+/// The client that an event is about.
+///
+/// What is sent through it, or through its [`cluster`](Self::cluster), arrives in the order sent.
+/// Sending waits while the client's gateway has a lot to read; a client that is gone meanwhile is
+/// not an error, a gateway that is gone is.
+pub struct Client {
+    slot: Arc<Slot>,
+    redelivered: bool,
+    /// The cluster for this event, made when it is first asked for.
+    scoped: OnceLock<(Cluster, Arc<Pushes>)>,
+}
+
+impl Client {
+    pub(crate) const fn new(slot: Arc<Slot>, redelivered: bool) -> Self {
+        Self { slot, redelivered, scoped: OnceLock::new() }
+    }
+
+    /// Its name in the whole cluster.
+    pub fn id(&self) -> ClientId {
+        self.slot.id()
+    }
+
+    /// Where it connects from.
+    pub fn remote_addr(&self) -> SocketAddr {
+        self.slot.remote()
+    }
+
+    /// The port of the listener that it came to.
+    pub fn listener_port(&self) -> u16 {
+        self.slot.listener_port()
+    }
+
+    /// The inner address of its gateway.
+    pub fn gateway(&self) -> SocketAddr {
+        self.slot.id().gateway
+    }
+
+    /// Whether this event may have been handled before, by this worker or another that died or
+    /// lost its link before it could say that it was done.
+    pub const fn redelivered(&self) -> bool {
+        self.redelivered
+    }
+
+    /// Everything else: other clients, uids, groups, questions. What a method sends through this
+    /// very cluster counts as part of dealing with the event.
+    pub fn cluster(&self) -> &Cluster {
+        let make = || {
+            let pushes = Arc::new(Pushes::new(Arc::clone(self.slot.link())));
+            (self.slot.home().cluster.on_behalf_of(Arc::clone(&pushes)), pushes)
+        };
+        &self.scoped.get_or_init(make).0
+    }
+
+    pub(crate) fn into_pushes(self) -> Option<Arc<Pushes>> {
+        self.scoped.into_inner().map(|(_, pushes)| pushes)
+    }
+
+    /// Sends to this client.
+    pub async fn send(&self, message: impl Into<Message>) -> Result<(), Error> {
+        let (to, message) = (self.id().connection, message.into());
+        self.tell(Command::SendToClient { to, message }).await
+    }
+
+    /// Closes this client once everything queued for it is written, the farewell last.
+    pub async fn close(&self, farewell: Option<Message>) -> Result<(), Error> {
+        self.tell(Command::Close { client: self.id().connection, farewell }).await
+    }
+
+    /// Cuts this client off at once; what was queued for it is lost.
+    pub async fn destroy(&self) -> Result<(), Error> {
+        self.tell(Command::Destroy { client: self.id().connection }).await
+    }
+
+    /// Says whom this client speaks for, in place of whom it spoke for before.
+    pub async fn bind_uid(&self, uid: impl TryInto<Uid, Error: Into<Error>>) -> Result<(), Error> {
+        let uid = uid.try_into().map_err(Into::into)?;
+        self.tell(Command::BindUid { client: self.id().connection, uid }).await
+    }
+
+    /// Takes this client's uid away.
+    pub async fn unbind_uid(&self) -> Result<(), Error> {
+        self.tell(Command::UnbindUid { client: self.id().connection }).await
+    }
+
+    /// Whom this client speaks for, as its gateway knows it.
+    pub async fn uid(&self) -> Result<Option<Uid>, Error> {
+        self.cluster().uid_of_client(self.id()).await
+    }
+
+    /// Adds this client to a group. It leaves by itself when it is gone.
+    pub async fn join_group(
+        &self,
+        group: impl TryInto<Group, Error: Into<Error>>,
+    ) -> Result<(), Error> {
+        let group = group.try_into().map_err(Into::into)?;
+        self.tell(Command::JoinGroup { client: self.id().connection, group }).await
+    }
+
+    /// Takes this client out of a group.
+    pub async fn leave_group(
+        &self,
+        group: impl TryInto<Group, Error: Into<Error>>,
+    ) -> Result<(), Error> {
+        let group = group.try_into().map_err(Into::into)?;
+        self.tell(Command::LeaveGroup { client: self.id().connection, group }).await
+    }
+
+    /// What is remembered of this client, as of this event and the changes made since by its
+    /// methods. No question is asked for it.
+    ///
+    /// # Errors
+    /// When somebody else has stored what is not a JSON object.
+    pub fn session(&self) -> Result<Map<String, Value>, SessionError> {
+        self.slot.session().decode()
+    }
+
+    /// The same in its encoded form, to be read into a type of your own.
+    pub fn encoded_session(&self) -> Session {
+        self.slot.session()
+    }
+
+    /// Remembers this of the client, in place of what was remembered.
+    pub async fn set_session(&self, session: &Map<String, Value>) -> Result<(), Error> {
+        let session = Session::encode(session)?;
+        self.slot.set_session(session.clone());
+        self.tell(Command::SetSession { client: self.id().connection, session }).await
+    }
+
+    /// Changes what `changes` names and keeps the rest, see [`Session::merge`].
+    pub async fn update_session(&self, changes: &Map<String, Value>) -> Result<(), Error> {
+        let changes = Session::encode(changes)?;
+        self.slot.merge_session(&changes)?;
+        self.tell(Command::UpdateSession { client: self.id().connection, changes }).await
+    }
+
+    /// Sends on the link that the event came on, or on its successor.
+    async fn tell(&self, command: Command) -> Result<(), Error> {
+        let link = self.slot.link();
+        if link.is_up() {
+            return link.send(command).await.map(drop);
+        }
+        self.cluster().command(self.id(), command).await
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("id", &format_args!("{}", self.id()))
+            .field("remote_addr", &self.remote_addr())
+            .field("redelivered", &self.redelivered)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,80 @@
+//! One client in order, many at once.
+//!
+//! An event's method is polled once, right where the event was read. Most are done then. One that
+//! has to wait moves to a task of its own, its client's *lane*, and further events of that client
+//! queue there; a client with nothing to do has no task.
+
+mod in_hand;
+mod intake;
+mod lane;
+mod slot;
+mod turn;
+
+use std::sync::{Arc, Mutex, OnceLock};
+
+use client::{
+    Cluster,
+    events::{Consumer, Intake},
+    link::Link,
+};
+use tokio_util::task::TaskTracker;
+
+use crate::{Worker, metrics::Metrics};
+use slot::Busy;
+
+pub(crate) use slot::Slot;
+
+/// A worker, and the lanes of its clients.
+pub(crate) struct Dispatcher<W> {
+    worker: W,
+    cluster: OnceLock<Cluster>,
+    metrics: Arc<Metrics>,
+    lanes: TaskTracker,
+    /// Clients with a lane, by whichever link. A client that comes back by a new link waits here
+    /// for what its old link began.
+    busy: Mutex<Busy>,
+}
+
+impl<W: Worker> Dispatcher<W> {
+    pub(crate) fn new(worker: W, metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self {
+            worker,
+            cluster: OnceLock::new(),
+            metrics,
+            lanes: TaskTracker::new(),
+            busy: Mutex::default(),
+        })
+    }
+
+    pub(crate) const fn worker(&self) -> &W {
+        &self.worker
+    }
+
+    /// What clients' methods are given. To be called once, before any event comes.
+    pub(crate) fn set_cluster(&self, cluster: Cluster) {
+        let _ = self.cluster.set(cluster);
+    }
+
+    /// Waits until every lane has come to its end. No event may come meanwhile.
+    pub(crate) async fn idle(&self) {
+        self.lanes.close();
+        self.lanes.wait().await;
+    }
+
+    fn cluster(&self) -> Cluster {
+        self.cluster.get().expect("set before any event comes").clone()
+    }
+
+    const fn busy(&self) -> &Mutex<Busy> {
+        &self.busy
+    }
+}
+
+/// A dispatcher as a cluster's consumer.
+pub(crate) struct Events<W>(pub(crate) Arc<Dispatcher<W>>);
+
+impl<W: Worker> Consumer for Events<W> {
+    fn linked(&self, link: &Arc<Link>) -> Box<dyn Intake> {
+        Box::new(intake::Intake::new(Arc::clone(&self.0), Arc::clone(link)))
+    }
+}

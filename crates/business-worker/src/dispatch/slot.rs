@@ -1,0 +1,159 @@
+//! What is kept of a client between its events, and what waits for its turn.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use client::{Cluster, link::Link};
+use protocol::{ClientId, Context, Session, SessionError, link::Delivery};
+use rustc_hash::FxHashMap;
+
+use super::in_hand::InHand;
+
+/// One link, as its clients share it.
+pub(crate) struct Home {
+    pub(crate) link: Arc<Link>,
+    pub(crate) cluster: Cluster,
+    pub(super) in_hand: InHand,
+}
+
+/// A client on one link.
+pub(crate) struct Slot {
+    id: ClientId,
+    home: Arc<Home>,
+    remote: SocketAddr,
+    listener_port: u16,
+    session: Mutex<Session>,
+    lane: Mutex<Lane>,
+}
+
+/// Invariant: what is queued, or has an heir, is busy.
+#[derive(Default)]
+struct Lane {
+    /// A task runs one of the client's events, or is about to.
+    busy: bool,
+    queue: VecDeque<Delivery>,
+    /// The same client on a newer link: its turn comes when this one has come to its end.
+    heir: Option<Arc<Slot>>,
+}
+
+/// What a lane does next.
+pub(super) enum Next {
+    /// Another event of the same client.
+    Event(Delivery),
+    /// The same client goes on, on a newer link.
+    Heir(Arc<Slot>),
+    /// Nothing: the lane has ended.
+    Nothing,
+}
+
+/// Clients with a lane.
+pub(super) type Busy = FxHashMap<ClientId, Arc<Slot>>;
+
+impl Slot {
+    pub(super) fn new(id: ClientId, home: Arc<Home>, context: Context) -> Arc<Self> {
+        let Context { remote, listener_port, session } = context;
+        let (session, lane) = (Mutex::new(session), Mutex::default());
+        Arc::new(Self { id, home, remote, listener_port, session, lane })
+    }
+
+    pub(crate) const fn id(&self) -> ClientId {
+        self.id
+    }
+
+    pub(crate) fn home(&self) -> &Home {
+        &self.home
+    }
+
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.home.link
+    }
+
+    pub(crate) const fn remote(&self) -> SocketAddr {
+        self.remote
+    }
+
+    pub(crate) const fn listener_port(&self) -> u16 {
+        self.listener_port
+    }
+
+    pub(crate) fn session(&self) -> Session {
+        self.lock_session().clone()
+    }
+
+    pub(crate) fn set_session(&self, session: Session) {
+        *self.lock_session() = session;
+    }
+
+    pub(crate) fn merge_session(&self, changes: &Session) -> Result<(), SessionError> {
+        self.lock_session().merge(changes)
+    }
+
+    fn lock_session(&self) -> MutexGuard<'_, Session> {
+        // A session is replaced in one step.
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lane(&self) -> MutexGuard<'_, Lane> {
+        // Every change is one step, so a panic elsewhere leaves nothing half done.
+        self.lane.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues an event if the client is busy, or gives it back.
+    pub(super) fn queue(&self, delivery: Delivery) -> Option<Delivery> {
+        let mut lane = self.lane();
+        if !lane.busy {
+            return Some(delivery);
+        }
+        lane.queue.push_back(delivery);
+        None
+    }
+
+    /// The client gets a lane.
+    pub(super) fn occupy(self: &Arc<Self>, busy: &Mutex<Busy>) {
+        let mut lane = self.lane();
+        lane.busy = true;
+        lock(busy).insert(self.id, Arc::clone(self));
+    }
+
+    /// Makes this the heir of the same client's older slot, if that is still busy: it is busy
+    /// itself from then on.
+    pub(super) fn inherit(self: &Arc<Self>, busy: &Mutex<Busy>) {
+        let Some(older) = lock(busy).get(&self.id).cloned() else { return };
+        let mut lane = older.lane();
+        if lane.busy {
+            lane.heir = Some(Arc::clone(self));
+            drop(lane);
+            self.occupy(busy);
+        }
+    }
+
+    /// Takes what is next, once an event has come to its end. What came on a link that is gone
+    /// meanwhile is left to whoever gets it again.
+    pub(super) fn next(self: &Arc<Self>, busy: &Mutex<Busy>) -> Next {
+        let mut lane = self.lane();
+        if !self.home.link.is_up() {
+            lane.queue = VecDeque::new();
+        }
+        if let Some(delivery) = lane.queue.pop_front() {
+            return Next::Event(delivery);
+        }
+        lane.busy = false;
+        lane.queue = VecDeque::new();
+        if let Some(heir) = mem::take(&mut lane.heir) {
+            return Next::Heir(heir);
+        }
+        let mut busy = lock(busy);
+        if busy.get(&self.id).is_some_and(|slot| Arc::ptr_eq(slot, self)) {
+            busy.remove(&self.id);
+        }
+        Next::Nothing
+    }
+}
+
+fn lock(busy: &Mutex<Busy>) -> MutexGuard<'_, Busy> {
+    busy.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,88 @@
+//! What is counted of a worker's events.
+
+use std::mem;
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue},
+    metrics::{counter::Counter, family::Family},
+    registry::Registry,
+};
+use protocol::Event;
+
+/// Counts over all links.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    events: Family<Labels, Counter>,
+    pub(crate) failures: Counter,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Labels {
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    Connect,
+    WebSocketConnect,
+    Message,
+    Close,
+}
+
+const KINDS: [Kind; 4] = [Kind::Connect, Kind::WebSocketConnect, Kind::Message, Kind::Close];
+
+impl EncodeLabelValue for Kind {
+    fn encode(
+        &self,
+        encoder: &mut prometheus_client::encoding::LabelValueEncoder<'_>,
+    ) -> Result<(), std::fmt::Error> {
+        match self {
+            Self::Connect => "connect",
+            Self::WebSocketConnect => "websocket_connect",
+            Self::Message => "message",
+            Self::Close => "close",
+        }
+        .encode(encoder)
+    }
+}
+
+/// Counts of one batch, so that what all links share is touched once for many events.
+#[derive(Debug, Default)]
+pub(crate) struct EventCounts([u64; KINDS.len()]);
+
+impl EventCounts {
+    pub(crate) const fn add(&mut self, event: &Event) {
+        let kind = match event {
+            Event::Connect => Kind::Connect,
+            Event::WebSocketConnect(_) => Kind::WebSocketConnect,
+            Event::Message(_) => Kind::Message,
+            Event::Close(_) => Kind::Close,
+        };
+        self.0[kind as usize] += 1;
+    }
+}
+
+impl Metrics {
+    /// Shows the counts on a page of metrics. Their names have no prefix; give the registry one.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        for kind in KINDS {
+            // Shown from the start, at zero.
+            drop(self.events.get_or_create(&Labels { kind }));
+        }
+        registry.register("events", "Events of clients that came", self.events.clone());
+        registry.register(
+            "handler_failures",
+            "Methods that returned an error or panicked",
+            self.failures.clone(),
+        );
+    }
+
+    /// Adds a batch, and begins a new one.
+    pub(crate) fn count(&self, counts: &mut EventCounts) {
+        for (kind, count) in KINDS.into_iter().zip(mem::take(counts).0) {
+            if 0 < count {
+                self.events.get_or_create(&Labels { kind }).inc_by(count);
+            }
+        }
+    }
+}

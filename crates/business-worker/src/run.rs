@@ -1,0 +1,104 @@
+//! A worker's life: start, link, handle, drain.
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use client::{Cluster, Status};
+use service::{Health, Starting, systemd};
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    Args, Config, Worker, config,
+    dispatch::{Dispatcher, Events},
+    metrics::Metrics,
+};
+
+/// Runs a worker with settings from flags, the environment and a file, until SIGTERM or SIGINT.
+/// The whole of a `main`.
+///
+/// Exit codes: 0 done, 1 failed while running, 2 bad settings.
+pub fn main(worker: impl Worker) -> ExitCode {
+    service::main_on::<Args, Config>(config::runtime, async |config, starting| {
+        serve(worker, config, starting).await
+    })
+}
+
+/// Runs a worker until it is told to stop, and drains: no new events, those in hand are finished,
+/// [`on_worker_stop`](Worker::on_worker_stop) runs, what was sent is written.
+///
+/// Ready means: a register is connected, a gateway is linked, and none is being linked for the
+/// first time. A gateway that is gone makes nobody unready: the others have work.
+///
+/// # Errors
+/// What [`on_worker_start`](Worker::on_worker_start) fails with, and when `--admin-listen` cannot
+/// be had.
+pub async fn serve(
+    worker: impl Worker,
+    config: Config,
+    mut starting: Starting,
+) -> anyhow::Result<()> {
+    let metrics = Arc::new(Metrics::default());
+    let dispatcher = Dispatcher::new(worker, Arc::clone(&metrics));
+    let Config { registers, secret, key, .. } = config;
+    tracing::info!(worker = key, ?registers, "starting");
+    let events = Arc::new(Events(Arc::clone(&dispatcher)));
+    let config = client::Config { registers, secret, worker: Some(key) };
+    let cluster = Cluster::idle(config, events);
+    dispatcher.set_cluster(cluster.detached());
+    let pages = starting.metrics.sub_registry_with_prefix("worker");
+    metrics.register(pages);
+    cluster.register_metrics(pages);
+
+    let worker = dispatcher.worker();
+    worker.on_worker_start(&cluster).await.context("on_worker_start failed")?;
+    tell(&starting.health, &cluster.status());
+    cluster.follow();
+    let running = starting.started("linking to gateways")?;
+    tokio::select! {
+        () = cluster.watch(|status| tell(&running.health, &status)) => {}
+        () = running.shutdown.cancelled() => {}
+    }
+    drain(&dispatcher, &cluster, running.grace).await;
+    Ok(())
+}
+
+/// Says what is missing, if anything.
+fn tell(health: &Health, status: &Status) {
+    let Status { registers, linked, missing, settled } = status;
+    match registers {
+        0 => health.set_not_ready("register", "none is connected"),
+        _ => health.set_ready("register"),
+    }
+    match (linked, settled) {
+        (0, _) => health.set_not_ready("gateway", "none is linked"),
+        (_, false) => health.set_not_ready("gateway", "not all were tried yet"),
+        (_, true) => health.set_ready("gateway"),
+    }
+    match missing.len() {
+        0 => systemd::status(&format!("linked to {linked} gateways")),
+        gone => systemd::status(&format!("linked to {linked} gateways; {gone} not reached")),
+    }
+}
+
+/// Stops in order, each step within what is left of `grace`; a part of it is kept for the last.
+async fn drain<W: Worker>(dispatcher: &Dispatcher<W>, cluster: &Cluster, grace: Duration) {
+    let end = Instant::now() + grace;
+    let in_hand = async {
+        cluster.leave().await;
+        dispatcher.idle().await;
+        cluster.released().await;
+    };
+    match timeout_at(end - grace / 4, in_hand).await {
+        Ok(()) => tracing::info!("every event is done with"),
+        Err(_) => tracing::warn!(?grace, "events are left to other workers"),
+    }
+    let last = async {
+        if let Err(error) = dispatcher.worker().on_worker_stop(cluster).await {
+            tracing::error!(error = format!("{error:#}"), "on_worker_stop failed");
+        }
+        cluster.close().await;
+    };
+    if timeout_at(end, last).await.is_err() {
+        tracing::warn!(?grace, "gave up waiting for gateways to read what was sent");
+    }
+}

@@ -1,0 +1,73 @@
+//! The trait that an application implements.
+
+use client::Cluster;
+use protocol::{CloseReason, Handshake, Message};
+
+use crate::Client;
+
+/// Your application. Every method but [`on_message`](Self::on_message) has a default that does
+/// nothing, so implement the events you care about.
+///
+/// Events of one client come in order, one at a time: the next one only after the method for the
+/// last has returned. Events of different clients run at once, hence `&self`.
+///
+/// A method that fails or panics is logged and counted, with the client's id, and the process goes
+/// on; the event counts as dealt with. An event is reported as done once its method has returned
+/// and the gateways have taken what it sent; if the process dies before, another worker gets it,
+/// marked as [redelivered](Client::redelivered).
+///
+/// Methods run on the task that reads the gateway's link until they first wait, so most cost no
+/// task and no allocation. What takes long without waiting (hashing a password, say) holds up
+/// others: put it in [`tokio::task::spawn_blocking`].
+pub trait Worker: Send + Sync + 'static {
+    /// The process starts: nothing is linked yet, and no event comes before this returns. Keep a
+    /// clone of `cluster` to send outside of events, from a timer say. An error ends the process.
+    fn on_worker_start(
+        &self,
+        _cluster: &Cluster,
+    ) -> impl Future<Output = anyhow::Result<()>> + Send {
+        async { Ok(()) }
+    }
+
+    /// A connection was accepted. On WebSocket listeners its handshake is still to come; what is
+    /// sent before that is done, waits for it.
+    fn on_connect(&self, _client: &Client) -> impl Future<Output = anyhow::Result<()>> + Send {
+        async { Ok(()) }
+    }
+
+    /// The client's WebSocket handshake was accepted.
+    fn on_websocket_connect(
+        &self,
+        _client: &Client,
+        _handshake: &Handshake,
+    ) -> impl Future<Output = anyhow::Result<()>> + Send {
+        async { Ok(()) }
+    }
+
+    /// The client sent a message.
+    fn on_message(
+        &self,
+        client: &Client,
+        message: Message,
+    ) -> impl Future<Output = anyhow::Result<()>> + Send;
+
+    /// The client is gone, whatever the reason, also if its handshake never finished. Sending to
+    /// it does nothing; it has left its groups and lost its uid; its session can still be read
+    /// here. This is its last event.
+    fn on_close(
+        &self,
+        _client: &Client,
+        _reason: CloseReason,
+    ) -> impl Future<Output = anyhow::Result<()>> + Send {
+        async { Ok(()) }
+    }
+
+    /// The process ends: no event comes any more, every one that came is done with, and the
+    /// cluster can still be spoken to.
+    fn on_worker_stop(
+        &self,
+        _cluster: &Cluster,
+    ) -> impl Future<Output = anyhow::Result<()>> + Send {
+        async { Ok(()) }
+    }
+}
