@@ -14,7 +14,7 @@ use crate::{inbox::Inbox, metrics::Metrics, shard::Ordinal};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct LinkId(pub(crate) u64);
 
-/// A query that the hub has put to shards and not answered yet.
+/// A question that the hub has put to shards and not answered yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Token(pub(crate) u64);
 
@@ -36,6 +36,8 @@ pub(crate) enum ToShard {
     Command { from: LinkId, ordinal: Ordinal, command: Command },
     /// Say what you know.
     Query { token: Token, query: Query },
+    /// Say so once everything before this is carried out, and handed to the hub if it is for peers.
+    Barrier { token: Token },
     /// A worker is there.
     WorkerUp { link: LinkId, worker: Arc<Worker> },
     /// A worker wants no more events.
@@ -84,6 +86,8 @@ pub(crate) enum Part {
     Groups(Vec<(Ordinal, Group)>),
     /// With the position of what matched in the filter.
     Rows(Vec<(usize, Ordinal, Row)>),
+    /// Everything before the barrier is done.
+    Barrier,
 }
 
 /// What all threads of a gateway share.

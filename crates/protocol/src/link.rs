@@ -100,6 +100,9 @@ pub struct Delivery {
     pub shard: u16,
     /// The event's number on this link and shard, from 1.
     pub seq: u64,
+    /// The event's number among the client's own, from 1, whichever worker it goes to: with the
+    /// client's id it names an event for good, so that a handler can tell that it has had it.
+    pub number: u64,
     /// Whether another worker, or an earlier link of this one, may have had it already.
     pub redelivered: bool,
     /// With the first event of a client on this link, and when somebody else changed its session.

@@ -2,24 +2,32 @@
 
 use std::collections::HashSet;
 
-use protocol::{Answer, Query};
+use protocol::{Answer, Query, link::ToPeer};
 
 use crate::exchange::{LinkId, Part};
 
-/// A query, and what shards have said so far.
+/// What a peer wants to know of all shards.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// The answer to a query.
+    Query { request: u64, query: Query },
+    /// That everything before this is done.
+    Ping { token: u64 },
+}
+
+/// What a peer asked, and what shards have said so far.
 #[derive(Debug)]
 pub(super) struct Gathering {
     pub(super) link: LinkId,
-    pub(super) request: u64,
-    query: Query,
+    asked: Asked,
     missing: usize,
     parts: Vec<Part>,
 }
 
 impl Gathering {
-    /// Waits for the parts of `asked` shards.
-    pub(super) fn new(link: LinkId, request: u64, query: Query, asked: usize) -> Self {
-        Self { link, request, query, missing: asked, parts: Vec::with_capacity(asked) }
+    /// Waits for the parts of so many shards.
+    pub(super) fn new(link: LinkId, asked: Asked, shards: usize) -> Self {
+        Self { link, asked, missing: shards, parts: Vec::with_capacity(shards) }
     }
 
     /// Takes one shard's part and says whether that was the last.
@@ -29,8 +37,14 @@ impl Gathering {
         self.missing == 0
     }
 
-    pub(super) fn merge(self) -> Answer {
-        merge(self.query, self.parts)
+    /// What the peer is told.
+    pub(super) fn reply(self) -> ToPeer {
+        match self.asked {
+            Asked::Query { request, query } => {
+                ToPeer::Answer { request, answer: merge(query, self.parts) }
+            }
+            Asked::Ping { token } => ToPeer::Pong { token },
+        }
     }
 }
 

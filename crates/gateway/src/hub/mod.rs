@@ -30,7 +30,10 @@ use rustc_hash::FxHashMap;
 use service::Health;
 use tokio::sync::Notify;
 
-use self::{gather::Gathering, link::Link};
+use self::{
+    gather::{Asked, Gathering},
+    link::Link,
+};
 use crate::exchange::{Host, LinkId, ToHub, ToShard, Token, Worker};
 
 pub(crate) use self::run::run;
@@ -127,9 +130,7 @@ impl Hub {
             }
             tracing::info!(worker = key, "worker linked");
             let worker = Arc::new(Worker { key, clients: AtomicUsize::new(0) });
-            for outgoing in &mut self.outgoing {
-                outgoing.push(ToShard::WorkerUp { link: id, worker: Arc::clone(&worker) });
-            }
+            self.tell(None, || ToShard::WorkerUp { link: id, worker: Arc::clone(&worker) });
             link.worker = Some(worker);
             self.host.metrics.workers.inc();
             self.health.set_ready("worker");
@@ -153,9 +154,7 @@ impl Hub {
         if self.workers.get(&worker.key) == Some(&id) {
             self.workers.remove(&worker.key);
         }
-        for outgoing in &mut self.outgoing {
-            outgoing.push(ToShard::WorkerDown { link: id });
-        }
+        self.tell(None, || ToShard::WorkerDown { link: id });
         self.host.metrics.workers.dec();
         if self.workers.is_empty() {
             self.health.set_not_ready("worker", "no worker is linked");
@@ -170,11 +169,16 @@ impl Hub {
             ToGateway::Command { seq, command } => {
                 self.commands += 1;
                 let ordinal = self.host.ordinal();
-                self.tell(command.client(), |_| ToShard::Command {
-                    from,
-                    ordinal,
-                    command: command.clone(),
-                });
+                match command.client() {
+                    Some(client) => {
+                        let shard = self.host.shard_of(client);
+                        self.outgoing[shard].push(ToShard::Command { from, ordinal, command });
+                    }
+                    None => self.tell(None, || {
+                        let command = command.clone();
+                        ToShard::Command { from, ordinal, command }
+                    }),
+                }
                 if let Some(link) = self.links.get_mut(&from) {
                     link.taken = Some(seq);
                     if !std::mem::replace(&mut link.taken_due, true) {
@@ -184,19 +188,13 @@ impl Hub {
             }
             ToGateway::Query { request, query } => {
                 self.queries += 1;
-                self.last += 1;
-                let token = Token(self.last);
                 let client = match &query {
                     Query::IsOnline { client } | Query::Session { client } => Some(*client),
                     _ => None,
                 };
-                let asked = if client.is_some() { 1 } else { self.host.shards.len() };
-                self.tell(client, |_| ToShard::Query { token, query: query.clone() });
-                let gathering = Gathering::new(from, request, query, asked);
-                self.gatherings.insert(token, gathering);
-                if let Some(link) = self.links.get_mut(&from) {
-                    link.unanswered += 1;
-                }
+                let asked = Asked::Query { request, query: query.clone() };
+                let token = self.gather(from, asked, client);
+                self.tell(client, || ToShard::Query { token, query: query.clone() });
             }
             ToGateway::Done { shard, first, last } => {
                 let Some(outgoing) = self.outgoing.get_mut(usize::from(shard)) else {
@@ -205,27 +203,40 @@ impl Hub {
                 outgoing.push(ToShard::Done { link: from, first, last });
             }
             ToGateway::Leaving => {
-                for outgoing in &mut self.outgoing {
-                    outgoing.push(ToShard::WorkerLeaving { link: from });
-                }
+                self.tell(None, || ToShard::WorkerLeaving { link: from });
             }
-            ToGateway::Ping { token } => self.say(from, &ToPeer::Pong { token }),
+            ToGateway::Ping { token } => {
+                let token = self.gather(from, Asked::Ping { token }, None);
+                self.tell(None, || ToShard::Barrier { token });
+            }
             ToGateway::Pong { .. } => {}
         }
         self.call();
         true
     }
 
+    /// Waits for what the shard of this client says, or all.
+    fn gather(&mut self, from: LinkId, asked: Asked, client: Option<ConnectionId>) -> Token {
+        self.last += 1;
+        let token = Token(self.last);
+        let shards = if client.is_some() { 1 } else { self.host.shards.len() };
+        self.gatherings.insert(token, Gathering::new(from, asked, shards));
+        if let Some(link) = self.links.get_mut(&from) {
+            link.unanswered += 1;
+        }
+        token
+    }
+
     /// Tells the shard of this client, or all.
-    fn tell(&mut self, client: Option<ConnectionId>, message: impl Fn(usize) -> ToShard) {
+    fn tell(&mut self, client: Option<ConnectionId>, message: impl Fn() -> ToShard) {
         match client {
             Some(client) => {
                 let shard = self.host.shard_of(client);
-                self.outgoing[shard].push(message(shard));
+                self.outgoing[shard].push(message());
             }
             None => {
-                for (shard, outgoing) in self.outgoing.iter_mut().enumerate() {
-                    outgoing.push(message(shard));
+                for outgoing in &mut self.outgoing {
+                    outgoing.push(message());
                 }
             }
         }
@@ -301,12 +312,11 @@ impl Hub {
                     return;
                 }
                 if let Some(gathering) = self.gatherings.remove(&token) {
-                    let (to, request) = (gathering.link, gathering.request);
-                    let answer = ToPeer::Answer { request, answer: gathering.merge() };
+                    let to = gathering.link;
                     if let Some(link) = self.links.get_mut(&to) {
                         link.unanswered -= 1;
                     }
-                    self.say(to, &answer);
+                    self.say(to, &gathering.reply());
                 }
             }
             ToHub::Drained { shard } => {
@@ -332,9 +342,7 @@ impl Hub {
     /// Has every shard close its clients.
     fn drain(&mut self) {
         self.undrained = Some((0..self.outgoing.len() as u16).collect());
-        for outgoing in &mut self.outgoing {
-            outgoing.push(ToShard::Drain);
-        }
+        self.tell(None, || ToShard::Drain);
         self.call();
     }
 

@@ -37,6 +37,8 @@ pub(super) struct Connection {
     pub(super) route: Option<LinkId>,
     /// Whether that worker knows its address and its session.
     pub(super) introduced: bool,
+    /// How many events it has had.
+    pub(super) events: u64,
     /// When events of its began to wait for a worker.
     pub(super) held_since: Option<Instant>,
     /// Whether its socket is left unread, because its worker has enough to do.
@@ -91,6 +93,7 @@ impl Connection {
             id: None,
             route: None,
             introduced: false,
+            events: 0,
             held_since: None,
             paused: false,
             silence: Silence::default(),

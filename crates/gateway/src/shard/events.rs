@@ -1,14 +1,15 @@
 //! Events on their way to a worker, and what becomes of them when there is none.
 
-use std::time::Instant;
+use std::{net::Ipv4Addr, time::Instant};
 
-use protocol::{CloseReason, ConnectionId, Context, Event};
+use bytes::Bytes;
+use protocol::{CloseReason, Context, Event};
 use rustc_hash::FxHashMap;
 
 use super::{
     Shard,
     connection::{Connection, Key},
-    outlet::{Outlet, Recalled},
+    outlet::{Entry, Outlet},
 };
 use crate::exchange::LinkId;
 
@@ -16,38 +17,53 @@ impl Shard {
     /// Gives an event of a client to its worker. `event` is without its payload, which is given
     /// beside it.
     pub(super) fn emit(&mut self, key: Key, event: Event, payload: &[u8]) {
-        self.give(key, event, payload, false);
+        let connection = &mut self.connections[key as usize];
+        if let Some(client) = connection.id {
+            connection.events += 1;
+            let number = connection.events;
+            let entry = Entry { client, number, event, context: None, redelivered: false };
+            self.give(key, entry, payload);
+        }
     }
 
-    fn give(&mut self, key: Key, event: Event, payload: &[u8], redelivered: bool) {
-        let Some(id) = self.connections[key as usize].id else {
-            return;
-        };
+    /// Gives an event to the worker of a client that is still there.
+    fn give(&mut self, key: Key, mut entry: Entry, payload: &[u8]) {
         let link = self.route(key);
         let connection = &mut self.connections[key as usize];
+        let worker = link.filter(|link| self.workers.open(*link).is_some());
+        connection.held_since = match worker {
+            Some(_) => None,
+            None => connection.held_since.or_else(|| Some(Instant::now())),
+        };
+        let introduced = worker.is_some() && connection.introduced;
+        connection.introduced = worker.is_some();
+        entry.context = (worker.is_some() && !introduced).then(|| {
+            let session = self.directory.get(entry.client).map(|client| client.session.clone());
+            context(connection, session.unwrap_or_default())
+        });
+        self.post(worker, entry, payload);
+        let window = self.settings.worker_window;
+        let connection = &mut self.connections[key as usize];
+        // Its socket is left unread until the worker has caught up, or is there.
+        match worker.and_then(|worker| self.workers.open(worker)) {
+            Some(worker) if window < worker.outlet.len() && !connection.paused => {
+                connection.paused = true;
+                worker.paused.push(key);
+            }
+            Some(_) => {}
+            None => connection.paused |= window < self.limbo.len(),
+        }
+    }
+
+    /// Adds an event to those that go to this worker, or to those that wait for one.
+    fn post(&mut self, link: Option<LinkId>, entry: Entry, payload: &[u8]) {
         match link.and_then(|link| self.workers.open(link)) {
             Some(worker) => {
-                let context = (!connection.introduced).then(|| {
-                    let session = self.directory.get(id).map(|client| client.session.clone());
-                    context(connection, session.unwrap_or_default())
-                });
-                connection.introduced = true;
-                connection.held_since = None;
-                worker.outlet.push(id, event, payload, context, redelivered);
-                if self.settings.worker_window < worker.outlet.len() && !connection.paused {
-                    // Its socket is left unread until the worker has caught up.
-                    connection.paused = true;
-                    worker.paused.push(key);
-                }
                 self.tally.events += 1;
-                self.tally.redelivered += u64::from(redelivered);
+                self.tally.redelivered += u64::from(entry.redelivered);
+                worker.outlet.push(entry, payload);
             }
-            None => {
-                connection.held_since.get_or_insert_with(Instant::now);
-                connection.introduced = false;
-                self.limbo.push(id, event, payload, None, redelivered);
-                connection.paused |= self.settings.worker_window < self.limbo.len();
-            }
+            None => self.limbo.push(entry, payload),
         }
         self.call();
     }
@@ -62,23 +78,18 @@ impl Shard {
             return;
         };
         let connection = &mut self.connections[key as usize];
-        // A close brings all that a worker needs to know, since nobody can be asked afterwards.
-        let context = Some(context(connection, client.session));
         connection.id = None;
         connection.route = None;
-        match link.and_then(|link| self.workers.open(link)) {
-            Some(worker) => {
-                worker.outlet.push(id, Event::Close(reason), &[], context, false);
-                self.tally.events += 1;
-            }
-            None => self.limbo.push(id, Event::Close(reason), &[], context, false),
-        }
+        connection.events += 1;
+        // A close brings all that a worker needs to know, since nobody can be asked afterwards.
+        let context = Some(context(connection, client.session));
+        let (number, event) = (connection.events, Event::Close(reason));
+        self.post(link, Entry { client: id, number, event, context, redelivered: false }, &[]);
         if let Some(link) = link {
             self.workers.unbind(link);
         }
         self.host.metrics.clients.dec();
         self.host.metrics.count_closed(reason);
-        self.call();
     }
 
     /// The worker of a client: the one that it has, or a new one if that is gone.
@@ -96,52 +107,37 @@ impl Shard {
     }
 
     /// Gives out again what a worker did not finish, or what there was no worker for.
-    pub(super) fn give_again(&mut self, recalled: Vec<Recalled>) {
+    pub(super) fn give_again(&mut self, entries: Vec<Entry>) {
         // Of clients that are gone, what a worker must know is in their last event.
-        let mut gone: FxHashMap<ConnectionId, (Option<LinkId>, Option<Box<Context>>)> =
-            FxHashMap::default();
-        for event in &recalled {
-            if matches!(event.event, Event::Close(_)) {
-                gone.insert(event.client, (None, event.context.clone()));
-            }
-        }
-        for Recalled { client, mut event, redelivered, .. } in recalled {
-            let payload = match &mut event {
+        let last = entries.iter().filter(|entry| matches!(entry.event, Event::Close(_)));
+        let contexts = last.map(|entry| (entry.client, entry.context.clone()));
+        let contexts: FxHashMap<_, _> = contexts.collect();
+        let mut routes = FxHashMap::default();
+        for mut entry in entries {
+            let payload = match &mut entry.event {
                 Event::Message(message) => std::mem::take(&mut message.body),
-                _ => bytes::Bytes::new(),
+                _ => Bytes::new(),
             };
-            if let Some(key) = self.directory.get(client).map(|client| client.handle) {
-                self.give(key, event, &payload, redelivered);
+            if let Some(key) = self.directory.get(entry.client).map(|client| client.handle) {
+                self.give(key, entry, &payload);
                 continue;
             }
-            let (link, context) = gone.entry(client).or_default();
-            if link.is_none_or(|link| !self.workers.holds(link)) {
+            let context = contexts.get(&entry.client).cloned().flatten();
+            let link = *routes.entry(entry.client).or_insert_with(|| {
                 let ip = context.as_ref().map(|context| context.remote.ip());
-                let ip = ip.unwrap_or_else(|| std::net::Ipv4Addr::UNSPECIFIED.into());
-                *link = self.workers.choose(self.settings.router, ip);
-                if let Some(link) = link {
-                    self.workers.unbind(*link);
-                }
-            }
-            let last = matches!(event, Event::Close(_));
-            match link.and_then(|link| self.workers.open(link)) {
-                Some(worker) => {
-                    let context = context.clone();
-                    worker.outlet.push(client, event, &payload, context, redelivered);
-                    self.tally.events += 1;
-                    self.tally.redelivered += u64::from(redelivered);
-                }
-                None => {
-                    let context = context.clone().filter(|_| last);
-                    self.limbo.push(client, event, &payload, context, redelivered);
-                }
-            }
+                let ip = ip.unwrap_or_else(|| Ipv4Addr::UNSPECIFIED.into());
+                let link = self.workers.choose(self.settings.router, ip)?;
+                // It is the worker's for its last events only.
+                self.workers.unbind(link);
+                Some(link)
+            });
+            entry.context = context;
+            self.post(link, entry, &payload);
         }
-        self.call();
     }
 
     /// Takes back all events that wait for a worker.
-    pub(super) fn take_limbo(&mut self) -> Vec<Recalled> {
+    pub(super) fn take_limbo(&mut self) -> Vec<Entry> {
         std::mem::replace(&mut self.limbo, Outlet::new(self.index)).recall().collect()
     }
 

@@ -36,7 +36,7 @@ use self::{
 };
 use crate::{
     closed::Closed,
-    exchange::{Host, ToHub, ToShard},
+    exchange::{Host, Part, ToHub, ToShard, Token},
     settings::Settings,
 };
 
@@ -61,6 +61,8 @@ pub(crate) struct Shard {
     deadlines: Deadlines,
     /// Connections with something to write.
     dirty: Vec<Key>,
+    /// What the hub is to be told behind the events of this turn.
+    barriers: Vec<Token>,
     /// Where sockets are read to.
     scratch: Box<[u8]>,
     tally: Tally,
@@ -96,6 +98,7 @@ impl Shard {
             limbo: Outlet::new(index),
             deadlines: Deadlines::default(),
             dirty: Vec::new(),
+            barriers: Vec::new(),
             scratch: vec![0; SCRATCH].into(),
             tally: Tally::default(),
             called: false,
@@ -146,6 +149,9 @@ impl Shard {
         for (link, frames) in self.workers.take_batches() {
             host.hub.push(ToHub::Events { link, frames });
         }
+        for token in self.barriers.drain(..) {
+            host.hub.push(ToHub::Part { token, part: Part::Barrier });
+        }
         self.report();
         self.called = false;
         if self.draining && self.connections.is_empty() && self.workers.in_flight() == 0 {
@@ -160,6 +166,7 @@ impl Shard {
                 let part = answers::answer(&self.directory, query);
                 self.host.hub.push(ToHub::Part { token, part });
             }
+            ToShard::Barrier { token } => self.barriers.push(token),
             ToShard::WorkerUp { link, worker } => self.worker_up(link, worker),
             ToShard::WorkerLeaving { link } => self.worker_leaving(link),
             ToShard::WorkerDown { link } => self.worker_down(link),

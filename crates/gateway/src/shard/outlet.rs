@@ -39,10 +39,11 @@ struct Sent {
     done: Vec<(u64, u64)>,
 }
 
-/// An event taken back from a worker that will not finish it.
+/// An event as an outlet takes it and gives it back. Going in, its payload is given beside it.
 #[derive(Debug)]
-pub(super) struct Recalled {
+pub(super) struct Entry {
     pub(super) client: ConnectionId,
+    pub(super) number: u64,
     pub(super) event: Event,
     pub(super) context: Option<Box<Context>>,
     /// Whether a worker may have seen it.
@@ -55,17 +56,12 @@ impl Outlet {
         Self { shard, last: 0, batch, batch_first: 1, sent, kept: 0 }
     }
 
-    /// Adds an event. `event` is without its payload, which is given beside it.
-    pub(super) fn push(
-        &mut self,
-        client: ConnectionId,
-        event: Event,
-        payload: &[u8],
-        context: Option<Box<Context>>,
-        redelivered: bool,
-    ) {
+    /// Adds an event. `entry` is without its payload, which is given beside it.
+    pub(super) fn push(&mut self, entry: Entry, payload: &[u8]) {
         let seq = self.last + 1;
-        let delivery = Delivery { client, shard: self.shard, seq, redelivered, context, event };
+        let Entry { client, number, event, context, redelivered } = entry;
+        let shard = self.shard;
+        let delivery = Delivery { client, shard, seq, number, redelivered, context, event };
         let added = native::encode_parts(&ToPeer::Event(delivery), payload, &mut self.batch);
         // Limits on messages, handshakes and sessions keep every event below a frame's limit.
         debug_assert!(added.is_ok());
@@ -117,7 +113,7 @@ impl Outlet {
     }
 
     /// Takes back every event that is not done, in order.
-    pub(super) fn recall(self) -> impl Iterator<Item = Recalled> {
+    pub(super) fn recall(self) -> impl Iterator<Item = Entry> {
         let unsent = Sent {
             first: self.batch_first,
             last: self.last,
@@ -131,8 +127,9 @@ impl Outlet {
                 .filter(move |delivery| {
                     !sent.done.iter().any(|done| done.0 <= delivery.seq && delivery.seq <= done.1)
                 })
-                .map(move |delivery| Recalled {
+                .map(move |delivery| Entry {
                     client: delivery.client,
+                    number: delivery.number,
                     event: delivery.event,
                     context: delivery.context,
                     redelivered: delivery.redelivered || went_out,
@@ -155,12 +152,17 @@ mod tests {
 
     use super::*;
 
+    fn entry(event: Event) -> Entry {
+        let client = ConnectionId(7);
+        Entry { client, number: 9, event, context: None, redelivered: false }
+    }
+
     fn outlet(batches: &[&[&'static str]]) -> Outlet {
         let mut outlet = Outlet::new(3);
         for (at, batch) in batches.iter().enumerate() {
             for text in *batch {
                 let event = Event::Message(Message { kind: MessageKind::Text, body: Bytes::new() });
-                outlet.push(ConnectionId(7), event, text.as_bytes(), None, false);
+                outlet.push(entry(event), text.as_bytes());
             }
             if at + 1 < batches.len() {
                 outlet.take_batch().unwrap();
@@ -215,9 +217,11 @@ mod tests {
     #[test]
     fn events_keep_their_facts() {
         let mut outlet = Outlet::new(0);
-        outlet.push(ConnectionId(1), Event::Close(CloseReason::Slow), &[], None, true);
+        let close = Event::Close(CloseReason::Slow);
+        outlet.push(Entry { redelivered: true, ..entry(close) }, &[]);
         let back = outlet.recall().next().unwrap();
         assert_eq!(back.event, Event::Close(CloseReason::Slow));
         assert!(back.redelivered);
+        assert_eq!((back.client, back.number), (ConnectionId(7), 9));
     }
 }

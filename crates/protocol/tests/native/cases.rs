@@ -216,6 +216,7 @@ fn own_to_peer() -> Vec<(&'static str, ToPeer)> {
                 client: ConnectionId(0x0102_0304),
                 shard: 0x0506,
                 seq: 0x0708_090a_0b0c_0d0e,
+                number: 300,
                 redelivered: true,
                 context: Some(Box::new(Context {
                     remote: "10.1.2.3:40000".parse().unwrap(),
@@ -313,7 +314,15 @@ fn answers() -> Vec<(&'static str, Answer)> {
 }
 
 fn delivery(event: Event) -> Delivery {
-    Delivery { client: ConnectionId(7), shard: 0, seq: 1, redelivered: false, context: None, event }
+    Delivery {
+        client: ConnectionId(7),
+        shard: 0,
+        seq: 1,
+        number: 1,
+        redelivered: false,
+        context: None,
+        event,
+    }
 }
 
 fn uid(name: &str) -> Uid {

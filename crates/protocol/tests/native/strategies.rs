@@ -107,11 +107,12 @@ fn delivery() -> impl Strategy<Value = Delivery> {
         (any::<(IpAddr, u16, u16)>(), session()).prop_map(|((ip, port, own), session)| {
             Box::new(Context { remote: SocketAddr::new(ip, port), listener_port: own, session })
         });
-    (client(), any::<(u16, u64, bool)>(), option::of(context), event()).prop_map(
-        |(client, (shard, seq, redelivered), context, event)| Delivery {
+    (client(), any::<(u16, u64, u64, bool)>(), option::of(context), event()).prop_map(
+        |(client, (shard, seq, number, redelivered), context, event)| Delivery {
             client,
             shard,
             seq,
+            number,
             redelivered,
             context,
             event,
