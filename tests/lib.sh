@@ -28,13 +28,13 @@ end() {
 # A script may define its own.
 before_stop() { :; }
 
+declare -A admin_ports=()
+
 # Starts a register on a free port; sets $register to its address.
 start_register() {
     claim_port
     register=127.0.0.1:$port
-    claim_port
-    start register "$bin/register" --listen "$register" --admin-listen "127.0.0.1:$port"
-    wait_ready register "$port"
+    with_admin_port register "$bin/register" --listen "$register"
 }
 
 # Starts a gateway on free ports; sets $client_port to the one for clients.
@@ -45,20 +45,27 @@ start_gateway() { # NAME FLAGS...
     client_port=$port
     claim_port
     inner=$port
-    claim_port
-    start "$name" "$bin/gateway" --register-address "$register" --listen "ws://127.0.0.1:$client_port" \
-        --lan-ip 127.0.0.1 --lan-port "$inner" --admin-listen "127.0.0.1:$port" "$@"
-    wait_ready "$name" "$port"
+    with_admin_port "$name" "$bin/gateway" --register-address "$register" \
+        --listen "ws://127.0.0.1:$client_port" --lan-ip 127.0.0.1 --lan-port "$inner" "$@"
 }
 
 # Starts a business worker.
 start_worker() { # NAME FLAGS...
     local name=$1
     shift
+    with_admin_port "$name" "$bin/business-worker" --register-address "$register" "$@"
+}
+
+with_admin_port() { # NAME COMMAND...
     claim_port
-    start "$name" "$bin/business-worker" --register-address "$register" \
-        --admin-listen "127.0.0.1:$port" "$@"
-    wait_ready "$name" "$port"
+    admin_ports[$1]=$port
+    start "$@" --admin-listen "127.0.0.1:$port"
+}
+
+# Waits for all that were started so far. A gateway is ready once it has a worker.
+all_ready() {
+    local name
+    for name in "${!admin_ports[@]}"; do wait_ready "$name" "${admin_ports[$name]}"; done
 }
 
 # --- packages ---------------------------------------------------------------------------------

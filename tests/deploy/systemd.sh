@@ -10,10 +10,10 @@ threshold=15
 units=(register.service gateway@1.service business-worker@1.service)
 
 install_twice() {
-    DESTDIR=$there bash "$root/deploy/install.sh" >/dev/null
+    DESTDIR=$there PUSH_SUITE_BIN=$bin bash "$root/deploy/install.sh" >/dev/null
     echo "# edited" >>"$there/etc/push-suite/register.toml"
     cp -p "$there/etc/push-suite/secret.env" "$log_folder/secret.first"
-    DESTDIR=$there bash "$root/deploy/install.sh" >/dev/null
+    DESTDIR=$there PUSH_SUITE_BIN=$bin bash "$root/deploy/install.sh" >/dev/null
     cmp "$there/etc/push-suite/secret.env" "$log_folder/secret.first" ||
         fail "installing again changed the secret"
     tail -n 1 "$there/etc/push-suite/register.toml" | grep -q edited ||
