@@ -95,6 +95,7 @@ started=()
 start() { # NAME COMMAND...
     local name=$1 log=$log_folder/$1.log
     shift
+    : >"$log"
     set -m
     "$@" </dev/null >"$log" 2>&1 &
     pids[$name]=$!

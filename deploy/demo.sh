@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# The whole suite on this machine: a register, two gateways, two business workers with the chat.
+#
+#   bash deploy/demo.sh          runs until Ctrl-C
+#   bash deploy/demo.sh --once   stops again as soon as everything is ready
+#
+# Ports are DEMO_REGISTER_PORT (1236), DEMO_GATEWAY_PORTS ("7272 7273") and DEMO_INNER_PORTS
+# ("2900 2901"); where one is taken, a free one is used and named. Everything listens on loopback.
+set -euo pipefail
+# shellcheck source=deploy/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+once=false
+case ${1:-} in
+    '') ;;
+    --once) once=true ;;
+    *) fail "usage: bash deploy/demo.sh [--once]" ;;
+esac
+
+# Sets $port, and says so when it is not the usual one.
+usual_port() { # WHAT PORT
+    claim_port "$2"
+    if [ "$port" != "$2" ]; then say "Port $2 is taken; $1 uses $port."; fi
+}
+
+start_register() {
+    usual_port "the register" "${DEMO_REGISTER_PORT:-1236}"
+    register=127.0.0.1:$port
+    claim_port
+    start register "$bin/register" --listen "$register" --admin-listen "127.0.0.1:$port"
+    admin_ports[register]=$port
+}
+
+start_gateway() { # NAME CLIENT_PORT INNER_PORT
+    local client inner
+    usual_port "$1, for clients," "$2"
+    client=$port
+    usual_port "$1, for workers," "$3"
+    inner=$port
+    claim_port
+    start "$1" "$bin/gateway" --register-address "$register" --listen "ws://127.0.0.1:$client" \
+        --lan-ip 127.0.0.1 --lan-port "$inner" --admin-listen "127.0.0.1:$port" \
+        --ping-interval 25 --ping-data '{"type":"ping"}'
+    admin_ports[$1]=$port
+    pages+=("http://127.0.0.1:$client/")
+}
+
+start_worker() { # NAME
+    claim_port
+    start "$1" "$bin/business-worker" --register-address "$register" --app chat \
+        --admin-listen "127.0.0.1:$port"
+    admin_ports[$1]=$port
+}
+
+start_all() {
+    local gateways inners number
+    read -r -a gateways <<<"${DEMO_GATEWAY_PORTS:-7272 7273}"
+    read -r -a inners <<<"${DEMO_INNER_PORTS:-2900 2901}"
+    start_register
+    for number in 1 2; do
+        start_gateway "gateway-$number" "${gateways[number - 1]}" "${inners[number - 1]}"
+    done
+    for number in 1 2; do start_worker "worker-$number"; done
+    for name in "${started[@]}"; do wait_ready "$name" "${admin_ports[$name]}"; done
+}
+
+show() {
+    local name
+    say ""
+    say "Ready. Open the chat, in two tabs or on both gateways:"
+    for name in "${pages[@]}"; do say "    $name"; done
+    say ""
+    say "Health and metrics (/livez, /readyz, /metrics):"
+    for name in "${started[@]}"; do say "    http://127.0.0.1:${admin_ports[$name]}/metrics    $name"; done
+    say "Logs: $log_folder"
+    if ! $once; then say "Ctrl-C stops everything."; fi
+}
+
+# Waits for a process to end, which none should.
+watch() {
+    local name
+    wait -n "${pids[@]}" || true
+    for name in "${started[@]}"; do
+        if ! alive "$name"; then
+            say "$name has ended by itself."
+            last_words "$name"
+        fi
+    done
+    exit 1
+}
+
+finish() {
+    local status=$?
+    # A second Ctrl-C reaches the processes too: they then end at once.
+    trap 'kill -TERM "${pids[@]}" 2>/dev/null || true' INT TERM HUP
+    if [ "${#started[@]}" != 0 ]; then
+        say ""
+        say "Stopping."
+        stop_all || status=1
+    fi
+    if [ "$status" = 0 ]; then say "All stopped."; else say "Logs: $log_folder"; fi
+    exit "$status"
+}
+
+declare -A admin_ports=()
+pages=()
+say "Building (the first time takes a few minutes) …"
+release_binaries
+log_folder=$(mktemp -d "${TMPDIR:-/tmp}/push-suite-demo.XXXXXX")
+trap 'exit 0' INT TERM HUP
+trap finish EXIT
+start_all
+show
+if $once; then exit 0; fi
+watch

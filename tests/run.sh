@@ -1,0 +1,138 @@
+#!/usr/bin/env bash
+# Every test, in stages, each of which runs even if one before it failed.
+#
+#   bash tests/run.sh             all stages
+#   bash tests/run.sh quick       format, clippy and cargo test alone
+#   bash tests/run.sh STAGE...    the stages named
+#
+# The last line counts the stages: "N passed, N failed". The log of each is in target/test-logs.
+set -euo pipefail
+self=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/run.sh
+# shellcheck source=tests/lib.sh
+source "$(dirname "$self")/lib.sh"
+
+# The longest that a stage may take, in seconds; a hang is a failure, not a wait.
+limit=900
+
+stage_setup() {
+    need
+    toolchain
+    node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' ||
+        fail "Node 20 or newer is needed for the browser tests; this is $(node --version)"
+    quietly cargo fetch --quiet --locked
+    quietly npm ci --prefix tests/browser
+    say "Everything needed is here: $(rustc --version), $(python3 --version), Node $(node --version)."
+}
+
+stage_lint() {
+    stage_style
+    RUSTDOCFLAGS='-D warnings' cargo doc --quiet --workspace --no-deps --locked
+    say "cargo doc: no warning"
+    if has shellcheck; then
+        git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck -x -S warning
+        say "shellcheck: no warning"
+    fi
+    if cargo deny --version >/dev/null 2>&1; then
+        cargo deny --log-level error --offline check bans licenses sources
+    fi
+}
+
+stage_style() {
+    cargo fmt --all --check
+    say "cargo fmt: nothing to change"
+    cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
+    say "cargo clippy: no warning"
+}
+
+stage_test() { cargo test --workspace --locked; }
+
+stage_build() {
+    release_binaries --quiet
+    ls -l "$bin/register" "$bin/gateway" "$bin/business-worker"
+}
+
+stage_conformance() { bash tests/conformance.sh; }
+
+stage_browser() { bash tests/browser/run.sh; }
+
+stage_deploy() {
+    local script failed=0
+    for script in systemd nginx demo; do
+        say "--- tests/deploy/$script.sh"
+        bash "tests/deploy/$script.sh" || failed=1
+    done
+    return "$failed"
+}
+
+stage_compat() { bash tests/compat/run.sh; }
+
+# --- running them -----------------------------------------------------------------------------
+
+run_stage() { # NAME
+    local began=$SECONDS log=$logs/$1.log status=0
+    say ""
+    say "=== $1 ==="
+    timeout --kill-after=30 "$limit" bash "$self" --inside "$1" >"$log" 2>&1 </dev/null &
+    running=$!
+    tail -n +1 -f -s 0.2 --pid="$running" "$log"
+    wait "$running" || status=$?
+    running=
+    case $status in
+        0) verdict="passed" && passed=$((passed + 1)) ;;
+        124 | 137) verdict="FAILED: over $limit seconds" ;;
+        *) verdict="FAILED: status $status" ;;
+    esac
+    if [ "$status" != 0 ]; then
+        failed=$((failed + 1))
+        first_failed=${first_failed:-$1}
+    fi
+    lines+=("$(printf '%-12s %5d s   %s' "$1" $((SECONDS - began)) "$verdict")")
+}
+
+show_summary() {
+    if [ -n "$first_failed" ]; then
+        say ""
+        say "=== the first that failed: $first_failed; the end of its log ==="
+        tail -n 80 "$logs/$first_failed.log"
+    fi
+    say ""
+    say "=== summary ==="
+    printf '%s\n' "${lines[@]}"
+    printf '%-12s %5d s\n' total "$SECONDS"
+    say "$passed passed, $failed failed"
+}
+
+all_stages() {
+    stages=(setup lint test build conformance browser deploy)
+    if [ -f tests/compat/run.sh ]; then
+        stages+=(compat)
+    else
+        say "Left out: compat, since tests/compat/run.sh is not there."
+    fi
+}
+
+cd "$root"
+case ${1:-all} in
+    --inside)
+        "stage_$2"
+        exit
+        ;;
+    all) all_stages ;;
+    quick) stages=(style test) ;;
+    *) stages=("$@") ;;
+esac
+for stage in "${stages[@]}"; do
+    declare -F "stage_$stage" >/dev/null || fail "there is no stage $stage"
+done
+
+# No colours, progress bars or advertisements in logs; setup has fetched what is fetched.
+export CARGO_TERM_COLOR=never CARGO_TERM_PROGRESS_WHEN=never
+export npm_config_prefer_offline=true npm_config_update_notifier=false npm_config_fund=false \
+    npm_config_audit=false
+logs=$(target_folder)/test-logs
+mkdir -p "$logs"
+passed=0 failed=0 first_failed='' running='' lines=()
+trap 'kill -TERM $running 2>/dev/null || true; exit 130' INT TERM HUP
+for stage in "${stages[@]}"; do run_stage "$stage"; done
+show_summary
+[ "$failed" = 0 ]
