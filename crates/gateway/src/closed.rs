@@ -5,7 +5,7 @@ use std::io;
 use protocol::CloseReason;
 use thiserror::Error;
 
-use crate::{http::BadRequest, websocket::Violation};
+use crate::{framing::Violation, http::BadRequest};
 
 /// Why a connection ended.
 #[derive(Debug, Error)]

@@ -17,7 +17,7 @@ use service::settings::Common;
 use crate::{
     door::Listen,
     http::Site,
-    settings::{Settings, SlowClient},
+    settings::{Door, Settings, SlowClient},
     shard::{Heartbeat, Router},
 };
 
@@ -117,7 +117,7 @@ impl AsRef<Common> for Args {
 /// What a gateway runs on. Every value has been checked.
 #[derive(Debug)]
 pub struct Config {
-    pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) doors: Vec<Door>,
     /// The inner address that is announced.
     pub(crate) lan_address: SocketAddr,
     /// Where the inner port is bound.
@@ -184,7 +184,7 @@ impl TryFrom<Args> for Config {
         });
         let no_worker = Duration::from_secs(args.no_worker_timeout);
         Ok(Self {
-            listen: args.listen.iter().map(Listen::addr).collect::<anyhow::Result<_>>()?,
+            doors: args.listen.iter().map(Listen::door).collect::<anyhow::Result<_>>()?,
             lan_address,
             lan_listen,
             registers: args.register_address,
@@ -209,6 +209,7 @@ impl TryFrom<Args> for Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::framing::Framing;
 
     fn config(flags: &[&str]) -> Result<Config, String> {
         let flags = ["gateway"].iter().chain(flags).copied();
@@ -249,7 +250,11 @@ mod tests {
 
     #[test]
     fn a_bare_address_is_a_websocket_port() {
-        let config = config(&["--listen=127.0.0.1:1", "--listen=ws://127.0.0.1:2"]).unwrap();
-        assert_eq!(config.listen, ["127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap()]);
+        let flags =
+            ["--listen=127.0.0.1:1", "--listen=ws://127.0.0.1:2", "--listen=text://[::1]:3"];
+        let doors = config(&flags).unwrap().doors;
+        let doors: Vec<_> = doors.iter().map(|door| (door.addr.port(), door.framing)).collect();
+        let expected = [(1, Framing::WebSocket), (2, Framing::WebSocket), (3, Framing::Text)];
+        assert_eq!(doors, expected);
     }
 }

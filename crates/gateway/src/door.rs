@@ -6,6 +6,8 @@ use serde::{Serialize, Serializer};
 use service::listen::{BACKLOG, CannotListen};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use crate::{framing::Framing, settings::Door};
+
 /// A `--listen` as typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Listen {
@@ -16,32 +18,29 @@ pub(crate) struct Listen {
 /// What is spoken at a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scheme {
-    Ws,
     Wss,
-    Text,
-    Frame,
-    Tcp,
+    Plain(Framing),
 }
 
 const SCHEMES: [(&str, Scheme); 5] = [
-    ("ws", Scheme::Ws),
+    ("ws", Scheme::Plain(Framing::WebSocket)),
     ("wss", Scheme::Wss),
-    ("text", Scheme::Text),
-    ("frame", Scheme::Frame),
-    ("tcp", Scheme::Tcp),
+    ("text", Scheme::Plain(Framing::Text)),
+    ("frame", Scheme::Plain(Framing::Frame)),
+    ("tcp", Scheme::Plain(Framing::Tcp)),
 ];
 
 impl Listen {
-    /// Where to listen.
+    /// Where to listen, and for what.
     ///
     /// # Errors
     /// When what is to be spoken there is not built yet.
-    pub(crate) fn addr(&self) -> anyhow::Result<SocketAddr> {
+    pub(crate) fn door(&self) -> anyhow::Result<Door> {
         match self.scheme {
-            Scheme::Ws => Ok(self.addr),
-            Scheme::Wss | Scheme::Text | Scheme::Frame | Scheme::Tcp => {
-                anyhow::bail!("--listen: {self} is not supported by this version, only ws:// is")
-            }
+            Scheme::Plain(framing) => Ok(Door { addr: self.addr, framing }),
+            Scheme::Wss => anyhow::bail!(
+                "--listen: {self} is not supported by this version; put a proxy with TLS in front"
+            ),
         }
     }
 }

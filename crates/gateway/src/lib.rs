@@ -12,9 +12,9 @@ mod inbox;
 mod metrics;
 
 mod closed;
+mod framing;
 mod http;
 mod outqueue;
-mod websocket;
 
 mod hub;
 mod shard;
@@ -60,7 +60,7 @@ const STUCK: Duration = Duration::from_secs(10);
 /// A gateway whose ports are bound.
 #[derive(Debug)]
 pub struct Gateway {
-    doors: Vec<Vec<TcpListener>>,
+    doors: Vec<(Door, Vec<TcpListener>)>,
     inner: TcpListener,
     announcement: Announcement,
     registers: Vec<String>,
@@ -91,7 +91,12 @@ impl Gateway {
         registry: &mut Registry,
         health: Health,
     ) -> Result<Self, CannotListen> {
-        let doors = config.listen.iter().map(|addr| door::listen(*addr, config.threads));
+        let doors = config.doors.iter().map(|door| {
+            let sockets = door::listen(door.addr, config.threads)?;
+            // Port 0 has become another.
+            let addr = sockets.first().and_then(|socket| socket.local_addr().ok());
+            Ok((Door { addr: addr.unwrap_or(door.addr), ..*door }, sockets))
+        });
         let doors = doors.collect::<Result<_, _>>()?;
         let inner = listen::bind_std(config.lan_listen, "--lan-port")?;
         let mut address = config.lan_address;
@@ -113,7 +118,7 @@ impl Gateway {
 
     /// Where clients connect.
     pub fn addrs(&self) -> Vec<SocketAddr> {
-        self.doors.iter().filter_map(|sockets| sockets.first()?.local_addr().ok()).collect()
+        self.doors.iter().map(|(door, _)| door.addr).collect()
     }
 
     /// The inner address that is announced.
@@ -144,7 +149,9 @@ impl Gateway {
         }
         let mut threads = Vec::new();
         for index in (0..self.host.shards.len()).rev() {
-            let doors: Vec<_> = self.doors.iter_mut().filter_map(Vec::pop).collect();
+            let doors = self.doors.iter_mut();
+            let doors: Vec<_> =
+                doors.filter_map(|(door, sockets)| Some((*door, sockets.pop()?))).collect();
             let inner = if index == 0 { Some(self.inner.try_clone()?) } else { None };
             threads.push(self.start(index as u16, doors, inner, phases.clone())?);
         }
@@ -165,7 +172,7 @@ impl Gateway {
     fn start(
         &self,
         index: u16,
-        doors: Vec<TcpListener>,
+        doors: Vec<(Door, TcpListener)>,
         inner: Option<TcpListener>,
         phases: Phases,
     ) -> anyhow::Result<thread::JoinHandle<()>> {
@@ -183,10 +190,8 @@ impl Gateway {
                 spawn_local(hub::run(hub, Acceptor::from_std(inner)?, closing, drained, over));
             }
             let shard = Shard::new(index, host, settings, rand::random());
-            let doors = doors.into_iter().map(|socket| {
-                let addr = socket.local_addr()?;
-                Ok((Acceptor::from_std(socket)?, Door { addr }))
-            });
+            let doors = doors.into_iter();
+            let doors = doors.map(|(door, socket)| Ok((Acceptor::from_std(socket)?, door)));
             let doors = doors.collect::<io::Result<_>>()?;
             shard::run(shard, doors, phases.closing, phases.over).await;
             io::Result::Ok(())

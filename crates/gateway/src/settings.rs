@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use crate::{
+    framing::Framing,
     http::Site,
     shard::{Heartbeat, Router},
 };
@@ -48,4 +49,6 @@ pub(crate) enum SlowClient {
 pub(crate) struct Door {
     /// Where it listens.
     pub(crate) addr: SocketAddr,
+    /// What is spoken there.
+    pub(crate) framing: Framing,
 }

@@ -16,9 +16,12 @@ use super::{
 };
 use crate::{
     closed::{Closed, Goodbye},
+    framing::{
+        Decoder, Framed, Framing, Received,
+        websocket::{self, Reply},
+    },
     http,
     settings::{Door, SlowClient},
-    websocket::{self, Decoder, Received, Reply},
 };
 
 /// How far a shard may be over its window before it accepts nothing more.
@@ -62,11 +65,16 @@ impl Shard {
         let remote = stream.peer_addr().ok()?;
         stream.set_nodelay(true).ok()?;
         self.host.metrics.connections.inc();
+        let framing = door.framing;
         let key = self.connections.insert(Connection::new(stream, remote, door)) as Key;
-        let deadline = self.deadlines.set(Instant::now(), self.settings.handshake_timeout, key);
-        self.connections[key as usize].deadline = Some(deadline);
-        if self.settings.site.is_none() {
-            // With a site, a connection may turn out to be a browser that wants a page.
+        if framing == Framing::WebSocket {
+            let deadline = self.deadlines.set(Instant::now(), self.settings.handshake_timeout, key);
+            self.connections[key as usize].deadline = Some(deadline);
+        } else {
+            self.connections[key as usize].phase = Phase::Open(Decoder::new(framing));
+        }
+        if framing != Framing::WebSocket || self.settings.site.is_none() {
+            // Where there is a site, it may be a browser that wants a page.
             self.introduce(key);
         }
         Some(key)
@@ -128,8 +136,8 @@ impl Shard {
     fn received(&mut self, key: Key, bytes: &mut [u8]) {
         match &mut self.connections[key as usize].phase {
             Phase::Open(decoder) => {
-                let decoder = std::mem::take(decoder);
-                self.frames(key, decoder, bytes);
+                let decoder = std::mem::replace(decoder, Decoder::Tcp);
+                self.messages(key, decoder, bytes);
             }
             Phase::Request(head) => {
                 head.extend_from_slice(bytes);
@@ -201,18 +209,19 @@ impl Shard {
         self.emit(key, event, &[]);
         let connection = &mut self.connections[key as usize];
         connection.queue_first(answer);
-        connection.phase = Phase::Open(Decoder::default());
+        connection.phase = Phase::Open(Decoder::new(Framing::WebSocket));
         connection.deadline = None;
         self.touch(key);
     }
 
-    fn frames(&mut self, key: Key, mut decoder: Decoder, bytes: &mut [u8]) {
+    /// Takes the messages out of what was read.
+    fn messages(&mut self, key: Key, mut decoder: Decoder, bytes: &mut [u8]) {
         let mut closed = None;
         let fed = decoder.feed(bytes, self.settings.max_message_size, |received| {
             match received {
                 Received::Text(text) => self.message(key, MessageKind::Text, text),
                 Received::Binary(bytes) => self.message(key, MessageKind::Binary, bytes),
-                Received::Ping(payload) => self.send(key, &websocket::pong_frame(payload)),
+                Received::Ping(payload) => self.push(key, &websocket::pong_frame(payload)),
                 Received::Pong => {}
                 Received::Close(code) => closed = Some(Closed::ByClient(code)),
             }
@@ -235,9 +244,14 @@ impl Shard {
         self.emit(key, Event::Message(Message { kind, body: Bytes::new() }), body);
     }
 
-    /// Queues a framed message for a client, never waiting: the one place that says what becomes of
-    /// a client that does not read.
-    pub(super) fn send(&mut self, key: Key, frame: &Bytes) {
+    /// Queues a message for a client, never waiting.
+    pub(super) fn send(&mut self, key: Key, framed: &mut Framed<'_>) {
+        let framing = self.connections[key as usize].door.framing;
+        self.push(key, framed.form(framing));
+    }
+
+    /// Queues a framed message: the one place that says what becomes of a client that does not read.
+    fn push(&mut self, key: Key, frame: &Bytes) {
         let connection = &self.connections[key as usize];
         if matches!(connection.phase, Phase::Closing { .. } | Phase::Over) {
             return;
@@ -302,6 +316,7 @@ impl Shard {
         let goodbye = match closed.goodbye() {
             // Without a handshake there are no frames; what was held back for it is void.
             Goodbye::Code(_) if !opened => Goodbye::None,
+            Goodbye::Code(_) if connection.door.framing != Framing::WebSocket => Goodbye::Flush,
             goodbye => goodbye,
         };
         // A client that said goodbye sends nothing more.
@@ -358,11 +373,12 @@ impl Shard {
         let Some(heartbeat) = &settings.heartbeat else {
             return;
         };
-        let ping = websocket::message_frame(&Message::text(heartbeat.data.as_str()));
+        let ping = Message::text(heartbeat.data.as_str());
+        let mut ping = Framed::new(&ping);
         for key in self.directory.everyone().map(|(_, _, key)| key).collect::<Vec<_>>() {
             match heartbeat.due(&mut self.connections[key as usize].silence) {
                 Due::Nothing => {}
-                Due::Ping => self.send(key, &ping),
+                Due::Ping => self.send(key, &mut ping),
                 Due::GiveUp => self.end(key, Closed::Silent),
             }
         }

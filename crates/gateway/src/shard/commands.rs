@@ -2,12 +2,11 @@
 
 #![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
 
-use bytes::Bytes;
 use protocol::{Command, ConnectionId, Message, Recipients, Session};
 use rustc_hash::FxHashSet;
 
 use super::{Ordinal, Shard, connection::Key};
-use crate::{closed::Closed, exchange::LinkId, websocket};
+use crate::{closed::Closed, exchange::LinkId, framing::Framed};
 
 impl Shard {
     /// Carries out one command. A client that is not there is not an error: it may have left while
@@ -16,7 +15,7 @@ impl Shard {
         match command {
             Command::SendToClient { to, message } => {
                 if let Some(key) = self.key(to) {
-                    self.send(key, &websocket::message_frame(&message));
+                    self.send(key, &mut Framed::new(&message));
                 }
             }
             Command::SendToAll { to: Recipients::Only(clients), message } => {
@@ -48,7 +47,7 @@ impl Shard {
             Command::Close { client, farewell } => {
                 if let Some(key) = self.key(client) {
                     if let Some(farewell) = farewell {
-                        self.send(key, &websocket::message_frame(&farewell));
+                        self.send(key, &mut Framed::new(&farewell));
                     }
                     self.end(key, Closed::ByWorker);
                 }
@@ -80,14 +79,11 @@ impl Shard {
         self.directory.get(id).map(|client| client.handle)
     }
 
-    /// Sends one message to many: it is framed once, and shared.
+    /// Sends one message to many: it is framed once for each framing, and shared.
     fn send_all(&mut self, keys: Vec<Key>, message: &Message) {
-        if keys.is_empty() {
-            return;
-        }
-        let frame: Bytes = websocket::message_frame(message);
+        let mut framed = Framed::new(message);
         for key in keys {
-            self.send(key, &frame);
+            self.send(key, &mut framed);
         }
     }
 

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::heartbeat::Silence;
-use crate::{exchange::LinkId, outqueue::OutQueue, settings::Door, websocket::Decoder};
+use crate::{exchange::LinkId, framing::Decoder, outqueue::OutQueue, settings::Door};
 
 /// Where a shard finds a connection.
 pub(super) type Key = u32;
@@ -59,7 +59,7 @@ pub(super) struct Connection {
 pub(super) enum Phase {
     /// A request is awaited; this much of it has come. What is queued meanwhile is held back.
     Request(BytesMut),
-    /// Frames go both ways.
+    /// Messages go both ways.
     Open(Decoder),
     /// It gets what is queued for it, and then the end; what it sends is not looked at.
     Closing {

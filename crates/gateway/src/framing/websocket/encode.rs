@@ -10,8 +10,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
 /// The longest header of an unmasked frame, in bytes.
 const MAX_HEADER: usize = 10;
 
-/// A message framed for the socket, ready to be written to any number of clients.
-pub(crate) fn message_frame(message: &Message) -> Bytes {
+/// A message framed for the socket.
+pub(in crate::framing) fn message_frame(message: &Message) -> Bytes {
     let body = &message.body;
     match message.kind {
         MessageKind::Raw => body.clone(),

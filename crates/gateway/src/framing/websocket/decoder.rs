@@ -3,51 +3,12 @@
 use std::io::Cursor;
 
 use bytes::{Buf, BytesMut};
-use thiserror::Error;
 use tokio_tungstenite::tungstenite::protocol::frame::{
     FrameHeader,
     coding::{CloseCode, Control, Data, OpCode},
 };
 
-/// What a client sent.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Received<'a> {
-    /// A whole text message; UTF-8 has been checked.
-    Text(&'a [u8]),
-    /// A whole binary message.
-    Binary(&'a [u8]),
-    /// A ping, to be answered with the same payload.
-    Ping(&'a [u8]),
-    /// A pong, which answers nothing of ours.
-    Pong,
-    /// It says goodbye; nothing follows. The code is the one to answer with.
-    Close(Option<u16>),
-}
-
-/// What ends a connection by the rules of RFC 6455.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub(crate) enum Violation {
-    /// Wrong framing: 1002.
-    #[error("{0}")]
-    Protocol(&'static str),
-    /// Text that is not UTF-8: 1007.
-    #[error("text that is not UTF-8")]
-    Utf8,
-    /// A message over the limit: 1009.
-    #[error("a message of {size} bytes is longer than {limit}")]
-    TooLong { size: u64, limit: usize },
-}
-
-impl Violation {
-    /// The close code to answer with.
-    pub(crate) fn code(self) -> u16 {
-        match self {
-            Self::Protocol(_) => 1002,
-            Self::Utf8 => 1007,
-            Self::TooLong { .. } => 1009,
-        }
-    }
-}
+use crate::framing::{Received, Violation};
 
 /// Takes bytes as they come and gives messages.
 ///
@@ -75,7 +36,7 @@ impl Decoder {
     ///
     /// # Errors
     /// When the client broke the rules. What came before was still told. Do not call again.
-    pub(crate) fn feed(
+    pub(in crate::framing) fn feed(
         &mut self,
         bytes: &mut [u8],
         limit: usize,

@@ -8,6 +8,7 @@ mod decoder;
 mod encode;
 mod handshake;
 
-pub(crate) use decoder::{Decoder, Received, Violation};
-pub(crate) use encode::{close_frame, message_frame, pong_frame};
+pub(crate) use decoder::Decoder;
+pub(super) use encode::message_frame;
+pub(crate) use encode::{close_frame, pong_frame};
 pub(crate) use handshake::{Reply, judge, not_a_websocket};

@@ -1,0 +1,102 @@
+//! A length before each.
+
+use bytes::{Buf, BytesMut};
+
+use super::{Received, Violation};
+
+/// The length's own bytes, which it counts as well.
+const PREFIX: usize = 4;
+
+/// Takes messages with a length before them out of bytes.
+#[derive(Debug, Default)]
+pub(crate) struct LengthDecoder {
+    /// The beginning of a message.
+    partial: BytesMut,
+}
+
+impl LengthDecoder {
+    pub(super) fn feed(
+        &mut self,
+        bytes: &[u8],
+        limit: usize,
+        mut on: impl FnMut(Received<'_>) -> bool,
+    ) -> Result<(), Violation> {
+        let mut all = std::mem::take(&mut self.partial);
+        if all.is_empty() {
+            let taken = frames(bytes, limit, &mut on)?;
+            self.partial.extend_from_slice(&bytes[taken..]);
+            return Ok(());
+        }
+        all.extend_from_slice(bytes);
+        let taken = frames(&all, limit, &mut on)?;
+        all.advance(taken);
+        if !all.is_empty() {
+            self.partial = all;
+        }
+        Ok(())
+    }
+}
+
+/// Reads all whole messages and says how many bytes they had.
+fn frames(
+    bytes: &[u8],
+    limit: usize,
+    on: &mut impl FnMut(Received<'_>) -> bool,
+) -> Result<usize, Violation> {
+    let mut taken = 0;
+    while let Some(length) = bytes[taken..].first_chunk::<PREFIX>() {
+        let length = u32::from_be_bytes(*length) as usize;
+        let Some(size) = length.checked_sub(PREFIX) else {
+            return Err(Violation::Protocol("a length that does not count itself"));
+        };
+        if limit < size {
+            return Err(Violation::TooLong { size: size as u64, limit });
+        }
+        let Some(message) = bytes[taken..].get(PREFIX..length) else {
+            break;
+        };
+        taken += length;
+        if !on(Received::Binary(message)) {
+            break;
+        }
+    }
+    Ok(taken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn feed(chunks: &[&[u8]]) -> Result<Vec<Vec<u8>>, Violation> {
+        let (mut decoder, mut heard) = (LengthDecoder::default(), Vec::new());
+        for chunk in chunks {
+            decoder.feed(chunk, 8, |received| {
+                let Received::Binary(bytes) = received else { panic!("{received:?}") };
+                heard.push(bytes.to_vec());
+                true
+            })?;
+        }
+        assert!(decoder.partial.is_empty() || !chunks.concat().is_empty());
+        Ok(heard)
+    }
+
+    #[test]
+    fn messages_come_whole_whatever_the_pieces() {
+        let bytes = b"\0\0\0\x06hi\0\0\0\x04\0\0\0\x05!";
+        let expected = [b"hi".to_vec(), b"".to_vec(), b"!".to_vec()];
+        assert_eq!(feed(&[bytes]).unwrap(), expected);
+        for at in 0..bytes.len() {
+            assert_eq!(feed(&[&bytes[..at], &bytes[at..]]).unwrap(), expected, "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_length_is_refused_before_its_message_is_waited_for() {
+        for length in 0..4 {
+            assert!(matches!(feed(&[&[0, 0, 0, length]]), Err(Violation::Protocol(_))));
+        }
+        assert!(feed(&[&[0, 0, 0, 12]]).is_ok());
+        let long = Err(Violation::TooLong { size: 9, limit: 8 });
+        assert_eq!(feed(&[&[0, 0, 0, 13]]), long);
+    }
+}
