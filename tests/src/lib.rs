@@ -26,7 +26,7 @@ pub use wait::{PATIENCE, eventually, soon};
 /// ```ignore
 /// on_one_and_three_threads!(a_room_hears_what_is_said_in_it);
 ///
-/// async fn a_room_hears_what_is_said_in_it(threads: usize) { … }
+/// async fn a_room_hears_what_is_said_in_it(threads: usize) { /* … */ }
 /// ```
 #[macro_export]
 macro_rules! on_one_and_three_threads {
