@@ -25,23 +25,37 @@ stage_setup() {
 }
 
 stage_lint() {
-    stage_style
-    RUSTDOCFLAGS='-D warnings' cargo doc --quiet --workspace --no-deps --locked
-    say "cargo doc: no warning"
+    style
+    RUSTDOCFLAGS='-D warnings' check "cargo doc" cargo doc --quiet --workspace --no-deps --locked
     if has shellcheck; then
-        git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck -x -S warning
-        say "shellcheck: no warning"
+        check shellcheck shellcheck -x -S warning .ci/run deploy/*.sh tests/*.sh tests/*/*.sh
     fi
     if cargo deny --version >/dev/null 2>&1; then
-        cargo deny --log-level error --offline check bans licenses sources
+        check "cargo deny" cargo deny --log-level error --offline check bans licenses sources
     fi
+    [ "$failed" = 0 ]
 }
 
 stage_style() {
-    cargo fmt --all --check
-    say "cargo fmt: nothing to change"
-    cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
-    say "cargo clippy: no warning"
+    style
+    [ "$failed" = 0 ]
+}
+
+style() {
+    check "cargo fmt" cargo fmt --all --check
+    check "cargo clippy" cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
+}
+
+# Runs one check of a stage; the others run whatever comes of it.
+check() { # WHAT COMMAND...
+    local what=$1
+    shift
+    if "$@"; then
+        say "$what: clean"
+    else
+        say "$what: FAILED"
+        failed=1
+    fi
 }
 
 stage_test() { cargo test --workspace --locked; }
@@ -56,12 +70,12 @@ stage_conformance() { bash tests/conformance.sh; }
 stage_browser() { bash tests/browser/run.sh; }
 
 stage_deploy() {
-    local script failed=0
-    for script in systemd nginx demo; do
-        say "--- tests/deploy/$script.sh"
-        bash "tests/deploy/$script.sh" || failed=1
+    local script
+    for script in systemd boot nginx demo; do
+        say "--- $script"
+        check "$script" bash "tests/deploy/$script.sh"
     done
-    return "$failed"
+    [ "$failed" = 0 ]
 }
 
 stage_compat() { bash tests/compat/run.sh; }
@@ -112,6 +126,7 @@ all_stages() {
 }
 
 cd "$root"
+failed=0
 case ${1:-all} in
     --inside)
         "stage_$2"
@@ -131,7 +146,7 @@ export npm_config_prefer_offline=true npm_config_update_notifier=false npm_confi
     npm_config_audit=false
 logs=$(target_folder)/test-logs
 mkdir -p "$logs"
-passed=0 failed=0 first_failed='' running='' lines=()
+passed=0 first_failed='' running='' lines=()
 trap 'kill -TERM $running 2>/dev/null || true; exit 130' INT TERM HUP
 for stage in "${stages[@]}"; do run_stage "$stage"; done
 show_summary
