@@ -1,6 +1,6 @@
 //! One link to one gateway, once both ends have proved themselves.
 //!
-//! Whoever sends, queues into one buffer; one task, the [`pump`], reads everything that came,
+//! Whoever sends, queues into one buffer; one task, the `pump`, reads everything that came,
 //! hands it on, and then writes everything that was queued meanwhile in one piece.
 
 mod correlated;
