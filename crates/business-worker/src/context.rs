@@ -19,14 +19,15 @@ use crate::dispatch::Slot;
 /// not an error, a gateway that is gone is.
 pub struct Client {
     slot: Arc<Slot>,
+    number: u64,
     redelivered: bool,
     /// The cluster for this event, made when it is first asked for.
     scoped: OnceLock<(Cluster, Arc<Pushes>)>,
 }
 
 impl Client {
-    pub(crate) const fn new(slot: Arc<Slot>, redelivered: bool) -> Self {
-        Self { slot, redelivered, scoped: OnceLock::new() }
+    pub(crate) const fn new(slot: Arc<Slot>, number: u64, redelivered: bool) -> Self {
+        Self { slot, number, redelivered, scoped: OnceLock::new() }
     }
 
     /// Its name in the whole cluster.
@@ -53,6 +54,12 @@ impl Client {
     /// lost its link before it could say that it was done.
     pub const fn redelivered(&self) -> bool {
         self.redelivered
+    }
+
+    /// What names this event for good, whoever it is delivered to and however often: a handler that
+    /// must not do a thing twice can note it.
+    pub fn delivery(&self) -> DeliveryId {
+        DeliveryId { client: self.id(), number: self.number }
     }
 
     /// Everything else: other clients, uids, groups, questions. What a method sends through this
@@ -154,6 +161,21 @@ impl Client {
             return link.send(command).await.map(drop);
         }
         self.cluster().command(self.id(), command).await
+    }
+}
+
+/// Names one event: its client, and its number among that client's events, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeliveryId {
+    /// Whose event.
+    pub client: ClientId,
+    /// The how many-th.
+    pub number: u64,
+}
+
+impl fmt::Display for DeliveryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.client, self.number)
     }
 }
 

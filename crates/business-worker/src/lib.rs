@@ -31,7 +31,7 @@ mod worker;
 
 pub use client::{Cluster, Error, Filter, Recipients, Row};
 pub use config::{Args, Config, runtime};
-pub use context::Client;
+pub use context::{Client, DeliveryId};
 pub use protocol::{
     ClientId, CloseReason, Fields, Group, Handshake, Message, MessageKind, Session, Uid,
 };

@@ -10,7 +10,7 @@ fn main() -> ExitCode {
     service::main_on::<apps::Args, Settings>(
         |settings| business_worker::runtime(&settings.config),
         async |Settings { app, config }, starting| match app {
-            App::Chat => anyhow::bail!("not yet"),
+            App::Chat => business_worker::serve(apps::Chat, config, starting).await,
             App::Echo => business_worker::serve(apps::Echo, config, starting).await,
             App::Bench => business_worker::serve(apps::Bench, config, starting).await,
         },

@@ -1,6 +1,7 @@
 //! The built-in apps, and how one is chosen.
 
 mod bench;
+mod chat;
 mod echo;
 
 use anyhow::bail;
@@ -10,6 +11,7 @@ use serde::Serialize;
 use service::settings::Common;
 
 pub(crate) use bench::Bench;
+pub(crate) use chat::Chat;
 pub(crate) use echo::Echo;
 
 /// Flags as typed: a worker's, and which app.

@@ -21,11 +21,11 @@ pub(super) async fn take<W: Worker>(
     slot: Arc<Slot>,
     delivery: Delivery,
 ) -> Option<Arc<Pushes>> {
-    let Delivery { redelivered, context, event, .. } = delivery;
+    let Delivery { number, redelivered, context, event, .. } = delivery;
     if let Some(context) = context {
         slot.set_session(context.session);
     }
-    let client = Client::new(slot, redelivered);
+    let client = Client::new(slot, number, redelivered);
     let worker = &dispatcher.worker;
     let ended = match event {
         Event::Message(message) => caught(worker.on_message(&client, message)).await,
@@ -37,8 +37,8 @@ pub(super) async fn take<W: Worker>(
     };
     if let Err(error) = ended {
         dispatcher.metrics.failures.inc();
-        let client = client.id();
-        tracing::error!(%client, redelivered, error = format!("{error:#}"), "handler failed");
+        let (client, event) = (client.id(), client.delivery().number);
+        tracing::error!(%client, event, redelivered, error = format!("{error:#}"), "handler failed");
     }
     client.into_pushes()
 }

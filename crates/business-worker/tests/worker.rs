@@ -1,0 +1,371 @@
+//! A worker among gateways that do what the test tells them: order, concurrency, failures, and
+//! when an event is done with.
+
+#[path = "../../client/tests/fake/mod.rs"]
+mod fake;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use business_worker::{
+    Client, CloseReason, Cluster, Config, Handshake, Message, Recipients, Worker, serve,
+};
+use fake::{FakeGateway, FakeLink, FakeRegister, Follower, SECRET, sent_to, soon};
+use protocol::{
+    Answer, Command, Event,
+    event::Header,
+    link::{Role, ToGateway, ToPeer},
+};
+use serde_json::json;
+use service::Starting;
+use tokio::{sync::Semaphore, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+/// A worker that runs, and how to stop it.
+struct Running {
+    stop: CancellationToken,
+    ended: JoinHandle<anyhow::Result<()>>,
+    health: service::Health,
+    _register: FakeRegister,
+    _follower: Follower,
+}
+
+impl Running {
+    async fn ended(self) -> anyhow::Result<()> {
+        soon(self.ended).await.expect("no panic")
+    }
+}
+
+async fn start(worker: impl Worker, gateways: &[&FakeGateway]) -> Running {
+    let register = FakeRegister::start().await;
+    let config = Config {
+        registers: vec![register.address()],
+        secret: SECRET.into(),
+        key: "Test:1".to_owned(),
+        threads: 1,
+    };
+    let stop = CancellationToken::new();
+    let starting = Starting::new(None, stop.clone(), Duration::from_secs(10));
+    let health = starting.health.clone();
+    let ended = tokio::spawn(serve(worker, config, starting));
+    let follower = register.tell(gateways).await;
+    Running { stop, ended, health, _register: register, _follower: follower }
+}
+
+/// A worker with one gateway.
+async fn one(worker: impl Worker) -> (Running, FakeGateway, FakeLink) {
+    let gateway = FakeGateway::start().await;
+    let running = start(worker, &[&gateway]).await;
+    let link = gateway.link().await;
+    (running, gateway, link)
+}
+
+/// Says what happens to it. What the client says tells it what to do: `wait` until there is a
+/// permit, `fail`, `panic`, or nothing much.
+#[derive(Clone)]
+struct Teller {
+    permits: Arc<Semaphore>,
+    stopped: Arc<AtomicUsize>,
+}
+
+impl Teller {
+    fn new() -> Self {
+        Self { permits: Arc::new(Semaphore::new(0)), stopped: Arc::default() }
+    }
+}
+
+impl Worker for Teller {
+    async fn on_connect(&self, client: &Client) -> anyhow::Result<()> {
+        let (from, port) = (client.remote_addr(), client.listener_port());
+        Ok(client.send(format!("connect from {from} to {port}")).await?)
+    }
+
+    async fn on_websocket_connect(&self, client: &Client, shake: &Handshake) -> anyhow::Result<()> {
+        Ok(client.send(format!("opened {} {:?}", shake.path(), shake.header("origin"))).await?)
+    }
+
+    async fn on_message(&self, client: &Client, message: Message) -> anyhow::Result<()> {
+        let text = message.as_text().unwrap_or_default();
+        match text.split(' ').next() {
+            Some("wait") => self.permits.acquire().await?.forget(),
+            Some("fail") => anyhow::bail!("told to"),
+            Some("panic") => panic!("told to"),
+            Some("late-panic") => {
+                tokio::task::yield_now().await;
+                panic!("told to");
+            }
+            _ => {}
+        }
+        let mark = if client.redelivered() { " (again)" } else { "" };
+        Ok(client.send(format!("did {text}{mark}")).await?)
+    }
+
+    async fn on_close(&self, client: &Client, reason: CloseReason) -> anyhow::Result<()> {
+        Ok(client.send(format!("closed {reason:?}")).await?)
+    }
+
+    async fn on_worker_stop(&self, _cluster: &Cluster) -> anyhow::Result<()> {
+        self.stopped.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_worker_says_who_it_is_and_is_ready_once_linked() {
+    let (running, _gateway, link) = one(Teller::new()).await;
+    assert_eq!(link.role, Some(Role::Worker { key: "Test:1".to_owned() }));
+    soon(async {
+        while !running.health.is_ready() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_event_has_its_method_and_knows_its_client() {
+    let (_running, _gateway, mut link) = one(Teller::new()).await;
+    link.event(1, Event::Connect).await;
+    let headers = vec![Header { name: "Origin".to_owned(), value: b"here".to_vec() }];
+    let handshake = Handshake { target: "/chat?x=1".to_owned(), headers };
+    link.event(1, Event::WebSocketConnect(handshake)).await;
+    link.message(1, "hello").await;
+    link.event(1, Event::Close(CloseReason::Timeout)).await;
+    for text in [
+        "connect from 192.0.2.7:4321 to 7272",
+        "opened /chat Some(\"here\")",
+        "did hello",
+        "closed Timeout",
+    ] {
+        assert_eq!(link.command().await, sent_to(1, text));
+    }
+    link.done(4).await;
+    assert_eq!(link.events_done(), 4);
+}
+
+#[tokio::test]
+async fn a_client_that_waits_holds_up_itself_and_nobody_else() {
+    let teller = Teller::new();
+    let (_running, _gateway, mut link) = one(teller.clone()).await;
+    for text in ["wait 1", "2", "wait 3", "4"] {
+        link.message(1, text).await;
+    }
+    for text in ["a", "b"] {
+        link.message(2, text).await;
+    }
+    for text in ["did a", "did b"] {
+        assert_eq!(link.command().await, sent_to(2, text));
+    }
+    link.done(2).await;
+    assert!(link.sends_nothing().await, "one at a time");
+    teller.permits.add_permits(1);
+    for text in ["did wait 1", "did 2"] {
+        assert_eq!(link.command().await, sent_to(1, text));
+    }
+    assert!(link.sends_nothing().await);
+    teller.permits.add_permits(1);
+    for text in ["did wait 3", "did 4"] {
+        assert_eq!(link.command().await, sent_to(1, text));
+    }
+    link.done(6).await;
+}
+
+#[tokio::test]
+async fn done_comes_behind_what_the_method_sent() {
+    let (_running, _gateway, mut link) = one(Teller::new()).await;
+    for text in ["a", "b", "c"] {
+        link.message(1, text).await;
+    }
+    let mut answered = 0;
+    while link.events_done() < 3 {
+        match link.next().await {
+            ToGateway::Command { .. } => answered += 1,
+            ToGateway::Done { shard, first, last } => {
+                link.done.push((shard, first, last));
+                assert!(last <= answered, "{last} is done and {answered} are answered");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn failures_and_panics_end_nothing() {
+    let (_running, _gateway, mut link) = one(Teller::new()).await;
+    for text in ["fail", "panic", "late-panic", "fine"] {
+        link.message(1, text).await;
+    }
+    assert_eq!(link.command().await, sent_to(1, "did fine"));
+    link.done(4).await;
+}
+
+#[tokio::test]
+async fn an_event_that_came_before_is_marked() {
+    let (_running, _gateway, mut link) = one(Teller::new()).await;
+    let context = Some(Box::new(fake::context()));
+    link.deliver(1, Event::Message("x".into()), context, true).await;
+    assert_eq!(link.command().await, sent_to(1, "did x (again)"));
+}
+
+/// Sends to everyone what a client says, wherever they are.
+struct Crier;
+
+impl Worker for Crier {
+    async fn on_message(&self, client: &Client, message: Message) -> anyhow::Result<()> {
+        Ok(client.cluster().send_to_all(Recipients::All, message).await?)
+    }
+}
+
+async fn two_gateways() -> (Running, [FakeGateway; 2], FakeLink, FakeLink) {
+    let gateways = [FakeGateway::start().await, FakeGateway::start().await];
+    let running = start(Crier, &[&gateways[0], &gateways[1]]).await;
+    let (home, other) = (gateways[0].link().await, gateways[1].link().await);
+    (running, gateways, home, other)
+}
+
+#[tokio::test]
+async fn an_event_is_done_when_other_gateways_have_taken_what_it_pushed() {
+    let (_running, _gateways, mut home, mut other) = two_gateways().await;
+    home.message(1, "x").await;
+    assert!(matches!(home.command().await, Command::SendToAll { .. }));
+    let (number, _) = other.numbered_command().await;
+    assert!(home.is_quiet().await, "not before the other gateway has it");
+    other.send(ToPeer::Taken { through: number }).await;
+    home.done(1).await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_lost_holds_no_event_back() {
+    let (_running, _gateways, mut home, mut other) = two_gateways().await;
+    home.message(1, "x").await;
+    other.command().await;
+    assert!(matches!(home.command().await, Command::SendToAll { .. }));
+    assert!(home.is_quiet().await);
+    drop(other);
+    home.done(1).await;
+}
+
+#[tokio::test]
+async fn a_lost_link_leaves_what_waited_to_whoever_gets_it_again() {
+    let teller = Teller::new();
+    let (_running, gateway, mut link) = one(teller.clone()).await;
+    link.message(1, "wait 1").await;
+    link.message(1, "2").await;
+    link.message(2, "x").await;
+    assert_eq!(link.command().await, sent_to(2, "did x"), "all were read");
+    drop(link);
+    let mut link = gateway.link().await;
+    let context = Some(Box::new(fake::context()));
+    link.deliver(1, Event::Message("wait 1".into()), context, true).await;
+    link.deliver(1, Event::Message("2".into()), None, true).await;
+    assert!(link.is_quiet().await, "the first try has not come to its end");
+    teller.permits.add_permits(1);
+    assert_eq!(link.command().await, sent_to(1, "did wait 1"), "by the new link");
+    assert!(link.sends_nothing().await, "the second try waits");
+    teller.permits.add_permits(1);
+    assert_eq!(link.command().await, sent_to(1, "did wait 1 (again)"));
+    assert_eq!(link.command().await, sent_to(1, "did 2 (again)"));
+    link.done(2).await;
+    assert_eq!(link.events_done(), 2, "what came on the old link is not reported on the new");
+}
+
+/// Counts in the session.
+struct Counter;
+
+impl Worker for Counter {
+    async fn on_message(&self, client: &Client, _message: Message) -> anyhow::Result<()> {
+        let mut session = client.session()?;
+        let count = session.get("count").and_then(|it| it.as_u64()).unwrap_or_default();
+        session.insert("count".to_owned(), json!(count + 1));
+        client.set_session(&session).await?;
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_known_without_asking_and_changed_at_once() {
+    let (_running, _gateway, mut link) = one(Counter).await;
+    link.event(1, Event::Connect).await;
+    link.message(1, "").await;
+    link.message(1, "").await;
+    let mut changed = fake::context();
+    changed.session = protocol::Session::from_encoded(br#"{"count":40}"#.to_vec().into()).unwrap();
+    link.deliver(1, Event::Message("".into()), Some(Box::new(changed)), false).await;
+    for count in [1, 2, 41] {
+        let Command::SetSession { session, .. } = link.command().await else { panic!() };
+        assert_eq!(session.decode().unwrap()["count"], json!(count));
+    }
+}
+
+#[tokio::test]
+async fn a_stopping_worker_finishes_what_it_has() {
+    let teller = Teller::new();
+    let (running, _gateway, mut link) = one(teller.clone()).await;
+    link.message(1, "wait 1").await;
+    link.message(1, "2").await;
+    link.message(2, "x").await;
+    assert_eq!(link.command().await, sent_to(2, "did x"), "all were read");
+    running.stop.cancel();
+    loop {
+        match link.next().await {
+            ToGateway::Leaving => break,
+            other => link.note(other).await,
+        }
+    }
+    let ToGateway::Ping { token } = link.next().await else { panic!("no ping") };
+    // On its way when we heard: it is not lost.
+    link.message(3, "late").await;
+    link.send(ToPeer::Pong { token }).await;
+    assert_eq!(link.command().await, sent_to(3, "did late"));
+    assert_eq!(teller.stopped.load(Ordering::SeqCst), 0);
+    teller.permits.add_permits(1);
+    let commands = link.until_closed().await;
+    assert_eq!(commands, [sent_to(1, "did wait 1"), sent_to(1, "did 2")]);
+    assert_eq!(link.events_done(), 4);
+    assert_eq!(teller.stopped.load(Ordering::SeqCst), 1);
+    running.ended().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_worker_that_cannot_start_says_why() {
+    struct Broken;
+    impl Worker for Broken {
+        async fn on_worker_start(&self, _cluster: &Cluster) -> anyhow::Result<()> {
+            anyhow::bail!("no database")
+        }
+        async fn on_message(&self, _client: &Client, _message: Message) -> anyhow::Result<()> {
+            Ok(())
+        }
+    }
+    let starting = Starting::new(None, CancellationToken::new(), Duration::ZERO);
+    let (registers, secret, key) = (vec![], SECRET.into(), "Test:1".to_owned());
+    let config = Config { registers, secret, key, threads: 1 };
+    let error = serve(Broken, config, starting).await.unwrap_err();
+    assert!(format!("{error:#}").contains("no database"), "{error:#}");
+}
+
+/// Asks while it handles, as most do.
+struct Asker;
+
+impl Worker for Asker {
+    async fn on_message(&self, client: &Client, _message: Message) -> anyhow::Result<()> {
+        let count = client.cluster().count().await?;
+        Ok(client.send(count.to_string()).await?)
+    }
+}
+
+#[tokio::test]
+async fn a_method_may_ask_the_gateway_that_its_event_came_from() {
+    let (_running, _gateway, mut link) = one(Asker).await;
+    link.message(1, "").await;
+    link.message(2, "").await;
+    link.answer(|_| Answer::Count(7)).await;
+    link.answer(|_| Answer::Count(8)).await;
+    assert_eq!(link.command().await, sent_to(1, "7"));
+    assert_eq!(link.command().await, sent_to(2, "8"));
+}

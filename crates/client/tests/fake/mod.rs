@@ -1,0 +1,313 @@
+//! A register and gateways that do what a test tells them, over real sockets.
+
+#![allow(dead_code, unreachable_pub, reason = "shared by several tests; none uses all of it")]
+#![allow(clippy::unwrap_used, reason = "part of tests, though not itself one")]
+
+use std::{collections::VecDeque, net::SocketAddr, time::Duration};
+
+use bytes::BytesMut;
+use protocol::{
+    Answer, ClientId, Command, ConnectionId, Context, Event, Message, Query, Secret, Session,
+    codec::{json_lines::Lines, native},
+    discovery::{FromRegister, Gateway, ToRegister, WorkerConnect},
+    link::{Delivery, MAGIC, Refusal, Role, ToGateway, ToPeer},
+    secret::Prover,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+
+pub const SECRET: &str = "s3cret";
+
+/// Long enough for anything that happens at all, on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Fails the test instead of hanging.
+pub async fn soon<T>(future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future).await.expect("did not happen")
+}
+
+pub struct FakeRegister {
+    listener: TcpListener,
+}
+
+pub struct Follower {
+    stream: TcpStream,
+    read: BytesMut,
+    lines: Lines,
+}
+
+impl FakeRegister {
+    pub async fn start() -> Self {
+        Self { listener: TcpListener::bind("127.0.0.1:0").await.unwrap() }
+    }
+
+    pub fn address(&self) -> String {
+        self.listener.local_addr().unwrap().to_string()
+    }
+
+    /// Takes in one who follows, and what it said.
+    pub async fn follower(&self) -> (Follower, WorkerConnect) {
+        let (stream, _) = soon(self.listener.accept()).await.unwrap();
+        let mut follower = Follower { stream, read: BytesMut::new(), lines: Lines::new(4096) };
+        match follower.line().await {
+            ToRegister::WorkerConnect(hello) => (follower, hello),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Tells the next who asks of these gateways, and keeps it.
+    pub async fn tell(&self, gateways: &[&FakeGateway]) -> Follower {
+        let (mut follower, _) = self.follower().await;
+        follower.list(gateways).await;
+        follower
+    }
+}
+
+impl Follower {
+    async fn line(&mut self) -> ToRegister {
+        loop {
+            if let Some(line) = self.lines.next(&mut self.read).unwrap() {
+                return ToRegister::parse(&line).unwrap();
+            }
+            assert_ne!(soon(self.stream.read_buf(&mut self.read)).await.unwrap(), 0);
+        }
+    }
+
+    pub async fn list(&mut self, gateways: &[&FakeGateway]) {
+        let native = |it: &&FakeGateway| Gateway { native: true, ..Gateway::plain(it.address()) };
+        self.say(gateways.iter().map(native).collect()).await;
+    }
+
+    pub async fn say(&mut self, gateways: Vec<Gateway>) {
+        let mut out = BytesMut::new();
+        FromRegister::BroadcastAddresses(gateways).encode(&mut out);
+        self.stream.write_all(&out).await.unwrap();
+    }
+}
+
+pub struct FakeGateway {
+    pub listener: TcpListener,
+    pub secret: Secret,
+}
+
+impl FakeGateway {
+    pub async fn start() -> Self {
+        Self::on("127.0.0.1:0".parse().unwrap()).await
+    }
+
+    pub async fn on(addr: SocketAddr) -> Self {
+        let listener = TcpListener::bind(addr).await.unwrap();
+        Self { listener, secret: Secret::from(SECRET) }
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap()
+    }
+
+    pub fn address(&self) -> String {
+        self.addr().to_string()
+    }
+
+    pub fn client(&self, connection: u32) -> ClientId {
+        ClientId::new(self.addr(), ConnectionId(connection))
+    }
+
+    /// Accepts a link that should come.
+    pub async fn link(&self) -> FakeLink {
+        self.meet().await.expect("knows the secret")
+    }
+
+    /// Accepts a link, and refuses it if it does not know our secret.
+    pub async fn meet(&self) -> Result<FakeLink, Refusal> {
+        let (stream, _) = soon(self.listener.accept()).await.unwrap();
+        let mut link = FakeLink::new(stream);
+        let mut magic = [0; 4];
+        soon(link.stream.read_exact(&mut magic)).await.unwrap();
+        assert_eq!(magic, MAGIC);
+        let ours = [7; 32];
+        link.send(ToPeer::Challenge { nonce: ours }).await;
+        let ToGateway::Hello { role, nonce, proof } = link.next().await else {
+            panic!("no hello");
+        };
+        link.role = Some(role);
+        // Whoever knows another secret than ours may be an impostor: it cannot tell.
+        if !self.secret.verify(Prover::Peer, &ours, &nonce, &proof) && !self.secret.is_empty() {
+            link.send(ToPeer::Refused(Refusal::Secret)).await;
+            return Err(Refusal::Secret);
+        }
+        let proof = self.secret.prove(Prover::Gateway, &ours, &nonce);
+        link.send(ToPeer::Welcome { proof, gateway: self.address() }).await;
+        Ok(link)
+    }
+}
+
+pub struct FakeLink {
+    pub stream: TcpStream,
+    read: BytesMut,
+    pub role: Option<Role>,
+    /// Numbers of the events sent, and of those that were done.
+    sent: u64,
+    pub done: Vec<(u16, u64, u64)>,
+    pending: VecDeque<(u64, Command)>,
+    pub answers_pings: bool,
+}
+
+impl FakeLink {
+    fn new(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            read: BytesMut::new(),
+            role: None,
+            sent: 0,
+            done: Vec::new(),
+            pending: VecDeque::new(),
+            answers_pings: true,
+        }
+    }
+
+    pub async fn send(&mut self, message: ToPeer) {
+        let mut out = BytesMut::new();
+        native::encode(&message, &mut out).unwrap();
+        self.stream.write_all(&out).await.unwrap();
+    }
+
+    /// The next message, whatever it is; `None` at the end.
+    pub async fn try_next(&mut self) -> Option<ToGateway> {
+        loop {
+            if let Some(message) = native::decode(&mut self.read, native::MAX_FRAME).unwrap() {
+                return Some(message);
+            }
+            match self.stream.read_buf(&mut self.read).await {
+                Ok(0) | Err(_) => return None,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    pub async fn next(&mut self) -> ToGateway {
+        soon(self.try_next()).await.expect("the link stands")
+    }
+
+    /// The next command; what is done meanwhile is noted, pings are answered.
+    pub async fn command(&mut self) -> Command {
+        self.numbered_command().await.1
+    }
+
+    pub async fn numbered_command(&mut self) -> (u64, Command) {
+        loop {
+            match self.next().await {
+                ToGateway::Command { seq, command } => return (seq, command),
+                other => self.note(other).await,
+            }
+        }
+    }
+
+    /// The next question, and the number to answer under.
+    pub async fn query(&mut self) -> (u64, Query) {
+        loop {
+            match self.next().await {
+                ToGateway::Query { request, query } => return (request, query),
+                other => self.note(other).await,
+            }
+        }
+    }
+
+    pub async fn answer(&mut self, answer: impl FnOnce(Query) -> Answer) {
+        let (request, query) = self.query().await;
+        self.send(ToPeer::Answer { request, answer: answer(query) }).await;
+    }
+
+    /// Waits until that many events are done.
+    pub async fn done(&mut self, events: u64) {
+        while self.events_done() < events {
+            let message = self.next().await;
+            self.note(message).await;
+        }
+    }
+
+    pub fn events_done(&self) -> u64 {
+        self.done.iter().map(|(_, first, last)| last - first + 1).sum()
+    }
+
+    /// Whether anything comes within a moment. For what must not happen; a slow machine can only
+    /// make it blind.
+    pub async fn is_quiet(&mut self) -> bool {
+        timeout(Duration::from_millis(100), self.try_next()).await.is_err()
+    }
+
+    /// Like [`is_quiet`](Self::is_quiet), but events may be done with.
+    pub async fn sends_nothing(&mut self) -> bool {
+        let sent = async {
+            while let Some(message) = self.try_next().await {
+                match message {
+                    ToGateway::Command { command, .. } => return command,
+                    other => self.note(other).await,
+                }
+            }
+            std::future::pending().await
+        };
+        timeout(Duration::from_millis(100), sent).await.is_err()
+    }
+
+    pub async fn note(&mut self, message: ToGateway) {
+        match message {
+            ToGateway::Done { shard, first, last } => self.done.push((shard, first, last)),
+            ToGateway::Ping { token } if self.answers_pings => {
+                self.send(ToPeer::Pong { token }).await;
+            }
+            ToGateway::Leaving | ToGateway::Ping { .. } | ToGateway::Pong { .. } => {}
+            other => panic!("not expected: {other:?}"),
+        }
+    }
+
+    /// Everything that comes until the end of the link.
+    pub async fn until_closed(&mut self) -> Vec<Command> {
+        let mut commands = Vec::new();
+        while let Some(message) = soon(self.try_next()).await {
+            match message {
+                ToGateway::Command { command, .. } => commands.push(command),
+                other => self.note(other).await,
+            }
+        }
+        commands
+    }
+
+    /// Sends an event of a client, introduced with its first.
+    pub async fn event(&mut self, client: u32, event: Event) -> u64 {
+        let context = matches!(event, Event::Connect).then(|| Box::new(context()));
+        self.deliver(client, event, context, false).await
+    }
+
+    pub async fn deliver(
+        &mut self,
+        client: u32,
+        event: Event,
+        context: Option<Box<Context>>,
+        redelivered: bool,
+    ) -> u64 {
+        self.sent += 1;
+        let (client, seq) = (ConnectionId(client), self.sent);
+        let delivery = Delivery { client, shard: 0, seq, number: seq, redelivered, context, event };
+        self.send(ToPeer::Event(delivery)).await;
+        seq
+    }
+
+    pub async fn message(&mut self, client: u32, text: &str) -> u64 {
+        self.event(client, Event::Message(Message::text(text))).await
+    }
+}
+
+pub fn context() -> Context {
+    Context {
+        remote: "192.0.2.7:4321".parse().unwrap(),
+        listener_port: 7272,
+        session: Session::default(),
+    }
+}
+
+pub fn sent_to(client: u32, text: &str) -> Command {
+    Command::SendToClient { to: ConnectionId(client), message: Message::text(text) }
+}
