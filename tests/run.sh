@@ -58,7 +58,7 @@ check() { # WHAT COMMAND...
     fi
 }
 
-stage_test() { cargo test --workspace --locked; }
+stage_test() { cargo test --workspace --locked --no-fail-fast; }
 
 stage_build() {
     release_binaries --quiet
