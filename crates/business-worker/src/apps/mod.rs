@@ -17,6 +17,8 @@ pub(crate) use echo::Echo;
 /// Flags as typed: a worker's, and which app.
 #[derive(Debug, Parser, Serialize)]
 #[command(version, about)]
+// The group would be called as that of the worker's own arguments.
+#[group(skip)]
 pub(crate) struct Args {
     /// What the worker does
     #[arg(long, value_enum, value_name = "APP", default_value = "chat")]
