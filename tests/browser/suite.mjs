@@ -123,7 +123,8 @@ export async function startSuite() {
     for (const each of processes.toReversed()) await each.stop();
   };
   try {
-    for (const each of processes) await each.start();
+    // A gateway is ready once a worker is linked, and a worker once a gateway is.
+    await Promise.all(processes.map((each) => each.start()));
   } catch (error) {
     await stop().catch(() => {});
     throw error;

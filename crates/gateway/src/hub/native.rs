@@ -119,6 +119,10 @@ impl Stranger {
             return Err(Ended::Key);
         }
         let proof = secret.prove(Prover::Gateway, &ours, &theirs);
+        // A new socket is on the kernel's list of ready ones from the start, since it can be written
+        // to; if that were still so when the peer's first command comes, it would be read before a
+        // command that came earlier on another link. Yielding lets the list be looked at.
+        tokio::task::yield_now().await;
         self.say(&ToPeer::Welcome { proof, gateway }).await?;
         Ok(role)
     }

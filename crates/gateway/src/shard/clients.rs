@@ -256,6 +256,11 @@ impl Shard {
         if matches!(connection.phase, Phase::Closing { .. } | Phase::Over) {
             return;
         }
+        if self.settings.send_buffer <= connection.queued() {
+            // Much may have been queued in one turn: only what the socket does not take counts.
+            self.flush(key);
+        }
+        let connection = &self.connections[key as usize];
         if connection.queued() < self.settings.send_buffer {
             self.tally.messages_out += 1;
             self.queue(key, frame);
