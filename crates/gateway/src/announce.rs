@@ -1,6 +1,14 @@
 //! Keeps a register knowing where we are.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use protocol::{
@@ -34,20 +42,48 @@ pub(crate) struct Announcement {
     pub(crate) secret: Secret,
 }
 
+/// How many registers know of us. One is enough to be ready: workers hear of us from any.
+#[derive(Clone, Debug)]
+pub(crate) struct Reached {
+    count: Arc<AtomicUsize>,
+    health: Health,
+}
+
+impl Reached {
+    pub(crate) fn none(health: Health) -> Self {
+        health.set_not_ready(CONDITION, "none is reached");
+        Self { count: Arc::default(), health }
+    }
+
+    fn reach(&self) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.health.set_ready(CONDITION);
+    }
+
+    fn lose(&self) {
+        if self.count.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.health.set_not_ready(CONDITION, "none is reached");
+        }
+    }
+}
+
+const CONDITION: &str = "register";
+
 /// Announces us to a register for as long as it runs; dropped, it withdraws us.
-pub(crate) async fn announce(register: String, announcement: Announcement, health: Health) {
-    let condition = format!("register {register}");
+pub(crate) async fn announce(register: String, announcement: Announcement, reached: Reached) {
     let mut backoff = Backoff::new(FIRST, CAP);
     loop {
-        health.set_not_ready(condition.clone(), "not reached");
         let since = Instant::now();
-        if let Err(error) = stay(&register, &announcement, &health, &condition).await {
-            tracing::warn!(
-                register,
-                error = format!("{error:#}"),
-                "register unreachable; trying on"
-            );
+        let mut welcome = false;
+        let ended = stay(&register, &announcement, || {
+            welcome = true;
+            reached.reach();
+        });
+        let Err(error) = ended.await;
+        if welcome {
+            reached.lose();
         }
+        tracing::warn!(register, error = format!("{error:#}"), "register unreachable; trying on");
         backoff.ended_after(since.elapsed());
         backoff.wait().await;
     }
@@ -57,9 +93,8 @@ pub(crate) async fn announce(register: String, announcement: Announcement, healt
 async fn stay(
     register: &str,
     announcement: &Announcement,
-    health: &Health,
-    condition: &str,
-) -> anyhow::Result<()> {
+    on_welcome: impl FnOnce(),
+) -> anyhow::Result<Infallible> {
     let mut stream = time::timeout(CONNECT, TcpStream::connect(register)).await??;
     let mut hello = BytesMut::new();
     let gateway = Gateway {
@@ -74,21 +109,22 @@ async fn stay(
     let mut ping = BytesMut::new();
     ToRegister::Ping.encode(&mut ping);
     let (mut reader, mut writer) = stream.split();
-    let mut welcome = false;
+    let mut on_welcome = Some(on_welcome);
     let mut ignored = [0; 256];
     loop {
         // A register that does not know our secret hangs up at once, without a word.
-        let wait = if welcome { PING } else { WELCOME };
+        let wait = if on_welcome.is_some() { WELCOME } else { PING };
         match time::timeout(wait, reader.read(&mut ignored)).await {
-            Ok(Ok(0)) if welcome => anyhow::bail!("connection closed"),
-            Ok(Ok(0)) => anyhow::bail!("refused: do the two share a secret?"),
+            Ok(Ok(0)) if on_welcome.is_some() => {
+                anyhow::bail!("refused: do the two share a secret?")
+            }
+            Ok(Ok(0)) => anyhow::bail!("connection closed"),
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return Err(error.into()),
-            Err(_) if welcome => writer.write_all(&ping).await?,
-            Err(_) => {
-                welcome = true;
-                health.set_ready(condition);
-            }
+            Err(_) => match on_welcome.take() {
+                Some(on_welcome) => on_welcome(),
+                None => writer.write_all(&ping).await?,
+            },
         }
     }
 }

@@ -46,7 +46,7 @@ use tokio_util::sync::CancellationToken;
 pub use config::{Args, Config};
 
 use self::{
-    announce::Announcement,
+    announce::{Announcement, Reached},
     exchange::Host,
     hub::Hub,
     metrics::Metrics,
@@ -139,13 +139,10 @@ impl Gateway {
         let phases = Phases::default();
         let mut announcing = JoinSet::new();
         let (registers, announcement) = (self.registers.clone(), self.announcement.clone());
+        let reached = Reached::none(self.health.clone());
         for register in registers {
             // The inner port accepts already: its backlog is the kernel's.
-            announcing.spawn(announce::announce(
-                register,
-                announcement.clone(),
-                self.health.clone(),
-            ));
+            announcing.spawn(announce::announce(register, announcement.clone(), reached.clone()));
         }
         let mut threads = Vec::new();
         for index in (0..self.host.shards.len()).rev() {
