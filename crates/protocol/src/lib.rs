@@ -9,6 +9,8 @@
 pub mod id;
 pub mod name;
 
+pub mod php;
+
 pub mod message;
 pub mod session;
 
@@ -29,4 +31,4 @@ pub use message::{Message, MessageKind};
 pub use name::{Group, InvalidName, Uid};
 pub use query::{Answer, Fields, Filter, Query, Row};
 pub use secret::Secret;
-pub use session::{Session, SessionError};
+pub use session::{Form, Session, SessionError};

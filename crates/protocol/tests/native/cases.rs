@@ -4,8 +4,8 @@ use std::fmt::Debug;
 
 use bytes::Bytes;
 use protocol::{
-    Answer, CloseReason, Command, ConnectionId, Context, Event, Fields, Filter, Group, Handshake,
-    Message, MessageKind, Query, Recipients, Row, Session, Uid,
+    Answer, CloseReason, Command, ConnectionId, Context, Event, Fields, Filter, Form, Group,
+    Handshake, Message, MessageKind, Query, Recipients, Row, Session, Uid,
     event::Header,
     link::{Delivery, Refusal, Role, ToGateway, ToPeer},
 };
@@ -47,6 +47,16 @@ pub(crate) fn to_gateway() -> Vec<(String, ToGateway)> {
             to: ConnectionId(7),
             message: Message { kind, body: Bytes::from_static(b"hi") },
         },
+    }));
+    all.extend(named("session", sessions(), |form| {
+        let session = match form {
+            Form::Json => session(r#"{"a":1}"#),
+            Form::Php => Session::from_php(Bytes::from_static(b"a:0:{}")).unwrap(),
+        };
+        ToGateway::Command {
+            seq: 4,
+            command: Command::SetSession { client: ConnectionId(7), session },
+        }
     }));
     all.extend(named("query", queries(), |query| ToGateway::Query { request: 1, query }));
     all.extend(named("filter", filters(), |filter| ToGateway::Query {
@@ -165,6 +175,13 @@ fn kinds() -> Vec<(&'static str, MessageKind)> {
         MessageKind::Text => "text": MessageKind::Text;
         MessageKind::Binary => "binary": MessageKind::Binary;
         MessageKind::Raw => "raw": MessageKind::Raw;
+    })
+}
+
+fn sessions() -> Vec<(&'static str, Form)> {
+    cases!(Form {
+        Form::Json => "json": Form::Json;
+        Form::Php => "php": Form::Php;
     })
 }
 

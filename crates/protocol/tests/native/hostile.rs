@@ -6,7 +6,7 @@ use protocol::{
     codec::native::{DecodeError, MAX_FRAME, MAX_STRANGER_FRAME, PREFIX, VERSION, decode, encode},
     link::{LinkMessage, MAGIC, ToGateway, ToPeer},
     name::MAX_NAME,
-    session::MAX_SESSION,
+    session::{MAX_PHP_SESSION, MAX_SESSION},
 };
 
 use crate::{cases, strategies};
@@ -20,6 +20,8 @@ const JOIN_GROUP: u8 = 8;
 const SET_SESSION: u8 = 11;
 const CLIENTS_OF_UIDS: u8 = 3;
 const CLIENT: u8 = 7;
+const JSON: u8 = 0;
+const PHP: u8 = 1;
 
 /// 2^62 as a variable-length integer.
 const HUGE: [u8; 9] = [253, 0, 0, 0, 0, 0, 0, 0, 0x40];
@@ -109,14 +111,17 @@ fn a_name_keeps_its_rules_on_the_wire() {
 
 #[test]
 fn a_session_keeps_its_limit_on_the_wire() {
-    let set = |session: &[u8]| {
-        let mut header = vec![COMMAND, SEQ, SET_SESSION, CLIENT];
-        header.extend_from_slice(&varint(session.len()));
-        header.extend_from_slice(session);
+    let set = |form: u8, length: usize| {
+        let mut header = vec![COMMAND, SEQ, SET_SESSION, CLIENT, form];
+        header.extend_from_slice(&varint(length));
+        header.resize(header.len() + length, b' ');
         header
     };
-    assert!(decode_frame::<ToGateway>(&frame(&set(&vec![b' '; MAX_SESSION]), b"")).is_ok());
-    refused_as_header(&set(&vec![b' '; MAX_SESSION + 1]));
+    for (form, limit) in [(JSON, MAX_SESSION), (PHP, MAX_PHP_SESSION)] {
+        assert!(decode_frame::<ToGateway>(&frame(&set(form, limit), b"")).is_ok());
+        refused_as_header(&set(form, limit + 1));
+    }
+    refused_as_header(&set(PHP + 1, 1));
 }
 
 #[test]

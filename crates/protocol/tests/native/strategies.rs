@@ -193,5 +193,7 @@ fn name() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn session() -> impl Strategy<Value = Session> {
-    vec(any::<u8>(), 0..60).prop_map(|bytes| Session::from_encoded(bytes.into()).unwrap())
+    let json = vec(any::<u8>(), 0..60).prop_map(|it| Session::from_encoded(it.into()).unwrap());
+    let php = vec(any::<u8>(), 0..60).prop_map(|it| Session::from_php(it.into()).unwrap());
+    prop_oneof![json, php]
 }

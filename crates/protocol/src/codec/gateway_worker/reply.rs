@@ -1,0 +1,225 @@
+//! Replies to queries: PHP's serialized form behind its length.
+//!
+//! The same answer looks different from query to query, so each query that
+//! [`from_peer`](super::from_peer) reads comes with the [`Reply`] that it wants. A peer reads replies
+//! blindly, one for each query: where there is no answer, it gets the empty one.
+
+use bytes::Bytes;
+
+use super::{
+    names::{group, uid},
+    select::{Column, Fact},
+};
+use crate::{
+    Answer, ConnectionId, Row, Session,
+    php::{self, Key},
+};
+
+/// The longest reply, in bytes. PHP's own limit is what a script may allocate, 128 MiB if nobody
+/// changed it, for the text and what comes of it together.
+pub const MAX_REPLY: usize = 128 * 1024 * 1024;
+
+/// How the answer to one query is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply(Shape);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// `i:1;` or `i:0;`
+    Online,
+    /// The session's own bytes, `N;` for nobody's.
+    Session,
+    /// Connection → session.
+    Sessions,
+    /// The connections of the one uid.
+    Clients,
+    /// Uid → connections, for each of these.
+    ClientsOf(Vec<Key>),
+    /// `i:3;`
+    Count,
+    /// Group → count, for each of these.
+    Counts(Vec<Key>),
+    /// The groups.
+    Groups,
+    /// Connection → column → fact.
+    Rows(Vec<Column>),
+}
+
+/// The reply became longer than [`MAX_REPLY`], or was asked of an answer to something else.
+struct Unfit;
+
+/// The reply of a query whose answer is an empty list, whatever a gateway holds.
+pub(super) fn empty_list() -> Bytes {
+    framed(|out| out.extend_from_slice(b"a:0:{}"))
+}
+
+/// The reply of a query that counts nothing.
+pub(super) fn zero() -> Bytes {
+    framed(|out| php::int(0, out))
+}
+
+impl Reply {
+    pub(super) fn new(shape: Shape) -> Self {
+        Self(shape)
+    }
+
+    /// Writes the answer. Where it is [`Answer::Unavailable`], of another query, or longer than
+    /// [`MAX_REPLY`], the reply is what it would be if nobody were connected.
+    pub fn encode(&self, answer: &Answer) -> Bytes {
+        let mut fits = true;
+        let reply = framed(|out| fits = self.write(answer, out).is_ok());
+        if fits {
+            return reply;
+        }
+        framed(|out| match &self.0 {
+            Shape::Online | Shape::Count => php::int(0, out),
+            Shape::Session => out.extend_from_slice(b"N;"),
+            Shape::ClientsOf(asked) => array(asked, out, |asked, out| {
+                php::key(asked, out);
+                clients(&[], out);
+            }),
+            Shape::Counts(asked) => array(asked, out, |asked, out| {
+                php::key(asked, out);
+                php::int(0, out);
+            }),
+            Shape::Sessions | Shape::Clients | Shape::Groups | Shape::Rows(_) => {
+                out.extend_from_slice(b"a:0:{}");
+            }
+        })
+    }
+
+    fn write(&self, answer: &Answer, out: &mut Vec<u8>) -> Result<(), Unfit> {
+        match (&self.0, answer) {
+            (Shape::Online, Answer::Online(online)) => php::int((*online).into(), out),
+            (Shape::Session, Answer::Session(None)) => out.extend_from_slice(b"N;"),
+            (Shape::Session, Answer::Session(Some(session))) => {
+                let session = session.to_php();
+                let none = php::is_empty(&session);
+                out.extend_from_slice(if none { b"a:0:{}" } else { &session });
+            }
+            (Shape::Sessions, Answer::Sessions(sessions)) => {
+                let size = |(_, session): &(_, Session)| 40 + session.as_encoded().len();
+                fits(sessions.iter().map(size))?;
+                array(sessions, out, |(client, session), out| {
+                    connection(*client, out);
+                    php::string(&session.to_php(), out);
+                });
+            }
+            (Shape::Clients, Answer::Clients(uids)) => {
+                clients(uids.first().map_or(&[], |(_, clients)| clients), out);
+            }
+            (Shape::ClientsOf(asked), Answer::Clients(uids)) => {
+                let mut uids = uids.iter().peekable();
+                array(asked, out, |asked, out| {
+                    let found = uids.next_if(|(found, _)| uid(asked).as_ref() == Some(found));
+                    php::key(asked, out);
+                    clients(found.map_or(&[], |(_, clients)| clients), out);
+                });
+            }
+            (Shape::Count, Answer::Count(count)) => php::int(int(*count), out),
+            (Shape::Counts(asked), Answer::Counts(groups)) => {
+                let mut groups = groups.iter().peekable();
+                array(asked, out, |asked, out| {
+                    let found = groups.next_if(|(found, _)| group(asked).as_ref() == Some(found));
+                    php::key(asked, out);
+                    php::int(found.map_or(0, |(_, count)| int(*count)), out);
+                });
+            }
+            (Shape::Groups, Answer::Groups(groups)) => {
+                let groups: Vec<_> = (0..).zip(groups).collect();
+                array(&groups, out, |(at, group), out| {
+                    php::int(*at, out);
+                    php::key(&key(group.as_bytes()), out);
+                });
+            }
+            (Shape::Rows(columns), Answer::Rows(rows)) => {
+                fits(rows.iter().map(size))?;
+                array(&in_order(columns, rows), out, |row, out| {
+                    connection(row.client, out);
+                    array(columns, out, |column, out| {
+                        php::key(&column.key, out);
+                        fact(column.fact, row, out);
+                    });
+                });
+            }
+            _ => return Err(Unfit),
+        }
+        // Sessions of ours grow on their way into PHP's form.
+        if MAX_REPLY < out.len() { Err(Unfit) } else { Ok(()) }
+    }
+}
+
+/// Whether as much may be written, before it is. What is large lies in sessions and groups.
+fn fits(sizes: impl Iterator<Item = usize>) -> Result<(), Unfit> {
+    if MAX_REPLY < sizes.sum() { Err(Unfit) } else { Ok(()) }
+}
+
+/// What a row may take, roughly.
+fn size(row: &Row) -> usize {
+    let session = row.session.as_ref().map_or(0, |session| session.as_encoded().len());
+    let groups = row.groups.iter().map(|group| 40 + 2 * group.as_bytes().len());
+    100 + session + groups.sum::<usize>()
+}
+
+/// Rows that have a uid and groups first. `getAllGroupUidList` and its like, as they are deployed,
+/// leave off at the first row that lacks one of them; this order makes them complete.
+fn in_order<'a>(columns: &[Column], rows: &'a [Row]) -> Vec<&'a Row> {
+    let asked = |fact| columns.iter().any(|column| column.fact == fact);
+    let mut rows: Vec<&Row> = rows.iter().collect();
+    if asked(Fact::Groups) {
+        let needs_uid = asked(Fact::Uid);
+        rows.sort_by_key(|row| {
+            let uid = row.uid.as_ref().is_some_and(|uid| !php::is_empty(uid.as_bytes()));
+            row.groups.is_empty() || (needs_uid && !uid)
+        });
+    }
+    rows
+}
+
+fn fact(fact: Fact, row: &Row, out: &mut Vec<u8>) {
+    match (fact, &row.uid, &row.session) {
+        (Fact::Uid, Some(uid), _) => php::string(uid.as_bytes(), out),
+        (Fact::Session, _, Some(session)) => php::string(&session.to_php(), out),
+        (Fact::Groups, ..) if !row.groups.is_empty() => array(&row.groups, out, |group, out| {
+            php::key(&key(group.as_bytes()), out);
+            php::string(group.as_bytes(), out);
+        }),
+        _ => out.extend_from_slice(b"N;"),
+    }
+}
+
+fn clients(clients: &[ConnectionId], out: &mut Vec<u8>) {
+    let clients: Vec<_> = (0..).zip(clients).collect();
+    array(&clients, out, |(at, client), out| {
+        php::int(*at, out);
+        connection(**client, out);
+    });
+}
+
+fn connection(client: ConnectionId, out: &mut Vec<u8>) {
+    php::int(client.0.into(), out);
+}
+
+fn key(name: &[u8]) -> Key {
+    Key::from_text(Bytes::copy_from_slice(name))
+}
+
+fn int(count: u64) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
+}
+
+/// `a:n:{…}`, of which `entry` writes key and value.
+fn array<T>(entries: &[T], out: &mut Vec<u8>, mut entry: impl FnMut(&T, &mut Vec<u8>)) {
+    out.extend_from_slice(format!("a:{}:{{", entries.len()).as_bytes());
+    entries.iter().for_each(|it| entry(it, out));
+    out.push(b'}');
+}
+
+fn framed(write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    let mut out = vec![0; 4];
+    write(&mut out);
+    let length = out.len() - 4;
+    // A reply that was not finished may be longer; nobody gets it.
+    out[..4].copy_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
+    out.into()
+}

@@ -1,0 +1,81 @@
+//! What a gateway says to a worker: events, and pings.
+
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::BytesMut;
+
+use super::{BODY_IS_SCALAR, Frame, HEADER, MAX_FRAME, Opcode, TooLarge, handshake};
+use crate::{ConnectionId, Event, Session};
+
+/// Which client an event is about, and by which way it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The inner address that the gateway announces: the one in its client ids.
+    pub gateway: SocketAddr,
+    /// The client's address.
+    pub remote: SocketAddr,
+    /// The client.
+    pub connection: ConnectionId,
+    /// The port of the listener that it came to.
+    pub listener_port: u16,
+}
+
+/// Appends an event, with the client's session as PHP has it. Why a client is gone is not told:
+/// the protocol has no word for it.
+///
+/// # Errors
+/// When session and event together are longer than a worker takes; `out` is as it was then.
+pub fn event(
+    origin: &Origin,
+    session: &Session,
+    event: &Event,
+    out: &mut BytesMut,
+) -> Result<(), TooLarge> {
+    let handshake;
+    let (opcode, flag, body): (_, _, &[u8]) = match event {
+        Event::Connect => (Opcode::OnConnect, BODY_IS_SCALAR, b""),
+        Event::WebSocketConnect(request) => {
+            handshake = handshake::body(request, canonical(origin.remote), origin.listener_port);
+            (Opcode::OnWebsocketConnect, 0, &handshake)
+        }
+        Event::Message(message) => (Opcode::OnMessage, BODY_IS_SCALAR, &message.body),
+        Event::Close(_) => (Opcode::OnClose, BODY_IS_SCALAR, b""),
+    };
+    let header = Frame {
+        cmd: opcode.into(),
+        local_ip: ipv4(origin.gateway),
+        local_port: origin.gateway.port(),
+        client_ip: ipv4(origin.remote),
+        client_port: origin.remote.port(),
+        connection_id: origin.connection.0,
+        flag,
+        gateway_port: origin.listener_port,
+        ..Frame::default()
+    };
+    header.encode_parts(&session.to_php(), body, out)
+}
+
+/// Appends a ping. Workers expect them from gateways on other hosts, and never answer; back ends
+/// would take one for a reply.
+pub fn ping(out: &mut BytesMut) {
+    let ping = Frame { cmd: Opcode::Ping.into(), flag: BODY_IS_SCALAR, ..Frame::default() };
+    ping.encode(out).expect("a header alone is no longer than a frame may be");
+}
+
+/// The longest message that reaches a worker beside this session.
+pub fn room(session: &Session) -> usize {
+    MAX_FRAME - HEADER - session.to_php().len().min(MAX_FRAME - HEADER)
+}
+
+/// The address as a number; 0 for IPv6, which the header has no place for.
+fn ipv4(address: SocketAddr) -> u32 {
+    match canonical(address).ip() {
+        IpAddr::V4(ip) => ip.into(),
+        IpAddr::V6(_) => 0,
+    }
+}
+
+/// IPv4 where a listener for both families shows it inside of IPv6.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}

@@ -1,0 +1,210 @@
+//! PHP's array: an ordered map with int and string keys.
+
+use std::collections::BTreeMap;
+
+use super::value::{Key, Value};
+
+/// Up to this many entries are searched one by one.
+const SMALL: usize = 8;
+
+/// An ordered map. Replacing a value keeps its place; a new key goes last.
+///
+/// Invariant: no key is there twice; `is_list` says whether the keys are 0, 1, 2 … in order; `index`
+/// knows where each key is as soon as there are more than [`SMALL`] entries that are not a list.
+#[derive(Clone, Debug, Default)]
+pub struct Array {
+    entries: Vec<(Key, Value)>,
+    index: BTreeMap<Key, usize>,
+    unlisted: bool,
+    /// The key that [`push`](Self::push) takes; `None` before any int key was seen.
+    next: Option<i64>,
+}
+
+impl Array {
+    /// An empty array.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether the keys are 0, 1, 2 … in this order; an empty array is a list.
+    pub fn is_list(&self) -> bool {
+        !self.unlisted
+    }
+
+    /// The entries in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, (Key, Value)> {
+        self.entries.iter()
+    }
+
+    /// The values in order.
+    pub fn values(&self) -> impl Iterator<Item = &Value> {
+        self.entries.iter().map(|(_, value)| value)
+    }
+
+    /// The values in order, to be changed.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Value> {
+        self.entries.iter_mut().map(|(_, value)| value)
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &Key) -> Option<&Value> {
+        self.position(key).map(|at| &self.entries[at].1)
+    }
+
+    /// The value of a string key.
+    pub fn get_str(&self, key: &'static str) -> Option<&Value> {
+        self.get(&Key::from(key))
+    }
+
+    /// The value of a key, to be changed.
+    pub fn get_mut(&mut self, key: &Key) -> Option<&mut Value> {
+        self.position(key).map(|at| &mut self.entries[at].1)
+    }
+
+    /// Sets the value of a key: in its place where the key is known, else last.
+    pub fn set(&mut self, key: Key, value: Value) {
+        if let Some(known) = self.get_mut(&key) {
+            *known = value;
+            return;
+        }
+        let at = self.entries.len();
+        if let Key::Int(int) = key {
+            self.next = self.next.max(Some(int.saturating_add(1)));
+        }
+        let was_list = self.is_list();
+        self.unlisted |= usize_key(&key) != Some(at);
+        if self.unlisted && SMALL <= at {
+            if was_list || at == SMALL {
+                let known = self.entries.iter().enumerate();
+                self.index = known.map(|(at, (key, _))| (key.clone(), at)).collect();
+            }
+            self.index.insert(key.clone(), at);
+        }
+        self.entries.push((key, value));
+    }
+
+    /// Appends a value under the next free int key, as `$array[] = …` does. `false` where the
+    /// largest key is taken: PHP refuses then.
+    pub fn push(&mut self, value: Value) -> bool {
+        self.push_keyed(value).is_some()
+    }
+
+    /// Appends as [`push`](Self::push) does, and says under which key.
+    pub(super) fn push_keyed(&mut self, value: Value) -> Option<Key> {
+        let key = Key::Int(self.next.unwrap_or(0));
+        if self.position(&key).is_some() {
+            return None;
+        }
+        self.set(key.clone(), value);
+        Some(key)
+    }
+
+    /// Takes an entry out. It costs as much as there are entries.
+    pub(super) fn remove(&mut self, key: &Key) {
+        if let Some(at) = self.position(key) {
+            let next = self.next;
+            let mut entries = std::mem::take(self).entries;
+            entries.remove(at);
+            *self = Self { next, ..entries.into_iter().collect() };
+        }
+    }
+
+    fn position(&self, key: &Key) -> Option<usize> {
+        if !self.unlisted {
+            return usize_key(key).filter(|at| *at < self.entries.len());
+        }
+        if self.entries.len() <= SMALL {
+            return self.entries.iter().position(|(known, _)| known == key);
+        }
+        self.index.get(key).copied()
+    }
+}
+
+fn usize_key(key: &Key) -> Option<usize> {
+    match key {
+        Key::Int(int) => usize::try_from(*int).ok(),
+        Key::Str(_) => None,
+    }
+}
+
+impl PartialEq for Array {
+    fn eq(&self, other: &Self) -> bool {
+        self.entries == other.entries
+    }
+}
+
+impl FromIterator<(Key, Value)> for Array {
+    fn from_iter<T: IntoIterator<Item = (Key, Value)>>(entries: T) -> Self {
+        let mut array = Self::new();
+        entries.into_iter().for_each(|(key, value)| array.set(key, value));
+        array
+    }
+}
+
+impl FromIterator<Value> for Array {
+    fn from_iter<T: IntoIterator<Item = Value>>(values: T) -> Self {
+        let mut array = Self::new();
+        for value in values {
+            array.push(value);
+        }
+        array
+    }
+}
+
+impl IntoIterator for Array {
+    type Item = (Key, Value);
+    type IntoIter = std::vec::IntoIter<(Key, Value)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.entries.into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_next_free_key_is_one_past_the_largest() {
+        let mut array = Array::new();
+        array.set(Key::Int(-5), Value::Null);
+        assert!(array.push(Value::Null));
+        assert!(array.get(&Key::Int(-4)).is_some());
+        array.set(Key::Int(i64::MAX), Value::Null);
+        assert!(!array.push(Value::Null));
+    }
+
+    proptest! {
+        #[test]
+        fn every_key_is_found_where_it_was_first_put(keys in prop::collection::vec(-3_i64..30, 0..40)) {
+            let (mut array, mut plain) = (Array::new(), Vec::<(Key, Value)>::new());
+            for (at, key) in keys.into_iter().enumerate() {
+                let (key, value) = (Key::Int(key), Value::Int(at as i64));
+                match plain.iter_mut().find(|(known, _)| *known == key) {
+                    Some(known) => known.1 = value.clone(),
+                    None => plain.push((key.clone(), value.clone())),
+                }
+                array.set(key, value);
+                let list = (0..).zip(&plain).all(|(at, (key, _))| *key == Key::Int(at));
+                prop_assert_eq!(array.is_list(), list);
+                for (key, value) in &plain {
+                    prop_assert_eq!(array.get(key), Some(value));
+                }
+                prop_assert!(array.get(&Key::Int(99)).is_none());
+            }
+            prop_assert_eq!(array.entries, plain);
+        }
+    }
+}

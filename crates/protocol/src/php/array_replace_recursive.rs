@@ -1,0 +1,236 @@
+//! PHP's `array_replace_recursive()`.
+//!
+//! What is an array on both sides is entered, key by key, a list like any other; whatever else the
+//! new array names takes the place of the old value, or goes last. Objects are never entered.
+//!
+//! References and repeated objects follow their values: what the merge leaves alone stays shared as
+//! it was, and is numbered anew when it is written. An array that is entered through a reference is
+//! parted from it first: the other places keep the old array, as they do in PHP.
+
+use thiserror::Error;
+
+use super::{
+    array::Array,
+    document::{Document, resolve},
+    value::{MAX_DEPTH, MAX_VALUES, Value},
+};
+
+/// Why two documents are not merged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ReplaceError {
+    /// One of the two is not an array.
+    #[error("not an array")]
+    NotAnArray,
+    /// An object that only its class can read may name other values by their number, which would
+    /// then be wrong.
+    #[error("an object of a class with a format of its own stands beside references")]
+    Unmovable,
+    /// Nested too deep, perhaps in itself.
+    #[error("nested deeper than {MAX_DEPTH}")]
+    TooDeep,
+    /// There would be too much to copy.
+    #[error("more than {MAX_VALUES} values to copy")]
+    TooMany,
+}
+
+/// Puts what `new` names into `old`.
+///
+/// # Errors
+/// When the two are not arrays, or cannot be merged within bounds.
+pub fn array_replace_recursive(old: Document, new: Document) -> Result<Document, ReplaceError> {
+    if !(old.movable && new.movable) {
+        return Err(ReplaceError::Unmovable);
+    }
+    let (mut shared, mut fresh) = (old.shared, new);
+    let offset = shared.len();
+    std::iter::once(&mut fresh.root).chain(&mut fresh.shared).for_each(|it| shift(it, offset));
+    shared.append(&mut fresh.shared);
+    let mut merge = Merge { shared: &shared, copied: 0 };
+    let Some(Value::Array(new)) = resolve(&fresh.root, &shared) else {
+        return Err(ReplaceError::NotAnArray);
+    };
+    let mut root = old.root;
+    let merged = merge.part(&mut root)?.ok_or(ReplaceError::NotAnArray)?;
+    merge.replace(merged, new, 1)?;
+    Ok(Document { root, shared, movable: true })
+}
+
+struct Merge<'a> {
+    /// Shared values of both. The merge changes none of them.
+    shared: &'a [Value],
+    copied: usize,
+}
+
+impl<'a> Merge<'a> {
+    fn replace(
+        &mut self,
+        old: &mut Array,
+        new: &'a Array,
+        depth: usize,
+    ) -> Result<(), ReplaceError> {
+        if MAX_DEPTH < depth {
+            return Err(ReplaceError::TooDeep);
+        }
+        for (key, value) in new.iter() {
+            let entered = match (old.get_mut(key), resolve(value, self.shared)) {
+                (Some(known), Some(Value::Array(inner))) => {
+                    self.part(known)?.map(|known| (known, inner))
+                }
+                _ => None,
+            };
+            match entered {
+                Some((known, inner)) => self.replace(known, inner, depth + 1)?,
+                None => {
+                    let copy = self.copy(value)?;
+                    old.set(key.clone(), copy);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The array to be changed, parted from whoever shares it; `None` if it is no array.
+    fn part<'b>(&mut self, value: &'b mut Value) -> Result<Option<&'b mut Array>, ReplaceError> {
+        if let Value::Shared(_) = value
+            && let Some(array @ Value::Array(_)) = resolve(value, self.shared)
+        {
+            *value = self.copy(array)?;
+        }
+        Ok(match value {
+            Value::Array(array) => Some(array),
+            _ => None,
+        })
+    }
+
+    fn copy(&mut self, value: &Value) -> Result<Value, ReplaceError> {
+        self.copied += count(value);
+        if MAX_VALUES < self.copied { Err(ReplaceError::TooMany) } else { Ok(value.clone()) }
+    }
+}
+
+fn count(value: &Value) -> usize {
+    let inner: usize = match value {
+        Value::Array(array) => array.values().map(count).sum(),
+        Value::Object(object) => object.properties.iter().map(|(_, value)| count(value)).sum(),
+        _ => 0,
+    };
+    1 + inner
+}
+
+fn shift(value: &mut Value, offset: usize) {
+    match value {
+        Value::Shared(place) => place.at += offset,
+        Value::Array(array) => array.values_mut().for_each(|value| shift(value, offset)),
+        Value::Object(object) => {
+            object.properties.iter_mut().for_each(|(_, value)| shift(value, offset));
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::php::{serialize, unserialize};
+
+    /// What PHP 8.2 makes of the same two texts.
+    #[track_caller]
+    fn check(old: &'static str, new: &'static str, merged: &str) {
+        let read = |text: &'static str| unserialize(&Bytes::from(text)).unwrap();
+        let document = array_replace_recursive(read(old), read(new)).unwrap();
+        let mut text = Vec::new();
+        serialize(&document, usize::MAX, &mut text).unwrap();
+        assert_eq!(String::from_utf8(text).unwrap(), merged);
+    }
+
+    #[test]
+    fn lists_merge_by_position_and_an_empty_array_changes_nothing() {
+        check(
+            r#"a:1:{s:1:"l";a:3:{i:0;i:1;i:1;i:2;i:2;i:3;}}"#,
+            r#"a:1:{s:1:"l";a:1:{i:0;i:9;}}"#,
+            r#"a:1:{s:1:"l";a:3:{i:0;i:9;i:1;i:2;i:2;i:3;}}"#,
+        );
+        check(
+            r#"a:1:{s:1:"x";a:1:{i:0;i:1;}}"#,
+            r#"a:1:{s:1:"x";a:0:{}}"#,
+            r#"a:1:{s:1:"x";a:1:{i:0;i:1;}}"#,
+        );
+        check(r#"a:1:{s:1:"x";i:1;}"#, r#"a:1:{s:1:"x";a:0:{}}"#, r#"a:1:{s:1:"x";a:0:{}}"#);
+    }
+
+    #[test]
+    fn entering_an_array_parts_it_from_its_references() {
+        check(
+            r#"a:2:{s:1:"a";a:1:{i:0;i:1;}s:1:"b";R:2;}"#,
+            r#"a:1:{s:1:"a";a:1:{i:0;i:9;}}"#,
+            r#"a:2:{s:1:"a";a:1:{i:0;i:9;}s:1:"b";a:1:{i:0;i:1;}}"#,
+        );
+        check(
+            r#"a:2:{s:1:"a";a:1:{i:0;i:1;}s:1:"b";R:2;}"#,
+            r#"a:1:{s:1:"b";a:1:{i:0;i:9;}}"#,
+            r#"a:2:{s:1:"a";a:1:{i:0;i:1;}s:1:"b";a:1:{i:0;i:9;}}"#,
+        );
+        check(
+            r#"a:2:{s:1:"a";a:1:{i:0;O:1:"A":0:{}}s:1:"b";R:2;}"#,
+            r#"a:1:{s:1:"b";a:1:{i:1;i:1;}}"#,
+            r#"a:2:{s:1:"a";a:1:{i:0;O:1:"A":0:{}}s:1:"b";a:2:{i:0;r:3;i:1;i:1;}}"#,
+        );
+    }
+
+    #[test]
+    fn what_is_shared_is_written_where_it_is_first_met_and_numbered_anew() {
+        check(
+            r#"a:3:{s:1:"a";i:1;s:1:"b";R:2;s:1:"c";R:2;}"#,
+            r#"a:1:{s:1:"a";i:7;}"#,
+            r#"a:3:{s:1:"a";i:7;s:1:"b";i:1;s:1:"c";R:3;}"#,
+        );
+        check(
+            r#"a:3:{s:1:"a";O:1:"A":0:{}s:1:"b";r:2;s:1:"c";r:2;}"#,
+            r#"a:1:{s:1:"a";i:7;}"#,
+            r#"a:3:{s:1:"a";i:7;s:1:"b";O:1:"A":0:{}s:1:"c";r:3;}"#,
+        );
+        check(
+            r#"a:2:{s:1:"a";i:0;s:1:"z";i:0;}"#,
+            r#"a:3:{s:1:"z";O:1:"A":0:{}s:1:"a";r:2;s:1:"c";i:2;}"#,
+            r#"a:3:{s:1:"a";O:1:"A":0:{}s:1:"z";r:2;s:1:"c";i:2;}"#,
+        );
+        check(
+            r#"a:2:{s:1:"a";i:0;s:1:"z";i:0;}"#,
+            r#"a:3:{s:1:"z";a:1:{i:0;i:1;}s:1:"a";R:2;s:1:"c";i:2;}"#,
+            r#"a:3:{s:1:"a";a:1:{i:0;i:1;}s:1:"z";R:2;s:1:"c";i:2;}"#,
+        );
+        check(
+            r#"a:1:{s:1:"x";i:1;}"#,
+            r#"a:2:{s:1:"a";O:1:"A":1:{s:1:"p";i:1;}s:1:"b";r:2;}"#,
+            r#"a:3:{s:1:"x";i:1;s:1:"a";O:1:"A":1:{s:1:"p";i:1;}s:1:"b";r:3;}"#,
+        );
+    }
+
+    #[test]
+    fn an_object_that_may_hold_numbers_is_not_moved() {
+        let read = |text: &'static str| unserialize(&Bytes::from(text)).unwrap();
+        let plain = r#"a:1:{s:1:"x";i:1;}"#;
+        for unmovable in
+            [r#"a:1:{i:0;C:1:"A":6:{a;r:1;}}"#, r#"a:3:{i:0;i:1;i:1;R:2;i:2;C:1:"A":1:{a}}"#]
+        {
+            let merged = array_replace_recursive(read(unmovable), read(plain));
+            assert_eq!(merged.unwrap_err(), ReplaceError::Unmovable);
+        }
+        check(r#"a:1:{i:0;C:1:"A":2:{ab}}"#, plain, r#"a:2:{i:0;C:1:"A":2:{ab}s:1:"x";i:1;}"#);
+    }
+
+    #[test]
+    fn arrays_nested_in_themselves_end() {
+        let read = |text: &'static str| unserialize(&Bytes::from(text)).unwrap();
+        let endless = r#"a:1:{s:1:"a";a:1:{s:1:"a";R:2;}}"#;
+        let merged = array_replace_recursive(read(endless), read(endless));
+        assert_eq!(merged.unwrap_err(), ReplaceError::TooDeep);
+        check(
+            endless,
+            r#"a:1:{s:1:"a";a:1:{s:1:"a";i:5;}}"#,
+            r#"a:1:{s:1:"a";a:1:{s:1:"a";i:5;}}"#,
+        );
+    }
+}

@@ -1,0 +1,78 @@
+//! Floats as PHP writes them.
+
+/// The shortest text that reads back as the same float, as `serialize_precision = -1` has it:
+/// `0.1`, `5`, `1.0E+25`, `-0`. `e` is the letter of the exponent. Not for INF and NAN.
+pub(super) fn shortest(float: f64, e: u8) -> String {
+    format(&format!("{float:e}"), 17, e)
+}
+
+/// What PHP makes of a float where a string is wanted: 14 significant digits.
+pub(crate) fn to_text(float: f64) -> String {
+    if float.is_nan() {
+        return "NAN".to_owned();
+    }
+    if float.is_infinite() {
+        return if float < 0.0 { "-INF" } else { "INF" }.to_owned();
+    }
+    format(&format!("{float:.13e}"), 14, b'E')
+}
+
+/// Turns Rust's `-1.25e-7` into PHP's form: with an exponent where the decimal point would stand
+/// left of three zeros or right of `precision` digits.
+fn format(scientific: &str, precision: i32, e: u8) -> String {
+    let (mantissa, exponent) = scientific.split_once('e').expect("{:e} writes an exponent");
+    let exponent: i32 = exponent.parse().expect("{:e} writes its exponent as an int");
+    let sign = if mantissa.starts_with('-') { "-" } else { "" };
+    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    let digits = match digits.trim_end_matches('0') {
+        "" => "0",
+        digits => digits,
+    };
+    let point = exponent + 1;
+    if point < -3 || precision < point {
+        let (first, rest) = digits.split_at(1);
+        let rest = if rest.is_empty() { "0" } else { rest };
+        return format!("{sign}{first}.{rest}{}{exponent:+}", char::from(e));
+    }
+    let Ok(whole) = usize::try_from(point) else {
+        return format!("{sign}0.{}{digits}", "0".repeat(point.unsigned_abs() as usize));
+    };
+    if digits.len() <= whole {
+        return format!("{sign}{digits}{}", "0".repeat(whole - digits.len()));
+    }
+    let (left, right) = digits.split_at(whole);
+    let left = if left.is_empty() { "0" } else { left };
+    format!("{sign}{left}.{right}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floats_look_as_php_writes_them() {
+        for (float, text, cast) in [
+            (0.1, "0.1", "0.1"),
+            (5.0, "5", "5"),
+            (0.0, "0", "0"),
+            (-0.0, "-0", "-0"),
+            (-1.5, "-1.5", "-1.5"),
+            (0.0001, "0.0001", "0.0001"),
+            (0.000_01, "1.0E-5", "1.0E-5"),
+            (100.25, "100.25", "100.25"),
+            (1e14, "100000000000000", "1.0E+14"),
+            (1e16, "10000000000000000", "1.0E+16"),
+            (1e17, "1.0E+17", "1.0E+17"),
+            (123_456_789_012_345_680.0, "1.2345678901234568E+17", "1.2345678901235E+17"),
+            (1e100, "1.0E+100", "1.0E+100"),
+            (0.1 + 0.2, "0.30000000000000004", "0.3"),
+            (999_999_999_999_999.9, "999999999999999.9", "1.0E+15"),
+            (123_456_789.123_456_78, "123456789.12345678", "123456789.12346"),
+        ] {
+            assert_eq!(shortest(float, b'E'), text);
+            assert_eq!(to_text(float), cast);
+        }
+        assert_eq!(shortest(1e25, b'e'), "1.0e+25");
+        assert_eq!(to_text(f64::NEG_INFINITY), "-INF");
+    }
+}

@@ -1,0 +1,308 @@
+//! Reads what PHP's `serialize()` wrote.
+//!
+//! Nothing is built that PHP would have to know the class of: objects stay what was written of
+//! them. References and repeated objects name an earlier value by its number in the text. Moving
+//! such a value would make the number wrong, so they are resolved here, into places that
+//! [`Document::shared`] holds once, and numbered anew when they are written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use super::{
+    array::Array,
+    document::Document,
+    scanner::{Scanner, Stuck},
+    value::{Key, MAX_DEPTH, MAX_VALUES, Object, Shared, SharedBy, Value},
+};
+
+/// Why a text is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum UnserializeError {
+    /// PHP would not read it either.
+    #[error("not a serialized value, from byte {at}")]
+    Syntax { at: usize },
+    /// Nested deeper than [`MAX_DEPTH`].
+    #[error("nested deeper than {MAX_DEPTH}")]
+    TooDeep,
+    /// More than [`MAX_VALUES`] values.
+    #[error("more than {MAX_VALUES} values")]
+    TooMany,
+}
+
+impl From<Stuck> for UnserializeError {
+    fn from(stuck: Stuck) -> Self {
+        Self::Syntax { at: stuck.at }
+    }
+}
+
+/// Reads the value that a text begins with. What follows it is ignored, as PHP does.
+///
+/// # Errors
+/// When there is none, or it is out of bounds.
+pub fn unserialize(text: &Bytes) -> Result<Document, UnserializeError> {
+    let mut reader = Reader::new(text);
+    let root = reader.value()?;
+    let numbered = !reader.targets.is_empty();
+    let movable = !(reader.customs && numbered || reader.customs_may_number);
+    if !numbered {
+        return Ok(Document { root, shared: Vec::new(), movable });
+    }
+    // Once more, now that it is known which values are shared. Objects have an identity even where
+    // nothing names them yet: a merge may copy the array around them.
+    let shared: BTreeSet<usize> = reader.targets.keys().chain(&reader.objects).copied().collect();
+    let places = shared.into_iter().enumerate().map(|(at, slot)| {
+        let by = reader.targets.get(&slot).copied().unwrap_or(SharedBy::Handle);
+        (slot, Shared { at, by })
+    });
+    let places: BTreeMap<usize, Shared> = places.collect();
+    let shared = vec![Value::Null; places.len()];
+    let mut reader = Reader { places, shared, ..Reader::new(text) };
+    Ok(Document { root: reader.value()?, shared: reader.shared, movable })
+}
+
+struct Reader<'a> {
+    scan: Scanner<'a>,
+    depth: usize,
+    /// How many values were met: the number of the last one.
+    slot: usize,
+    /// The numbers of the values that are objects.
+    objects: BTreeSet<usize>,
+    /// The numbers of the values that are named again later, and how.
+    targets: BTreeMap<usize, SharedBy>,
+    /// Whether there are objects that only their class can read, and whether what is in them looks
+    /// like numbers of values.
+    customs: bool,
+    customs_may_number: bool,
+    /// Where shared values go. Empty when the text is read for the first time.
+    places: BTreeMap<usize, Shared>,
+    shared: Vec<Value>,
+}
+
+type Read<T> = Result<T, UnserializeError>;
+
+impl<'a> Reader<'a> {
+    fn new(text: &'a Bytes) -> Self {
+        Self {
+            scan: Scanner::new(text),
+            depth: 0,
+            slot: 0,
+            objects: BTreeSet::new(),
+            targets: BTreeMap::new(),
+            customs: false,
+            customs_may_number: false,
+            places: BTreeMap::new(),
+            shared: Vec::new(),
+        }
+    }
+
+    fn value(&mut self) -> Read<Value> {
+        let tag = self.scan.byte()?;
+        if tag == b'R' {
+            // The same variable as before: no value of its own, so no number.
+            return self.named(SharedBy::Reference);
+        }
+        self.slot += 1;
+        if MAX_VALUES < self.slot {
+            return Err(UnserializeError::TooMany);
+        }
+        let slot = self.slot;
+        let value = match tag {
+            b'N' => self.scan.expect(b";").map(|()| Value::Null)?,
+            b'b' => self.bool()?,
+            b'i' => Value::Int(self.int()?),
+            b'd' => Value::Float(self.float()?),
+            b's' => Value::Str(self.string()?),
+            b'S' => Value::Str(self.escaped_string()?),
+            b'a' => Value::Array(self.array()?),
+            b'r' => self.named(SharedBy::Handle)?,
+            b'O' | b'C' | b'E' => {
+                // Its own properties may name it.
+                self.objects.insert(slot);
+                self.object(tag)?
+            }
+            _ => self.scan.fail()?,
+        };
+        if tag == b'r' {
+            self.objects.insert(slot);
+        }
+        Ok(match self.places.get(&slot) {
+            Some(place) => {
+                self.shared[place.at] = value;
+                Value::Shared(*place)
+            }
+            None => value,
+        })
+    }
+
+    /// `:n;` behind an `R` or `r`.
+    fn named(&mut self, by: SharedBy) -> Read<Value> {
+        self.scan.expect(b":")?;
+        let slot = self.scan.length()?;
+        self.scan.expect(b";")?;
+        let known = match by {
+            SharedBy::Reference => (1..=self.slot).contains(&slot),
+            SharedBy::Handle => self.objects.contains(&slot),
+        };
+        if !known {
+            self.scan.fail()?;
+        }
+        let known = self.targets.entry(slot).or_insert(by);
+        if by == SharedBy::Reference {
+            *known = by;
+        }
+        let place = self.places.get(&slot);
+        Ok(place.map_or(Value::Null, |place| Value::Shared(Shared { by, ..*place })))
+    }
+
+    fn bool(&mut self) -> Read<Value> {
+        self.scan.expect(b":")?;
+        let value = self.scan.skip(b"1");
+        if !value {
+            self.scan.expect(b"0")?;
+        }
+        self.scan.expect(b";")?;
+        Ok(Value::Bool(value))
+    }
+
+    /// `:n;`, where what is too large becomes the largest.
+    fn int(&mut self) -> Read<i64> {
+        self.scan.expect(b":")?;
+        let negative = self.scan.skip(b"-");
+        if !negative {
+            self.scan.skip(b"+");
+        }
+        let digits = self.scan.digits()?;
+        let add = |sum: i64, digit: u8| {
+            let digit = i64::from(digit - b'0');
+            sum.saturating_mul(10).saturating_add(if negative { -digit } else { digit })
+        };
+        let value = self.scan.ascii(digits).bytes().fold(0, add);
+        self.scan.expect(b";")?;
+        Ok(value)
+    }
+
+    fn float(&mut self) -> Read<f64> {
+        self.scan.expect(b":")?;
+        for (name, value) in
+            [(&b"NAN;"[..], f64::NAN), (b"INF;", f64::INFINITY), (b"-INF;", f64::NEG_INFINITY)]
+        {
+            if self.scan.skip(name) {
+                return Ok(value);
+            }
+        }
+        let number = self
+            .scan
+            .skip_while(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
+        let number = self.scan.ascii(number).parse().or_else(|_| self.scan.fail())?;
+        self.scan.expect(b";")?;
+        Ok(number)
+    }
+
+    /// `:n:"…";`.
+    fn string(&mut self) -> Read<Bytes> {
+        let string = self.quoted()?;
+        self.scan.expect(b";")?;
+        Ok(string)
+    }
+
+    /// `:n:"…"`.
+    fn quoted(&mut self) -> Read<Bytes> {
+        self.scan.expect(b":")?;
+        let length = self.scan.length()?;
+        self.scan.expect(b":\"")?;
+        let string = self.scan.take(length)?;
+        self.scan.expect(b"\"")?;
+        Ok(string)
+    }
+
+    /// `:n:"…";` with bytes as `\41`, which PHP reads and has long ceased to write.
+    fn escaped_string(&mut self) -> Read<Bytes> {
+        self.scan.expect(b":")?;
+        let length = self.scan.length()?;
+        self.scan.expect(b":\"")?;
+        if self.scan.rest().len() < length {
+            self.scan.fail()?;
+        }
+        let mut string = Vec::with_capacity(length);
+        for _ in 0..length {
+            string.push(match self.scan.byte()? {
+                b'\\' => (self.scan.hex()? << 4 | self.scan.hex()?) as u8,
+                byte => byte,
+            });
+        }
+        self.scan.expect(b"\";")?;
+        Ok(string.into())
+    }
+
+    fn array(&mut self) -> Read<Array> {
+        self.scan.expect(b":")?;
+        let mut array = Array::new();
+        self.entries(|key, value| {
+            let key = match key {
+                Key::Str(text) => Key::from_text(text),
+                int @ Key::Int(_) => int,
+            };
+            array.set(key, value);
+        })?;
+        Ok(array)
+    }
+
+    fn object(&mut self, tag: u8) -> Read<Value> {
+        let class = self.quoted()?;
+        if tag == b'E' {
+            self.scan.expect(b";")?;
+            if !class.contains(&b':') {
+                self.scan.fail()?;
+            }
+            return Ok(Value::Case(class));
+        }
+        if class.is_empty() || !class.iter().all(|byte| is_class(*byte)) {
+            self.scan.fail()?;
+        }
+        self.scan.expect(b":")?;
+        if tag == b'O' {
+            let mut properties = Vec::new();
+            self.entries(|key, value| properties.push((key, value)))?;
+            return Ok(Value::Object(Object { class, properties }));
+        }
+        let length = self.scan.length()?;
+        self.scan.expect(b":{")?;
+        let payload = self.scan.take(length)?;
+        self.scan.expect(b"}")?;
+        self.customs = true;
+        self.customs_may_number |= payload
+            .windows(3)
+            .any(|at| matches!(at, [b'r' | b'R', b':', digit] if digit.is_ascii_digit()));
+        Ok(Value::Custom { class, payload })
+    }
+
+    /// `n:{key value …}`.
+    fn entries(&mut self, mut take: impl FnMut(Key, Value)) -> Read<()> {
+        let count = self.scan.length()?;
+        self.scan.expect(b":{")?;
+        if self.scan.rest().len() < count {
+            self.scan.fail()?;
+        }
+        self.depth += 1;
+        if MAX_DEPTH < self.depth {
+            return Err(UnserializeError::TooDeep);
+        }
+        for _ in 0..count {
+            let key = match self.scan.byte()? {
+                b'i' => Key::Int(self.int()?),
+                b's' => Key::Str(self.string()?),
+                b'S' => Key::Str(self.escaped_string()?),
+                _ => self.scan.fail()?,
+            };
+            take(key, self.value()?);
+        }
+        self.depth -= 1;
+        Ok(self.scan.expect(b"}")?)
+    }
+}
+
+fn is_class(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'\\' | 0x7f..)
+}

@@ -1,0 +1,155 @@
+//! Sessions of both forms: read, converted, merged.
+
+use serde_json::{Value as Json, json};
+
+use super::*;
+
+fn session(value: &Value) -> Session {
+    Session::encode(value.as_object().unwrap()).unwrap()
+}
+
+fn merged(old: Value, new: Value) -> String {
+    let mut merged = session(&old);
+    merged.merge(&session(&new)).unwrap();
+    String::from_utf8(merged.as_encoded().to_vec()).unwrap()
+}
+
+#[test]
+fn merging_enters_objects_and_lists_and_keeps_the_order() {
+    assert_eq!(
+        merged(json!({"k": 1, "n": {"a": 1, "b": 2}}), json!({"n": {"b": 3}, "z": 0})),
+        r#"{"k":1,"n":{"a":1,"b":3},"z":0}"#
+    );
+    assert_eq!(merged(json!({"l": [1, 2, 3]}), json!({"l": [9]})), r#"{"l":[9,2,3]}"#);
+    assert_eq!(merged(json!({"l": [1]}), json!({"l": []})), r#"{"l":[1]}"#);
+    assert_eq!(merged(json!({"l": [1]}), json!({"l": {"x": 2}})), r#"{"l":{"0":1,"x":2}}"#);
+    assert_eq!(merged(json!({"l": [1]}), json!({"l": {}})), r#"{"l":[1]}"#);
+    assert_eq!(merged(json!({"l": {"x": 1}}), json!({"l": [2]})), r#"{"l":{"x":1,"0":2}}"#);
+    assert_eq!(merged(json!({"l": [1]}), json!({"l": 5})), r#"{"l":5}"#);
+}
+
+#[test]
+fn what_is_not_an_object_changes_nothing() {
+    let mut kept = session(&json!({"k": 1}));
+    let garbage = Session::from_encoded(Bytes::from_static(b"[1")).unwrap();
+    assert!(kept.merge(&garbage).is_err());
+    assert_eq!(kept, session(&json!({"k": 1})));
+}
+
+fn php(text: &str) -> Session {
+    Session::from_php(Bytes::copy_from_slice(text.as_bytes())).unwrap()
+}
+
+#[test]
+fn a_session_of_php_passes_through_unread() {
+    let garbage = Bytes::from_static(b"\xff not serialized");
+    let session = Session::from_php(garbage.clone()).unwrap();
+    assert_eq!((session.form(), session.to_php()), (Form::Php, garbage));
+    assert!(session.decode().is_err());
+    assert_eq!(Session::from_php(Bytes::new()).unwrap(), Session::default());
+}
+
+#[test]
+fn php_reads_what_we_wrote() {
+    let object = json!({
+        "n": 1, "5": "five", "05": null, "t": true, "f": 5.0, "d": 0.1, "e": 1e25,
+        "l": ["a", []], "o": {"x": "中/"}, "big": 18_446_744_073_709_551_615_u64,
+    });
+    let text = concat!(
+        r#"a:10:{s:1:"n";i:1;i:5;s:4:"five";s:2:"05";N;s:1:"t";b:1;s:1:"f";d:5;s:1:"d";d:0.1;"#,
+        r#"s:1:"e";d:1.0E+25;s:1:"l";a:2:{i:0;s:1:"a";i:1;a:0:{}}"#,
+        r#"s:1:"o";a:1:{s:1:"x";s:4:"中/";}s:3:"big";d:1.8446744073709552E+19;}"#,
+    );
+    assert_eq!(session(&object).to_php(), text);
+    assert_eq!(Session::default().to_php(), "");
+    assert_eq!(Session::from_encoded("[1]".into()).unwrap().to_php(), "", "no session of ours");
+    assert_eq!(Session::from_encoded("{}".into()).unwrap().to_php(), "a:0:{}");
+}
+
+#[test]
+fn we_read_what_php_wrote_and_null_where_json_has_no_word() {
+    let text = concat!(
+        r#"a:9:{s:1:"n";i:1;i:7;s:5:"seven";s:1:"l";a:2:{i:0;i:1;i:1;a:0:{}}"#,
+        r#"s:1:"m";a:1:{i:1;b:0;}s:1:"f";d:5;s:1:"i";d:INF;s:1:"o";O:1:"A":1:{s:1:"p";i:1;}"#,
+        r#"s:1:"r";R:2;s:1:"z";N;}"#,
+    );
+    let read = Json::Object(php(text).decode().unwrap());
+    assert_eq!(
+        read,
+        json!({
+            "n": 1, "7": "seven", "l": [1, []], "m": {"1": false}, "f": 5.0, "i": null, "o": null,
+            "r": 1, "z": null,
+        })
+    );
+    let binary = Bytes::from_static(b"a:2:{s:1:\"b\";s:1:\"\xff\";s:1:\"\xff\";i:1;}");
+    let read = Session::from_php(binary).unwrap().decode().unwrap();
+    assert_eq!(Json::Object(read), json!({"b": null}));
+    assert!(php("a:0:{}").decode().unwrap().is_empty());
+    assert!(php("0").decode().unwrap().is_empty(), "no session to PHP");
+    assert!(php("i:5;").decode().is_err());
+    assert!(php(r#"a:1:{i:0;R:1;}"#).decode().is_err(), "it never ends");
+}
+
+#[test]
+fn a_session_of_php_is_updated_by_either_side_and_keeps_its_objects() {
+    let old = r#"a:3:{s:1:"o";O:1:"A":1:{s:4:" A x";i:1;}s:1:"k";i:1;s:1:"r";R:3;}"#;
+    let old = old.replace(" A x", "\0A\0x");
+    let mut by_php = php(&old);
+    by_php
+        .merge(&php(r#"a:2:{s:1:"k";d:0.10000000000000001;s:1:"n";a:1:{i:0;s:1:"x";}}"#))
+        .unwrap();
+    let new = concat!(
+        r#"a:4:{s:1:"o";O:1:"A":1:{s:4:" A x";i:1;}s:1:"k";d:0.1;s:1:"r";R:3;"#,
+        r#"s:1:"n";a:1:{i:0;s:1:"x";}}"#,
+    );
+    let new = new.replace(" A x", "\0A\0x");
+    assert_eq!(by_php, php(&new));
+    let mut by_us = php(&old);
+    by_us.merge(&session(&json!({"k": 0.1, "n": ["x"]}))).unwrap();
+    assert_eq!(by_us, php(&new));
+}
+
+#[test]
+fn a_session_of_ours_takes_phps_form_once_php_updates_it() {
+    let mut ours = session(&json!({"k": 1, "l": [1, 2]}));
+    ours.merge(&php(r#"a:1:{s:1:"l";a:1:{i:0;i:9;}}"#)).unwrap();
+    assert_eq!(ours, php(r#"a:2:{s:1:"k";i:1;s:1:"l";a:2:{i:0;i:9;i:1;i:2;}}"#));
+}
+
+#[test]
+fn where_there_is_no_session_the_changes_are_it() {
+    for none in ["", "0"] {
+        let mut stored = php(none);
+        stored.merge(&php("garbage, as PHP stores it too")).unwrap();
+        assert_eq!(stored.to_php(), "garbage, as PHP stores it too");
+        let mut stored = php(none);
+        stored.merge(&session(&json!({"a": 1}))).unwrap();
+        assert_eq!(stored, session(&json!({"a": 1})));
+    }
+}
+
+#[test]
+fn what_cannot_be_merged_leaves_the_session_as_it_was() {
+    let stored = r#"a:1:{s:1:"k";i:1;}"#;
+    for changes in ["garbage", "i:5;", "b:0;", "a:1:{", r#"s:1:"a";"#, r#"a:1:{i:0;R:7;}"#] {
+        let mut kept = php(stored);
+        assert!(kept.merge(&php(changes)).is_err(), "{changes}");
+        assert_eq!(kept, php(stored));
+        let mut kept = php(changes);
+        assert!(kept.merge(&php(stored)).is_err(), "{changes}");
+        assert_eq!(kept, php(changes));
+    }
+    let mut kept = php(stored);
+    kept.merge(&Session::default()).unwrap();
+    assert_eq!(kept, php(stored));
+}
+
+#[test]
+fn an_update_cannot_outgrow_the_limit() {
+    let half = format!(r#"s:{}:"{}";"#, MAX_PHP_SESSION / 2, "x".repeat(MAX_PHP_SESSION / 2));
+    let mut stored = php(&format!(r#"a:1:{{s:1:"a";{half}}}"#));
+    let kept = stored.clone();
+    assert!(stored.merge(&php(&format!(r#"a:1:{{s:1:"b";{half}}}"#))).is_err());
+    assert_eq!(stored, kept);
+    stored.merge(&php(&format!(r#"a:1:{{s:1:"a";{half}}}"#))).unwrap();
+}
