@@ -3,10 +3,7 @@
 use std::{
     convert::Infallible,
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -42,32 +39,55 @@ pub(crate) struct Announcement {
     pub(crate) secret: Secret,
 }
 
-/// How many registers know of us. One is enough to be ready: workers hear of us from any.
+/// How many registers know of us. One is enough to be ready, since workers hear of us from any; and
+/// for a while none is needed, since a register that restarts takes nothing from anybody.
 #[derive(Clone, Debug)]
 pub(crate) struct Reached {
-    count: Arc<AtomicUsize>,
+    state: Arc<Mutex<State>>,
     health: Health,
+}
+
+#[derive(Debug)]
+struct State {
+    registers: usize,
+    lost: Instant,
 }
 
 impl Reached {
     pub(crate) fn none(health: Health) -> Self {
         health.set_not_ready(CONDITION, "none is reached");
-        Self { count: Arc::default(), health }
+        let state = State { registers: 0, lost: Instant::now() };
+        Self { state: Arc::new(Mutex::new(state)), health }
     }
 
     fn reach(&self) {
-        self.count.fetch_add(1, Ordering::Relaxed);
+        self.lock().registers += 1;
         self.health.set_ready(CONDITION);
     }
 
     fn lose(&self) {
-        if self.count.fetch_sub(1, Ordering::Relaxed) == 1 {
+        let mut state = self.lock();
+        state.registers -= 1;
+        state.lost = Instant::now();
+    }
+
+    /// Called while a register is not reached.
+    fn miss(&self) {
+        let state = self.lock();
+        if state.registers == 0 && PATIENCE < state.lost.elapsed() {
             self.health.set_not_ready(CONDITION, "none is reached");
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 const CONDITION: &str = "register";
+
+/// For how long no register need be reached: a restart takes a fraction of it.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Announces us to a register for as long as it runs; dropped, it withdraws us.
 pub(crate) async fn announce(register: String, announcement: Announcement, reached: Reached) {
@@ -83,6 +103,7 @@ pub(crate) async fn announce(register: String, announcement: Announcement, reach
         if welcome {
             reached.lose();
         }
+        reached.miss();
         tracing::warn!(register, error = format!("{error:#}"), "register unreachable; trying on");
         backoff.ended_after(since.elapsed());
         backoff.wait().await;
@@ -131,3 +152,37 @@ async fn stay(
 
 /// A register that keeps the connection for so long has taken us in.
 const WELCOME: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_register_may_be_gone_for_a_while() {
+        let health = Health::new();
+        let reached = Reached::none(health.clone());
+        reached.miss();
+        assert!(!health.is_ready(), "none was ever reached");
+        reached.reach();
+        reached.lose();
+        reached.miss();
+        assert!(health.is_ready(), "it has only just gone");
+        time::sleep(PATIENCE * 2).await;
+        reached.miss();
+        assert!(!health.is_ready(), "it stays away");
+        reached.reach();
+        assert!(health.is_ready());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_of_several_registers_is_enough() {
+        let health = Health::new();
+        let reached = Reached::none(health.clone());
+        reached.reach();
+        reached.reach();
+        reached.lose();
+        time::sleep(PATIENCE * 2).await;
+        reached.miss();
+        assert!(health.is_ready());
+    }
+}
