@@ -86,9 +86,10 @@ run_stage() { # NAME
     local began=$SECONDS log=$logs/$1.log status=0
     say ""
     say "=== $1 ==="
+    : >"$log"
     timeout --kill-after=30 "$limit" bash "$self" --inside "$1" >"$log" 2>&1 </dev/null &
     running=$!
-    tail -n +1 -f -s 0.2 --pid="$running" "$log"
+    tail -n +1 -f -s 0.2 --pid="$running" "$log" || true
     wait "$running" || status=$?
     running=
     case $status in
