@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{Error, Message, client::IntoClientRequest as _, http::Request},
@@ -96,8 +96,10 @@ impl Browser {
                 Some(Ok(Message::Text(text))) => return Heard::Text(text.as_str().to_owned()),
                 Some(Ok(Message::Binary(bytes))) => return Heard::Binary(bytes),
                 Some(Ok(Message::Close(frame))) => {
-                    // Reading on sends the answer to the close frame.
+                    // Reading on sends the answer to the close frame; then, as browsers do, we
+                    // hang up because the server has.
                     while let Some(Ok(_)) = self.socket.next().await {}
+                    let _ = self.socket.get_mut().shutdown().await;
                     return Heard::End(frame.map(|frame| frame.code.into()));
                 }
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}

@@ -8,6 +8,7 @@ pub mod suite;
 pub mod browser;
 pub mod peer;
 pub mod raw;
+pub mod worker;
 
 pub mod binaries;
 pub mod ports;
@@ -19,6 +20,7 @@ pub use peer::Peer;
 pub use raw::Raw;
 pub use suite::Suite;
 pub use wait::{PATIENCE, eventually, soon};
+pub use worker::{Report, TestWorker, Told};
 
 /// Makes tests of functions that take a number of threads: each runs on gateways of one shard and
 /// on gateways of three.

@@ -53,7 +53,7 @@ impl Process {
         Self { name: name.to_owned(), admin, binary, args, env, log, child }
     }
 
-    /// Waits until it says that it is ready.
+    /// Waits until it says that it is ready, or lacks nothing but a worker.
     ///
     /// # Panics
     /// When it ends instead, or takes too long.
@@ -63,17 +63,17 @@ impl Process {
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("{} ended with {status}:\n{}", self.name, self.log());
             }
-            self.is_ready().await.then_some(())
+            let lacks = self.lacks().await?;
+            lacks.iter().all(|reason| reason.starts_with("worker: ")).then_some(())
         })
         .await;
     }
 
-    /// Whether it says that it is ready.
-    pub async fn is_ready(&self) -> bool {
-        match Raw::get(self.admin, "/readyz").await {
-            Some(answer) => answer.status == 200,
-            None => false,
-        }
+    /// What it lacks to be ready, as `/readyz` says; `None` if there is no such page.
+    pub async fn lacks(&self) -> Option<Vec<String>> {
+        let answer = Raw::get(self.admin, "/readyz").await?;
+        let lines = answer.body.lines().map(str::to_owned);
+        Some(if answer.status == 200 { Vec::new() } else { lines.collect() })
     }
 
     /// The value of a metric, by its name and labels as `/metrics` shows them.

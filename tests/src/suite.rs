@@ -21,6 +21,7 @@ pub struct Builder {
     workers: usize,
     threads: usize,
     app: &'static str,
+    startup_grace: u64,
     gateway_flags: Vec<String>,
 }
 
@@ -84,6 +85,13 @@ impl Builder {
         self
     }
 
+    /// How many seconds a register waits after its start for gateways to come back; none if not
+    /// said, since workers are started when all gateways are there.
+    pub fn startup_grace(mut self, seconds: u64) -> Self {
+        self.startup_grace = seconds;
+        self
+    }
+
     /// One more flag for every gateway.
     pub fn gateway_flag(mut self, flag: &str, value: &str) -> Self {
         self.gateway_flags.extend([flag.to_owned(), value.to_owned()]);
@@ -141,6 +149,7 @@ impl Suite {
             workers: 0,
             threads: 1,
             app: "bench",
+            startup_grace: 0,
             gateway_flags: Vec::new(),
         }
     }
@@ -208,7 +217,8 @@ impl Suite {
     fn spawn_register(&mut self) {
         let addr = ports::free();
         let name = format!("register-{}", self.registers.len() + 1);
-        let args = strings(&["--listen", &addr.to_string()]);
+        let grace = self.shape.startup_grace.to_string();
+        let args = strings(&["--listen", &addr.to_string(), "--startup-grace", &grace]);
         let register = Process::start(&name, "register", args, env(&self.secret), self.logs.path());
         self.registers.push(register);
         self.register_addrs.push(addr);

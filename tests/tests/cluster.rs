@@ -34,12 +34,17 @@ async fn a_third_gateway_joins_serves_and_leaves_and_nobody_else_notices(threads
 }
 
 async fn a_register_may_be_restarted_under_a_running_suite(threads: usize) {
-    let mut suite = Suite::builder().workers(1).threads(threads).start().await;
+    let builder = Suite::builder().startup_grace(3).workers(1).threads(threads);
+    let mut suite = builder.start().await;
     let mut ann = member(&suite, 0).await;
     let mut bob = member(&suite, 1).await;
 
     suite.registers[0].kill();
     room_hears(&mut [&mut ann, &mut bob], "without a register").await;
+    for gateway in &suite.gateways {
+        let lacks = gateway.lacks().await.expect("a page");
+        assert_eq!(lacks, [""; 0], "a load balancer would take away what works");
+    }
     suite.registers[0].start_again().await;
     // It may not have heard of all gateways yet; whoever asks now must still be told of both.
     suite.add_worker().await;

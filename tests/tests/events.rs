@@ -74,12 +74,13 @@ async fn a_handshake_is_told_as_it_was_sent(threads: usize) {
     assert_eq!(bytes.value, b"\xff");
 }
 
+/// Where no page is served, whoever connects is a client.
 async fn a_client_that_never_shakes_hands_connects_and_closes(threads: usize) {
-    let suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let builder = Suite::builder().gateways(1).threads(threads);
+    let suite = builder.gateway_switch("--no-web").start().await;
     let mut worker = suite.worker_link(0, "w:1").await;
     let mut shy = Raw::connect(suite.gateways[0].clients).await;
     shy.send(b"GET / HTTP/1.1\r\nUpgrade: webso").await;
-
     let connect = worker.event().await;
     assert_eq!(connect.event, Event::Connect);
     drop(shy);

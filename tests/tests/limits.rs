@@ -157,15 +157,15 @@ async fn what_is_no_request_is_refused(threads: usize) {
             assert_eq!(answer.status, 400, "{wrong:?}");
         }
     }
-    for (without, status) in [("Sec-WebSocket-Key", 400), ("Sec-WebSocket-Version", 426)] {
-        let mut request = format!("ws://{gateway}/").into_client_request().unwrap();
-        let old = HeaderValue::from_static("7");
-        let headers = request.headers_mut();
-        headers.insert(without, old);
-        match Browser::open_with(gateway, request).await.unwrap_err() {
-            Error::Http(answer) => assert_eq!(answer.status(), status, "wrong {without}"),
-            other => panic!("an answer was expected, not {other}"),
-        }
+    for (headers, status) in [
+        ("Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n", 400),
+        ("Upgrade: websocket\r\nSec-WebSocket-Version: 7\r\nSec-WebSocket-Key: k\r\n", 426),
+    ] {
+        let mut client = Raw::connect(gateway).await;
+        let head = "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n";
+        client.send(format!("{head}{headers}\r\n").as_bytes()).await;
+        let answer = Answer::parse(&client.until_the_end().await).unwrap();
+        assert_eq!(answer.status, status, "{headers}");
     }
 }
 
@@ -235,15 +235,19 @@ async fn a_peer_that_breaks_the_protocol_is_closed_and_the_gateway_goes_on(threa
     let mut worker = suite.worker_link(0, "w:1").await;
     let mut ann = suite.browser(0).await;
     let id = worker.welcomes().await;
-    // A second hello is no order; and a frame of garbage is none either.
+    // A second hello, and a shard that is none.
     for wrong in [
         ToGateway::Hello { role: Role::Client, nonce: [0; 32], proof: [0; 32] },
         ToGateway::Done { shard: u16::MAX, first: 0, last: u64::MAX },
-        ToGateway::Done { shard: 0, first: 9, last: 3 },
     ] {
         let mut peer = suite.peer(0).await;
         peer.say(&wrong).await;
         peer.ends().await;
+    }
+    // What was never begun cannot be done.
+    let mut peer = suite.peer(0).await;
+    for (first, last) in [(9, 3), (0, 0), (1, u64::MAX), (u64::MAX, u64::MAX)] {
+        peer.say(&ToGateway::Done { shard: 0, first, last }).await;
     }
     let mut peer = suite.peer(0).await;
     peer.say_bytes(b"\0\0\0\x07\x01\0\0\0\0\x01\xff").await;

@@ -133,7 +133,7 @@ async fn no_client_is_closed_when_its_worker_dies_and_nothing_is_lost(threads: u
         second.command(Command::SendToClient { to: *id, message: "still here".into() }).await;
         assert_eq!(browser.hears_text().await, "still here");
     }
-    assert!((30..=20 * clients.len()).contains(&again), "{again} of which 30 were read for sure");
+    assert!(30 <= again, "only {again} were told again, but 30 were read for sure");
     assert!(second.has_no_event().await);
 }
 

@@ -69,8 +69,8 @@ async fn values_that_make_no_sense_together_are_refused() {
         ("gateway", &["--lan-ip", "not-an-ip"], "--lan-ip"),
         ("gateway", &["--router", "fastest"], "--router"),
         ("gateway", &["--slow-client", "wait"], "--slow-client"),
-        ("gateway", &["--max-message-size", "-1"], "--max-message-size"),
-        ("gateway", &["--listen", "wss://127.0.0.1:1"], "--tls-cert"),
+        ("gateway", &["--max-message-size=-1"], "--max-message-size"),
+        ("gateway", &["--listen", "wss://127.0.0.1:1"], "wss"),
         ("business-worker", &["--app", "game"], "--app"),
         ("register", &["--listen", "nowhere"], "--listen"),
         // An open inner port without a secret is an open door.

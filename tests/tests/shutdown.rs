@@ -14,12 +14,14 @@ on_one_and_three_threads!(
 
 async fn every_process_ends_well_when_asked(threads: usize) {
     let mut suite = Suite::builder().workers(2).threads(threads).start().await;
-    let _browsers = [suite.browser(0).await, suite.browser(1).await];
+    let browsers = [suite.browser(0).await, suite.browser(1).await];
     for worker in &mut suite.workers {
         assert_eq!(worker.stop().await.code(), Some(0), "{}", worker.name);
     }
-    for gateway in &mut suite.gateways {
-        assert_eq!(gateway.stop().await.code(), Some(0), "{}", gateway.name);
+    for (gateway, mut browser) in suite.gateways.iter_mut().zip(browsers) {
+        gateway.signal(Signal::Term);
+        assert_eq!(browser.ends().await, Some(1001));
+        assert_eq!(gateway.ended().await.code(), Some(0), "{}", gateway.name);
     }
     assert_eq!(suite.registers[0].stop().await.code(), Some(0));
 }
@@ -100,7 +102,8 @@ async fn a_second_signal_ends_at_once(threads: usize) {
 }
 
 async fn a_client_that_does_not_read_does_not_hold_up_a_drain(threads: usize) {
-    let mut suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let builder = Suite::builder().gateways(1).threads(threads);
+    let mut suite = builder.gateway_flag("--grace", "2").start().await;
     let mut worker = suite.worker_link(0, "w:1").await;
     let _stuck = Raw::websocket(suite.gateways[0].clients).await;
     let id = worker.welcomes().await;
