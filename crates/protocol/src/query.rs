@@ -27,6 +27,21 @@ pub enum Query {
     Select { fields: Fields, filter: Filter },
 }
 
+impl Query {
+    /// The one client it is about, or `None` where it may be about many.
+    pub fn client(&self) -> Option<ConnectionId> {
+        match self {
+            Self::IsOnline { client } | Self::Session { client } => Some(*client),
+            Self::Sessions { .. }
+            | Self::ClientsOfUids { .. }
+            | Self::Count { .. }
+            | Self::Counts { .. }
+            | Self::Groups
+            | Self::Select { .. } => None,
+        }
+    }
+}
+
 /// Which facts a [`Query::Select`] wants of each client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fields {
