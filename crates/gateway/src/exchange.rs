@@ -1,8 +1,11 @@
 //! What the gateway's threads hand each other.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -18,9 +21,19 @@ pub(crate) struct LinkId(pub(crate) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Token(pub(crate) u64);
 
+/// Which language a peer speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Language {
+    /// Ours.
+    Native,
+    /// `GatewayWorker`'s: its peers are workers and clients written in PHP.
+    Php,
+}
+
 /// What all shards know of a connected worker.
 #[derive(Debug)]
 pub(crate) struct Worker {
+    pub(crate) language: Language,
     /// `ip:name:id`.
     pub(crate) key: String,
     /// How many clients of this gateway it has, over all shards.
@@ -64,8 +77,8 @@ impl ToShard {
 /// What a shard tells the hub.
 #[derive(Debug)]
 pub(crate) enum ToHub {
-    /// Events for a worker, encoded.
-    Events { link: LinkId, frames: Bytes },
+    /// Events for a worker, encoded in its language; those up to `last` of this shard.
+    Events { link: LinkId, shard: u16, last: u64, frames: Bytes },
     /// What this shard knows.
     Part { token: Token, part: Part },
     /// The shard has no connections any more, and workers are done with all events that they have.
@@ -93,6 +106,8 @@ pub(crate) enum Part {
 /// What all threads of a gateway share.
 #[derive(Debug)]
 pub(crate) struct Host {
+    /// The inner address that the gateway announces.
+    pub(crate) address: SocketAddr,
     pub(crate) hub: Inbox<ToHub>,
     pub(crate) shards: Vec<Inbox<ToShard>>,
     /// How far the hub is ahead of each shard, in bytes of what it has told it.
@@ -102,10 +117,10 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn new(shards: usize, metrics: Metrics) -> Self {
+    pub(crate) fn new(address: SocketAddr, shards: usize, metrics: Metrics) -> Self {
         let ahead = (0..shards).map(|_| AtomicUsize::new(0)).collect();
         let shards = (0..shards).map(|_| Inbox::new()).collect();
-        Self { hub: Inbox::new(), shards, ahead, metrics, ordinals: AtomicU64::new(0) }
+        Self { address, hub: Inbox::new(), shards, ahead, metrics, ordinals: AtomicU64::new(0) }
     }
 
     /// The next ordinal: larger than all before, whoever asks.

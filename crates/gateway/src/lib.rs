@@ -111,7 +111,11 @@ impl Gateway {
             registers: config.registers,
             secret: config.secret,
             settings: Arc::new(config.settings),
-            host: Arc::new(Host::new(usize::from(config.threads), Metrics::register(registry))),
+            host: Arc::new(Host::new(
+                address,
+                usize::from(config.threads),
+                Metrics::register(registry),
+            )),
             health,
         })
     }
@@ -176,13 +180,12 @@ impl Gateway {
         let runtime =
             || Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
         let (host, settings) = (Arc::clone(&self.host), Arc::clone(&self.settings));
-        let (secret, address) = (self.secret.clone(), self.announcement.address);
-        let health = self.health.clone();
+        let (secret, health) = (self.secret.clone(), self.health.clone());
         let pulse = self.health.pulse(format!("shard {index}"), STUCK);
         let serve = async move || {
             spawn_local(pulse.keep_beating());
             if let Some(inner) = inner {
-                let hub = Hub::new(Arc::clone(&host), secret, address, health);
+                let hub = Hub::new(Arc::clone(&host), secret, health);
                 let Phases { closing, drained, over } = phases.clone();
                 spawn_local(hub::run(hub, Acceptor::from_std(inner)?, closing, drained, over));
             }

@@ -2,17 +2,28 @@
 
 use std::collections::HashSet;
 
-use protocol::{Answer, Query, link::ToPeer};
+use bytes::Bytes;
+use protocol::{Answer, Query, codec::gateway_worker::reply::Reply, link::ToPeer};
 
 use crate::exchange::{LinkId, Part};
 
 /// What a peer wants to know of all shards.
 #[derive(Debug)]
 pub(super) enum Asked {
-    /// The answer to a query.
-    Query { request: u64, query: Query },
+    /// The answer to a native peer's query.
+    Native { request: u64, query: Query },
+    /// The answer to a PHP peer's query, and how it looks there.
+    Php { reply: Reply, query: Query },
     /// That everything before this is done.
     Ping { token: u64 },
+}
+
+/// What a peer is told.
+#[derive(Debug)]
+pub(super) enum Told {
+    Native(ToPeer),
+    /// The bytes of a reply, which goes out in its turn.
+    Php(Bytes),
 }
 
 /// What a peer asked, and what shards have said so far.
@@ -38,12 +49,13 @@ impl Gathering {
     }
 
     /// What the peer is told.
-    pub(super) fn reply(self) -> ToPeer {
+    pub(super) fn reply(self) -> Told {
         match self.asked {
-            Asked::Query { request, query } => {
-                ToPeer::Answer { request, answer: merge(query, self.parts) }
+            Asked::Native { request, query } => {
+                Told::Native(ToPeer::Answer { request, answer: merge(query, self.parts) })
             }
-            Asked::Ping { token } => ToPeer::Pong { token },
+            Asked::Php { reply, query } => Told::Php(reply.encode(&merge(query, self.parts))),
+            Asked::Ping { token } => Told::Native(ToPeer::Pong { token }),
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use std::{io::IoSlice, net::SocketAddr, rc::Rc, sync::Arc};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use protocol::{Answer, codec::native, link::ToPeer};
 use tokio::{net::tcp::OwnedWriteHalf, sync::Notify};
 use tokio_util::sync::CancellationToken;
 
+use super::php;
 use crate::{exchange::Worker, outqueue::OutQueue};
 
 /// One peer's link.
@@ -15,13 +16,17 @@ pub(super) struct Link {
     pub(super) remote: SocketAddr,
     /// Set if the peer is a worker.
     pub(super) worker: Option<Arc<Worker>>,
-    pub(super) out: OutQueue,
-    /// The last command that was taken, if the peer was not told yet.
+    out: OutQueue,
+    /// Bytes queued since the beginning.
+    pushed: u64,
+    /// The last command that was taken, if a native peer was not told yet.
     pub(super) taken: Option<u64>,
     /// Whether it is to be told even if nothing else goes out.
     pub(super) taken_due: bool,
     /// How many of its queries are unanswered.
     pub(super) unanswered: usize,
+    /// What a link of a PHP peer needs besides.
+    pub(super) php: Option<php::State>,
     /// Whether it is on the hub's list of links to be written to.
     pub(super) dirty: bool,
     /// Whether the socket takes no more for now.
@@ -34,14 +39,20 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(remote: SocketAddr, socket: Rc<OwnedWriteHalf>) -> Self {
+    pub(super) fn new(
+        remote: SocketAddr,
+        socket: Rc<OwnedWriteHalf>,
+        php: Option<php::State>,
+    ) -> Self {
         Self {
             remote,
             worker: None,
             out: OutQueue::default(),
+            pushed: 0,
             taken: None,
             taken_due: false,
             unanswered: 0,
+            php,
             dirty: false,
             blocked: false,
             socket,
@@ -50,11 +61,32 @@ impl Link {
         }
     }
 
-    /// Queues what the peer is told.
+    /// Bytes that wait to be written.
+    pub(super) fn queued(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Bytes queued since the beginning.
+    pub(super) fn pushed(&self) -> u64 {
+        self.pushed
+    }
+
+    /// Bytes written since the beginning.
+    pub(super) fn written(&self) -> u64 {
+        self.pushed - self.out.len() as u64
+    }
+
+    /// Queues bytes.
+    pub(super) fn push(&mut self, bytes: &Bytes) {
+        self.pushed += bytes.len() as u64;
+        self.out.push(bytes);
+    }
+
+    /// Queues what a native peer is told.
     pub(super) fn say(&mut self, message: &ToPeer) {
         let mut frame = BytesMut::new();
         if native::encode(message, &mut frame).is_ok() {
-            self.out.push(&frame.freeze());
+            self.push(&frame.freeze());
         } else if let ToPeer::Answer { request, .. } = message {
             // Everything else is far below the limit of a frame.
             self.say(&ToPeer::Answer { request: *request, answer: Answer::Unavailable });
@@ -91,6 +123,5 @@ impl Link {
     /// The socket takes more again.
     pub(super) fn unblock(&mut self) {
         self.blocked = false;
-        self.flush();
     }
 }

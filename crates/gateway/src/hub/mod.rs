@@ -5,15 +5,17 @@
 //! at no client: it passes on what concerns one to its shard and what concerns many to all, puts
 //! their parts of an answer together, and writes events to workers.
 
+mod ended;
 mod gather;
 mod link;
 mod native;
+mod peer;
+mod php;
 mod run;
 
 use std::{
     cell::RefCell,
     collections::HashMap,
-    net::SocketAddr,
     rc::Rc,
     sync::{
         Arc,
@@ -22,19 +24,16 @@ use std::{
     task::{Context, Waker},
 };
 
-use protocol::{
-    ConnectionId, Query, Secret,
-    link::{Role, ToGateway, ToPeer},
-};
+use protocol::{Command, ConnectionId, Secret, link::ToPeer};
 use rustc_hash::FxHashMap;
 use service::Health;
 use tokio::sync::Notify;
 
 use self::{
-    gather::{Asked, Gathering},
+    gather::{Asked, Gathering, Told},
     link::Link,
 };
-use crate::exchange::{Host, LinkId, ToHub, ToShard, Token, Worker};
+use crate::exchange::{Host, Language, LinkId, ToHub, ToShard, Token, Worker};
 
 pub(crate) use self::run::run;
 
@@ -53,8 +52,6 @@ const UNANSWERED: usize = 4096;
 pub(crate) struct Hub {
     host: Arc<Host>,
     secret: Secret,
-    /// The inner address that the gateway announces.
-    address: SocketAddr,
     health: Health,
     links: FxHashMap<LinkId, Link>,
     /// The links of workers, by key.
@@ -79,18 +76,12 @@ pub(crate) struct Hub {
 type Shared = Rc<RefCell<Hub>>;
 
 impl Hub {
-    pub(crate) fn new(
-        host: Arc<Host>,
-        secret: Secret,
-        address: SocketAddr,
-        health: Health,
-    ) -> Self {
+    pub(crate) fn new(host: Arc<Host>, secret: Secret, health: Health) -> Self {
         let outgoing = host.shards.iter().map(|_| Vec::new()).collect();
         health.set_not_ready("worker", "no worker is linked");
         Self {
             host,
             secret,
-            address,
             health,
             links: FxHashMap::default(),
             workers: HashMap::new(),
@@ -117,36 +108,47 @@ impl Hub {
         }
     }
 
-    /// Takes a peer in. A worker whose key is in use already replaces the one that has it: that is
-    /// the same worker come back before its old link was found dead.
-    fn admit(&mut self, mut link: Link, role: Role) -> LinkId {
+    /// Takes a peer in.
+    fn insert(&mut self, link: Link) -> LinkId {
         self.last += 1;
         let id = LinkId(self.last);
-        if let Role::Worker { key } = role {
-            let key = format!("{}:{key}", link.remote.ip());
-            if let Some(old) = self.workers.insert(key.clone(), id) {
-                tracing::warn!(worker = key, "a newer link of this worker replaces the older one");
-                self.remove(old);
-            }
-            tracing::info!(worker = key, "worker linked");
-            let worker = Arc::new(Worker { key, clients: AtomicUsize::new(0) });
-            self.tell(None, || ToShard::WorkerUp { link: id, worker: Arc::clone(&worker) });
-            link.worker = Some(worker);
-            self.host.metrics.workers.inc();
-            self.health.set_ready("worker");
-        }
         self.links.insert(id, link);
-        self.call();
         id
     }
 
-    /// Forgets a peer; what a worker has not finished is given to the others.
-    fn remove(&mut self, id: LinkId) {
-        let Some(link) = self.links.remove(&id) else {
+    /// Makes a peer a worker. One whose key is in use already replaces the one that has it: that is
+    /// the same worker come back before its old link was found dead.
+    fn enlist(&mut self, id: LinkId, key: &str, language: Language) {
+        self.dismiss(id);
+        let Some(link) = self.links.get_mut(&id) else {
             return;
         };
-        link.over.cancel();
-        let Some(worker) = link.worker else {
+        let key = format!("{}:{key}", link.remote.ip());
+        let clients = AtomicUsize::new(0);
+        let worker = Arc::new(Worker { language, key: key.clone(), clients });
+        link.worker = Some(Arc::clone(&worker));
+        tracing::info!(worker = key, "worker linked");
+        if let Some(old) = self.workers.insert(key.clone(), id) {
+            tracing::warn!(worker = key, "a newer link of this worker replaces the older one");
+            self.remove(old);
+        }
+        self.tell(None, || ToShard::WorkerUp { link: id, worker: Arc::clone(&worker) });
+        self.host.metrics.workers.inc();
+        self.health.set_ready("worker");
+        self.call();
+    }
+
+    /// Forgets a peer.
+    fn remove(&mut self, id: LinkId) {
+        self.dismiss(id);
+        if let Some(link) = self.links.remove(&id) {
+            link.over.cancel();
+        }
+    }
+
+    /// Makes a peer no worker any more; what it has not finished is given to the others.
+    fn dismiss(&mut self, id: LinkId) {
+        let Some(worker) = self.links.get_mut(&id).and_then(|link| link.worker.take()) else {
             return;
         };
         tracing::info!(worker = worker.key, "worker gone");
@@ -162,61 +164,11 @@ impl Hub {
         self.call();
     }
 
-    /// Takes what a peer said. `false` if it may not say that.
-    fn take(&mut self, from: LinkId, message: ToGateway) -> bool {
-        match message {
-            ToGateway::Hello { .. } => return false,
-            ToGateway::Command { seq, command } => {
-                self.commands += 1;
-                let ordinal = self.host.ordinal();
-                match command.client() {
-                    Some(client) => {
-                        let shard = self.host.shard_of(client);
-                        self.outgoing[shard].push(ToShard::Command { from, ordinal, command });
-                    }
-                    None => self.tell(None, || {
-                        let command = command.clone();
-                        ToShard::Command { from, ordinal, command }
-                    }),
-                }
-                if let Some(link) = self.links.get_mut(&from) {
-                    link.taken = Some(seq);
-                    if !std::mem::replace(&mut link.taken_due, true) {
-                        self.confirm.notify_one();
-                    }
-                }
-            }
-            ToGateway::Query { request, query } => {
-                self.queries += 1;
-                let client = match &query {
-                    Query::IsOnline { client } | Query::Session { client } => Some(*client),
-                    _ => None,
-                };
-                let asked = Asked::Query { request, query: query.clone() };
-                let token = self.gather(from, asked, client);
-                self.tell(client, || ToShard::Query { token, query: query.clone() });
-            }
-            ToGateway::Done { shard, first, last } => {
-                let Some(outgoing) = self.outgoing.get_mut(usize::from(shard)) else {
-                    return false;
-                };
-                outgoing.push(ToShard::Done { link: from, first, last });
-            }
-            ToGateway::Leaving => {
-                self.tell(None, || ToShard::WorkerLeaving { link: from });
-            }
-            ToGateway::Ping { token } => {
-                let token = self.gather(from, Asked::Ping { token }, None);
-                self.tell(None, || ToShard::Barrier { token });
-            }
-            ToGateway::Pong { .. } => {}
-        }
-        self.call();
-        true
-    }
-
     /// Waits for what the shard of this client says, or all.
     fn gather(&mut self, from: LinkId, asked: Asked, client: Option<ConnectionId>) -> Token {
+        if !matches!(asked, Asked::Ping { .. }) {
+            self.queries += 1;
+        }
         self.last += 1;
         let token = Token(self.last);
         let shards = if client.is_some() { 1 } else { self.host.shards.len() };
@@ -225,6 +177,22 @@ impl Hub {
             link.unanswered += 1;
         }
         token
+    }
+
+    /// Passes a command on, in the order of arrival over all links.
+    fn command(&mut self, from: LinkId, command: Command) {
+        self.commands += 1;
+        let ordinal = self.host.ordinal();
+        match command.client() {
+            Some(client) => {
+                let shard = self.host.shard_of(client);
+                self.outgoing[shard].push(ToShard::Command { from, ordinal, command });
+            }
+            None => self.tell(None, || {
+                let command = command.clone();
+                ToShard::Command { from, ordinal, command }
+            }),
+        }
     }
 
     /// Tells the shard of this client, or all.
@@ -245,7 +213,7 @@ impl Hub {
     /// Whether nothing more should be read from a peer for now.
     fn is_busy(&self, from: LinkId) -> bool {
         let link = self.links.get(&from);
-        link.is_some_and(|link| UNREAD < link.out.len() || UNANSWERED < link.unanswered)
+        link.is_some_and(|link| UNREAD < link.queued() || UNANSWERED < link.unanswered)
             || self.host.ahead.iter().any(|ahead| AHEAD < ahead.load(Ordering::Relaxed))
     }
 
@@ -254,6 +222,13 @@ impl Hub {
             link.say(message);
             self.touch(to);
         }
+    }
+
+    /// Whether nothing is on its way to a peer any more.
+    fn is_quiet(&self, id: LinkId) -> bool {
+        self.links.get(&id).is_none_or(|link| {
+            link.queued() == 0 && link.php.as_ref().is_none_or(php::State::is_idle)
+        })
     }
 
     /// Has the link written to at the end of the turn.
@@ -281,15 +256,16 @@ impl Hub {
                 self.hear(message);
             }
         }
-        for (shard, outgoing) in self.outgoing.iter_mut().enumerate() {
-            let weight = outgoing.iter().map(ToShard::weight).sum();
-            host.ahead[shard].fetch_add(weight, Ordering::Relaxed);
-            host.shards[shard].push_all(outgoing);
-        }
         for id in std::mem::take(&mut self.dirty) {
             if let Some(link) = self.links.get_mut(&id) {
                 link.flush();
             }
+            self.settle_php(id);
+        }
+        for (shard, outgoing) in self.outgoing.iter_mut().enumerate() {
+            let weight = outgoing.iter().map(ToShard::weight).sum();
+            host.ahead[shard].fetch_add(weight, Ordering::Relaxed);
+            host.shards[shard].push_all(outgoing);
         }
         host.metrics.commands.inc_by(std::mem::take(&mut self.commands));
         host.metrics.queries.inc_by(std::mem::take(&mut self.queries));
@@ -298,9 +274,13 @@ impl Hub {
 
     fn hear(&mut self, message: ToHub) {
         match message {
-            ToHub::Events { link: id, frames } => {
+            ToHub::Events { link: id, shard, last, frames } => {
                 if let Some(link) = self.links.get_mut(&id) {
-                    link.out.push(&frames);
+                    link.push(&frames);
+                    let end = link.pushed();
+                    if let Some(php) = &mut link.php {
+                        php.sent(end, shard, last);
+                    }
                     self.touch(id);
                 }
             }
@@ -316,7 +296,10 @@ impl Hub {
                     if let Some(link) = self.links.get_mut(&to) {
                         link.unanswered -= 1;
                     }
-                    self.say(to, &gathering.reply());
+                    match gathering.reply() {
+                        Told::Native(message) => self.say(to, &message),
+                        Told::Php(reply) => self.reply(to, token, reply),
+                    }
                 }
             }
             ToHub::Drained { shard } => {
@@ -350,6 +333,6 @@ impl Hub {
     /// everything is written.
     fn is_drained(&self) -> bool {
         self.undrained.as_ref().is_some_and(Vec::is_empty)
-            && self.links.values().all(|link| link.out.is_empty())
+            && self.links.values().all(|link| link.queued() == 0)
     }
 }

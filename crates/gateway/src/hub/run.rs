@@ -1,18 +1,18 @@
 //! The hub's part of its thread: what waits on its behalf.
 
-use std::{cell::RefCell, future::poll_fn, rc::Rc, task::Poll, time::Duration};
+use std::{cell::RefCell, future::poll_fn, net::Ipv4Addr, rc::Rc, task::Poll, time::Duration};
 
 use service::listen::Acceptor;
 use tokio::{task::spawn_local, time};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Hub, Shared,
-    native::{self, Stranger},
-};
+use super::{Hub, Shared, peer};
 
 /// How long a peer may wait to be told that its commands were taken, if nothing else is due to it.
 const CONFIRM: Duration = Duration::from_millis(10);
+
+/// How often PHP workers hear that we are here.
+const PING: Duration = Duration::from_secs(25);
 
 /// How often the hub looks whether everything is drained.
 const DRAINED: Duration = Duration::from_millis(5);
@@ -29,6 +29,9 @@ pub(crate) async fn run(
     let hub = Rc::new(RefCell::new(hub));
     spawn_local(accept(Rc::clone(&hub), acceptor));
     spawn_local(confirm(Rc::clone(&hub)));
+    if hub.borrow().host.address.ip() != Ipv4Addr::LOCALHOST {
+        spawn_local(ping(Rc::clone(&hub)));
+    }
     let waiting = Rc::clone(&hub);
     spawn_local(async move {
         draining.cancelled().await;
@@ -56,7 +59,7 @@ async fn accept(hub: Shared, mut acceptor: Acceptor) {
         let hub = Rc::clone(&hub);
         spawn_local(async move {
             let refused = hub.borrow().host.metrics.refused.clone();
-            let ended = native::serve(hub, Stranger::new(stream, remote)).await;
+            let ended = peer::serve(hub, stream, remote).await;
             if ended.is_refusal() {
                 refused.inc();
                 tracing::warn!(%remote, reason = %ended, "peer refused");
@@ -64,6 +67,14 @@ async fn accept(hub: Shared, mut acceptor: Acceptor) {
                 tracing::debug!(%remote, reason = %ended, "link ended");
             }
         });
+    }
+}
+
+/// As the reference does it, which leaves out gateways that announce 127.0.0.1.
+async fn ping(hub: Shared) {
+    loop {
+        time::sleep(PING).await;
+        hub.borrow_mut().ping_php();
     }
 }
 

@@ -3,7 +3,10 @@
 use std::{net::Ipv4Addr, time::Instant};
 
 use bytes::Bytes;
-use protocol::{CloseReason, Context, Event};
+use protocol::{
+    CloseReason, Context, Event,
+    codec::gateway_worker::{MAX_FRAME, TooLarge},
+};
 use rustc_hash::FxHashMap;
 
 use super::{
@@ -11,7 +14,11 @@ use super::{
     connection::{Connection, Key},
     outlet::{Entry, Outlet},
 };
-use crate::exchange::LinkId;
+use crate::{
+    closed::Closed,
+    exchange::{Language, LinkId},
+    framing::Violation,
+};
 
 impl Shard {
     /// Gives an event of a client to its worker. `event` is without its payload, which is given
@@ -35,13 +42,22 @@ impl Shard {
             Some(_) => None,
             None => connection.held_since.or_else(|| Some(Instant::now())),
         };
-        let introduced = worker.is_some() && connection.introduced;
+        // PHP workers want to be told with every event.
+        let language = worker.and_then(|worker| self.workers.open(worker));
+        let language = language.map(|worker| worker.outlet.language());
+        let introduced = language == Some(Language::Native) && connection.introduced;
         connection.introduced = worker.is_some();
         entry.context = (worker.is_some() && !introduced).then(|| {
             let session = self.directory.get(entry.client).map(|client| client.session.clone());
             context(connection, session.unwrap_or_default())
         });
-        self.post(worker, entry, payload);
+        if let Err(error) = self.post(worker, entry, payload) {
+            // A worker of ours could have taken it, but a PHP worker would lose its link over it.
+            tracing::debug!(%error, "too large for this worker");
+            let violation = Violation::TooLong { size: payload.len() as u64, limit: MAX_FRAME };
+            self.end(key, Closed::Violation(violation));
+            return;
+        }
         let window = self.settings.worker_window;
         let connection = &mut self.connections[key as usize];
         // Its socket is left unread until the worker has caught up, or is there.
@@ -56,16 +72,16 @@ impl Shard {
     }
 
     /// Adds an event to those that go to this worker, or to those that wait for one.
-    fn post(&mut self, link: Option<LinkId>, entry: Entry, payload: &[u8]) {
+    fn post(&mut self, link: Option<LinkId>, entry: Entry, payload: &[u8]) -> Result<(), TooLarge> {
+        self.call();
         match link.and_then(|link| self.workers.open(link)) {
             Some(worker) => {
                 self.tally.events += 1;
                 self.tally.redelivered += u64::from(entry.redelivered);
-                worker.outlet.push(entry, payload);
+                worker.outlet.push(entry, payload)
             }
             None => self.limbo.push(entry, payload),
         }
-        self.call();
     }
 
     /// Tells the worker that a client is gone, and forgets the client.
@@ -84,7 +100,10 @@ impl Shard {
         // A close brings all that a worker needs to know, since nobody can be asked afterwards.
         let context = Some(context(connection, client.session));
         let (number, event) = (connection.events, Event::Close(reason));
-        self.post(link, Entry { client: id, number, event, context, redelivered: false }, &[]);
+        let entry = Entry { client: id, number, event, context, redelivered: false };
+        if let Err(error) = self.post(link, entry, &[]) {
+            tracing::error!(client = %id, %error, "a worker cannot be told that a client is gone");
+        }
         if let Some(link) = link {
             self.workers.unbind(link);
         }
@@ -132,13 +151,21 @@ impl Shard {
                 Some(link)
             });
             entry.context = context;
-            self.post(link, entry, &payload);
+            let client = entry.client;
+            if let Err(error) = self.post(link, entry, &payload) {
+                tracing::error!(%client, %error, "an event is too large for its new worker");
+            }
         }
     }
 
     /// Takes back all events that wait for a worker.
     pub(super) fn take_limbo(&mut self) -> Vec<Entry> {
-        std::mem::replace(&mut self.limbo, Outlet::new(self.index)).recall().collect()
+        std::mem::replace(
+            &mut self.limbo,
+            Outlet::new(self.index, Language::Native, self.host.address),
+        )
+        .recall()
+        .collect()
     }
 
     /// Has the connections read again that were left unread.

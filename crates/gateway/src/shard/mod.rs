@@ -36,7 +36,7 @@ use self::{
 };
 use crate::{
     closed::Closed,
-    exchange::{Host, Part, ToHub, ToShard, Token},
+    exchange::{Host, Language, Part, ToHub, ToShard, Token},
     settings::Settings,
 };
 
@@ -95,7 +95,7 @@ impl Shard {
             directory: Directory::new(),
             connections: Slab::new(),
             workers: Workers::default(),
-            limbo: Outlet::new(index),
+            limbo: Outlet::new(index, Language::Native, host.address),
             deadlines: Deadlines::default(),
             dirty: Vec::new(),
             barriers: Vec::new(),
@@ -146,8 +146,8 @@ impl Shard {
                 break;
             }
         }
-        for (link, frames) in self.workers.take_batches() {
-            host.hub.push(ToHub::Events { link, frames });
+        for (link, last, frames) in self.workers.take_batches() {
+            host.hub.push(ToHub::Events { link, shard: self.index, last, frames });
         }
         for token in self.barriers.drain(..) {
             host.hub.push(ToHub::Part { token, part: Part::Barrier });

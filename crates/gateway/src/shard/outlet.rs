@@ -1,15 +1,23 @@
 //! Events on their way to one worker: kept until the worker is done with them.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, net::SocketAddr};
 
 use bytes::{Bytes, BytesMut};
 use protocol::{
-    ConnectionId, Context, Event,
-    codec::native::{self, MAX_FRAME},
+    ConnectionId, Context, Event, Message, Session,
+    codec::{
+        gateway_worker::{
+            TooLarge,
+            to_peer::{self, Origin},
+        },
+        native::{self, MAX_FRAME},
+    },
     link::{Delivery, ToPeer},
 };
 
-/// Events of one shard on their way to one worker.
+use crate::exchange::Language;
+
+/// Events of one shard on their way to one worker, or waiting for one.
 ///
 /// They are encoded once, into the bytes that go out. The same bytes are kept, shared, until the
 /// worker is done with the events in them, and decoded again only if the worker dies before that.
@@ -19,8 +27,13 @@ pub(super) struct Outlet {
     shard: u16,
     /// The number of the last event; they count from 1.
     last: u64,
-    /// Events that have not gone out yet.
+    language: Language,
+    /// The inner address that the gateway announces, which PHP workers are told with each event.
+    gateway: SocketAddr,
+    /// Events that have not gone out yet, as they are kept.
     batch: BytesMut,
+    /// The same in PHP's form, for a worker of that language.
+    php: BytesMut,
     /// The number of the first event of `batch`.
     batch_first: u64,
     /// Batches that have gone out and are not done, oldest first.
@@ -51,27 +64,76 @@ pub(super) struct Entry {
 }
 
 impl Outlet {
-    pub(super) fn new(shard: u16) -> Self {
-        let (batch, sent) = (BytesMut::new(), VecDeque::new());
-        Self { shard, last: 0, batch, batch_first: 1, sent, kept: 0 }
+    pub(super) fn new(shard: u16, language: Language, gateway: SocketAddr) -> Self {
+        Self {
+            shard,
+            language,
+            gateway,
+            last: 0,
+            batch: BytesMut::new(),
+            php: BytesMut::new(),
+            batch_first: 1,
+            sent: VecDeque::new(),
+            kept: 0,
+        }
+    }
+
+    /// The language of the worker.
+    pub(super) fn language(&self) -> Language {
+        self.language
     }
 
     /// Adds an event. `entry` is without its payload, which is given beside it.
-    pub(super) fn push(&mut self, entry: Entry, payload: &[u8]) {
+    ///
+    /// # Errors
+    /// When the event is too large for a frame of the worker's language; it is not added then.
+    pub(super) fn push(&mut self, mut entry: Entry, payload: &[u8]) -> Result<(), TooLarge> {
+        if self.language == Language::Php {
+            self.push_php(&entry, payload)?;
+            if !matches!(entry.event, Event::Close(_)) {
+                // Only the last event must bring it, should it be recalled.
+                entry.context = None;
+            }
+        }
         let seq = self.last + 1;
         let Entry { client, number, event, context, redelivered } = entry;
         let shard = self.shard;
         let delivery = Delivery { client, shard, seq, number, redelivered, context, event };
         let added = native::encode_parts(&ToPeer::Event(delivery), payload, &mut self.batch);
-        // Limits on messages, handshakes and sessions keep every event below a frame's limit.
+        // Limits on messages, handshakes and sessions keep every event below our own frames' limit.
         debug_assert!(added.is_ok());
         if added.is_ok() {
             self.last = seq;
         }
+        Ok(())
     }
 
-    /// Takes the events that have not gone out yet, which count as sent from here on.
-    pub(super) fn take_batch(&mut self) -> Option<Bytes> {
+    fn push_php(&mut self, entry: &Entry, payload: &[u8]) -> Result<(), TooLarge> {
+        let unknown = Context {
+            remote: SocketAddr::from(([0, 0, 0, 0], 0)),
+            listener_port: 0,
+            session: Session::default(),
+        };
+        let context = entry.context.as_deref().unwrap_or(&unknown);
+        let origin = Origin {
+            gateway: self.gateway,
+            remote: context.remote,
+            connection: entry.client,
+            listener_port: context.listener_port,
+        };
+        match &entry.event {
+            Event::Message(message) => {
+                let body = Bytes::copy_from_slice(payload);
+                let message = Event::Message(Message { kind: message.kind, body });
+                to_peer::event(&origin, &context.session, &message, &mut self.php)
+            }
+            event => to_peer::event(&origin, &context.session, event, &mut self.php),
+        }
+    }
+
+    /// Takes the events that have not gone out yet, which count as sent from here on: their bytes
+    /// in the worker's language, and the number of the last one.
+    pub(super) fn take_batch(&mut self) -> Option<(u64, Bytes)> {
         if self.batch.is_empty() {
             return None;
         }
@@ -80,7 +142,10 @@ impl Outlet {
         let (first, last) = (self.batch_first, self.last);
         self.sent.push_back(Sent { first, last, frames: frames.clone(), done: Vec::new() });
         self.batch_first = last + 1;
-        Some(frames)
+        match self.language {
+            Language::Native => Some((last, frames)),
+            Language::Php => Some((last, self.php.split().freeze())),
+        }
     }
 
     /// Bytes kept here.
@@ -148,9 +213,13 @@ fn next_delivery(frames: &mut BytesMut) -> Option<Delivery> {
 
 #[cfg(test)]
 mod tests {
-    use protocol::{CloseReason, Message, MessageKind};
+    use protocol::{CloseReason, MessageKind};
 
     use super::*;
+
+    fn new() -> Outlet {
+        Outlet::new(3, Language::Native, SocketAddr::from(([127, 0, 0, 1], 2900)))
+    }
 
     fn entry(event: Event) -> Entry {
         let client = ConnectionId(7);
@@ -158,11 +227,11 @@ mod tests {
     }
 
     fn outlet(batches: &[&[&'static str]]) -> Outlet {
-        let mut outlet = Outlet::new(3);
+        let mut outlet = new();
         for (at, batch) in batches.iter().enumerate() {
             for text in *batch {
                 let event = Event::Message(Message { kind: MessageKind::Text, body: Bytes::new() });
-                outlet.push(entry(event), text.as_bytes());
+                outlet.push(entry(event), text.as_bytes()).unwrap();
             }
             if at + 1 < batches.len() {
                 outlet.take_batch().unwrap();
@@ -216,9 +285,9 @@ mod tests {
 
     #[test]
     fn events_keep_their_facts() {
-        let mut outlet = Outlet::new(0);
+        let mut outlet = new();
         let close = Event::Close(CloseReason::Slow);
-        outlet.push(Entry { redelivered: true, ..entry(close) }, &[]);
+        outlet.push(Entry { redelivered: true, ..entry(close) }, &[]).unwrap();
         let back = outlet.recall().next().unwrap();
         assert_eq!(back.event, Event::Close(CloseReason::Slow));
         assert!(back.redelivered);

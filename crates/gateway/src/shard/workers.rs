@@ -68,10 +68,11 @@ impl Workers {
     }
 
     /// What must go out now, to whom.
-    pub(super) fn take_batches(&mut self) -> impl Iterator<Item = (LinkId, Bytes)> {
-        self.linked
-            .iter_mut()
-            .filter_map(|(link, linked)| Some((*link, linked.outlet.take_batch()?)))
+    pub(super) fn take_batches(&mut self) -> impl Iterator<Item = (LinkId, u64, Bytes)> {
+        self.linked.iter_mut().filter_map(|(link, linked)| {
+            let (last, frames) = linked.outlet.take_batch()?;
+            Some((*link, last, frames))
+        })
     }
 
     /// Bytes of events that workers are not done with.
@@ -82,7 +83,7 @@ impl Workers {
 
 impl Shard {
     pub(super) fn worker_up(&mut self, link: LinkId, worker: Arc<Worker>) {
-        let outlet = Outlet::new(self.index);
+        let outlet = Outlet::new(self.index, worker.language, self.host.address);
         let linked =
             Linked { worker: Arc::clone(&worker), outlet, paused: Vec::new(), leaving: false };
         self.workers.linked.insert(link, linked);

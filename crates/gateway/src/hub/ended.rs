@@ -1,0 +1,66 @@
+//! Why a link ended, or never began.
+
+use std::io;
+
+use protocol::{
+    codec::{gateway_worker, native},
+    link::Refusal,
+    name::MAX_NAME,
+};
+use thiserror::Error;
+
+/// Why a link ended, or never began.
+#[derive(Debug, Error)]
+pub(super) enum Ended {
+    #[error("closed by the peer")]
+    ByPeer,
+    #[error("connection lost")]
+    Lost(#[from] io::Error),
+    #[error("did not prove itself in time")]
+    Silent,
+    #[error("does not know the secret")]
+    Secret,
+    #[error("asked before it had shown the secret")]
+    Unauthorized,
+    #[error("a worker key must have 1 to {MAX_NAME} bytes")]
+    Key,
+    #[error("the gateway is going down")]
+    ShuttingDown,
+    #[error("broke the protocol: {0}")]
+    Native(#[from] native::DecodeError),
+    #[error("broke the protocol: {0}")]
+    Php(#[from] gateway_worker::DecodeError),
+    #[error("said what cannot be taken: {0}")]
+    Refused(gateway_worker::from_peer::Refused),
+    #[error("said what it may not say")]
+    OutOfTurn,
+    #[error("replaced, or ended from our side")]
+    Replaced,
+}
+
+impl Ended {
+    /// Whether it was refused for what it said, or did not say.
+    pub(super) fn is_refusal(&self) -> bool {
+        match self {
+            Self::ByPeer | Self::Lost(_) | Self::Replaced | Self::ShuttingDown => false,
+            Self::Silent
+            | Self::Secret
+            | Self::Unauthorized
+            | Self::Key
+            | Self::Native(_)
+            | Self::Php(_)
+            | Self::Refused(_)
+            | Self::OutOfTurn => true,
+        }
+    }
+
+    /// What a native peer is told, if it was not let in.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Secret => Some(Refusal::Secret),
+            Self::Key => Some(Refusal::Key),
+            Self::ShuttingDown => Some(Refusal::ShuttingDown),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! A peer's link, from its first byte to its last, in either language.
+
+use std::{net::SocketAddr, rc::Rc, time::Duration};
+
+use bytes::BytesMut;
+use protocol::link::{MAGIC, Role};
+use tokio::{
+    io::AsyncReadExt,
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    time,
+};
+
+use super::{Shared, ended::Ended, link::Link, native, php};
+use crate::exchange::{Language, LinkId};
+
+/// How long a stranger may take to say what it is.
+const ADMISSION: Duration = Duration::from_secs(10);
+
+/// How often a link whose peer must first catch up is looked at again.
+const BUSY: Duration = Duration::from_millis(1);
+
+/// How long a PHP peer that has said all it wants to say may wait for its replies.
+const LAST_REPLIES: Duration = Duration::from_secs(5);
+
+/// How many bytes are read from a link at a time.
+const CHUNK: usize = 256 * 1024;
+
+/// Serves a peer until something ends it, and says what.
+pub(super) async fn serve(hub: Shared, mut stream: TcpStream, remote: SocketAddr) -> Ended {
+    let mut buffer = BytesMut::new();
+    match time::timeout(ADMISSION, meet(&hub, &mut stream, &mut buffer)).await {
+        Err(_) => Ended::Silent,
+        Ok(Err(ended)) => ended,
+        Ok(Ok(Some(role))) => {
+            let (reader, writer) = stream.into_split();
+            let id = hub.borrow_mut().insert(Link::new(remote, Rc::new(writer), None));
+            if let Role::Worker { key } = role {
+                hub.borrow_mut().enlist(id, &key, Language::Native);
+            }
+            run(hub, id, reader, buffer, Language::Native).await
+        }
+        Ok(Ok(None)) => {
+            let (reader, writer) = stream.into_split();
+            let state = php::State::new(hub.borrow().secret.is_empty());
+            let id = hub.borrow_mut().insert(Link::new(remote, Rc::new(writer), Some(state)));
+            run(hub, id, reader, buffer, Language::Php).await
+        }
+    }
+}
+
+/// Waits until the kernel's list of ready sockets was looked at once more.
+///
+/// A new socket is on that list from the start, since it can be written to. If that were still so
+/// when the peer's first command comes, it would be read before a command that came earlier on
+/// another link.
+pub(super) async fn in_line() {
+    tokio::task::yield_now().await;
+}
+
+/// Tells by its first bytes which language a stranger speaks. A native one proves itself and says
+/// what it is; a PHP one does that with its first frame, or need not.
+async fn meet(
+    hub: &Shared,
+    stream: &mut TcpStream,
+    buffer: &mut BytesMut,
+) -> Result<Option<Role>, Ended> {
+    in_line().await;
+    while buffer.len() < MAGIC.len() {
+        if stream.read_buf(buffer).await? == 0 {
+            return Err(Ended::ByPeer);
+        }
+    }
+    if !buffer.starts_with(&MAGIC) {
+        return Ok(None);
+    }
+    let _ = buffer.split_to(MAGIC.len());
+    native::prove(hub, stream, buffer).await.map(Some)
+}
+
+/// Reads and writes until one of the two ends, or the hub ends the link.
+async fn run(
+    hub: Shared,
+    id: LinkId,
+    reader: OwnedReadHalf,
+    buffer: BytesMut,
+    language: Language,
+) -> Ended {
+    let link = {
+        let hub = hub.borrow();
+        let link = hub.links.get(&id);
+        link.map(|link| (Rc::clone(&link.wait), Rc::clone(&link.socket), link.over.clone()))
+    };
+    let Some((wait, socket, over)) = link else {
+        return Ended::Replaced;
+    };
+    let write = async {
+        loop {
+            wait.notified().await;
+            if let Err(ended) = write_on(&hub, id, &socket).await {
+                return ended;
+            }
+        }
+    };
+    let ended = tokio::select! {
+        ended = read(&hub, id, reader, buffer, language) => ended,
+        ended = write => ended,
+        () = over.cancelled() => Ended::Replaced,
+    };
+    hub.borrow_mut().remove(id);
+    ended
+}
+
+/// Waits until the socket takes more, and has it written to.
+async fn write_on(hub: &Shared, id: LinkId, socket: &OwnedWriteHalf) -> Result<(), Ended> {
+    socket.writable().await?;
+    let mut hub = hub.borrow_mut();
+    if let Some(link) = hub.links.get_mut(&id) {
+        link.unblock();
+    }
+    hub.touch(id);
+    Ok(())
+}
+
+async fn read(
+    hub: &Shared,
+    id: LinkId,
+    mut reader: OwnedReadHalf,
+    mut buffer: BytesMut,
+    language: Language,
+) -> Ended {
+    loop {
+        let taken = match language {
+            Language::Native => hub.borrow_mut().take_native(id, &mut buffer),
+            Language::Php => hub.borrow_mut().take_php(id, &mut buffer),
+        };
+        if let Err(ended) = taken {
+            return ended;
+        }
+        while hub.borrow().is_busy(id) {
+            time::sleep(BUSY).await;
+        }
+        buffer.reserve(CHUNK);
+        match reader.read_buf(&mut buffer).await {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) => return error.into(),
+        }
+    }
+    // A PHP client may close its end behind its last question and still read the reply.
+    let replies = async {
+        while !hub.borrow().is_quiet(id) {
+            time::sleep(BUSY).await;
+        }
+    };
+    if language == Language::Php {
+        // Whoever is not done by then has gone away.
+        let _ = time::timeout(LAST_REPLIES, replies).await;
+    }
+    Ended::ByPeer
+}

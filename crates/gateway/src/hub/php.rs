@@ -1,0 +1,176 @@
+//! A PHP peer: a `GatewayWorker` worker, or a `GatewayClient` of any other program.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+use protocol::{
+    Query,
+    codec::gateway_worker::{
+        self, Frame, MAX_FRAME, MAX_STRANGER_FRAME,
+        from_peer::{self, Hello, Said},
+        reply::Reply,
+        to_peer,
+    },
+};
+
+use super::{Asked, Hub, ended::Ended};
+use crate::exchange::{Language, LinkId, ToShard, Token};
+
+/// What a link of a PHP peer needs besides.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// Whether it has shown the secret, or there is none.
+    authorized: bool,
+    /// Replies in the order in which they were asked for, which is the order in which they must go
+    /// out: nothing on the wire says which reply is whose.
+    replies: VecDeque<(Token, Option<Bytes>)>,
+    /// Where batches of events end among all bytes of the link. A PHP worker does not say what it
+    /// has finished: its events are done once they are written.
+    batches: VecDeque<Batch>,
+}
+
+/// A batch of events: its end, the shard that it came from, and its last event.
+#[derive(Debug)]
+struct Batch {
+    end: u64,
+    shard: u16,
+    last: u64,
+}
+
+impl State {
+    pub(super) fn new(authorized: bool) -> Self {
+        Self { authorized, ..Self::default() }
+    }
+
+    /// Whether every reply is out.
+    pub(super) fn is_idle(&self) -> bool {
+        self.replies.is_empty()
+    }
+
+    /// Remembers where a batch of events ends.
+    pub(super) fn sent(&mut self, end: u64, shard: u16, last: u64) {
+        self.batches.push_back(Batch { end, shard, last });
+    }
+}
+
+impl Hub {
+    /// Takes every whole frame there is.
+    pub(super) fn take_php(&mut self, from: LinkId, buffer: &mut BytesMut) -> Result<(), Ended> {
+        loop {
+            let limit = match self.is_authorized(from) {
+                true => MAX_FRAME,
+                false => MAX_STRANGER_FRAME,
+            };
+            let Some(frame) = gateway_worker::decode(buffer, limit)? else {
+                return Ok(());
+            };
+            self.take_frame(from, frame)?;
+        }
+    }
+
+    fn is_authorized(&self, from: LinkId) -> bool {
+        let php = self.links.get(&from).and_then(|link| link.php.as_ref());
+        php.is_some_and(|php| php.authorized)
+    }
+
+    fn take_frame(&mut self, from: LinkId, frame: Frame) -> Result<(), Ended> {
+        if !frame.is_hello() && !self.is_authorized(from) {
+            return Err(Ended::Unauthorized);
+        }
+        match from_peer::read(&frame).map_err(Ended::Refused)? {
+            Said::Hello(hello) => self.greet(from, &hello)?,
+            Said::Command(command) => self.command(from, command),
+            Said::Query(query, reply) => self.ask(from, query, reply),
+            Said::Reply(reply) => {
+                if let Some(php) = self.php(from) {
+                    php.replies.push_back((Token(0), Some(reply)));
+                }
+                self.send_replies(from);
+            }
+            Said::Ignored(ignored) => tracing::debug!(link = from.0, %ignored, "ignored"),
+        }
+        self.call();
+        Ok(())
+    }
+
+    fn php(&mut self, link: LinkId) -> Option<&mut State> {
+        self.links.get_mut(&link)?.php.as_mut()
+    }
+
+    fn greet(&mut self, from: LinkId, hello: &Hello) -> Result<(), Ended> {
+        if !self.secret.matches(hello.secret().as_bytes()) {
+            return Err(Ended::Secret);
+        }
+        if let Some(php) = self.php(from) {
+            php.authorized = true;
+        }
+        match hello {
+            Hello::Client { .. } => {}
+            Hello::Worker { key, .. } => self.enlist(from, key, Language::Php),
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self, from: LinkId, query: Query, reply: Reply) {
+        let client = query.client();
+        let token = self.gather(from, Asked::Php { reply, query: query.clone() }, client);
+        if let Some(php) = self.php(from) {
+            php.replies.push_back((token, None));
+        }
+        self.tell(client, || ToShard::Query { token, query: query.clone() });
+    }
+
+    /// A reply is there; it goes out when those before it have.
+    pub(super) fn reply(&mut self, to: LinkId, token: Token, bytes: Bytes) {
+        if let Some(php) = self.php(to)
+            && let Some((_, reply)) = php.replies.iter_mut().find(|(waiting, _)| *waiting == token)
+        {
+            *reply = Some(bytes);
+        }
+        self.send_replies(to);
+    }
+
+    fn send_replies(&mut self, to: LinkId) {
+        let Some(link) = self.links.get_mut(&to) else {
+            return;
+        };
+        while let Some(php) = &mut link.php
+            && let Some((_, Some(_))) = php.replies.front()
+            && let Some((_, Some(reply))) = php.replies.pop_front()
+        {
+            link.push(&reply);
+        }
+        self.touch(to);
+    }
+
+    /// Tells shards which of their events are written, and so done.
+    pub(super) fn settle_php(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        let written = link.written();
+        let Some(php) = &mut link.php else {
+            return;
+        };
+        while let Some(batch) = php.batches.pop_front_if(|batch| batch.end <= written) {
+            let done = ToShard::Done { link: id, first: 1, last: batch.last };
+            self.outgoing[usize::from(batch.shard)].push(done);
+        }
+    }
+
+    /// Lets PHP workers hear that we are here. They are used to that, and nobody else is: a client
+    /// would take it for a reply.
+    pub(super) fn ping_php(&mut self) {
+        let mut ping = BytesMut::new();
+        to_peer::ping(&mut ping);
+        let ping = ping.freeze();
+        let workers =
+            self.links.iter().filter(|(_, link)| link.php.is_some() && link.worker.is_some());
+        for id in workers.map(|(id, _)| *id).collect::<Vec<_>>() {
+            if let Some(link) = self.links.get_mut(&id) {
+                link.push(&ping);
+            }
+            self.touch(id);
+        }
+    }
+}
