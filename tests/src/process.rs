@@ -157,9 +157,7 @@ impl Process {
 
     /// What is wrong with what it printed, if anything.
     pub fn blemish(&self, secret: &str) -> Option<String> {
-        let log = self.log();
-        let bad = |line: &&str| line.contains("panicked at") || line.contains(secret);
-        log.lines().find(bad).map(|line| format!("{} printed: {line}", self.name))
+        blemish(&self.log(), secret).map(|line| format!("{} printed: {line}", self.name))
     }
 }
 
@@ -182,4 +180,22 @@ fn spawn(binary: &'static str, args: &[String], env: &[(String, String)], log: &
         .stderr(output)
         .spawn()
         .unwrap_or_else(|error| panic!("{binary} does not start: {error}"))
+}
+
+/// A line that should not be in any log: of a panic, or with the secret in it.
+fn blemish<'a>(log: &'a str, secret: &str) -> Option<&'a str> {
+    log.lines().find(|line| line.contains("panicked at") || line.contains(secret))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_and_a_panic_are_noticed_in_a_log() {
+        let line = "thread 'main' panicked at src/main.rs:1:1:";
+        assert_eq!(blemish(&format!("fine\n{line}\n"), "s3cret"), Some(line));
+        assert_eq!(blemish("a key s3cret=\n", "s3cret"), Some("a key s3cret="));
+        assert_eq!(blemish("fine\n", "s3cret"), None);
+    }
 }
