@@ -3,10 +3,14 @@
 use std::{
     fmt,
     net::SocketAddr,
+    pin::Pin,
     sync::{Arc, OnceLock},
 };
 
-use client::{Cluster, Error, link::Pushes};
+use client::{
+    Cluster, Error,
+    link::{Pushes, Waiting},
+};
 use protocol::{ClientId, Command, Group, Message, Session, SessionError, Uid};
 use serde_json::{Map, Value};
 
@@ -79,7 +83,10 @@ impl Client {
     /// Sends to this client.
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), Error> {
         let (to, message) = (self.id().connection, message.into());
-        self.tell(Command::SendToClient { to, message }).await
+        match self.begin(Command::SendToClient { to, message })? {
+            None => Ok(()),
+            Some(later) => self.end(later).await,
+        }
     }
 
     /// Closes this client once everything queued for it is written, the farewell last.
@@ -154,14 +161,43 @@ impl Client {
         self.tell(Command::UpdateSession { client: self.id().connection, changes }).await
     }
 
-    /// Sends on the link that the event came on, or on its successor.
     async fn tell(&self, command: Command) -> Result<(), Error> {
-        let link = self.slot.link();
-        if link.is_up() {
-            return link.send(command).await.map(drop);
+        match self.begin(command)? {
+            None => Ok(()),
+            Some(later) => self.end(later).await,
         }
-        self.cluster().command(self.id(), command).await
     }
+
+    /// Sends on the link that the event came on, if that has room. Most of a method's cost is in
+    /// moving its future, so what is only needed elsewhere is kept out of it, in a box.
+    fn begin(&self, command: Command) -> Result<Option<Box<Later>>, Error> {
+        let link = self.slot.link();
+        if !link.is_up() {
+            return Ok(Some(Box::new(Later::Elsewhere(command))));
+        }
+        let waiting = link.try_send(command)?.err();
+        Ok(waiting.map(|waiting| Box::new(Later::Waits(waiting))))
+    }
+
+    fn end(
+        &self,
+        later: Box<Later>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send + '_>> {
+        Box::pin(async {
+            match *later {
+                Later::Waits(waiting) => self.slot.link().resume(waiting).await.map(drop),
+                Later::Elsewhere(command) => self.cluster().command(self.id(), command).await,
+            }
+        })
+    }
+}
+
+/// A command that could not be sent at once.
+enum Later {
+    /// There is no room.
+    Waits(Waiting),
+    /// The link is gone; the gateway may have another.
+    Elsewhere(Command),
 }
 
 /// Names one event: its client, and its number among that client's events, from 1.

@@ -17,8 +17,9 @@ use crate::Client;
 /// marked as [redelivered](Client::redelivered).
 ///
 /// Methods run on the task that reads the gateway's link until they first wait, so most cost no
-/// task and no allocation. What takes long without waiting (hashing a password, say) holds up
-/// others: put it in [`tokio::task::spawn_blocking`].
+/// task and no allocation. Methods that compute for milliseconds without waiting are noticed and
+/// spread over the process's threads from then on; what takes longer still (hashing passwords,
+/// say) is better put in [`tokio::task::spawn_blocking`].
 pub trait Worker: Send + Sync + 'static {
     /// The process starts: nothing is linked yet, and no event comes before this returns. Keep a
     /// clone of `cluster` to send outside of events, from a timer say. An error ends the process.

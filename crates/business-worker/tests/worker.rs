@@ -369,3 +369,44 @@ async fn a_method_may_ask_the_gateway_that_its_event_came_from() {
     assert_eq!(link.command().await, sent_to(1, "7"));
     assert_eq!(link.command().await, sent_to(2, "8"));
 }
+
+/// Computes for long, as it is told: `long`, or until another has said `free`.
+struct Cruncher {
+    free: AtomicUsize,
+}
+
+impl Worker for Cruncher {
+    async fn on_message(&self, client: &Client, message: Message) -> anyhow::Result<()> {
+        let since = std::time::Instant::now();
+        match message.as_text() {
+            Some("long") => {
+                while since.elapsed() < Duration::from_millis(20) {
+                    std::hint::spin_loop();
+                }
+            }
+            Some("until free") => {
+                while self.free.load(Ordering::SeqCst) == 0 && since.elapsed() < fake::PATIENCE {
+                    std::hint::spin_loop();
+                }
+                anyhow::ensure!(since.elapsed() < fake::PATIENCE, "nobody else came");
+            }
+            _ => {
+                self.free.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        client.send(message).await?;
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn methods_that_compute_for_long_do_not_hold_up_other_clients() {
+    let (_running, _gateway, mut link) = one(Cruncher { free: AtomicUsize::new(0) }).await;
+    link.message(1, "long").await;
+    assert_eq!(link.command().await, sent_to(1, "long"));
+    link.message(1, "until free").await;
+    link.message(2, "free").await;
+    let mut answered = [link.command().await, link.command().await];
+    answered.sort_by_key(|command| command.client());
+    assert_eq!(answered, [sent_to(1, "until free"), sent_to(2, "free")]);
+}

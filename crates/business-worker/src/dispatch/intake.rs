@@ -5,8 +5,9 @@ use std::{
     future::ready,
     mem,
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, Mutex},
     task::{Context, Poll, Waker},
+    time::Instant,
 };
 
 use client::{
@@ -19,7 +20,8 @@ use rustc_hash::FxHashMap;
 use super::{
     Dispatcher, Slot,
     in_hand::{self, InHand},
-    lane::{self, Running, Ticket},
+    lane::{self, Method, Running, Ticket},
+    pace::Pace,
     slot::Home,
     turn,
 };
@@ -35,11 +37,19 @@ pub(super) struct Intake<W> {
     /// Events that were done with at once, to be reported together.
     finished: Finished,
     counts: EventCounts,
+    pace: Pace,
+    /// When the present slice of methods began.
+    since: Option<Instant>,
 }
 
 impl<W: Worker> Intake<W> {
     pub(super) fn new(dispatcher: Arc<Dispatcher<W>>, link: Arc<Link>) -> Self {
-        let home = Home { link, cluster: dispatcher.cluster(), in_hand: InHand::default() };
+        let home = Home {
+            link,
+            cluster: dispatcher.cluster(),
+            in_hand: InHand::default(),
+            lanes: Mutex::default(),
+        };
         Self {
             dispatcher,
             home: Arc::new(home),
@@ -47,6 +57,8 @@ impl<W: Worker> Intake<W> {
             running: Running::new(ready(None)),
             finished: Finished::default(),
             counts: EventCounts::default(),
+            pace: Pace::default(),
+            since: None,
         }
     }
 
@@ -74,25 +86,41 @@ impl<W: Worker> Intake<W> {
         }
     }
 
-    /// Polls the event's method once. `None` if it is done.
+    /// Begins an event's method: here, as far as it comes without waiting, or in a lane.
     fn begin(&mut self, slot: &Arc<Slot>, delivery: Delivery) {
         let ticket = Ticket::of(&delivery);
         self.running.set(turn::take(Arc::clone(&self.dispatcher), Arc::clone(slot), delivery));
+        if self.pace.is_in_lanes() {
+            return self.move_to_lane(slot, ticket);
+        }
+        let since = *self.since.get_or_insert_with(Instant::now);
         // Nobody is woken by this waker: a method that has to wait is polled again by its lane.
         match self.running.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(None) => self.finished.add(ticket.shard, ticket.seq),
             Poll::Ready(Some(pushes)) => {
                 self.home.link.finish(ticket.shard, ticket.seq, Some(&pushes));
             }
-            Poll::Pending => {
-                slot.occupy(self.dispatcher.busy());
-                self.home.in_hand.add(ticket.bytes);
-                let running = mem::replace(&mut self.running, Running::new(ready(None)));
-                let dispatcher = Arc::clone(&self.dispatcher);
-                let lane = lane::run(dispatcher, Arc::clone(slot), running, Some(ticket));
-                self.dispatcher.lanes.spawn(lane);
-            }
+            Poll::Pending => self.move_to_lane(slot, ticket),
         }
+        if self.pace.polled() {
+            self.look_at_clock(since);
+        }
+    }
+
+    fn move_to_lane(&mut self, slot: &Arc<Slot>, ticket: Ticket) {
+        slot.occupy(self.dispatcher.busy());
+        self.home.in_hand.add(ticket.bytes);
+        let running = mem::replace(&mut self.running, Running::new(ready(None)));
+        let computing =
+            self.pace.is_in_lanes().then(|| self.dispatcher.computing.clone()).flatten();
+        let method = Method::new(running, computing);
+        let dispatcher = Arc::clone(&self.dispatcher);
+        self.dispatcher.lanes.spawn(lane::run(dispatcher, Arc::clone(slot), method, Some(ticket)));
+    }
+
+    fn look_at_clock(&mut self, since: Instant) {
+        self.since = None;
+        self.pace.slice(since.elapsed());
     }
 }
 
@@ -105,8 +133,12 @@ impl<W: Worker> events::Intake for Intake<W> {
     fn take(&mut self, mut delivery: Delivery) {
         self.counts.add(&delivery.event);
         let slot = self.slot(&mut delivery);
+        if !slot.is_busy() {
+            return self.begin(&slot, delivery);
+        }
         let bytes = in_hand::bytes(&delivery);
         match slot.queue(delivery) {
+            // The lane has come to its end just now.
             Some(delivery) => self.begin(&slot, delivery),
             None => self.home.in_hand.add(bytes),
         }
@@ -115,6 +147,10 @@ impl<W: Worker> events::Intake for Intake<W> {
     fn end_batch(&mut self) -> Option<Room> {
         self.home.link.finished(&mut self.finished);
         self.dispatcher.metrics.count(&mut self.counts);
+        if let Some(since) = self.since {
+            self.look_at_clock(since);
+        }
+        self.pace.reconsider(&mut self.home.lanes());
         self.home.in_hand.is_full().then(|| {
             let home = Arc::clone(&self.home);
             Box::pin(async move { home.in_hand.room().await }) as Room

@@ -1,16 +1,56 @@
 //! The task of a client whose method had to wait.
 
-use std::{future::poll_fn, sync::Arc};
+use std::{
+    future::poll_fn,
+    mem,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
 
 use client::link::Pushes;
 use protocol::link::Delivery;
-use tokio_util::sync::ReusableBoxFuture;
+use tokio::task::block_in_place;
+use tokio_util::sync::{PollSemaphore, ReusableBoxFuture};
 
 use super::{Dispatcher, Slot, slot::Next, turn};
 use crate::Worker;
 
 /// An event whose method runs. The box is used again for the next one.
 pub(super) type Running = ReusableBoxFuture<'static, Option<Arc<Pushes>>>;
+
+/// A method that runs in a lane.
+pub(super) struct Method {
+    running: Running,
+    /// Set where methods compute for long: not more than a few do so at a time, and the thread's
+    /// other tasks, with its part in looking after sockets, go to another thread meanwhile.
+    computing: Option<PollSemaphore>,
+    /// The longest that it computed without waiting.
+    longest: Duration,
+}
+
+impl Method {
+    pub(super) const fn new(running: Running, computing: Option<PollSemaphore>) -> Self {
+        Self { running, computing, longest: Duration::ZERO }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Arc<Pushes>>> {
+        match &mut self.computing {
+            None => self.clocked(cx),
+            Some(places) => {
+                let _place = ready!(places.poll_acquire(cx));
+                block_in_place(|| self.clocked(cx))
+            }
+        }
+    }
+
+    fn clocked(&mut self, cx: &mut Context<'_>) -> Poll<Option<Arc<Pushes>>> {
+        let since = Instant::now();
+        let poll = self.running.poll(cx);
+        self.longest = self.longest.max(since.elapsed());
+        poll
+    }
+}
 
 /// What is to be reported of an event once it is dealt with.
 #[derive(Clone, Copy, Debug)]
@@ -31,12 +71,13 @@ impl Ticket {
 pub(super) async fn run<W: Worker>(
     dispatcher: Arc<Dispatcher<W>>,
     mut slot: Arc<Slot>,
-    mut running: Running,
+    mut method: Method,
     mut ticket: Option<Ticket>,
 ) {
     loop {
         if let Some(Ticket { shard, seq, bytes }) = ticket.take() {
-            let pushes = poll_fn(|cx| running.poll(cx)).await;
+            let pushes = poll_fn(|cx| method.poll(cx)).await;
+            slot.home().lanes().took(mem::take(&mut method.longest));
             slot.link().finish(shard, seq, pushes.as_deref());
             slot.home().in_hand.remove(bytes);
         }
@@ -45,7 +86,11 @@ pub(super) async fn run<W: Worker>(
         match slot.next(dispatcher.busy()) {
             Next::Event(delivery) => {
                 ticket = Some(Ticket::of(&delivery));
-                running.set(turn::take(Arc::clone(&dispatcher), Arc::clone(&slot), delivery));
+                method.running.set(turn::take(
+                    Arc::clone(&dispatcher),
+                    Arc::clone(&slot),
+                    delivery,
+                ));
             }
             Next::Heir(heir) => slot = heir,
             Next::Nothing => return,

@@ -2,11 +2,13 @@
 //!
 //! An event's method is polled once, right where the event was read. Most are done then. One that
 //! has to wait moves to a task of its own, its client's *lane*, and further events of that client
-//! queue there; a client with nothing to do has no task.
+//! queue there; a client with nothing to do has no task. Methods that compute for long are noticed
+//! and begin in lanes, see [`pace`].
 
 mod in_hand;
 mod intake;
 mod lane;
+mod pace;
 mod slot;
 mod turn;
 
@@ -17,7 +19,11 @@ use client::{
     events::{Consumer, Intake},
     link::Link,
 };
-use tokio_util::task::TaskTracker;
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    sync::Semaphore,
+};
+use tokio_util::{sync::PollSemaphore, task::TaskTracker};
 
 use crate::{Worker, metrics::Metrics};
 use slot::Busy;
@@ -33,11 +39,19 @@ pub(crate) struct Dispatcher<W> {
     /// Clients with a lane, by whichever link. A client that comes back by a new link waits here
     /// for what its old link began.
     busy: Mutex<Busy>,
+    /// Places for methods that compute for long; `None` where there is only one thread.
+    computing: Option<PollSemaphore>,
 }
 
 impl<W: Worker> Dispatcher<W> {
+    /// A dispatcher on the current runtime.
     pub(crate) fn new(worker: W, metrics: Arc<Metrics>) -> Arc<Self> {
+        let runtime = Handle::current();
+        let threads = runtime.metrics().num_workers();
+        let computing = (runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
+            .then(|| PollSemaphore::new(Arc::new(Semaphore::new(threads))));
         Arc::new(Self {
+            computing,
             worker,
             cluster: OnceLock::new(),
             metrics,

@@ -11,13 +11,21 @@ use client::{Cluster, link::Link};
 use protocol::{ClientId, Context, Session, SessionError, link::Delivery};
 use rustc_hash::FxHashMap;
 
-use super::in_hand::InHand;
+use super::{in_hand::InHand, pace::Lanes};
 
 /// One link, as its clients share it.
 pub(crate) struct Home {
     pub(crate) link: Arc<Link>,
     pub(crate) cluster: Cluster,
     pub(super) in_hand: InHand,
+    pub(super) lanes: Mutex<Lanes>,
+}
+
+impl Home {
+    pub(super) fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        // A counter: whatever a panic elsewhere has left there will do.
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A client on one link.
@@ -100,6 +108,11 @@ impl Slot {
     fn lane(&self) -> MutexGuard<'_, Lane> {
         // Every change is one step, so a panic elsewhere leaves nothing half done.
         self.lane.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an event of the client runs, or is about to.
+    pub(super) fn is_busy(&self) -> bool {
+        self.lane().busy
     }
 
     /// Queues an event if the client is busy, or gives it back.

@@ -65,7 +65,7 @@ impl Cluster {
         for link in links {
             let Some(command) = command(link.gateway()) else { continue };
             let mut message = ToGateway::Command { seq: 0, command };
-            match link.try_send(&mut message) {
+            match link.offer(&mut message) {
                 Ok(Ok(number)) => self.record(link, number),
                 Ok(Err(Crowded)) => crowded.push((link, message)),
                 Err(error) => self.missed(error)?,

@@ -197,6 +197,10 @@ impl FakeLink {
     }
 
     pub async fn numbered_command(&mut self) -> (u64, Command) {
+        soon(self.next_command()).await
+    }
+
+    async fn next_command(&mut self) -> (u64, Command) {
         loop {
             match self.next().await {
                 ToGateway::Command { seq, command } => return (seq, command),
@@ -222,10 +226,13 @@ impl FakeLink {
 
     /// Waits until that many events are done.
     pub async fn done(&mut self, events: u64) {
-        while self.events_done() < events {
-            let message = self.next().await;
-            self.note(message).await;
-        }
+        soon(async {
+            while self.events_done() < events {
+                let message = self.next().await;
+                self.note(message).await;
+            }
+        })
+        .await;
     }
 
     pub fn events_done(&self) -> u64 {

@@ -42,7 +42,7 @@ struct Member {
 
 impl Member {
     fn of(session: &Session) -> Option<Self> {
-        serde_json::from_slice(session.as_encoded()).ok()
+        serde_json::from_value(Value::Object(session.decode().ok()?)).ok()
     }
 
     fn group(&self) -> Result<Group, Refusal> {

@@ -1,0 +1,136 @@
+//! Whether methods run where their events are read, or on other threads from their first line.
+//!
+//! Where they are read costs least, and suits methods that wait or are done at once. Those that
+//! compute for long would hold up every client of their gateway there; once they are noticed, all
+//! begin in lanes, which give up their place among the runtime's threads while they compute, until
+//! they have been quick for long enough. (Lanes alone would not do: the thread that computes may
+//! be the very one that was to look after every socket.)
+
+use std::{mem, time::Duration};
+
+/// What a few methods in a row may take where their events are read.
+const SLICE: Duration = Duration::from_millis(2);
+
+/// How many methods in a row are looked at together: the clock is not free.
+pub(super) const METHODS_PER_SLICE: u32 = 16;
+
+/// What a method in a lane may take without a wait, to count as quick.
+const QUICK: Duration = Duration::from_micros(100);
+
+/// How many quick ones in a row it takes to trust them again.
+const TRUST: u32 = 256;
+
+/// The pace of one link's events.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    in_lanes: bool,
+    /// Methods begun in the present slice.
+    begun: u32,
+}
+
+/// What happens in lanes, reported by them.
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    /// Quick methods in a row.
+    quick: u32,
+    /// A method was noticed there.
+    slow: bool,
+}
+
+impl Lanes {
+    /// A method computed for that long without waiting.
+    pub(super) fn took(&mut self, longest: Duration) {
+        self.quick = if longest < QUICK { self.quick.saturating_add(1) } else { 0 };
+        self.slow |= SLICE < longest;
+    }
+}
+
+impl Pace {
+    /// Whether the next method begins in a lane.
+    pub(super) const fn is_in_lanes(&self) -> bool {
+        self.in_lanes
+    }
+
+    /// A method was polled where its event was read. Says whether it is time to look at the clock.
+    pub(super) const fn polled(&mut self) -> bool {
+        self.begun += 1;
+        METHODS_PER_SLICE <= self.begun
+    }
+
+    /// The methods since the last look, if any, took that long together.
+    pub(super) fn slice(&mut self, took: Duration) {
+        if 0 < mem::take(&mut self.begun) && SLICE < took {
+            self.in_lanes = true;
+        }
+    }
+
+    /// Takes in what lanes say.
+    pub(super) fn reconsider(&mut self, lanes: &mut Lanes) {
+        if mem::take(&mut lanes.slow) {
+            self.in_lanes = true;
+        } else if TRUST <= lanes.quick {
+            self.in_lanes = false;
+            lanes.quick = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_slow_slice_sends_all_to_lanes() {
+        let mut pace = Pace::default();
+        pace.polled();
+        pace.slice(SLICE);
+        assert!(!pace.is_in_lanes());
+        pace.polled();
+        pace.slice(SLICE + Duration::from_nanos(1));
+        assert!(pace.is_in_lanes());
+    }
+
+    #[test]
+    fn time_in_which_nothing_began_does_not_count() {
+        let mut pace = Pace::default();
+        pace.slice(SLICE * 100);
+        assert!(!pace.is_in_lanes());
+    }
+
+    #[test]
+    fn the_clock_is_looked_at_once_a_slice() {
+        let mut pace = Pace::default();
+        let looks = (0..METHODS_PER_SLICE).filter(|_| pace.polled()).count();
+        assert_eq!(looks, 1);
+    }
+
+    #[test]
+    fn only_many_quick_ones_in_a_row_bring_them_back() {
+        let (mut pace, mut lanes) = (Pace { in_lanes: true, begun: 0 }, Lanes::default());
+        for _ in 1..TRUST {
+            lanes.took(Duration::ZERO);
+        }
+        lanes.took(QUICK);
+        pace.reconsider(&mut lanes);
+        assert!(pace.is_in_lanes());
+        for _ in 0..TRUST {
+            lanes.took(Duration::ZERO);
+        }
+        pace.reconsider(&mut lanes);
+        assert!(!pace.is_in_lanes());
+        pace = Pace { in_lanes: true, begun: 0 };
+        pace.reconsider(&mut lanes);
+        assert!(pace.is_in_lanes(), "trust is earned anew");
+    }
+
+    #[test]
+    fn what_computes_after_a_wait_is_noticed_as_well() {
+        let (mut pace, mut lanes) = (Pace::default(), Lanes::default());
+        lanes.took(SLICE);
+        pace.reconsider(&mut lanes);
+        assert!(!pace.is_in_lanes());
+        lanes.took(SLICE * 2);
+        pace.reconsider(&mut lanes);
+        assert!(pace.is_in_lanes());
+    }
+}
