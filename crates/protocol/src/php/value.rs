@@ -4,8 +4,9 @@ use bytes::Bytes;
 
 use super::array::Array;
 
-/// How deep values may be nested. PHP's JSON stops at the same depth.
-pub const MAX_DEPTH: usize = 512;
+/// How deep values may be nested. PHP goes on for longer (its JSON to 512), at the price of a stack
+/// that fits; what nests deeper than this was made to.
+pub const MAX_DEPTH: usize = 128;
 
 /// How many values one decoded text may hold. What a text of ten megabytes can hold is more; what
 /// anybody sends is far less.

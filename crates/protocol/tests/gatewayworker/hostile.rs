@@ -1,0 +1,207 @@
+//! Frames that nobody of sound mind would send: they cost at most the link that they came on.
+
+use bytes::{Bytes, BytesMut};
+use proptest::{collection::vec, prelude::*};
+use protocol::{
+    Answer, Command, Session,
+    codec::gateway_worker::{
+        Frame, MAX_FRAME, Opcode, decode,
+        from_peer::{Said, read},
+    },
+    php::{MAX_DEPTH, json_decode, json_encode, parse_str, query_of, serialize, unserialize},
+};
+
+use crate::{php, vectors};
+
+/// Takes bytes as a gateway would, to the end of what a frame can set off.
+fn take(bytes: &[u8]) {
+    let mut buffer = BytesMut::from(bytes);
+    let capacity = buffer.capacity();
+    for _ in 0..bytes.len() {
+        let Ok(Some(frame)) = decode(&mut buffer, MAX_FRAME) else {
+            break;
+        };
+        obey(&frame);
+    }
+    assert!(buffer.capacity() <= capacity, "nothing is reserved");
+}
+
+fn obey(frame: &Frame) {
+    match read(frame) {
+        Ok(Said::Query(_, reply)) => {
+            assert!(4 < reply.encode(&Answer::Unavailable).len());
+        }
+        Ok(Said::Reply(reply)) => assert!(4 < reply.len()),
+        Ok(Said::Command(Command::UpdateSession { changes, .. })) => {
+            let stored = php(r#"a:2:{s:1:"n";a:1:{i:0;i:1;}s:1:"m";i:1;}"#);
+            let (mut merged, mut other) = (stored.clone(), changes.clone());
+            if merged.merge(&changes).is_err() {
+                assert_eq!(merged, stored);
+            }
+            let _ = other.merge(&stored);
+            let _ = changes.decode();
+        }
+        Ok(_) | Err(_) => {}
+    }
+}
+
+/// Takes a text as whatever it may be.
+fn take_text(text: &[u8]) {
+    let text = Bytes::copy_from_slice(text);
+    if let Ok(document) = unserialize(&text) {
+        let _ = json_encode(&document, 1 << 20);
+        let mut out = Vec::new();
+        let _ = serialize(&document, 1 << 20, &mut out);
+        assert!(unserialize(&out.into()).is_ok());
+    }
+    let _ = json_decode(&text);
+    let _ = parse_str(&text);
+    if let Ok(text) = std::str::from_utf8(&text) {
+        let _ = query_of(text);
+    }
+    let _ = Session::from_php(text.clone()).unwrap().decode();
+    let _ = Session::from_encoded(text).unwrap().to_php();
+}
+
+#[test]
+fn no_truncated_frame_ends_the_process() {
+    for bytes in vectors::wire() {
+        for end in 0..bytes.len() {
+            take(&bytes[..end]);
+            take_text(&bytes[..end]);
+            // The same with a length that fits.
+            if let Some(rest) = bytes.get(4..end) {
+                take(&[&(end as u32).to_be_bytes(), rest].concat());
+                take_text(rest);
+            }
+        }
+    }
+}
+
+#[test]
+fn no_flipped_bit_ends_the_process() {
+    for bytes in vectors::wire() {
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            take(&flipped);
+            take_text(&flipped[4..]);
+        }
+    }
+}
+
+#[test]
+fn lengths_beyond_the_text_cost_nothing() {
+    for text in [
+        "s:9223372036854775807:\"a\";",
+        "s:18446744073709551616:\"a\";",
+        "S:4000000000:\"a\";",
+        "a:4000000000:{}",
+        "a:99999999999999999999:{}",
+        "O:4000000000:\"A\":0:{}",
+        "O:1:\"A\":4000000000:{}",
+        "C:1:\"A\":4000000000:{}",
+        "a:1:{i:0;R:4000000000;}",
+    ] {
+        assert!(unserialize(&Bytes::from(text)).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn depth_and_breadth_end() {
+    let deep = |open: &str, close: &str, levels: usize| {
+        Bytes::from(open.repeat(levels) + &close.repeat(levels))
+    };
+    for levels in [127, 128, 129, 512, 100_000] {
+        let json = json_decode(&deep("[", "]", levels));
+        assert_eq!(json.is_ok(), levels <= MAX_DEPTH);
+        let value = "a:1:{i:0;".repeat(levels) + "N;" + &"}".repeat(levels);
+        assert_eq!(unserialize(&value.into()).is_ok(), levels <= MAX_DEPTH);
+        let object = "O:1:\"A\":1:{s:1:\"a\";".repeat(levels) + "N;" + &"}".repeat(levels);
+        assert_eq!(unserialize(&object.into()).is_ok(), levels <= MAX_DEPTH);
+    }
+    let many = format!("[{}1]", "1,".repeat(2_000_000));
+    assert!(json_decode(&many.into()).is_err());
+    let many = format!("a:2000000:{{{}}}", "i:0;N;".repeat(2_000_000));
+    assert!(unserialize(&many.into()).is_err());
+}
+
+#[test]
+fn many_equal_and_many_different_keys_are_read_in_time() {
+    // Hundreds of thousands of look-ups each: quadratic time would take hours.
+    let equal = format!("{{{}\"a\":1}}", "\"a\":1,".repeat(300_000));
+    assert_eq!(json_decode(&equal.into()).unwrap().as_array().unwrap().len(), 1);
+    let keys: String = (0..200_000).map(|key| format!("s:7:\"k{key:06}\";i:1;")).collect();
+    let session = php(&format!("a:200000:{{{keys}}}"));
+    let mut merged = session.clone();
+    merged.merge(&session).unwrap();
+    assert_eq!(merged, session);
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_end_the_process(bytes in vec(any::<u8>(), 0..300)) {
+        take(&bytes);
+        take_text(&bytes);
+    }
+
+    #[test]
+    fn no_frame_ends_the_process(
+        opcode in prop::sample::select(Opcode::ALL),
+        flag in 0_u8..4,
+        ext in hostile_text(),
+        body in hostile_text(),
+    ) {
+        let frame = Frame {
+            cmd: opcode.into(),
+            flag,
+            connection_id: 2,
+            ext_data: ext.into(),
+            body: body.into(),
+            ..Frame::default()
+        };
+        obey(&frame);
+    }
+}
+
+/// Pieces of what is expected, in any order.
+fn hostile_text() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop::sample::select(
+        &[
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            ";",
+            "\"",
+            "a:1:{",
+            "i:0;",
+            "i:1;",
+            "s:1:\"a\";",
+            "N;",
+            "b:1;",
+            "d:0.1;",
+            "O:1:\"A\":1:{",
+            "C:1:\"A\":2:{ab}",
+            "E:3:\"A:B\";",
+            "R:1;",
+            "R:2;",
+            "r:2;",
+            "\"group\":",
+            "\"exclude\":",
+            "\"connections\":",
+            "\"fields\":",
+            "\"where\":",
+            "null",
+            "-1",
+            "7",
+            "\"uid\"",
+            "\\u0000",
+            "1e999",
+            "\u{ff}",
+        ][..],
+    );
+    vec(piece, 0..14).prop_map(|pieces| pieces.concat().into_bytes())
+}

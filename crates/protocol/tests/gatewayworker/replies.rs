@@ -1,0 +1,180 @@
+//! What is replied to queries: the transcript of a live gateway, answer by answer.
+
+use protocol::{Answer, Row, Session, codec::gateway_worker::Opcode};
+
+use crate::{group, id, php, reply, uid};
+
+const SESSION: &str = r#"a:2:{s:1:"k";d:0.1;s:1:"n";a:2:{i:0;s:1:"z";i:1;s:1:"y";}}"#;
+
+fn row(client: u32, name: Option<&str>, groups: &[&str]) -> Row {
+    Row {
+        client: id(client),
+        uid: name.map(uid),
+        groups: groups.iter().map(|name| group(name)).collect(),
+        session: None,
+    }
+}
+
+#[test]
+fn whether_a_client_is_there() {
+    assert_eq!(reply(Opcode::IsOnline, "", &Answer::Online(true)), "i:1;");
+    assert_eq!(reply(Opcode::IsOnline, "", &Answer::Online(false)), "i:0;");
+}
+
+#[test]
+fn a_session_is_replied_as_it_is() {
+    let session = |session| reply(Opcode::GetSessionByClientId, "", &Answer::Session(session));
+    assert_eq!(session(Some(php(SESSION))), SESSION);
+    assert_eq!(session(Some(Session::default())), "a:0:{}");
+    assert_eq!(session(Some(php("0"))), "a:0:{}");
+    assert_eq!(session(Some(php("garbage"))), "garbage");
+    assert_eq!(session(None), "N;");
+    let ours = Session::from_encoded(r#"{"5":[1.5]}"#.into()).unwrap();
+    assert_eq!(session(Some(ours)), "a:1:{i:5;a:1:{i:0;d:1.5;}}");
+}
+
+#[test]
+fn sessions_by_connection() {
+    let all = Answer::Sessions(vec![(id(2), php(SESSION)), (id(3), Session::default())]);
+    let text = format!(r#"a:2:{{i:2;s:58:"{SESSION}";i:3;s:0:"";}}"#);
+    assert_eq!(reply(Opcode::GetAllClientSessions, "", &all), text);
+    assert_eq!(reply(Opcode::GetClientSessionsByGroup, "55", &all), text);
+    let nobody = Answer::Sessions(vec![]);
+    assert_eq!(reply(Opcode::GetClientSessionsByGroup, "nope", &nobody), "a:0:{}");
+    assert_eq!(reply(Opcode::GetClientSessionsByGroup, "", &all), "a:0:{}");
+}
+
+#[test]
+fn clients_of_uids() {
+    let one = |clients| Answer::Clients(vec![(uid("123"), clients)]);
+    let of = |ext, answer: &Answer| reply(Opcode::GetClientIdByUid, ext, answer);
+    assert_eq!(of("123", &one(vec![id(2)])), "a:1:{i:0;i:2;}");
+    assert_eq!(of("123", &one(vec![id(9), id(2)])), "a:2:{i:0;i:9;i:1;i:2;}");
+    assert_eq!(of("123", &one(vec![])), "a:0:{}");
+    assert_eq!(of("", &one(vec![id(2)])), "a:0:{}");
+    let batch = |ext, answer: &Answer| reply(Opcode::BatchGetClientIdByUid, ext, answer);
+    let two = |second| Answer::Clients(vec![(uid("123"), vec![id(2)]), (uid(second), vec![])]);
+    let text = r#"a:2:{i:123;a:1:{i:0;i:2;}s:3:"zzz";a:0:{}}"#;
+    assert_eq!(batch(r#"["123",123,"zzz"]"#, &two("zzz")), text);
+    let text = r#"a:2:{i:123;a:1:{i:0;i:2;}s:1:"q";a:0:{}}"#;
+    assert_eq!(batch(r#"{"a":"123","b":"q"}"#, &two("q")), text);
+    let text = r#"a:3:{s:0:"";a:0:{}i:123;a:1:{i:0;i:2;}s:1:"q";a:0:{}}"#;
+    assert_eq!(batch(r#"[null,123,"q","",["nested"]]"#, &two("q")), text);
+    for none in ["[]", "", "zzz", "5"] {
+        assert_eq!(batch(none, &Answer::Clients(vec![])), "a:0:{}", "{none:?}");
+    }
+}
+
+#[test]
+fn counts() {
+    let count = |ext, count| reply(Opcode::GetClientCountByGroup, ext, &Answer::Count(count));
+    assert_eq!(count("55", 1), "i:1;");
+    assert_eq!(count("", 3), "i:3;");
+    let long = "x".repeat(2000).leak();
+    assert_eq!(count(long, 7), "i:0;", "no group has such a name");
+    let counts = Answer::Counts(vec![(group("55"), 1), (group("room-a"), 1), (group("nope"), 0)]);
+    assert_eq!(
+        reply(Opcode::BatchGetClientCountByGroup, r#"["55",55,"room-a","nope"]"#, &counts),
+        r#"a:3:{i:55;i:1;s:6:"room-a";i:1;s:4:"nope";i:0;}"#
+    );
+    let none = Answer::Counts(vec![]);
+    assert_eq!(reply(Opcode::BatchGetClientCountByGroup, "{", &none), "a:0:{}");
+}
+
+#[test]
+fn groups_that_look_like_ints_are_ints() {
+    let groups = ["55", "room-a", "007", "-5"].map(group).to_vec();
+    assert_eq!(
+        reply(Opcode::GetGroupIdList, "", &Answer::Groups(groups)),
+        r#"a:4:{i:0;i:55;i:1;s:6:"room-a";i:2;s:3:"007";i:3;i:-5;}"#
+    );
+}
+
+#[test]
+fn rows_have_the_columns_that_were_asked_for_in_that_order() {
+    let select = |ext, rows: &[Row]| reply(Opcode::Select, ext, &Answer::Rows(rows.to_vec()));
+    let bound = row(2, Some("123"), &["55", "room-a", "007", "-5"]);
+    assert_eq!(
+        select(r#"{"fields":["uid"],"where":[]}"#, std::slice::from_ref(&bound)),
+        r#"a:1:{i:2;a:1:{s:3:"uid";s:3:"123";}}"#
+    );
+    let full = Row { session: Some(php(SESSION)), ..bound };
+    assert_eq!(
+        select(r#"{"fields":["session","uid","groups"],"where":[]}"#, &[full]),
+        format!(
+            concat!(
+                r#"a:1:{{i:2;a:3:{{s:7:"session";s:58:"{}";s:3:"uid";s:3:"123";"#,
+                r#"s:6:"groups";a:4:{{i:55;s:2:"55";s:6:"room-a";s:6:"room-a";"#,
+                r#"s:3:"007";s:3:"007";i:-5;s:2:"-5";}}}}}}"#,
+            ),
+            SESSION
+        )
+    );
+    let bare = row(3, None, &[]);
+    assert_eq!(
+        select(
+            r#"{"fields":["groups","uid","foo",5,"uid"],"where":[]}"#,
+            std::slice::from_ref(&bare)
+        ),
+        r#"a:1:{i:3;a:4:{s:6:"groups";N;s:3:"uid";N;s:3:"foo";N;i:5;N;}}"#
+    );
+    let chosen = r#"{"fields":[],"where":{"connection_id":[3]}}"#;
+    assert_eq!(select(chosen, std::slice::from_ref(&bare)), "a:1:{i:3;a:0:{}}");
+    for none in [
+        "",
+        "zzz",
+        "[]",
+        "{}",
+        "5",
+        "\"x\"",
+        r#"{"where":[]}"#,
+        r#"{"fields":[]}"#,
+        r#"{"fields":["uid"],"where":"x"}"#,
+    ] {
+        assert_eq!(select(none, std::slice::from_ref(&bare)), "a:0:{}", "{none}");
+    }
+}
+
+#[test]
+fn rows_with_uid_and_groups_come_first() {
+    let rows = [
+        row(1, None, &[]),
+        row(2, Some("a"), &["g"]),
+        row(3, None, &["g"]),
+        row(4, Some("b"), &["g"]),
+        row(5, Some("c"), &[]),
+    ];
+    let order = |fields: &str| {
+        let ext = format!(r#"{{"fields":{fields},"where":[]}}"#).leak();
+        let text = reply(Opcode::Select, ext, &Answer::Rows(rows.to_vec()));
+        // Groups are maps too, but their keys are no ints here.
+        let ids = text.split("i:").skip(1).map(|rest| rest.split(';').next().unwrap().to_owned());
+        ids.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(order(r#"["uid","groups"]"#), "2 4 1 3 5");
+    assert_eq!(order(r#"["groups"]"#), "2 3 4 1 5");
+    assert_eq!(order(r#"["uid"]"#), "1 2 3 4 5");
+}
+
+#[test]
+fn every_query_gets_a_reply_even_where_there_is_no_answer() {
+    for (opcode, ext, empty) in [
+        (Opcode::IsOnline, "", "i:0;"),
+        (Opcode::GetSessionByClientId, "", "N;"),
+        (Opcode::GetAllClientSessions, "", "a:0:{}"),
+        (Opcode::GetClientSessionsByGroup, "g", "a:0:{}"),
+        (Opcode::GetClientIdByUid, "u", "a:0:{}"),
+        (Opcode::BatchGetClientIdByUid, r#"["u",5]"#, r#"a:2:{s:1:"u";a:0:{}i:5;a:0:{}}"#),
+        (Opcode::GetClientCountByGroup, "g", "i:0;"),
+        (Opcode::BatchGetClientCountByGroup, r#"["g"]"#, r#"a:1:{s:1:"g";i:0;}"#),
+        (Opcode::Select, r#"{"fields":["uid"]}"#, "a:0:{}"),
+        (Opcode::GetGroupIdList, "", "a:0:{}"),
+    ] {
+        assert_eq!(reply(opcode, ext, &Answer::Unavailable), empty, "{opcode:?}");
+        let other = match opcode {
+            Opcode::IsOnline => Answer::Count(5),
+            _ => Answer::Online(true),
+        };
+        assert_eq!(reply(opcode, ext, &other), empty, "{opcode:?}, with another's answer");
+    }
+}
