@@ -67,7 +67,6 @@ async fn meet(
     stream: &mut TcpStream,
     buffer: &mut BytesMut,
 ) -> Result<Option<Role>, Ended> {
-    in_line().await;
     while buffer.len() < MAGIC.len() {
         if stream.read_buf(buffer).await? == 0 {
             return Err(Ended::ByPeer);

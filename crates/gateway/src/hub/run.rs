@@ -1,9 +1,16 @@
 //! The hub's part of its thread: what waits on its behalf.
 
-use std::{cell::RefCell, future::poll_fn, net::Ipv4Addr, rc::Rc, task::Poll, time::Duration};
+use std::{
+    cell::RefCell,
+    future::{poll_fn, ready},
+    net::{Ipv4Addr, SocketAddr},
+    rc::Rc,
+    task::Poll,
+    time::Duration,
+};
 
 use service::listen::Acceptor;
-use tokio::{task::spawn_local, time};
+use tokio::{net::TcpStream, task::spawn_local, time};
 use tokio_util::sync::CancellationToken;
 
 use super::{Hub, Shared, peer};
@@ -13,6 +20,9 @@ const CONFIRM: Duration = Duration::from_millis(10);
 
 /// How often PHP workers hear that we are here.
 const PING: Duration = Duration::from_secs(25);
+
+/// How many new peers are taken at once.
+const BATCH: usize = 256;
 
 /// How often the hub looks whether everything is drained.
 const DRAINED: Duration = Duration::from_millis(5);
@@ -49,25 +59,43 @@ pub(crate) async fn run(
     over.run_until_cancelled(turns).await;
 }
 
+/// Serves peers in the order in which they connect: a program may make one connection after the
+/// other, with one command each, and expects these to be taken in that order.
 async fn accept(hub: Shared, mut acceptor: Acceptor) {
+    let mut arrived = Vec::new();
     loop {
-        let (stream, remote) = acceptor.accept().await;
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%remote, %error, "peer gone at once");
-            continue;
-        }
-        let hub = Rc::clone(&hub);
-        spawn_local(async move {
-            let refused = hub.borrow().host.metrics.refused.clone();
-            let ended = peer::serve(hub, stream, remote).await;
-            if ended.is_refusal() {
-                refused.inc();
-                tracing::warn!(%remote, reason = %ended, "peer refused");
-            } else {
-                tracing::debug!(%remote, reason = %ended, "link ended");
+        arrived.push(acceptor.accept().await);
+        while arrived.len() < BATCH {
+            tokio::select! {
+                biased;
+                next = acceptor.accept() => arrived.push(next),
+                () = ready(()) => break,
             }
-        });
+        }
+        // Waited for here once, and not by each new link: tasks that yield go on in reverse order.
+        peer::in_line().await;
+        for (stream, remote) in arrived.drain(..) {
+            welcome(&hub, stream, remote);
+        }
     }
+}
+
+fn welcome(hub: &Shared, stream: TcpStream, remote: SocketAddr) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%remote, %error, "peer gone at once");
+        return;
+    }
+    let hub = Rc::clone(hub);
+    spawn_local(async move {
+        let refused = hub.borrow().host.metrics.refused.clone();
+        let ended = peer::serve(hub, stream, remote).await;
+        if ended.is_refusal() {
+            refused.inc();
+            tracing::warn!(%remote, reason = %ended, "peer refused");
+        } else {
+            tracing::debug!(%remote, reason = %ended, "link ended");
+        }
+    });
 }
 
 /// As the reference does it, which leaves out gateways that announce 127.0.0.1.
