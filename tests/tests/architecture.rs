@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("register", &["protocol", "service"]),
     ("gateway", &["protocol", "service"]),
     ("business-worker", &["client", "protocol", "service"]),
+    ("bench", &[]),
 ];
 
 /// May use every crate, and is used by none.
@@ -23,12 +24,21 @@ const HARNESS: &str = "suite-tests";
 /// Libraries with owners, so that replacing one changes few crates.
 const OWNED: &[(&str, &[&str])] = &[
     ("bincode", &["protocol"]),
-    ("tokio-tungstenite", &["gateway", HARNESS]),
+    ("tokio-tungstenite", &["bench", "gateway", HARNESS]),
     ("tungstenite", &["gateway", HARNESS]),
 ];
 
 /// Files and folders of values and functions: tested without a runtime, so they know of none.
 const PURE: &[&str] = &[
+    "crates/bench/src/account.rs",
+    "crates/bench/src/frame.rs",
+    "crates/bench/src/html.rs",
+    "crates/bench/src/latency.rs",
+    "crates/bench/src/plan.rs",
+    "crates/bench/src/report.rs",
+    "crates/bench/src/stamp.rs",
+    "crates/bench/src/svg.rs",
+    "crates/bench/src/text.rs",
     "crates/protocol/src",
     "crates/register/src/addresses.rs",
     "crates/gateway/src/closed.rs",

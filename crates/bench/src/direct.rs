@@ -1,0 +1,195 @@
+//! The yardstick: a server in one process that answers by itself, on tokio-tungstenite, with no
+//! worker behind it. It speaks the first-byte protocol of `business-worker --app bench`.
+
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet, VecDeque},
+    io::{self, Write as _},
+    net::SocketAddr,
+    rc::Rc,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    runtime,
+    sync::Notify,
+    task::{LocalSet, spawn_local},
+};
+use tokio_tungstenite::{
+    WebSocketStream, accept_async_with_config,
+    tungstenite::{Error, Message, protocol::WebSocketConfig},
+};
+
+use crate::args::socket_addr;
+
+/// Flags of `bench direct`.
+#[derive(Debug, Args)]
+pub(crate) struct Settings {
+    /// Where to listen. The address is printed when clients may come.
+    #[arg(long, default_value = "127.0.0.1:7373", value_parser = socket_addr)]
+    listen: SocketAddr,
+    /// What to do with messages.
+    #[arg(long, value_enum, default_value_t = App::Bench)]
+    app: App,
+    /// Bytes that frames may wait for one write in; 0 writes each by itself.
+    #[arg(long, default_value_t = 0, value_name = "BYTES")]
+    write_buffer_size: usize,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum App {
+    /// Everything goes back to its sender.
+    Echo,
+    /// The first byte says: `e` and `u` back, `a` to all, `j` join and back, `g` to the group.
+    Bench,
+}
+
+/// Serves until it is killed.
+pub(crate) fn serve(settings: &Settings) -> anyhow::Result<()> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, async {
+        let listener = listen(settings.listen)
+            .with_context(|| format!("cannot listen on {}", settings.listen))?;
+        writeln!(io::stdout(), "listening on {}", listener.local_addr()?)?;
+        let room = Rc::new(Room::default());
+        let config = WebSocketConfig::default()
+            .read_buffer_size(4 * 1024)
+            .write_buffer_size(settings.write_buffer_size);
+        for id in 0_u64.. {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let (room, app) = (Rc::clone(&room), settings.app);
+                    spawn_local(async move {
+                        // A client that ends, however it ends, is gone.
+                        let _ = client(stream, config, id, app, &room).await;
+                        room.leave(id);
+                    });
+                }
+                // Out of files: some will be closed.
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+        Ok(())
+    })
+}
+
+fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(4096)
+}
+
+/// All clients, and those in the group. Borrowed for a moment at a time.
+#[derive(Debug, Default)]
+struct Room {
+    clients: RefCell<HashMap<u64, Rc<Mailbox>>>,
+    group: RefCell<HashSet<u64>>,
+}
+
+/// What a client has yet to be sent.
+#[derive(Debug, Default)]
+struct Mailbox {
+    queue: RefCell<VecDeque<Message>>,
+    filled: Notify,
+}
+
+/// A client that has not taken this many messages gets no more: a yardstick has no policy.
+const LONGEST_QUEUE: usize = 65_536;
+
+impl Mailbox {
+    fn push(&self, message: Message) {
+        let mut queue = self.queue.borrow_mut();
+        if queue.len() < LONGEST_QUEUE {
+            queue.push_back(message);
+            self.filled.notify_one();
+        }
+    }
+}
+
+impl Room {
+    fn leave(&self, id: u64) {
+        self.clients.borrow_mut().remove(&id);
+        self.group.borrow_mut().remove(&id);
+    }
+
+    fn to_all(&self, message: &Message) {
+        for mailbox in self.clients.borrow().values() {
+            mailbox.push(message.clone());
+        }
+    }
+
+    fn to_group(&self, message: &Message) {
+        let clients = self.clients.borrow();
+        for mailbox in self.group.borrow().iter().filter_map(|id| clients.get(id)) {
+            mailbox.push(message.clone());
+        }
+    }
+}
+
+async fn client(
+    stream: TcpStream,
+    config: WebSocketConfig,
+    id: u64,
+    app: App,
+    room: &Room,
+) -> Result<(), Error> {
+    stream.set_nodelay(true)?;
+    let mut socket = accept_async_with_config(stream, Some(config)).await?;
+    let mailbox = Rc::new(Mailbox::default());
+    room.clients.borrow_mut().insert(id, Rc::clone(&mailbox));
+    loop {
+        tokio::select! {
+            message = socket.next() => {
+                let Some(message) = message else { return Ok(()) };
+                let mut message = Some(message?);
+                // All that has been read is answered in one write, if the buffer allows it.
+                while let Some(heard) = message {
+                    answer(&mut socket, heard, id, app, room).await?;
+                    message = socket.next().now_or_never().flatten().transpose()?;
+                }
+            }
+            () = mailbox.filled.notified() => {}
+        }
+        loop {
+            let Some(message) = mailbox.queue.borrow_mut().pop_front() else { break };
+            socket.feed(message).await?;
+        }
+        socket.flush().await?;
+    }
+}
+
+async fn answer(
+    socket: &mut WebSocketStream<TcpStream>,
+    message: Message,
+    id: u64,
+    app: App,
+    room: &Room,
+) -> Result<(), Error> {
+    let body: &[u8] = match &message {
+        Message::Text(text) => text.as_bytes(),
+        Message::Binary(bytes) => bytes,
+        _ => return Ok(()),
+    };
+    match body.first() {
+        _ if app == App::Echo => socket.feed(message).await,
+        Some(b'a') => {
+            room.to_all(&message);
+            Ok(())
+        }
+        Some(b'g') => {
+            room.to_group(&message);
+            Ok(())
+        }
+        Some(b'j') => {
+            room.group.borrow_mut().insert(id);
+            socket.feed(message).await
+        }
+        Some(b'e' | b'u') => socket.feed(message).await,
+        _ => Ok(()),
+    }
+}

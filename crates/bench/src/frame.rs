@@ -1,0 +1,205 @@
+//! A client's side of WebSocket framing, as little as a generator needs: messages made from a
+//! template, and what comes back read without keeping it.
+
+use crate::stamp::{self, Stamp};
+
+/// Clients must mask; the key need not be a secret here.
+const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
+const CLOSE: u8 = 8;
+const PING: u8 = 9;
+const PONG: u8 = 10;
+
+/// One message as a masked frame.
+pub(crate) fn encode(opcode: u8, payload: &[u8], out: &mut Vec<u8>) {
+    out.push(0x80 | opcode);
+    match payload.len() {
+        len @ ..126 => out.push(0x80 | u8::try_from(len).unwrap_or(0)),
+        len @ ..65_536 => {
+            out.push(0x80 | 126);
+            out.extend_from_slice(&u16::try_from(len).unwrap_or(0).to_be_bytes());
+        }
+        len => {
+            out.push(0x80 | 127);
+            out.extend_from_slice(&(len as u64).to_be_bytes());
+        }
+    }
+    out.extend_from_slice(&MASK);
+    let start = out.len();
+    out.extend_from_slice(payload);
+    mask(&mut out[start..], 0);
+}
+
+/// `at` is where `bytes` stand in the payload.
+fn mask(bytes: &mut [u8], at: usize) {
+    for (n, byte) in bytes.iter_mut().enumerate() {
+        *byte ^= MASK[(at + n) % 4];
+    }
+}
+
+/// A text message.
+pub(crate) fn text(payload: &[u8], out: &mut Vec<u8>) {
+    encode(TEXT, payload, out);
+}
+
+/// The frame that says goodbye (1000).
+pub(crate) fn close(out: &mut Vec<u8>) {
+    encode(CLOSE, &1000_u16.to_be_bytes(), out);
+}
+
+/// The answer to a ping.
+pub(crate) fn pong(payload: &[u8], out: &mut Vec<u8>) {
+    encode(PONG, payload, out);
+}
+
+/// A message that is framed and masked once; only its stamp changes.
+#[derive(Clone, Debug)]
+pub(crate) struct Template {
+    frame: Vec<u8>,
+    /// Where the stamp stands in the frame.
+    stamp: usize,
+}
+
+impl Template {
+    pub(crate) fn new(op: u8, size: usize, binary: bool) -> Self {
+        let mut payload = vec![b'x'; size.max(stamp::SIZE)];
+        payload[0] = op;
+        let mut frame = Vec::new();
+        encode(if binary { BINARY } else { TEXT }, &payload, &mut frame);
+        let stamp = frame.len() - payload.len() + 1;
+        Self { frame, stamp }
+    }
+
+    /// Appends the message with this stamp.
+    pub(crate) fn append(&self, stamp: &Stamp, out: &mut Vec<u8>) {
+        let start = out.len() + self.stamp;
+        out.extend_from_slice(&self.frame);
+        let place = &mut out[start..start + stamp::SIZE - 1];
+        place.copy_from_slice(&stamp.text());
+        mask(place, 1);
+    }
+}
+
+/// What a server sent.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) enum Received<'a> {
+    /// The front of a message, and how long it was.
+    Message {
+        front: &'a [u8],
+        size: u64,
+    },
+    Ping(&'a [u8]),
+    Close,
+}
+
+/// A server broke the protocol.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct Broken;
+
+/// Reads frames from bytes as they come, in whatever pieces.
+#[derive(Debug, Default)]
+pub(crate) struct Decoder {
+    header: [u8; 10],
+    have: usize,
+    /// Bytes of the frame's payload still to come, once the header is read.
+    left: Option<u64>,
+    /// The message in progress, which pings may interrupt.
+    front: Front,
+    size: u64,
+    control: Vec<u8>,
+}
+
+#[derive(Debug, Default)]
+struct Front {
+    bytes: [u8; stamp::SIZE],
+    len: usize,
+}
+
+impl Decoder {
+    /// Takes `bytes`, and calls `each` for whatever they complete.
+    pub(crate) fn feed(
+        &mut self,
+        mut bytes: &[u8],
+        mut each: impl FnMut(Received<'_>),
+    ) -> Result<(), Broken> {
+        loop {
+            let left = match self.left {
+                Some(left) => left,
+                None => {
+                    let Some((&byte, rest)) = bytes.split_first() else { return Ok(()) };
+                    self.header[self.have] = byte;
+                    self.have += 1;
+                    bytes = rest;
+                    let Some(len) = self.length()? else { continue };
+                    self.left = Some(len);
+                    len
+                }
+            };
+            let take = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+            let (payload, rest) = bytes.split_at(take);
+            self.keep(payload);
+            bytes = rest;
+            let left = left - take as u64;
+            self.left = Some(left);
+            if 0 < left {
+                return Ok(());
+            }
+            self.finish(&mut each);
+        }
+    }
+
+    /// The payload's length, once enough of the header is there.
+    fn length(&self) -> Result<Option<u64>, Broken> {
+        let header = &self.header[..self.have];
+        let Some(short) = header.get(1) else { return Ok(None) };
+        if header[0] & 0x70 != 0 || 127 < *short || (self.is_control() && 125 < *short) {
+            return Err(Broken);
+        }
+        Ok(match (short, header.len()) {
+            (..126, _) => Some(u64::from(*short)),
+            (126, 4) => Some(u64::from(u16::from_be_bytes([header[2], header[3]]))),
+            (127, 10) => header[2..].try_into().ok().map(u64::from_be_bytes),
+            _ => None,
+        })
+    }
+
+    fn is_control(&self) -> bool {
+        self.header[0] & 8 != 0
+    }
+
+    fn keep(&mut self, payload: &[u8]) {
+        if self.is_control() {
+            self.control.extend_from_slice(payload);
+            return;
+        }
+        let front = &mut self.front;
+        let take = payload.len().min(stamp::SIZE - front.len);
+        front.bytes[front.len..front.len + take].copy_from_slice(&payload[..take]);
+        front.len += take;
+        self.size += payload.len() as u64;
+    }
+
+    fn finish(&mut self, each: &mut impl FnMut(Received<'_>)) {
+        self.have = 0;
+        self.left = None;
+        match self.header[0] & 15 {
+            PING => each(Received::Ping(&self.control)),
+            CLOSE => each(Received::Close),
+            PONG => {}
+            _ if self.header[0] & 0x80 == 0 => return,
+            _ => {
+                let front = &self.front.bytes[..self.front.len];
+                each(Received::Message { front, size: self.size });
+                self.front.len = 0;
+                self.size = 0;
+            }
+        }
+        self.control.clear();
+    }
+}
+
+#[cfg(test)]
+#[path = "frame/tests.rs"]
+mod tests;

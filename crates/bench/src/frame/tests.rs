@@ -1,0 +1,86 @@
+//! Frames, whole and in pieces.
+
+use super::*;
+
+fn server(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::from([first]);
+    match payload.len() {
+        len @ ..126 => frame.push(u8::try_from(len).unwrap()),
+        len @ ..65_536 => {
+            frame.push(126);
+            frame.extend(u16::try_from(len).unwrap().to_be_bytes());
+        }
+        len => {
+            frame.push(127);
+            frame.extend((len as u64).to_be_bytes());
+        }
+    }
+    frame.extend(payload);
+    frame
+}
+
+fn read(bytes: &[u8], piece: usize) -> Result<Vec<String>, Broken> {
+    let (mut decoder, mut seen) = (Decoder::default(), Vec::new());
+    for bytes in bytes.chunks(piece) {
+        decoder.feed(bytes, |received| {
+            seen.push(match received {
+                Received::Message { front, size } => {
+                    format!("{}:{size}", String::from_utf8_lossy(front))
+                }
+                Received::Ping(payload) => format!("ping {}", payload.len()),
+                Received::Close => "close".to_owned(),
+            });
+        })?;
+    }
+    Ok(seen)
+}
+
+#[test]
+fn messages_come_out_whatever_the_pieces() {
+    let stream = [
+        server(0x81, b"short"),
+        server(0x89, b"now"),
+        server(0x82, &[b'y'; 300]),
+        server(0x81, b""),
+        server(0x81, &[b'z'; 70_000]),
+        server(0x8a, b"unasked"),
+        server(0x88, b"\x03\xe8"),
+    ]
+    .concat();
+    let whole = read(&stream, stream.len()).unwrap();
+    let (y, z) = ("y".repeat(stamp::SIZE), "z".repeat(stamp::SIZE));
+    let expected = ["short:5", "ping 3", &format!("{y}:300"), ":0", &format!("{z}:70000"), "close"];
+    assert_eq!(whole, expected);
+    for piece in [1, 2, 3, 7, 4096] {
+        assert_eq!(read(&stream, piece).unwrap(), whole, "in pieces of {piece}");
+    }
+}
+
+#[test]
+fn a_ping_between_fragments_does_not_disturb_them() {
+    let stream =
+        [server(0x01, b"one "), server(0x89, b""), server(0x00, b"two "), server(0x80, b"three")];
+    assert_eq!(read(&stream.concat(), 5).unwrap(), ["ping 0", "one two three:13"]);
+}
+
+#[test]
+fn what_no_server_may_send_is_refused() {
+    assert_eq!(read(&[0x81, 0x85, 0, 0, 0, 0], 6), Err(Broken), "masked");
+    assert_eq!(read(&[0xc1, 0x01], 2), Err(Broken), "compressed without being asked");
+    assert_eq!(read(&[0x89, 126, 1, 0], 4), Err(Broken), "a long ping");
+}
+
+#[test]
+fn a_template_is_a_masked_message_with_its_stamp() {
+    let stamp = Stamp { run: 7, sender: 3, number: 9, due: 1 };
+    let mut frame = Vec::new();
+    Template::new(b'e', 64, false).append(&stamp, &mut frame);
+    assert_eq!(frame[..2], [0x81, 0x80 | 64]);
+    let key: [u8; 4] = frame[2..6].try_into().unwrap();
+    let payload: Vec<u8> =
+        frame[6..].iter().enumerate().map(|(n, byte)| byte ^ key[n % 4]).collect();
+    assert_eq!(payload.len(), 64);
+    assert_eq!(payload[0], b'e');
+    assert_eq!(Stamp::read(&payload), Some(stamp));
+    assert_eq!(payload[63], b'x');
+}

@@ -1,0 +1,162 @@
+//! What a client does, in each mode that keeps its connections.
+
+use std::{
+    io,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
+
+use super::shared::{Local, Run};
+use crate::{
+    account::Stream,
+    frame,
+    link::{Link, Outgoing},
+};
+
+/// The group that the fan-out modes speak to.
+const JOIN: &[u8] = b"jroom";
+
+/// Makes a client ready: in the group and bound to a uid, its buffers used once.
+pub(super) async fn prepare(link: &mut Link, local: &Local, index: usize) -> io::Result<()> {
+    let plan = &local.run.plan;
+    let mut messages = Vec::new();
+    if plan.joins() {
+        messages.push(JOIN.to_vec());
+    }
+    if plan.prepare {
+        messages.push(format!("uclient-{index}").into_bytes());
+    }
+    if let Some(size) = plan.warm_size {
+        messages.push(vec![b'e'; size.max(1)]);
+    }
+    for message in messages {
+        let mut frame = Vec::new();
+        frame::text(&message, &mut frame);
+        link.out.send(&frame)?;
+        let mut answered = false;
+        while !answered {
+            link.receive(&local.input, |front, size| {
+                answered |= size == message.len() as u64 && front.first() == message.first();
+            })
+            .await?;
+        }
+    }
+    Ok(())
+}
+
+/// Sends messages and, for each that comes back, the next (closed loop).
+pub(super) async fn echo(mut link: Link, local: Rc<Local>, index: usize) {
+    let start = local.started().await;
+    let mut streams = [Stream::default()];
+    let mut next = 0;
+    let mut credit = local.run.plan.window;
+    let ended = loop {
+        if 0 < credit
+            && local.run.is_sending()
+            && let Err(error) = send(&link.out, &local, index, &mut next, credit, start)
+        {
+            break error;
+        }
+        credit = 0;
+        let read = link.receive(&local.input, |front, size| {
+            let new = local.book(&mut streams, index, (front, size), start);
+            credit += u32::from(new.is_some());
+        });
+        if let Err(error) = read.await {
+            break error;
+        }
+        local.run.live.delivered.fetch_add(u64::from(credit), Relaxed);
+    };
+    lost(&local.run, &ended);
+}
+
+/// Receives what a pacer or the senders of a fan-out send.
+pub(super) async fn receive(mut link: Link, local: Rc<Local>, index: usize) {
+    let start = local.started().await;
+    let run = &local.run;
+    let fanout = run.plan.is_fanout();
+    let closed_loop = fanout && run.plan.rate.is_none();
+    let (first, senders) = if fanout { (0, run.plan.senders) } else { (index, 1) };
+    let mut streams = vec![Stream::default(); senders];
+    let ended = loop {
+        let mut new = 0;
+        let read = link.receive(&local.input, |front, size| {
+            if let Some((sender, number)) = local.book(&mut streams, first, (front, size), start) {
+                new += 1;
+                if closed_loop {
+                    run.flights.arrives(sender, number);
+                }
+            }
+        });
+        if let Err(error) = read.await {
+            break error;
+        }
+        run.live.delivered.fetch_add(new, Relaxed);
+    };
+    lost(run, &ended);
+}
+
+/// Sends to many, and the next when all of them have received one (closed loop).
+pub(super) async fn speak(out: Arc<Outgoing>, local: Rc<Local>, index: usize) {
+    let start = local.started().await;
+    let run = &local.run;
+    let mut next = 0;
+    while run.is_sending() {
+        let mut free = 0;
+        while free < run.plan.window
+            && run.flights.take_off(index, next + free, run.plan.receivers())
+        {
+            free += 1;
+        }
+        if 0 < free && send(&out, &local, index, &mut next, free, start).is_err() {
+            // The receiving half says so.
+            return;
+        }
+        run.flights.landed(index).await;
+    }
+}
+
+/// Does not read until the end, and then sees whether the server has had enough.
+pub(super) async fn stall(link: Link, local: Rc<Local>) {
+    local.over().await;
+    if link.is_closed() {
+        local.run.live.shed.fetch_add(1, Relaxed);
+    }
+}
+
+/// Is quiet, and answers pings.
+pub(super) async fn idle(mut link: Link, local: Rc<Local>) {
+    let ended = loop {
+        let read = link.receive(&local.input, |_, _| local.tally.borrow_mut().account.foreign += 1);
+        if let Err(error) = read.await {
+            break error;
+        }
+    };
+    lost(&local.run, &ended);
+}
+
+/// Sends some messages that are due now, in one write.
+pub(super) fn send(
+    out: &Outgoing,
+    local: &Local,
+    index: usize,
+    next: &mut u32,
+    count: u32,
+    start: Instant,
+) -> io::Result<()> {
+    let mut frames = local.output.borrow_mut();
+    frames.clear();
+    for _ in 0..count {
+        let stamp = local.run.stamp(index, *next, start.elapsed());
+        local.run.template.append(&stamp, &mut frames);
+        *next = next.wrapping_add(1);
+    }
+    local.run.live.sent.fetch_add(u64::from(count), Relaxed);
+    out.send(&frames)
+}
+
+fn lost(run: &Run, error: &io::Error) {
+    run.live.connected.fetch_sub(1, Relaxed);
+    run.live.breaks(format!("a client's connection ended: {error}"));
+}

@@ -1,0 +1,128 @@
+//! Modes whose clients come and go: churn and storm.
+
+use std::{
+    io,
+    rc::Rc,
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::Semaphore,
+    time::{sleep_until, timeout},
+};
+
+use super::{
+    clients,
+    shared::{Local, nanos},
+};
+use crate::{account::Stream, frame, link::Link, plan::Schedule};
+
+/// How long a server may take to finish a close.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// After a failure: so that a server that is down is not asked a million times.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Connects, echoes, closes, until the run is over.
+pub(super) async fn churn(local: Rc<Local>, index: usize) {
+    let start = local.started().await;
+    let run = &local.run;
+    let mut stream = [Stream::default()];
+    let mut next = 0;
+    let mut n = 0;
+    while run.is_sending() {
+        let mut due = start.elapsed();
+        if let Some(rate) = run.plan.rate {
+            // Each client has every n-th time.
+            due = Schedule::new(rate).due(index as u64 + n * run.plan.connections as u64);
+            sleep_until((start + due).into()).await;
+            if !run.is_sending() {
+                return;
+            }
+        }
+        // A source for each cycle: closed connections keep their port for a while.
+        let source = index + usize::try_from(n).unwrap_or(0);
+        n += 1;
+        if let Err(error) = cycle(&local, index, source, &mut stream, &mut next, start, due).await {
+            run.live.breaks(format!("a cycle failed: {error}"));
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+async fn cycle(
+    local: &Local,
+    index: usize,
+    source: usize,
+    stream: &mut [Stream],
+    next: &mut u32,
+    start: Instant,
+    due: Duration,
+) -> io::Result<()> {
+    let mut link = open(local, source).await?;
+    echo(&mut link, local, index, stream, next, start, due).await?;
+    let mut goodbye = Vec::new();
+    frame::close(&mut goodbye);
+    link.out.send(&goodbye)?;
+    let closing = async { while link.receive(&local.input, |_, _| {}).await.is_ok() {} };
+    timeout(CLOSING, closing).await?;
+    local.run.live.cycles.fetch_add(1, Relaxed);
+    Ok(())
+}
+
+/// Connects and echoes once. All are due at the start, however many go at the same time.
+pub(super) async fn storm(local: Rc<Local>, index: usize, gate: Rc<Semaphore>) {
+    let start = local.started().await;
+    let Ok(pass) = gate.acquire().await else { return };
+    let come = async {
+        let mut link = open(&local, index).await?;
+        local.run.live.connected.fetch_add(1, Relaxed);
+        let mut stream = [Stream::default()];
+        echo(&mut link, &local, index, &mut stream, &mut 0, start, Duration::ZERO).await?;
+        local.run.live.cycles.fetch_add(1, Relaxed);
+        Ok::<_, io::Error>(link)
+    };
+    match come.await {
+        Ok(link) => {
+            drop(pass);
+            clients::idle(link, Rc::clone(&local)).await;
+        }
+        Err(error) => local.run.live.breaks(format!("a client could not come: {error}")),
+    }
+}
+
+/// Connects, and books how long it took.
+pub(super) async fn open(local: &Local, source: usize) -> io::Result<Link> {
+    let plan = &local.run.plan;
+    let began = Instant::now();
+    let link = Link::connect(&plan.target, plan.source(source)).await?;
+    local.tally.borrow_mut().connect.record(0, nanos(began.elapsed()));
+    Ok(link)
+}
+
+async fn echo(
+    link: &mut Link,
+    local: &Local,
+    index: usize,
+    stream: &mut [Stream],
+    next: &mut u32,
+    start: Instant,
+    due: Duration,
+) -> io::Result<()> {
+    let run = &local.run;
+    let mut message = Vec::new();
+    run.template.append(&run.stamp(index, *next, due), &mut message);
+    *next += 1;
+    run.live.sent.fetch_add(1, Relaxed);
+    link.out.send(&message)?;
+    let mut echoed = false;
+    while !echoed {
+        link.receive(&local.input, |front, size| {
+            echoed |= local.book(stream, index, (front, size), start).is_some();
+        })
+        .await?;
+    }
+    run.live.delivered.fetch_add(1, Relaxed);
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! One thread of the generator: its clients from connect to the end.
+
+use std::{rc::Rc, sync::Arc, thread, time::Instant};
+
+use anyhow::Context as _;
+use tokio::{
+    runtime,
+    sync::{Semaphore, mpsc, watch},
+    task::{JoinSet, LocalSet},
+};
+
+use super::{
+    clients, cycles, pacer,
+    shared::{Local, Phase, Run, Tally},
+};
+use crate::{
+    link::{Link, Outgoing},
+    plan::Mode,
+};
+
+/// Runs a thread's share of the clients. `ready` hears when they are connected.
+pub(super) fn run(
+    run: &Arc<Run>,
+    thread: usize,
+    phase: watch::Receiver<Phase>,
+    ready: mpsc::Sender<()>,
+) -> anyhow::Result<Tally> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = Rc::new(Local::new(Arc::clone(run), phase));
+    let tasks = LocalSet::new();
+    let paced = tasks.block_on(&runtime, async {
+        let links = connect(&local, thread).await;
+        if ready.send(()).await.is_err() {
+            return None;
+        }
+        let senders = start(&local, thread, links);
+        let begun = local.started().await;
+        let pacer = run.plan.rate.is_some().then(|| spawn_pacer(run, senders, begun));
+        local.over().await;
+        pacer
+    });
+    // Ends the clients where they are; all they know is in the tally.
+    drop(tasks);
+    let mut tally = local.tally.replace(Tally::new(run.plan.duration));
+    if let Some(pacer) = paced {
+        let paced = pacer.join().map_err(|_| anyhow::anyhow!("the pacing thread failed"))?;
+        tally.add(&paced);
+    }
+    Ok(tally)
+}
+
+/// Connects and prepares this thread's clients, some at a time.
+async fn connect(local: &Rc<Local>, thread: usize) -> Vec<(usize, Link)> {
+    let plan = &local.run.plan;
+    if matches!(plan.mode, Mode::Churn | Mode::Storm) {
+        return Vec::new();
+    }
+    let gate = Rc::new(Semaphore::new(plan.at_once));
+    let mut coming = JoinSet::new();
+    for index in plan.share(thread) {
+        let (local, gate) = (Rc::clone(local), Rc::clone(&gate));
+        coming.spawn_local(async move {
+            let _pass = gate.acquire().await.context("the gate is open")?;
+            let mut link = cycles::open(&local, index).await?;
+            clients::prepare(&mut link, &local, index).await?;
+            anyhow::Ok((index, link))
+        });
+    }
+    let mut links = Vec::new();
+    while let Some(joined) = coming.join_next().await {
+        match joined.map_err(anyhow::Error::from).flatten() {
+            Ok(link) => {
+                local.run.live.connected.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                links.push(link);
+            }
+            Err(error) => local.run.live.breaks(format!("a client could not connect: {error:#}")),
+        }
+    }
+    links.sort_by_key(|(index, _)| *index);
+    links
+}
+
+/// Starts what the clients do, and names those that send when a pacer tells them to.
+fn start(
+    local: &Rc<Local>,
+    thread: usize,
+    links: Vec<(usize, Link)>,
+) -> Vec<(usize, Arc<Outgoing>)> {
+    let plan = &local.run.plan;
+    let open_loop = plan.rate.is_some();
+    let mut senders = Vec::new();
+    for (index, link) in links {
+        let local = Rc::clone(local);
+        let out = Arc::clone(&link.out);
+        match plan.mode {
+            Mode::Idle => drop(tokio::task::spawn_local(clients::idle(link, local))),
+            Mode::Echo | Mode::Uid | Mode::Paced if open_loop => {
+                senders.push((index, out));
+                tokio::task::spawn_local(clients::receive(link, local, index));
+            }
+            Mode::Echo | Mode::Uid | Mode::Paced => {
+                tokio::task::spawn_local(clients::echo(link, local, index));
+            }
+            Mode::Fanout | Mode::Slow if plan.connections <= index => {
+                tokio::task::spawn_local(clients::stall(link, local));
+            }
+            Mode::Fanout | Mode::Slow => {
+                if index < plan.senders && open_loop {
+                    senders.push((index, out));
+                } else if index < plan.senders {
+                    tokio::task::spawn_local(clients::speak(out, Rc::clone(&local), index));
+                }
+                tokio::task::spawn_local(clients::receive(link, local, index));
+            }
+            Mode::Churn | Mode::Storm => {}
+        }
+    }
+    let gate = Rc::new(Semaphore::new(plan.at_once));
+    for index in plan.share(thread) {
+        let local = Rc::clone(local);
+        match plan.mode {
+            Mode::Churn => drop(tokio::task::spawn_local(cycles::churn(local, index))),
+            Mode::Storm => {
+                tokio::task::spawn_local(cycles::storm(local, index, Rc::clone(&gate)));
+            }
+            _ => {}
+        }
+    }
+    senders
+}
+
+fn spawn_pacer(
+    run: &Arc<Run>,
+    senders: Vec<(usize, Arc<Outgoing>)>,
+    start: Instant,
+) -> thread::JoinHandle<Tally> {
+    let run = Arc::clone(run);
+    thread::spawn(move || pacer::pace(&run, &senders, start))
+}

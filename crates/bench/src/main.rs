@@ -1,0 +1,51 @@
+//! A load generator for WebSocket servers that accounts for every message it sends, and a direct
+//! server to compare with.
+//!
+//! Values, tested without a socket: [`plan`], [`stamp`], [`frame`], [`account`], [`latency`],
+//! [`report`], [`text`], [`svg`], [`html`]. What waits and measures: [`procs`], [`link`],
+//! [`load`], [`direct`].
+
+mod account;
+mod args;
+mod direct;
+mod frame;
+mod html;
+mod latency;
+mod link;
+mod load;
+mod plan;
+mod procs;
+mod report;
+mod stamp;
+mod svg;
+mod text;
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use clap::Parser as _;
+
+use args::{Args, Task};
+
+fn main() -> ExitCode {
+    let ended = match Args::parse().task() {
+        Ok(Task::Direct(settings)) => direct::serve(&settings).map(|()| true),
+        Ok(Task::Load(plan, output)) => {
+            load::run(&plan, output.quiet).and_then(|report| output.write(&report))
+        }
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {error:#}");
+            return ExitCode::from(2);
+        }
+    };
+    match ended {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

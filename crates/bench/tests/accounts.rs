@@ -1,0 +1,151 @@
+//! Every mode, for a moment, against the direct server: the accounts must balance.
+
+#![expect(clippy::unwrap_used, reason = "a test that panics fails")]
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Stdio},
+};
+
+use serde_json::Value;
+
+const BENCH: &str = env!("CARGO_BIN_EXE_bench");
+
+struct Direct {
+    process: Child,
+    url: String,
+}
+
+impl Direct {
+    fn start(flags: &[&str]) -> Self {
+        let mut process = Command::new(BENCH)
+            .args(["direct", "--listen", "127.0.0.1:0"])
+            .args(flags)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let addr = line.trim_end().strip_prefix("listening on ").unwrap();
+        Self { process, url: format!("ws://{addr}/") }
+    }
+
+    /// Runs a mode for a moment, and returns its report.
+    fn load(&self, mode: &str, flags: &[&str]) -> Value {
+        let folder = tempfile::tempdir().unwrap();
+        let (json, html) = (folder.path().join("a.json"), folder.path().join("a.html"));
+        let output = Command::new(BENCH)
+            .args([mode, &self.url, "--duration", "0.3", "--grace", "20", "--quiet"])
+            .args(["--process", &self.process.id().to_string()])
+            .args(["--json".as_ref(), json.as_os_str(), "--html".as_ref(), html.as_os_str()])
+            .args(flags)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let trouble = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{mode}: {text}{trouble}");
+        assert!(fs::read_to_string(html).unwrap().ends_with("</html>\n"));
+        serde_json::from_slice(&fs::read(json).unwrap()).unwrap()
+    }
+}
+
+impl Drop for Direct {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// All that was sent came, once and in order, and was measured.
+fn balances(report: &Value) -> u64 {
+    let messages = &report["messages"];
+    let count = |name: &str| messages[name].as_u64().unwrap();
+    assert_eq!(count("delivered"), count("expected"), "{messages}");
+    assert_eq!(report["latency_us"]["count"], messages["delivered"], "{messages}");
+    for fault in ["lost", "duplicated", "out_of_order", "damaged", "foreign", "broken"] {
+        assert_eq!(count(fault), 0, "{fault}: {messages}");
+    }
+    count("sent")
+}
+
+#[test]
+fn echoes_come_back_one_by_one_and_many_at_once() {
+    let direct = Direct::start(&["--app", "echo"]);
+    for flags in [
+        ["--connections", "5", "--window", "1", "--threads", "1", "--size", "64"],
+        ["--connections", "5", "--window", "40", "--threads", "2", "--size", "200"],
+        ["--connections", "3", "--window", "2", "--threads", "1", "--size", "65536"],
+    ] {
+        let report = direct.load("echo", &flags);
+        assert!(0 < balances(&report));
+        assert_eq!(report["messages"]["not_sent"], 0);
+    }
+    balances(&direct.load("echo", &["--binary", "--strict"]));
+}
+
+#[test]
+fn an_open_loop_sends_as_many_as_are_due() {
+    let direct = Direct::start(&[]);
+    let report = direct.load("paced", &["--connections", "7", "--rate", "1000"]);
+    assert_eq!(balances(&report), 300, "1000 a second for 0.3 s");
+    assert_eq!(report["send_lag_us"]["count"], 300);
+    let two = ["--connections", "7", "--rate", "1000", "--threads", "2"];
+    assert!((299..=301).contains(&balances(&direct.load("paced", &two))));
+}
+
+#[test]
+fn a_fan_out_reaches_everybody() {
+    let direct = Direct::start(&["--write-buffer-size", "4096"]);
+    let twenty = ["--connections", "20"];
+    for more in [
+        ["--to", "all", "--window", "1"],
+        ["--to", "all", "--window", "16"],
+        ["--to", "group", "--window", "4"],
+        ["--to", "all", "--rate", "100"],
+    ] {
+        let flags = [twenty.as_slice(), &more, &["--senders", "2", "--threads", "2"]].concat();
+        let report = direct.load("fanout", &flags);
+        let sent = balances(&report);
+        assert!(0 < sent);
+        assert_eq!(report["messages"]["expected"], sent * 20);
+    }
+}
+
+#[test]
+fn those_that_do_not_read_are_not_waited_for() {
+    let direct = Direct::start(&[]);
+    let report = direct.load("slow", &["--connections", "10", "--slow", "3", "--rate", "200"]);
+    assert_eq!(report["messages"]["connected"], 13);
+    assert_eq!(balances(&report) * 10, report["messages"]["delivered"].as_u64().unwrap());
+}
+
+#[test]
+fn clients_that_come_and_go_are_counted() {
+    let direct = Direct::start(&[]);
+    for flags in [["--connections", "4"].as_slice(), &["--connections", "4", "--rate", "50"]] {
+        let sent = balances(&direct.load("churn", flags));
+        assert!(0 < sent);
+    }
+    let storm = direct.load("storm", &["--connections", "50", "--at-once", "10"]);
+    assert_eq!(balances(&storm), 50);
+    assert_eq!(storm["messages"]["connected"], 50);
+}
+
+#[test]
+fn quiet_clients_are_held_and_uids_are_answered() {
+    let direct = Direct::start(&[]);
+    let flags = ["--connections", "50", "--prepare", "--warm-size", "60000"];
+    let idle = direct.load("idle", &flags);
+    assert_eq!(balances(&idle), 0);
+    assert_eq!(idle["messages"]["connected"], 50);
+    assert!(0.0 < idle["servers"]["bytes_each"].as_f64().unwrap());
+    assert!(0 < balances(&direct.load("uid", &["--connections", "5"])));
+}
+
+#[test]
+fn a_server_that_is_not_there_is_an_error() {
+    let output = Command::new(BENCH).args(["echo", "ws://127.0.0.1:9/", "-q"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("refused"));
+}
