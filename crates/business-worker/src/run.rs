@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     Args, Config, Worker, config,
-    dispatch::{Dispatcher, Events},
+    dispatch::{Dispatcher, Events, caught},
     metrics::Metrics,
 };
 
@@ -50,7 +50,12 @@ pub async fn serve(
     cluster.register_metrics(pages);
 
     let worker = dispatcher.worker();
-    worker.on_worker_start(&cluster).await.context("on_worker_start failed")?;
+    tokio::select! {
+        started = caught(worker.on_worker_start(&cluster)) => {
+            started.context("on_worker_start failed")?;
+        }
+        () = starting.shutdown.cancelled() => return Ok(()),
+    }
     tell(&starting.health, &cluster.status());
     cluster.follow();
     let running = starting.started("linking to gateways")?;
@@ -93,7 +98,7 @@ async fn drain<W: Worker>(dispatcher: &Dispatcher<W>, cluster: &Cluster, grace: 
         Err(_) => tracing::warn!(?grace, "events are left to other workers"),
     }
     let last = async {
-        if let Err(error) = dispatcher.worker().on_worker_stop(cluster).await {
+        if let Err(error) = caught(dispatcher.worker().on_worker_stop(cluster)).await {
             tracing::error!(error = format!("{error:#}"), "on_worker_stop failed");
         }
         cluster.close().await;

@@ -3,129 +3,22 @@
 
 #[path = "../../client/tests/fake/mod.rs"]
 mod fake;
+mod running;
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
-use business_worker::{
-    Client, CloseReason, Cluster, Config, Handshake, Message, Recipients, Worker, serve,
-};
-use fake::{FakeGateway, FakeLink, FakeRegister, Follower, SECRET, sent_to, soon};
+use business_worker::{Client, CloseReason, Handshake, Message, Recipients, Worker};
+use fake::{FakeGateway, FakeLink, sent_to};
 use protocol::{
     Answer, Command, Event,
     event::Header,
-    link::{Role, ToGateway, ToPeer},
+    link::{ToGateway, ToPeer},
 };
+use running::{Running, Teller, one, start};
 use serde_json::json;
-use service::Starting;
-use tokio::{sync::Semaphore, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
-
-/// A worker that runs, and how to stop it.
-struct Running {
-    stop: CancellationToken,
-    ended: JoinHandle<anyhow::Result<()>>,
-    health: service::Health,
-    _register: FakeRegister,
-    _follower: Follower,
-}
-
-impl Running {
-    async fn ended(self) -> anyhow::Result<()> {
-        soon(self.ended).await.expect("no panic")
-    }
-}
-
-async fn start(worker: impl Worker, gateways: &[&FakeGateway]) -> Running {
-    let register = FakeRegister::start().await;
-    let config = Config {
-        registers: vec![register.address()],
-        secret: SECRET.into(),
-        key: "Test:1".to_owned(),
-        threads: 1,
-    };
-    let stop = CancellationToken::new();
-    let starting = Starting::new(None, stop.clone(), Duration::from_secs(10));
-    let health = starting.health.clone();
-    let ended = tokio::spawn(serve(worker, config, starting));
-    let follower = register.tell(gateways).await;
-    Running { stop, ended, health, _register: register, _follower: follower }
-}
-
-/// A worker with one gateway.
-async fn one(worker: impl Worker) -> (Running, FakeGateway, FakeLink) {
-    let gateway = FakeGateway::start().await;
-    let running = start(worker, &[&gateway]).await;
-    let link = gateway.link().await;
-    (running, gateway, link)
-}
-
-/// Says what happens to it. What the client says tells it what to do: `wait` until there is a
-/// permit, `fail`, `panic`, or nothing much.
-#[derive(Clone)]
-struct Teller {
-    permits: Arc<Semaphore>,
-    stopped: Arc<AtomicUsize>,
-}
-
-impl Teller {
-    fn new() -> Self {
-        Self { permits: Arc::new(Semaphore::new(0)), stopped: Arc::default() }
-    }
-}
-
-impl Worker for Teller {
-    async fn on_connect(&self, client: &Client) -> anyhow::Result<()> {
-        let (from, port) = (client.remote_addr(), client.listener_port());
-        Ok(client.send(format!("connect from {from} to {port}")).await?)
-    }
-
-    async fn on_websocket_connect(&self, client: &Client, shake: &Handshake) -> anyhow::Result<()> {
-        Ok(client.send(format!("opened {} {:?}", shake.path(), shake.header("origin"))).await?)
-    }
-
-    async fn on_message(&self, client: &Client, message: Message) -> anyhow::Result<()> {
-        let text = message.as_text().unwrap_or_default();
-        match text.split(' ').next() {
-            Some("wait") => self.permits.acquire().await?.forget(),
-            Some("fail") => anyhow::bail!("told to"),
-            Some("panic") => panic!("told to"),
-            Some("late-panic") => {
-                tokio::task::yield_now().await;
-                panic!("told to");
-            }
-            _ => {}
-        }
-        let mark = if client.redelivered() { " (again)" } else { "" };
-        Ok(client.send(format!("did {text}{mark}")).await?)
-    }
-
-    async fn on_close(&self, client: &Client, reason: CloseReason) -> anyhow::Result<()> {
-        Ok(client.send(format!("closed {reason:?}")).await?)
-    }
-
-    async fn on_worker_stop(&self, _cluster: &Cluster) -> anyhow::Result<()> {
-        self.stopped.fetch_add(1, Ordering::SeqCst);
-        Ok(())
-    }
-}
-
-#[tokio::test]
-async fn a_worker_says_who_it_is_and_is_ready_once_linked() {
-    let (running, _gateway, link) = one(Teller::new()).await;
-    assert_eq!(link.role, Some(Role::Worker { key: "Test:1".to_owned() }));
-    soon(async {
-        while !running.health.is_ready() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
-}
 
 #[tokio::test]
 async fn every_event_has_its_method_and_knows_its_client() {
@@ -300,53 +193,6 @@ async fn a_session_is_known_without_asking_and_changed_at_once() {
         let Command::SetSession { session, .. } = link.command().await else { panic!() };
         assert_eq!(session.decode().unwrap()["count"], json!(count));
     }
-}
-
-#[tokio::test]
-async fn a_stopping_worker_finishes_what_it_has() {
-    let teller = Teller::new();
-    let (running, _gateway, mut link) = one(teller.clone()).await;
-    link.message(1, "wait 1").await;
-    link.message(1, "2").await;
-    link.message(2, "x").await;
-    assert_eq!(link.command().await, sent_to(2, "did x"), "all were read");
-    running.stop.cancel();
-    loop {
-        match link.next().await {
-            ToGateway::Leaving => break,
-            other => link.note(other).await,
-        }
-    }
-    let ToGateway::Ping { token } = link.next().await else { panic!("no ping") };
-    // On its way when we heard: it is not lost.
-    link.message(3, "late").await;
-    link.send(ToPeer::Pong { token }).await;
-    assert_eq!(link.command().await, sent_to(3, "did late"));
-    assert_eq!(teller.stopped.load(Ordering::SeqCst), 0);
-    teller.permits.add_permits(1);
-    let commands = link.until_closed().await;
-    assert_eq!(commands, [sent_to(1, "did wait 1"), sent_to(1, "did 2")]);
-    assert_eq!(link.events_done(), 4);
-    assert_eq!(teller.stopped.load(Ordering::SeqCst), 1);
-    running.ended().await.unwrap();
-}
-
-#[tokio::test]
-async fn a_worker_that_cannot_start_says_why() {
-    struct Broken;
-    impl Worker for Broken {
-        async fn on_worker_start(&self, _cluster: &Cluster) -> anyhow::Result<()> {
-            anyhow::bail!("no database")
-        }
-        async fn on_message(&self, _client: &Client, _message: Message) -> anyhow::Result<()> {
-            Ok(())
-        }
-    }
-    let starting = Starting::new(None, CancellationToken::new(), Duration::ZERO);
-    let (registers, secret, key) = (vec![], SECRET.into(), "Test:1".to_owned());
-    let config = Config { registers, secret, key, threads: 1 };
-    let error = serve(Broken, config, starting).await.unwrap_err();
-    assert!(format!("{error:#}").contains("no database"), "{error:#}");
 }
 
 /// Asks while it handles, as most do.

@@ -292,3 +292,17 @@ async fn garbage_ends_the_link_and_nothing_else() {
     cluster.send_to_client(other.client(1), "fine").await.unwrap();
     assert_eq!(to_other.command().await, sent_to(1, "fine"));
 }
+
+#[tokio::test]
+async fn a_gateway_that_says_nothing_is_asked_and_then_given_up() {
+    let (_cluster, _register, _follower, [(gateway, mut link)]) = linked::<1>().await;
+    tokio::time::pause();
+    let mut asked = 0;
+    while let Some(message) = link.try_next().await {
+        assert!(matches!(message, ToGateway::Ping { .. }), "{message:?}");
+        asked += 1;
+    }
+    assert_eq!(asked, 2);
+    tokio::time::resume();
+    let _again = gateway.link().await;
+}

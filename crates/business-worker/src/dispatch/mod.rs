@@ -29,6 +29,7 @@ use crate::{Worker, metrics::Metrics};
 use slot::Busy;
 
 pub(crate) use slot::Slot;
+pub(crate) use turn::caught;
 
 /// A worker, and the lanes of its clients.
 pub(crate) struct Dispatcher<W> {

@@ -44,7 +44,7 @@ pub(super) async fn take<W: Worker>(
 }
 
 /// A panic is one more way to fail.
-async fn caught(method: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+pub(crate) async fn caught(method: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let mut method = pin!(method);
     poll_fn(|cx| {
         // What the method has left behind is the application's; ours is untouched.

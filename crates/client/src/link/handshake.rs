@@ -70,25 +70,34 @@ fn reason(refusal: Refusal) -> &'static str {
     }
 }
 
+/// How far an attempt has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Connecting,
+    Connected,
+    Challenged,
+}
+
 /// Connects and proves.
 pub(crate) async fn connect(
     address: &str,
     identity: &Identity,
     nonce: Nonce,
 ) -> Result<Proved<TcpStream>, Failed> {
-    let mut challenged = false;
+    let mut stage = Stage::Connecting;
     let attempt = async {
         let stream = TcpStream::connect(address).await.map_err(Failed::Connect)?;
         // Batches are made here, not by the kernel.
         stream.set_nodelay(true).map_err(Failed::Connect)?;
-        prove(stream, identity, nonce, &mut challenged).await
+        stage = Stage::Connected;
+        prove(stream, identity, nonce, &mut stage).await
     };
     match timeout(DEADLINE, attempt).await {
         Ok(result) => result,
         Err(_) => Err(Failed::TooSlow),
     }
     .map_err(|failed| match failed {
-        Failed::TooSlow | Failed::Lost(_) if !challenged => Failed::NoChallenge,
+        Failed::TooSlow | Failed::Lost(_) if stage == Stage::Connected => Failed::NoChallenge,
         failed => failed,
     })
 }
@@ -97,7 +106,7 @@ async fn prove<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
     identity: &Identity,
     ours: Nonce,
-    challenged: &mut bool,
+    stage: &mut Stage,
 ) -> Result<Proved<S>, Failed> {
     let Identity { secret, role } = identity;
     let mut read = BytesMut::new();
@@ -107,7 +116,7 @@ async fn prove<S: AsyncRead + AsyncWrite + Unpin>(
         ToPeer::Refused(refusal) => return Err(Failed::Refused(refusal)),
         _ => return Err(Failed::OutOfOrder),
     };
-    *challenged = true;
+    *stage = Stage::Challenged;
     let proof = secret.prove(Prover::Peer, &theirs, &ours);
     let mut hello = BytesMut::new();
     native::encode(&ToGateway::Hello { role: role.clone(), nonce: ours, proof }, &mut hello)?;

@@ -1,0 +1,111 @@
+//! How a worker starts, when it is ready, and how it stops.
+
+#[path = "../../client/tests/fake/mod.rs"]
+mod fake;
+mod running;
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use business_worker::{Client, Cluster, Config, Message, Worker, serve};
+use fake::{SECRET, sent_to, soon};
+use protocol::link::{Role, ToGateway, ToPeer};
+use running::{Teller, one};
+use service::Starting;
+use tokio_util::sync::CancellationToken;
+
+#[tokio::test]
+async fn a_worker_says_who_it_is_and_is_ready_once_linked() {
+    let (running, _gateway, link) = one(Teller::new()).await;
+    assert_eq!(link.role, Some(Role::Worker { key: "Test:1".to_owned() }));
+    soon(async {
+        while !running.health.is_ready() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stopping_worker_finishes_what_it_has() {
+    let teller = Teller::new();
+    let (running, _gateway, mut link) = one(teller.clone()).await;
+    link.message(1, "wait 1").await;
+    link.message(1, "2").await;
+    link.message(2, "x").await;
+    assert_eq!(link.command().await, sent_to(2, "did x"), "all were read");
+    running.stop.cancel();
+    loop {
+        match link.next().await {
+            ToGateway::Leaving => break,
+            other => link.note(other).await,
+        }
+    }
+    let ToGateway::Ping { token } = link.next().await else { panic!("no ping") };
+    // On its way when we heard: it is not lost.
+    link.message(3, "late").await;
+    link.send(ToPeer::Pong { token }).await;
+    assert_eq!(link.command().await, sent_to(3, "did late"));
+    assert_eq!(teller.stopped.load(Ordering::SeqCst), 0);
+    teller.permits.add_permits(1);
+    let commands = link.until_closed().await;
+    assert_eq!(commands, [sent_to(1, "did wait 1"), sent_to(1, "did 2")]);
+    assert_eq!(link.events_done(), 4);
+    assert_eq!(teller.stopped.load(Ordering::SeqCst), 1);
+    running.ended().await.unwrap();
+}
+
+/// Starts and stops as it is told.
+struct Rough {
+    start: fn() -> anyhow::Result<()>,
+    starts: bool,
+}
+
+impl Worker for Rough {
+    async fn on_worker_start(&self, _cluster: &Cluster) -> anyhow::Result<()> {
+        if !self.starts {
+            std::future::pending::<()>().await;
+        }
+        (self.start)()
+    }
+
+    async fn on_message(&self, _client: &Client, _message: Message) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    async fn on_worker_stop(&self, _cluster: &Cluster) -> anyhow::Result<()> {
+        panic!("told to")
+    }
+}
+
+async fn run_alone(worker: Rough, stop: CancellationToken) -> anyhow::Result<()> {
+    let starting = Starting::new(None, stop, Duration::from_secs(10));
+    let (registers, secret, key) = (vec![], SECRET.into(), "Test:1".to_owned());
+    soon(serve(worker, Config { registers, secret, key, threads: 1 }, starting)).await
+}
+
+#[tokio::test]
+async fn a_worker_that_cannot_start_says_why() {
+    let broken = Rough { start: || anyhow::bail!("no database"), starts: true };
+    let error = run_alone(broken, CancellationToken::new()).await.unwrap_err();
+    assert!(format!("{error:#}").contains("no database"), "{error:#}");
+    let broken = Rough { start: || panic!("no luck"), starts: true };
+    let error = run_alone(broken, CancellationToken::new()).await.unwrap_err();
+    assert!(format!("{error:#}").contains("no luck"), "{error:#}");
+}
+
+#[tokio::test]
+async fn a_worker_that_is_still_starting_can_be_stopped() {
+    let stop = CancellationToken::new();
+    let slow = Rough { start: || Ok(()), starts: false };
+    let (ended, ()) = tokio::join!(run_alone(slow, stop.clone()), async { stop.cancel() });
+    ended.unwrap();
+}
+
+#[tokio::test]
+async fn a_panic_at_the_end_does_not_keep_what_was_sent() {
+    let rough = Rough { start: || Ok(()), starts: true };
+    let (running, _gateway, mut link) = one(rough).await;
+    running.stop.cancel();
+    assert_eq!(link.until_closed().await, []);
+    running.ended().await.unwrap();
+}

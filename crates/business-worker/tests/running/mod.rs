@@ -1,0 +1,107 @@
+//! Workers under test, and one that says what happens to it.
+
+#![allow(dead_code, unreachable_pub, reason = "shared by several tests; none uses all of it")]
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use business_worker::{Client, CloseReason, Cluster, Config, Handshake, Message, Worker, serve};
+use service::Starting;
+use tokio::{sync::Semaphore, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::fake::{FakeGateway, FakeLink, FakeRegister, Follower, SECRET, soon};
+
+/// A worker that runs, and how to stop it.
+pub struct Running {
+    pub stop: CancellationToken,
+    pub ended: JoinHandle<anyhow::Result<()>>,
+    pub health: service::Health,
+    _register: FakeRegister,
+    _follower: Follower,
+}
+
+impl Running {
+    pub async fn ended(self) -> anyhow::Result<()> {
+        soon(self.ended).await.expect("no panic")
+    }
+}
+
+pub async fn start(worker: impl Worker, gateways: &[&FakeGateway]) -> Running {
+    let register = FakeRegister::start().await;
+    let config = Config {
+        registers: vec![register.address()],
+        secret: SECRET.into(),
+        key: "Test:1".to_owned(),
+        threads: 1,
+    };
+    let stop = CancellationToken::new();
+    let starting = Starting::new(None, stop.clone(), Duration::from_secs(10));
+    let health = starting.health.clone();
+    let ended = tokio::spawn(serve(worker, config, starting));
+    let follower = register.tell(gateways).await;
+    Running { stop, ended, health, _register: register, _follower: follower }
+}
+
+/// A worker with one gateway.
+pub async fn one(worker: impl Worker) -> (Running, FakeGateway, FakeLink) {
+    let gateway = FakeGateway::start().await;
+    let running = start(worker, &[&gateway]).await;
+    let link = gateway.link().await;
+    (running, gateway, link)
+}
+
+/// Says what happens to it. What the client says tells it what to do: `wait` until there is a
+/// permit, `fail`, `panic`, or nothing much.
+#[derive(Clone)]
+pub struct Teller {
+    pub permits: Arc<Semaphore>,
+    pub stopped: Arc<AtomicUsize>,
+}
+
+impl Teller {
+    pub fn new() -> Self {
+        Self { permits: Arc::new(Semaphore::new(0)), stopped: Arc::default() }
+    }
+}
+
+impl Worker for Teller {
+    async fn on_connect(&self, client: &Client) -> anyhow::Result<()> {
+        let (from, port) = (client.remote_addr(), client.listener_port());
+        Ok(client.send(format!("connect from {from} to {port}")).await?)
+    }
+
+    async fn on_websocket_connect(&self, client: &Client, shake: &Handshake) -> anyhow::Result<()> {
+        Ok(client.send(format!("opened {} {:?}", shake.path(), shake.header("origin"))).await?)
+    }
+
+    async fn on_message(&self, client: &Client, message: Message) -> anyhow::Result<()> {
+        let text = message.as_text().unwrap_or_default();
+        match text.split(' ').next() {
+            Some("wait") => self.permits.acquire().await?.forget(),
+            Some("fail") => anyhow::bail!("told to"),
+            Some("panic") => panic!("told to"),
+            Some("late-panic") => {
+                tokio::task::yield_now().await;
+                panic!("told to");
+            }
+            _ => {}
+        }
+        let mark = if client.redelivered() { " (again)" } else { "" };
+        Ok(client.send(format!("did {text}{mark}")).await?)
+    }
+
+    async fn on_close(&self, client: &Client, reason: CloseReason) -> anyhow::Result<()> {
+        Ok(client.send(format!("closed {reason:?}")).await?)
+    }
+
+    async fn on_worker_stop(&self, _cluster: &Cluster) -> anyhow::Result<()> {
+        self.stopped.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
