@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     future::{poll_fn, ready},
+    io,
     net::{Ipv4Addr, SocketAddr},
     rc::Rc,
     task::Poll,
@@ -10,7 +11,7 @@ use std::{
 };
 
 use service::listen::Acceptor;
-use tokio::{net::TcpStream, task::spawn_local, time};
+use tokio::{io::Interest, net::TcpStream, task::spawn_local, time};
 use tokio_util::sync::CancellationToken;
 
 use super::{Hub, Shared, peer};
@@ -64,11 +65,11 @@ pub(crate) async fn run(
 async fn accept(hub: Shared, mut acceptor: Acceptor) {
     let mut arrived = Vec::new();
     loop {
-        arrived.push(acceptor.accept().await);
+        arrived.push(unread(acceptor.accept().await));
         while arrived.len() < BATCH {
             tokio::select! {
                 biased;
-                next = acceptor.accept() => arrived.push(next),
+                next = acceptor.accept() => arrived.push(unread(next)),
                 () = ready(()) => break,
             }
         }
@@ -78,6 +79,15 @@ async fn accept(hub: Shared, mut acceptor: Acceptor) {
             welcome(&hub, stream, remote);
         }
     }
+}
+
+/// Has the first read wait until the kernel says that there is something. The runtime would try at
+/// once, and might find what came after a command on another link that it has not heard of yet.
+fn unread((stream, remote): (TcpStream, SocketAddr)) -> (TcpStream, SocketAddr) {
+    let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+    // The error is the one above.
+    let _ = stream.try_io(Interest::READABLE, nothing);
+    (stream, remote)
 }
 
 fn welcome(hub: &Shared, stream: TcpStream, remote: SocketAddr) {
