@@ -10,7 +10,7 @@ const SMALL: usize = 8;
 /// An ordered map. Replacing a value keeps its place; a new key goes last.
 ///
 /// Invariant: no key is there twice; `is_list` says whether the keys are 0, 1, 2 … in order; `index`
-/// knows where each key is as soon as there are more than [`SMALL`] entries that are not a list.
+/// knows where each key is as soon as there are more than `SMALL` entries that are not a list.
 #[derive(Clone, Debug, Default)]
 pub struct Array {
     entries: Vec<(Key, Value)>,
