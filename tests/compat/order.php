@@ -1,0 +1,83 @@
+<?php
+// What is commanded on one connection must be seen by a question on another.
+//
+//   php order.php REGISTER SECRET CLIENT_PORT TRIES
+//
+// By turns: a lasting connection commands and a fresh one asks, a fresh one commands and another
+// asks, and one asks that was opened before the lasting one commanded, but has not said a word.
+// Every 500 tries, connections of one message each must deliver
+// in the order in which they were made.
+
+declare(strict_types=1);
+require __DIR__ . '/lib.php';
+
+[, $register, $secret, $port, $tries] = $argv;
+$inner = gateways($register, $secret)[0];
+$hello = $secret === '' ? '' : hello($secret);
+$worker = dial($inner);
+write_all($worker, worker_hello('order:0', $secret));
+ask($worker, COUNT_BY_GROUP);
+$clients = [];
+foreach (range(1, 4) as $n) {
+    $client = (new Client("127.0.0.1:$port"))->shake();
+    $clients[event($worker)['connection']] = $client;
+    event($worker);
+}
+
+$lasting = dial($inner);
+write_all($lasting, $hello);
+$lost = ['lasting' => 0, 'silent' => 0, 'fresh' => 0, 'session' => 0, 'messages' => 0];
+$ids = array_keys($clients);
+for ($try = 0; $try < (int) $tries; $try++) {
+    $id = $ids[$try % 4];
+    $group = "g$try";
+    $second = null;
+    if ($try % 3 === 0) {
+        write_all($lasting, frame(JOIN, $id, $group));
+        $kind = 'lasting';
+    } elseif ($try % 3 === 1) {
+        $second = dial($inner);
+        if ($try % 2 === 0) {
+            usleep(200);
+        }
+        write_all($lasting, frame(JOIN, $id, $group));
+        $kind = 'silent';
+    } else {
+        $first = dial($inner);
+        write_all($first, $hello . frame(JOIN, $id, $group));
+        fclose($first);
+        $kind = 'fresh';
+    }
+    $second ??= dial($inner);
+    write_all($second, $hello);
+    if (ask($second, COUNT_BY_GROUP, 0, $group) !== 'i:1;') {
+        $lost[$kind]++;
+    }
+    if ($try % 10 === 0) {
+        $session = serialize(['try' => $try]);
+        write_all($lasting, frame(SET_SESSION, $id, $session));
+        if (ask($second, GET_SESSION, $id) !== $session) {
+            $lost['session']++;
+        }
+    }
+    write_all($lasting, frame(LEAVE, $id, $group));
+    fclose($second);
+    if ($try % 500 === 0) {
+        for ($n = 0; $n < 50; $n++) {
+            $once = dial($inner);
+            write_all($once, $hello . frame(SEND_TO_ALL, body: "$try $n"));
+            fclose($once);
+        }
+        foreach ($clients as $client) {
+            for ($n = 0; $n < 50; $n++) {
+                if ($client->next() !== "$try $n") {
+                    $lost['messages']++;
+                }
+            }
+        }
+    }
+}
+foreach ($lost as $kind => $times) {
+    check("order lost, $kind", 0, $times);
+}
+finish("order, $tries tries");
