@@ -29,6 +29,8 @@ const MAX_FILES: usize = 1000;
 #[derive(Debug)]
 pub(crate) struct Site {
     files: HashMap<String, File>,
+    /// What the built-in page is held to; a folder's pages are their author's affair.
+    policy: Option<&'static str>,
 }
 
 #[derive(Debug)]
@@ -71,7 +73,7 @@ const BUILT_IN: &[(&str, &[u8])] = built_in! {
 impl Site {
     /// The built-in chat page.
     pub(crate) fn built_in() -> Self {
-        let mut site = Self { files: HashMap::new() };
+        let mut site = Self { files: HashMap::new(), policy: Some(CONTENT_SECURITY_POLICY) };
         for (name, body) in BUILT_IN {
             site.add(format!("/{name}"), Bytes::from_static(body));
         }
@@ -80,7 +82,7 @@ impl Site {
 
     /// The files of a folder and its subfolders. Hidden files are left out, links are followed.
     pub(crate) fn read(root: &Path) -> io::Result<Self> {
-        let mut site = Self { files: HashMap::new() };
+        let mut site = Self { files: HashMap::new(), policy: None };
         let (mut folders, mut size) = (vec![(root.to_path_buf(), String::new())], 0);
         while let Some((folder, prefix)) = folders.pop() {
             for entry in fs::read_dir(folder)? {
@@ -141,10 +143,12 @@ impl Site {
         if status.starts_with("405") {
             fields.push_str("Allow: GET, HEAD\r\n");
         }
-        fields.push_str(&format!(
-            "Cache-Control: no-cache\r\nContent-Security-Policy: {CONTENT_SECURITY_POLICY}\r\n\
-             X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n",
-        ));
+        if let Some(policy) = self.policy {
+            fields.push_str(&format!(
+                "Content-Security-Policy: {policy}\r\nReferrer-Policy: no-referrer\r\n"
+            ));
+        }
+        fields.push_str("Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\n");
         let body_sent = if request.method == "HEAD" { Bytes::new() } else { body.clone() };
         (head(status, &fields, body.len(), request.keep_alive), body_sent)
     }
@@ -242,6 +246,7 @@ mod tests {
         fs::remove_dir_all(&folder).unwrap();
         let (head, body) = answer(&site, "GET /deep/a.js HTTP/1.1\r\n\r\n");
         assert!(head.contains("text/javascript"), "{head}");
+        assert!(!head.contains("Content-Security-Policy"), "{head}");
         assert_eq!(body, "1");
         assert!(answer(&site, "GET /.hidden HTTP/1.1\r\n\r\n").0.contains("404"));
         assert!(answer(&site, "GET / HTTP/1.1\r\n\r\n").0.contains("404"));
