@@ -8,7 +8,7 @@ import sys
 
 NAMES = {"ours": "suite", "direct": "direct", "php": "GatewayWorker"}
 
-FAULTS = ("lost", "duplicated", "out_of_order", "broken")
+FAULTS = ("not_sent", "lost", "duplicated", "out_of_order", "broken")
 
 
 def show(value, unit, reports):

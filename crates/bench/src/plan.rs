@@ -190,6 +190,18 @@ impl Schedule {
         #[expect(clippy::cast_precision_loss, reason = "2^53 messages are more than a run has")]
         Duration::from_secs_f64(n as f64 / self.rate)
     }
+
+    /// How many are due before `end`.
+    pub(crate) fn due_before(&self, end: Duration) -> u64 {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a count, and saturating"
+        )]
+        let guess = (end.as_secs_f64() * self.rate) as u64;
+        // Rounding is what `due` says it is.
+        (guess.saturating_sub(1)..).find(|n| end <= self.due(*n)).unwrap_or(guess)
+    }
 }
 
 #[cfg(test)]

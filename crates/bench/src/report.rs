@@ -180,7 +180,12 @@ impl Report {
             cpu_us_each: each(own_cpu),
             cores: own_cpu / seconds,
             resident_peak: own.map_or(0, |own| own.resident_peak),
-            limit: limit(own_cpu / seconds / plan.threads as f64, &facts.lag, &facts.latency),
+            limit: limit(
+                own_cpu / seconds / plan.threads as f64,
+                &facts.lag,
+                &facts.latency,
+                facts.skipped,
+            ),
         };
         Self {
             label: plan.label.clone(),
@@ -221,7 +226,10 @@ impl Report {
 
 /// A thread that works all the time cannot see how fast the server is, and one that sends late
 /// measures itself.
-fn limit(busy: f64, lag: &Summary, latency: &Summary) -> Option<String> {
+fn limit(busy: f64, lag: &Summary, latency: &Summary, not_sent: u64) -> Option<String> {
+    if 0 < not_sent {
+        return Some(format!("{not_sent} messages were due and not sent"));
+    }
     if 0.9 < busy {
         return Some(format!(
             "its threads are {:.0}% busy: give it more (--threads)",

@@ -106,7 +106,7 @@ pub(crate) fn messages(messages: &Messages) -> String {
     for (count, what) in [
         (account.damaged, "of another length"),
         (account.foreign, "not ours"),
-        (messages.not_sent, "not sent since the socket was full"),
+        (messages.not_sent, "due and not sent"),
         (messages.broken, "connections broken"),
         (messages.slow_closed, "slow readers closed"),
     ] {

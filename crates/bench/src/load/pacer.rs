@@ -29,6 +29,9 @@ pub(super) fn pace(run: &Run, senders: &[(usize, Arc<Outgoing>)], start: Instant
         }
         sleep_until(start + due);
         if !run.is_sending() {
+            // It fell behind: what was due until the end and never sent must not vanish.
+            let due = schedule.due_before(run.plan.duration);
+            run.live.skipped.fetch_add(due.saturating_sub(n), Relaxed);
             break;
         }
         let place = usize::try_from(n % senders.len() as u64).unwrap_or(0);

@@ -37,7 +37,8 @@ pub(super) struct Live {
     pub(super) cycles: AtomicU64,
     /// Connections that ended, or could not be made, when they should not have.
     pub(super) broken: AtomicU64,
-    /// Messages of an open loop that a full socket kept from being sent.
+    /// Messages of an open loop that were due and not sent: the socket was full, or the pacer
+    /// fell behind.
     pub(super) skipped: AtomicU64,
     /// Clients that did not read, and were closed for it.
     pub(super) shed: AtomicU64,

@@ -65,6 +65,8 @@ fn a_schedule_does_not_drift() {
     assert_eq!(schedule.due(0), Duration::ZERO);
     assert_eq!(schedule.due(30_000), Duration::from_secs(1));
     assert_eq!(schedule.due(30_000 * 3600), Duration::from_secs(3600));
+    assert_eq!(schedule.due_before(Duration::from_secs(2)), 60_000);
+    assert_eq!(Schedule::new(3.0).due_before(Duration::from_millis(400)), 2);
 }
 
 #[test]
