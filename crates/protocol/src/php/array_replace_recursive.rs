@@ -111,7 +111,7 @@ impl<'a> Merge<'a> {
 fn count(value: &Value) -> usize {
     let inner: usize = match value {
         Value::Array(array) => array.values().map(count).sum(),
-        Value::Object(object) => object.properties.iter().map(|(_, value)| count(value)).sum(),
+        Value::Object(object) => object.properties.values().map(count).sum(),
         _ => 0,
     };
     1 + inner
@@ -122,7 +122,7 @@ fn shift(value: &mut Value, offset: usize) {
         Value::Shared(place) => place.at += offset,
         Value::Array(array) => array.values_mut().for_each(|value| shift(value, offset)),
         Value::Object(object) => {
-            object.properties.iter_mut().for_each(|(_, value)| shift(value, offset));
+            object.properties.values_mut().for_each(|value| shift(value, offset));
         }
         _ => {}
     }

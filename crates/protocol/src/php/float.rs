@@ -3,7 +3,29 @@
 /// The shortest text that reads back as the same float, as `serialize_precision = -1` has it:
 /// `0.1`, `5`, `1.0E+25`, `-0`. `e` is the letter of the exponent. Not for INF and NAN.
 pub(super) fn shortest(float: f64, e: u8) -> String {
-    format(&format!("{float:e}"), 17, e)
+    let shortest = format!("{float:e}");
+    format(even(float, &shortest).as_deref().unwrap_or(&shortest), 17, e)
+}
+
+/// Where a float lies exactly between two shortest texts, the one with the even digit: that is what
+/// PHP writes, while Rust rounds up.
+fn even(float: f64, shortest: &str) -> Option<String> {
+    let (mantissa, exponent) = shortest.split_once('e')?;
+    let digits = mantissa.bytes().filter(u8::is_ascii_digit).count();
+    let tie = |precision| {
+        let exact = format!("{float:.precision$e}");
+        let exact = exact.split('e').next().unwrap_or_default();
+        // Past the first digit comes a point.
+        let start = exact.len() - (precision + 1 - digits) + usize::from(digits == 0);
+        let rest = exact.get(start..)?.strip_prefix('5')?;
+        let kept = exact[..start].trim_end_matches('.').to_owned();
+        rest.bytes().all(|digit| digit == b'0').then_some(kept)
+    };
+    // No float has more than 767 digits; most are told apart by far fewer.
+    let below = tie(digits + 8).and_then(|_| tie(800))?;
+    let is_even = below.bytes().last().is_some_and(|digit| digit % 2 == 0);
+    let even = format!("{below}e{exponent}");
+    (is_even && even.parse() == Ok(float)).then_some(even)
 }
 
 /// What PHP makes of a float where a string is wanted: 14 significant digits.
@@ -65,6 +87,7 @@ mod tests {
             (1e17, "1.0E+17", "1.0E+17"),
             (123_456_789_012_345_680.0, "1.2345678901234568E+17", "1.2345678901235E+17"),
             (1e100, "1.0E+100", "1.0E+100"),
+            (1_128_669_824_045_463.0 + 0.25, "1128669824045463.2", "1.1286698240455E+15"),
             (0.1 + 0.2, "0.30000000000000004", "0.3"),
             (999_999_999_999_999.9, "999999999999999.9", "1.0E+15"),
             (123_456_789.123_456_78, "123456789.12345678", "123456789.12346"),

@@ -98,7 +98,7 @@ impl<'a> Writer<'a> {
         self.enter()?;
         self.out.push(b'{');
         self.class(&object.class)?;
-        for (key, value) in &object.properties {
+        for (key, value) in object.properties.iter() {
             // What is private or protected has a name with a NUL in front.
             if !matches!(key, Key::Str(name) if name.first() == Some(&0)) {
                 self.comma(1);

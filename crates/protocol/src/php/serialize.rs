@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::{
     document::Document,
     float,
-    value::{Key, MAX_DEPTH, SharedBy, Value},
+    value::{Key, MAX_DEPTH, Shared, SharedBy, Value},
 };
 
 /// Why a value is not written.
@@ -31,13 +31,44 @@ pub fn serialize(
     limit: usize,
     out: &mut Vec<u8>,
 ) -> Result<(), SerializeError> {
-    let seen = vec![None; document.shared.len()];
+    let shared = &document.shared;
+    let mut references = vec![Places::default(); shared.len()];
+    count(&document.root, shared, &mut references);
+    let seen = vec![None; shared.len()];
     let limit = out.len().saturating_add(limit);
-    Writer { shared: &document.shared, seen, slot: 0, depth: 0, limit, out }.value(&document.root)
+    Writer { shared, references, seen, slot: 0, depth: 0, limit, out }.value(&document.root)
+}
+
+/// How many places hold a shared value.
+#[derive(Clone, Debug, Default)]
+struct Places {
+    met: bool,
+    references: usize,
+}
+
+/// Counts the references that can still be reached: a merge may have left one alone, which is none.
+fn count(value: &Value, shared: &[Value], places: &mut [Places]) {
+    match value {
+        Value::Shared(place) => {
+            let Some(known) = places.get_mut(place.at) else {
+                return;
+            };
+            known.references += usize::from(place.by == SharedBy::Reference);
+            if !std::mem::replace(&mut known.met, true) {
+                count(&shared[place.at], shared, places);
+            }
+        }
+        Value::Array(array) => array.values().for_each(|value| count(value, shared, places)),
+        Value::Object(object) => {
+            object.properties.values().for_each(|value| count(value, shared, places));
+        }
+        _ => {}
+    }
 }
 
 struct Writer<'a> {
     shared: &'a [Value],
+    references: Vec<Places>,
     /// The number that each shared value got where it was written.
     seen: Vec<Option<usize>>,
     slot: usize,
@@ -51,13 +82,10 @@ impl<'a> Writer<'a> {
         if self.limit < self.out.len() {
             return Err(SerializeError::TooLong(self.limit));
         }
-        let first = match value {
-            Value::Shared(place) => self.seen.get(place.at).copied().flatten(),
-            _ => None,
-        };
-        let again = matches!(value, Value::Shared(place) if place.by == SharedBy::Reference);
         // A reference met again is the variable it was: only it has no number of its own.
-        if !(again && first.is_some()) {
+        let again = matches!(value, Value::Shared(place) if self.is_reference(place)
+            && self.seen.get(place.at).is_some_and(Option::is_some));
+        if !again {
             self.slot += 1;
         }
         self.numbered(value)?;
@@ -94,23 +122,26 @@ impl<'a> Writer<'a> {
                 self.out.pop();
                 self.out.push(b';');
             }
-            Value::Shared(place) => match (self.seen.get(place.at), place.by) {
-                (Some(Some(slot)), SharedBy::Reference) => {
-                    put(self.out, format_args!("R:{slot};"));
+            Value::Shared(place) => match self.seen.get(place.at) {
+                Some(Some(slot)) => {
+                    let tag = if self.is_reference(place) { 'R' } else { 'r' };
+                    put(self.out, format_args!("{tag}:{slot};"));
                 }
-                (Some(Some(slot)), SharedBy::Handle) => {
-                    put(self.out, format_args!("r:{slot};"));
-                }
-                (Some(None), _) => {
+                Some(None) => {
                     self.seen[place.at] = Some(self.slot);
                     self.enter()?;
                     self.numbered(&self.shared[place.at])?;
                     self.depth -= 1;
                 }
-                (None, _) => self.out.extend_from_slice(b"N;"),
+                None => self.out.extend_from_slice(b"N;"),
             },
         }
         Ok(())
+    }
+
+    fn is_reference(&self, place: &Shared) -> bool {
+        let places = self.references.get(place.at).map_or(0, |places| places.references);
+        place.by == SharedBy::Reference && 1 < places
     }
 
     fn class(&mut self, tag: u8, class: &[u8]) {

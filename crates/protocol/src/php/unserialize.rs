@@ -51,7 +51,9 @@ pub fn unserialize(text: &Bytes) -> Result<Document, UnserializeError> {
     }
     // Once more, now that it is known which values are shared. Objects have an identity even where
     // nothing names them yet: a merge may copy the array around them.
-    let shared: BTreeSet<usize> = reader.targets.keys().chain(&reader.objects).copied().collect();
+    let objects = reader.objects.iter().filter(|(slot, object)| slot == object);
+    let shared: BTreeSet<usize> =
+        reader.targets.keys().chain(objects.map(|(slot, _)| slot)).copied().collect();
     let places = shared.into_iter().enumerate().map(|(at, slot)| {
         let by = reader.targets.get(&slot).copied().unwrap_or(SharedBy::Handle);
         (slot, Shared { at, by })
@@ -67,8 +69,8 @@ struct Reader<'a> {
     depth: usize,
     /// How many values were met: the number of the last one.
     slot: usize,
-    /// The numbers of the values that are objects.
-    objects: BTreeSet<usize>,
+    /// The numbers of the values that are objects, each with the number where the object is written.
+    objects: BTreeMap<usize, usize>,
     /// The numbers of the values that are named again later, and how.
     targets: BTreeMap<usize, SharedBy>,
     /// Whether there are objects that only their class can read, and whether what is in them looks
@@ -88,7 +90,7 @@ impl<'a> Reader<'a> {
             scan: Scanner::new(text),
             depth: 0,
             slot: 0,
-            objects: BTreeSet::new(),
+            objects: BTreeMap::new(),
             targets: BTreeMap::new(),
             customs: false,
             customs_may_number: false,
@@ -101,7 +103,7 @@ impl<'a> Reader<'a> {
         let tag = self.scan.byte()?;
         if tag == b'R' {
             // The same variable as before: no value of its own, so no number.
-            return self.named(SharedBy::Reference);
+            return Ok(self.named(SharedBy::Reference)?.0);
         }
         self.slot += 1;
         if MAX_VALUES < self.slot {
@@ -116,17 +118,18 @@ impl<'a> Reader<'a> {
             b's' => Value::Str(self.string()?),
             b'S' => Value::Str(self.escaped_string()?),
             b'a' => Value::Array(self.array()?),
-            b'r' => self.named(SharedBy::Handle)?,
+            b'r' => {
+                let (value, object) = self.named(SharedBy::Handle)?;
+                self.objects.insert(slot, object);
+                value
+            }
             b'O' | b'C' | b'E' => {
                 // Its own properties may name it.
-                self.objects.insert(slot);
+                self.objects.insert(slot, slot);
                 self.object(tag)?
             }
             _ => self.scan.fail()?,
         };
-        if tag == b'r' {
-            self.objects.insert(slot);
-        }
         Ok(match self.places.get(&slot) {
             Some(place) => {
                 self.shared[place.at] = value;
@@ -136,24 +139,25 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// `:n;` behind an `R` or `r`.
-    fn named(&mut self, by: SharedBy) -> Read<Value> {
+    /// `:n;` behind an `R` or `r`: what is named, and the number under which it is known.
+    fn named(&mut self, by: SharedBy) -> Read<(Value, usize)> {
         self.scan.expect(b":")?;
         let slot = self.scan.length()?;
         self.scan.expect(b";")?;
         let known = match by {
-            SharedBy::Reference => (1..=self.slot).contains(&slot),
-            SharedBy::Handle => self.objects.contains(&slot),
+            SharedBy::Reference => Some(slot).filter(|slot| (1..=self.slot).contains(slot)),
+            SharedBy::Handle => self.objects.get(&slot).copied(),
         };
-        if !known {
-            self.scan.fail()?;
-        }
+        let Some(slot) = known else {
+            return Ok(self.scan.fail()?);
+        };
         let known = self.targets.entry(slot).or_insert(by);
         if by == SharedBy::Reference {
             *known = by;
         }
         let place = self.places.get(&slot);
-        Ok(place.map_or(Value::Null, |place| Value::Shared(Shared { by, ..*place })))
+        let value = place.map_or(Value::Null, |place| Value::Shared(Shared { by, ..*place }));
+        Ok((value, slot))
     }
 
     fn bool(&mut self) -> Read<Value> {
@@ -263,8 +267,8 @@ impl<'a> Reader<'a> {
         }
         self.scan.expect(b":")?;
         if tag == b'O' {
-            let mut properties = Vec::new();
-            self.entries(|key, value| properties.push((key, value)))?;
+            let mut properties = Array::new();
+            self.entries(|key, value| properties.set(key, value))?;
             return Ok(Value::Object(Object { class, properties }));
         }
         let length = self.scan.length()?;
@@ -304,5 +308,5 @@ impl<'a> Reader<'a> {
 }
 
 fn is_class(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'\\' | 0x7f..)
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'\\' | 0x80..)
 }

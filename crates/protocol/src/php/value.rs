@@ -58,7 +58,7 @@ pub enum SharedBy {
 pub struct Object {
     pub class: Bytes,
     /// In order, and as written: no key is turned into an int here.
-    pub properties: Vec<(Key, Value)>,
+    pub properties: Array,
 }
 
 /// A key of an array.
