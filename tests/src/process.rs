@@ -132,6 +132,25 @@ impl Process {
         eventually(what, async || self.child.try_wait().unwrap()).await
     }
 
+    /// Stops it where it is, and waits until every thread of it stands still.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn pause(&mut self) {
+        self.signal(Signal::Stop);
+        let threads = format!("/proc/{}/task", self.pid());
+        eventually("a process to stand still", async || {
+            let mut threads = fs::read_dir(&threads).ok()?.flatten();
+            threads.all(|thread| is_stopped(&thread.path())).then_some(())
+        })
+        .await;
+    }
+
+    /// Lets it go on.
+    pub fn go_on(&mut self) {
+        self.signal(Signal::Cont);
+    }
+
     /// Asks it to end, and waits until it has.
     pub async fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::Term);
@@ -165,6 +184,13 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Whether a thread stands still, by its folder in `/proc`.
+fn is_stopped(thread: &Path) -> bool {
+    let stat = fs::read_to_string(thread.join("stat")).unwrap_or_default();
+    // Behind the name, which is in parentheses and may have any.
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
 }
 
 fn spawn(binary: &'static str, args: &[String], env: &[(String, String)], log: &Path) -> Child {

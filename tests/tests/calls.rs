@@ -263,7 +263,7 @@ async fn a_call_right_after_a_gateway_joined_reaches_it(threads: usize) {
 
 async fn a_gateway_that_is_gone_is_named(threads: usize) {
     let mut scene = Scene::start(threads).await;
-    scene.suite.gateways[1].signal(suite_tests::process::Signal::Stop);
+    scene.suite.gateways[1].pause().await;
     // Those who are stuck make an answer an error, rather than a wrong one; and they hold up
     // no message to others.
     scene.cluster.send_to_all(Recipients::All, "hello").await.unwrap();
@@ -271,7 +271,7 @@ async fn a_gateway_that_is_gone_is_named(threads: usize) {
     let stuck = scene.suite.gateways[1].inner.to_string();
     let error = scene.cluster.count().await.unwrap_err();
     assert!(error.to_string().contains(&stuck), "{error}");
-    scene.suite.gateways[1].signal(suite_tests::process::Signal::Cont);
+    scene.suite.gateways[1].go_on();
     assert_eq!(scene.browsers[1].hears_text().await, "hello");
 }
 

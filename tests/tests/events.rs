@@ -118,8 +118,9 @@ async fn a_worker_that_closes_a_client_is_told_so(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut worker = suite.worker_link(0, "w:1").await;
     let mut ann = suite.browser(0).await;
+    let ann_id = worker.welcomes().await;
     let mut bob = Raw::websocket(suite.gateways[0].clients).await;
-    let (ann_id, bob_id) = (worker.welcomes().await, worker.welcomes().await);
+    let bob_id = worker.welcomes().await;
 
     worker.command(Command::Close { client: ann_id, farewell: None }).await;
     assert_eq!(ann.ends().await, Some(1000));
