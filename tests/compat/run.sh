@@ -3,6 +3,9 @@
 #
 #   bash tests/compat/run.sh          scripts of our own, which speak as PHP does
 #   bash tests/compat/run.sh long     the same, with 100,000 tries at losing the order
+#
+# With GATEWAYWORKER_PHP=DIR (composer's vendor folder, or plain checkouts side by side) it also
+# runs the original there and compares what the same scenario does on both.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tests/lib.sh
@@ -49,4 +52,9 @@ for secret in '' 'a secret'; do
     done
 done
 for threads in 1 2; do check "order, $threads threads" script order '' "$threads" "$tries"; done
+if [ -n "${GATEWAYWORKER_PHP:-}" ]; then
+    # shellcheck source=tests/compat/original.sh
+    source "$here/original.sh"
+    check "transcripts" transcripts
+fi
 exit "$failed"
