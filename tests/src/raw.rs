@@ -87,6 +87,16 @@ impl Raw {
         bytes
     }
 
+    /// The next bytes, that many.
+    ///
+    /// # Panics
+    /// When the other end hangs up before.
+    pub async fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        soon("bytes", self.stream.read_exact(&mut bytes)).await.unwrap();
+        bytes
+    }
+
     /// The next frame of a WebSocket server, or `None` if the other end hangs up.
     pub async fn frame(&mut self) -> Option<Frame> {
         soon("a frame", self.read_frame()).await.ok()

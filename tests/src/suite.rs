@@ -8,7 +8,7 @@ use std::{
 };
 
 use client::{Cluster, Config};
-use protocol::Secret;
+use protocol::{Query, Secret};
 use tempfile::TempDir;
 
 use crate::{Browser, Peer, ports, process::Process, soon};
@@ -185,9 +185,11 @@ impl Suite {
         Peer::client(self.gateways[gateway].inner, &self.secret()).await
     }
 
-    /// A native link to the gateway of that number, that takes events.
+    /// A native link to the gateway of that number, that takes events; every shard knows of it.
     pub async fn worker_link(&self, gateway: usize, key: &str) -> Peer {
-        Peer::worker(self.gateways[gateway].inner, &self.secret(), key).await
+        let mut worker = Peer::worker(self.gateways[gateway].inner, &self.secret(), key).await;
+        worker.ask(Query::Groups).await;
+        worker
     }
 
     /// A back end of the whole cluster, that commands and asks.

@@ -1,0 +1,196 @@
+//! Those who are behind: workers, clients, and those who say nothing at all.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::{Answer, CloseReason, Command, Event, Message, Query, Recipients, link::Delivery};
+use suite_tests::{
+    Browser, Peer, Raw, Suite, eventually, on_one_and_three_threads, raw::masked, soon,
+    suite::Builder,
+};
+
+on_one_and_three_threads!(
+    a_client_whose_worker_is_behind_is_slowed_down_and_nothing_is_lost,
+    a_client_without_a_worker_is_slowed_down_and_nothing_is_lost,
+    a_worker_that_is_behind_does_not_hold_up_anothers_clients,
+    a_slow_client_may_miss_messages_where_that_is_wanted,
+    a_close_does_not_wait_behind_a_client_that_does_not_read,
+    a_silent_client_is_pinged_and_then_given_up,
+    a_client_that_says_something_is_kept,
+);
+
+const MESSAGES: usize = 400;
+const SIZE: usize = 60_000;
+
+/// Far less than the client sends, and far more than one message.
+const WINDOW: &str = "1000000";
+
+async fn a_client_whose_worker_is_behind_is_slowed_down_and_nothing_is_lost(threads: usize) {
+    let builder = Suite::builder().gateways(1).threads(threads);
+    let suite = builder.gateway_flag("--worker-window", WINDOW).start().await;
+    let mut worker = suite.worker_link(0, "w:1").await;
+    let ann = suite.browser(0).await;
+    let id = worker.welcomes().await;
+    let sending = tokio::spawn(sends_much(ann));
+
+    let given = takes_its_window(&mut worker).await;
+    assert!(!sending.is_finished(), "{MESSAGES} messages do not fit a window and two sockets");
+
+    for delivery in &given {
+        worker.done(delivery).await;
+    }
+    let mut heard: Vec<Event> = given.into_iter().map(|delivery| delivery.event).collect();
+    while heard.len() < MESSAGES {
+        heard.push(worker.event_of(id).await);
+    }
+    assert!(heard.iter().enumerate().all(|(at, event)| *event == numbered(at)));
+    let _ann = soon("the client to have sent all", sending).await.unwrap();
+    assert!(worker.has_no_event().await);
+}
+
+async fn a_client_without_a_worker_is_slowed_down_and_nothing_is_lost(threads: usize) {
+    let builder = Suite::builder().gateways(1).threads(threads);
+    let suite = builder.gateway_flag("--worker-window", WINDOW).start().await;
+    let sending = tokio::spawn(sends_much(suite.browser(0).await));
+    // It is held back some time before the worker comes.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!sending.is_finished());
+    let mut worker = suite.worker_link(0, "w:1").await;
+    let id = worker.welcomes().await;
+    for at in 0..MESSAGES {
+        let event = worker.event_of(id).await;
+        assert!(event == numbered(at), "message {at} is another");
+    }
+    let _ann = soon("the client to have sent all", sending).await.unwrap();
+}
+
+async fn a_worker_that_is_behind_does_not_hold_up_anothers_clients(threads: usize) {
+    let builder = Suite::builder().gateways(1).threads(threads);
+    let suite = builder.gateway_flag("--worker-window", WINDOW).start().await;
+    let mut stuck = suite.worker_link(0, "w:1").await;
+    let ann = suite.browser(0).await;
+    let ann_id = stuck.welcomes().await;
+    let sending = tokio::spawn(sends_much(ann));
+    assert!(takes_its_window(&mut stuck).await.iter().all(|event| event.client == ann_id));
+    // The other has no clients yet, so it gets the next.
+    let mut other = suite.worker_link(0, "w:2").await;
+    let mut bob = suite.browser(0).await;
+    let bob_id = other.welcomes().await;
+    bob.send("hello").await;
+    assert_eq!(other.event_of(bob_id).await, Event::Message("hello".into()));
+    other.command(Command::SendToClient { to: bob_id, message: "hi".into() }).await;
+    assert_eq!(bob.hears_text().await, "hi");
+    sending.abort();
+}
+
+async fn a_slow_client_may_miss_messages_where_that_is_wanted(threads: usize) {
+    let builder =
+        Suite::builder().gateways(1).threads(threads).gateway_flag("--slow-client", "drop");
+    let suite = builder.gateway_flag("--send-to-client-buffer-size", "100000").start().await;
+    let mut worker = suite.worker_link(0, "w:1").await;
+    let mut slow = suite.browser(0).await;
+    let id = worker.welcomes().await;
+    for at in 0..MESSAGES {
+        let Event::Message(message) = numbered(at) else { unreachable!("it is one") };
+        worker.command(Command::SendToClient { to: id, message }).await;
+    }
+    let gateway = &suite.gateways[0];
+    let dropped = eventually("all to be sent or dropped", async || {
+        let sent = gateway.metric("gateway_messages_out_total").await?;
+        let dropped = gateway.metric("gateway_messages_dropped_total").await?;
+        (sent + dropped == MESSAGES as f64).then_some(dropped as usize)
+    })
+    .await;
+    assert!((1..MESSAGES).contains(&dropped), "{dropped}");
+    // What is missing is missing whole, and the client is still there.
+    let mut heard = Vec::new();
+    for _ in dropped..MESSAGES {
+        let text = slow.hears_text().await;
+        assert_eq!(text.len(), SIZE);
+        heard.push(text[..8].parse::<usize>().unwrap());
+    }
+    assert!(heard.is_sorted(), "{heard:?}");
+    worker.command(Command::SendToClient { to: id, message: "on we go".into() }).await;
+    assert_eq!(slow.hears_text().await, "on we go");
+}
+
+async fn a_close_does_not_wait_behind_a_client_that_does_not_read(threads: usize) {
+    let suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let mut worker = suite.worker_link(0, "w:1").await;
+    let _stuck = Raw::websocket(suite.gateways[0].clients).await;
+    let id = worker.welcomes().await;
+    let large = Message::binary(vec![0; SIZE]);
+    for _ in 0..20 {
+        let to = Recipients::Only(vec![id]);
+        worker.command(Command::SendToAll { to, message: large.clone() }).await;
+    }
+    worker.command(Command::Close { client: id, farewell: Some("bye".into()) }).await;
+    // Whatever its socket still has to say, it is gone.
+    assert_eq!(worker.event_of(id).await, Event::Close(CloseReason::Worker));
+    let count = worker.ask(Query::Count { group: None }).await;
+    assert_eq!(count, Answer::Count(0));
+}
+
+async fn a_silent_client_is_pinged_and_then_given_up(threads: usize) {
+    let suite = heartbeat(threads).start().await;
+    let mut worker = suite.worker_link(0, "w:1").await;
+    let mut silent = Raw::websocket(suite.gateways[0].clients).await;
+    let id = worker.welcomes().await;
+    let ping = silent.frame().await.unwrap();
+    assert_eq!((ping.first, &ping.payload[..]), (0x81, &b"are you there?"[..]));
+    // What a browser does by itself is no sign of life of its page.
+    silent.send(&masked(0x89, b"")).await;
+    silent.until_the_end().await;
+    assert_eq!(worker.event_of(id).await, Event::Close(CloseReason::Timeout));
+}
+
+async fn a_client_that_says_something_is_kept(threads: usize) {
+    let suite = heartbeat(threads).start().await;
+    let mut worker = suite.worker_link(0, "w:1").await;
+    let mut talker = suite.browser(0).await;
+    let id = worker.welcomes().await;
+    for _ in 0..3 {
+        assert_eq!(talker.hears_text().await, "are you there?");
+        talker.send("yes").await;
+        assert_eq!(worker.event_of(id).await, Event::Message("yes".into()));
+    }
+}
+
+fn heartbeat(threads: usize) -> Builder {
+    Suite::builder()
+        .gateways(1)
+        .threads(threads)
+        .gateway_flag("--ping-interval", "1")
+        .gateway_flag("--ping-not-response-limit", "1")
+        .gateway_flag("--ping-data", "are you there?")
+}
+
+/// Takes events and is done with none of them, until the gateway gives no more.
+async fn takes_its_window(worker: &mut Peer) -> Vec<Delivery> {
+    let mut given = Vec::new();
+    while given.len() * SIZE < 1_000_000 {
+        given.push(worker.event().await);
+    }
+    for _ in 0..10 {
+        assert!(worker.has_no_event().await, "the window is full");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    given
+}
+
+/// Sends the numbered messages, and gives the client back.
+async fn sends_much(mut client: Browser) -> Browser {
+    for at in 0..MESSAGES {
+        let Event::Message(message) = numbered(at) else { unreachable!("it is one") };
+        client.send(message.as_text().unwrap()).await;
+    }
+    client
+}
+
+/// A large message that says which it is.
+fn numbered(at: usize) -> Event {
+    let mut text = format!("{at:08}").into_bytes();
+    text.resize(SIZE, b'.');
+    Event::Message(Message { body: Bytes::from(text), ..Message::default() })
+}
