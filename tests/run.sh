@@ -145,6 +145,10 @@ done
 export CARGO_TERM_COLOR=never CARGO_TERM_PROGRESS_WHEN=never
 export npm_config_prefer_offline=true npm_config_update_notifier=false npm_config_fund=false \
     npm_config_audit=false
+# A backtrace is mostly paths of other people's code; a failed test says where it failed without.
+export RUST_BACKTRACE=0
+# What is built once has nothing to gain from files for the next build.
+if [ -n "${CI:-}" ]; then export CARGO_INCREMENTAL=0; fi
 logs=$(target_folder)/test-logs
 mkdir -p "$logs"
 passed=0 first_failed='' running='' lines=()
