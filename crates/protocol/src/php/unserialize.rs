@@ -242,8 +242,9 @@ impl<'a> Reader<'a> {
 
     fn array(&mut self) -> Read<Array> {
         self.scan.expect(b":")?;
+        let count = self.scan.length()?;
         let mut array = Array::new();
-        self.entries(|key, value| {
+        self.entries(count, |key, value| {
             let key = match key {
                 Key::Str(text) => Key::from_text(text),
                 int @ Key::Int(_) => int,
@@ -262,16 +263,16 @@ impl<'a> Reader<'a> {
             }
             return Ok(Value::Case(class));
         }
-        if class.is_empty() || !class.iter().all(|byte| is_class(*byte)) {
+        if !is_class(&class) {
             self.scan.fail()?;
         }
         self.scan.expect(b":")?;
+        let length = self.object_length()?;
         if tag == b'O' {
             let mut properties = Array::new();
-            self.entries(|key, value| properties.set(key, value))?;
+            self.entries(length, |key, value| properties.set(key, value))?;
             return Ok(Value::Object(Object { class, properties }));
         }
-        let length = self.scan.length()?;
         self.scan.expect(b":{")?;
         let payload = self.scan.take(length)?;
         self.scan.expect(b"}")?;
@@ -282,9 +283,22 @@ impl<'a> Reader<'a> {
         Ok(Value::Custom { class, payload })
     }
 
-    /// `n:{key value …}`.
-    fn entries(&mut self, mut take: impl FnMut(Key, Value)) -> Read<()> {
-        let count = self.scan.length()?;
+    /// How many properties or bytes an object has. PHP takes a sign here, and nothing for zero.
+    fn object_length(&mut self) -> Read<usize> {
+        let negative = self.scan.skip(b"-");
+        if !negative {
+            self.scan.skip(b"+");
+        }
+        let none = !self.scan.peek().is_some_and(|byte| byte.is_ascii_digit());
+        let length = if none { 0 } else { self.scan.length()? };
+        if negative && length != 0 {
+            self.scan.fail()?;
+        }
+        Ok(length)
+    }
+
+    /// `:{key value …}`.
+    fn entries(&mut self, count: usize, mut take: impl FnMut(Key, Value)) -> Read<()> {
         self.scan.expect(b":{")?;
         if self.scan.rest().len() < count {
             self.scan.fail()?;
@@ -307,6 +321,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn is_class(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'\\' | 0x80..)
+fn is_class(name: &[u8]) -> bool {
+    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'\\' | 0x80..);
+    name.first().is_some_and(|first| *first != b'\\') && name.iter().all(fits)
 }

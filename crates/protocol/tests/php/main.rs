@@ -10,7 +10,7 @@ use std::{cell::RefCell, fmt::Debug};
 use bytes::Bytes;
 use proptest::{
     prelude::*,
-    test_runner::{Config, TestRunner},
+    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 use protocol::php::{
     Array, Document, Key, Value, array_replace_recursive, json_decode, json_encode, parse_str,
@@ -36,8 +36,15 @@ fn check<S: Strategy>(
     let php = RefCell::new(php);
     let times = std::env::var("PHP_TIMES").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
     let cases = cases.saturating_mul(times);
-    let config = Config { cases, failure_persistence: None, ..Config::default() };
-    TestRunner::new(config).run(&strategy, |value| test(&mut php.borrow_mut(), value)).unwrap();
+    let config =
+        Config { cases, max_global_rejects: cases, failure_persistence: None, ..Config::default() };
+    // The same values each time, so that a change is judged by what it changed; the long form looks
+    // further, at others each time.
+    let mut runner = match times {
+        1 => TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha)),
+        _ => TestRunner::new(config),
+    };
+    runner.run(&strategy, |value| test(&mut php.borrow_mut(), value)).unwrap();
 }
 
 fn written(document: &Document) -> Vec<u8> {
@@ -80,9 +87,11 @@ fn we_refuse_what_php_refuses_and_read_the_rest_alike() {
     check(10_000, garbage(), |php, text| {
         let theirs = php.ask("serialize", &[&text]);
         let ours = read(&text).map(|document| written(&document));
-        // PHP refuses to name what an equal key has replaced. Its own texts have no equal keys.
+        // What an equal key has replaced, PHP lets nobody name. Its own texts have no equal keys.
         let names = text.windows(2).any(|at| at == b"R:" || at == b"r:");
-        prop_assume!(!(names && theirs.is_none() && ours.is_some()));
+        let read = ours.as_ref().or(theirs.as_ref());
+        let fewer = read.is_some_and(|read| read.get(..4) != text.get(..4));
+        prop_assume!(!(names && fewer));
         prop_assert_eq!(ours.map(shown), theirs.map(shown), "{}", shown(&text));
         Ok(())
     });

@@ -168,11 +168,11 @@ pub(crate) fn garbage() -> impl Strategy<Value = Vec<u8>> {
 /// objects it never writes; int properties it writes as strings; and it knows this one class, in
 /// whatever case it is written.
 fn is_plain(text: &[u8]) -> bool {
-    let class = text.windows(8).find(|at| at.eq_ignore_ascii_case(b"stdClass"));
+    let mut classes = text.windows(8).filter(|at| at.eq_ignore_ascii_case(b"stdClass"));
     let special =
         [&b"R:1;"[..], b"C:", b"E:", b"\":1:{i:"].into_iter().any(|part| shows(text, part));
     let both = shows(text, b"R:") && shows(text, b"r:");
-    !special && !both && class.is_none_or(|class| class == b"stdClass")
+    !special && !both && classes.all(|class| class == b"stdClass")
 }
 
 fn shows(text: &[u8], part: &[u8]) -> bool {
