@@ -5,9 +5,7 @@
 use std::{collections::BTreeMap, iter};
 
 use business_worker::{ClientId, CloseReason, Message};
-use suite_tests::{
-    Browser, Heard, Report, Suite, TestWorker, Told, eventually, on_one_and_three_threads,
-};
+use suite_tests::{Heard, Report, Suite, TestWorker, Told, eventually, on_one_and_three_threads};
 
 on_one_and_three_threads!(
     every_life_is_told_by_one_worker_from_first_to_last,
@@ -237,29 +235,6 @@ async fn what_a_dead_worker_had_in_hand_is_done_by_another(threads: usize) {
         assert!(again.redelivered);
         assert_eq!(again.number, 3, "the number that it had");
     }
-}
-
-#[tokio::test]
-#[ignore = "a promise that is not kept yet: workers do not say it of clients whose gateway died"]
-async fn a_client_whose_gateway_died_is_told_to_be_gone() {
-    let mut suite = Suite::builder().start().await;
-    let mut worker = TestWorker::start(&suite, "1").await;
-    let browsers: [Browser; 2] = [suite.browser(0).await, suite.browser(1).await];
-    let mut clients = Vec::new();
-    while clients.len() < 2 {
-        let report = worker.told().await;
-        if matches!(report.told, Told::WebSocketConnect(_)) {
-            clients.push(report.client);
-        }
-    }
-    suite.gateways[1].kill();
-    let lost = worker.told().await;
-    assert_eq!(lost.told, Told::Close(CloseReason::GatewayLost));
-    assert_eq!(lost.client.gateway, suite.gateways[1].inner);
-    drop(browsers);
-    let left = worker.told().await;
-    assert_eq!(left.told, Told::Close(CloseReason::Client));
-    assert_eq!(left.client.gateway, suite.gateways[0].inner);
 }
 
 /// The report of the message that says this; others are passed over.
