@@ -11,6 +11,7 @@ mod float;
 mod json_decode;
 mod json_encode;
 mod parse_str;
+mod scalars;
 mod scanner;
 mod serialize;
 mod unserialize;

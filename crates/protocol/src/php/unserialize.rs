@@ -112,11 +112,11 @@ impl<'a> Reader<'a> {
         let slot = self.slot;
         let value = match tag {
             b'N' => self.scan.expect(b";").map(|()| Value::Null)?,
-            b'b' => self.bool()?,
-            b'i' => Value::Int(self.int()?),
-            b'd' => Value::Float(self.float()?),
-            b's' => Value::Str(self.string()?),
-            b'S' => Value::Str(self.escaped_string()?),
+            b'b' => Value::Bool(self.scan.bool()?),
+            b'i' => Value::Int(self.scan.int()?),
+            b'd' => Value::Float(self.scan.float()?),
+            b's' => Value::Str(self.scan.string()?),
+            b'S' => Value::Str(self.scan.escaped_string()?),
             b'a' => Value::Array(self.array()?),
             b'r' => {
                 let (value, object) = self.named(SharedBy::Handle)?;
@@ -160,86 +160,6 @@ impl<'a> Reader<'a> {
         Ok((value, slot))
     }
 
-    fn bool(&mut self) -> Read<Value> {
-        self.scan.expect(b":")?;
-        let value = self.scan.skip(b"1");
-        if !value {
-            self.scan.expect(b"0")?;
-        }
-        self.scan.expect(b";")?;
-        Ok(Value::Bool(value))
-    }
-
-    /// `:n;`, where what is too large becomes the largest.
-    fn int(&mut self) -> Read<i64> {
-        self.scan.expect(b":")?;
-        let negative = self.scan.skip(b"-");
-        if !negative {
-            self.scan.skip(b"+");
-        }
-        let digits = self.scan.digits()?;
-        let add = |sum: i64, digit: u8| {
-            let digit = i64::from(digit - b'0');
-            sum.saturating_mul(10).saturating_add(if negative { -digit } else { digit })
-        };
-        let value = self.scan.ascii(digits).bytes().fold(0, add);
-        self.scan.expect(b";")?;
-        Ok(value)
-    }
-
-    fn float(&mut self) -> Read<f64> {
-        self.scan.expect(b":")?;
-        for (name, value) in
-            [(&b"NAN;"[..], f64::NAN), (b"INF;", f64::INFINITY), (b"-INF;", f64::NEG_INFINITY)]
-        {
-            if self.scan.skip(name) {
-                return Ok(value);
-            }
-        }
-        let number = self
-            .scan
-            .skip_while(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
-        let number = self.scan.ascii(number).parse().or_else(|_| self.scan.fail())?;
-        self.scan.expect(b";")?;
-        Ok(number)
-    }
-
-    /// `:n:"…";`.
-    fn string(&mut self) -> Read<Bytes> {
-        let string = self.quoted()?;
-        self.scan.expect(b";")?;
-        Ok(string)
-    }
-
-    /// `:n:"…"`.
-    fn quoted(&mut self) -> Read<Bytes> {
-        self.scan.expect(b":")?;
-        let length = self.scan.length()?;
-        self.scan.expect(b":\"")?;
-        let string = self.scan.take(length)?;
-        self.scan.expect(b"\"")?;
-        Ok(string)
-    }
-
-    /// `:n:"…";` with bytes as `\41`, which PHP reads and has long ceased to write.
-    fn escaped_string(&mut self) -> Read<Bytes> {
-        self.scan.expect(b":")?;
-        let length = self.scan.length()?;
-        self.scan.expect(b":\"")?;
-        if self.scan.rest().len() < length {
-            self.scan.fail()?;
-        }
-        let mut string = Vec::with_capacity(length);
-        for _ in 0..length {
-            string.push(match self.scan.byte()? {
-                b'\\' => (self.scan.hex()? << 4 | self.scan.hex()?) as u8,
-                byte => byte,
-            });
-        }
-        self.scan.expect(b"\";")?;
-        Ok(string.into())
-    }
-
     fn array(&mut self) -> Read<Array> {
         self.scan.expect(b":")?;
         let count = self.scan.length()?;
@@ -255,7 +175,7 @@ impl<'a> Reader<'a> {
     }
 
     fn object(&mut self, tag: u8) -> Read<Value> {
-        let class = self.quoted()?;
+        let class = self.scan.quoted()?;
         if tag == b'E' {
             self.scan.expect(b";")?;
             if !class.contains(&b':') {
@@ -267,7 +187,7 @@ impl<'a> Reader<'a> {
             self.scan.fail()?;
         }
         self.scan.expect(b":")?;
-        let length = self.object_length()?;
+        let length = self.scan.object_length()?;
         if tag == b'O' {
             let mut properties = Array::new();
             self.entries(length, |key, value| properties.set(key, value))?;
@@ -283,20 +203,6 @@ impl<'a> Reader<'a> {
         Ok(Value::Custom { class, payload })
     }
 
-    /// How many properties or bytes an object has. PHP takes a sign here, and nothing for zero.
-    fn object_length(&mut self) -> Read<usize> {
-        let negative = self.scan.skip(b"-");
-        if !negative {
-            self.scan.skip(b"+");
-        }
-        let none = !self.scan.peek().is_some_and(|byte| byte.is_ascii_digit());
-        let length = if none { 0 } else { self.scan.length()? };
-        if negative && length != 0 {
-            self.scan.fail()?;
-        }
-        Ok(length)
-    }
-
     /// `:{key value …}`.
     fn entries(&mut self, count: usize, mut take: impl FnMut(Key, Value)) -> Read<()> {
         self.scan.expect(b":{")?;
@@ -309,9 +215,9 @@ impl<'a> Reader<'a> {
         }
         for _ in 0..count {
             let key = match self.scan.byte()? {
-                b'i' => Key::Int(self.int()?),
-                b's' => Key::Str(self.string()?),
-                b'S' => Key::Str(self.escaped_string()?),
+                b'i' => Key::Int(self.scan.int()?),
+                b's' => Key::Str(self.scan.string()?),
+                b'S' => Key::Str(self.scan.escaped_string()?),
                 _ => self.scan.fail()?,
             };
             take(key, self.value()?);
