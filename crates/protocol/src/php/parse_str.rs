@@ -170,8 +170,8 @@ fn is_authority(text: &str) -> bool {
     let Some((host, port)) = host.rsplit_once(':') else {
         return !host.is_empty();
     };
-    let number = port.trim_start().bytes().take_while(u8::is_ascii_digit).count();
-    let port_fits =
-        port.is_empty() || number == port.len() && number <= 5 && port.parse::<u16>().is_ok();
+    // Digits, and behind them whatever fits in five bytes.
+    let digits = port.bytes().take_while(u8::is_ascii_digit).count();
+    let port_fits = port.is_empty() || port.len() <= 5 && port[..digits].parse::<u16>().is_ok();
     !host.is_empty() && port_fits
 }
