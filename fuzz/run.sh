@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzes each target for as many seconds: bash fuzz/run.sh [SECONDS] [TARGET...]
 #
-#   bash fuzz/run.sh              20 seconds each: what tests/run.sh does
+#   bash fuzz/run.sh              20 seconds each, the short form
 #   bash fuzz/run.sh 3600 frame   an hour for one
 #
 # Corpora are made of the recorded frames, grow in fuzz/corpus, and are kept. What ends a target is
