@@ -17,7 +17,7 @@ pub mod wait;
 
 pub use browser::{Browser, Heard};
 pub use peer::Peer;
-pub use raw::Raw;
+pub use raw::{Answer, Raw};
 pub use suite::Suite;
 pub use wait::{PATIENCE, eventually, soon};
 pub use worker::{Report, TestWorker, Told};

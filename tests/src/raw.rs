@@ -72,6 +72,14 @@ impl Raw {
         self.try_send(bytes).await.unwrap();
     }
 
+    /// Closes our end: nothing more will be sent, but what comes can still be read.
+    ///
+    /// # Panics
+    /// When the connection is gone.
+    pub async fn finish(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
     /// Sends bytes to somebody who may have hung up.
     ///
     /// # Errors

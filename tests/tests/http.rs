@@ -1,7 +1,7 @@
 //! What a browser gets without a WebSocket: the chat page, and the pages for operators.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use suite_tests::{Raw, Suite, on_one_and_three_threads};
+use suite_tests::{Answer, Raw, Suite, on_one_and_three_threads};
 
 on_one_and_three_threads!(
     the_chat_page_is_served_where_its_websocket_is,
@@ -10,6 +10,8 @@ on_one_and_three_threads!(
     what_is_not_there_is_not_found_and_what_is_not_asked_is_not_allowed,
     several_requests_may_share_a_connection,
     a_page_is_not_a_client,
+    whoever_closes_its_end_behind_a_request_still_gets_the_answer,
+    whoever_asks_for_more_than_it_reads_is_cut_off,
 );
 
 async fn the_chat_page_is_served_where_its_websocket_is(threads: usize) {
@@ -117,4 +119,33 @@ async fn the_page_can_be_left_out_or_replaced() {
     let suite = Suite::builder().gateways(1).gateway_switch("--no-web").start().await;
     let page = Raw::get(suite.gateways[0].clients, "/").await.unwrap();
     assert!(matches!(page.status, 400 | 404 | 426), "{}", page.status);
+}
+
+async fn whoever_closes_its_end_behind_a_request_still_gets_the_answer(threads: usize) {
+    let mut suite = Suite::builder().gateways(1).threads(threads).start().await;
+    for connection in ["close", "keep-alive"] {
+        let mut raw = Raw::connect(suite.gateways[0].clients).await;
+        let head = format!("GET / HTTP/1.1\r\nConnection: {connection}\r\n\r\n");
+        // So that the gateway finds the request and the end at once.
+        suite.gateways[0].pause().await;
+        raw.send(head.as_bytes()).await;
+        raw.finish().await;
+        suite.gateways[0].go_on();
+        let answer = Answer::parse(&raw.until_the_end().await).expect(connection);
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header("content-length"), answer.body.len().to_string());
+    }
+}
+
+async fn whoever_asks_for_more_than_it_reads_is_cut_off(threads: usize) {
+    let suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let mut raw = Raw::connect(suite.gateways[0].clients).await;
+    let requests = "GET / HTTP/1.1\r\n\r\n".repeat(1000);
+    // The answers would be gigabytes, and nobody reads them.
+    for _ in 0..2000 {
+        if raw.try_send(requests.as_bytes()).await.is_err() {
+            return;
+        }
+    }
+    panic!("the gateway answers for ever");
 }

@@ -42,7 +42,7 @@ pub(super) struct ConnectionIds {
 
 impl ConnectionIds {
     pub(super) fn new(shard: u32, shards: u32, dice: u32) -> Self {
-        Self { shard, shards, turn: dice }
+        Self { shard, shards, turn: dice % (u32::MAX / shards) }
     }
 
     /// The next id that is not in use and not zero.
@@ -60,6 +60,9 @@ impl ConnectionIds {
 impl Shard {
     /// Takes a connection in. Poll it with [`poll`](Self::poll) until it is over.
     pub(super) fn accept(&mut self, stream: TcpStream, door: std::rc::Rc<Door>) -> Option<Key> {
+        if self.draining {
+            return None;
+        }
         // A peer that is gone already has no address, and one with a socket we cannot set up is of
         // no use.
         let remote = stream.peer_addr().ok()?;
@@ -127,7 +130,11 @@ impl Shard {
             self.scratch = scratch;
             match ready!(read) {
                 Read::Bytes(_) => {}
-                Read::End => self.cut(key, Closed::Ended),
+                Read::End => {
+                    // It may have closed its end only, and still read what it asked for.
+                    self.flush(key);
+                    self.cut(key, Closed::Ended);
+                }
                 Read::Broken(error) => self.cut(key, Closed::Lost(error)),
             }
         }
@@ -154,7 +161,9 @@ impl Shard {
             let (request, length) = match http::parse(&head) {
                 Ok(Some(request)) => request,
                 Ok(None) => {
-                    self.connections[key as usize].phase = Phase::Request(head);
+                    if let Phase::Request(place) = &mut self.connections[key as usize].phase {
+                        *place = head;
+                    }
                     return;
                 }
                 Err(error) => {
@@ -171,6 +180,10 @@ impl Shard {
                 }
                 (Reply::Ordinary, Some(site)) if self.connections[key as usize].id.is_none() => {
                     let (head, body) = site.answer(&request);
+                    if self.is_behind(key) {
+                        // It asks for more than it reads.
+                        return self.cut(key, Closed::Slow);
+                    }
                     self.queue(key, &head);
                     self.queue(key, &body);
                     if !request.keep_alive {
@@ -256,12 +269,7 @@ impl Shard {
         if matches!(connection.phase, Phase::Closing { .. } | Phase::Over) {
             return;
         }
-        if self.settings.send_buffer <= connection.queued() {
-            // Much may have been queued in one turn: only what the socket does not take counts.
-            self.flush(key);
-        }
-        let connection = &self.connections[key as usize];
-        if connection.queued() < self.settings.send_buffer {
+        if !self.is_behind(key) {
             self.tally.messages_out += 1;
             self.queue(key, frame);
             return;
@@ -271,6 +279,16 @@ impl Shard {
             SlowClient::Drop => {}
             SlowClient::Disconnect => self.end(key, Closed::Slow),
         }
+    }
+
+    /// Whether so much is queued for a connection that nothing should be added. Much may have been
+    /// queued in one turn: only what the socket does not take counts.
+    fn is_behind(&mut self, key: Key) -> bool {
+        let limit = self.settings.send_buffer;
+        if limit <= self.connections[key as usize].queued() {
+            self.flush(key);
+        }
+        limit <= self.connections[key as usize].queued()
     }
 
     fn queue(&mut self, key: Key, bytes: &Bytes) {
