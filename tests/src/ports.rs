@@ -20,8 +20,9 @@ pub fn free() -> SocketAddr {
     let mut claimed = CLAIMED.lock().unwrap();
     let dice = RandomState::new();
     let mut candidates = (0..1_000_u64).map(|at| 10_000 + (dice.hash_one(at) % 22_000) as u16);
+    // Claimed first: to try a port that somebody was given is to have it in use for a moment.
     let port = candidates
-        .find(|port| TcpListener::bind(local(*port)).is_ok() && claimed.insert(*port))
+        .find(|port| claimed.insert(*port) && TcpListener::bind(local(*port)).is_ok())
         .expect("some port is free");
     local(port)
 }
