@@ -11,7 +11,7 @@ use std::{
 use business_worker::{
     Client, ClientId, CloseReason, Cluster, Config, Handshake, Message, Worker, serve,
 };
-use serde_json::json;
+use serde_json::{Map, Value};
 use service::Starting;
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -157,6 +157,19 @@ impl Obedient {
         // A test that has heard enough does not take it.
         let _ = self.0.reports.send(report).await;
     }
+
+    /// Waits until the test lets it go on.
+    async fn wait(&self) -> anyhow::Result<()> {
+        self.0.waiting.fetch_add(1, Ordering::Relaxed);
+        self.0.permits.acquire().await?.forget();
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// What a session says of a note.
+fn note(text: &str) -> Map<String, Value> {
+    Map::from_iter([("note".to_owned(), Value::from(text))])
 }
 
 impl Worker for Obedient {
@@ -180,9 +193,7 @@ impl Worker for Obedient {
         match word {
             "echo" => client.send(rest).await?,
             "wait" => {
-                self.0.waiting.fetch_add(1, Ordering::Relaxed);
-                self.0.permits.acquire().await?.forget();
-                self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+                self.wait().await?;
                 client.send(rest).await?;
             }
             "join" => client.join_group(rest).await?,
@@ -191,9 +202,14 @@ impl Worker for Obedient {
                 let count = client.cluster().group_count(rest).await?;
                 client.send(count.to_string()).await?;
             }
-            "remember" => {
-                let changes = json!({ "note": rest });
-                client.update_session(changes.as_object().expect("it is one")).await?;
+            "remember" => client.update_session(&note(rest)).await?,
+            "remember-later" => {
+                self.wait().await?;
+                client.update_session(&note(rest)).await?;
+            }
+            "remember-of" => {
+                let (other, text) = rest.split_once(' ').unwrap_or((rest, ""));
+                client.cluster().update_session(other.parse()?, &note(text)).await?;
             }
             "panic" => panic!("as asked"),
             "bye" => client.close(Some(rest.into())).await?,

@@ -233,13 +233,13 @@ async fn a_session_is_replaced_or_changed_in_part(threads: usize) {
     let mut scene = Scene::start(threads).await;
     let [client, ..] = scene.ids;
     let first = session(r#"{"room":1,"n":{"a":1,"b":2}}"#);
-    scene.does(Command::SetSession { client, session: first.clone() }).await;
+    scene.does(Command::SetSession { client, edit: 0, session: first.clone() }).await;
     assert_eq!(scene.ask(Query::Session { client }).await, Answer::Session(Some(first)));
     let changes = session(r#"{"n":{"b":3},"new":true}"#);
-    scene.does(Command::UpdateSession { client, changes }).await;
+    scene.does(Command::UpdateSession { client, edit: 0, changes }).await;
     let merged = session(r#"{"room":1,"n":{"a":1,"b":3},"new":true}"#);
     assert_eq!(scene.ask(Query::Session { client }).await, Answer::Session(Some(merged)));
-    scene.does(Command::SetSession { client, session: Session::default() }).await;
+    scene.does(Command::SetSession { client, edit: 0, session: Session::default() }).await;
     let none = Answer::Session(Some(Session::default()));
     assert_eq!(scene.ask(Query::Session { client }).await, none);
 }
@@ -248,9 +248,9 @@ async fn a_session_change_that_makes_no_sense_changes_nothing(threads: usize) {
     let mut scene = Scene::start(threads).await;
     let [client, ..] = scene.ids;
     let kept = session(r#"{"a":1}"#);
-    scene.does(Command::SetSession { client, session: kept.clone() }).await;
+    scene.does(Command::SetSession { client, edit: 0, session: kept.clone() }).await;
     for garbage in ["[1", "5", "\"x\"", "\u{0}"] {
-        scene.does(Command::UpdateSession { client, changes: session(garbage) }).await;
+        scene.does(Command::UpdateSession { client, edit: 0, changes: session(garbage) }).await;
     }
     assert_eq!(scene.ask(Query::Session { client }).await, Answer::Session(Some(kept)));
 }
@@ -269,8 +269,8 @@ async fn those_who_are_not_there_are_no_error(threads: usize) {
             Command::UnbindUid { client },
             Command::JoinGroup { client, group: group.clone() },
             Command::LeaveGroup { client, group: group.clone() },
-            Command::SetSession { client, session: session("{}") },
-            Command::UpdateSession { client, changes: session("{}") },
+            Command::SetSession { client, edit: 0, session: session("{}") },
+            Command::UpdateSession { client, edit: 0, changes: session("{}") },
             Command::Close { client, farewell: Some(message()) },
             Command::Destroy { client },
             Command::Ungroup { group },

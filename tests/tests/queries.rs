@@ -56,7 +56,7 @@ impl Scene {
 
     async fn remember(&mut self, at: usize, session: Session) {
         let client = self.ids[at];
-        self.peer.command(Command::SetSession { client, session }).await;
+        self.peer.command(Command::SetSession { client, edit: 0, session }).await;
     }
 
     fn ids(&self, order: &[usize]) -> Vec<ConnectionId> {

@@ -236,7 +236,7 @@ async fn a_session_changed_by_another_is_told_with_the_next_event(threads: usize
     let (ann, id) = &mut clients[0];
     let session = Session::from_encoded(r#"{"a":1}"#.into()).unwrap();
 
-    let set = Command::SetSession { client: *id, session: session.clone() };
+    let set = Command::SetSession { client: *id, edit: 1, session: session.clone() };
     let mut other = suite.peer(0).await;
     other.command(set.clone()).await;
     other.taken().await;

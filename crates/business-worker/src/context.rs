@@ -139,26 +139,26 @@ impl Client {
     /// # Errors
     /// When somebody else has stored what is not a JSON object.
     pub fn session(&self) -> Result<Map<String, Value>, SessionError> {
-        self.slot.session().decode()
+        self.slot.memory().session().decode()
     }
 
     /// The same in its encoded form, to be read into a type of your own.
     pub fn encoded_session(&self) -> Session {
-        self.slot.session()
+        self.slot.memory().session().clone()
     }
 
     /// Remembers this of the client, in place of what was remembered.
     pub async fn set_session(&self, session: &Map<String, Value>) -> Result<(), Error> {
         let session = Session::encode(session)?;
-        self.slot.set_session(session.clone());
-        self.tell(Command::SetSession { client: self.id().connection, session }).await
+        let edit = self.slot.memory().set(session.clone());
+        self.tell(Command::SetSession { client: self.id().connection, edit, session }).await
     }
 
     /// Changes what `changes` names and keeps the rest, see [`Session::merge`].
     pub async fn update_session(&self, changes: &Map<String, Value>) -> Result<(), Error> {
         let changes = Session::encode(changes)?;
-        self.slot.merge_session(&changes)?;
-        self.tell(Command::UpdateSession { client: self.id().connection, changes }).await
+        let edit = self.slot.memory().update(&changes)?;
+        self.tell(Command::UpdateSession { client: self.id().connection, edit, changes }).await
     }
 
     async fn tell(&self, command: Command) -> Result<(), Error> {
@@ -173,7 +173,7 @@ impl Client {
     fn begin(&self, command: Command) -> Result<Option<Box<Later>>, Error> {
         let link = self.slot.link();
         if !link.is_up() {
-            return Ok(Some(Box::new(Later::Elsewhere(command))));
+            return Ok(Some(Box::new(Later::Elsewhere(unnumbered(command)))));
         }
         let waiting = link.try_send(command)?.err();
         Ok(waiting.map(|waiting| Box::new(Later::Waits(waiting))))
@@ -190,6 +190,14 @@ impl Client {
             }
         })
     }
+}
+
+/// The number of an edit means something on its own link only.
+fn unnumbered(mut command: Command) -> Command {
+    if let Command::SetSession { edit, .. } | Command::UpdateSession { edit, .. } = &mut command {
+        *edit = 0;
+    }
+    command
 }
 
 /// A command that could not be sent at once.

@@ -186,12 +186,17 @@ async fn a_session_is_known_without_asking_and_changed_at_once() {
     link.event(1, Event::Connect).await;
     link.message(1, "").await;
     link.message(1, "").await;
+    // Changed elsewhere, after the gateway had both.
+    link.edits = 2;
     let mut changed = fake::context();
     changed.session = protocol::Session::from_encoded(br#"{"count":40}"#.to_vec().into()).unwrap();
     link.deliver(1, Event::Message("".into()), Some(Box::new(changed)), false).await;
+    let mut edit = 0;
     for count in [1, 2, 41] {
-        let Command::SetSession { session, .. } = link.command().await else { panic!() };
-        assert_eq!(session.decode().unwrap()["count"], json!(count));
+        edit += 1;
+        let command = link.command().await;
+        let Command::SetSession { session, edit: number, .. } = command else { panic!() };
+        assert_eq!((session.decode().unwrap()["count"].clone(), number), (json!(count), edit));
     }
 }
 

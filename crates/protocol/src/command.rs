@@ -33,10 +33,11 @@ pub enum Command {
     LeaveGroup { client: ConnectionId, group: Group },
     /// Takes every client out of a group.
     Ungroup { group: Group },
-    /// Replaces a client's session.
-    SetSession { client: ConnectionId, session: Session },
-    /// Changes part of a client's session, see [`Session::merge`].
-    UpdateSession { client: ConnectionId, changes: Session },
+    /// Replaces a client's session. For `edit` see [`Delivery::edits`](crate::link::Delivery).
+    SetSession { client: ConnectionId, edit: u64, session: Session },
+    /// Changes part of a client's session, see [`Session::merge`]. For `edit` see
+    /// [`Delivery::edits`](crate::link::Delivery).
+    UpdateSession { client: ConnectionId, edit: u64, changes: Session },
 }
 
 /// To whom of a gateway's clients a message goes.

@@ -84,7 +84,7 @@ pub enum CloseReason {
 }
 
 /// What a worker needs to know of a client before its events: sent with the first event of a
-/// client on a link, and again when somebody else changed the session.
+/// client on a link, and again after somebody else changed the session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Context {
     /// The client's address.

@@ -105,7 +105,13 @@ pub struct Delivery {
     pub number: u64,
     /// Whether another worker, or an earlier link of this one, may have had it already.
     pub redelivered: bool,
-    /// With the first event of a client on this link, and when somebody else changed its session.
+    /// A worker may keep a copy of the session, and number its own edits of it from 1, for each
+    /// client and link; edits that it makes without changing its copy have the number 0, as have
+    /// everybody else's. This is the last one that the gateway had carried out when it sent the
+    /// event. Later ones are on their way: the session in `context`, if there is one, lacks them.
+    pub edits: u64,
+    /// With the first event of a client on this link, and after an edit of its session that the
+    /// worker has not numbered.
     pub context: Option<Box<Context>>,
     /// What happened.
     pub event: Event,

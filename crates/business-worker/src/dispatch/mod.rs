@@ -8,6 +8,7 @@
 mod in_hand;
 mod intake;
 mod lane;
+mod memory;
 mod pace;
 mod slot;
 mod turn;

@@ -8,10 +8,10 @@ use std::{
 };
 
 use client::{Cluster, link::Link};
-use protocol::{ClientId, Context, Session, SessionError, link::Delivery};
+use protocol::{ClientId, Context, link::Delivery};
 use rustc_hash::FxHashMap;
 
-use super::{in_hand::InHand, pace::Lanes};
+use super::{in_hand::InHand, memory::Memory, pace::Lanes};
 
 /// One link, as its clients share it.
 pub(crate) struct Home {
@@ -34,7 +34,7 @@ pub(crate) struct Slot {
     home: Arc<Home>,
     remote: SocketAddr,
     listener_port: u16,
-    session: Mutex<Session>,
+    memory: Mutex<Memory>,
     lane: Mutex<Lane>,
 }
 
@@ -64,8 +64,8 @@ pub(super) type Busy = FxHashMap<ClientId, Arc<Slot>>;
 impl Slot {
     pub(super) fn new(id: ClientId, home: Arc<Home>, context: Context) -> Arc<Self> {
         let Context { remote, listener_port, session } = context;
-        let (session, lane) = (Mutex::new(session), Mutex::default());
-        Arc::new(Self { id, home, remote, listener_port, session, lane })
+        let (memory, lane) = (Mutex::new(Memory::new(session)), Mutex::default());
+        Arc::new(Self { id, home, remote, listener_port, memory, lane })
     }
 
     pub(crate) const fn id(&self) -> ClientId {
@@ -88,21 +88,10 @@ impl Slot {
         self.listener_port
     }
 
-    pub(crate) fn session(&self) -> Session {
-        self.lock_session().clone()
-    }
-
-    pub(crate) fn set_session(&self, session: Session) {
-        *self.lock_session() = session;
-    }
-
-    pub(crate) fn merge_session(&self, changes: &Session) -> Result<(), SessionError> {
-        self.lock_session().merge(changes)
-    }
-
-    fn lock_session(&self) -> MutexGuard<'_, Session> {
+    /// What is remembered of the client.
+    pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {
         // A session is replaced in one step.
-        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lane(&self) -> MutexGuard<'_, Lane> {

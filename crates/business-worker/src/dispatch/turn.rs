@@ -21,10 +21,8 @@ pub(super) async fn take<W: Worker>(
     slot: Arc<Slot>,
     delivery: Delivery,
 ) -> Option<Arc<Pushes>> {
-    let Delivery { number, redelivered, context, event, .. } = delivery;
-    if let Some(context) = context {
-        slot.set_session(context.session);
-    }
+    let Delivery { number, redelivered, edits, context, event, .. } = delivery;
+    slot.memory().told(edits, context.map(|context| context.session));
     let client = Client::new(slot, number, redelivered);
     let worker = &dispatcher.worker;
     let ended = match event {

@@ -160,7 +160,8 @@ impl Cluster {
         session: &Map<String, Value>,
     ) -> Result<(), Error> {
         let session = Session::encode(session)?;
-        self.command(client, Command::SetSession { client: client.connection, session }).await
+        let (id, edit) = (client.connection, 0);
+        self.command(client, Command::SetSession { client: id, edit, session }).await
     }
 
     /// Changes part of a client's session, see [`Session::merge`].
@@ -170,7 +171,8 @@ impl Cluster {
         changes: &Map<String, Value>,
     ) -> Result<(), Error> {
         let changes = Session::encode(changes)?;
-        self.command(client, Command::UpdateSession { client: client.connection, changes }).await
+        let (id, edit) = (client.connection, 0);
+        self.command(client, Command::UpdateSession { client: id, edit, changes }).await
     }
 }
 

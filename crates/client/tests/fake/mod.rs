@@ -153,6 +153,8 @@ pub struct FakeLink {
     pub done: Vec<(u16, u64, u64)>,
     pending: VecDeque<(u64, Command)>,
     pub answers_pings: bool,
+    /// What events say that the gateway has of the worker's edits.
+    pub edits: u64,
 }
 
 impl FakeLink {
@@ -165,6 +167,7 @@ impl FakeLink {
             done: Vec::new(),
             pending: VecDeque::new(),
             answers_pings: true,
+            edits: 0,
         }
     }
 
@@ -297,7 +300,9 @@ impl FakeLink {
     ) -> u64 {
         self.sent += 1;
         let (client, seq) = (ConnectionId(client), self.sent);
-        let delivery = Delivery { client, shard: 0, seq, number: seq, redelivered, context, event };
+        let (number, edits) = (seq, self.edits);
+        let delivery =
+            Delivery { client, shard: 0, seq, number, redelivered, edits, context, event };
         self.send(ToPeer::Event(delivery)).await;
         seq
     }

@@ -62,11 +62,11 @@ impl Shard {
             Command::JoinGroup { client, group } => self.directory.join(client, group, ordinal),
             Command::LeaveGroup { client, group } => self.directory.leave(client, &group),
             Command::Ungroup { group } => self.directory.ungroup(&group),
-            Command::SetSession { client, session } => {
-                self.change_session(from, client, |old| *old = session);
+            Command::SetSession { client, edit, session } => {
+                self.change_session(from, client, edit, |old| *old = session);
             }
-            Command::UpdateSession { client, changes } => {
-                self.change_session(from, client, |old| {
+            Command::UpdateSession { client, edit, changes } => {
+                self.change_session(from, client, edit, |old| {
                     if let Err(error) = old.merge(&changes) {
                         tracing::warn!(%client, %error, "session left as it was");
                     }
@@ -87,12 +87,13 @@ impl Shard {
         }
     }
 
-    /// Changes a client's session. Its worker knows of the change if it comes from the worker
-    /// itself, and else learns of it with the client's next event.
+    /// Changes a client's session. Its worker knows of the change if it has numbered it itself, and
+    /// else learns of it with the client's next event.
     fn change_session(
         &mut self,
         from: LinkId,
         id: ConnectionId,
+        edit: u64,
         change: impl FnOnce(&mut Session),
     ) {
         let Some(client) = self.directory.get_mut(id) else {
@@ -100,8 +101,9 @@ impl Shard {
         };
         change(&mut client.session);
         let connection = &mut self.connections[client.handle as usize];
-        if connection.route != Some(from) {
-            connection.introduced = false;
+        match edit {
+            1.. if connection.route == Some(from) => connection.edits = edit.max(connection.edits),
+            _ => connection.introduced = false,
         }
     }
 }

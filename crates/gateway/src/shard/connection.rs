@@ -37,6 +37,8 @@ pub(super) struct Connection {
     pub(super) route: Option<LinkId>,
     /// Whether that worker knows its address and its session.
     pub(super) introduced: bool,
+    /// The last of that worker's own numbered edits of the session.
+    pub(super) edits: u64,
     /// How many events it has had.
     pub(super) events: u64,
     /// When events of its began to wait for a worker.
@@ -93,6 +95,7 @@ impl Connection {
             id: None,
             route: None,
             introduced: false,
+            edits: 0,
             events: 0,
             held_since: None,
             paused: false,

@@ -28,7 +28,8 @@ impl Shard {
         if let Some(client) = connection.id {
             connection.events += 1;
             let number = connection.events;
-            let entry = Entry { client, number, event, context: None, redelivered: false };
+            let (context, redelivered, edits) = (None, false, 0);
+            let entry = Entry { client, number, event, context, redelivered, edits };
             self.give(key, entry, payload);
         }
     }
@@ -47,6 +48,7 @@ impl Shard {
         let language = language.map(|worker| worker.outlet.language());
         let introduced = language == Some(Language::Native) && connection.introduced;
         connection.introduced = worker.is_some();
+        entry.edits = connection.edits;
         entry.context = (worker.is_some() && !introduced).then(|| {
             let session = self.directory.get(entry.client).map(|client| client.session.clone());
             context(connection, session.unwrap_or_default())
@@ -100,7 +102,8 @@ impl Shard {
         // A close brings all that a worker needs to know, since nobody can be asked afterwards.
         let context = Some(context(connection, client.session));
         let (number, event) = (connection.events, Event::Close(reason));
-        let entry = Entry { client: id, number, event, context, redelivered: false };
+        let (redelivered, edits) = (false, connection.edits);
+        let entry = Entry { client: id, number, event, context, redelivered, edits };
         if let Err(error) = self.post(link, entry, &[]) {
             tracing::error!(client = %id, %error, "a worker cannot be told that a client is gone");
         }
@@ -122,6 +125,7 @@ impl Shard {
         let link = self.workers.choose(self.settings.router, connection.remote.ip());
         connection.route = link;
         connection.introduced = false;
+        connection.edits = 0;
         link
     }
 

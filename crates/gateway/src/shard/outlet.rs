@@ -61,6 +61,8 @@ pub(super) struct Entry {
     pub(super) context: Option<Box<Context>>,
     /// Whether a worker may have seen it.
     pub(super) redelivered: bool,
+    /// The last of the worker's own edits of the session; none once the event is taken back.
+    pub(super) edits: u64,
 }
 
 impl Outlet {
@@ -96,9 +98,9 @@ impl Outlet {
             }
         }
         let seq = self.last + 1;
-        let Entry { client, number, event, context, redelivered } = entry;
+        let Entry { client, number, event, context, redelivered, edits } = entry;
         let shard = self.shard;
-        let delivery = Delivery { client, shard, seq, number, redelivered, context, event };
+        let delivery = Delivery { client, shard, seq, number, redelivered, edits, context, event };
         let added = native::encode_parts(&ToPeer::Event(delivery), payload, &mut self.batch);
         // Limits on messages, handshakes and sessions keep every event below our own frames' limit.
         debug_assert!(added.is_ok());
@@ -198,6 +200,7 @@ impl Outlet {
                     event: delivery.event,
                     context: delivery.context,
                     redelivered: delivery.redelivered || went_out,
+                    edits: 0,
                 })
         })
     }
@@ -223,7 +226,7 @@ mod tests {
 
     fn entry(event: Event) -> Entry {
         let client = ConnectionId(7);
-        Entry { client, number: 9, event, context: None, redelivered: false }
+        Entry { client, number: 9, event, context: None, redelivered: false, edits: 0 }
     }
 
     fn outlet(batches: &[&[&'static str]]) -> Outlet {

@@ -232,9 +232,9 @@ fn sessions_pass_unread() {
     for text in ["", "0", "a:1:{s:1:\"k\";i:1;}", "garbage"] {
         let session = php(text);
         let set = command(&frame(Opcode::SetSession, 7, text));
-        assert_eq!(set, Command::SetSession { client, session: session.clone() });
+        assert_eq!(set, Command::SetSession { client, edit: 0, session: session.clone() });
         let update = command(&frame(Opcode::UpdateSession, 7, text));
-        assert_eq!(update, Command::UpdateSession { client, changes: session });
+        assert_eq!(update, Command::UpdateSession { client, edit: 0, changes: session });
     }
     let long = vec![b'x'; MAX_PHP_SESSION + 1];
     assert!(matches!(ignored(&frame(Opcode::SetSession, 7, long)), Ignored::Session(_)));

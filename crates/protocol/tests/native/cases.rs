@@ -55,7 +55,7 @@ pub(crate) fn to_gateway() -> Vec<(String, ToGateway)> {
         };
         ToGateway::Command {
             seq: 4,
-            command: Command::SetSession { client: ConnectionId(7), session },
+            command: Command::SetSession { client: ConnectionId(7), edit: 300, session },
         }
     }));
     all.extend(named("query", queries(), |query| ToGateway::Query { request: 1, query }));
@@ -153,10 +153,10 @@ fn commands() -> Vec<(&'static str, Command)> {
             "leave-group": Command::LeaveGroup { client, group: group("r") };
         Command::Ungroup { .. } => "ungroup": Command::Ungroup { group: group("r") };
         Command::SetSession { .. } =>
-            "set-session": Command::SetSession { client, session: session(r#"{"a":1}"#) },
-            "set-session-to-none": Command::SetSession { client, session: Session::default() };
+            "set-session": Command::SetSession { client, edit: 1, session: session(r#"{"a":1}"#) },
+            "set-session-to-none": Command::SetSession { client, edit: 0, session: Session::default() };
         Command::UpdateSession { .. } =>
-            "update-session": Command::UpdateSession { client, changes: session(r#"{"b":[2]}"#) };
+            "update-session": Command::UpdateSession { client, edit: 2, changes: session(r#"{"b":[2]}"#) };
     })
 }
 
@@ -235,6 +235,7 @@ fn own_to_peer() -> Vec<(&'static str, ToPeer)> {
                 seq: 0x0708_090a_0b0c_0d0e,
                 number: 300,
                 redelivered: true,
+                edits: 301,
                 context: Some(Box::new(Context {
                     remote: "10.1.2.3:40000".parse().unwrap(),
                     listener_port: 7272,
@@ -337,6 +338,7 @@ fn delivery(event: Event) -> Delivery {
         seq: 1,
         number: 1,
         redelivered: false,
+        edits: 0,
         context: None,
         event,
     }

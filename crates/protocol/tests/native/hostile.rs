@@ -20,6 +20,7 @@ const JOIN_GROUP: u8 = 8;
 const SET_SESSION: u8 = 11;
 const CLIENTS_OF_UIDS: u8 = 3;
 const CLIENT: u8 = 7;
+const EDIT: u8 = 0;
 const JSON: u8 = 0;
 const PHP: u8 = 1;
 
@@ -112,7 +113,7 @@ fn a_name_keeps_its_rules_on_the_wire() {
 #[test]
 fn a_session_keeps_its_limit_on_the_wire() {
     let set = |form: u8, length: usize| {
-        let mut header = vec![COMMAND, SEQ, SET_SESSION, CLIENT, form];
+        let mut header = vec![COMMAND, SEQ, SET_SESSION, CLIENT, EDIT, form];
         header.extend_from_slice(&varint(length));
         header.resize(header.len() + length, b' ');
         header
@@ -127,7 +128,7 @@ fn a_session_keeps_its_limit_on_the_wire() {
 #[test]
 fn a_length_that_no_memory_holds_is_refused() {
     let name = [&[COMMAND, SEQ, JOIN_GROUP, CLIENT][..], &HUGE].concat();
-    let session = [&[COMMAND, SEQ, SET_SESSION, CLIENT][..], &HUGE].concat();
+    let session = [&[COMMAND, SEQ, SET_SESSION, CLIENT, EDIT, JSON][..], &HUGE].concat();
     let list = [&[QUERY, 1, CLIENTS_OF_UIDS][..], &HUGE].concat();
     for header in [name, session, list] {
         refused_as_header(&header);

@@ -65,9 +65,10 @@ fn command() -> impl Strategy<Value = Command> {
         (client(), group()).prop_map(|(client, group)| Command::JoinGroup { client, group }),
         (client(), group()).prop_map(|(client, group)| Command::LeaveGroup { client, group }),
         group().prop_map(|group| Command::Ungroup { group }),
-        (client(), session()).prop_map(|(client, session)| Command::SetSession { client, session }),
-        (client(), session())
-            .prop_map(|(client, changes)| Command::UpdateSession { client, changes }),
+        (client(), any::<u64>(), session())
+            .prop_map(|(client, edit, session)| Command::SetSession { client, edit, session }),
+        (client(), any::<u64>(), session())
+            .prop_map(|(client, edit, changes)| Command::UpdateSession { client, edit, changes }),
     ]
 }
 
@@ -107,13 +108,14 @@ fn delivery() -> impl Strategy<Value = Delivery> {
         (any::<(IpAddr, u16, u16)>(), session()).prop_map(|((ip, port, own), session)| {
             Box::new(Context { remote: SocketAddr::new(ip, port), listener_port: own, session })
         });
-    (client(), any::<(u16, u64, u64, bool)>(), option::of(context), event()).prop_map(
-        |(client, (shard, seq, number, redelivered), context, event)| Delivery {
+    (client(), any::<(u16, u64, u64, bool, u64)>(), option::of(context), event()).prop_map(
+        |(client, (shard, seq, number, redelivered, edits), context, event)| Delivery {
             client,
             shard,
             seq,
             number,
             redelivered,
+            edits,
             context,
             event,
         },

@@ -139,8 +139,12 @@ fn understood(opcode: Opcode, frame: &Frame) -> Result<Said, Refused> {
         Opcode::Ungroup => {
             named(ext, Group::new, |group| Said::Command(Command::Ungroup { group }))
         }
-        Opcode::SetSession => session(ext, |session| Command::SetSession { client, session }),
-        Opcode::UpdateSession => session(ext, |changes| Command::UpdateSession { client, changes }),
+        Opcode::SetSession => {
+            session(ext, |session| Command::SetSession { client, edit: 0, session })
+        }
+        Opcode::UpdateSession => {
+            session(ext, |changes| Command::UpdateSession { client, edit: 0, changes })
+        }
         Opcode::IsOnline => asking(Query::IsOnline { client }, Shape::Online),
         Opcode::GetSessionByClientId => asking(Query::Session { client }, Shape::Session),
         Opcode::GetAllClientSessions => asking(Query::Sessions { group: None }, Shape::Sessions),
