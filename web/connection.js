@@ -2,6 +2,7 @@
 
 const BACKOFF_BASE_MS = 1_000;
 const BACKOFF_CAP_MS = 30_000;
+const RETRY_AFTER_CAP_MS = 60_000;
 const OPEN_WITHIN_MS = 10_000;
 
 /**
@@ -10,6 +11,15 @@ const OPEN_WITHIN_MS = 10_000;
  */
 export function backoff(attempt, random = Math.random) {
   return Math.round(random() * Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** attempt));
+}
+
+/**
+ * When the server asks to be called again, in milliseconds: it closes with a reason such as
+ * `retry-after=2.4`, in seconds, another one for each client. `null` if it does not say.
+ */
+export function retryAfter(reason) {
+  const seconds = /(?:^|[\s;])retry-after=(\d+(?:\.\d+)?)(?:$|[\s;])/.exec(reason ?? '')?.[1];
+  return seconds === undefined ? null : Math.min(RETRY_AFTER_CAP_MS, Math.round(seconds * 1_000));
 }
 
 /**
@@ -60,7 +70,7 @@ export class Connection {
     const current = (handle) => (event) => this.#socket === socket && handle(event);
     socket.addEventListener('open', current(() => this.#opened()));
     socket.addEventListener('message', current(({ data }) => this.#received(data)));
-    socket.addEventListener('close', current(({ code }) => this.#lost(code)));
+    socket.addEventListener('close', current(({ code, reason }) => this.#lost(code, reason)));
     this.#expectWithin(OPEN_WITHIN_MS);
   }
 
@@ -108,10 +118,10 @@ export class Connection {
     this.#on.onFrame(data);
   }
 
-  #lost(code) {
+  #lost(code, reason) {
     const was = this.#state.name;
     this.#drop(1000);
-    const wait = backoff(this.#attempt);
+    const wait = retryAfter(reason) ?? backoff(this.#attempt);
     this.#attempt += 1;
     this.#retry = setTimeout(() => this.start(), wait);
     this.#become({ name: 'waiting', at: Date.now() + wait });

@@ -85,6 +85,11 @@ impl Browser {
         soon("a message to go out", self.socket.send(message)).await.unwrap();
     }
 
+    /// Sends a text message to somebody who may have hung up; says whether it went out.
+    pub async fn try_send(&mut self, text: &str) -> bool {
+        soon("a message to go out", self.socket.send(Message::text(text))).await.is_ok()
+    }
+
     /// The next thing that it hears; pings are answered in passing.
     pub async fn hears(&mut self) -> Heard {
         soon("to hear something", self.next()).await

@@ -128,11 +128,22 @@ impl Raw {
     /// # Panics
     /// When the other end hangs up without a close frame.
     pub async fn close_code(&mut self) -> u16 {
+        let (code, _) = self.goodbye().await;
+        self.until_the_end().await;
+        code
+    }
+
+    /// Reads frames up to a close frame, and says its code and its reason.
+    ///
+    /// # Panics
+    /// When the other end hangs up without a close frame.
+    pub async fn goodbye(&mut self) -> (u16, String) {
         loop {
             let frame = self.frame().await.expect("a close frame before the end");
             if frame.first == 0x88 {
-                self.until_the_end().await;
-                return u16::from_be_bytes(frame.payload[..2].try_into().unwrap());
+                let (code, reason) = frame.payload.split_at(2);
+                let code = u16::from_be_bytes(code.try_into().unwrap());
+                return (code, String::from_utf8(reason.to_vec()).unwrap());
             }
         }
     }

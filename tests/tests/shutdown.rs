@@ -2,12 +2,16 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use protocol::{CloseReason, Event};
-use suite_tests::{Heard, Peer, Raw, Suite, eventually, on_one_and_three_threads, process::Signal};
+use suite_tests::{
+    Browser, Heard, Peer, Raw, Suite, eventually, on_one_and_three_threads, process::Signal,
+};
 
 on_one_and_three_threads!(
     every_process_ends_well_when_asked,
     a_gateway_that_goes_down_tells_clients_and_workers,
     a_gateway_that_goes_down_takes_no_one_new,
+    a_gateway_that_goes_down_says_when_to_come_back,
+    many_clients_are_closed_one_after_the_other_and_served_until_then,
     a_second_signal_ends_at_once,
     a_client_that_does_not_read_does_not_hold_up_a_drain,
 );
@@ -80,6 +84,66 @@ async fn a_gateway_that_goes_down_takes_no_one_new(threads: usize) {
     }
     drop((worker, secret));
     assert_eq!(gateway.ended().await.code(), Some(0));
+}
+
+async fn a_gateway_that_goes_down_says_when_to_come_back(threads: usize) {
+    let mut suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        clients.push(Raw::websocket(suite.gateways[0].clients).await);
+    }
+    suite.gateways[0].signal(Signal::Term);
+    let mut times = Vec::new();
+    for client in &mut clients {
+        let (code, reason) = client.goodbye().await;
+        assert_eq!(code, 1001);
+        let seconds: f64 = reason.strip_prefix("retry-after=").unwrap().parse().unwrap();
+        assert!((0.0..=1.0).contains(&seconds), "{reason}");
+        times.push(seconds);
+    }
+    // Each is told another time, so that they do not come back together.
+    assert!(times.iter().any(|time| *time != times[0]), "{times:?}");
+    drop(clients);
+    assert_eq!(suite.gateways[0].ended().await.code(), Some(0));
+}
+
+async fn many_clients_are_closed_one_after_the_other_and_served_until_then(threads: usize) {
+    const CLIENTS: usize = 1500;
+    let mut suite = Suite::builder().gateways(1).workers(1).threads(threads).start().await;
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        clients.push(suite.browser(0).await);
+    }
+    suite.gateways[0].signal(Signal::Term);
+    // Whoever is not closed yet is served as ever, after others were closed.
+    let (mut closed, mut served) = (0, 0);
+    for client in &mut clients {
+        match echoed(client).await {
+            true => served += usize::from(0 < closed),
+            false => closed += 1,
+        }
+    }
+    assert!(0 < served && 0 < closed, "{served} were served behind one of {closed} closed ones");
+    for mut client in clients {
+        let code = client.ends().await;
+        // Those that were closed above have heard it already.
+        assert!(matches!(code, Some(1001) | None), "{code:?}");
+    }
+    let gateway = &mut suite.gateways[0];
+    assert_eq!(gateway.ended().await.code(), Some(0));
+    assert!(!gateway.log().contains("gave up"), "everything was done within the grace");
+}
+
+/// Whether a client gets an echo; if not, it is closed.
+async fn echoed(client: &mut Browser) -> bool {
+    if !client.try_send("e").await {
+        return false;
+    }
+    match client.hears().await {
+        Heard::Text(text) => text == "e",
+        Heard::End(Some(1001) | None) => false,
+        other => panic!("{other:?}"),
+    }
 }
 
 async fn a_second_signal_ends_at_once(threads: usize) {

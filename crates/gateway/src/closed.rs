@@ -1,6 +1,6 @@
 //! Why a connection ended. The close code and what the worker is told follow from it.
 
-use std::io;
+use std::{io, time::Duration};
 
 use protocol::CloseReason;
 use thiserror::Error;
@@ -48,7 +48,7 @@ pub(crate) enum Closed {
     NoWorker,
     /// The gateway is going down.
     #[error("the gateway is going down")]
-    ShuttingDown,
+    ShuttingDown { retry_after: Duration },
 }
 
 /// What is owed to a connection that ends.
@@ -60,6 +60,8 @@ pub(crate) enum Goodbye {
     Flush,
     /// What was queued for it, then a close frame with this code or none.
     Code(Option<u16>),
+    /// The same, and the reason says when to come back.
+    ComeBack { code: u16, after: Duration },
 }
 
 impl Closed {
@@ -68,7 +70,9 @@ impl Closed {
         match self {
             Self::ByClient(code) => Goodbye::Code(*code),
             Self::ByWorker => Goodbye::Code(Some(1000)),
-            Self::ShuttingDown => Goodbye::Code(Some(1001)),
+            Self::ShuttingDown { retry_after } => {
+                Goodbye::ComeBack { code: 1001, after: *retry_after }
+            }
             Self::Violation(violation) => Goodbye::Code(Some(violation.code())),
             Self::NoWorker => Goodbye::Code(Some(1013)),
             Self::BadRequest(_) | Self::Answered => Goodbye::Flush,
@@ -92,7 +96,7 @@ impl Closed {
             Self::Violation(_) => CloseReason::Protocol,
             Self::BadRequest(_) | Self::Answered | Self::HandshakeTimeout => CloseReason::Handshake,
             Self::NoWorker => CloseReason::NoWorker,
-            Self::ShuttingDown => CloseReason::Shutdown,
+            Self::ShuttingDown { .. } => CloseReason::Shutdown,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -59,8 +60,8 @@ pub(crate) enum ToShard {
     WorkerDown { link: LinkId },
     /// A worker is done with events of yours.
     Done { link: LinkId, first: u64, last: u64 },
-    /// Close every client: the gateway is going down.
-    Drain,
+    /// Close every client, well within `grace`: the gateway is going down.
+    Drain { grace: Duration },
 }
 
 impl ToShard {

@@ -71,10 +71,12 @@ pub struct Gateway {
 }
 
 /// What tells the threads how far the end has come.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Phases {
     /// Nothing more is accepted.
     closing: CancellationToken,
+    /// How long it may take from there.
+    grace: Duration,
     /// Every client is closed, every event delivered, everything written.
     drained: CancellationToken,
     /// The threads end.
@@ -131,7 +133,8 @@ impl Gateway {
     }
 
     /// Serves until `shutdown`, then drains: registers are told, nothing more is accepted, clients
-    /// are closed with 1001, and workers get every event, all within `grace`.
+    /// are closed with 1001, one after the other and each told when to come back, and workers get
+    /// every event, all within `grace`.
     ///
     /// # Errors
     /// When a thread cannot be started or panicked.
@@ -140,7 +143,12 @@ impl Gateway {
         shutdown: impl Future<Output = ()>,
         grace: Duration,
     ) -> anyhow::Result<()> {
-        let phases = Phases::default();
+        let phases = Phases {
+            closing: CancellationToken::new(),
+            grace,
+            drained: CancellationToken::new(),
+            over: CancellationToken::new(),
+        };
         let mut announcing = JoinSet::new();
         let (registers, announcement) = (self.registers.clone(), self.announcement.clone());
         let reached = Reached::none(self.health.clone());
@@ -186,8 +194,7 @@ impl Gateway {
             spawn_local(pulse.keep_beating());
             if let Some(inner) = inner {
                 let hub = Hub::new(Arc::clone(&host), secret, health);
-                let Phases { closing, drained, over } = phases.clone();
-                spawn_local(hub::run(hub, Acceptor::from_std(inner)?, closing, drained, over));
+                spawn_local(hub::run(hub, Acceptor::from_std(inner)?, phases.clone()));
             }
             let shard = Shard::new(index, host, settings, rand::random());
             let doors = doors.into_iter();

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
-import { backoff, Connection } from '../../../web/connection.js';
+import { backoff, Connection, retryAfter } from '../../../web/connection.js';
 
 globalThis.WebSocket ??= { OPEN: 1 };
 
@@ -61,6 +61,28 @@ test('full jitter: from nothing up to a bound that doubles and then stays', () =
   assert.deepEqual([0, 1, 2, 3].map((n) => backoff(n, () => 1)), [1_000, 2_000, 4_000, 8_000]);
   assert.equal(backoff(10, () => 1), 30_000);
   assert.equal(backoff(5_000, () => 1), 30_000);
+});
+
+test('the server may say when to come back', () => {
+  assert.equal(retryAfter('retry-after=2.4'), 2_400);
+  assert.equal(retryAfter('going down; retry-after=0'), 0);
+  assert.equal(retryAfter('retry-after=86400'), 60_000);
+  for (const none of [undefined, '', 'bye', 'retry-after=', 'retry-after=-1', 'retry-after=1e9']) {
+    assert.equal(retryAfter(none), null, none);
+  }
+});
+
+example('comes back when the server says, and then by itself', ({ connection, sockets }) => {
+  connection.start();
+  sockets[0].tell('open');
+  sockets[0].tell('close', { code: 1001, reason: 'retry-after=5.5' });
+  mock.timers.tick(5_499);
+  assert.equal(sockets.length, 1);
+  mock.timers.tick(1);
+  assert.equal(sockets.length, 2);
+  sockets[1].tell('close', { code: 1006, reason: '' });
+  mock.timers.tick(2_000);
+  assert.equal(sockets.length, 3);
 });
 
 example('connects, and after a loss connects again', ({ connection, sockets, states, losses }) => {

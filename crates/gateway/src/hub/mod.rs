@@ -22,6 +22,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Waker},
+    time::Duration,
 };
 
 use protocol::{Command, ConnectionId, Secret, link::ToPeer};
@@ -323,9 +324,9 @@ impl Hub {
     }
 
     /// Has every shard close its clients.
-    fn drain(&mut self) {
+    fn drain(&mut self, grace: Duration) {
         self.undrained = Some((0..self.outgoing.len() as u16).collect());
-        self.tell(None, || ToShard::Drain);
+        self.tell(None, || ToShard::Drain { grace });
         self.call();
     }
 

@@ -10,11 +10,10 @@ use std::{
     time::Duration,
 };
 
+use super::{Hub, Shared, peer};
+use crate::Phases;
 use service::listen::Acceptor;
 use tokio::{io::Interest, net::TcpStream, task::spawn_local, time};
-use tokio_util::sync::CancellationToken;
-
-use super::{Hub, Shared, peer};
 
 /// How long a peer may wait to be told that its commands were taken, if nothing else is due to it.
 const CONFIRM: Duration = Duration::from_millis(10);
@@ -28,14 +27,11 @@ const BATCH: usize = 256;
 /// How often the hub looks whether everything is drained.
 const DRAINED: Duration = Duration::from_millis(5);
 
-/// Runs the hub until `over`. Drains once `draining` is cancelled, and cancels `drained` when that
-/// is done.
+/// Runs the hub until the gateway is over. Drains once it is closing, and says when that is done.
 pub(crate) async fn run(
     hub: Hub,
     acceptor: Acceptor,
-    draining: CancellationToken,
-    drained: CancellationToken,
-    over: CancellationToken,
+    Phases { closing, grace, drained, over }: Phases,
 ) {
     let hub = Rc::new(RefCell::new(hub));
     spawn_local(accept(Rc::clone(&hub), acceptor));
@@ -45,8 +41,8 @@ pub(crate) async fn run(
     }
     let waiting = Rc::clone(&hub);
     spawn_local(async move {
-        draining.cancelled().await;
-        waiting.borrow_mut().drain();
+        closing.cancelled().await;
+        waiting.borrow_mut().drain(grace);
         while !waiting.borrow().is_drained() {
             time::sleep(DRAINED).await;
         }

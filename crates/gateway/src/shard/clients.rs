@@ -60,7 +60,7 @@ impl ConnectionIds {
 impl Shard {
     /// Takes a connection in. Poll it with [`poll`](Self::poll) until it is over.
     pub(super) fn accept(&mut self, stream: TcpStream, door: std::rc::Rc<Door>) -> Option<Key> {
-        if self.draining {
+        if self.drain.is_some() {
             return None;
         }
         // A peer that is gone already has no address, and one with a socket we cannot set up is of
@@ -104,7 +104,7 @@ impl Shard {
             let connection = &mut self.connections[key as usize];
             if matches!(connection.phase, Phase::Over) {
                 self.connections.remove(key as usize);
-                if self.draining {
+                if self.drain.is_some() {
                     self.call();
                 }
                 return Poll::Ready(());
@@ -338,8 +338,12 @@ impl Shard {
         tracing::debug!(remote = %connection.remote, client = ?connection.id, reason = %closed, "closed");
         let goodbye = match closed.goodbye() {
             // Without a handshake there are no frames; what was held back for it is void.
-            Goodbye::Code(_) if !opened => Goodbye::None,
-            Goodbye::Code(_) if connection.door.framing != Framing::WebSocket => Goodbye::Flush,
+            Goodbye::Code(_) | Goodbye::ComeBack { .. } if !opened => Goodbye::None,
+            Goodbye::Code(_) | Goodbye::ComeBack { .. }
+                if connection.door.framing != Framing::WebSocket =>
+            {
+                Goodbye::Flush
+            }
             goodbye => goodbye,
         };
         // A client that said goodbye sends nothing more.
@@ -347,7 +351,8 @@ impl Shard {
         connection.phase = Phase::Closing { finished: false, linger };
         connection.paused = false;
         self.depart(key, closed.reason());
-        let deadline = self.deadlines.set(Instant::now(), CLOSING, key);
+        let linger = self.drain.as_ref().map_or(CLOSING, |drain| drain.linger().min(CLOSING));
+        let deadline = self.deadlines.set(Instant::now(), linger, key);
         self.connections[key as usize].deadline = Some(deadline);
         match goodbye {
             Goodbye::None => {
@@ -357,6 +362,9 @@ impl Shard {
             }
             Goodbye::Flush => {}
             Goodbye::Code(code) => self.queue(key, &websocket::close_frame(code)),
+            Goodbye::ComeBack { code, after } => {
+                self.queue(key, &websocket::come_back_frame(code, after));
+            }
         }
         self.touch(key);
         self.connections[key as usize].wake();

@@ -11,6 +11,7 @@ mod commands;
 mod connection;
 mod deadlines;
 mod directory;
+mod drain;
 mod events;
 mod heartbeat;
 mod outlet;
@@ -22,15 +23,17 @@ mod workers;
 use std::{
     sync::{Arc, atomic::Ordering},
     task::{Context, Waker},
+    time::{Duration, Instant},
 };
 
 use slab::Slab;
 
 use self::{
     clients::ConnectionIds,
-    connection::{Connection, Key},
+    connection::{Connection, Key, Phase},
     deadlines::Deadlines,
     directory::Directory,
+    drain::Drain,
     outlet::Outlet,
     workers::Workers,
 };
@@ -69,7 +72,8 @@ pub(crate) struct Shard {
     /// Whether the turn is called already, and whom to wake for it.
     called: bool,
     waker: Option<Waker>,
-    draining: bool,
+    /// Set once the gateway goes down.
+    drain: Option<Drain>,
 }
 
 /// What was counted since it was last added to the metrics: shards share those, and should not
@@ -103,7 +107,7 @@ impl Shard {
             tally: Tally::default(),
             called: false,
             waker: None,
-            draining: false,
+            drain: None,
             host,
         }
     }
@@ -154,7 +158,7 @@ impl Shard {
         }
         self.report();
         self.called = false;
-        if self.draining && self.connections.is_empty() && self.workers.in_flight() == 0 {
+        if self.drain.is_some() && self.connections.is_empty() && self.workers.in_flight() == 0 {
             host.hub.push(ToHub::Drained { shard: self.index });
         }
     }
@@ -171,16 +175,43 @@ impl Shard {
             ToShard::WorkerLeaving { link } => self.worker_leaving(link),
             ToShard::WorkerDown { link } => self.worker_down(link),
             ToShard::Done { link, first, last } => self.done(link, first, last),
-            ToShard::Drain => self.drain(),
+            ToShard::Drain { grace } => self.drain(grace),
         }
     }
 
-    /// Closes every connection. Nothing is accepted any more when this is called.
-    fn drain(&mut self) {
-        self.draining = true;
-        let all: Vec<_> = self.connections.iter().map(|(key, _)| key as Key).collect();
-        for key in all {
-            self.end(key, Closed::ShuttingDown);
+    /// Begins to close every connection; see [`close_due`](Self::close_due). Nothing is accepted
+    /// any more when this is called.
+    fn drain(&mut self, grace: Duration) {
+        let all = self.connections.iter().map(|(key, connection)| (key as Key, connection));
+        let (open, others): (Vec<_>, Vec<_>) =
+            all.partition(|(_, connection)| matches!(connection.phase, Phase::Open(_)));
+        let keys = |connections: Vec<(Key, &Connection)>| {
+            connections.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
+        };
+        let (open, others) = (keys(open), keys(others));
+        let now = Instant::now();
+        let shards = self.host.shards.len();
+        self.drain = Some(Drain::new(open, shards, grace, now, &mut rand::rng()));
+        for key in others {
+            // Who has no WebSocket yet would not understand a word.
+            self.end(key, Closed::ShuttingDown { retry_after: Duration::ZERO });
+        }
+        self.close_due(now);
+    }
+
+    /// Closes the clients whose turn has come, while the gateway goes down.
+    pub(crate) fn close_due(&mut self, now: Instant) {
+        let dice = &mut rand::rng();
+        let Some(drain) = &mut self.drain else {
+            return;
+        };
+        let due = drain.due(now).into_iter();
+        let due = due.map(|key| (key, drain.retry_after(dice))).collect::<Vec<_>>();
+        for (key, retry_after) in due {
+            // It may have left by itself; its place is not taken again, since nobody is let in.
+            if self.connections.contains(key as usize) {
+                self.end(key, Closed::ShuttingDown { retry_after });
+            }
         }
     }
 

@@ -21,6 +21,9 @@ use crate::settings::Door;
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_millis(250);
 
+/// How often clients are closed while the gateway goes down.
+const CLOSE: Duration = Duration::from_millis(20);
+
 /// How long to wait when nobody can be let in.
 const FULL: Duration = Duration::from_millis(100);
 
@@ -43,6 +46,11 @@ pub(crate) async fn run(
     if let Some(beat) = beat {
         spawn_local(every(Duration::from_millis(beat), Rc::clone(&shard), Shard::beat));
     }
+    let draining = Rc::clone(&shard);
+    spawn_local(async move {
+        closing.cancelled().await;
+        every(CLOSE, draining, |shard| shard.close_due(Instant::now())).await;
+    });
     let mut told = Vec::new();
     let turns = poll_fn(|cx| {
         shard.borrow_mut().turn(cx, &mut told);

@@ -1,5 +1,7 @@
 //! Frames from the server: one frame a message, never masked.
 
+use std::time::Duration;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use protocol::{Message, MessageKind};
 use tokio_tungstenite::tungstenite::protocol::frame::{
@@ -35,6 +37,13 @@ pub(crate) fn close_frame(code: Option<u16>) -> Bytes {
         Some(code) => frame(OpCode::Control(Control::Close), &code.to_be_bytes()),
         None => frame(OpCode::Control(Control::Close), &[]),
     }
+}
+
+/// Says goodbye, and when to come back: as `retry-after=SECONDS` with one decimal.
+pub(crate) fn come_back_frame(code: u16, after: Duration) -> Bytes {
+    let mut payload = code.to_be_bytes().to_vec();
+    payload.extend(format!("retry-after={:.1}", after.as_secs_f64()).into_bytes());
+    frame(OpCode::Control(Control::Close), &payload)
 }
 
 fn frame(opcode: OpCode, payload: &[u8]) -> Bytes {
