@@ -80,6 +80,8 @@ stage_deploy() {
 
 stage_compat() { bash tests/compat/run.sh; }
 
+stage_chaos() { bash tests/chaos/run.sh; }
+
 # --- running them -----------------------------------------------------------------------------
 
 run_stage() { # NAME
@@ -118,7 +120,7 @@ show_summary() {
 }
 
 all_stages() {
-    stages=(setup lint test build conformance browser deploy)
+    stages=(setup lint test chaos build conformance browser deploy)
     if [ -f tests/compat/run.sh ]; then
         stages+=(compat)
     else

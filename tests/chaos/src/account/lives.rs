@@ -1,0 +1,205 @@
+//! What clients saw: who was closed, what was answered, what came to whom.
+
+use std::collections::BTreeMap;
+
+use rustc_hash::FxHashMap;
+
+use super::{Account, Broken, Counts, End, Leniency, Life, Rule, Times, clients::Handled};
+use crate::message::{Kind, Reply, Token};
+
+pub(super) fn check(
+    account: &Account,
+    handled: &Handled,
+    leniency: Leniency,
+    counts: &mut Counts,
+    broken: &mut Broken,
+) {
+    let heard: BTreeMap<u64, Heard> =
+        account.lives.iter().map(|(token, life)| (*token, hear(life))).collect();
+    let listeners = Listeners::of(account);
+    for (token, life) in &account.lives {
+        let mut check = Check { account, handled, leniency, counts, broken, life };
+        check.end();
+        check.sent();
+        check.heard(&heard[token]);
+        check.passed_on(&listeners, &heard);
+    }
+}
+
+/// How often a life heard of each message.
+type Heard = FxHashMap<(u64, u32, Kind), u32>;
+
+fn hear(life: &Life) -> Heard {
+    let mut heard = Heard::default();
+    for reply in &life.heard {
+        *heard.entry((reply.from.to_u64(), reply.number, reply.kind)).or_default() += 1;
+    }
+    heard
+}
+
+/// Who is to hear of others' messages: lives that lasted to the end, by client and by group.
+struct Listeners<'a> {
+    clients: FxHashMap<u32, &'a Life>,
+    groups: FxHashMap<u32, Vec<&'a Life>>,
+}
+
+impl<'a> Listeners<'a> {
+    fn of(account: &'a Account) -> Self {
+        let (mut clients, mut groups) = (FxHashMap::default(), FxHashMap::default());
+        for life in account.lives.values().filter(|life| life.end == End::Stayed) {
+            clients.insert(life.token.client, life);
+            let group: &mut Vec<_> = groups.entry(life.token.group_number()).or_default();
+            group.push(life);
+        }
+        Self { clients, groups }
+    }
+
+    fn of_message(&self, kind: Kind, from: Token) -> impl Iterator<Item = &'a Life> {
+        let one = (kind == Kind::Uid).then(|| self.clients.get(&from.partner()).copied()).flatten();
+        let many = (kind == Kind::Group).then(|| self.groups.get(&from.group_number())).flatten();
+        one.into_iter().chain(many.into_iter().flatten().copied())
+    }
+}
+
+struct Check<'a> {
+    account: &'a Account,
+    handled: &'a Handled,
+    leniency: Leniency,
+    counts: &'a mut Counts,
+    broken: &'a mut Broken,
+    life: &'a Life,
+}
+
+impl Check<'_> {
+    fn end(&mut self) {
+        let life = self.life;
+        self.counts.connections += u64::from(life.end != End::Refused);
+        let End::Closed(code) = life.end else { return };
+        self.counts.closed += 1;
+        if !self.account.lost(life.gateway, life.began, life.ended) {
+            let sent = life.sent.len();
+            self.broken.add(Rule::NobodyClosed, || {
+                format!("{}: closed by {} with {code:?}, {sent} sent", life.token, life.gateway)
+            });
+        }
+    }
+
+    /// Whether what was sent was handled and answered.
+    fn sent(&mut self) {
+        let life = self.life;
+        let known = self.handled.get(&life.token.to_u64());
+        let messages = known.map_or(&[][..], Vec::as_slice);
+        let handled = messages.iter().filter(|times| 0 < times.all()).count();
+        self.counts.sent += life.sent.len() as u64;
+        self.counts.handled += handled as u64;
+        if messages.len() > life.sent.len() {
+            self.breaks(Rule::NothingMadeUp, || format!("{} handled", messages.len()));
+        }
+        let missing = life.sent.len().saturating_sub(handled);
+        if !matches!(life.end, End::Stayed | End::Left) {
+            self.counts.gone += missing as u64;
+            return;
+        }
+        if known.is_none() {
+            self.breaks(Rule::NothingLost, || "its opening was lost".to_owned());
+        }
+        for at in 0..life.sent.len() {
+            if times(messages, at).all() == 0 {
+                self.breaks(Rule::NothingLost, || format!("message {} of {:?}", at + 1, life.end));
+            }
+        }
+    }
+
+    /// Whether everything that was heard has a reason, and came in order.
+    fn heard(&mut self, heard: &Heard) {
+        let life = self.life;
+        for (&(from, number, kind), count) in heard {
+            let from = Token::from_u64(from);
+            let messages = self.handled.get(&from.to_u64()).map_or(&[][..], Vec::as_slice);
+            let times = times(messages, number.wrapping_sub(1) as usize).all();
+            let for_us = match kind {
+                Kind::Echo => from == life.token,
+                Kind::Uid => Kind::of(number) == kind && from.partner() == life.token.client,
+                Kind::Group => {
+                    Kind::of(number) == kind && from.group_number() == life.token.group_number()
+                }
+            };
+            if !for_us || times < *count {
+                self.breaks(Rule::NothingMadeUp, || {
+                    format!("heard {number} of {from} ({kind:?}) {count} times, handled {times}")
+                });
+            }
+        }
+        for _ in 0..life.nonsense {
+            self.breaks(Rule::NothingMadeUp, || "heard nonsense".to_owned());
+        }
+        self.in_order();
+        if life.end != End::Stayed {
+            return;
+        }
+        for number in 1..=life.sent.len() as u32 {
+            if !heard.contains_key(&(life.token.to_u64(), number, Kind::Echo)) {
+                self.breaks(Rule::EverythingAnswered, || format!("message {number}"));
+            }
+        }
+    }
+
+    fn in_order(&mut self) {
+        let mut last = FxHashMap::<Token, u32>::default();
+        for &Reply { from, number, kind, marked } in &self.life.heard {
+            match kind {
+                Kind::Echo => self.counts.answers += 1,
+                Kind::Uid | Kind::Group => self.counts.passed_on += 1,
+            }
+            let last = last.entry(from).or_default();
+            if number < *last && !marked && !self.was_given_again(from, number) {
+                let last = *last;
+                self.breaks(Rule::HeardInOrder, || {
+                    format!("{number} of {from} ({kind:?}) behind {last}")
+                });
+            }
+            *last = number.max(*last);
+        }
+    }
+
+    /// Whether a message was handled by two workers at a time, for all we know.
+    fn was_given_again(&self, from: Token, number: u32) -> bool {
+        let messages = self.handled.get(&from.to_u64()).map_or(&[][..], Vec::as_slice);
+        self.leniency.overtaken && 0 < times(messages, number.wrapping_sub(1) as usize).marked
+    }
+
+    /// Whether its messages came to all whom they concerned.
+    fn passed_on(&mut self, listeners: &Listeners<'_>, heard: &BTreeMap<u64, Heard>) {
+        let (token, life) = (self.life.token, self.life);
+        // Where the gateway of the sender is lost, nobody handles again what was being handled.
+        if !matches!(life.end, End::Stayed | End::Left) {
+            return;
+        }
+        for (number, sent) in (1_u32..).zip(&life.sent) {
+            let kind = Kind::of(number);
+            for listener in listeners.of_message(kind, token) {
+                let there = listener.joined.is_some_and(|joined| joined < *sent);
+                let theirs = &heard[&listener.token.to_u64()];
+                if !there || theirs.contains_key(&(token.to_u64(), number, kind)) {
+                    continue;
+                }
+                if self.leniency.pushes_to_cut_gateways {
+                    self.counts.not_passed_on += 1;
+                } else {
+                    self.breaks(Rule::EverythingPassedOn, || {
+                        format!("message {number} to {} ({kind:?})", listener.token)
+                    });
+                }
+            }
+        }
+    }
+
+    fn breaks(&mut self, rule: Rule, what: impl FnOnce() -> String) {
+        let life = self.life;
+        self.broken.add(rule, || format!("{} on {}: {}", life.token, life.gateway, what()));
+    }
+}
+
+fn times(messages: &[Times], at: usize) -> Times {
+    messages.get(at).copied().unwrap_or_default()
+}

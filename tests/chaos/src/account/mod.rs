@@ -1,0 +1,279 @@
+//! The account of a run: is fed what clients and workers have seen, and says what does not
+//! balance.
+
+mod clients;
+mod lives;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use business_worker::CloseReason;
+use rustc_hash::FxHashMap;
+
+use crate::{
+    message::{Reply, Token},
+    record::{Client, Record, Told},
+};
+
+/// What is held against a run beyond what always is. Each names what a scenario's faults make
+/// impossible to promise, or nobody promises yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Leniency {
+    /// Clients of a gateway that died may stay without a close.
+    pub no_close_of_lost_gateway: bool,
+    /// An event that was given to another worker may still be handled, late and unmarked, by the
+    /// one that had it first: that was cut off or paused, and not dead.
+    pub overtaken: bool,
+    /// What is sent to a uid or a group need not reach gateways that the worker is cut off from.
+    pub pushes_to_cut_gateways: bool,
+}
+
+/// One connection, as its client saw it. Times are nanoseconds of the system's clock.
+#[derive(Clone, Debug)]
+pub struct Life {
+    /// Whose, and which.
+    pub token: Token,
+    /// The inner port of its gateway.
+    pub gateway: u16,
+    /// When it began to connect.
+    pub began: u64,
+    /// When it had its first answer: whoever sends to it from then on reaches it.
+    pub joined: Option<u64>,
+    /// When each of its messages was sent; the first is number 1.
+    pub sent: Vec<u64>,
+    /// What it heard, in that order.
+    pub heard: Vec<Reply>,
+    /// What makes no sense of what it heard.
+    pub nonsense: u64,
+    /// How it ended.
+    pub end: End,
+    /// When.
+    pub ended: u64,
+}
+
+/// How a connection ended, as its client saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Its handshake was never finished.
+    Refused,
+    /// It was open until everybody was told to leave, when everything had come to rest.
+    Stayed,
+    /// It said goodbye while the run went on, without waiting for answers.
+    Left,
+    /// It broke off.
+    Dropped,
+    /// It was closed from the other side, with this code if there was one.
+    Closed(Option<u16>),
+}
+
+/// A gateway was killed, or asked to end.
+#[derive(Clone, Copy, Debug)]
+pub struct Loss {
+    /// Its inner port.
+    pub gateway: u16,
+    /// When, in nanoseconds of the system's clock.
+    pub at: u64,
+}
+
+/// What is fed to it.
+#[derive(Debug, Default)]
+pub struct Account {
+    lives: BTreeMap<u64, Life>,
+    records: FxHashMap<Client, Vec<(usize, Record)>>,
+    losses: Vec<Loss>,
+    broken: Broken,
+}
+
+/// What must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// No client is closed whose gateway went on.
+    NobodyClosed,
+    /// What was sent on a connection that its client did not lose was handled.
+    NothingLost,
+    /// And answered, if the client stayed to hear it.
+    EverythingAnswered,
+    /// And passed on to those whom it concerned.
+    EverythingPassedOn,
+    /// Events of a client are handled in order.
+    HandledInOrder,
+    /// What comes again is marked.
+    MarkedWhenAgain,
+    /// Nothing is answered or passed on more often than it was handled.
+    NothingMadeUp,
+    /// Answers and what is passed on come in order, except behind a mark.
+    HeardInOrder,
+    /// Every connection that was told of is told the end of.
+    EveryEndTold,
+    /// Once, and last.
+    EveryEndToldOnce,
+    /// Processes end as they were told, without a panic; files are whole.
+    NoBlemish,
+}
+
+impl Rule {
+    /// As a line of a report.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::NobodyClosed => "clients closed whose gateway went on",
+            Self::NothingLost => "events lost",
+            Self::EverythingAnswered => "messages without an answer",
+            Self::EverythingPassedOn => "messages not passed on to all",
+            Self::HandledInOrder => "events handled out of order",
+            Self::MarkedWhenAgain => "events handled again without a mark",
+            Self::NothingMadeUp => "answers more often than handled, or to nothing",
+            Self::HeardInOrder => "answers out of order without a mark",
+            Self::EveryEndTold => "connections without an onClose",
+            Self::EveryEndToldOnce => "connections with more than one onClose, or events behind it",
+            Self::NoBlemish => "processes or files that were not well",
+        }
+    }
+}
+
+/// What was counted, whether it balances or not.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// Connections that clients had, and that they tried to have.
+    pub connections: u64,
+    /// Those of them that were closed from the other side.
+    pub closed: u64,
+    /// Messages sent.
+    pub sent: u64,
+    /// Messages handled, each once.
+    pub handled: u64,
+    /// Sent on connections that were lost with their gateway, and never handled.
+    pub gone: u64,
+    /// Handlings with a mark, of any event.
+    pub redelivered: u64,
+    /// Those of them whose event had been handled before.
+    pub again: u64,
+    /// Handled late by a worker that had been cut off.
+    pub overtaken: u64,
+    /// Answers heard.
+    pub answers: u64,
+    /// Messages to uids and groups heard.
+    pub passed_on: u64,
+    /// Of those, how many never came and need not have.
+    pub not_passed_on: u64,
+    /// Connections that workers were told of.
+    pub connects: u64,
+    /// Their ends, by reason.
+    pub closes: BTreeMap<&'static str, u64>,
+    /// Ends that nobody was told, and need not have been.
+    pub closes_missing: u64,
+}
+
+/// What does not balance: for each rule how often, and a few examples.
+#[derive(Debug, Default)]
+pub struct Broken(BTreeMap<Rule, (u64, Vec<String>)>);
+
+const EXAMPLES: usize = 4;
+
+impl Broken {
+    fn add(&mut self, rule: Rule, example: impl FnOnce() -> String) {
+        let (count, examples) = self.0.entry(rule).or_default();
+        *count += 1;
+        if examples.len() < EXAMPLES {
+            examples.push(example());
+        }
+    }
+
+    /// Each rule that does not hold, how often, and a few examples.
+    pub fn iter(&self) -> impl Iterator<Item = (Rule, u64, &[String])> {
+        self.0.iter().map(|(rule, (count, examples))| (*rule, *count, examples.as_slice()))
+    }
+
+    /// Whether every rule holds.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// The result.
+#[derive(Debug)]
+pub struct Balance {
+    /// What there was.
+    pub counts: Counts,
+    /// What does not balance.
+    pub broken: Broken,
+}
+
+/// How often an event was handled.
+#[derive(Clone, Copy, Debug, Default)]
+struct Times {
+    unmarked: u32,
+    marked: u32,
+}
+
+impl Times {
+    const fn all(self) -> u32 {
+        self.unmarked + self.marked
+    }
+}
+
+impl Account {
+    /// A connection that a client had.
+    pub fn life(&mut self, life: Life) {
+        self.lives.insert(life.token.to_u64(), life);
+    }
+
+    /// What processes noted, in the order in which each did.
+    pub fn records(&mut self, records: Vec<(usize, Record)>) {
+        for (process, record) in records {
+            self.records.entry(record.client).or_default().push((process, record));
+        }
+    }
+
+    /// A gateway was ended.
+    pub fn loss(&mut self, loss: Loss) {
+        self.losses.push(loss);
+    }
+
+    /// Something else was not well.
+    pub fn blemish(&mut self, what: String) {
+        self.broken.add(Rule::NoBlemish, || what);
+    }
+
+    /// Says what does not balance.
+    pub fn balance(mut self, leniency: Leniency) -> Balance {
+        let mut counts = Counts::default();
+        let mut broken = std::mem::take(&mut self.broken);
+        let handled = clients::check(&mut self, leniency, &mut counts, &mut broken);
+        lives::check(&self, &handled, leniency, &mut counts, &mut broken);
+        Balance { counts, broken }
+    }
+
+    /// Whether a gateway was lost between two times.
+    fn lost(&self, gateway: u16, from: u64, to: u64) -> bool {
+        self.losses.iter().any(|loss| loss.gateway == gateway && (from..=to).contains(&loss.at))
+    }
+}
+
+/// How many clients were told of, and how many of their ends: what a run waits for.
+pub fn open_ends(records: &[(usize, Record)]) -> (usize, usize) {
+    let (mut known, mut ended) = (FxHashMap::default(), 0);
+    for (_, record) in records {
+        let end = known.entry(record.client).or_insert(false);
+        if let Told::Close(_) = record.told
+            && !std::mem::replace(end, true)
+        {
+            ended += 1;
+        }
+    }
+    (known.len(), ended)
+}
+
+const fn reason(reason: CloseReason) -> &'static str {
+    match reason {
+        CloseReason::Client => "client",
+        CloseReason::Worker => "worker",
+        CloseReason::Timeout => "timeout",
+        CloseReason::Slow => "slow",
+        CloseReason::Protocol => "protocol",
+        CloseReason::Handshake => "handshake",
+        CloseReason::NoWorker => "no worker",
+        CloseReason::Shutdown => "shutdown",
+        CloseReason::GatewayLost => "gateway lost",
+    }
+}

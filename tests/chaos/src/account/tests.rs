@@ -1,0 +1,256 @@
+//! Made-up runs with one defect each: the account must find it, and nothing else.
+
+use super::*;
+use crate::message::Kind;
+
+const GATEWAY: u16 = 2_900;
+const SENDER: Token = Token { client: 4, life: 0 };
+const PARTNER: Token = Token { client: 5, life: 0 };
+
+/// A run of two clients, the first of which sends eight messages: all that is seen of it.
+struct Run {
+    sender: Life,
+    partner: Life,
+    records: Vec<(usize, Record)>,
+    losses: Vec<Loss>,
+    leniency: Leniency,
+}
+
+fn client(token: Token) -> Client {
+    Client { gateway: GATEWAY, connection: token.client }
+}
+
+fn record(token: Token, number: u64, told: Told) -> (usize, Record) {
+    let at = 1_000 + number * 10;
+    (0, Record { at, client: client(token), number, marked: false, told })
+}
+
+fn life(token: Token) -> Life {
+    let (gateway, end) = (GATEWAY, End::Stayed);
+    Life {
+        token,
+        gateway,
+        began: 1_000,
+        joined: Some(1_005),
+        sent: Vec::new(),
+        heard: Vec::new(),
+        nonsense: 0,
+        end,
+        ended: 9_000,
+    }
+}
+
+fn heard(number: u32, kind: Kind) -> Reply {
+    Reply { from: SENDER, number, kind, marked: false }
+}
+
+fn whole() -> Run {
+    let (mut sender, mut partner) = (life(SENDER), life(PARTNER));
+    let mut records = Vec::new();
+    for token in [SENDER, PARTNER] {
+        records.push(record(token, 1, Told::Connect));
+        records.push(record(token, 2, Told::Open(token.to_u64())));
+    }
+    for number in 1..=8 {
+        sender.sent.push(1_010 + u64::from(number) * 10);
+        records.push(record(SENDER, u64::from(number) + 2, Told::Message(number)));
+        let kind = Kind::of(number);
+        if kind != Kind::Echo {
+            partner.heard.push(heard(number, kind));
+        }
+        if kind == Kind::Group {
+            sender.heard.push(heard(number, kind));
+        }
+        sender.heard.push(heard(number, Kind::Echo));
+    }
+    records.push(record(SENDER, 11, Told::Close(CloseReason::Client)));
+    records.push(record(PARTNER, 3, Told::Close(CloseReason::Client)));
+    Run { sender, partner, records, losses: Vec::new(), leniency: Leniency::default() }
+}
+
+impl Run {
+    /// The records of the sender's event of that number.
+    fn event(&mut self, number: u64) -> &mut Record {
+        let of_event = |record: &Record| record.client == client(SENDER) && record.number == number;
+        let found = self.records.iter_mut().find(|(_, record)| of_event(record));
+        &mut found.unwrap().1
+    }
+
+    fn without(&mut self, number: u64) {
+        let gone = *self.event(number);
+        self.records.retain(|(_, record)| *record != gone);
+    }
+
+    /// The event once more, at another process, at that time.
+    fn again(&mut self, number: u64, at: u64, marked: bool) {
+        let record = Record { at, marked, ..*self.event(number) };
+        self.records.push((1, record));
+    }
+
+    fn balance(self) -> Balance {
+        let mut account = Account::default();
+        account.life(self.sender);
+        account.life(self.partner);
+        account.records(self.records);
+        self.losses.into_iter().for_each(|loss| account.loss(loss));
+        account.balance(self.leniency)
+    }
+
+    fn broken(self) -> Vec<(Rule, u64)> {
+        self.balance().broken.iter().map(|(rule, count, _)| (rule, count)).collect()
+    }
+}
+
+fn broken_by(change: impl FnOnce(&mut Run)) -> Vec<(Rule, u64)> {
+    let mut run = whole();
+    change(&mut run);
+    run.broken()
+}
+
+#[test]
+fn a_run_without_defects_balances() {
+    let Balance { counts, broken } = whole().balance();
+    assert!(broken.is_empty(), "{broken:?}");
+    assert_eq!((counts.connections, counts.sent, counts.handled), (2, 8, 8));
+    assert_eq!((counts.answers, counts.passed_on), (8, 3));
+    assert_eq!((counts.connects, counts.closes["client"]), (2, 2));
+}
+
+#[test]
+fn a_lost_event_is_found() {
+    let lost = broken_by(|run| run.without(10));
+    let expected = [
+        (Rule::NothingLost, 1),
+        // The close comes behind a gap.
+        (Rule::HandledInOrder, 1),
+        (Rule::NothingMadeUp, 1),
+    ];
+    assert_eq!(lost, expected);
+}
+
+#[test]
+fn what_comes_again_must_be_marked() {
+    assert_eq!(broken_by(|run| run.again(10, 1_101, true)), []);
+    assert_eq!(broken_by(|run| run.again(10, 1_101, false)), [(Rule::MarkedWhenAgain, 1)]);
+}
+
+#[test]
+fn events_are_handled_in_order() {
+    let swapped = broken_by(|run| {
+        run.event(4).at = 1_055;
+    });
+    // A gap before it, and it goes back.
+    assert_eq!(swapped, [(Rule::HandledInOrder, 2)]);
+    let ahead = broken_by(|run| run.again(9, 1_055, true));
+    assert_eq!(ahead.len(), 1, "a mark is no leave to skip what is still to come: {ahead:?}");
+}
+
+#[test]
+fn one_that_was_overtaken_is_forgiven_only_where_that_may_be() {
+    let overtaken = |leniency: Leniency| {
+        broken_by(|run| {
+            run.leniency = leniency;
+            // The new worker has it, marked, and the next, before the old one comes to it.
+            run.again(4, 1_035, true);
+            run.event(4).at = 1_065;
+        })
+    };
+    assert_eq!(overtaken(Leniency { overtaken: true, ..Leniency::default() }), []);
+    assert_eq!(overtaken(Leniency::default()), [(Rule::HandledInOrder, 1)]);
+}
+
+#[test]
+fn answers_are_missed_and_so_are_those_too_many() {
+    let missing = broken_by(|run| {
+        run.sender.heard.retain(|reply| *reply != heard(5, Kind::Echo));
+    });
+    assert_eq!(missing, [(Rule::EverythingAnswered, 1)]);
+    let twice = broken_by(|run| run.sender.heard.push(heard(8, Kind::Echo)));
+    assert_eq!(twice, [(Rule::NothingMadeUp, 1)]);
+    let strange = broken_by(|run| run.partner.heard.push(heard(8, Kind::Echo)));
+    assert_eq!(strange, [(Rule::NothingMadeUp, 1)]);
+}
+
+#[test]
+fn answers_come_in_order_except_behind_a_mark() {
+    let swapped = broken_by(|run| run.sender.heard.swap(0, 1));
+    assert_eq!(swapped, [(Rule::HeardInOrder, 1)]);
+    let marked = broken_by(|run| {
+        run.again(4, 1_101, true);
+        run.sender.heard.push(Reply { marked: true, ..heard(2, Kind::Echo) });
+    });
+    assert_eq!(marked, []);
+}
+
+#[test]
+fn what_is_not_passed_on_is_missed_by_those_who_were_there() {
+    let missing = |there: bool| {
+        broken_by(|run| {
+            run.partner.heard.clear();
+            run.partner.joined = there.then_some(1_005);
+        })
+    };
+    assert_eq!(missing(true), [(Rule::EverythingPassedOn, 2)]);
+    assert_eq!(missing(false), []);
+}
+
+#[test]
+fn nobody_is_closed_but_with_their_gateway() {
+    let closed = |losses: Vec<Loss>| {
+        broken_by(|run| {
+            run.sender.end = End::Closed(Some(1013));
+            run.losses = losses;
+        })
+    };
+    assert_eq!(closed(vec![]), [(Rule::NobodyClosed, 1)]);
+    assert_eq!(closed(vec![Loss { gateway: GATEWAY, at: 8_000 }]), []);
+    assert_eq!(closed(vec![Loss { gateway: GATEWAY, at: 500 }]), [(Rule::NobodyClosed, 1)]);
+    assert_eq!(closed(vec![Loss { gateway: 1, at: 8_000 }]), [(Rule::NobodyClosed, 1)]);
+}
+
+#[test]
+fn every_end_is_told_once_and_last() {
+    assert_eq!(broken_by(|run| run.without(11)), [(Rule::EveryEndTold, 1)]);
+    assert_eq!(broken_by(|run| run.again(11, 1_200, true)), []);
+    let twice = broken_by(|run| {
+        run.records.push(record(SENDER, 12, Told::Close(CloseReason::GatewayLost)));
+    });
+    assert_eq!(twice, [(Rule::EveryEndToldOnce, 1)]);
+    let behind = broken_by(|run| {
+        run.sender.sent.push(0);
+        run.sender.heard.push(heard(9, Kind::Echo));
+        run.event(11).number = 10;
+        run.records.push(record(SENDER, 11, Told::Message(9)));
+    });
+    assert!(behind.contains(&(Rule::EveryEndToldOnce, 1)), "{behind:?}");
+}
+
+#[test]
+fn the_end_of_a_lost_gateways_client_may_be_missing_if_that_is_allowed() {
+    let missing = |leniency: Leniency| {
+        broken_by(|run| {
+            run.leniency = leniency;
+            run.without(11);
+            run.sender.end = End::Closed(None);
+            run.losses.push(Loss { gateway: GATEWAY, at: 8_000 });
+        })
+    };
+    let allowed = Leniency { no_close_of_lost_gateway: true, ..Leniency::default() };
+    assert_eq!(missing(allowed), []);
+    assert_eq!(missing(Leniency::default()), [(Rule::EveryEndTold, 1)]);
+}
+
+#[test]
+fn a_client_that_no_worker_heard_of_is_lost() {
+    let unheard = broken_by(|run| {
+        run.records.retain(|(_, record)| record.client != client(PARTNER));
+    });
+    assert_eq!(unheard, [(Rule::NothingLost, 1)]);
+}
+
+#[test]
+fn a_panic_or_a_torn_file_does_not_balance() {
+    let mut account = Account::default();
+    account.blemish("worker-1 printed: panicked at".to_owned());
+    assert!(!account.balance(Leniency::default()).broken.is_empty());
+}

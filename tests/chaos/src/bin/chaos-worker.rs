@@ -1,0 +1,124 @@
+//! A worker that notes what it is told before it does anything, and does what clients expect.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::Context as _;
+use business_worker::{Client, CloseReason, Config, Handshake, Message, Worker};
+use chaos::{
+    journal::{self, Journal},
+    message::{Ask, Kind, Reply, Token},
+    record::{self, Record, Told},
+};
+use clap::Parser;
+use serde::Serialize;
+use service::settings::Common;
+
+/// Flags as typed.
+#[derive(Debug, Parser, Serialize)]
+#[command(version, about)]
+#[group(skip)]
+struct Args {
+    /// The folder to note events in
+    #[arg(long, value_name = "DIR")]
+    journal: PathBuf,
+
+    #[command(flatten)]
+    #[serde(flatten)]
+    worker: business_worker::Args,
+}
+
+impl AsRef<Common> for Args {
+    fn as_ref(&self) -> &Common {
+        self.worker.as_ref()
+    }
+}
+
+struct Settings {
+    journal: PathBuf,
+    config: Config,
+}
+
+impl TryFrom<Args> for Settings {
+    type Error = anyhow::Error;
+
+    fn try_from(args: Args) -> anyhow::Result<Self> {
+        Ok(Self { journal: args.journal, config: args.worker.try_into()? })
+    }
+}
+
+fn main() -> ExitCode {
+    service::main_on::<Args, Settings>(
+        |settings| business_worker::runtime(&settings.config),
+        async |Settings { journal, config }, starting| {
+            let journal = Journal::create(&journal).context("--journal")?;
+            business_worker::serve(Noting(journal), config, starting).await
+        },
+    )
+}
+
+struct Noting(Journal);
+
+impl Noting {
+    fn note(&self, client: &Client, told: Told) -> anyhow::Result<()> {
+        let id = client.id();
+        let (gateway, connection) = (id.gateway.port(), id.connection.0);
+        let record = Record {
+            at: journal::now(),
+            client: record::Client { gateway, connection },
+            number: client.delivery().number,
+            marked: client.redelivered(),
+            told,
+        };
+        self.0.note(&record).context("cannot note an event")
+    }
+}
+
+impl Worker for Noting {
+    async fn on_connect(&self, client: &Client) -> anyhow::Result<()> {
+        self.note(client, Told::Connect)
+    }
+
+    async fn on_websocket_connect(
+        &self,
+        client: &Client,
+        handshake: &Handshake,
+    ) -> anyhow::Result<()> {
+        let token = handshake.query().parse::<u64>().ok();
+        self.note(client, token.map_or(Told::Nonsense, Told::Open))?;
+        let token = Token::from_u64(token.context("not what our clients ask for")?);
+        client.bind_uid(token.uid()).await?;
+        client.join_group(token.group()).await?;
+        Ok(())
+    }
+
+    async fn on_message(&self, client: &Client, message: Message) -> anyhow::Result<()> {
+        let ask = Ask::decode(&message.body);
+        self.note(client, ask.map_or(Told::Nonsense, |ask| Told::Message(ask.number)))?;
+        let Ask { from, number } = ask.context("not what our clients say")?;
+        // Some wait, so that others of the same client queue behind them, and every death finds
+        // some that are in hand.
+        if number.is_multiple_of(4) {
+            tokio::time::sleep(Duration::from_millis(u64::from(number * 7 % 32))).await;
+        }
+        let kind = Kind::of(number);
+        let reply = Reply { from, number, kind, marked: client.redelivered() };
+        let cluster = client.cluster();
+        match kind {
+            Kind::Echo => {}
+            Kind::Uid => {
+                let partner = Token { client: from.partner(), life: 0 };
+                cluster.send_to_uid(partner.uid(), Message::binary(reply.encode())).await?;
+            }
+            Kind::Group => {
+                cluster.send_to_group(from.group(), Message::binary(reply.encode())).await?;
+            }
+        }
+        let reply = Reply { kind: Kind::Echo, ..reply };
+        client.send(Message::binary(reply.encode())).await?;
+        Ok(())
+    }
+
+    async fn on_close(&self, client: &Client, reason: CloseReason) -> anyhow::Result<()> {
+        self.note(client, Told::Close(reason))
+    }
+}

@@ -1,0 +1,104 @@
+//! Runs scenarios one after the other and prints their accounts.
+
+use std::{env, path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::Context as _;
+use chaos::{
+    run::{Order, run},
+    scenario::{Form, Scenario},
+};
+use clap::Parser;
+use tempfile::TempDir;
+
+/// Kills, pauses and cuts off the suite's processes under load, and accounts for every message
+#[derive(Debug, Parser)]
+struct Args {
+    /// Which to run [default: each once]
+    #[arg(value_enum)]
+    scenarios: Vec<Scenario>,
+
+    /// How much
+    #[arg(long, value_enum, default_value = "short")]
+    form: Form,
+
+    /// What the faults follow from; a run that failed can be done again by it [default: chosen]
+    #[arg(long)]
+    seed: Option<u64>,
+
+    /// How many faults, in place of the form's
+    #[arg(long)]
+    faults: Option<u32>,
+
+    /// The time between two faults on average, in place of the form's
+    #[arg(long, value_name = "MILLISECONDS")]
+    gap: Option<u64>,
+
+    /// How many clients, in place of the form's
+    #[arg(long)]
+    clients: Option<u32>,
+
+    /// Messages a second, in place of the form's
+    #[arg(long)]
+    rate: Option<u32>,
+
+    /// Where the binaries are [default: beside this one]
+    #[arg(long)]
+    bin: Option<PathBuf>,
+
+    /// Keep logs and journals, whatever the result
+    #[arg(long)]
+    keep: bool,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let args = Args::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(all(args))
+}
+
+#[expect(clippy::print_stdout, reason = "the result")]
+async fn all(args: Args) -> anyhow::Result<ExitCode> {
+    let beside = env::current_exe()?.parent().context("this binary is in a folder")?.to_owned();
+    let bin = args.bin.clone().unwrap_or(beside);
+    let every = [
+        Scenario::Workers,
+        Scenario::Register,
+        Scenario::Gateways,
+        Scenario::Drain,
+        Scenario::Links,
+        Scenario::All,
+    ];
+    let scenarios = if args.scenarios.is_empty() { &every } else { &args.scenarios[..] };
+    let mut code = ExitCode::SUCCESS;
+    for scenario in scenarios {
+        let mut shape = scenario.shape(args.form);
+        shape.faults = args.faults.unwrap_or(shape.faults);
+        shape.gap = args.gap.map_or(shape.gap, Duration::from_millis);
+        shape.clients = args.clients.unwrap_or(shape.clients);
+        shape.rate = args.rate.unwrap_or(shape.rate);
+        let seed = args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
+        let mut folder = TempDir::with_prefix("push-suite-chaos.")?;
+        folder.disable_cleanup(true);
+        let order = Order { scenario: *scenario, shape, seed, bin: bin.clone() };
+        let result = run(&order, folder.path()).await;
+        let balances = match result {
+            Ok((report, balances)) => {
+                println!("{report}");
+                balances
+            }
+            Err(error) => {
+                println!("{} --seed {seed}: {error:#}", scenario.name());
+                false
+            }
+        };
+        if balances && !args.keep {
+            folder.disable_cleanup(false);
+        } else {
+            println!("  logs and journals: {}", folder.path().display());
+        }
+        if !balances {
+            code = ExitCode::FAILURE;
+        }
+    }
+    Ok(code)
+}

@@ -1,0 +1,121 @@
+//! Where workers note what they were told: a file for each process, written at once, so that it
+//! survives the process.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+    process,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use crate::record::{LENGTH, Record};
+
+/// The journal of this process.
+#[derive(Debug)]
+pub struct Journal(File);
+
+/// What the system's clock shows, in nanoseconds.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
+}
+
+impl Journal {
+    /// Begins one in `folder`.
+    ///
+    /// # Errors
+    /// When the file cannot be made.
+    pub fn create(folder: &Path) -> io::Result<Self> {
+        let path = folder.join(format!("{}-{}.journal", now(), process::id()));
+        OpenOptions::new().create_new(true).append(true).open(path).map(Self)
+    }
+
+    /// Notes an event. When this returns, the kernel has it: the end of the process loses nothing.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn note(&self, record: &Record) -> io::Result<()> {
+        // One call writes all of it: the file is in append mode, so records of several threads
+        // stand one after the other.
+        (&self.0).write_all(&record.encode())
+    }
+}
+
+/// The journals of all processes of a run, read as they grow.
+#[derive(Debug)]
+pub struct Journals {
+    folder: PathBuf,
+    /// Each file's number, in the order found, and how far it is read.
+    files: BTreeMap<PathBuf, (usize, u64)>,
+    records: Vec<(usize, Record)>,
+    /// Places where no record can be read.
+    pub torn: usize,
+}
+
+impl Journals {
+    /// Those of a folder.
+    pub fn of(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), files: BTreeMap::new(), records: Vec::new(), torn: 0 }
+    }
+
+    /// Reads what is new. Returns all that there is: which process, and what it noted.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn read(&mut self) -> io::Result<&[(usize, Record)]> {
+        for entry in fs::read_dir(&self.folder)? {
+            let next = self.files.len();
+            self.files.entry(entry?.path()).or_insert((next, 0));
+        }
+        for (path, (process, read)) in &mut self.files {
+            let mut file = File::open(path)?;
+            file.seek(SeekFrom::Start(*read))?;
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            let (whole, _) = bytes.as_chunks::<LENGTH>();
+            *read += (whole.len() * LENGTH) as u64;
+            for record in whole {
+                match Record::decode(record) {
+                    Some(record) => self.records.push((*process, record)),
+                    None => self.torn += 1,
+                }
+            }
+        }
+        Ok(&self.records)
+    }
+
+    /// Reads to the end: what is left over, shorter than a record, counts as torn.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn finish(mut self) -> io::Result<(Vec<(usize, Record)>, usize)> {
+        self.read()?;
+        for (path, (_, read)) in &self.files {
+            self.torn += usize::from(fs::metadata(path)?.len() != *read);
+        }
+        Ok((self.records, self.torn))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Client, Told};
+
+    #[test]
+    fn what_was_noted_is_read_and_what_was_cut_short_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::create(folder.path()).unwrap();
+        let client = Client { gateway: 1, connection: 2 };
+        let record = |number| Record { at: 0, client, number, marked: false, told: Told::Connect };
+        journal.note(&record(1)).unwrap();
+        let mut journals = Journals::of(folder.path());
+        assert_eq!(journals.read().unwrap().len(), 1);
+        journal.note(&record(2)).unwrap();
+        assert_eq!(journals.read().unwrap()[1].1, record(2));
+        (&journal.0).write_all(&record(3).encode()[1..]).unwrap();
+        let (records, torn) = journals.finish().unwrap();
+        assert_eq!((records.len(), torn), (2, 1));
+    }
+}

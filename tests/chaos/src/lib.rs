@@ -1,0 +1,25 @@
+//! Kills, pauses and cuts off the suite's processes under load, and accounts for every message.
+//!
+//! In reading order:
+
+pub mod scenario;
+
+pub mod plan;
+
+pub mod run;
+
+pub mod cast;
+pub mod proxy;
+
+pub mod crowd;
+
+mod client;
+
+pub mod message;
+pub mod record;
+
+pub mod journal;
+
+pub mod account;
+
+pub mod report;

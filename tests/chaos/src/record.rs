@@ -1,0 +1,122 @@
+//! What a worker notes of each event before its handler does anything, as bytes of one length.
+
+use business_worker::CloseReason;
+
+/// One call of one handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// When, in nanoseconds of the system's clock, which all processes share.
+    pub at: u64,
+    /// About whom.
+    pub client: Client,
+    /// The event's number among the client's own.
+    pub number: u64,
+    /// Whether it was marked as redelivered.
+    pub marked: bool,
+    /// What happened.
+    pub told: Told,
+}
+
+/// A client id, of one host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Client {
+    /// The inner port of its gateway.
+    pub gateway: u16,
+    /// Its connection there.
+    pub connection: u32,
+}
+
+/// What a handler was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// A connection was accepted.
+    Connect,
+    /// It is that of this token.
+    Open(u64),
+    /// It sent its message of this number.
+    Message(u32),
+    /// It is gone.
+    Close(CloseReason),
+    /// What makes no sense.
+    Nonsense,
+}
+
+/// The length of a record.
+pub const LENGTH: usize = 32;
+
+const REASONS: [CloseReason; 9] = [
+    CloseReason::Client,
+    CloseReason::Worker,
+    CloseReason::Timeout,
+    CloseReason::Slow,
+    CloseReason::Protocol,
+    CloseReason::Handshake,
+    CloseReason::NoWorker,
+    CloseReason::Shutdown,
+    CloseReason::GatewayLost,
+];
+
+impl Record {
+    /// As bytes.
+    pub fn encode(&self) -> [u8; LENGTH] {
+        let (kind, value) = match self.told {
+            Told::Connect => (0, 0),
+            Told::Open(token) => (1, token),
+            Told::Message(number) => (2, u64::from(number)),
+            Told::Close(reason) => {
+                let at = REASONS.iter().position(|known| *known == reason);
+                (3, at.map_or(u64::MAX, |at| at as u64))
+            }
+            Told::Nonsense => (4, 0),
+        };
+        let mut bytes = [0; LENGTH];
+        let mut rest = &mut bytes[..];
+        for part in [
+            &self.at.to_le_bytes()[..],
+            &self.number.to_le_bytes(),
+            &value.to_le_bytes(),
+            &self.client.connection.to_le_bytes(),
+            &self.client.gateway.to_le_bytes(),
+            &[kind, u8::from(self.marked)],
+        ] {
+            let (here, after) = rest.split_at_mut(part.len());
+            here.copy_from_slice(part);
+            rest = after;
+        }
+        bytes
+    }
+
+    /// From those bytes.
+    pub fn decode(bytes: &[u8; LENGTH]) -> Option<Self> {
+        let long = |at| Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
+        let (value, connection) = (long(16)?, u32::from_le_bytes(*bytes[24..].first_chunk()?));
+        let client = Client { gateway: u16::from_le_bytes([bytes[28], bytes[29]]), connection };
+        let told = match bytes[30] {
+            0 => Told::Connect,
+            1 => Told::Open(value),
+            2 => Told::Message(value as u32),
+            3 => Told::Close(*REASONS.get(value as usize)?),
+            4 => Told::Nonsense,
+            _ => return None,
+        };
+        Some(Self { at: long(0)?, client, number: long(8)?, marked: bytes[31] == 1, told })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_record_reads_back() {
+        let client = Client { gateway: 65_000, connection: u32::MAX - 1 };
+        let told = [Told::Connect, Told::Open(u64::MAX), Told::Message(3), Told::Nonsense];
+        let closes = REASONS.map(Told::Close);
+        for (at, told) in told.into_iter().chain(closes).enumerate() {
+            let record =
+                Record { at: 1 << 60, client, number: at as u64, marked: at % 2 == 0, told };
+            assert_eq!(Record::decode(&record.encode()), Some(record));
+        }
+        assert_eq!(Record::decode(&[255; LENGTH]), None);
+    }
+}
