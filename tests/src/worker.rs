@@ -82,6 +82,7 @@ impl TestWorker {
             secret: suite.secret(),
             key: format!("test:{id}"),
             threads: 1,
+            handler_retries: 0,
         };
         let stop = CancellationToken::new();
         let starting = Starting::new(None, stop.clone(), Duration::from_secs(5));

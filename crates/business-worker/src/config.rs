@@ -30,6 +30,11 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
 
+    /// How often a method that fails or panics is called again; its client's next events wait. At
+    /// first after up to 0.1 s, then after up to twice as long each time, 5 s at most
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    handler_retries: u32,
+
     #[command(flatten)]
     #[serde(flatten)]
     common: Common,
@@ -52,13 +57,15 @@ pub struct Config {
     pub key: String,
     /// How many threads run methods.
     pub threads: usize,
+    /// How often a method that fails is called again.
+    pub handler_retries: u32,
 }
 
 impl TryFrom<Args> for Config {
     type Error = anyhow::Error;
 
     fn try_from(args: Args) -> anyhow::Result<Self> {
-        let Args { register_address: registers, name, id, threads, common } = args;
+        let Args { register_address: registers, name, id, threads, handler_retries, common } = args;
         ensure!(!registers.is_empty(), "--register-address is empty");
         for address in &registers {
             check_register(address, &common)?;
@@ -75,6 +82,7 @@ impl TryFrom<Args> for Config {
             secret: common.secret_key,
             key: format!("{name}:{id}"),
             threads: threads.unwrap_or(1),
+            handler_retries,
         })
     }
 }

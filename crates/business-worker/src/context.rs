@@ -54,8 +54,8 @@ impl Client {
         self.slot.id().gateway
     }
 
-    /// Whether this event may have been handled before, by this worker or another that died or
-    /// lost its link before it could say that it was done.
+    /// Whether this event may have been handled before, wholly or in part: by this worker or another
+    /// that died or lost its link before it could say that it was done, or by a method that failed.
     pub const fn redelivered(&self) -> bool {
         self.redelivered
     }
@@ -74,6 +74,15 @@ impl Client {
             (self.slot.home().cluster.on_behalf_of(Arc::clone(&pushes)), pushes)
         };
         &self.scoped.get_or_init(make).0
+    }
+
+    pub(crate) const fn mark_redelivered(&mut self) {
+        self.redelivered = true;
+    }
+
+    /// Waits until the link that the event came on is gone.
+    pub(crate) async fn link_gone(&self) {
+        self.slot.link().gone().await;
     }
 
     pub(crate) fn into_pushes(self) -> Option<Arc<Pushes>> {

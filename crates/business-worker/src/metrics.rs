@@ -14,6 +14,9 @@ use protocol::Event;
 pub(crate) struct Metrics {
     events: Family<Labels, Counter>,
     pub(crate) failures: Counter,
+    pub(crate) retries: Counter,
+    pub(crate) given_up: Counter,
+    pub(crate) left: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -74,6 +77,21 @@ impl Metrics {
             "handler_failures",
             "Methods that returned an error or panicked",
             self.failures.clone(),
+        );
+        registry.register(
+            "handler_retries",
+            "Methods called again after they had failed",
+            self.retries.clone(),
+        );
+        registry.register(
+            "events_given_up",
+            "Events dealt with although their methods failed each time",
+            self.given_up.clone(),
+        );
+        registry.register(
+            "events_left",
+            "Events left to other workers at the end, since they waited to be tried again",
+            self.left.clone(),
         );
     }
 

@@ -38,8 +38,8 @@ pub async fn serve(
     mut starting: Starting,
 ) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::default());
-    let dispatcher = Dispatcher::new(worker, Arc::clone(&metrics));
-    let Config { registers, secret, key, .. } = config;
+    let Config { registers, secret, key, handler_retries, .. } = config;
+    let dispatcher = Dispatcher::new(worker, handler_retries, Arc::clone(&metrics));
     tracing::info!(worker = key, ?registers, "starting");
     let events = Arc::new(Events(Arc::clone(&dispatcher)));
     let config = client::Config { registers, secret, worker: Some(key) };
@@ -88,13 +88,17 @@ fn tell(health: &Health, status: &Status) {
 /// Stops in order, each step within what is left of `grace`; a part of it is kept for the last.
 async fn drain<W: Worker>(dispatcher: &Dispatcher<W>, cluster: &Cluster, grace: Duration) {
     let end = Instant::now() + grace;
+    dispatcher.drain();
     let in_hand = async {
         cluster.leave().await;
         dispatcher.idle().await;
         cluster.released().await;
     };
     match timeout_at(end - grace / 4, in_hand).await {
-        Ok(()) => tracing::info!("every event is done with"),
+        Ok(()) => match dispatcher.left() {
+            0 => tracing::info!("every event is done with"),
+            events => tracing::info!(events, "the others are done with; these are left"),
+        },
         Err(_) => tracing::warn!(?grace, "events are left to other workers"),
     }
     let last = async {

@@ -12,9 +12,14 @@ use crate::Client;
 /// last has returned. Events of different clients run at once, hence `&self`.
 ///
 /// A method that fails or panics is logged and counted, with the client's id, and the process goes
-/// on; the event counts as dealt with. An event is reported as done once its method has returned
-/// and the gateways have taken what it sent; if the process dies before, another worker gets it,
-/// marked as [redelivered](Client::redelivered).
+/// on. With `--handler-retries N` it is called again, at most N times, with the event marked as
+/// [redelivered](Client::redelivered); the client's next events wait meanwhile, and take up their
+/// room in the gateway's `--worker-window`. One that has failed each time counts as dealt with. What
+/// waits to be called again when the process is told to stop, or loses the event's link, is left to
+/// another worker.
+///
+/// An event is reported as done once its method has returned and the gateways have taken what it
+/// sent; if the process dies before, another worker gets it, marked as redelivered.
 ///
 /// Methods run on the task that reads the gateway's link until they first wait, so most cost no
 /// task and no allocation. Methods that compute for milliseconds without waiting are noticed and

@@ -80,7 +80,8 @@ impl Worker for Rough {
 async fn run_alone(worker: Rough, stop: CancellationToken) -> anyhow::Result<()> {
     let starting = Starting::new(None, stop, Duration::from_secs(10));
     let (registers, secret, key) = (vec![], SECRET.into(), "Test:1".to_owned());
-    soon(serve(worker, Config { registers, secret, key, threads: 1 }, starting)).await
+    soon(serve(worker, Config { registers, secret, key, threads: 1, handler_retries: 0 }, starting))
+        .await
 }
 
 #[tokio::test]

@@ -22,8 +22,8 @@ use super::{
     in_hand::{self, InHand},
     lane::{self, Method, Running, Ticket},
     pace::Pace,
-    slot::Home,
-    turn,
+    slot::{Home, Queued},
+    turn::{self, Outcome},
 };
 use crate::{Worker, metrics::EventCounts};
 
@@ -54,7 +54,7 @@ impl<W: Worker> Intake<W> {
             dispatcher,
             home: Arc::new(home),
             slots: FxHashMap::default(),
-            running: Running::new(ready(None)),
+            running: Running::new(ready(Outcome::Over(None))),
             finished: Finished::default(),
             counts: EventCounts::default(),
             pace: Pace::default(),
@@ -96,10 +96,11 @@ impl<W: Worker> Intake<W> {
         let since = *self.since.get_or_insert_with(Instant::now);
         // Nobody is woken by this waker: a method that has to wait is polled again by its lane.
         match self.running.poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(None) => self.finished.add(ticket.shard, ticket.seq),
-            Poll::Ready(Some(pushes)) => {
+            Poll::Ready(Outcome::Over(None)) => self.finished.add(ticket.shard, ticket.seq),
+            Poll::Ready(Outcome::Over(Some(pushes))) => {
                 self.home.link.finish(ticket.shard, ticket.seq, Some(&pushes));
             }
+            Poll::Ready(Outcome::Left) => slot.leave(),
             Poll::Pending => self.move_to_lane(slot, ticket),
         }
         if self.pace.polled() {
@@ -110,7 +111,8 @@ impl<W: Worker> Intake<W> {
     fn move_to_lane(&mut self, slot: &Arc<Slot>, ticket: Ticket) {
         slot.occupy(self.dispatcher.busy());
         self.home.in_hand.add(ticket.bytes);
-        let running = mem::replace(&mut self.running, Running::new(ready(None)));
+        let next = Running::new(ready(Outcome::Over(None)));
+        let running = mem::replace(&mut self.running, next);
         let computing =
             self.pace.is_in_lanes().then(|| self.dispatcher.computing.clone()).flatten();
         let method = Method::new(running, computing);
@@ -139,8 +141,9 @@ impl<W: Worker> events::Intake for Intake<W> {
         let bytes = in_hand::bytes(&delivery);
         match slot.queue(delivery) {
             // The lane has come to its end just now.
-            Some(delivery) => self.begin(&slot, delivery),
-            None => self.home.in_hand.add(bytes),
+            Queued::NotBusy(delivery) => self.begin(&slot, delivery),
+            Queued::Waits => self.home.in_hand.add(bytes),
+            Queued::Left => {}
         }
     }
 

@@ -8,16 +8,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use client::link::Pushes;
 use protocol::link::Delivery;
 use tokio::task::block_in_place;
 use tokio_util::sync::{PollSemaphore, ReusableBoxFuture};
 
-use super::{Dispatcher, Slot, slot::Next, turn};
+use super::{
+    Dispatcher, Slot,
+    slot::Next,
+    turn::{self, Outcome},
+};
 use crate::Worker;
 
 /// An event whose method runs. The box is used again for the next one.
-pub(super) type Running = ReusableBoxFuture<'static, Option<Arc<Pushes>>>;
+pub(super) type Running = ReusableBoxFuture<'static, Outcome>;
 
 /// A method that runs in a lane.
 pub(super) struct Method {
@@ -34,7 +37,7 @@ impl Method {
         Self { running, computing, longest: Duration::ZERO }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Arc<Pushes>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         match &mut self.computing {
             None => self.clocked(cx),
             Some(places) => {
@@ -44,7 +47,7 @@ impl Method {
         }
     }
 
-    fn clocked(&mut self, cx: &mut Context<'_>) -> Poll<Option<Arc<Pushes>>> {
+    fn clocked(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         let since = Instant::now();
         let poll = self.running.poll(cx);
         self.longest = self.longest.max(since.elapsed());
@@ -76,9 +79,12 @@ pub(super) async fn run<W: Worker>(
 ) {
     loop {
         if let Some(Ticket { shard, seq, bytes }) = ticket.take() {
-            let pushes = poll_fn(|cx| method.poll(cx)).await;
+            let outcome = poll_fn(|cx| method.poll(cx)).await;
             slot.home().lanes().took(mem::take(&mut method.longest));
-            slot.link().finish(shard, seq, pushes.as_deref());
+            match outcome {
+                Outcome::Over(pushes) => slot.link().finish(shard, seq, pushes.as_deref()),
+                Outcome::Left => slot.leave(),
+            }
             slot.home().in_hand.remove(bytes);
         }
         // Methods that never wait must not keep a thread to themselves.

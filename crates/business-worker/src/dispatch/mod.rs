@@ -24,7 +24,10 @@ use tokio::{
     runtime::{Handle, RuntimeFlavor},
     sync::Semaphore,
 };
-use tokio_util::{sync::PollSemaphore, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, PollSemaphore},
+    task::TaskTracker,
+};
 
 use crate::{Worker, metrics::Metrics};
 use slot::Busy;
@@ -41,19 +44,25 @@ pub(crate) struct Dispatcher<W> {
     /// Clients with a lane, by whichever link. A client that comes back by a new link waits here
     /// for what its old link began.
     busy: Mutex<Busy>,
+    /// How often a method that fails is called again.
+    retries: u32,
+    /// What waits to be called again is left to other workers from then on.
+    draining: CancellationToken,
     /// Places for methods that compute for long; `None` where there is only one thread.
     computing: Option<PollSemaphore>,
 }
 
 impl<W: Worker> Dispatcher<W> {
     /// A dispatcher on the current runtime.
-    pub(crate) fn new(worker: W, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub(crate) fn new(worker: W, retries: u32, metrics: Arc<Metrics>) -> Arc<Self> {
         let runtime = Handle::current();
         let threads = runtime.metrics().num_workers();
         let computing = (runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
             .then(|| PollSemaphore::new(Arc::new(Semaphore::new(threads))));
         Arc::new(Self {
             computing,
+            retries,
+            draining: CancellationToken::new(),
             worker,
             cluster: OnceLock::new(),
             metrics,
@@ -71,10 +80,20 @@ impl<W: Worker> Dispatcher<W> {
         let _ = self.cluster.set(cluster);
     }
 
+    /// Nothing is waited for any more but what runs.
+    pub(crate) fn drain(&self) {
+        self.draining.cancel();
+    }
+
     /// Waits until every lane has come to its end. No event may come meanwhile.
     pub(crate) async fn idle(&self) {
         self.lanes.close();
         self.lanes.wait().await;
+    }
+
+    /// How many events were left to other workers.
+    pub(crate) fn left(&self) -> u64 {
+        self.metrics.left.get()
     }
 
     fn cluster(&self) -> Cluster {

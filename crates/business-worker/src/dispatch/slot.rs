@@ -11,7 +11,11 @@ use client::{Cluster, link::Link};
 use protocol::{ClientId, Context, link::Delivery};
 use rustc_hash::FxHashMap;
 
-use super::{in_hand::InHand, memory::Memory, pace::Lanes};
+use super::{
+    in_hand::{self, InHand},
+    memory::Memory,
+    pace::Lanes,
+};
 
 /// One link, as its clients share it.
 pub(crate) struct Home {
@@ -38,14 +42,26 @@ pub(crate) struct Slot {
     lane: Mutex<Lane>,
 }
 
-/// Invariant: what is queued, or has an heir, is busy.
+/// Invariant: what is queued, has an heir, or is left, is busy.
 #[derive(Default)]
 struct Lane {
     /// A task runs one of the client's events, or is about to.
     busy: bool,
     queue: VecDeque<Delivery>,
+    /// Whether what comes is left to another worker, since something before it was.
+    left: bool,
     /// The same client on a newer link: its turn comes when this one has come to its end.
     heir: Option<Arc<Slot>>,
+}
+
+/// What became of an event that came while its client was busy.
+pub(super) enum Queued {
+    /// It waits for its turn.
+    Waits,
+    /// The client is not busy any more: it can begin.
+    NotBusy(Delivery),
+    /// It is another worker's.
+    Left,
 }
 
 /// What a lane does next.
@@ -105,13 +121,26 @@ impl Slot {
     }
 
     /// Queues an event if the client is busy, or gives it back.
-    pub(super) fn queue(&self, delivery: Delivery) -> Option<Delivery> {
+    pub(super) fn queue(&self, delivery: Delivery) -> Queued {
         let mut lane = self.lane();
+        if lane.left {
+            return Queued::Left;
+        }
         if !lane.busy {
-            return Some(delivery);
+            return Queued::NotBusy(delivery);
         }
         lane.queue.push_back(delivery);
-        None
+        Queued::Waits
+    }
+
+    /// Leaves the client's events to another worker: those that wait, and those that still come.
+    pub(super) fn leave(&self) {
+        let mut lane = self.lane();
+        lane.busy = true;
+        lane.left = true;
+        let waiting = mem::take(&mut lane.queue);
+        let bytes = waiting.iter().map(in_hand::bytes).sum();
+        self.home.in_hand.remove(bytes);
     }
 
     /// The client gets a lane.
@@ -139,6 +168,11 @@ impl Slot {
         let mut lane = self.lane();
         if !self.home.link.is_up() {
             lane.queue = VecDeque::new();
+            // The gateway's next link brings them.
+            lane.left = false;
+        }
+        if lane.left {
+            return Next::Nothing;
         }
         if let Some(delivery) = lane.queue.pop_front() {
             return Next::Event(delivery);

@@ -7,38 +7,110 @@ use std::{
     pin::pin,
     sync::Arc,
     task::Poll,
+    time::Duration,
 };
 
 use client::link::Pushes;
 use protocol::{Event, link::Delivery};
+use service::backoff::Backoff;
+use tokio::time::sleep;
 
 use super::{Dispatcher, Slot};
 use crate::{Client, Worker};
 
-/// Runs the method for an event. Gives back what it pushed to other gateways, if anything.
+/// The first wait before a method is called again is random and up to this long; each further one
+/// may be twice as long.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+/// No wait is longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// What became of an event.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// It is dealt with, well or not; and what it pushed to other gateways, if anything.
+    Over(Option<Arc<Pushes>>),
+    /// It waited to be tried again and was given up here: another worker gets it.
+    Left,
+}
+
+/// Runs the method for an event, and again if it fails and that is asked for.
 pub(super) async fn take<W: Worker>(
     dispatcher: Arc<Dispatcher<W>>,
     slot: Arc<Slot>,
     delivery: Delivery,
-) -> Option<Arc<Pushes>> {
+) -> Outcome {
     let Delivery { number, redelivered, edits, context, event, .. } = delivery;
     slot.memory().told(edits, context.map(|context| context.session));
-    let client = Client::new(slot, number, redelivered);
-    let worker = &dispatcher.worker;
-    let ended = match event {
-        Event::Message(message) => caught(worker.on_message(&client, message)).await,
-        Event::Connect => caught(worker.on_connect(&client)).await,
-        Event::WebSocketConnect(handshake) => {
-            caught(worker.on_websocket_connect(&client, &handshake)).await
+    let mut client = Client::new(slot, number, redelivered);
+    // Kept small, since it is kept for every method.
+    let spare = (0 < dispatcher.retries).then(|| Box::new(event.clone()));
+    if let Err(error) = call(&dispatcher.worker, &client, event).await {
+        tell(&dispatcher, &client, &error, dispatcher.retries);
+        if let Some(event) = spare
+            && Box::pin(again(&dispatcher, &mut client, &event)).await
+        {
+            return Outcome::Left;
         }
-        Event::Close(reason) => caught(worker.on_close(&client, reason)).await,
-    };
-    if let Err(error) = ended {
-        dispatcher.metrics.failures.inc();
-        let (client, event) = (client.id(), client.delivery().number);
-        tracing::error!(%client, event, redelivered, error = format!("{error:#}"), "handler failed");
     }
-    client.into_pushes()
+    Outcome::Over(client.into_pushes())
+}
+
+/// Calls a method that has failed again, until it succeeds or has failed often enough. Says whether
+/// the event is left to another worker.
+async fn again<W: Worker>(dispatcher: &Dispatcher<W>, client: &mut Client, event: &Event) -> bool {
+    let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+    // What it did before it failed, it may do twice.
+    client.mark_redelivered();
+    for left in (0..dispatcher.retries).rev() {
+        tokio::select! {
+            biased;
+            // The gateway gives it to somebody else, who must not be second to us.
+            () = client.link_gone() => return true,
+            () = dispatcher.draining.cancelled() => {
+                let event = client.delivery().number;
+                tracing::info!(client = %client.id(), event, "left to another worker");
+                dispatcher.metrics.left.inc();
+                return true;
+            }
+            () = sleep(backoff.next(rand::random())) => {}
+        }
+        dispatcher.metrics.retries.inc();
+        match call(&dispatcher.worker, client, event.clone()).await {
+            Ok(()) => return false,
+            Err(error) => tell(dispatcher, client, &error, left),
+        }
+    }
+    false
+}
+
+async fn call(worker: &impl Worker, client: &Client, event: Event) -> anyhow::Result<()> {
+    match event {
+        Event::Message(message) => caught(worker.on_message(client, message)).await,
+        Event::Connect => caught(worker.on_connect(client)).await,
+        Event::WebSocketConnect(handshake) => {
+            caught(worker.on_websocket_connect(client, &handshake)).await
+        }
+        Event::Close(reason) => caught(worker.on_close(client, reason)).await,
+    }
+}
+
+/// Counts and logs a failure, after which there are so many tries left.
+fn tell<W: Worker>(
+    dispatcher: &Dispatcher<W>,
+    client: &Client,
+    error: &anyhow::Error,
+    tries_left: u32,
+) {
+    let (id, event, redelivered) = (client.id(), client.delivery().number, client.redelivered());
+    let error = format!("{error:#}");
+    dispatcher.metrics.failures.inc();
+    if tries_left == 0 {
+        dispatcher.metrics.given_up.inc();
+        tracing::error!(client = %id, event, redelivered, error, "handler failed");
+    } else {
+        tracing::warn!(client = %id, event, redelivered, error, tries_left, "handler failed");
+    }
 }
 
 /// A panic is one more way to fail.

@@ -33,12 +33,22 @@ impl Running {
 }
 
 pub async fn start(worker: impl Worker, gateways: &[&FakeGateway]) -> Running {
+    start_with(worker, gateways, 0).await
+}
+
+/// A worker whose methods are called again when they fail, that often.
+pub async fn start_with(
+    worker: impl Worker,
+    gateways: &[&FakeGateway],
+    handler_retries: u32,
+) -> Running {
     let register = FakeRegister::start().await;
     let config = Config {
         registers: vec![register.address()],
         secret: SECRET.into(),
         key: "Test:1".to_owned(),
         threads: 1,
+        handler_retries,
     };
     let stop = CancellationToken::new();
     let starting = Starting::new(None, stop.clone(), Duration::from_secs(10));

@@ -1,0 +1,122 @@
+//! What becomes of an event whose method fails, where it may be called again.
+
+#[path = "../../client/tests/fake/mod.rs"]
+mod fake;
+mod running;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use business_worker::{Client, Message, Worker};
+use fake::{FakeGateway, FakeLink, sent_to, soon};
+use protocol::{Event, link::ToGateway};
+use running::{Running, start_with};
+
+/// Fails, or panics, as often as a message says, and counts its calls.
+#[derive(Clone, Default)]
+struct Flaky {
+    calls: Arc<AtomicUsize>,
+}
+
+impl Worker for Flaky {
+    async fn on_message(&self, client: &Client, message: Message) -> anyhow::Result<()> {
+        let text = message.as_text().unwrap_or_default();
+        if let Some((way, times)) = text.split_once(' ') {
+            assert_eq!(self.calls.load(Ordering::SeqCst) != 0, client.redelivered());
+            let failed = self.calls.fetch_add(1, Ordering::SeqCst);
+            if failed < times.parse()? {
+                assert_ne!(way, "panic", "told to");
+                anyhow::bail!("told to");
+            }
+        }
+        let mark = if client.redelivered() { " (again)" } else { "" };
+        Ok(client.send(format!("did {text}{mark}")).await?)
+    }
+}
+
+async fn flaky(retries: u32) -> (Flaky, Running, FakeGateway, FakeLink) {
+    let (worker, gateway) = (Flaky::default(), FakeGateway::start().await);
+    let running = start_with(worker.clone(), &[&gateway], retries).await;
+    let link = gateway.link().await;
+    (worker, running, gateway, link)
+}
+
+/// More tries than there is time for.
+const EVER: u32 = u32::MAX;
+
+#[tokio::test]
+async fn a_method_that_fails_is_called_again_and_its_clients_next_events_wait() {
+    for way in ["fail", "panic"] {
+        let (worker, _running, _gateway, mut link) = flaky(5).await;
+        link.message(1, &format!("{way} 3")).await;
+        link.message(1, "next").await;
+        link.message(2, "other").await;
+        assert_eq!(link.command().await, sent_to(2, "did other"), "nobody else waits");
+        assert_eq!(link.command().await, sent_to(1, &format!("did {way} 3 (again)")));
+        assert_eq!(link.command().await, sent_to(1, "did next"), "this one did not fail");
+        link.done(3).await;
+        assert_eq!(worker.calls.load(Ordering::SeqCst), 4);
+    }
+}
+
+#[tokio::test]
+async fn a_method_that_fails_each_time_is_given_up_and_the_next_event_has_its_turn() {
+    for retries in [0, 2] {
+        let (worker, _running, _gateway, mut link) = flaky(retries).await;
+        link.message(1, "fail 100").await;
+        link.message(1, "next").await;
+        assert_eq!(link.command().await, sent_to(1, "did next"));
+        link.done(2).await;
+        assert_eq!(worker.calls.load(Ordering::SeqCst), retries as usize + 1);
+    }
+}
+
+#[tokio::test]
+async fn what_waits_to_be_tried_again_at_the_end_is_left_with_all_behind_it() {
+    let (_, running, _gateway, mut link) = flaky(EVER).await;
+    link.message(1, "fail 1000000").await;
+    link.message(1, "behind it").await;
+    link.message(2, "other").await;
+    assert_eq!(link.command().await, sent_to(2, "did other"));
+    running.stop.cancel();
+    let ToGateway::Ping { token } = soon(async {
+        loop {
+            match link.next().await {
+                ping @ ToGateway::Ping { .. } => break ping,
+                other => link.note(other).await,
+            }
+        }
+    })
+    .await
+    else {
+        unreachable!()
+    };
+    // On their way when the gateway heard.
+    link.message(1, "behind all").await;
+    link.message(2, "late").await;
+    link.send(protocol::link::ToPeer::Pong { token }).await;
+    assert_eq!(link.until_closed().await, [sent_to(2, "did late")]);
+    // The third and the fifth; the rest is the gateway's to give to another worker.
+    let done: Vec<_> = link.done.iter().map(|(_, first, last)| (*first, *last)).collect();
+    assert_eq!(done, [(3, 3), (5, 5)]);
+    running.ended().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_waits_when_its_link_is_lost_is_whoevers_who_gets_it_again() {
+    let (worker, _running, gateway, mut link) = flaky(EVER).await;
+    link.message(1, "fail 1000000").await;
+    link.message(2, "other").await;
+    assert_eq!(link.command().await, sent_to(2, "did other"));
+    drop(link);
+    let mut link = gateway.link().await;
+    // The gateway has not given it to us again, so nobody here may go on with it.
+    let calls = worker.calls.load(Ordering::SeqCst);
+    link.event(1, Event::Connect).await;
+    link.message(1, "next").await;
+    assert_eq!(link.command().await, sent_to(1, "did next"), "nothing is before it");
+    link.done(2).await;
+    assert_eq!(worker.calls.load(Ordering::SeqCst), calls);
+}
