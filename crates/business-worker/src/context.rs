@@ -66,8 +66,10 @@ impl Client {
         DeliveryId { client: self.id(), number: self.number }
     }
 
-    /// Everything else: other clients, uids, groups, questions. What a method sends through this
-    /// very cluster counts as part of dealing with the event.
+    /// Everything else: other clients, uids, groups, questions. Best used for the event at hand: it
+    /// knows what was sent on its behalf, and the event is done with when that was taken. What is
+    /// sent through a cluster that was kept from elsewhere is waited for too, by every event that
+    /// ends meanwhile.
     pub fn cluster(&self) -> &Cluster {
         let make = || {
             let pushes = Arc::new(Pushes::new(Arc::clone(self.slot.link())));

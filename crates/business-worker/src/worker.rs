@@ -19,7 +19,9 @@ use crate::Client;
 /// another worker.
 ///
 /// An event is reported as done once its method has returned and the gateways have taken what it
-/// sent; if the process dies before, another worker gets it, marked as redelivered.
+/// sent before it returned, through whichever cluster; if the process dies before, another worker
+/// gets it, marked as redelivered. What a task sends that the method has begun and not waited for
+/// may be lost with the process.
 ///
 /// Methods run on the task that reads the gateway's link until they first wait, so most cost no
 /// task and no allocation. Methods that compute for milliseconds without waiting are noticed and

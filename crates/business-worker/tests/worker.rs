@@ -6,11 +6,14 @@ mod fake;
 mod running;
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
-use business_worker::{Client, CloseReason, Handshake, Message, Recipients, Worker};
+use business_worker::{Client, CloseReason, Cluster, Handshake, Message, Recipients, Worker};
 use fake::{FakeGateway, FakeLink, sent_to};
 use protocol::{
     Answer, Command, Event,
@@ -114,16 +117,31 @@ impl Worker for Crier {
     }
 }
 
-async fn two_gateways() -> (Running, [FakeGateway; 2], FakeLink, FakeLink) {
+/// The same, through a cluster that it has kept from the start.
+#[derive(Default)]
+struct Keeper(OnceLock<Cluster>);
+
+impl Worker for Keeper {
+    async fn on_worker_start(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        self.0.set(cluster.clone()).map_err(|_| anyhow::anyhow!("started twice"))
+    }
+
+    async fn on_message(&self, _client: &Client, message: Message) -> anyhow::Result<()> {
+        let cluster = self.0.get().expect("it was started");
+        Ok(cluster.send_to_all(Recipients::All, message).await?)
+    }
+}
+
+async fn two_gateways(worker: impl Worker) -> (Running, [FakeGateway; 2], FakeLink, FakeLink) {
     let gateways = [FakeGateway::start().await, FakeGateway::start().await];
-    let running = start(Crier, &[&gateways[0], &gateways[1]]).await;
+    let running = start(worker, &[&gateways[0], &gateways[1]]).await;
     let (home, other) = (gateways[0].link().await, gateways[1].link().await);
     (running, gateways, home, other)
 }
 
 #[tokio::test]
 async fn an_event_is_done_when_other_gateways_have_taken_what_it_pushed() {
-    let (_running, _gateways, mut home, mut other) = two_gateways().await;
+    let (_running, _gateways, mut home, mut other) = two_gateways(Crier).await;
     home.message(1, "x").await;
     assert!(matches!(home.command().await, Command::SendToAll { .. }));
     let (number, _) = other.numbered_command().await;
@@ -133,8 +151,21 @@ async fn an_event_is_done_when_other_gateways_have_taken_what_it_pushed() {
 }
 
 #[tokio::test]
+async fn so_it_is_with_what_it_pushed_through_a_cluster_that_was_kept() {
+    let (_running, _gateways, mut home, mut other) = two_gateways(Keeper::default()).await;
+    for round in 1..=2 {
+        home.message(1, "x").await;
+        assert!(matches!(home.command().await, Command::SendToAll { .. }));
+        let (number, _) = other.numbered_command().await;
+        assert!(home.is_quiet().await, "not before the other gateway has it");
+        other.send(ToPeer::Taken { through: number }).await;
+        home.done(round).await;
+    }
+}
+
+#[tokio::test]
 async fn a_gateway_that_is_lost_holds_no_event_back() {
-    let (_running, _gateways, mut home, mut other) = two_gateways().await;
+    let (_running, _gateways, mut home, mut other) = two_gateways(Crier).await;
     home.message(1, "x").await;
     other.command().await;
     assert!(matches!(home.command().await, Command::SendToAll { .. }));

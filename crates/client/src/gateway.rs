@@ -89,7 +89,8 @@ async fn run(shared: &Shared, address: &str, proved: Proved<TcpStream>) -> Ended
     if gateway.to_string() != address {
         tracing::debug!(address, %gateway, "announced and used under different addresses");
     }
-    let link = Link::new(gateway, shared.held.clone(), Arc::clone(&shared.metrics));
+    let (unclaimed, metrics) = (Arc::clone(&shared.unclaimed), Arc::clone(&shared.metrics));
+    let link = Link::new(gateway, shared.held.clone(), unclaimed, metrics);
     let intake = shared.consumer().map(|consumer| consumer.linked(&link));
     shared.metrics.links.inc();
     shared.change(|directory| directory.up(address, gateway, Arc::clone(&link)));

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use protocol::discovery;
+use protocol::{discovery, link::Role};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -11,7 +11,7 @@ use crate::{
     discovery::follow,
     events::Consumer,
     gateway::look_after,
-    link::{Identity, Link},
+    link::{Identity, Link, Unclaimed},
     metrics::Metrics,
 };
 
@@ -22,6 +22,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     /// Events whose handlers have finished, held back until what they pushed is taken.
     pub(crate) held: TaskTracker,
+    /// What was pushed on behalf of no event, if there are events at all.
+    pub(crate) unclaimed: Arc<Unclaimed>,
     directory: watch::Sender<Arc<Directory<Arc<Link>>>>,
     registers: Mutex<Vec<Register>>,
     tasks: TaskTracker,
@@ -58,6 +60,7 @@ impl Shared {
             consumer: Mutex::new(consumer),
             metrics: Arc::default(),
             held: TaskTracker::new(),
+            unclaimed: Arc::default(),
             directory: watch::Sender::new(Arc::default()),
             registers: Mutex::new(registers.into_iter().map(Register::new).collect()),
             tasks: TaskTracker::new(),
@@ -76,6 +79,11 @@ impl Shared {
 
     pub(crate) fn consumer(&self) -> Option<Arc<dyn Consumer>> {
         self.consumer.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether gateways send us events.
+    pub(crate) const fn has_events(&self) -> bool {
+        matches!(self.identity.role, Role::Worker { .. })
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {

@@ -96,9 +96,11 @@ impl<W: Worker> Intake<W> {
         let since = *self.since.get_or_insert_with(Instant::now);
         // Nobody is woken by this waker: a method that has to wait is polled again by its lane.
         match self.running.poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Outcome::Over(None)) => self.finished.add(ticket.shard, ticket.seq),
-            Poll::Ready(Outcome::Over(Some(pushes))) => {
-                self.home.link.finish(ticket.shard, ticket.seq, Some(&pushes));
+            Poll::Ready(Outcome::Over(None)) if self.home.link.owes_nothing() => {
+                self.finished.add(ticket.shard, ticket.seq);
+            }
+            Poll::Ready(Outcome::Over(pushes)) => {
+                self.home.link.finish(ticket.shard, ticket.seq, pushes.as_deref());
             }
             Poll::Ready(Outcome::Left) => slot.leave(),
             Poll::Pending => self.move_to_lane(slot, ticket),

@@ -92,8 +92,9 @@ impl Cluster {
     }
 
     fn record(&self, link: &Arc<Link>, number: u64) {
-        if let Some(pushes) = &self.pushes {
-            pushes.record(link, number);
+        let claimed = self.pushes.as_ref().is_some_and(|pushes| pushes.record(link, number));
+        if !claimed && self.shared.has_events() {
+            self.shared.unclaimed.record(link, number);
         }
     }
 

@@ -9,6 +9,7 @@ mod handshake;
 mod outgoing;
 mod pump;
 mod pushes;
+mod unclaimed;
 
 use std::{
     fmt,
@@ -30,6 +31,7 @@ use pushes::{Held, Taken};
 
 pub(crate) use handshake::{Failed, Identity, Proved, connect};
 pub(crate) use pump::{Ended, run};
+pub(crate) use unclaimed::Unclaimed;
 
 pub use finished::Finished;
 pub use outgoing::OUTGOING_LIMIT;
@@ -51,6 +53,7 @@ pub struct Link {
     /// Asks the pump to end.
     leave: CancellationToken,
     held: TaskTracker,
+    unclaimed: Arc<Unclaimed>,
     metrics: Arc<Metrics>,
 }
 
@@ -66,7 +69,12 @@ pub(crate) struct Crowded;
 pub struct Waiting(Box<ToGateway>);
 
 impl Link {
-    pub(crate) fn new(gateway: SocketAddr, held: TaskTracker, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub(crate) fn new(
+        gateway: SocketAddr,
+        held: TaskTracker,
+        unclaimed: Arc<Unclaimed>,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             gateway,
             name: gateway.to_string(),
@@ -78,6 +86,7 @@ impl Link {
             gone: CancellationToken::new(),
             leave: CancellationToken::new(),
             held,
+            unclaimed,
             metrics,
         })
     }
@@ -202,10 +211,19 @@ impl Link {
         self.outgoing.finish(finished);
     }
 
+    /// Whether an event of this link that pushed nothing through a cluster of its own is done with
+    /// as soon as its handler has ended. If not, [`finish`](Self::finish) waits for what must be
+    /// waited for.
+    pub fn owes_nothing(&self) -> bool {
+        !self.unclaimed.is_any()
+    }
+
     /// Says that an event of this link is done with, once everything that its handler pushed was
-    /// taken by the gateways it went to, or their links are gone.
+    /// taken by the gateways it went to, or their links are gone. What was pushed on behalf of no
+    /// event counts as pushed by all.
     pub fn finish(self: &Arc<Self>, shard: u16, seq: u64, pushes: Option<&Pushes>) {
-        let pushed = pushes.map(Pushes::take).unwrap_or_default();
+        let mut pushed = pushes.map(Pushes::take).unwrap_or_default();
+        self.unclaimed.add_to(&mut pushed, self);
         if pushed.is_empty() {
             return self.finish_now(shard, seq);
         }
@@ -225,12 +243,17 @@ impl Link {
         self.outgoing.finish(&mut finished);
     }
 
+    fn has_taken(&self, command: u64) -> bool {
+        self.taken.has(command)
+    }
+
     fn close(&self) {
         self.up.store(false, Ordering::Release);
         self.outgoing.close();
         self.answers.close();
         self.pongs.close();
         self.taken.advance(u64::MAX);
+        self.unclaimed.forget(self);
         self.gone.cancel();
     }
 

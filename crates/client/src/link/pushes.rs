@@ -3,7 +3,6 @@
 use std::{
     cmp::Ordering,
     collections::BinaryHeap,
-    mem,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{self, AtomicUsize},
@@ -12,39 +11,41 @@ use std::{
 
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::Link;
+use super::{
+    Link,
+    unclaimed::{self, Pushed},
+};
 
 /// What a handler pushed to other gateways than its event's own, whose link keeps the order by
 /// itself: there, "done" simply follows what was pushed.
 #[derive(Debug)]
 pub struct Pushes {
     home: Arc<Link>,
-    others: Mutex<Vec<(Arc<Link>, u64)>>,
+    /// `None` once the event is done with.
+    others: Mutex<Option<Pushed>>,
 }
 
 impl Pushes {
     /// Those of a handler whose event came on `home`.
     pub fn new(home: Arc<Link>) -> Self {
-        Self { home, others: Mutex::default() }
+        Self { home, others: Mutex::new(Some(Vec::new())) }
     }
 
-    pub(crate) fn record(&self, link: &Arc<Link>, command: u64) {
-        if Arc::ptr_eq(link, &self.home) {
-            return;
-        }
+    /// Notes a command. Says whether the event is still to be done with; if not, it is not noted.
+    pub(crate) fn record(&self, link: &Arc<Link>, command: u64) -> bool {
         let mut others = self.lock();
-        match others.iter_mut().find(|(known, _)| Arc::ptr_eq(known, link)) {
-            // Commands are taken in order, so only the last matters.
-            Some((_, last)) => *last = command.max(*last),
-            None => others.push((Arc::clone(link), command)),
+        let Some(others) = &mut *others else { return false };
+        if !Arc::ptr_eq(link, &self.home) {
+            unclaimed::add(others, link, command);
         }
+        true
     }
 
-    pub(super) fn take(&self) -> Vec<(Arc<Link>, u64)> {
-        mem::take(&mut *self.lock())
+    pub(super) fn take(&self) -> Pushed {
+        self.lock().take().unwrap_or_default()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<(Arc<Link>, u64)>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Pushed>> {
         self.others.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -95,6 +96,11 @@ impl Taken {
         }
         drop(state);
         held.release_one();
+    }
+
+    /// Whether this command was taken.
+    pub(super) fn has(&self, command: u64) -> bool {
+        command <= self.state.lock().unwrap_or_else(PoisonError::into_inner).through
     }
 
     /// Every command up to this one was taken. A link that is gone has taken all there ever were:
