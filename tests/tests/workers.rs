@@ -2,7 +2,7 @@
 //! when workers leave or die.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{collections::BTreeMap, iter};
+use std::{collections::BTreeMap, iter, time::Duration};
 
 use business_worker::{ClientId, CloseReason, Message};
 use suite_tests::{Heard, Report, Suite, TestWorker, Told, eventually, on_one_and_three_threads};
@@ -18,6 +18,7 @@ on_one_and_three_threads!(
     a_worker_that_stops_finishes_and_others_go_on,
     no_echo_is_lost_or_doubled_while_workers_come_and_go_in_order,
     what_a_dead_worker_had_in_hand_is_done_by_another,
+    a_worker_that_falls_silent_is_given_up_and_one_that_is_idle_is_not,
 );
 
 async fn every_life_is_told_by_one_worker_from_first_to_last(threads: usize) {
@@ -235,6 +236,25 @@ async fn what_a_dead_worker_had_in_hand_is_done_by_another(threads: usize) {
         assert!(again.redelivered);
         assert_eq!(again.number, 3, "the number that it had");
     }
+}
+
+async fn a_worker_that_falls_silent_is_given_up_and_one_that_is_idle_is_not(threads: usize) {
+    let builder = Suite::builder().gateways(1).threads(threads);
+    let suite = builder.gateway_flag("--peer-timeout", "1").start().await;
+    // It reads nothing more than this, and so answers nothing: its host might as well be gone.
+    let mut silent = suite.worker_link(0, "silent:1").await;
+    let mut ann = suite.browser(0).await;
+    silent.welcomes().await;
+    ann.send("echo still there").await;
+    let mut other = TestWorker::start(&suite, "1").await;
+    assert_eq!(ann.hears_text().await, "still there");
+    let again = message(&mut other, "echo still there").await;
+    assert!(again.redelivered);
+    // Longer than the limit without an event: it is asked, and answers.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    ann.send("echo and here").await;
+    assert_eq!(ann.hears_text().await, "and here");
+    assert!(!message(&mut other, "echo and here").await.redelivered);
 }
 
 /// The report of the message that says this; others are passed over.

@@ -94,6 +94,12 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     no_worker_timeout: u64,
 
+    /// How long a worker or back end of ours may be silent, though it is asked whether it is there,
+    /// before its link is given up and its events go to others
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    peer_timeout: u64,
+
     /// How many bytes of events each thread lets a worker have unfinished, or holds while there is
     /// none, before it reads no more from their clients
     #[arg(long, value_name = "BYTES", default_value_t = 8 * 1024 * 1024)]
@@ -199,6 +205,7 @@ impl TryFrom<Args> for Config {
                 heartbeat,
                 handshake_timeout: Duration::from_secs(args.handshake_timeout),
                 no_worker_timeout: (!no_worker.is_zero()).then_some(no_worker),
+                peer_timeout: Duration::from_secs(args.peer_timeout),
                 worker_window: args.worker_window,
                 site: site.map(Arc::new),
             },
@@ -234,6 +241,7 @@ mod tests {
             (["--web-root=/does/not/exist"], "--web-root"),
             (["--router=fastest"], "--router"),
             (["--handshake-timeout=0"], "--handshake-timeout"),
+            (["--peer-timeout=0"], "--peer-timeout"),
         ] {
             let error = config(&flags).unwrap_err();
             assert!(error.contains(name), "{flags:?}: {error}");

@@ -26,6 +26,8 @@ pub(crate) struct Settings {
     pub(crate) handshake_timeout: Duration,
     /// How long a client's events may wait for a worker.
     pub(crate) no_worker_timeout: Option<Duration>,
+    /// How long a native peer may be silent, though it is asked.
+    pub(crate) peer_timeout: Duration,
     /// How many bytes of events a shard gives a worker before it must be done with some; also how
     /// many it holds while there is no worker.
     pub(crate) worker_window: usize,

@@ -13,7 +13,7 @@ use anyhow::{Context as _, bail, ensure};
 use suite_tests::{Raw, ports};
 use tokio::time::{Instant, sleep};
 
-use crate::plan::{GATEWAYS, WORKERS, Who};
+use crate::plan::{BELIEVES, GATEWAYS, WORKERS, Who};
 
 /// How long a process may take to end when it is asked to: longer than its grace.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -98,6 +98,7 @@ impl Cast {
                 format!("--lan-ip={}", met.ip()),
                 format!("--lan-port={}", met.port()),
                 format!("--lan-listen={inner}"),
+                format!("--peer-timeout={BELIEVES}"),
                 // One of one shard, the others of two.
                 format!("--threads={}", 1 + number.min(1)),
             ];

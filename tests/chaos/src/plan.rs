@@ -12,6 +12,12 @@ pub const GATEWAYS: usize = 3;
 /// How many workers there are.
 pub const WORKERS: usize = 3;
 
+/// How long a gateway behind proxies believes in a silent worker, in seconds.
+pub const BELIEVES: u64 = 3;
+
+/// How long nobody hears of a worker that has vanished: longer than anybody believes in it.
+pub const VANISHED: Duration = Duration::from_secs(BELIEVES * 2);
+
 /// A process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Who {
@@ -52,6 +58,9 @@ pub enum Cut {
 pub enum Fault {
     /// SIGKILL; started again after a while.
     Kill(Who, Duration),
+    /// SIGKILL without a sign to its gateways, as of a host that loses power; started again when
+    /// they have found out.
+    Vanish(Who),
     /// SIGTERM; started again a while after it has ended.
     Drain(Who, Duration),
     /// SIGSTOP, and SIGCONT after a while.
@@ -106,15 +115,19 @@ fn one(scenario: Scenario, gap: Duration, worker: Who, dice: &mut StdRng) -> Fau
         Scenario::Drain => Fault::Drain(any(&[gateway, worker, worker]), down),
         Scenario::Links => match any(&dies) {
             who if dice.random_bool(0.3) => Fault::Pause(who, down),
+            _ if dice.random_bool(0.1) => Fault::Vanish(worker),
             _ => cut(down, dice),
         },
-        Scenario::All => match dice.random_range(0..10) {
-            0..3 => Fault::Kill(worker, down),
-            3 => Fault::Kill(Who::Register, down),
-            4 => Fault::Kill(gateway, down),
-            5 => Fault::Drain(*[gateway, worker].choose(dice).expect("not empty"), down),
-            6 | 7 => Fault::Pause(*dies.choose(dice).expect("not empty"), down),
-            _ => cut(down, dice),
+        Scenario::All => match dice.random_range(0..20) {
+            10 => Fault::Vanish(worker),
+            at => match at % 10 {
+                0..3 => Fault::Kill(worker, down),
+                3 => Fault::Kill(Who::Register, down),
+                4 => Fault::Kill(gateway, down),
+                5 => Fault::Drain(*[gateway, worker].choose(dice).expect("not empty"), down),
+                6 | 7 => Fault::Pause(*dies.choose(dice).expect("not empty"), down),
+                _ => cut(down, dice),
+            },
         },
     }
 }
@@ -144,6 +157,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kill(who, down) => write!(f, "kill {who}, back after {down:.1?}"),
+            Self::Vanish(who) => write!(f, "let {who} vanish"),
             Self::Drain(who, down) => write!(f, "drain {who}, back after {down:.1?}"),
             Self::Pause(who, down) => write!(f, "pause {who} for {down:.1?}"),
             Self::Cut(links, cut, down, which) => {

@@ -14,7 +14,7 @@ use tokio::{
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::watch,
-    time::sleep,
+    time::{Instant, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +22,11 @@ use crate::plan::{Cut, Which};
 
 /// A proxy in front of one port.
 #[derive(Clone, Debug)]
-pub struct Proxy(Arc<Mutex<Vec<Handle>>>);
+pub struct Proxy {
+    handles: Arc<Mutex<Vec<Handle>>>,
+    /// Until when the end of whoever connects is kept from the other end.
+    hush: watch::Sender<Option<Instant>>,
+}
 
 /// A connection, as the proxy's owner holds it.
 #[derive(Debug)]
@@ -45,8 +49,9 @@ impl Proxy {
     /// When it cannot listen there.
     pub async fn start(at: SocketAddr, target: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(at).await?;
-        let proxy = Self(Arc::default());
-        let connections = Arc::clone(&proxy.0);
+        let proxy = Self { handles: Arc::default(), hush: watch::Sender::new(None) };
+        let connections = Arc::clone(&proxy.handles);
+        let hush = proxy.hush.subscribe();
         tokio::spawn(async move {
             loop {
                 // Out of file descriptors, say: there will be some again.
@@ -61,9 +66,10 @@ impl Proxy {
                 all.retain(|handle| !handle.gone.is_cancelled());
                 all.push(handle);
                 drop(all);
+                let hush = hush.clone();
                 tokio::spawn(async move {
                     if let Ok(far) = TcpStream::connect(target).await {
-                        connection(near, far, &mut ordered).await;
+                        connection(near, far, &mut ordered, hush).await;
                     }
                     gone.cancel();
                 });
@@ -72,10 +78,15 @@ impl Proxy {
         Ok(proxy)
     }
 
+    /// For a while, whoever connects and ends does so without a sign, as a host that loses power.
+    pub fn hush(&self, time: Duration) {
+        self.hush.send_replace(Some(Instant::now() + time));
+    }
+
     /// Does it to the connections that there are, for a while.
     pub fn cut(&self, cut: Cut, which: Which, time: Duration) {
         let order = if cut == Cut::Stall { Order::Stall } else { Order::End(cut, time) };
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
         let alive: Vec<&Handle> = all.iter().filter(|handle| !handle.gone.is_cancelled()).collect();
         for (at, handle) in alive.iter().enumerate() {
             if which == Which::All || which == Which::One(at + which.rounds(alive.len())) {
@@ -109,12 +120,17 @@ impl Which {
 }
 
 /// Passes bytes both ways until one end or the owner ends it.
-async fn connection(near: TcpStream, far: TcpStream, ordered: &mut watch::Receiver<Order>) {
+async fn connection(
+    near: TcpStream,
+    far: TcpStream,
+    ordered: &mut watch::Receiver<Order>,
+    hush: watch::Receiver<Option<Instant>>,
+) {
     let _ = (near.set_nodelay(true), far.set_nodelay(true));
     let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
     let (there, back) = (ordered.clone(), ordered.clone());
-    let mut up = Flow { from: near_in, to: far_out, ordered: there };
-    let mut down = Flow { from: far_in, to: near_out, ordered: back };
+    let mut up = Flow { from: near_in, to: far_out, ordered: there, hush: Some(hush) };
+    let mut down = Flow { from: far_in, to: near_out, ordered: back, hush: None };
     let ended = ordered.wait_for(|order| matches!(order, Order::End(..)));
     let order = tokio::select! {
         ended = ended => ended.map_or(Order::Flow, |order| *order),
@@ -150,6 +166,7 @@ struct Flow {
     from: OwnedReadHalf,
     to: OwnedWriteHalf,
     ordered: watch::Receiver<Order>,
+    hush: Option<watch::Receiver<Option<Instant>>>,
 }
 
 impl Flow {
@@ -161,6 +178,10 @@ impl Flow {
             // While nothing gets through, nothing more is read than this.
             if self.ordered.wait_for(|order| *order != Order::Stall).await.is_err() {
                 return;
+            }
+            let hush = self.hush.as_ref().and_then(|hush| *hush.borrow());
+            if let (0, Some(until)) = (read, hush) {
+                sleep_until(until).await;
             }
             if read == 0 || self.to.write_all(&buffer[..read]).await.is_err() {
                 let _ = self.to.shutdown().await;
@@ -216,5 +237,13 @@ mod tests {
         far.read(&mut [0; 1]).await.unwrap_err();
         assert!(timeout(A_WHILE, near.read_u8()).await.is_err());
         assert_eq!(near.read(&mut [0; 1]).await.unwrap(), 0);
+    }
+    #[tokio::test]
+    async fn an_end_may_be_kept_from_the_other() {
+        let (proxy, near, mut far) = pair().await;
+        proxy.hush(Duration::from_secs(1));
+        drop(near);
+        assert!(timeout(A_WHILE, far.read_u8()).await.is_err());
+        assert_eq!(far.read(&mut [0; 1]).await.unwrap(), 0);
     }
 }

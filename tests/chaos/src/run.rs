@@ -15,7 +15,7 @@ use crate::{
     cast::{Cast, Places, journals},
     crowd::{Crowd, Phase, Place, Progress},
     journal::{self, Journals},
-    plan::{Cut, Fault, Links, Step, Who, plan},
+    plan::{Cut, Fault, Links, Step, VANISHED, Who, plan},
     proxy::Proxy,
     report::{Facts, report},
     scenario::{Scenario, Shape},
@@ -177,7 +177,10 @@ impl Stage {
 
     async fn inflict(&mut self, fault: Fault) -> anyhow::Result<()> {
         let who = match fault {
-            Fault::Kill(who, _) | Fault::Drain(who, _) | Fault::Pause(who, _) => Some(who),
+            Fault::Kill(who, _)
+            | Fault::Vanish(who)
+            | Fault::Drain(who, _)
+            | Fault::Pause(who, _) => Some(who),
             Fault::Cut(..) => None,
         };
         // Whoever is down or paused is let come back first.
@@ -190,6 +193,11 @@ impl Stage {
                 self.lost(who);
                 self.cast.actor(who).kill()?;
                 self.later(down, who, Pending::Start);
+            }
+            Fault::Vanish(who) => {
+                self.proxies.values().for_each(|proxy| proxy.hush(VANISHED));
+                self.cast.actor(who).kill()?;
+                self.later(VANISHED, who, Pending::Start);
             }
             Fault::Drain(who, down) => {
                 self.lost(who);
@@ -240,6 +248,7 @@ fn kinds(steps: &[Step]) -> Vec<(&'static str, usize)> {
             Fault::Kill(Who::Worker(_), _) => "workers killed",
             Fault::Kill(Who::Gateway(_), _) => "gateways killed",
             Fault::Kill(Who::Register, _) => "registers killed",
+            Fault::Vanish(_) => "workers vanished",
             Fault::Drain(Who::Gateway(_), _) => "gateways drained",
             Fault::Drain(..) => "workers drained",
             Fault::Pause(..) => "pauses",

@@ -18,6 +18,8 @@ pub(super) enum Ended {
     Lost(#[from] io::Error),
     #[error("did not prove itself in time")]
     Silent,
+    #[error("did not answer for as long as --peer-timeout")]
+    Unanswered,
     #[error("does not know the secret")]
     Secret,
     #[error("asked before it had shown the secret")]
@@ -42,7 +44,11 @@ impl Ended {
     /// Whether it was refused for what it said, or did not say.
     pub(super) fn is_refusal(&self) -> bool {
         match self {
-            Self::ByPeer | Self::Lost(_) | Self::Replaced | Self::ShuttingDown => false,
+            Self::ByPeer
+            | Self::Lost(_)
+            | Self::Unanswered
+            | Self::Replaced
+            | Self::ShuttingDown => false,
             Self::Silent
             | Self::Secret
             | Self::Unauthorized

@@ -53,6 +53,8 @@ const UNANSWERED: usize = 4096;
 pub(crate) struct Hub {
     host: Arc<Host>,
     secret: Secret,
+    /// How long a native peer may be silent, though it is asked.
+    peer_timeout: Duration,
     health: Health,
     links: FxHashMap<LinkId, Link>,
     /// The links of workers, by key.
@@ -77,12 +79,18 @@ pub(crate) struct Hub {
 type Shared = Rc<RefCell<Hub>>;
 
 impl Hub {
-    pub(crate) fn new(host: Arc<Host>, secret: Secret, health: Health) -> Self {
+    pub(crate) fn new(
+        host: Arc<Host>,
+        secret: Secret,
+        peer_timeout: Duration,
+        health: Health,
+    ) -> Self {
         let outgoing = host.shards.iter().map(|_| Vec::new()).collect();
         health.set_not_ready("worker", "no worker is linked");
         Self {
             host,
             secret,
+            peer_timeout,
             health,
             links: FxHashMap::default(),
             workers: HashMap::new(),

@@ -3,14 +3,14 @@
 use std::{net::SocketAddr, rc::Rc, time::Duration};
 
 use bytes::BytesMut;
-use protocol::link::{MAGIC, Role};
+use protocol::link::{MAGIC, Role, ToPeer};
 use tokio::{
     io::AsyncReadExt,
     net::{
         TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
-    time,
+    time::{self, Interval, MissedTickBehavior},
 };
 
 use super::{Shared, ended::Ended, link::Link, native, php};
@@ -24,6 +24,9 @@ const BUSY: Duration = Duration::from_millis(1);
 
 /// How long a PHP peer that has said all it wants to say may wait for its replies.
 const LAST_REPLIES: Duration = Duration::from_secs(5);
+
+/// How many times a native peer is asked whether it is there, in the time that it may be silent.
+const ASKED: u32 = 2;
 
 /// How many bytes are read from a link at a time.
 const CHUNK: usize = 256 * 1024;
@@ -130,6 +133,7 @@ async fn read(
     mut buffer: BytesMut,
     language: Language,
 ) -> Ended {
+    let mut silence = Silence::new(hub.borrow().peer_timeout);
     loop {
         let taken = match language {
             Language::Native => hub.borrow_mut().take_native(id, &mut buffer),
@@ -142,7 +146,20 @@ async fn read(
             time::sleep(BUSY).await;
         }
         buffer.reserve(CHUNK);
-        match reader.read_buf(&mut buffer).await {
+        let read = loop {
+            tokio::select! {
+                biased;
+                read = reader.read_buf(&mut buffer) => break read,
+                _ = silence.ticks.tick(), if language == Language::Native => {
+                    match silence.lasts() {
+                        true => hub.borrow_mut().say(id, &ToPeer::Ping { token: 0 }),
+                        false => return Ended::Unanswered,
+                    }
+                }
+            }
+        };
+        silence.asked = 0;
+        match read {
             Ok(0) => break,
             Ok(_) => {}
             Err(error) => return error.into(),
@@ -159,4 +176,27 @@ async fn read(
         let _ = time::timeout(LAST_REPLIES, replies).await;
     }
     Ended::ByPeer
+}
+
+/// How long a native peer has been silent. One whose host has vanished closes nothing, and the
+/// kernel would go on for a quarter of an hour; what it had is to be given to others before that.
+struct Silence {
+    ticks: Interval,
+    /// How often it was asked since anything was heard.
+    asked: u32,
+}
+
+impl Silence {
+    fn new(timeout: Duration) -> Self {
+        let mut ticks = time::interval(timeout / (ASKED + 1));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.reset();
+        Self { ticks, asked: 0 }
+    }
+
+    /// Nothing was heard for one more tick. Whether to ask (again).
+    fn lasts(&mut self) -> bool {
+        self.asked += 1;
+        self.asked <= ASKED
+    }
 }
