@@ -1,6 +1,19 @@
 //! What a gateway, a worker or a register does with bytes that came from somewhere. Each function
 //! must end, soon and without a panic, whatever the bytes are.
 
+mod clients;
+mod link;
+
+// The gateway's own decoders, taken in as they stand: nobody else is to see them.
+#[allow(dead_code, unused_imports, reason = "not all of it decodes")]
+#[path = "../crates/gateway/src/framing/mod.rs"]
+mod framing;
+#[allow(dead_code, reason = "not all of it decodes")]
+mod http;
+
+pub use clients::{other_framings, request, websocket};
+pub use link::link;
+
 use bytes::{Bytes, BytesMut};
 use protocol::{
     Answer, Command, Session,

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Fuzzes each target for as many seconds: bash fuzz/run.sh [SECONDS] [TARGET...]
 #
-#   bash fuzz/run.sh              20 seconds each, the short form
-#   bash fuzz/run.sh 3600 frame   an hour for one
+#   bash fuzz/run.sh              20 seconds each; tests/run.sh has 3 each, the short form
+#   bash fuzz/run.sh 3600         an hour each, the long form
+#   bash fuzz/run.sh 60 frame     a minute for one
 #
 # Corpora are made of the recorded frames, grow in fuzz/corpus, and are kept. What ends a target is
 # written to fuzz/crashes; `fuzz/target/…/release/TARGET FILE` does it again. Works on the stable
@@ -11,7 +12,8 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 seconds=${1:-20}
 shift || true
-[ $# -gt 0 ] || set -- frame php_value json parse_str register_lines
+[ $# -gt 0 ] || set -- frame php_value json parse_str register_lines native_link \
+    http_head websocket text_and_frame
 
 triple=$(rustc -vV | sed -n 's/^host: //p')
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$here/target}

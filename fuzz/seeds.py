@@ -7,7 +7,8 @@ import pathlib
 import sys
 
 here = pathlib.Path(__file__).resolve().parent
-vectors = here.parent / "crates/protocol/tests/gatewayworker/vectors.jsonl"
+tests = here.parent / "crates/protocol/tests"
+vectors = tests / "gatewayworker/vectors.jsonl"
 corpus = pathlib.Path(sys.argv[1])
 
 values = [
@@ -27,6 +28,35 @@ texts = [
     b'{"fields":["uid","groups"],"where":{"groups":["a",5],"connection_id":{"7":7}}}',
     b'{"group":["g",5],"exclude":{"7":null}}',
     b'[1.5,true,"05",-0,1e999,18446744073709551616,"\\ud83d\\ude00\\/"]',
+]
+heads = [
+    b"GET /chat?a=1 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    b"Origin: https://here.example\r\n\r\n",
+    b"GET / HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n",
+    b"HEAD /chat.js HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+]
+
+
+def masked(first, payload):
+    """A frame of a WebSocket client."""
+    mask = bytes([7, 11, 13, 17])
+    short = len(payload) < 126
+    length = [0x80 | len(payload)] if short else [0x80 | 126, *len(payload).to_bytes(2, "big")]
+    hidden = bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
+    return bytes([first, *length]) + mask + hidden
+
+
+# Each first byte is the size of the pieces that the rest comes in.
+char = "\u4f60".encode()
+messages = [
+    b"\x07" + masked(0x81, char) + masked(0x89, b"ping") + masked(0x88, b"\x03\xe8bye"),
+    b"\x01" + masked(0x01, char[:2]) + masked(0x8A, b"") + masked(0x80, char[2:]),
+    b"\xff" + masked(0x82, bytes(300)) + masked(0x02, b"a") + masked(0x80, b""),
+]
+others = [
+    b"\x03one\ntwo\r\n\n",
+    b"\x05\0\0\0\x06hi\0\0\0\x04\0\0\0\x05!",
 ]
 
 
@@ -63,3 +93,12 @@ for text in texts:
 for target in targets:
     seed("parse_str", target)
     seed("parse_str", target.partition(b"?")[2])
+for line in (tests / "golden/native.txt").read_text().splitlines():
+    if ": " in line and not line.startswith("#"):
+        seed("native_link", bytes.fromhex(line.split(": ", 1)[1]))
+for head in heads:
+    seed("http_head", head)
+for message in messages:
+    seed("websocket", message)
+for other in others:
+    seed("text_and_frame", other)

@@ -76,7 +76,7 @@ missing_packages() { # [THING...]
     local thing
     for thing in "${@:-all}"; do
         case $thing in
-            all) missing_packages browser fonts nginx node npm openssl php python systemd linker ;;
+            all) missing_packages browser fonts nginx node npm openssl php python systemd linker compiler ;;
             browser) has chromium || has chromium-browser || say chromium ;;
             fonts) chinese_font || say fontconfig fonts-noto-cjk ;;
             nginx) has nginx || say nginx ;;
@@ -87,6 +87,7 @@ missing_packages() { # [THING...]
             python) python3 -c 'import ensurepip, ssl, venv' 2>/dev/null || say python3 python3-venv ;;
             systemd) has systemd-analyze || say systemd ;;
             linker) has cc || say gcc libc6-dev ;;
+            compiler) has c++ || say g++ ;;
             *) fail "missing_packages: what is $thing?" ;;
         esac
     done

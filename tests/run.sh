@@ -20,6 +20,7 @@ stage_setup() {
     node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' ||
         fail "Node 20 or newer is needed for the browser tests; this is $(node --version)"
     quietly cargo fetch --quiet --locked
+    quietly cargo fetch --quiet --locked --manifest-path fuzz/Cargo.toml
     quietly npm ci --prefix tests/browser
     say "Everything needed is here: $(rustc --version), $(python3 --version), Node $(node --version)."
 }
@@ -28,7 +29,7 @@ stage_lint() {
     style
     RUSTDOCFLAGS='-D warnings' check "cargo doc" cargo doc --quiet --workspace --no-deps --locked
     if has shellcheck; then
-        check shellcheck shellcheck -x -S warning .ci/run deploy/*.sh tests/*.sh tests/*/*.sh
+        check shellcheck shellcheck -x -S warning .ci/run deploy/*.sh fuzz/*.sh tests/*.sh tests/*/*.sh
     fi
     if cargo deny --version >/dev/null 2>&1; then
         check "cargo deny" cargo deny --log-level error --offline check bans licenses sources
@@ -78,6 +79,14 @@ stage_deploy() {
     [ "$failed" = 0 ]
 }
 
+# A few seconds for each decoder; fuzz/run.sh says how to give them more.
+stage_fuzz() {
+    need python compiler
+    check "cargo fmt" cargo fmt --manifest-path fuzz/Cargo.toml --check
+    check fuzz env CARGO_TARGET_DIR="$(target_folder)/fuzz" bash fuzz/run.sh 3
+    [ "$failed" = 0 ]
+}
+
 stage_compat() { bash tests/compat/run.sh; }
 
 stage_chaos() { bash tests/chaos/run.sh; }
@@ -120,7 +129,7 @@ show_summary() {
 }
 
 all_stages() {
-    stages=(setup lint test chaos build conformance browser deploy)
+    stages=(setup lint test fuzz chaos build conformance browser deploy)
     if [ -f tests/compat/run.sh ]; then
         stages+=(compat)
     else

@@ -1,0 +1,122 @@
+//! What clients send to a gateway: requests, and messages in each framing.
+
+use bytes::BytesMut;
+use protocol::{
+    ConnectionId, Event, Message, Session,
+    codec::gateway_worker::to_peer::{self, Origin},
+};
+
+use crate::{
+    framing::{
+        Decoder, Framed, Framing, Received,
+        websocket::{Reply, close_frame, judge, not_a_websocket, pong_frame},
+    },
+    http,
+};
+
+/// The longest message that is taken.
+const LIMIT: usize = 1000;
+
+/// A request, up to what a WebSocket client and a PHP worker are told.
+pub fn request(bytes: &[u8]) {
+    let Ok(Some((request, length))) = http::parse(bytes) else {
+        return;
+    };
+    assert!(length <= bytes.len());
+    // A head cannot be whole before its end. Which place is tried is left to the bytes.
+    let cut = bytes.iter().map(|byte| usize::from(*byte)).sum::<usize>() % length;
+    assert!(matches!(http::parse(&bytes[..cut]), Ok(None)), "whole at {cut} of {length}");
+    assert!(!not_a_websocket().is_empty());
+    for origins in [&[][..], &["https://here.example".to_owned()]] {
+        if let Reply::Accept(answer) | Reply::Refuse(answer) = judge(&request, origins) {
+            let text = std::str::from_utf8(&answer).expect("it is ours");
+            assert!(text.ends_with("\r\n\r\n"));
+            assert_eq!(text.matches("\r\n\r\n").count(), 1, "nothing of theirs is in it");
+        }
+    }
+    let origin = Origin {
+        gateway: ([127, 0, 0, 1], 2900).into(),
+        remote: ([127, 0, 0, 1], 4321).into(),
+        connection: ConnectionId(1),
+        listener_port: 7272,
+    };
+    let event = Event::WebSocketConnect(request.handshake);
+    to_peer::event(&origin, &Session::default(), &event, &mut BytesMut::new())
+        .expect("a head is short");
+}
+
+/// Frames of a WebSocket client.
+pub fn websocket(bytes: &[u8]) {
+    messages(bytes, Framing::WebSocket);
+}
+
+/// Lines, and messages behind their lengths.
+pub fn other_framings(bytes: &[u8]) {
+    for framing in [Framing::Text, Framing::Frame, Framing::Tcp] {
+        messages(bytes, framing);
+    }
+}
+
+/// Whatever pieces the bytes come in, they say the same. The first byte is the size of the pieces.
+fn messages(bytes: &[u8], framing: Framing) {
+    let Some((piece, bytes)) = bytes.split_first() else {
+        return;
+    };
+    let piece = usize::from(*piece).max(1);
+    let (whole, in_pieces) = (heard(&[bytes], framing), {
+        let pieces: Vec<&[u8]> = bytes.chunks(piece).collect();
+        heard(&pieces, framing)
+    });
+    if framing != Framing::Tcp {
+        assert_eq!(whole, in_pieces);
+    }
+}
+
+/// What a decoder tells, and how it ended.
+fn heard(pieces: &[&[u8]], framing: Framing) -> (Vec<String>, Option<u16>) {
+    let (mut decoder, mut all) = (Decoder::new(framing), Vec::new());
+    for piece in pieces {
+        let mut goes_on = true;
+        let fed = decoder.feed(&mut piece.to_vec(), LIMIT, |received| {
+            goes_on = !matches!(received, Received::Close(_));
+            all.push(told(received, framing));
+            goes_on
+        });
+        match fed {
+            Err(violation) => return (all, Some(violation.code())),
+            Ok(()) if !goes_on => break,
+            Ok(()) => {}
+        }
+    }
+    (all, None)
+}
+
+/// Answers as the gateway would, and says what came.
+fn told(received: Received<'_>, framing: Framing) -> String {
+    match received {
+        Received::Text(text) => {
+            assert!(text.len() <= LIMIT);
+            if framing == Framing::WebSocket {
+                std::str::from_utf8(text).expect("text is UTF-8");
+            }
+            let message = Message::binary(text.to_vec());
+            assert!(text.len() <= Framed::new(&message).form(framing).len());
+            format!("text {text:?}")
+        }
+        Received::Binary(bytes) => {
+            assert!(bytes.len() <= LIMIT);
+            format!("binary {bytes:?}")
+        }
+        Received::Ping(bytes) => {
+            assert_eq!(pong_frame(bytes).len(), 2 + bytes.len(), "it is short");
+            format!("ping {bytes:?}")
+        }
+        Received::Pong => "pong".to_owned(),
+        Received::Close(code) => {
+            assert!(close_frame(code).len() <= 4);
+            // 1005, 1006 and 1015 are never sent (RFC 6455, 7.4.1).
+            assert!(code.is_none_or(|code| !matches!(code, 0..1000 | 1005 | 1006 | 1015)));
+            format!("close {code:?}")
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Requests of clients.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::request(bytes));
