@@ -77,7 +77,15 @@ impl Raw {
     /// # Panics
     /// When the connection is gone.
     pub async fn finish(&mut self) {
-        self.stream.shutdown().await.unwrap();
+        self.try_finish().await.unwrap();
+    }
+
+    /// Closes our end towards somebody who may have hung up.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn try_finish(&mut self) -> std::io::Result<()> {
+        self.stream.shutdown().await
     }
 
     /// Sends bytes to somebody who may have hung up.

@@ -4,10 +4,14 @@ use bytes::{Bytes, BytesMut};
 use proptest::{collection::vec, prelude::*};
 use protocol::{
     Answer, Command, Session,
-    codec::gateway_worker::{
-        Frame, MAX_FRAME, Opcode, decode,
-        from_peer::{Said, read},
+    codec::{
+        gateway_worker::{
+            Frame, MAX_FRAME, Opcode, decode,
+            from_peer::{Said, read},
+        },
+        json_lines::Lines,
     },
+    discovery::{FromRegister, ToRegister},
     php::{MAX_DEPTH, json_decode, json_encode, parse_str, query_of, serialize, unserialize},
 };
 
@@ -86,6 +90,35 @@ fn no_flipped_bit_ends_the_process() {
             flipped[bit / 8] ^= 1 << (bit % 8);
             take(&flipped);
             take_text(&flipped[4..]);
+        }
+    }
+}
+
+#[test]
+fn no_piece_of_a_registers_line_ends_the_process() {
+    for line in vectors::register_lines() {
+        for end in 0..=line.len() {
+            take_lines(&line[..end]);
+            take_lines(&[&line[..end], b"\n"].concat());
+        }
+        for bit in 0..line.len() * 8 {
+            let mut flipped = line.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            take_lines(&flipped);
+        }
+    }
+}
+
+/// Takes bytes as a register would, and as its peers would.
+fn take_lines(bytes: &[u8]) {
+    let (mut lines, mut buffer) = (Lines::new(4096), BytesMut::from(bytes));
+    while let Ok(Some(line)) = lines.next(&mut buffer) {
+        let mut again = BytesMut::new();
+        if let Ok(said) = ToRegister::parse(&line) {
+            said.encode(&mut again);
+        }
+        if let Ok(said) = FromRegister::parse(&line) {
+            said.encode(&mut again);
         }
     }
 }

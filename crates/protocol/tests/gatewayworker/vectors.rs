@@ -64,6 +64,14 @@ pub(crate) fn wire() -> Vec<Vec<u8>> {
     wire.map(|vector| vector.bytes).collect()
 }
 
+/// What is said to a register, and by it.
+pub(crate) fn register_lines() -> Vec<Vec<u8>> {
+    let lines: Vec<_> =
+        all().into_iter().filter(|vector| vector.text("kind") == "register").collect();
+    assert_eq!(lines.len(), 168 - wire().len());
+    lines.into_iter().map(|vector| vector.bytes).collect()
+}
+
 #[test]
 fn every_frame_has_the_fields_that_were_recorded_and_is_written_with_the_same_bytes() {
     let mut frames = 0;

@@ -203,6 +203,28 @@ fn no_single_flipped_bit_of_a_golden_frame_ends_the_process() {
     flip_each(cases::to_peer());
 }
 
+/// The frame's own length agrees, so that what is missing is missed inside.
+#[test]
+fn no_golden_frame_cut_short_ends_the_process() {
+    fn cut_each<T: LinkMessage>(cases: Vec<(String, T)>) {
+        for (_, message) in cases {
+            let frame = encoded(&message);
+            for end in 4..frame.len() {
+                let length = (end as u32 - 4).to_be_bytes();
+                drain::<T>(&[&length[..], &frame[4..end]].concat());
+                // And the header's as well.
+                if let Some(header) = end.checked_sub(PREFIX) {
+                    let header = (header as u32).to_be_bytes();
+                    let parts = [&length[..], &frame[4..6], &header, &frame[PREFIX..end]];
+                    drain::<T>(&parts.concat());
+                }
+            }
+        }
+    }
+    cut_each(cases::to_gateway());
+    cut_each(cases::to_peer());
+}
+
 fn refused_as_header(header: &[u8]) {
     let error = decode_frame::<ToGateway>(&frame(header, b"")).unwrap_err();
     assert!(matches!(error, DecodeError::Header(_)), "{header:?}: {error}");
