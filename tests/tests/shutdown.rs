@@ -1,10 +1,13 @@
 //! How processes end: in order when asked, at once when asked twice.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::time::Duration;
+
 use protocol::{CloseReason, Event};
 use suite_tests::{
     Browser, Heard, Peer, Raw, Suite, eventually, on_one_and_three_threads, process::Signal,
 };
+use tokio::time::sleep;
 
 on_one_and_three_threads!(
     every_process_ends_well_when_asked,
@@ -14,6 +17,7 @@ on_one_and_three_threads!(
     many_clients_are_closed_one_after_the_other_and_served_until_then,
     a_second_signal_ends_at_once,
     a_client_that_does_not_read_does_not_hold_up_a_drain,
+    what_a_client_sends_before_it_hears_of_the_end_is_handled,
 );
 
 async fn every_process_ends_well_when_asked(threads: usize) {
@@ -163,6 +167,34 @@ async fn a_second_signal_ends_at_once(threads: usize) {
     }
     let code = gateway.ended().await.code();
     assert!(matches!(code, Some(0 | 143)), "{code:?}");
+}
+
+async fn what_a_client_sends_before_it_hears_of_the_end_is_handled(threads: usize) {
+    let mut suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let mut worker = suite.worker_link(0, "w:1").await;
+    let (mut ann, mut bob) = (suite.browser(0).await, suite.browser(0).await);
+    worker.welcomes().await;
+    worker.welcomes().await;
+    suite.gateways[0].signal(Signal::Term);
+    // Both are told at about the same time; ann has not looked yet.
+    assert_eq!(bob.ends().await, Some(1001));
+    drop(bob);
+    sleep(Duration::from_millis(100)).await;
+    ann.send("under way").await;
+    assert_eq!(ann.ends().await, Some(1001));
+    drop(ann);
+    let mut told = Vec::new();
+    while told.iter().filter(|(_, event)| matches!(event, Event::Close(_))).count() < 2 {
+        let delivery = worker.event().await;
+        worker.done(&delivery).await;
+        told.push((delivery.client, delivery.event));
+    }
+    let client = told.iter().find(|(_, event)| matches!(event, Event::Message(_))).unwrap().0;
+    told.retain(|(of, _)| *of == client);
+    let expected =
+        [Event::Message(protocol::Message::text("under way")), Event::Close(CloseReason::Shutdown)];
+    assert!(told.iter().map(|(_, event)| event).eq(&expected), "{told:?}");
+    assert_eq!(suite.gateways[0].ended().await.code(), Some(0));
 }
 
 async fn a_client_that_does_not_read_does_not_hold_up_a_drain(threads: usize) {

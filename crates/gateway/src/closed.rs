@@ -51,6 +51,9 @@ pub(crate) enum Closed {
     ShuttingDown { retry_after: Duration },
 }
 
+/// The code of a gateway that goes down.
+pub(crate) const GOING_AWAY: u16 = 1001;
+
 /// What is owed to a connection that ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Goodbye {
@@ -60,8 +63,6 @@ pub(crate) enum Goodbye {
     Flush,
     /// What was queued for it, then a close frame with this code or none.
     Code(Option<u16>),
-    /// The same, and the reason says when to come back.
-    ComeBack { code: u16, after: Duration },
 }
 
 impl Closed {
@@ -70,9 +71,7 @@ impl Closed {
         match self {
             Self::ByClient(code) => Goodbye::Code(*code),
             Self::ByWorker => Goodbye::Code(Some(1000)),
-            Self::ShuttingDown { retry_after } => {
-                Goodbye::ComeBack { code: 1001, after: *retry_after }
-            }
+            Self::ShuttingDown { .. } => Goodbye::Code(Some(GOING_AWAY)),
             Self::Violation(violation) => Goodbye::Code(Some(violation.code())),
             Self::NoWorker => Goodbye::Code(Some(1013)),
             Self::BadRequest(_) | Self::Answered => Goodbye::Flush,

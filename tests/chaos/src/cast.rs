@@ -16,7 +16,10 @@ use tokio::time::{Instant, sleep};
 use crate::plan::{BELIEVES, GATEWAYS, WORKERS, Who};
 
 /// How long a process may take to end when it is asked to: longer than its grace.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether a process has ended.
+pub const SOON: Duration = Duration::from_millis(10);
 
 /// One process, and how to start it again.
 #[derive(Debug)]
@@ -154,11 +157,14 @@ impl Cast {
                 actor.signal("TERM")?;
             }
             for actor in kind {
-                match actor.ended().await {
-                    Ok(status) if status.success() => {}
-                    Ok(status) => unwell.push(format!("{} ended with {status}", actor.name())),
-                    Err(error) => unwell.push(format!("{error:#}")),
-                }
+                let deadline = Instant::now() + PATIENCE;
+                let status = loop {
+                    match actor.has_ended()? {
+                        None if Instant::now() < deadline => sleep(SOON).await,
+                        status => break status,
+                    }
+                };
+                unwell.extend(actor.unwell(status));
             }
         }
         for actor in self.all() {
@@ -228,23 +234,27 @@ impl Actor {
         Ok(())
     }
 
-    /// Waits for its end.
+    /// Whether it has ended, and how.
     ///
     /// # Errors
-    /// When it does not end; it is killed then.
-    pub async fn ended(&mut self) -> anyhow::Result<ExitStatus> {
+    /// When it cannot be known.
+    pub fn has_ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         let name = self.name();
         let child = self.child.as_mut().with_context(|| format!("{name} is not there"))?;
-        let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline {
-            if let Some(status) = child.try_wait()? {
-                self.child = None;
-                return Ok(status);
-            }
-            sleep(Duration::from_millis(10)).await;
+        let status = child.try_wait()?;
+        if status.is_some() {
+            self.child = None;
         }
-        self.kill()?;
-        bail!("{name} did not end")
+        Ok(status)
+    }
+
+    /// What is wrong with how it ended, or that it did not.
+    pub fn unwell(&self, ended: Option<ExitStatus>) -> Option<String> {
+        match ended {
+            Some(status) if status.success() => None,
+            Some(status) => Some(format!("{} ended with {status}", self.name())),
+            None => Some(format!("{} did not end", self.name())),
+        }
     }
 
     /// What should not be in its log.

@@ -71,6 +71,10 @@ impl<'a> Connection<'a> {
         }
         match self.life.end {
             End::Stayed | End::Left => self.say_goodbye().await,
+            // It is told goodbye, and answers that when it is read from again.
+            End::Closed(Some(_)) => {
+                let _ = timeout(GOODBYE, self.socket.next()).await;
+            }
             _ => {}
         }
         self.life.ended = journal::now();

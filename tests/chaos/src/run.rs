@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
     account::{Account, Loss, open_ends},
-    cast::{Cast, Places, journals},
+    cast::{self, Cast, Places, journals},
     crowd::{Crowd, Phase, Place, Progress},
     journal::{self, Journals},
     plan::{Cut, Fault, Links, Step, VANISHED, Who, plan},
@@ -202,12 +202,7 @@ impl Stage {
             Fault::Drain(who, down) => {
                 self.lost(who);
                 self.cast.actor(who).signal("TERM")?;
-                let status = self.cast.actor(who).ended().await;
-                match status {
-                    Ok(status) if status.success() => {}
-                    Ok(status) => self.account.blemish(format!("{who} ended with {status}")),
-                    Err(error) => self.account.blemish(format!("{error:#}")),
-                }
+                self.ended(who).await?;
                 self.later(down, who, Pending::Start);
             }
             Fault::Pause(who, down) => {
@@ -221,6 +216,25 @@ impl Stage {
                 };
                 self.proxies[&key].cut(cut, which, time);
             }
+        }
+        Ok(())
+    }
+
+    /// Waits for the end of a process that was asked to. Others come back meanwhile.
+    async fn ended(&mut self, who: Who) -> anyhow::Result<()> {
+        let deadline = Instant::now() + cast::PATIENCE;
+        let status = loop {
+            match self.cast.actor(who).has_ended()? {
+                None if Instant::now() < deadline => {
+                    self.mend_until(Instant::now() + cast::SOON).await?;
+                }
+                status => break status,
+            }
+        };
+        let actor = self.cast.actor(who);
+        if let Some(unwell) = actor.unwell(status) {
+            actor.kill()?;
+            self.account.blemish(unwell);
         }
         Ok(())
     }

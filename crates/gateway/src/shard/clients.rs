@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use protocol::{ConnectionId, Event, Message, MessageKind};
+use protocol::{CloseReason, ConnectionId, Event, Message, MessageKind};
 use tokio::net::TcpStream;
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
     heartbeat::{Due, Silence},
 };
 use crate::{
-    closed::{Closed, Goodbye},
+    closed::{Closed, GOING_AWAY, Goodbye},
     framing::{
         Decoder, Framed, Framing, Received,
         websocket::{self, Reply},
@@ -142,7 +142,7 @@ impl Shard {
 
     fn received(&mut self, key: Key, bytes: &mut [u8]) {
         match &mut self.connections[key as usize].phase {
-            Phase::Open(decoder) => {
+            Phase::Open(decoder) | Phase::Leaving(decoder) => {
                 let decoder = std::mem::replace(decoder, Decoder::Tcp);
                 self.messages(key, decoder, bytes);
             }
@@ -238,9 +238,9 @@ impl Shard {
                 Received::Pong => {}
                 Received::Close(code) => closed = Some(Closed::ByClient(code)),
             }
-            matches!(self.connections[key as usize].phase, Phase::Open(_))
+            self.connections[key as usize].phase.decoder().is_some()
         });
-        if let Phase::Open(place) = &mut self.connections[key as usize].phase {
+        if let Some(place) = self.connections[key as usize].phase.decoder() {
             *place = decoder;
         }
         if let Err(violation) = fed {
@@ -266,7 +266,7 @@ impl Shard {
     /// Queues a framed message: the one place that says what becomes of a client that does not read.
     fn push(&mut self, key: Key, frame: &Bytes) {
         let connection = &self.connections[key as usize];
-        if matches!(connection.phase, Phase::Closing { .. } | Phase::Over) {
+        if matches!(connection.phase, Phase::Leaving(_) | Phase::Closing { .. } | Phase::Over) {
             return;
         }
         if !self.is_behind(key) {
@@ -326,22 +326,43 @@ impl Shard {
         connection.wake();
     }
 
+    /// Ends a connection because the gateway goes down. A client over WebSocket says goodbye too, and
+    /// what it sent before it heard of this is on its way: that still counts.
+    pub(super) fn dismiss(&mut self, key: Key, retry_after: Duration) {
+        let connection = &mut self.connections[key as usize];
+        match &mut connection.phase {
+            Phase::Open(decoder) if connection.door.framing == Framing::WebSocket => {
+                connection.phase = Phase::Leaving(std::mem::replace(decoder, Decoder::Tcp));
+            }
+            _ => return self.end(key, Closed::ShuttingDown { retry_after }),
+        }
+        self.limit(key);
+        self.queue(key, &websocket::come_back_frame(GOING_AWAY, retry_after));
+    }
+
+    /// Sets the time within which a connection that ends must be over.
+    fn limit(&mut self, key: Key) {
+        let linger = self.drain.as_ref().map_or(CLOSING, |drain| drain.linger().min(CLOSING));
+        let deadline = self.deadlines.set(Instant::now(), linger, key);
+        self.connections[key as usize].deadline = Some(deadline);
+    }
+
     /// Ends a connection. It is nobody's client from here on, and a worker hears of that at once;
     /// what it is still owed is written in its own time, and nobody waits for it.
     pub(super) fn end(&mut self, key: Key, closed: Closed) {
         let connection = &mut self.connections[key as usize];
         let opened = match connection.phase {
             Phase::Request(_) => false,
-            Phase::Open(_) => true,
+            Phase::Open(_) | Phase::Leaving(_) => true,
             Phase::Closing { .. } | Phase::Over => return,
         };
+        let told = matches!(connection.phase, Phase::Leaving(_));
         tracing::debug!(remote = %connection.remote, client = ?connection.id, reason = %closed, "closed");
         let goodbye = match closed.goodbye() {
             // Without a handshake there are no frames; what was held back for it is void.
-            Goodbye::Code(_) | Goodbye::ComeBack { .. } if !opened => Goodbye::None,
-            Goodbye::Code(_) | Goodbye::ComeBack { .. }
-                if connection.door.framing != Framing::WebSocket =>
-            {
+            Goodbye::Code(_) if !opened => Goodbye::None,
+            // There may be one close frame only.
+            Goodbye::Code(_) if told || connection.door.framing != Framing::WebSocket => {
                 Goodbye::Flush
             }
             goodbye => goodbye,
@@ -350,10 +371,8 @@ impl Shard {
         let linger = !matches!(closed, Closed::ByClient(_));
         connection.phase = Phase::Closing { finished: false, linger };
         connection.paused = false;
-        self.depart(key, closed.reason());
-        let linger = self.drain.as_ref().map_or(CLOSING, |drain| drain.linger().min(CLOSING));
-        let deadline = self.deadlines.set(Instant::now(), linger, key);
-        self.connections[key as usize].deadline = Some(deadline);
+        self.depart(key, if told { CloseReason::Shutdown } else { closed.reason() });
+        self.limit(key);
         match goodbye {
             Goodbye::None => {
                 let connection = &mut self.connections[key as usize];
@@ -362,9 +381,6 @@ impl Shard {
             }
             Goodbye::Flush => {}
             Goodbye::Code(code) => self.queue(key, &websocket::close_frame(code)),
-            Goodbye::ComeBack { code, after } => {
-                self.queue(key, &websocket::come_back_frame(code, after));
-            }
         }
         self.touch(key);
         self.connections[key as usize].wake();
@@ -381,7 +397,7 @@ impl Shard {
             }
             match connection.phase {
                 Phase::Request(_) => self.cut(key, Closed::HandshakeTimeout),
-                Phase::Closing { .. } => self.cut(key, Closed::Ended),
+                Phase::Leaving(_) | Phase::Closing { .. } => self.cut(key, Closed::Ended),
                 Phase::Open(_) | Phase::Over => {}
             }
         }

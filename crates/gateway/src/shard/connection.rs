@@ -63,6 +63,9 @@ pub(super) enum Phase {
     Request(BytesMut),
     /// Messages go both ways.
     Open(Decoder),
+    /// It was told that the gateway goes down, and has not said goodbye yet: what it sends until
+    /// then counts, and nothing more is sent to it.
+    Leaving(Decoder),
     /// It gets what is queued for it, and then the end; what it sends is not looked at.
     Closing {
         /// Whether our end is closed already.
@@ -83,6 +86,16 @@ pub(super) enum Read {
     End,
     /// The socket is broken.
     Broken(std::io::Error),
+}
+
+impl Phase {
+    /// What takes messages out of what is read, while they count.
+    pub(super) fn decoder(&mut self) -> Option<&mut Decoder> {
+        match self {
+            Self::Open(decoder) | Self::Leaving(decoder) => Some(decoder),
+            Self::Request(_) | Self::Closing { .. } | Self::Over => None,
+        }
+    }
 }
 
 impl Connection {
@@ -190,7 +203,11 @@ impl Connection {
                 *finished = true;
                 SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write)?;
             }
-            Phase::Closing { .. } | Phase::Request(_) | Phase::Open(_) | Phase::Over => {}
+            Phase::Closing { .. }
+            | Phase::Request(_)
+            | Phase::Open(_)
+            | Phase::Leaving(_)
+            | Phase::Over => {}
         }
         Ok(())
     }

@@ -210,7 +210,7 @@ impl Shard {
         for (key, retry_after) in due {
             // It may have left by itself; its place is not taken again, since nobody is let in.
             if self.connections.contains(key as usize) {
-                self.end(key, Closed::ShuttingDown { retry_after });
+                self.dismiss(key, retry_after);
             }
         }
     }

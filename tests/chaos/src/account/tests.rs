@@ -209,6 +209,19 @@ fn nobody_is_closed_but_with_their_gateway() {
 }
 
 #[test]
+fn what_was_sent_to_a_gateway_counts_if_it_was_asked_to_end_and_not_if_it_was_killed() {
+    let lost = |code: Option<u16>| {
+        broken_by(|run| {
+            run.sender.end = End::Closed(code);
+            run.losses = vec![Loss { gateway: GATEWAY, at: 8_000 }];
+            run.sender.sent.push(7_999);
+        })
+    };
+    assert_eq!(lost(Some(1001)), [(Rule::NothingLost, 1)]);
+    assert_eq!(lost(None), []);
+}
+
+#[test]
 fn every_end_is_told_once_and_last() {
     assert_eq!(broken_by(|run| run.without(11)), [(Rule::EveryEndTold, 1)]);
     assert_eq!(broken_by(|run| run.again(11, 1_200, true)), []);
