@@ -67,8 +67,25 @@ values() {
     fi
 }
 
+# A script that starts and kills processes by itself.
+orchestrated() { # SCRIPT ARGUMENTS...
+    local folder status=0
+    folder=$(mktemp -d "$log_folder/XXXXXX")
+    BIN=$bin FOLDER=$folder timeout 300 php "$here/$1" "${@:2}" || status=1
+    return "$status"
+}
+
+# Beside the binaries, the worker that the tests of sessions use.
+worker_example() {
+    if [ -z "${PUSH_SUITE_BIN:-}" ]; then
+        (cd "$root" && cargo build --release --locked --quiet -p business-worker --example memory)
+    fi
+    [ -x "$bin/examples/memory" ] || fail "no examples/memory in $bin: cargo build --release -p business-worker --example memory"
+}
+
 need php
 release_binaries --quiet
+worker_example
 begin compat
 check "values" values
 for secret in '' 'a secret'; do
@@ -78,7 +95,9 @@ for secret in '' 'a secret'; do
 done
 for threads in 1 2; do check "order, $threads threads" script order '' "$threads" "$tries"; done
 check "order lost on purpose" order_lost
+check "both kinds" orchestrated both/both.php like-php
 if [ -n "${GATEWAYWORKER_PHP:-}" ]; then
+    check "both kinds, original" orchestrated both/both.php php
     # shellcheck source=tests/compat/original.sh
     source "$here/original.sh"
     check "transcripts" transcripts

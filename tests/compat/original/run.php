@@ -26,7 +26,7 @@ switch ($setting('ROLE')) {
         $worker->registerAddress = $setting('REGISTER');
         break;
     case 'worker':
-        require __DIR__ . '/events.php';
+        require $setting('EVENTS_FILE', __DIR__ . '/events.php');
         $worker = new BusinessWorker();
         $worker->registerAddress = $setting('REGISTER');
         GatewayWorker\Lib\Gateway::$persistentConnection = $setting('PERSISTENT', '1') === '1';

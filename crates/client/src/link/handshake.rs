@@ -41,7 +41,7 @@ pub(crate) enum Failed {
     #[error("cannot connect: {0}")]
     Connect(io::Error),
     /// Nothing of the native handshake was ever seen: it may speak only the other language.
-    #[error("no challenge came; it may not speak the native wire")]
+    #[error("no challenge came; it may speak only GatewayWorker's protocol")]
     NoChallenge,
     #[error("connection lost during the handshake: {0}")]
     Lost(io::Error),
