@@ -6,7 +6,9 @@
 #   bash tests/compat/run.sh ... order    only the checks whose names begin so
 #
 # With GATEWAYWORKER_PHP=DIR (composer's vendor folder, or plain checkouts side by side) it also
-# runs the original there and compares what the same scenario does on both.
+# runs the original there: compares what the same scenario does on both, puts workers, gateways and
+# registers of both kinds together, and walks through the guide's move with live clients.
+# The applications are in apps.sh.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tests/lib.sh
@@ -98,6 +100,7 @@ check "order lost on purpose" order_lost
 check "both kinds" orchestrated both/both.php like-php
 if [ -n "${GATEWAYWORKER_PHP:-}" ]; then
     check "both kinds, original" orchestrated both/both.php php
+    check "migration" orchestrated migrate/walk.php
     # shellcheck source=tests/compat/original.sh
     source "$here/original.sh"
     check "transcripts" transcripts

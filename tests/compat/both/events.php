@@ -63,6 +63,9 @@ final class Events
             case 'who':
                 $answer = 'php ' . getmypid() . " $client";
                 break;
+            case 'count':
+                $answer = "n $name " . Gateway::getClientIdCountByGroup('room');
+                break;
             case 'n':
                 $answer = "n $name";
                 break;
