@@ -38,7 +38,8 @@ scenario() { # STACK
         n=$((n + 1))
         listed "$n"
     done
-    php_role "worker-$stack" worker EVENTS="$events"
+    # With a secret, each of the worker's own questions has a connection of its own.
+    php_role "worker-$stack" worker EVENTS="$events" PERSISTENT="$([ -z "$secret" ] && echo 1 || echo 0)"
     sleep 2
     timeout 120 php "$here/original/scenario.php" "$register" "$secret" "${client[@]}" "$events" "$log_folder/$stack.txt"
 }

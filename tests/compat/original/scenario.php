@@ -56,6 +56,13 @@ function note(string $step, mixed $result): void
     $lines[] = $step . "\t" . json_encode(readable(named(['result' => $result, 'got' => $got])), JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES);
 }
 
+// How many events the worker has noted.
+function noted(): int
+{
+    global $events;
+    return count(file($events));
+}
+
 function join_in(string $name, string $port, string $path): void
 {
     global $clients, $ids, $names;
@@ -170,6 +177,14 @@ function steps(string $group, callable $call, bool $outside): void
     $step('sendToGroup several', 'sendToGroup', ['room', '5', 'none'], 'several');
     $step('sendToGroup but one', 'sendToGroup', 'room', 'but', [$a1]);
     $step('sendToGroup empty name', 'sendToGroup', '', 'x');
+    if (!$outside) {
+        foreach (['sendToClient' => $a1, 'sendToUid' => 'u1', 'sendToGroup' => 'room'] as $function => $whom) {
+            $raw = $function === 'sendToGroup' ? [$whom, "\x82\x02\0\xff", null, true] : [$whom, "\x82\x02\0\xff", true];
+            $step("$function raw", $function, ...$raw);
+        }
+        $step('setSocketSession', 'setSocketSession', $a2, serialize(['socket' => 1]));
+        $step('and what it set', 'getSession', $a2);
+    }
     $step('leaveGroup', 'leaveGroup', $a1, 'room');
     $step('leaveGroup not in', 'leaveGroup', $a2, 'none');
     $step('unbindUid', 'unbindUid', $a2, 'whatever');
@@ -177,9 +192,14 @@ function steps(string $group, callable $call, bool $outside): void
     $step('ungroup', 'ungroup', '5');
     $step('ungroup empty name', 'ungroup', '');
     $queries('unbound');
+    $before = noted();
     $clients['A1']->send("binary \0\xff", 2);
     $clients['A1']->send('');
     $clients['B1']->send(str_repeat('x', 300000));
+    // A worker that is late would ask for the session of a client that is gone.
+    for ($tries = 0; $tries < 1000 && noted() < $before + 3; $tries++) {
+        usleep(5000);
+    }
     note("$group messages of clients", null);
     $step('closeClient with a farewell', 'closeClient', $a1, 'bye');
     $step('closeClient', 'closeClient', $a2);
@@ -212,6 +232,40 @@ $clients['worker']->send('do ' . serialize(['closeCurrentClient', ['gone']]));
 usleep(300000);
 note('inside: closeCurrentClient', null);
 $clients = [];
+join_in('worker', $port_a, '/worker');
+$clients['worker']->send('do ' . serialize(['destoryCurrentClient', []]));
+usleep(300000);
+note('inside: destoryCurrentClient', null);
+$clients = [];
+
+// How a client may go by itself. One that never shakes hands counts, too.
+foreach (['close frame' => "\x03\xe8bye", 'end' => null] as $how => $farewell) {
+    join_in('leaver', $port_a, '/leaver');
+    if ($farewell !== null) {
+        $clients['leaver']->send($farewell, 8);
+    }
+    fclose($clients['leaver']->stream);
+    $clients = [];
+    for ($tries = 0; $tries < 400 && Gateway::isOnline($ids['leaver']); $tries++) {
+        usleep(5000);
+    }
+    note("leaving by $how", Gateway::isOnline($ids['leaver']));
+}
+$silent = new Client("127.0.0.1:$port_b");
+$names[$silent->port()] = 'port-silent';
+for ($tries = 0; $tries < 200 && ($there = Gateway::getAllClientIdList()) === []; $tries++) {
+    usleep(5000);
+}
+$names[(string) key($there)] = 'id-silent';
+note('a connection without a handshake', count($there));
+Gateway::sendToAll('never heard');
+Gateway::bindUid((string) key($there), 'silent');
+note('can be bound', Gateway::getClientIdByUid('silent'));
+fclose($silent->stream);
+for ($tries = 0; $tries < 400 && Gateway::getAllClientIdCount() > 0; $tries++) {
+    usleep(5000);
+}
+note('and is forgotten', [Gateway::getAllClientIdCount(), Gateway::isUidOnline('silent')]);
 
 // The events of each client, in the order in which they came. The worker is told of the last ones
 // soon.
