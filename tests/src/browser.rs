@@ -72,6 +72,14 @@ impl Browser {
         self.send_message(Message::text(text.into())).await;
     }
 
+    /// Sends a text message, however long that takes.
+    ///
+    /// # Panics
+    /// When the connection is gone.
+    pub async fn send_patiently(&mut self, text: String) {
+        self.socket.send(Message::text(text)).await.unwrap();
+    }
+
     /// Sends a binary message.
     pub async fn send_binary(&mut self, bytes: impl Into<Bytes>) {
         self.send_message(Message::binary(bytes)).await;

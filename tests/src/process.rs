@@ -86,6 +86,16 @@ impl Process {
         line.trim().parse().ok()
     }
 
+    /// How many bytes of memory it has in use.
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn resident(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+    }
+
     /// Its number.
     pub fn pid(&self) -> u32 {
         self.child.id()

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
@@ -51,17 +51,36 @@ impl Raw {
     /// When it is refused.
     pub async fn websocket(addr: SocketAddr) -> Self {
         let mut raw = Self::connect(addr).await;
-        raw.send(
+        raw.upgrade().await;
+        raw
+    }
+
+    /// The same over a socket that takes next to nothing: what is not read stays with the sender,
+    /// and not in the kernel.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub async fn narrow(addr: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        // The sender's buffer grows by the size of segments.
+        socket2::SockRef::from(&socket).set_tcp_mss(1000).unwrap();
+        let mut raw = Self { stream: soon("to connect", socket.connect(addr)).await.unwrap() };
+        raw.upgrade().await;
+        raw
+    }
+
+    async fn upgrade(&mut self) {
+        self.send(
             b"GET / HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
               Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
         )
         .await;
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
-            head.push(soon("an answer to the handshake", raw.stream.read_u8()).await.unwrap());
+            head.push(soon("an answer to the handshake", self.stream.read_u8()).await.unwrap());
         }
         assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
-        raw
     }
 
     /// Sends bytes.

@@ -46,6 +46,9 @@ pub(crate) enum Closed {
     /// No worker took its events in time.
     #[error("no worker took its events in time")]
     NoWorker,
+    /// Clients made the gateway hold too much, and this one the most.
+    #[error("held too much memory")]
+    OverBudget { retry_after: Duration },
     /// The gateway is going down.
     #[error("the gateway is going down")]
     ShuttingDown { retry_after: Duration },
@@ -63,6 +66,8 @@ pub(crate) enum Goodbye {
     Flush,
     /// What was queued for it, then a close frame with this code or none.
     Code(Option<u16>),
+    /// The same, and the reason says when to come back.
+    ComeBack { code: u16, after: Duration },
 }
 
 impl Closed {
@@ -72,6 +77,9 @@ impl Closed {
             Self::ByClient(code) => Goodbye::Code(*code),
             Self::ByWorker => Goodbye::Code(Some(1000)),
             Self::ShuttingDown { .. } => Goodbye::Code(Some(GOING_AWAY)),
+            Self::OverBudget { retry_after } => {
+                Goodbye::ComeBack { code: 1013, after: *retry_after }
+            }
             Self::Violation(violation) => Goodbye::Code(Some(violation.code())),
             Self::NoWorker => Goodbye::Code(Some(1013)),
             Self::BadRequest(_) | Self::Answered => Goodbye::Flush,
@@ -91,7 +99,7 @@ impl Closed {
             Self::ByClient(_) | Self::Ended | Self::Lost(_) => CloseReason::Client,
             Self::ByWorker | Self::Destroyed => CloseReason::Worker,
             Self::Silent => CloseReason::Timeout,
-            Self::Slow => CloseReason::Slow,
+            Self::Slow | Self::OverBudget { .. } => CloseReason::Slow,
             Self::Violation(_) => CloseReason::Protocol,
             Self::BadRequest(_) | Self::Answered | Self::HandshakeTimeout => CloseReason::Handshake,
             Self::NoWorker => CloseReason::NoWorker,

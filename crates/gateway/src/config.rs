@@ -105,6 +105,19 @@ pub struct Args {
     #[arg(long, value_name = "BYTES", default_value_t = 8 * 1024 * 1024)]
     worker_window: usize,
 
+    /// How many bytes clients may make the gateway hold: unfinished messages, queues, and events
+    /// that workers are not done with; 0 for any number [default: 256 MiB for each thread]
+    #[arg(long, value_name = "BYTES")]
+    memory_budget: Option<usize>,
+
+    /// How many connections may be without a finished handshake before nobody else is let in
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    max_handshakes: usize,
+
+    /// How many connections there may be before nobody else is let in; 0 for any number
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    max_connections: usize,
+
     /// How many threads hold clients [default: one for each core]
     #[arg(long, value_name = "N")]
     threads: Option<u16>,
@@ -137,6 +150,14 @@ pub struct Config {
 /// The most threads: a connection id must tell its shard and still leave room for connections.
 const MAX_THREADS: u16 = 256;
 
+/// How many bytes clients may make each thread hold, unless it is said.
+const SHARE: usize = 256 * 1024 * 1024;
+
+/// How many of the largest messages a thread must be able to hold, so that a few of them do not
+/// count as too much: three eighths of its share are for those that have not come whole, and a
+/// buffer may be twice as large as what is in it.
+const MESSAGES: usize = 8;
+
 /// What a frame needs besides the message: its header, and the session.
 const FRAME_OVERHEAD: usize = 1024 * 1024;
 
@@ -161,6 +182,7 @@ impl TryFrom<Args> for Config {
         for (flag, value) in [
             ("--send-to-client-buffer-size", args.send_to_client_buffer_size),
             ("--worker-window", args.worker_window),
+            ("--max-handshakes", args.max_handshakes),
         ] {
             ensure!(value != 0, "{flag}: 0 would let nothing through");
         }
@@ -173,6 +195,17 @@ impl TryFrom<Args> for Config {
         ensure!(
             (1..=MAX_THREADS).contains(&threads),
             "--threads: {threads} is not between 1 and {MAX_THREADS}"
+        );
+        let memory = match args.memory_budget {
+            Some(0) => None,
+            Some(budget) => Some(budget / usize::from(threads)),
+            None => Some(SHARE),
+        };
+        let least = args.max_message_size.saturating_mul(MESSAGES);
+        ensure!(
+            memory.is_none_or(|share| least <= share),
+            "--memory-budget: less than {MESSAGES} times --max-message-size ({least} bytes) for \
+             each of {threads} threads"
         );
         let site = match (args.no_web, &args.web_root) {
             (true, None) => None,
@@ -207,6 +240,9 @@ impl TryFrom<Args> for Config {
                 no_worker_timeout: (!no_worker.is_zero()).then_some(no_worker),
                 peer_timeout: Duration::from_secs(args.peer_timeout),
                 worker_window: args.worker_window,
+                memory,
+                max_requests: args.max_handshakes,
+                max_connections: (args.max_connections != 0).then_some(args.max_connections),
                 site: site.map(Arc::new),
             },
         })
@@ -238,6 +274,8 @@ mod tests {
             (["--threads=0"], "--threads"),
             (["--threads=9999"], "--threads"),
             (["--worker-window=0"], "--worker-window"),
+            (["--memory-budget=1000000"], "--memory-budget"),
+            (["--max-handshakes=0"], "--max-handshakes"),
             (["--web-root=/does/not/exist"], "--web-root"),
             (["--router=fastest"], "--router"),
             (["--handshake-timeout=0"], "--handshake-timeout"),

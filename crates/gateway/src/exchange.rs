@@ -82,6 +82,8 @@ pub(crate) enum ToHub {
     Events { link: LinkId, shard: u16, last: u64, frames: Bytes },
     /// What this shard knows.
     Part { token: Token, part: Part },
+    /// Clients make the shard hold too much, or no longer do.
+    Pressed { shard: u16, pressed: bool },
     /// The shard has no connections any more, and workers are done with all events that they have.
     Drained { shard: u16 },
 }

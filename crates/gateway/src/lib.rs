@@ -9,6 +9,7 @@ mod settings;
 
 mod exchange;
 mod inbox;
+mod ledger;
 mod metrics;
 
 mod closed;

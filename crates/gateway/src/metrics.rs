@@ -12,6 +12,10 @@ use protocol::CloseReason;
 pub(crate) struct Metrics {
     /// Connections accepted from outside.
     pub(crate) connections: Counter,
+    /// Connections open now, clients' or not.
+    pub(crate) open: Gauge,
+    /// Of these, connections whose request is awaited.
+    pub(crate) requests: Gauge,
     /// Clients connected now.
     pub(crate) clients: Gauge,
     /// Clients gone, by why.
@@ -22,6 +26,10 @@ pub(crate) struct Metrics {
     pub(crate) messages_out: Counter,
     /// Messages that slow clients did not get.
     pub(crate) messages_dropped: Counter,
+    /// Bytes that clients make us hold: queued for them, or of messages that have not come whole.
+    pub(crate) client_bytes: Gauge,
+    /// Clients closed because all together made us hold too much.
+    pub(crate) over_budget: Counter,
     /// Events given to workers.
     pub(crate) events: Counter,
     /// Of these, events given to another worker after the first had died.
@@ -52,6 +60,12 @@ impl Metrics {
         let registry = registry.sub_registry_with_prefix("gateway");
         let all = metrics.clone();
         registry.register("connections", "Connections accepted", all.connections);
+        registry.register("connections_open", "Connections open", all.open);
+        registry.register(
+            "connections_requests",
+            "Of these, still awaiting a request",
+            all.requests,
+        );
         registry.register("clients", "Clients connected", all.clients);
         registry.register("clients_closed", "Clients gone, by why", all.closed);
         registry.register("messages_in", "Messages that clients sent", all.messages_in);
@@ -60,6 +74,16 @@ impl Metrics {
             "messages_dropped",
             "Messages that slow clients did not get",
             all.messages_dropped,
+        );
+        registry.register(
+            "client_bytes",
+            "Queued for clients, or of messages that have not come whole",
+            all.client_bytes,
+        );
+        registry.register(
+            "clients_over_budget",
+            "Clients closed because all together held too much",
+            all.over_budget,
         );
         registry.register("events", "Events given to workers", all.events);
         registry.register(

@@ -7,9 +7,11 @@ use std::{
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use crate::ledger::SMALL;
+
 /// Up to this many bytes are copied behind one another, so that many small pieces become one; from
 /// there on a piece is shared and written from where it is.
-const COPY: usize = 2048;
+const COPY: usize = SMALL;
 
 /// How many pieces one system call writes.
 const PIECES: usize = 32;
@@ -17,16 +19,30 @@ const PIECES: usize = 32;
 /// Bytes on their way to a socket, in order. Holds no memory while it is empty.
 #[derive(Debug, Default)]
 pub(crate) struct OutQueue {
-    pieces: VecDeque<Bytes>,
+    pieces: VecDeque<Piece>,
     /// Small pieces, copied together; behind all of `pieces`.
     tail: BytesMut,
     length: usize,
+    /// Bytes of `pieces` that are this queue's own copies.
+    copied: usize,
+}
+
+#[derive(Debug)]
+struct Piece {
+    bytes: Bytes,
+    /// Whether others may hold the same bytes.
+    shared: bool,
 }
 
 impl OutQueue {
     /// How many bytes wait.
     pub(crate) fn len(&self) -> usize {
         self.length
+    }
+
+    /// Bytes of memory that this queue holds for itself.
+    pub(crate) fn copied(&self) -> usize {
+        self.copied + self.tail.capacity()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -41,15 +57,18 @@ impl OutQueue {
             return;
         }
         if !self.tail.is_empty() {
-            self.pieces.push_back(self.tail.split().freeze());
+            let bytes = self.tail.split().freeze();
+            self.copied += bytes.len();
+            self.pieces.push_back(Piece { bytes, shared: false });
         }
-        self.pieces.push_back(bytes.clone());
+        self.pieces.push_back(Piece { bytes: bytes.clone(), shared: true });
     }
 
     /// Adds bytes before all others.
     pub(crate) fn push_front(&mut self, bytes: Bytes) {
         self.length += bytes.len();
-        self.pieces.push_front(bytes);
+        self.copied += bytes.len();
+        self.pieces.push_front(Piece { bytes, shared: false });
     }
 
     /// Writes until everything is written or `write` would block; says whether everything is.
@@ -65,7 +84,7 @@ impl OutQueue {
                 true => write(&[IoSlice::new(&self.tail)]),
                 false => {
                     let tail = Some(&self.tail[..]).filter(|tail| !tail.is_empty());
-                    let pieces = self.pieces.iter().map(|piece| &piece[..]).chain(tail);
+                    let pieces = self.pieces.iter().map(|piece| &piece.bytes[..]).chain(tail);
                     let mut slices = [IoSlice::new(&[]); PIECES];
                     let mut count = 0;
                     for (slice, piece) in slices.iter_mut().zip(pieces) {
@@ -91,11 +110,15 @@ impl OutQueue {
     fn advance(&mut self, mut written: usize) {
         self.length -= written;
         while let Some(piece) = self.pieces.front_mut() {
-            if written < piece.len() {
-                piece.advance(written);
+            let length = written.min(piece.bytes.len());
+            if !piece.shared {
+                self.copied -= length;
+            }
+            if written < piece.bytes.len() {
+                piece.bytes.advance(written);
                 return;
             }
-            written -= piece.len();
+            written -= length;
             self.pieces.pop_front();
         }
         self.tail.advance(written);
@@ -143,6 +166,7 @@ mod tests {
                 Ok(all.len())
             }).unwrap();
             prop_assert_eq!(written, expected);
+            prop_assert_eq!(queue.copied(), 0);
             prop_assert_eq!(queue.tail.capacity(), 0);
         }
     }

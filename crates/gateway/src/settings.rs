@@ -31,6 +31,12 @@ pub(crate) struct Settings {
     /// How many bytes of events a shard gives a worker before it must be done with some; also how
     /// many it holds while there is no worker.
     pub(crate) worker_window: usize,
+    /// How many bytes clients may make a shard hold; any if `None`.
+    pub(crate) memory: Option<usize>,
+    /// How many connections may await a request, over all shards.
+    pub(crate) max_requests: usize,
+    /// How many connections there may be, over all shards; any if `None`.
+    pub(crate) max_connections: Option<usize>,
     /// What a browser gets that asks for no WebSocket; nothing if `None`.
     pub(crate) site: Option<Arc<Site>>,
 }

@@ -4,6 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use protocol::{Message, MessageKind};
 
 use super::{Framing, websocket};
+use crate::ledger::Ledger;
 
 /// A message and its framed forms, as far as they were needed.
 #[derive(Debug)]
@@ -17,10 +18,10 @@ impl<'a> Framed<'a> {
         Self { message, forms: [const { None }; 4] }
     }
 
-    /// The bytes for a client of this framing.
-    pub(crate) fn form(&mut self, framing: Framing) -> &Bytes {
+    /// The bytes for a client of this framing; `ledger` counts them.
+    pub(crate) fn form(&mut self, framing: Framing, ledger: &Ledger) -> &Bytes {
         let message = self.message;
-        self.forms[framing as usize].get_or_insert_with(|| frame(message, framing))
+        self.forms[framing as usize].get_or_insert_with(|| ledger.count(frame(message, framing)))
     }
 }
 
@@ -54,10 +55,10 @@ mod tests {
     fn each_framing_has_its_form() {
         let message = Message::text("hello");
         let mut framed = Framed::new(&message);
-        assert_eq!(framed.form(Framing::WebSocket), &b"\x81\x05hello"[..]);
-        assert_eq!(framed.form(Framing::Text), &b"hello\n"[..]);
-        assert_eq!(framed.form(Framing::Frame), &b"\x00\x00\x00\x09hello"[..]);
-        assert_eq!(framed.form(Framing::Tcp), &b"hello"[..]);
+        assert_eq!(framed.form(Framing::WebSocket, &Ledger::default()), &b"\x81\x05hello"[..]);
+        assert_eq!(framed.form(Framing::Text, &Ledger::default()), &b"hello\n"[..]);
+        assert_eq!(framed.form(Framing::Frame, &Ledger::default()), &b"\x00\x00\x00\x09hello"[..]);
+        assert_eq!(framed.form(Framing::Tcp, &Ledger::default()), &b"hello"[..]);
     }
 
     #[test]
@@ -65,7 +66,7 @@ mod tests {
         let message = Message { kind: MessageKind::Raw, body: Bytes::from_static(b"\x81\x02ab") };
         let mut framed = Framed::new(&message);
         for framing in [Framing::WebSocket, Framing::Text, Framing::Frame, Framing::Tcp] {
-            assert_eq!(framed.form(framing), &message.body);
+            assert_eq!(framed.form(framing, &Ledger::default()), &message.body);
         }
     }
 }

@@ -15,6 +15,11 @@ pub(crate) struct LengthDecoder {
 }
 
 impl LengthDecoder {
+    /// Bytes of memory held for a message that has not come whole.
+    pub(super) fn held(&self) -> usize {
+        self.partial.capacity()
+    }
+
     pub(super) fn feed(
         &mut self,
         bytes: &[u8],

@@ -13,6 +13,11 @@ pub(crate) struct LineDecoder {
 }
 
 impl LineDecoder {
+    /// Bytes of memory held for a line that has not come whole.
+    pub(super) fn held(&self) -> usize {
+        self.partial.capacity()
+    }
+
     pub(super) fn feed(
         &mut self,
         mut bytes: &[u8],

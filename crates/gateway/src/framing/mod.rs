@@ -82,6 +82,16 @@ impl Decoder {
         }
     }
 
+    /// Bytes of memory held for a message that has not come whole.
+    pub(crate) fn held(&self) -> usize {
+        match self {
+            Self::WebSocket(decoder) => decoder.held(),
+            Self::Text(decoder) => decoder.held(),
+            Self::Frame(decoder) => decoder.held(),
+            Self::Tcp => 0,
+        }
+    }
+
     /// Takes what was read from the socket; it may be changed in place. `on` is told of each thing
     /// that a client sent, in order, and returns whether to go on.
     ///

@@ -74,6 +74,8 @@ pub(crate) struct Hub {
     waker: Option<Waker>,
     /// Shards that are not drained yet, while the gateway is going down.
     undrained: Option<Vec<u16>>,
+    /// Shards that clients make hold too much.
+    pressed: Vec<u16>,
 }
 
 type Shared = Rc<RefCell<Hub>>;
@@ -104,6 +106,7 @@ impl Hub {
             called: false,
             waker: None,
             undrained: None,
+            pressed: Vec::new(),
         }
     }
 
@@ -309,6 +312,16 @@ impl Hub {
                         Told::Native(message) => self.say(to, &message),
                         Told::Php(reply) => self.reply(to, token, reply),
                     }
+                }
+            }
+            ToHub::Pressed { shard, pressed } => {
+                self.pressed.retain(|known| *known != shard);
+                if pressed {
+                    self.pressed.push(shard);
+                }
+                match self.pressed.is_empty() {
+                    true => self.health.set_ready("memory"),
+                    false => self.health.set_not_ready("memory", "clients hold too much of it"),
                 }
             }
             ToHub::Drained { shard } => {

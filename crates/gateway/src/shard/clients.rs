@@ -6,12 +6,13 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use prometheus_client::metrics::gauge::Gauge;
 use protocol::{CloseReason, ConnectionId, Event, Message, MessageKind};
 use tokio::net::TcpStream;
 
 use super::{
     Shard,
-    connection::{Connection, Key, Phase, Read},
+    connection::{Connection, Hold, Key, Phase, Read},
     heartbeat::{Due, Silence},
 };
 use crate::{
@@ -21,6 +22,7 @@ use crate::{
         websocket::{self, Reply},
     },
     http,
+    ledger::SMALL,
     settings::{Door, SlowClient},
 };
 
@@ -68,11 +70,13 @@ impl Shard {
         let remote = stream.peer_addr().ok()?;
         stream.set_nodelay(true).ok()?;
         self.host.metrics.connections.inc();
+        self.host.metrics.open.inc();
         let framing = door.framing;
         let key = self.connections.insert(Connection::new(stream, remote, door)) as Key;
         if framing == Framing::WebSocket {
             let deadline = self.deadlines.set(Instant::now(), self.settings.handshake_timeout, key);
             self.connections[key as usize].deadline = Some(deadline);
+            self.host.metrics.requests.inc();
         } else {
             self.connections[key as usize].phase = Phase::Open(Decoder::new(framing));
         }
@@ -83,9 +87,17 @@ impl Shard {
         Some(key)
     }
 
-    /// Whether so much waits for a worker that nobody else should be let in.
+    /// Whether nobody else should be let in: so much waits for a worker, clients make us hold so
+    /// much, or there are so many of them.
     pub(super) fn is_full(&self) -> bool {
-        self.settings.worker_window.saturating_mul(FULL) < self.limbo.len()
+        let at_most = |most: usize, gauge: &Gauge| {
+            usize::try_from(gauge.get()).is_ok_and(|count| most <= count)
+        };
+        let metrics = &self.host.metrics;
+        self.window().saturating_mul(FULL) < self.limbo.len()
+            || self.budget.is_pressed()
+            || at_most(self.settings.max_requests, &metrics.requests)
+            || self.settings.max_connections.is_some_and(|most| at_most(most, &metrics.open))
     }
 
     /// Makes a connection a client: from here on it has a name, and a worker hears of it.
@@ -103,7 +115,9 @@ impl Shard {
         loop {
             let connection = &mut self.connections[key as usize];
             if matches!(connection.phase, Phase::Over) {
-                self.connections.remove(key as usize);
+                let connection = self.connections.remove(key as usize);
+                self.budget.change(connection.accounted, 0);
+                self.host.metrics.open.dec();
                 if self.drain.is_some() {
                     self.call();
                 }
@@ -118,14 +132,16 @@ impl Shard {
                 }
                 continue;
             }
-            if connection.paused {
+            if connection.paused || self.holds_back(key) {
                 return Poll::Pending;
             }
+            let connection = &mut self.connections[key as usize];
             // Taken out while it is in use, since what is read concerns the whole shard.
             let mut scratch = std::mem::take(&mut self.scratch);
             let read = connection.poll_read(cx, &mut scratch);
             if let Poll::Ready(Read::Bytes(length)) = read {
                 self.received(key, &mut scratch[..length]);
+                self.grew(key);
             }
             self.scratch = scratch;
             match ready!(read) {
@@ -224,6 +240,7 @@ impl Shard {
         connection.queue_first(answer);
         connection.phase = Phase::Open(Decoder::new(Framing::WebSocket));
         connection.deadline = None;
+        self.host.metrics.requests.dec();
         self.touch(key);
     }
 
@@ -260,7 +277,7 @@ impl Shard {
     /// Queues a message for a client, never waiting.
     pub(super) fn send(&mut self, key: Key, framed: &mut Framed<'_>) {
         let framing = self.connections[key as usize].door.framing;
-        self.push(key, framed.form(framing));
+        self.push(key, framed.form(framing, &self.budget.frames));
     }
 
     /// Queues a framed message: the one place that says what becomes of a client that does not read.
@@ -293,7 +310,12 @@ impl Shard {
 
     fn queue(&mut self, key: Key, bytes: &Bytes) {
         self.connections[key as usize].queue(bytes);
-        self.touch(key);
+        self.unwritten += bytes.len().min(SMALL);
+        match self.budget.unwritten() < self.unwritten {
+            // Of one message for very many, what their sockets take is written at once.
+            true => self.flush(key),
+            false => self.touch(key),
+        }
     }
 
     /// Has the connection written to at the end of the turn.
@@ -315,10 +337,11 @@ impl Shard {
         if let Err(error) = connection.flush() {
             self.cut(key, Closed::Lost(error));
         }
+        self.account(key);
     }
 
     /// Ends a connection without another word: nobody is left to hear it.
-    fn cut(&mut self, key: Key, closed: Closed) {
+    pub(super) fn cut(&mut self, key: Key, closed: Closed) {
         self.end(key, closed);
         let connection = &mut self.connections[key as usize];
         connection.phase = Phase::Over;
@@ -360,9 +383,11 @@ impl Shard {
         tracing::debug!(remote = %connection.remote, client = ?connection.id, reason = %closed, "closed");
         let goodbye = match closed.goodbye() {
             // Without a handshake there are no frames; what was held back for it is void.
-            Goodbye::Code(_) if !opened => Goodbye::None,
+            Goodbye::Code(_) | Goodbye::ComeBack { .. } if !opened => Goodbye::None,
             // There may be one close frame only.
-            Goodbye::Code(_) if told || connection.door.framing != Framing::WebSocket => {
+            Goodbye::Code(_) | Goodbye::ComeBack { .. }
+                if told || connection.door.framing != Framing::WebSocket =>
+            {
                 Goodbye::Flush
             }
             goodbye => goodbye,
@@ -371,6 +396,10 @@ impl Shard {
         let linger = !matches!(closed, Closed::ByClient(_));
         connection.phase = Phase::Closing { finished: false, linger };
         connection.paused = false;
+        connection.hold = Hold::No;
+        if !opened {
+            self.host.metrics.requests.dec();
+        }
         self.depart(key, if told { CloseReason::Shutdown } else { closed.reason() });
         self.limit(key);
         match goodbye {
@@ -381,6 +410,9 @@ impl Shard {
             }
             Goodbye::Flush => {}
             Goodbye::Code(code) => self.queue(key, &websocket::close_frame(code)),
+            Goodbye::ComeBack { code, after } => {
+                self.queue(key, &websocket::come_back_frame(code, after));
+            }
         }
         self.touch(key);
         self.connections[key as usize].wake();
@@ -401,6 +433,7 @@ impl Shard {
                 Phase::Open(_) | Phase::Over => {}
             }
         }
+        self.tick_budget(now);
         if let Some(timeout) = self.settings.no_worker_timeout
             && !self.limbo.is_empty()
         {

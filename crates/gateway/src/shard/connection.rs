@@ -45,6 +45,12 @@ pub(super) struct Connection {
     pub(super) held_since: Option<Instant>,
     /// Whether its socket is left unread, because its worker has enough to do.
     pub(super) paused: bool,
+    /// Whether its socket is left unread, because clients make us hold too much.
+    pub(super) hold: Hold,
+    /// When more of a large message came.
+    pub(super) grew: Option<Instant>,
+    /// How much it held for itself when that was last accounted for.
+    pub(super) accounted: usize,
     pub(super) silence: Silence,
     /// When its phase must be over.
     pub(super) deadline: Option<Instant>,
@@ -54,6 +60,17 @@ pub(super) struct Connection {
     /// Whether the socket takes no more for now.
     blocked: bool,
     waker: Option<Waker>,
+}
+
+/// Whether a client is held back in the midst of a large message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// It is not.
+    No,
+    /// It waits for its turn.
+    Waits,
+    /// It is its turn.
+    Turn,
 }
 
 /// How far a connection is.
@@ -112,6 +129,9 @@ impl Connection {
             events: 0,
             held_since: None,
             paused: false,
+            hold: Hold::No,
+            grew: None,
+            accounted: 0,
             silence: Silence::default(),
             deadline: None,
             out: OutQueue::default(),
@@ -149,6 +169,11 @@ impl Connection {
     /// Bytes that wait to be written.
     pub(super) fn queued(&self) -> usize {
         self.out.len()
+    }
+
+    /// Bytes of them that nobody else shares.
+    pub(super) fn copied(&self) -> usize {
+        self.out.copied()
     }
 
     pub(super) fn queue(&mut self, bytes: &Bytes) {

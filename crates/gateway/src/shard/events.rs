@@ -60,16 +60,28 @@ impl Shard {
             self.end(key, Closed::Violation(violation));
             return;
         }
-        let window = self.settings.worker_window;
-        let connection = &mut self.connections[key as usize];
         // Its socket is left unread until the worker has caught up, or is there.
-        match worker.and_then(|worker| self.workers.open(worker)) {
-            Some(worker) if window < worker.outlet.len() && !connection.paused => {
-                connection.paused = true;
-                worker.paused.push(key);
-            }
-            Some(_) => {}
-            None => connection.paused |= window < self.limbo.len(),
+        if !self.connections[key as usize].paused && self.has_full_worker(key) {
+            self.pause(key);
+        }
+    }
+
+    /// Whether a client's worker has enough to do; without one, whether enough waits for one.
+    pub(super) fn has_full_worker(&mut self, key: Key) -> bool {
+        let window = self.window();
+        let link = self.connections[key as usize].route;
+        match link.and_then(|link| self.workers.open(link)) {
+            Some(worker) => window < worker.outlet.len(),
+            None => window < self.limbo.len(),
+        }
+    }
+
+    /// Leaves a client's socket unread until its worker has caught up, or is there.
+    pub(super) fn pause(&mut self, key: Key) {
+        let connection = &mut self.connections[key as usize];
+        connection.paused = true;
+        if let Some(worker) = connection.route.and_then(|link| self.workers.open(link)) {
+            worker.paused.push(key);
         }
     }
 

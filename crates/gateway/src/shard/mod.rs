@@ -6,6 +6,7 @@
 //! threads crosses in batches.
 
 mod answers;
+mod budget;
 mod clients;
 mod commands;
 mod connection;
@@ -15,12 +16,14 @@ mod drain;
 mod events;
 mod heartbeat;
 mod outlet;
+mod relief;
 mod roster;
 mod routing;
 mod run;
 mod workers;
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, atomic::Ordering},
     task::{Context, Waker},
     time::{Duration, Instant},
@@ -29,6 +32,7 @@ use std::{
 use slab::Slab;
 
 use self::{
+    budget::Budget,
     clients::ConnectionIds,
     connection::{Connection, Key, Phase},
     deadlines::Deadlines,
@@ -64,6 +68,15 @@ pub(crate) struct Shard {
     deadlines: Deadlines,
     /// Connections with something to write.
     dirty: Vec<Key>,
+    /// Bytes queued since they were last written to.
+    unwritten: usize,
+    budget: Budget,
+    /// Connections that are left unread because clients make us hold too much.
+    held_back: VecDeque<Key>,
+    /// Those of them whose turn it is.
+    turns: Vec<Key>,
+    /// Whether the hub knows that they do.
+    told_pressed: bool,
     /// What the hub is to be told behind the events of this turn.
     barriers: Vec<Token>,
     /// Where sockets are read to.
@@ -85,6 +98,8 @@ struct Tally {
     dropped: u64,
     events: u64,
     redelivered: u64,
+    over_budget: u64,
+    clients: usize,
     held: usize,
     in_flight: usize,
 }
@@ -94,7 +109,6 @@ impl Shard {
         let ids = ConnectionIds::new(u32::from(index), host.shards.len() as u32, dice);
         Self {
             index,
-            settings,
             ids,
             directory: Directory::new(),
             connections: Slab::new(),
@@ -102,6 +116,11 @@ impl Shard {
             limbo: Outlet::new(index, Language::Native, host.address),
             deadlines: Deadlines::default(),
             dirty: Vec::new(),
+            unwritten: 0,
+            budget: Budget::new(settings.memory),
+            held_back: VecDeque::new(),
+            turns: Vec::new(),
+            told_pressed: false,
             barriers: Vec::new(),
             scratch: vec![0; SCRATCH].into(),
             tally: Tally::default(),
@@ -109,6 +128,7 @@ impl Shard {
             waker: None,
             drain: None,
             host,
+            settings,
         }
     }
 
@@ -136,19 +156,16 @@ impl Shard {
             let weight = told.iter().map(ToShard::weight).sum();
             for message in told.drain(..) {
                 self.take(message);
+                if self.budget.unwritten() < self.unwritten {
+                    self.write();
+                    self.relieve(Instant::now());
+                }
             }
             host.ahead[usize::from(self.index)].fetch_sub(weight, Ordering::Relaxed);
         }
-        // A socket that turns out to be broken brings an event, and so more to flush at most once.
-        while !self.dirty.is_empty() {
-            let mut dirty = std::mem::take(&mut self.dirty);
-            for key in dirty.drain(..) {
-                self.flush(key);
-            }
-            if self.dirty.is_empty() {
-                self.dirty = dirty;
-                break;
-            }
+        self.write();
+        if self.budget.is_pressed() {
+            self.relieve(Instant::now());
         }
         for (link, last, frames) in self.workers.take_batches() {
             host.hub.push(ToHub::Events { link, shard: self.index, last, frames });
@@ -161,6 +178,22 @@ impl Shard {
         if self.drain.is_some() && self.connections.is_empty() && self.workers.in_flight() == 0 {
             host.hub.push(ToHub::Drained { shard: self.index });
         }
+    }
+
+    /// Writes to every connection that something was queued for.
+    fn write(&mut self) {
+        // A socket that turns out to be broken brings an event, and so more to flush at most once.
+        while !self.dirty.is_empty() {
+            let mut dirty = std::mem::take(&mut self.dirty);
+            for key in dirty.drain(..) {
+                self.flush(key);
+            }
+            if self.dirty.is_empty() {
+                self.dirty = dirty;
+                break;
+            }
+        }
+        self.unwritten = 0;
     }
 
     fn take(&mut self, message: ToShard) {
@@ -224,19 +257,23 @@ impl Shard {
             (&metrics.messages_dropped, tally.dropped),
             (&metrics.events, tally.events),
             (&metrics.redelivered, tally.redelivered),
+            (&metrics.over_budget, tally.over_budget),
         ] {
             if count != 0 {
                 counter.inc_by(count);
             }
         }
         let (held, in_flight) = (self.limbo.len(), self.workers.in_flight());
-        for (gauge, before, after) in
-            [(&metrics.held, tally.held, held), (&metrics.in_flight, tally.in_flight, in_flight)]
-        {
+        let clients = self.budget.used();
+        for (gauge, before, after) in [
+            (&metrics.client_bytes, tally.clients, clients),
+            (&metrics.held, tally.held, held),
+            (&metrics.in_flight, tally.in_flight, in_flight),
+        ] {
             if before != after {
                 gauge.inc_by(after as i64 - before as i64);
             }
         }
-        self.tally = Tally { held, in_flight, ..Tally::default() };
+        self.tally = Tally { clients, held, in_flight, ..Tally::default() };
     }
 }

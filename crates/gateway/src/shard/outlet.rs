@@ -150,9 +150,11 @@ impl Outlet {
         }
     }
 
-    /// Bytes kept here.
+    /// Bytes kept here, or for this. Events for a PHP worker are there twice until they are
+    /// written: in its form and, to be given to another, in ours.
     pub(super) fn len(&self) -> usize {
-        self.kept + self.batch.len()
+        let kept = self.kept + self.batch.len();
+        if self.language == Language::Php { 2 * kept } else { kept }
     }
 
     /// Whether every event is done.

@@ -82,6 +82,11 @@ impl Workers {
 }
 
 impl Shard {
+    /// How many bytes of events a worker may have unfinished.
+    pub(super) fn window(&self) -> usize {
+        self.budget.window(self.settings.worker_window, self.workers.linked.len())
+    }
+
     pub(super) fn worker_up(&mut self, link: LinkId, worker: Arc<Worker>) {
         let outlet = Outlet::new(self.index, worker.language, self.host.address);
         let linked =
@@ -113,6 +118,7 @@ impl Shard {
     }
 
     pub(super) fn done(&mut self, link: LinkId, first: u64, last: u64) {
+        let window = self.window();
         let Some(linked) = self.workers.linked.get_mut(&link) else {
             return;
         };
@@ -121,7 +127,7 @@ impl Shard {
             self.give_limbo();
             return;
         }
-        if linked.outlet.len() < self.settings.worker_window / 2 {
+        if linked.outlet.len() < window / 2 {
             let paused = std::mem::take(&mut linked.paused);
             self.resume(paused);
         }
@@ -133,7 +139,7 @@ impl Shard {
     fn give_limbo(&mut self) {
         let held = self.take_limbo();
         self.give_again(held);
-        if self.limbo.len() < self.settings.worker_window {
+        if self.limbo.len() < self.window() {
             let paused = self.connections.iter().filter(|(_, connection)| connection.paused);
             let paused: Vec<_> = paused.map(|(key, _)| key as Key).collect();
             self.resume(paused);

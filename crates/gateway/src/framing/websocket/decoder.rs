@@ -31,6 +31,12 @@ struct Fragments {
 }
 
 impl Decoder {
+    /// Bytes of memory held for a message that has not come whole.
+    pub(in crate::framing) fn held(&self) -> usize {
+        let fragments = self.fragments.as_ref();
+        self.partial.capacity() + fragments.map_or(0, |fragments| fragments.body.capacity())
+    }
+
     /// Takes what was read from the socket; it is unmasked in place. `on` is told of each thing
     /// that a client sent, in order, and returns whether to go on.
     ///
