@@ -107,29 +107,30 @@ fn one(scenario: Scenario, gap: Duration, worker: Who, dice: &mut StdRng) -> Fau
     let down = gap.mul_f64(dice.random_range(0.1..1.5));
     let gateway = Who::Gateway(dice.random_range(0..GATEWAYS));
     let dies = [Who::Register, gateway, worker];
-    let mut any = |of: &[Who]| *of.choose(dice).expect("not empty");
     match scenario {
         Scenario::Workers => Fault::Kill(worker, down),
         Scenario::Register => Fault::Kill(Who::Register, down),
         Scenario::Gateways => Fault::Kill(gateway, down),
-        Scenario::Drain => Fault::Drain(any(&[gateway, worker, worker]), down),
-        Scenario::Links => match any(&dies) {
+        Scenario::Drain => Fault::Drain(any(&[gateway, worker, worker], dice), down),
+        Scenario::Links => match any(&dies, dice) {
             who if dice.random_bool(0.3) => Fault::Pause(who, down),
             _ if dice.random_bool(0.1) => Fault::Vanish(worker),
             _ => cut(down, dice),
         },
         Scenario::All => match dice.random_range(0..20) {
-            10 => Fault::Vanish(worker),
-            at => match at % 10 {
-                0..3 => Fault::Kill(worker, down),
-                3 => Fault::Kill(Who::Register, down),
-                4 => Fault::Kill(gateway, down),
-                5 => Fault::Drain(*[gateway, worker].choose(dice).expect("not empty"), down),
-                6 | 7 => Fault::Pause(*dies.choose(dice).expect("not empty"), down),
-                _ => cut(down, dice),
-            },
+            0 => Fault::Vanish(worker),
+            1..7 => Fault::Kill(worker, down),
+            7 | 8 => Fault::Kill(Who::Register, down),
+            9 | 10 => Fault::Kill(gateway, down),
+            11 | 12 => Fault::Drain(any(&[gateway, worker], dice), down),
+            13..16 => Fault::Pause(any(&dies, dice), down),
+            _ => cut(down, dice),
         },
     }
+}
+
+fn any<T: Copy>(of: &[T], dice: &mut StdRng) -> T {
+    *of.choose(dice).expect("a list that is written here")
 }
 
 fn cut(down: Duration, dice: &mut StdRng) -> Fault {
@@ -140,7 +141,7 @@ fn cut(down: Duration, dice: &mut StdRng) -> Fault {
     let cuts = [Cut::Drop, Cut::Reset, Cut::Stall, Cut::NearEndGone, Cut::FarEndGone];
     let which =
         if dice.random_bool(0.3) { Which::All } else { Which::One(dice.random_range(0..16)) };
-    Fault::Cut(links, *cuts.choose(dice).expect("not empty"), down, which)
+    Fault::Cut(links, any(&cuts, dice), down, which)
 }
 
 impl fmt::Display for Who {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     path::{Path, PathBuf},
     sync::atomic::Ordering,
     time::Duration,
@@ -67,6 +68,8 @@ pub async fn run(order: &Order, folder: &Path) -> anyhow::Result<(String, bool)>
 
     let mut stage = Stage { cast, proxies, account: Account::default(), pending: BTreeMap::new() };
     let (began, steps) = (Instant::now(), plan(*scenario, shape, *seed));
+    let lines = steps.iter().map(|Step { at, fault }| format!("{at:>8.2?}  {fault}\n"));
+    fs::write(folder.join("plan.txt"), lines.collect::<String>())?;
     stage.play(&steps).await?;
     let seconds = began.elapsed().as_secs_f64();
     crowd.turn_to(Phase::Listen);

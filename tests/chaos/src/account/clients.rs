@@ -60,7 +60,7 @@ impl Walk<'_> {
     /// the reason of that.
     fn order(&mut self, records: &[(usize, Record)]) -> Option<&'static str> {
         let mut seen = FxHashMap::<u64, Times>::default();
-        let (mut highest, mut close) = (0, None::<(u64, CloseReason)>);
+        let (mut highest, mut close) = (0_u64, None::<(u64, CloseReason)>);
         for (_, record) in records {
             let times = seen.entry(record.number).or_default();
             // A worker that speaks for a lost gateway cannot know what was lost with it.
@@ -74,7 +74,7 @@ impl Walk<'_> {
             }
             if 1 < times.unmarked && !record.marked {
                 self.breaks(Rule::MarkedWhenAgain, records, shown(record));
-            } else if highest + 1 < record.number && !lost {
+            } else if highest.saturating_add(1) < record.number && !lost {
                 let gap = format!("{} behind event {highest}", shown(record));
                 self.breaks(Rule::HandledInOrder, records, gap);
             } else if record.number <= highest && !record.marked {
