@@ -92,26 +92,39 @@ pub fn plan(scenario: Scenario, shape: &Shape, seed: u64) -> Vec<Step> {
     let mut dice = StdRng::seed_from_u64(seed);
     let mut at = Duration::from_millis(300);
     let mut steps = Vec::new();
-    let mut worker = 0;
-    for _ in 0..shape.faults {
+    let mut turn = 0;
+    for number in 0..shape.faults {
         // Never the same one twice in a row: a worker that is back has few clients, or none.
-        worker = (worker + dice.random_range(1..WORKERS)) % WORKERS;
-        let fault = one(scenario, shape.gap, Who::Worker(worker), &mut dice);
+        turn = (turn + dice.random_range(1..WORKERS)) % WORKERS;
+        let worker = Who::Worker(turn);
+        let fault = match scenario {
+            // Both kinds in every run, however short.
+            Scenario::Drain if number % 2 == 0 => Fault::Drain(worker, down(shape, &mut dice)),
+            _ => one(scenario, shape, worker, &mut dice),
+        };
         steps.push(Step { at, fault });
-        at += shape.gap.mul_f64(dice.random_range(0.5..1.5));
+        // Some come together: there may be nobody left of a kind.
+        if dice.random_bool(0.7) {
+            at += shape.gap.mul_f64(dice.random_range(0.7..2.1));
+        }
     }
     steps
 }
 
-fn one(scenario: Scenario, gap: Duration, worker: Who, dice: &mut StdRng) -> Fault {
-    let down = gap.mul_f64(dice.random_range(0.1..1.5));
+/// How long something lasts.
+fn down(shape: &Shape, dice: &mut StdRng) -> Duration {
+    shape.gap.mul_f64(dice.random_range(0.1..1.5))
+}
+
+fn one(scenario: Scenario, shape: &Shape, worker: Who, dice: &mut StdRng) -> Fault {
+    let down = down(shape, dice);
     let gateway = Who::Gateway(dice.random_range(0..GATEWAYS));
     let dies = [Who::Register, gateway, worker];
     match scenario {
         Scenario::Workers => Fault::Kill(worker, down),
         Scenario::Register => Fault::Kill(Who::Register, down),
         Scenario::Gateways => Fault::Kill(gateway, down),
-        Scenario::Drain => Fault::Drain(any(&[gateway, worker, worker], dice), down),
+        Scenario::Drain => Fault::Drain(gateway, down),
         Scenario::Links => match any(&dies, dice) {
             who if dice.random_bool(0.3) => Fault::Pause(who, down),
             _ if dice.random_bool(0.1) => Fault::Vanish(worker),
