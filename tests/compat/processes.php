@@ -100,9 +100,9 @@ final class Cluster
         $this->register = '127.0.0.1:' . free_port();
     }
 
-    private function ours(string $binary, string $name, string ...$flags): Process
+    private function ours(string $name, string $program, string ...$flags): Process
     {
-        return new Process($name, [getenv('BIN') . "/$binary", '--secret-key', $this->secret, ...$flags]);
+        return new Process($name, [$program, '--secret-key', $this->secret, ...$flags]);
     }
 
     private function php(string $role, string $name, array $settings = []): Process
@@ -114,7 +114,7 @@ final class Cluster
     public function register(string $kind, string ...$flags): Process
     {
         return match ($kind) {
-            'ours' => $this->ours('register', 'register', '--listen', $this->register, ...$flags),
+            'ours' => $this->ours('register', getenv('BIN') . '/register', '--listen', $this->register, ...$flags),
             'php' => $this->php('register', 'register-php'),
         };
     }
@@ -122,7 +122,7 @@ final class Cluster
     public function gateway(string $kind, string $name, int $client, int $inner, string ...$flags): Process
     {
         return match ($kind) {
-            'ours' => $this->ours('gateway', $name, '--no-web', '--threads', '2', '--register-address', $this->register,
+            'ours' => $this->ours($name, getenv('BIN') . '/gateway', '--no-web', '--threads', '2', '--register-address', $this->register,
                 '--listen', "ws://127.0.0.1:$client", '--lan-port', (string) $inner, ...$flags),
             'php' => $this->php('gateway', $name, ['CLIENT_PORT' => (string) $client, 'INNER_PORT' => (string) $inner]),
         };
@@ -132,7 +132,7 @@ final class Cluster
     public function worker(string $kind, string $name): Process
     {
         return match ($kind) {
-            'rust' => $this->ours('examples/memory', $name, '--name', $name, '--register-address', $this->register),
+            'rust' => $this->ours($name, getenv('MEMORY'), '--name', $name, '--register-address', $this->register),
             'php' => $this->php('worker', $name, ['EVENTS_FILE' => __DIR__ . '/both/events.php']),
             'like php' => new Process($name, ['php', __DIR__ . '/both/worker.php'],
                 ['NAME' => $name, 'REGISTER' => $this->register, 'SECRET' => $this->secret]),

@@ -73,16 +73,17 @@ values() {
 orchestrated() { # SCRIPT ARGUMENTS...
     local folder status=0
     folder=$(mktemp -d "$log_folder/XXXXXX")
-    BIN=$bin FOLDER=$folder timeout 300 php "$here/$1" "${@:2}" || status=1
+    BIN=$bin MEMORY=$memory FOLDER=$folder timeout 300 php "$here/$1" "${@:2}" || status=1
     return "$status"
 }
 
-# Beside the binaries, the worker that the tests of sessions use.
+# Sets $memory to the worker of crates/business-worker/examples that the tests of sessions use. It is
+# a debug build, with all packages as `cargo test` builds them, since that is there as a rule.
 worker_example() {
-    if [ -z "${PUSH_SUITE_BIN:-}" ]; then
-        (cd "$root" && cargo build --release --locked --quiet -p business-worker --example memory)
-    fi
-    [ -x "$bin/examples/memory" ] || fail "no examples/memory in $bin: cargo build --release -p business-worker --example memory"
+    memory=$bin/examples/memory
+    if [ -n "${PUSH_SUITE_BIN:-}" ] && [ -x "$memory" ]; then return; fi
+    (cd "$root" && cargo build --workspace --locked --quiet --example memory)
+    memory=$(target_folder)/debug/examples/memory
 }
 
 need php

@@ -1,7 +1,7 @@
 <?php
 // PHP workers and Rust workers at the same time.
 //
-//   BIN=… FOLDER=… php both.php php|like-php
+//   BIN=… MEMORY=… FOLDER=… php both.php php|like-php
 //
 // `php` runs the original's workers and clients, and gateways of both kinds on one register;
 // `like-php` scripts of our own instead, on our gateway alone.
