@@ -22,6 +22,7 @@ pub struct Builder {
     threads: usize,
     app: &'static str,
     startup_grace: u64,
+    logs: &'static str,
     gateway_flags: Vec<String>,
 }
 
@@ -92,6 +93,12 @@ impl Builder {
         self
     }
 
+    /// What is logged; `debug` if not said.
+    pub fn logs(mut self, filter: &'static str) -> Self {
+        self.logs = filter;
+        self
+    }
+
     /// One more flag for every gateway.
     pub fn gateway_flag(mut self, flag: &str, value: &str) -> Self {
         self.gateway_flags.extend([flag.to_owned(), value.to_owned()]);
@@ -150,6 +157,7 @@ impl Suite {
             threads: 1,
             app: "bench",
             startup_grace: 0,
+            logs: "debug",
             gateway_flags: Vec::new(),
         }
     }
@@ -207,7 +215,8 @@ impl Suite {
 
     /// The environment that every process of this suite has.
     pub fn env(&self) -> Vec<(String, String)> {
-        env(&self.secret)
+        let env = [("GW_SECRET_KEY", self.secret.as_str()), ("RUST_LOG", self.shape.logs)];
+        env.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
     }
 
     /// The flags by which gateways and workers find the registers.
@@ -221,7 +230,7 @@ impl Suite {
         let name = format!("register-{}", self.registers.len() + 1);
         let grace = self.shape.startup_grace.to_string();
         let args = strings(&["--listen", &addr.to_string(), "--startup-grace", &grace]);
-        let register = Process::start(&name, "register", args, env(&self.secret), self.logs.path());
+        let register = Process::start(&name, "register", args, self.env(), self.logs.path());
         self.registers.push(register);
         self.register_addrs.push(addr);
     }
@@ -239,7 +248,7 @@ impl Suite {
         args.extend(strings(&["--threads", &threads]));
         args.extend(self.shape.gateway_flags.iter().cloned());
         let name = format!("gateway-{}", self.gateways_started);
-        let process = Process::start(&name, "gateway", args, env(&self.secret), self.logs.path());
+        let process = Process::start(&name, "gateway", args, self.env(), self.logs.path());
         self.gateways.push(Gateway { process, clients, inner });
     }
 
@@ -249,8 +258,7 @@ impl Suite {
         let mut args = self.register_flags();
         args.extend(strings(&["--id", &id, "--app", self.shape.app]));
         let name = format!("worker-{}", self.workers_started);
-        let worker =
-            Process::start(&name, "business-worker", args, env(&self.secret), self.logs.path());
+        let worker = Process::start(&name, "business-worker", args, self.env(), self.logs.path());
         self.workers.push(worker);
     }
 
@@ -292,10 +300,6 @@ fn show(name: &str, log: &str) {
     let tail = &lines[lines.len().saturating_sub(200)..];
     eprintln!("--- {name}, the last {} of {} lines", tail.len(), lines.len());
     tail.iter().for_each(|line| eprintln!("{line}"));
-}
-
-fn env(secret: &str) -> Vec<(String, String)> {
-    vec![("GW_SECRET_KEY".to_owned(), secret.to_owned())]
 }
 
 fn strings(args: &[&str]) -> Vec<String> {

@@ -76,6 +76,12 @@ async fn values_that_make_no_sense_together_are_refused() {
         // An open inner port without a secret is an open door.
         ("register", &["--listen", "0.0.0.0:0"], "--secret-key"),
         ("gateway", &["--lan-ip", "10.0.0.1", "--lan-listen", "0.0.0.0:0"], "--secret-key"),
+        ("gateway", &["--lan-listen", "[::]:0"], "--secret-key"),
+        ("business-worker", &["--register-address", "register:1236"], "--secret-key"),
+        // So are the admin pages, in a cluster that has none.
+        ("register", &["--admin-listen", "0.0.0.0:0"], "--secret-key"),
+        ("gateway", &["--admin-listen", "0.0.0.0:0"], "--secret-key"),
+        ("business-worker", &["--admin-listen", "[::]:0"], "--secret-key"),
     ] {
         let output = run(binary, args, &[]).await;
         assert_eq!(output.status.code(), Some(2), "{binary} {args:?}: {}", told(&output));

@@ -67,6 +67,7 @@ impl TryFrom<Args> for Config {
     fn try_from(args: Args) -> anyhow::Result<Self> {
         let Args { register_address: registers, name, id, threads, handler_retries, common } = args;
         ensure!(!registers.is_empty(), "--register-address is empty");
+        common.check_secret(&[])?;
         for address in &registers {
             check_register(address, &common)?;
         }

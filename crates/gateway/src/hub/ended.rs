@@ -20,6 +20,8 @@ pub(super) enum Ended {
     Silent,
     #[error("did not answer for as long as --peer-timeout")]
     Unanswered,
+    #[error("too many have not proved themselves yet")]
+    Crowded,
     #[error("does not know the secret")]
     Secret,
     #[error("asked before it had shown the secret")]
@@ -50,6 +52,7 @@ impl Ended {
             | Self::Replaced
             | Self::ShuttingDown => false,
             Self::Silent
+            | Self::Crowded
             | Self::Secret
             | Self::Unauthorized
             | Self::Key

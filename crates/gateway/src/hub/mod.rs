@@ -12,6 +12,7 @@ mod native;
 mod peer;
 mod php;
 mod run;
+mod strangers;
 
 use std::{
     cell::RefCell,
@@ -33,6 +34,7 @@ use tokio::sync::Notify;
 use self::{
     gather::{Asked, Gathering, Told},
     link::Link,
+    strangers::Strangers,
 };
 use crate::exchange::{Host, Language, LinkId, ToHub, ToShard, Token, Worker};
 
@@ -56,6 +58,7 @@ pub(crate) struct Hub {
     /// How long a native peer may be silent, though it is asked.
     peer_timeout: Duration,
     health: Health,
+    strangers: Strangers,
     links: FxHashMap<LinkId, Link>,
     /// The links of workers, by key.
     workers: HashMap<String, LinkId>,
@@ -94,6 +97,7 @@ impl Hub {
             secret,
             peer_timeout,
             health,
+            strangers: Strangers::default(),
             links: FxHashMap::default(),
             workers: HashMap::new(),
             gatherings: FxHashMap::default(),

@@ -1,9 +1,12 @@
 //! A peer's link, from its first byte to its last, in either language.
 
-use std::{net::SocketAddr, rc::Rc, time::Duration};
+use std::{net::SocketAddr, pin::pin, rc::Rc, time::Duration};
 
 use bytes::BytesMut;
-use protocol::link::{MAGIC, Role, ToPeer};
+use protocol::{
+    codec::gateway_worker::MAX_STRANGER_FRAME,
+    link::{MAGIC, Role, ToPeer},
+};
 use tokio::{
     io::AsyncReadExt,
     net::{
@@ -13,7 +16,7 @@ use tokio::{
     time::{self, Interval, MissedTickBehavior},
 };
 
-use super::{Shared, ended::Ended, link::Link, native, php};
+use super::{Shared, ended::Ended, link::Link, native, php, strangers::Stranger};
 use crate::exchange::{Language, LinkId};
 
 /// How long a stranger may take to say what it is.
@@ -32,12 +35,18 @@ const ASKED: u32 = 2;
 const CHUNK: usize = 256 * 1024;
 
 /// Serves a peer until something ends it, and says what.
-pub(super) async fn serve(hub: Shared, mut stream: TcpStream, remote: SocketAddr) -> Ended {
+pub(super) async fn serve(
+    hub: Shared,
+    mut stream: TcpStream,
+    remote: SocketAddr,
+    stranger: Stranger,
+) -> Ended {
     let mut buffer = BytesMut::new();
     match time::timeout(ADMISSION, meet(&hub, &mut stream, &mut buffer)).await {
         Err(_) => Ended::Silent,
         Ok(Err(ended)) => ended,
         Ok(Ok(Some(role))) => {
+            drop(stranger);
             let (reader, writer) = stream.into_split();
             let id = hub.borrow_mut().insert(Link::new(remote, Rc::new(writer), None));
             if let Role::Worker { key } = role {
@@ -47,7 +56,8 @@ pub(super) async fn serve(hub: Shared, mut stream: TcpStream, remote: SocketAddr
         }
         Ok(Ok(None)) => {
             let (reader, writer) = stream.into_split();
-            let state = php::State::new(hub.borrow().secret.is_empty());
+            let knows_nothing = !hub.borrow().secret.is_empty();
+            let state = php::State::new(knows_nothing.then_some(stranger));
             let id = hub.borrow_mut().insert(Link::new(remote, Rc::new(writer), Some(state)));
             run(hub, id, reader, buffer, Language::Php).await
         }
@@ -134,6 +144,7 @@ async fn read(
     language: Language,
 ) -> Ended {
     let mut silence = Silence::new(hub.borrow().peer_timeout);
+    let mut admission = pin!(time::sleep(ADMISSION));
     loop {
         let taken = match language {
             Language::Native => hub.borrow_mut().take_native(id, &mut buffer),
@@ -145,11 +156,13 @@ async fn read(
         while hub.borrow().is_busy(id) {
             time::sleep(BUSY).await;
         }
-        buffer.reserve(CHUNK);
+        let is_stranger = language == Language::Php && !hub.borrow().is_authorized(id);
+        buffer.reserve(if is_stranger { MAX_STRANGER_FRAME } else { CHUNK });
         let read = loop {
             tokio::select! {
                 biased;
                 read = reader.read_buf(&mut buffer) => break read,
+                () = &mut admission, if is_stranger => return Ended::Silent,
                 _ = silence.ticks.tick(), if language == Language::Native => {
                     match silence.lasts() {
                         true => hub.borrow_mut().say(id, &ToPeer::Ping { token: 0 }),

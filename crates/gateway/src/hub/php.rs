@@ -13,14 +13,14 @@ use protocol::{
     },
 };
 
-use super::{Asked, Hub, ended::Ended};
+use super::{Asked, Hub, ended::Ended, strangers::Stranger};
 use crate::exchange::{Language, LinkId, ToShard, Token};
 
 /// What a link of a PHP peer needs besides.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// Whether it has shown the secret, or there is none.
-    authorized: bool,
+    /// Set until it has shown the secret, if there is one.
+    stranger: Option<Stranger>,
     /// Replies in the order in which they were asked for, which is the order in which they must go
     /// out: nothing on the wire says which reply is whose.
     replies: VecDeque<(Token, Option<Bytes>)>,
@@ -38,8 +38,8 @@ struct Batch {
 }
 
 impl State {
-    pub(super) fn new(authorized: bool) -> Self {
-        Self { authorized, ..Self::default() }
+    pub(super) fn new(stranger: Option<Stranger>) -> Self {
+        Self { stranger, ..Self::default() }
     }
 
     /// Whether every reply is out.
@@ -68,9 +68,10 @@ impl Hub {
         }
     }
 
-    fn is_authorized(&self, from: LinkId) -> bool {
+    /// Whether the peer is no stranger any more.
+    pub(super) fn is_authorized(&self, from: LinkId) -> bool {
         let php = self.links.get(&from).and_then(|link| link.php.as_ref());
-        php.is_some_and(|php| php.authorized)
+        php.is_some_and(|php| php.stranger.is_none())
     }
 
     fn take_frame(&mut self, from: LinkId, frame: Frame) -> Result<(), Ended> {
@@ -102,7 +103,7 @@ impl Hub {
             return Err(Ended::Secret);
         }
         if let Some(php) = self.php(from) {
-            php.authorized = true;
+            php.stranger = None;
         }
         match hello {
             Hello::Client { .. } => {}

@@ -7,10 +7,10 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     rc::Rc,
     task::Poll,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use super::{Hub, Shared, peer};
+use super::{Hub, Shared, ended::Ended, peer};
 use crate::Phases;
 use service::listen::Acceptor;
 use tokio::{io::Interest, net::TcpStream, task::spawn_local, time};
@@ -91,17 +91,27 @@ fn welcome(hub: &Shared, stream: TcpStream, remote: SocketAddr) {
         tracing::debug!(%remote, %error, "peer gone at once");
         return;
     }
+    let Some(stranger) = hub.borrow().strangers.meet() else {
+        return refuse(hub, remote, &Ended::Crowded);
+    };
     let hub = Rc::clone(hub);
     spawn_local(async move {
-        let refused = hub.borrow().host.metrics.refused.clone();
-        let ended = peer::serve(hub, stream, remote).await;
+        let ended = peer::serve(Rc::clone(&hub), stream, remote, stranger).await;
         if ended.is_refusal() {
-            refused.inc();
-            tracing::warn!(%remote, reason = %ended, "peer refused");
+            refuse(&hub, remote, &ended);
         } else {
             tracing::debug!(%remote, reason = %ended, "link ended");
         }
     });
+}
+
+fn refuse(hub: &Shared, remote: SocketAddr, ended: &Ended) {
+    let mut hub = hub.borrow_mut();
+    hub.host.metrics.refused.inc();
+    match hub.strangers.may_warn(Instant::now()) {
+        true => tracing::warn!(%remote, reason = %ended, "peer refused"),
+        false => tracing::debug!(%remote, reason = %ended, "peer refused"),
+    }
 }
 
 /// As the reference does it, which leaves out gateways that announce 127.0.0.1.

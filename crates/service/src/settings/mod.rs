@@ -83,7 +83,8 @@ pub struct Common {
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
     pub log_format: logging::Format,
 
-    /// Serve /livez, /readyz and /metrics here
+    /// Serve /livez, /readyz and /metrics here. Nobody is asked for a secret there: only for
+    /// addresses that operators alone reach
     #[arg(long, value_name = "ADDR")]
     pub admin_listen: Option<SocketAddr>,
 
@@ -94,13 +95,14 @@ pub struct Common {
 }
 
 impl Common {
-    /// The rule for every binary: without a secret, `inner` addresses must all be loopback,
-    /// unless the user insists.
+    /// The rule for every binary: without a secret, `inner` addresses, and that of the admin pages,
+    /// must all be loopback, unless the user insists.
     ///
     /// # Errors
     /// Names the first address that can be reached from elsewhere.
     pub fn check_secret(&self, inner: &[SocketAddr]) -> anyhow::Result<()> {
-        let open = inner.iter().find(|addr| !addr.ip().to_canonical().is_loopback());
+        let mut all = inner.iter().chain(&self.admin_listen);
+        let open = all.find(|addr| !addr.ip().to_canonical().is_loopback());
         if let Some(addr) = open {
             ensure!(
                 self.allow_no_secret || !self.secret_key.is_empty(),

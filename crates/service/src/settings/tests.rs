@@ -187,4 +187,6 @@ fn an_open_address_needs_a_secret_or_a_decision() {
     assert!(common(&["--allow-no-secret"]).check_secret(open).is_ok());
     let said = common(&[]).check_secret(open).unwrap_err().to_string();
     assert!(said.contains("--secret-key") && said.contains("0.0.0.0:1"), "{said}");
+    let admin = common(&["--admin-listen=0.0.0.0:2"]).check_secret(local);
+    assert!(admin.unwrap_err().to_string().contains("0.0.0.0:2"));
 }
