@@ -12,6 +12,7 @@ use crate::{
         websocket::{Reply, close_frame, judge, not_a_websocket, pong_frame},
     },
     http,
+    ledger::Ledger,
 };
 
 /// The longest message that is taken.
@@ -82,6 +83,7 @@ fn heard(pieces: &[&[u8]], framing: Framing) -> (Vec<String>, Option<u16>) {
             all.push(told(received, framing));
             goes_on
         });
+        assert!(decoder.held() <= 4 * LIMIT + 1024, "{} bytes are kept", decoder.held());
         match fed {
             Err(violation) => return (all, Some(violation.code())),
             Ok(()) if !goes_on => break,
@@ -100,7 +102,7 @@ fn told(received: Received<'_>, framing: Framing) -> String {
                 std::str::from_utf8(text).expect("text is UTF-8");
             }
             let message = Message::binary(text.to_vec());
-            assert!(text.len() <= Framed::new(&message).form(framing).len());
+            assert!(text.len() <= Framed::new(&message).form(framing, &Ledger::default()).len());
             format!("text {text:?}")
         }
         Received::Binary(bytes) => {

@@ -10,6 +10,9 @@ mod link;
 mod framing;
 #[allow(dead_code, reason = "not all of it decodes")]
 mod http;
+#[allow(dead_code, reason = "not all of it decodes")]
+#[path = "../crates/gateway/src/ledger.rs"]
+mod ledger;
 
 pub use clients::{other_framings, request, websocket};
 pub use link::link;
