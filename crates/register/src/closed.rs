@@ -28,6 +28,9 @@ pub(crate) enum Closed {
 /// What a peer was turned away for.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refused {
+    /// Too many others have not said who they are yet.
+    #[error("too many strangers")]
+    Crowded,
     /// No complete line in time.
     #[error("said nothing in time")]
     Timeout,
@@ -67,6 +70,7 @@ impl From<&Refused> for Reason {
     fn from(refused: &Refused) -> Self {
         Self {
             reason: Word(match refused {
+                Refused::Crowded => "crowded",
                 Refused::Timeout => "timeout",
                 Refused::TooLong => "too_long",
                 Refused::BadRequest(_) => "bad_request",

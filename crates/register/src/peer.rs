@@ -14,6 +14,7 @@ use protocol::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    sync::Semaphore,
     time::{Instant, timeout, timeout_at},
 };
 
@@ -31,6 +32,8 @@ pub(crate) struct Shared {
     secret: Secret,
     board: Mutex<Board>,
     pub(crate) metrics: Metrics,
+    /// Places for those who have not said who they are.
+    strangers: Semaphore,
     last_warning: Mutex<Option<Instant>>,
 }
 
@@ -38,7 +41,8 @@ impl Shared {
     pub(crate) fn new(secret: Secret, grace: bool) -> Self {
         let metrics = Metrics::default();
         let board = Mutex::new(Board::new(grace, metrics.clone()));
-        Self { secret, board, metrics, last_warning: Mutex::new(None) }
+        let strangers = Semaphore::new(MAX_STRANGERS);
+        Self { secret, board, metrics, strangers, last_warning: Mutex::new(None) }
     }
 
     pub(crate) fn board(&self) -> MutexGuard<'_, Board> {
@@ -67,7 +71,12 @@ pub(crate) async fn serve(
     shared: Arc<Shared>,
 ) {
     let from = from.to_canonical();
-    let closed = match Stranger::new().meet(&mut reader, &shared).await {
+    let met = match shared.strangers.try_acquire() {
+        // The place is free again once this is over.
+        Ok(_place) => Stranger::new().meet(&mut reader, &shared).await,
+        Err(_) => Err(Refused::Crowded.into()),
+    };
+    let closed = match met {
         Ok(peer) => peer.serve(&mut reader, &mut writer).await,
         Err(closed) => closed,
     };
@@ -107,6 +116,9 @@ async fn part(reader: &mut (impl AsyncRead + Unpin), writer: &mut (impl AsyncWri
 }
 
 const PARTING: Duration = Duration::from_secs(1);
+
+/// How many may be connected at a time that have not said who they are.
+const MAX_STRANGERS: usize = 4096;
 
 /// The longest line taken, without its end.
 const MAX_LINE: usize = 64 * 1024;

@@ -49,6 +49,23 @@ async fn who_says_nothing_is_closed_after_ten_seconds_without_a_word() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn strangers_leave_room_for_others_and_are_refused_where_there_is_none() {
+    let shared = shared();
+    let mut peer = connect(&shared);
+    peer.write_all(ASK).await.unwrap();
+    assert_eq!(answer(&mut peer).await, NOBODY);
+    let mut strangers: Vec<_> = (0..MAX_STRANGERS).map(|_| connect(&shared)).collect();
+    tokio::task::yield_now().await;
+    let (bytes, took) = rest(&mut connect(&shared)).await;
+    assert!(bytes.is_empty() && took < PARTING * 2, "{took:?}");
+    assert!(is_open(&mut peer).await, "who is known stays");
+    // One of them says who it is, and so makes room.
+    strangers[0].write_all(ASK).await.unwrap();
+    assert_eq!(answer(&mut strangers[0]).await, NOBODY);
+    assert!(is_open(&mut connect(&shared)).await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn part_of_a_line_buys_no_time() {
     let mut stream = connect(&shared());
     stream.write_all(b"{\"event\":").await.unwrap();
