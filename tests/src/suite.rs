@@ -24,6 +24,7 @@ pub struct Builder {
     startup_grace: u64,
     logs: &'static str,
     gateway_flags: Vec<String>,
+    worker_flags: Vec<String>,
 }
 
 /// A running suite. Its processes are killed when it is dropped; their logs are shown if the test
@@ -105,6 +106,12 @@ impl Builder {
         self
     }
 
+    /// One more flag for every worker process.
+    pub fn worker_flag(mut self, flag: &str, value: &str) -> Self {
+        self.worker_flags.extend([flag.to_owned(), value.to_owned()]);
+        self
+    }
+
     /// One more switch for every gateway.
     pub fn gateway_switch(mut self, flag: &str) -> Self {
         self.gateway_flags.push(flag.to_owned());
@@ -159,6 +166,7 @@ impl Suite {
             startup_grace: 0,
             logs: "debug",
             gateway_flags: Vec::new(),
+            worker_flags: Vec::new(),
         }
     }
 
@@ -257,6 +265,7 @@ impl Suite {
         let id = self.workers_started.to_string();
         let mut args = self.register_flags();
         args.extend(strings(&["--id", &id, "--app", self.shape.app]));
+        args.extend(self.shape.worker_flags.iter().cloned());
         let name = format!("worker-{}", self.workers_started);
         let worker = Process::start(&name, "business-worker", args, self.env(), self.logs.path());
         self.workers.push(worker);

@@ -83,6 +83,7 @@ impl TestWorker {
             key: format!("test:{id}"),
             threads: 1,
             handler_retries: 0,
+            peer_timeout: Duration::from_secs(30),
         };
         let stop = CancellationToken::new();
         let starting = Starting::new(None, stop.clone(), Duration::from_secs(5));

@@ -1,6 +1,6 @@
 //! Settings: flags as typed, then as meant.
 
-use std::{io, net::SocketAddr, thread::available_parallelism};
+use std::{io, net::SocketAddr, thread::available_parallelism, time::Duration};
 
 use anyhow::ensure;
 use clap::Parser;
@@ -35,6 +35,12 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 0)]
     handler_retries: u32,
 
+    /// How long a gateway may be silent, though it is asked whether it is there, before its link is
+    /// given up
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    peer_timeout: u64,
+
     #[command(flatten)]
     #[serde(flatten)]
     common: Common,
@@ -59,13 +65,23 @@ pub struct Config {
     pub threads: usize,
     /// How often a method that fails is called again.
     pub handler_retries: u32,
+    /// How long a gateway may be silent before its link is given up.
+    pub peer_timeout: Duration,
 }
 
 impl TryFrom<Args> for Config {
     type Error = anyhow::Error;
 
     fn try_from(args: Args) -> anyhow::Result<Self> {
-        let Args { register_address: registers, name, id, threads, handler_retries, common } = args;
+        let Args {
+            register_address: registers,
+            name,
+            id,
+            threads,
+            handler_retries,
+            peer_timeout,
+            common,
+        } = args;
         ensure!(!registers.is_empty(), "--register-address is empty");
         common.check_secret(&[])?;
         for address in &registers {
@@ -84,6 +100,7 @@ impl TryFrom<Args> for Config {
             key: format!("{name}:{id}"),
             threads: threads.unwrap_or(1),
             handler_retries,
+            peer_timeout: Duration::from_secs(peer_timeout),
         })
     }
 }

@@ -26,8 +26,8 @@ pub fn main(worker: impl Worker) -> ExitCode {
 /// Runs a worker until it is told to stop, and drains: no new events, those in hand are finished,
 /// [`on_worker_stop`](Worker::on_worker_stop) runs, what was sent is written.
 ///
-/// Ready means: a register is connected, a gateway is linked, and none is being linked for the
-/// first time. A gateway that is gone makes nobody unready: the others have work.
+/// Ready means: a register is connected, a gateway is linked and answers, and none is being linked
+/// for the first time. A gateway that is gone makes nobody unready: the others have work.
 ///
 /// # Errors
 /// What [`on_worker_start`](Worker::on_worker_start) fails with, and when `--admin-listen` cannot
@@ -38,11 +38,11 @@ pub async fn serve(
     mut starting: Starting,
 ) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::default());
-    let Config { registers, secret, key, handler_retries, .. } = config;
+    let Config { registers, secret, key, handler_retries, peer_timeout, .. } = config;
     let dispatcher = Dispatcher::new(worker, handler_retries, Arc::clone(&metrics));
     tracing::info!(worker = key, ?registers, "starting");
     let events = Arc::new(Events(Arc::clone(&dispatcher)));
-    let config = client::Config { registers, secret, worker: Some(key) };
+    let config = client::Config { registers, secret, worker: Some(key), peer_timeout };
     let cluster = Cluster::idle(config, events);
     dispatcher.set_cluster(cluster.detached());
     let pages = starting.metrics.sub_registry_with_prefix("worker");
@@ -69,13 +69,14 @@ pub async fn serve(
 
 /// Says what is missing, if anything.
 fn tell(health: &Health, status: &Status) {
-    let Status { registers, linked, missing, settled } = status;
+    let Status { registers, linked, answering, missing, settled } = status;
     match registers {
         0 => health.set_not_ready("register", "none is connected"),
         _ => health.set_ready("register"),
     }
     match (linked, settled) {
         (0, _) => health.set_not_ready("gateway", "none is linked"),
+        (_, true) if *answering == 0 => health.set_not_ready("gateway", "none answers"),
         (_, false) => health.set_not_ready("gateway", "not all were tried yet"),
         (_, true) => health.set_ready("gateway"),
     }

@@ -80,8 +80,9 @@ impl Worker for Rough {
 async fn run_alone(worker: Rough, stop: CancellationToken) -> anyhow::Result<()> {
     let starting = Starting::new(None, stop, Duration::from_secs(10));
     let (registers, secret, key) = (vec![], SECRET.into(), "Test:1".to_owned());
-    soon(serve(worker, Config { registers, secret, key, threads: 1, handler_retries: 0 }, starting))
-        .await
+    let (threads, handler_retries, peer_timeout) = (1, 0, Duration::from_secs(30));
+    let config = Config { registers, secret, key, threads, handler_retries, peer_timeout };
+    soon(serve(worker, config, starting)).await
 }
 
 #[tokio::test]

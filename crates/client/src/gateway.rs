@@ -96,7 +96,16 @@ async fn run(shared: &Shared, address: &str, proved: Proved<TcpStream>) -> Ended
     shared.change(|directory| directory.up(address, gateway, Arc::clone(&link)));
     tracing::info!(%gateway, "linked");
     let down = Down { shared, address };
-    let ended = link::run(&link, proved.stream, proved.read, intake).await;
+    let ended = link::run(
+        &link,
+        proved.stream,
+        proved.read,
+        intake,
+        shared.peer_timeout,
+        // Nothing changes in the directory, but those who watch it want to know.
+        &|| shared.change(|_| ()),
+    )
+    .await;
     drop(down);
     match &ended {
         Ended::ByUs => tracing::debug!(%gateway, "link closed"),

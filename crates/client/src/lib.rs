@@ -62,7 +62,13 @@ pub struct Config {
     pub secret: Secret,
     /// A worker's `name:id`, if this is one. Each needs its own.
     pub worker: Option<String>,
+    /// How long a gateway may be silent, though it is asked whether it is there, before its link is
+    /// given up. Not zero.
+    pub peer_timeout: Duration,
 }
+
+/// How long a gateway may be silent, unless it is said.
+pub const PEER_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Config {
     /// That of a back end which only pushes and asks.
@@ -71,7 +77,7 @@ impl Config {
         secret: impl Into<Secret>,
     ) -> Self {
         let registers = registers.into_iter().map(Into::into).collect();
-        Self { registers, secret: secret.into(), worker: None }
+        Self { registers, secret: secret.into(), worker: None, peer_timeout: PEER_TIMEOUT }
     }
 }
 
@@ -92,6 +98,9 @@ pub struct Status {
     pub registers: usize,
     /// How many gateways are linked.
     pub linked: usize,
+    /// How many of these answer in time when they are asked whether they are there: in half of the
+    /// time after which their links are given up.
+    pub answering: usize,
     /// Gateways that a register names and that are not linked.
     pub missing: Vec<String>,
     /// Whether a register has spoken, and no gateway is being linked for the first time.
@@ -114,11 +123,11 @@ impl Cluster {
     }
 
     fn begin(config: Config, consumer: Option<Arc<dyn Consumer>>) -> Self {
-        let Config { registers, secret, worker } = config;
+        let Config { registers, secret, worker, peer_timeout } = config;
         let role = worker.map_or(Role::Client, |key| Role::Worker { key });
         let stop = CancellationToken::new();
         let identity = Identity { secret, role };
-        let shared = Shared::new(registers, identity, consumer, stop.clone());
+        let shared = Shared::new(registers, identity, peer_timeout, consumer, stop.clone());
         Self { shared, pushes: None, _alive: Some(Arc::new(stop.drop_guard())) }
     }
 
@@ -154,6 +163,7 @@ impl Cluster {
         Status {
             registers: self.shared.connected_registers(),
             linked: directory.links().count(),
+            answering: directory.links().filter(|link| link.answers()).count(),
             missing: directory.missing().map(ToString::to_string).collect(),
             settled: directory.is_settled(),
         }

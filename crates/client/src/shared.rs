@@ -1,6 +1,9 @@
 //! What a cluster's handles and tasks share.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use protocol::{discovery, link::Role};
 use tokio::sync::watch;
@@ -17,6 +20,8 @@ use crate::{
 
 pub(crate) struct Shared {
     pub(crate) identity: Identity,
+    /// How long a gateway may be silent.
+    pub(crate) peer_timeout: Duration,
     /// Taken away at the end, since the consumer usually holds a cluster itself.
     consumer: Mutex<Option<Arc<dyn Consumer>>>,
     pub(crate) metrics: Arc<Metrics>,
@@ -52,11 +57,13 @@ impl Shared {
     pub(crate) fn new(
         registers: Vec<String>,
         identity: Identity,
+        peer_timeout: Duration,
         consumer: Option<Arc<dyn Consumer>>,
         stop: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
             identity,
+            peer_timeout,
             consumer: Mutex::new(consumer),
             metrics: Arc::default(),
             held: TaskTracker::new(),

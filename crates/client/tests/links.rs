@@ -302,7 +302,7 @@ async fn a_gateway_that_says_nothing_is_asked_and_then_given_up() {
         assert!(matches!(message, ToGateway::Ping { .. }), "{message:?}");
         asked += 1;
     }
-    assert_eq!(asked, 2);
+    assert_eq!(asked, 5);
     tokio::time::resume();
     let _again = gateway.link().await;
 }

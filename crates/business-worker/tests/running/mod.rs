@@ -49,6 +49,7 @@ pub async fn start_with(
         key: "Test:1".to_owned(),
         threads: 1,
         handler_retries,
+        peer_timeout: Duration::from_secs(30),
     };
     let stop = CancellationToken::new();
     let starting = Starting::new(None, stop.clone(), Duration::from_secs(10));

@@ -48,6 +48,8 @@ pub struct Link {
     taken: Taken,
     /// Asked more often than waited for.
     up: AtomicBool,
+    /// Whether the gateway is late to answer.
+    late: AtomicBool,
     /// Cancelled when the link is gone.
     gone: CancellationToken,
     /// Asks the pump to end.
@@ -83,6 +85,7 @@ impl Link {
             pongs: Correlated::default(),
             taken: Taken::default(),
             up: AtomicBool::new(true),
+            late: AtomicBool::new(false),
             gone: CancellationToken::new(),
             leave: CancellationToken::new(),
             held,
@@ -99,6 +102,21 @@ impl Link {
     /// Whether the link still stands.
     pub fn is_up(&self) -> bool {
         self.up.load(Ordering::Acquire)
+    }
+
+    /// Whether the gateway answers when it is asked whether it is there, or has had no reason to be
+    /// asked.
+    pub fn answers(&self) -> bool {
+        !self.late.load(Ordering::Relaxed)
+    }
+
+    /// Says whether this is a change.
+    fn set_late(&self, late: bool) -> bool {
+        // The pump alone writes it, and has no need to write what is there.
+        self.late.load(Ordering::Relaxed) != late && {
+            self.late.store(late, Ordering::Relaxed);
+            true
+        }
     }
 
     /// Waits until the link is gone.

@@ -20,11 +20,10 @@ use tokio::{
 use super::{Link, outgoing::Taken};
 use crate::events::{Intake, Room};
 
-/// How often a silent gateway is asked whether it is there.
-const PING_EVERY: Duration = Duration::from_secs(10);
-
-/// How many of these go by unanswered until the link is given up.
-const MAX_SILENCE: u32 = 3;
+/// How many times a silent gateway is asked whether it is there, in the time that it may be silent;
+/// and after how many of them its answer is late.
+const ASKED: u32 = 5;
+const LATE: u32 = 3;
 
 /// How much is read at once, unless a larger frame has begun.
 const READ: usize = 64 * 1024;
@@ -41,8 +40,8 @@ pub(crate) enum Ended {
     ByUs,
     #[error("connection lost: {0}")]
     Lost(io::Error),
-    #[error("silent for {:?}", PING_EVERY * MAX_SILENCE)]
-    Silent,
+    #[error("silent for {0:?}")]
+    Silent(Duration),
     #[error(transparent)]
     Bytes(#[from] DecodeError),
     #[error("a message of the handshake after it")]
@@ -50,16 +49,20 @@ pub(crate) enum Ended {
 }
 
 /// Runs a link until it ends. Nobody can send on it afterwards, and nobody waits for it any more.
+/// It ends when nothing is heard for `patience`; `changed` is called when answers begin to be late,
+/// and when they no longer are.
 pub(crate) async fn run(
     link: &Link,
     mut stream: TcpStream,
     read: BytesMut,
     intake: Option<Box<dyn Intake>>,
+    patience: Duration,
+    changed: &(dyn Fn() + Send + Sync),
 ) -> Ended {
     // Also when this is dropped in the middle.
     let _close = Close(link);
     let (reader, writer) = stream.split();
-    let mut silence = interval(PING_EVERY);
+    let mut silence = interval(patience / (ASKED + 1));
     silence.set_missed_tick_behavior(MissedTickBehavior::Delay);
     silence.reset();
     let mut pump = Pump {
@@ -74,6 +77,8 @@ pub(crate) async fn run(
         room: None,
         silence,
         silent: 0,
+        patience,
+        changed,
     };
     match pump.run().await {
         Err(ended) => ended,
@@ -105,6 +110,8 @@ struct Pump<'a> {
     silence: Interval,
     /// Ticks of `silence` since anything was heard.
     silent: u32,
+    patience: Duration,
+    changed: &'a (dyn Fn() + Send + Sync),
 }
 
 impl Pump<'_> {
@@ -116,7 +123,7 @@ impl Pump<'_> {
             tokio::select! {
                 biased;
                 read = read(&mut self.reader, &mut self.read), if self.room.is_none() => {
-                    self.silent = 0;
+                    self.heard();
                     self.take_in(read.map_err(Ended::Lost)?)?;
                 }
                 writable = self.writer.writable(), if !self.writing.is_empty() => {
@@ -219,19 +226,28 @@ impl Pump<'_> {
         }
     }
 
+    fn heard(&mut self) {
+        self.silent = 0;
+        if self.link.set_late(false) {
+            (self.changed)();
+        }
+    }
+
     fn ask_whether_there(&mut self) -> Result<(), Ended> {
-        // While we do not read, we cannot hear.
         if self.room.is_some() {
+            // While we do not read, we cannot hear, nor answer: so it is told that we are here.
+            self.push(ToGateway::Pong { token: 0 });
             return Ok(());
         }
         self.silent += 1;
-        match self.silent {
-            MAX_SILENCE.. => Err(Ended::Silent),
-            _ => {
-                self.push(ToGateway::Ping { token: 0 });
-                Ok(())
-            }
+        if ASKED < self.silent {
+            return Err(Ended::Silent(self.patience));
         }
+        if LATE <= self.silent && self.link.set_late(true) {
+            (self.changed)();
+        }
+        self.push(ToGateway::Ping { token: 0 });
+        Ok(())
     }
 
     async fn say_goodbye(&mut self) -> io::Result<()> {

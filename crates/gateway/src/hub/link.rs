@@ -1,6 +1,6 @@
 //! One peer's link, as the hub sees it.
 
-use std::{io::IoSlice, net::SocketAddr, rc::Rc, sync::Arc};
+use std::{collections::VecDeque, io::IoSlice, net::SocketAddr, rc::Rc, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use protocol::{Answer, codec::native, link::ToPeer};
@@ -23,6 +23,12 @@ pub(super) struct Link {
     pub(super) taken: Option<u64>,
     /// Whether it is to be told even if nothing else goes out.
     pub(super) taken_due: bool,
+    /// Whether it is late to answer.
+    pub(super) late: bool,
+    /// Events that wait to be written: where each batch ends among all bytes of the link, and how
+    /// many bytes they have in all.
+    events: VecDeque<(u64, usize)>,
+    events_bytes: usize,
     /// How many of its queries are unanswered.
     pub(super) unanswered: usize,
     /// What a link of a PHP peer needs besides.
@@ -51,6 +57,9 @@ impl Link {
             pushed: 0,
             taken: None,
             taken_due: false,
+            late: false,
+            events: VecDeque::new(),
+            events_bytes: 0,
             unanswered: 0,
             php,
             dirty: false,
@@ -64,6 +73,19 @@ impl Link {
     /// Bytes that wait to be written.
     pub(super) fn queued(&self) -> usize {
         self.out.len()
+    }
+
+    /// Bytes of them that are not events: those are bounded by windows, and a worker need not read
+    /// them before it may ask.
+    pub(super) fn queued_answers(&self) -> usize {
+        self.out.len().saturating_sub(self.events_bytes)
+    }
+
+    /// Queues events.
+    pub(super) fn push_events(&mut self, frames: &Bytes) {
+        self.push(frames);
+        self.events.push_back((self.pushed, frames.len()));
+        self.events_bytes += frames.len();
     }
 
     /// Bytes queued since the beginning.
@@ -107,6 +129,10 @@ impl Link {
             [one] => socket.try_write(one),
             many => socket.try_write_vectored(many),
         });
+        let through = self.written();
+        while let Some((_, length)) = self.events.pop_front_if(|(end, _)| *end <= through) {
+            self.events_bytes -= length;
+        }
         match written {
             Ok(true) => {}
             Ok(false) => {

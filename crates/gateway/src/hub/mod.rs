@@ -150,7 +150,7 @@ impl Hub {
         }
         self.tell(None, || ToShard::WorkerUp { link: id, worker: Arc::clone(&worker) });
         self.host.metrics.workers.inc();
-        self.health.set_ready("worker");
+        self.tell_health();
         self.call();
     }
 
@@ -174,10 +174,34 @@ impl Hub {
         }
         self.tell(None, || ToShard::WorkerDown { link: id });
         self.host.metrics.workers.dec();
-        if self.workers.is_empty() {
-            self.health.set_not_ready("worker", "no worker is linked");
-        }
+        self.tell_health();
         self.call();
+    }
+
+    /// A peer begins to be late to answer, or no longer is.
+    fn set_late(&mut self, id: LinkId, late: bool) {
+        if let Some(link) = self.links.get_mut(&id)
+            && link.late != late
+        {
+            link.late = late;
+            self.tell_health();
+        }
+    }
+
+    /// Says whether there is a worker that answers.
+    fn tell_health(&self) {
+        let mut workers = self.workers.values().filter_map(|id| self.links.get(id)).peekable();
+        match (workers.peek().is_some(), workers.any(|link| !link.late)) {
+            (false, _) => self.health.set_not_ready("worker", "no worker is linked"),
+            (true, false) => self.health.set_not_ready("worker", "none answers"),
+            (true, true) => self.health.set_ready("worker"),
+        }
+    }
+
+    /// How much was written to a peer that does not read its answers.
+    fn unread(&self, id: LinkId) -> Option<u64> {
+        let link = self.links.get(&id)?;
+        (UNREAD < link.queued_answers()).then(|| link.written())
     }
 
     /// Waits for what the shard of this client says, or all.
@@ -229,7 +253,7 @@ impl Hub {
     /// Whether nothing more should be read from a peer for now.
     fn is_busy(&self, from: LinkId) -> bool {
         let link = self.links.get(&from);
-        link.is_some_and(|link| UNREAD < link.queued() || UNANSWERED < link.unanswered)
+        link.is_some_and(|link| UNREAD < link.queued_answers() || UNANSWERED < link.unanswered)
             || self.host.ahead.iter().any(|ahead| AHEAD < ahead.load(Ordering::Relaxed))
     }
 
@@ -292,7 +316,7 @@ impl Hub {
         match message {
             ToHub::Events { link: id, shard, last, frames } => {
                 if let Some(link) = self.links.get_mut(&id) {
-                    link.push(&frames);
+                    link.push_events(&frames);
                     let end = link.pushed();
                     if let Some(php) = &mut link.php {
                         php.sent(end, shard, last);

@@ -7,6 +7,7 @@ use protocol::{
     codec::gateway_worker::MAX_STRANGER_FRAME,
     link::{MAGIC, Role, ToPeer},
 };
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::AsyncReadExt,
     net::{
@@ -28,8 +29,14 @@ const BUSY: Duration = Duration::from_millis(1);
 /// How long a PHP peer that has said all it wants to say may wait for its replies.
 const LAST_REPLIES: Duration = Duration::from_secs(5);
 
-/// How many times a native peer is asked whether it is there, in the time that it may be silent.
-const ASKED: u32 = 2;
+/// How many times a native peer is asked whether it is there, in the time that it may be silent;
+/// and after how many of them its answer is late.
+const ASKED: u32 = 5;
+const LATE: u32 = 3;
+
+/// How many times as long the host of a PHP peer may be silent, which cannot be asked: it is the
+/// kernel that asks.
+const PHP: u32 = 4;
 
 /// How many bytes are read from a link at a time.
 const CHUNK: usize = 256 * 1024;
@@ -55,12 +62,26 @@ pub(super) async fn serve(
             run(hub, id, reader, buffer, Language::Native).await
         }
         Ok(Ok(None)) => {
+            watch_over(&stream, hub.borrow().peer_timeout);
             let (reader, writer) = stream.into_split();
             let knows_nothing = !hub.borrow().secret.is_empty();
             let state = php::State::new(knows_nothing.then_some(stranger));
             let id = hub.borrow_mut().insert(Link::new(remote, Rc::new(writer), Some(state)));
             run(hub, id, reader, buffer, Language::Php).await
         }
+    }
+}
+
+/// Has the kernel find out whether the host of a PHP peer has vanished. That the peer itself stands
+/// still is not noticed: it may be at work.
+fn watch_over(stream: &TcpStream, timeout: Duration) {
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new().with_time(timeout).with_interval(timeout);
+    let watched = socket
+        .set_tcp_keepalive(&keepalive)
+        .and_then(|()| socket.set_tcp_user_timeout(Some(timeout.saturating_mul(PHP))));
+    if let Err(error) = watched {
+        tracing::debug!(%error, "it may be noticed late that a peer's host has vanished");
     }
 }
 
@@ -154,7 +175,16 @@ async fn read(
             return ended;
         }
         while hub.borrow().is_busy(id) {
-            time::sleep(BUSY).await;
+            let written = hub.borrow().unread(id).filter(|_| language == Language::Native);
+            tokio::select! {
+                () = time::sleep(BUSY) => {}
+                // It does not read what it has asked for, and is not heard until it does.
+                _ = silence.ticks.tick(), if written.is_some() => {
+                    if !silence.lasts(written) {
+                        return Ended::Unanswered;
+                    }
+                }
+            }
         }
         let is_stranger = language == Language::Php && !hub.borrow().is_authorized(id);
         buffer.reserve(if is_stranger { MAX_STRANGER_FRAME } else { CHUNK });
@@ -164,13 +194,18 @@ async fn read(
                 read = reader.read_buf(&mut buffer) => break read,
                 () = &mut admission, if is_stranger => return Ended::Silent,
                 _ = silence.ticks.tick(), if language == Language::Native => {
-                    match silence.lasts() {
-                        true => hub.borrow_mut().say(id, &ToPeer::Ping { token: 0 }),
-                        false => return Ended::Unanswered,
+                    if !silence.lasts(None) {
+                        return Ended::Unanswered;
                     }
+                    let mut hub = hub.borrow_mut();
+                    hub.say(id, &ToPeer::Ping { token: 0 });
+                    hub.set_late(id, LATE <= silence.asked);
                 }
             }
         };
+        if LATE <= silence.asked {
+            hub.borrow_mut().set_late(id, false);
+        }
         silence.asked = 0;
         match read {
             Ok(0) => break,
@@ -197,6 +232,8 @@ struct Silence {
     ticks: Interval,
     /// How often it was asked since anything was heard.
     asked: u32,
+    /// How much was written to it when that was last looked at.
+    written: Option<u64>,
 }
 
 impl Silence {
@@ -204,12 +241,15 @@ impl Silence {
         let mut ticks = time::interval(timeout / (ASKED + 1));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.reset();
-        Self { ticks, asked: 0 }
+        Self { ticks, asked: 0, written: None }
     }
 
-    /// Nothing was heard for one more tick. Whether to ask (again).
-    fn lasts(&mut self) -> bool {
-        self.asked += 1;
+    /// Nothing was heard for one more tick. Whether to ask (again). As long as it takes what is
+    /// written to it, it is there.
+    fn lasts(&mut self, written: Option<u64>) -> bool {
+        let takes = written.is_some() && self.written != written;
+        self.written = written;
+        self.asked = if takes { 0 } else { self.asked + 1 };
         self.asked <= ASKED
     }
 }

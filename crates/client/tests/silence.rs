@@ -1,0 +1,91 @@
+//! Gateways that answer late or not at all; and that a busy worker is not silent.
+
+mod fake;
+
+use std::{
+    future::pending,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use client::{
+    Cluster, Config, Status,
+    events::{Consumer, Intake, Room},
+    link::Link,
+};
+use fake::{FakeGateway, FakeRegister, SECRET, soon};
+use protocol::{
+    Event,
+    link::{Delivery, ToGateway, ToPeer},
+};
+
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+async fn until(cluster: &Cluster, holds: impl Fn(&Status) -> bool) {
+    soon(async {
+        while !holds(&cluster.status()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_answers_nothing_is_late_and_then_given_up() {
+    let (register, gateway) = (FakeRegister::start().await, FakeGateway::start().await);
+    let config = Config::new([register.address()], SECRET);
+    let cluster = Cluster::start(Config { peer_timeout: TIMEOUT, ..config });
+    let _follower = register.tell(&[&gateway]).await;
+    let mut link = gateway.link().await;
+    until(&cluster, |status| (status.linked, status.answering) == (1, 1)).await;
+    until(&cluster, |status| (status.linked, status.answering) == (1, 0)).await;
+    // Anything will do for an answer.
+    link.send(ToPeer::Ping { token: 7 }).await;
+    until(&cluster, |status| (status.linked, status.answering) == (1, 1)).await;
+    until(&cluster, |status| status.linked == 0).await;
+    let mut link = gateway.link().await;
+    let since = Instant::now();
+    while since.elapsed() < 2 * TIMEOUT {
+        // One that answers is kept, though it says nothing of its own.
+        let message = link.next().await;
+        assert_eq!(message, ToGateway::Ping { token: 0 });
+        link.send(ToPeer::Pong { token: 0 }).await;
+    }
+    assert_eq!(cluster.status().answering, 1);
+}
+
+/// A consumer that has enough in hand with its first event.
+struct Full;
+
+impl Consumer for Full {
+    fn linked(&self, _link: &Arc<Link>) -> Box<dyn Intake> {
+        Box::new(Self)
+    }
+}
+
+impl Intake for Full {
+    fn take(&mut self, _delivery: Delivery) {}
+
+    fn end_batch(&mut self) -> Option<Room> {
+        Some(Box::pin(pending()))
+    }
+}
+
+#[tokio::test]
+async fn who_has_enough_in_hand_says_all_the_same_that_it_is_there() {
+    let (register, gateway) = (FakeRegister::start().await, FakeGateway::start().await);
+    let config = Config::new([register.address()], SECRET);
+    let config = Config { worker: Some("w:1".to_owned()), peer_timeout: TIMEOUT, ..config };
+    let cluster = Cluster::idle(config, Arc::new(Full));
+    cluster.follow();
+    let _follower = register.tell(&[&gateway]).await;
+    let mut link = gateway.link().await;
+    link.event(1, Event::Connect).await;
+    let since = Instant::now();
+    while since.elapsed() < 2 * TIMEOUT {
+        let message = link.next().await;
+        assert!(matches!(message, ToGateway::Ping { .. } | ToGateway::Pong { .. }), "{message:?}");
+    }
+    assert_eq!(link.next().await, ToGateway::Pong { token: 0 });
+    assert_eq!(cluster.status().linked, 1);
+}

@@ -1,0 +1,113 @@
+//! Processes that are there and do nothing: stopped where they are, or busy.
+
+use std::time::{Duration, Instant};
+
+use business_worker::{Client, Config, Message, Worker, serve};
+use service::Starting;
+use suite_tests::{Suite, eventually, on_one_and_three_threads, process::Process, soon};
+use tokio_util::sync::CancellationToken;
+
+on_one_and_three_threads!(
+    a_gateway_whose_only_worker_stands_still_says_so_and_keeps_its_clients,
+    a_worker_that_stands_still_is_replaced_by_the_other,
+    a_worker_whose_gateway_stands_still_says_so,
+);
+
+async fn a_gateway_whose_only_worker_stands_still_says_so_and_keeps_its_clients(threads: usize) {
+    let builder = Suite::builder().gateways(1).workers(1).threads(threads);
+    let mut suite = builder.gateway_flag("--peer-timeout", "4").start().await;
+    let mut ann = suite.browser(0).await;
+    ann.send("e once").await;
+    assert_eq!(ann.hears_text().await, "e once");
+    suite.workers[0].pause().await;
+    ann.send("e twice").await;
+    lacks(&suite.gateways[0], "worker: none answers").await;
+    lacks(&suite.gateways[0], "worker: no worker is linked").await;
+    suite.workers[0].go_on();
+    assert_eq!(ann.hears_text().await, "e twice");
+    is_ready(&suite.gateways[0]).await;
+}
+
+async fn a_worker_that_stands_still_is_replaced_by_the_other(threads: usize) {
+    let builder = Suite::builder().gateways(1).workers(1).threads(threads);
+    let mut suite = builder.gateway_flag("--peer-timeout", "2").start().await;
+    let mut ann = suite.browser(0).await;
+    ann.send("e once").await;
+    assert_eq!(ann.hears_text().await, "e once");
+    suite.add_worker().await;
+    suite.workers[0].pause().await;
+    for text in ["e twice", "e and again"] {
+        ann.send(text).await;
+    }
+    for text in ["e twice", "e and again"] {
+        assert_eq!(ann.hears_text().await, text);
+    }
+    // One that answers is enough.
+    is_ready(&suite.gateways[0]).await;
+    suite.workers[0].go_on();
+}
+
+async fn a_worker_whose_gateway_stands_still_says_so(threads: usize) {
+    let builder = Suite::builder().gateways(1).workers(1).threads(threads);
+    let mut suite = builder.worker_flag("--peer-timeout", "4").start().await;
+    let mut ann = suite.browser(0).await;
+    suite.gateways[0].pause().await;
+    lacks(&suite.workers[0], "gateway: none answers").await;
+    lacks(&suite.workers[0], "gateway: none is linked").await;
+    suite.gateways[0].go_on();
+    is_ready(&suite.workers[0]).await;
+    ann.send("e here").await;
+    assert_eq!(ann.hears_text().await, "e here");
+}
+
+/// Answers after it has computed for as many milliseconds as the message says.
+struct Computes;
+
+impl Worker for Computes {
+    async fn on_message(&self, client: &Client, message: Message) -> anyhow::Result<()> {
+        let long = Duration::from_millis(message.as_text().unwrap_or_default().parse()?);
+        let since = Instant::now();
+        while since.elapsed() < long {
+            std::hint::spin_loop();
+        }
+        client.send(message).await?;
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_computes_keeps_its_clients() {
+    let suite = Suite::builder().gateways(1).gateway_flag("--peer-timeout", "2").start().await;
+    let config = Config {
+        registers: suite.register_addrs.iter().map(ToString::to_string).collect(),
+        secret: suite.secret(),
+        key: "computes:1".to_owned(),
+        threads: 2,
+        handler_retries: 0,
+        peer_timeout: Duration::from_secs(30),
+    };
+    let stop = CancellationToken::new();
+    let starting = Starting::new(None, stop.clone(), Duration::from_secs(5));
+    let worker = tokio::spawn(serve(Computes, config, starting));
+    let mut ann = suite.browser(0).await;
+    // The first that takes long is noticed, and from then on they run beside the link.
+    for text in ["300", "3000", "1"] {
+        ann.send(text).await;
+        assert_eq!(ann.hears_text().await, text);
+    }
+    let log = suite.gateways[0].log();
+    assert!(!log.contains("worker gone"), "{log}");
+    stop.cancel();
+    soon("the worker to stop", worker).await.unwrap().unwrap();
+}
+
+async fn lacks(process: &Process, reason: &str) {
+    eventually(reason, async || {
+        process.lacks().await?.iter().any(|lacks| lacks == reason).then_some(())
+    })
+    .await;
+}
+
+async fn is_ready(process: &Process) {
+    eventually("to be ready", async || process.lacks().await?.is_empty().then_some(())).await;
+}
