@@ -18,6 +18,7 @@ on_one_and_three_threads!(
     a_flood_of_large_messages_for_a_worker_that_stands_still,
     a_storm_of_connections,
     a_flood_of_heads_that_are_never_finished,
+    a_gateway_that_is_full_lets_others_in_when_there_is_a_place,
 );
 
 /// What a gateway may hold for clients.
@@ -222,6 +223,22 @@ async fn a_flood_of_heads_that_are_never_finished(threads: usize) {
     let mut newcomer = suite.browser(0).await;
     newcomer.send("e").await;
     assert_eq!(newcomer.hears_text().await, "e");
+}
+
+async fn a_gateway_that_is_full_lets_others_in_when_there_is_a_place(threads: usize) {
+    let suite = guarded(threads).gateway_flag("--max-connections", "5").start().await;
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        clients.push(suite.browser(0).await);
+    }
+    let addr = suite.gateways[0].clients;
+    let mut waiting = tokio::spawn(Browser::open(addr, "/"));
+    let early = tokio::time::timeout(Duration::from_millis(500), &mut waiting).await;
+    assert!(early.is_err(), "there are five already");
+    clients.pop();
+    let mut sixth = soon("a place to be free", waiting).await.unwrap();
+    sixth.send("e").await;
+    assert_eq!(sixth.hears_text().await, "e");
 }
 
 fn guarded(threads: usize) -> Builder {

@@ -45,7 +45,7 @@ pub(crate) enum Closed {
     HandshakeTimeout,
     /// No worker took its events in time.
     #[error("no worker took its events in time")]
-    NoWorker,
+    NoWorker { retry_after: Duration },
     /// Clients made the gateway hold too much, and this one the most.
     #[error("held too much memory")]
     OverBudget { retry_after: Duration },
@@ -77,11 +77,10 @@ impl Closed {
             Self::ByClient(code) => Goodbye::Code(*code),
             Self::ByWorker => Goodbye::Code(Some(1000)),
             Self::ShuttingDown { .. } => Goodbye::Code(Some(GOING_AWAY)),
-            Self::OverBudget { retry_after } => {
+            Self::NoWorker { retry_after } | Self::OverBudget { retry_after } => {
                 Goodbye::ComeBack { code: 1013, after: *retry_after }
             }
             Self::Violation(violation) => Goodbye::Code(Some(violation.code())),
-            Self::NoWorker => Goodbye::Code(Some(1013)),
             Self::BadRequest(_) | Self::Answered => Goodbye::Flush,
             // A slow client does not read a goodbye either, but it costs nothing to try.
             Self::Slow => Goodbye::Code(Some(1013)),
@@ -102,7 +101,7 @@ impl Closed {
             Self::Slow | Self::OverBudget { .. } => CloseReason::Slow,
             Self::Violation(_) => CloseReason::Protocol,
             Self::BadRequest(_) | Self::Answered | Self::HandshakeTimeout => CloseReason::Handshake,
-            Self::NoWorker => CloseReason::NoWorker,
+            Self::NoWorker { .. } => CloseReason::NoWorker,
             Self::ShuttingDown { .. } => CloseReason::Shutdown,
         }
     }

@@ -14,6 +14,7 @@ use super::{
     Shard,
     connection::{Connection, Hold, Key, Phase, Read},
     heartbeat::{Due, Silence},
+    relief,
 };
 use crate::{
     closed::{Closed, GOING_AWAY, Goodbye},
@@ -442,7 +443,8 @@ impl Shard {
             };
             let late = self.connections.iter().filter(|(_, connection)| late(connection));
             for key in late.map(|(key, _)| key as Key).collect::<Vec<_>>() {
-                self.end(key, Closed::NoWorker);
+                let retry_after = relief::retry_after();
+                self.end(key, Closed::NoWorker { retry_after });
             }
         }
     }

@@ -151,7 +151,7 @@ impl Shard {
     }
 
     fn give_up_one(&mut self, key: Key) {
-        let retry_after = rand::random_range(Duration::ZERO..=BACK);
+        let retry_after = retry_after();
         let connection = &self.connections[key as usize];
         // Behind a frame that is written in part, or a queue that it does not read, no goodbye
         // would be understood.
@@ -161,6 +161,11 @@ impl Shard {
         }
         self.account(key);
     }
+}
+
+/// When a client is to come back that was closed together with others: each at another time.
+pub(super) fn retry_after() -> Duration {
+    rand::random_range(Duration::ZERO..=BACK)
 }
 
 impl Connection {
