@@ -172,7 +172,8 @@ forget() { # NAME
 # Stops everything: workers, then gateways, then the register, then the rest.
 stop_all() {
     local clean=0 prefix
-    for prefix in worker gateway register ''; do
+    # A gateway tells workers of its last clients.
+    for prefix in gateway worker register ''; do
         stop "$prefix" || clean=1
     done
     return "$clean"

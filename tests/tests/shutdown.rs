@@ -18,18 +18,19 @@ on_one_and_three_threads!(
     a_second_signal_ends_at_once,
     a_client_that_does_not_read_does_not_hold_up_a_drain,
     what_a_client_sends_before_it_hears_of_the_end_is_handled,
+    a_gateway_that_goes_down_without_a_worker_waits_for_one,
 );
 
 async fn every_process_ends_well_when_asked(threads: usize) {
     let mut suite = Suite::builder().workers(2).threads(threads).start().await;
     let browsers = [suite.browser(0).await, suite.browser(1).await];
-    for worker in &mut suite.workers {
-        assert_eq!(worker.stop().await.code(), Some(0), "{}", worker.name);
-    }
     for (gateway, mut browser) in suite.gateways.iter_mut().zip(browsers) {
         gateway.signal(Signal::Term);
         assert_eq!(browser.ends().await, Some(1001));
         assert_eq!(gateway.ended().await.code(), Some(0), "{}", gateway.name);
+    }
+    for worker in &mut suite.workers {
+        assert_eq!(worker.stop().await.code(), Some(0), "{}", worker.name);
     }
     assert_eq!(suite.registers[0].stop().await.code(), Some(0));
 }
@@ -71,7 +72,8 @@ async fn a_gateway_that_goes_down_tells_clients_and_workers(threads: usize) {
 }
 
 async fn a_gateway_that_goes_down_takes_no_one_new(threads: usize) {
-    let mut suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let builder = Suite::builder().gateways(1).threads(threads);
+    let mut suite = builder.gateway_flag("--grace", "2").start().await;
     let secret = suite.secret();
     // A worker that is never done keeps the gateway from ending at once.
     let mut worker = suite.worker_link(0, "w:1").await;
@@ -194,6 +196,30 @@ async fn what_a_client_sends_before_it_hears_of_the_end_is_handled(threads: usiz
     let expected =
         [Event::Message(protocol::Message::text("under way")), Event::Close(CloseReason::Shutdown)];
     assert!(told.iter().map(|(_, event)| event).eq(&expected), "{told:?}");
+    assert_eq!(suite.gateways[0].ended().await.code(), Some(0));
+}
+
+async fn a_gateway_that_goes_down_without_a_worker_waits_for_one(threads: usize) {
+    let mut suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let mut ann = suite.browser(0).await;
+    ann.send("for whom it concerns").await;
+    suite.gateways[0].signal(Signal::Term);
+    assert_eq!(ann.ends().await, Some(1001));
+    drop(ann);
+    // It is still named, and still lets workers in.
+    let cluster = suite.cluster().await;
+    assert_eq!(cluster.status().linked, 1);
+    cluster.close().await;
+    let mut worker = suite.worker_link(0, "w:1").await;
+    let mut told = Vec::new();
+    while !matches!(told.last(), Some(Event::Close(_))) {
+        let delivery = worker.event().await;
+        worker.done(&delivery).await;
+        told.push(delivery.event);
+    }
+    assert_eq!(told[2], Event::Message(protocol::Message::text("for whom it concerns")));
+    assert_eq!(told[3], Event::Close(CloseReason::Shutdown));
+    worker.ends().await;
     assert_eq!(suite.gateways[0].ended().await.code(), Some(0));
 }
 

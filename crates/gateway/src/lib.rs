@@ -133,9 +133,9 @@ impl Gateway {
         self.announcement.address
     }
 
-    /// Serves until `shutdown`, then drains: registers are told, nothing more is accepted, clients
-    /// are closed with 1001, one after the other and each told when to come back, and workers get
-    /// every event, all within `grace`.
+    /// Serves until `shutdown`, then drains: no more clients are accepted, those that are there are
+    /// closed with 1001, one after the other and each told when to come back, workers get every
+    /// event, and registers are told, all within `grace`.
     ///
     /// # Errors
     /// When a thread cannot be started or panicked.
@@ -166,11 +166,12 @@ impl Gateway {
             threads.push(self.start(index as u16, doors, inner, phases.clone())?);
         }
         shutdown.await;
-        announcing.shutdown().await;
         phases.closing.cancel();
         if tokio::time::timeout(grace, phases.drained.cancelled()).await.is_err() {
             tracing::warn!(?grace, "gave up waiting for clients and workers");
         }
+        // Not before: a worker that starts meanwhile may be the only one to tell of the last events.
+        announcing.shutdown().await;
         phases.over.cancel();
         for thread in threads {
             thread.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?;

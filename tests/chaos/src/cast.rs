@@ -144,14 +144,14 @@ impl Cast {
         self.workers.iter().chain(&self.gateways).chain([&self.register])
     }
 
-    /// Asks everybody to end, as an operator would: workers first. Says who did not end well.
+    /// Asks everybody to end, as an operator would: gateways first. Says who did not end well.
     ///
     /// # Errors
     /// When it cannot be known.
     pub async fn end(&mut self) -> anyhow::Result<Vec<String>> {
         let mut unwell = Vec::new();
         for kind in
-            [&mut self.workers[..], &mut self.gateways, std::slice::from_mut(&mut self.register)]
+            [&mut self.gateways[..], &mut self.workers, std::slice::from_mut(&mut self.register)]
         {
             for actor in kind.iter_mut() {
                 actor.signal("TERM")?;

@@ -50,7 +50,7 @@ async fn challenge(
     };
     let (secret, gateway, draining) = {
         let hub = hub.borrow();
-        (hub.secret.clone(), hub.host.address.to_string(), hub.undrained.is_some())
+        (hub.secret.clone(), hub.host.address.to_string(), hub.is_drained())
     };
     if !secret.verify(Prover::Peer, &ours, &theirs, &proof) {
         return Err(Ended::Secret);

@@ -175,7 +175,9 @@ impl Shard {
         }
         self.report();
         self.called = false;
-        if self.drain.is_some() && self.connections.is_empty() && self.workers.in_flight() == 0 {
+        // What no worker could be told yet is not told.
+        let told = self.workers.in_flight() == 0 && self.limbo.is_empty();
+        if self.drain.is_some() && self.connections.is_empty() && told {
             host.hub.push(ToHub::Drained { shard: self.index });
         }
     }
