@@ -165,6 +165,7 @@ async fn chosen_facts_of_every_client_come_in_the_order_of_connecting(threads: u
             uid: Some(uid(&format!("u{at}"))),
             groups: vec![group("z"), group("a")],
             session: Some(session(at)),
+            joined: false,
         })
         .collect();
     let all = |fields| Query::Select { fields, filter: Filter::All };
@@ -240,7 +241,7 @@ async fn those_who_left_are_in_no_answer(threads: usize) {
 }
 
 fn row(client: ConnectionId) -> Row {
-    Row { client, uid: None, groups: vec![], session: None }
+    Row { client, uid: None, groups: vec![], session: None, joined: false }
 }
 
 fn uid(name: &str) -> Uid {

@@ -71,7 +71,8 @@ impl Command {
         }
     }
 
-    pub(crate) fn message_mut(&mut self) -> Option<&mut Message> {
+    /// The same, to be changed.
+    pub fn message_mut(&mut self) -> Option<&mut Message> {
         match self {
             Self::SendToClient { message, .. }
             | Self::SendToAll { message, .. }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum MessageKind {
     /// A text message. What a text frame carries must be UTF-8; the gateway sends a text message
-    /// that is not as a binary one.
+    /// that is not as a binary one, unless it is set to send anything as text.
     #[default]
     Text,
     /// A binary message.

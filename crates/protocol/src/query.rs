@@ -106,4 +106,8 @@ pub struct Row {
     pub groups: Vec<Group>,
     /// Its session.
     pub session: Option<Session>,
+    /// Whether it was ever in a group, which PHP tells apart from being in none any more. Known to
+    /// its gateway only: it is not part of the native wire.
+    #[serde(skip)]
+    pub joined: bool,
 }

@@ -89,5 +89,6 @@ fn row<H>(id: ConnectionId, client: &Client<H>, fields: Fields) -> Row {
         uid: client.uid().filter(|_| fields.uid).cloned(),
         groups: client.groups().filter(|_| fields.groups).cloned().collect(),
         session: fields.session.then(|| client.session.clone()),
+        joined: fields.groups && client.joined(),
     }
 }

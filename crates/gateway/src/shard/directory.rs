@@ -23,6 +23,7 @@ pub(super) struct Client<H> {
     pub(super) session: Session,
     uid: Option<(Uid, Ordinal)>,
     groups: Vec<(Group, Ordinal)>,
+    joined: bool,
 }
 
 impl<H> Client<H> {
@@ -34,6 +35,11 @@ impl<H> Client<H> {
     /// The groups it is in, in the order in which it joined them.
     pub(super) fn groups(&self) -> impl Iterator<Item = &Group> {
         self.groups.iter().map(|(group, _)| group)
+    }
+
+    /// Whether it was ever in a group.
+    pub(super) fn joined(&self) -> bool {
+        self.joined
     }
 
     /// Whether it is in this group.
@@ -74,8 +80,14 @@ impl<H: Copy> Directory<H> {
 
     /// Adds a client that has no uid, no groups and no session yet. The id must not be in use.
     pub(super) fn insert(&mut self, id: ConnectionId, since: Ordinal, handle: H) {
-        let client =
-            Client { handle, since, session: Session::default(), uid: None, groups: Vec::new() };
+        let client = Client {
+            handle,
+            since,
+            session: Session::default(),
+            uid: None,
+            groups: Vec::new(),
+            joined: false,
+        };
         self.clients.insert(id, client);
         self.everyone.add(since, id, handle);
     }
@@ -122,6 +134,7 @@ impl<H: Copy> Directory<H> {
         let named = self.groups.entry(group.clone()).or_insert_with(|| Named::since(since));
         named.roster.add(since, id, client.handle);
         client.groups.push((group, since));
+        client.joined = true;
     }
 
     pub(super) fn leave(&mut self, id: ConnectionId, group: &Group) {

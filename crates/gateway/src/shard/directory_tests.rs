@@ -155,6 +155,17 @@ proptest! {
 }
 
 #[test]
+fn who_left_every_group_was_in_one() {
+    let (mut directory, id) = (Directory::new(), ConnectionId(1));
+    directory.insert(id, Ordinal(1), 10);
+    let joined = |directory: &Directory<u32>| directory.get(id).unwrap().joined();
+    assert!(!joined(&directory));
+    directory.join(id, name(1), Ordinal(2));
+    directory.leave(id, &name(1));
+    assert!(joined(&directory) && directory.get(id).unwrap().groups().next().is_none());
+}
+
+#[test]
 fn a_large_group_shrinks_when_it_empties() {
     let mut roster = Roster::new();
     for at in 1..=10_000 {

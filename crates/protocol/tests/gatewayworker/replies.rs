@@ -1,8 +1,15 @@
 //! What is replied to queries: the transcript of a live gateway, answer by answer.
 
-use protocol::{Answer, Row, Session, codec::gateway_worker::Opcode};
+use protocol::{
+    Answer, Row, Session,
+    codec::gateway_worker::{
+        Opcode,
+        from_peer::{Said, read},
+        reply::Reply,
+    },
+};
 
-use crate::{group, id, php, reply, uid};
+use crate::{frame, group, id, php, reply, uid};
 
 const SESSION: &str = r#"a:2:{s:1:"k";d:0.1;s:1:"n";a:2:{i:0;s:1:"z";i:1;s:1:"y";}}"#;
 
@@ -12,6 +19,7 @@ fn row(client: u32, name: Option<&str>, groups: &[&str]) -> Row {
         uid: name.map(uid),
         groups: groups.iter().map(|name| group(name)).collect(),
         session: None,
+        joined: !groups.is_empty(),
     }
 }
 
@@ -154,6 +162,27 @@ fn rows_with_uid_and_groups_come_first() {
     assert_eq!(order(r#"["uid","groups"]"#), "2 4 1 3 5");
     assert_eq!(order(r#"["groups"]"#), "2 3 4 1 5");
     assert_eq!(order(r#"["uid"]"#), "1 2 3 4 5");
+}
+
+#[test]
+fn rows_come_as_they_are_where_that_is_said() {
+    let rows = Answer::Rows(vec![row(1, None, &[]), row(2, None, &["g"])]);
+    let ext = r#"{"fields":["groups"],"where":[]}"#;
+    let Said::Query(_, ordered) = read(&frame(Opcode::Select, 0, ext)).unwrap() else {
+        panic!("a query");
+    };
+    let text = |reply: Reply| String::from_utf8(reply.encode(&rows)[4..].to_vec()).unwrap();
+    assert!(text(ordered.clone()).starts_with("a:2:{i:2;"));
+    assert!(text(ordered.unordered()).starts_with("a:2:{i:1;"));
+}
+
+#[test]
+fn a_client_that_left_all_its_groups_is_in_an_empty_list_of_them() {
+    let left = Row { joined: true, ..row(1, None, &[]) };
+    let select = r#"{"fields":["groups"],"where":[]}"#;
+    let groups = |row: Row| reply(Opcode::Select, select, &Answer::Rows(vec![row]));
+    assert_eq!(groups(left), r#"a:1:{i:1;a:1:{s:6:"groups";a:0:{}}}"#);
+    assert_eq!(groups(row(1, None, &[])), r#"a:1:{i:1;a:1:{s:6:"groups";N;}}"#);
 }
 
 #[test]

@@ -207,6 +207,7 @@ fn answer(step: &str, reply: &Value, text: &Bytes) -> Answer {
                         groups: groups
                             .map_or(vec![], |it| it.values().map(|it| group(&name(it))).collect()),
                         session: None,
+                        joined: groups.is_some(),
                     }
                 })
                 .collect(),

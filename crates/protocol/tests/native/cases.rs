@@ -324,8 +324,9 @@ fn answers() -> Vec<(&'static str, Answer)> {
                 uid: Some(uid("ann")),
                 groups: vec![group("r")],
                 session: Some(session(r#"{"a":1}"#)),
+                joined: false,
             },
-            Row { client: ConnectionId(8), uid: None, groups: vec![], session: None },
+            Row { client: ConnectionId(8), uid: None, groups: vec![], session: None, joined: false },
         ]);
         Answer::Unavailable => "unavailable": Answer::Unavailable;
     })

@@ -150,8 +150,9 @@ fn close_reason() -> impl Strategy<Value = CloseReason> {
 }
 
 fn answer() -> impl Strategy<Value = Answer> {
-    let row = (client(), option::of(uid()), vec(group(), 0..3), option::of(session()))
-        .prop_map(|(client, uid, groups, session)| Row { client, uid, groups, session });
+    let row = (client(), option::of(uid()), vec(group(), 0..3), option::of(session())).prop_map(
+        |(client, uid, groups, session)| Row { client, uid, groups, session, joined: false },
+    );
     prop_oneof![
         any::<bool>().prop_map(Answer::Online),
         option::of(session()).prop_map(Answer::Session),

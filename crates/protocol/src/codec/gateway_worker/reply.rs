@@ -21,7 +21,11 @@ pub const MAX_REPLY: usize = 128 * 1024 * 1024;
 
 /// How the answer to one query is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reply(Shape);
+pub struct Reply {
+    shape: Shape,
+    /// Whether rows are put in an order of our own.
+    ordered: bool,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
@@ -60,7 +64,15 @@ pub(super) fn zero() -> Bytes {
 
 impl Reply {
     pub(super) fn new(shape: Shape) -> Self {
-        Self(shape)
+        Self { shape, ordered: true }
+    }
+
+    /// The same with rows in the order in which they come. Otherwise those that have a uid and
+    /// groups are first: `getAllGroupUidList` and its like, as they are deployed, leave off at the
+    /// first row that lacks one of them, and are complete only that way.
+    #[must_use]
+    pub fn unordered(self) -> Self {
+        Self { ordered: false, ..self }
     }
 
     /// Writes the answer. Where it is [`Answer::Unavailable`], of another query, or longer than
@@ -71,7 +83,7 @@ impl Reply {
         if fits {
             return reply;
         }
-        framed(|out| match &self.0 {
+        framed(|out| match &self.shape {
             Shape::Online | Shape::Count => php::int(0, out),
             Shape::Session => out.extend_from_slice(b"N;"),
             Shape::ClientsOf(asked) => array(asked, out, |asked, out| {
@@ -89,7 +101,7 @@ impl Reply {
     }
 
     fn write(&self, answer: &Answer, out: &mut Vec<u8>) -> Result<(), Unfit> {
-        match (&self.0, answer) {
+        match (&self.shape, answer) {
             (Shape::Online, Answer::Online(online)) => php::int((*online).into(), out),
             (Shape::Session, Answer::Session(None)) => out.extend_from_slice(b"N;"),
             (Shape::Session, Answer::Session(Some(session))) => {
@@ -134,7 +146,11 @@ impl Reply {
             }
             (Shape::Rows(columns), Answer::Rows(rows)) => {
                 fits(rows.iter().map(size))?;
-                array(&in_order(columns, rows), out, |row, out| {
+                let rows = match self.ordered {
+                    true => in_order(columns, rows),
+                    false => rows.iter().collect(),
+                };
+                array(&rows, out, |row, out| {
                     connection(row.client, out);
                     array(columns, out, |column, out| {
                         php::key(&column.key, out);
@@ -161,8 +177,7 @@ fn size(row: &Row) -> usize {
     100 + session + groups.sum::<usize>()
 }
 
-/// Rows that have a uid and groups first. `getAllGroupUidList` and its like, as they are deployed,
-/// leave off at the first row that lacks one of them; this order makes them complete.
+/// Rows that have what was asked for first.
 fn in_order<'a>(columns: &[Column], rows: &'a [Row]) -> Vec<&'a Row> {
     let asked = |fact| columns.iter().any(|column| column.fact == fact);
     let mut rows: Vec<&Row> = rows.iter().collect();
@@ -180,10 +195,12 @@ fn fact(fact: Fact, row: &Row, out: &mut Vec<u8>) {
     match (fact, &row.uid, &row.session) {
         (Fact::Uid, Some(uid), _) => php::string(uid.as_bytes(), out),
         (Fact::Session, _, Some(session)) => php::string(&session.to_php(), out),
-        (Fact::Groups, ..) if !row.groups.is_empty() => array(&row.groups, out, |group, out| {
-            php::key(&key(group.as_bytes()), out);
-            php::string(group.as_bytes(), out);
-        }),
+        (Fact::Groups, ..) if row.joined || !row.groups.is_empty() => {
+            array(&row.groups, out, |group, out| {
+                php::key(&key(group.as_bytes()), out);
+                php::string(group.as_bytes(), out);
+            })
+        }
         _ => out.extend_from_slice(b"N;"),
     }
 }
