@@ -8,8 +8,8 @@ use protocol::{
 
 use crate::{
     framing::{
-        Decoder, Framed, Framing, Received,
-        websocket::{Reply, close_frame, judge, not_a_websocket, pong_frame},
+        Decoder, Framed, Framing, Received, Texts,
+        websocket::{Reply, Terms, close_frame, judge, not_a_websocket, pong_frame},
     },
     http,
     ledger::Ledger,
@@ -28,8 +28,13 @@ pub fn request(bytes: &[u8]) {
     let cut = bytes.iter().map(|byte| usize::from(*byte)).sum::<usize>() % length;
     assert!(matches!(http::parse(&bytes[..cut]), Ok(None)), "whole at {cut} of {length}");
     assert!(!not_a_websocket().is_empty());
-    for origins in [&[][..], &["https://here.example".to_owned()]] {
-        if let Reply::Accept(answer) | Reply::Refuse(answer) = judge(&request, origins) {
+    let strict = Terms {
+        origins: vec!["https://here.example".to_owned()],
+        headers: vec!["X-Ours: yes".parse().expect("a header")],
+        subprotocols: vec!["chat".parse().expect("a name")],
+    };
+    for terms in [&Terms::default(), &strict] {
+        if let Reply::Accept(answer) | Reply::Refuse(answer) = judge(&request, terms) {
             let text = std::str::from_utf8(&answer).expect("it is ours");
             assert!(text.ends_with("\r\n\r\n"));
             assert_eq!(text.matches("\r\n\r\n").count(), 1, "nothing of theirs is in it");
@@ -48,25 +53,27 @@ pub fn request(bytes: &[u8]) {
 
 /// Frames of a WebSocket client.
 pub fn websocket(bytes: &[u8]) {
-    messages(bytes, Framing::WebSocket);
+    for texts in [Texts::Utf8, Texts::Any] {
+        messages(bytes, Framing::WebSocket, texts);
+    }
 }
 
 /// Lines, and messages behind their lengths.
 pub fn other_framings(bytes: &[u8]) {
     for framing in [Framing::Text, Framing::Frame, Framing::Tcp] {
-        messages(bytes, framing);
+        messages(bytes, framing, Texts::Utf8);
     }
 }
 
 /// Whatever pieces the bytes come in, they say the same. The first byte is the size of the pieces.
-fn messages(bytes: &[u8], framing: Framing) {
+fn messages(bytes: &[u8], framing: Framing, texts: Texts) {
     let Some((piece, bytes)) = bytes.split_first() else {
         return;
     };
     let piece = usize::from(*piece).max(1);
-    let (whole, in_pieces) = (heard(&[bytes], framing), {
+    let (whole, in_pieces) = (heard(&[bytes], framing, texts), {
         let pieces: Vec<&[u8]> = bytes.chunks(piece).collect();
-        heard(&pieces, framing)
+        heard(&pieces, framing, texts)
     });
     if framing != Framing::Tcp {
         assert_eq!(whole, in_pieces);
@@ -74,13 +81,13 @@ fn messages(bytes: &[u8], framing: Framing) {
 }
 
 /// What a decoder tells, and how it ended.
-fn heard(pieces: &[&[u8]], framing: Framing) -> (Vec<String>, Option<u16>) {
+fn heard(pieces: &[&[u8]], framing: Framing, texts: Texts) -> (Vec<String>, Option<u16>) {
     let (mut decoder, mut all) = (Decoder::new(framing), Vec::new());
     for piece in pieces {
         let mut goes_on = true;
-        let fed = decoder.feed(&mut piece.to_vec(), LIMIT, |received| {
+        let fed = decoder.feed(&mut piece.to_vec(), LIMIT, texts, |received| {
             goes_on = !matches!(received, Received::Close(_));
-            all.push(told(received, framing));
+            all.push(told(received, framing, texts));
             goes_on
         });
         assert!(decoder.held() <= 4 * LIMIT + 1024, "{} bytes are kept", decoder.held());
@@ -94,15 +101,16 @@ fn heard(pieces: &[&[u8]], framing: Framing) -> (Vec<String>, Option<u16>) {
 }
 
 /// Answers as the gateway would, and says what came.
-fn told(received: Received<'_>, framing: Framing) -> String {
+fn told(received: Received<'_>, framing: Framing, texts: Texts) -> String {
     match received {
         Received::Text(text) => {
             assert!(text.len() <= LIMIT);
-            if framing == Framing::WebSocket {
+            if framing == Framing::WebSocket && texts == Texts::Utf8 {
                 std::str::from_utf8(text).expect("text is UTF-8");
             }
             let message = Message::binary(text.to_vec());
-            assert!(text.len() <= Framed::new(&message).form(framing, &Ledger::default()).len());
+            let framed = Framed::new(&message, texts).form(framing, &Ledger::default()).len();
+            assert!(text.len() <= framed);
             format!("text {text:?}")
         }
         Received::Binary(bytes) => {

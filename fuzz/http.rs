@@ -1,6 +1,10 @@
-//! The gateway's reader of requests, taken in as it stands: nobody else is to see it.
+//! The gateway's reader of requests, and the header fields that answers may have, taken in as they
+//! stand: nobody else is to see them.
 
+#[path = "../crates/gateway/src/http/field.rs"]
+mod field;
 #[path = "../crates/gateway/src/http/head.rs"]
 mod head;
 
+pub(crate) use field::{Field, Subprotocol};
 pub(crate) use head::{Request, parse};

@@ -7,6 +7,7 @@ pub mod suite;
 
 pub mod browser;
 pub mod peer;
+pub mod php;
 pub mod raw;
 pub mod worker;
 
@@ -17,6 +18,7 @@ pub mod wait;
 
 pub use browser::{Browser, Heard};
 pub use peer::Peer;
+pub use php::Php;
 pub use raw::{Answer, Raw};
 pub use suite::Suite;
 pub use wait::{PATIENCE, eventually, soon};

@@ -71,16 +71,21 @@ impl Raw {
     }
 
     async fn upgrade(&mut self) {
-        self.send(
-            b"GET / HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        )
-        .await;
+        self.send(handshake("").as_bytes()).await;
+        let head = self.head().await;
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    }
+
+    /// The head of an answer, with the empty line behind it.
+    ///
+    /// # Panics
+    /// When the other end hangs up before.
+    pub async fn head(&mut self) -> String {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
-            head.push(soon("an answer to the handshake", self.stream.read_u8()).await.unwrap());
+            head.push(soon("a head", self.stream.read_u8()).await.unwrap());
         }
-        assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
+        String::from_utf8(head).unwrap()
     }
 
     /// Sends bytes.
@@ -213,6 +218,14 @@ impl Answer {
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
+}
+
+/// A request for a WebSocket, with more headers if some are given.
+pub fn handshake(headers: &str) -> String {
+    format!(
+        "GET / HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
+    )
 }
 
 /// A frame of a client, masked as it must be. `first` is the final bit, reserved bits and opcode.

@@ -54,6 +54,7 @@ const PURE: &[&str] = &[
     "crates/gateway/src/shard/directory.rs",
     "crates/gateway/src/shard/drain.rs",
     "crates/gateway/src/shard/heartbeat.rs",
+    "crates/gateway/src/shard/ids.rs",
     "crates/gateway/src/shard/outlet.rs",
     "crates/gateway/src/shard/roster.rs",
     "crates/gateway/src/shard/routing.rs",

@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use protocol::CloseReason;
 use thiserror::Error;
 
-use crate::{framing::Violation, http::BadRequest};
+use crate::{framing::Violation, http::BadRequest, settings::Ways};
 
 /// Why a connection ended.
 #[derive(Debug, Error)]
@@ -71,8 +71,20 @@ pub(crate) enum Goodbye {
 }
 
 impl Closed {
-    /// What the connection still gets. Codes are those of RFC 6455, 7.4, and its registry.
-    pub(crate) fn goodbye(&self) -> Goodbye {
+    /// What the connection still gets.
+    pub(crate) fn goodbye(&self, ways: &Ways) -> Goodbye {
+        match (self, self.reasoned_goodbye()) {
+            (_, goodbye) if ways.say_why => goodbye,
+            // Whatever the client's code was.
+            (Self::ByClient(_), _) => Goodbye::Code(Some(1000)),
+            (Self::NoWorker { .. } | Self::Slow | Self::OverBudget { .. }, _) => Goodbye::None,
+            (_, Goodbye::Code(_) | Goodbye::ComeBack { .. }) => Goodbye::Flush,
+            (_, goodbye) => goodbye,
+        }
+    }
+
+    /// What it gets where it is told why. Codes are those of RFC 6455, 7.4, and its registry.
+    fn reasoned_goodbye(&self) -> Goodbye {
         match self {
             Self::ByClient(code) => Goodbye::Code(*code),
             Self::ByWorker => Goodbye::Code(Some(1000)),
@@ -103,6 +115,30 @@ impl Closed {
             Self::BadRequest(_) | Self::Answered | Self::HandshakeTimeout => CloseReason::Handshake,
             Self::NoWorker { .. } => CloseReason::NoWorker,
             Self::ShuttingDown { .. } => CloseReason::Shutdown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use service::settings::Compat;
+
+    use super::*;
+
+    #[test]
+    fn to_the_letter_the_only_close_frame_is_an_answer() {
+        let strict = Ways::from(Compat::Strict);
+        let down = Closed::ShuttingDown { retry_after: Duration::ZERO };
+        for closed in [Closed::ByWorker, down, Closed::Violation(Violation::Utf8)] {
+            assert_eq!(closed.goodbye(&strict), Goodbye::Flush, "{closed}");
+        }
+        let alone = Closed::NoWorker { retry_after: Duration::ZERO };
+        for closed in [alone, Closed::Slow, Closed::Silent, Closed::Destroyed] {
+            assert_eq!(closed.goodbye(&strict), Goodbye::None, "{closed}");
+        }
+        for code in [None, Some(1001), Some(3000)] {
+            assert_eq!(Closed::ByClient(code).goodbye(&strict), Goodbye::Code(Some(1000)));
+            assert_eq!(Closed::ByClient(code).goodbye(&Compat::Better.into()), Goodbye::Code(code));
         }
     }
 }

@@ -12,12 +12,13 @@ use anyhow::{Context, ensure};
 use clap::Parser;
 use protocol::{Secret, codec::native::MAX_FRAME};
 use serde::Serialize;
-use service::settings::Common;
+use service::settings::{Common, Compat};
 
 use crate::{
     door::Listen,
-    http::Site,
-    settings::{Door, Settings, SlowClient},
+    framing::websocket::Terms,
+    http::{Field, Site, Subprotocol},
+    settings::{Door, NoWorker, Settings, SlowClient, WebSocketType},
     shard::{Heartbeat, Router},
 };
 
@@ -62,15 +63,17 @@ pub struct Args {
     web_root: Option<PathBuf>,
 
     /// Serve no pages: every connection is a client's from the moment it is accepted
-    #[arg(long)]
+    #[arg(long, default_value_if("compat", "strict", "true"))]
     no_web: bool,
 
     /// How many bytes may be queued for a client before it counts as slow
     #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
+    #[arg(default_value_if("compat", "strict", "1024000"))]
     send_to_client_buffer_size: usize,
 
     /// What becomes of a client that does not read
     #[arg(long, value_name = "POLICY", value_enum, default_value_t)]
+    #[arg(default_value_if("compat", "strict", "drop"))]
     slow_client: SlowClient,
 
     /// How a client is given a worker
@@ -79,20 +82,36 @@ pub struct Args {
 
     /// The largest message of a client; a larger one closes it with 1009
     #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
+    #[arg(default_value_if("compat", "strict", "10485760"))]
     max_message_size: usize,
 
     /// An origin that browsers may connect from (repeatable) [default: any]
     #[arg(long, value_name = "ORIGIN")]
     allowed_origin: Vec<String>,
 
-    /// How long a client may take to finish its handshake
+    /// A header of one's own in the answer to a handshake, as 'Name: value' (repeatable)
+    #[arg(long, value_name = "FIELD")]
+    header: Vec<Field>,
+
+    /// A subprotocol that is spoken (repeatable); the first that a client asks for is answered
+    #[arg(long, value_name = "NAME")]
+    subprotocol: Vec<Subprotocol>,
+
+    /// As what messages of PHP, and pings, go out to WebSocket clients; workers of ours say it with
+    /// each message
+    #[arg(long, value_name = "TYPE", value_enum, default_value_t)]
+    #[arg(default_value_if("compat", "strict", "text"))]
+    websocket_type: WebSocketType,
+
+    /// How long a client may take to finish its handshake; 0 for ever
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(default_value_if("compat", "strict", "0"))]
     handshake_timeout: u64,
 
     /// How long a client's events may wait for a worker before it is closed with 1013; 0 for ever
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-    no_worker_timeout: u64,
+    #[arg(long, value_name = "SECONDS", default_value = "30")]
+    #[arg(default_value_if("compat", "strict", None))]
+    no_worker_timeout: Option<u64>,
 
     /// How long a worker or back end of ours may be silent, though it is asked whether it is there,
     /// before its link is given up and its events go to others
@@ -103,6 +122,7 @@ pub struct Args {
     /// How many bytes of events each thread lets a worker have unfinished, or holds while there is
     /// none, before it reads no more from their clients
     #[arg(long, value_name = "BYTES", default_value_t = 8 * 1024 * 1024)]
+    #[arg(default_value_if("compat", "strict", "10240000"))]
     worker_window: usize,
 
     /// How many bytes clients may make the gateway hold: unfinished messages, queues, and events
@@ -117,6 +137,11 @@ pub struct Args {
     /// How many connections there may be before nobody else is let in; 0 for any number
     #[arg(long, value_name = "N", default_value_t = 0)]
     max_connections: usize,
+
+    /// How to behave where we do better than GatewayWorker and peers or clients could tell: strict
+    /// is GatewayWorker's way to the letter, with other defaults of flags (--check shows them)
+    #[arg(long, value_name = "WAY", value_enum, default_value_t)]
+    compat: Compat,
 
     /// How many threads hold clients [default: one for each core]
     #[arg(long, value_name = "N")]
@@ -209,6 +234,9 @@ impl TryFrom<Args> for Config {
         );
         let site = match (args.no_web, &args.web_root) {
             (true, None) => None,
+            (true, Some(_)) if args.compat == Compat::Strict => {
+                anyhow::bail!("--web-root: with --compat strict there are no pages")
+            }
             (true, Some(_)) => anyhow::bail!("--web-root and --no-web exclude each other"),
             (false, None) => Some(Site::built_in()),
             (false, Some(root)) => {
@@ -221,7 +249,12 @@ impl TryFrom<Args> for Config {
             limit: args.ping_not_response_limit,
             data: args.ping_data,
         });
-        let no_worker = Duration::from_secs(args.no_worker_timeout);
+        let terms = Terms {
+            origins: args.allowed_origin,
+            headers: args.header,
+            subprotocols: args.subprotocol,
+        };
+        let seconds = |seconds: u64| (seconds != 0).then(|| Duration::from_secs(seconds));
         Ok(Self {
             doors: args.listen.iter().map(Listen::door).collect::<anyhow::Result<_>>()?,
             lan_address,
@@ -234,16 +267,21 @@ impl TryFrom<Args> for Config {
                 send_buffer: args.send_to_client_buffer_size,
                 slow_client: args.slow_client,
                 router: args.router,
-                allowed_origins: args.allowed_origin,
+                terms,
+                websocket_type: args.websocket_type,
                 heartbeat,
-                handshake_timeout: Duration::from_secs(args.handshake_timeout),
-                no_worker_timeout: (!no_worker.is_zero()).then_some(no_worker),
+                handshake_timeout: seconds(args.handshake_timeout),
+                no_worker: match args.no_worker_timeout {
+                    Some(timeout) => NoWorker::Wait(seconds(timeout)),
+                    None => NoWorker::Destroy,
+                },
                 peer_timeout: Duration::from_secs(args.peer_timeout),
                 worker_window: args.worker_window,
                 memory,
                 max_requests: args.max_handshakes,
                 max_connections: (args.max_connections != 0).then_some(args.max_connections),
                 site: site.map(Arc::new),
+                ways: args.compat.into(),
             },
         })
     }
@@ -278,7 +316,12 @@ mod tests {
             (["--max-handshakes=0"], "--max-handshakes"),
             (["--web-root=/does/not/exist"], "--web-root"),
             (["--router=fastest"], "--router"),
-            (["--handshake-timeout=0"], "--handshake-timeout"),
+            (["--header=no value"], "--header"),
+            (["--header=X: a\r\nY: b"], "--header"),
+            (["--header=Upgrade: h2c"], "--header"),
+            (["--subprotocol=a,b"], "--subprotocol"),
+            (["--websocket-type=blob"], "--websocket-type"),
+            (["--compat=php"], "--compat"),
             (["--peer-timeout=0"], "--peer-timeout"),
         ] {
             let error = config(&flags).unwrap_err();
@@ -287,10 +330,35 @@ mod tests {
     }
 
     #[test]
+    fn strict_has_the_defaults_of_the_reference_and_each_can_be_changed() {
+        let strict = config(&["--compat=strict"]).unwrap().settings;
+        assert!(strict.site.is_none());
+        assert_eq!(strict.slow_client, SlowClient::Drop);
+        assert_eq!(strict.handshake_timeout, None);
+        assert_eq!(strict.no_worker, NoWorker::Destroy);
+        assert_eq!(strict.max_message_size, 10 * 1024 * 1024);
+        assert_eq!((strict.send_buffer, strict.worker_window), (1_024_000, 10_240_000));
+        assert_eq!(strict.websocket_type, WebSocketType::Text);
+        assert_ne!(strict.ways, Compat::Better.into());
+
+        let flags = ["--slow-client=disconnect", "--no-worker-timeout=5", "--websocket-type=auto"];
+        let changed = config(&[&["--compat=strict"], &flags[..]].concat()).unwrap().settings;
+        assert_eq!(changed.slow_client, SlowClient::Disconnect);
+        assert_eq!(changed.no_worker, NoWorker::Wait(Some(Duration::from_secs(5))));
+        assert_eq!(changed.websocket_type, WebSocketType::Auto);
+        let better = config(&[]).unwrap().settings;
+        assert_eq!(better.no_worker, NoWorker::Wait(Some(Duration::from_secs(30))));
+        assert_eq!(better.handshake_timeout, Some(Duration::from_secs(10)));
+
+        let error = config(&["--compat=strict", "--web-root=/"]).unwrap_err();
+        assert!(error.contains("--web-root") && error.contains("strict"), "{error}");
+    }
+
+    #[test]
     fn zero_means_off_only_until_here() {
         let config = config(&["--ping-interval=0", "--no-worker-timeout=0", "--no-web"]).unwrap();
         assert_eq!(config.settings.heartbeat, None);
-        assert_eq!(config.settings.no_worker_timeout, None);
+        assert_eq!(config.settings.no_worker, NoWorker::Wait(None));
         assert!(config.settings.site.is_none());
     }
 

@@ -195,7 +195,7 @@ impl Gateway {
         let serve = async move || {
             spawn_local(pulse.keep_beating());
             if let Some(inner) = inner {
-                let hub = Hub::new(Arc::clone(&host), secret, settings.peer_timeout, health);
+                let hub = Hub::new(Arc::clone(&host), Arc::clone(&settings), secret, health);
                 spawn_local(hub::run(hub, Acceptor::from_std(inner)?, phases.clone()));
             }
             let shard = Shard::new(index, host, settings, rand::random());

@@ -34,6 +34,8 @@ pub(crate) struct Metrics {
     pub(crate) events: Counter,
     /// Of these, events given to another worker after the first had died.
     pub(crate) redelivered: Counter,
+    /// Events that no worker was told of. None with `--compat better`.
+    pub(crate) events_dropped: Counter,
     /// Bytes of events that wait for a worker.
     pub(crate) held: Gauge,
     /// Bytes of events that workers have and are not done with.
@@ -90,6 +92,11 @@ impl Metrics {
             "events_redelivered",
             "Events given to another worker after one had died",
             all.redelivered,
+        );
+        registry.register(
+            "events_dropped",
+            "Events that no worker was told of",
+            all.events_dropped,
         );
         registry.register("events_held_bytes", "Events that wait for a worker", all.held);
         registry.register(

@@ -2,8 +2,11 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use protocol::MessageKind;
+use service::settings::Compat;
+
 use crate::{
-    framing::Framing,
+    framing::{Framing, Texts, websocket::Terms},
     http::Site,
     shard::{Heartbeat, Router},
 };
@@ -19,13 +22,15 @@ pub(crate) struct Settings {
     pub(crate) slow_client: SlowClient,
     /// How a client is given a worker.
     pub(crate) router: Router,
-    /// Which origins may connect; any if empty.
-    pub(crate) allowed_origins: Vec<String>,
+    /// On what terms a WebSocket is opened.
+    pub(crate) terms: Terms,
+    /// As what messages go out that do not say it themselves.
+    pub(crate) websocket_type: WebSocketType,
     pub(crate) heartbeat: Option<Heartbeat>,
     /// How long a request may take to come.
-    pub(crate) handshake_timeout: Duration,
-    /// How long a client's events may wait for a worker.
-    pub(crate) no_worker_timeout: Option<Duration>,
+    pub(crate) handshake_timeout: Option<Duration>,
+    /// What becomes of clients whose events find no worker.
+    pub(crate) no_worker: NoWorker,
     /// How long a native peer may be silent, though it is asked.
     pub(crate) peer_timeout: Duration,
     /// How many bytes of events a shard gives a worker before it must be done with some; also how
@@ -39,6 +44,79 @@ pub(crate) struct Settings {
     pub(crate) max_connections: Option<usize>,
     /// What a browser gets that asks for no WebSocket; nothing if `None`.
     pub(crate) site: Option<Arc<Site>>,
+    /// What has no flag of its own.
+    pub(crate) ways: Ways,
+}
+
+/// What `--compat` decides itself, beside the defaults of other flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ways {
+    /// Whether a client is told why it is closed, by a close frame.
+    pub(crate) say_why: bool,
+    /// Whether connection ids begin anywhere, so that after a restart an id that somebody remembers
+    /// is not a stranger's; or else at 1.
+    pub(crate) ids_anywhere: bool,
+    /// Whether rows come in an order that makes the lists of unmodified PHP clients complete.
+    pub(crate) order_rows: bool,
+    /// Whether every event that a PHP worker was not sent, or has no room for, is kept until it or
+    /// another one can take it; or else it is dropped, so that none can come twice.
+    pub(crate) keep_php_events: bool,
+    /// What text of clients may be.
+    pub(crate) texts: Texts,
+}
+
+impl From<Compat> for Ways {
+    fn from(compat: Compat) -> Self {
+        let ours = compat == Compat::Better;
+        Self {
+            say_why: ours,
+            ids_anywhere: ours,
+            order_rows: ours,
+            keep_php_events: ours,
+            texts: if ours { Texts::Utf8 } else { Texts::Any },
+        }
+    }
+}
+
+/// As what messages go out to WebSocket clients that do not say it themselves: those of PHP, and
+/// pings. `GatewayWorker`'s `websocketType`, for all clients of a gateway.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum WebSocketType {
+    /// As text where it is UTF-8, and as binary where it is not.
+    #[default]
+    Auto,
+    /// As text, whatever it is. Browsers close over text that is not UTF-8.
+    Text,
+    /// As binary.
+    Binary,
+}
+
+impl WebSocketType {
+    /// The kind of a message that says none.
+    pub(crate) fn kind(self) -> MessageKind {
+        match self {
+            Self::Auto | Self::Text => MessageKind::Text,
+            Self::Binary => MessageKind::Binary,
+        }
+    }
+
+    /// What text that goes out may be.
+    pub(crate) fn texts(self) -> Texts {
+        match self {
+            Self::Auto | Self::Binary => Texts::Utf8,
+            Self::Text => Texts::Any,
+        }
+    }
+}
+
+/// What becomes of clients whose events find no worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoWorker {
+    /// The events wait, and the client is closed if they wait for too long.
+    Wait(Option<Duration>),
+    /// The client is cut off, and the events are dropped.
+    Destroy,
 }
 
 /// What becomes of a client that does not read what it is sent.

@@ -3,33 +3,36 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use protocol::{Message, MessageKind};
 
-use super::{Framing, websocket};
+use super::{Framing, Texts, websocket};
 use crate::ledger::Ledger;
 
 /// A message and its framed forms, as far as they were needed.
 #[derive(Debug)]
 pub(crate) struct Framed<'a> {
     message: &'a Message,
+    texts: Texts,
     forms: [Option<Bytes>; 4],
 }
 
 impl<'a> Framed<'a> {
-    pub(crate) fn new(message: &'a Message) -> Self {
-        Self { message, forms: [const { None }; 4] }
+    /// A text message that `texts` does not let into a text frame goes out as a binary one.
+    pub(crate) fn new(message: &'a Message, texts: Texts) -> Self {
+        Self { message, texts, forms: [const { None }; 4] }
     }
 
     /// The bytes for a client of this framing; `ledger` counts them.
     pub(crate) fn form(&mut self, framing: Framing, ledger: &Ledger) -> &Bytes {
-        let message = self.message;
-        self.forms[framing as usize].get_or_insert_with(|| ledger.count(frame(message, framing)))
+        let (message, texts) = (self.message, self.texts);
+        self.forms[framing as usize]
+            .get_or_insert_with(|| ledger.count(frame(message, framing, texts)))
     }
 }
 
-fn frame(message: &Message, framing: Framing) -> Bytes {
+fn frame(message: &Message, framing: Framing, texts: Texts) -> Bytes {
     let body = &message.body;
     match framing {
         _ if message.kind == MessageKind::Raw => body.clone(),
-        Framing::WebSocket => websocket::message_frame(message),
+        Framing::WebSocket => websocket::message_frame(message, texts),
         Framing::Text => {
             let mut out = BytesMut::with_capacity(body.len() + 1);
             out.put_slice(body);
@@ -54,7 +57,7 @@ mod tests {
     #[test]
     fn each_framing_has_its_form() {
         let message = Message::text("hello");
-        let mut framed = Framed::new(&message);
+        let mut framed = Framed::new(&message, Texts::Utf8);
         assert_eq!(framed.form(Framing::WebSocket, &Ledger::default()), &b"\x81\x05hello"[..]);
         assert_eq!(framed.form(Framing::Text, &Ledger::default()), &b"hello\n"[..]);
         assert_eq!(framed.form(Framing::Frame, &Ledger::default()), &b"\x00\x00\x00\x09hello"[..]);
@@ -62,9 +65,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_text_is_framed_as_text_only_where_anything_is() {
+        let message = Message { kind: MessageKind::Text, body: Bytes::from_static(b"\xff") };
+        let first =
+            |texts| Framed::new(&message, texts).form(Framing::WebSocket, &Ledger::default())[0];
+        assert_eq!((first(Texts::Utf8), first(Texts::Any)), (0x82, 0x81));
+    }
+
+    #[test]
     fn raw_bytes_are_left_alone() {
         let message = Message { kind: MessageKind::Raw, body: Bytes::from_static(b"\x81\x02ab") };
-        let mut framed = Framed::new(&message);
+        let mut framed = Framed::new(&message, Texts::Utf8);
         for framing in [Framing::WebSocket, Framing::Text, Framing::Frame, Framing::Tcp] {
             assert_eq!(framed.form(framing, &Ledger::default()), &message.body);
         }

@@ -23,10 +23,19 @@ pub(crate) enum Framing {
     Tcp,
 }
 
+/// What a text frame may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Texts {
+    /// UTF-8, as the WebSocket protocol says.
+    Utf8,
+    /// Anything.
+    Any,
+}
+
 /// What a client sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Received<'a> {
-    /// A whole text message. On a WebSocket it is UTF-8.
+    /// A whole text message. On a WebSocket it is UTF-8, unless [`Texts::Any`] is let in.
     Text(&'a [u8]),
     /// A whole binary message.
     Binary(&'a [u8]),
@@ -101,10 +110,11 @@ impl Decoder {
         &mut self,
         bytes: &mut [u8],
         limit: usize,
+        texts: Texts,
         mut on: impl FnMut(Received<'_>) -> bool,
     ) -> Result<(), Violation> {
         match self {
-            Self::WebSocket(decoder) => decoder.feed(bytes, limit, on),
+            Self::WebSocket(decoder) => decoder.feed(bytes, limit, texts, on),
             Self::Text(decoder) => decoder.feed(bytes, limit, on),
             Self::Frame(decoder) => decoder.feed(bytes, limit, on),
             Self::Tcp => {

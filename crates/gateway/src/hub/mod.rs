@@ -36,7 +36,10 @@ use self::{
     link::Link,
     strangers::Strangers,
 };
-use crate::exchange::{Host, Language, LinkId, ToHub, ToShard, Token, Worker};
+use crate::{
+    exchange::{Host, Language, LinkId, ToHub, ToShard, Token, Worker},
+    settings::Settings,
+};
 
 pub(crate) use self::run::run;
 
@@ -54,9 +57,8 @@ const UNANSWERED: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct Hub {
     host: Arc<Host>,
+    settings: Arc<Settings>,
     secret: Secret,
-    /// How long a native peer may be silent, though it is asked.
-    peer_timeout: Duration,
     health: Health,
     strangers: Strangers,
     links: FxHashMap<LinkId, Link>,
@@ -86,16 +88,16 @@ type Shared = Rc<RefCell<Hub>>;
 impl Hub {
     pub(crate) fn new(
         host: Arc<Host>,
+        settings: Arc<Settings>,
         secret: Secret,
-        peer_timeout: Duration,
         health: Health,
     ) -> Self {
         let outgoing = host.shards.iter().map(|_| Vec::new()).collect();
         health.set_not_ready("worker", "no worker is linked");
         Self {
             host,
+            settings,
             secret,
-            peer_timeout,
             health,
             strangers: Strangers::default(),
             links: FxHashMap::default(),

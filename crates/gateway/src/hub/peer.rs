@@ -62,7 +62,7 @@ pub(super) async fn serve(
             run(hub, id, reader, buffer, Language::Native).await
         }
         Ok(Ok(None)) => {
-            watch_over(&stream, hub.borrow().peer_timeout);
+            watch_over(&stream, hub.borrow().settings.peer_timeout);
             let (reader, writer) = stream.into_split();
             let knows_nothing = !hub.borrow().secret.is_empty();
             let state = php::State::new(knows_nothing.then_some(stranger));
@@ -164,7 +164,7 @@ async fn read(
     mut buffer: BytesMut,
     language: Language,
 ) -> Ended {
-    let mut silence = Silence::new(hub.borrow().peer_timeout);
+    let mut silence = Silence::new(hub.borrow().settings.peer_timeout);
     let mut admission = pin!(time::sleep(ADMISSION));
     loop {
         let taken = match language {

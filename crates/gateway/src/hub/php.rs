@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 use protocol::{
-    Query,
+    MessageKind, Query,
     codec::gateway_worker::{
         self, Frame, MAX_FRAME, MAX_STRANGER_FRAME,
         from_peer::{self, Hello, Said},
@@ -80,8 +80,19 @@ impl Hub {
         }
         match from_peer::read(&frame).map_err(Ended::Refused)? {
             Said::Hello(hello) => self.greet(from, &hello)?,
-            Said::Command(command) => self.command(from, command),
-            Said::Query(query, reply) => self.ask(from, query, reply),
+            Said::Command(mut command) => {
+                // What is framed already stays as it is; nothing else says its kind.
+                if let Some(message) = command.message_mut()
+                    && message.kind == MessageKind::Text
+                {
+                    message.kind = self.settings.websocket_type.kind();
+                }
+                self.command(from, command);
+            }
+            Said::Query(query, reply) => {
+                let ordered = self.settings.ways.order_rows;
+                self.ask(from, query, if ordered { reply } else { reply.unordered() });
+            }
             Said::Reply(reply) => {
                 if let Some(php) = self.php(from) {
                     php.replies.push_back((Token(0), Some(reply)));

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use prometheus_client::metrics::gauge::Gauge;
-use protocol::{CloseReason, ConnectionId, Event, Message, MessageKind};
+use protocol::{CloseReason, Event, Message, MessageKind};
 use tokio::net::TcpStream;
 
 use super::{
@@ -24,7 +24,7 @@ use crate::{
     },
     http,
     ledger::SMALL,
-    settings::{Door, SlowClient},
+    settings::{Door, NoWorker, SlowClient},
 };
 
 /// How far a shard may be over its window before it accepts nothing more.
@@ -32,33 +32,6 @@ const FULL: usize = 2;
 
 /// How long a connection that ends may take to read what is still queued for it.
 const CLOSING: Duration = Duration::from_secs(5);
-
-/// Gives out connection ids: those that leave the shard's index when divided by the number of
-/// shards, so that an id tells its shard. They start anywhere, so that after a restart an id that
-/// somebody remembers is not a stranger's.
-#[derive(Debug)]
-pub(super) struct ConnectionIds {
-    shard: u32,
-    shards: u32,
-    turn: u32,
-}
-
-impl ConnectionIds {
-    pub(super) fn new(shard: u32, shards: u32, dice: u32) -> Self {
-        Self { shard, shards, turn: dice % (u32::MAX / shards) }
-    }
-
-    /// The next id that is not in use and not zero.
-    pub(super) fn next(&mut self, in_use: impl Fn(ConnectionId) -> bool) -> ConnectionId {
-        loop {
-            self.turn = (self.turn + 1) % (u32::MAX / self.shards);
-            let id = ConnectionId(self.turn * self.shards + self.shard);
-            if id.0 != 0 && !in_use(id) {
-                return id;
-            }
-        }
-    }
-}
 
 impl Shard {
     /// Takes a connection in. Poll it with [`poll`](Self::poll) until it is over.
@@ -75,8 +48,7 @@ impl Shard {
         let framing = door.framing;
         let key = self.connections.insert(Connection::new(stream, remote, door)) as Key;
         if framing == Framing::WebSocket {
-            let deadline = self.deadlines.set(Instant::now(), self.settings.handshake_timeout, key);
-            self.connections[key as usize].deadline = Some(deadline);
+            self.await_request(key);
             self.host.metrics.requests.inc();
         } else {
             self.connections[key as usize].phase = Phase::Open(Decoder::new(framing));
@@ -86,6 +58,13 @@ impl Shard {
             self.introduce(key);
         }
         Some(key)
+    }
+
+    /// A request must come in time, if that is limited.
+    fn await_request(&mut self, key: Key) {
+        let timeout = self.settings.handshake_timeout;
+        self.connections[key as usize].deadline =
+            timeout.map(|timeout| self.deadlines.set(Instant::now(), timeout, key));
     }
 
     /// Whether nobody else should be let in: so much waits for a worker, clients make us hold so
@@ -188,8 +167,7 @@ impl Shard {
                 }
             };
             let mut rest = head.split_off(length);
-            match (websocket::judge(&request, &self.settings.allowed_origins), &self.settings.site)
-            {
+            match (websocket::judge(&request, &self.settings.terms), &self.settings.site) {
                 (Reply::Accept(answer), _) => {
                     self.open(key, answer, Event::WebSocketConnect(request.handshake));
                     self.received(key, &mut rest);
@@ -207,9 +185,7 @@ impl Shard {
                         self.end(key, Closed::Answered);
                         return;
                     }
-                    let length = self.settings.handshake_timeout;
-                    let deadline = self.deadlines.set(Instant::now(), length, key);
-                    self.connections[key as usize].deadline = Some(deadline);
+                    self.await_request(key);
                 }
                 (Reply::Refuse(answer), _) => return self.refuse(key, &answer, Closed::Answered),
                 (Reply::Ordinary, _) => {
@@ -238,6 +214,10 @@ impl Shard {
         }
         self.emit(key, event, &[]);
         let connection = &mut self.connections[key as usize];
+        if !matches!(connection.phase, Phase::Request(_)) {
+            // No worker could take the event.
+            return;
+        }
         connection.queue_first(answer);
         connection.phase = Phase::Open(Decoder::new(Framing::WebSocket));
         connection.deadline = None;
@@ -248,7 +228,8 @@ impl Shard {
     /// Takes the messages out of what was read.
     fn messages(&mut self, key: Key, mut decoder: Decoder, bytes: &mut [u8]) {
         let mut closed = None;
-        let fed = decoder.feed(bytes, self.settings.max_message_size, |received| {
+        let (limit, texts) = (self.settings.max_message_size, self.settings.ways.texts);
+        let fed = decoder.feed(bytes, limit, texts, |received| {
             match received {
                 Received::Text(text) => self.message(key, MessageKind::Text, text),
                 Received::Binary(bytes) => self.message(key, MessageKind::Binary, bytes),
@@ -354,8 +335,9 @@ impl Shard {
     /// what it sent before it heard of this is on its way: that still counts.
     pub(super) fn dismiss(&mut self, key: Key, retry_after: Duration) {
         let connection = &mut self.connections[key as usize];
+        let is_told = self.settings.ways.say_why && connection.door.framing == Framing::WebSocket;
         match &mut connection.phase {
-            Phase::Open(decoder) if connection.door.framing == Framing::WebSocket => {
+            Phase::Open(decoder) if is_told => {
                 connection.phase = Phase::Leaving(std::mem::replace(decoder, Decoder::Tcp));
             }
             _ => return self.end(key, Closed::ShuttingDown { retry_after }),
@@ -382,7 +364,7 @@ impl Shard {
         };
         let told = matches!(connection.phase, Phase::Leaving(_));
         tracing::debug!(remote = %connection.remote, client = ?connection.id, reason = %closed, "closed");
-        let goodbye = match closed.goodbye() {
+        let goodbye = match closed.goodbye(&self.settings.ways) {
             // Without a handshake there are no frames; what was held back for it is void.
             Goodbye::Code(_) | Goodbye::ComeBack { .. } if !opened => Goodbye::None,
             // There may be one close frame only.
@@ -435,7 +417,7 @@ impl Shard {
             }
         }
         self.tick_budget(now);
-        if let Some(timeout) = self.settings.no_worker_timeout
+        if let NoWorker::Wait(Some(timeout)) = self.settings.no_worker
             && !self.limbo.is_empty()
         {
             let late = |connection: &Connection| {
@@ -455,8 +437,9 @@ impl Shard {
         let Some(heartbeat) = &settings.heartbeat else {
             return;
         };
-        let ping = Message::text(heartbeat.data.as_str());
-        let mut ping = Framed::new(&ping);
+        let kind = settings.websocket_type.kind();
+        let ping = Message { kind, ..Message::text(heartbeat.data.as_str()) };
+        let mut ping = Framed::new(&ping, settings.websocket_type.texts());
         for key in self.directory.everyone().map(|(_, _, key)| key).collect::<Vec<_>>() {
             match heartbeat.due(&mut self.connections[key as usize].silence) {
                 Due::Nothing => {}

@@ -15,7 +15,7 @@ impl Shard {
         match command {
             Command::SendToClient { to, message } => {
                 if let Some(key) = self.key(to) {
-                    self.send(key, &mut Framed::new(&message));
+                    self.send_one(key, &message);
                 }
             }
             Command::SendToAll { to: Recipients::Only(clients), message } => {
@@ -47,7 +47,7 @@ impl Shard {
             Command::Close { client, farewell } => {
                 if let Some(key) = self.key(client) {
                     if let Some(farewell) = farewell {
-                        self.send(key, &mut Framed::new(&farewell));
+                        self.send_one(key, &farewell);
                     }
                     self.end(key, Closed::ByWorker);
                 }
@@ -79,9 +79,14 @@ impl Shard {
         self.directory.get(id).map(|client| client.handle)
     }
 
+    fn send_one(&mut self, key: Key, message: &Message) {
+        let mut framed = Framed::new(message, self.settings.websocket_type.texts());
+        self.send(key, &mut framed);
+    }
+
     /// Sends one message to many: it is framed once for each framing, and shared.
     fn send_all(&mut self, keys: Vec<Key>, message: &Message) {
-        let mut framed = Framed::new(message);
+        let mut framed = Framed::new(message, self.settings.websocket_type.texts());
         for key in keys {
             self.send(key, &mut framed);
         }

@@ -1,6 +1,9 @@
 //! Events on their way to a worker, and what becomes of them when there is none.
 
-use std::{net::Ipv4Addr, time::Instant};
+use std::{
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use protocol::{
@@ -18,6 +21,7 @@ use crate::{
     closed::Closed,
     exchange::{Language, LinkId},
     framing::Violation,
+    settings::NoWorker,
 };
 
 impl Shard {
@@ -37,6 +41,11 @@ impl Shard {
     /// Gives an event to the worker of a client that is still there.
     fn give(&mut self, key: Key, mut entry: Entry, payload: &[u8]) {
         let link = self.route(key);
+        if self.is_lost(link) {
+            // It is told nothing.
+            self.end(key, Closed::NoWorker { retry_after: Duration::ZERO });
+            return;
+        }
         let connection = &mut self.connections[key as usize];
         let worker = link.filter(|link| self.workers.open(*link).is_some());
         connection.held_since = match worker {
@@ -71,6 +80,7 @@ impl Shard {
         let window = self.window();
         let link = self.connections[key as usize].route;
         match link.and_then(|link| self.workers.open(link)) {
+            Some(worker) if worker.is_lossy(&self.settings.ways) => false,
             Some(worker) => window < worker.outlet.len(),
             None => window < self.limbo.len(),
         }
@@ -85,10 +95,24 @@ impl Shard {
         }
     }
 
+    /// Whether events that go to this worker, or to none, are dropped.
+    fn is_lost(&self, link: Option<LinkId>) -> bool {
+        link.is_none() && self.settings.no_worker == NoWorker::Destroy
+    }
+
     /// Adds an event to those that go to this worker, or to those that wait for one.
     fn post(&mut self, link: Option<LinkId>, entry: Entry, payload: &[u8]) -> Result<(), TooLarge> {
         self.call();
+        if self.is_lost(link) {
+            self.tally.events_dropped += 1;
+            return Ok(());
+        }
+        let (window, ways) = (self.window(), &self.settings.ways);
         match link.and_then(|link| self.workers.open(link)) {
+            Some(worker) if worker.is_lossy(ways) && window <= worker.outlet.len() => {
+                self.tally.events_dropped += 1;
+                Ok(())
+            }
             Some(worker) => {
                 self.tally.events += 1;
                 self.tally.redelivered += u64::from(entry.redelivered);

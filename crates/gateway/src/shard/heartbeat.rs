@@ -7,7 +7,7 @@ pub(crate) struct Heartbeat {
     pub(crate) interval: u64,
     /// How many pings may stay unanswered; 0 never gives up.
     pub(crate) limit: u32,
-    /// What is sent, as a text message; nothing if empty.
+    /// What is sent; nothing if empty.
     pub(crate) data: String,
 }
 

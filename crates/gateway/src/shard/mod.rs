@@ -15,6 +15,7 @@ mod directory;
 mod drain;
 mod events;
 mod heartbeat;
+mod ids;
 mod outlet;
 mod relief;
 mod roster;
@@ -33,11 +34,11 @@ use slab::Slab;
 
 use self::{
     budget::Budget,
-    clients::ConnectionIds,
     connection::{Connection, Key, Phase},
     deadlines::Deadlines,
     directory::Directory,
     drain::Drain,
+    ids::ConnectionIds,
     outlet::Outlet,
     workers::Workers,
 };
@@ -100,13 +101,18 @@ struct Tally {
     redelivered: u64,
     over_budget: u64,
     clients: usize,
+    events_dropped: u64,
     held: usize,
     in_flight: usize,
 }
 
 impl Shard {
     pub(crate) fn new(index: u16, host: Arc<Host>, settings: Arc<Settings>, dice: u32) -> Self {
-        let ids = ConnectionIds::new(u32::from(index), host.shards.len() as u32, dice);
+        let (number, shards) = (u32::from(index), host.shards.len() as u32);
+        let ids = match settings.ways.ids_anywhere {
+            true => ConnectionIds::anywhere(number, shards, dice),
+            false => ConnectionIds::from_one(number, shards),
+        };
         Self {
             index,
             ids,
@@ -260,6 +266,7 @@ impl Shard {
             (&metrics.events, tally.events),
             (&metrics.redelivered, tally.redelivered),
             (&metrics.over_budget, tally.over_budget),
+            (&metrics.events_dropped, tally.events_dropped),
         ] {
             if count != 0 {
                 counter.inc_by(count);

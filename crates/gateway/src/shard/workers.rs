@@ -14,7 +14,10 @@ use super::{
     outlet::Outlet,
     routing::{self, Router},
 };
-use crate::exchange::{LinkId, Worker};
+use crate::{
+    exchange::{Language, LinkId, Worker},
+    settings::Ways,
+};
 
 /// The workers that are linked, in the order in which they came.
 #[derive(Debug, Default)]
@@ -35,6 +38,13 @@ pub(super) struct Linked {
     pub(super) paused: Vec<Key>,
     /// Whether it finishes what it has and takes nothing new.
     leaving: bool,
+}
+
+impl Linked {
+    /// Whether events are dropped that it has no room for, or was not sent when its link ended.
+    pub(super) fn is_lossy(&self, ways: &Ways) -> bool {
+        !ways.keep_php_events && self.outlet.language() == Language::Php
+    }
 }
 
 impl Workers {
@@ -110,8 +120,9 @@ impl Shard {
             return;
         };
         self.workers.open.retain(|(open, _)| *open != link);
+        let lossy = linked.is_lossy(&self.settings.ways);
         // What was held back behind the unfinished events comes after them.
-        let mut unfinished: Vec<_> = linked.outlet.recall().collect();
+        let mut unfinished: Vec<_> = linked.outlet.recall().filter(|_| !lossy).collect();
         unfinished.extend(self.take_limbo());
         self.give_again(unfinished);
         self.resume(linked.paused);

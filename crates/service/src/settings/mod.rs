@@ -40,6 +40,7 @@
 //! * An empty variable counts as absent.
 //! * `Serialize` must show a value as one would type it: it is what `--check` prints.
 
+mod compat;
 mod layers;
 mod refused;
 mod show;
@@ -53,6 +54,7 @@ use serde::{Serialize, Serializer};
 
 use crate::logging;
 
+pub use compat::Compat;
 pub use refused::Refused;
 
 /// The settings every binary has. Flatten it into the binary's own.

@@ -8,7 +8,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
     coding::{CloseCode, Control, Data, OpCode},
 };
 
-use crate::framing::{Received, Violation};
+use crate::framing::{Received, Texts, Violation};
 
 /// Takes bytes as they come and gives messages.
 ///
@@ -46,10 +46,11 @@ impl Decoder {
         &mut self,
         bytes: &mut [u8],
         limit: usize,
+        texts: Texts,
         mut on: impl FnMut(Received<'_>) -> bool,
     ) -> Result<(), Violation> {
         if self.partial.is_empty() {
-            let taken = self.frames(bytes, limit, &mut on)?;
+            let taken = self.frames(bytes, limit, texts, &mut on)?;
             if taken < bytes.len() {
                 self.partial.extend_from_slice(&bytes[taken..]);
             }
@@ -57,7 +58,7 @@ impl Decoder {
         }
         let mut all = std::mem::take(&mut self.partial);
         all.extend_from_slice(bytes);
-        let taken = self.frames(&mut all, limit, &mut on)?;
+        let taken = self.frames(&mut all, limit, texts, &mut on)?;
         all.advance(taken);
         if !all.is_empty() {
             self.partial = all;
@@ -70,6 +71,7 @@ impl Decoder {
         &mut self,
         bytes: &mut [u8],
         limit: usize,
+        texts: Texts,
         on: &mut impl FnMut(Received<'_>) -> bool,
     ) -> Result<usize, Violation> {
         let mut taken = 0;
@@ -89,7 +91,7 @@ impl Decoder {
             };
             unmask(payload, mask);
             taken = end;
-            if !self.take(&header, payload, on)? {
+            if !self.take(&header, payload, texts, on)? {
                 return Ok(taken);
             }
         }
@@ -133,6 +135,7 @@ impl Decoder {
         &mut self,
         header: &FrameHeader,
         payload: &[u8],
+        texts: Texts,
         on: &mut impl FnMut(Received<'_>) -> bool,
     ) -> Result<bool, Violation> {
         match header.opcode {
@@ -142,11 +145,13 @@ impl Decoder {
                 on(Received::Close(close_code(payload)?));
                 Ok(false)
             }
-            OpCode::Data(Data::Continue | Data::Reserved(_)) => self.append(header, payload, on),
+            OpCode::Data(Data::Continue | Data::Reserved(_)) => {
+                self.append(header, payload, texts, on)
+            }
             OpCode::Data(kind) if header.is_final => match kind {
                 Data::Text => match std::str::from_utf8(payload) {
-                    Ok(_) => Ok(on(Received::Text(payload))),
-                    Err(_) => Err(Violation::Utf8),
+                    Err(_) if texts == Texts::Utf8 => Err(Violation::Utf8),
+                    _ => Ok(on(Received::Text(payload))),
                 },
                 _ => Ok(on(Received::Binary(payload))),
             },
@@ -154,7 +159,7 @@ impl Decoder {
                 let text = kind == Data::Text;
                 self.fragments =
                     Some(Box::new(Fragments { text, body: BytesMut::new(), checked: 0 }));
-                self.append(header, payload, on)
+                self.append(header, payload, texts, on)
             }
         }
     }
@@ -163,13 +168,14 @@ impl Decoder {
         &mut self,
         header: &FrameHeader,
         payload: &[u8],
+        texts: Texts,
         on: &mut impl FnMut(Received<'_>) -> bool,
     ) -> Result<bool, Violation> {
         let Some(fragments) = &mut self.fragments else {
             return Err(Violation::Protocol("a continuation of nothing"));
         };
         fragments.body.extend_from_slice(payload);
-        if fragments.text {
+        if fragments.text && texts == Texts::Utf8 {
             fragments.check(header.is_final)?;
         }
         if !header.is_final {

@@ -37,9 +37,13 @@ fn told(received: &Received<'_>) -> String {
 }
 
 fn feed(chunks: &[&[u8]]) -> Result<Vec<String>, Violation> {
+    feed_with(Texts::Utf8, chunks)
+}
+
+fn feed_with(texts: Texts, chunks: &[&[u8]]) -> Result<Vec<String>, Violation> {
     let (mut decoder, mut heard) = (Decoder::default(), Vec::new());
     for chunk in chunks {
-        decoder.feed(&mut chunk.to_vec(), LIMIT, |received| {
+        decoder.feed(&mut chunk.to_vec(), LIMIT, texts, |received| {
             heard.push(told(&received));
             true
         })?;
@@ -103,6 +107,13 @@ fn text_that_is_not_utf8_is_1007_as_soon_as_a_frame_shows_it() {
 }
 
 #[test]
+fn text_may_be_anything_where_that_is_said() {
+    let bytes = [frame(0x81, &[b'a', 0xff]), frame(0x01, &[0xe4]), frame(0x80, b"b")].concat();
+    let heard = feed_with(Texts::Any, &[&bytes]).unwrap();
+    assert_eq!(heard, ["text a\u{fffd}", "text \u{fffd}b"]);
+}
+
+#[test]
 fn too_long_is_1009_before_the_payload_is_waited_for() {
     let header = &frame(0x82, &[0; LIMIT + 1])[..8];
     check(header, Err(Violation::TooLong { size: 1001, limit: LIMIT }));
@@ -121,7 +132,7 @@ fn nothing_is_read_behind_a_close() {
 fn a_client_between_messages_keeps_nothing() {
     let mut decoder = Decoder::default();
     for chunk in frame(0x82, &[7; 900]).chunks_mut(100) {
-        decoder.feed(chunk, LIMIT, |_| true).unwrap();
+        decoder.feed(chunk, LIMIT, Texts::Utf8, |_| true).unwrap();
     }
     assert_eq!(decoder.partial.capacity(), 0);
     assert!(decoder.fragments.is_none());

@@ -9,17 +9,19 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
     coding::{Control, Data, OpCode},
 };
 
+use crate::framing::Texts;
+
 /// The longest header of an unmasked frame, in bytes.
 const MAX_HEADER: usize = 10;
 
 /// A message framed for the socket.
-pub(in crate::framing) fn message_frame(message: &Message) -> Bytes {
+pub(in crate::framing) fn message_frame(message: &Message, texts: Texts) -> Bytes {
     let body = &message.body;
     match message.kind {
         MessageKind::Raw => body.clone(),
         MessageKind::Binary => frame(OpCode::Data(Data::Binary), body),
         // A client would have to drop the connection over a text frame that is not UTF-8.
-        MessageKind::Text if std::str::from_utf8(body).is_err() => {
+        MessageKind::Text if texts == Texts::Utf8 && std::str::from_utf8(body).is_err() => {
             frame(OpCode::Data(Data::Binary), body)
         }
         MessageKind::Text => frame(OpCode::Data(Data::Text), body),

@@ -1,0 +1,132 @@
+//! Header fields of one's own, checked when they are set.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Serialize, Serializer};
+
+/// A header field of one's own: `Name: value`. It goes out as it was typed, in one line, and says
+/// nothing that the handshake says itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Field {
+    name: String,
+    value: String,
+}
+
+/// The name of a subprotocol that is spoken here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Subprotocol(String);
+
+/// What the answer to a handshake says itself, or what would make it another answer.
+const OURS: [&str; 4] = ["Upgrade", "Connection", "Content-Length", "Transfer-Encoding"];
+
+/// Every header whose name begins like this belongs to the handshake too.
+const OF_THE_HANDSHAKE: &str = "Sec-WebSocket-";
+
+impl FromStr for Field {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, value) = text.split_once(':').ok_or("it is not 'Name: value'")?;
+        let value = value.trim_matches([' ', '\t']);
+        if !is_token(name) {
+            return Err(format!("{name:?} is no name of a header"));
+        }
+        if value.chars().any(|char| char.is_control() && char != '\t') {
+            return Err(format!("the value of {name} has control characters"));
+        }
+        if name.eq_ignore_ascii_case("Sec-WebSocket-Protocol") {
+            return Err("the answer names a subprotocol that was asked for: --subprotocol".into());
+        }
+        let start = name.get(..OF_THE_HANDSHAKE.len());
+        if OURS.iter().any(|ours| ours.eq_ignore_ascii_case(name))
+            || start.is_some_and(|start| start.eq_ignore_ascii_case(OF_THE_HANDSHAKE))
+        {
+            return Err(format!("{name} belongs to the handshake itself"));
+        }
+        Ok(Self { name: name.to_owned(), value: value.to_owned() })
+    }
+}
+
+impl FromStr for Subprotocol {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match is_token(text) {
+            true => Ok(Self(text.to_owned())),
+            false => Err(format!("{text:?} is no name of a subprotocol")),
+        }
+    }
+}
+
+impl Subprotocol {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// RFC 9110, 5.6.2.
+fn is_token(text: &str) -> bool {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(token)
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.value)
+    }
+}
+
+impl Serialize for Field {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Serialize for Subprotocol {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_a_name_and_a_value_in_one_line() {
+        let field = |text: &str| text.parse::<Field>().map(|field| field.to_string());
+        assert_eq!(
+            field("X-Served-By:  a: b, \u{e4}\t").as_deref(),
+            Ok("X-Served-By: a: b, \u{e4}")
+        );
+        assert_eq!(field("X-Empty:").as_deref(), Ok("X-Empty: "));
+        for wrong in ["", "X-No-Value", ": value", "X Space: v", "X-A : v", "X-\u{e4}: v"] {
+            assert!(field(wrong).is_err(), "{wrong:?}");
+        }
+        for split in ["X-A: v\r\nX-B: w", "X-A: v\n", "X-A: \u{0}", "X-A: \u{7f}", "X-A\r\n: v"] {
+            assert!(field(split).is_err(), "{split:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_handshake_says_is_its_own() {
+        for name in ["upgrade", "CONNECTION", "Content-Length", "Transfer-Encoding"] {
+            assert!(format!("{name}: x").parse::<Field>().is_err(), "{name}");
+        }
+        for name in ["Accept", "Key", "Version", "Extensions", "Anything"] {
+            let field = format!("sec-websocket-{name}: x");
+            assert!(field.parse::<Field>().unwrap_err().contains("handshake"), "{name}");
+        }
+        let error = "Sec-WebSocket-Protocol: chat".parse::<Field>().unwrap_err();
+        assert!(error.contains("--subprotocol"), "{error}");
+        assert!("Sec-WebSocket: x".parse::<Field>().is_ok());
+    }
+
+    #[test]
+    fn a_subprotocol_is_one_word() {
+        assert_eq!("mqtt.v5".parse::<Subprotocol>().unwrap().as_str(), "mqtt.v5");
+        for wrong in ["", "a b", "a,b", "a\r\nb"] {
+            assert!(wrong.parse::<Subprotocol>().is_err(), "{wrong:?}");
+        }
+    }
+}

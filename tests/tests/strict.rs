@@ -1,0 +1,276 @@
+//! `--compat strict`: what clients and PHP peers see that they would not see otherwise.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use protocol::{Message, codec::gateway_worker::Opcode};
+use suite_tests::{
+    Php, Raw, Suite, eventually, on_one_and_three_threads,
+    process::Signal,
+    raw::{Frame, handshake, masked},
+};
+
+on_one_and_three_threads!(
+    nobody_is_told_why_it_is_closed,
+    a_client_that_comes_while_no_worker_is_there_is_cut_off,
+    a_client_whose_worker_is_gone_is_cut_off_at_its_next_message,
+    on_connect_comes_at_accept_and_pages_do_not,
+    text_may_be_anything_both_ways,
+    a_client_that_does_not_read_misses_messages_and_stays,
+    what_a_dead_php_worker_was_not_sent_is_lost,
+    what_a_php_worker_has_no_room_for_is_lost,
+    rows_come_in_the_order_in_which_clients_connected,
+);
+
+async fn nobody_is_told_why_it_is_closed(threads: usize) {
+    let (mut suite, mut worker) = strict(threads, &[]).await;
+    let gateway = suite.gateways[0].clients;
+    let mut client = Raw::websocket(gateway).await;
+    let id = worker.welcomes().await;
+    worker.say(Opcode::Kick, id, "", "bye").await;
+    assert_eq!(client.until_the_end().await, b"\x81\x03bye");
+    assert_eq!(worker.event().await.0, Opcode::OnClose);
+
+    for wrong in [
+        masked(0x83, b""),
+        b"\x81\x02hi\0\0\0\0".to_vec(),
+        // Its header announces more than 10 MiB.
+        [&b"\x82\xff"[..], &(11u64 << 20).to_be_bytes(), &[0; 4]].concat(),
+    ] {
+        let mut client = Raw::websocket(gateway).await;
+        worker.welcomes().await;
+        client.send(&wrong).await;
+        assert_eq!(client.until_the_end().await, b"");
+        assert_eq!(worker.event().await.0, Opcode::OnClose);
+    }
+    // But a goodbye is answered, and always in the same way.
+    let mut client = Raw::websocket(gateway).await;
+    worker.welcomes().await;
+    client.send(&masked(0x88, &3000u16.to_be_bytes())).await;
+    assert_eq!(client.until_the_end().await, b"\x88\x02\x03\xe8");
+    assert_eq!(worker.event().await.0, Opcode::OnClose);
+
+    let mut client = Raw::websocket(gateway).await;
+    worker.welcomes().await;
+    suite.gateways[0].signal(Signal::Term);
+    assert_eq!(client.until_the_end().await, b"");
+    drop(worker);
+    assert_eq!(suite.gateways[0].ended().await.code(), Some(0));
+}
+
+async fn a_client_that_comes_while_no_worker_is_there_is_cut_off(threads: usize) {
+    let (suite, worker) = strict(threads, &[]).await;
+    drop(worker);
+    without_a_worker(&suite).await;
+    for _ in 0..3 {
+        let mut client = Raw::connect(suite.gateways[0].clients).await;
+        // It may be faster than the request.
+        let _ = client.try_send(handshake("").as_bytes()).await;
+        assert_eq!(client.until_the_end().await, b"");
+    }
+    let mut worker = php(&suite, "late:0").await;
+    let _client = Raw::websocket(suite.gateways[0].clients).await;
+    worker.welcomes().await;
+}
+
+async fn a_client_whose_worker_is_gone_is_cut_off_at_its_next_message(threads: usize) {
+    let (suite, mut worker) = strict(threads, &[]).await;
+    let mut speaks = Raw::websocket(suite.gateways[0].clients).await;
+    worker.welcomes().await;
+    let mut waits = Raw::websocket(suite.gateways[0].clients).await;
+    worker.welcomes().await;
+    drop(worker);
+    without_a_worker(&suite).await;
+    speaks.send(&masked(0x81, b"is somebody there?")).await;
+    assert_eq!(speaks.until_the_end().await, b"");
+    // Who waits is another worker's from its next message on, and nothing else is told of it.
+    let mut worker = php(&suite, "next:0").await;
+    waits.send(&masked(0x81, b"here I am")).await;
+    assert_eq!(worker.message().await, "here I am");
+}
+
+async fn on_connect_comes_at_accept_and_pages_do_not(threads: usize) {
+    let (suite, mut worker) = strict(threads, &[]).await;
+    let mut silent = Raw::connect(suite.gateways[0].clients).await;
+    let (connect, first) = worker.event().await;
+    assert_eq!(connect, Opcode::OnConnect);
+    assert!((1..=threads as u32).contains(&first.connection_id), "{first:?}");
+    worker.say(Opcode::Destroy, first.connection_id, "", "").await;
+    silent.until_the_end().await;
+    assert_eq!(worker.event().await.0, Opcode::OnClose);
+    let page = Raw::get(suite.gateways[0].clients, "/").await.unwrap();
+    assert_eq!(page.status, 400);
+}
+
+async fn text_may_be_anything_both_ways(threads: usize) {
+    let (suite, mut worker) = strict(threads, &[]).await;
+    let mut client = Raw::websocket(suite.gateways[0].clients).await;
+    let id = worker.welcomes().await;
+    client.send(&masked(0x81, b"no text: \xff")).await;
+    assert_eq!(worker.message().await, &b"no text: \xff"[..]);
+    worker.say(Opcode::SendToOne, id, "", &b"\xff"[..]).await;
+    assert_eq!(client.frame().await, Some(Frame { first: 0x81, payload: vec![0xff] }));
+}
+
+async fn a_client_that_does_not_read_misses_messages_and_stays(threads: usize) {
+    let (suite, mut worker) = strict(threads, &[]).await;
+    let mut client = Raw::websocket(suite.gateways[0].clients).await;
+    let id = worker.welcomes().await;
+    for _ in 0..300 {
+        worker.say(Opcode::SendToOne, id, "", vec![b'x'; 100_000]).await;
+    }
+    eventually("messages to be dropped", async || {
+        let dropped = suite.gateways[0].metric("gateway_messages_dropped_total").await?;
+        (0.0 < dropped).then_some(())
+    })
+    .await;
+    client.send(&masked(0x81, b"still here")).await;
+    assert_eq!(worker.message().await, "still here");
+    let mut got = 0;
+    loop {
+        // Asked for again and again, since it may be dropped as well.
+        worker.say(Opcode::SendToOne, id, "", "last").await;
+        match client.frame().await.unwrap().payload.as_slice() {
+            b"last" => break,
+            _ => got += 1,
+        }
+    }
+    assert!(got < 300, "{got} of 300");
+}
+
+async fn what_a_dead_php_worker_was_not_sent_is_lost(threads: usize) {
+    for (compat, lost) in [("strict", true), ("better", false)] {
+        let flags = [("--compat", compat), ("--worker-window", "50000000")];
+        let (suite, mut dies) = start(threads, &flags).await;
+        let mut client = Raw::websocket(suite.gateways[0].clients).await;
+        dies.welcomes().await;
+        // More than sockets hold.
+        for number in 0..250 {
+            client.send(&masked(0x82, &[number; 100_000])).await;
+        }
+        eventually("all messages to be read", async || {
+            let read = suite.gateways[0].metric("gateway_messages_in_total").await?;
+            (read == 250.0).then_some(())
+        })
+        .await;
+        let mut next = php(&suite, "next:0").await;
+        drop(dies);
+        eventually("one worker to be left", async || {
+            (suite.gateways[0].metric("gateway_workers").await? == 1.0).then_some(())
+        })
+        .await;
+        client.send(&masked(0x81, b"last")).await;
+        let first = next.message().await;
+        assert_eq!(first == "last", lost, "{compat}: {} bytes", first.len());
+    }
+}
+
+async fn what_a_php_worker_has_no_room_for_is_lost(threads: usize) {
+    let (suite, mut worker) = strict(threads, &[("--worker-window", "200000")]).await;
+    let mut client = Raw::websocket(suite.gateways[0].clients).await;
+    worker.welcomes().await;
+    // All of it goes out, although the worker reads nothing: nobody is slowed down.
+    for number in 0..250 {
+        client.send(&masked(0x82, &[number; 100_000])).await;
+    }
+    eventually("events to be dropped", async || {
+        let read = suite.gateways[0].metric("gateway_messages_in_total").await?;
+        let dropped = suite.gateways[0].metric("gateway_events_dropped_total").await?;
+        (read == 250.0 && 0.0 < dropped).then_some(())
+    })
+    .await;
+    let mut taken = 0;
+    loop {
+        client.send(&masked(0x81, b"last")).await;
+        match worker.message().await {
+            message if message == "last" => break,
+            message => {
+                assert_eq!(message.len(), 100_000);
+                taken += 1;
+            }
+        }
+    }
+    assert!(taken < 250, "{taken} of 250");
+}
+
+async fn rows_come_in_the_order_in_which_clients_connected(threads: usize) {
+    for (compat, first_is_bare) in [("strict", true), ("better", false)] {
+        let (suite, mut worker) = start(threads, &[("--compat", compat)]).await;
+        let mut clients = Vec::new();
+        let mut ids = Vec::new();
+        for _ in 0..2 {
+            clients.push(Raw::websocket(suite.gateways[0].clients).await);
+            ids.push(worker.welcomes().await);
+        }
+        worker.say(Opcode::JoinGroup, ids[1], "g", "").await;
+        let rows = worker.ask(Opcode::Select, 0, r#"{"fields":["groups"],"where":[]}"#).await;
+        let bare = format!(r#"i:{};a:1:{{s:6:"groups";N;}}"#, ids[0]);
+        let member = format!(r#"i:{};a:1:{{s:6:"groups";a:1:{{s:1:"g";s:1:"g";}}}}"#, ids[1]);
+        let in_order = if first_is_bare { [bare, member] } else { [member, bare] };
+        assert_eq!(rows, format!("a:2:{{{}}}", in_order.concat()), "{compat}");
+        worker.say(Opcode::LeaveGroup, ids[1], "g", "").await;
+        let rows = worker.ask(Opcode::Select, 0, r#"{"fields":["groups"],"where":[]}"#).await;
+        assert!(rows.ends_with(r#"s:6:"groups";a:0:{}}}"#), "{compat}: {rows}");
+    }
+}
+
+#[tokio::test]
+async fn what_says_no_kind_goes_out_as_it_is_set() {
+    for (kind, text, other) in [("auto", 0x81, 0x82), ("text", 0x81, 0x81), ("binary", 0x82, 0x82)]
+    {
+        let flags = [("--websocket-type", kind), ("--ping-interval", "1"), ("--ping-data", "p")];
+        let (suite, mut worker) = start(1, &flags).await;
+        let mut client = Raw::websocket(suite.gateways[0].clients).await;
+        let id = worker.welcomes().await;
+        let mut firsts = Vec::new();
+        worker.say(Opcode::SendToOne, id, "", "hi").await;
+        worker.say(Opcode::SendToAll, 0, "", &b"\xff"[..]).await;
+        for _ in 0..2 {
+            firsts.push(not_a_ping(&mut client).await.first);
+        }
+        assert_eq!(firsts, [text, other], "{kind}");
+        while client.frame().await.unwrap() != (Frame { first: text, payload: b"p".to_vec() }) {}
+
+        // Our own say what they are.
+        let mut native = suite.peer(0).await;
+        let to = protocol::ConnectionId(id);
+        for (message, first) in [(Message::text("t"), 0x81), (Message::binary("b"), 0x82)] {
+            native.command(protocol::Command::SendToClient { to, message }).await;
+            assert_eq!(not_a_ping(&mut client).await.first, first, "{kind}");
+        }
+        worker.say(Opcode::Kick, id, "", "bye").await;
+        assert_eq!(not_a_ping(&mut client).await.first, text, "{kind}");
+    }
+}
+
+async fn not_a_ping(client: &mut Raw) -> Frame {
+    loop {
+        let frame = client.frame().await.unwrap();
+        if frame.payload != b"p" {
+            return frame;
+        }
+    }
+}
+
+async fn strict(threads: usize, flags: &[(&str, &str)]) -> (Suite, Php) {
+    start(threads, &[&[("--compat", "strict")], flags].concat()).await
+}
+
+/// A gateway with these flags and a PHP worker.
+async fn start(threads: usize, flags: &[(&str, &str)]) -> (Suite, Php) {
+    let builder = Suite::builder().gateways(1).threads(threads);
+    let builder =
+        flags.iter().fold(builder, |builder, (flag, value)| builder.gateway_flag(flag, value));
+    let suite = builder.start().await;
+    let worker = php(&suite, "first:0").await;
+    (suite, worker)
+}
+
+async fn php(suite: &Suite, name: &str) -> Php {
+    Php::worker(suite.gateways[0].inner, &suite.secret(), name).await
+}
+
+async fn without_a_worker(suite: &Suite) {
+    eventually("the worker to be gone", async || {
+        (suite.gateways[0].metric("gateway_workers").await? == 0.0).then_some(())
+    })
+    .await;
+}
