@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use clap::Parser;
 use protocol::Secret;
 use serde::Serialize;
-use service::settings::Common;
+use service::settings::{Common, Compat};
 
 /// Tells workers where the gateways are.
 #[derive(Debug, Parser, Serialize)]
@@ -19,7 +19,13 @@ pub struct Args {
     /// PHP clients wait at most 5 s for an answer
     #[arg(long, value_name = "SECONDS", default_value_t = 3)]
     #[arg(value_parser = clap::value_parser!(u64).range(..=60))]
+    #[arg(default_value_if("compat", "strict", "0"))]
     startup_grace: u64,
+
+    /// How to behave where we do better than GatewayWorker and peers could tell: strict is
+    /// GatewayWorker's way, which answers at once after a start and leaves silent peers to TCP
+    #[arg(long, value_name = "WAY", value_enum, default_value_t)]
+    compat: Compat,
 
     #[command(flatten)]
     #[serde(flatten)]
@@ -41,16 +47,22 @@ pub struct Config {
     pub secret: Secret,
     /// How long answers may wait after a start; zero for not at all, as the reference.
     pub startup_grace: Duration,
+    /// How long a peer that has pinged may be silent; `None` for ever, as the reference.
+    pub ping_ttl: Option<Duration>,
 }
+
+/// Peers ping every 25 s; three missed in a row mean that nobody is there.
+pub const PING_TTL: Duration = Duration::from_secs(75);
 
 impl TryFrom<Args> for Config {
     type Error = anyhow::Error;
 
     fn try_from(args: Args) -> anyhow::Result<Self> {
-        let Args { listen, startup_grace, common } = args;
+        let Args { listen, startup_grace, compat, common } = args;
         common.check_secret(&[listen])?;
         let startup_grace = Duration::from_secs(startup_grace);
-        Ok(Self { listen, secret: common.secret_key, startup_grace })
+        let ping_ttl = (compat == Compat::Better).then_some(PING_TTL);
+        Ok(Self { listen, secret: common.secret_key, startup_grace, ping_ttl })
     }
 }
 
@@ -68,7 +80,16 @@ mod tests {
         let config = config(&[]).unwrap();
         assert_eq!(config.listen, SocketAddr::from(([127, 0, 0, 1], 1236)));
         assert_eq!(config.startup_grace, Duration::from_secs(3));
+        assert_eq!(config.ping_ttl, Some(PING_TTL));
         assert!(config.secret.is_empty());
+    }
+
+    #[test]
+    fn strict_waits_for_nobody_unless_it_is_told_to() {
+        let strict = config(&["--compat=strict"]).unwrap();
+        assert_eq!((strict.startup_grace, strict.ping_ttl), (Duration::ZERO, None));
+        let waiting = config(&["--compat=strict", "--startup-grace=2"]).unwrap();
+        assert_eq!(waiting.startup_grace, Duration::from_secs(2));
     }
 
     #[test]

@@ -13,8 +13,8 @@
 //! | A connection has 10 s for its first complete line, whatever it says | the reference |
 //! | A line that is no request is answered once and closed; a wrong key, an unknown event or a gateway without an address is closed without a word | the reference |
 //! | A line has at most 64 KiB (the reference: 10 MiB); strangers must not make us remember more | ours |
-//! | After a start, answers wait until those who were known before are back, or the grace is over | ours |
-//! | Who has ever pinged must be heard of every 75 s; who has not is left to TCP keepalive | ours; keepalive as the reference |
+//! | After a start, answers wait until those who were known before are back, or the grace is over | ours, not with `--compat strict` |
+//! | Who has ever pinged must be heard of every 75 s; who has not is left to TCP keepalive | ours, not with `--compat strict`; keepalive as the reference |
 //! | Who lets 64 lines pile up unread is closed | ours |
 //! | An address is told once, however many connections announced it, until the last is gone | the reference |
 //!
@@ -37,7 +37,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use config::{Args, Config};
+pub use config::{Args, Config, PING_TTL};
 
 use peer::Shared;
 
@@ -55,9 +55,9 @@ impl Register {
     /// # Errors
     /// When the address cannot be had.
     pub fn bind(config: Config) -> Result<Self, CannotListen> {
-        let Config { listen, secret, startup_grace } = config;
+        let Config { listen, secret, startup_grace, ping_ttl } = config;
         let acceptor = listen::bind(listen, "--listen")?;
-        let shared = Arc::new(Shared::new(secret, !startup_grace.is_zero()));
+        let shared = Arc::new(Shared::new(secret, !startup_grace.is_zero(), ping_ttl));
         Ok(Self { acceptor, shared, startup_grace })
     }
 

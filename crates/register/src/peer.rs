@@ -30,6 +30,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Shared {
     secret: Secret,
+    /// How long a peer that has pinged may be silent.
+    ping_ttl: Option<Duration>,
     board: Mutex<Board>,
     pub(crate) metrics: Metrics,
     /// Places for those who have not said who they are.
@@ -38,11 +40,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(secret: Secret, grace: bool) -> Self {
+    pub(crate) fn new(secret: Secret, grace: bool, ping_ttl: Option<Duration>) -> Self {
         let metrics = Metrics::default();
         let board = Mutex::new(Board::new(grace, metrics.clone()));
         let strangers = Semaphore::new(MAX_STRANGERS);
-        Self { secret, board, metrics, strangers, last_warning: Mutex::new(None) }
+        Self { secret, ping_ttl, board, metrics, strangers, last_warning: Mutex::new(None) }
     }
 
     pub(crate) fn board(&self) -> MutexGuard<'_, Board> {
@@ -73,7 +75,7 @@ pub(crate) async fn serve(
     let from = from.to_canonical();
     let met = match shared.strangers.try_acquire() {
         // The place is free again once this is over.
-        Ok(_place) => Stranger::new().meet(&mut reader, &shared).await,
+        Ok(_place) => Stranger::new(&shared).meet(&mut reader, &shared).await,
         Err(_) => Err(Refused::Crowded.into()),
     };
     let closed = match met {
@@ -130,8 +132,8 @@ struct Stranger {
 }
 
 impl Stranger {
-    fn new() -> Self {
-        Self { hearing: Hearing::new() }
+    fn new(shared: &Shared) -> Self {
+        Self { hearing: Hearing::new(shared.ping_ttl) }
     }
 
     /// Listens until the stranger shows that it knows the secret.
@@ -266,14 +268,15 @@ struct Hearing {
     spoke: bool,
     /// Whether it has ever pinged, and so can be expected to go on.
     pings: bool,
+    ping_ttl: Option<Duration>,
     deadline: Option<Instant>,
 }
 
 impl Hearing {
-    fn new() -> Self {
+    fn new(ping_ttl: Option<Duration>) -> Self {
         let deadline = Some(Instant::now() + FIRST_LINE);
         let (lines, buffer) = (Lines::new(MAX_LINE), BytesMut::new());
-        Self { lines, buffer, spoke: false, pings: false, deadline }
+        Self { lines, buffer, spoke: false, pings: false, ping_ttl, deadline }
     }
 
     /// The next thing said. Part of a line buys no time.
@@ -304,16 +307,13 @@ impl Hearing {
         })?;
         self.spoke = true;
         self.pings |= matches!(said, ToRegister::Ping);
-        self.deadline = self.pings.then(|| Instant::now() + PING_TTL);
+        self.deadline = self.ping_ttl.filter(|_| self.pings).map(|ttl| Instant::now() + ttl);
         Ok(said)
     }
 }
 
 /// How long a connection has for its first line; as the reference.
 const FIRST_LINE: Duration = Duration::from_secs(10);
-
-/// Peers ping every 25 s; three missed in a row mean that nobody is there.
-const PING_TTL: Duration = Duration::from_secs(75);
 
 #[cfg(test)]
 mod tests;

@@ -3,13 +3,14 @@
 use tokio::io::{DuplexStream, duplex, split};
 
 use super::*;
+use crate::PING_TTL;
 
 const ASK: &[u8] = b"{\"event\":\"worker_connect\",\"secret_key\":\"\"}\n";
 const PING: &[u8] = b"{\"event\":\"ping\"}\n";
 const NOBODY: &[u8] = b"{\"event\":\"broadcast_addresses\",\"addresses\":[]}\n";
 
 fn shared() -> Arc<Shared> {
-    Arc::new(Shared::new(Secret::default(), false))
+    Arc::new(Shared::new(Secret::default(), false, Some(PING_TTL)))
 }
 
 fn connect(shared: &Arc<Shared>) -> DuplexStream {
@@ -185,4 +186,15 @@ async fn strangers_do_not_fill_the_log() {
     assert_eq!(warned, 1);
     tokio::time::sleep(WARN_EVERY).await;
     assert!(shared.may_warn());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_time_to_live_who_stops_pinging_stays() {
+    let shared = Arc::new(Shared::new(Secret::default(), false, None));
+    let mut stream = connect(&shared);
+    stream.write_all(ASK).await.unwrap();
+    stream.write_all(PING).await.unwrap();
+    assert_eq!(answer(&mut stream).await, NOBODY);
+    tokio::time::sleep(PING_TTL * 10).await;
+    assert!(is_open(&mut stream).await);
 }

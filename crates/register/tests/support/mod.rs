@@ -5,7 +5,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use protocol::Secret;
-use register::{Config, Register};
+use register::{Config, PING_TTL, Register};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpStream,
@@ -35,7 +35,8 @@ impl Running {
 
     pub(crate) fn start_on(listen: SocketAddr, secret: &str, startup_grace: Duration) -> Self {
         let secret = Secret::from(secret);
-        let register = Register::bind(Config { listen, secret, startup_grace }).unwrap();
+        let config = Config { listen, secret, startup_grace, ping_ttl: Some(PING_TTL) };
+        let register = Register::bind(config).unwrap();
         let (addr, shutdown) = (register.addr(), CancellationToken::new());
         let serving = tokio::spawn(register.serve(shutdown.clone().cancelled_owned()));
         Self { addr, shutdown, serving }
