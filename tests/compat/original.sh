@@ -16,8 +16,9 @@ listed() { # COUNT
 
 scenario() { # STACK
     local stack=$1 events=$log_folder/$1.events n=0 name
-    local -a client=() inner=()
+    local -a client=() inner=() way=(--startup-grace 0) gateway_way=(--no-web)
     : >"$events"
+    if [ "$stack" = strict ]; then way=(--compat strict) gateway_way=(--compat strict); fi
     claim_port && register=127.0.0.1:$port
     for name in A B; do
         claim_port && client+=("$port")
@@ -25,13 +26,13 @@ scenario() { # STACK
     done
     case $stack in
         original*) php_role "register-$stack" register ;;
-        *) start "register-$stack" "$bin/register" --listen "$register" --startup-grace 0 --secret-key "$secret" ;;
+        *) start "register-$stack" "$bin/register" --listen "$register" "${way[@]}" --secret-key "$secret" ;;
     esac
     for name in A B; do
         case $stack-$name in
             original* | mixed*-A) php_role "gateway-$name-$stack" gateway CLIENT_PORT="${client[n]}" INNER_PORT="${inner[n]}" ;;
             *)
-                start "gateway-$name-$stack" "$bin/gateway" --no-web --threads 2 --secret-key "$secret" \
+                start "gateway-$name-$stack" "$bin/gateway" "${gateway_way[@]}" --threads 2 --secret-key "$secret" \
                     --register-address "$register" --listen "ws://127.0.0.1:${client[n]}" --lan-port "${inner[n]}"
                 ;;
         esac
@@ -42,14 +43,16 @@ scenario() { # STACK
     php_role "worker-$stack" worker EVENTS="$events" PERSISTENT="$([ -z "$secret" ] && echo 1 || echo 0)"
     sleep 2
     timeout 120 php "$here/original/scenario.php" "$register" "$secret" "${client[@]}" "$events" "$log_folder/$stack.txt"
+    timeout 60 php "$here/original/letter.php" "${client[1]}" "${pids[worker-$stack]}" "$log_folder/$stack.txt"
 }
 
-# Compares the original with ours, and with a cluster of our register, a gateway of each and a PHP
-# worker.
+# Compares the original with ours, with ours to the letter, and with a cluster of our register, a
+# gateway of each and a PHP worker.
 transcripts() {
     local secret status=0
     for secret in '' 'a secret'; do
         same ours || status=1
+        same strict || status=1
     done
     same mixed || status=1
     return "$status"
@@ -61,7 +64,7 @@ same() { # STACK
     for try in 1 2; do
         say "$1, with ${secret:-no secret}, try $try:"
         if scenario "original" && scenario "$1" && stop_all &&
-            php "$here/original/compare.php" "$log_folder/original.txt" "$log_folder/$1.txt"; then
+            php "$here/original/compare.php" "$log_folder/original.txt" "$log_folder/$1.txt" "$1"; then
             return
         fi
         stop_all || true
