@@ -104,7 +104,7 @@ async fn hundreds_of_messages_that_are_never_finished(threads: usize) {
             let mut client = Raw::websocket(addr).await;
             // It may be left unread, and then be closed.
             let _ = client.try_send(&message[..900_000]).await;
-            client
+            client.goodbye().await
         });
         within_budget(&suite, before, 300);
     }
@@ -122,6 +122,8 @@ async fn hundreds_of_messages_that_are_never_finished(threads: usize) {
     })
     .await;
     assert!(closed <= 300.0);
+    let (code, reason) = unfinished.join_next().await.unwrap().unwrap();
+    assert!(code == 1013 && reason.starts_with("retry-after="), "{code} {reason}");
     patient.echoes(100).await;
     patient.report("messages that are never finished");
     unfinished.shutdown().await;

@@ -172,6 +172,8 @@ impl Shard {
         self.write();
         if self.budget.is_pressed() {
             self.relieve(Instant::now());
+            // Whoever was closed over it is told so.
+            self.write();
         }
         for (link, last, frames) in self.workers.take_batches() {
             host.hub.push(ToHub::Events { link, shard: self.index, last, frames });
