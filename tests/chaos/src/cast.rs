@@ -234,6 +234,11 @@ impl Actor {
         Ok(())
     }
 
+    /// Whether it serves its pages: it listens to signals then.
+    pub async fn is_up(&self) -> bool {
+        Raw::get(self.admin, "/livez").await.is_some()
+    }
+
     /// Whether it has ended, and how.
     ///
     /// # Errors

@@ -203,6 +203,7 @@ impl Stage {
                 self.later(VANISHED, who, Pending::Start);
             }
             Fault::Drain(who, down) => {
+                self.is_up(who).await?;
                 self.lost(who);
                 self.cast.actor(who).signal("TERM")?;
                 self.ended(who).await?;
@@ -219,6 +220,17 @@ impl Stage {
                 };
                 self.proxies[&key].cut(cut, which, time);
             }
+        }
+        Ok(())
+    }
+
+    /// Waits until a process can be asked to end: one that has just been started does not listen
+    /// to that yet.
+    async fn is_up(&mut self, who: Who) -> anyhow::Result<()> {
+        let deadline = Instant::now() + cast::PATIENCE;
+        while !self.cast.actor(who).is_up().await {
+            ensure!(Instant::now() < deadline, "{who} does not come up");
+            self.mend_until(Instant::now() + cast::SOON).await?;
         }
         Ok(())
     }
