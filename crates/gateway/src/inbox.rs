@@ -1,10 +1,15 @@
 //! How threads hand each other work: in batches, one wake-up for each.
 
+#[cfg(not(loom))]
+use std::sync::Mutex;
 use std::{
     mem,
-    sync::{Mutex, PoisonError},
+    sync::PoisonError,
     task::{Context, Poll, Waker},
 };
+
+#[cfg(loom)]
+use loom::sync::Mutex;
 
 /// Work for one thread, in the order in which it was handed over.
 ///
