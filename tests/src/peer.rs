@@ -8,7 +8,7 @@ use std::{
 
 use bytes::BytesMut;
 use protocol::{
-    Answer, Command, ConnectionId, Event, Query, Secret,
+    Answer, Command, ConnectionId, Event, Instance, Query, Secret,
     codec::native::{MAX_FRAME, decode, encode},
     link::{Delivery, MAGIC, Refusal, Role, ToGateway, ToPeer},
     secret::Prover,
@@ -48,7 +48,8 @@ impl Peer {
     /// # Panics
     /// When it is not let in.
     pub async fn worker(gateway: SocketAddr, secret: &Secret, key: &str) -> Self {
-        let role = Role::Worker { key: key.to_owned() };
+        let dice = RandomState::new().hash_one(key);
+        let role = Role::Worker { key: key.to_owned(), instance: Instance::from_dice(dice) };
         Self::open(gateway, secret, role).await.expect("to be let in")
     }
 
@@ -79,7 +80,7 @@ impl Peer {
         let proof = secret.prove(Prover::Peer, &theirs, &ours);
         peer.say(&ToGateway::Hello { role, nonce: ours, proof }).await;
         match peer.read().await {
-            Some(ToPeer::Welcome { proof, gateway }) => {
+            Some(ToPeer::Welcome { proof, gateway, .. }) => {
                 assert!(secret.verify(Prover::Gateway, &theirs, &ours, &proof));
                 Ok(Self { gateway, ..peer })
             }
@@ -159,6 +160,7 @@ impl Peer {
             match message {
                 ToPeer::Event(delivery) => return delivery,
                 ToPeer::Taken { through } => self.taken = through,
+                ToPeer::Witness { .. } | ToPeer::Release { .. } => {}
                 other => panic!("an event was expected, not {other:?}"),
             }
         }

@@ -21,6 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Suite, eventually, soon};
 
+/// How long it waits for a gateway that is gone.
+const GATEWAY_GRACE: Duration = Duration::from_secs(1);
+
 /// A worker that runs within the test. Dropping it is what a crash looks like.
 #[derive(Debug)]
 pub struct TestWorker {
@@ -81,6 +84,7 @@ impl TestWorker {
             registers: suite.register_addrs.iter().map(ToString::to_string).collect(),
             secret: suite.secret(),
             key: format!("test:{id}"),
+            gateway_grace: GATEWAY_GRACE,
             threads: 1,
             handler_retries: 0,
             peer_timeout: Duration::from_secs(30),

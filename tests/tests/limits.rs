@@ -3,7 +3,7 @@
 
 use bytes::BytesMut;
 use protocol::{
-    CloseReason, Event, Query, Secret,
+    CloseReason, Event, Instance, Query, Secret,
     codec::native::{MAX_STRANGER_FRAME, encode},
     link::{MAGIC, Refusal, Role, ToGateway},
 };
@@ -118,7 +118,7 @@ async fn a_handshake_that_does_not_finish_is_cut_off(threads: usize) {
         worker.done(&delivery).await;
         match delivery.event {
             Event::Message(message) => break assert_eq!(message.as_text(), Some("slowly")),
-            Event::WebSocketConnect(_) | Event::Connect => {}
+            Event::WebSocketConnect(_) | Event::Connect | Event::Adopt => {}
             Event::Close(reason) => assert_eq!(reason, CloseReason::Handshake),
         }
     }
@@ -260,7 +260,12 @@ async fn a_worker_without_a_key_is_refused(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let inner = suite.gateways[0].inner;
     for key in [String::new(), "x".repeat(2_000)] {
-        let refused = Peer::open(inner, &suite.secret(), Role::Worker { key }).await;
+        let refused = Peer::open(
+            inner,
+            &suite.secret(),
+            Role::Worker { key, instance: Instance::from_dice(1) },
+        )
+        .await;
         assert_eq!(refused.unwrap_err(), Refusal::Key);
     }
 }

@@ -189,8 +189,15 @@ async fn a_client_that_leaves_while_there_is_no_worker_is_still_told_of(threads:
     let (ann, ann_id) = clients.remove(0);
     ann.close().await;
     let mut worker = suite.worker_link(0, "w:2").await;
-    let close = worker.event_of(ann_id).await;
-    assert!(matches!(close, Event::Close(_)), "{close:?}");
+    let stayed = clients[0].1;
+    for _ in 0..2 {
+        let told = worker.event().await;
+        worker.done(&told).await;
+        match told.event {
+            Event::Close(_) => assert_eq!(told.client, ann_id),
+            other => assert_eq!((told.client, other), (stayed, Event::Adopt), "it is w:2's now"),
+        }
+    }
     assert!(worker.has_no_event().await);
 }
 
@@ -223,6 +230,11 @@ async fn a_newer_link_of_the_same_worker_replaces_the_older(threads: usize) {
     let mut clients = welcomed(&suite, &mut older, 2).await;
     let mut newer = suite.worker_link(0, "w:1").await;
     older.ends().await;
+    for _ in &clients {
+        let adopted = newer.event().await;
+        assert_eq!(adopted.event, Event::Adopt);
+        newer.done(&adopted).await;
+    }
     for (browser, id) in &mut clients {
         browser.send("hello").await;
         assert_eq!(newer.event_of(*id).await, Event::Message("hello".into()));

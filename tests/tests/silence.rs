@@ -79,6 +79,7 @@ impl Worker for Computes {
 async fn a_worker_that_computes_keeps_its_clients() {
     let suite = Suite::builder().gateways(1).gateway_flag("--peer-timeout", "2").start().await;
     let config = Config {
+        gateway_grace: Duration::from_secs(10),
         registers: suite.register_addrs.iter().map(ToString::to_string).collect(),
         secret: suite.secret(),
         key: "computes:1".to_owned(),

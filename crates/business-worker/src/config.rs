@@ -4,6 +4,7 @@ use std::{io, net::SocketAddr, thread::available_parallelism, time::Duration};
 
 use anyhow::ensure;
 use clap::Parser;
+use client::GATEWAY_GRACE;
 use protocol::Secret;
 use serde::Serialize;
 use service::settings::Common;
@@ -25,6 +26,11 @@ pub struct Args {
     /// one of both replaces the older [default: chosen at random]
     #[arg(long, value_name = "N")]
     id: Option<String>,
+
+    /// How long a gateway may be out of reach, and named by no register, before its clients count as
+    /// gone
+    #[arg(long, value_name = "SECONDS", default_value_t = GATEWAY_GRACE.as_secs())]
+    gateway_grace: u64,
 
     /// Threads that run methods [default: the machine's cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -61,6 +67,9 @@ pub struct Config {
     pub secret: Secret,
     /// What gateways know the worker by: its name, a colon, its id.
     pub key: String,
+    /// How long a gateway may be out of reach, and named by no register, before its clients are
+    /// closed on its behalf.
+    pub gateway_grace: Duration,
     /// How many threads run methods.
     pub threads: usize,
     /// How often a method that fails is called again.
@@ -77,6 +86,7 @@ impl TryFrom<Args> for Config {
             register_address: registers,
             name,
             id,
+            gateway_grace,
             threads,
             handler_retries,
             peer_timeout,
@@ -98,6 +108,7 @@ impl TryFrom<Args> for Config {
             registers,
             secret: common.secret_key,
             key: format!("{name}:{id}"),
+            gateway_grace: Duration::from_secs(gateway_grace),
             threads: threads.unwrap_or(1),
             handler_retries,
             peer_timeout: Duration::from_secs(peer_timeout),

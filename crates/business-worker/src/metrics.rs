@@ -60,6 +60,8 @@ impl EventCounts {
             Event::WebSocketConnect(_) => Kind::WebSocketConnect,
             Event::Message(_) => Kind::Message,
             Event::Close(_) => Kind::Close,
+            // Nothing happened.
+            Event::Adopt => return,
         };
         self.0[kind as usize] += 1;
     }

@@ -38,11 +38,13 @@ pub async fn serve(
     mut starting: Starting,
 ) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::default());
-    let Config { registers, secret, key, handler_retries, peer_timeout, .. } = config;
+    let Config { registers, secret, key, gateway_grace, handler_retries, peer_timeout, .. } =
+        config;
     let dispatcher = Dispatcher::new(worker, handler_retries, Arc::clone(&metrics));
     tracing::info!(worker = key, ?registers, "starting");
     let events = Arc::new(Events(Arc::clone(&dispatcher)));
-    let config = client::Config { registers, secret, worker: Some(key), peer_timeout };
+    let worker = Some(key);
+    let config = client::Config { registers, secret, worker, gateway_grace, peer_timeout };
     let cluster = Cluster::idle(config, events);
     dispatcher.set_cluster(cluster.detached());
     let pages = starting.metrics.sub_registry_with_prefix("worker");

@@ -184,6 +184,10 @@ async fn a_lost_link_leaves_what_waited_to_whoever_gets_it_again() {
     assert_eq!(link.command().await, sent_to(2, "did x"), "all were read");
     drop(link);
     let mut link = gateway.link().await;
+    let ToGateway::Ping { token } = link.next().await else {
+        panic!("it asks whether it has heard everything that there is to know of its clients");
+    };
+    link.send(ToPeer::Pong { token }).await;
     let context = Some(Box::new(fake::context()));
     link.deliver(1, Event::Message("wait 1".into()), context, true).await;
     link.deliver(1, Event::Message("2".into()), None, true).await;

@@ -84,22 +84,25 @@ async fn take_lists(
     stream: &mut TcpStream,
 ) -> Result<std::convert::Infallible, Left> {
     let mut out = BytesMut::new();
-    let secret_key = Some(shared.identity.secret.clone());
-    let known = shared.directory().listed();
-    ToRegister::WorkerConnect(WorkerConnect { secret_key, known }).encode(&mut out);
+    let mut news = shared.news.subscribe();
+    ask(shared, &mut out);
     stream.write_all(&out).await?;
     let mut pings = interval(PING_EVERY);
     pings.reset();
     let (mut lines, mut read) = (Lines::new(MAX_LINE), BytesMut::new());
     let mut heard = false;
+    // Whether it is one of ours, and passes on what workers say.
+    let mut tells = false;
     loop {
         while let Some(line) = lines.next(&mut read)? {
-            let FromRegister::BroadcastAddresses(list) = FromRegister::parse(&line)?;
+            let FromRegister::BroadcastAddresses { gateways, presence } =
+                FromRegister::parse(&line)?;
             if !heard {
                 heard = true;
-                tracing::info!(register = %address, gateways = list.len(), "following");
+                tracing::info!(register = %address, gateways = gateways.len(), "following");
             }
-            shared.register_says(index, list);
+            tells = presence.is_some();
+            shared.register_says(index, gateways, presence);
         }
         tokio::select! {
             bytes = stream.read_buf(&mut read) => match bytes? {
@@ -107,6 +110,11 @@ async fn take_lists(
                 0 => return Err(Left::Unheard),
                 _ => {}
             },
+            Ok(()) = news.changed(), if tells => {
+                out.clear();
+                ask(shared, &mut out);
+                stream.write_all(&out).await?;
+            }
             _ = pings.tick() => {
                 out.clear();
                 ToRegister::Ping.encode(&mut out);
@@ -114,4 +122,18 @@ async fn take_lists(
             }
         }
     }
+}
+
+/// Asks where gateways are, and says what we know.
+fn ask(shared: &Shared, out: &mut BytesMut) {
+    let instance = shared.identity.instance().cloned();
+    let settled =
+        instance.iter().flat_map(|_| shared.leases().settled().cloned().collect::<Vec<_>>());
+    ToRegister::WorkerConnect(WorkerConnect {
+        secret_key: Some(shared.identity.secret.clone()),
+        known: shared.directory().listed(),
+        settled: settled.collect(),
+        instance,
+    })
+    .encode(out);
 }

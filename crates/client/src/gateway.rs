@@ -84,29 +84,38 @@ fn is_lasting(failed: &Failed, native: bool) -> bool {
     }
 }
 
-async fn run(shared: &Shared, address: &str, proved: Proved<TcpStream>) -> Ended {
-    let gateway = proved.gateway;
+async fn run(shared: &Arc<Shared>, address: &str, proved: Proved<TcpStream>) -> Ended {
+    let Proved { gateway, instance, .. } = &proved;
+    let gateway = *gateway;
     if gateway.to_string() != address {
         tracing::debug!(address, %gateway, "announced and used under different addresses");
     }
+    if !shared.meet(gateway, instance) {
+        // Before anything is heard that it still tells of its clients.
+        return link::write_off(proved).await;
+    }
     let (unclaimed, metrics) = (Arc::clone(&shared.unclaimed), Arc::clone(&shared.metrics));
-    let link = Link::new(gateway, shared.held.clone(), unclaimed, metrics);
+    let link = Link::new(gateway, instance.clone(), shared.held.clone(), unclaimed, metrics);
     let intake = shared.consumer().map(|consumer| consumer.linked(&link));
     shared.metrics.links.inc();
     shared.change(|directory| directory.up(address, gateway, Arc::clone(&link)));
     tracing::info!(%gateway, "linked");
     let down = Down { shared, address };
-    let ended = link::run(
-        &link,
-        proved.stream,
-        proved.read,
-        intake,
-        shared.peer_timeout,
-        // Nothing changes in the directory, but those who watch it want to know.
-        &|| shared.change(|_| ()),
-    )
-    .await;
+    // Nothing changes in the directory, but those who watch it want to know.
+    let changed = || shared.change(|_| ());
+    let run = link::run(&link, proved.stream, proved.read, intake, shared.peer_timeout, &changed);
+    let confirm = async {
+        shared.confirm(&link).await;
+        std::future::pending().await
+    };
+    let ended = tokio::select! {
+        ended = run => ended,
+        ended = confirm => ended,
+    };
     drop(down);
+    if !matches!(ended, Ended::ByUs) {
+        shared.miss(address, &link);
+    }
     match &ended {
         Ended::ByUs => tracing::debug!(%gateway, "link closed"),
         lost => {

@@ -28,19 +28,22 @@ mod directory;
 mod discovery;
 mod error;
 mod gateway;
+mod leases;
 mod merge;
 mod metrics;
+mod oversight;
 mod shared;
 mod targets;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use prometheus_client::registry::Registry;
-use protocol::{Secret, link::Role};
+use protocol::{Instance, Secret, link::Role};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use directory::Directory;
 use events::Consumer;
+use leases::Leases;
 use link::{Identity, Link, Pushes};
 use shared::Shared;
 
@@ -52,6 +55,9 @@ pub use targets::Recipients;
 /// How long a call waits for gateways that are being linked for the first time, so that what is
 /// said right after the start, or right after a gateway has joined, reaches everyone.
 pub const SETTLE: Duration = Duration::from_secs(1);
+
+/// For how long a gateway is waited for unless a setting says otherwise.
+pub const GATEWAY_GRACE: Duration = Duration::from_secs(10);
 
 /// What a cluster needs to know.
 #[derive(Clone, Debug)]
@@ -65,6 +71,9 @@ pub struct Config {
     /// How long a gateway may be silent, though it is asked whether it is there, before its link is
     /// given up. Not zero.
     pub peer_timeout: Duration,
+    /// How long a gateway that is not linked must be named by no register until a worker takes it
+    /// for gone, and tells its consumer that the clients are.
+    pub gateway_grace: Duration,
 }
 
 /// How long a gateway may be silent, unless it is said.
@@ -77,7 +86,13 @@ impl Config {
         secret: impl Into<Secret>,
     ) -> Self {
         let registers = registers.into_iter().map(Into::into).collect();
-        Self { registers, secret: secret.into(), worker: None, peer_timeout: PEER_TIMEOUT }
+        Self {
+            registers,
+            secret: secret.into(),
+            worker: None,
+            peer_timeout: PEER_TIMEOUT,
+            gateway_grace: GATEWAY_GRACE,
+        }
     }
 }
 
@@ -123,11 +138,13 @@ impl Cluster {
     }
 
     fn begin(config: Config, consumer: Option<Arc<dyn Consumer>>) -> Self {
-        let Config { registers, secret, worker, peer_timeout } = config;
-        let role = worker.map_or(Role::Client, |key| Role::Worker { key });
+        let Config { registers, secret, worker, peer_timeout, gateway_grace } = config;
+        let instance = Instance::from_dice(rand::random());
+        let role = worker.map_or(Role::Client, |key| Role::Worker { key, instance });
         let stop = CancellationToken::new();
         let identity = Identity { secret, role };
-        let shared = Shared::new(registers, identity, peer_timeout, consumer, stop.clone());
+        let leases = Leases::new(gateway_grace);
+        let shared = Shared::new(registers, identity, peer_timeout, consumer, leases, stop.clone());
         Self { shared, pushes: None, _alive: Some(Arc::new(stop.drop_guard())) }
     }
 
@@ -204,7 +221,7 @@ impl Cluster {
     }
 
     /// Asks every gateway to send no more events, and waits until none is on its way. No
-    /// more gateways are linked from then on.
+    /// more gateways are linked from then on, and those that seem gone are taken for gone.
     pub async fn leave(&self) {
         self.shared.leave();
         let directory = self.shared.directory();
@@ -214,6 +231,7 @@ impl Cluster {
             }
         }))
         .await;
+        self.shared.hurry();
     }
 
     /// Waits until no finished event is held back any more, see [`Link::finish`].

@@ -5,8 +5,11 @@ use std::{
     time::Duration,
 };
 
-use protocol::{discovery, link::Role};
-use tokio::sync::watch;
+use protocol::{
+    discovery::{self, Presence},
+    link::Role,
+};
+use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -14,8 +17,10 @@ use crate::{
     discovery::follow,
     events::Consumer,
     gateway::look_after,
+    leases::Leases,
     link::{Identity, Link, Unclaimed},
     metrics::Metrics,
+    oversight,
 };
 
 pub(crate) struct Shared {
@@ -29,6 +34,12 @@ pub(crate) struct Shared {
     pub(crate) held: TaskTracker,
     /// What was pushed on behalf of no event, if there are events at all.
     pub(crate) unclaimed: Arc<Unclaimed>,
+    /// Which gateways are gone.
+    pub(crate) leases: Mutex<Leases>,
+    /// Called when there may be something to decide about them.
+    pub(crate) looked: Notify,
+    /// Called when registers should hear of what was settled.
+    pub(crate) news: watch::Sender<()>,
     directory: watch::Sender<Arc<Directory<Arc<Link>>>>,
     registers: Mutex<Vec<Register>>,
     tasks: TaskTracker,
@@ -40,16 +51,18 @@ pub(crate) struct Shared {
 
 /// What we know of one register.
 #[derive(Clone)]
-struct Register {
+pub(crate) struct Register {
     address: String,
-    connected: bool,
+    pub(crate) connected: bool,
     /// Its last list, kept while it is away.
-    list: Option<Vec<discovery::Gateway>>,
+    pub(crate) list: Option<Vec<discovery::Gateway>>,
+    /// What it last said of workers, if it says such things.
+    pub(crate) presence: Option<Presence>,
 }
 
 impl Register {
     const fn new(address: String) -> Self {
-        Self { address, connected: false, list: None }
+        Self { address, connected: false, list: None, presence: None }
     }
 }
 
@@ -59,6 +72,7 @@ impl Shared {
         identity: Identity,
         peer_timeout: Duration,
         consumer: Option<Arc<dyn Consumer>>,
+        leases: Leases,
         stop: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -68,6 +82,9 @@ impl Shared {
             metrics: Arc::default(),
             held: TaskTracker::new(),
             unclaimed: Arc::default(),
+            leases: Mutex::new(leases),
+            looked: Notify::new(),
+            news: watch::Sender::new(()),
             directory: watch::Sender::new(Arc::default()),
             registers: Mutex::new(registers.into_iter().map(Register::new).collect()),
             tasks: TaskTracker::new(),
@@ -79,6 +96,7 @@ impl Shared {
     /// Begins to follow every register. Ends with the cluster.
     pub(crate) fn follow_all(self: &Arc<Self>) {
         let registers = self.registers().clone();
+        self.spawn(Arc::clone(self).oversee());
         for (index, register) in registers.into_iter().enumerate() {
             self.spawn(follow(Arc::clone(self), index, register.address));
         }
@@ -119,15 +137,22 @@ impl Shared {
     }
 
     /// Takes a register's list, and begins to look after gateways that are new.
-    pub(crate) fn register_says(self: &Arc<Self>, index: usize, list: Vec<discovery::Gateway>) {
+    pub(crate) fn register_says(
+        self: &Arc<Self>,
+        index: usize,
+        list: Vec<discovery::Gateway>,
+        presence: Option<Presence>,
+    ) {
         // Held until the directory has it, or an older list could overtake a newer.
         let mut registers = self.registers();
         let register = &mut registers[index];
         register.connected = true;
-        register.list = Some(list);
+        (register.list, register.presence) = (Some(list), presence);
         self.count(&registers);
+        let said = oversight::said(&registers);
         let lists: Vec<_> = registers.iter().map(|register| register.list.clone()).collect();
         let changes = self.change(|directory| directory.list(&directory::union(&lists)));
+        self.hear(said);
         drop(registers);
         for gateway in changes.foreign {
             tracing::warn!(%gateway, "speaks only GatewayWorker's protocol; left alone");
@@ -138,10 +163,12 @@ impl Shared {
     }
 
     /// A register is gone. What it said last still holds.
-    pub(crate) fn register_lost(&self, index: usize) {
+    pub(crate) fn register_lost(self: &Arc<Self>, index: usize) {
         let mut registers = self.registers();
         registers[index].connected = false;
         self.count(&registers);
+        let said = oversight::said(&registers);
+        self.hear(said);
         drop(registers);
         // For those who watch how we stand.
         self.change(|_| ());

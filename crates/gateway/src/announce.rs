@@ -9,7 +9,7 @@ use std::{
 
 use bytes::BytesMut;
 use protocol::{
-    Secret,
+    Instance, Secret,
     discovery::{Gateway, GatewayConnect, ToRegister},
 };
 use service::{Health, backoff::Backoff};
@@ -35,7 +35,7 @@ const CAP: Duration = Duration::from_secs(1);
 pub(crate) struct Announcement {
     pub(crate) address: SocketAddr,
     /// Which life of this gateway it is.
-    pub(crate) instance: String,
+    pub(crate) instance: Instance,
     pub(crate) secret: Secret,
 }
 

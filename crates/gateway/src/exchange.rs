@@ -1,7 +1,7 @@
 //! What the gateway's threads hand each other.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -10,7 +10,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use protocol::{Command, ConnectionId, Group, Query, Row, Session};
+use protocol::{Command, ConnectionId, Group, Instance, Query, Row, Session};
+use tokio_util::sync::CancellationToken;
 
 use crate::{inbox::Inbox, metrics::Metrics, shard::Ordinal};
 
@@ -35,6 +36,10 @@ pub(crate) enum Language {
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) language: Language,
+    /// Which life of the worker it is; PHP workers do not say.
+    pub(crate) instance: Option<Instance>,
+    /// Where it runs.
+    pub(crate) ip: IpAddr,
     /// `ip:name:id`.
     pub(crate) key: String,
     /// How many clients of this gateway it has, over all shards.
@@ -80,6 +85,8 @@ impl ToShard {
 pub(crate) enum ToHub {
     /// Events for a worker, encoded in its language; those up to `last` of this shard.
     Events { link: LinkId, shard: u16, last: u64, frames: Bytes },
+    /// What a worker is to know as a witness of other workers' clients.
+    Notes { link: LinkId, frames: Bytes },
     /// What this shard knows.
     Part { token: Token, part: Part },
     /// Clients make the shard hold too much, or no longer do.
@@ -111,6 +118,10 @@ pub(crate) enum Part {
 pub(crate) struct Host {
     /// The inner address that the gateway announces.
     pub(crate) address: SocketAddr,
+    /// Which life of the gateway this is.
+    pub(crate) instance: Instance,
+    /// Cancelled when this life was taken for over.
+    pub(crate) written_off: CancellationToken,
     pub(crate) hub: Inbox<ToHub>,
     pub(crate) shards: Vec<Inbox<ToShard>>,
     /// How far the hub is ahead of each shard, in bytes of what it has told it.
@@ -120,10 +131,24 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn new(address: SocketAddr, shards: usize, metrics: Metrics) -> Self {
+    pub(crate) fn new(
+        address: SocketAddr,
+        instance: Instance,
+        shards: usize,
+        metrics: Metrics,
+    ) -> Self {
         let ahead = (0..shards).map(|_| AtomicUsize::new(0)).collect();
         let shards = (0..shards).map(|_| Inbox::new()).collect();
-        Self { address, hub: Inbox::new(), shards, ahead, metrics, ordinals: AtomicU64::new(0) }
+        Self {
+            address,
+            instance,
+            written_off: CancellationToken::new(),
+            hub: Inbox::new(),
+            shards,
+            ahead,
+            metrics,
+            ordinals: AtomicU64::new(0),
+        }
     }
 
     /// The next ordinal: larger than all before, whoever asks.

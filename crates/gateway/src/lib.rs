@@ -33,7 +33,7 @@ use std::{
 
 use anyhow::Context;
 use prometheus_client::registry::Registry;
-use protocol::Secret;
+use protocol::{Instance, Secret};
 use service::{
     Health,
     listen::{self, Acceptor, CannotListen},
@@ -106,16 +106,21 @@ impl Gateway {
         if address.port() == 0 {
             address.set_port(inner.local_addr().map_or(0, |addr| addr.port()));
         }
-        let instance = format!("{:016x}", rand::random::<u64>());
+        let instance = Instance::from_dice(rand::random());
         Ok(Self {
             doors,
             inner,
-            announcement: Announcement { address, instance, secret: config.secret.clone() },
+            announcement: Announcement {
+                address,
+                instance: instance.clone(),
+                secret: config.secret.clone(),
+            },
             registers: config.registers,
             secret: config.secret,
             settings: Arc::new(config.settings),
             host: Arc::new(Host::new(
                 address,
+                instance,
                 usize::from(config.threads),
                 Metrics::register(registry),
             )),
@@ -138,7 +143,8 @@ impl Gateway {
     /// event, and registers are told, all within `grace`.
     ///
     /// # Errors
-    /// When a thread cannot be started or panicked.
+    /// When a thread cannot be started or panicked; when a worker says that this gateway was taken
+    /// for dead: others have closed its clients on its behalf, so it must begin anew.
     pub async fn serve(
         mut self,
         shutdown: impl Future<Output = ()>,
@@ -165,9 +171,13 @@ impl Gateway {
             let inner = if index == 0 { Some(self.inner.try_clone()?) } else { None };
             threads.push(self.start(index as u16, doors, inner, phases.clone())?);
         }
-        shutdown.await;
+        let written_off = tokio::select! {
+            () = shutdown => false,
+            () = self.host.written_off.cancelled() => true,
+        };
         phases.closing.cancel();
-        if tokio::time::timeout(grace, phases.drained.cancelled()).await.is_err() {
+        // Its clients are gone already for everybody else: no worker may hear of them again.
+        if !written_off && tokio::time::timeout(grace, phases.drained.cancelled()).await.is_err() {
             tracing::warn!(?grace, "gave up waiting for clients and workers");
         }
         // Not before: a worker that starts meanwhile may be the only one to tell of the last events.
@@ -176,6 +186,7 @@ impl Gateway {
         for thread in threads {
             thread.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?;
         }
+        anyhow::ensure!(!written_off, "out of reach for so long that workers took it for dead");
         Ok(())
     }
 

@@ -21,6 +21,9 @@ pub enum Event {
     Message(Message),
     /// It is gone.
     Close(CloseReason),
+    /// Nothing happened to it, but it is this worker's from here on, since its former worker is
+    /// gone. Not one of the client's own events: it has the number of the last of those.
+    Adopt,
 }
 
 /// The request that opened a WebSocket.

@@ -7,6 +7,7 @@
 //! In reading order:
 
 pub mod id;
+pub mod instance;
 pub mod name;
 
 pub mod php;
@@ -27,6 +28,7 @@ pub mod codec;
 pub use command::{Command, Recipients};
 pub use event::{CloseReason, Context, Event, Handshake};
 pub use id::{ClientId, ConnectionId, InvalidClientId};
+pub use instance::{Instance, InvalidInstance};
 pub use message::{Message, MessageKind};
 pub use name::{Group, InvalidName, Uid};
 pub use query::{Answer, Fields, Filter, Query, Row};

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Answer, Command, ConnectionId, Context, Event, Message, Query,
+    Answer, Command, ConnectionId, Context, Event, Instance, Message, Query,
     secret::{Nonce, Proof},
 };
 
@@ -44,6 +44,9 @@ pub enum ToGateway {
     Ping { token: u64 },
     /// Answers a [`ToPeer::Ping`].
     Pong { token: u64 },
+    /// This life of yours was taken for over, and workers were told that its clients are gone: it
+    /// must not go on.
+    WrittenOff,
 }
 
 /// What a gateway says to a peer.
@@ -54,8 +57,9 @@ pub enum ToPeer {
     /// Prove that you know the secret, for this nonce.
     Challenge { nonce: Nonce },
     /// You are in; and this proves that the gateway knows the secret too. `gateway` is the inner
-    /// address that the gateway announces, as text: the one its client ids carry.
-    Welcome { proof: Proof, gateway: String },
+    /// address that the gateway announces, as text: the one its client ids carry; `instance`, which
+    /// life of it this is.
+    Welcome { proof: Proof, gateway: String, instance: Instance },
     /// You are not.
     Refused(Refusal),
     /// Something happened to a client.
@@ -68,14 +72,20 @@ pub enum ToPeer {
     Ping { token: u64 },
     /// Answers a [`ToGateway::Ping`].
     Pong { token: u64 },
+    /// This client is another worker's, the `owner`'s. Should both the gateway and the owner be gone
+    /// before the client is, then it is for this worker to say that the client is gone. Sent again
+    /// when what it says has changed.
+    Witness { client: ConnectionId, owner: Instance, context: Box<Context> },
+    /// These need no witness any more.
+    Release { clients: Vec<ConnectionId> },
 }
 
 /// What a peer is to its gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
     /// Events come to it. `key` is `name:id`; the gateway puts the peer's IP in front, and a newer
-    /// link of the same key replaces the older.
-    Worker { key: String },
+    /// link of the same key replaces the older. `instance` is the life of the worker.
+    Worker { key: String, instance: Instance },
     /// It only commands and asks.
     Client,
 }
@@ -145,7 +155,8 @@ impl LinkMessage for ToGateway {
             | Self::Done { .. }
             | Self::Leaving
             | Self::Ping { .. }
-            | Self::Pong { .. } => &[],
+            | Self::Pong { .. }
+            | Self::WrittenOff => &[],
         }
     }
 

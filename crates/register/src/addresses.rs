@@ -99,6 +99,8 @@ const MAX_KNOWN: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
+    use protocol::Instance;
+
     use super::*;
 
     fn gateway(address: &str) -> Gateway {
@@ -128,7 +130,7 @@ mod tests {
     #[test]
     fn an_address_announced_twice_stays_until_the_last_is_gone() {
         let mut addresses = Addresses::new(false);
-        let newer = Gateway { native: true, instance: Some("2".to_owned()), ..gateway("a") };
+        let newer = Gateway { native: true, instance: Instance::new("2").ok(), ..gateway("a") };
         addresses.announce(1, gateway("a"));
         addresses.announce(2, gateway("b"));
         addresses.announce(3, newer.clone());

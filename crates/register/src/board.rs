@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use bytes::{Bytes, BytesMut};
-use protocol::discovery::{FromRegister, Gateway};
+use protocol::discovery::{FromRegister, Gateway, WorkerConnect};
 
 use crate::{
     addresses::{Addresses, PeerId},
     metrics::Metrics,
     outbox::Mailbox,
+    presence::Workers,
 };
 
 /// The gateways that are here, and the workers that want to hear of them.
@@ -18,18 +19,23 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Board {
     addresses: Addresses,
-    workers: HashMap<PeerId, Worker>,
+    /// Everybody who asked.
+    askers: HashMap<PeerId, Asker>,
+    /// Those of them that are workers of ours.
+    workers: Workers,
     behind: bool,
     /// Nobody is told anything any more.
     closed: bool,
     /// The list as a line, until it changes: one-shot clients ask often.
     line: Option<Bytes>,
+    /// The same for workers of ours, who are told more.
+    workers_line: Option<Bytes>,
     last_peer: PeerId,
     metrics: Metrics,
 }
 
 #[derive(Debug)]
-struct Worker {
+struct Asker {
     mailbox: Mailbox,
     /// Questions not answered yet.
     owed: usize,
@@ -41,10 +47,12 @@ impl Board {
     pub(crate) fn new(grace: bool, metrics: Metrics) -> Self {
         Self {
             addresses: Addresses::new(grace),
-            workers: HashMap::new(),
+            askers: HashMap::new(),
+            workers: Workers::default(),
             behind: false,
             closed: false,
             line: None,
+            workers_line: None,
             last_peer: 0,
             metrics,
         }
@@ -62,22 +70,29 @@ impl Board {
         self.changed();
     }
 
-    /// A worker asks. It alone is answered; from now on it hears of changes. `known` is what it
-    /// was last told.
-    pub(crate) fn ask(&mut self, peer: PeerId, mailbox: &Mailbox, known: Vec<String>) {
+    /// A worker asks. It alone is answered, unless it brings news for other workers; from now on it
+    /// hears of changes.
+    pub(crate) fn ask(&mut self, peer: PeerId, mailbox: &Mailbox, asks: WorkerConnect) {
         if self.closed {
             return;
         }
-        let fresh = || Worker { mailbox: mailbox.clone(), owed: 0, stale: false };
-        self.workers.entry(peer).or_insert_with(fresh).owed += 1;
-        self.metrics.workers.set(count(self.workers.len()));
-        self.addresses.remember(known);
-        if self.behind {
+        let fresh = || Asker { mailbox: mailbox.clone(), owed: 0, stale: false };
+        self.askers.entry(peer).or_insert_with(fresh).owed += 1;
+        self.metrics.workers.set(count(self.askers.len()));
+        self.addresses.remember(asks.known);
+        let mut news = false;
+        if let Some(instance) = &asks.instance {
+            news |= self.workers.enter(peer, instance);
+            news |= self.workers.settle(asks.settled);
+        }
+        if news {
+            self.workers_changed();
+        } else if self.behind {
             self.catch_up();
         } else if self.addresses.settled() {
-            let line = self.line();
-            if let Some(worker) = self.workers.get_mut(&peer) {
-                worker.tell(&line);
+            let line = if asks.instance.is_some() { self.workers_line() } else { self.line() };
+            if let Some(asker) = self.askers.get_mut(&peer) {
+                asker.tell(&line);
             }
         } else {
             self.behind = true;
@@ -86,8 +101,11 @@ impl Board {
 
     /// A peer is gone, whatever it was. If it was a gateway, all workers hear of it.
     pub(crate) fn leave(&mut self, peer: PeerId) {
-        if self.workers.remove(&peer).is_some() {
-            self.metrics.workers.set(count(self.workers.len()));
+        if self.askers.remove(&peer).is_some() {
+            self.metrics.workers.set(count(self.askers.len()));
+        }
+        if self.workers.leave(peer) && !self.closed {
+            self.workers_changed();
         }
         if let Some(gateway) = self.addresses.withdraw(peer)
             && !self.closed
@@ -110,9 +128,18 @@ impl Board {
     }
 
     fn changed(&mut self) {
-        self.line = None;
+        (self.line, self.workers_line) = (None, None);
         self.metrics.gateways.set(count(self.addresses.list().len()));
-        self.workers.values_mut().for_each(|worker| worker.stale = true);
+        self.askers.values_mut().for_each(|asker| asker.stale = true);
+        self.behind = true;
+        self.catch_up();
+    }
+
+    fn workers_changed(&mut self) {
+        self.workers_line = None;
+        for (peer, asker) in &mut self.askers {
+            asker.stale |= self.workers.has(*peer);
+        }
         self.behind = true;
         self.catch_up();
     }
@@ -122,8 +149,10 @@ impl Board {
         if self.closed || !self.behind || !self.addresses.settled() {
             return;
         }
-        let line = self.line();
-        self.workers.values_mut().for_each(|worker| worker.tell(&line));
+        let (line, workers_line) = (self.line(), self.workers_line());
+        for (peer, asker) in &mut self.askers {
+            asker.tell(if self.workers.has(*peer) { &workers_line } else { &line });
+        }
         self.metrics.broadcasts.inc();
         self.behind = false;
     }
@@ -131,14 +160,25 @@ impl Board {
     fn line(&mut self) -> Bytes {
         let encode = || {
             let mut line = BytesMut::new();
-            FromRegister::BroadcastAddresses(self.addresses.list()).encode(&mut line);
+            let gateways = self.addresses.list();
+            FromRegister::BroadcastAddresses { gateways, presence: None }.encode(&mut line);
             line.freeze()
         };
         self.line.get_or_insert_with(encode).clone()
     }
+
+    fn workers_line(&mut self) -> Bytes {
+        let encode = || {
+            let mut line = BytesMut::new();
+            let (gateways, presence) = (self.addresses.list(), Some(self.workers.presence()));
+            FromRegister::BroadcastAddresses { gateways, presence }.encode(&mut line);
+            line.freeze()
+        };
+        self.workers_line.get_or_insert_with(encode).clone()
+    }
 }
 
-impl Worker {
+impl Asker {
     /// One line for each question; one line where there was none but something changed.
     fn tell(&mut self, line: &Bytes) {
         let times = self.owed.max(usize::from(self.stale));

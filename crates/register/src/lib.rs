@@ -28,6 +28,7 @@ mod config;
 mod metrics;
 mod outbox;
 mod peer;
+mod presence;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

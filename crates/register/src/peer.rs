@@ -213,7 +213,7 @@ async fn listen(
 /// What somebody who knows the secret wants.
 enum Request {
     Announce(Gateway),
-    Ask { known: Vec<String> },
+    Ask(WorkerConnect),
 }
 
 /// Lets a request through if it comes with the secret. `None` for one that needs none.
@@ -222,9 +222,7 @@ fn vouch(said: ToRegister, secret: &Secret) -> Result<Option<Request>, Refused> 
         ToRegister::GatewayConnect(GatewayConnect { gateway, secret_key }) => {
             (secret_key, Request::Announce(gateway))
         }
-        ToRegister::WorkerConnect(WorkerConnect { secret_key, known }) => {
-            (secret_key, Request::Ask { known })
-        }
+        ToRegister::WorkerConnect(mut asks) => (asks.secret_key.take(), Request::Ask(asks)),
         ToRegister::Ping => return Ok(None),
     };
     match guess {
@@ -248,7 +246,7 @@ impl Seat {
                 tracing::info!(address = gateway.address, peer = self.id, "gateway here");
                 board.announce(self.id, gateway);
             }
-            Request::Ask { known } => board.ask(self.id, mailbox, known),
+            Request::Ask(asks) => board.ask(self.id, mailbox, asks),
         }
     }
 }

@@ -14,11 +14,12 @@ use client::{
     events::{self, Room},
     link::{Finished, Link},
 };
-use protocol::{ClientId, ConnectionId, Event, Session, link::Delivery};
+use protocol::{ClientId, ConnectionId, Event, Instance, Session, link::Delivery};
 use rustc_hash::FxHashMap;
 
 use super::{
     Dispatcher, Slot,
+    estates::{Estate, Witnessed},
     in_hand::{self, InHand},
     lane::{self, Method, Running, Ticket},
     pace::Pace,
@@ -32,6 +33,9 @@ pub(super) struct Intake<W> {
     dispatcher: Arc<Dispatcher<W>>,
     home: Arc<Home>,
     slots: FxHashMap<ConnectionId, Arc<Slot>>,
+    /// Clients whose last event waits for its turn.
+    ending: Vec<Arc<Slot>>,
+    witnessed: Witnessed,
     /// The box of the last method, for the next.
     running: Running,
     /// Events that were done with at once, to be reported together.
@@ -54,6 +58,8 @@ impl<W: Worker> Intake<W> {
             dispatcher,
             home: Arc::new(home),
             slots: FxHashMap::default(),
+            ending: Vec::new(),
+            witnessed: Witnessed::default(),
             running: Running::new(ready(Outcome::Over(None))),
             finished: Finished::default(),
             counts: EventCounts::default(),
@@ -133,20 +139,55 @@ fn unknown() -> protocol::Context {
     protocol::Context { remote, listener_port: 0, session: Session::default() }
 }
 
+/// The link is gone. Its gateway may come back to its clients, or to nobody.
+impl<W> Drop for Intake<W> {
+    fn drop(&mut self) {
+        let estate = Estate {
+            home: Arc::clone(&self.home),
+            slots: mem::take(&mut self.slots),
+            ending: mem::take(&mut self.ending),
+            witnessed: mem::take(&mut self.witnessed),
+        };
+        self.dispatcher.estates.leave(self.home.link.instance().clone(), estate);
+    }
+}
+
 impl<W: Worker> events::Intake for Intake<W> {
     fn take(&mut self, mut delivery: Delivery) {
-        self.counts.add(&delivery.event);
         let slot = self.slot(&mut delivery);
+        if matches!(delivery.event, Event::Adopt) {
+            slot.memory().told(delivery.edits, delivery.context.map(|context| context.session));
+            self.finished.add(delivery.shard, delivery.seq);
+            return;
+        }
+        self.counts.add(&delivery.event);
         if !slot.is_busy() {
             return self.begin(&slot, delivery);
         }
         let bytes = in_hand::bytes(&delivery);
+        let last = matches!(delivery.event, Event::Close(_));
         match slot.queue(delivery) {
             // The lane has come to its end just now.
             Queued::NotBusy(delivery) => self.begin(&slot, delivery),
-            Queued::Waits => self.home.in_hand.add(bytes),
+            Queued::Waits => {
+                self.home.in_hand.add(bytes);
+                if last {
+                    if self.ending.len() == self.ending.capacity() {
+                        self.ending.retain(|slot| slot.is_busy());
+                    }
+                    self.ending.push(slot);
+                }
+            }
             Queued::Left => {}
         }
+    }
+
+    fn witness(&mut self, client: ConnectionId, owner: Instance, context: protocol::Context) {
+        self.witnessed.add(client, owner, context);
+    }
+
+    fn release(&mut self, clients: Vec<ConnectionId>) {
+        self.witnessed.remove(&clients);
     }
 
     fn end_batch(&mut self) -> Option<Room> {

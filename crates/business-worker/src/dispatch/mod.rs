@@ -5,6 +5,7 @@
 //! queue there; a client with nothing to do has no task. Methods that compute for long are noticed
 //! and begin in lanes, see [`pace`].
 
+mod estates;
 mod in_hand;
 mod intake;
 mod lane;
@@ -13,13 +14,17 @@ mod pace;
 mod slot;
 mod turn;
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::{
+    future::ready,
+    sync::{Arc, Mutex, OnceLock},
+};
 
 use client::{
     Cluster,
-    events::{Consumer, Intake},
+    events::{Consumer, Intake, Settlement},
     link::Link,
 };
+use protocol::{CloseReason, ConnectionId, Event, Instance, link::Delivery};
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
     sync::Semaphore,
@@ -30,7 +35,10 @@ use tokio_util::{
 };
 
 use crate::{Worker, metrics::Metrics};
+use estates::Estates;
+use lane::{Method, Running};
 use slot::Busy;
+use turn::Outcome;
 
 pub(crate) use slot::Slot;
 pub(crate) use turn::caught;
@@ -41,6 +49,7 @@ pub(crate) struct Dispatcher<W> {
     cluster: OnceLock<Cluster>,
     metrics: Arc<Metrics>,
     lanes: TaskTracker,
+    estates: Estates,
     /// Clients with a lane, by whichever link. A client that comes back by a new link waits here
     /// for what its old link began.
     busy: Mutex<Busy>,
@@ -67,6 +76,7 @@ impl<W: Worker> Dispatcher<W> {
             cluster: OnceLock::new(),
             metrics,
             lanes: TaskTracker::new(),
+            estates: Estates::default(),
             busy: Mutex::default(),
         })
     }
@@ -100,6 +110,17 @@ impl<W: Worker> Dispatcher<W> {
         self.cluster.get().expect("set before any event comes").clone()
     }
 
+    /// Closes clients on behalf of their gateway, which is gone.
+    fn settle(self: &Arc<Self>, slots: Vec<Arc<Slot>>, redelivered: bool, settlement: &Settlement) {
+        for slot in slots {
+            let close = last_word(slot.id().connection, redelivered);
+            if slot.settle(close, settlement.clone(), &self.busy) {
+                let method = Method::new(Running::new(ready(Outcome::Over(None))), None);
+                self.lanes.spawn(lane::run(Arc::clone(self), slot, method, None));
+            }
+        }
+    }
+
     const fn busy(&self) -> &Mutex<Busy> {
         &self.busy
     }
@@ -112,4 +133,32 @@ impl<W: Worker> Consumer for Events<W> {
     fn linked(&self, link: &Arc<Link>) -> Box<dyn Intake> {
         Box::new(intake::Intake::new(Arc::clone(&self.0), Arc::clone(link)))
     }
+
+    fn over(&self, gateway: &Instance, settlement: Settlement) -> Vec<Instance> {
+        let (slots, owners) = self.0.estates.open(gateway);
+        self.0.settle(slots, false, &settlement);
+        owners
+    }
+
+    fn inherit(&self, gateway: &Instance, owner: &Instance, settlement: Settlement) {
+        let slots = self.0.estates.inherit(gateway, owner);
+        self.0.settle(slots, true, &settlement);
+    }
+
+    fn forget(&self, gateway: &Instance, owner: &Instance) {
+        drop(self.0.estates.inherit(gateway, owner));
+    }
+
+    fn confirmed(&self, gateway: &Instance) {
+        self.0.estates.forget(gateway);
+    }
+}
+
+/// The last event of a client whose gateway is gone. Its number is above all that the gateway can
+/// have given.
+fn last_word(client: ConnectionId, redelivered: bool) -> Delivery {
+    let event = Event::Close(CloseReason::GatewayLost);
+    let (shard, seq, edits) = (0, 0, 0);
+    let number = u64::MAX;
+    Delivery { client, shard, seq, number, redelivered, edits, context: None, event }
 }

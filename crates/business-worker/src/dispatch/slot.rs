@@ -7,8 +7,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use client::{Cluster, link::Link};
-use protocol::{ClientId, Context, link::Delivery};
+use client::{Cluster, events::Settlement, link::Link};
+use protocol::{ClientId, Context, Event, link::Delivery};
 use rustc_hash::FxHashMap;
 
 use super::{
@@ -42,7 +42,7 @@ pub(crate) struct Slot {
     lane: Mutex<Lane>,
 }
 
-/// Invariant: what is queued, has an heir, or is left, is busy.
+/// Invariant: what is queued, has an heir, or is left, is busy, for as long as its link is up.
 #[derive(Default)]
 struct Lane {
     /// A task runs one of the client's events, or is about to.
@@ -50,6 +50,10 @@ struct Lane {
     queue: VecDeque<Delivery>,
     /// Whether what comes is left to another worker, since something before it was.
     left: bool,
+    /// Whether the client's last event has come.
+    ended: bool,
+    /// Set once the client's gateway was taken for gone: what is queued is all that will ever come.
+    settlement: Option<Settlement>,
     /// The same client on a newer link: its turn comes when this one has come to its end.
     heir: Option<Arc<Slot>>,
 }
@@ -123,6 +127,7 @@ impl Slot {
     /// Queues an event if the client is busy, or gives it back.
     pub(super) fn queue(&self, delivery: Delivery) -> Queued {
         let mut lane = self.lane();
+        lane.ended |= matches!(delivery.event, Event::Close(_));
         if lane.left {
             return Queued::Left;
         }
@@ -162,24 +167,48 @@ impl Slot {
         }
     }
 
+    /// The client's gateway is gone. Its last event, unless that has come already, is queued behind
+    /// those that came before it; says whether a lane has to be begun for them.
+    pub(super) fn settle(
+        self: &Arc<Self>,
+        close: Delivery,
+        settlement: Settlement,
+        busy: &Mutex<Busy>,
+    ) -> bool {
+        let mut lane = self.lane();
+        if !mem::replace(&mut lane.ended, true) {
+            self.home.in_hand.add(in_hand::bytes(&close));
+            lane.queue.push_back(close);
+        }
+        lane.settlement = Some(settlement);
+        // What was left to another worker went with the gateway.
+        let has_lane = mem::replace(&mut lane.busy, true) && !mem::take(&mut lane.left);
+        drop(lane);
+        if !has_lane {
+            lock(busy).insert(self.id, Arc::clone(self));
+        }
+        !has_lane
+    }
+
     /// Takes what is next, once an event has come to its end. What came on a link that is gone
-    /// meanwhile is left to whoever gets it again.
+    /// meanwhile stays: its gateway gives it to somebody again, or is gone itself, and then it is
+    /// [settled](Self::settle).
     pub(super) fn next(self: &Arc<Self>, busy: &Mutex<Busy>) -> Next {
         let mut lane = self.lane();
-        if !self.home.link.is_up() {
-            lane.queue = VecDeque::new();
-            // The gateway's next link brings them.
+        let is_settled = lane.settlement.is_some();
+        if !is_settled && !self.home.link.is_up() {
+            // The gateway's next link brings them, if there is one.
             lane.left = false;
-        }
-        if lane.left {
+        } else if lane.left {
             return Next::Nothing;
-        }
-        if let Some(delivery) = lane.queue.pop_front() {
+        } else if let Some(delivery) = lane.queue.pop_front() {
             return Next::Event(delivery);
         }
         lane.busy = false;
-        lane.queue = VecDeque::new();
+        lane.settlement = None;
         if let Some(heir) = mem::take(&mut lane.heir) {
+            // It gets again what was queued here.
+            lane.queue = VecDeque::new();
             return Next::Heir(heir);
         }
         let mut busy = lock(busy);

@@ -92,6 +92,8 @@ async fn call(worker: &impl Worker, client: &Client, event: Event) -> anyhow::Re
             caught(worker.on_websocket_connect(client, &handshake)).await
         }
         Event::Close(reason) => caught(worker.on_close(client, reason)).await,
+        // The intake takes these itself.
+        Event::Adopt => Ok(()),
     }
 }
 

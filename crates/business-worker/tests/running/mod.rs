@@ -47,6 +47,7 @@ pub async fn start_with(
         registers: vec![register.address()],
         secret: SECRET.into(),
         key: "Test:1".to_owned(),
+        gateway_grace: Duration::from_secs(10),
         threads: 1,
         handler_retries,
         peer_timeout: Duration::from_secs(30),

@@ -4,6 +4,7 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use bytes::BytesMut;
 use protocol::{
+    Instance,
     codec::native::{self, DecodeError, EncodeError},
     link::{MAGIC, Refusal, Role, ToGateway, ToPeer},
     secret::{Nonce, Prover, Secret},
@@ -22,6 +23,16 @@ pub(crate) struct Identity {
     pub(crate) role: Role,
 }
 
+impl Identity {
+    /// Which life of a worker this is; one that only pushes has none.
+    pub(crate) const fn instance(&self) -> Option<&Instance> {
+        match &self.role {
+            Role::Worker { instance, .. } => Some(instance),
+            Role::Client => None,
+        }
+    }
+}
+
 /// How long connecting and proving may take together.
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -31,6 +42,8 @@ pub(crate) struct Proved<S> {
     pub(crate) stream: S,
     /// Its inner address as its client ids carry it.
     pub(crate) gateway: SocketAddr,
+    /// Which life of it this is.
+    pub(crate) instance: Instance,
     /// What it has sent already, beyond the handshake.
     pub(crate) read: BytesMut,
 }
@@ -122,12 +135,12 @@ async fn prove<S: AsyncRead + AsyncWrite + Unpin>(
     native::encode(&ToGateway::Hello { role: role.clone(), nonce: ours, proof }, &mut hello)?;
     stream.write_all(&hello).await.map_err(Failed::Lost)?;
     match next(&mut stream, &mut read).await? {
-        ToPeer::Welcome { proof, gateway } => {
+        ToPeer::Welcome { proof, gateway, instance } => {
             if !secret.verify(Prover::Gateway, &theirs, &ours, &proof) {
                 return Err(Failed::Impostor);
             }
             match gateway.parse() {
-                Ok(gateway) => Ok(Proved { stream, gateway, read }),
+                Ok(gateway) => Ok(Proved { stream, gateway, instance, read }),
                 Err(_) => Err(Failed::Address(gateway)),
             }
         }

@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use protocol::{Answer, Command, Query, link::ToGateway};
+use protocol::{Answer, Command, Instance, Query, link::ToGateway};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{Error, metrics::Metrics};
@@ -30,7 +30,7 @@ use outgoing::{Outgoing, Push};
 use pushes::{Held, Taken};
 
 pub(crate) use handshake::{Failed, Identity, Proved, connect};
-pub(crate) use pump::{Ended, run};
+pub(crate) use pump::{Ended, run, write_off};
 pub(crate) use unclaimed::Unclaimed;
 
 pub use finished::Finished;
@@ -42,6 +42,7 @@ pub struct Link {
     gateway: SocketAddr,
     /// The same as text, for errors and logs.
     name: String,
+    instance: Instance,
     outgoing: Outgoing,
     answers: Correlated<Answer>,
     pongs: Correlated<()>,
@@ -73,12 +74,14 @@ pub struct Waiting(Box<ToGateway>);
 impl Link {
     pub(crate) fn new(
         gateway: SocketAddr,
+        instance: Instance,
         held: TaskTracker,
         unclaimed: Arc<Unclaimed>,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
         Arc::new(Self {
             gateway,
+            instance,
             name: gateway.to_string(),
             outgoing: Outgoing::default(),
             answers: Correlated::default(),
@@ -97,6 +100,11 @@ impl Link {
     /// The gateway's inner address: the one that its client ids carry.
     pub const fn gateway(&self) -> SocketAddr {
         self.gateway
+    }
+
+    /// Which life of the gateway it is.
+    pub const fn instance(&self) -> &Instance {
+        &self.instance
     }
 
     /// Whether the link still stands.

@@ -17,7 +17,7 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval},
 };
 
-use super::{Link, outgoing::Taken};
+use super::{Link, handshake::Proved, outgoing::Taken};
 use crate::events::{Intake, Room};
 
 /// How many times a silent gateway is asked whether it is there, in the time that it may be silent;
@@ -46,6 +46,8 @@ pub(crate) enum Ended {
     Bytes(#[from] DecodeError),
     #[error("a message of the handshake after it")]
     OutOfOrder,
+    #[error("it was taken for dead, and its clients were closed")]
+    WrittenOff,
 }
 
 /// Runs a link until it ends. Nobody can send on it afterwards, and nobody waits for it any more.
@@ -83,6 +85,17 @@ pub(crate) async fn run(
     match pump.run().await {
         Err(ended) => ended,
         Ok(never) => match never {},
+    }
+}
+
+/// Tells a gateway that this life of it is over.
+pub(crate) async fn write_off(proved: Proved<TcpStream>) -> Ended {
+    let mut stream = proved.stream;
+    let mut frame = BytesMut::new();
+    native::encode(&ToGateway::WrittenOff, &mut frame).expect("one byte fits a frame");
+    match stream.write_all(&frame).await {
+        Ok(()) => Ended::WrittenOff,
+        Err(error) => Ended::Lost(error),
     }
 }
 
@@ -176,6 +189,16 @@ impl Pump<'_> {
                 ToPeer::Taken { through } => self.link.taken.advance(through),
                 ToPeer::Pong { token } => self.link.pongs.resolve(token, ()),
                 ToPeer::Ping { token } => self.push(ToGateway::Pong { token }),
+                ToPeer::Witness { client, owner, context } => {
+                    if let Some(intake) = &mut self.intake {
+                        intake.witness(client, owner, *context);
+                    }
+                }
+                ToPeer::Release { clients } => {
+                    if let Some(intake) = &mut self.intake {
+                        intake.release(clients);
+                    }
+                }
                 ToPeer::Challenge { .. } | ToPeer::Welcome { .. } | ToPeer::Refused(_) => {
                     return Err(Ended::OutOfOrder);
                 }

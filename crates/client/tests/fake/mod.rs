@@ -7,7 +7,8 @@ use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 use bytes::BytesMut;
 use protocol::{
-    Answer, ClientId, Command, ConnectionId, Context, Event, Message, Query, Secret, Session,
+    Answer, ClientId, Command, ConnectionId, Context, Event, Instance, Message, Query, Secret,
+    Session,
     codec::{json_lines::Lines, native},
     discovery::{FromRegister, Gateway, ToRegister, WorkerConnect},
     link::{Delivery, MAGIC, Refusal, Role, ToGateway, ToPeer},
@@ -83,7 +84,7 @@ impl Follower {
 
     pub async fn say(&mut self, gateways: Vec<Gateway>) {
         let mut out = BytesMut::new();
-        FromRegister::BroadcastAddresses(gateways).encode(&mut out);
+        FromRegister::BroadcastAddresses { gateways, presence: None }.encode(&mut out);
         self.stream.write_all(&out).await.unwrap();
     }
 }
@@ -91,6 +92,7 @@ impl Follower {
 pub struct FakeGateway {
     pub listener: TcpListener,
     pub secret: Secret,
+    pub instance: Instance,
 }
 
 impl FakeGateway {
@@ -100,7 +102,8 @@ impl FakeGateway {
 
     pub async fn on(addr: SocketAddr) -> Self {
         let listener = TcpListener::bind(addr).await.unwrap();
-        Self { listener, secret: Secret::from(SECRET) }
+        let instance = Instance::new(addr.port().to_string()).unwrap();
+        Self { listener, secret: Secret::from(SECRET), instance }
     }
 
     pub fn addr(&self) -> SocketAddr {
@@ -139,7 +142,12 @@ impl FakeGateway {
             return Err(Refusal::Secret);
         }
         let proof = self.secret.prove(Prover::Gateway, &ours, &nonce);
-        link.send(ToPeer::Welcome { proof, gateway: self.address() }).await;
+        link.send(ToPeer::Welcome {
+            proof,
+            gateway: self.address(),
+            instance: self.instance.clone(),
+        })
+        .await;
         Ok(link)
     }
 }

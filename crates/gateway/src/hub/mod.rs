@@ -26,7 +26,7 @@ use std::{
     time::Duration,
 };
 
-use protocol::{Command, ConnectionId, Secret, link::ToPeer};
+use protocol::{Command, ConnectionId, Instance, Secret, link::ToPeer};
 use rustc_hash::FxHashMap;
 use service::Health;
 use tokio::sync::Notify;
@@ -49,6 +49,10 @@ const AHEAD: usize = 16 * 1024 * 1024;
 /// How many bytes may wait for a peer before nothing more is read from it: it must read its answers
 /// before it may ask again.
 const UNREAD: usize = 16 * 1024 * 1024;
+
+/// How many bytes may wait for a worker that is told of other workers' clients: nothing else holds
+/// these back, so a worker that does not read them is cut off.
+const NOTES: usize = 64 * 1024 * 1024;
 
 /// How many queries of a peer may be unanswered before nothing more is read from it.
 const UNANSWERED: usize = 4096;
@@ -136,14 +140,17 @@ impl Hub {
 
     /// Makes a peer a worker. One whose key is in use already replaces the one that has it: that is
     /// the same worker come back before its old link was found dead.
-    fn enlist(&mut self, id: LinkId, key: &str, language: Language) {
+    fn enlist(&mut self, id: LinkId, key: &str, instance: Option<Instance>) {
         self.dismiss(id);
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
-        let key = format!("{}:{key}", link.remote.ip());
+        let ip = link.remote.ip();
+        let key = format!("{ip}:{key}");
+        // Ours always say which life of theirs it is.
+        let language = if instance.is_some() { Language::Native } else { Language::Php };
         let clients = AtomicUsize::new(0);
-        let worker = Arc::new(Worker { language, key: key.clone(), clients });
+        let worker = Arc::new(Worker { language, instance, ip, key: key.clone(), clients });
         link.worker = Some(Arc::clone(&worker));
         tracing::info!(worker = key, "worker linked");
         if let Some(old) = self.workers.insert(key.clone(), id) {
@@ -324,6 +331,17 @@ impl Hub {
                         php.sent(end, shard, last);
                     }
                     self.touch(id);
+                }
+            }
+            ToHub::Notes { link: id, frames } => {
+                if let Some(link) = self.links.get_mut(&id) {
+                    link.push(&frames);
+                    if NOTES < link.queued() {
+                        tracing::warn!(remote = %link.remote, "a worker that does not read is cut off");
+                        self.remove(id);
+                    } else {
+                        self.touch(id);
+                    }
                 }
             }
             ToHub::Part { token, part } => {

@@ -1,5 +1,7 @@
 //! What is particular to native peers: how they prove themselves, and what they say.
 
+use std::sync::Arc;
+
 use bytes::BytesMut;
 use protocol::{
     codec::native::{self, MAX_FRAME, MAX_STRANGER_FRAME},
@@ -48,9 +50,9 @@ async fn challenge(
     let ToGateway::Hello { role, nonce: theirs, proof } = hello else {
         return Err(Ended::OutOfTurn);
     };
-    let (secret, gateway, draining) = {
+    let (secret, host, draining) = {
         let hub = hub.borrow();
-        (hub.secret.clone(), hub.host.address.to_string(), hub.is_drained())
+        (hub.secret.clone(), Arc::clone(&hub.host), hub.is_drained())
     };
     if !secret.verify(Prover::Peer, &ours, &theirs, &proof) {
         return Err(Ended::Secret);
@@ -58,14 +60,15 @@ async fn challenge(
     if draining {
         return Err(Ended::ShuttingDown);
     }
-    if let Role::Worker { key } = &role
+    if let Role::Worker { key, .. } = &role
         && !(1..=MAX_NAME).contains(&key.len())
     {
         return Err(Ended::Key);
     }
     let proof = secret.prove(Prover::Gateway, &ours, &theirs);
     in_line().await;
-    say(stream, &ToPeer::Welcome { proof, gateway }).await?;
+    let (gateway, instance) = (host.address.to_string(), host.instance.clone());
+    say(stream, &ToPeer::Welcome { proof, gateway, instance }).await?;
     Ok(role)
 }
 
@@ -114,6 +117,10 @@ impl Hub {
                 self.tell(None, || ToShard::Barrier { token });
             }
             ToGateway::Pong { .. } => {}
+            ToGateway::WrittenOff => {
+                tracing::error!("a worker has closed our clients on our behalf");
+                self.host.written_off.cancel();
+            }
         }
         self.call();
         Ok(())

@@ -56,8 +56,8 @@ pub(super) async fn serve(
             drop(stranger);
             let (reader, writer) = stream.into_split();
             let id = hub.borrow_mut().insert(Link::new(remote, Rc::new(writer), None));
-            if let Role::Worker { key } = role {
-                hub.borrow_mut().enlist(id, &key, Language::Native);
+            if let Role::Worker { key, instance } = role {
+                hub.borrow_mut().enlist(id, &key, Some(instance));
             }
             run(hub, id, reader, buffer, Language::Native).await
         }

@@ -14,7 +14,7 @@ use protocol::{
 };
 
 use super::{Asked, Hub, ended::Ended, strangers::Stranger};
-use crate::exchange::{Language, LinkId, ToShard, Token};
+use crate::exchange::{LinkId, ToShard, Token};
 
 /// What a link of a PHP peer needs besides.
 #[derive(Debug, Default)]
@@ -118,7 +118,7 @@ impl Hub {
         }
         match hello {
             Hello::Client { .. } => {}
-            Hello::Worker { key, .. } => self.enlist(from, key, Language::Php),
+            Hello::Worker { key, .. } => self.enlist(from, key, None),
         }
         Ok(())
     }

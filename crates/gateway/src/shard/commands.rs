@@ -105,10 +105,14 @@ impl Shard {
             return;
         };
         change(&mut client.session);
-        let connection = &mut self.connections[client.handle as usize];
+        let key = client.handle;
+        let connection = &mut self.connections[key as usize];
         match edit {
             1.. if connection.route == Some(from) => connection.edits = edit.max(connection.edits),
             _ => connection.introduced = false,
+        }
+        if connection.witness.is_some() {
+            self.witness(key);
         }
     }
 }

@@ -39,6 +39,8 @@ pub(super) struct Connection {
     pub(super) introduced: bool,
     /// The last of that worker's own numbered edits of the session.
     pub(super) edits: u64,
+    /// The worker that is its witness, see `witness.rs`.
+    pub(super) witness: Option<LinkId>,
     /// How many events it has had.
     pub(super) events: u64,
     /// When events of its began to wait for a worker.
@@ -124,6 +126,7 @@ impl Connection {
             phase: Phase::Request(BytesMut::new()),
             id: None,
             route: None,
+            witness: None,
             introduced: false,
             edits: 0,
             events: 0,

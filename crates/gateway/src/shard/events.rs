@@ -62,6 +62,10 @@ impl Shard {
             let session = self.directory.get(entry.client).map(|client| client.session.clone());
             context(connection, session.unwrap_or_default())
         });
+        // Also of a change of the session, which its worker learns of here.
+        if entry.context.is_some() && language == Some(Language::Native) {
+            self.witness(key);
+        }
         if let Err(error) = self.post(worker, entry, payload) {
             // A worker of ours could have taken it, but a PHP worker would lose its link over it.
             tracing::debug!(%error, "too large for this worker");
@@ -92,6 +96,23 @@ impl Shard {
         connection.paused = true;
         if let Some(worker) = connection.route.and_then(|link| self.workers.open(link)) {
             worker.paused.push(key);
+        }
+    }
+
+    /// Gives a client to a worker that is told of nothing but that.
+    pub(super) fn adopt(&mut self, key: Key) {
+        let Some(client) = self.connections[key as usize].id else {
+            return;
+        };
+        let link = self.route(key);
+        let language = link.and_then(|link| self.workers.open(link));
+        // PHP workers are told everything with each event, and have no word for this.
+        if language.is_some_and(|worker| worker.outlet.language() == Language::Native) {
+            let number = self.connections[key as usize].events;
+            let event = Event::Adopt;
+            let (context, redelivered, edits) = (None, false, 0);
+            let entry = Entry { client, number, event, context, redelivered, edits };
+            self.give(key, entry, &[]);
         }
     }
 
@@ -134,12 +155,14 @@ impl Shard {
         let connection = &mut self.connections[key as usize];
         connection.id = None;
         connection.route = None;
+        let witness = connection.witness.take();
         connection.events += 1;
         // A close brings all that a worker needs to know, since nobody can be asked afterwards.
         let context = Some(context(connection, client.session));
         let (number, event) = (connection.events, Event::Close(reason));
         let (redelivered, edits) = (false, connection.edits);
         let entry = Entry { client: id, number, event, context, redelivered, edits };
+        self.keep_witness(id, witness);
         if let Err(error) = self.post(link, entry, &[]) {
             tracing::error!(client = %id, %error, "a worker cannot be told that a client is gone");
         }
@@ -173,6 +196,10 @@ impl Shard {
         let contexts: FxHashMap<_, _> = contexts.collect();
         let mut routes = FxHashMap::default();
         for mut entry in entries {
+            if matches!(entry.event, Event::Adopt) {
+                // Whoever is an orphan now is found by looking at the clients themselves.
+                continue;
+            }
             let payload = match &mut entry.event {
                 Event::Message(message) => std::mem::take(&mut message.body),
                 _ => Bytes::new(),
@@ -219,7 +246,7 @@ impl Shard {
     }
 }
 
-fn context(connection: &Connection, session: protocol::Session) -> Box<Context> {
+pub(super) fn context(connection: &Connection, session: protocol::Session) -> Box<Context> {
     let listener_port = connection.door.addr.port();
     Box::new(Context { remote: connection.remote, listener_port, session })
 }

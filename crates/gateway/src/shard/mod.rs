@@ -21,6 +21,7 @@ mod relief;
 mod roster;
 mod routing;
 mod run;
+mod witness;
 mod workers;
 
 use std::{
@@ -30,6 +31,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use protocol::ConnectionId;
+use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use self::{
@@ -44,7 +47,7 @@ use self::{
 };
 use crate::{
     closed::Closed,
-    exchange::{Host, Language, Part, ToHub, ToShard, Token},
+    exchange::{Host, Language, LinkId, Part, ToHub, ToShard, Token},
     settings::Settings,
 };
 
@@ -66,6 +69,8 @@ pub(crate) struct Shard {
     workers: Workers,
     /// Events that wait for a worker.
     limbo: Outlet,
+    /// The witnesses of clients that are gone, until a worker is done with the end of them.
+    departed: FxHashMap<ConnectionId, LinkId>,
     deadlines: Deadlines,
     /// Connections with something to write.
     dirty: Vec<Key>,
@@ -120,6 +125,7 @@ impl Shard {
             connections: Slab::new(),
             workers: Workers::default(),
             limbo: Outlet::new(index, Language::Native, host.address),
+            departed: FxHashMap::default(),
             deadlines: Deadlines::default(),
             dirty: Vec::new(),
             unwritten: 0,
@@ -174,6 +180,10 @@ impl Shard {
             self.relieve(Instant::now());
             // Whoever was closed over it is told so.
             self.write();
+        }
+        // Witnesses first: nothing may be known of a client to its worker alone.
+        for (link, frames) in self.workers.take_notes() {
+            host.hub.push(ToHub::Notes { link, frames });
         }
         for (link, last, frames) in self.workers.take_batches() {
             host.hub.push(ToHub::Events { link, shard: self.index, last, frames });

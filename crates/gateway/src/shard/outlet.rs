@@ -1,6 +1,9 @@
 //! Events on their way to one worker: kept until the worker is done with them.
 
-use std::{collections::VecDeque, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
+};
 
 use bytes::{Bytes, BytesMut};
 use protocol::{
@@ -40,6 +43,8 @@ pub(super) struct Outlet {
     sent: VecDeque<Sent>,
     /// Bytes in `sent`.
     kept: usize,
+    /// The ends of clients among the events that are not done, by number.
+    ends: BTreeMap<u64, ConnectionId>,
 }
 
 /// A batch that went out, and which of its events are done.
@@ -77,6 +82,7 @@ impl Outlet {
             batch_first: 1,
             sent: VecDeque::new(),
             kept: 0,
+            ends: BTreeMap::new(),
         }
     }
 
@@ -100,12 +106,16 @@ impl Outlet {
         let seq = self.last + 1;
         let Entry { client, number, event, context, redelivered, edits } = entry;
         let shard = self.shard;
+        let ends = matches!(event, Event::Close(_));
         let delivery = Delivery { client, shard, seq, number, redelivered, edits, context, event };
         let added = native::encode_parts(&ToPeer::Event(delivery), payload, &mut self.batch);
         // Limits on messages, handshakes and sessions keep every event below our own frames' limit.
         debug_assert!(added.is_ok());
         if added.is_ok() {
             self.last = seq;
+            if ends {
+                self.ends.insert(seq, client);
+            }
         }
         Ok(())
     }
@@ -162,8 +172,10 @@ impl Outlet {
         self.len() == 0
     }
 
-    /// Forgets the events `first..=last`. What was never sent, or is done already, is passed over.
-    pub(super) fn done(&mut self, first: u64, last: u64) {
+    /// Forgets the events `first..=last`, and says whose ends were among them. What was never sent,
+    /// or is done already, is passed over.
+    pub(super) fn done(&mut self, first: u64, last: u64) -> Vec<ConnectionId> {
+        let last = last.min(self.batch_first - 1);
         let mut at = self.sent.partition_point(|sent| sent.last < first);
         while let Some(sent) = self.sent.get_mut(at).filter(|sent| sent.first <= last) {
             let (first, last) = (first.max(sent.first), last.min(sent.last));
@@ -179,6 +191,15 @@ impl Outlet {
             self.kept -= sent.frames.len();
             self.sent.remove(at);
         }
+        self.take_ends(first, last)
+    }
+
+    fn take_ends(&mut self, first: u64, last: u64) -> Vec<ConnectionId> {
+        if self.ends.is_empty() || last < first {
+            return Vec::new();
+        }
+        let ends = self.ends.range(first..=last).map(|(seq, _)| *seq).collect::<Vec<_>>();
+        ends.into_iter().filter_map(|seq| self.ends.remove(&seq)).collect()
     }
 
     /// Takes back every event that is not done, in order.

@@ -5,7 +5,8 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use protocol::{ConnectionId, Instance};
 use rustc_hash::FxHashMap;
 
 use super::{
@@ -13,6 +14,7 @@ use super::{
     connection::Key,
     outlet::Outlet,
     routing::{self, Router},
+    witness::Notes,
 };
 use crate::{
     exchange::{Language, LinkId, Worker},
@@ -36,6 +38,8 @@ pub(super) struct Linked {
     pub(super) outlet: Outlet,
     /// Connections that are left unread until it has caught up.
     pub(super) paused: Vec<Key>,
+    /// What it is told of other workers' clients.
+    notes: Notes,
     /// Whether it finishes what it has and takes nothing new.
     leaving: bool,
 }
@@ -77,6 +81,50 @@ impl Workers {
         }
     }
 
+    /// Which life of a native worker this is.
+    pub(super) fn instance(&self, link: LinkId) -> Option<Instance> {
+        self.linked.get(&link).and_then(|linked| linked.worker.instance.clone())
+    }
+
+    /// Whether a worker can be a witness: it speaks our language, and stays.
+    pub(super) fn may_witness(&self, link: LinkId) -> bool {
+        let linked = self.linked.get(&link);
+        linked.is_some_and(|linked| !linked.leaving && linked.worker.instance.is_some())
+    }
+
+    /// Chooses a witness for a client of this worker: by preference one on another host, since a
+    /// host takes all its processes with it.
+    pub(super) fn choose_witness(&mut self, owner: LinkId) -> Option<LinkId> {
+        let ip = self.linked.get(&owner)?.worker.ip;
+        let others =
+            self.open.iter().filter(|(link, worker)| *link != owner && worker.instance.is_some());
+        let elsewhere = others.clone().filter(|(_, worker)| worker.ip != ip);
+        self.turn = self.turn.wrapping_add(1);
+        let pick = |count: usize| (0 < count).then(|| self.turn % count);
+        let (link, _) = match pick(elsewhere.clone().count()) {
+            Some(at) => elsewhere.clone().nth(at)?,
+            None => others.clone().nth(pick(others.clone().count())?)?,
+        };
+        Some(*link)
+    }
+
+    /// Where to write what a witness is told.
+    pub(super) fn notes(&mut self, link: LinkId) -> Option<&mut BytesMut> {
+        self.linked.get_mut(&link).map(|linked| &mut linked.notes.frames)
+    }
+
+    /// A worker need not be the witness of this client any more.
+    pub(super) fn release(&mut self, link: LinkId, client: ConnectionId) {
+        if let Some(linked) = self.linked.get_mut(&link) {
+            linked.notes.release(client);
+        }
+    }
+
+    /// What witnesses must be told now.
+    pub(super) fn take_notes(&mut self) -> impl Iterator<Item = (LinkId, Bytes)> {
+        self.linked.iter_mut().filter_map(|(link, linked)| Some((*link, linked.notes.take()?)))
+    }
+
     /// What must go out now, to whom.
     pub(super) fn take_batches(&mut self) -> impl Iterator<Item = (LinkId, u64, Bytes)> {
         self.linked.iter_mut().filter_map(|(link, linked)| {
@@ -99,11 +147,21 @@ impl Shard {
 
     pub(super) fn worker_up(&mut self, link: LinkId, worker: Arc<Worker>) {
         let outlet = Outlet::new(self.index, worker.language, self.host.address);
-        let linked =
-            Linked { worker: Arc::clone(&worker), outlet, paused: Vec::new(), leaving: false };
+        let linked = Linked {
+            worker: Arc::clone(&worker),
+            outlet,
+            paused: Vec::new(),
+            notes: Notes::default(),
+            leaving: false,
+        };
+        let alone = self.workers.open.is_empty();
         self.workers.linked.insert(link, linked);
         self.workers.open.push((link, worker));
         self.give_limbo();
+        if alone {
+            self.adopt_all();
+        }
+        self.witness_again(None);
     }
 
     /// The worker takes nothing new. Its clients' next events wait until it has finished their last
@@ -112,6 +170,7 @@ impl Shard {
         if let Some(linked) = self.workers.linked.get_mut(&link) {
             linked.leaving = true;
             self.workers.open.retain(|(open, _)| *open != link);
+            self.witness_again(Some(link));
         }
     }
 
@@ -126,6 +185,8 @@ impl Shard {
         unfinished.extend(self.take_limbo());
         self.give_again(unfinished);
         self.resume(linked.paused);
+        self.adopt_all();
+        self.witness_again(Some(link));
     }
 
     pub(super) fn done(&mut self, link: LinkId, first: u64, last: u64) {
@@ -133,8 +194,13 @@ impl Shard {
         let Some(linked) = self.workers.linked.get_mut(&link) else {
             return;
         };
-        linked.outlet.done(first, last);
-        if linked.leaving && linked.outlet.is_empty() {
+        let ended = linked.outlet.done(first, last);
+        let is_over = linked.leaving && linked.outlet.is_empty();
+        self.release_departed(ended);
+        let Some(linked) = self.workers.linked.get_mut(&link) else {
+            return;
+        };
+        if is_over {
             self.give_limbo();
             return;
         }
@@ -144,6 +210,20 @@ impl Shard {
         }
         // So that what is in flight is counted.
         self.call();
+    }
+
+    /// Gives every client that has no worker any more to another, which is told of it at once: should
+    /// this gateway die, somebody must know that the client was there.
+    fn adopt_all(&mut self) {
+        if self.workers.open.is_empty() {
+            return;
+        }
+        let orphans = self.connections.iter().filter(|(_, connection)| {
+            connection.id.is_some() && !connection.route.is_some_and(|it| self.workers.holds(it))
+        });
+        for key in orphans.map(|(key, _)| key as Key).collect::<Vec<_>>() {
+            self.adopt(key);
+        }
     }
 
     /// Gives out what waits for a worker, and has those read again who waited with it.

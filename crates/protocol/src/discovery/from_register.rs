@@ -5,14 +5,28 @@ use std::{collections::HashSet, net::IpAddr};
 use bytes::{BufMut, BytesMut};
 use serde_json::Value;
 
-use super::Gateway;
-use crate::codec::json_lines;
+use super::{Gateway, Settled};
+use crate::{Instance, codec::json_lines};
 
 /// A line from a register.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FromRegister {
     /// All gateways there are, each address once. Replaces whatever was said before.
-    BroadcastAddresses(Vec<Gateway>),
+    BroadcastAddresses {
+        /// The gateways.
+        gateways: Vec<Gateway>,
+        /// What only workers of ours are told, and only by a register of ours.
+        presence: Option<Presence>,
+    },
+}
+
+/// What workers know of each other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Presence {
+    /// The workers that are there.
+    pub workers: Vec<Instance>,
+    /// What has been settled lately, by anybody.
+    pub settled: Vec<Settled>,
 }
 
 /// A line that tells us nothing. What it said is not kept: a register that refuses a request
@@ -60,13 +74,17 @@ impl FromRegister {
                 gateways.push(gateway.unwrap_or_else(|| Gateway::plain(address)));
             }
         }
-        Ok(Self::BroadcastAddresses(gateways))
+        let presence = line.get_mut("workers").map(Value::take).map(|workers| Presence {
+            workers: list(workers, instance),
+            settled: list(line.get_mut("settled").map(Value::take).unwrap_or_default(), settled),
+        });
+        Ok(Self::BroadcastAddresses { gateways, presence })
     }
 
     /// Writes it as a line. Without a gateway that says more than its address, these are the
     /// bytes of a PHP register.
     pub fn encode(&self, out: &mut BytesMut) {
-        let Self::BroadcastAddresses(gateways) = self;
+        let Self::BroadcastAddresses { gateways, presence } = self;
         let addresses: Vec<&str> = gateways.iter().map(|one| one.address.as_str()).collect();
         let mut fields = serde_json::json!({
             "event": "broadcast_addresses",
@@ -77,8 +95,30 @@ impl FromRegister {
         if !details.is_empty() {
             fields["gateways"] = details.into();
         }
+        if let Some(Presence { workers, settled }) = presence {
+            fields["workers"] = workers.iter().map(Instance::as_str).collect();
+            fields["settled"] =
+                settled.iter().map(|it| serde_json::json!([it.gateway, it.owner])).collect();
+        }
         json_lines::encode(&fields, out);
     }
+}
+
+/// The usable items of a list, or none if it is not one.
+fn list<T>(value: Value, read: impl Fn(Value) -> Option<T>) -> Vec<T> {
+    match value {
+        Value::Array(items) => items.into_iter().filter_map(read).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn instance(value: Value) -> Option<Instance> {
+    value.as_str().and_then(|text| Instance::new(text).ok())
+}
+
+fn settled(value: Value) -> Option<Settled> {
+    let [gateway, owner] = <[Value; 2]>::try_from(list(value, Some)).ok()?;
+    Some(Settled { gateway: instance(gateway)?, owner: instance(owner)? })
 }
 
 fn detail(gateway: &Gateway) -> Value {
@@ -107,12 +147,13 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Vec<Gateway>, Incomprehensible> {
-        FromRegister::parse(text.as_bytes()).map(|FromRegister::BroadcastAddresses(list)| list)
+        let parsed = FromRegister::parse(text.as_bytes());
+        parsed.map(|FromRegister::BroadcastAddresses { gateways, .. }| gateways)
     }
 
     fn line(gateways: Vec<Gateway>) -> String {
         let mut out = BytesMut::new();
-        FromRegister::BroadcastAddresses(gateways).encode(&mut out);
+        FromRegister::BroadcastAddresses { gateways, presence: None }.encode(&mut out);
         String::from_utf8(out.to_vec()).unwrap()
     }
 
@@ -121,7 +162,7 @@ mod tests {
     }
 
     fn native(address: &str, instance: &str) -> Gateway {
-        Gateway { native: true, instance: Some(instance.to_owned()), ..plain(address) }
+        Gateway { native: true, instance: Some(Instance::new(instance).unwrap()), ..plain(address) }
     }
 
     #[test]
@@ -172,6 +213,34 @@ mod tests {
     }
 
     #[test]
+    fn what_workers_are_told_of_each_other_reads_back() {
+        let name = |text: &str| Instance::new(text).unwrap();
+        let settled = vec![Settled { gateway: name("8e"), owner: name("3c") }];
+        let presence = Some(Presence { workers: vec![name("3c"), name("4d")], settled });
+        let said = FromRegister::BroadcastAddresses { gateways: vec![plain("a:1")], presence };
+        let mut out = BytesMut::new();
+        said.encode(&mut out);
+        let expected = "{\"event\":\"broadcast_addresses\",\"addresses\":[\"a:1\"],\
+                        \"workers\":[\"3c\",\"4d\"],\"settled\":[[\"8e\",\"3c\"]]}\n";
+        assert_eq!(str::from_utf8(&out).unwrap(), expected);
+        assert_eq!(FromRegister::parse(out.trim_ascii_end()), Ok(said));
+    }
+
+    #[test]
+    fn what_makes_no_sense_of_workers_is_left_out() {
+        let line = br#"{"event":"broadcast_addresses","addresses":[],"workers":["3c",5,""],
+            "settled":[["8e"],["8e","3c"],["8e","3c",1],7,["",""]]}"#;
+        let Ok(FromRegister::BroadcastAddresses { presence: Some(presence), .. }) =
+            FromRegister::parse(line)
+        else {
+            panic!("it says who is there");
+        };
+        let name = |text: &str| Instance::new(text).unwrap();
+        assert_eq!(presence.workers, [name("3c")]);
+        assert_eq!(presence.settled, [Settled { gateway: name("8e"), owner: name("3c") }]);
+    }
+
+    #[test]
     fn the_answer_to_a_bad_request_repeats_it() {
         let mut answer = BytesMut::new();
         bad_request(IpAddr::from([127, 0, 0, 1]), b"h\xffi", &mut answer);
@@ -186,12 +255,15 @@ mod tests {
         #[test]
         fn what_is_written_reads_back(
             sent in prop::collection::hash_map(
-                ".{0,20}", (any::<bool>(), prop::option::of(".{0,10}")), 0..8,
+                ".{0,20}", (any::<bool>(), prop::option::of("[0-9a-f]{1,10}")), 0..8,
             ),
         ) {
             let sent: Vec<Gateway> = sent
                 .into_iter()
-                .map(|(address, (native, instance))| Gateway { address, native, instance })
+                .map(|(address, (native, instance))| {
+                    let instance = instance.map(|text| Instance::new(text).unwrap());
+                    Gateway { address, native, instance }
+                })
                 .collect();
             prop_assert_eq!(parse(line(sent.clone()).trim_end_matches('\n')).unwrap(), sent);
         }

@@ -6,15 +6,19 @@
 //! ```text
 //! gateway  {"event":"gateway_connect","address":"10.0.0.1:2900","secret_key":"…",
 //!           "native":true,"instance":"9f…"}
-//! worker   {"event":"worker_connect","secret_key":"…","known":["10.0.0.1:2900"]}
+//! worker   {"event":"worker_connect","secret_key":"…","known":["10.0.0.1:2900"],
+//!           "instance":"3c…","settled":[["8e…","3c…"]]}
 //! any      {"event":"ping"}
 //! register {"event":"broadcast_addresses","addresses":["10.0.0.1:2900"],
-//!           "gateways":[{"address":"10.0.0.1:2900","native":true,"instance":"9f…"}]}
+//!           "gateways":[{"address":"10.0.0.1:2900","native":true,"instance":"9f…"}],
+//!           "workers":["3c…"],"settled":[["8e…","3c…"]]}
 //! ```
 //!
 //! Our fields say: `native`, that the address speaks our native wire too; `instance`, which life
-//! of a gateway this is, so that a restart can be told from a lost link; `known`, what the worker
-//! was last told; `gateways`, what `addresses` cannot. Parsing forgives what PHP forgives
+//! of a gateway or a worker this is, so that a restart can be told from a lost link; `known`, what
+//! the worker was last told; `gateways`, what `addresses` cannot; `workers`, which workers are there;
+//! `settled`, on which gateways that are gone whose clients have been closed. The last two are
+//! told to workers that say who they are. Parsing forgives what PHP forgives
 //! (other fields, their order, a missing secret); it refuses what PHP would trip over.
 
 mod from_register;
@@ -22,7 +26,9 @@ mod to_register;
 
 use serde::Deserialize;
 
-pub use from_register::{FromRegister, Incomprehensible, bad_request};
+use crate::Instance;
+
+pub use from_register::{FromRegister, Incomprehensible, Presence, bad_request};
 pub use to_register::{GatewayConnect, ToRegister, Unusable, WorkerConnect};
 
 /// A gateway as it announced itself.
@@ -35,7 +41,17 @@ pub struct Gateway {
     pub native: bool,
     /// Which life of the gateway this is.
     #[serde(default)]
-    pub instance: Option<String>,
+    pub instance: Option<Instance>,
+}
+
+/// A worker's clients on a gateway that is gone have been closed on the gateway's behalf, by the
+/// worker itself or by another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Settled {
+    /// The life of the gateway.
+    pub gateway: Instance,
+    /// The worker that the clients belonged to.
+    pub owner: Instance,
 }
 
 impl Gateway {
@@ -49,5 +65,5 @@ impl Gateway {
     }
 }
 
-/// The longest address and the longest instance taken, in bytes: each is told to every worker.
+/// The longest address taken, in bytes: each is told to every worker.
 pub const MAX_NAME: usize = 255;

@@ -8,8 +8,8 @@ use serde::{
     de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
-use super::{Gateway, MAX_NAME};
-use crate::{codec::json_lines, secret::Secret};
+use super::{Gateway, MAX_NAME, Settled};
+use crate::{Instance, codec::json_lines, secret::Secret};
 
 /// A line from a gateway or a worker.
 #[derive(Clone, Debug)]
@@ -39,6 +39,10 @@ pub struct WorkerConnect {
     pub secret_key: Option<Secret>,
     /// The addresses it was last told, by any register; empty from PHP peers.
     pub known: Vec<String>,
+    /// Which life of a worker this is; `None` for PHP peers and those who only push.
+    pub instance: Option<Instance>,
+    /// What it knows to be settled.
+    pub settled: Vec<Settled>,
 }
 
 /// A line that asks for nothing we can do.
@@ -69,13 +73,18 @@ impl ToRegister {
                 let address = fields.address.name().filter(|address| address != "0");
                 let address = address.ok_or(Unusable::NoAddress)?;
                 let native = matches!(fields.native, Field::Truth(true));
-                let gateway = Gateway { address, native, instance: fields.instance.name() };
+                let gateway = Gateway { address, native, instance: fields.instance.instance() };
                 let secret_key = fields.secret_key.secret();
                 Ok(Self::GatewayConnect(GatewayConnect { gateway, secret_key }))
             }
             Some("worker_connect") => {
                 let secret_key = fields.secret_key.secret();
-                Ok(Self::WorkerConnect(WorkerConnect { secret_key, known: fields.known.texts() }))
+                Ok(Self::WorkerConnect(WorkerConnect {
+                    secret_key,
+                    known: fields.known.texts(),
+                    instance: fields.instance.instance(),
+                    settled: fields.settled.settled(),
+                }))
             }
             Some("ping") => Ok(Self::Ping),
             Some(_) | None => Err(Unusable::UnknownEvent),
@@ -99,13 +108,21 @@ impl ToRegister {
                 }
                 fields
             }
-            Self::WorkerConnect(WorkerConnect { secret_key, known }) => {
+            Self::WorkerConnect(WorkerConnect { secret_key, known, instance, settled }) => {
                 let mut fields = serde_json::json!({
                     "event": "worker_connect",
                     "secret_key": in_clear(secret_key.as_ref()),
                 });
                 if !known.is_empty() {
                     fields["known"] = known.as_slice().into();
+                }
+                if let Some(instance) = instance {
+                    fields["instance"] = instance.as_str().into();
+                }
+                if !settled.is_empty() {
+                    let pairs = settled.iter();
+                    fields["settled"] =
+                        pairs.map(|it| serde_json::json!([it.gateway, it.owner])).collect();
                 }
                 fields
             }
@@ -130,6 +147,7 @@ struct Fields {
     native: Field,
     instance: Field,
     known: Field,
+    settled: Field,
 }
 
 /// As much of a field's value as matters.
@@ -160,6 +178,10 @@ impl Field {
         self.text().filter(|text| !text.is_empty() && text.len() <= MAX_NAME)
     }
 
+    fn instance(self) -> Option<Instance> {
+        self.text().and_then(|text| Instance::new(text).ok())
+    }
+
     fn text(self) -> Option<String> {
         match self {
             Self::Text(text) => Some(text),
@@ -172,6 +194,18 @@ impl Field {
             Self::Absent => Some(Secret::default()),
             Self::Text(text) => Some(Secret::from(text)),
             Self::List(_) | Self::Truth(_) => None,
+        }
+    }
+
+    fn settled(self) -> Vec<Settled> {
+        let pair = |item: Self| {
+            let Self::List(pair) = item else { return None };
+            let [gateway, owner] = <[Self; 2]>::try_from(pair).ok()?;
+            Some(Settled { gateway: gateway.instance()?, owner: owner.instance()? })
+        };
+        match self {
+            Self::List(items) => items.into_iter().filter_map(pair).collect(),
+            Self::Absent | Self::Text(_) | Self::Truth(_) => Vec::new(),
         }
     }
 
@@ -204,6 +238,7 @@ impl<'de> Deserialize<'de> for Fields {
                         "native" => &mut fields.native,
                         "instance" => &mut fields.instance,
                         "known" => &mut fields.known,
+                        "settled" => &mut fields.settled,
                         _ => {
                             map.next_value::<IgnoredAny>()?;
                             continue;

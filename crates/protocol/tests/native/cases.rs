@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use bytes::Bytes;
 use protocol::{
     Answer, CloseReason, Command, ConnectionId, Context, Event, Fields, Filter, Form, Group,
-    Handshake, Message, MessageKind, Query, Recipients, Row, Session, Uid,
+    Handshake, Instance, Message, MessageKind, Query, Recipients, Row, Session, Uid,
     event::Header,
     link::{Delivery, Refusal, Role, ToGateway, ToPeer},
 };
@@ -105,12 +105,20 @@ fn own_to_gateway() -> Vec<(&'static str, ToGateway)> {
         ToGateway::Leaving => "leaving": ToGateway::Leaving;
         ToGateway::Ping { .. } => "ping": ToGateway::Ping { token: 9 };
         ToGateway::Pong { .. } => "pong": ToGateway::Pong { token: 9 };
+        ToGateway::WrittenOff => "written-off": ToGateway::WrittenOff;
     })
+}
+
+fn instance() -> Instance {
+    Instance::from_dice(0x0123_4567_89ab_cdef)
 }
 
 fn roles() -> Vec<(&'static str, Role)> {
     cases!(Role {
-        Role::Worker { .. } => "worker": Role::Worker { key: "BusinessWorker:1".into() };
+        Role::Worker { .. } => "worker": Role::Worker {
+            key: "BusinessWorker:1".into(),
+            instance: instance(),
+        };
         Role::Client => "client": Role::Client;
     })
 }
@@ -226,6 +234,7 @@ fn own_to_peer() -> Vec<(&'static str, ToPeer)> {
         ToPeer::Welcome { .. } => "welcome": ToPeer::Welcome {
             proof: [0x33; 32],
             gateway: "[2001:db8::1]:2900".into(),
+            instance: instance(),
         };
         ToPeer::Refused(_) => "refused": ToPeer::Refused(Refusal::Secret);
         ToPeer::Event(_) =>
@@ -258,6 +267,18 @@ fn own_to_peer() -> Vec<(&'static str, ToPeer)> {
         ToPeer::Taken { .. } => "taken": ToPeer::Taken { through: 65_536 };
         ToPeer::Ping { .. } => "ping": ToPeer::Ping { token: 9 };
         ToPeer::Pong { .. } => "pong": ToPeer::Pong { token: 9 };
+        ToPeer::Witness { .. } => "witness": ToPeer::Witness {
+            client: ConnectionId(7),
+            owner: instance(),
+            context: Box::new(Context {
+                remote: "10.1.2.3:40000".parse().unwrap(),
+                listener_port: 7272,
+                session: session(r#"{"a":1}"#),
+            }),
+        };
+        ToPeer::Release { .. } => "release": ToPeer::Release {
+            clients: vec![ConnectionId(7), ConnectionId(300)],
+        };
     })
 }
 
@@ -283,6 +304,7 @@ fn events() -> Vec<(&'static str, Event)> {
             "message": Event::Message(Message::text("hi")),
             "empty-message": Event::Message(Message::text(""));
         Event::Close(_) => "close": Event::Close(CloseReason::Client);
+        Event::Adopt => "adopt": Event::Adopt;
     })
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*};
 use protocol::{
     Answer, CloseReason, Command, ConnectionId, Context, Event, Fields, Filter, Group, Handshake,
-    Message, MessageKind, Query, Recipients, Row, Session, Uid,
+    Instance, Message, MessageKind, Query, Recipients, Row, Session, Uid,
     event::Header,
     link::{Delivery, Refusal, Role, ToGateway, ToPeer},
     name::MAX_NAME,
@@ -26,14 +26,15 @@ pub(crate) fn to_gateway() -> impl Strategy<Value = ToGateway> {
         Just(ToGateway::Leaving),
         any::<u64>().prop_map(|token| ToGateway::Ping { token }),
         any::<u64>().prop_map(|token| ToGateway::Pong { token }),
+        Just(ToGateway::WrittenOff),
     ]
 }
 
 pub(crate) fn to_peer() -> impl Strategy<Value = ToPeer> {
     prop_oneof![
         any::<[u8; 32]>().prop_map(|nonce| ToPeer::Challenge { nonce }),
-        (any::<[u8; 32]>(), any::<String>())
-            .prop_map(|(proof, gateway)| ToPeer::Welcome { proof, gateway }),
+        (any::<[u8; 32]>(), any::<String>(), instance())
+            .prop_map(|(proof, gateway, instance)| ToPeer::Welcome { proof, gateway, instance }),
         prop_oneof![Just(Refusal::Secret), Just(Refusal::ShuttingDown), Just(Refusal::Key)]
             .prop_map(ToPeer::Refused),
         delivery().prop_map(ToPeer::Event),
@@ -41,11 +42,23 @@ pub(crate) fn to_peer() -> impl Strategy<Value = ToPeer> {
         any::<u64>().prop_map(|through| ToPeer::Taken { through }),
         any::<u64>().prop_map(|token| ToPeer::Ping { token }),
         any::<u64>().prop_map(|token| ToPeer::Pong { token }),
+        (client(), instance(), context()).prop_map(|(client, owner, context)| {
+            ToPeer::Witness { client, owner, context: Box::new(context) }
+        }),
+        clients().prop_map(|clients| ToPeer::Release { clients }),
     ]
 }
 
 fn role() -> impl Strategy<Value = Role> {
-    prop_oneof![any::<String>().prop_map(|key| Role::Worker { key }), Just(Role::Client)]
+    let worker = (any::<String>(), instance());
+    prop_oneof![
+        worker.prop_map(|(key, instance)| Role::Worker { key, instance }),
+        Just(Role::Client)
+    ]
+}
+
+fn instance() -> impl Strategy<Value = Instance> {
+    any::<u64>().prop_map(Instance::from_dice)
 }
 
 fn command() -> impl Strategy<Value = Command> {
@@ -104,11 +117,8 @@ fn filter() -> impl Strategy<Value = Filter> {
 }
 
 fn delivery() -> impl Strategy<Value = Delivery> {
-    let context =
-        (any::<(IpAddr, u16, u16)>(), session()).prop_map(|((ip, port, own), session)| {
-            Box::new(Context { remote: SocketAddr::new(ip, port), listener_port: own, session })
-        });
-    (client(), any::<(u16, u64, u64, bool, u64)>(), option::of(context), event()).prop_map(
+    let numbers = any::<(u16, u64, u64, bool, u64)>();
+    (client(), numbers, option::of(context()), event()).prop_map(
         |(client, (shard, seq, number, redelivered, edits), context, event)| Delivery {
             client,
             shard,
@@ -116,10 +126,18 @@ fn delivery() -> impl Strategy<Value = Delivery> {
             number,
             redelivered,
             edits,
-            context,
+            context: context.map(Box::new),
             event,
         },
     )
+}
+
+fn context() -> impl Strategy<Value = Context> {
+    (any::<(IpAddr, u16, u16)>(), session()).prop_map(|((ip, port, own), session)| Context {
+        remote: SocketAddr::new(ip, port),
+        listener_port: own,
+        session,
+    })
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -132,6 +150,7 @@ fn event() -> impl Strategy<Value = Event> {
         }),
         message().prop_map(Event::Message),
         close_reason().prop_map(Event::Close),
+        Just(Event::Adopt),
     ]
 }
 

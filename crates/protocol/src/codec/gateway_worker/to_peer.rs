@@ -21,7 +21,7 @@ pub struct Origin {
 }
 
 /// Appends an event, with the client's session as PHP has it. Why a client is gone is not told:
-/// the protocol has no word for it.
+/// the protocol has no word for it; nor for [`Event::Adopt`], for which nothing is appended.
 ///
 /// # Errors
 /// When session and event together are longer than a worker takes; `out` is as it was then.
@@ -40,6 +40,8 @@ pub fn event(
         }
         Event::Message(message) => (Opcode::OnMessage, BODY_IS_SCALAR, &message.body),
         Event::Close(_) => (Opcode::OnClose, BODY_IS_SCALAR, b""),
+        // Nothing is lost: such a worker is told everything with each event.
+        Event::Adopt => return Ok(()),
     };
     let header = Frame {
         cmd: opcode.into(),

@@ -15,6 +15,10 @@ fn gateway(text: &str) -> GatewayConnect {
     }
 }
 
+fn asks(secret_key: Option<Secret>) -> WorkerConnect {
+    WorkerConnect { secret_key, known: vec![], instance: None, settled: vec![] }
+}
+
 fn worker(text: &str) -> WorkerConnect {
     match parse(text) {
         Ok(ToRegister::WorkerConnect(worker)) => worker,
@@ -100,7 +104,7 @@ fn our_own_fields_are_understood() {
     let said =
         gateway(r#"{"event":"gateway_connect","address":"[::1]:1","native":true,"instance":"9f"}"#);
     assert!(said.gateway.native);
-    assert_eq!(said.gateway.instance.as_deref(), Some("9f"));
+    assert_eq!(said.gateway.instance, Some(Instance::new("9f").unwrap()));
     let said =
         gateway(r#"{"event":"gateway_connect","address":"a:1","native":"yes","instance":7}"#);
     assert_eq!(said.gateway, Gateway::plain("a:1".to_owned()), "nonsense is not heard");
@@ -110,20 +114,23 @@ fn our_own_fields_are_understood() {
 #[test]
 fn golden_lines() {
     let secret_key = Some(Secret::from("s\"3"));
-    let gateway =
-        Gateway { native: true, instance: Some("9f".into()), ..Gateway::plain("a:1".into()) };
+    let gateway = Gateway {
+        native: true,
+        instance: Some(Instance::new("9f").unwrap()),
+        ..Gateway::plain("a:1".into())
+    };
     let said = GatewayConnect { gateway, secret_key: secret_key.clone() };
     assert_eq!(
         line(&ToRegister::GatewayConnect(said)),
         "{\"event\":\"gateway_connect\",\"address\":\"a:1\",\"secret_key\":\"s\\\"3\",\
          \"native\":true,\"instance\":\"9f\"}\n"
     );
-    let said = WorkerConnect { secret_key: secret_key.clone(), known: vec![] };
+    let said = WorkerConnect { known: vec![], ..asks(secret_key.clone()) };
     assert_eq!(
         line(&ToRegister::WorkerConnect(said)),
         "{\"event\":\"worker_connect\",\"secret_key\":\"s\\\"3\"}\n"
     );
-    let said = WorkerConnect { secret_key, known: vec!["a:1".into(), "b:2".into()] };
+    let said = WorkerConnect { known: vec!["a:1".into(), "b:2".into()], ..asks(secret_key) };
     assert_eq!(
         line(&ToRegister::WorkerConnect(said)),
         "{\"event\":\"worker_connect\",\"secret_key\":\"s\\\"3\",\"known\":[\"a:1\",\"b:2\"]}\n"
@@ -153,16 +160,31 @@ proptest! {
         address in ".{1,40}", secret in ".{0,20}", native: bool,
         instance in prop::option::of("[0-9a-f]{1,32}"),
         known in prop::collection::vec(".{0,20}", 0..5),
+        settled in prop::collection::vec(("[0-9a-f]{1,9}", "[0-9a-f]{1,9}"), 0..5),
     ) {
         prop_assume!(address != "0");
         let secret_key = Some(Secret::from(secret.clone()));
+        let instance = instance.map(|text| Instance::new(text).unwrap());
         let sent = Gateway { address, native, instance };
         let said = GatewayConnect { gateway: sent.clone(), secret_key: secret_key.clone() };
         let read = gateway(&line(&ToRegister::GatewayConnect(said)));
         prop_assert_eq!(read.gateway, sent);
         prop_assert!(read.secret_key.unwrap().matches(secret.as_bytes()));
-        let said = ToRegister::WorkerConnect(WorkerConnect { secret_key, known: known.clone() });
-        prop_assert_eq!(worker(&line(&said)).known, known);
+        let name = |text| Instance::new(text).unwrap();
+        let settled = settled.into_iter();
+        let settled: Vec<_> = settled
+            .map(|(gateway, owner): (String, String)| Settled {
+                gateway: name(gateway),
+                owner: name(owner),
+            })
+            .collect();
+        let said = ToRegister::WorkerConnect(WorkerConnect {
+            known: known.clone(),
+            settled: settled.clone(),
+            ..asks(secret_key)
+        });
+        let read = worker(&line(&said));
+        prop_assert_eq!((read.known, read.settled), (known, settled));
     }
 
     #[test]

@@ -1,0 +1,259 @@
+//! Which lives of gateways are over, and who is to say so to whom: a value.
+//!
+//! A gateway that cannot be reached is not a gateway that is gone. It is taken for gone once it is
+//! back as another life, or once no register has named it for the whole grace while it was not
+//! linked. Its clients are then closed on its behalf: by the worker that each belongs to, and if
+//! that worker is gone as well, by the client's witness. See `docs/guarantees.md`.
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use protocol::{
+    Instance,
+    discovery::{Gateway, Settled},
+};
+use rustc_hash::FxHashSet;
+
+/// How many ends are remembered. A life that was taken for over and comes back after so many others
+/// is not recognised any more.
+const REMEMBERED: usize = 256;
+
+/// What we know of lives of gateways, and of workers whose clients we witness.
+#[derive(Debug)]
+pub(crate) struct Leases {
+    grace: Duration,
+    /// What those registers say that are connected; `None` while none is.
+    said: Option<Said>,
+    /// Lives that we were linked to and are not now.
+    away: Vec<Away>,
+    /// Workers whose clients on a life that is over are not settled yet, as far as we know.
+    unsettled: Vec<Unsettled>,
+    /// Whose clients on which lives were closed, newest last.
+    settled: VecDeque<Settled>,
+    /// Lives that are over, newest last.
+    over: VecDeque<Instance>,
+}
+
+/// What registers say together.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Said {
+    pub(crate) gateways: Vec<Gateway>,
+    /// Which workers are there; `None` if no register tells.
+    pub(crate) workers: Option<FxHashSet<Instance>>,
+    pub(crate) settled: Vec<Settled>,
+}
+
+#[derive(Debug)]
+struct Away {
+    address: Arc<str>,
+    gateway: SocketAddr,
+    instance: Instance,
+    /// Whether it is linked again, and has not said everything yet.
+    back: bool,
+    /// Since when no register names it.
+    missing: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Unsettled {
+    gateway: Instance,
+    owner: Instance,
+    /// Since when no register names the owner.
+    missing: Option<Instant>,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// This life of a gateway is over: our clients on it are gone.
+    Over(Instance),
+    /// So is the worker that other clients on it belonged to: they are for us to close.
+    Inherit(Settled),
+    /// That worker has closed them itself, or somebody has on its behalf.
+    Forget(Settled),
+}
+
+impl Leases {
+    pub(crate) fn new(grace: Duration) -> Self {
+        Self {
+            grace,
+            said: None,
+            away: Vec::new(),
+            unsettled: Vec::new(),
+            settled: VecDeque::new(),
+            over: VecDeque::new(),
+        }
+    }
+
+    /// Whether this life was taken for over, so that it must not go on.
+    pub(crate) fn is_over(&self, instance: &Instance) -> bool {
+        self.over.contains(instance)
+    }
+
+    /// A gateway is linked: an earlier life at the same address is over. `None` if it is this one
+    /// that was taken for over.
+    pub(crate) fn linked(
+        &mut self,
+        gateway: SocketAddr,
+        instance: &Instance,
+    ) -> Option<Vec<Verdict>> {
+        if self.is_over(instance) {
+            return None;
+        }
+        for away in self.away.iter_mut().filter(|away| away.instance == *instance) {
+            (away.back, away.missing) = (true, None);
+        }
+        Some(self.end(|away| away.gateway == gateway && away.instance != *instance))
+    }
+
+    /// Whether this life was linked before, and what we knew of it then still counts.
+    pub(crate) fn is_back(&self, instance: &Instance) -> bool {
+        self.away.iter().any(|away| away.back && away.instance == *instance)
+    }
+
+    /// Everything that a life has told since it was linked again has come: what we knew of it
+    /// before does not count any more.
+    pub(crate) fn confirmed(&mut self, instance: &Instance) {
+        self.away.retain(|away| away.instance != *instance);
+    }
+
+    /// A link is lost.
+    pub(crate) fn unlinked(
+        &mut self,
+        address: Arc<str>,
+        gateway: SocketAddr,
+        instance: Instance,
+        now: Instant,
+    ) {
+        self.confirmed(&instance);
+        if !self.is_over(&instance) {
+            self.away.push(Away { address, gateway, instance, back: false, missing: None });
+            self.look(now);
+        }
+    }
+
+    /// Takes what connected registers say.
+    pub(crate) fn heard(&mut self, said: Option<Said>, now: Instant) {
+        for settled in said.iter().flat_map(|said| &said.settled) {
+            self.remember(settled.clone());
+        }
+        self.said = said;
+        self.look(now);
+    }
+
+    /// We witness clients of these workers on a life that is over.
+    pub(crate) fn witnessed(
+        &mut self,
+        gateway: &Instance,
+        owners: impl IntoIterator<Item = Instance>,
+        now: Instant,
+    ) {
+        let gateway = || gateway.clone();
+        let unsettled = |owner| Unsettled { gateway: gateway(), owner, missing: None };
+        self.unsettled.extend(owners.into_iter().map(unsettled));
+        self.look(now);
+    }
+
+    /// Notes that the clients of a worker on a life that is over were closed.
+    pub(crate) fn settle(&mut self, settled: Settled) {
+        self.remember(settled);
+    }
+
+    /// What registers should know.
+    pub(crate) fn settled(&self) -> impl Iterator<Item = &Settled> {
+        self.settled.iter()
+    }
+
+    /// What is to be done by now.
+    pub(crate) fn due(&mut self, now: Instant) -> Vec<Verdict> {
+        let grace = self.grace;
+        let passed = |since: Option<Instant>| since.is_some_and(|since| since + grace <= now);
+        let mut verdicts = self.end(|away| passed(away.missing));
+        let known = &self.settled;
+        self.unsettled.retain(|unsettled| {
+            let Unsettled { gateway, owner, missing } = unsettled;
+            let settled = Settled { gateway: gateway.clone(), owner: owner.clone() };
+            if known.contains(&settled) {
+                verdicts.push(Verdict::Forget(settled));
+            } else if passed(*missing) {
+                verdicts.push(Verdict::Inherit(settled));
+            } else {
+                return true;
+            }
+            false
+        });
+        verdicts
+    }
+
+    /// The same without waiting for the grace: we are about to leave.
+    pub(crate) fn hurry(&mut self) -> Vec<Verdict> {
+        self.end(|away| away.missing.is_some())
+    }
+
+    /// When there will be something to do, if nothing happens before.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        let away = self.away.iter().filter_map(|away| away.missing);
+        let unsettled = self.unsettled.iter().filter_map(|unsettled| unsettled.missing);
+        away.chain(unsettled).min().map(|since| since + self.grace)
+    }
+
+    fn end(&mut self, ended: impl Fn(&Away) -> bool) -> Vec<Verdict> {
+        let ended: Vec<_> = self.away.extract_if(.., |away| ended(away)).collect();
+        for away in &ended {
+            self.note_over(away.instance.clone());
+        }
+        ended.into_iter().map(|away| Verdict::Over(away.instance)).collect()
+    }
+
+    /// Looks who is missing. While no register is connected, nobody is.
+    fn look(&mut self, now: Instant) {
+        let said = self.said.as_ref();
+        for away in &mut self.away {
+            let is_missing = !away.back && said.is_some_and(|said| !said.names(away));
+            away.missing = is_missing.then(|| away.missing.unwrap_or(now));
+        }
+        let workers = said.and_then(|said| said.workers.as_ref());
+        for unsettled in &mut self.unsettled {
+            let is_missing = workers.is_some_and(|workers| !workers.contains(&unsettled.owner));
+            unsettled.missing = is_missing.then(|| unsettled.missing.unwrap_or(now));
+        }
+    }
+
+    fn remember(&mut self, settled: Settled) {
+        if self.settled.contains(&settled) {
+            return;
+        }
+        self.note_over(settled.gateway.clone());
+        if self.settled.len() == REMEMBERED {
+            self.settled.pop_front();
+        }
+        self.settled.push_back(settled);
+    }
+
+    fn note_over(&mut self, instance: Instance) {
+        if self.is_over(&instance) {
+            return;
+        }
+        if self.over.len() == REMEMBERED {
+            self.over.pop_front();
+        }
+        self.over.push_back(instance);
+    }
+}
+
+impl Said {
+    /// A register that does not tell lives apart names an address.
+    fn names(&self, away: &Away) -> bool {
+        self.gateways.iter().any(|gateway| match &gateway.instance {
+            Some(instance) => *instance == away.instance,
+            None => *gateway.address == *away.address,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

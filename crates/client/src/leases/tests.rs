@@ -1,0 +1,201 @@
+//! Who is taken for gone, and when.
+
+use super::*;
+
+const GRACE: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(1);
+
+struct World {
+    leases: Leases,
+    now: Instant,
+}
+
+fn name(text: &str) -> Instance {
+    Instance::new(text).unwrap()
+}
+
+fn address(gateway: &str) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, gateway.as_bytes()[0]], 2900))
+}
+
+fn settled(gateway: &str, owner: &str) -> Settled {
+    Settled { gateway: name(gateway), owner: name(owner) }
+}
+
+fn over(instance: &str) -> Verdict {
+    Verdict::Over(name(instance))
+}
+
+/// Gateways as `address instance`; an empty instance is not told.
+fn said(gateways: &[(&str, &str)], workers: Option<&[&str]>) -> Said {
+    let gateway = |(at, instance): &(&str, &str)| Gateway {
+        instance: Instance::new(instance).ok(),
+        ..Gateway::plain(address(at).to_string())
+    };
+    let workers = workers.map(|names| names.iter().map(|text| name(text)).collect());
+    Said { gateways: gateways.iter().map(gateway).collect(), workers, settled: vec![] }
+}
+
+impl World {
+    fn new() -> Self {
+        Self { leases: Leases::new(GRACE), now: Instant::now() }
+    }
+
+    fn heard(&mut self, said: Said) {
+        self.leases.heard(Some(said), self.now);
+    }
+
+    fn lose(&mut self, at: &str, instance: &str) {
+        let gateway = address(at);
+        self.leases.unlinked(gateway.to_string().into(), gateway, name(instance), self.now);
+    }
+
+    fn after(&mut self, passed: Duration) -> Vec<Verdict> {
+        self.now += passed;
+        self.leases.due(self.now)
+    }
+}
+
+#[test]
+fn a_gateway_that_nobody_names_is_gone_after_the_grace() {
+    let mut world = World::new();
+    world.heard(said(&[("a", "a1")], None));
+    world.lose("a", "a1");
+    assert_eq!(world.leases.next(), None);
+    assert_eq!(world.after(GRACE * 9), [], "it is named");
+    world.heard(said(&[], None));
+    assert_eq!(world.leases.next(), Some(world.now + GRACE));
+    assert_eq!(world.after(GRACE - SOON), []);
+    assert_eq!(world.after(SOON), [over("a1")]);
+    assert_eq!(world.after(GRACE), [], "told once");
+    assert_eq!(world.leases.linked(address("a"), &name("a1")), None, "and never taken back");
+}
+
+#[test]
+fn a_gateway_is_not_gone_for_want_of_a_register() {
+    let mut world = World::new();
+    world.heard(said(&[], None));
+    world.lose("a", "a1");
+    world.leases.heard(None, world.now);
+    assert_eq!(world.after(GRACE * 9), []);
+    world.heard(said(&[], None));
+    assert_eq!(world.after(GRACE - SOON), [], "the grace begins anew");
+    assert_eq!(world.after(SOON), [over("a1")]);
+}
+
+#[test]
+fn one_that_is_named_again_in_time_is_waited_for() {
+    let mut world = World::new();
+    world.heard(said(&[], None));
+    world.lose("a", "a1");
+    assert_eq!(world.after(GRACE - SOON), []);
+    world.heard(said(&[("a", "a1")], None));
+    world.heard(said(&[], None));
+    assert_eq!(world.after(GRACE - SOON), []);
+}
+
+#[test]
+fn another_life_at_the_same_address_ends_the_one_before_at_once() {
+    let mut world = World::new();
+    world.lose("a", "a1");
+    world.lose("b", "b1");
+    assert_eq!(world.leases.linked(address("a"), &name("a2")), Some(vec![over("a1")]));
+}
+
+#[test]
+fn one_that_is_linked_again_is_not_gone_whatever_registers_say() {
+    let mut world = World::new();
+    world.heard(said(&[], None));
+    world.lose("a", "a1");
+    assert_eq!(world.leases.linked(address("a"), &name("a1")), Some(vec![]));
+    assert!(world.leases.is_back(&name("a1")));
+    assert_eq!(world.after(GRACE * 9), []);
+    world.lose("a", "a1");
+    assert_eq!(world.after(GRACE), [over("a1")], "lost before it had said everything");
+    world.lose("b", "b1");
+    world.leases.linked(address("b"), &name("b1"));
+    world.leases.confirmed(&name("b1"));
+    assert!(!world.leases.is_back(&name("b1")));
+    assert_eq!(
+        world.leases.linked(address("b"), &name("b2")),
+        Some(vec![]),
+        "nothing is left of it"
+    );
+}
+
+#[test]
+fn a_register_that_tells_no_lives_names_addresses() {
+    let mut world = World::new();
+    world.heard(said(&[("a", "")], None));
+    world.lose("a", "a1");
+    assert_eq!(world.after(GRACE * 9), []);
+    world.heard(said(&[("b", "")], None));
+    assert_eq!(world.after(GRACE), [over("a1")]);
+}
+
+#[test]
+fn an_owner_that_is_there_closes_its_own_clients() {
+    let mut world = World::new();
+    world.heard(said(&[], Some(&["w1", "w2"])));
+    world.leases.witnessed(&name("a1"), [name("w1"), name("w2")], world.now);
+    assert_eq!(world.after(GRACE * 9), []);
+    let facts = Said { settled: vec![settled("a1", "w1")], ..said(&[], Some(&["w1", "w2"])) };
+    world.heard(facts);
+    assert_eq!(world.after(SOON), [Verdict::Forget(settled("a1", "w1"))]);
+}
+
+#[test]
+fn the_clients_of_an_owner_that_is_gone_fall_to_the_witness() {
+    let mut world = World::new();
+    world.heard(said(&[], Some(&["w1"])));
+    world.leases.witnessed(&name("a1"), [name("w1")], world.now);
+    world.heard(said(&[], Some(&[])));
+    assert_eq!(world.after(GRACE - SOON), []);
+    assert_eq!(world.after(SOON), [Verdict::Inherit(settled("a1", "w1"))]);
+    assert_eq!(world.after(GRACE), []);
+}
+
+#[test]
+fn an_owner_that_was_done_before_it_died_is_not_followed() {
+    let mut world = World::new();
+    let facts = Said { settled: vec![settled("a1", "w1")], ..said(&[], Some(&[])) };
+    world.heard(facts);
+    world.leases.witnessed(&name("a1"), [name("w1")], world.now);
+    assert_eq!(world.after(GRACE), [Verdict::Forget(settled("a1", "w1"))]);
+}
+
+#[test]
+fn without_a_register_that_knows_workers_nobody_inherits() {
+    let mut world = World::new();
+    world.heard(said(&[], None));
+    world.leases.witnessed(&name("a1"), [name("w1")], world.now);
+    assert_eq!(world.after(GRACE * 9), []);
+}
+
+#[test]
+fn what_somebody_else_has_settled_is_over_for_us_too() {
+    let mut world = World::new();
+    let facts = Said { settled: vec![settled("a1", "w1")], ..said(&[("a", "a1")], Some(&[])) };
+    world.heard(facts);
+    assert!(world.leases.is_over(&name("a1")));
+    assert_eq!(world.leases.settled().count(), 1, "passed on to registers that restart");
+}
+
+#[test]
+fn whoever_leaves_does_not_wait_for_the_grace() {
+    let mut world = World::new();
+    world.heard(said(&[("b", "b1")], None));
+    world.lose("a", "a1");
+    world.lose("b", "b1");
+    assert_eq!(world.leases.hurry(), [over("a1")], "the other is only out of reach");
+}
+
+#[test]
+fn what_is_remembered_is_bounded() {
+    let mut world = World::new();
+    for one in 0..REMEMBERED * 2 {
+        world.leases.settle(settled(&format!("g{one}"), "w"));
+    }
+    assert_eq!(world.leases.settled().count(), REMEMBERED);
+    assert!(!world.leases.is_over(&name("g0")));
+}

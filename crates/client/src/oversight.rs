@@ -1,0 +1,187 @@
+//! Looks after gateways that are out of reach: decides when one is gone, and has its clients closed.
+
+use std::{
+    future::pending,
+    net::SocketAddr,
+    sync::{Arc, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use protocol::{
+    Instance,
+    discovery::{Presence, Settled},
+    link::ToGateway,
+};
+use rustc_hash::FxHashSet;
+use tokio::time::{self, sleep, sleep_until};
+
+use crate::{
+    directory,
+    leases::{Leases, Said, Verdict},
+    link::Link,
+    shared::{Register, Shared},
+};
+
+/// Somebody closes the clients of one worker on a gateway that is gone. When the last clone is
+/// dropped, that is done, and everybody hears of it.
+#[derive(Clone)]
+pub struct Settlement(Arc<Settling>);
+
+struct Settling {
+    shared: Arc<Shared>,
+    settled: Settled,
+}
+
+impl Settlement {
+    fn new(shared: &Arc<Shared>, settled: Settled) -> Self {
+        Self(Arc::new(Settling { shared: Arc::clone(shared), settled }))
+    }
+}
+
+impl Drop for Settling {
+    fn drop(&mut self) {
+        self.shared.leases().settle(self.settled.clone());
+        self.shared.news.send_replace(());
+    }
+}
+
+impl std::fmt::Debug for Settlement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Settlement").field(&self.0.settled).finish()
+    }
+}
+
+/// What connected registers say, all together; `None` if none is connected.
+pub(crate) fn said(registers: &[Register]) -> Option<Said> {
+    let mut lists = Vec::new();
+    let mut said = Said::default();
+    for register in registers.iter().filter(|register| register.connected) {
+        lists.push(register.list.clone());
+        if let Some(Presence { workers, settled }) = &register.presence {
+            let known = said.workers.get_or_insert_with(FxHashSet::default);
+            known.extend(workers.iter().cloned());
+            said.settled.extend(settled.iter().cloned());
+        }
+    }
+    said.gateways = directory::union(&lists);
+    (!lists.is_empty()).then_some(said)
+}
+
+impl Shared {
+    pub(crate) fn leases(&self) -> MutexGuard<'_, Leases> {
+        // Every change is one step, so a panic elsewhere leaves nothing half done.
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A gateway is linked. Says whether this life of it may go on.
+    pub(crate) fn meet(self: &Arc<Self>, gateway: SocketAddr, instance: &Instance) -> bool {
+        let verdicts = self.leases().linked(gateway, instance);
+        let goes_on = verdicts.is_some();
+        self.carry_out(verdicts.unwrap_or_default());
+        goes_on
+    }
+
+    /// A link is lost.
+    pub(crate) fn miss(&self, address: &str, link: &Link) {
+        // One that only pushes has no clients to lose.
+        if self.identity.instance().is_none() {
+            return;
+        }
+        let instance = link.instance().clone();
+        self.leases().unlinked(address.into(), link.gateway(), instance, now());
+        self.looked.notify_one();
+    }
+
+    /// Once a link that was lost before is up again, what its gateway said since then counts.
+    pub(crate) async fn confirm(&self, link: &Link) {
+        if !self.leases().is_back(link.instance()) {
+            return;
+        }
+        while let Err(error) = link.flush().await {
+            if !link.is_up() {
+                return;
+            }
+            tracing::debug!(gateway = %link.gateway(), %error, "not confirmed yet");
+            sleep(CONFIRM_AGAIN).await;
+        }
+        self.leases().confirmed(link.instance());
+        if let Some(consumer) = self.consumer() {
+            consumer.confirmed(link.instance());
+        }
+    }
+
+    /// Registers say something else than before.
+    pub(crate) fn hear(self: &Arc<Self>, said: Option<Said>) {
+        self.leases().heard(said, now());
+        // Whoever goes on living after others have closed its clients must be told.
+        for link in self.directory().links() {
+            if self.leases().is_over(link.instance()) {
+                tracing::error!(gateway = %link.gateway(), "was taken for dead; told so");
+                let _ = link.offer(&mut ToGateway::WrittenOff);
+                link.hang_up();
+            }
+        }
+        self.looked.notify_one();
+    }
+
+    /// Decides whenever there is something to decide, for ever.
+    pub(crate) async fn oversee(self: Arc<Self>) {
+        loop {
+            let looked = self.looked.notified();
+            let next = self.leases().next();
+            tokio::select! {
+                () = looked => {}
+                () = until(next) => {}
+            }
+            let verdicts = self.leases().due(now());
+            self.carry_out(verdicts);
+        }
+    }
+
+    /// Decides at once what would be decided later: we are about to leave.
+    pub(crate) fn hurry(self: &Arc<Self>) {
+        let verdicts = self.leases().hurry();
+        self.carry_out(verdicts);
+    }
+
+    fn carry_out(self: &Arc<Self>, verdicts: Vec<Verdict>) {
+        if verdicts.is_empty() {
+            return;
+        }
+        let (Some(consumer), Some(us)) = (self.consumer(), self.identity.instance()) else {
+            return;
+        };
+        for verdict in verdicts {
+            match verdict {
+                Verdict::Over(gateway) => {
+                    tracing::warn!(instance = %gateway, "a gateway is gone; its clients are closed");
+                    let ours = Settled { gateway: gateway.clone(), owner: us.clone() };
+                    let owners = consumer.over(&gateway, Settlement::new(self, ours));
+                    self.leases().witnessed(&gateway, owners, now());
+                }
+                Verdict::Inherit(settled) => {
+                    let Settled { gateway, owner } = &settled;
+                    tracing::warn!(instance = %gateway, worker = %owner, "a worker is gone as well");
+                    consumer.inherit(gateway, owner, Settlement::new(self, settled.clone()));
+                }
+                Verdict::Forget(Settled { gateway, owner }) => consumer.forget(&gateway, &owner),
+            }
+        }
+        self.looked.notify_one();
+    }
+}
+
+/// How long to wait with a gateway that has much to do.
+const CONFIRM_AGAIN: Duration = Duration::from_secs(1);
+
+/// The time as timers have it.
+fn now() -> Instant {
+    time::Instant::now().into_std()
+}
+
+async fn until(next: Option<Instant>) {
+    match next {
+        Some(next) => sleep_until(next.into()).await,
+        None => pending().await,
+    }
+}

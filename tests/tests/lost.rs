@@ -1,0 +1,202 @@
+//! Everybody who was told of a client is told of its end, once, whoever dies in whichever order.
+
+use std::{collections::BTreeMap, iter, time::Duration};
+
+use business_worker::{ClientId, CloseReason};
+use protocol::{Event, Query, link::ToGateway};
+use suite_tests::{Browser, Suite, TestWorker, Told, eventually, on_one_and_three_threads};
+
+on_one_and_three_threads!(
+    a_worker_closes_the_clients_of_a_gateway_that_died,
+    a_gateway_that_is_back_as_another_ends_the_life_before,
+    whoever_took_over_from_a_dead_worker_closes_its_clients,
+    a_witness_closes_what_a_worker_could_not,
+    a_gateway_and_a_worker_may_die_together,
+    what_a_witness_need_not_do_it_does_not,
+    what_was_in_hand_when_a_gateway_died_is_finished_first,
+    clients_move_at_once_when_their_worker_is_gone,
+    a_gateway_that_others_took_for_dead_begins_anew,
+);
+
+/// How each client ended, and whether that was marked.
+type Ends = BTreeMap<ClientId, Vec<(CloseReason, bool)>>;
+
+/// Takes what workers were told of ends, until that many clients have theirs.
+async fn ends<'a>(workers: impl IntoIterator<Item = &'a mut TestWorker>, clients: usize) -> Ends {
+    let mut workers: Vec<_> = workers.into_iter().collect();
+    let mut ends = Ends::new();
+    eventually("every client to be closed", async || {
+        take_ends(workers.iter_mut().map(|worker| &mut **worker), &mut ends);
+        (clients <= ends.len()).then_some(())
+    })
+    .await;
+    // Whoever else thinks it should tell as well has time to.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    take_ends(workers.iter_mut().map(|worker| &mut **worker), &mut ends);
+    ends
+}
+
+fn take_ends<'a>(workers: impl Iterator<Item = &'a mut TestWorker>, ends: &mut Ends) {
+    for worker in workers {
+        for report in iter::from_fn(|| worker.told_already()) {
+            if let Told::Close(reason) = report.told {
+                ends.entry(report.client).or_default().push((reason, report.redelivered));
+            }
+        }
+    }
+}
+
+/// Everybody has one end of that kind.
+fn all_ended(ends: &Ends, clients: usize, end: (CloseReason, bool)) {
+    assert_eq!(ends.len(), clients);
+    assert!(ends.values().all(|told| *told == [end]), "{ends:?}");
+}
+
+async fn browsers(suite: &Suite, gateway: usize, count: usize) -> Vec<Browser> {
+    let mut browsers = Vec::new();
+    for at in 0..count {
+        let mut browser = suite.browser(gateway).await;
+        browser.send(format!("remember {at}")).await;
+        browser.send("echo here").await;
+        assert_eq!(browser.hears_text().await, "here");
+        browsers.push(browser);
+    }
+    browsers
+}
+
+async fn a_worker_closes_the_clients_of_a_gateway_that_died(threads: usize) {
+    let mut suite = Suite::builder().threads(threads).start().await;
+    let mut worker = TestWorker::start(&suite, "1").await;
+    let _lost = browsers(&suite, 0, 5).await;
+    let mut kept = browsers(&suite, 1, 1).await;
+    suite.gateways[0].kill();
+    all_ended(&ends([&mut worker], 5).await, 5, (CloseReason::GatewayLost, false));
+    kept[0].send("echo still here").await;
+    assert_eq!(kept[0].hears_text().await, "still here");
+}
+
+async fn a_gateway_that_is_back_as_another_ends_the_life_before(threads: usize) {
+    let mut suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let mut worker = TestWorker::start(&suite, "1").await;
+    let _lost = browsers(&suite, 0, 5).await;
+    suite.gateways[0].kill();
+    suite.gateways[0].start_again().await;
+    let mut back = browsers(&suite, 0, 1).await;
+    all_ended(&ends([&mut worker], 5).await, 5, (CloseReason::GatewayLost, false));
+    back[0].send("echo and back").await;
+    assert_eq!(back[0].hears_text().await, "and back");
+}
+
+async fn whoever_took_over_from_a_dead_worker_closes_its_clients(threads: usize) {
+    let mut suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let first = TestWorker::start(&suite, "1").await;
+    let _lost = browsers(&suite, 0, 5).await;
+    let mut second = TestWorker::start(&suite, "2").await;
+    drop(first);
+    eventually("the first worker to be gone", async || {
+        (suite.gateways[0].metric("gateway_workers").await == Some(1.0)).then_some(())
+    })
+    .await;
+    // Every shard knows by then, and has told the second worker.
+    suite.peer(0).await.ask(Query::Groups).await;
+    // The clients have said nothing since.
+    suite.gateways[0].kill();
+    all_ended(&ends([&mut second], 5).await, 5, (CloseReason::GatewayLost, false));
+}
+
+async fn a_witness_closes_what_a_worker_could_not(threads: usize) {
+    let mut suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let first = TestWorker::start(&suite, "1").await;
+    let _lost = browsers(&suite, 0, 5).await;
+    let mut second = TestWorker::start(&suite, "2").await;
+    suite.gateways[0].kill();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    drop(first);
+    all_ended(&ends([&mut second], 5).await, 5, (CloseReason::GatewayLost, true));
+}
+
+async fn a_gateway_and_a_worker_may_die_together(threads: usize) {
+    let mut suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let first = TestWorker::start(&suite, "1").await;
+    let mut second = TestWorker::start(&suite, "2").await;
+    let _lost = browsers(&suite, 0, 10).await;
+    suite.gateways[0].kill();
+    drop(first);
+    let ends = ends([&mut second], 10).await;
+    assert_eq!(ends.len(), 10);
+    let marked = |told: &Vec<_>| *told == [(CloseReason::GatewayLost, true)];
+    let plain = |told: &Vec<_>| *told == [(CloseReason::GatewayLost, false)];
+    assert!(ends.values().all(|told| marked(told) || plain(told)), "{ends:?}");
+    assert!(ends.values().any(marked) && ends.values().any(plain), "each had some: {ends:?}");
+}
+
+async fn what_a_witness_need_not_do_it_does_not(threads: usize) {
+    let mut suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let mut first = TestWorker::start(&suite, "1").await;
+    let mut second = TestWorker::start(&suite, "2").await;
+    let mut lost = browsers(&suite, 0, 10).await;
+    for browser in lost.drain(5..) {
+        browser.close().await;
+    }
+    let told = ends([&mut first, &mut second], 5).await;
+    assert_eq!(told.len(), 5, "these left by themselves");
+    suite.gateways[0].kill();
+    let told = ends([&mut first, &mut second], 5).await;
+    all_ended(&told, 5, (CloseReason::GatewayLost, false));
+    // One had settled its part before it died: nobody does that again.
+    drop(first);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(second.told_already().is_none());
+}
+
+async fn what_was_in_hand_when_a_gateway_died_is_finished_first(threads: usize) {
+    let mut suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let mut worker = TestWorker::start(&suite, "1").await;
+    let mut browser = suite.browser(0).await;
+    for word in ["wait", "one", "two"] {
+        browser.send(word).await;
+    }
+    worker.has_waiting(1).await;
+    eventually("all three to be there", async || {
+        let unread = suite.gateways[0].metric("gateway_events_total").await;
+        (unread >= Some(5.0)).then_some(())
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    suite.gateways[0].kill();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    worker.let_go(1);
+    let mut told = Vec::new();
+    while !matches!(told.last(), Some(Told::Close(_))) {
+        told.push(worker.told().await.told);
+    }
+    let messages = told.iter().filter(|told| matches!(told, Told::Message(_))).count();
+    assert_eq!(
+        messages, 2,
+        "the first fails, since nobody can be answered; the others come: {told:?}"
+    );
+    assert_eq!(told.last(), Some(&Told::Close(CloseReason::GatewayLost)));
+}
+
+async fn clients_move_at_once_when_their_worker_is_gone(threads: usize) {
+    let suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let mut first = suite.worker_link(0, "test:1").await;
+    let _browser = suite.browser(0).await;
+    let client = first.welcomes().await;
+    let mut second = suite.worker_link(0, "test:2").await;
+    drop(first);
+    let adopted = second.event().await;
+    assert_eq!((adopted.client, &adopted.event), (client, &Event::Adopt));
+    assert!(adopted.context.is_some());
+}
+
+async fn a_gateway_that_others_took_for_dead_begins_anew(threads: usize) {
+    let mut suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let mut worker = TestWorker::start(&suite, "1").await;
+    let mut lost = browsers(&suite, 0, 3).await;
+    let mut other = suite.worker_link(0, "test:2").await;
+    other.say(&ToGateway::WrittenOff).await;
+    assert_eq!(suite.gateways[0].ended().await.code(), Some(1));
+    assert_eq!(lost[0].ends().await, None, "without a word");
+    all_ended(&ends([&mut worker], 3).await, 3, (CloseReason::GatewayLost, false));
+}
