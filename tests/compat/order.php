@@ -1,20 +1,22 @@
 <?php
 // What is commanded on one connection must be seen by a question on another.
 //
-//   php order.php REGISTER SECRET CLIENT_PORT TRIES [RELAY]
+//   php order.php REGISTER SECRET CLIENT_PORT TRIES [busy|RELAY]
 //
 // By turns: a lasting connection commands and a fresh one asks, a fresh one commands and another
 // asks, and one asks that was opened before the lasting one commanded, but has not said a word.
 // Every 500 tries, connections of one message each must deliver in the order in which they were made.
 //
-// With RELAY, the address of a relay to the gateway that holds some connections back, the order is
+// With `busy`, a hundred other connections say things without end meanwhile. With RELAY, the address of a relay to the gateway that holds some connections back, the order is
 // lost, and it must be seen that it is, in each of these ways.
 
 declare(strict_types=1);
 require __DIR__ . '/lib.php';
 
 [, $register, $secret, $port, $tries] = $argv;
-$inner = $argv[5] ?? gateways($register, $secret)[0];
+$busy = ($argv[5] ?? '') === 'busy';
+$relay = $busy ? null : $argv[5] ?? null;
+$inner = $relay ?? gateways($register, $secret)[0];
 $hello = $secret === '' ? '' : hello($secret);
 $worker = dial($inner);
 write_all($worker, worker_hello('order:0', $secret));
@@ -24,6 +26,22 @@ foreach (range(1, 4) as $n) {
     $client = (new Client("127.0.0.1:$port"))->shake();
     $clients[event($worker)['connection']] = $client;
     event($worker);
+}
+
+if ($busy) {
+    $script = getmypid();
+    $child = pcntl_fork();
+    if ($child === 0) {
+        $links = array_map(fn () => dial($inner), range(1, 100));
+        // Until the script is over, however it ends.
+        while (posix_getppid() === $script) {
+            foreach ($links as $link) {
+                write_all($link, $hello . frame(PING));
+            }
+        }
+        posix_kill(getmypid(), SIGKILL);
+    }
+    register_shutdown_function(fn () => posix_kill($child, SIGKILL));
 }
 
 $lasting = dial($inner);
@@ -80,10 +98,14 @@ for ($try = 0; $try < (int) $tries; $try++) {
     }
 }
 foreach ($lost as $kind => $times) {
-    if (isset($argv[5])) {
+    if ($relay !== null) {
         check("a lost order is seen, $kind ($times)", true, $times > 0);
     } else {
         check("order lost, $kind", 0, $times);
     }
 }
-finish("order, $tries tries" . (isset($argv[5]) ? ', ' . array_sum($lost) . ' of them lost on purpose' : ''));
+finish("order, $tries tries" . match (true) {
+    $relay !== null => ', ' . array_sum($lost) . ' of them lost on purpose',
+    $busy => ' among busy links',
+    default => '',
+});

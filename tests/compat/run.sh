@@ -97,6 +97,7 @@ for secret in '' 'a secret'; do
     done
 done
 for threads in 1 2; do check "order, $threads threads" script order '' "$threads" "$tries"; done
+for threads in 1 2; do check "order, busy, $threads threads" script order '' "$threads" "$tries" busy; done
 check "order lost on purpose" order_lost
 check "both kinds" orchestrated both/both.php like-php
 if [ -n "${GATEWAYWORKER_PHP:-}" ]; then

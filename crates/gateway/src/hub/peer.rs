@@ -1,6 +1,8 @@
 //! A peer's link, from its first byte to its last, in either language.
 
-use std::{net::SocketAddr, pin::pin, rc::Rc, time::Duration};
+use std::{
+    future::poll_fn, io, mem, net::SocketAddr, pin::pin, rc::Rc, task::Poll, time::Duration,
+};
 
 use bytes::BytesMut;
 use protocol::{
@@ -85,13 +87,31 @@ fn watch_over(stream: &TcpStream, timeout: Duration) {
     }
 }
 
-/// Waits until the kernel's list of ready sockets was looked at once more.
+/// Waits until the kernel's list of ready sockets was looked at twice more.
 ///
 /// A new socket is on that list from the start, since it can be written to. If that were still so
 /// when the peer's first command comes, it would be read before a command that came earlier on
-/// another link.
+/// another link. Twice, since what comes while the kernel goes through the list is told of a socket
+/// that it has yet to look at, and of others only the next time.
 pub(super) async fn in_line() {
     tokio::task::yield_now().await;
+    tokio::task::yield_now().await;
+}
+
+/// Waits for a new peer's first bytes in its turn: links that were found ready before it, or
+/// together with it, while this task had not been run yet, are read first.
+async fn in_turn(stream: &TcpStream) -> io::Result<()> {
+    let mut first = true;
+    poll_fn(|cx| {
+        let ready = stream.poll_read_ready(cx);
+        if mem::take(&mut first) && ready.is_ready() {
+            // Those are in the queue by now: to its end, once.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        ready
+    })
+    .await
 }
 
 /// Tells by its first bytes which language a stranger speaks. A native one proves itself and says
@@ -101,6 +121,7 @@ async fn meet(
     stream: &mut TcpStream,
     buffer: &mut BytesMut,
 ) -> Result<Option<Role>, Ended> {
+    in_turn(stream).await?;
     while buffer.len() < MAGIC.len() {
         if stream.read_buf(buffer).await? == 0 {
             return Err(Ended::ByPeer);
