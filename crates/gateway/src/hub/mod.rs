@@ -336,7 +336,7 @@ impl Hub {
             ToHub::Notes { link: id, frames } => {
                 if let Some(link) = self.links.get_mut(&id) {
                     link.push(&frames);
-                    if NOTES < link.queued() {
+                    if NOTES < link.queued_answers() {
                         tracing::warn!(remote = %link.remote, "a worker that does not read is cut off");
                         self.remove(id);
                     } else {
