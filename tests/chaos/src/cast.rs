@@ -72,6 +72,9 @@ impl Places {
     }
 }
 
+/// How long workers believe that a gateway out of reach will be back, in seconds.
+const GRACE: u64 = 3;
+
 /// The secret of the cluster: long enough that no log has it by chance.
 const SECRET: &str = "chaos-s3cret-c4c0ffee";
 
@@ -110,7 +113,8 @@ impl Cast {
         let gateways = gateways.collect::<anyhow::Result<_>>()?;
         let workers = (0..WORKERS).map(|number| {
             let journal = format!("--journal={}", journals.display());
-            let args = vec![register_address.clone(), journal, format!("--id={number}")];
+            let grace = format!("--gateway-grace={GRACE}");
+            let args = vec![register_address.clone(), journal, grace, format!("--id={number}")];
             actor(Who::Worker(number).to_string(), "chaos-worker", args)
         });
         Ok(Self { register, gateways, workers: workers.collect::<anyhow::Result<_>>()?, places })

@@ -42,7 +42,7 @@ pub fn report(facts: &Facts, balance: &Balance) -> String {
         ),
         ("onConnect", counts.connects, None),
         ("onClose", counts.closes.values().sum(), None),
-        ("onClose missing for gateways that were lost", counts.closes_missing, None),
+        ("onClose missing: gateway and two workers dead", counts.closes_missing, None),
     ];
     for (name, count, more) in rows {
         let more = more.map_or_else(String::new, |more| format!(", {more}"));

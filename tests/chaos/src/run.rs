@@ -117,8 +117,9 @@ async fn ends(journals: &mut Journals) -> anyhow::Result<()> {
     }
 }
 
-/// How long to wait for the next end: nobody tells those of gateways that died.
-const ENDS: Duration = Duration::from_secs(3);
+/// How long to wait for the next end: longer than anybody believes in a lost gateway and, after
+/// that, in the worker that was to speak for it.
+const ENDS: Duration = Duration::from_secs(15);
 
 async fn proxies(places: &Places) -> anyhow::Result<BTreeMap<Option<usize>, Proxy>> {
     let mut proxies = BTreeMap::new();
@@ -199,6 +200,7 @@ impl Stage {
             }
             Fault::Vanish(who) => {
                 self.proxies.values().for_each(|proxy| proxy.hush(VANISHED));
+                self.lost(who);
                 self.cast.actor(who).kill()?;
                 self.later(VANISHED, who, Pending::Start);
             }
@@ -262,10 +264,16 @@ impl Stage {
         self.pending.insert(at, (who, pending));
     }
 
+    /// Notes what the account must know of somebody's end.
     fn lost(&mut self, who: Who) {
-        if let Who::Gateway(number) = who {
-            let gateway = self.cast.places.inner_met[number].port();
-            self.account.loss(Loss { gateway, at: journal::now() });
+        let at = journal::now();
+        match who {
+            Who::Gateway(number) => {
+                let gateway = self.cast.places.inner_met[number].port();
+                self.account.loss(Loss { gateway, at });
+            }
+            Who::Worker(number) => self.account.death(number, at),
+            Who::Register => {}
         }
     }
 }

@@ -83,7 +83,6 @@ impl Scenario {
     /// What is not held against it.
     pub const fn leniency(self) -> Leniency {
         let cut = self.has_proxies();
-        // Until gateways lease their clients, nobody speaks for one that died.
-        Leniency { no_close_of_lost_gateway: true, overtaken: cut, pushes_to_cut_gateways: cut }
+        Leniency { overtaken: cut, pushes_to_cut_gateways: cut }
     }
 }

@@ -12,10 +12,6 @@ use crate::{
 /// How often each message of each life was handled, by its number less one.
 pub(super) type Handled = FxHashMap<u64, Vec<Times>>;
 
-/// How long after a gateway's end its last events may still be handled by a worker that was slow
-/// to read them: only used to tell whose client one was that has no life we know of.
-const SLACK: u64 = 2_000_000_000;
-
 pub(super) fn check(
     account: &mut Account,
     leniency: Leniency,
@@ -30,17 +26,11 @@ pub(super) fn check(
         let closed = walk.order(&records);
         walk.meaning(&records);
         walk.messages(&records, &mut handled);
-        if let Some(reason) = closed {
-            *walk.counts.closes.entry(reason).or_default() += 1;
-        } else {
-            let first = records.first().map_or(0, |(_, record)| record.at);
-            let excused = leniency.no_close_of_lost_gateway
-                && account.lost(client.gateway, first.saturating_sub(SLACK), u64::MAX);
-            if excused {
-                walk.counts.closes_missing += 1;
-            } else {
-                walk.breaks(Rule::EveryEndTold, &records, "no onClose".to_owned());
-            }
+        let first = records.first().map_or(0, |(_, record)| record.at);
+        match closed {
+            Some(reason) => *walk.counts.closes.entry(reason).or_default() += 1,
+            None if account.forgotten(client.gateway, first) => walk.counts.closes_missing += 1,
+            None => walk.breaks(Rule::EveryEndTold, &records, "no onClose".to_owned()),
         }
         walk.counts.connects += 1;
     }
@@ -85,8 +75,12 @@ impl Walk<'_> {
                     self.breaks(Rule::HandledInOrder, records, back);
                 }
             }
+            // Whoever speaks for a lost gateway whose owner is lost too cannot know whether it has
+            // spoken, and says so.
+            let perhaps = lost && record.marked;
             if let Some((number, _)) = close
                 && number < record.number
+                && !perhaps
             {
                 self.breaks(Rule::EveryEndToldOnce, records, shown(record));
             }

@@ -20,8 +20,6 @@ use crate::{
 /// impossible to promise, or nobody promises yet.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Leniency {
-    /// Clients of a gateway that died may stay without a close.
-    pub no_close_of_lost_gateway: bool,
     /// An event that was given to another worker may still be handled, late and unmarked, by the
     /// one that had it first: that was cut off or paused, and not dead.
     pub overtaken: bool,
@@ -82,6 +80,8 @@ pub struct Account {
     lives: BTreeMap<u64, Life>,
     records: FxHashMap<Client, Vec<(usize, Record)>>,
     losses: Vec<Loss>,
+    /// Which workers were killed, and when.
+    deaths: Vec<(usize, u64)>,
     broken: Broken,
 }
 
@@ -160,7 +160,7 @@ pub struct Counts {
     pub connects: u64,
     /// Their ends, by reason.
     pub closes: BTreeMap<&'static str, u64>,
-    /// Ends that nobody was told, and need not have been.
+    /// Ends that nobody could tell: of clients whose gateway died, and two workers with it.
     pub closes_missing: u64,
 }
 
@@ -230,6 +230,11 @@ impl Account {
         self.losses.push(loss);
     }
 
+    /// A worker was killed at that time.
+    pub fn death(&mut self, worker: usize, at: u64) {
+        self.deaths.push((worker, at));
+    }
+
     /// Something else was not well.
     pub fn blemish(&mut self, what: String) {
         self.broken.add(Rule::NoBlemish, || what);
@@ -244,11 +249,32 @@ impl Account {
         Balance { counts, broken }
     }
 
+    /// Whether a gateway was lost after that time, and two workers at about the same: the one that
+    /// was to speak for a client of it, and the one that was to speak for that one.
+    fn forgotten(&self, gateway: u16, from: u64) -> bool {
+        let losses = self.losses.iter().filter(|loss| loss.gateway == gateway);
+        losses.filter(|loss| from <= loss.at + SLACK).any(|loss| {
+            let near = loss.at.saturating_sub(SLACK)..loss.at + SETTLED;
+            let dead = self.deaths.iter().filter(|(_, at)| near.contains(at));
+            let mut workers: Vec<usize> = dead.map(|(worker, _)| *worker).collect();
+            workers.sort_unstable();
+            workers.dedup();
+            2 <= workers.len()
+        })
+    }
+
     /// Whether a gateway was lost between two times.
     fn lost(&self, gateway: u16, from: u64, to: u64) -> bool {
         self.losses.iter().any(|loss| loss.gateway == gateway && (from..=to).contains(&loss.at))
     }
 }
+
+/// How long it takes at most until workers have spoken for a gateway that died.
+const SETTLED: u64 = 10_000_000_000;
+
+/// How long a gateway may have told nobody of what is new, and a worker have told of what it had
+/// read of a gateway that died.
+const SLACK: u64 = 2_000_000_000;
 
 /// How many clients were told of, and how many of their ends: what a run waits for.
 pub fn open_ends(records: &[(usize, Record)]) -> (usize, usize) {

@@ -13,6 +13,7 @@ struct Run {
     partner: Life,
     records: Vec<(usize, Record)>,
     losses: Vec<Loss>,
+    deaths: Vec<(usize, u64)>,
     leniency: Leniency,
 }
 
@@ -21,7 +22,7 @@ fn client(token: Token) -> Client {
 }
 
 fn record(token: Token, number: u64, told: Told) -> (usize, Record) {
-    let at = 1_000 + number * 10;
+    let at = 1_000_u64.saturating_add(number.saturating_mul(10));
     (0, Record { at, client: client(token), number, marked: false, told })
 }
 
@@ -65,7 +66,8 @@ fn whole() -> Run {
     }
     records.push(record(SENDER, 11, Told::Close(CloseReason::Client)));
     records.push(record(PARTNER, 3, Told::Close(CloseReason::Client)));
-    Run { sender, partner, records, losses: Vec::new(), leniency: Leniency::default() }
+    let (losses, deaths) = (Vec::new(), Vec::new());
+    Run { sender, partner, records, losses, deaths, leniency: Leniency::default() }
 }
 
 impl Run {
@@ -93,6 +95,7 @@ impl Run {
         account.life(self.partner);
         account.records(self.records);
         self.losses.into_iter().for_each(|loss| account.loss(loss));
+        self.deaths.into_iter().for_each(|(worker, at)| account.death(worker, at));
         account.balance(self.leniency)
     }
 
@@ -239,18 +242,34 @@ fn every_end_is_told_once_and_last() {
 }
 
 #[test]
-fn the_end_of_a_lost_gateways_client_may_be_missing_if_that_is_allowed() {
-    let missing = |leniency: Leniency| {
+fn an_end_may_be_missing_only_if_a_gateway_and_two_workers_died_together() {
+    let missing = |workers: &'static [(usize, u64)], killed: bool| {
         broken_by(|run| {
-            run.leniency = leniency;
             run.without(11);
             run.sender.end = End::Closed(None);
-            run.losses.push(Loss { gateway: GATEWAY, at: 8_000 });
+            run.losses = vec![Loss { gateway: if killed { GATEWAY } else { 1 }, at: 8_000 }];
+            run.deaths = workers.to_vec();
         })
     };
-    let allowed = Leniency { no_close_of_lost_gateway: true, ..Leniency::default() };
-    assert_eq!(missing(allowed), []);
-    assert_eq!(missing(Leniency::default()), [(Rule::EveryEndTold, 1)]);
+    assert_eq!(missing(&[(1, 7_000), (2, 9_000)], true), []);
+    for workers in [&[][..], &[(1, 7_000)], &[(1, 7_000), (1, 9_000)], &[(1, 7_000), (2, 1 << 60)]]
+    {
+        assert_eq!(missing(workers, true), [(Rule::EveryEndTold, 1)], "{workers:?}");
+    }
+    assert!(missing(&[(1, 7_000), (2, 9_000)], false).contains(&(Rule::EveryEndTold, 1)));
+}
+
+#[test]
+fn whoever_speaks_for_two_that_are_lost_may_repeat_the_end_with_a_mark() {
+    let again = |marked: bool| {
+        broken_by(|run| {
+            let lost = Told::Close(CloseReason::GatewayLost);
+            let (_, record) = record(SENDER, u64::MAX, lost);
+            run.records.push((1, Record { at: 2_000, marked, ..record }));
+        })
+    };
+    assert_eq!(again(true), []);
+    assert_eq!(again(false), [(Rule::EveryEndToldOnce, 1)]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Runs scenarios one after the other and prints their accounts.
 
-use std::{env, path::PathBuf, process::ExitCode, time::Duration};
+use std::{env, future::pending, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use chaos::{
@@ -9,6 +9,7 @@ use chaos::{
 };
 use clap::Parser;
 use tempfile::TempDir;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Kills, pauses and cuts off the suite's processes under load, and accounts for every message
 #[derive(Debug, Parser)]
@@ -53,7 +54,23 @@ struct Args {
 fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(all(args))
+    runtime.block_on(async {
+        tokio::select! {
+            code = all(args) => code,
+            // A run that is dropped leaves no process behind.
+            () = told_to_end() => Ok(ExitCode::FAILURE),
+        }
+    })
+}
+
+/// Waits until somebody wants this to end.
+async fn told_to_end() {
+    let Ok(mut term) = signal(SignalKind::terminate()) else { return pending().await };
+    let Ok(mut int) = signal(SignalKind::interrupt()) else { return pending().await };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "the result")]
