@@ -18,6 +18,10 @@ use protocol::{
 };
 use rustc_hash::FxHashSet;
 
+/// How soon after its links a gateway that dies is missed by registers, or is back. One that is
+/// missed later lived on for a while.
+const PROMPT: Duration = Duration::from_secs(2);
+
 /// How many ends are remembered. A life that was taken for over and comes back after so many others
 /// is not recognised any more.
 const REMEMBERED: usize = 256;
@@ -52,6 +56,8 @@ struct Away {
     address: Arc<str>,
     gateway: SocketAddr,
     instance: Instance,
+    /// When the link was lost.
+    lost: Instant,
     /// Whether it is linked again, and has not said everything yet.
     back: bool,
     /// Since when no register names it.
@@ -69,8 +75,9 @@ struct Unsettled {
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// This life of a gateway is over: our clients on it are gone.
-    Over(Instance),
+    /// This life of a gateway is over: our clients on it are gone. In doubt, the gateway may have
+    /// given them to others before.
+    Over { gateway: Instance, in_doubt: bool },
     /// So is the worker that other clients on it belonged to: they are for us to close.
     Inherit(Settled),
     /// That worker has closed them itself, or somebody has on its behalf.
@@ -100,6 +107,7 @@ impl Leases {
         &mut self,
         gateway: SocketAddr,
         instance: &Instance,
+        now: Instant,
     ) -> Option<Vec<Verdict>> {
         if self.is_over(instance) {
             return None;
@@ -107,7 +115,7 @@ impl Leases {
         for away in self.away.iter_mut().filter(|away| away.instance == *instance) {
             (away.back, away.missing) = (true, None);
         }
-        Some(self.end(|away| away.gateway == gateway && away.instance != *instance))
+        Some(self.end(now, |away| away.gateway == gateway && away.instance != *instance))
     }
 
     /// Whether this life was linked before, and what we knew of it then still counts.
@@ -131,7 +139,14 @@ impl Leases {
     ) {
         self.confirmed(&instance);
         if !self.is_over(&instance) {
-            self.away.push(Away { address, gateway, instance, back: false, missing: None });
+            self.away.push(Away {
+                address,
+                gateway,
+                instance,
+                lost: now,
+                back: false,
+                missing: None,
+            });
             self.look(now);
         }
     }
@@ -172,7 +187,7 @@ impl Leases {
     pub(crate) fn due(&mut self, now: Instant) -> Vec<Verdict> {
         let grace = self.grace;
         let passed = |since: Option<Instant>| since.is_some_and(|since| since + grace <= now);
-        let mut verdicts = self.end(|away| passed(away.missing));
+        let mut verdicts = self.end(now, |away| passed(away.missing));
         let known = &self.settled;
         self.unsettled.retain(|unsettled| {
             let Unsettled { gateway, owner, missing } = unsettled;
@@ -190,8 +205,8 @@ impl Leases {
     }
 
     /// The same without waiting for the grace: we are about to leave.
-    pub(crate) fn hurry(&mut self) -> Vec<Verdict> {
-        self.end(|away| away.missing.is_some())
+    pub(crate) fn hurry(&mut self, now: Instant) -> Vec<Verdict> {
+        self.end(now, |away| away.missing.is_some())
     }
 
     /// When there will be something to do, if nothing happens before.
@@ -201,12 +216,17 @@ impl Leases {
         away.chain(unsettled).min().map(|since| since + self.grace)
     }
 
-    fn end(&mut self, ended: impl Fn(&Away) -> bool) -> Vec<Verdict> {
+    fn end(&mut self, now: Instant, ended: impl Fn(&Away) -> bool) -> Vec<Verdict> {
         let ended: Vec<_> = self.away.extract_if(.., |away| ended(away)).collect();
         for away in &ended {
             self.note_over(away.instance.clone());
         }
-        ended.into_iter().map(|away| Verdict::Over(away.instance)).collect()
+        let verdict = |away: Away| {
+            // One that went on without us has given our clients to others.
+            let in_doubt = away.lost + PROMPT < away.missing.unwrap_or(now);
+            Verdict::Over { gateway: away.instance, in_doubt }
+        };
+        ended.into_iter().map(verdict).collect()
     }
 
     /// Looks who is missing. While no register is connected, nobody is.

@@ -75,7 +75,7 @@ impl Shared {
 
     /// A gateway is linked. Says whether this life of it may go on.
     pub(crate) fn meet(self: &Arc<Self>, gateway: SocketAddr, instance: &Instance) -> bool {
-        let verdicts = self.leases().linked(gateway, instance);
+        let verdicts = self.leases().linked(gateway, instance, now());
         let goes_on = verdicts.is_some();
         self.carry_out(verdicts.unwrap_or_default());
         goes_on
@@ -140,7 +140,7 @@ impl Shared {
 
     /// Decides at once what would be decided later: we are about to leave.
     pub(crate) fn hurry(self: &Arc<Self>) {
-        let verdicts = self.leases().hurry();
+        let verdicts = self.leases().hurry(now());
         self.carry_out(verdicts);
     }
 
@@ -153,10 +153,10 @@ impl Shared {
         };
         for verdict in verdicts {
             match verdict {
-                Verdict::Over(gateway) => {
+                Verdict::Over { gateway, in_doubt } => {
                     tracing::warn!(instance = %gateway, "a gateway is gone; its clients are closed");
                     let ours = Settled { gateway: gateway.clone(), owner: us.clone() };
-                    let owners = consumer.over(&gateway, Settlement::new(self, ours));
+                    let owners = consumer.over(&gateway, in_doubt, Settlement::new(self, ours));
                     self.leases().witnessed(&gateway, owners, now());
                 }
                 Verdict::Inherit(settled) => {

@@ -134,9 +134,9 @@ impl<W: Worker> Consumer for Events<W> {
         Box::new(intake::Intake::new(Arc::clone(&self.0), Arc::clone(link)))
     }
 
-    fn over(&self, gateway: &Instance, settlement: Settlement) -> Vec<Instance> {
+    fn over(&self, gateway: &Instance, in_doubt: bool, settlement: Settlement) -> Vec<Instance> {
         let (slots, owners) = self.0.estates.open(gateway);
-        self.0.settle(slots, false, &settlement);
+        self.0.settle(slots, in_doubt, &settlement);
         owners
     }
 

@@ -23,7 +23,11 @@ fn settled(gateway: &str, owner: &str) -> Settled {
 }
 
 fn over(instance: &str) -> Verdict {
-    Verdict::Over(name(instance))
+    Verdict::Over { gateway: name(instance), in_doubt: false }
+}
+
+fn over_in_doubt(instance: &str) -> Verdict {
+    Verdict::Over { gateway: name(instance), in_doubt: true }
 }
 
 /// Gateways as `address instance`; an empty instance is not told.
@@ -50,6 +54,10 @@ impl World {
         self.leases.unlinked(gateway.to_string().into(), gateway, name(instance), self.now);
     }
 
+    fn linked(&mut self, at: &str, instance: &str) -> Option<Vec<Verdict>> {
+        self.leases.linked(address(at), &name(instance), self.now)
+    }
+
     fn after(&mut self, passed: Duration) -> Vec<Verdict> {
         self.now += passed;
         self.leases.due(self.now)
@@ -66,9 +74,9 @@ fn a_gateway_that_nobody_names_is_gone_after_the_grace() {
     world.heard(said(&[], None));
     assert_eq!(world.leases.next(), Some(world.now + GRACE));
     assert_eq!(world.after(GRACE - SOON), []);
-    assert_eq!(world.after(SOON), [over("a1")]);
+    assert_eq!(world.after(SOON), [over_in_doubt("a1")], "it was named for long after we lost it");
     assert_eq!(world.after(GRACE), [], "told once");
-    assert_eq!(world.leases.linked(address("a"), &name("a1")), None, "and never taken back");
+    assert_eq!(world.linked("a", "a1"), None, "and never taken back");
 }
 
 #[test]
@@ -80,7 +88,7 @@ fn a_gateway_is_not_gone_for_want_of_a_register() {
     assert_eq!(world.after(GRACE * 9), []);
     world.heard(said(&[], None));
     assert_eq!(world.after(GRACE - SOON), [], "the grace begins anew");
-    assert_eq!(world.after(SOON), [over("a1")]);
+    assert_eq!(world.after(SOON), [over_in_doubt("a1")]);
 }
 
 #[test]
@@ -99,7 +107,7 @@ fn another_life_at_the_same_address_ends_the_one_before_at_once() {
     let mut world = World::new();
     world.lose("a", "a1");
     world.lose("b", "b1");
-    assert_eq!(world.leases.linked(address("a"), &name("a2")), Some(vec![over("a1")]));
+    assert_eq!(world.linked("a", "a2"), Some(vec![over("a1")]));
 }
 
 #[test]
@@ -107,20 +115,16 @@ fn one_that_is_linked_again_is_not_gone_whatever_registers_say() {
     let mut world = World::new();
     world.heard(said(&[], None));
     world.lose("a", "a1");
-    assert_eq!(world.leases.linked(address("a"), &name("a1")), Some(vec![]));
+    assert_eq!(world.linked("a", "a1"), Some(vec![]));
     assert!(world.leases.is_back(&name("a1")));
     assert_eq!(world.after(GRACE * 9), []);
     world.lose("a", "a1");
     assert_eq!(world.after(GRACE), [over("a1")], "lost before it had said everything");
     world.lose("b", "b1");
-    world.leases.linked(address("b"), &name("b1"));
+    world.linked("b", "b1");
     world.leases.confirmed(&name("b1"));
     assert!(!world.leases.is_back(&name("b1")));
-    assert_eq!(
-        world.leases.linked(address("b"), &name("b2")),
-        Some(vec![]),
-        "nothing is left of it"
-    );
+    assert_eq!(world.linked("b", "b2"), Some(vec![]), "nothing is left of it");
 }
 
 #[test]
@@ -130,7 +134,7 @@ fn a_register_that_tells_no_lives_names_addresses() {
     world.lose("a", "a1");
     assert_eq!(world.after(GRACE * 9), []);
     world.heard(said(&[("b", "")], None));
-    assert_eq!(world.after(GRACE), [over("a1")]);
+    assert_eq!(world.after(GRACE), [over_in_doubt("a1")]);
 }
 
 #[test]
@@ -187,7 +191,7 @@ fn whoever_leaves_does_not_wait_for_the_grace() {
     world.heard(said(&[("b", "b1")], None));
     world.lose("a", "a1");
     world.lose("b", "b1");
-    assert_eq!(world.leases.hurry(), [over("a1")], "the other is only out of reach");
+    assert_eq!(world.leases.hurry(world.now), [over("a1")], "the other is only out of reach");
 }
 
 #[test]
@@ -198,4 +202,20 @@ fn what_is_remembered_is_bounded() {
     }
     assert_eq!(world.leases.settled().count(), REMEMBERED);
     assert!(!world.leases.is_over(&name("g0")));
+}
+
+#[test]
+fn clients_of_a_gateway_that_went_on_without_us_are_closed_in_doubt() {
+    let mut world = World::new();
+    world.heard(said(&[("a", "a1")], None));
+    world.lose("a", "a1");
+    world.after(PROMPT);
+    assert_eq!(world.linked("a", "a2"), Some(vec![over("a1")]), "back at once");
+    world.heard(said(&[("b", "b1"), ("c", "c1")], None));
+    world.lose("b", "b1");
+    world.lose("c", "c1");
+    world.after(PROMPT + SOON);
+    assert_eq!(world.linked("b", "b2"), Some(vec![over_in_doubt("b1")]));
+    world.heard(said(&[], None));
+    assert_eq!(world.after(GRACE), [over_in_doubt("c1")]);
 }
