@@ -194,19 +194,19 @@ impl Stage {
         }
         match fault {
             Fault::Kill(who, down) => {
-                self.lost(who);
+                self.lost(who, true);
                 self.cast.actor(who).kill()?;
                 self.later(down, who, Pending::Start);
             }
             Fault::Vanish(who) => {
                 self.proxies.values().for_each(|proxy| proxy.hush(VANISHED));
-                self.lost(who);
+                self.lost(who, true);
                 self.cast.actor(who).kill()?;
                 self.later(VANISHED, who, Pending::Start);
             }
             Fault::Drain(who, down) => {
                 self.is_up(who).await?;
-                self.lost(who);
+                self.lost(who, false);
                 self.cast.actor(who).signal("TERM")?;
                 self.ended(who).await?;
                 self.later(down, who, Pending::Start);
@@ -265,12 +265,12 @@ impl Stage {
     }
 
     /// Notes what the account must know of somebody's end.
-    fn lost(&mut self, who: Who) {
+    fn lost(&mut self, who: Who, killed: bool) {
         let at = journal::now();
         match who {
             Who::Gateway(number) => {
                 let gateway = self.cast.places.inner_met[number].port();
-                self.account.loss(Loss { gateway, at });
+                self.account.loss(Loss { gateway, at, killed });
             }
             Who::Worker(number) => self.account.death(number, at),
             Who::Register => {}

@@ -99,7 +99,8 @@ impl Check<'_> {
             self.breaks(Rule::NothingMadeUp, || format!("{} handled", messages.len()));
         }
         let missing = life.sent.len().saturating_sub(handled);
-        if !matches!(life.end, End::Stayed | End::Left | End::Closed(Some(GOING_AWAY))) {
+        let counts = matches!(life.end, End::Stayed | End::Left | End::Closed(Some(GOING_AWAY)));
+        if !counts || self.account.died_with(life) {
             self.counts.gone += missing as u64;
             return;
         }
@@ -175,7 +176,7 @@ impl Check<'_> {
     fn passed_on(&mut self, listeners: &Listeners<'_>, heard: &BTreeMap<u64, Heard>) {
         let (token, life) = (self.life.token, self.life);
         // Where the gateway of the sender is lost, nobody handles again what was being handled.
-        if !matches!(life.end, End::Stayed | End::Left) {
+        if !matches!(life.end, End::Stayed | End::Left) || self.account.died_with(life) {
             return;
         }
         for (number, sent) in (1_u32..).zip(&life.sent) {

@@ -72,6 +72,8 @@ pub struct Loss {
     pub gateway: u16,
     /// When, in nanoseconds of the system's clock.
     pub at: u64,
+    /// Whether it was not even asked.
+    pub killed: bool,
 }
 
 /// What is fed to it.
@@ -261,6 +263,14 @@ impl Account {
             workers.dedup();
             2 <= workers.len()
         })
+    }
+
+    /// Whether a gateway was killed with what a client had sent that has left since: it may have
+    /// waited for a worker.
+    fn died_with(&self, life: &Life) -> bool {
+        let near = life.began..=life.ended + SETTLED;
+        let mut losses = self.losses.iter().filter(|loss| loss.gateway == life.gateway);
+        life.end == End::Left && losses.any(|loss| loss.killed && near.contains(&loss.at))
     }
 
     /// Whether a gateway was lost between two times.

@@ -206,9 +206,15 @@ fn nobody_is_closed_but_with_their_gateway() {
         })
     };
     assert_eq!(closed(vec![]), [(Rule::NobodyClosed, 1)]);
-    assert_eq!(closed(vec![Loss { gateway: GATEWAY, at: 8_000 }]), []);
-    assert_eq!(closed(vec![Loss { gateway: GATEWAY, at: 500 }]), [(Rule::NobodyClosed, 1)]);
-    assert_eq!(closed(vec![Loss { gateway: 1, at: 8_000 }]), [(Rule::NobodyClosed, 1)]);
+    assert_eq!(closed(vec![Loss { gateway: GATEWAY, at: 8_000, killed: true }]), []);
+    assert_eq!(
+        closed(vec![Loss { gateway: GATEWAY, at: 500, killed: true }]),
+        [(Rule::NobodyClosed, 1)]
+    );
+    assert_eq!(
+        closed(vec![Loss { gateway: 1, at: 8_000, killed: true }]),
+        [(Rule::NobodyClosed, 1)]
+    );
 }
 
 #[test]
@@ -216,12 +222,26 @@ fn what_was_sent_to_a_gateway_counts_if_it_was_asked_to_end_and_not_if_it_was_ki
     let lost = |code: Option<u16>| {
         broken_by(|run| {
             run.sender.end = End::Closed(code);
-            run.losses = vec![Loss { gateway: GATEWAY, at: 8_000 }];
+            run.losses = vec![Loss { gateway: GATEWAY, at: 8_000, killed: true }];
             run.sender.sent.push(7_999);
         })
     };
     assert_eq!(lost(Some(1001)), [(Rule::NothingLost, 1)]);
     assert_eq!(lost(None), []);
+}
+
+#[test]
+fn what_waited_when_its_gateway_was_killed_is_not_missed_though_its_client_had_left() {
+    let lost = |end: End, killed: bool| {
+        broken_by(|run| {
+            run.sender.end = end;
+            run.sender.sent.push(8_999);
+            run.losses = vec![Loss { gateway: GATEWAY, at: 9_500, killed }];
+        })
+    };
+    assert_eq!(lost(End::Left, true), []);
+    assert_eq!(lost(End::Left, false), [(Rule::NothingLost, 1)]);
+    assert!(lost(End::Stayed, true).contains(&(Rule::NothingLost, 1)));
 }
 
 #[test]
@@ -247,7 +267,8 @@ fn an_end_may_be_missing_only_if_a_gateway_and_two_workers_died_together() {
         broken_by(|run| {
             run.without(11);
             run.sender.end = End::Closed(None);
-            run.losses = vec![Loss { gateway: if killed { GATEWAY } else { 1 }, at: 8_000 }];
+            run.losses =
+                vec![Loss { gateway: if killed { GATEWAY } else { 1 }, at: 8_000, killed: true }];
             run.deaths = workers.to_vec();
         })
     };
