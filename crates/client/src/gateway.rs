@@ -114,7 +114,7 @@ async fn run(shared: &Arc<Shared>, address: &str, proved: Proved<TcpStream>) -> 
     };
     drop(down);
     if !matches!(ended, Ended::ByUs) {
-        shared.miss(address, &link);
+        shared.miss(address, &link, &ended);
     }
     match &ended {
         Ended::ByUs => tracing::debug!(%gateway, "link closed"),

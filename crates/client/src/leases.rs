@@ -129,26 +129,21 @@ impl Leases {
         self.away.retain(|away| away.instance != *instance);
     }
 
-    /// A link is lost.
+    /// A link is lost, since `since`: one that fell silent was so before anybody noticed.
     pub(crate) fn unlinked(
         &mut self,
         address: Arc<str>,
         gateway: SocketAddr,
         instance: Instance,
+        since: Instant,
         now: Instant,
     ) {
+        // Lost again before it had said everything: what we knew is as old as it was.
+        let before = self.away.iter().find(|away| away.instance == instance);
+        let lost = before.map_or(since, |before| before.lost);
         self.confirmed(&instance);
-        if !self.is_over(&instance) {
-            self.away.push(Away {
-                address,
-                gateway,
-                instance,
-                lost: now,
-                back: false,
-                missing: None,
-            });
-            self.look(now);
-        }
+        self.away.push(Away { address, gateway, instance, lost, back: false, missing: None });
+        self.look(now);
     }
 
     /// Takes what connected registers say.
@@ -187,7 +182,9 @@ impl Leases {
     pub(crate) fn due(&mut self, now: Instant) -> Vec<Verdict> {
         let grace = self.grace;
         let passed = |since: Option<Instant>| since.is_some_and(|since| since + grace <= now);
-        let mut verdicts = self.end(now, |away| passed(away.missing));
+        let over = self.over.clone();
+        let mut verdicts =
+            self.end(now, |away| passed(away.missing) || over.contains(&away.instance));
         let known = &self.settled;
         self.unsettled.retain(|unsettled| {
             let Unsettled { gateway, owner, missing } = unsettled;
@@ -213,7 +210,10 @@ impl Leases {
     pub(crate) fn next(&self) -> Option<Instant> {
         let away = self.away.iter().filter_map(|away| away.missing);
         let unsettled = self.unsettled.iter().filter_map(|unsettled| unsettled.missing);
-        away.chain(unsettled).min().map(|since| since + self.grace)
+        let next = away.chain(unsettled).min().map(|since| since + self.grace);
+        // What others have taken for over is so for us, whenever we lost it.
+        let others = self.away.iter().find(|away| self.is_over(&away.instance));
+        others.map(|away| away.lost).or(next)
     }
 
     fn end(&mut self, now: Instant, ended: impl Fn(&Away) -> bool) -> Vec<Verdict> {
@@ -275,5 +275,7 @@ impl Said {
     }
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

@@ -18,7 +18,7 @@ use tokio::time::{self, sleep, sleep_until};
 use crate::{
     directory,
     leases::{Leases, Said, Verdict},
-    link::Link,
+    link::{Ended, Link},
     shared::{Register, Shared},
 };
 
@@ -82,13 +82,17 @@ impl Shared {
     }
 
     /// A link is lost.
-    pub(crate) fn miss(&self, address: &str, link: &Link) {
+    pub(crate) fn miss(&self, address: &str, link: &Link, ended: &Ended) {
         // One that only pushes has no clients to lose.
         if self.identity.instance().is_none() {
             return;
         }
         let instance = link.instance().clone();
-        self.leases().unlinked(address.into(), link.gateway(), instance, now());
+        let now = now();
+        // Nobody tells of the end of a link whose gateway vanished, or that was cut on its way.
+        let silent = matches!(ended, Ended::Silent { .. });
+        let since = if silent { now - self.peer_timeout } else { now };
+        self.leases().unlinked(address.into(), link.gateway(), instance, since, now);
         self.looked.notify_one();
     }
 

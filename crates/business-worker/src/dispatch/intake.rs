@@ -155,13 +155,14 @@ impl<W> Drop for Intake<W> {
 impl<W: Worker> events::Intake for Intake<W> {
     fn take(&mut self, mut delivery: Delivery) {
         let slot = self.slot(&mut delivery);
+        let is_busy = slot.came(delivery.redelivered);
         if matches!(delivery.event, Event::Adopt) {
             slot.memory().told(delivery.edits, delivery.context.map(|context| context.session));
             self.finished.add(delivery.shard, delivery.seq);
             return;
         }
         self.counts.add(&delivery.event);
-        if !slot.is_busy() {
+        if !is_busy {
             return self.begin(&slot, delivery);
         }
         let bytes = in_hand::bytes(&delivery);

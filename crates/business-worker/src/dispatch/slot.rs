@@ -52,6 +52,9 @@ struct Lane {
     left: bool,
     /// Whether the client's last event has come.
     ended: bool,
+    /// Whether its latest event was marked: then what came after that may have come to its former
+    /// worker, the client's end with it.
+    in_doubt: bool,
     /// Set once the client's gateway was taken for gone: what is queued is all that will ever come.
     settlement: Option<Settlement>,
     /// The same client on a newer link: its turn comes when this one has come to its end.
@@ -124,6 +127,13 @@ impl Slot {
         self.lane().busy
     }
 
+    /// Notes that an event has come, marked or not, and says whether the client is busy.
+    pub(super) fn came(&self, redelivered: bool) -> bool {
+        let mut lane = self.lane();
+        lane.in_doubt = redelivered;
+        lane.busy
+    }
+
     /// Queues an event if the client is busy, or gives it back.
     pub(super) fn queue(&self, delivery: Delivery) -> Queued {
         let mut lane = self.lane();
@@ -171,12 +181,13 @@ impl Slot {
     /// those that came before it; says whether a lane has to be begun for them.
     pub(super) fn settle(
         self: &Arc<Self>,
-        close: Delivery,
+        mut close: Delivery,
         settlement: Settlement,
         busy: &Mutex<Busy>,
     ) -> bool {
         let mut lane = self.lane();
         if !mem::replace(&mut lane.ended, true) {
+            close.redelivered |= lane.in_doubt;
             self.home.in_hand.add(in_hand::bytes(&close));
             lane.queue.push_back(close);
         }

@@ -51,7 +51,8 @@ impl World {
 
     fn lose(&mut self, at: &str, instance: &str) {
         let gateway = address(at);
-        self.leases.unlinked(gateway.to_string().into(), gateway, name(instance), self.now);
+        let address = gateway.to_string().into();
+        self.leases.unlinked(address, gateway, name(instance), self.now, self.now);
     }
 
     fn linked(&mut self, at: &str, instance: &str) -> Option<Vec<Verdict>> {
@@ -119,7 +120,7 @@ fn one_that_is_linked_again_is_not_gone_whatever_registers_say() {
     assert!(world.leases.is_back(&name("a1")));
     assert_eq!(world.after(GRACE * 9), []);
     world.lose("a", "a1");
-    assert_eq!(world.after(GRACE), [over("a1")], "lost before it had said everything");
+    assert_eq!(world.after(GRACE), [over_in_doubt("a1")], "lost before it had said everything");
     world.lose("b", "b1");
     world.linked("b", "b1");
     world.leases.confirmed(&name("b1"));
@@ -183,6 +184,10 @@ fn what_somebody_else_has_settled_is_over_for_us_too() {
     world.heard(facts);
     assert!(world.leases.is_over(&name("a1")));
     assert_eq!(world.leases.settled().count(), 1, "passed on to registers that restart");
+    world.lose("a", "a1");
+    assert_eq!(world.leases.next(), Some(world.now));
+    assert_eq!(world.after(Duration::ZERO), [over("a1")], "our own clients there, at once");
+    assert_eq!(world.after(GRACE), []);
 }
 
 #[test]

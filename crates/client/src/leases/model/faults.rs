@@ -1,0 +1,175 @@
+//! What goes wrong, and who notices.
+
+use super::*;
+
+impl Universe {
+    pub(super) fn kill_gateway(&mut self, at: usize) {
+        if self.now < self.gateways[at].shaken + PROMPT + Duration::from_secs(1) {
+            // The one case that is not covered.
+            return;
+        }
+        self.end_gateway(at);
+        // Registers hear of it at once, as they do of every process that ends.
+        self.announce_all();
+    }
+
+    pub(super) fn end_gateway(&mut self, at: usize) {
+        let gateway = &mut self.gateways[at];
+        gateway.alive = false;
+        gateway.clients.clear();
+        gateway.departed.clear();
+        gateway.held.clear();
+        for link in self.links.values_mut().filter(|link| link.gateway == at) {
+            link.gateway_end = false;
+            link.closed.get_or_insert(self.now);
+        }
+        self.forget();
+    }
+
+    pub(super) fn kill_worker(&mut self, worker: usize) {
+        self.workers[worker].alive = false;
+        for link in self.links.values_mut().filter(|link| link.worker == worker) {
+            link.worker_end = false;
+            link.estate = Estate::default();
+        }
+        self.workers[worker].estates.clear();
+        self.workers[worker].jobs.clear();
+        self.forget();
+    }
+
+    pub(super) fn kill_register(&mut self) {
+        self.register = Register::default();
+        for worker in 0..WORKERS {
+            self.hear(worker);
+        }
+    }
+
+    pub(super) fn cut_link(&mut self) {
+        let ids: Vec<_> = self.links.keys().copied().collect();
+        if let Some(id) = self.pick(&ids) {
+            let link = &self.links[&id];
+            if link.gateway_end && link.worker_end {
+                self.gateways[link.gateway].shaken = self.now;
+                // Both notice, at different times: nothing more is sent.
+                match self.dice.random() {
+                    true => self.worker_notices(id),
+                    false => self.gateway_notices(id),
+                }
+            }
+        }
+    }
+
+    pub(super) fn cut_off(&mut self, gateway: usize, worker: usize) {
+        match self.dice.random_range(0..4) {
+            0 if self.gateways[gateway].shaken + PROMPT < self.now => {
+                self.gateways[gateway].cut = true;
+                self.announce_all();
+                let links = self.links.iter().filter(|(_, link)| link.gateway == gateway);
+                for id in links.map(|(id, _)| *id).collect::<Vec<_>>() {
+                    self.worker_notices(id);
+                    self.gateway_notices(id);
+                }
+            }
+            1 => {
+                self.workers[worker].cut = true;
+                self.hear(worker);
+                let links = self.links.iter().filter(|(_, link)| link.worker == worker);
+                for id in links.map(|(id, _)| *id).collect::<Vec<_>>() {
+                    self.gateways[self.links[&id].gateway].shaken = self.now;
+                    self.worker_notices(id);
+                    self.gateway_notices(id);
+                }
+            }
+            _ => self.come_back(),
+        }
+    }
+
+    pub(super) fn come_back(&mut self) {
+        self.register.alive = true;
+        let (gateway, worker) = (self.below(GATEWAYS), self.below(WORKERS));
+        self.workers[worker].cut = false;
+        self.heal(gateway);
+        if !self.gateways[gateway].alive {
+            let life = self.live();
+            self.gateways[gateway] = Gateway::new(life, self.gateways[gateway].shaken);
+        }
+        if !self.workers[worker].alive {
+            let life = self.live();
+            self.workers[worker] = Worker::new(life);
+        }
+    }
+
+    /// A gateway that was cut off comes back. If its clients were closed meanwhile, the first that
+    /// it meets tells it: that it meets somebody else first, who has not heard of it, is not covered.
+    pub(super) fn heal(&mut self, gateway: usize) {
+        if !std::mem::take(&mut self.gateways[gateway].cut) {
+            return;
+        }
+        if self.over.contains(&self.gateways[gateway].life) {
+            self.end_gateway(gateway);
+        }
+        self.announce_all();
+        for worker in 0..WORKERS {
+            self.hear(worker);
+        }
+    }
+
+    /// One end of one link that the other has left notices.
+    pub(super) fn notice(&mut self) {
+        let ids: Vec<_> = self.links.keys().copied().collect();
+        if let Some(id) = self.pick(&ids) {
+            self.notice_at(id);
+        }
+    }
+
+    pub(super) fn notice_at(&mut self, id: usize) {
+        let link = &self.links[&id];
+        match (link.gateway_end, link.worker_end) {
+            (true, false) => self.gateway_notices(id),
+            (false, true) => self.worker_notices(id),
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    pub(super) fn gateway_notices(&mut self, id: usize) {
+        // What had come, it has read.
+        while self.deliver_up(id) {}
+        let link = self.links.get_mut(&id).expect("named");
+        if std::mem::take(&mut link.gateway_end) {
+            link.closed = Some(self.now);
+            let at = link.gateway;
+            self.worker_down(at, id);
+        }
+    }
+
+    pub(super) fn worker_notices(&mut self, id: usize) {
+        let lives = self.gateways[self.links[&id].gateway].life == self.links[&id].life;
+        // What a dead process had written arrives; what was cut on its way does not.
+        // All of it, unless its host vanished with it.
+        let most = if self.below(4) == 0 { self.below(4) } else { usize::MAX };
+        for _ in 0..most {
+            if lives || !self.deliver_down(id) {
+                break;
+            }
+        }
+        self.links.get_mut(&id).expect("named").down.clear();
+        let link = self.links.get_mut(&id).expect("named");
+        if !std::mem::take(&mut link.worker_end) {
+            return;
+        }
+        let estate = std::mem::take(&mut link.estate);
+        let (at, life) = (link.gateway, link.life);
+        let since = link.closed.unwrap_or(self.now);
+        if lives {
+            self.gateways[at].shaken = self.now;
+        }
+        let worker = &mut self.workers[link.worker];
+        let kept = worker.estates.entry(life).or_default();
+        kept.own.extend(estate.own);
+        kept.witnessed.extend(estate.witnessed);
+        let address = address(at);
+        let name = address.to_string().into();
+        worker.leases.unlinked(name, address, instance(life), since, self.now);
+        self.forget();
+    }
+}

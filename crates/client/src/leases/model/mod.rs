@@ -1,0 +1,329 @@
+//! A small world around [`Leases`]: gateways, workers and a register that crash, are cut off and come
+//! back, in an order that follows from a seed. Afterwards everybody who was told of a client must
+//! have been told of its end, and nobody twice without a mark.
+//!
+//! What decides is the real thing; the others do what ARCHITECTURE.md and `docs/guarantees.md` say,
+//! as far as it matters here. `LEASES_SEEDS=100000 cargo test -p client model` is the long form, and
+//! `LEASES_SEED=7` plays one seed again.
+
+mod decisions;
+mod faults;
+mod gateways;
+mod links;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use protocol::discovery;
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+
+use super::*;
+
+const GRACE: Duration = Duration::from_secs(10);
+const GATEWAYS: usize = 2;
+const WORKERS: usize = 3;
+const STEPS: usize = 250;
+
+/// A client, named by the life of its gateway.
+type Client = (u64, u32);
+
+#[derive(Clone, Debug)]
+enum ToWorker {
+    /// A client's first event.
+    Connect(Client, bool),
+    Close(Client, bool),
+    Adopt(Client),
+    /// The client, and the life of its owner.
+    Witness(Client, u64),
+    Release(Client),
+    Pong,
+}
+
+#[derive(Clone, Debug)]
+enum ToGateway {
+    /// An event of this client is done; whether it was its last.
+    Done(Client, bool),
+    Ping,
+    WrittenOff,
+}
+
+/// A link, as both ends see it: an end that has not noticed yet still holds its own.
+#[derive(Debug)]
+struct Link {
+    gateway: usize,
+    worker: usize,
+    life: u64,
+    owner: u64,
+    down: VecDeque<ToWorker>,
+    up: VecDeque<ToGateway>,
+    gateway_end: bool,
+    worker_end: bool,
+    /// When the gateway's end was closed.
+    closed: Option<Instant>,
+    // What the gateway holds of it.
+    undone: Vec<(Client, bool)>,
+    // What the worker holds of it.
+    estate: Estate,
+}
+
+#[derive(Debug, Default)]
+struct Estate {
+    /// Whether each is in doubt: its latest event was marked.
+    own: BTreeMap<Client, bool>,
+    witnessed: BTreeMap<Client, u64>,
+}
+
+#[derive(Debug)]
+struct Gateway {
+    life: u64,
+    alive: bool,
+    /// Cut off from everybody.
+    cut: bool,
+    clients: BTreeMap<Client, Standing>,
+    /// The witnesses of clients that are gone, until a worker is done with that.
+    departed: BTreeMap<Client, usize>,
+    held: Vec<(Client, bool, bool)>,
+    next: u32,
+    /// When one of its links was last cut without it.
+    shaken: Instant,
+}
+
+/// The links of a client's owner and witness.
+#[derive(Clone, Copy, Debug, Default)]
+struct Standing {
+    owner: Option<usize>,
+    witness: Option<usize>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    life: u64,
+    alive: bool,
+    cut: bool,
+    leases: Leases,
+    estates: BTreeMap<u64, Estate>,
+    jobs: Vec<Job>,
+}
+
+/// Clients that are being closed on behalf of a gateway.
+#[derive(Debug)]
+struct Job {
+    left: Vec<(Client, bool)>,
+    settled: Settled,
+}
+
+#[derive(Debug, Default)]
+struct Register {
+    alive: bool,
+    gateways: BTreeSet<(usize, u64)>,
+    workers: BTreeSet<(usize, u64)>,
+    settled: Vec<Settled>,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    connects: u32,
+    closes: u32,
+    marked: u32,
+    /// Nobody who knew of it was left.
+    forgotten: bool,
+}
+
+struct Universe {
+    dice: StdRng,
+    now: Instant,
+    lives: u64,
+    gateways: Vec<Gateway>,
+    workers: Vec<Worker>,
+    register: Register,
+    /// By number, which names a link for good.
+    links: BTreeMap<usize, Link>,
+    last_link: usize,
+    told: BTreeMap<Client, Told>,
+    /// Lives that somebody took for over.
+    over: BTreeSet<u64>,
+}
+
+fn instance(life: u64) -> Instance {
+    Instance::from_dice(life)
+}
+
+fn address(gateway: usize) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, gateway as u8], 2900))
+}
+
+impl Universe {
+    fn new(seed: u64) -> Self {
+        let now = Instant::now();
+        let mut universe = Self {
+            dice: StdRng::seed_from_u64(seed),
+            now,
+            lives: 0,
+            gateways: Vec::new(),
+            workers: Vec::new(),
+            register: Register { alive: true, ..Register::default() },
+            links: BTreeMap::new(),
+            last_link: 0,
+            told: BTreeMap::new(),
+            over: BTreeSet::new(),
+        };
+        for _ in 0..GATEWAYS {
+            let life = universe.live();
+            universe.gateways.push(Gateway::new(life, now));
+        }
+        for _ in 0..WORKERS {
+            let life = universe.live();
+            universe.workers.push(Worker::new(life));
+        }
+        universe
+    }
+
+    fn live(&mut self) -> u64 {
+        self.lives += 1;
+        self.lives
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        self.dice.random_range(0..bound)
+    }
+
+    fn step(&mut self) {
+        let (gateway, worker) = (self.below(GATEWAYS), self.below(WORKERS));
+        match self.dice.random_range(0..100) {
+            0..8 => self.connect(gateway),
+            8..12 => self.leave(gateway),
+            12..48 => self.deliver_some(),
+            48..56 => self.link(gateway, worker),
+            56..62 => self.notice(),
+            62..68 => self.announce(),
+            68..76 => self.hear(worker),
+            76..80 => self.say(worker),
+            80..86 => self.close_one(worker),
+            86..93 => self.pass(),
+            93..94 => self.cut_link(),
+            94 => self.kill_gateway(gateway),
+            95 => self.kill_worker(worker),
+            96 => self.kill_register(),
+            97 => self.cut_off(gateway, worker),
+            _ => self.come_back(),
+        }
+    }
+
+    /// Everything that is cut off comes back, and time passes until nothing moves any more.
+    fn settle(&mut self) {
+        for worker in &mut self.workers {
+            worker.cut = false;
+        }
+        if self.workers.iter().all(|worker| !worker.alive) {
+            let life = self.live();
+            self.workers[0] = Worker::new(life);
+        }
+        self.register.alive = true;
+        self.announce_all();
+        for gateway in 0..GATEWAYS {
+            self.heal(gateway);
+            assert!(!self.gateways[gateway].cut, "nobody is cut off any more");
+        }
+        for _ in 0..12 {
+            for id in self.links.keys().copied().collect::<Vec<_>>() {
+                self.notice_at(id);
+            }
+            self.announce_all();
+            for worker in 0..WORKERS {
+                self.say(worker);
+                self.hear(worker);
+                for at in 0..GATEWAYS {
+                    self.link(at, worker);
+                }
+            }
+            for id in self.links.keys().copied().collect::<Vec<_>>() {
+                while self.deliver_up(id) | self.deliver_down(id) {}
+            }
+            self.now += GRACE / 2;
+            for worker in 0..WORKERS {
+                self.decide(worker);
+                while !self.workers[worker].jobs.is_empty() && self.workers[worker].alive {
+                    self.close_one(worker);
+                }
+            }
+        }
+    }
+
+    /// What is wrong with what clients' workers were told.
+    fn defects(&self) -> Vec<String> {
+        let mut defects = Vec::new();
+        for (client, told) in &self.told {
+            let gateway = self.gateways.iter().find(|it| it.alive && it.life == client.0);
+            let open = gateway.is_some_and(|gateway| gateway.clients.contains_key(client));
+            let ends = told.closes + told.marked;
+            if 1 < told.connects || 1 < told.closes {
+                defects.push(format!("{client:?} twice without a mark: {told:?}"));
+            }
+            if open && ends != 0 {
+                defects.push(format!("{client:?} is there and was closed: {told:?}"));
+            }
+            if !open && ends == 0 && !told.forgotten {
+                defects.push(format!("{client:?} was never closed: {told:?}"));
+            }
+        }
+        defects
+    }
+}
+
+impl Gateway {
+    fn new(life: u64, shaken: Instant) -> Self {
+        Self {
+            life,
+            alive: true,
+            cut: false,
+            clients: BTreeMap::new(),
+            departed: BTreeMap::new(),
+            held: Vec::new(),
+            next: 0,
+            shaken,
+        }
+    }
+}
+
+impl Worker {
+    fn new(life: u64) -> Self {
+        Self {
+            life,
+            alive: true,
+            cut: false,
+            leases: Leases::new(GRACE),
+            estates: BTreeMap::new(),
+            jobs: Vec::new(),
+        }
+    }
+
+    fn take_witnessed(&mut self, gateway: u64, owner: u64) -> Vec<Client> {
+        let Some(estate) = self.estates.get_mut(&gateway) else { return Vec::new() };
+        let taken = estate.witnessed.iter().filter(|(_, of)| **of == owner);
+        let taken: Vec<_> = taken.map(|(client, _)| *client).collect();
+        estate.witnessed.retain(|_, of| *of != owner);
+        taken
+    }
+}
+
+#[test]
+fn whoever_was_told_of_a_client_is_told_of_its_end() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seeds = match number("LEASES_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("LEASES_SEEDS").unwrap_or(500),
+    };
+    let (mut clients, mut forgotten) = (0, 0);
+    for seed in seeds {
+        let mut universe = Universe::new(seed);
+        for _ in 0..STEPS {
+            universe.step();
+        }
+        universe.settle();
+        let defects = universe.defects();
+        assert!(defects.is_empty(), "LEASES_SEED={seed}: {defects:#?}");
+        clients += universe.told.len();
+        forgotten += universe.told.values().filter(|told| told.forgotten).count();
+    }
+    // Several must die at nearly the same time for that.
+    assert!(forgotten * 20 <= clients, "{forgotten} of {clients} were forgotten");
+}
