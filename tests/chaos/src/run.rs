@@ -248,6 +248,10 @@ impl Stage {
                 status => break status,
             }
         };
+        if let Who::Gateway(number) = who {
+            let gateway = self.cast.places.inner_met[number].port();
+            self.account.ended(gateway, journal::now());
+        }
         let actor = self.cast.actor(who);
         if let Some(unwell) = actor.unwell(status) {
             actor.kill()?;

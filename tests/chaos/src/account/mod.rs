@@ -82,6 +82,8 @@ pub struct Account {
     lives: BTreeMap<u64, Life>,
     records: FxHashMap<Client, Vec<(usize, Record)>>,
     losses: Vec<Loss>,
+    /// From when to when a gateway was on its way to its end. Whoever it let in then, it closed.
+    endings: Vec<(u16, u64, u64)>,
     /// Which workers were killed, and when.
     deaths: Vec<(usize, u64)>,
     broken: Broken,
@@ -232,6 +234,12 @@ impl Account {
         self.losses.push(loss);
     }
 
+    /// A gateway that was asked to end has ended.
+    pub fn ended(&mut self, gateway: u16, at: u64) {
+        let asked = self.losses.iter().rev().find(|loss| loss.gateway == gateway);
+        self.endings.extend(asked.map(|loss| (gateway, loss.at, at)));
+    }
+
     /// A worker was killed at that time.
     pub fn death(&mut self, worker: usize, at: u64) {
         self.deaths.push((worker, at));
@@ -275,7 +283,11 @@ impl Account {
 
     /// Whether a gateway was lost between two times.
     fn lost(&self, gateway: u16, from: u64, to: u64) -> bool {
-        self.losses.iter().any(|loss| loss.gateway == gateway && (from..=to).contains(&loss.at))
+        let within = |loss: &Loss| loss.gateway == gateway && (from..=to).contains(&loss.at);
+        let into = |&(ending, began, over): &(u16, u64, u64)| {
+            ending == gateway && (began..=over).contains(&from)
+        };
+        self.losses.iter().any(within) || self.endings.iter().any(into)
     }
 }
 

@@ -218,6 +218,16 @@ fn nobody_is_closed_but_with_their_gateway() {
 }
 
 #[test]
+fn a_gateway_on_its_way_to_its_end_may_still_let_somebody_in() {
+    let mut account = Account::default();
+    account.loss(Loss { gateway: 1, at: 100, killed: false });
+    account.ended(1, 200);
+    assert!(account.lost(1, 150, 180) && account.lost(1, 50, 120));
+    assert!(!account.lost(1, 201, 300), "its next life");
+    assert!(!account.lost(2, 150, 180));
+}
+
+#[test]
 fn what_was_sent_to_a_gateway_counts_if_it_was_asked_to_end_and_not_if_it_was_killed() {
     let lost = |code: Option<u16>| {
         broken_by(|run| {
