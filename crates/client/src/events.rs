@@ -16,8 +16,8 @@ pub trait Consumer: Send + Sync + 'static {
     fn linked(&self, link: &Arc<Link>) -> Box<dyn Intake>;
 
     /// This life of a gateway is gone, and so are its clients: those that are ours are to be closed
-    /// on its behalf, marked if it is in doubt whether they still were ours. `settlement` is to be dropped once that is done. Says whose clients we
-    /// witness there.
+    /// on its behalf, marked if it is in doubt whether they still were ours. `settlement` is to be
+    /// dropped once that is done. Says whose clients we witness there.
     fn over(&self, _gateway: &Instance, _in_doubt: bool, _settlement: Settlement) -> Vec<Instance> {
         Vec::new()
     }

@@ -113,17 +113,6 @@ impl Metrics {
 
     /// Counts a client that is gone.
     pub(crate) fn count_closed(&self, reason: CloseReason) {
-        let reason = match reason {
-            CloseReason::Client => "client",
-            CloseReason::Worker => "worker",
-            CloseReason::Timeout => "timeout",
-            CloseReason::Slow => "slow",
-            CloseReason::Protocol => "protocol",
-            CloseReason::Handshake => "handshake",
-            CloseReason::NoWorker => "no_worker",
-            CloseReason::Shutdown => "shutdown",
-            CloseReason::GatewayLost => "gateway_lost",
-        };
-        self.closed.get_or_create(&Why { reason }).inc();
+        self.closed.get_or_create(&Why { reason: reason.name() }).inc();
     }
 }

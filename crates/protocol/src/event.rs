@@ -86,6 +86,23 @@ pub enum CloseReason {
     GatewayLost,
 }
 
+impl CloseReason {
+    /// As metrics and reports name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Worker => "worker",
+            Self::Timeout => "timeout",
+            Self::Slow => "slow",
+            Self::Protocol => "protocol",
+            Self::Handshake => "handshake",
+            Self::NoWorker => "no_worker",
+            Self::Shutdown => "shutdown",
+            Self::GatewayLost => "gateway_lost",
+        }
+    }
+}
+
 /// What a worker needs to know of a client before its events: sent with the first event of a
 /// client on a link, and again after somebody else changed the session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -54,12 +54,11 @@ impl Shard {
         }
     }
 
-    /// A worker is done with the end of these clients.
+    /// A worker is done with the end of these clients. Their witnesses are told with the next turn.
     pub(super) fn release_departed(&mut self, clients: impl IntoIterator<Item = ConnectionId>) {
         for client in clients {
             if let Some(witness) = self.departed.remove(&client) {
                 self.workers.release(witness, client);
-                self.call();
             }
         }
     }

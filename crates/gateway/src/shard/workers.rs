@@ -195,19 +195,13 @@ impl Shard {
             return;
         };
         let ended = linked.outlet.done(first, last);
-        let is_over = linked.leaving && linked.outlet.is_empty();
-        self.release_departed(ended);
-        let Some(linked) = self.workers.linked.get_mut(&link) else {
-            return;
-        };
-        if is_over {
+        if linked.leaving && linked.outlet.is_empty() {
             self.give_limbo();
-            return;
-        }
-        if linked.outlet.len() < window / 2 {
+        } else if linked.outlet.len() < window / 2 {
             let paused = std::mem::take(&mut linked.paused);
             self.resume(paused);
         }
+        self.release_departed(ended);
         // So that what is in flight is counted.
         self.call();
     }

@@ -3,7 +3,7 @@
 use business_worker::CloseReason;
 use rustc_hash::FxHashMap;
 
-use super::{Account, Broken, Counts, Leniency, Rule, Times, reason};
+use super::{Account, Broken, Counts, Leniency, Rule, Times};
 use crate::{
     message::Token,
     record::{Client, Record, Told},
@@ -92,7 +92,7 @@ impl Walk<'_> {
             }
             highest = highest.max(record.number);
         }
-        close.map(|(_, why)| reason(why))
+        close.map(|(_, why)| why.name())
     }
 
     /// Whether each number means what it must.
@@ -160,7 +160,7 @@ fn shown(record: &Record) -> String {
         Told::Connect => "connect".to_owned(),
         Told::Open(_) => "open".to_owned(),
         Told::Message(_) => String::new(),
-        Told::Close(why) => format!("close ({})", reason(why)),
+        Told::Close(why) => format!("close ({})", why.name()),
         Told::Nonsense => "nonsense".to_owned(),
     };
     format!("{}{told}{}", record.number, if record.marked { "!" } else { "" })

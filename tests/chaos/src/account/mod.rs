@@ -8,7 +8,6 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use business_worker::CloseReason;
 use rustc_hash::FxHashMap;
 
 use crate::{
@@ -310,18 +309,4 @@ pub fn open_ends(records: &[(usize, Record)]) -> (usize, usize) {
         }
     }
     (known.len(), ended)
-}
-
-const fn reason(reason: CloseReason) -> &'static str {
-    match reason {
-        CloseReason::Client => "client",
-        CloseReason::Worker => "worker",
-        CloseReason::Timeout => "timeout",
-        CloseReason::Slow => "slow",
-        CloseReason::Protocol => "protocol",
-        CloseReason::Handshake => "handshake",
-        CloseReason::NoWorker => "no worker",
-        CloseReason::Shutdown => "shutdown",
-        CloseReason::GatewayLost => "gateway lost",
-    }
 }

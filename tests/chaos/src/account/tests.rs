@@ -1,5 +1,7 @@
 //! Made-up runs with one defect each: the account must find it, and nothing else.
 
+use business_worker::CloseReason;
+
 use super::*;
 use crate::message::Kind;
 
