@@ -186,6 +186,8 @@ async fn a_client_that_leaves_while_there_is_no_worker_is_still_told_of(threads:
         (suite.gateways[0].metric("gateway_workers").await? == 0.0).then_some(())
     })
     .await;
+    // Every shard knows too, once it has answered.
+    suite.peer(0).await.ask(Query::Groups).await;
     let (ann, ann_id) = clients.remove(0);
     ann.close().await;
     let mut worker = suite.worker_link(0, "w:2").await;

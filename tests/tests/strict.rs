@@ -1,7 +1,7 @@
 //! `--compat strict`: what clients and PHP peers see that they would not see otherwise.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use protocol::{Message, codec::gateway_worker::Opcode};
+use protocol::{Message, Query, codec::gateway_worker::Opcode};
 use suite_tests::{
     Php, Raw, Suite, eventually, on_one_and_three_threads,
     process::Signal,
@@ -153,10 +153,7 @@ async fn what_a_dead_php_worker_was_not_sent_is_lost(threads: usize) {
         .await;
         let mut next = php(&suite, "next:0").await;
         drop(dies);
-        eventually("one worker to be left", async || {
-            (suite.gateways[0].metric("gateway_workers").await? == 1.0).then_some(())
-        })
-        .await;
+        has_workers(&suite, 1).await;
         client.send(&masked(0x81, b"last")).await;
         let first = next.message().await;
         assert_eq!(first == "last", lost, "{compat}: {} bytes", first.len());
@@ -269,8 +266,15 @@ async fn php(suite: &Suite, name: &str) -> Php {
 }
 
 async fn without_a_worker(suite: &Suite) {
-    eventually("the worker to be gone", async || {
-        (suite.gateways[0].metric("gateway_workers").await? == 0.0).then_some(())
+    has_workers(suite, 0).await;
+}
+
+/// Waits until so many workers are left, and every shard knows.
+async fn has_workers(suite: &Suite, left: u32) {
+    eventually("others to be gone", async || {
+        (suite.gateways[0].metric("gateway_workers").await? == f64::from(left)).then_some(())
     })
     .await;
+    // The hub counts them; whoever is answered has been answered by every shard, behind that.
+    suite.peer(0).await.ask(Query::Groups).await;
 }
