@@ -36,7 +36,12 @@ impl Direct {
         let folder = tempfile::tempdir().unwrap();
         let (json, html) = (folder.path().join("a.json"), folder.path().join("a.html"));
         let output = Command::new(BENCH)
-            .args([mode, &self.url, "--duration", "0.3", "--grace", "20", "--quiet"])
+            .args([mode, &self.url, "--grace", "20", "--quiet"])
+            .args(if flags.contains(&"--duration") {
+                [].as_slice()
+            } else {
+                &["--duration", "0.3"]
+            })
             .args(["--process", &self.process.id().to_string()])
             .args(["--json".as_ref(), json.as_os_str(), "--html".as_ref(), html.as_os_str()])
             .args(flags)
@@ -132,6 +137,23 @@ fn clients_that_come_and_go_are_counted() {
     let storm = direct.load("storm", &["--connections", "50", "--at-once", "10"]);
     assert_eq!(balances(&storm), 50);
     assert_eq!(storm["messages"]["connected"], 50);
+}
+
+/// A cycle that was connecting when the time was over is finished, not cut off with its message
+/// on the way.
+#[test]
+fn what_was_begun_is_finished_after_the_end() {
+    let direct = Direct::start(&[]);
+    for _ in 0..10 {
+        balances(&direct.load("churn", &["--connections", "20", "--duration", "0.02"]));
+    }
+    let storm =
+        direct.load("storm", &["--connections", "400", "--at-once", "1", "--duration", "0.01"]);
+    assert_eq!(balances(&storm), 400, "all came, if late");
+    let late = direct.load("churn", &["--connections", "2", "--rate", "1000000"]);
+    let messages = &late["messages"];
+    let count = |name: &str| messages[name].as_u64().unwrap();
+    assert_eq!(count("sent") + count("not_sent"), 300_000, "due and not sent is said");
 }
 
 #[test]

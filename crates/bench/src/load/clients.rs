@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use super::shared::{Local, Run};
+use super::shared::{Local, Phase, Run};
 use crate::{
     account::Stream,
     frame,
@@ -119,7 +119,7 @@ pub(super) async fn speak(out: Arc<Outgoing>, local: Rc<Local>, index: usize) {
 
 /// Does not read until the end, and then sees whether the server has had enough.
 pub(super) async fn stall(link: Link, local: Rc<Local>) {
-    local.over().await;
+    local.reached(Phase::Over).await;
     if link.is_closed() {
         local.run.live.shed.fetch_add(1, Relaxed);
     }

@@ -9,6 +9,7 @@ use std::{
 
 use tokio::{
     sync::Semaphore,
+    task::spawn_local,
     time::{sleep_until, timeout},
 };
 
@@ -31,15 +32,23 @@ pub(super) async fn churn(local: Rc<Local>, index: usize) {
     let mut stream = [Stream::default()];
     let mut next = 0;
     let mut n = 0;
-    while run.is_sending() {
+    loop {
         let mut due = start.elapsed();
-        if let Some(rate) = run.plan.rate {
+        if let Some(schedule) = run.plan.rate.map(Schedule::new) {
             // Each client has every n-th time.
-            due = Schedule::new(rate).due(index as u64 + n * run.plan.connections as u64);
-            sleep_until((start + due).into()).await;
-            if !run.is_sending() {
+            let every = run.plan.connections as u64;
+            due = schedule.due(index as u64 + n * every);
+            if run.plan.duration <= due {
                 return;
             }
+            sleep_until((start + due).into()).await;
+            if !run.is_sending() {
+                let all = schedule.due_before(run.plan.duration) - index as u64;
+                run.live.skipped.fetch_add(all.div_ceil(every) - n, Relaxed);
+            }
+        }
+        if !run.is_sending() {
+            return;
         }
         // A source for each cycle: closed connections keep their port for a while.
         let source = index + usize::try_from(n).unwrap_or(0);
@@ -86,7 +95,7 @@ pub(super) async fn storm(local: Rc<Local>, index: usize, gate: Rc<Semaphore>) {
     match come.await {
         Ok(link) => {
             drop(pass);
-            clients::idle(link, Rc::clone(&local)).await;
+            spawn_local(clients::idle(link, local));
         }
         Err(error) => local.run.live.breaks(format!("a client could not come: {error}")),
     }

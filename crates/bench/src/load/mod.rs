@@ -18,7 +18,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::{
     runtime,
     sync::{mpsc, watch},
-    time::{sleep, sleep_until},
+    time::{sleep, sleep_until, timeout},
 };
 
 use crate::{
@@ -27,6 +27,7 @@ use crate::{
     report::{Facts, Process, Report, Sample},
 };
 use shared::{PARTS, Phase, Run, Tally};
+use thread::Word;
 
 /// Carries out a plan.
 pub(crate) fn run(plan: &Plan, quiet: bool) -> anyhow::Result<Report> {
@@ -45,17 +46,17 @@ pub(crate) fn run(plan: &Plan, quiet: bool) -> anyhow::Result<Report> {
     let token = u16::try_from(now.as_micros() & 0xffff).unwrap_or_default();
     let run = Arc::new(Run::new(plan.clone(), token));
     let (phase, follow) = watch::channel(Phase::Preparing);
-    let (ready, are_ready) = mpsc::channel(plan.threads);
+    let (words, heard) = mpsc::channel(plan.threads);
     let mut watch = Watch::new(watched, quiet, plan);
     let threads: Vec<_> = (0..plan.threads)
         .map(|number| {
-            let (run, follow, ready) = (Arc::clone(&run), follow.clone(), ready.clone());
-            os::spawn(move || thread::run(&run, number, follow, ready))
+            let (run, follow, words) = (Arc::clone(&run), follow.clone(), words.clone());
+            os::spawn(move || thread::run(&run, number, follow, words))
         })
         .collect();
-    drop(ready);
+    drop(words);
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let times = runtime.block_on(conduct(&run, &phase, are_ready, &mut watch))?;
+    let times = runtime.block_on(conduct(&run, &phase, heard, &mut watch))?;
     let mut tally = Tally::new(plan.duration);
     for thread in threads {
         let joined = thread.join().map_err(|_| anyhow::anyhow!("a thread failed"))?;
@@ -75,13 +76,13 @@ struct Times {
 async fn conduct(
     run: &Run,
     phase: &watch::Sender<Phase>,
-    mut are_ready: mpsc::Receiver<()>,
+    mut words: mpsc::Receiver<Word>,
     watch: &mut Watch,
 ) -> anyhow::Result<Times> {
     let plan = &run.plan;
     let began = Instant::now();
     for _ in 0..plan.threads {
-        watch.while_connecting(run, are_ready.recv()).await.context("a thread failed")?;
+        watch.while_connecting(run, words.recv()).await.context("a thread failed")?;
     }
     let connecting = began.elapsed();
     let connected = run.live.connected.load(Relaxed);
@@ -98,16 +99,32 @@ async fn conduct(
         sleep_until((start + plan.duration * part / u32::try_from(PARTS).unwrap_or(1)).into())
             .await;
         watch.sample(run, start);
+        if plan.mode == Mode::Storm && all_came(run) {
+            break;
+        }
     }
     run.sending.store(false, Relaxed);
     let measured = start.elapsed();
-    let deadline = Instant::now() + plan.grace;
-    while outstanding(run) && Instant::now() < deadline {
-        sleep(Duration::from_millis(5)).await;
-    }
+    phase.send_replace(Phase::Draining);
+    // A thread that has not drained may send one more, so the account is not closed before.
+    let drained = async {
+        for _ in 0..plan.threads {
+            let _ = words.recv().await;
+        }
+        while outstanding(run) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let _ = timeout(plan.grace, drained).await;
     watch.end();
     phase.send_replace(Phase::Over);
     Ok(Times { connecting, measured })
+}
+
+/// Whether every client of a storm has come, or could not.
+fn all_came(run: &Run) -> bool {
+    let came = run.live.cycles.load(Relaxed) + run.live.broken.load(Relaxed);
+    run.plan.connections as u64 <= came
 }
 
 fn outstanding(run: &Run) -> bool {

@@ -24,6 +24,8 @@ use crate::{
 pub(super) enum Phase {
     Preparing,
     Running(Instant),
+    /// Nothing new is begun; what is on its way may still come.
+    Draining,
     Over,
 }
 
@@ -208,9 +210,9 @@ impl Local {
         }
     }
 
-    /// Waits for the end.
-    pub(super) async fn over(&self) {
-        let _ = self.phase.clone().wait_for(|phase| *phase == Phase::Over).await;
+    /// Waits until the run has come to `phase`.
+    pub(super) async fn reached(&self, phase: Phase) {
+        let _ = self.phase.clone().wait_for(|now| phase <= *now).await;
     }
 
     /// Books a message that was received; the sender and number, if it is new.

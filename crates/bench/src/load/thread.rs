@@ -5,7 +5,7 @@ use std::{rc::Rc, sync::Arc, thread, time::Instant};
 use anyhow::Context as _;
 use tokio::{
     runtime,
-    sync::{Semaphore, mpsc, watch},
+    sync::{Semaphore, mpsc, oneshot, watch},
     task::{JoinSet, LocalSet},
 };
 
@@ -18,32 +18,57 @@ use crate::{
     plan::Mode,
 };
 
-/// Runs a thread's share of the clients. `ready` hears when they are connected.
+/// What a thread tells whoever conducts the run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Word {
+    /// Its clients are connected.
+    Ready,
+    /// It begins nothing any more, and what it has sent is counted.
+    Drained,
+}
+
+/// Runs a thread's share of the clients.
 pub(super) fn run(
     run: &Arc<Run>,
     thread: usize,
     phase: watch::Receiver<Phase>,
-    ready: mpsc::Sender<()>,
+    words: mpsc::Sender<Word>,
 ) -> anyhow::Result<Tally> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let local = Rc::new(Local::new(Arc::clone(run), phase));
     let tasks = LocalSet::new();
     let paced = tasks.block_on(&runtime, async {
         let links = connect(&local, thread).await;
-        if ready.send(()).await.is_err() {
-            return None;
-        }
-        let senders = start(&local, thread, links);
+        let _ = words.send(Word::Ready).await;
+        let (senders, mut cycles) = start(&local, thread, links);
         let begun = local.started().await;
         let pacer = run.plan.rate.is_some().then(|| spawn_pacer(run, senders, begun));
-        local.over().await;
-        pacer
+        local.reached(Phase::Draining).await;
+        // Clients do not wait between looking whether the run still sends and counting what they
+        // send, so all that this thread's will send is counted, but for those still connecting.
+        let paced = match pacer {
+            Some(pacer) => Some(pacer.await.context("the pacing thread failed")?),
+            None => None,
+        };
+        let drained = async {
+            while cycles.join_next().await.is_some() {}
+            let _ = words.send(Word::Drained).await;
+            local.reached(Phase::Over).await;
+        };
+        tokio::select! {
+            biased;
+            () = drained => {}
+            () = local.reached(Phase::Over) => {}
+        }
+        for _ in 0..cycles.len() {
+            run.live.breaks("a cycle was not finished when the grace was over");
+        }
+        anyhow::Ok(paced)
     });
     // Ends the clients where they are; all they know is in the tally.
     drop(tasks);
     let mut tally = local.tally.replace(Tally::new(run.plan.duration));
-    if let Some(pacer) = paced {
-        let paced = pacer.join().map_err(|_| anyhow::anyhow!("the pacing thread failed"))?;
+    if let Some(paced) = paced? {
         tally.add(&paced);
     }
     Ok(tally)
@@ -80,12 +105,13 @@ async fn connect(local: &Rc<Local>, thread: usize) -> Vec<(usize, Link)> {
     links
 }
 
-/// Starts what the clients do, and names those that send when a pacer tells them to.
+/// Starts what the clients do. Names those that send when a pacer tells them to, and returns the
+/// tasks of those that come and go.
 fn start(
     local: &Rc<Local>,
     thread: usize,
     links: Vec<(usize, Link)>,
-) -> Vec<(usize, Arc<Outgoing>)> {
+) -> (Vec<(usize, Arc<Outgoing>)>, JoinSet<()>) {
     let plan = &local.run.plan;
     let open_loop = plan.rate.is_some();
     let mut senders = Vec::new();
@@ -115,25 +141,26 @@ fn start(
             Mode::Churn | Mode::Storm => {}
         }
     }
-    let gate = Rc::new(Semaphore::new(plan.at_once));
+    let (gate, mut cycles) = (Rc::new(Semaphore::new(plan.at_once)), JoinSet::new());
     for index in plan.share(thread) {
         let local = Rc::clone(local);
         match plan.mode {
-            Mode::Churn => drop(tokio::task::spawn_local(cycles::churn(local, index))),
-            Mode::Storm => {
-                tokio::task::spawn_local(cycles::storm(local, index, Rc::clone(&gate)));
-            }
+            Mode::Churn => drop(cycles.spawn_local(cycles::churn(local, index))),
+            Mode::Storm => drop(cycles.spawn_local(cycles::storm(local, index, Rc::clone(&gate)))),
             _ => {}
         }
     }
-    senders
+    (senders, cycles)
 }
 
 fn spawn_pacer(
     run: &Arc<Run>,
     senders: Vec<(usize, Arc<Outgoing>)>,
     start: Instant,
-) -> thread::JoinHandle<Tally> {
+) -> oneshot::Receiver<Tally> {
     let run = Arc::clone(run);
-    thread::spawn(move || pacer::pace(&run, &senders, start))
+    let (tally, paced) = oneshot::channel();
+    // Nobody wants the tally of a run that is over.
+    thread::spawn(move || drop(tally.send(pacer::pace(&run, &senders, start))));
+    paced
 }
