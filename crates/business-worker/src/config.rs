@@ -7,7 +7,7 @@ use clap::Parser;
 use client::GATEWAY_GRACE;
 use protocol::Secret;
 use serde::Serialize;
-use service::settings::Common;
+use service::{dice, settings::Common};
 use tokio::runtime::{Builder, Runtime};
 
 /// Flags as typed. Turned into [`Config`] once, at start.
@@ -118,7 +118,7 @@ impl TryFrom<Args> for Config {
 
 /// No two workers of a host may have the same, also where each has a process id space of its own.
 fn chosen_id() -> String {
-    format!("{}-{:08x}", std::process::id(), rand::random::<u32>())
+    format!("{}-{:08x}", std::process::id(), dice::random::<u32>())
 }
 
 fn check_part(flag: &str, part: &str) -> anyhow::Result<()> {

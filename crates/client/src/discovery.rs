@@ -7,11 +7,10 @@ use protocol::{
     codec::json_lines::{LineTooLong, Lines},
     discovery::{FromRegister, Incomprehensible, ToRegister, WorkerConnect},
 };
-use service::backoff::Backoff;
+use service::{backoff::Backoff, net::TcpStream};
 use thiserror::Error;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     time::{Instant, interval, timeout},
 };
 

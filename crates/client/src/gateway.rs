@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use protocol::link::Refusal;
-use service::backoff::Backoff;
-use tokio::{net::TcpStream, time::Instant};
+use service::{backoff::Backoff, dice, net::TcpStream};
+use tokio::time::Instant;
 
 use crate::{
     link::{self, Ended, Failed, Link, Proved},
@@ -25,7 +25,7 @@ pub(crate) async fn look_after(shared: Arc<Shared>, address: Arc<str>) {
     // What cannot be mended from here is said once, not at every attempt.
     let mut complained = false;
     loop {
-        let attempt = link::connect(&address, &shared.identity, rand::random()).await;
+        let attempt = link::connect(&address, &shared.identity, dice::random()).await;
         if shared.is_leaving() {
             return;
         }
@@ -37,7 +37,7 @@ pub(crate) async fn look_after(shared: Arc<Shared>, address: Arc<str>) {
                     return;
                 }
                 backoff.ended_after(since.elapsed());
-                backoff.next(rand::random())
+                backoff.next(dice::random())
             }
             Err(failed) => {
                 shared.metrics.failed_links.inc();
@@ -49,7 +49,7 @@ pub(crate) async fn look_after(shared: Arc<Shared>, address: Arc<str>) {
                 } else if !patient && backoff.tries() == 0 {
                     tracing::warn!(gateway = %address, error = %failed, "cannot link; trying on");
                 }
-                if patient { LEAVE_ALONE } else { backoff.next(rand::random()) }
+                if patient { LEAVE_ALONE } else { backoff.next(dice::random()) }
             }
         };
         if !shared.is_listed(&address) {

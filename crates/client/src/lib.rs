@@ -139,7 +139,7 @@ impl Cluster {
 
     fn begin(config: Config, consumer: Option<Arc<dyn Consumer>>) -> Self {
         let Config { registers, secret, worker, peer_timeout, gateway_grace } = config;
-        let instance = Instance::from_dice(rand::random());
+        let instance = Instance::from_dice(service::dice::random());
         let role = worker.map_or(Role::Client, |key| Role::Worker { key, instance });
         let stop = CancellationToken::new();
         let identity = Identity { secret, role };

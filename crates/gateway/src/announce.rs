@@ -12,10 +12,9 @@ use protocol::{
     Instance, Secret,
     discovery::{Gateway, GatewayConnect, ToRegister},
 };
-use service::{Health, backoff::Backoff};
+use service::{Health, backoff::Backoff, net::TcpStream};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     time::{self, Instant},
 };
 

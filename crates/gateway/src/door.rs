@@ -1,10 +1,8 @@
-//! Where clients come in: the listeners' addresses, and their sockets, one for each thread.
+//! Where clients come in: the listeners' addresses.
 
-use std::{fmt, net::SocketAddr, net::TcpListener, str::FromStr};
+use std::{fmt, net::SocketAddr, str::FromStr};
 
 use serde::{Serialize, Serializer};
-use service::listen::{BACKLOG, CannotListen};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::{framing::Framing, settings::Door};
 
@@ -70,58 +68,5 @@ impl fmt::Display for Listen {
 impl Serialize for Listen {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
-    }
-}
-
-/// Listens on an address with a socket for each thread; the kernel spreads connections over them.
-///
-/// Sockets that share a port must say so, and then anybody's may share it: two gateways started on
-/// one port by mistake would each get half of the clients. So the first socket is bound before it
-/// says so, which fails where the port is in use, and the others after.
-///
-/// # Errors
-/// When the address cannot be had.
-pub(crate) fn listen(addr: SocketAddr, threads: u16) -> Result<Vec<TcpListener>, CannotListen> {
-    let bind = || {
-        let first = socket(addr)?;
-        first.bind(&addr.into())?;
-        first.set_reuse_port(true)?;
-        // Port 0 is a different port each time, unless it is said which one it became.
-        let addr = first.local_addr()?;
-        let mut sockets = vec![first];
-        for _ in 1..threads {
-            let next = socket(addr.as_socket().ok_or(std::io::ErrorKind::Unsupported)?)?;
-            next.set_reuse_port(true)?;
-            next.bind(&addr)?;
-            sockets.push(next);
-        }
-        for socket in &sockets {
-            socket.listen(BACKLOG.cast_signed())?;
-        }
-        Ok(sockets.into_iter().map(TcpListener::from).collect())
-    };
-    bind().map_err(|error| CannotListen::new(addr, "--listen", error))
-}
-
-fn socket(addr: SocketAddr) -> std::io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    // A restart must not wait for connections of the last life to time out.
-    SockRef::from(&socket).set_reuse_address(true)?;
-    Ok(socket)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_thread_gets_a_socket_and_nobody_else_does() {
-        let ours = listen("127.0.0.1:0".parse().unwrap(), 3).unwrap();
-        let addr = ours[0].local_addr().unwrap();
-        assert!(ours.iter().all(|socket| socket.local_addr().unwrap() == addr));
-        for threads in [1, 2] {
-            let error = listen(addr, threads).unwrap_err().to_string();
-            assert!(error.contains(&addr.to_string()) && error.contains("in use"), "{error}");
-        }
     }
 }

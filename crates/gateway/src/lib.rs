@@ -22,26 +22,18 @@ mod shard;
 
 mod announce;
 
-use std::{
-    future::Future,
-    io,
-    net::{SocketAddr, TcpListener},
-    sync::Arc,
-    thread,
-    time::Duration,
-};
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use prometheus_client::registry::Registry;
 use protocol::{Instance, Secret};
 use service::{
-    Health,
+    Health, dice,
     listen::{self, Acceptor, CannotListen},
+    net::{self, Unpolled},
+    thread::{self, Thread},
 };
-use tokio::{
-    runtime::{Builder, LocalOptions},
-    task::{JoinSet, spawn_local},
-};
+use tokio::task::{JoinSet, spawn_local};
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Args, Config};
@@ -61,8 +53,8 @@ const STUCK: Duration = Duration::from_secs(10);
 /// A gateway whose ports are bound.
 #[derive(Debug)]
 pub struct Gateway {
-    doors: Vec<(Door, Vec<TcpListener>)>,
-    inner: TcpListener,
+    doors: Vec<(Door, Vec<Unpolled>)>,
+    inner: Unpolled,
     announcement: Announcement,
     registers: Vec<String>,
     secret: Secret,
@@ -95,18 +87,19 @@ impl Gateway {
         health: Health,
     ) -> Result<Self, CannotListen> {
         let doors = config.doors.iter().map(|door| {
-            let sockets = door::listen(door.addr, config.threads)?;
+            let sockets = net::listen_shared(door.addr, config.threads)
+                .map_err(|error| CannotListen::new(door.addr, "--listen", error))?;
             // Port 0 has become another.
             let addr = sockets.first().and_then(|socket| socket.local_addr().ok());
             Ok((Door { addr: addr.unwrap_or(door.addr), ..*door }, sockets))
         });
         let doors = doors.collect::<Result<_, _>>()?;
-        let inner = listen::bind_std(config.lan_listen, "--lan-port")?;
+        let inner = listen::bind_unpolled(config.lan_listen, "--lan-port")?;
         let mut address = config.lan_address;
         if address.port() == 0 {
             address.set_port(inner.local_addr().map_or(0, |addr| addr.port()));
         }
-        let instance = Instance::from_dice(rand::random());
+        let instance = Instance::from_dice(dice::random());
         Ok(Self {
             doors,
             inner,
@@ -184,7 +177,7 @@ impl Gateway {
         announcing.shutdown().await;
         phases.over.cancel();
         for thread in threads {
-            thread.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?;
+            anyhow::ensure!(thread.join().await, "a thread panicked");
         }
         anyhow::ensure!(!written_off, "out of reach for so long that workers took it for dead");
         Ok(())
@@ -194,12 +187,10 @@ impl Gateway {
     fn start(
         &self,
         index: u16,
-        doors: Vec<(Door, TcpListener)>,
-        inner: Option<TcpListener>,
+        doors: Vec<(Door, Unpolled)>,
+        inner: Option<Unpolled>,
         phases: Phases,
-    ) -> anyhow::Result<thread::JoinHandle<()>> {
-        let runtime =
-            || Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+    ) -> anyhow::Result<Thread> {
         let (host, settings) = (Arc::clone(&self.host), Arc::clone(&self.settings));
         let (secret, health) = (self.secret.clone(), self.health.clone());
         let pulse = self.health.pulse(format!("shard {index}"), STUCK);
@@ -207,18 +198,17 @@ impl Gateway {
             spawn_local(pulse.keep_beating());
             if let Some(inner) = inner {
                 let hub = Hub::new(Arc::clone(&host), Arc::clone(&settings), secret, health);
-                spawn_local(hub::run(hub, Acceptor::from_std(inner)?, phases.clone()));
+                spawn_local(hub::run(hub, Acceptor::new(inner)?, phases.clone()));
             }
-            let shard = Shard::new(index, host, settings, rand::random());
+            let shard = Shard::new(index, host, settings, dice::random());
             let doors = doors.into_iter();
-            let doors = doors.map(|(door, socket)| Ok((Acceptor::from_std(socket)?, door)));
+            let doors = doors.map(|(door, socket)| Ok((Acceptor::new(socket)?, door)));
             let doors = doors.collect::<io::Result<_>>()?;
             shard::run(shard, doors, phases.closing, phases.over).await;
             io::Result::Ok(())
         };
-        let thread = thread::Builder::new().name(format!("shard-{index}"));
-        let thread = thread.spawn(move || {
-            if let Err(error) = runtime().and_then(|runtime| runtime.block_on(serve())) {
+        let thread = thread::spawn(format!("shard-{index}"), async move || {
+            if let Err(error) = serve().await {
                 tracing::error!(%error, "a thread could not start");
             }
         });

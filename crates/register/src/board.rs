@@ -1,6 +1,6 @@
 //! Who is told what, and when. Decides and queues; never waits.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
 use protocol::discovery::{FromRegister, Gateway, WorkerConnect};
@@ -19,8 +19,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Board {
     addresses: Addresses,
-    /// Everybody who asked.
-    askers: HashMap<PeerId, Asker>,
+    /// Everybody who asked, in the order in which they came.
+    askers: BTreeMap<PeerId, Asker>,
     /// Those of them that are workers of ours.
     workers: Workers,
     behind: bool,
@@ -47,7 +47,7 @@ impl Board {
     pub(crate) fn new(grace: bool, metrics: Metrics) -> Self {
         Self {
             addresses: Addresses::new(grace),
-            askers: HashMap::new(),
+            askers: BTreeMap::new(),
             workers: Workers::default(),
             behind: false,
             closed: false,

@@ -33,9 +33,10 @@ mod presence;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use prometheus_client::registry::Registry;
-use service::listen::{self, Acceptor, CannotListen};
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
+use service::{
+    listen::{self, Acceptor, CannotListen},
+    net::{self, TcpStream},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use config::{Args, Config, PING_TTL};
@@ -119,10 +120,7 @@ async fn serve(
 
 fn prepare(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
-    socket.set_tcp_keepalive(&keepalive.with_retries(1))?;
-    socket.set_tcp_user_timeout(Some(KEEPALIVE * 2))
+    net::watch_over(stream, KEEPALIVE, KEEPALIVE * 2)
 }
 
 /// As the reference: a peer whose host is gone is noticed after twice this.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::dice;
+
 /// Exponential waits with full jitter: the n-th lies anywhere between nothing and
 /// `first * 2^n`, and never above `cap`. Peers that lost the same server spread out instead of
 /// coming back at once.
@@ -58,7 +60,7 @@ impl Backoff {
 
     /// Rolls the dice and sleeps.
     pub async fn wait(&mut self) {
-        tokio::time::sleep(self.next(rand::random())).await;
+        tokio::time::sleep(self.next(dice::random())).await;
     }
 }
 

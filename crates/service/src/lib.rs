@@ -9,19 +9,24 @@
 //! | add flags that also come from the environment and a file | [`settings`] |
 //! | say that something is missing before we can serve | [`health::Health`] |
 //! | count something | [`Starting::metrics`] |
-//! | listen, and never stop accepting | [`listen`] |
+//! | listen, and never stop accepting | [`listen`], on [`net`] |
+//! | know the time, roll dice, start a thread | [`clock`], [`dice`], [`thread`] |
 //! | wait before trying again | [`backoff::Backoff`] |
 //! | stop in order | [`shutdown`] |
 
 pub mod admin;
 pub mod backoff;
+pub mod clock;
+pub mod dice;
 pub mod health;
 pub mod listen;
 pub mod logging;
+pub mod net;
 pub mod process;
 pub mod settings;
 pub mod shutdown;
 pub mod systemd;
+pub mod thread;
 
 pub use health::Health;
 pub use process::{Running, Starting, main, main_on};

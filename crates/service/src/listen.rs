@@ -11,10 +11,11 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpSocket, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, Sleep},
 };
+
+use crate::net::{self, TcpListener, TcpStream, Unpolled};
 
 /// A port that could not be had, named as the user knows it.
 #[derive(Debug, thiserror::Error)]
@@ -42,31 +43,17 @@ fn reason(error: &io::Error) -> String {
 /// # Errors
 /// When the address is taken or not ours.
 pub fn bind(addr: SocketAddr, flag: &'static str) -> Result<Acceptor, CannotListen> {
-    let listen = || {
-        let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        // A restart must not wait for connections of the last life to time out.
-        socket.set_reuseaddr(true)?;
-        socket.bind(addr)?;
-        let listener = socket.listen(BACKLOG)?;
-        Ok(Acceptor { addr: listener.local_addr()?, listener, last_failure: None })
-    };
-    listen().map_err(|error| CannotListen { addr, flag, error })
+    let acceptor = net::listen(addr).and_then(Acceptor::new);
+    acceptor.map_err(|error| CannotListen { addr, flag, error })
 }
 
-/// Binds `addr` outside of a runtime, for a thread that has its own; see [`Acceptor::from_std`].
+/// Binds `addr` outside of a runtime, for a thread that has its own; see [`Acceptor::new`].
 ///
 /// # Errors
 /// When the address is taken or not ours.
-pub fn bind_std(
-    addr: SocketAddr,
-    flag: &'static str,
-) -> Result<std::net::TcpListener, CannotListen> {
-    // The standard library sets SO_REUSEADDR on its own.
-    std::net::TcpListener::bind(addr).map_err(|error| CannotListen::new(addr, flag, error))
+pub fn bind_unpolled(addr: SocketAddr, flag: &'static str) -> Result<Unpolled, CannotListen> {
+    net::listen(addr).map_err(|error| CannotListen { addr, flag, error })
 }
-
-/// Connections the kernel may hold before we accept them; it caps this at `net.core.somaxconn`.
-pub const BACKLOG: u32 = 4096;
 
 impl CannotListen {
     /// Says that `addr`, which `flag` asked for, could not be had.
@@ -89,9 +76,8 @@ impl Acceptor {
     ///
     /// # Errors
     /// When the runtime cannot take it.
-    pub fn from_std(listener: std::net::TcpListener) -> io::Result<Self> {
-        listener.set_nonblocking(true)?;
-        let listener = TcpListener::from_std(listener)?;
+    pub fn new(listener: Unpolled) -> io::Result<Self> {
+        let listener = net::polled(listener)?;
         Ok(Self { addr: listener.local_addr()?, listener, last_failure: None })
     }
 

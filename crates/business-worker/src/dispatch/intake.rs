@@ -16,6 +16,7 @@ use client::{
 };
 use protocol::{ClientId, ConnectionId, Event, Instance, Session, link::Delivery};
 use rustc_hash::FxHashMap;
+use service::clock;
 
 use super::{
     Dispatcher, Slot,
@@ -99,7 +100,7 @@ impl<W: Worker> Intake<W> {
         if self.pace.is_in_lanes() {
             return self.move_to_lane(slot, ticket);
         }
-        let since = *self.since.get_or_insert_with(Instant::now);
+        let since = *self.since.get_or_insert_with(clock::now);
         // Nobody is woken by this waker: a method that has to wait is polled again by its lane.
         match self.running.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Outcome::Over(None)) if self.home.link.owes_nothing() => {

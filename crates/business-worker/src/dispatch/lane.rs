@@ -5,10 +5,11 @@ use std::{
     mem,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use protocol::link::Delivery;
+use service::clock;
 use tokio::task::block_in_place;
 use tokio_util::sync::{PollSemaphore, ReusableBoxFuture};
 
@@ -48,7 +49,7 @@ impl Method {
     }
 
     fn clocked(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
-        let since = Instant::now();
+        let since = clock::now();
         let poll = self.running.poll(cx);
         self.longest = self.longest.max(since.elapsed());
         poll

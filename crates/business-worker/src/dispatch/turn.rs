@@ -12,7 +12,7 @@ use std::{
 
 use client::link::Pushes;
 use protocol::{Event, link::Delivery};
-use service::backoff::Backoff;
+use service::{backoff::Backoff, dice};
 use tokio::time::sleep;
 
 use super::{Dispatcher, Slot};
@@ -73,7 +73,7 @@ async fn again<W: Worker>(dispatcher: &Dispatcher<W>, client: &mut Client, event
                 dispatcher.metrics.left.inc();
                 return true;
             }
-            () = sleep(backoff.next(rand::random())) => {}
+            () = sleep(backoff.next(dice::random())) => {}
         }
         dispatcher.metrics.retries.inc();
         match call(&dispatcher.worker, client, event.clone()).await {

@@ -9,10 +9,10 @@ use protocol::{
     link::{MAGIC, Refusal, Role, ToGateway, ToPeer},
     secret::{Nonce, Prover, Secret},
 };
+use service::net::TcpStream;
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::TcpStream,
     time::timeout,
 };
 

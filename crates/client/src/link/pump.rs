@@ -7,13 +7,13 @@ use protocol::{
     codec::native::{self, DecodeError},
     link::{ToGateway, ToPeer},
 };
+use service::net::{
+    TcpStream,
+    tcp::{ReadHalf, WriteHalf},
+};
 use thiserror::Error;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        TcpStream,
-        tcp::{ReadHalf, WriteHalf},
-    },
     time::{Interval, MissedTickBehavior, interval},
 };
 

@@ -4,7 +4,8 @@ use std::{collections::VecDeque, io::IoSlice, net::SocketAddr, rc::Rc, sync::Arc
 
 use bytes::{Bytes, BytesMut};
 use protocol::{Answer, codec::native, link::ToPeer};
-use tokio::{net::tcp::OwnedWriteHalf, sync::Notify};
+use service::net::tcp::OwnedWriteHalf;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::php;

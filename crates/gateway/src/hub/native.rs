@@ -9,10 +9,8 @@ use protocol::{
     name::MAX_NAME,
     secret::{Nonce, Prover},
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use service::{dice, net::TcpStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Asked, Hub, Shared, ended::Ended, peer::in_line};
 use crate::exchange::{LinkId, ToShard};
@@ -37,7 +35,7 @@ async fn challenge(
     stream: &mut TcpStream,
     buffer: &mut BytesMut,
 ) -> Result<Role, Ended> {
-    let ours: Nonce = rand::random();
+    let ours: Nonce = dice::random();
     say(stream, &ToPeer::Challenge { nonce: ours }).await?;
     let hello = loop {
         if let Some(hello) = native::decode(buffer, MAX_STRANGER_FRAME)? {

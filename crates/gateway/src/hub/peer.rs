@@ -9,13 +9,12 @@ use protocol::{
     codec::gateway_worker::MAX_STRANGER_FRAME,
     link::{MAGIC, Role, ToPeer},
 };
-use socket2::{SockRef, TcpKeepalive};
+use service::net::{
+    self, TcpStream,
+    tcp::{OwnedReadHalf, OwnedWriteHalf},
+};
 use tokio::{
     io::AsyncReadExt,
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
     time::{self, Interval, MissedTickBehavior},
 };
 
@@ -77,12 +76,7 @@ pub(super) async fn serve(
 /// Has the kernel find out whether the host of a PHP peer has vanished. That the peer itself stands
 /// still is not noticed: it may be at work.
 fn watch_over(stream: &TcpStream, timeout: Duration) {
-    let socket = SockRef::from(stream);
-    let keepalive = TcpKeepalive::new().with_time(timeout).with_interval(timeout);
-    let watched = socket
-        .set_tcp_keepalive(&keepalive)
-        .and_then(|()| socket.set_tcp_user_timeout(Some(timeout.saturating_mul(PHP))));
-    if let Err(error) = watched {
+    if let Err(error) = net::watch_over(stream, timeout, timeout.saturating_mul(PHP)) {
         tracing::debug!(%error, "it may be noticed late that a peer's host has vanished");
     }
 }

@@ -7,13 +7,13 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     rc::Rc,
     task::Poll,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::{Hub, Shared, ended::Ended, peer};
 use crate::Phases;
-use service::listen::Acceptor;
-use tokio::{io::Interest, net::TcpStream, task::spawn_local, time};
+use service::{clock, listen::Acceptor, net::TcpStream};
+use tokio::{io::Interest, task::spawn_local, time};
 
 /// How long a peer may wait to be told that its commands were taken, if nothing else is due to it.
 const CONFIRM: Duration = Duration::from_millis(10);
@@ -108,7 +108,7 @@ fn welcome(hub: &Shared, stream: TcpStream, remote: SocketAddr) {
 fn refuse(hub: &Shared, remote: SocketAddr, ended: &Ended) {
     let mut hub = hub.borrow_mut();
     hub.host.metrics.refused.inc();
-    match hub.strangers.may_warn(Instant::now()) {
+    match hub.strangers.may_warn(clock::now()) {
         true => tracing::warn!(%remote, reason = %ended, "peer refused"),
         false => tracing::debug!(%remote, reason = %ended, "peer refused"),
     }

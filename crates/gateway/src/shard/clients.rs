@@ -8,7 +8,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use prometheus_client::metrics::gauge::Gauge;
 use protocol::{CloseReason, Event, Message, MessageKind};
-use tokio::net::TcpStream;
+use service::{clock, net::TcpStream};
 
 use super::{
     Shard,
@@ -64,7 +64,7 @@ impl Shard {
     fn await_request(&mut self, key: Key) {
         let timeout = self.settings.handshake_timeout;
         self.connections[key as usize].deadline =
-            timeout.map(|timeout| self.deadlines.set(Instant::now(), timeout, key));
+            timeout.map(|timeout| self.deadlines.set(clock::now(), timeout, key));
     }
 
     /// Whether nobody else should be let in: so much waits for a worker, clients make us hold so
@@ -349,7 +349,7 @@ impl Shard {
     /// Sets the time within which a connection that ends must be over.
     fn limit(&mut self, key: Key) {
         let linger = self.drain.as_ref().map_or(CLOSING, |drain| drain.linger().min(CLOSING));
-        let deadline = self.deadlines.set(Instant::now(), linger, key);
+        let deadline = self.deadlines.set(clock::now(), linger, key);
         self.connections[key as usize].deadline = Some(deadline);
     }
 

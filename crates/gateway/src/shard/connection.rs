@@ -11,11 +11,8 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use protocol::ConnectionId;
-use socket2::SockRef;
-use tokio::{
-    io::{AsyncRead, ReadBuf},
-    net::TcpStream,
-};
+use service::net::{self, TcpStream};
+use tokio::io::{AsyncRead, ReadBuf};
 
 use super::heartbeat::Silence;
 use crate::{exchange::LinkId, framing::Decoder, outqueue::OutQueue, settings::Door};
@@ -229,7 +226,7 @@ impl Connection {
             }
             Phase::Closing { finished: finished @ false, .. } => {
                 *finished = true;
-                SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write)?;
+                net::close_write(&self.stream)?;
             }
             Phase::Closing { .. }
             | Phase::Request(_)

@@ -1,9 +1,6 @@
 //! Events on their way to a worker, and what becomes of them when there is none.
 
-use std::{
-    net::Ipv4Addr,
-    time::{Duration, Instant},
-};
+use std::{net::Ipv4Addr, time::Duration};
 
 use bytes::Bytes;
 use protocol::{
@@ -11,6 +8,7 @@ use protocol::{
     codec::gateway_worker::{MAX_FRAME, TooLarge},
 };
 use rustc_hash::FxHashMap;
+use service::clock;
 
 use super::{
     Shard,
@@ -50,7 +48,7 @@ impl Shard {
         let worker = link.filter(|link| self.workers.open(*link).is_some());
         connection.held_since = match worker {
             Some(_) => None,
-            None => connection.held_since.or_else(|| Some(Instant::now())),
+            None => connection.held_since.or_else(|| Some(clock::now())),
         };
         // PHP workers want to be told with every event.
         let language = worker.and_then(|worker| self.workers.open(worker));

@@ -33,6 +33,7 @@ use std::{
 
 use protocol::ConnectionId;
 use rustc_hash::FxHashMap;
+use service::{clock, dice};
 use slab::Slab;
 
 use self::{
@@ -170,14 +171,14 @@ impl Shard {
                 self.take(message);
                 if self.budget.unwritten() < self.unwritten {
                     self.write();
-                    self.relieve(Instant::now());
+                    self.relieve(clock::now());
                 }
             }
             host.ahead[usize::from(self.index)].fetch_sub(weight, Ordering::Relaxed);
         }
         self.write();
         if self.budget.is_pressed() {
-            self.relieve(Instant::now());
+            self.relieve(clock::now());
             // Whoever was closed over it is told so.
             self.write();
         }
@@ -242,9 +243,9 @@ impl Shard {
             connections.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
         };
         let (open, others) = (keys(open), keys(others));
-        let now = Instant::now();
+        let now = clock::now();
         let shards = self.host.shards.len();
-        self.drain = Some(Drain::new(open, shards, grace, now, &mut rand::rng()));
+        self.drain = Some(Drain::new(open, shards, grace, now, &mut dice::rng()));
         for key in others {
             // Who has no WebSocket yet would not understand a word.
             self.end(key, Closed::ShuttingDown { retry_after: Duration::ZERO });
@@ -254,7 +255,7 @@ impl Shard {
 
     /// Closes the clients whose turn has come, while the gateway goes down.
     pub(crate) fn close_due(&mut self, now: Instant) {
-        let dice = &mut rand::rng();
+        let dice = &mut dice::rng();
         let Some(drain) = &mut self.drain else {
             return;
         };

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use service::{clock, dice};
+
 use super::{
     Shard,
     budget::Verdict,
@@ -58,7 +60,7 @@ impl Shard {
     pub(super) fn grew(&mut self, key: Key) {
         let connection = &mut self.connections[key as usize];
         if LARGE < connection.unfinished() {
-            connection.grew = Some(Instant::now());
+            connection.grew = Some(clock::now());
         }
         self.account(key);
     }
@@ -165,7 +167,7 @@ impl Shard {
 
 /// When a client is to come back that was closed together with others: each at another time.
 pub(super) fn retry_after() -> Duration {
-    rand::random_range(Duration::ZERO..=BACK)
+    dice::random_range(Duration::ZERO..=BACK)
 }
 
 impl Connection {

@@ -1,14 +1,8 @@
 //! A shard's thread: what waits on its behalf.
 
-use std::{
-    cell::RefCell,
-    future::poll_fn,
-    rc::Rc,
-    task::Poll,
-    time::{Duration, Instant},
-};
+use std::{cell::RefCell, future::poll_fn, rc::Rc, task::Poll, time::Duration};
 
-use service::listen::Acceptor;
+use service::{clock, listen::Acceptor};
 use tokio::{
     task::spawn_local,
     time::{self, MissedTickBehavior},
@@ -42,14 +36,14 @@ pub(crate) async fn run(
         let closing = closing.clone();
         spawn_local(async move { closing.run_until_cancelled(accepting).await });
     }
-    spawn_local(every(TICK, Rc::clone(&shard), |shard| shard.tick(Instant::now())));
+    spawn_local(every(TICK, Rc::clone(&shard), |shard| shard.tick(clock::now())));
     if let Some(beat) = beat {
         spawn_local(every(Duration::from_millis(beat), Rc::clone(&shard), Shard::beat));
     }
     let draining = Rc::clone(&shard);
     spawn_local(async move {
         closing.cancelled().await;
-        every(CLOSE, draining, |shard| shard.close_due(Instant::now())).await;
+        every(CLOSE, draining, |shard| shard.close_due(clock::now())).await;
     });
     let mut told = Vec::new();
     let turns = poll_fn(|cx| {

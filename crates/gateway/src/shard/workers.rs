@@ -8,6 +8,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use protocol::{ConnectionId, Instance};
 use rustc_hash::FxHashMap;
+use service::dice;
 
 use super::{
     Shard,
@@ -68,7 +69,7 @@ impl Workers {
         let clients = self.open.iter().map(|(_, worker)| worker.clients.load(Ordering::Relaxed));
         self.turn = self.turn.wrapping_add(1);
         let chosen =
-            routing::choose(router, clients, client, rand::random::<u32>() as usize, self.turn)?;
+            routing::choose(router, clients, client, dice::random::<u32>() as usize, self.turn)?;
         let (link, worker) = self.open.get(chosen)?;
         worker.clients.fetch_add(1, Ordering::Relaxed);
         Some(*link)
