@@ -2,7 +2,7 @@
 # Every test, in stages, each of which runs even if one before it failed.
 #
 #   bash tests/run.sh             all stages
-#   bash tests/run.sh quick       format, clippy and cargo test alone
+#   bash tests/run.sh quick       format, clippy, cargo test and the loom models alone
 #   bash tests/run.sh STAGE...    the stages named
 #
 # The last line counts the stages: "N passed, N failed". The log of each is in target/test-logs.
@@ -21,6 +21,7 @@ stage_setup() {
         fail "Node 20 or newer is needed for the browser tests; this is $(node --version)"
     quietly cargo fetch --quiet --locked
     quietly cargo fetch --quiet --locked --manifest-path fuzz/Cargo.toml
+    quietly cargo fetch --quiet --locked --manifest-path loom/Cargo.toml
     quietly npm ci --prefix tests/browser
     say "Everything needed is here: $(rustc --version), $(python3 --version), Node $(node --version)."
 }
@@ -59,7 +60,13 @@ check() { # WHAT COMMAND...
     fi
 }
 
-stage_test() { cargo test --workspace --locked --no-fail-fast; }
+stage_test() {
+    check "cargo test" cargo test --workspace --locked --no-fail-fast
+    # A folder of its own: other flags would have everything built anew each time.
+    check loom env RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR="$(target_folder)/loom" \
+        cargo test --quiet --release --locked --manifest-path loom/Cargo.toml
+    [ "$failed" = 0 ]
+}
 
 stage_build() {
     release_binaries --quiet
