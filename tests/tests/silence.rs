@@ -3,14 +3,16 @@
 use std::time::{Duration, Instant};
 
 use business_worker::{Client, Config, Message, Worker, serve};
+use protocol::Event;
 use service::Starting;
-use suite_tests::{Suite, eventually, on_one_and_three_threads, process::Process, soon};
+use suite_tests::{Php, Suite, eventually, on_one_and_three_threads, process::Process, soon};
 use tokio_util::sync::CancellationToken;
 
 on_one_and_three_threads!(
     a_gateway_whose_only_worker_stands_still_says_so_and_keeps_its_clients,
     a_worker_that_stands_still_is_replaced_by_the_other,
     a_worker_whose_gateway_stands_still_says_so,
+    a_php_worker_that_stands_still_keeps_its_clients_waiting_and_nothing_is_lost,
 );
 
 async fn a_gateway_whose_only_worker_stands_still_says_so_and_keeps_its_clients(threads: usize) {
@@ -58,6 +60,46 @@ async fn a_worker_whose_gateway_stands_still_says_so(threads: usize) {
     is_ready(&suite.workers[0]).await;
     ann.send("e here").await;
     assert_eq!(ann.hears_text().await, "e here");
+}
+
+/// It cannot be asked whether it is there, and one that computes for minutes looks the same: so its
+/// clients stay its own, and are not read beyond its window.
+async fn a_php_worker_that_stands_still_keeps_its_clients_waiting_and_nothing_is_lost(
+    threads: usize,
+) {
+    const MESSAGES: usize = 500;
+    const SIZE: usize = 60_000;
+    let builder = Suite::builder().gateways(1).threads(threads);
+    let builder = builder.gateway_flag("--peer-timeout", "1");
+    let suite = builder.gateway_flag("--worker-window", "1000000").start().await;
+    let gateway = &suite.gateways[0];
+    let mut php = Php::worker(gateway.inner, &suite.secret(), "PhpWorker:0").await;
+    let mut ann = suite.browser(0).await;
+    php.welcomes().await;
+    // The next to come is another's, and nobody holds it up.
+    let mut other = suite.worker_link(0, "w:1").await;
+    let mut bob = suite.browser(0).await;
+    let bob_id = other.welcomes().await;
+    let before = gateway.resident();
+    let sending = tokio::spawn(async move {
+        for at in 0..MESSAGES {
+            ann.send_patiently(format!("{at:0SIZE$}")).await;
+        }
+        ann
+    });
+    for _ in 0..30 {
+        bob.send("hello").await;
+        assert_eq!(other.event_of(bob_id).await, Event::Message("hello".into()));
+        let grown = gateway.resident().saturating_sub(before);
+        assert!(grown < 16 << 20, "grown by {} MiB", grown >> 20);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(!sending.is_finished(), "what was sent does not fit a window and two sockets");
+    // It goes on, and has missed nothing.
+    for at in 0..MESSAGES {
+        assert_eq!(php.message().await, format!("{at:0SIZE$}"), "message {at}");
+    }
+    soon("the client to have sent all", sending).await.expect("it was not closed");
 }
 
 /// Answers after it has computed for as many milliseconds as the message says.
