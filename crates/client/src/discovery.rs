@@ -22,8 +22,13 @@ const CAP: Duration = Duration::from_secs(2);
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// How often we say that we are still here.
+/// How often we say that we are still here, at the least.
 const PING_EVERY: Duration = Duration::from_secs(25);
+
+/// How many times a silent register is asked whether it is there, in the time that it may be
+/// silent; and after how many of them it does not count any more.
+const ASKED: u32 = 5;
+const LATE: u32 = 3;
 
 /// The longest list: room for some fifty thousand gateways.
 const MAX_LINE: usize = 10 * 1024 * 1024;
@@ -40,6 +45,8 @@ enum Left {
     Unheard,
     #[error("closed by the register")]
     Closed,
+    #[error("does not answer")]
+    Silent,
     #[error(transparent)]
     Line(#[from] Incomprehensible),
     #[error(transparent)]
@@ -86,8 +93,11 @@ async fn take_lists(
     let mut news = shared.news.subscribe();
     ask(shared, &mut out);
     stream.write_all(&out).await?;
-    let mut pings = interval(PING_EVERY);
-    pings.reset();
+    let mut ticks = interval(PING_EVERY.min(shared.peer_timeout / (ASKED + 1)));
+    ticks.reset();
+    // How often it was asked since anything was heard: one that is stopped, or whose host has
+    // vanished, closes nothing.
+    let mut asked = 0;
     let (mut lines, mut read) = (Lines::new(MAX_LINE), BytesMut::new());
     let mut heard = false;
     // Whether it is one of ours, and passes on what workers say.
@@ -107,16 +117,28 @@ async fn take_lists(
             bytes = stream.read_buf(&mut read) => match bytes? {
                 0 if heard => return Err(Left::Closed),
                 0 => return Err(Left::Unheard),
-                _ => {}
+                _ => asked = 0,
             },
             Ok(()) = news.changed(), if tells => {
                 out.clear();
                 ask(shared, &mut out);
                 stream.write_all(&out).await?;
             }
-            _ = pings.tick() => {
+            _ = ticks.tick() => {
+                asked += 1;
+                if ASKED < asked {
+                    return Err(Left::Silent);
+                }
+                if asked == LATE {
+                    // What it said last is not what it would say now.
+                    shared.register_lost(index);
+                }
                 out.clear();
-                ToRegister::Ping.encode(&mut out);
+                ToRegister::Ping { answer: false }.encode(&mut out);
+                if asked == 1 {
+                    // What every register answers.
+                    ask(shared, &mut out);
+                }
                 stream.write_all(&out).await?;
             }
         }

@@ -10,19 +10,32 @@ use std::{
 use bytes::BytesMut;
 use protocol::{
     Instance, Secret,
-    discovery::{Gateway, GatewayConnect, ToRegister},
+    codec::json_lines::Lines,
+    discovery::{FromRegister, Gateway, GatewayConnect, ToRegister, WorkerConnect},
 };
 use service::{Health, backoff::Backoff, net::TcpStream};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    time::{self, Instant},
+    time::{self, Instant, MissedTickBehavior},
 };
 
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// How often a register hears that we are still here.
+/// How often a register hears that we are still here, at the least.
 const PING: Duration = Duration::from_secs(25);
+
+/// A register of ours answers sooner. One of PHP says nothing to a gateway, ever, and one that stands
+/// still says nothing either: then we look at what it tells others.
+const WELCOME: Duration = Duration::from_millis(200);
+
+/// How many times a silent register is asked whether it is there, in the time that it may be
+/// silent; and after how many of them it does not count any more.
+const ASKED: u32 = 5;
+const LATE: u32 = 3;
+
+/// The longest list of gateways: as for workers.
+const MAX_LINE: usize = 10 * 1024 * 1024;
 
 /// Waits between tries: a register that comes back should know of every gateway before its
 /// start-up grace is over.
@@ -36,6 +49,8 @@ pub(crate) struct Announcement {
     /// Which life of this gateway it is.
     pub(crate) instance: Instance,
     pub(crate) secret: Secret,
+    /// How long a register may be silent.
+    pub(crate) peer_timeout: Duration,
 }
 
 /// How many registers know of us. One is enough to be ready, since workers hear of us from any; and
@@ -44,6 +59,8 @@ pub(crate) struct Announcement {
 pub(crate) struct Reached {
     state: Arc<Mutex<State>>,
     health: Health,
+    /// For how long no register need be reached: a restart takes a fraction of it.
+    patience: Duration,
 }
 
 #[derive(Debug)]
@@ -53,10 +70,10 @@ struct State {
 }
 
 impl Reached {
-    pub(crate) fn none(health: Health) -> Self {
+    pub(crate) fn none(health: Health, peer_timeout: Duration) -> Self {
         health.set_not_ready(CONDITION, "none is reached");
         let state = State { registers: 0, lost: Instant::now() };
-        Self { state: Arc::new(Mutex::new(state)), health }
+        Self { state: Arc::new(Mutex::new(state)), health, patience: peer_timeout / 2 }
     }
 
     fn reach(&self) {
@@ -73,7 +90,7 @@ impl Reached {
     /// Called while a register is not reached.
     fn miss(&self) {
         let state = self.lock();
-        if state.registers == 0 && PATIENCE < state.lost.elapsed() {
+        if state.registers == 0 && self.patience < state.lost.elapsed() {
             self.health.set_not_ready(CONDITION, "none is reached");
         }
     }
@@ -85,23 +102,36 @@ impl Reached {
 
 const CONDITION: &str = "register";
 
-/// For how long no register need be reached: a restart takes a fraction of it.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Whether one register knows of us. It does not any more once this is dropped.
+struct Standing<'a> {
+    reached: &'a Reached,
+    known: bool,
+}
+
+impl Standing<'_> {
+    fn set(&mut self, known: bool) {
+        match (self.known, known) {
+            (false, true) => self.reached.reach(),
+            (true, false) => self.reached.lose(),
+            _ => {}
+        }
+        self.known = known;
+    }
+}
+
+impl Drop for Standing<'_> {
+    fn drop(&mut self) {
+        self.set(false);
+    }
+}
 
 /// Announces us to a register for as long as it runs; dropped, it withdraws us.
 pub(crate) async fn announce(register: String, announcement: Announcement, reached: Reached) {
     let mut backoff = Backoff::new(FIRST, CAP);
     loop {
         let since = Instant::now();
-        let mut welcome = false;
-        let ended = stay(&register, &announcement, || {
-            welcome = true;
-            reached.reach();
-        });
-        let Err(error) = ended.await;
-        if welcome {
-            reached.lose();
-        }
+        let standing = Standing { reached: &reached, known: false };
+        let Err(error) = stay(&register, &announcement, standing).await;
         reached.miss();
         tracing::warn!(register, error = format!("{error:#}"), "register unreachable; trying on");
         backoff.ended_after(since.elapsed());
@@ -109,11 +139,11 @@ pub(crate) async fn announce(register: String, announcement: Announcement, reach
     }
 }
 
-/// Announces us once, and stays connected until the register is gone.
+/// Announces us once, and stays connected until the register is gone or answers no more.
 async fn stay(
     register: &str,
     announcement: &Announcement,
-    on_welcome: impl FnOnce(),
+    mut standing: Standing<'_>,
 ) -> anyhow::Result<Infallible> {
     let mut stream = time::timeout(CONNECT, TcpStream::connect(register)).await??;
     let mut hello = BytesMut::new();
@@ -124,49 +154,93 @@ async fn stay(
     };
     let secret_key = Some(announcement.secret.clone());
     ToRegister::GatewayConnect(GatewayConnect { gateway, secret_key }).encode(&mut hello);
+    let mut ping = BytesMut::new();
+    ToRegister::Ping { answer: true }.encode(&mut ping);
+    hello.extend_from_slice(&ping);
     stream.write_all(&hello).await?;
     tracing::info!(register, address = %announcement.address, "announced");
-    let mut ping = BytesMut::new();
-    ToRegister::Ping.encode(&mut ping);
     let (mut reader, mut writer) = stream.split();
-    let mut on_welcome = Some(on_welcome);
-    let mut ignored = [0; 256];
+    let every = PING.min(announcement.peer_timeout / (ASKED + 1));
+    let mut ticks = time::interval_at(Instant::now() + WELCOME.min(every), every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // How often it was asked since anything was heard, and whether it ever answers.
+    let (mut asked, mut answers) = (0, false);
+    let mut answer = [0; 256];
     loop {
-        // A register that does not know our secret hangs up at once, without a word.
-        let wait = if on_welcome.is_some() { WELCOME } else { PING };
-        match time::timeout(wait, reader.read(&mut ignored)).await {
-            Ok(Ok(0)) if on_welcome.is_some() => {
-                anyhow::bail!("refused: do the two share a secret?")
-            }
-            Ok(Ok(0)) => anyhow::bail!("connection closed"),
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => return Err(error.into()),
-            Err(_) => match on_welcome.take() {
-                Some(on_welcome) => on_welcome(),
-                None => writer.write_all(&ping).await?,
+        tokio::select! {
+            read = reader.read(&mut answer) => match read? {
+                // A register that does not know our secret hangs up at once, without a word.
+                0 if !standing.known => anyhow::bail!("refused: do the two share a secret?"),
+                0 => anyhow::bail!("connection closed"),
+                _ => {
+                    (asked, answers) = (0, true);
+                    standing.set(true);
+                }
             },
+            _ = ticks.tick() => {
+                asked += 1;
+                if !answers && is_told_of(register, announcement, every).await {
+                    asked = 0;
+                    standing.set(true);
+                }
+                anyhow::ensure!(asked <= ASKED, "no answer");
+                if LATE <= asked {
+                    standing.set(false);
+                    standing.reached.miss();
+                }
+                writer.write_all(&ping).await?;
+            }
         }
     }
 }
 
-/// A register that keeps the connection for so long has taken us in.
-const WELCOME: Duration = Duration::from_millis(200);
+/// Asks as a back end would, and says whether we are among those that it is told of, within that
+/// time.
+async fn is_told_of(register: &str, announcement: &Announcement, within: Duration) -> bool {
+    let ours = announcement.address.to_string();
+    let look = async {
+        let mut stream = TcpStream::connect(register).await?;
+        let mut ask = BytesMut::new();
+        ToRegister::WorkerConnect(WorkerConnect {
+            secret_key: Some(announcement.secret.clone()),
+            known: Vec::new(),
+            instance: None,
+            settled: Vec::new(),
+        })
+        .encode(&mut ask);
+        stream.write_all(&ask).await?;
+        let (mut lines, mut read) = (Lines::new(MAX_LINE), BytesMut::new());
+        loop {
+            while let Some(line) = lines.next(&mut read)? {
+                let FromRegister::BroadcastAddresses { gateways, .. } = FromRegister::parse(&line)?;
+                if gateways.iter().any(|gateway| gateway.address == ours) {
+                    return Ok(());
+                }
+            }
+            anyhow::ensure!(stream.read_buf(&mut read).await? != 0, "closed");
+        }
+    };
+    let told = time::timeout(within, look).await;
+    matches!(told, Ok(Ok(())))
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const TIMEOUT: Duration = Duration::from_secs(30);
+
     #[tokio::test(start_paused = true)]
     async fn a_register_may_be_gone_for_a_while() {
         let health = Health::new();
-        let reached = Reached::none(health.clone());
+        let reached = Reached::none(health.clone(), TIMEOUT);
         reached.miss();
         assert!(!health.is_ready(), "none was ever reached");
         reached.reach();
         reached.lose();
         reached.miss();
         assert!(health.is_ready(), "it has only just gone");
-        time::sleep(PATIENCE * 2).await;
+        time::sleep(TIMEOUT).await;
         reached.miss();
         assert!(!health.is_ready(), "it stays away");
         reached.reach();
@@ -176,11 +250,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_of_several_registers_is_enough() {
         let health = Health::new();
-        let reached = Reached::none(health.clone());
+        let reached = Reached::none(health.clone(), TIMEOUT);
         reached.reach();
         reached.reach();
         reached.lose();
-        time::sleep(PATIENCE * 2).await;
+        time::sleep(TIMEOUT).await;
         reached.miss();
         assert!(health.is_ready());
     }

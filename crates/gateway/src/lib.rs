@@ -107,6 +107,7 @@ impl Gateway {
                 address,
                 instance: instance.clone(),
                 secret: config.secret.clone(),
+                peer_timeout: config.settings.peer_timeout,
             },
             registers: config.registers,
             secret: config.secret,
@@ -151,7 +152,7 @@ impl Gateway {
         };
         let mut announcing = JoinSet::new();
         let (registers, announcement) = (self.registers.clone(), self.announcement.clone());
-        let reached = Reached::none(self.health.clone());
+        let reached = Reached::none(self.health.clone(), self.settings.peer_timeout);
         for register in registers {
             // The inner port accepts already: its backlog is the kernel's.
             announcing.spawn(announce::announce(register, announcement.clone(), reached.clone()));

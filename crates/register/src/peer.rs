@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use protocol::{
     Secret,
     codec::json_lines::Lines,
@@ -193,11 +193,15 @@ async fn listen(
     mailbox: &Mailbox,
 ) -> Closed {
     loop {
-        let request = match hearing.hear(reader).await {
-            Ok(said) => vouch(said, &seat.shared.secret),
+        let said = match hearing.hear(reader).await {
+            Ok(said) => said,
             Err(closed) => return closed,
         };
-        match request {
+        if let ToRegister::Ping { answer: true } = said {
+            mailbox.room().await;
+            mailbox.push(pong());
+        }
+        match vouch(said, &seat.shared.secret) {
             Ok(Some(request)) => {
                 // Questions in a row wait for their answers to be read; only what a peer did not
                 // ask for can fill its queue.
@@ -208,6 +212,12 @@ async fn listen(
             Err(refused) => return refused.into(),
         }
     }
+}
+
+fn pong() -> Bytes {
+    let mut line = BytesMut::new();
+    discovery::pong(&mut line);
+    line.freeze()
 }
 
 /// What somebody who knows the secret wants.
@@ -223,7 +233,7 @@ fn vouch(said: ToRegister, secret: &Secret) -> Result<Option<Request>, Refused> 
             (secret_key, Request::Announce(gateway))
         }
         ToRegister::WorkerConnect(mut asks) => (asks.secret_key.take(), Request::Ask(asks)),
-        ToRegister::Ping => return Ok(None),
+        ToRegister::Ping { .. } => return Ok(None),
     };
     match guess {
         Some(guess) if secret.matches(guess.expose()) => Ok(Some(request)),
@@ -304,7 +314,7 @@ impl Hearing {
             Unusable::NoAddress => Refused::NoAddress,
         })?;
         self.spoke = true;
-        self.pings |= matches!(said, ToRegister::Ping);
+        self.pings |= matches!(said, ToRegister::Ping { .. });
         self.deadline = self.ping_ttl.filter(|_| self.pings).map(|ttl| Instant::now() + ttl);
         Ok(said)
     }

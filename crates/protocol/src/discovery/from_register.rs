@@ -20,6 +20,11 @@ pub enum FromRegister {
     },
 }
 
+/// Answers a [`Ping`](super::ToRegister::Ping) that asks for it.
+pub fn pong(out: &mut BytesMut) {
+    json_lines::encode(&serde_json::json!({ "event": "pong" }), out);
+}
+
 /// What workers know of each other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Presence {

@@ -8,7 +8,8 @@
 //!           "native":true,"instance":"9f…"}
 //! worker   {"event":"worker_connect","secret_key":"…","known":["10.0.0.1:2900"],
 //!           "instance":"3c…","settled":[["8e…","3c…"]]}
-//! any      {"event":"ping"}
+//! any      {"event":"ping","answer":true}
+//! register {"event":"pong"}
 //! register {"event":"broadcast_addresses","addresses":["10.0.0.1:2900"],
 //!           "gateways":[{"address":"10.0.0.1:2900","native":true,"instance":"9f…"}],
 //!           "workers":["3c…"],"settled":[["8e…","3c…"]]}
@@ -18,7 +19,8 @@
 //! of a gateway or a worker this is, so that a restart can be told from a lost link; `known`, what
 //! the worker was last told; `gateways`, what `addresses` cannot; `workers`, which workers are there;
 //! `settled`, on which gateways that are gone whose clients have been closed. The last two are
-//! told to workers that say who they are. Parsing forgives what PHP forgives
+//! told to workers that say who they are. `answer` asks for a pong, which no PHP register sends.
+//! Parsing forgives what PHP forgives
 //! (other fields, their order, a missing secret); it refuses what PHP would trip over.
 
 mod from_register;
@@ -28,7 +30,7 @@ use serde::Deserialize;
 
 use crate::Instance;
 
-pub use from_register::{FromRegister, Incomprehensible, Presence, bad_request};
+pub use from_register::{FromRegister, Incomprehensible, Presence, bad_request, pong};
 pub use to_register::{GatewayConnect, ToRegister, Unusable, WorkerConnect};
 
 /// A gateway as it announced itself.

@@ -18,8 +18,12 @@ pub enum ToRegister {
     GatewayConnect(GatewayConnect),
     /// A worker, or any other that uses gateways, asks where they are and wants to be told.
     WorkerConnect(WorkerConnect),
-    /// Still here. Nothing comes back.
-    Ping,
+    /// Still here. A register of ours answers with [`pong`](super::pong) if it is asked to; nothing
+    /// comes back otherwise.
+    Ping {
+        /// Whether to answer.
+        answer: bool,
+    },
 }
 
 /// "Here I am", from a gateway.
@@ -86,7 +90,7 @@ impl ToRegister {
                     settled: fields.settled.settled(),
                 }))
             }
-            Some("ping") => Ok(Self::Ping),
+            Some("ping") => Ok(Self::Ping { answer: matches!(fields.answer, Field::Truth(true)) }),
             Some(_) | None => Err(Unusable::UnknownEvent),
         }
     }
@@ -126,7 +130,8 @@ impl ToRegister {
                 }
                 fields
             }
-            Self::Ping => serde_json::json!({ "event": "ping" }),
+            Self::Ping { answer: false } => serde_json::json!({ "event": "ping" }),
+            Self::Ping { answer: true } => serde_json::json!({ "event": "ping", "answer": true }),
         };
         json_lines::encode(&fields, out);
     }
@@ -148,6 +153,7 @@ struct Fields {
     instance: Field,
     known: Field,
     settled: Field,
+    answer: Field,
 }
 
 /// As much of a field's value as matters.
@@ -239,6 +245,7 @@ impl<'de> Deserialize<'de> for Fields {
                         "instance" => &mut fields.instance,
                         "known" => &mut fields.known,
                         "settled" => &mut fields.settled,
+                        "answer" => &mut fields.answer,
                         _ => {
                             map.next_value::<IgnoredAny>()?;
                             continue;

@@ -7,6 +7,8 @@ use crate::PING_TTL;
 
 const ASK: &[u8] = b"{\"event\":\"worker_connect\",\"secret_key\":\"\"}\n";
 const PING: &[u8] = b"{\"event\":\"ping\"}\n";
+const PING_AND_ANSWER: &[u8] = b"{\"event\":\"ping\",\"answer\":true}\n";
+const PONG: &[u8] = b"{\"event\":\"pong\"}\n";
 const NOBODY: &[u8] = b"{\"event\":\"broadcast_addresses\",\"addresses\":[]}\n";
 
 fn shared() -> Arc<Shared> {
@@ -197,4 +199,17 @@ async fn without_a_time_to_live_who_stops_pinging_stays() {
     assert_eq!(answer(&mut stream).await, NOBODY);
     tokio::time::sleep(PING_TTL * 10).await;
     assert!(is_open(&mut stream).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_asks_is_told_that_we_are_here_and_a_stranger_is_told_nothing() {
+    let mut stream = connect(&shared());
+    stream.write_all(PING_AND_ANSWER).await.unwrap();
+    assert!(is_open(&mut stream).await);
+    stream.write_all(&[ASK, PING, PING_AND_ANSWER].concat()).await.unwrap();
+    assert_eq!(answer(&mut stream).await, NOBODY);
+    let mut bytes = vec![0; PONG.len()];
+    stream.read_exact(&mut bytes).await.unwrap();
+    assert_eq!(bytes, PONG);
+    assert!(is_open(&mut stream).await, "once for one question");
 }

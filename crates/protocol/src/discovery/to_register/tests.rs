@@ -42,7 +42,7 @@ fn what_php_peers_say_is_understood() {
     let said = worker(r#"{"event":"worker_connect","secret_key":""}"#);
     assert!(said.secret_key.unwrap().is_empty());
     assert!(said.known.is_empty());
-    assert!(matches!(parse(r#"{"event":"ping"}"#), Ok(ToRegister::Ping)));
+    assert!(matches!(parse(r#"{"event":"ping"}"#), Ok(ToRegister::Ping { answer: false })));
 }
 
 #[test]
@@ -135,7 +135,9 @@ fn golden_lines() {
         line(&ToRegister::WorkerConnect(said)),
         "{\"event\":\"worker_connect\",\"secret_key\":\"s\\\"3\",\"known\":[\"a:1\",\"b:2\"]}\n"
     );
-    assert_eq!(line(&ToRegister::Ping), "{\"event\":\"ping\"}\n");
+    assert_eq!(line(&ToRegister::Ping { answer: false }), "{\"event\":\"ping\"}\n");
+    let asks = line(&ToRegister::Ping { answer: true });
+    assert!(matches!(parse(asks.trim_end()), Ok(ToRegister::Ping { answer: true })));
 }
 
 #[test]
@@ -145,7 +147,7 @@ fn depth_costs_nothing() {
         assert_eq!(parse(&text).unwrap_err(), Unusable::NotARequest);
     }
     let deep = format!("{{\"x\":{}{},\"event\":\"ping\"}}", "[".repeat(9999), "]".repeat(9999));
-    assert!(matches!(parse(&deep), Ok(ToRegister::Ping)));
+    assert!(matches!(parse(&deep), Ok(ToRegister::Ping { answer: false })));
 }
 
 #[test]
