@@ -45,7 +45,8 @@ start_gateway() { # NAME FLAGS...
     client_port=$port
     claim_port
     inner=$port
-    with_admin_port "$name" "$bin/gateway" --register-address "$register" \
+    # A few clients are to be on all threads.
+    with_admin_port "$name" "$bin/gateway" --register-address "$register" --connections-per-thread 1 \
         --listen "ws://127.0.0.1:$client_port" --lan-ip 127.0.0.1 --lan-port "$inner" "$@"
 }
 

@@ -32,7 +32,7 @@ scenario() { # STACK
         case $stack-$name in
             original* | mixed*-A) php_role "gateway-$name-$stack" gateway CLIENT_PORT="${client[n]}" INNER_PORT="${inner[n]}" ;;
             *)
-                start "gateway-$name-$stack" "$bin/gateway" "${gateway_way[@]}" --threads 2 --secret-key "$secret" \
+                start "gateway-$name-$stack" "$bin/gateway" "${gateway_way[@]}" --threads 2 --connections-per-thread 1 --secret-key "$secret" \
                     --register-address "$register" --listen "ws://127.0.0.1:${client[n]}" --lan-port "${inner[n]}"
                 ;;
         esac

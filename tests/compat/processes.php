@@ -122,7 +122,7 @@ final class Cluster
     public function gateway(string $kind, string $name, int $client, int $inner, string ...$flags): Process
     {
         return match ($kind) {
-            'ours' => $this->ours($name, getenv('BIN') . '/gateway', '--no-web', '--threads', '2', '--register-address', $this->register,
+            'ours' => $this->ours($name, getenv('BIN') . '/gateway', '--no-web', '--threads', '2', '--connections-per-thread', '1', '--register-address', $this->register,
                 '--listen', "ws://127.0.0.1:$client", '--lan-port', (string) $inner, ...$flags),
             'php' => $this->php('gateway', $name, ['CLIENT_PORT' => (string) $client, 'INNER_PORT' => (string) $inner]),
         };

@@ -254,6 +254,8 @@ impl Suite {
         args.extend(strings(&["--listen", &listen]));
         args.extend(strings(&["--lan-ip", &lan_ip, "--lan-port", &lan_port]));
         args.extend(strings(&["--threads", &threads]));
+        // A few clients are to be on all of them.
+        args.extend(strings(&["--connections-per-thread", "1"]));
         args.extend(self.shape.gateway_flags.iter().cloned());
         let name = format!("gateway-{}", self.gateways_started);
         let process = Process::start(&name, "gateway", args, self.env(), self.logs.path());

@@ -147,6 +147,12 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     threads: Option<u16>,
 
+    /// How many connections a thread takes before the next one takes some too; then they are spread
+    /// evenly over both, and so on
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    connections_per_thread: u32,
+
     #[command(flatten)]
     #[serde(flatten)]
     common: Common,
@@ -169,6 +175,7 @@ pub struct Config {
     pub(crate) registers: Vec<String>,
     pub(crate) secret: Secret,
     pub(crate) threads: u16,
+    pub(crate) connections_per_thread: usize,
     pub(crate) settings: Settings,
 }
 
@@ -262,6 +269,7 @@ impl TryFrom<Args> for Config {
             registers: args.register_address,
             secret: args.common.secret_key,
             threads,
+            connections_per_thread: args.connections_per_thread as usize,
             settings: Settings {
                 max_message_size: args.max_message_size,
                 send_buffer: args.send_to_client_buffer_size,
@@ -311,6 +319,7 @@ mod tests {
             (["--max-message-size=99999999"], "--max-message-size"),
             (["--threads=0"], "--threads"),
             (["--threads=9999"], "--threads"),
+            (["--connections-per-thread=0"], "--connections-per-thread"),
             (["--worker-window=0"], "--worker-window"),
             (["--memory-budget=1000000"], "--memory-budget"),
             (["--max-handshakes=0"], "--max-handshakes"),

@@ -11,9 +11,10 @@ use std::{
 
 use bytes::Bytes;
 use protocol::{Command, ConnectionId, Group, Instance, Query, Row, Session};
+use service::net::Released;
 use tokio_util::sync::CancellationToken;
 
-use crate::{inbox::Inbox, metrics::Metrics, shard::Ordinal};
+use crate::{inbox::Inbox, metrics::Metrics, placement::Places, shard::Ordinal};
 
 /// A link of a peer, for as long as the gateway lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,11 +47,13 @@ pub(crate) struct Worker {
     pub(crate) clients: AtomicUsize,
 }
 
-/// What the hub tells a shard. A shard does it all in the order in which it was told, and the hub
-/// tells every shard in the order in which it was told itself: that is the order of arrival at this
+/// What a shard is told by whoever lets connections in, and by the hub. A shard does it all in the
+/// order in which it was told, and the hub tells every shard in the order in which it was told itself: that is the order of arrival at this
 /// host, over all links.
 #[derive(Debug)]
 pub(crate) enum ToShard {
+    /// This connection is yours; it came in by that one of the doors.
+    Accepted { stream: Released, remote: SocketAddr, door: usize },
     /// Carry this out. `from` is the link it came on.
     Command { from: LinkId, ordinal: Ordinal, command: Command },
     /// Say what you know.
@@ -124,9 +127,10 @@ pub(crate) struct Host {
     pub(crate) written_off: CancellationToken,
     pub(crate) hub: Inbox<ToHub>,
     pub(crate) shards: Vec<Inbox<ToShard>>,
-    /// How far the hub is ahead of each shard, in bytes of what it has told it.
+    /// How far each shard is behind, in bytes of what it was told.
     pub(crate) ahead: Vec<AtomicUsize>,
     pub(crate) metrics: Metrics,
+    pub(crate) places: Places,
     ordinals: AtomicU64,
 }
 
@@ -134,9 +138,10 @@ impl Host {
     pub(crate) fn new(
         address: SocketAddr,
         instance: Instance,
-        shards: usize,
+        places: Places,
         metrics: Metrics,
     ) -> Self {
+        let shards = places.threads();
         let ahead = (0..shards).map(|_| AtomicUsize::new(0)).collect();
         let shards = (0..shards).map(|_| Inbox::new()).collect();
         Self {
@@ -147,6 +152,7 @@ impl Host {
             shards,
             ahead,
             metrics,
+            places,
             ordinals: AtomicU64::new(0),
         }
     }
@@ -155,6 +161,13 @@ impl Host {
     pub(crate) fn ordinal(&self) -> Ordinal {
         // Nothing else is ordered by this count, so it needs no stronger ordering.
         Ordinal(self.ordinals.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Hands a shard what it is told, and counts how far it is behind.
+    pub(crate) fn tell(&self, shard: usize, messages: &mut Vec<ToShard>) {
+        let weight = messages.iter().map(ToShard::weight).sum();
+        self.ahead[shard].fetch_add(weight, Ordering::Relaxed);
+        self.shards[shard].push_all(messages);
     }
 
     /// The shard that a connection is on, if it is on this gateway at all.

@@ -11,6 +11,7 @@ mod exchange;
 mod inbox;
 mod ledger;
 mod metrics;
+mod placement;
 
 mod closed;
 mod framing;
@@ -30,7 +31,7 @@ use protocol::{Instance, Secret};
 use service::{
     Health, dice,
     listen::{self, Acceptor, CannotListen},
-    net::{self, Unpolled},
+    net::Unpolled,
     thread::{self, Thread},
 };
 use tokio::task::{JoinSet, spawn_local};
@@ -43,6 +44,7 @@ use self::{
     exchange::Host,
     hub::Hub,
     metrics::Metrics,
+    placement::Places,
     settings::{Door, Settings},
     shard::Shard,
 };
@@ -53,7 +55,7 @@ const STUCK: Duration = Duration::from_secs(10);
 /// A gateway whose ports are bound.
 #[derive(Debug)]
 pub struct Gateway {
-    doors: Vec<(Door, Vec<Unpolled>)>,
+    doors: Vec<(Door, Unpolled)>,
     inner: Unpolled,
     announcement: Announcement,
     registers: Vec<String>,
@@ -61,6 +63,13 @@ pub struct Gateway {
     settings: Arc<Settings>,
     host: Arc<Host>,
     health: Health,
+}
+
+/// The sockets that the first thread listens on.
+#[derive(Debug)]
+struct Ports {
+    doors: Vec<Unpolled>,
+    inner: Unpolled,
 }
 
 /// What tells the threads how far the end has come.
@@ -87,11 +96,10 @@ impl Gateway {
         health: Health,
     ) -> Result<Self, CannotListen> {
         let doors = config.doors.iter().map(|door| {
-            let sockets = net::listen_shared(door.addr, config.threads)
-                .map_err(|error| CannotListen::new(door.addr, "--listen", error))?;
+            let socket = listen::bind_unpolled(door.addr, "--listen")?;
             // Port 0 has become another.
-            let addr = sockets.first().and_then(|socket| socket.local_addr().ok());
-            Ok((Door { addr: addr.unwrap_or(door.addr), ..*door }, sockets))
+            let addr = socket.local_addr().unwrap_or(door.addr);
+            Ok((Door { addr, ..*door }, socket))
         });
         let doors = doors.collect::<Result<_, _>>()?;
         let inner = listen::bind_unpolled(config.lan_listen, "--lan-port")?;
@@ -115,7 +123,7 @@ impl Gateway {
             host: Arc::new(Host::new(
                 address,
                 instance,
-                usize::from(config.threads),
+                Places::new(usize::from(config.threads), config.connections_per_thread),
                 Metrics::register(registry),
             )),
             health,
@@ -140,7 +148,7 @@ impl Gateway {
     /// When a thread cannot be started or panicked; when a worker says that this gateway was taken
     /// for dead: others have closed its clients on its behalf, so it must begin anew.
     pub async fn serve(
-        mut self,
+        self,
         shutdown: impl Future<Output = ()>,
         grace: Duration,
     ) -> anyhow::Result<()> {
@@ -159,11 +167,8 @@ impl Gateway {
         }
         let mut threads = Vec::new();
         for index in (0..self.host.shards.len()).rev() {
-            let doors = self.doors.iter_mut();
-            let doors: Vec<_> =
-                doors.filter_map(|(door, sockets)| Some((*door, sockets.pop()?))).collect();
-            let inner = if index == 0 { Some(self.inner.try_clone()?) } else { None };
-            threads.push(self.start(index as u16, doors, inner, phases.clone())?);
+            let ports = if index == 0 { Some(self.ports()?) } else { None };
+            threads.push(self.start(index as u16, ports, phases.clone())?);
         }
         let written_off = tokio::select! {
             () = shutdown => false,
@@ -184,28 +189,28 @@ impl Gateway {
         Ok(())
     }
 
-    /// Starts a shard's thread; the first one also has the inner port.
-    fn start(
-        &self,
-        index: u16,
-        doors: Vec<(Door, Unpolled)>,
-        inner: Option<Unpolled>,
-        phases: Phases,
-    ) -> anyhow::Result<Thread> {
+    fn ports(&self) -> io::Result<Ports> {
+        let doors = self.doors.iter().map(|(_, socket)| socket.try_clone());
+        Ok(Ports { doors: doors.collect::<Result<_, _>>()?, inner: self.inner.try_clone()? })
+    }
+
+    /// Starts a shard's thread; the first one also has the ports.
+    fn start(&self, index: u16, ports: Option<Ports>, phases: Phases) -> anyhow::Result<Thread> {
         let (host, settings) = (Arc::clone(&self.host), Arc::clone(&self.settings));
         let (secret, health) = (self.secret.clone(), self.health.clone());
         let pulse = self.health.pulse(format!("shard {index}"), STUCK);
+        let doors: Vec<_> = self.doors.iter().map(|(door, _)| *door).collect();
         let serve = async move || {
             spawn_local(pulse.keep_beating());
-            if let Some(inner) = inner {
+            let mut acceptors = Vec::new();
+            if let Some(Ports { doors, inner }) = ports {
+                let doors = doors.into_iter().map(Acceptor::new);
+                acceptors = doors.collect::<io::Result<_>>()?;
                 let hub = Hub::new(Arc::clone(&host), Arc::clone(&settings), secret, health);
                 spawn_local(hub::run(hub, Acceptor::new(inner)?, phases.clone()));
             }
-            let shard = Shard::new(index, host, settings, dice::random());
-            let doors = doors.into_iter();
-            let doors = doors.map(|(door, socket)| Ok((Acceptor::new(socket)?, door)));
-            let doors = doors.collect::<io::Result<_>>()?;
-            shard::run(shard, doors, phases.closing, phases.over).await;
+            let shard = Shard::new(index, host, settings, doors, dice::random());
+            shard::run(shard, acceptors, phases.closing, phases.over).await;
             io::Result::Ok(())
         };
         let thread = thread::spawn(format!("shard-{index}"), async move || {

@@ -110,17 +110,12 @@ async fn serve(
     shared: Arc<Shared>,
     closing: CancellationToken,
 ) {
-    if let Err(error) = prepare(&stream) {
+    if let Err(error) = net::watch_over(&stream, KEEPALIVE, KEEPALIVE * 2) {
         tracing::debug!(%from, %error, "no keepalive");
     }
     let (reader, writer) = stream.into_split();
     // A socket dropped is a socket closed.
     closing.run_until_cancelled_owned(peer::serve(reader, writer, from.ip(), shared)).await;
-}
-
-fn prepare(stream: &TcpStream) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
-    net::watch_over(stream, KEEPALIVE, KEEPALIVE * 2)
 }
 
 /// As the reference: a peer whose host is gone is noticed after twice this.

@@ -13,49 +13,19 @@ const BACKLOG: i32 = 4096;
 /// A listener that belongs to no runtime yet.
 pub type Unpolled = std::net::TcpListener;
 
-/// Listens on an address.
+/// Listens on an address. Connections that are accepted send at once, however little it is.
 ///
 /// # Errors
 /// When it is taken or not ours.
 pub fn listen(addr: SocketAddr) -> io::Result<Unpolled> {
-    let socket = socket(addr)?;
-    socket.bind(&addr.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
-
-/// Listens on an address with several sockets; the kernel spreads connections over them.
-///
-/// Sockets that share a port must say so, and then anybody's may share it: two gateways started on
-/// one port by mistake would each get half of the clients. So the first socket is bound before it
-/// says so, which fails where the port is in use, and the others after.
-///
-/// # Errors
-/// When the address is taken or not ours.
-pub fn listen_shared(addr: SocketAddr, sockets: u16) -> io::Result<Vec<Unpolled>> {
-    let first = socket(addr)?;
-    first.bind(&addr.into())?;
-    first.set_reuse_port(true)?;
-    // Port 0 is a different port each time, unless it is said which one it became.
-    let bound = first.local_addr()?;
-    let mut all = vec![first];
-    for _ in 1..sockets {
-        let next = socket(addr)?;
-        next.set_reuse_port(true)?;
-        next.bind(&bound)?;
-        all.push(next);
-    }
-    for socket in &all {
-        socket.listen(BACKLOG)?;
-    }
-    Ok(all.into_iter().map(Unpolled::from).collect())
-}
-
-fn socket(addr: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for connections of the last life to time out.
     socket.set_reuse_address(true)?;
-    Ok(socket)
+    // What is accepted inherits it, without a further call for each connection.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 /// Has the runtime poll a listener; call it within the runtime.
@@ -65,6 +35,25 @@ fn socket(addr: SocketAddr) -> io::Result<Socket> {
 pub fn polled(listener: Unpolled) -> io::Result<TcpListener> {
     listener.set_nonblocking(true)?;
     TcpListener::from_std(listener)
+}
+
+/// A connection that belongs to no runtime, on its way to another thread's.
+pub type Released = std::net::TcpStream;
+
+/// Takes a connection from its runtime.
+///
+/// # Errors
+/// When the runtime cannot let it go.
+pub fn release(stream: TcpStream) -> io::Result<Released> {
+    stream.into_std()
+}
+
+/// Gives a connection to the runtime that this is called in.
+///
+/// # Errors
+/// When the runtime cannot take it.
+pub fn take_over(stream: Released) -> io::Result<TcpStream> {
+    TcpStream::from_std(stream)
 }
 
 /// Closes our end of a connection behind what was written, and goes on reading.
@@ -91,14 +80,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_thread_gets_a_socket_and_nobody_else_does() {
-        let ours = listen_shared("127.0.0.1:0".parse().unwrap(), 3).unwrap();
-        let addr = ours[0].local_addr().unwrap();
-        assert!(ours.iter().all(|socket| socket.local_addr().unwrap() == addr));
-        for others in
-            [listen_shared(addr, 1).err(), listen_shared(addr, 2).err(), listen(addr).err()]
-        {
-            assert_eq!(others.unwrap().kind(), io::ErrorKind::AddrInUse);
-        }
+    fn nobody_else_gets_the_port() {
+        let ours = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let error = listen(ours.local_addr().unwrap()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn what_is_accepted_sends_at_once() {
+        let ours = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let _peer = std::net::TcpStream::connect(ours.local_addr().unwrap()).unwrap();
+        assert!(ours.accept().unwrap().0.nodelay().unwrap());
     }
 }

@@ -107,6 +107,7 @@ impl Cast {
                 format!("--peer-timeout={BELIEVES}"),
                 // One of one shard, the others of two.
                 format!("--threads={}", 1 + number.min(1)),
+                "--connections-per-thread=1".to_owned(),
             ];
             actor(Who::Gateway(number).to_string(), "gateway", args)
         });

@@ -312,9 +312,7 @@ impl Hub {
             self.settle_php(id);
         }
         for (shard, outgoing) in self.outgoing.iter_mut().enumerate() {
-            let weight = outgoing.iter().map(ToShard::weight).sum();
-            host.ahead[shard].fetch_add(weight, Ordering::Relaxed);
-            host.shards[shard].push_all(outgoing);
+            host.tell(shard, outgoing);
         }
         host.metrics.commands.inc_by(std::mem::take(&mut self.commands));
         host.metrics.queries.inc_by(std::mem::take(&mut self.queries));

@@ -87,10 +87,6 @@ fn unread((stream, remote): (TcpStream, SocketAddr)) -> (TcpStream, SocketAddr) 
 }
 
 fn welcome(hub: &Shared, stream: TcpStream, remote: SocketAddr) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%remote, %error, "peer gone at once");
-        return;
-    }
     let Some(stranger) = hub.borrow().strangers.meet() else {
         return refuse(hub, remote, &Ended::Crowded);
     };

@@ -6,12 +6,11 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use prometheus_client::metrics::gauge::Gauge;
 use protocol::{CloseReason, Event, Message, MessageKind};
-use service::{clock, net::TcpStream};
+use service::clock;
 
 use super::{
-    Shard,
+    Arrival, Shard,
     connection::{Connection, Hold, Key, Phase, Read},
     heartbeat::{Due, Silence},
     relief,
@@ -24,10 +23,10 @@ use crate::{
     },
     http,
     ledger::SMALL,
-    settings::{Door, NoWorker, SlowClient},
+    settings::{NoWorker, SlowClient},
 };
 
-/// How far a shard may be over its window before it accepts nothing more.
+/// How far a shard may be over its window before it gets no more connections.
 const FULL: usize = 2;
 
 /// How long a connection that ends may take to read what is still queued for it.
@@ -35,14 +34,13 @@ const CLOSING: Duration = Duration::from_secs(5);
 
 impl Shard {
     /// Takes a connection in. Poll it with [`poll`](Self::poll) until it is over.
-    pub(super) fn accept(&mut self, stream: TcpStream, door: std::rc::Rc<Door>) -> Option<Key> {
+    pub(super) fn accept(&mut self, arrival: Arrival) -> Option<Key> {
         if self.drain.is_some() {
+            self.leave_place();
             return None;
         }
-        // A peer that is gone already has no address, and one with a socket we cannot set up is of
-        // no use.
-        let remote = stream.peer_addr().ok()?;
-        stream.set_nodelay(true).ok()?;
+        let Arrival { stream, remote, door } = arrival;
+        let door = std::rc::Rc::clone(&self.doors[door]);
         self.host.metrics.connections.inc();
         self.host.metrics.open.inc();
         let framing = door.framing;
@@ -67,17 +65,28 @@ impl Shard {
             timeout.map(|timeout| self.deadlines.set(clock::now(), timeout, key));
     }
 
-    /// Whether nobody else should be let in: so much waits for a worker, clients make us hold so
-    /// much, or there are so many of them.
-    pub(super) fn is_full(&self) -> bool {
-        let at_most = |most: usize, gauge: &Gauge| {
-            usize::try_from(gauge.get()).is_ok_and(|count| most <= count)
-        };
-        let metrics = &self.host.metrics;
-        self.window().saturating_mul(FULL) < self.limbo.len()
-            || self.budget.is_pressed()
-            || at_most(self.settings.max_requests, &metrics.requests)
-            || self.settings.max_connections.is_some_and(|most| at_most(most, &metrics.open))
+    /// Takes a place for one more connection, on whichever shard; `None` if nobody should be let in:
+    /// there are so many already, or all shards are [crowded](Self::tell_crowded).
+    pub(super) fn place(&self) -> Option<usize> {
+        let host = &self.host;
+        let requests = usize::try_from(host.metrics.requests.get()).unwrap_or(0);
+        let most = self.settings.max_connections;
+        let is_full = self.settings.max_requests <= requests
+            || most.is_some_and(|most| most <= host.places.taken());
+        if is_full { None } else { host.places.take() }
+    }
+
+    /// A connection of this shard is over.
+    pub(super) fn leave_place(&self) {
+        self.host.places.leave(usize::from(self.index));
+    }
+
+    /// Says whether this shard should get nobody else: so much waits for a worker, or clients make it
+    /// hold so much.
+    pub(super) fn tell_crowded(&self) {
+        let crowded =
+            self.window().saturating_mul(FULL) < self.limbo.len() || self.budget.is_pressed();
+        self.host.places.set_crowded(usize::from(self.index), crowded);
     }
 
     /// Makes a connection a client: from here on it has a name, and a worker hears of it.
@@ -98,6 +107,7 @@ impl Shard {
                 let connection = self.connections.remove(key as usize);
                 self.budget.change(connection.accounted, 0);
                 self.host.metrics.open.dec();
+                self.leave_place();
                 if self.drain.is_some() {
                     self.call();
                 }
@@ -417,6 +427,7 @@ impl Shard {
             }
         }
         self.tick_budget(now);
+        self.tell_crowded();
         if let NoWorker::Wait(Some(timeout)) = self.settings.no_worker
             && !self.limbo.is_empty()
         {

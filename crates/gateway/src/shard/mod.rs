@@ -26,6 +26,8 @@ mod workers;
 
 use std::{
     collections::VecDeque,
+    net::SocketAddr,
+    rc::Rc,
     sync::{Arc, atomic::Ordering},
     task::{Context, Waker},
     time::{Duration, Instant},
@@ -33,7 +35,10 @@ use std::{
 
 use protocol::ConnectionId;
 use rustc_hash::FxHashMap;
-use service::{clock, dice};
+use service::{
+    clock, dice,
+    net::{self, TcpStream},
+};
 use slab::Slab;
 
 use self::{
@@ -49,7 +54,7 @@ use self::{
 use crate::{
     closed::Closed,
     exchange::{Host, Language, LinkId, Part, ToHub, ToShard, Token},
-    settings::Settings,
+    settings::{Door, Settings},
 };
 
 pub(crate) use self::{directory::Ordinal, heartbeat::Heartbeat, routing::Router, run::run};
@@ -63,6 +68,7 @@ pub(crate) struct Shard {
     index: u16,
     host: Arc<Host>,
     settings: Arc<Settings>,
+    doors: Vec<Rc<Door>>,
     ids: ConnectionIds,
     directory: Directory<Key>,
     connections: Slab<Connection>,
@@ -96,6 +102,15 @@ pub(crate) struct Shard {
     drain: Option<Drain>,
 }
 
+/// A connection that was accepted for this shard.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    stream: TcpStream,
+    remote: SocketAddr,
+    /// Which of the doors it came in by.
+    door: usize,
+}
+
 /// What was counted since it was last added to the metrics: shards share those, and should not
 /// fight over them for each message.
 #[derive(Debug, Default)]
@@ -113,7 +128,13 @@ struct Tally {
 }
 
 impl Shard {
-    pub(crate) fn new(index: u16, host: Arc<Host>, settings: Arc<Settings>, dice: u32) -> Self {
+    pub(crate) fn new(
+        index: u16,
+        host: Arc<Host>,
+        settings: Arc<Settings>,
+        doors: Vec<Door>,
+        dice: u32,
+    ) -> Self {
         let (number, shards) = (u32::from(index), host.shards.len() as u32);
         let ids = match settings.ways.ids_anywhere {
             true => ConnectionIds::anywhere(number, shards, dice),
@@ -121,6 +142,7 @@ impl Shard {
         };
         Self {
             index,
+            doors: doors.into_iter().map(Rc::new).collect(),
             ids,
             directory: Directory::new(),
             connections: Slab::new(),
@@ -157,7 +179,13 @@ impl Shard {
 
     /// Carries out all that the hub says, then writes: one batch for each worker, and once to each
     /// socket that something was queued for, however much it was.
-    pub(crate) fn turn(&mut self, cx: &mut Context<'_>, told: &mut Vec<ToShard>) {
+    /// Connections that were accepted for this shard are added to `arrived`.
+    pub(crate) fn turn(
+        &mut self,
+        cx: &mut Context<'_>,
+        told: &mut Vec<ToShard>,
+        arrived: &mut Vec<Arrival>,
+    ) {
         match &mut self.waker {
             Some(waker) => waker.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
@@ -168,7 +196,7 @@ impl Shard {
         while host.shards[usize::from(self.index)].poll_take(cx, told).is_ready() {
             let weight = told.iter().map(ToShard::weight).sum();
             for message in told.drain(..) {
-                self.take(message);
+                self.take(message, arrived);
                 if self.budget.unwritten() < self.unwritten {
                     self.write();
                     self.relieve(clock::now());
@@ -177,6 +205,7 @@ impl Shard {
             host.ahead[usize::from(self.index)].fetch_sub(weight, Ordering::Relaxed);
         }
         self.write();
+        self.tell_crowded();
         if self.budget.is_pressed() {
             self.relieve(clock::now());
             // Whoever was closed over it is told so.
@@ -217,8 +246,15 @@ impl Shard {
         self.unwritten = 0;
     }
 
-    fn take(&mut self, message: ToShard) {
+    fn take(&mut self, message: ToShard, arrived: &mut Vec<Arrival>) {
         match message {
+            ToShard::Accepted { stream, remote, door } => match net::take_over(stream) {
+                Ok(stream) => arrived.push(Arrival { stream, remote, door }),
+                Err(error) => {
+                    tracing::error!(%error, "a connection could not be taken over");
+                    self.leave_place();
+                }
+            },
             ToShard::Command { from, ordinal, command } => self.apply(from, ordinal, command),
             ToShard::Query { token, query } => {
                 let part = answers::answer(&self.directory, query);

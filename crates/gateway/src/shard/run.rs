@@ -1,16 +1,16 @@
 //! A shard's thread: what waits on its behalf.
 
-use std::{cell::RefCell, future::poll_fn, rc::Rc, task::Poll, time::Duration};
+use std::{cell::RefCell, future::poll_fn, rc::Rc, sync::Arc, task::Poll, time::Duration};
 
-use service::{clock, listen::Acceptor};
+use service::{clock, listen::Acceptor, net};
 use tokio::{
     task::spawn_local,
     time::{self, MissedTickBehavior},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::Shard;
-use crate::settings::Door;
+use super::{Arrival, Shard};
+use crate::exchange::ToShard;
 
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -22,17 +22,17 @@ const CLOSE: Duration = Duration::from_millis(20);
 const FULL: Duration = Duration::from_millis(100);
 
 /// Runs a shard until `over`; accepts nothing more after `closing`. Call it within a runtime of its
-/// own thread.
+/// own thread. Whoever has the doors lets connections in for all shards.
 pub(crate) async fn run(
     shard: Shard,
-    doors: Vec<(Acceptor, Door)>,
+    doors: Vec<Acceptor>,
     closing: CancellationToken,
     over: CancellationToken,
 ) {
     let beat = shard.settings.heartbeat.as_ref().map(super::Heartbeat::tick);
     let shard = Rc::new(RefCell::new(shard));
-    for (acceptor, door) in doors {
-        let accepting = accept(Rc::clone(&shard), acceptor, Rc::new(door));
+    for (door, acceptor) in doors.into_iter().enumerate() {
+        let accepting = accept(Rc::clone(&shard), acceptor, door);
         let closing = closing.clone();
         spawn_local(async move { closing.run_until_cancelled(accepting).await });
     }
@@ -46,24 +46,43 @@ pub(crate) async fn run(
         every(CLOSE, draining, |shard| shard.close_due(clock::now())).await;
     });
     let mut told = Vec::new();
+    let mut arrived = Vec::new();
     let turns = poll_fn(|cx| {
-        shard.borrow_mut().turn(cx, &mut told);
+        shard.borrow_mut().turn(cx, &mut told, &mut arrived);
+        for arrival in arrived.drain(..) {
+            admit(&shard, arrival);
+        }
         Poll::<()>::Pending
     });
     over.run_until_cancelled(turns).await;
 }
 
-async fn accept(shard: Rc<RefCell<Shard>>, mut acceptor: Acceptor, door: Rc<Door>) {
+/// Lets connections in, each to the shard where its place is.
+async fn accept(shard: Rc<RefCell<Shard>>, mut acceptor: Acceptor, door: usize) {
     loop {
-        let (stream, _) = acceptor.accept().await;
-        while shard.borrow().is_full() {
+        let (stream, remote) = acceptor.accept().await;
+        let place = loop {
+            if let Some(place) = shard.borrow().place() {
+                break place;
+            }
             time::sleep(FULL).await;
+        };
+        let host = Arc::clone(&shard.borrow().host);
+        if place == usize::from(shard.borrow().index) {
+            admit(&shard, Arrival { stream, remote, door });
+        } else if let Ok(stream) = net::release(stream) {
+            host.tell(place, &mut vec![ToShard::Accepted { stream, remote, door }]);
+        } else {
+            host.places.leave(place);
         }
-        let key = shard.borrow_mut().accept(stream, Rc::clone(&door));
-        if let Some(key) = key {
-            let shard = Rc::clone(&shard);
-            spawn_local(poll_fn(move |cx| shard.borrow_mut().poll(key, cx)));
-        }
+    }
+}
+
+fn admit(shard: &Rc<RefCell<Shard>>, arrival: Arrival) {
+    let key = shard.borrow_mut().accept(arrival);
+    if let Some(key) = key {
+        let shard = Rc::clone(shard);
+        spawn_local(poll_fn(move |cx| shard.borrow_mut().poll(key, cx)));
     }
 }
 
