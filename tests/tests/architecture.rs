@@ -34,11 +34,13 @@ const OWNED: &[(&str, &[&str])] = &[
 /// Files and folders of values and functions: tested without a runtime, so they know of none.
 const PURE: &[&str] = &[
     "crates/bench/src/account.rs",
+    "crates/bench/src/dialect.rs",
     "crates/bench/src/frame.rs",
     "crates/bench/src/html.rs",
     "crates/bench/src/latency.rs",
     "crates/bench/src/plan.rs",
     "crates/bench/src/report.rs",
+    "crates/bench/src/schedule.rs",
     "crates/bench/src/stamp.rs",
     "crates/bench/src/svg.rs",
     "crates/bench/src/text.rs",

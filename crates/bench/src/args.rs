@@ -1,10 +1,11 @@
 //! Flags as typed, turned into a [`Plan`] or the direct server's settings once, at start.
 
 use std::{
-    fs,
+    fmt, fs,
     io::{self, Write as _},
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    str::FromStr,
     time::Duration,
 };
 
@@ -12,10 +13,12 @@ use anyhow::Context as _;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
 use crate::{
+    dialect::Dialect,
     direct,
     html::page,
-    plan::{Audience, Mode, Plan, Target},
+    plan::{Audience, Mode, Plan},
     report::Report,
+    target::Target,
     text,
 };
 
@@ -34,13 +37,15 @@ enum Command {
     /// Echo at a fixed rate, whatever comes back: messages are sent when they are due, and
     /// latency counts from then.
     Paced(Load),
-    /// Some clients speak to all, or to one group that all have joined.
+    /// Some clients speak to all, to a group, or to a uid that several are bound to.
     Fanout(Load),
     /// Every client binds a new uid with each message, and waits for the answer.
     Uid(Load),
+    /// Every client joins a group and leaves it, in turn, and waits for each answer.
+    Member(Load),
     /// Clients connect and are quiet: what memory and heartbeats cost.
     Idle(Load),
-    /// Connect, echo once, close; again and again.
+    /// Connect, echo once, close; again and again. With --prepare as a member of a group.
     Churn(Load),
     /// All clients connect and echo once, as after a restart.
     Storm(Load),
@@ -50,10 +55,40 @@ enum Command {
     Direct(direct::Settings),
 }
 
+/// Which process of which run this is, where a run has several.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Seat {
+    pub(crate) run: u16,
+    pub(crate) generator: usize,
+}
+
+impl fmt::Display for Seat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.run, self.generator)
+    }
+}
+
+impl FromStr for Seat {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (run, generator) = text.split_once(':').ok_or("not RUN:NUMBER")?;
+        let number = |_| "not RUN:NUMBER";
+        Ok(Self {
+            run: run.parse().map_err(number)?,
+            generator: generator.parse().map_err(number)?,
+        })
+    }
+}
+
 #[derive(Debug, ClapArgs)]
 struct Load {
-    /// The server: `ws://HOST:PORT/PATH`.
-    url: String,
+    /// The server: `ws://HOST:PORT/PATH`. With several, clients connect to them in turn.
+    #[arg(required = true)]
+    url: Vec<String>,
+    /// What the server speaks over WebSocket.
+    #[arg(long, value_enum, default_value_t = Dialect::Plain)]
+    dialect: Dialect,
     /// Clients.
     #[arg(short, long, default_value_t = 100)]
     connections: usize,
@@ -75,6 +110,13 @@ struct Load {
     /// Whom the fan-out modes speak to.
     #[arg(long, value_enum, default_value_t = Audience::All)]
     to: Audience,
+    /// Groups that clients join in turn, where they join one. Fan-out goes to the first.
+    #[arg(long, default_value_t = 1)]
+    groups: usize,
+    /// Connections bound to each uid, with --to uid; all to one, unless said. Each sender speaks
+    /// to a uid of its own, as long as there are enough.
+    #[arg(long)]
+    devices: Option<usize>,
     /// Clients that do not read, in mode slow; in addition to --connections.
     #[arg(long, default_value_t = 10)]
     slow: usize,
@@ -90,9 +132,15 @@ struct Load {
     /// Seconds to wait for messages still on the way at the end.
     #[arg(long, default_value_t = 2.0)]
     grace: f64,
-    /// Threads of the generator, each with its share of the clients.
+    /// Processes of the generator, each with its share of the clients and of the rate.
+    #[arg(long, default_value_t = 1)]
+    generators: usize,
+    /// Threads of each of these processes.
     #[arg(long, default_value_t = 1)]
     threads: usize,
+    /// Set by a run for its further processes.
+    #[arg(long, hide = true)]
+    seat: Option<Seat>,
     /// Connections being opened at the same time, by each thread.
     #[arg(long, default_value_t = 128)]
     at_once: usize,
@@ -135,6 +183,8 @@ pub(crate) struct Output {
 pub(crate) enum Task {
     Direct(direct::Settings),
     Load(Box<Plan>, Output),
+    /// A share of a run that another process leads.
+    Share(Box<Plan>, Seat),
 }
 
 impl Args {
@@ -145,13 +195,18 @@ impl Args {
             Command::Paced(load) => (Mode::Paced, load),
             Command::Fanout(load) => (Mode::Fanout, load),
             Command::Uid(load) => (Mode::Uid, load),
+            Command::Member(load) => (Mode::Member, load),
             Command::Idle(load) => (Mode::Idle, load),
             Command::Churn(load) => (Mode::Churn, load),
             Command::Storm(load) => (Mode::Storm, load),
             Command::Slow(load) => (Mode::Slow, load),
         };
+        let seat = load.seat;
         let (plan, output) = load.plan(mode)?;
-        Ok(Task::Load(Box::new(plan), output))
+        Ok(match seat {
+            Some(seat) => Task::Share(Box::new(plan), seat),
+            None => Task::Load(Box::new(plan), output),
+        })
     }
 }
 
@@ -163,7 +218,12 @@ impl Load {
         let plan = Plan {
             mode,
             label: self.output.label.clone(),
-            target: Target::parse(&self.url)?,
+            targets: self
+                .url
+                .iter()
+                .map(|url| Target::parse(url, self.dialect.path()))
+                .collect::<Result<_, _>>()?,
+            dialect: self.dialect,
             connections: self.connections,
             duration: seconds(self.duration, "--duration")?,
             size: self.size,
@@ -171,11 +231,15 @@ impl Load {
             rate: self.rate,
             senders: self.senders,
             audience: self.to,
+            groups: self.groups,
+            devices: self.devices.unwrap_or(self.connections).max(1),
             slow: if mode == Mode::Slow { self.slow } else { 0 },
             prepare: self.prepare,
             warm_size: self.warm_size,
             settle: seconds(self.settle, "--settle")?,
             grace: seconds(self.grace, "--grace")?,
+            generators: self.generators,
+            generator: self.seat.map_or(0, |seat| seat.generator),
             threads: self.threads,
             at_once: self.at_once,
             sources: self.source,

@@ -1,9 +1,9 @@
 //! The yardstick: a server in one process that answers by itself, on tokio-tungstenite, with no
 //! worker behind it. It speaks the first-byte protocol of `business-worker --app bench`.
 
+mod room;
+
 use std::{
-    cell::RefCell,
-    collections::{HashMap, HashSet, VecDeque},
     io::{self, Write as _},
     net::SocketAddr,
     rc::Rc,
@@ -16,7 +16,6 @@ use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     runtime,
-    sync::Notify,
     task::{LocalSet, spawn_local},
 };
 use tokio_tungstenite::{
@@ -25,6 +24,10 @@ use tokio_tungstenite::{
 };
 
 use crate::args::socket_addr;
+use room::{Mailbox, Room};
+
+/// The group that `g` speaks to.
+const ROOM: &[u8] = b"room";
 
 /// Flags of `bench direct`.
 #[derive(Debug, Args)]
@@ -44,7 +47,7 @@ pub(crate) struct Settings {
 enum App {
     /// Everything goes back to its sender.
     Echo,
-    /// The first byte says: `e` and `u` back, `a` to all, `j` join and back, `g` to the group.
+    /// The first byte says what, as with `business-worker --app bench`.
     Bench,
 }
 
@@ -66,7 +69,7 @@ pub(crate) fn serve(settings: &Settings) -> anyhow::Result<()> {
                     spawn_local(async move {
                         // A client that ends, however it ends, is gone.
                         let _ = client(stream, config, id, app, &room).await;
-                        room.leave(id);
+                        room.gone(id);
                     });
                 }
                 // Out of files: some will be closed.
@@ -84,53 +87,6 @@ fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(4096)
 }
 
-/// All clients, and those in the group. Borrowed for a moment at a time.
-#[derive(Debug, Default)]
-struct Room {
-    clients: RefCell<HashMap<u64, Rc<Mailbox>>>,
-    group: RefCell<HashSet<u64>>,
-}
-
-/// What a client has yet to be sent.
-#[derive(Debug, Default)]
-struct Mailbox {
-    queue: RefCell<VecDeque<Message>>,
-    filled: Notify,
-}
-
-/// A client that has not taken this many messages gets no more: a yardstick has no policy.
-const LONGEST_QUEUE: usize = 65_536;
-
-impl Mailbox {
-    fn push(&self, message: Message) {
-        let mut queue = self.queue.borrow_mut();
-        if queue.len() < LONGEST_QUEUE {
-            queue.push_back(message);
-            self.filled.notify_one();
-        }
-    }
-}
-
-impl Room {
-    fn leave(&self, id: u64) {
-        self.clients.borrow_mut().remove(&id);
-        self.group.borrow_mut().remove(&id);
-    }
-
-    fn to_all(&self, message: &Message) {
-        for mailbox in self.clients.borrow().values() {
-            mailbox.push(message.clone());
-        }
-    }
-
-    fn to_group(&self, message: &Message) {
-        let clients = self.clients.borrow();
-        for mailbox in self.group.borrow().iter().filter_map(|id| clients.get(id)) {
-            mailbox.push(message.clone());
-        }
-    }
-}
-
 async fn client(
     stream: TcpStream,
     config: WebSocketConfig,
@@ -141,7 +97,7 @@ async fn client(
     stream.set_nodelay(true)?;
     let mut socket = accept_async_with_config(stream, Some(config)).await?;
     let mailbox = Rc::new(Mailbox::default());
-    room.clients.borrow_mut().insert(id, Rc::clone(&mailbox));
+    room.come(id, &mailbox);
     loop {
         tokio::select! {
             message = socket.next() => {
@@ -153,10 +109,10 @@ async fn client(
                     message = socket.next().now_or_never().flatten().transpose()?;
                 }
             }
-            () = mailbox.filled.notified() => {}
+            () = mailbox.filled() => {}
         }
         loop {
-            let Some(message) = mailbox.queue.borrow_mut().pop_front() else { break };
+            let Some(message) = mailbox.pop() else { break };
             socket.feed(message).await?;
         }
         socket.flush().await?;
@@ -175,21 +131,29 @@ async fn answer(
         Message::Binary(bytes) => bytes,
         _ => return Ok(()),
     };
-    match body.first() {
-        _ if app == App::Echo => socket.feed(message).await,
-        Some(b'a') => {
+    let Some((op, rest)) = body.split_first() else { return Ok(()) };
+    // Whom it is for, where it says so itself.
+    let token = || body.rsplit(|byte| *byte == b'@').next().unwrap_or_default();
+    match op {
+        _ if app == App::Echo => {}
+        b'e' => {}
+        b'j' => room.join(id, rest),
+        b'+' => room.join(id, token()),
+        b'-' => room.leave(id, token()),
+        b'u' => room.bind(id, rest),
+        b'a' => {
             room.to_all(&message);
-            Ok(())
+            return Ok(());
         }
-        Some(b'g') => {
-            room.to_group(&message);
-            Ok(())
+        b'g' => {
+            room.to_group(ROOM, &message);
+            return Ok(());
         }
-        Some(b'j') => {
-            room.group.borrow_mut().insert(id);
-            socket.feed(message).await
+        b't' => {
+            room.to_uid(token(), &message);
+            return Ok(());
         }
-        Some(b'e' | b'u') => socket.feed(message).await,
-        _ => Ok(()),
+        _ => return Ok(()),
     }
+    socket.feed(message).await
 }

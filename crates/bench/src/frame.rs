@@ -1,7 +1,10 @@
 //! A client's side of WebSocket framing, as little as a generator needs: messages made from a
 //! template, and what comes back read without keeping it.
 
-use crate::stamp::{self, Stamp};
+use crate::{
+    dialect::{self, Dialect},
+    stamp::{self, Stamp},
+};
 
 /// Clients must mask; the key need not be a secret here.
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
@@ -54,31 +57,82 @@ pub(crate) fn pong(payload: &[u8], out: &mut Vec<u8>) {
     encode(PONG, payload, out);
 }
 
-/// A message that is framed and masked once; only its stamp changes.
+/// What stands at the end of a message, behind an `@`: whom it is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Token {
+    Group(&'static str),
+    /// Each sender speaks to one of so many uids.
+    Uid {
+        uids: usize,
+    },
+}
+
+impl Token {
+    /// A uid, as clients bind it and messages name it.
+    pub(crate) fn uid(number: usize) -> [u8; 6] {
+        let mut name = [0; 6];
+        stamp::hex(&mut name, number as u64);
+        name
+    }
+
+    /// Bytes, with the `@`.
+    pub(crate) fn size(&self) -> usize {
+        self.text(0).len()
+    }
+
+    fn text(&self, sender: usize) -> Vec<u8> {
+        match self {
+            Self::Group(group) => [b"@", group.as_bytes()].concat(),
+            Self::Uid { uids } => [b"@".as_slice(), &Self::uid(sender % uids)].concat(),
+        }
+    }
+}
+
+/// A message that is framed and masked once; only its first byte, stamp and token change.
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
     frame: Vec<u8>,
-    /// Where the stamp stands in the frame.
-    stamp: usize,
+    /// The first byte, of even and of odd messages.
+    ops: [u8; 2],
+    token: Option<Token>,
+    /// Where the message begins and ends in the frame.
+    start: usize,
+    end: usize,
+    /// What the dialect puts before it.
+    front: usize,
 }
 
 impl Template {
-    pub(crate) fn new(op: u8, size: usize, binary: bool) -> Self {
-        let mut payload = vec![b'x'; size.max(stamp::SIZE)];
-        payload[0] = op;
+    pub(crate) fn new(
+        ops: [u8; 2],
+        size: usize,
+        token: Option<Token>,
+        dialect: Dialect,
+        binary: bool,
+    ) -> Self {
+        let payload = dialect.wrap(&vec![b'x'; size]);
         let mut frame = Vec::new();
         encode(if binary { BINARY } else { TEXT }, &payload, &mut frame);
-        let stamp = frame.len() - payload.len() + 1;
-        Self { frame, stamp }
+        let front = dialect.front();
+        let start = frame.len() - payload.len() + front;
+        Self { frame, ops, token, start, end: start + size, front }
     }
 
     /// Appends the message with this stamp.
     pub(crate) fn append(&self, stamp: &Stamp, out: &mut Vec<u8>) {
-        let start = out.len() + self.stamp;
+        let frame = out.len();
         out.extend_from_slice(&self.frame);
-        let place = &mut out[start..start + stamp::SIZE - 1];
-        place.copy_from_slice(&stamp.text());
-        mask(place, 1);
+        let mut put = |at: usize, bytes: &[u8]| {
+            let place = &mut out[frame + at..frame + at + bytes.len()];
+            place.copy_from_slice(bytes);
+            mask(place, at - self.start + self.front);
+        };
+        put(self.start, &[self.ops[(stamp.number & 1) as usize]]);
+        put(self.start + 1, &stamp.text());
+        if let Some(token) = &self.token {
+            let text = token.text(stamp.sender as usize);
+            put(self.end - text.len(), &text);
+        }
     }
 }
 
@@ -111,10 +165,19 @@ pub(crate) struct Decoder {
     control: Vec<u8>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Front {
-    bytes: [u8; stamp::SIZE],
+    bytes: [u8; FRONT],
     len: usize,
+}
+
+/// Bytes of a message that are kept: what a dialect puts before it, and the stamp.
+pub(crate) const FRONT: usize = stamp::SIZE + dialect::FRONT;
+
+impl Default for Front {
+    fn default() -> Self {
+        Self { bytes: [0; FRONT], len: 0 }
+    }
 }
 
 impl Decoder {
@@ -175,7 +238,7 @@ impl Decoder {
             return;
         }
         let front = &mut self.front;
-        let take = payload.len().min(stamp::SIZE - front.len);
+        let take = payload.len().min(FRONT - front.len);
         front.bytes[front.len..front.len + take].copy_from_slice(&payload[..take]);
         front.len += take;
         self.size += payload.len() as u64;

@@ -44,6 +44,25 @@ impl Series {
         }
     }
 
+    /// All of it as values and how often they were counted, for each part: nothing is lost.
+    pub(crate) fn counts(&self) -> Counts {
+        let recorded = |histogram: &Histogram<u64>| {
+            let values = histogram.iter_recorded();
+            values.map(|value| (value.value_iterated_to(), value.count_at_value())).collect()
+        };
+        self.parts.iter().map(|part| part.as_deref().map(recorded).unwrap_or_default()).collect()
+    }
+
+    /// Adds what another process measured in a series of the same form.
+    pub(crate) fn add_counts(&mut self, counts: &Counts) {
+        for (part, counts) in self.parts.iter_mut().zip(counts) {
+            for (value, count) in counts {
+                let histogram = part.get_or_insert_with(|| Box::new(empty()));
+                histogram.saturating_record_n(*value, *count);
+            }
+        }
+    }
+
     /// All parts together.
     pub(crate) fn summary(&self) -> Summary {
         let mut all = empty();
@@ -61,6 +80,9 @@ impl Series {
         })
     }
 }
+
+/// A series that can be written down.
+pub(crate) type Counts = Vec<Vec<(u64, u64)>>;
 
 /// A distribution of times, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -133,6 +155,22 @@ mod tests {
         one.add(&two);
         assert_eq!(one.summary().count, 2);
         assert_eq!(Series::new(2, SECOND).summary(), Summary::default());
+    }
+
+    #[test]
+    fn processes_add_up_as_threads_do() {
+        let (mut one, mut two, mut all) =
+            (Series::new(3, SECOND), Series::new(3, SECOND), Series::new(3, SECOND));
+        for n in 0..1000_u64 {
+            let (now, latency) = (n * 1_000_000, n * n * 7919);
+            [&mut one, &mut two][(n % 2) as usize].record(now, latency);
+            all.record(now, latency);
+        }
+        let mut merged = Series::new(3, SECOND);
+        merged.add_counts(&one.counts());
+        merged.add_counts(&two.counts());
+        assert_eq!(merged.summary(), all.summary());
+        assert!(merged.parts().eq(all.parts()));
     }
 
     const SECOND: Duration = Duration::from_secs(1);

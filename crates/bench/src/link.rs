@@ -1,6 +1,7 @@
 //! A connection to the server: connect, shake hands, send, receive.
 
 use std::{
+    cell::RefCell,
     future::poll_fn,
     io,
     net::{IpAddr, SocketAddr},
@@ -18,8 +19,9 @@ use tokio::{
 };
 
 use crate::{
+    dialect::{Dialect, Said},
     frame::{self, Broken, Decoder, Received},
-    plan::Target,
+    target::Target,
 };
 
 /// A client's connection, upgraded to WebSocket.
@@ -28,6 +30,9 @@ pub(crate) struct Link {
     read: OwnedReadHalf,
     pub(crate) out: Arc<Outgoing>,
     decoder: Decoder,
+    dialect: Dialect,
+    /// Whether the server takes messages.
+    welcome: bool,
 }
 
 /// The sending half, which a pacing thread may use while another reads.
@@ -42,7 +47,13 @@ pub(crate) struct Outgoing {
 const FULL: usize = 4 * 1024 * 1024;
 
 impl Link {
-    pub(crate) async fn connect(target: &Target, source: Option<IpAddr>) -> io::Result<Self> {
+    /// Connects, and waits until messages may be sent. `input` is what it reads into.
+    pub(crate) async fn connect(
+        target: &Target,
+        source: Option<IpAddr>,
+        dialect: Dialect,
+        input: &RefCell<Vec<u8>>,
+    ) -> io::Result<Self> {
         let socket = match target.addr {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
@@ -57,18 +68,23 @@ impl Link {
         shake_hands(&mut stream, target).await?;
         let (read, half) = stream.into_split();
         let out = Arc::new(Outgoing { half, rest: Mutex::new(Vec::new()) });
-        Ok(Self { read, out, decoder: Decoder::default() })
+        let welcome = !dialect.greets();
+        let mut link = Self { read, out, decoder: Decoder::default(), dialect, welcome };
+        while !link.welcome {
+            link.receive(input, |_, _| {}).await?;
+        }
+        Ok(link)
     }
 
     /// Waits for bytes and calls `each` for every message in them, with the front of the message
     /// and its length. Answers pings. An error is the end.
     pub(crate) async fn receive(
         &mut self,
-        input: &std::cell::RefCell<Vec<u8>>,
+        input: &RefCell<Vec<u8>>,
         mut each: impl FnMut(&[u8], u64),
     ) -> io::Result<()> {
-        let Self { read, out, decoder } = self;
-        let mut pong = Vec::new();
+        let Self { read, out, decoder, dialect, welcome } = self;
+        let mut answers = Vec::new();
         let mut closed = false;
         let read = poll_fn(|context| -> Poll<io::Result<()>> {
             let mut input = input.borrow_mut();
@@ -78,8 +94,13 @@ impl Link {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
             let fed = decoder.feed(buffer.filled(), |received| match received {
-                Received::Message { front, size } => each(front, size),
-                Received::Ping(payload) => frame::pong(payload, &mut pong),
+                Received::Message { front, size } => match dialect.read(front, size) {
+                    Said::Message(front, size) => each(front, size),
+                    Said::Asks(answer) => frame::text(answer, &mut answers),
+                    Said::Welcome => *welcome = true,
+                    Said::Other => {}
+                },
+                Received::Ping(payload) => frame::pong(payload, &mut answers),
                 Received::Close => closed = true,
             });
             Poll::Ready(fed.map_err(|Broken| io::ErrorKind::InvalidData.into()))
@@ -96,8 +117,8 @@ impl Link {
         } else {
             read.await?;
         }
-        if !pong.is_empty() {
-            out.send(&pong)?;
+        if !answers.is_empty() {
+            out.send(&answers)?;
         }
         if closed { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
     }

@@ -1,12 +1,13 @@
 //! A load generator for WebSocket servers that accounts for every message it sends, and a direct
 //! server to compare with.
 //!
-//! Values, tested without a socket: [`plan`], [`stamp`], [`frame`], [`account`], [`latency`],
-//! [`report`], [`text`], [`svg`], [`html`]. What waits and measures: [`procs`], [`link`],
+//! Values, tested without a socket: [`plan`], [`schedule`], [`stamp`], [`frame`], [`dialect`],
+//! [`account`], [`latency`], [`report`], [`text`], [`svg`], [`html`]. What waits and measures: [`procs`], [`link`],
 //! [`load`], [`direct`].
 
 mod account;
 mod args;
+mod dialect;
 mod direct;
 mod frame;
 mod html;
@@ -16,8 +17,10 @@ mod load;
 mod plan;
 mod procs;
 mod report;
+mod schedule;
 mod stamp;
 mod svg;
+mod target;
 mod text;
 
 use std::{
@@ -32,6 +35,7 @@ use args::{Args, Task};
 fn main() -> ExitCode {
     let ended = match Args::parse().task() {
         Ok(Task::Direct(settings)) => direct::serve(&settings).map(|()| true),
+        Ok(Task::Share(plan, seat)) => load::seated::run(*plan, seat.run).map(|()| true),
         Ok(Task::Load(plan, output)) => {
             load::run(&plan, output.quiet).and_then(|report| output.write(&report))
         }

@@ -1,15 +1,20 @@
-//! What a run will do: checked values, and the times at which an open loop sends.
+//! What a run will do: checked values, and who has which part in it.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _},
+    net::{IpAddr, Ipv4Addr},
     time::Duration,
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::stamp;
+use crate::{
+    dialect::Dialect,
+    frame::{Template, Token},
+    stamp,
+    target::Target,
+};
 
 /// What the clients do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
@@ -19,6 +24,7 @@ pub(crate) enum Mode {
     Paced,
     Fanout,
     Uid,
+    Member,
     Idle,
     Churn,
     Storm,
@@ -31,14 +37,20 @@ pub(crate) enum Mode {
 pub(crate) enum Audience {
     All,
     Group,
+    Uid,
 }
+
+/// The group that is spoken to. With several, the first client of every round is in it.
+const ROOM: &str = "room";
 
 /// A run. [`Plan::checked`] has been called on every plan that runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) mode: Mode,
     pub(crate) label: String,
-    pub(crate) target: Target,
+    /// Servers, which clients connect to in turn. Not empty.
+    pub(crate) targets: Vec<Target>,
+    pub(crate) dialect: Dialect,
     pub(crate) connections: usize,
     pub(crate) duration: Duration,
     pub(crate) size: usize,
@@ -46,12 +58,19 @@ pub(crate) struct Plan {
     pub(crate) rate: Option<f64>,
     pub(crate) senders: usize,
     pub(crate) audience: Audience,
+    /// Groups that clients join in turn.
+    pub(crate) groups: usize,
+    /// Connections bound to each uid, in a fan-out to uids.
+    pub(crate) devices: usize,
     /// Clients that do not read, in addition to `connections`.
     pub(crate) slow: usize,
     pub(crate) prepare: bool,
     pub(crate) warm_size: Option<usize>,
     pub(crate) settle: Duration,
     pub(crate) grace: Duration,
+    /// Processes of the generator, and which of them this is.
+    pub(crate) generators: usize,
+    pub(crate) generator: usize,
     pub(crate) threads: usize,
     pub(crate) at_once: usize,
     /// Addresses to connect from, in turn; empty leaves it to the kernel.
@@ -70,14 +89,24 @@ impl Plan {
         ensure!(0 < self.window, "--window must be at least 1");
         ensure!(0 < self.at_once, "--at-once must be at least 1");
         ensure!(!self.duration.is_zero(), "--duration must be more than 0");
+        let least = stamp::SIZE + self.token().map_or(0, |token| token.size());
         ensure!(
-            stamp::SIZE <= self.size,
-            "--size must be at least {}: a message carries its number",
-            stamp::SIZE
+            least <= self.size,
+            "--size must be at least {least}: a message carries its number, and whom it is for"
+        );
+        ensure!(0 < self.threads, "--threads must be at least 1");
+        ensure!(0 < self.generators, "--generators must be at least 1");
+        ensure!(
+            self.threads.saturating_mul(self.generators) <= self.connections,
+            "there must be a connection for each thread"
         );
         ensure!(
-            (1..=self.connections).contains(&self.threads),
-            "--threads must be between 1 and --connections"
+            (1..=self.connections).contains(&self.groups),
+            "--groups must be between 1 and --connections"
+        );
+        ensure!(
+            self.connections.is_multiple_of(self.devices),
+            "--connections must be a multiple of --devices"
         );
         ensure!(
             (1..=self.connections).contains(&self.senders),
@@ -93,6 +122,9 @@ impl Plan {
         if matches!(self.mode, Mode::Idle | Mode::Storm) && self.rate.is_some() {
             bail!("this mode has no --rate");
         }
+        if self.dialect == Dialect::Socketio && self.binary {
+            bail!("this dialect has no --binary");
+        }
         self.fill_sources();
         Ok(self)
     }
@@ -100,8 +132,8 @@ impl Plan {
     /// Closing first leaves a port in TIME_WAIT, so churn takes turns at once.
     fn fill_sources(&mut self) {
         let needed = if self.mode == Mode::Churn { 16 } else { self.clients().div_ceil(PORTS) };
-        let SocketAddr::V4(target) = self.target.addr else { return };
-        if self.sources.is_empty() && 1 < needed && target.ip().is_loopback() {
+        let is_loopback = |target: &Target| target.addr.is_ipv4() && target.addr.ip().is_loopback();
+        if self.sources.is_empty() && 1 < needed && self.targets.iter().all(is_loopback) {
             let address = |n| IpAddr::V4(Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + n));
             self.sources = (0..u32::try_from(needed).unwrap_or(u32::MAX)).map(address).collect();
         }
@@ -114,26 +146,91 @@ impl Plan {
 
     /// How many receive each message.
     pub(crate) fn receivers(&self) -> u64 {
-        if self.is_fanout() { self.connections as u64 } else { 1 }
+        let receivers = match self.audience {
+            _ if !self.is_fanout() => 1,
+            Audience::All => self.connections,
+            Audience::Group => self.connections.div_ceil(self.groups),
+            Audience::Uid => self.devices,
+        };
+        receivers as u64
+    }
+
+    /// How many of a process' clients receive each message of a sender.
+    pub(crate) fn receivers_of(&self, generator: usize, sender: usize) -> usize {
+        let (clients, step) = match self.audience {
+            Audience::All => (0..self.connections, 1),
+            Audience::Group => (0..self.connections, self.groups),
+            Audience::Uid => {
+                let first = sender % self.uids() * self.devices;
+                (first..first + self.devices, 1)
+            }
+        };
+        clients.step_by(step).filter(|client| client % self.generators == generator).count()
     }
 
     pub(crate) fn is_fanout(&self) -> bool {
         matches!(self.mode, Mode::Fanout | Mode::Slow)
     }
 
-    /// Whether every client, before it is measured, becomes a member of the group.
-    pub(crate) fn joins(&self) -> bool {
-        self.prepare || (self.is_fanout() && self.audience == Audience::Group)
+    /// Clients that do not read are members of the group that is spoken to, and the first uid.
+    fn group(&self, client: usize) -> usize {
+        if client < self.connections { client % self.groups } else { 0 }
     }
 
-    /// The first byte of every message, which tells the server what to do with it.
-    pub(crate) fn op(&self) -> u8 {
-        match (self.mode, self.audience) {
-            (Mode::Fanout | Mode::Slow, Audience::All) => b'a',
-            (Mode::Fanout | Mode::Slow, Audience::Group) => b'g',
-            (Mode::Uid, _) => b'u',
-            _ => b'e',
+    fn uid(&self, client: usize) -> usize {
+        if client < self.connections { client / self.devices } else { 0 }
+    }
+
+    fn uids(&self) -> usize {
+        self.connections / self.devices
+    }
+
+    /// What a client says before it is measured, and is answered with the same.
+    pub(crate) fn preparation(&self, client: usize) -> Vec<Vec<u8>> {
+        let mut messages = Vec::new();
+        let to = |audience| self.is_fanout() && self.audience == audience;
+        if self.prepare || to(Audience::Group) {
+            messages.push(match self.group(client) {
+                0 => format!("j{ROOM}").into_bytes(),
+                group => format!("j{ROOM}-{group}").into_bytes(),
+            });
         }
+        if to(Audience::Uid) {
+            messages.push([b"u".as_slice(), &Token::uid(self.uid(client))].concat());
+        } else if self.prepare {
+            messages.push(format!("uclient-{client}").into_bytes());
+        }
+        if let Some(size) = self.warm_size {
+            messages.push(vec![b'e'; size.max(1)]);
+        }
+        messages
+    }
+
+    /// What all messages have in common. The first byte tells the server what to do with them.
+    pub(crate) fn template(&self) -> Template {
+        let ops = match (self.mode, self.audience) {
+            (Mode::Fanout | Mode::Slow, Audience::All) => *b"aa",
+            (Mode::Fanout | Mode::Slow, Audience::Group) => *b"gg",
+            (Mode::Fanout | Mode::Slow, Audience::Uid) => *b"tt",
+            (Mode::Uid, _) => *b"uu",
+            (Mode::Member, _) => *b"+-",
+            _ => *b"ee",
+        };
+        Template::new(ops, self.size, self.token(), self.dialect, self.binary)
+    }
+
+    /// Whom a message is for, where it says so itself.
+    fn token(&self) -> Option<Token> {
+        match (self.mode, self.audience) {
+            (Mode::Fanout | Mode::Slow, Audience::Uid) => Some(Token::Uid { uids: self.uids() }),
+            (Mode::Member, _) => Some(Token::Group(ROOM)),
+            _ => None,
+        }
+    }
+
+    /// The server that a client connects to.
+    pub(crate) fn target(&self, client: usize) -> &Target {
+        &self.targets[client % self.targets.len()]
     }
 
     /// The address that a connection is made from, if it matters.
@@ -141,66 +238,10 @@ impl Plan {
         self.sources.get(connection.checked_rem(self.sources.len())?).copied()
     }
 
-    /// The clients that a thread looks after: every n-th.
+    /// The clients that a thread of this process looks after: every n-th.
     pub(crate) fn share(&self, thread: usize) -> impl Iterator<Item = usize> {
-        (thread..self.clients()).step_by(self.threads)
-    }
-}
-
-/// Where the server is.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Target {
-    pub(crate) addr: SocketAddr,
-    pub(crate) host: String,
-    pub(crate) path: String,
-}
-
-impl Target {
-    pub(crate) fn parse(url: &str) -> anyhow::Result<Self> {
-        let rest = url.strip_prefix("ws://").context("the URL must begin with ws://")?;
-        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let with_port =
-            if host.rsplit(']').next().is_some_and(|end| end.contains(':')) || host.is_empty() {
-                host.to_owned()
-            } else {
-                format!("{host}:80")
-            };
-        let addr = with_port
-            .to_socket_addrs()
-            .with_context(|| format!("cannot find {with_port}"))?
-            .next()
-            .with_context(|| format!("{with_port} has no address"))?;
-        Ok(Self { addr, host: host.to_owned(), path: format!("/{path}") })
-    }
-}
-
-/// When each message of an open loop is due: evenly spaced, each sender in turn.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Schedule {
-    rate: f64,
-}
-
-impl Schedule {
-    pub(crate) fn new(rate: f64) -> Self {
-        Self { rate }
-    }
-
-    /// The time of the n-th message, from the start. Computed afresh, so errors do not add up.
-    pub(crate) fn due(&self, n: u64) -> Duration {
-        #[expect(clippy::cast_precision_loss, reason = "2^53 messages are more than a run has")]
-        Duration::from_secs_f64(n as f64 / self.rate)
-    }
-
-    /// How many are due before `end`.
-    pub(crate) fn due_before(&self, end: Duration) -> u64 {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a count, and saturating"
-        )]
-        let guess = (end.as_secs_f64() * self.rate) as u64;
-        // Rounding is what `due` says it is.
-        (guess.saturating_sub(1)..).find(|n| end <= self.due(*n)).unwrap_or(guess)
+        let first = self.generator + thread * self.generators;
+        (first..self.clients()).step_by(self.threads * self.generators)
     }
 }
 

@@ -29,8 +29,9 @@ pub(crate) struct Facts {
     pub(crate) over_time: Vec<(Duration, Summary)>,
     pub(crate) lag: Summary,
     pub(crate) connect: Summary,
-    /// The generator itself comes last.
     pub(crate) processes: Vec<Process>,
+    /// All processes of the generator together.
+    pub(crate) own: Process,
     pub(crate) samples: Vec<Sample>,
 }
 
@@ -46,7 +47,7 @@ pub(crate) struct Sample {
 }
 
 /// What a process used: seconds and bytes.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Process {
     pub(crate) name: String,
     pub(crate) pid: u32,
@@ -58,6 +59,18 @@ pub(crate) struct Process {
     pub(crate) resident_start: u64,
     pub(crate) resident_peak: u64,
     pub(crate) resident_end: u64,
+}
+
+impl Process {
+    /// Another process of the same kind. Their peaks need not have been at the same time.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.connecting_cpu += other.connecting_cpu;
+        self.cpu += other.cpu;
+        self.resident_before += other.resident_before;
+        self.resident_start += other.resident_start;
+        self.resident_peak += other.resident_peak;
+        self.resident_end += other.resident_end;
+    }
 }
 
 /// The whole report, as `--json` writes it.
@@ -73,7 +86,6 @@ pub(crate) struct Report {
     pub(crate) window: u32,
     pub(crate) rate: Option<f64>,
     pub(crate) senders: usize,
-    pub(crate) threads: usize,
     pub(crate) seconds: f64,
     pub(crate) connecting_seconds: f64,
     pub(crate) messages: Messages,
@@ -133,6 +145,9 @@ pub(crate) struct Servers {
 /// The generator's own cost.
 #[derive(Debug, Serialize)]
 pub(crate) struct Generator {
+    pub(crate) processes: usize,
+    /// Of all processes together.
+    pub(crate) threads: usize,
     pub(crate) cpu_seconds: f64,
     pub(crate) cpu_us_each: Option<f64>,
     pub(crate) cores: f64,
@@ -159,8 +174,7 @@ impl Report {
         let each = |cpu: f64| (0 < facts.done).then(|| cpu * 1e6 / facts.done as f64);
         let clients = plan.clients() as f64;
         let parts = parts(&facts, plan.duration);
-        let mut processes = facts.processes;
-        let own = processes.pop();
+        let (processes, own) = (facts.processes, facts.own);
         let total = |of: fn(&Process) -> f64| processes.iter().map(of).sum::<f64>();
         let cpu = total(|process| process.cpu);
         let servers = Servers {
@@ -174,14 +188,16 @@ impl Report {
             }) / clients,
             processes,
         };
-        let own_cpu = own.as_ref().map_or(0.0, |own| own.cpu);
+        let threads = plan.generators * plan.threads;
         let generator = Generator {
-            cpu_seconds: own_cpu,
-            cpu_us_each: each(own_cpu),
-            cores: own_cpu / seconds,
-            resident_peak: own.map_or(0, |own| own.resident_peak),
+            processes: plan.generators,
+            threads,
+            cpu_seconds: own.cpu,
+            cpu_us_each: each(own.cpu),
+            cores: own.cpu / seconds,
+            resident_peak: own.resident_peak,
             limit: limit(
-                own_cpu / seconds / plan.threads as f64,
+                own.cpu / seconds / threads as f64,
                 &facts.lag,
                 &facts.latency,
                 facts.skipped,
@@ -192,13 +208,12 @@ impl Report {
             machine: facts.machine,
             mode: plan.mode,
             audience: plan.audience,
-            server: plan.target.addr.to_string(),
+            server: servers_of(plan),
             connections: plan.connections,
             size: plan.size,
             window: plan.window,
             rate: plan.rate,
             senders: plan.senders,
-            threads: plan.threads,
             seconds,
             connecting_seconds: facts.connecting.as_secs_f64(),
             messages: Messages {
@@ -224,6 +239,11 @@ impl Report {
     }
 }
 
+fn servers_of(plan: &Plan) -> String {
+    let addrs: Vec<String> = plan.targets.iter().map(|target| target.addr.to_string()).collect();
+    addrs.join(", ")
+}
+
 /// A thread that works all the time cannot see how fast the server is, and one that sends late
 /// measures itself.
 fn limit(busy: f64, lag: &Summary, latency: &Summary, not_sent: u64) -> Option<String> {
@@ -232,7 +252,7 @@ fn limit(busy: f64, lag: &Summary, latency: &Summary, not_sent: u64) -> Option<S
     }
     if 0.9 < busy {
         return Some(format!(
-            "its threads are {:.0}% busy: give it more (--threads)",
+            "its threads are {:.0}% busy: give it more (--threads, --generators)",
             busy * 100.0
         ));
     }
@@ -244,7 +264,7 @@ fn limit(busy: f64, lag: &Summary, latency: &Summary, not_sent: u64) -> Option<S
 fn parts(facts: &Facts, duration: Duration) -> Vec<Part> {
     let mut before = Sample { at: 0.0, done: 0, cpu: Duration::ZERO, resident: 0 };
     let length = duration.as_secs_f64() / facts.samples.len().max(1) as f64;
-    let watches = 1 < facts.processes.len();
+    let watches = !facts.processes.is_empty();
     let part = |sample: &Sample| {
         let done = sample.done.saturating_sub(before.done) as f64;
         let cpu = sample.cpu.saturating_sub(before.cpu).as_secs_f64() * 1e6;

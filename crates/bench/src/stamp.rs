@@ -37,7 +37,8 @@ impl Stamp {
     }
 }
 
-fn hex(into: &mut [u8], mut value: u64) {
+/// Writes a number in hexadecimal, as wide as `into`.
+pub(crate) fn hex(into: &mut [u8], mut value: u64) {
     for digit in into.iter_mut().rev() {
         *digit = b"0123456789abcdef"[(value & 15) as usize];
         value >>= 4;

@@ -36,12 +36,9 @@ impl Direct {
         let folder = tempfile::tempdir().unwrap();
         let (json, html) = (folder.path().join("a.json"), folder.path().join("a.html"));
         let output = Command::new(BENCH)
-            .args([mode, &self.url, "--grace", "20", "--quiet"])
-            .args(if flags.contains(&"--duration") {
-                [].as_slice()
-            } else {
-                &["--duration", "0.3"]
-            })
+            .args([mode, &self.url, "--quiet"])
+            .args(unless(flags, ["--grace", "20"]))
+            .args(unless(flags, ["--duration", "0.3"]))
             .args(["--process", &self.process.id().to_string()])
             .args(["--json".as_ref(), json.as_os_str(), "--html".as_ref(), html.as_os_str()])
             .args(flags)
@@ -60,6 +57,11 @@ impl Drop for Direct {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// A flag that holds where another value is not given.
+fn unless<'a>(flags: &[&str], default: [&'a str; 2]) -> Vec<&'a str> {
+    if flags.contains(&default[0]) { Vec::new() } else { default.to_vec() }
 }
 
 /// All that was sent came, once and in order, and was measured.
@@ -98,7 +100,7 @@ fn an_open_loop_sends_as_many_as_are_due() {
     assert_eq!(due(&report), 300, "1000 a second for 0.3 s");
     assert_eq!(report["send_lag_us"]["count"], report["messages"]["sent"]);
     let two = ["--connections", "7", "--rate", "1000", "--threads", "2"];
-    assert!((299..=302).contains(&due(&direct.load("paced", &two))));
+    assert_eq!(due(&direct.load("paced", &two)), 300, "whoever sends them");
 }
 
 #[test]
@@ -117,6 +119,76 @@ fn a_fan_out_reaches_everybody() {
         assert!(0 < sent);
         assert_eq!(report["messages"]["expected"], sent * 20);
     }
+}
+
+#[test]
+fn a_fan_out_reaches_its_group_or_uid_alone() {
+    let direct = Direct::start(&[]);
+    for (more, receivers) in [
+        (["--to", "group", "--groups", "7"].as_slice(), 3),
+        (&["--to", "uid"], 20),
+        (&["--to", "uid", "--devices", "4", "--window", "3"], 4),
+        (&["--to", "uid", "--devices", "2", "--rate", "300", "--binary"], 2),
+    ] {
+        let flags = [&["--connections", "20", "--senders", "5", "--threads", "2"], more].concat();
+        let report = direct.load("fanout", &flags);
+        let sent = balances(&report);
+        assert!(0 < sent);
+        assert_eq!(report["messages"]["expected"], sent * receivers, "{more:?}");
+    }
+}
+
+#[test]
+fn members_come_and_go_and_are_answered() {
+    let direct = Direct::start(&[]);
+    assert!(0 < balances(&direct.load("member", &["--connections", "3", "--window", "2"])));
+    assert!(0 < balances(&direct.load("churn", &["--connections", "3", "--prepare"])));
+}
+
+#[test]
+fn several_processes_account_as_one() {
+    let direct = Direct::start(&["--write-buffer-size", "4096"]);
+    let three = ["--generators", "3", "--connections", "20"];
+    for (mode, more) in [
+        ("echo", ["--threads", "2"].as_slice()),
+        ("churn", &["--duration", "0.1"]),
+        ("fanout", &["--window", "3", "--senders", "4"]),
+        ("fanout", &["--to", "uid", "--devices", "2", "--senders", "10"]),
+        ("fanout", &["--to", "group", "--groups", "9", "--rate", "300"]),
+    ] {
+        let report = direct.load(mode, &[&three, more].concat());
+        let sent = balances(&report);
+        assert!(0 < sent, "{mode} {more:?}");
+        assert_eq!(report["generator"]["processes"], 3);
+    }
+    let paced = direct.load("paced", &[&three, ["--rate", "1000"].as_slice()].concat());
+    let not_sent = paced["messages"]["not_sent"].as_u64().unwrap();
+    assert_eq!(balances(&paced) + not_sent, 300, "1000 a second for 0.3 s, whoever sends them");
+    let storm = direct.load("storm", &three);
+    assert_eq!(balances(&storm), 20);
+    let slow = ["--slow", "2", "--rate", "50", "--prepare"];
+    let slow = direct.load("slow", &[three.as_slice(), &slow].concat());
+    assert_eq!(slow["messages"]["connected"], 22);
+}
+
+#[test]
+fn a_server_that_several_processes_do_not_find_is_an_error() {
+    let refused = ["echo", "ws://127.0.0.1:9/", "-q", "--generators", "2"];
+    let output = Command::new(BENCH).args(refused).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("refused"));
+}
+
+#[test]
+fn clients_take_several_servers_in_turn() {
+    let (one, two) = (Direct::start(&[]), Direct::start(&[]));
+    let flags = ["--connections", "8", "--senders", "2", "--grace", "0.1"];
+    let report = one.load("fanout", &[[two.url.as_str()].as_slice(), &flags].concat());
+    let messages = &report["messages"];
+    assert!(0 < messages["sent"].as_u64().unwrap());
+    assert_eq!(messages["foreign"], 0);
+    assert_eq!(messages["connected"], 8);
+    assert_ne!(messages["delivered"], messages["expected"], "each server reaches its own clients");
 }
 
 #[test]

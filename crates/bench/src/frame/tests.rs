@@ -1,6 +1,7 @@
 //! Frames, whole and in pieces.
 
 use super::*;
+use crate::dialect::Said;
 
 fn server(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::from([first]);
@@ -48,7 +49,7 @@ fn messages_come_out_whatever_the_pieces() {
     ]
     .concat();
     let whole = read(&stream, stream.len()).unwrap();
-    let (y, z) = ("y".repeat(stamp::SIZE), "z".repeat(stamp::SIZE));
+    let (y, z) = ("y".repeat(FRONT), "z".repeat(FRONT));
     let expected = ["short:5", "ping 3", &format!("{y}:300"), ":0", &format!("{z}:70000"), "close"];
     assert_eq!(whole, expected);
     for piece in [1, 2, 3, 7, 4096] {
@@ -70,17 +71,36 @@ fn what_no_server_may_send_is_refused() {
     assert_eq!(read(&[0x89, 126, 1, 0], 4), Err(Broken), "a long ping");
 }
 
+fn unmasked(frame: &[u8]) -> Vec<u8> {
+    let key: [u8; 4] = frame[2..6].try_into().unwrap();
+    frame[6..].iter().enumerate().map(|(n, byte)| byte ^ key[n % 4]).collect()
+}
+
 #[test]
 fn a_template_is_a_masked_message_with_its_stamp() {
     let stamp = Stamp { run: 7, sender: 3, number: 9, due: 1 };
     let mut frame = Vec::new();
-    Template::new(b'e', 64, false).append(&stamp, &mut frame);
+    Template::new(*b"+-", 64, None, Dialect::Plain, false).append(&stamp, &mut frame);
     assert_eq!(frame[..2], [0x81, 0x80 | 64]);
-    let key: [u8; 4] = frame[2..6].try_into().unwrap();
-    let payload: Vec<u8> =
-        frame[6..].iter().enumerate().map(|(n, byte)| byte ^ key[n % 4]).collect();
+    let payload = unmasked(&frame);
     assert_eq!(payload.len(), 64);
-    assert_eq!(payload[0], b'e');
+    assert_eq!(payload[0], b'-', "the number is odd");
     assert_eq!(Stamp::read(&payload), Some(stamp));
     assert_eq!(payload[63], b'x');
+}
+
+#[test]
+fn a_template_ends_with_whom_it_is_for_in_any_dialect() {
+    let stamp = Stamp { run: 7, sender: 300, number: 8, due: 1 };
+    for dialect in [Dialect::Plain, Dialect::Socketio] {
+        let mut frame = b"before".to_vec();
+        let token = Token::Uid { uids: 256 };
+        Template::new(*b"tt", 64, Some(token), dialect, false).append(&stamp, &mut frame);
+        let payload = unmasked(&frame[6..]);
+        let Said::Message(front, 64) = dialect.read(&payload, payload.len() as u64) else {
+            panic!("{}", String::from_utf8_lossy(&payload));
+        };
+        assert_eq!(Stamp::read(front), Some(stamp));
+        assert!(front.starts_with(b"t") && front.ends_with(b"xx@00002c"));
+    }
 }

@@ -14,25 +14,12 @@ use crate::{
     link::{Link, Outgoing},
 };
 
-/// The group that the fan-out modes speak to.
-const JOIN: &[u8] = b"jroom";
-
 /// Makes a client ready: in the group and bound to a uid, its buffers used once.
 pub(super) async fn prepare(link: &mut Link, local: &Local, index: usize) -> io::Result<()> {
     let plan = &local.run.plan;
-    let mut messages = Vec::new();
-    if plan.joins() {
-        messages.push(JOIN.to_vec());
-    }
-    if plan.prepare {
-        messages.push(format!("uclient-{index}").into_bytes());
-    }
-    if let Some(size) = plan.warm_size {
-        messages.push(vec![b'e'; size.max(1)]);
-    }
-    for message in messages {
+    for message in plan.preparation(index) {
         let mut frame = Vec::new();
-        frame::text(&message, &mut frame);
+        frame::text(&plan.dialect.wrap(&message), &mut frame);
         link.out.send(&frame)?;
         let mut answered = false;
         while !answered {
@@ -104,9 +91,7 @@ pub(super) async fn speak(out: Arc<Outgoing>, local: Rc<Local>, index: usize) {
     let mut next = 0;
     while run.is_sending() {
         let mut free = 0;
-        while free < run.plan.window
-            && run.flights.take_off(index, next + free, run.plan.receivers())
-        {
+        while free < run.plan.window && run.flights.take_off(index, next + free) {
             free += 1;
         }
         if 0 < free && send(&out, &local, index, &mut next, free, start).is_err() {

@@ -17,7 +17,7 @@ use super::{
     clients,
     shared::{Local, nanos},
 };
-use crate::{account::Stream, frame, link::Link, plan::Schedule};
+use crate::{account::Stream, frame, link::Link, schedule::Schedule};
 
 /// How long a server may take to finish a close.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -35,16 +35,15 @@ pub(super) async fn churn(local: Rc<Local>, index: usize) {
     loop {
         let mut due = start.elapsed();
         if let Some(schedule) = run.plan.rate.map(Schedule::new) {
-            // Each client has every n-th time.
-            let every = run.plan.connections as u64;
-            due = schedule.due(index as u64 + n * every);
-            if run.plan.duration <= due {
+            let (every, end) = (run.plan.connections, run.plan.duration);
+            due = schedule.turn(index, every, n);
+            if end <= due {
                 return;
             }
             sleep_until((start + due).into()).await;
             if !run.is_sending() {
-                let all = schedule.due_before(run.plan.duration) - index as u64;
-                run.live.skipped.fetch_add(all.div_ceil(every) - n, Relaxed);
+                let skipped = schedule.turns_before(index, every, end) - n;
+                run.live.skipped.fetch_add(skipped, Relaxed);
             }
         }
         if !run.is_sending() {
@@ -69,7 +68,8 @@ async fn cycle(
     start: Instant,
     due: Duration,
 ) -> io::Result<()> {
-    let mut link = open(local, source).await?;
+    let mut link = open(local, index, source).await?;
+    clients::prepare(&mut link, local, index).await?;
     echo(&mut link, local, index, stream, next, start, due).await?;
     let mut goodbye = Vec::new();
     frame::close(&mut goodbye);
@@ -85,7 +85,8 @@ pub(super) async fn storm(local: Rc<Local>, index: usize, gate: Rc<Semaphore>) {
     let start = local.started().await;
     let Ok(pass) = gate.acquire().await else { return };
     let come = async {
-        let mut link = open(&local, index).await?;
+        let mut link = open(&local, index, index).await?;
+        clients::prepare(&mut link, &local, index).await?;
         local.run.live.connected.fetch_add(1, Relaxed);
         let mut stream = [Stream::default()];
         echo(&mut link, &local, index, &mut stream, &mut 0, start, Duration::ZERO).await?;
@@ -102,10 +103,11 @@ pub(super) async fn storm(local: Rc<Local>, index: usize, gate: Rc<Semaphore>) {
 }
 
 /// Connects, and books how long it took.
-pub(super) async fn open(local: &Local, source: usize) -> io::Result<Link> {
+pub(super) async fn open(local: &Local, index: usize, source: usize) -> io::Result<Link> {
     let plan = &local.run.plan;
     let began = Instant::now();
-    let link = Link::connect(&plan.target, plan.source(source)).await?;
+    let (target, source) = (plan.target(index), plan.source(source));
+    let link = Link::connect(target, source, plan.dialect, &local.input).await?;
     local.tally.borrow_mut().connect.record(0, nanos(began.elapsed()));
     Ok(link)
 }

@@ -8,34 +8,37 @@ use std::{
     time::Instant,
 };
 
-use super::shared::{Run, Tally, nanos};
-use crate::{link::Outgoing, plan::Schedule};
+use super::{
+    shared::{Run, nanos},
+    tally::Tally,
+};
+use crate::{link::Outgoing, schedule::Schedule};
 
 /// Sends from `start` on, each sender in turn, until the run stops sending.
 pub(super) fn pace(run: &Run, senders: &[(usize, Arc<Outgoing>)], start: Instant) -> Tally {
     let mut tally = Tally::new(run.plan.duration);
-    // Each thread has its share of the rate, in proportion to its senders.
+    let rate = run.plan.rate.filter(|_| !senders.is_empty());
+    let Some(schedule) = rate.map(Schedule::new) else { return tally };
+    // All senders take turns, wherever they are; these are some of them.
     let all = if run.plan.is_fanout() { run.plan.senders } else { run.plan.connections };
-    #[expect(clippy::cast_precision_loss, reason = "counts of connections")]
-    let share = senders.len() as f64 / all as f64;
-    let Some(rate) = run.plan.rate.filter(|_| !senders.is_empty()) else { return tally };
-    let schedule = Schedule::new(rate * share);
+    let end = run.plan.duration;
     let mut numbers = vec![0_u32; senders.len()];
     let mut frame = Vec::new();
-    for n in 0.. {
-        let due = schedule.due(n);
-        if run.plan.duration <= due {
+    for (turn, place) in (0..).flat_map(|turn| (0..senders.len()).map(move |place| (turn, place))) {
+        let (index, out) = &senders[place];
+        let due = schedule.turn(*index, all, turn);
+        if end <= due {
             break;
         }
         sleep_until(start + due);
         if !run.is_sending() {
             // It fell behind: what was due until the end and never sent must not vanish.
-            let due = schedule.due_before(run.plan.duration);
-            run.live.skipped.fetch_add(due.saturating_sub(n), Relaxed);
+            let left = |(at, (index, _)): (usize, &(usize, _))| {
+                schedule.turns_before(*index, all, end) - turn - u64::from(at < place)
+            };
+            run.live.skipped.fetch_add(senders.iter().enumerate().map(left).sum(), Relaxed);
             break;
         }
-        let place = usize::try_from(n % senders.len() as u64).unwrap_or(0);
-        let (index, out) = &senders[place];
         if out.is_full() {
             run.live.skipped.fetch_add(1, Relaxed);
             continue;

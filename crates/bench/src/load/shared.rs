@@ -3,19 +3,26 @@
 use std::{
     cell::RefCell,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep_until,
+};
 
+use super::{
+    flights::{Flights, Landing},
+    live::Live,
+    tally::Tally,
+};
 use crate::{
-    account::{Account, Stream},
+    account::Stream,
     frame::Template,
-    latency::Series,
-    plan::Plan,
+    plan::{Mode, Plan},
     stamp::Stamp,
 };
 
@@ -27,37 +34,6 @@ pub(super) enum Phase {
     /// Nothing new is begun; what is on its way may still come.
     Draining,
     Over,
-}
-
-/// Counters that all threads add to, for the progress bar and the plots.
-#[derive(Debug, Default)]
-pub(super) struct Live {
-    pub(super) connected: AtomicU64,
-    pub(super) sent: AtomicU64,
-    pub(super) delivered: AtomicU64,
-    /// Connect, echo, close.
-    pub(super) cycles: AtomicU64,
-    /// Connections that ended, or could not be made, when they should not have.
-    pub(super) broken: AtomicU64,
-    /// Messages of an open loop that were due and not sent: the socket was full, or the pacer
-    /// fell behind.
-    pub(super) skipped: AtomicU64,
-    /// Clients that did not read, and were closed for it.
-    pub(super) shed: AtomicU64,
-    trouble: Mutex<Option<String>>,
-}
-
-impl Live {
-    pub(super) fn breaks(&self, error: impl std::fmt::Display) {
-        self.broken.fetch_add(1, Relaxed);
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        trouble.get_or_insert_with(|| error.to_string());
-    }
-
-    /// The first thing that went wrong.
-    pub(super) fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
 }
 
 /// A run, as every thread sees it.
@@ -73,19 +49,28 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn new(plan: Plan, token: u16) -> Self {
+    /// `elsewhere` is told of messages that have landed here and were sent by another process.
+    pub(super) fn new(plan: Plan, token: u16, elsewhere: Option<mpsc::Sender<Landing>>) -> Self {
         Self {
             live: Live::default(),
             sending: AtomicBool::new(false),
-            flights: Flights::new(plan.senders, plan.window),
+            flights: Flights::new(&plan, elsewhere),
             token,
-            template: Template::new(plan.op(), plan.size, plan.binary),
+            template: plan.template(),
             plan,
         }
     }
 
     pub(super) fn is_sending(&self) -> bool {
         self.sending.load(Relaxed)
+    }
+
+    /// What CPU time is divided by: deliveries, or cycles where clients come and go.
+    pub(super) fn done(&self) -> u64 {
+        match self.plan.mode {
+            Mode::Churn | Mode::Storm => self.live.cycles.load(Relaxed),
+            _ => self.live.delivered.load(Relaxed),
+        }
     }
 
     pub(super) fn stamp(&self, sender: usize, number: u32, due: Duration) -> Stamp {
@@ -95,85 +80,6 @@ impl Run {
             number,
             due: nanos(due),
         }
-    }
-}
-
-/// Messages of a closed fan-out loop that not all have received yet: one place for each message
-/// of each sender that may be on the way.
-#[derive(Debug)]
-pub(super) struct Flights {
-    window: u32,
-    left: Vec<AtomicU32>,
-    landed: Vec<Notify>,
-}
-
-impl Flights {
-    fn new(senders: usize, window: u32) -> Self {
-        let places = senders * window as usize;
-        Self {
-            window,
-            left: (0..places).map(|_| AtomicU32::new(0)).collect(),
-            landed: (0..senders).map(|_| Notify::new()).collect(),
-        }
-    }
-
-    fn place(&self, sender: usize, number: u32) -> Option<&AtomicU32> {
-        self.left.get(sender * self.window as usize + (number % self.window) as usize)
-    }
-
-    /// Takes the place of a message, if the one that had it has reached everybody.
-    pub(super) fn take_off(&self, sender: usize, number: u32, receivers: u64) -> bool {
-        let receivers = u32::try_from(receivers).unwrap_or(u32::MAX);
-        let Some(place) = self.place(sender, number) else { return false };
-        place.compare_exchange(0, receivers, Relaxed, Relaxed).is_ok()
-    }
-
-    /// A message has reached one more.
-    pub(super) fn arrives(&self, sender: usize, number: u32) {
-        let Some(place) = self.place(sender, number) else { return };
-        let before = place.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
-        if before == Ok(1) {
-            self.landed[sender].notify_one();
-        }
-    }
-
-    pub(super) async fn landed(&self, sender: usize) {
-        if let Some(landed) = self.landed.get(sender) {
-            landed.notified().await;
-        }
-    }
-}
-
-/// What one thread measured.
-#[derive(Debug)]
-pub(super) struct Tally {
-    pub(super) account: Account,
-    /// From when a message was due to when it was read.
-    pub(super) latency: Series,
-    /// From when a message was due to when it was sent: the generator's own delay.
-    pub(super) lag: Series,
-    /// Connect and handshake.
-    pub(super) connect: Series,
-}
-
-/// Parts of a run in the plots.
-pub(super) const PARTS: usize = 40;
-
-impl Tally {
-    pub(super) fn new(duration: Duration) -> Self {
-        Self {
-            account: Account::default(),
-            latency: Series::new(PARTS, duration),
-            lag: Series::new(PARTS, duration),
-            connect: Series::new(1, duration),
-        }
-    }
-
-    pub(super) fn add(&mut self, other: &Self) {
-        self.account += other.account;
-        self.latency.add(&other.latency);
-        self.lag.add(&other.lag);
-        self.connect.add(&other.connect);
     }
 }
 
@@ -203,11 +109,16 @@ impl Local {
     /// Waits for the run to begin. A run that never begins is over; its end is not waited for.
     pub(super) async fn started(&self) -> Instant {
         let mut phase = self.phase.clone();
-        let running = phase.wait_for(|phase| matches!(phase, Phase::Running(_))).await;
-        match running.as_deref() {
+        let running = phase.wait_for(|phase| *phase != Phase::Preparing).await;
+        let start = match running.as_deref() {
             Ok(Phase::Running(start)) => *start,
             _ => Instant::now(),
+        };
+        drop(running);
+        if Instant::now() < start {
+            sleep_until(start.into()).await;
         }
+        start
     }
 
     /// Waits until the run has come to `phase`.

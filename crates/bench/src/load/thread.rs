@@ -11,7 +11,8 @@ use tokio::{
 
 use super::{
     clients, cycles, pacer,
-    shared::{Local, Phase, Run, Tally},
+    shared::{Local, Phase, Run},
+    tally::Tally,
 };
 use crate::{
     link::{Link, Outgoing},
@@ -25,6 +26,8 @@ pub(super) enum Word {
     Ready,
     /// It begins nothing any more, and what it has sent is counted.
     Drained,
+    /// It is gone before its time.
+    Failed,
 }
 
 /// Runs a thread's share of the clients.
@@ -86,7 +89,7 @@ async fn connect(local: &Rc<Local>, thread: usize) -> Vec<(usize, Link)> {
         let (local, gate) = (Rc::clone(local), Rc::clone(&gate));
         coming.spawn_local(async move {
             let _pass = gate.acquire().await.context("the gate is open")?;
-            let mut link = cycles::open(&local, index).await?;
+            let mut link = cycles::open(&local, index, index).await?;
             clients::prepare(&mut link, &local, index).await?;
             anyhow::Ok((index, link))
         });
@@ -120,11 +123,11 @@ fn start(
         let out = Arc::clone(&link.out);
         match plan.mode {
             Mode::Idle => drop(tokio::task::spawn_local(clients::idle(link, local))),
-            Mode::Echo | Mode::Uid | Mode::Paced if open_loop => {
+            Mode::Echo | Mode::Paced | Mode::Uid | Mode::Member if open_loop => {
                 senders.push((index, out));
                 tokio::task::spawn_local(clients::receive(link, local, index));
             }
-            Mode::Echo | Mode::Uid | Mode::Paced => {
+            Mode::Echo | Mode::Paced | Mode::Uid | Mode::Member => {
                 tokio::task::spawn_local(clients::echo(link, local, index));
             }
             Mode::Fanout | Mode::Slow if plan.connections <= index => {

@@ -6,7 +6,8 @@ pub(crate) fn example(mode: Mode) -> Plan {
     Plan {
         mode,
         label: String::new(),
-        target: Target::parse("ws://127.0.0.1:7272").unwrap(),
+        targets: Vec::from([Target::parse("ws://127.0.0.1:7272", "/").unwrap()]),
+        dialect: Dialect::Plain,
         connections: 10,
         duration: Duration::from_secs(1),
         size: 64,
@@ -14,11 +15,15 @@ pub(crate) fn example(mode: Mode) -> Plan {
         rate: (mode == Mode::Paced).then_some(100.0),
         senders: 1,
         audience: Audience::All,
+        groups: 1,
+        devices: 10,
         slow: 0,
         prepare: false,
         warm_size: None,
         settle: Duration::ZERO,
         grace: Duration::from_secs(1),
+        generators: 1,
+        generator: 0,
         threads: 1,
         at_once: 10,
         sources: Vec::new(),
@@ -43,7 +48,7 @@ fn an_open_loop_has_a_rate_and_quiet_modes_have_none() {
 
 #[test]
 fn more_clients_than_ports_come_from_more_addresses() {
-    let many = Plan { connections: 50_000, ..example(Mode::Idle) }.checked().unwrap();
+    let many = Plan { connections: 50_000, devices: 1, ..example(Mode::Idle) }.checked().unwrap();
     assert_eq!(many.sources.len(), 3);
     assert_ne!(many.source(0), many.source(1));
     assert_eq!(many.source(0), many.source(3));
@@ -51,28 +56,48 @@ fn more_clients_than_ports_come_from_more_addresses() {
 }
 
 #[test]
-fn every_client_is_looked_after_by_one_thread() {
-    let plan = Plan { threads: 3, slow: 1, ..example(Mode::Slow) };
-    let mut all: Vec<usize> = (0..3).flat_map(|thread| plan.share(thread)).collect();
+fn every_client_is_looked_after_by_one_thread_of_one_process() {
+    let plan = Plan { threads: 3, generators: 2, slow: 1, ..example(Mode::Slow) };
+    let mut all = Vec::new();
+    for generator in 0..2 {
+        let plan = Plan { generator, ..plan.clone() };
+        (0..3).for_each(|thread| all.extend(plan.share(thread)));
+    }
     all.sort_unstable();
     assert_eq!(all, (0..11).collect::<Vec<_>>());
     assert_eq!(plan.receivers(), 10, "those that do not read are not waited for");
 }
 
 #[test]
-fn a_schedule_does_not_drift() {
-    let schedule = Schedule::new(30_000.0);
-    assert_eq!(schedule.due(0), Duration::ZERO);
-    assert_eq!(schedule.due(30_000), Duration::from_secs(1));
-    assert_eq!(schedule.due(30_000 * 3600), Duration::from_secs(3600));
-    assert_eq!(schedule.due_before(Duration::from_secs(2)), 60_000);
-    assert_eq!(Schedule::new(3.0).due_before(Duration::from_millis(400)), 2);
+fn each_audience_is_as_large_as_its_fan_out_counts_on() {
+    let fanout = |audience| Plan { audience, ..example(Mode::Fanout) };
+    for plan in [
+        fanout(Audience::All),
+        Plan { groups: 3, ..fanout(Audience::Group) },
+        Plan { devices: 2, ..fanout(Audience::Uid) },
+    ] {
+        for sender in 0..plan.connections {
+            assert_eq!(plan.receivers_of(0, sender) as u64, plan.receivers(), "{plan:?}");
+            let plan = Plan { generators: 3, ..plan.clone() };
+            let of = |generator| plan.receivers_of(generator, sender);
+            assert_eq!((0..3).map(of).sum::<usize>() as u64, plan.receivers(), "{plan:?}");
+        }
+    }
 }
 
 #[test]
-fn urls_may_leave_out_port_and_path() {
-    let target = Target::parse("ws://127.0.0.1/chat?x=1").unwrap();
-    assert_eq!((target.addr.port(), target.path.as_str()), (80, "/chat?x=1"));
-    assert_eq!(Target::parse("ws://[::1]:9").unwrap().addr.port(), 9);
-    assert!(Target::parse("http://127.0.0.1").is_err());
+fn clients_bind_the_uids_that_messages_name() {
+    let plan = Plan { audience: Audience::Uid, devices: 2, ..example(Mode::Fanout) };
+    assert_eq!(plan.preparation(7), [b"u000003"]);
+    let least = stamp::SIZE + 7;
+    assert!(Plan { size: least, ..plan.clone() }.checked().is_ok());
+    assert!(Plan { size: least - 1, ..plan.clone() }.checked().is_err(), "no room for the uid");
+    assert!(Plan { devices: 3, ..plan }.checked().is_err(), "a uid would have fewer devices");
+}
+
+#[test]
+fn members_of_the_group_that_is_spoken_to_are_every_nth() {
+    let plan = Plan { groups: 4, prepare: true, ..example(Mode::Idle) };
+    assert_eq!(plan.preparation(4), [b"jroom".to_vec(), b"uclient-4".to_vec()]);
+    assert_eq!(plan.preparation(5)[0], b"jroom-1");
 }

@@ -29,7 +29,8 @@ pub(crate) fn facts(own: f64) -> Facts {
         account: Account { delivered: 990, ..Account::default() },
         latency: Summary { count: 990, p50: 100.0, ..Summary::default() },
         over_time: [0, 1].map(|at| (Duration::from_secs(at), Summary::default())).into(),
-        processes: Vec::from([process("gateway", 0.3), process("worker", 0.2), process("x", own)]),
+        processes: Vec::from([process("gateway", 0.3), process("worker", 0.2)]),
+        own: process("bench", own),
         samples: Vec::from([
             Sample { at: 1.0, done: 500, cpu, resident: 9 },
             Sample { at: 2.0, done: 990, cpu: cpu * 2, resident: 9 },

@@ -18,6 +18,18 @@ impl Worker for Bench {
                 client.send(message).await?;
             }
             Some((b'g', _)) => client.cluster().send_to_group(ROOM, message).await?,
+            Some((b'+', rest)) => {
+                client.join_group(Group::new(name(rest))?).await?;
+                client.send(message).await?;
+            }
+            Some((b'-', rest)) => {
+                client.leave_group(Group::new(name(rest))?).await?;
+                client.send(message).await?;
+            }
+            Some((b't', rest)) => {
+                let uid = Uid::new(name(rest))?;
+                client.cluster().send_to_uid(uid, message).await?;
+            }
             Some((b'u', uid)) => {
                 client.bind_uid(Uid::new(uid)?).await?;
                 client.send(message).await?;
@@ -26,4 +38,9 @@ impl Worker for Bench {
         }
         Ok(())
     }
+}
+
+/// Whom a message is for: what stands behind its last `@`.
+fn name(rest: &[u8]) -> &[u8] {
+    rest.rsplit(|byte| *byte == b'@').next().unwrap_or_default()
 }

@@ -1,0 +1,71 @@
+//! What was measured, by threads and processes, added up.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    account::Account,
+    latency::{Counts, Series},
+};
+
+/// What one thread measured.
+#[derive(Debug)]
+pub(super) struct Tally {
+    pub(super) account: Account,
+    /// From when a message was due to when it was read.
+    pub(super) latency: Series,
+    /// From when a message was due to when it was sent: the generator's own delay.
+    pub(super) lag: Series,
+    /// Connect and handshake.
+    pub(super) connect: Series,
+}
+
+/// Parts of a run in the plots.
+pub(super) const PARTS: usize = 40;
+
+impl Tally {
+    pub(super) fn new(duration: Duration) -> Self {
+        Self {
+            account: Account::default(),
+            latency: Series::new(PARTS, duration),
+            lag: Series::new(PARTS, duration),
+            connect: Series::new(1, duration),
+        }
+    }
+
+    /// Adds what another thread measured.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.account += other.account;
+        self.latency.add(&other.latency);
+        self.lag.add(&other.lag);
+        self.connect.add(&other.connect);
+    }
+
+    /// What can be told to another process.
+    pub(super) fn written(&self) -> Written {
+        Written {
+            account: self.account,
+            latency: self.latency.counts(),
+            lag: self.lag.counts(),
+            connect: self.connect.counts(),
+        }
+    }
+
+    /// Adds what another process measured.
+    pub(super) fn add_written(&mut self, other: &Written) {
+        self.account += other.account;
+        self.latency.add_counts(&other.latency);
+        self.lag.add_counts(&other.lag);
+        self.connect.add_counts(&other.connect);
+    }
+}
+
+/// A tally, written down.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(super) struct Written {
+    account: Account,
+    latency: Counts,
+    lag: Counts,
+    connect: Counts,
+}
