@@ -7,7 +7,6 @@ use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
     task::{Context, Poll, Waker},
-    time::Instant,
 };
 
 use client::{
@@ -16,7 +15,7 @@ use client::{
 };
 use protocol::{ClientId, ConnectionId, Event, Instance, Session, link::Delivery};
 use rustc_hash::FxHashMap;
-use service::clock;
+use service::clock::Stopwatch;
 
 use super::{
     Dispatcher, Slot,
@@ -44,7 +43,7 @@ pub(super) struct Intake<W> {
     counts: EventCounts,
     pace: Pace,
     /// When the present slice of methods began.
-    since: Option<Instant>,
+    since: Option<Stopwatch>,
 }
 
 impl<W: Worker> Intake<W> {
@@ -100,7 +99,7 @@ impl<W: Worker> Intake<W> {
         if self.pace.is_in_lanes() {
             return self.move_to_lane(slot, ticket);
         }
-        let since = *self.since.get_or_insert_with(clock::now);
+        let since = *self.since.get_or_insert_with(Stopwatch::start);
         // Nobody is woken by this waker: a method that has to wait is polled again by its lane.
         match self.running.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Outcome::Over(None)) if self.home.link.owes_nothing() => {
@@ -129,9 +128,9 @@ impl<W: Worker> Intake<W> {
         self.dispatcher.lanes.spawn(lane::run(dispatcher, Arc::clone(slot), method, Some(ticket)));
     }
 
-    fn look_at_clock(&mut self, since: Instant) {
+    fn look_at_clock(&mut self, since: Stopwatch) {
         self.since = None;
-        self.pace.slice(since.elapsed());
+        self.pace.slice(since.took());
     }
 }
 

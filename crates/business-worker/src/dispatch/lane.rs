@@ -5,11 +5,10 @@ use std::{
     mem,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use protocol::link::Delivery;
-use service::clock;
+use service::clock::{Stopwatch, Took};
 use tokio::task::block_in_place;
 use tokio_util::sync::{PollSemaphore, ReusableBoxFuture};
 
@@ -29,13 +28,13 @@ pub(super) struct Method {
     /// Set where methods compute for long: not more than a few do so at a time, and the thread's
     /// other tasks, with its part in looking after sockets, go to another thread meanwhile.
     computing: Option<PollSemaphore>,
-    /// The longest that it computed without waiting.
-    longest: Duration,
+    /// The longest that it took from one wait to the next.
+    longest: Took,
 }
 
 impl Method {
     pub(super) const fn new(running: Running, computing: Option<PollSemaphore>) -> Self {
-        Self { running, computing, longest: Duration::ZERO }
+        Self { running, computing, longest: Took::NOTHING }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
@@ -49,9 +48,9 @@ impl Method {
     }
 
     fn clocked(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
-        let since = clock::now();
+        let stopwatch = Stopwatch::start();
         let poll = self.running.poll(cx);
-        self.longest = self.longest.max(since.elapsed());
+        self.longest = self.longest.max(stopwatch.took());
         poll
     }
 }
@@ -81,7 +80,7 @@ pub(super) async fn run<W: Worker>(
     loop {
         if let Some(Ticket { shard, seq, bytes }) = ticket.take() {
             let outcome = poll_fn(|cx| method.poll(cx)).await;
-            slot.home().lanes().took(mem::take(&mut method.longest));
+            slot.home().lanes().took(mem::replace(&mut method.longest, Took::NOTHING));
             match outcome {
                 Outcome::Over(pushes) => slot.link().finish(shard, seq, pushes.as_deref()),
                 Outcome::Left => slot.leave(),

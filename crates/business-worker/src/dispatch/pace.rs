@@ -8,14 +8,22 @@
 
 use std::{mem, time::Duration};
 
-/// What a few methods in a row may take where their events are read.
+use service::clock::Took;
+
+/// What a few methods in a row may compute where their events are read.
 const SLICE: Duration = Duration::from_millis(2);
+
+/// What they may take there in all. More than they may compute, since time in which others have the
+/// core is not theirs: on a busy machine that is several milliseconds now and then, and were it held
+/// against methods, all of them would go to lanes just when CPU is scarce.
+const STANDSTILL: Duration = Duration::from_millis(25);
 
 /// How many methods in a row are looked at together: the clock is not free.
 pub(super) const METHODS_PER_SLICE: u32 = 16;
 
-/// What a method in a lane may take without a wait, to count as quick.
+/// What a method in a lane may compute without a wait, and what it may take, to count as quick.
 const QUICK: Duration = Duration::from_micros(100);
+const QUICK_IN_ALL: Duration = Duration::from_micros(1500);
 
 /// How many quick ones in a row it takes to trust them again.
 const TRUST: u32 = 256;
@@ -38,10 +46,14 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    /// A method computed for that long without waiting.
-    pub(super) fn took(&mut self, longest: Duration) {
-        self.quick = if longest < QUICK { self.quick.saturating_add(1) } else { 0 };
-        self.slow |= SLICE < longest;
+    /// A method took that long, at most, from one wait to the next.
+    pub(super) fn took(&mut self, longest: Took) {
+        if QUICK <= longest.cpu {
+            self.quick = 0;
+        } else if longest.wall < QUICK_IN_ALL {
+            self.quick = self.quick.saturating_add(1);
+        }
+        self.slow |= is_slow(longest);
     }
 }
 
@@ -58,8 +70,8 @@ impl Pace {
     }
 
     /// The methods since the last look, if any, took that long together.
-    pub(super) fn slice(&mut self, took: Duration) {
-        if 0 < mem::take(&mut self.begun) && SLICE < took {
+    pub(super) fn slice(&mut self, took: Took) {
+        if 0 < mem::take(&mut self.begun) && is_slow(took) {
             self.in_lanes = true;
         }
     }
@@ -75,25 +87,45 @@ impl Pace {
     }
 }
 
+/// Whether that holds up whoever comes next.
+fn is_slow(Took { wall, cpu }: Took) -> bool {
+    SLICE < cpu || STANDSTILL < wall
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const TICK: Duration = Duration::from_nanos(1);
+
+    fn computed(cpu: Duration) -> Took {
+        Took { wall: cpu, cpu }
+    }
+
+    fn waited(wall: Duration) -> Took {
+        Took { wall, cpu: Duration::ZERO }
+    }
+
     #[test]
     fn one_slow_slice_sends_all_to_lanes() {
-        let mut pace = Pace::default();
-        pace.polled();
-        pace.slice(SLICE);
-        assert!(!pace.is_in_lanes());
-        pace.polled();
-        pace.slice(SLICE + Duration::from_nanos(1));
-        assert!(pace.is_in_lanes());
+        for (fine, slow) in [
+            (computed(SLICE), computed(SLICE + TICK)),
+            (waited(STANDSTILL), waited(STANDSTILL + TICK)),
+        ] {
+            let mut pace = Pace::default();
+            pace.polled();
+            pace.slice(fine);
+            assert!(!pace.is_in_lanes());
+            pace.polled();
+            pace.slice(slow);
+            assert!(pace.is_in_lanes());
+        }
     }
 
     #[test]
     fn time_in_which_nothing_began_does_not_count() {
         let mut pace = Pace::default();
-        pace.slice(SLICE * 100);
+        pace.slice(computed(SLICE * 100));
         assert!(!pace.is_in_lanes());
     }
 
@@ -108,13 +140,13 @@ mod tests {
     fn only_many_quick_ones_in_a_row_bring_them_back() {
         let (mut pace, mut lanes) = (Pace { in_lanes: true, begun: 0 }, Lanes::default());
         for _ in 1..TRUST {
-            lanes.took(Duration::ZERO);
+            lanes.took(Took::NOTHING);
         }
-        lanes.took(QUICK);
+        lanes.took(computed(QUICK));
         pace.reconsider(&mut lanes);
         assert!(pace.is_in_lanes());
         for _ in 0..TRUST {
-            lanes.took(Duration::ZERO);
+            lanes.took(Took::NOTHING);
         }
         pace.reconsider(&mut lanes);
         assert!(!pace.is_in_lanes());
@@ -124,12 +156,28 @@ mod tests {
     }
 
     #[test]
-    fn what_computes_after_a_wait_is_noticed_as_well() {
-        let (mut pace, mut lanes) = (Pace::default(), Lanes::default());
-        lanes.took(SLICE);
+    fn who_waits_for_a_core_is_not_blamed_and_who_blocks_a_thread_is_not_trusted() {
+        let (mut pace, mut lanes) = (Pace { in_lanes: true, begun: 0 }, Lanes::default());
+        for _ in 0..TRUST {
+            lanes.took(waited(QUICK_IN_ALL));
+        }
+        pace.reconsider(&mut lanes);
+        assert!(pace.is_in_lanes());
+        for _ in 0..TRUST {
+            lanes.took(Took::NOTHING);
+            lanes.took(waited(QUICK_IN_ALL));
+        }
         pace.reconsider(&mut lanes);
         assert!(!pace.is_in_lanes());
-        lanes.took(SLICE * 2);
+    }
+
+    #[test]
+    fn what_computes_after_a_wait_is_noticed_as_well() {
+        let (mut pace, mut lanes) = (Pace::default(), Lanes::default());
+        lanes.took(computed(SLICE));
+        pace.reconsider(&mut lanes);
+        assert!(!pace.is_in_lanes());
+        lanes.took(computed(SLICE * 2));
         pace.reconsider(&mut lanes);
         assert!(pace.is_in_lanes());
     }
