@@ -35,11 +35,11 @@ const CLOSING: Duration = Duration::from_secs(5);
 impl Shard {
     /// Takes a connection in. Poll it with [`poll`](Self::poll) until it is over.
     pub(super) fn accept(&mut self, arrival: Arrival) -> Option<Key> {
+        let Arrival { stream, remote, door } = arrival;
         if self.drain.is_some() {
-            self.leave_place();
+            self.give_back(self.index.into(), door);
             return None;
         }
-        let Arrival { stream, remote, door } = arrival;
         let door = std::rc::Rc::clone(&self.doors[door]);
         self.host.metrics.connections.inc();
         self.host.metrics.open.inc();
@@ -47,7 +47,6 @@ impl Shard {
         let key = self.connections.insert(Connection::new(stream, remote, door)) as Key;
         if framing == Framing::WebSocket {
             self.await_request(key);
-            self.host.metrics.requests.inc();
         } else {
             self.connections[key as usize].phase = Phase::Open(Decoder::new(framing));
         }
@@ -66,18 +65,34 @@ impl Shard {
     }
 
     /// Takes a place for one more connection, on whichever shard; `None` if nobody should be let in:
-    /// there are so many already, or all shards are [crowded](Self::tell_crowded).
-    pub(super) fn place(&self) -> Option<usize> {
+    /// there are so many already, or all shards are [crowded](Self::tell_crowded). It counts from
+    /// here on, so that no more than may be are on their way to their shards.
+    pub(super) fn place(&self, door: usize) -> Option<usize> {
         let host = &self.host;
         let requests = usize::try_from(host.metrics.requests.get()).unwrap_or(0);
         let most = self.settings.max_connections;
         let is_full = self.settings.max_requests <= requests
             || most.is_some_and(|most| most <= host.places.taken());
-        if is_full { None } else { host.places.take() }
+        if is_full {
+            return None;
+        }
+        let place = host.places.take()?;
+        if self.doors[door].framing == Framing::WebSocket {
+            host.metrics.requests.inc();
+        }
+        Some(place)
+    }
+
+    /// Gives a place back that was taken for a connection which never came to its shard.
+    pub(super) fn give_back(&self, place: usize, door: usize) {
+        self.host.places.leave(place);
+        if self.doors[door].framing == Framing::WebSocket {
+            self.host.metrics.requests.dec();
+        }
     }
 
     /// A connection of this shard is over.
-    pub(super) fn leave_place(&self) {
+    fn leave_place(&self) {
         self.host.places.leave(usize::from(self.index));
     }
 

@@ -252,7 +252,7 @@ impl Shard {
                 Ok(stream) => arrived.push(Arrival { stream, remote, door }),
                 Err(error) => {
                     tracing::error!(%error, "a connection could not be taken over");
-                    self.leave_place();
+                    self.give_back(self.index.into(), door);
                 }
             },
             ToShard::Command { from, ordinal, command } => self.apply(from, ordinal, command),

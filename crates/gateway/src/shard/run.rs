@@ -62,7 +62,7 @@ async fn accept(shard: Rc<RefCell<Shard>>, mut acceptor: Acceptor, door: usize) 
     loop {
         let (stream, remote) = acceptor.accept().await;
         let place = loop {
-            if let Some(place) = shard.borrow().place() {
+            if let Some(place) = shard.borrow().place(door) {
                 break place;
             }
             time::sleep(FULL).await;
@@ -73,7 +73,7 @@ async fn accept(shard: Rc<RefCell<Shard>>, mut acceptor: Acceptor, door: usize) 
         } else if let Ok(stream) = net::release(stream) {
             host.tell(place, &mut vec![ToShard::Accepted { stream, remote, door }]);
         } else {
-            host.places.leave(place);
+            shard.borrow().give_back(place, door);
         }
     }
 }
