@@ -61,6 +61,7 @@ const PURE: &[&str] = &[
     "crates/gateway/src/shard/outlet.rs",
     "crates/gateway/src/shard/roster.rs",
     "crates/gateway/src/shard/routing.rs",
+    "crates/gateway/src/shard/share.rs",
     "crates/client/src/directory.rs",
     "crates/client/src/leases.rs",
     "crates/client/src/merge.rs",

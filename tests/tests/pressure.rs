@@ -16,6 +16,8 @@ on_one_and_three_threads!(
     a_client_whose_worker_is_behind_is_slowed_down_and_nothing_is_lost,
     a_client_without_a_worker_is_slowed_down_and_nothing_is_lost,
     a_worker_that_is_behind_does_not_hold_up_anothers_clients,
+    a_client_that_sends_much_does_not_hold_up_its_workers_others,
+    many_clients_that_send_much_do_not_hold_up_those_who_send_little,
     a_witness_that_does_not_read_is_cut_off_and_hurts_nobody,
     a_slow_client_may_miss_messages_where_that_is_wanted,
     a_close_does_not_wait_behind_a_client_that_does_not_read,
@@ -85,6 +87,86 @@ async fn a_worker_that_is_behind_does_not_hold_up_anothers_clients(threads: usiz
     other.command(Command::SendToClient { to: bob_id, message: "hi".into() }).await;
     assert_eq!(bob.hears_text().await, "hi");
     sending.abort();
+}
+
+async fn a_client_that_sends_much_does_not_hold_up_its_workers_others(threads: usize) {
+    let suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let mut worker = suite.worker_link(0, "w:1").await;
+    let mut bob = suite.browser(0).await;
+    let bob_id = worker.welcomes().await;
+    let ann = suite.browser(0).await;
+    let ann_id = worker.welcomes().await;
+    let sending = tokio::spawn(sends_much(ann));
+    // The worker finishes nothing of hers: she gets a part of the window, and not all of it.
+    let mut given = takes_its_window(&mut worker).await;
+    for word in ["he", "says", "what", "he", "has", "to", "say"] {
+        bob.send(word).await;
+        // That his are finished says that hers were begun with, so more of them may come.
+        let delivery = loop {
+            let delivery = worker.event().await;
+            match delivery.client == ann_id {
+                true => given.push(delivery),
+                false => break delivery,
+            }
+        };
+        assert_eq!((delivery.client, &delivery.event), (bob_id, &Event::Message(word.into())));
+        worker.done(&delivery).await;
+    }
+    assert!((1..40).contains(&given.len()), "{} messages of {SIZE} bytes", given.len());
+    // As soon as hers are finished, she may send more.
+    for delivery in &given {
+        worker.done(delivery).await;
+    }
+    let next = worker.event().await;
+    assert!(next.client == ann_id && next.event == numbered(given.len()));
+    sending.abort();
+}
+
+async fn many_clients_that_send_much_do_not_hold_up_those_who_send_little(threads: usize) {
+    const MANY: usize = 100;
+    const EACH: usize = 100;
+    let suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let mut worker = suite.worker_link(0, "w:1").await;
+    let mut senders = Vec::new();
+    for _ in 0..MANY {
+        senders.push(suite.browser(0).await);
+        worker.welcomes().await;
+    }
+    let mut bob = suite.browser(0).await;
+    let bob_id = worker.welcomes().await;
+    let long = Message::text("x".repeat(1000));
+    let flood = senders.into_iter().map(|mut sender| {
+        tokio::spawn(async move {
+            for _ in 0..EACH {
+                sender.send_patiently("x".repeat(1000)).await;
+            }
+            sender
+        })
+    });
+    let flood: Vec<_> = flood.collect();
+    // The worker says nothing of having begun with any.
+    let mut given = takes_its_window(&mut worker).await;
+    let threads = threads as f64;
+    let most = threads * (256.0 * 1024.0 + 1024.0 * 64.0) + MANY as f64 * 2.0 * 4096.0;
+    assert!((given.len() as f64) < most / 1000.0, "{} messages wait for it", given.len());
+    bob.send("hello").await;
+    assert_eq!(worker.event_of(bob_id).await, Event::Message("hello".into()));
+    // Everybody's turn comes.
+    let mut heard = 0;
+    while heard < MANY * EACH {
+        for delivery in &given {
+            assert!(delivery.event == Event::Message(long.clone()));
+            worker.done(delivery).await;
+        }
+        heard += given.len();
+        given = match heard < MANY * EACH {
+            true => vec![worker.event().await],
+            false => Vec::new(),
+        };
+    }
+    for sender in flood {
+        soon("a client to have sent all", sender).await.unwrap();
+    }
 }
 
 async fn a_witness_that_does_not_read_is_cut_off_and_hurts_nobody(threads: usize) {
@@ -201,13 +283,15 @@ fn heartbeat(threads: usize) -> Builder {
 
 /// Takes events and is done with none of them, until the gateway gives no more.
 async fn takes_its_window(worker: &mut Peer) -> Vec<Delivery> {
-    let mut given = Vec::new();
-    while given.len() * SIZE < 1_000_000 {
-        given.push(worker.event().await);
-    }
-    for _ in 0..10 {
-        assert!(worker.has_no_event().await, "the window is full");
+    let mut given = vec![worker.event().await];
+    let mut quiet = 0;
+    while quiet < 10 {
         tokio::time::sleep(Duration::from_millis(10)).await;
+        quiet += 1;
+        while !worker.has_no_event().await {
+            given.push(worker.event().await);
+            quiet = 0;
+        }
     }
     given
 }

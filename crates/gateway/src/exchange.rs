@@ -66,6 +66,8 @@ pub(crate) enum ToShard {
     WorkerLeaving { link: LinkId },
     /// A worker is gone.
     WorkerDown { link: LinkId },
+    /// A worker has begun with all events of yours up to this one.
+    Begun { link: LinkId, through: u64 },
     /// A worker is done with events of yours.
     Done { link: LinkId, first: u64, last: u64 },
     /// Close every client, well within `grace`: the gateway is going down.

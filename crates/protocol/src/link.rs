@@ -47,6 +47,9 @@ pub enum ToGateway {
     /// This life of yours was taken for over, and workers were told that its clients are gone: it
     /// must not go on.
     WrittenOff,
+    /// The events up to `through` of a shard have been begun with, as far as that can be: what of them
+    /// is not done runs, or waits for something. Those that are done were begun with without a word.
+    Begun { shard: u16, through: u64 },
 }
 
 /// What a gateway says to a peer.
@@ -156,7 +159,8 @@ impl LinkMessage for ToGateway {
             | Self::Leaving
             | Self::Ping { .. }
             | Self::Pong { .. }
-            | Self::WrittenOff => &[],
+            | Self::WrittenOff
+            | Self::Begun { .. } => &[],
         }
     }
 

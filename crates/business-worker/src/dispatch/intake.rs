@@ -40,6 +40,8 @@ pub(super) struct Intake<W> {
     running: Running,
     /// Events that were done with at once, to be reported together.
     finished: Finished,
+    /// The last event of each shard that was begun with and not done with at once.
+    begun: Vec<(u16, u64)>,
     counts: EventCounts,
     pace: Pace,
     /// When the present slice of methods began.
@@ -62,6 +64,7 @@ impl<W: Worker> Intake<W> {
             witnessed: Witnessed::default(),
             running: Running::new(ready(Outcome::Over(None))),
             finished: Finished::default(),
+            begun: Vec::new(),
             counts: EventCounts::default(),
             pace: Pace::default(),
             since: None,
@@ -116,7 +119,16 @@ impl<W: Worker> Intake<W> {
         }
     }
 
+    /// Notes an event that is not done with at once.
+    fn goes_on(&mut self, shard: u16, seq: u64) {
+        match self.begun.iter_mut().find(|(known, _)| *known == shard) {
+            Some((_, last)) => *last = seq,
+            None => self.begun.push((shard, seq)),
+        }
+    }
+
     fn move_to_lane(&mut self, slot: &Arc<Slot>, ticket: Ticket) {
+        self.goes_on(ticket.shard, ticket.seq);
         slot.occupy(self.dispatcher.busy());
         self.home.in_hand.add(ticket.bytes);
         let next = Running::new(ready(Outcome::Over(None)));
@@ -165,6 +177,7 @@ impl<W: Worker> events::Intake for Intake<W> {
         if !is_busy {
             return self.begin(&slot, delivery);
         }
+        self.goes_on(delivery.shard, delivery.seq);
         let bytes = in_hand::bytes(&delivery);
         let last = matches!(delivery.event, Event::Close(_));
         match slot.queue(delivery) {
@@ -192,6 +205,9 @@ impl<W: Worker> events::Intake for Intake<W> {
     }
 
     fn end_batch(&mut self) -> Option<Room> {
+        for (shard, through) in self.begun.drain(..) {
+            self.home.link.begun(shard, through);
+        }
         self.home.link.finished(&mut self.finished);
         self.dispatcher.metrics.count(&mut self.counts);
         if let Some(since) = self.since {

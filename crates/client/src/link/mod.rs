@@ -232,6 +232,13 @@ impl Link {
         self.flush().await
     }
 
+    /// Says that every event of a shard up to this one was begun with, though not all are done with:
+    /// the gateway sends more at a time to who keeps only few waiting.
+    pub fn begun(&self, shard: u16, through: u64) {
+        // Where there is no room for it, "done" says so soon enough.
+        let _ = self.outgoing.push(&mut ToGateway::Begun { shard, through });
+    }
+
     /// Says that events of this link are done with, behind everything that was sent before.
     pub fn finished(&self, finished: &mut Finished) {
         self.outgoing.finish(finished);

@@ -109,6 +109,10 @@ impl Hub {
                 let outgoing = self.outgoing.get_mut(usize::from(shard)).ok_or(Ended::OutOfTurn)?;
                 outgoing.push(ToShard::Done { link: from, first, last });
             }
+            ToGateway::Begun { shard, through } => {
+                let outgoing = self.outgoing.get_mut(usize::from(shard)).ok_or(Ended::OutOfTurn)?;
+                outgoing.push(ToShard::Begun { link: from, through });
+            }
             ToGateway::Leaving => self.tell(None, || ToShard::WorkerLeaving { link: from }),
             ToGateway::Ping { token } => {
                 let token = self.gather(from, Asked::Ping { token }, None);

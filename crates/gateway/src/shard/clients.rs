@@ -10,7 +10,7 @@ use protocol::{CloseReason, Event, Message, MessageKind};
 use service::clock;
 
 use super::{
-    Arrival, Shard,
+    SCRATCH, Shard,
     connection::{Connection, Hold, Key, Phase, Read},
     heartbeat::{Due, Silence},
     relief,
@@ -26,96 +26,21 @@ use crate::{
     settings::{NoWorker, SlowClient},
 };
 
-/// How far a shard may be over its window before it gets no more connections.
-const FULL: usize = 2;
+/// How many bytes of a connection, and what is left of its message, are read before it is the turn of
+/// others.
+const TURN: usize = SCRATCH;
+
+/// How many connections of those that have more to say are read in one turn of the shard.
+const TURNS: usize = 2;
 
 /// How long a connection that ends may take to read what is still queued for it.
 const CLOSING: Duration = Duration::from_secs(5);
 
 impl Shard {
-    /// Takes a connection in. Poll it with [`poll`](Self::poll) until it is over.
-    pub(super) fn accept(&mut self, arrival: Arrival) -> Option<Key> {
-        let Arrival { stream, remote, door } = arrival;
-        if self.drain.is_some() {
-            self.give_back(self.index.into(), door);
-            return None;
-        }
-        let door = std::rc::Rc::clone(&self.doors[door]);
-        self.host.metrics.connections.inc();
-        self.host.metrics.open.inc();
-        let framing = door.framing;
-        let key = self.connections.insert(Connection::new(stream, remote, door)) as Key;
-        if framing == Framing::WebSocket {
-            self.await_request(key);
-        } else {
-            self.connections[key as usize].phase = Phase::Open(Decoder::new(framing));
-        }
-        if framing != Framing::WebSocket || self.settings.site.is_none() {
-            // Where there is a site, it may be a browser that wants a page.
-            self.introduce(key);
-        }
-        Some(key)
-    }
-
-    /// A request must come in time, if that is limited.
-    fn await_request(&mut self, key: Key) {
-        let timeout = self.settings.handshake_timeout;
-        self.connections[key as usize].deadline =
-            timeout.map(|timeout| self.deadlines.set(clock::now(), timeout, key));
-    }
-
-    /// Takes a place for one more connection, on whichever shard; `None` if nobody should be let in:
-    /// there are so many already, or all shards are [crowded](Self::tell_crowded). It counts from
-    /// here on, so that no more than may be are on their way to their shards.
-    pub(super) fn place(&self, door: usize) -> Option<usize> {
-        let host = &self.host;
-        let requests = usize::try_from(host.metrics.requests.get()).unwrap_or(0);
-        let most = self.settings.max_connections;
-        let is_full = self.settings.max_requests <= requests
-            || most.is_some_and(|most| most <= host.places.taken());
-        if is_full {
-            return None;
-        }
-        let place = host.places.take()?;
-        if self.doors[door].framing == Framing::WebSocket {
-            host.metrics.requests.inc();
-        }
-        Some(place)
-    }
-
-    /// Gives a place back that was taken for a connection which never came to its shard.
-    pub(super) fn give_back(&self, place: usize, door: usize) {
-        self.host.places.leave(place);
-        if self.doors[door].framing == Framing::WebSocket {
-            self.host.metrics.requests.dec();
-        }
-    }
-
-    /// A connection of this shard is over.
-    fn leave_place(&self) {
-        self.host.places.leave(usize::from(self.index));
-    }
-
-    /// Says whether this shard should get nobody else: so much waits for a worker, or clients make it
-    /// hold so much.
-    pub(super) fn tell_crowded(&self) {
-        let crowded =
-            self.window().saturating_mul(FULL) < self.limbo.len() || self.budget.is_pressed();
-        self.host.places.set_crowded(usize::from(self.index), crowded);
-    }
-
-    /// Makes a connection a client: from here on it has a name, and a worker hears of it.
-    fn introduce(&mut self, key: Key) {
-        let id = self.ids.next(|id| self.directory.get(id).is_some());
-        self.directory.insert(id, self.host.ordinal(), key);
-        self.connections[key as usize].id = Some(id);
-        self.host.metrics.clients.inc();
-        self.emit(key, Event::Connect, &[]);
-    }
-
     /// Does what there is to do for a connection, and says when it is over.
     pub(super) fn poll(&mut self, key: Key, cx: &mut Context<'_>) -> Poll<()> {
         self.connections[key as usize].watch(cx.waker());
+        let mut left = TURN;
         loop {
             let connection = &mut self.connections[key as usize];
             if matches!(connection.phase, Phase::Over) {
@@ -137,16 +62,23 @@ impl Shard {
                 }
                 continue;
             }
-            if connection.paused || self.holds_back(key) {
+            if connection.paused || connection.in_line || self.holds_back(key) {
                 return Poll::Pending;
             }
+            // What is begun is finished, or all would be in the midst of something large at once.
+            if left == 0 && !self.connections[key as usize].is_amid_large() {
+                self.line_up(key);
+                return Poll::Pending;
+            }
+            let most = self.most_to_read(key);
             let connection = &mut self.connections[key as usize];
             // Taken out while it is in use, since what is read concerns the whole shard.
             let mut scratch = std::mem::take(&mut self.scratch);
-            let read = connection.poll_read(cx, &mut scratch);
+            let read = connection.poll_read(cx, &mut scratch[..most]);
             if let Poll::Ready(Read::Bytes(length)) = read {
                 self.received(key, &mut scratch[..length]);
                 self.grew(key);
+                left = left.saturating_sub(length);
             }
             self.scratch = scratch;
             match ready!(read) {
@@ -159,6 +91,28 @@ impl Shard {
                 Read::Broken(error) => self.cut(key, Closed::Lost(error)),
             }
         }
+    }
+
+    /// Leaves a connection that may have more to say unread, until those have been heard who have said
+    /// nothing yet.
+    fn line_up(&mut self, key: Key) {
+        self.connections[key as usize].in_line = true;
+        self.line.push_back(key);
+        self.call();
+    }
+
+    /// Has a few of those read on who wait for their turn. Says whether others still do.
+    pub(super) fn take_turns(&mut self) -> bool {
+        let most = self.line.len().min(TURNS);
+        for key in self.line.drain(..most) {
+            if let Some(connection) = self.connections.get_mut(key as usize) {
+                connection.in_line = false;
+                connection.wake();
+            }
+        }
+        let turns = self.workers.take_turns(TURNS);
+        self.resume(turns);
+        !self.line.is_empty() || self.workers.has_turns()
     }
 
     fn received(&mut self, key: Key, bytes: &mut [u8]) {

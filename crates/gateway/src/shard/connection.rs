@@ -14,7 +14,7 @@ use protocol::ConnectionId;
 use service::net::{self, TcpStream};
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::heartbeat::Silence;
+use super::{heartbeat::Silence, share::Share};
 use crate::{exchange::LinkId, framing::Decoder, outqueue::OutQueue, settings::Door};
 
 /// Where a shard finds a connection.
@@ -42,8 +42,12 @@ pub(super) struct Connection {
     pub(super) events: u64,
     /// When events of its began to wait for a worker.
     pub(super) held_since: Option<Instant>,
+    /// What it has at that worker.
+    pub(super) share: Share,
     /// Whether its socket is left unread, because its worker has enough to do.
     pub(super) paused: bool,
+    /// Whether its socket is left unread, because it is the turn of others.
+    pub(super) in_line: bool,
     /// Whether its socket is left unread, because clients make us hold too much.
     pub(super) hold: Hold,
     /// When more of a large message came.
@@ -128,7 +132,9 @@ impl Connection {
             edits: 0,
             events: 0,
             held_since: None,
+            share: Share::default(),
             paused: false,
+            in_line: false,
             hold: Hold::No,
             grew: None,
             accounted: 0,

@@ -11,9 +11,10 @@ use rustc_hash::FxHashMap;
 use service::clock;
 
 use super::{
-    Shard,
+    SCRATCH, Shard,
     connection::{Connection, Key},
     outlet::{Entry, Outlet},
+    share::{LIGHT, Share, Wait},
 };
 use crate::{
     closed::Closed,
@@ -71,9 +72,27 @@ impl Shard {
             self.end(key, Closed::Violation(violation));
             return;
         }
-        // Its socket is left unread until the worker has caught up, or is there.
-        if !self.connections[key as usize].paused && self.has_full_worker(key) {
-            self.pause(key);
+        self.share_out(key, payload.len());
+    }
+
+    /// Leaves the socket of a client that has sent an event unread, if its worker has enough of it or
+    /// of everybody, or if there is none and enough waits for one.
+    fn share_out(&mut self, key: Key, payload: usize) {
+        let window = self.window();
+        let connection = &mut self.connections[key as usize];
+        if connection.paused {
+            return;
+        }
+        let Some(worker) = connection.route.and_then(|link| self.workers.open(link)) else {
+            connection.paused = window < self.limbo.len();
+            return;
+        };
+        if worker.is_lossy(&self.settings.ways) {
+            return;
+        }
+        if let Some(wait) = connection.share.add(payload, &worker.outlet.progress(), window) {
+            connection.paused = true;
+            worker.leave_unread(key, wait);
         }
     }
 
@@ -88,12 +107,23 @@ impl Shard {
         }
     }
 
+    /// How many bytes of a connection are read at a time.
+    pub(super) fn most_to_read(&mut self, key: Key) -> usize {
+        let connection = &self.connections[key as usize];
+        let worker = connection.route.and_then(|link| self.workers.open(link));
+        match worker.is_some_and(|worker| worker.outlet.progress().is_busy()) {
+            // All that is read goes to the worker.
+            true if !self.connections[key as usize].is_amid_large() => LIGHT,
+            _ => SCRATCH,
+        }
+    }
+
     /// Leaves a client's socket unread until its worker has caught up, or is there.
     pub(super) fn pause(&mut self, key: Key) {
         let connection = &mut self.connections[key as usize];
         connection.paused = true;
         if let Some(worker) = connection.route.and_then(|link| self.workers.open(link)) {
-            worker.paused.push(key);
+            worker.leave_unread(key, Wait::Worker);
         }
     }
 
@@ -183,6 +213,7 @@ impl Shard {
         connection.route = link;
         connection.introduced = false;
         connection.edits = 0;
+        connection.share = Share::default();
         link
     }
 
@@ -238,6 +269,7 @@ impl Shard {
         for key in keys {
             if let Some(connection) = self.connections.get_mut(key as usize) {
                 connection.paused = false;
+                connection.share.waited();
                 connection.wake();
             }
         }

@@ -5,6 +5,7 @@
 //! thread has done everything that was there to do (see [`Shard::turn`]). What crosses between
 //! threads crosses in batches.
 
+mod admission;
 mod answers;
 mod budget;
 mod clients;
@@ -21,6 +22,7 @@ mod relief;
 mod roster;
 mod routing;
 mod run;
+mod share;
 mod witness;
 mod workers;
 
@@ -84,6 +86,8 @@ pub(crate) struct Shard {
     /// Bytes queued since they were last written to.
     unwritten: usize,
     budget: Budget,
+    /// Connections that have more to say, and wait until it is their turn.
+    line: VecDeque<Key>,
     /// Connections that are left unread because clients make us hold too much.
     held_back: VecDeque<Key>,
     /// Those of them whose turn it is.
@@ -153,6 +157,7 @@ impl Shard {
             dirty: Vec::new(),
             unwritten: 0,
             budget: Budget::new(settings.memory),
+            line: VecDeque::new(),
             held_back: VecDeque::new(),
             turns: Vec::new(),
             told_pressed: false,
@@ -179,13 +184,14 @@ impl Shard {
 
     /// Carries out all that the hub says, then writes: one batch for each worker, and once to each
     /// socket that something was queued for, however much it was.
-    /// Connections that were accepted for this shard are added to `arrived`.
+    /// Connections that were accepted for this shard are added to `arrived`. Says whether clients
+    /// wait for another turn, behind whatever is ready by then.
     pub(crate) fn turn(
         &mut self,
         cx: &mut Context<'_>,
         told: &mut Vec<ToShard>,
         arrived: &mut Vec<Arrival>,
-    ) {
+    ) -> bool {
         match &mut self.waker {
             Some(waker) => waker.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
@@ -228,6 +234,7 @@ impl Shard {
         if self.drain.is_some() && self.connections.is_empty() && told {
             host.hub.push(ToHub::Drained { shard: self.index });
         }
+        self.take_turns()
     }
 
     /// Writes to every connection that something was queued for.
@@ -264,6 +271,7 @@ impl Shard {
             ToShard::WorkerUp { link, worker } => self.worker_up(link, worker),
             ToShard::WorkerLeaving { link } => self.worker_leaving(link),
             ToShard::WorkerDown { link } => self.worker_down(link),
+            ToShard::Begun { link, through } => self.begun(link, through),
             ToShard::Done { link, first, last } => self.done(link, first, last),
             ToShard::Drain { grace } => self.drain(grace),
         }

@@ -18,6 +18,7 @@ use protocol::{
     link::{Delivery, ToPeer},
 };
 
+use super::share::Progress;
 use crate::exchange::Language;
 
 /// Events of one shard on their way to one worker, or waiting for one.
@@ -43,6 +44,12 @@ pub(super) struct Outlet {
     sent: VecDeque<Sent>,
     /// Bytes in `sent`.
     kept: usize,
+    /// The last event up to which the worker has begun with all.
+    begun: u64,
+    /// The last event and the bytes of each batch that it has not begun with, oldest first.
+    waiting: VecDeque<(u64, usize)>,
+    /// Bytes in `waiting`.
+    ahead: usize,
     /// The ends of clients among the events that are not done, by number.
     ends: BTreeMap<u64, ConnectionId>,
 }
@@ -82,6 +89,9 @@ impl Outlet {
             batch_first: 1,
             sent: VecDeque::new(),
             kept: 0,
+            begun: 0,
+            waiting: VecDeque::new(),
+            ahead: 0,
             ends: BTreeMap::new(),
         }
     }
@@ -154,6 +164,8 @@ impl Outlet {
         let (first, last) = (self.batch_first, self.last);
         self.sent.push_back(Sent { first, last, frames: frames.clone(), done: Vec::new() });
         self.batch_first = last + 1;
+        self.waiting.push_back((last, frames.len()));
+        self.ahead += frames.len();
         match self.language {
             Language::Native => Some((last, frames)),
             Language::Php => Some((last, self.php.split().freeze())),
@@ -167,6 +179,25 @@ impl Outlet {
         if self.language == Language::Php { 2 * kept } else { kept }
     }
 
+    /// How far the worker is.
+    pub(super) fn progress(&self) -> Progress {
+        Progress {
+            last: self.last,
+            begun: self.begun,
+            finished: self.sent.front().map_or(self.batch_first, |sent| sent.first) - 1,
+            waiting: self.ahead + self.batch.len(),
+            unfinished: self.len(),
+        }
+    }
+
+    /// The worker has begun with all events up to this one.
+    pub(super) fn begun(&mut self, through: u64) {
+        self.begun = self.begun.max(through.min(self.batch_first - 1));
+        while let Some((_, bytes)) = self.waiting.pop_front_if(|(last, _)| *last <= self.begun) {
+            self.ahead -= bytes;
+        }
+    }
+
     /// Whether every event is done.
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
@@ -176,6 +207,8 @@ impl Outlet {
     /// or is done already, is passed over.
     pub(super) fn done(&mut self, first: u64, last: u64) -> Vec<ConnectionId> {
         let last = last.min(self.batch_first - 1);
+        // It reads them in order.
+        self.begun(last);
         let mut at = self.sent.partition_point(|sent| sent.last < first);
         while let Some(sent) = self.sent.get_mut(at).filter(|sent| sent.first <= last) {
             let (first, last) = (first.max(sent.first), last.min(sent.last));
@@ -296,6 +329,28 @@ mod tests {
         outlet.done(5, 5);
         assert!(outlet.is_empty());
         assert_eq!(outlet.sent.len(), 0);
+    }
+
+    #[test]
+    fn how_far_a_worker_is_follows_from_what_it_says() {
+        let mut outlet = outlet(&[&["a", "b"], &["c"], &["d"]]);
+        let progress = |outlet: &Outlet| {
+            let Progress { last, begun, finished, .. } = outlet.progress();
+            (last, begun, finished)
+        };
+        assert_eq!(progress(&outlet), (4, 0, 0));
+        assert_eq!(outlet.progress().waiting, outlet.len());
+        outlet.begun(2);
+        assert_eq!((progress(&outlet), outlet.waiting.len()), ((4, 2, 0), 1));
+        outlet.done(3, 3);
+        assert_eq!((progress(&outlet), outlet.waiting.len()), ((4, 3, 0), 0));
+        assert_eq!(outlet.progress().waiting, outlet.batch.len());
+        outlet.done(1, 2);
+        assert_eq!(progress(&outlet), (4, 3, 3));
+        // It cannot have begun with what was never sent.
+        outlet.begun(u64::MAX);
+        outlet.begun(1);
+        assert_eq!(progress(&outlet), (4, 3, 3));
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Shard {
     /// message, and either its worker has enough to do or clients make us hold too much.
     pub(super) fn holds_back(&mut self, key: Key) -> bool {
         let connection = &self.connections[key as usize];
-        if connection.hold == Hold::Waits || connection.unfinished() <= LARGE {
+        if connection.hold == Hold::Waits || !connection.is_amid_large() {
             return connection.hold == Hold::Waits;
         }
         if self.has_full_worker(key) {
@@ -59,7 +59,7 @@ impl Shard {
     /// Something was read from a client.
     pub(super) fn grew(&mut self, key: Key) {
         let connection = &mut self.connections[key as usize];
-        if LARGE < connection.unfinished() {
+        if connection.is_amid_large() {
             connection.grew = Some(clock::now());
         }
         self.account(key);
@@ -117,7 +117,7 @@ impl Shard {
         let connections = &self.connections;
         self.turns.retain(|key| {
             let connection = connections.get(*key as usize);
-            connection.is_some_and(|connection| LARGE < connection.unfinished())
+            connection.is_some_and(Connection::is_amid_large)
         });
         while self.turns.len() < most
             && let Some(key) = self.held_back.pop_front()
@@ -175,6 +175,11 @@ impl Connection {
     /// copied into its queue.
     pub(super) fn own(&self) -> usize {
         self.unfinished() + self.copied()
+    }
+
+    /// Whether it is in the midst of a large message.
+    pub(super) fn is_amid_large(&self) -> bool {
+        LARGE < self.unfinished()
     }
 
     /// Bytes that it holds, alone or with others.

@@ -1,10 +1,12 @@
 //! A shard's thread: what waits on its behalf.
 
-use std::{cell::RefCell, future::poll_fn, rc::Rc, sync::Arc, task::Poll, time::Duration};
+use std::{
+    cell::RefCell, future::poll_fn, pin::pin, rc::Rc, sync::Arc, task::Poll, time::Duration,
+};
 
 use service::{clock, listen::Acceptor, net};
 use tokio::{
-    task::spawn_local,
+    task::{spawn_local, yield_now},
     time::{self, MissedTickBehavior},
 };
 use tokio_util::sync::CancellationToken;
@@ -48,7 +50,11 @@ pub(crate) async fn run(
     let mut told = Vec::new();
     let mut arrived = Vec::new();
     let turns = poll_fn(|cx| {
-        shard.borrow_mut().turn(cx, &mut told, &mut arrived);
+        if shard.borrow_mut().turn(cx, &mut told, &mut arrived) {
+            // Sockets are looked at before it is called again.
+            let again = pin!(yield_now());
+            let _ = again.poll(cx);
+        }
         for arrival in arrived.drain(..) {
             admit(&shard, arrival);
         }

@@ -1,6 +1,8 @@
 //! The workers that are linked, and the events on their way to each.
 
 use std::{
+    collections::{BTreeMap, VecDeque},
+    mem,
     net::IpAddr,
     sync::{Arc, atomic::Ordering},
 };
@@ -15,6 +17,7 @@ use super::{
     connection::Key,
     outlet::Outlet,
     routing::{self, Router},
+    share::Wait,
     witness::Notes,
 };
 use crate::{
@@ -37,15 +40,54 @@ pub(super) struct Workers {
 pub(super) struct Linked {
     worker: Arc<Worker>,
     pub(super) outlet: Outlet,
-    /// Connections that are left unread until it has caught up.
-    pub(super) paused: Vec<Key>,
+    unread: Unread,
     /// What it is told of other workers' clients.
     notes: Notes,
     /// Whether it finishes what it has and takes nothing new.
     leaving: bool,
 }
 
+/// Connections that are left unread on a worker's account.
+#[derive(Debug, Default)]
+struct Unread {
+    /// Until it has caught up.
+    all: Vec<Key>,
+    /// Until it has finished the event of this number, their last.
+    own: BTreeMap<u64, Key>,
+    /// Until it is their turn.
+    line: VecDeque<Key>,
+}
+
+impl Unread {
+    fn everyone(self) -> impl Iterator<Item = Key> {
+        self.all.into_iter().chain(self.own.into_values()).chain(self.line)
+    }
+}
+
 impl Linked {
+    /// Leaves a connection unread.
+    pub(super) fn leave_unread(&mut self, key: Key, until: Wait) {
+        match until {
+            Wait::Worker => self.unread.all.push(key),
+            Wait::Own(last) => drop(self.unread.own.insert(last, key)),
+            Wait::Turn => self.unread.line.push_back(key),
+        }
+    }
+
+    /// Those that may be read again since the events `first..=last` are done.
+    fn finished(&mut self, first: u64, last: u64, window: usize) -> Vec<Key> {
+        let mut keys = Vec::new();
+        if self.outlet.len() < window / 2 {
+            keys = mem::take(&mut self.unread.all);
+        }
+        if !self.unread.own.is_empty() && first <= last {
+            let own = self.unread.own.range(first..=last).map(|(last, _)| *last);
+            let own = own.collect::<Vec<_>>().into_iter();
+            keys.extend(own.filter_map(|last| self.unread.own.remove(&last)));
+        }
+        keys
+    }
+
     /// Whether events are dropped that it has no room for, or was not sent when its link ended.
     pub(super) fn is_lossy(&self, ways: &Ways) -> bool {
         !ways.keep_php_events && self.outlet.language() == Language::Php
@@ -134,6 +176,24 @@ impl Workers {
         })
     }
 
+    /// Those whose turn it is: at most `most` of each worker's that is not busy.
+    pub(super) fn take_turns(&mut self, most: usize) -> Vec<Key> {
+        let idle = |linked: &&mut Linked| {
+            !linked.unread.line.is_empty() && !linked.outlet.progress().is_busy()
+        };
+        let turns = self.linked.values_mut().filter(idle).flat_map(|linked| {
+            let line = &mut linked.unread.line;
+            line.drain(..line.len().min(most))
+        });
+        turns.collect()
+    }
+
+    /// Whether it would be somebody's turn.
+    pub(super) fn has_turns(&self) -> bool {
+        let mut lines = self.linked.values().filter(|linked| !linked.unread.line.is_empty());
+        lines.any(|linked| !linked.outlet.progress().is_busy())
+    }
+
     /// Bytes of events that workers are not done with.
     pub(super) fn in_flight(&self) -> usize {
         self.linked.values().map(|linked| linked.outlet.len()).sum()
@@ -151,7 +211,7 @@ impl Shard {
         let linked = Linked {
             worker: Arc::clone(&worker),
             outlet,
-            paused: Vec::new(),
+            unread: Unread::default(),
             notes: Notes::default(),
             leaving: false,
         };
@@ -185,9 +245,17 @@ impl Shard {
         let mut unfinished: Vec<_> = linked.outlet.recall().filter(|_| !lossy).collect();
         unfinished.extend(self.take_limbo());
         self.give_again(unfinished);
-        self.resume(linked.paused);
+        self.resume(linked.unread.everyone());
         self.adopt_all();
         self.witness_again(Some(link));
+    }
+
+    pub(super) fn begun(&mut self, link: LinkId, through: u64) {
+        if let Some(linked) = self.workers.linked.get_mut(&link) {
+            linked.outlet.begun(through);
+            // It may be somebody's turn.
+            self.call();
+        }
     }
 
     pub(super) fn done(&mut self, link: LinkId, first: u64, last: u64) {
@@ -198,9 +266,9 @@ impl Shard {
         let ended = linked.outlet.done(first, last);
         if linked.leaving && linked.outlet.is_empty() {
             self.give_limbo();
-        } else if linked.outlet.len() < window / 2 {
-            let paused = std::mem::take(&mut linked.paused);
-            self.resume(paused);
+        } else {
+            let keys = linked.finished(first, last, window);
+            self.resume(keys);
         }
         self.release_departed(ended);
         // So that what is in flight is counted.

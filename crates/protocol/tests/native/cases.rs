@@ -106,6 +106,7 @@ fn own_to_gateway() -> Vec<(&'static str, ToGateway)> {
         ToGateway::Ping { .. } => "ping": ToGateway::Ping { token: 9 };
         ToGateway::Pong { .. } => "pong": ToGateway::Pong { token: 9 };
         ToGateway::WrittenOff => "written-off": ToGateway::WrittenOff;
+        ToGateway::Begun { .. } => "begun": ToGateway::Begun { shard: 2, through: 40 };
     })
 }
 

@@ -27,6 +27,7 @@ pub(crate) fn to_gateway() -> impl Strategy<Value = ToGateway> {
         any::<u64>().prop_map(|token| ToGateway::Ping { token }),
         any::<u64>().prop_map(|token| ToGateway::Pong { token }),
         Just(ToGateway::WrittenOff),
+        any::<(u16, u64)>().prop_map(|(shard, through)| ToGateway::Begun { shard, through }),
     ]
 }
 
