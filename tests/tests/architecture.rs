@@ -29,6 +29,9 @@ const OWNED: &[(&str, &[&str])] = &[
     ("bincode", &["protocol"]),
     ("tokio-tungstenite", &["bench", "gateway", HARNESS, CHAOS]),
     ("tungstenite", &["gateway", HARNESS]),
+    ("rustls", &["service"]),
+    ("tokio-rustls", &[]),
+    ("rcgen", &["service", HARNESS]),
 ];
 
 /// Files and folders of values and functions: tested without a runtime, so they know of none.

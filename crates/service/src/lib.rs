@@ -10,6 +10,7 @@
 //! | say that something is missing before we can serve | [`health::Health`] |
 //! | count something | [`Starting::metrics`] |
 //! | listen, and never stop accepting | [`listen`], on [`net`] |
+//! | speak TLS, or not, with the same calls | [`tls`], [`stream`] |
 //! | know the time, roll dice, start a thread | [`clock`], [`dice`], [`thread`] |
 //! | wait before trying again | [`backoff::Backoff`] |
 //! | stop in order | [`shutdown`] |
@@ -18,6 +19,7 @@ pub mod admin;
 pub mod backoff;
 pub mod clock;
 pub mod dice;
+pub mod hangup;
 pub mod health;
 pub mod listen;
 pub mod logging;
@@ -25,8 +27,10 @@ pub mod net;
 pub mod process;
 pub mod settings;
 pub mod shutdown;
+pub mod stream;
 pub mod systemd;
 pub mod thread;
+pub mod tls;
 
 pub use health::Health;
 pub use process::{Running, Starting, main, main_on};

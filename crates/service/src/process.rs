@@ -5,6 +5,7 @@ use std::{
     mem,
     net::SocketAddr,
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,11 +16,12 @@ use tokio::{runtime::Runtime, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admin,
+    admin, hangup,
     health::Health,
     listen, logging,
     settings::{self, Common},
     shutdown, systemd,
+    tls::Reread,
 };
 
 /// Runs a process on a current-thread runtime and says how it ended.
@@ -130,6 +132,8 @@ pub struct Starting {
     pub shutdown: CancellationToken,
     /// How long a drain may take.
     pub grace: Duration,
+    /// What SIGHUP has read again.
+    pub reread: Vec<Arc<dyn Reread>>,
     admin: Option<SocketAddr>,
 }
 
@@ -139,11 +143,12 @@ impl Starting {
     pub fn new(admin: Option<SocketAddr>, shutdown: CancellationToken, grace: Duration) -> Self {
         let health = Health::new();
         health.set_not_ready(STARTING, "not serving yet");
-        Self { health, metrics: Registry::default(), shutdown, grace, admin }
+        let (metrics, reread) = (Registry::default(), Vec::new());
+        Self { health, metrics, shutdown, grace, reread, admin }
     }
 
-    /// Call this once every port is bound: opens `--admin-listen`, tells systemd, and feeds its
-    /// watchdog. Ready now, unless another condition is outstanding. `status` is one line for
+    /// Call this once every port is bound: opens `--admin-listen`, listens to SIGHUP, tells systemd,
+    /// and feeds its watchdog. Ready now, unless another condition is outstanding. `status` is one line for
     /// `systemctl status`.
     ///
     /// # Errors
@@ -164,6 +169,10 @@ impl Starting {
             }
             None => None,
         };
+        match hangup::on_hangup(mem::take(&mut self.reread)) {
+            Ok(listening) => drop(tasks.spawn(listening)),
+            Err(error) => tracing::warn!(%error, "cannot listen to SIGHUP"),
+        }
         tasks.spawn(systemd::watchdog(self.health.clone()));
         tasks.spawn(say_goodbye(self.shutdown.clone(), self.health.clone()));
         self.health.set_ready(STARTING);

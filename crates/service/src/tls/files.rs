@@ -1,0 +1,143 @@
+//! Files of certificates and keys, and what connections are made with.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{anyhow, ensure};
+use rustls::{
+    ClientConfig, RootCertStore, ServerConfig,
+    client::Resumption,
+    crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject},
+    },
+    server::NoServerSessionStorage,
+    sign::{CertifiedKey, SingleCertAndKey},
+    version::TLS13,
+};
+
+use super::{Both, live::Source, trust::Trust};
+
+/// Those of the inner wire.
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) cert: PathBuf,
+    pub(super) key: PathBuf,
+    pub(super) ca: PathBuf,
+}
+
+/// Those shown to strangers.
+#[derive(Debug)]
+pub(super) struct Public {
+    pub(super) cert: PathBuf,
+    pub(super) key: PathBuf,
+}
+
+impl Source for Inner {
+    type Made = Both;
+
+    const WHAT: &'static str = "certificates of the inner wire";
+
+    fn read(&self) -> anyhow::Result<Both> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let file = |flag, path| File { flag, path };
+        let ca = file("--inner-tls-ca", &self.ca);
+        let cert = file("--inner-tls-cert", &self.cert);
+        let mut roots = RootCertStore::empty();
+        for root in ca.certificates()? {
+            roots.add(root).map_err(|error| anyhow!("{ca}: {error}"))?;
+        }
+        let trust = Trust::new(roots, &provider)?;
+        let own = own(&cert, &file("--inner-tls-key", &self.key), &provider)?;
+        trust
+            .check(&own.cert)
+            .map_err(|error| anyhow!("{cert}: peers would refuse it: {error}"))?;
+        let own = Arc::new(SingleCertAndKey::from(own));
+
+        let client = ClientConfig::builder_with_provider(Arc::clone(&provider));
+        let client = client.with_protocol_versions(&[&TLS13])?;
+        let client = client.with_root_certificates(trust.roots);
+        let mut client = client.with_client_cert_resolver(Arc::clone(&own) as _);
+        // Connections are few, and each is to be judged by what was read last.
+        client.resumption = Resumption::disabled();
+        // It is the same for all, and so says nothing.
+        client.enable_sni = false;
+
+        let server = ServerConfig::builder_with_provider(provider);
+        let server = server.with_protocol_versions(&[&TLS13])?;
+        let mut server = server.with_client_cert_verifier(trust.clients).with_cert_resolver(own);
+        server.session_storage = Arc::new(NoServerSessionStorage {});
+        server.send_tls13_tickets = 0;
+        Ok(Both { client: Arc::new(client), server: Arc::new(server) })
+    }
+}
+
+impl Source for Public {
+    type Made = Arc<ServerConfig>;
+
+    const WHAT: &'static str = "certificate for clients";
+
+    fn read(&self) -> anyhow::Result<Arc<ServerConfig>> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let cert = File { flag: "--tls-cert", path: &self.cert };
+        let own = own(&cert, &File { flag: "--tls-key", path: &self.key }, &provider)?;
+        let server = ServerConfig::builder_with_provider(provider);
+        let server = server.with_safe_default_protocol_versions()?.with_no_client_auth();
+        let mut server = server.with_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
+        // A browser that is spoken to in another protocol would have to be answered in it.
+        server.alpn_protocols = vec![b"http/1.1".to_vec()];
+        // Who comes back shows a ticket, and nothing is remembered for who does not.
+        server.ticketer = aws_lc_rs::Ticketer::new()?;
+        server.session_storage = Arc::new(NoServerSessionStorage {});
+        Ok(Arc::new(server))
+    }
+}
+
+/// A certificate with its key.
+fn own(cert: &File<'_>, key: &File<'_>, provider: &CryptoProvider) -> anyhow::Result<CertifiedKey> {
+    let (chain, private) = (cert.certificates()?, key.private_key()?);
+    CertifiedKey::from_der(chain, private, provider).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => anyhow!("{key} is not the key of {cert}"),
+        error => anyhow!("{key}, {cert}: {error}"),
+    })
+}
+
+/// A file, and the flag that named it.
+struct File<'a> {
+    flag: &'static str,
+    path: &'a Path,
+}
+
+impl fmt::Display for File<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.flag, self.path.display())
+    }
+}
+
+impl File<'_> {
+    fn certificates(&self) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+        let all = CertificateDer::pem_file_iter(self.path).and_then(Iterator::collect);
+        let all: Vec<_> = all.map_err(|error| self.unreadable(error))?;
+        ensure!(!all.is_empty(), "{self}: there is no certificate in it");
+        Ok(all)
+    }
+
+    fn private_key(&self) -> anyhow::Result<PrivateKeyDer<'static>> {
+        PrivateKeyDer::from_pem_file(self.path).map_err(|error| match error {
+            pem::Error::NoItemsFound => anyhow!("{self}: there is no private key in it"),
+            error => self.unreadable(error),
+        })
+    }
+
+    /// Never with a line of the file, which may be of a key.
+    fn unreadable(&self, error: pem::Error) -> anyhow::Error {
+        match error {
+            pem::Error::Io(error) => anyhow::Error::new(error).context(format!("{self}")),
+            _ => anyhow!("{self}: it is not PEM"),
+        }
+    }
+}
