@@ -4,18 +4,19 @@ use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
+use service::stream::Stream;
+use tokio::{io::AsyncWriteExt as _, time::timeout};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{Error, Message, client::IntoClientRequest as _, http::Request},
 };
 
-use crate::soon;
+use crate::{net, soon};
 
 /// A client with its handshake done. Dropping it breaks the connection without a goodbye.
 #[derive(Debug)]
 pub struct Browser {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Stream>,
     gateway: SocketAddr,
 }
 
@@ -46,7 +47,7 @@ impl Browser {
     /// When it is refused.
     pub async fn open_with(gateway: SocketAddr, request: Request<()>) -> Result<Self, Error> {
         let opening = async {
-            let stream = TcpStream::connect(gateway).await?;
+            let stream = net::connect(gateway).await?;
             stream.set_nodelay(true)?;
             client_async(request, stream).await
         };

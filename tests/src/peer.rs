@@ -13,17 +13,15 @@ use protocol::{
     link::{Delivery, MAGIC, Refusal, Role, ToGateway, ToPeer},
     secret::Prover,
 };
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-};
+use service::stream::Stream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::soon;
+use crate::{net, soon};
 
 /// A link that its gateway has let in. Dropping it is what a crash looks like.
 #[derive(Debug)]
 pub struct Peer {
-    stream: TcpStream,
+    stream: Stream,
     buffer: BytesMut,
     /// What came while something else was awaited.
     inbox: VecDeque<ToPeer>,
@@ -62,7 +60,7 @@ impl Peer {
     /// When the gateway breaks the protocol, or does not know the secret itself.
     pub async fn open(addr: SocketAddr, secret: &Secret, role: Role) -> Result<Self, Refusal> {
         let mut peer = Self {
-            stream: soon("to connect", TcpStream::connect(addr)).await.unwrap(),
+            stream: soon("to connect", net::connect(addr)).await.unwrap(),
             buffer: BytesMut::new(),
             inbox: VecDeque::new(),
             commands: 0,

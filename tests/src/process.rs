@@ -32,6 +32,8 @@ pub enum Signal {
     Stop,
     /// Go on.
     Cont,
+    /// Read certificates again.
+    Hup,
 }
 
 impl Process {
@@ -119,6 +121,7 @@ impl Process {
             Signal::Term => "TERM",
             Signal::Stop => "STOP",
             Signal::Cont => "CONT",
+            Signal::Hup => "HUP",
         };
         let command = format!("kill -{signal} {}", self.pid());
         let status = Command::new("sh").args(["-c", &command]).status().unwrap();

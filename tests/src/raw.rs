@@ -2,18 +2,19 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
+use service::stream::Stream;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
-use crate::soon;
+use crate::{net, soon};
 
-/// A bare TCP connection.
+/// A bare TCP connection, or what is in a TLS one.
 #[derive(Debug)]
 pub struct Raw {
-    stream: TcpStream,
+    stream: Stream,
 }
 
 /// An answer to an HTTP request.
@@ -42,7 +43,15 @@ impl Raw {
     /// # Panics
     /// When nobody listens there.
     pub async fn connect(addr: SocketAddr) -> Self {
-        Self { stream: soon("to connect", TcpStream::connect(addr)).await.unwrap() }
+        Self { stream: soon("to connect", net::connect(addr)).await.unwrap() }
+    }
+
+    /// Connects without TLS, whatever is spoken there.
+    ///
+    /// # Panics
+    /// When nobody listens there.
+    pub async fn plain(addr: SocketAddr) -> Self {
+        Self { stream: soon("to connect", TcpStream::connect(addr)).await.unwrap().into() }
     }
 
     /// Connects and opens a WebSocket, after which frames are up to the test.
@@ -65,7 +74,8 @@ impl Raw {
         socket.set_recv_buffer_size(4096).unwrap();
         // The sender's buffer grows by the size of segments.
         socket2::SockRef::from(&socket).set_tcp_mss(1000).unwrap();
-        let mut raw = Self { stream: soon("to connect", socket.connect(addr)).await.unwrap() };
+        let tcp = soon("to connect", socket.connect(addr)).await.unwrap();
+        let mut raw = Self { stream: soon("to shake hands", net::over(tcp, addr)).await.unwrap() };
         raw.upgrade().await;
         raw
     }
@@ -117,7 +127,11 @@ impl Raw {
     /// # Errors
     /// When they do not go out.
     pub async fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        soon("bytes to go out", self.stream.write_all(bytes)).await
+        let sent = async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        };
+        soon("bytes to go out", sent).await
     }
 
     /// All that comes until the other end hangs up; a reset counts as that.
@@ -125,6 +139,12 @@ impl Raw {
         let mut bytes = Vec::new();
         let _ = soon("the other end to hang up", self.stream.read_to_end(&mut bytes)).await;
         bytes
+    }
+
+    /// Reads up to the end, and says whether the other end has said that it is one.
+    pub async fn until_the_clean_end(&mut self) -> bool {
+        let mut bytes = Vec::new();
+        soon("the other end to hang up", self.stream.read_to_end(&mut bytes)).await.is_ok()
     }
 
     /// The next bytes, that many.
@@ -188,7 +208,7 @@ impl Raw {
     /// Makes a request without a body; `None` if there is no complete answer.
     pub async fn request(addr: SocketAddr, method: &str, target: &str) -> Option<Answer> {
         let exchange = async {
-            let mut stream = TcpStream::connect(addr).await.ok()?;
+            let mut stream = net::connect(addr).await.ok()?;
             let head =
                 format!("{method} {target} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
             stream.write_all(head.as_bytes()).await.ok()?;

@@ -1,17 +1,18 @@
 //! A whole suite: a register, gateways, and workers, all of them real processes.
 
 use std::{
+    env,
     hash::{BuildHasher as _, RandomState},
     net::SocketAddr,
     ops::{Deref, DerefMut},
     thread,
 };
 
-use client::{Cluster, Config};
+use client::{Cluster, Config, Tls};
 use protocol::{Query, Secret};
 use tempfile::TempDir;
 
-use crate::{Browser, Peer, ports, process::Process, soon};
+use crate::{Browser, Ca, Peer, net, ports, process::Process, soon};
 
 /// Describes a suite; see [`Suite::builder`].
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub struct Builder {
     app: &'static str,
     startup_grace: u64,
     logs: &'static str,
+    inner_tls: Option<&'static str>,
+    wss: bool,
     gateway_flags: Vec<String>,
     worker_flags: Vec<String>,
 }
@@ -44,6 +47,8 @@ pub struct Suite {
     workers_started: usize,
     shape: Builder,
     logs: TempDir,
+    ca: Ca,
+    member: Tls,
 }
 
 /// A gateway process.
@@ -100,6 +105,18 @@ impl Builder {
         self
     }
 
+    /// Has the processes speak TLS with each other; `plain` says what becomes of peers that do not.
+    pub fn inner_tls(mut self, plain: &'static str) -> Self {
+        self.inner_tls = Some(plain);
+        self
+    }
+
+    /// Has clients come over TLS.
+    pub fn wss(mut self) -> Self {
+        self.wss = true;
+        self
+    }
+
     /// One more flag for every gateway.
     pub fn gateway_flag(mut self, flag: &str, value: &str) -> Self {
         self.gateway_flags.extend([flag.to_owned(), value.to_owned()]);
@@ -127,6 +144,9 @@ impl Builder {
         let random = RandomState::new().hash_one(0);
         let secret = format!("s3cret-{random:016x}");
         let logs = TempDir::with_prefix("push-suite-test.").unwrap();
+        let ca = Ca::new();
+        ["inner", "wss"].iter().for_each(|name| drop(ca.sign(name)));
+        let member = ca.member("member");
         let mut suite = Suite {
             registers: Vec::new(),
             register_addrs: Vec::new(),
@@ -137,6 +157,8 @@ impl Builder {
             workers_started: 0,
             shape: self,
             logs,
+            ca,
+            member,
         };
         (0..suite.shape.registers).for_each(|_| suite.spawn_register());
         for register in &mut suite.registers {
@@ -155,8 +177,10 @@ impl Builder {
 }
 
 impl Suite {
-    /// Two gateways of one shard, and no workers, unless it is told otherwise.
+    /// Two gateways of one shard, and no workers, unless it is told otherwise. With `SUITE_TLS` in
+    /// the environment, all is TLS that can be.
     pub fn builder() -> Builder {
+        let tls = env::var_os("SUITE_TLS").is_some();
         Builder {
             registers: 1,
             gateways: 2,
@@ -165,6 +189,8 @@ impl Suite {
             app: "bench",
             startup_grace: 0,
             logs: "debug",
+            inner_tls: tls.then_some("loopback"),
+            wss: tls,
             gateway_flags: Vec::new(),
             worker_flags: Vec::new(),
         }
@@ -211,7 +237,8 @@ impl Suite {
     /// A back end of the whole cluster, that commands and asks.
     pub async fn cluster(&self) -> Cluster {
         let registers = self.register_addrs.iter().map(SocketAddr::to_string);
-        let cluster = Cluster::start(Config::new(registers, self.secret()));
+        let config = Config { tls: self.tls(), ..Config::new(registers, self.secret()) };
+        let cluster = Cluster::start(config);
         soon("a cluster to be ready", cluster.ready()).await;
         cluster
     }
@@ -221,10 +248,30 @@ impl Suite {
         Secret::from(self.secret.as_str())
     }
 
+    /// What connects to its processes over TLS, if they speak that.
+    pub fn tls(&self) -> Option<Tls> {
+        self.shape.inner_tls.map(|_| self.member.clone())
+    }
+
+    /// Who has signed its certificates.
+    pub fn ca(&self) -> &Ca {
+        &self.ca
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.ca.path(name).display().to_string()
+    }
+
     /// The environment that every process of this suite has.
     pub fn env(&self) -> Vec<(String, String)> {
         let env = [("GW_SECRET_KEY", self.secret.as_str()), ("RUST_LOG", self.shape.logs)];
-        env.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+        let mut env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        if let Some(plain) = self.shape.inner_tls {
+            let files = [("CERT", "inner.pem"), ("KEY", "inner.key"), ("CA", "ca.pem")];
+            env.extend(files.map(|(end, file)| (format!("GW_INNER_TLS_{end}"), self.file(file))));
+            env.push(("GW_INNER_TLS_PLAIN".to_owned(), plain.to_owned()));
+        }
+        env
     }
 
     /// The flags by which gateways and workers find the registers.
@@ -239,6 +286,9 @@ impl Suite {
         let grace = self.shape.startup_grace.to_string();
         let args = strings(&["--listen", &addr.to_string(), "--startup-grace", &grace]);
         let register = Process::start(&name, "register", args, self.env(), self.logs.path());
+        if self.shape.inner_tls.is_some() {
+            net::speaks_tls(addr, &self.member);
+        }
         self.registers.push(register);
         self.register_addrs.push(addr);
     }
@@ -247,7 +297,8 @@ impl Suite {
     pub fn spawn_gateway(&mut self) {
         let (clients, inner) = (ports::free(), ports::free());
         self.gateways_started += 1;
-        let listen = format!("ws://{clients}");
+        let scheme = if self.shape.wss { "wss" } else { "ws" };
+        let listen = format!("{scheme}://{clients}");
         let (lan_ip, lan_port) = (inner.ip().to_string(), inner.port().to_string());
         let threads = self.shape.threads.to_string();
         let mut args = self.register_flags();
@@ -257,6 +308,14 @@ impl Suite {
         // A few clients are to be on all of them.
         args.extend(strings(&["--connections-per-thread", "1"]));
         args.extend(self.shape.gateway_flags.iter().cloned());
+        if self.shape.wss {
+            args.extend(strings(&["--tls-cert", &self.file("wss.pem")]));
+            args.extend(strings(&["--tls-key", &self.file("wss.key")]));
+            net::speaks_tls(clients, &self.member);
+        }
+        if self.shape.inner_tls.is_some() {
+            net::speaks_tls(inner, &self.member);
+        }
         let name = format!("gateway-{}", self.gateways_started);
         let process = Process::start(&name, "gateway", args, self.env(), self.logs.path());
         self.gateways.push(Gateway { process, clients, inner });

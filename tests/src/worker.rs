@@ -88,6 +88,7 @@ impl TestWorker {
             threads: 1,
             handler_retries: 0,
             peer_timeout: Duration::from_secs(30),
+            tls: suite.tls(),
         };
         let stop = CancellationToken::new();
         let starting = Starting::new(None, stop.clone(), Duration::from_secs(5));

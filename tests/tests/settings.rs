@@ -6,7 +6,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-use suite_tests::{binaries, eventually, ports};
+use suite_tests::{Ca, binaries, eventually, ports};
 
 const BINARIES: [&str; 3] = ["register", "gateway", "business-worker"];
 
@@ -70,7 +70,9 @@ async fn values_that_make_no_sense_together_are_refused() {
         ("gateway", &["--router", "fastest"], "--router"),
         ("gateway", &["--slow-client", "wait"], "--slow-client"),
         ("gateway", &["--max-message-size=-1"], "--max-message-size"),
-        ("gateway", &["--listen", "wss://127.0.0.1:1"], "wss"),
+        ("gateway", &["--listen", "wss://127.0.0.1:1"], "--tls-cert"),
+        ("gateway", &["--listen", "wss://127.0.0.1:1", "--tls-cert", "c.pem"], "--tls-key"),
+        ("gateway", &["--tls-cert", "/no/cert.pem", "--tls-key", "/no/key.pem"], "/no/cert.pem"),
         ("business-worker", &["--app", "game"], "--app"),
         ("register", &["--listen", "nowhere"], "--listen"),
         // An open inner port without a secret is an open door.
@@ -87,6 +89,56 @@ async fn values_that_make_no_sense_together_are_refused() {
         assert_eq!(output.status.code(), Some(2), "{binary} {args:?}: {}", told(&output));
         assert!(told(&output).contains(named), "{binary} {args:?}: {}", told(&output));
     }
+}
+
+#[tokio::test]
+async fn files_of_certificates_are_looked_at_before_any_port_is_bound() {
+    let (ca, other, taken) = (Ca::new(), Ca::new(), Taken::new());
+    ["good", "strange"].iter().for_each(|name| drop(ca.sign(name)));
+    other.sign("other");
+    let ours = |file: &str| ca.path(file).display().to_string();
+    let theirs = |file: &str| other.path(file).display().to_string();
+    let (good, key, root) = (ours("good.pem"), ours("good.key"), ours("ca.pem"));
+    for binary in BINARIES {
+        let listen = match binary {
+            "register" => vec!["--listen".to_owned(), taken.addr.to_string()],
+            "gateway" => vec!["--listen".to_owned(), format!("ws://{}", taken.addr)],
+            _ => Vec::new(),
+        };
+        for (cert, key, root, named) in [
+            (&good, "", &root, "--inner-tls-key"),
+            (&good, &key[..], &String::new(), "--inner-tls-ca"),
+            (&ours("none.pem"), &key, &root, "none.pem"),
+            (&key, &key, &root, "no certificate"),
+            (&good, &ours("strange.key"), &root, "is not the key of"),
+            (&good, &key, &theirs("ca.pem"), "peers would refuse it"),
+            (&theirs("other.pem"), &theirs("other.key"), &root, "peers would refuse it"),
+        ] {
+            let env = [("CERT", &cert[..]), ("KEY", key), ("CA", root)];
+            let env = env.map(|(end, file)| (format!("GW_INNER_TLS_{end}"), file));
+            let env: Vec<_> = env.iter().map(|(name, file)| (&name[..], *file)).collect();
+            let args: Vec<_> = listen.iter().map(String::as_str).collect();
+            let output = run(binary, &args, &env).await;
+            assert_eq!(output.status.code(), Some(2), "{binary}: {}", told(&output));
+            assert!(told(&output).contains(named), "{binary} {named}: {}", told(&output));
+        }
+        let files = ["--inner-tls-cert", &good, "--inner-tls-key", &key, "--inner-tls-ca", &root];
+        let output = run(binary, &[&files[..], &["--check"]].concat(), &[]).await;
+        assert_eq!(output.status.code(), Some(0), "{binary}: {}", told(&output));
+        let shown = format!("inner_tls_cert = {good:?}");
+        assert!(told(&output).contains(&shown), "{binary}: {}", told(&output));
+    }
+    for binary in ["register", "gateway"] {
+        for (plain, named) in [("refuse", "--inner-tls-cert"), ("perhaps", "--inner-tls-plain")] {
+            let output = run(binary, &["--inner-tls-plain", plain], &[]).await;
+            assert_eq!(output.status.code(), Some(2), "{binary}: {}", told(&output));
+            assert!(told(&output).contains(named), "{binary}: {}", told(&output));
+        }
+    }
+    // A certificate that nobody would be shown.
+    let unused = ["--tls-cert", &good, "--tls-key", &key];
+    let output = run("gateway", &unused, &[]).await;
+    assert!(told(&output).contains("no --listen is wss://"), "{}", told(&output));
 }
 
 #[tokio::test]

@@ -128,6 +128,7 @@ async fn a_worker_that_computes_keeps_its_clients() {
         threads: 2,
         handler_retries: 0,
         peer_timeout: Duration::from_secs(30),
+        tls: suite.tls(),
     };
     let stop = CancellationToken::new();
     let starting = Starting::new(None, stop.clone(), Duration::from_secs(5));

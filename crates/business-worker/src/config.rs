@@ -7,7 +7,11 @@ use clap::Parser;
 use client::GATEWAY_GRACE;
 use protocol::Secret;
 use serde::Serialize;
-use service::{dice, settings::Common};
+use service::{
+    dice,
+    settings::Common,
+    tls::{Inner, InnerFiles},
+};
 use tokio::runtime::{Builder, Runtime};
 
 /// Flags as typed. Turned into [`Config`] once, at start.
@@ -49,6 +53,10 @@ pub struct Args {
 
     #[command(flatten)]
     #[serde(flatten)]
+    inner_tls: InnerFiles,
+
+    #[command(flatten)]
+    #[serde(flatten)]
     common: Common,
 }
 
@@ -76,6 +84,8 @@ pub struct Config {
     pub handler_retries: u32,
     /// How long a gateway may be silent before its link is given up.
     pub peer_timeout: Duration,
+    /// TLS, if the cluster speaks it.
+    pub tls: Option<Inner>,
 }
 
 impl TryFrom<Args> for Config {
@@ -90,6 +100,7 @@ impl TryFrom<Args> for Config {
             threads,
             handler_retries,
             peer_timeout,
+            inner_tls,
             common,
         } = args;
         ensure!(!registers.is_empty(), "--register-address is empty");
@@ -112,6 +123,7 @@ impl TryFrom<Args> for Config {
             threads: threads.unwrap_or(1),
             handler_retries,
             peer_timeout: Duration::from_secs(peer_timeout),
+            tls: inner_tls.read()?,
         })
     }
 }

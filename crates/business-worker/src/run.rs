@@ -4,7 +4,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use client::{Cluster, Status};
-use service::{Health, Starting, systemd};
+use service::{Health, Starting, systemd, tls::Inner};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
@@ -38,13 +38,15 @@ pub async fn serve(
     mut starting: Starting,
 ) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::default());
-    let Config { registers, secret, key, gateway_grace, handler_retries, peer_timeout, .. } =
-        config;
+    let Config {
+        registers, secret, key, gateway_grace, handler_retries, peer_timeout, tls, ..
+    } = config;
+    starting.reread.extend(tls.iter().map(Inner::reread));
     let dispatcher = Dispatcher::new(worker, handler_retries, Arc::clone(&metrics));
     tracing::info!(worker = key, ?registers, "starting");
     let events = Arc::new(Events(Arc::clone(&dispatcher)));
     let worker = Some(key);
-    let config = client::Config { registers, secret, worker, gateway_grace, peer_timeout };
+    let config = client::Config { registers, secret, worker, tls, gateway_grace, peer_timeout };
     let cluster = Cluster::idle(config, events);
     dispatcher.set_cluster(cluster.detached());
     let pages = starting.metrics.sub_registry_with_prefix("worker");

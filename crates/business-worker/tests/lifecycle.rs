@@ -80,10 +80,18 @@ impl Worker for Rough {
 async fn run_alone(worker: Rough, stop: CancellationToken) -> anyhow::Result<()> {
     let starting = Starting::new(None, stop, Duration::from_secs(10));
     let (registers, secret, key) = (vec![], SECRET.into(), "Test:1".to_owned());
-    let (threads, handler_retries) = (1, 0);
+    let (threads, handler_retries, tls) = (1, 0, None);
     let (gateway_grace, peer_timeout) = (Duration::from_secs(10), Duration::from_secs(30));
-    let config =
-        Config { registers, secret, key, gateway_grace, threads, handler_retries, peer_timeout };
+    let config = Config {
+        registers,
+        secret,
+        key,
+        gateway_grace,
+        threads,
+        handler_retries,
+        peer_timeout,
+        tls,
+    };
     soon(serve(worker, config, starting)).await
 }
 

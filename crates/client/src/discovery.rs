@@ -7,7 +7,7 @@ use protocol::{
     codec::json_lines::{LineTooLong, Lines},
     discovery::{FromRegister, Incomprehensible, ToRegister, WorkerConnect},
 };
-use service::{backoff::Backoff, net::TcpStream};
+use service::{backoff::Backoff, stream::Stream};
 use thiserror::Error;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -71,7 +71,7 @@ pub(crate) async fn follow(shared: Arc<Shared>, index: usize, address: String) {
 }
 
 async fn listen_to(shared: &Arc<Shared>, index: usize, address: &str) -> Left {
-    let connect = timeout(CONNECT, TcpStream::connect(address));
+    let connect = timeout(CONNECT, Stream::connect(address, shared.identity.tls.as_ref()));
     let mut stream = match connect.await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Left::Connect(error),
@@ -87,7 +87,7 @@ async fn take_lists(
     shared: &Arc<Shared>,
     index: usize,
     address: &str,
-    stream: &mut TcpStream,
+    stream: &mut Stream,
 ) -> Result<std::convert::Infallible, Left> {
     let mut out = BytesMut::new();
     let mut news = shared.news.subscribe();

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use protocol::link::Refusal;
-use service::{backoff::Backoff, dice, net::TcpStream};
+use service::{backoff::Backoff, dice, stream::Stream};
 use tokio::time::Instant;
 
 use crate::{
@@ -84,7 +84,7 @@ fn is_lasting(failed: &Failed, native: bool) -> bool {
     }
 }
 
-async fn run(shared: &Arc<Shared>, address: &str, proved: Proved<TcpStream>) -> Ended {
+async fn run(shared: &Arc<Shared>, address: &str, proved: Proved<Stream>) -> Ended {
     let Proved { gateway, instance, .. } = &proved;
     let gateway = *gateway;
     if gateway.to_string() != address {

@@ -50,6 +50,7 @@ use shared::Shared;
 pub use api::Filter;
 pub use error::Error;
 pub use merge::Row;
+pub use service::tls::Inner as Tls;
 pub use targets::Recipients;
 
 /// How long a call waits for gateways that are being linked for the first time, so that what is
@@ -68,6 +69,8 @@ pub struct Config {
     pub secret: Secret,
     /// A worker's `name:id`, if this is one. Each needs its own.
     pub worker: Option<String>,
+    /// TLS, if the cluster speaks it.
+    pub tls: Option<Tls>,
     /// How long a gateway may be silent, though it is asked whether it is there, before its link is
     /// given up. Not zero.
     pub peer_timeout: Duration,
@@ -90,6 +93,7 @@ impl Config {
             registers,
             secret: secret.into(),
             worker: None,
+            tls: None,
             peer_timeout: PEER_TIMEOUT,
             gateway_grace: GATEWAY_GRACE,
         }
@@ -138,11 +142,11 @@ impl Cluster {
     }
 
     fn begin(config: Config, consumer: Option<Arc<dyn Consumer>>) -> Self {
-        let Config { registers, secret, worker, peer_timeout, gateway_grace } = config;
+        let Config { registers, secret, worker, tls, peer_timeout, gateway_grace } = config;
         let instance = Instance::from_dice(service::dice::random());
         let role = worker.map_or(Role::Client, |key| Role::Worker { key, instance });
         let stop = CancellationToken::new();
-        let identity = Identity { secret, role };
+        let identity = Identity { secret, role, tls };
         let leases = Leases::new(gateway_grace);
         let shared = Shared::new(registers, identity, peer_timeout, consumer, leases, stop.clone());
         Self { shared, pushes: None, _alive: Some(Arc::new(stop.drop_guard())) }

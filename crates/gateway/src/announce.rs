@@ -13,7 +13,7 @@ use protocol::{
     codec::json_lines::Lines,
     discovery::{FromRegister, Gateway, GatewayConnect, ToRegister, WorkerConnect},
 };
-use service::{Health, backoff::Backoff, net::TcpStream};
+use service::{Health, backoff::Backoff, stream::Stream, tls};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::{self, Instant, MissedTickBehavior},
@@ -51,6 +51,8 @@ pub(crate) struct Announcement {
     pub(crate) secret: Secret,
     /// How long a register may be silent.
     pub(crate) peer_timeout: Duration,
+    /// How registers are spoken to.
+    pub(crate) tls: Option<tls::Inner>,
 }
 
 /// How many registers know of us. One is enough to be ready, since workers hear of us from any; and
@@ -145,7 +147,8 @@ async fn stay(
     announcement: &Announcement,
     mut standing: Standing<'_>,
 ) -> anyhow::Result<Infallible> {
-    let mut stream = time::timeout(CONNECT, TcpStream::connect(register)).await??;
+    let connect = Stream::connect(register, announcement.tls.as_ref());
+    let mut stream = time::timeout(CONNECT, connect).await??;
     let mut hello = BytesMut::new();
     let gateway = Gateway {
         address: announcement.address.to_string(),
@@ -199,7 +202,7 @@ async fn stay(
 async fn is_told_of(register: &str, announcement: &Announcement, within: Duration) -> bool {
     let ours = announcement.address.to_string();
     let look = async {
-        let mut stream = TcpStream::connect(register).await?;
+        let mut stream = Stream::connect(register, announcement.tls.as_ref()).await?;
         let mut ask = BytesMut::new();
         ToRegister::WorkerConnect(WorkerConnect {
             secret_key: Some(announcement.secret.clone()),

@@ -12,7 +12,10 @@ use anyhow::{Context, ensure};
 use clap::Parser;
 use protocol::{Secret, codec::native::MAX_FRAME};
 use serde::Serialize;
-use service::settings::{Common, Compat};
+use service::{
+    settings::{Common, Compat},
+    tls::{Inner, InnerFiles, Plain, Public, PublicFiles, Reread},
+};
 
 use crate::{
     door::Listen,
@@ -155,6 +158,19 @@ pub struct Args {
 
     #[command(flatten)]
     #[serde(flatten)]
+    tls: PublicFiles,
+
+    #[command(flatten)]
+    #[serde(flatten)]
+    inner_tls: InnerFiles,
+
+    /// Which peers are let in without TLS, where there is --inner-tls-cert: PHP peers speak none
+    /// [default: refuse]
+    #[arg(long, value_name = "WHICH", value_enum)]
+    inner_tls_plain: Option<Plain>,
+
+    #[command(flatten)]
+    #[serde(flatten)]
     common: Common,
 }
 
@@ -251,6 +267,16 @@ impl TryFrom<Args> for Config {
                 Some(site.with_context(|| format!("--web-root: cannot read {}", root.display()))?)
             }
         };
+        let doors: Vec<_> = args.listen.iter().map(Listen::door).collect();
+        let tls = args.tls.read()?;
+        let asks_for_tls = args.listen.iter().zip(&doors).find(|(_, door)| door.tls);
+        match (&tls, asks_for_tls) {
+            (None, Some((listen, _))) => {
+                anyhow::bail!("--listen: {listen} needs --tls-cert and --tls-key")
+            }
+            (Some(_), None) => anyhow::bail!("--tls-cert: no --listen is wss://"),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
         let heartbeat = (args.ping_interval != 0).then_some(Heartbeat {
             interval: args.ping_interval,
             limit: args.ping_not_response_limit,
@@ -263,7 +289,7 @@ impl TryFrom<Args> for Config {
         };
         let seconds = |seconds: u64| (seconds != 0).then(|| Duration::from_secs(seconds));
         Ok(Self {
-            doors: args.listen.iter().map(Listen::door).collect::<anyhow::Result<_>>()?,
+            doors,
             lan_address,
             lan_listen,
             registers: args.register_address,
@@ -289,9 +315,19 @@ impl TryFrom<Args> for Config {
                 max_requests: args.max_handshakes,
                 max_connections: (args.max_connections != 0).then_some(args.max_connections),
                 site: site.map(Arc::new),
+                gate: args.inner_tls.gate(args.inner_tls_plain)?,
+                tls,
                 ways: args.compat.into(),
             },
         })
+    }
+}
+
+impl Config {
+    /// What SIGHUP has read again.
+    pub fn reread(&self) -> impl Iterator<Item = Arc<dyn Reread>> {
+        let Settings { gate, tls, .. } = &self.settings;
+        gate.inner().map(Inner::reread).into_iter().chain(tls.as_ref().map(Public::reread))
     }
 }
 

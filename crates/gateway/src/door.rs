@@ -16,13 +16,13 @@ pub(crate) struct Listen {
 /// What is spoken at a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scheme {
-    Wss,
+    Tls(Framing),
     Plain(Framing),
 }
 
 const SCHEMES: [(&str, Scheme); 5] = [
     ("ws", Scheme::Plain(Framing::WebSocket)),
-    ("wss", Scheme::Wss),
+    ("wss", Scheme::Tls(Framing::WebSocket)),
     ("text", Scheme::Plain(Framing::Text)),
     ("frame", Scheme::Plain(Framing::Frame)),
     ("tcp", Scheme::Plain(Framing::Tcp)),
@@ -30,16 +30,12 @@ const SCHEMES: [(&str, Scheme); 5] = [
 
 impl Listen {
     /// Where to listen, and for what.
-    ///
-    /// # Errors
-    /// When what is to be spoken there is not built yet.
-    pub(crate) fn door(&self) -> anyhow::Result<Door> {
-        match self.scheme {
-            Scheme::Plain(framing) => Ok(Door { addr: self.addr, framing }),
-            Scheme::Wss => anyhow::bail!(
-                "--listen: {self} is not supported by this version; put a proxy with TLS in front"
-            ),
-        }
+    pub(crate) fn door(&self) -> Door {
+        let (tls, framing) = match self.scheme {
+            Scheme::Plain(framing) => (false, framing),
+            Scheme::Tls(framing) => (true, framing),
+        };
+        Door { addr: self.addr, framing, tls }
     }
 }
 

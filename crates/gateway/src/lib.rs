@@ -116,6 +116,7 @@ impl Gateway {
                 instance: instance.clone(),
                 secret: config.secret.clone(),
                 peer_timeout: config.settings.peer_timeout,
+                tls: config.settings.gate.inner().cloned(),
             },
             registers: config.registers,
             secret: config.secret,

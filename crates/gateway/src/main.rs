@@ -6,6 +6,7 @@ use gateway::{Args, Config, Gateway};
 
 fn main() -> ExitCode {
     service::main::<Args, Config>(async |config, mut starting| {
+        starting.reread.extend(config.reread());
         let gateway = Gateway::bind(config, &mut starting.metrics, starting.health.clone())?;
         let (clients, inner) = (gateway.addrs(), gateway.inner_addr());
         let running = starting.started(&format!("serving clients on {clients:?}"))?;

@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use protocol::MessageKind;
-use service::settings::Compat;
+use service::{
+    settings::Compat,
+    tls::{Gate, Public},
+};
 
 use crate::{
     framing::{Framing, Texts, websocket::Terms},
@@ -44,6 +47,10 @@ pub(crate) struct Settings {
     pub(crate) max_connections: Option<usize>,
     /// What a browser gets that asks for no WebSocket; nothing if `None`.
     pub(crate) site: Option<Arc<Site>>,
+    /// Who is let in at the inner port, and how registers are spoken to.
+    pub(crate) gate: Gate,
+    /// What clients of listeners with TLS are shown.
+    pub(crate) tls: Option<Public>,
     /// What has no flag of its own.
     pub(crate) ways: Ways,
 }
@@ -137,4 +144,6 @@ pub(crate) struct Door {
     pub(crate) addr: SocketAddr,
     /// What is spoken there.
     pub(crate) framing: Framing,
+    /// Whether it is spoken over TLS.
+    pub(crate) tls: bool,
 }

@@ -4,6 +4,7 @@ use std::{fmt, io};
 
 use bytes::Bytes;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use service::tls;
 
 /// Why a connection ended. Decides what is said before it closes, counted and logged.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +32,9 @@ pub(crate) enum Refused {
     /// Too many others have not said who they are yet.
     #[error("too many strangers")]
     Crowded,
+    /// No TLS, where there must be.
+    #[error("{0}")]
+    Gate(tls::Refused),
     /// No complete line in time.
     #[error("said nothing in time")]
     Timeout,
@@ -66,11 +70,23 @@ impl EncodeLabelValue for Word {
     }
 }
 
+impl From<tls::Refused> for Closed {
+    fn from(refused: tls::Refused) -> Self {
+        match refused {
+            tls::Refused::Closed => Self::ByPeer,
+            tls::Refused::Lost(error) => error.into(),
+            refused => Refused::Gate(refused).into(),
+        }
+    }
+}
+
 impl From<&Refused> for Reason {
     fn from(refused: &Refused) -> Self {
         Self {
             reason: Word(match refused {
                 Refused::Crowded => "crowded",
+                Refused::Gate(tls::Refused::Plain) => "plain",
+                Refused::Gate(_) => "tls",
                 Refused::Timeout => "timeout",
                 Refused::TooLong => "too_long",
                 Refused::BadRequest(_) => "bad_request",

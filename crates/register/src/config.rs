@@ -5,7 +5,10 @@ use std::{net::SocketAddr, time::Duration};
 use clap::Parser;
 use protocol::Secret;
 use serde::Serialize;
-use service::settings::{Common, Compat};
+use service::{
+    settings::{Common, Compat},
+    tls::{Gate, InnerFiles, Plain},
+};
 
 /// Tells workers where the gateways are.
 #[derive(Debug, Parser, Serialize)]
@@ -29,6 +32,14 @@ pub struct Args {
 
     #[command(flatten)]
     #[serde(flatten)]
+    inner_tls: InnerFiles,
+
+    /// Which peers are let in without TLS, where there is --inner-tls-cert [default: refuse]
+    #[arg(long, value_name = "WHICH", value_enum)]
+    inner_tls_plain: Option<Plain>,
+
+    #[command(flatten)]
+    #[serde(flatten)]
     common: Common,
 }
 
@@ -49,6 +60,8 @@ pub struct Config {
     pub startup_grace: Duration,
     /// How long a peer that has pinged may be silent; `None` for ever, as the reference.
     pub ping_ttl: Option<Duration>,
+    /// Who is let in.
+    pub gate: Gate,
 }
 
 /// Peers ping every 25 s; three missed in a row mean that nobody is there.
@@ -58,11 +71,12 @@ impl TryFrom<Args> for Config {
     type Error = anyhow::Error;
 
     fn try_from(args: Args) -> anyhow::Result<Self> {
-        let Args { listen, startup_grace, compat, common } = args;
+        let Args { listen, startup_grace, compat, inner_tls, inner_tls_plain, common } = args;
         common.check_secret(&[listen])?;
         let startup_grace = Duration::from_secs(startup_grace);
         let ping_ttl = (compat == Compat::Better).then_some(PING_TTL);
-        Ok(Self { listen, secret: common.secret_key, startup_grace, ping_ttl })
+        let gate = inner_tls.gate(inner_tls_plain)?;
+        Ok(Self { listen, secret: common.secret_key, startup_grace, ping_ttl, gate })
     }
 }
 

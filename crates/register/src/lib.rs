@@ -10,7 +10,7 @@
 //!
 //! | Rule | From |
 //! |---|---|
-//! | A connection has 10 s for its first complete line, whatever it says | the reference |
+//! | A connection has 10 s for its first complete line, whatever it says; with TLS, 10 s for its handshake before | the reference |
 //! | A line that is no request is answered once and closed; a wrong key, an unknown event or a gateway without an address is closed without a word | the reference |
 //! | A line has at most 64 KiB (the reference: 10 MiB); strangers must not make us remember more | ours |
 //! | After a start, answers wait until those who were known before are back, or the grace is over | ours, not with `--compat strict` |
@@ -57,9 +57,9 @@ impl Register {
     /// # Errors
     /// When the address cannot be had.
     pub fn bind(config: Config) -> Result<Self, CannotListen> {
-        let Config { listen, secret, startup_grace, ping_ttl } = config;
+        let Config { listen, secret, startup_grace, ping_ttl, gate } = config;
         let acceptor = listen::bind(listen, "--listen")?;
-        let shared = Arc::new(Shared::new(secret, !startup_grace.is_zero(), ping_ttl));
+        let shared = Arc::new(Shared::new(secret, !startup_grace.is_zero(), ping_ttl, gate));
         Ok(Self { acceptor, shared, startup_grace })
     }
 
@@ -113,9 +113,8 @@ async fn serve(
     if let Err(error) = net::watch_over(&stream, KEEPALIVE, KEEPALIVE * 2) {
         tracing::debug!(%from, %error, "no keepalive");
     }
-    let (reader, writer) = stream.into_split();
     // A socket dropped is a socket closed.
-    closing.run_until_cancelled_owned(peer::serve(reader, writer, from.ip(), shared)).await;
+    closing.run_until_cancelled_owned(peer::welcome(stream, from.ip(), shared)).await;
 }
 
 /// As the reference: a peer whose host is gone is noticed after twice this.

@@ -3,9 +3,11 @@
 use std::process::ExitCode;
 
 use register::{Args, Config, Register};
+use service::tls::Inner;
 
 fn main() -> ExitCode {
     service::main::<Args, Config>(async |config, mut starting| {
+        starting.reread.extend(config.gate.inner().map(Inner::reread));
         let register = Register::bind(config)?;
         let addr = register.addr();
         register.describe(&mut starting.metrics);

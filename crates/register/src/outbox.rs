@@ -104,7 +104,8 @@ impl Outbox {
                 }
                 match self.lines.try_recv() {
                     Ok(line) => self.rest = line,
-                    Err(_) => return,
+                    // What TLS has still to send is sent.
+                    Err(_) => return drop(writer.flush().await),
                 }
             }
         };

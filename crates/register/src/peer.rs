@@ -12,6 +12,7 @@ use protocol::{
     codec::json_lines::Lines,
     discovery::{self, Gateway, GatewayConnect, ToRegister, Unusable, WorkerConnect},
 };
+use service::{net::TcpStream, tls::Gate};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     sync::Semaphore,
@@ -30,6 +31,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Shared {
     secret: Secret,
+    gate: Gate,
     /// How long a peer that has pinged may be silent.
     ping_ttl: Option<Duration>,
     board: Mutex<Board>,
@@ -40,15 +42,29 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(secret: Secret, grace: bool, ping_ttl: Option<Duration>) -> Self {
+    pub(crate) fn new(secret: Secret, grace: bool, ping_ttl: Option<Duration>, gate: Gate) -> Self {
         let metrics = Metrics::default();
         let board = Mutex::new(Board::new(grace, metrics.clone()));
         let strangers = Semaphore::new(MAX_STRANGERS);
-        Self { secret, ping_ttl, board, metrics, strangers, last_warning: Mutex::new(None) }
+        Self { secret, gate, ping_ttl, board, metrics, strangers, last_warning: Mutex::new(None) }
     }
 
     pub(crate) fn board(&self) -> MutexGuard<'_, Board> {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts and mentions somebody who is turned away.
+    fn refuse(&self, from: IpAddr, refused: &Refused) {
+        self.metrics.refused(refused);
+        match refused {
+            Refused::WrongKey if self.may_warn() => {
+                tracing::warn!(%from, "wrong secret key; a peer of another cluster?");
+            }
+            Refused::Gate(refused) if self.may_warn() => {
+                tracing::warn!(%from, reason = %refused, "peer refused");
+            }
+            refused => tracing::debug!(%from, reason = %refused, "refused"),
+        }
     }
 
     /// Whether it is time for another warning about strangers, who must not fill the log.
@@ -64,6 +80,32 @@ impl Shared {
 }
 
 const WARN_EVERY: Duration = Duration::from_secs(1);
+
+/// Serves a connection, if it may come in.
+pub(crate) async fn welcome(stream: TcpStream, from: IpAddr, shared: Arc<Shared>) {
+    let mut read = BytesMut::new();
+    if shared.gate.inner().is_none() {
+        // Everybody may.
+        let (reader, writer) = stream.into_split();
+        return serve(reader, writer, from, shared).await;
+    }
+    let entered = match shared.strangers.try_acquire() {
+        Ok(_place) => timeout(FIRST_LINE, shared.gate.enter(stream, from, &mut read)).await,
+        Err(_) => return shared.refuse(from, &Refused::Crowded),
+    };
+    let closed: Closed = match entered {
+        Ok(Ok(stream)) => {
+            let (reader, writer) = stream.into_split();
+            return serve((&read[..]).chain(reader), writer, from, Arc::clone(&shared)).await;
+        }
+        Ok(Err(refused)) => refused.into(),
+        Err(_) => Refused::Timeout.into(),
+    };
+    match closed {
+        Closed::Refused(refused) => shared.refuse(from, &refused),
+        closed => tracing::debug!(%from, reason = %closed, "closed"),
+    }
+}
 
 /// Serves a connection until it ends, and closes it as its end deserves.
 pub(crate) async fn serve(
@@ -84,13 +126,7 @@ pub(crate) async fn serve(
     };
     match &closed {
         Closed::Refused(refused) => {
-            shared.metrics.refused(refused);
-            match refused {
-                Refused::WrongKey if shared.may_warn() => {
-                    tracing::warn!(%from, "wrong secret key; a peer of another cluster?");
-                }
-                refused => tracing::debug!(%from, reason = %refused, "refused"),
-            }
+            shared.refuse(from, refused);
             if let Refused::BadRequest(line) = refused {
                 let mut answer = BytesMut::new();
                 discovery::bad_request(from, line, &mut answer);

@@ -51,6 +51,7 @@ pub async fn start_with(
         threads: 1,
         handler_retries,
         peer_timeout: Duration::from_secs(30),
+        tls: None,
     };
     let stop = CancellationToken::new();
     let starting = Starting::new(None, stop.clone(), Duration::from_secs(10));

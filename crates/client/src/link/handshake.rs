@@ -9,7 +9,7 @@ use protocol::{
     link::{MAGIC, Refusal, Role, ToGateway, ToPeer},
     secret::{Nonce, Prover, Secret},
 };
-use service::net::TcpStream;
+use service::{stream::Stream, tls};
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -21,6 +21,8 @@ use tokio::{
 pub(crate) struct Identity {
     pub(crate) secret: Secret,
     pub(crate) role: Role,
+    /// How gateways and registers are spoken to.
+    pub(crate) tls: Option<tls::Inner>,
 }
 
 impl Identity {
@@ -54,7 +56,7 @@ pub(crate) enum Failed {
     #[error("cannot connect: {0}")]
     Connect(io::Error),
     /// Nothing of the native handshake was ever seen: it may speak only the other language.
-    #[error("no challenge came; it may speak only GatewayWorker's protocol")]
+    #[error("no challenge came; it may speak only GatewayWorker's protocol, or only TLS")]
     NoChallenge,
     #[error("connection lost during the handshake: {0}")]
     Lost(io::Error),
@@ -96,10 +98,11 @@ pub(crate) async fn connect(
     address: &str,
     identity: &Identity,
     nonce: Nonce,
-) -> Result<Proved<TcpStream>, Failed> {
+) -> Result<Proved<Stream>, Failed> {
     let mut stage = Stage::Connecting;
     let attempt = async {
-        let stream = TcpStream::connect(address).await.map_err(Failed::Connect)?;
+        let stream = Stream::connect(address, identity.tls.as_ref()).await;
+        let stream = stream.map_err(Failed::Connect)?;
         // Batches are made here, not by the kernel.
         stream.set_nodelay(true).map_err(Failed::Connect)?;
         stage = Stage::Connected;
@@ -110,7 +113,11 @@ pub(crate) async fn connect(
         Err(_) => Err(Failed::TooSlow),
     }
     .map_err(|failed| match failed {
-        Failed::TooSlow | Failed::Lost(_) if stage == Stage::Connected => Failed::NoChallenge,
+        Failed::TooSlow | Failed::Lost(_)
+            if stage == Stage::Connected && identity.tls.is_none() =>
+        {
+            Failed::NoChallenge
+        }
         failed => failed,
     })
 }
@@ -121,7 +128,7 @@ async fn prove<S: AsyncRead + AsyncWrite + Unpin>(
     ours: Nonce,
     stage: &mut Stage,
 ) -> Result<Proved<S>, Failed> {
-    let Identity { secret, role } = identity;
+    let Identity { secret, role, .. } = identity;
     let mut read = BytesMut::new();
     stream.write_all(&MAGIC).await.map_err(Failed::Lost)?;
     let theirs = match next(&mut stream, &mut read).await? {

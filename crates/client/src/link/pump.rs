@@ -7,10 +7,7 @@ use protocol::{
     codec::native::{self, DecodeError},
     link::{ToGateway, ToPeer},
 };
-use service::net::{
-    TcpStream,
-    tcp::{ReadHalf, WriteHalf},
-};
+use service::stream::{ReadHalf, Stream, WriteHalf};
 use thiserror::Error;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -55,7 +52,7 @@ pub(crate) enum Ended {
 /// and when they no longer are.
 pub(crate) async fn run(
     link: &Link,
-    mut stream: TcpStream,
+    mut stream: Stream,
     read: BytesMut,
     intake: Option<Box<dyn Intake>>,
     patience: Duration,
@@ -89,11 +86,15 @@ pub(crate) async fn run(
 }
 
 /// Tells a gateway that this life of it is over.
-pub(crate) async fn write_off(proved: Proved<TcpStream>) -> Ended {
+pub(crate) async fn write_off(proved: Proved<Stream>) -> Ended {
     let mut stream = proved.stream;
     let mut frame = BytesMut::new();
     native::encode(&ToGateway::WrittenOff, &mut frame).expect("one byte fits a frame");
-    match stream.write_all(&frame).await {
+    let said = async {
+        stream.write_all(&frame).await?;
+        stream.flush().await
+    };
+    match said.await {
         Ok(()) => Ended::WrittenOff,
         Err(error) => Ended::Lost(error),
     }
@@ -139,7 +140,7 @@ impl Pump<'_> {
                     self.heard();
                     self.take_in(read.map_err(Ended::Lost)?)?;
                 }
-                writable = self.writer.writable(), if !self.writing.is_empty() => {
+                writable = self.writer.writable(), if self.is_behind() => {
                     writable.map_err(Ended::Lost)?;
                 }
                 () = self.link.outgoing.written_to(), if self.writing.is_empty() => {}
@@ -213,6 +214,11 @@ impl Pump<'_> {
     /// A gateway that has 16 MiB to read learns from those that we are here.
     fn push(&self, mut message: ToGateway) {
         let _ = self.link.outgoing.push(&mut message);
+    }
+
+    /// Whether the socket must be waited for.
+    fn is_behind(&self) -> bool {
+        !self.writing.is_empty() || 0 < self.writer.unsent()
     }
 
     /// Writes what there is, as far as the socket takes it.

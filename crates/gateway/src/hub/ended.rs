@@ -7,6 +7,7 @@ use protocol::{
     link::Refusal,
     name::MAX_NAME,
 };
+use service::tls;
 use thiserror::Error;
 
 /// Why a link ended, or never began.
@@ -16,6 +17,8 @@ pub(super) enum Ended {
     ByPeer,
     #[error("connection lost")]
     Lost(#[from] io::Error),
+    #[error(transparent)]
+    Gate(tls::Refused),
     #[error("did not prove itself in time")]
     Silent,
     #[error("did not answer for as long as --peer-timeout")]
@@ -52,6 +55,7 @@ impl Ended {
             | Self::Replaced
             | Self::ShuttingDown => false,
             Self::Silent
+            | Self::Gate(_)
             | Self::Crowded
             | Self::Secret
             | Self::Unauthorized
@@ -70,6 +74,16 @@ impl Ended {
             Self::Key => Some(Refusal::Key),
             Self::ShuttingDown => Some(Refusal::ShuttingDown),
             _ => None,
+        }
+    }
+}
+
+impl From<tls::Refused> for Ended {
+    fn from(refused: tls::Refused) -> Self {
+        match refused {
+            tls::Refused::Closed => Self::ByPeer,
+            tls::Refused::Lost(error) => Self::Lost(error),
+            refused => Self::Gate(refused),
         }
     }
 }

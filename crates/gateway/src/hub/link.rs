@@ -4,7 +4,7 @@ use std::{collections::VecDeque, io::IoSlice, net::SocketAddr, rc::Rc, sync::Arc
 
 use bytes::{Bytes, BytesMut};
 use protocol::{Answer, codec::native, link::ToPeer};
-use service::net::tcp::OwnedWriteHalf;
+use service::stream::OwnedWriteHalf;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -71,9 +71,9 @@ impl Link {
         }
     }
 
-    /// Bytes that wait to be written.
+    /// Bytes that wait to be written, or to leave.
     pub(super) fn queued(&self) -> usize {
-        self.out.len()
+        self.out.len() + self.socket.unsent()
     }
 
     /// Bytes of them that are not events: those are bounded by windows, and a worker need not read
@@ -135,8 +135,8 @@ impl Link {
             self.events_bytes -= length;
         }
         match written {
-            Ok(true) => {}
-            Ok(false) => {
+            Ok(true) if self.socket.unsent() == 0 => {}
+            Ok(_) => {
                 self.blocked = true;
                 self.wait.notify_one();
             }

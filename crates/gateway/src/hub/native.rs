@@ -9,7 +9,7 @@ use protocol::{
     name::MAX_NAME,
     secret::{Nonce, Prover},
 };
-use service::{dice, net::TcpStream};
+use service::{dice, stream::Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Asked, Hub, Shared, ended::Ended, peer::in_line};
@@ -18,7 +18,7 @@ use crate::exchange::{LinkId, ToShard};
 /// Hears a stranger out, and says what it is if it knows the secret. If not, it is told why.
 pub(super) async fn prove(
     hub: &Shared,
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     buffer: &mut BytesMut,
 ) -> Result<Role, Ended> {
     let role = challenge(hub, stream, buffer).await;
@@ -32,7 +32,7 @@ pub(super) async fn prove(
 
 async fn challenge(
     hub: &Shared,
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     buffer: &mut BytesMut,
 ) -> Result<Role, Ended> {
     let ours: Nonce = dice::random();
@@ -70,10 +70,11 @@ async fn challenge(
     Ok(role)
 }
 
-async fn say(stream: &mut TcpStream, message: &ToPeer) -> Result<(), Ended> {
+async fn say(stream: &mut Stream, message: &ToPeer) -> Result<(), Ended> {
     let mut frame = BytesMut::new();
     if native::encode(message, &mut frame).is_ok() {
         stream.write_all(&frame).await?;
+        stream.flush().await?;
     }
     Ok(())
 }

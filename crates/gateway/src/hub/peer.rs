@@ -9,9 +9,9 @@ use protocol::{
     codec::gateway_worker::MAX_STRANGER_FRAME,
     link::{MAGIC, Role, ToPeer},
 };
-use service::net::{
-    self, TcpStream,
-    tcp::{OwnedReadHalf, OwnedWriteHalf},
+use service::{
+    net::TcpStream,
+    stream::{OwnedReadHalf, OwnedWriteHalf, Stream},
 };
 use tokio::{
     io::AsyncReadExt,
@@ -45,15 +45,15 @@ const CHUNK: usize = 256 * 1024;
 /// Serves a peer until something ends it, and says what.
 pub(super) async fn serve(
     hub: Shared,
-    mut stream: TcpStream,
+    stream: TcpStream,
     remote: SocketAddr,
     stranger: Stranger,
 ) -> Ended {
     let mut buffer = BytesMut::new();
-    match time::timeout(ADMISSION, meet(&hub, &mut stream, &mut buffer)).await {
+    match time::timeout(ADMISSION, meet(&hub, stream, remote, &mut buffer)).await {
         Err(_) => Ended::Silent,
         Ok(Err(ended)) => ended,
-        Ok(Ok(Some(role))) => {
+        Ok(Ok((stream, Some(role)))) => {
             drop(stranger);
             let (reader, writer) = stream.into_split();
             let id = hub.borrow_mut().insert(Link::new(remote, Rc::new(writer), None));
@@ -62,7 +62,7 @@ pub(super) async fn serve(
             }
             run(hub, id, reader, buffer, Language::Native).await
         }
-        Ok(Ok(None)) => {
+        Ok(Ok((stream, None))) => {
             watch_over(&stream, hub.borrow().settings.peer_timeout);
             let (reader, writer) = stream.into_split();
             let knows_nothing = !hub.borrow().secret.is_empty();
@@ -75,8 +75,8 @@ pub(super) async fn serve(
 
 /// Has the kernel find out whether the host of a PHP peer has vanished. That the peer itself stands
 /// still is not noticed: it may be at work.
-fn watch_over(stream: &TcpStream, timeout: Duration) {
-    if let Err(error) = net::watch_over(stream, timeout, timeout.saturating_mul(PHP)) {
+fn watch_over(stream: &Stream, timeout: Duration) {
+    if let Err(error) = stream.watch_over(timeout, timeout.saturating_mul(PHP)) {
         tracing::debug!(%error, "it may be noticed late that a peer's host has vanished");
     }
 }
@@ -108,24 +108,28 @@ async fn in_turn(stream: &TcpStream) -> io::Result<()> {
     .await
 }
 
-/// Tells by its first bytes which language a stranger speaks. A native one proves itself and says
-/// what it is; a PHP one does that with its first frame, or need not.
+/// Tells by its first bytes whether a stranger speaks TLS, and which language. A native one proves
+/// itself and says what it is; a PHP one does that with its first frame, or need not.
 async fn meet(
     hub: &Shared,
-    stream: &mut TcpStream,
+    stream: TcpStream,
+    remote: SocketAddr,
     buffer: &mut BytesMut,
-) -> Result<Option<Role>, Ended> {
-    in_turn(stream).await?;
+) -> Result<(Stream, Option<Role>), Ended> {
+    in_turn(&stream).await?;
+    let gate = hub.borrow().settings.gate.clone();
+    let mut stream = gate.enter(stream, remote.ip(), buffer).await?;
     while buffer.len() < MAGIC.len() {
         if stream.read_buf(buffer).await? == 0 {
             return Err(Ended::ByPeer);
         }
     }
     if !buffer.starts_with(&MAGIC) {
-        return Ok(None);
+        return Ok((stream, None));
     }
     let _ = buffer.split_to(MAGIC.len());
-    native::prove(hub, stream, buffer).await.map(Some)
+    let role = native::prove(hub, &mut stream, buffer).await?;
+    Ok((stream, Some(role)))
 }
 
 /// Reads and writes until one of the two ends, or the hub ends the link.

@@ -16,10 +16,15 @@ impl Shard {
     /// Takes a connection in. Poll it with [`poll`](Self::poll) until it is over.
     pub(super) fn accept(&mut self, arrival: Arrival) -> Option<Key> {
         let Arrival { stream, remote, door } = arrival;
-        if self.drain.is_some() {
+        let stream = match (self.doors[door].tls, &self.settings.tls) {
+            _ if self.drain.is_some() => None,
+            (false, _) => Some(stream.into()),
+            (true, tls) => tls.as_ref().and_then(|tls| tls.accept(stream).ok()),
+        };
+        let Some(stream) = stream else {
             self.give_back(self.index.into(), door);
             return None;
-        }
+        };
         let door = std::rc::Rc::clone(&self.doors[door]);
         self.host.metrics.connections.inc();
         self.host.metrics.open.inc();

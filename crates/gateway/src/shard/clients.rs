@@ -81,11 +81,16 @@ impl Shard {
                 left = left.saturating_sub(length);
             }
             self.scratch = scratch;
+            if read.is_pending() && self.connections[key as usize].is_tls() {
+                // Of what has come there may be no message yet.
+                self.account(key);
+            }
             match ready!(read) {
                 Read::Bytes(_) => {}
                 Read::End => {
                     // It may have closed its end only, and still read what it asked for.
                     self.flush(key);
+                    self.connections[key as usize].say_goodbye();
                     self.cut(key, Closed::Ended);
                 }
                 Read::Broken(error) => self.cut(key, Closed::Lost(error)),

@@ -1,7 +1,7 @@
 //! One connection from outside: a plain value, with its socket.
 
 use std::{
-    io::IoSlice,
+    io::{ErrorKind, IoSlice},
     net::SocketAddr,
     pin::Pin,
     rc::Rc,
@@ -11,7 +11,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use protocol::ConnectionId;
-use service::net::{self, TcpStream};
+use service::stream::Stream;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::{heartbeat::Silence, share::Share};
@@ -23,7 +23,7 @@ pub(super) type Key = u32;
 /// One connection from outside. Between messages it owns no buffer.
 #[derive(Debug)]
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     pub(super) remote: SocketAddr,
     /// The listener it came to.
     pub(super) door: Rc<Door>,
@@ -119,7 +119,7 @@ impl Phase {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, remote: SocketAddr, door: Rc<Door>) -> Self {
+    pub(super) fn new(stream: Stream, remote: SocketAddr, door: Rc<Door>) -> Self {
         Self {
             stream,
             remote,
@@ -172,14 +172,19 @@ impl Connection {
         })
     }
 
-    /// Bytes that wait to be written.
+    /// Bytes that wait to be written, or to leave.
     pub(super) fn queued(&self) -> usize {
-        self.out.len()
+        self.out.len() + self.stream.unsent()
     }
 
-    /// Bytes of them that nobody else shares.
+    /// Bytes of them that nobody else shares, and what TLS holds of what has come.
     pub(super) fn copied(&self) -> usize {
-        self.out.copied()
+        self.out.copied() + self.stream.held()
+    }
+
+    /// Whether what has come is read before it can be told to be a request or a message.
+    pub(super) fn is_tls(&self) -> bool {
+        self.stream.is_tls()
     }
 
     pub(super) fn queue(&mut self, bytes: &Bytes) {
@@ -220,20 +225,22 @@ impl Connection {
             [one] => stream.try_write(one),
             many => stream.try_write_vectored(many),
         })?;
-        if !all {
-            self.blocked = true;
-            self.wake();
+        if !all || 0 < stream.unsent() {
+            self.block();
             return Ok(());
         }
         match &mut self.phase {
             Phase::Closing { linger: false, .. } => {
+                self.stream.say_goodbye();
                 self.phase = Phase::Over;
                 self.wake();
             }
-            Phase::Closing { finished: finished @ false, .. } => {
-                *finished = true;
-                net::close_write(&self.stream)?;
-            }
+            Phase::Closing { finished: finished @ false, .. } => match self.stream.close_write() {
+                Ok(()) => *finished = true,
+                // TLS says so in a record of its own.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.block(),
+                Err(error) => return Err(error),
+            },
             Phase::Closing { .. }
             | Phase::Request(_)
             | Phase::Open(_)
@@ -241,5 +248,16 @@ impl Connection {
             | Phase::Over => {}
         }
         Ok(())
+    }
+
+    /// Says that nothing more follows, where TLS has a word for it.
+    pub(super) fn say_goodbye(&self) {
+        self.stream.say_goodbye();
+    }
+
+    /// Has the task wait for the socket.
+    fn block(&mut self) {
+        self.blocked = true;
+        self.wake();
     }
 }

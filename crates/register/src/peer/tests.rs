@@ -12,7 +12,7 @@ const PONG: &[u8] = b"{\"event\":\"pong\"}\n";
 const NOBODY: &[u8] = b"{\"event\":\"broadcast_addresses\",\"addresses\":[]}\n";
 
 fn shared() -> Arc<Shared> {
-    Arc::new(Shared::new(Secret::default(), false, Some(PING_TTL)))
+    Arc::new(Shared::new(Secret::default(), false, Some(PING_TTL), Gate::default()))
 }
 
 fn connect(shared: &Arc<Shared>) -> DuplexStream {
@@ -192,7 +192,7 @@ async fn strangers_do_not_fill_the_log() {
 
 #[tokio::test(start_paused = true)]
 async fn without_a_time_to_live_who_stops_pinging_stays() {
-    let shared = Arc::new(Shared::new(Secret::default(), false, None));
+    let shared = Arc::new(Shared::new(Secret::default(), false, None, Gate::default()));
     let mut stream = connect(&shared);
     stream.write_all(ASK).await.unwrap();
     stream.write_all(PING).await.unwrap();

@@ -6,6 +6,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use protocol::Secret;
 use register::{Config, PING_TTL, Register};
+use service::tls::Gate;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpStream,
@@ -35,7 +36,8 @@ impl Running {
 
     pub(crate) fn start_on(listen: SocketAddr, secret: &str, startup_grace: Duration) -> Self {
         let secret = Secret::from(secret);
-        let config = Config { listen, secret, startup_grace, ping_ttl: Some(PING_TTL) };
+        let (ping_ttl, gate) = (Some(PING_TTL), Gate::default());
+        let config = Config { listen, secret, startup_grace, ping_ttl, gate };
         let register = Register::bind(config).unwrap();
         let (addr, shutdown) = (register.addr(), CancellationToken::new());
         let serving = tokio::spawn(register.serve(shutdown.clone().cancelled_owned()));

@@ -1,0 +1,66 @@
+//! A CA, and the files that it signs.
+
+use std::{fs, path::PathBuf};
+
+use client::Tls;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use service::tls::NAME;
+use tempfile::TempDir;
+
+/// A CA, with a folder for its files.
+#[derive(Debug)]
+pub struct Ca {
+    folder: TempDir,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Ca {
+    /// A new one; `ca.pem` is its certificate.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn new() -> Self {
+        let folder = TempDir::with_prefix("push-suite-ca.").unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new([]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "a CA of a test");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        fs::write(folder.path().join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        Self { folder, issuer: Issuer::new(params, key) }
+    }
+
+    /// Where a file of that name is.
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.folder.path().join(file)
+    }
+
+    /// Signs a certificate for processes of the cluster, as `NAME.pem` and `NAME.key`. What was
+    /// there under these names is replaced. Says what it looks like on the wire.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn sign(&self, name: &str) -> Vec<u8> {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new([NAME.to_owned()]).unwrap();
+        let cert = params.signed_by(&key, &self.issuer).unwrap();
+        fs::write(self.path(&format!("{name}.pem")), cert.pem()).unwrap();
+        fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
+        cert.der().to_vec()
+    }
+
+    /// One that connects to processes of the cluster.
+    ///
+    /// # Panics
+    /// When it cannot be written, or read.
+    pub fn member(&self, name: &str) -> Tls {
+        self.sign(name);
+        let [cert, key] = ["pem", "key"].map(|end| self.path(&format!("{name}.{end}")));
+        Tls::read(cert, key, self.path("ca.pem")).unwrap()
+    }
+}
+
+impl Default for Ca {
+    fn default() -> Self {
+        Self::new()
+    }
+}
