@@ -41,7 +41,7 @@ pub async fn serve(
     let Config {
         registers, secret, key, gateway_grace, handler_retries, peer_timeout, tls, ..
     } = config;
-    starting.reread.extend(tls.iter().map(Inner::reread));
+    starting.reread.extend(tls.iter().map(Inner::files));
     let dispatcher = Dispatcher::new(worker, handler_retries, Arc::clone(&metrics));
     tracing::info!(worker = key, ?registers, "starting");
     let events = Arc::new(Events(Arc::clone(&dispatcher)));

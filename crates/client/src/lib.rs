@@ -50,7 +50,7 @@ use shared::Shared;
 pub use api::Filter;
 pub use error::Error;
 pub use merge::Row;
-pub use service::tls::Inner as Tls;
+pub use service::tls::{Inner as Tls, Reread};
 pub use targets::Recipients;
 
 /// How long a call waits for gateways that are being linked for the first time, so that what is

@@ -327,7 +327,7 @@ impl Config {
     /// What SIGHUP has read again.
     pub fn reread(&self) -> impl Iterator<Item = Arc<dyn Reread>> {
         let Settings { gate, tls, .. } = &self.settings;
-        gate.inner().map(Inner::reread).into_iter().chain(tls.as_ref().map(Public::reread))
+        gate.inner().map(Inner::files).into_iter().chain(tls.as_ref().map(Public::files))
     }
 }
 

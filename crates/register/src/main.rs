@@ -7,7 +7,7 @@ use service::tls::Inner;
 
 fn main() -> ExitCode {
     service::main::<Args, Config>(async |config, mut starting| {
-        starting.reread.extend(config.gate.inner().map(Inner::reread));
+        starting.reread.extend(config.gate.inner().map(Inner::files));
         let register = Register::bind(config)?;
         let addr = register.addr();
         register.describe(&mut starting.metrics);

@@ -41,6 +41,11 @@ fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at * 31 + at / 251) as u8).collect()
 }
 
+#[test]
+fn a_connection_without_tls_is_as_small_as_it_was() {
+    assert_eq!(size_of::<Stream>(), size_of::<TcpStream>());
+}
+
 #[tokio::test]
 async fn much_goes_both_ways_at_once_in_pieces_of_any_size() {
     let (near, far) = tls().await;

@@ -80,9 +80,9 @@ impl Inner {
         shaken(Session::new(tcp, server, read)).await
     }
 
-    /// What SIGHUP has read again.
+    /// The files that it was read from, to be read again.
     #[must_use]
-    pub fn reread(&self) -> Arc<dyn Reread> {
+    pub fn files(&self) -> Arc<dyn Reread> {
         Arc::clone(&self.0) as Arc<dyn Reread>
     }
 }
@@ -115,9 +115,9 @@ impl Public {
         Ok(Stream::Tls(Arc::new(Session::new(tcp, server, BytesMut::new()))))
     }
 
-    /// What SIGHUP has read again.
+    /// The files that it was read from, to be read again.
     #[must_use]
-    pub fn reread(&self) -> Arc<dyn Reread> {
+    pub fn files(&self) -> Arc<dyn Reread> {
         Arc::clone(&self.0) as Arc<dyn Reread>
     }
 }

@@ -197,14 +197,14 @@ async fn what_is_read_again_holds_for_new_connections_and_what_is_of_no_use_chan
     // One file after the other: only with the last of them they fit.
     for (at, file) in files.iter().enumerate() {
         fs::copy(new.path(file), old.path(file)).unwrap();
-        assert_eq!(server.reread().reread().is_ok(), at == 2, "{file}");
+        assert_eq!(server.files().reread().is_ok(), at == 2, "{file}");
         assert_eq!(meet(&gate, &client).await.1.is_ok(), at == 2, "{file}");
     }
     for file in files {
         let good = fs::read(old.path(file)).unwrap();
         for bad in [&b""[..], b"-----BEGIN NONSENSE", &good[..good.len() / 2]] {
             fs::write(old.path(file), bad).unwrap();
-            let error = format!("{:#}", server.reread().reread().unwrap_err());
+            let error = format!("{:#}", server.files().reread().unwrap_err());
             assert!(error.contains(file), "{error}");
         }
         fs::write(old.path(file), good).unwrap();
