@@ -62,6 +62,9 @@ check() { # WHAT COMMAND...
 
 stage_test() {
     check "cargo test" cargo test --workspace --locked --no-fail-fast
+    # What clients and processes say to each other, with all of it over TLS.
+    check "over TLS" env SUITE_TLS=1 cargo test -p suite-tests --locked --no-fail-fast \
+        --test http --test limits --test pressure --test shutdown --test workers
     # A folder of its own: other flags would have everything built anew each time.
     check loom env RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR="$(target_folder)/loom" \
         cargo test --quiet --release --locked --manifest-path loom/Cargo.toml

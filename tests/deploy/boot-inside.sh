@@ -46,6 +46,19 @@ all_are_confined() {
     say "all run without root, capabilities, or system calls that they do not need"
 }
 
+# Where there are no certificates there is nothing to read again, and nothing else happens.
+survive_a_reload() {
+    local unit before
+    for unit in "${units[@]}"; do
+        before=$(property "$unit" MainPID)
+        systemctl reload "$unit" || give_up "$unit cannot be reloaded"
+        sleep 0.5
+        [ "$(property "$unit" MainPID)" = "$before" ] || give_up "$unit does not survive a reload"
+        ready_soon "$unit"
+    done
+    say "all survive a reload"
+}
+
 # A drop-in gives the gateway a shorter watchdog, since the test waits for it.
 shorten_watchdog() {
     mkdir -p /run/systemd/system/gateway@.service.d
@@ -100,6 +113,7 @@ no_call_was_refused() {
 
 all_start
 all_are_confined
+survive_a_reload
 comes_back_after register KILL
 comes_back_after business-worker@1 KILL
 shorten_watchdog

@@ -174,8 +174,9 @@ async fn a_certificate_is_read_again_and_clients_stay(threads: usize) {
     let theirs = next.member("member");
     let mut ann = suite.browser(0).await;
     let says = async |suite: &mut Suite, said: &str| {
+        let said = format!("{said} what=\"certificate for clients\"");
         suite.gateways[0].signal(Signal::Hup);
-        eventually(said, async || suite.gateways[0].log().contains(said).then_some(())).await;
+        eventually(&said, async || suite.gateways[0].log().contains(&said).then_some(())).await;
     };
     next.sign("wss");
     // The key is not that of the certificate yet.

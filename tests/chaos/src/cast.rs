@@ -195,6 +195,8 @@ impl Actor {
             .args(&self.args)
             .env_clear()
             .env("GW_SECRET_KEY", SECRET)
+            // Over TLS if whoever runs this says so.
+            .envs(std::env::vars().filter(|(name, _)| name.starts_with("GW_INNER_TLS_")))
             .env("RUST_LOG", std::env::var("CHAOS_LOG").unwrap_or_else(|_| "info".to_owned()))
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)

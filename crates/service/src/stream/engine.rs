@@ -18,8 +18,9 @@ use crate::net::TcpStream;
 /// have.
 pub(super) const UNSENT: usize = 64 * 1024;
 
-/// How many bytes are read from the socket at a time.
-const CHUNK: usize = 64 * 1024;
+/// How many bytes are read from the socket at a time: together with a record that had begun, less than
+/// whoever reads 64 KiB at a time has room for, so that nothing is left here when it stops reading.
+const CHUNK: usize = 40 * 1024;
 
 /// How many bytes a peer may send until the handshake is done; certificates are the bulk of them.
 const HANDSHAKE: usize = 32 * 1024;
@@ -126,8 +127,11 @@ impl Engine {
             }
             match self.decrypt() {
                 Ok(true) => continue,
-                // What is wrong is said again the next time.
-                _ if 0 < all => return Poll::Ready(Ok(())),
+                // What is wrong is said again the next time. It may be long until then.
+                _ if 0 < all => {
+                    self.shrink();
+                    return Poll::Ready(Ok(()));
+                }
                 Ok(false) => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
@@ -201,6 +205,11 @@ impl Engine {
 
     /// Takes in what the socket has, and waits for it if need be.
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Nothing is allocated to find that there is nothing.
+        if self.tcp.poll_read_ready(cx)?.is_pending() {
+            self.shrink();
+            return Poll::Pending;
+        }
         self.incoming.reserve(CHUNK);
         match pin!(self.tcp.read_buf(&mut self.incoming)).poll(cx) {
             Poll::Ready(read) => Poll::Ready(self.filled(read)),

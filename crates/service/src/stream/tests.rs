@@ -194,6 +194,28 @@ async fn between_messages_nothing_is_held_and_part_of_one_counts() {
 }
 
 #[tokio::test]
+async fn who_stops_reading_leaves_next_to_nothing_here() {
+    let (near, mut far) = tls().await;
+    let message = pattern(1_000_000);
+    let write = async {
+        let mut rest = &message[..];
+        while !rest.is_empty() {
+            poll_fn(|cx| near.poll_write_ready(cx)).await.unwrap();
+            rest = &rest[near.try_write(rest).unwrap()..];
+        }
+        poll_fn(|cx| near.poll_write_ready(cx)).await.unwrap();
+    };
+    let read = async {
+        let (mut read, mut scratch) = (0, vec![0; 64 * 1024]);
+        while read < message.len() {
+            read += far.read(&mut scratch).await.unwrap();
+            assert!(far.held() < 20_000, "part of a record at most, not {}", far.held());
+        }
+    };
+    soon(async { tokio::join!(write, read) }).await;
+}
+
+#[tokio::test]
 async fn what_has_come_can_be_read_without_waiting() {
     let (mut near, mut far) = tls().await;
     let (mut reader, _writer) = far.split();
