@@ -4,8 +4,12 @@
 
 use std::{fs, net::SocketAddr};
 
+use bytes::{Bytes, BytesMut};
 use client::{Cluster, Config};
-use protocol::{codec::gateway_worker::Opcode, link::MAGIC};
+use protocol::{
+    codec::gateway_worker::{BODY_IS_SCALAR, Frame, Opcode},
+    link::MAGIC,
+};
 use suite_tests::{
     Ca, Php, Raw, Relay, Suite, TestWorker, eventually, on_one_and_three_threads, ports,
     process::{Process, Signal},
@@ -150,9 +154,21 @@ async fn php_peers_of_this_host_are_let_in_where_that_is_said(threads: usize) {
         let told =
             format!("{{\"event\":\"broadcast_addresses\",\"addresses\":[\"{}\"]", inner(&suite));
         assert_eq!(asks.bytes(told.len()).await, told.as_bytes());
-        // Ours speak TLS at the same port.
+        // Ours speak TLS at the same port, and so does PHP behind something that does.
         suite.peer(0).await.taken().await;
+        let mut tunnel = Raw::connect(inner(&suite)).await;
+        let hello = format!("{{\"secret_key\":\"{secret}\"}}");
+        tunnel.send(&frame(Opcode::GatewayClientConnect, &hello)).await;
+        tunnel.send(&frame(Opcode::GetGroupIdList, "")).await;
+        assert_eq!(tunnel.bytes(4 + 6).await, b"\0\0\0\x06a:0:{}");
     }
+}
+
+fn frame(opcode: Opcode, body: &str) -> BytesMut {
+    let (cmd, body) = (opcode.into(), Bytes::copy_from_slice(body.as_bytes()));
+    let mut bytes = BytesMut::new();
+    Frame { cmd, flag: BODY_IS_SCALAR, body, ..Frame::default() }.encode(&mut bytes).unwrap();
+    bytes
 }
 
 fn inner(suite: &Suite) -> SocketAddr {
