@@ -30,6 +30,13 @@ pub struct Peer {
     taken: u64,
     /// The address that the gateway announces.
     pub gateway: String,
+    /// How far the gateway had taken this peer's commands before.
+    pub before: u64,
+}
+
+/// The role of a back end that nobody has met before.
+pub fn back_end() -> Role {
+    Role::Client { instance: Instance::from_dice(RandomState::new().hash_one("back end")) }
 }
 
 impl Peer {
@@ -38,7 +45,7 @@ impl Peer {
     /// # Panics
     /// When it is not let in.
     pub async fn client(gateway: SocketAddr, secret: &Secret) -> Self {
-        Self::open(gateway, secret, Role::Client).await.expect("to be let in")
+        Self::open(gateway, secret, back_end()).await.expect("to be let in")
     }
 
     /// A link that takes events too.
@@ -67,6 +74,7 @@ impl Peer {
             queries: 0,
             taken: 0,
             gateway: String::new(),
+            before: 0,
         };
         peer.stream.set_nodelay(true).unwrap();
         peer.stream.write_all(&MAGIC).await.unwrap();
@@ -78,9 +86,9 @@ impl Peer {
         let proof = secret.prove(Prover::Peer, &theirs, &ours);
         peer.say(&ToGateway::Hello { role, nonce: ours, proof }).await;
         match peer.read().await {
-            Some(ToPeer::Welcome { proof, gateway, .. }) => {
+            Some(ToPeer::Welcome { proof, gateway, taken: before, .. }) => {
                 assert!(secret.verify(Prover::Gateway, &theirs, &ours, &proof));
-                Ok(Self { gateway, ..peer })
+                Ok(Self { gateway, before, commands: before, ..peer })
             }
             Some(ToPeer::Refused(refusal)) => Err(refusal),
             other => panic!("a welcome was expected, not {other:?}"),

@@ -9,6 +9,7 @@ use protocol::{
 };
 use suite_tests::{
     Browser, Heard, Peer, Raw, Suite, eventually, on_one_and_three_threads,
+    peer::back_end,
     raw::{Answer, masked},
 };
 use tokio_tungstenite::tungstenite::{Error, client::IntoClientRequest as _, http::HeaderValue};
@@ -191,7 +192,7 @@ async fn a_peer_without_the_secret_is_closed_and_logged_without_it(threads: usiz
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let gateway = &suite.gateways[0];
     for guess in ["", "wr0ng-guess"] {
-        let refused = Peer::open(gateway.inner, &Secret::from(guess), Role::Client).await;
+        let refused = Peer::open(gateway.inner, &Secret::from(guess), back_end()).await;
         assert_eq!(refused.unwrap_err(), Refusal::Secret);
     }
     let lines = eventually("a line in the log", async || {
@@ -237,7 +238,7 @@ async fn a_peer_that_breaks_the_protocol_is_closed_and_the_gateway_goes_on(threa
     let id = worker.welcomes().await;
     // A second hello, and a shard that is none.
     for wrong in [
-        ToGateway::Hello { role: Role::Client, nonce: [0; 32], proof: [0; 32] },
+        ToGateway::Hello { role: back_end(), nonce: [0; 32], proof: [0; 32] },
         ToGateway::Done { shard: u16::MAX, first: 0, last: u64::MAX },
     ] {
         let mut peer = suite.peer(0).await;

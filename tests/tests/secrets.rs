@@ -10,7 +10,9 @@ use protocol::{
     codec::gateway_worker::{BODY_IS_SCALAR, Frame, Opcode},
     link::{Refusal, Role},
 };
-use suite_tests::{Peer, Raw, Suite, TestWorker, binaries, eventually, on_one_and_three_threads};
+use suite_tests::{
+    Peer, Raw, Suite, TestWorker, binaries, eventually, on_one_and_three_threads, peer::back_end,
+};
 
 /// What a peer of another cluster may offer. Nor is that to be printed: it may be a good one with
 /// one letter wrong.
@@ -30,7 +32,7 @@ async fn no_log_and_no_page_has_the_secret_however_much_is_logged(threads: usize
     // Native links: a back end, and a worker in this process.
     suite.peer(0).await.taken().await;
     let worker = TestWorker::start(&suite, "1").await;
-    let refused = Peer::open(inner, &Secret::from(WRONG), Role::Client).await;
+    let refused = Peer::open(inner, &Secret::from(WRONG), back_end()).await;
     assert_eq!(refused.unwrap_err(), Refusal::Secret);
     // PHP peers, and what looks like them.
     for secret in [&right[..], WRONG] {

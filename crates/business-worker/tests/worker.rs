@@ -1,26 +1,22 @@
-//! A worker among gateways that do what the test tells them: order, concurrency, failures, and
-//! when an event is done with.
+//! A worker among gateways that do what the test tells them: order, concurrency, failures.
 
 #[path = "../../client/tests/fake/mod.rs"]
 mod fake;
 mod running;
 
 use std::{
-    sync::{
-        OnceLock,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
-use business_worker::{Client, CloseReason, Cluster, Handshake, Message, Recipients, Worker};
-use fake::{FakeGateway, FakeLink, sent_to};
+use business_worker::{Client, CloseReason, Handshake, Message, Worker};
+use fake::sent_to;
 use protocol::{
     Answer, Command, Event,
     event::Header,
     link::{ToGateway, ToPeer},
 };
-use running::{Running, Teller, one, start};
+use running::{Teller, one};
 use serde_json::json;
 
 #[tokio::test]
@@ -106,72 +102,6 @@ async fn an_event_that_came_before_is_marked() {
     let context = Some(Box::new(fake::context()));
     link.deliver(1, Event::Message("x".into()), context, true).await;
     assert_eq!(link.command().await, sent_to(1, "did x (again)"));
-}
-
-/// Sends to everyone what a client says, wherever they are.
-struct Crier;
-
-impl Worker for Crier {
-    async fn on_message(&self, client: &Client, message: Message) -> anyhow::Result<()> {
-        Ok(client.cluster().send_to_all(Recipients::All, message).await?)
-    }
-}
-
-/// The same, through a cluster that it has kept from the start.
-#[derive(Default)]
-struct Keeper(OnceLock<Cluster>);
-
-impl Worker for Keeper {
-    async fn on_worker_start(&self, cluster: &Cluster) -> anyhow::Result<()> {
-        self.0.set(cluster.clone()).map_err(|_| anyhow::anyhow!("started twice"))
-    }
-
-    async fn on_message(&self, _client: &Client, message: Message) -> anyhow::Result<()> {
-        let cluster = self.0.get().expect("it was started");
-        Ok(cluster.send_to_all(Recipients::All, message).await?)
-    }
-}
-
-async fn two_gateways(worker: impl Worker) -> (Running, [FakeGateway; 2], FakeLink, FakeLink) {
-    let gateways = [FakeGateway::start().await, FakeGateway::start().await];
-    let running = start(worker, &[&gateways[0], &gateways[1]]).await;
-    let (home, other) = (gateways[0].link().await, gateways[1].link().await);
-    (running, gateways, home, other)
-}
-
-#[tokio::test]
-async fn an_event_is_done_when_other_gateways_have_taken_what_it_pushed() {
-    let (_running, _gateways, mut home, mut other) = two_gateways(Crier).await;
-    home.message(1, "x").await;
-    assert!(matches!(home.command().await, Command::SendToAll { .. }));
-    let (number, _) = other.numbered_command().await;
-    assert!(home.is_quiet().await, "not before the other gateway has it");
-    other.send(ToPeer::Taken { through: number }).await;
-    home.done(1).await;
-}
-
-#[tokio::test]
-async fn so_it_is_with_what_it_pushed_through_a_cluster_that_was_kept() {
-    let (_running, _gateways, mut home, mut other) = two_gateways(Keeper::default()).await;
-    for round in 1..=2 {
-        home.message(1, "x").await;
-        assert!(matches!(home.command().await, Command::SendToAll { .. }));
-        let (number, _) = other.numbered_command().await;
-        assert!(home.is_quiet().await, "not before the other gateway has it");
-        other.send(ToPeer::Taken { through: number }).await;
-        home.done(round).await;
-    }
-}
-
-#[tokio::test]
-async fn a_gateway_that_is_lost_holds_no_event_back() {
-    let (_running, _gateways, mut home, mut other) = two_gateways(Crier).await;
-    home.message(1, "x").await;
-    other.command().await;
-    assert!(matches!(home.command().await, Command::SendToAll { .. }));
-    assert!(home.is_quiet().await);
-    drop(other);
-    home.done(1).await;
 }
 
 #[tokio::test]

@@ -33,7 +33,9 @@ enum Standing<L> {
     Dialling,
     /// Linked.
     Up { gateway: SocketAddr, link: L },
-    /// It was linked, or could not be.
+    /// It was linked, may be again, and is to have then what is sent meanwhile. `link` is the last.
+    Parked { gateway: SocketAddr, link: L },
+    /// It could not be linked, or is gone.
     Down,
     /// It does not speak the native wire.
     Foreign,
@@ -100,20 +102,41 @@ impl<L: Clone> Directory<L> {
         }
     }
 
-    /// A gateway is not linked, or not any more.
+    /// A gateway could not be linked, or is not any more.
     pub(crate) fn down(&mut self, address: &str) {
-        let Some(entry) = self.entry(address) else { return };
-        let before = std::mem::replace(&mut entry.standing, Standing::Down);
-        if let Standing::Up { gateway, .. } = before {
-            self.linked.remove(&gateway);
-        }
+        let Some(entry) = self.gateways.iter_mut().find(|entry| *entry.address == *address) else {
+            return;
+        };
+        let standing = std::mem::replace(&mut entry.standing, Standing::Down);
+        entry.standing = match standing {
+            Standing::Up { gateway, link } => {
+                self.linked.remove(&gateway);
+                Standing::Parked { gateway, link }
+            }
+            parked @ Standing::Parked { .. } => parked,
+            Standing::Dialling | Standing::Down | Standing::Foreign => Standing::Down,
+        };
     }
 
-    /// Whether a register still names the gateway. If none does, it is forgotten, unless it is
-    /// linked.
+    /// Nothing waits any more for the gateways that are not linked, and whose last link is `such`.
+    /// Returns these links.
+    pub(crate) fn give_up(&mut self, such: impl Fn(&str, &L) -> bool) -> Vec<L> {
+        let mut links = Vec::new();
+        for entry in &mut self.gateways {
+            if let Standing::Parked { link, .. } = &entry.standing
+                && such(&entry.address, link)
+            {
+                links.push(link.clone());
+                entry.standing = Standing::Down;
+            }
+        }
+        links
+    }
+
+    /// Whether a gateway is to be called. If not, it is forgotten, unless it is linked.
     pub(crate) fn keep(&mut self, address: &str) -> bool {
         self.gateways.retain(|entry| {
-            entry.listed
+            entry.is_wanted()
                 || *entry.address != *address
                 || matches!(entry.standing, Standing::Up { .. })
         });
@@ -136,6 +159,11 @@ impl<L: Clone> Directory<L> {
         self.gateways.iter().any(|entry| entry.listed && *entry.address == *address)
     }
 
+    /// Whether the gateway is to be called: a register names it, or something waits for it.
+    pub(crate) fn wants(&self, address: &str) -> bool {
+        self.gateways.iter().any(|entry| entry.is_wanted() && *entry.address == *address)
+    }
+
     /// Whether the gateway is known to speak the native wire.
     pub(crate) fn is_native(&self, address: &str) -> bool {
         self.gateways.iter().any(|entry| entry.native && *entry.address == *address)
@@ -150,14 +178,52 @@ impl<L: Clone> Directory<L> {
     pub(crate) fn links(&self) -> impl Iterator<Item = &L> {
         self.gateways.iter().filter_map(|entry| match &entry.standing {
             Standing::Up { link, .. } => Some(link),
-            Standing::Dialling | Standing::Down | Standing::Foreign => None,
+            _ => None,
         })
+    }
+
+    /// The last links of gateways that something waits for until they are linked again, in order.
+    pub(crate) fn parked(&self) -> impl Iterator<Item = &L> {
+        self.gateways.iter().filter_map(|entry| match &entry.standing {
+            Standing::Parked { link, .. } => Some(link),
+            _ => None,
+        })
+    }
+
+    /// The last link to the gateway at that address, if something waits for that.
+    pub(crate) fn parked_at(&self, address: &str) -> Option<&L> {
+        let entry = self.gateways.iter().find(|entry| *entry.address == *address)?;
+        match &entry.standing {
+            Standing::Parked { link, .. } => Some(link),
+            _ => None,
+        }
+    }
+
+    /// Where to send what is for the gateway of that inner address: its link, or its last one if
+    /// something waits for it to be linked again.
+    pub(crate) fn place(&self, of: SocketAddr) -> Option<&L> {
+        self.link(of).or_else(|| {
+            self.gateways.iter().find_map(|entry| match &entry.standing {
+                Standing::Parked { gateway, link } if *gateway == of => Some(link),
+                _ => None,
+            })
+        })
+    }
+
+    /// How many gateways should be linked, are not, and have nothing wait for them.
+    pub(crate) fn out_of_reach(&self) -> usize {
+        let is_such = |entry: &&Entry<L>| {
+            entry.listed && matches!(entry.standing, Standing::Dialling | Standing::Down)
+        };
+        self.gateways.iter().filter(is_such).count()
     }
 
     /// Gateways that should be linked and are not.
     pub(crate) fn missing(&self) -> impl Iterator<Item = &Arc<str>> {
         self.gateways.iter().filter_map(|entry| match &entry.standing {
-            Standing::Dialling | Standing::Down if entry.listed => Some(&entry.address),
+            Standing::Dialling | Standing::Parked { .. } | Standing::Down if entry.listed => {
+                Some(&entry.address)
+            }
             _ => None,
         })
     }
@@ -166,6 +232,12 @@ impl<L: Clone> Directory<L> {
     pub(crate) fn listed(&self) -> Vec<String> {
         let listed = self.gateways.iter().filter(|entry| entry.listed);
         listed.map(|entry| entry.address.to_string()).collect()
+    }
+}
+
+impl<L> Entry<L> {
+    fn is_wanted(&self) -> bool {
+        self.listed || matches!(self.standing, Standing::Parked { .. })
     }
 }
 
@@ -226,9 +298,37 @@ mod tests {
         assert!(directory.link(gateway(1)).is_some());
         directory.down("a:1");
         assert_eq!(directory.missing().count(), 0, "nobody expects it back");
+        assert!(directory.keep("a:1"), "something waits for it");
+        assert_eq!(directory.give_up(|address, ()| address == "a:1"), [()]);
         assert!(!directory.keep("a:1"));
         assert!(directory.link(gateway(1)).is_none());
         assert_eq!(names(&directory.list(&[native("a:1")]).new), ["a:1"]);
+    }
+
+    #[test]
+    fn what_is_for_a_lost_gateway_has_a_place_until_that_is_linked_again_or_given_up() {
+        let mut directory = Directory::<u8>::default();
+        directory.list(&[native("a:1"), native("b:2")]);
+        assert_eq!((directory.place(gateway(1)), directory.out_of_reach()), (None, 2));
+        directory.up("a:1", gateway(1), 1);
+        directory.down("b:2");
+        assert_eq!((directory.parked().count(), directory.out_of_reach()), (0, 1), "never linked");
+        directory.down("a:1");
+        directory.down("a:1");
+        assert_eq!((directory.place(gateway(1)), directory.link(gateway(1))), (Some(&1), None));
+        assert_eq!((directory.parked_at("a:1"), directory.parked_at("b:2")), (Some(&1), None));
+        assert_eq!(directory.missing().map(|name| &**name).collect::<Vec<_>>(), ["a:1", "b:2"]);
+        directory.up("a:1", gateway(1), 2);
+        assert_eq!((directory.place(gateway(1)), directory.parked().count()), (Some(&2), 0));
+        assert_eq!(directory.give_up(|_, _| true), [0_u8; 0], "it is linked");
+        directory.down("a:1");
+        assert!(directory.wants("a:1") && directory.wants("b:2"));
+        directory.list(&[]);
+        assert!(directory.wants("a:1") && !directory.wants("b:2"));
+        assert_eq!(directory.give_up(|_, link| *link == 1), [0_u8; 0]);
+        assert_eq!(directory.give_up(|_, link| *link == 2), [2]);
+        assert!(!directory.wants("a:1"));
+        assert_eq!(directory.place(gateway(1)), None);
     }
 
     #[test]

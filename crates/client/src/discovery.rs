@@ -147,7 +147,7 @@ async fn take_lists(
 
 /// Asks where gateways are, and says what we know.
 fn ask(shared: &Shared, out: &mut BytesMut) {
-    let instance = shared.identity.instance().cloned();
+    let instance = shared.identity.worker().cloned();
     let settled =
         instance.iter().flat_map(|_| shared.leases().settled().cloned().collect::<Vec<_>>());
     ToRegister::WorkerConnect(WorkerConnect {

@@ -19,11 +19,14 @@ const CAP: Duration = Duration::from_secs(2);
 /// language.
 const LEAVE_ALONE: Duration = Duration::from_secs(20);
 
-/// Keeps one gateway linked for as long as a register names it.
+/// Keeps one gateway linked for as long as a register names it, and calls it for as long as something
+/// waits for it.
 pub(crate) async fn look_after(shared: Arc<Shared>, address: Arc<str>) {
     let mut backoff = Backoff::new(FIRST, CAP);
     // What cannot be mended from here is said once, not at every attempt.
     let mut complained = false;
+    // Since when nobody listens there.
+    let mut refused = None;
     loop {
         let attempt = link::connect(&address, &shared.identity, dice::random()).await;
         if shared.is_leaving() {
@@ -31,9 +34,10 @@ pub(crate) async fn look_after(shared: Arc<Shared>, address: Arc<str>) {
         }
         let pause = match attempt {
             Ok(proved) => {
-                complained = false;
+                (complained, refused) = (false, None);
                 let since = Instant::now();
                 if let Ended::ByUs = run(&shared, &address, proved).await {
+                    shared.give_up(|at, _| *at == *address);
                     return;
                 }
                 backoff.ended_after(since.elapsed());
@@ -42,6 +46,11 @@ pub(crate) async fn look_after(shared: Arc<Shared>, address: Arc<str>) {
             Err(failed) => {
                 shared.metrics.failed_links.inc();
                 shared.change(|directory| directory.down(&address));
+                let now = Instant::now();
+                refused = failed.is_refused().then(|| refused.unwrap_or(now));
+                if refused.is_some_and(|since| shared.is_nobody(&address, now - since)) {
+                    shared.give_up(|at, _| *at == *address);
+                }
                 let patient = is_lasting(&failed, shared.directory().is_native(&address));
                 if patient && !complained {
                     complained = true;
@@ -52,15 +61,15 @@ pub(crate) async fn look_after(shared: Arc<Shared>, address: Arc<str>) {
                 if patient { LEAVE_ALONE } else { backoff.next(dice::random()) }
             }
         };
-        if !shared.is_listed(&address) {
+        if !shared.is_wanted(&address) {
             tracing::info!(gateway = %address, "no register names it any more");
             return;
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = shared.unlisted(&address) => {}
+            () = shared.unwanted(&address) => {}
         }
-        if !shared.is_listed(&address) {
+        if !shared.is_wanted(&address) {
             return;
         }
     }
@@ -90,17 +99,17 @@ async fn run(shared: &Arc<Shared>, address: &str, proved: Proved<Stream>) -> End
     if gateway.to_string() != address {
         tracing::debug!(address, %gateway, "announced and used under different addresses");
     }
+    // What waits for an earlier life of it waits in vain.
+    shared.give_up(|at, link| *at == *address && link.instance() != instance);
     if !shared.meet(gateway, instance) {
         // Before anything is heard that it still tells of its clients.
         return link::write_off(proved).await;
     }
-    let (unclaimed, metrics) = (Arc::clone(&shared.unclaimed), Arc::clone(&shared.metrics));
-    let link = Link::new(gateway, instance.clone(), shared.held.clone(), unclaimed, metrics);
+    let link = link_up(shared, address, &proved);
+    let down = Down { shared, address };
     let intake = shared.consumer().map(|consumer| consumer.linked(&link));
     shared.metrics.links.inc();
-    shared.change(|directory| directory.up(address, gateway, Arc::clone(&link)));
     tracing::info!(%gateway, "linked");
-    let down = Down { shared, address };
     // Nothing changes in the directory, but those who watch it want to know.
     let changed = || shared.change(|_| ());
     let run = link::run(&link, proved.stream, proved.read, intake, shared.peer_timeout, &changed);
@@ -126,6 +135,22 @@ async fn run(shared: &Arc<Shared>, address: &str, proved: Proved<Stream>) -> End
     ended
 }
 
+/// Puts the link where what is sent finds it: what waits for this life of the gateway goes first.
+fn link_up(shared: &Shared, address: &str, proved: &Proved<Stream>) -> Arc<Link> {
+    let Proved { gateway, instance, taken, .. } = proved;
+    shared.change(|directory| {
+        // One that is parked is given up nowhere but in here.
+        let next = directory.parked_at(address).and_then(|last| last.next(*taken));
+        let link = next.unwrap_or_else(|| {
+            let (unclaimed, metrics) = (Arc::clone(&shared.unclaimed), Arc::clone(&shared.metrics));
+            let (instance, held) = (instance.clone(), shared.held.clone());
+            Link::first(*gateway, instance, *taken, held, unclaimed, metrics)
+        });
+        directory.up(address, *gateway, Arc::clone(&link));
+        link
+    })
+}
+
 /// Takes the link back, also when the task is dropped.
 struct Down<'a> {
     shared: &'a Shared,
@@ -135,6 +160,6 @@ struct Down<'a> {
 impl Drop for Down<'_> {
     fn drop(&mut self) {
         self.shared.metrics.links.dec();
-        self.shared.change(|directory| directory.down(self.address));
+        self.shared.lost(self.address);
     }
 }

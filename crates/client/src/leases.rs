@@ -30,6 +30,8 @@ const REMEMBERED: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Leases {
     grace: Duration,
+    /// Whether a life that we take for over must not go on.
+    closes: bool,
     /// What those registers say that are connected; `None` while none is.
     said: Option<Said>,
     /// Lives that we were linked to and are not now.
@@ -88,12 +90,24 @@ impl Leases {
     pub(crate) fn new(grace: Duration) -> Self {
         Self {
             grace,
+            closes: true,
             said: None,
             away: Vec::new(),
             unsettled: Vec::new(),
             settled: VecDeque::new(),
             over: VecDeque::new(),
         }
+    }
+
+    /// Those of one that only pushes: it closes no clients of a life that it takes for over, which
+    /// may go on, therefore.
+    pub(crate) fn of_back_end(grace: Duration) -> Self {
+        Self { closes: false, ..Self::new(grace) }
+    }
+
+    /// How long a life must be missed.
+    pub(crate) const fn grace(&self) -> Duration {
+        self.grace
     }
 
     /// Whether this life was taken for over, so that it must not go on.
@@ -218,8 +232,8 @@ impl Leases {
 
     fn end(&mut self, now: Instant, ended: impl Fn(&Away) -> bool) -> Vec<Verdict> {
         let ended: Vec<_> = self.away.extract_if(.., |away| ended(away)).collect();
-        for away in &ended {
-            self.note_over(away.instance.clone());
+        if self.closes {
+            ended.iter().for_each(|away| self.note_over(away.instance.clone()));
         }
         let verdict = |away: Away| {
             // One that went on without us has given our clients to others.

@@ -74,8 +74,8 @@ pub struct Config {
     /// How long a gateway may be silent, though it is asked whether it is there, before its link is
     /// given up. Not zero.
     pub peer_timeout: Duration,
-    /// How long a gateway that is not linked must be named by no register until a worker takes it
-    /// for gone, and tells its consumer that the clients are.
+    /// How long a gateway that is not linked must be named by no register until it is taken for gone:
+    /// nothing waits for it any more then, and a worker tells its consumer that the clients are gone.
     pub gateway_grace: Duration,
 }
 
@@ -144,10 +144,16 @@ impl Cluster {
     fn begin(config: Config, consumer: Option<Arc<dyn Consumer>>) -> Self {
         let Config { registers, secret, worker, tls, peer_timeout, gateway_grace } = config;
         let instance = Instance::from_dice(service::dice::random());
-        let role = worker.map_or(Role::Client, |key| Role::Worker { key, instance });
+        let leases = match &worker {
+            Some(_) => Leases::new(gateway_grace),
+            None => Leases::of_back_end(gateway_grace),
+        };
+        let role = match worker {
+            Some(key) => Role::Worker { key, instance },
+            None => Role::Client { instance },
+        };
         let stop = CancellationToken::new();
         let identity = Identity { secret, role, tls };
-        let leases = Leases::new(gateway_grace);
         let shared = Shared::new(registers, identity, peer_timeout, consumer, leases, stop.clone());
         Self { shared, pushes: None, _alive: Some(Arc::new(stop.drop_guard())) }
     }
@@ -208,14 +214,19 @@ impl Cluster {
         self.shared.metrics.register(registry);
     }
 
-    /// Waits until every gateway has read what was sent so far.
+    /// Waits until every gateway has read what was sent so far; also one that is out of reach, if it
+    /// comes back in time.
     ///
     /// # Errors
     /// Names a gateway that did not say so in time.
     pub async fn flush(&self) -> Result<(), Error> {
         let directory = self.shared.directory();
-        let flushed = directory.links().map(|link| async {
-            match link.flush().await {
+        let flushed = directory.links().chain(directory.parked()).map(|link| async {
+            let flushed = match link.is_up() {
+                true => link.flush().await,
+                false => link.carried().await,
+            };
+            match flushed {
                 // One that is gone meanwhile will not read any more.
                 Err(Error::Unreachable { .. }) => Ok(()),
                 other => other,
@@ -236,6 +247,7 @@ impl Cluster {
         }))
         .await;
         self.shared.hurry();
+        self.shared.forsake();
     }
 
     /// Waits until no finished event is held back any more, see [`Link::finish`].

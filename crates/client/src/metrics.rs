@@ -17,6 +17,8 @@ pub(crate) struct Metrics {
     pub(crate) failed_links: Counter,
     pub(crate) registers: Gauge,
     pub(crate) queued: Gauge,
+    pub(crate) parked: Gauge,
+    pub(crate) given_up: Counter,
 }
 
 impl Metrics {
@@ -26,6 +28,7 @@ impl Metrics {
         gauge("links", "Gateways linked", &self.links);
         gauge("registers", "Registers connected", &self.registers);
         gauge("queued_bytes", "Bytes waiting to be written to gateways", &self.queued);
+        gauge("parked_bytes", "Bytes waiting for gateways that are out of reach", &self.parked);
         let mut counter = |name, help, counter: &Counter| {
             registry.register(name, help, counter.clone());
         };
@@ -34,6 +37,11 @@ impl Metrics {
             "commands_missed",
             "Commands that a known gateway did not get, since it was not linked",
             &self.missed,
+        );
+        counter(
+            "commands_given_up",
+            "Commands that a gateway had not taken when it was taken for gone, or when we left",
+            &self.given_up,
         );
         counter("queries", "Questions asked of the cluster", &self.queries);
         counter("queries_failed", "Questions that got no whole answer", &self.failed_queries);

@@ -83,10 +83,6 @@ impl Shared {
 
     /// A link is lost.
     pub(crate) fn miss(&self, address: &str, link: &Link, ended: &Ended) {
-        // One that only pushes has no clients to lose.
-        if self.identity.instance().is_none() {
-            return;
-        }
         let instance = link.instance().clone();
         let now = now();
         // Nobody tells of the end of a link whose gateway vanished, or that was cut on its way.
@@ -96,10 +92,21 @@ impl Shared {
         self.looked.notify_one();
     }
 
+    /// Whether there is no gateway at that address, where nobody has listened for so long: no register
+    /// names it, or none says anything.
+    pub(crate) fn is_nobody(&self, address: &str, refused: Duration) -> bool {
+        let is_named = self.directory().names(address);
+        !is_named || (self.connected_registers() == 0 && self.leases().grace() <= refused)
+    }
+
     /// Once a link that was lost before is up again, what its gateway said since then counts.
     pub(crate) async fn confirm(&self, link: &Link) {
         if !self.leases().is_back(link.instance()) {
             return;
+        }
+        if self.identity.worker().is_none() {
+            // It is told nothing.
+            return self.leases().confirmed(link.instance());
         }
         while let Err(error) = link.flush().await {
             if !link.is_up() {
@@ -130,6 +137,7 @@ impl Shared {
 
     /// Decides whenever there is something to decide, for ever.
     pub(crate) async fn oversee(self: Arc<Self>) {
+        let _last = NobodyWaits(&self);
         loop {
             let looked = self.looked.notified();
             let next = self.leases().next();
@@ -152,7 +160,13 @@ impl Shared {
         if verdicts.is_empty() {
             return;
         }
-        let (Some(consumer), Some(us)) = (self.consumer(), self.identity.instance()) else {
+        for verdict in &verdicts {
+            if let Verdict::Over { gateway, .. } = verdict {
+                self.give_up(|_, link| link.instance() == gateway);
+            }
+        }
+        // One that only pushes has no clients to lose.
+        let (Some(consumer), Some(us)) = (self.consumer(), self.identity.worker()) else {
             return;
         };
         for verdict in verdicts {
@@ -172,6 +186,15 @@ impl Shared {
             }
         }
         self.looked.notify_one();
+    }
+}
+
+/// When nobody links any more, nobody may wait for a link.
+struct NobodyWaits<'a>(&'a Shared);
+
+impl Drop for NobodyWaits<'_> {
+    fn drop(&mut self) {
+        self.0.give_up(|_, _| true);
     }
 }
 

@@ -189,15 +189,15 @@ impl Shared {
         self.registers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a register names the gateway; it is forgotten if none does.
-    pub(crate) fn is_listed(&self, address: &str) -> bool {
+    /// Whether the gateway is to be called; it is forgotten if not.
+    pub(crate) fn is_wanted(&self, address: &str) -> bool {
         self.change(|directory| directory.keep(address))
     }
 
-    /// Waits until no register names the gateway.
-    pub(crate) async fn unlisted(&self, address: &str) {
+    /// Waits until the gateway is not to be called any more.
+    pub(crate) async fn unwanted(&self, address: &str) {
         // The sender is ours, so it cannot be gone.
-        let _ = self.watch().wait_for(|directory| !directory.names(address)).await;
+        let _ = self.watch().wait_for(|directory| !directory.wants(address)).await;
     }
 
     /// No new links from here on.
@@ -209,9 +209,36 @@ impl Shared {
         self.leaving.is_cancelled()
     }
 
+    /// A link is gone. What outlives it waits for the next, if there may be one.
+    pub(crate) fn lost(&self, address: &str) {
+        self.change(|directory| directory.down(address));
+        if self.stop.is_cancelled() {
+            self.give_up(|_, _| true);
+        } else if self.is_leaving() {
+            self.forsake();
+        }
+    }
+
+    /// Nothing waits any more for gateways that are not linked and whose last link is `such`: they
+    /// are gone.
+    pub(crate) fn give_up(&self, such: impl Fn(&str, &Link) -> bool) {
+        for link in self.change(|directory| directory.give_up(|at, link| such(at, link))) {
+            link.give_up();
+        }
+    }
+
+    /// No link is made any more. Events that wait for gateways that are not linked are left to other
+    /// workers.
+    pub(crate) fn forsake(&self) {
+        for link in self.directory().parked() {
+            link.forsake();
+        }
+    }
+
     /// Ends every link once what is queued on it is written, and every task.
     pub(crate) async fn stop(&self) {
         self.leave();
+        self.give_up(|_, _| true);
         for link in self.directory().links() {
             link.hang_up();
         }
@@ -221,6 +248,7 @@ impl Shared {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        self.give_up(|_, _| true);
         *self.consumer.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }

@@ -31,7 +31,8 @@ pub const MAGIC: [u8; 4] = *b"GWN1";
 pub enum ToGateway {
     /// Answers the challenge and says what the peer is. Nothing else is taken before it.
     Hello { role: Role, nonce: Nonce, proof: Proof },
-    /// Do this. `seq` counts a link's commands from 1.
+    /// Do this. `seq` counts the peer's commands for this life of the gateway from 1, over all links
+    /// between the two. It rises; where one was lost together with its link, it leaves out a number.
     Command { seq: u64, command: Command },
     /// Tell me this. `request` is the peer's to choose; the answer carries it.
     Query { request: u64, query: Query },
@@ -61,8 +62,9 @@ pub enum ToPeer {
     Challenge { nonce: Nonce },
     /// You are in; and this proves that the gateway knows the secret too. `gateway` is the inner
     /// address that the gateway announces, as text: the one its client ids carry; `instance`, which
-    /// life of it this is.
-    Welcome { proof: Proof, gateway: String, instance: Instance },
+    /// life of it this is; `taken`, the `seq` of the last command that it has taken of this life of
+    /// the peer by earlier links, none of which is taken from any more. 0 if it remembers none.
+    Welcome { proof: Proof, gateway: String, instance: Instance, taken: u64 },
     /// You are not.
     Refused(Refusal),
     /// Something happened to a client.
@@ -89,8 +91,17 @@ pub enum Role {
     /// Events come to it. `key` is `name:id`; the gateway puts the peer's IP in front, and a newer
     /// link of the same key replaces the older. `instance` is the life of the worker.
     Worker { key: String, instance: Instance },
-    /// It only commands and asks.
-    Client,
+    /// It only commands and asks. `instance` is the life of it.
+    Client { instance: Instance },
+}
+
+impl Role {
+    /// Which life of the peer this is.
+    pub const fn instance(&self) -> &Instance {
+        match self {
+            Self::Worker { instance, .. } | Self::Client { instance } => instance,
+        }
+    }
 }
 
 /// Why a peer was not let in.

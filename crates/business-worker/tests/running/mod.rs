@@ -23,7 +23,7 @@ pub struct Running {
     pub ended: JoinHandle<anyhow::Result<()>>,
     pub health: service::Health,
     _register: FakeRegister,
-    _follower: Follower,
+    pub follower: Follower,
 }
 
 impl Running {
@@ -58,7 +58,7 @@ pub async fn start_with(
     let health = starting.health.clone();
     let ended = tokio::spawn(serve(worker, config, starting));
     let follower = register.tell(gateways).await;
-    Running { stop, ended, health, _register: register, _follower: follower }
+    Running { stop, ended, health, _register: register, follower }
 }
 
 /// A worker with one gateway.

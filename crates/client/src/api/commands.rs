@@ -8,12 +8,16 @@ use crate::{Cluster, Error, targets, targets::Recipients};
 /// Commands are sent, not answered: `Ok` means that they are on their way to the gateways.
 ///
 /// A client that is gone is not an error, since it may leave at any moment; a client whose gateway
-/// is not linked is ([`Error::Unreachable`]). Commands for many clients go to every gateway that is
-/// linked; one that is not linked has lost its clients or will be back, and is only counted in the
-/// metrics. If none is linked at all, that is [`Error::NoGateway`].
+/// was never linked, or is gone, is ([`Error::Unreachable`]). Commands for many clients go to every
+/// gateway that is known; one that was never linked is only counted in the metrics. If there is none
+/// at all, that is [`Error::NoGateway`].
+///
+/// A gateway whose link was lost gets what is sent meanwhile, and what it had not taken, when it is
+/// linked again, once and in order, unless it is gone by then and its clients with it. What is sent
+/// on behalf of an event that came from that gateway itself is not kept: the event comes again.
 ///
 /// What one task sends to one gateway takes effect in that order. Calls wait while a gateway has
-/// [`OUTGOING_LIMIT`](crate::link::OUTGOING_LIMIT) bytes to read.
+/// [`OUTGOING_LIMIT`](crate::link::OUTGOING_LIMIT) bytes to read, or as many wait for it.
 impl Cluster {
     /// Sends to one client.
     pub async fn send_to_client(

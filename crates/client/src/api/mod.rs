@@ -36,17 +36,23 @@ impl Cluster {
         }
     }
 
+    /// Where commands for a client's gateway go; `None` if there is no such gateway.
+    async fn place_of(&self, client: ClientId) -> Result<Option<Arc<Link>>, Error> {
+        match self.shared.directory().place(client.gateway) {
+            Some(place) => Ok(Some(Arc::clone(place))),
+            None => self.link_of(client).await,
+        }
+    }
+
     /// Sends a command to a client's gateway.
     ///
     /// # Errors
-    /// [`Error::Unreachable`] when that is not linked.
+    /// [`Error::Unreachable`] when that is not linked, and is not waited for either.
     pub async fn command(&self, client: ClientId, command: Command) -> Result<(), Error> {
-        let Some(link) = self.link_of(client).await? else {
+        let Some(link) = self.place_of(client).await? else {
             return Err(Error::Unreachable { gateway: client.gateway.to_string() });
         };
-        let number = link.send(command).await?;
-        self.record(&link, number);
-        Ok(())
+        self.push(&link, &mut ToGateway::Command { seq: 0, command }).await
     }
 
     /// Sends to every gateway for which there is a command. A gateway that is slow to take it
@@ -56,24 +62,28 @@ impl Cluster {
         command: impl Fn(SocketAddr) -> Option<Command>,
     ) -> Result<(), Error> {
         let directory = self.settled().await;
-        self.shared.metrics.missed.inc_by(directory.missing().count() as u64);
+        self.shared.metrics.missed.inc_by(directory.out_of_reach() as u64);
         let mut crowded = Vec::new();
-        let mut links = directory.links().peekable();
-        if links.peek().is_none() {
-            return Err(Error::NoGateway);
-        }
-        for link in links {
-            let Some(command) = command(link.gateway()) else { continue };
+        let mut nowhere = directory.links().next().is_none();
+        for link in directory.links().chain(directory.parked()) {
+            let Some(command) = command(link.gateway()) else {
+                nowhere = false;
+                continue;
+            };
             let mut message = ToGateway::Command { seq: 0, command };
-            match link.offer(&mut message) {
-                Ok(Ok(number)) => self.record(link, number),
-                Ok(Err(Crowded)) => crowded.push((link, message)),
+            match self.offer(link, &mut message) {
+                Ok(Ok(())) => nowhere = false,
+                Ok(Err(full)) => crowded.push((link, message, full)),
                 Err(error) => self.missed(error)?,
             }
         }
-        for (link, mut message) in crowded {
-            match link.send_message(&mut message).await {
-                Ok(number) => self.record(link, number),
+        if nowhere && crowded.is_empty() {
+            return Err(Error::NoGateway);
+        }
+        for (link, mut message, full) in crowded {
+            link.room(full).await;
+            match self.push(link, &mut message).await {
+                Ok(()) => {}
                 Err(error) => self.missed(error)?,
             }
         }
@@ -91,11 +101,30 @@ impl Cluster {
         }
     }
 
-    fn record(&self, link: &Arc<Link>, number: u64) {
-        let claimed = self.pushes.as_ref().is_some_and(|pushes| pushes.record(link, number));
-        if !claimed && self.shared.has_events() {
-            self.shared.unclaimed.record(link, number);
+    /// Sends a command, and waits while there is no room.
+    async fn push(&self, link: &Link, command: &mut ToGateway) -> Result<(), Error> {
+        loop {
+            match self.offer(link, command)? {
+                Ok(()) => return Ok(()),
+                Err(full) => link.room(full).await,
+            }
         }
+    }
+
+    /// Sends a command if there is room, and notes on whose behalf.
+    fn offer(&self, link: &Link, command: &mut ToGateway) -> Result<Result<(), Crowded>, Error> {
+        if let Some(pushes) = &self.pushes
+            && let Some(pushed) = pushes.push(link, command)
+        {
+            return pushed;
+        }
+        let queued = link.carry(command)?;
+        if let Ok(number) = queued
+            && self.shared.has_events()
+        {
+            self.shared.unclaimed.record(link.line(), number);
+        }
+        Ok(queued.map(drop))
     }
 
     /// Asks a client's gateway; `None` if there is no such gateway.

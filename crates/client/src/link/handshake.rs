@@ -26,11 +26,11 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// Which life of a worker this is; one that only pushes has none.
-    pub(crate) const fn instance(&self) -> Option<&Instance> {
+    /// Which life of a worker this is; `None` for one that only pushes.
+    pub(crate) const fn worker(&self) -> Option<&Instance> {
         match &self.role {
             Role::Worker { instance, .. } => Some(instance),
-            Role::Client => None,
+            Role::Client { .. } => None,
         }
     }
 }
@@ -46,6 +46,8 @@ pub(crate) struct Proved<S> {
     pub(crate) gateway: SocketAddr,
     /// Which life of it this is.
     pub(crate) instance: Instance,
+    /// How far it has taken the commands of our links before this one.
+    pub(crate) taken: u64,
     /// What it has sent already, beyond the handshake.
     pub(crate) read: BytesMut,
 }
@@ -75,6 +77,13 @@ pub(crate) enum Failed {
     OutOfOrder,
     #[error("the gateway gave {0:?} as its address")]
     Address(String),
+}
+
+impl Failed {
+    /// Whether nobody listens there.
+    pub(crate) fn is_refused(&self) -> bool {
+        matches!(self, Self::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+    }
 }
 
 fn reason(refusal: Refusal) -> &'static str {
@@ -142,12 +151,12 @@ async fn prove<S: AsyncRead + AsyncWrite + Unpin>(
     native::encode(&ToGateway::Hello { role: role.clone(), nonce: ours, proof }, &mut hello)?;
     stream.write_all(&hello).await.map_err(Failed::Lost)?;
     match next(&mut stream, &mut read).await? {
-        ToPeer::Welcome { proof, gateway, instance } => {
+        ToPeer::Welcome { proof, gateway, instance, taken } => {
             if !secret.verify(Prover::Gateway, &theirs, &ours, &proof) {
                 return Err(Failed::Impostor);
             }
             match gateway.parse() {
-                Ok(gateway) => Ok(Proved { stream, gateway, instance, read }),
+                Ok(gateway) => Ok(Proved { stream, gateway, instance, taken, read }),
                 Err(_) => Err(Failed::Address(gateway)),
             }
         }

@@ -6,9 +6,12 @@
 mod correlated;
 mod finished;
 mod handshake;
+mod kept;
+mod line;
 mod outgoing;
 mod pump;
 mod pushes;
+mod taken;
 mod unclaimed;
 
 use std::{
@@ -22,14 +25,16 @@ use std::{
 };
 
 use protocol::{Answer, Command, Instance, Query, link::ToGateway};
+use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{Error, metrics::Metrics};
 use correlated::Correlated;
-use outgoing::{Outgoing, Push};
-use pushes::{Held, Taken};
+use outgoing::{Lifetime, Push};
+use taken::{Held, Who};
 
 pub(crate) use handshake::{Failed, Identity, Proved, connect};
+pub(crate) use line::Line;
 pub(crate) use pump::{Ended, run, write_off};
 pub(crate) use unclaimed::Unclaimed;
 
@@ -39,14 +44,12 @@ pub use pushes::Pushes;
 
 /// A link to one gateway. What is sent on one link arrives, and takes effect, in that order.
 pub struct Link {
-    gateway: SocketAddr,
-    /// The same as text, for errors and logs.
-    name: String,
-    instance: Instance,
-    outgoing: Outgoing,
+    /// What it has in common with those before and after it.
+    line: Arc<Line>,
+    /// The how many-th of them it is.
+    number: u64,
     answers: Correlated<Answer>,
     pongs: Correlated<()>,
-    taken: Taken,
     /// Asked more often than waited for.
     up: AtomicBool,
     /// Whether the gateway is late to answer.
@@ -63,30 +66,51 @@ pub struct Link {
 /// How long a question may take, from asking to its answer.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A link that could not take a message at once.
+/// There is no room for a message that is to live so long.
 #[derive(Debug)]
-pub(crate) struct Crowded;
+pub(crate) struct Crowded(Lifetime);
 
 /// A command that waits for room, see [`Link::try_send`].
 #[derive(Debug)]
 pub struct Waiting(Box<ToGateway>);
 
 impl Link {
-    pub(crate) fn new(
+    /// The first link to a life of a gateway that we know of. It says that it has taken every command
+    /// of ours up to `taken`.
+    pub(crate) fn first(
         gateway: SocketAddr,
         instance: Instance,
+        taken: u64,
         held: TaskTracker,
         unclaimed: Arc<Unclaimed>,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
-        Arc::new(Self {
-            gateway,
-            instance,
-            name: gateway.to_string(),
-            outgoing: Outgoing::default(),
+        let line = Line::new(gateway, instance, taken, Arc::clone(&metrics));
+        let number = line.resume(taken).unwrap_or_default();
+        Arc::new(Self::of(line, number, held, unclaimed, metrics))
+    }
+
+    /// The next link to the same life of a gateway, which says that it has taken every command of
+    /// ours up to `taken`. `None` if that was given up.
+    pub(crate) fn next(&self, taken: u64) -> Option<Arc<Self>> {
+        let number = self.line.resume(taken)?;
+        let (unclaimed, metrics) = (Arc::clone(&self.unclaimed), Arc::clone(&self.metrics));
+        let line = Arc::clone(&self.line);
+        Some(Arc::new(Self::of(line, number, self.held.clone(), unclaimed, metrics)))
+    }
+
+    fn of(
+        line: Arc<Line>,
+        number: u64,
+        held: TaskTracker,
+        unclaimed: Arc<Unclaimed>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            line,
+            number,
             answers: Correlated::default(),
             pongs: Correlated::default(),
-            taken: Taken::default(),
             up: AtomicBool::new(true),
             late: AtomicBool::new(false),
             gone: CancellationToken::new(),
@@ -94,17 +118,26 @@ impl Link {
             held,
             unclaimed,
             metrics,
-        })
+        }
     }
 
     /// The gateway's inner address: the one that its client ids carry.
-    pub const fn gateway(&self) -> SocketAddr {
-        self.gateway
+    pub fn gateway(&self) -> SocketAddr {
+        self.line.gateway
     }
 
     /// Which life of the gateway it is.
-    pub const fn instance(&self) -> &Instance {
-        &self.instance
+    pub fn instance(&self) -> &Instance {
+        &self.line.instance
+    }
+
+    pub(crate) const fn line(&self) -> &Arc<Line> {
+        &self.line
+    }
+
+    /// Whether both lead to the same life of a gateway.
+    pub(crate) fn is_of_line(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.line, &other.line)
     }
 
     /// Whether the link still stands.
@@ -132,8 +165,9 @@ impl Link {
         self.gone.cancelled().await;
     }
 
-    /// Sends a command, and says which of this link's commands it is. Waits while
-    /// [`OUTGOING_LIMIT`] bytes are queued.
+    /// Sends a command on behalf of an event that came on this link, and says which of the gateway's
+    /// commands it is. Should the link be lost before the gateway has taken the command, then it is
+    /// lost too: the event comes again. Waits while [`OUTGOING_LIMIT`] bytes are queued.
     ///
     /// # Errors
     /// [`Error::Unreachable`] when the link is gone, [`Error::TooLarge`].
@@ -153,7 +187,7 @@ impl Link {
         let mut message = ToGateway::Command { seq: 0, command };
         match self.offer(&mut message)? {
             Ok(number) => Ok(Ok(number)),
-            Err(Crowded) => Ok(Err(Waiting(Box::new(message)))),
+            Err(Crowded(_)) => Ok(Err(Waiting(Box::new(message)))),
         }
     }
 
@@ -165,11 +199,24 @@ impl Link {
         self.send_message(&mut message).await
     }
 
-    /// Sends at once or not at all.
+    /// Sends on this link, at once or not at all.
     pub(crate) fn offer(&self, message: &mut ToGateway) -> Result<Result<u64, Crowded>, Error> {
-        match self.outgoing.push(message).map_err(Error::TooLarge)? {
+        self.offer_for(message, Lifetime::Link(self.number))
+    }
+
+    /// Sends a command to the gateway, by this link or a later one, at once or not at all.
+    pub(crate) fn carry(&self, command: &mut ToGateway) -> Result<Result<u64, Crowded>, Error> {
+        self.offer_for(command, Lifetime::Line)
+    }
+
+    fn offer_for(
+        &self,
+        message: &mut ToGateway,
+        lifetime: Lifetime,
+    ) -> Result<Result<u64, Crowded>, Error> {
+        match self.line.outgoing.push(message, lifetime).map_err(Error::TooLarge)? {
             Push::Queued(number) => Ok(Ok(number)),
-            Push::Full => Ok(Err(Crowded)),
+            Push::Full => Ok(Err(Crowded(lifetime))),
             Push::Closed => Err(self.unreachable()),
         }
     }
@@ -178,9 +225,14 @@ impl Link {
         loop {
             match self.offer(message)? {
                 Ok(number) => return Ok(number),
-                Err(Crowded) => self.outgoing.room().await,
+                Err(crowded) => self.room(crowded).await,
             }
         }
+    }
+
+    /// Waits until there may be room again, or it is of no use to wait.
+    pub(crate) async fn room(&self, Crowded(lifetime): Crowded) {
+        self.line.outgoing.room(lifetime).await;
     }
 
     /// Asks, and waits for the answer.
@@ -189,14 +241,14 @@ impl Link {
     /// When the link is gone, when no answer comes in time, or when the gateway cannot answer.
     pub async fn ask(&self, query: Query) -> Result<Answer, Error> {
         let ticket =
-            self.answers.ticket().map_err(|_| Error::Busy { gateway: self.name.clone() })?;
+            self.answers.ticket().map_err(|_| Error::Busy { gateway: self.line.name.clone() })?;
         let mut message = ToGateway::Query { request: ticket.number, query };
         let answer = async {
             self.send_message(&mut message).await?;
             ticket.wait().await.ok_or_else(|| self.unreachable())
         };
         match self.in_time(answer).await? {
-            Answer::Unavailable => Err(Error::Unavailable { gateway: self.name.clone() }),
+            Answer::Unavailable => Err(Error::Unavailable { gateway: self.line.name.clone() }),
             answer => Ok(answer),
         }
     }
@@ -207,7 +259,8 @@ impl Link {
     /// # Errors
     /// When the link is gone, or no word comes in time.
     pub async fn flush(&self) -> Result<(), Error> {
-        let ticket = self.pongs.ticket().map_err(|_| Error::Busy { gateway: self.name.clone() })?;
+        let ticket =
+            self.pongs.ticket().map_err(|_| Error::Busy { gateway: self.line.name.clone() })?;
         let mut message = ToGateway::Ping { token: ticket.number };
         let pong = async {
             self.send_message(&mut message).await?;
@@ -216,10 +269,21 @@ impl Link {
         self.in_time(pong).await
     }
 
+    /// Waits until the gateway has taken what was sent to it and outlives this link.
+    ///
+    /// # Errors
+    /// When the gateway is given up, or has not taken it in time.
+    pub(crate) async fn carried(&self) -> Result<(), Error> {
+        let Some(last) = self.line.outgoing.last_kept() else { return Ok(()) };
+        let (caller, called) = oneshot::channel();
+        self.line.taken.wait(last, Who::Caller(caller));
+        self.in_time(async { called.await.map_err(|_| self.unreachable()) }).await
+    }
+
     async fn in_time<T>(&self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
             Ok(answer) => answer,
-            Err(_) => Err(Error::Timeout { gateway: self.name.clone() }),
+            Err(_) => Err(Error::Timeout { gateway: self.line.name.clone() }),
         }
     }
 
@@ -236,12 +300,13 @@ impl Link {
     /// the gateway sends more at a time to who keeps only few waiting.
     pub fn begun(&self, shard: u16, through: u64) {
         // Where there is no room for it, "done" says so soon enough.
-        let _ = self.outgoing.push(&mut ToGateway::Begun { shard, through });
+        let mut message = ToGateway::Begun { shard, through };
+        let _ = self.line.outgoing.push(&mut message, Lifetime::Link(self.number));
     }
 
     /// Says that events of this link are done with, behind everything that was sent before.
     pub fn finished(&self, finished: &mut Finished) {
-        self.outgoing.finish(finished);
+        self.line.outgoing.finish(self.number, finished);
     }
 
     /// Whether an event of this link that pushed nothing through a cluster of its own is done with
@@ -252,20 +317,20 @@ impl Link {
     }
 
     /// Says that an event of this link is done with, once everything that its handler pushed was
-    /// taken by the gateways it went to, or their links are gone. What was pushed on behalf of no
-    /// event counts as pushed by all.
+    /// taken by the gateways it went to, or those are gone. What was pushed on behalf of no event
+    /// counts as pushed by all.
     pub fn finish(self: &Arc<Self>, shard: u16, seq: u64, pushes: Option<&Pushes>) {
         let mut pushed = pushes.map(Pushes::take).unwrap_or_default();
-        self.unclaimed.add_to(&mut pushed, self);
+        self.unclaimed.add_to(&mut pushed, &self.line);
         if pushed.is_empty() {
             return self.finish_now(shard, seq);
         }
-        // One more than there are links, so that it cannot be released before all are asked.
+        // One more than there are lines, so that it cannot be released before all are asked.
         let left = AtomicUsize::new(pushed.len() + 1);
         let token = self.held.token();
         let held = Arc::new(Held { left, home: Arc::clone(self), shard, seq, _token: token });
-        for (link, command) in pushed {
-            link.taken.wait(command, Arc::clone(&held));
+        for (line, command) in pushed {
+            line.taken.wait(command, Who::Event(Arc::clone(&held)));
         }
         held.release_one();
     }
@@ -273,21 +338,36 @@ impl Link {
     fn finish_now(&self, shard: u16, seq: u64) {
         let mut finished = Finished::default();
         finished.add(shard, seq);
-        self.outgoing.finish(&mut finished);
+        self.line.outgoing.finish(self.number, &mut finished);
     }
 
-    fn has_taken(&self, command: u64) -> bool {
-        self.taken.has(command)
+    /// The gateway has taken every command up to this one; `keeps` says whether some may be kept.
+    fn took(&self, through: u64, keeps: bool) {
+        if keeps {
+            self.line.outgoing.confirm(through);
+        }
+        self.line.taken.advance(through);
     }
 
+    /// The link is gone; the gateway may have another.
     fn close(&self) {
         self.up.store(false, Ordering::Release);
-        self.outgoing.close();
+        self.line.outgoing.park();
         self.answers.close();
         self.pongs.close();
-        self.taken.advance(u64::MAX);
-        self.unclaimed.forget(self);
         self.gone.cancel();
+    }
+
+    /// The gateway is gone: nobody waits for it any more.
+    pub(crate) fn give_up(&self) {
+        self.line.close();
+        self.unclaimed.forget(&self.line);
+    }
+
+    /// No further link is made, though the gateway may be there. Events that wait for what it takes
+    /// are left to other workers.
+    pub(crate) fn forsake(&self) {
+        self.line.forsake();
     }
 
     /// Ends the link once what is queued is written.
@@ -296,16 +376,16 @@ impl Link {
     }
 
     pub(crate) fn unreachable(&self) -> Error {
-        Error::Unreachable { gateway: self.name.clone() }
+        Error::Unreachable { gateway: self.line.name.clone() }
     }
 
     pub(crate) fn mismatch(&self) -> Error {
-        Error::Mismatch { gateway: self.name.clone() }
+        Error::Mismatch { gateway: self.line.name.clone() }
     }
 }
 
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").field("gateway", &self.name).finish_non_exhaustive()
+        f.debug_struct("Link").field("gateway", &self.line.name).finish_non_exhaustive()
     }
 }

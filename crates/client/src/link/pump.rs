@@ -72,6 +72,7 @@ pub(crate) async fn run(
         read,
         writing: BytesMut::new(),
         commands: 0,
+        keeps: false,
         queued: 0,
         room: None,
         silence,
@@ -117,6 +118,8 @@ struct Pump<'a> {
     writing: BytesMut,
     /// How many commands were counted.
     commands: u64,
+    /// Whether some were kept when that was last looked at: they are confirmed after that.
+    keeps: bool,
     /// How many waiting bytes were counted.
     queued: usize,
     /// Set while the consumer has enough in hand.
@@ -143,7 +146,7 @@ impl Pump<'_> {
                 writable = self.writer.writable(), if self.is_behind() => {
                     writable.map_err(Ended::Lost)?;
                 }
-                () = self.link.outgoing.written_to(), if self.writing.is_empty() => {}
+                () = self.link.line.outgoing.written_to(), if self.writing.is_empty() => {}
                 () = ready(&mut self.room) => self.room = None,
                 _ = self.silence.tick() => self.ask_whether_there()?,
                 () = self.link.leave.cancelled() => {
@@ -156,7 +159,7 @@ impl Pump<'_> {
 
     /// Takes in what a read brought, and what more there is, but not for ever.
     fn take_in(&mut self, first: usize) -> Result<(), Ended> {
-        self.link.outgoing.stay_awake();
+        self.link.line.outgoing.stay_awake();
         let mut bytes = first;
         for _ in 0..READS {
             if bytes == 0 {
@@ -187,7 +190,7 @@ impl Pump<'_> {
                     None => return Err(Ended::OutOfOrder),
                 },
                 ToPeer::Answer { request, answer } => self.link.answers.resolve(request, answer),
-                ToPeer::Taken { through } => self.link.taken.advance(through),
+                ToPeer::Taken { through } => self.link.took(through, self.keeps),
                 ToPeer::Pong { token } => self.link.pongs.resolve(token, ()),
                 ToPeer::Ping { token } => self.push(ToGateway::Pong { token }),
                 ToPeer::Witness { client, owner, context } => {
@@ -213,7 +216,7 @@ impl Pump<'_> {
 
     /// A gateway that has 16 MiB to read learns from those that we are here.
     fn push(&self, mut message: ToGateway) {
-        let _ = self.link.outgoing.push(&mut message);
+        let _ = self.link.offer(&mut message);
     }
 
     /// Whether the socket must be waited for.
@@ -231,7 +234,7 @@ impl Pump<'_> {
             match self.writer.try_write(&self.writing) {
                 Ok(written) => self.writing.advance(written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.count_queued(self.link.outgoing.waiting());
+                    self.count_queued(self.link.line.outgoing.unwritten());
                     return Ok(());
                 }
                 Err(error) => return Err(error),
@@ -240,11 +243,12 @@ impl Pump<'_> {
     }
 
     fn next_piece(&mut self) -> bool {
-        let Some(Taken { commands }) = self.link.outgoing.take(&mut self.writing) else {
+        let Some(Taken { commands, keeps }) = self.link.line.outgoing.take(&mut self.writing)
+        else {
             return false;
         };
         self.link.metrics.commands.inc_by(commands - self.commands);
-        self.commands = commands;
+        (self.commands, self.keeps) = (commands, keeps);
         true
     }
 

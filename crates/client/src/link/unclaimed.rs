@@ -5,12 +5,12 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use super::Link;
+use super::Line;
 
-/// The last command that was pushed to each link.
-pub(super) type Pushed = Vec<(Arc<Link>, u64)>;
+/// The last command that was pushed to each gateway.
+pub(super) type Pushed = Vec<(Arc<Line>, u64)>;
 
-/// Commands that no event claims and that were not taken yet, by link.
+/// Commands that no event claims and that were not taken yet, by gateway.
 ///
 /// A handler may keep a cluster and push through that. Nobody can tell then which event it was for,
 /// so every event whose handler ends from there on waits for it.
@@ -18,7 +18,7 @@ pub(super) type Pushed = Vec<(Arc<Link>, u64)>;
 pub(crate) struct Unclaimed {
     /// Asked for each event, and nearly always not so.
     any: AtomicBool,
-    /// The last command of each link.
+    /// The last command for each gateway.
     last: Mutex<Pushed>,
 }
 
@@ -29,30 +29,30 @@ impl Unclaimed {
     }
 
     /// Remembers a command. Whoever sent it sees this in every event that it ends after.
-    pub(crate) fn record(&self, link: &Arc<Link>, command: u64) {
+    pub(crate) fn record(&self, line: &Arc<Line>, command: u64) {
         let mut last = self.lock();
-        add(&mut last, link, command);
+        add(&mut last, line, command);
         self.any.store(true, Ordering::Release);
     }
 
-    /// Adds those that an event which came on `home` waits for. What goes out on `home` itself is
-    /// before its "done" anyway.
-    pub(super) fn add_to(&self, pushed: &mut Pushed, home: &Arc<Link>) {
+    /// Adds those that an event of the gateway `home` waits for. What goes out to that gateway itself
+    /// is before its "done" anyway.
+    pub(super) fn add_to(&self, pushed: &mut Pushed, home: &Arc<Line>) {
         if !self.is_any() {
             return;
         }
         let mut last = self.lock();
-        last.retain(|(link, command)| !link.has_taken(*command));
+        last.retain(|(line, command)| !line.taken.has(*command));
         self.any.store(!last.is_empty(), Ordering::Release);
-        for (link, command) in last.iter().filter(|(link, _)| !Arc::ptr_eq(link, home)) {
-            add(pushed, link, *command);
+        for (line, command) in last.iter().filter(|(line, _)| !Arc::ptr_eq(line, home)) {
+            add(pushed, line, *command);
         }
     }
 
-    /// Forgets a link that is gone.
-    pub(super) fn forget(&self, gone: &Link) {
+    /// Forgets a gateway that is gone.
+    pub(super) fn forget(&self, gone: &Arc<Line>) {
         if self.is_any() {
-            self.lock().retain(|(link, _)| !std::ptr::eq(&raw const **link, gone));
+            self.lock().retain(|(line, _)| !Arc::ptr_eq(line, gone));
         }
     }
 
@@ -62,10 +62,10 @@ impl Unclaimed {
     }
 }
 
-/// Commands are taken in order, so only the last of each link matters.
-pub(super) fn add(pushed: &mut Pushed, link: &Arc<Link>, command: u64) {
-    match pushed.iter_mut().find(|(known, _)| Arc::ptr_eq(known, link)) {
+/// Commands are taken in order, so only the last of each gateway matters.
+pub(super) fn add(pushed: &mut Pushed, line: &Arc<Line>, command: u64) {
+    match pushed.iter_mut().find(|(known, _)| Arc::ptr_eq(known, line)) {
         Some((_, last)) => *last = command.max(*last),
-        None => pushed.push((Arc::clone(link), command)),
+        None => pushed.push((Arc::clone(line), command)),
     }
 }

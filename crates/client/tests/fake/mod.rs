@@ -93,6 +93,8 @@ pub struct FakeGateway {
     pub listener: TcpListener,
     pub secret: Secret,
     pub instance: Instance,
+    /// How far it says that it has taken commands, to whoever is let in.
+    pub taken: u64,
 }
 
 impl FakeGateway {
@@ -103,7 +105,7 @@ impl FakeGateway {
     pub async fn on(addr: SocketAddr) -> Self {
         let listener = TcpListener::bind(addr).await.unwrap();
         let instance = Instance::new(addr.port().to_string()).unwrap();
-        Self { listener, secret: Secret::from(SECRET), instance }
+        Self { listener, secret: Secret::from(SECRET), instance, taken: 0 }
     }
 
     pub fn addr(&self) -> SocketAddr {
@@ -146,6 +148,7 @@ impl FakeGateway {
             proof,
             gateway: self.address(),
             instance: self.instance.clone(),
+            taken: self.taken,
         })
         .await;
         Ok(link)
@@ -161,6 +164,8 @@ pub struct FakeLink {
     pub done: Vec<(u16, u64, u64)>,
     pending: VecDeque<(u64, Command)>,
     pub answers_pings: bool,
+    /// Whether it says of each command at once that it was taken.
+    pub takes: bool,
     /// What events say that the gateway has of the worker's edits.
     pub edits: u64,
 }
@@ -175,6 +180,7 @@ impl FakeLink {
             done: Vec::new(),
             pending: VecDeque::new(),
             answers_pings: true,
+            takes: false,
             edits: 0,
         }
     }
@@ -214,7 +220,12 @@ impl FakeLink {
     async fn next_command(&mut self) -> (u64, Command) {
         loop {
             match self.next().await {
-                ToGateway::Command { seq, command } => return (seq, command),
+                ToGateway::Command { seq, command } => {
+                    if self.takes {
+                        self.send(ToPeer::Taken { through: seq }).await;
+                    }
+                    return (seq, command);
+                }
                 other => self.note(other).await,
             }
         }

@@ -3,13 +3,22 @@
 use std::{collections::VecDeque, io::IoSlice, net::SocketAddr, rc::Rc, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
-use protocol::{Answer, codec::native, link::ToPeer};
+use protocol::{Answer, Instance, codec::native, link::ToPeer};
 use service::stream::OwnedWriteHalf;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::php;
 use crate::{exchange::Worker, outqueue::OutQueue};
+
+/// What is known of a native peer.
+#[derive(Debug)]
+pub(super) struct Native {
+    /// Which life of it this is.
+    pub(super) instance: Instance,
+    /// The number of its last command that was taken, by this link or an earlier one.
+    pub(super) through: u64,
+}
 
 /// One peer's link.
 #[derive(Debug)]
@@ -20,6 +29,8 @@ pub(super) struct Link {
     out: OutQueue,
     /// Bytes queued since the beginning.
     pushed: u64,
+    /// Set if the peer is a native one.
+    pub(super) native: Option<Native>,
     /// The last command that was taken, if a native peer was not told yet.
     pub(super) taken: Option<u64>,
     /// Whether it is to be told even if nothing else goes out.
@@ -49,6 +60,7 @@ impl Link {
     pub(super) fn new(
         remote: SocketAddr,
         socket: Rc<OwnedWriteHalf>,
+        native: Option<Native>,
         php: Option<php::State>,
     ) -> Self {
         Self {
@@ -56,6 +68,7 @@ impl Link {
             worker: None,
             out: OutQueue::default(),
             pushed: 0,
+            native,
             taken: None,
             taken_due: false,
             late: false,

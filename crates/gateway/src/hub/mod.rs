@@ -11,6 +11,7 @@ mod link;
 mod native;
 mod peer;
 mod php;
+mod progress;
 mod run;
 mod strangers;
 
@@ -28,12 +29,13 @@ use std::{
 
 use protocol::{Command, ConnectionId, Instance, Secret, link::ToPeer};
 use rustc_hash::FxHashMap;
-use service::Health;
+use service::{Health, clock};
 use tokio::sync::Notify;
 
 use self::{
     gather::{Asked, Gathering, Told},
-    link::Link,
+    link::{Link, Native},
+    progress::Progress,
     strangers::Strangers,
 };
 use crate::{
@@ -68,6 +70,10 @@ pub(crate) struct Hub {
     links: FxHashMap<LinkId, Link>,
     /// The links of workers, by key.
     workers: HashMap<String, LinkId>,
+    /// The links of native peers, by the life of the peer.
+    natives: HashMap<Instance, LinkId>,
+    /// What was taken by links that have ended.
+    progress: Progress,
     gatherings: FxHashMap<Token, Gathering>,
     /// What each shard is told at the end of the turn.
     outgoing: Vec<Vec<ToShard>>,
@@ -106,6 +112,8 @@ impl Hub {
             strangers: Strangers::default(),
             links: FxHashMap::default(),
             workers: HashMap::new(),
+            natives: HashMap::new(),
+            progress: Progress::default(),
             gatherings: FxHashMap::default(),
             outgoing,
             dirty: Vec::new(),
@@ -134,8 +142,21 @@ impl Hub {
     fn insert(&mut self, link: Link) -> LinkId {
         self.last += 1;
         let id = LinkId(self.last);
+        if let Some(native) = &link.native {
+            self.natives.insert(native.instance.clone(), id);
+        }
         self.links.insert(id, link);
         id
+    }
+
+    /// A native peer is about to be linked. Should it have a link already, then that ends here, before
+    /// anybody has found it dead. Says how far the peer's commands were taken: nothing more is taken
+    /// from any link but the new one.
+    fn supersede(&mut self, peer: &Instance) -> u64 {
+        if let Some(old) = self.natives.get(peer) {
+            self.remove(*old);
+        }
+        self.progress.of(peer)
     }
 
     /// Makes a peer a worker. One whose key is in use already replaces the one that has it: that is
@@ -168,6 +189,13 @@ impl Hub {
         self.dismiss(id);
         if let Some(link) = self.links.remove(&id) {
             link.over.cancel();
+            if let Some(Native { instance, through }) = link.native {
+                // Its successor may be there already.
+                if self.natives.get(&instance) == Some(&id) {
+                    self.natives.remove(&instance);
+                }
+                self.progress.ended(instance, through, clock::now());
+            }
         }
     }
 

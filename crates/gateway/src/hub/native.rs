@@ -15,26 +15,34 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::{Asked, Hub, Shared, ended::Ended, peer::in_line};
 use crate::exchange::{LinkId, ToShard};
 
+/// Who has proved itself.
+#[derive(Debug)]
+pub(super) struct Proved {
+    pub(super) role: Role,
+    /// How far its commands were taken, as it was told.
+    pub(super) taken: u64,
+}
+
 /// Hears a stranger out, and says what it is if it knows the secret. If not, it is told why.
 pub(super) async fn prove(
     hub: &Shared,
     stream: &mut Stream,
     buffer: &mut BytesMut,
-) -> Result<Role, Ended> {
-    let role = challenge(hub, stream, buffer).await;
-    if let Err(ended) = &role
+) -> Result<Proved, Ended> {
+    let proved = challenge(hub, stream, buffer).await;
+    if let Err(ended) = &proved
         && let Some(refusal) = ended.refusal()
     {
         say(stream, &ToPeer::Refused(refusal)).await?;
     }
-    role
+    proved
 }
 
 async fn challenge(
     hub: &Shared,
     stream: &mut Stream,
     buffer: &mut BytesMut,
-) -> Result<Role, Ended> {
+) -> Result<Proved, Ended> {
     let ours: Nonce = dice::random();
     say(stream, &ToPeer::Challenge { nonce: ours }).await?;
     let hello = loop {
@@ -66,8 +74,9 @@ async fn challenge(
     let proof = secret.prove(Prover::Gateway, &ours, &theirs);
     in_line().await;
     let (gateway, instance) = (host.address.to_string(), host.instance.clone());
-    say(stream, &ToPeer::Welcome { proof, gateway, instance }).await?;
-    Ok(role)
+    let taken = hub.borrow_mut().supersede(role.instance());
+    say(stream, &ToPeer::Welcome { proof, gateway, instance, taken }).await?;
+    Ok(Proved { role, taken })
 }
 
 async fn say(stream: &mut Stream, message: &ToPeer) -> Result<(), Ended> {
@@ -82,6 +91,10 @@ async fn say(stream: &mut Stream, message: &ToPeer) -> Result<(), Ended> {
 impl Hub {
     /// Takes every whole message there is.
     pub(super) fn take_native(&mut self, from: LinkId, buffer: &mut BytesMut) -> Result<(), Ended> {
+        // What the peer sent on it, and we have not taken, comes again on a newer one.
+        if !self.links.contains_key(&from) {
+            return Err(Ended::Replaced);
+        }
         while let Some(message) = native::decode(buffer, MAX_FRAME)? {
             self.take(from, message)?;
         }
@@ -95,6 +108,9 @@ impl Hub {
                 self.command(from, command);
                 if let Some(link) = self.links.get_mut(&from) {
                     link.taken = Some(seq);
+                    if let Some(native) = &mut link.native {
+                        native.through = seq;
+                    }
                     if !std::mem::replace(&mut link.taken_due, true) {
                         self.confirm.notify_one();
                     }

@@ -18,7 +18,14 @@ use tokio::{
     time::{self, Interval, MissedTickBehavior},
 };
 
-use super::{Shared, ended::Ended, link::Link, native, php, strangers::Stranger};
+use super::{
+    Shared,
+    ended::Ended,
+    link::{Link, Native},
+    native::{self, Proved},
+    php,
+    strangers::Stranger,
+};
 use crate::exchange::{Language, LinkId};
 
 /// How long a stranger may take to say what it is.
@@ -53,10 +60,12 @@ pub(super) async fn serve(
     match time::timeout(ADMISSION, meet(&hub, stream, remote, &mut buffer)).await {
         Err(_) => Ended::Silent,
         Ok(Err(ended)) => ended,
-        Ok(Ok((stream, Some(role)))) => {
+        Ok(Ok((stream, Some(Proved { role, taken })))) => {
             drop(stranger);
             let (reader, writer) = stream.into_split();
-            let id = hub.borrow_mut().insert(Link::new(remote, Rc::new(writer), None));
+            let native = Native { instance: role.instance().clone(), through: taken };
+            let link = Link::new(remote, Rc::new(writer), Some(native), None);
+            let id = hub.borrow_mut().insert(link);
             if let Role::Worker { key, instance } = role {
                 hub.borrow_mut().enlist(id, &key, Some(instance));
             }
@@ -67,7 +76,7 @@ pub(super) async fn serve(
             let (reader, writer) = stream.into_split();
             let knows_nothing = !hub.borrow().secret.is_empty();
             let state = php::State::new(knows_nothing.then_some(stranger));
-            let id = hub.borrow_mut().insert(Link::new(remote, Rc::new(writer), Some(state)));
+            let id = hub.borrow_mut().insert(Link::new(remote, Rc::new(writer), None, Some(state)));
             run(hub, id, reader, buffer, Language::Php).await
         }
     }
@@ -115,7 +124,7 @@ async fn meet(
     stream: TcpStream,
     remote: SocketAddr,
     buffer: &mut BytesMut,
-) -> Result<(Stream, Option<Role>), Ended> {
+) -> Result<(Stream, Option<Proved>), Ended> {
     in_turn(&stream).await?;
     let gate = hub.borrow().settings.gate.clone();
     let mut stream = gate.enter(stream, remote.ip(), buffer).await?;

@@ -89,7 +89,7 @@ fn named<T: Debug, M>(
 fn own_to_gateway() -> Vec<(&'static str, ToGateway)> {
     cases!(ToGateway {
         ToGateway::Hello { .. } => "hello": ToGateway::Hello {
-            role: Role::Client,
+            role: Role::Client { instance: instance() },
             nonce: std::array::from_fn(|at| at as u8),
             proof: std::array::from_fn(|at| 0x80 + at as u8),
         };
@@ -120,7 +120,7 @@ fn roles() -> Vec<(&'static str, Role)> {
             key: "BusinessWorker:1".into(),
             instance: instance(),
         };
-        Role::Client => "client": Role::Client;
+        Role::Client { .. } => "client": Role::Client { instance: instance() };
     })
 }
 
@@ -236,6 +236,7 @@ fn own_to_peer() -> Vec<(&'static str, ToPeer)> {
             proof: [0x33; 32],
             gateway: "[2001:db8::1]:2900".into(),
             instance: instance(),
+            taken: 0x0102_0304_0506_0708,
         };
         ToPeer::Refused(_) => "refused": ToPeer::Refused(Refusal::Secret);
         ToPeer::Event(_) =>

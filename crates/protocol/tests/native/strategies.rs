@@ -34,8 +34,9 @@ pub(crate) fn to_gateway() -> impl Strategy<Value = ToGateway> {
 pub(crate) fn to_peer() -> impl Strategy<Value = ToPeer> {
     prop_oneof![
         any::<[u8; 32]>().prop_map(|nonce| ToPeer::Challenge { nonce }),
-        (any::<[u8; 32]>(), any::<String>(), instance())
-            .prop_map(|(proof, gateway, instance)| ToPeer::Welcome { proof, gateway, instance }),
+        (any::<[u8; 32]>(), any::<String>(), instance(), any::<u64>()).prop_map(
+            |(proof, gateway, instance, taken)| ToPeer::Welcome { proof, gateway, instance, taken }
+        ),
         prop_oneof![Just(Refusal::Secret), Just(Refusal::ShuttingDown), Just(Refusal::Key)]
             .prop_map(ToPeer::Refused),
         delivery().prop_map(ToPeer::Event),
@@ -54,7 +55,7 @@ fn role() -> impl Strategy<Value = Role> {
     let worker = (any::<String>(), instance());
     prop_oneof![
         worker.prop_map(|(key, instance)| Role::Worker { key, instance }),
-        Just(Role::Client)
+        instance().prop_map(|instance| Role::Client { instance })
     ]
 }
 
