@@ -9,7 +9,6 @@ pub mod browser;
 pub mod peer;
 pub mod php;
 pub mod raw;
-pub mod relay;
 pub mod worker;
 
 pub mod binaries;
@@ -17,6 +16,7 @@ pub mod net;
 pub mod pki;
 pub mod ports;
 pub mod process;
+pub mod relay;
 pub mod wait;
 
 pub use browser::{Browser, Heard};

@@ -88,7 +88,7 @@ impl Peer {
         match peer.read().await {
             Some(ToPeer::Welcome { proof, gateway, taken: before, .. }) => {
                 assert!(secret.verify(Prover::Gateway, &theirs, &ours, &proof));
-                Ok(Self { gateway, before, commands: before, ..peer })
+                Ok(Self { gateway, before, commands: before, taken: before, ..peer })
             }
             Some(ToPeer::Refused(refusal)) => Err(refusal),
             other => panic!("a welcome was expected, not {other:?}"),

@@ -1,44 +1,52 @@
-//! Somebody who listens in: a relay that keeps all that passes.
+//! The network in front of a port: can be cut and healed, and says what has passed.
 
 use std::{
     io,
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    task::JoinHandle,
+    sync::watch,
+    time::sleep,
 };
 
-/// A relay in front of a port. What it keeps, it keeps in the order in which it passed, over both
-/// directions and all connections.
+/// Passes on what comes to one port to another, and back, unless it is cut. Ends when it is dropped.
 #[derive(Debug)]
 pub struct Relay {
-    heard: Arc<Mutex<Vec<u8>>>,
-    task: JoinHandle<()>,
+    whole: watch::Sender<bool>,
+    heard: Heard,
 }
 
+/// All that has passed, in both directions and over all connections, in the order in which it did.
+type Heard = Arc<Mutex<Vec<u8>>>;
+
 impl Relay {
-    /// Passes on what comes to `from` to `to`, and back.
+    /// Listens at `at` on behalf of whoever listens at `to`.
     ///
     /// # Panics
     /// When it cannot listen there.
-    pub async fn start(from: SocketAddr, to: SocketAddr) -> Self {
-        let listener = TcpListener::bind(from).await.unwrap();
-        let heard = Arc::<Mutex<Vec<u8>>>::default();
-        let ours = Arc::clone(&heard);
-        let task = tokio::spawn(async move {
-            while let Ok((near, _)) = listener.accept().await {
-                if let Ok(far) = TcpStream::connect(to).await {
-                    let (near, far) = (near.into_split(), far.into_split());
-                    tokio::spawn(pass(near.0, far.1, Arc::clone(&ours)));
-                    tokio::spawn(pass(far.0, near.1, Arc::clone(&ours)));
-                }
-            }
-        });
-        Self { heard, task }
+    pub fn start(at: SocketAddr, to: SocketAddr) -> Self {
+        let listener = std::net::TcpListener::bind(at).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let listener = TcpListener::from_std(listener).unwrap();
+        let (whole, state) = watch::channel(true);
+        let heard = Heard::default();
+        tokio::spawn(accept(listener, to, state, Arc::clone(&heard)));
+        Self { whole, heard }
+    }
+
+    /// Breaks every connection, and every one that is tried from now on.
+    pub fn cut(&self) {
+        self.whole.send_replace(false);
+    }
+
+    /// Lets connections be made again.
+    pub fn heal(&self) {
+        self.whole.send_replace(true);
     }
 
     /// Whether these bytes have passed, in one piece.
@@ -50,10 +58,41 @@ impl Relay {
     }
 }
 
+async fn accept(listener: TcpListener, to: SocketAddr, state: watch::Receiver<bool>, heard: Heard) {
+    let mut ended = state.clone();
+    let accept = async {
+        loop {
+            let Ok((near, _)) = listener.accept().await else {
+                sleep(Duration::from_millis(10)).await;
+                continue;
+            };
+            tokio::spawn(pass_on(near, to, state.clone(), Arc::clone(&heard)));
+        }
+    };
+    tokio::select! {
+        () = accept => {}
+        // Never so: the wait ends with the relay.
+        _ = ended.wait_for(|_| false) => {}
+    }
+}
+
+async fn pass_on(near: TcpStream, to: SocketAddr, mut state: watch::Receiver<bool>, heard: Heard) {
+    if !*state.borrow() {
+        return;
+    }
+    let Ok(far) = TcpStream::connect(to).await else { return };
+    let _ = (near.set_nodelay(true), far.set_nodelay(true));
+    let (near, far) = (near.into_split(), far.into_split());
+    tokio::select! {
+        _ = async { tokio::join!(pass(near.0, far.1, &heard), pass(far.0, near.1, &heard)) } => {}
+        _ = state.wait_for(|whole| !whole) => {}
+    }
+}
+
 async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    heard: Arc<Mutex<Vec<u8>>>,
+    heard: &Mutex<Vec<u8>>,
 ) -> io::Result<()> {
     let mut bytes = vec![0; 64 * 1024];
     loop {
@@ -63,11 +102,5 @@ async fn pass(
         }
         heard.lock().unwrap().extend_from_slice(&bytes[..length]);
         to.write_all(&bytes[..length]).await?;
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }

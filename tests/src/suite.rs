@@ -12,7 +12,7 @@ use client::{Cluster, Config, Tls};
 use protocol::{Query, Secret};
 use tempfile::TempDir;
 
-use crate::{Browser, Ca, Peer, net, ports, process::Process, soon};
+use crate::{Browser, Ca, Peer, net, ports, process::Process, relay::Relay, soon};
 
 /// Describes a suite; see [`Suite::builder`].
 #[derive(Clone, Debug)]
@@ -28,6 +28,7 @@ pub struct Builder {
     wss: bool,
     gateway_flags: Vec<String>,
     worker_flags: Vec<String>,
+    relayed: bool,
 }
 
 /// A running suite. Its processes are killed when it is dropped; their logs are shown if the test
@@ -59,6 +60,8 @@ pub struct Gateway {
     pub clients: SocketAddr,
     /// Where its peers come to: the address in its client ids.
     pub inner: SocketAddr,
+    /// What its peers come through, if that was asked for.
+    pub relay: Option<Relay>,
 }
 
 impl Builder {
@@ -129,6 +132,12 @@ impl Builder {
         self
     }
 
+    /// Peers come to each gateway through a relay.
+    pub fn relayed(mut self) -> Self {
+        self.relayed = true;
+        self
+    }
+
     /// One more switch for every gateway.
     pub fn gateway_switch(mut self, flag: &str) -> Self {
         self.gateway_flags.push(flag.to_owned());
@@ -193,6 +202,7 @@ impl Suite {
             wss: tls,
             gateway_flags: Vec::new(),
             worker_flags: Vec::new(),
+            relayed: false,
         }
     }
 
@@ -304,6 +314,11 @@ impl Suite {
         let mut args = self.register_flags();
         args.extend(strings(&["--listen", &listen]));
         args.extend(strings(&["--lan-ip", &lan_ip, "--lan-port", &lan_port]));
+        let relay = self.shape.relayed.then(|| {
+            let listens = ports::free();
+            args.extend(strings(&["--lan-listen", &listens.to_string()]));
+            Relay::start(inner, listens)
+        });
         args.extend(strings(&["--threads", &threads]));
         // A few clients are to be on all of them.
         args.extend(strings(&["--connections-per-thread", "1"]));
@@ -318,7 +333,7 @@ impl Suite {
         }
         let name = format!("gateway-{}", self.gateways_started);
         let process = Process::start(&name, "gateway", args, self.env(), self.logs.path());
-        self.gateways.push(Gateway { process, clients, inner });
+        self.gateways.push(Gateway { process, clients, inner, relay });
     }
 
     fn spawn_worker(&mut self) {
@@ -335,6 +350,24 @@ impl Suite {
     fn processes(&self) -> impl Iterator<Item = &Process> {
         let gateways = self.gateways.iter().map(|gateway| &gateway.process);
         self.registers.iter().chain(gateways).chain(&self.workers)
+    }
+}
+
+impl Gateway {
+    /// Cuts it off from its peers; from registers it is not.
+    ///
+    /// # Panics
+    /// When it has no relay.
+    pub fn cut_off(&self) {
+        self.relay.as_ref().expect("it is relayed").cut();
+    }
+
+    /// Lets peers reach it again.
+    ///
+    /// # Panics
+    /// When it has no relay.
+    pub fn let_back(&self) {
+        self.relay.as_ref().expect("it is relayed").heal();
     }
 }
 

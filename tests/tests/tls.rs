@@ -71,8 +71,8 @@ async fn who_listens_in_learns_neither_the_secret_nor_what_is_said() {
         let builder = if tls { builder.inner_tls("refuse") } else { builder };
         let suite = builder.start().await;
         // Peers are told of the relay's port, which leads to the gateway's.
-        let inner = Relay::start(suite.gateways[0].inner, behind).await;
-        let register = Relay::start(front, suite.register_addrs[0]).await;
+        let inner = Relay::start(suite.gateways[0].inner, behind);
+        let register = Relay::start(front, suite.register_addrs[0]);
         let config =
             Config { tls: suite.tls(), ..Config::new([front.to_string()], suite.secret()) };
         let cluster = Cluster::start(config);
