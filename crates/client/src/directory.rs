@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use protocol::discovery;
+use protocol::{Instance, discovery};
 use rustc_hash::FxHashMap;
 
 /// Every gateway that a register has named, in the order in which we first heard of them.
@@ -23,17 +23,20 @@ struct Entry<L> {
     listed: bool,
     /// Whether a register has said that it speaks the native wire.
     native: bool,
+    /// Which life of it registers name, if they tell lives apart.
+    instance: Option<Instance>,
     standing: Standing<L>,
 }
 
 /// How we stand with a gateway.
 #[derive(Clone, Debug)]
 enum Standing<L> {
-    /// New to us: the first attempt to link is under way.
-    Dialling,
+    /// New to us: the first attempt to link is under way. What is sent meanwhile may wait for it.
+    Dialling(Option<(SocketAddr, L)>),
     /// Linked.
     Up { gateway: SocketAddr, link: L },
-    /// It was linked, may be again, and is to have then what is sent meanwhile. `link` is the last.
+    /// It may be linked (again), and is to have then what is sent meanwhile. `link` is the last, or
+    /// one that has never been up.
     Parked { gateway: SocketAddr, link: L },
     /// It could not be linked, or is gone.
     Down,
@@ -67,6 +70,7 @@ impl<L: Clone> Directory<L> {
         for entry in &mut self.gateways {
             let named = listed.iter().find(|gateway| *gateway.address == *entry.address);
             entry.listed = named.is_some();
+            entry.instance = named.and_then(|gateway| gateway.instance.clone());
             entry.native |= named.is_some_and(|gateway| gateway.native);
         }
         // Nobody looks after foreign ones, so nobody else would take them out.
@@ -86,10 +90,11 @@ impl<L: Clone> Directory<L> {
                 }
                 false => {
                     changes.new.push(Arc::clone(&address));
-                    Standing::Dialling
+                    Standing::Dialling(None)
                 }
             };
-            self.gateways.push(Entry { address, listed: true, native: gateway.native, standing });
+            let (native, instance) = (gateway.native, gateway.instance.clone());
+            self.gateways.push(Entry { address, listed: true, native, instance, standing });
         }
         changes
     }
@@ -113,9 +118,31 @@ impl<L: Clone> Directory<L> {
                 self.linked.remove(&gateway);
                 Standing::Parked { gateway, link }
             }
-            parked @ Standing::Parked { .. } => parked,
-            Standing::Dialling | Standing::Down | Standing::Foreign => Standing::Down,
+            Standing::Dialling(Some((gateway, link))) | Standing::Parked { gateway, link } => {
+                Standing::Parked { gateway, link }
+            }
+            Standing::Dialling(None) | Standing::Down | Standing::Foreign => Standing::Down,
         };
+    }
+
+    /// Has what is sent wait for gateways that registers name and that nothing waits for yet, where
+    /// `expect` makes a link for that out of the address and the life.
+    pub(crate) fn expect(
+        &mut self,
+        mut expect: impl FnMut(&Arc<str>, SocketAddr, &Instance) -> Option<L>,
+    ) {
+        for entry in self.gateways.iter_mut().filter(|entry| entry.listed) {
+            if let Standing::Dialling(None) | Standing::Down = entry.standing
+                && let Some(instance) = &entry.instance
+                && let Ok(gateway) = entry.address.parse()
+                && let Some(link) = expect(&entry.address, gateway, instance)
+            {
+                entry.standing = match entry.standing {
+                    Standing::Dialling(_) => Standing::Dialling(Some((gateway, link))),
+                    _ => Standing::Parked { gateway, link },
+                };
+            }
+        }
     }
 
     /// Nothing waits any more for the gateways that are not linked, and whose last link is `such`.
@@ -123,11 +150,14 @@ impl<L: Clone> Directory<L> {
     pub(crate) fn give_up(&mut self, such: impl Fn(&str, &L) -> bool) -> Vec<L> {
         let mut links = Vec::new();
         for entry in &mut self.gateways {
-            if let Standing::Parked { link, .. } = &entry.standing
+            if let Some((_, link)) = entry.waits()
                 && such(&entry.address, link)
             {
                 links.push(link.clone());
-                entry.standing = Standing::Down;
+                entry.standing = match entry.standing {
+                    Standing::Dialling(_) => Standing::Dialling(None),
+                    _ => Standing::Down,
+                };
             }
         }
         links
@@ -150,7 +180,7 @@ impl<L: Clone> Directory<L> {
     /// Whether we know enough: a register has spoken, and nobody is being linked for the first
     /// time. Until then a gateway may have clients that we cannot reach yet.
     pub(crate) fn is_settled(&self) -> bool {
-        let dialling = |entry: &Entry<L>| matches!(entry.standing, Standing::Dialling);
+        let dialling = |entry: &Entry<L>| matches!(entry.standing, Standing::Dialling(_));
         self.heard && !self.gateways.iter().any(dialling)
     }
 
@@ -184,36 +214,28 @@ impl<L: Clone> Directory<L> {
 
     /// The last links of gateways that something waits for until they are linked again, in order.
     pub(crate) fn parked(&self) -> impl Iterator<Item = &L> {
-        self.gateways.iter().filter_map(|entry| match &entry.standing {
-            Standing::Parked { link, .. } => Some(link),
-            _ => None,
-        })
+        self.gateways.iter().filter_map(|entry| Some(entry.waits()?.1))
     }
 
     /// The last link to the gateway at that address, if something waits for that.
     pub(crate) fn parked_at(&self, address: &str) -> Option<&L> {
         let entry = self.gateways.iter().find(|entry| *entry.address == *address)?;
-        match &entry.standing {
-            Standing::Parked { link, .. } => Some(link),
-            _ => None,
-        }
+        Some(entry.waits()?.1)
     }
 
     /// Where to send what is for the gateway of that inner address: its link, or its last one if
     /// something waits for it to be linked again.
     pub(crate) fn place(&self, of: SocketAddr) -> Option<&L> {
         self.link(of).or_else(|| {
-            self.gateways.iter().find_map(|entry| match &entry.standing {
-                Standing::Parked { gateway, link } if *gateway == of => Some(link),
-                _ => None,
-            })
+            let mut waits = self.gateways.iter().filter_map(Entry::waits);
+            waits.find_map(|(gateway, link)| (gateway == of).then_some(link))
         })
     }
 
     /// How many gateways should be linked, are not, and have nothing wait for them.
     pub(crate) fn out_of_reach(&self) -> usize {
         let is_such = |entry: &&Entry<L>| {
-            entry.listed && matches!(entry.standing, Standing::Dialling | Standing::Down)
+            entry.listed && matches!(entry.standing, Standing::Dialling(None) | Standing::Down)
         };
         self.gateways.iter().filter(is_such).count()
     }
@@ -221,7 +243,7 @@ impl<L: Clone> Directory<L> {
     /// Gateways that should be linked and are not.
     pub(crate) fn missing(&self) -> impl Iterator<Item = &Arc<str>> {
         self.gateways.iter().filter_map(|entry| match &entry.standing {
-            Standing::Dialling | Standing::Parked { .. } | Standing::Down if entry.listed => {
+            Standing::Dialling(_) | Standing::Parked { .. } | Standing::Down if entry.listed => {
                 Some(&entry.address)
             }
             _ => None,
@@ -237,7 +259,17 @@ impl<L: Clone> Directory<L> {
 
 impl<L> Entry<L> {
     fn is_wanted(&self) -> bool {
-        self.listed || matches!(self.standing, Standing::Parked { .. })
+        self.listed || self.waits().is_some()
+    }
+
+    /// Its address and the last link, if something waits for it.
+    const fn waits(&self) -> Option<(SocketAddr, &L)> {
+        match &self.standing {
+            Standing::Dialling(Some((gateway, link))) | Standing::Parked { gateway, link } => {
+                Some((*gateway, link))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -329,6 +361,33 @@ mod tests {
         assert_eq!(directory.give_up(|_, link| *link == 2), [2]);
         assert!(!directory.wants("a:1"));
         assert_eq!(directory.place(gateway(1)), None);
+    }
+
+    #[test]
+    fn a_gateway_that_was_never_linked_may_be_waited_for_if_its_life_is_known() {
+        let mut directory = Directory::<Instance>::default();
+        let life = |name: &str| Instance::new(name).unwrap();
+        let alive = |address: &str, name| discovery::Gateway {
+            instance: Some(life(name)),
+            ..native(address)
+        };
+        directory.list(&[alive("10.0.0.1:1", "one"), native("10.0.0.1:2")]);
+        directory.expect(|_, _, instance| Some(instance.clone()));
+        assert!(!directory.is_settled(), "there is an attempt under way still");
+        assert_eq!(directory.place(gateway(1)), Some(&life("one")));
+        assert_eq!((directory.parked().count(), directory.out_of_reach()), (1, 1));
+        directory.down("10.0.0.1:1");
+        directory.down("10.0.0.1:2");
+        assert!(directory.is_settled());
+        directory.list(&[alive("10.0.0.1:1", "two"), native("10.0.0.1:2")]);
+        directory.expect(|_, _, _| panic!("something waits for it"));
+        assert_eq!(directory.give_up(|_, instance| *instance == life("one")), [life("one")]);
+        directory.expect(|_, _, _| None);
+        assert_eq!(directory.place(gateway(1)), None);
+        directory.expect(|_, _, instance| Some(instance.clone()));
+        assert_eq!(directory.parked_at("10.0.0.1:1"), Some(&life("two")));
+        directory.list(&[]);
+        assert!(directory.keep("10.0.0.1:1") && !directory.keep("10.0.0.1:2"));
     }
 
     #[test]

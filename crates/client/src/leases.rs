@@ -34,7 +34,7 @@ pub(crate) struct Leases {
     closes: bool,
     /// What those registers say that are connected; `None` while none is.
     said: Option<Said>,
-    /// Lives that we were linked to and are not now.
+    /// Lives that we were linked to, or wait to be, and are not now.
     away: Vec<Away>,
     /// Workers whose clients on a life that is over are not settled yet, as far as we know.
     unsettled: Vec<Unsettled>,
@@ -42,6 +42,8 @@ pub(crate) struct Leases {
     settled: VecDeque<Settled>,
     /// Lives that are over, newest last.
     over: VecDeque<Instance>,
+    /// Lives that were waited for in vain, newest last.
+    missed: VecDeque<Instance>,
 }
 
 /// What registers say together.
@@ -58,6 +60,8 @@ struct Away {
     address: Arc<str>,
     gateway: SocketAddr,
     instance: Instance,
+    /// Whether it was linked before.
+    met: bool,
     /// When the link was lost.
     lost: Instant,
     /// Whether it is linked again, and has not said everything yet.
@@ -80,6 +84,9 @@ pub(crate) enum Verdict {
     /// This life of a gateway is over: our clients on it are gone. In doubt, the gateway may have
     /// given them to others before.
     Over { gateway: Instance, in_doubt: bool },
+    /// This life that was never linked is not to be waited for any more. We have nobody there, and
+    /// do not say that it is over.
+    Missed(Instance),
     /// So is the worker that other clients on it belonged to: they are for us to close.
     Inherit(Settled),
     /// That worker has closed them itself, or somebody has on its behalf.
@@ -96,6 +103,7 @@ impl Leases {
             unsettled: Vec::new(),
             settled: VecDeque::new(),
             over: VecDeque::new(),
+            missed: VecDeque::new(),
         }
     }
 
@@ -126,6 +134,8 @@ impl Leases {
         if self.is_over(instance) {
             return None;
         }
+        self.away.retain(|away| away.met || away.instance != *instance);
+        self.missed.retain(|missed| missed != instance);
         for away in self.away.iter_mut().filter(|away| away.instance == *instance) {
             (away.back, away.missing) = (true, None);
         }
@@ -156,8 +166,30 @@ impl Leases {
         let before = self.away.iter().find(|away| away.instance == instance);
         let lost = before.map_or(since, |before| before.lost);
         self.confirmed(&instance);
-        self.away.push(Away { address, gateway, instance, lost, back: false, missing: None });
+        let (met, back, missing) = (true, false, None);
+        self.away.push(Away { address, gateway, instance, met, lost, back, missing });
         self.look(now);
+    }
+
+    /// Whether a life that registers name is to be waited for before it was ever linked. That is so
+    /// once, and for the grace: whoever cannot be reached at all must not hold up everybody.
+    pub(crate) fn may_await(&self, instance: &Instance) -> bool {
+        !self.is_over(instance) && !self.missed.contains(instance)
+    }
+
+    /// A life that was never linked is waited for.
+    pub(crate) fn awaited(
+        &mut self,
+        address: Arc<str>,
+        gateway: SocketAddr,
+        instance: Instance,
+        now: Instant,
+    ) {
+        if self.away.iter().all(|away| away.instance != instance) {
+            let (met, back, lost, missing) = (false, false, now, None);
+            self.away.push(Away { address, gateway, instance, met, lost, back, missing });
+            self.look(now);
+        }
     }
 
     /// Takes what connected registers say.
@@ -217,7 +249,7 @@ impl Leases {
 
     /// The same without waiting for the grace: we are about to leave.
     pub(crate) fn hurry(&mut self, now: Instant) -> Vec<Verdict> {
-        self.end(now, |away| away.missing.is_some())
+        self.end(now, |away| away.met && away.missing.is_some())
     }
 
     /// When there will be something to do, if nothing happens before.
@@ -233,9 +265,15 @@ impl Leases {
     fn end(&mut self, now: Instant, ended: impl Fn(&Away) -> bool) -> Vec<Verdict> {
         let ended: Vec<_> = self.away.extract_if(.., |away| ended(away)).collect();
         if self.closes {
-            ended.iter().for_each(|away| self.note_over(away.instance.clone()));
+            let met = ended.iter().filter(|away| away.met);
+            met.for_each(|away| self.note_over(away.instance.clone()));
         }
+        let unmet = ended.iter().filter(|away| !away.met);
+        unmet.for_each(|away| note(&mut self.missed, away.instance.clone()));
         let verdict = |away: Away| {
+            if !away.met {
+                return Verdict::Missed(away.instance);
+            }
             // One that went on without us has given our clients to others.
             let in_doubt = away.lost + PROMPT < away.missing.unwrap_or(now);
             Verdict::Over { gateway: away.instance, in_doubt }
@@ -247,7 +285,7 @@ impl Leases {
     fn look(&mut self, now: Instant) {
         let said = self.said.as_ref();
         for away in &mut self.away {
-            let is_missing = !away.back && said.is_some_and(|said| !said.names(away));
+            let is_missing = !away.met || !away.back && said.is_some_and(|said| !said.names(away));
             away.missing = is_missing.then(|| away.missing.unwrap_or(now));
         }
         let workers = said.and_then(|said| said.workers.as_ref());
@@ -269,14 +307,19 @@ impl Leases {
     }
 
     fn note_over(&mut self, instance: Instance) {
-        if self.is_over(&instance) {
-            return;
-        }
-        if self.over.len() == REMEMBERED {
-            self.over.pop_front();
-        }
-        self.over.push_back(instance);
+        note(&mut self.over, instance);
     }
+}
+
+/// Remembers a life, in place of the oldest if there are too many.
+fn note(lives: &mut VecDeque<Instance>, instance: Instance) {
+    if lives.contains(&instance) {
+        return;
+    }
+    if lives.len() == REMEMBERED {
+        lives.pop_front();
+    }
+    lives.push_back(instance);
 }
 
 impl Said {

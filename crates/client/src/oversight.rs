@@ -92,6 +92,12 @@ impl Shared {
         self.looked.notify_one();
     }
 
+    /// A gateway that was never linked is waited for.
+    pub(crate) fn await_first(&self, address: Arc<str>, gateway: SocketAddr, instance: Instance) {
+        self.leases().awaited(address, gateway, instance, now());
+        self.looked.notify_one();
+    }
+
     /// Whether there is no gateway at that address, where nobody has listened for so long: no register
     /// names it, or none says anything.
     pub(crate) fn is_nobody(&self, address: &str, refused: Duration) -> bool {
@@ -161,7 +167,7 @@ impl Shared {
             return;
         }
         for verdict in &verdicts {
-            if let Verdict::Over { gateway, .. } = verdict {
+            if let Verdict::Over { gateway, .. } | Verdict::Missed(gateway) = verdict {
                 self.give_up(|_, link| link.instance() == gateway);
             }
         }
@@ -182,6 +188,7 @@ impl Shared {
                     tracing::warn!(instance = %gateway, worker = %owner, "a worker is gone as well");
                     consumer.inherit(gateway, owner, Settlement::new(self, settled.clone()));
                 }
+                Verdict::Missed(_) => {}
                 Verdict::Forget(Settled { gateway, owner }) => consumer.forget(&gateway, &owner),
             }
         }

@@ -1,7 +1,10 @@
 //! What a cluster's handles and tasks share.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -40,6 +43,9 @@ pub(crate) struct Shared {
     pub(crate) looked: Notify,
     /// Called when registers should hear of what was settled.
     pub(crate) news: watch::Sender<()>,
+    /// The highest number that a command had for a gateway that was given up. Should it be there after
+    /// all, it has not taken a higher one of ours.
+    numbered: AtomicU64,
     directory: watch::Sender<Arc<Directory<Arc<Link>>>>,
     registers: Mutex<Vec<Register>>,
     tasks: TaskTracker,
@@ -85,6 +91,7 @@ impl Shared {
             leases: Mutex::new(leases),
             looked: Notify::new(),
             news: watch::Sender::new(()),
+            numbered: AtomicU64::new(0),
             directory: watch::Sender::new(Arc::default()),
             registers: Mutex::new(registers.into_iter().map(Register::new).collect()),
             tasks: TaskTracker::new(),
@@ -153,6 +160,7 @@ impl Shared {
         let lists: Vec<_> = registers.iter().map(|register| register.list.clone()).collect();
         let changes = self.change(|directory| directory.list(&directory::union(&lists)));
         self.hear(said);
+        self.expect();
         drop(registers);
         for gateway in changes.foreign {
             tracing::warn!(%gateway, "speaks only GatewayWorker's protocol; left alone");
@@ -223,7 +231,31 @@ impl Shared {
     /// are gone.
     pub(crate) fn give_up(&self, such: impl Fn(&str, &Link) -> bool) {
         for link in self.change(|directory| directory.give_up(|at, link| such(at, link))) {
-            link.give_up();
+            self.numbered.fetch_max(link.give_up(), Ordering::Relaxed);
+        }
+    }
+
+    /// Has what is sent wait for gateways that registers name, before they are linked for the first
+    /// time.
+    fn expect(&self) {
+        if self.is_leaving() {
+            return;
+        }
+        let mut expected = Vec::new();
+        self.change(|directory| {
+            directory.expect(|address, gateway, instance| {
+                if !self.leases().may_await(instance) {
+                    return None;
+                }
+                expected.push((Arc::clone(address), gateway, instance.clone()));
+                let (unclaimed, metrics) = (Arc::clone(&self.unclaimed), Arc::clone(&self.metrics));
+                let (instance, held) = (instance.clone(), self.held.clone());
+                let last = self.numbered.load(Ordering::Relaxed);
+                Some(Link::expected(gateway, instance, last, held, unclaimed, metrics))
+            });
+        });
+        for (address, gateway, instance) in expected {
+            self.await_first(address, gateway, instance);
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use client::{Cluster, Config, Error, link::OUTGOING_LIMIT};
 use fake::{FakeGateway, FakeLink, FakeRegister, Follower, SECRET, sent_to, soon};
 use prometheus_client::{encoding::text::encode, registry::Registry};
-use protocol::{Instance, Message, link::ToPeer};
+use protocol::{Instance, Message, discovery::Gateway, link::ToPeer};
 use tokio::task::yield_now;
 
 /// A cluster of one gateway, linked.
@@ -150,6 +150,54 @@ async fn a_gateway_that_nobody_names_is_waited_for_as_long_as_the_grace_lasts() 
     let sent = scene.cluster.send_to_client(scene.gateway.client(1), "x").await;
     assert!(matches!(sent, Err(Error::Unreachable { .. })), "{sent:?}");
     let sent = scene.cluster.send_to_uid("alice", "x").await;
+    assert!(matches!(sent, Err(Error::NoGateway)), "{sent:?}");
+}
+
+#[tokio::test]
+async fn a_gateway_that_was_never_linked_gets_what_was_sent_if_its_life_is_known() {
+    let (register, gateway) = (FakeRegister::start().await, FakeGateway::start().await);
+    let cluster = Cluster::start(Config::new([register.address()], SECRET));
+    let (mut follower, _) = register.follower().await;
+    let alive = |instance: &Instance| Gateway {
+        native: true,
+        instance: Some(instance.clone()),
+        ..Gateway::plain(gateway.address())
+    };
+    follower.say(vec![alive(&gateway.instance)]).await;
+    // Its first connection is lost before it is a link.
+    drop(soon(gateway.listener.accept()).await.unwrap());
+    soon(cluster.ready()).await;
+    cluster.send_to_client(gateway.client(1), "1").await.unwrap();
+    cluster.send_to_client(gateway.client(1), "2").await.unwrap();
+    let mut link = gateway.link().await;
+    assert_eq!(link.numbered_command().await, (1, sent_to(1, "1")));
+    assert_eq!(link.numbered_command().await, (2, sent_to(1, "2")));
+}
+
+#[tokio::test]
+async fn one_that_is_never_reached_is_not_waited_for_beyond_the_grace() {
+    let (register, gateway) = (FakeRegister::start().await, FakeGateway::start().await);
+    let config = Config::new([register.address()], SECRET);
+    let cluster = Cluster::start(Config { gateway_grace: Duration::ZERO, ..config });
+    let (mut follower, _) = register.follower().await;
+    let alive = Gateway {
+        native: true,
+        instance: Some(gateway.instance.clone()),
+        ..Gateway::plain(gateway.address())
+    };
+    let to = gateway.client(1);
+    drop(gateway);
+    for _ in 0..2 {
+        follower.say(vec![alive.clone()]).await;
+        until(|| cluster.status().settled && cluster.status().missing.len() == 1).await;
+        soon(async {
+            while cluster.send_to_client(to, "x").await.is_ok() {
+                yield_now().await;
+            }
+        })
+        .await;
+    }
+    let sent = cluster.send_to_uid("alice", "x").await;
     assert!(matches!(sent, Err(Error::NoGateway)), "{sent:?}");
 }
 

@@ -81,6 +81,42 @@ fn a_gateway_that_nobody_names_is_gone_after_the_grace() {
 }
 
 #[test]
+fn one_that_was_never_linked_is_waited_for_once_as_long_as_the_grace_and_is_not_over() {
+    let mut world = World::new();
+    let awaited = |world: &mut World| {
+        let gateway = address("a");
+        world.leases.awaited(gateway.to_string().into(), gateway, name("a1"), world.now);
+    };
+    world.heard(said(&[("a", "a1")], None));
+    assert!(world.leases.may_await(&name("a1")));
+    awaited(&mut world);
+    assert_eq!(world.leases.next(), Some(world.now + GRACE));
+    assert_eq!(world.leases.hurry(world.now), []);
+    assert_eq!(world.after(GRACE - SOON), []);
+    assert_eq!(world.after(SOON), [Verdict::Missed(name("a1"))], "though it is named");
+    assert!(!world.leases.may_await(&name("a1")) && world.leases.may_await(&name("a2")));
+    assert_eq!(world.linked("a", "a1"), Some(vec![]), "it may be there");
+    assert!(!world.leases.is_back(&name("a1")), "there is nothing that we knew");
+    assert!(world.leases.may_await(&name("a1")));
+    awaited(&mut world);
+    assert_eq!(world.linked("a", "a2"), Some(vec![Verdict::Missed(name("a1"))]));
+    assert!(!world.leases.is_over(&name("a1")));
+}
+
+#[test]
+fn a_back_end_says_of_nobody_that_it_must_not_go_on() {
+    let mut world = World { leases: Leases::of_back_end(GRACE), now: Instant::now() };
+    world.heard(said(&[], None));
+    world.lose("a", "a1");
+    assert_eq!(world.after(GRACE), [over("a1")]);
+    assert_eq!(world.linked("a", "a1"), Some(vec![]));
+    let mut told = said(&[], None);
+    told.settled.push(settled("a1", "w1"));
+    world.heard(told);
+    assert_eq!(world.linked("a", "a1"), None, "workers have said so");
+}
+
+#[test]
 fn a_gateway_is_not_gone_for_want_of_a_register() {
     let mut world = World::new();
     world.heard(said(&[], None));

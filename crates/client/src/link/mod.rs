@@ -90,6 +90,23 @@ impl Link {
         Arc::new(Self::of(line, number, held, unclaimed, metrics))
     }
 
+    /// One that has not been made yet: what is sent on it waits for the [`next`](Self::next). Commands
+    /// are numbered from the one after `last`.
+    pub(crate) fn expected(
+        gateway: SocketAddr,
+        instance: Instance,
+        last: u64,
+        held: TaskTracker,
+        unclaimed: Arc<Unclaimed>,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
+        let line = Line::new(gateway, instance, last, Arc::clone(&metrics));
+        let link = Self::of(line, 0, held, unclaimed, metrics);
+        link.up.store(false, Ordering::Release);
+        link.gone.cancel();
+        Arc::new(link)
+    }
+
     /// The next link to the same life of a gateway, which says that it has taken every command of
     /// ours up to `taken`. `None` if that was given up.
     pub(crate) fn next(&self, taken: u64) -> Option<Arc<Self>> {
@@ -358,10 +375,11 @@ impl Link {
         self.gone.cancel();
     }
 
-    /// The gateway is gone: nobody waits for it any more.
-    pub(crate) fn give_up(&self) {
+    /// The gateway is gone: nobody waits for it any more. Returns the number of its last command.
+    pub(crate) fn give_up(&self) -> u64 {
         self.line.close();
         self.unclaimed.forget(&self.line);
+        self.line.outgoing.last()
     }
 
     /// No further link is made, though the gateway may be there. Events that wait for what it takes

@@ -334,6 +334,11 @@ impl Outgoing {
         self.lock().unwritten()
     }
 
+    /// The number of the last command.
+    pub(super) fn last(&self) -> u64 {
+        self.lock().last
+    }
+
     /// The last command that is kept until it is taken.
     pub(super) fn last_kept(&self) -> Option<u64> {
         self.lock().kept.last()

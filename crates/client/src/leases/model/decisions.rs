@@ -75,6 +75,7 @@ impl Universe {
         let life_of = |name: &Instance| u64::from_str_radix(name.as_str(), 16).expect("ours");
         for verdict in verdicts {
             match verdict {
+                Verdict::Missed(_) => unreachable!("nobody waits for a first link here"),
                 Verdict::Over { gateway, in_doubt } => {
                     self.over.insert(life_of(&gateway));
                     let settled = Settled { gateway: gateway.clone(), owner: instance(peer.life) };
