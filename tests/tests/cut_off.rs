@@ -116,15 +116,15 @@ async fn what_a_back_end_sends_meanwhile_arrives_too(threads: usize) {
     eventually("the loss to be noticed", async || (cluster.status().linked == 1).then_some(()))
         .await;
     for number in 0..10 {
-        cluster.send_to_uid("bob", format!("uid {number}")).await.unwrap();
-        cluster.send_to_group("room", format!("room {number}")).await.unwrap();
+        cluster.send_to_uid("bob", format!("uid {number}")).await.expect("they are known");
+        cluster.send_to_group("room", format!("room {number}")).await.expect("they are known");
     }
     suite.gateways[1].let_back();
     for number in 0..10 {
         assert_eq!(bob.hears_text().await, format!("uid {number}"));
         assert_eq!(bob.hears_text().await, format!("room {number}"));
     }
-    cluster.flush().await.unwrap();
+    cluster.flush().await.expect("all are reached");
     cluster.close().await;
 }
 
@@ -161,7 +161,8 @@ async fn a_gateway_says_how_far_it_has_taken_the_commands_of_a_peer_and_ends_its
     worker.welcomes().await;
     let mut before = 0;
     for round in 0..20 {
-        let mut old = Peer::open(gateway, &suite.secret(), role.clone()).await.unwrap();
+        let mut old =
+            Peer::open(gateway, &suite.secret(), role.clone()).await.expect("they are known");
         assert_eq!(old.before, before, "round {round}");
         for text in ["one", "two"] {
             old.command(to_all(text)).await;
@@ -170,7 +171,8 @@ async fn a_gateway_says_how_far_it_has_taken_the_commands_of_a_peer_and_ends_its
         // Not read before the new link comes, or read before: either way, whoever sends again what
         // the gateway says that it has not taken is heard once.
         old.command(to_all("three")).await;
-        let mut new = Peer::open(gateway, &suite.secret(), role.clone()).await.unwrap();
+        let mut new =
+            Peer::open(gateway, &suite.secret(), role.clone()).await.expect("they are known");
         match new.before - before {
             3 => {}
             2 => new.command(to_all("three")).await,
@@ -182,7 +184,8 @@ async fn a_gateway_says_how_far_it_has_taken_the_commands_of_a_peer_and_ends_its
         // By the end of a link that nobody replaces, it is known as well.
         drop(new);
     }
-    let mut stranger = Peer::open(gateway, &suite.secret(), back_end()).await.unwrap();
+    let mut stranger =
+        Peer::open(gateway, &suite.secret(), back_end()).await.expect("they are known");
     assert_eq!(stranger.before, 0);
     stranger.command(to_all("last")).await;
     assert_eq!(ann.hears_text().await, "last", "and nothing twice");

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use protocol::{
     Secret,
     codec::gateway_worker::{BODY_IS_SCALAR, Frame, Opcode},
-    link::{Refusal, Role},
+    link::Refusal,
 };
 use suite_tests::{
     Peer, Raw, Suite, TestWorker, binaries, eventually, on_one_and_three_threads, peer::back_end,

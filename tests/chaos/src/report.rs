@@ -35,11 +35,7 @@ pub fn report(facts: &Facts, balance: &Balance) -> String {
         ("handled with the mark, again", counts.again, None),
         ("handled late, by a worker that was cut off", counts.overtaken, None),
         ("answers", counts.answers, None),
-        (
-            "passed on, not to gateways that were cut off",
-            counts.passed_on,
-            Some(counts.not_passed_on),
-        ),
+        ("passed on to uids and groups", counts.passed_on, None),
         ("onConnect", counts.connects, None),
         ("onClose", counts.closes.values().sum(), None),
         ("onClose missing: gateway and two workers dead", counts.closes_missing, None),

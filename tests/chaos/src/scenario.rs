@@ -82,7 +82,6 @@ impl Scenario {
 
     /// What is not held against it.
     pub const fn leniency(self) -> Leniency {
-        let cut = self.has_proxies();
-        Leniency { overtaken: cut, pushes_to_cut_gateways: cut }
+        Leniency { overtaken: self.has_proxies() }
     }
 }

@@ -129,6 +129,11 @@ impl Outgoing {
         }
         if state.is_full() {
             state.crowded = true;
+            let starves = state.starves();
+            drop(state);
+            if starves {
+                self.wake.notify_one();
+            }
             return Ok(Push::Full);
         }
         let next = state.last + 1;
@@ -210,7 +215,13 @@ impl Outgoing {
         notified.await;
     }
 
-    /// Waits until there is something to write. For the writer alone.
+    /// Whether somebody waits for the gateway to confirm what it was sent: its word must be read.
+    pub(super) fn starves(&self) -> bool {
+        self.lock().starves()
+    }
+
+    /// Waits until there is something to write, or somebody [starves](Self::starves). For the writer
+    /// alone.
     pub(super) async fn written_to(&self) {
         self.wake.notified().await;
     }
@@ -372,6 +383,10 @@ impl State {
 
     fn unwritten(&self) -> usize {
         self.buffer.len() + self.in_write
+    }
+
+    fn starves(&self) -> bool {
+        self.way == Way::Open && self.crowded && self.unwritten() < OUTGOING_LIMIT
     }
 
     fn is_full(&self) -> bool {

@@ -137,16 +137,19 @@ impl Pump<'_> {
         self.hand_on()?;
         loop {
             self.write().map_err(Ended::Lost)?;
+            // Methods that wait until the gateway has confirmed something would wait for ever.
+            let reads = self.room.is_none() || self.link.line.outgoing.starves();
+            let waits = self.writing.is_empty() || !reads;
             tokio::select! {
                 biased;
-                read = read(&mut self.reader, &mut self.read), if self.room.is_none() => {
+                read = read(&mut self.reader, &mut self.read), if reads => {
                     self.heard();
                     self.take_in(read.map_err(Ended::Lost)?)?;
                 }
                 writable = self.writer.writable(), if self.is_behind() => {
                     writable.map_err(Ended::Lost)?;
                 }
-                () = self.link.line.outgoing.written_to(), if self.writing.is_empty() => {}
+                () = self.link.line.outgoing.written_to(), if waits => {}
                 () = ready(&mut self.room) => self.room = None,
                 _ = self.silence.tick() => self.ask_whether_there()?,
                 () = self.link.leave.cancelled() => {

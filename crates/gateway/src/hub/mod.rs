@@ -149,16 +149,6 @@ impl Hub {
         id
     }
 
-    /// A native peer is about to be linked. Should it have a link already, then that ends here, before
-    /// anybody has found it dead. Says how far the peer's commands were taken: nothing more is taken
-    /// from any link but the new one.
-    fn supersede(&mut self, peer: &Instance) -> u64 {
-        if let Some(old) = self.natives.get(peer) {
-            self.remove(*old);
-        }
-        self.progress.of(peer)
-    }
-
     /// Makes a peer a worker. One whose key is in use already replaces the one that has it: that is
     /// the same worker come back before its old link was found dead.
     fn enlist(&mut self, id: LinkId, key: &str, instance: Option<Instance>) {

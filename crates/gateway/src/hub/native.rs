@@ -1,26 +1,34 @@
 //! What is particular to native peers: how they prove themselves, and what they say.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, rc::Rc};
 
 use bytes::BytesMut;
 use protocol::{
     codec::native::{self, MAX_FRAME, MAX_STRANGER_FRAME},
     link::{Role, ToGateway, ToPeer},
     name::MAX_NAME,
-    secret::{Nonce, Prover},
+    secret::{Nonce, Proof, Prover},
 };
-use service::{dice, stream::Stream};
+use service::{
+    dice,
+    stream::{OwnedWriteHalf, Stream},
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Asked, Hub, Shared, ended::Ended, peer::in_line};
+use super::{
+    Asked, Hub, Shared,
+    ended::Ended,
+    link::{Link, Native},
+    peer::in_line,
+};
 use crate::exchange::{LinkId, ToShard};
 
 /// Who has proved itself.
 #[derive(Debug)]
 pub(super) struct Proved {
     pub(super) role: Role,
-    /// How far its commands were taken, as it was told.
-    pub(super) taken: u64,
+    /// What proves us to it.
+    pub(super) proof: Proof,
 }
 
 /// Hears a stranger out, and says what it is if it knows the secret. If not, it is told why.
@@ -56,9 +64,9 @@ async fn challenge(
     let ToGateway::Hello { role, nonce: theirs, proof } = hello else {
         return Err(Ended::OutOfTurn);
     };
-    let (secret, host, draining) = {
+    let (secret, draining) = {
         let hub = hub.borrow();
-        (hub.secret.clone(), Arc::clone(&hub.host), hub.is_drained())
+        (hub.secret.clone(), hub.is_drained())
     };
     if !secret.verify(Prover::Peer, &ours, &theirs, &proof) {
         return Err(Ended::Secret);
@@ -73,10 +81,7 @@ async fn challenge(
     }
     let proof = secret.prove(Prover::Gateway, &ours, &theirs);
     in_line().await;
-    let (gateway, instance) = (host.address.to_string(), host.instance.clone());
-    let taken = hub.borrow_mut().supersede(role.instance());
-    say(stream, &ToPeer::Welcome { proof, gateway, instance, taken }).await?;
-    Ok(Proved { role, taken })
+    Ok(Proved { role, proof })
 }
 
 async fn say(stream: &mut Stream, message: &ToPeer) -> Result<(), Ended> {
@@ -89,6 +94,32 @@ async fn say(stream: &mut Stream, message: &ToPeer) -> Result<(), Ended> {
 }
 
 impl Hub {
+    /// Takes in a peer that has proved itself, and tells it so, and how far its commands were taken.
+    /// Should it have a link already that nobody has found dead, then that ends here: nothing more is
+    /// taken from any link of that life of it but the new one.
+    pub(super) fn admit(
+        &mut self,
+        stream: OwnedWriteHalf,
+        remote: SocketAddr,
+        peer: Proved,
+    ) -> LinkId {
+        let Proved { role, proof } = peer;
+        if let Some(old) = self.natives.get(role.instance()) {
+            self.remove(*old);
+        }
+        let taken = self.progress.of(role.instance());
+        let native = Native { instance: role.instance().clone(), through: taken };
+        let mut link = Link::new(remote, Rc::new(stream), Some(native), None);
+        let (gateway, instance) = (self.host.address.to_string(), self.host.instance.clone());
+        link.say(&ToPeer::Welcome { proof, gateway, instance, taken });
+        let id = self.insert(link);
+        self.touch(id);
+        if let Role::Worker { key, instance } = role {
+            self.enlist(id, &key, Some(instance));
+        }
+        id
+    }
+
     /// Takes every whole message there is.
     pub(super) fn take_native(&mut self, from: LinkId, buffer: &mut BytesMut) -> Result<(), Ended> {
         // What the peer sent on it, and we have not taken, comes again on a newer one.

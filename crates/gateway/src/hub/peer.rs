@@ -7,7 +7,7 @@ use std::{
 use bytes::BytesMut;
 use protocol::{
     codec::gateway_worker::MAX_STRANGER_FRAME,
-    link::{MAGIC, Role, ToPeer},
+    link::{MAGIC, ToPeer},
 };
 use service::{
     net::TcpStream,
@@ -21,7 +21,7 @@ use tokio::{
 use super::{
     Shared,
     ended::Ended,
-    link::{Link, Native},
+    link::Link,
     native::{self, Proved},
     php,
     strangers::Stranger,
@@ -60,15 +60,10 @@ pub(super) async fn serve(
     match time::timeout(ADMISSION, meet(&hub, stream, remote, &mut buffer)).await {
         Err(_) => Ended::Silent,
         Ok(Err(ended)) => ended,
-        Ok(Ok((stream, Some(Proved { role, taken })))) => {
+        Ok(Ok((stream, Some(proved)))) => {
             drop(stranger);
             let (reader, writer) = stream.into_split();
-            let native = Native { instance: role.instance().clone(), through: taken };
-            let link = Link::new(remote, Rc::new(writer), Some(native), None);
-            let id = hub.borrow_mut().insert(link);
-            if let Role::Worker { key, instance } = role {
-                hub.borrow_mut().enlist(id, &key, Some(instance));
-            }
+            let id = hub.borrow_mut().admit(writer, remote, proved);
             run(hub, id, reader, buffer, Language::Native).await
         }
         Ok(Ok((stream, None))) => {

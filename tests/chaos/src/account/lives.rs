@@ -187,13 +187,12 @@ impl Check<'_> {
                 if !there || theirs.contains_key(&(token.to_u64(), number, kind)) {
                     continue;
                 }
-                if self.leniency.pushes_to_cut_gateways {
-                    self.counts.not_passed_on += 1;
-                } else {
-                    self.breaks(Rule::EverythingPassedOn, || {
-                        format!("message {number} to {} ({kind:?})", listener.token)
-                    });
-                }
+                self.breaks(Rule::EverythingPassedOn, || {
+                    format!(
+                        "message {number} to {} on {} ({kind:?})",
+                        listener.token, listener.gateway
+                    )
+                });
             }
         }
     }

@@ -22,8 +22,6 @@ pub struct Leniency {
     /// An event that was given to another worker may still be handled, late and unmarked, by the
     /// one that had it first: that was cut off or paused, and not dead.
     pub overtaken: bool,
-    /// What is sent to a uid or a group need not reach gateways that the worker is cut off from.
-    pub pushes_to_cut_gateways: bool,
 }
 
 /// One connection, as its client saw it. Times are nanoseconds of the system's clock.
@@ -157,8 +155,6 @@ pub struct Counts {
     pub answers: u64,
     /// Messages to uids and groups heard.
     pub passed_on: u64,
-    /// Of those, how many never came and need not have.
-    pub not_passed_on: u64,
     /// Connections that workers were told of.
     pub connects: u64,
     /// Their ends, by reason.

@@ -1,3 +1,5 @@
+//! What outlives a link and what does not, what is full, and who is told.
+
 use bytes::BytesMut;
 use protocol::{Command, Message, Recipients};
 
