@@ -222,9 +222,9 @@ impl Cluster {
     pub async fn flush(&self) -> Result<(), Error> {
         let directory = self.shared.directory();
         let flushed = directory.links().chain(directory.parked()).map(|link| async {
-            let flushed = match link.is_up() {
-                true => link.flush().await,
-                false => link.carried().await,
+            let flushed = match link.flush().await {
+                Err(Error::Unreachable { .. }) => link.carried().await,
+                other => other,
             };
             match flushed {
                 // One that is gone meanwhile will not read any more.

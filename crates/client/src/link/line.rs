@@ -49,7 +49,8 @@ impl Line {
     /// No link is made any more, though the gateway may be there: nobody will know what it has
     /// taken, so what waits for that is left undone.
     pub(super) fn forsake(&self) {
-        self.taken.forsake();
-        self.outgoing.forsake();
+        if self.outgoing.forsake() {
+            self.taken.forsake();
+        }
     }
 }

@@ -308,21 +308,26 @@ impl Outgoing {
         Some(link)
     }
 
-    /// No link is made any more. Commands are numbered still, and then forgotten.
-    pub(super) fn forsake(&self) {
-        self.end(Way::Forsaken);
+    /// No further link is made. Commands are numbered still, and then forgotten. Says whether there is
+    /// no link now either; if there is one, nothing has changed.
+    pub(super) fn forsake(&self) -> bool {
+        let state = self.lock();
+        let parked = state.way == Way::Parked;
+        if parked {
+            self.end(state, Way::Forsaken);
+        }
+        parked
     }
 
     /// Refuses everything from here on.
     pub(super) fn close(&self) {
-        self.end(Way::Closed);
+        let state = self.lock();
+        if state.way != Way::Closed {
+            self.end(state, Way::Closed);
+        }
     }
 
-    fn end(&self, way: Way) {
-        let mut state = self.lock();
-        if state.way == Way::Closed {
-            return;
-        }
+    fn end(&self, mut state: MutexGuard<'_, State>, way: Way) {
         if state.way == Way::Parked {
             self.metrics.parked.dec_by(state.kept.bytes() as i64);
         }

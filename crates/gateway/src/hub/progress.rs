@@ -18,7 +18,7 @@ const MAX_AGE: Duration = Duration::from_hours(1);
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     peers: HashMap<Instance, Ended>,
-    /// In the order in which links ended. A peer whose link has ended again since is in here twice.
+    /// Each peer once, with when a link of it ended, oldest first. Another may have ended since.
     order: VecDeque<(Instance, Instant)>,
 }
 
@@ -40,10 +40,13 @@ impl Progress {
         if through == 0 {
             return;
         }
-        let through = through.max(self.of(&peer));
+        if let Some(ended) = self.peers.get_mut(&peer) {
+            (ended.through, ended.at) = (through.max(ended.through), now);
+            return;
+        }
         self.peers.insert(peer.clone(), Ended { through, at: now });
         self.order.push_back((peer, now));
-        if MAX_PEERS < self.order.len() {
+        while MAX_PEERS < self.order.len() {
             self.forget_first();
         }
     }
@@ -55,11 +58,14 @@ impl Progress {
         }
     }
 
+    /// Forgets the first, or puts it behind the others if another link of it has ended since.
     fn forget_first(&mut self) {
-        if let Some((peer, at)) = self.order.pop_front()
-            && self.peers.get(&peer).is_some_and(|ended| ended.at == at)
-        {
-            self.peers.remove(&peer);
+        let Some((peer, at)) = self.order.pop_front() else { return };
+        match self.peers.get(&peer) {
+            Some(ended) if at < ended.at => self.order.push_back((peer, ended.at)),
+            _ => {
+                self.peers.remove(&peer);
+            }
         }
     }
 }
@@ -103,19 +109,31 @@ mod tests {
     #[test]
     fn one_that_comes_and_goes_takes_no_more_room_and_is_as_young_as_its_last_link() {
         let (mut progress, start) = (Progress::default(), Instant::now());
-        for round in 1..=2 * MAX_PEERS as u64 {
+        for round in 1..=100 {
             progress.ended(peer(1), round, start + Duration::from_micros(round));
         }
-        assert_eq!((progress.of(&peer(1)), progress.peers.len()), (2 * MAX_PEERS as u64, 1));
-        assert_eq!(progress.order.len(), MAX_PEERS);
-        progress.ended(peer(2), 1, start + MAX_AGE);
-        progress.ended(peer(1), 1, start + MAX_AGE);
-        progress.ended(peer(3), 1, start + MAX_AGE + MAX_AGE / 2);
-        assert_eq!(progress.of(&peer(1)), 2 * MAX_PEERS as u64);
-        progress.ended(peer(3), 1, start + MAX_AGE + MAX_AGE);
+        assert_eq!((progress.of(&peer(1)), progress.order.len()), (100, 1));
+        progress.ended(peer(2), 1, start + Duration::from_millis(1));
+        progress.ended(peer(1), 101, start + MAX_AGE / 2);
+        progress.ended(peer(3), 1, start + MAX_AGE + Duration::from_secs(1));
+        assert_eq!((progress.of(&peer(1)), progress.of(&peer(2))), (101, 0));
+        progress.ended(peer(3), 2, start + MAX_AGE + MAX_AGE / 2);
+        assert_eq!((progress.of(&peer(1)), progress.of(&peer(3))), (0, 2));
+        assert_eq!((progress.peers.len(), progress.order.len()), (1, 1));
+    }
+
+    #[test]
+    fn of_too_many_those_stay_whose_links_ended_last() {
+        let (mut progress, start) = (Progress::default(), Instant::now());
+        let later = |number: u64| start + Duration::from_micros(number);
+        for number in 0..MAX_PEERS as u64 {
+            progress.ended(peer(number), 1, later(number));
+        }
+        progress.ended(peer(0), 2, later(MAX_PEERS as u64));
+        progress.ended(peer(MAX_PEERS as u64), 1, later(MAX_PEERS as u64 + 1));
         assert_eq!(
-            (progress.of(&peer(1)), progress.of(&peer(2)), progress.of(&peer(3))),
-            (0, 0, 1)
+            (progress.of(&peer(0)), progress.of(&peer(1)), progress.of(&peer(2))),
+            (2, 0, 1)
         );
     }
 }

@@ -160,7 +160,7 @@ async fn whoever_waits_for_room_is_told_of_it_and_of_every_end() {
     assert!(!again.is_finished());
     outgoing.resume(1).unwrap();
     again.await.unwrap();
-    for end in [Outgoing::close, Outgoing::forsake] {
+    for end in [|it: &Outgoing| it.close(), |it: &Outgoing| assert!(it.forsake())] {
         let (outgoing, _) = full();
         outgoing.park();
         let waiting = waits(&outgoing, Lifetime::Line);
@@ -171,12 +171,19 @@ async fn whoever_waits_for_room_is_told_of_it_and_of_every_end() {
 }
 
 #[test]
+fn one_that_has_a_link_is_not_forsaken() {
+    let (outgoing, link) = linked();
+    assert!(!outgoing.forsake());
+    queue(&outgoing, b"a", Lifetime::Link(link));
+}
+
+#[test]
 fn what_is_given_up_is_counted() {
     let (outgoing, _) = linked();
     queue(&outgoing, b"a", Lifetime::Line);
     outgoing.park();
     queue(&outgoing, b"b", Lifetime::Line);
-    outgoing.forsake();
+    assert!(outgoing.forsake());
     assert_eq!(queue(&outgoing, b"c", Lifetime::Line), 3, "numbered, so that it can be waited for");
     assert_eq!((outgoing.metrics.given_up.get(), outgoing.metrics.parked.get()), (3, 0));
     assert_eq!(outgoing.resume(0), None);
