@@ -171,6 +171,8 @@ impl Shared {
                 self.give_up(|_, link| link.instance() == gateway);
             }
         }
+        // Registers may name another life in its place by now.
+        self.expect();
         // One that only pushes has no clients to lose.
         let (Some(consumer), Some(us)) = (self.consumer(), self.identity.worker()) else {
             return;

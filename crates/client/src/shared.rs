@@ -237,7 +237,7 @@ impl Shared {
 
     /// Has what is sent wait for gateways that registers name, before they are linked for the first
     /// time.
-    fn expect(&self) {
+    pub(crate) fn expect(&self) {
         if self.is_leaving() {
             return;
         }
