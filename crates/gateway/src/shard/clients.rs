@@ -30,8 +30,9 @@ use crate::{
 /// others.
 const TURN: usize = SCRATCH;
 
-/// How many connections of those that have more to say are read in one turn of the shard.
-const TURNS: usize = 2;
+/// How many connections of those that have more to say are read in one turn of the shard, and as many of
+/// each worker's that wait for it.
+const TURNS: usize = 1;
 
 /// How long a connection that ends may take to read what is still queued for it.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -65,8 +66,12 @@ impl Shard {
             if connection.paused || connection.in_line || self.holds_back(key) {
                 return Poll::Pending;
             }
-            // What is begun is finished, or all would be in the midst of something large at once.
-            if left == 0 && !self.connections[key as usize].is_amid_large() {
+            // Who has more to say than others lines up. What is begun is finished then, or all would be
+            // in the midst of something large at once.
+            let connection = &mut self.connections[key as usize];
+            let has_much =
+                if connection.is_amid_large() { !connection.has_turn } else { left == 0 };
+            if has_much {
                 self.line_up(key);
                 return Poll::Pending;
             }
@@ -81,6 +86,7 @@ impl Shard {
                 left = left.saturating_sub(length);
             }
             self.scratch = scratch;
+            self.connections[key as usize].has_turn &= read.is_ready();
             if read.is_pending() && self.connections[key as usize].is_tls() {
                 // Of what has come there may be no message yet.
                 self.account(key);
@@ -101,8 +107,11 @@ impl Shard {
     /// Leaves a connection that may have more to say unread, until those have been heard who have said
     /// nothing yet.
     fn line_up(&mut self, key: Key) {
-        self.connections[key as usize].in_line = true;
-        self.line.push_back(key);
+        self.connections[key as usize].has_turn = false;
+        if !self.connections[key as usize].is_amid_large() || !self.waits_for_worker(key) {
+            self.connections[key as usize].in_line = true;
+            self.line.push_back(key);
+        }
         self.call();
     }
 
@@ -111,11 +120,16 @@ impl Shard {
         let most = self.line.len().min(TURNS);
         for key in self.line.drain(..most) {
             if let Some(connection) = self.connections.get_mut(key as usize) {
-                connection.in_line = false;
+                (connection.in_line, connection.has_turn) = (false, true);
                 connection.wake();
             }
         }
         let turns = self.workers.take_turns(TURNS);
+        for key in &turns {
+            if let Some(connection) = self.connections.get_mut(*key as usize) {
+                connection.has_turn = true;
+            }
+        }
         self.resume(turns);
         !self.line.is_empty() || self.workers.has_turns()
     }

@@ -48,6 +48,8 @@ pub(super) struct Connection {
     pub(super) paused: bool,
     /// Whether its socket is left unread, because it is the turn of others.
     pub(super) in_line: bool,
+    /// Whether it is its turn.
+    pub(super) has_turn: bool,
     /// Whether its socket is left unread, because clients make us hold too much.
     pub(super) hold: Hold,
     /// When more of a large message came.
@@ -135,6 +137,7 @@ impl Connection {
             share: Share::default(),
             paused: false,
             in_line: false,
+            has_turn: false,
             hold: Hold::No,
             grew: None,
             accounted: 0,

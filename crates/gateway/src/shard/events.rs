@@ -15,6 +15,7 @@ use super::{
     connection::{Connection, Key},
     outlet::{Entry, Outlet},
     share::{LIGHT, Share, Wait},
+    workers::Linked,
 };
 use crate::{
     closed::Closed,
@@ -78,13 +79,13 @@ impl Shard {
     /// Leaves the socket of a client that has sent an event unread, if its worker has enough of it or
     /// of everybody, or if there is none and enough waits for one.
     fn share_out(&mut self, key: Key, payload: usize) {
-        let window = self.window();
+        let window = self.windows();
         let connection = &mut self.connections[key as usize];
         if connection.paused {
             return;
         }
         let Some(worker) = connection.route.and_then(|link| self.workers.open(link)) else {
-            connection.paused = window < self.limbo.len();
+            connection.paused = window.of_many < self.limbo.len();
             return;
         };
         if worker.is_lossy(&self.settings.ways) {
@@ -109,13 +110,30 @@ impl Shard {
 
     /// How many bytes of a connection are read at a time.
     pub(super) fn most_to_read(&mut self, key: Key) -> usize {
-        let connection = &self.connections[key as usize];
-        let worker = connection.route.and_then(|link| self.workers.open(link));
-        match worker.is_some_and(|worker| worker.outlet.progress().is_busy()) {
-            // All that is read goes to the worker.
-            true if !self.connections[key as usize].is_amid_large() => LIGHT,
-            _ => SCRATCH,
+        // All that is read goes to the worker.
+        match !self.connections[key as usize].is_amid_large() && self.has_busy_worker(key).is_some()
+        {
+            true => LIGHT,
+            false => SCRATCH,
         }
+    }
+
+    /// The worker of a client, if more waits for it than keeps it busy.
+    fn has_busy_worker(&mut self, key: Key) -> Option<&mut Linked> {
+        let worker = self.workers.open(self.connections[key as usize].route?)?;
+        let is_busy = worker.outlet.progress().is_busy() && !worker.is_lossy(&self.settings.ways);
+        is_busy.then_some(worker)
+    }
+
+    /// Leaves a client that is in the midst of something large unread until it is its turn; `false` if
+    /// its worker could do with more.
+    pub(super) fn waits_for_worker(&mut self, key: Key) -> bool {
+        let Some(worker) = self.has_busy_worker(key) else {
+            return false;
+        };
+        worker.leave_unread(key, Wait::Turn);
+        self.connections[key as usize].paused = true;
+        true
     }
 
     /// Leaves a client's socket unread until its worker has caught up, or is there.

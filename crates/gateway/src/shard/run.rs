@@ -20,6 +20,9 @@ const TICK: Duration = Duration::from_millis(250);
 /// How often clients are closed while the gateway goes down.
 const CLOSE: Duration = Duration::from_millis(20);
 
+/// How many connections are let in before those that are there are heard.
+const ARRIVALS: usize = 8;
+
 /// How long to wait when nobody can be let in.
 const FULL: Duration = Duration::from_millis(100);
 
@@ -65,7 +68,10 @@ pub(crate) async fn run(
 
 /// Lets connections in, each to the shard where its place is.
 async fn accept(shard: Rc<RefCell<Shard>>, mut acceptor: Acceptor, door: usize) {
-    loop {
+    for arrivals in 1_usize.. {
+        if arrivals.is_multiple_of(ARRIVALS) {
+            yield_now().await;
+        }
         let (stream, remote) = acceptor.accept().await;
         let place = loop {
             if let Some(place) = shard.borrow().place(door) {

@@ -42,6 +42,12 @@ impl Progress {
     pub(super) fn is_busy(&self) -> bool {
         BUSY_BYTES < self.waiting || BUSY_EVENTS < self.last - self.begun
     }
+
+    /// Whether it may be somebody's turn who was made to wait, if it was somebody's when the worker had
+    /// begun with `before`. While others keep it busy it is now and then, or it would never be.
+    pub(super) fn has_turns(&self, before: u64) -> bool {
+        !self.is_busy() || before + BUSY_EVENTS <= self.begun
+    }
 }
 
 /// What a client has at its worker, at the most.
@@ -53,6 +59,15 @@ pub(super) struct Share {
     unfinished: u32,
     /// Bytes of its events since none was waiting.
     waiting: u32,
+}
+
+/// How many bytes of events a worker may have unfinished.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    /// With those of clients that send much.
+    pub(super) of_many: usize,
+    /// With those of clients that have [`LIGHT`] or less there: no less.
+    pub(super) in_all: usize,
 }
 
 /// What a client has to wait for before it is read again.
@@ -68,8 +83,13 @@ pub(super) enum Wait {
 
 impl Share {
     /// Adds the worker's last event, which is this client's, and says whether and for what the client
-    /// has to wait. `window` bytes may be unfinished in all.
-    pub(super) fn add(&mut self, payload: usize, worker: &Progress, window: usize) -> Option<Wait> {
+    /// has to wait.
+    pub(super) fn add(
+        &mut self,
+        payload: usize,
+        worker: &Progress,
+        window: Window,
+    ) -> Option<Wait> {
         let bytes = u32::try_from(payload + EVENT).unwrap_or(u32::MAX);
         if self.last <= worker.finished {
             self.unfinished = 0;
@@ -80,10 +100,11 @@ impl Share {
         self.unfinished = self.unfinished.saturating_add(bytes);
         self.waiting = self.waiting.saturating_add(bytes);
         self.last = worker.last;
-        if window < worker.unfinished {
+        let has_little = self.unfinished as usize <= LIGHT;
+        if if has_little { window.in_all } else { window.of_many } < worker.unfinished {
             return Some(Wait::Worker);
         }
-        let left = (window / 4 * 3).saturating_sub(worker.unfinished);
+        let left = (window.of_many / 4 * 3).saturating_sub(worker.unfinished);
         if left / PART < self.unfinished as usize {
             return Some(Wait::Own(self.last));
         }
@@ -100,7 +121,8 @@ impl Share {
 mod tests {
     use super::*;
 
-    const WINDOW: usize = 8 * 1024 * 1024;
+    const MANY: usize = 8 * 1024 * 1024;
+    const WINDOW: Window = Window { of_many: MANY, in_all: 2 * MANY };
 
     fn busy() -> Progress {
         let waiting = BUSY_BYTES + 1;
@@ -147,7 +169,7 @@ mod tests {
             }
         };
         assert_eq!(last, worker.last);
-        assert!(WINDOW / 4 * 3 / (PART + 2) < sent && sent < WINDOW / PART, "{sent}");
+        assert!(MANY / 4 * 3 / (PART + 2) < sent && sent < MANY / PART, "{sent}");
         // Once that is finished, it begins anew.
         worker.finished = worker.last;
         worker.last += 1;
@@ -178,14 +200,25 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_read_while_the_window_is_full() {
-        let full = Progress { unfinished: WINDOW + 1, ..busy() };
-        assert_eq!(Share::default().add(0, &full, WINDOW), Some(Wait::Worker));
+    fn a_full_window_stops_those_who_send_much_first() {
+        let full = Progress { unfinished: MANY + 1, ..busy() };
+        assert_eq!(Share::default().add(LIGHT, &full, WINDOW), Some(Wait::Worker));
+        assert_eq!(Share::default().add(100, &full, WINDOW), Some(Wait::Own(full.last)));
+        let over = Progress { unfinished: 2 * MANY + 1, ..busy() };
+        assert_eq!(Share::default().add(0, &over, WINDOW), Some(Wait::Worker));
+    }
+
+    #[test]
+    fn turns_come_though_others_keep_the_worker_busy() {
+        let progress = busy();
+        assert!(!progress.has_turns(progress.begun));
+        assert!(Progress { begun: 50 + BUSY_EVENTS, last: 5000, ..progress }.has_turns(50));
+        assert!(Progress { waiting: 0, ..progress }.has_turns(progress.begun));
     }
 
     #[test]
     fn one_message_may_be_as_long_as_it_likes() {
-        let idle = Progress { last: 1, begun: 0, finished: 0, waiting: 0, unfinished: WINDOW };
-        assert_eq!(Share::default().add(WINDOW, &idle, WINDOW), Some(Wait::Own(1)));
+        let idle = Progress { last: 1, begun: 0, finished: 0, waiting: 0, unfinished: MANY };
+        assert_eq!(Share::default().add(MANY, &idle, WINDOW), Some(Wait::Own(1)));
     }
 }

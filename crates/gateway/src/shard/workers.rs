@@ -17,13 +17,16 @@ use super::{
     connection::Key,
     outlet::Outlet,
     routing::{self, Router},
-    share::Wait,
+    share::{Wait, Window},
     witness::Notes,
 };
 use crate::{
     exchange::{Language, LinkId, Worker},
     settings::Ways,
 };
+
+/// How many times the window of a worker there may be with those who have little there.
+const BESIDES: usize = 4;
 
 /// The workers that are linked, in the order in which they came.
 #[derive(Debug, Default)]
@@ -56,6 +59,8 @@ struct Unread {
     own: BTreeMap<u64, Key>,
     /// Until it is their turn.
     line: VecDeque<Key>,
+    /// What the worker had begun with when it was somebody's turn.
+    turned: u64,
 }
 
 impl Unread {
@@ -72,6 +77,10 @@ impl Linked {
             Wait::Own(last) => drop(self.unread.own.insert(last, key)),
             Wait::Turn => self.unread.line.push_back(key),
         }
+    }
+
+    fn has_turns(&self) -> bool {
+        !self.unread.line.is_empty() && self.outlet.progress().has_turns(self.unread.turned)
     }
 
     /// Those that may be read again since the events `first..=last` are done.
@@ -176,22 +185,20 @@ impl Workers {
         })
     }
 
-    /// Those whose turn it is: at most `most` of each worker's that is not busy.
+    /// Those whose turn it is: at most `most` of each worker's.
     pub(super) fn take_turns(&mut self, most: usize) -> Vec<Key> {
-        let idle = |linked: &&mut Linked| {
-            !linked.unread.line.is_empty() && !linked.outlet.progress().is_busy()
-        };
-        let turns = self.linked.values_mut().filter(idle).flat_map(|linked| {
-            let line = &mut linked.unread.line;
-            line.drain(..line.len().min(most))
-        });
-        turns.collect()
+        let mut turns = Vec::new();
+        for linked in self.linked.values_mut().filter(|linked| linked.has_turns()) {
+            let unread = &mut linked.unread;
+            unread.turned = linked.outlet.progress().begun;
+            turns.extend(unread.line.drain(..unread.line.len().min(most)));
+        }
+        turns
     }
 
     /// Whether it would be somebody's turn.
     pub(super) fn has_turns(&self) -> bool {
-        let mut lines = self.linked.values().filter(|linked| !linked.unread.line.is_empty());
-        lines.any(|linked| !linked.outlet.progress().is_busy())
+        self.linked.values().any(Linked::has_turns)
     }
 
     /// Bytes of events that workers are not done with.
@@ -203,7 +210,14 @@ impl Workers {
 impl Shard {
     /// How many bytes of events a worker may have unfinished.
     pub(super) fn window(&self) -> usize {
-        self.budget.window(self.settings.worker_window, self.workers.linked.len())
+        self.windows().of_many
+    }
+
+    pub(super) fn windows(&self) -> Window {
+        let (window, workers) = (self.settings.worker_window, self.workers.linked.len());
+        let of_many = self.budget.window(window, workers);
+        let in_all = self.budget.window(window.saturating_mul(BESIDES), workers);
+        Window { of_many, in_all }
     }
 
     pub(super) fn worker_up(&mut self, link: LinkId, worker: Arc<Worker>) {
