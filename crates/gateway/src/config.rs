@@ -74,6 +74,11 @@ pub struct Args {
     #[arg(default_value_if("compat", "strict", "1024000"))]
     send_to_client_buffer_size: usize,
 
+    /// How much of what a client sends the kernel holds until it is read; 0 leaves it to the kernel,
+    /// which may go up to net.ipv4.tcp_rmem for each
+    #[arg(long, value_name = "BYTES", default_value_t = 256 * 1024)]
+    receive_buffer_size: u32,
+
     /// What becomes of a client that does not read
     #[arg(long, value_name = "POLICY", value_enum, default_value_t)]
     #[arg(default_value_if("compat", "strict", "drop"))]
@@ -299,6 +304,7 @@ impl TryFrom<Args> for Config {
             settings: Settings {
                 max_message_size: args.max_message_size,
                 send_buffer: args.send_to_client_buffer_size,
+                receive_buffer: (args.receive_buffer_size != 0).then_some(args.receive_buffer_size),
                 slow_client: args.slow_client,
                 router: args.router,
                 terms,

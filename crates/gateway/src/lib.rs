@@ -31,7 +31,7 @@ use protocol::{Instance, Secret};
 use service::{
     Health, dice,
     listen::{self, Acceptor, CannotListen},
-    net::Unpolled,
+    net::{self, Unpolled},
     thread::{self, Thread},
 };
 use tokio::task::{JoinSet, spawn_local};
@@ -97,6 +97,11 @@ impl Gateway {
     ) -> Result<Self, CannotListen> {
         let doors = config.doors.iter().map(|door| {
             let socket = listen::bind_unpolled(door.addr, "--listen")?;
+            if let Some(bytes) = config.settings.receive_buffer {
+                net::set_receive_buffer(&socket, bytes).map_err(|error| {
+                    CannotListen::new(door.addr, "--receive-buffer-size", error)
+                })?;
+            }
             // Port 0 has become another.
             let addr = socket.local_addr().unwrap_or(door.addr);
             Ok((Door { addr, ..*door }, socket))

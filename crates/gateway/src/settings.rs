@@ -21,6 +21,8 @@ pub(crate) struct Settings {
     pub(crate) max_message_size: usize,
     /// How many bytes may be queued for a client before it counts as slow.
     pub(crate) send_buffer: usize,
+    /// How much of what a client sends the kernel may hold until it is read, if that is limited.
+    pub(crate) receive_buffer: Option<u32>,
     /// What becomes of a slow client.
     pub(crate) slow_client: SlowClient,
     /// How a client is given a worker.

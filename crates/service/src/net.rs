@@ -28,6 +28,15 @@ pub fn listen(addr: SocketAddr) -> io::Result<Unpolled> {
     Ok(socket.into())
 }
 
+/// Has the kernel hold at most so many bytes of what each connection's peer sends until they are read.
+/// For connections that are accepted from here on.
+///
+/// # Errors
+/// When the socket is broken.
+pub fn set_receive_buffer(listener: &Unpolled, bytes: u32) -> io::Result<()> {
+    SockRef::from(listener).set_recv_buffer_size(bytes as usize)
+}
+
 /// Has the runtime poll a listener; call it within the runtime.
 ///
 /// # Errors
@@ -84,6 +93,16 @@ mod tests {
         let ours = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let error = listen(ours.local_addr().unwrap()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn no_more_is_held_of_what_is_not_read() {
+        let ours = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        set_receive_buffer(&ours, 64 * 1024).unwrap();
+        let _peer = std::net::TcpStream::connect(ours.local_addr().unwrap()).unwrap();
+        let (accepted, _) = ours.accept().unwrap();
+        // The kernel counts what it needs besides as well.
+        assert_eq!(SockRef::from(&accepted).recv_buffer_size().unwrap(), 2 * 64 * 1024);
     }
 
     #[test]
