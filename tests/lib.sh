@@ -31,10 +31,10 @@ before_stop() { :; }
 declare -A admin_ports=()
 
 # Starts a register on a free port; sets $register to its address.
-start_register() {
+start_register() { # [NAME]
     claim_port
     register=127.0.0.1:$port
-    with_admin_port register "$bin/register" --listen "$register"
+    with_admin_port "${1:-register}" "$bin/register" --listen "$register"
 }
 
 # Starts a gateway on free ports; sets $client_port to the one for clients.

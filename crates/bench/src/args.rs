@@ -14,7 +14,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 
 use crate::{
     dialect::Dialect,
-    direct,
+    direct, flood,
     html::page,
     plan::{Audience, Mode, Plan},
     report::Report,
@@ -51,6 +51,9 @@ enum Command {
     Storm(Load),
     /// Fan-out while some clients do not read at all.
     Slow(Load),
+    /// Clients and strangers that misbehave, to see in another run what others notice of them. For
+    /// servers of your own.
+    Flood(flood::Settings),
     /// A server in one process that answers by itself: the yardstick.
     Direct(direct::Settings),
 }
@@ -182,6 +185,7 @@ pub(crate) struct Output {
 #[derive(Debug)]
 pub(crate) enum Task {
     Direct(direct::Settings),
+    Flood(flood::Settings),
     Load(Box<Plan>, Output),
     /// A share of a run that another process leads.
     Share(Box<Plan>, Seat),
@@ -191,6 +195,7 @@ impl Args {
     pub(crate) fn task(self) -> anyhow::Result<Task> {
         let (mode, load) = match self.command {
             Command::Direct(settings) => return Ok(Task::Direct(settings)),
+            Command::Flood(settings) => return Ok(Task::Flood(settings)),
             Command::Echo(load) => (Mode::Echo, load),
             Command::Paced(load) => (Mode::Paced, load),
             Command::Fanout(load) => (Mode::Fanout, load),

@@ -180,7 +180,8 @@ impl Outgoing {
     }
 }
 
-async fn shake_hands(stream: &mut TcpStream, target: &Target) -> io::Result<()> {
+/// Asks for a WebSocket, and waits for the answer.
+pub(crate) async fn shake_hands(stream: &mut TcpStream, target: &Target) -> io::Result<()> {
     // The key need not be random: it guards caches, and there is none in between.
     let request = format!(
         "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

@@ -3,12 +3,13 @@
 //!
 //! Values, tested without a socket: [`plan`], [`schedule`], [`stamp`], [`frame`], [`dialect`],
 //! [`account`], [`latency`], [`report`], [`text`], [`svg`], [`html`]. What waits and measures: [`procs`], [`link`],
-//! [`load`], [`direct`].
+//! [`load`], [`flood`], [`direct`].
 
 mod account;
 mod args;
 mod dialect;
 mod direct;
+mod flood;
 mod frame;
 mod html;
 mod latency;
@@ -35,6 +36,7 @@ use args::{Args, Task};
 fn main() -> ExitCode {
     let ended = match Args::parse().task() {
         Ok(Task::Direct(settings)) => direct::serve(&settings).map(|()| true),
+        Ok(Task::Flood(settings)) => flood::run(&settings).map(|()| true),
         Ok(Task::Share(plan, seat)) => load::seated::run(*plan, seat.run).map(|()| true),
         Ok(Task::Load(plan, output)) => {
             load::run(&plan, output.quiet).and_then(|report| output.write(&report))

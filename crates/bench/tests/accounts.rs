@@ -245,3 +245,19 @@ fn a_server_that_is_not_there_is_an_error() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("refused"));
 }
+
+#[test]
+fn floods_come_until_their_time_is_over() {
+    let direct = Direct::start(&[]);
+    for kind in ["connects", "handshakes", "heads", "messages", "unread"] {
+        let output = Command::new(BENCH)
+            .args(["flood", kind, &direct.url, "--connections", "5", "--duration", "0.3"])
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let connected = text.split(' ').next().unwrap().parse::<u64>().unwrap();
+        assert!(output.status.success() && 5 <= connected, "{kind}: {text}");
+    }
+    // Others are served as ever.
+    assert!(0 < balances(&direct.load("echo", &["--connections", "2"])));
+}
