@@ -6,11 +6,16 @@ mod running;
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use business_worker::{Client, Cluster, Config, Message, Worker, serve};
+use business_worker::{Client, CloseReason, Cluster, Config, Message, Worker, serve};
 use fake::{SECRET, sent_to, soon};
-use protocol::link::{Role, ToGateway, ToPeer};
+use protocol::{
+    Event, Instance,
+    discovery::{Gateway, Presence, Settled},
+    link::{Role, ToGateway, ToPeer},
+};
 use running::{Teller, one};
 use service::Starting;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 #[tokio::test]
@@ -120,4 +125,39 @@ async fn a_panic_at_the_end_does_not_keep_what_was_sent() {
     running.stop.cancel();
     assert_eq!(link.until_closed().await, []);
     running.ended().await.unwrap();
+}
+
+/// Says why its clients are gone.
+struct Ends(mpsc::Sender<CloseReason>);
+
+impl Worker for Ends {
+    async fn on_message(&self, _client: &Client, _message: Message) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    async fn on_close(&self, _client: &Client, reason: CloseReason) -> anyhow::Result<()> {
+        Ok(self.0.send(reason).await?)
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_did_not_notice_a_gateways_end_hears_of_it_and_meets_its_next_life() {
+    let (ends, mut ended) = mpsc::channel(8);
+    let (mut running, mut gateway, mut link) = one(Ends(ends)).await;
+    link.event(1, Event::Connect).await;
+    link.done(1).await;
+    // Its host lost power, and is back; another worker met it first, and has said so.
+    let before = std::mem::replace(&mut gateway.instance, Instance::new("next").unwrap());
+    let back = Gateway {
+        native: true,
+        instance: Some(gateway.instance.clone()),
+        ..Gateway::plain(gateway.address())
+    };
+    let settled = vec![Settled { gateway: before, owner: Instance::new("other").unwrap() }];
+    let presence = Presence { workers: Vec::new(), settled };
+    running.follower.tell(vec![back], Some(presence)).await;
+    assert_eq!(soon(ended.recv()).await, Some(CloseReason::GatewayLost));
+    let mut next = gateway.link().await;
+    next.message(2, "hello").await;
+    next.done(1).await;
 }

@@ -121,6 +121,11 @@ async fn run(shared: &Arc<Shared>, address: &str, proved: Proved<Stream>) -> End
         ended = run => ended,
         ended = confirm => ended,
     };
+    let ended = match ended {
+        // Hung up for good, but not on the address: another life may be there, or come.
+        Ended::ByUs if shared.leases().is_over(link.instance()) => Ended::WrittenOff,
+        ended => ended,
+    };
     drop(down);
     if !matches!(ended, Ended::ByUs) {
         shared.miss(address, &link, &ended);

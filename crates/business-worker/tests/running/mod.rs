@@ -22,8 +22,8 @@ pub struct Running {
     pub stop: CancellationToken,
     pub ended: JoinHandle<anyhow::Result<()>>,
     pub health: service::Health,
-    _register: FakeRegister,
     pub follower: Follower,
+    _register: FakeRegister,
 }
 
 impl Running {
@@ -58,7 +58,7 @@ pub async fn start_with(
     let health = starting.health.clone();
     let ended = tokio::spawn(serve(worker, config, starting));
     let follower = register.tell(gateways).await;
-    Running { stop, ended, health, _register: register, follower }
+    Running { stop, ended, health, follower, _register: register }
 }
 
 /// A worker with one gateway.

@@ -10,7 +10,7 @@ use protocol::{
     Answer, ClientId, Command, ConnectionId, Context, Event, Instance, Message, Query, Secret,
     Session,
     codec::{json_lines::Lines, native},
-    discovery::{FromRegister, Gateway, ToRegister, WorkerConnect},
+    discovery::{FromRegister, Gateway, Presence, ToRegister, WorkerConnect},
     link::{Delivery, MAGIC, Refusal, Role, ToGateway, ToPeer},
     secret::Prover,
 };
@@ -83,8 +83,12 @@ impl Follower {
     }
 
     pub async fn say(&mut self, gateways: Vec<Gateway>) {
+        self.tell(gateways, None).await;
+    }
+
+    pub async fn tell(&mut self, gateways: Vec<Gateway>, presence: Option<Presence>) {
         let mut out = BytesMut::new();
-        FromRegister::BroadcastAddresses { gateways, presence: None }.encode(&mut out);
+        FromRegister::BroadcastAddresses { gateways, presence }.encode(&mut out);
         self.stream.write_all(&out).await.unwrap();
     }
 }
