@@ -7,13 +7,13 @@ mod running;
 use std::{sync::atomic::Ordering, time::Duration};
 
 use business_worker::{Client, CloseReason, Cluster, Config, Message, Worker, serve};
-use fake::{SECRET, sent_to, soon};
+use fake::{FakeGateway, SECRET, context, sent_to, soon};
 use protocol::{
-    Event, Instance,
+    ConnectionId, Event, Instance,
     discovery::{Gateway, Presence, Settled},
     link::{Role, ToGateway, ToPeer},
 };
-use running::{Teller, one};
+use running::{Teller, one, start_as};
 use service::Starting;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -160,4 +160,31 @@ async fn a_worker_that_did_not_notice_a_gateways_end_hears_of_it_and_meets_its_n
     let mut next = gateway.link().await;
     next.message(2, "hello").await;
     next.done(1).await;
+}
+
+#[tokio::test]
+async fn a_witness_does_not_say_that_all_clients_of_a_dead_worker_are_closed() {
+    let (ends, mut ended) = mpsc::channel(8);
+    let gateway = FakeGateway::start().await;
+    let soonest = |config: &mut Config| config.gateway_grace = Duration::from_millis(100);
+    let mut running = start_as(Ends(ends), &[&gateway], soonest).await;
+    let mut link = gateway.link().await;
+    let (client, owner) = (ConnectionId(1), Instance::new("owner").unwrap());
+    link.send(ToPeer::Witness { client, owner, context: Box::new(context()) }).await;
+    link.event(2, Event::Connect).await;
+    link.done(1).await;
+    // The gateway is gone, and so is the owner, whose other clients have another witness.
+    drop(link);
+    let nobody = Presence { workers: Vec::new(), settled: Vec::new() };
+    running.follower.tell(Vec::new(), Some(nobody)).await;
+    for _ in 0..2 {
+        assert_eq!(soon(ended.recv()).await, Some(CloseReason::GatewayLost));
+    }
+    drop(running.follower);
+    let (_follower, hello) = running.register.follower().await;
+    let [settled] = &hello.settled[..] else { panic!("{:?}", hello.settled) };
+    assert_eq!(
+        (&settled.gateway, Some(&settled.owner)),
+        (&gateway.instance, hello.instance.as_ref())
+    );
 }

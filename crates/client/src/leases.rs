@@ -89,7 +89,7 @@ pub(crate) enum Verdict {
     Missed(Instance),
     /// So is the worker that other clients on it belonged to: they are for us to close.
     Inherit(Settled),
-    /// That worker has closed them itself, or somebody has on its behalf.
+    /// That worker has closed them itself.
     Forget(Settled),
 }
 

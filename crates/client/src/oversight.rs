@@ -22,26 +22,29 @@ use crate::{
     shared::{Register, Shared},
 };
 
-/// Somebody closes the clients of one worker on a gateway that is gone. When the last clone is
-/// dropped, that is done, and everybody hears of it.
+/// Somebody closes clients of one worker on a gateway that is gone. When the last clone is dropped,
+/// that is done, and everybody hears of it if these were all that the worker had there. A witness
+/// has only some of them, and others wait for their own turn.
 #[derive(Clone)]
 pub struct Settlement(Arc<Settling>);
 
 struct Settling {
     shared: Arc<Shared>,
-    settled: Settled,
+    settled: Option<Settled>,
 }
 
 impl Settlement {
-    fn new(shared: &Arc<Shared>, settled: Settled) -> Self {
+    fn new(shared: &Arc<Shared>, settled: Option<Settled>) -> Self {
         Self(Arc::new(Settling { shared: Arc::clone(shared), settled }))
     }
 }
 
 impl Drop for Settling {
     fn drop(&mut self) {
-        self.shared.leases().settle(self.settled.clone());
-        self.shared.news.send_replace(());
+        if let Some(settled) = self.settled.take() {
+            self.shared.leases().settle(settled);
+            self.shared.news.send_replace(());
+        }
     }
 }
 
@@ -182,13 +185,14 @@ impl Shared {
                 Verdict::Over { gateway, in_doubt } => {
                     tracing::warn!(instance = %gateway, "a gateway is gone; its clients are closed");
                     let ours = Settled { gateway: gateway.clone(), owner: us.clone() };
-                    let owners = consumer.over(&gateway, in_doubt, Settlement::new(self, ours));
+                    let owners =
+                        consumer.over(&gateway, in_doubt, Settlement::new(self, Some(ours)));
                     self.leases().witnessed(&gateway, owners, now());
                 }
                 Verdict::Inherit(settled) => {
                     let Settled { gateway, owner } = &settled;
                     tracing::warn!(instance = %gateway, worker = %owner, "a worker is gone as well");
-                    consumer.inherit(gateway, owner, Settlement::new(self, settled.clone()));
+                    consumer.inherit(gateway, owner, Settlement::new(self, None));
                 }
                 Verdict::Missed(_) => {}
                 Verdict::Forget(Settled { gateway, owner }) => consumer.forget(&gateway, &owner),

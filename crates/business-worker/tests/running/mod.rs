@@ -23,7 +23,7 @@ pub struct Running {
     pub ended: JoinHandle<anyhow::Result<()>>,
     pub health: service::Health,
     pub follower: Follower,
-    _register: FakeRegister,
+    pub register: FakeRegister,
 }
 
 impl Running {
@@ -42,23 +42,33 @@ pub async fn start_with(
     gateways: &[&FakeGateway],
     handler_retries: u32,
 ) -> Running {
+    start_as(worker, gateways, |config| config.handler_retries = handler_retries).await
+}
+
+/// A worker with other settings.
+pub async fn start_as(
+    worker: impl Worker,
+    gateways: &[&FakeGateway],
+    alter: impl FnOnce(&mut Config),
+) -> Running {
     let register = FakeRegister::start().await;
-    let config = Config {
+    let mut config = Config {
         registers: vec![register.address()],
         secret: SECRET.into(),
         key: "Test:1".to_owned(),
         gateway_grace: Duration::from_secs(10),
         threads: 1,
-        handler_retries,
+        handler_retries: 0,
         peer_timeout: Duration::from_secs(30),
         tls: None,
     };
+    alter(&mut config);
     let stop = CancellationToken::new();
     let starting = Starting::new(None, stop.clone(), Duration::from_secs(10));
     let health = starting.health.clone();
     let ended = tokio::spawn(serve(worker, config, starting));
     let follower = register.tell(gateways).await;
-    Running { stop, ended, health, follower, _register: register }
+    Running { stop, ended, health, follower, register }
 }
 
 /// A worker with one gateway.

@@ -46,8 +46,8 @@ pub struct Gateway {
     pub instance: Option<Instance>,
 }
 
-/// A worker's clients on a gateway that is gone have been closed on the gateway's behalf, by the
-/// worker itself or by another.
+/// All of a worker's clients on a gateway that is gone have been closed on the gateway's behalf, by
+/// the worker itself.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Settled {
     /// The life of the gateway.

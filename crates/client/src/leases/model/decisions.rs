@@ -83,14 +83,14 @@ impl Universe {
                     let own = std::mem::take(&mut estate.own).into_iter();
                     let left = own.map(|(client, marked)| (client, marked || in_doubt)).collect();
                     let owners: BTreeSet<_> = estate.witnessed.values().copied().collect();
-                    peer.jobs.push(Job { left, settled });
+                    peer.jobs.push(Job { left, settled: Some(settled) });
                     peer.leases.witnessed(&gateway, owners.into_iter().map(instance), self.now);
                 }
                 Verdict::Inherit(settled) => {
                     let left =
                         peer.take_witnessed(life_of(&settled.gateway), life_of(&settled.owner));
                     let left = left.into_iter().map(|client| (client, true)).collect();
-                    peer.jobs.push(Job { left, settled });
+                    peer.jobs.push(Job { left, settled: None });
                 }
                 Verdict::Forget(settled) => {
                     peer.take_witnessed(life_of(&settled.gateway), life_of(&settled.owner));
@@ -108,7 +108,9 @@ impl Universe {
             Some((client, marked)) => self.closed(client, marked),
             None => {
                 let job = peer.jobs.remove(0);
-                peer.leases.settle(job.settled);
+                if let Some(settled) = job.settled {
+                    peer.leases.settle(settled);
+                }
             }
         }
     }

@@ -108,7 +108,8 @@ struct Worker {
 #[derive(Debug)]
 struct Job {
     left: Vec<(Client, bool)>,
-    settled: Settled,
+    /// What to say then, if these were all that a worker had there.
+    settled: Option<Settled>,
 }
 
 #[derive(Debug, Default)]
