@@ -32,6 +32,8 @@ pub(crate) struct Leases {
     grace: Duration,
     /// Whether a life that we take for over must not go on.
     closes: bool,
+    /// Since when we ask gateways to give our clients to others.
+    leaving: Option<Instant>,
     /// What those registers say that are connected; `None` while none is.
     said: Option<Said>,
     /// Lives that we were linked to, or wait to be, and are not now.
@@ -98,6 +100,7 @@ impl Leases {
         Self {
             grace,
             closes: true,
+            leaving: None,
             said: None,
             away: Vec::new(),
             unsettled: Vec::new(),
@@ -224,6 +227,11 @@ impl Leases {
         self.settled.iter()
     }
 
+    /// We leave: gateways that live give our clients to others from now on.
+    pub(crate) fn leave(&mut self, now: Instant) {
+        self.leaving.get_or_insert(now);
+    }
+
     /// What is to be done by now.
     pub(crate) fn due(&mut self, now: Instant) -> Vec<Verdict> {
         let grace = self.grace;
@@ -270,12 +278,15 @@ impl Leases {
         }
         let unmet = ended.iter().filter(|away| !away.met);
         unmet.for_each(|away| note(&mut self.missed, away.instance.clone()));
+        let leaving = self.leaving;
         let verdict = |away: Away| {
             if !away.met {
                 return Verdict::Missed(away.instance);
             }
-            // One that went on without us has given our clients to others.
-            let in_doubt = away.lost + PROMPT < away.missing.unwrap_or(now);
+            // One that went on without us has given our clients to others, and so has one that heard
+            // that we leave.
+            let in_doubt = away.lost + PROMPT < away.missing.unwrap_or(now)
+                || leaving.is_some_and(|leaving| leaving <= away.lost);
             Verdict::Over { gateway: away.instance, in_doubt }
         };
         ended.into_iter().map(verdict).collect()

@@ -210,6 +210,7 @@ impl Shared {
 
     /// No new links from here on.
     pub(crate) fn leave(&self) {
+        self.leases().leave(service::clock::now());
         self.leaving.cancel();
     }
 

@@ -260,3 +260,14 @@ fn clients_of_a_gateway_that_went_on_without_us_are_closed_in_doubt() {
     world.heard(said(&[], None));
     assert_eq!(world.after(GRACE), [over_in_doubt("c1")]);
 }
+
+#[test]
+fn clients_of_a_gateway_that_dies_after_we_left_are_closed_in_doubt() {
+    let mut world = World::new();
+    world.heard(said(&[], None));
+    world.lose("a", "a1");
+    world.after(SOON);
+    world.leases.leave(world.now);
+    world.lose("b", "b1");
+    assert_eq!(world.leases.hurry(world.now), [over("a1"), over_in_doubt("b1")]);
+}
