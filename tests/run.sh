@@ -22,6 +22,7 @@ stage_setup() {
     quietly cargo fetch --quiet --locked
     quietly cargo fetch --quiet --locked --manifest-path fuzz/Cargo.toml
     quietly cargo fetch --quiet --locked --manifest-path loom/Cargo.toml
+    quietly cargo fetch --quiet --locked --manifest-path simulation/Cargo.toml
     quietly npm ci --prefix tests/browser
     say "Everything needed is here: $(rustc --version), $(python3 --version), Node $(node --version)."
 }
@@ -30,7 +31,7 @@ stage_lint() {
     style
     RUSTDOCFLAGS='-D warnings' check "cargo doc" cargo doc --quiet --workspace --no-deps --locked
     if has shellcheck; then
-        check shellcheck shellcheck -x -S warning .ci/run deploy/*.sh fuzz/*.sh tests/*.sh tests/*/*.sh
+        check shellcheck shellcheck -x -S warning .ci/run deploy/*.sh fuzz/*.sh simulation/*.sh tests/*.sh tests/*/*.sh
     fi
     if cargo deny --version >/dev/null 2>&1; then
         check "cargo deny" cargo deny --log-level error --offline check bans licenses sources
@@ -68,6 +69,15 @@ stage_test() {
     # A folder of its own: other flags would have everything built anew each time.
     check loom env RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR="$(target_folder)/loom" \
         cargo test --quiet --release --locked --manifest-path loom/Cargo.toml
+    [ "$failed" = 0 ]
+}
+
+# The short form; simulation/run.sh says what the long one is.
+stage_simulation() {
+    check "cargo fmt" cargo fmt --manifest-path simulation/Cargo.toml --package simulation \
+        --package simulated --check
+    check "a seed brings the same again" bash simulation/run.sh test
+    check simulation bash simulation/run.sh
     [ "$failed" = 0 ]
 }
 
@@ -139,7 +149,7 @@ show_summary() {
 }
 
 all_stages() {
-    stages=(setup lint test fuzz chaos build conformance browser deploy)
+    stages=(setup lint test simulation fuzz chaos build conformance browser deploy)
     if [ -f tests/compat/run.sh ]; then
         stages+=(compat)
     else

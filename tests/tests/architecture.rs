@@ -91,6 +91,24 @@ const NEVER_WAIT: &[&str] =
 /// What a file that never waits never names.
 const WAITING: &[&str] = &["async", "await", "tokio", "Mutex", "RwLock"];
 
+/// Crates of processes, which ask `service` alone for what a simulation must control.
+const CONTROLLED: &[&str] = &["business-worker", "client", "gateway", "register"];
+
+/// What they never name, outside of their tests.
+const UNCONTROLLED: &[&str] = &[
+    "tokio::net",
+    "std::net::TcpListener",
+    "std::net::TcpStream",
+    "socket2",
+    "rand::random",
+    "rand::random_range",
+    "rand::rng",
+    "SystemTime",
+    "std::thread::spawn",
+    "thread::Builder",
+    "RandomState",
+];
+
 const LONGEST_FILE: usize = 500;
 
 #[test]
@@ -134,6 +152,18 @@ fn pure_files_know_no_runtime_no_lock_no_log_no_clock() {
 fn what_runs_on_a_shard_never_waits() {
     for entry in NEVER_WAIT {
         avoid(entry, WAITING);
+    }
+}
+
+#[test]
+fn what_a_simulation_must_control_is_asked_of_service() {
+    for name in CONTROLLED {
+        for file in rust_files(&root().join("crates").join(name).join("src")) {
+            let is_test = file.ends_with("tests.rs") || shown(&file).contains("/model");
+            if !is_test {
+                avoid(&shown(&file), UNCONTROLLED);
+            }
+        }
     }
 }
 
@@ -201,8 +231,10 @@ fn names(code: &str, word: &str) -> bool {
 }
 
 fn sources() -> Vec<PathBuf> {
-    let files: Vec<PathBuf> =
-        ["crates", "tests"].iter().flat_map(|folder| rust_files(&root().join(folder))).collect();
+    let files: Vec<PathBuf> = ["crates", "simulation", "tests"]
+        .iter()
+        .flat_map(|folder| rust_files(&root().join(folder)))
+        .collect();
     assert!(!files.is_empty(), "no source files found");
     files
 }

@@ -1,26 +1,33 @@
 //! SIGHUP: files are read again.
 
-use std::{future::Future, io, sync::Arc};
+use std::{io, sync::Arc};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::tls::Reread;
 
-/// From here on SIGHUP ends nothing; run what is returned to have `files` read again whenever it
-/// comes. What is of no use then changes nothing, and is told.
-///
-/// # Errors
-/// When the signal cannot be listened to.
-pub fn on_hangup(files: Vec<Arc<dyn Reread>>) -> io::Result<impl Future<Output = ()>> {
-    let mut hangups = signal(SignalKind::hangup())?;
-    Ok(async move {
-        while hangups.recv().await.is_some() {
+/// SIGHUP, which ends nothing once there is this.
+#[derive(Debug)]
+pub struct Hangups(Signal);
+
+impl Hangups {
+    /// Listens to it, on the current runtime.
+    ///
+    /// # Errors
+    /// When it cannot be listened to.
+    pub fn listen() -> io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Has `files` read again whenever it comes. What is of no use then changes nothing, and is told.
+    pub async fn reread(mut self, files: Vec<Arc<dyn Reread>>) {
+        while self.0.recv().await.is_some() {
             if files.is_empty() {
                 tracing::info!("SIGHUP: there is nothing to read again");
             }
             files.iter().for_each(|files| reread(files.as_ref()));
         }
-    })
+    }
 }
 
 fn reread(files: &dyn Reread) {

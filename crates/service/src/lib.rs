@@ -18,19 +18,25 @@
 pub mod admin;
 pub mod backoff;
 pub mod clock;
+#[cfg(not(simulation))]
 pub mod dice;
 pub mod hangup;
 pub mod health;
 pub mod listen;
 pub mod logging;
+#[cfg(not(simulation))]
 pub mod net;
 pub mod process;
 pub mod settings;
 pub mod shutdown;
 pub mod stream;
 pub mod systemd;
+#[cfg(not(simulation))]
 pub mod thread;
 pub mod tls;
+
+#[cfg(simulation)]
+pub use simulated::{dice, net, thread};
 
 pub use health::Health;
 pub use process::{Running, Starting, main, main_on};

@@ -16,7 +16,8 @@ use tokio::{runtime::Runtime, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admin, hangup,
+    admin,
+    hangup::Hangups,
     health::Health,
     listen, logging,
     settings::{self, Common},
@@ -114,8 +115,14 @@ fn run<C>(
     let grace = Duration::from_secs(common.grace);
     let shutdown = shutdown::on_signal(grace)?;
     let runtime = runtime(&config)?;
-    let ended =
-        runtime.block_on(serve(config, Starting::new(common.admin_listen, shutdown, grace)));
+    let ended = runtime.block_on(async {
+        let mut starting = Starting::new(common.admin_listen, shutdown, grace);
+        match Hangups::listen() {
+            Ok(hangups) => starting.hangups = Some(hangups),
+            Err(error) => tracing::warn!(%error, "cannot listen to SIGHUP"),
+        }
+        serve(config, starting).await
+    });
     // What blocks a thread now must not keep the process from ending.
     runtime.shutdown_background();
     ended
@@ -134,20 +141,22 @@ pub struct Starting {
     pub grace: Duration,
     /// What SIGHUP has read again.
     pub reread: Vec<Arc<dyn Reread>>,
+    hangups: Option<Hangups>,
     admin: Option<SocketAddr>,
 }
 
 impl Starting {
-    /// What [`main`] hands to its closure; for tests of a whole process too.
+    /// What [`main`] hands to its closure, which also listens to SIGHUP; for tests of a whole process
+    /// too.
     #[must_use]
     pub fn new(admin: Option<SocketAddr>, shutdown: CancellationToken, grace: Duration) -> Self {
         let health = Health::new();
         health.set_not_ready(STARTING, "not serving yet");
         let (metrics, reread) = (Registry::default(), Vec::new());
-        Self { health, metrics, shutdown, grace, reread, admin }
+        Self { health, metrics, shutdown, grace, reread, hangups: None, admin }
     }
 
-    /// Call this once every port is bound: opens `--admin-listen`, listens to SIGHUP, tells systemd,
+    /// Call this once every port is bound: opens `--admin-listen`, rereads files at SIGHUP, tells systemd,
     /// and feeds its watchdog. Ready now, unless another condition is outstanding. `status` is one line for
     /// `systemctl status`.
     ///
@@ -169,9 +178,8 @@ impl Starting {
             }
             None => None,
         };
-        match hangup::on_hangup(mem::take(&mut self.reread)) {
-            Ok(listening) => drop(tasks.spawn(listening)),
-            Err(error) => tracing::warn!(%error, "cannot listen to SIGHUP"),
+        if let Some(hangups) = self.hangups.take() {
+            tasks.spawn(hangups.reread(mem::take(&mut self.reread)));
         }
         tasks.spawn(systemd::watchdog(self.health.clone()));
         tasks.spawn(say_goodbye(self.shutdown.clone(), self.health.clone()));

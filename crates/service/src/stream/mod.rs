@@ -25,10 +25,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::ToSocketAddrs,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
     net::{self, TcpStream},
@@ -60,10 +57,7 @@ impl Stream {
     ///
     /// # Errors
     /// When nobody listens there, or the two do not accept each other.
-    pub async fn connect(
-        address: impl ToSocketAddrs,
-        tls: Option<&tls::Inner>,
-    ) -> io::Result<Self> {
+    pub async fn connect(address: &str, tls: Option<&tls::Inner>) -> io::Result<Self> {
         let tcp = TcpStream::connect(address).await?;
         match tls {
             Some(tls) => tls.connect(tcp).await,

@@ -3,7 +3,7 @@
 use business_worker::CloseReason;
 use rustc_hash::FxHashMap;
 
-use super::{Account, Broken, Counts, Leniency, Rule, Times};
+use super::{Account, Broken, Counts, Leniency, Rule, Times, Unpromised};
 use crate::{
     message::Token,
     record::{Client, Record, Told},
@@ -22,19 +22,36 @@ pub(super) fn check(
     for (client, mut records) in std::mem::take(&mut account.records) {
         // Stable, so that those of one process stay in their order.
         records.sort_by_key(|(_, record)| record.at);
-        let mut walk = Walk { client, leniency, token: None, counts, broken };
+        let first = records.first().map_or(0, |(_, record)| record.at);
+        let last = records.last().map_or(0, |(_, record)| record.at);
+        let unpromised = |what| account.is_unpromised(what, client.gateway, first, last);
+        let mut disorder = Broken::default();
+        let mut walk = Walk { client, leniency, token: None, counts, broken: &mut disorder };
         let closed = walk.order(&records);
+        let token = walk.token;
+        if !disorder.is_empty() && spoken_for(&records) && unpromised(Unpromised::ToldOnce) {
+            counts.closes_twice += 1;
+        } else {
+            broken.merge(disorder);
+        }
+        let mut walk = Walk { client, leniency, token, counts, broken };
         walk.meaning(&records);
         walk.messages(&records, &mut handled);
-        let first = records.first().map_or(0, |(_, record)| record.at);
         match closed {
             Some(reason) => *walk.counts.closes.entry(reason).or_default() += 1,
             None if account.forgotten(client.gateway, first) => walk.counts.closes_missing += 1,
+            None if unpromised(Unpromised::Told) => walk.counts.closes_missing += 1,
             None => walk.breaks(Rule::EveryEndTold, &records, "no onClose".to_owned()),
         }
         walk.counts.connects += 1;
     }
     handled
+}
+
+/// Whether a worker has closed it for its gateway.
+fn spoken_for(records: &[(usize, Record)]) -> bool {
+    let lost = Told::Close(CloseReason::GatewayLost);
+    records.iter().any(|(_, record)| record.told == lost)
 }
 
 struct Walk<'a> {

@@ -73,6 +73,29 @@ pub struct Loss {
     pub killed: bool,
 }
 
+/// Something that nobody promises of the clients that a gateway had at some time between two others,
+/// in nanoseconds of the system's clock, both included.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit {
+    /// Its inner port.
+    pub gateway: u16,
+    /// From then.
+    pub from: u64,
+    /// Until then.
+    pub to: u64,
+    /// What it is.
+    pub unpromised: Unpromised,
+}
+
+/// What may not be promised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unpromised {
+    /// That anybody is told the end of them.
+    Told,
+    /// That only one is told of it, or with a mark.
+    ToldOnce,
+}
+
 /// What is fed to it.
 #[derive(Debug, Default)]
 pub struct Account {
@@ -83,6 +106,7 @@ pub struct Account {
     endings: Vec<(u16, u64, u64)>,
     /// Which workers were killed, and when.
     deaths: Vec<(usize, u64)>,
+    limits: Vec<Limit>,
     broken: Broken,
 }
 
@@ -161,6 +185,8 @@ pub struct Counts {
     pub closes: BTreeMap<&'static str, u64>,
     /// Ends that nobody could tell: of clients whose gateway died, and two workers with it.
     pub closes_missing: u64,
+    /// Connections whose end two workers told without a mark, where nobody promises better.
+    pub closes_twice: u64,
 }
 
 /// What does not balance: for each rule how often, and a few examples.
@@ -175,6 +201,14 @@ impl Broken {
         *count += 1;
         if examples.len() < EXAMPLES {
             examples.push(example());
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        for (rule, (count, examples)) in other.0 {
+            let (all, known) = self.0.entry(rule).or_default();
+            *all += count;
+            known.extend(examples.into_iter().take(EXAMPLES.saturating_sub(known.len())));
         }
     }
 
@@ -240,6 +274,11 @@ impl Account {
         self.deaths.push((worker, at));
     }
 
+    /// Something is not promised.
+    pub fn limit(&mut self, limit: Limit) {
+        self.limits.push(limit);
+    }
+
     /// Something else was not well.
     pub fn blemish(&mut self, what: String) {
         self.broken.add(Rule::NoBlemish, || what);
@@ -252,6 +291,14 @@ impl Account {
         let handled = clients::check(&mut self, leniency, &mut counts, &mut broken);
         lives::check(&self, &handled, leniency, &mut counts, &mut broken);
         Balance { counts, broken }
+    }
+
+    /// Whether that is not promised of a client of this gateway that was there between two times.
+    fn is_unpromised(&self, what: Unpromised, gateway: u16, from: u64, to: u64) -> bool {
+        self.limits.iter().any(|limit| {
+            let there = from <= limit.to && limit.from <= to;
+            limit.unpromised == what && limit.gateway == gateway && there
+        })
     }
 
     /// Whether a gateway was lost after that time, and two workers at about the same: the one that

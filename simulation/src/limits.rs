@@ -1,0 +1,221 @@
+//! What docs/guarantees.md names as not covered, as far as a run can prove that it applied: to the
+//! clients of one gateway, around one moment.
+
+use crate::{
+    account::{Account, End, Life, Limit, Unpromised},
+    cast,
+    plan::{Fault, Plan, Who},
+};
+
+const SECOND: u64 = 1_000_000_000;
+
+/// How soon after its links a gateway that dies is taken for one that died with them.
+const PROMPT: u64 = 2 * SECOND;
+
+/// How long it takes until a peer that is silent is given up, at the most.
+const SILENT: u64 = (cast::BELIEVES + 1) * SECOND;
+
+/// How long a worker believes in a gateway that no register names.
+const GRACE: u64 = cast::GRACE * SECOND;
+
+/// How long it may take until workers have spoken for a gateway, or for one of them that did not.
+const SPOKEN: u64 = SILENT + 2 * GRACE + 4 * SECOND;
+
+/// A time in which something was so.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    from: u64,
+    to: u64,
+}
+
+impl Span {
+    const fn overlaps(self, from: u64, to: u64) -> bool {
+        self.from <= to && from <= self.to
+    }
+}
+
+/// What a run knows of its processes.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    /// From when to when which process was there. Those that are there still end at the end.
+    lives: Vec<(Who, Span)>,
+    /// When gateways died, or were told that they were taken for dead.
+    deaths: Vec<(usize, u64)>,
+    /// From when to when gateways were on their way to their end.
+    drains: Vec<(usize, Span)>,
+    /// When which of them were killed on that way, or told that they were taken for dead.
+    broken_off: Vec<(usize, u64)>,
+}
+
+impl History {
+    pub(crate) fn started(&mut self, who: Who, at: u64) {
+        self.lives.push((who, Span { from: at, to: u64::MAX }));
+    }
+
+    pub(crate) fn ended(&mut self, who: Who, at: u64) {
+        if let Some((_, life)) = self.lives.iter_mut().rev().find(|(known, _)| *known == who) {
+            life.to = life.to.min(at);
+        }
+        if let Who::Gateway(number) = who {
+            self.deaths.push((number, at));
+            if let Some((_, drain)) = self.drains.iter_mut().rev().find(|it| it.0 == number) {
+                drain.to = drain.to.min(at);
+            }
+        }
+    }
+
+    pub(crate) fn asked_to_end(&mut self, gateway: usize, at: u64) {
+        self.drains.push((gateway, Span { from: at, to: u64::MAX }));
+    }
+
+    /// A gateway that was on its way to its end did not get there: it was killed, or taken for dead.
+    pub(crate) fn broken_off(&mut self, gateway: usize, at: u64) {
+        self.broken_off.push((gateway, at));
+    }
+
+    /// What a client sent to a gateway that was cut off from it while it waited for the last words
+    /// of its clients may have come too late; and what it sent to one that did not come to its end as
+    /// it should is lost with that.
+    pub(crate) fn cut_short(&self, plan: &Plan, life: &mut Life) {
+        let mut drains = self.drains.iter().filter(|(gateway, drain)| {
+            cast::inner(*gateway) == life.gateway && drain.overlaps(life.began, life.ended)
+        });
+        let cut_off = |gateway: usize, drain: Span| {
+            plan.steps.iter().any(|step| {
+                let (from, to) = (step.at.as_nanos() as u64, step.until.as_nanos() as u64);
+                step.fault == Fault::Isolate(Who::Gateway(gateway)) && drain.overlaps(from, to)
+            })
+        };
+        let lost = drains.any(|(gateway, drain)| {
+            self.broken_off.contains(&(*gateway, drain.to)) || cut_off(*gateway, *drain)
+        });
+        let told = matches!(life.end, End::Left | End::Closed(_));
+        if told && lost {
+            life.end = End::Closed(None);
+        }
+    }
+
+    /// When the latest life of a process began.
+    pub(crate) fn began(&self, who: Who) -> u64 {
+        let life = self.lives.iter().rev().find(|(known, _)| *known == who);
+        life.map_or(0, |(_, life)| life.from)
+    }
+
+    /// Tells the account what is not promised.
+    pub(crate) fn limits(&self, plan: &Plan, account: &mut Account) {
+        for &(gateway, at) in &self.deaths {
+            let limit = |unpromised| Limit {
+                gateway: cast::inner(gateway),
+                from: at.saturating_sub(SPOKEN),
+                to: at + PROMPT,
+                unpromised,
+            };
+            if self.nobody_left(at) || self.given_in_vain(plan, gateway, at) {
+                account.limit(limit(Unpromised::Told));
+            }
+            if self.shaken(plan, gateway, at) {
+                account.limit(limit(Unpromised::ToldOnce));
+            }
+        }
+        for gateway in 0..plan.gateways.len() {
+            for span in self.unnamed(plan, gateway) {
+                let (from, to) = (span.from, span.to + PROMPT);
+                let gateway = cast::inner(gateway);
+                account.limit(Limit { gateway, from, to, unpromised: Unpromised::ToldOnce });
+            }
+        }
+    }
+
+    /// Whether a gateway died together with two workers, or with the only one.
+    fn nobody_left(&self, at: u64) -> bool {
+        let (from, to) = (at.saturating_sub(PROMPT), at + SPOKEN);
+        let workers = self.lives.iter().filter(|(who, _)| matches!(who, Who::Worker(_)));
+        let there: Vec<_> = workers.filter(|(_, life)| life.overlaps(from, at)).collect();
+        let dead = there.iter().filter(|(_, life)| life.to <= to).count();
+        there.len().min(2) <= dead
+    }
+
+    /// Whether a gateway died that may have given clients of one worker, which was gone or cut off, to
+    /// another that was cut off as well, and has never heard of them.
+    fn given_in_vain(&self, plan: &Plan, gateway: usize, at: u64) -> bool {
+        let before = at.saturating_sub(SILENT + PROMPT);
+        let workers = (0..plan.workers).map(Who::Worker);
+        let gone = |who| {
+            let mut lives = self.lives.iter().filter(|(known, _)| *known == who);
+            lives.any(|(_, life)| before <= life.to && life.to <= at + PROMPT)
+        };
+        let cut_off = |who: &Who| shaken(plan, gateway, Some(*who), at);
+        let (cut, others): (Vec<_>, Vec<_>) = workers.partition(cut_off);
+        !cut.is_empty() && 2 <= cut.len() + others.into_iter().filter(|who| gone(*who)).count()
+    }
+
+    /// Whether a gateway died soon after one of its workers was cut off from it, or while that
+    /// stood still.
+    fn shaken(&self, plan: &Plan, gateway: usize, at: u64) -> bool {
+        shaken(plan, gateway, None, at)
+    }
+
+    /// When no register could name a gateway for longer than workers wait.
+    fn unnamed(&self, plan: &Plan, gateway: usize) -> Vec<Span> {
+        let step = SECOND / 10;
+        let end = plan.steps.iter().map(|step| step.until.as_nanos() as u64).max().unwrap_or(0);
+        let (mut spans, mut since) = (Vec::new(), None);
+        for at in (0..end + SPOKEN).step_by(step as usize) {
+            let unnamed =
+                (0..plan.registers).all(|register| self.misses(plan, register, gateway, at));
+            match (unnamed, since) {
+                (true, None) => since = Some(at),
+                (false, Some(from)) => {
+                    if from + GRACE <= at {
+                        spans.push(Span { from, to: at + SPOKEN });
+                    }
+                    since = None;
+                }
+                _ => {}
+            }
+        }
+        spans
+    }
+
+    /// Whether a register may not know of a gateway: one of them is away, stands still or is cut off,
+    /// or was until a moment ago.
+    fn misses(&self, plan: &Plan, register: usize, gateway: usize, at: u64) -> bool {
+        let (register, gateway) = (Who::Register(register), Who::Gateway(gateway));
+        let is_there = |who| {
+            let lives = self.lives.iter().filter(|(known, _)| *known == who);
+            lives.clone().any(|(_, life)| life.from + SECOND <= at && at <= life.to)
+        };
+        let concerns = |fault| match fault {
+            Fault::Pause(who) | Fault::Isolate(who) => who == register || who == gateway,
+            Fault::Block(one, other)
+            | Fault::Cut(one, other, _)
+            | Fault::SlowDown(one, other, _) => {
+                [(one, other), (other, one)].contains(&(register, gateway))
+            }
+            Fault::Kill(_) | Fault::Vanish(_) | Fault::Drain(_) => false,
+        };
+        !is_there(register)
+            || !is_there(gateway)
+            || plan.steps.iter().any(|step| {
+                let (from, to) = (step.at.as_nanos() as u64, step.until.as_nanos() as u64);
+                concerns(step.fault) && from <= at && at <= to + SECOND
+            })
+    }
+}
+
+/// Whether that worker, or any, was cut off from a gateway, or stood still, soon before.
+fn shaken(plan: &Plan, gateway: usize, worker: Option<Who>, at: u64) -> bool {
+    let gateway = Who::Gateway(gateway);
+    let with = |who| worker.map_or(matches!(who, Who::Worker(_)), |worker| worker == who);
+    let shakes = |fault| match fault {
+        Fault::Pause(who) | Fault::Isolate(who) => who == gateway || with(who),
+        Fault::Block(one, other) | Fault::Cut(one, other, _) | Fault::SlowDown(one, other, _) => {
+            one == gateway && with(other) || other == gateway && with(one)
+        }
+        Fault::Kill(_) | Fault::Vanish(_) | Fault::Drain(_) => false,
+    };
+    plan.steps.iter().any(|step| {
+        let (from, to) = (step.at.as_nanos() as u64, step.until.as_nanos() as u64);
+        shakes(step.fault) && from <= at && at <= to + SILENT + PROMPT
+    })
+}

@@ -1,0 +1,172 @@
+//! Runs seeds, and says which do not hold.
+
+use std::{
+    collections::BTreeMap,
+    process::ExitCode,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Instant,
+};
+
+use clap::Parser;
+use simulation::{
+    panics,
+    world::{self, Outcome},
+};
+
+/// Simulates the whole suite under faults, once for each seed.
+#[derive(Debug, Parser)]
+struct Args {
+    /// How many seeds
+    #[arg(long, default_value_t = 200)]
+    seeds: u64,
+
+    /// The first of them
+    #[arg(long, default_value_t = 1)]
+    first: u64,
+
+    /// One seed alone, with its plan
+    #[arg(long)]
+    seed: Option<u64>,
+
+    /// Every step of that seed
+    #[arg(long, requires = "seed")]
+    trace: bool,
+
+    /// What its processes log, as RUST_LOG has it
+    #[arg(long, requires = "seed")]
+    log: Option<String>,
+
+    /// Threads
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Total {
+    counts: Vec<(&'static str, u64)>,
+    faults: BTreeMap<&'static str, u64>,
+    failed: u64,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    panics::note();
+    match args.seed {
+        Some(seed) => one(seed, &args),
+        None => many(&args),
+    }
+}
+
+fn one(seed: u64, args: &Args) -> ExitCode {
+    if let Some(log) = &args.log {
+        let filter = tracing_subscriber::EnvFilter::new(log);
+        tracing_subscriber::fmt().with_env_filter(filter).with_timer(Clock).with_ansi(false).init();
+    }
+    let outcome = world::run(seed, args.trace);
+    let plan = &outcome.plan;
+    let (registers, workers, gateways) = (plan.registers, plan.workers, &plan.gateways);
+    println!("{registers} registers, {workers} workers, gateways with {gateways:?} threads");
+    plan.steps.iter().for_each(|step| println!("{step}"));
+    for line in &outcome.trace {
+        println!("{line}");
+    }
+    println!("{:?}", outcome.balance.counts);
+    println!("seed {seed}: {} s, trace {:016x}", outcome.took / 1_000_000_000, outcome.digest);
+    let broken = broken(&outcome);
+    broken.iter().for_each(|line| println!("{line}"));
+    if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+struct Clock;
+
+impl tracing_subscriber::fmt::time::FormatTime for Clock {
+    fn format_time(&self, w: &mut tracing_subscriber::fmt::format::Writer<'_>) -> std::fmt::Result {
+        let now = simulated::control::now();
+        write!(w, "{}.{:06}", now / 1_000_000_000, now / 1_000 % 1_000_000)
+    }
+}
+
+fn broken(outcome: &Outcome) -> Vec<String> {
+    let rules = outcome.balance.broken.iter();
+    rules
+        .flat_map(|(rule, count, examples)| {
+            let first = format!("  {count} {}", rule.text());
+            let examples = examples.iter().map(|example| format!("    {example}"));
+            std::iter::once(first).chain(examples).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+fn many(args: &Args) -> ExitCode {
+    let began = Instant::now();
+    let (next, end) = (AtomicU64::new(args.first), args.first + args.seeds);
+    let total = Mutex::new(Total::default());
+    let threads = args.threads.or_else(|| thread::available_parallelism().ok().map(Into::into));
+    thread::scope(|scope| {
+        for _ in 0..threads.unwrap_or(1) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if end <= seed {
+                        return;
+                    }
+                    let outcome = world::run(seed, false);
+                    total.lock().expect("nobody panics").add(seed, &outcome);
+                }
+            });
+        }
+    });
+    let total = total.into_inner().expect("nobody panics");
+    total.show(args.seeds, began.elapsed().as_secs_f64());
+    if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+impl Total {
+    fn add(&mut self, seed: u64, outcome: &Outcome) {
+        let counts = &outcome.balance.counts;
+        let facts = [
+            ("simulated seconds", outcome.took / 1_000_000_000),
+            ("processes", outcome.lives as u64),
+            ("connections", counts.connections),
+            ("of them closed from the other side", counts.closed),
+            ("messages sent", counts.sent),
+            ("of them lost with a gateway", counts.gone),
+            ("events handled again, marked", counts.again),
+            ("handled late by a worker that was cut off", counts.overtaken),
+            ("answers", counts.answers),
+            ("passed on", counts.passed_on),
+            ("onConnect", counts.connects),
+            ("ends that nobody alive knew of", counts.closes_missing),
+            ("ends told twice, where that is not promised", counts.closes_twice),
+        ];
+        self.counts.resize(facts.len(), ("", 0));
+        for ((name, sum), (what, count)) in self.counts.iter_mut().zip(facts) {
+            *name = what;
+            *sum += count;
+        }
+        for step in &outcome.plan.steps {
+            *self.faults.entry(step.fault.kind()).or_default() += 1;
+        }
+        let broken = broken(outcome);
+        if !broken.is_empty() {
+            // At once: a long run may be ended by whoever has seen enough.
+            println!("seed {seed}:");
+            broken.iter().for_each(|line| println!("{line}"));
+            self.failed += 1;
+        }
+    }
+
+    fn show(&self, seeds: u64, seconds: f64) {
+        for (name, count) in &self.counts {
+            println!("{count:>12} {name}");
+        }
+        let faults = self.faults.iter().map(|(kind, count)| format!("{count} {kind}"));
+        println!("faults: {}", faults.collect::<Vec<_>>().join(", "));
+        let failed = self.failed;
+        println!("{seeds} seeds in {seconds:.0} s: {} passed, {failed} failed", seeds - failed);
+    }
+}

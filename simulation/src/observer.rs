@@ -1,0 +1,26 @@
+//! A back end that looks, when everything has come to rest, who is connected.
+
+use std::{cell::RefCell, rc::Rc};
+
+use client::{Cluster, Config};
+
+/// How many clients all gateways have, and how many of them each group has.
+pub(crate) type Seen = Rc<RefCell<Option<(u64, Vec<u64>)>>>;
+
+/// Asks every gateway.
+pub(crate) async fn run(
+    registers: Vec<String>,
+    groups: Vec<String>,
+    seen: Seen,
+) -> anyhow::Result<()> {
+    let cluster = Cluster::start(Config::new(registers, "simulation-s3cret"));
+    cluster.ready().await;
+    let all = cluster.count().await?;
+    let mut members = Vec::new();
+    for group in groups {
+        members.push(cluster.group_count(group).await?);
+    }
+    *seen.borrow_mut() = Some((all, members));
+    cluster.close().await;
+    Ok(())
+}

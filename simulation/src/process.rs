@@ -1,0 +1,76 @@
+//! A process: a runtime with a clock of its own, on a host of its own.
+
+use std::{cell::RefCell, rc::Rc, time::Duration};
+
+use simulated::{
+    control::{self, Host},
+    dice,
+};
+use tokio::{
+    runtime::{Builder, LocalOptions, LocalRuntime, RngSeed},
+    time::{self, Instant},
+};
+
+/// One life of a process.
+pub(crate) struct Process {
+    host: Host,
+    runtime: LocalRuntime,
+    /// When its clock showed what, in nanoseconds since the beginning.
+    began: (u64, Instant),
+    /// How far it has come.
+    pub(crate) now: u64,
+    ended: Rc<RefCell<Option<anyhow::Result<()>>>>,
+}
+
+impl Process {
+    /// Starts one that does what `main` does.
+    ///
+    /// # Errors
+    /// When there is no runtime to be had.
+    pub(crate) fn start(
+        host: Host,
+        main: impl Future<Output = anyhow::Result<()>> + 'static,
+    ) -> std::io::Result<Self> {
+        let chance = RngSeed::from_bytes(&dice::random::<u64>().to_le_bytes());
+        let runtime = Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .rng_seed(chance)
+            .build_local(LocalOptions::default())?;
+        let ended = Rc::new(RefCell::new(None));
+        let now = control::now();
+        let began = (now, runtime.block_on(async { Instant::now() }));
+        let outcome = Rc::clone(&ended);
+        let guarded = async move {
+            let result = match tokio::task::spawn_local(main).await {
+                Ok(result) => result,
+                Err(error) => Err(error.into()),
+            };
+            *outcome.borrow_mut() = Some(result);
+        };
+        drop(runtime.spawn_local(guarded));
+        Ok(Self { host, runtime, began, now, ended })
+    }
+
+    /// Lets it run until its clock shows that time.
+    pub(crate) fn run(&mut self, until: u64) {
+        control::enter(self.host);
+        self.now = until;
+        let (beginning, instant) = self.began;
+        let until = instant + Duration::from_nanos(until - beginning);
+        self.runtime.block_on(async { time::sleep_until(until).await });
+    }
+
+    /// Its clock goes on without it.
+    pub(crate) fn miss(&mut self, until: u64) {
+        control::enter(self.host);
+        let missed = Duration::from_nanos(until - self.now);
+        self.now = until;
+        self.runtime.block_on(time::advance(missed));
+    }
+
+    /// How it has ended, if it has by itself.
+    pub(crate) fn ended(&self) -> Option<anyhow::Result<()>> {
+        self.ended.borrow_mut().take()
+    }
+}

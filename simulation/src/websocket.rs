@@ -1,0 +1,103 @@
+//! As much of a WebSocket's client side as our clients need: no fragments, short messages.
+
+use std::{io, net::SocketAddr};
+
+use service::net::TcpStream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+/// A connection that is open.
+#[derive(Debug)]
+pub(crate) struct WebSocket {
+    stream: TcpStream,
+    read: Vec<u8>,
+}
+
+/// What comes.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    /// A message.
+    Message(Vec<u8>),
+    /// A goodbye, with its code if it has one.
+    Goodbye(Option<u16>),
+    /// Something else.
+    Other,
+}
+
+const BINARY: u8 = 2;
+const CLOSE: u8 = 8;
+
+/// A goodbye of ours: 1000.
+const NORMAL: [u8; 2] = [0x03, 0xe8];
+
+fn broken() -> io::Error {
+    io::ErrorKind::InvalidData.into()
+}
+
+impl WebSocket {
+    /// Connects, and asks for a WebSocket with this query.
+    pub(crate) async fn open(to: SocketAddr, query: u64) -> io::Result<Self> {
+        let mut stream = TcpStream::connect(to).await?;
+        let request = format!(
+            "GET /?{query} HTTP/1.1\r\nHost: {to}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await?;
+        let mut read = Vec::new();
+        loop {
+            if let Some(end) = read.windows(4).position(|it| it == b"\r\n\r\n") {
+                if !read.starts_with(b"HTTP/1.1 101 ") {
+                    return Err(broken());
+                }
+                read.drain(..end + 4);
+                return Ok(Self { stream, read });
+            }
+            if stream.read_buf(&mut read).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    /// What comes next. Safe to cancel.
+    pub(crate) async fn hear(&mut self) -> io::Result<Heard> {
+        loop {
+            if let Some(heard) = self.next()? {
+                return Ok(heard);
+            }
+            if self.stream.read_buf(&mut self.read).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    fn next(&mut self) -> io::Result<Option<Heard>> {
+        let Some(&[first, length]) = self.read.first_chunk() else { return Ok(None) };
+        let end = 2 + usize::from(length);
+        if 125 < length {
+            return Err(broken());
+        }
+        let Some(payload) = self.read.get(2..end).map(<[u8]>::to_vec) else { return Ok(None) };
+        self.read.drain(..end);
+        Ok(Some(match first & 0x0f {
+            BINARY => Heard::Message(payload),
+            CLOSE => Heard::Goodbye(payload.first_chunk().map(|code| u16::from_be_bytes(*code))),
+            _ => Heard::Other,
+        }))
+    }
+
+    /// Sends a message of less than 126 bytes.
+    pub(crate) async fn send(&mut self, message: &[u8]) -> io::Result<()> {
+        self.frame(BINARY, message).await
+    }
+
+    /// Says goodbye.
+    pub(crate) async fn say_goodbye(&mut self) -> io::Result<()> {
+        self.frame(CLOSE, &NORMAL).await
+    }
+
+    async fn frame(&mut self, kind: u8, payload: &[u8]) -> io::Result<()> {
+        // Masked, as it must be, with a mask that changes nothing.
+        let mut frame = vec![0x80 | kind, 0x80 | payload.len() as u8, 0, 0, 0, 0];
+        frame.extend(payload);
+        self.stream.write_all(&frame).await
+    }
+}

@@ -1,0 +1,86 @@
+//! A worker that notes what it is told before it does anything, and does what clients expect.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use business_worker::{Client, CloseReason, Handshake, Message, Worker};
+use simulated::control;
+
+use crate::{
+    journal,
+    message::{Ask, Kind, Reply, Token},
+    record::{self, Record, Told},
+};
+
+/// One life of a worker.
+#[derive(Debug)]
+pub(crate) struct Noting {
+    pub(crate) life: usize,
+}
+
+impl Noting {
+    fn note(&self, client: &Client, told: Told) {
+        let id = client.id();
+        let (gateway, connection) = (id.gateway.port(), id.connection.0);
+        let record = Record {
+            at: control::now(),
+            client: record::Client { gateway, connection },
+            number: client.delivery().number,
+            marked: client.redelivered(),
+            told,
+        };
+        journal::note(self.life, record);
+    }
+}
+
+impl Worker for Noting {
+    async fn on_connect(&self, client: &Client) -> anyhow::Result<()> {
+        self.note(client, Told::Connect);
+        Ok(())
+    }
+
+    async fn on_websocket_connect(
+        &self,
+        client: &Client,
+        handshake: &Handshake,
+    ) -> anyhow::Result<()> {
+        let token = handshake.query().parse::<u64>().ok();
+        self.note(client, token.map_or(Told::Nonsense, Told::Open));
+        let token = Token::from_u64(token.context("not what our clients ask for")?);
+        client.bind_uid(token.uid()).await?;
+        client.join_group(token.group()).await?;
+        Ok(())
+    }
+
+    async fn on_message(&self, client: &Client, message: Message) -> anyhow::Result<()> {
+        let ask = Ask::decode(&message.body);
+        self.note(client, ask.map_or(Told::Nonsense, |ask| Told::Message(ask.number)));
+        let Ask { from, number } = ask.context("not what our clients say")?;
+        // Some wait, so that others of the same client queue behind them, and every death finds
+        // some that are in hand.
+        if number.is_multiple_of(4) {
+            tokio::time::sleep(Duration::from_millis(u64::from(number * 7 % 32))).await;
+        }
+        let kind = Kind::of(number);
+        let reply = Reply { from, number, kind, marked: client.redelivered() };
+        let cluster = client.cluster();
+        match kind {
+            Kind::Echo => {}
+            Kind::Uid => {
+                let partner = Token { client: from.partner(), life: 0 };
+                cluster.send_to_uid(partner.uid(), Message::binary(reply.encode())).await?;
+            }
+            Kind::Group => {
+                cluster.send_to_group(from.group(), Message::binary(reply.encode())).await?;
+            }
+        }
+        let reply = Reply { kind: Kind::Echo, ..reply };
+        client.send(Message::binary(reply.encode())).await?;
+        Ok(())
+    }
+
+    async fn on_close(&self, client: &Client, reason: CloseReason) -> anyhow::Result<()> {
+        self.note(client, Told::Close(reason));
+        Ok(())
+    }
+}

@@ -1,0 +1,103 @@
+//! What is done to processes and links, and how it is undone.
+
+use simulated::control::{self, Host};
+
+use super::World;
+use crate::{
+    cast::Gauges,
+    plan::{Fault, Who},
+};
+
+impl World {
+    pub(super) fn begin(&mut self, number: usize, fault: Fault) {
+        control::note("fault", &[number as u64]);
+        let until = self.plan.steps[number].until.as_nanos() as u64;
+        match fault {
+            Fault::Kill(who) | Fault::Vanish(who) => {
+                let host = self.host(who);
+                let actor = &mut self.actors[host];
+                actor.away = actor.away.max(until);
+                let vanishes = matches!(fault, Fault::Vanish(_)) && !actor.off;
+                if vanishes {
+                    actor.off = true;
+                    control::switch_off(host);
+                } else {
+                    control::end_process(host);
+                }
+                control::enter(host);
+                actor.paused = 0;
+                actor.gauges = Gauges::default();
+                let stopping = actor.stopping;
+                if actor.process.take().is_some() {
+                    if let (Who::Gateway(number), true) = (who, stopping) {
+                        self.history.broken_off(number, control::now());
+                    }
+                    self.history.ended(who, control::now());
+                    self.lost(who, true);
+                }
+            }
+            Fault::Drain(who) => {
+                let host = self.host(who);
+                let actor = &mut self.actors[host];
+                actor.away = actor.away.max(until);
+                if actor.process.is_some() && !actor.stopping {
+                    actor.stopping = true;
+                    actor.stop.cancel();
+                    if let Who::Gateway(number) = who {
+                        self.history.asked_to_end(number, control::now());
+                    }
+                    self.lost(who, false);
+                }
+            }
+            Fault::Pause(who) => {
+                let host = self.host(who);
+                let actor = &mut self.actors[host];
+                if actor.process.is_some() {
+                    actor.paused += 1;
+                    self.paused.insert(number, actor.life);
+                }
+            }
+            Fault::Block(from, to) => control::block(self.host(from), self.host(to)),
+            Fault::Isolate(who) => self.isolate(who, control::block),
+            Fault::SlowDown(from, to, by) => {
+                let by = by.as_nanos() as u64;
+                control::slow_down(self.host(from), self.host(to), by);
+            }
+            Fault::Cut(one, other, ends) => control::cut(self.host(one), self.host(other), ends),
+        }
+    }
+
+    pub(super) fn end(&mut self, number: usize, fault: Fault) {
+        control::note("over", &[number as u64]);
+        match fault {
+            Fault::Pause(who) => {
+                let host = self.host(who);
+                let actor = &mut self.actors[host];
+                let same = self.paused.remove(&number) == Some(actor.life);
+                if same && actor.paused != 0 {
+                    actor.paused -= 1;
+                    if actor.paused == 0
+                        && let Some(process) = &mut actor.process
+                    {
+                        process.miss(control::now());
+                    }
+                }
+            }
+            Fault::Block(from, to) => control::unblock(self.host(from), self.host(to)),
+            Fault::Isolate(who) => self.isolate(who, control::unblock),
+            Fault::SlowDown(from, to, _) => {
+                control::slow_down(self.host(from), self.host(to), 0);
+            }
+            // Who is away is started again when it is time.
+            Fault::Kill(_) | Fault::Vanish(_) | Fault::Drain(_) | Fault::Cut(..) => {}
+        }
+    }
+
+    fn isolate(&self, who: Who, act: fn(Host, Host)) {
+        let host = self.host(who);
+        for other in (0..self.actors.len()).filter(|other| *other != host) {
+            act(host, other);
+            act(other, host);
+        }
+    }
+}

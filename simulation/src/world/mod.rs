@@ -1,0 +1,370 @@
+//! One seed's world, from its beginning to its account.
+
+mod faults;
+mod processes;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
+
+use simulated::control::{self, Host};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    account::{Account, Balance, Leniency, open_ends},
+    cast::{self, Gauges},
+    crowd::{Phase, Progress},
+    journal,
+    limits::History,
+    observer,
+    plan::{Plan, Who},
+    process::Process,
+};
+
+/// What a seed came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What was planned.
+    pub plan: Rc<Plan>,
+    /// What there was, and what does not balance.
+    pub balance: Balance,
+    /// How long it took, in simulated nanoseconds.
+    pub took: u64,
+    /// Processes that were started.
+    pub lives: usize,
+    /// All that happened as one number.
+    pub digest: u64,
+    /// All that happened, if it was asked for.
+    pub trace: Vec<String>,
+}
+
+const SECOND: u64 = 1_000_000_000;
+
+/// Processes run to times that are whole multiples of this, which is what their timers count in.
+const TICK: u64 = 1_000_000;
+
+/// How far a process may be behind the others while nothing comes for it.
+const LAG: u64 = 10 * TICK;
+
+/// How long who was asked to end stays away at the least.
+const AWAY: u64 = 200 * TICK;
+
+/// How long to wait for anything that should come.
+const PATIENCE: u64 = 90 * SECOND;
+
+/// How long to wait for the next end: longer than anybody believes in a lost gateway and, after
+/// that, in the worker that was to speak for it.
+const ENDS: u64 = 20 * SECOND;
+
+/// A process's place.
+struct Actor {
+    who: Who,
+    process: Option<Process>,
+    /// Which of all lives it is.
+    life: usize,
+    stop: CancellationToken,
+    /// How many faults keep it standing.
+    paused: usize,
+    /// Whether its host is off.
+    off: bool,
+    /// Not started before that.
+    away: u64,
+    /// Whether it was asked to end.
+    stopping: bool,
+    gauges: Gauges,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Begin,
+    End,
+}
+
+struct World {
+    seed: u64,
+    plan: Rc<Plan>,
+    actors: Vec<Actor>,
+    account: Account,
+    history: History,
+    lives: usize,
+    /// By step, the life that was paused.
+    paused: BTreeMap<usize, usize>,
+    phase: watch::Sender<Phase>,
+    progress: Rc<Progress>,
+    closing: bool,
+}
+
+/// Runs a seed; `lines` has every step kept.
+pub fn run(seed: u64, lines: bool) -> Outcome {
+    control::begin(seed, lines);
+    journal::take();
+    let mut world = World::new(seed);
+    world.play();
+    let World { plan, lives, mut account, history, progress, actors, .. } = world;
+    history.limits(&plan, &mut account);
+    account.records(journal::take());
+    for mut life in progress.lives.take() {
+        history.cut_short(&plan, &mut life);
+        account.life(life);
+    }
+    for panic in crate::panics::take() {
+        account.blemish(panic);
+    }
+    let took = control::now();
+    drop(actors);
+    let balance = account.balance(Leniency { overtaken: true });
+    let (digest, trace) = control::trace();
+    Outcome { plan, balance, took, lives, digest, trace }
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let plan = Rc::new(Plan::of(seed));
+        let actors = plan.servers().into_iter().chain([Who::Crowd]).map(|who| {
+            let _ = control::add_host();
+            Actor {
+                who,
+                process: None,
+                life: 0,
+                stop: CancellationToken::new(),
+                paused: 0,
+                off: false,
+                away: 0,
+                stopping: false,
+                gauges: Gauges::default(),
+            }
+        });
+        Self {
+            seed,
+            actors: actors.collect(),
+            plan,
+            account: Account::default(),
+            history: History::default(),
+            lives: 0,
+            paused: BTreeMap::new(),
+            phase: watch::Sender::new(Phase::Talk),
+            progress: Rc::default(),
+            closing: false,
+        }
+    }
+
+    fn host(&self, who: Who) -> Host {
+        let (registers, gateways) = (self.plan.registers, self.plan.gateways.len());
+        match who {
+            Who::Register(number) => number,
+            Who::Gateway(number) => registers + number,
+            Who::Worker(number) => registers + gateways + number,
+            Who::Crowd => registers + gateways + self.plan.workers,
+        }
+    }
+
+    fn play(&mut self) {
+        for host in 0..self.actors.len() {
+            self.start(host);
+        }
+        let mut parts = BTreeMap::new();
+        for (number, step) in self.plan.steps.iter().enumerate() {
+            parts.insert((step.at.as_nanos() as u64, Part::Begin, number), step.fault);
+            parts.insert((step.until.as_nanos() as u64, Part::End, number), step.fault);
+        }
+        for ((at, part, number), fault) in parts {
+            self.until(at);
+            match part {
+                Part::Begin => self.begin(number, fault),
+                Part::End => self.end(number, fault),
+            }
+        }
+        let all_run = self.wait(PATIENCE, |world| {
+            world.actors.iter().all(|actor| actor.process.is_some() && !actor.stopping)
+        });
+        self.expect(all_run, "not everybody came back");
+        self.pause(3 * SECOND);
+        self.phase.send_replace(Phase::Listen);
+        self.pause(SECOND);
+        let settled = self.wait(PATIENCE, |world| world.progress.staying == world.progress.settled);
+        self.expect(settled, "not everybody had answers");
+        self.quiet(|world| world.progress.heard.get());
+        self.look();
+        self.phase.send_replace(Phase::Leave);
+        let clients = self.plan.clients as usize;
+        let left = self.wait(PATIENCE, |world| world.progress.left.get() == clients);
+        self.expect(left, "not everybody left");
+        self.ends();
+        self.agree(0);
+        self.close();
+    }
+
+    /// Waits until workers were told all ends, or are told no more.
+    fn ends(&mut self) {
+        let mut moved = (control::now(), 0);
+        loop {
+            let (known, ended) = journal::look(open_ends);
+            if ended != moved.1 {
+                moved = (control::now(), ended);
+            }
+            let patience = if known == ended { 2 * SECOND } else { ENDS };
+            if moved.0 + patience < control::now() {
+                return;
+            }
+            self.pause(SECOND / 10);
+        }
+    }
+
+    /// Waits until something does not change for a while.
+    fn quiet(&mut self, count: impl Fn(&Self) -> usize) {
+        loop {
+            let before = count(self);
+            self.pause(2 * SECOND);
+            if before == count(self) {
+                return;
+            }
+        }
+    }
+
+    /// Everybody is asked to end, and does.
+    fn close(&mut self) {
+        self.closing = true;
+        for kind in [
+            |who| matches!(who, Who::Gateway(_)),
+            |who| matches!(who, Who::Worker(_)),
+            |who| matches!(who, Who::Register(_)),
+        ] as [fn(Who) -> bool; 3]
+        {
+            for actor in self.actors.iter_mut().filter(|actor| kind(actor.who)) {
+                actor.stopping = true;
+                actor.stop.cancel();
+            }
+            let ended = self.wait(PATIENCE, |world| {
+                let mut these = world.actors.iter().filter(|actor| kind(actor.who));
+                these.all(|actor| actor.process.is_none())
+            });
+            self.expect(ended, "not everybody ended");
+        }
+    }
+
+    fn expect(&mut self, holds: bool, what: &str) {
+        if !holds {
+            let missing: Vec<_> =
+                self.actors.iter().map(|it| (it.who, it.process.is_some())).collect();
+            self.account.blemish(format!(
+                "{what}: {missing:?} {:?} {:?}",
+                self.progress.staying, self.progress.settled
+            ));
+        }
+    }
+
+    /// Whether those who ask find everybody who stays.
+    fn look(&mut self) {
+        let staying = self.progress.staying.get();
+        self.agree(staying as i64);
+        let registers = (0..self.plan.registers).map(|host| cast::register(host).to_string());
+        let mut groups: BTreeMap<u32, u64> = BTreeMap::new();
+        for client in 0..self.plan.clients {
+            let token = crate::message::Token { client, life: 0 };
+            *groups.entry(token.group_number()).or_default() += 1;
+        }
+        let names = groups.keys().map(|group| format!("g{group}")).collect();
+        let seen = observer::Seen::default();
+        let main = observer::run(registers.collect(), names, Rc::clone(&seen));
+        let host = control::add_host();
+        let Ok(process) = Process::start(host, main) else { return };
+        self.actors.push(Actor {
+            who: Who::Crowd,
+            process: Some(process),
+            life: 0,
+            stop: CancellationToken::new(),
+            paused: 0,
+            off: false,
+            away: u64::MAX,
+            stopping: true,
+            gauges: Gauges::default(),
+        });
+        let looked = self.wait(PATIENCE, |_| seen.borrow().is_some());
+        self.expect(looked, "nobody could be asked who is connected");
+        if let Some((all, members)) = seen.take() {
+            let grouped: u64 = members.iter().sum();
+            if all != staying as u64 || grouped != all {
+                let what = format!("{staying} stay, gateways have {all}, groups {members:?}");
+                self.account.blemish(what);
+            }
+        }
+    }
+
+    /// Whether gateways have these clients, and nothing in hand.
+    fn agree(&mut self, clients: i64) {
+        let mut sum = BTreeMap::<String, i64>::new();
+        for actor in &self.actors {
+            for (name, value) in cast::read(&actor.gauges).unwrap_or_default() {
+                *sum.entry(name).or_default() += value;
+            }
+        }
+        for (name, expected) in [
+            ("gateway_clients", clients),
+            ("gateway_connections_open", clients),
+            ("gateway_events_held_bytes", 0),
+            ("gateway_events_in_flight_bytes", 0),
+            ("gateway_client_bytes", 0),
+        ] {
+            let found = sum.get(name);
+            if found != Some(&expected) {
+                self.account.blemish(format!("{name} is {found:?}, not {expected}"));
+            }
+        }
+    }
+
+    // --- time ---------------------------------------------------------------------------------
+
+    fn pause(&mut self, time: u64) {
+        self.until(control::now() + time);
+    }
+
+    fn until(&mut self, end: u64) {
+        while control::now() < end {
+            self.step(end);
+        }
+    }
+
+    /// Waits until something holds. `false` if it takes longer than that.
+    fn wait(&mut self, patience: u64, holds: impl Fn(&Self) -> bool) -> bool {
+        let end = control::now() + patience;
+        while !holds(self) {
+            if end <= control::now() {
+                return false;
+            }
+            self.step(end);
+        }
+        true
+    }
+
+    /// Lets time go on until the next that happens, and who is concerned run until then.
+    fn step(&mut self, end: u64) {
+        let now = control::now();
+        let runs = |actor: &&Actor| actor.paused == 0 && actor.process.is_some();
+        let lag = self.actors.iter().filter(runs).filter_map(|actor| actor.process.as_ref());
+        let lag = lag.map(|process| process.now + LAG).min();
+        let next = [control::next_arrival(), lag].into_iter().flatten().min().unwrap_or(end);
+        let next = next.clamp(now + 1, end.max(now + 1)).div_ceil(TICK) * TICK;
+        let touched: BTreeSet<_> = control::advance(next).into_iter().collect();
+        for host in 0..self.actors.len() {
+            let actor = &mut self.actors[host];
+            let Some(process) = actor.process.as_mut().filter(|_| actor.paused == 0) else {
+                if actor.process.is_none() && !self.closing && actor.away <= next {
+                    if std::mem::take(&mut actor.off) {
+                        control::switch_on(host);
+                    }
+                    self.start(host);
+                }
+                continue;
+            };
+            if !touched.contains(&host) && next < process.now + LAG {
+                continue;
+            }
+            process.run(next);
+            if let Some(result) = process.ended() {
+                self.ended(host, result);
+            }
+        }
+    }
+}

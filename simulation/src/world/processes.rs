@@ -1,0 +1,121 @@
+//! How processes begin and end.
+
+use std::{collections::BTreeMap, rc::Rc};
+
+use business_worker::CloseReason;
+use simulated::control::{self, Host};
+use tokio_util::sync::CancellationToken;
+
+use super::{AWAY, World};
+use crate::{
+    account::Loss,
+    cast::{self, Gauges},
+    crowd::{self, Place},
+    journal,
+    plan::Who,
+    process::Process,
+    record::Told,
+};
+
+impl World {
+    pub(super) fn start(&mut self, host: Host) {
+        self.lives += 1;
+        let life = self.lives;
+        let (plan, stop) = (Rc::clone(&self.plan), CancellationToken::new());
+        control::enter(host);
+        control::note("start", &[host as u64, life as u64]);
+        let who = self.actors[host].who;
+        let gauges = Gauges::default();
+        let process = match who {
+            Who::Register(_) => Process::start(host, cast::run_register(host, stop.clone())),
+            Who::Gateway(number) => {
+                let main = cast::run_gateway(plan, number, stop.clone(), Rc::clone(&gauges));
+                Process::start(host, main)
+            }
+            Who::Worker(number) => {
+                Process::start(host, cast::run_worker(plan, number, life, stop.clone()))
+            }
+            Who::Crowd => {
+                let hosts = (0..plan.gateways.len()).map(|number| self.host(Who::Gateway(number)));
+                let place = Place {
+                    gateways: hosts.map(cast::door).collect(),
+                    inner: (0..plan.gateways.len()).map(cast::inner).collect(),
+                    clients: plan.clients,
+                    every: plan.every,
+                    seed: self.seed,
+                    phase: self.phase.subscribe(),
+                    progress: Rc::clone(&self.progress),
+                };
+                Process::start(host, async {
+                    crowd::run(place).await;
+                    std::future::pending().await
+                })
+            }
+        };
+        let process = process.expect("a runtime without I/O needs nothing");
+        let actor = &mut self.actors[host];
+        actor.process = Some(process);
+        self.history.started(who, control::now());
+        (actor.life, actor.stop, actor.gauges) = (life, stop, gauges);
+        (actor.paused, actor.stopping) = (0, false);
+    }
+
+    /// A process has ended by itself.
+    pub(super) fn ended(&mut self, host: Host, result: anyhow::Result<()>) {
+        let actor = &mut self.actors[host];
+        control::end_process(host);
+        control::enter(host);
+        actor.process = None;
+        actor.gauges = Gauges::default();
+        actor.away = actor.away.max(control::now() + AWAY);
+        let (who, stopping) = (actor.who, actor.stopping);
+        self.history.ended(who, control::now());
+        match (who, result) {
+            (Who::Gateway(number), Ok(())) if stopping && self.was_written_off(number) => {
+                self.history.broken_off(number, control::now());
+                self.account.ended(cast::inner(number), control::now());
+                self.lost(who, true);
+            }
+            (Who::Gateway(number), Ok(())) if stopping => {
+                self.account.ended(cast::inner(number), control::now());
+            }
+            (_, Ok(())) if stopping => {}
+            (Who::Gateway(_), Err(error)) if format!("{error:#}").contains("took it for dead") => {
+                self.lost(who, true);
+            }
+            (_, Ok(())) => self.account.blemish(format!("{who} ended unasked")),
+            (_, Err(error)) => self.account.blemish(format!("{who}: {error:#}")),
+        }
+    }
+
+    /// Whether workers have spoken for a gateway while it was there: on its way to its end it does not
+    /// say that it was told so.
+    fn was_written_off(&self, number: usize) -> bool {
+        let gateway = cast::inner(number);
+        let began = self.history.began(Who::Gateway(number));
+        journal::look(|records| {
+            let of_it = records.iter().map(|(_, record)| record);
+            let of_it = of_it.filter(|record| record.client.gateway == gateway);
+            let mut met = BTreeMap::new();
+            for record in of_it {
+                let first = *met.entry(record.client).or_insert(record.at);
+                if began <= first && record.told == Told::Close(CloseReason::GatewayLost) {
+                    return true;
+                }
+            }
+            false
+        })
+    }
+
+    /// Notes what the account must know of somebody's end.
+    pub(super) fn lost(&mut self, who: Who, killed: bool) {
+        let at = control::now();
+        match who {
+            Who::Gateway(number) => {
+                self.account.loss(Loss { gateway: cast::inner(number), at, killed });
+            }
+            Who::Worker(number) => self.account.death(number, at),
+            Who::Register(_) | Who::Crowd => {}
+        }
+    }
+}
