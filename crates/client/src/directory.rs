@@ -23,8 +23,9 @@ struct Entry<L> {
     listed: bool,
     /// Whether a register has said that it speaks the native wire.
     native: bool,
-    /// Which life of it registers name, if they tell lives apart.
-    instance: Option<Instance>,
+    /// Which lives of it registers name, those that tell lives apart. One that has not noticed yet
+    /// that the last is over names another than those that have.
+    instances: Vec<Instance>,
     standing: Standing<L>,
 }
 
@@ -68,10 +69,10 @@ impl<L: Clone> Directory<L> {
         // not know the difference.
         let tells = listed.iter().any(|gateway| gateway.native);
         for entry in &mut self.gateways {
-            let named = listed.iter().find(|gateway| *gateway.address == *entry.address);
-            entry.listed = named.is_some();
-            entry.instance = named.and_then(|gateway| gateway.instance.clone());
-            entry.native |= named.is_some_and(|gateway| gateway.native);
+            let named = || listed.iter().filter(|gateway| *gateway.address == *entry.address);
+            entry.listed = named().next().is_some();
+            entry.native |= named().any(|gateway| gateway.native);
+            entry.instances = named().filter_map(|gateway| gateway.instance.clone()).collect();
         }
         // Nobody looks after foreign ones, so nobody else would take them out.
         self.gateways.retain(|entry| {
@@ -93,8 +94,10 @@ impl<L: Clone> Directory<L> {
                     Standing::Dialling(None)
                 }
             };
-            let (native, instance) = (gateway.native, gateway.instance.clone());
-            self.gateways.push(Entry { address, listed: true, native, instance, standing });
+            let same = listed.iter().filter(|one| *one.address == *address);
+            let instances = same.filter_map(|one| one.instance.clone()).collect();
+            let native = gateway.native;
+            self.gateways.push(Entry { address, listed: true, native, instances, standing });
         }
         changes
     }
@@ -133,9 +136,9 @@ impl<L: Clone> Directory<L> {
     ) {
         for entry in self.gateways.iter_mut().filter(|entry| entry.listed) {
             if let Standing::Dialling(None) | Standing::Down = entry.standing
-                && let Some(instance) = &entry.instance
                 && let Ok(gateway) = entry.address.parse()
-                && let Some(link) = expect(&entry.address, gateway, instance)
+                && let mut instances = entry.instances.iter()
+                && let Some(link) = instances.find_map(|it| expect(&entry.address, gateway, it))
             {
                 entry.standing = match entry.standing {
                     Standing::Dialling(_) => Standing::Dialling(Some((gateway, link))),
@@ -143,6 +146,29 @@ impl<L: Clone> Directory<L> {
                 };
             }
         }
+    }
+
+    /// Nothing waits any more for gateways that registers name as another life only, a `newer` one
+    /// than that of their last link. Returns these links.
+    pub(crate) fn supersede(
+        &mut self,
+        instance: impl Fn(&L) -> &Instance,
+        newer: impl Fn(&Instance) -> bool,
+    ) -> Vec<L> {
+        let lives =
+            self.gateways.iter().map(|entry| (Arc::clone(&entry.address), &entry.instances));
+        let named: FxHashMap<_, _> = lives.map(|(address, it)| (address, it.clone())).collect();
+        self.give_up(|address, link| {
+            let instances = named.get(address).map_or(&[][..], Vec::as_slice);
+            !instances.contains(instance(link)) && instances.iter().any(&newer)
+        })
+    }
+
+    /// Which lives of a gateway registers name, those that tell lives apart.
+    pub(crate) fn lives(&self, address: &str) -> &[Instance] {
+        let mut gateways = self.gateways.iter();
+        let entry = gateways.find(|entry| *entry.address == *address);
+        entry.map_or(&[], |entry| &entry.instances)
     }
 
     /// Nothing waits any more for the gateways that are not linked, and whose last link is `such`.
@@ -274,13 +300,16 @@ impl<L> Entry<L> {
 }
 
 /// What several registers say together: whatever any of them names. One that was restarted may
-/// know less than the others for a while, and nobody is taken for gone on its word alone.
+/// know less than the others for a while, and nobody is taken for gone on its word alone; and one
+/// that has not noticed the end of a gateway's life yet names that beside the next.
 pub(crate) fn union(lists: &[Option<Vec<discovery::Gateway>>]) -> Vec<discovery::Gateway> {
     let mut union: Vec<discovery::Gateway> = Vec::new();
     for gateway in lists.iter().flatten().flatten() {
-        match union.iter_mut().find(|known| known.address == gateway.address) {
-            Some(known) => known.native |= gateway.native,
-            None => union.push(gateway.clone()),
+        let same = |known: &&discovery::Gateway| known.address == gateway.address;
+        let native = gateway.native || union.iter().find(same).is_some_and(|known| known.native);
+        union.iter_mut().filter(|known| same(&&**known)).for_each(|known| known.native = native);
+        if !union.iter().filter(same).any(|known| known.instance == gateway.instance) {
+            union.push(discovery::Gateway { native, ..gateway.clone() });
         }
     }
     union
@@ -388,6 +417,45 @@ mod tests {
         assert_eq!(directory.parked_at("10.0.0.1:1"), Some(&life("two")));
         directory.list(&[]);
         assert!(directory.keep("10.0.0.1:1") && !directory.keep("10.0.0.1:2"));
+    }
+
+    #[test]
+    fn another_life_that_registers_name_alone_takes_the_place_of_one_that_is_waited_for() {
+        let mut directory = Directory::<Instance>::default();
+        let life = |name: &str| Instance::new(name).unwrap();
+        let alive = |name| discovery::Gateway { instance: Some(life(name)), ..native("a:1") };
+        let supersede = |directory: &mut Directory<Instance>, old: &str| {
+            directory.supersede(|link| link, |named| *named != life(old))
+        };
+        directory.list(&[alive("one")]);
+        directory.up("a:1", gateway(1), life("one"));
+        directory.list(&[alive("two")]);
+        assert_eq!(supersede(&mut directory, "none"), [], "it is linked");
+        directory.down("a:1");
+        directory.list(&[alive("one"), alive("two")]);
+        assert_eq!(directory.lives("a:1"), [life("one"), life("two")]);
+        assert_eq!(supersede(&mut directory, "none"), [], "a register still names it");
+        directory.list(&[alive("two")]);
+        assert_eq!(supersede(&mut directory, "two"), [], "that was before it");
+        directory.list(&[]);
+        assert_eq!(supersede(&mut directory, "none"), [], "no other is named");
+        directory.list(&[alive("two")]);
+        assert_eq!(supersede(&mut directory, "none"), [life("one")]);
+        assert_eq!(directory.parked_at("a:1"), None);
+    }
+
+    #[test]
+    fn of_several_lives_that_registers_name_the_one_that_may_be_there_is_waited_for() {
+        let mut directory = Directory::<Instance>::default();
+        let life = |name: &str| Instance::new(name).unwrap();
+        let alive =
+            |name| discovery::Gateway { instance: Some(life(name)), ..native("10.0.0.1:1") };
+        let lists = [Some(vec![alive("over")]), Some(vec![plain("10.0.0.1:1")]), None];
+        let lists = [&lists[..], &[Some(vec![alive("next")])]].concat();
+        let changes = directory.list(&union(&lists));
+        assert_eq!((changes.new.len(), changes.foreign.len()), (1, 0), "one gateway, and native");
+        directory.expect(|_, _, named| (*named != life("over")).then(|| named.clone()));
+        assert_eq!(directory.parked_at("10.0.0.1:1"), Some(&life("next")));
     }
 
     #[test]

@@ -105,6 +105,10 @@ async fn run(shared: &Arc<Shared>, address: &str, proved: Proved<Stream>) -> End
         // Before anything is heard that it still tells of its clients.
         return link::write_off(proved).await;
     }
+    let others = shared.directory();
+    for other in others.lives(address).iter().filter(|named| *named != instance) {
+        shared.leases().outlived(other.clone());
+    }
     let link = link_up(shared, address, &proved);
     let down = Down { shared, address };
     let intake = shared.consumer().map(|consumer| consumer.linked(&link));

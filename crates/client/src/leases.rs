@@ -180,6 +180,18 @@ impl Leases {
         !self.is_over(instance) && !self.missed.contains(instance)
     }
 
+    /// Whether a life that registers name must be a newer one than any that we were linked to, or waited
+    /// for, at its address.
+    pub(crate) fn is_newer(&self, instance: &Instance) -> bool {
+        self.may_await(instance) && self.away.iter().all(|away| away.instance != *instance)
+    }
+
+    /// A register names a life at the address of another that we are linked to: it has not noticed its
+    /// end yet.
+    pub(crate) fn outlived(&mut self, instance: Instance) {
+        note(&mut self.missed, instance);
+    }
+
     /// A life that was never linked is waited for.
     pub(crate) fn awaited(
         &mut self,

@@ -9,6 +9,7 @@ use std::{
 };
 
 use protocol::{
+    Instance,
     discovery::{self, Presence},
     link::Role,
 };
@@ -225,6 +226,9 @@ impl Shared {
             self.give_up(|_, _| true);
         } else if self.is_leaving() {
             self.forsake();
+        } else {
+            // Registers may have named its next life before we noticed.
+            self.expect();
         }
     }
 
@@ -237,12 +241,17 @@ impl Shared {
     }
 
     /// Has what is sent wait for gateways that registers name, before they are linked for the first
-    /// time.
+    /// time. Where that is another life than the one that was waited for, that one is gone.
     pub(crate) fn expect(&self) {
         if self.is_leaving() {
             return;
         }
         let mut expected = Vec::new();
+        let newer = |instance: &Instance| self.leases().is_newer(instance);
+        let given_up = self.change(|directory| directory.supersede(|link| link.instance(), newer));
+        for link in given_up {
+            self.numbered.fetch_max(link.give_up(), Ordering::Relaxed);
+        }
         self.change(|directory| {
             directory.expect(|address, gateway, instance| {
                 if !self.leases().may_await(instance) {

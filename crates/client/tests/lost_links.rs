@@ -175,6 +175,25 @@ async fn a_gateway_that_was_never_linked_gets_what_was_sent_if_its_life_is_known
 }
 
 #[tokio::test]
+async fn the_next_life_of_a_lost_gateway_gets_what_was_sent_since_registers_name_it() {
+    let (mut scene, link) = Scene::start(LONG).await;
+    scene.lose(link).await;
+    scene.send("for the life before").await;
+    scene.gateway.instance = Instance::new("another").unwrap();
+    let alive = Gateway {
+        native: true,
+        instance: Some(scene.gateway.instance.clone()),
+        ..Gateway::plain(scene.gateway.address())
+    };
+    // Its link is not made yet: nobody has answered.
+    scene.follower.say(vec![alive]).await;
+    until(|| scene.metric("commands_given_up_total") == 1).await;
+    scene.send("for this one").await;
+    let mut link = scene.gateway.link().await;
+    assert_eq!(link.command().await, sent_to(1, "for this one"));
+}
+
+#[tokio::test]
 async fn one_that_is_never_reached_is_not_waited_for_beyond_the_grace() {
     let (register, gateway) = (FakeRegister::start().await, FakeGateway::start().await);
     let config = Config::new([register.address()], SECRET);

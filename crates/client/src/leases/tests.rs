@@ -104,6 +104,19 @@ fn one_that_was_never_linked_is_waited_for_once_as_long_as_the_grace_and_is_not_
 }
 
 #[test]
+fn a_life_is_newer_unless_it_is_known_from_before() {
+    let mut world = World::new();
+    assert!(world.leases.is_newer(&name("a1")));
+    world.lose("a", "a1");
+    assert!(!world.leases.is_newer(&name("a1")) && world.leases.is_newer(&name("a2")));
+    // A register that is behind names one that we never met.
+    world.leases.outlived(name("a0"));
+    assert!(!world.leases.is_newer(&name("a0")) && !world.leases.may_await(&name("a0")));
+    assert_eq!(world.linked("a", "a2"), Some(vec![over("a1")]));
+    assert!(!world.leases.is_newer(&name("a1")));
+}
+
+#[test]
 fn a_back_end_says_of_nobody_that_it_must_not_go_on() {
     let mut world = World { leases: Leases::of_back_end(GRACE), now: Instant::now() };
     world.heard(said(&[], None));
