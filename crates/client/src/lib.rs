@@ -258,7 +258,8 @@ impl Cluster {
     }
 
     /// Writes what is queued, waits until gateways have read it, and ends every link. Waits for
-    /// as long as that takes; drop the cluster to end at once.
+    /// as long as that takes, unless a gateway takes nothing for [`Config::peer_timeout`]; drop the
+    /// cluster to end at once.
     pub async fn close(&self) {
         if let Err(error) = self.flush().await {
             tracing::debug!(%error, "closed before everything was read");

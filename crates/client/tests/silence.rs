@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::BytesMut;
 use client::{
     Cluster, Config, Status,
     events::{Consumer, Intake, Room},
@@ -15,9 +16,11 @@ use client::{
 };
 use fake::{FakeGateway, FakeRegister, SECRET, soon};
 use protocol::{
-    Event,
+    Event, Message,
+    codec::native,
     link::{Delivery, ToGateway, ToPeer},
 };
+use tokio::io::AsyncWriteExt;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -88,4 +91,32 @@ async fn who_has_enough_in_hand_says_all_the_same_that_it_is_there() {
     }
     assert_eq!(link.next().await, ToGateway::Pong { token: 0 });
     assert_eq!(cluster.status().linked, 1);
+}
+
+#[tokio::test]
+async fn whoever_leaves_does_not_wait_for_ever_for_a_gateway_that_reads_nothing() {
+    let (register, gateway) = (FakeRegister::start().await, FakeGateway::start().await);
+    let config = Config::new([register.address()], SECRET);
+    let cluster = Cluster::start(Config { peer_timeout: TIMEOUT, ..config });
+    let _follower = register.tell(&[&gateway]).await;
+    let mut link = gateway.link().await;
+    soon(cluster.ready()).await;
+    // More than sockets hold, and less than makes whoever sends wait.
+    for _ in 0..7 {
+        let piece = Message::binary(vec![0; 1024 * 1024]);
+        cluster.send_to_client(gateway.client(1), piece).await.unwrap();
+    }
+    let says = async {
+        let mut ping = BytesMut::new();
+        native::encode(&ToPeer::Ping { token: 7 }, &mut ping).unwrap();
+        // It is not silent, as long as it is heard.
+        while link.stream.write_all(&ping).await.is_ok() {
+            tokio::time::sleep(TIMEOUT / 20).await;
+        }
+        pending().await
+    };
+    tokio::select! {
+        () = soon(cluster.close()) => {}
+        () = says => {}
+    }
 }

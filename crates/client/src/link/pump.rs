@@ -11,7 +11,7 @@ use service::stream::{ReadHalf, Stream, WriteHalf};
 use thiserror::Error;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    time::{Interval, MissedTickBehavior, interval},
+    time::{Interval, MissedTickBehavior, interval, timeout},
 };
 
 use super::{Link, handshake::Proved, outgoing::Taken};
@@ -286,13 +286,15 @@ impl Pump<'_> {
         Ok(())
     }
 
+    /// Writes what is left, for as long as the gateway takes some of it now and then.
     async fn say_goodbye(&mut self) -> io::Result<()> {
-        loop {
-            self.writer.write_all_buf(&mut self.writing).await?;
-            if !self.next_piece() {
-                return self.writer.shutdown().await;
+        while !self.writing.is_empty() || self.next_piece() {
+            let written = timeout(self.patience, self.writer.write_buf(&mut self.writing));
+            if written.await?? == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
             }
         }
+        timeout(self.patience, self.writer.shutdown()).await?
     }
 }
 
