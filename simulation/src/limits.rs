@@ -2,7 +2,7 @@
 //! clients of one gateway, around one moment.
 
 use crate::{
-    account::{Account, End, Life, Limit, Unpromised},
+    account::{Account, Apart, End, Life, Limit, Unpromised},
     cast,
     plan::{Fault, Plan, Who},
 };
@@ -20,6 +20,13 @@ const GRACE: u64 = cast::GRACE * SECOND;
 
 /// How long it may take until workers have spoken for a gateway, or for one of them that did not.
 const SPOKEN: u64 = SILENT + 2 * GRACE + 4 * SECOND;
+
+/// How long it may take until two are linked that can be: an attempt that began before hangs for five
+/// seconds, and the next is made up to two later.
+const LINKED: u64 = 7 * SECOND;
+
+/// So soon after it was started nobody is linked to anybody.
+const HARDLY: u64 = SECOND * 3 / 200;
 
 /// A time in which something was so.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +46,8 @@ impl Span {
 pub(crate) struct History {
     /// From when to when which process was there. Those that are there still end at the end.
     lives: Vec<(Who, Span)>,
+    /// The number of each of these lives.
+    numbers: Vec<usize>,
     /// When gateways died, or were told that they were taken for dead.
     deaths: Vec<(usize, u64)>,
     /// From when to when gateways were on their way to their end.
@@ -48,8 +57,9 @@ pub(crate) struct History {
 }
 
 impl History {
-    pub(crate) fn started(&mut self, who: Who, at: u64) {
+    pub(crate) fn started(&mut self, who: Who, number: usize, at: u64) {
         self.lives.push((who, Span { from: at, to: u64::MAX }));
+        self.numbers.push(number);
     }
 
     pub(crate) fn ended(&mut self, who: Who, at: u64) {
@@ -110,13 +120,14 @@ impl History {
                 to: at + PROMPT,
                 unpromised,
             };
-            if self.nobody_left(at) || self.given_in_vain(plan, gateway, at) {
+            if self.nobody_left(plan, gateway, at) || self.given_in_vain(plan, gateway, at) {
                 account.limit(limit(Unpromised::Told));
             }
             if self.shaken(plan, gateway, at) {
                 account.limit(limit(Unpromised::ToldOnce));
             }
         }
+        self.strangers(plan, account);
         for gateway in 0..plan.gateways.len() {
             for span in self.unnamed(plan, gateway) {
                 let (from, to) = (span.from, span.to + PROMPT);
@@ -126,11 +137,14 @@ impl History {
         }
     }
 
-    /// Whether a gateway died together with two workers, or with the only one.
-    fn nobody_left(&self, at: u64) -> bool {
+    /// Whether a gateway died together with two workers, or with the only one, of those that may have
+    /// known it.
+    fn nobody_left(&self, plan: &Plan, gateway: usize, at: u64) -> bool {
         let (from, to) = (at.saturating_sub(PROMPT), at + SPOKEN);
         let workers = self.lives.iter().filter(|(who, _)| matches!(who, Who::Worker(_)));
-        let there: Vec<_> = workers.filter(|(_, life)| life.overlaps(from, at)).collect();
+        let knew = |worker: &&(Who, Span)| !self.is_unknown(plan, gateway, **worker, at);
+        let there: Vec<_> =
+            workers.filter(|(_, life)| life.overlaps(from, at)).filter(knew).collect();
         let dead = there.iter().filter(|(_, life)| life.to <= to).count();
         there.len().min(2) <= dead
     }
@@ -153,6 +167,65 @@ impl History {
     /// stood still.
     fn shaken(&self, plan: &Plan, gateway: usize, at: u64) -> bool {
         shaken(plan, gateway, None, at)
+    }
+
+    /// Tells the account which workers did not know which lives of gateways, and when.
+    fn strangers(&self, plan: &Plan, account: &mut Account) {
+        for (who, life) in &self.lives {
+            let Who::Gateway(number) = *who else { continue };
+            let lives = self.lives.iter().zip(&self.numbers);
+            let workers = lives.filter(|((who, _), _)| matches!(who, Who::Worker(_)));
+            for (worker, process) in workers.filter(|((_, at), _)| at.overlaps(life.from, life.to))
+            {
+                if let Some(Span { from, to }) = self.apart(plan, (number, *life), *worker) {
+                    let (process, gateway) = (*process, cast::inner(number));
+                    account.apart(Apart { process, gateway, from, to });
+                }
+            }
+        }
+    }
+
+    /// When a worker had not heard of this life of a gateway, or had not reached it within the grace.
+    fn apart(&self, plan: &Plan, gateway: (usize, Span), worker: (Who, Span)) -> Option<Span> {
+        let ((gateway, there), (worker, here)) = (gateway, worker);
+        let from = there.from.max(here.from);
+        let last = plan.steps.iter().map(|step| step.until.as_nanos() as u64).max().unwrap_or(0);
+        let to = there.to.min(here.to).min(last + LINKED);
+        let until = |so: &dyn Fn(u64) -> bool| {
+            let mut times = (from + HARDLY..=to).step_by(SECOND as usize / 10);
+            times.find(|at| !so(*at)).unwrap_or(to)
+        };
+        let gateway = Who::Gateway(gateway);
+        let unheard = until(&|at| {
+            let mut registers = (0..plan.registers).map(Who::Register);
+            registers
+                .all(|it| self.hides(plan, it, gateway, at) || self.hides(plan, it, worker, at))
+        });
+        let unreached = until(&|at| hinders(plan, gateway, worker, at));
+        // What was sent from when it was heard of, and waited, is given up then.
+        let in_vain = from + GRACE <= unreached;
+        let to = if in_vain { unheard.max(unreached) } else { unheard };
+        (from < to).then_some(Span { from, to })
+    }
+
+    /// Whether a worker had not heard of a gateway yet that died then, or not reached it.
+    fn is_unknown(&self, plan: &Plan, gateway: usize, worker: (Who, Span), at: u64) -> bool {
+        let lives = self.lives.iter().filter(|(who, _)| *who == Who::Gateway(gateway));
+        let mut lives = lives.filter(|(_, life)| life.from <= at && at <= life.to);
+        lives.any(|(_, life)| {
+            let apart = self.apart(plan, (gateway, *life), worker);
+            apart.is_some_and(|apart| at <= apart.to)
+        })
+    }
+
+    /// Whether a register and another may not know of each other: one of them is away, or something
+    /// is in their way.
+    fn hides(&self, plan: &Plan, register: Who, other: Who, at: u64) -> bool {
+        let is_there = |who| {
+            let mut lives = self.lives.iter().filter(|(known, _)| *known == who);
+            lives.any(|(_, life)| life.from + 2 * SECOND <= at && at <= life.to)
+        };
+        !is_there(register) || !is_there(other) || hinders(plan, register, other, at)
     }
 
     /// When no register could name a gateway for longer than workers wait.
@@ -217,5 +290,20 @@ fn shaken(plan: &Plan, gateway: usize, worker: Option<Who>, at: u64) -> bool {
     plan.steps.iter().any(|step| {
         let (from, to) = (step.at.as_nanos() as u64, step.until.as_nanos() as u64);
         shakes(step.fault) && from <= at && at <= to + SILENT + PROMPT
+    })
+}
+
+/// Whether something is in the way of a link between two, or was until a moment ago.
+fn hinders(plan: &Plan, one: Who, other: Who, at: u64) -> bool {
+    let hinders = |fault| match fault {
+        Fault::Pause(who) | Fault::Isolate(who) | Fault::Vanish(who) => who == one || who == other,
+        Fault::Block(from, to) | Fault::Cut(from, to, _) | Fault::SlowDown(from, to, _) => {
+            [(from, to), (to, from)].contains(&(one, other))
+        }
+        Fault::Kill(_) | Fault::Drain(_) => false,
+    };
+    plan.steps.iter().any(|step| {
+        let (from, to) = (step.at.as_nanos() as u64, step.until.as_nanos() as u64);
+        hinders(step.fault) && from <= at && at <= to + LINKED
     })
 }

@@ -139,6 +139,7 @@ impl Total {
             ("handled late by a worker that was cut off", counts.overtaken),
             ("answers", counts.answers),
             ("passed on", counts.passed_on),
+            ("not passed on, where that is not promised", counts.not_passed_on),
             ("onConnect", counts.connects),
             ("ends that nobody alive knew of", counts.closes_missing),
             ("ends told twice, where that is not promised", counts.closes_twice),

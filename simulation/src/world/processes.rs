@@ -55,7 +55,7 @@ impl World {
         let process = process.expect("a runtime without I/O needs nothing");
         let actor = &mut self.actors[host];
         actor.process = Some(process);
-        self.history.started(who, control::now());
+        self.history.started(who, life, control::now());
         (actor.life, actor.stop, actor.gauges) = (life, stop, gauges);
         (actor.paused, actor.stopping) = (0, false);
     }

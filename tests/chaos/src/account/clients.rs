@@ -136,12 +136,13 @@ impl Walk<'_> {
     fn messages(&mut self, records: &[(usize, Record)], handled: &mut Handled) {
         let Some(token) = self.token else { return };
         let messages = handled.entry(token).or_default();
-        for (_, record) in records {
+        for (process, record) in records {
             let Told::Message(number) = record.told else { continue };
             let at = number.saturating_sub(1) as usize;
             if messages.len() <= at {
                 messages.resize(at + 1, Times::default());
             }
+            messages[at].last = Some((*process, record.at));
             match record.marked {
                 true => messages[at].marked += 1,
                 false => messages[at].unmarked += 1,

@@ -187,6 +187,11 @@ impl Check<'_> {
                 if !there || theirs.contains_key(&(token.to_u64(), number, kind)) {
                     continue;
                 }
+                let messages = self.handled.get(&token.to_u64()).map_or(&[][..], Vec::as_slice);
+                if self.account.were_apart(times(messages, number as usize - 1), listener.gateway) {
+                    self.counts.not_passed_on += 1;
+                    continue;
+                }
                 self.breaks(Rule::EverythingPassedOn, || {
                     format!(
                         "message {number} to {} on {} ({kind:?})",

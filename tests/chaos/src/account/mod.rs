@@ -96,6 +96,20 @@ pub enum Unpromised {
     ToldOnce,
 }
 
+/// A process could not know of a gateway, or not reach it, and nobody promises that what it handled
+/// between two times came to clients there, in nanoseconds of the system's clock, both included.
+#[derive(Clone, Copy, Debug)]
+pub struct Apart {
+    /// Which process, as with its records.
+    pub process: usize,
+    /// The gateway's inner port.
+    pub gateway: u16,
+    /// From then.
+    pub from: u64,
+    /// Until then.
+    pub to: u64,
+}
+
 /// What is fed to it.
 #[derive(Debug, Default)]
 pub struct Account {
@@ -107,6 +121,7 @@ pub struct Account {
     /// Which workers were killed, and when.
     deaths: Vec<(usize, u64)>,
     limits: Vec<Limit>,
+    apart: Vec<Apart>,
     broken: Broken,
 }
 
@@ -179,6 +194,8 @@ pub struct Counts {
     pub answers: u64,
     /// Messages to uids and groups heard.
     pub passed_on: u64,
+    /// Not heard, of a process that knew nothing of the gateway, or could not reach it.
+    pub not_passed_on: u64,
     /// Connections that workers were told of.
     pub connects: u64,
     /// Their ends, by reason.
@@ -237,6 +254,8 @@ pub struct Balance {
 struct Times {
     unmarked: u32,
     marked: u32,
+    /// By which process the last time, and when.
+    last: Option<(usize, u64)>,
 }
 
 impl Times {
@@ -279,6 +298,11 @@ impl Account {
         self.limits.push(limit);
     }
 
+    /// A process and a gateway did not know each other.
+    pub fn apart(&mut self, apart: Apart) {
+        self.apart.push(apart);
+    }
+
     /// Something else was not well.
     pub fn blemish(&mut self, what: String) {
         self.broken.add(Rule::NoBlemish, || what);
@@ -298,6 +322,15 @@ impl Account {
         self.limits.iter().any(|limit| {
             let there = from <= limit.to && limit.from <= to;
             limit.unpromised == what && limit.gateway == gateway && there
+        })
+    }
+
+    /// Whether who handled a message last was apart from a gateway then.
+    fn were_apart(&self, handled: Times, gateway: u16) -> bool {
+        let Some((process, at)) = handled.last else { return false };
+        self.apart.iter().any(|apart| {
+            let same = apart.process == process && apart.gateway == gateway;
+            same && (apart.from..=apart.to).contains(&at)
         })
     }
 

@@ -16,6 +16,7 @@ struct Run {
     records: Vec<(usize, Record)>,
     losses: Vec<Loss>,
     deaths: Vec<(usize, u64)>,
+    apart: Vec<Apart>,
     leniency: Leniency,
 }
 
@@ -68,8 +69,8 @@ fn whole() -> Run {
     }
     records.push(record(SENDER, 11, Told::Close(CloseReason::Client)));
     records.push(record(PARTNER, 3, Told::Close(CloseReason::Client)));
-    let (losses, deaths) = (Vec::new(), Vec::new());
-    Run { sender, partner, records, losses, deaths, leniency: Leniency::default() }
+    let (losses, deaths, apart) = (Vec::new(), Vec::new(), Vec::new());
+    Run { sender, partner, records, losses, deaths, apart, leniency: Leniency::default() }
 }
 
 impl Run {
@@ -98,6 +99,7 @@ impl Run {
         account.records(self.records);
         self.losses.into_iter().for_each(|loss| account.loss(loss));
         self.deaths.into_iter().for_each(|(worker, at)| account.death(worker, at));
+        self.apart.into_iter().for_each(|apart| account.apart(apart));
         account.balance(self.leniency)
     }
 
@@ -197,6 +199,24 @@ fn what_is_not_passed_on_is_missed_by_those_who_were_there() {
     };
     assert_eq!(missing(true), [(Rule::EverythingPassedOn, 2)]);
     assert_eq!(missing(false), []);
+}
+
+#[test]
+fn what_is_not_passed_on_is_excused_where_its_last_worker_could_not_reach_the_gateway_then() {
+    let left = |process: usize, gateway: u16, to: u64| {
+        let mut run = whole();
+        run.partner.heard.clear();
+        // Another had message 3, event 5, at 1,050 before.
+        run.again(5, 1_055, true);
+        run.apart.push(Apart { process, gateway, from: 1_051, to });
+        let Balance { counts, broken } = run.balance();
+        let broken = broken.iter().find(|(rule, ..)| *rule == Rule::EverythingPassedOn);
+        (counts.not_passed_on, broken.map_or(0, |(_, count, _)| count))
+    };
+    assert_eq!(left(1, GATEWAY, 1_055), (1, 1), "message 7 was another's");
+    assert_eq!(left(1, GATEWAY, 1_054), (0, 2));
+    assert_eq!(left(1, GATEWAY + 1, 2_000), (0, 2));
+    assert_eq!(left(0, GATEWAY, 2_000), (1, 1), "of message 7, not of what it had before another");
 }
 
 #[test]
