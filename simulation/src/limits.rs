@@ -105,12 +105,6 @@ impl History {
         }
     }
 
-    /// When the latest life of a process began.
-    pub(crate) fn began(&self, who: Who) -> u64 {
-        let life = self.lives.iter().rev().find(|(known, _)| *known == who);
-        life.map_or(0, |(_, life)| life.from)
-    }
-
     /// Tells the account what is not promised.
     pub(crate) fn limits(&self, plan: &Plan, account: &mut Account) {
         for &(gateway, at) in &self.deaths {

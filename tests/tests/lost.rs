@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, iter, time::Duration};
 
 use business_worker::{ClientId, CloseReason};
 use protocol::{Event, Query, link::ToGateway};
-use suite_tests::{Browser, Suite, TestWorker, Told, eventually, on_one_and_three_threads};
+use suite_tests::{
+    Browser, Suite, TestWorker, Told, eventually, on_one_and_three_threads, process::Signal,
+};
 
 on_one_and_three_threads!(
     a_worker_closes_the_clients_of_a_gateway_that_died,
@@ -16,6 +18,7 @@ on_one_and_three_threads!(
     what_was_in_hand_when_a_gateway_died_is_finished_first,
     clients_move_at_once_when_their_worker_is_gone,
     a_gateway_that_others_took_for_dead_begins_anew,
+    a_gateway_that_is_on_its_way_to_its_end_says_so_too_if_others_took_it_for_dead,
 );
 
 /// How each client ended, and whether that was marked.
@@ -199,4 +202,18 @@ async fn a_gateway_that_others_took_for_dead_begins_anew(threads: usize) {
     assert_eq!(suite.gateways[0].ended().await.code(), Some(1));
     assert_eq!(lost[0].ends().await, None, "without a word");
     all_ended(&ends([&mut worker], 3).await, 3, (CloseReason::GatewayLost, false));
+}
+
+async fn a_gateway_that_is_on_its_way_to_its_end_says_so_too_if_others_took_it_for_dead(
+    threads: usize,
+) {
+    let mut suite = Suite::builder().gateways(1).threads(threads).start().await;
+    // What it does not deal with keeps the gateway from its end.
+    let mut worker = suite.worker_link(0, "test:1").await;
+    let mut browser = suite.browser(0).await;
+    worker.welcomes().await;
+    suite.gateways[0].signal(Signal::Term);
+    assert_eq!(browser.ends().await, Some(1001));
+    worker.say(&ToGateway::WrittenOff).await;
+    assert_eq!(suite.gateways[0].ended().await.code(), Some(1));
 }

@@ -176,15 +176,19 @@ impl Gateway {
             let ports = if index == 0 { Some(self.ports()?) } else { None };
             threads.push(self.start(index as u16, ports, phases.clone())?);
         }
+        let drained = async {
+            shutdown.await;
+            phases.closing.cancel();
+            if tokio::time::timeout(grace, phases.drained.cancelled()).await.is_err() {
+                tracing::warn!(?grace, "gave up waiting for clients and workers");
+            }
+        };
+        // Then its clients are gone already for everybody else: no worker may hear of them again.
         let written_off = tokio::select! {
-            () = shutdown => false,
+            () = drained => false,
             () = self.host.written_off.cancelled() => true,
         };
         phases.closing.cancel();
-        // Its clients are gone already for everybody else: no worker may hear of them again.
-        if !written_off && tokio::time::timeout(grace, phases.drained.cancelled()).await.is_err() {
-            tracing::warn!(?grace, "gave up waiting for clients and workers");
-        }
         // Not before: a worker that starts meanwhile may be the only one to tell of the last events.
         announcing.shutdown().await;
         phases.over.cancel();

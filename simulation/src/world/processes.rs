@@ -1,8 +1,7 @@
 //! How processes begin and end.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::rc::Rc;
 
-use business_worker::CloseReason;
 use simulated::control::{self, Host};
 use tokio_util::sync::CancellationToken;
 
@@ -11,10 +10,8 @@ use crate::{
     account::Loss,
     cast::{self, Gauges},
     crowd::{self, Place},
-    journal,
     plan::Who,
     process::Process,
-    record::Told,
 };
 
 impl World {
@@ -71,40 +68,22 @@ impl World {
         let (who, stopping) = (actor.who, actor.stopping);
         self.history.ended(who, control::now());
         match (who, result) {
-            (Who::Gateway(number), Ok(())) if stopping && self.was_written_off(number) => {
-                self.history.broken_off(number, control::now());
-                self.account.ended(cast::inner(number), control::now());
-                self.lost(who, true);
-            }
             (Who::Gateway(number), Ok(())) if stopping => {
                 self.account.ended(cast::inner(number), control::now());
             }
             (_, Ok(())) if stopping => {}
-            (Who::Gateway(_), Err(error)) if format!("{error:#}").contains("took it for dead") => {
+            (Who::Gateway(number), Err(error))
+                if format!("{error:#}").contains("took it for dead") =>
+            {
+                if stopping {
+                    self.history.broken_off(number, control::now());
+                    self.account.ended(cast::inner(number), control::now());
+                }
                 self.lost(who, true);
             }
             (_, Ok(())) => self.account.blemish(format!("{who} ended unasked")),
             (_, Err(error)) => self.account.blemish(format!("{who}: {error:#}")),
         }
-    }
-
-    /// Whether workers have spoken for a gateway while it was there: on its way to its end it does not
-    /// say that it was told so.
-    fn was_written_off(&self, number: usize) -> bool {
-        let gateway = cast::inner(number);
-        let began = self.history.began(Who::Gateway(number));
-        journal::look(|records| {
-            let of_it = records.iter().map(|(_, record)| record);
-            let of_it = of_it.filter(|record| record.client.gateway == gateway);
-            let mut met = BTreeMap::new();
-            for record in of_it {
-                let first = *met.entry(record.client).or_insert(record.at);
-                if began <= first && record.told == Told::Close(CloseReason::GatewayLost) {
-                    return true;
-                }
-            }
-            false
-        })
     }
 
     /// Notes what the account must know of somebody's end.
