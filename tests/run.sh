@@ -12,7 +12,7 @@ self=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/run.sh
 source "$(dirname "$self")/lib.sh"
 
 # The longest that a stage may take, in seconds; a hang is a failure, not a wait.
-limit=900
+limit=1500
 
 stage_setup() {
     need

@@ -5,7 +5,7 @@
 //! | take the flags of the inner wire | [`InnerFiles`], [`Plain`] |
 //! | connect to a peer, or let one in | [`Inner`], through [`Stream::connect`] and a [`Gate`] |
 //! | serve strangers (`wss://`) | [`Public`] |
-//! | know what is believed of a certificate | [`trust`] |
+//! | know what is believed of a certificate | `trust` |
 //!
 //! A connection, once it is made, is a [`Stream`]. No other crate names rustls.
 
