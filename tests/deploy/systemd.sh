@@ -48,6 +48,8 @@ settings_are_good() {
 
 # systemd looks for everything below the folder, so it gets the units of this host too.
 bring_host_units() {
+    # And the one program of this host that they call.
+    install -D /bin/sh "$there/bin/sh"
     local folder
     for folder in /usr/lib/systemd/system /lib/systemd/system; do
         if [ -d "$folder" ]; then
