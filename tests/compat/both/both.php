@@ -31,7 +31,12 @@ function who(Client $client): array
 function asks(Client $client, string $what): ?string
 {
     $client->send($what);
-    return $client->next();
+    $answer = $client->next();
+    if (in_array(explode(' ', $what)[0], ['set', 'update', 'keep'], true)) {
+        // A worker in PHP says what became of the session behind its answer.
+        usleep(50000);
+    }
+    return $answer;
 }
 
 function session(Client $client): mixed
@@ -169,10 +174,16 @@ const BACKLOG = 200;
 function handed_over(Process $worker, int $pid, array $clients): array
 {
     posix_kill($pid, SIGSTOP);
-    for ($n = 0; $n < BACKLOG; $n++) {
-        foreach ($clients as $client) {
-            $client->send("n $n " . str_repeat('x', 50000));
+    // Who is behind is read no further, so somebody else has to wait until all is sent.
+    $sender = pcntl_fork();
+    if ($sender === 0) {
+        for ($n = 0; $n < BACKLOG; $n++) {
+            foreach ($clients as $client) {
+                $client->send("n $n " . str_repeat('x', 50000));
+            }
         }
+        // An orderly end would close what is the other's as well.
+        posix_kill(getmypid(), SIGKILL);
     }
     usleep(300000);
     $worker->kill();
@@ -183,6 +194,7 @@ function handed_over(Process $worker, int $pid, array $clients): array
             $answers[$name][] = $answer;
         } while ($answer !== null && $answer !== 'n ' . (BACKLOG - 1));
     }
+    pcntl_waitpid($sender, $status);
     return $answers;
 }
 
