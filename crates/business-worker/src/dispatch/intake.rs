@@ -22,7 +22,7 @@ use super::{
     estates::{Estate, Witnessed},
     in_hand::{self, InHand},
     lane::{self, Method, Running, Ticket},
-    pace::Pace,
+    pace::{self, Pace},
     slot::{Home, Queued},
     turn::{self, Outcome},
 };
@@ -142,7 +142,7 @@ impl<W: Worker> Intake<W> {
 
     fn look_at_clock(&mut self, since: Stopwatch) {
         self.since = None;
-        self.pace.slice(since.took());
+        self.pace.slice(since.took_at_least(pace::SLICE));
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::task::block_in_place;
 use tokio_util::sync::{PollSemaphore, ReusableBoxFuture};
 
 use super::{
-    Dispatcher, Slot,
+    Dispatcher, Slot, pace,
     slot::Next,
     turn::{self, Outcome},
 };
@@ -50,7 +50,7 @@ impl Method {
     fn clocked(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         let stopwatch = Stopwatch::start();
         let poll = self.running.poll(cx);
-        self.longest = self.longest.max(stopwatch.took());
+        self.longest = self.longest.max(stopwatch.took_at_least(pace::QUICK));
         poll
     }
 }

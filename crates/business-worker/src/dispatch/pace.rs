@@ -10,8 +10,9 @@ use std::{mem, time::Duration};
 
 use service::clock::Took;
 
-/// What a few methods in a row may compute where their events are read.
-const SLICE: Duration = Duration::from_millis(2);
+/// What a few methods in a row may compute where their events are read. Less in all is no reason to ask
+/// what was computed.
+pub(super) const SLICE: Duration = Duration::from_millis(2);
 
 /// What they may take there in all. More than they may compute, since time in which others have the
 /// core is not theirs: on a busy machine that is several milliseconds now and then, and were it held
@@ -22,7 +23,7 @@ const STANDSTILL: Duration = Duration::from_millis(25);
 pub(super) const METHODS_PER_SLICE: u32 = 16;
 
 /// What a method in a lane may compute without a wait, and what it may take, to count as quick.
-const QUICK: Duration = Duration::from_micros(100);
+pub(super) const QUICK: Duration = Duration::from_micros(100);
 const QUICK_IN_ALL: Duration = Duration::from_micros(1500);
 
 /// How many quick ones in a row it takes to trust them again.

@@ -397,15 +397,18 @@ impl Hub {
     }
 
     /// Tells peers how many of their commands were taken, unless something else went out meanwhile
-    /// that said so too.
-    fn confirm(&mut self) {
+    /// that said so too. Whether any were since it was called last.
+    fn confirm(&mut self) -> bool {
+        let mut any = false;
         let due = self.links.iter_mut().filter_map(|(id, link)| {
             let due = std::mem::take(&mut link.taken_due);
+            any |= due;
             (due && link.taken.is_some()).then_some(*id)
         });
         for id in due.collect::<Vec<_>>() {
             self.touch(id);
         }
+        any
     }
 
     /// Has every shard close its clients.

@@ -19,7 +19,7 @@ use super::{
     Asked, Hub, Shared,
     ended::Ended,
     link::{Link, Native},
-    peer::in_line,
+    peer::in_order,
 };
 use crate::exchange::{LinkId, ToShard};
 
@@ -80,7 +80,7 @@ async fn challenge(
         return Err(Ended::Key);
     }
     let proof = secret.prove(Prover::Gateway, &ours, &theirs);
-    in_line().await;
+    in_order().await;
     Ok(Proved { role, proof })
 }
 

@@ -91,7 +91,7 @@ fn watch_over(stream: &Stream, timeout: Duration) {
 /// when the peer's first command comes, it would be read before a command that came earlier on
 /// another link. Twice, since what comes while the kernel goes through the list is told of a socket
 /// that it has yet to look at, and of others only the next time.
-pub(super) async fn in_line() {
+pub(super) async fn in_order() {
     tokio::task::yield_now().await;
     tokio::task::yield_now().await;
 }

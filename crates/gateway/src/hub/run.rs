@@ -13,10 +13,14 @@ use std::{
 use super::{Hub, Shared, ended::Ended, peer};
 use crate::Phases;
 use service::{clock, listen::Acceptor, net::TcpStream};
-use tokio::{io::Interest, task::spawn_local, time};
+use tokio::{
+    io::Interest,
+    task::spawn_local,
+    time::{self, MissedTickBehavior},
+};
 
 /// How long a peer may wait to be told that its commands were taken, if nothing else is due to it.
-const CONFIRM: Duration = Duration::from_millis(10);
+const CONFIRM: Duration = Duration::from_millis(20);
 
 /// How often PHP workers hear that we are here.
 const PING: Duration = Duration::from_secs(25);
@@ -70,7 +74,7 @@ async fn accept(hub: Shared, mut acceptor: Acceptor) {
             }
         }
         // Waited for here once, and not by each new link: tasks that yield go on in reverse order.
-        peer::in_line().await;
+        peer::in_order().await;
         for (stream, remote) in arrived.drain(..) {
             welcome(&hub, stream, remote);
         }
@@ -122,7 +126,16 @@ async fn confirm(hub: Shared) {
     let due = Rc::clone(&hub.borrow().confirm);
     loop {
         due.notified().await;
-        time::sleep(CONFIRM).await;
-        hub.borrow_mut().confirm();
+        // As long as there is something each time: to begin anew costs a call of the kernel more, since
+        // the runtime waits for something later by then.
+        let mut ticks = time::interval(CONFIRM);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.tick().await;
+        loop {
+            ticks.tick().await;
+            if !hub.borrow_mut().confirm() {
+                break;
+            }
+        }
     }
 }

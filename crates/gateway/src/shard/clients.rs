@@ -63,16 +63,16 @@ impl Shard {
                 }
                 continue;
             }
-            if connection.paused || connection.in_line || self.holds_back(key) {
+            if connection.paused || connection.is_queued || self.holds_back(key) {
                 return Poll::Pending;
             }
-            // Who has more to say than others lines up. What is begun is finished then, or all would be
+            // Who has more to say than others queues up. What is begun is finished then, or all would be
             // in the midst of something large at once.
             let connection = &mut self.connections[key as usize];
             let has_much =
                 if connection.is_amid_large() { !connection.has_turn } else { left == 0 };
             if has_much {
-                self.line_up(key);
+                self.enqueue(key);
                 return Poll::Pending;
             }
             let most = self.most_to_read(key);
@@ -106,21 +106,21 @@ impl Shard {
 
     /// Leaves a connection that may have more to say unread, until those have been heard who have said
     /// nothing yet.
-    fn line_up(&mut self, key: Key) {
+    fn enqueue(&mut self, key: Key) {
         self.connections[key as usize].has_turn = false;
         if !self.connections[key as usize].is_amid_large() || !self.waits_for_worker(key) {
-            self.connections[key as usize].in_line = true;
-            self.line.push_back(key);
+            self.connections[key as usize].is_queued = true;
+            self.run_queue.push_back(key);
         }
         self.call();
     }
 
     /// Has a few of those read on who wait for their turn. Says whether others still do.
     pub(super) fn take_turns(&mut self) -> bool {
-        let most = self.line.len().min(TURNS);
-        for key in self.line.drain(..most) {
+        let most = self.run_queue.len().min(TURNS);
+        for key in self.run_queue.drain(..most) {
             if let Some(connection) = self.connections.get_mut(key as usize) {
-                (connection.in_line, connection.has_turn) = (false, true);
+                (connection.is_queued, connection.has_turn) = (false, true);
                 connection.wake();
             }
         }
@@ -131,7 +131,7 @@ impl Shard {
             }
         }
         self.resume(turns);
-        !self.line.is_empty() || self.workers.has_turns()
+        !self.run_queue.is_empty() || self.workers.has_turns()
     }
 
     fn received(&mut self, key: Key, bytes: &mut [u8]) {

@@ -47,7 +47,7 @@ pub(super) struct Connection {
     /// Whether its socket is left unread, because its worker has enough to do.
     pub(super) paused: bool,
     /// Whether its socket is left unread, because it is the turn of others.
-    pub(super) in_line: bool,
+    pub(super) is_queued: bool,
     /// Whether it is its turn.
     pub(super) has_turn: bool,
     /// Whether its socket is left unread, because clients make us hold too much.
@@ -136,7 +136,7 @@ impl Connection {
             held_since: None,
             share: Share::default(),
             paused: false,
-            in_line: false,
+            is_queued: false,
             has_turn: false,
             hold: Hold::No,
             grew: None,

@@ -87,7 +87,7 @@ pub(crate) struct Shard {
     unwritten: usize,
     budget: Budget,
     /// Connections that have more to say, and wait until it is their turn.
-    line: VecDeque<Key>,
+    run_queue: VecDeque<Key>,
     /// Connections that are left unread because clients make us hold too much.
     held_back: VecDeque<Key>,
     /// Those of them whose turn it is.
@@ -157,7 +157,7 @@ impl Shard {
             dirty: Vec::new(),
             unwritten: 0,
             budget: Budget::new(settings.memory),
-            line: VecDeque::new(),
+            run_queue: VecDeque::new(),
             held_back: VecDeque::new(),
             turns: Vec::new(),
             told_pressed: false,

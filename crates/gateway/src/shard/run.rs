@@ -52,7 +52,7 @@ pub(crate) async fn run(
     });
     let mut told = Vec::new();
     let mut arrived = Vec::new();
-    let turns = poll_fn(|cx| {
+    let turns = poll_fn(move |cx| {
         if shard.borrow_mut().turn(cx, &mut told, &mut arrived) {
             // Sockets are looked at before it is called again.
             let again = pin!(yield_now());
@@ -63,7 +63,11 @@ pub(crate) async fn run(
         }
         Poll::<()>::Pending
     });
-    over.run_until_cancelled(turns).await;
+    // A task like the others, so that it runs behind those that were ready before it. The runtime's
+    // root would have to wait until the runtime has asked the kernel once more what is ready, which
+    // costs a lone message as much as reading it.
+    spawn_local(turns);
+    over.cancelled().await;
 }
 
 /// Lets connections in, each to the shard where its place is.

@@ -58,14 +58,14 @@ struct Unread {
     /// Until it has finished the event of this number, their last.
     own: BTreeMap<u64, Key>,
     /// Until it is their turn.
-    line: VecDeque<Key>,
+    queue: VecDeque<Key>,
     /// What the worker had begun with when it was somebody's turn.
     turned: u64,
 }
 
 impl Unread {
     fn everyone(self) -> impl Iterator<Item = Key> {
-        self.all.into_iter().chain(self.own.into_values()).chain(self.line)
+        self.all.into_iter().chain(self.own.into_values()).chain(self.queue)
     }
 }
 
@@ -75,12 +75,12 @@ impl Linked {
         match until {
             Wait::Worker => self.unread.all.push(key),
             Wait::Own(last) => drop(self.unread.own.insert(last, key)),
-            Wait::Turn => self.unread.line.push_back(key),
+            Wait::Turn => self.unread.queue.push_back(key),
         }
     }
 
     fn has_turns(&self) -> bool {
-        !self.unread.line.is_empty() && self.outlet.progress().has_turns(self.unread.turned)
+        !self.unread.queue.is_empty() && self.outlet.progress().has_turns(self.unread.turned)
     }
 
     /// Those that may be read again since the events `first..=last` are done.
@@ -191,7 +191,7 @@ impl Workers {
         for linked in self.linked.values_mut().filter(|linked| linked.has_turns()) {
             let unread = &mut linked.unread;
             unread.turned = linked.outlet.progress().begun;
-            turns.extend(unread.line.drain(..unread.line.len().min(most)));
+            turns.extend(unread.queue.drain(..unread.queue.len().min(most)));
         }
         turns
     }
