@@ -3,8 +3,10 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
+use rustix::net::SendFlags;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
+use tokio::io::Interest;
 pub use tokio::net::{TcpListener, TcpStream, tcp};
 
 /// Connections the kernel may hold before we accept them; it caps this at `net.core.somaxconn`.
@@ -73,6 +75,16 @@ pub fn close_write(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).shutdown(std::net::Shutdown::Write)
 }
 
+/// Writes the last bytes before a connection is dropped, which is to follow at once: the kernel sends
+/// them together with the end of it, in one segment instead of two.
+///
+/// # Errors
+/// `WouldBlock` when nothing is taken; when the socket is broken.
+pub fn try_write_last(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+    stream.try_io(Interest::WRITABLE, || Ok(rustix::net::send(stream, bytes, flags)?))
+}
+
 /// Has the kernel find out whether a peer's host has vanished: it asks after `every` of silence,
 /// and gives the connection up when nothing is heard, or nothing written is taken, for `within`.
 ///
@@ -86,6 +98,8 @@ pub fn watch_over(stream: &TcpStream, every: Duration, within: Duration) -> io::
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
 
     #[test]
@@ -103,6 +117,23 @@ mod tests {
         let (accepted, _) = ours.accept().unwrap();
         // The kernel counts what it needs besides as well.
         assert_eq!(SockRef::from(&accepted).recv_buffer_size().unwrap(), 2 * 64 * 1024);
+    }
+
+    #[tokio::test]
+    async fn the_last_bytes_leave_with_the_end() {
+        let ours = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut peer = std::net::TcpStream::connect(ours.local_addr().unwrap()).unwrap();
+        let (accepted, _) = polled(ours).unwrap().accept().await.unwrap();
+        peer.set_nonblocking(true).unwrap();
+        accepted.writable().await.unwrap();
+        assert_eq!(try_write_last(&accepted, b"the end").unwrap(), 7);
+        // The loopback interface would have brought by now what is sent by itself.
+        let mut read = Vec::new();
+        assert_eq!(peer.read_to_end(&mut read).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(read, b"");
+        drop(accepted);
+        assert_eq!(peer.read_to_end(&mut read).unwrap(), 7);
+        assert_eq!(read, b"the end");
     }
 
     #[test]

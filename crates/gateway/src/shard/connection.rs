@@ -224,7 +224,10 @@ impl Connection {
             _ => {}
         }
         let stream = &self.stream;
+        let is_last = matches!(self.phase, Phase::Closing { linger: false, .. });
         let all = self.out.write(|slices: &[IoSlice<'_>]| match slices {
+            // One piece is all there is.
+            [one] if is_last => stream.try_write_last(one),
             [one] => stream.try_write(one),
             many => stream.try_write_vectored(many),
         })?;

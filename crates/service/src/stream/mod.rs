@@ -93,6 +93,18 @@ impl Stream {
         }
     }
 
+    /// Writes the last bytes before the connection is dropped, which is to follow at once.
+    ///
+    /// # Errors
+    /// As [`try_write`](Self::try_write).
+    pub fn try_write_last(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(tcp) => net::try_write_last(tcp, bytes),
+            // It has a record behind them that says so.
+            Self::Tls(session) => session.try_write(&[IoSlice::new(bytes)]),
+        }
+    }
+
     /// Waits until everything that was accepted has left, and more is taken.
     pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {

@@ -61,6 +61,14 @@ pub fn close_write(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
+/// Writes the last bytes before a connection is dropped, which is to follow at once.
+///
+/// # Errors
+/// `WouldBlock` when nothing is taken; when the socket is broken.
+pub fn try_write_last(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    stream.try_write(bytes)
+}
+
 /// The kernel asks nobody here: processes that have to know ask themselves.
 ///
 /// # Errors
