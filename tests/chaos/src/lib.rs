@@ -8,6 +8,8 @@ pub mod plan;
 
 pub mod run;
 
+mod stage;
+
 pub mod cast;
 pub mod proxy;
 

@@ -1,8 +1,12 @@
 //! A run's result as text: what was done, what was counted, what does not balance.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
-use crate::{account::Balance, scenario::Scenario};
+use crate::{
+    account::Balance,
+    plan::{Cut, Fault, Step, Who},
+    scenario::Scenario,
+};
 
 /// What a run has to say besides its balance.
 #[derive(Clone, Debug)]
@@ -54,4 +58,26 @@ pub fn report(facts: &Facts, balance: &Balance) -> String {
     let verdict = if balance.broken.is_empty() { "balances" } else { "DOES NOT BALANCE" };
     let _ = write!(text, "\n  {verdict}");
     text
+}
+
+/// How often each kind of fault is done.
+pub fn kinds(steps: &[Step]) -> Vec<(&'static str, usize)> {
+    let mut kinds = BTreeMap::new();
+    for step in steps {
+        let kind = match step.fault {
+            Fault::Kill(Who::Worker(_), _) => "workers killed",
+            Fault::Kill(Who::Gateway(_), _) => "gateways killed",
+            Fault::Kill(Who::Register, _) => "registers killed",
+            Fault::Vanish(_) => "workers vanished",
+            Fault::Drain(Who::Gateway(_), _) => "gateways drained",
+            Fault::Drain(..) => "workers drained",
+            Fault::Pause(..) => "pauses",
+            Fault::Cut(_, Cut::Stall, ..) => "links stalled",
+            Fault::Cut(_, Cut::Drop, ..) => "links dropped",
+            Fault::Cut(_, Cut::Reset, ..) => "links reset",
+            Fault::Cut(..) => "links half closed",
+        };
+        *kinds.entry(kind).or_default() += 1;
+    }
+    kinds.into_iter().collect()
 }

@@ -9,17 +9,18 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use crate::{
-    account::{Account, Loss, open_ends},
-    cast::{self, Cast, Places, journals},
+    account::open_ends,
+    cast::{Cast, Places, journals},
     crowd::{Crowd, Phase, Place, Progress},
-    journal::{self, Journals},
-    plan::{Cut, Fault, Links, Step, VANISHED, Who, plan},
+    journal::Journals,
+    plan::{Step, plan},
     proxy::Proxy,
-    report::{Facts, report},
+    report::{Facts, kinds, report},
     scenario::{Scenario, Shape},
+    stage::Stage,
 };
 
 /// What to run.
@@ -66,7 +67,7 @@ pub async fn run(order: &Order, folder: &Path) -> anyhow::Result<(String, bool)>
     let most = |progress: &Progress| all * 9 / 10 <= progress.joined.load(Ordering::Relaxed);
     ensure!(progress.until(PATIENCE, most).await, "the suite did not come up");
 
-    let mut stage = Stage { cast, proxies, account: Account::default(), pending: BTreeMap::new() };
+    let mut stage = Stage::new(cast, proxies);
     let (began, steps) = (Instant::now(), plan(*scenario, shape, *seed));
     let lines = steps.iter().map(|Step { at, fault }| format!("{at:>8.2?}  {fault}\n"));
     fs::write(folder.join("plan.txt"), lines.collect::<String>())?;
@@ -131,174 +132,4 @@ async fn proxies(places: &Places) -> anyhow::Result<BTreeMap<Option<usize>, Prox
         }
     }
     Ok(proxies)
-}
-
-/// Where faults happen.
-struct Stage {
-    cast: Cast,
-    /// By gateway; `None` is the register's.
-    proxies: BTreeMap<Option<usize>, Proxy>,
-    account: Account,
-    /// Who is to be started again or go on, and when.
-    pending: BTreeMap<Instant, (Who, Pending)>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pending {
-    Start,
-    GoOn,
-}
-
-impl Stage {
-    /// Does everything that is planned, and waits until everybody is back.
-    async fn play(&mut self, steps: &[Step]) -> anyhow::Result<()> {
-        let began = Instant::now();
-        for step in steps {
-            self.mend_until(began + step.at).await?;
-            self.inflict(step.fault).await?;
-        }
-        while let Some(last) = self.pending.last_key_value().map(|(at, _)| *at) {
-            self.mend_until(last).await?;
-        }
-        // What was begun before the last of it goes on for a moment.
-        sleep(QUIET).await;
-        Ok(())
-    }
-
-    async fn mend_until(&mut self, end: Instant) -> anyhow::Result<()> {
-        while let Some(next) = self.pending.first_entry().filter(|next| *next.key() <= end) {
-            let (at, (who, pending)) = next.remove_entry();
-            sleep_until(at).await;
-            let actor = self.cast.actor(who);
-            match pending {
-                Pending::Start => actor.start()?,
-                Pending::GoOn => actor.signal("CONT")?,
-            }
-        }
-        sleep_until(end).await;
-        Ok(())
-    }
-
-    async fn inflict(&mut self, fault: Fault) -> anyhow::Result<()> {
-        let who = match fault {
-            Fault::Kill(who, _)
-            | Fault::Vanish(who)
-            | Fault::Drain(who, _)
-            | Fault::Pause(who, _) => Some(who),
-            Fault::Cut(..) => None,
-        };
-        // Whoever is down or paused is let come back first.
-        let back = self.pending.iter().find(|(_, (other, _))| Some(*other) == who);
-        if let Some(at) = back.map(|(at, _)| *at) {
-            self.mend_until(at).await?;
-        }
-        match fault {
-            Fault::Kill(who, down) => {
-                self.lost(who, true);
-                self.cast.actor(who).kill()?;
-                self.later(down, who, Pending::Start);
-            }
-            Fault::Vanish(who) => {
-                self.proxies.values().for_each(|proxy| proxy.hush(VANISHED));
-                self.lost(who, true);
-                self.cast.actor(who).kill()?;
-                self.later(VANISHED, who, Pending::Start);
-            }
-            Fault::Drain(who, down) => {
-                self.is_up(who).await?;
-                self.lost(who, false);
-                self.cast.actor(who).signal("TERM")?;
-                self.ended(who).await?;
-                self.later(down, who, Pending::Start);
-            }
-            Fault::Pause(who, down) => {
-                self.cast.actor(who).signal("STOP")?;
-                self.later(down, who, Pending::GoOn);
-            }
-            Fault::Cut(links, cut, time, which) => {
-                let key = match links {
-                    Links::Register => None,
-                    Links::Gateway(number) => Some(number),
-                };
-                self.proxies[&key].cut(cut, which, time);
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits until a process can be asked to end: one that has just been started does not listen
-    /// to that yet.
-    async fn is_up(&mut self, who: Who) -> anyhow::Result<()> {
-        let deadline = Instant::now() + cast::PATIENCE;
-        while !self.cast.actor(who).is_up().await {
-            ensure!(Instant::now() < deadline, "{who} does not come up");
-            self.mend_until(Instant::now() + cast::SOON).await?;
-        }
-        Ok(())
-    }
-
-    /// Waits for the end of a process that was asked to. Others come back meanwhile.
-    async fn ended(&mut self, who: Who) -> anyhow::Result<()> {
-        let deadline = Instant::now() + cast::PATIENCE;
-        let status = loop {
-            match self.cast.actor(who).has_ended()? {
-                None if Instant::now() < deadline => {
-                    self.mend_until(Instant::now() + cast::SOON).await?;
-                }
-                status => break status,
-            }
-        };
-        if let Who::Gateway(number) = who {
-            let gateway = self.cast.places.inner_met[number].port();
-            self.account.ended(gateway, journal::now());
-        }
-        let actor = self.cast.actor(who);
-        if let Some(unwell) = actor.unwell(status) {
-            actor.kill()?;
-            self.account.blemish(unwell);
-        }
-        Ok(())
-    }
-
-    fn later(&mut self, down: Duration, who: Who, pending: Pending) {
-        let mut at = Instant::now() + down;
-        while self.pending.contains_key(&at) {
-            at += Duration::from_nanos(1);
-        }
-        self.pending.insert(at, (who, pending));
-    }
-
-    /// Notes what the account must know of somebody's end.
-    fn lost(&mut self, who: Who, killed: bool) {
-        let at = journal::now();
-        match who {
-            Who::Gateway(number) => {
-                let gateway = self.cast.places.inner_met[number].port();
-                self.account.loss(Loss { gateway, at, killed });
-            }
-            Who::Worker(number) => self.account.death(number, at),
-            Who::Register => {}
-        }
-    }
-}
-
-fn kinds(steps: &[Step]) -> Vec<(&'static str, usize)> {
-    let mut kinds = BTreeMap::new();
-    for step in steps {
-        let kind = match step.fault {
-            Fault::Kill(Who::Worker(_), _) => "workers killed",
-            Fault::Kill(Who::Gateway(_), _) => "gateways killed",
-            Fault::Kill(Who::Register, _) => "registers killed",
-            Fault::Vanish(_) => "workers vanished",
-            Fault::Drain(Who::Gateway(_), _) => "gateways drained",
-            Fault::Drain(..) => "workers drained",
-            Fault::Pause(..) => "pauses",
-            Fault::Cut(_, Cut::Stall, ..) => "links stalled",
-            Fault::Cut(_, Cut::Drop, ..) => "links dropped",
-            Fault::Cut(_, Cut::Reset, ..) => "links reset",
-            Fault::Cut(..) => "links half closed",
-        };
-        *kinds.entry(kind).or_default() += 1;
-    }
-    kinds.into_iter().collect()
 }
