@@ -13,7 +13,11 @@ use anyhow::{Context as _, bail, ensure};
 use suite_tests::{Raw, ports};
 use tokio::time::{Instant, sleep};
 
-use crate::plan::{BELIEVES, GATEWAYS, WORKERS, Who};
+use crate::{
+    hosts,
+    network::{Network, on_host},
+    plan::{BELIEVES, GATEWAYS, WORKERS, Who},
+};
 
 /// How long a process may take to end when it is asked to: longer than its grace.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -26,6 +30,8 @@ pub const SOON: Duration = Duration::from_millis(10);
 pub struct Actor {
     binary: PathBuf,
     args: Vec<String>,
+    /// That of its host, if it has one.
+    namespace: Option<PathBuf>,
     /// Where it says whether it is ready.
     admin: SocketAddr,
     log: PathBuf,
@@ -55,6 +61,8 @@ pub struct Places {
     pub inner: Vec<SocketAddr>,
     /// Where workers go, which is what client ids name.
     pub inner_met: Vec<SocketAddr>,
+    /// Whether each is on a host of its own.
+    on_hosts: bool,
 }
 
 impl Places {
@@ -68,34 +76,65 @@ impl Places {
             register,
             inner,
             clients: many(),
+            on_hosts: false,
         }
+    }
+
+    /// Those of hosts.
+    pub fn on_hosts() -> Self {
+        let inner: Vec<_> = (0..GATEWAYS).map(hosts::inner).collect();
+        Self {
+            register: hosts::register(),
+            register_met: hosts::register(),
+            clients: (0..GATEWAYS).map(hosts::clients).collect(),
+            inner_met: inner.clone(),
+            inner,
+            on_hosts: true,
+        }
+    }
+
+    /// Where somebody says whether it is ready.
+    fn admin(&self, who: Who) -> SocketAddr {
+        if self.on_hosts { hosts::admin(who) } else { ports::free() }
     }
 }
 
 /// How long workers believe that a gateway out of reach will be back, in seconds.
 const GRACE: u64 = 3;
 
+/// The same on hosts, where nobody is to be taken for gone that is only cut off: longer than a
+/// partition lasts, and it takes to be linked again.
+const HOSTS_GRACE: u64 = 10;
+
 /// The secret of the cluster: long enough that no log has it by chance.
 const SECRET: &str = "chaos-s3cret-c4c0ffee";
 
 impl Cast {
-    /// Starts everybody, with binaries from `bin` and logs and journals in `folder`.
+    /// Starts everybody, each on its host if there is a network of them, with binaries from `bin` and
+    /// logs and journals in `folder`.
     ///
     /// # Errors
     /// When a process cannot be started.
-    pub fn start(bin: &Path, folder: &Path, places: Places) -> anyhow::Result<Self> {
+    pub fn start(
+        bin: &Path,
+        folder: &Path,
+        places: Places,
+        network: Option<&Network>,
+    ) -> anyhow::Result<Self> {
         let journals = journals(folder);
         fs::create_dir_all(&journals)?;
-        let actor = |name: String, binary: &str, mut args: Vec<String>| {
-            let (log, admin) = (folder.join(format!("{name}.log")), ports::free());
+        let actor = |who: Who, binary: &str, mut args: Vec<String>| {
+            let (log, admin) = (folder.join(format!("{who}.log")), places.admin(who));
             args.push(format!("--admin-listen={admin}"));
-            let mut actor = Actor { binary: bin.join(binary), args, admin, log, child: None };
+            let namespace = network.map(|network| network.namespace(who));
+            let binary = bin.join(binary);
+            let mut actor = Actor { binary, args, namespace, admin, log, child: None };
             actor.start().map(|()| actor)
         };
         let register_address = format!("--register-address={}", places.register_met);
         let listen = format!("--listen={}", places.register);
         let grace = "--startup-grace=1".to_owned();
-        let register = actor(Who::Register.to_string(), "register", vec![listen, grace])?;
+        let register = actor(Who::Register, "register", vec![listen, grace])?;
         let gateways = (0..GATEWAYS).map(|number| {
             let (inner, met) = (places.inner[number], places.inner_met[number]);
             let args = vec![
@@ -109,14 +148,17 @@ impl Cast {
                 format!("--threads={}", 1 + number.min(1)),
                 "--connections-per-thread=1".to_owned(),
             ];
-            actor(Who::Gateway(number).to_string(), "gateway", args)
+            actor(Who::Gateway(number), "gateway", args)
         });
         let gateways = gateways.collect::<anyhow::Result<_>>()?;
         let workers = (0..WORKERS).map(|number| {
             let journal = format!("--journal={}", journals.display());
-            let grace = format!("--gateway-grace={GRACE}");
-            let args = vec![register_address.clone(), journal, grace, format!("--id={number}")];
-            actor(Who::Worker(number).to_string(), "chaos-worker", args)
+            let grace = if network.is_some() { HOSTS_GRACE } else { GRACE };
+            let grace = format!("--gateway-grace={grace}");
+            let mut args = vec![register_address.clone(), journal, grace, format!("--id={number}")];
+            // Proxies let a gateway notice silence; a partition is to be noticed from both sides.
+            args.extend(network.map(|_| format!("--peer-timeout={BELIEVES}")));
+            actor(Who::Worker(number), "chaos-worker", args)
         });
         Ok(Self { register, gateways, workers: workers.collect::<anyhow::Result<_>>()?, places })
     }
@@ -191,7 +233,11 @@ impl Actor {
     /// When it cannot be started.
     pub fn start(&mut self) -> anyhow::Result<()> {
         let output: File = OpenOptions::new().create(true).append(true).open(&self.log)?;
-        let child = Command::new(&self.binary)
+        let mut command = match &self.namespace {
+            Some(namespace) => on_host(namespace, &self.binary),
+            None => Command::new(&self.binary),
+        };
+        let child = command
             .args(&self.args)
             .env_clear()
             .env("GW_SECRET_KEY", SECRET)

@@ -6,11 +6,15 @@ pub mod scenario;
 
 pub mod plan;
 
+pub mod partitions;
+
 pub mod run;
 
 mod stage;
 
 pub mod cast;
+pub mod hosts;
+pub mod network;
 pub mod proxy;
 
 pub mod crowd;

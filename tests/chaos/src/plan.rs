@@ -4,7 +4,10 @@ use std::{fmt, time::Duration};
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 
-use crate::scenario::{Scenario, Shape};
+use crate::{
+    partitions::{self, Partition},
+    scenario::{Scenario, Shape},
+};
 
 /// How many gateways there are.
 pub const GATEWAYS: usize = 3;
@@ -12,10 +15,11 @@ pub const GATEWAYS: usize = 3;
 /// How many workers there are.
 pub const WORKERS: usize = 3;
 
-/// How long a gateway behind proxies believes in a silent worker, in seconds.
+/// How long a gateway believes in a silent worker, in seconds.
 pub const BELIEVES: u64 = 3;
 
-/// How long nobody hears of a worker that has vanished: longer than anybody believes in it.
+/// How long nobody hears of a worker that has vanished behind a proxy: longer than anybody believes
+/// in it.
 pub const VANISHED: Duration = Duration::from_secs(BELIEVES * 2);
 
 /// A process.
@@ -58,15 +62,19 @@ pub enum Cut {
 pub enum Fault {
     /// SIGKILL; started again after a while.
     Kill(Who, Duration),
-    /// SIGKILL without a sign to its gateways, as of a host that loses power; started again when
-    /// they have found out.
-    Vanish(Who),
+    /// SIGKILL without a sign to its peers, as of a host that loses power; started again after a
+    /// while.
+    Vanish(Who, Duration),
     /// SIGTERM; started again a while after it has ended.
     Drain(Who, Duration),
     /// SIGSTOP, and SIGCONT after a while.
     Pause(Who, Duration),
     /// Done to all connections that there are, or to one of them.
     Cut(Links, Cut, Duration, Which),
+    /// What some hosts send each other is lost for a while.
+    Partition(Partition, Duration),
+    /// A host's link goes down, and up after a while: it is cut off from all, clients as well.
+    Unplug(Who, Duration),
 }
 
 /// Which connections.
@@ -90,6 +98,9 @@ pub struct Step {
 /// What a seed brings.
 pub fn plan(scenario: Scenario, shape: &Shape, seed: u64) -> Vec<Step> {
     let mut dice = StdRng::seed_from_u64(seed);
+    if scenario == Scenario::Partitions {
+        return partitions::plan(shape, &mut dice);
+    }
     let mut at = Duration::from_millis(300);
     let mut steps = Vec::new();
     let mut turn = 0;
@@ -127,11 +138,12 @@ fn one(scenario: Scenario, shape: &Shape, worker: Who, dice: &mut StdRng) -> Fau
         Scenario::Drain => Fault::Drain(gateway, down),
         Scenario::Links => match any(&dies, dice) {
             who if dice.random_bool(0.3) => Fault::Pause(who, down),
-            _ if dice.random_bool(0.1) => Fault::Vanish(worker),
+            _ if dice.random_bool(0.1) => Fault::Vanish(worker, VANISHED),
             _ => cut(down, dice),
         },
+        Scenario::Partitions => unreachable!("it is planned in rounds"),
         Scenario::All => match dice.random_range(0..20) {
-            0 => Fault::Vanish(worker),
+            0 => Fault::Vanish(worker, VANISHED),
             1..7 => Fault::Kill(worker, down),
             7 | 8 => Fault::Kill(Who::Register, down),
             9 | 10 => Fault::Kill(gateway, down),
@@ -171,12 +183,14 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kill(who, down) => write!(f, "kill {who}, back after {down:.1?}"),
-            Self::Vanish(who) => write!(f, "let {who} vanish"),
+            Self::Vanish(who, down) => write!(f, "let {who} vanish, back after {down:.1?}"),
             Self::Drain(who, down) => write!(f, "drain {who}, back after {down:.1?}"),
             Self::Pause(who, down) => write!(f, "pause {who} for {down:.1?}"),
             Self::Cut(links, cut, down, which) => {
                 write!(f, "{cut:?} {which:?} of {links:?}'s links for {down:.1?}")
             }
+            Self::Partition(partition, down) => write!(f, "part {partition} for {down:.1?}"),
+            Self::Unplug(who, down) => write!(f, "unplug {who} for {down:.1?}"),
         }
     }
 }

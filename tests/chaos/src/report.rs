@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use crate::{
     account::Balance,
+    partitions::Ways,
     plan::{Cut, Fault, Step, Who},
     scenario::Scenario,
 };
@@ -68,7 +69,9 @@ pub fn kinds(steps: &[Step]) -> Vec<(&'static str, usize)> {
             Fault::Kill(Who::Worker(_), _) => "workers killed",
             Fault::Kill(Who::Gateway(_), _) => "gateways killed",
             Fault::Kill(Who::Register, _) => "registers killed",
-            Fault::Vanish(_) => "workers vanished",
+            Fault::Vanish(Who::Worker(_), _) => "workers vanished",
+            Fault::Vanish(Who::Gateway(_), _) => "gateways vanished",
+            Fault::Vanish(Who::Register, _) => "registers vanished",
             Fault::Drain(Who::Gateway(_), _) => "gateways drained",
             Fault::Drain(..) => "workers drained",
             Fault::Pause(..) => "pauses",
@@ -76,6 +79,9 @@ pub fn kinds(steps: &[Step]) -> Vec<(&'static str, usize)> {
             Fault::Cut(_, Cut::Drop, ..) => "links dropped",
             Fault::Cut(_, Cut::Reset, ..) => "links reset",
             Fault::Cut(..) => "links half closed",
+            Fault::Partition(it, _) if it.ways == Ways::Both => "partitions",
+            Fault::Partition(..) => "partitions in one direction",
+            Fault::Unplug(..) => "hosts unplugged",
         };
         *kinds.entry(kind).or_default() += 1;
     }

@@ -16,6 +16,7 @@ use crate::{
     cast::{Cast, Places, journals},
     crowd::{Crowd, Phase, Place, Progress},
     journal::Journals,
+    network::Network,
     plan::{Step, plan},
     proxy::Proxy,
     report::{Facts, kinds, report},
@@ -49,9 +50,13 @@ const QUIET: Duration = Duration::from_millis(400);
 /// When the suite does not come up, or a process ends by itself.
 pub async fn run(order: &Order, folder: &Path) -> anyhow::Result<(String, bool)> {
     let Order { scenario, shape, seed, bin } = order;
-    let places = Places::choose(scenario.has_proxies());
+    let network = scenario.has_hosts().then(|| Network::make(folder)).transpose()?;
+    let places = match network {
+        Some(_) => Places::on_hosts(),
+        None => Places::choose(scenario.has_proxies()),
+    };
     let proxies = proxies(&places).await?;
-    let cast = Cast::start(bin, folder, places)?;
+    let cast = Cast::start(bin, folder, places, network.as_ref())?;
     cast.ready().await?;
     let place = Place {
         gateways: cast.places.clients.clone(),
@@ -67,7 +72,7 @@ pub async fn run(order: &Order, folder: &Path) -> anyhow::Result<(String, bool)>
     let most = |progress: &Progress| all * 9 / 10 <= progress.joined.load(Ordering::Relaxed);
     ensure!(progress.until(PATIENCE, most).await, "the suite did not come up");
 
-    let mut stage = Stage::new(cast, proxies);
+    let mut stage = Stage::new(cast, proxies, network);
     let (began, steps) = (Instant::now(), plan(*scenario, shape, *seed));
     let lines = steps.iter().map(|Step { at, fault }| format!("{at:>8.2?}  {fault}\n"));
     fs::write(folder.join("plan.txt"), lines.collect::<String>())?;

@@ -21,6 +21,8 @@ pub enum Scenario {
     Links,
     /// All of it
     All,
+    /// The kernel loses what hosts send each other; their links go down, and hosts vanish
+    Partitions,
 }
 
 /// How much of it.
@@ -55,6 +57,7 @@ impl Scenario {
             Self::Drain => "drain",
             Self::Links => "links",
             Self::All => "all",
+            Self::Partitions => "partitions",
         }
     }
 
@@ -64,9 +67,11 @@ impl Scenario {
             (Self::Workers | Self::Register, Form::Short) => (5, 700),
             (Self::Gateways | Self::Drain, Form::Short) => (4, 1_000),
             (Self::Links | Self::All, Form::Short) => (10, 400),
+            (Self::Partitions, Form::Short) => (6, 500),
             (Self::Workers | Self::Register, Form::Long) => (50, 1_500),
             (Self::Gateways | Self::Drain, Form::Long) => (20, 3_000),
             (Self::Links | Self::All, Form::Long) => (100, 1_000),
+            (Self::Partitions, Form::Long) => (60, 1_000),
         };
         let (clients, rate) = match form {
             Form::Short => (300, 1_500),
@@ -80,8 +85,13 @@ impl Scenario {
         matches!(self, Self::Links | Self::All)
     }
 
+    /// Whether everybody has a host, in a network of the run's own.
+    pub const fn has_hosts(self) -> bool {
+        matches!(self, Self::Partitions)
+    }
+
     /// What is not held against it.
     pub const fn leniency(self) -> Leniency {
-        Leniency { overtaken: self.has_proxies() }
+        Leniency { overtaken: self.has_proxies() || self.has_hosts() }
     }
 }

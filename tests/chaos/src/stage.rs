@@ -2,14 +2,16 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
     account::{Account, Loss},
     cast::{self, Cast},
     journal,
-    plan::{Fault, Links, Step, VANISHED, Who},
+    network::Network,
+    partitions::Partition,
+    plan::{Fault, Links, Step, Who},
     proxy::Proxy,
 };
 
@@ -21,22 +23,41 @@ pub(crate) struct Stage {
     proxies: BTreeMap<Option<usize>, Proxy>,
     /// What it must know of what was done.
     pub(crate) account: Account,
-    /// Who is to be started again or go on, and when.
-    pending: BTreeMap<Instant, (Who, Pending)>,
+    /// Where everybody has a host.
+    network: Option<Network>,
+    /// What is to be mended, and when.
+    pending: BTreeMap<Instant, Pending>,
 }
 
+/// How something is mended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pending {
-    Start,
-    GoOn,
+    Start(Who),
+    GoOn(Who),
+    Join(Partition),
+    Plug(Who),
+}
+
+impl Pending {
+    /// Whose process is down or paused until then.
+    const fn away(self) -> Option<Who> {
+        match self {
+            Self::Start(who) | Self::GoOn(who) => Some(who),
+            Self::Join(_) | Self::Plug(_) => None,
+        }
+    }
 }
 
 /// How long what was begun before the last fault was mended goes on.
 const MOMENT: Duration = Duration::from_millis(400);
 
 impl Stage {
-    pub(crate) fn new(cast: Cast, proxies: BTreeMap<Option<usize>, Proxy>) -> Self {
-        Self { cast, proxies, account: Account::default(), pending: BTreeMap::new() }
+    pub(crate) fn new(
+        cast: Cast,
+        proxies: BTreeMap<Option<usize>, Proxy>,
+        network: Option<Network>,
+    ) -> Self {
+        Self { cast, proxies, account: Account::default(), network, pending: BTreeMap::new() }
     }
 
     /// Does everything that is planned, and waits until everybody is back.
@@ -55,28 +76,42 @@ impl Stage {
 
     async fn mend_until(&mut self, end: Instant) -> anyhow::Result<()> {
         while let Some(next) = self.pending.first_entry().filter(|next| *next.key() <= end) {
-            let (at, (who, pending)) = next.remove_entry();
+            let (at, pending) = next.remove_entry();
             sleep_until(at).await;
-            let actor = self.cast.actor(who);
-            match pending {
-                Pending::Start => actor.start()?,
-                Pending::GoOn => actor.signal("CONT")?,
-            }
+            self.mend(pending)?;
         }
         sleep_until(end).await;
         Ok(())
     }
 
+    fn mend(&mut self, pending: Pending) -> anyhow::Result<()> {
+        match pending {
+            Pending::Start(who) => {
+                if let Some(network) = &mut self.network {
+                    network.boot(who)?;
+                }
+                self.cast.actor(who).start()
+            }
+            Pending::GoOn(who) => self.cast.actor(who).signal("CONT"),
+            Pending::Join(partition) => self.network()?.join(partition),
+            Pending::Plug(who) => self.network()?.plug(who, true),
+        }
+    }
+
+    fn network(&mut self) -> anyhow::Result<&mut Network> {
+        self.network.as_mut().context("nobody has a host")
+    }
+
     async fn inflict(&mut self, fault: Fault) -> anyhow::Result<()> {
         let who = match fault {
             Fault::Kill(who, _)
-            | Fault::Vanish(who)
+            | Fault::Vanish(who, _)
             | Fault::Drain(who, _)
             | Fault::Pause(who, _) => Some(who),
-            Fault::Cut(..) => None,
+            Fault::Cut(..) | Fault::Partition(..) | Fault::Unplug(..) => None,
         };
         // Whoever is down or paused is let come back first.
-        let back = self.pending.iter().find(|(_, (other, _))| Some(*other) == who);
+        let back = self.pending.iter().find(|(_, it)| who.is_some() && it.away() == who);
         if let Some(at) = back.map(|(at, _)| *at) {
             self.mend_until(at).await?;
         }
@@ -84,24 +119,27 @@ impl Stage {
             Fault::Kill(who, down) => {
                 self.lost(who, true);
                 self.cast.actor(who).kill()?;
-                self.later(down, who, Pending::Start);
+                self.later(down, Pending::Start(who));
             }
-            Fault::Vanish(who) => {
-                self.proxies.values().for_each(|proxy| proxy.hush(VANISHED));
+            Fault::Vanish(who, down) => {
+                self.proxies.values().for_each(|proxy| proxy.hush(down));
                 self.lost(who, true);
+                if let Some(network) = &mut self.network {
+                    network.vanish(who)?;
+                }
                 self.cast.actor(who).kill()?;
-                self.later(VANISHED, who, Pending::Start);
+                self.later(down, Pending::Start(who));
             }
             Fault::Drain(who, down) => {
                 self.is_up(who).await?;
                 self.lost(who, false);
                 self.cast.actor(who).signal("TERM")?;
                 self.ended(who).await?;
-                self.later(down, who, Pending::Start);
+                self.later(down, Pending::Start(who));
             }
             Fault::Pause(who, down) => {
                 self.cast.actor(who).signal("STOP")?;
-                self.later(down, who, Pending::GoOn);
+                self.later(down, Pending::GoOn(who));
             }
             Fault::Cut(links, cut, time, which) => {
                 let key = match links {
@@ -109,6 +147,14 @@ impl Stage {
                     Links::Gateway(number) => Some(number),
                 };
                 self.proxies[&key].cut(cut, which, time);
+            }
+            Fault::Partition(partition, time) => {
+                self.network()?.part(partition)?;
+                self.later(time, Pending::Join(partition));
+            }
+            Fault::Unplug(who, time) => {
+                self.network()?.plug(who, false)?;
+                self.later(time, Pending::Plug(who));
             }
         }
         Ok(())
@@ -148,12 +194,12 @@ impl Stage {
         Ok(())
     }
 
-    fn later(&mut self, down: Duration, who: Who, pending: Pending) {
+    fn later(&mut self, down: Duration, pending: Pending) {
         let mut at = Instant::now() + down;
         while self.pending.contains_key(&at) {
             at += Duration::from_nanos(1);
         }
-        self.pending.insert(at, (who, pending));
+        self.pending.insert(at, pending);
     }
 
     /// Notes what the account must know of somebody's end.

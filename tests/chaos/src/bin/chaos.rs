@@ -4,6 +4,7 @@ use std::{env, future::pending, path::PathBuf, process::ExitCode, time::Duration
 
 use anyhow::Context as _;
 use chaos::{
+    network,
     run::{Order, run},
     scenario::{Form, Scenario},
 };
@@ -14,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Kills, pauses and cuts off the suite's processes under load, and accounts for every message
 #[derive(Debug, Parser)]
 struct Args {
-    /// Which to run [default: each once]
+    /// Which to run [default: each once; `partitions` if it can be done here]
     #[arg(value_enum)]
     scenarios: Vec<Scenario>,
 
@@ -49,6 +50,10 @@ struct Args {
     /// Keep logs and journals, whatever the result
     #[arg(long)]
     keep: bool,
+
+    /// Runs what needs a network of its own, in one
+    #[arg(long, hide = true)]
+    alone: bool,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -84,10 +89,11 @@ async fn all(args: Args) -> anyhow::Result<ExitCode> {
         Scenario::Drain,
         Scenario::Links,
         Scenario::All,
+        Scenario::Partitions,
     ];
     let scenarios = if args.scenarios.is_empty() { &every } else { &args.scenarios[..] };
     let mut code = ExitCode::SUCCESS;
-    for scenario in scenarios {
+    for scenario in scenarios.iter().filter(|it| it.has_hosts() == args.alone) {
         let mut shape = scenario.shape(args.form);
         shape.faults = args.faults.unwrap_or(shape.faults);
         shape.gap = args.gap.map_or(shape.gap, Duration::from_millis);
@@ -115,6 +121,18 @@ async fn all(args: Args) -> anyhow::Result<ExitCode> {
         }
         if !balances {
             code = ExitCode::FAILURE;
+        }
+    }
+    if !args.alone && scenarios.iter().any(|scenario| scenario.has_hosts()) {
+        let demanded = !args.scenarios.is_empty();
+        match network::refusal() {
+            None if network::again("--alone").await? => {}
+            None => code = ExitCode::FAILURE,
+            Some(why) if demanded => {
+                println!("partitions: cannot be made here: {why}");
+                code = ExitCode::FAILURE;
+            }
+            Some(why) => println!("LEFT OUT: partitions, which cannot be made here: {why}"),
         }
     }
     Ok(code)
