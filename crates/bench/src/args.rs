@@ -151,6 +151,9 @@ struct Load {
     /// more clients than one address has ports: 127.0.0.1, 127.0.0.2, …
     #[arg(long, value_name = "IP")]
     source: Vec<IpAddr>,
+    /// What quiet clients answer every message with, as a heartbeat asks them to.
+    #[arg(long, value_name = "TEXT")]
+    answer: Option<String>,
     /// Send binary messages rather than text.
     #[arg(long)]
     binary: bool,
@@ -248,6 +251,7 @@ impl Load {
             threads: self.threads,
             at_once: self.at_once,
             sources: self.source,
+            answer: self.answer,
             binary: self.binary,
             processes: self.process,
         };

@@ -75,6 +75,8 @@ pub(crate) struct Plan {
     pub(crate) at_once: usize,
     /// Addresses to connect from, in turn; empty leaves it to the kernel.
     pub(crate) sources: Vec<IpAddr>,
+    /// What quiet clients answer every message with.
+    pub(crate) answer: Option<String>,
     pub(crate) binary: bool,
     pub(crate) processes: Vec<String>,
 }
@@ -121,6 +123,9 @@ impl Plan {
         }
         if matches!(self.mode, Mode::Idle | Mode::Storm) && self.rate.is_some() {
             bail!("this mode has no --rate");
+        }
+        if self.mode != Mode::Idle && self.answer.is_some() {
+            bail!("only quiet clients have an --answer");
         }
         if self.dialect == Dialect::Socketio && self.binary {
             bail!("this dialect has no --binary");

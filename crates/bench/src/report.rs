@@ -17,8 +17,9 @@ pub(crate) struct Facts {
     pub(crate) connecting: Duration,
     pub(crate) measured: Duration,
     pub(crate) sent: u64,
-    /// What CPU time is divided by: deliveries, or cycles.
+    /// What CPU time is divided by: deliveries, cycles, or answers.
     pub(crate) done: u64,
+    pub(crate) answered: u64,
     pub(crate) connected: u64,
     pub(crate) broken: u64,
     pub(crate) skipped: u64,
@@ -89,9 +90,9 @@ pub(crate) struct Report {
     pub(crate) seconds: f64,
     pub(crate) connecting_seconds: f64,
     pub(crate) messages: Messages,
-    /// Deliveries (or cycles) a second.
+    /// Deliveries (or cycles, or answers) a second.
     pub(crate) per_second: f64,
-    /// What CPU time is divided by: deliveries, or cycles.
+    /// What CPU time is divided by: deliveries, cycles, or answers.
     pub(crate) unit: &'static str,
     pub(crate) latency_us: Summary,
     pub(crate) connect_us: Summary,
@@ -111,6 +112,8 @@ pub(crate) struct Messages {
     pub(crate) account: Account,
     pub(crate) lost: u64,
     pub(crate) not_sent: u64,
+    /// Messages that quiet clients have answered.
+    pub(crate) answered: u64,
     pub(crate) connected: u64,
     pub(crate) broken: u64,
     pub(crate) slow_closed: u64,
@@ -130,7 +133,7 @@ impl Messages {
 #[derive(Debug, Serialize)]
 pub(crate) struct Servers {
     pub(crate) cpu_seconds: f64,
-    /// CPU per delivery, or per cycle.
+    /// CPU per delivery, per cycle, or per answer.
     pub(crate) cpu_us_each: Option<f64>,
     pub(crate) cores: f64,
     /// Per client and second.
@@ -222,13 +225,18 @@ impl Report {
                 lost: expected.saturating_sub(facts.account.delivered),
                 account: facts.account,
                 not_sent: facts.skipped,
+                answered: facts.answered,
                 connected: facts.connected,
                 broken: facts.broken,
                 slow_closed: facts.shed,
                 trouble: facts.trouble,
             },
             per_second: facts.done as f64 / seconds,
-            unit: if matches!(plan.mode, Mode::Churn | Mode::Storm) { "cycle" } else { "delivery" },
+            unit: match plan.mode {
+                Mode::Churn | Mode::Storm => "cycle",
+                Mode::Idle => "answer",
+                _ => "delivery",
+            },
             latency_us: facts.latency,
             connect_us: facts.connect,
             send_lag_us: facts.lag,

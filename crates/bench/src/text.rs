@@ -107,6 +107,7 @@ pub(crate) fn messages(messages: &Messages) -> String {
         (account.damaged, "of another length"),
         (account.foreign, "not ours"),
         (messages.not_sent, "due and not sent"),
+        (messages.answered, "answered"),
         (messages.broken, "connections broken"),
         (messages.slow_closed, "slow readers closed"),
     ] {
@@ -135,5 +136,9 @@ pub(crate) fn bytes(count: u64) -> String {
 }
 
 fn plural(unit: &str) -> &str {
-    if unit == "cycle" { "cycles" } else { "deliveries" }
+    match unit {
+        "cycle" => "cycles",
+        "answer" => "answers",
+        _ => "deliveries",
+    }
 }

@@ -110,13 +110,27 @@ pub(super) async fn stall(link: Link, local: Rc<Local>) {
     }
 }
 
-/// Is quiet, and answers pings.
+/// Is quiet, but for pings, and for messages if the plan has an answer to them.
 pub(super) async fn idle(mut link: Link, local: Rc<Local>) {
+    let plan = &local.run.plan;
+    let mut answer = Vec::new();
+    if let Some(text) = &plan.answer {
+        frame::text(&plan.dialect.wrap(text.as_bytes()), &mut answer);
+    }
     let ended = loop {
-        let read = link.receive(&local.input, |_, _| local.tally.borrow_mut().account.foreign += 1);
-        if let Err(error) = read.await {
+        let mut heard = 0;
+        if let Err(error) = link.receive(&local.input, |_, _| heard += 1).await {
             break error;
         }
+        if plan.answer.is_none() {
+            local.tally.borrow_mut().account.foreign += heard;
+            continue;
+        }
+        let sent = (0..heard).try_for_each(|_| link.out.send(&answer));
+        if let Err(error) = sent {
+            break error;
+        }
+        local.run.live.answered.fetch_add(heard, Relaxed);
     };
     lost(&local.run, &ended);
 }

@@ -15,6 +15,8 @@ pub(super) struct Live {
     pub(super) delivered: AtomicU64,
     /// Connect, echo, close.
     pub(super) cycles: AtomicU64,
+    /// Messages that quiet clients have answered.
+    pub(super) answered: AtomicU64,
     /// Connections that ended, or could not be made, when they should not have.
     pub(super) broken: AtomicU64,
     /// Messages of an open loop that were due and not sent: the socket was full, or the pacer
@@ -37,12 +39,13 @@ impl Live {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn counters(&self) -> [&AtomicU64; 7] {
+    fn counters(&self) -> [&AtomicU64; 8] {
         [
             &self.connected,
             &self.sent,
             &self.delivered,
             &self.cycles,
+            &self.answered,
             &self.broken,
             &self.skipped,
             &self.shed,
@@ -72,7 +75,7 @@ impl Live {
 /// The counters at one time.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct Counts {
-    counters: [u64; 7],
+    counters: [u64; 8],
     trouble: Option<String>,
 }
 

@@ -145,6 +145,7 @@ fn report(run: &Run, tally: &Tally, times: Times, observer: Observer) -> Report 
             sent: live.sent.load(Relaxed),
             done: run.done(),
             connected: live.connected.load(Relaxed),
+            answered: live.answered.load(Relaxed),
             broken: live.broken.load(Relaxed),
             skipped: live.skipped.load(Relaxed),
             shed: live.shed.load(Relaxed),

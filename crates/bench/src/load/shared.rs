@@ -65,10 +65,12 @@ impl Run {
         self.sending.load(Relaxed)
     }
 
-    /// What CPU time is divided by: deliveries, or cycles where clients come and go.
+    /// What CPU time is divided by: deliveries, cycles where clients come and go, and answers where
+    /// they are quiet.
     pub(super) fn done(&self) -> u64 {
         match self.plan.mode {
             Mode::Churn | Mode::Storm => self.live.cycles.load(Relaxed),
+            Mode::Idle => self.live.answered.load(Relaxed),
             _ => self.live.delivered.load(Relaxed),
         }
     }

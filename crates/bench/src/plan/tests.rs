@@ -27,6 +27,7 @@ pub(crate) fn example(mode: Mode) -> Plan {
         threads: 1,
         at_once: 10,
         sources: Vec::new(),
+        answer: None,
         binary: false,
         processes: Vec::new(),
     }
@@ -44,6 +45,13 @@ fn an_open_loop_has_a_rate_and_quiet_modes_have_none() {
     assert!(Plan { rate: None, ..example(Mode::Paced) }.checked().is_err());
     assert!(Plan { rate: Some(0.0), ..example(Mode::Echo) }.checked().is_err());
     assert!(Plan { rate: Some(1.0), ..example(Mode::Idle) }.checked().is_err());
+}
+
+#[test]
+fn only_quiet_clients_answer() {
+    let answer = || Some("pong".to_owned());
+    assert!(Plan { answer: answer(), ..example(Mode::Idle) }.checked().is_ok());
+    assert!(Plan { answer: answer(), ..example(Mode::Echo) }.checked().is_err());
 }
 
 #[test]
