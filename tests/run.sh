@@ -31,7 +31,7 @@ stage_lint() {
     style
     RUSTDOCFLAGS='-D warnings' check "cargo doc" cargo doc --quiet --workspace --no-deps --locked
     if has shellcheck; then
-        check shellcheck shellcheck -x -S warning .ci/run deploy/*.sh fuzz/*.sh simulation/*.sh tests/*.sh tests/*/*.sh
+        check shellcheck shellcheck -x -S warning .ci/run bench/*.sh deploy/*.sh fuzz/*.sh simulation/*.sh tests/*.sh tests/*/*.sh
     fi
     if cargo deny --version >/dev/null 2>&1; then
         check "cargo deny" cargo deny --log-level error --offline check bans licenses sources
@@ -62,6 +62,8 @@ check() { # WHAT COMMAND...
 }
 
 stage_test() {
+    need python
+    check "tables of bench" python3 -B -m unittest discover --quiet -s bench -p '*_test.py'
     check "cargo test" cargo test --workspace --locked --no-fail-fast
     # What clients and processes say to each other, with all of it over TLS.
     check "over TLS" env SUITE_TLS=1 cargo test -p suite-tests --locked --no-fail-fast \
