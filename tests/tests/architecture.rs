@@ -60,6 +60,7 @@ const PURE: &[&str] = &[
     "crates/gateway/src/shard/deadlines.rs",
     "crates/gateway/src/shard/directory.rs",
     "crates/gateway/src/shard/drain.rs",
+    "crates/gateway/src/shard/fan_out.rs",
     "crates/gateway/src/shard/heartbeat.rs",
     "crates/gateway/src/shard/ids.rs",
     "crates/gateway/src/shard/outlet.rs",

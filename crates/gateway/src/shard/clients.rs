@@ -12,6 +12,7 @@ use service::clock;
 use super::{
     SCRATCH, Shard,
     connection::{Connection, Hold, Key, Phase, Read},
+    fan_out::Audience,
     heartbeat::{Due, Silence},
     relief,
 };
@@ -231,7 +232,9 @@ impl Shard {
             match received {
                 Received::Text(text) => self.message(key, MessageKind::Text, text),
                 Received::Binary(bytes) => self.message(key, MessageKind::Binary, bytes),
-                Received::Ping(payload) => self.push(key, &websocket::pong_frame(payload)),
+                Received::Ping(payload) => {
+                    self.push(key, &websocket::pong_frame(payload), Audience::Few);
+                }
                 Received::Pong => {}
                 Received::Close(code) => closed = Some(Closed::ByClient(code)),
             }
@@ -254,21 +257,21 @@ impl Shard {
         self.emit(key, Event::Message(Message { kind, body: Bytes::new() }), body);
     }
 
-    /// Queues a message for a client, never waiting.
-    pub(super) fn send(&mut self, key: Key, framed: &mut Framed<'_>) {
+    /// Queues a message for a client, or for one of many, never waiting.
+    pub(super) fn send(&mut self, key: Key, framed: &mut Framed<'_>, audience: Audience) {
         let framing = self.connections[key as usize].door.framing;
-        self.push(key, framed.form(framing, &self.budget.frames));
+        self.push(key, framed.form(framing, &self.budget.frames), audience);
     }
 
     /// Queues a framed message: the one place that says what becomes of a client that does not read.
-    fn push(&mut self, key: Key, frame: &Bytes) {
+    fn push(&mut self, key: Key, frame: &Bytes, audience: Audience) {
         let connection = &self.connections[key as usize];
         if matches!(connection.phase, Phase::Leaving(_) | Phase::Closing { .. } | Phase::Over) {
             return;
         }
         if !self.is_behind(key) {
             self.tally.messages_out += 1;
-            self.queue(key, frame);
+            self.queue_for(audience, key, frame);
             return;
         }
         self.tally.dropped += 1;
@@ -289,12 +292,28 @@ impl Shard {
     }
 
     fn queue(&mut self, key: Key, bytes: &Bytes) {
-        self.connections[key as usize].queue(bytes);
-        self.unwritten += bytes.len().min(SMALL);
-        match self.budget.unwritten() < self.unwritten {
+        self.queue_for(Audience::Few, key, bytes);
+    }
+
+    fn queue_for(&mut self, audience: Audience, key: Key, bytes: &Bytes) {
+        let connection = &mut self.connections[key as usize];
+        connection.queue(bytes);
+        let counted = bytes.len().min(SMALL);
+        let is_later = audience == Audience::Many && !connection.dirty;
+        if is_later {
+            self.fan_out.count(counted);
+            if !std::mem::replace(&mut connection.in_fan_out, true) {
+                self.fan_out.add(key);
+                self.call();
+            }
+        } else {
+            self.unwritten += counted;
+        }
+        if self.budget.unwritten() < self.unwritten + self.fan_out.bytes() {
             // Of one message for very many, what their sockets take is written at once.
-            true => self.flush(key),
-            false => self.touch(key),
+            self.flush(key);
+        } else if !is_later {
+            self.touch(key);
         }
     }
 
@@ -442,7 +461,7 @@ impl Shard {
         for key in self.directory.everyone().map(|(_, _, key)| key).collect::<Vec<_>>() {
             match heartbeat.due(&mut self.connections[key as usize].silence) {
                 Due::Nothing => {}
-                Due::Ping => self.send(key, &mut ping),
+                Due::Ping => self.send(key, &mut ping, Audience::Few),
                 Due::GiveUp => self.end(key, Closed::Silent),
             }
         }

@@ -5,7 +5,7 @@
 use protocol::{Command, ConnectionId, Message, Recipients, Session};
 use rustc_hash::FxHashSet;
 
-use super::{Ordinal, Shard, connection::Key};
+use super::{Ordinal, Shard, connection::Key, fan_out::Audience};
 use crate::{closed::Closed, exchange::LinkId, framing::Framed};
 
 impl Shard {
@@ -81,14 +81,15 @@ impl Shard {
 
     fn send_one(&mut self, key: Key, message: &Message) {
         let mut framed = Framed::new(message, self.settings.websocket_type.texts());
-        self.send(key, &mut framed);
+        self.send(key, &mut framed, Audience::Few);
     }
 
     /// Sends one message to many: it is framed once for each framing, and shared.
     fn send_all(&mut self, keys: Vec<Key>, message: &Message) {
         let mut framed = Framed::new(message, self.settings.websocket_type.texts());
+        let audience = Audience::of(keys.len());
         for key in keys {
-            self.send(key, &mut framed);
+            self.send(key, &mut framed, audience);
         }
     }
 

@@ -62,6 +62,8 @@ pub(super) struct Connection {
     out: OutQueue,
     /// Whether it is on the shard's list of connections to be written to.
     pub(super) dirty: bool,
+    /// Whether it is among those that a message for many was queued for.
+    pub(super) in_fan_out: bool,
     /// Whether the socket takes no more for now.
     blocked: bool,
     waker: Option<Waker>,
@@ -145,6 +147,7 @@ impl Connection {
             deadline: None,
             out: OutQueue::default(),
             dirty: false,
+            in_fan_out: false,
             blocked: false,
             waker: None,
         }

@@ -15,6 +15,7 @@ mod deadlines;
 mod directory;
 mod drain;
 mod events;
+mod fan_out;
 mod heartbeat;
 mod ids;
 mod outlet;
@@ -49,6 +50,7 @@ use self::{
     deadlines::Deadlines,
     directory::Directory,
     drain::Drain,
+    fan_out::FanOut,
     ids::ConnectionIds,
     outlet::Outlet,
     workers::Workers,
@@ -85,6 +87,8 @@ pub(crate) struct Shard {
     dirty: Vec<Key>,
     /// Bytes queued since they were last written to.
     unwritten: usize,
+    /// Connections that a message for many was queued for.
+    fan_out: FanOut,
     budget: Budget,
     /// Connections that have more to say, and wait until it is their turn.
     run_queue: VecDeque<Key>,
@@ -156,6 +160,7 @@ impl Shard {
             deadlines: Deadlines::default(),
             dirty: Vec::new(),
             unwritten: 0,
+            fan_out: FanOut::default(),
             budget: Budget::new(settings.memory),
             run_queue: VecDeque::new(),
             held_back: VecDeque::new(),
@@ -183,9 +188,9 @@ impl Shard {
     }
 
     /// Carries out all that the hub says, then writes: one batch for each worker, and once to each
-    /// socket that something was queued for, however much it was.
-    /// Connections that were accepted for this shard are added to `arrived`. Says whether clients
-    /// wait for another turn, behind whatever is ready by then.
+    /// socket that something was queued for, however much it was; of those that a message for many was
+    /// queued for, to a few. Connections that were accepted for this shard are added to `arrived`. Says
+    /// whether clients wait for another turn, behind whatever is ready by then.
     pub(crate) fn turn(
         &mut self,
         cx: &mut Context<'_>,
@@ -203,19 +208,19 @@ impl Shard {
             let weight = told.iter().map(ToShard::weight).sum();
             for message in told.drain(..) {
                 self.take(message, arrived);
-                if self.budget.unwritten() < self.unwritten {
-                    self.write();
+                if self.budget.unwritten() < self.unwritten + self.fan_out.bytes() {
+                    self.write(self.fan_out.len());
                     self.relieve(clock::now());
                 }
             }
             host.ahead[usize::from(self.index)].fetch_sub(weight, Ordering::Relaxed);
         }
-        self.write();
+        self.write(self.fan_out.due());
         self.tell_crowded();
         if self.budget.is_pressed() {
             self.relieve(clock::now());
             // Whoever was closed over it is told so.
-            self.write();
+            self.write(self.fan_out.len());
         }
         // Witnesses first: nothing may be known of a client to its worker alone.
         for (link, frames) in self.workers.take_notes() {
@@ -234,11 +239,26 @@ impl Shard {
         if self.drain.is_some() && self.connections.is_empty() && told {
             host.hub.push(ToHub::Drained { shard: self.index });
         }
-        self.take_turns()
+        self.take_turns() || !self.fan_out.is_empty()
     }
 
-    /// Writes to every connection that something was queued for.
-    fn write(&mut self) {
+    /// Writes to every connection that something was queued for; of those that a message for many was
+    /// queued for, to so many.
+    fn write(&mut self, of_fan_out: usize) {
+        self.write_dirty();
+        for _ in 0..of_fan_out {
+            let Some(key) = self.fan_out.next() else {
+                break;
+            };
+            if let Some(connection) = self.connections.get_mut(key as usize) {
+                connection.in_fan_out = false;
+                self.flush(key);
+            }
+        }
+        self.write_dirty();
+    }
+
+    fn write_dirty(&mut self) {
         // A socket that turns out to be broken brings an event, and so more to flush at most once.
         while !self.dirty.is_empty() {
             let mut dirty = std::mem::take(&mut self.dirty);
