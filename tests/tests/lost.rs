@@ -17,6 +17,8 @@ on_one_and_three_threads!(
     what_a_witness_need_not_do_it_does_not,
     what_was_in_hand_when_a_gateway_died_is_finished_first,
     clients_move_at_once_when_their_worker_is_gone,
+    ends_of_clients_that_have_moved_are_marked_if_no_register_knew_of_the_gateway,
+    ends_of_clients_that_have_moved_are_not_marked_otherwise,
     a_gateway_that_others_took_for_dead_begins_anew,
     a_gateway_that_is_on_its_way_to_its_end_says_so_too_if_others_took_it_for_dead,
 );
@@ -191,6 +193,48 @@ async fn clients_move_at_once_when_their_worker_is_gone(threads: usize) {
     let adopted = second.event().await;
     assert_eq!((adopted.client, &adopted.event), (client, &Event::Adopt));
     assert!(adopted.context.is_some());
+}
+
+/// How a second worker is told of the ends of two clients, the first of which had a worker before that is
+/// lost: whether each is marked.
+async fn ends_after_a_move(suite: &mut Suite, without_register: bool) -> [bool; 2] {
+    let mut first = suite.worker_link(0, "test:1").await;
+    let moves = suite.browser(0).await;
+    let moved = first.welcomes().await;
+    let mut second = suite.worker_link(0, "test:2").await;
+    if without_register {
+        suite.registers[0].kill();
+        eventually("the gateway to miss its register", async || {
+            suite.gateways[0].log().contains("register unreachable").then_some(())
+        })
+        .await;
+    }
+    drop(first);
+    assert_eq!(second.event_of(moved).await, Event::Adopt);
+    let stays = suite.browser(0).await;
+    let stayed = second.welcomes().await;
+    moves.close().await;
+    let of_moved = second.event().await;
+    stays.close().await;
+    let of_stayed = second.event().await;
+    [(moved, of_moved), (stayed, of_stayed)].map(|(client, end)| {
+        assert_eq!(end.client, client);
+        assert!(matches!(end.event, Event::Close(_)), "{end:?}");
+        end.redelivered
+    })
+}
+
+/// The worker that is lost may live, take the gateway for gone, and close its former clients.
+async fn ends_of_clients_that_have_moved_are_marked_if_no_register_knew_of_the_gateway(
+    threads: usize,
+) {
+    let mut suite = Suite::builder().gateways(1).threads(threads).start().await;
+    assert_eq!(ends_after_a_move(&mut suite, true).await, [true, false]);
+}
+
+async fn ends_of_clients_that_have_moved_are_not_marked_otherwise(threads: usize) {
+    let mut suite = Suite::builder().gateways(1).threads(threads).start().await;
+    assert_eq!(ends_after_a_move(&mut suite, false).await, [false, false]);
 }
 
 async fn a_gateway_that_others_took_for_dead_begins_anew(threads: usize) {

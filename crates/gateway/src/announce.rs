@@ -19,6 +19,8 @@ use tokio::{
     time::{self, Instant, MissedTickBehavior},
 };
 
+use crate::sight::Sight;
+
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
@@ -61,6 +63,7 @@ pub(crate) struct Announcement {
 pub(crate) struct Reached {
     state: Arc<Mutex<State>>,
     health: Health,
+    sight: Sight,
     /// For how long no register need be reached: a restart takes a fraction of it.
     patience: Duration,
 }
@@ -72,21 +75,33 @@ struct State {
 }
 
 impl Reached {
-    pub(crate) fn none(health: Health, peer_timeout: Duration) -> Self {
+    pub(crate) fn none(health: Health, sight: Sight) -> Self {
         health.set_not_ready(CONDITION, "none is reached");
         let state = State { registers: 0, lost: Instant::now() };
-        Self { state: Arc::new(Mutex::new(state)), health, patience: peer_timeout / 2 }
+        let patience = sight.patience() / 2;
+        Self { state: Arc::new(Mutex::new(state)), health, sight, patience }
     }
 
     fn reach(&self) {
-        self.lock().registers += 1;
+        let mut state = self.lock();
+        state.registers += 1;
+        if state.registers == 1 {
+            self.sight.regain(Instant::now().into_std());
+        }
         self.health.set_ready(CONDITION);
     }
 
-    fn lose(&self) {
+    /// A register does not know of us any more that was last heard then.
+    fn lose(&self, heard: Instant) {
         let mut state = self.lock();
         state.registers -= 1;
         state.lost = Instant::now();
+        if state.registers == 0 {
+            // It is asked far more often: whoever has not heard of it for so long stood still, or it
+            // fell silent, and it may have forgotten us long ago.
+            let silent = self.patience <= state.lost - heard;
+            self.sight.lose(if silent { heard } else { state.lost }.into_std());
+        }
     }
 
     /// Called while a register is not reached.
@@ -108,16 +123,24 @@ const CONDITION: &str = "register";
 struct Standing<'a> {
     reached: &'a Reached,
     known: bool,
+    /// When it was last heard.
+    heard: Instant,
 }
 
 impl Standing<'_> {
     fn set(&mut self, known: bool) {
         match (self.known, known) {
             (false, true) => self.reached.reach(),
-            (true, false) => self.reached.lose(),
+            (true, false) => self.reached.lose(self.heard),
             _ => {}
         }
         self.known = known;
+    }
+
+    /// It has said something, or somebody has heard of us from it.
+    fn hear(&mut self) {
+        self.heard = Instant::now();
+        self.set(true);
     }
 }
 
@@ -132,7 +155,7 @@ pub(crate) async fn announce(register: String, announcement: Announcement, reach
     let mut backoff = Backoff::new(FIRST, CAP);
     loop {
         let since = Instant::now();
-        let standing = Standing { reached: &reached, known: false };
+        let standing = Standing { reached: &reached, known: false, heard: since };
         let Err(error) = stay(&register, &announcement, standing).await;
         reached.miss();
         tracing::warn!(register, error = format!("{error:#}"), "register unreachable; trying on");
@@ -177,14 +200,14 @@ async fn stay(
                 0 => anyhow::bail!("connection closed"),
                 _ => {
                     (asked, answers) = (0, true);
-                    standing.set(true);
+                    standing.hear();
                 }
             },
             _ = ticks.tick() => {
                 asked += 1;
                 if !answers && is_told_of(register, announcement, every).await {
                     asked = 0;
-                    standing.set(true);
+                    standing.hear();
                 }
                 anyhow::ensure!(asked <= ASKED, "no answer");
                 if LATE <= asked {
@@ -236,11 +259,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_register_may_be_gone_for_a_while() {
         let health = Health::new();
-        let reached = Reached::none(health.clone(), TIMEOUT);
+        let reached = Reached::none(health.clone(), Sight::new(TIMEOUT));
         reached.miss();
         assert!(!health.is_ready(), "none was ever reached");
         reached.reach();
-        reached.lose();
+        reached.lose(Instant::now());
         reached.miss();
         assert!(health.is_ready(), "it has only just gone");
         time::sleep(TIMEOUT).await;
@@ -253,12 +276,35 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_of_several_registers_is_enough() {
         let health = Health::new();
-        let reached = Reached::none(health.clone(), TIMEOUT);
+        let reached = Reached::none(health.clone(), Sight::new(TIMEOUT));
         reached.reach();
         reached.reach();
-        reached.lose();
+        reached.lose(Instant::now());
         time::sleep(TIMEOUT).await;
         reached.miss();
         assert!(health.is_ready());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_register_that_fell_silent_knew_nothing_of_us_since() {
+        let sight = Sight::new(TIMEOUT);
+        let reached = Reached::none(Health::new(), sight.clone());
+        let now = || Instant::now().into_std();
+        time::sleep(TIMEOUT * 9).await;
+        assert!(!sight.is_doubtful(now()), "nobody could know of us before");
+        reached.reach();
+        reached.reach();
+        reached.lose(Instant::now());
+        assert!(!sight.is_doubtful(now()), "the other is there");
+        reached.lose(Instant::now());
+        assert!(sight.is_doubtful(now()));
+        time::sleep(Duration::from_secs(1)).await;
+        reached.reach();
+        assert!(!sight.is_doubtful(now()), "back at once");
+        time::sleep(TIMEOUT).await;
+        // We stood still: it is back at once only as far as we can see.
+        reached.lose(Instant::now() - TIMEOUT);
+        reached.reach();
+        assert!(sight.is_doubtful(now()));
     }
 }

@@ -14,7 +14,7 @@ use protocol::{Command, ConnectionId, Group, Instance, Query, Row, Session};
 use service::net::Released;
 use tokio_util::sync::CancellationToken;
 
-use crate::{inbox::Inbox, metrics::Metrics, placement::Places, shard::Ordinal};
+use crate::{inbox::Inbox, metrics::Metrics, placement::Places, shard::Ordinal, sight::Sight};
 
 /// A link of a peer, for as long as the gateway lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -127,6 +127,8 @@ pub(crate) struct Host {
     pub(crate) instance: Instance,
     /// Cancelled when this life was taken for over.
     pub(crate) written_off: CancellationToken,
+    /// When no register knew of it.
+    pub(crate) sight: Sight,
     pub(crate) hub: Inbox<ToHub>,
     pub(crate) shards: Vec<Inbox<ToShard>>,
     /// How far each shard is behind, in bytes of what it was told.
@@ -142,6 +144,7 @@ impl Host {
         instance: Instance,
         places: Places,
         metrics: Metrics,
+        sight: Sight,
     ) -> Self {
         let shards = places.threads();
         let ahead = (0..shards).map(|_| AtomicUsize::new(0)).collect();
@@ -150,6 +153,7 @@ impl Host {
             address,
             instance,
             written_off: CancellationToken::new(),
+            sight,
             hub: Inbox::new(),
             shards,
             ahead,

@@ -12,6 +12,7 @@ mod inbox;
 mod ledger;
 mod metrics;
 mod placement;
+mod sight;
 
 mod closed;
 mod framing;
@@ -47,6 +48,7 @@ use self::{
     placement::Places,
     settings::{Door, Settings},
     shard::Shard,
+    sight::Sight,
 };
 
 /// How long a thread may be busy with one turn before it counts as stuck.
@@ -113,6 +115,7 @@ impl Gateway {
             address.set_port(inner.local_addr().map_or(0, |addr| addr.port()));
         }
         let instance = Instance::from_dice(dice::random());
+        let peer_timeout = config.settings.peer_timeout;
         Ok(Self {
             doors,
             inner,
@@ -120,7 +123,7 @@ impl Gateway {
                 address,
                 instance: instance.clone(),
                 secret: config.secret.clone(),
-                peer_timeout: config.settings.peer_timeout,
+                peer_timeout,
                 tls: config.settings.gate.inner().cloned(),
             },
             registers: config.registers,
@@ -131,6 +134,7 @@ impl Gateway {
                 instance,
                 Places::new(usize::from(config.threads), config.connections_per_thread),
                 Metrics::register(registry),
+                Sight::new(peer_timeout),
             )),
             health,
         })
@@ -166,7 +170,7 @@ impl Gateway {
         };
         let mut announcing = JoinSet::new();
         let (registers, announcement) = (self.registers.clone(), self.announcement.clone());
-        let reached = Reached::none(self.health.clone(), self.settings.peer_timeout);
+        let reached = Reached::none(self.health.clone(), self.host.sight.clone());
         for register in registers {
             // The inner port accepts already: its backlog is the kernel's.
             announcing.spawn(announce::announce(register, announcement.clone(), reached.clone()));

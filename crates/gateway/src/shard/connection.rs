@@ -32,6 +32,9 @@ pub(super) struct Connection {
     pub(super) id: Option<ConnectionId>,
     /// The worker that it is bound to, while that one is linked.
     pub(super) route: Option<LinkId>,
+    /// When the link of its last worker but this was lost, of those that may have taken us for gone
+    /// then; see `sight.rs`.
+    pub(super) lost: Option<Instant>,
     /// Whether that worker knows its address and its session.
     pub(super) introduced: bool,
     /// The last of that worker's own numbered edits of the session.
@@ -131,6 +134,7 @@ impl Connection {
             phase: Phase::Request(BytesMut::new()),
             id: None,
             route: None,
+            lost: None,
             witness: None,
             introduced: false,
             edits: 0,

@@ -156,7 +156,7 @@ impl Shard {
         if language.is_some_and(|worker| worker.outlet.language() == Language::Native) {
             let number = self.connections[key as usize].events;
             let event = Event::Adopt;
-            let (context, redelivered, edits) = (None, false, 0);
+            let (context, redelivered, edits) = (None, self.is_doubtful(key), 0);
             let entry = Entry { client, number, event, context, redelivered, edits };
             self.give(key, entry, &[]);
         }
@@ -194,6 +194,7 @@ impl Shard {
         let Some(id) = self.connections[key as usize].id else {
             return;
         };
+        let redelivered = self.is_doubtful(key);
         let link = self.route(key);
         let Some(client) = self.directory.remove(id) else {
             return;
@@ -206,7 +207,7 @@ impl Shard {
         // A close brings all that a worker needs to know, since nobody can be asked afterwards.
         let context = Some(context(connection, client.session));
         let (number, event) = (connection.events, Event::Close(reason));
-        let (redelivered, edits) = (false, connection.edits);
+        let edits = connection.edits;
         let entry = Entry { client: id, number, event, context, redelivered, edits };
         self.keep_witness(id, witness);
         if let Err(error) = self.post(link, entry, &[]) {
@@ -217,6 +218,12 @@ impl Shard {
         }
         self.host.metrics.clients.dec();
         self.host.metrics.count_closed(reason);
+    }
+
+    /// Whether a former worker of a client may have taken us for gone, and have closed it.
+    fn is_doubtful(&self, key: Key) -> bool {
+        let lost = self.connections[key as usize].lost;
+        lost.is_some_and(|lost| self.host.sight.is_doubtful(lost))
     }
 
     /// The worker of a client: the one that it has, or a new one if that is gone.
@@ -265,6 +272,10 @@ impl Shard {
                 Some(link)
             });
             entry.context = context;
+            if matches!(entry.event, Event::Close(_)) {
+                // As with clients that are still there, if whoever had it is lost.
+                entry.redelivered |= self.host.sight.is_doubtful(clock::now());
+            }
             let client = entry.client;
             if let Err(error) = self.post(link, entry, &payload) {
                 tracing::error!(%client, %error, "an event is too large for its new worker");

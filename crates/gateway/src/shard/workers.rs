@@ -10,7 +10,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use protocol::{ConnectionId, Instance};
 use rustc_hash::FxHashMap;
-use service::dice;
+use service::{clock, dice};
 
 use super::{
     Shard,
@@ -255,6 +255,9 @@ impl Shard {
         };
         self.workers.open.retain(|(open, _)| *open != link);
         let lossy = linked.is_lossy(&self.settings.ways);
+        if linked.worker.instance.is_some() {
+            self.note_lost(link);
+        }
         // What was held back behind the unfinished events comes after them.
         let mut unfinished: Vec<_> = linked.outlet.recall().filter(|_| !lossy).collect();
         unfinished.extend(self.take_limbo());
@@ -287,6 +290,17 @@ impl Shard {
         self.release_departed(ended);
         // So that what is in flight is counted.
         self.call();
+    }
+
+    /// Notes which clients a worker had that speaks for us once it takes us for gone: it may live.
+    fn note_lost(&mut self, link: LinkId) {
+        let now = clock::now();
+        for (_, connection) in self.connections.iter_mut().filter(|(_, it)| it.route == Some(link))
+        {
+            // An earlier worker that may have done so is not forgotten for a later one.
+            let before = connection.lost.filter(|lost| self.host.sight.was_doubtful(*lost));
+            connection.lost = before.or(Some(now));
+        }
     }
 
     /// Gives every client that has no worker any more to another, which is told of it at once: should
