@@ -117,18 +117,12 @@ impl History {
             if self.nobody_left(plan, gateway, at) || self.given_in_vain(plan, gateway, at) {
                 account.limit(limit(Unpromised::Told));
             }
-            if self.shaken(plan, gateway, at) {
+            let mut workers = (0..plan.workers).map(Who::Worker);
+            if workers.any(|worker| cut_off(plan, gateway, worker, at)) {
                 account.limit(limit(Unpromised::ToldOnce));
             }
         }
         self.strangers(plan, account);
-        for gateway in 0..plan.gateways.len() {
-            for span in self.unnamed(plan, gateway) {
-                let (from, to) = (span.from, span.to + PROMPT);
-                let gateway = cast::inner(gateway);
-                account.limit(Limit { gateway, from, to, unpromised: Unpromised::ToldOnce });
-            }
-        }
     }
 
     /// Whether a gateway died together with two workers, or with the only one, of those that may have
@@ -152,15 +146,11 @@ impl History {
             let mut lives = self.lives.iter().filter(|(known, _)| *known == who);
             lives.any(|(_, life)| before <= life.to && life.to <= at + PROMPT)
         };
-        let cut_off = |who: &Who| shaken(plan, gateway, Some(*who), at);
-        let (cut, others): (Vec<_>, Vec<_>) = workers.partition(cut_off);
+        let shaken = |who: &Who| {
+            cut_off(plan, gateway, *who, at) || stood_still(plan, [Who::Gateway(gateway), *who], at)
+        };
+        let (cut, others): (Vec<_>, Vec<_>) = workers.partition(shaken);
         !cut.is_empty() && 2 <= cut.len() + others.into_iter().filter(|who| gone(*who)).count()
-    }
-
-    /// Whether a gateway died soon after one of its workers was cut off from it, or while that
-    /// stood still.
-    fn shaken(&self, plan: &Plan, gateway: usize, at: u64) -> bool {
-        shaken(plan, gateway, None, at)
     }
 
     /// Tells the account which workers did not know which lives of gateways, and when.
@@ -221,69 +211,31 @@ impl History {
         };
         !is_there(register) || !is_there(other) || hinders(plan, register, other, at)
     }
-
-    /// When no register could name a gateway for longer than workers wait.
-    fn unnamed(&self, plan: &Plan, gateway: usize) -> Vec<Span> {
-        let step = SECOND / 10;
-        let end = plan.steps.iter().map(|step| step.until.as_nanos() as u64).max().unwrap_or(0);
-        let (mut spans, mut since) = (Vec::new(), None);
-        for at in (0..end + SPOKEN).step_by(step as usize) {
-            let unnamed =
-                (0..plan.registers).all(|register| self.misses(plan, register, gateway, at));
-            match (unnamed, since) {
-                (true, None) => since = Some(at),
-                (false, Some(from)) => {
-                    if from + GRACE <= at {
-                        spans.push(Span { from, to: at + SPOKEN });
-                    }
-                    since = None;
-                }
-                _ => {}
-            }
-        }
-        spans
-    }
-
-    /// Whether a register may not know of a gateway: one of them is away, stands still or is cut off,
-    /// or was until a moment ago.
-    fn misses(&self, plan: &Plan, register: usize, gateway: usize, at: u64) -> bool {
-        let (register, gateway) = (Who::Register(register), Who::Gateway(gateway));
-        let is_there = |who| {
-            let lives = self.lives.iter().filter(|(known, _)| *known == who);
-            lives.clone().any(|(_, life)| life.from + SECOND <= at && at <= life.to)
-        };
-        let concerns = |fault| match fault {
-            Fault::Pause(who) | Fault::Isolate(who) => who == register || who == gateway,
-            Fault::Block(one, other)
-            | Fault::Cut(one, other, _)
-            | Fault::SlowDown(one, other, _) => {
-                [(one, other), (other, one)].contains(&(register, gateway))
-            }
-            Fault::Kill(_) | Fault::Vanish(_) | Fault::Drain(_) => false,
-        };
-        !is_there(register)
-            || !is_there(gateway)
-            || plan.steps.iter().any(|step| {
-                let (from, to) = (step.at.as_nanos() as u64, step.until.as_nanos() as u64);
-                concerns(step.fault) && from <= at && at <= to + SECOND
-            })
-    }
 }
 
-/// Whether that worker, or any, was cut off from a gateway, or stood still, soon before.
-fn shaken(plan: &Plan, gateway: usize, worker: Option<Who>, at: u64) -> bool {
+/// Whether that worker was cut off from a gateway soon before.
+fn cut_off(plan: &Plan, gateway: usize, worker: Who, at: u64) -> bool {
     let gateway = Who::Gateway(gateway);
-    let with = |who| worker.map_or(matches!(who, Who::Worker(_)), |worker| worker == who);
-    let shakes = |fault| match fault {
-        Fault::Pause(who) | Fault::Isolate(who) => who == gateway || with(who),
+    let cuts = |fault| match fault {
+        Fault::Isolate(who) => who == gateway || who == worker,
         Fault::Block(one, other) | Fault::Cut(one, other, _) | Fault::SlowDown(one, other, _) => {
-            one == gateway && with(other) || other == gateway && with(one)
+            [(one, other), (other, one)].contains(&(gateway, worker))
         }
-        Fault::Kill(_) | Fault::Vanish(_) | Fault::Drain(_) => false,
+        Fault::Pause(_) | Fault::Kill(_) | Fault::Vanish(_) | Fault::Drain(_) => false,
     };
+    soon_before(plan, at, cuts)
+}
+
+/// Whether one of these stood still soon before.
+fn stood_still(plan: &Plan, of: [Who; 2], at: u64) -> bool {
+    soon_before(plan, at, |fault| matches!(fault, Fault::Pause(who) if of.contains(&who)))
+}
+
+/// Whether there was such a fault, or may still have been one for somebody who has not noticed its end.
+fn soon_before(plan: &Plan, at: u64, such: impl Fn(Fault) -> bool) -> bool {
     plan.steps.iter().any(|step| {
         let (from, to) = (step.at.as_nanos() as u64, step.until.as_nanos() as u64);
-        shakes(step.fault) && from <= at && at <= to + SILENT + PROMPT
+        such(step.fault) && from <= at && at <= to + SILENT + PROMPT
     })
 }
 

@@ -121,7 +121,7 @@ async fn run(shared: &Arc<Shared>, address: &str, proved: Proved<Stream>) -> End
         shared.confirm(&link).await;
         std::future::pending().await
     };
-    let ended = tokio::select! {
+    let (ended, since) = tokio::select! {
         ended = run => ended,
         ended = confirm => ended,
     };
@@ -132,7 +132,7 @@ async fn run(shared: &Arc<Shared>, address: &str, proved: Proved<Stream>) -> End
     };
     drop(down);
     if !matches!(ended, Ended::ByUs) {
-        shared.miss(address, &link, &ended);
+        shared.miss(address, &link, &ended, since);
     }
     match &ended {
         Ended::ByUs => tracing::debug!(%gateway, "link closed"),

@@ -36,6 +36,8 @@ pub(crate) struct Leases {
     leaving: Option<Instant>,
     /// What those registers say that are connected; `None` while none is.
     said: Option<Said>,
+    /// Lives that we are linked to.
+    up: Vec<Up>,
     /// Lives that we were linked to, or wait to be, and are not now.
     away: Vec<Away>,
     /// Workers whose clients on a life that is over are not settled yet, as far as we know.
@@ -58,6 +60,13 @@ pub(crate) struct Said {
 }
 
 #[derive(Debug)]
+struct Up {
+    instance: Instance,
+    /// Since when registers do not name it: others may take it for gone, though it is there.
+    unnamed: Option<Instant>,
+}
+
+#[derive(Debug)]
 struct Away {
     address: Arc<str>,
     gateway: SocketAddr,
@@ -66,6 +75,8 @@ struct Away {
     met: bool,
     /// When the link was lost.
     lost: Instant,
+    /// Whether others had taken it for gone while it was linked, and there.
+    went_on: bool,
     /// Whether it is linked again, and has not said everything yet.
     back: bool,
     /// Since when no register names it.
@@ -102,6 +113,7 @@ impl Leases {
             closes: true,
             leaving: None,
             said: None,
+            up: Vec::new(),
             away: Vec::new(),
             unsettled: Vec::new(),
             settled: VecDeque::new(),
@@ -142,6 +154,9 @@ impl Leases {
         for away in self.away.iter_mut().filter(|away| away.instance == *instance) {
             (away.back, away.missing) = (true, None);
         }
+        self.down(instance);
+        self.up.push(Up { instance: instance.clone(), unnamed: None });
+        self.look(now);
         Some(self.end(now, |away| away.gateway == gateway && away.instance != *instance))
     }
 
@@ -156,7 +171,8 @@ impl Leases {
         self.away.retain(|away| away.instance != *instance);
     }
 
-    /// A link is lost, since `since`: one that fell silent was so before anybody noticed.
+    /// A link is lost, since `since`: one that fell silent was so before anybody noticed, and one that
+    /// ended while we stood still may have been so from the beginning of that.
     pub(crate) fn unlinked(
         &mut self,
         address: Arc<str>,
@@ -165,13 +181,30 @@ impl Leases {
         since: Instant,
         now: Instant,
     ) {
+        // What registers have not named for long went on without some, whoever these are.
+        let unnamed = self.down(&instance);
+        let since = unnamed.map_or(since, |unnamed| since.min(unnamed));
         // Lost again before it had said everything: what we knew is as old as it was.
         let before = self.away.iter().find(|away| away.instance == instance);
         let lost = before.map_or(since, |before| before.lost);
         self.confirmed(&instance);
-        let (met, back, missing) = (true, false, None);
-        self.away.push(Away { address, gateway, instance, met, lost, back, missing });
+        let (met, went_on, back, missing) = (true, false, false, None);
+        self.away.push(Away { address, gateway, instance, met, lost, went_on, back, missing });
         self.look(now);
+    }
+
+    /// A life was there when its link was given up, since others had taken it for gone: it has given
+    /// us clients of theirs.
+    pub(crate) fn went_on(&mut self, instance: &Instance) {
+        for away in self.away.iter_mut().filter(|away| away.instance == *instance) {
+            away.went_on = true;
+        }
+    }
+
+    /// A life is not linked any more. Says since when registers did not name it.
+    fn down(&mut self, instance: &Instance) -> Option<Instant> {
+        let up = self.up.iter().position(|up| up.instance == *instance)?;
+        self.up.swap_remove(up).unnamed
     }
 
     /// Whether a life that registers name is to be waited for before it was ever linked. That is so
@@ -201,8 +234,8 @@ impl Leases {
         now: Instant,
     ) {
         if self.away.iter().all(|away| away.instance != instance) {
-            let (met, back, lost, missing) = (false, false, now, None);
-            self.away.push(Away { address, gateway, instance, met, lost, back, missing });
+            let (met, went_on, back, lost, missing) = (false, false, false, now, None);
+            self.away.push(Away { address, gateway, instance, met, lost, went_on, back, missing });
             self.look(now);
         }
     }
@@ -246,6 +279,7 @@ impl Leases {
 
     /// What is to be done by now.
     pub(crate) fn due(&mut self, now: Instant) -> Vec<Verdict> {
+        self.begin_anew(now);
         let grace = self.grace;
         let passed = |since: Option<Instant>| since.is_some_and(|since| since + grace <= now);
         let over = self.over.clone();
@@ -282,6 +316,19 @@ impl Leases {
         others.map(|away| away.lost).or(next)
     }
 
+    /// Whoever decides much later than it could have has stood still, and what it heard of registers is
+    /// as old: the grace begins anew.
+    fn begin_anew(&mut self, now: Instant) {
+        let latest = self.grace + PROMPT;
+        let away = self.away.iter_mut().map(|away| &mut away.missing);
+        let unsettled = self.unsettled.iter_mut().map(|unsettled| &mut unsettled.missing);
+        for since in away.chain(unsettled).flatten() {
+            if *since + latest < now {
+                *since = now;
+            }
+        }
+    }
+
     fn end(&mut self, now: Instant, ended: impl Fn(&Away) -> bool) -> Vec<Verdict> {
         let ended: Vec<_> = self.away.extract_if(.., |away| ended(away)).collect();
         if self.closes {
@@ -297,7 +344,8 @@ impl Leases {
             }
             // One that went on without us has given our clients to others, and so has one that heard
             // that we leave.
-            let in_doubt = away.lost + PROMPT < away.missing.unwrap_or(now)
+            let in_doubt = away.went_on
+                || away.lost + PROMPT < away.missing.unwrap_or(now)
                 || leaving.is_some_and(|leaving| leaving <= away.lost);
             Verdict::Over { gateway: away.instance, in_doubt }
         };
@@ -307,6 +355,13 @@ impl Leases {
     /// Looks who is missing. While no register is connected, nobody is.
     fn look(&mut self, now: Instant) {
         let said = self.said.as_ref();
+        // What was known is not forgotten for want of a register.
+        if let Some(said) = said {
+            for up in &mut self.up {
+                let is_unnamed = !said.may_name(&up.instance);
+                up.unnamed = is_unnamed.then(|| up.unnamed.unwrap_or(now));
+            }
+        }
         for away in &mut self.away {
             let is_missing = !away.met || !away.back && said.is_some_and(|said| !said.names(away));
             away.missing = is_missing.then(|| away.missing.unwrap_or(now));
@@ -346,6 +401,12 @@ fn note(lives: &mut VecDeque<Instance>, instance: Instance) {
 }
 
 impl Said {
+    /// A register that does not tell lives apart may mean any.
+    fn may_name(&self, life: &Instance) -> bool {
+        let mut gateways = self.gateways.iter();
+        gateways.any(|gateway| gateway.instance.as_ref().is_none_or(|named| named == life))
+    }
+
     /// A register that does not tell lives apart names an address.
     fn names(&self, away: &Away) -> bool {
         self.gateways.iter().any(|gateway| match &gateway.instance {

@@ -84,14 +84,15 @@ impl Shared {
         goes_on
     }
 
-    /// A link is lost.
-    pub(crate) fn miss(&self, address: &str, link: &Link, ended: &Ended) {
-        let instance = link.instance().clone();
-        let now = now();
-        // Nobody tells of the end of a link whose gateway vanished, or that was cut on its way.
-        let silent = matches!(ended, Ended::Silent { .. });
-        let since = if silent { now - self.peer_timeout } else { now };
-        self.leases().unlinked(address.into(), link.gateway(), instance, since, now);
+    /// A link is lost, and was perhaps since `since`.
+    pub(crate) fn miss(&self, address: &str, link: &Link, ended: &Ended, since: Instant) {
+        let instance = link.instance();
+        let mut leases = self.leases();
+        leases.unlinked(address.into(), link.gateway(), instance.clone(), since, now());
+        if matches!(ended, Ended::WrittenOff) {
+            leases.went_on(instance);
+        }
+        drop(leases);
         self.looked.notify_one();
     }
 

@@ -275,6 +275,58 @@ fn clients_of_a_gateway_that_went_on_without_us_are_closed_in_doubt() {
 }
 
 #[test]
+fn one_whose_end_is_found_after_a_standstill_may_have_gone_on_meanwhile() {
+    let mut world = World::new();
+    world.heard(said(&[("a", "a1")], None));
+    let stood = world.now;
+    world.after(PROMPT + SOON);
+    let gateway = address("a");
+    let text = || gateway.to_string().into();
+    world.leases.unlinked(text(), gateway, name("a1"), stood, world.now);
+    assert_eq!(world.linked("a", "a2"), Some(vec![over_in_doubt("a1")]), "its next life at once");
+}
+
+#[test]
+fn whoever_stood_still_while_nobody_named_a_gateway_waits_anew() {
+    let mut world = World::new();
+    world.heard(said(&[], Some(&[])));
+    world.lose("a", "a1");
+    world.leases.witnessed(&name("b1"), [name("w1")], world.now);
+    assert_eq!(world.after(GRACE + PROMPT + SOON), [], "it may have been named since");
+    assert_eq!(world.leases.next(), Some(world.now + GRACE));
+    let inherit = Verdict::Inherit(settled("b1", "w1"));
+    assert_eq!(world.after(GRACE), [over_in_doubt("a1"), inherit]);
+}
+
+#[test]
+fn one_that_registers_did_not_name_while_it_was_linked_was_taken_for_gone_by_others_perhaps() {
+    let mut world = World::new();
+    world.heard(said(&[], None));
+    world.linked("a", "a1");
+    world.after(PROMPT + SOON);
+    // What was known counts for want of a register, and not when one names it.
+    world.leases.heard(None, world.now);
+    world.lose("a", "a1");
+    assert_eq!(world.linked("a", "a2"), Some(vec![over_in_doubt("a1")]));
+    world.heard(said(&[("a", "a2")], None));
+    world.after(GRACE);
+    world.heard(said(&[], None));
+    world.lose("a", "a2");
+    assert_eq!(world.after(GRACE), [over("a2")], "missed as soon as it was lost");
+}
+
+#[test]
+fn one_whose_link_is_given_up_since_others_closed_its_clients_has_gone_on() {
+    let mut world = World::new();
+    world.linked("a", "a1");
+    let facts = Said { settled: vec![settled("a1", "w1")], ..said(&[("a", "a1")], Some(&[])) };
+    world.heard(facts);
+    world.lose("a", "a1");
+    world.leases.went_on(&name("a1"));
+    assert_eq!(world.after(Duration::ZERO), [over_in_doubt("a1")]);
+}
+
+#[test]
 fn clients_of_a_gateway_that_dies_after_we_left_are_closed_in_doubt() {
     let mut world = World::new();
     world.heard(said(&[], None));

@@ -11,6 +11,7 @@ mod line;
 mod outgoing;
 mod pump;
 mod pushes;
+mod standstill;
 mod taken;
 mod unclaimed;
 

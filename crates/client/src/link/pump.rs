@@ -1,20 +1,28 @@
 //! The task of a link: reads everything there is, hands it on, writes everything there is.
 
-use std::{fmt, future::pending, io, time::Duration};
+use std::{
+    fmt,
+    future::pending,
+    io,
+    time::{Duration, Instant},
+};
 
 use bytes::{Buf, BytesMut};
 use protocol::{
     codec::native::{self, DecodeError},
     link::{ToGateway, ToPeer},
 };
-use service::stream::{ReadHalf, Stream, WriteHalf};
+use service::{
+    clock,
+    stream::{ReadHalf, Stream, WriteHalf},
+};
 use thiserror::Error;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::{Interval, MissedTickBehavior, interval, timeout},
 };
 
-use super::{Link, handshake::Proved, outgoing::Taken};
+use super::{Link, handshake::Proved, outgoing::Taken, standstill::Standstill};
 use crate::events::{Intake, Room};
 
 /// How many times a silent gateway is asked whether it is there, in the time that it may be silent;
@@ -47,8 +55,8 @@ pub(crate) enum Ended {
     WrittenOff,
 }
 
-/// Runs a link until it ends. Nobody can send on it afterwards, and nobody waits for it any more.
-/// It ends when nothing is heard for `patience`; `changed` is called when answers begin to be late,
+/// Runs a link until it ends, and says since when it may have been of no use to its gateway. Nobody can
+/// send on it afterwards, and nobody waits for it any more. It ends when nothing is heard for `patience`; `changed` is called when answers begin to be late,
 /// and when they no longer are.
 pub(crate) async fn run(
     link: &Link,
@@ -57,7 +65,7 @@ pub(crate) async fn run(
     intake: Option<Box<dyn Intake>>,
     patience: Duration,
     changed: &(dyn Fn() + Send + Sync),
-) -> Ended {
+) -> (Ended, Instant) {
     // Also when this is dropped in the middle.
     let _close = Close(link);
     let (reader, writer) = stream.split();
@@ -77,13 +85,17 @@ pub(crate) async fn run(
         room: None,
         silence,
         silent: 0,
+        standstill: Standstill::new(patience, clock::now()),
         patience,
         changed,
     };
-    match pump.run().await {
+    let ended = match pump.run().await {
         Err(ended) => ended,
         Ok(never) => match never {},
-    }
+    };
+    let silent = matches!(ended, Ended::Silent(_));
+    let since = pump.standstill.lost_since(silent, clock::now());
+    (ended, since)
 }
 
 /// Tells a gateway that this life of it is over.
@@ -127,6 +139,7 @@ struct Pump<'a> {
     silence: Interval,
     /// Ticks of `silence` since anything was heard.
     silent: u32,
+    standstill: Standstill,
     patience: Duration,
     changed: &'a (dyn Fn() + Send + Sync),
 }
@@ -136,6 +149,7 @@ impl Pump<'_> {
         // The handshake may have read more than its own.
         self.hand_on()?;
         loop {
+            self.standstill.runs(clock::now());
             self.write().map_err(Ended::Lost)?;
             // Methods that wait until the gateway has confirmed something would wait for ever.
             let reads = self.room.is_none() || self.link.line.outgoing.starves();
@@ -275,6 +289,7 @@ impl Pump<'_> {
             self.push(ToGateway::Pong { token: 0 });
             return Ok(());
         }
+        self.standstill.survived();
         self.silent += 1;
         if ASKED < self.silent {
             return Err(Ended::Silent(self.patience));

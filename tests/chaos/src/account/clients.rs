@@ -68,6 +68,7 @@ impl Walk<'_> {
     fn order(&mut self, records: &[(usize, Record)]) -> Option<&'static str> {
         let mut seen = FxHashMap::<u64, Times>::default();
         let (mut highest, mut close) = (0_u64, None::<(u64, CloseReason)>);
+        let mut spoken_for = None;
         for (_, record) in records {
             let times = seen.entry(record.number).or_default();
             // A worker that speaks for a lost gateway cannot know what was lost with it.
@@ -79,6 +80,15 @@ impl Walk<'_> {
             } else {
                 times.unmarked += 1;
             }
+            // Whoever speaks for a lost gateway whose owner is lost too cannot know whether it has
+            // spoken, and says so.
+            let perhaps = lost && record.marked;
+            if perhaps && self.leniency.overtaken {
+                // Nor whether that handles late what it has read already.
+                spoken_for = Some(CloseReason::GatewayLost);
+                continue;
+            }
+            self.counts.overtaken += u64::from(spoken_for.is_some());
             if 1 < times.unmarked && !record.marked {
                 self.breaks(Rule::MarkedWhenAgain, records, shown(record));
             } else if highest.saturating_add(1) < record.number && !lost {
@@ -92,9 +102,6 @@ impl Walk<'_> {
                     self.breaks(Rule::HandledInOrder, records, back);
                 }
             }
-            // Whoever speaks for a lost gateway whose owner is lost too cannot know whether it has
-            // spoken, and says so.
-            let perhaps = lost && record.marked;
             if let Some((number, _)) = close
                 && number < record.number
                 && !perhaps
@@ -109,7 +116,7 @@ impl Walk<'_> {
             }
             highest = highest.max(record.number);
         }
-        close.map(|(_, why)| why.name())
+        close.map(|(_, why)| why).or(spoken_for).map(CloseReason::name)
     }
 
     /// Whether each number means what it must.

@@ -326,6 +326,22 @@ fn whoever_speaks_for_two_that_are_lost_may_repeat_the_end_with_a_mark() {
 }
 
 #[test]
+fn one_that_was_spoken_for_while_it_stood_still_may_go_on_with_what_it_has_read() {
+    let spoken_for = |leniency: Leniency, marked: bool| {
+        broken_by(|run| {
+            run.leniency = leniency;
+            let lost = Told::Close(CloseReason::GatewayLost);
+            let (_, record) = record(SENDER, u64::MAX, lost);
+            run.records.push((2, Record { at: 1, marked, ..record }));
+        })
+    };
+    let lenient = Leniency { overtaken: true };
+    assert_eq!(spoken_for(lenient, true), []);
+    assert_ne!(spoken_for(lenient, false), []);
+    assert_ne!(spoken_for(Leniency::default(), true), []);
+}
+
+#[test]
 fn a_client_that_no_worker_heard_of_is_lost() {
     let unheard = broken_by(|run| {
         run.records.retain(|(_, record)| record.client != client(PARTNER));

@@ -13,14 +13,15 @@ impl Universe {
         if !self.register.alive {
             return;
         }
-        let gateways = self.gateways.iter().enumerate().filter(|(_, it)| it.alive && !it.cut);
+        let gateways =
+            self.gateways.iter().enumerate().filter(|(_, it)| it.alive && !it.cut && !it.hidden);
         self.register.gateways = gateways.map(|(at, it)| (at, it.life)).collect();
         let workers = self.workers.iter().enumerate().filter(|(_, it)| it.alive && !it.cut);
         self.register.workers = workers.map(|(at, it)| (at, it.life)).collect();
     }
 
     pub(super) fn hear(&mut self, worker: usize) {
-        if !self.workers[worker].alive {
+        if !self.workers[worker].runs() {
             return;
         }
         let gateway = |&(at, life): &(usize, u64)| discovery::Gateway {
@@ -41,13 +42,15 @@ impl Universe {
         for link in self.links.values_mut().filter(over) {
             if peer.leases.is_over(&instance(link.life)) {
                 link.up.push_back(ToGateway::WrittenOff);
+                // One that has ended is not told, and seen to have ended.
+                link.written_off |= link.gateway_end;
             }
         }
     }
 
     pub(super) fn say(&mut self, worker: usize) {
         let peer = &self.workers[worker];
-        if peer.alive && !peer.cut && self.register.alive {
+        if peer.runs() && !peer.cut && self.register.alive {
             for settled in peer.leases.settled() {
                 if !self.register.settled.contains(settled) {
                     self.register.settled.push(settled.clone());
@@ -57,6 +60,10 @@ impl Universe {
     }
 
     pub(super) fn pass(&mut self) {
+        // What registers say of those whom they do not know comes to everybody soon.
+        if self.gateways.iter().any(|gateway| gateway.hidden) {
+            (0..WORKERS).for_each(|worker| self.hear(worker));
+        }
         self.now += Duration::from_millis(self.dice.random_range(200..3_000));
         for worker in 0..WORKERS {
             self.decide(worker);
@@ -64,7 +71,7 @@ impl Universe {
     }
 
     pub(super) fn decide(&mut self, worker: usize) {
-        if self.workers[worker].alive {
+        if self.workers[worker].runs() {
             let verdicts = self.workers[worker].leases.due(self.now);
             self.carry_out(worker, verdicts);
         }
@@ -103,7 +110,9 @@ impl Universe {
     /// A worker closes one client of those that it has to, or says that it has closed all.
     pub(super) fn close_one(&mut self, worker: usize) {
         let peer = &mut self.workers[worker];
-        let Some(job) = peer.jobs.first_mut().filter(|_| peer.alive) else { return };
+        let Some(job) = peer.jobs.first_mut().filter(|_| peer.alive && peer.still.is_none()) else {
+            return;
+        };
         match job.left.pop() {
             Some((client, marked)) => self.closed(client, marked),
             None => {
@@ -125,7 +134,7 @@ impl Universe {
             known.extend(link.down.iter().filter_map(|what| match what {
                 ToWorker::Connect(client, _)
                 | ToWorker::Close(client, _)
-                | ToWorker::Adopt(client)
+                | ToWorker::Adopt(client, _)
                 | ToWorker::Witness(client, _) => Some(*client),
                 ToWorker::Release(_) | ToWorker::Pong => None,
             }));

@@ -84,10 +84,56 @@ impl Universe {
         }
     }
 
+    /// A gateway is cut off from the register and some workers. It goes on with the others.
+    pub(super) fn hide(&mut self, gateway: usize) {
+        // If it is cut off from a worker sooner, that is the one case that is not covered.
+        if !self.gateways[gateway].alive || self.now < self.gateways[gateway].shaken + PROMPT {
+            return;
+        }
+        // As it is if it dies as soon.
+        self.gateways[gateway].shaken = self.now;
+        self.gateways[gateway].hidden = true;
+        self.gateways[gateway].sight.lose(self.now);
+        self.announce_all();
+        for worker in 0..WORKERS {
+            self.hear(worker);
+            if self.dice.random() {
+                self.gateways[gateway].apart.insert(worker);
+                let of = |link: &Link| (link.gateway, link.worker) == (gateway, worker);
+                let links = self.links.iter().filter(|(_, link)| of(link));
+                for id in links.map(|(id, _)| *id).collect::<Vec<_>>() {
+                    self.worker_notices(id);
+                    self.gateway_notices(id);
+                }
+            }
+        }
+    }
+
+    pub(super) fn stand_still(&mut self, worker: usize) {
+        if self.workers[worker].alive {
+            self.workers[worker].still.get_or_insert(self.now);
+        }
+    }
+
+    /// A worker goes on that stood still, and finds first which of its links have ended, and
+    /// what registers say.
+    pub(super) fn wake(&mut self, worker: usize) {
+        let Some(since) = self.workers[worker].still.take() else { return };
+        let ended = |link: &Link| link.worker == worker && !link.gateway_end;
+        let ended: Vec<_> = self.links.iter().filter(|(_, link)| ended(link)).collect();
+        for id in ended.into_iter().map(|(id, _)| *id).collect::<Vec<_>>() {
+            let link = self.links.get_mut(&id).expect("named");
+            link.closed = link.closed.map(|closed| closed.min(since));
+            self.worker_notices(id);
+        }
+        self.hear(worker);
+    }
+
     pub(super) fn come_back(&mut self) {
         self.register.alive = true;
         let (gateway, worker) = (self.below(GATEWAYS), self.below(WORKERS));
         self.workers[worker].cut = false;
+        self.wake(worker);
         self.heal(gateway);
         if !self.gateways[gateway].alive {
             let life = self.live();
@@ -102,6 +148,13 @@ impl Universe {
     /// A gateway that was cut off comes back. If its clients were closed meanwhile, the first that
     /// it meets tells it: that it meets somebody else first, who has not heard of it, is not covered.
     pub(super) fn heal(&mut self, gateway: usize) {
+        let it = &mut self.gateways[gateway];
+        if std::mem::take(&mut it.hidden) {
+            it.apart.clear();
+            it.sight.regain(self.now);
+            self.announce_all();
+            (0..WORKERS).for_each(|worker| self.hear(worker));
+        }
         if !std::mem::take(&mut self.gateways[gateway].cut) {
             return;
         }
@@ -126,9 +179,16 @@ impl Universe {
         let link = &self.links[&id];
         match (link.gateway_end, link.worker_end) {
             (true, false) => self.gateway_notices(id),
+            (true, true) if self.stands_still(id) => self.gateway_notices(id),
             (false, true) => self.worker_notices(id),
             (true, true) | (false, false) => {}
         }
+    }
+
+    /// Whether the worker of a link has stood still for so long that its gateway gives it up.
+    fn stands_still(&self, id: usize) -> bool {
+        let still = self.workers[self.links[&id].worker].still;
+        still.is_some_and(|since| since + PATIENCE <= self.now)
     }
 
     pub(super) fn gateway_notices(&mut self, id: usize) {
@@ -143,6 +203,9 @@ impl Universe {
     }
 
     pub(super) fn worker_notices(&mut self, id: usize) {
+        if self.workers[self.links[&id].worker].still.is_some() {
+            return;
+        }
         let lives = self.gateways[self.links[&id].gateway].life == self.links[&id].life;
         // What a dead process had written arrives; what was cut on its way does not.
         // All of it, unless its host vanished with it.
@@ -159,7 +222,7 @@ impl Universe {
         }
         let estate = std::mem::take(&mut link.estate);
         let (at, life) = (link.gateway, link.life);
-        let since = link.closed.unwrap_or(self.now);
+        let (since, written_off) = (link.closed.unwrap_or(self.now), link.written_off);
         if lives {
             self.gateways[at].shaken = self.now;
         }
@@ -170,6 +233,9 @@ impl Universe {
         let address = address(at);
         let name = address.to_string().into();
         worker.leases.unlinked(name, address, instance(life), since, self.now);
+        if written_off {
+            worker.leases.went_on(&instance(life));
+        }
         self.forget();
     }
 }

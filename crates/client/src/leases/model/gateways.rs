@@ -21,11 +21,12 @@ impl Universe {
         let nth = self.below(count);
         let client = *self.gateways[at].clients.keys().nth(nth).expect("below the count");
         let owner = self.route(at, client);
+        let marked = self.is_doubtful(at, client);
         let standing = self.gateways[at].clients.remove(&client).unwrap_or_default();
         if let Some(witness) = standing.witness {
             self.gateways[at].departed.insert(client, witness);
         }
-        self.post(at, owner, client, true, false);
+        self.post(at, owner, client, true, marked);
     }
 
     pub(super) fn linked(&self, at: usize) -> Vec<usize> {
@@ -77,7 +78,7 @@ impl Universe {
     }
 
     pub(super) fn witness(&mut self, at: usize, client: Client) {
-        let Standing { owner, witness: before } = self.gateways[at].clients[&client];
+        let Standing { owner, witness: before, .. } = self.gateways[at].clients[&client];
         let linked = self.linked(at);
         let Some(owner) = owner.filter(|owner| linked.contains(owner)) else { return };
         let others: Vec<_> = linked.into_iter().filter(|link| *link != owner).collect();
@@ -111,6 +112,11 @@ impl Universe {
     pub(super) fn worker_down(&mut self, at: usize, link: usize) {
         let undone = std::mem::take(&mut self.links.get_mut(&link).expect("named").undone);
         let held = std::mem::take(&mut self.gateways[at].held);
+        let gateway = &mut self.gateways[at];
+        for (_, standing) in gateway.clients.iter_mut().filter(|(_, it)| it.owner == Some(link)) {
+            let before = standing.lost.filter(|lost| gateway.sight.was_doubtful(*lost));
+            standing.lost = before.or(Some(self.now));
+        }
         let undone = undone.into_iter().map(|(client, last)| (client, last, true));
         for (client, last, marked) in undone.chain(held) {
             self.give_again(at, client, last, marked);
@@ -125,7 +131,14 @@ impl Universe {
         }
         let linked = self.linked(at);
         let owner = self.pick(&linked);
+        let marked = marked || last && self.gateways[at].sight.is_doubtful(self.now);
         self.post(at, owner, client, last, marked);
+    }
+
+    /// Whether a former owner may have taken the gateway for gone.
+    pub(super) fn is_doubtful(&self, at: usize, client: Client) -> bool {
+        let gateway = &self.gateways[at];
+        gateway.clients[&client].lost.is_some_and(|lost| gateway.sight.is_doubtful(lost))
     }
 
     pub(super) fn adopt_all(&mut self, at: usize) {
@@ -138,7 +151,8 @@ impl Universe {
         for client in orphans.map(|(client, _)| *client).collect::<Vec<_>>() {
             if let Some(owner) = self.route(at, client) {
                 self.witness(at, client);
-                self.tell(owner, ToWorker::Adopt(client));
+                let marked = self.is_doubtful(at, client);
+                self.tell(owner, ToWorker::Adopt(client, marked));
             }
         }
     }

@@ -5,7 +5,8 @@ use super::*;
 impl Universe {
     pub(super) fn link(&mut self, at: usize, worker: usize) {
         let (gateway, peer) = (&self.gateways[at], &self.workers[worker]);
-        let apart = !gateway.alive || !peer.alive || gateway.cut || peer.cut;
+        let apart = !gateway.alive || !peer.runs() || gateway.cut || peer.cut;
+        let apart = apart || gateway.apart.contains(&worker);
         let known = self.register.gateways.contains(&(at, gateway.life));
         let up = |link: &Link| link.worker_end && (link.gateway, link.worker) == (at, worker);
         if apart || !known || self.links.values().any(up) {
@@ -46,6 +47,7 @@ impl Universe {
                 gateway_end: true,
                 worker_end: true,
                 closed: None,
+                written_off: false,
                 undone: Vec::new(),
                 estate: Estate::default(),
             },
@@ -66,7 +68,7 @@ impl Universe {
     /// Says whether there was something.
     pub(super) fn deliver_down(&mut self, id: usize) -> bool {
         let link = self.links.get_mut(&id).expect("named");
-        if !link.worker_end {
+        if !link.worker_end || self.workers[link.worker].still.is_some() {
             return false;
         }
         let Some(what) = link.down.pop_front() else { return false };
@@ -82,8 +84,8 @@ impl Universe {
                 link.up.push_back(ToGateway::Done(client, true));
                 self.closed(client, marked);
             }
-            ToWorker::Adopt(client) => {
-                link.estate.own.insert(client, false);
+            ToWorker::Adopt(client, marked) => {
+                link.estate.own.insert(client, marked);
             }
             ToWorker::Witness(client, owner) => {
                 link.estate.witnessed.insert(client, owner);

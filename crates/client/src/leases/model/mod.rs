@@ -10,6 +10,7 @@ mod decisions;
 mod faults;
 mod gateways;
 mod links;
+mod sight;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -17,11 +18,15 @@ use protocol::discovery;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use super::*;
+use sight::Sight;
 
 const GRACE: Duration = Duration::from_secs(10);
 const GATEWAYS: usize = 2;
 const WORKERS: usize = 3;
 const STEPS: usize = 250;
+
+/// How long a worker may stand still until gateways give it up.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A client, named by the life of its gateway.
 type Client = (u64, u32);
@@ -31,7 +36,7 @@ enum ToWorker {
     /// A client's first event.
     Connect(Client, bool),
     Close(Client, bool),
-    Adopt(Client),
+    Adopt(Client, bool),
     /// The client, and the life of its owner.
     Witness(Client, u64),
     Release(Client),
@@ -59,6 +64,8 @@ struct Link {
     worker_end: bool,
     /// When the gateway's end was closed.
     closed: Option<Instant>,
+    /// Whether the worker has told a gateway that is there that it is over.
+    written_off: bool,
     // What the gateway holds of it.
     undone: Vec<(Client, bool)>,
     // What the worker holds of it.
@@ -78,6 +85,10 @@ struct Gateway {
     alive: bool,
     /// Cut off from everybody.
     cut: bool,
+    /// Cut off from the register, and from these workers.
+    hidden: bool,
+    apart: BTreeSet<usize>,
+    sight: Sight,
     clients: BTreeMap<Client, Standing>,
     /// The witnesses of clients that are gone, until a worker is done with that.
     departed: BTreeMap<Client, usize>,
@@ -92,6 +103,8 @@ struct Gateway {
 struct Standing {
     owner: Option<usize>,
     witness: Option<usize>,
+    /// When the link of an owner before was lost.
+    lost: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -99,6 +112,8 @@ struct Worker {
     life: u64,
     alive: bool,
     cut: bool,
+    /// Since when it stands still.
+    still: Option<Instant>,
     leases: Leases,
     estates: BTreeMap<u64, Estate>,
     jobs: Vec<Job>,
@@ -189,7 +204,7 @@ impl Universe {
 
     fn step(&mut self) {
         let (gateway, worker) = (self.below(GATEWAYS), self.below(WORKERS));
-        match self.dice.random_range(0..100) {
+        match self.dice.random_range(0..103) {
             0..8 => self.connect(gateway),
             8..12 => self.leave(gateway),
             12..48 => self.deliver_some(),
@@ -205,14 +220,17 @@ impl Universe {
             95 => self.kill_worker(worker),
             96 => self.kill_register(),
             97 => self.cut_off(gateway, worker),
+            98 => self.hide(gateway),
+            99 => self.stand_still(worker),
             _ => self.come_back(),
         }
     }
 
     /// Everything that is cut off comes back, and time passes until nothing moves any more.
     fn settle(&mut self) {
-        for worker in &mut self.workers {
-            worker.cut = false;
+        for worker in 0..WORKERS {
+            self.workers[worker].cut = false;
+            self.wake(worker);
         }
         if self.workers.iter().all(|worker| !worker.alive) {
             let life = self.live();
@@ -222,7 +240,8 @@ impl Universe {
         self.announce_all();
         for gateway in 0..GATEWAYS {
             self.heal(gateway);
-            assert!(!self.gateways[gateway].cut, "nobody is cut off any more");
+            let Gateway { cut, hidden, .. } = self.gateways[gateway];
+            assert!(!cut && !hidden, "nobody is cut off any more");
         }
         for _ in 0..12 {
             for id in self.links.keys().copied().collect::<Vec<_>>() {
@@ -253,13 +272,16 @@ impl Universe {
     fn defects(&self) -> Vec<String> {
         let mut defects = Vec::new();
         for (client, told) in &self.told {
-            let gateway = self.gateways.iter().find(|it| it.alive && it.life == client.0);
-            let open = gateway.is_some_and(|gateway| gateway.clients.contains_key(client));
+            let of = |it: &Gateway| it.alive && it.life == client.0;
+            let at = self.gateways.iter().position(of);
+            let at = at.filter(|at| self.gateways[*at].clients.contains_key(client));
+            let open = at.is_some();
             let ends = told.closes + told.marked;
             if 1 < told.connects || 1 < told.closes {
                 defects.push(format!("{client:?} twice without a mark: {told:?}"));
             }
-            if open && ends != 0 {
+            // Whoever has closed it may be gone before it could say so; then its end is marked.
+            if ends != 0 && at.is_some_and(|at| !self.is_doubtful(at, *client)) {
                 defects.push(format!("{client:?} is there and was closed: {told:?}"));
             }
             if !open && ends == 0 && !told.forgotten {
@@ -276,6 +298,9 @@ impl Gateway {
             life,
             alive: true,
             cut: false,
+            hidden: false,
+            apart: BTreeSet::new(),
+            sight: Sight::default(),
             clients: BTreeMap::new(),
             departed: BTreeMap::new(),
             held: Vec::new(),
@@ -291,10 +316,16 @@ impl Worker {
             life,
             alive: true,
             cut: false,
+            still: None,
             leases: Leases::new(GRACE),
             estates: BTreeMap::new(),
             jobs: Vec::new(),
         }
+    }
+
+    /// Whether it does anything.
+    const fn runs(&self) -> bool {
+        self.alive && self.still.is_none()
     }
 
     fn take_witnessed(&mut self, gateway: u64, owner: u64) -> Vec<Client> {
