@@ -56,8 +56,8 @@ pub(crate) enum Ended {
 }
 
 /// Runs a link until it ends, and says since when it may have been of no use to its gateway. Nobody can
-/// send on it afterwards, and nobody waits for it any more. It ends when nothing is heard for `patience`; `changed` is called when answers begin to be late,
-/// and when they no longer are.
+/// send on it afterwards, and nobody waits for it any more. It ends when nothing is heard for
+/// `patience`; `changed` is called when answers begin to be late, and when they no longer are.
 pub(crate) async fn run(
     link: &Link,
     mut stream: Stream,

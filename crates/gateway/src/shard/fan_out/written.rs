@@ -5,6 +5,7 @@ use std::{
     net::TcpStream,
     sync::Arc,
     task::Waker,
+    time::Duration,
 };
 
 use prometheus_client::registry::Registry;
@@ -18,6 +19,7 @@ use crate::{
     metrics::Metrics,
     placement::Places,
     shard::{Arrival, Shard},
+    sight::Sight,
 };
 
 /// A shard, and the other ends of its clients' connections in the order in which they came.
@@ -38,6 +40,7 @@ impl Stage {
             Instance::from_dice(7),
             Places::new(1, 1),
             Metrics::register(&mut Registry::default()),
+            Sight::new(Duration::from_secs(30)),
         );
         let mut shard = Shard::new(0, Arc::new(host), Arc::new(config.settings), config.doors, 7);
         let door = net::listen("127.0.0.1:0".parse().unwrap()).unwrap();
