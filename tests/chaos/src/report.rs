@@ -35,7 +35,7 @@ pub fn report(facts: &Facts, balance: &Balance) -> String {
         ("connections, closed from the other side", counts.connections, Some(counts.closed)),
         ("messages sent", counts.sent, None),
         ("messages handled", counts.handled, None),
-        ("sent to a gateway that was lost, not handled", counts.gone, None),
+        ("not handled: gateway lost, or client broke off", counts.gone, None),
         ("handled with the mark, for the first time", counts.redelivered - counts.again, None),
         ("handled with the mark, again", counts.again, None),
         ("handled late, by a worker that was cut off", counts.overtaken, None),

@@ -182,7 +182,8 @@ pub struct Counts {
     pub sent: u64,
     /// Messages handled, each once.
     pub handled: u64,
-    /// Sent on connections that were lost with their gateway, and never handled.
+    /// Sent on connections that were lost with their gateway, or that the client broke off, and never
+    /// handled.
     pub gone: u64,
     /// Handlings with a mark, of any event.
     pub redelivered: u64,
