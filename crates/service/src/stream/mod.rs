@@ -93,7 +93,7 @@ impl Stream {
         }
     }
 
-    /// Writes the last bytes before the connection is dropped, which is to follow at once.
+    /// Writes the last bytes; where it is not TLS, closes our end behind them if all are taken.
     ///
     /// # Errors
     /// As [`try_write`](Self::try_write).

@@ -61,12 +61,16 @@ pub fn close_write(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes the last bytes before a connection is dropped, which is to follow at once.
+/// Writes the last bytes, and closes our end of the connection behind them if all are taken.
 ///
 /// # Errors
 /// `WouldBlock` when nothing is taken; when the socket is broken.
 pub fn try_write_last(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    stream.try_write(bytes)
+    let written = stream.try_write(bytes)?;
+    if written == bytes.len() {
+        close_write(stream)?;
+    }
+    Ok(written)
 }
 
 /// The kernel asks nobody here: processes that have to know ask themselves.
