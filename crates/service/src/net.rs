@@ -147,6 +147,8 @@ mod tests {
         let (accepted, _) = polled(ours).unwrap().accept().await.unwrap();
         accepted.writable().await.unwrap();
         assert_eq!(try_write_last(&accepted, b"the end").unwrap(), 7);
+        // Rather than for ever.
+        peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let mut read = Vec::new();
         assert_eq!(peer.read_to_end(&mut read).unwrap(), 7, "while we still hold it");
     }
