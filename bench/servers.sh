@@ -80,7 +80,7 @@ start_suite() {
 serve_direct() { # NAME
     claim_port
     start "direct-$1." "$bin/bench" direct --listen "127.0.0.1:$port" --write-buffer-size 16384
-    listening "$port"
+    until_open "$port"
     urls[$1]=ws://127.0.0.1:$port watched[$1]=${pids[direct-$1.]}
 }
 
@@ -95,7 +95,7 @@ serve_php() { # NAME SETTING=VALUE...
     claim_port
     start_php "$name" 'register gateway worker' REGISTER="127.0.0.1:$port" CLIENT_PORT="$client_port" \
         INNER_PORT="$inner" "$@"
-    listening "$client_port"
+    until_open "$client_port"
     # Until the gateway and the worker have found each other.
     sleep 2
     urls[$name]=ws://127.0.0.1:$client_port
@@ -142,18 +142,8 @@ serve_socketio() { # NAME
     fi
     claim_port
     start "socketio-$1." env PORT="$port" node "$folder/server.mjs"
-    listening "$port"
+    until_open "$port"
     urls[$1]=ws://127.0.0.1:$port watched[$1]=${pids[socketio-$1.]} dialect[$1]='--dialect socketio'
-}
-
-# Waits until something listens there.
-listening() { # PORT
-    local tries
-    for ((tries = 0; tries < 100; tries++)); do
-        if (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; then return; fi
-        sleep 0.1
-    done
-    fail "nothing listens on port $1"
 }
 
 # Stops a server, whatever kind it is.

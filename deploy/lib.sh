@@ -52,9 +52,22 @@ target_folder() {
 
 claimed_ports=' '
 
+# Whether something listens there, on the loopback interface.
+is_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; } # PORT
+
+# Waits until something does.
+until_open() { # PORT
+    local tries
+    for ((tries = 0; tries < 100; tries++)); do
+        if is_open "$1"; then return; fi
+        sleep 0.1
+    done
+    fail "nothing listens on port $1"
+}
+
 port_taken() {
     case $claimed_ports in *" $1 "*) return 0 ;; esac
-    (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
+    is_open "$1"
 }
 
 # Sets $port to the wanted port, or to a free one below the kernel's own range if that is taken

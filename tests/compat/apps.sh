@@ -47,15 +47,6 @@ app_role() { # STACK FILE
     start "$2-$1" env FOLDER="$log_folder" LOAD="$here/original/load.php" php "$(echo "$app"/Applications/*/"$2.php")" start
 }
 
-until_open() { # PORT
-    local tries
-    for ((tries = 0; tries < 100; tries++)); do
-        if (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; then return; fi
-        sleep 0.1
-    done
-    fail "nobody listens on $1"
-}
-
 # One application on one stack: transcript, then the pages.
 run() { # NAME STACK REGISTER CLIENTS INNER WEB
     local name=$1 stack=$2 register=127.0.0.1:$3 status=0

@@ -43,8 +43,6 @@ script() { # SCRIPT SECRET THREADS ARGUMENTS...
     return "$status"
 }
 
-listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-
 # The same script finds the order lost where it is: behind a relay that holds connections back.
 order_lost() {
     local status=0
@@ -54,7 +52,7 @@ order_lost() {
     php -r 'require $argv[1]; echo gateways($argv[2], "")[0];' "$here/lib.php" "$register" >"$log_folder/upstream"
     claim_port
     start relay php "$here/relay.php" "127.0.0.1:$port" "$log_folder/upstream" 7
-    until listening "$port"; do sleep 0.1; done
+    until_open "$port"
     timeout 120 php "$here/order.php" "$register" '' "$client_port" 501 "127.0.0.1:$port" || status=1
     # It knows no orderly end.
     kill -KILL "${pids[relay]}" && { wait "${pids[relay]}" 2>/dev/null || true; } && forget relay

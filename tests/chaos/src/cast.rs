@@ -61,8 +61,6 @@ pub struct Places {
     pub inner: Vec<SocketAddr>,
     /// Where workers go, which is what client ids name.
     pub inner_met: Vec<SocketAddr>,
-    /// Whether each is on a host of its own.
-    on_hosts: bool,
 }
 
 impl Places {
@@ -76,7 +74,6 @@ impl Places {
             register,
             inner,
             clients: many(),
-            on_hosts: false,
         }
     }
 
@@ -89,13 +86,7 @@ impl Places {
             clients: (0..GATEWAYS).map(hosts::clients).collect(),
             inner_met: inner.clone(),
             inner,
-            on_hosts: true,
         }
-    }
-
-    /// Where somebody says whether it is ready.
-    fn admin(&self, who: Who) -> SocketAddr {
-        if self.on_hosts { hosts::admin(who) } else { ports::free() }
     }
 }
 
@@ -124,7 +115,8 @@ impl Cast {
         let journals = journals(folder);
         fs::create_dir_all(&journals)?;
         let actor = |who: Who, binary: &str, mut args: Vec<String>| {
-            let (log, admin) = (folder.join(format!("{who}.log")), places.admin(who));
+            let log = folder.join(format!("{who}.log"));
+            let admin = network.map_or_else(ports::free, |_| hosts::admin(who));
             args.push(format!("--admin-listen={admin}"));
             let namespace = network.map(|network| network.namespace(who));
             let binary = bin.join(binary);

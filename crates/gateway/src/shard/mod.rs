@@ -258,6 +258,7 @@ impl Shard {
         self.write_dirty();
     }
 
+    /// Writes to those that wait for nobody else.
     fn write_dirty(&mut self) {
         // A socket that turns out to be broken brings an event, and so more to flush at most once.
         while !self.dirty.is_empty() {
