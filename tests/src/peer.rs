@@ -28,6 +28,8 @@ pub struct Peer {
     commands: u64,
     queries: u64,
     taken: u64,
+    /// Which instance of a worker it is, if it is one.
+    instance: Option<Instance>,
     /// The address that the gateway announces.
     pub gateway: String,
     /// How far the gateway had taken this peer's commands before.
@@ -73,6 +75,10 @@ impl Peer {
             commands: 0,
             queries: 0,
             taken: 0,
+            instance: match &role {
+                Role::Worker { instance, .. } => Some(instance.clone()),
+                Role::Client { .. } => None,
+            },
             gateway: String::new(),
             before: 0,
         };
@@ -166,7 +172,8 @@ impl Peer {
             match message {
                 ToPeer::Event(delivery) => return delivery,
                 ToPeer::Taken { through } => self.taken = through,
-                ToPeer::Witness { .. } | ToPeer::Release { .. } => {}
+                ToPeer::Standby { .. } | ToPeer::StandbySession { .. } | ToPeer::Release { .. } => {
+                }
                 other => panic!("an event was expected, not {other:?}"),
             }
         }
@@ -213,6 +220,65 @@ impl Peer {
     /// Waits until the gateway hangs up.
     pub async fn ends(&mut self) {
         while self.read().await.is_some() {}
+    }
+
+    /// The next message, also one that came while something else was awaited; `None` at the end.
+    pub async fn next(&mut self) -> Option<ToPeer> {
+        match self.inbox.pop_front() {
+            Some(message) => Some(message),
+            None => self.read().await,
+        }
+    }
+
+    /// Whether an event has come, once all has that the gateway had to say before now.
+    pub async fn has_event(&mut self) -> bool {
+        !self.has_no_event().await
+    }
+
+    /// The clients that it was told of as a standby, once all has come that the gateway had to say before
+    /// now; each with its place among their holders.
+    ///
+    /// # Panics
+    /// When it is not among the holders itself.
+    pub async fn standby_lists(&mut self) -> Vec<(ConnectionId, usize)> {
+        self.ask(Query::Groups).await;
+        let instance = self.instance.clone().expect("a worker");
+        let mut told = Vec::new();
+        for message in &self.inbox {
+            if let ToPeer::Standby { holders, clients, .. } = message {
+                let place = holders.iter().position(|holder| *holder == instance);
+                let place = place.expect("it is one of the holders");
+                told.extend(clients.iter().map(|client| (client.client, place)));
+            }
+        }
+        told
+    }
+
+    /// The same without the place.
+    pub async fn standby_clients(&mut self) -> Vec<ConnectionId> {
+        self.standby_lists().await.into_iter().map(|(client, _)| client).collect()
+    }
+
+    /// Sends one message to a gateway that may have hung up.
+    ///
+    /// # Errors
+    /// When it has.
+    ///
+    /// # Panics
+    /// When it does not go out.
+    pub async fn try_say(&mut self, message: &ToGateway) -> std::io::Result<()> {
+        let mut bytes = BytesMut::new();
+        encode(message, &mut bytes).unwrap();
+        soon("a message to go out", self.stream.write_all(&bytes)).await
+    }
+
+    /// Reads so many bytes at the most, and makes nothing of them. Returns how many came.
+    ///
+    /// # Panics
+    /// When nothing comes.
+    pub async fn skim(&mut self, most: usize) -> usize {
+        let mut bytes = vec![0; most];
+        soon("a gateway's bytes", self.stream.read(&mut bytes)).await.unwrap_or(0)
     }
 
     /// The next message but pings, which it answers; `None` at the end.

@@ -336,7 +336,8 @@ impl Suite {
         self.gateways.push(Gateway { process, clients, inner, relay });
     }
 
-    fn spawn_worker(&mut self) {
+    /// Starts one more worker process, without waiting for it.
+    pub fn spawn_worker(&mut self) {
         self.workers_started += 1;
         let id = self.workers_started.to_string();
         let mut args = self.register_flags();

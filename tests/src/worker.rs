@@ -73,6 +73,11 @@ struct Doing {
 impl TestWorker {
     /// Starts a worker and waits until it is linked to every gateway.
     pub async fn start(suite: &Suite, id: &str) -> Self {
+        Self::start_with(suite, id, GATEWAY_GRACE).await
+    }
+
+    /// The same, of one that waits so long for a gateway that is gone.
+    pub async fn start_with(suite: &Suite, id: &str, gateway_grace: Duration) -> Self {
         let (sender, reports) = mpsc::channel(10_000);
         let doing = Arc::new(Doing {
             reports: sender,
@@ -84,7 +89,7 @@ impl TestWorker {
             registers: suite.register_addrs.iter().map(ToString::to_string).collect(),
             secret: suite.secret(),
             key: format!("test:{id}"),
-            gateway_grace: GATEWAY_GRACE,
+            gateway_grace,
             threads: 1,
             handler_retries: 0,
             peer_timeout: Duration::from_secs(30),

@@ -12,9 +12,12 @@ on_one_and_three_threads!(
     a_worker_closes_the_clients_of_a_gateway_that_died,
     a_gateway_that_is_back_as_another_ends_the_life_before,
     whoever_took_over_from_a_dead_worker_closes_its_clients,
-    a_witness_closes_what_a_worker_could_not,
+    a_standby_closes_what_a_worker_could_not,
+    the_second_standby_closes_what_neither_worker_nor_first_standby_could,
+    the_second_standby_closes_nothing_that_the_first_has_closed,
+    clients_are_handed_over_to_a_worker_that_was_started_after_their_gateway_died,
     a_gateway_and_a_worker_may_die_together,
-    what_a_witness_need_not_do_it_does_not,
+    what_a_standby_need_not_do_it_does_not,
     what_was_in_hand_when_a_gateway_died_is_finished_first,
     clients_move_at_once_when_their_worker_is_gone,
     ends_of_clients_that_have_moved_are_marked_if_no_register_knew_of_the_gateway,
@@ -111,7 +114,7 @@ async fn whoever_took_over_from_a_dead_worker_closes_its_clients(threads: usize)
     all_ended(&ends([&mut second], 5).await, 5, (CloseReason::GatewayLost, false));
 }
 
-async fn a_witness_closes_what_a_worker_could_not(threads: usize) {
+async fn a_standby_closes_what_a_worker_could_not(threads: usize) {
     let mut suite = Suite::builder().gateways(1).threads(threads).start().await;
     let first = TestWorker::start(&suite, "1").await;
     let _lost = browsers(&suite, 0, 5).await;
@@ -120,6 +123,59 @@ async fn a_witness_closes_what_a_worker_could_not(threads: usize) {
     tokio::time::sleep(Duration::from_millis(200)).await;
     drop(first);
     all_ended(&ends([&mut second], 5).await, 5, (CloseReason::GatewayLost, true));
+}
+
+async fn the_second_standby_closes_what_neither_worker_nor_first_standby_could(threads: usize) {
+    let mut suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let first = TestWorker::start(&suite, "1").await;
+    let _lost = browsers(&suite, 0, 10).await;
+    let second = TestWorker::start(&suite, "2").await;
+    let mut third = TestWorker::start(&suite, "3").await;
+    told(&suite).await;
+    suite.gateways[0].kill();
+    drop((first, second));
+    all_ended(&ends([&mut third], 10).await, 10, (CloseReason::GatewayLost, true));
+}
+
+async fn the_second_standby_closes_nothing_that_the_first_has_closed(threads: usize) {
+    let mut suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let first = TestWorker::start(&suite, "1").await;
+    let _lost = browsers(&suite, 0, 10).await;
+    let mut second = TestWorker::start(&suite, "2").await;
+    let mut third = TestWorker::start(&suite, "3").await;
+    told(&suite).await;
+    suite.gateways[0].kill();
+    drop(first);
+    let ends = ends([&mut second, &mut third], 10).await;
+    all_ended(&ends, 10, (CloseReason::GatewayLost, true));
+}
+
+/// Both that know the clients die before either has decided that their gateway is gone.
+async fn clients_are_handed_over_to_a_worker_that_was_started_after_their_gateway_died(
+    threads: usize,
+) {
+    const GRACE: Duration = Duration::from_secs(6);
+    let mut suite = Suite::builder().gateways(2).threads(threads).start().await;
+    let first = TestWorker::start_with(&suite, "1", GRACE).await;
+    let second = TestWorker::start_with(&suite, "2", GRACE).await;
+    let _lost = browsers(&suite, 0, 10).await;
+    // So that nobody takes them for newcomers.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    suite.gateways[0].kill();
+    let mut third = TestWorker::start_with(&suite, "3", GRACE).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    drop((first, second));
+    let ends = ends([&mut third], 10).await;
+    all_ended(&ends, 10, (CloseReason::GatewayLost, true));
+}
+
+/// Waits until standbys have been told of all clients and their sessions.
+async fn told(suite: &Suite) {
+    eventually("standbys to be told", async || {
+        let pending = suite.gateways[0].metric("gateway_standby_updates_pending").await?;
+        (pending == 0.0).then_some(())
+    })
+    .await;
 }
 
 async fn a_gateway_and_a_worker_may_die_together(threads: usize) {
@@ -137,7 +193,7 @@ async fn a_gateway_and_a_worker_may_die_together(threads: usize) {
     assert!(ends.values().any(marked) && ends.values().any(plain), "each had some: {ends:?}");
 }
 
-async fn what_a_witness_need_not_do_it_does_not(threads: usize) {
+async fn what_a_standby_need_not_do_it_does_not(threads: usize) {
     let mut suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut first = TestWorker::start(&suite, "1").await;
     let mut second = TestWorker::start(&suite, "2").await;

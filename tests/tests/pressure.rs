@@ -18,7 +18,6 @@ on_one_and_three_threads!(
     a_worker_that_is_behind_does_not_hold_up_anothers_clients,
     a_client_that_sends_much_does_not_hold_up_its_workers_others,
     many_clients_that_send_much_do_not_hold_up_those_who_send_little,
-    a_witness_that_does_not_read_is_cut_off_and_hurts_nobody,
     a_slow_client_may_miss_messages_where_that_is_wanted,
     a_close_does_not_wait_behind_a_client_that_does_not_read,
     a_silent_client_is_pinged_and_then_given_up,
@@ -167,36 +166,6 @@ async fn many_clients_that_send_much_do_not_hold_up_those_who_send_little(thread
     for sender in flood {
         soon("a client to have sent all", sender).await.unwrap();
     }
-}
-
-async fn a_witness_that_does_not_read_is_cut_off_and_hurts_nobody(threads: usize) {
-    const SESSION: usize = 240_000;
-    let suite = Suite::builder().gateways(1).threads(threads).start().await;
-    let mut worker = suite.worker_link(0, "w:1").await;
-    let mut ann = suite.browser(0).await;
-    let id = worker.welcomes().await;
-    let _witness = suite.worker_link(0, "w:2").await;
-    let gateway = &suite.gateways[0];
-    let before = gateway.resident();
-    let large = serde_json::json!({ "name": "x".repeat(SESSION) });
-    let session = Session::encode(large.as_object().unwrap()).unwrap();
-    // Each is told to the witness: nearly one and a half times what may wait for it.
-    for edit in 1..=400 {
-        worker.command(Command::SetSession { client: id, edit, session: session.clone() }).await;
-        if edit % 10 == 0 {
-            worker.taken().await;
-            let grown = gateway.resident().saturating_sub(before);
-            assert!(grown < 128 << 20, "grown by {} MiB", grown >> 20);
-        }
-    }
-    // Long before it would be given up for its silence.
-    eventually("the witness to be cut off", async || {
-        (gateway.metric("gateway_workers").await? == 1.0).then_some(())
-    })
-    .await;
-    assert!(gateway.log().contains("a worker that does not read is cut off"));
-    ann.send("hello").await;
-    assert_eq!(worker.event_of(id).await, Event::Message("hello".into()));
 }
 
 async fn a_slow_client_may_miss_messages_where_that_is_wanted(threads: usize) {

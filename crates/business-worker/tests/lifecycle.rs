@@ -7,11 +7,12 @@ mod running;
 use std::{sync::atomic::Ordering, time::Duration};
 
 use business_worker::{Client, CloseReason, Cluster, Config, Message, Worker, serve};
-use fake::{FakeGateway, SECRET, context, sent_to, soon};
+use fake::{FakeGateway, FakeLink, SECRET, context, sent_to, soon};
 use protocol::{
-    ConnectionId, Event, Instance,
-    discovery::{Gateway, Presence, Settled},
+    ConnectionId, Context, Event, Instance,
+    discovery::{Gateway, Presence, Settled, Takeover},
     link::{Role, ToGateway, ToPeer},
+    standby::{self, StandbyClient},
 };
 use running::{Teller, one, start_as};
 use service::Starting;
@@ -154,7 +155,7 @@ async fn a_worker_that_did_not_notice_a_gateways_end_hears_of_it_and_meets_its_n
         ..Gateway::plain(gateway.address())
     };
     let settled = vec![Settled { gateway: before, owner: Instance::new("other").unwrap() }];
-    let presence = Presence { workers: Vec::new(), settled };
+    let presence = Presence { settled, ..Presence::default() };
     running.follower.tell(vec![back], Some(presence)).await;
     assert_eq!(soon(ended.recv()).await, Some(CloseReason::GatewayLost));
     let mut next = gateway.link().await;
@@ -162,31 +163,113 @@ async fn a_worker_that_did_not_notice_a_gateways_end_hears_of_it_and_meets_its_n
     next.done(1).await;
 }
 
+/// The holders of a client that a worker stands by for: somebody else, then the worker.
+fn holders(link: &FakeLink) -> Vec<Instance> {
+    let Some(Role::Worker { instance, .. }) = &link.role else { panic!("no worker") };
+    vec![Instance::new("owner").unwrap(), instance.clone()]
+}
+
+fn standby_client(client: u32) -> StandbyClient {
+    let Context { remote, listener_port, .. } = context();
+    StandbyClient { client: ConnectionId(client), remote, listener_port }
+}
+
 #[tokio::test]
-async fn a_witness_does_not_say_that_all_clients_of_a_dead_worker_are_closed() {
+async fn a_standby_says_what_it_has_closed_in_place_of_a_dead_worker_and_not_that_it_was_all() {
     let (ends, mut ended) = mpsc::channel(8);
     let gateway = FakeGateway::start().await;
     let soonest = |config: &mut Config| config.gateway_grace = Duration::from_millis(100);
     let mut running = start_as(Ends(ends), &[&gateway], soonest).await;
     let mut link = gateway.link().await;
-    let (client, owner) = (ConnectionId(1), Instance::new("owner").unwrap());
-    link.send(ToPeer::Witness { client, owner, context: Box::new(context()) }).await;
+    let holders = holders(&link);
+    let (confirmed, clients) = (true, vec![standby_client(1)]);
+    link.send(ToPeer::Standby { holders: holders.clone(), confirmed, clients }).await;
     link.event(2, Event::Connect).await;
     link.done(1).await;
-    // The gateway is gone, and so is the owner, whose other clients have another witness.
+    // The gateway is gone, and so is the owner, whose other clients have another standby.
     drop(link);
-    let nobody = Presence { workers: Vec::new(), settled: Vec::new() };
-    running.follower.tell(Vec::new(), Some(nobody)).await;
+    running.follower.tell(Vec::new(), Some(Presence::default())).await;
     for _ in 0..2 {
         assert_eq!(soon(ended.recv()).await, Some(CloseReason::GatewayLost));
     }
     drop(running.follower);
     let (_follower, hello) = running.register.follower().await;
-    let [settled] = &hello.settled[..] else { panic!("{:?}", hello.settled) };
-    assert_eq!(
-        (&settled.gateway, Some(&settled.owner)),
-        (&gateway.instance, hello.instance.as_ref())
-    );
+    let (us, instance) = (hello.instance.unwrap(), gateway.instance.clone());
+    assert_eq!(hello.settled, [Settled { gateway: instance.clone(), owner: us.clone() }]);
+    let digest = standby::digest([ConnectionId(1)]);
+    assert_eq!(hello.takeovers, [Takeover { gateway: instance, by: us, digest, holders }]);
+}
+
+#[tokio::test]
+async fn a_standby_closes_what_the_owner_may_not_have_known_of_when_it_was_done() {
+    let (ids, mut closed) = mpsc::channel(8);
+    let gateway = FakeGateway::start().await;
+    let soonest = |config: &mut Config| config.gateway_grace = Duration::from_millis(100);
+    let mut running = start_as(Ids(ids), &[&gateway], soonest).await;
+    let mut link = gateway.link().await;
+    let holders = holders(&link);
+    for (client, confirmed) in [(1, true), (2, false), (3, false)] {
+        let (holders, clients) = (holders.clone(), vec![standby_client(client)]);
+        link.send(ToPeer::Standby { holders, confirmed, clients }).await;
+    }
+    link.send(ToPeer::Release { clients: vec![ConnectionId(3)] }).await;
+    link.event(4, Event::Connect).await;
+    link.done(1).await;
+    drop(link);
+    let (owner, instance) = (holders[0].clone(), gateway.instance.clone());
+    let settled = vec![Settled { gateway: instance, owner: owner.clone() }];
+    let presence = Presence { workers: vec![owner], settled, ..Presence::default() };
+    running.follower.tell(Vec::new(), Some(presence)).await;
+    let mut both = [soon(closed.recv()).await, soon(closed.recv()).await];
+    both.sort_unstable();
+    assert_eq!(both, [Some((2, true)), Some((4, false))]);
+}
+
+/// The standby before it knew of the same clients, or of fewer.
+#[tokio::test]
+async fn a_standby_closes_what_the_one_before_it_did_not_know_of() {
+    for known in [&[1, 2][..], &[1]] {
+        let (ids, mut closed) = mpsc::channel(8);
+        let gateway = FakeGateway::start().await;
+        let soonest = |config: &mut Config| config.gateway_grace = Duration::from_millis(100);
+        let mut running = start_as(Ids(ids), &[&gateway], soonest).await;
+        let mut link = gateway.link().await;
+        let [owner, us] = &holders(&link)[..] else { panic!("two") };
+        let first = Instance::new("first").unwrap();
+        let holders = vec![owner.clone(), first.clone(), us.clone()];
+        let clients = vec![standby_client(1), standby_client(2)];
+        link.send(ToPeer::Standby { holders: holders.clone(), confirmed: true, clients }).await;
+        link.event(4, Event::Connect).await;
+        link.done(1).await;
+        drop(link);
+        let digest = standby::digest(known.iter().copied().map(ConnectionId));
+        let (gateway, by) = (gateway.instance.clone(), first.clone());
+        let takeovers = vec![Takeover { gateway, by, digest, holders }];
+        let presence = Presence { workers: vec![first], takeovers, ..Presence::default() };
+        running.follower.tell(Vec::new(), Some(presence)).await;
+        let mut all = vec![soon(closed.recv()).await];
+        if known.len() == 1 {
+            all.extend([soon(closed.recv()).await, soon(closed.recv()).await]);
+        }
+        all.sort_unstable();
+        let expected = [Some((1, true)), Some((2, true)), Some((4, false))];
+        assert_eq!(all, if known.len() == 1 { &expected[..] } else { &expected[2..] });
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(closed.try_recv().is_err(), "and nothing else");
+    }
+}
+
+/// Says which clients are gone, and whether that was marked.
+struct Ids(mpsc::Sender<(u32, bool)>);
+
+impl Worker for Ids {
+    async fn on_message(&self, _client: &Client, _message: Message) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    async fn on_close(&self, client: &Client, _reason: CloseReason) -> anyhow::Result<()> {
+        Ok(self.0.send((client.id().connection.0, client.redelivered())).await?)
+    }
 }
 
 /// Says of each close whether it was marked.

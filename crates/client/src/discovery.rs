@@ -148,12 +148,18 @@ async fn take_lists(
 /// Asks where gateways are, and says what we know.
 fn ask(shared: &Shared, out: &mut BytesMut) {
     let instance = shared.identity.worker().cloned();
-    let settled =
-        instance.iter().flat_map(|_| shared.leases().settled().cloned().collect::<Vec<_>>());
+    let leases = shared.leases();
+    let (settled, takeovers) = match instance {
+        Some(_) => (leases.settled().cloned().collect(), leases.takeovers().cloned().collect()),
+        None => (Vec::new(), Vec::new()),
+    };
+    drop(leases);
     ToRegister::WorkerConnect(WorkerConnect {
         secret_key: Some(shared.identity.secret.clone()),
         known: shared.directory().listed(),
-        settled: settled.collect(),
+        settled,
+        takeovers,
+        complete: false,
         instance,
     })
     .encode(out);

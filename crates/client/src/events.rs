@@ -2,7 +2,11 @@
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use protocol::{ConnectionId, Context, Instance, link::Delivery};
+use protocol::{
+    ConnectionId, Instance, Session,
+    link::Delivery,
+    standby::{HandedOver, Handover, StandbyClient},
+};
 
 use crate::link::Link;
 
@@ -17,17 +21,50 @@ pub trait Consumer: Send + Sync + 'static {
 
     /// This life of a gateway is gone, and so are its clients: those that are ours are to be closed
     /// on its behalf, marked if it is in doubt whether they still were ours. `settlement` is to be
-    /// dropped once that is done. Says whose clients we witness there.
-    fn over(&self, _gateway: &Instance, _in_doubt: bool, _settlement: Settlement) -> Vec<Instance> {
+    /// dropped once that is done. Returns the holders of the clients there that we stand by for, each
+    /// list once.
+    fn over(
+        &self,
+        _gateway: &Instance,
+        _in_doubt: bool,
+        _settlement: Settlement,
+    ) -> Vec<Vec<Instance>> {
         Vec::new()
     }
 
-    /// The `owner` is gone as well: those of its clients that we witness are to be closed, marked,
-    /// since it may have begun.
-    fn inherit(&self, _gateway: &Instance, _owner: &Instance, _settlement: Settlement) {}
+    /// The [digest](protocol::standby::digest) of the clients there that we stand by for and that have
+    /// these holders.
+    fn digest(&self, _gateway: &Instance, _holders: &[Instance]) -> u64 {
+        0
+    }
 
-    /// The `owner` has closed its clients there: we witness them no more.
-    fn forget(&self, _gateway: &Instance, _owner: &Instance) {}
+    /// The holders before us are gone as well: those clients are to be closed, marked, since they may
+    /// have begun. `settlement` is to be dropped once that is done.
+    fn take_over(&self, _gateway: &Instance, _holders: &[Instance], _settlement: Settlement) {}
+
+    /// The owner has closed the clients that it knows of: of those that have these holders, the ones
+    /// that it may not know of are to be closed, marked; the others are forgotten.
+    fn owner_done(&self, _gateway: &Instance, _holders: &[Instance], _settlement: Settlement) {}
+
+    /// Another standby has closed the clients that have these holders: they are forgotten.
+    fn forget(&self, _gateway: &Instance, _holders: &[Instance]) {}
+
+    /// What is known of the clients there, ours and those that we stand by for, to be handed over to
+    /// another worker: by their holders, of whom we are one. May be many.
+    fn hand_over(
+        &self,
+        _gateway: &Instance,
+        _us: &Instance,
+    ) -> Vec<(Vec<Instance>, Vec<HandedOver>)> {
+        Vec::new()
+    }
+
+    /// Clients of a gateway that is out of reach were handed over to us: we stand by for them from here
+    /// on. `link` is one to that gateway that is gone. Returns the holders of all clients there that we
+    /// stand by for, each list once.
+    fn handed_over(&self, _link: &Arc<Link>, _handover: Handover) -> Vec<Vec<Instance>> {
+        Vec::new()
+    }
 
     /// This life of a gateway is linked again, and everything that it said since has come: what an
     /// earlier link told us of its clients counts no more.
@@ -40,10 +77,15 @@ pub trait Intake: Send {
     /// called, or the gateway will stop sending.
     fn take(&mut self, delivery: Delivery);
 
-    /// The client of another worker is ours to witness.
-    fn witness(&mut self, _client: ConnectionId, _owner: Instance, _context: Context) {}
+    /// We stand by for these clients; their session, if we know it, stays. See
+    /// [`ToPeer::Standby`](protocol::link::ToPeer::Standby).
+    fn standby(&mut self, _holders: Vec<Instance>, _confirmed: bool, _clients: Vec<StandbyClient>) {
+    }
 
-    /// These are not ours to witness any more.
+    /// The session of a client that we stand by for.
+    fn standby_session(&mut self, _client: ConnectionId, _session: Session) {}
+
+    /// We do not stand by for these any more.
     fn release(&mut self, _clients: Vec<ConnectionId>) {}
 
     /// Everything that one read brought was taken; what was sent meanwhile is written next. The

@@ -7,7 +7,7 @@ use service::{backoff::Backoff, dice, stream::Stream};
 use tokio::time::Instant;
 
 use crate::{
-    link::{self, Ended, Failed, Link, Proved},
+    link::{self, Callbacks, Ended, Failed, Link, Proved},
     shared::Shared,
 };
 
@@ -116,7 +116,9 @@ async fn run(shared: &Arc<Shared>, address: &str, proved: Proved<Stream>) -> End
     tracing::info!(%gateway, "linked");
     // Nothing changes in the directory, but those who watch it want to know.
     let changed = || shared.change(|_| ());
-    let run = link::run(&link, proved.stream, proved.read, intake, shared.peer_timeout, &changed);
+    let relayed = |from, message| shared.relayed(&link, from, message);
+    let callbacks = Callbacks { changed: &changed, relayed: &relayed };
+    let run = link::run(&link, proved.stream, proved.read, intake, shared.peer_timeout, callbacks);
     let confirm = async {
         shared.confirm(&link).await;
         std::future::pending().await

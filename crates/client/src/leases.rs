@@ -5,6 +5,9 @@
 //! linked. Its clients are then closed on its behalf: by the worker that each belongs to, and if
 //! that worker is gone as well, by the client's witness. See `docs/guarantees.md`.
 
+mod newcomers;
+mod orphans;
+
 use std::{
     collections::VecDeque,
     net::SocketAddr,
@@ -14,19 +17,21 @@ use std::{
 
 use protocol::{
     Instance,
-    discovery::{Gateway, Settled},
+    discovery::{Gateway, Settled, Takeover},
 };
 use rustc_hash::FxHashSet;
+
+use newcomers::Newcomers;
+use orphans::{Orphans, REMEMBERED, remember};
+
+pub(crate) use newcomers::HandOver;
+pub(crate) use orphans::{Decision, Orphaned};
 
 /// How soon after its links a gateway that dies is missed by registers, or is back. One that is
 /// missed later lived on for a while.
 const PROMPT: Duration = Duration::from_secs(2);
 
-/// How many ends are remembered. A life that was taken for over and comes back after so many others
-/// is not recognised any more.
-const REMEMBERED: usize = 256;
-
-/// What we know of lives of gateways, and of workers whose clients we witness.
+/// What we know of lives of gateways, and of workers whose clients we stand by for.
 #[derive(Debug)]
 pub(crate) struct Leases {
     grace: Duration,
@@ -40,11 +45,11 @@ pub(crate) struct Leases {
     up: Vec<Up>,
     /// Lives that we were linked to, or wait to be, and are not now.
     away: Vec<Away>,
-    /// Workers whose clients on a life that is over are not settled yet, as far as we know.
-    unsettled: Vec<Unsettled>,
-    /// Whose clients on which lives were closed, newest last.
-    settled: VecDeque<Settled>,
-    /// Lives that are over, newest last.
+    /// Clients of other workers on lives that are over, which we stand by for.
+    orphans: Orphans,
+    newcomers: Newcomers,
+    /// Lives that are over, newest last. One that comes back after so many others is not recognised any
+    /// more.
     over: VecDeque<Instance>,
     /// Lives that were waited for in vain, newest last.
     missed: VecDeque<Instance>,
@@ -57,6 +62,7 @@ pub(crate) struct Said {
     /// Which workers are there; `None` if no register tells.
     pub(crate) workers: Option<FxHashSet<Instance>>,
     pub(crate) settled: Vec<Settled>,
+    pub(crate) takeovers: Vec<Takeover>,
 }
 
 #[derive(Debug)]
@@ -81,14 +87,8 @@ struct Away {
     back: bool,
     /// Since when no register names it.
     missing: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct Unsettled {
-    gateway: Instance,
-    owner: Instance,
-    /// Since when no register names the owner.
-    missing: Option<Instant>,
+    /// Whether registers name a newer life at its address, and not this one.
+    superseded: bool,
 }
 
 /// What is to be done.
@@ -100,14 +100,19 @@ pub(crate) enum Verdict {
     /// This life that was never linked is not to be waited for any more. We have nobody there, and
     /// do not say that it is over.
     Missed(Instance),
-    /// So is the worker that other clients on it belonged to: they are for us to close.
-    Inherit(Settled),
-    /// That worker has closed them itself.
-    Forget(Settled),
+    /// What becomes of clients that we stand by for.
+    Orphans(Decision),
+    /// What we know of the clients of a life that is gone, or seems so, is to be handed over.
+    HandOver(HandOver),
 }
 
 impl Leases {
-    pub(crate) fn new(grace: Duration) -> Self {
+    /// Those of a worker.
+    pub(crate) fn new(grace: Duration, us: Instance) -> Self {
+        Self::of(grace, Some(us))
+    }
+
+    fn of(grace: Duration, us: Option<Instance>) -> Self {
         Self {
             grace,
             closes: true,
@@ -115,8 +120,8 @@ impl Leases {
             said: None,
             up: Vec::new(),
             away: Vec::new(),
-            unsettled: Vec::new(),
-            settled: VecDeque::new(),
+            orphans: Orphans::new(us.clone(), grace),
+            newcomers: Newcomers::new(us),
             over: VecDeque::new(),
             missed: VecDeque::new(),
         }
@@ -125,7 +130,7 @@ impl Leases {
     /// Those of one that only pushes: it closes no clients of a life that it takes for over, which
     /// may go on, therefore.
     pub(crate) fn of_back_end(grace: Duration) -> Self {
-        Self { closes: false, ..Self::new(grace) }
+        Self { closes: false, ..Self::of(grace, None) }
     }
 
     /// How long a life must be missed.
@@ -188,8 +193,28 @@ impl Leases {
         let before = self.away.iter().find(|away| away.instance == instance);
         let lost = before.map_or(since, |before| before.lost);
         self.confirmed(&instance);
-        let (met, went_on, back, missing) = (true, false, false, None);
-        self.away.push(Away { address, gateway, instance, met, lost, went_on, back, missing });
+        self.newcomers.lose(&instance, gateway, lost);
+        let (met, went_on) = (true, false);
+        self.away.push(Away::new(address, gateway, instance, lost, met, went_on));
+        self.look(now);
+    }
+
+    /// Clients of a life were handed over to us that we may never have met.
+    pub(crate) fn handed_over(
+        &mut self,
+        gateway: SocketAddr,
+        instance: &Instance,
+        groups: Vec<Vec<Instance>>,
+        now: Instant,
+    ) {
+        if self.is_over(instance) && self.away.iter().all(|away| away.instance != *instance) {
+            self.orphans.add(instance, groups, now);
+        } else if !self.away.iter().any(|away| away.met && away.instance == *instance) {
+            self.away.retain(|away| away.instance != *instance);
+            let (address, instance) = (gateway.to_string().into(), instance.clone());
+            self.newcomers.lose(&instance, gateway, now);
+            self.away.push(Away::new(address, gateway, instance, now, true, true));
+        }
         self.look(now);
     }
 
@@ -222,7 +247,7 @@ impl Leases {
     /// A register names a life at the address of another that we are linked to: it has not noticed its
     /// end yet.
     pub(crate) fn outlived(&mut self, instance: Instance) {
-        note(&mut self.missed, instance);
+        remember(&mut self.missed, instance, REMEMBERED);
     }
 
     /// A life that was never linked is waited for.
@@ -234,42 +259,64 @@ impl Leases {
         now: Instant,
     ) {
         if self.away.iter().all(|away| away.instance != instance) {
-            let (met, went_on, back, lost, missing) = (false, false, false, now, None);
-            self.away.push(Away { address, gateway, instance, met, lost, went_on, back, missing });
+            self.away.push(Away::new(address, gateway, instance, now, false, false));
             self.look(now);
         }
     }
 
     /// Takes what connected registers say.
     pub(crate) fn heard(&mut self, said: Option<Said>, now: Instant) {
-        for settled in said.iter().flat_map(|said| &said.settled) {
-            self.remember(settled.clone());
+        if let Some(said) = &said {
+            said.settled.iter().for_each(|settled| self.settle(settled.clone()));
+            said.takeovers.iter().for_each(|takeover| self.take_over(takeover.clone()));
+            if let Some(workers) = &said.workers {
+                self.newcomers.hear(workers, now);
+            }
         }
         self.said = said;
         self.look(now);
     }
 
-    /// We witness clients of these workers on a life that is over.
-    pub(crate) fn witnessed(
+    /// We stand by for clients with these holders on a life that is over.
+    pub(crate) fn orphaned(
         &mut self,
         gateway: &Instance,
-        owners: impl IntoIterator<Item = Instance>,
+        groups: Vec<Vec<Instance>>,
         now: Instant,
     ) {
-        let gateway = || gateway.clone();
-        let unsettled = |owner| Unsettled { gateway: gateway(), owner, missing: None };
-        self.unsettled.extend(owners.into_iter().map(unsettled));
+        self.orphans.add(gateway, groups, now);
         self.look(now);
     }
 
     /// Notes that the clients of a worker on a life that is over were closed.
     pub(crate) fn settle(&mut self, settled: Settled) {
-        self.remember(settled);
+        let gateway = settled.gateway.clone();
+        if self.orphans.settle(settled) {
+            self.note_over(gateway);
+        }
+    }
+
+    /// Notes that a standby has closed clients on a life that is over.
+    pub(crate) fn take_over(&mut self, takeover: Takeover) {
+        let gateway = takeover.gateway.clone();
+        if self.orphans.take_over(takeover) {
+            self.note_over(gateway);
+        }
     }
 
     /// What registers should know.
     pub(crate) fn settled(&self) -> impl Iterator<Item = &Settled> {
-        self.settled.iter()
+        self.orphans.settled()
+    }
+
+    /// The same of takeovers.
+    pub(crate) fn takeovers(&self) -> impl Iterator<Item = &Takeover> {
+        self.orphans.takeovers()
+    }
+
+    /// Whether what we know of the clients of a life is still to be handed over to a worker.
+    pub(crate) fn hands_over(&self, gateway: &Instance, to: &Instance) -> bool {
+        self.newcomers.has(gateway, to)
     }
 
     /// We leave: gateways that live give our clients to others from now on.
@@ -283,22 +330,21 @@ impl Leases {
         let grace = self.grace;
         let passed = |since: Option<Instant>| since.is_some_and(|since| since + grace <= now);
         let over = self.over.clone();
-        let mut verdicts =
-            self.end(now, |away| passed(away.missing) || over.contains(&away.instance));
-        let known = &self.settled;
-        self.unsettled.retain(|unsettled| {
-            let Unsettled { gateway, owner, missing } = unsettled;
-            let settled = Settled { gateway: gateway.clone(), owner: owner.clone() };
-            if known.contains(&settled) {
-                verdicts.push(Verdict::Forget(settled));
-            } else if passed(*missing) {
-                verdicts.push(Verdict::Inherit(settled));
-            } else {
-                return true;
-            }
-            false
+        let mut verdicts = self.end(now, |away| {
+            passed(away.missing) || away.superseded || over.contains(&away.instance)
         });
-        verdicts
+        verdicts.extend(self.orphans.due(now).into_iter().map(Verdict::Orphans));
+        let (away, orphans) = (&self.away, &self.orphans);
+        let ended = |gateway: &Instance| verdicts.iter().any(|it| it.ends(gateway));
+        let is_away = |gateway: &Instance| away.iter().any(|it| it.met && it.instance == *gateway);
+        self.newcomers.retain(|it| is_away(it) || ended(it) || orphans.has(it));
+        let is_gone = |gateway: &Instance| {
+            let mut away = away.iter().filter(|away| away.instance == *gateway);
+            away.all(|away| away.missing.is_some())
+        };
+        let handovers = self.newcomers.due(is_gone);
+        // Before what is closed is forgotten here.
+        handovers.into_iter().map(Verdict::HandOver).chain(verdicts).collect()
     }
 
     /// The same without waiting for the grace: we are about to leave.
@@ -309,10 +355,10 @@ impl Leases {
     /// When there will be something to do, if nothing happens before.
     pub(crate) fn next(&self) -> Option<Instant> {
         let away = self.away.iter().filter_map(|away| away.missing);
-        let unsettled = self.unsettled.iter().filter_map(|unsettled| unsettled.missing);
-        let next = away.chain(unsettled).min().map(|since| since + self.grace);
+        let next = away.map(|since| since + self.grace).chain(self.orphans.next()).min();
         // What others have taken for over is so for us, whenever we lost it.
-        let others = self.away.iter().find(|away| self.is_over(&away.instance));
+        let is_over = |away: &&Away| away.superseded || self.is_over(&away.instance);
+        let others = self.away.iter().find(is_over);
         others.map(|away| away.lost).or(next)
     }
 
@@ -320,13 +366,12 @@ impl Leases {
     /// as old: the grace begins anew.
     fn begin_anew(&mut self, now: Instant) {
         let latest = self.grace + PROMPT;
-        let away = self.away.iter_mut().map(|away| &mut away.missing);
-        let unsettled = self.unsettled.iter_mut().map(|unsettled| &mut unsettled.missing);
-        for since in away.chain(unsettled).flatten() {
+        for since in self.away.iter_mut().flat_map(|away| &mut away.missing) {
             if *since + latest < now {
                 *since = now;
             }
         }
+        self.orphans.begin_anew(PROMPT, now);
     }
 
     fn end(&mut self, now: Instant, ended: impl Fn(&Away) -> bool) -> Vec<Verdict> {
@@ -336,7 +381,9 @@ impl Leases {
             met.for_each(|away| self.note_over(away.instance.clone()));
         }
         let unmet = ended.iter().filter(|away| !away.met);
-        unmet.for_each(|away| note(&mut self.missed, away.instance.clone()));
+        for away in unmet {
+            remember(&mut self.missed, away.instance.clone(), REMEMBERED);
+        }
         let leaving = self.leaving;
         let verdict = |away: Away| {
             if !away.met {
@@ -366,38 +413,41 @@ impl Leases {
             let is_missing = !away.met || !away.back && said.is_some_and(|said| !said.names(away));
             away.missing = is_missing.then(|| away.missing.unwrap_or(now));
         }
-        let workers = said.and_then(|said| said.workers.as_ref());
-        for unsettled in &mut self.unsettled {
-            let is_missing = workers.is_some_and(|workers| !workers.contains(&unsettled.owner));
-            unsettled.missing = is_missing.then(|| unsettled.missing.unwrap_or(now));
+        let newer = said.iter().flat_map(|said| &said.gateways).filter(|gateway| {
+            gateway.instance.as_ref().is_some_and(|instance| self.is_newer(instance))
+        });
+        let newer: FxHashSet<_> = newer.map(|gateway| gateway.address.clone()).collect();
+        for away in &mut self.away {
+            let is_named = said.is_some_and(|said| said.names(away));
+            away.superseded = away.met && !away.back && !is_named && newer.contains(&*away.address);
         }
-    }
-
-    fn remember(&mut self, settled: Settled) {
-        if self.settled.contains(&settled) {
-            return;
-        }
-        self.note_over(settled.gateway.clone());
-        if self.settled.len() == REMEMBERED {
-            self.settled.pop_front();
-        }
-        self.settled.push_back(settled);
+        self.orphans.look(said.and_then(|said| said.workers.as_ref()), now);
     }
 
     fn note_over(&mut self, instance: Instance) {
-        note(&mut self.over, instance);
+        remember(&mut self.over, instance, REMEMBERED);
     }
 }
 
-/// Remembers a life, in place of the oldest if there are too many.
-fn note(lives: &mut VecDeque<Instance>, instance: Instance) {
-    if lives.contains(&instance) {
-        return;
+impl Away {
+    const fn new(
+        address: Arc<str>,
+        gateway: SocketAddr,
+        instance: Instance,
+        lost: Instant,
+        met: bool,
+        went_on: bool,
+    ) -> Self {
+        let (back, missing, superseded) = (false, None, false);
+        Self { address, gateway, instance, met, lost, went_on, back, missing, superseded }
     }
-    if lives.len() == REMEMBERED {
-        lives.pop_front();
+}
+
+impl Verdict {
+    /// Whether it says that this life is over.
+    fn ends(&self, instance: &Instance) -> bool {
+        matches!(self, Self::Over { gateway, .. } if gateway == instance)
     }
-    lives.push_back(instance);
 }
 
 impl Said {

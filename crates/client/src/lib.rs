@@ -28,6 +28,7 @@ mod directory;
 mod discovery;
 mod error;
 mod gateway;
+mod handover;
 mod leases;
 mod merge;
 mod metrics;
@@ -145,7 +146,7 @@ impl Cluster {
         let Config { registers, secret, worker, tls, peer_timeout, gateway_grace } = config;
         let instance = Instance::from_dice(service::dice::random());
         let leases = match &worker {
-            Some(_) => Leases::new(gateway_grace),
+            Some(_) => Leases::new(gateway_grace, instance.clone()),
             None => Leases::of_back_end(gateway_grace),
         };
         let role = match worker {

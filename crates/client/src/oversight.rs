@@ -9,7 +9,7 @@ use std::{
 
 use protocol::{
     Instance,
-    discovery::{Presence, Settled},
+    discovery::{Presence, Settled, Takeover},
     link::ToGateway,
 };
 use rustc_hash::FxHashSet;
@@ -17,40 +17,54 @@ use tokio::time::{self, sleep, sleep_until};
 
 use crate::{
     directory,
-    leases::{Leases, Said, Verdict},
+    events::Consumer,
+    handover,
+    leases::{Decision, Leases, Orphaned, Said, Verdict},
     link::{Ended, Link},
     shared::{Register, Shared},
 };
 
-/// Somebody closes clients of one worker on a gateway that is gone. When the last clone is dropped,
-/// that is done, and everybody hears of it if these were all that the worker had there. A witness
-/// has only some of them, and others wait for their own turn.
+/// Clients of a gateway that is gone are being closed. When the last clone is dropped, that is done,
+/// and other workers hear of it.
 #[derive(Clone)]
 pub struct Settlement(Arc<Settling>);
 
 struct Settling {
     shared: Arc<Shared>,
-    settled: Option<Settled>,
+    done: Option<Done>,
+}
+
+/// What others are told then.
+#[derive(Clone, Debug)]
+enum Done {
+    /// We have closed all clients there that were ours.
+    Settled(Settled),
+    /// We have closed clients that we stood by for.
+    TakenOver(Takeover),
 }
 
 impl Settlement {
-    fn new(shared: &Arc<Shared>, settled: Option<Settled>) -> Self {
-        Self(Arc::new(Settling { shared: Arc::clone(shared), settled }))
+    fn new(shared: &Arc<Shared>, done: Option<Done>) -> Self {
+        Self(Arc::new(Settling { shared: Arc::clone(shared), done }))
     }
 }
 
 impl Drop for Settling {
     fn drop(&mut self) {
-        if let Some(settled) = self.settled.take() {
-            self.shared.leases().settle(settled);
-            self.shared.news.send_replace(());
+        let Some(done) = self.done.take() else { return };
+        let mut leases = self.shared.leases();
+        match done {
+            Done::Settled(settled) => leases.settle(settled),
+            Done::TakenOver(takeover) => leases.take_over(takeover),
         }
+        drop(leases);
+        self.shared.news.send_replace(());
     }
 }
 
 impl std::fmt::Debug for Settlement {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Settlement").field(&self.0.settled).finish()
+        f.debug_tuple("Settlement").field(&self.0.done).finish()
     }
 }
 
@@ -60,10 +74,11 @@ pub(crate) fn said(registers: &[Register]) -> Option<Said> {
     let mut said = Said::default();
     for register in registers.iter().filter(|register| register.connected) {
         lists.push(register.list.clone());
-        if let Some(Presence { workers, settled }) = &register.presence {
+        if let Some(Presence { workers, settled, takeovers, .. }) = &register.presence {
             let known = said.workers.get_or_insert_with(FxHashSet::default);
             known.extend(workers.iter().cloned());
             said.settled.extend(settled.iter().cloned());
+            said.takeovers.extend(takeovers.iter().cloned());
         }
     }
     said.gateways = directory::union(&lists);
@@ -186,20 +201,42 @@ impl Shared {
                 Verdict::Over { gateway, in_doubt } => {
                     tracing::warn!(instance = %gateway, "a gateway is gone; its clients are closed");
                     let ours = Settled { gateway: gateway.clone(), owner: us.clone() };
-                    let owners =
-                        consumer.over(&gateway, in_doubt, Settlement::new(self, Some(ours)));
-                    self.leases().witnessed(&gateway, owners, now());
-                }
-                Verdict::Inherit(settled) => {
-                    let Settled { gateway, owner } = &settled;
-                    tracing::warn!(instance = %gateway, worker = %owner, "a worker is gone as well");
-                    consumer.inherit(gateway, owner, Settlement::new(self, None));
+                    let settlement = Settlement::new(self, Some(Done::Settled(ours)));
+                    let groups = consumer.over(&gateway, in_doubt, settlement);
+                    self.leases().orphaned(&gateway, groups, now());
                 }
                 Verdict::Missed(_) => {}
-                Verdict::Forget(Settled { gateway, owner }) => consumer.forget(&gateway, &owner),
+                Verdict::Orphans(decision) => self.decided(&*consumer, us, decision),
+                Verdict::HandOver(handover) => {
+                    self.spawn(handover::run(Arc::clone(self), handover));
+                }
             }
         }
         self.looked.notify_one();
+    }
+
+    /// Carries out what was decided on clients that we stand by for.
+    fn decided(self: &Arc<Self>, consumer: &dyn Consumer, us: &Instance, decision: Decision) {
+        let orphaned = match decision {
+            Decision::TakeOver(orphaned) => orphaned,
+            Decision::OwnerDone(Orphaned { gateway, holders }) => {
+                return consumer.owner_done(&gateway, &holders, Settlement::new(self, None));
+            }
+            Decision::StandbyDone(Orphaned { gateway, holders }, digest)
+                if consumer.digest(&gateway, &holders) == digest =>
+            {
+                return consumer.forget(&gateway, &holders);
+            }
+            // It knew of others than we do.
+            Decision::StandbyDone(orphaned, _) => orphaned,
+        };
+        let Orphaned { gateway, holders } = orphaned;
+        tracing::warn!(instance = %gateway, ?holders, "workers are gone with their gateway; their \
+            clients are closed");
+        let (by, digest) = (us.clone(), consumer.digest(&gateway, &holders));
+        let takeover = Takeover { gateway: gateway.clone(), by, digest, holders: holders.clone() };
+        let settlement = Settlement::new(self, Some(Done::TakenOver(takeover)));
+        consumer.take_over(&gateway, &holders, settlement);
     }
 }
 
@@ -216,7 +253,7 @@ impl Drop for NobodyWaits<'_> {
 const CONFIRM_AGAIN: Duration = Duration::from_secs(1);
 
 /// The time as timers have it.
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     time::Instant::now().into_std()
 }
 

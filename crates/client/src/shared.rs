@@ -1,6 +1,7 @@
 //! What a cluster's handles and tasks share.
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -22,7 +23,7 @@ use crate::{
     events::Consumer,
     gateway::look_after,
     leases::Leases,
-    link::{Identity, Link, Unclaimed},
+    link::{Correlated, Identity, Link, Unclaimed},
     metrics::Metrics,
     oversight,
 };
@@ -44,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) looked: Notify,
     /// Called when registers should hear of what was settled.
     pub(crate) news: watch::Sender<()>,
+    /// Handovers to other workers that are not answered yet.
+    pub(crate) handovers: Correlated<()>,
     /// The highest number that a command had for a gateway that was given up. Should it be there after
     /// all, it has not taken a higher one of ours.
     numbered: AtomicU64,
@@ -92,6 +95,7 @@ impl Shared {
             leases: Mutex::new(leases),
             looked: Notify::new(),
             news: watch::Sender::new(()),
+            handovers: Correlated::default(),
             numbered: AtomicU64::new(0),
             directory: watch::Sender::new(Arc::default()),
             registers: Mutex::new(registers.into_iter().map(Register::new).collect()),
@@ -119,7 +123,7 @@ impl Shared {
         matches!(self.identity.role, Role::Worker { .. })
     }
 
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
             stop.run_until_cancelled(task).await;
@@ -267,6 +271,15 @@ impl Shared {
         for (address, gateway, instance) in expected {
             self.await_first(address, gateway, instance);
         }
+    }
+
+    /// A link to a gateway that is gone, as far as we know, on behalf of its clients: nothing can be sent
+    /// by it.
+    pub(crate) fn out_of_reach(&self, gateway: SocketAddr, instance: Instance) -> Arc<Link> {
+        let (unclaimed, metrics) = (Arc::clone(&self.unclaimed), Arc::clone(&self.metrics));
+        let link = Link::expected(gateway, instance, 0, self.held.clone(), unclaimed, metrics);
+        link.give_up();
+        link
     }
 
     /// No link is made any more. Events that wait for gateways that are not linked are left to other

@@ -23,7 +23,12 @@ impl Consumer for Noting {
         Box::new(Idle)
     }
 
-    fn over(&self, _gateway: &Instance, in_doubt: bool, _settlement: Settlement) -> Vec<Instance> {
+    fn over(
+        &self,
+        _gateway: &Instance,
+        in_doubt: bool,
+        _settlement: Settlement,
+    ) -> Vec<Vec<Instance>> {
         let _ = self.0.try_send(in_doubt);
         Vec::new()
     }

@@ -232,6 +232,8 @@ async fn is_told_of(register: &str, announcement: &Announcement, within: Duratio
             known: Vec::new(),
             instance: None,
             settled: Vec::new(),
+            takeovers: Vec::new(),
+            complete: false,
         })
         .encode(&mut ask);
         stream.write_all(&ask).await?;

@@ -22,7 +22,7 @@ use crate::{
     framing::websocket::Terms,
     http::{Field, Site, Subprotocol},
     settings::{Door, NoWorker, Settings, SlowClient, WebSocketType},
-    shard::{Heartbeat, Router},
+    shard::{Heartbeat, MAX_STANDBYS, Router},
 };
 
 /// Holds clients' connections, and passes between them and workers.
@@ -132,6 +132,12 @@ pub struct Args {
     #[arg(long, value_name = "BYTES", default_value_t = 8 * 1024 * 1024)]
     #[arg(default_value_if("compat", "strict", "10240000"))]
     worker_window: usize,
+
+    /// Number of standby workers per client: they close its clients if this gateway and the worker
+    /// that has them fail together
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(value_parser = clap::value_parser!(u8).range(0..=MAX_STANDBYS as i64))]
+    standbys: u8,
 
     /// How many bytes clients may make the gateway hold: unfinished messages, queues, and events
     /// that workers are not done with; 0 for any number [default: 256 MiB for each thread]
@@ -317,6 +323,7 @@ impl TryFrom<Args> for Config {
                 },
                 peer_timeout: Duration::from_secs(args.peer_timeout),
                 worker_window: args.worker_window,
+                standbys: usize::from(args.standbys),
                 memory,
                 max_requests: args.max_handshakes,
                 max_connections: (args.max_connections != 0).then_some(args.max_connections),
@@ -363,6 +370,7 @@ mod tests {
             (["--threads=9999"], "--threads"),
             (["--connections-per-thread=0"], "--connections-per-thread"),
             (["--worker-window=0"], "--worker-window"),
+            (["--standbys=4"], "--standbys"),
             (["--memory-budget=1000000"], "--memory-budget"),
             (["--max-handshakes=0"], "--max-handshakes"),
             (["--web-root=/does/not/exist"], "--web-root"),

@@ -70,6 +70,8 @@ pub(crate) enum ToShard {
     Begun { link: LinkId, through: u64 },
     /// A worker is done with events of yours.
     Done { link: LinkId, first: u64, last: u64 },
+    /// What a worker was told by this shard as a standby is written up to here.
+    StandbyWritten { link: LinkId, through: u64 },
     /// Close every client, well within `grace`: the gateway is going down.
     Drain { grace: Duration },
 }
@@ -90,8 +92,9 @@ impl ToShard {
 pub(crate) enum ToHub {
     /// Events for a worker, encoded in its language; those up to `last` of this shard.
     Events { link: LinkId, shard: u16, last: u64, frames: Bytes },
-    /// What a worker is to know as a witness of other workers' clients.
-    Notes { link: LinkId, frames: Bytes },
+    /// What a worker is to know of other workers' clients, as a standby. The shard is to be told once
+    /// this is written if it says up to where that is.
+    Standby { link: LinkId, shard: u16, frames: Bytes, confirm: Option<u64> },
     /// What this shard knows.
     Part { token: Token, part: Part },
     /// Clients make the shard hold too much, or no longer do.

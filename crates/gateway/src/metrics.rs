@@ -40,6 +40,8 @@ pub(crate) struct Metrics {
     pub(crate) held: Gauge,
     /// Bytes of events that workers have and are not done with.
     pub(crate) in_flight: Gauge,
+    /// Updates that standbys are not sent yet, each of one client.
+    pub(crate) standby_updates: Gauge,
     /// Commands taken from peers.
     pub(crate) commands: Counter,
     /// Queries taken from peers.
@@ -103,6 +105,11 @@ impl Metrics {
             "events_in_flight_bytes",
             "Events that workers have and are not done with",
             all.in_flight,
+        );
+        registry.register(
+            "standby_updates_pending",
+            "Updates not yet sent to workers that stand by for others, each of one client",
+            all.standby_updates,
         );
         registry.register("commands", "Commands taken from peers", all.commands);
         registry.register("queries", "Queries taken from peers", all.queries);

@@ -41,6 +41,8 @@ pub(crate) struct Settings {
     /// How many bytes of events a shard gives a worker before it must be done with some; also how
     /// many it holds while there is no worker.
     pub(crate) worker_window: usize,
+    /// How many standbys a client has, if there are so many workers.
+    pub(crate) standbys: usize,
     /// How many bytes clients may make a shard hold; any if `None`.
     pub(crate) memory: Option<usize>,
     /// How many connections may await a request, over all shards.

@@ -22,6 +22,7 @@ pub mod query;
 pub mod discovery;
 pub mod link;
 pub mod secret;
+pub mod standby;
 
 pub mod codec;
 

@@ -16,8 +16,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Answer, Command, ConnectionId, Context, Event, Instance, Message, Query,
+    Answer, Command, ConnectionId, Context, Event, Instance, Message, Query, Session,
     secret::{Nonce, Proof},
+    standby::{StandbyClient, WorkerMessage},
 };
 
 /// What a native peer sends before anything else. Read as a `GatewayWorker` frame length it would
@@ -51,6 +52,8 @@ pub enum ToGateway {
     /// The events up to `through` of a shard have been begun with, as far as that can be: what of them
     /// is not done runs, or waits for something. Those that are done were begun with without a word.
     Begun { shard: u16, through: u64 },
+    /// From a worker: pass this on to that other worker, if it is linked; dropped if not.
+    Relay { to: Instance, message: WorkerMessage },
 }
 
 /// What a gateway says to a peer.
@@ -77,12 +80,21 @@ pub enum ToPeer {
     Ping { token: u64 },
     /// Answers a [`ToGateway::Ping`].
     Pong { token: u64 },
-    /// This client is another worker's, the `owner`'s. Should both the gateway and the owner be gone
-    /// before the client is, then it is for this worker to say that the client is gone. Sent again
-    /// when what it says has changed.
+    /// What gateways sent before there was [`Standby`](Self::Standby), with the session in `context`.
     Witness { client: ConnectionId, owner: Instance, context: Box<Context> },
-    /// These need no witness any more.
+    /// These need no standby any more.
     Release { clients: Vec<ConnectionId> },
+    /// The receiver is a standby of these clients. `holders` are all workers that are responsible for
+    /// them, in order: the owner, which has their events, then the standbys, the receiver among them.
+    /// Should the gateway be gone before the clients are, each closes them if those before it are gone
+    /// too. `confirmed` is `false` while the owner, to which they were reassigned, may not know of them
+    /// yet. Sent again when any of it has changed; the sessions that the receiver has stay.
+    Standby { holders: Vec<Instance>, confirmed: bool, clients: Vec<StandbyClient> },
+    /// The session of a client that the receiver is a standby of, whenever it has changed, though not
+    /// each time. It has none before.
+    StandbySession { client: ConnectionId, session: Session },
+    /// What another worker sent with [`ToGateway::Relay`].
+    Relayed { from: Instance, message: WorkerMessage },
 }
 
 /// What a peer is to its gateway.
@@ -171,7 +183,8 @@ impl LinkMessage for ToGateway {
             | Self::Ping { .. }
             | Self::Pong { .. }
             | Self::WrittenOff
-            | Self::Begun { .. } => &[],
+            | Self::Begun { .. }
+            | Self::Relay { .. } => &[],
         }
     }
 

@@ -72,25 +72,21 @@ impl Board {
 
     /// A worker asks. It alone is answered, unless it brings news for other workers; from now on it
     /// hears of changes.
-    pub(crate) fn ask(&mut self, peer: PeerId, mailbox: &Mailbox, asks: WorkerConnect) {
+    pub(crate) fn ask(&mut self, peer: PeerId, mailbox: &Mailbox, mut asks: WorkerConnect) {
         if self.closed {
             return;
         }
         let fresh = || Asker { mailbox: mailbox.clone(), owed: 0, stale: false };
         self.askers.entry(peer).or_insert_with(fresh).owed += 1;
         self.metrics.workers.set(count(self.askers.len()));
-        self.addresses.remember(asks.known);
-        let mut news = false;
-        if let Some(instance) = &asks.instance {
-            news |= self.workers.enter(peer, instance);
-            news |= self.workers.settle(asks.settled);
-        }
-        if news {
+        self.addresses.remember(std::mem::take(&mut asks.known));
+        let is_worker = asks.instance.is_some();
+        if self.workers.enter(peer, asks) {
             self.workers_changed();
         } else if self.behind {
             self.catch_up();
         } else if self.addresses.settled() {
-            let line = if asks.instance.is_some() { self.workers_line() } else { self.line() };
+            let line = if is_worker { self.workers_line() } else { self.line() };
             if let Some(asker) = self.askers.get_mut(&peer) {
                 asker.tell(&line);
             }

@@ -6,26 +6,16 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use protocol::{ClientId, ConnectionId, Context, Instance};
+use protocol::{
+    ClientId, ConnectionId, Instance,
+    standby::{HandedOver, Handover, StandbyClient},
+};
 use rustc_hash::FxHashMap;
 
-use super::slot::{Home, Slot};
-
-/// The clients of other workers that one worker is the witness of, on one gateway.
-#[derive(Default)]
-pub(super) struct Witnessed(FxHashMap<ConnectionId, (Instance, Box<Context>)>);
-
-impl Witnessed {
-    pub(super) fn add(&mut self, client: ConnectionId, owner: Instance, context: Context) {
-        self.0.insert(client, (owner, Box::new(context)));
-    }
-
-    pub(super) fn remove(&mut self, clients: &[ConnectionId]) {
-        for client in clients {
-            self.0.remove(client);
-        }
-    }
-}
+use super::{
+    slot::{Home, Slot},
+    standby::{self, StandbyClients},
+};
 
 /// What one link, or several in a row to the same life of a gateway, have left.
 pub(super) struct Estate {
@@ -33,36 +23,36 @@ pub(super) struct Estate {
     pub(super) slots: FxHashMap<ConnectionId, Arc<Slot>>,
     /// Clients whose last event has come, and may wait for its turn still.
     pub(super) ending: Vec<Arc<Slot>>,
-    pub(super) witnessed: Witnessed,
+    pub(super) standby: StandbyClients,
 }
 
 impl Estate {
+    /// One of which nothing is known.
+    pub(super) fn new(home: Arc<Home>) -> Self {
+        let (slots, standby) = (FxHashMap::default(), StandbyClients::default());
+        Self { home, slots, ending: Vec::new(), standby }
+    }
+
     /// What a later link says counts more.
     fn absorb(&mut self, later: Self) {
+        let own: Vec<_> = later.slots.keys().copied().collect();
+        self.standby.remove(&own);
         self.slots.extend(later.slots);
         // What they wait for comes again by the later link.
         self.ending = later.ending;
-        self.witnessed.0.extend(later.witnessed.0);
+        self.standby.absorb(later.standby);
         self.home = later.home;
     }
 
-    /// Whose clients are witnessed here.
-    pub(super) fn owners(&self) -> Vec<Instance> {
-        let mut owners: Vec<_> =
-            self.witnessed.0.values().map(|(owner, _)| owner.clone()).collect();
-        owners.sort_unstable();
-        owners.dedup();
-        owners
-    }
-
-    /// Takes the clients of one owner.
-    fn take_witnessed(&mut self, owner: &Instance) -> Vec<Arc<Slot>> {
-        let of_owner = self.witnessed.0.extract_if(|_, (of, _)| of == owner);
-        let slot = |(client, (_, context)): (ConnectionId, (Instance, Box<Context>))| {
+    /// Removes the clients with these holders that we stand by for. Returns those to be closed: all, or
+    /// those that the owner may not know of.
+    fn resolve(&mut self, holders: &[Instance], all: bool) -> Vec<Arc<Slot>> {
+        let closed = self.standby.resolve(holders, all).into_iter();
+        let slot = |(client, context)| {
             let id = ClientId::new(self.home.link.gateway(), client);
-            Slot::new(id, Arc::clone(&self.home), *context)
+            Slot::new(id, Arc::clone(&self.home), context)
         };
-        of_owner.map(slot).collect()
+        closed.map(slot).collect()
     }
 }
 
@@ -88,36 +78,88 @@ impl Estates {
         }
     }
 
-    /// Takes the clients that were ours, and says whose others are witnessed.
-    pub(super) fn open(&self, gateway: &Instance) -> (Vec<Arc<Slot>>, Vec<Instance>) {
+    /// Takes the clients that were ours, and returns the holders of those that we stand by for.
+    pub(super) fn open(&self, gateway: &Instance) -> (Vec<Arc<Slot>>, Vec<Vec<Instance>>) {
         let mut estates = self.lock();
         let Some(estate) = estates.get_mut(gateway) else {
             return (Vec::new(), Vec::new());
         };
         let slots = std::mem::take(&mut estate.slots).into_values();
         let slots = slots.chain(std::mem::take(&mut estate.ending)).collect();
-        let owners = estate.owners();
-        if owners.is_empty() {
+        let groups = estate.standby.groups();
+        if groups.is_empty() {
             estates.remove(gateway);
         }
-        (slots, owners)
+        (slots, groups)
     }
 
-    /// Takes the clients of another worker that were witnessed.
-    pub(super) fn inherit(&self, gateway: &Instance, owner: &Instance) -> Vec<Arc<Slot>> {
+    /// The digest of the clients with these holders that we stand by for.
+    pub(super) fn digest(&self, gateway: &Instance, holders: &[Instance]) -> u64 {
+        self.lock().get(gateway).map_or(0, |estate| estate.standby.digest(holders))
+    }
+
+    /// Forgets the clients with these holders that we stood by for, and returns those to be closed: all,
+    /// or those that the owner may not know of.
+    pub(super) fn resolve(
+        &self,
+        gateway: &Instance,
+        holders: &[Instance],
+        all: bool,
+    ) -> Vec<Arc<Slot>> {
         let mut estates = self.lock();
         let Some(estate) = estates.get_mut(gateway) else {
             return Vec::new();
         };
-        let slots = estate.take_witnessed(owner);
-        if estate.witnessed.0.is_empty() {
+        let slots = estate.resolve(holders, all);
+        if estate.standby.is_empty() && estate.slots.is_empty() && estate.ending.is_empty() {
             estates.remove(gateway);
         }
         slots
+    }
+
+    /// What is handed over of the clients of a gateway, ours and those that we stand by for.
+    pub(super) fn hand_over(
+        &self,
+        gateway: &Instance,
+        us: &Instance,
+    ) -> Vec<(Vec<Instance>, Vec<HandedOver>)> {
+        let estates = self.lock();
+        let Some(estate) = estates.get(gateway) else {
+            return Vec::new();
+        };
+        let mut groups = estate.standby.hand_over();
+        let ours = estate.slots.values().chain(&estate.ending);
+        let mut ours: Vec<_> = ours.map(|slot| handed_over(slot)).collect();
+        ours.sort_unstable_by_key(|client| client.client.client);
+        groups.push((vec![us.clone()], ours));
+        groups
+    }
+
+    /// Takes clients that another worker has handed over, where `home` is for a gateway that we have not
+    /// met. Returns the holders of all that we stand by for on that gateway.
+    pub(super) fn take(&self, home: &Arc<Home>, handover: Handover) -> Vec<Vec<Instance>> {
+        let Handover { gateway, holders, clients, .. } = handover;
+        let mut estates = self.lock();
+        let estate = estates.entry(gateway).or_insert_with(|| Estate::new(Arc::clone(home)));
+        let is_other = |it: &HandedOver| !estate.slots.contains_key(&it.client.client);
+        let clients = clients.into_iter().filter(is_other).collect();
+        estate.standby.take(holders, clients);
+        estate.standby.groups()
     }
 
     /// The gateway lives, and has told everything again.
     pub(super) fn forget(&self, gateway: &Instance) {
         self.lock().remove(gateway);
     }
+}
+
+fn handed_over(slot: &Slot) -> HandedOver {
+    let client = StandbyClient {
+        client: slot.id().connection,
+        remote: slot.remote(),
+        listener_port: slot.listener_port(),
+    };
+    let memory = slot.memory();
+    let session = Some(memory.session()).filter(|session| standby::is_short(session));
+    HandedOver { client, confirmed: true, session: session.cloned().unwrap_or_default() }
 }

@@ -5,7 +5,7 @@ use std::{
     future::ready,
     mem,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
@@ -13,17 +13,20 @@ use client::{
     events::{self, Room},
     link::{Finished, Link},
 };
-use protocol::{ClientId, ConnectionId, Event, Instance, Session, link::Delivery};
+use protocol::{
+    ClientId, ConnectionId, Event, Instance, Session, link::Delivery, standby::StandbyClient,
+};
 use rustc_hash::FxHashMap;
 use service::clock::Stopwatch;
 
 use super::{
     Dispatcher, Slot,
-    estates::{Estate, Witnessed},
-    in_hand::{self, InHand},
+    estates::Estate,
+    in_hand,
     lane::{self, Method, Running, Ticket},
     pace::{self, Pace},
     slot::{Home, Queued},
+    standby::StandbyClients,
     turn::{self, Outcome},
 };
 use crate::{Worker, metrics::EventCounts};
@@ -35,7 +38,7 @@ pub(super) struct Intake<W> {
     slots: FxHashMap<ConnectionId, Arc<Slot>>,
     /// Clients whose last event waits for its turn.
     ending: Vec<Arc<Slot>>,
-    witnessed: Witnessed,
+    standby: StandbyClients,
     /// The box of the last method, for the next.
     running: Running,
     /// Events that were done with at once, to be reported together.
@@ -50,18 +53,13 @@ pub(super) struct Intake<W> {
 
 impl<W: Worker> Intake<W> {
     pub(super) fn new(dispatcher: Arc<Dispatcher<W>>, link: Arc<Link>) -> Self {
-        let home = Home {
-            link,
-            cluster: dispatcher.cluster(),
-            in_hand: InHand::default(),
-            lanes: Mutex::default(),
-        };
+        let home = dispatcher.home(&link);
         Self {
             dispatcher,
             home: Arc::new(home),
             slots: FxHashMap::default(),
             ending: Vec::new(),
-            witnessed: Witnessed::default(),
+            standby: StandbyClients::default(),
             running: Running::new(ready(Outcome::Over(None))),
             finished: Finished::default(),
             begun: Vec::new(),
@@ -78,6 +76,8 @@ impl<W: Worker> Intake<W> {
             Entry::Occupied(slot) if last => slot.remove(),
             Entry::Occupied(slot) => Arc::clone(slot.get()),
             Entry::Vacant(place) => {
+                // It may have been another worker's until now.
+                self.standby.remove(&[delivery.client]);
                 let id = ClientId::new(self.home.link.gateway(), delivery.client);
                 let slot = match delivery.context.take() {
                     Some(context) => Slot::new(id, Arc::clone(&self.home), *context),
@@ -158,7 +158,7 @@ impl<W> Drop for Intake<W> {
             home: Arc::clone(&self.home),
             slots: mem::take(&mut self.slots),
             ending: mem::take(&mut self.ending),
-            witnessed: mem::take(&mut self.witnessed),
+            standby: mem::take(&mut self.standby),
         };
         self.dispatcher.estates.leave(self.home.link.instance().clone(), estate);
     }
@@ -196,12 +196,16 @@ impl<W: Worker> events::Intake for Intake<W> {
         }
     }
 
-    fn witness(&mut self, client: ConnectionId, owner: Instance, context: protocol::Context) {
-        self.witnessed.add(client, owner, context);
+    fn standby(&mut self, holders: Vec<Instance>, confirmed: bool, clients: Vec<StandbyClient>) {
+        self.standby.add(holders, confirmed, clients);
+    }
+
+    fn standby_session(&mut self, client: ConnectionId, session: Session) {
+        self.standby.set_session(client, session);
     }
 
     fn release(&mut self, clients: Vec<ConnectionId>) {
-        self.witnessed.remove(&clients);
+        self.standby.remove(&clients);
     }
 
     fn end_batch(&mut self) -> Option<Room> {

@@ -12,6 +12,7 @@ mod lane;
 mod memory;
 mod pace;
 mod slot;
+mod standby;
 mod turn;
 
 use std::{
@@ -24,7 +25,11 @@ use client::{
     events::{Consumer, Intake, Settlement},
     link::Link,
 };
-use protocol::{CloseReason, ConnectionId, Event, Instance, link::Delivery};
+use protocol::{
+    CloseReason, ConnectionId, Event, Instance,
+    link::Delivery,
+    standby::{HandedOver, Handover},
+};
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
     sync::Semaphore,
@@ -36,8 +41,9 @@ use tokio_util::{
 
 use crate::{Worker, metrics::Metrics};
 use estates::Estates;
+use in_hand::InHand;
 use lane::{Method, Running};
-use slot::Busy;
+use slot::{Busy, Home};
 use turn::Outcome;
 
 pub(crate) use slot::Slot;
@@ -121,6 +127,12 @@ impl<W: Worker> Dispatcher<W> {
         }
     }
 
+    /// What the clients of a link share.
+    fn home(&self, link: &Arc<Link>) -> Home {
+        let (link, cluster) = (Arc::clone(link), self.cluster());
+        Home { link, cluster, in_hand: InHand::default(), lanes: Mutex::default() }
+    }
+
     const fn busy(&self) -> &Mutex<Busy> {
         &self.busy
     }
@@ -134,19 +146,45 @@ impl<W: Worker> Consumer for Events<W> {
         Box::new(intake::Intake::new(Arc::clone(&self.0), Arc::clone(link)))
     }
 
-    fn over(&self, gateway: &Instance, in_doubt: bool, settlement: Settlement) -> Vec<Instance> {
-        let (slots, owners) = self.0.estates.open(gateway);
+    fn over(
+        &self,
+        gateway: &Instance,
+        in_doubt: bool,
+        settlement: Settlement,
+    ) -> Vec<Vec<Instance>> {
+        let (slots, groups) = self.0.estates.open(gateway);
         self.0.settle(slots, in_doubt, &settlement);
-        owners
+        groups
     }
 
-    fn inherit(&self, gateway: &Instance, owner: &Instance, settlement: Settlement) {
-        let slots = self.0.estates.inherit(gateway, owner);
+    fn digest(&self, gateway: &Instance, holders: &[Instance]) -> u64 {
+        self.0.estates.digest(gateway, holders)
+    }
+
+    fn take_over(&self, gateway: &Instance, holders: &[Instance], settlement: Settlement) {
+        let slots = self.0.estates.resolve(gateway, holders, true);
         self.0.settle(slots, true, &settlement);
     }
 
-    fn forget(&self, gateway: &Instance, owner: &Instance) {
-        drop(self.0.estates.inherit(gateway, owner));
+    fn owner_done(&self, gateway: &Instance, holders: &[Instance], settlement: Settlement) {
+        let slots = self.0.estates.resolve(gateway, holders, false);
+        self.0.settle(slots, true, &settlement);
+    }
+
+    fn forget(&self, gateway: &Instance, holders: &[Instance]) {
+        drop(self.0.estates.resolve(gateway, holders, true));
+    }
+
+    fn hand_over(
+        &self,
+        gateway: &Instance,
+        us: &Instance,
+    ) -> Vec<(Vec<Instance>, Vec<HandedOver>)> {
+        self.0.estates.hand_over(gateway, us)
+    }
+
+    fn handed_over(&self, link: &Arc<Link>, handover: Handover) -> Vec<Vec<Instance>> {
+        self.0.estates.take(&Arc::new(self.0.home(link)), handover)
     }
 
     fn confirmed(&self, gateway: &Instance) {

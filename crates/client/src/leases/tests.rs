@@ -26,6 +26,19 @@ fn over(instance: &str) -> Verdict {
     Verdict::Over { gateway: name(instance), in_doubt: false }
 }
 
+/// Clients of these holders, on a gateway that is gone.
+fn orphaned(gateway: &str, holders: &[&str]) -> Orphaned {
+    Orphaned { gateway: name(gateway), holders: holders.iter().map(|text| name(text)).collect() }
+}
+
+fn take_over(gateway: &str, holders: &[&str]) -> Verdict {
+    Verdict::Orphans(Decision::TakeOver(orphaned(gateway, holders)))
+}
+
+fn owner_done(gateway: &str, holders: &[&str]) -> Verdict {
+    Verdict::Orphans(Decision::OwnerDone(orphaned(gateway, holders)))
+}
+
 fn over_in_doubt(instance: &str) -> Verdict {
     Verdict::Over { gateway: name(instance), in_doubt: true }
 }
@@ -37,12 +50,17 @@ fn said(gateways: &[(&str, &str)], workers: Option<&[&str]>) -> Said {
         ..Gateway::plain(address(at).to_string())
     };
     let workers = workers.map(|names| names.iter().map(|text| name(text)).collect());
-    Said { gateways: gateways.iter().map(gateway).collect(), workers, settled: vec![] }
+    Said {
+        gateways: gateways.iter().map(gateway).collect(),
+        workers,
+        settled: vec![],
+        takeovers: vec![],
+    }
 }
 
 impl World {
     fn new() -> Self {
-        Self { leases: Leases::new(GRACE), now: Instant::now() }
+        Self { leases: Leases::new(GRACE, name("us")), now: Instant::now() }
     }
 
     fn heard(&mut self, said: Said) {
@@ -53,6 +71,12 @@ impl World {
         let gateway = address(at);
         let address = gateway.to_string().into();
         self.leases.unlinked(address, gateway, name(instance), self.now, self.now);
+    }
+
+    /// We stand by for clients with these holders on a life that is over.
+    fn stands_by(&mut self, gateway: &str, groups: &[&[&str]]) {
+        let groups = groups.iter().map(|holders| orphaned(gateway, holders).holders).collect();
+        self.leases.orphaned(&name(gateway), groups, self.now);
     }
 
     fn linked(&mut self, at: &str, instance: &str) -> Option<Vec<Verdict>> {
@@ -191,22 +215,76 @@ fn a_register_that_tells_no_lives_names_addresses() {
 fn an_owner_that_is_there_closes_its_own_clients() {
     let mut world = World::new();
     world.heard(said(&[], Some(&["w1", "w2"])));
-    world.leases.witnessed(&name("a1"), [name("w1"), name("w2")], world.now);
+    world.stands_by("a1", &[&["w1", "us"], &["w2", "us"]]);
     assert_eq!(world.after(GRACE * 9), []);
     let facts = Said { settled: vec![settled("a1", "w1")], ..said(&[], Some(&["w1", "w2"])) };
     world.heard(facts);
-    assert_eq!(world.after(SOON), [Verdict::Forget(settled("a1", "w1"))]);
+    assert_eq!(world.after(SOON), [owner_done("a1", &["w1", "us"])]);
 }
 
 #[test]
-fn the_clients_of_an_owner_that_is_gone_fall_to_the_witness() {
+fn clients_of_an_owner_that_is_gone_are_taken_over_by_the_first_standby() {
     let mut world = World::new();
     world.heard(said(&[], Some(&["w1"])));
-    world.leases.witnessed(&name("a1"), [name("w1")], world.now);
+    world.stands_by("a1", &[&["w1", "us", "w2"]]);
     world.heard(said(&[], Some(&[])));
-    assert_eq!(world.after(GRACE - SOON), []);
-    assert_eq!(world.after(SOON), [Verdict::Inherit(settled("a1", "w1"))]);
+    assert_eq!(world.after(SOON), []);
+    assert_eq!(world.after(SOON), [take_over("a1", &["w1", "us", "w2"])]);
     assert_eq!(world.after(GRACE), []);
+}
+
+#[test]
+fn second_standby_waits_for_the_first_and_takes_over_if_that_is_gone_too() {
+    let mut world = World::new();
+    world.heard(said(&[], Some(&["w2"])));
+    world.stands_by("a1", &[&["w1", "w2", "us"]]);
+    assert_eq!(world.after(GRACE), []);
+    world.heard(said(&[], Some(&[])));
+    assert_eq!(world.after(PROMPT), [take_over("a1", &["w1", "w2", "us"])]);
+}
+
+#[test]
+fn second_standby_takes_over_what_the_first_seems_not_to_know_of() {
+    let mut world = World::new();
+    world.heard(said(&[], Some(&["w2"])));
+    world.stands_by("a1", &[&["w1", "w2", "us"]]);
+    assert_eq!(world.after(GRACE + PROMPT), [], "it may still find that the gateway is gone");
+    assert_eq!(world.after(PROMPT), [take_over("a1", &["w1", "w2", "us"])]);
+}
+
+#[test]
+fn what_the_first_standby_has_closed_is_compared_by_the_others() {
+    let mut world = World::new();
+    let holders = ["w1", "w2", "us"];
+    let takeover = |holders: &[&str], by: &str| {
+        let Orphaned { gateway, holders } = orphaned("a1", holders);
+        Takeover { gateway, by: name(by), digest: 7, holders }
+    };
+    world.heard(said(&[], Some(&["w2"])));
+    world.stands_by("a1", &[&holders]);
+    let told = |takeovers| Said { takeovers, ..said(&[], Some(&["w2"])) };
+    // Others' clients, those of another gateway, and what comes behind us.
+    let other = Takeover { gateway: name("b1"), ..takeover(&holders, "w2") };
+    let behind = takeover(&holders, "us");
+    world.heard(told(vec![takeover(&["w1", "w2", "w3"], "w2"), other, behind]));
+    assert_eq!(world.after(SOON), []);
+    world.heard(told(vec![takeover(&holders, "w2")]));
+    let done = Verdict::Orphans(Decision::StandbyDone(orphaned("a1", &holders), 7));
+    assert_eq!(world.after(Duration::ZERO), [done]);
+    assert_eq!(world.leases.takeovers().count(), 4, "passed on to registers that restart");
+    assert!(world.leases.is_over(&name("a1")), "nobody may go on");
+}
+
+#[test]
+fn what_was_handed_over_is_done_if_the_holders_before_have_done_it() {
+    let mut world = World::new();
+    world.heard(said(&[], Some(&["w2"])));
+    world.stands_by("a1", &[&["w1", "w2", "us"]]);
+    let Orphaned { gateway, holders } = orphaned("a1", &["w1", "w2"]);
+    let takeover = Takeover { gateway, by: name("w2"), digest: 7, holders };
+    world.heard(Said { takeovers: vec![takeover], ..said(&[], Some(&["w2"])) });
+    let done = Decision::StandbyDone(orphaned("a1", &["w1", "w2", "us"]), 7);
+    assert_eq!(world.after(Duration::ZERO), [Verdict::Orphans(done)]);
 }
 
 #[test]
@@ -214,16 +292,75 @@ fn an_owner_that_was_done_before_it_died_is_not_followed() {
     let mut world = World::new();
     let facts = Said { settled: vec![settled("a1", "w1")], ..said(&[], Some(&[])) };
     world.heard(facts);
-    world.leases.witnessed(&name("a1"), [name("w1")], world.now);
-    assert_eq!(world.after(GRACE), [Verdict::Forget(settled("a1", "w1"))]);
+    world.stands_by("a1", &[&["w1", "us"]]);
+    assert_eq!(world.after(GRACE), [owner_done("a1", &["w1", "us"])]);
 }
 
 #[test]
-fn without_a_register_that_knows_workers_nobody_inherits() {
+fn without_a_register_that_knows_workers_nobody_takes_over() {
     let mut world = World::new();
     world.heard(said(&[], None));
-    world.leases.witnessed(&name("a1"), [name("w1")], world.now);
+    world.stands_by("a1", &[&["w1", "us"]]);
     assert_eq!(world.after(GRACE * 9), []);
+}
+
+#[test]
+fn a_life_that_registers_name_in_place_of_another_ends_that_at_once() {
+    let mut world = World::new();
+    world.heard(said(&[("a", "a1"), ("b", "b1")], None));
+    world.lose("a", "a1");
+    world.lose("b", "b1");
+    world.leases.outlived(name("a0"));
+    world.heard(said(&[("a", "a0"), ("b", "b1"), ("b", "b2")], None));
+    assert_eq!(world.leases.next(), Some(world.now + GRACE));
+    assert_eq!(world.after(SOON), [], "an older one; and one that is named still");
+    world.heard(said(&[("a", "a2"), ("b", "b1"), ("b", "b2")], None));
+    assert!(world.leases.next().is_some_and(|next| next <= world.now));
+    assert_eq!(world.after(Duration::ZERO), [over("a1")]);
+    assert_eq!(world.linked("a", "a1"), None);
+}
+
+#[test]
+fn what_is_known_of_a_gateway_that_is_gone_is_handed_over_until_that_is_decided() {
+    let mut world = World::new();
+    let workers = |names| said(&[], Some(names));
+    world.heard(workers(&["us", "w1"]));
+    world.now += GRACE;
+    world.lose("a", "a1");
+    assert_eq!(world.after(SOON), []);
+    world.heard(workers(&["us", "w2"]));
+    let to_w2 = HandOver { gateway: name("a1"), address: address("a"), to: vec![name("w2")] };
+    assert_eq!(world.after(SOON), [Verdict::HandOver(to_w2)]);
+    assert!(world.leases.hands_over(&name("a1"), &name("w2")));
+    assert_eq!(world.after(GRACE), [over("a1")]);
+    world.stands_by("a1", &[&["w1", "us"]]);
+    world.heard(workers(&["us", "w1", "w2", "w3"]));
+    let to = vec![name("w1"), name("w2"), name("w3")];
+    let verdicts = world.after(SOON);
+    assert!(
+        matches!(&verdicts[..], [Verdict::HandOver(_), Verdict::HandOver(last)] if last.to.len() == 3
+            && to.iter().all(|it| last.to.contains(it))),
+        "{verdicts:?}"
+    );
+    let facts = Said { settled: vec![settled("a1", "w1")], ..workers(&["us", "w1", "w2", "w3"]) };
+    world.heard(facts);
+    assert_eq!(world.after(SOON), [owner_done("a1", &["w1", "us"])]);
+    world.after(SOON);
+    assert!(!world.leases.hands_over(&name("a1"), &name("w3")), "nothing is left of it");
+}
+
+#[test]
+fn whoever_clients_are_handed_over_to_decides_on_their_gateway_as_others_do() {
+    let mut world = World::new();
+    world.heard(said(&[], Some(&["us"])));
+    let groups = || vec![orphaned("a1", &["w1", "us"]).holders];
+    world.leases.handed_over(address("a"), &name("a1"), groups(), world.now);
+    assert_eq!(world.after(GRACE - SOON), []);
+    world.leases.handed_over(address("a"), &name("a1"), groups(), world.now);
+    assert_eq!(world.after(SOON), [over_in_doubt("a1")]);
+    // More of them come later.
+    world.leases.handed_over(address("a"), &name("a1"), groups(), world.now);
+    assert_eq!(world.after(PROMPT), [take_over("a1", &["w1", "us"])]);
 }
 
 #[test]
@@ -291,11 +428,11 @@ fn whoever_stood_still_while_nobody_named_a_gateway_waits_anew() {
     let mut world = World::new();
     world.heard(said(&[], Some(&[])));
     world.lose("a", "a1");
-    world.leases.witnessed(&name("b1"), [name("w1")], world.now);
+    world.stands_by("b1", &[&["w1", "us"]]);
     assert_eq!(world.after(GRACE + PROMPT + SOON), [], "it may have been named since");
-    assert_eq!(world.leases.next(), Some(world.now + GRACE));
-    let inherit = Verdict::Inherit(settled("b1", "w1"));
-    assert_eq!(world.after(GRACE), [over_in_doubt("a1"), inherit]);
+    assert_eq!(world.leases.next(), Some(world.now + PROMPT));
+    assert_eq!(world.after(PROMPT), [take_over("b1", &["w1", "us"])]);
+    assert_eq!(world.after(GRACE - PROMPT), [over_in_doubt("a1")]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ const MAX_UNANSWERED: usize = 64 * 1024;
 
 /// Those who wait, by the number they were given.
 #[derive(Debug)]
-pub(super) struct Correlated<T> {
+pub(crate) struct Correlated<T> {
     state: Mutex<State<T>>,
 }
 
@@ -23,15 +23,15 @@ struct State<T> {
 
 /// A place in the queue; giving it up makes room.
 #[derive(Debug)]
-pub(super) struct Ticket<'a, T> {
-    pub(super) number: u64,
+pub(crate) struct Ticket<'a, T> {
+    pub(crate) number: u64,
     answer: oneshot::Receiver<T>,
     owner: &'a Correlated<T>,
 }
 
 /// Too many wait already.
 #[derive(Debug)]
-pub(super) struct TooMany;
+pub(crate) struct TooMany;
 
 impl<T> Default for Correlated<T> {
     fn default() -> Self {
@@ -47,7 +47,7 @@ impl<T> Correlated<T> {
     }
 
     /// Takes a number to wait under.
-    pub(super) fn ticket(&self) -> Result<Ticket<'_, T>, TooMany> {
+    pub(crate) fn ticket(&self) -> Result<Ticket<'_, T>, TooMany> {
         let mut state = self.lock();
         if MAX_UNANSWERED <= state.waiting.len() {
             return Err(TooMany);
@@ -62,7 +62,7 @@ impl<T> Correlated<T> {
     }
 
     /// Hands over what came back. Who no longer waits does not get it.
-    pub(super) fn resolve(&self, number: u64, value: T) {
+    pub(crate) fn resolve(&self, number: u64, value: T) {
         let waiting = self.lock().waiting.remove(&number);
         if let Some(waiting) = waiting {
             let _ = waiting.send(value);
@@ -70,7 +70,7 @@ impl<T> Correlated<T> {
     }
 
     /// Nothing will come back any more.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
         state.waiting.clear();
@@ -78,8 +78,8 @@ impl<T> Correlated<T> {
 }
 
 impl<T> Ticket<'_, T> {
-    /// Waits; `None` when the link is gone.
-    pub(super) async fn wait(mut self) -> Option<T> {
+    /// Waits; `None` when the link is gone. Not to be called again once it has returned.
+    pub(crate) async fn wait(&mut self) -> Option<T> {
         (&mut self.answer).await.ok()
     }
 }
@@ -97,7 +97,7 @@ mod tests {
     #[tokio::test]
     async fn each_gets_its_own_whatever_the_order() {
         let correlated = Correlated::default();
-        let (first, second) = (correlated.ticket().unwrap(), correlated.ticket().unwrap());
+        let (mut first, mut second) = (correlated.ticket().unwrap(), correlated.ticket().unwrap());
         correlated.resolve(second.number, "second");
         correlated.resolve(first.number, "first");
         correlated.resolve(99, "nobody");
@@ -108,7 +108,7 @@ mod tests {
     #[tokio::test]
     async fn nobody_waits_for_a_link_that_is_gone() {
         let correlated = Correlated::<()>::default();
-        let before = correlated.ticket().unwrap();
+        let mut before = correlated.ticket().unwrap();
         correlated.close();
         assert_eq!(before.wait().await, None);
         assert_eq!(correlated.ticket().unwrap().wait().await, None);

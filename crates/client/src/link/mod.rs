@@ -30,13 +30,13 @@ use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{Error, metrics::Metrics};
-use correlated::Correlated;
 use outgoing::{Lifetime, Push};
 use taken::{Held, Who};
 
+pub(crate) use correlated::{Correlated, Ticket};
 pub(crate) use handshake::{Failed, Identity, Proved, connect};
 pub(crate) use line::Line;
-pub(crate) use pump::{Ended, run, write_off};
+pub(crate) use pump::{Callbacks, Ended, run, write_off};
 pub(crate) use unclaimed::Unclaimed;
 
 pub use finished::Finished;
@@ -258,7 +258,7 @@ impl Link {
     /// # Errors
     /// When the link is gone, when no answer comes in time, or when the gateway cannot answer.
     pub async fn ask(&self, query: Query) -> Result<Answer, Error> {
-        let ticket =
+        let mut ticket =
             self.answers.ticket().map_err(|_| Error::Busy { gateway: self.line.name.clone() })?;
         let mut message = ToGateway::Query { request: ticket.number, query };
         let answer = async {
@@ -277,7 +277,7 @@ impl Link {
     /// # Errors
     /// When the link is gone, or no word comes in time.
     pub async fn flush(&self) -> Result<(), Error> {
-        let ticket =
+        let mut ticket =
             self.pongs.ticket().map_err(|_| Error::Busy { gateway: self.line.name.clone() })?;
         let mut message = ToGateway::Ping { token: ticket.number };
         let pong = async {

@@ -9,8 +9,10 @@ use std::{
 
 use bytes::{Buf, BytesMut};
 use protocol::{
+    Context, Instance,
     codec::native::{self, DecodeError},
     link::{ToGateway, ToPeer},
+    standby::{StandbyClient, WorkerMessage},
 };
 use service::{
     clock,
@@ -55,16 +57,25 @@ pub(crate) enum Ended {
     WrittenOff,
 }
 
+/// What the task of a link calls.
+#[derive(Clone, Copy)]
+pub(crate) struct Callbacks<'a> {
+    /// Answers begin to be late, or no longer are.
+    pub(crate) changed: &'a (dyn Fn() + Send + Sync),
+    /// Another worker says something.
+    pub(crate) relayed: &'a (dyn Fn(Instance, WorkerMessage) + Send + Sync),
+}
+
 /// Runs a link until it ends, and says since when it may have been of no use to its gateway. Nobody can
 /// send on it afterwards, and nobody waits for it any more. It ends when nothing is heard for
-/// `patience`; `changed` is called when answers begin to be late, and when they no longer are.
+/// `patience`.
 pub(crate) async fn run(
     link: &Link,
     mut stream: Stream,
     read: BytesMut,
     intake: Option<Box<dyn Intake>>,
     patience: Duration,
-    changed: &(dyn Fn() + Send + Sync),
+    callbacks: Callbacks<'_>,
 ) -> (Ended, Instant) {
     // Also when this is dropped in the middle.
     let _close = Close(link);
@@ -87,7 +98,7 @@ pub(crate) async fn run(
         silent: 0,
         standstill: Standstill::new(patience, clock::now()),
         patience,
-        changed,
+        callbacks,
     };
     let ended = match pump.run().await {
         Err(ended) => ended,
@@ -141,7 +152,7 @@ struct Pump<'a> {
     silent: u32,
     standstill: Standstill,
     patience: Duration,
-    changed: &'a (dyn Fn() + Send + Sync),
+    callbacks: Callbacks<'a>,
 }
 
 impl Pump<'_> {
@@ -210,23 +221,43 @@ impl Pump<'_> {
                 ToPeer::Taken { through } => self.link.took(through, self.keeps),
                 ToPeer::Pong { token } => self.link.pongs.resolve(token, ()),
                 ToPeer::Ping { token } => self.push(ToGateway::Pong { token }),
-                ToPeer::Witness { client, owner, context } => {
-                    if let Some(intake) = &mut self.intake {
-                        intake.witness(client, owner, *context);
-                    }
-                }
-                ToPeer::Release { clients } => {
-                    if let Some(intake) = &mut self.intake {
-                        intake.release(clients);
-                    }
-                }
-                ToPeer::Challenge { .. } | ToPeer::Welcome { .. } | ToPeer::Refused(_) => {
-                    return Err(Ended::OutOfOrder);
-                }
+                ToPeer::Relayed { from, message } => (self.callbacks.relayed)(from, message),
+                message => self.stand_by(message)?,
             }
         }
         if let Some(intake) = &mut self.intake {
             self.room = intake.end_batch();
+        }
+        Ok(())
+    }
+
+    /// Hands on what concerns us as a standby.
+    fn stand_by(&mut self, message: ToPeer) -> Result<(), Ended> {
+        let Some(intake) = &mut self.intake else {
+            return Err(Ended::OutOfOrder);
+        };
+        match message {
+            ToPeer::Standby { holders, confirmed, clients } => {
+                intake.standby(holders, confirmed, clients);
+            }
+            ToPeer::StandbySession { client, session } => intake.standby_session(client, session),
+            ToPeer::Release { clients } => intake.release(clients),
+            // As gateways of the first version say it.
+            ToPeer::Witness { client, owner, context } => {
+                let Context { remote, listener_port, session } = *context;
+                let known = StandbyClient { client, remote, listener_port };
+                intake.standby(vec![owner], true, vec![known]);
+                intake.standby_session(client, session);
+            }
+            ToPeer::Challenge { .. }
+            | ToPeer::Welcome { .. }
+            | ToPeer::Refused(_)
+            | ToPeer::Event(_)
+            | ToPeer::Answer { .. }
+            | ToPeer::Taken { .. }
+            | ToPeer::Ping { .. }
+            | ToPeer::Pong { .. }
+            | ToPeer::Relayed { .. } => return Err(Ended::OutOfOrder),
         }
         Ok(())
     }
@@ -279,7 +310,7 @@ impl Pump<'_> {
     fn heard(&mut self) {
         self.silent = 0;
         if self.link.set_late(false) {
-            (self.changed)();
+            (self.callbacks.changed)();
         }
     }
 
@@ -295,7 +326,7 @@ impl Pump<'_> {
             return Err(Ended::Silent(self.patience));
         }
         if LATE <= self.silent && self.link.set_late(true) {
-            (self.changed)();
+            (self.callbacks.changed)();
         }
         self.push(ToGateway::Ping { token: 0 });
         Ok(())

@@ -20,6 +20,16 @@ pub(super) struct Native {
     pub(super) through: u64,
 }
 
+/// Whether a peer reads what is sent to it.
+#[derive(Debug, Default)]
+struct ReadProgress {
+    /// Whether it has begun or finished events since this was last looked at.
+    works: bool,
+    /// How many bytes were written then.
+    before: u64,
+    stalled: u32,
+}
+
 /// One peer's link.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -41,6 +51,10 @@ pub(super) struct Link {
     /// many bytes they have in all.
     events: VecDeque<(u64, usize)>,
     events_bytes: usize,
+    /// What it is told as a standby: where that ends among all bytes of the link, and which shard is
+    /// to hear that it is written up to where.
+    standby: VecDeque<(u64, u16, u64)>,
+    progress: ReadProgress,
     /// How many of its queries are unanswered.
     pub(super) unanswered: usize,
     /// What a link of a PHP peer needs besides.
@@ -74,6 +88,8 @@ impl Link {
             late: false,
             events: VecDeque::new(),
             events_bytes: 0,
+            standby: VecDeque::new(),
+            progress: ReadProgress::default(),
             unanswered: 0,
             php,
             dirty: false,
@@ -100,6 +116,35 @@ impl Link {
         self.push(frames);
         self.events.push_back((self.pushed, frames.len()));
         self.events_bytes += frames.len();
+    }
+
+    /// Queues what a standby is told. The shard is to hear of it once it is written, if it says up to
+    /// where that is.
+    pub(super) fn push_standby(&mut self, frames: &Bytes, shard: u16, confirm: Option<u64>) {
+        self.push(frames);
+        self.standby.extend(confirm.map(|through| (self.pushed, shard, through)));
+    }
+
+    /// What was written of that: the shard, and up to where.
+    pub(super) fn standby_written(&mut self) -> Option<(u16, u64)> {
+        let through = self.written();
+        let (_, shard, confirm) = self.standby.pop_front_if(|(end, ..)| *end <= through)?;
+        Some((shard, confirm))
+    }
+
+    /// The peer has begun or finished events: it is at work, even if it reads nothing.
+    pub(super) fn works(&mut self) {
+        self.progress.works = true;
+    }
+
+    /// Called at regular intervals. Returns for how many of them something other than events has
+    /// waited without the peer reading anything, or finishing any event.
+    pub(super) fn stalled(&mut self) -> u32 {
+        let (waits, written) = (0 < self.queued_answers(), self.written());
+        let ReadProgress { works, before, stalled } = &mut self.progress;
+        let goes_on = std::mem::take(works) || std::mem::replace(before, written) != written;
+        *stalled = if waits && !goes_on { *stalled + 1 } else { 0 };
+        *stalled
     }
 
     /// Bytes queued since the beginning.

@@ -12,6 +12,7 @@ mod native;
 mod peer;
 mod php;
 mod progress;
+mod relay;
 mod run;
 mod strangers;
 
@@ -52,9 +53,9 @@ const AHEAD: usize = 16 * 1024 * 1024;
 /// before it may ask again.
 const UNREAD: usize = 16 * 1024 * 1024;
 
-/// How many bytes may wait for a worker that is told of other workers' clients: nothing else holds
-/// these back, so a worker that does not read them is cut off.
-const NOTES: usize = 64 * 1024 * 1024;
+/// For how many of the intervals at which links are looked at a worker may read nothing, though
+/// something waits for it. See [`Hub::cut_off_stalled`].
+const STALLED: u32 = 6;
 
 /// How many queries of a peer may be unanswered before nothing more is read from it.
 const UNANSWERED: usize = 4096;
@@ -326,6 +327,10 @@ impl Hub {
         for id in std::mem::take(&mut self.dirty) {
             if let Some(link) = self.links.get_mut(&id) {
                 link.flush();
+                while let Some((shard, through)) = link.standby_written() {
+                    let told = ToShard::StandbyWritten { link: id, through };
+                    self.outgoing[usize::from(shard)].push(told);
+                }
             }
             self.settle_php(id);
         }
@@ -349,15 +354,10 @@ impl Hub {
                     self.touch(id);
                 }
             }
-            ToHub::Notes { link: id, frames } => {
+            ToHub::Standby { link: id, shard, frames, confirm } => {
                 if let Some(link) = self.links.get_mut(&id) {
-                    link.push(&frames);
-                    if NOTES < link.queued_answers() {
-                        tracing::warn!(remote = %link.remote, "a worker that does not read is cut off");
-                        self.remove(id);
-                    } else {
-                        self.touch(id);
-                    }
+                    link.push_standby(&frames, shard, confirm);
+                    self.touch(id);
                 }
             }
             ToHub::Part { token, part } => {
@@ -409,6 +409,26 @@ impl Hub {
             self.touch(id);
         }
         any
+    }
+
+    /// Ends the links of native workers that have read nothing for `STALLED` calls in a row, though
+    /// something else than events waited for them: as standbys they are of no use, and others cannot
+    /// take their place while they are linked. What waits for them is bounded, so this is about time and
+    /// not about amounts; the next link begins anew.
+    fn cut_off_stalled(&mut self) {
+        let native = |link: &Link| link.worker.is_some() && link.native.is_some();
+        let links = self.links.iter_mut().filter(|(_, link)| native(link));
+        let stalled = links.filter_map(|(id, link)| (STALLED <= link.stalled()).then_some(*id));
+        for id in stalled.collect::<Vec<_>>() {
+            if let Some(link) = self.links.get(&id) {
+                let (remote, waiting) = (link.remote, link.queued());
+                match self.strangers.may_warn(clock::now()) {
+                    true => tracing::warn!(%remote, waiting, "worker does not read; link closed"),
+                    false => tracing::debug!(%remote, waiting, "worker does not read; link closed"),
+                }
+            }
+            self.remove(id);
+        }
     }
 
     /// Has every shard close its clients.

@@ -156,11 +156,14 @@ impl Hub {
             ToGateway::Done { shard, first, last } => {
                 let outgoing = self.outgoing.get_mut(usize::from(shard)).ok_or(Ended::OutOfTurn)?;
                 outgoing.push(ToShard::Done { link: from, first, last });
+                self.works(from);
             }
             ToGateway::Begun { shard, through } => {
                 let outgoing = self.outgoing.get_mut(usize::from(shard)).ok_or(Ended::OutOfTurn)?;
                 outgoing.push(ToShard::Begun { link: from, through });
+                self.works(from);
             }
+            ToGateway::Relay { to, message } => self.relay(from, &to, message)?,
             ToGateway::Leaving => self.tell(None, || ToShard::WorkerLeaving { link: from }),
             ToGateway::Ping { token } => {
                 let token = self.gather(from, Asked::Ping { token }, None);

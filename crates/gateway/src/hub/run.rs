@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Hub, Shared, ended::Ended, peer};
+use super::{Hub, STALLED, Shared, ended::Ended, peer};
 use crate::Phases;
 use service::{clock, listen::Acceptor, net::TcpStream};
 use tokio::{
@@ -40,6 +40,7 @@ pub(crate) async fn run(
     let hub = Rc::new(RefCell::new(hub));
     spawn_local(accept(Rc::clone(&hub), acceptor));
     spawn_local(confirm(Rc::clone(&hub)));
+    spawn_local(watch_readers(Rc::clone(&hub)));
     if hub.borrow().host.address.ip() != Ipv4Addr::LOCALHOST {
         spawn_local(ping(Rc::clone(&hub)));
     }
@@ -119,6 +120,15 @@ async fn ping(hub: Shared) {
     loop {
         time::sleep(PING).await;
         hub.borrow_mut().ping_php();
+    }
+}
+
+/// Ends links of workers that read nothing for as long as `--peer-timeout`.
+async fn watch_readers(hub: Shared) {
+    let every = hub.borrow().settings.peer_timeout / STALLED;
+    loop {
+        time::sleep(every).await;
+        hub.borrow_mut().cut_off_stalled();
     }
 }
 

@@ -434,6 +434,7 @@ impl Shard {
             }
         }
         self.tick_budget(now);
+        self.tick_standbys();
         self.tell_crowded();
         if let NoWorker::Wait(Some(timeout)) = self.settings.no_worker
             && !self.limbo.is_empty()

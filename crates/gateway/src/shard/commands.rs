@@ -112,8 +112,6 @@ impl Shard {
             1.. if connection.route == Some(from) => connection.edits = edit.max(connection.edits),
             _ => connection.introduced = false,
         }
-        if connection.witness.is_some() {
-            self.witness(key);
-        }
+        self.session_changed(key);
     }
 }

@@ -14,7 +14,7 @@ use protocol::ConnectionId;
 use service::stream::Stream;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::{heartbeat::Silence, share::Share};
+use super::{heartbeat::Silence, share::Share, standby::Standbys};
 use crate::{exchange::LinkId, framing::Decoder, outqueue::OutQueue, settings::Door};
 
 /// Where a shard finds a connection.
@@ -39,8 +39,8 @@ pub(super) struct Connection {
     pub(super) introduced: bool,
     /// The last of that worker's own numbered edits of the session.
     pub(super) edits: u64,
-    /// The worker that is its witness, see `witness.rs`.
-    pub(super) witness: Option<LinkId>,
+    /// The workers that close it if this gateway and its own worker die.
+    pub(super) standbys: Standbys,
     /// How many events it has had.
     pub(super) events: u64,
     /// When events of its began to wait for a worker.
@@ -135,7 +135,7 @@ impl Connection {
             id: None,
             route: None,
             lost: None,
-            witness: None,
+            standbys: Standbys::default(),
             introduced: false,
             edits: 0,
             events: 0,

@@ -62,9 +62,9 @@ impl Shard {
             let session = self.directory.get(entry.client).map(|client| client.session.clone());
             context(connection, session.unwrap_or_default())
         });
-        // Also of a change of the session, which its worker learns of here.
-        if entry.context.is_some() && language == Some(Language::Native) {
-            self.witness(key);
+        let is_introduced = entry.context.is_some() && language == Some(Language::Native);
+        if is_introduced {
+            self.assign_standbys(key, true);
         }
         if let Err(error) = self.post(worker, entry, payload) {
             // A worker of ours could have taken it, but a PHP worker would lose its link over it.
@@ -72,6 +72,9 @@ impl Shard {
             let violation = Violation::TooLong { size: payload.len() as u64, limit: MAX_FRAME };
             self.end(key, Closed::Violation(violation));
             return;
+        }
+        if let Some(owner) = worker.filter(|_| is_introduced) {
+            self.await_confirmation(key, owner);
         }
         self.share_out(key, payload.len());
     }
@@ -163,7 +166,7 @@ impl Shard {
     }
 
     /// Whether events that go to this worker, or to none, are dropped.
-    fn is_lost(&self, link: Option<LinkId>) -> bool {
+    pub(super) fn is_lost(&self, link: Option<LinkId>) -> bool {
         link.is_none() && self.settings.no_worker == NoWorker::Destroy
     }
 
@@ -202,14 +205,15 @@ impl Shard {
         let connection = &mut self.connections[key as usize];
         connection.id = None;
         connection.route = None;
-        let witness = connection.witness.take();
+        let standbys = std::mem::take(&mut connection.standbys);
         connection.events += 1;
         // A close brings all that a worker needs to know, since nobody can be asked afterwards.
-        let context = Some(context(connection, client.session));
+        let context = context(connection, client.session);
         let (number, event) = (connection.events, Event::Close(reason));
         let edits = connection.edits;
+        self.keep_standbys(id, standbys, &context, link);
+        let context = Some(context);
         let entry = Entry { client: id, number, event, context, redelivered, edits };
-        self.keep_witness(id, witness);
         if let Err(error) = self.post(link, entry, &[]) {
             tracing::error!(client = %id, %error, "a worker cannot be told that a client is gone");
         }
@@ -251,7 +255,7 @@ impl Shard {
         let mut routes = FxHashMap::default();
         for mut entry in entries {
             if matches!(entry.event, Event::Adopt) {
-                // Whoever is an orphan now is found by looking at the clients themselves.
+                // Orphans are found by a sweep over the clients themselves.
                 continue;
             }
             let payload = match &mut entry.event {
@@ -273,6 +277,7 @@ impl Shard {
             });
             entry.context = context;
             if matches!(entry.event, Event::Close(_)) {
+                self.reassign_departed(entry.client, link);
                 // As with clients that are still there, if whoever had it is lost.
                 entry.redelivered |= self.host.sight.is_doubtful(clock::now());
             }

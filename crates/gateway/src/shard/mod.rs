@@ -24,7 +24,7 @@ mod roster;
 mod routing;
 mod run;
 mod share;
-mod witness;
+mod standby;
 mod workers;
 
 use std::{
@@ -53,15 +53,18 @@ use self::{
     fan_out::FanOut,
     ids::ConnectionIds,
     outlet::Outlet,
+    standby::Departed,
     workers::Workers,
 };
 use crate::{
     closed::Closed,
-    exchange::{Host, Language, LinkId, Part, ToHub, ToShard, Token},
+    exchange::{Host, Language, Part, ToHub, ToShard, Token},
     settings::{Door, Settings},
 };
 
-pub(crate) use self::{directory::Ordinal, heartbeat::Heartbeat, routing::Router, run::run};
+pub(crate) use self::{
+    directory::Ordinal, heartbeat::Heartbeat, routing::Router, run::run, standby::MAX_STANDBYS,
+};
 
 /// How many bytes are read from a socket at a time.
 const SCRATCH: usize = 64 * 1024;
@@ -80,8 +83,10 @@ pub(crate) struct Shard {
     workers: Workers,
     /// Events that wait for a worker.
     limbo: Outlet,
-    /// The witnesses of clients that are gone, until a worker is done with the end of them.
-    departed: FxHashMap<ConnectionId, LinkId>,
+    /// The standbys of clients that are gone, until a worker is done with the end of them.
+    departed: FxHashMap<ConnectionId, Departed>,
+    /// The next client to look at for whether it lacks an owner or a standby, while some may.
+    sweep: Option<usize>,
     deadlines: Deadlines,
     /// Connections with something to write.
     dirty: Vec<Key>,
@@ -133,6 +138,7 @@ struct Tally {
     events_dropped: u64,
     held: usize,
     in_flight: usize,
+    standby_updates: usize,
 }
 
 impl Shard {
@@ -157,6 +163,7 @@ impl Shard {
             workers: Workers::default(),
             limbo: Outlet::new(index, Language::Native, host.address),
             departed: FxHashMap::default(),
+            sweep: None,
             deadlines: Deadlines::default(),
             dirty: Vec::new(),
             unwritten: 0,
@@ -222,10 +229,9 @@ impl Shard {
             // Whoever was closed over it is told so.
             self.write(self.fan_out.len());
         }
-        // Witnesses first: nothing may be known of a client to its worker alone.
-        for (link, frames) in self.workers.take_notes() {
-            host.hub.push(ToHub::Notes { link, frames });
-        }
+        let is_sweeping = self.sweep();
+        // Standbys first: nothing may be known of a client to its worker alone.
+        let is_feeding = self.feed_standbys();
         for (link, last, frames) in self.workers.take_batches() {
             host.hub.push(ToHub::Events { link, shard: self.index, last, frames });
         }
@@ -239,7 +245,7 @@ impl Shard {
         if self.drain.is_some() && self.connections.is_empty() && told {
             host.hub.push(ToHub::Drained { shard: self.index });
         }
-        self.take_turns() || !self.fan_out.is_empty()
+        self.take_turns() || !self.fan_out.is_empty() || is_sweeping || is_feeding
     }
 
     /// Writes to every connection that something was queued for; of those that a message for many was
@@ -294,6 +300,7 @@ impl Shard {
             ToShard::WorkerDown { link } => self.worker_down(link),
             ToShard::Begun { link, through } => self.begun(link, through),
             ToShard::Done { link, first, last } => self.done(link, first, last),
+            ToShard::StandbyWritten { link, through } => self.standby_written(link, through),
             ToShard::Drain { grace } => self.drain(grace),
         }
     }
@@ -352,15 +359,17 @@ impl Shard {
         }
         let (held, in_flight) = (self.limbo.len(), self.workers.in_flight());
         let clients = self.budget.used();
+        let standby_updates = self.workers.standby_updates();
         for (gauge, before, after) in [
             (&metrics.client_bytes, tally.clients, clients),
             (&metrics.held, tally.held, held),
             (&metrics.in_flight, tally.in_flight, in_flight),
+            (&metrics.standby_updates, tally.standby_updates, standby_updates),
         ] {
             if before != after {
                 gauge.inc_by(after as i64 - before as i64);
             }
         }
-        self.tally = Tally { clients, held, in_flight, ..Tally::default() };
+        self.tally = Tally { clients, held, in_flight, standby_updates, ..Tally::default() };
     }
 }

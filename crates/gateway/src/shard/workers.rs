@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use protocol::{ConnectionId, Instance};
 use rustc_hash::FxHashMap;
 use service::{clock, dice};
@@ -18,7 +18,7 @@ use super::{
     outlet::Outlet,
     routing::{self, Router},
     share::{Wait, Window},
-    witness::Notes,
+    standby::{Feed, Standbys},
 };
 use crate::{
     exchange::{Language, LinkId, Worker},
@@ -44,8 +44,11 @@ pub(super) struct Linked {
     worker: Arc<Worker>,
     pub(super) outlet: Outlet,
     unread: Unread,
-    /// What it is told of other workers' clients.
-    notes: Notes,
+    /// What it is to be told of other workers' clients, as a standby.
+    feed: Feed,
+    /// Clients that were reassigned to it, by the number of an event that it knows them by once that is
+    /// done.
+    unconfirmed: BTreeMap<u64, ConnectionId>,
     /// Whether it finishes what it has and takes nothing new.
     leaving: bool,
 }
@@ -97,6 +100,16 @@ impl Linked {
         keys
     }
 
+    /// The clients that it knows of since these events are done.
+    fn confirmed(&mut self, first: u64, last: u64) -> Vec<ConnectionId> {
+        if self.unconfirmed.is_empty() || last < first {
+            return Vec::new();
+        }
+        let known = self.unconfirmed.range(first..=last).map(|(event, _)| *event);
+        let known = known.collect::<Vec<_>>().into_iter();
+        known.filter_map(|event| self.unconfirmed.remove(&event)).collect()
+    }
+
     /// Whether events are dropped that it has no room for, or was not sent when its link ended.
     pub(super) fn is_lossy(&self, ways: &Ways) -> bool {
         !ways.keep_php_events && self.outlet.language() == Language::Php
@@ -138,43 +151,97 @@ impl Workers {
         self.linked.get(&link).and_then(|linked| linked.worker.instance.clone())
     }
 
-    /// Whether a worker can be a witness: it speaks our language, and stays.
-    pub(super) fn may_witness(&self, link: LinkId) -> bool {
+    /// Whether a worker can be a standby: it speaks the native protocol, and stays.
+    pub(super) fn may_stand_by(&self, link: LinkId) -> bool {
         let linked = self.linked.get(&link);
         linked.is_some_and(|linked| !linked.leaving && linked.worker.instance.is_some())
     }
 
-    /// Chooses a witness for a client of this worker: by preference one on another host, since a
-    /// host takes all its processes with it.
-    pub(super) fn choose_witness(&mut self, owner: LinkId) -> Option<LinkId> {
-        let ip = self.linked.get(&owner)?.worker.ip;
-        let others =
-            self.open.iter().filter(|(link, worker)| *link != owner && worker.instance.is_some());
-        let elsewhere = others.clone().filter(|(_, worker)| worker.ip != ip);
-        self.turn = self.turn.wrapping_add(1);
-        let pick = |count: usize| (0 < count).then(|| self.turn % count);
-        let (link, _) = match pick(elsewhere.clone().count()) {
-            Some(at) => elsewhere.clone().nth(at)?,
-            None => others.clone().nth(pick(others.clone().count())?)?,
+    /// Whether there is one more standby for a client of this worker.
+    pub(super) fn has_standby_besides(&self, owner: LinkId, standbys: &Standbys) -> bool {
+        let is_such = |(link, worker): &(LinkId, Arc<Worker>)| {
+            *link != owner && worker.instance.is_some() && !standbys.has(*link)
         };
-        Some(*link)
+        self.open.iter().any(is_such)
     }
 
-    /// Where to write what a witness is told.
-    pub(super) fn notes(&mut self, link: LinkId) -> Option<&mut BytesMut> {
-        self.linked.get_mut(&link).map(|linked| &mut linked.notes.frames)
+    /// Chooses one more standby for a client of this worker: by preference one that reads what it is
+    /// told, on a host that has none of the others, since a host takes all its processes with it.
+    pub(super) fn choose_standby(&mut self, owner: LinkId, besides: &Standbys) -> Option<LinkId> {
+        let ip = |link| self.linked.get(&link).map(|linked| linked.worker.ip);
+        let (of_owner, of_others) = (ip(owner), || besides.links().filter_map(ip));
+        self.turn = self.turn.wrapping_add(1);
+        let mut best = None;
+        for at in 0..self.open.len() {
+            let (link, worker) = &self.open[(self.turn.wrapping_add(at)) % self.open.len()];
+            if *link == owner || worker.instance.is_none() || besides.has(*link) {
+                continue;
+            }
+            let is_behind = self.linked.get(link).is_some_and(|it| !it.feed.has_room(0));
+            let is_beside = of_owner == Some(worker.ip) || of_others().any(|ip| ip == worker.ip);
+            let rank = (is_behind, is_beside);
+            if best.is_none_or(|(known, _)| rank < known) {
+                best = Some((rank, *link));
+            }
+            if rank == (false, false) {
+                break;
+            }
+        }
+        best.map(|(_, link)| link)
     }
 
-    /// A worker need not be the witness of this client any more.
-    pub(super) fn release(&mut self, link: LinkId, client: ConnectionId) {
+    /// Changes what a standby is to be told.
+    pub(super) fn feed(&mut self, link: LinkId, change: impl FnOnce(&mut Feed)) {
         if let Some(linked) = self.linked.get_mut(&link) {
-            linked.notes.release(client);
+            change(&mut linked.feed);
         }
     }
 
-    /// What witnesses must be told now.
-    pub(super) fn take_notes(&mut self) -> impl Iterator<Item = (LinkId, Bytes)> {
-        self.linked.iter_mut().filter_map(|(link, linked)| Some((*link, linked.notes.take()?)))
+    /// Those that there is something to tell by now, as standbys.
+    pub(super) fn to_feed(&self) -> Vec<LinkId> {
+        let busy = self.linked.iter().filter(|(_, linked)| !linked.feed.is_idle());
+        busy.map(|(link, _)| *link).collect()
+    }
+
+    /// Takes what a standby is to be told, for as long as it takes to tell it.
+    pub(super) fn take_feed(&mut self, link: LinkId) -> Option<Feed> {
+        self.linked.get_mut(&link).map(|linked| mem::take(&mut linked.feed))
+    }
+
+    pub(super) fn put_feed(&mut self, link: LinkId, feed: Feed) {
+        if let Some(linked) = self.linked.get_mut(&link) {
+            linked.feed = feed;
+        }
+    }
+
+    /// Has all sessions told to standbys that have changed. Returns whether there are any.
+    pub(super) fn open_sessions(&mut self) -> bool {
+        self.linked.values_mut().for_each(|linked| linked.feed.open_sessions());
+        self.linked.values().any(|linked| !linked.feed.is_idle())
+    }
+
+    /// How many updates wait for standbys.
+    pub(super) fn standby_updates(&self) -> usize {
+        self.linked.values().map(|linked| linked.feed.waiting()).sum()
+    }
+
+    /// The last event that a worker was given is the first of a client that was reassigned to it.
+    pub(super) fn await_confirmation(&mut self, link: LinkId, client: ConnectionId) {
+        if let Some(linked) = self.linked.get_mut(&link) {
+            linked.unconfirmed.insert(linked.outlet.progress().last, client);
+        }
+    }
+
+    /// Whether there is a worker that may be given clients.
+    pub(super) fn is_any_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// Whether workers that may be given clients have as much in hand as they should, on average.
+    pub(super) fn are_full(&self, window: usize) -> bool {
+        let open = self.open.iter().filter_map(|(link, _)| self.linked.get(link));
+        let in_hand = open.map(|linked| linked.outlet.len()).sum::<usize>();
+        window.saturating_mul(self.open.len()) <= in_hand
     }
 
     /// What must go out now, to whom.
@@ -226,17 +293,14 @@ impl Shard {
             worker: Arc::clone(&worker),
             outlet,
             unread: Unread::default(),
-            notes: Notes::default(),
+            feed: self.new_feed(),
+            unconfirmed: BTreeMap::new(),
             leaving: false,
         };
-        let alone = self.workers.open.is_empty();
         self.workers.linked.insert(link, linked);
         self.workers.open.push((link, worker));
         self.give_limbo();
-        if alone {
-            self.adopt_all();
-        }
-        self.witness_again(None);
+        self.begin_sweep();
     }
 
     /// The worker takes nothing new. Its clients' next events wait until it has finished their last
@@ -245,7 +309,7 @@ impl Shard {
         if let Some(linked) = self.workers.linked.get_mut(&link) {
             linked.leaving = true;
             self.workers.open.retain(|(open, _)| *open != link);
-            self.witness_again(Some(link));
+            self.begin_sweep();
         }
     }
 
@@ -263,8 +327,7 @@ impl Shard {
         unfinished.extend(self.take_limbo());
         self.give_again(unfinished);
         self.resume(linked.unread.everyone());
-        self.adopt_all();
-        self.witness_again(Some(link));
+        self.begin_sweep();
     }
 
     pub(super) fn begun(&mut self, link: LinkId, through: u64) {
@@ -281,6 +344,7 @@ impl Shard {
             return;
         };
         let ended = linked.outlet.done(first, last);
+        let confirmed = linked.confirmed(first, last);
         if linked.leaving && linked.outlet.is_empty() {
             self.give_limbo();
         } else {
@@ -288,7 +352,14 @@ impl Shard {
             self.resume(keys);
         }
         self.release_departed(ended);
-        // So that what is in flight is counted.
+        self.confirm(link, confirmed);
+        // So that what is in flight is counted, and more clients are reassigned.
+        self.call();
+    }
+
+    /// A standby has been told so much.
+    pub(super) fn standby_written(&mut self, link: LinkId, through: u64) {
+        self.workers.feed(link, |feed| feed.written(through));
         self.call();
     }
 
@@ -300,20 +371,6 @@ impl Shard {
             // An earlier worker that may have done so is not forgotten for a later one.
             let before = connection.lost.filter(|lost| self.host.sight.was_doubtful(*lost));
             connection.lost = before.or(Some(now));
-        }
-    }
-
-    /// Gives every client that has no worker any more to another, which is told of it at once: should
-    /// this gateway die, somebody must know that the client was there.
-    fn adopt_all(&mut self) {
-        if self.workers.open.is_empty() {
-            return;
-        }
-        let orphans = self.connections.iter().filter(|(_, connection)| {
-            connection.id.is_some() && !connection.route.is_some_and(|it| self.workers.holds(it))
-        });
-        for key in orphans.map(|(key, _)| key as Key).collect::<Vec<_>>() {
-            self.adopt(key);
         }
     }
 

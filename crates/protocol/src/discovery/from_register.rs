@@ -5,7 +5,7 @@ use std::{collections::HashSet, net::IpAddr};
 use bytes::{BufMut, BytesMut};
 use serde_json::Value;
 
-use super::{Gateway, Settled};
+use super::{Gateway, Settled, Takeover};
 use crate::{Instance, codec::json_lines};
 
 /// A line from a register.
@@ -32,6 +32,10 @@ pub struct Presence {
     pub workers: Vec<Instance>,
     /// What has been settled lately, by anybody.
     pub settled: Vec<Settled>,
+    /// What standbys have closed lately.
+    pub takeovers: Vec<Takeover>,
+    /// Which of the workers reach every gateway.
+    pub complete: Vec<Instance>,
 }
 
 /// A line that tells us nothing. What it said is not kept: a register that refuses a request
@@ -81,7 +85,9 @@ impl FromRegister {
         }
         let presence = line.get_mut("workers").map(Value::take).map(|workers| Presence {
             workers: list(workers, instance),
-            settled: list(line.get_mut("settled").map(Value::take).unwrap_or_default(), settled),
+            settled: list(field(&mut line, "settled"), settled),
+            takeovers: list(field(&mut line, "takeovers"), takeover),
+            complete: list(field(&mut line, "complete"), instance),
         });
         Ok(Self::BroadcastAddresses { gateways, presence })
     }
@@ -100,13 +106,23 @@ impl FromRegister {
         if !details.is_empty() {
             fields["gateways"] = details.into();
         }
-        if let Some(Presence { workers, settled }) = presence {
+        if let Some(Presence { workers, settled, takeovers, complete }) = presence {
             fields["workers"] = workers.iter().map(Instance::as_str).collect();
             fields["settled"] =
                 settled.iter().map(|it| serde_json::json!([it.gateway, it.owner])).collect();
+            if !takeovers.is_empty() {
+                fields["takeovers"] = takeovers.iter().map(Takeover::to_texts).collect();
+            }
+            if !complete.is_empty() {
+                fields["complete"] = complete.iter().map(Instance::as_str).collect();
+            }
         }
         json_lines::encode(&fields, out);
     }
+}
+
+fn field(line: &mut Value, name: &str) -> Value {
+    line.get_mut(name).map(Value::take).unwrap_or_default()
 }
 
 /// The usable items of a list, or none if it is not one.
@@ -124,6 +140,11 @@ fn instance(value: Value) -> Option<Instance> {
 fn settled(value: Value) -> Option<Settled> {
     let [gateway, owner] = <[Value; 2]>::try_from(list(value, Some)).ok()?;
     Some(Settled { gateway: instance(gateway)?, owner: instance(owner)? })
+}
+
+fn takeover(value: Value) -> Option<Takeover> {
+    let texts = list(value, |item| Some(item.as_str().map(str::to_owned)));
+    Takeover::from_texts(&texts.into_iter().collect::<Option<Vec<_>>>()?)
 }
 
 fn detail(gateway: &Gateway) -> Value {
@@ -221,7 +242,9 @@ mod tests {
     fn what_workers_are_told_of_each_other_reads_back() {
         let name = |text: &str| Instance::new(text).unwrap();
         let settled = vec![Settled { gateway: name("8e"), owner: name("3c") }];
-        let presence = Some(Presence { workers: vec![name("3c"), name("4d")], settled });
+        let workers = vec![name("3c"), name("4d")];
+        let (takeovers, complete) = (vec![], vec![]);
+        let presence = Some(Presence { workers, settled, takeovers, complete });
         let said = FromRegister::BroadcastAddresses { gateways: vec![plain("a:1")], presence };
         let mut out = BytesMut::new();
         said.encode(&mut out);
@@ -232,9 +255,35 @@ mod tests {
     }
 
     #[test]
+    fn takeovers_and_complete_workers_read_back() {
+        let name = |text: &str| Instance::new(text).unwrap();
+        let takeover = Takeover {
+            gateway: name("8e"),
+            by: name("4d"),
+            digest: 0x1f,
+            holders: vec![name("3c"), name("4d"), name("5e")],
+        };
+        let presence = Some(Presence {
+            workers: vec![name("4d")],
+            takeovers: vec![takeover],
+            complete: vec![name("4d")],
+            ..Presence::default()
+        });
+        let said = FromRegister::BroadcastAddresses { gateways: vec![plain("a:1")], presence };
+        let mut out = BytesMut::new();
+        said.encode(&mut out);
+        let expected = "{\"event\":\"broadcast_addresses\",\"addresses\":[\"a:1\"],\
+                        \"workers\":[\"4d\"],\"settled\":[],\"takeovers\":[[\"8e\",\"4d\",\
+                        \"000000000000001f\",\"3c\",\"4d\",\"5e\"]],\"complete\":[\"4d\"]}\n";
+        assert_eq!(str::from_utf8(&out).unwrap(), expected);
+        assert_eq!(FromRegister::parse(out.trim_ascii_end()), Ok(said));
+    }
+
+    #[test]
     fn what_makes_no_sense_of_workers_is_left_out() {
         let line = br#"{"event":"broadcast_addresses","addresses":[],"workers":["3c",5,""],
-            "settled":[["8e"],["8e","3c"],["8e","3c",1],7,["",""]]}"#;
+            "settled":[["8e"],["8e","3c"],["8e","3c",1],7,["",""]],"complete":[1,"3c"],
+            "takeovers":[["8e","4d","x","3c","4d"],["8e","4d","1","3c"],["8e","4d","1","3c",4],7]}"#;
         let Ok(FromRegister::BroadcastAddresses { presence: Some(presence), .. }) =
             FromRegister::parse(line)
         else {
@@ -243,6 +292,7 @@ mod tests {
         let name = |text: &str| Instance::new(text).unwrap();
         assert_eq!(presence.workers, [name("3c")]);
         assert_eq!(presence.settled, [Settled { gateway: name("8e"), owner: name("3c") }]);
+        assert_eq!((presence.takeovers, presence.complete), (vec![], vec![name("3c")]));
     }
 
     #[test]

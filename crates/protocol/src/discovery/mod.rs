@@ -7,19 +7,23 @@
 //! gateway  {"event":"gateway_connect","address":"10.0.0.1:2900","secret_key":"…",
 //!           "native":true,"instance":"9f…"}
 //! worker   {"event":"worker_connect","secret_key":"…","known":["10.0.0.1:2900"],
-//!           "instance":"3c…","settled":[["8e…","3c…"]]}
+//!           "instance":"3c…","settled":[["8e…","3c…"]],
+//!           "takeovers":[["8e…","4d…","1f…","3c…","4d…"]],"complete":true}
 //! any      {"event":"ping","answer":true}
 //! register {"event":"pong"}
 //! register {"event":"broadcast_addresses","addresses":["10.0.0.1:2900"],
 //!           "gateways":[{"address":"10.0.0.1:2900","native":true,"instance":"9f…"}],
-//!           "workers":["3c…"],"settled":[["8e…","3c…"]]}
+//!           "workers":["3c…"],"settled":[["8e…","3c…"]],
+//!           "takeovers":[["8e…","4d…","1f…","3c…","4d…"]],"complete":["3c…"]}
 //! ```
 //!
 //! Our fields say: `native`, that the address speaks our native wire too; `instance`, which life
 //! of a gateway or a worker this is, so that a restart can be told from a lost link; `known`, what
 //! the worker was last told; `gateways`, what `addresses` cannot; `workers`, which workers are there;
-//! `settled`, on which gateways that are gone whose clients have been closed. The last two are
-//! told to workers that say who they are. `answer` asks for a pong, which no PHP register sends.
+//! `settled`, on which gateways that are gone whose clients have been closed, by the worker that had
+//! them; `takeovers`, which of them by a standby of that worker: gateway, standby, digest of the
+//! clients, and their holders in order (see [`Takeover`]); `complete`, whether a worker reaches every
+//! gateway that it was told of. The last four are told to workers that say who they are. `answer` asks for a pong, which no PHP register sends.
 //! Parsing forgives what PHP forgives
 //! (other fields, their order, a missing secret); it refuses what PHP would trip over.
 
@@ -55,6 +59,47 @@ pub struct Settled {
     /// The worker that the clients belonged to.
     pub owner: Instance,
 }
+
+/// A standby has closed clients on a gateway that is gone, in place of their owner, which is gone as
+/// well: all clients on that gateway which have these holders, as far as the standby knows them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Takeover {
+    /// The instance of the gateway.
+    pub gateway: Instance,
+    /// The standby that has closed them.
+    pub by: Instance,
+    /// The [digest](crate::standby::digest) of the clients that it has closed: a later standby that
+    /// knows of others closes these, too.
+    pub digest: u64,
+    /// The owner of the clients, then their standbys, in order.
+    pub holders: Vec<Instance>,
+}
+
+impl Takeover {
+    /// As the texts of a list: gateway, standby, digest, holders.
+    fn to_texts(&self) -> Vec<String> {
+        let Self { gateway, by, digest, holders } = self;
+        let mut texts = vec![gateway.to_string(), by.to_string(), format!("{digest:016x}")];
+        texts.extend(holders.iter().map(ToString::to_string));
+        texts
+    }
+
+    /// From these texts; `None` if they are something else.
+    fn from_texts(texts: &[String]) -> Option<Self> {
+        let [gateway, by, digest, holders @ ..] = texts else { return None };
+        let instance = |text: &String| Instance::new(text).ok();
+        let holders: Option<Vec<_>> = holders.iter().map(instance).collect();
+        Some(Self {
+            gateway: instance(gateway)?,
+            by: instance(by)?,
+            digest: u64::from_str_radix(digest, 16).ok()?,
+            holders: holders.filter(|it| (2..=MAX_HOLDERS).contains(&it.len()))?,
+        })
+    }
+}
+
+/// How many holders a client has at most, those that it was handed over to included.
+pub const MAX_HOLDERS: usize = 16;
 
 impl Gateway {
     /// One that speaks GatewayWorker's protocol only.

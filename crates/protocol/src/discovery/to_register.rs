@@ -8,7 +8,7 @@ use serde::{
     de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
-use super::{Gateway, MAX_NAME, Settled};
+use super::{Gateway, MAX_NAME, Settled, Takeover};
 use crate::{Instance, codec::json_lines, secret::Secret};
 
 /// A line from a gateway or a worker.
@@ -47,6 +47,10 @@ pub struct WorkerConnect {
     pub instance: Option<Instance>,
     /// What it knows to be settled.
     pub settled: Vec<Settled>,
+    /// Takeovers that it knows of.
+    pub takeovers: Vec<Takeover>,
+    /// Whether it is linked to every gateway that registers name, or was a moment ago.
+    pub complete: bool,
 }
 
 /// A line that asks for nothing we can do.
@@ -88,6 +92,8 @@ impl ToRegister {
                     known: fields.known.texts(),
                     instance: fields.instance.instance(),
                     settled: fields.settled.settled(),
+                    takeovers: fields.takeovers.takeovers(),
+                    complete: matches!(fields.complete, Field::Truth(true)),
                 }))
             }
             Some("ping") => Ok(Self::Ping { answer: matches!(fields.answer, Field::Truth(true)) }),
@@ -112,7 +118,9 @@ impl ToRegister {
                 }
                 fields
             }
-            Self::WorkerConnect(WorkerConnect { secret_key, known, instance, settled }) => {
+            Self::WorkerConnect(asks) => {
+                let WorkerConnect { secret_key, known, instance, settled, takeovers, complete } =
+                    asks;
                 let mut fields = serde_json::json!({
                     "event": "worker_connect",
                     "secret_key": in_clear(secret_key.as_ref()),
@@ -127,6 +135,12 @@ impl ToRegister {
                     let pairs = settled.iter();
                     fields["settled"] =
                         pairs.map(|it| serde_json::json!([it.gateway, it.owner])).collect();
+                }
+                if !takeovers.is_empty() {
+                    fields["takeovers"] = takeovers.iter().map(Takeover::to_texts).collect();
+                }
+                if *complete {
+                    fields["complete"] = true.into();
                 }
                 fields
             }
@@ -153,6 +167,8 @@ struct Fields {
     instance: Field,
     known: Field,
     settled: Field,
+    takeovers: Field,
+    complete: Field,
     answer: Field,
 }
 
@@ -215,6 +231,20 @@ impl Field {
         }
     }
 
+    fn takeovers(self) -> Vec<Takeover> {
+        let takeover = |item: Self| match item {
+            Self::List(texts) => {
+                let texts: Option<Vec<_>> = texts.into_iter().map(Self::text).collect();
+                Takeover::from_texts(&texts?)
+            }
+            Self::Absent | Self::Text(_) | Self::Truth(_) => None,
+        };
+        match self {
+            Self::List(items) => items.into_iter().filter_map(takeover).collect(),
+            Self::Absent | Self::Text(_) | Self::Truth(_) => Vec::new(),
+        }
+    }
+
     fn texts(self) -> Vec<String> {
         match self {
             Self::List(items) => items.into_iter().filter_map(Self::text).collect(),
@@ -245,6 +275,8 @@ impl<'de> Deserialize<'de> for Fields {
                         "instance" => &mut fields.instance,
                         "known" => &mut fields.known,
                         "settled" => &mut fields.settled,
+                        "takeovers" => &mut fields.takeovers,
+                        "complete" => &mut fields.complete,
                         "answer" => &mut fields.answer,
                         _ => {
                             map.next_value::<IgnoredAny>()?;

@@ -8,6 +8,7 @@ use protocol::{
     Handshake, Instance, Message, MessageKind, Query, Recipients, Row, Session, Uid,
     event::Header,
     link::{Delivery, Refusal, Role, ToGateway, ToPeer},
+    standby::{HandedOver, Handover, StandbyClient, WorkerMessage},
 };
 
 /// Lists the cases of an enum, each behind the pattern of its variant. A variant without a case
@@ -59,6 +60,10 @@ pub(crate) fn to_gateway() -> Vec<(String, ToGateway)> {
         }
     }));
     all.extend(named("query", queries(), |query| ToGateway::Query { request: 1, query }));
+    all.extend(named("worker-message", worker_messages(), |message| ToGateway::Relay {
+        to: instance(),
+        message,
+    }));
     all.extend(named("filter", filters(), |filter| ToGateway::Query {
         request: 2,
         query: Query::Select { fields: Fields::default(), filter },
@@ -107,6 +112,10 @@ fn own_to_gateway() -> Vec<(&'static str, ToGateway)> {
         ToGateway::Pong { .. } => "pong": ToGateway::Pong { token: 9 };
         ToGateway::WrittenOff => "written-off": ToGateway::WrittenOff;
         ToGateway::Begun { .. } => "begun": ToGateway::Begun { shard: 2, through: 40 };
+        ToGateway::Relay { .. } => "relay": ToGateway::Relay {
+            to: instance(),
+            message: WorkerMessage::HandoverTaken { number: 300 },
+        };
     })
 }
 
@@ -281,6 +290,49 @@ fn own_to_peer() -> Vec<(&'static str, ToPeer)> {
         ToPeer::Release { .. } => "release": ToPeer::Release {
             clients: vec![ConnectionId(7), ConnectionId(300)],
         };
+        ToPeer::Standby { .. } => "standby": ToPeer::Standby {
+            holders: vec![instance(), other_instance()],
+            confirmed: true,
+            clients: vec![standby_client()],
+        };
+        ToPeer::StandbySession { .. } => "standby-session": ToPeer::StandbySession {
+            client: ConnectionId(7),
+            session: session(r#"{"a":1}"#),
+        };
+        ToPeer::Relayed { .. } => "relayed": ToPeer::Relayed {
+            from: instance(),
+            message: WorkerMessage::HandoverTaken { number: 300 },
+        };
+    })
+}
+
+fn other_instance() -> Instance {
+    Instance::new("fedcba9876543210").unwrap()
+}
+
+fn standby_client() -> StandbyClient {
+    StandbyClient {
+        client: ConnectionId(7),
+        remote: "10.1.2.3:40000".parse().unwrap(),
+        listener_port: 7272,
+    }
+}
+
+fn worker_messages() -> Vec<(&'static str, WorkerMessage)> {
+    cases!(WorkerMessage {
+        WorkerMessage::Handover(_) => "handover": WorkerMessage::Handover(Handover {
+            number: 300,
+            address: "10.1.2.3:2900".parse().unwrap(),
+            gateway: instance(),
+            holders: vec![instance(), other_instance()],
+            clients: vec![HandedOver {
+                client: standby_client(),
+                confirmed: false,
+                session: session(r#"{"a":1}"#),
+            }],
+        });
+        WorkerMessage::HandoverTaken { .. } =>
+            "handover-taken": WorkerMessage::HandoverTaken { number: 300 };
     })
 }
 

@@ -10,6 +10,7 @@ use protocol::{
     event::Header,
     link::{Delivery, Refusal, Role, ToGateway, ToPeer},
     name::MAX_NAME,
+    standby::{HandedOver, Handover, StandbyClient, WorkerMessage},
 };
 
 pub(crate) fn to_gateway() -> impl Strategy<Value = ToGateway> {
@@ -28,6 +29,7 @@ pub(crate) fn to_gateway() -> impl Strategy<Value = ToGateway> {
         any::<u64>().prop_map(|token| ToGateway::Pong { token }),
         Just(ToGateway::WrittenOff),
         any::<(u16, u64)>().prop_map(|(shard, through)| ToGateway::Begun { shard, through }),
+        (instance(), worker_message()).prop_map(|(to, message)| ToGateway::Relay { to, message }),
     ]
 }
 
@@ -48,6 +50,33 @@ pub(crate) fn to_peer() -> impl Strategy<Value = ToPeer> {
             ToPeer::Witness { client, owner, context: Box::new(context) }
         }),
         clients().prop_map(|clients| ToPeer::Release { clients }),
+        (vec(instance(), 0..4), any::<bool>(), vec(standby_client(), 0..4)).prop_map(
+            |(holders, confirmed, clients)| ToPeer::Standby { holders, confirmed, clients }
+        ),
+        (client(), session())
+            .prop_map(|(client, session)| ToPeer::StandbySession { client, session }),
+        (instance(), worker_message())
+            .prop_map(|(from, message)| ToPeer::Relayed { from, message }),
+    ]
+}
+
+fn standby_client() -> impl Strategy<Value = StandbyClient> {
+    (client(), context()).prop_map(|(client, Context { remote, listener_port, .. })| {
+        StandbyClient { client, remote, listener_port }
+    })
+}
+
+fn worker_message() -> impl Strategy<Value = WorkerMessage> {
+    let client = (standby_client(), any::<bool>(), session())
+        .prop_map(|(client, confirmed, session)| HandedOver { client, confirmed, session });
+    let clients = vec(client, 0..4);
+    let handover = (any::<u64>(), context(), instance(), vec(instance(), 0..4), clients);
+    prop_oneof![
+        handover.prop_map(|(number, context, gateway, holders, clients)| {
+            let address = context.remote;
+            WorkerMessage::Handover(Handover { number, address, gateway, holders, clients })
+        }),
+        any::<u64>().prop_map(|number| WorkerMessage::HandoverTaken { number }),
     ]
 }
 

@@ -48,7 +48,14 @@ impl Follower {
 
 fn asks(instance: Option<&str>) -> WorkerConnect {
     let instance = instance.map(|text| Instance::new(text).unwrap());
-    WorkerConnect { secret_key: None, known: vec![], instance, settled: vec![] }
+    WorkerConnect {
+        secret_key: None,
+        known: vec![],
+        instance,
+        settled: vec![],
+        takeovers: vec![],
+        complete: false,
+    }
 }
 
 fn announce(board: &mut Board, address: &str) -> PeerId {

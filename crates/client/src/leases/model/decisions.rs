@@ -35,6 +35,7 @@ impl Universe {
             gateways: self.register.gateways.iter().map(gateway).collect(),
             workers: Some(self.register.workers.iter().map(|(_, life)| instance(*life)).collect()),
             settled: self.register.settled.clone(),
+            takeovers: self.register.takeovers.clone(),
         });
         let peer = &mut self.workers[worker];
         peer.leases.heard(said, self.now);
@@ -54,6 +55,11 @@ impl Universe {
             for settled in peer.leases.settled() {
                 if !self.register.settled.contains(settled) {
                     self.register.settled.push(settled.clone());
+                }
+            }
+            for takeover in peer.leases.takeovers() {
+                if !self.register.takeovers.contains(takeover) {
+                    self.register.takeovers.push(takeover.clone());
                 }
             }
         }
@@ -78,9 +84,8 @@ impl Universe {
     }
 
     pub(super) fn carry_out(&mut self, worker: usize, verdicts: Vec<Verdict>) {
-        let peer = &mut self.workers[worker];
-        let life_of = |name: &Instance| u64::from_str_radix(name.as_str(), 16).expect("ours");
         for verdict in verdicts {
+            let peer = &mut self.workers[worker];
             match verdict {
                 Verdict::Missed(_) => unreachable!("nobody waits for a first link here"),
                 Verdict::Over { gateway, in_doubt } => {
@@ -89,22 +94,98 @@ impl Universe {
                     let estate = peer.estates.entry(life_of(&gateway)).or_default();
                     let own = std::mem::take(&mut estate.own).into_iter();
                     let left = own.map(|(client, marked)| (client, marked || in_doubt)).collect();
-                    let owners: BTreeSet<_> = estate.witnessed.values().copied().collect();
-                    peer.jobs.push(Job { left, settled: Some(settled) });
-                    peer.leases.witnessed(&gateway, owners.into_iter().map(instance), self.now);
+                    let groups = estate.groups();
+                    peer.jobs.push(Job { left, done: Some(Done::Settled(settled)) });
+                    peer.leases.orphaned(&gateway, groups, self.now);
                 }
-                Verdict::Inherit(settled) => {
-                    let left =
-                        peer.take_witnessed(life_of(&settled.gateway), life_of(&settled.owner));
-                    let left = left.into_iter().map(|client| (client, true)).collect();
-                    peer.jobs.push(Job { left, settled: None });
-                }
-                Verdict::Forget(settled) => {
-                    peer.take_witnessed(life_of(&settled.gateway), life_of(&settled.owner));
-                }
+                Verdict::Orphans(decision) => self.decided(worker, decision),
+                Verdict::HandOver(handover) => peer.handovers.push(handover),
             }
         }
-        self.forget();
+        self.forget(false);
+    }
+
+    fn decided(&mut self, worker: usize, decision: Decision) {
+        let peer = &mut self.workers[worker];
+        let (orphaned, digest) = match decision {
+            Decision::TakeOver(orphaned) => (orphaned, None),
+            Decision::StandbyDone(orphaned, digest) => (orphaned, Some(digest)),
+            Decision::OwnerDone(Orphaned { gateway, holders }) => {
+                let clients = peer.orphans(life_of(&gateway), &holders);
+                peer.forget(life_of(&gateway), &clients);
+                let left = clients.iter().filter(|(_, confirmed)| !confirmed);
+                let left = left.map(|(client, _)| (*client, true)).collect();
+                return peer.jobs.push(Job { left, done: None });
+            }
+        };
+        let Orphaned { gateway, holders } = orphaned;
+        let clients = peer.orphans(life_of(&gateway), &holders);
+        peer.forget(life_of(&gateway), &clients);
+        let ids = clients.iter().map(|((_, id), _)| protocol::ConnectionId(*id));
+        let ours = protocol::standby::digest(ids);
+        if digest != Some(ours) {
+            let left = clients.into_iter().map(|(client, _)| (client, true)).collect();
+            let by = instance(peer.life);
+            let takeover = Takeover { gateway, by, digest: ours, holders };
+            peer.jobs.push(Job { left, done: Some(Done::TakenOver(takeover)) });
+        }
+    }
+
+    /// A worker hands over what it knows of a gateway, by way of another that both are linked to.
+    pub(super) fn hand_over(&mut self, worker: usize) {
+        if !self.workers[worker].runs() {
+            return;
+        }
+        let all = std::mem::take(&mut self.workers[worker].handovers);
+        for handover in all {
+            let (gateway, to) = (&handover.gateway, handover.to.last().expect("somebody"));
+            if !self.workers[worker].leases.hands_over(gateway, to) {
+                continue;
+            }
+            let newcomer = self.workers.iter().position(|it| it.runs() && instance(it.life) == *to);
+            let relays = |at: usize, worker: usize| {
+                self.links.values().any(|link| {
+                    let ends = link.gateway_end && link.worker_end && self.gateways[at].alive;
+                    ends && (link.gateway, link.worker) == (at, worker)
+                })
+            };
+            let newcomer = newcomer.filter(|newcomer| {
+                (0..GATEWAYS).any(|at| relays(at, worker) && relays(at, *newcomer))
+            });
+            match newcomer {
+                Some(newcomer) => self.handed_over(worker, newcomer, &handover),
+                None => self.workers[worker].handovers.push(handover),
+            }
+        }
+    }
+
+    fn handed_over(&mut self, from: usize, to: usize, handover: &HandOver) {
+        let HandOver { gateway, address, to: newcomers } = handover;
+        let life = life_of(gateway);
+        let linked = |link: &Link| link.worker_end && (link.worker, link.life) == (to, life);
+        if self.links.values().any(linked) {
+            return;
+        }
+        let peer = &self.workers[from];
+        let Some(estate) = peer.estates.get(&life) else { return };
+        let own = estate.own.keys().map(|client| (*client, vec![peer.life], true));
+        let standby = estate.standby.iter();
+        let standby = standby.map(|(client, (holders, known))| (*client, holders.clone(), *known));
+        let clients: Vec<_> = own.chain(standby).collect();
+        let peer = &mut self.workers[to];
+        let estate = peer.estates.entry(life).or_default();
+        for (client, mut holders, confirmed) in clients {
+            for newcomer in newcomers.iter().map(life_of) {
+                if !holders.contains(&newcomer) {
+                    holders.push(newcomer);
+                }
+            }
+            let known = estate.standby.get(&client).map_or(0, |(holders, _)| holders.len());
+            if known < holders.len() && !estate.own.contains_key(&client) {
+                estate.standby.insert(client, (holders, confirmed));
+            }
+        }
+        peer.leases.handed_over(*address, gateway, estate.groups(), self.now);
     }
 
     /// A worker closes one client of those that it has to, or says that it has closed all.
@@ -117,37 +198,53 @@ impl Universe {
             Some((client, marked)) => self.closed(client, marked),
             None => {
                 let job = peer.jobs.remove(0);
-                if let Some(settled) = job.settled {
-                    peer.leases.settle(settled);
+                match job.done {
+                    Some(Done::Settled(settled)) => peer.leases.settle(settled),
+                    Some(Done::TakenOver(takeover)) => peer.leases.take_over(takeover),
+                    None => {}
                 }
             }
         }
     }
 
-    /// Notes clients of dead gateways that nobody knows of any more.
-    pub(super) fn forget(&mut self) {
+    /// Notes clients of dead gateways that nobody knows of any more: since a process `dies` that did, or
+    /// since somebody has decided to forget them.
+    pub(super) fn forget(&mut self, dies: bool) {
         let alive: BTreeSet<_> =
             self.gateways.iter().filter(|it| it.alive).map(|it| it.life).collect();
-        let mut known = BTreeSet::new();
+        // Which workers know of which clients.
+        let mut known: BTreeMap<Client, BTreeSet<usize>> = BTreeMap::new();
+        let mut knows = |client: Client, worker| known.entry(client).or_default().insert(worker);
         for link in self.links.values().filter(|link| link.worker_end) {
-            known.extend(link.estate.own.keys().chain(link.estate.witnessed.keys()).copied());
-            known.extend(link.down.iter().filter_map(|what| match what {
+            let Estate { own, standby } = &link.estate;
+            let on_its_way = link.down.iter().filter_map(|what| match what {
                 ToWorker::Connect(client, _)
                 | ToWorker::Close(client, _)
                 | ToWorker::Adopt(client, _)
-                | ToWorker::Witness(client, _) => Some(*client),
+                | ToWorker::Standby(client, ..) => Some(client),
                 ToWorker::Release(_) | ToWorker::Pong => None,
-            }));
+            });
+            for client in own.keys().chain(standby.keys()).chain(on_its_way) {
+                knows(*client, link.worker);
+            }
         }
-        for worker in self.workers.iter().filter(|worker| worker.alive) {
+        for (at, worker) in self.workers.iter().enumerate().filter(|(_, worker)| worker.alive) {
             let estates = worker.estates.values();
-            known.extend(estates.flat_map(|it| it.own.keys().chain(it.witnessed.keys()).copied()));
-            let left = worker.jobs.iter().flat_map(|job| &job.left);
-            known.extend(left.map(|(client, _)| *client));
+            let left = worker.jobs.iter().flat_map(|job| job.left.iter().map(|(client, _)| client));
+            for client in estates.flat_map(|it| it.own.keys().chain(it.standby.keys())).chain(left)
+            {
+                knows(*client, at);
+            }
         }
-        for (client, told) in &mut self.told {
+        for (client, told) in self.told.iter_mut().filter(|(client, _)| !alive.contains(&client.0))
+        {
             let ended = told.closes + told.marked != 0;
-            told.forgotten |= !alive.contains(&client.0) && !ended && !known.contains(client);
+            let holders = known.get(client).map_or(0, BTreeSet::len);
+            told.holders.get_or_insert(holders);
+            if !ended && holders == 0 && !told.forgotten {
+                told.forgotten = true;
+                told.dropped = !dies;
+            }
         }
     }
 }

@@ -23,7 +23,7 @@ impl Universe {
             link.gateway_end = false;
             link.closed.get_or_insert(self.now);
         }
-        self.forget();
+        self.forget(true);
     }
 
     pub(super) fn kill_worker(&mut self, worker: usize) {
@@ -34,7 +34,8 @@ impl Universe {
         }
         self.workers[worker].estates.clear();
         self.workers[worker].jobs.clear();
-        self.forget();
+        self.workers[worker].handovers.clear();
+        self.forget(true);
     }
 
     pub(super) fn kill_register(&mut self) {
@@ -202,6 +203,41 @@ impl Universe {
         }
     }
 
+    /// What a worker was told did not come, since its gateway died: nobody promises anything of a client
+    /// if that was who its holders are; or if it was the client's own, and no standby has heard, or is to
+    /// hear, that the client is that worker's.
+    fn lost_with_gateway(&mut self, lost: &VecDeque<ToWorker>, owner: u64) {
+        for what in lost {
+            let client = match what {
+                ToWorker::Standby(client, ..) => *client,
+                ToWorker::Connect(client, _)
+                | ToWorker::Close(client, _)
+                | ToWorker::Adopt(client, _)
+                    if !self.has_standby_of(*client, owner) =>
+                {
+                    *client
+                }
+                _ => continue,
+            };
+            self.unheard.insert(client);
+        }
+    }
+
+    /// Whether somebody stands by for a client of that owner.
+    fn has_standby_of(&self, client: Client, owner: u64) -> bool {
+        let knows = |estate: &Estate| {
+            let known = estate.standby.get(&client);
+            known.is_some_and(|(holders, _)| holders.first() == Some(&owner))
+        };
+        let is_told = |what: &ToWorker| match what {
+            ToWorker::Standby(of, holders, _) => *of == client && holders.first() == Some(&owner),
+            _ => false,
+        };
+        let mut links = self.links.values().filter(|link| link.worker_end);
+        links.any(|link| knows(&link.estate) || link.down.iter().any(is_told))
+            || self.workers.iter().any(|worker| worker.estates.values().any(knows))
+    }
+
     pub(super) fn worker_notices(&mut self, id: usize) {
         if self.workers[self.links[&id].worker].still.is_some() {
             return;
@@ -215,7 +251,8 @@ impl Universe {
                 break;
             }
         }
-        self.links.get_mut(&id).expect("named").down.clear();
+        let lost = std::mem::take(&mut self.links.get_mut(&id).expect("named").down);
+        self.lost_with_gateway(&lost, self.links[&id].owner);
         let link = self.links.get_mut(&id).expect("named");
         if !std::mem::take(&mut link.worker_end) {
             return;
@@ -229,13 +266,14 @@ impl Universe {
         let worker = &mut self.workers[link.worker];
         let kept = worker.estates.entry(life).or_default();
         kept.own.extend(estate.own);
-        kept.witnessed.extend(estate.witnessed);
+        kept.standby.retain(|client, _| !kept.own.contains_key(client));
+        kept.standby.extend(estate.standby);
         let address = address(at);
         let name = address.to_string().into();
         worker.leases.unlinked(name, address, instance(life), since, self.now);
         if written_off {
             worker.leases.went_on(&instance(life));
         }
-        self.forget();
+        self.forget(true);
     }
 }

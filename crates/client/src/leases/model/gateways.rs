@@ -1,4 +1,4 @@
-//! What gateways do with clients, owners and witnesses.
+//! What gateways do with clients, owners and standbys.
 
 use super::*;
 
@@ -23,8 +23,11 @@ impl Universe {
         let owner = self.route(at, client);
         let marked = self.is_doubtful(at, client);
         let standing = self.gateways[at].clients.remove(&client).unwrap_or_default();
-        if let Some(witness) = standing.witness {
-            self.gateways[at].departed.insert(client, witness);
+        let Standing { named, standbys, unconfirmed, .. } = standing;
+        let departed = Departed { owner: named, standbys, confirmed: !unconfirmed };
+        self.gateways[at].departed.insert(client, departed);
+        if let Some(owner) = owner {
+            self.reassign_departed(at, client, owner);
         }
         self.post(at, owner, client, true, marked);
     }
@@ -47,13 +50,8 @@ impl Universe {
     }
 
     pub(super) fn give(&mut self, at: usize, client: Client, last: bool, marked: bool) {
-        let before = self.gateways[at].clients[&client].owner;
         let owner = self.route(at, client);
-        if owner.is_some()
-            && (owner != before || self.gateways[at].clients[&client].witness.is_none())
-        {
-            self.witness(at, client);
-        }
+        self.assign_standbys(at, client);
         self.post(at, owner, client, last, marked);
     }
 
@@ -77,20 +75,52 @@ impl Universe {
         }
     }
 
-    pub(super) fn witness(&mut self, at: usize, client: Client) {
-        let Standing { owner, witness: before, .. } = self.gateways[at].clients[&client];
+    /// Gives a client the standbys that it lacks, and tells all of them if anything has changed.
+    pub(super) fn assign_standbys(&mut self, at: usize, client: Client) {
         let linked = self.linked(at);
-        let Some(owner) = owner.filter(|owner| linked.contains(owner)) else { return };
+        let standing = self.gateways[at].clients[&client].clone();
+        let Some(owner) = standing.owner.filter(|owner| linked.contains(owner)) else { return };
         let others: Vec<_> = linked.into_iter().filter(|link| *link != owner).collect();
-        let kept = before.filter(|link| others.contains(link));
-        let witness = kept.or_else(|| self.pick(&others));
-        if let Some(before) = before.filter(|before| Some(*before) != witness) {
-            self.tell(before, ToWorker::Release(client));
+        let (mut standbys, gone): (Vec<_>, Vec<_>) =
+            standing.standbys.iter().partition(|link| others.contains(link));
+        while standbys.len() < STANDBYS {
+            let free: Vec<_> = others.iter().copied().filter(|it| !standbys.contains(it)).collect();
+            let Some(one) = self.pick(&free) else { break };
+            standbys.push(one);
         }
-        self.gateways[at].clients.get_mut(&client).expect("it is there").witness = witness;
-        if let Some(witness) = witness {
-            let life = self.links[&owner].owner;
-            self.tell(witness, ToWorker::Witness(client, life));
+        for link in gone.into_iter().filter(|link| *link != owner) {
+            self.tell(link, ToWorker::Release(client));
+        }
+        let is_other = standing.named != Some(owner);
+        let unconfirmed = standing.unconfirmed || is_other && standing.named.is_some();
+        let is_changed = is_other || standbys != standing.standbys;
+        let named = Some(owner);
+        // It may never hear that it is the owner.
+        let promoted = standing.standbys.contains(&owner).then_some(owner);
+        let changed = Standing { named, standbys, unconfirmed, ..standing };
+        self.gateways[at].clients.insert(client, changed);
+        if is_changed {
+            self.register(at, client, promoted);
+        }
+    }
+
+    /// Tells all standbys of a client who its holders are.
+    fn register(&mut self, at: usize, client: Client, promoted: Option<usize>) {
+        let Standing { named, standbys, unconfirmed, .. } =
+            self.gateways[at].clients[&client].clone();
+        let holders = named.into_iter().chain(standbys.iter().copied());
+        let holders: Vec<_> = holders.map(|link| self.links[&link].owner).collect();
+        for standby in standbys.into_iter().chain(promoted) {
+            self.tell(standby, ToWorker::Standby(client, holders.clone(), !unconfirmed));
+        }
+    }
+
+    /// A worker is done with an event of a client.
+    pub(super) fn confirm(&mut self, at: usize, client: Client, by: usize) {
+        let standing = self.gateways[at].clients.get_mut(&client);
+        if let Some(standing) = standing.filter(|it| it.named == Some(by) && it.unconfirmed) {
+            standing.unconfirmed = false;
+            self.register(at, client, None);
         }
     }
 
@@ -106,7 +136,7 @@ impl Universe {
             self.give_again(at, client, last, marked);
         }
         self.adopt_all(at);
-        self.witness_again(at, None);
+        self.complete_standbys(at);
     }
 
     pub(super) fn worker_down(&mut self, at: usize, link: usize) {
@@ -122,7 +152,7 @@ impl Universe {
             self.give_again(at, client, last, marked);
         }
         self.adopt_all(at);
-        self.witness_again(at, Some(link));
+        self.complete_standbys(at);
     }
 
     pub(super) fn give_again(&mut self, at: usize, client: Client, last: bool, marked: bool) {
@@ -132,7 +162,38 @@ impl Universe {
         let linked = self.linked(at);
         let owner = self.pick(&linked);
         let marked = marked || last && self.gateways[at].sight.is_doubtful(self.now);
+        if let Some(owner) = owner.filter(|_| last) {
+            self.reassign_departed(at, client, owner);
+        }
         self.post(at, owner, client, last, marked);
+    }
+
+    /// The end of a client that is gone goes to another worker: its standbys hear who that is.
+    fn reassign_departed(&mut self, at: usize, client: Client, owner: usize) {
+        let Some(departed) = self.gateways[at].departed.get(&client).cloned() else { return };
+        let linked = self.linked(at);
+        let others: Vec<_> = linked.into_iter().filter(|link| *link != owner).collect();
+        let mut standbys: Vec<_> =
+            departed.standbys.iter().copied().filter(|it| others.contains(it)).collect();
+        while standbys.len() < STANDBYS {
+            let free: Vec<_> = others.iter().copied().filter(|it| !standbys.contains(it)).collect();
+            let Some(one) = self.pick(&free) else { break };
+            standbys.push(one);
+        }
+        let is_other = departed.owner != Some(owner);
+        if !is_other && standbys == departed.standbys {
+            return;
+        }
+        let holders = [owner].into_iter().chain(standbys.iter().copied());
+        let holders: Vec<_> = holders.map(|link| self.links[&link].owner).collect();
+        let promoted = departed.standbys.contains(&owner).then_some(owner);
+        for link in standbys.iter().copied().chain(promoted) {
+            let confirmed = !is_other && departed.confirmed;
+            self.tell(link, ToWorker::Standby(client, holders.clone(), confirmed));
+        }
+        let departed =
+            Departed { owner: Some(owner), standbys, confirmed: !is_other && departed.confirmed };
+        self.gateways[at].departed.insert(client, departed);
     }
 
     /// Whether a former owner may have taken the gateway for gone.
@@ -150,20 +211,23 @@ impl Universe {
         let orphans = clients.filter(|(_, it)| !it.owner.is_some_and(|it| linked.contains(&it)));
         for client in orphans.map(|(client, _)| *client).collect::<Vec<_>>() {
             if let Some(owner) = self.route(at, client) {
-                self.witness(at, client);
+                self.assign_standbys(at, client);
                 let marked = self.is_doubtful(at, client);
                 self.tell(owner, ToWorker::Adopt(client, marked));
             }
         }
     }
 
-    pub(super) fn witness_again(&mut self, at: usize, gone: Option<usize>) {
-        let gateway = &mut self.gateways[at];
-        gateway.departed.retain(|_, witness| Some(*witness) != gone);
-        let clients = gateway.clients.iter();
-        let lacks = clients.filter(|(_, it)| it.witness.is_none() || it.witness == gone);
-        for client in lacks.map(|(client, _)| *client).collect::<Vec<_>>() {
-            self.witness(at, client);
+    /// Gives clients the standbys that they lack, also those that are gone.
+    pub(super) fn complete_standbys(&mut self, at: usize) {
+        for client in self.gateways[at].departed.keys().copied().collect::<Vec<_>>() {
+            let owner = self.gateways[at].departed[&client].owner;
+            if let Some(owner) = owner.filter(|owner| self.linked(at).contains(owner)) {
+                self.reassign_departed(at, client, owner);
+            }
+        }
+        for client in self.gateways[at].clients.keys().copied().collect::<Vec<_>>() {
+            self.assign_standbys(at, client);
         }
     }
 }

@@ -73,6 +73,13 @@ impl Universe {
         }
         let Some(what) = link.down.pop_front() else { return false };
         let worker = link.worker;
+        // A client of its own needs no standby record.
+        if let ToWorker::Connect(client, _)
+        | ToWorker::Close(client, _)
+        | ToWorker::Adopt(client, _) = what
+        {
+            link.estate.standby.remove(&client);
+        }
         match what {
             ToWorker::Connect(client, marked) => {
                 link.estate.own.insert(client, marked);
@@ -86,11 +93,12 @@ impl Universe {
             }
             ToWorker::Adopt(client, marked) => {
                 link.estate.own.insert(client, marked);
+                link.up.push_back(ToGateway::Done(client, false));
             }
-            ToWorker::Witness(client, owner) => {
-                link.estate.witnessed.insert(client, owner);
+            ToWorker::Standby(client, holders, confirmed) => {
+                link.estate.standby.insert(client, (holders, confirmed));
             }
-            ToWorker::Release(client) => drop(link.estate.witnessed.remove(&client)),
+            ToWorker::Release(client) => drop(link.estate.standby.remove(&client)),
             ToWorker::Pong => {
                 let life = link.life;
                 let worker = &mut self.workers[worker];
@@ -113,9 +121,13 @@ impl Universe {
                 if let Some(done) = link.undone.iter().position(|it| *it == (client, last)) {
                     link.undone.remove(done);
                 }
-                if last && let Some(witness) = self.gateways[at].departed.remove(&client) {
-                    self.tell(witness, ToWorker::Release(client));
+                if last {
+                    let departed = self.gateways[at].departed.remove(&client);
+                    for standby in departed.into_iter().flat_map(|departed| departed.standbys) {
+                        self.tell(standby, ToWorker::Release(client));
+                    }
                 }
+                self.confirm(at, client, id);
             }
             Some(ToGateway::Ping) => link.down.push_back(ToWorker::Pong),
             Some(ToGateway::WrittenOff) => self.end_gateway(at),

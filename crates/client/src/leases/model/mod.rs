@@ -21,9 +21,12 @@ use super::*;
 use sight::Sight;
 
 const GRACE: Duration = Duration::from_secs(10);
-const GATEWAYS: usize = 2;
+const GATEWAYS: usize = 3;
 const WORKERS: usize = 3;
 const STEPS: usize = 250;
+
+/// How many standbys a client has.
+const STANDBYS: usize = 2;
 
 /// How long a worker may stand still until gateways give it up.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -37,8 +40,8 @@ enum ToWorker {
     Connect(Client, bool),
     Close(Client, bool),
     Adopt(Client, bool),
-    /// The client, and the life of its owner.
-    Witness(Client, u64),
+    /// The client, the lives of its holders, and whether the owner is known to know it.
+    Standby(Client, Vec<u64>, bool),
     Release(Client),
     Pong,
 }
@@ -76,7 +79,9 @@ struct Link {
 struct Estate {
     /// Whether each is in doubt: its latest event was marked.
     own: BTreeMap<Client, bool>,
-    witnessed: BTreeMap<Client, u64>,
+    /// Clients that are stood by for: the lives of their holders, and whether the owner is known to know
+    /// them.
+    standby: BTreeMap<Client, (Vec<u64>, bool)>,
 }
 
 #[derive(Debug)]
@@ -90,19 +95,31 @@ struct Gateway {
     apart: BTreeSet<usize>,
     sight: Sight,
     clients: BTreeMap<Client, Standing>,
-    /// The witnesses of clients that are gone, until a worker is done with that.
-    departed: BTreeMap<Client, usize>,
+    /// Clients that are gone, until a worker is done with that.
+    departed: BTreeMap<Client, Departed>,
     held: Vec<(Client, bool, bool)>,
     next: u32,
     /// When one of its links was last cut without it.
     shaken: Instant,
 }
 
-/// The links of a client's owner and witness.
-#[derive(Clone, Copy, Debug, Default)]
+/// The links of those who are told of the end of a client that is gone, or stand by.
+#[derive(Clone, Debug)]
+struct Departed {
+    owner: Option<usize>,
+    standbys: Vec<usize>,
+    confirmed: bool,
+}
+
+/// The links of a client's owner and standbys.
+#[derive(Clone, Debug, Default)]
 struct Standing {
     owner: Option<usize>,
-    witness: Option<usize>,
+    /// The owner that standbys were told of.
+    named: Option<usize>,
+    standbys: Vec<usize>,
+    /// Whether that owner may not know of the client yet.
+    unconfirmed: bool,
     /// When the link of an owner before was lost.
     lost: Option<Instant>,
 }
@@ -117,14 +134,22 @@ struct Worker {
     leases: Leases,
     estates: BTreeMap<u64, Estate>,
     jobs: Vec<Job>,
+    /// What is to be handed over.
+    handovers: Vec<HandOver>,
 }
 
 /// Clients that are being closed on behalf of a gateway.
 #[derive(Debug)]
 struct Job {
     left: Vec<(Client, bool)>,
-    /// What to say then, if these were all that a worker had there.
-    settled: Option<Settled>,
+    /// What to say then.
+    done: Option<Done>,
+}
+
+#[derive(Debug)]
+enum Done {
+    Settled(Settled),
+    TakenOver(Takeover),
 }
 
 #[derive(Debug, Default)]
@@ -133,6 +158,7 @@ struct Register {
     gateways: BTreeSet<(usize, u64)>,
     workers: BTreeSet<(usize, u64)>,
     settled: Vec<Settled>,
+    takeovers: Vec<Takeover>,
 }
 
 #[derive(Debug, Default)]
@@ -140,8 +166,12 @@ struct Told {
     connects: u32,
     closes: u32,
     marked: u32,
+    /// How many workers that were there knew of it when its gateway died.
+    holders: Option<usize>,
     /// Nobody who knew of it was left.
     forgotten: bool,
+    /// Those who did have forgotten it, and live.
+    dropped: bool,
 }
 
 struct Universe {
@@ -155,6 +185,8 @@ struct Universe {
     links: BTreeMap<usize, Link>,
     last_link: usize,
     told: BTreeMap<Client, Told>,
+    /// Clients that a standby was to be told something of which was lost with their gateway.
+    unheard: BTreeSet<Client>,
     /// Lives that somebody took for over.
     over: BTreeSet<u64>,
 }
@@ -180,6 +212,7 @@ impl Universe {
             links: BTreeMap::new(),
             last_link: 0,
             told: BTreeMap::new(),
+            unheard: BTreeSet::new(),
             over: BTreeSet::new(),
         };
         for _ in 0..GATEWAYS {
@@ -204,11 +237,11 @@ impl Universe {
 
     fn step(&mut self) {
         let (gateway, worker) = (self.below(GATEWAYS), self.below(WORKERS));
-        match self.dice.random_range(0..103) {
+        match self.dice.random_range(0..125) {
             0..8 => self.connect(gateway),
             8..12 => self.leave(gateway),
             12..48 => self.deliver_some(),
-            48..56 => self.link(gateway, worker),
+            48..56 => (0..WORKERS).for_each(|worker| self.link(gateway, worker)),
             56..62 => self.notice(),
             62..68 => self.announce(),
             68..76 => self.hear(worker),
@@ -222,6 +255,10 @@ impl Universe {
             97 => self.cut_off(gateway, worker),
             98 => self.hide(gateway),
             99 => self.stand_still(worker),
+            100..110 => (0..WORKERS).for_each(|worker| {
+                self.decide(worker);
+                self.hand_over(worker);
+            }),
             _ => self.come_back(),
         }
     }
@@ -258,11 +295,15 @@ impl Universe {
             for id in self.links.keys().copied().collect::<Vec<_>>() {
                 while self.deliver_up(id) | self.deliver_down(id) {}
             }
-            self.now += GRACE / 2;
-            for worker in 0..WORKERS {
-                self.decide(worker);
-                while !self.workers[worker].jobs.is_empty() && self.workers[worker].alive {
-                    self.close_one(worker);
+            // Whoever decides too late has stood still.
+            for _ in 0..5 {
+                self.now += PROMPT / 2;
+                for worker in 0..WORKERS {
+                    self.decide(worker);
+                    self.hand_over(worker);
+                    while !self.workers[worker].jobs.is_empty() && self.workers[worker].alive {
+                        self.close_one(worker);
+                    }
                 }
             }
         }
@@ -284,7 +325,9 @@ impl Universe {
             if ends != 0 && at.is_some_and(|at| !self.is_doubtful(at, *client)) {
                 defects.push(format!("{client:?} is there and was closed: {told:?}"));
             }
-            if !open && ends == 0 && !told.forgotten {
+            if told.dropped && !self.unheard.contains(client)
+                || !open && ends == 0 && !told.forgotten
+            {
                 defects.push(format!("{client:?} was never closed: {told:?}"));
             }
         }
@@ -317,9 +360,10 @@ impl Worker {
             alive: true,
             cut: false,
             still: None,
-            leases: Leases::new(GRACE),
+            leases: Leases::new(GRACE, instance(life)),
             estates: BTreeMap::new(),
             jobs: Vec::new(),
+            handovers: Vec::new(),
         }
     }
 
@@ -328,13 +372,32 @@ impl Worker {
         self.alive && self.still.is_none()
     }
 
-    fn take_witnessed(&mut self, gateway: u64, owner: u64) -> Vec<Client> {
-        let Some(estate) = self.estates.get_mut(&gateway) else { return Vec::new() };
-        let taken = estate.witnessed.iter().filter(|(_, of)| **of == owner);
-        let taken: Vec<_> = taken.map(|(client, _)| *client).collect();
-        estate.witnessed.retain(|_, of| *of != owner);
-        taken
+    /// The clients on a gateway that have these holders, and whether their owner knows them.
+    fn orphans(&self, gateway: u64, holders: &[Instance]) -> Vec<(Client, bool)> {
+        let Some(estate) = self.estates.get(&gateway) else { return Vec::new() };
+        let is_such =
+            |lives: &[u64]| lives.iter().map(|life| instance(*life)).eq(holders.iter().cloned());
+        let such = estate.standby.iter().filter(|(_, (lives, _))| is_such(lives));
+        such.map(|(client, (_, confirmed))| (*client, *confirmed)).collect()
     }
+
+    fn forget(&mut self, gateway: u64, clients: &[(Client, bool)]) {
+        if let Some(estate) = self.estates.get_mut(&gateway) {
+            clients.iter().for_each(|(client, _)| drop(estate.standby.remove(client)));
+        }
+    }
+}
+
+impl Estate {
+    /// The holders of the clients that are stood by for, each list once.
+    fn groups(&self) -> Vec<Vec<Instance>> {
+        let lists: BTreeSet<_> = self.standby.values().map(|(holders, _)| holders).collect();
+        lists.into_iter().map(|list| list.iter().map(|life| instance(*life)).collect()).collect()
+    }
+}
+
+fn life_of(name: &Instance) -> u64 {
+    u64::from_str_radix(name.as_str(), 16).expect("ours")
 }
 
 #[test]
@@ -344,7 +407,8 @@ fn whoever_was_told_of_a_client_is_told_of_its_end() {
         Some(seed) => seed..seed + 1,
         None => 0..number("LEASES_SEEDS").unwrap_or(500),
     };
-    let (mut clients, mut forgotten) = (0, 0);
+    // All clients, and those that were forgotten, by how many knew of them when their gateway died.
+    let (mut clients, mut forgotten) = ([0; WORKERS + 1], [0; WORKERS + 1]);
     for seed in seeds {
         let mut universe = Universe::new(seed);
         for _ in 0..STEPS {
@@ -353,9 +417,16 @@ fn whoever_was_told_of_a_client_is_told_of_its_end() {
         universe.settle();
         let defects = universe.defects();
         assert!(defects.is_empty(), "LEASES_SEED={seed}: {defects:#?}");
-        clients += universe.told.len();
-        forgotten += universe.told.values().filter(|told| told.forgotten).count();
+        for told in universe.told.values() {
+            let holders = told.holders.unwrap_or_default();
+            clients[holders] += 1;
+            forgotten[holders] += u32::from(told.forgotten);
+        }
     }
-    // Several must die at nearly the same time for that.
-    assert!(forgotten * 20 <= clients, "{forgotten} of {clients} were forgotten");
+    // Several must die at nearly the same time for that, and the more the more knew of it.
+    let share = |of: &[u32], more: usize| of[more..].iter().sum::<u32>();
+    for (more, most) in [(0, 20), (2, 8), (3, 20)] {
+        let (few, all) = (share(&forgotten, more), share(&clients, more));
+        assert!(few * most <= all, "{few} of {all} that {more} knew of were forgotten");
+    }
 }

@@ -16,7 +16,14 @@ fn gateway(text: &str) -> GatewayConnect {
 }
 
 fn asks(secret_key: Option<Secret>) -> WorkerConnect {
-    WorkerConnect { secret_key, known: vec![], instance: None, settled: vec![] }
+    WorkerConnect {
+        secret_key,
+        known: vec![],
+        instance: None,
+        settled: vec![],
+        takeovers: vec![],
+        complete: false,
+    }
 }
 
 fn worker(text: &str) -> WorkerConnect {
@@ -135,6 +142,15 @@ fn golden_lines() {
         line(&ToRegister::WorkerConnect(said)),
         "{\"event\":\"worker_connect\",\"secret_key\":\"s\\\"3\",\"known\":[\"a:1\",\"b:2\"]}\n"
     );
+    let name = |text: &str| Instance::new(text).unwrap();
+    let (gateway, by, holders) = (name("8e"), name("4d"), vec![name("3c"), name("4d")]);
+    let takeovers = vec![Takeover { gateway, by, digest: 0x1f, holders }];
+    let said = WorkerConnect { takeovers, complete: true, ..asks(None) };
+    assert_eq!(
+        line(&ToRegister::WorkerConnect(said)),
+        "{\"event\":\"worker_connect\",\"secret_key\":\"\",\
+         \"takeovers\":[[\"8e\",\"4d\",\"000000000000001f\",\"3c\",\"4d\"]],\"complete\":true}\n"
+    );
     assert_eq!(line(&ToRegister::Ping { answer: false }), "{\"event\":\"ping\"}\n");
     let asks = line(&ToRegister::Ping { answer: true });
     assert!(matches!(parse(asks.trim_end()), Ok(ToRegister::Ping { answer: true })));
@@ -163,6 +179,8 @@ proptest! {
         instance in prop::option::of("[0-9a-f]{1,32}"),
         known in prop::collection::vec(".{0,20}", 0..5),
         settled in prop::collection::vec(("[0-9a-f]{1,9}", "[0-9a-f]{1,9}"), 0..5),
+        digest: u64, complete: bool,
+        holders in prop::collection::vec("[0-9a-f]{1,9}", 2..5),
     ) {
         prop_assume!(address != "0");
         let secret_key = Some(Secret::from(secret.clone()));
@@ -172,7 +190,7 @@ proptest! {
         let read = gateway(&line(&ToRegister::GatewayConnect(said)));
         prop_assert_eq!(read.gateway, sent);
         prop_assert!(read.secret_key.unwrap().matches(secret.as_bytes()));
-        let name = |text| Instance::new(text).unwrap();
+        let name = |text: String| Instance::new(text).unwrap();
         let settled = settled.into_iter();
         let settled: Vec<_> = settled
             .map(|(gateway, owner): (String, String)| Settled {
@@ -180,13 +198,19 @@ proptest! {
                 owner: name(owner),
             })
             .collect();
+        let holders: Vec<_> = holders.into_iter().map(name).collect();
+        let (gateway, by) = (name("8e".to_owned()), holders[1].clone());
+        let takeovers = vec![Takeover { gateway, by, digest, holders }];
         let said = ToRegister::WorkerConnect(WorkerConnect {
             known: known.clone(),
             settled: settled.clone(),
+            takeovers: takeovers.clone(),
+            complete,
             ..asks(secret_key)
         });
         let read = worker(&line(&said));
         prop_assert_eq!((read.known, read.settled), (known, settled));
+        prop_assert_eq!((read.takeovers, read.complete), (takeovers, complete));
     }
 
     #[test]

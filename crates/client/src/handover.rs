@@ -1,0 +1,124 @@
+//! Hands over what is known of the clients of a gateway that is gone, or seems so, to workers that were
+//! started later, by way of gateways that both are linked to: others that know it may be gone.
+
+use std::{mem, sync::Arc, time::Duration};
+
+use protocol::{
+    Instance,
+    discovery::MAX_HOLDERS,
+    link::ToGateway,
+    standby::{HandedOver, Handover, WorkerMessage},
+};
+use tokio::time::timeout;
+
+use crate::{
+    leases::HandOver,
+    link::{Link, Ticket},
+    oversight,
+    shared::Shared,
+};
+
+/// How long an answer may take before the same is sent again, at first and at most. The other may not be
+/// linked to the gateway yet.
+const FIRST: Duration = Duration::from_millis(200);
+const LAST: Duration = Duration::from_secs(2);
+
+/// How many clients, and about how many bytes of their sessions, are handed over with one message.
+const CLIENTS: usize = 500;
+const BYTES: usize = 64 * 1024;
+
+/// Hands over the clients of a gateway to the last of `to`, the others having had them before; until it
+/// has taken them, or that is of no use any more.
+pub(crate) async fn run(shared: Arc<Shared>, handover: HandOver) {
+    let HandOver { gateway, address, to } = handover;
+    let (Some(worker), Some(us)) = (to.last(), shared.identity.worker()) else {
+        return;
+    };
+    let groups = shared.consumer().map(|consumer| consumer.hand_over(&gateway, us));
+    let groups = groups.unwrap_or_default();
+    let count: usize = groups.iter().map(|(_, clients)| clients.len()).sum();
+    if count == 0 {
+        return;
+    }
+    tracing::info!(instance = %gateway, %worker, clients = count, "handing over clients");
+    for (mut holders, clients) in groups {
+        holders.extend(to.iter().filter(|it| !holders.contains(it)).cloned().collect::<Vec<_>>());
+        // The first of so many are gone long since.
+        holders.drain(..holders.len().saturating_sub(MAX_HOLDERS));
+        for clients in pieces(clients) {
+            let Ok(mut answer) = shared.handovers.ticket() else { return };
+            let (gateway, holders, number) = (gateway.clone(), holders.clone(), answer.number);
+            let handover = Handover { number, address, gateway, holders, clients };
+            if !hand_over(&shared, worker, handover, &mut answer).await {
+                return;
+            }
+        }
+    }
+}
+
+/// Splits clients into what one message takes.
+fn pieces(clients: Vec<HandedOver>) -> Vec<Vec<HandedOver>> {
+    let (mut pieces, mut piece, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for client in clients {
+        bytes += client.session.as_encoded().len();
+        piece.push(client);
+        if CLIENTS <= piece.len() || BYTES <= bytes {
+            pieces.push(mem::take(&mut piece));
+            bytes = 0;
+        }
+    }
+    pieces.push(piece);
+    pieces.retain(|piece| !piece.is_empty());
+    pieces
+}
+
+/// Sends one message until it is answered. Returns `false` if that is of no use any more.
+async fn hand_over(
+    shared: &Shared,
+    to: &Instance,
+    handover: Handover,
+    answer: &mut Ticket<'_, ()>,
+) -> bool {
+    let (mut pause, mut attempt) = (FIRST, 0);
+    while shared.leases().hands_over(&handover.gateway, to) {
+        let links: Vec<Arc<Link>> = shared.directory().links().cloned().collect();
+        // Not all are linked to the other.
+        if let Some(link) = links.get(attempt % links.len().max(1)) {
+            let message = WorkerMessage::Handover(handover.clone());
+            let _ = link.offer(&mut ToGateway::Relay { to: to.clone(), message });
+        }
+        attempt += 1;
+        if timeout(pause, answer.wait()).await.is_ok() {
+            return true;
+        }
+        pause = (pause * 3 / 2).min(LAST);
+    }
+    false
+}
+
+impl Shared {
+    /// Another worker says something, by way of a gateway.
+    pub(crate) fn relayed(self: &Arc<Self>, link: &Link, from: Instance, message: WorkerMessage) {
+        match message {
+            WorkerMessage::Handover(handover) => {
+                let message = WorkerMessage::HandoverTaken { number: handover.number };
+                self.take_over_from(handover);
+                // One that gets no answer sends it again.
+                let _ = link.offer(&mut ToGateway::Relay { to: from, message });
+            }
+            WorkerMessage::HandoverTaken { number } => self.handovers.resolve(number, ()),
+        }
+    }
+
+    fn take_over_from(self: &Arc<Self>, handover: Handover) {
+        let gateway = handover.gateway.clone();
+        // One that is there has told us what we must know.
+        let is_linked = self.directory().links().any(|link| *link.instance() == gateway);
+        let Some(consumer) = self.consumer().filter(|_| !is_linked) else { return };
+        let address = handover.address;
+        let link = self.out_of_reach(address, gateway.clone());
+        let groups = consumer.handed_over(&link, handover);
+        self.leases().handed_over(address, &gateway, groups, oversight::now());
+        self.looked.notify_one();
+    }
+}
