@@ -25,6 +25,9 @@ const SPOKEN: u64 = SILENT + 2 * GRACE + 4 * SECOND;
 /// seconds, and the next is made up to two later.
 const LINKED: u64 = 7 * SECOND;
 
+/// How long it takes until a process that was started knows what others know.
+const READY: u64 = 3 * SECOND;
+
 /// So soon after it was started nobody is linked to anybody.
 const HARDLY: u64 = SECOND * 3 / 200;
 
@@ -114,7 +117,7 @@ impl History {
                 to: at + PROMPT,
                 unpromised,
             };
-            if self.nobody_left(plan, gateway, at) || self.given_in_vain(plan, gateway, at) {
+            if self.is_lonely(plan, gateway, at) {
                 account.limit(limit(Unpromised::Told));
             }
             let mut workers = (0..plan.workers).map(Who::Worker);
@@ -125,32 +128,29 @@ impl History {
         self.strangers(plan, account);
     }
 
-    /// Whether a gateway died together with two workers, or with the only one, of those that may have
-    /// known it.
-    fn nobody_left(&self, plan: &Plan, gateway: usize, at: u64) -> bool {
-        let (from, to) = (at.saturating_sub(PROMPT), at + SPOKEN);
-        let workers = self.lives.iter().filter(|(who, _)| matches!(who, Who::Worker(_)));
-        let knew = |worker: &&(Who, Span)| !self.is_unknown(plan, gateway, **worker, at);
-        let there: Vec<_> =
-            workers.filter(|(_, life)| life.overlaps(from, at)).filter(knew).collect();
-        let dead = there.iter().filter(|(_, life)| life.to <= to).count();
-        there.len().min(2) <= dead
+    /// Whether, from when a gateway died until others could have closed its clients, there was a moment
+    /// when fewer than two workers could know of them, or pass on what they know: they, a register and,
+    /// if there is any, another gateway were there, had been for a while, and nothing was in the way.
+    fn is_lonely(&self, plan: &Plan, gateway: usize, at: u64) -> bool {
+        let others = (0..plan.gateways.len()).filter(|other| *other != gateway).map(Who::Gateway);
+        let (others, registers): (Vec<_>, Vec<_>) =
+            (others.collect(), (0..plan.registers).map(Who::Register).collect());
+        let mut times = (at.saturating_sub(LINKED)..at + SPOKEN).step_by(SECOND as usize / 10);
+        times.any(|at| {
+            let count = |of: &[Who]| of.iter().filter(|who| self.is_fit(plan, **who, at)).count();
+            let workers = (0..plan.workers).map(Who::Worker).collect::<Vec<_>>();
+            count(&workers) < 2 || count(&registers) == 0 || count(&others) == 0
+        })
     }
 
-    /// Whether a gateway died that may have given clients of one worker, which was gone or cut off, to
-    /// another that was cut off as well, and has never heard of them.
-    fn given_in_vain(&self, plan: &Plan, gateway: usize, at: u64) -> bool {
-        let before = at.saturating_sub(SILENT + PROMPT);
-        let workers = (0..plan.workers).map(Who::Worker);
-        let gone = |who| {
-            let mut lives = self.lives.iter().filter(|(known, _)| *known == who);
-            lives.any(|(_, life)| before <= life.to && life.to <= at + PROMPT)
-        };
-        let shaken = |who: &Who| {
-            cut_off(plan, gateway, *who, at) || stood_still(plan, [Who::Gateway(gateway), *who], at)
-        };
-        let (cut, others): (Vec<_>, Vec<_>) = workers.partition(shaken);
-        !cut.is_empty() && 2 <= cut.len() + others.into_iter().filter(|who| gone(*who)).count()
+    /// Whether a process is there, has been for a while, and nothing hinders it, nor did a moment ago.
+    fn is_fit(&self, plan: &Plan, who: Who, at: u64) -> bool {
+        let mut lives = self.lives.iter().filter(|(known, _)| *known == who);
+        lives.any(|(_, life)| life.from + READY <= at && at <= life.to)
+            && !plan.steps.iter().any(|step| {
+                let (from, to) = (step.at.as_nanos() as u64, step.until.as_nanos() as u64);
+                concerns(step.fault, who) && from <= at && at <= to + LINKED
+            })
     }
 
     /// Tells the account which workers did not know which lives of gateways, and when.
@@ -192,16 +192,6 @@ impl History {
         (from < to).then_some(Span { from, to })
     }
 
-    /// Whether a worker had not heard of a gateway yet that died then, or not reached it.
-    fn is_unknown(&self, plan: &Plan, gateway: usize, worker: (Who, Span), at: u64) -> bool {
-        let lives = self.lives.iter().filter(|(who, _)| *who == Who::Gateway(gateway));
-        let mut lives = lives.filter(|(_, life)| life.from <= at && at <= life.to);
-        lives.any(|(_, life)| {
-            let apart = self.apart(plan, (gateway, *life), worker);
-            apart.is_some_and(|apart| at <= apart.to)
-        })
-    }
-
     /// Whether a register and another may not know of each other: one of them is away, or something
     /// is in their way.
     fn hides(&self, plan: &Plan, register: Who, other: Who, at: u64) -> bool {
@@ -226,17 +216,23 @@ fn cut_off(plan: &Plan, gateway: usize, worker: Who, at: u64) -> bool {
     soon_before(plan, at, cuts)
 }
 
-/// Whether one of these stood still soon before.
-fn stood_still(plan: &Plan, of: [Who; 2], at: u64) -> bool {
-    soon_before(plan, at, |fault| matches!(fault, Fault::Pause(who) if of.contains(&who)))
-}
-
 /// Whether there was such a fault, or may still have been one for somebody who has not noticed its end.
 fn soon_before(plan: &Plan, at: u64, such: impl Fn(Fault) -> bool) -> bool {
     plan.steps.iter().any(|step| {
         let (from, to) = (step.at.as_nanos() as u64, step.until.as_nanos() as u64);
         such(step.fault) && from <= at && at <= to + SILENT + PROMPT
     })
+}
+
+/// Whether a fault is in the way of a process, or of one of its links; ends of processes are not.
+fn concerns(fault: Fault, who: Who) -> bool {
+    match fault {
+        Fault::Pause(of) | Fault::Isolate(of) | Fault::Vanish(of) => of == who,
+        Fault::Block(one, other) | Fault::Cut(one, other, _) | Fault::SlowDown(one, other, _) => {
+            [one, other].contains(&who)
+        }
+        Fault::Kill(_) | Fault::Drain(_) => false,
+    }
 }
 
 /// Whether something is in the way of a link between two, or was until a moment ago.

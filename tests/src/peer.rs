@@ -272,13 +272,13 @@ impl Peer {
         soon("a message to go out", self.stream.write_all(&bytes)).await
     }
 
-    /// Reads so many bytes at the most, and makes nothing of them. Returns how many came.
+    /// Reads so many bytes, and makes nothing of them.
     ///
     /// # Panics
-    /// When nothing comes.
-    pub async fn skim(&mut self, most: usize) -> usize {
-        let mut bytes = vec![0; most];
-        soon("a gateway's bytes", self.stream.read(&mut bytes)).await.unwrap_or(0)
+    /// When they do not come.
+    pub async fn skim(&mut self, bytes: usize) {
+        let mut bytes = vec![0; bytes];
+        soon("a gateway's bytes", self.stream.read_exact(&mut bytes)).await.unwrap();
     }
 
     /// The next message but pings, which it answers; `None` at the end.

@@ -53,6 +53,9 @@ impl World {
         let actor = &mut self.actors[host];
         actor.process = Some(process);
         self.history.started(who, life, control::now());
+        if let Who::Worker(number) = who {
+            self.account.worker_up(number, control::now());
+        }
         (actor.life, actor.stop, actor.gauges) = (life, stop, gauges);
         (actor.paused, actor.stopping) = (0, false);
     }
@@ -93,7 +96,7 @@ impl World {
             Who::Gateway(number) => {
                 self.account.loss(Loss { gateway: cast::inner(number), at, killed });
             }
-            Who::Worker(number) => self.account.death(number, at),
+            Who::Worker(number) => self.account.worker_down(number, at),
             Who::Register(_) | Who::Crowd => {}
         }
     }

@@ -43,7 +43,7 @@ pub fn report(facts: &Facts, balance: &Balance) -> String {
         ("passed on to uids and groups", counts.passed_on, None),
         ("onConnect", counts.connects, None),
         ("onClose", counts.closes.values().sum(), None),
-        ("onClose missing: gateway and two workers dead", counts.closes_missing, None),
+        ("onClose missing: fewer than two workers there", counts.closes_missing, None),
     ];
     for (name, count, more) in rows {
         let more = more.map_or_else(String::new, |more| format!(", {more}"));

@@ -11,7 +11,7 @@ use crate::{
     journal,
     network::Network,
     partitions::Partition,
-    plan::{Fault, Links, Step, Who},
+    plan::{Fault, Links, Step, WORKERS, Who},
     proxy::Proxy,
 };
 
@@ -57,7 +57,9 @@ impl Stage {
         proxies: BTreeMap<Option<usize>, Proxy>,
         network: Option<Network>,
     ) -> Self {
-        Self { cast, proxies, account: Account::default(), network, pending: BTreeMap::new() }
+        let mut account = Account::default();
+        (0..WORKERS).for_each(|worker| account.worker_up(worker, 0));
+        Self { cast, proxies, account, network, pending: BTreeMap::new() }
     }
 
     /// Does everything that is planned, and waits until everybody is back.
@@ -90,9 +92,13 @@ impl Stage {
                 if let Some(network) = &mut self.network {
                     network.boot(who)?;
                 }
+                self.is_back(who);
                 self.cast.actor(who).start()
             }
-            Pending::GoOn(who) => self.cast.actor(who).signal("CONT"),
+            Pending::GoOn(who) => {
+                self.is_back(who);
+                self.cast.actor(who).signal("CONT")
+            }
             Pending::Join(partition) => self.network()?.join(partition),
             Pending::Plug(who) => self.network()?.plug(who, true),
         }
@@ -138,6 +144,9 @@ impl Stage {
                 self.later(down, Pending::Start(who));
             }
             Fault::Pause(who, down) => {
+                if let Who::Worker(number) = who {
+                    self.account.worker_down(number, journal::now());
+                }
                 self.cast.actor(who).signal("STOP")?;
                 self.later(down, Pending::GoOn(who));
             }
@@ -202,6 +211,13 @@ impl Stage {
         self.pending.insert(at, pending);
     }
 
+    /// Notes that a worker is there again.
+    fn is_back(&mut self, who: Who) {
+        if let Who::Worker(number) = who {
+            self.account.worker_up(number, journal::now());
+        }
+    }
+
     /// Notes what the account must know of somebody's end.
     fn lost(&mut self, who: Who, killed: bool) {
         let at = journal::now();
@@ -210,7 +226,7 @@ impl Stage {
                 let gateway = self.cast.places.inner_met[number].port();
                 self.account.loss(Loss { gateway, at, killed });
             }
-            Who::Worker(number) => self.account.death(number, at),
+            Who::Worker(number) => self.account.worker_down(number, at),
             Who::Register => {}
         }
     }

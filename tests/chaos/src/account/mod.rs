@@ -118,8 +118,8 @@ pub struct Account {
     losses: Vec<Loss>,
     /// From when to when a gateway was on its way to its end. Whoever it let in then, it closed.
     endings: Vec<(u16, u64, u64)>,
-    /// Which workers were killed, and when.
-    deaths: Vec<(usize, u64)>,
+    /// From when to when which worker was there, and not paused.
+    workers: Vec<(usize, u64, u64)>,
     limits: Vec<Limit>,
     apart: Vec<Apart>,
     broken: Broken,
@@ -201,7 +201,7 @@ pub struct Counts {
     pub connects: u64,
     /// Their ends, by reason.
     pub closes: BTreeMap<&'static str, u64>,
-    /// Ends that nobody could tell: of clients whose gateway died, and two workers with it.
+    /// Ends that nobody could tell: of clients whose gateway died while fewer than two workers were there.
     pub closes_missing: u64,
     /// Connections whose end two workers told without a mark, where nobody promises better.
     pub closes_twice: u64,
@@ -289,9 +289,17 @@ impl Account {
         self.endings.extend(asked.map(|loss| (gateway, loss.at, at)));
     }
 
-    /// A worker was killed at that time.
-    pub fn death(&mut self, worker: usize, at: u64) {
-        self.deaths.push((worker, at));
+    /// A worker was started at that time, or goes on.
+    pub fn worker_up(&mut self, worker: usize, at: u64) {
+        self.workers.push((worker, at, u64::MAX));
+    }
+
+    /// A worker was killed at that time, or asked to end, or stands still from then on.
+    pub fn worker_down(&mut self, worker: usize, at: u64) {
+        let mut stays = self.workers.iter_mut().filter(|stay| stay.0 == worker);
+        if let Some(stay) = stays.next_back() {
+            stay.2 = stay.2.min(at);
+        }
     }
 
     /// Something is not promised.
@@ -335,18 +343,23 @@ impl Account {
         })
     }
 
-    /// Whether a gateway was lost after that time, and two workers at about the same: the one that
-    /// was to speak for a client of it, and the one that was to speak for that one.
+    /// Whether a gateway was lost after that time and, until others could have closed its clients, there
+    /// was a moment when fewer than two workers were there and had been for a while: what is known of
+    /// clients is passed on from one to another, and that takes two.
     fn forgotten(&self, gateway: u16, from: u64) -> bool {
         let losses = self.losses.iter().filter(|loss| loss.gateway == gateway);
         losses.filter(|loss| from <= loss.at + SLACK).any(|loss| {
-            let near = loss.at.saturating_sub(SLACK)..loss.at + SETTLED;
-            let dead = self.deaths.iter().filter(|(_, at)| near.contains(at));
-            let mut workers: Vec<usize> = dead.map(|(worker, _)| *worker).collect();
-            workers.sort_unstable();
-            workers.dedup();
-            2 <= workers.len()
+            let near = loss.at.saturating_sub(SLACK)..=loss.at + SETTLED;
+            // The number changes only then, and is the least right after somebody is gone.
+            let ends = self.workers.iter().map(|(_, _, to)| *to).filter(|to| near.contains(to));
+            ends.chain([*near.start()]).any(|at| self.workers_at(at) < 2)
         })
+    }
+
+    /// How many workers were there right after that time, and had been for a while.
+    fn workers_at(&self, at: u64) -> usize {
+        let there = |(_, from, to): &&(usize, u64, u64)| from + READY <= at && at < *to;
+        self.workers.iter().filter(there).count()
     }
 
     /// Whether a gateway was killed with what a client had sent that has left since: it may have
@@ -369,6 +382,9 @@ impl Account {
 
 /// How long it takes at most until workers have spoken for a gateway that died.
 const SETTLED: u64 = 10_000_000_000;
+
+/// How long it takes until a worker that was started, or stood still, knows what others know.
+const READY: u64 = 1_500_000_000;
 
 /// How long a gateway may have told nobody of what is new, and a worker have told of what it had
 /// read of a gateway that died.

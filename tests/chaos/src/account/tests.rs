@@ -15,7 +15,8 @@ struct Run {
     partner: Life,
     records: Vec<(usize, Record)>,
     losses: Vec<Loss>,
-    deaths: Vec<(usize, u64)>,
+    /// From when to when workers were there.
+    workers: Vec<(usize, u64, u64)>,
     apart: Vec<Apart>,
     leniency: Leniency,
 }
@@ -69,8 +70,8 @@ fn whole() -> Run {
     }
     records.push(record(SENDER, 11, Told::Close(CloseReason::Client)));
     records.push(record(PARTNER, 3, Told::Close(CloseReason::Client)));
-    let (losses, deaths, apart) = (Vec::new(), Vec::new(), Vec::new());
-    Run { sender, partner, records, losses, deaths, apart, leniency: Leniency::default() }
+    let (losses, workers, apart) = (Vec::new(), Vec::new(), Vec::new());
+    Run { sender, partner, records, losses, workers, apart, leniency: Leniency::default() }
 }
 
 impl Run {
@@ -98,7 +99,10 @@ impl Run {
         account.life(self.partner);
         account.records(self.records);
         self.losses.into_iter().for_each(|loss| account.loss(loss));
-        self.deaths.into_iter().for_each(|(worker, at)| account.death(worker, at));
+        for (worker, from, to) in self.workers {
+            account.worker_up(worker, from);
+            account.worker_down(worker, to);
+        }
         self.apart.into_iter().for_each(|apart| account.apart(apart));
         account.balance(self.leniency)
     }
@@ -294,22 +298,39 @@ fn every_end_is_told_once_and_last() {
 }
 
 #[test]
-fn an_end_may_be_missing_only_if_a_gateway_and_two_workers_died_together() {
-    let missing = |workers: &'static [(usize, u64)], killed: bool| {
+fn an_end_may_be_missing_only_if_fewer_than_two_workers_were_there_when_its_gateway_died() {
+    const DIED: u64 = 100_000_000_000;
+    const LATER: u64 = DIED + SETTLED;
+    let missing = |workers: &[(usize, u64, u64)], gateway: u16| {
         broken_by(|run| {
             run.without(11);
             run.sender.end = End::Closed(None);
-            run.losses =
-                vec![Loss { gateway: if killed { GATEWAY } else { 1 }, at: 8_000, killed: true }];
-            run.deaths = workers.to_vec();
+            run.losses = vec![Loss { gateway, at: DIED, killed: true }];
+            run.workers = workers.to_vec();
+            run.records.iter_mut().for_each(|(_, record)| record.at += DIED - 10_000);
+            run.sender.ended += DIED;
         })
     };
-    assert_eq!(missing(&[(1, 7_000), (2, 9_000)], true), []);
-    for workers in [&[][..], &[(1, 7_000)], &[(1, 7_000), (1, 9_000)], &[(1, 7_000), (2, 1 << 60)]]
-    {
-        assert_eq!(missing(workers, true), [(Rule::EveryEndTold, 1)], "{workers:?}");
+    let missed = [(Rule::EveryEndTold, 1)];
+    for workers in [
+        &[][..],
+        &[(1, 0, u64::MAX)],
+        &[(1, 0, u64::MAX), (2, 0, DIED + 1)],
+        &[(1, 0, DIED), (2, 0, DIED), (3, 0, u64::MAX)],
+        // The third was not ready when the second died.
+        &[(1, 0, DIED), (2, 0, DIED + READY), (3, 0, u64::MAX), (1, DIED + 1, u64::MAX)],
+    ] {
+        assert_eq!(missing(workers, GATEWAY), [], "{workers:?}");
+        assert!(missing(workers, 1).contains(&missed[0]), "{workers:?}");
     }
-    assert!(missing(&[(1, 7_000), (2, 9_000)], false).contains(&(Rule::EveryEndTold, 1)));
+    for workers in [
+        &[(1, 0, u64::MAX), (2, 0, u64::MAX)][..],
+        &[(1, 0, u64::MAX), (2, 0, LATER + 1)],
+        // One after the other, and each time two are left.
+        &[(1, 0, DIED), (2, 0, DIED + READY), (3, 0, u64::MAX), (1, DIED, u64::MAX)],
+    ] {
+        assert_eq!(missing(workers, GATEWAY), missed, "{workers:?}");
+    }
 }
 
 #[test]
