@@ -16,9 +16,6 @@ use crate::{plan::Plan, worker::Noting};
 /// How long a peer may be silent, in seconds.
 pub(crate) const BELIEVES: u64 = 3;
 
-/// How long workers believe that a gateway out of reach will be back, in seconds.
-pub(crate) const GRACE: u64 = 3;
-
 /// How long who is asked to end may take: longer than any fault lasts.
 pub(crate) const DRAIN: Duration = Duration::from_secs(30);
 
@@ -100,7 +97,7 @@ pub(crate) async fn run_worker(
 ) -> anyhow::Result<()> {
     let flags = [
         format!("--id={number}"),
-        format!("--gateway-grace={GRACE}"),
+        format!("--gateway-grace={}", plan.grace),
         format!("--peer-timeout={BELIEVES}"),
         "--threads=1".to_owned(),
     ];

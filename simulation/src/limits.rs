@@ -16,17 +16,21 @@ const PROMPT: u64 = 2 * SECOND;
 const SILENT: u64 = (cast::BELIEVES + 1) * SECOND;
 
 /// How long a worker believes in a gateway that no register names.
-const GRACE: u64 = cast::GRACE * SECOND;
+const fn grace(plan: &Plan) -> u64 {
+    plan.grace * SECOND
+}
 
 /// How long it may take until workers have spoken for a gateway, or for one of them that did not.
-const SPOKEN: u64 = SILENT + 2 * GRACE + 4 * SECOND;
+const fn spoken(plan: &Plan) -> u64 {
+    SILENT + 2 * grace(plan) + 4 * SECOND
+}
 
 /// How long it may take until two are linked that can be: an attempt that began before hangs for five
 /// seconds, and the next is made up to two later.
 const LINKED: u64 = 7 * SECOND;
 
 /// How long it takes until a process that was started knows what others know.
-const READY: u64 = 3 * SECOND;
+const READY: u64 = SECOND;
 
 /// So soon after it was started nobody is linked to anybody.
 const HARDLY: u64 = SECOND * 3 / 200;
@@ -113,11 +117,11 @@ impl History {
         for &(gateway, at) in &self.deaths {
             let limit = |unpromised| Limit {
                 gateway: cast::inner(gateway),
-                from: at.saturating_sub(SPOKEN),
+                from: at.saturating_sub(spoken(plan)),
                 to: at + PROMPT,
                 unpromised,
             };
-            if self.is_lonely(plan, gateway, at) {
+            if !self.is_survived(plan, gateway, at) && self.is_lonely(plan, gateway, at) {
                 account.limit(limit(Unpromised::Told));
             }
             let mut workers = (0..plan.workers).map(Who::Worker);
@@ -128,6 +132,19 @@ impl History {
         self.strangers(plan, account);
     }
 
+    /// Whether a worker knew all clients of a gateway that died, as owner or as standby, and was there
+    /// until it must have closed them: there are no more workers than each client has holders.
+    fn is_survived(&self, plan: &Plan, gateway: usize, at: u64) -> bool {
+        let workers = self.lives.iter().filter(|(who, _)| matches!(who, Who::Worker(_)));
+        let mut holders = workers.filter(|(_, life)| life.from + READY <= at && at <= life.to);
+        let gateway = Who::Gateway(gateway);
+        holders.any(|(who, life)| {
+            let knew =
+                !hinders(plan, gateway, *who, at) && !hinders(plan, gateway, *who, at - READY);
+            knew && at + spoken(plan) <= life.to
+        })
+    }
+
     /// Whether, from when a gateway died until others could have closed its clients, there was a moment
     /// when fewer than two workers could know of them, or pass on what they know: they, a register and,
     /// if there is any, another gateway were there, had been for a while, and nothing was in the way.
@@ -135,7 +152,8 @@ impl History {
         let others = (0..plan.gateways.len()).filter(|other| *other != gateway).map(Who::Gateway);
         let (others, registers): (Vec<_>, Vec<_>) =
             (others.collect(), (0..plan.registers).map(Who::Register).collect());
-        let mut times = (at.saturating_sub(LINKED)..at + SPOKEN).step_by(SECOND as usize / 10);
+        let mut times =
+            (at.saturating_sub(LINKED)..at + spoken(plan)).step_by(SECOND as usize / 10);
         times.any(|at| {
             let count = |of: &[Who]| of.iter().filter(|who| self.is_fit(plan, **who, at)).count();
             let workers = (0..plan.workers).map(Who::Worker).collect::<Vec<_>>();
@@ -187,7 +205,7 @@ impl History {
         });
         let unreached = until(&|at| hinders(plan, gateway, worker, at));
         // What was sent from when it was heard of, and waited, is given up then.
-        let in_vain = from + GRACE <= unreached;
+        let in_vain = from + grace(plan) <= unreached;
         let to = if in_vain { unheard.max(unreached) } else { unheard };
         (from < to).then_some(Span { from, to })
     }

@@ -2,7 +2,11 @@
 
 use std::{fmt, time::Duration};
 
-use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
+use rand::{
+    RngExt as _, SeedableRng as _,
+    rngs::StdRng,
+    seq::{IndexedRandom as _, SliceRandom as _},
+};
 
 /// A process, by its number among its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,12 +66,23 @@ pub struct Plan {
     pub clients: u32,
     /// The time between two messages of a client.
     pub every: Duration,
+    /// How long workers believe that a gateway out of reach will be back, in seconds.
+    pub grace: u64,
     /// In the order in which they come.
     pub steps: Vec<Step>,
 }
 
 /// When the first fault may happen: everybody has found everybody by then.
 const QUIET: Duration = Duration::from_secs(4);
+
+/// How long workers believe that a gateway out of reach will be back, in seconds.
+pub const GRACE: u64 = 3;
+
+/// How long it takes, after the last fault, until everybody is linked to everybody.
+const CALM: Duration = Duration::from_secs(15);
+
+/// The time from the death of one worker to that of the next.
+const TURN: Duration = Duration::from_millis(1_900);
 
 /// The longest that a fault lasts: longer than anybody believes in a silent peer and, after that,
 /// in a gateway that no register names.
@@ -84,6 +99,7 @@ impl Plan {
             workers: dice.random_range(2..=3),
             clients: dice.random_range(3..=6) * 4,
             every: Duration::from_millis(dice.random_range(100..400)),
+            grace: GRACE,
             steps: Vec::new(),
         };
         let faults = dice.random_range(3..=9);
@@ -103,7 +119,30 @@ impl Plan {
             let fault = plan.fault(&mut dice);
             plan.steps.push(Step { at, until: at + Duration::from_secs_f64(lasts), fault });
         }
+        if plan.workers == 3 && dice.random_bool(0.5) {
+            plan.succession(&mut dice);
+        }
         plan
+    }
+
+    /// When everybody has found everybody again, a gateway dies, and before workers have decided that it
+    /// has, one after the other of those who knew its clients: each is started again at once, and two are
+    /// there at any time.
+    fn succession(&mut self, dice: &mut StdRng) {
+        self.grace = 2 * GRACE;
+        let last = self.steps.iter().map(|step| step.until).max().unwrap_or(QUIET);
+        let mut at = last + CALM;
+        let gateway = Who::Gateway(dice.random_range(0..self.gateways.len()));
+        let until = at + Duration::from_secs_f64(dice.random_range(8.0..LONG));
+        self.steps.push(Step { at, until, fault: Fault::Kill(gateway) });
+        let mut workers: Vec<_> = (0..self.workers).map(Who::Worker).collect();
+        workers.shuffle(dice);
+        for worker in workers {
+            at += Duration::from_secs_f64(dice.random_range(0.0..0.3));
+            let until = at + Duration::from_secs_f64(dice.random_range(0.05..0.4));
+            self.steps.push(Step { at, until, fault: Fault::Kill(worker) });
+            at += TURN;
+        }
     }
 
     fn fault(&self, dice: &mut StdRng) -> Fault {

@@ -338,11 +338,10 @@ impl Leases {
         let ended = |gateway: &Instance| verdicts.iter().any(|it| it.ends(gateway));
         let is_away = |gateway: &Instance| away.iter().any(|it| it.met && it.instance == *gateway);
         self.newcomers.retain(|it| is_away(it) || ended(it) || orphans.has(it));
-        let is_gone = |gateway: &Instance| {
-            let mut away = away.iter().filter(|away| away.instance == *gateway);
-            away.all(|away| away.missing.is_some())
-        };
-        let handovers = self.newcomers.due(is_gone);
+        // Registers may go on naming one that is gone.
+        let is_linked =
+            |gateway: &Instance| away.iter().any(|away| away.back && away.instance == *gateway);
+        let handovers = self.newcomers.due(|gateway| !is_linked(gateway));
         // Before what is closed is forgotten here.
         handovers.into_iter().map(Verdict::HandOver).chain(verdicts).collect()
     }

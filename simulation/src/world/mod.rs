@@ -56,7 +56,7 @@ const PATIENCE: u64 = 90 * SECOND;
 
 /// How long to wait for the next end: longer than anybody believes in a lost gateway and, after
 /// that, in the worker that was to speak for it.
-const ENDS: u64 = 20 * SECOND;
+const ENDS: u64 = 30 * SECOND;
 
 /// A process's place.
 struct Actor {

@@ -71,10 +71,10 @@ impl Newcomers {
         self.vacant.retain(|vacant| concerns(&vacant.gateway));
     }
 
-    /// What is to be handed over by now, of gateways that are `gone` as far as registers know.
-    pub(super) fn due(&mut self, gone: impl Fn(&Instance) -> bool) -> Vec<HandOver> {
+    /// What is to be handed over by now, of gateways that are `away`.
+    pub(super) fn due(&mut self, away: impl Fn(&Instance) -> bool) -> Vec<HandOver> {
         let mut all = Vec::new();
-        for vacant in self.vacant.iter_mut().filter(|vacant| gone(&vacant.gateway)) {
+        for vacant in self.vacant.iter_mut().filter(|vacant| away(&vacant.gateway)) {
             let is_new = |(worker, since): &(&Instance, &Instant)| {
                 vacant.lost < **since + STARTING && Some(*worker) != self.us.as_ref()
             };
@@ -135,7 +135,7 @@ mod tests {
         let (mut newcomers, now) = lost();
         assert_eq!(newcomers.due(|_| true), []);
         newcomers.hear(&workers(&["us", "old", "new"]), now);
-        assert_eq!(newcomers.due(|_| false), [], "registers name the gateway");
+        assert_eq!(newcomers.due(|_| false), [], "it is linked again");
         assert_eq!(newcomers.due(|_| true), [hand_over("g", &["new"])]);
         assert_eq!(newcomers.due(|_| true), []);
         assert!(newcomers.has(&name("g"), &name("new")));
