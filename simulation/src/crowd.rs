@@ -128,6 +128,7 @@ async fn client(number: u32, place: Rc<Place>) {
                     joined: None,
                     sent: Vec::new(),
                     heard: Vec::new(),
+                    heard_at: Vec::new(),
                     nonsense: 0,
                     end: End::Refused,
                     ended: 0,
@@ -277,6 +278,7 @@ impl Connection<'_> {
             return;
         };
         self.life.heard.push(reply);
+        self.life.heard_at.push(control::now());
         if reply.kind != Kind::Echo || reply.from != self.life.token {
             return;
         }

@@ -187,7 +187,8 @@ impl History {
         }
     }
 
-    /// When a worker had not heard of this life of a gateway, or had not reached it within the grace.
+    /// When a worker had not heard of this life of a gateway, or had not reached it within the grace, and
+    /// nobody else took its events.
     fn apart(&self, plan: &Plan, gateway: (usize, Span), worker: (Who, Span)) -> Option<Span> {
         let ((gateway, there), (worker, here)) = (gateway, worker);
         let from = there.from.max(here.from);
@@ -205,9 +206,21 @@ impl History {
         });
         let unreached = until(&|at| hinders(plan, gateway, worker, at));
         // What was sent from when it was heard of, and waited, is given up then.
-        let in_vain = from + grace(plan) <= unreached;
+        let in_vain = from + grace(plan) <= unreached
+            && self.is_alone(plan, worker, from, from + grace(plan));
         let to = if in_vain { unheard.max(unreached) } else { unheard };
         (from < to).then_some(Span { from, to })
+    }
+
+    /// Whether there was a moment between two times when no other worker reached every gateway, or no
+    /// register could tell.
+    fn is_alone(&self, plan: &Plan, worker: Who, from: u64, to: u64) -> bool {
+        (from..to).step_by(SECOND as usize / 10).any(|at| {
+            let mut others = (0..plan.workers).map(Who::Worker).filter(|other| *other != worker);
+            let mut registers = (0..plan.registers).map(Who::Register);
+            let is_fit = |who| self.is_fit(plan, who, at);
+            !others.any(is_fit) || !registers.any(is_fit)
+        })
     }
 
     /// Whether a register and another may not know of each other: one of them is away, or something

@@ -1,6 +1,7 @@
 //! The network in front of a port: can be cut and healed, and says what has passed.
 
 use std::{
+    collections::BTreeSet,
     io,
     net::SocketAddr,
     sync::{Arc, Mutex},
@@ -17,9 +18,28 @@ use tokio::{
 /// Passes on what comes to one port to another, and back, unless it is cut. Ends when it is dropped.
 #[derive(Debug)]
 pub struct Relay {
-    whole: watch::Sender<bool>,
+    cuts: watch::Sender<Cuts>,
     heard: Heard,
 }
+
+/// Who does not get through.
+#[derive(Clone, Debug, Default)]
+struct Cuts {
+    all: bool,
+    /// Those whose first bytes contain one of these.
+    peers: BTreeSet<String>,
+}
+
+impl Cuts {
+    /// Whether a connection is cut that began with these bytes.
+    fn concern(&self, first: &[u8]) -> bool {
+        let named = |name: &String| first.windows(name.len()).any(|it| it == name.as_bytes());
+        self.all || self.peers.iter().any(named)
+    }
+}
+
+/// How many bytes a connection may begin with until it is known whose it is.
+const FIRST: usize = 1024;
 
 /// All that has passed, in both directions and over all connections, in the order in which it did.
 type Heard = Arc<Mutex<Vec<u8>>>;
@@ -33,20 +53,28 @@ impl Relay {
         let listener = std::net::TcpListener::bind(at).unwrap();
         listener.set_nonblocking(true).unwrap();
         let listener = TcpListener::from_std(listener).unwrap();
-        let (whole, state) = watch::channel(true);
+        let (cuts, state) = watch::channel(Cuts::default());
         let heard = Heard::default();
         tokio::spawn(accept(listener, to, state, Arc::clone(&heard)));
-        Self { whole, heard }
+        Self { cuts, heard }
     }
 
     /// Breaks every connection, and every one that is tried from now on.
     pub fn cut(&self) {
-        self.whole.send_replace(false);
+        self.cuts.send_modify(|cuts| cuts.all = true);
+    }
+
+    /// Breaks every connection that began with bytes that contain this name, and every such one that is
+    /// tried from now on. They must not be encrypted.
+    pub fn cut_peer(&self, name: &str) {
+        self.cuts.send_modify(|cuts| {
+            cuts.peers.insert(name.to_owned());
+        });
     }
 
     /// Lets connections be made again.
     pub fn heal(&self) {
-        self.whole.send_replace(true);
+        self.cuts.send_replace(Cuts::default());
     }
 
     /// Whether these bytes have passed, in one piece.
@@ -58,7 +86,7 @@ impl Relay {
     }
 }
 
-async fn accept(listener: TcpListener, to: SocketAddr, state: watch::Receiver<bool>, heard: Heard) {
+async fn accept(listener: TcpListener, to: SocketAddr, state: watch::Receiver<Cuts>, heard: Heard) {
     let mut ended = state.clone();
     let accept = async {
         loop {
@@ -76,16 +104,28 @@ async fn accept(listener: TcpListener, to: SocketAddr, state: watch::Receiver<bo
     }
 }
 
-async fn pass_on(near: TcpStream, to: SocketAddr, mut state: watch::Receiver<bool>, heard: Heard) {
-    if !*state.borrow() {
+async fn pass_on(near: TcpStream, to: SocketAddr, mut state: watch::Receiver<Cuts>, heard: Heard) {
+    if state.borrow().all {
         return;
     }
     let Ok(far) = TcpStream::connect(to).await else { return };
     let _ = (near.set_nodelay(true), far.set_nodelay(true));
     let (near, far) = (near.into_split(), far.into_split());
+    let first = watch::Sender::new(Vec::new());
+    let mut begun = first.subscribe();
+    let cut = async {
+        while !state.borrow_and_update().concern(&begun.borrow_and_update()) {
+            tokio::select! {
+                changed = state.changed() => if changed.is_err() { return },
+                Ok(()) = begun.changed() => {}
+            }
+        }
+    };
+    let there = pass(near.0, far.1, &heard, Some(&first));
     tokio::select! {
-        _ = async { tokio::join!(pass(near.0, far.1, &heard), pass(far.0, near.1, &heard)) } => {}
-        _ = state.wait_for(|whole| !whole) => {}
+        biased;
+        () = cut => {}
+        _ = async { tokio::join!(there, pass(far.0, near.1, &heard, None)) } => {}
     }
 }
 
@@ -93,6 +133,7 @@ async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     heard: &Mutex<Vec<u8>>,
+    first: Option<&watch::Sender<Vec<u8>>>,
 ) -> io::Result<()> {
     let mut bytes = vec![0; 64 * 1024];
     loop {
@@ -100,7 +141,13 @@ async fn pass(
         if length == 0 {
             return to.shutdown().await;
         }
-        heard.lock().unwrap().extend_from_slice(&bytes[..length]);
-        to.write_all(&bytes[..length]).await?;
+        let bytes = &bytes[..length];
+        if let Some(first) = first.filter(|first| first.borrow().len() < FIRST) {
+            first.send_modify(|first| first.extend_from_slice(bytes));
+            // Whoever is cut must not be heard before that is found.
+            tokio::task::yield_now().await;
+        }
+        heard.lock().unwrap().extend_from_slice(bytes);
+        to.write_all(bytes).await?;
     }
 }

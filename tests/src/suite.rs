@@ -114,6 +114,12 @@ impl Builder {
         self
     }
 
+    /// Has the processes speak without TLS with each other, whatever the environment says.
+    pub fn plain(mut self) -> Self {
+        self.inner_tls = None;
+        self
+    }
+
     /// Has clients come over TLS.
     pub fn wss(mut self) -> Self {
         self.wss = true;
@@ -361,6 +367,14 @@ impl Gateway {
     /// When it has no relay.
     pub fn cut_off(&self) {
         self.relay.as_ref().expect("it is relayed").cut();
+    }
+
+    /// Cuts it off from a worker, by that one's name and id.
+    ///
+    /// # Panics
+    /// When it has no relay.
+    pub fn cut_off_from(&self, worker: &str) {
+        self.relay.as_ref().expect("it is relayed").cut_peer(worker);
     }
 
     /// Lets peers reach it again.

@@ -4,7 +4,9 @@ use std::{cell::Cell, time::Duration};
 
 use client::Cluster;
 use protocol::{Command, Message, Recipients};
-use suite_tests::{Browser, Peer, Suite, eventually, on_one_and_three_threads, peer::back_end};
+use suite_tests::{
+    Browser, Peer, Suite, TestWorker, Told, eventually, on_one_and_three_threads, peer::back_end,
+};
 
 on_one_and_three_threads!(
     what_a_worker_sends_to_a_group_and_a_uid_meanwhile_arrives_once_and_in_order,
@@ -12,6 +14,8 @@ on_one_and_three_threads!(
     what_a_back_end_sends_meanwhile_arrives_too,
     a_gateway_that_is_killed_holds_nobody_up,
     a_gateway_says_how_far_it_has_taken_the_commands_of_a_peer_and_ends_its_old_link,
+    a_worker_that_is_cut_off_leaves_its_events_to_one_that_reaches_every_gateway,
+    no_worker_leaves_its_events_if_all_are_cut_off,
 );
 
 /// A suite of two gateways, with a member of the room on each; the second is bob's, too.
@@ -190,4 +194,92 @@ async fn a_gateway_says_how_far_it_has_taken_the_commands_of_a_peer_and_ends_its
     stranger.command(to_all("last")).await;
     assert_eq!(ann.hears_text().await, "last", "and nothing twice");
     stranger.taken().await;
+}
+
+/// How long the test's workers wait for a gateway. After three quarters of it events are left to others.
+const GRACE: Duration = Duration::from_secs(4);
+
+/// Two gateways with a member of the room on each, and two workers; the first has ann, who is on the
+/// first gateway.
+async fn two_workers(threads: usize) -> (Suite, [TestWorker; 2], Browser, Browser) {
+    let suite = Suite::builder().threads(threads).plain().relayed().start().await;
+    let mut workers = [
+        TestWorker::start_with(&suite, "1", GRACE).await,
+        TestWorker::start_with(&suite, "2", GRACE).await,
+    ];
+    // Until one is the first worker's.
+    let ann = loop {
+        let mut ann = suite.browser(0).await;
+        ann.send("echo here").await;
+        assert_eq!(ann.hears_text().await, "here");
+        if workers[0].told_already().is_some() {
+            break ann;
+        }
+    };
+    let (mut ann, mut bob) = (ann, suite.browser(1).await);
+    for client in [&mut ann, &mut bob] {
+        client.send("join room").await;
+        client.send("echo joined").await;
+        assert_eq!(client.hears_text().await, "joined");
+    }
+    // Registers have heard that both reach all.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    (suite, workers, ann, bob)
+}
+
+async fn has_workers(suite: &Suite, gateway: usize, count: f64) {
+    eventually(format!("{count} workers of gateway {gateway}"), async || {
+        (suite.gateways[gateway].metric("gateway_workers").await? == count).then_some(())
+    })
+    .await;
+}
+
+async fn a_worker_that_is_cut_off_leaves_its_events_to_one_that_reaches_every_gateway(
+    threads: usize,
+) {
+    let (suite, mut workers, mut ann, mut bob) = two_workers(threads).await;
+    while workers[1].told_already().is_some() {}
+    suite.gateways[1].cut_off_from("test:1");
+    has_workers(&suite, 1, 1.0).await;
+    for number in 0..10 {
+        ann.send(format!("room {number}")).await;
+    }
+    // It is cut off still.
+    let mut heard = Vec::new();
+    while heard.len() < 10 {
+        let text = bob.hears_text().await;
+        if !heard.contains(&text) {
+            heard.push(text);
+        }
+    }
+    assert_eq!(heard, (0..10).map(|number| number.to_string()).collect::<Vec<_>>());
+    has_workers(&suite, 0, 1.0).await;
+    eventually("every event to be done with", async || {
+        (suite.gateways[0].metric("gateway_events_in_flight_bytes").await? == 0.0).then_some(())
+    })
+    .await;
+    // The first goes on to push, as who is not bound to events does.
+    let told = std::iter::from_fn(|| workers[1].told_already());
+    let messages = told.filter(|report| matches!(report.told, Told::Message(_)));
+    let marked: Vec<_> = messages.map(|report| report.redelivered).collect();
+    assert!(marked.len() >= 10 && marked.iter().any(|marked| *marked), "{marked:?}");
+    suite.gateways[1].let_back();
+    for gateway in [0, 1] {
+        has_workers(&suite, gateway, 2.0).await;
+    }
+    ann.send("room again").await;
+    while bob.hears_text().await != "again" {}
+}
+
+async fn no_worker_leaves_its_events_if_all_are_cut_off(threads: usize) {
+    let (suite, _workers, mut ann, mut bob) = two_workers(threads).await;
+    for worker in ["test:1", "test:2"] {
+        suite.gateways[1].cut_off_from(worker);
+    }
+    has_workers(&suite, 1, 0.0).await;
+    ann.send("room hello").await;
+    tokio::time::sleep(GRACE * 2).await;
+    assert_eq!(suite.gateways[0].metric("gateway_workers").await, Some(2.0));
+    suite.gateways[1].let_back();
+    assert_eq!(bob.hears_text().await, "hello");
 }

@@ -73,7 +73,7 @@ pub async fn serve(
 
 /// Says what is missing, if anything.
 fn tell(health: &Health, status: &Status) {
-    let Status { registers, linked, answering, missing, settled } = status;
+    let Status { registers, linked, answering, missing, settled, passive } = status;
     match registers {
         0 => health.set_not_ready("register", "none is connected"),
         _ => health.set_ready("register"),
@@ -82,6 +82,9 @@ fn tell(health: &Health, status: &Status) {
         (0, _) => health.set_not_ready("gateway", "none is linked"),
         (_, true) if *answering == 0 => health.set_not_ready("gateway", "none answers"),
         (_, false) => health.set_not_ready("gateway", "not all were tried yet"),
+        (_, true) if *passive => {
+            health.set_not_ready("gateway", "some are out of reach; other workers take the events");
+        }
         (_, true) => health.set_ready("gateway"),
     }
     match missing.len() {

@@ -159,7 +159,7 @@ fn ask(shared: &Shared, out: &mut BytesMut) {
         known: shared.directory().listed(),
         settled,
         takeovers,
-        complete: false,
+        complete: instance.is_some() && shared.reach().is_complete(),
         instance,
     })
     .encode(out);

@@ -28,17 +28,25 @@ pub(crate) async fn look_after(shared: Arc<Shared>, address: Arc<str>) {
     // Since when nobody listens there.
     let mut refused = None;
     loop {
-        let attempt = link::connect(&address, &shared.identity, dice::random()).await;
+        let identity = shared.identity_now();
+        let attempt = link::connect(&address, &identity, dice::random()).await;
         if shared.is_leaving() {
             return;
         }
+        let is_other = shared.identity_now().worker() != identity.worker();
         let pause = match attempt {
+            // The gateway hangs up on it when the next comes.
+            Ok(_) if is_other => continue,
             Ok(proved) => {
                 (complained, refused) = (false, None);
                 let since = Instant::now();
-                if let Ended::ByUs = run(&shared, &address, proved).await {
-                    shared.give_up(|at, _| *at == *address);
-                    return;
+                match run(&shared, &address, proved).await {
+                    Ended::ByUs => {
+                        shared.give_up(|at, _| *at == *address);
+                        return;
+                    }
+                    Ended::Switched => continue,
+                    _ => {}
                 }
                 backoff.ended_after(since.elapsed());
                 backoff.next(dice::random())
@@ -109,9 +117,10 @@ async fn run(shared: &Arc<Shared>, address: &str, proved: Proved<Stream>) -> End
     for other in others.lives(address).iter().filter(|named| *named != instance) {
         shared.leases().outlived(other.clone());
     }
+    let passive = shared.is_passive();
     let link = link_up(shared, address, &proved);
     let down = Down { shared, address };
-    let intake = shared.consumer().map(|consumer| consumer.linked(&link));
+    let intake = shared.consumer().filter(|_| !passive).map(|consumer| consumer.linked(&link));
     shared.metrics.links.inc();
     tracing::info!(%gateway, "linked");
     // Nothing changes in the directory, but those who watch it want to know.
@@ -130,14 +139,18 @@ async fn run(shared: &Arc<Shared>, address: &str, proved: Proved<Stream>) -> End
     let ended = match ended {
         // Hung up for good, but not on the address: another life may be there, or come.
         Ended::ByUs if shared.leases().is_over(link.instance()) => Ended::WrittenOff,
+        Ended::ByUs if shared.is_passive() != passive => Ended::Switched,
         ended => ended,
     };
     drop(down);
+    if shared.is_passive() {
+        link.leave_events();
+    }
     if !matches!(ended, Ended::ByUs) {
         shared.miss(address, &link, &ended, since);
     }
     match &ended {
-        Ended::ByUs => tracing::debug!(%gateway, "link closed"),
+        Ended::ByUs | Ended::Switched => tracing::debug!(%gateway, reason = %ended, "link closed"),
         lost => {
             shared.metrics.lost_links.inc();
             tracing::warn!(%gateway, reason = %lost, "link lost");

@@ -82,8 +82,9 @@ async fn hand_over(
     let (mut pause, mut attempt) = (FIRST, 0);
     while shared.leases().hands_over(&handover.gateway, to) {
         let links: Vec<Arc<Link>> = shared.directory().links().cloned().collect();
-        // Not all are linked to the other.
-        if let Some(link) = links.get(attempt % links.len().max(1)) {
+        // Not all are linked to the other; and gateways relay nothing of one that takes no events.
+        let link = links.get(attempt % links.len().max(1)).filter(|_| !shared.is_passive());
+        if let Some(link) = link {
             let message = WorkerMessage::Handover(handover.clone());
             let _ = link.offer(&mut ToGateway::Relay { to: to.clone(), message });
         }

@@ -33,6 +33,7 @@ mod leases;
 mod merge;
 mod metrics;
 mod oversight;
+mod reach;
 mod shared;
 mod targets;
 
@@ -125,6 +126,8 @@ pub struct Status {
     pub missing: Vec<String>,
     /// Whether a register has spoken, and no gateway is being linked for the first time.
     pub settled: bool,
+    /// Whether a worker takes no events, since it does not reach every gateway and others do.
+    pub passive: bool,
 }
 
 impl Cluster {
@@ -194,6 +197,7 @@ impl Cluster {
             answering: directory.links().filter(|link| link.answers()).count(),
             missing: directory.missing().map(ToString::to_string).collect(),
             settled: directory.is_settled(),
+            passive: self.shared.is_passive(),
         }
     }
 

@@ -16,6 +16,7 @@ pub(crate) struct Metrics {
     pub(crate) lost_links: Counter,
     pub(crate) failed_links: Counter,
     pub(crate) registers: Gauge,
+    pub(crate) passive: Gauge,
     pub(crate) queued: Gauge,
     pub(crate) parked: Gauge,
     pub(crate) given_up: Counter,
@@ -27,6 +28,11 @@ impl Metrics {
         let mut gauge = |name, help, gauge: &Gauge| registry.register(name, help, gauge.clone());
         gauge("links", "Gateways linked", &self.links);
         gauge("registers", "Registers connected", &self.registers);
+        gauge(
+            "passive",
+            "1 while events are left to workers that reach every gateway, else 0",
+            &self.passive,
+        );
         gauge("queued_bytes", "Bytes waiting to be written to gateways", &self.queued);
         gauge("parked_bytes", "Bytes waiting for gateways that are out of reach", &self.parked);
         let mut counter = |name, help, counter: &Counter| {

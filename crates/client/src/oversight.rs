@@ -104,7 +104,8 @@ impl Shared {
         let instance = link.instance();
         let mut leases = self.leases();
         leases.unlinked(address.into(), link.gateway(), instance.clone(), since, now());
-        if matches!(ended, Ended::WrittenOff) {
+        // One that we left gives our clients to others.
+        if let Ended::WrittenOff | Ended::Switched = ended {
             leases.went_on(instance);
         }
         drop(leases);
@@ -173,6 +174,44 @@ impl Shared {
             let verdicts = self.leases().due(now());
             self.carry_out(verdicts);
         }
+    }
+
+    /// Becomes passive, or active again, whenever it is time, for ever.
+    pub(crate) async fn watch_reach(self: Arc<Self>) {
+        let mut changes = self.watch();
+        loop {
+            changes.mark_unchanged();
+            let directory = self.directory();
+            let missing: Vec<_> = directory.missing().cloned().collect();
+            let linked = directory.links().next().is_some();
+            let others = self.others_are_complete() && !self.is_leaving();
+            let change = self.reach().look(&missing, linked, others, now());
+            if let Some(passive) = change.passive {
+                self.become_passive(passive);
+            }
+            if change.told {
+                self.news.send_replace(());
+            }
+            let next = self.reach().next(now());
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                () = until(next) => {}
+            }
+        }
+    }
+
+    fn become_passive(&self, passive: bool) {
+        match passive {
+            true => {
+                let gateway = self.reach().farthest().map(ToString::to_string);
+                tracing::warn!(
+                    gateway,
+                    "out of reach; passive: events are left to workers that reach every gateway"
+                );
+            }
+            false => tracing::info!("active again: events are taken"),
+        }
+        self.set_passive(passive);
     }
 
     /// Decides at once what would be decided later: we are about to leave.

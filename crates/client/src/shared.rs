@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -26,6 +26,7 @@ use crate::{
     link::{Correlated, Identity, Link, Unclaimed},
     metrics::Metrics,
     oversight,
+    reach::Reach,
 };
 
 pub(crate) struct Shared {
@@ -43,6 +44,10 @@ pub(crate) struct Shared {
     pub(crate) leases: Mutex<Leases>,
     /// Called when there may be something to decide about them.
     pub(crate) looked: Notify,
+    /// Whether it reaches every gateway.
+    reach: Mutex<Reach>,
+    /// Whether events are left to others.
+    passive: AtomicBool,
     /// Called when registers should hear of what was settled.
     pub(crate) news: watch::Sender<()>,
     /// Handovers to other workers that are not answered yet.
@@ -92,6 +97,8 @@ impl Shared {
             metrics: Arc::default(),
             held: TaskTracker::new(),
             unclaimed: Arc::default(),
+            reach: Mutex::new(Reach::new(leases.grace())),
+            passive: AtomicBool::new(false),
             leases: Mutex::new(leases),
             looked: Notify::new(),
             news: watch::Sender::new(()),
@@ -109,6 +116,9 @@ impl Shared {
     pub(crate) fn follow_all(self: &Arc<Self>) {
         let registers = self.registers().clone();
         self.spawn(Arc::clone(self).oversee());
+        if self.has_events() {
+            self.spawn(Arc::clone(self).watch_reach());
+        }
         for (index, register) in registers.into_iter().enumerate() {
             self.spawn(follow(Arc::clone(self), index, register.address));
         }
@@ -195,6 +205,44 @@ impl Shared {
     /// How many registers are connected.
     pub(crate) fn connected_registers(&self) -> usize {
         self.registers().iter().filter(|register| register.connected).count()
+    }
+
+    pub(crate) fn reach(&self) -> MutexGuard<'_, Reach> {
+        // Every change is one step, so a panic elsewhere leaves nothing half done.
+        self.reach.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether events are left to workers that reach every gateway.
+    pub(crate) fn is_passive(&self) -> bool {
+        self.passive.load(Ordering::Relaxed)
+    }
+
+    /// As whom gateways are linked to now.
+    pub(crate) fn identity_now(&self) -> Identity {
+        if self.is_passive() { self.identity.passive() } else { self.identity.clone() }
+    }
+
+    /// Leaves events to others from here on, or takes them again: every link is made anew.
+    pub(crate) fn set_passive(&self, passive: bool) {
+        self.passive.store(passive, Ordering::Relaxed);
+        self.metrics.passive.set(passive.into());
+        let directory = self.directory();
+        for link in directory.parked() {
+            link.leave_events();
+        }
+        for link in directory.links() {
+            link.hang_up();
+        }
+        // For those who watch how we stand.
+        self.change(|_| ());
+    }
+
+    /// Whether another worker takes events and reaches every gateway, as connected registers say.
+    pub(crate) fn others_are_complete(&self) -> bool {
+        let registers = self.registers();
+        let said = registers.iter().filter(|register| register.connected);
+        let mut complete = said.flat_map(|register| &register.presence).flat_map(|it| &it.complete);
+        complete.any(|worker| Some(worker) != self.identity.worker())
     }
 
     fn registers(&self) -> MutexGuard<'_, Vec<Register>> {

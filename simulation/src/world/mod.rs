@@ -114,7 +114,7 @@ pub fn run(seed: u64, lines: bool) -> Outcome {
     }
     let took = control::now();
     drop(actors);
-    let balance = account.balance(Leniency { overtaken: true });
+    let balance = account.balance(Leniency { overtaken: true, in_time: None });
     let (digest, trace) = control::trace();
     Outcome { plan, balance, took, lives, digest, trace }
 }

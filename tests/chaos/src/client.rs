@@ -56,6 +56,7 @@ impl<'a> Connection<'a> {
             joined: None,
             sent: Vec::new(),
             heard: Vec::new(),
+            heard_at: Vec::new(),
             nonsense: 0,
             end: End::Refused,
             ended: 0,
@@ -175,6 +176,7 @@ impl<'a> Connection<'a> {
             return;
         };
         self.life.heard.push(reply);
+        self.life.heard_at.push(journal::now());
         if reply.kind != Kind::Echo || reply.from != self.life.token {
             return;
         }

@@ -76,6 +76,18 @@ const BACK: Duration = Duration::from_secs(5);
 /// promised.
 const WHOLE: Duration = Duration::from_secs(BELIEVES + 4);
 
+/// How long it may take until what is sent to a uid or a group has come to all, whoever is cut off from
+/// whom: until silence is noticed, a worker has left its events to others, and these have handled them;
+/// with as much again for what short faults hold up besides.
+pub const PASSED_ON: Duration = Duration::from_secs(18);
+
+/// How long a worker is cut off from a gateway now and then: longer than that.
+const LONG: Duration = Duration::from_secs(26);
+
+/// In how many rounds a worker is cut off for so long once. Not in the first, which is all of the short
+/// form.
+const LONG_EVERY: u32 = 3;
+
 /// In rounds, which keep to what docs/guarantees.md promises: nobody vanishes while, or soon after,
 /// others are cut off from each other.
 pub(crate) fn plan(shape: &Shape, dice: &mut StdRng) -> Vec<Step> {
@@ -101,14 +113,25 @@ pub(crate) fn plan(shape: &Shape, dice: &mut StdRng) -> Vec<Step> {
         steps.push(Step { at, fault });
         whole = whole.max(at + time);
         at += shape.gap.mul_f64(dice.random_range(0.5..1.5));
+        if number % (ROUND * LONG_EVERY) == ROUND * 2 - 1 {
+            at = whole + WHOLE;
+            let (one, others) = (gateway(dice), Others::One(worker(dice)));
+            let partition = Partition { one, others, ways: ways(dice) };
+            steps.push(Step { at, fault: Fault::Partition(partition, LONG) });
+            whole = at + LONG;
+        }
     }
     steps
+}
+
+fn ways(dice: &mut StdRng) -> Ways {
+    [Ways::Both, Ways::Out, Ways::In][dice.random_range(0..3)]
 }
 
 /// The partitions of a round: of each kind one, in any order. The last fault of it is another.
 fn kinds(dice: &mut StdRng) -> Vec<Partition> {
     let all = [Ways::Both, Ways::Out, Ways::In];
-    let any = all[dice.random_range(0..all.len())];
+    let any = ways(dice);
     let mut kinds: Vec<Partition> = all.map(|ways| between_two(ways, dice)).into();
     kinds.push(Partition { one: Who::Register, others: Others::All, ways: any });
     kinds.shuffle(dice);
@@ -208,6 +231,22 @@ mod tests {
                 assert!(at == 0 || before + WHOLE <= step.at, "seed {seed}: {steps:?}");
                 let after = steps.get(at + 1).map_or(Duration::MAX, |next| next.at);
                 assert!(end(step) + BACK <= after, "seed {seed}: {steps:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn workers_are_cut_off_for_long_in_the_long_form_while_the_network_is_whole_otherwise() {
+        for seed in 0..20 {
+            let steps = planned(Form::Long, seed);
+            let is_long =
+                |step: &Step| matches!(step.fault, Fault::Partition(_, time) if time == LONG);
+            let long: Vec<_> = steps.iter().filter(|step| is_long(step)).collect();
+            assert_eq!(long.len(), 3, "seed {seed}");
+            for step in long {
+                let others = steps.iter().filter(|other| *other != step);
+                let mut others = others.map(|other| (other.at, end(other)));
+                assert!(others.all(|(at, to)| to + WHOLE <= step.at || end(step) + WHOLE <= at));
             }
         }
     }

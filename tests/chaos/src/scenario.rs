@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use crate::account::Leniency;
+use crate::{account::Leniency, partitions::PASSED_ON};
 
 /// What is done to the suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -91,7 +91,11 @@ impl Scenario {
     }
 
     /// What is not held against it.
-    pub const fn leniency(self) -> Leniency {
-        Leniency { overtaken: self.has_proxies() || self.has_hosts() }
+    pub fn leniency(self) -> Leniency {
+        Leniency {
+            overtaken: self.has_proxies() || self.has_hosts(),
+            // Elsewhere nobody is cut off for longer.
+            in_time: self.has_hosts().then_some(PASSED_ON.as_nanos() as u64),
+        }
     }
 }

@@ -33,6 +33,12 @@ impl Identity {
             Role::Client { .. } => None,
         }
     }
+
+    /// The same process as one that takes no events.
+    pub(crate) fn passive(&self) -> Self {
+        let instance = self.role.instance().clone();
+        Self { role: Role::Client { instance }, ..self.clone() }
+    }
 }
 
 /// How long connecting and proving may take together.

@@ -17,14 +17,24 @@ struct One {
     number: u64,
     /// Bytes of its frame.
     size: usize,
+    /// Whether it is on behalf of an event.
+    scoped: bool,
     command: ToGateway,
 }
 
 impl Kept {
     /// Keeps a command whose frame has that many bytes. Numbers rise.
-    pub(super) fn add(&mut self, number: u64, size: usize, command: ToGateway) {
+    pub(super) fn add(&mut self, number: u64, size: usize, scoped: bool, command: ToGateway) {
         self.bytes += size;
-        self.commands.push_back(One { number, size, command });
+        self.commands.push_back(One { number, size, scoped, command });
+    }
+
+    /// Forgets those on behalf of events. Returns how many bytes their frames had.
+    pub(super) fn drop_scoped(&mut self) -> usize {
+        let before = self.bytes;
+        self.commands.retain(|one| !one.scoped);
+        self.bytes = self.commands.iter().map(|one| one.size).sum();
+        before - self.bytes
     }
 
     /// Forgets what was taken.
@@ -87,7 +97,7 @@ mod tests {
     fn kept(numbers: impl IntoIterator<Item = u64>) -> Kept {
         let mut kept = Kept::default();
         for number in numbers {
-            kept.add(number, 10, command(number, Bytes::new()));
+            kept.add(number, 10, number % 2 == 0, command(number, Bytes::new()));
         }
         kept
     }
@@ -114,6 +124,13 @@ mod tests {
     }
 
     #[test]
+    fn commands_on_behalf_of_events_can_be_dropped() {
+        let mut kept = kept([2, 3, 7, 8]);
+        assert_eq!((kept.drop_scoped(), kept.drop_scoped()), (20, 0));
+        assert_eq!((numbers(&kept), kept.bytes()), (vec![3, 7], 20));
+    }
+
+    #[test]
     fn what_is_cleared_is_counted() {
         let mut kept = kept(1..=3);
         assert_eq!(kept.clear(), 3);
@@ -124,7 +141,7 @@ mod tests {
     fn a_detached_payload_is_the_same_and_keeps_no_buffer() {
         let buffer = Bytes::from(vec![7; 64 * 1024]);
         let mut kept = Kept::default();
-        kept.add(1, 10, command(1, buffer.slice(100..103)));
+        kept.add(1, 10, false, command(1, buffer.slice(100..103)));
         assert!(!buffer.is_unique());
         kept.detach();
         assert!(buffer.is_unique(), "nobody else holds it");

@@ -46,6 +46,12 @@ impl Line {
         self.taken.advance(u64::MAX);
     }
 
+    /// Events that are not done are left to other workers. Does nothing to what a link has.
+    pub(super) fn leave_events(&self) {
+        self.outgoing.drop_scoped();
+        self.taken.drop_events();
+    }
+
     /// No link is made any more, though the gateway may be there: nobody will know what it has
     /// taken, so what waits for that is left undone.
     pub(super) fn forsake(&self) {

@@ -383,6 +383,12 @@ impl Link {
         self.line.outgoing.last()
     }
 
+    /// The events of all links that are gone are left to other workers: what was sent on behalf of these
+    /// is not sent any more, and none waits for it.
+    pub(crate) fn leave_events(&self) {
+        self.line.leave_events();
+    }
+
     /// No further link is made, though the gateway may be there. Events that wait for what it takes
     /// are left to other workers.
     pub(crate) fn forsake(&self) {

@@ -80,6 +80,8 @@ pub(super) enum Lifetime {
     Present,
     /// As long as its gateway lives. For commands.
     Line,
+    /// The same on behalf of an event: until that is left to another worker.
+    Event,
 }
 
 /// What became of a message.
@@ -149,8 +151,8 @@ impl Outgoing {
         state.last += u64::from(is_command);
         state.commands += u64::from(is_command);
         let number = state.last;
-        if lifetime == Lifetime::Line {
-            self.keep(&mut state, start, message);
+        if let Lifetime::Line | Lifetime::Event = lifetime {
+            self.keep(&mut state, start, lifetime == Lifetime::Event, message);
         }
         if state.way == Way::Open {
             self.wake(state);
@@ -159,7 +161,7 @@ impl Outgoing {
     }
 
     /// Keeps a command, whose frame begins at `start`. Without a link, the frame is of no use.
-    fn keep(&self, state: &mut State, start: usize, command: &mut ToGateway) {
+    fn keep(&self, state: &mut State, start: usize, scoped: bool, command: &mut ToGateway) {
         let size = state.buffer.len() - start;
         let mut command = mem::replace(command, ToGateway::Leaving);
         if state.way != Way::Open {
@@ -177,7 +179,7 @@ impl Outgoing {
                 return;
             }
         }
-        state.kept.add(state.last, size, command);
+        state.kept.add(state.last, size, scoped, command);
     }
 
     /// Says that events of a link are done with, behind everything queued so far.
@@ -308,6 +310,17 @@ impl Outgoing {
         Some(link)
     }
 
+    /// The events that are not done are left to other workers, which send anew what these sent. Does
+    /// nothing while there is a link.
+    pub(super) fn drop_scoped(&self) {
+        let mut state = self.lock();
+        if state.way == Way::Parked {
+            let dropped = state.kept.drop_scoped();
+            self.metrics.parked.dec_by(dropped as i64);
+        }
+        self.make_room(state);
+    }
+
     /// No further link is made. Commands are numbered still, and then forgotten. Says whether there is
     /// no link now either; if there is one, nothing has changed.
     pub(super) fn forsake(&self) -> bool {
@@ -382,7 +395,7 @@ impl State {
         match lifetime {
             Lifetime::Link(link) => self.way == Way::Open && self.links == link,
             Lifetime::Present => self.way == Way::Open,
-            Lifetime::Line => self.way != Way::Closed,
+            Lifetime::Line | Lifetime::Event => self.way != Way::Closed,
         }
     }
 

@@ -55,6 +55,8 @@ pub(crate) enum Ended {
     OutOfOrder,
     #[error("it was taken for dead, and its clients were closed")]
     WrittenOff,
+    #[error("linked anew as one that takes events, or takes none")]
+    Switched,
 }
 
 /// What the task of a link calls.

@@ -41,7 +41,7 @@ impl Pushes {
         if self.home.is_of_line(link) {
             return Some(link.offer_for(command, Lifetime::Present).map(|queued| queued.map(drop)));
         }
-        let queued = link.offer_for(command, Lifetime::Line);
+        let queued = link.offer_for(command, Lifetime::Event);
         if let Ok(Ok(number)) = queued {
             unclaimed::add(others, link.line(), number);
         }

@@ -112,6 +112,17 @@ impl Taken {
         }
     }
 
+    /// Events that wait are left to other workers: they are dropped.
+    pub(super) fn drop_events(&self) {
+        let mut state = self.lock();
+        let waiting = mem::take(&mut state.waiting).into_iter();
+        let (events, others): (Vec<_>, Vec<_>) =
+            waiting.partition(|waiting| matches!(waiting.who, Who::Event(_)));
+        state.waiting = others.into();
+        drop(state);
+        drop(events);
+    }
+
     /// Nobody will know any more what is taken: whoever waits is dropped.
     pub(super) fn forsake(&self) {
         let mut state = self.lock();

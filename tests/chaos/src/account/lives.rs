@@ -29,13 +29,15 @@ pub(super) fn check(
 /// What a gateway says that goes down. What its client sent before it heard that, still counts.
 const GOING_AWAY: u16 = 1001;
 
-/// How often a life heard of each message.
-type Heard = FxHashMap<(u64, u32, Kind), u32>;
+/// How often a life heard of each message, and when first.
+type Heard = FxHashMap<(u64, u32, Kind), (u32, u64)>;
 
 fn hear(life: &Life) -> Heard {
     let mut heard = Heard::default();
-    for reply in &life.heard {
-        *heard.entry((reply.from.to_u64(), reply.number, reply.kind)).or_default() += 1;
+    for (place, reply) in life.heard.iter().enumerate() {
+        let at = life.heard_at.get(place).copied().unwrap_or_default();
+        let reply = (reply.from.to_u64(), reply.number, reply.kind);
+        heard.entry(reply).or_insert((0, at)).0 += 1;
     }
     heard
 }
@@ -117,7 +119,7 @@ impl Check<'_> {
     /// Whether everything that was heard has a reason, and came in order.
     fn heard(&mut self, heard: &Heard) {
         let life = self.life;
-        for (&(from, number, kind), count) in heard {
+        for (&(from, number, kind), (count, _)) in heard {
             let from = Token::from_u64(from);
             let messages = self.handled.get(&from.to_u64()).map_or(&[][..], Vec::as_slice);
             let times = times(messages, number.wrapping_sub(1) as usize).all();
@@ -184,7 +186,11 @@ impl Check<'_> {
             for listener in listeners.of_message(kind, token) {
                 let there = listener.joined.is_some_and(|joined| joined < *sent);
                 let theirs = &heard[&listener.token.to_u64()];
-                if !there || theirs.contains_key(&(token.to_u64(), number, kind)) {
+                if !there {
+                    continue;
+                }
+                if let Some((_, at)) = theirs.get(&(token.to_u64(), number, kind)) {
+                    self.in_time(*sent, *at, number, listener);
                     continue;
                 }
                 let messages = self.handled.get(&token.to_u64()).map_or(&[][..], Vec::as_slice);
@@ -199,6 +205,16 @@ impl Check<'_> {
                     )
                 });
             }
+        }
+    }
+
+    /// Whether a message came soon enough.
+    fn in_time(&mut self, sent: u64, heard: u64, number: u32, by: &Life) {
+        let took = heard.saturating_sub(sent);
+        if self.leniency.in_time.is_some_and(|most| most < took) {
+            self.breaks(Rule::PassedOnInTime, || {
+                format!("message {number} to {} after {} ms", by.token, took / 1_000_000)
+            });
         }
     }
 

@@ -22,6 +22,9 @@ pub struct Leniency {
     /// An event that was given to another worker may still be handled, late and unmarked, by the
     /// one that had it first: that was cut off or paused, and not dead.
     pub overtaken: bool,
+    /// How long, in nanoseconds, it may take until what is sent to a uid or a group has come to all; for
+    /// ever if `None`.
+    pub in_time: Option<u64>,
 }
 
 /// One connection, as its client saw it. Times are nanoseconds of the system's clock.
@@ -39,6 +42,8 @@ pub struct Life {
     pub sent: Vec<u64>,
     /// What it heard, in that order.
     pub heard: Vec<Reply>,
+    /// When it heard each of these, as far as that is known.
+    pub heard_at: Vec<u64>,
     /// What makes no sense of what it heard.
     pub nonsense: u64,
     /// How it ended.
@@ -136,6 +141,8 @@ pub enum Rule {
     EverythingAnswered,
     /// And passed on to those whom it concerned.
     EverythingPassedOn,
+    /// Soon enough.
+    PassedOnInTime,
     /// Events of a client are handled in order.
     HandledInOrder,
     /// What comes again is marked.
@@ -160,6 +167,7 @@ impl Rule {
             Self::NothingLost => "events lost",
             Self::EverythingAnswered => "messages without an answer",
             Self::EverythingPassedOn => "messages not passed on to all",
+            Self::PassedOnInTime => "messages passed on too late",
             Self::HandledInOrder => "events handled out of order",
             Self::MarkedWhenAgain => "events handled again without a mark",
             Self::NothingMadeUp => "answers more often than handled, or to nothing",

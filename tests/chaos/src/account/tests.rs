@@ -39,6 +39,7 @@ fn life(token: Token) -> Life {
         joined: Some(1_005),
         sent: Vec::new(),
         heard: Vec::new(),
+        heard_at: Vec::new(),
         nonsense: 0,
         end,
         ended: 9_000,
@@ -166,7 +167,7 @@ fn one_that_was_overtaken_is_forgiven_only_where_that_may_be() {
             run.event(4).at = 1_065;
         })
     };
-    assert_eq!(overtaken(Leniency { overtaken: true }), []);
+    assert_eq!(overtaken(Leniency { overtaken: true, ..Leniency::default() }), []);
     assert_eq!(overtaken(Leniency::default()), [(Rule::HandledInOrder, 1)]);
 }
 
@@ -221,6 +222,21 @@ fn what_is_not_passed_on_is_excused_where_its_last_worker_could_not_reach_the_ga
     assert_eq!(left(1, GATEWAY, 1_054), (0, 2));
     assert_eq!(left(1, GATEWAY + 1, 2_000), (0, 2));
     assert_eq!(left(0, GATEWAY, 2_000), (1, 1), "of message 7, not of what it had before another");
+}
+
+#[test]
+fn what_is_passed_on_must_come_in_time_where_that_is_asked() {
+    let late = |in_time: Option<u64>| {
+        broken_by(|run| {
+            run.leniency.in_time = in_time;
+            // Message 3 is for the partner, and message 7 for the group.
+            run.partner.heard_at = vec![1_040 + 500, 1_080 + 501];
+        })
+    };
+    assert_eq!(late(None), []);
+    assert_eq!(late(Some(501)), []);
+    assert_eq!(late(Some(500)), [(Rule::PassedOnInTime, 1)]);
+    assert_eq!(late(Some(499)), [(Rule::PassedOnInTime, 2)]);
 }
 
 #[test]
@@ -356,7 +372,7 @@ fn one_that_was_spoken_for_while_it_stood_still_may_go_on_with_what_it_has_read(
             run.records.push((2, Record { at: 1, marked, ..record }));
         })
     };
-    let lenient = Leniency { overtaken: true };
+    let lenient = Leniency { overtaken: true, ..Leniency::default() };
     assert_eq!(spoken_for(lenient, true), []);
     assert_ne!(spoken_for(lenient, false), []);
     assert_ne!(spoken_for(Leniency::default(), true), []);
