@@ -28,8 +28,8 @@ pub struct Peer {
     commands: u64,
     queries: u64,
     taken: u64,
-    /// Which instance of a worker it is, if it is one.
-    instance: Option<Instance>,
+    /// Which instance it is.
+    instance: Instance,
     /// The address that the gateway announces.
     pub gateway: String,
     /// How far the gateway had taken this peer's commands before.
@@ -75,10 +75,7 @@ impl Peer {
             commands: 0,
             queries: 0,
             taken: 0,
-            instance: match &role {
-                Role::Worker { instance, .. } => Some(instance.clone()),
-                Role::Client { .. } => None,
-            },
+            instance: role.instance().clone(),
             gateway: String::new(),
             before: 0,
         };
@@ -99,6 +96,11 @@ impl Peer {
             Some(ToPeer::Refused(refusal)) => Err(refusal),
             other => panic!("a welcome was expected, not {other:?}"),
         }
+    }
+
+    /// Which instance it is to gateways.
+    pub fn instance(&self) -> &Instance {
+        &self.instance
     }
 
     /// Sends one message.
@@ -242,7 +244,7 @@ impl Peer {
     /// When it is not among the holders itself.
     pub async fn standby_lists(&mut self) -> Vec<(ConnectionId, usize)> {
         self.ask(Query::Groups).await;
-        let instance = self.instance.clone().expect("a worker");
+        let instance = self.instance.clone();
         let mut told = Vec::new();
         for message in &self.inbox {
             if let ToPeer::Standby { holders, clients, .. } = message {

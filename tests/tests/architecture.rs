@@ -67,12 +67,17 @@ const PURE: &[&str] = &[
     "crates/gateway/src/shard/roster.rs",
     "crates/gateway/src/shard/routing.rs",
     "crates/gateway/src/shard/share.rs",
+    "crates/gateway/src/shard/standby",
     "crates/client/src/directory.rs",
     "crates/client/src/leases.rs",
+    "crates/client/src/leases/newcomers.rs",
+    "crates/client/src/leases/orphans.rs",
     "crates/client/src/link/finished.rs",
     "crates/client/src/link/kept.rs",
     "crates/client/src/merge.rs",
+    "crates/client/src/reach.rs",
     "crates/client/src/targets.rs",
+    "crates/business-worker/src/dispatch/standby.rs",
     "tests/chaos/src/account",
     "tests/chaos/src/hosts.rs",
     "tests/chaos/src/message.rs",
@@ -88,8 +93,11 @@ const IMPURE: &[&str] =
     &["async", "await", "tokio", "tracing", "Mutex", "RwLock", "Instant::now", "SystemTime::now"];
 
 /// Files that run to the end on their shard's thread. They may log.
-const NEVER_WAIT: &[&str] =
-    &["crates/gateway/src/shard/commands.rs", "crates/gateway/src/shard/events.rs"];
+const NEVER_WAIT: &[&str] = &[
+    "crates/gateway/src/shard/commands.rs",
+    "crates/gateway/src/shard/events.rs",
+    "crates/gateway/src/shard/standby.rs",
+];
 
 /// What a file that never waits never names.
 const WAITING: &[&str] = &["async", "await", "tokio", "Mutex", "RwLock"];

@@ -8,9 +8,10 @@ use std::{
 
 use bytes::BytesMut;
 use protocol::{
-    Command, ConnectionId, Event, Message, Session,
+    Command, ConnectionId, Event, Instance, Message, Session,
     codec::native,
     link::{ToGateway, ToPeer},
+    standby::WorkerMessage,
 };
 use suite_tests::{Peer, Raw, Suite, eventually, on_one_and_three_threads, suite::Builder};
 use tokio::time::{Instant, sleep};
@@ -23,6 +24,7 @@ on_one_and_three_threads!(
     standby_is_told_of_a_client_before_its_owner,
     clients_have_as_many_standbys_as_they_should,
     clients_of_a_dead_worker_are_reassigned_as_fast_as_the_next_takes_them,
+    messages_of_workers_are_relayed_to_workers_and_of_nobody_else,
 );
 
 const MIB: usize = 1024 * 1024;
@@ -251,4 +253,26 @@ async fn clients_of_a_dead_worker_are_reassigned_as_fast_as_the_next_takes_them(
         assert!(grown < CLIENTS * SESSION / 2 + most, "grown by {} MiB", grown / MIB);
     }
     assert!(clients.iter().all(|(_, id)| reassigned.contains(id)));
+}
+
+async fn messages_of_workers_are_relayed_to_workers_and_of_nobody_else(threads: usize) {
+    let suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let mut one = suite.worker_link(0, "w:1").await;
+    let mut other = suite.worker_link(0, "w:2").await;
+    let mut back_end = suite.peer(0).await;
+    let relay = |to: &Peer, number: u64| {
+        let message = WorkerMessage::HandoverTaken { number };
+        ToGateway::Relay { to: to.instance().clone(), message }
+    };
+    one.say(&relay(&other, 7)).await;
+    let (from, message) = (one.instance().clone(), WorkerMessage::HandoverTaken { number: 7 });
+    assert_eq!(other.next().await, Some(ToPeer::Relayed { from, message }));
+    // Nobody, and one that is no worker.
+    let nobody = Instance::new("nobody").unwrap();
+    let message = WorkerMessage::HandoverTaken { number: 8 };
+    one.say(&ToGateway::Relay { to: nobody, message }).await;
+    one.say(&relay(&back_end, 9)).await;
+    assert!(back_end.has_no_event().await && one.has_no_event().await);
+    back_end.say(&relay(&one, 10)).await;
+    back_end.ends().await;
 }

@@ -30,6 +30,17 @@ struct ReadProgress {
     stalled: u32,
 }
 
+impl ReadProgress {
+    /// Takes whether something waits for the peer, and how many bytes were written to it. Returns how
+    /// often in a row it was found not to go on.
+    fn look(&mut self, waits: bool, written: u64) -> u32 {
+        let works = std::mem::take(&mut self.works);
+        let reads = std::mem::replace(&mut self.before, written) != written;
+        self.stalled = if waits && !reads && !works { self.stalled + 1 } else { 0 };
+        self.stalled
+    }
+}
+
 /// One peer's link.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -141,10 +152,7 @@ impl Link {
     /// waited without the peer reading anything, or finishing any event.
     pub(super) fn stalled(&mut self) -> u32 {
         let (waits, written) = (0 < self.queued_answers(), self.written());
-        let ReadProgress { works, before, stalled } = &mut self.progress;
-        let goes_on = std::mem::take(works) || std::mem::replace(before, written) != written;
-        *stalled = if waits && !goes_on { *stalled + 1 } else { 0 };
-        *stalled
+        self.progress.look(waits, written)
     }
 
     /// Bytes queued since the beginning.
@@ -208,5 +216,22 @@ impl Link {
     /// The socket takes more again.
     pub(super) fn unblock(&mut self) {
         self.blocked = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peer_stalls_only_while_something_waits_and_it_neither_reads_nor_works() {
+        let mut progress = ReadProgress::default();
+        assert_eq!(progress.look(true, 10), 0, "it has read");
+        assert_eq!([progress.look(true, 10), progress.look(true, 10)], [1, 2]);
+        assert_eq!(progress.look(true, 11), 0, "however little");
+        assert_eq!([progress.look(true, 11), progress.look(false, 11)], [1, 0], "nothing waits");
+        assert_eq!(progress.look(true, 11), 1);
+        progress.works = true;
+        assert_eq!([progress.look(true, 11), progress.look(true, 11)], [0, 1]);
     }
 }

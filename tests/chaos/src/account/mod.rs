@@ -357,7 +357,7 @@ impl Account {
     fn forgotten(&self, gateway: u16, from: u64) -> bool {
         let losses = self.losses.iter().filter(|loss| loss.gateway == gateway);
         losses.filter(|loss| from <= loss.at + SLACK).any(|loss| {
-            let near = loss.at.saturating_sub(SLACK)..=loss.at + SETTLED;
+            let near = loss.at.saturating_sub(SLACK)..=loss.at + CLOSED;
             // The number changes only then, and is the least right after somebody is gone.
             let ends = self.workers.iter().map(|(_, _, to)| *to).filter(|to| near.contains(to));
             ends.chain([*near.start()]).any(|at| self.workers_at(at) < 2)
@@ -390,6 +390,10 @@ impl Account {
 
 /// How long it takes at most until workers have spoken for a gateway that died.
 const SETTLED: u64 = 10_000_000_000;
+
+/// How long it takes at most until workers have closed the clients of a gateway that died, if two are
+/// there: the grace, a takeover, and what a busy machine adds.
+const CLOSED: u64 = 7_000_000_000;
 
 /// How long it takes until a worker that was started, or stood still, knows what others know.
 const READY: u64 = 1_500_000_000;

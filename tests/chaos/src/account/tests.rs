@@ -316,7 +316,7 @@ fn every_end_is_told_once_and_last() {
 #[test]
 fn an_end_may_be_missing_only_if_fewer_than_two_workers_were_there_when_its_gateway_died() {
     const DIED: u64 = 100_000_000_000;
-    const LATER: u64 = DIED + SETTLED;
+    const LATER: u64 = DIED + CLOSED;
     let missing = |workers: &[(usize, u64, u64)], gateway: u16| {
         broken_by(|run| {
             run.without(11);
