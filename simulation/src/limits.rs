@@ -29,7 +29,7 @@ const fn spoken(plan: &Plan) -> u64 {
 /// seconds, and the next is made up to two later.
 const LINKED: u64 = 7 * SECOND;
 
-/// How long it takes until a process that was started knows what others know.
+/// How long it takes until a process that was started knows what the others know.
 const READY: u64 = SECOND;
 
 /// So soon after it was started nobody is linked to anybody.
@@ -188,7 +188,7 @@ impl History {
     }
 
     /// When a worker had not heard of this life of a gateway, or had not reached it within the grace, and
-    /// nobody else took its events.
+    /// no other worker took its events.
     fn apart(&self, plan: &Plan, gateway: (usize, Span), worker: (Who, Span)) -> Option<Span> {
         let ((gateway, there), (worker, here)) = (gateway, worker);
         let from = there.from.max(here.from);

@@ -78,7 +78,7 @@ const QUIET: Duration = Duration::from_secs(4);
 /// How long workers believe that a gateway out of reach will be back, in seconds.
 pub const GRACE: u64 = 3;
 
-/// How long it takes, after the last fault, until everybody is linked to everybody.
+/// How long it takes, after the last fault, until every worker is linked to every gateway.
 const CALM: Duration = Duration::from_secs(15);
 
 /// The time from the death of one worker to that of the next.
@@ -125,8 +125,8 @@ impl Plan {
         plan
     }
 
-    /// When everybody has found everybody again, a gateway dies, and before workers have decided that it
-    /// has, one after the other of those who knew its clients: each is started again at once, and two are
+    /// When every worker is linked to every gateway again, a gateway dies, and before workers have decided that it
+    /// has, one after the other of those that knew its clients: each is started again at once, and two are
     /// there at any time.
     fn succession(&mut self, dice: &mut StdRng) {
         self.grace = 2 * GRACE;

@@ -22,11 +22,11 @@ pub struct Relay {
     heard: Heard,
 }
 
-/// Who does not get through.
+/// The connections that do not get through.
 #[derive(Clone, Debug, Default)]
 struct Cuts {
     all: bool,
-    /// Those whose first bytes contain one of these.
+    /// Connections whose first bytes contain one of these.
     peers: BTreeSet<String>,
 }
 
@@ -144,7 +144,7 @@ async fn pass(
         let bytes = &bytes[..length];
         if let Some(first) = first.filter(|first| first.borrow().len() < FIRST) {
             first.send_modify(|first| first.extend_from_slice(bytes));
-            // Whoever is cut must not be heard before that is found.
+            // Bytes of a connection that is cut must not get through before that is found.
             tokio::task::yield_now().await;
         }
         heard.lock().unwrap().extend_from_slice(bytes);

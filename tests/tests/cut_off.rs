@@ -258,7 +258,7 @@ async fn a_worker_that_is_cut_off_leaves_its_events_to_one_that_reaches_every_ga
         (suite.gateways[0].metric("gateway_events_in_flight_bytes").await? == 0.0).then_some(())
     })
     .await;
-    // The first goes on to push, as who is not bound to events does.
+    // The first goes on to push, as code that is not bound to events does.
     let told = std::iter::from_fn(|| workers[1].told_already());
     let messages = told.filter(|report| matches!(report.told, Told::Message(_)));
     let marked: Vec<_> = messages.map(|report| report.redelivered).collect();

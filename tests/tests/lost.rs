@@ -159,7 +159,7 @@ async fn clients_are_handed_over_to_a_worker_that_was_started_after_their_gatewa
     let first = TestWorker::start_with(&suite, "1", GRACE).await;
     let second = TestWorker::start_with(&suite, "2", GRACE).await;
     let _lost = browsers(&suite, 0, 10).await;
-    // So that nobody takes them for newcomers.
+    // So that they do not count as newcomers.
     tokio::time::sleep(Duration::from_secs(6)).await;
     suite.gateways[0].kill();
     let mut third = TestWorker::start_with(&suite, "3", GRACE).await;

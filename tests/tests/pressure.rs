@@ -4,9 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::{
-    Answer, CloseReason, Command, Event, Message, Query, Recipients, Session, link::Delivery,
-};
+use protocol::{Answer, CloseReason, Command, Event, Message, Query, Recipients, link::Delivery};
 use suite_tests::{
     Browser, Peer, Raw, Suite, eventually, on_one_and_three_threads, raw::masked, soon,
     suite::Builder,

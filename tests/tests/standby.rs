@@ -24,7 +24,7 @@ on_one_and_three_threads!(
     standby_is_told_of_a_client_before_its_owner,
     clients_have_as_many_standbys_as_they_should,
     clients_of_a_dead_worker_are_reassigned_as_fast_as_the_next_takes_them,
-    messages_of_workers_are_relayed_to_workers_and_of_nobody_else,
+    messages_of_workers_are_relayed_to_workers_and_those_of_other_peers_are_not,
 );
 
 const MIB: usize = 1024 * 1024;
@@ -93,7 +93,7 @@ async fn workers_link_and_stay_however_large_the_sessions_are(threads: usize) {
     for worker in &mut suite.workers {
         worker.ready().await;
     }
-    assert!(!suite.gateways[0].log().contains("worker gone"), "nobody was cut off");
+    assert!(!suite.gateways[0].log().contains("worker gone"), "a worker was cut off");
 }
 
 async fn burst_of_session_updates_is_told_as_few(threads: usize) {
@@ -184,7 +184,7 @@ async fn standby_is_told_of_a_client_before_its_owner(threads: usize) {
     let mut clients = Vec::new();
     for _ in 0..20 {
         clients.push(Raw::websocket(suite.gateways[0].clients).await);
-        let owner = eventually("somebody to hear of it", async || {
+        let owner = eventually("a worker to hear of it", async || {
             for (at, worker) in workers.iter_mut().enumerate() {
                 if worker.has_event().await {
                     return Some(at);
@@ -255,7 +255,9 @@ async fn clients_of_a_dead_worker_are_reassigned_as_fast_as_the_next_takes_them(
     assert!(clients.iter().all(|(_, id)| reassigned.contains(id)));
 }
 
-async fn messages_of_workers_are_relayed_to_workers_and_of_nobody_else(threads: usize) {
+async fn messages_of_workers_are_relayed_to_workers_and_those_of_other_peers_are_not(
+    threads: usize,
+) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut one = suite.worker_link(0, "w:1").await;
     let mut other = suite.worker_link(0, "w:2").await;
@@ -267,7 +269,7 @@ async fn messages_of_workers_are_relayed_to_workers_and_of_nobody_else(threads: 
     one.say(&relay(&other, 7)).await;
     let (from, message) = (one.instance().clone(), WorkerMessage::HandoverTaken { number: 7 });
     assert_eq!(other.next().await, Some(ToPeer::Relayed { from, message }));
-    // Nobody, and one that is no worker.
+    // An unknown worker, and a peer that is no worker.
     let nobody = Instance::new("nobody").unwrap();
     let message = WorkerMessage::HandoverTaken { number: 8 };
     one.say(&ToGateway::Relay { to: nobody, message }).await;

@@ -163,10 +163,10 @@ async fn a_worker_that_did_not_notice_a_gateways_end_hears_of_it_and_meets_its_n
     next.done(1).await;
 }
 
-/// The holders of a client that a worker stands by for: somebody else, then the worker.
+/// The holders of a client that a worker stands by for: its owner, then the worker.
 fn holders(link: &FakeLink) -> Vec<Instance> {
     let Some(Role::Worker { instance, .. }) = &link.role else { panic!("no worker") };
-    vec![Instance::new("owner").unwrap(), instance.clone()]
+    vec![Instance::new("owner").expect("a valid name"), instance.clone()]
 }
 
 fn standby_client(client: u32) -> StandbyClient {

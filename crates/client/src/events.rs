@@ -50,7 +50,7 @@ pub trait Consumer: Send + Sync + 'static {
     fn forget(&self, _gateway: &Instance, _holders: &[Instance]) {}
 
     /// What is known of the clients there, ours and those that we stand by for, to be handed over to
-    /// another worker: by their holders, of whom we are one. May be many.
+    /// another worker: by their holders, of which this worker is one. May be many.
     fn hand_over(
         &self,
         _gateway: &Instance,

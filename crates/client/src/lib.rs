@@ -126,7 +126,7 @@ pub struct Status {
     pub missing: Vec<String>,
     /// Whether a register has spoken, and no gateway is being linked for the first time.
     pub settled: bool,
-    /// Whether a worker takes no events, since it does not reach every gateway and others do.
+    /// Whether a worker takes no events, since it does not reach every gateway and another worker does.
     pub passive: bool,
 }
 

@@ -266,7 +266,7 @@ impl Shared {
             {
                 return consumer.forget(&gateway, &holders);
             }
-            // It knew of others than we do.
+            // It knew of other clients than this worker does.
             Decision::StandbyDone(orphaned, _) => orphaned,
         };
         let Orphaned { gateway, holders } = orphaned;

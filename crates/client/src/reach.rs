@@ -4,7 +4,7 @@
 //! What a handler sends to a uid, a group or all waits for a gateway that is out of reach, and so does
 //! the event. If that lasts while another worker reaches every gateway, this one becomes *passive*: it
 //! stays linked, sends and asks, and takes no events; gateways give its clients and what it has not
-//! finished to others. It is active again once it reaches every gateway, or nobody else does.
+//! finished to others. It is active again once it reaches every gateway, or no other worker does.
 
 use std::{
     sync::Arc,

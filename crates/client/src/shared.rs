@@ -193,7 +193,7 @@ impl Shared {
         let said = oversight::said(&registers);
         self.hear(said);
         drop(registers);
-        // For those who watch how we stand.
+        // Wakes tasks that watch the status.
         self.change(|_| ());
     }
 
@@ -217,7 +217,7 @@ impl Shared {
         self.passive.load(Ordering::Relaxed)
     }
 
-    /// As whom gateways are linked to now.
+    /// The role with which gateways are linked to now.
     pub(crate) fn identity_now(&self) -> Identity {
         if self.is_passive() { self.identity.passive() } else { self.identity.clone() }
     }
@@ -233,7 +233,7 @@ impl Shared {
         for link in directory.links() {
             link.hang_up();
         }
-        // For those who watch how we stand.
+        // Wakes tasks that watch the status.
         self.change(|_| ());
     }
 

@@ -85,7 +85,7 @@ impl Scene {
         };
         let near = gateway(self.near.addr(), self.near.instance.clone());
         let far = gateway(self.far, far_instance());
-        let other = other.then(|| Instance::new("other").unwrap());
+        let other = other.then(|| Instance::new("other").expect("a valid name"));
         let workers: Vec<_> = other.into_iter().collect();
         let presence = Presence { complete: workers.clone(), workers, ..Presence::default() };
         self.follower.tell(vec![near, far], Some(presence)).await;
@@ -100,7 +100,7 @@ impl Scene {
 }
 
 fn far_instance() -> Instance {
-    Instance::new("far").unwrap()
+    Instance::new("far").expect("a valid name")
 }
 
 fn to_all(text: &str) -> Command {

@@ -36,8 +36,8 @@ struct Here {
 }
 
 impl Workers {
-    /// A worker says who it is and what it knows. Returns whether any of it is news for others; that
-    /// it says who it is makes it one of the workers.
+    /// A worker introduces itself and says what it knows. Returns whether any of it is news for others; that
+    /// introduction makes it one of the workers.
     pub(crate) fn enter(&mut self, peer: PeerId, asks: WorkerConnect) -> bool {
         let WorkerConnect { instance: Some(instance), settled, takeovers, complete, .. } = asks
         else {

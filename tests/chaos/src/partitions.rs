@@ -76,8 +76,8 @@ const BACK: Duration = Duration::from_secs(5);
 /// promised.
 const WHOLE: Duration = Duration::from_secs(BELIEVES + 4);
 
-/// How long it may take until what is sent to a uid or a group has come to all, whoever is cut off from
-/// whom: until silence is noticed, a worker has left its events to others, and these have handled them;
+/// How long it may take until what is sent to a uid or a group has come to all, whichever processes are cut off
+/// from each other: until silence is noticed, a worker has left its events to others, and these have handled them;
 /// with as much again for what short faults hold up besides.
 pub const PASSED_ON: Duration = Duration::from_secs(18);
 

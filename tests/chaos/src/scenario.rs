@@ -94,7 +94,7 @@ impl Scenario {
     pub fn leniency(self) -> Leniency {
         Leniency {
             overtaken: self.has_proxies() || self.has_hosts(),
-            // Elsewhere nobody is cut off for longer.
+            // In other scenarios no process is cut off for longer.
             in_time: self.has_hosts().then_some(PASSED_ON.as_nanos() as u64),
         }
     }

@@ -62,7 +62,7 @@ impl StandbyClients {
         list
     }
 
-    /// Adds clients, or says of those that are known who their holders are now.
+    /// Adds clients; the holders of those that are known already are updated.
     pub(super) fn add(
         &mut self,
         holders: Vec<Instance>,

@@ -66,7 +66,7 @@ impl Newcomers {
         }
     }
 
-    /// Keeps only gateways that still concern anybody.
+    /// Keeps only gateways that are still of concern.
     pub(super) fn retain(&mut self, concerns: impl Fn(&Instance) -> bool) {
         self.vacant.retain(|vacant| concerns(&vacant.gateway));
     }
@@ -79,7 +79,7 @@ impl Newcomers {
                 vacant.lost < **since + STARTING && Some(*worker) != self.us.as_ref()
             };
             let mut new: Vec<_> = self.named.iter().filter(is_new).map(|(it, _)| it).collect();
-            // The same for everybody: each is a standby behind those before it.
+            // The same order at every worker: each is a standby behind those before it.
             new.sort_unstable();
             for worker in new {
                 if !vacant.handed.contains(worker) {

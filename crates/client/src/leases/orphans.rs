@@ -42,7 +42,7 @@ pub(crate) enum Decision {
     StandbyDone(Orphaned, u64),
 }
 
-/// All of them, and what is known of who has closed what.
+/// All of them, and what is known of the workers that have closed some.
 #[derive(Debug)]
 pub(super) struct Orphans {
     us: Option<Instance>,

@@ -263,7 +263,7 @@ fn what_the_first_standby_has_closed_is_compared_by_the_others() {
     world.heard(said(&[], Some(&["w2"])));
     world.stands_by("a1", &[&holders]);
     let told = |takeovers| Said { takeovers, ..said(&[], Some(&["w2"])) };
-    // Others' clients, those of another gateway, and what comes behind us.
+    // Clients of other owners, those of another gateway, and those for which this worker comes first.
     let other = Takeover { gateway: name("b1"), ..takeover(&holders, "w2") };
     let behind = takeover(&holders, "us");
     world.heard(told(vec![takeover(&["w1", "w2", "w3"], "w2"), other, behind]));
@@ -272,7 +272,7 @@ fn what_the_first_standby_has_closed_is_compared_by_the_others() {
     let done = Verdict::Orphans(Decision::StandbyDone(orphaned("a1", &holders), 7));
     assert_eq!(world.after(Duration::ZERO), [done]);
     assert_eq!(world.leases.takeovers().count(), 4, "passed on to registers that restart");
-    assert!(world.leases.is_over(&name("a1")), "nobody may go on");
+    assert!(world.leases.is_over(&name("a1")), "no worker may go on");
 }
 
 #[test]
@@ -335,7 +335,7 @@ fn what_is_known_of_a_gateway_that_is_gone_is_handed_over_until_that_is_decided(
     assert_eq!(world.after(GRACE), [over("a1")]);
     world.stands_by("a1", &[&["w1", "us"]]);
     world.heard(workers(&["us", "w1", "w2", "w3"]));
-    let to = vec![name("w1"), name("w2"), name("w3")];
+    let to = [name("w1"), name("w2"), name("w3")];
     let verdicts = world.after(SOON);
     assert!(
         matches!(&verdicts[..], [Verdict::HandOver(_), Verdict::HandOver(last)] if last.to.len() == 3

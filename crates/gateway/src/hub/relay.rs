@@ -19,7 +19,7 @@ impl Hub {
     ) -> Result<(), Ended> {
         let link = self.links.get(&from);
         let sender = link.and_then(|link| link.worker.as_ref()?.instance.clone());
-        // Others have nothing to say to workers.
+        // Other peers have nothing to say to workers.
         let sender = sender.ok_or(Ended::OutOfTurn)?;
         if let Some(id) = self.natives.get(to).copied()
             && let Some(link) = self.links.get(&id)

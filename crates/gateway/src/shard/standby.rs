@@ -2,7 +2,7 @@
 //! one of them can close it if its owner and this gateway die.
 //!
 //! A standby is told of a client before the client's owner is, and forgets it only once the owner is
-//! done with the client's end. That the client is there, and who is responsible for it, is told at
+//! done with the client's end. That the client is there, and which workers hold it, is told at
 //! once; sessions follow, each a few times a second at the most. What is told is bounded by what the
 //! standby reads, see [`AHEAD`]: a client that connects while a standby is so far behind is told to its
 //! owner first. See `docs/guarantees.md`.

@@ -23,7 +23,7 @@
 //! `settled`, on which gateways that are gone whose clients have been closed, by the worker that had
 //! them; `takeovers`, which of them by a standby of that worker: gateway, standby, digest of the
 //! clients, and their holders in order (see [`Takeover`]); `complete`, whether a worker reaches every
-//! gateway that it was told of. The last four are told to workers that say who they are. `answer` asks for a pong, which no PHP register sends.
+//! gateway that it was told of. The last four are told to workers that introduce themselves. `answer` asks for a pong, which no PHP register sends.
 //! Parsing forgives what PHP forgives
 //! (other fields, their order, a missing secret); it refuses what PHP would trip over.
 
@@ -69,7 +69,7 @@ pub struct Takeover {
     /// The standby that has closed them.
     pub by: Instance,
     /// The [digest](crate::standby::digest) of the clients that it has closed: a later standby that
-    /// knows of others closes these, too.
+    /// knows of other clients closes these, too.
     pub digest: u64,
     /// The owner of the clients, then their standbys, in order.
     pub holders: Vec<Instance>,

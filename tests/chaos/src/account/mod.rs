@@ -209,7 +209,7 @@ pub struct Counts {
     pub connects: u64,
     /// Their ends, by reason.
     pub closes: BTreeMap<&'static str, u64>,
-    /// Ends that nobody could tell: of clients whose gateway died while fewer than two workers were there.
+    /// Ends that no worker could tell: of clients whose gateway died while fewer than two workers were there.
     pub closes_missing: u64,
     /// Connections whose end two workers told without a mark, where nobody promises better.
     pub closes_twice: u64,
@@ -358,7 +358,7 @@ impl Account {
         let losses = self.losses.iter().filter(|loss| loss.gateway == gateway);
         losses.filter(|loss| from <= loss.at + SLACK).any(|loss| {
             let near = loss.at.saturating_sub(SLACK)..=loss.at + CLOSED;
-            // The number changes only then, and is the least right after somebody is gone.
+            // The number changes only then, and is the least right after a worker is gone.
             let ends = self.workers.iter().map(|(_, _, to)| *to).filter(|to| near.contains(to));
             ends.chain([*near.start()]).any(|at| self.workers_at(at) < 2)
         })

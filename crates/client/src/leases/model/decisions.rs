@@ -138,7 +138,7 @@ impl Universe {
         }
         let all = std::mem::take(&mut self.workers[worker].handovers);
         for handover in all {
-            let (gateway, to) = (&handover.gateway, handover.to.last().expect("somebody"));
+            let (gateway, to) = (&handover.gateway, handover.to.last().expect("a recipient"));
             if !self.workers[worker].leases.hands_over(gateway, to) {
                 continue;
             }
@@ -207,8 +207,8 @@ impl Universe {
         }
     }
 
-    /// Notes clients of dead gateways that nobody knows of any more: since a process `dies` that did, or
-    /// since somebody has decided to forget them.
+    /// Notes clients of dead gateways that no worker knows of any more: since a process `dies` that did, or
+    /// since one has decided to forget them.
     pub(super) fn forget(&mut self, dies: bool) {
         let alive: BTreeSet<_> =
             self.gateways.iter().filter(|it| it.alive).map(|it| it.life).collect();

@@ -223,7 +223,7 @@ impl Universe {
         }
     }
 
-    /// Whether somebody stands by for a client of that owner.
+    /// Whether a worker stands by for a client of that owner.
     fn has_standby_of(&self, client: Client, owner: u64) -> bool {
         let knows = |estate: &Estate| {
             let known = estate.standby.get(&client);

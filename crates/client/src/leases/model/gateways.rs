@@ -104,7 +104,7 @@ impl Universe {
         }
     }
 
-    /// Tells all standbys of a client who its holders are.
+    /// Tells all standbys of a client its holders.
     fn register(&mut self, at: usize, client: Client, promoted: Option<usize>) {
         let Standing { named, standbys, unconfirmed, .. } =
             self.gateways[at].clients[&client].clone();
@@ -168,7 +168,7 @@ impl Universe {
         self.post(at, owner, client, last, marked);
     }
 
-    /// The end of a client that is gone goes to another worker: its standbys hear who that is.
+    /// The end of a client that is gone goes to another worker: its standbys are told which.
     fn reassign_departed(&mut self, at: usize, client: Client, owner: usize) {
         let Some(departed) = self.gateways[at].departed.get(&client).cloned() else { return };
         let linked = self.linked(at);

@@ -295,7 +295,7 @@ impl Universe {
             for id in self.links.keys().copied().collect::<Vec<_>>() {
                 while self.deliver_up(id) | self.deliver_down(id) {}
             }
-            // Whoever decides too late has stood still.
+            // A worker that decides too late has stood still.
             for _ in 0..5 {
                 self.now += PROMPT / 2;
                 for worker in 0..WORKERS {

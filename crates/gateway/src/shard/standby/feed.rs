@@ -11,7 +11,7 @@ use crate::shard::connection::Key;
 /// How many clients are released, or registered, with one message.
 pub(super) const MANY: usize = 1000;
 
-/// Whom something is to be told of.
+/// The client that an entry is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::shard) enum Subject {
     /// A client.
@@ -136,8 +136,8 @@ impl Feed {
         self.released = Vec::new();
     }
 
-    /// Forgets entries that name nobody any more, or somebody twice, if there may be many of them;
-    /// `wants` says whether somebody is to be registered, or its session told.
+    /// Forgets entries that name no client any more, or one twice, if there may be many of them;
+    /// `wants` says whether a client is to be registered, or its session told.
     pub(super) fn compact(&mut self, clients: usize, wants: impl Fn(Subject) -> (bool, bool)) {
         let most = 2 * clients + MANY;
         for queue in [&mut self.urgent, &mut self.registrations] {

@@ -7,7 +7,7 @@ use crate::exchange::LinkId;
 /// How many standbys a client has at most.
 pub(crate) const MAX_STANDBYS: usize = 3;
 
-/// Who closes one client if its gateway dies: the owner, and in its place the standbys, in order.
+/// The workers that close one client if its gateway dies: the owner, and in its place the standbys, in order.
 #[derive(Clone, Debug)]
 pub(in crate::shard) struct Standbys {
     /// The owner that standbys are told of.
@@ -16,7 +16,7 @@ pub(in crate::shard) struct Standbys {
     /// to is not, until it is done with its first event.
     confirmed: bool,
     /// A standby that has become the owner and is not told so yet. It forgets the client as a standby
-    /// with its first event of it; should that be lost with this gateway, it must know that nobody else
+    /// with its first event of it; should that be lost with this gateway, it must know that no other worker
     /// has the client.
     promoted: Option<LinkId>,
     all: [Option<Standby>; MAX_STANDBYS],
@@ -110,7 +110,7 @@ impl Standbys {
     pub(super) fn set_owner(&mut self, owner: LinkId) -> bool {
         let before = self.owner.replace(owner);
         let is_other = before != Some(owner);
-        // A first owner need not be followed up: who was never told of a client need not close it.
+        // A first owner need not be followed up: a worker that was never told of a client need not close it.
         self.confirmed &= !is_other || before.is_none();
         is_other
     }
