@@ -10,8 +10,8 @@ use bytes::BytesMut;
 use protocol::{
     Answer, Command, ConnectionId, Event, Instance, Query, Secret,
     codec::native::{MAX_FRAME, decode, encode},
+    handshake::Transcript,
     link::{Delivery, MAGIC, Refusal, Role, ToGateway, ToPeer},
-    secret::Prover,
 };
 use service::stream::Stream;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -78,16 +78,23 @@ impl Peer {
         };
         peer.stream.set_nodelay(true).unwrap();
         peer.stream.write_all(&MAGIC).await.unwrap();
-        let Some(ToPeer::Challenge { nonce: theirs }) = peer.read().await else {
+        let Some(ToPeer::Challenge { nonce: theirs, gateway, instance }) = peer.read().await else {
             panic!("a challenge was expected");
         };
         let dice = RandomState::new();
         let ours = std::array::from_fn(|at| dice.hash_one(at) as u8);
-        let proof = secret.prove(Prover::Peer, &theirs, &ours);
+        let said = Transcript {
+            gateway_nonce: theirs,
+            gateway: gateway.clone(),
+            gateway_instance: instance,
+            peer_nonce: ours,
+            role: role.clone(),
+        };
+        let proof = said.peer_proof(secret);
         peer.say(&ToGateway::Hello { role, nonce: ours, proof }).await;
         match peer.read().await {
-            Some(ToPeer::Welcome { proof, gateway, taken: before, .. }) => {
-                assert!(secret.verify(Prover::Gateway, &theirs, &ours, &proof));
+            Some(ToPeer::Welcome { proof, taken: before }) => {
+                assert!(said.verify_gateway(secret, before, &proof));
                 Ok(Self { gateway, before, commands: before, taken: before, ..peer })
             }
             Some(ToPeer::Refused(refusal)) => Err(refusal),

@@ -85,7 +85,8 @@ fn is_lasting(failed: &Failed, native: bool) -> bool {
         | Failed::Bytes(_)
         | Failed::Hello(_)
         | Failed::OutOfOrder
-        | Failed::Address(_) => true,
+        | Failed::Address(_)
+        | Failed::OtherAddress(_) => true,
         Failed::Connect(_)
         | Failed::Lost(_)
         | Failed::TooSlow
@@ -96,9 +97,6 @@ fn is_lasting(failed: &Failed, native: bool) -> bool {
 async fn run(shared: &Arc<Shared>, address: &str, proved: Proved<Stream>) -> Ended {
     let Proved { gateway, instance, .. } = &proved;
     let gateway = *gateway;
-    if gateway.to_string() != address {
-        tracing::debug!(address, %gateway, "announced and used under different addresses");
-    }
     // What waits for an earlier life of it waits in vain.
     shared.give_up(|at, link| *at == *address && link.instance() != instance);
     if !shared.meet(gateway, instance) {

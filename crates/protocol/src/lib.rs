@@ -20,6 +20,7 @@ pub mod event;
 pub mod query;
 
 pub mod discovery;
+pub mod handshake;
 pub mod link;
 pub mod secret;
 

@@ -3,21 +3,22 @@
 //! ```text
 //! peer                                          gateway
 //!   MAGIC ─────────────────────────────────────►
-//!   ◄───────────────────────── Challenge { nonce }
+//!   ◄────── Challenge { nonce, gateway, instance }
 //!   Hello { role, nonce, proof } ──────────────►
-//!   ◄─────────── Welcome { proof }, or Refused and the end
+//!   ◄──── Welcome { proof, taken }, or Refused and the end
 //!   Command, Query, Done, … ───────────────────►   in any order, pipelined
 //!   ◄───────────────────── Event, Answer, Taken, …
 //! ```
 //!
-//! The secret itself is never sent: each end proves that it knows it, for the other's nonce only.
+//! The secret itself is never sent: each end proves that it knows it, and the proof covers
+//! everything that the two have said, see [`Transcript`](crate::handshake::Transcript).
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Answer, Command, ConnectionId, Context, Event, Instance, Message, Query,
-    secret::{Nonce, Proof},
+    handshake::{Nonce, Proof},
 };
 
 /// What a native peer sends before anything else. Read as a `GatewayWorker` frame length it would
@@ -58,13 +59,14 @@ pub enum ToGateway {
 /// Variants are only ever appended: the codec numbers them by position.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToPeer {
-    /// Prove that you know the secret, for this nonce.
-    Challenge { nonce: Nonce },
-    /// You are in; and this proves that the gateway knows the secret too. `gateway` is the inner
-    /// address that the gateway announces, as text: the one its client ids carry; `instance`, which
-    /// life of it this is; `taken`, the `seq` of the last command that it has taken of this life of
-    /// the peer by earlier links, none of which is taken from any more. 0 if it remembers none.
-    Welcome { proof: Proof, gateway: String, instance: Instance, taken: u64 },
+    /// Asks for a proof that the peer knows the secret, for this nonce. `gateway` is the inner
+    /// address that the gateway announces, as text: the one its client ids carry. `instance` is its
+    /// instance. Neither is trusted before [`Welcome`](Self::Welcome) has proved both.
+    Challenge { nonce: Nonce, gateway: String, instance: Instance },
+    /// The peer is accepted; `proof` shows that the gateway knows the secret too. `taken` is the
+    /// `seq` of the last command that it has taken from this instance of the peer on earlier links,
+    /// from none of which it takes any more; 0 if it remembers none.
+    Welcome { proof: Proof, taken: u64 },
     /// You are not.
     Refused(Refusal),
     /// Something happened to a client.

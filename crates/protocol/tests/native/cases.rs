@@ -231,11 +231,11 @@ fn own_to_peer() -> Vec<(&'static str, ToPeer)> {
     cases!(ToPeer {
         ToPeer::Challenge { .. } => "challenge": ToPeer::Challenge {
             nonce: std::array::from_fn(|at| at as u8),
+            gateway: "[2001:db8::1]:2900".into(),
+            instance: instance(),
         };
         ToPeer::Welcome { .. } => "welcome": ToPeer::Welcome {
             proof: [0x33; 32],
-            gateway: "[2001:db8::1]:2900".into(),
-            instance: instance(),
             taken: 0x0102_0304_0506_0708,
         };
         ToPeer::Refused(_) => "refused": ToPeer::Refused(Refusal::Secret);

@@ -55,7 +55,7 @@ fn a_frame_without_room_for_its_prefix_is_refused() {
 
 #[test]
 fn other_versions_and_flags_are_refused() {
-    for (version, flags) in [(0, 0), (2, 0), (255, 0), (VERSION, 1), (VERSION, 0x80)] {
+    for (version, flags) in [(0, 0), (1, 0), (3, 0), (255, 0), (VERSION, 1), (VERSION, 0x80)] {
         let mut buffer = BytesMut::from(&frame(&[LEAVING], b"")[..]);
         buffer[4] = version;
         buffer[5] = flags;

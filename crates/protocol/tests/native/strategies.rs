@@ -33,10 +33,10 @@ pub(crate) fn to_gateway() -> impl Strategy<Value = ToGateway> {
 
 pub(crate) fn to_peer() -> impl Strategy<Value = ToPeer> {
     prop_oneof![
-        any::<[u8; 32]>().prop_map(|nonce| ToPeer::Challenge { nonce }),
-        (any::<[u8; 32]>(), any::<String>(), instance(), any::<u64>()).prop_map(
-            |(proof, gateway, instance, taken)| ToPeer::Welcome { proof, gateway, instance, taken }
-        ),
+        (any::<[u8; 32]>(), any::<String>(), instance()).prop_map(|(nonce, gateway, instance)| {
+            ToPeer::Challenge { nonce, gateway, instance }
+        }),
+        any::<([u8; 32], u64)>().prop_map(|(proof, taken)| ToPeer::Welcome { proof, taken }),
         prop_oneof![Just(Refusal::Secret), Just(Refusal::ShuttingDown), Just(Refusal::Key)]
             .prop_map(ToPeer::Refused),
         delivery().prop_map(ToPeer::Event),
