@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use protocol::{Message, MessageKind};
 
 use super::{Framing, Texts, websocket};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, SMALL};
 
 /// A message and its framed forms, as far as they were needed.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl<'a> Framed<'a> {
 fn frame(message: &Message, framing: Framing, texts: Texts) -> Bytes {
     let body = &message.body;
     match framing {
-        _ if message.kind == MessageKind::Raw => body.clone(),
+        _ if message.kind == MessageKind::Raw => unshared(body),
         Framing::WebSocket => websocket::message_frame(message, texts),
         Framing::Text => {
             let mut out = BytesMut::with_capacity(body.len() + 1);
@@ -46,8 +46,15 @@ fn frame(message: &Message, framing: Framing, texts: Texts) -> Bytes {
             out.put_slice(body);
             out.freeze()
         }
-        Framing::Tcp => body.clone(),
+        Framing::Tcp => unshared(body),
     }
+}
+
+/// The same bytes. A body is a slice of the buffer that a whole read of its link went into, which
+/// must not stay in memory for as long as a client does not read.
+fn unshared(body: &Bytes) -> Bytes {
+    // Fewer are copied into each client's queue anyway.
+    if SMALL < body.len() { Bytes::copy_from_slice(body) } else { body.clone() }
 }
 
 #[cfg(test)]

@@ -1,16 +1,23 @@
 //! Who is let in, to which shard, and how a connection becomes a client.
 
+use std::collections::VecDeque;
+
 use protocol::Event;
-use service::clock;
 
 use super::{
     Arrival, Shard,
-    connection::{Connection, Key, Phase},
+    connection::{Connection, Key, Pause, Phase},
 };
-use crate::framing::{Decoder, Framing};
+use crate::{
+    framing::{Decoder, Framing},
+    settings::NoWorker,
+};
 
 /// How far a shard may be over its window before it gets no more connections.
 const FULL: usize = 2;
+
+/// How many of those that wait for room are looked at in one turn.
+const NEWCOMERS: usize = 32;
 
 impl Shard {
     /// Takes a connection in. Poll it with [`poll`](Self::poll) until it is over.
@@ -31,22 +38,15 @@ impl Shard {
         let framing = door.framing;
         let key = self.connections.insert(Connection::new(stream, remote, door)) as Key;
         if framing == Framing::WebSocket {
-            self.await_request(key);
+            // However many pages it asks for meanwhile.
+            self.set_deadline(key, self.settings.handshake_timeout);
         } else {
             self.connections[key as usize].phase = Phase::Open(Decoder::new(framing));
         }
-        if framing != Framing::WebSocket || self.settings.site.is_none() {
-            // Where there is a site, it may be a browser that wants a page.
-            self.introduce(key);
+        if self.is_unannounced(key) {
+            let _ = self.announce(key);
         }
         Some(key)
-    }
-
-    /// A request must come in time, if that is limited.
-    pub(super) fn await_request(&mut self, key: Key) {
-        let timeout = self.settings.handshake_timeout;
-        self.connections[key as usize].deadline =
-            timeout.map(|timeout| self.deadlines.set(clock::now(), timeout, key));
     }
 
     /// Takes a place for one more connection, on whichever shard; `None` if nobody should be let in:
@@ -81,12 +81,81 @@ impl Shard {
         self.host.places.leave(usize::from(self.index));
     }
 
-    /// Says whether this shard should get nobody else: so much waits for a worker, or clients make it
-    /// hold so much.
+    /// Says whether this shard should get nobody else: so much waits for a worker, every worker has so
+    /// much to do, or clients make it hold so much.
     pub(super) fn tell_crowded(&self) {
-        let crowded =
-            self.window().saturating_mul(FULL) < self.limbo.len() || self.budget.is_pressed();
+        let (workers, room) = (&self.workers, self.room());
+        let crowded = self.window().saturating_mul(FULL) < self.limbo.len()
+            || self.budget.is_pressed()
+            || !workers.is_empty() && !workers.any_has_room(room);
         self.host.places.set_crowded(usize::from(self.index), crowded);
+    }
+
+    /// Whether a connection is to be made a client before anything is read from it. Where there are
+    /// pages, one that speaks HTTP may want only those.
+    pub(super) fn is_unannounced(&self, key: Key) -> bool {
+        let connection = &self.connections[key as usize];
+        let is_new = matches!(connection.phase, Phase::Request(_) | Phase::Open(_));
+        let may_want_a_page =
+            connection.door.framing == Framing::WebSocket && self.settings.site.is_some();
+        is_new && connection.id.is_none() && !may_want_a_page
+    }
+
+    /// Makes a connection a client if its events have a place, or leaves it unread until they have.
+    pub(super) fn announce(&mut self, key: Key) -> bool {
+        let has_room = self.has_room_for(key);
+        if has_room {
+            self.introduce(key)
+        } else {
+            self.hold_newcomer(key)
+        }
+        has_room
+    }
+
+    /// Whether there is room for the first events of a client, which are told unasked: a worker that it
+    /// may be given, or the queue for one, has not all that it may have.
+    pub(super) fn has_room_for(&self, key: Key) -> bool {
+        let connection = &self.connections[key as usize];
+        let room = self.room();
+        match connection.route.filter(|link| self.workers.holds(*link)) {
+            Some(link) => self.workers.has_room(link, room),
+            None if self.workers.is_empty() => self.limbo.len() <= self.windows().in_all,
+            None => self.workers.have_room(self.settings.router, connection.remote.ip(), room),
+        }
+    }
+
+    /// Leaves a connection unread that is to become a client, until there is room.
+    pub(super) fn hold_newcomer(&mut self, key: Key) {
+        self.connections[key as usize].paused = Some(Pause::Full);
+        self.newcomers.push_back(key);
+        // That it waits is not its fault, and does not count as its handshake.
+        let patience = match self.settings.no_worker {
+            NoWorker::Wait(patience) if self.workers.is_empty() => patience,
+            NoWorker::Wait(_) | NoWorker::Destroy => None,
+        };
+        self.set_deadline(key, patience);
+    }
+
+    /// Lets those become clients that waited for room, a few at a time.
+    pub(super) fn admit_newcomers(&mut self) {
+        for _ in 0..self.newcomers.len().min(NEWCOMERS) {
+            let Some(key) = self.newcomers.pop_front() else {
+                return;
+            };
+            let connection = self.connections.get(key as usize);
+            let waits = connection.is_some_and(|it| it.paused.is_some());
+            if waits && !self.has_room_for(key) {
+                self.newcomers.push_back(key);
+            } else if waits {
+                if matches!(self.connections[key as usize].phase, Phase::Request(_)) {
+                    self.set_deadline(key, self.settings.handshake_timeout);
+                }
+                self.resume([key]);
+            }
+        }
+        if self.newcomers.is_empty() {
+            self.newcomers = VecDeque::new();
+        }
     }
 
     /// Makes a connection a client: from here on it has a name, and a worker hears of it.

@@ -5,31 +5,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use protocol::{CloseReason, Event, Message, MessageKind};
 use service::clock;
 
 use super::{
-    SCRATCH, Shard,
-    connection::{Connection, Hold, Key, Phase, Read},
+    Shard,
+    connection::{Connection, Hold, Key, Pause, Phase, Read},
     fan_out::Audience,
     heartbeat::{Due, Silence},
+    quantum::Quantum,
     relief,
 };
 use crate::{
     closed::{Closed, GOING_AWAY, Goodbye},
-    framing::{
-        Decoder, Framed, Framing, Received,
-        websocket::{self, Reply},
-    },
-    http,
+    framing::{Decoder, Framed, Framing, Received, websocket},
     ledger::SMALL,
     settings::{NoWorker, SlowClient},
 };
-
-/// How many bytes of a connection, and what is left of its message, are read before it is the turn of
-/// others.
-const TURN: usize = SCRATCH;
 
 /// How many connections of those that have more to say are read in one turn of the shard, and as many of
 /// each worker's that wait for it.
@@ -42,12 +35,13 @@ impl Shard {
     /// Does what there is to do for a connection, and says when it is over.
     pub(super) fn poll(&mut self, key: Key, cx: &mut Context<'_>) -> Poll<()> {
         self.connections[key as usize].watch(cx.waker());
-        let mut left = TURN;
+        let mut quantum = Quantum::new();
         loop {
             let connection = &mut self.connections[key as usize];
             if matches!(connection.phase, Phase::Over) {
                 let connection = self.connections.remove(key as usize);
                 self.budget.change(connection.accounted, 0);
+                self.deadlines.clear(key, connection.deadline);
                 self.host.metrics.open.dec();
                 self.leave_place();
                 if self.drain.is_some() {
@@ -64,17 +58,28 @@ impl Shard {
                 }
                 continue;
             }
-            if connection.paused || connection.is_queued || self.holds_back(key) {
+            if connection.paused.is_some() || connection.is_queued || self.holds_back(key) {
+                return Poll::Pending;
+            }
+            if self.is_unannounced(key) && !self.announce(key) {
                 return Poll::Pending;
             }
             // Who has more to say than others queues up. What is begun is finished then, or all would be
             // in the midst of something large at once.
             let connection = &mut self.connections[key as usize];
-            let has_much =
-                if connection.is_amid_large() { !connection.has_turn } else { left == 0 };
-            if has_much {
+            let is_amid_large = connection.is_amid_large();
+            if is_amid_large && connection.has_turn && quantum.is_spent_on_large() {
+                self.enqueue_first(key);
+                return Poll::Pending;
+            }
+            if if is_amid_large { !connection.has_turn } else { quantum.is_spent() } {
                 self.enqueue(key);
                 return Poll::Pending;
+            }
+            if connection.backlog {
+                self.received(key, &mut [], &mut quantum);
+                self.grew(key);
+                continue;
             }
             let most = self.most_to_read(key);
             let connection = &mut self.connections[key as usize];
@@ -82,9 +87,9 @@ impl Shard {
             let mut scratch = std::mem::take(&mut self.scratch);
             let read = connection.poll_read(cx, &mut scratch[..most]);
             if let Poll::Ready(Read::Bytes(length)) = read {
-                self.received(key, &mut scratch[..length]);
+                quantum.read(length);
+                self.received(key, &mut scratch[..length], &mut quantum);
                 self.grew(key);
-                left = left.saturating_sub(length);
             }
             self.scratch = scratch;
             self.connections[key as usize].has_turn &= read.is_ready();
@@ -116,6 +121,13 @@ impl Shard {
         self.call();
     }
 
+    /// Leaves a connection that is in the midst of something large unread until others were looked at.
+    fn enqueue_first(&mut self, key: Key) {
+        self.connections[key as usize].is_queued = true;
+        self.run_queue.push_front(key);
+        self.call();
+    }
+
     /// Has a few of those read on who wait for their turn. Says whether others still do.
     pub(super) fn take_turns(&mut self) -> bool {
         let most = self.run_queue.len().min(TURNS);
@@ -135,98 +147,32 @@ impl Shard {
         !self.run_queue.is_empty() || self.workers.has_turns()
     }
 
-    fn received(&mut self, key: Key, bytes: &mut [u8]) {
+    /// Processes what has come, as far as the quantum goes; the rest is the connection's backlog.
+    pub(super) fn received(&mut self, key: Key, bytes: &mut [u8], quantum: &mut Quantum) {
         match &mut self.connections[key as usize].phase {
             Phase::Open(decoder) | Phase::Leaving(decoder) => {
-                let decoder = std::mem::replace(decoder, Decoder::Tcp);
-                self.messages(key, decoder, bytes);
+                let decoder = std::mem::replace(decoder, Decoder::new(Framing::Tcp));
+                self.messages(key, decoder, bytes, quantum);
             }
             Phase::Request(head) => {
                 head.extend_from_slice(bytes);
                 let head = std::mem::take(head);
-                self.requests(key, head);
+                self.requests(key, head, quantum);
             }
             Phase::Closing { .. } | Phase::Over => {}
         }
     }
 
-    /// Answers requests until one opens a WebSocket or there is no whole one.
-    fn requests(&mut self, key: Key, mut head: BytesMut) {
-        loop {
-            let (request, length) = match http::parse(&head) {
-                Ok(Some(request)) => request,
-                Ok(None) => {
-                    if let Phase::Request(place) = &mut self.connections[key as usize].phase {
-                        *place = head;
-                    }
-                    return;
-                }
-                Err(error) => {
-                    return self.refuse(key, &error.answer(), Closed::BadRequest(error));
-                }
-            };
-            let mut rest = head.split_off(length);
-            match (websocket::judge(&request, &self.settings.terms), &self.settings.site) {
-                (Reply::Accept(answer), _) => {
-                    self.open(key, answer, Event::WebSocketConnect(request.handshake));
-                    self.received(key, &mut rest);
-                    return;
-                }
-                (Reply::Ordinary, Some(site)) if self.connections[key as usize].id.is_none() => {
-                    let (head, body) = site.answer(&request);
-                    if self.is_behind(key) {
-                        // It asks for more than it reads.
-                        return self.cut(key, Closed::Slow);
-                    }
-                    self.queue(key, &head);
-                    self.queue(key, &body);
-                    if !request.keep_alive {
-                        self.end(key, Closed::Answered);
-                        return;
-                    }
-                    self.await_request(key);
-                }
-                (Reply::Refuse(answer), _) => return self.refuse(key, &answer, Closed::Answered),
-                (Reply::Ordinary, _) => {
-                    return self.refuse(key, &websocket::not_a_websocket(), Closed::Answered);
-                }
-            }
-            head = rest;
-        }
-    }
-
-    /// Answers a request that opens nothing, and ends the connection.
-    fn refuse(&mut self, key: Key, answer: &Bytes, closed: Closed) {
-        let connection = &mut self.connections[key as usize];
-        if connection.id.is_some() {
-            // Messages that were held back for the handshake are no answer to this.
-            connection.forget_queue();
-        }
-        self.queue(key, answer);
-        self.end(key, closed);
-    }
-
-    /// The handshake is done: frames follow, and what was queued before it may go out behind it.
-    fn open(&mut self, key: Key, answer: Bytes, event: Event) {
-        if self.connections[key as usize].id.is_none() {
-            self.introduce(key);
-        }
-        self.emit(key, event, &[]);
-        let connection = &mut self.connections[key as usize];
-        if !matches!(connection.phase, Phase::Request(_)) {
-            // No worker could take the event.
-            return;
-        }
-        connection.queue_first(answer);
-        connection.phase = Phase::Open(Decoder::new(Framing::WebSocket));
-        connection.deadline = None;
-        self.host.metrics.requests.dec();
-        self.touch(key);
-    }
-
-    /// Takes the messages out of what was read.
-    fn messages(&mut self, key: Key, mut decoder: Decoder, bytes: &mut [u8]) {
-        let mut closed = None;
+    /// Takes the messages out of what was read, until the quantum is spent or the client's worker has
+    /// more than it may have.
+    fn messages(
+        &mut self,
+        key: Key,
+        mut decoder: Decoder,
+        bytes: &mut [u8],
+        quantum: &mut Quantum,
+    ) {
+        let (mut closed, mut stopped) = (None, false);
         let (limit, texts) = (self.settings.max_message_size, self.settings.ways.texts);
         let fed = decoder.feed(bytes, limit, texts, |received| {
             match received {
@@ -238,9 +184,14 @@ impl Shard {
                 Received::Pong => {}
                 Received::Close(code) => closed = Some(Closed::ByClient(code)),
             }
-            self.connections[key as usize].phase.decoder().is_some()
+            let connection = &mut self.connections[key as usize];
+            let goes_on = quantum.item() && connection.paused != Some(Pause::Full);
+            stopped = !goes_on;
+            goes_on && connection.phase.decoder().is_some()
         });
-        if let Some(place) = self.connections[key as usize].phase.decoder() {
+        let connection = &mut self.connections[key as usize];
+        connection.backlog = stopped && 0 < decoder.len();
+        if let Some(place) = connection.phase.decoder() {
             *place = decoder;
         }
         if let Err(violation) = fed {
@@ -283,7 +234,7 @@ impl Shard {
 
     /// Whether so much is queued for a connection that nothing should be added. Much may have been
     /// queued in one turn: only what the socket does not take counts.
-    fn is_behind(&mut self, key: Key) -> bool {
+    pub(super) fn is_behind(&mut self, key: Key) -> bool {
         let limit = self.settings.send_buffer;
         if limit <= self.connections[key as usize].queued() {
             self.flush(key);
@@ -291,7 +242,7 @@ impl Shard {
         limit <= self.connections[key as usize].queued()
     }
 
-    fn queue(&mut self, key: Key, bytes: &Bytes) {
+    pub(super) fn queue(&mut self, key: Key, bytes: &Bytes) {
         self.queue_for(Audience::Few, key, bytes);
     }
 
@@ -318,7 +269,7 @@ impl Shard {
     }
 
     /// Has the connection written to at the end of the turn.
-    fn touch(&mut self, key: Key) {
+    pub(super) fn touch(&mut self, key: Key) {
         let connection = &mut self.connections[key as usize];
         if !connection.dirty {
             connection.dirty = true;
@@ -355,7 +306,8 @@ impl Shard {
         let is_told = self.settings.ways.say_why && connection.door.framing == Framing::WebSocket;
         match &mut connection.phase {
             Phase::Open(decoder) if is_told => {
-                connection.phase = Phase::Leaving(std::mem::replace(decoder, Decoder::Tcp));
+                let decoder = std::mem::replace(decoder, Decoder::new(Framing::Tcp));
+                connection.phase = Phase::Leaving(decoder);
             }
             _ => return self.end(key, Closed::ShuttingDown { retry_after }),
         }
@@ -366,8 +318,14 @@ impl Shard {
     /// Sets the time within which a connection that ends must be over.
     fn limit(&mut self, key: Key) {
         let linger = self.drain.as_ref().map_or(CLOSING, |drain| drain.linger().min(CLOSING));
-        let deadline = self.deadlines.set(clock::now(), linger, key);
-        self.connections[key as usize].deadline = Some(deadline);
+        self.set_deadline(key, Some(linger));
+    }
+
+    /// Gives a connection so much time from now for its phase, or any.
+    pub(super) fn set_deadline(&mut self, key: Key, time: Option<Duration>) {
+        let deadline = time.map(|time| clock::now() + time);
+        let before = std::mem::replace(&mut self.connections[key as usize].deadline, deadline);
+        self.deadlines.change(key, before, deadline);
     }
 
     /// Ends a connection. It is nobody's client from here on, and a worker hears of that at once;
@@ -395,7 +353,8 @@ impl Shard {
         // A client that said goodbye sends nothing more.
         let linger = !matches!(closed, Closed::ByClient(_));
         connection.phase = Phase::Closing { finished: false, linger };
-        connection.paused = false;
+        connection.paused = None;
+        connection.backlog = false;
         connection.hold = Hold::No;
         if !opened {
             self.host.metrics.requests.dec();
@@ -420,14 +379,14 @@ impl Shard {
 
     /// Looks after everything that has its time. Called a few times a second.
     pub(super) fn tick(&mut self, now: Instant) {
-        while let Some((deadline, key)) = self.deadlines.passed(now) {
-            let Some(connection) = self.connections.get(key as usize) else {
-                continue;
-            };
-            if connection.deadline != Some(deadline) {
-                continue;
-            }
+        while let Some(key) = self.deadlines.passed(now) {
+            let connection = &mut self.connections[key as usize];
+            connection.deadline = None;
             match connection.phase {
+                // Its pages are still written, as long as they are read.
+                Phase::Request(_) if 0 < connection.queued() && connection.id.is_none() => {
+                    self.end(key, Closed::Answered);
+                }
                 Phase::Request(_) => self.cut(key, Closed::HandshakeTimeout),
                 Phase::Leaving(_) | Phase::Closing { .. } => self.cut(key, Closed::Ended),
                 Phase::Open(_) | Phase::Over => {}
@@ -467,3 +426,6 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

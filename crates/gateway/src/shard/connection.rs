@@ -47,8 +47,10 @@ pub(super) struct Connection {
     pub(super) held_since: Option<Instant>,
     /// What it has at that worker.
     pub(super) share: Share,
-    /// Whether its socket is left unread, because its worker has enough to do.
-    pub(super) paused: bool,
+    /// Why its socket is left unread on its worker's account, if it is.
+    pub(super) paused: Option<Pause>,
+    /// Whether something that has come whole is not processed yet.
+    pub(super) backlog: bool,
     /// Whether its socket is left unread, because it is the turn of others.
     pub(super) is_queued: bool,
     /// Whether it is its turn.
@@ -70,6 +72,15 @@ pub(super) struct Connection {
     /// Whether the socket takes no more for now.
     blocked: bool,
     waker: Option<Waker>,
+}
+
+/// Why a client's socket is left unread on its worker's account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pause {
+    /// More waits for the worker than keeps it busy: it is read in its turn.
+    Turn,
+    /// The worker, or the queue for one, has all that it may have of this client, or of all.
+    Full,
 }
 
 /// Whether a client is held back in the midst of a large message.
@@ -141,7 +152,8 @@ impl Connection {
             events: 0,
             held_since: None,
             share: Share::default(),
-            paused: false,
+            paused: None,
+            backlog: false,
             is_queued: false,
             has_turn: false,
             hold: Hold::No,

@@ -12,7 +12,7 @@ use service::clock;
 
 use super::{
     SCRATCH, Shard,
-    connection::{Connection, Key},
+    connection::{Connection, Key, Pause, Phase},
     outlet::{Entry, Outlet},
     share::{LIGHT, Share, Wait},
     workers::Linked,
@@ -23,6 +23,9 @@ use crate::{
     framing::Violation,
     settings::NoWorker,
 };
+
+/// How many bytes of a request are read at a time: most fit.
+const HEAD: usize = 4 * 1024;
 
 impl Shard {
     /// Gives an event of a client to its worker. `event` is without its payload, which is given
@@ -81,18 +84,19 @@ impl Shard {
     fn share_out(&mut self, key: Key, payload: usize) {
         let window = self.windows();
         let connection = &mut self.connections[key as usize];
-        if connection.paused {
+        if connection.paused.is_some() {
             return;
         }
         let Some(worker) = connection.route.and_then(|link| self.workers.open(link)) else {
-            connection.paused = window.of_many < self.limbo.len();
+            connection.paused = (window.of_many < self.limbo.len()).then_some(Pause::Full);
             return;
         };
         if worker.is_lossy(&self.settings.ways) {
             return;
         }
         if let Some(wait) = connection.share.add(payload, &worker.outlet.progress(), window) {
-            connection.paused = true;
+            let is_turn = wait == Wait::Turn;
+            connection.paused = Some(if is_turn { Pause::Turn } else { Pause::Full });
             worker.leave_unread(key, wait);
         }
     }
@@ -110,6 +114,10 @@ impl Shard {
 
     /// How many bytes of a connection are read at a time.
     pub(super) fn most_to_read(&mut self, key: Key) -> usize {
+        if matches!(self.connections[key as usize].phase, Phase::Request(_)) {
+            // Small, so that what comes behind a request for a page costs no more than its turn.
+            return HEAD;
+        }
         // All that is read goes to the worker.
         match !self.connections[key as usize].is_amid_large() && self.has_busy_worker(key).is_some()
         {
@@ -132,14 +140,14 @@ impl Shard {
             return false;
         };
         worker.leave_unread(key, Wait::Turn);
-        self.connections[key as usize].paused = true;
+        self.connections[key as usize].paused = Some(Pause::Turn);
         true
     }
 
     /// Leaves a client's socket unread until its worker has caught up, or is there.
     pub(super) fn pause(&mut self, key: Key) {
         let connection = &mut self.connections[key as usize];
-        connection.paused = true;
+        connection.paused = Some(Pause::Full);
         if let Some(worker) = connection.route.and_then(|link| self.workers.open(link)) {
             worker.leave_unread(key, Wait::Worker);
         }
@@ -234,7 +242,9 @@ impl Shard {
         {
             return Some(link);
         }
-        let link = self.workers.choose(self.settings.router, connection.remote.ip());
+        let ip = connection.remote.ip();
+        let link = self.workers.choose(self.settings.router, ip, self.room());
+        let connection = &mut self.connections[key as usize];
         connection.route = link;
         connection.introduced = false;
         connection.edits = 0;
@@ -249,6 +259,7 @@ impl Shard {
         let contexts = last.map(|entry| (entry.client, entry.context.clone()));
         let contexts: FxHashMap<_, _> = contexts.collect();
         let mut routes = FxHashMap::default();
+        let room = self.room();
         for mut entry in entries {
             if matches!(entry.event, Event::Adopt) {
                 // Whoever is an orphan now is found by looking at the clients themselves.
@@ -266,7 +277,7 @@ impl Shard {
             let link = *routes.entry(entry.client).or_insert_with(|| {
                 let ip = context.as_ref().map(|context| context.remote.ip());
                 let ip = ip.unwrap_or_else(|| Ipv4Addr::UNSPECIFIED.into());
-                let link = self.workers.choose(self.settings.router, ip)?;
+                let link = self.workers.choose(self.settings.router, ip, room)?;
                 // It is the worker's for its last events only.
                 self.workers.unbind(link);
                 Some(link)
@@ -297,7 +308,7 @@ impl Shard {
     pub(super) fn resume(&mut self, keys: impl IntoIterator<Item = Key>) {
         for key in keys {
             if let Some(connection) = self.connections.get_mut(key as usize) {
-                connection.paused = false;
+                connection.paused = None;
                 connection.share.waited();
                 connection.wake();
             }

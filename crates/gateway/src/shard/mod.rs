@@ -19,11 +19,15 @@ mod fan_out;
 mod heartbeat;
 mod ids;
 mod outlet;
+mod quantum;
 mod relief;
+mod requests;
 mod roster;
 mod routing;
 mod run;
 mod share;
+#[cfg(test)]
+mod stage;
 mod witness;
 mod workers;
 
@@ -90,6 +94,8 @@ pub(crate) struct Shard {
     /// Connections that a message for many was queued for.
     fan_out: FanOut,
     budget: Budget,
+    /// Connections that wait to become clients until there is room for their events.
+    newcomers: VecDeque<Key>,
     /// Connections that have more to say, and wait until it is their turn.
     run_queue: VecDeque<Key>,
     /// Connections that are left unread because clients make us hold too much.
@@ -162,6 +168,7 @@ impl Shard {
             unwritten: 0,
             fan_out: FanOut::default(),
             budget: Budget::new(settings.memory),
+            newcomers: VecDeque::new(),
             run_queue: VecDeque::new(),
             held_back: VecDeque::new(),
             turns: Vec::new(),
@@ -216,6 +223,7 @@ impl Shard {
             host.ahead[usize::from(self.index)].fetch_sub(weight, Ordering::Relaxed);
         }
         self.write(self.fan_out.due());
+        self.admit_newcomers();
         self.tell_crowded();
         if self.budget.is_pressed() {
             self.relieve(clock::now());

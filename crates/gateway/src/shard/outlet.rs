@@ -159,7 +159,7 @@ impl Outlet {
         if self.batch.is_empty() {
             return None;
         }
-        let frames = self.batch.split().freeze();
+        let frames = take_bytes(&mut self.batch);
         self.kept += frames.len();
         let (first, last) = (self.batch_first, self.last);
         self.sent.push_back(Sent { first, last, frames: frames.clone(), done: Vec::new() });
@@ -168,7 +168,7 @@ impl Outlet {
         self.ahead += frames.len();
         match self.language {
             Language::Native => Some((last, frames)),
-            Language::Php => Some((last, self.php.split().freeze())),
+            Language::Php => Some((last, take_bytes(&mut self.php))),
         }
     }
 
@@ -262,6 +262,23 @@ impl Outlet {
     }
 }
 
+/// Takes what is in a buffer, in memory of about its own size: it may be kept for long, and must not
+/// keep a buffer that is much larger.
+fn take_bytes(buffer: &mut BytesMut) -> Bytes {
+    if buffer.capacity() / 2 <= buffer.len() {
+        return buffer.split().freeze();
+    }
+    let bytes = Bytes::copy_from_slice(buffer);
+    match buffer.capacity() {
+        ..=MAX_SPARE => buffer.clear(),
+        _ => *buffer = BytesMut::new(),
+    }
+    bytes
+}
+
+/// The largest buffer that is kept for the next batch, in bytes.
+const MAX_SPARE: usize = 64 * 1024;
+
 /// Reads back one of our own frames.
 fn next_delivery(frames: &mut BytesMut) -> Option<Delivery> {
     match native::decode(frames, MAX_FRAME) {
@@ -318,6 +335,21 @@ mod tests {
         let mut outlet = outlet(&[&["a", "b", "c"], &["d"], &["e"]]);
         outlet.done(2, 2);
         assert_eq!(recalled(outlet), ["a!", "c!", "d!", "e"]);
+    }
+
+    #[test]
+    fn small_batch_does_not_keep_the_memory_of_what_came_before_it() {
+        let mut buffer = BytesMut::with_capacity(8192);
+        buffer.extend_from_slice(&[1; 100]);
+        assert_eq!(take_bytes(&mut buffer), [1; 100][..]);
+        assert_eq!((buffer.len(), buffer.capacity()), (0, 8192), "it is used for the next one");
+        buffer.extend_from_slice(&[2; 5000]);
+        assert_eq!(take_bytes(&mut buffer), [2; 5000][..]);
+        assert!(buffer.capacity() <= 8192 - 5000, "it went out as it was");
+        let mut buffer = BytesMut::with_capacity(MAX_SPARE * 2);
+        buffer.extend_from_slice(&[3]);
+        assert_eq!(take_bytes(&mut buffer), [3][..]);
+        assert_eq!(buffer.capacity(), 0);
     }
 
     #[test]

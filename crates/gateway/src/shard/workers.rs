@@ -28,6 +28,14 @@ use crate::{
 /// How many times the window of a worker there may be with those who have little there.
 const BESIDES: usize = 4;
 
+/// How much a worker may have unfinished and still be given a new client.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// In bytes of events.
+    window: usize,
+    ways: Ways,
+}
+
 /// The workers that are linked, in the order in which they came.
 #[derive(Debug, Default)]
 pub(super) struct Workers {
@@ -115,15 +123,46 @@ impl Workers {
         self.linked.get_mut(&link).filter(|linked| !linked.leaving)
     }
 
-    /// Chooses a worker for a client, which counts as the worker's from here on.
-    pub(super) fn choose(&mut self, router: Router, client: IpAddr) -> Option<LinkId> {
-        let clients = self.open.iter().map(|(_, worker)| worker.clients.load(Ordering::Relaxed));
+    /// Chooses a worker for a client, which counts as the worker's from here on. One whose window for
+    /// all clients is full is chosen only if every one is, or the client's address decides.
+    pub(super) fn choose(&mut self, router: Router, client: IpAddr, room: Room) -> Option<LinkId> {
+        let mut open: Vec<_> = self.open.iter().collect();
+        if router != Router::HashIp && self.any_has_room(room) {
+            open.retain(|(link, _)| self.has_room(*link, room));
+        }
+        let clients = open.iter().map(|(_, worker)| worker.clients.load(Ordering::Relaxed));
         self.turn = self.turn.wrapping_add(1);
         let chosen =
             routing::choose(router, clients, client, dice::random::<u32>() as usize, self.turn)?;
-        let (link, worker) = self.open.get(chosen)?;
+        let (link, worker) = open.get(chosen)?;
         worker.clients.fetch_add(1, Ordering::Relaxed);
         Some(*link)
+    }
+
+    /// Whether a worker that a new client of this address may be given has room for its first events.
+    pub(super) fn have_room(&self, router: Router, client: IpAddr, room: Room) -> bool {
+        if router == Router::HashIp {
+            let chosen = routing::choose(router, self.open.iter().map(|_| 0), client, 0, 0);
+            let link = chosen.and_then(|chosen| self.open.get(chosen));
+            return link.is_some_and(|(link, _)| self.has_room(*link, room));
+        }
+        self.any_has_room(room)
+    }
+
+    /// Whether any worker has room for a new client.
+    pub(super) fn any_has_room(&self, room: Room) -> bool {
+        self.open.iter().any(|(link, _)| self.has_room(*link, room))
+    }
+
+    /// Whether this worker has room for the first events of a client.
+    pub(super) fn has_room(&self, link: LinkId, room: Room) -> bool {
+        let linked = self.linked.get(&link);
+        linked.is_some_and(|it| it.outlet.len() <= room.window || it.is_lossy(&room.ways))
+    }
+
+    /// Whether no worker takes new clients.
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
     }
 
     /// A client is no longer this worker's.
@@ -218,6 +257,11 @@ impl Shard {
         let of_many = self.budget.window(window, workers);
         let in_all = self.budget.window(window.saturating_mul(BESIDES), workers);
         Window { of_many, in_all }
+    }
+
+    /// What decides whether workers are given new clients.
+    pub(super) fn room(&self) -> Room {
+        Room { window: self.windows().in_all, ways: self.settings.ways }
     }
 
     pub(super) fn worker_up(&mut self, link: LinkId, worker: Arc<Worker>) {
@@ -322,7 +366,8 @@ impl Shard {
         let held = self.take_limbo();
         self.give_again(held);
         if self.limbo.len() < self.window() {
-            let paused = self.connections.iter().filter(|(_, connection)| connection.paused);
+            let paused =
+                self.connections.iter().filter(|(_, connection)| connection.paused.is_some());
             let paused: Vec<_> = paused.map(|(key, _)| key as Key).collect();
             self.resume(paused);
         }
