@@ -77,11 +77,21 @@ pub(crate) enum ToShard {
 impl ToShard {
     /// Roughly how many bytes it keeps in memory until it is carried out.
     pub(crate) fn weight(&self) -> usize {
-        let message = match self {
-            Self::Command { command, .. } => command.message(),
-            _ => None,
+        let more = match self {
+            Self::Command { command, .. } => command.weight(),
+            Self::Query { query, .. } => query.weight(),
+            _ => 0,
         };
-        size_of::<Self>() + message.map_or(0, |message| message.body.len())
+        size_of::<Self>() + more
+    }
+
+    /// Whether it may take much longer than others of its kind.
+    pub(crate) fn is_heavy(&self) -> bool {
+        match self {
+            Self::Command { command, .. } => command.session().is_some(),
+            Self::WorkerUp { .. } | Self::WorkerLeaving { .. } | Self::WorkerDown { .. } => true,
+            _ => false,
+        }
     }
 }
 

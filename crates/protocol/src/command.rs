@@ -90,6 +90,53 @@ impl Command {
         }
     }
 
+    /// The session, or the changes of one, where there is one.
+    pub fn session(&self) -> Option<&Session> {
+        match self {
+            Self::SetSession { session, .. } => Some(session),
+            Self::UpdateSession { changes, .. } => Some(changes),
+            Self::SendToClient { .. }
+            | Self::SendToAll { .. }
+            | Self::SendToUids { .. }
+            | Self::SendToGroups { .. }
+            | Self::Close { .. }
+            | Self::Destroy { .. }
+            | Self::BindUid { .. }
+            | Self::UnbindUid { .. }
+            | Self::JoinGroup { .. }
+            | Self::LeaveGroup { .. }
+            | Self::Ungroup { .. } => None,
+        }
+    }
+
+    /// Roughly how many bytes of memory it holds besides itself: its message, its names, its session.
+    pub fn weight(&self) -> usize {
+        let message = self.message().map_or(0, |message| message.body.len());
+        let session = self.session().map_or(0, |session| session.as_encoded().len());
+        let names = match self {
+            Self::SendToUids { uids, .. } => uids.iter().map(Uid::weight).sum(),
+            Self::SendToGroups { groups, exclude, .. } => {
+                groups.iter().map(Group::weight).sum::<usize>()
+                    + exclude.len() * size_of::<ConnectionId>()
+            }
+            Self::SendToAll { to: Recipients::Only(ids) | Recipients::Except(ids), .. } => {
+                ids.len() * size_of::<ConnectionId>()
+            }
+            Self::BindUid { uid, .. } => uid.weight(),
+            Self::JoinGroup { group, .. }
+            | Self::LeaveGroup { group, .. }
+            | Self::Ungroup { group } => group.weight(),
+            Self::SendToAll { to: Recipients::All, .. }
+            | Self::SendToClient { .. }
+            | Self::Close { .. }
+            | Self::Destroy { .. }
+            | Self::UnbindUid { .. }
+            | Self::SetSession { .. }
+            | Self::UpdateSession { .. } => 0,
+        };
+        message + session + names
+    }
+
     /// The one client it is about, or `None` where it may reach many.
     pub fn client(&self) -> Option<ConnectionId> {
         match self {

@@ -28,6 +28,28 @@ pub enum Query {
 }
 
 impl Query {
+    /// Roughly how many bytes of memory it holds besides itself: its names.
+    pub fn weight(&self) -> usize {
+        let groups = |groups: &[Group]| groups.iter().map(Group::weight).sum::<usize>();
+        let uids = |uids: &[Uid]| uids.iter().map(Uid::weight).sum::<usize>();
+        match self {
+            Self::ClientsOfUids { uids: asked } => uids(asked),
+            Self::Counts { groups: asked } => groups(asked),
+            Self::Sessions { group: Some(group) } | Self::Count { group: Some(group) } => {
+                group.weight()
+            }
+            Self::Select {
+                filter: Filter::Any { groups: in_groups, uids: of, clients }, ..
+            } => groups(in_groups) + uids(of) + clients.len() * size_of::<ConnectionId>(),
+            Self::Select { filter: Filter::All, .. }
+            | Self::Sessions { group: None }
+            | Self::Count { group: None }
+            | Self::IsOnline { .. }
+            | Self::Session { .. }
+            | Self::Groups => 0,
+        }
+    }
+
     /// The one client it is about, or `None` where it may be about many.
     pub fn client(&self) -> Option<ConnectionId> {
         match self {

@@ -2,37 +2,33 @@
 
 #![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
 
-use protocol::{ConnectionId, Fields, Filter, Query, Row};
+use std::collections::VecDeque;
+
+use protocol::{ConnectionId, Fields, Filter, Query, Row, Session};
 use rustc_hash::FxHashSet;
 
 use super::{
     Ordinal,
     directory::{Client, Directory},
+    targets::{Found, Targets},
 };
 use crate::exchange::Part;
 
-/// Answers for the clients of one shard.
-pub(super) fn answer<H: Copy>(directory: &Directory<H>, query: Query) -> Part {
-    match query {
+/// What becomes of a query.
+#[derive(Debug)]
+pub(super) enum Answered {
+    /// It is answered.
+    Now(Part),
+    /// It is about many clients, which are gone through a slice at a time.
+    Slices(Enumeration),
+}
+
+/// Answers for the clients of one shard that connected before `until`.
+pub(super) fn answer<H: Copy>(directory: &Directory<H>, query: Query, until: Ordinal) -> Answered {
+    Answered::Now(match query {
         Query::IsOnline { client } => Part::Online(directory.get(client).is_some()),
         Query::Session { client } => {
             Part::Session(directory.get(client).map(|client| client.session.clone()))
-        }
-        Query::Sessions { group } => {
-            let sessions = |(ordinal, id, _)| {
-                let session = directory.get(id)?.session.clone();
-                Some((ordinal, id, session))
-            };
-            Part::Sessions(match &group {
-                Some(group) => directory.members(group).filter_map(sessions).collect(),
-                None => directory.everyone().filter_map(sessions).collect(),
-            })
-        }
-        Query::ClientsOfUids { uids } => {
-            let clients = uids
-                .iter()
-                .map(|uid| directory.bound(uid).map(|(ordinal, id, _)| (ordinal, id)).collect());
-            Part::Clients(clients.collect())
         }
         Query::Count { group } => {
             let count = match &group {
@@ -47,40 +43,104 @@ pub(super) fn answer<H: Copy>(directory: &Directory<H>, query: Query) -> Part {
         Query::Groups => {
             Part::Groups(directory.groups().map(|(since, group)| (since, group.clone())).collect())
         }
-        Query::Select { fields, filter } => Part::Rows(select(directory, fields, &filter)),
+        Query::Sessions { group } => {
+            let targets = match group {
+                Some(group) => Targets::groups(vec![group], Vec::new(), until),
+                None => Targets::everyone(Vec::new(), until),
+            };
+            return Answered::Slices(Enumeration::new([targets], Facts::Sessions(Vec::new())));
+        }
+        Query::ClientsOfUids { uids } => {
+            let facts = Facts::Clients(vec![Vec::new(); uids.len()]);
+            return Answered::Slices(Enumeration::new([Targets::uids(uids, until)], facts));
+        }
+        Query::Select { fields, filter } => {
+            let facts = Facts::Rows { fields, rows: Vec::new(), seen: FxHashSet::default() };
+            return Answered::Slices(match filter {
+                Filter::All => Enumeration::new([Targets::everyone(Vec::new(), until)], facts),
+                Filter::Any { groups, uids, clients } => Enumeration::new(
+                    [
+                        Targets::groups(groups, Vec::new(), until),
+                        Targets::uids(uids, until),
+                        Targets::clients(clients),
+                    ],
+                    facts,
+                ),
+            });
+        }
+    })
+}
+
+/// A query about many clients that is under way.
+#[derive(Debug)]
+pub(super) struct Enumeration {
+    /// The clients that are left, first those of the first list of names.
+    targets: VecDeque<Targets>,
+    /// How many names the lists before had.
+    before: usize,
+    facts: Facts,
+}
+
+/// What is known of the clients so far.
+#[derive(Debug)]
+enum Facts {
+    Sessions(Vec<(Ordinal, ConnectionId, Session)>),
+    /// By the position of the uid.
+    Clients(Vec<Vec<(Ordinal, ConnectionId)>>),
+    /// Each client once, with the position of the name that it was found by first.
+    Rows {
+        fields: Fields,
+        rows: Vec<(usize, Ordinal, Row)>,
+        seen: FxHashSet<ConnectionId>,
+    },
+}
+
+impl Enumeration {
+    fn new(targets: impl Into<VecDeque<Targets>>, facts: Facts) -> Self {
+        Self { targets: targets.into(), before: 0, facts }
+    }
+
+    /// Looks at so many clients at the most, and says whether there may be more.
+    pub(super) fn next<H: Copy>(&mut self, directory: &Directory<H>, most: usize) -> bool {
+        let Some(targets) = self.targets.front_mut() else {
+            return false;
+        };
+        let mut found = Vec::new();
+        let more = targets.next(directory, most, &mut found);
+        for found in found {
+            if let Some(client) = directory.get(found.id) {
+                self.facts.add(self.before, found, client);
+            }
+        }
+        if !more && let Some(done) = self.targets.pop_front() {
+            self.before += done.names();
+        }
+        !self.targets.is_empty()
+    }
+
+    /// What was found.
+    pub(super) fn into_part(self) -> Part {
+        match self.facts {
+            Facts::Sessions(sessions) => Part::Sessions(sessions),
+            Facts::Clients(clients) => Part::Clients(clients),
+            Facts::Rows { rows, .. } => Part::Rows(rows),
+        }
     }
 }
 
-/// The chosen clients, each once, with the position in the filter of what chose it first.
-fn select<H: Copy>(
-    directory: &Directory<H>,
-    fields: Fields,
-    filter: &Filter,
-) -> Vec<(usize, Ordinal, Row)> {
-    let mut seen = FxHashSet::default();
-    let mut rows = Vec::new();
-    let mut add = |at: usize, ordinal: Ordinal, id: ConnectionId| {
-        if let Some(client) = directory.get(id)
-            && seen.insert(id)
-        {
-            rows.push((at, ordinal, row(id, client, fields)));
-        }
-    };
-    match filter {
-        Filter::All => directory.everyone().for_each(|(ordinal, id, _)| add(0, ordinal, id)),
-        Filter::Any { groups, uids, clients } => {
-            for (at, group) in groups.iter().enumerate() {
-                directory.members(group).for_each(|(ordinal, id, _)| add(at, ordinal, id));
-            }
-            for (at, uid) in (groups.len()..).zip(uids) {
-                directory.bound(uid).for_each(|(ordinal, id, _)| add(at, ordinal, id));
-            }
-            for (at, id) in (groups.len() + uids.len()..).zip(clients) {
-                add(at, Ordinal(0), *id);
+impl Facts {
+    fn add<H>(&mut self, before: usize, found: Found<H>, client: &Client<H>) {
+        let Found { at, since, id, .. } = found;
+        match self {
+            Self::Sessions(sessions) => sessions.push((since, id, client.session.clone())),
+            Self::Clients(clients) => clients[at].push((since, id)),
+            Self::Rows { fields, rows, seen } => {
+                if seen.insert(id) {
+                    rows.push((before + at, since, row(id, client, *fields)));
+                }
             }
         }
     }
-    rows
 }
 
 fn row<H>(id: ConnectionId, client: &Client<H>, fields: Fields) -> Row {

@@ -209,7 +209,7 @@ impl Shard {
     }
 
     /// Queues a message for a client, or for one of many, never waiting.
-    pub(super) fn send(&mut self, key: Key, framed: &mut Framed<'_>, audience: Audience) {
+    pub(super) fn send(&mut self, key: Key, framed: &mut Framed, audience: Audience) {
         let framing = self.connections[key as usize].door.framing;
         self.push(key, framed.form(framing, &self.budget.frames), audience);
     }
@@ -416,7 +416,7 @@ impl Shard {
         };
         let kind = settings.websocket_type.kind();
         let ping = Message { kind, ..Message::text(heartbeat.data.as_str()) };
-        let mut ping = Framed::new(&ping, settings.websocket_type.texts());
+        let mut ping = Framed::new(ping, settings.websocket_type.texts());
         for key in self.directory.everyone().map(|(_, _, key)| key).collect::<Vec<_>>() {
             match heartbeat.due(&mut self.connections[key as usize].silence) {
                 Due::Nothing => {}

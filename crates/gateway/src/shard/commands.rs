@@ -3,9 +3,8 @@
 #![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
 
 use protocol::{Command, ConnectionId, Message, Recipients, Session};
-use rustc_hash::FxHashSet;
 
-use super::{Ordinal, Shard, connection::Key, fan_out::Audience};
+use super::{Ordinal, Shard, connection::Key, fan_out::Audience, targets::Targets, work::Work};
 use crate::{closed::Closed, exchange::LinkId, framing::Framed};
 
 impl Shard {
@@ -15,39 +14,27 @@ impl Shard {
         match command {
             Command::SendToClient { to, message } => {
                 if let Some(key) = self.key(to) {
-                    self.send_one(key, &message);
+                    self.send_one(key, message);
                 }
             }
-            Command::SendToAll { to: Recipients::Only(clients), message } => {
-                let keys: Vec<_> = clients.into_iter().filter_map(|id| self.key(id)).collect();
-                self.send_all(keys, &message);
-            }
-            Command::SendToAll { to: Recipients::All, message } => {
-                let keys = self.directory.everyone().map(|(_, _, key)| key).collect();
-                self.send_all(keys, &message);
-            }
-            Command::SendToAll { to: Recipients::Except(exclude), message } => {
-                let exclude: FxHashSet<_> = exclude.into_iter().collect();
-                let keys = self.directory.everyone().filter(|(_, id, _)| !exclude.contains(id));
-                let keys = keys.map(|(_, _, key)| key).collect();
-                self.send_all(keys, &message);
+            Command::SendToAll { to, message } => {
+                let targets = match to {
+                    Recipients::All => Targets::everyone(Vec::new(), ordinal),
+                    Recipients::Except(exclude) => Targets::everyone(exclude, ordinal),
+                    Recipients::Only(clients) => Targets::clients(clients),
+                };
+                self.send_all(targets, message);
             }
             Command::SendToUids { uids, message } => {
-                let keys = uids.iter().flat_map(|uid| self.directory.bound(uid));
-                let keys = keys.map(|(_, _, key)| key).collect();
-                self.send_all(keys, &message);
+                self.send_all(Targets::uids(uids, ordinal), message);
             }
             Command::SendToGroups { groups, exclude, message } => {
-                let exclude: FxHashSet<_> = exclude.into_iter().collect();
-                let members = groups.iter().flat_map(|group| self.directory.members(group));
-                let keys = members.filter(|(_, id, _)| !exclude.contains(id));
-                let keys = keys.map(|(_, _, key)| key).collect();
-                self.send_all(keys, &message);
+                self.send_all(Targets::groups(groups, exclude, ordinal), message);
             }
             Command::Close { client, farewell } => {
                 if let Some(key) = self.key(client) {
                     if let Some(farewell) = farewell {
-                        self.send_one(key, &farewell);
+                        self.send_one(key, farewell);
                     }
                     self.end(key, Closed::ByWorker);
                 }
@@ -61,7 +48,10 @@ impl Shard {
             Command::UnbindUid { client } => self.directory.unbind(client),
             Command::JoinGroup { client, group } => self.directory.join(client, group, ordinal),
             Command::LeaveGroup { client, group } => self.directory.leave(client, &group),
-            Command::Ungroup { group } => self.directory.ungroup(&group),
+            Command::Ungroup { group } => {
+                let members = self.directory.ungroup(&group);
+                self.begin(Work::Ungroup { group, members });
+            }
             Command::SetSession { client, edit, session } => {
                 self.change_session(from, client, edit, |old| *old = session);
             }
@@ -79,18 +69,15 @@ impl Shard {
         self.directory.get(id).map(|client| client.handle)
     }
 
-    fn send_one(&mut self, key: Key, message: &Message) {
+    fn send_one(&mut self, key: Key, message: Message) {
         let mut framed = Framed::new(message, self.settings.websocket_type.texts());
         self.send(key, &mut framed, Audience::Few);
     }
 
-    /// Sends one message to many: it is framed once for each framing, and shared.
-    fn send_all(&mut self, keys: Vec<Key>, message: &Message) {
-        let mut framed = Framed::new(message, self.settings.websocket_type.texts());
-        let audience = Audience::of(keys.len());
-        for key in keys {
-            self.send(key, &mut framed, audience);
-        }
+    fn send_all(&mut self, targets: Targets, message: Message) {
+        let framed = Framed::new(message, self.settings.websocket_type.texts());
+        let audience = Audience::of(targets.len(&self.directory));
+        self.begin(Work::Send { targets, framed, audience });
     }
 
     /// Changes a client's session. Its worker knows of the change if it has numbered it itself, and

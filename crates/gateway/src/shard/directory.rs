@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use protocol::{ConnectionId, Group, Session, Uid};
 use rustc_hash::FxHashMap;
 
-use super::roster::Roster;
+use super::{memberships::Memberships, roster::Roster};
 
 /// When something came to be, counted over all shards of the gateway, so that what several shards
 /// know can be put in one order.
@@ -22,7 +22,7 @@ pub(super) struct Client<H> {
     /// Its session.
     pub(super) session: Session,
     uid: Option<(Uid, Ordinal)>,
-    groups: Vec<(Group, Ordinal)>,
+    groups: Memberships,
     joined: bool,
 }
 
@@ -42,9 +42,9 @@ impl<H> Client<H> {
         self.joined
     }
 
-    /// Whether it is in this group.
-    pub(super) fn is_in(&self, group: &Group) -> bool {
-        self.groups().any(|joined| joined == group)
+    /// In how many groups it is.
+    pub(super) fn group_count(&self) -> usize {
+        self.groups.len()
     }
 }
 
@@ -85,7 +85,7 @@ impl<H: Copy> Directory<H> {
             since,
             session: Session::default(),
             uid: None,
-            groups: Vec::new(),
+            groups: Memberships::default(),
             joined: false,
         };
         self.clients.insert(id, client);
@@ -99,8 +99,8 @@ impl<H: Copy> Directory<H> {
         if let Some((uid, since)) = &client.uid {
             drop_from(&mut self.uids, uid.as_bytes(), *since);
         }
-        for (group, since) in &client.groups {
-            drop_from(&mut self.groups, group.as_bytes(), *since);
+        for (group, since) in client.groups.iter() {
+            drop_from(&mut self.groups, group.as_bytes(), since);
         }
         Some(client)
     }
@@ -128,12 +128,12 @@ impl<H: Copy> Directory<H> {
         let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
-        if client.is_in(&group) {
+        if client.groups.contains(&group) {
             return;
         }
         let named = self.groups.entry(group.clone()).or_insert_with(|| Named::since(since));
         named.roster.add(since, id, client.handle);
-        client.groups.push((group, since));
+        client.groups.add(group, since);
         client.joined = true;
     }
 
@@ -141,20 +141,23 @@ impl<H: Copy> Directory<H> {
         let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
-        if let Some(at) = client.groups.iter().position(|(joined, _)| joined == group) {
-            let (group, since) = client.groups.remove(at);
+        if let Some(since) = client.groups.remove(group) {
             drop_from(&mut self.groups, group.as_bytes(), since);
         }
     }
 
-    /// Takes every client out of a group.
-    pub(super) fn ungroup(&mut self, group: &Group) {
-        let Some(named) = self.groups.remove(group) else {
-            return;
-        };
-        for (_, id, _) in named.roster.iter() {
-            if let Some(client) = self.clients.get_mut(&id) {
-                client.groups.retain(|(joined, _)| joined != group);
+    /// Ends a group, and returns its members, who are to be [taken out](Self::take_out) of it before
+    /// anybody joins another group of that name.
+    pub(super) fn ungroup(&mut self, group: &Group) -> Vec<ConnectionId> {
+        let members = self.groups.remove(group).map(|named| named.roster);
+        members.iter().flat_map(Roster::iter).map(|(_, id, _)| id).collect()
+    }
+
+    /// Takes clients out of a group that has ended.
+    pub(super) fn take_out(&mut self, group: &Group, members: &[ConnectionId]) {
+        for id in members {
+            if let Some(client) = self.clients.get_mut(id) {
+                client.groups.remove(group);
             }
         }
     }
@@ -176,17 +179,35 @@ impl<H: Copy> Directory<H> {
         self.everyone.iter()
     }
 
-    /// The clients of a uid, in the order in which they were bound.
-    pub(super) fn bound(&self, uid: &Uid) -> impl Iterator<Item = (Ordinal, ConnectionId, H)> + '_ {
-        self.uids.get(uid).into_iter().flat_map(|named| named.roster.iter())
+    /// Those of them that connected later than that.
+    pub(super) fn everyone_after(
+        &self,
+        after: Ordinal,
+    ) -> impl Iterator<Item = (Ordinal, ConnectionId, H)> + '_ {
+        self.everyone.after(after)
     }
 
-    /// A group's members, in the order in which they joined.
-    pub(super) fn members(
+    /// The clients of a uid that were bound later than that, in the order in which they were bound.
+    pub(super) fn bound_after(
+        &self,
+        uid: &Uid,
+        after: Ordinal,
+    ) -> impl Iterator<Item = (Ordinal, ConnectionId, H)> + '_ {
+        self.uids.get(uid).into_iter().flat_map(move |named| named.roster.after(after))
+    }
+
+    /// How many clients speak for a uid.
+    pub(super) fn bound_count(&self, uid: &Uid) -> usize {
+        self.uids.get(uid).map_or(0, |named| named.roster.len())
+    }
+
+    /// A group's members that joined later than that, in the order in which they joined.
+    pub(super) fn members_after(
         &self,
         group: &Group,
+        after: Ordinal,
     ) -> impl Iterator<Item = (Ordinal, ConnectionId, H)> + '_ {
-        self.groups.get(group).into_iter().flat_map(|named| named.roster.iter())
+        self.groups.get(group).into_iter().flat_map(move |named| named.roster.after(after))
     }
 
     pub(super) fn member_count(&self, group: &Group) -> usize {

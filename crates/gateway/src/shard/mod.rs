@@ -18,6 +18,7 @@ mod events;
 mod fan_out;
 mod heartbeat;
 mod ids;
+mod memberships;
 mod outlet;
 mod quantum;
 mod relief;
@@ -28,7 +29,9 @@ mod run;
 mod share;
 #[cfg(test)]
 mod stage;
+mod targets;
 mod witness;
+mod work;
 mod workers;
 
 use std::{
@@ -49,6 +52,7 @@ use service::{
 use slab::Slab;
 
 use self::{
+    answers::Answered,
     budget::Budget,
     connection::{Connection, Key, Phase},
     deadlines::Deadlines,
@@ -57,6 +61,8 @@ use self::{
     fan_out::FanOut,
     ids::ConnectionIds,
     outlet::Outlet,
+    targets::Found,
+    work::Work,
     workers::Workers,
 };
 use crate::{
@@ -66,6 +72,12 @@ use crate::{
 };
 
 pub(crate) use self::{directory::Ordinal, heartbeat::Heartbeat, routing::Router, run::run};
+
+/// How long the hub is listened to before sockets are looked at.
+const LONGEST: Duration = Duration::from_millis(1);
+
+/// After how many of its messages the clock is looked at.
+const MESSAGES: usize = 64;
 
 /// How many bytes are read from a socket at a time.
 const SCRATCH: usize = 64 * 1024;
@@ -104,6 +116,12 @@ pub(crate) struct Shard {
     turns: Vec<Key>,
     /// Whether the hub knows that they do.
     told_pressed: bool,
+    /// What the hub has said and is not carried out yet.
+    told: VecDeque<ToShard>,
+    /// What of that is under way.
+    work: Option<Work>,
+    /// Where the clients that a command is for are found.
+    found: Vec<Found<Key>>,
     /// What the hub is to be told behind the events of this turn.
     barriers: Vec<Token>,
     /// Where sockets are read to.
@@ -173,6 +191,9 @@ impl Shard {
             held_back: VecDeque::new(),
             turns: Vec::new(),
             told_pressed: false,
+            told: VecDeque::new(),
+            work: None,
+            found: Vec::new(),
             barriers: Vec::new(),
             scratch: vec![0; SCRATCH].into(),
             tally: Tally::default(),
@@ -194,14 +215,15 @@ impl Shard {
         }
     }
 
-    /// Carries out all that the hub says, then writes: one batch for each worker, and once to each
-    /// socket that something was queued for, however much it was; of those that a message for many was
-    /// queued for, to a few. Connections that were accepted for this shard are added to `arrived`. Says
-    /// whether clients wait for another turn, behind whatever is ready by then.
+    /// Carries out what the hub says, all of it or as much as may be done before sockets are looked at,
+    /// then writes: one batch for each worker, and once to each socket that something was queued for,
+    /// however much it was; of those that a message for many was queued for, to a few. Connections that
+    /// were accepted for this shard are added to `arrived`. Says whether there is more to do, behind
+    /// whatever is ready by then.
     pub(crate) fn turn(
         &mut self,
         cx: &mut Context<'_>,
-        told: &mut Vec<ToShard>,
+        arriving: &mut Vec<ToShard>,
         arrived: &mut Vec<Arrival>,
     ) -> bool {
         match &mut self.waker {
@@ -211,17 +233,7 @@ impl Shard {
         // Whatever the turn itself brings about is done before it ends.
         self.called = true;
         let host = Arc::clone(&self.host);
-        while host.shards[usize::from(self.index)].poll_take(cx, told).is_ready() {
-            let weight = told.iter().map(ToShard::weight).sum();
-            for message in told.drain(..) {
-                self.take(message, arrived);
-                if self.budget.unwritten() < self.unwritten + self.fan_out.bytes() {
-                    self.write(self.fan_out.len());
-                    self.relieve(clock::now());
-                }
-            }
-            host.ahead[usize::from(self.index)].fetch_sub(weight, Ordering::Relaxed);
-        }
+        self.carry_out(cx, arriving, arrived);
         self.write(self.fan_out.due());
         self.admit_newcomers();
         self.tell_crowded();
@@ -247,7 +259,44 @@ impl Shard {
         if self.drain.is_some() && self.connections.is_empty() && told {
             host.hub.push(ToHub::Drained { shard: self.index });
         }
-        self.take_turns() || !self.fan_out.is_empty()
+        let unfinished = self.work.is_some() || !self.told.is_empty();
+        self.take_turns() || !self.fan_out.is_empty() || unfinished
+    }
+
+    /// Carries out what the hub says until nothing is left, or sockets have to be looked at.
+    fn carry_out(
+        &mut self,
+        cx: &mut Context<'_>,
+        arriving: &mut Vec<ToShard>,
+        arrived: &mut Vec<Arrival>,
+    ) {
+        let host = Arc::clone(&self.host);
+        let began = clock::now();
+        let (mut done, mut messages) = (0, 0_usize);
+        while !self.work() {
+            if self.told.is_empty() {
+                if host.shards[usize::from(self.index)].poll_take(cx, arriving).is_pending() {
+                    break;
+                }
+                self.told.extend(arriving.drain(..));
+            }
+            let Some(message) = self.told.pop_front() else {
+                continue;
+            };
+            done += message.weight();
+            let is_heavy = message.is_heavy();
+            self.take(message, arrived);
+            if self.budget.unwritten() < self.unwritten + self.fan_out.bytes() {
+                self.write(self.fan_out.len());
+                self.relieve(clock::now());
+            }
+            messages += 1;
+            // The clock is not free.
+            if (is_heavy || messages.is_multiple_of(MESSAGES)) && LONGEST < clock::now() - began {
+                break;
+            }
+        }
+        host.ahead[usize::from(self.index)].fetch_sub(done, Ordering::Relaxed);
     }
 
     /// Writes to every connection that something was queued for; of those that a message for many was
@@ -293,8 +342,12 @@ impl Shard {
             },
             ToShard::Command { from, ordinal, command } => self.apply(from, ordinal, command),
             ToShard::Query { token, query } => {
-                let part = answers::answer(&self.directory, query);
-                self.host.hub.push(ToHub::Part { token, part });
+                match answers::answer(&self.directory, query, self.host.ordinal()) {
+                    Answered::Now(part) => self.host.hub.push(ToHub::Part { token, part }),
+                    Answered::Slices(enumeration) => {
+                        self.begin(Work::Enumerate { token, enumeration });
+                    }
+                }
             }
             ToShard::Barrier { token } => self.barriers.push(token),
             ToShard::WorkerUp { link, worker } => self.worker_up(link, worker),
