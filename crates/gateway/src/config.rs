@@ -146,6 +146,12 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 0)]
     max_connections: usize,
 
+    /// Maximum number of groups that a client may be in; further joins are ignored, counted and logged.
+    /// 0 for no limit
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    #[arg(default_value_if("compat", "strict", "0"))]
+    max_groups_per_client: usize,
+
     /// How to behave where we do better than GatewayWorker and peers or clients could tell: strict
     /// is GatewayWorker's way to the letter, with other defaults of flags (--check shows them)
     #[arg(long, value_name = "WAY", value_enum, default_value_t)]
@@ -319,6 +325,7 @@ impl TryFrom<Args> for Config {
                 worker_window: args.worker_window,
                 memory,
                 max_requests: args.max_handshakes,
+                max_groups: (args.max_groups_per_client != 0).then_some(args.max_groups_per_client),
                 max_connections: (args.max_connections != 0).then_some(args.max_connections),
                 site: site.map(Arc::new),
                 gate: args.inner_tls.gate(args.inner_tls_plain)?,

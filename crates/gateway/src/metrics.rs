@@ -44,6 +44,8 @@ pub(crate) struct Metrics {
     pub(crate) commands: Counter,
     /// Queries taken from peers.
     pub(crate) queries: Counter,
+    /// Joins that were ignored because the client is in too many groups.
+    pub(crate) joins_refused: Counter,
     /// Workers linked now.
     pub(crate) workers: Gauge,
     /// Peers that were not let in.
@@ -106,6 +108,11 @@ impl Metrics {
         );
         registry.register("commands", "Commands taken from peers", all.commands);
         registry.register("queries", "Queries taken from peers", all.queries);
+        registry.register(
+            "joins_refused",
+            "Joins ignored because the client is in as many groups as --max-groups-per-client",
+            all.joins_refused,
+        );
         registry.register("workers", "Workers linked", all.workers);
         registry.register("peers_refused", "Peers that were not let in", all.refused);
         metrics

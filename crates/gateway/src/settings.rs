@@ -45,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) memory: Option<usize>,
     /// How many connections may await a request, over all shards.
     pub(crate) max_requests: usize,
+    /// How many groups a client may be in; any if `None`.
+    pub(crate) max_groups: Option<usize>,
     /// How many connections there may be, over all shards; any if `None`.
     pub(crate) max_connections: Option<usize>,
     /// What a browser gets that asks for no WebSocket; nothing if `None`.

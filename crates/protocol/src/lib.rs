@@ -6,6 +6,7 @@
 //!
 //! In reading order:
 
+pub mod bounded;
 pub mod id;
 pub mod instance;
 pub mod name;

@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn each_framing_has_its_form() {
         let message = Message::text("hello");
-        let mut framed = Framed::new(message.clone(), Texts::Utf8);
+        let mut framed = Framed::new(message, Texts::Utf8);
         assert_eq!(framed.form(Framing::WebSocket, &Ledger::default()), &b"\x81\x05hello"[..]);
         assert_eq!(framed.form(Framing::Text, &Ledger::default()), &b"hello\n"[..]);
         assert_eq!(framed.form(Framing::Frame, &Ledger::default()), &b"\x00\x00\x00\x09hello"[..]);

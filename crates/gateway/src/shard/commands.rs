@@ -2,7 +2,8 @@
 
 #![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
 
-use protocol::{Command, ConnectionId, Message, Recipients, Session};
+use protocol::{ClientId, Command, ConnectionId, Group, Message, Recipients, Session};
+use service::clock;
 
 use super::{Ordinal, Shard, connection::Key, fan_out::Audience, targets::Targets, work::Work};
 use crate::{closed::Closed, exchange::LinkId, framing::Framed};
@@ -46,7 +47,7 @@ impl Shard {
             }
             Command::BindUid { client, uid } => self.directory.bind(client, uid, ordinal),
             Command::UnbindUid { client } => self.directory.unbind(client),
-            Command::JoinGroup { client, group } => self.directory.join(client, group, ordinal),
+            Command::JoinGroup { client, group } => self.join(client, group, ordinal),
             Command::LeaveGroup { client, group } => self.directory.leave(client, &group),
             Command::Ungroup { group } => {
                 let members = self.directory.ungroup(&group);
@@ -67,6 +68,22 @@ impl Shard {
 
     fn key(&self, id: ConnectionId) -> Option<Key> {
         self.directory.get(id).map(|client| client.handle)
+    }
+
+    /// Adds a client to a group, unless it is in as many as it may be.
+    fn join(&mut self, id: ConnectionId, group: Group, ordinal: Ordinal) {
+        let is_full = self.settings.max_groups.is_some_and(|most| {
+            let client = self.directory.get(id);
+            client.is_some_and(|it| most <= it.group_count() && !it.is_in(&group))
+        });
+        if !is_full {
+            return self.directory.join(id, group, ordinal);
+        }
+        self.host.metrics.joins_refused.inc();
+        if let Some(suppressed) = self.warnings.admit(clock::now()) {
+            let client = ClientId::new(self.host.address, id);
+            tracing::warn!(%client, suppressed, "join ignored: the client is in too many groups");
+        }
     }
 
     fn send_one(&mut self, key: Key, message: Message) {

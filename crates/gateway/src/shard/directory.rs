@@ -42,6 +42,11 @@ impl<H> Client<H> {
         self.joined
     }
 
+    /// Whether it is in this group.
+    pub(super) fn is_in(&self, group: &Group) -> bool {
+        self.groups.contains(group)
+    }
+
     /// In how many groups it is.
     pub(super) fn group_count(&self) -> usize {
         self.groups.len()

@@ -48,6 +48,7 @@ use rustc_hash::FxHashMap;
 use service::{
     clock, dice,
     net::{self, TcpStream},
+    rate_limit::Throttle,
 };
 use slab::Slab;
 
@@ -127,6 +128,8 @@ pub(crate) struct Shard {
     /// Where sockets are read to.
     scratch: Box<[u8]>,
     tally: Tally,
+    /// Limits log lines that peers and clients can cause.
+    warnings: Throttle,
     /// Whether the turn is called already, and whom to wake for it.
     called: bool,
     waker: Option<Waker>,
@@ -197,6 +200,7 @@ impl Shard {
             barriers: Vec::new(),
             scratch: vec![0; SCRATCH].into(),
             tally: Tally::default(),
+            warnings: Throttle::per_second(),
             called: false,
             waker: None,
             drain: None,

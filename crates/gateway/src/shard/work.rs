@@ -71,3 +71,6 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,8 +52,8 @@ pub enum DecodeError {
     #[error("a header of {header} bytes in a frame of {frame}")]
     HeaderLength { header: usize, frame: usize },
     /// The header is not one of ours.
-    #[error("not a header of this link")]
-    Header(#[source] bincode::Error),
+    #[error("not a header of this link: {0}")]
+    Header(bincode::Error),
     /// There is a payload where there is no place for one.
     #[error("a payload of {0} bytes where none belongs")]
     Payload(usize),
