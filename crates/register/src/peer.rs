@@ -12,7 +12,7 @@ use protocol::{
     codec::json_lines::Lines,
     discovery::{self, Gateway, GatewayConnect, ToRegister, Unusable, WorkerConnect},
 };
-use service::{net::TcpStream, tls::Gate};
+use service::{clock, net::TcpStream, rate_limit::Throttle, tls::Gate};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     sync::Semaphore,
@@ -38,7 +38,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     /// Places for those who have not said who they are.
     strangers: Semaphore,
-    last_warning: Mutex<Option<Instant>>,
+    /// Warnings about strangers.
+    warnings: Mutex<Throttle>,
 }
 
 impl Shared {
@@ -46,7 +47,8 @@ impl Shared {
         let metrics = Metrics::default();
         let board = Mutex::new(Board::new(grace, metrics.clone()));
         let strangers = Semaphore::new(MAX_STRANGERS);
-        Self { secret, gate, ping_ttl, board, metrics, strangers, last_warning: Mutex::new(None) }
+        let warnings = Mutex::new(Throttle::per_second());
+        Self { secret, gate, ping_ttl, board, metrics, strangers, warnings }
     }
 
     pub(crate) fn board(&self) -> MutexGuard<'_, Board> {
@@ -56,30 +58,24 @@ impl Shared {
     /// Counts and mentions somebody who is turned away.
     fn refuse(&self, from: IpAddr, refused: &Refused) {
         self.metrics.refused(refused);
+        let is_worth_it = matches!(refused, Refused::WrongKey | Refused::Gate(_));
+        let Some(suppressed) = is_worth_it.then(|| self.admit_warning()).flatten() else {
+            return tracing::debug!(%from, reason = %refused, "refused");
+        };
         match refused {
-            Refused::WrongKey if self.may_warn() => {
-                tracing::warn!(%from, "wrong secret key; a peer of another cluster?");
+            Refused::WrongKey => {
+                tracing::warn!(%from, suppressed, "wrong secret key; a peer of another cluster?");
             }
-            Refused::Gate(refused) if self.may_warn() => {
-                tracing::warn!(%from, reason = %refused, "peer refused");
-            }
-            refused => tracing::debug!(%from, reason = %refused, "refused"),
+            refused => tracing::warn!(%from, suppressed, reason = %refused, "peer refused"),
         }
     }
 
-    /// Whether it is time for another warning about strangers, who must not fill the log.
-    fn may_warn(&self) -> bool {
-        let mut last = self.last_warning.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let may = last.is_none_or(|last| WARN_EVERY <= now - last);
-        if may {
-            *last = Some(now);
-        }
-        may
+    /// Admits a warning about a stranger; see [`Throttle::admit`].
+    fn admit_warning(&self) -> Option<u64> {
+        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        warnings.admit(clock::now())
     }
 }
-
-const WARN_EVERY: Duration = Duration::from_secs(1);
 
 /// Serves a connection, if it may come in.
 pub(crate) async fn welcome(stream: TcpStream, from: IpAddr, shared: Arc<Shared>) {

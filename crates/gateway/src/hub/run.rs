@@ -108,9 +108,11 @@ fn welcome(hub: &Shared, stream: TcpStream, remote: SocketAddr) {
 fn refuse(hub: &Shared, remote: SocketAddr, ended: &Ended) {
     let mut hub = hub.borrow_mut();
     hub.host.metrics.refused.inc();
-    match hub.strangers.may_warn(clock::now()) {
-        true => tracing::warn!(%remote, reason = %ended, "peer refused"),
-        false => tracing::debug!(%remote, reason = %ended, "peer refused"),
+    match hub.strangers.warnings.admit(clock::now()) {
+        Some(suppressed) => {
+            tracing::warn!(%remote, reason = %ended, suppressed, "peer refused");
+        }
+        None => tracing::debug!(%remote, reason = %ended, "peer refused"),
     }
 }
 
