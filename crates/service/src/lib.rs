@@ -23,6 +23,7 @@ pub mod clock;
 pub mod dice;
 pub mod hangup;
 pub mod health;
+pub mod limits;
 pub mod listen;
 pub mod logging;
 #[cfg(not(simulation))]
@@ -31,7 +32,9 @@ pub mod process;
 pub mod rate_limit;
 pub mod settings;
 pub mod shutdown;
+pub mod signals;
 pub mod stream;
+pub mod supervise;
 pub mod systemd;
 #[cfg(not(simulation))]
 pub mod thread;

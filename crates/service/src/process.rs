@@ -4,6 +4,7 @@ use std::{
     io::{self, Write as _},
     mem,
     net::SocketAddr,
+    panic::{self, AssertUnwindSafe},
     process::ExitCode,
     sync::Arc,
     time::Duration,
@@ -19,9 +20,9 @@ use crate::{
     admin,
     hangup::Hangups,
     health::Health,
-    listen, logging,
+    limits, listen, logging,
     settings::{self, Common},
-    shutdown, systemd,
+    shutdown, supervise, systemd,
     tls::Reread,
 };
 
@@ -31,8 +32,8 @@ use crate::{
 /// prints them and ends here; logging and signals are set up; `serve` binds what it needs, calls
 /// [`Starting::started`], serves until [`Running::shutdown`] is cancelled, drains, and returns.
 ///
-/// Exit codes: 0 done, 1 failed while starting or running, 2 bad settings. A second signal ends
-/// at once with 128 plus its number.
+/// Exit codes: 0 done, 1 failed while starting or running, 2 bad settings, 70 a panic
+/// ([`supervise`]). A second signal ends at once with 128 plus its number.
 ///
 /// ```no_run
 /// # use service::{Starting, settings::Common};
@@ -71,6 +72,19 @@ where
     A: Parser + Serialize + AsRef<Common>,
     C: TryFrom<A, Error: Into<anyhow::Error>>,
 {
+    let main = AssertUnwindSafe(|| main_of::<A, C>(runtime, serve));
+    // Once logging is set up, a panic ends the process before it comes here.
+    panic::catch_unwind(main).unwrap_or_else(|_| supervise::PANICKED.into())
+}
+
+fn main_of<A, C>(
+    runtime: impl FnOnce(&C) -> io::Result<Runtime>,
+    serve: impl AsyncFnOnce(C, Starting) -> anyhow::Result<()>,
+) -> ExitCode
+where
+    A: Parser + Serialize + AsRef<Common>,
+    C: TryFrom<A, Error: Into<anyhow::Error>>,
+{
     let loaded = match settings::load::<A>() {
         Ok(loaded) => loaded,
         Err(refused) => return refused.report(),
@@ -89,13 +103,17 @@ where
     if let Err(error) = logging::init(common.log_format) {
         return bad_settings(&error);
     }
-    match run(common, runtime, config, serve) {
+    supervise::end_process_on_panic();
+    limits::raise_descriptors();
+    let ended = match supervise::run(|| run(common, runtime, config, serve)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "failed");
             ExitCode::FAILURE
         }
-    }
+    };
+    logging::flush(logging::FLUSH);
+    ended
 }
 
 fn bad_settings(error: &anyhow::Error) -> ExitCode {
@@ -152,7 +170,9 @@ impl Starting {
     pub fn new(admin: Option<SocketAddr>, shutdown: CancellationToken, grace: Duration) -> Self {
         let health = Health::new();
         health.set_not_ready(STARTING, "not serving yet");
-        let (metrics, reread) = (Registry::default(), Vec::new());
+        let (mut metrics, reread) = (Registry::default(), Vec::new());
+        let help = "Log lines that could not be written, or not be kept until they were";
+        metrics.register("log_lines_dropped", help, logging::dropped());
         Self { health, metrics, shutdown, grace, reread, hangups: None, admin }
     }
 
@@ -171,7 +191,7 @@ impl Starting {
                 tracing::info!(%addr, "admin pages");
                 let metrics = mem::take(&mut self.metrics);
                 let health = self.health.clone();
-                tasks.spawn(async move {
+                supervise::spawn_in(&mut tasks, async move {
                     let _ = admin::serve(acceptor, health, metrics).await;
                 });
                 Some(addr)
@@ -179,10 +199,12 @@ impl Starting {
             None => None,
         };
         if let Some(hangups) = self.hangups.take() {
-            tasks.spawn(hangups.reread(mem::take(&mut self.reread)));
+            let files = mem::take(&mut self.reread);
+            supervise::spawn_in(&mut tasks, hangups.reread(files));
         }
-        tasks.spawn(systemd::watchdog(self.health.clone()));
-        tasks.spawn(say_goodbye(self.shutdown.clone(), self.health.clone()));
+        supervise::spawn_in(&mut tasks, systemd::watchdog(self.health.clone()));
+        let goodbye = say_goodbye(self.shutdown.clone(), self.health.clone());
+        supervise::spawn_in(&mut tasks, goodbye);
         self.health.set_ready(STARTING);
         systemd::ready(status);
         let Self { health, shutdown, grace, .. } = self;
