@@ -21,6 +21,7 @@ pub mod backoff;
 pub mod clock;
 #[cfg(not(simulation))]
 pub mod dice;
+pub mod files;
 pub mod hangup;
 pub mod health;
 pub mod limits;

@@ -13,6 +13,7 @@ use clap::{
 };
 
 use super::refused::Refused;
+use crate::files;
 
 /// Where each setting (by id) came from; a default is not listed.
 pub(super) type Origins = BTreeMap<String, String>;
@@ -100,7 +101,7 @@ fn config_path(typed: &ArgMatches, layers: &[Given]) -> Option<PathBuf> {
 
 fn read(path: &Path) -> Result<toml::Table, Refused> {
     let file = path.display().to_string();
-    let text = std::fs::read_to_string(path)
+    let text = files::read_to_string(path, files::LIMIT)
         .map_err(|error| Refused::Unreadable { file: file.clone(), error })?;
     text.parse().map_err(|error: toml::de::Error| {
         let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
