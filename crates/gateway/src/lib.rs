@@ -100,8 +100,9 @@ impl Gateway {
         registry: &mut Registry,
         health: Health,
     ) -> Result<Self, CannotListen> {
+        let all: Vec<_> = config.doors.iter().map(|door| door.addr).collect();
         let doors = config.doors.iter().map(|door| {
-            let socket = listen::bind_unpolled(door.addr, "--listen")?;
+            let socket = listen::bind_unpolled(door.addr, "--listen", &all)?;
             if let Some(bytes) = config.settings.receive_buffer {
                 net::set_receive_buffer(&socket, bytes).map_err(|error| {
                     CannotListen::new(door.addr, "--receive-buffer-size", error)
@@ -112,7 +113,11 @@ impl Gateway {
             Ok((Door { addr, ..*door }, socket))
         });
         let doors = doors.collect::<Result<_, _>>()?;
-        let inner = listen::bind_unpolled(config.lan_listen, "--lan-port")?;
+        let flag = match config.lan_listen == config.lan_address {
+            true => "--lan-ip, --lan-port; to bind another address, --lan-listen",
+            false => "--lan-listen",
+        };
+        let inner = listen::bind_unpolled(config.lan_listen, flag, &[])?;
         let mut address = config.lan_address;
         if address.port() == 0 {
             address.set_port(inner.local_addr().map_or(0, |addr| addr.port()));

@@ -21,7 +21,7 @@ use crate::{
     hangup::Hangups,
     health::Health,
     limits, listen, logging,
-    settings::{self, Common},
+    settings::{self, Common, Effective, Warning},
     shutdown, supervise, systemd,
     tls::Reread,
 };
@@ -45,6 +45,7 @@ use crate::{
 /// #     type Error = anyhow::Error;
 /// #     fn try_from(_: Args) -> anyhow::Result<Self> { Ok(Self) }
 /// # }
+/// # impl service::settings::Effective for Config {}
 /// fn main() -> std::process::ExitCode {
 ///     service::main::<Args, Config>(async |_config, starting| {
 ///         // bind, with `starting.metrics` to register metrics in
@@ -58,7 +59,7 @@ use crate::{
 pub fn main<A, C>(serve: impl AsyncFnOnce(C, Starting) -> anyhow::Result<()>) -> ExitCode
 where
     A: Parser + Serialize + AsRef<Common>,
-    C: TryFrom<A, Error: Into<anyhow::Error>>,
+    C: TryFrom<A, Error: Into<anyhow::Error>> + Effective,
 {
     main_on::<A, C>(|_| tokio::runtime::Builder::new_current_thread().enable_all().build(), serve)
 }
@@ -70,7 +71,7 @@ pub fn main_on<A, C>(
 ) -> ExitCode
 where
     A: Parser + Serialize + AsRef<Common>,
-    C: TryFrom<A, Error: Into<anyhow::Error>>,
+    C: TryFrom<A, Error: Into<anyhow::Error>> + Effective,
 {
     let main = AssertUnwindSafe(|| main_of::<A, C>(runtime, serve));
     // Once logging is set up, a panic ends the process before it comes here.
@@ -83,29 +84,40 @@ fn main_of<A, C>(
 ) -> ExitCode
 where
     A: Parser + Serialize + AsRef<Common>,
-    C: TryFrom<A, Error: Into<anyhow::Error>>,
+    C: TryFrom<A, Error: Into<anyhow::Error>> + Effective,
 {
     let loaded = match settings::load::<A>() {
         Ok(loaded) => loaded,
         Err(refused) => return refused.report(),
     };
-    let effective = loaded.to_toml();
     let common = loaded.args.as_ref().clone();
-    let config = match C::try_from(loaded.args) {
-        Ok(config) => config,
-        Err(error) => return bad_settings(&error.into()),
+    let sheet = loaded.sheet();
+    let checked = || -> anyhow::Result<_> {
+        logging::check()?;
+        let config = C::try_from(loaded.args).map_err(Into::into)?;
+        Ok((config, common.admin()?))
+    };
+    let (config, admin) = match checked() {
+        Ok(checked) => checked,
+        Err(error) => return bad_settings(&error),
     };
     if common.check {
+        for warning in config.warnings() {
+            let _ = writeln!(io::stderr(), "warning: {}: {}", warning.flag, warning.problem);
+        }
         // A reader that hung up (`| head`) got what it wanted.
-        let _ = io::stdout().write_all(effective.as_bytes());
+        let _ = io::stdout().write_all(sheet.to_toml(&config.derived()).as_bytes());
         return ExitCode::SUCCESS;
     }
     if let Err(error) = logging::init(common.log_format) {
         return bad_settings(&error);
     }
+    for Warning { flag, problem } in config.warnings() {
+        tracing::warn!(flag, problem, "questionable setting");
+    }
     supervise::end_process_on_panic();
     limits::raise_descriptors();
-    let ended = match supervise::run(|| run(common, runtime, config, serve)) {
+    let ended = match supervise::run(|| run(&common, admin, runtime, config, serve)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "failed");
@@ -125,7 +137,8 @@ fn bad_settings(error: &anyhow::Error) -> ExitCode {
 pub const BAD_SETTINGS: u8 = 2;
 
 fn run<C>(
-    common: Common,
+    common: &Common,
+    admin: Option<SocketAddr>,
     runtime: impl FnOnce(&C) -> io::Result<Runtime>,
     config: C,
     serve: impl AsyncFnOnce(C, Starting) -> anyhow::Result<()>,
@@ -134,7 +147,7 @@ fn run<C>(
     let shutdown = shutdown::on_signal(grace)?;
     let runtime = runtime(&config)?;
     let ended = runtime.block_on(async {
-        let mut starting = Starting::new(common.admin_listen, shutdown, grace);
+        let mut starting = Starting::new(admin, shutdown, grace);
         match Hangups::listen() {
             Ok(hangups) => starting.hangups = Some(hangups),
             Err(error) => tracing::warn!(%error, "cannot listen to SIGHUP"),

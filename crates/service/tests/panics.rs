@@ -39,6 +39,8 @@ impl AsRef<Common> for Args {
 
 struct Config;
 
+impl service::settings::Effective for Config {}
+
 impl TryFrom<Args> for Config {
     type Error = anyhow::Error;
 

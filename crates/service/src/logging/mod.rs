@@ -11,6 +11,7 @@ mod text;
 mod writer;
 
 use std::{
+    env::VarError,
     fs::File,
     io::{self, IsTerminal as _},
     os::fd::AsFd as _,
@@ -70,8 +71,19 @@ fn tell_dropped(lines: u64) {
     tracing::warn!(lines, "log lines dropped");
 }
 
+/// Looks whether `RUST_LOG` makes sense.
+///
+/// # Errors
+/// When it does not.
+pub(crate) fn check() -> anyhow::Result<()> {
+    filter().map(drop)
+}
+
 fn filter() -> anyhow::Result<EnvFilter> {
-    let rules = std::env::var("RUST_LOG").unwrap_or_default();
+    let rules = match std::env::var("RUST_LOG") {
+        Err(VarError::NotUnicode(_)) => anyhow::bail!("RUST_LOG is not UTF-8"),
+        rules => rules.unwrap_or_default(),
+    };
     EnvFilter::builder()
         .with_default_directive(LevelFilter::INFO.into())
         .parse(&rules)

@@ -47,7 +47,7 @@ pub(super) fn parse(
     for arg in settable().filter(|arg| !is_typed(arg) && arg.get_id() != "check") {
         let name = variable(arg);
         if let Some(value) = env(&name).filter(|value| !value.is_empty()) {
-            layers.push(from_variable(arg, name, value)?);
+            layers.push(filled(arg, from_variable(arg, name, value)?)?);
         }
     }
 
@@ -64,7 +64,7 @@ pub(super) fn parse(
             if is_typed(arg) || layers.iter().any(|given| given.id == key) {
                 continue;
             }
-            layers.push(from_key(arg, format!("`{key}` in {file}"), &value)?);
+            layers.push(filled(arg, from_key(arg, format!("`{key}` in {file}"), &value)?)?);
         }
     }
 
@@ -116,6 +116,15 @@ fn hint(key: &str, known: &[&str]) -> String {
         format!("did you mean `{meant}`?")
     } else {
         format!("known are {}", known.join(", "))
+    }
+}
+
+/// Refuses an empty list where one without an entry means nothing: its default would be taken.
+fn filled(arg: &Arg, given: Given) -> Result<Given, Refused> {
+    let is_list = matches!(arg.get_action(), ArgAction::Append);
+    match is_list && given.typed.is_empty() && !arg.get_default_values().is_empty() {
+        true => Err(Refused::Shape { origin: given.origin, problem: "is an empty list" }),
+        false => Ok(given),
     }
 }
 
