@@ -17,6 +17,7 @@ pub mod pki;
 pub mod ports;
 pub mod process;
 pub mod relay;
+pub mod stderr;
 pub mod wait;
 
 pub use browser::{Browser, Heard};
@@ -25,6 +26,7 @@ pub use php::Php;
 pub use pki::Ca;
 pub use raw::{Answer, Raw};
 pub use relay::Relay;
+pub use stderr::Stderr;
 pub use suite::Suite;
 pub use wait::{PATIENCE, eventually, soon};
 pub use worker::{Report, TestWorker, Told};

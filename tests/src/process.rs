@@ -1,13 +1,15 @@
 //! One process under test: started, signalled, restarted, and never left behind.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, OpenOptions},
+    io::{self, PipeReader},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    thread,
 };
 
-use crate::{Raw, binaries, eventually, ports};
+use crate::{Raw, Stderr, binaries, eventually, ports};
 
 /// A process of the suite, with all that is needed to start it again. Killed when dropped.
 #[derive(Debug)]
@@ -20,7 +22,10 @@ pub struct Process {
     args: Vec<String>,
     env: Vec<(String, String)>,
     log: PathBuf,
+    stderr: Stderr,
     child: Child,
+    /// Of its standard error, where that stands still.
+    reader: Option<PipeReader>,
 }
 
 /// What can be said to a process.
@@ -34,6 +39,12 @@ pub enum Signal {
     Cont,
     /// Read certificates again.
     Hup,
+    /// Nothing, but say what to use instead.
+    Usr1,
+    /// The same.
+    Usr2,
+    /// The same.
+    Quit,
 }
 
 impl Process {
@@ -47,12 +58,13 @@ impl Process {
         args: Vec<String>,
         env: Vec<(String, String)>,
         logs: &Path,
+        stderr: Stderr,
     ) -> Self {
         let (admin, log) = (ports::free(), logs.join(format!("{name}.log")));
         let mut args = args;
         args.extend(["--admin-listen".to_owned(), admin.to_string()]);
-        let child = spawn(binary, &args, &env, &log);
-        Self { name: name.to_owned(), admin, binary, args, env, log, child }
+        let (child, reader) = spawn(binary, &args, &env, &log, stderr);
+        Self { name: name.to_owned(), admin, binary, args, env, log, stderr, child, reader }
     }
 
     /// Waits until it says that it is ready, or lacks nothing but a worker.
@@ -122,6 +134,9 @@ impl Process {
             Signal::Stop => "STOP",
             Signal::Cont => "CONT",
             Signal::Hup => "HUP",
+            Signal::Usr1 => "USR1",
+            Signal::Usr2 => "USR2",
+            Signal::Quit => "QUIT",
         };
         let command = format!("kill -{signal} {}", self.pid());
         let status = Command::new("sh").args(["-c", &command]).status().unwrap();
@@ -183,8 +198,21 @@ impl Process {
     /// Starts it again, on the same ports, and waits until it is ready.
     pub async fn start_again(&mut self) {
         self.kill();
-        self.child = spawn(self.binary, &self.args, &self.env, &self.log);
+        let started = spawn(self.binary, &self.args, &self.env, &self.log, self.stderr);
+        (self.child, self.reader) = started;
         self.ready().await;
+    }
+
+    /// Has what it logs read again, to its log, where nobody read it before.
+    ///
+    /// # Panics
+    /// When it is not of that kind.
+    pub fn read_log(&mut self) {
+        let mut reader = self.reader.take().unwrap();
+        let mut log = OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
+        let reading = thread::spawn(move || io::copy(&mut reader, &mut log));
+        // It ends with the process.
+        drop(reading);
     }
 
     /// What is wrong with what it printed, if anything.
@@ -206,24 +234,32 @@ fn is_stopped(thread: &Path) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
 }
 
-fn spawn(binary: &'static str, args: &[String], env: &[(String, String)], log: &Path) -> Child {
-    let output: File = OpenOptions::new().create(true).append(true).open(log).unwrap();
-    Command::new(binaries::path(binary))
+fn spawn(
+    binary: &'static str,
+    args: &[String],
+    env: &[(String, String)],
+    log: &Path,
+    stderr: Stderr,
+) -> (Child, Option<PipeReader>) {
+    let output = OpenOptions::new().create(true).append(true).open(log).unwrap();
+    let (mut command, reader) =
+        stderr.command(&binaries::path(binary), output.try_clone().unwrap());
+    let child = command
         .args(args)
         .env_clear()
         .env("RUST_LOG", "debug")
         .env("RUST_BACKTRACE", "1")
         .envs(env.iter().cloned())
         .stdin(Stdio::null())
-        .stdout(output.try_clone().unwrap())
-        .stderr(output)
+        .stdout(output)
         .spawn()
-        .unwrap_or_else(|error| panic!("{binary} does not start: {error}"))
+        .unwrap_or_else(|error| panic!("{binary} does not start: {error}"));
+    (child, reader)
 }
 
 /// A line that should not be in any log: of a panic, or with the secret in it.
 fn blemish<'a>(log: &'a str, secret: &str) -> Option<&'a str> {
-    log.lines().find(|line| line.contains("panicked at") || line.contains(secret))
+    log.lines().find(|line| line.contains("panicked") || line.contains(secret))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use client::{Cluster, Config, Tls};
 use protocol::{Query, Secret};
 use tempfile::TempDir;
 
-use crate::{Browser, Ca, Peer, net, ports, process::Process, relay::Relay, soon};
+use crate::{Browser, Ca, Peer, Stderr, net, ports, process::Process, relay::Relay, soon};
 
 /// Describes a suite; see [`Suite::builder`].
 #[derive(Clone, Debug)]
@@ -24,6 +24,7 @@ pub struct Builder {
     app: &'static str,
     startup_grace: u64,
     logs: &'static str,
+    stderr: Stderr,
     inner_tls: Option<&'static str>,
     wss: bool,
     gateway_flags: Vec<String>,
@@ -105,6 +106,12 @@ impl Builder {
     /// What is logged; `debug` if not said.
     pub fn logs(mut self, filter: &'static str) -> Self {
         self.logs = filter;
+        self
+    }
+
+    /// What becomes of what the processes log; it is kept if not said.
+    pub fn stderr(mut self, stderr: Stderr) -> Self {
+        self.stderr = stderr;
         self
     }
 
@@ -198,6 +205,7 @@ impl Suite {
             app: "bench",
             startup_grace: 0,
             logs: "debug",
+            stderr: Stderr::Kept,
             inner_tls: tls.then_some("loopback"),
             wss: tls,
             gateway_flags: Vec::new(),
@@ -295,7 +303,7 @@ impl Suite {
         let name = format!("register-{}", self.registers.len() + 1);
         let grace = self.shape.startup_grace.to_string();
         let args = strings(&["--listen", &addr.to_string(), "--startup-grace", &grace]);
-        let register = Process::start(&name, "register", args, self.env(), self.logs.path());
+        let register = self.process(&name, "register", args);
         if self.shape.inner_tls.is_some() {
             net::speaks_tls(addr, &self.member);
         }
@@ -332,7 +340,7 @@ impl Suite {
             net::speaks_tls(inner, &self.member);
         }
         let name = format!("gateway-{}", self.gateways_started);
-        let process = Process::start(&name, "gateway", args, self.env(), self.logs.path());
+        let process = self.process(&name, "gateway", args);
         self.gateways.push(Gateway { process, clients, inner, relay });
     }
 
@@ -343,8 +351,12 @@ impl Suite {
         args.extend(strings(&["--id", &id, "--app", self.shape.app]));
         args.extend(self.shape.worker_flags.iter().cloned());
         let name = format!("worker-{}", self.workers_started);
-        let worker = Process::start(&name, "business-worker", args, self.env(), self.logs.path());
+        let worker = self.process(&name, "business-worker", args);
         self.workers.push(worker);
+    }
+
+    fn process(&self, name: &str, binary: &'static str, args: Vec<String>) -> Process {
+        Process::start(name, binary, args, self.env(), self.logs.path(), self.shape.stderr)
     }
 
     fn processes(&self) -> impl Iterator<Item = &Process> {

@@ -112,6 +112,38 @@ const UNCONTROLLED: &[&str] = &[
     "RandomState",
 ];
 
+/// Crates that make up a process of ours.
+const PROCESSES: &[&str] = &["business-worker", "client", "gateway", "register", "service"];
+
+/// What spawns a task or a thread whose panic nobody would notice, outside of tests.
+const UNSUPERVISED: &[&str] = &[
+    ".spawn(",
+    ".spawn_local(",
+    ".spawn_blocking(",
+    ".spawn_on(",
+    "tokio::spawn",
+    "thread::spawn",
+];
+
+/// Where supervised ones are spawned: each hands what it runs to `service::supervise`.
+const SUPERVISORS: &[&str] = &[
+    "crates/gateway/src/lib.rs",
+    "crates/service/src/logging/writer.rs",
+    "crates/service/src/shutdown.rs",
+    "crates/service/src/supervise.rs",
+    "crates/service/src/thread.rs",
+];
+
+/// Where a process writes to its standard output or error: before it serves, or in the thread for
+/// log lines. Anywhere else, a reader that stands still would block what it serves.
+const PRINTERS: &[&str] = &[
+    "crates/service/src/logging/mod.rs",
+    "crates/service/src/process.rs",
+    "crates/service/src/settings/refused.rs",
+];
+
+const PRINTING: &[&str] = &["stdout", "stderr", "print", "println", "eprint", "eprintln"];
+
 const LONGEST_FILE: usize = 500;
 
 #[test]
@@ -168,6 +200,49 @@ fn what_a_simulation_must_control_is_asked_of_service() {
             }
         }
     }
+}
+
+#[test]
+fn tasks_and_threads_are_spawned_where_their_panics_are_noticed() {
+    for file in code_of_processes() {
+        let code = code(&read(&file));
+        let bare = UNSUPERVISED.iter().find(|call| code.contains(**call));
+        // In a list of imports, over however many lines.
+        let mut uses = code.split(';').map(str::trim_start);
+        let imported = uses.find(|it| it.starts_with("use tokio") && it.contains("spawn"));
+        let shown = shown(&file);
+        if SUPERVISORS.contains(&shown.as_str()) {
+            assert!(code.contains("supervise") || code.contains("supervised"), "{shown}");
+            continue;
+        }
+        assert_eq!((bare, imported), (None, None), "{shown}: spawn it by `service::supervise`");
+    }
+}
+
+#[test]
+fn nothing_that_serves_prints() {
+    for file in code_of_processes() {
+        if !PRINTERS.contains(&shown(&file).as_str()) {
+            let code = code(&read(&file));
+            let prints = PRINTING.iter().find(|word| names(&code, word));
+            assert_eq!(prints, None, "{}: log it", shown(&file));
+        }
+    }
+}
+
+/// Files of code that runs in processes of ours, without tests.
+fn code_of_processes() -> impl Iterator<Item = PathBuf> {
+    let folders = PROCESSES.iter().map(|name| root().join("crates").join(name).join("src"));
+    folders.flat_map(|folder| rust_files(&folder)).filter(|file| {
+        let shown = shown(file);
+        !shown.ends_with("tests.rs") && !shown.contains("/model") && !shown.contains("_tests")
+    })
+}
+
+/// A file without its tests and comments.
+fn code(text: &str) -> String {
+    let lines = text.lines().take_while(|line| *line != "#[cfg(test)]");
+    lines.map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
 /// Fails if code below `entry` names one of `words`.

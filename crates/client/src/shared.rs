@@ -13,6 +13,7 @@ use protocol::{
     discovery::{self, Presence},
     link::Role,
 };
+use service::supervise;
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -104,9 +105,9 @@ impl Shared {
     /// Begins to follow every register. Ends with the cluster.
     pub(crate) fn follow_all(self: &Arc<Self>) {
         let registers = self.registers().clone();
-        self.spawn(Arc::clone(self).oversee());
+        self.spawn_supervised(Arc::clone(self).oversee());
         for (index, register) in registers.into_iter().enumerate() {
-            self.spawn(follow(Arc::clone(self), index, register.address));
+            self.spawn_supervised(follow(Arc::clone(self), index, register.address));
         }
     }
 
@@ -119,10 +120,11 @@ impl Shared {
         matches!(self.identity.role, Role::Worker { .. })
     }
 
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let stop = self.stop.clone();
-        self.tasks.spawn(async move {
+    fn spawn_supervised(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
+        let (stop, on_panic) = (self.stop.clone(), FailOnPanic(Arc::clone(self)));
+        supervise::spawn_tracked(&self.tasks, async move {
             stop.run_until_cancelled(task).await;
+            drop(on_panic);
         });
     }
 
@@ -167,7 +169,7 @@ impl Shared {
             tracing::warn!(%gateway, "speaks only GatewayWorker's protocol; left alone");
         }
         for address in changes.new {
-            self.spawn(look_after(Arc::clone(self), address));
+            self.spawn_supervised(look_after(Arc::clone(self), address));
         }
     }
 
@@ -292,5 +294,19 @@ impl Shared {
         self.tasks.wait().await;
         self.give_up(|_, _| true);
         *self.consumer.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// Ends the cluster when a task of it panics, in a program where that does not end the process: calls
+/// fail from then on, rather than miss gateways that nobody looks after any more.
+struct FailOnPanic(Arc<Shared>);
+
+impl Drop for FailOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.leave();
+            self.0.stop.cancel();
+            self.0.give_up(|_, _| true);
+        }
     }
 }

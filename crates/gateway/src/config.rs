@@ -1,19 +1,15 @@
 //! Settings of the gateway: as typed, then as meant.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    sync::Arc,
-    thread,
-    time::Duration,
-};
+mod checks;
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context, ensure};
 use clap::Parser;
 use protocol::{Secret, codec::native::MAX_FRAME};
 use serde::Serialize;
 use service::{
-    settings::{Common, Compat},
+    settings::{Address, Common, Compat, Derived, Host, MAX_SILENCE, MAX_WAIT, Warning, amount},
     tls::{Inner, InnerFiles, Plain, Public, PublicFiles, Reread},
 };
 
@@ -25,6 +21,8 @@ use crate::{
     shard::{Heartbeat, Router},
 };
 
+use checks::Places;
+
 /// Holds clients' connections, and passes between them and workers.
 #[derive(Debug, Parser, Serialize)]
 #[command(name = "gateway", version)]
@@ -33,9 +31,9 @@ pub struct Args {
     #[arg(long, value_name = "URL", default_value = "ws://0.0.0.0:7272")]
     listen: Vec<Listen>,
 
-    /// The inner IP that is announced, and that client ids carry
+    /// The inner IP that is announced, and that client ids carry. A host name is looked up at the start
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
-    lan_ip: IpAddr,
+    lan_ip: Host,
 
     /// The inner port that is announced
     #[arg(long, value_name = "PORT", default_value_t = 2900)]
@@ -43,14 +41,15 @@ pub struct Args {
 
     /// Where the inner port is bound, if not where it is announced (containers)
     #[arg(long, value_name = "ADDR")]
-    lan_listen: Option<SocketAddr>,
+    lan_listen: Option<Address>,
 
     /// Where registers are (repeatable); the gateway announces itself to all
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1236")]
-    register_address: Vec<String>,
+    register_address: Vec<Address>,
 
     /// Seconds between pings to silent clients; 0 never pings
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    #[arg(value_parser = clap::value_parser!(u64).range(..=MAX_WAIT))]
     ping_interval: u64,
 
     /// How many pings a client may leave unanswered; 0 never gives up
@@ -71,12 +70,13 @@ pub struct Args {
 
     /// How many bytes may be queued for a client before it counts as slow
     #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
-    #[arg(default_value_if("compat", "strict", "1024000"))]
+    #[arg(default_value_if("compat", "strict", "1024000"), value_parser = amount())]
     send_to_client_buffer_size: usize,
 
     /// How much of what a client sends the kernel holds until it is read; 0 leaves it to the kernel,
     /// which may go up to net.ipv4.tcp_rmem for each
     #[arg(long, value_name = "BYTES", default_value_t = 256 * 1024)]
+    #[arg(value_parser = clap::value_parser!(u32).range(..=MAX_RECEIVE_BUFFER))]
     receive_buffer_size: u32,
 
     /// What becomes of a client that does not read
@@ -114,36 +114,38 @@ pub struct Args {
     /// How long a client may take to finish its handshake; 0 for ever
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     #[arg(default_value_if("compat", "strict", "0"))]
+    #[arg(value_parser = clap::value_parser!(u64).range(..=MAX_WAIT))]
     handshake_timeout: u64,
 
     /// How long a client's events may wait for a worker before it is closed with 1013; 0 for ever
     #[arg(long, value_name = "SECONDS", default_value = "30")]
     #[arg(default_value_if("compat", "strict", None))]
+    #[arg(value_parser = clap::value_parser!(u64).range(..=MAX_WAIT))]
     no_worker_timeout: Option<u64>,
 
     /// How long a worker or back end of ours may be silent, though it is asked whether it is there,
     /// before its link is given up and its events go to others
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=MAX_SILENCE))]
     peer_timeout: u64,
 
     /// How many bytes of events each thread lets a worker have unfinished, or holds while there is
     /// none, before it reads no more from their clients
     #[arg(long, value_name = "BYTES", default_value_t = 8 * 1024 * 1024)]
-    #[arg(default_value_if("compat", "strict", "10240000"))]
+    #[arg(default_value_if("compat", "strict", "10240000"), value_parser = amount())]
     worker_window: usize,
 
     /// How many bytes clients may make the gateway hold: unfinished messages, queues, and events
     /// that workers are not done with; 0 for any number [default: 256 MiB for each thread]
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = amount())]
     memory_budget: Option<usize>,
 
     /// How many connections may be without a finished handshake before nobody else is let in
-    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = amount())]
     max_handshakes: usize,
 
     /// How many connections there may be before nobody else is let in; 0 for any number
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = amount())]
     max_connections: usize,
 
     /// Maximum number of groups that a client may be in; further joins are ignored, counted and logged.
@@ -204,10 +206,15 @@ pub struct Config {
     pub(crate) threads: u16,
     pub(crate) connections_per_thread: usize,
     pub(crate) settings: Settings,
+    derived: Vec<Derived>,
+    warnings: Vec<Warning>,
 }
 
 /// The most threads: a connection id must tell its shard and still leave room for connections.
 const MAX_THREADS: u16 = 256;
+
+/// The kernel doubles what it is asked for, in a signed number.
+const MAX_RECEIVE_BUFFER: i64 = i32::MAX as i64 / 2;
 
 /// How many bytes clients may make each thread hold, unless it is said.
 const SHARE: usize = 256 * 1024 * 1024;
@@ -224,14 +231,8 @@ impl TryFrom<Args> for Config {
     type Error = anyhow::Error;
 
     fn try_from(args: Args) -> anyhow::Result<Self> {
-        let lan_address = SocketAddr::new(args.lan_ip, args.lan_port);
-        let lan_listen = args.lan_listen.unwrap_or(lan_address);
-        ensure!(
-            !args.lan_ip.is_unspecified(),
-            "--lan-ip: {} is no address to be reached at",
-            args.lan_ip
-        );
-        args.common.check_secret(&[lan_address, lan_listen])?;
+        checks::check(&args)?;
+        let places = Places::find(&args)?;
         let largest = MAX_FRAME - FRAME_OVERHEAD;
         ensure!(
             (1..=largest).contains(&args.max_message_size),
@@ -244,10 +245,6 @@ impl TryFrom<Args> for Config {
             ("--max-handshakes", args.max_handshakes),
         ] {
             ensure!(value != 0, "{flag}: 0 would let nothing through");
-        }
-        for register in &args.register_address {
-            let port = register.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-            ensure!(port.is_some(), "--register-address: {register:?} is not HOST:PORT");
         }
         let cores = thread::available_parallelism().map_or(1, |cores| cores.get() as u16);
         let threads = args.threads.unwrap_or(cores.min(MAX_THREADS));
@@ -266,6 +263,9 @@ impl TryFrom<Args> for Config {
             "--memory-budget: less than {MESSAGES} times --max-message-size ({least} bytes) for \
              each of {threads} threads"
         );
+        let derived = checks::derived(&args, &places, threads, memory);
+        let warnings = checks::warnings(&args, &places);
+        let Places { doors, lan_address, lan_listen } = places;
         let site = match (args.no_web, &args.web_root) {
             (true, None) => None,
             (true, Some(_)) if args.compat == Compat::Strict => {
@@ -278,7 +278,6 @@ impl TryFrom<Args> for Config {
                 Some(site.with_context(|| format!("--web-root: cannot read {}", root.display()))?)
             }
         };
-        let doors: Vec<_> = args.listen.iter().map(Listen::door).collect();
         let tls = args.tls.read()?;
         let asks_for_tls = args.listen.iter().zip(&doors).find(|(_, door)| door.tls);
         match (&tls, asks_for_tls) {
@@ -303,7 +302,7 @@ impl TryFrom<Args> for Config {
             doors,
             lan_address,
             lan_listen,
-            registers: args.register_address,
+            registers: args.register_address.iter().map(ToString::to_string).collect(),
             secret: args.common.secret_key,
             threads,
             connections_per_thread: args.connections_per_thread as usize,
@@ -332,6 +331,8 @@ impl TryFrom<Args> for Config {
                 tls,
                 ways: args.compat.into(),
             },
+            derived,
+            warnings,
         })
     }
 }

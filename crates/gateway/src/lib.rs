@@ -33,9 +33,10 @@ use service::{
     Health, dice,
     listen::{self, Acceptor, CannotListen},
     net::{self, Unpolled},
+    supervise::{spawn_in, spawn_local},
     thread::{self, Thread},
 };
-use tokio::task::{JoinSet, spawn_local};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Args, Config};
@@ -85,6 +86,8 @@ struct Phases {
     drained: CancellationToken,
     /// The threads end.
     over: CancellationToken,
+    /// A thread could not start.
+    failed: CancellationToken,
 }
 
 impl Gateway {
@@ -97,8 +100,9 @@ impl Gateway {
         registry: &mut Registry,
         health: Health,
     ) -> Result<Self, CannotListen> {
+        let all: Vec<_> = config.doors.iter().map(|door| door.addr).collect();
         let doors = config.doors.iter().map(|door| {
-            let socket = listen::bind_unpolled(door.addr, "--listen")?;
+            let socket = listen::bind_unpolled(door.addr, "--listen", &all)?;
             if let Some(bytes) = config.settings.receive_buffer {
                 net::set_receive_buffer(&socket, bytes).map_err(|error| {
                     CannotListen::new(door.addr, "--receive-buffer-size", error)
@@ -109,7 +113,11 @@ impl Gateway {
             Ok((Door { addr, ..*door }, socket))
         });
         let doors = doors.collect::<Result<_, _>>()?;
-        let inner = listen::bind_unpolled(config.lan_listen, "--lan-port")?;
+        let flag = match config.lan_listen == config.lan_address {
+            true => "--lan-ip, --lan-port; to bind another address, --lan-listen",
+            false => "--lan-listen",
+        };
+        let inner = listen::bind_unpolled(config.lan_listen, flag, &[])?;
         let mut address = config.lan_address;
         if address.port() == 0 {
             address.set_port(inner.local_addr().map_or(0, |addr| addr.port()));
@@ -167,13 +175,15 @@ impl Gateway {
             grace,
             drained: CancellationToken::new(),
             over: CancellationToken::new(),
+            failed: CancellationToken::new(),
         };
         let mut announcing = JoinSet::new();
         let (registers, announcement) = (self.registers.clone(), self.announcement.clone());
         let reached = Reached::none(self.health.clone(), self.host.sight.clone());
         for register in registers {
             // The inner port accepts already: its backlog is the kernel's.
-            announcing.spawn(announce::announce(register, announcement.clone(), reached.clone()));
+            let announce = announce::announce(register, announcement.clone(), reached.clone());
+            spawn_in(&mut announcing, announce);
         }
         let mut threads = Vec::new();
         for index in (0..self.host.shards.len()).rev() {
@@ -191,6 +201,7 @@ impl Gateway {
         let written_off = tokio::select! {
             () = drained => false,
             () = self.host.written_off.cancelled() => true,
+            () = phases.failed.cancelled() => anyhow::bail!("a thread could not start"),
         };
         phases.closing.cancel();
         // Not before: a worker that starts meanwhile may be the only one to tell of the last events.
@@ -214,6 +225,7 @@ impl Gateway {
         let (secret, health) = (self.secret.clone(), self.health.clone());
         let pulse = self.health.pulse(format!("shard {index}"), STUCK);
         let doors: Vec<_> = self.doors.iter().map(|(door, _)| *door).collect();
+        let failed = phases.failed.clone();
         let serve = async move || {
             spawn_local(pulse.keep_beating());
             let mut acceptors = Vec::new();
@@ -230,6 +242,7 @@ impl Gateway {
         let thread = thread::spawn(format!("shard-{index}"), async move || {
             if let Err(error) = serve().await {
                 tracing::error!(%error, "a thread could not start");
+                failed.cancel();
             }
         });
         thread.context("cannot start a thread")

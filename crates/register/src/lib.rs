@@ -36,6 +36,7 @@ use prometheus_client::registry::Registry;
 use service::{
     listen::{self, Acceptor, CannotListen},
     net::{self, TcpStream},
+    supervise::spawn_tracked,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -88,7 +89,7 @@ impl Register {
             loop {
                 let (stream, from) = self.acceptor.accept().await;
                 shared.metrics.connections.inc();
-                peers.spawn(serve(stream, from, Arc::clone(shared), closing.clone()));
+                spawn_tracked(&peers, serve(stream, from, Arc::clone(shared), closing.clone()));
             }
         };
         tokio::select! {

@@ -21,8 +21,10 @@ pub mod backoff;
 pub mod clock;
 #[cfg(not(simulation))]
 pub mod dice;
+pub mod files;
 pub mod hangup;
 pub mod health;
+pub mod limits;
 pub mod listen;
 pub mod logging;
 #[cfg(not(simulation))]
@@ -31,7 +33,9 @@ pub mod process;
 pub mod rate_limit;
 pub mod settings;
 pub mod shutdown;
+pub mod signals;
 pub mod stream;
+pub mod supervise;
 pub mod systemd;
 #[cfg(not(simulation))]
 pub mod thread;

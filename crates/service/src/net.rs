@@ -20,7 +20,22 @@ pub type Unpolled = std::net::TcpListener;
 /// # Errors
 /// When it is taken or not ours.
 pub fn listen(addr: SocketAddr) -> io::Result<Unpolled> {
+    listen_on(addr, false)
+}
+
+/// The same for `[::]`, which leaves connections over IPv4 to others.
+///
+/// # Errors
+/// As [`listen`].
+pub fn listen_v6(addr: SocketAddr) -> io::Result<Unpolled> {
+    listen_on(addr, addr.is_ipv6())
+}
+
+fn listen_on(addr: SocketAddr, only_v6: bool) -> io::Result<Unpolled> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    if only_v6 {
+        socket.set_only_v6(true)?;
+    }
     // A restart must not wait for connections of the last life to time out.
     socket.set_reuse_address(true)?;
     // What is accepted inherits it, without a further call for each connection.

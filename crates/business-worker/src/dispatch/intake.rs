@@ -15,7 +15,7 @@ use client::{
 };
 use protocol::{ClientId, ConnectionId, Event, Instance, Session, link::Delivery};
 use rustc_hash::FxHashMap;
-use service::clock::Stopwatch;
+use service::{clock::Stopwatch, supervise};
 
 use super::{
     Dispatcher, Slot,
@@ -137,7 +137,8 @@ impl<W: Worker> Intake<W> {
             self.pace.is_in_lanes().then(|| self.dispatcher.computing.clone()).flatten();
         let method = Method::new(running, computing);
         let dispatcher = Arc::clone(&self.dispatcher);
-        self.dispatcher.lanes.spawn(lane::run(dispatcher, Arc::clone(slot), method, Some(ticket)));
+        let lane = lane::run(dispatcher, Arc::clone(slot), method, Some(ticket));
+        supervise::spawn_tracked(&self.dispatcher.lanes, lane);
     }
 
     fn look_at_clock(&mut self, since: Stopwatch) {

@@ -25,6 +25,7 @@ use client::{
     link::Link,
 };
 use protocol::{CloseReason, ConnectionId, Event, Instance, link::Delivery};
+use service::supervise;
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
     sync::Semaphore,
@@ -116,7 +117,8 @@ impl<W: Worker> Dispatcher<W> {
             let close = last_word(slot.id().connection, redelivered);
             if slot.settle(close, settlement.clone(), &self.busy) {
                 let method = Method::new(Running::new(ready(Outcome::Over(None))), None);
-                self.lanes.spawn(lane::run(Arc::clone(self), slot, method, None));
+                let lane = lane::run(Arc::clone(self), slot, method, None);
+                supervise::spawn_tracked(&self.lanes, lane);
             }
         }
     }

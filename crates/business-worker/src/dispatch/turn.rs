@@ -86,12 +86,13 @@ async fn again<W: Worker>(dispatcher: &Dispatcher<W>, client: &mut Client, event
 
 async fn call(worker: &impl Worker, client: &Client, event: Event) -> anyhow::Result<()> {
     match event {
-        Event::Message(message) => caught(worker.on_message(client, message)).await,
-        Event::Connect => caught(worker.on_connect(client)).await,
+        // Called within what catches, since a method may panic before it returns a future.
+        Event::Message(message) => caught(async { worker.on_message(client, message).await }).await,
+        Event::Connect => caught(async { worker.on_connect(client).await }).await,
         Event::WebSocketConnect(handshake) => {
-            caught(worker.on_websocket_connect(client, &handshake)).await
+            caught(async { worker.on_websocket_connect(client, &handshake).await }).await
         }
-        Event::Close(reason) => caught(worker.on_close(client, reason)).await,
+        Event::Close(reason) => caught(async { worker.on_close(client, reason).await }).await,
         // The intake takes these itself.
         Event::Adopt => Ok(()),
     }

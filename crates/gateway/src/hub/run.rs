@@ -12,10 +12,9 @@ use std::{
 
 use super::{Hub, Shared, ended::Ended, peer};
 use crate::Phases;
-use service::{clock, listen::Acceptor, net::TcpStream};
+use service::{clock, listen::Acceptor, net::TcpStream, supervise::spawn_local};
 use tokio::{
     io::Interest,
-    task::spawn_local,
     time::{self, MissedTickBehavior},
 };
 
@@ -35,7 +34,7 @@ const DRAINED: Duration = Duration::from_millis(5);
 pub(crate) async fn run(
     hub: Hub,
     acceptor: Acceptor,
-    Phases { closing, grace, drained, over }: Phases,
+    Phases { closing, grace, drained, over, .. }: Phases,
 ) {
     let hub = Rc::new(RefCell::new(hub));
     spawn_local(accept(Rc::clone(&hub), acceptor));

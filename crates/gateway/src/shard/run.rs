@@ -4,9 +4,9 @@ use std::{
     cell::RefCell, future::poll_fn, pin::pin, rc::Rc, sync::Arc, task::Poll, time::Duration,
 };
 
-use service::{clock, listen::Acceptor, net};
+use service::{clock, listen::Acceptor, net, supervise::spawn_local};
 use tokio::{
-    task::{spawn_local, yield_now},
+    task::yield_now,
     time::{self, MissedTickBehavior},
 };
 use tokio_util::sync::CancellationToken;

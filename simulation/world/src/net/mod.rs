@@ -17,6 +17,14 @@ pub fn listen(addr: SocketAddr) -> io::Result<Unpolled> {
     Unpolled::listen(addr)
 }
 
+/// The same: here all are of their own version of IP alone.
+///
+/// # Errors
+/// When it is taken.
+pub fn listen_v6(addr: SocketAddr) -> io::Result<Unpolled> {
+    Unpolled::listen(addr)
+}
+
 /// What the simulated network holds of what is not read has its own bound.
 ///
 /// # Errors
