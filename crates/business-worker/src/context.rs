@@ -148,7 +148,8 @@ impl Client {
     /// methods. No question is asked for it.
     ///
     /// # Errors
-    /// When somebody else has stored what is not a JSON object.
+    /// When somebody else has stored what is not a JSON object, or a PHP array whose references come to
+    /// too much; see [`Session::decode`].
     pub fn session(&self) -> Result<Map<String, Value>, SessionError> {
         self.slot.memory().session().decode()
     }
