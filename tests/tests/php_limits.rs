@@ -4,7 +4,7 @@
 
 use protocol::{ClientId, codec::gateway_worker::Opcode};
 use serde_json::{Value, json};
-use suite_tests::{Browser, Php, Suite};
+use suite_tests::{Browser, Php, Suite, eventually};
 
 const MIB: usize = 1024 * 1024;
 
@@ -38,6 +38,37 @@ async fn worker_whose_client_has_a_php_session_full_of_references_goes_on() {
     let login =
         says(&mut bob, json!({ "type": "login", "client_name": "bob", "room_id": 1 })).await;
     assert_eq!(login["type"], "login", "others are served by the same process");
+}
+
+#[tokio::test]
+async fn reply_over_the_limit_closes_the_connection_and_says_why() {
+    const CLIENTS: u32 = 20;
+    let suite = Suite::builder().gateways(1).logs("info").start().await;
+    let gateway = suite.gateways[0].inner;
+    let mut worker = Php::worker(gateway, &suite.secret(), "worker:1").await;
+    let mut php = Php::client(gateway, &suite.secret()).await;
+    let session = format!(r#"a:1:{{i:0;s:{}:"{}";}}"#, 7 * MIB, "x".repeat(7 * MIB));
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        clients.push(suite.browser(0).await);
+        let client = worker.welcomes().await;
+        php.say(Opcode::SetSession, client, session.clone(), "").await;
+    }
+    assert_eq!(php.ask(Opcode::GetClientCountByGroup, 0, "").await, format!("i:{CLIENTS};"));
+
+    php.say(Opcode::GetAllClientSessions, 0, "", "").await;
+    assert_eq!(php.ends().await, 0, "nothing that could be taken for an answer");
+    let log = suite.gateways[0].log();
+    assert!(log.contains("a PHP peer's query has no reply") && log.contains("sessions"), "{log}");
+    assert_eq!(suite.gateways[0].metric("gateway_php_queries_failed_total").await, Some(1.0));
+    // Within the limit there is an answer, and others are served.
+    clients.truncate(17);
+    let mut php = Php::client(gateway, &suite.secret()).await;
+    eventually("three to have left", async || {
+        (php.ask(Opcode::GetClientCountByGroup, 0, "").await == "i:17;").then_some(())
+    })
+    .await;
+    assert!(php.ask(Opcode::GetAllClientSessions, 0, "").await.starts_with("a:17:{"));
 }
 
 /// The answer to what a client of the chat says.

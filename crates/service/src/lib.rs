@@ -13,6 +13,7 @@
 //! | speak TLS, or not, with the same calls | [`tls`], [`stream`] |
 //! | know the time, roll dice, start a thread | [`clock`], [`dice`], [`thread`] |
 //! | wait before trying again | [`backoff::Backoff`] |
+//! | log what a peer can cause, once a second | [`rate_limit::Throttle`] |
 //! | stop in order | [`shutdown`] |
 
 pub mod admin;
@@ -27,6 +28,7 @@ pub mod logging;
 #[cfg(not(simulation))]
 pub mod net;
 pub mod process;
+pub mod rate_limit;
 pub mod settings;
 pub mod shutdown;
 pub mod stream;
