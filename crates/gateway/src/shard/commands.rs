@@ -2,8 +2,9 @@
 
 #![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
 
-use protocol::{Command, ConnectionId, Message, Recipients, Session};
+use protocol::{ClientId, Command, ConnectionId, Message, Recipients, Session};
 use rustc_hash::FxHashSet;
+use service::clock;
 
 use super::{Ordinal, Shard, connection::Key, fan_out::Audience};
 use crate::{closed::Closed, exchange::LinkId, framing::Framed};
@@ -66,11 +67,14 @@ impl Shard {
                 self.change_session(from, client, edit, |old| *old = session);
             }
             Command::UpdateSession { client, edit, changes } => {
-                self.change_session(from, client, edit, |old| {
-                    if let Err(error) = old.merge(&changes) {
-                        tracing::warn!(%client, %error, "session left as it was");
-                    }
-                });
+                let mut merged = Ok(());
+                self.change_session(from, client, edit, |old| merged = old.merge(&changes));
+                if let Err(error) = merged
+                    && let Some(suppressed) = self.warnings.session.admit(clock::now())
+                {
+                    let client = ClientId::new(self.host.address, client);
+                    tracing::warn!(%client, %error, suppressed, "session left as it was");
+                }
             }
         }
     }

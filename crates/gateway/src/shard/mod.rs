@@ -24,6 +24,7 @@ mod roster;
 mod routing;
 mod run;
 mod share;
+mod warnings;
 mod witness;
 mod workers;
 
@@ -53,6 +54,7 @@ use self::{
     fan_out::FanOut,
     ids::ConnectionIds,
     outlet::Outlet,
+    warnings::Warnings,
     workers::Workers,
 };
 use crate::{
@@ -103,6 +105,7 @@ pub(crate) struct Shard {
     /// Where sockets are read to.
     scratch: Box<[u8]>,
     tally: Tally,
+    warnings: Warnings,
     /// Whether the turn is called already, and whom to wake for it.
     called: bool,
     waker: Option<Waker>,
@@ -169,6 +172,7 @@ impl Shard {
             barriers: Vec::new(),
             scratch: vec![0; SCRATCH].into(),
             tally: Tally::default(),
+            warnings: Warnings::default(),
             called: false,
             waker: None,
             drain: None,
