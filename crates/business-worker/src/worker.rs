@@ -37,7 +37,8 @@ pub trait Worker: Send + Sync + 'static {
         async { Ok(()) }
     }
 
-    /// A connection was accepted. On WebSocket listeners its handshake is still to come; what is
+    /// A connection was accepted. A client that a method [closes](Client::close) has no further event but
+    /// [`on_close`](Self::on_close), whatever it has sent meanwhile. On WebSocket listeners its handshake is still to come; what is
     /// sent before that is done, waits for it.
     fn on_connect(&self, _client: &Client) -> impl Future<Output = anyhow::Result<()>> + Send {
         async { Ok(()) }

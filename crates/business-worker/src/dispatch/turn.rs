@@ -42,6 +42,10 @@ pub(super) async fn take<W: Worker>(
 ) -> Outcome {
     let Delivery { number, redelivered, edits, context, event, .. } = delivery;
     slot.memory().told(edits, context.map(|context| context.session));
+    if slot.drops(&event) {
+        dispatcher.metrics.dropped.inc();
+        return Outcome::Over(None);
+    }
     let mut client = Client::new(slot, number, redelivered);
     let handler = Handler::of(&event);
     // Kept small, since it is kept for every method.
