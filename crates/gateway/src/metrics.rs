@@ -50,6 +50,8 @@ pub(crate) struct Metrics {
     pub(crate) workers: Gauge,
     /// Peers that were not let in.
     pub(crate) refused: Counter,
+    /// Queries of PHP peers that had no reply, so that their connection was closed.
+    pub(crate) no_replies: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -115,6 +117,11 @@ impl Metrics {
         );
         registry.register("workers", "Workers linked", all.workers);
         registry.register("peers_refused", "Peers that were not let in", all.refused);
+        registry.register(
+            "php_queries_failed",
+            "Queries of PHP peers without a reply; their connections were closed",
+            all.no_replies,
+        );
         metrics
     }
 

@@ -15,7 +15,10 @@ use client::{
 };
 use protocol::{ClientId, ConnectionId, Event, Instance, Session, link::Delivery};
 use rustc_hash::FxHashMap;
-use service::{clock::Stopwatch, supervise};
+use service::{
+    clock::{self, Stopwatch},
+    supervise,
+};
 
 use super::{
     Dispatcher, Slot,
@@ -82,7 +85,13 @@ impl<W: Worker> Intake<W> {
                 let slot = match delivery.context.take() {
                     Some(context) => Slot::new(id, Arc::clone(&self.home), *context),
                     None => {
-                        tracing::warn!(client = %id, "the gateway has not introduced this client");
+                        let mut warnings = self.dispatcher.warnings();
+                        if let Some(suppressed) = warnings.unknown_client.admit(clock::now()) {
+                            tracing::warn!(
+                                client = %id, suppressed,
+                                "the gateway has not introduced this client"
+                            );
+                        }
                         Slot::new(id, Arc::clone(&self.home), unknown())
                     }
                 };

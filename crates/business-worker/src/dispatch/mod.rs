@@ -13,10 +13,11 @@ mod memory;
 mod pace;
 mod slot;
 mod turn;
+mod warnings;
 
 use std::{
     future::ready,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use client::{
@@ -40,6 +41,7 @@ use estates::Estates;
 use lane::{Method, Running};
 use slot::Busy;
 use turn::Outcome;
+use warnings::Warnings;
 
 pub(crate) use slot::Slot;
 pub(crate) use turn::caught;
@@ -56,6 +58,8 @@ pub(crate) struct Dispatcher<W> {
     busy: Mutex<Busy>,
     /// How often a method that fails is called again.
     retries: u32,
+    /// What is logged about handlers.
+    warnings: Mutex<Warnings>,
     /// What waits to be called again is left to other workers from then on.
     draining: CancellationToken,
     /// Places for methods that compute for long; `None` where there is only one thread.
@@ -72,6 +76,7 @@ impl<W: Worker> Dispatcher<W> {
         Arc::new(Self {
             computing,
             retries,
+            warnings: Mutex::default(),
             draining: CancellationToken::new(),
             worker,
             cluster: OnceLock::new(),
@@ -121,6 +126,11 @@ impl<W: Worker> Dispatcher<W> {
                 supervise::spawn_tracked(&self.lanes, lane);
             }
         }
+    }
+
+    fn warnings(&self) -> MutexGuard<'_, Warnings> {
+        // Counters: whatever a panic elsewhere has left there will do.
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     const fn busy(&self) -> &Mutex<Busy> {

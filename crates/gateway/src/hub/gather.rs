@@ -3,7 +3,11 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use protocol::{Answer, Query, codec::gateway_worker::reply::Reply, link::ToPeer};
+use protocol::{
+    Answer, Query,
+    codec::gateway_worker::reply::{NoReply, Reply},
+    link::ToPeer,
+};
 
 use crate::exchange::{LinkId, Part};
 
@@ -24,6 +28,8 @@ pub(super) enum Told {
     Native(ToPeer),
     /// The bytes of a reply, which goes out in its turn.
     Php(Bytes),
+    /// There is no reply, to what that asked for. An empty one would be taken for the answer.
+    NoReply(&'static str, NoReply),
 }
 
 /// What a peer asked, and what shards have said so far.
@@ -54,7 +60,10 @@ impl Gathering {
             Asked::Native { request, query } => {
                 Told::Native(ToPeer::Answer { request, answer: merge(query, self.parts) })
             }
-            Asked::Php { reply, query } => Told::Php(reply.encode(&merge(query, self.parts))),
+            Asked::Php { reply, query } => match reply.encode(&merge(query, self.parts)) {
+                Ok(bytes) => Told::Php(bytes),
+                Err(error) => Told::NoReply(reply.asks_for(), error),
+            },
             Asked::Ping { token } => Told::Native(ToPeer::Pong { token }),
         }
     }

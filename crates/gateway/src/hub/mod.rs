@@ -29,7 +29,7 @@ use std::{
 
 use protocol::{Command, ConnectionId, Instance, Secret, link::ToPeer};
 use rustc_hash::FxHashMap;
-use service::{Health, clock};
+use service::{Health, clock, rate_limit::Throttle};
 use tokio::sync::Notify;
 
 use self::{
@@ -91,6 +91,8 @@ pub(crate) struct Hub {
     undrained: Option<Vec<u16>>,
     /// Shards that clients make hold too much.
     pressed: Vec<u16>,
+    /// Warnings about queries of PHP peers that have no reply.
+    no_reply_warnings: Throttle,
 }
 
 type Shared = Rc<RefCell<Hub>>;
@@ -125,6 +127,7 @@ impl Hub {
             waker: None,
             undrained: None,
             pressed: Vec::new(),
+            no_reply_warnings: Throttle::per_second(),
         }
     }
 
@@ -375,6 +378,7 @@ impl Hub {
                     match gathering.reply() {
                         Told::Native(message) => self.say(to, &message),
                         Told::Php(reply) => self.reply(to, token, reply),
+                        Told::NoReply(query, error) => self.fail(to, query, error),
                     }
                 }
             }

@@ -8,10 +8,12 @@ use protocol::{
     codec::gateway_worker::{
         self, Frame, MAX_FRAME, MAX_STRANGER_FRAME,
         from_peer::{self, Hello, Said},
-        reply::Reply,
+        reply::{NoReply, Reply},
         to_peer,
     },
 };
+
+use service::clock;
 
 use super::{Asked, Hub, ended::Ended, strangers::Stranger};
 use crate::exchange::{LinkId, ToShard, Token};
@@ -140,6 +142,23 @@ impl Hub {
             *reply = Some(bytes);
         }
         self.send_replies(to);
+    }
+
+    /// There is no reply to a query. The link is closed, which the peer reports as an error.
+    pub(super) fn fail(&mut self, to: LinkId, query: &'static str, error: NoReply) {
+        let Some(link) = self.links.get(&to) else {
+            return;
+        };
+        let remote = link.remote;
+        self.host.metrics.no_replies.inc();
+        match self.no_reply_warnings.admit(clock::now()) {
+            Some(suppressed) => tracing::warn!(
+                %remote, query, %error, suppressed,
+                "a PHP peer's query has no reply; its connection is closed"
+            ),
+            None => tracing::debug!(%remote, query, %error, "no reply; connection closed"),
+        }
+        self.remove(to);
     }
 
     fn send_replies(&mut self, to: LinkId) {

@@ -57,11 +57,14 @@ impl Shard {
                 self.change_session(from, client, edit, |old| *old = session);
             }
             Command::UpdateSession { client, edit, changes } => {
-                self.change_session(from, client, edit, |old| {
-                    if let Err(error) = old.merge(&changes) {
-                        tracing::warn!(%client, %error, "session left as it was");
-                    }
-                });
+                let mut merged = Ok(());
+                self.change_session(from, client, edit, |old| merged = old.merge(&changes));
+                if let Err(error) = merged
+                    && let Some(suppressed) = self.warnings.session.admit(clock::now())
+                {
+                    let client = ClientId::new(self.host.address, client);
+                    tracing::warn!(%client, %error, suppressed, "session left as it was");
+                }
             }
         }
     }
@@ -80,7 +83,7 @@ impl Shard {
             return self.directory.join(id, group, ordinal);
         }
         self.host.metrics.joins_refused.inc();
-        if let Some(suppressed) = self.warnings.admit(clock::now()) {
+        if let Some(suppressed) = self.warnings.groups.admit(clock::now()) {
             let client = ClientId::new(self.host.address, id);
             tracing::warn!(%client, suppressed, "join ignored: the client is in too many groups");
         }

@@ -4,7 +4,7 @@ use std::{net::Ipv4Addr, time::Duration};
 
 use bytes::Bytes;
 use protocol::{
-    CloseReason, Context, Event,
+    ClientId, CloseReason, Context, Event,
     codec::gateway_worker::{MAX_FRAME, TooLarge},
 };
 use rustc_hash::FxHashMap;
@@ -218,8 +218,14 @@ impl Shard {
         let edits = connection.edits;
         let entry = Entry { client: id, number, event, context, redelivered, edits };
         self.keep_witness(id, witness);
-        if let Err(error) = self.post(link, entry, &[]) {
-            tracing::error!(client = %id, %error, "a worker cannot be told that a client is gone");
+        if let Err(error) = self.post(link, entry, &[])
+            && let Some(suppressed) = self.warnings.too_large.admit(clock::now())
+        {
+            let client = ClientId::new(self.host.address, id);
+            tracing::error!(
+                %client, %error, suppressed,
+                "a worker cannot be told that a client is gone"
+            );
         }
         if let Some(link) = link {
             self.workers.unbind(link);
@@ -288,8 +294,14 @@ impl Shard {
                 entry.redelivered |= self.host.sight.is_doubtful(clock::now());
             }
             let client = entry.client;
-            if let Err(error) = self.post(link, entry, &payload) {
-                tracing::error!(%client, %error, "an event is too large for its new worker");
+            if let Err(error) = self.post(link, entry, &payload)
+                && let Some(suppressed) = self.warnings.too_large.admit(clock::now())
+            {
+                let client = ClientId::new(self.host.address, client);
+                tracing::error!(
+                    %client, %error, suppressed,
+                    "an event is too large for its new worker"
+                );
             }
         }
     }

@@ -30,6 +30,7 @@ mod share;
 #[cfg(test)]
 mod stage;
 mod targets;
+mod warnings;
 mod witness;
 mod work;
 mod workers;
@@ -48,7 +49,6 @@ use rustc_hash::FxHashMap;
 use service::{
     clock, dice,
     net::{self, TcpStream},
-    rate_limit::Throttle,
 };
 use slab::Slab;
 
@@ -63,6 +63,7 @@ use self::{
     ids::ConnectionIds,
     outlet::Outlet,
     targets::Found,
+    warnings::Warnings,
     work::Work,
     workers::Workers,
 };
@@ -128,8 +129,7 @@ pub(crate) struct Shard {
     /// Where sockets are read to.
     scratch: Box<[u8]>,
     tally: Tally,
-    /// Limits log lines that peers and clients can cause.
-    warnings: Throttle,
+    warnings: Warnings,
     /// Whether the turn is called already, and whom to wake for it.
     called: bool,
     waker: Option<Waker>,
@@ -200,7 +200,7 @@ impl Shard {
             barriers: Vec::new(),
             scratch: vec![0; SCRATCH].into(),
             tally: Tally::default(),
-            warnings: Throttle::per_second(),
+            warnings: Warnings::default(),
             called: false,
             waker: None,
             drain: None,

@@ -28,4 +28,4 @@ pub use serialize::{SerializeError, serialize};
 pub(crate) use serialize::{int, key, string};
 pub use unserialize::{UnserializeError, unserialize};
 pub(crate) use value::is_empty;
-pub use value::{Key, MAX_DEPTH, MAX_VALUES, Object, Shared, SharedBy, Value};
+pub use value::{Custom, Key, MAX_DEPTH, MAX_VALUES, Object, Shared, SharedBy, Value};

@@ -68,6 +68,10 @@ pub enum SessionError {
     /// A PHP array that contains itself cannot be read as JSON.
     #[error("a session that contains itself cannot be read as JSON")]
     Endless,
+    /// A PHP array whose references would make it too long, if what they name were written out each
+    /// time, cannot be read as JSON.
+    #[error("a session whose references unfold to more than {limit} bytes cannot be read as JSON")]
+    Unfolds { limit: usize },
     /// An update cannot be put in.
     #[error("the session cannot be updated")]
     Merge(#[from] ReplaceError),
@@ -120,10 +124,13 @@ impl Session {
         Self::from_encoded(text.into())
     }
 
-    /// Reads the session, whoever wrote it.
+    /// Reads the session, whoever wrote it. What PHP's references show in several places is copied into
+    /// each of them: with its references written out, PHP's form may have 16 times as many bytes as it has,
+    /// and in any case 1 MiB, but never more than [`MAX_PHP_SESSION`].
     ///
     /// # Errors
-    /// When it is neither the text of a JSON object nor a serialized PHP array.
+    /// When it is neither the text of a JSON object nor a serialized PHP array, when it is longer than
+    /// that with its references written out, or contains itself.
     pub fn decode(&self) -> Result<Map<String, Value>, SessionError> {
         match self.form {
             _ if self.is_none() => Ok(Map::new()),
