@@ -19,6 +19,8 @@ on_one_and_three_threads!(
     clients_move_at_once_when_their_worker_is_gone,
     ends_of_clients_that_have_moved_are_marked_if_no_register_knew_of_the_gateway,
     ends_of_clients_that_have_moved_are_not_marked_otherwise,
+    a_reassigned_client_is_marked_only_if_its_former_worker_may_have_closed_it,
+    a_close_that_waited_for_a_worker_is_marked_only_if_its_former_worker_may_have_closed_it,
     a_gateway_that_others_took_for_dead_begins_anew,
     a_gateway_that_is_on_its_way_to_its_end_says_so_too_if_others_took_it_for_dead,
 );
@@ -195,6 +197,68 @@ async fn clients_move_at_once_when_their_worker_is_gone(threads: usize) {
     assert!(adopted.context.is_some());
 }
 
+/// Kills the register and waits until the gateway knows.
+async fn kill_register(suite: &mut Suite) {
+    suite.registers[0].kill();
+    eventually("the gateway to miss its register", async || {
+        suite.gateways[0].log().contains("register unreachable").then_some(())
+    })
+    .await;
+}
+
+/// Waits until a gauge of the first gateway has this value.
+async fn has(suite: &Suite, gauge: &str, value: f64) {
+    eventually(format!("{gauge} to be {value}"), async || {
+        (suite.gateways[0].metric(gauge).await? == value).then_some(())
+    })
+    .await;
+}
+
+/// The former worker may be alive, have declared the gateway dead and closed its clients there. If
+/// the gateway dies now, the new worker closes them, and marks that if `Adopt` was marked.
+async fn a_reassigned_client_is_marked_only_if_its_former_worker_may_have_closed_it(
+    threads: usize,
+) {
+    for without_register in [true, false] {
+        let mut suite = Suite::builder().gateways(1).threads(threads).start().await;
+        let mut first = suite.worker_link(0, "test:1").await;
+        let _browser = suite.browser(0).await;
+        let client = first.welcomes().await;
+        let mut second = suite.worker_link(0, "test:2").await;
+        if without_register {
+            kill_register(&mut suite).await;
+        }
+        drop(first);
+        let adopted = second.event().await;
+        assert_eq!((adopted.client, &adopted.event), (client, &Event::Adopt));
+        assert_eq!(adopted.redelivered, without_register);
+    }
+}
+
+/// The same for a client that leaves while no worker is linked: when its close was queued, a register
+/// knew of the gateway; when a worker takes it, the gateway may have been declared dead.
+async fn a_close_that_waited_for_a_worker_is_marked_only_if_its_former_worker_may_have_closed_it(
+    threads: usize,
+) {
+    for without_register in [true, false] {
+        let mut suite = Suite::builder().gateways(1).threads(threads).start().await;
+        let mut first = suite.worker_link(0, "test:1").await;
+        let browser = suite.browser(0).await;
+        let client = first.welcomes().await;
+        drop(first);
+        has(&suite, "gateway_workers", 0.0).await;
+        browser.close().await;
+        has(&suite, "gateway_clients", 0.0).await;
+        if without_register {
+            kill_register(&mut suite).await;
+        }
+        let mut second = suite.worker_link(0, "test:2").await;
+        let end = second.event().await;
+        assert_eq!((end.client, &end.event), (client, &Event::Close(CloseReason::Client)));
+        assert_eq!(end.redelivered, without_register);
+    }
+}
+
 /// How a second worker is told of the ends of two clients, the first of which had a worker before that is
 /// lost: whether each is marked.
 async fn ends_after_a_move(suite: &mut Suite, without_register: bool) -> [bool; 2] {
@@ -203,11 +267,7 @@ async fn ends_after_a_move(suite: &mut Suite, without_register: bool) -> [bool; 
     let moved = first.welcomes().await;
     let mut second = suite.worker_link(0, "test:2").await;
     if without_register {
-        suite.registers[0].kill();
-        eventually("the gateway to miss its register", async || {
-            suite.gateways[0].log().contains("register unreachable").then_some(())
-        })
-        .await;
+        kill_register(suite).await;
     }
     drop(first);
     assert_eq!(second.event_of(moved).await, Event::Adopt);

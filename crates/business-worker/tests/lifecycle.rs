@@ -188,3 +188,32 @@ async fn a_witness_does_not_say_that_all_clients_of_a_dead_worker_are_closed() {
         (&gateway.instance, hello.instance.as_ref())
     );
 }
+
+/// Says of each close whether it was marked.
+struct Marks(mpsc::Sender<bool>);
+
+impl Worker for Marks {
+    async fn on_message(&self, _client: &Client, _message: Message) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    async fn on_close(&self, client: &Client, _reason: CloseReason) -> anyhow::Result<()> {
+        Ok(self.0.send(client.redelivered()).await?)
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_was_reassigned_with_a_mark_is_closed_with_one_when_its_gateway_dies() {
+    for marked in [true, false] {
+        let (marks, mut closed) = mpsc::channel(8);
+        let gateway = FakeGateway::start().await;
+        let soonest = |config: &mut Config| config.gateway_grace = Duration::from_millis(100);
+        let mut running = start_as(Marks(marks), &[&gateway], soonest).await;
+        let mut link = gateway.link().await;
+        link.deliver(1, Event::Adopt, Some(Box::new(context())), marked).await;
+        link.done(1).await;
+        drop(link);
+        running.follower.tell(Vec::new(), None).await;
+        assert_eq!(soon(closed.recv()).await, Some(marked));
+    }
+}
