@@ -12,6 +12,7 @@ on_one_and_three_threads!(
     a_page_is_not_a_client,
     whoever_closes_its_end_behind_a_request_still_gets_the_answer,
     whoever_asks_for_more_than_it_reads_is_cut_off,
+    request_that_a_proxy_could_frame_differently_gets_one_answer_and_the_end,
 );
 
 async fn the_chat_page_is_served_where_its_websocket_is(threads: usize) {
@@ -148,4 +149,35 @@ async fn whoever_asks_for_more_than_it_reads_is_cut_off(threads: usize) {
         }
     }
     panic!("the gateway answers for ever");
+}
+
+/// Each is followed by bytes that are a request, or the body of the one before, as one reads it.
+async fn request_that_a_proxy_could_frame_differently_gets_one_answer_and_the_end(threads: usize) {
+    let suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let smuggled = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
+    for (fields, status) in [
+        (&b"Content-Length: 0\r\nContent-Length: 38"[..], 400),
+        (b"Content-Length: 38\r\nContent-Length: 0", 400),
+        (b"Content-Length: 38\xff", 400),
+        (b"Content-Length: +0", 400),
+        (b"Content-Length: 0\r\nX: y\nContent-Length: 38", 400),
+        (b"X: y\r\n Content-Length: 38", 400),
+        (b"Content-Length : 38", 400),
+        (b"Content-Length: 38", 413),
+        (b"Transfer-Encoding: chunked", 400),
+        (b"Transfer-Encoding: chunked\xff", 400),
+        (b"Transfer-Encoding: identity\r\nContent-Length: 0", 400),
+        (b"Host: a\r\nHost: b", 400),
+        // Understood by everybody in the same way: the last one.
+        (b"Connection: keep-alive\r\nConnection: close", 404),
+    ] {
+        let head = [b"GET /first HTTP/1.1\r\n", fields, b"\r\n\r\n", &smuggled[..]].concat();
+        let mut raw = Raw::connect(suite.gateways[0].clients).await;
+        raw.send(&head).await;
+        let answers = String::from_utf8(raw.until_the_end().await).unwrap();
+        let fields = String::from_utf8_lossy(fields);
+        assert!(answers.starts_with(&format!("HTTP/1.1 {status} ")), "{fields:?}: {answers}");
+        assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{fields:?}: {answers}");
+        assert!(answers.contains("Connection: close"), "{fields:?}: {answers}");
+    }
 }

@@ -28,7 +28,7 @@ impl FromStr for Field {
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, value) = text.split_once(':').ok_or("it is not 'Name: value'")?;
         let value = value.trim_matches([' ', '\t']);
-        if !is_token(name) {
+        if !is_token(name.as_bytes()) {
             return Err(format!("{name:?} is no name of a header"));
         }
         if value.chars().any(|char| char.is_control() && char != '\t') {
@@ -51,7 +51,7 @@ impl FromStr for Subprotocol {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match is_token(text) {
+        match is_token(text.as_bytes()) {
             true => Ok(Self(text.to_owned())),
             false => Err(format!("{text:?} is no name of a subprotocol")),
         }
@@ -64,10 +64,10 @@ impl Subprotocol {
     }
 }
 
-/// RFC 9110, 5.6.2.
-fn is_token(text: &str) -> bool {
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !text.is_empty() && text.bytes().all(token)
+/// Whether this is a token (RFC 9110, 5.6.2).
+pub(super) fn is_token(text: &[u8]) -> bool {
+    let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !text.is_empty() && text.iter().all(token)
 }
 
 impl fmt::Display for Field {
