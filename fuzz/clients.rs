@@ -34,7 +34,7 @@ pub fn request(bytes: &[u8]) {
         subprotocols: vec!["chat".parse().expect("a name")],
     };
     for terms in [&Terms::default(), &strict] {
-        if let Reply::Accept(answer) | Reply::Refuse(answer) = judge(&request, terms) {
+        if let Reply::Accept(answer) | Reply::Refuse(answer, _) = judge(&request, terms) {
             let text = std::str::from_utf8(&answer).expect("it is ours");
             assert!(text.ends_with("\r\n\r\n"));
             assert_eq!(text.matches("\r\n\r\n").count(), 1, "nothing of theirs is in it");

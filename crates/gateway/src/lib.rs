@@ -13,6 +13,7 @@ mod ledger;
 mod metrics;
 mod placement;
 mod sight;
+mod throttle;
 
 mod closed;
 mod framing;

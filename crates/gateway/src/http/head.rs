@@ -66,6 +66,15 @@ impl BadRequest {
             Self::Body => "413 Content Too Large",
         }
     }
+
+    /// As metrics and logs name it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::TooLong | Self::NotHttp(httparse::Error::TooManyHeaders) => "too_large",
+            Self::NotHttp(_) | Self::Ambiguous(_) => "malformed",
+            Self::Body => "body",
+        }
+    }
 }
 
 /// Reads a request's head and says how many bytes it had, or `None` until more come.

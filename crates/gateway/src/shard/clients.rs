@@ -20,7 +20,7 @@ use crate::{
     closed::{Closed, GOING_AWAY, Goodbye},
     framing::{
         Decoder, Framed, Framing, Received,
-        websocket::{self, Reply},
+        websocket::{self, Refusal, Reply},
     },
     http,
     ledger::SMALL,
@@ -186,9 +186,12 @@ impl Shard {
                     }
                     self.await_request(key);
                 }
-                (Reply::Refuse(answer), _) => return self.refuse(key, &answer, Closed::Answered),
+                (Reply::Refuse(answer, why), _) => {
+                    return self.refuse(key, &answer, Closed::Refused(why));
+                }
                 (Reply::Ordinary, _) => {
-                    return self.refuse(key, &websocket::not_a_websocket(), Closed::Answered);
+                    let closed = Closed::Refused(Refusal::NotWebSocket);
+                    return self.refuse(key, &websocket::not_a_websocket(), closed);
                 }
             }
             head = rest;
@@ -381,6 +384,10 @@ impl Shard {
         };
         let told = matches!(connection.phase, Phase::Leaving(_));
         tracing::debug!(remote = %connection.remote, client = ?connection.id, reason = %closed, "closed");
+        if !opened && let Some(reason) = closed.refusal() {
+            self.count_refused(key, reason);
+        }
+        let connection = &mut self.connections[key as usize];
         let goodbye = match closed.goodbye(&self.settings.ways) {
             // Without a handshake there are no frames; what was held back for it is void.
             Goodbye::Code(_) | Goodbye::ComeBack { .. } if !opened => Goodbye::None,

@@ -20,6 +20,7 @@ mod heartbeat;
 mod ids;
 mod outlet;
 mod relief;
+mod requests;
 mod roster;
 mod routing;
 mod run;

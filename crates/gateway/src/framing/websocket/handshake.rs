@@ -1,6 +1,7 @@
 //! Whether a request opens a WebSocket, and what it is told.
 
 use bytes::Bytes;
+use thiserror::Error;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::http::{Field, Request, Subprotocol};
@@ -22,9 +23,42 @@ pub(crate) enum Reply {
     /// It opens a WebSocket: write this, and frames follow.
     Accept(Bytes),
     /// It would have liked to: write this and close.
-    Refuse(Bytes),
+    Refuse(Bytes, Refusal),
     /// It is an ordinary request.
     Ordinary,
+}
+
+/// Why a request opens no WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(crate) enum Refusal {
+    /// It names an origin that may not connect.
+    #[error("an origin that may not connect")]
+    Origin,
+    /// It is for another version of the protocol, or for none.
+    #[error("not version 13")]
+    Version,
+    /// It is no GET.
+    #[error("not a GET")]
+    Method,
+    /// It has no key.
+    #[error("no key")]
+    Malformed,
+    /// It asks for something else, and there is nothing else.
+    #[error("no request for a WebSocket")]
+    NotWebSocket,
+}
+
+impl Refusal {
+    /// As metrics and logs name it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Origin => "origin",
+            Self::Version => "version",
+            Self::Method => "method",
+            Self::Malformed => "malformed",
+            Self::NotWebSocket => "not_websocket",
+        }
+    }
 }
 
 /// Judges a request. Like the reference, this asks for a GET, a key and version 13, and does not
@@ -35,22 +69,25 @@ pub(crate) fn judge(request: &Request, terms: &Terms) -> Reply {
     let upgrade = request.header("Upgrade").is_some_and(|to| to.eq_ignore_ascii_case("websocket"));
     let Some(key) = request.header("Sec-WebSocket-Key") else {
         return match upgrade {
-            true => refuse("400 Bad Request", "Sec-WebSocket-Version: 13\r\n"),
+            true => refuse(Refusal::Malformed, "400 Bad Request", "Sec-WebSocket-Version: 13\r\n"),
             false => Reply::Ordinary,
         };
     };
     if request.method != "GET" {
-        return refuse("405 Method Not Allowed", "Allow: GET\r\n");
+        return refuse(Refusal::Method, "405 Method Not Allowed", "Allow: GET\r\n");
     }
     match version {
         Some("13") => {}
-        Some(_) => return refuse("426 Upgrade Required", "Sec-WebSocket-Version: 13\r\n"),
-        None => return refuse("400 Bad Request", "Sec-WebSocket-Version: 13\r\n"),
+        Some(_) => {
+            let fields = "Sec-WebSocket-Version: 13\r\n";
+            return refuse(Refusal::Version, "426 Upgrade Required", fields);
+        }
+        None => {
+            return refuse(Refusal::Version, "400 Bad Request", "Sec-WebSocket-Version: 13\r\n");
+        }
     }
-    let Terms { origins, headers, .. } = terms;
-    let known = |origin: &str| origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin));
-    if !origins.is_empty() && request.header("Origin").is_some_and(|origin| !known(origin)) {
-        return refuse("403 Forbidden", "");
+    if !terms.lets_in(request) {
+        return refuse(Refusal::Origin, "403 Forbidden", "");
     }
     let accept = derive_accept_key(key.as_bytes());
     let mut answer = format!(
@@ -60,7 +97,7 @@ pub(crate) fn judge(request: &Request, terms: &Terms) -> Reply {
     if let Some(subprotocol) = terms.subprotocol(request) {
         answer.push_str(&format!("Sec-WebSocket-Protocol: {subprotocol}\r\n"));
     }
-    for header in headers {
+    for header in &terms.headers {
         answer.push_str(&format!("{header}\r\n"));
     }
     answer.push_str("\r\n");
@@ -68,6 +105,17 @@ pub(crate) fn judge(request: &Request, terms: &Terms) -> Reply {
 }
 
 impl Terms {
+    /// Whether a request names no origin, or only such as may connect.
+    fn lets_in(&self, request: &Request) -> bool {
+        let known = |origin: &[u8]| {
+            self.origins.iter().any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(origin))
+        };
+        let mut named = request.handshake.headers.iter();
+        self.origins.is_empty()
+            || named
+                .all(|header| !header.name.eq_ignore_ascii_case("Origin") || known(&header.value))
+    }
+
     /// The first that the client would like of those that are spoken here. A client that asked for
     /// none must not be told of one, and drops the connection if it is.
     fn subprotocol(&self, request: &Request) -> Option<&str> {
@@ -88,8 +136,8 @@ pub(crate) fn not_a_websocket() -> Bytes {
     refusal("400 Bad Request", "Sec-WebSocket-Version: 13\r\n")
 }
 
-fn refuse(status: &str, fields: &str) -> Reply {
-    Reply::Refuse(refusal(status, fields))
+fn refuse(why: Refusal, status: &str, fields: &str) -> Reply {
+    Reply::Refuse(refusal(status, fields), why)
 }
 
 fn refusal(status: &str, fields: &str) -> Bytes {
@@ -112,7 +160,9 @@ mod tests {
         let head = format!("GET /chat HTTP/1.1\r\n{fields}\r\n");
         let (request, _) = http::parse(head.as_bytes()).unwrap().unwrap();
         match judge(&request, terms) {
-            Reply::Accept(head) | Reply::Refuse(head) => String::from_utf8(head.to_vec()).unwrap(),
+            Reply::Accept(head) | Reply::Refuse(head, _) => {
+                String::from_utf8(head.to_vec()).unwrap()
+            }
             Reply::Ordinary => "ordinary".into(),
         }
     }
@@ -145,6 +195,18 @@ mod tests {
         assert_eq!(from("Origin: https://ours.example\r\n"), "101");
         assert_eq!(from("Origin: https://theirs.example\r\n"), "403");
         assert_eq!(from(""), "101");
+        for odd in ["Origin:\r\n", "Origin: null\r\n", "Origin: https://ours.example/\r\n"] {
+            assert_eq!(from(odd), "403", "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn origin_that_is_no_text_is_an_origin_from_elsewhere() {
+        let head = b"GET / HTTP/1.1\r\nSec-WebSocket-Key: k\r\nSec-WebSocket-Version: 13\r\n\
+            Origin: https://theirs.example\xff\r\n\r\n";
+        let (request, _) = http::parse(head).unwrap().unwrap();
+        let terms = Terms { origins: vec!["https://ours.example".into()], ..Terms::default() };
+        assert!(matches!(judge(&request, &terms), Reply::Refuse(_, Refusal::Origin)));
     }
 
     #[test]
