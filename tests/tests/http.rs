@@ -1,7 +1,9 @@
 //! What a browser gets without a WebSocket: the chat page, and the pages for operators.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use suite_tests::{Answer, Raw, Suite, on_one_and_three_threads};
+use std::{os::unix::fs::symlink, process::Command};
+
+use suite_tests::{Answer, Raw, Suite, eventually, on_one_and_three_threads, process::Signal};
 
 on_one_and_three_threads!(
     the_chat_page_is_served_where_its_websocket_is,
@@ -120,6 +122,63 @@ async fn the_page_can_be_left_out_or_replaced() {
     let suite = Suite::builder().gateways(1).gateway_switch("--no-web").start().await;
     let page = Raw::get(suite.gateways[0].clients, "/").await.unwrap();
     assert!(matches!(page.status, 400 | 404 | 426), "{}", page.status);
+}
+
+#[tokio::test]
+async fn web_root_is_served_by_decoded_names_and_read_again_on_sighup() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("site");
+    std::fs::create_dir(&root).unwrap();
+    let put = |name: &str, text: &str| std::fs::write(root.join(name), text).unwrap();
+    put("a b.txt", "one");
+    put("\u{804a}\u{5929}.html", "chat");
+    put("app.wasm", "\0asm");
+    // None of these holds the start up, or ends it.
+    assert!(Command::new("mkfifo").arg(root.join("fifo")).status().unwrap().success());
+    symlink("nowhere", root.join("dangling")).unwrap();
+    symlink("/etc/hostname", root.join("outside")).unwrap();
+    symlink("/dev/zero", root.join("endless")).unwrap();
+    let flag = root.to_str().unwrap();
+    let mut suite = Suite::builder().gateways(1).gateway_flag("--web-root", flag).start().await;
+    let addr = suite.gateways[0].clients;
+    let get = async |path: &str| Raw::get(addr, path).await.unwrap();
+    assert_eq!(get("/a%20b.txt").await.body, "one");
+    assert_eq!(get("/%E8%81%8A%E5%A4%A9.html").await.body, "chat");
+    assert_eq!(get("/app.wasm").await.header("content-type"), "application/wasm");
+    for path in ["/fifo", "/dangling", "/outside", "/endless", "/..%2fsite%2fapp.wasm"] {
+        assert_eq!(get(path).await.status, 404, "{path}");
+    }
+    let log = suite.gateways[0].log();
+    for name in ["fifo", "dangling", "outside", "endless"] {
+        let path = format!("path={}", root.canonicalize().unwrap().join(name).display());
+        let line = log.lines().find(|line| line.contains(&path));
+        assert!(line.is_some_and(|line| line.contains("left out of --web-root")), "{name}: {log}");
+    }
+
+    put("a b.txt", "two");
+    put("new.txt", "new");
+    assert_eq!(get("/a%20b.txt").await.body, "one", "nobody has asked for it to be read again");
+    suite.gateways[0].signal(Signal::Hup);
+    let text = "pages of --web-root";
+    eventually("the folder to be read again", async || {
+        let log = suite.gateways[0].log();
+        log.lines().any(|line| line.contains("read again") && line.contains(text)).then_some(())
+    })
+    .await;
+    assert_eq!(
+        (get("/a%20b.txt").await.body, get("/new.txt").await.body),
+        ("two".into(), "new".into())
+    );
+
+    // A folder that is gone changes nothing, and is an error.
+    std::fs::remove_dir_all(&root).unwrap();
+    suite.gateways[0].signal(Signal::Hup);
+    eventually("an error about the folder", async || {
+        let log = suite.gateways[0].log();
+        log.lines().any(|line| line.contains("ERROR") && line.contains(text)).then_some(())
+    })
+    .await;
+    assert_eq!(get("/a%20b.txt").await.body, "two");
 }
 
 async fn whoever_closes_its_end_behind_a_request_still_gets_the_answer(threads: usize) {

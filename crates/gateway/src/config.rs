@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use clap::Parser;
 use protocol::{Secret, codec::native::MAX_FRAME};
 use serde::Serialize;
@@ -20,7 +20,7 @@ use service::{
 use crate::{
     door::Listen,
     framing::websocket::Terms,
-    http::{Field, Site, Subprotocol},
+    http::{Field, Pages, Subprotocol},
     settings::{Door, NoWorker, Settings, SlowClient, WebSocketType},
     shard::{Heartbeat, Router},
 };
@@ -266,11 +266,8 @@ impl TryFrom<Args> for Config {
                 anyhow::bail!("--web-root: with --compat strict there are no pages")
             }
             (true, Some(_)) => anyhow::bail!("--web-root and --no-web exclude each other"),
-            (false, None) => Some(Site::built_in()),
-            (false, Some(root)) => {
-                let site = Site::read(root);
-                Some(site.with_context(|| format!("--web-root: cannot read {}", root.display()))?)
-            }
+            (false, None) => Some(Pages::built_in()),
+            (false, Some(root)) => Some(Pages::read(root)?),
         };
         let doors: Vec<_> = args.listen.iter().map(Listen::door).collect();
         let tls = args.tls.read()?;
@@ -332,8 +329,11 @@ impl TryFrom<Args> for Config {
 impl Config {
     /// What SIGHUP has read again.
     pub fn reread(&self) -> impl Iterator<Item = Arc<dyn Reread>> {
-        let Settings { gate, tls, .. } = &self.settings;
-        gate.inner().map(Inner::files).into_iter().chain(tls.as_ref().map(Public::files))
+        let Settings { gate, tls, site, .. } = &self.settings;
+        let site = site.clone().filter(|site| site.is_folder());
+        let files =
+            gate.inner().map(Inner::files).into_iter().chain(tls.as_ref().map(Public::files));
+        files.chain(site.map(|site| site as Arc<dyn Reread>))
     }
 }
 

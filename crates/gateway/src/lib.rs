@@ -110,6 +110,9 @@ impl Gateway {
             Ok((Door { addr, ..*door }, socket))
         });
         let doors = doors.collect::<Result<_, _>>()?;
+        if let Some(site) = &config.settings.site {
+            site.warn_of_left_out();
+        }
         let inner = listen::bind_unpolled(config.lan_listen, "--lan-port")?;
         let mut address = config.lan_address;
         if address.port() == 0 {

@@ -10,7 +10,7 @@ use service::{
 
 use crate::{
     framing::{Framing, Texts, websocket::Terms},
-    http::Site,
+    http::Pages,
     shard::{Heartbeat, Router},
 };
 
@@ -48,7 +48,7 @@ pub(crate) struct Settings {
     /// How many connections there may be, over all shards; any if `None`.
     pub(crate) max_connections: Option<usize>,
     /// What a browser gets that asks for no WebSocket; nothing if `None`.
-    pub(crate) site: Option<Arc<Site>>,
+    pub(crate) site: Option<Arc<Pages>>,
     /// Who is let in at the inner port, and how registers are spoken to.
     pub(crate) gate: Gate,
     /// What clients of listeners with TLS are shown.

@@ -13,6 +13,7 @@
 //! | speak TLS, or not, with the same calls | [`tls`], [`stream`] |
 //! | know the time, roll dice, start a thread | [`clock`], [`dice`], [`thread`] |
 //! | wait before trying again | [`backoff::Backoff`] |
+//! | read a file that may be a FIFO, or endless | [`regular_file::read`] |
 //! | stop in order | [`shutdown`] |
 
 pub mod admin;
@@ -27,6 +28,7 @@ pub mod logging;
 #[cfg(not(simulation))]
 pub mod net;
 pub mod process;
+pub mod regular_file;
 pub mod settings;
 pub mod shutdown;
 pub mod stream;
