@@ -1,9 +1,10 @@
 //! What a browser gets without a WebSocket: the chat page, and the pages for operators.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{os::unix::fs::symlink, process::Command};
+use std::{os::unix::fs::symlink, process::Command, time::Duration};
 
 use suite_tests::{Answer, Raw, Suite, eventually, on_one_and_three_threads, process::Signal};
+use tempfile::TempDir;
 
 on_one_and_three_threads!(
     the_chat_page_is_served_where_its_websocket_is,
@@ -14,6 +15,8 @@ on_one_and_three_threads!(
     a_page_is_not_a_client,
     whoever_closes_its_end_behind_a_request_still_gets_the_answer,
     whoever_asks_for_more_than_it_reads_is_cut_off,
+    slow_reader_of_a_page_gets_the_whole_of_it,
+    reader_of_a_page_that_stalls_is_cut_off,
     request_that_a_proxy_could_frame_differently_gets_one_answer_and_the_end,
 );
 
@@ -122,6 +125,60 @@ async fn the_page_can_be_left_out_or_replaced() {
     let suite = Suite::builder().gateways(1).gateway_switch("--no-web").start().await;
     let page = Raw::get(suite.gateways[0].clients, "/").await.unwrap();
     assert!(matches!(page.status, 400 | 404 | 426), "{}", page.status);
+}
+
+/// A gateway with one page, which takes several times as long to read as a connection may last.
+async fn with_a_page(threads: usize, size: usize) -> (Suite, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("page.txt"), "x".repeat(size)).unwrap();
+    let builder = Suite::builder().gateways(1).threads(threads);
+    let builder = builder.gateway_flag("--web-root", folder.path().to_str().unwrap());
+    (builder.gateway_flag("--handshake-timeout", "1").start().await, folder)
+}
+
+fn asks_for_page(connection: &str) -> Vec<u8> {
+    format!("GET /page.txt HTTP/1.1\r\nHost: x\r\nConnection: {connection}\r\n\r\n").into_bytes()
+}
+
+async fn slow_reader_of_a_page_gets_the_whole_of_it(threads: usize) {
+    const SIZE: usize = 600_000;
+    let (suite, _folder) = with_a_page(threads, SIZE).await;
+    let gateway = suite.gateways[0].clients;
+    let reads = async |connection: &str, seconds: usize| {
+        let mut raw = Raw::narrow_connection(gateway).await;
+        raw.send(&asks_for_page(connection)).await;
+        let head = raw.head().await;
+        assert!(head.contains(&format!("Content-Length: {SIZE}\r\n")), "{head}");
+        let mut read = 0;
+        while read < SIZE {
+            let piece = raw.some_bytes(SIZE / seconds / 20).await.len();
+            assert_ne!(piece, 0, "{connection}: {read} of {SIZE} bytes");
+            read += piece;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    // More than five times the handshake's time, and more than twice what a connection that ends has.
+    tokio::join!(reads("keep-alive", 6), reads("close", 12));
+}
+
+async fn reader_of_a_page_that_stalls_is_cut_off(threads: usize) {
+    const SIZE: usize = 8_000_000;
+    let (suite, _folder) = with_a_page(threads, SIZE).await;
+    let gateway = &suite.gateways[0];
+    for connection in ["keep-alive", "close"] {
+        let mut raw = Raw::narrow_connection(gateway.clients).await;
+        raw.send(&asks_for_page(connection)).await;
+        raw.head().await;
+        eventually("the connection to be over", async || {
+            (gateway.metric("gateway_connections_open").await? == 0.0).then_some(())
+        })
+        .await;
+        let read = raw.until_the_end().await.len();
+        assert!(read < SIZE / 2, "{connection}: {read} of {SIZE} bytes");
+    }
+    // It was served, and has asked for no WebSocket.
+    let timeouts = "gateway_handshakes_refused_total{reason=\"timeout\"}";
+    assert_eq!(gateway.metric(timeouts).await, None);
 }
 
 #[tokio::test]

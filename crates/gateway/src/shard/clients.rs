@@ -11,7 +11,7 @@ use service::clock;
 
 use super::{
     SCRATCH, Shard,
-    connection::{Connection, Hold, Key, Phase, Read},
+    connection::{Connection, Hold, Key, Page, Phase, Read},
     fan_out::Audience,
     heartbeat::{Due, Silence},
     relief,
@@ -36,7 +36,7 @@ const TURN: usize = SCRATCH;
 const TURNS: usize = 1;
 
 /// How long a connection that ends may take to read what is still queued for it.
-const CLOSING: Duration = Duration::from_secs(5);
+pub(super) const CLOSING: Duration = Duration::from_secs(5);
 
 impl Shard {
     /// Does what there is to do for a connection, and says when it is over.
@@ -178,6 +178,7 @@ impl Shard {
                         // It asks for more than it reads.
                         return self.cut(key, Closed::Slow);
                     }
+                    self.begin_page(key, body.len());
                     self.queue(key, &head);
                     self.queue(key, &body);
                     if !request.keep_alive {
@@ -223,6 +224,7 @@ impl Shard {
         connection.queue_first(answer);
         connection.phase = Phase::Open(Decoder::new(Framing::WebSocket));
         connection.deadline = None;
+        connection.page = Page::None;
         self.host.metrics.requests.dec();
         self.touch(key);
     }
@@ -434,7 +436,15 @@ impl Shard {
             if connection.deadline != Some(deadline) {
                 continue;
             }
+            if self.renew_for_page(key) {
+                continue;
+            }
+            let connection = &self.connections[key as usize];
             match connection.phase {
+                // It is idle between two requests.
+                Phase::Request(_) if connection.page != Page::None => {
+                    self.cut(key, Closed::Answered);
+                }
                 Phase::Request(_) => self.cut(key, Closed::HandshakeTimeout),
                 Phase::Leaving(_) | Phase::Closing { .. } => self.cut(key, Closed::Ended),
                 Phase::Open(_) | Phase::Over => {}

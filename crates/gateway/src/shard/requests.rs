@@ -4,9 +4,46 @@ use std::sync::PoisonError;
 
 use service::clock;
 
-use super::{Shard, connection::Key};
+use super::{
+    Shard,
+    clients::CLOSING,
+    connection::{Key, Page, Phase},
+};
+
+/// How many bytes of a page the kernel takes beyond what may be sent at once. So a reader of a few KiB a
+/// second is told from a stalled one within [`CLOSING`].
+const UNSENT: u32 = 32 * 1024;
 
 impl Shard {
+    /// A page of this many bytes is about to be queued.
+    pub(super) fn begin_page(&mut self, key: Key, size: usize) {
+        let connection = &mut self.connections[key as usize];
+        connection.page = Page::Stalled;
+        if UNSENT as usize <= size {
+            connection.limit_unsent(UNSENT);
+        }
+    }
+
+    /// The time of a connection is over. Gives it the same time again if it is still being sent a page,
+    /// and reads that.
+    pub(super) fn renew_for_page(&mut self, key: Key) -> bool {
+        let connection = &mut self.connections[key as usize];
+        let length = match connection.phase {
+            Phase::Request(_) => self.settings.handshake_timeout,
+            Phase::Closing { .. } if self.drain.is_none() => Some(CLOSING),
+            _ => None,
+        };
+        let (Some(length), Page::Progresses) = (length, connection.page) else {
+            return false;
+        };
+        if connection.queued() == 0 {
+            return false;
+        }
+        connection.page = Page::Stalled;
+        connection.deadline = Some(self.deadlines.set(clock::now(), length, key));
+        true
+    }
+
     /// Counts a handshake that was refused, and logs at most one a second over all shards.
     pub(super) fn count_refused(&self, key: Key, reason: &'static str) {
         let connection = &self.connections[key as usize];
