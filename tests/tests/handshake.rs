@@ -39,6 +39,21 @@ async fn the_first_subprotocol_that_is_asked_for_and_spoken_is_answered() {
 }
 
 #[tokio::test]
+async fn token_as_a_subprotocol_is_answered_as_it_is_where_any_is_spoken() {
+    let suite = Suite::builder().gateways(1).gateway_flag("--subprotocol", "*").start().await;
+    for (asked, answered) in [
+        ("Sec-WebSocket-Protocol: eyJhbGciOi.J9-_x\r\n", "eyJhbGciOi.J9-_x"),
+        ("Sec-WebSocket-Protocol: not a token, bearer\r\n", "bearer"),
+        ("Sec-WebSocket-Protocol: \"x\"\r\n", ""),
+        ("", ""),
+    ] {
+        let answer = shake(suite.gateways[0].clients, asked).await;
+        assert_eq!(answer.status, 101, "{asked:?}");
+        assert_eq!(answer.header("sec-websocket-protocol"), answered, "{asked:?}");
+    }
+}
+
+#[tokio::test]
 async fn refused_handshake_is_counted_by_reason_and_logged_at_most_once_a_second() {
     let builder = Suite::builder().gateways(1).gateway_flag("--handshake-timeout", "1");
     let builder = builder.gateway_switch("--no-web").logs("warn");

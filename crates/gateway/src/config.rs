@@ -101,7 +101,8 @@ pub struct Args {
     #[arg(long, value_name = "FIELD")]
     header: Vec<Field>,
 
-    /// A subprotocol that is spoken (repeatable); the first that a client asks for is answered
+    /// A subprotocol that is spoken (repeatable); the first that a client asks for is answered. '*' is
+    /// any: what a client asks for is answered as it is, such as a token
     #[arg(long, value_name = "NAME")]
     subprotocol: Vec<Subprotocol>,
 
@@ -288,6 +289,7 @@ impl TryFrom<Args> for Config {
             origins: args.allowed_origin,
             headers: args.header,
             subprotocols: args.subprotocol,
+            like_workerman: args.compat == Compat::Strict,
         };
         let seconds = |seconds: u64| (seconds != 0).then(|| Duration::from_secs(seconds));
         Ok(Self {

@@ -12,7 +12,7 @@ pub(crate) struct Field {
     value: String,
 }
 
-/// The name of a subprotocol that is spoken here.
+/// The name of a subprotocol that is spoken here, or `*` for any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Subprotocol(String);
 
@@ -59,8 +59,19 @@ impl FromStr for Subprotocol {
 }
 
 impl Subprotocol {
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
+    /// Whether it is this one, by its name.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        !self.is_any() && self.0 == name
+    }
+
+    /// Whether every one is spoken.
+    pub(crate) fn is_any(&self) -> bool {
+        self.0 == "*"
+    }
+
+    /// What a client asks for, if that can be the name of one.
+    pub(crate) fn token(asked: &[u8]) -> Option<&str> {
+        std::str::from_utf8(asked).ok().filter(|_| is_token(asked))
     }
 }
 
@@ -124,7 +135,9 @@ mod tests {
 
     #[test]
     fn a_subprotocol_is_one_word() {
-        assert_eq!("mqtt.v5".parse::<Subprotocol>().unwrap().as_str(), "mqtt.v5");
+        let subprotocol: Subprotocol = "mqtt.v5".parse().unwrap();
+        assert!(subprotocol.is("mqtt.v5") && !subprotocol.is("*") && !subprotocol.is_any());
+        assert!("*".parse::<Subprotocol>().unwrap().is_any());
         for wrong in ["", "a b", "a,b", "a\r\nb"] {
             assert!(wrong.parse::<Subprotocol>().is_err(), "{wrong:?}");
         }

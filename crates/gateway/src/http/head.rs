@@ -27,6 +27,10 @@ pub(crate) struct Request {
     pub(crate) method: String,
     /// The target and the headers, as a worker is told of them.
     pub(crate) handshake: Handshake,
+    /// Its `Sec-WebSocket-Key`.
+    pub(crate) key: Option<Vec<u8>>,
+    /// Its `Sec-WebSocket-Version`.
+    pub(crate) version: Option<Vec<u8>>,
     /// Whether another request may follow on the same connection.
     pub(crate) keep_alive: bool,
 }
@@ -50,6 +54,9 @@ pub(crate) enum BadRequest {
     /// Another reader could find another request in the same bytes.
     #[error("an ambiguous request: {0}")]
     Ambiguous(&'static str),
+    /// It does not begin with `GET`, where nothing else is taken.
+    #[error("not a GET")]
+    NotGet,
     /// It brings a body, which nothing here would read.
     #[error("a request with a body")]
     Body,
@@ -62,7 +69,7 @@ impl BadRequest {
             Self::TooLong | Self::NotHttp(httparse::Error::TooManyHeaders) => {
                 "431 Request Header Fields Too Large"
             }
-            Self::NotHttp(_) | Self::Ambiguous(_) => "400 Bad Request",
+            Self::NotHttp(_) | Self::Ambiguous(_) | Self::NotGet => "400 Bad Request",
             Self::Body => "413 Content Too Large",
         }
     }
@@ -72,6 +79,7 @@ impl BadRequest {
         match self {
             Self::TooLong | Self::NotHttp(httparse::Error::TooManyHeaders) => "too_large",
             Self::NotHttp(_) | Self::Ambiguous(_) => "malformed",
+            Self::NotGet => "method",
             Self::Body => "body",
         }
     }
@@ -116,7 +124,13 @@ fn parse_text(bytes: &[u8]) -> Result<Option<(Request, usize)>, BadRequest> {
     let handshake =
         Handshake { target: request.path.unwrap_or_default().into(), headers: headers.collect() };
     let method = request.method.unwrap_or_default().into();
-    Ok(Some((Request { method, handshake, keep_alive }, length)))
+    let value = |name: &str| {
+        let mut headers = handshake.headers.iter();
+        let header = headers.find(|header| header.name.eq_ignore_ascii_case(name));
+        header.map(|header| header.value.clone())
+    };
+    let (key, version) = (value("Sec-WebSocket-Key"), value("Sec-WebSocket-Version"));
+    Ok(Some((Request { method, handshake, key, version, keep_alive }, length)))
 }
 
 /// Looks at every header that says where a request ends, and says whether another may follow.

@@ -7,6 +7,7 @@ mod head;
 mod pages;
 mod path;
 mod site;
+pub(crate) mod workerman;
 
 pub(crate) use field::{Field, Subprotocol};
 pub(crate) use head::{BadRequest, Request, parse};

@@ -22,7 +22,6 @@ use crate::{
         Decoder, Framed, Framing, Received,
         websocket::{self, Refusal, Reply},
     },
-    http,
     ledger::SMALL,
     settings::{NoWorker, SlowClient},
 };
@@ -153,7 +152,7 @@ impl Shard {
     /// Answers requests until one opens a WebSocket or there is no whole one.
     fn requests(&mut self, key: Key, mut head: BytesMut) {
         loop {
-            let (request, length) = match http::parse(&head) {
+            let (request, length) = match self.parse(&head) {
                 Ok(Some(request)) => request,
                 Ok(None) => {
                     if let Phase::Request(place) = &mut self.connections[key as usize].phase {

@@ -9,12 +9,21 @@ use super::{
     clients::CLOSING,
     connection::{Key, Page, Phase},
 };
+use crate::http::{self, BadRequest, Request};
 
 /// How many bytes of a page the kernel takes beyond what may be sent at once. So a reader of a few KiB a
 /// second is told from a stalled one within [`CLOSING`].
 const UNSENT: u32 = 32 * 1024;
 
 impl Shard {
+    /// Reads the head of a request, as settings have it.
+    pub(super) fn parse(&self, head: &[u8]) -> Result<Option<(Request, usize)>, BadRequest> {
+        match self.settings.terms.like_workerman {
+            true => http::workerman::parse(head),
+            false => http::parse(head),
+        }
+    }
+
     /// A page of this many bytes is about to be queued.
     pub(super) fn begin_page(&mut self, key: Key, size: usize) {
         let connection = &mut self.connections[key as usize];

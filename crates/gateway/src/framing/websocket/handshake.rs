@@ -15,6 +15,9 @@ pub(crate) struct Terms {
     pub(crate) headers: Vec<Field>,
     /// The subprotocols that are spoken here.
     pub(crate) subprotocols: Vec<Subprotocol>,
+    /// Whether requests are read and judged as Workerman does, which answers none that opens no
+    /// WebSocket.
+    pub(crate) like_workerman: bool,
 }
 
 /// What becomes of a request.
@@ -61,35 +64,33 @@ impl Refusal {
     }
 }
 
-/// Judges a request. Like the reference, this asks for a GET, a key and version 13, and does not
-/// insist on the other headers. Where origins are named, a client that is no browser names none and
+/// Judges a request. Like Workerman, this asks for a GET, a key and version 13, and does not insist on the
+/// other headers. Where origins are named, a client that is no browser names none and
 /// is let in.
 pub(crate) fn judge(request: &Request, terms: &Terms) -> Reply {
-    let version = request.header("Sec-WebSocket-Version");
     let upgrade = request.header("Upgrade").is_some_and(|to| to.eq_ignore_ascii_case("websocket"));
-    let Some(key) = request.header("Sec-WebSocket-Key") else {
-        return match upgrade {
-            true => refuse(Refusal::Malformed, "400 Bad Request", "Sec-WebSocket-Version: 13\r\n"),
-            false => Reply::Ordinary,
-        };
-    };
-    if request.method != "GET" {
+    if request.key.is_none() && !upgrade && !terms.like_workerman {
+        return Reply::Ordinary;
+    }
+    let version = "Sec-WebSocket-Version: 13\r\n";
+    if request.key.is_some() && request.method != "GET" && !terms.like_workerman {
         return refuse(Refusal::Method, "405 Method Not Allowed", "Allow: GET\r\n");
     }
-    match version {
-        Some("13") => {}
-        Some(_) => {
-            let fields = "Sec-WebSocket-Version: 13\r\n";
-            return refuse(Refusal::Version, "426 Upgrade Required", fields);
+    match request.version.as_deref() {
+        Some(b"13") => {}
+        Some(_) => return refuse(Refusal::Version, "426 Upgrade Required", version),
+        None if request.key.is_none() && !upgrade => {
+            return refuse(Refusal::NotWebSocket, "400 Bad Request", version);
         }
-        None => {
-            return refuse(Refusal::Version, "400 Bad Request", "Sec-WebSocket-Version: 13\r\n");
-        }
+        None => return refuse(Refusal::Version, "400 Bad Request", version),
     }
+    let Some(key) = &request.key else {
+        return refuse(Refusal::Malformed, "400 Bad Request", version);
+    };
     if !terms.lets_in(request) {
         return refuse(Refusal::Origin, "403 Forbidden", "");
     }
-    let accept = derive_accept_key(key.as_bytes());
+    let accept = derive_accept_key(key);
     let mut answer = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
          Connection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n"
@@ -116,18 +117,19 @@ impl Terms {
                 .all(|header| !header.name.eq_ignore_ascii_case("Origin") || known(&header.value))
     }
 
-    /// The first that the client would like of those that are spoken here. A client that asked for
-    /// none must not be told of one, and drops the connection if it is.
-    fn subprotocol(&self, request: &Request) -> Option<&str> {
+    /// The first that the client would like of those that are spoken here; where any is, the first of all
+    /// if it would like none of those that are named. A client that asked for none must not be told of
+    /// one, and drops the connection if it is.
+    fn subprotocol<'a>(&self, request: &'a Request) -> Option<&'a str> {
         let headers = request.handshake.headers.iter();
         let asked = headers
             .filter(|header| header.name.eq_ignore_ascii_case("Sec-WebSocket-Protocol"))
             .flat_map(|header| header.value.split(|byte| *byte == b','))
             .map(<[u8]>::trim_ascii);
-        asked.into_iter().find_map(|asked| {
-            let spoken = self.subprotocols.iter().map(Subprotocol::as_str);
-            spoken.into_iter().find(|spoken| spoken.as_bytes() == asked)
-        })
+        let mut asked = asked.filter_map(Subprotocol::token);
+        let is_named = |asked: &&str| self.subprotocols.iter().any(|spoken| spoken.is(asked));
+        let named = asked.clone().find(is_named);
+        named.or_else(|| asked.next().filter(|_| self.subprotocols.iter().any(Subprotocol::is_any)))
     }
 }
 
@@ -238,5 +240,56 @@ mod tests {
         assert_eq!(answered(&["soap", "mqtt"]), ["mqtt"], "it may ask in several lines");
         assert!(answered(&["soap, CHAT"]).is_empty(), "names have their case");
         assert!(answered(&[]).is_empty());
+    }
+
+    #[test]
+    fn any_subprotocol_that_is_a_token_is_answered_where_any_is_spoken() {
+        let answered = |spoken: &[&str], asked: &[u8]| {
+            let subprotocols = spoken.iter().map(|name| name.parse().unwrap()).collect();
+            let terms = Terms { subprotocols, ..Terms::default() };
+            let head = b"GET / HTTP/1.1\r\nSec-WebSocket-Key: k\r\nSec-WebSocket-Version: 13\r\n\
+                Sec-WebSocket-Protocol: ";
+            let head = [&head[..], asked, b"\r\n\r\n"].concat();
+            let (request, _) = http::parse(&head).unwrap().unwrap();
+            terms.subprotocol(&request).map(str::to_owned)
+        };
+        let some = |name: &str| Some(name.to_owned());
+        assert_eq!(answered(&["*"], b"eyJh.b_c-d, chat"), some("eyJh.b_c-d"));
+        assert_eq!(answered(&["*", "chat"], b"eyJh, chat"), some("chat"), "what is named is known");
+        assert_eq!(answered(&["*", "chat"], b"eyJh"), some("eyJh"));
+        assert_eq!(answered(&["*"], b"a b, \xff, \"q\", , c/d, e"), some("e"));
+        assert_eq!(answered(&["*"], b"a b"), None);
+        assert_eq!(answered(&["*"], b""), None);
+        assert_eq!(answered(&["chat"], b"*"), None);
+    }
+
+    #[test]
+    fn requests_are_judged_in_workermans_order_where_that_is_asked_for() {
+        let status = |fields: &str| {
+            let head = format!("GET / HTTP/1.1\r\n{fields}\r\n");
+            let (request, _) = http::workerman::parse(head.as_bytes()).unwrap().unwrap();
+            match judge(&request, &Terms { like_workerman: true, ..Terms::default() }) {
+                Reply::Accept(_) => "101".to_owned(),
+                Reply::Refuse(head, _) => String::from_utf8(head[9..12].to_vec()).unwrap(),
+                Reply::Ordinary => "ordinary".to_owned(),
+            }
+        };
+        let (key, version) = ("Sec-WebSocket-Key: k\r\n", "Sec-WebSocket-Version: 13\r\n");
+        for (fields, expected) in [
+            (format!("{key}{version}"), "101"),
+            (format!("{key}{version}Content-Length: 5\r\nTransfer-Encoding: x\r\n"), "101"),
+            (format!("Sec-WebSocket-Key:\r\n{version}"), "101"),
+            (format!("{key}{version}{}", version.replace("13", "8")), "101"),
+            (format!("{key}{}{version}", version.replace("13", "8")), "426"),
+            (version.replace("13", "8"), "426"),
+            (format!("{key}{}", version.replace("13", "13 ")), "426"),
+            (format!("{key}{}", version.replace(" 13", "\t13")), "426"),
+            (version.to_owned(), "400"),
+            (key.to_owned(), "400"),
+            ("Upgrade: websocket\r\n".to_owned(), "400"),
+            (String::new(), "400"),
+        ] {
+            assert_eq!(status(&fields), expected, "{fields:?}");
+        }
     }
 }
