@@ -3,7 +3,10 @@
 
 use std::{os::unix::fs::symlink, process::Command, time::Duration};
 
-use suite_tests::{Answer, Raw, Suite, eventually, on_one_and_three_threads, process::Signal};
+use protocol::{CloseReason, Event};
+use suite_tests::{
+    Answer, Raw, Suite, eventually, on_one_and_three_threads, process::Signal, raw::handshake,
+};
 use tempfile::TempDir;
 
 on_one_and_three_threads!(
@@ -15,6 +18,7 @@ on_one_and_three_threads!(
     a_page_is_not_a_client,
     whoever_closes_its_end_behind_a_request_still_gets_the_answer,
     whoever_asks_for_more_than_it_reads_is_cut_off,
+    health_check_is_answered_and_is_no_client,
     slow_reader_of_a_page_gets_the_whole_of_it,
     reader_of_a_page_that_stalls_is_cut_off,
     request_that_a_proxy_could_frame_differently_gets_one_answer_and_the_end,
@@ -71,7 +75,7 @@ async fn what_is_not_there_is_not_found_and_what_is_not_asked_is_not_allowed(thr
     {
         assert_eq!(Raw::get(gateway, target).await.unwrap().status, 404, "{target}");
     }
-    for method in ["DELETE", "OPTIONS"] {
+    for method in ["DELETE", "POST"] {
         assert_eq!(Raw::request(gateway, method, "/").await.unwrap().status, 405, "{method}");
     }
 }
@@ -125,6 +129,59 @@ async fn the_page_can_be_left_out_or_replaced() {
     let suite = Suite::builder().gateways(1).gateway_switch("--no-web").start().await;
     let page = Raw::get(suite.gateways[0].clients, "/").await.unwrap();
     assert!(matches!(page.status, 400 | 404 | 426), "{}", page.status);
+}
+
+async fn health_check_is_answered_and_is_no_client(threads: usize) {
+    let shapes: [&[(&str, &str)]; 3] =
+        [&[], &[("--no-web", "")], &[("--no-web", ""), ("--health-path", "/up")]];
+    for flags in shapes {
+        let builder = Suite::builder().gateways(1).threads(threads);
+        let suite = flags.iter().fold(builder, |builder, (flag, value)| match *value {
+            "" => builder.gateway_switch(flag),
+            value => builder.gateway_flag(flag, value),
+        });
+        let suite = suite.start().await;
+        let mut worker = suite.worker_link(0, "w:1").await;
+        let gateway = suite.gateways[0].clients;
+        let path = if flags.len() == 2 { "/up" } else { "/healthz" };
+        for _ in 0..3 {
+            // As HAProxy asks, and as the balancers of AWS do.
+            let mut haproxy = Raw::connect(gateway).await;
+            haproxy.send(b"OPTIONS / HTTP/1.0\r\n\r\n").await;
+            let answer = Answer::parse(&haproxy.until_the_end().await).unwrap();
+            assert_eq!(answer.status, 200, "{flags:?}");
+            let answer = Raw::get(gateway, path).await.unwrap();
+            assert_eq!((answer.status, &*answer.body), (200, "ok\n"), "{flags:?}");
+            // And as a check of the port alone.
+            drop(Raw::connect(gateway).await);
+        }
+        assert!(worker.has_no_event().await, "{flags:?}: no worker is troubled by it");
+        // What follows on the same connection is a client all the same.
+        let mut raw = Raw::connect(gateway).await;
+        raw.send(format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes()).await;
+        assert!(raw.head().await.starts_with("HTTP/1.1 200 "));
+        assert_eq!(raw.bytes(3).await, b"ok\n");
+        raw.send(handshake("").as_bytes()).await;
+        assert!(raw.head().await.starts_with("HTTP/1.1 101 "));
+        worker.welcomes().await;
+    }
+}
+
+#[tokio::test]
+async fn connection_without_a_request_is_a_client_before_long_where_there_are_no_pages() {
+    let suite = Suite::builder().gateways(1).gateway_switch("--no-web").start().await;
+    let mut worker = suite.worker_link(0, "w:1").await;
+    let silent = Raw::connect(suite.gateways[0].clients).await;
+    let connect = worker.event().await;
+    assert_eq!(connect.event, Event::Connect);
+    drop(silent);
+    assert_eq!(worker.event_of(connect.client).await, Event::Close(CloseReason::Client));
+    // And so is one that asks for something else.
+    let page = Raw::get(suite.gateways[0].clients, "/").await.unwrap();
+    assert_eq!(page.status, 400);
+    let connect = worker.event().await;
+    assert_eq!(connect.event, Event::Connect);
+    assert_eq!(worker.event_of(connect.client).await, Event::Close(CloseReason::Handshake));
 }
 
 /// A gateway with one page, which takes several times as long to read as a connection may last.

@@ -97,8 +97,13 @@ async fn on_connect_comes_at_accept_and_pages_do_not(threads: usize) {
     worker.say(Opcode::Destroy, first.connection_id, "", "").await;
     silent.until_the_end().await;
     assert_eq!(worker.event().await.0, Opcode::OnClose);
-    let page = Raw::get(suite.gateways[0].clients, "/").await.unwrap();
-    assert_eq!(page.status, 400);
+    // Health checks are clients, too.
+    for (method, path) in [("GET", "/"), ("GET", "/healthz"), ("OPTIONS", "/")] {
+        let answer = Raw::request(suite.gateways[0].clients, method, path).await.unwrap();
+        assert_eq!(answer.status, 400, "{method} {path}");
+        assert_eq!(worker.event().await.0, Opcode::OnConnect);
+        assert_eq!(worker.event().await.0, Opcode::OnClose);
+    }
 }
 
 /// What Workerman 5.2.2 answers was recorded, byte for byte of the request.

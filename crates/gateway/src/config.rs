@@ -65,9 +65,15 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     web_root: Option<PathBuf>,
 
-    /// Serve no pages: every connection is a client's from the moment it is accepted
+    /// Serve no pages: every connection that is no health check is a client's, whatever it asks for; with
+    /// --compat strict from the moment it is accepted, health check or not
     #[arg(long, default_value_if("compat", "strict", "true"))]
     no_web: bool,
+
+    /// The path of health checks at ws:// and wss:// listeners, which are no clients; none if empty
+    #[arg(long, value_name = "PATH", default_value = "/healthz")]
+    #[arg(default_value_if("compat", "strict", ""))]
+    health_path: String,
 
     /// How many bytes may be queued for a client before it counts as slow
     #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
@@ -240,6 +246,17 @@ impl TryFrom<Args> for Config {
         ] {
             ensure!(value != 0, "{flag}: 0 would let nothing through");
         }
+        let is_path = args.health_path.starts_with('/')
+            && args.health_path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'?');
+        ensure!(
+            args.health_path.is_empty() || is_path,
+            "--health-path: {:?} is not the path of a request",
+            args.health_path
+        );
+        ensure!(
+            args.health_path.is_empty() || args.compat != Compat::Strict,
+            "--health-path: with --compat strict every connection is a client"
+        );
         for register in &args.register_address {
             let port = register.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
             ensure!(port.is_some(), "--register-address: {register:?} is not HOST:PORT");
@@ -320,6 +337,7 @@ impl TryFrom<Args> for Config {
                 max_requests: args.max_handshakes,
                 max_connections: (args.max_connections != 0).then_some(args.max_connections),
                 site: site.map(Arc::new),
+                health_path: Some(args.health_path).filter(|path| !path.is_empty()),
                 gate: args.inner_tls.gate(args.inner_tls_plain)?,
                 tls,
                 ways: args.compat.into(),
@@ -370,6 +388,8 @@ mod tests {
             (["--web-root=/does/not/exist"], "--web-root"),
             (["--router=fastest"], "--router"),
             (["--header=no value"], "--header"),
+            (["--health-path=healthz"], "--health-path"),
+            (["--health-path=/a b"], "--health-path"),
             (["--header=X: a\r\nY: b"], "--header"),
             (["--header=Upgrade: h2c"], "--header"),
             (["--subprotocol=a,b"], "--subprotocol"),
@@ -403,6 +423,9 @@ mod tests {
         assert_eq!(better.no_worker, NoWorker::Wait(Some(Duration::from_secs(30))));
         assert_eq!(better.handshake_timeout, Some(Duration::from_secs(10)));
 
+        assert_eq!((strict.health_path, better.health_path.as_deref()), (None, Some("/healthz")));
+        let error = config(&["--compat=strict", "--health-path=/x"]).unwrap_err();
+        assert!(error.contains("--health-path") && error.contains("strict"), "{error}");
         let error = config(&["--compat=strict", "--web-root=/"]).unwrap_err();
         assert!(error.contains("--web-root") && error.contains("strict"), "{error}");
     }

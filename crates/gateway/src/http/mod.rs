@@ -6,6 +6,7 @@ mod folder;
 mod head;
 mod pages;
 mod path;
+pub(crate) mod probe;
 mod site;
 pub(crate) mod workerman;
 

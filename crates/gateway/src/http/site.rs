@@ -141,7 +141,7 @@ impl Site {
             None => fields.push_str("Content-Type: text/plain; charset=utf-8\r\n"),
         }
         if status.starts_with("405") {
-            fields.push_str("Allow: GET, HEAD\r\n");
+            fields.push_str("Allow: GET, HEAD, OPTIONS\r\n");
         }
         if let Some(policy) = self.policy {
             fields.push_str(&format!(
@@ -177,7 +177,7 @@ impl BadRequest {
     }
 }
 
-fn head(status: &str, fields: &str, length: usize, keep_alive: bool) -> Bytes {
+pub(super) fn head(status: &str, fields: &str, length: usize, keep_alive: bool) -> Bytes {
     let mut out = BytesMut::with_capacity(256 + fields.len());
     let connection = if keep_alive { "keep-alive" } else { "close" };
     out.put_slice(

@@ -30,14 +30,14 @@ impl Shard {
         self.host.metrics.open.inc();
         let framing = door.framing;
         let key = self.connections.insert(Connection::new(stream, remote, door)) as Key;
-        if framing == Framing::WebSocket {
-            self.await_request(key);
-        } else {
+        if framing != Framing::WebSocket {
             self.connections[key as usize].phase = Phase::Open(Decoder::new(framing));
-        }
-        if framing != Framing::WebSocket || self.settings.site.is_none() {
-            // Where there is a site, it may be a browser that wants a page.
             self.introduce(key);
+        } else if self.settings.ways.client_at_accept {
+            self.await_request(key);
+            self.introduce(key);
+        } else {
+            self.await_first_request(key);
         }
         Some(key)
     }

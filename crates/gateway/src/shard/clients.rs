@@ -165,14 +165,20 @@ impl Shard {
                 }
             };
             let mut rest = head.split_off(length);
-            match (websocket::judge(&request, &self.settings.terms), &self.settings.site) {
-                (Reply::Accept(answer), _) => {
+            match websocket::judge(&request, &self.settings.terms) {
+                Reply::Accept(answer) => {
                     self.open(key, answer, Event::WebSocketConnect(request.handshake));
                     self.received(key, &mut rest);
                     return;
                 }
-                (Reply::Ordinary, Some(site)) if self.connections[key as usize].id.is_none() => {
-                    let (head, body) = site.answer(&request);
+                Reply::Refuse(answer, why) => {
+                    return self.refuse(key, &answer, Closed::Refused(why));
+                }
+                Reply::Ordinary => {
+                    let Some((head, body)) = self.page(key, &request) else {
+                        let closed = Closed::Refused(Refusal::NotWebSocket);
+                        return self.refuse(key, &websocket::not_a_websocket(), closed);
+                    };
                     if self.is_behind(key) {
                         // It asks for more than it reads.
                         return self.cut(key, Closed::Slow);
@@ -186,13 +192,6 @@ impl Shard {
                     }
                     self.await_request(key);
                 }
-                (Reply::Refuse(answer, why), _) => {
-                    return self.refuse(key, &answer, Closed::Refused(why));
-                }
-                (Reply::Ordinary, _) => {
-                    let closed = Closed::Refused(Refusal::NotWebSocket);
-                    return self.refuse(key, &websocket::not_a_websocket(), closed);
-                }
             }
             head = rest;
         }
@@ -200,6 +199,7 @@ impl Shard {
 
     /// Answers a request that opens nothing, and ends the connection.
     fn refuse(&mut self, key: Key, answer: &Bytes, closed: Closed) {
+        self.introduce_without_pages(key);
         let connection = &mut self.connections[key as usize];
         if connection.id.is_some() {
             // Messages that were held back for the handshake are no answer to this.
@@ -440,6 +440,7 @@ impl Shard {
             }
             let connection = &self.connections[key as usize];
             match connection.phase {
+                Phase::Request(_) if self.is_no_client_yet(key) => self.introduce_silent(key),
                 // It is idle between two requests.
                 Phase::Request(_) if connection.page != Page::None => {
                     self.cut(key, Closed::Answered);

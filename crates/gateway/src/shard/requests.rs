@@ -1,7 +1,8 @@
 //! Connections that are no WebSocket (yet): what is noted of their requests.
 
-use std::sync::PoisonError;
+use std::{sync::PoisonError, time::Duration};
 
+use bytes::Bytes;
 use service::clock;
 
 use super::{
@@ -10,6 +11,10 @@ use super::{
     connection::{Key, Page, Phase},
 };
 use crate::http::{self, BadRequest, Request};
+
+/// How long a connection may be silent before it counts as a client where there are no pages: longer than
+/// health checks take for their request, or stay open without one.
+const SILENT: Duration = Duration::from_millis(500);
 
 /// How many bytes of a page the kernel takes beyond what may be sent at once. So a reader of a few KiB a
 /// second is told from a stalled one within [`CLOSING`].
@@ -22,6 +27,51 @@ impl Shard {
             true => http::workerman::parse(head),
             false => http::parse(head),
         }
+    }
+
+    /// What a request gets that asks for no WebSocket, head and body: the answer to a health check, or a
+    /// page. `None` where it is a client's already.
+    pub(super) fn page(&self, key: Key, request: &Request) -> Option<(Bytes, Bytes)> {
+        if self.connections[key as usize].id.is_some() {
+            return None;
+        }
+        let settings = &self.settings;
+        http::probe::answer(request, settings.health_path.as_deref())
+            .or_else(|| settings.site.as_ref().map(|site| site.answer(request)))
+    }
+
+    /// A connection was accepted that may turn out to be a health check, or want a page.
+    pub(super) fn await_first_request(&mut self, key: Key) {
+        match self.settings.site {
+            Some(_) => self.await_request(key),
+            None => {
+                let deadline = self.deadlines.set(clock::now(), SILENT, key);
+                self.connections[key as usize].deadline = Some(deadline);
+            }
+        }
+    }
+
+    /// Whether a connection will be a client whatever it asks for, unless that is a health check.
+    pub(super) fn is_no_client_yet(&self, key: Key) -> bool {
+        let connection = &self.connections[key as usize];
+        let waits = connection.id.is_none() && connection.page == Page::None;
+        waits && self.settings.site.is_none()
+    }
+
+    /// Makes a connection a client where there are no pages, before it is refused.
+    pub(super) fn introduce_without_pages(&mut self, key: Key) {
+        if self.is_no_client_yet(key) {
+            self.introduce(key);
+        }
+    }
+
+    /// Makes a connection a client that has sent no request for a moment. It has the rest of its time to
+    /// send one.
+    pub(super) fn introduce_silent(&mut self, key: Key) {
+        let rest = self.settings.handshake_timeout.map(|timeout| timeout.saturating_sub(SILENT));
+        let deadline = rest.map(|rest| self.deadlines.set(clock::now(), rest, key));
+        self.connections[key as usize].deadline = deadline;
+        self.introduce(key);
     }
 
     /// A page of this many bytes is about to be queued.
