@@ -94,7 +94,7 @@ stage_browser() { bash tests/browser/run.sh; }
 
 stage_deploy() {
     local script
-    for script in systemd boot nginx demo; do
+    for script in systemd boot nginx haproxy demo; do
         say "--- $script"
         check "$script" bash "tests/deploy/$script.sh"
     done

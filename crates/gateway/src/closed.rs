@@ -5,7 +5,11 @@ use std::{io, time::Duration};
 use protocol::CloseReason;
 use thiserror::Error;
 
-use crate::{framing::Violation, http::BadRequest, settings::Ways};
+use crate::{
+    framing::{Violation, websocket::Refusal},
+    http::BadRequest,
+    settings::Ways,
+};
 
 /// Why a connection ended.
 #[derive(Debug, Error)]
@@ -37,7 +41,10 @@ pub(crate) enum Closed {
     /// Its request was no request.
     #[error("bad request: {0}")]
     BadRequest(BadRequest),
-    /// It was told that its handshake is refused, or has been served what it asked for.
+    /// It was told that its handshake is refused.
+    #[error("handshake refused: {0}")]
+    Refused(Refusal),
+    /// It has been served what it asked for.
     #[error("answered over HTTP")]
     Answered,
     /// It did not finish its handshake in time.
@@ -93,7 +100,7 @@ impl Closed {
                 Goodbye::ComeBack { code: 1013, after: *retry_after }
             }
             Self::Violation(violation) => Goodbye::Code(Some(violation.code())),
-            Self::BadRequest(_) | Self::Answered => Goodbye::Flush,
+            Self::BadRequest(_) | Self::Refused(_) | Self::Answered => Goodbye::Flush,
             // A slow client does not read a goodbye either, but it costs nothing to try.
             Self::Slow => Goodbye::Code(Some(1013)),
             Self::Ended
@@ -101,6 +108,27 @@ impl Closed {
             | Self::Destroyed
             | Self::Silent
             | Self::HandshakeTimeout => Goodbye::None,
+        }
+    }
+
+    /// Why a connection got no WebSocket, as metrics and logs name it; `None` if that was not refused.
+    pub(crate) fn refusal(&self) -> Option<&'static str> {
+        match self {
+            Self::BadRequest(error) => Some(error.name()),
+            Self::Refused(refusal) => Some(refusal.name()),
+            Self::HandshakeTimeout => Some("timeout"),
+            Self::ByClient(_)
+            | Self::Ended
+            | Self::Lost(_)
+            | Self::ByWorker
+            | Self::Destroyed
+            | Self::Silent
+            | Self::Slow
+            | Self::Violation(_)
+            | Self::Answered
+            | Self::NoWorker { .. }
+            | Self::OverBudget { .. }
+            | Self::ShuttingDown { .. } => None,
         }
     }
 
@@ -112,7 +140,9 @@ impl Closed {
             Self::Silent => CloseReason::Timeout,
             Self::Slow | Self::OverBudget { .. } => CloseReason::Slow,
             Self::Violation(_) => CloseReason::Protocol,
-            Self::BadRequest(_) | Self::Answered | Self::HandshakeTimeout => CloseReason::Handshake,
+            Self::BadRequest(_) | Self::Refused(_) | Self::Answered | Self::HandshakeTimeout => {
+                CloseReason::Handshake
+            }
             Self::NoWorker { .. } => CloseReason::NoWorker,
             Self::ShuttingDown { .. } => CloseReason::Shutdown,
         }

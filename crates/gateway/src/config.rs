@@ -4,7 +4,7 @@ mod checks;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use clap::Parser;
 use protocol::{Secret, codec::native::MAX_FRAME};
 use serde::Serialize;
@@ -16,7 +16,7 @@ use service::{
 use crate::{
     door::Listen,
     framing::websocket::Terms,
-    http::{Field, Site, Subprotocol},
+    http::{Field, Pages, Subprotocol},
     settings::{Door, NoWorker, Settings, SlowClient, WebSocketType},
     shard::{Heartbeat, Router},
 };
@@ -64,9 +64,15 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     web_root: Option<PathBuf>,
 
-    /// Serve no pages: every connection is a client's from the moment it is accepted
+    /// Serve no pages: every connection that is no health check is a client's, whatever it asks for; with
+    /// --compat strict from the moment it is accepted, health check or not
     #[arg(long, default_value_if("compat", "strict", "true"))]
     no_web: bool,
+
+    /// The path of health checks at ws:// and wss:// listeners, which are no clients; none if empty
+    #[arg(long, value_name = "PATH", default_value = "/healthz")]
+    #[arg(default_value_if("compat", "strict", ""))]
+    health_path: String,
 
     /// How many bytes may be queued for a client before it counts as slow
     #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
@@ -101,7 +107,8 @@ pub struct Args {
     #[arg(long, value_name = "FIELD")]
     header: Vec<Field>,
 
-    /// A subprotocol that is spoken (repeatable); the first that a client asks for is answered
+    /// A subprotocol that is spoken (repeatable); the first that a client asks for is answered. '*' is
+    /// any: what a client asks for is answered as it is, such as a token
     #[arg(long, value_name = "NAME")]
     subprotocol: Vec<Subprotocol>,
 
@@ -246,6 +253,17 @@ impl TryFrom<Args> for Config {
         ] {
             ensure!(value != 0, "{flag}: 0 would let nothing through");
         }
+        let is_path = args.health_path.starts_with('/')
+            && args.health_path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'?');
+        ensure!(
+            args.health_path.is_empty() || is_path,
+            "--health-path: {:?} is not the path of a request",
+            args.health_path
+        );
+        ensure!(
+            args.health_path.is_empty() || args.compat != Compat::Strict,
+            "--health-path: with --compat strict every connection is a client"
+        );
         let cores = thread::available_parallelism().map_or(1, |cores| cores.get() as u16);
         let threads = args.threads.unwrap_or(cores.min(MAX_THREADS));
         ensure!(
@@ -272,11 +290,8 @@ impl TryFrom<Args> for Config {
                 anyhow::bail!("--web-root: with --compat strict there are no pages")
             }
             (true, Some(_)) => anyhow::bail!("--web-root and --no-web exclude each other"),
-            (false, None) => Some(Site::built_in()),
-            (false, Some(root)) => {
-                let site = Site::read(root);
-                Some(site.with_context(|| format!("--web-root: cannot read {}", root.display()))?)
-            }
+            (false, None) => Some(Pages::built_in()),
+            (false, Some(root)) => Some(Pages::read(root)?),
         };
         let tls = args.tls.read()?;
         let asks_for_tls = args.listen.iter().zip(&doors).find(|(_, door)| door.tls);
@@ -296,6 +311,7 @@ impl TryFrom<Args> for Config {
             origins: args.allowed_origin,
             headers: args.header,
             subprotocols: args.subprotocol,
+            like_workerman: args.compat == Compat::Strict,
         };
         let seconds = |seconds: u64| (seconds != 0).then(|| Duration::from_secs(seconds));
         Ok(Self {
@@ -327,6 +343,7 @@ impl TryFrom<Args> for Config {
                 max_groups: (args.max_groups_per_client != 0).then_some(args.max_groups_per_client),
                 max_connections: (args.max_connections != 0).then_some(args.max_connections),
                 site: site.map(Arc::new),
+                health_path: Some(args.health_path).filter(|path| !path.is_empty()),
                 gate: args.inner_tls.gate(args.inner_tls_plain)?,
                 tls,
                 ways: args.compat.into(),
@@ -340,8 +357,11 @@ impl TryFrom<Args> for Config {
 impl Config {
     /// What SIGHUP has read again.
     pub fn reread(&self) -> impl Iterator<Item = Arc<dyn Reread>> {
-        let Settings { gate, tls, .. } = &self.settings;
-        gate.inner().map(Inner::files).into_iter().chain(tls.as_ref().map(Public::files))
+        let Settings { gate, tls, site, .. } = &self.settings;
+        let site = site.clone().filter(|site| site.is_folder());
+        let files =
+            gate.inner().map(Inner::files).into_iter().chain(tls.as_ref().map(Public::files));
+        files.chain(site.map(|site| site as Arc<dyn Reread>))
     }
 }
 
@@ -376,6 +396,8 @@ mod tests {
             (["--web-root=/does/not/exist"], "--web-root"),
             (["--router=fastest"], "--router"),
             (["--header=no value"], "--header"),
+            (["--health-path=healthz"], "--health-path"),
+            (["--health-path=/a b"], "--health-path"),
             (["--header=X: a\r\nY: b"], "--header"),
             (["--header=Upgrade: h2c"], "--header"),
             (["--subprotocol=a,b"], "--subprotocol"),
@@ -409,6 +431,9 @@ mod tests {
         assert_eq!(better.no_worker, NoWorker::Wait(Some(Duration::from_secs(30))));
         assert_eq!(better.handshake_timeout, Some(Duration::from_secs(10)));
 
+        assert_eq!((strict.health_path, better.health_path.as_deref()), (None, Some("/healthz")));
+        let error = config(&["--compat=strict", "--health-path=/x"]).unwrap_err();
+        assert!(error.contains("--health-path") && error.contains("strict"), "{error}");
         let error = config(&["--compat=strict", "--web-root=/"]).unwrap_err();
         assert!(error.contains("--web-root") && error.contains("strict"), "{error}");
     }

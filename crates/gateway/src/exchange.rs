@@ -3,7 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -14,7 +14,10 @@ use protocol::{Command, ConnectionId, Group, Instance, Query, Row, Session};
 use service::net::Released;
 use tokio_util::sync::CancellationToken;
 
-use crate::{inbox::Inbox, metrics::Metrics, placement::Places, shard::Ordinal, sight::Sight};
+use crate::{
+    inbox::Inbox, metrics::Metrics, placement::Places, shard::Ordinal, sight::Sight,
+    throttle::Throttle,
+};
 
 /// A link of a peer, for as long as the gateway lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -145,6 +148,8 @@ pub(crate) struct Host {
     pub(crate) ahead: Vec<AtomicUsize>,
     pub(crate) metrics: Metrics,
     pub(crate) places: Places,
+    /// Limits the warnings about refused handshakes, over all shards.
+    pub(crate) refusal_warnings: Mutex<Throttle>,
     ordinals: AtomicU64,
 }
 
@@ -169,6 +174,7 @@ impl Host {
             ahead,
             metrics,
             places,
+            refusal_warnings: Mutex::new(Throttle::per_second()),
             ordinals: AtomicU64::new(0),
         }
     }

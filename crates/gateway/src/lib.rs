@@ -13,6 +13,7 @@ mod ledger;
 mod metrics;
 mod placement;
 mod sight;
+mod throttle;
 
 mod closed;
 mod framing;
@@ -113,6 +114,9 @@ impl Gateway {
             Ok((Door { addr, ..*door }, socket))
         });
         let doors = doors.collect::<Result<_, _>>()?;
+        if let Some(site) = &config.settings.site {
+            site.warn_of_left_out();
+        }
         let flag = match config.lan_listen == config.lan_address {
             true => "--lan-ip, --lan-port; to bind another address, --lan-listen",
             false => "--lan-listen",

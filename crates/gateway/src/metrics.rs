@@ -20,6 +20,8 @@ pub(crate) struct Metrics {
     pub(crate) clients: Gauge,
     /// Clients gone, by why.
     closed: Family<Why, Counter>,
+    /// Handshakes refused, by why.
+    handshakes_refused: Family<Why, Counter>,
     /// Messages that clients sent.
     pub(crate) messages_in: Counter,
     /// Messages queued for clients.
@@ -74,6 +76,11 @@ impl Metrics {
         );
         registry.register("clients", "Clients connected", all.clients);
         registry.register("clients_closed", "Clients gone, by why", all.closed);
+        registry.register(
+            "handshakes_refused",
+            "Handshakes refused, by why",
+            all.handshakes_refused,
+        );
         registry.register("messages_in", "Messages that clients sent", all.messages_in);
         registry.register("messages_out", "Messages queued for clients", all.messages_out);
         registry.register(
@@ -128,5 +135,11 @@ impl Metrics {
     /// Counts a client that is gone.
     pub(crate) fn count_closed(&self, reason: CloseReason) {
         self.closed.get_or_create(&Why { reason: reason.name() }).inc();
+    }
+
+    /// Counts a connection that ends without the WebSocket that it asked for, or did not ask for in
+    /// time.
+    pub(crate) fn count_refused(&self, reason: &'static str) {
+        self.handshakes_refused.get_or_create(&Why { reason }).inc();
     }
 }

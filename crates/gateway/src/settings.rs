@@ -10,7 +10,7 @@ use service::{
 
 use crate::{
     framing::{Framing, Texts, websocket::Terms},
-    http::Site,
+    http::Pages,
     shard::{Heartbeat, Router},
 };
 
@@ -50,7 +50,9 @@ pub(crate) struct Settings {
     /// How many connections there may be, over all shards; any if `None`.
     pub(crate) max_connections: Option<usize>,
     /// What a browser gets that asks for no WebSocket; nothing if `None`.
-    pub(crate) site: Option<Arc<Site>>,
+    pub(crate) site: Option<Arc<Pages>>,
+    /// The path of health checks at listeners for WebSockets, if there is one.
+    pub(crate) health_path: Option<String>,
     /// Who is let in at the inner port, and how registers are spoken to.
     pub(crate) gate: Gate,
     /// What clients of listeners with TLS are shown.
@@ -64,6 +66,9 @@ pub(crate) struct Settings {
 pub(crate) struct Ways {
     /// Whether a client is told why it is closed, by a close frame.
     pub(crate) say_why: bool,
+    /// Whether a connection is a client's from the moment it is accepted, or else from its first request
+    /// on that is no health check, or once it has sent none for a moment.
+    pub(crate) client_at_accept: bool,
     /// Whether connection ids begin anywhere, so that after a restart an id that somebody remembers
     /// is not a stranger's; or else at 1.
     pub(crate) ids_anywhere: bool,
@@ -81,6 +86,7 @@ impl From<Compat> for Ways {
         let ours = compat == Compat::Better;
         Self {
             say_why: ours,
+            client_at_accept: !ours,
             ids_anywhere: ours,
             order_rows: ours,
             keep_php_events: ours,

@@ -107,6 +107,15 @@ pub fn try_write_last(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     Ok(written)
 }
 
+/// Has the kernel take no more than `bytes` of what a connection is written beyond what it may send at
+/// once. So a socket takes more as often as its peer reads that much, however large its buffer is.
+///
+/// # Errors
+/// When the socket is broken.
+pub fn limit_unsent(stream: &TcpStream, bytes: u32) -> io::Result<()> {
+    SockRef::from(stream).set_tcp_notsent_lowat(bytes)
+}
+
 /// Has the kernel find out whether a peer's host has vanished: it asks after `every` of silence,
 /// and gives the connection up when nothing is heard, or nothing written is taken, for `within`.
 ///

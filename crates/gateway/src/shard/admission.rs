@@ -37,11 +37,12 @@ impl Shard {
         self.host.metrics.open.inc();
         let framing = door.framing;
         let key = self.connections.insert(Connection::new(stream, remote, door)) as Key;
-        if framing == Framing::WebSocket {
-            // However many pages it asks for meanwhile.
+        if framing != Framing::WebSocket {
+            self.connections[key as usize].phase = Phase::Open(Decoder::new(framing));
+        } else if self.settings.ways.client_at_accept {
             self.set_deadline(key, self.settings.handshake_timeout);
         } else {
-            self.connections[key as usize].phase = Phase::Open(Decoder::new(framing));
+            self.await_first_request(key);
         }
         if self.is_unannounced(key) {
             let _ = self.announce(key);
@@ -91,13 +92,13 @@ impl Shard {
         self.host.places.set_crowded(usize::from(self.index), crowded);
     }
 
-    /// Whether a connection is to be made a client before anything is read from it. Where there are
-    /// pages, one that speaks HTTP may want only those.
+    /// Whether a connection is to be made a client before anything is read from it. One that speaks
+    /// HTTP may want only a page, or be a health check.
     pub(super) fn is_unannounced(&self, key: Key) -> bool {
         let connection = &self.connections[key as usize];
         let is_new = matches!(connection.phase, Phase::Request(_) | Phase::Open(_));
         let may_want_a_page =
-            connection.door.framing == Framing::WebSocket && self.settings.site.is_some();
+            connection.door.framing == Framing::WebSocket && !self.settings.ways.client_at_accept;
         is_new && connection.id.is_none() && !may_want_a_page
     }
 

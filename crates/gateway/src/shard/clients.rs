@@ -11,7 +11,7 @@ use service::clock;
 
 use super::{
     Shard,
-    connection::{Connection, Hold, Key, Pause, Phase, Read},
+    connection::{Connection, Hold, Key, Page, Pause, Phase, Read},
     fan_out::Audience,
     heartbeat::{Due, Silence},
     quantum::Quantum,
@@ -29,7 +29,7 @@ use crate::{
 const TURNS: usize = 1;
 
 /// How long a connection that ends may take to read what is still queued for it.
-const CLOSING: Duration = Duration::from_secs(5);
+pub(super) const CLOSING: Duration = Duration::from_secs(5);
 
 impl Shard {
     /// Does what there is to do for a connection, and says when it is over.
@@ -339,6 +339,10 @@ impl Shard {
         };
         let told = matches!(connection.phase, Phase::Leaving(_));
         tracing::debug!(remote = %connection.remote, client = ?connection.id, reason = %closed, "closed");
+        if !opened && let Some(reason) = closed.refusal() {
+            self.count_refused(key, reason);
+        }
+        let connection = &mut self.connections[key as usize];
         let goodbye = match closed.goodbye(&self.settings.ways) {
             // Without a handshake there are no frames; what was held back for it is void.
             Goodbye::Code(_) | Goodbye::ComeBack { .. } if !opened => Goodbye::None,
@@ -380,11 +384,17 @@ impl Shard {
     /// Looks after everything that has its time. Called a few times a second.
     pub(super) fn tick(&mut self, now: Instant) {
         while let Some(key) = self.deadlines.passed(now) {
-            let connection = &mut self.connections[key as usize];
-            connection.deadline = None;
+            self.connections[key as usize].deadline = None;
+            if self.renew_for_page(key) {
+                continue;
+            }
+            let connection = &self.connections[key as usize];
             match connection.phase {
-                // Its pages are still written, as long as they are read.
-                Phase::Request(_) if 0 < connection.queued() && connection.id.is_none() => {
+                Phase::Request(_) if connection.paused.is_none() && self.is_no_client_yet(key) => {
+                    self.introduce_silent(key);
+                }
+                // The last of its pages is still written, for as long as it is read.
+                Phase::Request(_) if connection.page != Page::None => {
                     self.end(key, Closed::Answered);
                 }
                 Phase::Request(_) => self.cut(key, Closed::HandshakeTimeout),

@@ -69,6 +69,8 @@ pub(super) struct Connection {
     pub(super) dirty: bool,
     /// Whether it is among those that a message for many was queued for.
     pub(super) in_fan_out: bool,
+    /// How far a page for it is.
+    pub(super) page: Page,
     /// Whether the socket takes no more for now.
     blocked: bool,
     waker: Option<Waker>,
@@ -92,6 +94,17 @@ pub(super) enum Hold {
     Waits,
     /// It is its turn.
     Turn,
+}
+
+/// How far a page is that a connection asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Page {
+    /// It asked for none.
+    None,
+    /// It got none of it since that was last looked at.
+    Stalled,
+    /// It got more of it since then.
+    Progresses,
 }
 
 /// How far a connection is.
@@ -136,6 +149,14 @@ impl Phase {
     }
 }
 
+impl Page {
+    fn progress(&mut self) {
+        if *self == Self::Stalled {
+            *self = Self::Progresses;
+        }
+    }
+}
+
 impl Connection {
     pub(super) fn new(stream: Stream, remote: SocketAddr, door: Rc<Door>) -> Self {
         Self {
@@ -164,6 +185,7 @@ impl Connection {
             out: OutQueue::default(),
             dirty: false,
             in_fan_out: false,
+            page: Page::None,
             blocked: false,
             waker: None,
         }
@@ -229,7 +251,19 @@ impl Connection {
 
     /// Waits for the socket to take more.
     pub(super) fn poll_unblock(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        self.stream.poll_write_ready(cx).map_ok(|()| self.blocked = false)
+        let before = self.stream.unsent();
+        let ready = self.stream.poll_write_ready(cx).map_ok(|()| self.blocked = false);
+        if self.stream.unsent() < before {
+            self.page.progress();
+        }
+        ready
+    }
+
+    /// Has the socket take no more of a page at a time than shows soon whether its peer reads.
+    pub(super) fn limit_unsent(&self, bytes: u32) {
+        if let Err(error) = self.stream.limit_unsent(bytes) {
+            tracing::debug!(remote = %self.remote, %error, "a slow reader may be taken for a stalled one");
+        }
     }
 
     /// Writes what is queued, as far as the socket takes it, and closes our end behind the last
@@ -244,12 +278,16 @@ impl Connection {
         }
         let stream = &self.stream;
         let is_last = matches!(self.phase, Phase::Closing { linger: false, .. });
+        let before = self.out.len();
         let all = self.out.write(|slices: &[IoSlice<'_>]| match slices {
             // One piece is all there is.
             [one] if is_last => stream.try_write_last(one),
             [one] => stream.try_write(one),
             many => stream.try_write_vectored(many),
         })?;
+        if self.out.len() < before {
+            self.page.progress();
+        }
         if !all || 0 < stream.unsent() {
             self.block();
             return Ok(());

@@ -20,6 +20,7 @@ mod heartbeat;
 mod ids;
 mod memberships;
 mod outlet;
+mod pages;
 mod quantum;
 mod relief;
 mod requests;
@@ -80,6 +81,9 @@ const LONGEST: Duration = Duration::from_millis(1);
 
 /// After how many of its messages the clock is looked at.
 const MESSAGES: usize = 64;
+
+/// For how many messages of the hub memory is kept.
+const SPARE: usize = 1024;
 
 /// How many bytes are read from a socket at a time.
 const SCRATCH: usize = 64 * 1024;
@@ -237,7 +241,7 @@ impl Shard {
         // Whatever the turn itself brings about is done before it ends.
         self.called = true;
         let host = Arc::clone(&self.host);
-        self.carry_out(cx, arriving, arrived);
+        let unfinished = self.carry_out(cx, arriving, arrived);
         self.write(self.fan_out.due());
         self.admit_newcomers();
         self.tell_crowded();
@@ -263,23 +267,24 @@ impl Shard {
         if self.drain.is_some() && self.connections.is_empty() && told {
             host.hub.push(ToHub::Drained { shard: self.index });
         }
-        let unfinished = self.work.is_some() || !self.told.is_empty();
         self.take_turns() || !self.fan_out.is_empty() || unfinished
     }
 
-    /// Carries out what the hub says until nothing is left, or sockets have to be looked at.
+    /// Carries out what the hub says until nothing is left, or sockets have to be looked at. Says whether
+    /// there may be more: only when there is none is this thread woken for what the hub says next.
     fn carry_out(
         &mut self,
         cx: &mut Context<'_>,
         arriving: &mut Vec<ToShard>,
         arrived: &mut Vec<Arrival>,
-    ) {
+    ) -> bool {
         let host = Arc::clone(&self.host);
         let began = clock::now();
-        let (mut done, mut messages) = (0, 0_usize);
+        let (mut done, mut messages, mut more) = (0, 0_usize, true);
         while !self.work() {
             if self.told.is_empty() {
                 if host.shards[usize::from(self.index)].poll_take(cx, arriving).is_pending() {
+                    more = false;
                     break;
                 }
                 self.told.extend(arriving.drain(..));
@@ -301,6 +306,14 @@ impl Shard {
             }
         }
         host.ahead[usize::from(self.index)].fetch_sub(done, Ordering::Relaxed);
+        // What a burst needed is given back.
+        if self.told.is_empty() && SPARE < self.told.capacity() {
+            self.told = VecDeque::new();
+        }
+        if SPARE < arriving.capacity() {
+            *arriving = Vec::new();
+        }
+        more
     }
 
     /// Writes to every connection that something was queued for; of those that a message for many was

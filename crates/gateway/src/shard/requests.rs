@@ -5,16 +5,15 @@ use protocol::Event;
 
 use super::{
     Shard,
-    connection::{Key, Phase},
+    connection::{Key, Page, Phase},
     quantum::Quantum,
 };
 use crate::{
     closed::Closed,
     framing::{
         Decoder, Framing,
-        websocket::{self, Reply},
+        websocket::{self, Refusal, Reply},
     },
-    http,
 };
 
 impl Shard {
@@ -23,7 +22,7 @@ impl Shard {
         let mut consumed = 0;
         let mut goes_on = true;
         loop {
-            let (request, length) = match http::parse(&heads[consumed..]) {
+            let (request, length) = match self.parse(&heads[consumed..]) {
                 Ok(Some(request)) if goes_on => request,
                 Ok(whole) => {
                     let connection = &mut self.connections[key as usize];
@@ -39,8 +38,8 @@ impl Shard {
                 }
             };
             consumed += length;
-            match (websocket::judge(&request, &self.settings.terms), &self.settings.site) {
-                (Reply::Accept(_), _) if !self.has_room_for(key) => {
+            match websocket::judge(&request, &self.settings.terms) {
+                Reply::Accept(_) if !self.has_room_for(key) => {
                     // It is looked at again when there is.
                     let connection = &mut self.connections[key as usize];
                     connection.backlog = true;
@@ -48,29 +47,31 @@ impl Shard {
                     self.hold_newcomer(key);
                     return;
                 }
-                (Reply::Accept(answer), _) => {
+                Reply::Accept(answer) => {
                     self.connections[key as usize].backlog = false;
                     self.open(key, answer, Event::WebSocketConnect(request.handshake));
                     self.received(key, &mut heads[consumed..], quantum);
                     return;
                 }
-                (Reply::Ordinary, Some(site)) if self.connections[key as usize].id.is_none() => {
-                    let (head, body) = site.answer(&request);
+                Reply::Refuse(answer, why) => {
+                    return self.refuse(key, &answer, Closed::Refused(why));
+                }
+                Reply::Ordinary => {
+                    let Some((head, body)) = self.page(key, &request) else {
+                        let closed = Closed::Refused(Refusal::NotWebSocket);
+                        return self.refuse(key, &websocket::not_a_websocket(), closed);
+                    };
                     if self.is_behind(key) {
                         // It asks for more than it reads.
                         return self.cut(key, Closed::Slow);
                     }
+                    self.begin_page(key, body.len());
                     self.queue(key, &head);
                     self.queue(key, &body);
                     if !request.keep_alive {
-                        self.end(key, Closed::Answered);
-                        return;
+                        return self.end(key, Closed::Answered);
                     }
                     goes_on = quantum.request();
-                }
-                (Reply::Refuse(answer), _) => return self.refuse(key, &answer, Closed::Answered),
-                (Reply::Ordinary, _) => {
-                    return self.refuse(key, &websocket::not_a_websocket(), Closed::Answered);
                 }
             }
         }
@@ -78,6 +79,7 @@ impl Shard {
 
     /// Answers a request that opens nothing, and ends the connection.
     fn refuse(&mut self, key: Key, answer: &Bytes, closed: Closed) {
+        self.introduce_without_pages(key);
         let connection = &mut self.connections[key as usize];
         if connection.id.is_some() {
             // Messages that were held back for the handshake are no answer to this.
@@ -100,6 +102,7 @@ impl Shard {
         }
         connection.queue_first(answer);
         connection.phase = Phase::Open(Decoder::new(Framing::WebSocket));
+        connection.page = Page::None;
         self.set_deadline(key, None);
         self.host.metrics.requests.dec();
         self.touch(key);
