@@ -59,8 +59,8 @@ pub(crate) enum ToShard {
     Accepted { stream: Released, remote: SocketAddr, door: usize },
     /// Carry this out. `from` is the link it came on.
     Command { from: LinkId, ordinal: Ordinal, command: Command },
-    /// Say what you know.
-    Query { token: Token, query: Query },
+    /// Say what you know; with sessions in PHP's form, if the peer speaks that.
+    Query { token: Token, query: Query, in_php: bool },
     /// Say so once everything before this is carried out, and handed to the hub if it is for peers.
     Barrier { token: Token },
     /// A worker is there.
@@ -131,6 +131,44 @@ pub(crate) enum Part {
     Barrier,
 }
 
+/// How much a shard holds of what peers may ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Content {
+    /// How many clients there are.
+    pub(crate) clients: usize,
+    /// Bytes of their uids.
+    pub(crate) uids: usize,
+    /// Bytes of the names of their groups, for each member.
+    pub(crate) memberships: usize,
+    /// Bytes of their sessions.
+    pub(crate) sessions: usize,
+    /// Bytes of the largest session that there ever was.
+    pub(crate) largest_session: usize,
+}
+
+impl Content {
+    /// Both together.
+    pub(crate) fn add(self, other: Self) -> Self {
+        Self {
+            clients: self.clients + other.clients,
+            uids: self.uids + other.uids,
+            memberships: self.memberships + other.memberships,
+            sessions: self.sessions + other.sessions,
+            largest_session: self.largest_session.max(other.largest_session),
+        }
+    }
+}
+
+/// The content of a shard, as it has told others.
+#[derive(Debug, Default)]
+struct SharedContent {
+    clients: AtomicUsize,
+    uids: AtomicUsize,
+    memberships: AtomicUsize,
+    sessions: AtomicUsize,
+    largest_session: AtomicUsize,
+}
+
 /// What all threads of a gateway share.
 #[derive(Debug)]
 pub(crate) struct Host {
@@ -146,6 +184,8 @@ pub(crate) struct Host {
     pub(crate) shards: Vec<Inbox<ToShard>>,
     /// How far each shard is behind, in bytes of what it was told.
     pub(crate) ahead: Vec<AtomicUsize>,
+    /// What each shard holds.
+    content: Vec<SharedContent>,
     pub(crate) metrics: Metrics,
     pub(crate) places: Places,
     /// Limits the warnings about refused handshakes, over all shards.
@@ -163,6 +203,7 @@ impl Host {
     ) -> Self {
         let shards = places.threads();
         let ahead = (0..shards).map(|_| AtomicUsize::new(0)).collect();
+        let content = (0..shards).map(|_| SharedContent::default()).collect();
         let shards = (0..shards).map(|_| Inbox::new()).collect();
         Self {
             address,
@@ -172,6 +213,7 @@ impl Host {
             hub: Inbox::new(),
             shards,
             ahead,
+            content,
             metrics,
             places,
             refusal_warnings: Mutex::new(Throttle::per_second()),
@@ -183,6 +225,35 @@ impl Host {
     pub(crate) fn ordinal(&self) -> Ordinal {
         // Nothing else is ordered by this count, so it needs no stronger ordering.
         Ordinal(self.ordinals.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Tells others what a shard holds. Nothing is ordered by these counts: an estimate that is a moment
+    /// old will do.
+    pub(crate) fn set_content(&self, shard: usize, content: &Content) {
+        let Content { clients, uids, memberships, sessions, largest_session } = *content;
+        let shared = &self.content[shard];
+        for (shared, now) in [
+            (&shared.clients, clients),
+            (&shared.uids, uids),
+            (&shared.memberships, memberships),
+            (&shared.sessions, sessions),
+            (&shared.largest_session, largest_session),
+        ] {
+            shared.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// What all shards hold.
+    pub(crate) fn content(&self) -> Content {
+        let load = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+        let each = self.content.iter().map(|shared| Content {
+            clients: load(&shared.clients),
+            uids: load(&shared.uids),
+            memberships: load(&shared.memberships),
+            sessions: load(&shared.sessions),
+            largest_session: load(&shared.largest_session),
+        });
+        each.fold(Content::default(), Content::add)
     }
 
     /// Hands a shard what it is told, and counts how far it is behind.

@@ -23,6 +23,8 @@ pub(super) enum Ended {
     Silent,
     #[error("did not answer for as long as --peer-timeout")]
     Unanswered,
+    #[error("did not read its answers for as long as --peer-timeout")]
+    Unread,
     #[error("too many have not proved themselves yet")]
     Crowded,
     #[error("does not know the secret")]
@@ -52,6 +54,7 @@ impl Ended {
             Self::ByPeer
             | Self::Lost(_)
             | Self::Unanswered
+            | Self::Unread
             | Self::Replaced
             | Self::ShuttingDown => false,
             Self::Silent

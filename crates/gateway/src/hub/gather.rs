@@ -22,6 +22,17 @@ pub(super) enum Asked {
     Ping { token: u64 },
 }
 
+impl Asked {
+    /// The query, if it is one, and whether it is a PHP peer's.
+    pub(super) const fn query(&self) -> Option<(&Query, bool)> {
+        match self {
+            Self::Native { query, .. } => Some((query, false)),
+            Self::Php { query, .. } => Some((query, true)),
+            Self::Ping { .. } => None,
+        }
+    }
+}
+
 /// What a peer is told.
 #[derive(Debug)]
 pub(super) enum Told {
@@ -36,6 +47,8 @@ pub(super) enum Told {
 #[derive(Debug)]
 pub(super) struct Gathering {
     pub(super) link: LinkId,
+    /// About how many bytes the answer has, at the most.
+    pub(super) estimate: usize,
     asked: Asked,
     missing: usize,
     parts: Vec<Part>,
@@ -43,8 +56,8 @@ pub(super) struct Gathering {
 
 impl Gathering {
     /// Waits for the parts of so many shards.
-    pub(super) fn new(link: LinkId, asked: Asked, shards: usize) -> Self {
-        Self { link, asked, missing: shards, parts: Vec::with_capacity(shards) }
+    pub(super) fn new(link: LinkId, asked: Asked, estimate: usize, shards: usize) -> Self {
+        Self { link, estimate, asked, missing: shards, parts: Vec::with_capacity(shards) }
     }
 
     /// Takes one shard's part and says whether that was the last.

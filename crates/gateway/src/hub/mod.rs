@@ -5,6 +5,7 @@
 //! at no client: it passes on what concerns one to its shard and what concerns many to all, puts
 //! their parts of an answer together, and writes events to workers.
 
+mod allowance;
 mod ended;
 mod gather;
 mod link;
@@ -12,6 +13,7 @@ mod native;
 mod peer;
 mod php;
 mod progress;
+mod queries;
 mod run;
 mod strangers;
 
@@ -33,7 +35,8 @@ use service::{Health, clock, rate_limit::Throttle};
 use tokio::sync::Notify;
 
 use self::{
-    gather::{Asked, Gathering, Told},
+    allowance::PER_LINK,
+    gather::Gathering,
     link::{Link, Native},
     progress::Progress,
     strangers::Strangers,
@@ -47,10 +50,6 @@ pub(crate) use self::run::run;
 
 /// How many bytes the hub may be ahead of a shard before it reads no more.
 const AHEAD: usize = 16 * 1024 * 1024;
-
-/// How many bytes may wait for a peer before nothing more is read from it: it must read its answers
-/// before it may ask again.
-const UNREAD: usize = 16 * 1024 * 1024;
 
 /// How many bytes may wait for a worker that is told of other workers' clients: nothing else holds
 /// these back, so a worker that does not read them is cut off.
@@ -231,22 +230,7 @@ impl Hub {
     /// How much was written to a peer that does not read its answers.
     fn unread(&self, id: LinkId) -> Option<u64> {
         let link = self.links.get(&id)?;
-        (UNREAD < link.queued_answers()).then(|| link.written())
-    }
-
-    /// Waits for what the shard of this client says, or all.
-    fn gather(&mut self, from: LinkId, asked: Asked, client: Option<ConnectionId>) -> Token {
-        if !matches!(asked, Asked::Ping { .. }) {
-            self.queries += 1;
-        }
-        self.last += 1;
-        let token = Token(self.last);
-        let shards = if client.is_some() { 1 } else { self.host.shards.len() };
-        self.gatherings.insert(token, Gathering::new(from, asked, shards));
-        if let Some(link) = self.links.get_mut(&from) {
-            link.unanswered += 1;
-        }
-        token
+        (PER_LINK < link.queued_answers()).then(|| link.written())
     }
 
     /// Passes a command on, in the order of arrival over all links.
@@ -283,7 +267,7 @@ impl Hub {
     /// Whether nothing more should be read from a peer for now.
     fn is_busy(&self, from: LinkId) -> bool {
         let link = self.links.get(&from);
-        link.is_some_and(|link| UNREAD < link.queued_answers() || UNANSWERED < link.unanswered)
+        link.is_some_and(|link| self.awaits_answers(link))
             || self.host.ahead.iter().any(|ahead| AHEAD < ahead.load(Ordering::Relaxed))
     }
 
@@ -363,25 +347,7 @@ impl Hub {
                     }
                 }
             }
-            ToHub::Part { token, part } => {
-                let Some(gathering) = self.gatherings.get_mut(&token) else {
-                    return;
-                };
-                if !gathering.add(part) {
-                    return;
-                }
-                if let Some(gathering) = self.gatherings.remove(&token) {
-                    let to = gathering.link;
-                    if let Some(link) = self.links.get_mut(&to) {
-                        link.unanswered -= 1;
-                    }
-                    match gathering.reply() {
-                        Told::Native(message) => self.say(to, &message),
-                        Told::Php(reply) => self.reply(to, token, reply),
-                        Told::NoReply(query, error) => self.fail(to, query, error),
-                    }
-                }
-            }
+            ToHub::Part { token, part } => self.gather(token, part),
             ToHub::Pressed { shard, pressed } => {
                 self.pressed.retain(|known| *known != shard);
                 if pressed {

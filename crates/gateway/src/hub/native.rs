@@ -16,8 +16,9 @@ use service::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{
-    Asked, Hub, Shared,
+    Hub, Shared,
     ended::Ended,
+    gather::Asked,
     link::{Link, Native},
     peer::in_order,
 };
@@ -129,13 +130,16 @@ impl Hub {
         id
     }
 
-    /// Takes every whole message there is.
+    /// Takes every whole message there is, until the peer must wait.
     pub(super) fn take_native(&mut self, from: LinkId, buffer: &mut BytesMut) -> Result<(), Ended> {
         // What the peer sent on it, and we have not taken, comes again on a newer one.
         if !self.links.contains_key(&from) {
             return Err(Ended::Replaced);
         }
-        while let Some(message) = native::decode(buffer, MAX_FRAME)? {
+        self.ask_deferred(from);
+        while !self.is_busy(from)
+            && let Some(message) = native::decode(buffer, MAX_FRAME)?
+        {
             self.take(from, message)?;
         }
         Ok(())
@@ -157,10 +161,7 @@ impl Hub {
                 }
             }
             ToGateway::Query { request, query } => {
-                let client = query.client();
-                let asked = Asked::Native { request, query: query.clone() };
-                let token = self.gather(from, asked, client);
-                self.tell(client, || ToShard::Query { token, query: query.clone() });
+                self.ask(from, Asked::Native { request, query });
             }
             ToGateway::Done { shard, first, last } => {
                 let outgoing = self.outgoing.get_mut(usize::from(shard)).ok_or(Ended::OutOfTurn)?;
@@ -172,8 +173,7 @@ impl Hub {
             }
             ToGateway::Leaving => self.tell(None, || ToShard::WorkerLeaving { link: from }),
             ToGateway::Ping { token } => {
-                let token = self.gather(from, Asked::Ping { token }, None);
-                self.tell(None, || ToShard::Barrier { token });
+                self.ask(from, Asked::Ping { token });
             }
             ToGateway::Pong { .. } => {}
             ToGateway::WrittenOff => {

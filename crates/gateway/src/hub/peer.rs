@@ -197,17 +197,23 @@ async fn read(
         if let Err(ended) = taken {
             return ended;
         }
+        let mut waited = false;
         while hub.borrow().is_busy(id) {
-            let written = hub.borrow().unread(id).filter(|_| language == Language::Native);
+            waited = true;
+            let written = hub.borrow().unread(id);
             tokio::select! {
                 () = time::sleep(BUSY) => {}
                 // It does not read what it has asked for, and is not heard until it does.
                 _ = silence.ticks.tick(), if written.is_some() => {
                     if !silence.lasts(written) {
-                        return Ended::Unanswered;
+                        return Ended::Unread;
                     }
                 }
             }
+        }
+        if waited {
+            // There may be more in what was read before.
+            continue;
         }
         let is_stranger = language == Language::Php && !hub.borrow().is_authorized(id);
         buffer.reserve(if is_stranger { MAX_STRANGER_FRAME } else { CHUNK });

@@ -24,11 +24,16 @@ pub(super) enum Answered {
 }
 
 /// Answers for the clients of one shard that connected before `until`.
-pub(super) fn answer<H: Copy>(directory: &Directory<H>, query: Query, until: Ordinal) -> Answered {
+pub(super) fn answer<H: Copy>(
+    directory: &Directory<H>,
+    query: Query,
+    in_php: bool,
+    until: Ordinal,
+) -> Answered {
     Answered::Now(match query {
         Query::IsOnline { client } => Part::Online(directory.get(client).is_some()),
         Query::Session { client } => {
-            Part::Session(directory.get(client).map(|client| client.session.clone()))
+            Part::Session(directory.get(client).map(|client| session_of(client, in_php)))
         }
         Query::Count { group } => {
             let count = match &group {
@@ -48,16 +53,22 @@ pub(super) fn answer<H: Copy>(directory: &Directory<H>, query: Query, until: Ord
                 Some(group) => Targets::groups(vec![group], Vec::new(), until),
                 None => Targets::everyone(Vec::new(), until),
             };
-            return Answered::Slices(Enumeration::new([targets], Facts::Sessions(Vec::new())));
+            return Answered::Slices(Enumeration::new(
+                [targets],
+                Facts::Sessions(Vec::new()),
+                in_php,
+            ));
         }
         Query::ClientsOfUids { uids } => {
             let facts = Facts::Clients(vec![Vec::new(); uids.len()]);
-            return Answered::Slices(Enumeration::new([Targets::uids(uids, until)], facts));
+            return Answered::Slices(Enumeration::new([Targets::uids(uids, until)], facts, in_php));
         }
         Query::Select { fields, filter } => {
             let facts = Facts::Rows { fields, rows: Vec::new(), seen: FxHashSet::default() };
             return Answered::Slices(match filter {
-                Filter::All => Enumeration::new([Targets::everyone(Vec::new(), until)], facts),
+                Filter::All => {
+                    Enumeration::new([Targets::everyone(Vec::new(), until)], facts, in_php)
+                }
                 Filter::Any { groups, uids, clients } => Enumeration::new(
                     [
                         Targets::groups(groups, Vec::new(), until),
@@ -65,6 +76,7 @@ pub(super) fn answer<H: Copy>(directory: &Directory<H>, query: Query, until: Ord
                         Targets::clients(clients),
                     ],
                     facts,
+                    in_php,
                 ),
             });
         }
@@ -79,6 +91,8 @@ pub(super) struct Enumeration {
     /// How many names the lists before had.
     before: usize,
     facts: Facts,
+    /// Whether sessions are to be in PHP's form.
+    in_php: bool,
 }
 
 /// What is known of the clients so far.
@@ -96,24 +110,29 @@ enum Facts {
 }
 
 impl Enumeration {
-    fn new(targets: impl Into<VecDeque<Targets>>, facts: Facts) -> Self {
-        Self { targets: targets.into(), before: 0, facts }
+    fn new(targets: impl Into<VecDeque<Targets>>, facts: Facts, in_php: bool) -> Self {
+        Self { targets: targets.into(), before: 0, facts, in_php }
     }
 
-    /// Looks at so many clients at the most, and says whether there may be more.
+    /// Looks at so many clients at the most, fewer where sessions are large, and says whether there may
+    /// be more.
     pub(super) fn next<H: Copy>(&mut self, directory: &Directory<H>, most: usize) -> bool {
-        let Some(targets) = self.targets.front_mut() else {
-            return false;
-        };
+        let (mut looked_at, mut bytes) = (0, 0);
         let mut found = Vec::new();
-        let more = targets.next(directory, most, &mut found);
-        for found in found {
-            if let Some(client) = directory.get(found.id) {
-                self.facts.add(self.before, found, client);
+        while looked_at < most
+            && bytes < SESSIONS
+            && let Some(targets) = self.targets.front_mut()
+        {
+            let more = targets.next(directory, FEW, &mut found);
+            looked_at += FEW;
+            for found in found.drain(..) {
+                if let Some(client) = directory.get(found.id) {
+                    bytes += self.facts.add(self.before, found, client, self.in_php);
+                }
             }
-        }
-        if !more && let Some(done) = self.targets.pop_front() {
-            self.before += done.names();
+            if !more && let Some(done) = self.targets.pop_front() {
+                self.before += done.names();
+            }
         }
         !self.targets.is_empty()
     }
@@ -129,26 +148,52 @@ impl Enumeration {
 }
 
 impl Facts {
-    fn add<H>(&mut self, before: usize, found: Found<H>, client: &Client<H>) {
+    /// Adds a client, and says how many bytes of its session had to be looked at.
+    fn add<H>(
+        &mut self,
+        before: usize,
+        found: Found<H>,
+        client: &Client<H>,
+        in_php: bool,
+    ) -> usize {
         let Found { at, since, id, .. } = found;
+        let looked_at = if in_php { client.session.as_encoded().len() } else { 0 };
         match self {
-            Self::Sessions(sessions) => sessions.push((since, id, client.session.clone())),
-            Self::Clients(clients) => clients[at].push((since, id)),
+            Self::Sessions(sessions) => {
+                sessions.push((since, id, session_of(client, in_php)));
+                looked_at
+            }
+            Self::Clients(clients) => {
+                clients[at].push((since, id));
+                0
+            }
             Self::Rows { fields, rows, seen } => {
-                if seen.insert(id) {
-                    rows.push((before + at, since, row(id, client, *fields)));
+                if !seen.insert(id) {
+                    return 0;
                 }
+                rows.push((before + at, since, row(id, client, *fields, in_php)));
+                if fields.session { looked_at } else { 0 }
             }
         }
     }
 }
 
-fn row<H>(id: ConnectionId, client: &Client<H>, fields: Fields) -> Row {
+fn session_of<H>(client: &Client<H>, in_php: bool) -> Session {
+    if in_php { client.session.in_php_form() } else { client.session.clone() }
+}
+
+fn row<H>(id: ConnectionId, client: &Client<H>, fields: Fields, in_php: bool) -> Row {
     Row {
         client: id,
         uid: client.uid().filter(|_| fields.uid).cloned(),
         groups: client.groups().filter(|_| fields.groups).cloned().collect(),
-        session: fields.session.then(|| client.session.clone()),
+        session: fields.session.then(|| session_of(client, in_php)),
         joined: fields.groups && client.joined(),
     }
 }
+
+/// How many clients are looked at before the bytes of their sessions are counted.
+const FEW: usize = 16;
+
+/// How many bytes of sessions are read in one slice where they are wanted in another form.
+const SESSIONS: usize = 128 * 1024;

@@ -109,11 +109,9 @@ impl Shard {
         edit: u64,
         change: impl FnOnce(&mut Session),
     ) {
-        let Some(client) = self.directory.get_mut(id) else {
+        let Some(key) = self.directory.change_session(id, change) else {
             return;
         };
-        change(&mut client.session);
-        let key = client.handle;
         let connection = &mut self.connections[key as usize];
         match edit {
             1.. if connection.route == Some(from) => connection.edits = edit.max(connection.edits),

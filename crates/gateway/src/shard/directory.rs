@@ -6,6 +6,7 @@ use protocol::{ConnectionId, Group, Session, Uid};
 use rustc_hash::FxHashMap;
 
 use super::{memberships::Memberships, roster::Roster};
+use crate::exchange::Content;
 
 /// When something came to be, counted over all shards of the gateway, so that what several shards
 /// know can be put in one order.
@@ -64,6 +65,7 @@ pub(super) struct Directory<H> {
     everyone: Roster<H>,
     uids: HashMap<Uid, Named<H>>,
     groups: HashMap<Group, Named<H>>,
+    content: Content,
 }
 
 /// The clients of a uid or the members of a group, and since when there are any.
@@ -80,6 +82,7 @@ impl<H: Copy> Directory<H> {
             everyone: Roster::new(),
             uids: HashMap::new(),
             groups: HashMap::new(),
+            content: Content::default(),
         }
     }
 
@@ -94,6 +97,7 @@ impl<H: Copy> Directory<H> {
             joined: false,
         };
         self.clients.insert(id, client);
+        self.content.clients += 1;
         self.everyone.add(since, id, handle);
     }
 
@@ -101,10 +105,14 @@ impl<H: Copy> Directory<H> {
     pub(super) fn remove(&mut self, id: ConnectionId) -> Option<Client<H>> {
         let client = self.clients.remove(&id)?;
         self.everyone.remove(client.since);
+        self.content.clients -= 1;
+        self.content.sessions -= client.session.as_encoded().len();
         if let Some((uid, since)) = &client.uid {
+            self.content.uids -= uid.as_bytes().len();
             drop_from(&mut self.uids, uid.as_bytes(), *since);
         }
         for (group, since) in client.groups.iter() {
+            self.content.memberships -= group.as_bytes().len();
             drop_from(&mut self.groups, group.as_bytes(), since);
         }
         Some(client)
@@ -119,11 +127,13 @@ impl<H: Copy> Directory<H> {
         };
         let named = self.uids.entry(uid.clone()).or_insert_with(|| Named::since(since));
         named.roster.add(since, id, client.handle);
+        self.content.uids += uid.as_bytes().len();
         client.uid = Some((uid, since));
     }
 
     pub(super) fn unbind(&mut self, id: ConnectionId) {
         if let Some((uid, since)) = self.clients.get_mut(&id).and_then(|client| client.uid.take()) {
+            self.content.uids -= uid.as_bytes().len();
             drop_from(&mut self.uids, uid.as_bytes(), since);
         }
     }
@@ -138,6 +148,7 @@ impl<H: Copy> Directory<H> {
         }
         let named = self.groups.entry(group.clone()).or_insert_with(|| Named::since(since));
         named.roster.add(since, id, client.handle);
+        self.content.memberships += group.as_bytes().len();
         client.groups.add(group, since);
         client.joined = true;
     }
@@ -147,6 +158,7 @@ impl<H: Copy> Directory<H> {
             return;
         };
         if let Some(since) = client.groups.remove(group) {
+            self.content.memberships -= group.as_bytes().len();
             drop_from(&mut self.groups, group.as_bytes(), since);
         }
     }
@@ -161,8 +173,10 @@ impl<H: Copy> Directory<H> {
     /// Takes clients out of a group that has ended.
     pub(super) fn take_out(&mut self, group: &Group, members: &[ConnectionId]) {
         for id in members {
-            if let Some(client) = self.clients.get_mut(id) {
-                client.groups.remove(group);
+            if let Some(client) = self.clients.get_mut(id)
+                && client.groups.remove(group).is_some()
+            {
+                self.content.memberships -= group.as_bytes().len();
             }
         }
     }
@@ -175,8 +189,24 @@ impl<H: Copy> Directory<H> {
         self.clients.get(&id)
     }
 
-    pub(super) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Client<H>> {
-        self.clients.get_mut(&id)
+    /// Has a client's session changed, and returns where its connection is found.
+    pub(super) fn change_session(
+        &mut self,
+        id: ConnectionId,
+        change: impl FnOnce(&mut Session),
+    ) -> Option<H> {
+        let client = self.clients.get_mut(&id)?;
+        let before = client.session.as_encoded().len();
+        change(&mut client.session);
+        let after = client.session.as_encoded().len();
+        self.content.sessions = self.content.sessions + after - before;
+        self.content.largest_session = self.content.largest_session.max(after);
+        Some(client.handle)
+    }
+
+    /// How much there is of what peers may ask for.
+    pub(super) fn content(&self) -> &Content {
+        &self.content
     }
 
     /// Every client, in the order in which they connected.

@@ -70,7 +70,7 @@ use self::{
 };
 use crate::{
     closed::Closed,
-    exchange::{Host, Language, LinkId, Part, ToHub, ToShard, Token},
+    exchange::{Content, Host, Language, LinkId, Part, ToHub, ToShard, Token},
     settings::{Door, Settings},
 };
 
@@ -133,6 +133,8 @@ pub(crate) struct Shard {
     /// Where sockets are read to.
     scratch: Box<[u8]>,
     tally: Tally,
+    /// What others know of the directory.
+    content: Content,
     warnings: Warnings,
     /// Whether the turn is called already, and whom to wake for it.
     called: bool,
@@ -204,6 +206,7 @@ impl Shard {
             barriers: Vec::new(),
             scratch: vec![0; SCRATCH].into(),
             tally: Tally::default(),
+            content: Content::default(),
             warnings: Warnings::default(),
             called: false,
             waker: None,
@@ -358,8 +361,8 @@ impl Shard {
                 }
             },
             ToShard::Command { from, ordinal, command } => self.apply(from, ordinal, command),
-            ToShard::Query { token, query } => {
-                match answers::answer(&self.directory, query, self.host.ordinal()) {
+            ToShard::Query { token, query, in_php } => {
+                match answers::answer(&self.directory, query, in_php, self.host.ordinal()) {
                     Answered::Now(part) => self.host.hub.push(ToHub::Part { token, part }),
                     Answered::Slices(enumeration) => {
                         self.begin(Work::Enumerate { token, enumeration });
@@ -427,6 +430,10 @@ impl Shard {
             if count != 0 {
                 counter.inc_by(count);
             }
+        }
+        if self.content != *self.directory.content() {
+            self.content = *self.directory.content();
+            self.host.set_content(self.index.into(), &self.content);
         }
         let (held, in_flight) = (self.limbo.len(), self.workers.in_flight());
         let clients = self.budget.used();

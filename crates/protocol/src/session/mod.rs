@@ -148,6 +148,12 @@ impl Session {
         }
     }
 
+    /// The same session in PHP's form, see [`to_php`](Self::to_php). None is the same in both.
+    #[must_use]
+    pub fn in_php_form(&self) -> Self {
+        Self::from_php(self.to_php()).unwrap_or_default()
+    }
+
     /// How it is encoded.
     pub fn form(&self) -> Form {
         self.form

@@ -65,7 +65,7 @@ async fn query_about_many_answers_as_of_its_place_among_commands() {
     let filter = Filter::Any { groups: vec![], uids: vec![uid("ann"); 9000], clients: vec![] };
     let query = Query::Select { fields: protocol::Fields::default(), filter };
     let host = stage.shard.host.clone();
-    host.tell(0, &mut vec![ToShard::Query { token, query }]);
+    host.tell(0, &mut vec![ToShard::Query { token, query, in_php: false }]);
     let client = stage.shard.connections[stage.keys[0] as usize].id.unwrap();
     stage.command([Command::UnbindUid { client }]);
     let mut turns = 0;
