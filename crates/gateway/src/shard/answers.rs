@@ -25,7 +25,7 @@ pub(super) enum Answered {
 
 /// Answers for the clients of one shard that connected before `until`.
 pub(super) fn answer<H: Copy>(
-    directory: &Directory<H>,
+    directory: &mut Directory<H>,
     query: Query,
     in_php: bool,
     until: Ordinal,
@@ -33,7 +33,8 @@ pub(super) fn answer<H: Copy>(
     Answered::Now(match query {
         Query::IsOnline { client } => Part::Online(directory.get(client).is_some()),
         Query::Session { client } => {
-            Part::Session(directory.get(client).map(|client| session_of(client, in_php)))
+            let is_there = directory.get(client).is_some();
+            Part::Session(is_there.then(|| session_of(directory, client, in_php)))
         }
         Query::Count { group } => {
             let count = match &group {
@@ -116,7 +117,7 @@ impl Enumeration {
 
     /// Looks at so many clients at the most, fewer where sessions are large, and says whether there may
     /// be more.
-    pub(super) fn next<H: Copy>(&mut self, directory: &Directory<H>, most: usize) -> bool {
+    pub(super) fn next<H: Copy>(&mut self, directory: &mut Directory<H>, most: usize) -> bool {
         let (mut looked_at, mut bytes) = (0, 0);
         let mut found = Vec::new();
         while looked_at < most
@@ -126,9 +127,7 @@ impl Enumeration {
             let more = targets.next(directory, FEW, &mut found);
             looked_at += FEW;
             for found in found.drain(..) {
-                if let Some(client) = directory.get(found.id) {
-                    bytes += self.facts.add(self.before, found, client, self.in_php);
-                }
+                bytes += self.facts.add(self.before, found, directory, self.in_php);
             }
             if !more && let Some(done) = self.targets.pop_front() {
                 self.before += done.names();
@@ -149,19 +148,20 @@ impl Enumeration {
 
 impl Facts {
     /// Adds a client, and says how many bytes of its session had to be looked at.
-    fn add<H>(
+    fn add<H: Copy>(
         &mut self,
         before: usize,
         found: Found<H>,
-        client: &Client<H>,
+        directory: &mut Directory<H>,
         in_php: bool,
     ) -> usize {
         let Found { at, since, id, .. } = found;
-        let looked_at = if in_php { client.session.as_encoded().len() } else { 0 };
         match self {
             Self::Sessions(sessions) => {
-                sessions.push((since, id, session_of(client, in_php)));
-                looked_at
+                let session = session_of(directory, id, in_php);
+                let bytes = session.as_encoded().len();
+                sessions.push((since, id, session));
+                bytes
             }
             Self::Clients(clients) => {
                 clients[at].push((since, id));
@@ -171,23 +171,27 @@ impl Facts {
                 if !seen.insert(id) {
                     return 0;
                 }
-                rows.push((before + at, since, row(id, client, *fields, in_php)));
-                if fields.session { looked_at } else { 0 }
+                let session = fields.session.then(|| session_of(directory, id, in_php));
+                let bytes = session.as_ref().map_or(0, |session| session.as_encoded().len());
+                let row = directory.get(id).map(|client| row(id, client, *fields, session));
+                rows.extend(row.map(|row| (before + at, since, row)));
+                bytes
             }
         }
     }
 }
 
-fn session_of<H>(client: &Client<H>, in_php: bool) -> Session {
-    if in_php { client.session.in_php_form() } else { client.session.clone() }
+fn session_of<H: Copy>(directory: &mut Directory<H>, id: ConnectionId, in_php: bool) -> Session {
+    let session = directory.session(id);
+    if in_php { session.in_php_form() } else { session }
 }
 
-fn row<H>(id: ConnectionId, client: &Client<H>, fields: Fields, in_php: bool) -> Row {
+fn row<H>(id: ConnectionId, client: &Client<H>, fields: Fields, session: Option<Session>) -> Row {
     Row {
         client: id,
         uid: client.uid().filter(|_| fields.uid).cloned(),
         groups: client.groups().filter(|_| fields.groups).cloned().collect(),
-        session: fields.session.then(|| session_of(client, in_php)),
+        session,
         joined: fields.groups && client.joined(),
     }
 }
@@ -195,5 +199,5 @@ fn row<H>(id: ConnectionId, client: &Client<H>, fields: Fields, in_php: bool) ->
 /// How many clients are looked at before the bytes of their sessions are counted.
 const FEW: usize = 16;
 
-/// How many bytes of sessions are read in one slice where they are wanted in another form.
+/// How many bytes of sessions are passed on in one slice: some have to be brought into another form first.
 const SESSIONS: usize = 128 * 1024;

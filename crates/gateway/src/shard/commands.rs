@@ -2,7 +2,7 @@
 
 #![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
 
-use protocol::{ClientId, Command, ConnectionId, Group, Message, Recipients, Session};
+use protocol::{ClientId, Command, ConnectionId, Group, Message, Recipients};
 use service::clock;
 
 use super::{Ordinal, Shard, connection::Key, fan_out::Audience, targets::Targets, work::Work};
@@ -54,17 +54,12 @@ impl Shard {
                 self.begin(Work::Ungroup { group, members });
             }
             Command::SetSession { client, edit, session } => {
-                self.change_session(from, client, edit, |old| *old = session);
+                let key = self.directory.set_session(client, session);
+                self.session_changed(from, key, edit);
             }
             Command::UpdateSession { client, edit, changes } => {
-                let mut merged = Ok(());
-                self.change_session(from, client, edit, |old| merged = old.merge(&changes));
-                if let Err(error) = merged
-                    && let Some(suppressed) = self.warnings.session.admit(clock::now())
-                {
-                    let client = ClientId::new(self.host.address, client);
-                    tracing::warn!(%client, %error, suppressed, "session left as it was");
-                }
+                let key = self.directory.update_session(client, &changes);
+                self.session_changed(from, key, edit);
             }
         }
     }
@@ -100,16 +95,10 @@ impl Shard {
         self.begin(Work::Send { targets, framed, audience });
     }
 
-    /// Changes a client's session. Its worker knows of the change if it has numbered it itself, and
+    /// A client's session has changed. Its worker knows of the change if it has numbered it itself, and
     /// else learns of it with the client's next event.
-    fn change_session(
-        &mut self,
-        from: LinkId,
-        id: ConnectionId,
-        edit: u64,
-        change: impl FnOnce(&mut Session),
-    ) {
-        let Some(key) = self.directory.change_session(id, change) else {
+    fn session_changed(&mut self, from: LinkId, key: Option<Key>, edit: u64) {
+        let Some(key) = key else {
             return;
         };
         let connection = &mut self.connections[key as usize];

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use protocol::{ConnectionId, Group, Session, Uid};
+use protocol::{ConnectionId, Group, Session, SessionError, Uid};
 use rustc_hash::FxHashMap;
 
-use super::{memberships::Memberships, roster::Roster};
+use super::{memberships::Memberships, roster::Roster, stored_session::StoredSession};
 use crate::exchange::Content;
 
 /// When something came to be, counted over all shards of the gateway, so that what several shards
@@ -20,8 +20,7 @@ pub(super) struct Client<H> {
     pub(super) handle: H,
     /// When it connected.
     pub(super) since: Ordinal,
-    /// Its session.
-    pub(super) session: Session,
+    session: StoredSession,
     uid: Option<(Uid, Ordinal)>,
     groups: Memberships,
     joined: bool,
@@ -66,6 +65,8 @@ pub(super) struct Directory<H> {
     uids: HashMap<Uid, Named<H>>,
     groups: HashMap<Group, Named<H>>,
     content: Content,
+    /// What could not be made of the last update that was refused, until somebody asks.
+    refused: Option<(ConnectionId, SessionError)>,
 }
 
 /// The clients of a uid or the members of a group, and since when there are any.
@@ -83,6 +84,7 @@ impl<H: Copy> Directory<H> {
             uids: HashMap::new(),
             groups: HashMap::new(),
             content: Content::default(),
+            refused: None,
         }
     }
 
@@ -91,7 +93,7 @@ impl<H: Copy> Directory<H> {
         let client = Client {
             handle,
             since,
-            session: Session::default(),
+            session: StoredSession::default(),
             uid: None,
             groups: Memberships::default(),
             joined: false,
@@ -106,7 +108,7 @@ impl<H: Copy> Directory<H> {
         let client = self.clients.remove(&id)?;
         self.everyone.remove(client.since);
         self.content.clients -= 1;
-        self.content.sessions -= client.session.as_encoded().len();
+        self.content.sessions -= client.session.len();
         if let Some((uid, since)) = &client.uid {
             self.content.uids -= uid.as_bytes().len();
             drop_from(&mut self.uids, uid.as_bytes(), *since);
@@ -189,19 +191,47 @@ impl<H: Copy> Directory<H> {
         self.clients.get(&id)
     }
 
-    /// Has a client's session changed, and returns where its connection is found.
-    pub(super) fn change_session(
+    /// A client's session; none of a client that is not there.
+    pub(super) fn session(&mut self, id: ConnectionId) -> Session {
+        self.with_session(id, |stored| {
+            let (session, settled) = stored.read();
+            (session.clone(), settled)
+        })
+        .unwrap_or_default()
+    }
+
+    /// Replaces a client's session, and returns where its connection is found.
+    pub(super) fn set_session(&mut self, id: ConnectionId, session: Session) -> Option<H> {
+        self.with_session(id, |stored| (stored.set(session), Ok(())))?;
+        self.get(id).map(|client| client.handle)
+    }
+
+    /// Changes part of a client's session, and returns where its connection is found.
+    pub(super) fn update_session(&mut self, id: ConnectionId, update: &Session) -> Option<H> {
+        self.with_session(id, |stored| ((), stored.update(update)))?;
+        self.get(id).map(|client| client.handle)
+    }
+
+    fn with_session<T>(
         &mut self,
         id: ConnectionId,
-        change: impl FnOnce(&mut Session),
-    ) -> Option<H> {
+        with: impl FnOnce(&mut StoredSession) -> (T, Result<(), SessionError>),
+    ) -> Option<T> {
         let client = self.clients.get_mut(&id)?;
-        let before = client.session.as_encoded().len();
-        change(&mut client.session);
-        let after = client.session.as_encoded().len();
+        let before = client.session.len();
+        let (result, made) = with(&mut client.session);
+        let after = client.session.len();
         self.content.sessions = self.content.sessions + after - before;
         self.content.largest_session = self.content.largest_session.max(after);
-        Some(client.handle)
+        if let Err(error) = made {
+            self.refused = Some((id, error));
+        }
+        Some(result)
+    }
+
+    /// The last update of a session that could not be made, if there was one since this was last asked.
+    pub(super) fn take_refused(&mut self) -> Option<(ConnectionId, SessionError)> {
+        self.refused.take()
     }
 
     /// How much there is of what peers may ask for.

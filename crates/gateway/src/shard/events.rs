@@ -61,10 +61,8 @@ impl Shard {
         let introduced = language == Some(Language::Native) && connection.introduced;
         connection.introduced = worker.is_some();
         entry.edits = connection.edits;
-        entry.context = (worker.is_some() && !introduced).then(|| {
-            let session = self.directory.get(entry.client).map(|client| client.session.clone());
-            context(connection, session.unwrap_or_default())
-        });
+        entry.context = (worker.is_some() && !introduced)
+            .then(|| context(connection, self.directory.session(entry.client)));
         // Also of a change of the session, which its worker learns of here.
         if entry.context.is_some() && language == Some(Language::Native) {
             self.witness(key);
@@ -204,16 +202,17 @@ impl Shard {
         };
         let redelivered = self.is_doubtful(key);
         let link = self.route(key);
-        let Some(client) = self.directory.remove(id) else {
+        let session = self.directory.session(id);
+        if self.directory.remove(id).is_none() {
             return;
-        };
+        }
         let connection = &mut self.connections[key as usize];
         connection.id = None;
         connection.route = None;
         let witness = connection.witness.take();
         connection.events += 1;
         // A close brings all that a worker needs to know, since nobody can be asked afterwards.
-        let context = Some(context(connection, client.session));
+        let context = Some(context(connection, session));
         let (number, event) = (connection.events, Event::Close(reason));
         let edits = connection.edits;
         let entry = Entry { client: id, number, event, context, redelivered, edits };

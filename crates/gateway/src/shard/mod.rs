@@ -30,6 +30,7 @@ mod run;
 mod share;
 #[cfg(test)]
 mod stage;
+mod stored_session;
 mod targets;
 mod warnings;
 mod witness;
@@ -45,7 +46,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use protocol::ConnectionId;
+use protocol::{ClientId, ConnectionId};
 use rustc_hash::FxHashMap;
 use service::{
     clock, dice,
@@ -362,7 +363,7 @@ impl Shard {
             },
             ToShard::Command { from, ordinal, command } => self.apply(from, ordinal, command),
             ToShard::Query { token, query, in_php } => {
-                match answers::answer(&self.directory, query, in_php, self.host.ordinal()) {
+                match answers::answer(&mut self.directory, query, in_php, self.host.ordinal()) {
                     Answered::Now(part) => self.host.hub.push(ToHub::Part { token, part }),
                     Answered::Slices(enumeration) => {
                         self.begin(Work::Enumerate { token, enumeration });
@@ -430,6 +431,12 @@ impl Shard {
             if count != 0 {
                 counter.inc_by(count);
             }
+        }
+        if let Some((client, error)) = self.directory.take_refused()
+            && let Some(suppressed) = self.warnings.session.admit(clock::now())
+        {
+            let client = ClientId::new(self.host.address, client);
+            tracing::warn!(%client, %error, suppressed, "session left as it was");
         }
         if self.content != *self.directory.content() {
             self.content = *self.directory.content();

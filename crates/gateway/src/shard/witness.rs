@@ -33,8 +33,7 @@ impl Shard {
         let Some(witness) = witness else {
             return;
         };
-        let session = self.directory.get(id).map(|client| client.session.clone());
-        let context: Box<Context> = context(connection, session.unwrap_or_default());
+        let context: Box<Context> = context(connection, self.directory.session(id));
         self.note(witness, &ToPeer::Witness { client: id, owner: instance, context });
     }
 

@@ -61,7 +61,7 @@ impl Shard {
                 (!members.is_empty()).then_some(Work::Ungroup { group, members })
             }
             Work::Enumerate { token, mut enumeration } => {
-                if enumeration.next(&self.directory, SLICE) {
+                if enumeration.next(&mut self.directory, SLICE) {
                     return Some(Work::Enumerate { token, enumeration });
                 }
                 let part = enumeration.into_part();

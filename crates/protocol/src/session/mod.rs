@@ -13,6 +13,7 @@
 //!   wrote the session: [`merge`](Session::merge) works on PHP's form as soon as one of the two is
 //!   of it. To replace a session is to replace all of it.
 
+mod changes;
 mod json;
 mod php;
 
@@ -20,6 +21,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 use thiserror::Error;
+
+pub use changes::Changes;
 
 use crate::php::{ReplaceError, SerializeError, UnserializeError};
 
@@ -181,20 +184,14 @@ impl Session {
     /// class with a format of its own stands beside references. Nothing is changed then.
     pub fn merge(&mut self, changes: &Self) -> Result<(), SessionError> {
         match (self.form, changes.form) {
-            _ if changes.is_empty() => {}
-            (Form::Json, Form::Json) => {
-                let mut merged = self.decode()?;
-                json::replace_in_object(&mut merged, changes.decode()?);
-                *self = Self::encode(&merged)?;
+            _ if changes.is_empty() => Ok(()),
+            (Form::Json, Form::Json) => self.apply(Changes::of(changes)?),
+            _ if self.is_none() => {
+                *self = changes.clone();
+                Ok(())
             }
-            _ if self.is_none() => *self = changes.clone(),
-            _ => {
-                let (old, new) = (php::document(self)?, php::document(changes)?);
-                let merged = php::merge(old, new)?;
-                *self = Self::from_php(merged)?;
-            }
+            _ => self.apply(Changes::of(changes)?),
         }
-        Ok(())
     }
 
     /// Whether PHP takes it for no session: empty, or a lone `0`.

@@ -17,6 +17,35 @@ pub(super) fn document(session: &Session) -> Result<Document, SessionError> {
     }
 }
 
+/// The same of a JSON object.
+pub(super) fn document_of(object: Map<String, Json>) -> Document {
+    let entries =
+        object.into_iter().map(|(key, value)| (Key::from_text(key.into()), to_value(value)));
+    let mut array = Array::new();
+    entries.for_each(|(key, value)| array.set(key, value));
+    Value::Array(array).into()
+}
+
+fn to_value(value: Json) -> Value {
+    match value {
+        Json::Null => Value::Null,
+        Json::Bool(bool) => Value::Bool(bool),
+        Json::Number(number) => match number.as_i64() {
+            Some(int) => Value::Int(int),
+            None => Value::Float(number.as_f64().unwrap_or_default()),
+        },
+        Json::String(text) => Value::Str(text.into()),
+        Json::Array(list) => {
+            let mut array = Array::new();
+            for value in list {
+                array.push(to_value(value));
+            }
+            Value::Array(array)
+        }
+        Json::Object(object) => document_of(object).root,
+    }
+}
+
 /// The serialized form of the two, merged.
 pub(super) fn merge(old: Document, new: Document) -> Result<Bytes, SessionError> {
     written(&array_replace_recursive(old, new)?)
@@ -35,7 +64,7 @@ pub(super) fn to_object(text: &Bytes) -> Result<Map<String, Json>, SessionError>
     Reader { document: &document, depth: 0, limit, left: limit }.object(array)
 }
 
-fn written(document: &Document) -> Result<Bytes, SessionError> {
+pub(super) fn written(document: &Document) -> Result<Bytes, SessionError> {
     let mut text = Vec::new();
     serialize(document, MAX_PHP_SESSION, &mut text)?;
     Ok(text.into())
