@@ -117,7 +117,7 @@ fn told(received: Received<'_>, framing: Framing, texts: Texts) -> String {
                 std::str::from_utf8(text).expect("text is UTF-8");
             }
             let message = Message::binary(text.to_vec());
-            let framed = Framed::new(&message, texts).form(framing, &Ledger::default()).len();
+            let framed = Framed::new(message, texts).form(framing, &Ledger::default()).len();
             assert!(text.len() <= framed);
             format!("text {text:?}")
         }

@@ -12,6 +12,7 @@ pub mod raw;
 pub mod worker;
 
 pub mod binaries;
+pub mod conditions;
 pub mod net;
 pub mod pki;
 pub mod ports;
@@ -21,6 +22,7 @@ pub mod stderr;
 pub mod wait;
 
 pub use browser::{Browser, Heard};
+pub use conditions::Conditions;
 pub use peer::Peer;
 pub use php::Php;
 pub use pki::Ca;

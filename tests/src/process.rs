@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use crate::{Raw, Stderr, binaries, eventually, ports};
+use crate::{Conditions, Raw, binaries, eventually, ports};
 
 /// A process of the suite, with all that is needed to start it again. Killed when dropped.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct Process {
     args: Vec<String>,
     env: Vec<(String, String)>,
     log: PathBuf,
-    stderr: Stderr,
+    conditions: Conditions,
     child: Child,
     /// Of its standard error, where that stands still.
     reader: Option<PipeReader>,
@@ -58,13 +58,13 @@ impl Process {
         args: Vec<String>,
         env: Vec<(String, String)>,
         logs: &Path,
-        stderr: Stderr,
+        conditions: Conditions,
     ) -> Self {
         let (admin, log) = (ports::free(), logs.join(format!("{name}.log")));
         let mut args = args;
         args.extend(["--admin-listen".to_owned(), admin.to_string()]);
-        let (child, reader) = spawn(binary, &args, &env, &log, stderr);
-        Self { name: name.to_owned(), admin, binary, args, env, log, stderr, child, reader }
+        let (child, reader) = spawn(binary, &args, &env, &log, conditions);
+        Self { name: name.to_owned(), admin, binary, args, env, log, conditions, child, reader }
     }
 
     /// Waits until it says that it is ready, or lacks nothing but a worker.
@@ -198,7 +198,7 @@ impl Process {
     /// Starts it again, on the same ports, and waits until it is ready.
     pub async fn start_again(&mut self) {
         self.kill();
-        let started = spawn(self.binary, &self.args, &self.env, &self.log, self.stderr);
+        let started = spawn(self.binary, &self.args, &self.env, &self.log, self.conditions);
         (self.child, self.reader) = started;
         self.ready().await;
     }
@@ -239,11 +239,11 @@ fn spawn(
     args: &[String],
     env: &[(String, String)],
     log: &Path,
-    stderr: Stderr,
+    conditions: Conditions,
 ) -> (Child, Option<PipeReader>) {
     let output = OpenOptions::new().create(true).append(true).open(log).unwrap();
     let (mut command, reader) =
-        stderr.command(&binaries::path(binary), output.try_clone().unwrap());
+        conditions.command(&binaries::path(binary), output.try_clone().unwrap());
     let child = command
         .args(args)
         .env_clear()

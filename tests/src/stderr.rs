@@ -4,8 +4,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, PipeReader, Write as _},
     os::{fd::OwnedFd, unix::net::UnixStream},
-    path::Path,
-    process::{Command, Stdio},
+    process::Stdio,
 };
 
 /// What becomes of what a process logs.
@@ -28,31 +27,24 @@ impl Stderr {
     /// All that lose lines.
     pub const LOSSES: [Self; 4] = [Self::Closed, Self::Gone, Self::Full, Self::FullDisk];
 
-    /// A command whose standard error is this, and the reader if it has one that stands still. What is
-    /// kept goes to `log`.
+    /// What a process is given for it, and the reader if it has one that stands still. What is kept
+    /// goes to `log`; a closed one is inherited, and to be closed.
     ///
     /// # Panics
     /// When the system has no pipe for it.
-    pub fn command(self, program: &Path, log: File) -> (Command, Option<PipeReader>) {
-        let mut command = Command::new(program);
-        let mut reader = None;
-        let stderr: Stdio = match self {
-            Self::Kept => log.into(),
-            Self::Closed => {
-                command = Command::new("sh");
-                command.args(["-c", "exec \"$0\" \"$@\" 2>&-"]).arg(program);
-                Stdio::inherit()
-            }
-            Self::Gone => io::pipe().unwrap().1.into(),
+    pub fn open(self, log: File) -> (Stdio, Option<PipeReader>) {
+        match self {
+            Self::Kept => (log.into(), None),
+            Self::Closed => (Stdio::inherit(), None),
+            Self::Gone => (io::pipe().unwrap().1.into(), None),
             Self::Full => {
-                let pipe = full_pipe();
-                reader = Some(pipe.0);
-                pipe.1.into()
+                let (reader, writer) = full_pipe();
+                (writer.into(), Some(reader))
             }
-            Self::FullDisk => OpenOptions::new().write(true).open("/dev/full").unwrap().into(),
-        };
-        command.stderr(stderr);
-        (command, reader)
+            Self::FullDisk => {
+                (OpenOptions::new().write(true).open("/dev/full").unwrap().into(), None)
+            }
+        }
     }
 }
 

@@ -12,7 +12,9 @@ use client::{Cluster, Config, Tls};
 use protocol::{Query, Secret};
 use tempfile::TempDir;
 
-use crate::{Browser, Ca, Peer, Stderr, net, ports, process::Process, relay::Relay, soon};
+use crate::{
+    Browser, Ca, Conditions, Peer, Stderr, net, ports, process::Process, relay::Relay, soon,
+};
 
 /// Describes a suite; see [`Suite::builder`].
 #[derive(Clone, Debug)]
@@ -25,6 +27,7 @@ pub struct Builder {
     startup_grace: u64,
     logs: &'static str,
     stderr: Stderr,
+    gateway_descriptors: Option<u32>,
     inner_tls: Option<&'static str>,
     wss: bool,
     gateway_flags: Vec<String>,
@@ -112,6 +115,12 @@ impl Builder {
     /// What becomes of what the processes log; it is kept if not said.
     pub fn stderr(mut self, stderr: Stderr) -> Self {
         self.stderr = stderr;
+        self
+    }
+
+    /// How many files each gateway may have open; as many as the test may if not said.
+    pub fn gateway_descriptors(mut self, most: u32) -> Self {
+        self.gateway_descriptors = Some(most);
         self
     }
 
@@ -206,6 +215,7 @@ impl Suite {
             startup_grace: 0,
             logs: "debug",
             stderr: Stderr::Kept,
+            gateway_descriptors: None,
             inner_tls: tls.then_some("loopback"),
             wss: tls,
             gateway_flags: Vec::new(),
@@ -356,7 +366,10 @@ impl Suite {
     }
 
     fn process(&self, name: &str, binary: &'static str, args: Vec<String>) -> Process {
-        Process::start(name, binary, args, self.env(), self.logs.path(), self.shape.stderr)
+        let is_gateway = binary == "gateway";
+        let descriptors = self.shape.gateway_descriptors.filter(|_| is_gateway);
+        let conditions = Conditions { stderr: self.shape.stderr, descriptors };
+        Process::start(name, binary, args, self.env(), self.logs.path(), conditions)
     }
 
     fn processes(&self) -> impl Iterator<Item = &Process> {

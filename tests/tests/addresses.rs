@@ -3,14 +3,15 @@
 
 use std::net::SocketAddr;
 
-use suite_tests::{Browser, Stderr, Suite, eventually, ports, process::Process};
+use suite_tests::{Browser, Conditions, Suite, eventually, ports, process::Process};
 
 /// A gateway of a suite that has a register and a worker, with these flags beside the usual ones.
 async fn gateway(suite: &Suite, flags: &[&str]) -> Process {
     let mut args: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
     args.extend(["--threads".to_owned(), "1".to_owned()]);
     let logs = tempfile::tempdir().unwrap().keep();
-    let mut gateway = Process::start("gateway", "gateway", args, suite.env(), &logs, Stderr::Kept);
+    let mut gateway =
+        Process::start("gateway", "gateway", args, suite.env(), &logs, Conditions::default());
     gateway.ready().await;
     eventually("the worker to be linked", async || gateway.lacks().await?.is_empty().then_some(()))
         .await;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use suite_tests::{Raw, Stderr, Suite, binaries, ports, process::Process};
+use suite_tests::{Conditions, Raw, Suite, binaries, ports, process::Process};
 use tempfile::TempDir;
 use toml::{Table, Value};
 
@@ -70,7 +70,8 @@ async fn start(suite: &Suite, binary: &'static str, args: &[String]) -> (Process
     let logs = tempfile::tempdir().unwrap();
     let env = suite.env();
     let args = args.to_vec();
-    let mut process = Process::start("extreme", binary, args, env, logs.path(), Stderr::Kept);
+    let mut process =
+        Process::start("extreme", binary, args, env, logs.path(), Conditions::default());
     process.ready().await;
     (process, logs)
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use suite_tests::{
-    Browser, PATIENCE, Stderr, Suite, binaries, eventually,
+    Browser, Conditions, PATIENCE, Stderr, Suite, binaries, eventually,
     process::{Process, Signal},
     suite::Gateway,
 };
@@ -160,7 +160,8 @@ async fn output_that_nobody_takes_changes_no_exit_code() {
         ] {
             for stderr in [Stderr::Closed, Stderr::Gone, Stderr::FullDisk] {
                 let log = File::create(folder.path().join("log")).unwrap();
-                let (mut command, _) = stderr.command(&binaries::path(binary), log);
+                let (mut command, _) =
+                    Conditions { stderr, descriptors: None }.command(&binaries::path(binary), log);
                 let stdout = match stderr {
                     Stderr::Gone => Stdio::from(std::io::pipe().unwrap().1),
                     _ => fs::OpenOptions::new().write(true).open("/dev/full").unwrap().into(),

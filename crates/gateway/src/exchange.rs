@@ -15,8 +15,8 @@ use service::net::Released;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    inbox::Inbox, metrics::Metrics, placement::Places, shard::Ordinal, sight::Sight,
-    throttle::Throttle,
+    descriptors::Descriptors, inbox::Inbox, metrics::Metrics, placement::Places, shard::Ordinal,
+    sight::Sight, throttle::Throttle,
 };
 
 /// A link of a peer, for as long as the gateway lives.
@@ -188,6 +188,8 @@ pub(crate) struct Host {
     content: Vec<SharedContent>,
     pub(crate) metrics: Metrics,
     pub(crate) places: Places,
+    /// How many connections of each kind there may be.
+    pub(crate) descriptors: Descriptors,
     /// Limits the warnings about refused handshakes, over all shards.
     pub(crate) refusal_warnings: Mutex<Throttle>,
     ordinals: AtomicU64,
@@ -200,6 +202,7 @@ impl Host {
         places: Places,
         metrics: Metrics,
         sight: Sight,
+        descriptors: Descriptors,
     ) -> Self {
         let shards = places.threads();
         let ahead = (0..shards).map(|_| AtomicUsize::new(0)).collect();
@@ -216,6 +219,7 @@ impl Host {
             content,
             metrics,
             places,
+            descriptors,
             refusal_warnings: Mutex::new(Throttle::per_second()),
             ordinals: AtomicU64::new(0),
         }

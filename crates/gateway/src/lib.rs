@@ -7,6 +7,7 @@ mod config;
 mod door;
 mod settings;
 
+mod descriptors;
 mod exchange;
 mod inbox;
 mod ledger;
@@ -31,7 +32,7 @@ use anyhow::Context;
 use prometheus_client::registry::Registry;
 use protocol::{Instance, Secret};
 use service::{
-    Health, dice,
+    Health, dice, limits,
     listen::{self, Acceptor, CannotListen},
     net::{self, Unpolled},
     supervise::{spawn_in, spawn_local},
@@ -44,6 +45,7 @@ pub use config::{Args, Config};
 
 use self::{
     announce::{Announcement, Reached},
+    descriptors::Descriptors,
     exchange::Host,
     hub::Hub,
     metrics::Metrics,
@@ -126,6 +128,19 @@ impl Gateway {
         if address.port() == 0 {
             address.set_port(inner.local_addr().map_or(0, |addr| addr.port()));
         }
+        let limit = limits::descriptors();
+        let descriptors =
+            Descriptors::share_out(limit, usize::from(config.threads), config.doors.len());
+        let asked = config.settings.max_connections;
+        if asked.is_some_and(|asked| descriptors.clients < asked) {
+            let (most, limit) = (descriptors.clients, limit.unwrap_or_default());
+            tracing::warn!(
+                max_connections = asked,
+                limit,
+                most,
+                "the limit of open files allows fewer connections than --max-connections"
+            );
+        }
         let instance = Instance::from_dice(dice::random());
         let peer_timeout = config.settings.peer_timeout;
         Ok(Self {
@@ -147,6 +162,7 @@ impl Gateway {
                 Places::new(usize::from(config.threads), config.connections_per_thread),
                 Metrics::register(registry),
                 Sight::new(peer_timeout),
+                descriptors,
             )),
             health,
         })

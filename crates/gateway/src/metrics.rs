@@ -48,6 +48,8 @@ pub(crate) struct Metrics {
     pub(crate) queries: Counter,
     /// Joins that were ignored because the client is in too many groups.
     pub(crate) joins_refused: Counter,
+    /// How often no more connections were accepted, by why.
+    accept_pauses: Family<Why, Counter>,
     /// Workers linked now.
     pub(crate) workers: Gauge,
     /// Peers that were not let in.
@@ -122,6 +124,11 @@ impl Metrics {
             "Joins ignored because the client is in as many groups as --max-groups-per-client",
             all.joins_refused,
         );
+        registry.register(
+            "accept_pauses",
+            "Times that accepting connections paused, by the limit that was reached",
+            all.accept_pauses,
+        );
         registry.register("workers", "Workers linked", all.workers);
         registry.register("peers_refused", "Peers that were not let in", all.refused);
         registry.register(
@@ -130,6 +137,11 @@ impl Metrics {
             all.no_replies,
         );
         metrics
+    }
+
+    /// Counts a pause in accepting connections.
+    pub(crate) fn count_pause(&self, reason: &'static str) {
+        self.accept_pauses.get_or_create(&Why { reason }).inc();
     }
 
     /// Counts a client that is gone.

@@ -105,12 +105,13 @@ impl Hub {
     ) -> Self {
         let outgoing = host.shards.iter().map(|_| Vec::new()).collect();
         health.set_not_ready("worker", "no worker is linked");
+        let strangers = Strangers::new(host.descriptors.unauthenticated);
         Self {
             host,
             settings,
             secret,
             health,
-            strangers: Strangers::default(),
+            strangers,
             links: FxHashMap::default(),
             workers: HashMap::new(),
             natives: HashMap::new(),

@@ -5,14 +5,11 @@ use std::rc::Rc;
 
 use service::rate_limit::Throttle;
 
-/// How many strangers may be connected to the inner port at a time. Each may keep a link for as
-/// long as it takes to be found silent, and have us hold one frame of a stranger.
-const MAX_STRANGERS: usize = 4096;
-
 /// All strangers of a gateway.
 #[derive(Debug)]
 pub(super) struct Strangers {
     each: Rc<()>,
+    most: usize,
     /// Warnings about refused peers.
     pub(super) warnings: Throttle,
 }
@@ -23,17 +20,16 @@ pub(super) struct Stranger {
     _one: Rc<()>,
 }
 
-impl Default for Strangers {
-    fn default() -> Self {
-        Self { each: Rc::default(), warnings: Throttle::per_second() }
-    }
-}
-
 impl Strangers {
+    /// As many as that may be connected to the inner port at a time.
+    pub(super) fn new(most: usize) -> Self {
+        Self { each: Rc::default(), most, warnings: Throttle::per_second() }
+    }
+
     /// Lets one more in, if there are not too many.
     pub(super) fn meet(&self) -> Option<Stranger> {
         // One of the counted is ours.
-        let room = Rc::strong_count(&self.each) <= MAX_STRANGERS;
+        let room = Rc::strong_count(&self.each) <= self.most;
         room.then(|| Stranger { _one: Rc::clone(&self.each) })
     }
 }
@@ -44,8 +40,8 @@ mod tests {
 
     #[test]
     fn no_more_than_so_many_at_a_time() {
-        let strangers = Strangers::default();
-        let mut all: Vec<_> = (0..MAX_STRANGERS).map(|_| strangers.meet().unwrap()).collect();
+        let strangers = Strangers::new(100);
+        let mut all: Vec<_> = (0..100).map(|_| strangers.meet().unwrap()).collect();
         assert!(strangers.meet().is_none());
         all.pop();
         let last = strangers.meet();

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use protocol::Event;
+use service::clock;
 
 use super::{
     Arrival, Shard,
@@ -14,10 +15,35 @@ use crate::{
 };
 
 /// How far a shard may be over its window before it gets no more connections.
-const FULL: usize = 2;
+const OVER: usize = 2;
 
 /// How many of those that wait for room are looked at in one turn.
 const NEWCOMERS: usize = 32;
+
+/// Why no more connections are accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Full {
+    /// `--max-handshakes` are pending.
+    Handshakes,
+    /// There are `--max-connections`.
+    Connections,
+    /// The other files that the process may have open are kept for peers and admin pages.
+    Descriptors,
+    /// Workers have as much to do as they may have, or clients hold too much memory, on every thread.
+    Shards,
+}
+
+impl Full {
+    /// As metrics and logs name it.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Handshakes => "handshakes",
+            Self::Connections => "connections",
+            Self::Descriptors => "descriptors",
+            Self::Shards => "backpressure",
+        }
+    }
+}
 
 impl Shard {
     /// Takes a connection in. Poll it with [`poll`](Self::poll) until it is over.
@@ -50,23 +76,43 @@ impl Shard {
         Some(key)
     }
 
-    /// Takes a place for one more connection, on whichever shard; `None` if nobody should be let in:
-    /// there are so many already, or all shards are [crowded](Self::tell_crowded). It counts from
-    /// here on, so that no more than may be are on their way to their shards.
-    pub(super) fn place(&self, door: usize) -> Option<usize> {
+    /// Takes a place for one more connection, on whichever shard. It counts from here on, so that no
+    /// more than may be are on their way to their shards.
+    ///
+    /// # Errors
+    /// When no more connections are accepted for now.
+    pub(super) fn place(&self, door: usize) -> Result<usize, Full> {
         let host = &self.host;
         let requests = usize::try_from(host.metrics.requests.get()).unwrap_or(0);
-        let most = self.settings.max_connections;
-        let is_full = self.settings.max_requests <= requests
-            || most.is_some_and(|most| most <= host.places.taken());
-        if is_full {
-            return None;
+        let most = self.settings.max_connections.unwrap_or(usize::MAX);
+        if self.settings.max_requests <= requests {
+            return Err(Full::Handshakes);
         }
-        let place = host.places.take()?;
+        match host.places.taken() {
+            taken if most <= taken => return Err(Full::Connections),
+            taken if host.descriptors.clients <= taken => return Err(Full::Descriptors),
+            _ => {}
+        }
+        let place = host.places.take().ok_or(Full::Shards)?;
         if self.doors[door].framing == Framing::WebSocket {
             host.metrics.requests.inc();
         }
-        Some(place)
+        Ok(place)
+    }
+
+    /// No more connections are accepted until there is a place. Counted, and logged at most once a
+    /// second.
+    pub(super) fn accepting_pauses(&mut self, why: Full) {
+        self.host.metrics.count_pause(why.name());
+        if let Some(suppressed) = self.warnings.full.admit(clock::now()) {
+            let (reason, connections) = (why.name(), self.host.places.taken());
+            tracing::warn!(
+                reason,
+                connections,
+                suppressed,
+                "no more connections are accepted for now"
+            );
+        }
     }
 
     /// Gives a place back that was taken for a connection which never came to its shard.
@@ -86,7 +132,7 @@ impl Shard {
     /// much to do, or clients make it hold so much.
     pub(super) fn tell_crowded(&self) {
         let (workers, room) = (&self.workers, self.room());
-        let crowded = self.window().saturating_mul(FULL) < self.limbo.len()
+        let crowded = self.window().saturating_mul(OVER) < self.limbo.len()
             || self.budget.is_pressed()
             || !workers.is_empty() && !workers.any_has_room(room);
         self.host.places.set_crowded(usize::from(self.index), crowded);

@@ -77,10 +77,15 @@ async fn accept(shard: Rc<RefCell<Shard>>, mut acceptor: Acceptor, door: usize) 
             yield_now().await;
         }
         let (stream, remote) = acceptor.accept().await;
+        let mut pauses = false;
         let place = loop {
-            if let Some(place) = shard.borrow().place(door) {
-                break place;
+            let place = shard.borrow().place(door);
+            match place {
+                Ok(place) => break place,
+                Err(full) if !pauses => shard.borrow_mut().accepting_pauses(full),
+                Err(_) => {}
             }
+            pauses = true;
             time::sleep(FULL).await;
         };
         let host = Arc::clone(&shard.borrow().host);

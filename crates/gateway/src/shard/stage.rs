@@ -15,6 +15,7 @@ use service::net;
 use super::{Arrival, Shard, connection::Key};
 use crate::{
     config::{Args, Config},
+    descriptors::Descriptors,
     exchange::{Host, LinkId, ToShard},
     metrics::Metrics,
     placement::Places,
@@ -41,6 +42,7 @@ impl Stage {
             Places::new(1, 1),
             Metrics::register(&mut Registry::default()),
             Sight::new(Duration::from_secs(30)),
+            Descriptors::share_out(None, 1, 1),
         );
         let shard = Shard::new(0, Arc::new(host), Arc::new(config.settings), config.doors, 7);
         let mut stage = Self { shard, clients: Vec::new(), keys: Vec::new() };

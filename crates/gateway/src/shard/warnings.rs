@@ -11,11 +11,13 @@ pub(super) struct Warnings {
     pub(super) too_large: Throttle,
     /// A client that is in as many groups as it may be.
     pub(super) groups: Throttle,
+    /// No more connections are accepted.
+    pub(super) full: Throttle,
 }
 
 impl Default for Warnings {
     fn default() -> Self {
-        let [session, too_large, groups] = [const { Throttle::per_second() }; 3];
-        Self { session, too_large, groups }
+        let [session, too_large, groups, full] = [const { Throttle::per_second() }; 4];
+        Self { session, too_large, groups, full }
     }
 }
