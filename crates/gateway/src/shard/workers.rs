@@ -42,8 +42,10 @@ pub(super) struct Workers {
     linked: FxHashMap<LinkId, Linked>,
     /// Those that may be given new clients, in the order in which they came.
     open: Vec<(LinkId, Arc<Worker>)>,
-    /// How often one was chosen.
+    /// How often a worker was chosen for a client.
     turn: usize,
+    /// How often a standby was chosen.
+    standby_turn: usize,
 }
 
 /// One worker.
@@ -190,8 +192,8 @@ impl Workers {
         let others =
             self.open.iter().filter(|(link, worker)| *link != owner && worker.instance.is_some());
         let elsewhere = others.clone().filter(|(_, worker)| worker.ip != ip);
-        self.turn = self.turn.wrapping_add(1);
-        let pick = |count: usize| (0 < count).then(|| self.turn % count);
+        self.standby_turn = self.standby_turn.wrapping_add(1);
+        let pick = |count: usize| (0 < count).then(|| self.standby_turn % count);
         let (link, _) = match pick(elsewhere.clone().count()) {
             Some(at) => elsewhere.clone().nth(at)?,
             None => others.clone().nth(pick(others.clone().count())?)?,
