@@ -30,6 +30,7 @@ stage_setup() {
 stage_lint() {
     style
     RUSTDOCFLAGS='-D warnings' check "cargo doc" cargo doc --quiet --workspace --no-deps --locked
+    check "third-party notices" python3 deploy/notices.py --check
     if has shellcheck; then
         check shellcheck shellcheck -x -S warning .ci/run bench/*.sh deploy/*.sh fuzz/*.sh simulation/*.sh tests/*.sh tests/*/*.sh
     fi
