@@ -21,8 +21,8 @@ use crate::{
     door::Listen,
     framing::websocket::Terms,
     http::{Field, Pages, Subprotocol},
-    settings::{Door, NoWorker, Settings, SlowClient, WebSocketType},
-    shard::{Heartbeat, Router},
+    settings::{Door, KeepAlive, NoWorker, Settings, SlowClient, WebSocketType},
+    shard::{Heartbeat, Life, Ping, Router, WebSocketPing},
 };
 
 /// Holds clients' connections, and passes between them and workers.
@@ -57,9 +57,30 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 0)]
     ping_not_response_limit: u32,
 
-    /// What a ping says; nothing is sent if empty
+    /// What a ping says; if empty, a WebSocket client is sent a ping frame, and others nothing
     #[arg(long, value_name = "TEXT", default_value = "")]
     ping_data: String,
+
+    /// Seconds of silence after which a WebSocket client is sent a ping frame; it is closed with 1001 after as
+    /// many more without any sign of life; 0 never pings
+    #[arg(long, value_name = "SECONDS", default_value_t = 25)]
+    #[arg(default_value_if("compat", "strict", "0"))]
+    #[arg(value_parser = clap::value_parser!(u64).range(..=86400))]
+    websocket_ping: u64,
+
+    /// Seconds of silence after which the kernel probes a client's host, and between probes; 0 leaves it to
+    /// the kernel, which does not
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(default_value_if("compat", "strict", "55"))]
+    #[arg(value_parser = clap::value_parser!(u64).range(..=32767))]
+    tcp_keepalive: u64,
+
+    /// Seconds for which a client's host may leave probes unanswered, or not take what is sent to it, before
+    /// the kernel breaks the connection; 0 leaves it to the kernel, which takes a quarter of an hour
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(default_value_if("compat", "strict", "0"))]
+    #[arg(value_parser = clap::value_parser!(u64).range(..=86400))]
+    tcp_user_timeout: u64,
 
     /// Serve this folder to browsers instead of the built-in chat page
     #[arg(long, value_name = "DIR")]
@@ -297,16 +318,22 @@ impl TryFrom<Args> for Config {
             (Some(_), None) => anyhow::bail!("--tls-cert: no --listen is wss://"),
             (Some(_), Some(_)) | (None, None) => {}
         }
+        let is_strict = args.compat == Compat::Strict;
         let heartbeat = (args.ping_interval != 0).then_some(Heartbeat {
             interval: args.ping_interval,
             limit: args.ping_not_response_limit,
-            data: args.ping_data,
+            ping: match args.ping_data {
+                data if !data.is_empty() => Ping::Data(data),
+                _ if is_strict => Ping::None,
+                _ => Ping::Frame,
+            },
+            life: if is_strict { Life::Messages } else { Life::Any },
         });
         let terms = Terms {
             origins: args.allowed_origin,
             headers: args.header,
             subprotocols: args.subprotocol,
-            like_workerman: args.compat == Compat::Strict,
+            like_workerman: is_strict,
         };
         let seconds = |seconds: u64| (seconds != 0).then(|| Duration::from_secs(seconds));
         Ok(Self {
@@ -326,6 +353,12 @@ impl TryFrom<Args> for Config {
                 terms,
                 websocket_type: args.websocket_type,
                 heartbeat,
+                websocket_ping: seconds(args.websocket_ping).map(WebSocketPing::new),
+                keepalive: KeepAlive {
+                    every: seconds(args.tcp_keepalive),
+                    probes: if is_strict { 1 } else { 3 },
+                    within: seconds(args.tcp_user_timeout),
+                },
                 handshake_timeout: seconds(args.handshake_timeout),
                 no_worker: match args.no_worker_timeout {
                     Some(timeout) => NoWorker::Wait(seconds(timeout)),
@@ -395,6 +428,9 @@ mod tests {
             (["--subprotocol=a,b"], "--subprotocol"),
             (["--websocket-type=blob"], "--websocket-type"),
             (["--compat=php"], "--compat"),
+            (["--websocket-ping=-1"], "--websocket-ping"),
+            (["--tcp-keepalive=32768"], "--tcp-keepalive"),
+            (["--tcp-user-timeout=999999"], "--tcp-user-timeout"),
             (["--peer-timeout=0"], "--peer-timeout"),
         ] {
             let error = config(&flags).unwrap_err();
@@ -424,6 +460,14 @@ mod tests {
         assert_eq!(better.handshake_timeout, Some(Duration::from_secs(10)));
 
         assert_eq!((strict.health_path, better.health_path.as_deref()), (None, Some("/healthz")));
+        assert_eq!(strict.websocket_ping, None);
+        let workerman = KeepAlive { every: Some(Duration::from_secs(55)), probes: 1, within: None };
+        assert_eq!(strict.keepalive, workerman);
+        let ping = WebSocketPing::new(Duration::from_secs(25));
+        assert_eq!(better.websocket_ping, Some(ping));
+        let minute = Duration::from_secs(60);
+        let ours = KeepAlive { every: Some(minute / 2), probes: 3, within: Some(minute) };
+        assert_eq!(better.keepalive, ours);
         let error = config(&["--compat=strict", "--health-path=/x"]).unwrap_err();
         assert!(error.contains("--health-path") && error.contains("strict"), "{error}");
         let error = config(&["--compat=strict", "--web-root=/"]).unwrap_err();

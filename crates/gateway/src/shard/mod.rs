@@ -19,12 +19,14 @@ mod fan_out;
 mod heartbeat;
 mod ids;
 mod outlet;
+mod pass;
 mod relief;
 mod requests;
 mod roster;
 mod routing;
 mod run;
 mod share;
+mod sweep;
 mod witness;
 mod workers;
 
@@ -54,6 +56,7 @@ use self::{
     fan_out::FanOut,
     ids::ConnectionIds,
     outlet::Outlet,
+    pass::Pass,
     workers::Workers,
 };
 use crate::{
@@ -62,7 +65,12 @@ use crate::{
     settings::{Door, Settings},
 };
 
-pub(crate) use self::{directory::Ordinal, heartbeat::Heartbeat, routing::Router, run::run};
+pub(crate) use self::{
+    directory::Ordinal,
+    heartbeat::{Heartbeat, Life, Ping, WebSocketPing},
+    routing::Router,
+    run::run,
+};
 
 /// How many bytes are read from a socket at a time.
 const SCRATCH: usize = 64 * 1024;
@@ -99,6 +107,9 @@ pub(crate) struct Shard {
     turns: Vec<Key>,
     /// Whether the hub knows that they do.
     told_pressed: bool,
+    /// How far all clients were looked at for the heartbeat, and for WebSocket pings.
+    beats: Pass,
+    pings: Pass,
     /// What the hub is to be told behind the events of this turn.
     barriers: Vec<Token>,
     /// Where sockets are read to.
@@ -127,6 +138,7 @@ struct Tally {
     messages_in: u64,
     messages_out: u64,
     dropped: u64,
+    pings: u64,
     events: u64,
     redelivered: u64,
     over_budget: u64,
@@ -167,6 +179,8 @@ impl Shard {
             held_back: VecDeque::new(),
             turns: Vec::new(),
             told_pressed: false,
+            beats: Pass::default(),
+            pings: Pass::default(),
             barriers: Vec::new(),
             scratch: vec![0; SCRATCH].into(),
             tally: Tally::default(),
@@ -216,6 +230,7 @@ impl Shard {
             }
             host.ahead[usize::from(self.index)].fetch_sub(weight, Ordering::Relaxed);
         }
+        let has_more = self.sweep();
         self.write(self.fan_out.due());
         self.tell_crowded();
         if self.budget.is_pressed() {
@@ -240,7 +255,7 @@ impl Shard {
         if self.drain.is_some() && self.connections.is_empty() && told {
             host.hub.push(ToHub::Drained { shard: self.index });
         }
-        self.take_turns() || !self.fan_out.is_empty()
+        self.take_turns() || has_more || !self.fan_out.is_empty()
     }
 
     /// Writes to every connection that something was queued for; of those that a message for many was
@@ -342,6 +357,7 @@ impl Shard {
             (&metrics.messages_in, tally.messages_in),
             (&metrics.messages_out, tally.messages_out),
             (&metrics.messages_dropped, tally.dropped),
+            (&metrics.pings, tally.pings),
             (&metrics.events, tally.events),
             (&metrics.redelivered, tally.redelivered),
             (&metrics.over_budget, tally.over_budget),

@@ -32,7 +32,11 @@ struct Stage {
 
 impl Stage {
     async fn with(clients: usize) -> Self {
-        let flags = ["gateway", "--listen=tcp://127.0.0.1:0", "--ping-interval=0"];
+        Self::with_flags(clients, &[]).await
+    }
+
+    async fn with_flags(clients: usize, flags: &[&'static str]) -> Self {
+        let flags = [&["gateway", "--listen=tcp://127.0.0.1:0"], flags].concat();
         let args = service::settings::load_from::<Args>(flags, |_| None).unwrap().args;
         let config = Config::try_from(args).unwrap();
         let host = Host::new(
@@ -125,4 +129,27 @@ async fn a_message_for_few_is_written_to_all_of_them() {
     stage.is_told([to_all("news")]);
     assert!(!stage.turn());
     assert_eq!(stage.count(), SLICE);
+}
+
+#[tokio::test]
+async fn heartbeat_looks_at_every_client_and_writes_to_a_few_at_a_time() {
+    let flags = ["--ping-interval=1", "--ping-data=p", "--ping-not-response-limit=9"];
+    let mut stage = Stage::with_flags(SLICE * 3 + 1, &flags).await;
+    // One that is gone leaves its place.
+    stage.is_told([Command::Destroy { client: stage.last }]);
+    stage.turn();
+    for tick in 0..8 {
+        stage.shard.beat();
+        let mut written = Vec::new();
+        loop {
+            let more = stage.turn();
+            written.push(stage.count());
+            if !more {
+                break;
+            }
+        }
+        let pings = if tick != 0 && tick % 2 == 0 { SLICE * 3 } else { 0 };
+        assert_eq!(written.iter().sum::<usize>(), pings, "tick {tick}: {written:?}");
+        assert!(written.iter().all(|written| *written <= SLICE), "tick {tick}: {written:?}");
+    }
 }
