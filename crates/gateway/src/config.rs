@@ -22,7 +22,7 @@ use crate::{
     framing::websocket::Terms,
     http::{Field, Pages, Subprotocol},
     settings::{Door, KeepAlive, NoWorker, Settings, SlowClient, WebSocketType},
-    shard::{Heartbeat, Life, Ping, Router, WebSocketPing},
+    shard::{Heartbeat, Life, MAX_LIMIT, Ping, Router, WebSocketPing},
 };
 
 /// Holds clients' connections, and passes between them and workers.
@@ -55,7 +55,8 @@ pub struct Args {
 
     /// How many pings a client may leave unanswered; 0 never gives up
     #[arg(long, value_name = "N", default_value_t = 0)]
-    ping_not_response_limit: u32,
+    #[arg(value_parser = clap::value_parser!(u16).range(..=i64::from(MAX_LIMIT)))]
+    ping_not_response_limit: u16,
 
     /// What a ping says; if empty, a WebSocket client is sent a ping frame, and others nothing
     #[arg(long, value_name = "TEXT", default_value = "")]
@@ -428,6 +429,7 @@ mod tests {
             (["--subprotocol=a,b"], "--subprotocol"),
             (["--websocket-type=blob"], "--websocket-type"),
             (["--compat=php"], "--compat"),
+            (["--ping-not-response-limit=30001"], "--ping-not-response-limit"),
             (["--websocket-ping=-1"], "--websocket-ping"),
             (["--tcp-keepalive=32768"], "--tcp-keepalive"),
             (["--tcp-user-timeout=999999"], "--tcp-user-timeout"),

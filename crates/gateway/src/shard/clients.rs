@@ -389,7 +389,7 @@ impl Shard {
             Phase::Closing { .. } | Phase::Over => return,
         };
         let told = matches!(connection.phase, Phase::Leaving(_));
-        tracing::debug!(remote = %connection.remote, client = ?connection.id, reason = %closed, "closed");
+        self.log_end(key, &closed);
         if !opened && let Some(reason) = closed.refusal() {
             self.count_refused(key, reason);
         }

@@ -66,9 +66,10 @@ impl Shard {
                 self.change_session(from, client, edit, |old| *old = session);
             }
             Command::UpdateSession { client, edit, changes } => {
+                let name = self.client_id(client);
                 self.change_session(from, client, edit, |old| {
                     if let Err(error) = old.merge(&changes) {
-                        tracing::warn!(%client, %error, "session left as it was");
+                        tracing::warn!(client = %name, %error, "session left as it was");
                     }
                 });
             }

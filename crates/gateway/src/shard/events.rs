@@ -66,9 +66,10 @@ impl Shard {
         if entry.context.is_some() && language == Some(Language::Native) {
             self.witness(key);
         }
+        let client = entry.client;
         if let Err(error) = self.post(worker, entry, payload) {
             // A worker of ours could have taken it, but a PHP worker would lose its link over it.
-            tracing::debug!(%error, "too large for this worker");
+            tracing::debug!(client = %self.client_id(client), %error, "too large for this worker");
             let violation = Violation::TooLong { size: payload.len() as u64, limit: MAX_FRAME };
             self.end(key, Closed::Violation(violation));
             return;
@@ -211,7 +212,8 @@ impl Shard {
         let entry = Entry { client: id, number, event, context, redelivered, edits };
         self.keep_witness(id, witness);
         if let Err(error) = self.post(link, entry, &[]) {
-            tracing::error!(client = %id, %error, "a worker cannot be told that a client is gone");
+            let client = self.client_id(id);
+            tracing::error!(%client, %error, "a worker cannot be told that a client is gone");
         }
         if let Some(link) = link {
             self.workers.unbind(link);
@@ -278,6 +280,7 @@ impl Shard {
             }
             let client = entry.client;
             if let Err(error) = self.post(link, entry, &payload) {
+                let client = self.client_id(client);
                 tracing::error!(%client, %error, "an event is too large for its new worker");
             }
         }

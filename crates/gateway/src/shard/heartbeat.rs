@@ -14,13 +14,16 @@ use crate::framing::Framing;
 pub(crate) struct Heartbeat {
     /// Seconds between pings; never 0.
     pub(crate) interval: u64,
-    /// How many pings may stay unanswered; 0 never gives up.
-    pub(crate) limit: u32,
+    /// How many pings may stay unanswered, at most [`MAX_LIMIT`]; 0 never gives up.
+    pub(crate) limit: u16,
     /// What is sent.
     pub(crate) ping: Ping,
     /// What keeps a client from being given up.
     pub(crate) life: Life,
 }
+
+/// The most pings that may stay unanswered.
+pub(crate) const MAX_LIMIT: u16 = 30_000;
 
 /// What a heartbeat sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,9 +58,9 @@ pub(super) enum Due {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Silence {
     /// Ticks of the heartbeat since its last message.
-    since_message: u32,
+    since_message: u16,
     /// Ticks of the heartbeat since it was last heard.
-    since_heard: u32,
+    since_heard: u16,
     /// Looks of [`WebSocketPing`] since it was last heard.
     looks: u8,
 }
@@ -99,16 +102,24 @@ impl Heartbeat {
             Life::Any => silence.since_heard,
             Life::Messages => ticks,
         };
-        if 0 < self.limit && self.limit.saturating_mul(2) < silent {
+        if 0 < self.limit && self.limit * 2 < silent {
             return Due::GiveUp;
         }
-        silence.since_message = ticks.saturating_add(1);
-        silence.since_heard = silence.since_heard.saturating_add(1);
+        silence.since_message = after(ticks);
+        silence.since_heard = after(silence.since_heard);
         let between = 0 < self.limit && !ticks.is_multiple_of(2);
         match ticks == 0 || between || self.ping == Ping::None {
             true => Due::Nothing,
             false => Due::Ping,
         }
+    }
+}
+
+/// One more tick. The last ones are counted again and again, so that pings go on at every other tick.
+const fn after(ticks: u16) -> u16 {
+    match ticks.checked_add(1) {
+        Some(next) => next,
+        None => u16::MAX - 1,
     }
 }
 
@@ -148,7 +159,7 @@ impl WebSocketPing {
 mod tests {
     use super::*;
 
-    fn heartbeat(limit: u32, data: &str) -> Heartbeat {
+    fn heartbeat(limit: u16, data: &str) -> Heartbeat {
         let ping = if data.is_empty() { Ping::None } else { Ping::Data(data.into()) };
         Heartbeat { interval: 2, limit, ping, life: Life::Messages }
     }
@@ -176,7 +187,7 @@ mod tests {
     }
 
     /// What comes tick by tick after a client fell silent.
-    fn ticks(limit: u32, data: &str, count: usize) -> String {
+    fn ticks(limit: u16, data: &str, count: usize) -> String {
         looks(|silence| heartbeat(limit, data).due(silence), count, |_, _| {})
     }
 
@@ -195,6 +206,16 @@ mod tests {
     fn a_limit_halves_the_tick() {
         let heartbeat = |limit| Heartbeat { interval: 55, ..heartbeat(limit, "") };
         assert_eq!((heartbeat(0).tick(), heartbeat(1).tick()), (55_000, 27_500));
+    }
+
+    #[test]
+    fn heartbeat_goes_on_however_long_a_client_says_nothing() {
+        let heartbeat = Heartbeat { life: Life::Any, ..heartbeat(1, "ping") };
+        let told = looks(|silence| heartbeat.due(silence), 200_001, |_, silence| silence.heard());
+        assert_eq!((told.matches('p').count(), told.find('x')), (100_000, None));
+        let heartbeat = Heartbeat { limit: MAX_LIMIT, ..heartbeat };
+        let told = looks(|silence| heartbeat.due(silence), 200_000, |_, _| {});
+        assert_eq!(told.find('x'), Some(2 * usize::from(MAX_LIMIT) + 1));
     }
 
     #[test]

@@ -39,7 +39,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use protocol::ConnectionId;
+use protocol::{ClientId, ConnectionId};
 use rustc_hash::FxHashMap;
 use service::{
     clock, dice,
@@ -67,7 +67,7 @@ use crate::{
 
 pub(crate) use self::{
     directory::Ordinal,
-    heartbeat::{Heartbeat, Life, Ping, WebSocketPing},
+    heartbeat::{Heartbeat, Life, MAX_LIMIT, Ping, WebSocketPing},
     routing::Router,
     run::run,
 };
@@ -79,6 +79,7 @@ const SCRATCH: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Shard {
     index: u16,
+    started: Instant,
     host: Arc<Host>,
     settings: Arc<Settings>,
     doors: Vec<Rc<Door>>,
@@ -163,6 +164,7 @@ impl Shard {
         };
         Self {
             index,
+            started: clock::now(),
             doors: doors.into_iter().map(Rc::new).collect(),
             ids,
             directory: Directory::new(),
@@ -348,6 +350,17 @@ impl Shard {
                 self.dismiss(key, retry_after);
             }
         }
+    }
+
+    /// A client as logs name it, and everybody else.
+    fn client_id(&self, id: ConnectionId) -> ClientId {
+        ClientId::new(self.host.address, id)
+    }
+
+    /// How old this shard is, in tenths of a second: enough for how long a client stays, in little room.
+    fn age(&self) -> u32 {
+        let age = clock::now().saturating_duration_since(self.started).as_millis() / 100;
+        u32::try_from(age).unwrap_or(u32::MAX)
     }
 
     /// Adds what was counted to the metrics.
