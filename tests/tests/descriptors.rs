@@ -1,5 +1,4 @@
 //! A gateway whose clients would open more files than it may.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use suite_tests::{Browser, Suite, eventually};
 use tokio::{sync::mpsc, task::JoinSet};

@@ -275,7 +275,7 @@ async fn round_robin_gives_every_worker_as_many_clients() {
             browsers.push(browser);
         }
         for worker in &mut all {
-            let reports = std::iter::from_fn(|| worker.told_already());
+            let reports = iter::from_fn(|| worker.told_already());
             let clients = reports.filter(|report| report.told == Told::Connect).count();
             assert_eq!(clients, 60 / workers, "of {workers} workers each has as many");
         }

@@ -61,7 +61,7 @@ pub(crate) enum Closed {
     ShuttingDown { retry_after: Duration },
 }
 
-/// The code of a gateway that goes down.
+/// The code for clients of a gateway that goes down, and for those that are taken for gone themselves.
 pub(crate) const GOING_AWAY: u16 = 1001;
 
 /// What is owed to a connection that ends.
@@ -84,7 +84,9 @@ impl Closed {
             (_, goodbye) if ways.say_why => goodbye,
             // Whatever the client's code was.
             (Self::ByClient(_), _) => Goodbye::Code(Some(1000)),
-            (Self::NoWorker { .. } | Self::Slow | Self::OverBudget { .. }, _) => Goodbye::None,
+            (Self::NoWorker { .. } | Self::Slow | Self::OverBudget { .. } | Self::Silent, _) => {
+                Goodbye::None
+            }
             (_, Goodbye::Code(_) | Goodbye::ComeBack { .. }) => Goodbye::Flush,
             (_, goodbye) => goodbye,
         }
@@ -95,7 +97,7 @@ impl Closed {
         match self {
             Self::ByClient(code) => Goodbye::Code(*code),
             Self::ByWorker => Goodbye::Code(Some(1000)),
-            Self::ShuttingDown { .. } => Goodbye::Code(Some(GOING_AWAY)),
+            Self::ShuttingDown { .. } | Self::Silent => Goodbye::Code(Some(GOING_AWAY)),
             Self::NoWorker { retry_after } | Self::OverBudget { retry_after } => {
                 Goodbye::ComeBack { code: 1013, after: *retry_after }
             }
@@ -103,11 +105,7 @@ impl Closed {
             Self::BadRequest(_) | Self::Refused(_) | Self::Answered => Goodbye::Flush,
             // A slow client does not read a goodbye either, but it costs nothing to try.
             Self::Slow => Goodbye::Code(Some(1013)),
-            Self::Ended
-            | Self::Lost(_)
-            | Self::Destroyed
-            | Self::Silent
-            | Self::HandshakeTimeout => Goodbye::None,
+            Self::Ended | Self::Lost(_) | Self::Destroyed | Self::HandshakeTimeout => Goodbye::None,
         }
     }
 

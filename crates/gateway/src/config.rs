@@ -1,204 +1,27 @@
-//! Settings of the gateway: as typed, then as meant.
+//! Settings of the gateway, checked.
 
+mod args;
 mod checks;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
+use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
 
 use anyhow::ensure;
-use clap::Parser;
 use protocol::{Secret, codec::native::MAX_FRAME};
-use serde::Serialize;
 use service::{
-    settings::{Address, Common, Compat, Derived, Host, MAX_SILENCE, MAX_WAIT, Warning, amount},
-    tls::{Inner, InnerFiles, Plain, Public, PublicFiles, Reread},
+    settings::{Compat, Derived, Warning},
+    tls::{Inner, Public, Reread},
 };
 
 use crate::{
-    door::Listen,
     framing::websocket::Terms,
-    http::{Field, Pages, Subprotocol},
-    settings::{Door, NoWorker, Settings, SlowClient, WebSocketType},
-    shard::{Heartbeat, Router},
+    http::Pages,
+    settings::{Door, KeepAlive, NoWorker, Settings},
+    shard::{Heartbeat, Life, Ping, WebSocketPing},
 };
 
 use checks::Places;
 
-/// Holds clients' connections, and passes between them and workers.
-#[derive(Debug, Parser, Serialize)]
-#[command(name = "gateway", version)]
-pub struct Args {
-    /// Where clients connect (repeatable); a bare address means ws://
-    #[arg(long, value_name = "URL", default_value = "ws://0.0.0.0:7272")]
-    listen: Vec<Listen>,
-
-    /// The inner IP that is announced, and that client ids carry. A host name is looked up at the start
-    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
-    lan_ip: Host,
-
-    /// The inner port that is announced
-    #[arg(long, value_name = "PORT", default_value_t = 2900)]
-    lan_port: u16,
-
-    /// Where the inner port is bound, if not where it is announced (containers)
-    #[arg(long, value_name = "ADDR")]
-    lan_listen: Option<Address>,
-
-    /// Where registers are (repeatable); the gateway announces itself to all
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1236")]
-    register_address: Vec<Address>,
-
-    /// Seconds between pings to silent clients; 0 never pings
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
-    #[arg(value_parser = clap::value_parser!(u64).range(..=MAX_WAIT))]
-    ping_interval: u64,
-
-    /// How many pings a client may leave unanswered; 0 never gives up
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    ping_not_response_limit: u32,
-
-    /// What a ping says; nothing is sent if empty
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    ping_data: String,
-
-    /// Serve this folder to browsers instead of the built-in chat page
-    #[arg(long, value_name = "DIR")]
-    web_root: Option<PathBuf>,
-
-    /// Serve no pages: every connection that is no health check is a client's, whatever it asks for; with
-    /// --compat strict from the moment it is accepted, health check or not
-    #[arg(long, default_value_if("compat", "strict", "true"))]
-    no_web: bool,
-
-    /// The path of health checks at ws:// and wss:// listeners, which are no clients; none if empty
-    #[arg(long, value_name = "PATH", default_value = "/healthz")]
-    #[arg(default_value_if("compat", "strict", ""))]
-    health_path: String,
-
-    /// How many bytes may be queued for a client before it counts as slow
-    #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
-    #[arg(default_value_if("compat", "strict", "1024000"), value_parser = amount())]
-    send_to_client_buffer_size: usize,
-
-    /// How much of what a client sends the kernel holds until it is read; 0 leaves it to the kernel,
-    /// which may go up to net.ipv4.tcp_rmem for each
-    #[arg(long, value_name = "BYTES", default_value_t = 256 * 1024)]
-    #[arg(value_parser = clap::value_parser!(u32).range(..=MAX_RECEIVE_BUFFER))]
-    receive_buffer_size: u32,
-
-    /// What becomes of a client that does not read
-    #[arg(long, value_name = "POLICY", value_enum, default_value_t)]
-    #[arg(default_value_if("compat", "strict", "drop"))]
-    slow_client: SlowClient,
-
-    /// How a client is given a worker
-    #[arg(long, value_name = "POLICY", value_enum, default_value_t)]
-    router: Router,
-
-    /// The largest message of a client; a larger one closes it with 1009
-    #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
-    #[arg(default_value_if("compat", "strict", "10485760"))]
-    max_message_size: usize,
-
-    /// An origin that browsers may connect from (repeatable) [default: any]
-    #[arg(long, value_name = "ORIGIN")]
-    allowed_origin: Vec<String>,
-
-    /// A header of one's own in the answer to a handshake, as 'Name: value' (repeatable)
-    #[arg(long, value_name = "FIELD")]
-    header: Vec<Field>,
-
-    /// A subprotocol that is spoken (repeatable); the first that a client asks for is answered. '*' is
-    /// any: what a client asks for is answered as it is, such as a token
-    #[arg(long, value_name = "NAME")]
-    subprotocol: Vec<Subprotocol>,
-
-    /// As what messages of PHP, and pings, go out to WebSocket clients; workers of ours say it with
-    /// each message
-    #[arg(long, value_name = "TYPE", value_enum, default_value_t)]
-    #[arg(default_value_if("compat", "strict", "text"))]
-    websocket_type: WebSocketType,
-
-    /// How long a client may take to finish its handshake; 0 for ever
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    #[arg(default_value_if("compat", "strict", "0"))]
-    #[arg(value_parser = clap::value_parser!(u64).range(..=MAX_WAIT))]
-    handshake_timeout: u64,
-
-    /// How long a client's events may wait for a worker before it is closed with 1013; 0 for ever
-    #[arg(long, value_name = "SECONDS", default_value = "30")]
-    #[arg(default_value_if("compat", "strict", None))]
-    #[arg(value_parser = clap::value_parser!(u64).range(..=MAX_WAIT))]
-    no_worker_timeout: Option<u64>,
-
-    /// How long a worker or back end of ours may be silent, though it is asked whether it is there,
-    /// before its link is given up and its events go to others
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..=MAX_SILENCE))]
-    peer_timeout: u64,
-
-    /// How many bytes of events each thread lets a worker have unfinished, or holds while there is
-    /// none, before it reads no more from their clients
-    #[arg(long, value_name = "BYTES", default_value_t = 8 * 1024 * 1024)]
-    #[arg(default_value_if("compat", "strict", "10240000"), value_parser = amount())]
-    worker_window: usize,
-
-    /// How many bytes clients may make the gateway hold: unfinished messages, queues, and events
-    /// that workers are not done with; 0 for any number [default: 256 MiB for each thread]
-    #[arg(long, value_name = "BYTES", value_parser = amount())]
-    memory_budget: Option<usize>,
-
-    /// How many connections may be without a finished handshake before nobody else is let in
-    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = amount())]
-    max_handshakes: usize,
-
-    /// How many connections there may be before nobody else is let in; 0 for any number
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = amount())]
-    max_connections: usize,
-
-    /// Maximum number of groups that a client may be in; further joins are ignored, counted and logged.
-    /// 0 for no limit
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
-    #[arg(default_value_if("compat", "strict", "0"))]
-    max_groups_per_client: usize,
-
-    /// How to behave where we do better than GatewayWorker and peers or clients could tell: strict
-    /// is GatewayWorker's way to the letter, with other defaults of flags (--check shows them)
-    #[arg(long, value_name = "WAY", value_enum, default_value_t)]
-    compat: Compat,
-
-    /// How many threads hold clients [default: one for each core]
-    #[arg(long, value_name = "N")]
-    threads: Option<u16>,
-
-    /// How many connections a thread takes before the next one takes some too; then they are spread
-    /// evenly over both, and so on
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
-    connections_per_thread: u32,
-
-    #[command(flatten)]
-    #[serde(flatten)]
-    tls: PublicFiles,
-
-    #[command(flatten)]
-    #[serde(flatten)]
-    inner_tls: InnerFiles,
-
-    /// Which peers are let in without TLS, where there is --inner-tls-cert: PHP peers speak none
-    /// [default: refuse]
-    #[arg(long, value_name = "WHICH", value_enum)]
-    inner_tls_plain: Option<Plain>,
-
-    #[command(flatten)]
-    #[serde(flatten)]
-    common: Common,
-}
-
-impl AsRef<Common> for Args {
-    fn as_ref(&self) -> &Common {
-        &self.common
-    }
-}
+pub use args::Args;
 
 /// What a gateway runs on. Every value has been checked.
 #[derive(Debug)]
@@ -219,9 +42,6 @@ pub struct Config {
 
 /// The most threads: a connection id must tell its shard and still leave room for connections.
 const MAX_THREADS: u16 = 256;
-
-/// The kernel doubles what it is asked for, in a signed number.
-const MAX_RECEIVE_BUFFER: i64 = i32::MAX as i64 / 2;
 
 /// How many bytes clients may make each thread hold, unless it is said.
 const SHARE: usize = 256 * 1024 * 1024;
@@ -302,16 +122,22 @@ impl TryFrom<Args> for Config {
             (Some(_), None) => anyhow::bail!("--tls-cert: no --listen is wss://"),
             (Some(_), Some(_)) | (None, None) => {}
         }
+        let is_strict = args.compat == Compat::Strict;
         let heartbeat = (args.ping_interval != 0).then_some(Heartbeat {
             interval: args.ping_interval,
             limit: args.ping_not_response_limit,
-            data: args.ping_data,
+            ping: match args.ping_data {
+                data if !data.is_empty() => Ping::Data(data),
+                _ if is_strict => Ping::None,
+                _ => Ping::Frame,
+            },
+            life: if is_strict { Life::Messages } else { Life::Any },
         });
         let terms = Terms {
             origins: args.allowed_origin,
             headers: args.header,
             subprotocols: args.subprotocol,
-            like_workerman: args.compat == Compat::Strict,
+            like_workerman: is_strict,
         };
         let seconds = |seconds: u64| (seconds != 0).then(|| Duration::from_secs(seconds));
         Ok(Self {
@@ -331,6 +157,12 @@ impl TryFrom<Args> for Config {
                 terms,
                 websocket_type: args.websocket_type,
                 heartbeat,
+                websocket_ping: seconds(args.websocket_ping).map(WebSocketPing::new),
+                keepalive: KeepAlive {
+                    every: seconds(args.tcp_keepalive),
+                    probes: if is_strict { 1 } else { 3 },
+                    within: seconds(args.tcp_user_timeout),
+                },
                 handshake_timeout: seconds(args.handshake_timeout),
                 no_worker: match args.no_worker_timeout {
                     Some(timeout) => NoWorker::Wait(seconds(timeout)),
@@ -368,7 +200,10 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::framing::Framing;
+    use crate::{
+        framing::Framing,
+        settings::{SlowClient, WebSocketType},
+    };
 
     fn config(flags: &[&str]) -> Result<Config, String> {
         let flags = ["gateway"].iter().chain(flags).copied();
@@ -403,6 +238,10 @@ mod tests {
             (["--subprotocol=a,b"], "--subprotocol"),
             (["--websocket-type=blob"], "--websocket-type"),
             (["--compat=php"], "--compat"),
+            (["--ping-not-response-limit=30001"], "--ping-not-response-limit"),
+            (["--websocket-ping=-1"], "--websocket-ping"),
+            (["--tcp-keepalive=32768"], "--tcp-keepalive"),
+            (["--tcp-user-timeout=999999"], "--tcp-user-timeout"),
             (["--peer-timeout=0"], "--peer-timeout"),
         ] {
             let error = config(&flags).unwrap_err();
@@ -432,6 +271,14 @@ mod tests {
         assert_eq!(better.handshake_timeout, Some(Duration::from_secs(10)));
 
         assert_eq!((strict.health_path, better.health_path.as_deref()), (None, Some("/healthz")));
+        assert_eq!(strict.websocket_ping, None);
+        let workerman = KeepAlive { every: Some(Duration::from_secs(55)), probes: 1, within: None };
+        assert_eq!(strict.keepalive, workerman);
+        let ping = WebSocketPing::new(Duration::from_secs(25));
+        assert_eq!(better.websocket_ping, Some(ping));
+        let minute = Duration::from_secs(60);
+        let ours = KeepAlive { every: Some(minute / 2), probes: 3, within: Some(minute) };
+        assert_eq!(better.keepalive, ours);
         let error = config(&["--compat=strict", "--health-path=/x"]).unwrap_err();
         assert!(error.contains("--health-path") && error.contains("strict"), "{error}");
         let error = config(&["--compat=strict", "--web-root=/"]).unwrap_err();

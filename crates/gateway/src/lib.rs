@@ -111,6 +111,9 @@ impl Gateway {
                     CannotListen::new(door.addr, "--receive-buffer-size", error)
                 })?;
             }
+            config.settings.keepalive.set(&socket).map_err(|error| {
+                CannotListen::new(door.addr, "--tcp-keepalive, --tcp-user-timeout", error)
+            })?;
             // Port 0 has become another.
             let addr = socket.local_addr().unwrap_or(door.addr);
             Ok((Door { addr, ..*door }, socket))
@@ -123,6 +126,13 @@ impl Gateway {
             true => "--lan-ip, --lan-port; to bind another address, --lan-listen",
             false => "--lan-listen",
         };
+        for door in &config.doors {
+            let heartbeat = config.settings.heartbeat.as_ref();
+            if heartbeat.is_some_and(|heartbeat| heartbeat.does_nothing(door.framing)) {
+                let listener = door.addr;
+                tracing::warn!(%listener, "--ping-interval without --ping-data sends nothing here");
+            }
+        }
         let inner = listen::bind_unpolled(config.lan_listen, flag, &[])?;
         let mut address = config.lan_address;
         if address.port() == 0 {

@@ -28,6 +28,8 @@ pub(crate) struct Metrics {
     pub(crate) messages_out: Counter,
     /// Messages that slow clients did not get.
     pub(crate) messages_dropped: Counter,
+    /// WebSocket pings sent.
+    pub(crate) pings: Counter,
     /// Bytes that clients make us hold: queued for them, or of messages that have not come whole.
     pub(crate) client_bytes: Gauge,
     /// Clients closed because all together made us hold too much.
@@ -90,6 +92,7 @@ impl Metrics {
             "Messages that slow clients did not get",
             all.messages_dropped,
         );
+        registry.register("websocket_pings", "WebSocket pings sent to silent clients", all.pings);
         registry.register(
             "client_bytes",
             "Queued for clients, or of messages that have not come whole",

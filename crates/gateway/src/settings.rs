@@ -1,9 +1,10 @@
 //! What the shards run on. Every value has been checked.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use protocol::MessageKind;
 use service::{
+    net::{self, Unpolled},
     settings::Compat,
     tls::{Gate, Public},
 };
@@ -11,7 +12,7 @@ use service::{
 use crate::{
     framing::{Framing, Texts, websocket::Terms},
     http::Pages,
-    shard::{Heartbeat, Router},
+    shard::{Heartbeat, Router, WebSocketPing},
 };
 
 /// What the shards run on.
@@ -31,7 +32,12 @@ pub(crate) struct Settings {
     pub(crate) terms: Terms,
     /// As what messages go out that do not say it themselves.
     pub(crate) websocket_type: WebSocketType,
+    /// `GatewayWorker`'s heartbeat.
     pub(crate) heartbeat: Option<Heartbeat>,
+    /// Pings to silent WebSocket clients.
+    pub(crate) websocket_ping: Option<WebSocketPing>,
+    /// How the kernel finds clients whose host has vanished.
+    pub(crate) keepalive: KeepAlive,
     /// How long a request may take to come.
     pub(crate) handshake_timeout: Option<Duration>,
     /// What becomes of clients whose events find no worker.
@@ -145,6 +151,33 @@ pub(crate) enum SlowClient {
     Disconnect,
     /// What does not fit is dropped, as `GatewayWorker` does.
     Drop,
+}
+
+/// How the kernel finds clients whose host has vanished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeepAlive {
+    /// After how much silence it asks a host, and how often, if it does.
+    pub(crate) every: Option<Duration>,
+    /// How many of these may stay unanswered, where `within` says nothing.
+    pub(crate) probes: u32,
+    /// How long it waits for an answer, or for what was sent to be taken, if it is not to decide itself.
+    pub(crate) within: Option<Duration>,
+}
+
+impl KeepAlive {
+    /// Has every connection that is accepted at `listener` from here on looked after.
+    ///
+    /// # Errors
+    /// When the kernel does not take it.
+    pub(crate) fn set(&self, listener: &Unpolled) -> io::Result<()> {
+        if let Some(every) = self.every {
+            net::set_keepalive(listener, every, self.probes)?;
+        }
+        match self.within {
+            Some(within) => net::set_user_timeout(listener, within),
+            None => Ok(()),
+        }
+    }
 }
 
 /// One listener for clients.

@@ -54,6 +54,26 @@ pub fn set_receive_buffer(listener: &Unpolled, bytes: u32) -> io::Result<()> {
     SockRef::from(listener).set_recv_buffer_size(bytes as usize)
 }
 
+/// Has the kernel probe the peer of each connection that is accepted from here on, after `every` of silence
+/// and as often again, and break the connection when as many probes in a row are unanswered. On Linux,
+/// accepted sockets inherit this from the listener, and so need no call of their own.
+///
+/// # Errors
+/// When the socket is broken, or `every` is more than 32,767 seconds.
+pub fn set_keepalive(listener: &Unpolled, every: Duration, probes: u32) -> io::Result<()> {
+    let keepalive = TcpKeepalive::new().with_time(every).with_interval(every).with_retries(probes);
+    SockRef::from(listener).set_tcp_keepalive(&keepalive)
+}
+
+/// Has the kernel break each connection that is accepted from here on once its peer has not taken what was
+/// sent to it, or answered a probe, for `within`. Inherited as in [`set_keepalive`].
+///
+/// # Errors
+/// When the socket is broken.
+pub fn set_user_timeout(listener: &Unpolled, within: Duration) -> io::Result<()> {
+    SockRef::from(listener).set_tcp_user_timeout(Some(within))
+}
+
 /// Has the runtime poll a listener; call it within the runtime.
 ///
 /// # Errors
@@ -175,6 +195,21 @@ mod tests {
         peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let mut read = Vec::new();
         assert_eq!(peer.read_to_end(&mut read).unwrap(), 7, "while we still hold it");
+    }
+
+    #[test]
+    fn accepted_connection_inherits_keepalive_and_user_timeout_from_its_listener() {
+        let ours = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        set_keepalive(&ours, Duration::from_secs(33), 4).unwrap();
+        set_user_timeout(&ours, Duration::from_secs(77)).unwrap();
+        let _peer = std::net::TcpStream::connect(ours.local_addr().unwrap()).unwrap();
+        let (accepted, _) = ours.accept().unwrap();
+        let socket = SockRef::from(&accepted);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(33));
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(33));
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 4);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(77)));
     }
 
     #[test]

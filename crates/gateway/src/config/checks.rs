@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn settings_that_look_odd_and_work_are_taken() {
         for flags in [
-            &["--ping-interval=1", "--ping-not-response-limit=4294967295"][..],
+            &["--ping-interval=1", "--ping-not-response-limit=30000"][..],
             &["--listen=ws://0.0.0.0:1", "--listen=ws://[::]:1"],
             &["--listen=localhost:0", "--listen=text://localhost:0"],
             &["--lan-port=0", "--lan-listen=127.0.0.1:0"],

@@ -209,7 +209,16 @@ impl Shard {
     pub(super) fn introduce(&mut self, key: Key) {
         let id = self.ids.next(|id| self.directory.get(id).is_some());
         self.directory.insert(id, self.host.ordinal(), key);
-        self.connections[key as usize].id = Some(id);
+        let since = self.age();
+        let connection = &mut self.connections[key as usize];
+        (connection.id, connection.since) = (Some(id), since);
+        let connection = &self.connections[key as usize];
+        tracing::debug!(
+            client = %self.client_id(id),
+            remote = %connection.remote,
+            listener = %connection.door.addr,
+            "client connected"
+        );
         self.host.metrics.clients.inc();
         self.emit(key, Event::Connect, &[]);
     }

@@ -13,7 +13,6 @@ use super::{
     Shard,
     connection::{Connection, Hold, Key, Page, Pause, Phase, Read},
     fan_out::Audience,
-    heartbeat::{Due, Silence},
     quantum::Quantum,
     relief,
 };
@@ -53,7 +52,11 @@ impl Shard {
                 && let Poll::Ready(ready) = connection.poll_unblock(cx)
             {
                 match ready {
-                    Ok(()) => self.flush(key),
+                    Ok(()) => {
+                        // Its host has taken what filled the socket.
+                        self.connections[key as usize].silence.heard();
+                        self.flush(key);
+                    }
                     Err(error) => self.end(key, Closed::Lost(error)),
                 }
                 continue;
@@ -149,7 +152,9 @@ impl Shard {
 
     /// Processes what has come, as far as the quantum goes; the rest is the connection's backlog.
     pub(super) fn received(&mut self, key: Key, bytes: &mut [u8], quantum: &mut Quantum) {
-        match &mut self.connections[key as usize].phase {
+        let connection = &mut self.connections[key as usize];
+        connection.silence.heard();
+        match &mut connection.phase {
             Phase::Open(decoder) | Phase::Leaving(decoder) => {
                 let decoder = std::mem::replace(decoder, Decoder::new(Framing::Tcp));
                 self.messages(key, decoder, bytes, quantum);
@@ -203,7 +208,7 @@ impl Shard {
     }
 
     fn message(&mut self, key: Key, kind: MessageKind, body: &[u8]) {
-        self.connections[key as usize].silence = Silence::default();
+        self.connections[key as usize].silence.spoke();
         self.tally.messages_in += 1;
         self.emit(key, Event::Message(Message { kind, body: Bytes::new() }), body);
     }
@@ -246,7 +251,7 @@ impl Shard {
         self.queue_for(Audience::Few, key, bytes);
     }
 
-    fn queue_for(&mut self, audience: Audience, key: Key, bytes: &Bytes) {
+    pub(super) fn queue_for(&mut self, audience: Audience, key: Key, bytes: &Bytes) {
         let connection = &mut self.connections[key as usize];
         connection.queue(bytes);
         let counted = bytes.len().min(SMALL);
@@ -338,7 +343,7 @@ impl Shard {
             Phase::Closing { .. } | Phase::Over => return,
         };
         let told = matches!(connection.phase, Phase::Leaving(_));
-        tracing::debug!(remote = %connection.remote, client = ?connection.id, reason = %closed, "closed");
+        self.log_end(key, &closed);
         if !opened && let Some(reason) = closed.refusal() {
             self.count_refused(key, reason);
         }
@@ -414,24 +419,6 @@ impl Shard {
             for key in late.map(|(key, _)| key as Key).collect::<Vec<_>>() {
                 let retry_after = relief::retry_after();
                 self.end(key, Closed::NoWorker { retry_after });
-            }
-        }
-    }
-
-    /// One beat of the heartbeat, for every client.
-    pub(super) fn beat(&mut self) {
-        let settings = std::sync::Arc::clone(&self.settings);
-        let Some(heartbeat) = &settings.heartbeat else {
-            return;
-        };
-        let kind = settings.websocket_type.kind();
-        let ping = Message { kind, ..Message::text(heartbeat.data.as_str()) };
-        let mut ping = Framed::new(ping, settings.websocket_type.texts());
-        for key in self.directory.everyone().map(|(_, _, key)| key).collect::<Vec<_>>() {
-            match heartbeat.due(&mut self.connections[key as usize].silence) {
-                Due::Nothing => {}
-                Due::Ping => self.send(key, &mut ping, Audience::Few),
-                Due::GiveUp => self.end(key, Closed::Silent),
             }
         }
     }

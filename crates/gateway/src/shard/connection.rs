@@ -30,6 +30,8 @@ pub(super) struct Connection {
     pub(super) phase: Phase,
     /// Its name, once a worker was told of it and until a worker was told that it is gone.
     pub(super) id: Option<ConnectionId>,
+    /// When it got that name, in tenths of a second of its shard's life.
+    pub(super) since: u32,
     /// The worker that it is bound to, while that one is linked.
     pub(super) route: Option<LinkId>,
     /// When the link of its last worker but this was lost, of those that may have taken us for gone
@@ -165,6 +167,7 @@ impl Connection {
             door,
             phase: Phase::Request(BytesMut::new()),
             id: None,
+            since: 0,
             route: None,
             lost: None,
             witness: None,

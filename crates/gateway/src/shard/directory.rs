@@ -239,12 +239,7 @@ impl<H: Copy> Directory<H> {
         &self.content
     }
 
-    /// Every client, in the order in which they connected.
-    pub(super) fn everyone(&self) -> impl Iterator<Item = (Ordinal, ConnectionId, H)> + '_ {
-        self.everyone.iter()
-    }
-
-    /// Those of them that connected later than that.
+    /// The clients that connected later than that.
     pub(super) fn everyone_after(
         &self,
         after: Ordinal,

@@ -4,7 +4,7 @@ use std::{net::Ipv4Addr, time::Duration};
 
 use bytes::Bytes;
 use protocol::{
-    ClientId, CloseReason, Context, Event,
+    CloseReason, Context, Event,
     codec::gateway_worker::{MAX_FRAME, TooLarge},
 };
 use rustc_hash::FxHashMap;
@@ -67,9 +67,10 @@ impl Shard {
         if entry.context.is_some() && language == Some(Language::Native) {
             self.witness(key);
         }
+        let client = entry.client;
         if let Err(error) = self.post(worker, entry, payload) {
             // A worker of ours could have taken it, but a PHP worker would lose its link over it.
-            tracing::debug!(%error, "too large for this worker");
+            tracing::debug!(client = %self.client_id(client), %error, "too large for this worker");
             let violation = Violation::TooLong { size: payload.len() as u64, limit: MAX_FRAME };
             self.end(key, Closed::Violation(violation));
             return;
@@ -220,7 +221,7 @@ impl Shard {
         if let Err(error) = self.post(link, entry, &[])
             && let Some(suppressed) = self.warnings.too_large.admit(clock::now())
         {
-            let client = ClientId::new(self.host.address, id);
+            let client = self.client_id(id);
             tracing::error!(
                 %client, %error, suppressed,
                 "a worker cannot be told that a client is gone"
@@ -296,7 +297,7 @@ impl Shard {
             if let Err(error) = self.post(link, entry, &payload)
                 && let Some(suppressed) = self.warnings.too_large.admit(clock::now())
             {
-                let client = ClientId::new(self.host.address, client);
+                let client = self.client_id(client);
                 tracing::error!(
                     %client, %error, suppressed,
                     "an event is too large for its new worker"

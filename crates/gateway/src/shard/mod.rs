@@ -21,6 +21,7 @@ mod ids;
 mod memberships;
 mod outlet;
 mod pages;
+mod pass;
 mod quantum;
 mod relief;
 mod requests;
@@ -31,6 +32,7 @@ mod share;
 #[cfg(test)]
 mod stage;
 mod stored_session;
+mod sweep;
 mod targets;
 mod warnings;
 mod witness;
@@ -64,6 +66,7 @@ use self::{
     fan_out::FanOut,
     ids::ConnectionIds,
     outlet::Outlet,
+    pass::Pass,
     targets::Found,
     warnings::Warnings,
     work::Work,
@@ -75,7 +78,12 @@ use crate::{
     settings::{Door, Settings},
 };
 
-pub(crate) use self::{directory::Ordinal, heartbeat::Heartbeat, routing::Router, run::run};
+pub(crate) use self::{
+    directory::Ordinal,
+    heartbeat::{Heartbeat, Life, MAX_LIMIT, Ping, WebSocketPing},
+    routing::Router,
+    run::run,
+};
 
 /// How long the hub is listened to before sockets are looked at.
 const LONGEST: Duration = Duration::from_millis(1);
@@ -93,6 +101,7 @@ const SCRATCH: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Shard {
     index: u16,
+    started: Instant,
     host: Arc<Host>,
     settings: Arc<Settings>,
     doors: Vec<Rc<Door>>,
@@ -129,6 +138,9 @@ pub(crate) struct Shard {
     work: Option<Work>,
     /// Where the clients that a command is for are found.
     found: Vec<Found<Key>>,
+    /// How far all clients were looked at for the heartbeat, and for WebSocket pings.
+    beats: Pass,
+    pings: Pass,
     /// What the hub is to be told behind the events of this turn.
     barriers: Vec<Token>,
     /// Where sockets are read to.
@@ -160,6 +172,7 @@ struct Tally {
     messages_in: u64,
     messages_out: u64,
     dropped: u64,
+    pings: u64,
     events: u64,
     redelivered: u64,
     over_budget: u64,
@@ -184,6 +197,7 @@ impl Shard {
         };
         Self {
             index,
+            started: clock::now(),
             doors: doors.into_iter().map(Rc::new).collect(),
             ids,
             directory: Directory::new(),
@@ -204,6 +218,8 @@ impl Shard {
             told: VecDeque::new(),
             work: None,
             found: Vec::new(),
+            beats: Pass::default(),
+            pings: Pass::default(),
             barriers: Vec::new(),
             scratch: vec![0; SCRATCH].into(),
             tally: Tally::default(),
@@ -245,7 +261,7 @@ impl Shard {
         // Whatever the turn itself brings about is done before it ends.
         self.called = true;
         let host = Arc::clone(&self.host);
-        let unfinished = self.carry_out(cx, arriving, arrived);
+        let unfinished = self.carry_out(cx, arriving, arrived) | self.sweep();
         self.write(self.fan_out.due());
         self.admit_newcomers();
         self.tell_crowded();
@@ -416,6 +432,17 @@ impl Shard {
         }
     }
 
+    /// A client as logs name it, and everybody else.
+    fn client_id(&self, id: ConnectionId) -> ClientId {
+        ClientId::new(self.host.address, id)
+    }
+
+    /// How old this shard is, in tenths of a second: enough for how long a client stays, in little room.
+    fn age(&self) -> u32 {
+        let age = clock::now().saturating_duration_since(self.started).as_millis() / 100;
+        u32::try_from(age).unwrap_or(u32::MAX)
+    }
+
     /// Adds what was counted to the metrics.
     fn report(&mut self) {
         let (metrics, tally) = (&self.host.metrics, std::mem::take(&mut self.tally));
@@ -423,6 +450,7 @@ impl Shard {
             (&metrics.messages_in, tally.messages_in),
             (&metrics.messages_out, tally.messages_out),
             (&metrics.messages_dropped, tally.dropped),
+            (&metrics.pings, tally.pings),
             (&metrics.events, tally.events),
             (&metrics.redelivered, tally.redelivered),
             (&metrics.over_budget, tally.over_budget),

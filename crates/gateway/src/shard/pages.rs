@@ -10,7 +10,10 @@ use super::{
     clients::CLOSING,
     connection::{Key, Page, Phase},
 };
-use crate::http::{self, BadRequest, Request};
+use crate::{
+    closed::Closed,
+    http::{self, BadRequest, Request},
+};
 
 /// How long a connection may be silent before it counts as a client where there are no pages: longer than
 /// health checks take for their request, or stay open without one.
@@ -99,6 +102,22 @@ impl Shard {
         connection.page = Page::Stalled;
         self.set_deadline(key, Some(CLOSING));
         true
+    }
+
+    /// Logs why a connection ends, and of a client how long it was one.
+    pub(super) fn log_end(&self, key: Key, reason: &Closed) {
+        let connection = &self.connections[key as usize];
+        let remote = connection.remote;
+        match connection.id {
+            Some(id) => tracing::debug!(
+                client = %self.client_id(id),
+                %remote,
+                %reason,
+                seconds = f64::from(self.age().saturating_sub(connection.since)) / 10.0,
+                "client closed"
+            ),
+            None => tracing::debug!(%remote, %reason, "connection closed"),
+        }
     }
 
     /// Counts a handshake that was refused, and logs at most one a second over all shards.

@@ -35,6 +35,7 @@ pub(crate) async fn run(
     over: CancellationToken,
 ) {
     let beat = shard.settings.heartbeat.as_ref().map(super::Heartbeat::tick);
+    let look = shard.settings.websocket_ping.map(super::WebSocketPing::every);
     let shard = Rc::new(RefCell::new(shard));
     for (door, acceptor) in doors.into_iter().enumerate() {
         let accepting = accept(Rc::clone(&shard), acceptor, door);
@@ -44,6 +45,9 @@ pub(crate) async fn run(
     spawn_local(every(TICK, Rc::clone(&shard), |shard| shard.tick(clock::now())));
     if let Some(beat) = beat {
         spawn_local(every(Duration::from_millis(beat), Rc::clone(&shard), Shard::beat));
+    }
+    if let Some(look) = look {
+        spawn_local(every(look, Rc::clone(&shard), Shard::look));
     }
     let draining = Rc::clone(&shard);
     spawn_local(async move {

@@ -32,8 +32,13 @@ pub(super) struct Stage {
 impl Stage {
     /// Clients of a listener like `tcp://`.
     pub(super) async fn with(clients: usize, scheme: &str) -> Self {
+        Self::with_flags(clients, scheme, &[]).await
+    }
+
+    /// The same, of a gateway with more flags.
+    pub(super) async fn with_flags(clients: usize, scheme: &str, flags: &[&str]) -> Self {
         let listen = format!("--listen={scheme}127.0.0.1:0");
-        let flags = ["gateway", &listen, "--ping-interval=0"];
+        let flags = [&["gateway", &listen], flags].concat();
         let args = service::settings::load_from::<Args>(flags, |_| None).unwrap().args;
         let config = Config::try_from(args).unwrap();
         let host = Host::new(

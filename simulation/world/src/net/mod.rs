@@ -33,6 +33,22 @@ pub fn set_receive_buffer(_listener: &Unpolled, _bytes: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// The kernel probes nobody here.
+///
+/// # Errors
+/// Never; a socket may be broken.
+pub fn set_keepalive(_listener: &Unpolled, _every: Duration, _probes: u32) -> io::Result<()> {
+    Ok(())
+}
+
+/// What is not taken waits here, for as long as that lasts.
+///
+/// # Errors
+/// Never; a socket may be broken.
+pub fn set_user_timeout(_listener: &Unpolled, _within: Duration) -> io::Result<()> {
+    Ok(())
+}
+
 /// Has the runtime poll a listener.
 ///
 /// # Errors

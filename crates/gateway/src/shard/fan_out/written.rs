@@ -44,3 +44,26 @@ async fn a_message_for_few_is_written_to_all_of_them() {
     assert!(!stage.turn());
     assert_eq!(count(&mut stage), SLICE);
 }
+
+#[tokio::test]
+async fn heartbeat_looks_at_every_client_and_writes_to_a_few_at_a_time() {
+    let flags = ["--ping-interval=1", "--ping-data=p", "--ping-not-response-limit=9"];
+    let mut stage = Stage::with_flags(SLICE * 3 + 1, "tcp://", &flags).await;
+    // One that is gone leaves its place.
+    stage.command([Command::Destroy { client: stage.last() }]);
+    stage.turn();
+    for tick in 0..8 {
+        stage.shard.beat();
+        let mut written = Vec::new();
+        loop {
+            let more = stage.turn();
+            written.push(count(&mut stage));
+            if !more {
+                break;
+            }
+        }
+        let pings = if tick != 0 && tick % 2 == 0 { SLICE * 3 } else { 0 };
+        assert_eq!(written.iter().sum::<usize>(), pings, "tick {tick}: {written:?}");
+        assert!(written.iter().all(|written| *written <= SLICE), "tick {tick}: {written:?}");
+    }
+}
