@@ -23,6 +23,7 @@ pub use browser::{Browser, Heard};
 pub use peer::Peer;
 pub use php::Php;
 pub use pki::Ca;
+pub use process::Process;
 pub use raw::{Answer, Raw};
 pub use relay::Relay;
 pub use suite::Suite;

@@ -182,9 +182,14 @@ impl Process {
 
     /// Starts it again, on the same ports, and waits until it is ready.
     pub async fn start_again(&mut self) {
+        self.respawn();
+        self.ready().await;
+    }
+
+    /// Starts it again, on the same ports.
+    pub fn respawn(&mut self) {
         self.kill();
         self.child = spawn(self.binary, &self.args, &self.env, &self.log);
-        self.ready().await;
     }
 
     /// What is wrong with what it printed, if anything.

@@ -347,6 +347,12 @@ impl Suite {
         self.workers.push(worker);
     }
 
+    /// Starts a process of the test's own that follows the registers of this suite, without waiting for it.
+    pub fn start_process(&self, name: &str, binary: &'static str, flags: &[&str]) -> Process {
+        let args = [self.register_flags(), strings(flags)].concat();
+        Process::start(name, binary, args, self.env(), self.logs.path())
+    }
+
     fn processes(&self) -> impl Iterator<Item = &Process> {
         let gateways = self.gateways.iter().map(|gateway| &gateway.process);
         self.registers.iter().chain(gateways).chain(&self.workers)

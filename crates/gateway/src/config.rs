@@ -21,7 +21,7 @@ use crate::{
     door::Listen,
     framing::websocket::Terms,
     http::{Field, Site, Subprotocol},
-    settings::{Door, NoWorker, Settings, SlowClient, WebSocketType},
+    settings::{Door, NoWorker, Settings, SlowClient, Undeliverable, WebSocketType},
     shard::{Heartbeat, Router},
 };
 
@@ -126,6 +126,16 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     peer_timeout: u64,
+
+    /// How many times an event may be delivered of which the worker process ends each time, before it is
+    /// given up; 0 never gives up. At least 2: the first time others that were in progress may be the cause
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    max_delivery_attempts: usize,
+
+    /// What becomes of the client of an event that was given up: closed with 1011, or served on
+    /// without that event
+    #[arg(long, value_name = "POLICY", value_enum, default_value_t)]
+    undeliverable: Undeliverable,
 
     /// How many bytes of events each thread lets a worker have unfinished, or holds while there is
     /// none, before it reads no more from their clients
@@ -243,6 +253,10 @@ impl TryFrom<Args> for Config {
             let port = register.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
             ensure!(port.is_some(), "--register-address: {register:?} is not HOST:PORT");
         }
+        ensure!(
+            args.max_delivery_attempts != 1,
+            "--max-delivery-attempts: 1 would give up events that only were in progress; 0 or at least 2"
+        );
         let cores = thread::available_parallelism().map_or(1, |cores| cores.get() as u16);
         let threads = args.threads.unwrap_or(cores.min(MAX_THREADS));
         ensure!(
@@ -316,6 +330,9 @@ impl TryFrom<Args> for Config {
                     None => NoWorker::Destroy,
                 },
                 peer_timeout: Duration::from_secs(args.peer_timeout),
+                max_delivery_attempts: (args.max_delivery_attempts != 0)
+                    .then_some(args.max_delivery_attempts),
+                undeliverable: args.undeliverable,
                 worker_window: args.worker_window,
                 memory,
                 max_requests: args.max_handshakes,
@@ -347,6 +364,15 @@ mod tests {
         let loaded = service::settings::load_from::<Args>(flags, |_| None);
         let args = loaded.map_err(|refused| refused.to_string())?.args;
         Config::try_from(args).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_event_is_not_given_up_at_the_first_end_that_it_was_there_for() {
+        let error = config(&["--max-delivery-attempts=1"]).unwrap_err();
+        assert!(error.contains("--max-delivery-attempts"), "{error}");
+        let attempts = |flag: &str| config(&[flag]).unwrap().settings.max_delivery_attempts;
+        assert_eq!(attempts("--max-delivery-attempts=0"), None);
+        assert_eq!(attempts("--max-delivery-attempts=2"), Some(2));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! and begin in lanes, see [`pace`].
 
 mod estates;
+mod gate;
 mod in_hand;
 mod intake;
 mod lane;
@@ -37,6 +38,7 @@ use tokio_util::{
 
 use crate::{Worker, metrics::Metrics};
 use estates::Estates;
+use gate::Gate;
 use lane::{Method, Running};
 use slot::Busy;
 use turn::Outcome;
@@ -57,6 +59,8 @@ pub(crate) struct Dispatcher<W> {
     busy: Mutex<Busy>,
     /// How often a method that fails is called again.
     retries: u32,
+    /// Lets one handler run alone.
+    gate: Arc<Gate>,
     /// What is logged about handlers.
     warnings: Mutex<Warnings>,
     /// What waits to be called again is left to other workers from then on.
@@ -75,6 +79,7 @@ impl<W: Worker> Dispatcher<W> {
         Arc::new(Self {
             computing,
             retries,
+            gate: Arc::default(),
             warnings: Mutex::default(),
             draining: CancellationToken::new(),
             worker,
@@ -120,7 +125,7 @@ impl<W: Worker> Dispatcher<W> {
         for slot in slots {
             let close = last_word(slot.id().connection, redelivered);
             if slot.settle(close, settlement.clone(), &self.busy) {
-                let method = Method::new(Running::new(ready(Outcome::Over(None))), None);
+                let method = Method::new(Running::new(ready(Outcome::Over(None))), None, None);
                 self.lanes.spawn(lane::run(Arc::clone(self), slot, method, None));
             }
         }
