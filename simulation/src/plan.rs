@@ -62,6 +62,8 @@ pub struct Plan {
     pub clients: u32,
     /// The time between two messages of a client.
     pub every: Duration,
+    /// When, and on which gateway, a client comes whose message ends whoever handles it; for some seeds.
+    pub poison: Option<(Duration, usize)>,
     /// In the order in which they come.
     pub steps: Vec<Step>,
 }
@@ -84,8 +86,15 @@ impl Plan {
             workers: dice.random_range(2..=3),
             clients: dice.random_range(3..=6) * 4,
             every: Duration::from_millis(dice.random_range(100..400)),
+            poison: None,
             steps: Vec::new(),
         };
+        // Dice of its own, so that it changes nothing else of a seed.
+        let mut other = StdRng::seed_from_u64(seed ^ 0x706f_6973_6f6e);
+        if other.random_bool(0.4) {
+            let at = Duration::from_secs_f64(other.random_range(4.0..20.0));
+            plan.poison = Some((at, other.random_range(0..plan.gateways.len())));
+        }
         let faults = dice.random_range(3..=9);
         let mut at = QUIET;
         for _ in 0..faults {

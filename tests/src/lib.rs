@@ -26,6 +26,7 @@ pub use conditions::Conditions;
 pub use peer::Peer;
 pub use php::Php;
 pub use pki::Ca;
+pub use process::Process;
 pub use raw::{Answer, Raw};
 pub use relay::Relay;
 pub use stderr::Stderr;

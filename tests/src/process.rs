@@ -120,6 +120,20 @@ impl Process {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
+    /// Waits for a line of its log that has all these words, and returns the first. Lines come a moment
+    /// after what they tell of.
+    ///
+    /// # Panics
+    /// When there is none for too long.
+    pub async fn logs(&self, words: &[&str]) -> String {
+        eventually(format!("{} to log {words:?}", self.name), async || {
+            let log = self.log();
+            let line = log.lines().find(|line| words.iter().all(|word| line.contains(word)));
+            line.map(str::to_owned)
+        })
+        .await
+    }
+
     /// Sends a signal.
     ///
     /// # Panics
@@ -197,10 +211,15 @@ impl Process {
 
     /// Starts it again, on the same ports, and waits until it is ready.
     pub async fn start_again(&mut self) {
+        self.respawn();
+        self.ready().await;
+    }
+
+    /// Starts it again, on the same ports.
+    pub fn respawn(&mut self) {
         self.kill();
         let started = spawn(self.binary, &self.args, &self.env, &self.log, self.conditions);
         (self.child, self.reader) = started;
-        self.ready().await;
     }
 
     /// Has what it logs read again, to its log, where nobody read it before.

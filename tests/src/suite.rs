@@ -365,6 +365,11 @@ impl Suite {
         self.workers.push(worker);
     }
 
+    /// Starts a process of the test's own that follows the registers of this suite, without waiting for it.
+    pub fn start_process(&self, name: &str, binary: &'static str, flags: &[&str]) -> Process {
+        self.process(name, binary, [self.register_flags(), strings(flags)].concat())
+    }
+
     fn process(&self, name: &str, binary: &'static str, args: Vec<String>) -> Process {
         let is_gateway = binary == "gateway";
         let descriptors = self.shape.gateway_descriptors.filter(|_| is_gateway);

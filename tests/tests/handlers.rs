@@ -24,6 +24,7 @@ async fn handler_that_fails_with_every_message_is_logged_once_a_second_and_count
         (failures == MESSAGES as f64).then_some(())
     })
     .await;
+    worker.logs(&["handler failed"]).await;
     let log = worker.log();
     let lines: Vec<_> = log.lines().filter(|line| line.contains("handler failed")).collect();
     let seconds = began.elapsed().as_secs() as usize;

@@ -88,6 +88,7 @@ async fn refused_handshake_is_counted_by_reason_and_logged_at_most_once_a_second
         eventually(&name, async || (gateway.metric(&name).await? == 3.0).then_some(())).await;
     }
     let most = begun.elapsed().as_secs() + 1;
+    gateway.logs(&["handshake refused"]).await;
     let log = gateway.log();
     let lines: Vec<_> = log.lines().filter(|line| line.contains("handshake refused")).collect();
     assert!((1..=most as usize).contains(&lines.len()), "{most}: {lines:#?}");

@@ -119,10 +119,7 @@ async fn lines_that_a_reader_misses_are_counted_and_told_of_once_it_reads_on() {
     assert!(line.contains(" WARN "), "{line}");
     // The last line is written before the end.
     suite.gateways[0].stop().await;
-    eventually("the last line", async || {
-        suite.gateways[0].log().contains("draining").then_some(())
-    })
-    .await;
+    suite.gateways[0].logs(&["draining"]).await;
 }
 
 async fn dropped(gateway: &Gateway) -> f64 {

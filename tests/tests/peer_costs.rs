@@ -123,8 +123,7 @@ async fn frame_of_more_names_than_a_command_may_have_is_refused_before_they_are_
     peer.say_bytes(&frame).await;
     peer.ends().await;
     scene.goes_on(3 * frame.len()).await;
-    let log = scene.suite.gateways[0].log();
-    assert!(log.contains("a list of more than 10000"), "the reason is logged");
+    scene.suite.gateways[0].logs(&["a list of more than 10000"]).await;
 }
 
 #[tokio::test]

@@ -58,8 +58,7 @@ async fn reply_over_the_limit_closes_the_connection_and_says_why() {
 
     php.say(Opcode::GetAllClientSessions, 0, "", "").await;
     assert_eq!(php.ends().await, 0, "nothing that could be taken for an answer");
-    let log = suite.gateways[0].log();
-    assert!(log.contains("a PHP peer's query has no reply") && log.contains("sessions"), "{log}");
+    suite.gateways[0].logs(&["a PHP peer's query has no reply", "sessions"]).await;
     assert_eq!(suite.gateways[0].metric("gateway_php_queries_failed_total").await, Some(1.0));
     // Within the limit there is an answer, and others are served.
     clients.truncate(17);

@@ -4,22 +4,13 @@
 use std::{fs, path::Path, process::Command};
 
 use suite_tests::{
-    Suite, eventually,
+    Suite,
     process::{Process, Signal},
 };
 
 fn processes(suite: &mut Suite) -> impl Iterator<Item = &mut Process> {
     let gateways = suite.gateways.iter_mut().map(|gateway| &mut **gateway);
     suite.registers.iter_mut().chain(gateways).chain(&mut suite.workers)
-}
-
-async fn says(process: &Process, words: &[&str]) {
-    eventually(format!("{} to say {words:?}", process.name), async || {
-        let log = process.log();
-        let mut lines = log.lines();
-        lines.any(|line| words.iter().all(|word| line.contains(word))).then_some(())
-    })
-    .await;
 }
 
 #[tokio::test]
@@ -33,7 +24,7 @@ async fn signals_of_workerman_end_nothing_and_are_answered_with_what_to_use() {
             (Signal::Quit, "SIGQUIT", "SIGTERM drains"),
         ] {
             (0..20).for_each(|_| process.signal(signal));
-            says(process, &["WARN", name, instead]).await;
+            process.logs(&["WARN", name, instead]).await;
             let lines = process.log().matches(&format!("\"{name}\"")).count();
             assert!(lines < 10, "{}: {lines} lines of {name}", process.name);
         }
@@ -58,9 +49,9 @@ async fn certificate_that_is_a_fifo_blocks_no_signal() {
     for process in processes(&mut suite) {
         process.signal(Signal::Hup);
         let words = ["ERROR", "cannot be read again", "inner.pem: not a regular file"];
-        says(process, &words).await;
+        process.logs(&words).await;
     }
-    says(&suite.gateways[0], &["cannot be read again", "wss.key: not a regular file"]).await;
+    suite.gateways[0].logs(&["cannot be read again", "wss.key: not a regular file"]).await;
     let mut client = suite.browser(0).await;
     client.send("e").await;
     assert_eq!(client.hears_text().await, "e");

@@ -7,7 +7,7 @@ use service::{backoff::Backoff, dice, stream::Stream};
 use tokio::time::Instant;
 
 use crate::{
-    link::{self, Ended, Failed, Link, Proved},
+    link::{self, Ended, Failed, Link, Parting, Proved},
     shared::Shared,
 };
 
@@ -19,6 +19,14 @@ const CAP: Duration = Duration::from_secs(2);
 /// language.
 const LEAVE_ALONE: Duration = Duration::from_secs(20);
 
+/// How long a worker stays away from a gateway at which another one of the same name and id has taken its
+/// place: if both run, they would replace each other for ever. Twice as long each time, up to the second.
+const REPLACED: Duration = Duration::from_secs(10);
+const REPLACED_CAP: Duration = Duration::from_secs(600);
+
+/// How a link ended, and what its gateway said of that before.
+type End = (Ended, Option<Parting>);
+
 /// Keeps one gateway linked for as long as a register names it, and calls it for as long as something
 /// waits for it.
 pub(crate) async fn look_after(shared: Arc<Shared>, address: Arc<str>) {
@@ -27,6 +35,8 @@ pub(crate) async fn look_after(shared: Arc<Shared>, address: Arc<str>) {
     let mut complained = false;
     // Since when nobody listens there.
     let mut refused = None;
+    // How often another worker has taken our place there, one time soon after the other.
+    let mut replaced = 0;
     loop {
         let attempt = link::connect(&address, &shared.identity, dice::random()).await;
         if shared.is_leaving() {
@@ -36,12 +46,27 @@ pub(crate) async fn look_after(shared: Arc<Shared>, address: Arc<str>) {
             Ok(proved) => {
                 (complained, refused) = (false, None);
                 let since = Instant::now();
-                if let Ended::ByUs = run(&shared, &address, proved).await {
+                let (ended, parting) = run(&shared, &address, proved).await;
+                if let Ended::ByUs = ended {
                     shared.give_up(|at, _| *at == *address);
                     return;
                 }
                 backoff.ended_after(since.elapsed());
-                backoff.next(dice::random())
+                match parting {
+                    Some(Parting::Replaced { by }) => {
+                        replaced = if since.elapsed() < REPLACED_CAP { replaced } else { 0 };
+                        let pause = stay_away(replaced, dice::random());
+                        replaced += 1;
+                        shared.metrics.replaced.inc();
+                        tracing::warn!(
+                            gateway = %address, %by, retry_in = ?pause,
+                            "another worker with this name and id has linked; \
+                             if both run, one needs another --name or --id"
+                        );
+                        pause
+                    }
+                    Some(Parting::Draining) | None => backoff.next(dice::random()),
+                }
             }
             Err(failed) => {
                 shared.metrics.failed_links.inc();
@@ -94,14 +119,14 @@ fn is_lasting(failed: &Failed, native: bool) -> bool {
     }
 }
 
-async fn run(shared: &Arc<Shared>, address: &str, proved: Proved<Stream>) -> Ended {
+async fn run(shared: &Arc<Shared>, address: &str, proved: Proved<Stream>) -> End {
     let Proved { gateway, instance, .. } = &proved;
     let gateway = *gateway;
     // What waits for an earlier life of it waits in vain.
     shared.give_up(|at, link| *at == *address && link.instance() != instance);
     if !shared.meet(gateway, instance) {
         // Before anything is heard that it still tells of its clients.
-        return link::write_off(proved).await;
+        return (link::write_off(proved).await, None);
     }
     let others = shared.directory();
     for other in others.lives(address).iter().filter(|named| *named != instance) {
@@ -111,6 +136,7 @@ async fn run(shared: &Arc<Shared>, address: &str, proved: Proved<Stream>) -> End
     let down = Down { shared, address };
     let intake = shared.consumer().map(|consumer| consumer.linked(&link));
     shared.metrics.links.inc();
+    shared.lives().linked(link.instance(), gateway);
     tracing::info!(%gateway, "linked");
     // Nothing changes in the directory, but those who watch it want to know.
     let changed = || shared.change(|_| ());
@@ -132,14 +158,28 @@ async fn run(shared: &Arc<Shared>, address: &str, proved: Proved<Stream>) -> End
     if !matches!(ended, Ended::ByUs) {
         shared.miss(address, &link, &ended, since);
     }
-    match &ended {
-        Ended::ByUs => tracing::debug!(%gateway, "link closed"),
-        lost => {
+    let parting = link.parting();
+    match (&ended, &parting) {
+        (Ended::ByUs, _) => tracing::debug!(%gateway, "link closed"),
+        (_, Some(Parting::Draining)) => {
+            shared.lives().drained(link.instance());
+            tracing::info!(%gateway, "gateway left");
+        }
+        // Said by whoever decides when to come back.
+        (_, Some(Parting::Replaced { .. })) => {}
+        (lost, None) => {
             shared.metrics.lost_links.inc();
             tracing::warn!(%gateway, reason = %lost, "link lost");
         }
     }
-    ended
+    (ended, parting)
+}
+
+/// How long to stay away once another has taken our place that often before: the two must not come back
+/// at the same time.
+fn stay_away(times: u32, dice: u64) -> Duration {
+    let ceiling = REPLACED.saturating_mul(1 << times.min(10)).min(REPLACED_CAP);
+    ceiling / 2 + ceiling.mul_f64(dice as f64 / u64::MAX as f64) / 2
 }
 
 /// Puts the link where what is sent finds it: what waits for this life of the gateway goes first.
@@ -168,5 +208,22 @@ impl Drop for Down<'_> {
     fn drop(&mut self) {
         self.shared.metrics.links.dec();
         self.shared.lost(self.address);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn worker_that_is_replaced_again_and_again_stays_away_for_longer() {
+        let mut longest = Duration::ZERO;
+        for times in 0..20 {
+            let (least, most) = (stay_away(times, 0), stay_away(times, u64::MAX));
+            assert!(REPLACED / 2 <= least && least < most && most <= REPLACED_CAP);
+            assert!(longest <= most);
+            longest = most;
+        }
+        assert_eq!(longest, REPLACED_CAP);
     }
 }

@@ -29,6 +29,7 @@ mod discovery;
 mod error;
 mod gateway;
 mod leases;
+mod lives;
 mod merge;
 mod metrics;
 mod oversight;

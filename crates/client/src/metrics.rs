@@ -15,6 +15,7 @@ pub(crate) struct Metrics {
     pub(crate) failed_queries: Counter,
     pub(crate) lost_links: Counter,
     pub(crate) failed_links: Counter,
+    pub(crate) replaced: Counter,
     pub(crate) registers: Gauge,
     pub(crate) queued: Gauge,
     pub(crate) parked: Gauge,
@@ -47,5 +48,10 @@ impl Metrics {
         counter("queries_failed", "Questions that got no whole answer", &self.failed_queries);
         counter("links_lost", "Links that ended without our doing", &self.lost_links);
         counter("links_failed", "Attempts to link that failed", &self.failed_links);
+        counter(
+            "links_replaced",
+            "Links that ended because another worker with the same name and id has linked",
+            &self.replaced,
+        );
     }
 }

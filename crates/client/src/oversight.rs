@@ -19,6 +19,7 @@ use crate::{
     directory,
     leases::{Leases, Said, Verdict},
     link::{Ended, Link},
+    lives::Life,
     shared::{Register, Shared},
 };
 
@@ -184,7 +185,7 @@ impl Shared {
         for verdict in verdicts {
             match verdict {
                 Verdict::Over { gateway, in_doubt } => {
-                    tracing::warn!(instance = %gateway, "a gateway is gone; its clients are closed");
+                    self.log_gone(&gateway);
                     let ours = Settled { gateway: gateway.clone(), owner: us.clone() };
                     let owners =
                         consumer.over(&gateway, in_doubt, Settlement::new(self, Some(ours)));
@@ -200,6 +201,21 @@ impl Shared {
             }
         }
         self.looked.notify_one();
+    }
+}
+
+impl Shared {
+    /// A life of a gateway is over. One that went down in order has closed its clients itself.
+    fn log_gone(&self, instance: &Instance) {
+        match self.lives().find(instance) {
+            Some(Life { gateway, drained: true, .. }) => {
+                tracing::debug!(%gateway, %instance, "gateway drained");
+            }
+            Some(Life { gateway, .. }) => {
+                tracing::warn!(%gateway, %instance, "gateway gone; its clients are closed");
+            }
+            None => tracing::warn!(%instance, "gateway gone; its clients are closed"),
+        }
     }
 }
 

@@ -24,6 +24,7 @@ use crate::{
     gateway::look_after,
     leases::Leases,
     link::{Identity, Link, Unclaimed},
+    lives::Lives,
     metrics::Metrics,
     oversight,
 };
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) unclaimed: Arc<Unclaimed>,
     /// Which gateways are gone.
     pub(crate) leases: Mutex<Leases>,
+    /// What logs say of them.
+    lives: Mutex<Lives>,
     /// Called when there may be something to decide about them.
     pub(crate) looked: Notify,
     /// Called when registers should hear of what was settled.
@@ -91,6 +94,7 @@ impl Shared {
             held: TaskTracker::new(),
             unclaimed: Arc::default(),
             leases: Mutex::new(leases),
+            lives: Mutex::default(),
             looked: Notify::new(),
             news: watch::Sender::new(()),
             numbered: AtomicU64::new(0),
@@ -109,6 +113,10 @@ impl Shared {
         for (index, register) in registers.into_iter().enumerate() {
             self.spawn_supervised(follow(Arc::clone(self), index, register.address));
         }
+    }
+
+    pub(crate) fn lives(&self) -> MutexGuard<'_, Lives> {
+        self.lives.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn consumer(&self) -> Option<Arc<dyn Consumer>> {

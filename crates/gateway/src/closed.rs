@@ -56,6 +56,9 @@ pub(crate) enum Closed {
     /// Clients made the gateway hold too much, and this one the most.
     #[error("held too much memory")]
     OverBudget { retry_after: Duration },
+    /// One of its events was given up, since worker processes ended while they handled it.
+    #[error("worker processes ended while they handled one of its events")]
+    Undeliverable,
     /// The gateway is going down.
     #[error("the gateway is going down")]
     ShuttingDown { retry_after: Duration },
@@ -97,6 +100,7 @@ impl Closed {
         match self {
             Self::ByClient(code) => Goodbye::Code(*code),
             Self::ByWorker => Goodbye::Code(Some(1000)),
+            Self::Undeliverable => Goodbye::Code(Some(1011)),
             Self::ShuttingDown { .. } | Self::Silent => Goodbye::Code(Some(GOING_AWAY)),
             Self::NoWorker { retry_after } | Self::OverBudget { retry_after } => {
                 Goodbye::ComeBack { code: 1013, after: *retry_after }
@@ -126,6 +130,7 @@ impl Closed {
             | Self::Answered
             | Self::NoWorker { .. }
             | Self::OverBudget { .. }
+            | Self::Undeliverable
             | Self::ShuttingDown { .. } => None,
         }
     }
@@ -142,6 +147,7 @@ impl Closed {
                 CloseReason::Handshake
             }
             Self::NoWorker { .. } => CloseReason::NoWorker,
+            Self::Undeliverable => CloseReason::Undeliverable,
             Self::ShuttingDown { .. } => CloseReason::Shutdown,
         }
     }

@@ -84,6 +84,10 @@ impl TryFrom<Args> for Config {
             args.health_path.is_empty() || args.compat != Compat::Strict,
             "--health-path: with --compat strict every connection is a client"
         );
+        ensure!(
+            args.max_delivery_attempts != 1,
+            "--max-delivery-attempts: 1 would give up events that only were in progress; 0 or at least 2"
+        );
         let cores = thread::available_parallelism().map_or(1, |cores| cores.get() as u16);
         let threads = args.threads.unwrap_or(cores.min(MAX_THREADS));
         ensure!(
@@ -169,6 +173,9 @@ impl TryFrom<Args> for Config {
                     None => NoWorker::Destroy,
                 },
                 peer_timeout: Duration::from_secs(args.peer_timeout),
+                max_delivery_attempts: (args.max_delivery_attempts != 0)
+                    .then_some(args.max_delivery_attempts),
+                undeliverable: args.undeliverable,
                 worker_window: args.worker_window,
                 memory,
                 max_requests: args.max_handshakes,
@@ -210,6 +217,15 @@ mod tests {
         let loaded = service::settings::load_from::<Args>(flags, |_| None);
         let args = loaded.map_err(|refused| refused.to_string())?.args;
         Config::try_from(args).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_event_is_not_given_up_at_the_first_end_that_it_was_there_for() {
+        let error = config(&["--max-delivery-attempts=1"]).unwrap_err();
+        assert!(error.contains("--max-delivery-attempts"), "{error}");
+        let attempts = |flag: &str| config(&[flag]).unwrap().settings.max_delivery_attempts;
+        assert_eq!(attempts("--max-delivery-attempts=0"), None);
+        assert_eq!(attempts("--max-delivery-attempts=2"), Some(2));
     }
 
     #[test]

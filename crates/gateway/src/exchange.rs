@@ -23,6 +23,15 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct LinkId(pub(crate) u64);
 
+/// How the link of a worker ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinkEnd {
+    /// It was closed or reset from the other side, as it is when the process there ends.
+    Closed,
+    /// By something that says nothing about the process: silence, a newer link, or our own doing.
+    Other,
+}
+
 /// A question that the hub has put to shards and not answered yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Token(pub(crate) u64);
@@ -67,10 +76,12 @@ pub(crate) enum ToShard {
     WorkerUp { link: LinkId, worker: Arc<Worker> },
     /// A worker wants no more events.
     WorkerLeaving { link: LinkId },
-    /// A worker is gone.
-    WorkerDown { link: LinkId },
+    /// A worker is gone, and how its link ended.
+    WorkerDown { link: LinkId, end: LinkEnd },
     /// A worker has begun with all events of yours up to this one.
     Begun { link: LinkId, through: u64 },
+    /// The handler of an event of yours has started, which worker processes may have ended over.
+    Trying { link: LinkId, seq: u64, alone: bool },
     /// A worker is done with events of yours.
     Done { link: LinkId, first: u64, last: u64 },
     /// Close every client, well within `grace`: the gateway is going down.

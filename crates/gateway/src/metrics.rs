@@ -40,6 +40,8 @@ pub(crate) struct Metrics {
     pub(crate) redelivered: Counter,
     /// Events that no worker was told of. None with `--compat better`.
     pub(crate) events_dropped: Counter,
+    /// Events given up since worker processes ended over them.
+    pub(crate) events_given_up: Counter,
     /// Bytes of events that wait for a worker.
     pub(crate) held: Gauge,
     /// Bytes of events that workers have and are not done with.
@@ -113,6 +115,11 @@ impl Metrics {
             "events_dropped",
             "Events that no worker was told of",
             all.events_dropped,
+        );
+        registry.register(
+            "events_given_up",
+            "Events given up, since worker processes ended while they handled them",
+            all.events_given_up,
         );
         registry.register("events_held_bytes", "Events that wait for a worker", all.held);
         registry.register(

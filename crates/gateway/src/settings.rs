@@ -42,6 +42,11 @@ pub(crate) struct Settings {
     pub(crate) handshake_timeout: Option<Duration>,
     /// What becomes of clients whose events find no worker.
     pub(crate) no_worker: NoWorker,
+    /// At how many ends of worker processes an event is given up that they were handling; never if
+    /// `None`.
+    pub(crate) max_delivery_attempts: Option<usize>,
+    /// What becomes of the client of such an event.
+    pub(crate) undeliverable: Undeliverable,
     /// How long a native peer may be silent, though it is asked.
     pub(crate) peer_timeout: Duration,
     /// How many bytes of events a shard gives a worker before it must be done with some; also how
@@ -140,6 +145,17 @@ pub(crate) enum NoWorker {
     Wait(Option<Duration>),
     /// The client is cut off, and the events are dropped.
     Destroy,
+}
+
+/// What becomes of a client whose event ends the worker processes that handle it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Undeliverable {
+    /// It is closed with 1011, and what it had sent behind that event is dropped.
+    #[default]
+    Close,
+    /// It goes on without that event.
+    Skip,
 }
 
 /// What becomes of a client that does not read what it is sent.

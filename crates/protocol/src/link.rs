@@ -52,6 +52,10 @@ pub enum ToGateway {
     /// The events up to `through` of a shard have been begun with, as far as that can be: what of them
     /// is not done runs, or waits for something. Those that are done were begun with without a word.
     Begun { shard: u16, through: u64 },
+    /// From here on a handler runs for this event, which is marked as redelivered. `alone` says that
+    /// it is a [trial](ToPeer::Trial), and that no other handler has started since, nor will. Said again
+    /// without it once that is over.
+    Trying { shard: u16, seq: u64, alone: bool },
 }
 
 /// What a gateway says to a peer.
@@ -85,6 +89,15 @@ pub enum ToPeer {
     Witness { client: ConnectionId, owner: Instance, context: Box<Context> },
     /// These need no witness any more.
     Release { clients: Vec<ConnectionId> },
+    /// Something happened to a client, and worker processes have ended while they handled it. Its
+    /// handler is to run alone, so that it can be told whether it is the cause.
+    Trial(Delivery),
+    /// The gateway goes down in order: it closes its clients, waits for their last events to be handled,
+    /// and ends. `clients` says how many it has.
+    Draining { clients: u64 },
+    /// The link ends, since another life of a worker with the same key has linked. `by` is where that
+    /// connects from. If both live, one of them needs another name or id.
+    Replaced { by: String },
 }
 
 /// What a peer is to its gateway.
@@ -173,7 +186,8 @@ impl LinkMessage for ToGateway {
             | Self::Ping { .. }
             | Self::Pong { .. }
             | Self::WrittenOff
-            | Self::Begun { .. } => &[],
+            | Self::Begun { .. }
+            | Self::Trying { .. } => &[],
         }
     }
 
@@ -188,14 +202,16 @@ impl LinkMessage for ToGateway {
 impl LinkMessage for ToPeer {
     fn payload(&self) -> &[u8] {
         match self {
-            Self::Event(Delivery { event: Event::Message(message), .. }) => &message.body,
+            Self::Event(Delivery { event: Event::Message(message), .. })
+            | Self::Trial(Delivery { event: Event::Message(message), .. }) => &message.body,
             _ => &[],
         }
     }
 
     fn set_payload(&mut self, payload: Bytes) -> bool {
         match self {
-            Self::Event(Delivery { event: Event::Message(message), .. }) => {
+            Self::Event(Delivery { event: Event::Message(message), .. })
+            | Self::Trial(Delivery { event: Event::Message(message), .. }) => {
                 set(Some(message), payload)
             }
             _ => payload.is_empty(),

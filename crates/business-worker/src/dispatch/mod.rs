@@ -6,6 +6,7 @@
 //! and begin in lanes, see [`pace`].
 
 mod estates;
+mod gate;
 mod in_hand;
 mod intake;
 mod lane;
@@ -38,6 +39,7 @@ use tokio_util::{
 
 use crate::{Worker, metrics::Metrics};
 use estates::Estates;
+use gate::Gate;
 use lane::{Method, Running};
 use slot::Busy;
 use turn::Outcome;
@@ -58,6 +60,8 @@ pub(crate) struct Dispatcher<W> {
     busy: Mutex<Busy>,
     /// How often a method that fails is called again.
     retries: u32,
+    /// Lets one handler run alone.
+    gate: Arc<Gate>,
     /// What is logged about handlers.
     warnings: Mutex<Warnings>,
     /// What waits to be called again is left to other workers from then on.
@@ -76,6 +80,7 @@ impl<W: Worker> Dispatcher<W> {
         Arc::new(Self {
             computing,
             retries,
+            gate: Arc::default(),
             warnings: Mutex::default(),
             draining: CancellationToken::new(),
             worker,
@@ -121,7 +126,7 @@ impl<W: Worker> Dispatcher<W> {
         for slot in slots {
             let close = last_word(slot.id().connection, redelivered);
             if slot.settle(close, settlement.clone(), &self.busy) {
-                let method = Method::new(Running::new(ready(Outcome::Over(None))), None);
+                let method = Method::new(Running::new(ready(Outcome::Over(None))), None, None);
                 let lane = lane::run(Arc::clone(self), slot, method, None);
                 supervise::spawn_tracked(&self.lanes, lane);
             }

@@ -57,6 +57,8 @@ struct Lane {
     queue: VecDeque<Delivery>,
     /// Whether what comes is left to another worker, since something before it was.
     left: bool,
+    /// The event whose handler is to run alone, by its shard and its number there.
+    trial: Option<(u16, u64)>,
     /// Whether the client's last event has come.
     ended: bool,
     /// Whether its latest event was marked: then what came after that may have come to its former
@@ -165,6 +167,16 @@ impl Slot {
         }
         lane.queue.push_back(delivery);
         Queued::Waits
+    }
+
+    /// Has the handler of an event run alone once it is its turn.
+    pub(super) fn set_trial(&self, delivery: &Delivery) {
+        self.lane().trial = Some((delivery.shard, delivery.seq));
+    }
+
+    /// Whether the handler of an event is to run alone.
+    pub(super) fn is_trial(&self, delivery: &Delivery) -> bool {
+        self.lane().trial == Some((delivery.shard, delivery.seq))
     }
 
     /// Leaves the client's events to another worker: those that wait, and those that still come.

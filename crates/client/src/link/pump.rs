@@ -22,7 +22,7 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval, timeout},
 };
 
-use super::{Link, handshake::Proved, outgoing::Taken, standstill::Standstill};
+use super::{Link, Parting, handshake::Proved, outgoing::Taken, standstill::Standstill};
 use crate::events::{Intake, Room};
 
 /// How many times a silent gateway is asked whether it is there, in the time that it may be silent;
@@ -202,10 +202,15 @@ impl Pump<'_> {
     fn hand_on(&mut self) -> Result<(), Ended> {
         while let Some(message) = native::decode(&mut self.read, native::MAX_FRAME)? {
             match message {
-                ToPeer::Event(delivery) => match &mut self.intake {
-                    Some(intake) => intake.take(delivery),
-                    None => return Err(Ended::OutOfOrder),
-                },
+                ToPeer::Event(delivery) => {
+                    if delivery.redelivered {
+                        self.announce(delivery.shard, delivery.seq)?;
+                    }
+                    self.intake.as_mut().ok_or(Ended::OutOfOrder)?.take(delivery);
+                }
+                ToPeer::Trial(delivery) => {
+                    self.intake.as_mut().ok_or(Ended::OutOfOrder)?.trial(delivery);
+                }
                 ToPeer::Answer { request, answer } => self.link.answers.resolve(request, answer),
                 ToPeer::Taken { through } => self.link.took(through, self.keeps),
                 ToPeer::Pong { token } => self.link.pongs.resolve(token, ()),
@@ -220,6 +225,11 @@ impl Pump<'_> {
                         intake.release(clients);
                     }
                 }
+                ToPeer::Draining { clients } => {
+                    tracing::info!(gateway = %self.link.gateway(), clients, "gateway draining");
+                    self.link.parts(Parting::Draining);
+                }
+                ToPeer::Replaced { by } => self.link.parts(Parting::Replaced { by }),
                 ToPeer::Challenge { .. } | ToPeer::Welcome { .. } | ToPeer::Refused(_) => {
                     return Err(Ended::OutOfOrder);
                 }
@@ -229,6 +239,16 @@ impl Pump<'_> {
             self.room = intake.end_batch();
         }
         Ok(())
+    }
+
+    /// Says that the handler of an event starts now, before it does: should this process end over it, the
+    /// gateway knows that it was this one, and that those before it are done.
+    fn announce(&mut self, shard: u16, seq: u64) -> Result<(), Ended> {
+        if let Some(intake) = &mut self.intake {
+            intake.report();
+        }
+        self.push(ToGateway::Trying { shard, seq, alone: false });
+        self.write().map_err(Ended::Lost)
     }
 
     /// A gateway that has 16 MiB to read learns from those that we are here.

@@ -270,7 +270,11 @@ impl FakeLink {
     /// Whether nothing comes within a moment, but word of what was begun with. For what must not
     /// happen; a slow machine can only make it blind.
     pub async fn is_quiet(&mut self) -> bool {
-        let said = async { while let Some(ToGateway::Begun { .. }) = self.try_next().await {} };
+        let said = async {
+            while let Some(ToGateway::Begun { .. } | ToGateway::Trying { .. }) =
+                self.try_next().await
+            {}
+        };
         timeout(Duration::from_millis(100), said).await.is_err()
     }
 
@@ -296,6 +300,7 @@ impl FakeLink {
             }
             ToGateway::Leaving
             | ToGateway::Begun { .. }
+            | ToGateway::Trying { .. }
             | ToGateway::Ping { .. }
             | ToGateway::Pong { .. } => {}
             other => panic!("not expected: {other:?}"),

@@ -12,7 +12,7 @@ use service::{
 use crate::{
     door::Listen,
     http::{Field, Subprotocol},
-    settings::{SlowClient, WebSocketType},
+    settings::{SlowClient, Undeliverable, WebSocketType},
     shard::{MAX_LIMIT, Router},
 };
 
@@ -153,6 +153,16 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=MAX_SILENCE))]
     pub(super) peer_timeout: u64,
+
+    /// How many times an event may be delivered of which the worker process ends each time, before it is
+    /// given up; 0 never gives up. At least 2: the first time others that were in progress may be the cause
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(super) max_delivery_attempts: usize,
+
+    /// What becomes of the client of an event that was given up: closed with 1011, or served on
+    /// without that event
+    #[arg(long, value_name = "POLICY", value_enum, default_value_t)]
+    pub(super) undeliverable: Undeliverable,
 
     /// How many bytes of events each thread lets a worker have unfinished, or holds while there is
     /// none, before it reads no more from their clients

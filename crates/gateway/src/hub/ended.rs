@@ -10,6 +10,8 @@ use protocol::{
 use service::tls;
 use thiserror::Error;
 
+use crate::exchange::LinkEnd;
+
 /// Why a link ended, or never began.
 #[derive(Debug, Error)]
 pub(super) enum Ended {
@@ -67,6 +69,17 @@ impl Ended {
             | Self::Php(_)
             | Self::Refused(_)
             | Self::OutOfTurn => true,
+        }
+    }
+
+    /// What it says about the process at the other end.
+    pub(super) fn link_end(&self) -> LinkEnd {
+        match self {
+            Self::ByPeer => LinkEnd::Closed,
+            // Its host was not reached for long.
+            Self::Lost(error) if error.kind() == io::ErrorKind::TimedOut => LinkEnd::Other,
+            Self::Lost(_) => LinkEnd::Closed,
+            _ => LinkEnd::Other,
         }
     }
 

@@ -58,6 +58,8 @@ pub(super) struct Link {
     pub(super) wait: Rc<Notify>,
     /// Cancelled when the link is of no further use.
     pub(super) over: CancellationToken,
+    /// Cancelled when the socket has failed: the end of the link follows.
+    pub(super) broken: CancellationToken,
 }
 
 impl Link {
@@ -87,6 +89,7 @@ impl Link {
             socket,
             wait: Rc::default(),
             over: CancellationToken::new(),
+            broken: CancellationToken::new(),
         }
     }
 
@@ -167,7 +170,8 @@ impl Link {
             }
             Err(error) => {
                 tracing::debug!(remote = %self.remote, %error, "link lost");
-                self.over.cancel();
+                self.blocked = true;
+                self.broken.cancel();
             }
         }
     }

@@ -20,6 +20,7 @@ mod strangers;
 use std::{
     cell::RefCell,
     collections::HashMap,
+    net::SocketAddr,
     rc::Rc,
     sync::{
         Arc,
@@ -42,7 +43,7 @@ use self::{
     strangers::Strangers,
 };
 use crate::{
-    exchange::{Host, Language, LinkId, ToHub, ToShard, Token, Worker},
+    exchange::{Host, Language, LinkEnd, LinkId, ToHub, ToShard, Token, Worker},
     settings::Settings,
 };
 
@@ -92,6 +93,8 @@ pub(crate) struct Hub {
     pressed: Vec<u16>,
     /// Warnings about queries of PHP peers that have no reply.
     no_reply_warnings: Throttle,
+    /// Warnings about workers with one name and id.
+    replaced_warnings: Throttle,
 }
 
 type Shared = Rc<RefCell<Hub>>;
@@ -128,6 +131,7 @@ impl Hub {
             undrained: None,
             pressed: Vec::new(),
             no_reply_warnings: Throttle::per_second(),
+            replaced_warnings: Throttle::per_second(),
         }
     }
 
@@ -155,7 +159,7 @@ impl Hub {
     /// Makes a peer a worker. One whose key is in use already replaces the one that has it: that is
     /// the same worker come back before its old link was found dead.
     fn enlist(&mut self, id: LinkId, key: &str, instance: Option<Instance>) {
-        self.dismiss(id);
+        self.dismiss(id, LinkEnd::Other);
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
@@ -166,10 +170,10 @@ impl Hub {
         let clients = AtomicUsize::new(0);
         let worker = Arc::new(Worker { language, instance, ip, key: key.clone(), clients });
         link.worker = Some(Arc::clone(&worker));
-        tracing::info!(worker = key, "worker linked");
+        let remote = link.remote;
+        tracing::info!(worker = key, %remote, "worker linked");
         if let Some(old) = self.workers.insert(key.clone(), id) {
-            tracing::warn!(worker = key, "a newer link of this worker replaces the older one");
-            self.remove(old);
+            self.replace(old, &key, remote);
         }
         self.tell(None, || ToShard::WorkerUp { link: id, worker: Arc::clone(&worker) });
         self.host.metrics.workers.inc();
@@ -177,9 +181,36 @@ impl Hub {
         self.call();
     }
 
-    /// Forgets a peer.
+    /// Ends the link of a worker whose key another one has now, and says so to both. Another link of the
+    /// same life is ended before, so that this is another process: the worker has been started again, or
+    /// two run with one name and id.
+    fn replace(&mut self, old: LinkId, key: &str, newer: SocketAddr) {
+        let Some(link) = self.links.get_mut(&old) else {
+            return;
+        };
+        let older = link.remote;
+        if let Some(suppressed) = self.replaced_warnings.admit(clock::now()) {
+            tracing::warn!(
+                worker = key, %older, %newer, suppressed,
+                "a newer worker replaces an older one with the same name and id; \
+                 if both run, one needs another --name or --id"
+            );
+        }
+        if link.native.is_some() {
+            link.say(&ToPeer::Replaced { by: newer.to_string() });
+            link.flush();
+        }
+        self.remove(old);
+    }
+
+    /// Ends the link of a peer, and forgets the peer.
     fn remove(&mut self, id: LinkId) {
-        self.dismiss(id);
+        self.forget(id, LinkEnd::Other);
+    }
+
+    /// Forgets a peer whose link has ended.
+    fn forget(&mut self, id: LinkId, end: LinkEnd) {
+        self.dismiss(id, end);
         if let Some(link) = self.links.remove(&id) {
             link.over.cancel();
             if let Some(Native { instance, through }) = link.native {
@@ -193,7 +224,7 @@ impl Hub {
     }
 
     /// Makes a peer no worker any more; what it has not finished is given to the others.
-    fn dismiss(&mut self, id: LinkId) {
+    fn dismiss(&mut self, id: LinkId, end: LinkEnd) {
         let Some(worker) = self.links.get_mut(&id).and_then(|link| link.worker.take()) else {
             return;
         };
@@ -202,7 +233,7 @@ impl Hub {
         if self.workers.get(&worker.key) == Some(&id) {
             self.workers.remove(&worker.key);
         }
-        self.tell(None, || ToShard::WorkerDown { link: id });
+        self.tell(None, || ToShard::WorkerDown { link: id, end });
         self.host.metrics.workers.dec();
         self.tell_health();
         self.call();

@@ -171,6 +171,10 @@ impl Hub {
                 let outgoing = self.outgoing.get_mut(usize::from(shard)).ok_or(Ended::OutOfTurn)?;
                 outgoing.push(ToShard::Begun { link: from, through });
             }
+            ToGateway::Trying { shard, seq, alone } => {
+                let outgoing = self.outgoing.get_mut(usize::from(shard)).ok_or(Ended::OutOfTurn)?;
+                outgoing.push(ToShard::Trying { link: from, seq, alone });
+            }
             ToGateway::Leaving => self.tell(None, || ToShard::WorkerLeaving { link: from }),
             ToGateway::Ping { token } => {
                 self.ask(from, Asked::Ping { token });

@@ -407,10 +407,12 @@ impl Shard {
                 Phase::Open(_) | Phase::Over => {}
             }
         }
+        self.give_up_suspects(now);
         self.tick_budget(now);
         self.tell_crowded();
+        self.note_held(now);
         if let NoWorker::Wait(Some(timeout)) = self.settings.no_worker
-            && !self.limbo.is_empty()
+            && !(self.limbo.is_empty() && self.suspects.holds_nothing())
         {
             let late = |connection: &Connection| {
                 connection.held_since.is_some_and(|since| since + timeout <= now)

@@ -4,7 +4,7 @@ use std::{net::Ipv4Addr, time::Duration};
 
 use bytes::Bytes;
 use protocol::{
-    CloseReason, Context, Event,
+    CloseReason, ConnectionId, Context, Event,
     codec::gateway_worker::{MAX_FRAME, TooLarge},
 };
 use rustc_hash::FxHashMap;
@@ -13,7 +13,7 @@ use service::clock;
 use super::{
     SCRATCH, Shard,
     connection::{Connection, Key, Pause, Phase},
-    outlet::{Entry, Outlet},
+    outlet::{Care, Entry, Outlet, Reached},
     share::{LIGHT, Share, Wait},
     workers::Linked,
 };
@@ -35,14 +35,24 @@ impl Shard {
         if let Some(client) = connection.id {
             connection.events += 1;
             let number = connection.events;
-            let (context, redelivered, edits) = (None, false, 0);
-            let entry = Entry { client, number, event, context, redelivered, edits };
-            self.give(key, entry, payload);
+            self.give(key, fresh(client, number, event), payload);
         }
     }
 
     /// Gives an event to the worker of a client that is still there.
-    fn give(&mut self, key: Key, mut entry: Entry, payload: &[u8]) {
+    fn give(&mut self, key: Key, entry: Entry, payload: &[u8]) {
+        let Some(entry) = self.hold_back(entry, payload) else {
+            // Nothing more is read of it either, until that is decided.
+            let connection = &mut self.connections[key as usize];
+            connection.paused = Some(Pause::Full);
+            connection.held_since = None;
+            return;
+        };
+        self.give_now(key, entry, payload);
+    }
+
+    /// Gives an event to the worker of a client that is still there, whatever waits.
+    pub(super) fn give_now(&mut self, key: Key, mut entry: Entry, payload: &[u8]) {
         let link = self.route(key);
         if self.is_lost(link) {
             // It is told nothing.
@@ -69,6 +79,7 @@ impl Shard {
         }
         let client = entry.client;
         if let Err(error) = self.post(worker, entry, payload) {
+            self.suspects.abandon(client);
             // A worker of ours could have taken it, but a PHP worker would lose its link over it.
             tracing::debug!(client = %self.client_id(client), %error, "too large for this worker");
             let violation = Violation::TooLong { size: payload.len() as u64, limit: MAX_FRAME };
@@ -162,10 +173,9 @@ impl Shard {
         // PHP workers are told everything with each event, and have no word for this.
         if language.is_some_and(|worker| worker.outlet.language() == Language::Native) {
             let number = self.connections[key as usize].events;
-            let event = Event::Adopt;
-            let (context, redelivered, edits) = (None, self.is_doubtful(key), 0);
-            let entry = Entry { client, number, event, context, redelivered, edits };
-            self.give(key, entry, &[]);
+            let redelivered = self.is_doubtful(key);
+            let entry = Entry { redelivered, ..fresh(client, number, Event::Adopt) };
+            self.give_now(key, entry, &[]);
         }
     }
 
@@ -175,16 +185,29 @@ impl Shard {
     }
 
     /// Adds an event to those that go to this worker, or to those that wait for one.
-    fn post(&mut self, link: Option<LinkId>, entry: Entry, payload: &[u8]) -> Result<(), TooLarge> {
+    fn post(
+        &mut self,
+        link: Option<LinkId>,
+        mut entry: Entry,
+        payload: &[u8],
+    ) -> Result<(), TooLarge> {
         self.call();
         if self.is_lost(link) {
             self.tally.events_dropped += 1;
+            self.suspects.abandon(entry.client);
             return Ok(());
+        }
+        if let Some(link) = link.filter(|_| !self.suspects.is_empty()) {
+            let care = self.suspects.care(entry.client, entry.number, link);
+            if entry.care == Care::No && !matches!(entry.event, Event::Adopt) {
+                entry.care = care;
+            }
         }
         let (window, ways) = (self.window(), &self.settings.ways);
         match link.and_then(|link| self.workers.open(link)) {
             Some(worker) if worker.is_lossy(ways) && window <= worker.outlet.len() => {
                 self.tally.events_dropped += 1;
+                self.suspects.abandon(entry.client);
                 Ok(())
             }
             Some(worker) => {
@@ -216,9 +239,11 @@ impl Shard {
         let context = Some(context(connection, session));
         let (number, event) = (connection.events, Event::Close(reason));
         let edits = connection.edits;
-        let entry = Entry { client: id, number, event, context, redelivered, edits };
+        let entry = Entry { context, redelivered, edits, ..fresh(id, number, event) };
         self.keep_witness(id, witness);
-        if let Err(error) = self.post(link, entry, &[])
+        // It is told once what is before it is.
+        if let Some(entry) = self.hold_back(entry, &[])
+            && let Err(error) = self.post(link, entry, &[])
             && let Some(suppressed) = self.warnings.too_large.admit(clock::now())
         {
             let client = self.client_id(id);
@@ -260,11 +285,19 @@ impl Shard {
 
     /// Gives out again what a worker did not finish, or what there was no worker for.
     pub(super) fn give_again(&mut self, entries: Vec<Entry>) {
+        self.give_again_by(FxHashMap::default(), entries);
+    }
+
+    /// The same, where clients that are gone have the workers of `routes`.
+    pub(super) fn give_again_by(
+        &mut self,
+        mut routes: FxHashMap<ConnectionId, Option<LinkId>>,
+        entries: Vec<Entry>,
+    ) {
         // Of clients that are gone, what a worker must know is in their last event.
         let last = entries.iter().filter(|entry| matches!(entry.event, Event::Close(_)));
         let contexts = last.map(|entry| (entry.client, entry.context.clone()));
         let contexts: FxHashMap<_, _> = contexts.collect();
-        let mut routes = FxHashMap::default();
         let room = self.room();
         for mut entry in entries {
             if matches!(entry.event, Event::Adopt) {
@@ -276,8 +309,18 @@ impl Shard {
                 _ => Bytes::new(),
             };
             if let Some(key) = self.directory.get(entry.client).map(|client| client.handle) {
-                self.give(key, entry, &payload);
+                match entry.care {
+                    Care::No => self.give(key, entry, &payload),
+                    // It has waited for that.
+                    Care::Suspect | Care::Trial => self.give_now(key, entry, &payload),
+                }
                 continue;
+            }
+            if entry.care == Care::No {
+                match self.hold_back(entry, &payload) {
+                    Some(given) => entry = given,
+                    None => continue,
+                }
             }
             let context = contexts.get(&entry.client).cloned().flatten();
             let link = *routes.entry(entry.client).or_insert_with(|| {
@@ -288,13 +331,17 @@ impl Shard {
                 self.workers.unbind(link);
                 Some(link)
             });
-            entry.context = context;
+            entry.context = context.or(entry.context);
             if matches!(entry.event, Event::Close(_)) {
                 // As with clients that are still there, if whoever had it is lost.
                 entry.redelivered |= self.host.sight.is_doubtful(clock::now());
             }
             let client = entry.client;
-            if let Err(error) = self.post(link, entry, &payload)
+            let posted = self.post(link, entry, &payload);
+            if posted.is_err() {
+                self.suspects.abandon(client);
+            }
+            if let Err(error) = posted
                 && let Some(suppressed) = self.warnings.too_large.admit(clock::now())
             {
                 let client = self.client_id(client);
@@ -326,6 +373,12 @@ impl Shard {
             }
         }
     }
+}
+
+/// An event as it happens to a client.
+fn fresh(client: ConnectionId, number: u64, event: Event) -> Entry {
+    let (context, care, reached) = (None, Care::No, Reached::Nobody);
+    Entry { client, number, event, context, redelivered: false, edits: 0, care, reached }
 }
 
 pub(super) fn context(connection: &Connection, session: protocol::Session) -> Box<Context> {

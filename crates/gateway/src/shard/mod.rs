@@ -32,8 +32,10 @@ mod share;
 #[cfg(test)]
 mod stage;
 mod stored_session;
+mod suspects;
 mod sweep;
 mod targets;
+mod trials;
 mod warnings;
 mod witness;
 mod work;
@@ -67,6 +69,7 @@ use self::{
     ids::ConnectionIds,
     outlet::Outlet,
     pass::Pass,
+    suspects::Suspects,
     targets::Found,
     warnings::Warnings,
     work::Work,
@@ -112,6 +115,8 @@ pub(crate) struct Shard {
     workers: Workers,
     /// Events that wait for a worker.
     limbo: Outlet,
+    /// Events that worker processes may have ended over.
+    suspects: Suspects,
     /// The witnesses of clients that are gone, until a worker is done with the end of them.
     departed: FxHashMap<ConnectionId, LinkId>,
     deadlines: Deadlines,
@@ -204,6 +209,7 @@ impl Shard {
             connections: Slab::new(),
             workers: Workers::default(),
             limbo: Outlet::new(index, Language::Native, host.address),
+            suspects: Suspects::new(settings.max_delivery_attempts),
             departed: FxHashMap::default(),
             deadlines: Deadlines::default(),
             dirty: Vec::new(),
@@ -270,6 +276,7 @@ impl Shard {
             // Whoever was closed over it is told so.
             self.write(self.fan_out.len());
         }
+        self.try_suspects();
         // Witnesses first: nothing may be known of a client to its worker alone.
         for (link, frames) in self.workers.take_notes() {
             host.hub.push(ToHub::Notes { link, frames });
@@ -284,6 +291,7 @@ impl Shard {
         self.called = false;
         // What no worker could be told yet is not told.
         let told = self.workers.in_flight() == 0 && self.limbo.is_empty();
+        let told = told && self.suspects.holds_nothing();
         if self.drain.is_some() && self.connections.is_empty() && told {
             host.hub.push(ToHub::Drained { shard: self.index });
         }
@@ -389,7 +397,8 @@ impl Shard {
             ToShard::Barrier { token } => self.barriers.push(token),
             ToShard::WorkerUp { link, worker } => self.worker_up(link, worker),
             ToShard::WorkerLeaving { link } => self.worker_leaving(link),
-            ToShard::WorkerDown { link } => self.worker_down(link),
+            ToShard::WorkerDown { link, end } => self.worker_down(link, end),
+            ToShard::Trying { link, seq, alone } => self.trying(link, seq, alone),
             ToShard::Begun { link, through } => self.begun(link, through),
             ToShard::Done { link, first, last } => self.done(link, first, last),
             ToShard::Drain { grace } => self.drain(grace),
@@ -463,14 +472,15 @@ impl Shard {
         if let Some((client, error)) = self.directory.take_refused()
             && let Some(suppressed) = self.warnings.session.admit(clock::now())
         {
-            let client = ClientId::new(self.host.address, client);
+            let client = self.client_id(client);
             tracing::warn!(%client, %error, suppressed, "session left as it was");
         }
         if self.content != *self.directory.content() {
             self.content = *self.directory.content();
             self.host.set_content(self.index.into(), &self.content);
         }
-        let (held, in_flight) = (self.limbo.len(), self.workers.in_flight());
+        let held = self.limbo.len() + self.suspects.bytes();
+        let in_flight = self.workers.in_flight();
         let clients = self.budget.used();
         for (gauge, before, after) in [
             (&metrics.client_bytes, tally.clients, clients),

@@ -15,13 +15,13 @@ use service::{clock, dice};
 use super::{
     Shard,
     connection::Key,
-    outlet::Outlet,
+    outlet::{Finished, Outlet},
     routing::{self, Router},
     share::{Wait, Window},
     witness::Notes,
 };
 use crate::{
-    exchange::{Language, LinkId, Worker},
+    exchange::{Language, LinkEnd, LinkId, Worker},
     settings::Ways,
 };
 
@@ -242,6 +242,18 @@ impl Workers {
         self.linked.values().any(Linked::has_turns)
     }
 
+    /// Whether suspects can be tried: there are workers that take events, and one of ours among them.
+    pub(super) fn can_try(&self) -> Option<bool> {
+        let natives = self.open.iter().any(|(_, worker)| worker.instance.is_some());
+        (!self.open.is_empty()).then_some(natives)
+    }
+
+    /// The client of an event on its way to a worker, and the event's number of its own, if it is a
+    /// suspect.
+    pub(super) fn suspect(&self, link: LinkId, seq: u64) -> Option<(ConnectionId, u64)> {
+        self.linked.get(&link).and_then(|linked| linked.outlet.suspect(seq))
+    }
+
     /// Bytes of events that workers are not done with.
     pub(super) fn in_flight(&self) -> usize {
         self.linked.values().map(|linked| linked.outlet.len()).sum()
@@ -275,6 +287,9 @@ impl Shard {
             notes: Notes::default(),
             leaving: false,
         };
+        if let Some(life) = &worker.instance {
+            self.suspects.is_back(life);
+        }
         let alone = self.workers.open.is_empty();
         self.workers.linked.insert(link, linked);
         self.workers.open.push((link, worker));
@@ -295,7 +310,7 @@ impl Shard {
         }
     }
 
-    pub(super) fn worker_down(&mut self, link: LinkId) {
+    pub(super) fn worker_down(&mut self, link: LinkId, end: LinkEnd) {
         let Some(linked) = self.workers.linked.remove(&link) else {
             return;
         };
@@ -305,7 +320,9 @@ impl Shard {
             self.note_lost(link);
         }
         // What was held back behind the unfinished events comes after them.
+        let life = linked.worker.instance.as_ref().filter(|_| !linked.leaving);
         let mut unfinished: Vec<_> = linked.outlet.recall().filter(|_| !lossy).collect();
+        self.suspect(life, end, &unfinished);
         unfinished.extend(self.take_limbo());
         self.give_again(unfinished);
         self.resume(linked.unread.everyone());
@@ -326,14 +343,15 @@ impl Shard {
         let Some(linked) = self.workers.linked.get_mut(&link) else {
             return;
         };
-        let ended = linked.outlet.done(first, last);
+        let Finished { ends, suspects } = linked.outlet.done(first, last);
         if linked.leaving && linked.outlet.is_empty() {
             self.give_limbo();
         } else {
             let keys = linked.finished(first, last, window);
             self.resume(keys);
         }
-        self.release_departed(ended);
+        self.release_departed(ends);
+        self.release_suspects(suspects);
         // So that what is in flight is counted.
         self.call();
     }

@@ -107,6 +107,7 @@ fn own_to_gateway() -> Vec<(&'static str, ToGateway)> {
         ToGateway::Pong { .. } => "pong": ToGateway::Pong { token: 9 };
         ToGateway::WrittenOff => "written-off": ToGateway::WrittenOff;
         ToGateway::Begun { .. } => "begun": ToGateway::Begun { shard: 2, through: 40 };
+        ToGateway::Trying { .. } => "trying": ToGateway::Trying { shard: 2, seq: 40, alone: true };
     })
 }
 
@@ -281,6 +282,9 @@ fn own_to_peer() -> Vec<(&'static str, ToPeer)> {
         ToPeer::Release { .. } => "release": ToPeer::Release {
             clients: vec![ConnectionId(7), ConnectionId(300)],
         };
+        ToPeer::Trial(_) => "trial": ToPeer::Trial(delivery(Event::Message(Message::text("hi"))));
+        ToPeer::Draining { .. } => "draining": ToPeer::Draining { clients: 300 };
+        ToPeer::Replaced { .. } => "replaced": ToPeer::Replaced { by: "10.1.2.3:40000".into() };
     })
 }
 
@@ -321,6 +325,7 @@ fn close_reasons() -> Vec<(&'static str, CloseReason)> {
         CloseReason::NoWorker => "no-worker": CloseReason::NoWorker;
         CloseReason::Shutdown => "shutdown": CloseReason::Shutdown;
         CloseReason::GatewayLost => "gateway-lost": CloseReason::GatewayLost;
+        CloseReason::Undeliverable => "undeliverable": CloseReason::Undeliverable;
     })
 }
 

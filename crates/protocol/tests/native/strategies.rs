@@ -28,6 +28,11 @@ pub(crate) fn to_gateway() -> impl Strategy<Value = ToGateway> {
         any::<u64>().prop_map(|token| ToGateway::Pong { token }),
         Just(ToGateway::WrittenOff),
         any::<(u16, u64)>().prop_map(|(shard, through)| ToGateway::Begun { shard, through }),
+        any::<(u16, u64, bool)>().prop_map(|(shard, seq, alone)| ToGateway::Trying {
+            shard,
+            seq,
+            alone
+        }),
     ]
 }
 
@@ -48,6 +53,9 @@ pub(crate) fn to_peer() -> impl Strategy<Value = ToPeer> {
             ToPeer::Witness { client, owner, context: Box::new(context) }
         }),
         clients().prop_map(|clients| ToPeer::Release { clients }),
+        delivery().prop_map(ToPeer::Trial),
+        any::<u64>().prop_map(|clients| ToPeer::Draining { clients }),
+        any::<String>().prop_map(|by| ToPeer::Replaced { by }),
     ]
 }
 
@@ -167,6 +175,7 @@ fn close_reason() -> impl Strategy<Value = CloseReason> {
         Just(CloseReason::NoWorker),
         Just(CloseReason::Shutdown),
         Just(CloseReason::GatewayLost),
+        Just(CloseReason::Undeliverable),
     ]
 }
 
