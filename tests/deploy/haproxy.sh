@@ -78,7 +78,7 @@ page_over_https() {
     say "a page over https; http sent there"
 }
 
-websocket() { python3 "$root/tests/deploy/wss.py" "$https" "$log_folder/cert.pem" "$@"; }
+websocket() { python3 "$root/tests/deploy/wss.py" "$https" "$log_folder/cert.pem"; }
 
 websockets_pass() {
     local count
