@@ -78,7 +78,7 @@ page_over_https() {
     say "a page over https; http sent there"
 }
 
-websocket() { python3 "$root/tests/deploy/wss.py" "$https" "$log_folder/cert.pem" "$@"; }
+websocket() { python3 "$root/tests/deploy/wss.py" "$https" "$log_folder/cert.pem"; }
 
 websockets_pass() {
     local count
@@ -109,13 +109,14 @@ checks_pass_and_are_no_clients() {
 }
 
 one_gateway_is_enough() {
-    local count tries
+    local count tries states
     stop gateway-1
     for ((tries = 0; tries < 100; tries++)); do
-        if servers | grep -q '^push_suite,gateway-1,DOWN'; then break; fi
+        states=$(servers)
+        if grep -q '^push_suite,gateway-1,DOWN' <<<"$states"; then break; fi
         sleep 0.1
     done
-    servers | grep -q '^push_suite,gateway-1,DOWN' || fail "a gateway that is gone is not marked down"
+    grep -q '^push_suite,gateway-1,DOWN' <<<"$states" || fail "a gateway that is gone is not marked down"
     for count in 1 2 3; do websocket || fail "with one gateway gone, connection $count fails"; done
     say "one gateway stopped: marked down, clients get the other"
 }
