@@ -11,12 +11,12 @@ use std::{
 
 use bytes::Bytes;
 use protocol::{Command, ConnectionId, Group, Instance, Query, Row, Session};
-use service::net::Released;
+use service::{net::Released, rate_limit::Throttle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     descriptors::Descriptors, inbox::Inbox, metrics::Metrics, placement::Places, shard::Ordinal,
-    sight::Sight, throttle::Throttle,
+    sight::Sight,
 };
 
 /// A link of a peer, for as long as the gateway lives.

@@ -14,7 +14,6 @@ mod ledger;
 mod metrics;
 mod placement;
 mod sight;
-mod throttle;
 
 mod closed;
 mod framing;
