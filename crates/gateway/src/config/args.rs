@@ -156,7 +156,7 @@ pub struct Args {
 
     /// How many times an event may be delivered of which the worker process ends each time, before it is
     /// given up; 0 never gives up. At least 2: the first time others that were in progress may be the cause
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = amount())]
     pub(super) max_delivery_attempts: usize,
 
     /// What becomes of the client of an event that was given up: closed with 1011, or served on
@@ -186,7 +186,7 @@ pub struct Args {
     /// Maximum number of groups that a client may be in; further joins are ignored, counted and logged.
     /// 0 for no limit
     #[arg(long, value_name = "N", default_value_t = 10_000)]
-    #[arg(default_value_if("compat", "strict", "0"))]
+    #[arg(default_value_if("compat", "strict", "0"), value_parser = amount())]
     pub(super) max_groups_per_client: usize,
 
     /// How to behave where we do better than GatewayWorker and peers or clients could tell: strict
