@@ -3,14 +3,11 @@
 
 use std::time::Instant;
 
-use bytes::BytesMut;
 use protocol::{
     Answer, Command, ConnectionId, Fields, Filter, Group, Message, Query, Session, Uid,
-    bounded::MAX_TARGETS,
-    codec::{gateway_worker::Opcode, native},
-    link::ToGateway,
+    bounded::MAX_TARGETS, codec::gateway_worker::Opcode, link::ToGateway,
 };
-use suite_tests::{Browser, Peer, Php, Raw, Suite, eventually};
+use suite_tests::{Browser, Peer, Php, Raw, Suite, eventually, peer::encoded};
 
 const MIB: usize = 1 << 20;
 
@@ -64,12 +61,6 @@ async fn ids(peer: &mut Peer) -> Vec<ConnectionId> {
         Answer::Rows(rows) => rows.into_iter().map(|row| row.client).collect(),
         other => panic!("{other:?}"),
     }
-}
-
-fn encoded(message: &ToGateway) -> BytesMut {
-    let mut bytes = BytesMut::new();
-    native::encode(message, &mut bytes).unwrap();
-    bytes
 }
 
 #[tokio::test]
