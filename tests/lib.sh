@@ -77,7 +77,7 @@ missing_packages() { # [THING...]
     local thing
     for thing in "${@:-all}"; do
         case $thing in
-            all) missing_packages browser fonts nginx node npm openssl php python systemd linker compiler ip ;;
+            all) missing_packages browser fonts nginx node npm openssl php python systemd linker compiler make ip ;;
             browser) has chromium || has chromium-browser || say chromium ;;
             fonts) chinese_font || say fontconfig fonts-noto-cjk ;;
             nginx) has nginx || say nginx ;;
@@ -90,6 +90,7 @@ missing_packages() { # [THING...]
             ip) has ip || say iproute2 ;;
             linker) has cc || say gcc libc6-dev ;;
             compiler) has c++ || say g++ ;;
+            make) has make || say make ;;
             *) fail "missing_packages: what is $thing?" ;;
         esac
     done
