@@ -77,7 +77,7 @@ missing_packages() { # [THING...]
     local thing
     for thing in "${@:-all}"; do
         case $thing in
-            all) missing_packages browser fonts nginx node npm openssl php python systemd linker compiler make ip ;;
+            all) missing_packages browser fonts nginx node npm openssl php python systemd linker compiler ip ;;
             browser) has chromium || has chromium-browser || say chromium ;;
             fonts) chinese_font || say fontconfig fonts-noto-cjk ;;
             nginx) has nginx || say nginx ;;
@@ -88,9 +88,11 @@ missing_packages() { # [THING...]
             python) python3 -c 'import ensurepip, ssl, venv' 2>/dev/null || say python3 python3-venv ;;
             systemd) has systemd-analyze || say systemd ;;
             ip) has ip || say iproute2 ;;
-            linker) has cc || say gcc libc6-dev ;;
+            linker)
+                has cc || say gcc libc6-dev
+                has make || say make
+                ;;
             compiler) has c++ || say g++ ;;
-            make) has make || say make ;;
             *) fail "missing_packages: what is $thing?" ;;
         esac
     done

@@ -22,14 +22,11 @@ pub enum Stderr {
     Full,
     /// It is a file on a disk that is full.
     FullDisk,
-    /// It is a file that may not grow beyond a few lines.
-    FullFile,
 }
 
 impl Stderr {
     /// All that lose lines.
-    pub const LOSSES: [Self; 5] =
-        [Self::Closed, Self::Gone, Self::Full, Self::FullDisk, Self::FullFile];
+    pub const LOSSES: [Self; 4] = [Self::Closed, Self::Gone, Self::Full, Self::FullDisk];
 
     /// A command whose standard error is this, and the reader if it has one that stands still. What is
     /// kept goes to `log`.
@@ -45,12 +42,6 @@ impl Stderr {
                 command = Command::new("sh");
                 command.args(["-c", "exec \"$0\" \"$@\" 2>&-"]).arg(program);
                 Stdio::inherit()
-            }
-            Self::FullFile => {
-                command = Command::new("sh");
-                // In units of 512 bytes.
-                command.args(["-c", "ulimit -f 2 && exec \"$0\" \"$@\""]).arg(program);
-                log.into()
             }
             Self::Gone => io::pipe().unwrap().1.into(),
             Self::Full => {

@@ -39,11 +39,6 @@ async fn process_whose_log_is_on_a_full_disk_serves_and_drains() {
     serves_and_drains(Stderr::FullDisk).await;
 }
 
-#[tokio::test]
-async fn process_whose_log_file_may_not_grow_serves_and_drains() {
-    serves_and_drains(Stderr::FullFile).await;
-}
-
 async fn suite(stderr: Stderr) -> Suite {
     let grace = GRACE.to_string();
     let builder = Suite::builder().gateways(1).workers(2).threads(2).logs(ALL).stderr(stderr);
@@ -163,7 +158,7 @@ async fn output_that_nobody_takes_changes_no_exit_code() {
             (&["--config", "/no/such/file"], 2),
             (&["--secret-key", "", "--admin-listen", "0.0.0.0:1"], 2),
         ] {
-            for stderr in Stderr::LOSSES.into_iter().filter(|stderr| *stderr != Stderr::Full) {
+            for stderr in [Stderr::Closed, Stderr::Gone, Stderr::FullDisk] {
                 let log = File::create(folder.path().join("log")).unwrap();
                 let (mut command, _) = stderr.command(&binaries::path(binary), log);
                 let stdout = match stderr {
