@@ -132,6 +132,20 @@ impl Process {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
+    /// Waits for a line of its log that has all these words, and returns the first. Lines come a moment
+    /// after what they tell of.
+    ///
+    /// # Panics
+    /// When there is none for too long.
+    pub async fn logs(&self, words: &[&str]) -> String {
+        eventually(format!("{} to log {words:?}", self.name), async || {
+            let log = self.log();
+            let line = log.lines().find(|line| words.iter().all(|word| line.contains(word)));
+            line.map(str::to_owned)
+        })
+        .await
+    }
+
     /// Sends a signal.
     ///
     /// # Panics

@@ -34,7 +34,7 @@ async fn gateway_with_names_for_addresses_is_reached_at_what_they_resolve_to() {
     let gateway = gateway(&suite, &[&flags[..], &["--register-address", &register]].concat()).await;
     echo(clients).await;
     // It announces what others can tell apart, not a name.
-    assert!(gateway.log().contains(&format!("address={inner}")), "{}", gateway.log());
+    gateway.logs(&[&format!("address={inner}")]).await;
 }
 
 #[tokio::test]
