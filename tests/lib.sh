@@ -89,7 +89,10 @@ missing_packages() { # [THING...]
             python) python3 -c 'import ensurepip, ssl, venv' 2>/dev/null || say python3 python3-venv ;;
             systemd) has systemd-analyze || say systemd ;;
             ip) has ip || say iproute2 ;;
-            linker) has cc || say gcc libc6-dev ;;
+            linker)
+                has cc || say gcc libc6-dev
+                has make || say make
+                ;;
             compiler) has c++ || say g++ ;;
             *) fail "missing_packages: what is $thing?" ;;
         esac

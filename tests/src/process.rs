@@ -105,8 +105,20 @@ impl Process {
     /// # Panics
     /// When it is gone.
     pub fn resident(&self) -> usize {
+        self.status("VmRSS:")
+    }
+
+    /// How many of them are its own, and not of files such as its program.
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn anonymous(&self) -> usize {
+        self.status("RssAnon:")
+    }
+
+    fn status(&self, key: &str) -> usize {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
         line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
     }
 

@@ -32,6 +32,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("rustls", &["service"]),
     ("tokio-rustls", &[]),
     ("rcgen", &["service", HARNESS]),
+    ("tikv-jemallocator", &["business-worker", "gateway", "register"]),
 ];
 
 /// Files and folders of values and functions: tested without a runtime, so they know of none.

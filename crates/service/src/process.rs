@@ -22,7 +22,8 @@ use crate::{
     health::Health,
     limits, listen, logging,
     settings::{self, Common, Effective, Warning},
-    shutdown, supervise, systemd,
+    shutdown::Listening,
+    supervise, systemd,
     tls::Reread,
 };
 
@@ -34,6 +35,8 @@ use crate::{
 ///
 /// Exit codes: 0 done, 1 failed while starting or running, 2 bad settings, 70 a panic
 /// ([`supervise`]). A second signal ends at once with 128 plus its number.
+///
+/// It replaces the panic hook by one that logs; `serve` may set another.
 ///
 /// ```no_run
 /// # use service::{Starting, settings::Common};
@@ -109,6 +112,8 @@ where
         let _ = io::stdout().write_all(sheet.to_toml(&config.derived()).as_bytes());
         return ExitCode::SUCCESS;
     }
+    // Before anything is logged: the first line may be more than a file may have.
+    let signals = Listening::new();
     if let Err(error) = logging::init(common.log_format) {
         return bad_settings(&error);
     }
@@ -117,7 +122,7 @@ where
     }
     supervise::end_process_on_panic();
     limits::raise_descriptors();
-    let ended = match supervise::run(|| run(&common, admin, runtime, config, serve)) {
+    let ended = match supervise::run(|| run(&common, admin, signals, runtime, config, serve)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "failed");
@@ -139,12 +144,13 @@ pub const BAD_SETTINGS: u8 = 2;
 fn run<C>(
     common: &Common,
     admin: Option<SocketAddr>,
+    signals: io::Result<Listening>,
     runtime: impl FnOnce(&C) -> io::Result<Runtime>,
     config: C,
     serve: impl AsyncFnOnce(C, Starting) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let grace = Duration::from_secs(common.grace);
-    let shutdown = shutdown::on_signal(grace)?;
+    let shutdown = signals?.start(grace)?;
     let runtime = runtime(&config)?;
     let ended = runtime.block_on(async {
         let mut starting = Starting::new(admin, shutdown, grace);
@@ -205,7 +211,9 @@ impl Starting {
                 let metrics = mem::take(&mut self.metrics);
                 let health = self.health.clone();
                 supervise::spawn_in(&mut tasks, async move {
-                    let _ = admin::serve(acceptor, health, metrics).await;
+                    if let Err(error) = admin::serve(acceptor, health, metrics).await {
+                        tracing::error!(%error, "admin pages ended");
+                    }
                 });
                 Some(addr)
             }

@@ -2,6 +2,7 @@
 
 use std::{io, thread, time::Duration};
 
+use tokio::runtime::{Builder, Runtime};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{signals::Signals, supervise};
@@ -17,32 +18,52 @@ use crate::{signals::Signals, supervise};
 /// # Errors
 /// When the thread or its signal handlers cannot be set up.
 pub fn on_signal(grace: Duration) -> io::Result<CancellationToken> {
-    let token = CancellationToken::new();
-    let told = token.clone();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let entered = runtime.enter();
-    let mut signals = Signals::new()?;
-    drop(entered);
-    let listen = async move {
-        let signal = signals.next().await;
-        // Acts before it logs, whatever becomes of the line.
-        told.cancel();
-        let second = tokio::time::timeout(grace.saturating_add(MARGIN), signals.next());
-        tracing::info!(signal = signal.name, ?grace, "draining; a second signal ends at once");
-        match second.await {
-            Ok(signal) => {
-                tracing::warn!(signal = signal.name, "ended at once");
-                supervise::exit(128 + signal.number);
-            }
-            Err(_) => {
-                tracing::error!(?grace, "still draining long after the deadline; ended");
-                supervise::exit(1);
-            }
+    Listening::new()?.start(grace)
+}
+
+/// Signals that are caught, though nobody acts on them yet.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    runtime: Runtime,
+    signals: Signals,
+}
+
+impl Listening {
+    pub(crate) fn new() -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let entered = runtime.enter();
+        let signals = Signals::new()?;
+        drop(entered);
+        Ok(Self { runtime, signals })
+    }
+
+    /// Acts on them; see [`on_signal`].
+    pub(crate) fn start(self, grace: Duration) -> io::Result<CancellationToken> {
+        let token = CancellationToken::new();
+        let Self { runtime, signals } = self;
+        let listen = listen(signals, token.clone(), grace);
+        let run = move || supervise::run(|| runtime.block_on(listen));
+        thread::Builder::new().name("signals".to_owned()).spawn(run)?;
+        Ok(token)
+    }
+}
+
+async fn listen(mut signals: Signals, told: CancellationToken, grace: Duration) {
+    let signal = signals.next().await;
+    // Acts before it logs, whatever becomes of the line.
+    told.cancel();
+    let second = tokio::time::timeout(grace.saturating_add(MARGIN), signals.next());
+    tracing::info!(signal = signal.name, ?grace, "draining; a second signal ends at once");
+    match second.await {
+        Ok(signal) => {
+            tracing::warn!(signal = signal.name, "ended at once");
+            supervise::exit(128 + signal.number);
         }
-    };
-    let run = move || supervise::run(|| runtime.block_on(listen));
-    thread::Builder::new().name("signals".to_owned()).spawn(run)?;
-    Ok(token)
+        Err(_) => {
+            tracing::error!(?grace, "still draining long after the deadline; ended");
+            supervise::exit(1);
+        }
+    }
 }
 
 /// How long past its deadline a drain may hang before the process is ended anyway.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | SIGTERM, SIGINT | drain; a second one ends the process at once ([`shutdown`](crate::shutdown)) |
 //! | SIGHUP | files are read again ([`hangup`](crate::hangup)) |
+//! | SIGXFSZ | none, and a log line: a log file has reached `ulimit -f`, which would end the process |
 //! | SIGUSR1, SIGUSR2, SIGQUIT | none, and a log line that says what to use instead. Workerman's processes reload, show their status and end at them; SIGUSR2 is reserved for upgrades |
 
 use std::{io, time::Instant};
@@ -27,6 +28,8 @@ pub(crate) struct Signals {
     user1: Ignored,
     user2: Ignored,
     quit: Ignored,
+    /// Comes with a write beyond the largest size that a file may have.
+    file_size: Ignored,
 }
 
 #[derive(Debug)]
@@ -54,6 +57,11 @@ impl Signals {
                 "--admin-listen shows the status; SIGUSR2 is reserved for upgrades",
             )?,
             quit: Ignored::new(SignalKind::quit(), "SIGQUIT", "SIGTERM drains, then ends")?,
+            file_size: Ignored::new(
+                SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()),
+                "SIGXFSZ",
+                "a log file is as large as `ulimit -f` allows",
+            )?,
         })
     }
 
@@ -73,6 +81,7 @@ impl Signals {
                 _ = self.user1.signal.recv() => self.user1.mention(),
                 _ = self.user2.signal.recv() => self.user2.mention(),
                 _ = self.quit.signal.recv() => self.quit.mention(),
+                _ = self.file_size.signal.recv() => self.file_size.mention(),
             }
         }
     }
