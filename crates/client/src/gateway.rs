@@ -59,7 +59,7 @@ pub(crate) async fn look_after(shared: Arc<Shared>, address: Arc<str>) {
                         replaced += 1;
                         shared.metrics.replaced.inc();
                         tracing::warn!(
-                            gateway = %address, %by, retry_in = ?pause,
+                            gateway = &*address, by, retry_in = ?pause,
                             "another worker with this name and id has linked; \
                              if both run, one needs another --name or --id"
                         );
@@ -79,15 +79,15 @@ pub(crate) async fn look_after(shared: Arc<Shared>, address: Arc<str>) {
                 let patient = is_lasting(&failed, shared.directory().is_native(&address));
                 if patient && !complained {
                     complained = true;
-                    tracing::warn!(gateway = %address, error = %failed, "left alone");
+                    tracing::warn!(gateway = &*address, error = %failed, "left alone");
                 } else if !patient && backoff.tries() == 0 {
-                    tracing::warn!(gateway = %address, error = %failed, "cannot link; trying on");
+                    tracing::warn!(gateway = &*address, error = %failed, "cannot link; trying on");
                 }
                 if patient { LEAVE_ALONE } else { backoff.next(dice::random()) }
             }
         };
         if !shared.is_wanted(&address) {
-            tracing::info!(gateway = %address, "no register names it any more");
+            tracing::info!(gateway = &*address, "no register names it any more");
             return;
         }
         tokio::select! {

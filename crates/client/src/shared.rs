@@ -172,7 +172,7 @@ impl Shared {
         self.expect();
         drop(registers);
         for gateway in changes.foreign {
-            tracing::warn!(%gateway, "speaks only GatewayWorker's protocol; left alone");
+            tracing::warn!(gateway = &*gateway, "speaks only GatewayWorker's protocol; left alone");
         }
         for address in changes.new {
             self.spawn(look_after(Arc::clone(self), address));
