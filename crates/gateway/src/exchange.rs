@@ -14,7 +14,10 @@ use protocol::{Command, ConnectionId, Group, Instance, Query, Row, Session};
 use service::net::Released;
 use tokio_util::sync::CancellationToken;
 
-use crate::{inbox::Inbox, metrics::Metrics, placement::Places, shard::Ordinal, sight::Sight};
+use crate::{
+    farewell::Farewell, inbox::Inbox, metrics::Metrics, placement::Places, shard::Ordinal,
+    sight::Sight,
+};
 
 /// A link of a peer, for as long as the gateway lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -145,6 +148,7 @@ pub(crate) struct Host {
     /// How far each shard is behind, in bytes of what it was told.
     pub(crate) ahead: Vec<AtomicUsize>,
     pub(crate) metrics: Metrics,
+    pub(crate) farewell: Farewell,
     pub(crate) places: Places,
     ordinals: AtomicU64,
 }
@@ -169,6 +173,7 @@ impl Host {
             shards,
             ahead,
             metrics,
+            farewell: Farewell::default(),
             places,
             ordinals: AtomicU64::new(0),
         }

@@ -48,6 +48,8 @@ pub(crate) struct Metrics {
     pub(crate) queries: Counter,
     /// Workers linked now.
     pub(crate) workers: Gauge,
+    /// Of these, workers that are late to answer.
+    pub(crate) workers_late: Gauge,
     /// Peers that were not let in.
     pub(crate) refused: Counter,
     /// Queries of PHP peers that had no reply, so that their connection was closed.
@@ -116,6 +118,11 @@ impl Metrics {
         registry.register("commands", "Commands taken from peers", all.commands);
         registry.register("queries", "Queries taken from peers", all.queries);
         registry.register("workers", "Workers linked", all.workers);
+        registry.register(
+            "workers_late",
+            "Of these, workers that are late to answer",
+            all.workers_late,
+        );
         registry.register("peers_refused", "Peers that were not let in", all.refused);
         registry.register(
             "php_queries_failed",

@@ -114,6 +114,7 @@ impl Hub {
         link.say(&ToPeer::Welcome { proof, gateway, instance, taken });
         let id = self.insert(link);
         self.touch(id);
+        self.say_draining(id);
         if let Role::Worker { key, instance } = role {
             self.enlist(id, &key, Some(instance));
         }

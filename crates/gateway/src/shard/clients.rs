@@ -380,6 +380,10 @@ impl Shard {
             Phase::Closing { .. } | Phase::Over => return,
         };
         let told = matches!(connection.phase, Phase::Leaving(_));
+        if opened && self.drain.is_some() {
+            let told = told || matches!(closed, Closed::ShuttingDown { .. });
+            self.host.farewell.ended(told);
+        }
         tracing::debug!(remote = %connection.remote, client = ?connection.id, reason = %closed, "closed");
         let goodbye = match closed.goodbye(&self.settings.ways) {
             // Without a handshake there are no frames; what was held back for it is void.
@@ -429,7 +433,11 @@ impl Shard {
             }
             match connection.phase {
                 Phase::Request(_) => self.cut(key, Closed::HandshakeTimeout),
-                Phase::Leaving(_) | Phase::Closing { .. } => self.cut(key, Closed::Ended),
+                Phase::Leaving(_) => {
+                    self.host.farewell.cut();
+                    self.cut(key, Closed::Ended);
+                }
+                Phase::Closing { .. } => self.cut(key, Closed::Ended),
                 Phase::Open(_) | Phase::Over => {}
             }
         }
@@ -447,8 +455,10 @@ impl Shard {
             for key in late.map(|(key, _)| key as Key).collect::<Vec<_>>() {
                 let retry_after = relief::retry_after();
                 self.end(key, Closed::NoWorker { retry_after });
+                self.warnings.no_worker();
             }
         }
+        self.warnings.flush(now);
     }
 
     /// One beat of the heartbeat, for every client.

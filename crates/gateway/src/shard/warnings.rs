@@ -1,5 +1,7 @@
 //! Log lines that peers can cause any number of times, each kind limited to one a second.
 
+use std::time::Instant;
+
 use service::rate_limit::Throttle;
 
 /// One limit for each kind of line.
@@ -9,10 +11,31 @@ pub(super) struct Warnings {
     pub(super) session: Throttle,
     /// An event that does not fit a frame of its worker.
     pub(super) too_large: Throttle,
+    /// Clients closed since no worker took their events.
+    no_worker: Throttle,
+    /// How many of them were not logged yet.
+    no_worker_clients: u64,
 }
 
 impl Default for Warnings {
     fn default() -> Self {
-        Self { session: Throttle::per_second(), too_large: Throttle::per_second() }
+        let limit = Throttle::per_second;
+        Self { session: limit(), too_large: limit(), no_worker: limit(), no_worker_clients: 0 }
+    }
+}
+
+impl Warnings {
+    /// A client is closed since no worker took its events.
+    pub(super) fn no_worker(&mut self) {
+        self.no_worker_clients += 1;
+    }
+
+    /// Logs what was only counted, if it is time. Called a few times a second.
+    pub(super) fn flush(&mut self, now: Instant) {
+        let clients = self.no_worker_clients;
+        if clients != 0 && self.no_worker.admit(now).is_some() {
+            self.no_worker_clients = 0;
+            tracing::warn!(clients, "closed clients since no worker took their events");
+        }
     }
 }
