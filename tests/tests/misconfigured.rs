@@ -167,3 +167,37 @@ async fn php_worker_at_a_gateway_with_an_ipv6_address_is_warned_of() {
     .await;
     assert!(said.contains("WARN") && said.contains(&format!("address={inner}")), "{said}");
 }
+
+#[tokio::test]
+async fn gateway_whose_address_leads_nowhere_makes_questions_fail_for_no_longer_than_the_grace() {
+    const LEFT_OUT: &str = "gateway was never linked; questions to all gateways leave it out";
+    let suite = Suite::builder()
+        .gateways(1)
+        .workers(1)
+        .app("chat")
+        .worker_flag("--gateway-grace", "2")
+        .logs("info")
+        .start()
+        .await;
+    let mut ann = suite.browser(0).await;
+    ann.send(r#"{"type":"login","client_name":"ann","room_id":1}"#).await;
+    assert!(ann.hears_text().await.contains("ann"));
+    let (nowhere, lan) = (ports::free(), ports::free().to_string());
+    let port = nowhere.port().to_string();
+    let flags = ["--lan-ip", "127.0.0.1", "--lan-port", &port, "--lan-listen", &lan];
+    let (mut gateway, _) = gateway(&suite, &flags);
+    gateway.ready().await;
+    let worker = &suite.workers[0];
+    let said =
+        eventually("the worker to say so", async || lines(worker, LEFT_OUT).into_iter().next())
+            .await;
+    assert!(said.contains("WARN") && said.contains(&format!("gateway=\"{nowhere}\"")), "{said}");
+    // It asks who is in the room for whoever comes in.
+    let mut bob = suite.browser(0).await;
+    bob.send(r#"{"type":"login","client_name":"bob","room_id":1}"#).await;
+    let welcome = bob.hears_text().await;
+    assert!(welcome.contains("ann") && welcome.contains("bob"), "{welcome}");
+    assert!(worker.metric("worker_queries_partial_total").await >= Some(1.0));
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(lines(worker, LEFT_OUT).len(), 1, "once, however often it is tried");
+}
