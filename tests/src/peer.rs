@@ -205,7 +205,7 @@ impl Peer {
             match message {
                 ToPeer::Event(delivery) => return delivery,
                 ToPeer::Taken { through } => self.taken = through,
-                ToPeer::Witness { .. } | ToPeer::Release { .. } => {}
+                ToPeer::Witness { .. } | ToPeer::Release { .. } | ToPeer::Draining { .. } => {}
                 other => panic!("an event was expected, not {other:?}"),
             }
         }

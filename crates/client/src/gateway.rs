@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use protocol::link::Refusal;
-use service::{backoff::Backoff, dice, stream::Stream};
+use service::{backoff::Backoff, clock, dice, outage::Outage, stream::Stream};
 use tokio::time::Instant;
 
 use crate::{
@@ -37,6 +37,7 @@ pub(crate) async fn look_after(shared: Arc<Shared>, address: Arc<str>) {
     let mut refused = None;
     // How often another worker has taken our place there, one time soon after the other.
     let mut replaced = 0;
+    let mut newcomer = Newcomer::new(shared.leases().grace());
     loop {
         let attempt = link::connect(&address, &shared.identity, dice::random()).await;
         if shared.is_leaving() {
@@ -44,7 +45,7 @@ pub(crate) async fn look_after(shared: Arc<Shared>, address: Arc<str>) {
         }
         let pause = match attempt {
             Ok(proved) => {
-                (complained, refused) = (false, None);
+                (complained, refused, newcomer.linked) = (false, None, true);
                 let since = Instant::now();
                 let (ended, parting) = run(&shared, &address, proved).await;
                 if let Ended::ByUs = ended {
@@ -59,7 +60,7 @@ pub(crate) async fn look_after(shared: Arc<Shared>, address: Arc<str>) {
                         replaced += 1;
                         shared.metrics.replaced.inc();
                         tracing::warn!(
-                            gateway = %address, %by, retry_in = ?pause,
+                            gateway = &*address, by, retry_in = ?pause,
                             "another worker with this name and id has linked; \
                              if both run, one needs another --name or --id"
                         );
@@ -79,15 +80,18 @@ pub(crate) async fn look_after(shared: Arc<Shared>, address: Arc<str>) {
                 let patient = is_lasting(&failed, shared.directory().is_native(&address));
                 if patient && !complained {
                     complained = true;
-                    tracing::warn!(gateway = %address, error = %failed, "left alone");
+                    tracing::warn!(gateway = &*address, error = %failed, "left alone");
                 } else if !patient && backoff.tries() == 0 {
-                    tracing::warn!(gateway = %address, error = %failed, "cannot link; trying on");
+                    tracing::warn!(gateway = &*address, error = %failed, "cannot link; trying on");
                 }
-                if patient { LEAVE_ALONE } else { backoff.next(dice::random()) }
+                if newcomer.is_overdue() {
+                    newcomer.leave_out(&shared, &address, &failed);
+                }
+                newcomer.cap(if patient { LEAVE_ALONE } else { backoff.next(dice::random()) })
             }
         };
         if !shared.is_wanted(&address) {
-            tracing::info!(gateway = %address, "no register names it any more");
+            tracing::info!(gateway = &*address, "no register names it any more");
             return;
         }
         tokio::select! {
@@ -96,6 +100,47 @@ pub(crate) async fn look_after(shared: Arc<Shared>, address: Arc<str>) {
         }
         if !shared.is_wanted(&address) {
             return;
+        }
+    }
+}
+
+/// A gateway that registers name, until it is linked for the first time.
+struct Newcomer {
+    since: Instant,
+    grace: Duration,
+    linked: bool,
+    left_out: Outage,
+}
+
+impl Newcomer {
+    fn new(grace: Duration) -> Self {
+        Self { since: Instant::now(), grace, linked: false, left_out: Outage::default() }
+    }
+
+    /// Whether it should have been linked by now.
+    fn is_overdue(&self) -> bool {
+        !self.linked && self.grace <= self.since.elapsed()
+    }
+
+    /// How long to wait before it is called again, where it was to be `pause`: not past the grace.
+    fn cap(&self, pause: Duration) -> Duration {
+        match self.linked || self.is_overdue() {
+            true => pause,
+            false => pause.min(self.grace.saturating_sub(self.since.elapsed())),
+        }
+    }
+
+    /// Questions to all gateways do without it from here on.
+    fn leave_out(&mut self, shared: &Shared, address: &str, error: &Failed) {
+        if !self.left_out.lasts() {
+            shared.change(|directory| directory.leave_out(address));
+        }
+        if self.left_out.fails(clock::now()).is_some() {
+            let tried = Duration::from_secs(self.since.elapsed().as_secs());
+            tracing::warn!(
+                gateway = address, %error, ?tried,
+                "gateway was never linked; questions to all gateways leave it out. Does its inner address lead there?"
+            );
         }
     }
 }

@@ -193,7 +193,7 @@ impl Shared {
                 }
                 Verdict::Inherit(settled) => {
                     let Settled { gateway, owner } = &settled;
-                    tracing::warn!(instance = %gateway, worker = %owner, "a worker is gone as well");
+                    self.log_inherited(gateway, owner);
                     consumer.inherit(gateway, owner, Settlement::new(self, None));
                 }
                 Verdict::Missed(_) => {}
@@ -205,17 +205,21 @@ impl Shared {
 }
 
 impl Shared {
-    /// A life of a gateway is over. One that went down in order has closed its clients itself.
+    /// An instance of a gateway is gone. One that has drained has closed its clients itself.
     fn log_gone(&self, instance: &Instance) {
         match self.lives().find(instance) {
             Some(Life { gateway, drained: true, .. }) => {
                 tracing::debug!(%gateway, %instance, "gateway drained");
             }
-            Some(Life { gateway, .. }) => {
-                tracing::warn!(%gateway, %instance, "gateway gone; its clients are closed");
-            }
-            None => tracing::warn!(%instance, "gateway gone; its clients are closed"),
+            Some(Life { gateway, .. }) => tracing::warn!(%gateway, %instance, "gateway gone"),
+            None => tracing::warn!(%instance, "gateway gone"),
         }
+    }
+
+    /// A worker is gone that had clients on a gateway that is gone.
+    fn log_inherited(&self, instance: &Instance, owner: &Instance) {
+        let gateway = self.lives().find(instance).map(|life| life.gateway.to_string());
+        tracing::warn!(gateway, %instance, worker = %owner, "a worker is gone as well");
     }
 }
 

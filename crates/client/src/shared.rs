@@ -5,7 +5,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use protocol::{
@@ -13,7 +13,7 @@ use protocol::{
     discovery::{self, Presence},
     link::Role,
 };
-use service::supervise;
+use service::{clock, supervise};
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -52,6 +52,8 @@ pub(crate) struct Shared {
     /// all, it has not taken a higher one of ours.
     numbered: AtomicU64,
     directory: watch::Sender<Arc<Directory<Arc<Link>>>>,
+    /// When a register last named a gateway that was new.
+    newest: Mutex<Option<Instant>>,
     registers: Mutex<Vec<Register>>,
     tasks: TaskTracker,
     /// No new links are made.
@@ -99,6 +101,7 @@ impl Shared {
             news: watch::Sender::new(()),
             numbered: AtomicU64::new(0),
             directory: watch::Sender::new(Arc::default()),
+            newest: Mutex::default(),
             registers: Mutex::new(registers.into_iter().map(Register::new).collect()),
             tasks: TaskTracker::new(),
             leaving: CancellationToken::new(),
@@ -173,8 +176,11 @@ impl Shared {
         self.hear(said);
         self.expect();
         drop(registers);
+        if !changes.new.is_empty() {
+            *self.newest() = Some(clock::now());
+        }
         for gateway in changes.foreign {
-            tracing::warn!(%gateway, "speaks only GatewayWorker's protocol; left alone");
+            tracing::warn!(gateway = &*gateway, "speaks only GatewayWorker's protocol; left alone");
         }
         for address in changes.new {
             self.spawn_supervised(look_after(Arc::clone(self), address));
@@ -191,6 +197,16 @@ impl Shared {
         drop(registers);
         // For those who watch how we stand.
         self.change(|_| ());
+    }
+
+    /// For how long a call may still wait for first links; `None` if no register has named a gateway yet.
+    pub(crate) fn settles_in(&self, now: Instant) -> Option<Duration> {
+        let newest = (*self.newest())?;
+        Some((newest + crate::SETTLE).saturating_duration_since(now))
+    }
+
+    fn newest(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn count(&self, registers: &[Register]) {
@@ -221,7 +237,7 @@ impl Shared {
 
     /// No new links from here on.
     pub(crate) fn leave(&self) {
-        self.leases().leave(service::clock::now());
+        self.leases().leave(clock::now());
         self.leaving.cancel();
     }
 

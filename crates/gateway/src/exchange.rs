@@ -15,8 +15,8 @@ use service::{net::Released, rate_limit::Throttle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    descriptors::Descriptors, inbox::Inbox, metrics::Metrics, placement::Places, shard::Ordinal,
-    sight::Sight,
+    descriptors::Descriptors, farewell::Farewell, inbox::Inbox, metrics::Metrics,
+    placement::Places, shard::Ordinal, sight::Sight,
 };
 
 /// A link of a peer, for as long as the gateway lives.
@@ -198,6 +198,7 @@ pub(crate) struct Host {
     /// What each shard holds.
     content: Vec<SharedContent>,
     pub(crate) metrics: Metrics,
+    pub(crate) farewell: Farewell,
     pub(crate) places: Places,
     /// How many connections of each kind there may be.
     pub(crate) descriptors: Descriptors,
@@ -229,6 +230,7 @@ impl Host {
             ahead,
             content,
             metrics,
+            farewell: Farewell::default(),
             places,
             descriptors,
             refusal_warnings: Mutex::new(Throttle::per_second()),

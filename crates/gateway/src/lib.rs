@@ -9,6 +9,7 @@ mod settings;
 
 mod descriptors;
 mod exchange;
+mod farewell;
 mod inbox;
 mod ledger;
 mod metrics;
@@ -57,6 +58,9 @@ use self::{
 /// How long a thread may be busy with one turn before it counts as stuck.
 const STUCK: Duration = Duration::from_secs(10);
 
+/// How long registers have to be told that the gateway has drained.
+const LEAVE: Duration = Duration::from_secs(1);
+
 /// A gateway whose ports are bound.
 #[derive(Debug)]
 pub struct Gateway {
@@ -92,6 +96,19 @@ struct Phases {
     failed: CancellationToken,
 }
 
+/// The flags by which an operator changes where the inner port is bound; `is_own` says whether that is the
+/// announced address itself.
+fn inner_flag(is_own: bool, error: &io::Error) -> &'static str {
+    match (is_own, error.kind()) {
+        (false, _) => "--lan-listen",
+        // Peers may reach this host under an address that it does not have.
+        (true, io::ErrorKind::AddrNotAvailable) => {
+            "--lan-ip; behind NAT or in a container, --lan-listen says where to bind"
+        }
+        (true, _) => "--lan-port",
+    }
+}
+
 impl Gateway {
     /// Binds every port.
     ///
@@ -121,10 +138,6 @@ impl Gateway {
         if let Some(site) = &config.settings.site {
             site.warn_of_left_out();
         }
-        let flag = match config.lan_listen == config.lan_address {
-            true => "--lan-ip, --lan-port; to bind another address, --lan-listen",
-            false => "--lan-listen",
-        };
         for door in &config.doors {
             let heartbeat = config.settings.heartbeat.as_ref();
             if heartbeat.is_some_and(|heartbeat| heartbeat.does_nothing(door.framing)) {
@@ -132,7 +145,10 @@ impl Gateway {
                 tracing::warn!(%listener, "--ping-interval without --ping-data sends nothing here");
             }
         }
-        let inner = listen::bind_unpolled(config.lan_listen, flag, &[])?;
+        let inner = net::listen(config.lan_listen).map_err(|error| {
+            let is_own = config.lan_listen == config.lan_address;
+            CannotListen::new(config.lan_listen, inner_flag(is_own, &error), error)
+        })?;
         let mut address = config.lan_address;
         if address.port() == 0 {
             address.set_port(inner.local_addr().map_or(0, |addr| addr.port()));
@@ -206,12 +222,14 @@ impl Gateway {
             over: CancellationToken::new(),
             failed: CancellationToken::new(),
         };
-        let mut announcing = JoinSet::new();
+        let (mut announcing, leaving) = (JoinSet::new(), CancellationToken::new());
         let (registers, announcement) = (self.registers.clone(), self.announcement.clone());
         let reached = Reached::none(self.health.clone(), self.host.sight.clone());
         for register in registers {
             // The inner port accepts already: its backlog is the kernel's.
-            let announce = announce::announce(register, announcement.clone(), reached.clone());
+            let announcement = announcement.clone();
+            let announce =
+                announce::announce(register, announcement, reached.clone(), leaving.clone());
             spawn_in(&mut announcing, announce);
         }
         let mut threads = Vec::new();
@@ -219,11 +237,22 @@ impl Gateway {
             let ports = if index == 0 { Some(self.ports()?) } else { None };
             threads.push(self.start(index as u16, ports, phases.clone())?);
         }
+        let metrics = &self.host.metrics;
+        let mut clients = 0;
         let drained = async {
             shutdown.await;
+            clients = metrics.clients.get();
+            tracing::info!(clients, "closing clients");
             phases.closing.cancel();
             if tokio::time::timeout(grace, phases.drained.cancelled()).await.is_err() {
-                tracing::warn!(?grace, "gave up waiting for clients and workers");
+                let events_bytes = metrics.held.get() + metrics.in_flight.get();
+                let clients = metrics.clients.get();
+                tracing::warn!(
+                    ?grace,
+                    clients,
+                    events_bytes,
+                    "gave up waiting for clients and workers"
+                );
             }
         };
         // Then its clients are gone already for everybody else: no worker may hear of them again.
@@ -234,10 +263,19 @@ impl Gateway {
         };
         phases.closing.cancel();
         // Not before: a worker that starts meanwhile may be the only one to tell of the last events.
+        if !written_off {
+            leaving.cancel();
+            let left = async { while announcing.join_next().await.is_some() {} };
+            let _ = tokio::time::timeout(LEAVE, left).await;
+        }
         announcing.shutdown().await;
+        let lingers = metrics.clients.get();
         phases.over.cancel();
         for thread in threads {
             anyhow::ensure!(thread.join().await, "a thread panicked");
+        }
+        if !written_off {
+            self.host.farewell.log(clients, lingers);
         }
         anyhow::ensure!(!written_off, "out of reach for so long that workers took it for dead");
         Ok(())

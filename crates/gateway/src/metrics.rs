@@ -56,6 +56,8 @@ pub(crate) struct Metrics {
     accept_pauses: Family<Why, Counter>,
     /// Workers linked now.
     pub(crate) workers: Gauge,
+    /// Of these, workers that are late to answer.
+    pub(crate) workers_late: Gauge,
     /// Peers that were not let in.
     pub(crate) refused: Counter,
     /// Queries of PHP peers that had no reply, so that their connection was closed.
@@ -140,6 +142,11 @@ impl Metrics {
             all.accept_pauses,
         );
         registry.register("workers", "Workers linked", all.workers);
+        registry.register(
+            "workers_late",
+            "Of these, workers that are late to answer",
+            all.workers_late,
+        );
         registry.register("peers_refused", "Peers that were not let in", all.refused);
         registry.register(
             "php_queries_failed",

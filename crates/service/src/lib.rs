@@ -14,6 +14,7 @@
 //! | know the time, roll dice, start a thread | [`clock`], [`dice`], [`thread`] |
 //! | wait before trying again | [`backoff::Backoff`] |
 //! | log what a peer can cause, once a second | [`rate_limit::Throttle`] |
+//! | log that a peer stays away, now and then | [`outage::Outage`] |
 //! | stop in order | [`shutdown`] |
 
 pub mod admin;
@@ -29,6 +30,7 @@ pub mod listen;
 pub mod logging;
 #[cfg(not(simulation))]
 pub mod net;
+pub mod outage;
 pub mod process;
 pub mod rate_limit;
 pub mod settings;

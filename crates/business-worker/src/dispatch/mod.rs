@@ -122,7 +122,17 @@ impl<W: Worker> Dispatcher<W> {
     }
 
     /// Closes clients on behalf of their gateway, which is gone.
-    fn settle(self: &Arc<Self>, slots: Vec<Arc<Slot>>, redelivered: bool, settlement: &Settlement) {
+    fn settle(
+        self: &Arc<Self>,
+        gateway: &Instance,
+        slots: Vec<Arc<Slot>>,
+        redelivered: bool,
+        settlement: &Settlement,
+    ) {
+        if !slots.is_empty() {
+            let clients = slots.len();
+            tracing::warn!(instance = %gateway, clients, "closing clients of a gateway that is gone");
+        }
         for slot in slots {
             let close = last_word(slot.id().connection, redelivered);
             if slot.settle(close, settlement.clone(), &self.busy) {
@@ -153,13 +163,13 @@ impl<W: Worker> Consumer for Events<W> {
 
     fn over(&self, gateway: &Instance, in_doubt: bool, settlement: Settlement) -> Vec<Instance> {
         let (slots, owners) = self.0.estates.open(gateway);
-        self.0.settle(slots, in_doubt, &settlement);
+        self.0.settle(gateway, slots, in_doubt, &settlement);
         owners
     }
 
     fn inherit(&self, gateway: &Instance, owner: &Instance, settlement: Settlement) {
         let slots = self.0.estates.inherit(gateway, owner);
-        self.0.settle(slots, true, &settlement);
+        self.0.settle(gateway, slots, true, &settlement);
     }
 
     fn forget(&self, gateway: &Instance, owner: &Instance) {

@@ -6,6 +6,7 @@
 //! their parts of an answer together, and writes events to workers.
 
 mod allowance;
+mod attendance;
 mod ended;
 mod gather;
 mod link;
@@ -37,6 +38,7 @@ use tokio::sync::Notify;
 
 use self::{
     allowance::PER_LINK,
+    attendance::Attendance,
     gather::Gathering,
     link::{Link, Native},
     progress::Progress,
@@ -91,8 +93,12 @@ pub(crate) struct Hub {
     undrained: Option<Vec<u16>>,
     /// Shards that clients make hold too much.
     pressed: Vec<u16>,
+    /// What was logged of whether there are workers.
+    attendance: Attendance,
     /// Warnings about queries of PHP peers that have no reply.
     no_reply_warnings: Throttle,
+    /// Warnings about PHP peers of a gateway with an IPv6 address.
+    ipv6_warnings: Throttle,
     /// Warnings about workers with one name and id.
     replaced_warnings: Throttle,
 }
@@ -130,7 +136,9 @@ impl Hub {
             waker: None,
             undrained: None,
             pressed: Vec::new(),
+            attendance: Attendance::default(),
             no_reply_warnings: Throttle::per_second(),
+            ipv6_warnings: Throttle::new(Duration::from_secs(60)),
             replaced_warnings: Throttle::per_second(),
         }
     }
@@ -239,26 +247,6 @@ impl Hub {
         self.call();
     }
 
-    /// A peer begins to be late to answer, or no longer is.
-    fn set_late(&mut self, id: LinkId, late: bool) {
-        if let Some(link) = self.links.get_mut(&id)
-            && link.late != late
-        {
-            link.late = late;
-            self.tell_health();
-        }
-    }
-
-    /// Says whether there is a worker that answers.
-    fn tell_health(&self) {
-        let mut workers = self.workers.values().filter_map(|id| self.links.get(id)).peekable();
-        match (workers.peek().is_some(), workers.any(|link| !link.late)) {
-            (false, _) => self.health.set_not_ready("worker", "no worker is linked"),
-            (true, false) => self.health.set_not_ready("worker", "none answers"),
-            (true, true) => self.health.set_ready("worker"),
-        }
-    }
-
     /// How much was written to a peer that does not read its answers.
     fn unread(&self, id: LinkId) -> Option<u64> {
         let link = self.links.get(&id)?;
@@ -342,6 +330,7 @@ impl Hub {
                 self.hear(message);
             }
         }
+        self.note_attendance(clock::now());
         for id in std::mem::take(&mut self.dirty) {
             if let Some(link) = self.links.get_mut(&id) {
                 link.flush();
@@ -411,13 +400,6 @@ impl Hub {
             self.touch(id);
         }
         any
-    }
-
-    /// Has every shard close its clients.
-    fn drain(&mut self, grace: Duration) {
-        self.undrained = Some((0..self.outgoing.len() as u16).collect());
-        self.tell(None, || ToShard::Drain { grace });
-        self.call();
     }
 
     /// Whether every shard has no connections any more, workers are done with all events, and

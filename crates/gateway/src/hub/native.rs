@@ -124,6 +124,7 @@ impl Hub {
         link.say(&ToPeer::Welcome { proof, taken });
         let id = self.insert(link);
         self.touch(id);
+        self.say_draining(id);
         if let Role::Worker { key, instance } = said.role {
             self.enlist(id, &key, Some(instance));
         }

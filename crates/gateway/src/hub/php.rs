@@ -134,11 +134,28 @@ impl Hub {
         if let Some(php) = self.php(from) {
             php.stranger = None;
         }
+        self.warn_of_ipv6(from);
         match hello {
             Hello::Client { .. } => {}
             Hello::Worker { key, .. } => self.enlist(from, key, None),
         }
         Ok(())
+    }
+
+    /// PHP's client ids have four bytes for the gateway's address: what a PHP peer answers to a gateway
+    /// with an IPv6 address goes nowhere.
+    fn warn_of_ipv6(&mut self, from: LinkId) {
+        let address = self.host.address;
+        if address.ip().to_canonical().is_ipv4() {
+            return;
+        }
+        let remote = self.links.get(&from).map(|link| link.remote.to_string());
+        if let Some(suppressed) = self.ipv6_warnings.admit(clock::now()) {
+            tracing::warn!(
+                remote, %address, suppressed,
+                "a PHP peer has linked, and cannot address clients of a gateway with an IPv6 --lan-ip"
+            );
+        }
     }
 
     /// A reply is there; it goes out when those before it have.

@@ -24,6 +24,9 @@ const CONFIRM: Duration = Duration::from_millis(20);
 /// How often PHP workers hear that we are here.
 const PING: Duration = Duration::from_secs(25);
 
+/// How often it is looked at whether clients wait for a worker.
+const ATTENDANCE: Duration = Duration::from_secs(10);
+
 /// How many new peers are taken at once.
 const BATCH: usize = 256;
 
@@ -39,6 +42,7 @@ pub(crate) async fn run(
     let hub = Rc::new(RefCell::new(hub));
     spawn_local(accept(Rc::clone(&hub), acceptor));
     spawn_local(confirm(Rc::clone(&hub)));
+    spawn_local(watch_attendance(Rc::clone(&hub)));
     if hub.borrow().host.address.ip() != Ipv4Addr::LOCALHOST {
         spawn_local(ping(Rc::clone(&hub)));
     }
@@ -120,6 +124,13 @@ async fn ping(hub: Shared) {
     loop {
         time::sleep(PING).await;
         hub.borrow_mut().ping_php();
+    }
+}
+
+async fn watch_attendance(hub: Shared) {
+    loop {
+        time::sleep(ATTENDANCE).await;
+        hub.borrow_mut().note_attendance(clock::now());
     }
 }
 

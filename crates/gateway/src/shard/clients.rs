@@ -347,6 +347,10 @@ impl Shard {
         if !opened && let Some(reason) = closed.refusal() {
             self.count_refused(key, reason);
         }
+        if opened && self.drain.is_some() {
+            let told = told || matches!(closed, Closed::ShuttingDown { .. });
+            self.host.farewell.ended(told);
+        }
         let connection = &mut self.connections[key as usize];
         let goodbye = match closed.goodbye(&self.settings.ways) {
             // Without a handshake there are no frames; what was held back for it is void.
@@ -403,7 +407,11 @@ impl Shard {
                     self.end(key, Closed::Answered);
                 }
                 Phase::Request(_) => self.cut(key, Closed::HandshakeTimeout),
-                Phase::Leaving(_) | Phase::Closing { .. } => self.cut(key, Closed::Ended),
+                Phase::Leaving(_) => {
+                    self.host.farewell.cut();
+                    self.cut(key, Closed::Ended);
+                }
+                Phase::Closing { .. } => self.cut(key, Closed::Ended),
                 Phase::Open(_) | Phase::Over => {}
             }
         }
@@ -421,8 +429,10 @@ impl Shard {
             for key in late.map(|(key, _)| key as Key).collect::<Vec<_>>() {
                 let retry_after = relief::retry_after();
                 self.end(key, Closed::NoWorker { retry_after });
+                self.warnings.no_worker();
             }
         }
+        self.warnings.flush(now);
     }
 }
 

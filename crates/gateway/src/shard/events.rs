@@ -57,6 +57,7 @@ impl Shard {
         if self.is_lost(link) {
             // It is told nothing.
             self.end(key, Closed::NoWorker { retry_after: Duration::ZERO });
+            self.warnings.no_worker();
             return;
         }
         let connection = &mut self.connections[key as usize];

@@ -8,8 +8,11 @@
 //!           "native":true,"instance":"9f…"}
 //! worker   {"event":"worker_connect","secret_key":"…","known":["10.0.0.1:2900"],
 //!           "instance":"3c…","settled":[["8e…","3c…"]]}
+//! gateway  {"event":"gateway_leave"}
 //! any      {"event":"ping","answer":true}
 //! register {"event":"pong"}
+//! register {"event":"probe"}
+//! register {"event":"refused","reason":"address_taken","by":"10.0.0.2:43210"}
 //! register {"event":"broadcast_addresses","addresses":["10.0.0.1:2900"],
 //!           "gateways":[{"address":"10.0.0.1:2900","native":true,"instance":"9f…"}],
 //!           "workers":["3c…"],"settled":[["8e…","3c…"]]}
@@ -20,10 +23,13 @@
 //! the worker was last told; `gateways`, what `addresses` cannot; `workers`, which workers are there;
 //! `settled`, on which gateways that are gone whose clients have been closed. The last two are
 //! told to workers that say who they are. `answer` asks for a pong, which no PHP register sends.
-//! Parsing forgives what PHP forgives
+//! A gateway says `gateway_leave`, only to registers of ours, when it goes down in order; such a
+//! register asks a gateway for a sign of life (`probe`), and says why it closes (`refused`), where two
+//! gateways announce one address. Parsing forgives what PHP forgives
 //! (other fields, their order, a missing secret); it refuses what PHP would trip over.
 
 mod from_register;
+mod notice;
 mod to_register;
 
 use serde::Deserialize;
@@ -31,12 +37,13 @@ use serde::Deserialize;
 use crate::Instance;
 
 pub use from_register::{FromRegister, Incomprehensible, Presence, bad_request, pong};
+pub use notice::GatewayNotice;
 pub use to_register::{GatewayConnect, ToRegister, Unusable, WorkerConnect};
 
 /// A gateway as it announced itself.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
 pub struct Gateway {
-    /// Where its inner port is, as `host:port`. Not checked here: PHP peers may use names.
+    /// Where its inner port is, as `host:port`; the host may be a name.
     pub address: String,
     /// Whether that port speaks our native wire. PHP gateways never say so.
     #[serde(default)]

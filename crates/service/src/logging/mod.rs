@@ -1,10 +1,10 @@
 //! Log lines: which there are, how they look, and how they get to standard error.
 //!
-//! No line can stop, block or end a process. Threads hand lines to a bounded queue ([`lines`]); one
-//! thread of their own writes them ([`writer`]). A reader that has gone away, stands still, or a
+//! No line can stop, block or end a process. Threads hand lines to a bounded queue (`lines`); one
+//! thread of their own writes them (`writer`). A reader that has gone away, stands still, or a
 //! full disk costs lines, which are counted: as the metric `log_lines_dropped_total`, and as a log
 //! line once there is room for one. In the text format no field can write a control character
-//! ([`text`]).
+//! (`text`).
 
 mod lines;
 mod text;
