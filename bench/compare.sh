@@ -71,7 +71,7 @@ on_fresh_servers() { # CELL COLUMN ROUND MODE FLAGS...
     if [ "$2" = php ] && [ "$loop" = Select ]; then return; fi
     local settings=()
     case $1-$2 in
-        heartbeat-ours) settings=(--ping-interval "$ping" --ping-not-response-limit 1 --ping-data '{"type":"ping"}') ;;
+        heartbeat-ours) settings=(--websocket-ping 0 --ping-interval "$ping" --ping-not-response-limit 1 --ping-data '{"type":"ping"}') ;;
         heartbeat-php) settings=(PING_INTERVAL="$ping") ;;
         heartbeat-*) return ;;
     esac

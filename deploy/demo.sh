@@ -39,8 +39,7 @@ start_gateway() { # NAME CLIENT_PORT INNER_PORT
     inner=$port
     claim_port
     start "$1" "$bin/gateway" --register-address "$register" --listen "ws://127.0.0.1:$client" \
-        --lan-ip 127.0.0.1 --lan-port "$inner" --admin-listen "127.0.0.1:$port" \
-        --ping-interval 25 --ping-data '{"type":"ping"}'
+        --lan-ip 127.0.0.1 --lan-port "$inner" --admin-listen "127.0.0.1:$port"
     admin_ports[$1]=$port
     pages+=("http://127.0.0.1:$client/")
 }

@@ -26,7 +26,7 @@ install_programs() {
 install_units() {
     install -d -m 0755 "$units" "$documents"
     install -m 0644 "$root"/deploy/systemd/*.service "$units"
-    install -m 0644 "$root/docs/running.md" "$documents"
+    install -m 0644 "$root/docs/running.md" "$root/LICENSE" "$root/THIRD-PARTY.txt" "$documents"
 }
 
 install_settings() {

@@ -38,6 +38,8 @@ toolchain() {
         fail "cargo does not run here: 'rustup toolchain install' in $root fetches the pinned toolchain"
     command -v cc >/dev/null ||
         fail "a C linker is missing: install gcc, for instance with 'apt install build-essential'"
+    command -v make >/dev/null ||
+        fail "make is missing: install it, for instance with 'apt install build-essential'"
 }
 
 target_folder() {

@@ -20,21 +20,29 @@ const LIMIT: usize = 1000;
 
 /// A request, up to what a WebSocket client and a PHP worker are told.
 pub fn request(bytes: &[u8]) {
-    let Ok(Some((request, length))) = http::parse(bytes) else {
+    read(bytes, http::parse, false);
+    read(bytes, http::workerman::parse, true);
+}
+
+type Parse = fn(&[u8]) -> Result<Option<(http::Request, usize)>, http::BadRequest>;
+
+fn read(bytes: &[u8], parse: Parse, like_workerman: bool) {
+    let Ok(Some((request, length))) = parse(bytes) else {
         return;
     };
     assert!(length <= bytes.len());
     // A head cannot be whole before its end. Which place is tried is left to the bytes.
     let cut = bytes.iter().map(|byte| usize::from(*byte)).sum::<usize>() % length;
-    assert!(matches!(http::parse(&bytes[..cut]), Ok(None)), "whole at {cut} of {length}");
+    assert!(matches!(parse(&bytes[..cut]), Ok(None)), "whole at {cut} of {length}");
     assert!(!not_a_websocket().is_empty());
     let strict = Terms {
         origins: vec!["https://here.example".to_owned()],
         headers: vec!["X-Ours: yes".parse().expect("a header")],
-        subprotocols: vec!["chat".parse().expect("a name")],
+        subprotocols: vec!["chat".parse().expect("a name"), "*".parse().expect("any")],
+        like_workerman,
     };
-    for terms in [&Terms::default(), &strict] {
-        if let Reply::Accept(answer) | Reply::Refuse(answer) = judge(&request, terms) {
+    for terms in [&Terms { like_workerman, ..Terms::default() }, &strict] {
+        if let Reply::Accept(answer) | Reply::Refuse(answer, _) = judge(&request, terms) {
             let text = std::str::from_utf8(&answer).expect("it is ours");
             assert!(text.ends_with("\r\n\r\n"));
             assert_eq!(text.matches("\r\n\r\n").count(), 1, "nothing of theirs is in it");
@@ -109,7 +117,7 @@ fn told(received: Received<'_>, framing: Framing, texts: Texts) -> String {
                 std::str::from_utf8(text).expect("text is UTF-8");
             }
             let message = Message::binary(text.to_vec());
-            let framed = Framed::new(&message, texts).form(framing, &Ledger::default()).len();
+            let framed = Framed::new(message, texts).form(framing, &Ledger::default()).len();
             assert!(text.len() <= framed);
             format!("text {text:?}")
         }

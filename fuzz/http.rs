@@ -5,6 +5,8 @@
 mod field;
 #[path = "../crates/gateway/src/http/head.rs"]
 mod head;
+#[path = "../crates/gateway/src/http/workerman.rs"]
+pub(crate) mod workerman;
 
 pub(crate) use field::{Field, Subprotocol};
-pub(crate) use head::{Request, parse};
+pub(crate) use head::{BadRequest, Request, parse};

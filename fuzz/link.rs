@@ -2,10 +2,10 @@
 
 use bytes::BytesMut;
 use protocol::{
-    Command, Secret,
+    Command, Instance, Secret,
     codec::native::{MAX_FRAME, MAX_STRANGER_FRAME, decode, encode},
-    link::{LinkMessage, ToGateway, ToPeer},
-    secret::Prover,
+    handshake::Transcript,
+    link::{LinkMessage, Role, ToGateway, ToPeer},
 };
 
 /// Bytes as each end takes them, before and after it knows the other.
@@ -19,15 +19,27 @@ pub fn link(bytes: &[u8]) {
     each(bytes, MAX_FRAME, |_: ToPeer| ());
     let secret = Secret::from("s3cret");
     each(bytes, MAX_STRANGER_FRAME, |message| {
-        if let ToGateway::Hello { nonce, proof, .. } = message {
-            assert!(!secret.verify(Prover::Peer, &[7; 32], &nonce, &proof), "it was guessed");
+        if let ToGateway::Hello { role, nonce, proof } = message {
+            assert!(!transcript(nonce, role).verify_peer(&secret, &proof), "it was guessed");
         }
     });
     each(bytes, MAX_STRANGER_FRAME, |message| {
-        if let ToPeer::Welcome { proof, .. } = message {
-            assert!(!secret.verify(Prover::Gateway, &[7; 32], &[9; 32], &proof), "it was guessed");
+        if let ToPeer::Welcome { proof, taken } = message {
+            let role = Role::Client { instance: Instance::from_dice(9) };
+            let said = transcript([9; 32], role);
+            assert!(!said.verify_gateway(&secret, taken, &proof), "it was guessed");
         }
     });
+}
+
+fn transcript(peer_nonce: [u8; 32], role: Role) -> Transcript {
+    Transcript {
+        gateway_nonce: [7; 32],
+        gateway: "127.0.0.1:2900".into(),
+        gateway_instance: Instance::from_dice(7),
+        peer_nonce,
+        role,
+    }
 }
 
 /// Hands on every message; each is written, and reads back as the same.

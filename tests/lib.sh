@@ -77,9 +77,10 @@ missing_packages() { # [THING...]
     local thing
     for thing in "${@:-all}"; do
         case $thing in
-            all) missing_packages browser fonts nginx node npm openssl php python systemd linker compiler ip ;;
+            all) missing_packages browser fonts haproxy nginx node npm openssl php python systemd linker compiler ip ;;
             browser) has chromium || has chromium-browser || say chromium ;;
             fonts) chinese_font || say fontconfig fonts-noto-cjk ;;
+            haproxy) has haproxy || say haproxy ;;
             nginx) has nginx || say nginx ;;
             node) has node || say nodejs ;;
             npm) has npm || say npm ;;
@@ -88,7 +89,10 @@ missing_packages() { # [THING...]
             python) python3 -c 'import ensurepip, ssl, venv' 2>/dev/null || say python3 python3-venv ;;
             systemd) has systemd-analyze || say systemd ;;
             ip) has ip || say iproute2 ;;
-            linker) has cc || say gcc libc6-dev ;;
+            linker)
+                has cc || say gcc libc6-dev
+                has make || say make
+                ;;
             compiler) has c++ || say g++ ;;
             *) fail "missing_packages: what is $thing?" ;;
         esac
@@ -97,7 +101,7 @@ missing_packages() { # [THING...]
 
 chinese_font() { has fc-list && [ -n "$(fc-list :lang=zh)" ]; }
 
-# nginx lives in /usr/sbin, which users other than root need not have in their PATH.
+# nginx and haproxy live in /usr/sbin, which users other than root need not have in their PATH.
 has() { PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null; }
 
 # Installs what is missing among the things named, or among all; does nothing if nothing is.

@@ -30,6 +30,7 @@ stage_setup() {
 stage_lint() {
     style
     RUSTDOCFLAGS='-D warnings' check "cargo doc" cargo doc --quiet --workspace --no-deps --locked
+    check "third-party notices" python3 deploy/notices.py --check
     if has shellcheck; then
         check shellcheck shellcheck -x -S warning .ci/run bench/*.sh deploy/*.sh fuzz/*.sh simulation/*.sh tests/*.sh tests/*/*.sh
     fi
@@ -94,7 +95,7 @@ stage_browser() { bash tests/browser/run.sh; }
 
 stage_deploy() {
     local script
-    for script in systemd boot nginx demo; do
+    for script in systemd boot nginx haproxy demo; do
         say "--- $script"
         check "$script" bash "tests/deploy/$script.sh"
     done

@@ -20,6 +20,7 @@ mod cast;
 mod worker;
 
 mod crowd;
+mod poison;
 mod websocket;
 
 pub mod journal;

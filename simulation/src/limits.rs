@@ -81,6 +81,11 @@ impl History {
         }
     }
 
+    /// Whether a gateway has died since that time.
+    pub(crate) fn has_died_since(&self, gateway: usize, since: u64) -> bool {
+        self.deaths.iter().any(|(known, at)| *known == gateway && since <= *at)
+    }
+
     pub(crate) fn asked_to_end(&mut self, gateway: usize, at: u64) {
         self.drains.push((gateway, Span { from: at, to: u64::MAX }));
     }

@@ -68,6 +68,8 @@ pub struct Plan {
     pub every: Duration,
     /// How long workers believe that a gateway out of reach will be back, in seconds.
     pub grace: u64,
+    /// When, and on which gateway, a client comes whose message ends whoever handles it; for some seeds.
+    pub poison: Option<(Duration, usize)>,
     /// In the order in which they come.
     pub steps: Vec<Step>,
 }
@@ -100,8 +102,15 @@ impl Plan {
             clients: dice.random_range(3..=6) * 4,
             every: Duration::from_millis(dice.random_range(100..400)),
             grace: GRACE,
+            poison: None,
             steps: Vec::new(),
         };
+        // Dice of its own, so that it changes nothing else of a seed.
+        let mut other = StdRng::seed_from_u64(seed ^ 0x706f_6973_6f6e);
+        if other.random_bool(0.4) {
+            let at = Duration::from_secs_f64(other.random_range(4.0..20.0));
+            plan.poison = Some((at, other.random_range(0..plan.gateways.len())));
+        }
         let faults = dice.random_range(3..=9);
         let mut at = QUIET;
         for _ in 0..faults {

@@ -10,6 +10,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 pub(crate) struct WebSocket {
     stream: TcpStream,
     read: Vec<u8>,
+    /// Answers to pings that the connection has not taken yet.
+    owed: Vec<u8>,
 }
 
 /// What comes.
@@ -25,6 +27,8 @@ pub(crate) enum Heard {
 
 const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
+const PING: u8 = 9;
+const PONG: u8 = 10;
 
 /// A goodbye of ours: 1000.
 const NORMAL: [u8; 2] = [0x03, 0xe8];
@@ -49,7 +53,7 @@ impl WebSocket {
                     return Err(broken());
                 }
                 read.drain(..end + 4);
-                return Ok(Self { stream, read });
+                return Ok(Self { stream, read, owed: Vec::new() });
             }
             if stream.read_buf(&mut read).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -57,12 +61,13 @@ impl WebSocket {
         }
     }
 
-    /// What comes next. Safe to cancel.
+    /// What comes next that is no ping; these are answered. Safe to cancel.
     pub(crate) async fn hear(&mut self) -> io::Result<Heard> {
         loop {
             if let Some(heard) = self.next()? {
                 return Ok(heard);
             }
+            self.answer()?;
             if self.stream.read_buf(&mut self.read).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -70,18 +75,39 @@ impl WebSocket {
     }
 
     fn next(&mut self) -> io::Result<Option<Heard>> {
-        let Some(&[first, length]) = self.read.first_chunk() else { return Ok(None) };
-        let end = 2 + usize::from(length);
-        if 125 < length {
-            return Err(broken());
+        loop {
+            let Some(&[first, length]) = self.read.first_chunk() else { return Ok(None) };
+            let end = 2 + usize::from(length);
+            if 125 < length {
+                return Err(broken());
+            }
+            let Some(payload) = self.read.get(2..end).map(<[u8]>::to_vec) else { return Ok(None) };
+            self.read.drain(..end);
+            return Ok(Some(match first & 0x0f {
+                BINARY => Heard::Message(payload),
+                CLOSE => {
+                    Heard::Goodbye(payload.first_chunk().map(|code| u16::from_be_bytes(*code)))
+                }
+                PING => {
+                    self.owed.extend(framed(PONG, &payload));
+                    continue;
+                }
+                _ => Heard::Other,
+            }));
         }
-        let Some(payload) = self.read.get(2..end).map(<[u8]>::to_vec) else { return Ok(None) };
-        self.read.drain(..end);
-        Ok(Some(match first & 0x0f {
-            BINARY => Heard::Message(payload),
-            CLOSE => Heard::Goodbye(payload.first_chunk().map(|code| u16::from_be_bytes(*code))),
-            _ => Heard::Other,
-        }))
+    }
+
+    /// Sends what is owed, as far as the connection takes it at once: a side that waits to be read from
+    /// goes on reading.
+    fn answer(&mut self) -> io::Result<()> {
+        while !self.owed.is_empty() {
+            match self.stream.try_write(&self.owed) {
+                Ok(written) => drop(self.owed.drain(..written)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Sends a message of less than 126 bytes.
@@ -95,9 +121,16 @@ impl WebSocket {
     }
 
     async fn frame(&mut self, kind: u8, payload: &[u8]) -> io::Result<()> {
-        // Masked, as it must be, with a mask that changes nothing.
-        let mut frame = vec![0x80 | kind, 0x80 | payload.len() as u8, 0, 0, 0, 0];
-        frame.extend(payload);
-        self.stream.write_all(&frame).await
+        // One that is sent in part is finished first.
+        let mut all = std::mem::take(&mut self.owed);
+        all.extend(framed(kind, payload));
+        self.stream.write_all(&all).await
     }
+}
+
+/// A frame of a client: masked, as it must be, with a mask that changes nothing.
+fn framed(kind: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0x80 | kind, 0x80 | payload.len() as u8, 0, 0, 0, 0];
+    frame.extend(payload);
+    frame
 }

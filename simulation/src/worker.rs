@@ -9,6 +9,7 @@ use simulated::control;
 use crate::{
     journal,
     message::{Ask, Kind, Reply, Token},
+    poison,
     record::{self, Record, Told},
 };
 
@@ -20,6 +21,9 @@ pub(crate) struct Noting {
 
 impl Noting {
     fn note(&self, client: &Client, told: Told) {
+        if poison::has_crashed(self.life) {
+            return;
+        }
         let id = client.id();
         let (gateway, connection) = (id.gateway.port(), id.connection.0);
         let record = Record {
@@ -55,7 +59,11 @@ impl Worker for Noting {
     async fn on_message(&self, client: &Client, message: Message) -> anyhow::Result<()> {
         let ask = Ask::decode(&message.body);
         self.note(client, ask.map_or(Told::Nonsense, |ask| Told::Message(ask.number)));
-        let Ask { from, number } = ask.context("not what our clients say")?;
+        let ask = ask.context("not what our clients say")?;
+        if poison::is_poison(ask) {
+            poison::crash(self.life).await;
+        }
+        let Ask { from, number } = ask;
         // Some wait, so that others of the same client queue behind them, and every death finds
         // some that are in hand.
         if number.is_multiple_of(4) {

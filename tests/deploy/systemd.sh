@@ -22,6 +22,8 @@ install_twice() {
         fail "secret.env is readable by others"
     grep -qE '^GW_SECRET_KEY=[0-9a-f]{64}$' "$there/etc/push-suite/secret.env" ||
         fail "secret.env does not hold a secret"
+    [ -s "$there/usr/local/share/doc/push-suite/THIRD-PARTY.txt" ] ||
+        fail "the licenses of what the binaries contain are not installed"
     say "install.sh: twice, with settings and secret kept"
 }
 

@@ -55,6 +55,16 @@ impl Browser {
         Ok(Self { socket, gateway })
     }
 
+    /// Has a worker with `--app bench` echo a message, and waits for it.
+    ///
+    /// # Panics
+    /// When another message comes first, or none.
+    pub async fn echo(&mut self, text: &str) {
+        let message = format!("e{text}");
+        self.send(message.clone()).await;
+        assert_eq!(self.hears_text().await, message);
+    }
+
     /// The gateway that it is on.
     pub fn gateway(&self) -> SocketAddr {
         self.gateway

@@ -12,19 +12,24 @@ pub mod raw;
 pub mod worker;
 
 pub mod binaries;
+pub mod conditions;
 pub mod net;
 pub mod pki;
 pub mod ports;
 pub mod process;
 pub mod relay;
+pub mod stderr;
 pub mod wait;
 
 pub use browser::{Browser, Heard};
+pub use conditions::Conditions;
 pub use peer::Peer;
 pub use php::Php;
 pub use pki::Ca;
+pub use process::Process;
 pub use raw::{Answer, Raw};
 pub use relay::Relay;
+pub use stderr::Stderr;
 pub use suite::Suite;
 pub use wait::{PATIENCE, eventually, soon};
 pub use worker::{Report, TestWorker, Told};

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     hash::{BuildHasher as _, RandomState},
+    io,
     net::SocketAddr,
 };
 
@@ -10,8 +11,8 @@ use bytes::BytesMut;
 use protocol::{
     Answer, Command, ConnectionId, Event, Instance, Query, Secret,
     codec::native::{MAX_FRAME, decode, encode},
+    handshake::Transcript,
     link::{Delivery, MAGIC, Refusal, Role, ToGateway, ToPeer},
-    secret::Prover,
 };
 use service::stream::Stream;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -41,6 +42,16 @@ pub fn back_end() -> Role {
     Role::Client { instance: Instance::from_dice(RandomState::new().hash_one("back end")) }
 }
 
+/// A message of a link as bytes.
+///
+/// # Panics
+/// When it is too large for a frame.
+pub fn encoded(message: &ToGateway) -> BytesMut {
+    let mut bytes = BytesMut::new();
+    encode(message, &mut bytes).unwrap();
+    bytes
+}
+
 impl Peer {
     /// A link that commands and asks.
     ///
@@ -66,10 +77,25 @@ impl Peer {
     /// When the gateway refuses it.
     ///
     /// # Panics
-    /// When the gateway breaks the protocol, or does not know the secret itself.
+    /// When the gateway is gone, breaks the protocol, or does not know the secret itself.
     pub async fn open(addr: SocketAddr, secret: &Secret, role: Role) -> Result<Self, Refusal> {
+        soon("to be let in or refused", Self::try_open(addr, secret, role)).await.unwrap()
+    }
+
+    /// The same, of a gateway that may be gone.
+    ///
+    /// # Errors
+    /// When the connection ends before the gateway has said whether it lets the peer in.
+    ///
+    /// # Panics
+    /// When the gateway breaks the protocol, or does not know the secret itself.
+    pub async fn try_open(
+        addr: SocketAddr,
+        secret: &Secret,
+        role: Role,
+    ) -> io::Result<Result<Self, Refusal>> {
         let mut peer = Self {
-            stream: soon("to connect", net::connect(addr)).await.unwrap(),
+            stream: net::connect(addr).await?,
             buffer: BytesMut::new(),
             inbox: VecDeque::new(),
             commands: 0,
@@ -79,22 +105,32 @@ impl Peer {
             gateway: String::new(),
             before: 0,
         };
-        peer.stream.set_nodelay(true).unwrap();
-        peer.stream.write_all(&MAGIC).await.unwrap();
-        let Some(ToPeer::Challenge { nonce: theirs }) = peer.read().await else {
-            panic!("a challenge was expected");
+        peer.stream.set_nodelay(true)?;
+        peer.stream.write_all(&MAGIC).await?;
+        let (theirs, gateway, instance) = match peer.read().await {
+            Some(ToPeer::Challenge { nonce, gateway, instance }) => (nonce, gateway, instance),
+            None => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Some(other) => panic!("a challenge was expected, not {other:?}"),
         };
         let dice = RandomState::new();
         let ours = std::array::from_fn(|at| dice.hash_one(at) as u8);
-        let proof = secret.prove(Prover::Peer, &theirs, &ours);
-        peer.say(&ToGateway::Hello { role, nonce: ours, proof }).await;
+        let said = Transcript {
+            gateway_nonce: theirs,
+            gateway: gateway.clone(),
+            gateway_instance: instance,
+            peer_nonce: ours,
+            role: role.clone(),
+        };
+        let proof = said.peer_proof(secret);
+        peer.stream.write_all(&encoded(&ToGateway::Hello { role, nonce: ours, proof })).await?;
         match peer.read().await {
-            Some(ToPeer::Welcome { proof, gateway, taken: before, .. }) => {
-                assert!(secret.verify(Prover::Gateway, &theirs, &ours, &proof));
-                Ok(Self { gateway, before, commands: before, taken: before, ..peer })
+            Some(ToPeer::Welcome { proof, taken: before }) => {
+                assert!(said.verify_gateway(secret, before, &proof));
+                Ok(Ok(Self { gateway, before, commands: before, taken: before, ..peer }))
             }
-            Some(ToPeer::Refused(refusal)) => Err(refusal),
-            other => panic!("a welcome was expected, not {other:?}"),
+            Some(ToPeer::Refused(refusal)) => Ok(Err(refusal)),
+            None => Err(io::ErrorKind::UnexpectedEof.into()),
+            Some(other) => panic!("a welcome was expected, not {other:?}"),
         }
     }
 
@@ -108,9 +144,12 @@ impl Peer {
     /// # Panics
     /// When it does not go out.
     pub async fn say(&mut self, message: &ToGateway) {
-        let mut bytes = BytesMut::new();
-        encode(message, &mut bytes).unwrap();
-        self.say_bytes(&bytes).await;
+        self.say_bytes(&encoded(message)).await;
+    }
+
+    /// Its connection, to be used in other ways.
+    pub fn into_stream(self) -> Stream {
+        self.stream
     }
 
     /// Sends bytes that need not be a message.
@@ -174,8 +213,10 @@ impl Peer {
             match message {
                 ToPeer::Event(delivery) => return delivery,
                 ToPeer::Taken { through } => self.taken = through,
-                ToPeer::Standby { .. } | ToPeer::StandbySession { .. } | ToPeer::Release { .. } => {
-                }
+                ToPeer::Standby { .. }
+                | ToPeer::StandbySession { .. }
+                | ToPeer::Release { .. }
+                | ToPeer::Draining { .. } => {}
                 other => panic!("an event was expected, not {other:?}"),
             }
         }
@@ -268,7 +309,7 @@ impl Peer {
     ///
     /// # Panics
     /// When it does not go out.
-    pub async fn try_say(&mut self, message: &ToGateway) -> std::io::Result<()> {
+    pub async fn try_say(&mut self, message: &ToGateway) -> io::Result<()> {
         let mut bytes = BytesMut::new();
         encode(message, &mut bytes).unwrap();
         soon("a message to go out", self.stream.write_all(&bytes)).await

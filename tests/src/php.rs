@@ -37,6 +37,31 @@ impl Php {
         php
     }
 
+    /// A link that commands and asks, as `GatewayClient` has one.
+    ///
+    /// # Panics
+    /// When the gateway does not let it in.
+    pub async fn client(gateway: SocketAddr, secret: &Secret) -> Self {
+        let stream = soon("to connect", TcpStream::connect(gateway)).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut php = Self { stream, buffer: BytesMut::new() };
+        let secret = String::from_utf8_lossy(secret.expose()).into_owned();
+        let hello = serde_json::json!({ "secret_key": secret });
+        php.say(Opcode::GatewayClientConnect, 0, "", hello.to_string()).await;
+        php
+    }
+
+    /// Waits until the gateway hangs up, and says how many bytes came before.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn ends(mut self) -> usize {
+        let mut rest = Vec::new();
+        let reading = self.stream.read_to_end(&mut rest);
+        let more = soon("the gateway to hang up", reading).await.unwrap_or(0);
+        self.buffer.len() + more
+    }
+
     /// Sends a frame.
     ///
     /// # Panics

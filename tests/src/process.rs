@@ -1,13 +1,15 @@
 //! One process under test: started, signalled, restarted, and never left behind.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, OpenOptions},
+    io::{self, PipeReader},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    thread,
 };
 
-use crate::{Raw, binaries, eventually, ports};
+use crate::{Conditions, Raw, binaries, eventually, ports};
 
 /// A process of the suite, with all that is needed to start it again. Killed when dropped.
 #[derive(Debug)]
@@ -20,7 +22,10 @@ pub struct Process {
     args: Vec<String>,
     env: Vec<(String, String)>,
     log: PathBuf,
+    conditions: Conditions,
     child: Child,
+    /// Of its standard error, where that stands still.
+    reader: Option<PipeReader>,
 }
 
 /// What can be said to a process.
@@ -34,6 +39,12 @@ pub enum Signal {
     Cont,
     /// Read certificates again.
     Hup,
+    /// Nothing, but say what to use instead.
+    Usr1,
+    /// The same.
+    Usr2,
+    /// The same.
+    Quit,
 }
 
 impl Process {
@@ -47,12 +58,13 @@ impl Process {
         args: Vec<String>,
         env: Vec<(String, String)>,
         logs: &Path,
+        conditions: Conditions,
     ) -> Self {
         let (admin, log) = (ports::free(), logs.join(format!("{name}.log")));
         let mut args = args;
         args.extend(["--admin-listen".to_owned(), admin.to_string()]);
-        let child = spawn(binary, &args, &env, &log);
-        Self { name: name.to_owned(), admin, binary, args, env, log, child }
+        let (child, reader) = spawn(binary, &args, &env, &log, conditions);
+        Self { name: name.to_owned(), admin, binary, args, env, log, conditions, child, reader }
     }
 
     /// Waits until it says that it is ready, or lacks nothing but a worker.
@@ -93,8 +105,20 @@ impl Process {
     /// # Panics
     /// When it is gone.
     pub fn resident(&self) -> usize {
+        self.status("VmRSS:")
+    }
+
+    /// How many of them are its own, and not of files such as its program.
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn anonymous(&self) -> usize {
+        self.status("RssAnon:")
+    }
+
+    fn status(&self, key: &str) -> usize {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
         line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
     }
 
@@ -106,6 +130,20 @@ impl Process {
     /// All that it has printed, since it was first started.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// Waits for a line of its log that has all these words, and returns the first. Lines come a moment
+    /// after what they tell of.
+    ///
+    /// # Panics
+    /// When there is none for too long.
+    pub async fn logs(&self, words: &[&str]) -> String {
+        eventually(format!("{} to log {words:?}", self.name), async || {
+            let log = self.log();
+            let line = log.lines().find(|line| words.iter().all(|word| line.contains(word)));
+            line.map(str::to_owned)
+        })
+        .await
     }
 
     /// Sends a signal.
@@ -122,6 +160,9 @@ impl Process {
             Signal::Stop => "STOP",
             Signal::Cont => "CONT",
             Signal::Hup => "HUP",
+            Signal::Usr1 => "USR1",
+            Signal::Usr2 => "USR2",
+            Signal::Quit => "QUIT",
         };
         let command = format!("kill -{signal} {}", self.pid());
         let status = Command::new("sh").args(["-c", &command]).status().unwrap();
@@ -182,9 +223,27 @@ impl Process {
 
     /// Starts it again, on the same ports, and waits until it is ready.
     pub async fn start_again(&mut self) {
-        self.kill();
-        self.child = spawn(self.binary, &self.args, &self.env, &self.log);
+        self.respawn();
         self.ready().await;
+    }
+
+    /// Starts it again, on the same ports.
+    pub fn respawn(&mut self) {
+        self.kill();
+        let started = spawn(self.binary, &self.args, &self.env, &self.log, self.conditions);
+        (self.child, self.reader) = started;
+    }
+
+    /// Has what it logs read again, to its log, where nobody read it before.
+    ///
+    /// # Panics
+    /// When it is not of that kind.
+    pub fn read_log(&mut self) {
+        let mut reader = self.reader.take().unwrap();
+        let mut log = OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
+        let reading = thread::spawn(move || io::copy(&mut reader, &mut log));
+        // It ends with the process.
+        drop(reading);
     }
 
     /// What is wrong with what it printed, if anything.
@@ -206,24 +265,32 @@ fn is_stopped(thread: &Path) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
 }
 
-fn spawn(binary: &'static str, args: &[String], env: &[(String, String)], log: &Path) -> Child {
-    let output: File = OpenOptions::new().create(true).append(true).open(log).unwrap();
-    Command::new(binaries::path(binary))
+fn spawn(
+    binary: &'static str,
+    args: &[String],
+    env: &[(String, String)],
+    log: &Path,
+    conditions: Conditions,
+) -> (Child, Option<PipeReader>) {
+    let output = OpenOptions::new().create(true).append(true).open(log).unwrap();
+    let (mut command, reader) =
+        conditions.command(&binaries::path(binary), output.try_clone().unwrap());
+    let child = command
         .args(args)
         .env_clear()
         .env("RUST_LOG", "debug")
         .env("RUST_BACKTRACE", "1")
         .envs(env.iter().cloned())
         .stdin(Stdio::null())
-        .stdout(output.try_clone().unwrap())
-        .stderr(output)
+        .stdout(output)
         .spawn()
-        .unwrap_or_else(|error| panic!("{binary} does not start: {error}"))
+        .unwrap_or_else(|error| panic!("{binary} does not start: {error}"));
+    (child, reader)
 }
 
 /// A line that should not be in any log: of a panic, or with the secret in it.
 fn blemish<'a>(log: &'a str, secret: &str) -> Option<&'a str> {
-    log.lines().find(|line| line.contains("panicked at") || line.contains(secret))
+    log.lines().find(|line| line.contains("panicked") || line.contains(secret))
 }
 
 #[cfg(test)]

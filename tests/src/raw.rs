@@ -70,14 +70,22 @@ impl Raw {
     /// # Panics
     /// When it is refused.
     pub async fn narrow(addr: SocketAddr) -> Self {
+        let mut raw = Self::narrow_connection(addr).await;
+        raw.upgrade().await;
+        raw
+    }
+
+    /// Connects over such a socket, and asks for nothing.
+    ///
+    /// # Panics
+    /// When nobody listens there.
+    pub async fn narrow_connection(addr: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
         // The sender's buffer grows by the size of segments.
         socket2::SockRef::from(&socket).set_tcp_mss(1000).unwrap();
         let tcp = soon("to connect", socket.connect(addr)).await.unwrap();
-        let mut raw = Self { stream: soon("to shake hands", net::over(tcp, addr)).await.unwrap() };
-        raw.upgrade().await;
-        raw
+        Self { stream: soon("to shake hands", net::over(tcp, addr)).await.unwrap() }
     }
 
     async fn upgrade(&mut self) {
@@ -145,6 +153,14 @@ impl Raw {
     pub async fn until_the_clean_end(&mut self) -> bool {
         let mut bytes = Vec::new();
         soon("the other end to hang up", self.stream.read_to_end(&mut bytes)).await.is_ok()
+    }
+
+    /// What comes before long, at most so many bytes; none at the end, which a reset counts as.
+    pub async fn some_bytes(&mut self, most: usize) -> Vec<u8> {
+        let mut bytes = vec![0; most];
+        let read = soon("bytes", self.stream.read(&mut bytes)).await.unwrap_or_default();
+        bytes.truncate(read);
+        bytes
     }
 
     /// The next bytes, that many.

@@ -12,7 +12,9 @@ use client::{Cluster, Config, Tls};
 use protocol::{Query, Secret};
 use tempfile::TempDir;
 
-use crate::{Browser, Ca, Peer, net, ports, process::Process, relay::Relay, soon};
+use crate::{
+    Browser, Ca, Conditions, Peer, Stderr, net, ports, process::Process, relay::Relay, soon,
+};
 
 /// Describes a suite; see [`Suite::builder`].
 #[derive(Clone, Debug)]
@@ -24,6 +26,8 @@ pub struct Builder {
     app: &'static str,
     startup_grace: u64,
     logs: &'static str,
+    stderr: Stderr,
+    gateway_descriptors: Option<u32>,
     inner_tls: Option<&'static str>,
     wss: bool,
     gateway_flags: Vec<String>,
@@ -105,6 +109,18 @@ impl Builder {
     /// What is logged; `debug` if not said.
     pub fn logs(mut self, filter: &'static str) -> Self {
         self.logs = filter;
+        self
+    }
+
+    /// What becomes of what the processes log; it is kept if not said.
+    pub fn stderr(mut self, stderr: Stderr) -> Self {
+        self.stderr = stderr;
+        self
+    }
+
+    /// How many files each gateway may have open; as many as the test may if not said.
+    pub fn gateway_descriptors(mut self, most: u32) -> Self {
+        self.gateway_descriptors = Some(most);
         self
     }
 
@@ -204,6 +220,8 @@ impl Suite {
             app: "bench",
             startup_grace: 0,
             logs: "debug",
+            stderr: Stderr::Kept,
+            gateway_descriptors: None,
             inner_tls: tls.then_some("loopback"),
             wss: tls,
             gateway_flags: Vec::new(),
@@ -301,7 +319,7 @@ impl Suite {
         let name = format!("register-{}", self.registers.len() + 1);
         let grace = self.shape.startup_grace.to_string();
         let args = strings(&["--listen", &addr.to_string(), "--startup-grace", &grace]);
-        let register = Process::start(&name, "register", args, self.env(), self.logs.path());
+        let register = self.process(&name, "register", args);
         if self.shape.inner_tls.is_some() {
             net::speaks_tls(addr, &self.member);
         }
@@ -338,7 +356,7 @@ impl Suite {
             net::speaks_tls(inner, &self.member);
         }
         let name = format!("gateway-{}", self.gateways_started);
-        let process = Process::start(&name, "gateway", args, self.env(), self.logs.path());
+        let process = self.process(&name, "gateway", args);
         self.gateways.push(Gateway { process, clients, inner, relay });
     }
 
@@ -350,8 +368,20 @@ impl Suite {
         args.extend(strings(&["--id", &id, "--app", self.shape.app]));
         args.extend(self.shape.worker_flags.iter().cloned());
         let name = format!("worker-{}", self.workers_started);
-        let worker = Process::start(&name, "business-worker", args, self.env(), self.logs.path());
+        let worker = self.process(&name, "business-worker", args);
         self.workers.push(worker);
+    }
+
+    /// Starts a process of the test's own that follows the registers of this suite, without waiting for it.
+    pub fn start_process(&self, name: &str, binary: &'static str, flags: &[&str]) -> Process {
+        self.process(name, binary, [self.register_flags(), strings(flags)].concat())
+    }
+
+    fn process(&self, name: &str, binary: &'static str, args: Vec<String>) -> Process {
+        let is_gateway = binary == "gateway";
+        let descriptors = self.shape.gateway_descriptors.filter(|_| is_gateway);
+        let conditions = Conditions { stderr: self.shape.stderr, descriptors };
+        Process::start(name, binary, args, self.env(), self.logs.path(), conditions)
     }
 
     fn processes(&self) -> impl Iterator<Item = &Process> {

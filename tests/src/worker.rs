@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -68,6 +68,7 @@ struct Doing {
     permits: Semaphore,
     waiting: AtomicUsize,
     stopped: AtomicUsize,
+    rejects: AtomicBool,
 }
 
 impl TestWorker {
@@ -84,6 +85,7 @@ impl TestWorker {
             permits: Semaphore::new(0),
             waiting: AtomicUsize::new(0),
             stopped: AtomicUsize::new(0),
+            rejects: AtomicBool::new(false),
         });
         let config = Config {
             registers: suite.register_addrs.iter().map(ToString::to_string).collect(),
@@ -127,6 +129,11 @@ impl TestWorker {
     /// Lets that many messages that say `wait` go on.
     pub fn let_go(&self, count: usize) {
         self.doing.permits.add_permits(count);
+    }
+
+    /// Has it close every client that connects from here on.
+    pub fn reject(&self) {
+        self.doing.rejects.store(true, Ordering::Relaxed);
     }
 
     /// Asks it to stop; it goes on with what it has.
@@ -187,6 +194,11 @@ fn note(text: &str) -> Map<String, Value> {
 impl Worker for Obedient {
     async fn on_connect(&self, client: &Client) -> anyhow::Result<()> {
         self.report(client, Told::Connect).await;
+        if self.0.rejects.load(Ordering::Relaxed) {
+            // As one that asks somebody first.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            client.close(None).await?;
+        }
         Ok(())
     }
 

@@ -18,11 +18,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("bench", &[]),
 ];
 
-/// May use every crate, and is used by [`CHAOS`] alone.
+/// May use every crate, and is used by [`RUNS`] alone.
 const HARNESS: &str = "suite-tests";
 
-/// May use every crate, and is used by none.
 const CHAOS: &str = "chaos";
+
+/// May use every crate, and are used by none.
+const RUNS: [&str; 2] = [CHAOS, "attacks"];
 
 /// Libraries with owners, so that replacing one changes few crates.
 const OWNED: &[(&str, &[&str])] = &[
@@ -32,6 +34,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("rustls", &["service"]),
     ("tokio-rustls", &[]),
     ("rcgen", &["service", HARNESS]),
+    ("tikv-jemallocator", &["business-worker", "gateway", "register"]),
 ];
 
 /// Files and folders of values and functions: tested without a runtime, so they know of none.
@@ -54,6 +57,13 @@ const PURE: &[&str] = &[
     "crates/gateway/src/framing",
     "crates/gateway/src/hub/gather.rs",
     "crates/gateway/src/hub/progress.rs",
+    "crates/gateway/src/http/content_type.rs",
+    "crates/gateway/src/http/field.rs",
+    "crates/gateway/src/http/head.rs",
+    "crates/gateway/src/http/path.rs",
+    "crates/gateway/src/http/probe.rs",
+    "crates/gateway/src/http/site.rs",
+    "crates/gateway/src/http/workerman.rs",
     "crates/gateway/src/outqueue.rs",
     "crates/gateway/src/shard/answers.rs",
     "crates/gateway/src/shard/budget.rs",
@@ -64,6 +74,7 @@ const PURE: &[&str] = &[
     "crates/gateway/src/shard/heartbeat.rs",
     "crates/gateway/src/shard/ids.rs",
     "crates/gateway/src/shard/outlet.rs",
+    "crates/gateway/src/shard/pass.rs",
     "crates/gateway/src/shard/roster.rs",
     "crates/gateway/src/shard/routing.rs",
     "crates/gateway/src/shard/share.rs",
@@ -120,12 +131,45 @@ const UNCONTROLLED: &[&str] = &[
     "RandomState",
 ];
 
+/// Crates that make up a process of ours.
+const PROCESSES: &[&str] = &["business-worker", "client", "gateway", "register", "service"];
+
+/// What spawns a task or a thread whose panic nobody would notice, outside of tests.
+const UNSUPERVISED: &[&str] = &[
+    ".spawn(",
+    ".spawn_local(",
+    ".spawn_blocking(",
+    ".spawn_on(",
+    "tokio::spawn",
+    "thread::spawn",
+];
+
+/// Where supervised ones are spawned: each hands what it runs to `service::supervise`.
+const SUPERVISORS: &[&str] = &[
+    "crates/gateway/src/lib.rs",
+    "crates/service/src/logging/writer.rs",
+    "crates/service/src/shutdown.rs",
+    "crates/service/src/supervise.rs",
+    "crates/service/src/thread.rs",
+];
+
+/// Where a process writes to its standard output or error: before it serves, or in the thread for
+/// log lines. Anywhere else, a reader that stands still would block what it serves.
+const PRINTERS: &[&str] = &[
+    "crates/service/src/logging/mod.rs",
+    "crates/service/src/process.rs",
+    "crates/service/src/settings/refused.rs",
+];
+
+const PRINTING: &[&str] = &["stdout", "stderr", "print", "println", "eprint", "eprintln"];
+
 const LONGEST_FILE: usize = 500;
 
 #[test]
 fn crates_use_only_what_their_arrows_allow() {
     let crates = workspace();
-    let listed: Vec<&str> = ARROWS.iter().map(|(name, _)| *name).chain([HARNESS, CHAOS]).collect();
+    let listed: Vec<&str> =
+        ARROWS.iter().map(|(name, _)| *name).chain([HARNESS]).chain(RUNS).collect();
     for name in crates.keys() {
         assert!(listed.contains(&name.as_str()), "{name} is not in ARROWS: say what it may use");
     }
@@ -176,6 +220,49 @@ fn what_a_simulation_must_control_is_asked_of_service() {
             }
         }
     }
+}
+
+#[test]
+fn tasks_and_threads_are_spawned_where_their_panics_are_noticed() {
+    for file in code_of_processes() {
+        let code = code(&read(&file));
+        let bare = UNSUPERVISED.iter().find(|call| code.contains(**call));
+        // In a list of imports, over however many lines.
+        let mut uses = code.split(';').map(str::trim_start);
+        let imported = uses.find(|it| it.starts_with("use tokio") && it.contains("spawn"));
+        let shown = shown(&file);
+        if SUPERVISORS.contains(&shown.as_str()) {
+            assert!(code.contains("supervise") || code.contains("supervised"), "{shown}");
+            continue;
+        }
+        assert_eq!((bare, imported), (None, None), "{shown}: spawn it by `service::supervise`");
+    }
+}
+
+#[test]
+fn nothing_that_serves_prints() {
+    for file in code_of_processes() {
+        if !PRINTERS.contains(&shown(&file).as_str()) {
+            let code = code(&read(&file));
+            let prints = PRINTING.iter().find(|word| names(&code, word));
+            assert_eq!(prints, None, "{}: log it", shown(&file));
+        }
+    }
+}
+
+/// Files of code that runs in processes of ours, without tests.
+fn code_of_processes() -> impl Iterator<Item = PathBuf> {
+    let folders = PROCESSES.iter().map(|name| root().join("crates").join(name).join("src"));
+    folders.flat_map(|folder| rust_files(&folder)).filter(|file| {
+        let shown = shown(file);
+        !shown.ends_with("tests.rs") && !shown.contains("/model") && !shown.contains("_tests")
+    })
+}
+
+/// A file without its tests and comments.
+fn code(text: &str) -> String {
+    let lines = text.lines().take_while(|line| *line != "#[cfg(test)]");
+    lines.map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
 /// Fails if code below `entry` names one of `words`.

@@ -1,10 +1,10 @@
 //! What the answer to a handshake says besides, where it is set.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Instant};
 
 use suite_tests::{
-    Raw, Suite,
+    Raw, Suite, eventually,
     raw::{Answer, handshake},
 };
 
@@ -36,6 +36,64 @@ async fn the_first_subprotocol_that_is_asked_for_and_spoken_is_answered() {
         assert_eq!(answer.header("sec-websocket-protocol"), answered, "{asked:?}");
         assert_eq!(answer.headers.contains_key("sec-websocket-protocol"), !answered.is_empty());
     }
+}
+
+#[tokio::test]
+async fn token_as_a_subprotocol_is_answered_as_it_is_where_any_is_spoken() {
+    let suite = Suite::builder().gateways(1).gateway_flag("--subprotocol", "*").start().await;
+    for (asked, answered) in [
+        ("Sec-WebSocket-Protocol: eyJhbGciOi.J9-_x\r\n", "eyJhbGciOi.J9-_x"),
+        ("Sec-WebSocket-Protocol: not a token, bearer\r\n", "bearer"),
+        ("Sec-WebSocket-Protocol: \"x\"\r\n", ""),
+        ("", ""),
+    ] {
+        let answer = shake(suite.gateways[0].clients, asked).await;
+        assert_eq!(answer.status, 101, "{asked:?}");
+        assert_eq!(answer.header("sec-websocket-protocol"), answered, "{asked:?}");
+    }
+}
+
+#[tokio::test]
+async fn refused_handshake_is_counted_by_reason_and_logged_at_most_once_a_second() {
+    let builder = Suite::builder().gateways(1).gateway_flag("--handshake-timeout", "1");
+    let builder = builder.gateway_switch("--no-web").logs("warn");
+    let suite = builder.gateway_flag("--allowed-origin", "https://ours.example").start().await;
+    let gateway = &suite.gateways[0];
+    let asks = |fields: &str| format!("GET / HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n");
+    let key = "Sec-WebSocket-Key: k\r\nSec-WebSocket-Version:";
+    let cases = [
+        ("origin", 403, asks(&format!("{key} 13\r\nOrigin: https://theirs.example"))),
+        ("version", 426, asks(&format!("{key} 8"))),
+        ("method", 405, asks(&format!("{key} 13")).replace("GET", "PUT")),
+        ("body", 413, asks(&format!("{key} 13\r\nContent-Length: 5"))),
+        ("malformed", 400, asks(&format!("{key} 13\r\nContent-Length: x"))),
+        ("too_large", 431, asks(&format!("{key} 13\r\nX: {}", "x".repeat(17_000)))),
+        ("not_websocket", 400, asks("Accept: text/html")),
+    ];
+    let begun = Instant::now();
+    for _ in 0..3 {
+        for (reason, status, request) in &cases {
+            let mut raw = Raw::connect(gateway.clients).await;
+            raw.send(request.as_bytes()).await;
+            let answer = Answer::parse(&raw.until_the_end().await).expect(reason);
+            assert_eq!(answer.status, *status, "{reason}");
+        }
+        let mut silent = Raw::connect(gateway.clients).await;
+        assert!(silent.until_the_end().await.is_empty());
+    }
+    // One that says goodbye before it has asked for anything is nobody's business.
+    drop(Raw::connect(gateway.clients).await);
+    for reason in cases.iter().map(|(reason, ..)| *reason).chain(["timeout"]) {
+        let name = format!("gateway_handshakes_refused_total{{reason=\"{reason}\"}}");
+        eventually(&name, async || (gateway.metric(&name).await? == 3.0).then_some(())).await;
+    }
+    let most = begun.elapsed().as_secs() + 1;
+    gateway.logs(&["handshake refused"]).await;
+    let log = gateway.log();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("handshake refused")).collect();
+    assert!((1..=most as usize).contains(&lines.len()), "{most}: {lines:#?}");
+    assert!(lines.iter().all(|line| line.contains("remote=127.0.0.1:")), "{lines:#?}");
+    assert!(lines.iter().any(|line| !line.contains("suppressed=0")), "{lines:#?}");
 }
 
 async fn shake(gateway: SocketAddr, headers: &str) -> Answer {

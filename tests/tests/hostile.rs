@@ -64,6 +64,16 @@ async fn no_piece_of_a_native_frame_harms_anybody_else() {
 }
 
 #[tokio::test]
+async fn back_end_that_declares_a_gateway_dead_loses_its_link_only() {
+    let mut scene = Scene::start().await;
+    let mut peer = scene.suite.peer(0).await;
+    peer.say(&ToGateway::WrittenOff).await;
+    peer.ends().await;
+    scene.goes_on().await;
+    scene.ends_well().await;
+}
+
+#[tokio::test]
 async fn no_piece_of_a_registers_line_harms_anybody_else() {
     let mut scene = Scene::start().await;
     let register = scene.suite.register_addrs[0];

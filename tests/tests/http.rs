@@ -1,7 +1,13 @@
 //! What a browser gets without a WebSocket: the chat page, and the pages for operators.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use suite_tests::{Answer, Raw, Suite, on_one_and_three_threads};
+use std::{os::unix::fs::symlink, process::Command, time::Duration};
+
+use protocol::{CloseReason, Event};
+use suite_tests::{
+    Answer, Raw, Suite, eventually, on_one_and_three_threads, process::Signal, raw::handshake,
+};
+use tempfile::TempDir;
 
 on_one_and_three_threads!(
     the_chat_page_is_served_where_its_websocket_is,
@@ -12,6 +18,10 @@ on_one_and_three_threads!(
     a_page_is_not_a_client,
     whoever_closes_its_end_behind_a_request_still_gets_the_answer,
     whoever_asks_for_more_than_it_reads_is_cut_off,
+    health_check_is_answered_and_is_no_client,
+    slow_reader_of_a_page_gets_the_whole_of_it,
+    reader_of_a_page_that_stalls_is_cut_off,
+    request_that_a_proxy_could_frame_differently_gets_one_answer_and_the_end,
 );
 
 async fn the_chat_page_is_served_where_its_websocket_is(threads: usize) {
@@ -65,7 +75,7 @@ async fn what_is_not_there_is_not_found_and_what_is_not_asked_is_not_allowed(thr
     {
         assert_eq!(Raw::get(gateway, target).await.unwrap().status, 404, "{target}");
     }
-    for method in ["DELETE", "OPTIONS"] {
+    for method in ["DELETE", "POST"] {
         assert_eq!(Raw::request(gateway, method, "/").await.unwrap().status, 405, "{method}");
     }
 }
@@ -121,6 +131,160 @@ async fn the_page_can_be_left_out_or_replaced() {
     assert!(matches!(page.status, 400 | 404 | 426), "{}", page.status);
 }
 
+async fn health_check_is_answered_and_is_no_client(threads: usize) {
+    let shapes: [&[(&str, &str)]; 3] =
+        [&[], &[("--no-web", "")], &[("--no-web", ""), ("--health-path", "/up")]];
+    for flags in shapes {
+        let builder = Suite::builder().gateways(1).threads(threads);
+        let suite = flags.iter().fold(builder, |builder, (flag, value)| match *value {
+            "" => builder.gateway_switch(flag),
+            value => builder.gateway_flag(flag, value),
+        });
+        let suite = suite.start().await;
+        let mut worker = suite.worker_link(0, "w:1").await;
+        let gateway = suite.gateways[0].clients;
+        let path = if flags.len() == 2 { "/up" } else { "/healthz" };
+        for _ in 0..3 {
+            // As HAProxy asks, and as the balancers of AWS do.
+            let mut haproxy = Raw::connect(gateway).await;
+            haproxy.send(b"OPTIONS / HTTP/1.0\r\n\r\n").await;
+            let answer = Answer::parse(&haproxy.until_the_end().await).unwrap();
+            assert_eq!(answer.status, 200, "{flags:?}");
+            let answer = Raw::get(gateway, path).await.unwrap();
+            assert_eq!((answer.status, &*answer.body), (200, "ok\n"), "{flags:?}");
+            // And as a check of the port alone.
+            drop(Raw::connect(gateway).await);
+        }
+        assert!(worker.has_no_event().await, "{flags:?}: no worker is troubled by it");
+        // What follows on the same connection is a client all the same.
+        let mut raw = Raw::connect(gateway).await;
+        raw.send(format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes()).await;
+        assert!(raw.head().await.starts_with("HTTP/1.1 200 "));
+        assert_eq!(raw.bytes(3).await, b"ok\n");
+        raw.send(handshake("").as_bytes()).await;
+        assert!(raw.head().await.starts_with("HTTP/1.1 101 "));
+        worker.welcomes().await;
+    }
+}
+
+#[tokio::test]
+async fn connection_without_a_request_is_a_client_before_long_where_there_are_no_pages() {
+    let suite = Suite::builder().gateways(1).gateway_switch("--no-web").start().await;
+    let mut worker = suite.worker_link(0, "w:1").await;
+    let silent = Raw::connect(suite.gateways[0].clients).await;
+    let connect = worker.event().await;
+    assert_eq!(connect.event, Event::Connect);
+    drop(silent);
+    assert_eq!(worker.event_of(connect.client).await, Event::Close(CloseReason::Client));
+    // And so is one that asks for something else.
+    let page = Raw::get(suite.gateways[0].clients, "/").await.unwrap();
+    assert_eq!(page.status, 400);
+    let connect = worker.event().await;
+    assert_eq!(connect.event, Event::Connect);
+    assert_eq!(worker.event_of(connect.client).await, Event::Close(CloseReason::Handshake));
+}
+
+/// A gateway with one page, which takes several times as long to read as a connection may last.
+async fn with_a_page(threads: usize, size: usize) -> (Suite, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("page.txt"), "x".repeat(size)).unwrap();
+    let builder = Suite::builder().gateways(1).threads(threads);
+    let builder = builder.gateway_flag("--web-root", folder.path().to_str().unwrap());
+    (builder.gateway_flag("--handshake-timeout", "1").start().await, folder)
+}
+
+fn asks_for_page(connection: &str) -> Vec<u8> {
+    format!("GET /page.txt HTTP/1.1\r\nHost: x\r\nConnection: {connection}\r\n\r\n").into_bytes()
+}
+
+async fn slow_reader_of_a_page_gets_the_whole_of_it(threads: usize) {
+    const SIZE: usize = 600_000;
+    let (suite, _folder) = with_a_page(threads, SIZE).await;
+    let gateway = suite.gateways[0].clients;
+    let reads = async |connection: &str, seconds: usize| {
+        let mut raw = Raw::narrow_connection(gateway).await;
+        raw.send(&asks_for_page(connection)).await;
+        let head = raw.head().await;
+        assert!(head.contains(&format!("Content-Length: {SIZE}\r\n")), "{head}");
+        let mut read = 0;
+        while read < SIZE {
+            let piece = raw.some_bytes(SIZE / seconds / 20).await.len();
+            assert_ne!(piece, 0, "{connection}: {read} of {SIZE} bytes");
+            read += piece;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    // More than five times the handshake's time, and more than twice what a connection that ends has.
+    tokio::join!(reads("keep-alive", 6), reads("close", 12));
+}
+
+async fn reader_of_a_page_that_stalls_is_cut_off(threads: usize) {
+    const SIZE: usize = 8_000_000;
+    let (suite, _folder) = with_a_page(threads, SIZE).await;
+    let gateway = &suite.gateways[0];
+    for connection in ["keep-alive", "close"] {
+        let mut raw = Raw::narrow_connection(gateway.clients).await;
+        raw.send(&asks_for_page(connection)).await;
+        raw.head().await;
+        eventually("the connection to be over", async || {
+            (gateway.metric("gateway_connections_open").await? == 0.0).then_some(())
+        })
+        .await;
+        let read = raw.until_the_end().await.len();
+        assert!(read < SIZE / 2, "{connection}: {read} of {SIZE} bytes");
+    }
+    // It was served, and has asked for no WebSocket.
+    let timeouts = "gateway_handshakes_refused_total{reason=\"timeout\"}";
+    assert_eq!(gateway.metric(timeouts).await, None);
+}
+
+#[tokio::test]
+async fn web_root_is_served_by_decoded_names_and_read_again_on_sighup() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("site");
+    std::fs::create_dir(&root).unwrap();
+    let put = |name: &str, text: &str| std::fs::write(root.join(name), text).unwrap();
+    put("a b.txt", "one");
+    put("\u{804a}\u{5929}.html", "chat");
+    put("app.wasm", "\0asm");
+    // None of these holds the start up, or ends it.
+    assert!(Command::new("mkfifo").arg(root.join("fifo")).status().unwrap().success());
+    symlink("nowhere", root.join("dangling")).unwrap();
+    symlink("/etc/hostname", root.join("outside")).unwrap();
+    symlink("/dev/zero", root.join("endless")).unwrap();
+    let flag = root.to_str().unwrap();
+    let mut suite = Suite::builder().gateways(1).gateway_flag("--web-root", flag).start().await;
+    let addr = suite.gateways[0].clients;
+    let get = async |path: &str| Raw::get(addr, path).await.unwrap();
+    assert_eq!(get("/a%20b.txt").await.body, "one");
+    assert_eq!(get("/%E8%81%8A%E5%A4%A9.html").await.body, "chat");
+    assert_eq!(get("/app.wasm").await.header("content-type"), "application/wasm");
+    for path in ["/fifo", "/dangling", "/outside", "/endless", "/..%2fsite%2fapp.wasm"] {
+        assert_eq!(get(path).await.status, 404, "{path}");
+    }
+    for name in ["fifo", "dangling", "outside", "endless"] {
+        let path = format!("path={}", root.canonicalize().unwrap().join(name).display());
+        suite.gateways[0].logs(&["left out of --web-root", &path]).await;
+    }
+
+    put("a b.txt", "two");
+    put("new.txt", "new");
+    assert_eq!(get("/a%20b.txt").await.body, "one", "nobody has asked for it to be read again");
+    suite.gateways[0].signal(Signal::Hup);
+    let text = "pages of --web-root";
+    suite.gateways[0].logs(&["read again", text]).await;
+    assert_eq!(
+        (get("/a%20b.txt").await.body, get("/new.txt").await.body),
+        ("two".into(), "new".into())
+    );
+
+    // A folder that is gone changes nothing, and is an error.
+    std::fs::remove_dir_all(&root).unwrap();
+    suite.gateways[0].signal(Signal::Hup);
+    suite.gateways[0].logs(&["ERROR", text]).await;
+    assert_eq!(get("/a%20b.txt").await.body, "two");
+}
+
 async fn whoever_closes_its_end_behind_a_request_still_gets_the_answer(threads: usize) {
     let mut suite = Suite::builder().gateways(1).threads(threads).start().await;
     for connection in ["close", "keep-alive"] {
@@ -148,4 +312,35 @@ async fn whoever_asks_for_more_than_it_reads_is_cut_off(threads: usize) {
         }
     }
     panic!("the gateway answers for ever");
+}
+
+/// Each is followed by bytes that are a request, or the body of the one before, as one reads it.
+async fn request_that_a_proxy_could_frame_differently_gets_one_answer_and_the_end(threads: usize) {
+    let suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let smuggled = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
+    for (fields, status) in [
+        (&b"Content-Length: 0\r\nContent-Length: 38"[..], 400),
+        (b"Content-Length: 38\r\nContent-Length: 0", 400),
+        (b"Content-Length: 38\xff", 400),
+        (b"Content-Length: +0", 400),
+        (b"Content-Length: 0\r\nX: y\nContent-Length: 38", 400),
+        (b"X: y\r\n Content-Length: 38", 400),
+        (b"Content-Length : 38", 400),
+        (b"Content-Length: 38", 413),
+        (b"Transfer-Encoding: chunked", 400),
+        (b"Transfer-Encoding: chunked\xff", 400),
+        (b"Transfer-Encoding: identity\r\nContent-Length: 0", 400),
+        (b"Host: a\r\nHost: b", 400),
+        // Understood by everybody in the same way: the last one.
+        (b"Connection: keep-alive\r\nConnection: close", 404),
+    ] {
+        let head = [b"GET /first HTTP/1.1\r\n", fields, b"\r\n\r\n", &smuggled[..]].concat();
+        let mut raw = Raw::connect(suite.gateways[0].clients).await;
+        raw.send(&head).await;
+        let answers = String::from_utf8(raw.until_the_end().await).unwrap();
+        let fields = String::from_utf8_lossy(fields);
+        assert!(answers.starts_with(&format!("HTTP/1.1 {status} ")), "{fields:?}: {answers}");
+        assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{fields:?}: {answers}");
+        assert!(answers.contains("Connection: close"), "{fields:?}: {answers}");
+    }
 }

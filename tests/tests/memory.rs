@@ -7,17 +7,22 @@ use std::{
 };
 
 use suite_tests::{
-    Browser, Raw, Suite, eventually, on_one_and_three_threads, raw::masked, soon, suite::Builder,
+    Browser, Php, Raw, Suite, eventually, on_one_and_three_threads,
+    raw::{handshake, masked},
+    soon,
+    suite::Builder,
 };
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::timeout};
 
 on_one_and_three_threads!(
     a_thousand_clients_that_never_read,
     large_messages_for_many_clients_that_never_read,
     hundreds_of_messages_that_are_never_finished,
     a_flood_of_large_messages_for_a_worker_that_stands_still,
+    flood_of_connections_for_a_worker_that_stands_still_stays_within_the_budget,
     a_storm_of_connections,
     a_flood_of_heads_that_are_never_finished,
+    requests_for_pages_do_not_keep_a_place_for_ever,
     a_gateway_that_is_full_lets_others_in_when_there_is_a_place,
 );
 
@@ -169,6 +174,70 @@ async fn a_flood_of_large_messages_for_a_worker_that_stands_still(threads: usize
     is_well_again(&suite).await;
 }
 
+async fn flood_of_connections_for_a_worker_that_stands_still_stays_within_the_budget(
+    threads: usize,
+) {
+    let mut suite = guarded(threads).start().await;
+    let before = suite.gateways[0].resident();
+    suite.workers[0].pause().await;
+    flood_of_connections(&suite, before).await;
+    suite.workers[0].go_on();
+    everybody_is_told_of(&suite).await;
+}
+
+#[tokio::test]
+async fn flood_of_connections_for_a_php_worker_that_does_not_read_stays_within_the_budget() {
+    let suite = guarded(1).workers(0).start().await;
+    let gateway = &suite.gateways[0];
+    let before = gateway.resident();
+    let php = Php::worker(gateway.inner, &suite.secret(), "w:1").await;
+    flood_of_connections(&suite, before).await;
+    drop(php);
+    let mut suite = suite;
+    suite.add_worker().await;
+    everybody_is_told_of(&suite).await;
+}
+
+/// Clients that come with much in their headers, wait for the answer and leave, until nobody is let in
+/// any more.
+async fn flood_of_connections(suite: &Suite, before: usize) {
+    let addr = suite.gateways[0].clients;
+    let request: Arc<str> = handshake(&format!("X: {}\r\n", "x".repeat(15_000))).into();
+    let mut flood = JoinSet::new();
+    for _ in 0..100 {
+        let request = Arc::clone(&request);
+        flood.spawn(async move {
+            let mut waited = 0;
+            while waited < 10 {
+                // Later on, connections wait in the kernel until others have been told of.
+                let let_in = timeout(Duration::from_millis(100), async {
+                    let mut client = Raw::connect(addr).await;
+                    let _ = client.try_send(request.as_bytes()).await;
+                    let _ = client.head().await;
+                })
+                .await;
+                waited = if let_in.is_ok() { 0 } else { waited + 1 };
+            }
+        });
+    }
+    while let Some(ended) = flood.join_next().await {
+        ended.unwrap();
+        within_budget(suite, before, 1000);
+    }
+}
+
+/// Waits until a worker has been told of everybody's end, and newcomers are let in.
+async fn everybody_is_told_of(suite: &Suite) {
+    eventually("a worker to be told of every client", async || {
+        let gateway = &suite.gateways[0];
+        let clients = gateway.metric("gateway_clients").await?;
+        let held = gateway.metric("gateway_events_in_flight_bytes").await?;
+        (clients == 0.0 && held == 0.0).then_some(())
+    })
+    .await;
+    is_well_again(suite).await;
+}
+
 async fn a_storm_of_connections(threads: usize) {
     const CLIENTS: usize = 2000;
     let suite = guarded(threads).start().await;
@@ -226,6 +295,25 @@ async fn a_flood_of_heads_that_are_never_finished(threads: usize) {
     assert_eq!(newcomer.hears_text().await, "e");
 }
 
+async fn requests_for_pages_do_not_keep_a_place_for_ever(threads: usize) {
+    let builder = guarded(threads).gateway_flag("--max-handshakes", "5");
+    let suite = builder.gateway_flag("--handshake-timeout", "2").start().await;
+    let addr = suite.gateways[0].clients;
+    let mut visitors = JoinSet::new();
+    for _ in 0..5 {
+        let mut visitor = Raw::connect(addr).await;
+        visitors.spawn(async move {
+            // Each request comes well within the time for one.
+            while visitor.try_send(b"HEAD / HTTP/1.1\r\n\r\n").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            }
+        });
+    }
+    let mut newcomer = suite.browser(0).await;
+    newcomer.echo("in").await;
+    visitors.join_all().await;
+}
+
 async fn a_gateway_that_is_full_lets_others_in_when_there_is_a_place(threads: usize) {
     let suite = guarded(threads).gateway_flag("--max-connections", "5").start().await;
     let mut clients = Vec::new();
@@ -234,7 +322,7 @@ async fn a_gateway_that_is_full_lets_others_in_when_there_is_a_place(threads: us
     }
     let addr = suite.gateways[0].clients;
     let mut waiting = tokio::spawn(Browser::open(addr, "/"));
-    let early = tokio::time::timeout(Duration::from_millis(500), &mut waiting).await;
+    let early = timeout(Duration::from_millis(500), &mut waiting).await;
     assert!(early.is_err(), "there are five already");
     clients.pop();
     let mut sixth = soon("a place to be free", waiting).await.unwrap();

@@ -1,14 +1,11 @@
-//! Those who are behind: workers, clients, and those who say nothing at all.
+//! Those who are behind: workers and clients.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::{Answer, CloseReason, Command, Event, Message, Query, Recipients, link::Delivery};
-use suite_tests::{
-    Browser, Peer, Raw, Suite, eventually, on_one_and_three_threads, raw::masked, soon,
-    suite::Builder,
-};
+use suite_tests::{Browser, Peer, Raw, Suite, eventually, on_one_and_three_threads, soon};
 
 on_one_and_three_threads!(
     a_client_whose_worker_is_behind_is_slowed_down_and_nothing_is_lost,
@@ -18,8 +15,6 @@ on_one_and_three_threads!(
     many_clients_that_send_much_do_not_hold_up_those_who_send_little,
     a_slow_client_may_miss_messages_where_that_is_wanted,
     a_close_does_not_wait_behind_a_client_that_does_not_read,
-    a_silent_client_is_pinged_and_then_given_up,
-    a_client_that_says_something_is_kept,
 );
 
 const MESSAGES: usize = 400;
@@ -212,40 +207,6 @@ async fn a_close_does_not_wait_behind_a_client_that_does_not_read(threads: usize
     assert_eq!(worker.event_of(id).await, Event::Close(CloseReason::Worker));
     let count = worker.ask(Query::Count { group: None }).await;
     assert_eq!(count, Answer::Count(0));
-}
-
-async fn a_silent_client_is_pinged_and_then_given_up(threads: usize) {
-    let suite = heartbeat(threads).start().await;
-    let mut worker = suite.worker_link(0, "w:1").await;
-    let mut silent = Raw::websocket(suite.gateways[0].clients).await;
-    let id = worker.welcomes().await;
-    let ping = silent.frame().await.unwrap();
-    assert_eq!((ping.first, &ping.payload[..]), (0x81, &b"are you there?"[..]));
-    // What a browser does by itself is no sign of life of its page.
-    silent.send(&masked(0x89, b"")).await;
-    silent.until_the_end().await;
-    assert_eq!(worker.event_of(id).await, Event::Close(CloseReason::Timeout));
-}
-
-async fn a_client_that_says_something_is_kept(threads: usize) {
-    let suite = heartbeat(threads).start().await;
-    let mut worker = suite.worker_link(0, "w:1").await;
-    let mut talker = suite.browser(0).await;
-    let id = worker.welcomes().await;
-    for _ in 0..3 {
-        assert_eq!(talker.hears_text().await, "are you there?");
-        talker.send("yes").await;
-        assert_eq!(worker.event_of(id).await, Event::Message("yes".into()));
-    }
-}
-
-fn heartbeat(threads: usize) -> Builder {
-    Suite::builder()
-        .gateways(1)
-        .threads(threads)
-        .gateway_flag("--ping-interval", "1")
-        .gateway_flag("--ping-not-response-limit", "1")
-        .gateway_flag("--ping-data", "are you there?")
 }
 
 /// Takes events and is done with none of them, until the gateway gives no more.

@@ -193,7 +193,9 @@ impl Reticent {
                                     .encode(&mut list);
                                 writer.write_all(&list).await.unwrap();
                             }
-                            ToRegister::WorkerConnect(_) | ToRegister::Ping { .. } => {}
+                            ToRegister::WorkerConnect(_)
+                            | ToRegister::Ping { .. }
+                            | ToRegister::GatewayLeave => {}
                         }
                     }
                 });

@@ -14,6 +14,8 @@ const BINARIES: [&str; 3] = ["register", "gateway", "business-worker"];
 async fn run(binary: &str, args: &[&str], env: &[(&str, &str)]) -> Output {
     let mut command = Command::new(binaries::path(binary));
     command.args(args).env_clear().envs(env.iter().copied());
+    // Where there is no name server, not to wait for it.
+    command.env("RES_OPTIONS", "timeout:1 attempts:1");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().unwrap_or_else(|error| panic!("{binary}: {error}"));
     let mut guard = Guard(Some(child));
@@ -89,6 +91,115 @@ async fn values_that_make_no_sense_together_are_refused() {
         assert_eq!(output.status.code(), Some(2), "{binary} {args:?}: {}", told(&output));
         assert!(told(&output).contains(named), "{binary} {args:?}: {}", told(&output));
     }
+}
+
+#[tokio::test]
+async fn what_can_never_work_is_refused_by_name_by_check_and_at_the_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let fifo = folder.path().join("fifo").display().to_string();
+    let made = Command::new("mkfifo").arg(&fifo).status().expect("mkfifo");
+    assert!(made.success());
+    for (binary, args, named) in [
+        ("register", &["--admin-listen", "127.0.0.1:1236"][..], "--admin-listen"),
+        ("register", &["--config", &fifo], "--config"),
+        ("register", &["--config", "/dev/zero"], "--config"),
+        ("gateway", &["--ping-interval", "18446744073709551615"], "--ping-interval"),
+        ("gateway", &["--ping-data", "ping"], "--ping-data"),
+        ("gateway", &["--ping-not-response-limit", "2"], "--ping-not-response-limit"),
+        ("gateway", &["--handshake-timeout", "18446744073709551615"], "--handshake-timeout"),
+        ("gateway", &["--lan-listen", "127.0.0.1:0"], "--lan-listen"),
+        ("gateway", &["--listen", "127.0.0.1:2900"], "--lan-port"),
+        ("gateway", &["--listen", "127.0.0.1:1", "--listen", "tcp://0.0.0.0:1"], "--listen"),
+        ("gateway", &["--register-address", "127.0.0.1:2900"], "--register-address"),
+        ("gateway", &["--allowed-origin", "https://example.com/"], "--allowed-origin"),
+        (
+            "gateway",
+            &["--tls-cert", &fifo, "--tls-key", &fifo, "--listen", "wss://127.0.0.1:1"],
+            &fifo,
+        ),
+        ("business-worker", &["--register-address", "127.0.0.1:0"], "--register-address"),
+        ("business-worker", &["--gateway-grace", "18446744073709551615"], "--gateway-grace"),
+        (
+            "business-worker",
+            &["--inner-tls-cert", &fifo, "--inner-tls-key", "k", "--inner-tls-ca", &fifo],
+            &fifo,
+        ),
+    ] {
+        for check in [&[][..], &["--check"]] {
+            let args = [args, check].concat();
+            let output = run(binary, &args, &[]).await;
+            assert_eq!(output.status.code(), Some(2), "{binary} {args:?}: {}", told(&output));
+            assert!(told(&output).contains(named), "{binary} {args:?}: {}", told(&output));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_filter_of_log_lines_that_makes_no_sense_is_refused_by_check() {
+    for binary in BINARIES {
+        let output = run(binary, &["--check"], &[("RUST_LOG", "gateway=a=b")]).await;
+        assert_eq!(output.status.code(), Some(2), "{binary}: {}", told(&output));
+        assert!(told(&output).contains("RUST_LOG"), "{binary}: {}", told(&output));
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_resolve_is_told_with_its_flag() {
+    for (binary, flag, value) in [
+        ("register", "--listen", "no-such-host.invalid:1236"),
+        ("gateway", "--lan-ip", "no-such-host.invalid"),
+        ("gateway", "--listen", "ws://no-such-host.invalid:7272"),
+        ("business-worker", "--admin-listen", "no-such-host.invalid:9111"),
+    ] {
+        let output = run(binary, &[flag, value], &[]).await;
+        assert_eq!(output.status.code(), Some(2), "{binary}: {}", told(&output));
+        let said = format!("{flag}: no-such-host.invalid cannot be resolved");
+        assert!(told(&output).contains(&said), "{binary}: {}", told(&output));
+    }
+}
+
+#[tokio::test]
+async fn what_check_shows_is_a_file_with_the_same_effect() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("settings.toml");
+    let path = file.to_str().expect("a plain path");
+    for (binary, args, in_effect) in [
+        ("register", &[][..], "startup_grace = 3"),
+        ("register", &["--compat", "strict"], "startup_grace = 0"),
+        ("gateway", &[], "memory_budget = "),
+        ("gateway", &["--threads", "3"], "memory_budget = 805306368  # default"),
+        ("gateway", &["--lan-port", "2901"], "lan_listen = \"127.0.0.1:2901\""),
+        ("gateway", &["--compat", "strict", "--header", "A: b"], "handshake_timeout = 0"),
+        ("business-worker", &["--app", "echo"], "# id = "),
+        ("business-worker", &["--name", "Chat"], "threads = "),
+    ] {
+        let shown = run(binary, &[args, &["--check"]].concat(), &[]).await;
+        assert_eq!(shown.status.code(), Some(0), "{binary}: {}", told(&shown));
+        let shown = String::from_utf8(shown.stdout).expect("text");
+        assert!(shown.contains(in_effect), "{binary} {args:?}: {shown}");
+        fs::write(&file, &shown).expect("to write a file");
+        let again = run(binary, &["--config", path, "--check"], &[]).await;
+        assert_eq!(again.status.code(), Some(0), "{binary}: {}", told(&again));
+        let again = String::from_utf8(again.stdout).expect("text");
+        let values = |text: &str| text.parse::<toml::Table>().expect("TOML");
+        assert_eq!(values(&shown), values(&again), "{binary} {args:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_loopback_address_announced_to_a_register_elsewhere_is_warned_of() {
+    let args = ["--register-address", "192.0.2.1:1236", "--secret-key", "s", "--check"];
+    let output = run("gateway", &args, &[]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    let (shown, said) = (String::from_utf8(output.stdout), String::from_utf8(output.stderr));
+    assert!(said.expect("text").starts_with("warning: --lan-ip: 127.0.0.1 is announced"));
+    assert!(shown.expect("text").parse::<toml::Table>().is_ok(), "it is still a file");
+    // At a start it is logged; this one ends, since its port is taken.
+    let taken = Taken::new();
+    let listen = format!("ws://{}", taken.addr);
+    let output = run("gateway", &[&args[..4], &["--listen", &listen]].concat(), &[]).await;
+    let said = told(&output);
+    assert!(said.contains("WARN") && said.contains("flag=\"--lan-ip\""), "{said}");
 }
 
 #[tokio::test]

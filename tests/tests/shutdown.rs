@@ -4,9 +4,7 @@
 use std::time::Duration;
 
 use protocol::{CloseReason, Event};
-use suite_tests::{
-    Browser, Heard, Peer, Raw, Suite, eventually, on_one_and_three_threads, process::Signal,
-};
+use suite_tests::{Browser, Heard, Peer, Raw, Suite, on_one_and_three_threads, process::Signal};
 use tokio::time::sleep;
 
 on_one_and_three_threads!(
@@ -159,10 +157,7 @@ async fn a_second_signal_ends_at_once(threads: usize) {
     worker.event().await;
     let gateway = &mut suite.gateways[0];
     gateway.signal(Signal::Term);
-    eventually("the first signal to be taken", async || {
-        gateway.log().contains("draining").then_some(())
-    })
-    .await;
+    gateway.logs(&["draining"]).await;
     // It may be done by itself by now, since nobody can be sure what it waits for.
     if gateway.is_running() {
         gateway.signal(Signal::Term);

@@ -14,6 +14,7 @@ on_one_and_three_threads!(
     a_client_whose_worker_is_gone_is_cut_off_at_its_next_message,
     on_connect_comes_at_accept_and_pages_do_not,
     text_may_be_anything_both_ways,
+    odd_handshakes_get_the_status_that_workerman_gives_them,
     a_client_that_does_not_read_misses_messages_and_stays,
     what_a_dead_php_worker_was_not_sent_is_lost,
     what_a_php_worker_has_no_room_for_is_lost,
@@ -96,8 +97,69 @@ async fn on_connect_comes_at_accept_and_pages_do_not(threads: usize) {
     worker.say(Opcode::Destroy, first.connection_id, "", "").await;
     silent.until_the_end().await;
     assert_eq!(worker.event().await.0, Opcode::OnClose);
-    let page = Raw::get(suite.gateways[0].clients, "/").await.unwrap();
-    assert_eq!(page.status, 400);
+    // Health checks are clients, too.
+    for (method, path) in [("GET", "/"), ("GET", "/healthz"), ("OPTIONS", "/")] {
+        let answer = Raw::request(suite.gateways[0].clients, method, path).await.unwrap();
+        assert_eq!(answer.status, 400, "{method} {path}");
+        assert_eq!(worker.event().await.0, Opcode::OnConnect);
+        assert_eq!(worker.event().await.0, Opcode::OnClose);
+    }
+}
+
+/// What Workerman 5.2.2 answers was recorded, byte for byte of the request.
+async fn odd_handshakes_get_the_status_that_workerman_gives_them(threads: usize) {
+    const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
+    let both = format!("{KEY}{VERSION}");
+    let line = |line: &[u8]| [line, b"\r\n", both.as_bytes(), b"\r\n"].concat();
+    let fields = |fields: &str| format!("GET / HTTP/1.1\r\n{fields}\r\n").into_bytes();
+    let (suite, mut worker) = strict(threads, &[]).await;
+    for (request, status) in [
+        (line(b"GET /?n=\xc4\xe3 HTTP/1.1"), 101),
+        (line(b"GET /?n=a b HTTP/1.1"), 101),
+        (line(b"GET /\0 HTTP/1.1"), 101),
+        (line(b"GET / HTTP/2.0"), 101),
+        (line(b"GET / HTTP/1.0"), 101),
+        (line(b"GET /"), 101),
+        (line(b"GETX / HTTP/1.1"), 101),
+        (line(b"get / HTTP/1.1"), 400),
+        (line(b"POST / HTTP/1.1"), 400),
+        (line(b"\r\nGET / HTTP/1.1"), 400),
+        (fields(&format!("{}{both}", "X: y\r\n".repeat(150))), 101),
+        (fields(&format!("no colon\r\nX: y\r\n z\r\nX: a\nb\r\n{both}")), 101),
+        (fields(&format!("{both}Content-Length: 0\r\nContent-Length: 5\r\n")), 101),
+        (fields(&format!("{both}Transfer-Encoding: chunked\r\n")), 101),
+        (fields(&format!("X-{KEY}X-{VERSION}")), 101),
+        (fields(&format!("{both}{}", VERSION.replace("13", "8"))), 101),
+        (fields(&format!("{KEY}{}{VERSION}", VERSION.replace("13", "8"))), 426),
+        (fields(&format!("{KEY}{}", VERSION.replace("13", "13 "))), 426),
+        (fields(&format!("{KEY}{}", VERSION.replace("13", "13, 8"))), 426),
+        (fields(&VERSION.replace("13", "8")), 426),
+        (fields(KEY), 400),
+        (fields(VERSION), 400),
+        (fields(&format!("{}{VERSION}", KEY.replace(':', " :"))), 400),
+    ] {
+        let mut raw = Raw::connect(suite.gateways[0].clients).await;
+        raw.send(&request).await;
+        let head = raw.head().await;
+        let request = request.escape_ascii();
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {head}");
+        drop(raw);
+        assert_eq!(worker.event().await.0, Opcode::OnConnect);
+        if status == 101 {
+            let (opcode, frame) = worker.event().await;
+            assert_eq!(opcode, Opcode::OnWebsocketConnect, "{request}");
+            let body = frame.body.escape_ascii().to_string();
+            let has = |part: &str| assert!(body.contains(part), "{request}: {body}");
+            if request.to_string().contains("n=\\xc4") {
+                // As the client meant it, however it was sent.
+                has(r#"s:3:\"get\";a:1:{s:1:\"n\";s:2:\"\xc4\xe3\";}"#);
+            } else if request.to_string().contains("n=a b") {
+                has(r#"s:3:\"get\";a:1:{s:1:\"n\";s:1:\"a\";}"#);
+            }
+        }
+        assert_eq!(worker.event().await.0, Opcode::OnClose);
+    }
 }
 
 async fn text_may_be_anything_both_ways(threads: usize) {

@@ -258,6 +258,30 @@ async fn a_worker_that_falls_silent_is_given_up_and_one_that_is_idle_is_not(thre
 }
 
 /// The report of the message that says this; others are passed over.
+#[tokio::test]
+async fn round_robin_gives_every_worker_as_many_clients() {
+    for workers in [2, 4] {
+        let suite = Suite::builder().gateways(1).gateway_flag("--router", "round-robin");
+        let suite = suite.start().await;
+        let mut all = Vec::new();
+        for id in 0..workers {
+            all.push(TestWorker::start(&suite, &id.to_string()).await);
+        }
+        let mut browsers = Vec::new();
+        for _ in 0..60 {
+            let mut browser = suite.browser(0).await;
+            browser.send("echo here").await;
+            assert_eq!(browser.hears_text().await, "here");
+            browsers.push(browser);
+        }
+        for worker in &mut all {
+            let reports = iter::from_fn(|| worker.told_already());
+            let clients = reports.filter(|report| report.told == Told::Connect).count();
+            assert_eq!(clients, 60 / workers, "of {workers} workers each has as many");
+        }
+    }
+}
+
 async fn message(worker: &mut TestWorker, text: &str) -> Report {
     loop {
         let report = worker.told().await;

@@ -1,6 +1,6 @@
 //! Settings: flags as typed, then as meant.
 
-use std::{io, net::SocketAddr, thread::available_parallelism, time::Duration};
+use std::{io, thread::available_parallelism, time::Duration};
 
 use anyhow::ensure;
 use clap::Parser;
@@ -9,7 +9,7 @@ use protocol::Secret;
 use serde::Serialize;
 use service::{
     dice,
-    settings::Common,
+    settings::{Address, Common, Derived, Effective, Host, MAX_SILENCE, MAX_WAIT, check_registers},
     tls::{Inner, InnerFiles},
 };
 use tokio::runtime::{Builder, Runtime};
@@ -20,7 +20,7 @@ use tokio::runtime::{Builder, Runtime};
 pub struct Args {
     /// Where a register is (repeatable: a worker follows all of them)
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1236")]
-    register_address: Vec<String>,
+    register_address: Vec<Address>,
 
     /// What this kind of worker is called
     #[arg(long, value_name = "NAME", default_value = "BusinessWorker")]
@@ -34,6 +34,7 @@ pub struct Args {
     /// How long a gateway may be out of reach, and named by no register, before its clients count as
     /// gone
     #[arg(long, value_name = "SECONDS", default_value_t = GATEWAY_GRACE.as_secs())]
+    #[arg(value_parser = clap::value_parser!(u64).range(..=MAX_WAIT))]
     gateway_grace: u64,
 
     /// Threads that run methods [default: the machine's cores]
@@ -48,7 +49,7 @@ pub struct Args {
     /// How long a gateway may be silent, though it is asked whether it is there, before its link is
     /// given up
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=MAX_SILENCE))]
     peer_timeout: u64,
 
     #[command(flatten)]
@@ -103,8 +104,9 @@ impl TryFrom<Args> for Config {
             inner_tls,
             common,
         } = args;
-        ensure!(!registers.is_empty(), "--register-address is empty");
         common.check_secret(&[])?;
+        let admin = common.admin()?.map(|addr| ("--admin-listen", addr));
+        check_registers(&registers, admin.as_slice())?;
         for address in &registers {
             check_register(address, &common)?;
         }
@@ -116,7 +118,7 @@ impl TryFrom<Args> for Config {
         let threads = threads.map(usize::from);
         let threads = threads.or_else(|| available_parallelism().ok().map(usize::from));
         Ok(Self {
-            registers,
+            registers: registers.iter().map(ToString::to_string).collect(),
             secret: common.secret_key,
             key: format!("{name}:{id}"),
             gateway_grace: Duration::from_secs(gateway_grace),
@@ -144,21 +146,26 @@ fn check_part(flag: &str, part: &str) -> anyhow::Result<()> {
 const MAX_PART: usize = 100;
 
 /// A register may be named; the secret rule then cannot know where it is, and assumes elsewhere.
-fn check_register(address: &str, common: &Common) -> anyhow::Result<()> {
-    if let Ok(address) = address.parse::<SocketAddr>() {
-        return common.check_secret(&[address]);
+fn check_register(register: &Address, common: &Common) -> anyhow::Result<()> {
+    if let Host::Ip(ip) = register.host {
+        return common.check_secret(&[(ip, register.port).into()]);
     }
-    let host_and_port = address.rsplit_once(':');
-    let host = host_and_port.filter(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-    let Some((host, _)) = host else {
-        anyhow::bail!("--register-address {address:?} is not host:port");
-    };
     ensure!(
-        host == "localhost" || common.allow_no_secret || !common.secret_key.is_empty(),
-        "--secret-key is empty, but {address} may be another host; \
+        register.host.is_loopback() || common.allow_no_secret || !common.secret_key.is_empty(),
+        "--secret-key is empty, but {register} may be another host; \
          set it, or accept the risk with --allow-no-secret"
     );
     Ok(())
+}
+
+impl Effective for Config {
+    fn derived(&self) -> Vec<Derived> {
+        let id = self.key.split_once(':').map(|(_, id)| id).unwrap_or_default();
+        vec![
+            Derived::value("threads", self.threads, "the machine's cores"),
+            Derived::passing("id", id, "chosen at random, another one at each start"),
+        ]
+    }
 }
 
 /// The runtime for that many threads.
@@ -215,9 +222,31 @@ mod tests {
 
     #[test]
     fn a_register_is_host_and_port() {
-        for address in ["", "host", "host:", ":1236", "host:port", "host:70000"] {
-            let error = config(&["--register-address", address]).unwrap_err();
+        for address in ["", "host", "host:", ":1236", "host:port", "host:70000", "::1:1236", "a:0"]
+        {
+            let flags = ["--register-address", address, "--allow-no-secret"];
+            let error = config(&flags).unwrap_err();
             assert!(error.contains("--register-address"), "{error}");
         }
+        let twice = ["--register-address=127.0.0.1:1"; 2];
+        assert!(config(&twice).unwrap_err().contains("--register-address: 127.0.0.1:1 is given"));
+        let own = ["--register-address=127.0.0.1:1", "--admin-listen=127.0.0.1:1"];
+        assert!(config(&own).unwrap_err().contains("see --admin-listen"));
+    }
+
+    #[test]
+    fn waits_that_overflow_a_clock_are_refused() {
+        for flag in ["--gateway-grace", "--peer-timeout"] {
+            let error = config(&[flag, "18446744073709551615"]).unwrap_err();
+            assert!(error.contains(flag), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_in_effect_is_shown_and_an_id_by_chance_is_not_pinned() {
+        let derived = config(&["--threads=3"]).unwrap().derived();
+        assert!(derived.contains(&Derived::value("threads", 3, "the machine's cores")));
+        let id = config(&["--id=7"]).unwrap().derived().remove(1);
+        assert_eq!(id, Derived::passing("id", "7", "chosen at random, another one at each start"));
     }
 }

@@ -72,7 +72,8 @@ impl Client {
     /// ends meanwhile.
     pub fn cluster(&self) -> &Cluster {
         let make = || {
-            let pushes = Arc::new(Pushes::new(Arc::clone(self.slot.link())));
+            let home = Arc::clone(self.slot.link());
+            let pushes = Arc::new(Pushes::new(home, self.id().connection));
             (self.slot.home().cluster.on_behalf_of(Arc::clone(&pushes)), pushes)
         };
         &self.scoped.get_or_init(make).0
@@ -88,7 +89,11 @@ impl Client {
     }
 
     pub(crate) fn into_pushes(self) -> Option<Arc<Pushes>> {
-        self.scoped.into_inner().map(|(_, pushes)| pushes)
+        let pushes = self.scoped.into_inner().map(|(_, pushes)| pushes)?;
+        if pushes.has_closed() {
+            self.slot.close();
+        }
+        Some(pushes)
     }
 
     /// Sends to this client.
@@ -101,13 +106,25 @@ impl Client {
     }
 
     /// Closes this client once everything queued for it is written, the farewell last.
+    ///
+    /// The next method called for it is [`on_close`](crate::Worker::on_close): events that it had sent
+    /// before it was closed, and that have not been handled yet, are dropped. The same goes for a client
+    /// that is closed through this event's [`cluster`](Self::cluster). Events of a client that is closed
+    /// by anything else (another client's handler, a timer, a back end, PHP) are handled as they come. If
+    /// the link to the gateway is lost before it has taken the command, this event comes again, marked as
+    /// redelivered, and then the others do.
     pub async fn close(&self, farewell: Option<Message>) -> Result<(), Error> {
-        self.tell(Command::Close { client: self.id().connection, farewell }).await
+        self.tell(Command::Close { client: self.id().connection, farewell }).await?;
+        self.slot.close();
+        Ok(())
     }
 
-    /// Cuts this client off at once; what was queued for it is lost.
+    /// Cuts this client off at once; what was queued for it is lost. As with [`close`](Self::close), the
+    /// next method called for it is [`on_close`](crate::Worker::on_close).
     pub async fn destroy(&self) -> Result<(), Error> {
-        self.tell(Command::Destroy { client: self.id().connection }).await
+        self.tell(Command::Destroy { client: self.id().connection }).await?;
+        self.slot.close();
+        Ok(())
     }
 
     /// Says whom this client speaks for, in place of whom it spoke for before.
@@ -148,7 +165,8 @@ impl Client {
     /// methods. No question is asked for it.
     ///
     /// # Errors
-    /// When somebody else has stored what is not a JSON object.
+    /// When somebody else has stored what is not a JSON object, or a PHP array whose references come to
+    /// too much; see [`Session::decode`].
     pub fn session(&self) -> Result<Map<String, Value>, SessionError> {
         self.slot.memory().session().decode()
     }

@@ -6,6 +6,11 @@ use std::process::ExitCode;
 
 use apps::{App, Settings};
 
+/// Returns what a burst has left to the system within seconds; see `.cargo/config.toml`.
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     service::main_on::<apps::Args, Settings>(
         |settings| business_worker::runtime(&settings.config),

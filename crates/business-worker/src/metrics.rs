@@ -17,6 +17,7 @@ pub(crate) struct Metrics {
     pub(crate) retries: Counter,
     pub(crate) given_up: Counter,
     pub(crate) left: Counter,
+    pub(crate) dropped: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -94,6 +95,11 @@ impl Metrics {
             "events_left",
             "Events left to other workers at the end, since they waited to be tried again",
             self.left.clone(),
+        );
+        registry.register(
+            "events_dropped",
+            "Events of clients that a handler had closed before; no handler was called for them",
+            self.dropped.clone(),
         );
     }
 

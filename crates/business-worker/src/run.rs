@@ -16,7 +16,7 @@ use crate::{
 /// Runs a worker with settings from flags, the environment and a file, until SIGTERM or SIGINT.
 /// The whole of a `main`.
 ///
-/// Exit codes: 0 done, 1 failed while running, 2 bad settings.
+/// Exit codes: 0 done, 1 failed while running, 2 bad settings, 70 a panic outside of a method.
 pub fn main(worker: impl Worker) -> ExitCode {
     service::main_on::<Args, Config>(config::runtime, async |config, starting| {
         serve(worker, config, starting).await
@@ -55,7 +55,7 @@ pub async fn serve(
 
     let worker = dispatcher.worker();
     tokio::select! {
-        started = caught(worker.on_worker_start(&cluster)) => {
+        started = caught(async { worker.on_worker_start(&cluster).await }) => {
             started.context("on_worker_start failed")?;
         }
         () = starting.shutdown.cancelled() => return Ok(()),
@@ -110,7 +110,8 @@ async fn drain<W: Worker>(dispatcher: &Dispatcher<W>, cluster: &Cluster, grace: 
         Err(_) => tracing::warn!(?grace, "events are left to other workers"),
     }
     let last = async {
-        if let Err(error) = caught(dispatcher.worker().on_worker_stop(cluster)).await {
+        let stop = async { dispatcher.worker().on_worker_stop(cluster).await };
+        if let Err(error) = caught(stop).await {
             tracing::error!(error = format!("{error:#}"), "on_worker_stop failed");
         }
         cluster.close().await;

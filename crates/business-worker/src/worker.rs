@@ -11,8 +11,8 @@ use crate::Client;
 /// Events of one client come in order, one at a time: the next one only after the method for the
 /// last has returned. Events of different clients run at once, hence `&self`.
 ///
-/// A method that fails or panics is logged and counted, with the client's id, and the process goes
-/// on. With `--handler-retries N` it is called again, at most N times, with the event marked as
+/// A method that fails or panics is counted, and logged with the client's id (of each method one failure a
+/// second, and how many were left out), and the process goes on. With `--handler-retries N` it is called again, at most N times, with the event marked as
 /// [redelivered](Client::redelivered); the client's next events wait meanwhile, and take up their
 /// room in the gateway's `--worker-window`. One that has failed each time counts as dealt with. What
 /// waits to be called again when the process is told to stop, or loses the event's link, is left to
@@ -37,7 +37,8 @@ pub trait Worker: Send + Sync + 'static {
         async { Ok(()) }
     }
 
-    /// A connection was accepted. On WebSocket listeners its handshake is still to come; what is
+    /// A connection was accepted. A client that a method [closes](Client::close) has no further event but
+    /// [`on_close`](Self::on_close), whatever it has sent meanwhile. On WebSocket listeners its handshake is still to come; what is
     /// sent before that is done, waits for it.
     fn on_connect(&self, _client: &Client) -> impl Future<Output = anyhow::Result<()>> + Send {
         async { Ok(()) }

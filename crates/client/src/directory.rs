@@ -27,6 +27,8 @@ struct Entry<L> {
     /// that the last is over names another than those that have.
     instances: Vec<Instance>,
     standing: Standing<L>,
+    /// Whether questions to all gateways do without it: it was not linked within the grace.
+    left_out: bool,
 }
 
 /// How we stand with a gateway.
@@ -97,7 +99,8 @@ impl<L: Clone> Directory<L> {
             let same = listed.iter().filter(|one| *one.address == *address);
             let instances = same.filter_map(|one| one.instance.clone()).collect();
             let native = gateway.native;
-            self.gateways.push(Entry { address, listed: true, native, instances, standing });
+            let (listed, left_out) = (true, false);
+            self.gateways.push(Entry { address, listed, native, instances, standing, left_out });
         }
         changes
     }
@@ -106,6 +109,7 @@ impl<L: Clone> Directory<L> {
     pub(crate) fn up(&mut self, address: &str, gateway: SocketAddr, link: L) {
         if let Some(entry) = self.entry(address) {
             entry.standing = Standing::Up { gateway, link: link.clone() };
+            entry.left_out = false;
             self.linked.insert(gateway, link);
         }
     }
@@ -126,6 +130,13 @@ impl<L: Clone> Directory<L> {
             }
             Standing::Dialling(None) | Standing::Down | Standing::Foreign => Standing::Down,
         };
+    }
+
+    /// A gateway was not linked within the grace: questions to all gateways do without it until it is.
+    pub(crate) fn leave_out(&mut self, address: &str) {
+        if let Some(entry) = self.entry(address) {
+            entry.left_out = !matches!(entry.standing, Standing::Up { .. });
+        }
     }
 
     /// Has what is sent wait for gateways that registers name and that nothing waits for yet, where
@@ -276,6 +287,19 @@ impl<L: Clone> Directory<L> {
         })
     }
 
+    /// Those of the [missing](Self::missing) without which a question to all gateways has no answer.
+    pub(crate) fn required(&self) -> impl Iterator<Item = &Arc<str>> {
+        let is_left_out = |address: &Arc<str>| {
+            self.gateways.iter().any(|entry| entry.left_out && entry.address == *address)
+        };
+        self.missing().filter(move |address| !is_left_out(address))
+    }
+
+    /// How many of the [missing](Self::missing) questions to all gateways do without.
+    pub(crate) fn left_out(&self) -> usize {
+        self.gateways.iter().filter(|entry| entry.left_out && entry.listed).count()
+    }
+
     /// What to tell a register that we know.
     pub(crate) fn listed(&self) -> Vec<String> {
         let listed = self.gateways.iter().filter(|entry| entry.listed);
@@ -316,168 +340,4 @@ pub(crate) fn union(lists: &[Option<Vec<discovery::Gateway>>]) -> Vec<discovery:
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn plain(address: &str) -> discovery::Gateway {
-        discovery::Gateway::plain(address.to_owned())
-    }
-
-    fn native(address: &str) -> discovery::Gateway {
-        discovery::Gateway { native: true, ..plain(address) }
-    }
-
-    fn gateway(port: u16) -> SocketAddr {
-        SocketAddr::from(([10, 0, 0, 1], port))
-    }
-
-    fn names(list: &[Arc<str>]) -> Vec<&str> {
-        list.iter().map(|name| &**name).collect()
-    }
-
-    #[test]
-    fn a_gateway_is_new_once_and_settled_once_linked_or_not() {
-        let mut directory = Directory::<()>::default();
-        assert!(!directory.is_settled(), "no register has spoken");
-        assert_eq!(names(&directory.list(&[native("a:1"), native("b:2")]).new), ["a:1", "b:2"]);
-        assert_eq!(directory.list(&[native("b:2"), native("a:1")]), Changes::default());
-        directory.up("a:1", gateway(1), ());
-        assert!(!directory.is_settled());
-        directory.down("b:2");
-        assert!(directory.is_settled());
-        assert_eq!(directory.links().count(), 1);
-        assert_eq!(directory.missing().map(|name| &**name).collect::<Vec<_>>(), ["b:2"]);
-    }
-
-    #[test]
-    fn one_that_vanished_is_kept_while_its_link_lives() {
-        let mut directory = Directory::<()>::default();
-        directory.list(&[native("a:1")]);
-        directory.up("a:1", gateway(1), ());
-        directory.list(&[]);
-        assert!(directory.keep("a:1"));
-        assert!(directory.link(gateway(1)).is_some());
-        directory.down("a:1");
-        assert_eq!(directory.missing().count(), 0, "nobody expects it back");
-        assert!(directory.keep("a:1"), "something waits for it");
-        assert_eq!(directory.give_up(|address, ()| address == "a:1"), [()]);
-        assert!(!directory.keep("a:1"));
-        assert!(directory.link(gateway(1)).is_none());
-        assert_eq!(names(&directory.list(&[native("a:1")]).new), ["a:1"]);
-    }
-
-    #[test]
-    fn what_is_for_a_lost_gateway_has_a_place_until_that_is_linked_again_or_given_up() {
-        let mut directory = Directory::<u8>::default();
-        directory.list(&[native("a:1"), native("b:2")]);
-        assert_eq!((directory.place(gateway(1)), directory.out_of_reach()), (None, 2));
-        directory.up("a:1", gateway(1), 1);
-        directory.down("b:2");
-        assert_eq!((directory.parked().count(), directory.out_of_reach()), (0, 1), "never linked");
-        directory.down("a:1");
-        directory.down("a:1");
-        assert_eq!((directory.place(gateway(1)), directory.link(gateway(1))), (Some(&1), None));
-        assert_eq!((directory.parked_at("a:1"), directory.parked_at("b:2")), (Some(&1), None));
-        assert_eq!(directory.missing().map(|name| &**name).collect::<Vec<_>>(), ["a:1", "b:2"]);
-        directory.up("a:1", gateway(1), 2);
-        assert_eq!((directory.place(gateway(1)), directory.parked().count()), (Some(&2), 0));
-        assert_eq!(directory.give_up(|_, _| true), [0_u8; 0], "it is linked");
-        directory.down("a:1");
-        assert!(directory.wants("a:1") && directory.wants("b:2"));
-        directory.list(&[]);
-        assert!(directory.wants("a:1") && !directory.wants("b:2"));
-        assert_eq!(directory.give_up(|_, link| *link == 1), [0_u8; 0]);
-        assert_eq!(directory.give_up(|_, link| *link == 2), [2]);
-        assert!(!directory.wants("a:1"));
-        assert_eq!(directory.place(gateway(1)), None);
-    }
-
-    #[test]
-    fn a_gateway_that_was_never_linked_may_be_waited_for_if_its_life_is_known() {
-        let mut directory = Directory::<Instance>::default();
-        let life = |name: &str| Instance::new(name).unwrap();
-        let alive = |address: &str, name| discovery::Gateway {
-            instance: Some(life(name)),
-            ..native(address)
-        };
-        directory.list(&[alive("10.0.0.1:1", "one"), native("10.0.0.1:2")]);
-        directory.expect(|_, _, instance| Some(instance.clone()));
-        assert!(!directory.is_settled(), "there is an attempt under way still");
-        assert_eq!(directory.place(gateway(1)), Some(&life("one")));
-        assert_eq!((directory.parked().count(), directory.out_of_reach()), (1, 1));
-        directory.down("10.0.0.1:1");
-        directory.down("10.0.0.1:2");
-        assert!(directory.is_settled());
-        directory.list(&[alive("10.0.0.1:1", "two"), native("10.0.0.1:2")]);
-        directory.expect(|_, _, _| panic!("something waits for it"));
-        assert_eq!(directory.give_up(|_, instance| *instance == life("one")), [life("one")]);
-        directory.expect(|_, _, _| None);
-        assert_eq!(directory.place(gateway(1)), None);
-        directory.expect(|_, _, instance| Some(instance.clone()));
-        assert_eq!(directory.parked_at("10.0.0.1:1"), Some(&life("two")));
-        directory.list(&[]);
-        assert!(directory.keep("10.0.0.1:1") && !directory.keep("10.0.0.1:2"));
-    }
-
-    #[test]
-    fn another_life_that_registers_name_alone_takes_the_place_of_one_that_is_waited_for() {
-        let mut directory = Directory::<Instance>::default();
-        let life = |name: &str| Instance::new(name).unwrap();
-        let alive = |name| discovery::Gateway { instance: Some(life(name)), ..native("a:1") };
-        let supersede = |directory: &mut Directory<Instance>, old: &str| {
-            directory.supersede(|link| link, |named| *named != life(old))
-        };
-        directory.list(&[alive("one")]);
-        directory.up("a:1", gateway(1), life("one"));
-        directory.list(&[alive("two")]);
-        assert_eq!(supersede(&mut directory, "none"), [], "it is linked");
-        directory.down("a:1");
-        directory.list(&[alive("one"), alive("two")]);
-        assert_eq!(directory.lives("a:1"), [life("one"), life("two")]);
-        assert_eq!(supersede(&mut directory, "none"), [], "a register still names it");
-        directory.list(&[alive("two")]);
-        assert_eq!(supersede(&mut directory, "two"), [], "that was before it");
-        directory.list(&[]);
-        assert_eq!(supersede(&mut directory, "none"), [], "no other is named");
-        directory.list(&[alive("two")]);
-        assert_eq!(supersede(&mut directory, "none"), [life("one")]);
-        assert_eq!(directory.parked_at("a:1"), None);
-    }
-
-    #[test]
-    fn of_several_lives_that_registers_name_the_one_that_may_be_there_is_waited_for() {
-        let mut directory = Directory::<Instance>::default();
-        let life = |name: &str| Instance::new(name).unwrap();
-        let alive =
-            |name| discovery::Gateway { instance: Some(life(name)), ..native("10.0.0.1:1") };
-        let lists = [Some(vec![alive("over")]), Some(vec![plain("10.0.0.1:1")]), None];
-        let lists = [&lists[..], &[Some(vec![alive("next")])]].concat();
-        let changes = directory.list(&union(&lists));
-        assert_eq!((changes.new.len(), changes.foreign.len()), (1, 0), "one gateway, and native");
-        directory.expect(|_, _, named| (*named != life("over")).then(|| named.clone()));
-        assert_eq!(directory.parked_at("10.0.0.1:1"), Some(&life("next")));
-    }
-
-    #[test]
-    fn who_is_not_native_beside_those_who_are_is_left_alone() {
-        let mut directory = Directory::<()>::default();
-        let changes = directory.list(&[native("a:1"), plain("php:1")]);
-        assert_eq!((names(&changes.new), names(&changes.foreign)), (vec!["a:1"], vec!["php:1"]));
-        assert_eq!(directory.list(&[native("a:1"), plain("php:1")]), Changes::default());
-        let changes = directory.list(&[native("a:1"), native("php:1")]);
-        assert_eq!(names(&changes.new), ["php:1"], "replaced by one of ours");
-    }
-
-    #[test]
-    fn a_php_register_does_not_know_so_everyone_is_tried() {
-        let mut directory = Directory::<()>::default();
-        assert_eq!(names(&directory.list(&[plain("a:1"), plain("b:2")]).new), ["a:1", "b:2"]);
-    }
-
-    #[test]
-    fn a_register_that_knows_less_takes_nobody_away() {
-        let lists = [Some(vec![native("a:1"), native("b:2")]), None, Some(vec![plain("b:2")])];
-        assert_eq!(union(&lists), [native("a:1"), native("b:2")]);
-        assert_eq!(union(&[Some(vec![]), Some(vec![plain("b:2")])]), [plain("b:2")]);
-    }
-}
+mod tests;

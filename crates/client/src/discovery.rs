@@ -7,7 +7,7 @@ use protocol::{
     codec::json_lines::{LineTooLong, Lines},
     discovery::{FromRegister, Incomprehensible, ToRegister, WorkerConnect},
 };
-use service::{backoff::Backoff, stream::Stream};
+use service::{backoff::Backoff, clock, outage::Outage, stream::Stream};
 use thiserror::Error;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -53,31 +53,62 @@ enum Left {
     TooLong(#[from] LineTooLong),
 }
 
+/// What was logged of one register.
+struct Contact {
+    register: String,
+    /// Whether it has ever sent a list.
+    followed: bool,
+    outage: Outage,
+}
+
+impl Contact {
+    /// It has sent a list, the first of a connection.
+    fn reached(&mut self, gateways: usize) {
+        let register = self.register.as_str();
+        match self.outage.ends(clock::now()) {
+            Some(away) => tracing::info!(register, gateways, ?away, "register is back"),
+            None if !self.followed => tracing::info!(register, gateways, "following"),
+            None => tracing::debug!(register, gateways, "following again"),
+        }
+        self.followed = true;
+    }
+
+    fn lost(&mut self, reason: &Left) {
+        let register = self.register.as_str();
+        match self.outage.fails(clock::now()) {
+            Some(away) if away.is_zero() => {
+                tracing::warn!(register, %reason, "register unreachable; trying on");
+            }
+            Some(away) => {
+                tracing::warn!(register, %reason, ?away, "register still unreachable; trying on");
+            }
+            None => tracing::debug!(register, %reason, "register unreachable; trying on"),
+        }
+    }
+}
+
 /// Follows the register at `address`, the `index`-th of ours.
 pub(crate) async fn follow(shared: Arc<Shared>, index: usize, address: String) {
     let mut backoff = Backoff::new(FIRST, CAP);
+    let mut contact = Contact { register: address, followed: false, outage: Outage::default() };
     loop {
         let since = Instant::now();
-        let left = listen_to(&shared, index, &address).await;
+        let left = listen_to(&shared, index, &mut contact).await;
         shared.register_lost(index);
         backoff.ended_after(since.elapsed());
-        if backoff.tries() == 0 {
-            tracing::warn!(register = %address, reason = %left, "register left; trying on");
-        } else {
-            tracing::debug!(register = %address, reason = %left, "register not reached");
-        }
+        contact.lost(&left);
         backoff.wait().await;
     }
 }
 
-async fn listen_to(shared: &Arc<Shared>, index: usize, address: &str) -> Left {
-    let connect = timeout(CONNECT, Stream::connect(address, shared.identity.tls.as_ref()));
-    let mut stream = match connect.await {
+async fn listen_to(shared: &Arc<Shared>, index: usize, contact: &mut Contact) -> Left {
+    let connect = Stream::connect(&contact.register, shared.identity.tls.as_ref());
+    let mut stream = match timeout(CONNECT, connect).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Left::Connect(error),
         Err(_) => return Left::TooSlow,
     };
-    match take_lists(shared, index, address, &mut stream).await {
+    match take_lists(shared, index, contact, &mut stream).await {
         Err(left) => left,
         Ok(never) => match never {},
     }
@@ -86,7 +117,7 @@ async fn listen_to(shared: &Arc<Shared>, index: usize, address: &str) -> Left {
 async fn take_lists(
     shared: &Arc<Shared>,
     index: usize,
-    address: &str,
+    contact: &mut Contact,
     stream: &mut Stream,
 ) -> Result<std::convert::Infallible, Left> {
     let mut out = BytesMut::new();
@@ -108,7 +139,7 @@ async fn take_lists(
                 FromRegister::parse(&line)?;
             if !heard {
                 heard = true;
-                tracing::info!(register = %address, gateways = gateways.len(), "following");
+                contact.reached(gateways.len());
             }
             tells = presence.is_some();
             shared.register_says(index, gateways, presence);

@@ -2,7 +2,9 @@
 
 use std::convert::Infallible;
 
-use protocol::{InvalidClientId, InvalidName, SessionError, codec::native::EncodeError};
+use protocol::{
+    InvalidClientId, InvalidName, SessionError, bounded::MAX_TARGETS, codec::native::EncodeError,
+};
 use thiserror::Error;
 
 /// Why a call on the cluster failed. Gateways are named by the address they announce.
@@ -51,9 +53,26 @@ pub enum Error {
     /// Not a session.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// More names or client ids than one call may have, where it cannot be split: to be excluded from a
+    /// message, or selected.
+    #[error("{count} names or ids for one gateway are more than {limit}")]
+    TooMany {
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        limit: usize,
+    },
     /// Too large to be sent.
     #[error("larger than a frame may be")]
     TooLarge(#[source] EncodeError),
+}
+
+/// Refuses a list that cannot be split and is too long for one command or query.
+pub(crate) fn at_most_targets(count: usize) -> Result<(), Error> {
+    match count {
+        ..=MAX_TARGETS => Ok(()),
+        count => Err(Error::TooMany { count, limit: MAX_TARGETS }),
+    }
 }
 
 impl From<Infallible> for Error {

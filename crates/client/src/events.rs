@@ -77,6 +77,16 @@ pub trait Intake: Send {
     /// called, or the gateway will stop sending.
     fn take(&mut self, delivery: Delivery);
 
+    /// Takes one event whose handler is to run alone in this process, as far as that can be: worker
+    /// processes have ended while they handled it. [`Link::trying`] must be called when it starts.
+    fn trial(&mut self, delivery: Delivery) {
+        self.take(delivery);
+    }
+
+    /// Reports with [`Link::finished`] what was finished in this batch so far: it is written before the
+    /// next event is taken.
+    fn report(&mut self) {}
+
     /// We stand by for these clients; their session, if we know it, stays. See
     /// [`ToPeer::Standby`](protocol::link::ToPeer::Standby).
     fn standby(&mut self, _holders: Vec<Instance>, _confirmed: bool, _clients: Vec<StandbyClient>) {

@@ -3,7 +3,7 @@
 //! A gateway that cannot be reached is not a gateway that is gone. It is taken for gone once it is
 //! back as another life, or once no register has named it for the whole grace while it was not
 //! linked. Its clients are then closed on its behalf: by the worker that each belongs to, and if
-//! that worker is gone as well, by the client's witness. See `docs/guarantees.md`.
+//! that worker is gone as well, by one of the client's standbys. See `docs/guarantees.md`.
 
 mod newcomers;
 mod orphans;

@@ -30,6 +30,7 @@ mod error;
 mod gateway;
 mod handover;
 mod leases;
+mod lives;
 mod merge;
 mod metrics;
 mod oversight;

@@ -13,8 +13,10 @@ pub(crate) struct Metrics {
     pub(crate) missed: Counter,
     pub(crate) queries: Counter,
     pub(crate) failed_queries: Counter,
+    pub(crate) partial_queries: Counter,
     pub(crate) lost_links: Counter,
     pub(crate) failed_links: Counter,
+    pub(crate) replaced: Counter,
     pub(crate) registers: Gauge,
     pub(crate) passive: Gauge,
     pub(crate) queued: Gauge,
@@ -51,7 +53,17 @@ impl Metrics {
         );
         counter("queries", "Questions asked of the cluster", &self.queries);
         counter("queries_failed", "Questions that got no whole answer", &self.failed_queries);
+        counter(
+            "queries_partial",
+            "Questions to all gateways that left out one that was never linked",
+            &self.partial_queries,
+        );
         counter("links_lost", "Links that ended without our doing", &self.lost_links);
         counter("links_failed", "Attempts to link that failed", &self.failed_links);
+        counter(
+            "links_replaced",
+            "Links that ended because another worker with the same name and id has linked",
+            &self.replaced,
+        );
     }
 }

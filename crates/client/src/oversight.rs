@@ -21,6 +21,7 @@ use crate::{
     handover,
     leases::{Decision, Leases, Orphaned, Said, Verdict},
     link::{Ended, Link},
+    lives::Life,
     shared::{Register, Shared},
 };
 
@@ -238,7 +239,7 @@ impl Shared {
         for verdict in verdicts {
             match verdict {
                 Verdict::Over { gateway, in_doubt } => {
-                    tracing::warn!(instance = %gateway, "a gateway is gone; its clients are closed");
+                    self.log_gone(&gateway);
                     let ours = Settled { gateway: gateway.clone(), owner: us.clone() };
                     let settlement = Settlement::new(self, Some(Done::Settled(ours)));
                     let groups = consumer.over(&gateway, in_doubt, settlement);
@@ -247,7 +248,7 @@ impl Shared {
                 Verdict::Missed(_) => {}
                 Verdict::Orphans(decision) => self.decided(&*consumer, us, decision),
                 Verdict::HandOver(handover) => {
-                    self.spawn(handover::run(Arc::clone(self), handover));
+                    self.spawn_supervised(handover::run(Arc::clone(self), handover));
                 }
             }
         }
@@ -270,12 +271,33 @@ impl Shared {
             Decision::StandbyDone(orphaned, _) => orphaned,
         };
         let Orphaned { gateway, holders } = orphaned;
-        tracing::warn!(instance = %gateway, ?holders, "workers are gone with their gateway; their \
-            clients are closed");
+        self.log_taken_over(&gateway, &holders);
         let (by, digest) = (us.clone(), consumer.digest(&gateway, &holders));
         let takeover = Takeover { gateway: gateway.clone(), by, digest, holders: holders.clone() };
         let settlement = Settlement::new(self, Some(Done::TakenOver(takeover)));
         consumer.take_over(&gateway, &holders, settlement);
+    }
+}
+
+impl Shared {
+    /// An instance of a gateway is gone. One that has drained has closed its clients itself.
+    fn log_gone(&self, instance: &Instance) {
+        match self.lives().find(instance) {
+            Some(Life { gateway, drained: true, .. }) => {
+                tracing::debug!(%gateway, %instance, "gateway drained");
+            }
+            Some(Life { gateway, .. }) => tracing::warn!(%gateway, %instance, "gateway gone"),
+            None => tracing::warn!(%instance, "gateway gone"),
+        }
+    }
+
+    /// Workers are gone that had clients on a gateway that is gone.
+    fn log_taken_over(&self, instance: &Instance, holders: &[Instance]) {
+        let gateway = self.lives().find(instance).map(|life| life.gateway.to_string());
+        tracing::warn!(
+            gateway, %instance, ?holders,
+            "workers are gone with their gateway; their clients are closed"
+        );
     }
 }
 

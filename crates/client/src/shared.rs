@@ -6,14 +6,15 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use protocol::{
     Instance,
     discovery::{self, Presence},
-    link::Role,
+    link::{Role, ToGateway},
 };
+use service::{clock, supervise};
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -24,6 +25,7 @@ use crate::{
     gateway::look_after,
     leases::Leases,
     link::{Correlated, Identity, Link, Unclaimed},
+    lives::Lives,
     metrics::Metrics,
     oversight,
     reach::Reach,
@@ -42,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) unclaimed: Arc<Unclaimed>,
     /// Which gateways are gone.
     pub(crate) leases: Mutex<Leases>,
+    /// What logs say of them.
+    lives: Mutex<Lives>,
     /// Called when there may be something to decide about them.
     pub(crate) looked: Notify,
     /// Whether it reaches every gateway.
@@ -56,6 +60,8 @@ pub(crate) struct Shared {
     /// all, it has not taken a higher one of ours.
     numbered: AtomicU64,
     directory: watch::Sender<Arc<Directory<Arc<Link>>>>,
+    /// When a register last named a gateway that was new.
+    newest: Mutex<Option<Instant>>,
     registers: Mutex<Vec<Register>>,
     tasks: TaskTracker,
     /// No new links are made.
@@ -100,11 +106,13 @@ impl Shared {
             reach: Mutex::new(Reach::new(leases.grace())),
             passive: AtomicBool::new(false),
             leases: Mutex::new(leases),
+            lives: Mutex::default(),
             looked: Notify::new(),
             news: watch::Sender::new(()),
             handovers: Correlated::default(),
             numbered: AtomicU64::new(0),
             directory: watch::Sender::new(Arc::default()),
+            newest: Mutex::default(),
             registers: Mutex::new(registers.into_iter().map(Register::new).collect()),
             tasks: TaskTracker::new(),
             leaving: CancellationToken::new(),
@@ -115,13 +123,17 @@ impl Shared {
     /// Begins to follow every register. Ends with the cluster.
     pub(crate) fn follow_all(self: &Arc<Self>) {
         let registers = self.registers().clone();
-        self.spawn(Arc::clone(self).oversee());
+        self.spawn_supervised(Arc::clone(self).oversee());
         if self.has_events() {
-            self.spawn(Arc::clone(self).watch_reach());
+            self.spawn_supervised(Arc::clone(self).watch_reach());
         }
         for (index, register) in registers.into_iter().enumerate() {
-            self.spawn(follow(Arc::clone(self), index, register.address));
+            self.spawn_supervised(follow(Arc::clone(self), index, register.address));
         }
+    }
+
+    pub(crate) fn lives(&self) -> MutexGuard<'_, Lives> {
+        self.lives.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn consumer(&self) -> Option<Arc<dyn Consumer>> {
@@ -133,10 +145,14 @@ impl Shared {
         matches!(self.identity.role, Role::Worker { .. })
     }
 
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let stop = self.stop.clone();
-        self.tasks.spawn(async move {
+    pub(crate) fn spawn_supervised(
+        self: &Arc<Self>,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let (stop, on_panic) = (self.stop.clone(), FailOnPanic(Arc::clone(self)));
+        supervise::spawn_tracked(&self.tasks, async move {
             stop.run_until_cancelled(task).await;
+            drop(on_panic);
         });
     }
 
@@ -177,11 +193,14 @@ impl Shared {
         self.hear(said);
         self.expect();
         drop(registers);
+        if !changes.new.is_empty() {
+            *self.newest() = Some(clock::now());
+        }
         for gateway in changes.foreign {
-            tracing::warn!(%gateway, "speaks only GatewayWorker's protocol; left alone");
+            tracing::warn!(gateway = &*gateway, "speaks only GatewayWorker's protocol; left alone");
         }
         for address in changes.new {
-            self.spawn(look_after(Arc::clone(self), address));
+            self.spawn_supervised(look_after(Arc::clone(self), address));
         }
     }
 
@@ -195,6 +214,16 @@ impl Shared {
         drop(registers);
         // Wakes tasks that watch the status.
         self.change(|_| ());
+    }
+
+    /// For how long a call may still wait for first links; `None` if no register has named a gateway yet.
+    pub(crate) fn settles_in(&self, now: Instant) -> Option<Duration> {
+        let newest = (*self.newest())?;
+        Some((newest + crate::SETTLE).saturating_duration_since(now))
+    }
+
+    fn newest(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn count(&self, registers: &[Register]) {
@@ -231,6 +260,10 @@ impl Shared {
             link.leave_events();
         }
         for link in directory.links() {
+            if passive {
+                // So that the end of the link is not taken for the end of this process.
+                let _ = link.offer(&mut ToGateway::Leaving);
+            }
             link.hang_up();
         }
         // Wakes tasks that watch the status.
@@ -263,7 +296,7 @@ impl Shared {
 
     /// No new links from here on.
     pub(crate) fn leave(&self) {
-        self.leases().leave(service::clock::now());
+        self.leases().leave(clock::now());
         self.leaving.cancel();
     }
 
@@ -353,5 +386,19 @@ impl Shared {
         self.tasks.wait().await;
         self.give_up(|_, _| true);
         *self.consumer.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// Ends the cluster when a task of it panics, in a program where that does not end the process: calls
+/// fail from then on, rather than miss gateways that nobody looks after any more.
+struct FailOnPanic(Arc<Shared>);
+
+impl Drop for FailOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.leave();
+            self.0.stop.cancel();
+            self.0.give_up(|_, _| true);
+        }
     }
 }

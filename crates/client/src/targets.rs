@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use protocol::{ClientId, ConnectionId, Recipients as OnGateway};
+use rustc_hash::FxHashMap;
 
 /// To whom of the cluster's clients a message goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,13 @@ pub enum Recipients {
 pub(crate) fn on(gateway: SocketAddr, clients: &[ClientId]) -> Vec<ConnectionId> {
     let here = clients.iter().filter(|client| client.gateway == gateway);
     here.map(|client| client.connection).collect()
+}
+
+/// How many of them are on the gateway that has the most.
+pub(crate) fn most_on_one(clients: &[ClientId]) -> usize {
+    let mut counts = FxHashMap::<SocketAddr, usize>::default();
+    clients.iter().for_each(|client| *counts.entry(client.gateway).or_default() += 1);
+    counts.into_values().max().unwrap_or(0)
 }
 
 /// What one gateway is told of the recipients; `None` if it has none of them.

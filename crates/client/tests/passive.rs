@@ -133,7 +133,7 @@ async fn what_was_sent_on_behalf_of_an_event_is_dropped_when_that_is_left_to_ano
     let (mut scene, mut link) = Scene::start().await;
     link.event(1, Event::Connect).await;
     let (home, event) = soon(scene.events.recv()).await.unwrap();
-    let pushes = Arc::new(Pushes::new(Arc::clone(&home)));
+    let pushes = Arc::new(Pushes::new(Arc::clone(&home), event.client));
     let cluster = scene.cluster.on_behalf_of(Arc::clone(&pushes));
     cluster.send_to_all(client::Recipients::All, "of the event").await.unwrap();
     assert_eq!(link.command().await, to_all("of the event"));

@@ -1,7 +1,6 @@
 //! Keeps a register knowing where we are.
 
 use std::{
-    convert::Infallible,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -11,13 +10,14 @@ use bytes::BytesMut;
 use protocol::{
     Instance, Secret,
     codec::json_lines::Lines,
-    discovery::{FromRegister, Gateway, GatewayConnect, ToRegister, WorkerConnect},
+    discovery::{FromRegister, Gateway, GatewayConnect, GatewayNotice, ToRegister, WorkerConnect},
 };
-use service::{Health, backoff::Backoff, stream::Stream, tls};
+use service::{Health, backoff::Backoff, clock, dice, outage::Outage, stream::Stream, tls};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::{self, Instant, MissedTickBehavior},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::sight::Sight;
 
@@ -36,6 +36,9 @@ const WELCOME: Duration = Duration::from_millis(200);
 const ASKED: u32 = 5;
 const LATE: u32 = 3;
 
+/// The longest line to a gateway.
+const MAX_WORD: usize = 64 * 1024;
+
 /// The longest list of gateways: as for workers.
 const MAX_LINE: usize = 10 * 1024 * 1024;
 
@@ -43,6 +46,11 @@ const MAX_LINE: usize = 10 * 1024 * 1024;
 /// start-up grace is over.
 const FIRST: Duration = Duration::from_millis(200);
 const CAP: Duration = Duration::from_secs(1);
+
+/// The same where the register refuses us, for which an operator has to do something. The first try comes
+/// soon: a register that stood still may have taken an old connection of our host for one that lives.
+const REFUSED_FIRST: Duration = Duration::from_secs(1);
+const REFUSED_CAP: Duration = Duration::from_secs(10);
 
 /// What we say of ourselves.
 #[derive(Clone, Debug)]
@@ -112,6 +120,13 @@ impl Reached {
         }
     }
 
+    /// Called when a register refuses us.
+    fn refuse(&self) {
+        if self.lock().registers == 0 {
+            self.health.set_not_ready(CONDITION, "another gateway has this inner address");
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -150,28 +165,113 @@ impl Drop for Standing<'_> {
     }
 }
 
-/// Announces us to a register for as long as it runs; dropped, it withdraws us.
-pub(crate) async fn announce(register: String, announcement: Announcement, reached: Reached) {
-    let mut backoff = Backoff::new(FIRST, CAP);
-    loop {
-        let since = Instant::now();
-        let standing = Standing { reached: &reached, known: false, heard: since };
-        let Err(error) = stay(&register, &announcement, standing).await;
-        reached.miss();
-        tracing::warn!(register, error = format!("{error:#}"), "register unreachable; trying on");
-        backoff.ended_after(since.elapsed());
-        backoff.wait().await;
+/// What was logged of one register.
+struct Contact {
+    register: String,
+    /// Whether it was ever reached.
+    announced: bool,
+    outage: Outage,
+    /// How long it has refused this gateway.
+    refusals: Outage,
+}
+
+impl Contact {
+    /// The register knows this gateway.
+    fn reached(&mut self, address: SocketAddr) {
+        let (register, now) = (self.register.as_str(), clock::now());
+        let away = [self.outage.ends(now), self.refusals.ends(now)].into_iter().flatten().max();
+        match away {
+            Some(away) => tracing::info!(register, %address, ?away, "register is back; announced"),
+            None if !self.announced => tracing::info!(register, %address, "announced"),
+            None => tracing::debug!(register, %address, "announced"),
+        }
+        self.announced = true;
+    }
+
+    /// The connection has ended, or none could be made.
+    fn lost(&mut self, error: &anyhow::Error) {
+        let (register, error) = (self.register.as_str(), format!("{error:#}"));
+        match self.outage.fails(clock::now()) {
+            Some(away) if away.is_zero() => {
+                tracing::warn!(register, error, "register unreachable; trying on");
+            }
+            Some(away) => {
+                tracing::warn!(register, error, ?away, "register still unreachable; trying on");
+            }
+            None => tracing::debug!(register, error, "register unreachable; trying on"),
+        }
+    }
+
+    /// The register does not take the announcement, since another gateway holds the address.
+    fn refused(&mut self, address: SocketAddr, by: SocketAddr) {
+        let register = self.register.as_str();
+        match self.refusals.fails(clock::now()) {
+            Some(_) => tracing::error!(
+                register, %address, holder = %by,
+                "another gateway announces the same inner address; \
+                 this one gets no workers until it has another --lan-ip or --lan-port"
+            ),
+            None => tracing::debug!(register, %address, holder = %by, "refused again"),
+        }
     }
 }
 
-/// Announces us once, and stays connected until the register is gone or answers no more.
+/// Why a register is left.
+enum Left {
+    /// The gateway goes down.
+    Leaving,
+    /// Another gateway, which connects from there, holds the address.
+    Refused(SocketAddr),
+}
+
+/// Announces us to a register until `leaving` is cancelled; then, or when it is dropped, it withdraws us.
+pub(crate) async fn announce(
+    register: String,
+    announcement: Announcement,
+    reached: Reached,
+    leaving: CancellationToken,
+) {
+    let (outage, refusals) = (Outage::default(), Outage::default());
+    let mut contact = Contact { register, announced: false, outage, refusals };
+    let mut backoff = Backoff::new(FIRST, CAP);
+    let mut refused = Backoff::new(REFUSED_FIRST, REFUSED_CAP);
+    loop {
+        let since = Instant::now();
+        let standing = Standing { reached: &reached, known: false, heard: since };
+        let wait = match stay(&mut contact, &announcement, standing, &leaving).await {
+            Ok(Left::Leaving) => return,
+            Ok(Left::Refused(by)) => {
+                contact.refused(announcement.address, by);
+                reached.refuse();
+                refused.ended_after(since.elapsed());
+                REFUSED_FIRST + refused.next(dice::random())
+            }
+            Err(error) => {
+                contact.lost(&error);
+                reached.miss();
+                backoff.ended_after(since.elapsed());
+                backoff.next(dice::random())
+            }
+        };
+        if leaving.run_until_cancelled(time::sleep(wait)).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Announces us once, and stays connected until the register is gone, answers no more, or is left.
 async fn stay(
-    register: &str,
+    contact: &mut Contact,
     announcement: &Announcement,
     mut standing: Standing<'_>,
-) -> anyhow::Result<Infallible> {
-    let connect = Stream::connect(register, announcement.tls.as_ref());
-    let mut stream = time::timeout(CONNECT, connect).await??;
+    leaving: &CancellationToken,
+) -> anyhow::Result<Left> {
+    let connect = Stream::connect(&contact.register, announcement.tls.as_ref());
+    let connect = leaving.run_until_cancelled(time::timeout(CONNECT, connect));
+    let Some(connected) = connect.await else {
+        return Ok(Left::Leaving);
+    };
+    let mut stream = connected??;
     let mut hello = BytesMut::new();
     let gateway = Gateway {
         address: announcement.address.to_string(),
@@ -184,30 +284,39 @@ async fn stay(
     ToRegister::Ping { answer: true }.encode(&mut ping);
     hello.extend_from_slice(&ping);
     stream.write_all(&hello).await?;
-    tracing::info!(register, address = %announcement.address, "announced");
     let (mut reader, mut writer) = stream.split();
     let every = PING.min(announcement.peer_timeout / (ASKED + 1));
     let mut ticks = time::interval_at(Instant::now() + WELCOME.min(every), every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // How often it was asked since anything was heard, and whether it ever answers.
     let (mut asked, mut answers) = (0, false);
-    let mut answer = [0; 256];
+    let (mut lines, mut read) = (Lines::new(MAX_WORD), BytesMut::new());
     loop {
+        let mut heard = false;
         tokio::select! {
-            read = reader.read(&mut answer) => match read? {
+            length = reader.read_buf(&mut read) => match length? {
                 // A register that does not know our secret hangs up at once, without a word.
                 0 if !standing.known => anyhow::bail!("refused: do the two share a secret?"),
                 0 => anyhow::bail!("connection closed"),
                 _ => {
-                    (asked, answers) = (0, true);
-                    standing.hear();
+                    asked = 0;
+                    while let Some(line) = lines.next(&mut read)? {
+                        match GatewayNotice::parse(&line) {
+                            Some(GatewayNotice::AddressTaken { by }) => {
+                                return Ok(Left::Refused(by));
+                            }
+                            // Any line is an answer.
+                            Some(GatewayNotice::Probe) => writer.write_all(&ping).await?,
+                            None => {}
+                        }
+                        (answers, heard) = (true, true);
+                    }
                 }
             },
             _ = ticks.tick() => {
                 asked += 1;
-                if !answers && is_told_of(register, announcement, every).await {
-                    asked = 0;
-                    standing.hear();
+                if !answers && is_told_of(&contact.register, announcement, every).await {
+                    (asked, heard) = (0, true);
                 }
                 anyhow::ensure!(asked <= ASKED, "no answer");
                 if LATE <= asked {
@@ -215,6 +324,23 @@ async fn stay(
                     standing.reached.miss();
                 }
                 writer.write_all(&ping).await?;
+            }
+            () = leaving.cancelled() => {
+                // A register of PHP would not understand it.
+                if answers {
+                    let mut leave = BytesMut::new();
+                    ToRegister::GatewayLeave.encode(&mut leave);
+                    let _ = writer.write_all(&leave).await;
+                }
+                let _ = writer.shutdown().await;
+                return Ok(Left::Leaving);
+            }
+        }
+        if heard {
+            let is_new = !standing.known;
+            standing.hear();
+            if is_new {
+                contact.reached(announcement.address);
             }
         }
     }

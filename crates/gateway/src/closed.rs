@@ -5,7 +5,11 @@ use std::{io, time::Duration};
 use protocol::CloseReason;
 use thiserror::Error;
 
-use crate::{framing::Violation, http::BadRequest, settings::Ways};
+use crate::{
+    framing::{Violation, websocket::Refusal},
+    http::BadRequest,
+    settings::Ways,
+};
 
 /// Why a connection ended.
 #[derive(Debug, Error)]
@@ -37,7 +41,10 @@ pub(crate) enum Closed {
     /// Its request was no request.
     #[error("bad request: {0}")]
     BadRequest(BadRequest),
-    /// It was told that its handshake is refused, or has been served what it asked for.
+    /// It was told that its handshake is refused.
+    #[error("handshake refused: {0}")]
+    Refused(Refusal),
+    /// It has been served what it asked for.
     #[error("answered over HTTP")]
     Answered,
     /// It did not finish its handshake in time.
@@ -49,12 +56,15 @@ pub(crate) enum Closed {
     /// Clients made the gateway hold too much, and this one the most.
     #[error("held too much memory")]
     OverBudget { retry_after: Duration },
+    /// One of its events was given up, since worker processes ended while they handled it.
+    #[error("worker processes ended while they handled one of its events")]
+    Undeliverable,
     /// The gateway is going down.
     #[error("the gateway is going down")]
     ShuttingDown { retry_after: Duration },
 }
 
-/// The code of a gateway that goes down.
+/// The code for clients of a gateway that goes down, and for those that are taken for gone themselves.
 pub(crate) const GOING_AWAY: u16 = 1001;
 
 /// What is owed to a connection that ends.
@@ -77,7 +87,9 @@ impl Closed {
             (_, goodbye) if ways.say_why => goodbye,
             // Whatever the client's code was.
             (Self::ByClient(_), _) => Goodbye::Code(Some(1000)),
-            (Self::NoWorker { .. } | Self::Slow | Self::OverBudget { .. }, _) => Goodbye::None,
+            (Self::NoWorker { .. } | Self::Slow | Self::OverBudget { .. } | Self::Silent, _) => {
+                Goodbye::None
+            }
             (_, Goodbye::Code(_) | Goodbye::ComeBack { .. }) => Goodbye::Flush,
             (_, goodbye) => goodbye,
         }
@@ -88,19 +100,38 @@ impl Closed {
         match self {
             Self::ByClient(code) => Goodbye::Code(*code),
             Self::ByWorker => Goodbye::Code(Some(1000)),
-            Self::ShuttingDown { .. } => Goodbye::Code(Some(GOING_AWAY)),
+            Self::Undeliverable => Goodbye::Code(Some(1011)),
+            Self::ShuttingDown { .. } | Self::Silent => Goodbye::Code(Some(GOING_AWAY)),
             Self::NoWorker { retry_after } | Self::OverBudget { retry_after } => {
                 Goodbye::ComeBack { code: 1013, after: *retry_after }
             }
             Self::Violation(violation) => Goodbye::Code(Some(violation.code())),
-            Self::BadRequest(_) | Self::Answered => Goodbye::Flush,
+            Self::BadRequest(_) | Self::Refused(_) | Self::Answered => Goodbye::Flush,
             // A slow client does not read a goodbye either, but it costs nothing to try.
             Self::Slow => Goodbye::Code(Some(1013)),
-            Self::Ended
+            Self::Ended | Self::Lost(_) | Self::Destroyed | Self::HandshakeTimeout => Goodbye::None,
+        }
+    }
+
+    /// Why a connection got no WebSocket, as metrics and logs name it; `None` if that was not refused.
+    pub(crate) fn refusal(&self) -> Option<&'static str> {
+        match self {
+            Self::BadRequest(error) => Some(error.name()),
+            Self::Refused(refusal) => Some(refusal.name()),
+            Self::HandshakeTimeout => Some("timeout"),
+            Self::ByClient(_)
+            | Self::Ended
             | Self::Lost(_)
+            | Self::ByWorker
             | Self::Destroyed
             | Self::Silent
-            | Self::HandshakeTimeout => Goodbye::None,
+            | Self::Slow
+            | Self::Violation(_)
+            | Self::Answered
+            | Self::NoWorker { .. }
+            | Self::OverBudget { .. }
+            | Self::Undeliverable
+            | Self::ShuttingDown { .. } => None,
         }
     }
 
@@ -112,8 +143,11 @@ impl Closed {
             Self::Silent => CloseReason::Timeout,
             Self::Slow | Self::OverBudget { .. } => CloseReason::Slow,
             Self::Violation(_) => CloseReason::Protocol,
-            Self::BadRequest(_) | Self::Answered | Self::HandshakeTimeout => CloseReason::Handshake,
+            Self::BadRequest(_) | Self::Refused(_) | Self::Answered | Self::HandshakeTimeout => {
+                CloseReason::Handshake
+            }
             Self::NoWorker { .. } => CloseReason::NoWorker,
+            Self::Undeliverable => CloseReason::Undeliverable,
             Self::ShuttingDown { .. } => CloseReason::Shutdown,
         }
     }

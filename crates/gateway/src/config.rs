@@ -1,195 +1,27 @@
-//! Settings of the gateway: as typed, then as meant.
+//! Settings of the gateway, checked.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    sync::Arc,
-    thread,
-    time::Duration,
-};
+mod args;
+mod checks;
 
-use anyhow::{Context, ensure};
-use clap::Parser;
+use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
+
+use anyhow::ensure;
 use protocol::{Secret, codec::native::MAX_FRAME};
-use serde::Serialize;
 use service::{
-    settings::{Common, Compat},
-    tls::{Inner, InnerFiles, Plain, Public, PublicFiles, Reread},
+    settings::{Compat, Derived, Warning},
+    tls::{Inner, Public, Reread},
 };
 
 use crate::{
-    door::Listen,
     framing::websocket::Terms,
-    http::{Field, Site, Subprotocol},
-    settings::{Door, NoWorker, Settings, SlowClient, WebSocketType},
-    shard::{Heartbeat, MAX_STANDBYS, Router},
+    http::Pages,
+    settings::{Door, KeepAlive, NoWorker, Settings},
+    shard::{Heartbeat, Life, Ping, WebSocketPing},
 };
 
-/// Holds clients' connections, and passes between them and workers.
-#[derive(Debug, Parser, Serialize)]
-#[command(name = "gateway", version)]
-pub struct Args {
-    /// Where clients connect (repeatable); a bare address means ws://
-    #[arg(long, value_name = "URL", default_value = "ws://0.0.0.0:7272")]
-    listen: Vec<Listen>,
+use checks::Places;
 
-    /// The inner IP that is announced, and that client ids carry
-    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
-    lan_ip: IpAddr,
-
-    /// The inner port that is announced
-    #[arg(long, value_name = "PORT", default_value_t = 2900)]
-    lan_port: u16,
-
-    /// Where the inner port is bound, if not where it is announced (containers)
-    #[arg(long, value_name = "ADDR")]
-    lan_listen: Option<SocketAddr>,
-
-    /// Where registers are (repeatable); the gateway announces itself to all
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1236")]
-    register_address: Vec<String>,
-
-    /// Seconds between pings to silent clients; 0 never pings
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
-    ping_interval: u64,
-
-    /// How many pings a client may leave unanswered; 0 never gives up
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    ping_not_response_limit: u32,
-
-    /// What a ping says; nothing is sent if empty
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    ping_data: String,
-
-    /// Serve this folder to browsers instead of the built-in chat page
-    #[arg(long, value_name = "DIR")]
-    web_root: Option<PathBuf>,
-
-    /// Serve no pages: every connection is a client's from the moment it is accepted
-    #[arg(long, default_value_if("compat", "strict", "true"))]
-    no_web: bool,
-
-    /// How many bytes may be queued for a client before it counts as slow
-    #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
-    #[arg(default_value_if("compat", "strict", "1024000"))]
-    send_to_client_buffer_size: usize,
-
-    /// How much of what a client sends the kernel holds until it is read; 0 leaves it to the kernel,
-    /// which may go up to net.ipv4.tcp_rmem for each
-    #[arg(long, value_name = "BYTES", default_value_t = 256 * 1024)]
-    receive_buffer_size: u32,
-
-    /// What becomes of a client that does not read
-    #[arg(long, value_name = "POLICY", value_enum, default_value_t)]
-    #[arg(default_value_if("compat", "strict", "drop"))]
-    slow_client: SlowClient,
-
-    /// How a client is given a worker
-    #[arg(long, value_name = "POLICY", value_enum, default_value_t)]
-    router: Router,
-
-    /// The largest message of a client; a larger one closes it with 1009
-    #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
-    #[arg(default_value_if("compat", "strict", "10485760"))]
-    max_message_size: usize,
-
-    /// An origin that browsers may connect from (repeatable) [default: any]
-    #[arg(long, value_name = "ORIGIN")]
-    allowed_origin: Vec<String>,
-
-    /// A header of one's own in the answer to a handshake, as 'Name: value' (repeatable)
-    #[arg(long, value_name = "FIELD")]
-    header: Vec<Field>,
-
-    /// A subprotocol that is spoken (repeatable); the first that a client asks for is answered
-    #[arg(long, value_name = "NAME")]
-    subprotocol: Vec<Subprotocol>,
-
-    /// As what messages of PHP, and pings, go out to WebSocket clients; workers of ours say it with
-    /// each message
-    #[arg(long, value_name = "TYPE", value_enum, default_value_t)]
-    #[arg(default_value_if("compat", "strict", "text"))]
-    websocket_type: WebSocketType,
-
-    /// How long a client may take to finish its handshake; 0 for ever
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    #[arg(default_value_if("compat", "strict", "0"))]
-    handshake_timeout: u64,
-
-    /// How long a client's events may wait for a worker before it is closed with 1013; 0 for ever
-    #[arg(long, value_name = "SECONDS", default_value = "30")]
-    #[arg(default_value_if("compat", "strict", None))]
-    no_worker_timeout: Option<u64>,
-
-    /// How long a worker or back end of ours may be silent, though it is asked whether it is there,
-    /// before its link is given up and its events go to others
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
-    peer_timeout: u64,
-
-    /// How many bytes of events each thread lets a worker have unfinished, or holds while there is
-    /// none, before it reads no more from their clients
-    #[arg(long, value_name = "BYTES", default_value_t = 8 * 1024 * 1024)]
-    #[arg(default_value_if("compat", "strict", "10240000"))]
-    worker_window: usize,
-
-    /// Number of standby workers per client: they close its clients if this gateway and the worker
-    /// that has them fail together
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    #[arg(value_parser = clap::value_parser!(u8).range(0..=MAX_STANDBYS as i64))]
-    standbys: u8,
-
-    /// How many bytes clients may make the gateway hold: unfinished messages, queues, and events
-    /// that workers are not done with; 0 for any number [default: 256 MiB for each thread]
-    #[arg(long, value_name = "BYTES")]
-    memory_budget: Option<usize>,
-
-    /// How many connections may be without a finished handshake before nobody else is let in
-    #[arg(long, value_name = "N", default_value_t = 20_000)]
-    max_handshakes: usize,
-
-    /// How many connections there may be before nobody else is let in; 0 for any number
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    max_connections: usize,
-
-    /// How to behave where we do better than GatewayWorker and peers or clients could tell: strict
-    /// is GatewayWorker's way to the letter, with other defaults of flags (--check shows them)
-    #[arg(long, value_name = "WAY", value_enum, default_value_t)]
-    compat: Compat,
-
-    /// How many threads hold clients [default: one for each core]
-    #[arg(long, value_name = "N")]
-    threads: Option<u16>,
-
-    /// How many connections a thread takes before the next one takes some too; then they are spread
-    /// evenly over both, and so on
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
-    connections_per_thread: u32,
-
-    #[command(flatten)]
-    #[serde(flatten)]
-    tls: PublicFiles,
-
-    #[command(flatten)]
-    #[serde(flatten)]
-    inner_tls: InnerFiles,
-
-    /// Which peers are let in without TLS, where there is --inner-tls-cert: PHP peers speak none
-    /// [default: refuse]
-    #[arg(long, value_name = "WHICH", value_enum)]
-    inner_tls_plain: Option<Plain>,
-
-    #[command(flatten)]
-    #[serde(flatten)]
-    common: Common,
-}
-
-impl AsRef<Common> for Args {
-    fn as_ref(&self) -> &Common {
-        &self.common
-    }
-}
+pub use args::Args;
 
 /// What a gateway runs on. Every value has been checked.
 #[derive(Debug)]
@@ -204,6 +36,8 @@ pub struct Config {
     pub(crate) threads: u16,
     pub(crate) connections_per_thread: usize,
     pub(crate) settings: Settings,
+    derived: Vec<Derived>,
+    warnings: Vec<Warning>,
 }
 
 /// The most threads: a connection id must tell its shard and still leave room for connections.
@@ -224,14 +58,8 @@ impl TryFrom<Args> for Config {
     type Error = anyhow::Error;
 
     fn try_from(args: Args) -> anyhow::Result<Self> {
-        let lan_address = SocketAddr::new(args.lan_ip, args.lan_port);
-        let lan_listen = args.lan_listen.unwrap_or(lan_address);
-        ensure!(
-            !args.lan_ip.is_unspecified(),
-            "--lan-ip: {} is no address to be reached at",
-            args.lan_ip
-        );
-        args.common.check_secret(&[lan_address, lan_listen])?;
+        checks::check(&args)?;
+        let places = Places::find(&args)?;
         let largest = MAX_FRAME - FRAME_OVERHEAD;
         ensure!(
             (1..=largest).contains(&args.max_message_size),
@@ -245,10 +73,21 @@ impl TryFrom<Args> for Config {
         ] {
             ensure!(value != 0, "{flag}: 0 would let nothing through");
         }
-        for register in &args.register_address {
-            let port = register.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-            ensure!(port.is_some(), "--register-address: {register:?} is not HOST:PORT");
-        }
+        let is_path = args.health_path.starts_with('/')
+            && args.health_path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'?');
+        ensure!(
+            args.health_path.is_empty() || is_path,
+            "--health-path: {:?} is not the path of a request",
+            args.health_path
+        );
+        ensure!(
+            args.health_path.is_empty() || args.compat != Compat::Strict,
+            "--health-path: with --compat strict every connection is a client"
+        );
+        ensure!(
+            args.max_delivery_attempts != 1,
+            "--max-delivery-attempts: 1 would give up events that only were in progress; 0 or at least 2"
+        );
         let cores = thread::available_parallelism().map_or(1, |cores| cores.get() as u16);
         let threads = args.threads.unwrap_or(cores.min(MAX_THREADS));
         ensure!(
@@ -266,19 +105,18 @@ impl TryFrom<Args> for Config {
             "--memory-budget: less than {MESSAGES} times --max-message-size ({least} bytes) for \
              each of {threads} threads"
         );
+        let derived = checks::derived(&args, &places, threads, memory);
+        let warnings = checks::warnings(&args, &places);
+        let Places { doors, lan_address, lan_listen } = places;
         let site = match (args.no_web, &args.web_root) {
             (true, None) => None,
             (true, Some(_)) if args.compat == Compat::Strict => {
                 anyhow::bail!("--web-root: with --compat strict there are no pages")
             }
             (true, Some(_)) => anyhow::bail!("--web-root and --no-web exclude each other"),
-            (false, None) => Some(Site::built_in()),
-            (false, Some(root)) => {
-                let site = Site::read(root);
-                Some(site.with_context(|| format!("--web-root: cannot read {}", root.display()))?)
-            }
+            (false, None) => Some(Pages::built_in()),
+            (false, Some(root)) => Some(Pages::read(root)?),
         };
-        let doors: Vec<_> = args.listen.iter().map(Listen::door).collect();
         let tls = args.tls.read()?;
         let asks_for_tls = args.listen.iter().zip(&doors).find(|(_, door)| door.tls);
         match (&tls, asks_for_tls) {
@@ -288,22 +126,29 @@ impl TryFrom<Args> for Config {
             (Some(_), None) => anyhow::bail!("--tls-cert: no --listen is wss://"),
             (Some(_), Some(_)) | (None, None) => {}
         }
+        let is_strict = args.compat == Compat::Strict;
         let heartbeat = (args.ping_interval != 0).then_some(Heartbeat {
             interval: args.ping_interval,
             limit: args.ping_not_response_limit,
-            data: args.ping_data,
+            ping: match args.ping_data {
+                data if !data.is_empty() => Ping::Data(data),
+                _ if is_strict => Ping::None,
+                _ => Ping::Frame,
+            },
+            life: if is_strict { Life::Messages } else { Life::Any },
         });
         let terms = Terms {
             origins: args.allowed_origin,
             headers: args.header,
             subprotocols: args.subprotocol,
+            like_workerman: is_strict,
         };
         let seconds = |seconds: u64| (seconds != 0).then(|| Duration::from_secs(seconds));
         Ok(Self {
             doors,
             lan_address,
             lan_listen,
-            registers: args.register_address,
+            registers: args.register_address.iter().map(ToString::to_string).collect(),
             secret: args.common.secret_key,
             threads,
             connections_per_thread: args.connections_per_thread as usize,
@@ -316,22 +161,35 @@ impl TryFrom<Args> for Config {
                 terms,
                 websocket_type: args.websocket_type,
                 heartbeat,
+                websocket_ping: seconds(args.websocket_ping).map(WebSocketPing::new),
+                keepalive: KeepAlive {
+                    every: seconds(args.tcp_keepalive),
+                    probes: if is_strict { 1 } else { 3 },
+                    within: seconds(args.tcp_user_timeout),
+                },
                 handshake_timeout: seconds(args.handshake_timeout),
                 no_worker: match args.no_worker_timeout {
                     Some(timeout) => NoWorker::Wait(seconds(timeout)),
                     None => NoWorker::Destroy,
                 },
                 peer_timeout: Duration::from_secs(args.peer_timeout),
+                max_delivery_attempts: (args.max_delivery_attempts != 0)
+                    .then_some(args.max_delivery_attempts),
+                undeliverable: args.undeliverable,
                 worker_window: args.worker_window,
                 standbys: usize::from(args.standbys),
                 memory,
                 max_requests: args.max_handshakes,
+                max_groups: (args.max_groups_per_client != 0).then_some(args.max_groups_per_client),
                 max_connections: (args.max_connections != 0).then_some(args.max_connections),
                 site: site.map(Arc::new),
+                health_path: Some(args.health_path).filter(|path| !path.is_empty()),
                 gate: args.inner_tls.gate(args.inner_tls_plain)?,
                 tls,
                 ways: args.compat.into(),
             },
+            derived,
+            warnings,
         })
     }
 }
@@ -339,21 +197,36 @@ impl TryFrom<Args> for Config {
 impl Config {
     /// What SIGHUP has read again.
     pub fn reread(&self) -> impl Iterator<Item = Arc<dyn Reread>> {
-        let Settings { gate, tls, .. } = &self.settings;
-        gate.inner().map(Inner::files).into_iter().chain(tls.as_ref().map(Public::files))
+        let Settings { gate, tls, site, .. } = &self.settings;
+        let site = site.clone().filter(|site| site.is_folder());
+        let files =
+            gate.inner().map(Inner::files).into_iter().chain(tls.as_ref().map(Public::files));
+        files.chain(site.map(|site| site as Arc<dyn Reread>))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::framing::Framing;
+    use crate::{
+        framing::Framing,
+        settings::{SlowClient, WebSocketType},
+    };
 
     fn config(flags: &[&str]) -> Result<Config, String> {
         let flags = ["gateway"].iter().chain(flags).copied();
         let loaded = service::settings::load_from::<Args>(flags, |_| None);
         let args = loaded.map_err(|refused| refused.to_string())?.args;
         Config::try_from(args).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_event_is_not_given_up_at_the_first_end_that_it_was_there_for() {
+        let error = config(&["--max-delivery-attempts=1"]).unwrap_err();
+        assert!(error.contains("--max-delivery-attempts"), "{error}");
+        let attempts = |flag: &str| config(&[flag]).unwrap().settings.max_delivery_attempts;
+        assert_eq!(attempts("--max-delivery-attempts=0"), None);
+        assert_eq!(attempts("--max-delivery-attempts=2"), Some(2));
     }
 
     #[test]
@@ -376,11 +249,17 @@ mod tests {
             (["--web-root=/does/not/exist"], "--web-root"),
             (["--router=fastest"], "--router"),
             (["--header=no value"], "--header"),
+            (["--health-path=healthz"], "--health-path"),
+            (["--health-path=/a b"], "--health-path"),
             (["--header=X: a\r\nY: b"], "--header"),
             (["--header=Upgrade: h2c"], "--header"),
             (["--subprotocol=a,b"], "--subprotocol"),
             (["--websocket-type=blob"], "--websocket-type"),
             (["--compat=php"], "--compat"),
+            (["--ping-not-response-limit=30001"], "--ping-not-response-limit"),
+            (["--websocket-ping=-1"], "--websocket-ping"),
+            (["--tcp-keepalive=32768"], "--tcp-keepalive"),
+            (["--tcp-user-timeout=999999"], "--tcp-user-timeout"),
             (["--peer-timeout=0"], "--peer-timeout"),
         ] {
             let error = config(&flags).unwrap_err();
@@ -409,6 +288,17 @@ mod tests {
         assert_eq!(better.no_worker, NoWorker::Wait(Some(Duration::from_secs(30))));
         assert_eq!(better.handshake_timeout, Some(Duration::from_secs(10)));
 
+        assert_eq!((strict.health_path, better.health_path.as_deref()), (None, Some("/healthz")));
+        assert_eq!(strict.websocket_ping, None);
+        let workerman = KeepAlive { every: Some(Duration::from_secs(55)), probes: 1, within: None };
+        assert_eq!(strict.keepalive, workerman);
+        let ping = WebSocketPing::new(Duration::from_secs(25));
+        assert_eq!(better.websocket_ping, Some(ping));
+        let minute = Duration::from_secs(60);
+        let ours = KeepAlive { every: Some(minute / 2), probes: 3, within: Some(minute) };
+        assert_eq!(better.keepalive, ours);
+        let error = config(&["--compat=strict", "--health-path=/x"]).unwrap_err();
+        assert!(error.contains("--health-path") && error.contains("strict"), "{error}");
         let error = config(&["--compat=strict", "--web-root=/"]).unwrap_err();
         assert!(error.contains("--web-root") && error.contains("strict"), "{error}");
     }

@@ -1,8 +1,9 @@
 //! Where clients come in: the listeners' addresses.
 
-use std::{fmt, net::SocketAddr, str::FromStr};
+use std::{fmt, str::FromStr};
 
 use serde::{Serialize, Serializer};
+use service::settings::{Address, Unresolved};
 
 use crate::{framing::Framing, settings::Door};
 
@@ -10,7 +11,7 @@ use crate::{framing::Framing, settings::Door};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Listen {
     scheme: Scheme,
-    addr: SocketAddr,
+    addr: Address,
 }
 
 /// What is spoken at a listener.
@@ -29,13 +30,23 @@ const SCHEMES: [(&str, Scheme); 5] = [
 ];
 
 impl Listen {
-    /// Where to listen, and for what.
-    pub(crate) fn door(&self) -> Door {
+    /// Where to listen, and for what. A name is looked up.
+    ///
+    /// # Errors
+    /// When it cannot be.
+    pub(crate) fn door(&self) -> Result<Door, Unresolved> {
         let (tls, framing) = match self.scheme {
             Scheme::Plain(framing) => (false, framing),
             Scheme::Tls(framing) => (true, framing),
         };
-        Door { addr: self.addr, framing, tls }
+        Ok(Door { addr: self.addr.resolve("--listen")?, framing, tls })
+    }
+
+    /// What is spoken there.
+    pub(crate) const fn framing(&self) -> Framing {
+        match self.scheme {
+            Scheme::Plain(framing) | Scheme::Tls(framing) => framing,
+        }
     }
 }
 
@@ -49,7 +60,7 @@ impl FromStr for Listen {
             return Err(format!("{scheme:?} is none of {}", known.join(", ")));
         };
         let addr = addr.strip_suffix('/').unwrap_or(addr);
-        let addr = addr.parse().map_err(|_| format!("{addr:?} is not IP:PORT"))?;
+        let addr = addr.parse().map_err(|error| format!("{addr:?}: {error}"))?;
         Ok(Self { scheme: *scheme, addr })
     }
 }

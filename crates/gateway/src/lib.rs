@@ -7,7 +7,9 @@ mod config;
 mod door;
 mod settings;
 
+mod descriptors;
 mod exchange;
+mod farewell;
 mod inbox;
 mod ledger;
 mod metrics;
@@ -30,18 +32,20 @@ use anyhow::Context;
 use prometheus_client::registry::Registry;
 use protocol::{Instance, Secret};
 use service::{
-    Health, dice,
+    Health, dice, limits,
     listen::{self, Acceptor, CannotListen},
     net::{self, Unpolled},
+    supervise::{spawn_in, spawn_local},
     thread::{self, Thread},
 };
-use tokio::task::{JoinSet, spawn_local};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Args, Config};
 
 use self::{
     announce::{Announcement, Reached},
+    descriptors::Descriptors,
     exchange::Host,
     hub::Hub,
     metrics::Metrics,
@@ -53,6 +57,9 @@ use self::{
 
 /// How long a thread may be busy with one turn before it counts as stuck.
 const STUCK: Duration = Duration::from_secs(10);
+
+/// How long registers have to be told that the gateway has drained.
+const LEAVE: Duration = Duration::from_secs(1);
 
 /// A gateway whose ports are bound.
 #[derive(Debug)]
@@ -85,6 +92,21 @@ struct Phases {
     drained: CancellationToken,
     /// The threads end.
     over: CancellationToken,
+    /// A thread could not start.
+    failed: CancellationToken,
+}
+
+/// The flags by which an operator changes where the inner port is bound; `is_own` says whether that is the
+/// announced address itself.
+fn inner_flag(is_own: bool, error: &io::Error) -> &'static str {
+    match (is_own, error.kind()) {
+        (false, _) => "--lan-listen",
+        // Peers may reach this host under an address that it does not have.
+        (true, io::ErrorKind::AddrNotAvailable) => {
+            "--lan-ip; behind NAT or in a container, --lan-listen says where to bind"
+        }
+        (true, _) => "--lan-port",
+    }
 }
 
 impl Gateway {
@@ -97,22 +119,52 @@ impl Gateway {
         registry: &mut Registry,
         health: Health,
     ) -> Result<Self, CannotListen> {
+        let all: Vec<_> = config.doors.iter().map(|door| door.addr).collect();
         let doors = config.doors.iter().map(|door| {
-            let socket = listen::bind_unpolled(door.addr, "--listen")?;
+            let socket = listen::bind_unpolled(door.addr, "--listen", &all)?;
             if let Some(bytes) = config.settings.receive_buffer {
                 net::set_receive_buffer(&socket, bytes).map_err(|error| {
                     CannotListen::new(door.addr, "--receive-buffer-size", error)
                 })?;
             }
+            config.settings.keepalive.set(&socket).map_err(|error| {
+                CannotListen::new(door.addr, "--tcp-keepalive, --tcp-user-timeout", error)
+            })?;
             // Port 0 has become another.
             let addr = socket.local_addr().unwrap_or(door.addr);
             Ok((Door { addr, ..*door }, socket))
         });
         let doors = doors.collect::<Result<_, _>>()?;
-        let inner = listen::bind_unpolled(config.lan_listen, "--lan-port")?;
+        if let Some(site) = &config.settings.site {
+            site.warn_of_left_out();
+        }
+        for door in &config.doors {
+            let heartbeat = config.settings.heartbeat.as_ref();
+            if heartbeat.is_some_and(|heartbeat| heartbeat.does_nothing(door.framing)) {
+                let listener = door.addr;
+                tracing::warn!(%listener, "--ping-interval without --ping-data sends nothing here");
+            }
+        }
+        let inner = net::listen(config.lan_listen).map_err(|error| {
+            let is_own = config.lan_listen == config.lan_address;
+            CannotListen::new(config.lan_listen, inner_flag(is_own, &error), error)
+        })?;
         let mut address = config.lan_address;
         if address.port() == 0 {
             address.set_port(inner.local_addr().map_or(0, |addr| addr.port()));
+        }
+        let limit = limits::descriptors();
+        let descriptors =
+            Descriptors::share_out(limit, usize::from(config.threads), config.doors.len());
+        let asked = config.settings.max_connections;
+        if asked.is_some_and(|asked| descriptors.clients < asked) {
+            let (most, limit) = (descriptors.clients, limit.unwrap_or_default());
+            tracing::warn!(
+                max_connections = asked,
+                limit,
+                most,
+                "the limit of open files allows fewer connections than --max-connections"
+            );
         }
         let instance = Instance::from_dice(dice::random());
         let peer_timeout = config.settings.peer_timeout;
@@ -135,6 +187,7 @@ impl Gateway {
                 Places::new(usize::from(config.threads), config.connections_per_thread),
                 Metrics::register(registry),
                 Sight::new(peer_timeout),
+                descriptors,
             )),
             health,
         })
@@ -167,37 +220,62 @@ impl Gateway {
             grace,
             drained: CancellationToken::new(),
             over: CancellationToken::new(),
+            failed: CancellationToken::new(),
         };
-        let mut announcing = JoinSet::new();
+        let (mut announcing, leaving) = (JoinSet::new(), CancellationToken::new());
         let (registers, announcement) = (self.registers.clone(), self.announcement.clone());
         let reached = Reached::none(self.health.clone(), self.host.sight.clone());
         for register in registers {
             // The inner port accepts already: its backlog is the kernel's.
-            announcing.spawn(announce::announce(register, announcement.clone(), reached.clone()));
+            let announcement = announcement.clone();
+            let announce =
+                announce::announce(register, announcement, reached.clone(), leaving.clone());
+            spawn_in(&mut announcing, announce);
         }
         let mut threads = Vec::new();
         for index in (0..self.host.shards.len()).rev() {
             let ports = if index == 0 { Some(self.ports()?) } else { None };
             threads.push(self.start(index as u16, ports, phases.clone())?);
         }
+        let metrics = &self.host.metrics;
+        let mut clients = 0;
         let drained = async {
             shutdown.await;
+            clients = metrics.clients.get();
+            tracing::info!(clients, "closing clients");
             phases.closing.cancel();
             if tokio::time::timeout(grace, phases.drained.cancelled()).await.is_err() {
-                tracing::warn!(?grace, "gave up waiting for clients and workers");
+                let events_bytes = metrics.held.get() + metrics.in_flight.get();
+                let clients = metrics.clients.get();
+                tracing::warn!(
+                    ?grace,
+                    clients,
+                    events_bytes,
+                    "gave up waiting for clients and workers"
+                );
             }
         };
         // Then its clients are gone already for everybody else: no worker may hear of them again.
         let written_off = tokio::select! {
             () = drained => false,
             () = self.host.written_off.cancelled() => true,
+            () = phases.failed.cancelled() => anyhow::bail!("a thread could not start"),
         };
         phases.closing.cancel();
         // Not before: a worker that starts meanwhile may be the only one to tell of the last events.
+        if !written_off {
+            leaving.cancel();
+            let left = async { while announcing.join_next().await.is_some() {} };
+            let _ = tokio::time::timeout(LEAVE, left).await;
+        }
         announcing.shutdown().await;
+        let lingers = metrics.clients.get();
         phases.over.cancel();
         for thread in threads {
             anyhow::ensure!(thread.join().await, "a thread panicked");
+        }
+        if !written_off {
+            self.host.farewell.log(clients, lingers);
         }
         anyhow::ensure!(!written_off, "out of reach for so long that workers took it for dead");
         Ok(())
@@ -214,6 +292,7 @@ impl Gateway {
         let (secret, health) = (self.secret.clone(), self.health.clone());
         let pulse = self.health.pulse(format!("shard {index}"), STUCK);
         let doors: Vec<_> = self.doors.iter().map(|(door, _)| *door).collect();
+        let failed = phases.failed.clone();
         let serve = async move || {
             spawn_local(pulse.keep_beating());
             let mut acceptors = Vec::new();
@@ -230,6 +309,7 @@ impl Gateway {
         let thread = thread::spawn(format!("shard-{index}"), async move || {
             if let Err(error) = serve().await {
                 tracing::error!(%error, "a thread could not start");
+                failed.cancel();
             }
         });
         thread.context("cannot start a thread")

@@ -4,6 +4,11 @@ use std::process::ExitCode;
 
 use gateway::{Args, Config, Gateway};
 
+/// Returns what a burst has left to the system within seconds; see `.cargo/config.toml`.
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     service::main::<Args, Config>(async |config, mut starting| {
         starting.reread.extend(config.reread());

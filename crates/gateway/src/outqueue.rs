@@ -5,7 +5,7 @@ use std::{
     io::{self, IoSlice},
 };
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 
 use crate::ledger::SMALL;
 
@@ -21,17 +21,19 @@ const PIECES: usize = 32;
 pub(crate) struct OutQueue {
     pieces: VecDeque<Piece>,
     /// Small pieces, copied together; behind all of `pieces`.
-    tail: BytesMut,
+    tail: Vec<u8>,
+    /// How many bytes of `tail` are written.
+    written: usize,
     length: usize,
-    /// Bytes of `pieces` that are this queue's own copies.
+    /// Bytes of memory that `pieces` hold for this queue alone.
     copied: usize,
 }
 
 #[derive(Debug)]
 struct Piece {
     bytes: Bytes,
-    /// Whether others may hold the same bytes.
-    shared: bool,
+    /// How many bytes of memory it holds, until it is written whole; none if others share them.
+    own: usize,
 }
 
 impl OutQueue {
@@ -42,7 +44,7 @@ impl OutQueue {
 
     /// Bytes of memory that this queue holds for itself.
     pub(crate) fn copied(&self) -> usize {
-        self.copied + self.tail.capacity()
+        self.copied + self.tail.capacity() + self.pieces.capacity() * size_of::<Piece>()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -53,22 +55,25 @@ impl OutQueue {
     pub(crate) fn push(&mut self, bytes: &Bytes) {
         self.length += bytes.len();
         if bytes.len() <= COPY {
-            self.tail.put_slice(bytes);
+            self.tail.extend_from_slice(bytes);
             return;
         }
-        if !self.tail.is_empty() {
-            let bytes = self.tail.split().freeze();
-            self.copied += bytes.len();
-            self.pieces.push_back(Piece { bytes, shared: false });
+        let tail = std::mem::take(&mut self.tail);
+        let written = std::mem::take(&mut self.written);
+        if written < tail.len() {
+            let own = tail.capacity();
+            self.copied += own;
+            self.pieces.push_back(Piece { bytes: Bytes::from(tail).slice(written..), own });
         }
-        self.pieces.push_back(Piece { bytes: bytes.clone(), shared: true });
+        self.pieces.push_back(Piece { bytes: bytes.clone(), own: 0 });
     }
 
     /// Adds bytes before all others.
     pub(crate) fn push_front(&mut self, bytes: Bytes) {
-        self.length += bytes.len();
-        self.copied += bytes.len();
-        self.pieces.push_front(Piece { bytes, shared: false });
+        let own = bytes.len();
+        self.length += own;
+        self.copied += own;
+        self.pieces.push_front(Piece { bytes, own });
     }
 
     /// Writes until everything is written or `write` would block; says whether everything is.
@@ -80,10 +85,11 @@ impl OutQueue {
         mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
     ) -> io::Result<bool> {
         while !self.is_empty() {
+            let tail = &self.tail[self.written..];
             let written = match self.pieces.is_empty() {
-                true => write(&[IoSlice::new(&self.tail)]),
+                true => write(&[IoSlice::new(tail)]),
                 false => {
-                    let tail = Some(&self.tail[..]).filter(|tail| !tail.is_empty());
+                    let tail = Some(tail).filter(|tail| !tail.is_empty());
                     let pieces = self.pieces.iter().map(|piece| &piece.bytes[..]).chain(tail);
                     let mut slices = [IoSlice::new(&[]); PIECES];
                     let mut count = 0;
@@ -97,7 +103,10 @@ impl OutQueue {
             match written {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => self.advance(written),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.shrink();
+                    return Ok(false);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -110,18 +119,29 @@ impl OutQueue {
     fn advance(&mut self, mut written: usize) {
         self.length -= written;
         while let Some(piece) = self.pieces.front_mut() {
-            let length = written.min(piece.bytes.len());
-            if !piece.shared {
-                self.copied -= length;
-            }
             if written < piece.bytes.len() {
                 piece.bytes.advance(written);
                 return;
             }
-            written -= length;
+            written -= piece.bytes.len();
+            self.copied -= piece.own;
             self.pieces.pop_front();
         }
-        self.tail.advance(written);
+        self.written += written;
+    }
+
+    /// Frees the memory of what was written, once that is most of it.
+    fn shrink(&mut self) {
+        if self.tail.len() / 2 < self.written {
+            self.tail.drain(..self.written);
+            self.written = 0;
+        }
+        if self.tail.len() < self.tail.capacity() / 4 {
+            self.tail.shrink_to(self.tail.len() * 2);
+        }
+        if self.pieces.len() < self.pieces.capacity() / 4 {
+            self.pieces.shrink_to(self.pieces.len() * 2);
+        }
     }
 }
 
@@ -133,6 +153,34 @@ mod tests {
 
     fn joined(slices: &[IoSlice<'_>]) -> Vec<u8> {
         slices.iter().flat_map(|slice| slice.to_vec()).collect()
+    }
+
+    /// A socket that takes so many bytes, and then none.
+    fn takes(mut left: usize) -> impl FnMut(&[IoSlice<'_>]) -> io::Result<usize> {
+        move |slices| match joined(slices).len().min(left) {
+            0 => Err(io::ErrorKind::WouldBlock.into()),
+            taken => {
+                left -= taken;
+                Ok(taken)
+            }
+        }
+    }
+
+    #[test]
+    fn memory_of_what_was_written_is_not_kept_for_a_few_bytes_behind_it() {
+        let mut queue = OutQueue::default();
+        for _ in 0..1000 {
+            queue.push(&Bytes::from(vec![7; 1000]));
+        }
+        assert!(!queue.write(takes(999_999)).unwrap());
+        assert_eq!(queue.len(), 1);
+        assert!(queue.copied() < 64, "{} bytes for one", queue.copied());
+        let mut queue = OutQueue::default();
+        for _ in 0..1000 {
+            queue.push(&Bytes::from(vec![7; COPY + 1]));
+        }
+        assert!(!queue.write(takes(1000 * (COPY + 1) - 1)).unwrap());
+        assert!(queue.copied() < 8 * size_of::<Piece>(), "{} bytes for one", queue.copied());
     }
 
     proptest! {
@@ -167,7 +215,6 @@ mod tests {
             }).unwrap();
             prop_assert_eq!(written, expected);
             prop_assert_eq!(queue.copied(), 0);
-            prop_assert_eq!(queue.tail.capacity(), 0);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ConnectionId, Group, Message, Session, Uid};
+use crate::{ConnectionId, Group, Message, Session, Uid, bounded};
 
 /// One order to a gateway. A client that is not there is not an error: it may have left while the
 /// command was on its way.
@@ -15,10 +15,20 @@ pub enum Command {
     /// Sends to this gateway's clients, all or some.
     SendToAll { to: Recipients, message: Message },
     /// Sends to every client of each uid; twice where a uid is named twice.
-    SendToUids { uids: Vec<Uid>, message: Message },
+    SendToUids {
+        #[serde(deserialize_with = "bounded::targets")]
+        uids: Vec<Uid>,
+        message: Message,
+    },
     /// Sends to every member of each group except the excluded clients; a client in two of the
     /// groups receives it twice.
-    SendToGroups { groups: Vec<Group>, exclude: Vec<ConnectionId>, message: Message },
+    SendToGroups {
+        #[serde(deserialize_with = "bounded::targets")]
+        groups: Vec<Group>,
+        #[serde(deserialize_with = "bounded::targets")]
+        exclude: Vec<ConnectionId>,
+        message: Message,
+    },
     /// Closes a client once everything queued for it is written, the farewell last.
     Close { client: ConnectionId, farewell: Option<Message> },
     /// Cuts a client off at once; what was queued for it is lost.
@@ -46,9 +56,9 @@ pub enum Recipients {
     /// To all.
     All,
     /// To these.
-    Only(Vec<ConnectionId>),
+    Only(#[serde(deserialize_with = "bounded::targets")] Vec<ConnectionId>),
     /// To all but these.
-    Except(Vec<ConnectionId>),
+    Except(#[serde(deserialize_with = "bounded::targets")] Vec<ConnectionId>),
 }
 
 impl Command {
@@ -88,6 +98,53 @@ impl Command {
             | Self::SetSession { .. }
             | Self::UpdateSession { .. } => None,
         }
+    }
+
+    /// The session, or the changes of one, where there is one.
+    pub fn session(&self) -> Option<&Session> {
+        match self {
+            Self::SetSession { session, .. } => Some(session),
+            Self::UpdateSession { changes, .. } => Some(changes),
+            Self::SendToClient { .. }
+            | Self::SendToAll { .. }
+            | Self::SendToUids { .. }
+            | Self::SendToGroups { .. }
+            | Self::Close { .. }
+            | Self::Destroy { .. }
+            | Self::BindUid { .. }
+            | Self::UnbindUid { .. }
+            | Self::JoinGroup { .. }
+            | Self::LeaveGroup { .. }
+            | Self::Ungroup { .. } => None,
+        }
+    }
+
+    /// Roughly how many bytes of memory it holds besides itself: its message, its names, its session.
+    pub fn weight(&self) -> usize {
+        let message = self.message().map_or(0, |message| message.body.len());
+        let session = self.session().map_or(0, |session| session.as_encoded().len());
+        let names = match self {
+            Self::SendToUids { uids, .. } => uids.iter().map(Uid::weight).sum(),
+            Self::SendToGroups { groups, exclude, .. } => {
+                groups.iter().map(Group::weight).sum::<usize>()
+                    + exclude.len() * size_of::<ConnectionId>()
+            }
+            Self::SendToAll { to: Recipients::Only(ids) | Recipients::Except(ids), .. } => {
+                ids.len() * size_of::<ConnectionId>()
+            }
+            Self::BindUid { uid, .. } => uid.weight(),
+            Self::JoinGroup { group, .. }
+            | Self::LeaveGroup { group, .. }
+            | Self::Ungroup { group } => group.weight(),
+            Self::SendToAll { to: Recipients::All, .. }
+            | Self::SendToClient { .. }
+            | Self::Close { .. }
+            | Self::Destroy { .. }
+            | Self::UnbindUid { .. }
+            | Self::SetSession { .. }
+            | Self::UpdateSession { .. } => 0,
+        };
+        message + session + names
     }
 
     /// The one client it is about, or `None` where it may reach many.

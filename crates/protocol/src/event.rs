@@ -84,6 +84,8 @@ pub enum CloseReason {
     Shutdown,
     /// Its gateway is gone, and somebody else says so.
     GatewayLost,
+    /// One of its events was given up, since worker processes ended while they handled it.
+    Undeliverable,
 }
 
 impl CloseReason {
@@ -99,6 +101,7 @@ impl CloseReason {
             Self::NoWorker => "no_worker",
             Self::Shutdown => "shutdown",
             Self::GatewayLost => "gateway_lost",
+            Self::Undeliverable => "undeliverable",
         }
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! In reading order:
 
+pub mod bounded;
 pub mod id;
 pub mod instance;
 pub mod name;
@@ -20,6 +21,7 @@ pub mod event;
 pub mod query;
 
 pub mod discovery;
+pub mod handshake;
 pub mod link;
 pub mod secret;
 pub mod standby;

@@ -3,21 +3,22 @@
 //! ```text
 //! peer                                          gateway
 //!   MAGIC ─────────────────────────────────────►
-//!   ◄───────────────────────── Challenge { nonce }
+//!   ◄────── Challenge { nonce, gateway, instance }
 //!   Hello { role, nonce, proof } ──────────────►
-//!   ◄─────────── Welcome { proof }, or Refused and the end
+//!   ◄──── Welcome { proof, taken }, or Refused and the end
 //!   Command, Query, Done, … ───────────────────►   in any order, pipelined
 //!   ◄───────────────────── Event, Answer, Taken, …
 //! ```
 //!
-//! The secret itself is never sent: each end proves that it knows it, for the other's nonce only.
+//! The secret itself is never sent: each end proves that it knows it, and the proof covers
+//! everything that the two have said, see [`Transcript`](crate::handshake::Transcript).
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Answer, Command, ConnectionId, Context, Event, Instance, Message, Query, Session,
-    secret::{Nonce, Proof},
+    handshake::{Nonce, Proof},
     standby::{StandbyClient, WorkerMessage},
 };
 
@@ -52,6 +53,10 @@ pub enum ToGateway {
     /// The events up to `through` of a shard have been begun with, as far as that can be: what of them
     /// is not done runs, or waits for something. Those that are done were begun with without a word.
     Begun { shard: u16, through: u64 },
+    /// From here on a handler runs for this event, which is marked as redelivered. `alone` says that
+    /// it is a [trial](ToPeer::Trial), and that no other handler has started since, nor will. Said again
+    /// without it once that is over.
+    Trying { shard: u16, seq: u64, alone: bool },
     /// From a worker: pass this on to that other worker, if it is linked; dropped if not.
     Relay { to: Instance, message: WorkerMessage },
 }
@@ -61,13 +66,14 @@ pub enum ToGateway {
 /// Variants are only ever appended: the codec numbers them by position.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToPeer {
-    /// Prove that you know the secret, for this nonce.
-    Challenge { nonce: Nonce },
-    /// You are in; and this proves that the gateway knows the secret too. `gateway` is the inner
-    /// address that the gateway announces, as text: the one its client ids carry; `instance`, which
-    /// life of it this is; `taken`, the `seq` of the last command that it has taken of this life of
-    /// the peer by earlier links, none of which is taken from any more. 0 if it remembers none.
-    Welcome { proof: Proof, gateway: String, instance: Instance, taken: u64 },
+    /// Asks for a proof that the peer knows the secret, for this nonce. `gateway` is the inner
+    /// address that the gateway announces, as text: the one its client ids carry. `instance` is its
+    /// instance. Neither is trusted before [`Welcome`](Self::Welcome) has proved both.
+    Challenge { nonce: Nonce, gateway: String, instance: Instance },
+    /// The peer is accepted; `proof` shows that the gateway knows the secret too. `taken` is the
+    /// `seq` of the last command that it has taken from this instance of the peer on earlier links,
+    /// from none of which it takes any more; 0 if it remembers none.
+    Welcome { proof: Proof, taken: u64 },
     /// You are not.
     Refused(Refusal),
     /// Something happened to a client.
@@ -80,16 +86,23 @@ pub enum ToPeer {
     Ping { token: u64 },
     /// Answers a [`ToGateway::Ping`].
     Pong { token: u64 },
-    /// What gateways sent before there was [`Standby`](Self::Standby), with the session in `context`.
-    Witness { client: ConnectionId, owner: Instance, context: Box<Context> },
-    /// These need no standby any more.
-    Release { clients: Vec<ConnectionId> },
     /// The receiver is a standby of these clients. `holders` are all workers that are responsible for
     /// them, in order: the owner, which has their events, then the standbys, the receiver among them.
     /// Should the gateway be gone before the clients are, each closes them if those before it are gone
     /// too. `confirmed` is `false` while the owner, to which they were reassigned, may not know of them
     /// yet. Sent again when any of it has changed; the sessions that the receiver has stay.
     Standby { holders: Vec<Instance>, confirmed: bool, clients: Vec<StandbyClient> },
+    /// These need no standby any more.
+    Release { clients: Vec<ConnectionId> },
+    /// Something happened to a client, and worker processes have ended while they handled it. Its
+    /// handler is to run alone, so that it can be told whether it is the cause.
+    Trial(Delivery),
+    /// The gateway goes down in order: it closes its clients, waits for their last events to be handled,
+    /// and ends. `clients` says how many it has.
+    Draining { clients: u64 },
+    /// The link ends, since another life of a worker with the same key has linked. `by` is where that
+    /// connects from. If both live, one of them needs another name or id.
+    Replaced { by: String },
     /// The session of a client that the receiver is a standby of, whenever it has changed, though not
     /// each time. It has none before.
     StandbySession { client: ConnectionId, session: Session },
@@ -184,6 +197,7 @@ impl LinkMessage for ToGateway {
             | Self::Pong { .. }
             | Self::WrittenOff
             | Self::Begun { .. }
+            | Self::Trying { .. }
             | Self::Relay { .. } => &[],
         }
     }
@@ -199,14 +213,16 @@ impl LinkMessage for ToGateway {
 impl LinkMessage for ToPeer {
     fn payload(&self) -> &[u8] {
         match self {
-            Self::Event(Delivery { event: Event::Message(message), .. }) => &message.body,
+            Self::Event(Delivery { event: Event::Message(message), .. })
+            | Self::Trial(Delivery { event: Event::Message(message), .. }) => &message.body,
             _ => &[],
         }
     }
 
     fn set_payload(&mut self, payload: Bytes) -> bool {
         match self {
-            Self::Event(Delivery { event: Event::Message(message), .. }) => {
+            Self::Event(Delivery { event: Event::Message(message), .. })
+            | Self::Trial(Delivery { event: Event::Message(message), .. }) => {
                 set(Some(message), payload)
             }
             _ => payload.is_empty(),

@@ -40,6 +40,12 @@ macro_rules! name {
                 }
             }
 
+            /// Roughly how many bytes of memory a list needs for it.
+            pub fn weight(&self) -> usize {
+                // The reference, and what is counted and allocated beside the bytes.
+                size_of::<Self>() + 32 + self.0.len()
+            }
+
             /// The name's bytes.
             pub fn as_bytes(&self) -> &[u8] {
                 &self.0

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ConnectionId, Group, Session, Uid};
+use crate::{ConnectionId, Group, Session, Uid, bounded};
 
 /// One question about a gateway's own clients.
 ///
@@ -16,11 +16,17 @@ pub enum Query {
     /// Every client's session, of a group's members or of all. → [`Answer::Sessions`]
     Sessions { group: Option<Group> },
     /// Which clients speak for these uids? → [`Answer::Clients`]
-    ClientsOfUids { uids: Vec<Uid> },
+    ClientsOfUids {
+        #[serde(deserialize_with = "bounded::targets")]
+        uids: Vec<Uid>,
+    },
     /// How many clients are there, in a group or in all? → [`Answer::Count`]
     Count { group: Option<Group> },
     /// How many members has each of these groups? → [`Answer::Counts`]
-    Counts { groups: Vec<Group> },
+    Counts {
+        #[serde(deserialize_with = "bounded::targets")]
+        groups: Vec<Group>,
+    },
     /// Which groups are there? → [`Answer::Groups`]
     Groups,
     /// Chosen facts about chosen clients. → [`Answer::Rows`]
@@ -28,6 +34,28 @@ pub enum Query {
 }
 
 impl Query {
+    /// Roughly how many bytes of memory it holds besides itself: its names.
+    pub fn weight(&self) -> usize {
+        let groups = |groups: &[Group]| groups.iter().map(Group::weight).sum::<usize>();
+        let uids = |uids: &[Uid]| uids.iter().map(Uid::weight).sum::<usize>();
+        match self {
+            Self::ClientsOfUids { uids: asked } => uids(asked),
+            Self::Counts { groups: asked } => groups(asked),
+            Self::Sessions { group: Some(group) } | Self::Count { group: Some(group) } => {
+                group.weight()
+            }
+            Self::Select {
+                filter: Filter::Any { groups: in_groups, uids: of, clients }, ..
+            } => groups(in_groups) + uids(of) + clients.len() * size_of::<ConnectionId>(),
+            Self::Select { filter: Filter::All, .. }
+            | Self::Sessions { group: None }
+            | Self::Count { group: None }
+            | Self::IsOnline { .. }
+            | Self::Session { .. }
+            | Self::Groups => 0,
+        }
+    }
+
     /// The one client it is about, or `None` where it may be about many.
     pub fn client(&self) -> Option<ConnectionId> {
         match self {
@@ -61,10 +89,13 @@ pub enum Filter {
     /// Clients for whom any of these holds, each client once.
     Any {
         /// It is in one of these groups.
+        #[serde(deserialize_with = "bounded::targets")]
         groups: Vec<Group>,
         /// It speaks for one of these uids.
+        #[serde(deserialize_with = "bounded::targets")]
         uids: Vec<Uid>,
         /// It is one of these.
+        #[serde(deserialize_with = "bounded::targets")]
         clients: Vec<ConnectionId>,
     },
 }
@@ -79,17 +110,17 @@ pub enum Answer {
     /// The client's session; `None` when it is not connected.
     Session(Option<Session>),
     /// Each client's session.
-    Sessions(Vec<(ConnectionId, Session)>),
+    Sessions(#[serde(deserialize_with = "bounded::items")] Vec<(ConnectionId, Session)>),
     /// Each asked uid once, in the order asked, and its clients.
-    Clients(Vec<(Uid, Vec<ConnectionId>)>),
+    Clients(#[serde(deserialize_with = "bounded::items")] Vec<(Uid, Vec<ConnectionId>)>),
     /// How many.
     Count(u64),
     /// Each asked group once, in the order asked, and how many members it has.
-    Counts(Vec<(Group, u64)>),
+    Counts(#[serde(deserialize_with = "bounded::items")] Vec<(Group, u64)>),
     /// Every group that has members.
-    Groups(Vec<Group>),
+    Groups(#[serde(deserialize_with = "bounded::items")] Vec<Group>),
     /// A row for each client.
-    Rows(Vec<Row>),
+    Rows(#[serde(deserialize_with = "bounded::items")] Vec<Row>),
     /// The gateway could not answer: it is going down, or the answer would be larger than a frame
     /// may be.
     Unavailable,

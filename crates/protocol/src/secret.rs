@@ -5,24 +5,9 @@ use std::fmt;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// A number used once, 32 random bytes.
-pub type Nonce = [u8; 32];
-
-/// What only somebody who knows the secret can say.
-pub type Proof = [u8; 32];
-
 /// The cluster's secret. Empty where there is none.
 #[derive(Clone, Default)]
 pub struct Secret(Box<[u8]>);
-
-/// Which end of a link proves itself. Each end's proof is of no use to the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Prover {
-    /// The end that listens.
-    Gateway,
-    /// The end that connects.
-    Peer,
-}
 
 impl Secret {
     /// Whether there is none.
@@ -43,22 +28,9 @@ impl Secret {
         mac(KEY, &[guess]).verify(&ours).is_ok()
     }
 
-    /// Proves knowledge of the secret for this pair of nonces only.
-    pub fn prove(&self, prover: Prover, gateway: &Nonce, peer: &Nonce) -> Proof {
-        self.mac_of(prover, gateway, peer).finalize().into_bytes().into()
-    }
-
-    /// Checks a proof of the other end, in constant time.
-    pub fn verify(&self, prover: Prover, gateway: &Nonce, peer: &Nonce, proof: &Proof) -> bool {
-        self.mac_of(prover, gateway, peer).verify_slice(proof).is_ok()
-    }
-
-    fn mac_of(&self, prover: Prover, gateway: &Nonce, peer: &Nonce) -> Hmac<Sha256> {
-        let label: &[u8] = match prover {
-            Prover::Gateway => b"native link 1, gateway",
-            Prover::Peer => b"native link 1, peer",
-        };
-        mac(&self.0, &[label, gateway, peer])
+    /// An HMAC-SHA256 keyed with the secret, over `parts` one behind the other.
+    pub(crate) fn mac(&self, parts: &[&[u8]]) -> Hmac<Sha256> {
+        mac(&self.0, parts)
     }
 }
 
@@ -100,16 +72,6 @@ mod tests {
         assert!(!secret.matches(b"s3cres"));
         assert!(!secret.matches(b""));
         assert!(Secret::default().matches(b""));
-    }
-
-    #[test]
-    fn a_proof_holds_for_one_end_one_pair_of_nonces_and_one_secret() {
-        let (secret, gateway, peer) = (Secret::from("s3cret"), [1; 32], [2; 32]);
-        let proof = secret.prove(Prover::Peer, &gateway, &peer);
-        assert!(secret.verify(Prover::Peer, &gateway, &peer, &proof));
-        assert!(!secret.verify(Prover::Gateway, &gateway, &peer, &proof));
-        assert!(!secret.verify(Prover::Peer, &peer, &gateway, &proof));
-        assert!(!Secret::from("other").verify(Prover::Peer, &gateway, &peer, &proof));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Why a connection ended.
 
-use std::{fmt, io};
+use std::{fmt, io, net::SocketAddr};
 
 use bytes::Bytes;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
@@ -53,6 +53,13 @@ pub(crate) enum Refused {
     /// A wrong secret.
     #[error("wrong secret key")]
     WrongKey,
+    /// Another gateway has announced the same inner address, and lives.
+    #[error("a gateway at {holder} holds the inner address {address:?}")]
+    AddressTaken {
+        address: String,
+        /// Where that gateway connects from.
+        holder: SocketAddr,
+    },
 }
 
 /// The label of `refused_total`.
@@ -93,6 +100,7 @@ impl From<&Refused> for Reason {
                 Refused::UnknownEvent => "unknown_event",
                 Refused::NoAddress => "no_address",
                 Refused::WrongKey => "wrong_key",
+                Refused::AddressTaken { .. } => "address_taken",
             }),
         }
     }

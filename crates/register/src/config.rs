@@ -6,7 +6,7 @@ use clap::Parser;
 use protocol::Secret;
 use serde::Serialize;
 use service::{
-    settings::{Common, Compat},
+    settings::{Address, Common, Compat, Derived, Effective, check_bound},
     tls::{Gate, InnerFiles, Plain},
 };
 
@@ -16,7 +16,7 @@ use service::{
 pub struct Args {
     /// Where gateways and workers connect
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1236")]
-    listen: SocketAddr,
+    listen: Address,
 
     /// After a start, how long answers may wait for gateways to come back; 0 answers at once.
     /// PHP clients wait at most 5 s for an answer
@@ -72,11 +72,21 @@ impl TryFrom<Args> for Config {
 
     fn try_from(args: Args) -> anyhow::Result<Self> {
         let Args { listen, startup_grace, compat, inner_tls, inner_tls_plain, common } = args;
+        let listen = listen.resolve("--listen")?;
         common.check_secret(&[listen])?;
+        let admin = common.admin()?.map(|addr| ("--admin-listen", addr));
+        check_bound(&[("--listen", listen)].into_iter().chain(admin).collect::<Vec<_>>())?;
         let startup_grace = Duration::from_secs(startup_grace);
         let ping_ttl = (compat == Compat::Better).then_some(PING_TTL);
         let gate = inner_tls.gate(inner_tls_plain)?;
         Ok(Self { listen, secret: common.secret_key, startup_grace, ping_ttl, gate })
+    }
+}
+
+impl Effective for Config {
+    fn derived(&self) -> Vec<Derived> {
+        let plain = Derived::value("inner_tls_plain", Plain::default(), "none is let in");
+        self.gate.inner().map(|_| plain).into_iter().collect()
     }
 }
 
@@ -118,6 +128,7 @@ mod tests {
     fn a_wrong_flag_is_named() {
         for (typed, name) in [
             ("--listen=localhost", "--listen"),
+            ("--admin-listen=127.0.0.1:1236", "--admin-listen"),
             ("--startup-grace=61", "--startup-grace"),
             ("--lisen=127.0.0.1:1", "--lisen"),
         ] {

@@ -15,7 +15,9 @@
 //! | A line has at most 64 KiB (the reference: 10 MiB); strangers must not make us remember more | ours |
 //! | After a start, answers wait until those who were known before are back, or the grace is over | ours, not with `--compat strict` |
 //! | Who has ever pinged must be heard of every 75 s; who has not is left to TCP keepalive | ours, not with `--compat strict`; keepalive as the reference |
-//! | Who lets 64 lines pile up unread is closed | ours |
+//! | Who lets 64 answers pile up unread is closed; of lists that nobody asked for, only the newest waits | ours |
+//! | An address is a host and a port, in visible ASCII characters | ours |
+//! | An address that a gateway of ours holds, which lives, is refused to another instance (`claims.rs`) | ours |
 //! | An address is told once, however many connections announced it, until the last is gone | the reference |
 //!
 //! It is ready as soon as it listens, the start-up grace included: it takes peers in then and
@@ -23,6 +25,7 @@
 
 mod addresses;
 mod board;
+mod claims;
 mod closed;
 mod config;
 mod metrics;
@@ -34,8 +37,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use prometheus_client::registry::Registry;
 use service::{
+    clock,
     listen::{self, Acceptor, CannotListen},
     net::{self, TcpStream},
+    supervise::spawn_tracked,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -88,13 +93,20 @@ impl Register {
             loop {
                 let (stream, from) = self.acceptor.accept().await;
                 shared.metrics.connections.inc();
-                peers.spawn(serve(stream, from, Arc::clone(shared), closing.clone()));
+                spawn_tracked(&peers, serve(stream, from, Arc::clone(shared), closing.clone()));
+            }
+        };
+        let waiting = async {
+            loop {
+                tokio::time::sleep(claims::SAME_HOST / 4).await;
+                shared.board().let_in(clock::now());
             }
         };
         tokio::select! {
             () = shutdown => {}
             () = accept => {}
             () = grace => {}
+            () = waiting => {}
         }
         shared.board().close();
         service::shutdown::drain(&closing, &peers, GOODBYE).await;
@@ -114,7 +126,7 @@ async fn serve(
         tracing::debug!(%from, %error, "no keepalive");
     }
     // A socket dropped is a socket closed.
-    closing.run_until_cancelled_owned(peer::welcome(stream, from.ip(), shared)).await;
+    closing.run_until_cancelled_owned(peer::welcome(stream, from, shared)).await;
 }
 
 /// As the reference: a peer whose host is gone is noticed after twice this.

@@ -5,6 +5,11 @@ use std::process::ExitCode;
 use register::{Args, Config, Register};
 use service::tls::Inner;
 
+/// Returns what a burst has left to the system within seconds; see `.cargo/config.toml`.
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     service::main::<Args, Config>(async |config, mut starting| {
         starting.reread.extend(config.gate.inner().map(Inner::files));

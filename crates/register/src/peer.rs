@@ -1,7 +1,7 @@
 //! One connection, from the first byte to why it ended: a stranger, then perhaps a peer.
 
 use std::{
-    net::IpAddr,
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -10,9 +10,11 @@ use bytes::{Bytes, BytesMut};
 use protocol::{
     Secret,
     codec::json_lines::Lines,
-    discovery::{self, Gateway, GatewayConnect, ToRegister, Unusable, WorkerConnect},
+    discovery::{
+        self, Gateway, GatewayConnect, GatewayNotice, ToRegister, Unusable, WorkerConnect,
+    },
 };
-use service::{net::TcpStream, tls::Gate};
+use service::{clock, net::TcpStream, rate_limit::Throttle, tls::Gate};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     sync::Semaphore,
@@ -21,7 +23,8 @@ use tokio::{
 
 use crate::{
     addresses::PeerId,
-    board::Board,
+    board::{Board, Verdict},
+    claims,
     closed::{Closed, Refused},
     metrics::Metrics,
     outbox::{self, Mailbox, Outbox, Stuck},
@@ -38,7 +41,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     /// Places for those who have not said who they are.
     strangers: Semaphore,
-    last_warning: Mutex<Option<Instant>>,
+    /// Warnings about strangers.
+    warnings: Mutex<Throttle>,
 }
 
 impl Shared {
@@ -46,7 +50,8 @@ impl Shared {
         let metrics = Metrics::default();
         let board = Mutex::new(Board::new(grace, metrics.clone()));
         let strangers = Semaphore::new(MAX_STRANGERS);
-        Self { secret, gate, ping_ttl, board, metrics, strangers, last_warning: Mutex::new(None) }
+        let warnings = Mutex::new(Throttle::per_second());
+        Self { secret, gate, ping_ttl, board, metrics, strangers, warnings }
     }
 
     pub(crate) fn board(&self) -> MutexGuard<'_, Board> {
@@ -54,35 +59,36 @@ impl Shared {
     }
 
     /// Counts and mentions somebody who is turned away.
-    fn refuse(&self, from: IpAddr, refused: &Refused) {
+    fn refuse(&self, from: SocketAddr, refused: &Refused) {
         self.metrics.refused(refused);
+        let is_worth_it =
+            matches!(refused, Refused::WrongKey | Refused::Gate(_) | Refused::AddressTaken { .. });
+        let Some(suppressed) = is_worth_it.then(|| self.admit_warning()).flatten() else {
+            return tracing::debug!(%from, reason = %refused, "refused");
+        };
         match refused {
-            Refused::WrongKey if self.may_warn() => {
-                tracing::warn!(%from, "wrong secret key; a peer of another cluster?");
+            Refused::WrongKey => {
+                tracing::warn!(%from, suppressed, "wrong secret key; a peer of another cluster?");
             }
-            Refused::Gate(refused) if self.may_warn() => {
-                tracing::warn!(%from, reason = %refused, "peer refused");
+            Refused::AddressTaken { address, holder } => {
+                tracing::warn!(
+                    address, %from, %holder, suppressed,
+                    "refused a gateway that announces the inner address of another one that lives"
+                );
             }
-            refused => tracing::debug!(%from, reason = %refused, "refused"),
+            refused => tracing::warn!(%from, suppressed, reason = %refused, "peer refused"),
         }
     }
 
-    /// Whether it is time for another warning about strangers, who must not fill the log.
-    fn may_warn(&self) -> bool {
-        let mut last = self.last_warning.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let may = last.is_none_or(|last| WARN_EVERY <= now - last);
-        if may {
-            *last = Some(now);
-        }
-        may
+    /// Admits a warning about a stranger; see [`Throttle::admit`].
+    fn admit_warning(&self) -> Option<u64> {
+        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        warnings.admit(clock::now())
     }
 }
 
-const WARN_EVERY: Duration = Duration::from_secs(1);
-
 /// Serves a connection, if it may come in.
-pub(crate) async fn welcome(stream: TcpStream, from: IpAddr, shared: Arc<Shared>) {
+pub(crate) async fn welcome(stream: TcpStream, from: SocketAddr, shared: Arc<Shared>) {
     let mut read = BytesMut::new();
     if shared.gate.inner().is_none() {
         // Everybody may.
@@ -90,7 +96,7 @@ pub(crate) async fn welcome(stream: TcpStream, from: IpAddr, shared: Arc<Shared>
         return serve(reader, writer, from, shared).await;
     }
     let entered = match shared.strangers.try_acquire() {
-        Ok(_place) => timeout(FIRST_LINE, shared.gate.enter(stream, from, &mut read)).await,
+        Ok(_place) => timeout(FIRST_LINE, shared.gate.enter(stream, from.ip(), &mut read)).await,
         Err(_) => return shared.refuse(from, &Refused::Crowded),
     };
     let closed: Closed = match entered {
@@ -111,13 +117,13 @@ pub(crate) async fn welcome(stream: TcpStream, from: IpAddr, shared: Arc<Shared>
 pub(crate) async fn serve(
     mut reader: impl AsyncRead + Unpin,
     mut writer: impl AsyncWrite + Unpin,
-    from: IpAddr,
+    from: SocketAddr,
     shared: Arc<Shared>,
 ) {
-    let from = from.to_canonical();
+    let from = SocketAddr::new(from.ip().to_canonical(), from.port());
     let met = match shared.strangers.try_acquire() {
         // The place is free again once this is over.
-        Ok(_place) => Stranger::new(&shared).meet(&mut reader, &shared).await,
+        Ok(_place) => Stranger::new(&shared).meet(&mut reader, from, &shared).await,
         Err(_) => Err(Refused::Crowded.into()),
     };
     let closed = match met {
@@ -129,8 +135,13 @@ pub(crate) async fn serve(
             shared.refuse(from, refused);
             if let Refused::BadRequest(line) = refused {
                 let mut answer = BytesMut::new();
-                discovery::bad_request(from, line, &mut answer);
+                discovery::bad_request(from.ip(), line, &mut answer);
                 let _ = timeout(PARTING, writer.write_all(&answer)).await;
+            }
+            if let Refused::AddressTaken { holder, .. } = *refused {
+                let mut notice = BytesMut::new();
+                GatewayNotice::AddressTaken { by: holder }.encode(&mut notice);
+                let _ = timeout(PARTING, writer.write_all(&notice)).await;
             }
             let _ = timeout(PARTING, part(&mut reader, &mut writer)).await;
         }
@@ -176,13 +187,15 @@ impl Stranger {
     async fn meet(
         mut self,
         reader: &mut (impl AsyncRead + Unpin),
+        from: SocketAddr,
         shared: &Arc<Shared>,
     ) -> Result<Peer, Closed> {
         loop {
             let said = self.hearing.hear(reader).await?;
             if let Some(request) = vouch(said, &shared.secret)? {
                 let (mailbox, outbox) = outbox::mailbox();
-                let seat = Seat { id: shared.board().name_peer(), shared: Arc::clone(shared) };
+                let (id, verdict) = (shared.board().name_peer(), Verdict::default());
+                let seat = Seat { id, from, verdict, shared: Arc::clone(shared) };
                 seat.take(request, &mailbox);
                 return Ok(Peer { hearing: self.hearing, seat, mailbox, outbox });
             }
@@ -207,7 +220,11 @@ impl Peer {
         reader: &mut (impl AsyncRead + Unpin),
         writer: &mut (impl AsyncWrite + Unpin),
     ) -> Closed {
+        let verdict = self.seat.verdict.clone();
         let closed = tokio::select! {
+            (address, holder) = verdict.refused() => {
+                Refused::AddressTaken { address, holder }.into()
+            }
             closed = listen(&mut self.hearing, reader, &self.seat, &self.mailbox) => closed,
             stuck = self.outbox.deliver(writer) => match stuck {
                 Stuck::Slow => Closed::Slow,
@@ -229,14 +246,17 @@ async fn listen(
     mailbox: &Mailbox,
 ) -> Closed {
     loop {
+        // A gateway that is about to be refused must not be told that it is announced.
+        let _ = timeout(claims::SAME_HOST, seat.verdict.accepted()).await;
         let said = match hearing.hear(reader).await {
             Ok(said) => said,
             Err(closed) => return closed,
         };
         if let ToRegister::Ping { answer: true } = said {
             mailbox.room().await;
-            mailbox.push(pong());
+            mailbox.say(pong());
         }
+        seat.hear(&said);
         match vouch(said, &seat.shared.secret) {
             Ok(Some(request)) => {
                 // Questions in a row wait for their answers to be read; only what a peer did not
@@ -269,7 +289,7 @@ fn vouch(said: ToRegister, secret: &Secret) -> Result<Option<Request>, Refused> 
             (secret_key, Request::Announce(gateway))
         }
         ToRegister::WorkerConnect(mut asks) => (asks.secret_key.take(), Request::Ask(asks)),
-        ToRegister::Ping { .. } => return Ok(None),
+        ToRegister::Ping { .. } | ToRegister::GatewayLeave => return Ok(None),
     };
     match guess {
         Some(guess) if secret.matches(guess.expose()) => Ok(Some(request)),
@@ -281,6 +301,8 @@ fn vouch(said: ToRegister, secret: &Secret) -> Result<Option<Request>, Refused> 
 #[derive(Debug)]
 struct Seat {
     id: PeerId,
+    from: SocketAddr,
+    verdict: Verdict,
     shared: Arc<Shared>,
 }
 
@@ -289,10 +311,19 @@ impl Seat {
         let mut board = self.shared.board();
         match request {
             Request::Announce(gateway) => {
-                tracing::info!(address = gateway.address, peer = self.id, "gateway here");
-                board.announce(self.id, gateway);
+                let peer = (mailbox, &self.verdict);
+                board.announce(self.id, self.from, gateway, peer, clock::now());
             }
             Request::Ask(asks) => board.ask(self.id, mailbox, asks),
+        }
+    }
+
+    /// The peer has said something.
+    fn hear(&self, said: &ToRegister) {
+        let mut board = self.shared.board();
+        board.hear(self.id);
+        if matches!(said, ToRegister::GatewayLeave) {
+            board.drains(self.id);
         }
     }
 }

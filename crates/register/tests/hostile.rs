@@ -123,3 +123,63 @@ async fn hundreds_of_strangers_that_say_nothing() {
     drop(strangers);
     worker.hears_nothing().await;
 }
+
+/// One change is one list for each worker. Two hundred at once are one, or a few.
+#[tokio::test]
+async fn gateways_that_announce_themselves_at_once_close_no_worker_that_reads() {
+    const GATEWAYS: usize = 200;
+    let register = Running::start(KEY, Duration::ZERO);
+    let mut worker = register.worker(KEY).await;
+    assert_eq!(worker.hears().await, broadcast(&[]));
+    let mut gateways = Vec::new();
+    for _ in 0..GATEWAYS {
+        let mut gateway = register.peer().await;
+        gateway.say("{\"event\":\"ping\"}\n").await;
+        gateways.push(gateway.into_socket());
+    }
+    // Without a pause, so that the register reads all of them before it writes.
+    for (n, gateway) in gateways.iter().enumerate() {
+        let line = format!(
+            "{{\"event\":\"gateway_connect\",\"address\":\"a:{}\",\"secret_key\":\"{KEY}\"}}\n",
+            n + 1
+        );
+        assert_eq!(gateway.try_write(line.as_bytes()).unwrap(), line.len());
+    }
+    loop {
+        let line = worker.hears().await;
+        assert!(!line.is_empty(), "the worker is closed");
+        if line.matches("a:").count() == GATEWAYS {
+            break;
+        }
+    }
+    worker.hears_nothing().await;
+}
+
+#[tokio::test]
+async fn gateway_whose_address_is_no_host_and_port_is_refused_and_told_to_nobody() {
+    let register = Running::start(KEY, Duration::ZERO);
+    let mut worker = register.worker(KEY).await;
+    assert_eq!(worker.hears().await, broadcast(&[]));
+    for address in [
+        "\\u001b[31mred\\u001b[0m:2900",
+        "10.0.0.1:2900\\r\\nFAKE ERROR",
+        "10.0.0.1:29\\u000000",
+        "a b:2900",
+        "\\u202e10.0.0.1:2900",
+        "10.0.0.1",
+        "10.0.0.1:",
+        ":2900",
+        "10.0.0.1:0",
+        "10.0.0.1:65536",
+    ] {
+        let mut gateway = register.gateway(address, KEY).await;
+        gateway.is_closed_without_a_word().await;
+    }
+    worker.hears_nothing().await;
+    for address in ["10.0.0.1:2900", "[::1]:2900", "gateway_1.example:2900"] {
+        let gateway = register.gateway(address, KEY).await;
+        assert_eq!(worker.hears().await, broadcast(&[address]));
+        drop(gateway);
+        assert_eq!(worker.hears().await, broadcast(&[]));
+    }
+}

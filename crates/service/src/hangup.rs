@@ -1,10 +1,13 @@
 //! SIGHUP: files are read again.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::timeout,
+};
 
-use crate::tls::Reread;
+use crate::{supervise, tls::Reread};
 
 /// SIGHUP, which ends nothing once there is this.
 #[derive(Debug)]
@@ -20,15 +23,30 @@ impl Hangups {
     }
 
     /// Has `files` read again whenever it comes. What is of no use then changes nothing, and is told.
+    ///
+    /// They are read on a thread of their own, so that a disk that does not answer holds up nothing
+    /// else. What comes meanwhile has them read once more.
     pub async fn reread(mut self, files: Vec<Arc<dyn Reread>>) {
+        let files: Arc<[_]> = files.into();
         while self.0.recv().await.is_some() {
             if files.is_empty() {
                 tracing::info!("SIGHUP: there is nothing to read again");
+                continue;
             }
-            files.iter().for_each(|files| reread(files.as_ref()));
+            let files = Arc::clone(&files);
+            let all = move || files.iter().for_each(|files| reread(files.as_ref()));
+            let mut reading = supervise::spawn_blocking(all);
+            if timeout(SLOW, &mut reading).await.is_err() {
+                tracing::warn!("SIGHUP: reading files takes long; a disk that does not answer?");
+                // Not begun again before.
+                let _ = reading.await;
+            }
         }
     }
 }
+
+/// Reading takes milliseconds.
+const SLOW: Duration = Duration::from_secs(10);
 
 fn reread(files: &dyn Reread) {
     let what = files.what();

@@ -13,6 +13,8 @@
 //! | speak TLS, or not, with the same calls | [`tls`], [`stream`] |
 //! | know the time, roll dice, start a thread | [`clock`], [`dice`], [`thread`] |
 //! | wait before trying again | [`backoff::Backoff`] |
+//! | log what a peer can cause, once a second | [`rate_limit::Throttle`] |
+//! | log that a peer stays away, now and then | [`outage::Outage`] |
 //! | stop in order | [`shutdown`] |
 
 pub mod admin;
@@ -20,16 +22,22 @@ pub mod backoff;
 pub mod clock;
 #[cfg(not(simulation))]
 pub mod dice;
+pub mod files;
 pub mod hangup;
 pub mod health;
+pub mod limits;
 pub mod listen;
 pub mod logging;
 #[cfg(not(simulation))]
 pub mod net;
+pub mod outage;
 pub mod process;
+pub mod rate_limit;
 pub mod settings;
 pub mod shutdown;
+pub mod signals;
 pub mod stream;
+pub mod supervise;
 pub mod systemd;
 #[cfg(not(simulation))]
 pub mod thread;

@@ -47,12 +47,19 @@ pub fn bind(addr: SocketAddr, flag: &'static str) -> Result<Acceptor, CannotList
     acceptor.map_err(|error| CannotListen { addr, flag, error })
 }
 
-/// Binds `addr` outside of a runtime, for a thread that has its own; see [`Acceptor::new`].
+/// Binds `addr` outside of a runtime, for a thread that has its own; see [`Acceptor::new`]. Where
+/// `beside` has the same port for IPv4, `[::]` is bound for IPv6 alone.
 ///
 /// # Errors
 /// When the address is taken or not ours.
-pub fn bind_unpolled(addr: SocketAddr, flag: &'static str) -> Result<Unpolled, CannotListen> {
-    net::listen(addr).map_err(|error| CannotListen { addr, flag, error })
+pub fn bind_unpolled(
+    addr: SocketAddr,
+    flag: &'static str,
+    beside: &[SocketAddr],
+) -> Result<Unpolled, CannotListen> {
+    let only_v6 = beside.iter().any(|other| other.is_ipv4() && other.port() == addr.port());
+    let socket = if only_v6 { net::listen_v6(addr) } else { net::listen(addr) };
+    socket.map_err(|error| CannotListen { addr, flag, error })
 }
 
 impl CannotListen {

@@ -20,7 +20,22 @@ pub type Unpolled = std::net::TcpListener;
 /// # Errors
 /// When it is taken or not ours.
 pub fn listen(addr: SocketAddr) -> io::Result<Unpolled> {
+    listen_on(addr, false)
+}
+
+/// The same for `[::]`, which leaves connections over IPv4 to others.
+///
+/// # Errors
+/// As [`listen`].
+pub fn listen_v6(addr: SocketAddr) -> io::Result<Unpolled> {
+    listen_on(addr, addr.is_ipv6())
+}
+
+fn listen_on(addr: SocketAddr, only_v6: bool) -> io::Result<Unpolled> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    if only_v6 {
+        socket.set_only_v6(true)?;
+    }
     // A restart must not wait for connections of the last life to time out.
     socket.set_reuse_address(true)?;
     // What is accepted inherits it, without a further call for each connection.
@@ -37,6 +52,26 @@ pub fn listen(addr: SocketAddr) -> io::Result<Unpolled> {
 /// When the socket is broken.
 pub fn set_receive_buffer(listener: &Unpolled, bytes: u32) -> io::Result<()> {
     SockRef::from(listener).set_recv_buffer_size(bytes as usize)
+}
+
+/// Has the kernel probe the peer of each connection that is accepted from here on, after `every` of silence
+/// and as often again, and break the connection when as many probes in a row are unanswered. On Linux,
+/// accepted sockets inherit this from the listener, and so need no call of their own.
+///
+/// # Errors
+/// When the socket is broken, or `every` is more than 32,767 seconds.
+pub fn set_keepalive(listener: &Unpolled, every: Duration, probes: u32) -> io::Result<()> {
+    let keepalive = TcpKeepalive::new().with_time(every).with_interval(every).with_retries(probes);
+    SockRef::from(listener).set_tcp_keepalive(&keepalive)
+}
+
+/// Has the kernel break each connection that is accepted from here on once its peer has not taken what was
+/// sent to it, or answered a probe, for `within`. Inherited as in [`set_keepalive`].
+///
+/// # Errors
+/// When the socket is broken.
+pub fn set_user_timeout(listener: &Unpolled, within: Duration) -> io::Result<()> {
+    SockRef::from(listener).set_tcp_user_timeout(Some(within))
 }
 
 /// Has the runtime poll a listener; call it within the runtime.
@@ -90,6 +125,15 @@ pub fn try_write_last(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
         close_write(stream)?;
     }
     Ok(written)
+}
+
+/// Has the kernel take no more than `bytes` of what a connection is written beyond what it may send at
+/// once. So a socket takes more as often as its peer reads that much, however large its buffer is.
+///
+/// # Errors
+/// When the socket is broken.
+pub fn limit_unsent(stream: &TcpStream, bytes: u32) -> io::Result<()> {
+    SockRef::from(stream).set_tcp_notsent_lowat(bytes)
 }
 
 /// Has the kernel find out whether a peer's host has vanished: it asks after `every` of silence,
@@ -151,6 +195,21 @@ mod tests {
         peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let mut read = Vec::new();
         assert_eq!(peer.read_to_end(&mut read).unwrap(), 7, "while we still hold it");
+    }
+
+    #[test]
+    fn accepted_connection_inherits_keepalive_and_user_timeout_from_its_listener() {
+        let ours = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        set_keepalive(&ours, Duration::from_secs(33), 4).unwrap();
+        set_user_timeout(&ours, Duration::from_secs(77)).unwrap();
+        let _peer = std::net::TcpStream::connect(ours.local_addr().unwrap()).unwrap();
+        let (accepted, _) = ours.accept().unwrap();
+        let socket = SockRef::from(&accepted);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(33));
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(33));
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 4);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(77)));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::{
     io::{self, Write as _},
     mem,
     net::SocketAddr,
+    panic::{self, AssertUnwindSafe},
     process::ExitCode,
     sync::Arc,
     time::Duration,
@@ -19,9 +20,10 @@ use crate::{
     admin,
     hangup::Hangups,
     health::Health,
-    listen, logging,
-    settings::{self, Common},
-    shutdown, systemd,
+    limits, listen, logging,
+    settings::{self, Common, Effective, Warning},
+    shutdown::Listening,
+    supervise, systemd,
     tls::Reread,
 };
 
@@ -31,8 +33,10 @@ use crate::{
 /// prints them and ends here; logging and signals are set up; `serve` binds what it needs, calls
 /// [`Starting::started`], serves until [`Running::shutdown`] is cancelled, drains, and returns.
 ///
-/// Exit codes: 0 done, 1 failed while starting or running, 2 bad settings. A second signal ends
-/// at once with 128 plus its number.
+/// Exit codes: 0 done, 1 failed while starting or running, 2 bad settings, 70 a panic
+/// ([`supervise`]). A second signal ends at once with 128 plus its number.
+///
+/// It replaces the panic hook by one that logs; `serve` may set another.
 ///
 /// ```no_run
 /// # use service::{Starting, settings::Common};
@@ -44,6 +48,7 @@ use crate::{
 /// #     type Error = anyhow::Error;
 /// #     fn try_from(_: Args) -> anyhow::Result<Self> { Ok(Self) }
 /// # }
+/// # impl service::settings::Effective for Config {}
 /// fn main() -> std::process::ExitCode {
 ///     service::main::<Args, Config>(async |_config, starting| {
 ///         // bind, with `starting.metrics` to register metrics in
@@ -57,7 +62,7 @@ use crate::{
 pub fn main<A, C>(serve: impl AsyncFnOnce(C, Starting) -> anyhow::Result<()>) -> ExitCode
 where
     A: Parser + Serialize + AsRef<Common>,
-    C: TryFrom<A, Error: Into<anyhow::Error>>,
+    C: TryFrom<A, Error: Into<anyhow::Error>> + Effective,
 {
     main_on::<A, C>(|_| tokio::runtime::Builder::new_current_thread().enable_all().build(), serve)
 }
@@ -69,33 +74,63 @@ pub fn main_on<A, C>(
 ) -> ExitCode
 where
     A: Parser + Serialize + AsRef<Common>,
-    C: TryFrom<A, Error: Into<anyhow::Error>>,
+    C: TryFrom<A, Error: Into<anyhow::Error>> + Effective,
+{
+    let main = AssertUnwindSafe(|| main_of::<A, C>(runtime, serve));
+    // Once logging is set up, a panic ends the process before it comes here.
+    panic::catch_unwind(main).unwrap_or_else(|_| supervise::PANICKED.into())
+}
+
+fn main_of<A, C>(
+    runtime: impl FnOnce(&C) -> io::Result<Runtime>,
+    serve: impl AsyncFnOnce(C, Starting) -> anyhow::Result<()>,
+) -> ExitCode
+where
+    A: Parser + Serialize + AsRef<Common>,
+    C: TryFrom<A, Error: Into<anyhow::Error>> + Effective,
 {
     let loaded = match settings::load::<A>() {
         Ok(loaded) => loaded,
         Err(refused) => return refused.report(),
     };
-    let effective = loaded.to_toml();
     let common = loaded.args.as_ref().clone();
-    let config = match C::try_from(loaded.args) {
-        Ok(config) => config,
-        Err(error) => return bad_settings(&error.into()),
+    let sheet = loaded.sheet();
+    let checked = || -> anyhow::Result<_> {
+        logging::check()?;
+        let config = C::try_from(loaded.args).map_err(Into::into)?;
+        Ok((config, common.admin()?))
+    };
+    let (config, admin) = match checked() {
+        Ok(checked) => checked,
+        Err(error) => return bad_settings(&error),
     };
     if common.check {
+        for warning in config.warnings() {
+            let _ = writeln!(io::stderr(), "warning: {}: {}", warning.flag, warning.problem);
+        }
         // A reader that hung up (`| head`) got what it wanted.
-        let _ = io::stdout().write_all(effective.as_bytes());
+        let _ = io::stdout().write_all(sheet.to_toml(&config.derived()).as_bytes());
         return ExitCode::SUCCESS;
     }
+    // Before anything is logged: the first line may be more than a file may have.
+    let signals = Listening::new();
     if let Err(error) = logging::init(common.log_format) {
         return bad_settings(&error);
     }
-    match run(common, runtime, config, serve) {
+    for Warning { flag, problem } in config.warnings() {
+        tracing::warn!(flag, problem, "questionable setting");
+    }
+    supervise::end_process_on_panic();
+    limits::raise_descriptors();
+    let ended = match supervise::run(|| run(&common, admin, signals, runtime, config, serve)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "failed");
             ExitCode::FAILURE
         }
-    }
+    };
+    logging::flush(logging::FLUSH);
+    ended
 }
 
 fn bad_settings(error: &anyhow::Error) -> ExitCode {
@@ -107,16 +142,18 @@ fn bad_settings(error: &anyhow::Error) -> ExitCode {
 pub const BAD_SETTINGS: u8 = 2;
 
 fn run<C>(
-    common: Common,
+    common: &Common,
+    admin: Option<SocketAddr>,
+    signals: io::Result<Listening>,
     runtime: impl FnOnce(&C) -> io::Result<Runtime>,
     config: C,
     serve: impl AsyncFnOnce(C, Starting) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let grace = Duration::from_secs(common.grace);
-    let shutdown = shutdown::on_signal(grace)?;
+    let shutdown = signals?.start(grace)?;
     let runtime = runtime(&config)?;
     let ended = runtime.block_on(async {
-        let mut starting = Starting::new(common.admin_listen, shutdown, grace);
+        let mut starting = Starting::new(admin, shutdown, grace);
         match Hangups::listen() {
             Ok(hangups) => starting.hangups = Some(hangups),
             Err(error) => tracing::warn!(%error, "cannot listen to SIGHUP"),
@@ -152,7 +189,9 @@ impl Starting {
     pub fn new(admin: Option<SocketAddr>, shutdown: CancellationToken, grace: Duration) -> Self {
         let health = Health::new();
         health.set_not_ready(STARTING, "not serving yet");
-        let (metrics, reread) = (Registry::default(), Vec::new());
+        let (mut metrics, reread) = (Registry::default(), Vec::new());
+        let help = "Log lines that could not be written, or not be kept until they were";
+        metrics.register("log_lines_dropped", help, logging::dropped());
         Self { health, metrics, shutdown, grace, reread, hangups: None, admin }
     }
 
@@ -171,18 +210,22 @@ impl Starting {
                 tracing::info!(%addr, "admin pages");
                 let metrics = mem::take(&mut self.metrics);
                 let health = self.health.clone();
-                tasks.spawn(async move {
-                    let _ = admin::serve(acceptor, health, metrics).await;
+                supervise::spawn_in(&mut tasks, async move {
+                    if let Err(error) = admin::serve(acceptor, health, metrics).await {
+                        tracing::error!(%error, "admin pages ended");
+                    }
                 });
                 Some(addr)
             }
             None => None,
         };
         if let Some(hangups) = self.hangups.take() {
-            tasks.spawn(hangups.reread(mem::take(&mut self.reread)));
+            let files = mem::take(&mut self.reread);
+            supervise::spawn_in(&mut tasks, hangups.reread(files));
         }
-        tasks.spawn(systemd::watchdog(self.health.clone()));
-        tasks.spawn(say_goodbye(self.shutdown.clone(), self.health.clone()));
+        supervise::spawn_in(&mut tasks, systemd::watchdog(self.health.clone()));
+        let goodbye = say_goodbye(self.shutdown.clone(), self.health.clone());
+        supervise::spawn_in(&mut tasks, goodbye);
         self.health.set_ready(STARTING);
         systemd::ready(status);
         let Self { health, shutdown, grace, .. } = self;

@@ -1,29 +1,40 @@
 //! Threads, each with a runtime of its own.
 
-use std::{io, thread};
+use std::{io, sync::mpsc, thread};
 
 use tokio::runtime::{Builder, LocalOptions};
+
+use crate::supervise;
 
 /// A thread that runs one future to its end, and what that spawns until then.
 #[derive(Debug)]
 pub struct Thread(thread::JoinHandle<()>);
 
-/// Starts a thread for the future that `serve` makes there, which may keep to that thread.
+/// Starts a thread for the future that `serve` makes there, which may keep to that thread. A panic in
+/// it ends the process; see [`supervise`].
 ///
 /// # Errors
-/// When threads cannot be had.
+/// When a thread, or what its runtime needs of the system, cannot be had.
 pub fn spawn<F: Future<Output = ()> + 'static>(
     name: String,
     serve: impl FnOnce() -> F + Send + 'static,
 ) -> io::Result<Thread> {
-    let run = move || match Builder::new_current_thread()
-        .enable_all()
-        .build_local(LocalOptions::default())
-    {
-        Ok(runtime) => runtime.block_on(serve()),
-        Err(error) => tracing::error!(%error, "a thread could not start"),
+    let (started, outcome) = mpsc::sync_channel(1);
+    let run = move || {
+        let runtime =
+            Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+        match runtime {
+            Ok(runtime) => {
+                let _ = started.send(Ok(()));
+                supervise::run(|| runtime.block_on(serve()));
+            }
+            Err(error) => drop(started.send(Err(error))),
+        }
     };
-    thread::Builder::new().name(name).spawn(run).map(Thread)
+    let thread = thread::Builder::new().name(name).spawn(run)?;
+    let gone = |_| io::Error::other("the thread ended before it began");
+    outcome.recv().map_err(gone)??;
+    Ok(Thread(thread))
 }
 
 impl Thread {

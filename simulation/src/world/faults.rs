@@ -16,25 +16,13 @@ impl World {
             Fault::Kill(who) | Fault::Vanish(who) => {
                 let host = self.host(who);
                 let actor = &mut self.actors[host];
-                actor.away = actor.away.max(until);
-                let vanishes = matches!(fault, Fault::Vanish(_)) && !actor.off;
-                if vanishes {
+                if matches!(fault, Fault::Vanish(_)) && !actor.off {
                     actor.off = true;
                     control::switch_off(host);
                 } else {
                     control::end_process(host);
                 }
-                control::enter(host);
-                actor.paused = 0;
-                actor.gauges = Gauges::default();
-                let stopping = actor.stopping;
-                if actor.process.take().is_some() {
-                    if let (Who::Gateway(number), true) = (who, stopping) {
-                        self.history.broken_off(number, control::now());
-                    }
-                    self.history.ended(who, control::now());
-                    self.lost(who, true);
-                }
+                self.kill(host, until);
             }
             Fault::Drain(who) => {
                 let host = self.host(who);
@@ -65,6 +53,25 @@ impl World {
             }
             Fault::Cut(one, other, ends) => control::cut(self.host(one), self.host(other), ends),
         }
+    }
+
+    /// A process is gone, and is started again then at the earliest.
+    pub(super) fn kill(&mut self, host: Host, until: u64) {
+        let actor = &mut self.actors[host];
+        actor.away = actor.away.max(until);
+        control::enter(host);
+        actor.paused = 0;
+        actor.gauges = Gauges::default();
+        let (who, stopping) = (actor.who, actor.stopping);
+        if actor.process.take().is_some() {
+            if let (Who::Gateway(number), true) = (who, stopping) {
+                self.history.broken_off(number, control::now());
+            }
+            self.history.ended(who, control::now());
+            self.lost(who, true);
+        }
+        // What it opened after it had ended itself, if anything.
+        control::end_process(host);
     }
 
     pub(super) fn end(&mut self, number: usize, fault: Fault) {

@@ -20,6 +20,7 @@ use crate::{
     limits::History,
     observer,
     plan::{Plan, Who},
+    poison::{self, Fate},
     process::Process,
 };
 
@@ -93,6 +94,8 @@ struct World {
     paused: BTreeMap<usize, usize>,
     phase: watch::Sender<Phase>,
     progress: Rc<Progress>,
+    /// What becomes of the client whose message ends workers.
+    fate: Rc<Fate>,
     closing: bool,
 }
 
@@ -100,6 +103,7 @@ struct World {
 pub fn run(seed: u64, lines: bool) -> Outcome {
     control::begin(seed, lines);
     journal::take();
+    poison::begin();
     let mut world = World::new(seed);
     world.play();
     let World { plan, lives, mut account, history, progress, actors, .. } = world;
@@ -146,6 +150,7 @@ impl World {
             paused: BTreeMap::new(),
             phase: watch::Sender::new(Phase::Talk),
             progress: Rc::default(),
+            fate: Rc::default(),
             closing: false,
         }
     }
@@ -185,6 +190,7 @@ impl World {
         self.pause(SECOND);
         let settled = self.wait(PATIENCE, |world| world.progress.staying == world.progress.settled);
         self.expect(settled, "not everybody had answers");
+        self.look_at_poison();
         self.quiet(|world| world.progress.heard.get());
         self.look();
         self.phase.send_replace(Phase::Leave);
@@ -251,6 +257,26 @@ impl World {
             self.account.blemish(format!(
                 "{what}: {missing:?} {:?} {:?}",
                 self.progress.staying, self.progress.settled
+            ));
+        }
+    }
+
+    /// Whether the message that ends whoever handles it was given up soon enough.
+    fn look_at_poison(&mut self) {
+        let Some((at, gateway)) = self.plan.poison else { return };
+        // Of a host that vanishes its clients hear nothing.
+        let died = |world: &Self| world.history.has_died_since(gateway, at.as_nanos() as u64);
+        self.wait(PATIENCE, |world| world.fate.ended.get() || died(world));
+        let ended_with_it = died(self);
+        let Fate { sent, given_up, ended } = &*self.fate;
+        let (sent, given_up, ended) = (sent.get(), given_up.get(), ended.get());
+        // Among others, watched, in a group, alone; and once more for each fault that may have hidden
+        // that a process had begun, or ended.
+        let (crashes, most) = (poison::crashes(), 4 + self.plan.steps.len());
+        if most < crashes || sent && !ended && !ended_with_it || crashes == 0 && given_up {
+            let what = "a message that ends workers";
+            self.account.blemish(format!(
+                "{what}: {crashes} ended, sent {sent}, given up {given_up}, closed {ended}"
             ));
         }
     }
@@ -362,6 +388,11 @@ impl World {
                 continue;
             }
             process.run(next);
+            if poison::take_crashed(host) {
+                self.kill(host, control::now() + AWAY);
+                continue;
+            }
+            let Some(process) = &self.actors[host].process else { continue };
             if let Some(result) = process.ended() {
                 self.ended(host, result);
             }

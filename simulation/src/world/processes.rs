@@ -11,6 +11,7 @@ use crate::{
     cast::{self, Gauges},
     crowd::{self, Place},
     plan::Who,
+    poison,
     process::Process,
 };
 
@@ -43,7 +44,16 @@ impl World {
                     phase: self.phase.subscribe(),
                     progress: Rc::clone(&self.progress),
                 };
+                let poison = plan.poison.map(|(after, number)| {
+                    let gateway = cast::door(self.host(Who::Gateway(number)));
+                    (gateway, after, self.phase.subscribe(), Rc::clone(&self.fate))
+                });
                 Process::start(host, async {
+                    if let Some((gateway, after, phase, fate)) = poison {
+                        tokio::task::spawn_local(async move {
+                            poison::run(gateway, after, phase, &fate).await;
+                        });
+                    }
                     crowd::run(place).await;
                     std::future::pending().await
                 })

@@ -26,6 +26,12 @@ pub fn enter(host: Host) {
     with(|network| network.here = host);
 }
 
+/// The host that runs at present.
+#[must_use]
+pub fn here() -> Host {
+    with(|network| network.here)
+}
+
 /// The time, in nanoseconds since the beginning.
 #[must_use]
 pub fn now() -> u64 {

@@ -311,7 +311,7 @@ impl Actor {
     fn blemish(&self) -> io::Result<Option<String>> {
         let log = fs::read(&self.log)?;
         let log = String::from_utf8_lossy(&log);
-        let line = log.lines().find(|line| line.contains("panicked at") || line.contains(SECRET));
+        let line = log.lines().find(|line| line.contains("panicked") || line.contains(SECRET));
         Ok(line.map(|line| format!("{} printed: {line}", self.name())))
     }
 }

@@ -44,7 +44,7 @@ pub enum Told {
 /// The length of a record.
 pub const LENGTH: usize = 32;
 
-const REASONS: [CloseReason; 9] = [
+const REASONS: [CloseReason; 10] = [
     CloseReason::Client,
     CloseReason::Worker,
     CloseReason::Timeout,
@@ -54,6 +54,7 @@ const REASONS: [CloseReason; 9] = [
     CloseReason::NoWorker,
     CloseReason::Shutdown,
     CloseReason::GatewayLost,
+    CloseReason::Undeliverable,
 ];
 
 impl Record {

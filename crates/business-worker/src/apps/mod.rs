@@ -8,7 +8,7 @@ use anyhow::bail;
 use business_worker::Config;
 use clap::{Parser, ValueEnum};
 use serde::Serialize;
-use service::settings::Common;
+use service::settings::{Common, Derived, Effective, Warning};
 
 pub(crate) use bench::Bench;
 pub(crate) use chat::Chat;
@@ -61,6 +61,16 @@ pub(crate) enum App {
 pub(crate) struct Settings {
     pub(crate) app: App,
     pub(crate) config: Config,
+}
+
+impl Effective for Settings {
+    fn derived(&self) -> Vec<Derived> {
+        self.config.derived()
+    }
+
+    fn warnings(&self) -> Vec<Warning> {
+        self.config.warnings()
+    }
 }
 
 impl TryFrom<Args> for Settings {

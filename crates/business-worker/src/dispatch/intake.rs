@@ -17,11 +17,15 @@ use protocol::{
     ClientId, ConnectionId, Event, Instance, Session, link::Delivery, standby::StandbyClient,
 };
 use rustc_hash::FxHashMap;
-use service::clock::Stopwatch;
+use service::{
+    clock::{self, Stopwatch},
+    supervise,
+};
 
 use super::{
     Dispatcher, Slot,
     estates::Estate,
+    gate::Place,
     in_hand,
     lane::{self, Method, Running, Ticket},
     pace::{self, Pace},
@@ -49,6 +53,8 @@ pub(super) struct Intake<W> {
     pace: Pace,
     /// When the present slice of methods began.
     since: Option<Stopwatch>,
+    /// Set while methods of this batch may start here.
+    place: Option<Place>,
 }
 
 impl<W: Worker> Intake<W> {
@@ -66,6 +72,7 @@ impl<W: Worker> Intake<W> {
             counts: EventCounts::default(),
             pace: Pace::default(),
             since: None,
+            place: None,
         }
     }
 
@@ -82,7 +89,13 @@ impl<W: Worker> Intake<W> {
                 let slot = match delivery.context.take() {
                     Some(context) => Slot::new(id, Arc::clone(&self.home), *context),
                     None => {
-                        tracing::warn!(client = %id, "the gateway has not introduced this client");
+                        let mut warnings = self.dispatcher.warnings();
+                        if let Some(suppressed) = warnings.unknown_client.admit(clock::now()) {
+                            tracing::warn!(
+                                client = %id, suppressed,
+                                "the gateway has not introduced this client"
+                            );
+                        }
                         Slot::new(id, Arc::clone(&self.home), unknown())
                     }
                 };
@@ -99,8 +112,11 @@ impl<W: Worker> Intake<W> {
     fn begin(&mut self, slot: &Arc<Slot>, delivery: Delivery) {
         let ticket = Ticket::of(&delivery);
         self.running.set(turn::take(Arc::clone(&self.dispatcher), Arc::clone(slot), delivery));
-        if self.pace.is_in_lanes() {
-            return self.move_to_lane(slot, ticket);
+        if self.place.is_none() {
+            self.place = self.dispatcher.gate.try_enter();
+        }
+        if self.pace.is_in_lanes() || self.place.is_none() {
+            return self.move_to_lane(slot, ticket, false);
         }
         let since = *self.since.get_or_insert_with(Stopwatch::start);
         // Nobody is woken by this waker: a method that has to wait is polled again by its lane.
@@ -112,7 +128,7 @@ impl<W: Worker> Intake<W> {
                 self.home.link.finish(ticket.shard, ticket.seq, pushes.as_deref());
             }
             Poll::Ready(Outcome::Left) => slot.leave(),
-            Poll::Pending => self.move_to_lane(slot, ticket),
+            Poll::Pending => self.move_to_lane(slot, ticket, true),
         }
         if self.pace.polled() {
             self.look_at_clock(since);
@@ -127,7 +143,7 @@ impl<W: Worker> Intake<W> {
         }
     }
 
-    fn move_to_lane(&mut self, slot: &Arc<Slot>, ticket: Ticket) {
+    fn move_to_lane(&mut self, slot: &Arc<Slot>, ticket: Ticket, has_started: bool) {
         self.goes_on(ticket.shard, ticket.seq);
         slot.occupy(self.dispatcher.busy());
         self.home.in_hand.add(ticket.bytes);
@@ -135,9 +151,42 @@ impl<W: Worker> Intake<W> {
         let running = mem::replace(&mut self.running, next);
         let computing =
             self.pace.is_in_lanes().then(|| self.dispatcher.computing.clone()).flatten();
-        let method = Method::new(running, computing);
+        let place = has_started.then(|| self.dispatcher.gate.stay());
+        let method = Method::new(running, computing, place);
         let dispatcher = Arc::clone(&self.dispatcher);
-        self.dispatcher.lanes.spawn(lane::run(dispatcher, Arc::clone(slot), method, Some(ticket)));
+        let lane = lane::run(dispatcher, Arc::clone(slot), method, Some(ticket));
+        supervise::spawn_tracked(&self.dispatcher.lanes, lane);
+    }
+
+    /// Begins an event's method in a lane, where it waits until it may run alone.
+    fn begin_trial(&mut self, slot: &Arc<Slot>, delivery: Delivery) {
+        let ticket = Ticket { is_trial: true, ..Ticket::of(&delivery) };
+        self.running.set(turn::take(Arc::clone(&self.dispatcher), Arc::clone(slot), delivery));
+        self.move_to_lane(slot, ticket, false);
+    }
+
+    /// Queues an event of a client that is busy.
+    fn queue(&mut self, slot: Arc<Slot>, delivery: Delivery) {
+        self.goes_on(delivery.shard, delivery.seq);
+        let bytes = in_hand::bytes(&delivery);
+        let last = matches!(delivery.event, Event::Close(_));
+        match slot.queue(delivery) {
+            // The lane has come to its end just now.
+            Queued::NotBusy(delivery) if slot.is_trial(&delivery) => {
+                self.begin_trial(&slot, delivery);
+            }
+            Queued::NotBusy(delivery) => self.begin(&slot, delivery),
+            Queued::Waits => {
+                self.home.in_hand.add(bytes);
+                if last {
+                    if self.ending.len() == self.ending.capacity() {
+                        self.ending.retain(|slot| slot.is_busy());
+                    }
+                    self.ending.push(slot);
+                }
+            }
+            Queued::Left => {}
+        }
     }
 
     fn look_at_clock(&mut self, since: Stopwatch) {
@@ -174,25 +223,9 @@ impl<W: Worker> events::Intake for Intake<W> {
             return;
         }
         self.counts.add(&delivery.event);
-        if !is_busy {
-            return self.begin(&slot, delivery);
-        }
-        self.goes_on(delivery.shard, delivery.seq);
-        let bytes = in_hand::bytes(&delivery);
-        let last = matches!(delivery.event, Event::Close(_));
-        match slot.queue(delivery) {
-            // The lane has come to its end just now.
-            Queued::NotBusy(delivery) => self.begin(&slot, delivery),
-            Queued::Waits => {
-                self.home.in_hand.add(bytes);
-                if last {
-                    if self.ending.len() == self.ending.capacity() {
-                        self.ending.retain(|slot| slot.is_busy());
-                    }
-                    self.ending.push(slot);
-                }
-            }
-            Queued::Left => {}
+        match is_busy {
+            false => self.begin(&slot, delivery),
+            true => self.queue(slot, delivery),
         }
     }
 
@@ -208,7 +241,23 @@ impl<W: Worker> events::Intake for Intake<W> {
         self.standby.remove(&clients);
     }
 
+    fn trial(&mut self, mut delivery: Delivery) {
+        let slot = self.slot(&mut delivery);
+        slot.set_trial(&delivery);
+        let is_busy = slot.came(delivery.redelivered);
+        self.counts.add(&delivery.event);
+        match is_busy {
+            false => self.begin_trial(&slot, delivery),
+            true => self.queue(slot, delivery),
+        }
+    }
+
+    fn report(&mut self) {
+        self.home.link.finished(&mut self.finished);
+    }
+
     fn end_batch(&mut self) -> Option<Room> {
+        self.place = None;
         for (shard, through) in self.begun.drain(..) {
             self.home.link.begun(shard, through);
         }

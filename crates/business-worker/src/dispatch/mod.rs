@@ -6,6 +6,7 @@
 //! and begin in lanes, see [`pace`].
 
 mod estates;
+mod gate;
 mod in_hand;
 mod intake;
 mod lane;
@@ -14,10 +15,11 @@ mod pace;
 mod slot;
 mod standby;
 mod turn;
+mod warnings;
 
 use std::{
     future::ready,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use client::{
@@ -30,6 +32,7 @@ use protocol::{
     link::Delivery,
     standby::{HandedOver, Handover},
 };
+use service::supervise;
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
     sync::Semaphore,
@@ -41,10 +44,12 @@ use tokio_util::{
 
 use crate::{Worker, metrics::Metrics};
 use estates::Estates;
+use gate::Gate;
 use in_hand::InHand;
 use lane::{Method, Running};
 use slot::{Busy, Home};
 use turn::Outcome;
+use warnings::Warnings;
 
 pub(crate) use slot::Slot;
 pub(crate) use turn::caught;
@@ -61,6 +66,10 @@ pub(crate) struct Dispatcher<W> {
     busy: Mutex<Busy>,
     /// How often a method that fails is called again.
     retries: u32,
+    /// Lets one handler run alone.
+    gate: Arc<Gate>,
+    /// What is logged about handlers.
+    warnings: Mutex<Warnings>,
     /// What waits to be called again is left to other workers from then on.
     draining: CancellationToken,
     /// Places for methods that compute for long; `None` where there is only one thread.
@@ -77,6 +86,8 @@ impl<W: Worker> Dispatcher<W> {
         Arc::new(Self {
             computing,
             retries,
+            gate: Arc::default(),
+            warnings: Mutex::default(),
             draining: CancellationToken::new(),
             worker,
             cluster: OnceLock::new(),
@@ -117,14 +128,30 @@ impl<W: Worker> Dispatcher<W> {
     }
 
     /// Closes clients on behalf of their gateway, which is gone.
-    fn settle(self: &Arc<Self>, slots: Vec<Arc<Slot>>, redelivered: bool, settlement: &Settlement) {
+    fn settle(
+        self: &Arc<Self>,
+        gateway: &Instance,
+        slots: Vec<Arc<Slot>>,
+        redelivered: bool,
+        settlement: &Settlement,
+    ) {
+        if !slots.is_empty() {
+            let clients = slots.len();
+            tracing::warn!(instance = %gateway, clients, "closing clients of a gateway that is gone");
+        }
         for slot in slots {
             let close = last_word(slot.id().connection, redelivered);
             if slot.settle(close, settlement.clone(), &self.busy) {
-                let method = Method::new(Running::new(ready(Outcome::Over(None))), None);
-                self.lanes.spawn(lane::run(Arc::clone(self), slot, method, None));
+                let method = Method::new(Running::new(ready(Outcome::Over(None))), None, None);
+                let lane = lane::run(Arc::clone(self), slot, method, None);
+                supervise::spawn_tracked(&self.lanes, lane);
             }
         }
+    }
+
+    fn warnings(&self) -> MutexGuard<'_, Warnings> {
+        // Counters: whatever a panic elsewhere has left there will do.
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the clients of a link share.
@@ -153,7 +180,7 @@ impl<W: Worker> Consumer for Events<W> {
         settlement: Settlement,
     ) -> Vec<Vec<Instance>> {
         let (slots, groups) = self.0.estates.open(gateway);
-        self.0.settle(slots, in_doubt, &settlement);
+        self.0.settle(gateway, slots, in_doubt, &settlement);
         groups
     }
 
@@ -163,12 +190,12 @@ impl<W: Worker> Consumer for Events<W> {
 
     fn take_over(&self, gateway: &Instance, holders: &[Instance], settlement: Settlement) {
         let slots = self.0.estates.resolve(gateway, holders, true);
-        self.0.settle(slots, true, &settlement);
+        self.0.settle(gateway, slots, true, &settlement);
     }
 
     fn owner_done(&self, gateway: &Instance, holders: &[Instance], settlement: Settlement) {
         let slots = self.0.estates.resolve(gateway, holders, false);
-        self.0.settle(slots, true, &settlement);
+        self.0.settle(gateway, slots, true, &settlement);
     }
 
     fn forget(&self, gateway: &Instance, holders: &[Instance]) {

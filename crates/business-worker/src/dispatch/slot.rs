@@ -4,7 +4,10 @@ use std::{
     collections::VecDeque,
     mem,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use client::{Cluster, events::Settlement, link::Link};
@@ -40,6 +43,10 @@ pub(crate) struct Slot {
     listener_port: u16,
     memory: Mutex<Memory>,
     lane: Mutex<Lane>,
+    /// Whether a handler has closed the client, by a command that went out on this link. What is
+    /// reported as done from then on is behind that command: should the gateway not get it, it does not
+    /// hear that events were dropped over it either.
+    closed: AtomicBool,
 }
 
 /// Invariant: what is queued, has an heir, or is left, is busy, for as long as its link is up.
@@ -50,6 +57,8 @@ struct Lane {
     queue: VecDeque<Delivery>,
     /// Whether what comes is left to another worker, since something before it was.
     left: bool,
+    /// The event whose handler is to run alone, by its shard and its number there.
+    trial: Option<(u16, u64)>,
     /// Whether the client's last event has come.
     ended: bool,
     /// Whether its latest event was marked: then what came after that may have come to its former
@@ -88,7 +97,8 @@ impl Slot {
     pub(super) fn new(id: ClientId, home: Arc<Home>, context: Context) -> Arc<Self> {
         let Context { remote, listener_port, session } = context;
         let (memory, lane) = (Mutex::new(Memory::new(session)), Mutex::default());
-        Arc::new(Self { id, home, remote, listener_port, memory, lane })
+        let closed = AtomicBool::new(false);
+        Arc::new(Self { id, home, remote, listener_port, memory, lane, closed })
     }
 
     pub(crate) const fn id(&self) -> ClientId {
@@ -115,6 +125,17 @@ impl Slot {
     pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {
         // A session is replaced in one step.
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A handler has closed the client: the next event that is handled is its end.
+    pub(crate) fn close(&self) {
+        // One event of a client is handled at a time, and what hands it to the next orders this too.
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether an event is dropped, since a handler has closed the client.
+    pub(super) fn drops(&self, event: &Event) -> bool {
+        self.closed.load(Ordering::Relaxed) && !matches!(event, Event::Close(_))
     }
 
     fn lane(&self) -> MutexGuard<'_, Lane> {
@@ -146,6 +167,16 @@ impl Slot {
         }
         lane.queue.push_back(delivery);
         Queued::Waits
+    }
+
+    /// Has the handler of an event run alone once it is its turn.
+    pub(super) fn set_trial(&self, delivery: &Delivery) {
+        self.lane().trial = Some((delivery.shard, delivery.seq));
+    }
+
+    /// Whether the handler of an event is to run alone.
+    pub(super) fn is_trial(&self, delivery: &Delivery) -> bool {
+        self.lane().trial == Some((delivery.shard, delivery.seq))
     }
 
     /// Leaves the client's events to another worker: those that wait, and those that still come.

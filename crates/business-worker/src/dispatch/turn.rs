@@ -12,10 +12,10 @@ use std::{
 
 use client::link::Pushes;
 use protocol::{Event, link::Delivery};
-use service::{backoff::Backoff, dice};
+use service::{backoff::Backoff, clock, dice};
 use tokio::time::sleep;
 
-use super::{Dispatcher, Slot};
+use super::{Dispatcher, Slot, warnings::Handler};
 use crate::{Client, Worker};
 
 /// The first wait before a method is called again is random and up to this long; each further one
@@ -42,11 +42,16 @@ pub(super) async fn take<W: Worker>(
 ) -> Outcome {
     let Delivery { number, redelivered, edits, context, event, .. } = delivery;
     slot.memory().told(edits, context.map(|context| context.session));
+    if slot.drops(&event) {
+        dispatcher.metrics.dropped.inc();
+        return Outcome::Over(None);
+    }
     let mut client = Client::new(slot, number, redelivered);
+    let handler = Handler::of(&event);
     // Kept small, since it is kept for every method.
     let spare = (0 < dispatcher.retries).then(|| Box::new(event.clone()));
     if let Err(error) = call(&dispatcher.worker, &client, event).await {
-        tell(&dispatcher, &client, &error, dispatcher.retries);
+        tell(&dispatcher, handler, &client, &error, dispatcher.retries);
         if let Some(event) = spare
             && Box::pin(again(&dispatcher, &mut client, &event)).await
         {
@@ -60,6 +65,7 @@ pub(super) async fn take<W: Worker>(
 /// the event is left to another worker.
 async fn again<W: Worker>(dispatcher: &Dispatcher<W>, client: &mut Client, event: &Event) -> bool {
     let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+    let handler = Handler::of(event);
     // What it did before it failed, it may do twice.
     client.mark_redelivered();
     for left in (0..dispatcher.retries).rev() {
@@ -78,7 +84,7 @@ async fn again<W: Worker>(dispatcher: &Dispatcher<W>, client: &mut Client, event
         dispatcher.metrics.retries.inc();
         match call(&dispatcher.worker, client, event.clone()).await {
             Ok(()) => return false,
-            Err(error) => tell(dispatcher, client, &error, left),
+            Err(error) => tell(dispatcher, handler, client, &error, left),
         }
     }
     false
@@ -86,32 +92,51 @@ async fn again<W: Worker>(dispatcher: &Dispatcher<W>, client: &mut Client, event
 
 async fn call(worker: &impl Worker, client: &Client, event: Event) -> anyhow::Result<()> {
     match event {
-        Event::Message(message) => caught(worker.on_message(client, message)).await,
-        Event::Connect => caught(worker.on_connect(client)).await,
+        // Called within what catches, since a method may panic before it returns a future.
+        Event::Message(message) => caught(async { worker.on_message(client, message).await }).await,
+        Event::Connect => caught(async { worker.on_connect(client).await }).await,
         Event::WebSocketConnect(handshake) => {
-            caught(worker.on_websocket_connect(client, &handshake)).await
+            caught(async { worker.on_websocket_connect(client, &handshake).await }).await
         }
-        Event::Close(reason) => caught(worker.on_close(client, reason)).await,
+        Event::Close(reason) => caught(async { worker.on_close(client, reason).await }).await,
         // The intake takes these itself.
         Event::Adopt => Ok(()),
     }
 }
 
-/// Counts and logs a failure, after which there are so many tries left.
+/// Counts and logs a failure, after which there are so many tries left. Clients may cause as many as they
+/// like: metrics count all of them, and the log has one of a kind a second.
 fn tell<W: Worker>(
     dispatcher: &Dispatcher<W>,
+    handler: Handler,
     client: &Client,
     error: &anyhow::Error,
     tries_left: u32,
 ) {
-    let (id, event, redelivered) = (client.id(), client.delivery().number, client.redelivered());
-    let error = format!("{error:#}");
+    let given_up = tries_left == 0;
     dispatcher.metrics.failures.inc();
-    if tries_left == 0 {
+    if given_up {
         dispatcher.metrics.given_up.inc();
-        tracing::error!(client = %id, event, redelivered, error, "handler failed");
+    }
+    let admitted = dispatcher.warnings().failed(handler, given_up, clock::now());
+    let (id, event, redelivered) = (client.id(), client.delivery().number, client.redelivered());
+    let handler = handler.name();
+    let Some(suppressed) = admitted else {
+        let error = format_args!("{error:#}");
+        tracing::debug!(client = %id, event, handler, redelivered, %error, tries_left, "handler failed");
+        return;
+    };
+    let error = format!("{error:#}");
+    if given_up {
+        tracing::error!(
+            client = %id, event, handler, redelivered, error, suppressed,
+            "handler failed"
+        );
     } else {
-        tracing::warn!(client = %id, event, redelivered, error, tries_left, "handler failed");
+        tracing::warn!(
+            client = %id, event, handler, redelivered, error, tries_left, suppressed,
+            "handler failed"
+        );
     }
 }
 

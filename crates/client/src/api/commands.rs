@@ -1,9 +1,11 @@
 //! What the cluster can be told to do.
 
-use protocol::{ClientId, Command, Group, Message, Session, Uid};
+use protocol::{
+    ClientId, Command, Group, Message, Recipients as OnGateway, Session, Uid, bounded::MAX_TARGETS,
+};
 use serde_json::{Map, Value};
 
-use crate::{Cluster, Error, targets, targets::Recipients};
+use crate::{Cluster, Error, error::at_most_targets, targets, targets::Recipients};
 
 /// Commands are sent, not answered: `Ok` means that they are on their way to the gateways.
 ///
@@ -30,17 +32,32 @@ impl Cluster {
     }
 
     /// Sends to everyone, or to some, or to all but some.
+    ///
+    /// # Errors
+    /// [`Error::TooMany`] for more than 10,000 exceptions on one gateway. There may be any number of
+    /// recipients.
     pub async fn send_to_all(
         &self,
         to: Recipients,
         message: impl Into<Message>,
     ) -> Result<(), Error> {
         let message = message.into();
-        self.command_all(|gateway| {
-            let to = targets::recipients(gateway, &to)?;
-            Some(Command::SendToAll { to, message: message.clone() })
-        })
-        .await
+        let send = |to| Command::SendToAll { to, message: message.clone() };
+        match &to {
+            Recipients::All => self.command_all(|_| Some(send(OnGateway::All))).await,
+            Recipients::Only(clients) => {
+                for some in clients.chunks(MAX_TARGETS) {
+                    let some = Recipients::Only(some.to_vec());
+                    self.command_all(|gateway| targets::recipients(gateway, &some).map(&send))
+                        .await?;
+                }
+                Ok(())
+            }
+            Recipients::Except(clients) => {
+                at_most_targets(targets::most_on_one(clients))?;
+                self.command_all(|gateway| targets::recipients(gateway, &to).map(&send)).await
+            }
+        }
     }
 
     /// Sends to every client of a uid.
@@ -58,14 +75,14 @@ impl Cluster {
         uids: impl IntoIterator<Item: TryInto<Uid, Error: Into<Error>>>,
         message: impl Into<Message>,
     ) -> Result<(), Error> {
-        let (uids, message) = (names(uids)?, message.into());
-        if uids.is_empty() {
-            return Ok(());
+        let (uids, message): (Vec<Uid>, _) = (names(uids)?, message.into());
+        for uids in uids.chunks(MAX_TARGETS) {
+            self.command_all(|_| {
+                Some(Command::SendToUids { uids: uids.to_vec(), message: message.clone() })
+            })
+            .await?;
         }
-        self.command_all(|_| {
-            Some(Command::SendToUids { uids: uids.clone(), message: message.clone() })
-        })
-        .await
+        Ok(())
     }
 
     /// Sends to every member of a group.
@@ -79,24 +96,28 @@ impl Cluster {
 
     /// Sends to every member of each group except the excluded clients; a client in two of the
     /// groups receives it twice.
+    ///
+    /// # Errors
+    /// [`Error::TooMany`] for more than 10,000 excluded clients on one gateway.
     pub async fn send_to_groups(
         &self,
         groups: impl IntoIterator<Item: TryInto<Group, Error: Into<Error>>>,
         exclude: &[ClientId],
         message: impl Into<Message>,
     ) -> Result<(), Error> {
-        let (groups, message) = (names(groups)?, message.into());
-        if groups.is_empty() {
-            return Ok(());
-        }
-        self.command_all(|gateway| {
-            Some(Command::SendToGroups {
-                groups: groups.clone(),
-                exclude: targets::on(gateway, exclude),
-                message: message.clone(),
+        let (groups, message): (Vec<Group>, _) = (names(groups)?, message.into());
+        at_most_targets(targets::most_on_one(exclude))?;
+        for groups in groups.chunks(MAX_TARGETS) {
+            self.command_all(|gateway| {
+                Some(Command::SendToGroups {
+                    groups: groups.to_vec(),
+                    exclude: targets::on(gateway, exclude),
+                    message: message.clone(),
+                })
             })
-        })
-        .await
+            .await?;
+        }
+        Ok(())
     }
 
     /// Closes a client once everything queued for it is written, the farewell last.

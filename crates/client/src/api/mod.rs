@@ -10,6 +10,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use futures_util::future::try_join_all;
 use protocol::{Answer, ClientId, Command, Query, link::ToGateway};
+use service::clock;
 
 use crate::{
     Cluster, Error,
@@ -141,15 +142,20 @@ impl Cluster {
         .await
     }
 
-    /// Asks every gateway at once. One that cannot be asked makes the whole answer wrong.
+    /// Asks every gateway at once. One that cannot be asked makes the whole answer wrong, unless it was
+    /// never linked within the grace: it may be announced under an address that leads nowhere, and would make
+    /// every question fail.
     async fn ask_all(
         &self,
         query: impl Fn(SocketAddr) -> Option<Query>,
     ) -> Result<Vec<merge::From>, Error> {
         self.counted(async {
             let directory = self.settled().await;
-            if let Some(missing) = directory.missing().next() {
+            if let Some(missing) = directory.required().next() {
                 return Err(Error::Unreachable { gateway: missing.to_string() });
+            }
+            if directory.left_out() != 0 {
+                self.shared.metrics.partial_queries.inc();
             }
             let asked = directory.links().filter_map(|link| {
                 let query = query(link.gateway())?;
@@ -174,15 +180,17 @@ impl Cluster {
     }
 
     /// The gateways, once a register has spoken and none of them is being linked for the first
-    /// time; but not later than [`SETTLE`](crate::SETTLE).
+    /// time; but not later than [`SETTLE`](crate::SETTLE), which runs from when the last of them became known,
+    /// so that one whose address swallows connections does not hold up call after call.
     async fn settled(&self) -> Arc<Directory<Arc<Link>>> {
         let now = self.shared.directory();
         if now.is_settled() {
             return now;
         }
         drop(now);
+        let wait = self.shared.settles_in(clock::now()).unwrap_or(crate::SETTLE);
         // Whoever is not linked by then is as good as gone.
-        let _ = tokio::time::timeout(crate::SETTLE, self.until(Directory::is_settled)).await;
+        let _ = tokio::time::timeout(wait, self.until(Directory::is_settled)).await;
         self.shared.directory()
     }
 }

@@ -1,10 +1,15 @@
 //! What the cluster can be asked.
 
-use protocol::{Answer, ClientId, Fields, Filter as OnGateway, Group, Query, Session, Uid};
+use std::{collections::HashSet, hash::Hash};
+
+use protocol::{
+    Answer, ClientId, Fields, Filter as OnGateway, Group, Query, Session, Uid, bounded::MAX_TARGETS,
+};
 
 use super::commands::names;
 use crate::{
     Cluster, Error,
+    error::at_most_targets,
     merge::{self, Row},
     targets,
 };
@@ -99,12 +104,12 @@ impl Cluster {
         &self,
         uids: impl IntoIterator<Item: TryInto<Uid, Error: Into<Error>>>,
     ) -> Result<Vec<(Uid, Vec<ClientId>)>, Error> {
-        let uids: Vec<Uid> = names(uids)?;
-        if uids.is_empty() {
-            return Ok(Vec::new());
+        let mut found = Vec::new();
+        for uids in distinct(names::<Uid>(uids)?).chunks(MAX_TARGETS) {
+            let query = || Query::ClientsOfUids { uids: uids.to_vec() };
+            found.extend(merge::clients(self.ask_all(|_| Some(query())).await?)?);
         }
-        let answers = self.ask_all(|_| Some(Query::ClientsOfUids { uids: uids.clone() })).await?;
-        Ok(merge::clients(answers)?)
+        Ok(found)
     }
 
     /// How many clients there are, those included whose handshake is under way.
@@ -126,12 +131,12 @@ impl Cluster {
         &self,
         groups: impl IntoIterator<Item: TryInto<Group, Error: Into<Error>>>,
     ) -> Result<Vec<(Group, u64)>, Error> {
-        let groups: Vec<Group> = names(groups)?;
-        if groups.is_empty() {
-            return Ok(Vec::new());
+        let mut counts = Vec::new();
+        for groups in distinct(names::<Group>(groups)?).chunks(MAX_TARGETS) {
+            let query = || Query::Counts { groups: groups.to_vec() };
+            counts.extend(merge::counts(self.ask_all(|_| Some(query())).await?)?);
         }
-        let answers = self.ask_all(|_| Some(Query::Counts { groups: groups.clone() })).await?;
-        Ok(merge::counts(answers)?)
+        Ok(counts)
     }
 
     /// Every group that has members.
@@ -140,7 +145,14 @@ impl Cluster {
     }
 
     /// Chosen facts about chosen clients.
+    ///
+    /// # Errors
+    /// [`Error::TooMany`] for a filter of more than 10,000 groups, uids, or clients of one gateway.
     pub async fn select(&self, fields: Fields, filter: Filter) -> Result<Vec<Row>, Error> {
+        if let Filter::Any { groups, uids, clients } = &filter {
+            let longest = groups.len().max(uids.len()).max(targets::most_on_one(clients));
+            at_most_targets(longest)?;
+        }
         let answers = self.ask_all(|gateway| {
             let filter = match &filter {
                 Filter::All => OnGateway::All,
@@ -208,6 +220,12 @@ impl Cluster {
         let rows = self.select(fields, Filter::All).await?;
         Ok(merge::by_group(rows, |row| row.uid.clone()))
     }
+}
+
+/// Each name once, where it stands first.
+fn distinct<N: Clone + Eq + Hash>(names: Vec<N>) -> Vec<N> {
+    let mut seen = HashSet::new();
+    names.into_iter().filter(|name| seen.insert(name.clone())).collect()
 }
 
 fn in_groups(

@@ -4,10 +4,10 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use bytes::BytesMut;
 use protocol::{
-    Instance,
+    Instance, Secret,
     codec::native::{self, DecodeError, EncodeError},
+    handshake::{Nonce, Transcript},
     link::{MAGIC, Refusal, Role, ToGateway, ToPeer},
-    secret::{Nonce, Prover, Secret},
 };
 use service::{stream::Stream, tls};
 use thiserror::Error;
@@ -83,6 +83,9 @@ pub(crate) enum Failed {
     OutOfOrder,
     #[error("the gateway gave {0:?} as its address")]
     Address(String),
+    /// The process at the dialled address is another gateway, or passes on what another one says.
+    #[error("the process at this address announces itself as the gateway at {0:?}")]
+    OtherAddress(String),
 }
 
 impl Failed {
@@ -121,7 +124,7 @@ pub(crate) async fn connect(
         // Batches are made here, not by the kernel.
         stream.set_nodelay(true).map_err(Failed::Connect)?;
         stage = Stage::Connected;
-        prove(stream, identity, nonce, &mut stage).await
+        prove(stream, address, identity, nonce, &mut stage).await
     };
     match timeout(DEADLINE, attempt).await {
         Ok(result) => result,
@@ -139,6 +142,7 @@ pub(crate) async fn connect(
 
 async fn prove<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
+    address: &str,
     identity: &Identity,
     ours: Nonce,
     stage: &mut Stage,
@@ -146,26 +150,30 @@ async fn prove<S: AsyncRead + AsyncWrite + Unpin>(
     let Identity { secret, role, .. } = identity;
     let mut read = BytesMut::new();
     stream.write_all(&MAGIC).await.map_err(Failed::Lost)?;
-    let theirs = match next(&mut stream, &mut read).await? {
-        ToPeer::Challenge { nonce } => nonce,
+    let (gateway_nonce, gateway, gateway_instance) = match next(&mut stream, &mut read).await? {
+        ToPeer::Challenge { nonce, gateway, instance } => (nonce, gateway, instance),
         ToPeer::Refused(refusal) => return Err(Failed::Refused(refusal)),
         _ => return Err(Failed::OutOfOrder),
     };
     *stage = Stage::Challenged;
-    let proof = secret.prove(Prover::Peer, &theirs, &ours);
+    let (peer_nonce, role) = (ours, role.clone());
+    let said = Transcript { gateway_nonce, gateway, gateway_instance, peer_nonce, role };
+    // Before the proof: it is of use at the gateway that it names, and only there.
+    if !said.is_for(address) {
+        return Err(Failed::OtherAddress(said.gateway));
+    }
+    let Ok(gateway) = said.gateway.parse() else {
+        return Err(Failed::Address(said.gateway));
+    };
+    let proof = said.peer_proof(secret);
     let mut hello = BytesMut::new();
-    native::encode(&ToGateway::Hello { role: role.clone(), nonce: ours, proof }, &mut hello)?;
+    native::encode(&ToGateway::Hello { role: said.role.clone(), nonce: ours, proof }, &mut hello)?;
     stream.write_all(&hello).await.map_err(Failed::Lost)?;
     match next(&mut stream, &mut read).await? {
-        ToPeer::Welcome { proof, gateway, instance, taken } => {
-            if !secret.verify(Prover::Gateway, &theirs, &ours, &proof) {
-                return Err(Failed::Impostor);
-            }
-            match gateway.parse() {
-                Ok(gateway) => Ok(Proved { stream, gateway, instance, taken, read }),
-                Err(_) => Err(Failed::Address(gateway)),
-            }
-        }
+        ToPeer::Welcome { proof, taken } => match said.verify_gateway(secret, taken, &proof) {
+            true => Ok(Proved { stream, gateway, instance: said.gateway_instance, taken, read }),
+            false => Err(Failed::Impostor),
+        },
         ToPeer::Refused(refusal) => Err(Failed::Refused(refusal)),
         _ => Err(Failed::OutOfOrder),
     }

@@ -19,7 +19,7 @@ use std::{
     fmt,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -59,6 +59,8 @@ pub struct Link {
     gone: CancellationToken,
     /// Asks the pump to end.
     leave: CancellationToken,
+    /// What the gateway has said of why the link will end.
+    parting: Mutex<Option<Parting>>,
     held: TaskTracker,
     unclaimed: Arc<Unclaimed>,
     metrics: Arc<Metrics>,
@@ -66,6 +68,15 @@ pub struct Link {
 
 /// How long a question may take, from asking to its answer.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a gateway ends a link, as it says before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Parting {
+    /// It goes down in order.
+    Draining,
+    /// Another worker of the same key has linked, from there.
+    Replaced { by: String },
+}
 
 /// There is no room for a message that is to live so long.
 #[derive(Debug)]
@@ -133,6 +144,7 @@ impl Link {
             late: AtomicBool::new(false),
             gone: CancellationToken::new(),
             leave: CancellationToken::new(),
+            parting: Mutex::new(None),
             held,
             unclaimed,
             metrics,
@@ -176,6 +188,16 @@ impl Link {
             self.late.store(late, Ordering::Relaxed);
             true
         }
+    }
+
+    /// The gateway says why the link will end.
+    fn parts(&self, parting: Parting) {
+        *self.parting.lock().unwrap_or_else(PoisonError::into_inner) = Some(parting);
+    }
+
+    /// Why the gateway ended the link, if it said so.
+    pub(crate) fn parting(&self) -> Option<Parting> {
+        self.parting.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until the link is gone.
@@ -319,6 +341,14 @@ impl Link {
     pub fn begun(&self, shard: u16, through: u64) {
         // Where there is no room for it, "done" says so soon enough.
         let mut message = ToGateway::Begun { shard, through };
+        let _ = self.line.outgoing.push(&mut message, Lifetime::Link(self.number));
+    }
+
+    /// Says that the handler of a redelivered event starts, and whether it runs alone; or that it does not
+    /// run alone any more.
+    pub fn trying(&self, shard: u16, seq: u64, alone: bool) {
+        // Where there is no room for it, the event is not held responsible for what happens.
+        let mut message = ToGateway::Trying { shard, seq, alone };
         let _ = self.line.outgoing.push(&mut message, Lifetime::Link(self.number));
     }
 

@@ -9,10 +9,10 @@ use std::{
 
 use bytes::{Buf, BytesMut};
 use protocol::{
-    Context, Instance,
+    Instance,
     codec::native::{self, DecodeError},
     link::{ToGateway, ToPeer},
-    standby::{StandbyClient, WorkerMessage},
+    standby::WorkerMessage,
 };
 use service::{
     clock,
@@ -24,7 +24,7 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval, timeout},
 };
 
-use super::{Link, handshake::Proved, outgoing::Taken, standstill::Standstill};
+use super::{Link, Parting, handshake::Proved, outgoing::Taken, standstill::Standstill};
 use crate::events::{Intake, Room};
 
 /// How many times a silent gateway is asked whether it is there, in the time that it may be silent;
@@ -215,14 +215,24 @@ impl Pump<'_> {
     fn hand_on(&mut self) -> Result<(), Ended> {
         while let Some(message) = native::decode(&mut self.read, native::MAX_FRAME)? {
             match message {
-                ToPeer::Event(delivery) => match &mut self.intake {
-                    Some(intake) => intake.take(delivery),
-                    None => return Err(Ended::OutOfOrder),
-                },
+                ToPeer::Event(delivery) => {
+                    if delivery.redelivered {
+                        self.announce(delivery.shard, delivery.seq)?;
+                    }
+                    self.intake.as_mut().ok_or(Ended::OutOfOrder)?.take(delivery);
+                }
+                ToPeer::Trial(delivery) => {
+                    self.intake.as_mut().ok_or(Ended::OutOfOrder)?.trial(delivery);
+                }
                 ToPeer::Answer { request, answer } => self.link.answers.resolve(request, answer),
                 ToPeer::Taken { through } => self.link.took(through, self.keeps),
                 ToPeer::Pong { token } => self.link.pongs.resolve(token, ()),
                 ToPeer::Ping { token } => self.push(ToGateway::Pong { token }),
+                ToPeer::Draining { clients } => {
+                    tracing::info!(gateway = %self.link.gateway(), clients, "gateway draining");
+                    self.link.parts(Parting::Draining);
+                }
+                ToPeer::Replaced { by } => self.link.parts(Parting::Replaced { by }),
                 ToPeer::Relayed { from, message } => (self.callbacks.relayed)(from, message),
                 message => self.stand_by(message)?,
             }
@@ -233,7 +243,7 @@ impl Pump<'_> {
         Ok(())
     }
 
-    /// Hands on what concerns us as a standby.
+    /// Hands on what concerns this worker as a standby.
     fn stand_by(&mut self, message: ToPeer) -> Result<(), Ended> {
         let Some(intake) = &mut self.intake else {
             return Err(Ended::OutOfOrder);
@@ -244,24 +254,19 @@ impl Pump<'_> {
             }
             ToPeer::StandbySession { client, session } => intake.standby_session(client, session),
             ToPeer::Release { clients } => intake.release(clients),
-            // As gateways of the first version say it.
-            ToPeer::Witness { client, owner, context } => {
-                let Context { remote, listener_port, session } = *context;
-                let known = StandbyClient { client, remote, listener_port };
-                intake.standby(vec![owner], true, vec![known]);
-                intake.standby_session(client, session);
-            }
-            ToPeer::Challenge { .. }
-            | ToPeer::Welcome { .. }
-            | ToPeer::Refused(_)
-            | ToPeer::Event(_)
-            | ToPeer::Answer { .. }
-            | ToPeer::Taken { .. }
-            | ToPeer::Ping { .. }
-            | ToPeer::Pong { .. }
-            | ToPeer::Relayed { .. } => return Err(Ended::OutOfOrder),
+            _ => return Err(Ended::OutOfOrder),
         }
         Ok(())
+    }
+
+    /// Says that the handler of an event starts now, before it does: should this process end over it, the
+    /// gateway knows that it was this one, and that those before it are done.
+    fn announce(&mut self, shard: u16, seq: u64) -> Result<(), Ended> {
+        if let Some(intake) = &mut self.intake {
+            intake.report();
+        }
+        self.push(ToGateway::Trying { shard, seq, alone: false });
+        self.write().map_err(Ended::Lost)
     }
 
     /// A gateway that has 16 MiB to read learns from those that we are here.

@@ -1,8 +1,11 @@
 //! An event is done with only when what its handler pushed was taken by the gateways.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
-use protocol::link::ToGateway;
+use protocol::{Command, ConnectionId, link::ToGateway};
 
 use super::{
     Crowded, Link,
@@ -16,14 +19,25 @@ use crate::Error;
 #[derive(Debug)]
 pub struct Pushes {
     home: Arc<Link>,
+    /// The event's client.
+    client: ConnectionId,
+    /// Whether the handler has closed that client.
+    closed: AtomicBool,
     /// `None` once the event is done with.
     others: Mutex<Option<Pushed>>,
 }
 
 impl Pushes {
-    /// Those of a handler whose event came on `home`.
-    pub fn new(home: Arc<Link>) -> Self {
-        Self { home, others: Mutex::new(Some(Vec::new())) }
+    /// Those of a handler whose event came on `home` and is this client's.
+    pub fn new(home: Arc<Link>, client: ConnectionId) -> Self {
+        let (closed, others) = (AtomicBool::new(false), Mutex::new(Some(Vec::new())));
+        Self { home, client, closed, others }
+    }
+
+    /// Whether the handler has closed its event's client by one of the pushes.
+    pub fn has_closed(&self) -> bool {
+        // Asked by whoever has run the handler to its end.
+        self.closed.load(Ordering::Relaxed)
     }
 
     /// Pushes a command on behalf of the event, and notes it. `None` if the event is done with
@@ -39,13 +53,26 @@ impl Pushes {
         let mut others = self.lock();
         let others = others.as_mut()?;
         if self.home.is_of_line(link) {
-            return Some(link.offer_for(command, Lifetime::Present).map(|queued| queued.map(drop)));
+            let closes = self.closes(command);
+            let queued = link.offer_for(command, Lifetime::Present);
+            if closes && matches!(queued, Ok(Ok(_))) {
+                self.closed.store(true, Ordering::Relaxed);
+            }
+            return Some(queued.map(|queued| queued.map(drop)));
         }
         let queued = link.offer_for(command, Lifetime::Event);
         if let Ok(Ok(number)) = queued {
             unclaimed::add(others, link.line(), number);
         }
         Some(queued.map(|queued| queued.map(drop)))
+    }
+
+    fn closes(&self, message: &ToGateway) -> bool {
+        let ToGateway::Command { command, .. } = message else { return false };
+        match command {
+            Command::Close { client, .. } | Command::Destroy { client } => *client == self.client,
+            _ => false,
+        }
     }
 
     pub(super) fn take(&self) -> Pushed {

@@ -11,8 +11,8 @@ use protocol::{
     Session,
     codec::{json_lines::Lines, native},
     discovery::{FromRegister, Gateway, Presence, ToRegister, WorkerConnect},
+    handshake::Transcript,
     link::{Delivery, MAGIC, Refusal, Role, ToGateway, ToPeer},
-    secret::Prover,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -137,24 +137,26 @@ impl FakeGateway {
         soon(link.stream.read_exact(&mut magic)).await.unwrap();
         assert_eq!(magic, MAGIC);
         let ours = [7; 32];
-        link.send(ToPeer::Challenge { nonce: ours }).await;
+        let (gateway, instance) = (self.address(), self.instance.clone());
+        link.send(ToPeer::Challenge { nonce: ours, gateway, instance }).await;
         let ToGateway::Hello { role, nonce, proof } = link.next().await else {
             panic!("no hello");
         };
-        link.role = Some(role);
+        link.role = Some(role.clone());
+        let said = Transcript {
+            gateway_nonce: ours,
+            gateway: self.address(),
+            gateway_instance: self.instance.clone(),
+            peer_nonce: nonce,
+            role,
+        };
         // Whoever knows another secret than ours may be an impostor: it cannot tell.
-        if !self.secret.verify(Prover::Peer, &ours, &nonce, &proof) && !self.secret.is_empty() {
+        if !said.verify_peer(&self.secret, &proof) && !self.secret.is_empty() {
             link.send(ToPeer::Refused(Refusal::Secret)).await;
             return Err(Refusal::Secret);
         }
-        let proof = self.secret.prove(Prover::Gateway, &ours, &nonce);
-        link.send(ToPeer::Welcome {
-            proof,
-            gateway: self.address(),
-            instance: self.instance.clone(),
-            taken: self.taken,
-        })
-        .await;
+        let proof = said.gateway_proof(&self.secret, self.taken);
+        link.send(ToPeer::Welcome { proof, taken: self.taken }).await;
         Ok(link)
     }
 }
@@ -268,7 +270,11 @@ impl FakeLink {
     /// Whether nothing comes within a moment, but word of what was begun with. For what must not
     /// happen; a slow machine can only make it blind.
     pub async fn is_quiet(&mut self) -> bool {
-        let said = async { while let Some(ToGateway::Begun { .. }) = self.try_next().await {} };
+        let said = async {
+            while let Some(ToGateway::Begun { .. } | ToGateway::Trying { .. }) =
+                self.try_next().await
+            {}
+        };
         timeout(Duration::from_millis(100), said).await.is_err()
     }
 
@@ -294,6 +300,7 @@ impl FakeLink {
             }
             ToGateway::Leaving
             | ToGateway::Begun { .. }
+            | ToGateway::Trying { .. }
             | ToGateway::Ping { .. }
             | ToGateway::Pong { .. } => {}
             other => panic!("not expected: {other:?}"),

@@ -1,8 +1,6 @@
 //! A length before each.
 
-use bytes::{Buf, BytesMut};
-
-use super::{Received, Violation};
+use super::{Partial, Received, Violation};
 
 /// The length's own bytes, which it counts as well.
 const PREFIX: usize = 4;
@@ -10,35 +8,27 @@ const PREFIX: usize = 4;
 /// Takes messages with a length before them out of bytes.
 #[derive(Debug, Default)]
 pub(crate) struct LengthDecoder {
-    /// The beginning of a message.
-    partial: BytesMut,
+    partial: Partial,
 }
 
 impl LengthDecoder {
     /// Bytes of memory held for a message that has not come whole.
     pub(super) fn held(&self) -> usize {
-        self.partial.capacity()
+        self.partial.held()
+    }
+
+    /// Bytes that wait.
+    pub(super) fn len(&self) -> usize {
+        self.partial.len()
     }
 
     pub(super) fn feed(
         &mut self,
-        bytes: &[u8],
+        bytes: &mut [u8],
         limit: usize,
         mut on: impl FnMut(Received<'_>) -> bool,
     ) -> Result<(), Violation> {
-        let mut all = std::mem::take(&mut self.partial);
-        if all.is_empty() {
-            let taken = frames(bytes, limit, &mut on)?;
-            self.partial.extend_from_slice(&bytes[taken..]);
-            return Ok(());
-        }
-        all.extend_from_slice(bytes);
-        let taken = frames(&all, limit, &mut on)?;
-        all.advance(taken);
-        if !all.is_empty() {
-            self.partial = all;
-        }
-        Ok(())
+        self.partial.feed(bytes, |all| frames(all, limit, &mut on))
     }
 }
 
@@ -75,13 +65,13 @@ mod tests {
     fn feed(chunks: &[&[u8]]) -> Result<Vec<Vec<u8>>, Violation> {
         let (mut decoder, mut heard) = (LengthDecoder::default(), Vec::new());
         for chunk in chunks {
-            decoder.feed(chunk, 8, |received| {
+            decoder.feed(&mut chunk.to_vec(), 8, |received| {
                 let Received::Binary(bytes) = received else { panic!("{received:?}") };
                 heard.push(bytes.to_vec());
                 true
             })?;
         }
-        assert!(decoder.partial.is_empty() || !chunks.concat().is_empty());
+        assert!(decoder.len() == 0 || !chunks.concat().is_empty());
         Ok(heard)
     }
 

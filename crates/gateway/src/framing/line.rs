@@ -1,47 +1,49 @@
 //! A line each.
 
-use bytes::{Buf, BytesMut};
-
-use super::{Received, Violation};
+use super::{Partial, Received, Violation};
 
 /// Takes lines out of bytes. The line feed, and any carriage returns and line feeds before it, are
 /// not part of the message; an empty line is an empty message.
 #[derive(Debug, Default)]
 pub(crate) struct LineDecoder {
-    /// The beginning of a line, known to hold no line feed.
-    partial: BytesMut,
+    partial: Partial,
+    /// How many of these bytes are known to hold no line feed.
+    searched: usize,
 }
 
 impl LineDecoder {
     /// Bytes of memory held for a line that has not come whole.
     pub(super) fn held(&self) -> usize {
-        self.partial.capacity()
+        self.partial.held()
+    }
+
+    /// Bytes that wait.
+    pub(super) fn len(&self) -> usize {
+        self.partial.len()
     }
 
     pub(super) fn feed(
         &mut self,
-        mut bytes: &[u8],
+        bytes: &mut [u8],
         limit: usize,
         mut on: impl FnMut(Received<'_>) -> bool,
     ) -> Result<(), Violation> {
-        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
-            let (line, rest) = bytes.split_at(end);
-            bytes = &rest[1..];
-            check(self.partial.len() + line.len(), limit)?;
-            let go_on = if self.partial.is_empty() {
-                on(Received::Text(trimmed(line)))
-            } else {
-                let mut whole = std::mem::take(&mut self.partial);
-                whole.extend_from_slice(line);
-                on(Received::Text(trimmed(whole.chunk())))
-            };
-            if !go_on {
-                return Ok(());
+        let mut searched = std::mem::take(&mut self.searched);
+        self.partial.feed(bytes, |all| {
+            let mut consumed = 0;
+            while let Some(length) = all[searched..].iter().position(|byte| *byte == b'\n') {
+                let line = &all[consumed..searched + length];
+                searched += length + 1;
+                consumed = searched;
+                check(line.len(), limit)?;
+                if !on(Received::Text(trimmed(line))) {
+                    return Ok(consumed);
+                }
             }
-        }
-        check(self.partial.len() + bytes.len(), limit)?;
-        self.partial.extend_from_slice(bytes);
-        Ok(())
+            check(all.len() - consumed, limit)?;
+            self.searched = all.len() - consumed;
+            Ok(consumed)
+        })
     }
 }
 
@@ -66,7 +68,7 @@ mod tests {
     fn feed(chunks: &[&str]) -> Result<Vec<String>, Violation> {
         let (mut decoder, mut heard) = (LineDecoder::default(), Vec::new());
         for chunk in chunks {
-            decoder.feed(chunk.as_bytes(), 8, |received| {
+            decoder.feed(&mut chunk.as_bytes().to_vec(), 8, |received| {
                 let Received::Text(text) = received else { panic!("{received:?}") };
                 heard.push(String::from_utf8(text.to_vec()).unwrap());
                 true

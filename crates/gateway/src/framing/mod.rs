@@ -3,12 +3,13 @@
 mod framed;
 mod length;
 mod line;
+mod partial;
 pub(crate) mod websocket;
 
 use thiserror::Error;
 
 pub(crate) use self::framed::Framed;
-use self::{length::LengthDecoder, line::LineDecoder};
+use self::{length::LengthDecoder, line::LineDecoder, partial::Partial};
 
 /// What is spoken at a listener; the names are `GatewayWorker`'s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +79,13 @@ pub(crate) enum Decoder {
     WebSocket(websocket::Decoder),
     Text(LineDecoder),
     Frame(LengthDecoder),
-    Tcp,
+    Tcp(Unframed),
+}
+
+/// Takes whatever comes as messages.
+#[derive(Debug, Default)]
+pub(crate) struct Unframed {
+    partial: Partial,
 }
 
 impl Decoder {
@@ -87,7 +94,7 @@ impl Decoder {
             Framing::WebSocket => Self::WebSocket(websocket::Decoder::default()),
             Framing::Text => Self::Text(LineDecoder::default()),
             Framing::Frame => Self::Frame(LengthDecoder::default()),
-            Framing::Tcp => Self::Tcp,
+            Framing::Tcp => Self::Tcp(Unframed::default()),
         }
     }
 
@@ -97,12 +104,24 @@ impl Decoder {
             Self::WebSocket(decoder) => decoder.held(),
             Self::Text(decoder) => decoder.held(),
             Self::Frame(decoder) => decoder.held(),
-            Self::Tcp => 0,
+            Self::Tcp(decoder) => decoder.partial.held(),
         }
     }
 
-    /// Takes what was read from the socket; it may be changed in place. `on` is told of each thing
-    /// that a client sent, in order, and returns whether to go on.
+    /// Bytes that have come of a message that has not come whole, and, where the last
+    /// [`feed`](Self::feed) was stopped, behind it.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::WebSocket(decoder) => decoder.len(),
+            Self::Text(decoder) => decoder.len(),
+            Self::Frame(decoder) => decoder.len(),
+            Self::Tcp(decoder) => decoder.partial.len(),
+        }
+    }
+
+    /// Takes what was read from the socket; it may be changed in place. `on` is called with each thing
+    /// that a client sent, in order, and returns whether to go on. What comes behind the one at which
+    /// it does not is kept, and taken with the next call, also if that brings no more bytes.
     ///
     /// # Errors
     /// When the client broke the rules. What came before was still told. Do not call again.
@@ -117,14 +136,16 @@ impl Decoder {
             Self::WebSocket(decoder) => decoder.feed(bytes, limit, texts, on),
             Self::Text(decoder) => decoder.feed(bytes, limit, on),
             Self::Frame(decoder) => decoder.feed(bytes, limit, on),
-            Self::Tcp => {
-                for chunk in bytes.chunks(limit) {
+            Self::Tcp(decoder) => decoder.partial.feed(bytes, |all| {
+                let mut consumed = 0;
+                for chunk in all.chunks(limit) {
+                    consumed += chunk.len();
                     if !on(Received::Binary(chunk)) {
                         break;
                     }
                 }
-                Ok(())
-            }
+                Ok(consumed)
+            }),
         }
     }
 }

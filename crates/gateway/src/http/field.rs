@@ -12,7 +12,7 @@ pub(crate) struct Field {
     value: String,
 }
 
-/// The name of a subprotocol that is spoken here.
+/// The name of a subprotocol that is spoken here, or `*` for any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Subprotocol(String);
 
@@ -28,7 +28,7 @@ impl FromStr for Field {
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, value) = text.split_once(':').ok_or("it is not 'Name: value'")?;
         let value = value.trim_matches([' ', '\t']);
-        if !is_token(name) {
+        if !is_token(name.as_bytes()) {
             return Err(format!("{name:?} is no name of a header"));
         }
         if value.chars().any(|char| char.is_control() && char != '\t') {
@@ -51,7 +51,7 @@ impl FromStr for Subprotocol {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match is_token(text) {
+        match is_token(text.as_bytes()) {
             true => Ok(Self(text.to_owned())),
             false => Err(format!("{text:?} is no name of a subprotocol")),
         }
@@ -59,15 +59,26 @@ impl FromStr for Subprotocol {
 }
 
 impl Subprotocol {
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
+    /// Whether it is this one, by its name.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        !self.is_any() && self.0 == name
+    }
+
+    /// Whether every one is spoken.
+    pub(crate) fn is_any(&self) -> bool {
+        self.0 == "*"
+    }
+
+    /// What a client asks for, if that can be the name of one.
+    pub(crate) fn token(asked: &[u8]) -> Option<&str> {
+        std::str::from_utf8(asked).ok().filter(|_| is_token(asked))
     }
 }
 
-/// RFC 9110, 5.6.2.
-fn is_token(text: &str) -> bool {
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !text.is_empty() && text.bytes().all(token)
+/// Whether this is a token (RFC 9110, 5.6.2).
+pub(super) fn is_token(text: &[u8]) -> bool {
+    let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !text.is_empty() && text.iter().all(token)
 }
 
 impl fmt::Display for Field {
@@ -124,7 +135,9 @@ mod tests {
 
     #[test]
     fn a_subprotocol_is_one_word() {
-        assert_eq!("mqtt.v5".parse::<Subprotocol>().unwrap().as_str(), "mqtt.v5");
+        let subprotocol: Subprotocol = "mqtt.v5".parse().unwrap();
+        assert!(subprotocol.is("mqtt.v5") && !subprotocol.is("*") && !subprotocol.is_any());
+        assert!("*".parse::<Subprotocol>().unwrap().is_any());
         for wrong in ["", "a b", "a,b", "a\r\nb"] {
             assert!(wrong.parse::<Subprotocol>().is_err(), "{wrong:?}");
         }

@@ -1,7 +1,14 @@
 //! The head of a request: bytes in, values out.
+//!
+//! A proxy in front may have read the same bytes. Whatever the two could read differently, so that one
+//! takes for a body what the other takes for the next request, is refused.
+
+use std::borrow::Cow;
 
 use protocol::{Handshake, event::Header};
 use thiserror::Error;
+
+use super::field::is_token;
 
 /// The longest head of a request, in bytes.
 pub(crate) const MAX_HEAD: usize = 16 * 1024;
@@ -9,17 +16,27 @@ pub(crate) const MAX_HEAD: usize = 16 * 1024;
 /// The most headers a request may have.
 const MAX_HEADERS: usize = 100;
 
+/// Headers that a request has once or not at all. Two of them mean one thing to one reader and
+/// another to the next.
+const SINGLE: [&str; 5] =
+    ["Content-Length", "Host", "Origin", "Sec-WebSocket-Key", "Sec-WebSocket-Version"];
+
 /// A request, without a body.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) method: String,
     /// The target and the headers, as a worker is told of them.
     pub(crate) handshake: Handshake,
+    /// Its `Sec-WebSocket-Key`.
+    pub(crate) key: Option<Vec<u8>>,
+    /// Its `Sec-WebSocket-Version`.
+    pub(crate) version: Option<Vec<u8>>,
     /// Whether another request may follow on the same connection.
     pub(crate) keep_alive: bool,
 }
 
 impl Request {
+    /// The first header of that name, whatever its case, if it is UTF-8.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.handshake.header(name)
     }
@@ -34,6 +51,12 @@ pub(crate) enum BadRequest {
     /// Not HTTP/1.
     #[error("not HTTP: {0}")]
     NotHttp(httparse::Error),
+    /// Another reader could find another request in the same bytes.
+    #[error("an ambiguous request: {0}")]
+    Ambiguous(&'static str),
+    /// It does not begin with `GET`, where nothing else is taken.
+    #[error("not a GET")]
+    NotGet,
     /// It brings a body, which nothing here would read.
     #[error("a request with a body")]
     Body,
@@ -46,14 +69,40 @@ impl BadRequest {
             Self::TooLong | Self::NotHttp(httparse::Error::TooManyHeaders) => {
                 "431 Request Header Fields Too Large"
             }
-            Self::NotHttp(_) => "400 Bad Request",
+            Self::NotHttp(_) | Self::Ambiguous(_) | Self::NotGet => "400 Bad Request",
             Self::Body => "413 Content Too Large",
+        }
+    }
+
+    /// As metrics and logs name it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::TooLong | Self::NotHttp(httparse::Error::TooManyHeaders) => "too_large",
+            Self::NotHttp(_) | Self::Ambiguous(_) => "malformed",
+            Self::NotGet => "method",
+            Self::Body => "body",
         }
     }
 }
 
 /// Reads a request's head and says how many bytes it had, or `None` until more come.
+///
+/// # Errors
+/// When it is no request, or one that is not taken; nothing behind it can be read then.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Request, usize)>, BadRequest> {
+    match parse_text(bytes) {
+        Err(BadRequest::NotHttp(httparse::Error::Token)) => {
+            let Some((bytes, more)) = with_escaped_target(bytes) else {
+                return Err(BadRequest::NotHttp(httparse::Error::Token));
+            };
+            Ok(parse_text(&bytes)?.map(|(request, length)| (request, length - more)))
+        }
+        parsed => parsed,
+    }
+}
+
+/// Reads a head whose target is UTF-8.
+fn parse_text(bytes: &[u8]) -> Result<Option<(Request, usize)>, BadRequest> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
     let length = match request.parse(bytes).map_err(BadRequest::NotHttp)? {
@@ -61,28 +110,103 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Request, usize)>, BadRequest
         httparse::Status::Partial if bytes.len() < MAX_HEAD => return Ok(None),
         _ => return Err(BadRequest::TooLong),
     };
+    let mut before = b' ';
+    for byte in &bytes[..length] {
+        if *byte == b'\n' && before != b'\r' {
+            return Err(BadRequest::Ambiguous("a line that ends without a carriage return"));
+        }
+        before = *byte;
+    }
+    let keep_alive = examine(request.headers, request.version == Some(1))?;
     let headers = request.headers.iter();
     let headers =
         headers.map(|header| Header { name: header.name.into(), value: header.value.into() });
     let handshake =
         Handshake { target: request.path.unwrap_or_default().into(), headers: headers.collect() };
-    let connection = handshake.header("Connection").unwrap_or_default().to_ascii_lowercase();
-    let keep_alive = match request.version {
-        Some(1) => !connection.contains("close"),
-        _ => connection.contains("keep-alive"),
-    };
     let method = request.method.unwrap_or_default().into();
-    let request = Request { method, handshake, keep_alive };
-    let no_body = request.header("Content-Length").is_none_or(|length| length == "0");
-    match no_body && request.header("Transfer-Encoding").is_none() {
-        true => Ok(Some((request, length))),
-        false => Err(BadRequest::Body),
+    let value = |name: &str| {
+        let mut headers = handshake.headers.iter();
+        let header = headers.find(|header| header.name.eq_ignore_ascii_case(name));
+        header.map(|header| header.value.clone())
+    };
+    let (key, version) = (value("Sec-WebSocket-Key"), value("Sec-WebSocket-Version"));
+    Ok(Some((Request { method, handshake, key, version, keep_alive }, length)))
+}
+
+/// Looks at every header that says where a request ends, and says whether another may follow.
+fn examine(headers: &[httparse::Header<'_>], stays: bool) -> Result<bool, BadRequest> {
+    let (mut closes, mut keeps, mut has_body) = (false, false, false);
+    for (at, header) in headers.iter().enumerate() {
+        let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+        let is_single = SINGLE.iter().any(|name| is(name));
+        if is_single
+            && headers[..at].iter().any(|other| other.name.eq_ignore_ascii_case(header.name))
+        {
+            return Err(BadRequest::Ambiguous("two of a header that may be there once"));
+        }
+        if is("Transfer-Encoding") {
+            return Err(BadRequest::Ambiguous("a Transfer-Encoding"));
+        }
+        if is("Content-Length") {
+            match header.value {
+                b"0" => {}
+                [b'1'..=b'9', rest @ ..] if rest.iter().all(u8::is_ascii_digit) => has_body = true,
+                _ => return Err(BadRequest::Ambiguous("a Content-Length that is no number")),
+            }
+        }
+        if is("Connection") {
+            for option in header.value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+                if !option.is_empty() && !is_token(option) {
+                    return Err(BadRequest::Ambiguous("a Connection that is no list of words"));
+                }
+                closes |= option.eq_ignore_ascii_case(b"close");
+                keeps |= option.eq_ignore_ascii_case(b"keep-alive");
+            }
+        }
+    }
+    if has_body {
+        return Err(BadRequest::Body);
+    }
+    Ok(!closes && (stays || keeps))
+}
+
+/// The same request with the bytes of its target percent-encoded that are not ASCII, and by how many
+/// bytes it is longer; `None` if there is no target that is not UTF-8. Clients that are no browsers send
+/// names in the encoding of their system.
+fn with_escaped_target(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
+    // Empty lines may precede a request.
+    let blank = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
+    let line = bytes[blank..].split(|byte| *byte == b'\n').next()?;
+    let mut words = line.split(|byte| *byte == b' ');
+    let (method, target, _) = (words.next()?, words.next()?, words.next()?);
+    let (before, text) = (blank + method.len() + 1, target_text(target));
+    let more = text.len() - target.len();
+    let escaped = [&bytes[..before], text.as_bytes(), &bytes[before + target.len()..]].concat();
+    (0 < more).then_some((escaped, more))
+}
+
+/// A target as text: as it is where it is UTF-8, or else with everything percent-encoded that is not
+/// ASCII.
+pub(super) fn target_text(target: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(target) {
+        Ok(text) => text.into(),
+        Err(_) => {
+            let escaped = |byte: &u8| match byte.is_ascii() {
+                true => char::from(*byte).to_string(),
+                false => format!("%{byte:02X}"),
+            };
+            target.iter().map(escaped).collect::<String>().into()
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parsed(head: impl AsRef<[u8]>) -> Result<Request, BadRequest> {
+        parse(head.as_ref()).map(|whole| whole.expect("it is whole").0)
+    }
 
     #[test]
     fn a_head_waits_until_it_is_whole() {
@@ -111,5 +235,108 @@ mod tests {
     fn a_body_is_refused() {
         let head = b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello";
         assert_eq!(parse(head).unwrap_err(), BadRequest::Body);
+    }
+
+    #[test]
+    fn request_that_another_reader_could_frame_differently_is_refused() {
+        for fields in [
+            "Content-Length: 0\r\nContent-Length: 40",
+            "Content-Length: 40\r\nContent-Length: 0",
+            "Content-Length: 0\r\nContent-Length: 0",
+            "Content-Length: 0\r\nX: y\r\ncontent-length: 40",
+            "Content-Length: 0, 40",
+            "Content-Length: 00",
+            "Content-Length: +0",
+            "Content-Length: -1",
+            "Content-Length: 0x0",
+            "Content-Length: 0 0",
+            "Content-Length: 0;",
+            "Content-Length: 05",
+            "Content-Length:",
+            "Content-Length : 0",
+            "Content-Length\t: 0",
+            " Content-Length: 40",
+            "X: y\r\n Content-Length: 40",
+            "X: y\r\n\tContent-Length: 40",
+            "X: y\nContent-Length: 0",
+            "X: y\rContent-Length: 40",
+            "Transfer-Encoding: chunked",
+            "Transfer-Encoding: identity",
+            "Transfer-Encoding: chunked, identity",
+            "Transfer-Encoding: \x0bchunked",
+            "Transfer-Encoding:",
+            "transfer-encoding: xchunked",
+            "Transfer-Encoding : chunked",
+            "Content-Length: 0\r\nTransfer-Encoding: chunked",
+            "Connection: keep-alive, \u{e4}",
+            "Connection: keep alive",
+            "Connection: \"close\"",
+            "Host: a\r\nHost: b",
+            "Sec-WebSocket-Key: a\r\nSec-WebSocket-Key: b",
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Version: 8",
+            "Origin: https://a.example\r\nOrigin: https://b.example",
+        ] {
+            for version in ["1.0", "1.1"] {
+                let head = format!("GET / HTTP/{version}\r\n{fields}\r\n\r\n");
+                let error = parsed(&head).expect_err(fields);
+                assert!(error.status().starts_with("400"), "{fields:?}: {error}");
+            }
+        }
+        for value in [&b"5\xff"[..], b"\xff", b"0\xa0", b"\xc2\xa00", b"\xef\xbc\x90"] {
+            for name in ["Content-Length", "Transfer-Encoding", "Connection"] {
+                let name = format!("GET / HTTP/1.1\r\n{name}: ");
+                let head = [name.as_bytes(), value, b"\r\n\r\n"].concat();
+                let error = parsed(&head).expect_err(&name);
+                assert!(error.status().starts_with("400"), "{name} {value:?}: {error}");
+            }
+        }
+        for line in [
+            "GET / HTTP/1.1\nHost: x\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\n\n",
+            "\nGET / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.1 \r\n\r\n",
+            "GET  / HTTP/1.1\r\n\r\n",
+            "GET /a b HTTP/1.1\r\n\r\n",
+            "GET / HTTP/2.0\r\n\r\n",
+            "GET / HTTP/01.1\r\n\r\n",
+            "GET /\r\n\r\n",
+        ] {
+            let error = parsed(line).expect_err(line);
+            assert!(error.status().starts_with("400"), "{line:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn connection_stays_open_only_where_no_header_says_close() {
+        let stays = |version, fields: &str| {
+            parsed(format!("GET / HTTP/{version}\r\n{fields}\r\n")).unwrap().keep_alive
+        };
+        assert!(stays("1.1", "") && !stays("1.0", ""));
+        assert!(stays("1.1", "Connection: Upgrade, foreclosed\r\n"));
+        assert!(stays("1.0", "Connection: Keep-Alive\r\n"));
+        for fields in [
+            "Connection: close\r\n",
+            "Connection: keep-alive\r\nConnection: close\r\n",
+            "Connection: close\r\nConnection: keep-alive\r\n",
+            "Connection: keep-alive, ,CLOSE\r\n",
+        ] {
+            assert!(!stays("1.1", fields) && !stays("1.0", fields), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn target_that_is_not_utf8_is_percent_encoded() {
+        let target = |head: &[u8]| {
+            for end in 0..head.len() {
+                assert!(parse(&head[..end]).unwrap().is_none(), "at {end}");
+            }
+            let (request, length) = parse(&[head, b"rest"].concat()).unwrap().unwrap();
+            assert_eq!(length, head.len());
+            request.handshake.target
+        };
+        assert_eq!(target(b"GET /?n=\xc4\xe3&a=b HTTP/1.1\r\n\r\n"), "/?n=%C4%E3&a=b");
+        assert_eq!(target(b"\r\n\r\nGET /\xff HTTP/1.1\r\n\r\n"), "/%FF");
+        assert_eq!(target("GET /\u{4f60} HTTP/1.1\r\n\r\n".as_bytes()), "/\u{4f60}");
     }
 }

@@ -2,35 +2,59 @@
 
 use std::{
     collections::HashMap,
-    fs,
     hash::{BuildHasher, BuildHasherDefault},
-    io,
-    path::Path,
+    path::PathBuf,
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
 use rustc_hash::FxHasher;
 
-use super::{BadRequest, Request};
+use super::{BadRequest, Request, content_type, path};
 
 /// What the page may do: its own scripts, styles and socket, and nothing else; nobody may frame it.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     img-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'";
 
-/// The most that a folder's files may have together, in bytes: they are kept in memory.
-const MAX_SITE: u64 = 64 * 1024 * 1024;
-
-/// The most files a folder may have.
-const MAX_FILES: usize = 1000;
-
-/// Files by path, all read at start: serving one never waits for a disk, and no request can reach
-/// beyond them.
+/// Files by path, all in memory: serving one never waits for a disk, and no request can reach beyond
+/// them.
 #[derive(Debug)]
 pub(crate) struct Site {
-    files: HashMap<String, File>,
+    files: HashMap<Vec<u8>, File>,
     /// What the built-in page is held to; a folder's pages are their author's affair.
     policy: Option<&'static str>,
+    /// What is in the folder and not among the files.
+    pub(super) left_out: LeftOut,
+}
+
+/// What is not served, the first of it by name.
+#[derive(Debug, Default)]
+pub(super) struct LeftOut {
+    named: Vec<(PathBuf, &'static str)>,
+    more: usize,
+}
+
+impl LeftOut {
+    /// How many are named.
+    pub(super) const NAMED: usize = 20;
+
+    /// Adds one, and the reason.
+    pub(super) fn push(&mut self, path: PathBuf, reason: &'static str) {
+        match self.named.len() < Self::NAMED {
+            true => self.named.push((path, reason)),
+            false => self.more += 1,
+        }
+    }
+
+    /// Those that are named, and the reason of each.
+    pub(super) fn named(&self) -> &[(PathBuf, &'static str)] {
+        &self.named
+    }
+
+    /// How many there are besides.
+    pub(super) const fn more(&self) -> usize {
+        self.more
+    }
 }
 
 #[derive(Debug)]
@@ -72,53 +96,29 @@ const BUILT_IN: &[(&str, &[u8])] = built_in! {
 
 impl Site {
     /// The built-in chat page.
-    pub(crate) fn built_in() -> Self {
-        let mut site = Self { files: HashMap::new(), policy: Some(CONTENT_SECURITY_POLICY) };
+    pub(super) fn built_in() -> Self {
+        let mut site = Self { policy: Some(CONTENT_SECURITY_POLICY), ..Self::empty() };
         for (name, body) in BUILT_IN {
-            site.add(format!("/{name}"), Bytes::from_static(body));
+            site.add(format!("/{name}").into_bytes(), Bytes::from_static(body));
         }
         site
     }
 
-    /// The files of a folder and its subfolders. Hidden files are left out, links are followed.
-    pub(crate) fn read(root: &Path) -> io::Result<Self> {
-        let mut site = Self { files: HashMap::new(), policy: None };
-        let (mut folders, mut size) = (vec![(root.to_path_buf(), String::new())], 0);
-        while let Some((folder, prefix)) = folders.pop() {
-            for entry in fs::read_dir(folder)? {
-                let entry = entry?;
-                let Some(name) = entry.file_name().to_str().map(str::to_owned) else {
-                    continue;
-                };
-                let path = format!("{prefix}/{name}");
-                let about = fs::metadata(entry.path())?;
-                if name.starts_with('.') {
-                    continue;
-                }
-                if about.is_dir() {
-                    folders.push((entry.path(), path));
-                    continue;
-                }
-                size += about.len();
-                if MAX_SITE < size || MAX_FILES <= site.files.len() || MAX_FILES < folders.len() {
-                    let limit = format!("more than {MAX_FILES} files or {MAX_SITE} bytes");
-                    return Err(io::Error::new(io::ErrorKind::FileTooLarge, limit));
-                }
-                site.add(path, fs::read(entry.path())?.into());
-            }
-        }
-        Ok(site)
+    /// No files.
+    pub(super) fn empty() -> Self {
+        Self { files: HashMap::new(), policy: None, left_out: LeftOut::default() }
     }
 
-    fn add(&mut self, path: String, body: Bytes) {
+    /// Adds a file under its path, which is not percent-encoded.
+    pub(super) fn add(&mut self, path: Vec<u8>, body: Bytes) {
         let hash = BuildHasherDefault::<FxHasher>::default().hash_one(&body);
         let tag = format!("\"{hash:016x}\"");
-        let file = File { content_type: content_type(&path), tag, body };
+        let file = File { content_type: content_type::of(&path), tag, body };
         self.files.insert(path, file);
     }
 
     /// The answer to a request that is not a WebSocket's: head and body.
-    pub(crate) fn answer(&self, request: &Request) -> (Bytes, Bytes) {
+    pub(super) fn answer(&self, request: &Request) -> (Bytes, Bytes) {
         let nothing = (None, Bytes::new());
         let (status, (file, body)) = match request.method.as_str() {
             "GET" | "HEAD" => match self.file(request.handshake.path()) {
@@ -141,7 +141,7 @@ impl Site {
             None => fields.push_str("Content-Type: text/plain; charset=utf-8\r\n"),
         }
         if status.starts_with("405") {
-            fields.push_str("Allow: GET, HEAD\r\n");
+            fields.push_str("Allow: GET, HEAD, OPTIONS\r\n");
         }
         if let Some(policy) = self.policy {
             fields.push_str(&format!(
@@ -154,10 +154,19 @@ impl Site {
     }
 
     fn file(&self, path: &str) -> Option<&File> {
-        match path.strip_suffix('/') {
-            Some(folder) => self.files.get(&format!("{folder}/index.html")),
-            None => self.files.get(path),
+        let path = path::decoded(path)?;
+        match path.ends_with(b"/") {
+            true => self.files.get(&[&path[..], b"index.html"].concat()),
+            false => self.files.get(&path[..]),
         }
+    }
+
+    /// The paths of all files, in order.
+    #[cfg(test)]
+    pub(super) fn paths(&self) -> Vec<&[u8]> {
+        let mut paths: Vec<_> = self.files.keys().map(Vec::as_slice).collect();
+        paths.sort_unstable();
+        paths
     }
 }
 
@@ -168,7 +177,7 @@ impl BadRequest {
     }
 }
 
-fn head(status: &str, fields: &str, length: usize, keep_alive: bool) -> Bytes {
+pub(super) fn head(status: &str, fields: &str, length: usize, keep_alive: bool) -> Bytes {
     let mut out = BytesMut::with_capacity(256 + fields.len());
     let connection = if keep_alive { "keep-alive" } else { "close" };
     out.put_slice(
@@ -178,26 +187,6 @@ fn head(status: &str, fields: &str, length: usize, keep_alive: bool) -> Bytes {
         .as_bytes(),
     );
     out.freeze()
-}
-
-fn content_type(path: &str) -> &'static str {
-    match path.rsplit_once('.').map_or("", |(_, extension)| extension) {
-        "html" => "text/html; charset=utf-8",
-        "css" => "text/css; charset=utf-8",
-        "js" | "mjs" => "text/javascript; charset=utf-8",
-        "json" => "application/json",
-        "webmanifest" => "application/manifest+json",
-        "svg" => "image/svg+xml",
-        "png" => "image/png",
-        "jpg" | "jpeg" => "image/jpeg",
-        "gif" => "image/gif",
-        "webp" => "image/webp",
-        "ico" => "image/x-icon",
-        "woff2" => "font/woff2",
-        "mp3" => "audio/mpeg",
-        "txt" => "text/plain; charset=utf-8",
-        _ => "application/octet-stream",
-    }
 }
 
 #[cfg(test)]
@@ -237,18 +226,28 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_replaces_the_page() {
-        let folder = std::env::temp_dir().join(format!("site-{}", std::process::id()));
-        fs::create_dir_all(folder.join("deep")).unwrap();
-        fs::write(folder.join("deep/a.js"), "1").unwrap();
-        fs::write(folder.join(".hidden"), "no").unwrap();
-        let site = Site::read(&folder).unwrap();
-        fs::remove_dir_all(&folder).unwrap();
-        let (head, body) = answer(&site, "GET /deep/a.js HTTP/1.1\r\n\r\n");
-        assert!(head.contains("text/javascript"), "{head}");
-        assert!(!head.contains("Content-Security-Policy"), "{head}");
-        assert_eq!(body, "1");
-        assert!(answer(&site, "GET /.hidden HTTP/1.1\r\n\r\n").0.contains("404"));
-        assert!(answer(&site, "GET / HTTP/1.1\r\n\r\n").0.contains("404"));
+    fn file_is_found_by_its_decoded_name() {
+        let mut site = Site::empty();
+        for name in ["/a b.js", "/\u{4f60}/index.html", "/50%.txt", "/a+b"] {
+            site.add(name.into(), Bytes::from_static(b"here"));
+        }
+        site.add(b"/\xc4\xe3.txt".to_vec(), Bytes::from_static(b"here"));
+        for path in [
+            "/a%20b.js",
+            "/%E4%BD%A0/",
+            "/\u{4f60}/index.html",
+            "/50%25.txt",
+            "/a+b",
+            "/%c4%e3.txt",
+        ] {
+            let (head, body) = answer(&site, &format!("GET {path}?v=%zz HTTP/1.1\r\n\r\n"));
+            assert!(head.starts_with("HTTP/1.1 200 "), "{path}: {head}");
+            assert!(!head.contains("Content-Security-Policy"), "{head}");
+            assert_eq!(body, "here", "{path}");
+        }
+        for path in ["/50%.txt", "/a%2520b.js", "/%E4%BD%A0%2f", "/%E4%BD%A0%2findex.html"] {
+            let (head, _) = answer(&site, &format!("GET {path} HTTP/1.1\r\n\r\n"));
+            assert!(head.starts_with("HTTP/1.1 404 "), "{path}: {head}");
+        }
     }
 }

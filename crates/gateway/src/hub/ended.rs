@@ -10,6 +10,8 @@ use protocol::{
 use service::tls;
 use thiserror::Error;
 
+use crate::exchange::LinkEnd;
+
 /// Why a link ended, or never began.
 #[derive(Debug, Error)]
 pub(super) enum Ended {
@@ -23,6 +25,8 @@ pub(super) enum Ended {
     Silent,
     #[error("did not answer for as long as --peer-timeout")]
     Unanswered,
+    #[error("did not read its answers for as long as --peer-timeout")]
+    Unread,
     #[error("too many have not proved themselves yet")]
     Crowded,
     #[error("does not know the secret")]
@@ -52,6 +56,7 @@ impl Ended {
             Self::ByPeer
             | Self::Lost(_)
             | Self::Unanswered
+            | Self::Unread
             | Self::Replaced
             | Self::ShuttingDown => false,
             Self::Silent
@@ -64,6 +69,17 @@ impl Ended {
             | Self::Php(_)
             | Self::Refused(_)
             | Self::OutOfTurn => true,
+        }
+    }
+
+    /// What it says about the process at the other end.
+    pub(super) fn link_end(&self) -> LinkEnd {
+        match self {
+            Self::ByPeer => LinkEnd::Closed,
+            // Its host was not reached for long.
+            Self::Lost(error) if error.kind() == io::ErrorKind::TimedOut => LinkEnd::Other,
+            Self::Lost(_) => LinkEnd::Closed,
+            _ => LinkEnd::Other,
         }
     }
 

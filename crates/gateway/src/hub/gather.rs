@@ -3,7 +3,11 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use protocol::{Answer, Query, codec::gateway_worker::reply::Reply, link::ToPeer};
+use protocol::{
+    Answer, Query,
+    codec::gateway_worker::reply::{NoReply, Reply},
+    link::ToPeer,
+};
 
 use crate::exchange::{LinkId, Part};
 
@@ -18,18 +22,33 @@ pub(super) enum Asked {
     Ping { token: u64 },
 }
 
+impl Asked {
+    /// The query, if it is one, and whether it is a PHP peer's.
+    pub(super) const fn query(&self) -> Option<(&Query, bool)> {
+        match self {
+            Self::Native { query, .. } => Some((query, false)),
+            Self::Php { query, .. } => Some((query, true)),
+            Self::Ping { .. } => None,
+        }
+    }
+}
+
 /// What a peer is told.
 #[derive(Debug)]
 pub(super) enum Told {
     Native(ToPeer),
     /// The bytes of a reply, which goes out in its turn.
     Php(Bytes),
+    /// There is no reply, to what that asked for. An empty one would be taken for the answer.
+    NoReply(&'static str, NoReply),
 }
 
 /// What a peer asked, and what shards have said so far.
 #[derive(Debug)]
 pub(super) struct Gathering {
     pub(super) link: LinkId,
+    /// About how many bytes the answer has, at the most.
+    pub(super) estimate: usize,
     asked: Asked,
     missing: usize,
     parts: Vec<Part>,
@@ -37,8 +56,8 @@ pub(super) struct Gathering {
 
 impl Gathering {
     /// Waits for the parts of so many shards.
-    pub(super) fn new(link: LinkId, asked: Asked, shards: usize) -> Self {
-        Self { link, asked, missing: shards, parts: Vec::with_capacity(shards) }
+    pub(super) fn new(link: LinkId, asked: Asked, estimate: usize, shards: usize) -> Self {
+        Self { link, estimate, asked, missing: shards, parts: Vec::with_capacity(shards) }
     }
 
     /// Takes one shard's part and says whether that was the last.
@@ -54,7 +73,10 @@ impl Gathering {
             Asked::Native { request, query } => {
                 Told::Native(ToPeer::Answer { request, answer: merge(query, self.parts) })
             }
-            Asked::Php { reply, query } => Told::Php(reply.encode(&merge(query, self.parts))),
+            Asked::Php { reply, query } => match reply.encode(&merge(query, self.parts)) {
+                Ok(bytes) => Told::Php(bytes),
+                Err(error) => Told::NoReply(reply.asks_for(), error),
+            },
             Asked::Ping { token } => Told::Native(ToPeer::Pong { token }),
         }
     }

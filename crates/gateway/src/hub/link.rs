@@ -8,7 +8,7 @@ use service::stream::OwnedWriteHalf;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::php;
+use super::{allowance::Answers, gather::Asked, php};
 use crate::{exchange::Worker, outqueue::OutQueue};
 
 /// What is known of a native peer.
@@ -68,6 +68,10 @@ pub(super) struct Link {
     progress: ReadProgress,
     /// How many of its queries are unanswered.
     pub(super) unanswered: usize,
+    /// About how many bytes the answers to them have.
+    pub(super) under_way: usize,
+    /// The query that was taken last, if it must wait until there is room for its answer.
+    pub(super) deferred: Option<Asked>,
     /// What a link of a PHP peer needs besides.
     pub(super) php: Option<php::State>,
     /// Whether it is on the hub's list of links to be written to.
@@ -79,6 +83,8 @@ pub(super) struct Link {
     pub(super) wait: Rc<Notify>,
     /// Cancelled when the link is of no further use.
     pub(super) over: CancellationToken,
+    /// Cancelled when the socket has failed: the end of the link follows.
+    pub(super) broken: CancellationToken,
 }
 
 impl Link {
@@ -102,12 +108,15 @@ impl Link {
             standby: VecDeque::new(),
             progress: ReadProgress::default(),
             unanswered: 0,
+            under_way: 0,
+            deferred: None,
             php,
             dirty: false,
             blocked: false,
             socket,
             wait: Rc::default(),
             over: CancellationToken::new(),
+            broken: CancellationToken::new(),
         }
     }
 
@@ -120,6 +129,12 @@ impl Link {
     /// them before it may ask.
     pub(super) fn queued_answers(&self) -> usize {
         self.out.len().saturating_sub(self.events_bytes)
+    }
+
+    /// Answers that are under way, or not read.
+    pub(super) fn answers(&self) -> Answers {
+        let in_order = self.php.as_ref().map_or(0, php::State::waiting_bytes);
+        Answers { under_way: self.under_way, queued: self.queued_answers() + in_order }
     }
 
     /// Queues events.
@@ -208,7 +223,8 @@ impl Link {
             }
             Err(error) => {
                 tracing::debug!(remote = %self.remote, %error, "link lost");
-                self.over.cancel();
+                self.blocked = true;
+                self.broken.cancel();
             }
         }
     }

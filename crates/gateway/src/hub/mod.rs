@@ -5,6 +5,8 @@
 //! at no client: it passes on what concerns one to its shard and what concerns many to all, puts
 //! their parts of an answer together, and writes events to workers.
 
+mod allowance;
+mod attendance;
 mod ended;
 mod gather;
 mod link;
@@ -12,6 +14,7 @@ mod native;
 mod peer;
 mod php;
 mod progress;
+mod queries;
 mod relay;
 mod run;
 mod strangers;
@@ -19,6 +22,7 @@ mod strangers;
 use std::{
     cell::RefCell,
     collections::HashMap,
+    net::SocketAddr,
     rc::Rc,
     sync::{
         Arc,
@@ -30,17 +34,19 @@ use std::{
 
 use protocol::{Command, ConnectionId, Instance, Secret, link::ToPeer};
 use rustc_hash::FxHashMap;
-use service::{Health, clock};
+use service::{Health, clock, rate_limit::Throttle};
 use tokio::sync::Notify;
 
 use self::{
-    gather::{Asked, Gathering, Told},
+    allowance::PER_LINK,
+    attendance::Attendance,
+    gather::Gathering,
     link::{Link, Native},
     progress::Progress,
     strangers::Strangers,
 };
 use crate::{
-    exchange::{Host, Language, LinkId, ToHub, ToShard, Token, Worker},
+    exchange::{Host, Language, LinkEnd, LinkId, ToHub, ToShard, Token, Worker},
     settings::Settings,
 };
 
@@ -48,10 +54,6 @@ pub(crate) use self::run::run;
 
 /// How many bytes the hub may be ahead of a shard before it reads no more.
 const AHEAD: usize = 16 * 1024 * 1024;
-
-/// How many bytes may wait for a peer before nothing more is read from it: it must read its answers
-/// before it may ask again.
-const UNREAD: usize = 16 * 1024 * 1024;
 
 /// For how many of the intervals at which links are looked at a worker may read nothing, though
 /// something waits for it. See [`Hub::cut_off_stalled`].
@@ -92,6 +94,14 @@ pub(crate) struct Hub {
     undrained: Option<Vec<u16>>,
     /// Shards that clients make hold too much.
     pressed: Vec<u16>,
+    /// What was logged of whether there are workers.
+    attendance: Attendance,
+    /// Warnings about queries of PHP peers that have no reply.
+    no_reply_warnings: Throttle,
+    /// Warnings about PHP peers of a gateway with an IPv6 address.
+    ipv6_warnings: Throttle,
+    /// Warnings about workers with one name and id.
+    replaced_warnings: Throttle,
 }
 
 type Shared = Rc<RefCell<Hub>>;
@@ -105,12 +115,13 @@ impl Hub {
     ) -> Self {
         let outgoing = host.shards.iter().map(|_| Vec::new()).collect();
         health.set_not_ready("worker", "no worker is linked");
+        let strangers = Strangers::new(host.descriptors.unauthenticated);
         Self {
             host,
             settings,
             secret,
             health,
-            strangers: Strangers::default(),
+            strangers,
             links: FxHashMap::default(),
             workers: HashMap::new(),
             natives: HashMap::new(),
@@ -126,6 +137,10 @@ impl Hub {
             waker: None,
             undrained: None,
             pressed: Vec::new(),
+            attendance: Attendance::default(),
+            no_reply_warnings: Throttle::per_second(),
+            ipv6_warnings: Throttle::new(Duration::from_secs(60)),
+            replaced_warnings: Throttle::per_second(),
         }
     }
 
@@ -153,7 +168,7 @@ impl Hub {
     /// Makes a peer a worker. One whose key is in use already replaces the one that has it: that is
     /// the same worker come back before its old link was found dead.
     fn enlist(&mut self, id: LinkId, key: &str, instance: Option<Instance>) {
-        self.dismiss(id);
+        self.dismiss(id, LinkEnd::Other);
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
@@ -164,10 +179,10 @@ impl Hub {
         let clients = AtomicUsize::new(0);
         let worker = Arc::new(Worker { language, instance, ip, key: key.clone(), clients });
         link.worker = Some(Arc::clone(&worker));
-        tracing::info!(worker = key, "worker linked");
+        let remote = link.remote;
+        tracing::info!(worker = key, %remote, "worker linked");
         if let Some(old) = self.workers.insert(key.clone(), id) {
-            tracing::warn!(worker = key, "a newer link of this worker replaces the older one");
-            self.remove(old);
+            self.replace(old, &key, remote);
         }
         self.tell(None, || ToShard::WorkerUp { link: id, worker: Arc::clone(&worker) });
         self.host.metrics.workers.inc();
@@ -175,9 +190,36 @@ impl Hub {
         self.call();
     }
 
-    /// Forgets a peer.
+    /// Ends the link of a worker whose key another one has now, and says so to both. Another link of the
+    /// same life is ended before, so that this is another process: the worker has been started again, or
+    /// two run with one name and id.
+    fn replace(&mut self, old: LinkId, key: &str, newer: SocketAddr) {
+        let Some(link) = self.links.get_mut(&old) else {
+            return;
+        };
+        let older = link.remote;
+        if let Some(suppressed) = self.replaced_warnings.admit(clock::now()) {
+            tracing::warn!(
+                worker = key, %older, %newer, suppressed,
+                "a newer worker replaces an older one with the same name and id; \
+                 if both run, one needs another --name or --id"
+            );
+        }
+        if link.native.is_some() {
+            link.say(&ToPeer::Replaced { by: newer.to_string() });
+            link.flush();
+        }
+        self.remove(old);
+    }
+
+    /// Ends the link of a peer, and forgets the peer.
     fn remove(&mut self, id: LinkId) {
-        self.dismiss(id);
+        self.forget(id, LinkEnd::Other);
+    }
+
+    /// Forgets a peer whose link has ended.
+    fn forget(&mut self, id: LinkId, end: LinkEnd) {
+        self.dismiss(id, end);
         if let Some(link) = self.links.remove(&id) {
             link.over.cancel();
             if let Some(Native { instance, through }) = link.native {
@@ -191,7 +233,7 @@ impl Hub {
     }
 
     /// Makes a peer no worker any more; what it has not finished is given to the others.
-    fn dismiss(&mut self, id: LinkId) {
+    fn dismiss(&mut self, id: LinkId, end: LinkEnd) {
         let Some(worker) = self.links.get_mut(&id).and_then(|link| link.worker.take()) else {
             return;
         };
@@ -200,51 +242,16 @@ impl Hub {
         if self.workers.get(&worker.key) == Some(&id) {
             self.workers.remove(&worker.key);
         }
-        self.tell(None, || ToShard::WorkerDown { link: id });
+        self.tell(None, || ToShard::WorkerDown { link: id, end });
         self.host.metrics.workers.dec();
         self.tell_health();
         self.call();
     }
 
-    /// A peer begins to be late to answer, or no longer is.
-    fn set_late(&mut self, id: LinkId, late: bool) {
-        if let Some(link) = self.links.get_mut(&id)
-            && link.late != late
-        {
-            link.late = late;
-            self.tell_health();
-        }
-    }
-
-    /// Says whether there is a worker that answers.
-    fn tell_health(&self) {
-        let mut workers = self.workers.values().filter_map(|id| self.links.get(id)).peekable();
-        match (workers.peek().is_some(), workers.any(|link| !link.late)) {
-            (false, _) => self.health.set_not_ready("worker", "no worker is linked"),
-            (true, false) => self.health.set_not_ready("worker", "none answers"),
-            (true, true) => self.health.set_ready("worker"),
-        }
-    }
-
     /// How much was written to a peer that does not read its answers.
     fn unread(&self, id: LinkId) -> Option<u64> {
         let link = self.links.get(&id)?;
-        (UNREAD < link.queued_answers()).then(|| link.written())
-    }
-
-    /// Waits for what the shard of this client says, or all.
-    fn gather(&mut self, from: LinkId, asked: Asked, client: Option<ConnectionId>) -> Token {
-        if !matches!(asked, Asked::Ping { .. }) {
-            self.queries += 1;
-        }
-        self.last += 1;
-        let token = Token(self.last);
-        let shards = if client.is_some() { 1 } else { self.host.shards.len() };
-        self.gatherings.insert(token, Gathering::new(from, asked, shards));
-        if let Some(link) = self.links.get_mut(&from) {
-            link.unanswered += 1;
-        }
-        token
+        (PER_LINK < link.queued_answers()).then(|| link.written())
     }
 
     /// Passes a command on, in the order of arrival over all links.
@@ -281,7 +288,7 @@ impl Hub {
     /// Whether nothing more should be read from a peer for now.
     fn is_busy(&self, from: LinkId) -> bool {
         let link = self.links.get(&from);
-        link.is_some_and(|link| UNREAD < link.queued_answers() || UNANSWERED < link.unanswered)
+        link.is_some_and(|link| self.awaits_answers(link))
             || self.host.ahead.iter().any(|ahead| AHEAD < ahead.load(Ordering::Relaxed))
     }
 
@@ -324,6 +331,7 @@ impl Hub {
                 self.hear(message);
             }
         }
+        self.note_attendance(clock::now());
         for id in std::mem::take(&mut self.dirty) {
             if let Some(link) = self.links.get_mut(&id) {
                 link.flush();
@@ -360,24 +368,7 @@ impl Hub {
                     self.touch(id);
                 }
             }
-            ToHub::Part { token, part } => {
-                let Some(gathering) = self.gatherings.get_mut(&token) else {
-                    return;
-                };
-                if !gathering.add(part) {
-                    return;
-                }
-                if let Some(gathering) = self.gatherings.remove(&token) {
-                    let to = gathering.link;
-                    if let Some(link) = self.links.get_mut(&to) {
-                        link.unanswered -= 1;
-                    }
-                    match gathering.reply() {
-                        Told::Native(message) => self.say(to, &message),
-                        Told::Php(reply) => self.reply(to, token, reply),
-                    }
-                }
-            }
+            ToHub::Part { token, part } => self.gather(token, part),
             ToHub::Pressed { shard, pressed } => {
                 self.pressed.retain(|known| *known != shard);
                 if pressed {
@@ -409,33 +400,6 @@ impl Hub {
             self.touch(id);
         }
         any
-    }
-
-    /// Ends the links of native workers that have read nothing for `STALLED` calls in a row, though
-    /// something else than events waited for them: as standbys they are of no use, and others cannot
-    /// take their place while they are linked. What waits for them is bounded, so this is about time and
-    /// not about amounts; the next link begins anew.
-    fn cut_off_stalled(&mut self) {
-        let native = |link: &Link| link.worker.is_some() && link.native.is_some();
-        let links = self.links.iter_mut().filter(|(_, link)| native(link));
-        let stalled = links.filter_map(|(id, link)| (STALLED <= link.stalled()).then_some(*id));
-        for id in stalled.collect::<Vec<_>>() {
-            if let Some(link) = self.links.get(&id) {
-                let (remote, waiting) = (link.remote, link.queued());
-                match self.strangers.may_warn(clock::now()) {
-                    true => tracing::warn!(%remote, waiting, "worker does not read; link closed"),
-                    false => tracing::debug!(%remote, waiting, "worker does not read; link closed"),
-                }
-            }
-            self.remove(id);
-        }
-    }
-
-    /// Has every shard close its clients.
-    fn drain(&mut self, grace: Duration) {
-        self.undrained = Some((0..self.outgoing.len() as u16).collect());
-        self.tell(None, || ToShard::Drain { grace });
-        self.call();
     }
 
     /// Whether every shard has no connections any more, workers are done with all events, and

@@ -5,9 +5,9 @@ use std::{net::SocketAddr, rc::Rc};
 use bytes::BytesMut;
 use protocol::{
     codec::native::{self, MAX_FRAME, MAX_STRANGER_FRAME},
+    handshake::{Nonce, Transcript},
     link::{Role, ToGateway, ToPeer},
     name::MAX_NAME,
-    secret::{Nonce, Proof, Prover},
 };
 use service::{
     dice,
@@ -16,20 +16,17 @@ use service::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{
-    Asked, Hub, Shared,
+    Hub, Shared,
     ended::Ended,
+    gather::Asked,
     link::{Link, Native},
     peer::in_order,
 };
 use crate::exchange::{LinkId, ToShard};
 
-/// Who has proved itself.
+/// A peer that has proved that it knows the secret, and what was said for that.
 #[derive(Debug)]
-pub(super) struct Proved {
-    pub(super) role: Role,
-    /// What proves us to it.
-    pub(super) proof: Proof,
-}
+pub(super) struct Proved(Transcript);
 
 /// Hears a stranger out, and says what it is if it knows the secret. If not, it is told why.
 pub(super) async fn prove(
@@ -52,7 +49,13 @@ async fn challenge(
     buffer: &mut BytesMut,
 ) -> Result<Proved, Ended> {
     let ours: Nonce = dice::random();
-    say(stream, &ToPeer::Challenge { nonce: ours }).await?;
+    let (gateway, instance) = {
+        let host = &hub.borrow().host;
+        (host.address.to_string(), host.instance.clone())
+    };
+    let challenge =
+        ToPeer::Challenge { nonce: ours, gateway: gateway.clone(), instance: instance.clone() };
+    say(stream, &challenge).await?;
     let hello = loop {
         if let Some(hello) = native::decode(buffer, MAX_STRANGER_FRAME)? {
             break hello;
@@ -64,24 +67,30 @@ async fn challenge(
     let ToGateway::Hello { role, nonce: theirs, proof } = hello else {
         return Err(Ended::OutOfTurn);
     };
-    let (secret, draining) = {
-        let hub = hub.borrow();
-        (hub.secret.clone(), hub.is_drained())
+    let said = Transcript {
+        gateway_nonce: ours,
+        gateway,
+        gateway_instance: instance,
+        peer_nonce: theirs,
+        role,
     };
-    if !secret.verify(Prover::Peer, &ours, &theirs, &proof) {
+    let (knows_secret, draining) = {
+        let hub = hub.borrow();
+        (said.verify_peer(&hub.secret, &proof), hub.is_drained())
+    };
+    if !knows_secret {
         return Err(Ended::Secret);
     }
     if draining {
         return Err(Ended::ShuttingDown);
     }
-    if let Role::Worker { key, .. } = &role
+    if let Role::Worker { key, .. } = &said.role
         && !(1..=MAX_NAME).contains(&key.len())
     {
         return Err(Ended::Key);
     }
-    let proof = secret.prove(Prover::Gateway, &ours, &theirs);
     in_order().await;
-    Ok(Proved { role, proof })
+    Ok(Proved(said))
 }
 
 async fn say(stream: &mut Stream, message: &ToPeer) -> Result<(), Ended> {
@@ -103,30 +112,35 @@ impl Hub {
         remote: SocketAddr,
         peer: Proved,
     ) -> LinkId {
-        let Proved { role, proof } = peer;
-        if let Some(old) = self.natives.get(role.instance()) {
+        let Proved(said) = peer;
+        let instance = said.role.instance();
+        if let Some(old) = self.natives.get(instance) {
             self.remove(*old);
         }
-        let taken = self.progress.of(role.instance());
-        let native = Native { instance: role.instance().clone(), through: taken };
+        let taken = self.progress.of(instance);
+        let native = Native { instance: instance.clone(), through: taken };
         let mut link = Link::new(remote, Rc::new(stream), Some(native), None);
-        let (gateway, instance) = (self.host.address.to_string(), self.host.instance.clone());
-        link.say(&ToPeer::Welcome { proof, gateway, instance, taken });
+        let proof = said.gateway_proof(&self.secret, taken);
+        link.say(&ToPeer::Welcome { proof, taken });
         let id = self.insert(link);
         self.touch(id);
-        if let Role::Worker { key, instance } = role {
+        self.say_draining(id);
+        if let Role::Worker { key, instance } = said.role {
             self.enlist(id, &key, Some(instance));
         }
         id
     }
 
-    /// Takes every whole message there is.
+    /// Takes every whole message there is, until the peer must wait.
     pub(super) fn take_native(&mut self, from: LinkId, buffer: &mut BytesMut) -> Result<(), Ended> {
         // What the peer sent on it, and we have not taken, comes again on a newer one.
         if !self.links.contains_key(&from) {
             return Err(Ended::Replaced);
         }
-        while let Some(message) = native::decode(buffer, MAX_FRAME)? {
+        self.ask_deferred(from);
+        while !self.is_busy(from)
+            && let Some(message) = native::decode(buffer, MAX_FRAME)?
+        {
             self.take(from, message)?;
         }
         Ok(())
@@ -148,10 +162,7 @@ impl Hub {
                 }
             }
             ToGateway::Query { request, query } => {
-                let client = query.client();
-                let asked = Asked::Native { request, query: query.clone() };
-                let token = self.gather(from, asked, client);
-                self.tell(client, || ToShard::Query { token, query: query.clone() });
+                self.ask(from, Asked::Native { request, query });
             }
             ToGateway::Done { shard, first, last } => {
                 let outgoing = self.outgoing.get_mut(usize::from(shard)).ok_or(Ended::OutOfTurn)?;
@@ -164,14 +175,23 @@ impl Hub {
                 self.works(from);
             }
             ToGateway::Relay { to, message } => self.relay(from, &to, message)?,
+            ToGateway::Trying { shard, seq, alone } => {
+                let outgoing = self.outgoing.get_mut(usize::from(shard)).ok_or(Ended::OutOfTurn)?;
+                outgoing.push(ToShard::Trying { link: from, seq, alone });
+            }
             ToGateway::Leaving => self.tell(None, || ToShard::WorkerLeaving { link: from }),
             ToGateway::Ping { token } => {
-                let token = self.gather(from, Asked::Ping { token }, None);
-                self.tell(None, || ToShard::Barrier { token });
+                self.ask(from, Asked::Ping { token });
             }
             ToGateway::Pong { .. } => {}
             ToGateway::WrittenOff => {
-                tracing::error!("a worker has closed our clients on our behalf");
+                // A back end closes nobody's clients, so it has no reason to say this.
+                let link = self.links.get(&from).filter(|link| link.worker.is_some());
+                let worker = link.ok_or(Ended::OutOfTurn)?;
+                tracing::error!(
+                    remote = %worker.remote,
+                    "a worker has declared this gateway dead and closed its clients; exiting"
+                );
                 self.host.written_off.cancel();
             }
         }

@@ -46,6 +46,9 @@ const LATE: u32 = 3;
 /// kernel that asks.
 const PHP: u32 = 4;
 
+/// How long a link that takes nothing more is still read.
+const BROKEN: Duration = Duration::from_secs(1);
+
 /// How many bytes are read from a link at a time.
 const CHUNK: usize = 256 * 1024;
 
@@ -147,9 +150,12 @@ async fn run(
     let link = {
         let hub = hub.borrow();
         let link = hub.links.get(&id);
-        link.map(|link| (Rc::clone(&link.wait), Rc::clone(&link.socket), link.over.clone()))
+        link.map(|link| {
+            let (over, broken) = (link.over.clone(), link.broken.clone());
+            (Rc::clone(&link.wait), Rc::clone(&link.socket), over, broken)
+        })
     };
-    let Some((wait, socket, over)) = link else {
+    let Some((wait, socket, over, broken)) = link else {
         return Ended::Replaced;
     };
     let write = async {
@@ -160,12 +166,18 @@ async fn run(
             }
         }
     };
+    // What the peer said last is still read, unless it does not come.
+    let broken = async {
+        broken.cancelled().await;
+        time::sleep(BROKEN).await;
+    };
     let ended = tokio::select! {
         ended = read(&hub, id, reader, buffer, language) => ended,
         ended = write => ended,
         () = over.cancelled() => Ended::Replaced,
+        () = broken => Ended::Lost(io::ErrorKind::BrokenPipe.into()),
     };
-    hub.borrow_mut().remove(id);
+    hub.borrow_mut().forget(id, ended.link_end());
     ended
 }
 
@@ -197,17 +209,23 @@ async fn read(
         if let Err(ended) = taken {
             return ended;
         }
+        let mut waited = false;
         while hub.borrow().is_busy(id) {
-            let written = hub.borrow().unread(id).filter(|_| language == Language::Native);
+            waited = true;
+            let written = hub.borrow().unread(id);
             tokio::select! {
                 () = time::sleep(BUSY) => {}
                 // It does not read what it has asked for, and is not heard until it does.
                 _ = silence.ticks.tick(), if written.is_some() => {
                     if !silence.lasts(written) {
-                        return Ended::Unanswered;
+                        return Ended::Unread;
                     }
                 }
             }
+        }
+        if waited {
+            // There may be more in what was read before.
+            continue;
         }
         let is_stranger = language == Language::Php && !hub.borrow().is_authorized(id);
         buffer.reserve(if is_stranger { MAX_STRANGER_FRAME } else { CHUNK });

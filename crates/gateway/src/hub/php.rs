@@ -4,16 +4,18 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 use protocol::{
-    MessageKind, Query,
+    MessageKind,
     codec::gateway_worker::{
         self, Frame, MAX_FRAME, MAX_STRANGER_FRAME,
         from_peer::{self, Hello, Said},
-        reply::Reply,
+        reply::NoReply,
         to_peer,
     },
 };
 
-use super::{Asked, Hub, ended::Ended, strangers::Stranger};
+use service::clock;
+
+use super::{Hub, ended::Ended, gather::Asked, strangers::Stranger};
 use crate::exchange::{LinkId, ToShard, Token};
 
 /// What a link of a PHP peer needs besides.
@@ -24,6 +26,8 @@ pub(super) struct State {
     /// Replies in the order in which they were asked for, which is the order in which they must go
     /// out: nothing on the wire says which reply is whose.
     replies: VecDeque<(Token, Option<Bytes>)>,
+    /// Bytes of those that are there and wait for earlier ones.
+    waiting: usize,
     /// Where batches of events end among all bytes of the link. A PHP worker does not say what it
     /// has finished: its events are done once they are written.
     batches: VecDeque<Batch>,
@@ -47,6 +51,16 @@ impl State {
         self.replies.is_empty()
     }
 
+    /// A reply is awaited, behind all before it.
+    pub(super) fn awaits(&mut self, token: Token) {
+        self.replies.push_back((token, None));
+    }
+
+    /// Bytes of replies that wait for earlier ones.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.waiting
+    }
+
     /// Remembers where a batch of events ends.
     pub(super) fn sent(&mut self, end: u64, shard: u16, last: u64) {
         self.batches.push_back(Batch { end, shard, last });
@@ -54,18 +68,20 @@ impl State {
 }
 
 impl Hub {
-    /// Takes every whole frame there is.
+    /// Takes every whole frame there is, until the peer must wait.
     pub(super) fn take_php(&mut self, from: LinkId, buffer: &mut BytesMut) -> Result<(), Ended> {
-        loop {
+        self.ask_deferred(from);
+        while !self.is_busy(from) {
             let limit = match self.is_authorized(from) {
                 true => MAX_FRAME,
                 false => MAX_STRANGER_FRAME,
             };
             let Some(frame) = gateway_worker::decode(buffer, limit)? else {
-                return Ok(());
+                break;
             };
             self.take_frame(from, frame)?;
         }
+        Ok(())
     }
 
     /// Whether the peer is no stranger any more.
@@ -91,10 +107,12 @@ impl Hub {
             }
             Said::Query(query, reply) => {
                 let ordered = self.settings.ways.order_rows;
-                self.ask(from, query, if ordered { reply } else { reply.unordered() });
+                let reply = if ordered { reply } else { reply.unordered() };
+                self.ask(from, Asked::Php { reply, query });
             }
             Said::Reply(reply) => {
                 if let Some(php) = self.php(from) {
+                    php.waiting += reply.len();
                     php.replies.push_back((Token(0), Some(reply)));
                 }
                 self.send_replies(from);
@@ -116,6 +134,7 @@ impl Hub {
         if let Some(php) = self.php(from) {
             php.stranger = None;
         }
+        self.warn_of_ipv6(from);
         match hello {
             Hello::Client { .. } => {}
             Hello::Worker { key, .. } => self.enlist(from, key, None),
@@ -123,23 +142,49 @@ impl Hub {
         Ok(())
     }
 
-    fn ask(&mut self, from: LinkId, query: Query, reply: Reply) {
-        let client = query.client();
-        let token = self.gather(from, Asked::Php { reply, query: query.clone() }, client);
-        if let Some(php) = self.php(from) {
-            php.replies.push_back((token, None));
+    /// PHP's client ids have four bytes for the gateway's address: what a PHP peer answers to a gateway
+    /// with an IPv6 address goes nowhere.
+    fn warn_of_ipv6(&mut self, from: LinkId) {
+        let address = self.host.address;
+        if address.ip().to_canonical().is_ipv4() {
+            return;
         }
-        self.tell(client, || ToShard::Query { token, query: query.clone() });
+        let remote = self.links.get(&from).map(|link| link.remote.to_string());
+        if let Some(suppressed) = self.ipv6_warnings.admit(clock::now()) {
+            tracing::warn!(
+                remote, %address, suppressed,
+                "a PHP peer has linked, and cannot address clients of a gateway with an IPv6 --lan-ip"
+            );
+        }
     }
 
     /// A reply is there; it goes out when those before it have.
     pub(super) fn reply(&mut self, to: LinkId, token: Token, bytes: Bytes) {
+        let length = bytes.len();
         if let Some(php) = self.php(to)
             && let Some((_, reply)) = php.replies.iter_mut().find(|(waiting, _)| *waiting == token)
         {
             *reply = Some(bytes);
+            php.waiting += length;
         }
         self.send_replies(to);
+    }
+
+    /// There is no reply to a query. The link is closed, which the peer reports as an error.
+    pub(super) fn fail(&mut self, to: LinkId, query: &'static str, error: NoReply) {
+        let Some(link) = self.links.get(&to) else {
+            return;
+        };
+        let remote = link.remote;
+        self.host.metrics.no_replies.inc();
+        match self.no_reply_warnings.admit(clock::now()) {
+            Some(suppressed) => tracing::warn!(
+                %remote, query, %error, suppressed,
+                "a PHP peer's query has no reply; its connection is closed"
+            ),
+            None => tracing::debug!(%remote, query, %error, "no reply; connection closed"),
+        }
+        self.remove(to);
     }
 
     fn send_replies(&mut self, to: LinkId) {
@@ -150,6 +195,7 @@ impl Hub {
             && let Some((_, Some(_))) = php.replies.front()
             && let Some((_, Some(reply))) = php.replies.pop_front()
         {
+            php.waiting -= reply.len();
             link.push(&reply);
         }
         self.touch(to);

@@ -12,10 +12,9 @@ use std::{
 
 use super::{Hub, STALLED, Shared, ended::Ended, peer};
 use crate::Phases;
-use service::{clock, listen::Acceptor, net::TcpStream};
+use service::{clock, listen::Acceptor, net::TcpStream, supervise::spawn_local};
 use tokio::{
     io::Interest,
-    task::spawn_local,
     time::{self, MissedTickBehavior},
 };
 
@@ -24,6 +23,9 @@ const CONFIRM: Duration = Duration::from_millis(20);
 
 /// How often PHP workers hear that we are here.
 const PING: Duration = Duration::from_secs(25);
+
+/// How often it is looked at whether clients wait for a worker.
+const ATTENDANCE: Duration = Duration::from_secs(10);
 
 /// How many new peers are taken at once.
 const BATCH: usize = 256;
@@ -35,12 +37,13 @@ const DRAINED: Duration = Duration::from_millis(5);
 pub(crate) async fn run(
     hub: Hub,
     acceptor: Acceptor,
-    Phases { closing, grace, drained, over }: Phases,
+    Phases { closing, grace, drained, over, .. }: Phases,
 ) {
     let hub = Rc::new(RefCell::new(hub));
     spawn_local(accept(Rc::clone(&hub), acceptor));
     spawn_local(confirm(Rc::clone(&hub)));
     spawn_local(watch_readers(Rc::clone(&hub)));
+    spawn_local(watch_attendance(Rc::clone(&hub)));
     if hub.borrow().host.address.ip() != Ipv4Addr::LOCALHOST {
         spawn_local(ping(Rc::clone(&hub)));
     }
@@ -109,9 +112,11 @@ fn welcome(hub: &Shared, stream: TcpStream, remote: SocketAddr) {
 fn refuse(hub: &Shared, remote: SocketAddr, ended: &Ended) {
     let mut hub = hub.borrow_mut();
     hub.host.metrics.refused.inc();
-    match hub.strangers.may_warn(clock::now()) {
-        true => tracing::warn!(%remote, reason = %ended, "peer refused"),
-        false => tracing::debug!(%remote, reason = %ended, "peer refused"),
+    match hub.strangers.warnings.admit(clock::now()) {
+        Some(suppressed) => {
+            tracing::warn!(%remote, reason = %ended, suppressed, "peer refused");
+        }
+        None => tracing::debug!(%remote, reason = %ended, "peer refused"),
     }
 }
 
@@ -129,6 +134,13 @@ async fn watch_readers(hub: Shared) {
     loop {
         time::sleep(every).await;
         hub.borrow_mut().cut_off_stalled();
+    }
+}
+
+async fn watch_attendance(hub: Shared) {
+    loop {
+        time::sleep(ATTENDANCE).await;
+        hub.borrow_mut().note_attendance(clock::now());
     }
 }
 

@@ -1,23 +1,17 @@
 //! Links of those who have not shown yet that they know the secret: how many there may be, and how
 //! often one is complained of.
 
-use std::{
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use std::rc::Rc;
 
-/// How many strangers may be connected to the inner port at a time. Each may keep a link for as
-/// long as it takes to be found silent, and have us hold one frame of a stranger.
-const MAX_STRANGERS: usize = 4096;
-
-/// Strangers must not fill the log.
-const WARN_EVERY: Duration = Duration::from_secs(1);
+use service::rate_limit::Throttle;
 
 /// All strangers of a gateway.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Strangers {
     each: Rc<()>,
-    last_warning: Option<Instant>,
+    most: usize,
+    /// Warnings about refused peers.
+    pub(super) warnings: Throttle,
 }
 
 /// One stranger. To be dropped when it is one no more.
@@ -27,20 +21,16 @@ pub(super) struct Stranger {
 }
 
 impl Strangers {
+    /// As many as that may be connected to the inner port at a time.
+    pub(super) fn new(most: usize) -> Self {
+        Self { each: Rc::default(), most, warnings: Throttle::per_second() }
+    }
+
     /// Lets one more in, if there are not too many.
     pub(super) fn meet(&self) -> Option<Stranger> {
         // One of the counted is ours.
-        let room = Rc::strong_count(&self.each) <= MAX_STRANGERS;
+        let room = Rc::strong_count(&self.each) <= self.most;
         room.then(|| Stranger { _one: Rc::clone(&self.each) })
-    }
-
-    /// Whether it is time for another warning.
-    pub(super) fn may_warn(&mut self, now: Instant) -> bool {
-        let may = self.last_warning.is_none_or(|last| WARN_EVERY <= now - last);
-        if may {
-            self.last_warning = Some(now);
-        }
-        may
     }
 }
 
@@ -50,19 +40,11 @@ mod tests {
 
     #[test]
     fn no_more_than_so_many_at_a_time() {
-        let strangers = Strangers::default();
-        let mut all: Vec<_> = (0..MAX_STRANGERS).map(|_| strangers.meet().unwrap()).collect();
+        let strangers = Strangers::new(100);
+        let mut all: Vec<_> = (0..100).map(|_| strangers.meet().unwrap()).collect();
         assert!(strangers.meet().is_none());
         all.pop();
         let last = strangers.meet();
         assert!(last.is_some() && strangers.meet().is_none());
-    }
-
-    #[test]
-    fn warnings_are_rare() {
-        let (mut strangers, start) = (Strangers::default(), Instant::now());
-        assert!(strangers.may_warn(start));
-        assert!(!strangers.may_warn(start + WARN_EVERY / 2));
-        assert!(strangers.may_warn(start + WARN_EVERY));
     }
 }

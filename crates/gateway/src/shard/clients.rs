@@ -5,49 +5,42 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use protocol::{CloseReason, Event, Message, MessageKind};
 use service::clock;
 
 use super::{
-    SCRATCH, Shard,
-    connection::{Connection, Hold, Key, Phase, Read},
+    Shard,
+    connection::{Connection, Hold, Key, Page, Pause, Phase, Read},
     fan_out::Audience,
-    heartbeat::{Due, Silence},
+    quantum::Quantum,
     relief,
 };
 use crate::{
     closed::{Closed, GOING_AWAY, Goodbye},
-    framing::{
-        Decoder, Framed, Framing, Received,
-        websocket::{self, Reply},
-    },
-    http,
+    framing::{Decoder, Framed, Framing, Received, websocket},
     ledger::SMALL,
     settings::{NoWorker, SlowClient},
 };
-
-/// How many bytes of a connection, and what is left of its message, are read before it is the turn of
-/// others.
-const TURN: usize = SCRATCH;
 
 /// How many connections of those that have more to say are read in one turn of the shard, and as many of
 /// each worker's that wait for it.
 const TURNS: usize = 1;
 
 /// How long a connection that ends may take to read what is still queued for it.
-const CLOSING: Duration = Duration::from_secs(5);
+pub(super) const CLOSING: Duration = Duration::from_secs(5);
 
 impl Shard {
     /// Does what there is to do for a connection, and says when it is over.
     pub(super) fn poll(&mut self, key: Key, cx: &mut Context<'_>) -> Poll<()> {
         self.connections[key as usize].watch(cx.waker());
-        let mut left = TURN;
+        let mut quantum = Quantum::new();
         loop {
             let connection = &mut self.connections[key as usize];
             if matches!(connection.phase, Phase::Over) {
                 let connection = self.connections.remove(key as usize);
                 self.budget.change(connection.accounted, 0);
+                self.deadlines.clear(key, connection.deadline);
                 self.host.metrics.open.dec();
                 self.leave_place();
                 if self.drain.is_some() {
@@ -59,22 +52,37 @@ impl Shard {
                 && let Poll::Ready(ready) = connection.poll_unblock(cx)
             {
                 match ready {
-                    Ok(()) => self.flush(key),
+                    Ok(()) => {
+                        // Its host has taken what filled the socket.
+                        self.connections[key as usize].silence.heard();
+                        self.flush(key);
+                    }
                     Err(error) => self.end(key, Closed::Lost(error)),
                 }
                 continue;
             }
-            if connection.paused || connection.is_queued || self.holds_back(key) {
+            if connection.paused.is_some() || connection.is_queued || self.holds_back(key) {
+                return Poll::Pending;
+            }
+            if self.is_unannounced(key) && !self.announce(key) {
                 return Poll::Pending;
             }
             // Who has more to say than others queues up. What is begun is finished then, or all would be
             // in the midst of something large at once.
             let connection = &mut self.connections[key as usize];
-            let has_much =
-                if connection.is_amid_large() { !connection.has_turn } else { left == 0 };
-            if has_much {
+            let is_amid_large = connection.is_amid_large();
+            if is_amid_large && connection.has_turn && quantum.is_spent_on_large() {
+                self.enqueue_first(key);
+                return Poll::Pending;
+            }
+            if if is_amid_large { !connection.has_turn } else { quantum.is_spent() } {
                 self.enqueue(key);
                 return Poll::Pending;
+            }
+            if connection.backlog {
+                self.received(key, &mut [], &mut quantum);
+                self.grew(key);
+                continue;
             }
             let most = self.most_to_read(key);
             let connection = &mut self.connections[key as usize];
@@ -82,9 +90,9 @@ impl Shard {
             let mut scratch = std::mem::take(&mut self.scratch);
             let read = connection.poll_read(cx, &mut scratch[..most]);
             if let Poll::Ready(Read::Bytes(length)) = read {
-                self.received(key, &mut scratch[..length]);
+                quantum.read(length);
+                self.received(key, &mut scratch[..length], &mut quantum);
                 self.grew(key);
-                left = left.saturating_sub(length);
             }
             self.scratch = scratch;
             self.connections[key as usize].has_turn &= read.is_ready();
@@ -116,6 +124,13 @@ impl Shard {
         self.call();
     }
 
+    /// Leaves a connection that is in the midst of something large unread until others were looked at.
+    fn enqueue_first(&mut self, key: Key) {
+        self.connections[key as usize].is_queued = true;
+        self.run_queue.push_front(key);
+        self.call();
+    }
+
     /// Has a few of those read on who wait for their turn. Says whether others still do.
     pub(super) fn take_turns(&mut self) -> bool {
         let most = self.run_queue.len().min(TURNS);
@@ -135,98 +150,34 @@ impl Shard {
         !self.run_queue.is_empty() || self.workers.has_turns()
     }
 
-    fn received(&mut self, key: Key, bytes: &mut [u8]) {
-        match &mut self.connections[key as usize].phase {
+    /// Processes what has come, as far as the quantum goes; the rest is the connection's backlog.
+    pub(super) fn received(&mut self, key: Key, bytes: &mut [u8], quantum: &mut Quantum) {
+        let connection = &mut self.connections[key as usize];
+        connection.silence.heard();
+        match &mut connection.phase {
             Phase::Open(decoder) | Phase::Leaving(decoder) => {
-                let decoder = std::mem::replace(decoder, Decoder::Tcp);
-                self.messages(key, decoder, bytes);
+                let decoder = std::mem::replace(decoder, Decoder::new(Framing::Tcp));
+                self.messages(key, decoder, bytes, quantum);
             }
             Phase::Request(head) => {
                 head.extend_from_slice(bytes);
                 let head = std::mem::take(head);
-                self.requests(key, head);
+                self.requests(key, head, quantum);
             }
             Phase::Closing { .. } | Phase::Over => {}
         }
     }
 
-    /// Answers requests until one opens a WebSocket or there is no whole one.
-    fn requests(&mut self, key: Key, mut head: BytesMut) {
-        loop {
-            let (request, length) = match http::parse(&head) {
-                Ok(Some(request)) => request,
-                Ok(None) => {
-                    if let Phase::Request(place) = &mut self.connections[key as usize].phase {
-                        *place = head;
-                    }
-                    return;
-                }
-                Err(error) => {
-                    return self.refuse(key, &error.answer(), Closed::BadRequest(error));
-                }
-            };
-            let mut rest = head.split_off(length);
-            match (websocket::judge(&request, &self.settings.terms), &self.settings.site) {
-                (Reply::Accept(answer), _) => {
-                    self.open(key, answer, Event::WebSocketConnect(request.handshake));
-                    self.received(key, &mut rest);
-                    return;
-                }
-                (Reply::Ordinary, Some(site)) if self.connections[key as usize].id.is_none() => {
-                    let (head, body) = site.answer(&request);
-                    if self.is_behind(key) {
-                        // It asks for more than it reads.
-                        return self.cut(key, Closed::Slow);
-                    }
-                    self.queue(key, &head);
-                    self.queue(key, &body);
-                    if !request.keep_alive {
-                        self.end(key, Closed::Answered);
-                        return;
-                    }
-                    self.await_request(key);
-                }
-                (Reply::Refuse(answer), _) => return self.refuse(key, &answer, Closed::Answered),
-                (Reply::Ordinary, _) => {
-                    return self.refuse(key, &websocket::not_a_websocket(), Closed::Answered);
-                }
-            }
-            head = rest;
-        }
-    }
-
-    /// Answers a request that opens nothing, and ends the connection.
-    fn refuse(&mut self, key: Key, answer: &Bytes, closed: Closed) {
-        let connection = &mut self.connections[key as usize];
-        if connection.id.is_some() {
-            // Messages that were held back for the handshake are no answer to this.
-            connection.forget_queue();
-        }
-        self.queue(key, answer);
-        self.end(key, closed);
-    }
-
-    /// The handshake is done: frames follow, and what was queued before it may go out behind it.
-    fn open(&mut self, key: Key, answer: Bytes, event: Event) {
-        if self.connections[key as usize].id.is_none() {
-            self.introduce(key);
-        }
-        self.emit(key, event, &[]);
-        let connection = &mut self.connections[key as usize];
-        if !matches!(connection.phase, Phase::Request(_)) {
-            // No worker could take the event.
-            return;
-        }
-        connection.queue_first(answer);
-        connection.phase = Phase::Open(Decoder::new(Framing::WebSocket));
-        connection.deadline = None;
-        self.host.metrics.requests.dec();
-        self.touch(key);
-    }
-
-    /// Takes the messages out of what was read.
-    fn messages(&mut self, key: Key, mut decoder: Decoder, bytes: &mut [u8]) {
-        let mut closed = None;
+    /// Takes the messages out of what was read, until the quantum is spent or the client's worker has
+    /// more than it may have.
+    fn messages(
+        &mut self,
+        key: Key,
+        mut decoder: Decoder,
+        bytes: &mut [u8],
+        quantum: &mut Quantum,
+    ) {
+        let (mut closed, mut stopped) = (None, false);
         let (limit, texts) = (self.settings.max_message_size, self.settings.ways.texts);
         let fed = decoder.feed(bytes, limit, texts, |received| {
             match received {
@@ -238,9 +189,14 @@ impl Shard {
                 Received::Pong => {}
                 Received::Close(code) => closed = Some(Closed::ByClient(code)),
             }
-            self.connections[key as usize].phase.decoder().is_some()
+            let connection = &mut self.connections[key as usize];
+            let goes_on = quantum.item() && connection.paused != Some(Pause::Full);
+            stopped = !goes_on;
+            goes_on && connection.phase.decoder().is_some()
         });
-        if let Some(place) = self.connections[key as usize].phase.decoder() {
+        let connection = &mut self.connections[key as usize];
+        connection.backlog = stopped && 0 < decoder.len();
+        if let Some(place) = connection.phase.decoder() {
             *place = decoder;
         }
         if let Err(violation) = fed {
@@ -252,13 +208,13 @@ impl Shard {
     }
 
     fn message(&mut self, key: Key, kind: MessageKind, body: &[u8]) {
-        self.connections[key as usize].silence = Silence::default();
+        self.connections[key as usize].silence.spoke();
         self.tally.messages_in += 1;
         self.emit(key, Event::Message(Message { kind, body: Bytes::new() }), body);
     }
 
     /// Queues a message for a client, or for one of many, never waiting.
-    pub(super) fn send(&mut self, key: Key, framed: &mut Framed<'_>, audience: Audience) {
+    pub(super) fn send(&mut self, key: Key, framed: &mut Framed, audience: Audience) {
         let framing = self.connections[key as usize].door.framing;
         self.push(key, framed.form(framing, &self.budget.frames), audience);
     }
@@ -283,7 +239,7 @@ impl Shard {
 
     /// Whether so much is queued for a connection that nothing should be added. Much may have been
     /// queued in one turn: only what the socket does not take counts.
-    fn is_behind(&mut self, key: Key) -> bool {
+    pub(super) fn is_behind(&mut self, key: Key) -> bool {
         let limit = self.settings.send_buffer;
         if limit <= self.connections[key as usize].queued() {
             self.flush(key);
@@ -291,11 +247,11 @@ impl Shard {
         limit <= self.connections[key as usize].queued()
     }
 
-    fn queue(&mut self, key: Key, bytes: &Bytes) {
+    pub(super) fn queue(&mut self, key: Key, bytes: &Bytes) {
         self.queue_for(Audience::Few, key, bytes);
     }
 
-    fn queue_for(&mut self, audience: Audience, key: Key, bytes: &Bytes) {
+    pub(super) fn queue_for(&mut self, audience: Audience, key: Key, bytes: &Bytes) {
         let connection = &mut self.connections[key as usize];
         connection.queue(bytes);
         let counted = bytes.len().min(SMALL);
@@ -318,7 +274,7 @@ impl Shard {
     }
 
     /// Has the connection written to at the end of the turn.
-    fn touch(&mut self, key: Key) {
+    pub(super) fn touch(&mut self, key: Key) {
         let connection = &mut self.connections[key as usize];
         if !connection.dirty {
             connection.dirty = true;
@@ -355,7 +311,8 @@ impl Shard {
         let is_told = self.settings.ways.say_why && connection.door.framing == Framing::WebSocket;
         match &mut connection.phase {
             Phase::Open(decoder) if is_told => {
-                connection.phase = Phase::Leaving(std::mem::replace(decoder, Decoder::Tcp));
+                let decoder = std::mem::replace(decoder, Decoder::new(Framing::Tcp));
+                connection.phase = Phase::Leaving(decoder);
             }
             _ => return self.end(key, Closed::ShuttingDown { retry_after }),
         }
@@ -366,8 +323,14 @@ impl Shard {
     /// Sets the time within which a connection that ends must be over.
     fn limit(&mut self, key: Key) {
         let linger = self.drain.as_ref().map_or(CLOSING, |drain| drain.linger().min(CLOSING));
-        let deadline = self.deadlines.set(clock::now(), linger, key);
-        self.connections[key as usize].deadline = Some(deadline);
+        self.set_deadline(key, Some(linger));
+    }
+
+    /// Gives a connection so much time from now for its phase, or any.
+    pub(super) fn set_deadline(&mut self, key: Key, time: Option<Duration>) {
+        let deadline = time.map(|time| clock::now() + time);
+        let before = std::mem::replace(&mut self.connections[key as usize].deadline, deadline);
+        self.deadlines.change(key, before, deadline);
     }
 
     /// Ends a connection. It is nobody's client from here on, and a worker hears of that at once;
@@ -380,7 +343,15 @@ impl Shard {
             Phase::Closing { .. } | Phase::Over => return,
         };
         let told = matches!(connection.phase, Phase::Leaving(_));
-        tracing::debug!(remote = %connection.remote, client = ?connection.id, reason = %closed, "closed");
+        self.log_end(key, &closed);
+        if !opened && let Some(reason) = closed.refusal() {
+            self.count_refused(key, reason);
+        }
+        if opened && self.drain.is_some() {
+            let told = told || matches!(closed, Closed::ShuttingDown { .. });
+            self.host.farewell.ended(told);
+        }
+        let connection = &mut self.connections[key as usize];
         let goodbye = match closed.goodbye(&self.settings.ways) {
             // Without a handshake there are no frames; what was held back for it is void.
             Goodbye::Code(_) | Goodbye::ComeBack { .. } if !opened => Goodbye::None,
@@ -395,7 +366,8 @@ impl Shard {
         // A client that said goodbye sends nothing more.
         let linger = !matches!(closed, Closed::ByClient(_));
         connection.phase = Phase::Closing { finished: false, linger };
-        connection.paused = false;
+        connection.paused = None;
+        connection.backlog = false;
         connection.hold = Hold::No;
         if !opened {
             self.host.metrics.requests.dec();
@@ -420,24 +392,36 @@ impl Shard {
 
     /// Looks after everything that has its time. Called a few times a second.
     pub(super) fn tick(&mut self, now: Instant) {
-        while let Some((deadline, key)) = self.deadlines.passed(now) {
-            let Some(connection) = self.connections.get(key as usize) else {
-                continue;
-            };
-            if connection.deadline != Some(deadline) {
+        while let Some(key) = self.deadlines.passed(now) {
+            self.connections[key as usize].deadline = None;
+            if self.renew_for_page(key) {
                 continue;
             }
+            let connection = &self.connections[key as usize];
             match connection.phase {
+                Phase::Request(_) if connection.paused.is_none() && self.is_no_client_yet(key) => {
+                    self.introduce_silent(key);
+                }
+                // The last of its pages is still written, for as long as it is read.
+                Phase::Request(_) if connection.page != Page::None => {
+                    self.end(key, Closed::Answered);
+                }
                 Phase::Request(_) => self.cut(key, Closed::HandshakeTimeout),
-                Phase::Leaving(_) | Phase::Closing { .. } => self.cut(key, Closed::Ended),
+                Phase::Leaving(_) => {
+                    self.host.farewell.cut();
+                    self.cut(key, Closed::Ended);
+                }
+                Phase::Closing { .. } => self.cut(key, Closed::Ended),
                 Phase::Open(_) | Phase::Over => {}
             }
         }
+        self.give_up_suspects(now);
         self.tick_budget(now);
         self.tick_standbys();
         self.tell_crowded();
+        self.note_held(now);
         if let NoWorker::Wait(Some(timeout)) = self.settings.no_worker
-            && !self.limbo.is_empty()
+            && !(self.limbo.is_empty() && self.suspects.holds_nothing())
         {
             let late = |connection: &Connection| {
                 connection.held_since.is_some_and(|since| since + timeout <= now)
@@ -446,25 +430,12 @@ impl Shard {
             for key in late.map(|(key, _)| key as Key).collect::<Vec<_>>() {
                 let retry_after = relief::retry_after();
                 self.end(key, Closed::NoWorker { retry_after });
+                self.warnings.no_worker();
             }
         }
-    }
-
-    /// One beat of the heartbeat, for every client.
-    pub(super) fn beat(&mut self) {
-        let settings = std::sync::Arc::clone(&self.settings);
-        let Some(heartbeat) = &settings.heartbeat else {
-            return;
-        };
-        let kind = settings.websocket_type.kind();
-        let ping = Message { kind, ..Message::text(heartbeat.data.as_str()) };
-        let mut ping = Framed::new(&ping, settings.websocket_type.texts());
-        for key in self.directory.everyone().map(|(_, _, key)| key).collect::<Vec<_>>() {
-            match heartbeat.due(&mut self.connections[key as usize].silence) {
-                Due::Nothing => {}
-                Due::Ping => self.send(key, &mut ping, Audience::Few),
-                Due::GiveUp => self.end(key, Closed::Silent),
-            }
-        }
+        self.warnings.flush(now);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,10 +2,10 @@
 
 #![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
 
-use protocol::{Command, ConnectionId, Message, Recipients, Session};
-use rustc_hash::FxHashSet;
+use protocol::{ClientId, Command, ConnectionId, Group, Message, Recipients};
+use service::clock;
 
-use super::{Ordinal, Shard, connection::Key, fan_out::Audience};
+use super::{Ordinal, Shard, connection::Key, fan_out::Audience, targets::Targets, work::Work};
 use crate::{closed::Closed, exchange::LinkId, framing::Framed};
 
 impl Shard {
@@ -15,39 +15,27 @@ impl Shard {
         match command {
             Command::SendToClient { to, message } => {
                 if let Some(key) = self.key(to) {
-                    self.send_one(key, &message);
+                    self.send_one(key, message);
                 }
             }
-            Command::SendToAll { to: Recipients::Only(clients), message } => {
-                let keys: Vec<_> = clients.into_iter().filter_map(|id| self.key(id)).collect();
-                self.send_all(keys, &message);
-            }
-            Command::SendToAll { to: Recipients::All, message } => {
-                let keys = self.directory.everyone().map(|(_, _, key)| key).collect();
-                self.send_all(keys, &message);
-            }
-            Command::SendToAll { to: Recipients::Except(exclude), message } => {
-                let exclude: FxHashSet<_> = exclude.into_iter().collect();
-                let keys = self.directory.everyone().filter(|(_, id, _)| !exclude.contains(id));
-                let keys = keys.map(|(_, _, key)| key).collect();
-                self.send_all(keys, &message);
+            Command::SendToAll { to, message } => {
+                let targets = match to {
+                    Recipients::All => Targets::everyone(Vec::new(), ordinal),
+                    Recipients::Except(exclude) => Targets::everyone(exclude, ordinal),
+                    Recipients::Only(clients) => Targets::clients(clients),
+                };
+                self.send_all(targets, message);
             }
             Command::SendToUids { uids, message } => {
-                let keys = uids.iter().flat_map(|uid| self.directory.bound(uid));
-                let keys = keys.map(|(_, _, key)| key).collect();
-                self.send_all(keys, &message);
+                self.send_all(Targets::uids(uids, ordinal), message);
             }
             Command::SendToGroups { groups, exclude, message } => {
-                let exclude: FxHashSet<_> = exclude.into_iter().collect();
-                let members = groups.iter().flat_map(|group| self.directory.members(group));
-                let keys = members.filter(|(_, id, _)| !exclude.contains(id));
-                let keys = keys.map(|(_, _, key)| key).collect();
-                self.send_all(keys, &message);
+                self.send_all(Targets::groups(groups, exclude, ordinal), message);
             }
             Command::Close { client, farewell } => {
                 if let Some(key) = self.key(client) {
                     if let Some(farewell) = farewell {
-                        self.send_one(key, &farewell);
+                        self.send_one(key, farewell);
                     }
                     self.end(key, Closed::ByWorker);
                 }
@@ -59,18 +47,19 @@ impl Shard {
             }
             Command::BindUid { client, uid } => self.directory.bind(client, uid, ordinal),
             Command::UnbindUid { client } => self.directory.unbind(client),
-            Command::JoinGroup { client, group } => self.directory.join(client, group, ordinal),
+            Command::JoinGroup { client, group } => self.join(client, group, ordinal),
             Command::LeaveGroup { client, group } => self.directory.leave(client, &group),
-            Command::Ungroup { group } => self.directory.ungroup(&group),
+            Command::Ungroup { group } => {
+                let members = self.directory.ungroup(&group);
+                self.begin(Work::Ungroup { group, members });
+            }
             Command::SetSession { client, edit, session } => {
-                self.change_session(from, client, edit, |old| *old = session);
+                let key = self.directory.set_session(client, session);
+                self.session_changed(from, key, edit);
             }
             Command::UpdateSession { client, edit, changes } => {
-                self.change_session(from, client, edit, |old| {
-                    if let Err(error) = old.merge(&changes) {
-                        tracing::warn!(%client, %error, "session left as it was");
-                    }
-                });
+                let key = self.directory.update_session(client, &changes);
+                self.session_changed(from, key, edit);
             }
         }
     }
@@ -79,39 +68,44 @@ impl Shard {
         self.directory.get(id).map(|client| client.handle)
     }
 
-    fn send_one(&mut self, key: Key, message: &Message) {
+    /// Adds a client to a group, unless it is in as many as it may be.
+    fn join(&mut self, id: ConnectionId, group: Group, ordinal: Ordinal) {
+        let is_full = self.settings.max_groups.is_some_and(|most| {
+            let client = self.directory.get(id);
+            client.is_some_and(|it| most <= it.group_count() && !it.is_in(&group))
+        });
+        if !is_full {
+            return self.directory.join(id, group, ordinal);
+        }
+        self.host.metrics.joins_refused.inc();
+        if let Some(suppressed) = self.warnings.groups.admit(clock::now()) {
+            let client = ClientId::new(self.host.address, id);
+            tracing::warn!(%client, suppressed, "join ignored: the client is in too many groups");
+        }
+    }
+
+    fn send_one(&mut self, key: Key, message: Message) {
         let mut framed = Framed::new(message, self.settings.websocket_type.texts());
         self.send(key, &mut framed, Audience::Few);
     }
 
-    /// Sends one message to many: it is framed once for each framing, and shared.
-    fn send_all(&mut self, keys: Vec<Key>, message: &Message) {
-        let mut framed = Framed::new(message, self.settings.websocket_type.texts());
-        let audience = Audience::of(keys.len());
-        for key in keys {
-            self.send(key, &mut framed, audience);
-        }
+    fn send_all(&mut self, targets: Targets, message: Message) {
+        let framed = Framed::new(message, self.settings.websocket_type.texts());
+        let audience = Audience::of(targets.len(&self.directory));
+        self.begin(Work::Send { targets, framed, audience });
     }
 
-    /// Changes a client's session. Its worker knows of the change if it has numbered it itself, and
+    /// A client's session has changed. Its worker knows of the change if it has numbered it itself, and
     /// else learns of it with the client's next event.
-    fn change_session(
-        &mut self,
-        from: LinkId,
-        id: ConnectionId,
-        edit: u64,
-        change: impl FnOnce(&mut Session),
-    ) {
-        let Some(client) = self.directory.get_mut(id) else {
+    fn session_changed(&mut self, from: LinkId, key: Option<Key>, edit: u64) {
+        let Some(key) = key else {
             return;
         };
-        change(&mut client.session);
-        let key = client.handle;
         let connection = &mut self.connections[key as usize];
         match edit {
             1.. if connection.route == Some(from) => connection.edits = edit.max(connection.edits),
             _ => connection.introduced = false,
         }
-        self.session_changed(key);
+        self.update_standbys(key);
     }
 }

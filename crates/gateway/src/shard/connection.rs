@@ -30,6 +30,8 @@ pub(super) struct Connection {
     pub(super) phase: Phase,
     /// Its name, once a worker was told of it and until a worker was told that it is gone.
     pub(super) id: Option<ConnectionId>,
+    /// When it got that name, in tenths of a second of its shard's life.
+    pub(super) since: u32,
     /// The worker that it is bound to, while that one is linked.
     pub(super) route: Option<LinkId>,
     /// When the link of its last worker but this was lost, of those that may have taken us for gone
@@ -47,8 +49,10 @@ pub(super) struct Connection {
     pub(super) held_since: Option<Instant>,
     /// What it has at that worker.
     pub(super) share: Share,
-    /// Whether its socket is left unread, because its worker has enough to do.
-    pub(super) paused: bool,
+    /// Why its socket is left unread on its worker's account, if it is.
+    pub(super) paused: Option<Pause>,
+    /// Whether something that has come whole is not processed yet.
+    pub(super) backlog: bool,
     /// Whether its socket is left unread, because it is the turn of others.
     pub(super) is_queued: bool,
     /// Whether it is its turn.
@@ -67,9 +71,20 @@ pub(super) struct Connection {
     pub(super) dirty: bool,
     /// Whether it is among those that a message for many was queued for.
     pub(super) in_fan_out: bool,
+    /// How far a page for it is.
+    pub(super) page: Page,
     /// Whether the socket takes no more for now.
     blocked: bool,
     waker: Option<Waker>,
+}
+
+/// Why a client's socket is left unread on its worker's account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pause {
+    /// More waits for the worker than keeps it busy: it is read in its turn.
+    Turn,
+    /// The worker, or the queue for one, has all that it may have of this client, or of all.
+    Full,
 }
 
 /// Whether a client is held back in the midst of a large message.
@@ -81,6 +96,17 @@ pub(super) enum Hold {
     Waits,
     /// It is its turn.
     Turn,
+}
+
+/// How far a page is that a connection asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Page {
+    /// It asked for none.
+    None,
+    /// It got none of it since that was last looked at.
+    Stalled,
+    /// It got more of it since then.
+    Progresses,
 }
 
 /// How far a connection is.
@@ -125,6 +151,14 @@ impl Phase {
     }
 }
 
+impl Page {
+    fn progress(&mut self) {
+        if *self == Self::Stalled {
+            *self = Self::Progresses;
+        }
+    }
+}
+
 impl Connection {
     pub(super) fn new(stream: Stream, remote: SocketAddr, door: Rc<Door>) -> Self {
         Self {
@@ -133,6 +167,7 @@ impl Connection {
             door,
             phase: Phase::Request(BytesMut::new()),
             id: None,
+            since: 0,
             route: None,
             lost: None,
             standbys: Standbys::default(),
@@ -141,7 +176,8 @@ impl Connection {
             events: 0,
             held_since: None,
             share: Share::default(),
-            paused: false,
+            paused: None,
+            backlog: false,
             is_queued: false,
             has_turn: false,
             hold: Hold::No,
@@ -152,6 +188,7 @@ impl Connection {
             out: OutQueue::default(),
             dirty: false,
             in_fan_out: false,
+            page: Page::None,
             blocked: false,
             waker: None,
         }
@@ -217,7 +254,19 @@ impl Connection {
 
     /// Waits for the socket to take more.
     pub(super) fn poll_unblock(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        self.stream.poll_write_ready(cx).map_ok(|()| self.blocked = false)
+        let before = self.stream.unsent();
+        let ready = self.stream.poll_write_ready(cx).map_ok(|()| self.blocked = false);
+        if self.stream.unsent() < before {
+            self.page.progress();
+        }
+        ready
+    }
+
+    /// Has the socket take no more of a page at a time than shows soon whether its peer reads.
+    pub(super) fn limit_unsent(&self, bytes: u32) {
+        if let Err(error) = self.stream.limit_unsent(bytes) {
+            tracing::debug!(remote = %self.remote, %error, "a slow reader may be taken for a stalled one");
+        }
     }
 
     /// Writes what is queued, as far as the socket takes it, and closes our end behind the last
@@ -232,12 +281,16 @@ impl Connection {
         }
         let stream = &self.stream;
         let is_last = matches!(self.phase, Phase::Closing { linger: false, .. });
+        let before = self.out.len();
         let all = self.out.write(|slices: &[IoSlice<'_>]| match slices {
             // One piece is all there is.
             [one] if is_last => stream.try_write_last(one),
             [one] => stream.try_write(one),
             many => stream.try_write_vectored(many),
         })?;
+        if self.out.len() < before {
+            self.page.progress();
+        }
         if !all || 0 < stream.unsent() {
             self.block();
             return Ok(());

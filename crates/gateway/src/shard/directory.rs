@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use protocol::{ConnectionId, Group, Session, Uid};
+use protocol::{ConnectionId, Group, Session, SessionError, Uid};
 use rustc_hash::FxHashMap;
 
-use super::roster::Roster;
+use super::{memberships::Memberships, roster::Roster, stored_session::StoredSession};
+use crate::exchange::Content;
 
 /// When something came to be, counted over all shards of the gateway, so that what several shards
 /// know can be put in one order.
@@ -19,14 +20,23 @@ pub(super) struct Client<H> {
     pub(super) handle: H,
     /// When it connected.
     pub(super) since: Ordinal,
-    /// Its session.
-    pub(super) session: Session,
+    session: StoredSession,
     uid: Option<(Uid, Ordinal)>,
-    groups: Vec<(Group, Ordinal)>,
+    groups: Memberships,
     joined: bool,
 }
 
 impl<H> Client<H> {
+    /// Whether its session is anything but empty, or may be once its updates are made.
+    pub(super) fn has_session(&self) -> bool {
+        !self.session.is_empty()
+    }
+
+    /// Bytes of its session, with updates that are not made yet.
+    pub(super) fn session_len(&self) -> usize {
+        self.session.len()
+    }
+
     /// Whom it speaks for.
     pub(super) fn uid(&self) -> Option<&Uid> {
         self.uid.as_ref().map(|(uid, _)| uid)
@@ -44,7 +54,12 @@ impl<H> Client<H> {
 
     /// Whether it is in this group.
     pub(super) fn is_in(&self, group: &Group) -> bool {
-        self.groups().any(|joined| joined == group)
+        self.groups.contains(group)
+    }
+
+    /// In how many groups it is.
+    pub(super) fn group_count(&self) -> usize {
+        self.groups.len()
     }
 }
 
@@ -59,6 +74,9 @@ pub(super) struct Directory<H> {
     everyone: Roster<H>,
     uids: HashMap<Uid, Named<H>>,
     groups: HashMap<Group, Named<H>>,
+    content: Content,
+    /// What could not be made of the last update that was refused, until somebody asks.
+    refused: Option<(ConnectionId, SessionError)>,
 }
 
 /// The clients of a uid or the members of a group, and since when there are any.
@@ -75,6 +93,8 @@ impl<H: Copy> Directory<H> {
             everyone: Roster::new(),
             uids: HashMap::new(),
             groups: HashMap::new(),
+            content: Content::default(),
+            refused: None,
         }
     }
 
@@ -83,12 +103,13 @@ impl<H: Copy> Directory<H> {
         let client = Client {
             handle,
             since,
-            session: Session::default(),
+            session: StoredSession::default(),
             uid: None,
-            groups: Vec::new(),
+            groups: Memberships::default(),
             joined: false,
         };
         self.clients.insert(id, client);
+        self.content.clients += 1;
         self.everyone.add(since, id, handle);
     }
 
@@ -96,11 +117,15 @@ impl<H: Copy> Directory<H> {
     pub(super) fn remove(&mut self, id: ConnectionId) -> Option<Client<H>> {
         let client = self.clients.remove(&id)?;
         self.everyone.remove(client.since);
+        self.content.clients -= 1;
+        self.content.sessions -= client.session.len();
         if let Some((uid, since)) = &client.uid {
+            self.content.uids -= uid.as_bytes().len();
             drop_from(&mut self.uids, uid.as_bytes(), *since);
         }
-        for (group, since) in &client.groups {
-            drop_from(&mut self.groups, group.as_bytes(), *since);
+        for (group, since) in client.groups.iter() {
+            self.content.memberships -= group.as_bytes().len();
+            drop_from(&mut self.groups, group.as_bytes(), since);
         }
         Some(client)
     }
@@ -114,11 +139,13 @@ impl<H: Copy> Directory<H> {
         };
         let named = self.uids.entry(uid.clone()).or_insert_with(|| Named::since(since));
         named.roster.add(since, id, client.handle);
+        self.content.uids += uid.as_bytes().len();
         client.uid = Some((uid, since));
     }
 
     pub(super) fn unbind(&mut self, id: ConnectionId) {
         if let Some((uid, since)) = self.clients.get_mut(&id).and_then(|client| client.uid.take()) {
+            self.content.uids -= uid.as_bytes().len();
             drop_from(&mut self.uids, uid.as_bytes(), since);
         }
     }
@@ -128,12 +155,13 @@ impl<H: Copy> Directory<H> {
         let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
-        if client.is_in(&group) {
+        if client.groups.contains(&group) {
             return;
         }
         let named = self.groups.entry(group.clone()).or_insert_with(|| Named::since(since));
         named.roster.add(since, id, client.handle);
-        client.groups.push((group, since));
+        self.content.memberships += group.as_bytes().len();
+        client.groups.add(group, since);
         client.joined = true;
     }
 
@@ -141,20 +169,26 @@ impl<H: Copy> Directory<H> {
         let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
-        if let Some(at) = client.groups.iter().position(|(joined, _)| joined == group) {
-            let (group, since) = client.groups.remove(at);
+        if let Some(since) = client.groups.remove(group) {
+            self.content.memberships -= group.as_bytes().len();
             drop_from(&mut self.groups, group.as_bytes(), since);
         }
     }
 
-    /// Takes every client out of a group.
-    pub(super) fn ungroup(&mut self, group: &Group) {
-        let Some(named) = self.groups.remove(group) else {
-            return;
-        };
-        for (_, id, _) in named.roster.iter() {
-            if let Some(client) = self.clients.get_mut(&id) {
-                client.groups.retain(|(joined, _)| joined != group);
+    /// Ends a group, and returns its members, who are to be [taken out](Self::take_out) of it before
+    /// anybody joins another group of that name.
+    pub(super) fn ungroup(&mut self, group: &Group) -> Vec<ConnectionId> {
+        let members = self.groups.remove(group).map(|named| named.roster);
+        members.iter().flat_map(Roster::iter).map(|(_, id, _)| id).collect()
+    }
+
+    /// Takes clients out of a group that has ended.
+    pub(super) fn take_out(&mut self, group: &Group, members: &[ConnectionId]) {
+        for id in members {
+            if let Some(client) = self.clients.get_mut(id)
+                && client.groups.remove(group).is_some()
+            {
+                self.content.memberships -= group.as_bytes().len();
             }
         }
     }
@@ -167,26 +201,83 @@ impl<H: Copy> Directory<H> {
         self.clients.get(&id)
     }
 
-    pub(super) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Client<H>> {
-        self.clients.get_mut(&id)
+    /// A client's session; none of a client that is not there.
+    pub(super) fn session(&mut self, id: ConnectionId) -> Session {
+        self.with_session(id, |stored| {
+            let (session, settled) = stored.read();
+            (session.clone(), settled)
+        })
+        .unwrap_or_default()
     }
 
-    /// Every client, in the order in which they connected.
-    pub(super) fn everyone(&self) -> impl Iterator<Item = (Ordinal, ConnectionId, H)> + '_ {
-        self.everyone.iter()
+    /// Replaces a client's session, and returns where its connection is found.
+    pub(super) fn set_session(&mut self, id: ConnectionId, session: Session) -> Option<H> {
+        self.with_session(id, |stored| (stored.set(session), Ok(())))?;
+        self.get(id).map(|client| client.handle)
     }
 
-    /// The clients of a uid, in the order in which they were bound.
-    pub(super) fn bound(&self, uid: &Uid) -> impl Iterator<Item = (Ordinal, ConnectionId, H)> + '_ {
-        self.uids.get(uid).into_iter().flat_map(|named| named.roster.iter())
+    /// Changes part of a client's session, and returns where its connection is found.
+    pub(super) fn update_session(&mut self, id: ConnectionId, update: &Session) -> Option<H> {
+        self.with_session(id, |stored| ((), stored.update(update)))?;
+        self.get(id).map(|client| client.handle)
     }
 
-    /// A group's members, in the order in which they joined.
-    pub(super) fn members(
+    fn with_session<T>(
+        &mut self,
+        id: ConnectionId,
+        with: impl FnOnce(&mut StoredSession) -> (T, Result<(), SessionError>),
+    ) -> Option<T> {
+        let client = self.clients.get_mut(&id)?;
+        let before = client.session.len();
+        let (result, made) = with(&mut client.session);
+        let after = client.session.len();
+        self.content.sessions = self.content.sessions + after - before;
+        self.content.largest_session = self.content.largest_session.max(after);
+        if let Err(error) = made {
+            self.refused = Some((id, error));
+        }
+        Some(result)
+    }
+
+    /// The last update of a session that could not be made, if there was one since this was last asked.
+    pub(super) fn take_refused(&mut self) -> Option<(ConnectionId, SessionError)> {
+        self.refused.take()
+    }
+
+    /// How much there is of what peers may ask for.
+    pub(super) fn content(&self) -> &Content {
+        &self.content
+    }
+
+    /// The clients that connected later than that.
+    pub(super) fn everyone_after(
+        &self,
+        after: Ordinal,
+    ) -> impl Iterator<Item = (Ordinal, ConnectionId, H)> + '_ {
+        self.everyone.after(after)
+    }
+
+    /// The clients of a uid that were bound later than that, in the order in which they were bound.
+    pub(super) fn bound_after(
+        &self,
+        uid: &Uid,
+        after: Ordinal,
+    ) -> impl Iterator<Item = (Ordinal, ConnectionId, H)> + '_ {
+        self.uids.get(uid).into_iter().flat_map(move |named| named.roster.after(after))
+    }
+
+    /// How many clients speak for a uid.
+    pub(super) fn bound_count(&self, uid: &Uid) -> usize {
+        self.uids.get(uid).map_or(0, |named| named.roster.len())
+    }
+
+    /// A group's members that joined later than that, in the order in which they joined.
+    pub(super) fn members_after(
         &self,
         group: &Group,
+        after: Ordinal,
     ) -> impl Iterator<Item = (Ordinal, ConnectionId, H)> + '_ {
-        self.groups.get(group).into_iter().flat_map(|named| named.roster.iter())
+        self.groups.get(group).into_iter().flat_map(move |named| named.roster.after(after))
     }
 
     pub(super) fn member_count(&self, group: &Group) -> usize {

@@ -109,7 +109,13 @@ fn apply(directory: &mut Directory<u32>, step: &Step, now: u64) {
         Step::Unbind(id) => directory.unbind(ConnectionId(id)),
         Step::Join(id, group) => directory.join(ConnectionId(id), name(group), now),
         Step::Leave(id, group) => directory.leave(ConnectionId(id), &name(group)),
-        Step::Ungroup(group) => directory.ungroup(&name(group)),
+        Step::Ungroup(group) => {
+            let members = directory.ungroup(&name(group));
+            // However they are sliced.
+            for slice in members.chunks(2) {
+                directory.take_out(&name(group), slice);
+            }
+        }
     }
 }
 
@@ -134,13 +140,15 @@ proptest! {
             apply(&mut directory, step, now);
             model.apply(step, now);
             let everyone: Vec<_> = model.clients.iter().map(|client| client.id).collect();
-            prop_assert_eq!(ids(directory.everyone()), everyone);
+            prop_assert_eq!(ids(directory.everyone_after(Ordinal(0))), everyone);
             prop_assert_eq!(directory.len(), model.clients.len());
             for number in 0..4 {
-                prop_assert_eq!(ids(directory.bound(&name(number))), model.bound(number));
+                prop_assert_eq!(ids(directory.bound_after(&name(number), Ordinal(0))), model.bound(number));
                 let members = model.members(number);
                 prop_assert_eq!(directory.member_count(&name(number)), members.len());
-                prop_assert_eq!(ids(directory.members(&name(number))), members);
+                let bound = directory.bound_count(&name(number));
+                prop_assert_eq!(bound, model.bound(number).len());
+                prop_assert_eq!(ids(directory.members_after(&name(number), Ordinal(0))), members);
             }
             let named = (0..4).filter(|number| !model.members(*number).is_empty()).count();
             prop_assert_eq!(directory.groups().count(), named, "no empty group stays");

@@ -4,7 +4,7 @@ use std::{net::Ipv4Addr, time::Duration};
 
 use bytes::Bytes;
 use protocol::{
-    CloseReason, Context, Event,
+    CloseReason, ConnectionId, Context, Event,
     codec::gateway_worker::{MAX_FRAME, TooLarge},
 };
 use rustc_hash::FxHashMap;
@@ -12,8 +12,8 @@ use service::clock;
 
 use super::{
     SCRATCH, Shard,
-    connection::{Connection, Key},
-    outlet::{Entry, Outlet},
+    connection::{Connection, Key, Pause, Phase},
+    outlet::{Care, Entry, Outlet, Reached},
     share::{LIGHT, Share, Wait},
     workers::Linked,
 };
@@ -24,6 +24,9 @@ use crate::{
     settings::NoWorker,
 };
 
+/// How many bytes of a request are read at a time: most fit.
+const HEAD: usize = 4 * 1024;
+
 impl Shard {
     /// Gives an event of a client to its worker. `event` is without its payload, which is given
     /// beside it.
@@ -32,18 +35,29 @@ impl Shard {
         if let Some(client) = connection.id {
             connection.events += 1;
             let number = connection.events;
-            let (context, redelivered, edits) = (None, false, 0);
-            let entry = Entry { client, number, event, context, redelivered, edits };
-            self.give(key, entry, payload);
+            self.give(key, fresh(client, number, event), payload);
         }
     }
 
     /// Gives an event to the worker of a client that is still there.
-    fn give(&mut self, key: Key, mut entry: Entry, payload: &[u8]) {
+    fn give(&mut self, key: Key, entry: Entry, payload: &[u8]) {
+        let Some(entry) = self.hold_back(entry, payload) else {
+            // Nothing more is read of it either, until that is decided.
+            let connection = &mut self.connections[key as usize];
+            connection.paused = Some(Pause::Full);
+            connection.held_since = None;
+            return;
+        };
+        self.give_now(key, entry, payload);
+    }
+
+    /// Gives an event to the worker of a client that is still there, whatever waits.
+    pub(super) fn give_now(&mut self, key: Key, mut entry: Entry, payload: &[u8]) {
         let link = self.route(key);
         if self.is_lost(link) {
             // It is told nothing.
             self.end(key, Closed::NoWorker { retry_after: Duration::ZERO });
+            self.warnings.no_worker();
             return;
         }
         let connection = &mut self.connections[key as usize];
@@ -58,17 +72,17 @@ impl Shard {
         let introduced = language == Some(Language::Native) && connection.introduced;
         connection.introduced = worker.is_some();
         entry.edits = connection.edits;
-        entry.context = (worker.is_some() && !introduced).then(|| {
-            let session = self.directory.get(entry.client).map(|client| client.session.clone());
-            context(connection, session.unwrap_or_default())
-        });
+        entry.context = (worker.is_some() && !introduced)
+            .then(|| context(connection, self.directory.session(entry.client)));
         let is_introduced = entry.context.is_some() && language == Some(Language::Native);
         if is_introduced {
             self.assign_standbys(key, true);
         }
+        let client = entry.client;
         if let Err(error) = self.post(worker, entry, payload) {
+            self.suspects.abandon(client);
             // A worker of ours could have taken it, but a PHP worker would lose its link over it.
-            tracing::debug!(%error, "too large for this worker");
+            tracing::debug!(client = %self.client_id(client), %error, "too large for this worker");
             let violation = Violation::TooLong { size: payload.len() as u64, limit: MAX_FRAME };
             self.end(key, Closed::Violation(violation));
             return;
@@ -84,18 +98,19 @@ impl Shard {
     fn share_out(&mut self, key: Key, payload: usize) {
         let window = self.windows();
         let connection = &mut self.connections[key as usize];
-        if connection.paused {
+        if connection.paused.is_some() {
             return;
         }
         let Some(worker) = connection.route.and_then(|link| self.workers.open(link)) else {
-            connection.paused = window.of_many < self.limbo.len();
+            connection.paused = (window.of_many < self.limbo.len()).then_some(Pause::Full);
             return;
         };
         if worker.is_lossy(&self.settings.ways) {
             return;
         }
         if let Some(wait) = connection.share.add(payload, &worker.outlet.progress(), window) {
-            connection.paused = true;
+            let is_turn = wait == Wait::Turn;
+            connection.paused = Some(if is_turn { Pause::Turn } else { Pause::Full });
             worker.leave_unread(key, wait);
         }
     }
@@ -113,6 +128,10 @@ impl Shard {
 
     /// How many bytes of a connection are read at a time.
     pub(super) fn most_to_read(&mut self, key: Key) -> usize {
+        if matches!(self.connections[key as usize].phase, Phase::Request(_)) {
+            // Small, so that what comes behind a request for a page costs no more than its turn.
+            return HEAD;
+        }
         // All that is read goes to the worker.
         match !self.connections[key as usize].is_amid_large() && self.has_busy_worker(key).is_some()
         {
@@ -135,14 +154,14 @@ impl Shard {
             return false;
         };
         worker.leave_unread(key, Wait::Turn);
-        self.connections[key as usize].paused = true;
+        self.connections[key as usize].paused = Some(Pause::Turn);
         true
     }
 
     /// Leaves a client's socket unread until its worker has caught up, or is there.
     pub(super) fn pause(&mut self, key: Key) {
         let connection = &mut self.connections[key as usize];
-        connection.paused = true;
+        connection.paused = Some(Pause::Full);
         if let Some(worker) = connection.route.and_then(|link| self.workers.open(link)) {
             worker.leave_unread(key, Wait::Worker);
         }
@@ -158,10 +177,9 @@ impl Shard {
         // PHP workers are told everything with each event, and have no word for this.
         if language.is_some_and(|worker| worker.outlet.language() == Language::Native) {
             let number = self.connections[key as usize].events;
-            let event = Event::Adopt;
-            let (context, redelivered, edits) = (None, self.is_doubtful(key), 0);
-            let entry = Entry { client, number, event, context, redelivered, edits };
-            self.give(key, entry, &[]);
+            let redelivered = self.is_doubtful(key);
+            let entry = Entry { redelivered, ..fresh(client, number, Event::Adopt) };
+            self.give_now(key, entry, &[]);
         }
     }
 
@@ -171,16 +189,29 @@ impl Shard {
     }
 
     /// Adds an event to those that go to this worker, or to those that wait for one.
-    fn post(&mut self, link: Option<LinkId>, entry: Entry, payload: &[u8]) -> Result<(), TooLarge> {
+    fn post(
+        &mut self,
+        link: Option<LinkId>,
+        mut entry: Entry,
+        payload: &[u8],
+    ) -> Result<(), TooLarge> {
         self.call();
         if self.is_lost(link) {
             self.tally.events_dropped += 1;
+            self.suspects.abandon(entry.client);
             return Ok(());
+        }
+        if let Some(link) = link.filter(|_| !self.suspects.is_empty()) {
+            let care = self.suspects.care(entry.client, entry.number, link);
+            if entry.care == Care::No && !matches!(entry.event, Event::Adopt) {
+                entry.care = care;
+            }
         }
         let (window, ways) = (self.window(), &self.settings.ways);
         match link.and_then(|link| self.workers.open(link)) {
             Some(worker) if worker.is_lossy(ways) && window <= worker.outlet.len() => {
                 self.tally.events_dropped += 1;
+                self.suspects.abandon(entry.client);
                 Ok(())
             }
             Some(worker) => {
@@ -199,23 +230,32 @@ impl Shard {
         };
         let redelivered = self.is_doubtful(key);
         let link = self.route(key);
-        let Some(client) = self.directory.remove(id) else {
+        let session = self.directory.session(id);
+        if self.directory.remove(id).is_none() {
             return;
-        };
+        }
         let connection = &mut self.connections[key as usize];
         connection.id = None;
         connection.route = None;
         let standbys = std::mem::take(&mut connection.standbys);
         connection.events += 1;
         // A close brings all that a worker needs to know, since nobody can be asked afterwards.
-        let context = context(connection, client.session);
+        let context = context(connection, session);
         let (number, event) = (connection.events, Event::Close(reason));
         let edits = connection.edits;
         self.keep_standbys(id, standbys, &context, link);
         let context = Some(context);
-        let entry = Entry { client: id, number, event, context, redelivered, edits };
-        if let Err(error) = self.post(link, entry, &[]) {
-            tracing::error!(client = %id, %error, "a worker cannot be told that a client is gone");
+        let entry = Entry { context, redelivered, edits, ..fresh(id, number, event) };
+        // It is told once what is before it is.
+        if let Some(entry) = self.hold_back(entry, &[])
+            && let Err(error) = self.post(link, entry, &[])
+            && let Some(suppressed) = self.warnings.too_large.admit(clock::now())
+        {
+            let client = self.client_id(id);
+            tracing::error!(
+                %client, %error, suppressed,
+                "a worker cannot be told that a client is gone"
+            );
         }
         if let Some(link) = link {
             self.workers.unbind(link);
@@ -238,7 +278,9 @@ impl Shard {
         {
             return Some(link);
         }
-        let link = self.workers.choose(self.settings.router, connection.remote.ip());
+        let ip = connection.remote.ip();
+        let link = self.workers.choose(self.settings.router, ip, self.room());
+        let connection = &mut self.connections[key as usize];
         connection.route = link;
         connection.introduced = false;
         connection.edits = 0;
@@ -248,11 +290,20 @@ impl Shard {
 
     /// Gives out again what a worker did not finish, or what there was no worker for.
     pub(super) fn give_again(&mut self, entries: Vec<Entry>) {
+        self.give_again_by(FxHashMap::default(), entries);
+    }
+
+    /// The same, where clients that are gone have the workers of `routes`.
+    pub(super) fn give_again_by(
+        &mut self,
+        mut routes: FxHashMap<ConnectionId, Option<LinkId>>,
+        entries: Vec<Entry>,
+    ) {
         // Of clients that are gone, what a worker must know is in their last event.
         let last = entries.iter().filter(|entry| matches!(entry.event, Event::Close(_)));
         let contexts = last.map(|entry| (entry.client, entry.context.clone()));
         let contexts: FxHashMap<_, _> = contexts.collect();
-        let mut routes = FxHashMap::default();
+        let room = self.room();
         for mut entry in entries {
             if matches!(entry.event, Event::Adopt) {
                 // Orphans are found by a sweep over the clients themselves.
@@ -263,27 +314,47 @@ impl Shard {
                 _ => Bytes::new(),
             };
             if let Some(key) = self.directory.get(entry.client).map(|client| client.handle) {
-                self.give(key, entry, &payload);
+                match entry.care {
+                    Care::No => self.give(key, entry, &payload),
+                    // It has waited for that.
+                    Care::Suspect | Care::Trial => self.give_now(key, entry, &payload),
+                }
                 continue;
+            }
+            if entry.care == Care::No {
+                match self.hold_back(entry, &payload) {
+                    Some(given) => entry = given,
+                    None => continue,
+                }
             }
             let context = contexts.get(&entry.client).cloned().flatten();
             let link = *routes.entry(entry.client).or_insert_with(|| {
                 let ip = context.as_ref().map(|context| context.remote.ip());
                 let ip = ip.unwrap_or_else(|| Ipv4Addr::UNSPECIFIED.into());
-                let link = self.workers.choose(self.settings.router, ip)?;
+                let link = self.workers.choose(self.settings.router, ip, room)?;
                 // It is the worker's for its last events only.
                 self.workers.unbind(link);
                 Some(link)
             });
-            entry.context = context;
+            entry.context = context.or(entry.context);
             if matches!(entry.event, Event::Close(_)) {
                 self.reassign_departed(entry.client, link);
                 // As with clients that are still there, if whoever had it is lost.
                 entry.redelivered |= self.host.sight.is_doubtful(clock::now());
             }
             let client = entry.client;
-            if let Err(error) = self.post(link, entry, &payload) {
-                tracing::error!(%client, %error, "an event is too large for its new worker");
+            let posted = self.post(link, entry, &payload);
+            if posted.is_err() {
+                self.suspects.abandon(client);
+            }
+            if let Err(error) = posted
+                && let Some(suppressed) = self.warnings.too_large.admit(clock::now())
+            {
+                let client = self.client_id(client);
+                tracing::error!(
+                    %client, %error, suppressed,
+                    "an event is too large for its new worker"
+                );
             }
         }
     }
@@ -302,12 +373,18 @@ impl Shard {
     pub(super) fn resume(&mut self, keys: impl IntoIterator<Item = Key>) {
         for key in keys {
             if let Some(connection) = self.connections.get_mut(key as usize) {
-                connection.paused = false;
+                connection.paused = None;
                 connection.share.waited();
                 connection.wake();
             }
         }
     }
+}
+
+/// An event as it happens to a client.
+fn fresh(client: ConnectionId, number: u64, event: Event) -> Entry {
+    let (context, care, reached) = (None, Care::No, Reached::Nobody);
+    Entry { client, number, event, context, redelivered: false, edits: 0, care, reached }
 }
 
 pub(super) fn context(connection: &Connection, session: protocol::Session) -> Box<Context> {

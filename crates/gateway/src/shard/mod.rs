@@ -18,25 +18,40 @@ mod events;
 mod fan_out;
 mod heartbeat;
 mod ids;
+mod memberships;
 mod outlet;
+mod pages;
+mod pass;
+mod quantum;
 mod relief;
+mod requests;
 mod roster;
 mod routing;
 mod run;
 mod share;
+#[cfg(test)]
+mod stage;
 mod standby;
+mod stored_session;
+mod suspects;
+mod sweep;
+mod targets;
+mod trials;
+mod turn;
+mod warnings;
+mod work;
 mod workers;
 
 use std::{
     collections::VecDeque,
     net::SocketAddr,
     rc::Rc,
-    sync::{Arc, atomic::Ordering},
-    task::{Context, Waker},
+    sync::Arc,
+    task::Waker,
     time::{Duration, Instant},
 };
 
-use protocol::ConnectionId;
+use protocol::{ClientId, ConnectionId};
 use rustc_hash::FxHashMap;
 use service::{
     clock, dice,
@@ -45,6 +60,7 @@ use service::{
 use slab::Slab;
 
 use self::{
+    answers::Answered,
     budget::Budget,
     connection::{Connection, Key, Phase},
     deadlines::Deadlines,
@@ -53,17 +69,26 @@ use self::{
     fan_out::FanOut,
     ids::ConnectionIds,
     outlet::Outlet,
+    pass::Pass,
     standby::Departed,
+    suspects::Suspects,
+    targets::Found,
+    warnings::Warnings,
+    work::Work,
     workers::Workers,
 };
 use crate::{
     closed::Closed,
-    exchange::{Host, Language, Part, ToHub, ToShard, Token},
+    exchange::{Content, Host, Language, ToHub, ToShard, Token},
     settings::{Door, Settings},
 };
 
 pub(crate) use self::{
-    directory::Ordinal, heartbeat::Heartbeat, routing::Router, run::run, standby::MAX_STANDBYS,
+    directory::Ordinal,
+    heartbeat::{Heartbeat, Life, MAX_LIMIT, Ping, WebSocketPing},
+    routing::Router,
+    run::run,
+    standby::MAX_STANDBYS,
 };
 
 /// How many bytes are read from a socket at a time.
@@ -73,6 +98,7 @@ const SCRATCH: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Shard {
     index: u16,
+    started: Instant,
     host: Arc<Host>,
     settings: Arc<Settings>,
     doors: Vec<Rc<Door>>,
@@ -83,10 +109,12 @@ pub(crate) struct Shard {
     workers: Workers,
     /// Events that wait for a worker.
     limbo: Outlet,
+    /// Events that worker processes may have ended over.
+    suspects: Suspects,
     /// The standbys of clients that are gone, until a worker is done with the end of them.
     departed: FxHashMap<ConnectionId, Departed>,
     /// The next client to look at for whether it lacks an owner or a standby, while some may.
-    sweep: Option<usize>,
+    standby_sweep: Option<usize>,
     deadlines: Deadlines,
     /// Connections with something to write.
     dirty: Vec<Key>,
@@ -95,6 +123,8 @@ pub(crate) struct Shard {
     /// Connections that a message for many was queued for.
     fan_out: FanOut,
     budget: Budget,
+    /// Connections that wait to become clients until there is room for their events.
+    newcomers: VecDeque<Key>,
     /// Connections that have more to say, and wait until it is their turn.
     run_queue: VecDeque<Key>,
     /// Connections that are left unread because clients make us hold too much.
@@ -103,11 +133,23 @@ pub(crate) struct Shard {
     turns: Vec<Key>,
     /// Whether the hub knows that they do.
     told_pressed: bool,
+    /// What the hub has said and is not carried out yet.
+    told: VecDeque<ToShard>,
+    /// What of that is under way.
+    work: Option<Work>,
+    /// Where the clients that a command is for are found.
+    found: Vec<Found<Key>>,
+    /// How far all clients were looked at for the heartbeat, and for WebSocket pings.
+    beats: Pass,
+    pings: Pass,
     /// What the hub is to be told behind the events of this turn.
     barriers: Vec<Token>,
     /// Where sockets are read to.
     scratch: Box<[u8]>,
     tally: Tally,
+    /// What others know of the directory.
+    content: Content,
+    warnings: Warnings,
     /// Whether the turn is called already, and whom to wake for it.
     called: bool,
     waker: Option<Waker>,
@@ -131,6 +173,7 @@ struct Tally {
     messages_in: u64,
     messages_out: u64,
     dropped: u64,
+    pings: u64,
     events: u64,
     redelivered: u64,
     over_budget: u64,
@@ -156,26 +199,36 @@ impl Shard {
         };
         Self {
             index,
+            started: clock::now(),
             doors: doors.into_iter().map(Rc::new).collect(),
             ids,
             directory: Directory::new(),
             connections: Slab::new(),
             workers: Workers::default(),
             limbo: Outlet::new(index, Language::Native, host.address),
+            suspects: Suspects::new(settings.max_delivery_attempts),
             departed: FxHashMap::default(),
-            sweep: None,
+            standby_sweep: None,
             deadlines: Deadlines::default(),
             dirty: Vec::new(),
             unwritten: 0,
             fan_out: FanOut::default(),
             budget: Budget::new(settings.memory),
+            newcomers: VecDeque::new(),
             run_queue: VecDeque::new(),
             held_back: VecDeque::new(),
             turns: Vec::new(),
             told_pressed: false,
+            told: VecDeque::new(),
+            work: None,
+            found: Vec::new(),
+            beats: Pass::default(),
+            pings: Pass::default(),
             barriers: Vec::new(),
             scratch: vec![0; SCRATCH].into(),
             tally: Tally::default(),
+            content: Content::default(),
+            warnings: Warnings::default(),
             called: false,
             waker: None,
             drain: None,
@@ -192,60 +245,6 @@ impl Shard {
                 waker.wake_by_ref();
             }
         }
-    }
-
-    /// Carries out all that the hub says, then writes: one batch for each worker, and once to each
-    /// socket that something was queued for, however much it was; of those that a message for many was
-    /// queued for, to a few. Connections that were accepted for this shard are added to `arrived`. Says
-    /// whether clients wait for another turn, behind whatever is ready by then.
-    pub(crate) fn turn(
-        &mut self,
-        cx: &mut Context<'_>,
-        told: &mut Vec<ToShard>,
-        arrived: &mut Vec<Arrival>,
-    ) -> bool {
-        match &mut self.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
-        // Whatever the turn itself brings about is done before it ends.
-        self.called = true;
-        let host = Arc::clone(&self.host);
-        while host.shards[usize::from(self.index)].poll_take(cx, told).is_ready() {
-            let weight = told.iter().map(ToShard::weight).sum();
-            for message in told.drain(..) {
-                self.take(message, arrived);
-                if self.budget.unwritten() < self.unwritten + self.fan_out.bytes() {
-                    self.write(self.fan_out.len());
-                    self.relieve(clock::now());
-                }
-            }
-            host.ahead[usize::from(self.index)].fetch_sub(weight, Ordering::Relaxed);
-        }
-        self.write(self.fan_out.due());
-        self.tell_crowded();
-        if self.budget.is_pressed() {
-            self.relieve(clock::now());
-            // Whoever was closed over it is told so.
-            self.write(self.fan_out.len());
-        }
-        let is_sweeping = self.sweep();
-        // Standbys first: nothing may be known of a client to its worker alone.
-        let is_feeding = self.feed_standbys();
-        for (link, last, frames) in self.workers.take_batches() {
-            host.hub.push(ToHub::Events { link, shard: self.index, last, frames });
-        }
-        for token in self.barriers.drain(..) {
-            host.hub.push(ToHub::Part { token, part: Part::Barrier });
-        }
-        self.report();
-        self.called = false;
-        // What no worker could be told yet is not told.
-        let told = self.workers.in_flight() == 0 && self.limbo.is_empty();
-        if self.drain.is_some() && self.connections.is_empty() && told {
-            host.hub.push(ToHub::Drained { shard: self.index });
-        }
-        self.take_turns() || !self.fan_out.is_empty() || is_sweeping || is_feeding
     }
 
     /// Writes to every connection that something was queued for; of those that a message for many was
@@ -290,14 +289,19 @@ impl Shard {
                 }
             },
             ToShard::Command { from, ordinal, command } => self.apply(from, ordinal, command),
-            ToShard::Query { token, query } => {
-                let part = answers::answer(&self.directory, query);
-                self.host.hub.push(ToHub::Part { token, part });
+            ToShard::Query { token, query, in_php } => {
+                match answers::answer(&mut self.directory, query, in_php, self.host.ordinal()) {
+                    Answered::Now(part) => self.host.hub.push(ToHub::Part { token, part }),
+                    Answered::Slices(enumeration) => {
+                        self.begin(Work::Enumerate { token, enumeration });
+                    }
+                }
             }
             ToShard::Barrier { token } => self.barriers.push(token),
             ToShard::WorkerUp { link, worker } => self.worker_up(link, worker),
             ToShard::WorkerLeaving { link } => self.worker_leaving(link),
-            ToShard::WorkerDown { link } => self.worker_down(link),
+            ToShard::WorkerDown { link, end } => self.worker_down(link, end),
+            ToShard::Trying { link, seq, alone } => self.trying(link, seq, alone),
             ToShard::Begun { link, through } => self.begun(link, through),
             ToShard::Done { link, first, last } => self.done(link, first, last),
             ToShard::StandbyWritten { link, through } => self.standby_written(link, through),
@@ -341,6 +345,17 @@ impl Shard {
         }
     }
 
+    /// A client as logs name it, and everybody else.
+    fn client_id(&self, id: ConnectionId) -> ClientId {
+        ClientId::new(self.host.address, id)
+    }
+
+    /// How old this shard is, in tenths of a second: enough for how long a client stays, in little room.
+    fn age(&self) -> u32 {
+        let age = clock::now().saturating_duration_since(self.started).as_millis() / 100;
+        u32::try_from(age).unwrap_or(u32::MAX)
+    }
+
     /// Adds what was counted to the metrics.
     fn report(&mut self) {
         let (metrics, tally) = (&self.host.metrics, std::mem::take(&mut self.tally));
@@ -348,6 +363,7 @@ impl Shard {
             (&metrics.messages_in, tally.messages_in),
             (&metrics.messages_out, tally.messages_out),
             (&metrics.messages_dropped, tally.dropped),
+            (&metrics.pings, tally.pings),
             (&metrics.events, tally.events),
             (&metrics.redelivered, tally.redelivered),
             (&metrics.over_budget, tally.over_budget),
@@ -357,7 +373,18 @@ impl Shard {
                 counter.inc_by(count);
             }
         }
-        let (held, in_flight) = (self.limbo.len(), self.workers.in_flight());
+        if let Some((client, error)) = self.directory.take_refused()
+            && let Some(suppressed) = self.warnings.session.admit(clock::now())
+        {
+            let client = self.client_id(client);
+            tracing::warn!(%client, %error, suppressed, "session left as it was");
+        }
+        if self.content != *self.directory.content() {
+            self.content = *self.directory.content();
+            self.host.set_content(self.index.into(), &self.content);
+        }
+        let held = self.limbo.len() + self.suspects.bytes();
+        let in_flight = self.workers.in_flight();
         let clients = self.budget.used();
         let standby_updates = self.workers.standby_updates();
         for (gauge, before, after) in [

@@ -52,6 +52,17 @@ pub(super) struct Outlet {
     ahead: usize,
     /// The ends of clients among the events that are not done, by number.
     ends: BTreeMap<u64, ConnectionId>,
+    /// The clients, and the numbers of their own, of events that worker processes may have ended over.
+    suspects: BTreeMap<u64, (ConnectionId, u64)>,
+}
+
+/// What else must be known of events that are done.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Finished {
+    /// Whose ends were among them.
+    pub(super) ends: Vec<ConnectionId>,
+    /// Whose suspects were, with the numbers of their own.
+    pub(super) suspects: Vec<(ConnectionId, u64)>,
 }
 
 /// A batch that went out, and which of its events are done.
@@ -75,6 +86,32 @@ pub(super) struct Entry {
     pub(super) redelivered: bool,
     /// The last of the worker's own edits of the session; none once the event is taken back.
     pub(super) edits: u64,
+    /// Whether it may be what worker processes ended over.
+    pub(super) care: Care,
+    /// How far it had come when it was taken back.
+    pub(super) reached: Reached,
+}
+
+/// With how much care an event is delivered, see `suspects.rs`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Care {
+    /// With none.
+    #[default]
+    No,
+    /// It is known when it is done.
+    Suspect,
+    /// The same, and its handler is to run alone.
+    Trial,
+}
+
+/// How far an event had come that a worker did not finish.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// It had not been sent.
+    #[default]
+    Nobody,
+    /// It had been sent.
+    Sent,
 }
 
 impl Outlet {
@@ -93,6 +130,7 @@ impl Outlet {
             waiting: VecDeque::new(),
             ahead: 0,
             ends: BTreeMap::new(),
+            suspects: BTreeMap::new(),
         }
     }
 
@@ -114,17 +152,24 @@ impl Outlet {
             }
         }
         let seq = self.last + 1;
-        let Entry { client, number, event, context, redelivered, edits } = entry;
+        let Entry { client, number, event, context, redelivered, edits, care, .. } = entry;
         let shard = self.shard;
         let ends = matches!(event, Event::Close(_));
         let delivery = Delivery { client, shard, seq, number, redelivered, edits, context, event };
-        let added = native::encode_parts(&ToPeer::Event(delivery), payload, &mut self.batch);
+        let message = match care {
+            Care::No | Care::Suspect => ToPeer::Event(delivery),
+            Care::Trial => ToPeer::Trial(delivery),
+        };
+        let added = native::encode_parts(&message, payload, &mut self.batch);
         // Limits on messages, handshakes and sessions keep every event below our own frames' limit.
         debug_assert!(added.is_ok());
         if added.is_ok() {
             self.last = seq;
             if ends {
                 self.ends.insert(seq, client);
+            }
+            if care != Care::No {
+                self.suspects.insert(seq, (client, number));
             }
         }
         Ok(())
@@ -159,7 +204,7 @@ impl Outlet {
         if self.batch.is_empty() {
             return None;
         }
-        let frames = self.batch.split().freeze();
+        let frames = take_bytes(&mut self.batch);
         self.kept += frames.len();
         let (first, last) = (self.batch_first, self.last);
         self.sent.push_back(Sent { first, last, frames: frames.clone(), done: Vec::new() });
@@ -168,7 +213,7 @@ impl Outlet {
         self.ahead += frames.len();
         match self.language {
             Language::Native => Some((last, frames)),
-            Language::Php => Some((last, self.php.split().freeze())),
+            Language::Php => Some((last, take_bytes(&mut self.php))),
         }
     }
 
@@ -203,9 +248,14 @@ impl Outlet {
         self.len() == 0
     }
 
-    /// Forgets the events `first..=last`, and says whose ends were among them. What was never sent,
-    /// or is done already, is passed over.
-    pub(super) fn done(&mut self, first: u64, last: u64) -> Vec<ConnectionId> {
+    /// The client of the event, and the event's number of its own, if it is a suspect.
+    pub(super) fn suspect(&self, seq: u64) -> Option<(ConnectionId, u64)> {
+        self.suspects.get(&seq).copied()
+    }
+
+    /// Forgets the events `first..=last`, and says whose ends were among them, and whose suspects. What
+    /// was never sent, or is done already, is passed over.
+    pub(super) fn done(&mut self, first: u64, last: u64) -> Finished {
         let last = last.min(self.batch_first - 1);
         // It reads them in order.
         self.begun(last);
@@ -224,15 +274,10 @@ impl Outlet {
             self.kept -= sent.frames.len();
             self.sent.remove(at);
         }
-        self.take_ends(first, last)
-    }
-
-    fn take_ends(&mut self, first: u64, last: u64) -> Vec<ConnectionId> {
-        if self.ends.is_empty() || last < first {
-            return Vec::new();
+        Finished {
+            ends: take(&mut self.ends, first, last),
+            suspects: take(&mut self.suspects, first, last),
         }
-        let ends = self.ends.range(first..=last).map(|(seq, _)| *seq).collect::<Vec<_>>();
-        ends.into_iter().filter_map(|seq| self.ends.remove(&seq)).collect()
     }
 
     /// Takes back every event that is not done, in order.
@@ -257,15 +302,43 @@ impl Outlet {
                     context: delivery.context,
                     redelivered: delivery.redelivered || went_out,
                     edits: 0,
+                    care: Care::No,
+                    reached: if went_out { Reached::Sent } else { Reached::Nobody },
                 })
         })
     }
 }
 
+/// Takes what is in a buffer, in memory of about its own size: it may be kept for long, and must not
+/// keep a buffer that is much larger.
+fn take_bytes(buffer: &mut BytesMut) -> Bytes {
+    if buffer.capacity() / 2 <= buffer.len() {
+        return buffer.split().freeze();
+    }
+    let bytes = Bytes::copy_from_slice(buffer);
+    match buffer.capacity() {
+        ..=MAX_SPARE => buffer.clear(),
+        _ => *buffer = BytesMut::new(),
+    }
+    bytes
+}
+
+/// The largest buffer that is kept for the next batch, in bytes.
+const MAX_SPARE: usize = 64 * 1024;
+
+/// Takes what is known of the events `first..=last`.
+fn take<T>(of: &mut BTreeMap<u64, T>, first: u64, last: u64) -> Vec<T> {
+    if of.is_empty() || last < first {
+        return Vec::new();
+    }
+    let seqs = of.range(first..=last).map(|(seq, _)| *seq).collect::<Vec<_>>();
+    seqs.into_iter().filter_map(|seq| of.remove(&seq)).collect()
+}
+
 /// Reads back one of our own frames.
 fn next_delivery(frames: &mut BytesMut) -> Option<Delivery> {
     match native::decode(frames, MAX_FRAME) {
-        Ok(Some(ToPeer::Event(delivery))) => Some(delivery),
+        Ok(Some(ToPeer::Event(delivery) | ToPeer::Trial(delivery))) => Some(delivery),
         _ => None,
     }
 }
@@ -282,7 +355,8 @@ mod tests {
 
     fn entry(event: Event) -> Entry {
         let client = ConnectionId(7);
-        Entry { client, number: 9, event, context: None, redelivered: false, edits: 0 }
+        let (context, care, reached) = (None, Care::No, Reached::Nobody);
+        Entry { client, number: 9, event, context, redelivered: false, edits: 0, care, reached }
     }
 
     fn outlet(batches: &[&[&'static str]]) -> Outlet {
@@ -318,6 +392,21 @@ mod tests {
         let mut outlet = outlet(&[&["a", "b", "c"], &["d"], &["e"]]);
         outlet.done(2, 2);
         assert_eq!(recalled(outlet), ["a!", "c!", "d!", "e"]);
+    }
+
+    #[test]
+    fn small_batch_does_not_keep_the_memory_of_what_came_before_it() {
+        let mut buffer = BytesMut::with_capacity(8192);
+        buffer.extend_from_slice(&[1; 100]);
+        assert_eq!(take_bytes(&mut buffer), [1; 100][..]);
+        assert_eq!((buffer.len(), buffer.capacity()), (0, 8192), "it is used for the next one");
+        buffer.extend_from_slice(&[2; 5000]);
+        assert_eq!(take_bytes(&mut buffer), [2; 5000][..]);
+        assert!(buffer.capacity() <= 8192 - 5000, "it went out as it was");
+        let mut buffer = BytesMut::with_capacity(MAX_SPARE * 2);
+        buffer.extend_from_slice(&[3]);
+        assert_eq!(take_bytes(&mut buffer), [3][..]);
+        assert_eq!(buffer.capacity(), 0);
     }
 
     #[test]

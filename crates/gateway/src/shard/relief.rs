@@ -95,7 +95,8 @@ impl Shard {
                         && connection.grew.is_some_and(|at| STALLED < now.duration_since(at))
                 };
                 self.give_up(target, |connection| {
-                    !connection.paused && (whoever || 0 < connection.queued() || stalls(connection))
+                    connection.paused.is_none()
+                        && (whoever || 0 < connection.queued() || stalls(connection))
                 });
                 self.give_turns();
             }
@@ -179,7 +180,12 @@ impl Connection {
 
     /// Whether it is in the midst of a large message.
     pub(super) fn is_amid_large(&self) -> bool {
-        LARGE < self.unfinished()
+        let come = match &self.phase {
+            _ if self.backlog => 0,
+            Phase::Open(decoder) | Phase::Leaving(decoder) => decoder.len(),
+            Phase::Request(_) | Phase::Closing { .. } | Phase::Over => 0,
+        };
+        LARGE < come
     }
 
     /// Bytes that it holds, alone or with others.
@@ -187,7 +193,7 @@ impl Connection {
         self.unfinished() + self.queued()
     }
 
-    /// Bytes held for a request or a message that has not come whole.
+    /// Bytes of memory held for what has come and is not processed.
     fn unfinished(&self) -> usize {
         match &self.phase {
             Phase::Request(head) => head.capacity(),

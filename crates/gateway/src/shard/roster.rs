@@ -72,7 +72,22 @@ impl<H: Copy> Roster<H> {
 
     /// The clients and when they came, oldest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Ordinal, ConnectionId, H)> + '_ {
-        let live = self.entries.iter().filter(|entry| entry.id != HOLE);
+        self.after(Ordinal(0))
+    }
+
+    /// Those that came later than that.
+    pub(super) fn after(
+        &self,
+        after: Ordinal,
+    ) -> impl Iterator<Item = (Ordinal, ConnectionId, H)> + '_ {
+        // From the beginning, as is usual, nothing is searched for.
+        let from = match self.entries.first() {
+            Some(first) if first.ordinal <= after => {
+                self.entries.partition_point(|entry| entry.ordinal <= after)
+            }
+            _ => 0,
+        };
+        let live = self.entries[from..].iter().filter(|entry| entry.id != HOLE);
         live.map(|entry| (entry.ordinal, entry.id, entry.handle))
     }
 }

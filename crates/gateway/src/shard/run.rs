@@ -4,9 +4,9 @@ use std::{
     cell::RefCell, future::poll_fn, pin::pin, rc::Rc, sync::Arc, task::Poll, time::Duration,
 };
 
-use service::{clock, listen::Acceptor, net};
+use service::{clock, listen::Acceptor, net, supervise::spawn_local};
 use tokio::{
-    task::{spawn_local, yield_now},
+    task::yield_now,
     time::{self, MissedTickBehavior},
 };
 use tokio_util::sync::CancellationToken;
@@ -35,6 +35,7 @@ pub(crate) async fn run(
     over: CancellationToken,
 ) {
     let beat = shard.settings.heartbeat.as_ref().map(super::Heartbeat::tick);
+    let look = shard.settings.websocket_ping.map(super::WebSocketPing::every);
     let shard = Rc::new(RefCell::new(shard));
     for (door, acceptor) in doors.into_iter().enumerate() {
         let accepting = accept(Rc::clone(&shard), acceptor, door);
@@ -44,6 +45,9 @@ pub(crate) async fn run(
     spawn_local(every(TICK, Rc::clone(&shard), |shard| shard.tick(clock::now())));
     if let Some(beat) = beat {
         spawn_local(every(Duration::from_millis(beat), Rc::clone(&shard), Shard::beat));
+    }
+    if let Some(look) = look {
+        spawn_local(every(look, Rc::clone(&shard), Shard::look));
     }
     let draining = Rc::clone(&shard);
     spawn_local(async move {
@@ -77,10 +81,15 @@ async fn accept(shard: Rc<RefCell<Shard>>, mut acceptor: Acceptor, door: usize) 
             yield_now().await;
         }
         let (stream, remote) = acceptor.accept().await;
+        let mut pauses = false;
         let place = loop {
-            if let Some(place) = shard.borrow().place(door) {
-                break place;
+            let place = shard.borrow().place(door);
+            match place {
+                Ok(place) => break place,
+                Err(full) if !pauses => shard.borrow_mut().accepting_pauses(full),
+                Err(_) => {}
             }
+            pauses = true;
             time::sleep(FULL).await;
         };
         let host = Arc::clone(&shard.borrow().host);

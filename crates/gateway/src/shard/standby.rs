@@ -57,7 +57,7 @@ impl Shard {
             // A worker that speaks the other language, or none.
             return self.release_standbys(id, &standbys);
         };
-        let session = self.directory.get(id).is_some_and(|it| !it.session.is_empty());
+        let session = self.directory.get(id).is_some_and(|it| it.has_session());
         let added = self.complete(&mut standbys, id, Subject::Open(key), owner, urgent, session);
         for link in added.into_iter().filter(|_| session) {
             self.workers.feed(link, |feed| feed.sessions.push_back(key));
@@ -101,7 +101,7 @@ impl Shard {
     }
 
     /// A client's session has changed.
-    pub(super) fn session_changed(&mut self, key: Key) {
+    pub(super) fn update_standbys(&mut self, key: Key) {
         for link in self.connections[key as usize].standbys.update_all() {
             self.workers.feed(link, |feed| feed.sessions.push_back(key));
         }
@@ -206,8 +206,8 @@ impl Shard {
     }
 
     /// Has every client looked at, a part in each turn: whether it lacks an owner or a standby.
-    pub(super) fn begin_sweep(&mut self) {
-        self.sweep = Some(0);
+    pub(super) fn begin_standby_sweep(&mut self) {
+        self.standby_sweep = Some(0);
         self.complete_departed();
         self.call();
     }
@@ -218,15 +218,15 @@ impl Shard {
     }
 
     /// Looks at the next part of all clients. Returns whether there is another to look at now.
-    pub(super) fn sweep(&mut self) -> bool {
-        let Some(from) = self.sweep.take() else {
+    pub(super) fn sweep_standbys(&mut self) -> bool {
+        let Some(from) = self.standby_sweep.take() else {
             return false;
         };
         let to = self.connections.capacity().min(from + SWEEP);
         let mut sessions = 0;
         for at in from..to {
             if SESSIONS <= sessions {
-                self.sweep = Some(at);
+                self.standby_sweep = Some(at);
                 return true;
             }
             let Some(connection) = self.connections.get(at).filter(|it| it.id.is_some()) else {
@@ -240,18 +240,18 @@ impl Shard {
             } else if self.workers.is_any_open() {
                 if self.workers.are_full(self.window()) {
                     // Goes on when one is done with something: their sessions are on their way.
-                    self.sweep = Some(at);
+                    self.standby_sweep = Some(at);
                     return false;
                 }
                 // Not only when it speaks next: a worker of it may be what is missing should this
                 // gateway die.
                 let session = connection.id.and_then(|id| self.directory.get(id));
-                sessions += session.map_or(0, |client| client.session.as_encoded().len());
+                sessions += session.map_or(0, |client| client.session_len());
                 self.adopt(at as Key);
             }
         }
         let is_more = to < self.connections.capacity();
-        self.sweep = is_more.then_some(to);
+        self.standby_sweep = is_more.then_some(to);
         is_more
     }
 
@@ -379,8 +379,7 @@ impl Shard {
             Some(false) => return true,
             None => return false,
         }
-        let session = self.directory.get(client).map(|client| client.session.clone());
-        let session = session.unwrap_or_default();
+        let session = self.directory.session(client);
         // Limits on sessions keep it below our own frames' limit.
         let added = native::encode(&ToPeer::StandbySession { client, session }, out);
         debug_assert!(added.is_ok());

@@ -15,18 +15,26 @@ use service::{clock, dice};
 use super::{
     Shard,
     connection::Key,
-    outlet::Outlet,
+    outlet::{Finished, Outlet},
     routing::{self, Router},
     share::{Wait, Window},
     standby::{Feed, Standbys},
 };
 use crate::{
-    exchange::{Language, LinkId, Worker},
+    exchange::{Language, LinkEnd, LinkId, Worker},
     settings::Ways,
 };
 
 /// How many times the window of a worker there may be with those who have little there.
 const BESIDES: usize = 4;
+
+/// How much a worker may have unfinished and still be given a new client.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// In bytes of events.
+    window: usize,
+    ways: Ways,
+}
 
 /// The workers that are linked, in the order in which they came.
 #[derive(Debug, Default)]
@@ -34,8 +42,10 @@ pub(super) struct Workers {
     linked: FxHashMap<LinkId, Linked>,
     /// Those that may be given new clients, in the order in which they came.
     open: Vec<(LinkId, Arc<Worker>)>,
-    /// How often one was chosen.
+    /// How often a worker was chosen for a client.
     turn: usize,
+    /// How often a standby was chosen.
+    standby_turn: usize,
 }
 
 /// One worker.
@@ -128,15 +138,46 @@ impl Workers {
         self.linked.get_mut(&link).filter(|linked| !linked.leaving)
     }
 
-    /// Chooses a worker for a client, which counts as the worker's from here on.
-    pub(super) fn choose(&mut self, router: Router, client: IpAddr) -> Option<LinkId> {
-        let clients = self.open.iter().map(|(_, worker)| worker.clients.load(Ordering::Relaxed));
+    /// Chooses a worker for a client, which counts as the worker's from here on. One whose window for
+    /// all clients is full is chosen only if every one is, or the client's address decides.
+    pub(super) fn choose(&mut self, router: Router, client: IpAddr, room: Room) -> Option<LinkId> {
+        let mut open: Vec<_> = self.open.iter().collect();
+        if router != Router::HashIp && self.any_has_room(room) {
+            open.retain(|(link, _)| self.has_room(*link, room));
+        }
+        let clients = open.iter().map(|(_, worker)| worker.clients.load(Ordering::Relaxed));
         self.turn = self.turn.wrapping_add(1);
         let chosen =
             routing::choose(router, clients, client, dice::random::<u32>() as usize, self.turn)?;
-        let (link, worker) = self.open.get(chosen)?;
+        let (link, worker) = open.get(chosen)?;
         worker.clients.fetch_add(1, Ordering::Relaxed);
         Some(*link)
+    }
+
+    /// Whether a worker that a new client of this address may be given has room for its first events.
+    pub(super) fn have_room(&self, router: Router, client: IpAddr, room: Room) -> bool {
+        if router == Router::HashIp {
+            let chosen = routing::choose(router, self.open.iter().map(|_| 0), client, 0, 0);
+            let link = chosen.and_then(|chosen| self.open.get(chosen));
+            return link.is_some_and(|(link, _)| self.has_room(*link, room));
+        }
+        self.any_has_room(room)
+    }
+
+    /// Whether any worker has room for a new client.
+    pub(super) fn any_has_room(&self, room: Room) -> bool {
+        self.open.iter().any(|(link, _)| self.has_room(*link, room))
+    }
+
+    /// Whether this worker has room for the first events of a client.
+    pub(super) fn has_room(&self, link: LinkId, room: Room) -> bool {
+        let linked = self.linked.get(&link);
+        linked.is_some_and(|it| it.outlet.len() <= room.window || it.is_lossy(&room.ways))
+    }
+
+    /// Whether no worker takes new clients.
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
     }
 
     /// A client is no longer this worker's.
@@ -170,10 +211,10 @@ impl Workers {
     pub(super) fn choose_standby(&mut self, owner: LinkId, besides: &Standbys) -> Option<LinkId> {
         let ip = |link| self.linked.get(&link).map(|linked| linked.worker.ip);
         let (of_owner, of_others) = (ip(owner), || besides.links().filter_map(ip));
-        self.turn = self.turn.wrapping_add(1);
+        self.standby_turn = self.standby_turn.wrapping_add(1);
         let mut best = None;
         for at in 0..self.open.len() {
-            let (link, worker) = &self.open[(self.turn.wrapping_add(at)) % self.open.len()];
+            let (link, worker) = &self.open[(self.standby_turn.wrapping_add(at)) % self.open.len()];
             if *link == owner || worker.instance.is_none() || besides.has(*link) {
                 continue;
             }
@@ -268,6 +309,18 @@ impl Workers {
         self.linked.values().any(Linked::has_turns)
     }
 
+    /// Whether suspects can be tried: there are workers that take events, and one of ours among them.
+    pub(super) fn can_try(&self) -> Option<bool> {
+        let natives = self.open.iter().any(|(_, worker)| worker.instance.is_some());
+        (!self.open.is_empty()).then_some(natives)
+    }
+
+    /// The client of an event on its way to a worker, and the event's number of its own, if it is a
+    /// suspect.
+    pub(super) fn suspect(&self, link: LinkId, seq: u64) -> Option<(ConnectionId, u64)> {
+        self.linked.get(&link).and_then(|linked| linked.outlet.suspect(seq))
+    }
+
     /// Bytes of events that workers are not done with.
     pub(super) fn in_flight(&self) -> usize {
         self.linked.values().map(|linked| linked.outlet.len()).sum()
@@ -287,6 +340,11 @@ impl Shard {
         Window { of_many, in_all }
     }
 
+    /// What decides whether workers are given new clients.
+    pub(super) fn room(&self) -> Room {
+        Room { window: self.windows().in_all, ways: self.settings.ways }
+    }
+
     pub(super) fn worker_up(&mut self, link: LinkId, worker: Arc<Worker>) {
         let outlet = Outlet::new(self.index, worker.language, self.host.address);
         let linked = Linked {
@@ -297,10 +355,13 @@ impl Shard {
             unconfirmed: BTreeMap::new(),
             leaving: false,
         };
+        if let Some(life) = &worker.instance {
+            self.suspects.is_back(life);
+        }
         self.workers.linked.insert(link, linked);
         self.workers.open.push((link, worker));
         self.give_limbo();
-        self.begin_sweep();
+        self.begin_standby_sweep();
     }
 
     /// The worker takes nothing new. Its clients' next events wait until it has finished their last
@@ -309,11 +370,11 @@ impl Shard {
         if let Some(linked) = self.workers.linked.get_mut(&link) {
             linked.leaving = true;
             self.workers.open.retain(|(open, _)| *open != link);
-            self.begin_sweep();
+            self.begin_standby_sweep();
         }
     }
 
-    pub(super) fn worker_down(&mut self, link: LinkId) {
+    pub(super) fn worker_down(&mut self, link: LinkId, end: LinkEnd) {
         let Some(linked) = self.workers.linked.remove(&link) else {
             return;
         };
@@ -323,11 +384,13 @@ impl Shard {
             self.note_lost(link);
         }
         // What was held back behind the unfinished events comes after them.
+        let life = linked.worker.instance.as_ref().filter(|_| !linked.leaving);
         let mut unfinished: Vec<_> = linked.outlet.recall().filter(|_| !lossy).collect();
+        self.suspect(life, end, &unfinished);
         unfinished.extend(self.take_limbo());
         self.give_again(unfinished);
         self.resume(linked.unread.everyone());
-        self.begin_sweep();
+        self.begin_standby_sweep();
     }
 
     pub(super) fn begun(&mut self, link: LinkId, through: u64) {
@@ -343,7 +406,7 @@ impl Shard {
         let Some(linked) = self.workers.linked.get_mut(&link) else {
             return;
         };
-        let ended = linked.outlet.done(first, last);
+        let Finished { ends, suspects } = linked.outlet.done(first, last);
         let confirmed = linked.confirmed(first, last);
         if linked.leaving && linked.outlet.is_empty() {
             self.give_limbo();
@@ -351,7 +414,8 @@ impl Shard {
             let keys = linked.finished(first, last, window);
             self.resume(keys);
         }
-        self.release_departed(ended);
+        self.release_departed(ends);
+        self.release_suspects(suspects);
         self.confirm(link, confirmed);
         // So that what is in flight is counted, and more clients are reassigned.
         self.call();
@@ -379,7 +443,8 @@ impl Shard {
         let held = self.take_limbo();
         self.give_again(held);
         if self.limbo.len() < self.window() {
-            let paused = self.connections.iter().filter(|(_, connection)| connection.paused);
+            let paused =
+                self.connections.iter().filter(|(_, connection)| connection.paused.is_some());
             let paused: Vec<_> = paused.map(|(key, _)| key as Key).collect();
             self.resume(paused);
         }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! 0   u32  length of what follows, big-endian
-//! 4   u8   version, 1
-//! 5   u8   flags, all 0 in version 1
+//! 4   u8   version, 2
+//! 5   u8   flags, all 0 in version 2
 //! 6   u32  length of the header, big-endian
 //! 10  …    header: bincode (variable-length integers), see `link`
 //!     …    payload: what a client sent or is sent, as it is
@@ -19,8 +19,9 @@ use thiserror::Error;
 
 use crate::link::LinkMessage;
 
-/// The version that this codec writes, and the only one that it reads.
-pub const VERSION: u8 = 1;
+/// The version that this codec writes, and the only one that it reads. In version 1 the proofs of the
+/// handshake covered nothing but the nonces.
+pub const VERSION: u8 = 2;
 
 /// Bytes before the header.
 pub const PREFIX: usize = 10;
@@ -42,14 +43,17 @@ pub enum DecodeError {
     #[error("a frame of {0} bytes is shorter than its prefix")]
     TooShort(usize),
     /// Of another version, or with flags that this version does not know.
-    #[error("version {version} with flags {flags:#04x} is not spoken here")]
+    #[error(
+        "link version {version} (flags {flags:#04x}) is not supported, only version {VERSION}: \
+         run the same release on both ends"
+    )]
     Version { version: u8, flags: u8 },
     /// The header reaches beyond its frame.
     #[error("a header of {header} bytes in a frame of {frame}")]
     HeaderLength { header: usize, frame: usize },
     /// The header is not one of ours.
-    #[error("not a header of this link")]
-    Header(#[source] bincode::Error),
+    #[error("not a header of this link: {0}")]
+    Header(bincode::Error),
     /// There is a payload where there is no place for one.
     #[error("a payload of {0} bytes where none belongs")]
     Payload(usize),

@@ -9,8 +9,11 @@
 //! worker   {"event":"worker_connect","secret_key":"…","known":["10.0.0.1:2900"],
 //!           "instance":"3c…","settled":[["8e…","3c…"]],
 //!           "takeovers":[["8e…","4d…","1f…","3c…","4d…"]],"complete":true}
+//! gateway  {"event":"gateway_leave"}
 //! any      {"event":"ping","answer":true}
 //! register {"event":"pong"}
+//! register {"event":"probe"}
+//! register {"event":"refused","reason":"address_taken","by":"10.0.0.2:43210"}
 //! register {"event":"broadcast_addresses","addresses":["10.0.0.1:2900"],
 //!           "gateways":[{"address":"10.0.0.1:2900","native":true,"instance":"9f…"}],
 //!           "workers":["3c…"],"settled":[["8e…","3c…"]],
@@ -23,11 +26,15 @@
 //! `settled`, on which gateways that are gone whose clients have been closed, by the worker that had
 //! them; `takeovers`, which of them by a standby of that worker: gateway, standby, digest of the
 //! clients, and their holders in order (see [`Takeover`]); `complete`, whether a worker reaches every
-//! gateway that it was told of. The last four are told to workers that introduce themselves. `answer` asks for a pong, which no PHP register sends.
-//! Parsing forgives what PHP forgives
+//! gateway that it was told of. The last four are told to workers that introduce themselves. `answer`
+//! asks for a pong, which no PHP register sends. A gateway says `gateway_leave`, only to registers of
+//! ours, when it goes down in order; such a register asks a gateway for a sign of life (`probe`), and
+//! says why it closes (`refused`), where two gateways announce one address. Parsing forgives what PHP
+//! forgives
 //! (other fields, their order, a missing secret); it refuses what PHP would trip over.
 
 mod from_register;
+mod notice;
 mod to_register;
 
 use serde::Deserialize;
@@ -35,12 +42,13 @@ use serde::Deserialize;
 use crate::Instance;
 
 pub use from_register::{FromRegister, Incomprehensible, Presence, bad_request, pong};
+pub use notice::GatewayNotice;
 pub use to_register::{GatewayConnect, ToRegister, Unusable, WorkerConnect};
 
 /// A gateway as it announced itself.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
 pub struct Gateway {
-    /// Where its inner port is, as `host:port`. Not checked here: PHP peers may use names.
+    /// Where its inner port is, as `host:port`; the host may be a name.
     pub address: String,
     /// Whether that port speaks our native wire. PHP gateways never say so.
     #[serde(default)]

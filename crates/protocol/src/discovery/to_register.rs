@@ -24,6 +24,9 @@ pub enum ToRegister {
         /// Whether to answer.
         answer: bool,
     },
+    /// The gateway that announced itself on this connection goes down in order. Only registers of ours
+    /// understand it.
+    GatewayLeave,
 }
 
 /// "Here I am", from a gateway.
@@ -62,7 +65,7 @@ pub enum Unusable {
     /// An event we do not know.
     #[error("unknown event")]
     UnknownEvent,
-    /// A gateway that does not say where it is, or says it at excessive length.
+    /// A gateway that does not say where it is, as a host and a port of at most [`MAX_NAME`] bytes.
     #[error("no usable address")]
     NoAddress,
 }
@@ -78,7 +81,7 @@ impl ToRegister {
         }
         match fields.event.text().as_deref() {
             Some("gateway_connect") => {
-                let address = fields.address.name().filter(|address| address != "0");
+                let address = fields.address.name().filter(|address| is_address(address));
                 let address = address.ok_or(Unusable::NoAddress)?;
                 let native = matches!(fields.native, Field::Truth(true));
                 let gateway = Gateway { address, native, instance: fields.instance.instance() };
@@ -96,6 +99,7 @@ impl ToRegister {
                     complete: matches!(fields.complete, Field::Truth(true)),
                 }))
             }
+            Some("gateway_leave") => Ok(Self::GatewayLeave),
             Some("ping") => Ok(Self::Ping { answer: matches!(fields.answer, Field::Truth(true)) }),
             Some(_) | None => Err(Unusable::UnknownEvent),
         }
@@ -144,11 +148,22 @@ impl ToRegister {
                 }
                 fields
             }
+            Self::GatewayLeave => serde_json::json!({ "event": "gateway_leave" }),
             Self::Ping { answer: false } => serde_json::json!({ "event": "ping" }),
             Self::Ping { answer: true } => serde_json::json!({ "event": "ping", "answer": true }),
         };
         json_lines::encode(&fields, out);
     }
+}
+
+/// Whether an address is `host:port`, in characters that are safe in everybody's log: every worker is told
+/// of it, and warns of it if it cannot be reached.
+fn is_address(address: &str) -> bool {
+    let parts = address.rsplit_once(':');
+    parts.is_some_and(|(host, port)| {
+        let is_port = port.parse::<u16>().is_ok_and(|port| port != 0);
+        is_port && !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic())
+    })
 }
 
 /// The protocol sends the secret as it is.

@@ -7,12 +7,20 @@ use super::value::{Key, Value};
 /// Up to this many entries are searched one by one.
 const SMALL: usize = 8;
 
+/// How much room is made at once for entries that are only announced: a text may announce many more
+/// than it has.
+const ANNOUNCED: usize = 16;
+
 /// An ordered map. Replacing a value keeps its place; a new key goes last.
 ///
+/// It lies behind a pointer, since every value is as large as the largest kind of value.
+#[derive(Clone, Debug, Default)]
+pub struct Array(Option<Box<Table>>);
+
 /// Invariant: no key is there twice; `is_list` says whether the keys are 0, 1, 2 … in order; `index`
 /// knows where each key is as soon as there are more than `SMALL` entries that are not a list.
 #[derive(Clone, Debug, Default)]
-pub struct Array {
+struct Table {
     entries: Vec<(Key, Value)>,
     index: BTreeMap<Key, usize>,
     unlisted: bool,
@@ -26,39 +34,54 @@ impl Array {
         Self::default()
     }
 
+    /// An empty array with room for so many entries, or for some of them.
+    pub(super) fn with_capacity(entries: usize) -> Self {
+        let entries = Vec::with_capacity(entries.min(ANNOUNCED));
+        match entries.capacity() {
+            0 => Self::default(),
+            _ => Self(Some(Box::new(Table { entries, ..Table::default() }))),
+        }
+    }
+
+    fn entries(&self) -> &[(Key, Value)] {
+        self.0.as_ref().map_or(&[], |table| &table.entries)
+    }
+
     /// How many entries there are.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.entries().len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries().is_empty()
     }
 
     /// Whether the keys are 0, 1, 2 … in this order; an empty array is a list.
     pub fn is_list(&self) -> bool {
-        !self.unlisted
+        self.0.as_ref().is_none_or(|table| !table.unlisted)
     }
 
     /// The entries in order.
     pub fn iter(&self) -> std::slice::Iter<'_, (Key, Value)> {
-        self.entries.iter()
+        self.entries().iter()
     }
 
     /// The values in order.
     pub fn values(&self) -> impl Iterator<Item = &Value> {
-        self.entries.iter().map(|(_, value)| value)
+        self.entries().iter().map(|(_, value)| value)
     }
 
     /// The values in order, to be changed.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Value> {
-        self.entries.iter_mut().map(|(_, value)| value)
+        let entries = self.0.iter_mut().flat_map(|table| &mut table.entries);
+        entries.map(|(_, value)| value)
     }
 
     /// The value of a key.
     pub fn get(&self, key: &Key) -> Option<&Value> {
-        self.position(key).map(|at| &self.entries[at].1)
+        let table = self.0.as_ref()?;
+        table.position(key).map(|at| &table.entries[at].1)
     }
 
     /// The value of a string key.
@@ -68,29 +91,13 @@ impl Array {
 
     /// The value of a key, to be changed.
     pub fn get_mut(&mut self, key: &Key) -> Option<&mut Value> {
-        self.position(key).map(|at| &mut self.entries[at].1)
+        let table = self.0.as_mut()?;
+        table.position(key).map(|at| &mut table.entries[at].1)
     }
 
     /// Sets the value of a key: in its place where the key is known, else last.
     pub fn set(&mut self, key: Key, value: Value) {
-        if let Some(known) = self.get_mut(&key) {
-            *known = value;
-            return;
-        }
-        let at = self.entries.len();
-        if let Key::Int(int) = key {
-            self.next = self.next.max(Some(int.saturating_add(1)));
-        }
-        let was_list = self.is_list();
-        self.unlisted |= usize_key(&key) != Some(at);
-        if self.unlisted && SMALL <= at {
-            if was_list || at == SMALL {
-                let known = self.entries.iter().enumerate();
-                self.index = known.map(|(at, (key, _))| (key.clone(), at)).collect();
-            }
-            self.index.insert(key.clone(), at);
-        }
-        self.entries.push((key, value));
+        self.0.get_or_insert_default().set(key, value);
     }
 
     /// Appends a value under the next free int key, as `$array[] = …` does. `false` where the
@@ -101,22 +108,48 @@ impl Array {
 
     /// Appends as [`push`](Self::push) does, and says under which key.
     pub(super) fn push_keyed(&mut self, value: Value) -> Option<Key> {
-        let key = Key::Int(self.next.unwrap_or(0));
-        if self.position(&key).is_some() {
+        let table = self.0.get_or_insert_default();
+        let key = Key::Int(table.next.unwrap_or(0));
+        if table.position(&key).is_some() {
             return None;
         }
-        self.set(key.clone(), value);
+        table.set(key.clone(), value);
         Some(key)
     }
 
     /// Takes an entry out. It costs as much as there are entries.
     pub(super) fn remove(&mut self, key: &Key) {
-        if let Some(at) = self.position(key) {
-            let next = self.next;
-            let mut entries = std::mem::take(self).entries;
+        if let Some(table) = &mut self.0
+            && let Some(at) = table.position(key)
+        {
+            let Table { mut entries, next, .. } = std::mem::take(&mut **table);
             entries.remove(at);
-            *self = Self { next, ..entries.into_iter().collect() };
+            entries.into_iter().for_each(|(key, value)| table.set(key, value));
+            table.next = next;
         }
+    }
+}
+
+impl Table {
+    fn set(&mut self, key: Key, value: Value) {
+        if let Some(at) = self.position(&key) {
+            self.entries[at].1 = value;
+            return;
+        }
+        let at = self.entries.len();
+        if let Key::Int(int) = key {
+            self.next = self.next.max(Some(int.saturating_add(1)));
+        }
+        let was_list = !self.unlisted;
+        self.unlisted |= usize_key(&key) != Some(at);
+        if self.unlisted && SMALL <= at {
+            if was_list || at == SMALL {
+                let known = self.entries.iter().enumerate();
+                self.index = known.map(|(at, (key, _))| (key.clone(), at)).collect();
+            }
+            self.index.insert(key.clone(), at);
+        }
+        self.entries.push((key, value));
     }
 
     fn position(&self, key: &Key) -> Option<usize> {
@@ -139,7 +172,7 @@ fn usize_key(key: &Key) -> Option<usize> {
 
 impl PartialEq for Array {
     fn eq(&self, other: &Self) -> bool {
-        self.entries == other.entries
+        self.entries() == other.entries()
     }
 }
 
@@ -166,7 +199,7 @@ impl IntoIterator for Array {
     type IntoIter = std::vec::IntoIter<(Key, Value)>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.entries.into_iter()
+        self.0.map(|table| table.entries).unwrap_or_default().into_iter()
     }
 }
 
@@ -204,7 +237,7 @@ mod tests {
                 }
                 prop_assert!(array.get(&Key::Int(99)).is_none());
             }
-            prop_assert_eq!(array.entries, plain);
+            prop_assert_eq!(array.entries(), plain);
         }
     }
 }

@@ -28,12 +28,18 @@ pub enum ReplaceError {
     /// Nested too deep, perhaps in itself.
     #[error("nested deeper than {MAX_DEPTH}")]
     TooDeep,
-    /// There would be too much to copy.
-    #[error("more than {MAX_VALUES} values to copy")]
-    TooMany,
+    /// References would have far more copied than there is, or more than a text may hold.
+    #[error("more than {limit} values to copy")]
+    TooMany { limit: usize },
 }
 
-/// Puts what `new` names into `old`.
+/// How many times as many values may be copied as there are in both documents, and how many besides:
+/// only an array that is parted from many references to it comes near that.
+const COPIES: usize = 4;
+const COPIES_BESIDES: usize = 4096;
+
+/// Puts what `new` names into `old`. Copies no more than four times as many values as there are in both,
+/// and 4,096, whatever refers to what.
 ///
 /// # Errors
 /// When the two are not arrays, or cannot be merged within bounds.
@@ -42,10 +48,13 @@ pub fn array_replace_recursive(old: Document, new: Document) -> Result<Document,
         return Err(ReplaceError::Unmovable);
     }
     let (mut shared, mut fresh) = (old.shared, new);
+    let values = count(&old.root) + count(&fresh.root);
+    let values = shared.iter().chain(&fresh.shared).map(count).sum::<usize>() + values;
+    let limit = values.saturating_mul(COPIES).saturating_add(COPIES_BESIDES).min(MAX_VALUES);
     let offset = shared.len();
     std::iter::once(&mut fresh.root).chain(&mut fresh.shared).for_each(|it| shift(it, offset));
     shared.append(&mut fresh.shared);
-    let mut merge = Merge { shared: &shared, copied: 0 };
+    let mut merge = Merge { shared: &shared, limit, copied: 0 };
     let Some(Value::Array(new)) = resolve(&fresh.root, &shared) else {
         return Err(ReplaceError::NotAnArray);
     };
@@ -58,6 +67,8 @@ pub fn array_replace_recursive(old: Document, new: Document) -> Result<Document,
 struct Merge<'a> {
     /// Shared values of both. The merge changes none of them.
     shared: &'a [Value],
+    /// How many values may be copied, and how many were.
+    limit: usize,
     copied: usize,
 }
 
@@ -104,7 +115,10 @@ impl<'a> Merge<'a> {
 
     fn copy(&mut self, value: &Value) -> Result<Value, ReplaceError> {
         self.copied += count(value);
-        if MAX_VALUES < self.copied { Err(ReplaceError::TooMany) } else { Ok(value.clone()) }
+        match self.limit < self.copied {
+            true => Err(ReplaceError::TooMany { limit: self.limit }),
+            false => Ok(value.clone()),
+        }
     }
 }
 

@@ -26,7 +26,8 @@ pub enum JsonEncodeError {
 /// # Errors
 /// When PHP would not write it, or it is longer than `limit`.
 pub fn json_encode(document: &Document, limit: usize) -> Result<Vec<u8>, JsonEncodeError> {
-    let mut writer = Writer { shared: &document.shared, depth: 0, limit, out: Vec::new() };
+    let shared = &document.shared;
+    let mut writer = Writer { shared, depth: 0, limit, skipped: 0, out: Vec::new() };
     writer.value(&document.root)?;
     Ok(writer.out)
 }
@@ -35,6 +36,9 @@ struct Writer<'a> {
     shared: &'a [Value],
     depth: usize,
     limit: usize,
+    /// Properties that are not written. References may show one object any number of times, so that each
+    /// counts as a byte.
+    skipped: usize,
     out: Vec<u8>,
 }
 
@@ -55,15 +59,19 @@ impl<'a> Writer<'a> {
             Value::Array(array) if array.is_list() => self.list(array.values())?,
             Value::Array(array) => self.object(array.iter().map(|(key, value)| (key, value)))?,
             Value::Object(object) => self.incomplete(object)?,
-            Value::Custom { class, .. } => {
+            Value::Custom(custom) => {
                 self.out.push(b'{');
-                self.class(class)?;
+                self.class(&custom.class)?;
                 self.out.push(b'}');
             }
             // A case of an enumeration that is not known is not read at all.
             Value::Case(_) | Value::Shared(_) => return Err(JsonEncodeError::Unwritable),
         }
-        match self.limit < self.out.len() {
+        self.fits()
+    }
+
+    fn fits(&self) -> Written {
+        match self.limit < self.out.len() + self.skipped {
             true => Err(JsonEncodeError::TooLong(self.limit)),
             false => Ok(()),
         }
@@ -100,7 +108,10 @@ impl<'a> Writer<'a> {
         self.class(&object.class)?;
         for (key, value) in object.properties.iter() {
             // What is private or protected has a name with a NUL in front.
-            if !matches!(key, Key::Str(name) if name.first() == Some(&0)) {
+            if matches!(key, Key::Str(name) if name.first() == Some(&0)) {
+                self.skipped += 1;
+                self.fits()?;
+            } else {
                 self.comma(1);
                 self.key(key)?;
                 self.value(value)?;
@@ -144,6 +155,8 @@ impl<'a> Writer<'a> {
                 // Line ends to JavaScript, so never written as they are.
                 '\0'..='\u{1f}' | '\u{2028}' | '\u{2029}' => {
                     self.out.extend_from_slice(format!("\\u{:04x}", u32::from(char)).as_bytes());
+                    // It takes six times as much as in the text.
+                    self.fits()?;
                 }
                 char => {
                     self.out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());

@@ -14,6 +14,7 @@ mod parse_str;
 mod scalars;
 mod scanner;
 mod serialize;
+mod splice;
 mod unserialize;
 mod value;
 
@@ -26,6 +27,7 @@ pub use json_encode::{JsonEncodeError, json_encode};
 pub use parse_str::{parse_str, query_of};
 pub use serialize::{SerializeError, serialize};
 pub(crate) use serialize::{int, key, string};
+pub(crate) use splice::splice;
 pub use unserialize::{UnserializeError, unserialize};
 pub(crate) use value::is_empty;
-pub use value::{Key, MAX_DEPTH, MAX_VALUES, Object, Shared, SharedBy, Value};
+pub use value::{Custom, Key, MAX_DEPTH, MAX_VALUES, Object, Shared, SharedBy, Value};

@@ -55,6 +55,15 @@ impl Scanner<'_> {
         Ok(string)
     }
 
+    /// Passes over `:n:"…";`.
+    pub(super) fn pass_string(&mut self) -> Result<(), Stuck> {
+        self.expect(b":")?;
+        let length = self.length()?;
+        self.expect(b":\"")?;
+        self.pass(length)?;
+        self.expect(b"\";")
+    }
+
     /// `:n:"…"`.
     pub(super) fn quoted(&mut self) -> Result<Bytes, Stuck> {
         self.expect(b":")?;

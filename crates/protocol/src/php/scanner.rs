@@ -86,6 +86,15 @@ impl<'a> Scanner<'a> {
         Ok(self.text.slice(self.at - length..self.at))
     }
 
+    /// Passes over so many bytes.
+    pub(super) fn pass(&mut self, length: usize) -> Result<(), Stuck> {
+        if self.rest().len() < length {
+            return self.fail();
+        }
+        self.at += length;
+        Ok(())
+    }
+
     /// A part of the text; nothing if it is not ASCII.
     pub(super) fn ascii(&self, range: Range<usize>) -> &'a str {
         self.text.get(range).and_then(|part| std::str::from_utf8(part).ok()).unwrap_or_default()

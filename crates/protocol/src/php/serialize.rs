@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::{
     document::Document,
     float,
-    value::{Key, MAX_DEPTH, Shared, SharedBy, Value},
+    value::{Custom, Key, MAX_DEPTH, Shared, SharedBy, Value},
 };
 
 /// Why a value is not written.
@@ -33,10 +33,11 @@ pub fn serialize(
 ) -> Result<(), SerializeError> {
     let shared = &document.shared;
     let mut references = vec![Places::default(); shared.len()];
-    count(&document.root, shared, &mut references);
+    count(&document.root, shared, &mut references, Depth::default())?;
     let seen = vec![None; shared.len()];
     let limit = out.len().saturating_add(limit);
-    Writer { shared, references, seen, slot: 0, depth: 0, limit, out }.value(&document.root)
+    Writer { shared, references, seen, slot: 0, depth: Depth::default(), limit, out }
+        .value(&document.root)
 }
 
 /// How many places hold a shared value.
@@ -46,23 +47,62 @@ struct Places {
     references: usize,
 }
 
+/// How deep a value lies.
+#[derive(Clone, Copy, Debug, Default)]
+struct Depth {
+    /// In arrays and objects: what is written must be read again.
+    nested: usize,
+    /// In shared values. A merge may leave a chain of them, each of which was written elsewhere before.
+    shared: usize,
+}
+
+impl Depth {
+    /// Within one more array or object.
+    fn nested(self) -> Result<Self, SerializeError> {
+        Self { nested: self.nested + 1, ..self }.checked()
+    }
+
+    /// Within one more shared value.
+    fn shared(self) -> Result<Self, SerializeError> {
+        Self { shared: self.shared + 1, ..self }.checked()
+    }
+
+    fn checked(self) -> Result<Self, SerializeError> {
+        // A shared value may be a handle to another one.
+        match self.nested <= MAX_DEPTH && self.shared <= 2 * MAX_DEPTH {
+            true => Ok(self),
+            false => Err(SerializeError::TooDeep),
+        }
+    }
+}
+
 /// Counts the references that can still be reached: a merge may have left one alone, which is none.
-fn count(value: &Value, shared: &[Value], places: &mut [Places]) {
+fn count(
+    value: &Value,
+    shared: &[Value],
+    places: &mut [Places],
+    depth: Depth,
+) -> Result<(), SerializeError> {
     match value {
         Value::Shared(place) => {
             let Some(known) = places.get_mut(place.at) else {
-                return;
+                return Ok(());
             };
             known.references += usize::from(place.by == SharedBy::Reference);
-            if !std::mem::replace(&mut known.met, true) {
-                count(&shared[place.at], shared, places);
+            match std::mem::replace(&mut known.met, true) {
+                true => Ok(()),
+                false => count(&shared[place.at], shared, places, depth.shared()?),
             }
         }
-        Value::Array(array) => array.values().for_each(|value| count(value, shared, places)),
-        Value::Object(object) => {
-            object.properties.values().for_each(|value| count(value, shared, places));
+        Value::Array(array) => {
+            let depth = depth.nested()?;
+            array.values().try_for_each(|value| count(value, shared, places, depth))
         }
-        _ => {}
+        Value::Object(object) => {
+            let depth = depth.nested()?;
+            object.properties.values().try_for_each(|value| count(value, shared, places, depth))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -72,7 +112,7 @@ struct Writer<'a> {
     /// The number that each shared value got where it was written.
     seen: Vec<Option<usize>>,
     slot: usize,
-    depth: usize,
+    depth: Depth,
     limit: usize,
     out: &'a mut Vec<u8>,
 }
@@ -110,7 +150,8 @@ impl<'a> Writer<'a> {
                 self.class(b'O', &object.class);
                 self.entries(object.properties.len(), object.properties.iter())?;
             }
-            Value::Custom { class, payload } => {
+            Value::Custom(custom) => {
+                let Custom { class, payload } = &**custom;
                 self.class(b'C', class);
                 put(self.out, format_args!("{}:{{", payload.len()));
                 self.out.extend_from_slice(payload);
@@ -129,9 +170,10 @@ impl<'a> Writer<'a> {
                 }
                 Some(None) => {
                     self.seen[place.at] = Some(self.slot);
-                    self.enter()?;
+                    let outer = self.depth;
+                    self.depth = outer.shared()?;
                     self.numbered(&self.shared[place.at])?;
-                    self.depth -= 1;
+                    self.depth = outer;
                 }
                 None => self.out.extend_from_slice(b"N;"),
             },
@@ -156,20 +198,15 @@ impl<'a> Writer<'a> {
         entries: impl Iterator<Item = &'a (Key, Value)>,
     ) -> Result<(), SerializeError> {
         put(self.out, format_args!("{count}:{{"));
-        self.enter()?;
+        let outer = self.depth;
+        self.depth = outer.nested()?;
         for (key, value) in entries {
             self::key(key, self.out);
             self.value(value)?;
         }
-        self.depth -= 1;
+        self.depth = outer;
         self.out.push(b'}');
         Ok(())
-    }
-
-    fn enter(&mut self) -> Result<(), SerializeError> {
-        self.depth += 1;
-        // Shared values lie one step deeper than what they stand for.
-        if 2 * MAX_DEPTH < self.depth { Err(SerializeError::TooDeep) } else { Ok(()) }
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
     array::Array,
     document::Document,
     scanner::{Scanner, Stuck},
-    value::{Key, MAX_DEPTH, MAX_VALUES, Object, Shared, SharedBy, Value},
+    value::{Custom, Key, MAX_DEPTH, MAX_VALUES, Object, Shared, SharedBy, Value},
 };
 
 /// Why a text is not read.
@@ -163,7 +163,7 @@ impl<'a> Reader<'a> {
     fn array(&mut self) -> Read<Array> {
         self.scan.expect(b":")?;
         let count = self.scan.length()?;
-        let mut array = Array::new();
+        let mut array = Array::with_capacity(count);
         self.entries(count, |key, value| {
             let key = match key {
                 Key::Str(text) => Key::from_text(text),
@@ -189,7 +189,7 @@ impl<'a> Reader<'a> {
         self.scan.expect(b":")?;
         let length = self.scan.object_length()?;
         if tag == b'O' {
-            let mut properties = Array::new();
+            let mut properties = Array::with_capacity(length);
             self.entries(length, |key, value| properties.set(key, value))?;
             return Ok(Value::Object(Object { class, properties }));
         }
@@ -200,7 +200,7 @@ impl<'a> Reader<'a> {
         self.customs_may_number |= payload
             .windows(3)
             .any(|at| matches!(at, [b'r' | b'R', b':', digit] if digit.is_ascii_digit()));
-        Ok(Value::Custom { class, payload })
+        Ok(Value::Custom(Box::new(Custom { class, payload })))
     }
 
     /// `:{key value …}`.

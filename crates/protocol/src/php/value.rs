@@ -25,10 +25,7 @@ pub enum Value {
     /// An object (`O:`). It is carried and never built.
     Object(Object),
     /// An object with a serialized form of its own (`C:`), which only its class can read.
-    Custom {
-        class: Bytes,
-        payload: Bytes,
-    },
+    Custom(Box<Custom>),
     /// A case of an enumeration (`E:`), as `Class:Case`.
     Case(Bytes),
     /// A value that several places share. It lies in [`Document::shared`](super::Document).
@@ -59,6 +56,13 @@ pub struct Object {
     pub class: Bytes,
     /// In order, and as written: no key is turned into an int here.
     pub properties: Array,
+}
+
+/// An object with a serialized form of its own: its class, and what only that can read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Custom {
+    pub class: Bytes,
+    pub payload: Bytes,
 }
 
 /// A key of an array.
@@ -133,7 +137,7 @@ impl Value {
             Self::Str(text) => Some(Key::from_text(text.clone())),
             Self::Array(_)
             | Self::Object(_)
-            | Self::Custom { .. }
+            | Self::Custom(_)
             | Self::Case(_)
             | Self::Shared(_) => None,
         }
@@ -148,7 +152,7 @@ impl Value {
             Self::Float(float) => *float == 0.0,
             Self::Str(text) => is_empty(text),
             Self::Array(array) => array.is_empty(),
-            Self::Object(_) | Self::Custom { .. } | Self::Case(_) | Self::Shared(_) => false,
+            Self::Object(_) | Self::Custom(_) | Self::Case(_) | Self::Shared(_) => false,
         }
     }
 

@@ -36,6 +36,24 @@ pub(super) fn replace_in_object(old: &mut Map<String, Value>, new: Map<String, V
     }
 }
 
+/// Whether putting `new` into `old` first and then both into any object comes to the same as one after the
+/// other: not where a list or an object replaces what is neither.
+pub(super) fn absorbs(old: &Map<String, Value>, new: &Map<String, Value>) -> bool {
+    new.iter().all(|(key, new)| old.get(key).is_none_or(|old| value_absorbs(old, new)))
+}
+
+fn value_absorbs(old: &Value, new: &Value) -> bool {
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) => absorbs(old, new),
+        (Value::Array(old), Value::Array(new)) => {
+            old.iter().zip(new).all(|(old, new)| value_absorbs(old, new))
+        }
+        // A list that is entered by keys, or the other way round, depends on what it is put into.
+        (_, Value::Object(_) | Value::Array(_)) => false,
+        _ => true,
+    }
+}
+
 fn keyed(list: Vec<Value>) -> Map<String, Value> {
     list.into_iter().enumerate().map(|(at, value)| (at.to_string(), value)).collect()
 }

@@ -13,6 +13,7 @@
 //!   wrote the session: [`merge`](Session::merge) works on PHP's form as soon as one of the two is
 //!   of it. To replace a session is to replace all of it.
 
+mod changes;
 mod json;
 mod php;
 
@@ -20,6 +21,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 use thiserror::Error;
+
+pub use changes::Changes;
 
 use crate::php::{ReplaceError, SerializeError, UnserializeError};
 
@@ -68,6 +71,10 @@ pub enum SessionError {
     /// A PHP array that contains itself cannot be read as JSON.
     #[error("a session that contains itself cannot be read as JSON")]
     Endless,
+    /// A PHP array whose references would make it too long, if what they name were written out each
+    /// time, cannot be read as JSON.
+    #[error("a session whose references unfold to more than {limit} bytes cannot be read as JSON")]
+    Unfolds { limit: usize },
     /// An update cannot be put in.
     #[error("the session cannot be updated")]
     Merge(#[from] ReplaceError),
@@ -120,10 +127,13 @@ impl Session {
         Self::from_encoded(text.into())
     }
 
-    /// Reads the session, whoever wrote it.
+    /// Reads the session, whoever wrote it. What PHP's references show in several places is copied into
+    /// each of them: with its references written out, PHP's form may have 16 times as many bytes as it has,
+    /// and in any case 1 MiB, but never more than [`MAX_PHP_SESSION`].
     ///
     /// # Errors
-    /// When it is neither the text of a JSON object nor a serialized PHP array.
+    /// When it is neither the text of a JSON object nor a serialized PHP array, when it is longer than
+    /// that with its references written out, or contains itself.
     pub fn decode(&self) -> Result<Map<String, Value>, SessionError> {
         match self.form {
             _ if self.is_none() => Ok(Map::new()),
@@ -139,6 +149,12 @@ impl Session {
             Form::Php => self.encoded.clone(),
             Form::Json => php::from_object(&self.encoded).unwrap_or_default(),
         }
+    }
+
+    /// The same session in PHP's form, see [`to_php`](Self::to_php). None is the same in both.
+    #[must_use]
+    pub fn in_php_form(&self) -> Self {
+        Self::from_php(self.to_php()).unwrap_or_default()
     }
 
     /// How it is encoded.
@@ -168,20 +184,14 @@ impl Session {
     /// class with a format of its own stands beside references. Nothing is changed then.
     pub fn merge(&mut self, changes: &Self) -> Result<(), SessionError> {
         match (self.form, changes.form) {
-            _ if changes.is_empty() => {}
-            (Form::Json, Form::Json) => {
-                let mut merged = self.decode()?;
-                json::replace_in_object(&mut merged, changes.decode()?);
-                *self = Self::encode(&merged)?;
+            _ if changes.is_empty() => Ok(()),
+            (Form::Json, Form::Json) => self.apply(Changes::of(changes)?),
+            _ if self.is_none() => {
+                *self = changes.clone();
+                Ok(())
             }
-            _ if self.is_none() => *self = changes.clone(),
-            _ => {
-                let (old, new) = (php::document(self)?, php::document(changes)?);
-                let merged = php::merge(old, new)?;
-                *self = Self::from_php(merged)?;
-            }
+            _ => self.apply(Changes::of(changes)?),
         }
-        Ok(())
     }
 
     /// Whether PHP takes it for no session: empty, or a lone `0`.

@@ -5,7 +5,7 @@ use serde_json::{Map, Number, Value as Json};
 
 use super::{Form, MAX_PHP_SESSION, Session, SessionError};
 use crate::php::{
-    Array, Document, MAX_DEPTH, MAX_VALUES, Value, array_replace_recursive, json_decode, serialize,
+    Array, Document, Key, MAX_DEPTH, Value, array_replace_recursive, json_decode, serialize,
     unserialize,
 };
 
@@ -14,6 +14,35 @@ pub(super) fn document(session: &Session) -> Result<Document, SessionError> {
     match session.form {
         Form::Php => Ok(unserialize(&session.encoded)?),
         Form::Json => from_json(&session.encoded).ok_or(SessionError::NotAnArray),
+    }
+}
+
+/// The same of a JSON object.
+pub(super) fn document_of(object: Map<String, Json>) -> Document {
+    let entries =
+        object.into_iter().map(|(key, value)| (Key::from_text(key.into()), to_value(value)));
+    let mut array = Array::new();
+    entries.for_each(|(key, value)| array.set(key, value));
+    Value::Array(array).into()
+}
+
+fn to_value(value: Json) -> Value {
+    match value {
+        Json::Null => Value::Null,
+        Json::Bool(bool) => Value::Bool(bool),
+        Json::Number(number) => match number.as_i64() {
+            Some(int) => Value::Int(int),
+            None => Value::Float(number.as_f64().unwrap_or_default()),
+        },
+        Json::String(text) => Value::Str(text.into()),
+        Json::Array(list) => {
+            let mut array = Array::new();
+            for value in list {
+                array.push(to_value(value));
+            }
+            Value::Array(array)
+        }
+        Json::Object(object) => document_of(object).root,
     }
 }
 
@@ -31,11 +60,11 @@ pub(super) fn from_object(text: &Bytes) -> Option<Bytes> {
 pub(super) fn to_object(text: &Bytes) -> Result<Map<String, Json>, SessionError> {
     let document = unserialize(text)?;
     let array = document.as_array().ok_or(SessionError::NotAnArray)?;
-    let mut reader = Reader { document: &document, depth: 0, left: MAX_VALUES };
-    reader.object(array).ok_or(SessionError::Endless)
+    let limit = text.len().saturating_mul(UNFOLDED).clamp(UNFOLDED_AT_LEAST, MAX_PHP_SESSION);
+    Reader { document: &document, depth: 0, limit, left: limit }.object(array)
 }
 
-fn written(document: &Document) -> Result<Bytes, SessionError> {
+pub(super) fn written(document: &Document) -> Result<Bytes, SessionError> {
     let mut text = Vec::new();
     serialize(document, MAX_PHP_SESSION, &mut text)?;
     Ok(text.into())
@@ -48,48 +77,93 @@ fn from_json(text: &Bytes) -> Option<Document> {
     object.then(|| value.into())
 }
 
+/// How many times as long a session may be with its references written out, if that is more than this
+/// many bytes; never more than [`MAX_PHP_SESSION`].
+const UNFOLDED: usize = 16;
+const UNFOLDED_AT_LEAST: usize = 1024 * 1024;
+
+/// Copies what references show in several places into each of them. What that may come to is bounded by
+/// the length that PHP's form would have without references: the smallest that it can be, so that a
+/// session that has none is never refused.
 struct Reader<'a> {
     document: &'a Document,
     depth: usize,
-    /// References may show one array in many places: this bounds what comes of it.
+    /// How many bytes PHP's form may have, and how many of them are left.
+    limit: usize,
     left: usize,
 }
 
+/// The least that a value takes in PHP's form (`N;`), any other scalar (`i:0;`), and a string or an
+/// array without what is in it (`s:0:"";`, `a:0:{}`).
+const NULL: usize = 2;
+const SCALAR: usize = 4;
+const EMPTY: usize = 6;
+
 impl<'a> Reader<'a> {
-    fn value(&mut self, value: &'a Value) -> Option<Json> {
-        self.left = self.left.checked_sub(1)?;
-        Some(match self.document.resolve(value)? {
-            Value::Null | Value::Object(_) | Value::Custom { .. } | Value::Case(_) => Json::Null,
-            Value::Bool(bool) => Json::Bool(*bool),
-            Value::Int(int) => (*int).into(),
-            Value::Float(float) => Number::from_f64(*float).map_or(Json::Null, Json::Number),
-            Value::Str(text) => utf8(text).map_or(Json::Null, Json::String),
+    fn value(&mut self, value: &'a Value) -> Result<Json, SessionError> {
+        let value = self.document.resolve(value).ok_or(SessionError::Endless)?;
+        Ok(match value {
+            Value::Null | Value::Object(_) | Value::Custom(_) | Value::Case(_) => {
+                self.charge(NULL)?;
+                Json::Null
+            }
+            Value::Bool(bool) => {
+                self.charge(SCALAR)?;
+                Json::Bool(*bool)
+            }
+            Value::Int(int) => {
+                self.charge(SCALAR)?;
+                (*int).into()
+            }
+            Value::Float(float) => {
+                self.charge(SCALAR)?;
+                Number::from_f64(*float).map_or(Json::Null, Json::Number)
+            }
+            Value::Str(text) => {
+                self.charge(EMPTY + text.len())?;
+                utf8(text).map_or(Json::Null, Json::String)
+            }
             Value::Array(array) if array.is_list() => {
                 self.enter()?;
-                let list = array.values().map(|value| self.value(value)).collect::<Option<_>>()?;
+                let list = array.values().map(|value| {
+                    self.charge(SCALAR)?;
+                    self.value(value)
+                });
+                let list = list.collect::<Result<_, _>>()?;
                 self.depth -= 1;
                 Json::Array(list)
             }
             Value::Array(array) => Json::Object(self.object(array)?),
-            Value::Shared(_) => return None,
+            Value::Shared(_) => return Err(SessionError::Endless),
         })
     }
 
-    fn object(&mut self, array: &'a Array) -> Option<Map<String, Json>> {
+    fn object(&mut self, array: &'a Array) -> Result<Map<String, Json>, SessionError> {
         self.enter()?;
         let mut object = Map::new();
         for (key, value) in array.iter() {
+            self.charge(match key {
+                Key::Int(_) => SCALAR,
+                Key::Str(text) => EMPTY + text.len(),
+            })?;
             if let Some(key) = utf8(&key.to_text()) {
                 object.insert(key, self.value(value)?);
             }
         }
         self.depth -= 1;
-        Some(object)
+        Ok(object)
     }
 
-    fn enter(&mut self) -> Option<()> {
+    fn enter(&mut self) -> Result<(), SessionError> {
+        self.charge(EMPTY)?;
         self.depth += 1;
-        (self.depth <= MAX_DEPTH).then_some(())
+        if MAX_DEPTH < self.depth { Err(SessionError::Endless) } else { Ok(()) }
+    }
+
+    fn charge(&mut self, bytes: usize) -> Result<(), SessionError> {
+        let left = self.left.checked_sub(bytes);
+        self.left = left.ok_or(SessionError::Unfolds { limit: self.limit })?;
+        Ok(())
     }
 }
 

@@ -153,3 +153,22 @@ fn an_update_cannot_outgrow_the_limit() {
     assert_eq!(stored, kept);
     stored.merge(&php(&format!(r#"a:1:{{s:1:"a";{half}}}"#))).unwrap();
 }
+
+/// Arrays of which each refers to the one before it, and an update that leaves the last alone.
+#[test]
+fn a_merge_that_leaves_a_long_chain_of_references_is_refused() {
+    const LENGTH: usize = 100_000;
+    let mut old = format!(r#"a:{LENGTH}:{{i:0;a:1:{{i:0;i:0;}}"#);
+    let mut new = format!("a:{}:{{i:0;N;", LENGTH - 1);
+    for at in 1..LENGTH {
+        // The first array has the number 2, and each has one value that is numbered.
+        old += &format!("i:{at};a:2:{{i:0;R:{};i:1;N;}}", 2 * at);
+        if at < LENGTH - 1 {
+            new += &format!("i:{at};N;");
+        }
+    }
+    let mut kept = php(&(old.clone() + "}"));
+    let error = kept.merge(&php(&(new + "}"))).unwrap_err();
+    assert!(matches!(error, SessionError::Write(SerializeError::TooDeep)), "{error:?}");
+    assert_eq!(kept, php(&(old + "}")));
+}

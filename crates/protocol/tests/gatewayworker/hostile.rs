@@ -8,6 +8,7 @@ use protocol::{
         gateway_worker::{
             Frame, MAX_FRAME, Opcode, decode,
             from_peer::{Said, read},
+            reply::NoReply,
         },
         json_lines::Lines,
     },
@@ -33,7 +34,7 @@ fn take(bytes: &[u8]) {
 fn obey(frame: &Frame) {
     match read(frame) {
         Ok(Said::Query(_, reply)) => {
-            assert!(4 < reply.encode(&Answer::Unavailable).len());
+            assert_eq!(reply.encode(&Answer::Unavailable), Err(NoReply::Unavailable));
         }
         Ok(Said::Reply(reply)) => assert!(4 < reply.len()),
         Ok(Said::Command(Command::UpdateSession { changes, .. })) => {

@@ -34,7 +34,7 @@ fn frame(opcode: Opcode, connection_id: u32, ext: impl Into<Bytes>) -> Frame {
 #[track_caller]
 fn reply(opcode: Opcode, ext: &'static str, answer: &Answer) -> String {
     let bytes = match read(&frame(opcode, 2, ext)).unwrap() {
-        Said::Query(_, reply) => reply.encode(answer),
+        Said::Query(_, reply) => reply.encode(answer).unwrap(),
         Said::Reply(reply) => reply,
         other => panic!("no query: {other:?}"),
     };

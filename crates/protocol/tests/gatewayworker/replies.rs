@@ -4,9 +4,10 @@ use protocol::{
     Answer, Row, Session,
     codec::gateway_worker::{
         Opcode,
-        from_peer::{Said, read},
-        reply::Reply,
+        from_peer::{Refused, Said, read},
+        reply::{NoReply, Reply},
     },
+    php::{JsonDecodeError, MAX_DEPTH, MAX_VALUES},
 };
 
 use crate::{frame, group, id, php, reply, uid};
@@ -171,7 +172,8 @@ fn rows_come_as_they_are_where_that_is_said() {
     let Said::Query(_, ordered) = read(&frame(Opcode::Select, 0, ext)).unwrap() else {
         panic!("a query");
     };
-    let text = |reply: Reply| String::from_utf8(reply.encode(&rows)[4..].to_vec()).unwrap();
+    let text =
+        |reply: Reply| String::from_utf8(reply.encode(&rows).unwrap()[4..].to_vec()).unwrap();
     assert!(text(ordered.clone()).starts_with("a:2:{i:2;"));
     assert!(text(ordered.unordered()).starts_with("a:2:{i:1;"));
 }
@@ -185,25 +187,78 @@ fn a_client_that_left_all_its_groups_is_in_an_empty_list_of_them() {
     assert_eq!(groups(row(1, None, &[])), r#"a:1:{i:1;a:1:{s:6:"groups";N;}}"#);
 }
 
+/// A query and its reply, read from a frame.
+fn query(opcode: Opcode, ext: &'static str) -> Reply {
+    match read(&frame(opcode, 2, ext)) {
+        Ok(Said::Query(_, reply)) => reply,
+        other => panic!("no query: {other:?}"),
+    }
+}
+
 #[test]
-fn every_query_gets_a_reply_even_where_there_is_no_answer() {
-    for (opcode, ext, empty) in [
-        (Opcode::IsOnline, "", "i:0;"),
-        (Opcode::GetSessionByClientId, "", "N;"),
-        (Opcode::GetAllClientSessions, "", "a:0:{}"),
-        (Opcode::GetClientSessionsByGroup, "g", "a:0:{}"),
-        (Opcode::GetClientIdByUid, "u", "a:0:{}"),
-        (Opcode::BatchGetClientIdByUid, r#"["u",5]"#, r#"a:2:{s:1:"u";a:0:{}i:5;a:0:{}}"#),
-        (Opcode::GetClientCountByGroup, "g", "i:0;"),
-        (Opcode::BatchGetClientCountByGroup, r#"["g"]"#, r#"a:1:{s:1:"g";i:0;}"#),
-        (Opcode::Select, r#"{"fields":["uid"]}"#, "a:0:{}"),
-        (Opcode::GetGroupIdList, "", "a:0:{}"),
+fn query_without_an_answer_has_no_reply() {
+    for (opcode, ext) in [
+        (Opcode::IsOnline, ""),
+        (Opcode::GetSessionByClientId, ""),
+        (Opcode::GetAllClientSessions, ""),
+        (Opcode::GetClientSessionsByGroup, "g"),
+        (Opcode::GetClientIdByUid, "u"),
+        (Opcode::BatchGetClientIdByUid, r#"["u",5]"#),
+        (Opcode::GetClientCountByGroup, "g"),
+        (Opcode::BatchGetClientCountByGroup, r#"["g"]"#),
+        (Opcode::Select, r#"{"fields":["uid"]}"#),
+        (Opcode::GetGroupIdList, ""),
     ] {
-        assert_eq!(reply(opcode, ext, &Answer::Unavailable), empty, "{opcode:?}");
         let other = match opcode {
             Opcode::IsOnline => Answer::Count(5),
             _ => Answer::Online(true),
         };
-        assert_eq!(reply(opcode, ext, &other), empty, "{opcode:?}, with another's answer");
+        for answer in [Answer::Unavailable, other] {
+            let reply = query(opcode, ext).encode(&answer);
+            assert_eq!(reply, Err(NoReply::Unavailable), "{opcode:?}: {answer:?}");
+        }
     }
+}
+
+#[test]
+fn reply_over_the_limit_is_none_whichever_query_it_is_of() {
+    // One session in many places: what is kept of it is small.
+    let session = php(&format!(r#"a:1:{{i:0;s:7340032:"{}";}}"#, "x".repeat(7 << 20)));
+    // Of ours, six times as long in PHP's form.
+    let numbers = format!(r#"{{"n":[{}0]}}"#, "0,".repeat(120_000));
+    let ours = Session::from_encoded(numbers.into()).unwrap();
+    let many = |count: u32, session: &Session| {
+        Answer::Sessions((1..=count).map(|at| (id(at), session.clone())).collect())
+    };
+    let all = || query(Opcode::GetAllClientSessions, "");
+    assert!(all().encode(&many(18, &session)).is_ok());
+    for answer in [many(20, &session), many(110, &ours)] {
+        assert_eq!(all().encode(&answer), Err(NoReply::TooLong));
+        let group = query(Opcode::GetClientSessionsByGroup, "g");
+        assert_eq!(group.encode(&answer), Err(NoReply::TooLong));
+    }
+    let rows = |session: &Session, count| {
+        let row = |at| Row { session: Some(session.clone()), ..row(at, None, &[]) };
+        Answer::Rows((1..=count).map(row).collect())
+    };
+    for answer in [rows(&session, 20), rows(&ours, 110)] {
+        let select = query(Opcode::Select, r#"{"fields":["session"]}"#);
+        assert_eq!(select.encode(&answer), Err(NoReply::TooLong));
+    }
+}
+
+#[test]
+fn question_beyond_our_limits_is_refused_rather_than_answered_with_nothing() {
+    let many: &str = format!("[{}0]", "0,".repeat(MAX_VALUES)).leak();
+    let deep: &str = format!("[{}{}]", "[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH)).leak();
+    for opcode in
+        [Opcode::BatchGetClientIdByUid, Opcode::BatchGetClientCountByGroup, Opcode::Select]
+    {
+        for (ext, limit) in [(many, JsonDecodeError::TooMany), (deep, JsonDecodeError::TooDeep)] {
+            let refused = read(&frame(opcode, 0, ext)).unwrap_err();
+            assert_eq!(refused, Refused::Question(limit), "{opcode:?}");
+        }
+    }
+    // What PHP does not read either asks for nobody.
+    assert_eq!(reply(Opcode::BatchGetClientIdByUid, "[", &Answer::Clients(vec![])), "a:0:{}");
 }

@@ -112,6 +112,7 @@ fn own_to_gateway() -> Vec<(&'static str, ToGateway)> {
         ToGateway::Pong { .. } => "pong": ToGateway::Pong { token: 9 };
         ToGateway::WrittenOff => "written-off": ToGateway::WrittenOff;
         ToGateway::Begun { .. } => "begun": ToGateway::Begun { shard: 2, through: 40 };
+        ToGateway::Trying { .. } => "trying": ToGateway::Trying { shard: 2, seq: 40, alone: true };
         ToGateway::Relay { .. } => "relay": ToGateway::Relay {
             to: instance(),
             message: WorkerMessage::HandoverTaken { number: 300 },
@@ -240,11 +241,11 @@ fn own_to_peer() -> Vec<(&'static str, ToPeer)> {
     cases!(ToPeer {
         ToPeer::Challenge { .. } => "challenge": ToPeer::Challenge {
             nonce: std::array::from_fn(|at| at as u8),
+            gateway: "[2001:db8::1]:2900".into(),
+            instance: instance(),
         };
         ToPeer::Welcome { .. } => "welcome": ToPeer::Welcome {
             proof: [0x33; 32],
-            gateway: "[2001:db8::1]:2900".into(),
-            instance: instance(),
             taken: 0x0102_0304_0506_0708,
         };
         ToPeer::Refused(_) => "refused": ToPeer::Refused(Refusal::Secret);
@@ -278,23 +279,17 @@ fn own_to_peer() -> Vec<(&'static str, ToPeer)> {
         ToPeer::Taken { .. } => "taken": ToPeer::Taken { through: 65_536 };
         ToPeer::Ping { .. } => "ping": ToPeer::Ping { token: 9 };
         ToPeer::Pong { .. } => "pong": ToPeer::Pong { token: 9 };
-        ToPeer::Witness { .. } => "witness": ToPeer::Witness {
-            client: ConnectionId(7),
-            owner: instance(),
-            context: Box::new(Context {
-                remote: "10.1.2.3:40000".parse().unwrap(),
-                listener_port: 7272,
-                session: session(r#"{"a":1}"#),
-            }),
-        };
-        ToPeer::Release { .. } => "release": ToPeer::Release {
-            clients: vec![ConnectionId(7), ConnectionId(300)],
-        };
         ToPeer::Standby { .. } => "standby": ToPeer::Standby {
             holders: vec![instance(), other_instance()],
             confirmed: true,
             clients: vec![standby_client()],
         };
+        ToPeer::Release { .. } => "release": ToPeer::Release {
+            clients: vec![ConnectionId(7), ConnectionId(300)],
+        };
+        ToPeer::Trial(_) => "trial": ToPeer::Trial(delivery(Event::Message(Message::text("hi"))));
+        ToPeer::Draining { .. } => "draining": ToPeer::Draining { clients: 300 };
+        ToPeer::Replaced { .. } => "replaced": ToPeer::Replaced { by: "10.1.2.3:40000".into() };
         ToPeer::StandbySession { .. } => "standby-session": ToPeer::StandbySession {
             client: ConnectionId(7),
             session: session(r#"{"a":1}"#),
@@ -373,6 +368,7 @@ fn close_reasons() -> Vec<(&'static str, CloseReason)> {
         CloseReason::NoWorker => "no-worker": CloseReason::NoWorker;
         CloseReason::Shutdown => "shutdown": CloseReason::Shutdown;
         CloseReason::GatewayLost => "gateway-lost": CloseReason::GatewayLost;
+        CloseReason::Undeliverable => "undeliverable": CloseReason::Undeliverable;
     })
 }
 

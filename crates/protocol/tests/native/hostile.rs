@@ -3,6 +3,8 @@
 use bytes::{BufMut, BytesMut};
 use proptest::{collection::vec, prelude::*};
 use protocol::{
+    Command, ConnectionId, Fields, Filter, Group, Query, Recipients, Uid,
+    bounded::MAX_TARGETS,
     codec::native::{DecodeError, MAX_FRAME, MAX_STRANGER_FRAME, PREFIX, VERSION, decode, encode},
     link::{LinkMessage, MAGIC, ToGateway, ToPeer},
     name::MAX_NAME,
@@ -55,7 +57,7 @@ fn a_frame_without_room_for_its_prefix_is_refused() {
 
 #[test]
 fn other_versions_and_flags_are_refused() {
-    for (version, flags) in [(0, 0), (2, 0), (255, 0), (VERSION, 1), (VERSION, 0x80)] {
+    for (version, flags) in [(0, 0), (1, 0), (3, 0), (255, 0), (VERSION, 1), (VERSION, 0x80)] {
         let mut buffer = BytesMut::from(&frame(&[LEAVING], b"")[..]);
         buffer[4] = version;
         buffer[5] = flags;
@@ -123,6 +125,38 @@ fn a_session_keeps_its_limit_on_the_wire() {
         refused_as_header(&set(form, limit + 1));
     }
     refused_as_header(&set(PHP + 1, 1));
+}
+
+#[test]
+fn list_of_more_names_than_a_command_may_have_is_refused() {
+    let uids = |count| vec![Uid::new("u").unwrap(); count];
+    let send = |count| {
+        let command = Command::SendToUids { uids: uids(count), message: "hi".into() };
+        decode_frame::<ToGateway>(&encoded(&ToGateway::Command { seq: 1, command }))
+    };
+    assert!(send(MAX_TARGETS).is_ok());
+    let error = send(MAX_TARGETS + 1).unwrap_err();
+    assert!(error.to_string().contains("more than 10000"), "{error}");
+    let clients = vec![ConnectionId(7); MAX_TARGETS + 1];
+    let exclude = Recipients::Except(clients.clone());
+    let groups = vec![Group::new("g").unwrap(); MAX_TARGETS + 1];
+    let any = Filter::Any { groups: vec![], uids: vec![], clients };
+    for message in [
+        command(Command::SendToAll { to: exclude, message: "hi".into() }),
+        query(Query::ClientsOfUids { uids: uids(MAX_TARGETS + 1) }),
+        query(Query::Counts { groups }),
+        query(Query::Select { fields: Fields::default(), filter: any }),
+    ] {
+        assert!(decode_frame::<ToGateway>(&encoded(&message)).is_err());
+    }
+}
+
+fn command(command: Command) -> ToGateway {
+    ToGateway::Command { seq: 1, command }
+}
+
+fn query(query: Query) -> ToGateway {
+    ToGateway::Query { request: 1, query }
 }
 
 #[test]

@@ -29,16 +29,21 @@ pub(crate) fn to_gateway() -> impl Strategy<Value = ToGateway> {
         any::<u64>().prop_map(|token| ToGateway::Pong { token }),
         Just(ToGateway::WrittenOff),
         any::<(u16, u64)>().prop_map(|(shard, through)| ToGateway::Begun { shard, through }),
+        any::<(u16, u64, bool)>().prop_map(|(shard, seq, alone)| ToGateway::Trying {
+            shard,
+            seq,
+            alone
+        }),
         (instance(), worker_message()).prop_map(|(to, message)| ToGateway::Relay { to, message }),
     ]
 }
 
 pub(crate) fn to_peer() -> impl Strategy<Value = ToPeer> {
     prop_oneof![
-        any::<[u8; 32]>().prop_map(|nonce| ToPeer::Challenge { nonce }),
-        (any::<[u8; 32]>(), any::<String>(), instance(), any::<u64>()).prop_map(
-            |(proof, gateway, instance, taken)| ToPeer::Welcome { proof, gateway, instance, taken }
-        ),
+        (any::<[u8; 32]>(), any::<String>(), instance()).prop_map(|(nonce, gateway, instance)| {
+            ToPeer::Challenge { nonce, gateway, instance }
+        }),
+        any::<([u8; 32], u64)>().prop_map(|(proof, taken)| ToPeer::Welcome { proof, taken }),
         prop_oneof![Just(Refusal::Secret), Just(Refusal::ShuttingDown), Just(Refusal::Key)]
             .prop_map(ToPeer::Refused),
         delivery().prop_map(ToPeer::Event),
@@ -46,13 +51,13 @@ pub(crate) fn to_peer() -> impl Strategy<Value = ToPeer> {
         any::<u64>().prop_map(|through| ToPeer::Taken { through }),
         any::<u64>().prop_map(|token| ToPeer::Ping { token }),
         any::<u64>().prop_map(|token| ToPeer::Pong { token }),
-        (client(), instance(), context()).prop_map(|(client, owner, context)| {
-            ToPeer::Witness { client, owner, context: Box::new(context) }
-        }),
-        clients().prop_map(|clients| ToPeer::Release { clients }),
         (vec(instance(), 0..4), any::<bool>(), vec(standby_client(), 0..4)).prop_map(
             |(holders, confirmed, clients)| ToPeer::Standby { holders, confirmed, clients }
         ),
+        clients().prop_map(|clients| ToPeer::Release { clients }),
+        delivery().prop_map(ToPeer::Trial),
+        any::<u64>().prop_map(|clients| ToPeer::Draining { clients }),
+        any::<String>().prop_map(|by| ToPeer::Replaced { by }),
         (client(), session())
             .prop_map(|(client, session)| ToPeer::StandbySession { client, session }),
         (instance(), worker_message())
@@ -196,6 +201,7 @@ fn close_reason() -> impl Strategy<Value = CloseReason> {
         Just(CloseReason::NoWorker),
         Just(CloseReason::Shutdown),
         Just(CloseReason::GatewayLost),
+        Just(CloseReason::Undeliverable),
     ]
 }
 

@@ -1,5 +1,10 @@
 //! Who hears what in which order, without a socket.
 
+use std::{
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
 use protocol::{
     Instance,
     discovery::{Presence, Settled},
@@ -60,8 +65,33 @@ fn asks(instance: Option<&str>) -> WorkerConnect {
 
 fn announce(board: &mut Board, address: &str) -> PeerId {
     let peer = board.name_peer();
-    board.announce(peer, Gateway::plain(address.to_owned()));
+    announce_as(board, peer, Gateway::plain(address.to_owned()));
     peer
+}
+
+/// Of a host of its own.
+fn announce_as(board: &mut Board, peer: PeerId, gateway: Gateway) -> (Outbox, Verdict) {
+    let ((mailbox, outbox), verdict) = (outbox::mailbox(), Verdict::default());
+    let from = SocketAddr::from(([127, 0, 0, u8::try_from(peer).unwrap()], 4321));
+    board.announce(peer, from, gateway, (&mailbox, &verdict), Instant::now());
+    (outbox, verdict)
+}
+
+fn native(address: &str, instance: &str) -> Gateway {
+    let instance = Instance::new(instance).ok();
+    Gateway { native: true, instance, ..Gateway::plain(address.to_owned()) }
+}
+
+/// What a future comes to, if it does at once.
+fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
+
+fn refused(verdict: &Verdict) -> Option<(String, SocketAddr)> {
+    now(verdict.refused())
 }
 
 fn board(grace: bool) -> Board {
@@ -201,4 +231,76 @@ fn workers_hear_of_each_other_and_others_do_not() {
     assert_eq!((heard.workers.len(), heard.settled.len()), (1, 1));
     assert_eq!(worker.presence(), None, "told once");
     assert_eq!(php.heard().len(), 1, "its answer");
+}
+
+#[test]
+fn second_gateway_with_one_address_is_told_to_nobody_and_refused_once_the_first_answers() {
+    let mut board = board(false);
+    let mut worker = Follower::new(&mut board);
+    worker.ask(&mut board, &[]);
+    let (first, second) = (board.name_peer(), board.name_peer());
+    let (mut probed, accepted) = announce_as(&mut board, first, native("a:1", "1"));
+    worker.heard();
+    let (_outbox, verdict) = announce_as(&mut board, second, native("a:1", "2"));
+    assert_eq!(probed.waiting(), Some(probe()));
+    assert_eq!(worker.heard(), NOTHING);
+    assert!(now(verdict.accepted()).is_none());
+    board.hear(second);
+    assert_eq!(refused(&verdict), None, "the second one's own word is none of the first");
+    board.hear(first);
+    let holder = SocketAddr::from(([127, 0, 0, u8::try_from(first).unwrap()], 4321));
+    assert_eq!(refused(&verdict), Some(("a:1".to_owned(), holder)));
+    board.leave(second);
+    assert_eq!((worker.heard(), refused(&accepted)), (NOTHING.to_vec(), None));
+}
+
+#[test]
+fn gateway_with_the_address_of_one_that_is_gone_is_told_to_all() {
+    for silent in [false, true] {
+        let mut board = board(false);
+        let mut worker = Follower::new(&mut board);
+        worker.ask(&mut board, &[]);
+        let (first, second) = (board.name_peer(), board.name_peer());
+        let _first = announce_as(&mut board, first, native("a:1", "1"));
+        let (_outbox, verdict) = announce_as(&mut board, second, native("a:1", "2"));
+        worker.heard();
+        if silent {
+            board.let_in(Instant::now() + crate::claims::PROBE);
+        } else {
+            board.leave(first);
+        }
+        assert!(now(verdict.accepted()).is_some());
+        assert_eq!(board.addresses.list(), [native("a:1", "2")]);
+        assert_eq!(worker.heard().last().unwrap(), &["a:1"]);
+        // Its word refuses the first, should that come back to life.
+        board.hear(second);
+        board.leave(first);
+        assert_eq!(board.addresses.list(), [native("a:1", "2")]);
+    }
+}
+
+#[test]
+fn connection_that_announces_another_address_gives_up_the_one_before() {
+    let mut board = board(false);
+    let (first, second) = (board.name_peer(), board.name_peer());
+    let _first = announce_as(&mut board, first, native("a:1", "1"));
+    let _second = announce_as(&mut board, second, native("b:1", "2"));
+    let (_outbox, waits) = announce_as(&mut board, second, native("a:1", "2"));
+    assert_eq!(board.addresses.list(), [native("a:1", "1")]);
+    let _again = announce_as(&mut board, first, native("c:1", "1"));
+    assert!(now(waits.accepted()).is_some());
+    assert_eq!(board.addresses.list(), [native("c:1", "1"), native("a:1", "2")]);
+}
+
+#[test]
+fn many_changes_at_once_leave_one_list_unread() {
+    let mut board = board(false);
+    let mut worker = Follower::new(&mut board);
+    worker.ask(&mut board, &[]);
+    worker.heard();
+    let names: Vec<_> = (1..=200).map(|n| format!("a:{n}")).collect();
+    for name in &names {
+        announce(&mut board, name);
+    }
+    assert_eq!(worker.heard(), [names]);
 }

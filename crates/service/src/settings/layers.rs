@@ -13,6 +13,7 @@ use clap::{
 };
 
 use super::refused::Refused;
+use crate::files;
 
 /// Where each setting (by id) came from; a default is not listed.
 pub(super) type Origins = BTreeMap<String, String>;
@@ -46,7 +47,7 @@ pub(super) fn parse(
     for arg in settable().filter(|arg| !is_typed(arg) && arg.get_id() != "check") {
         let name = variable(arg);
         if let Some(value) = env(&name).filter(|value| !value.is_empty()) {
-            layers.push(from_variable(arg, name, value)?);
+            layers.push(filled(arg, from_variable(arg, name, value)?)?);
         }
     }
 
@@ -63,7 +64,7 @@ pub(super) fn parse(
             if is_typed(arg) || layers.iter().any(|given| given.id == key) {
                 continue;
             }
-            layers.push(from_key(arg, format!("`{key}` in {file}"), &value)?);
+            layers.push(filled(arg, from_key(arg, format!("`{key}` in {file}"), &value)?)?);
         }
     }
 
@@ -100,7 +101,7 @@ fn config_path(typed: &ArgMatches, layers: &[Given]) -> Option<PathBuf> {
 
 fn read(path: &Path) -> Result<toml::Table, Refused> {
     let file = path.display().to_string();
-    let text = std::fs::read_to_string(path)
+    let text = files::read_to_string(path, files::LIMIT)
         .map_err(|error| Refused::Unreadable { file: file.clone(), error })?;
     text.parse().map_err(|error: toml::de::Error| {
         let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
@@ -115,6 +116,15 @@ fn hint(key: &str, known: &[&str]) -> String {
         format!("did you mean `{meant}`?")
     } else {
         format!("known are {}", known.join(", "))
+    }
+}
+
+/// Refuses an empty list where one without an entry means nothing: its default would be taken.
+fn filled(arg: &Arg, given: Given) -> Result<Given, Refused> {
+    let is_list = matches!(arg.get_action(), ArgAction::Append);
+    match is_list && given.typed.is_empty() && !arg.get_default_values().is_empty() {
+        true => Err(Refused::Shape { origin: given.origin, problem: "is an empty list" }),
+        false => Ok(given),
     }
 }
 

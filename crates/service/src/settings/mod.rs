@@ -40,9 +40,13 @@
 //! * An empty variable counts as absent.
 //! * `Serialize` must show a value as one would type it: it is what `--check` prints.
 
+mod address;
+mod checks;
 mod compat;
+mod effect;
 mod layers;
 mod refused;
+mod resolve;
 mod show;
 
 use std::{convert::Infallible, ffi::OsString, net::SocketAddr, path::PathBuf};
@@ -54,8 +58,13 @@ use serde::{Serialize, Serializer};
 
 use crate::logging;
 
+pub use address::{Address, Host, Malformed};
+pub use checks::{Bound, MAX_AMOUNT, MAX_SILENCE, MAX_WAIT, amount, check_bound, check_registers};
 pub use compat::Compat;
+pub use effect::{Derived, Effective, Warning};
 pub use refused::Refused;
+pub use resolve::Unresolved;
+pub use show::Sheet;
 
 /// The settings every binary has. Flatten it into the binary's own.
 #[derive(Clone, Debug, clap::Args, Serialize)]
@@ -88,7 +97,7 @@ pub struct Common {
     /// Serve /livez, /readyz and /metrics here. Nobody is asked for a secret there: only for
     /// addresses that operators alone reach
     #[arg(long, value_name = "ADDR")]
-    pub admin_listen: Option<SocketAddr>,
+    pub admin_listen: Option<Address>,
 
     /// How long a drain may take after SIGTERM or SIGINT
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
@@ -97,13 +106,22 @@ pub struct Common {
 }
 
 impl Common {
+    /// Where the admin pages are to be, if anywhere.
+    ///
+    /// # Errors
+    /// When their address has a name that cannot be resolved.
+    pub fn admin(&self) -> Result<Option<SocketAddr>, Unresolved> {
+        self.admin_listen.as_ref().map(|address| address.resolve("--admin-listen")).transpose()
+    }
+
     /// The rule for every binary: without a secret, `inner` addresses, and that of the admin pages,
     /// must all be loopback, unless the user insists.
     ///
     /// # Errors
     /// Names the first address that can be reached from elsewhere.
     pub fn check_secret(&self, inner: &[SocketAddr]) -> anyhow::Result<()> {
-        let mut all = inner.iter().chain(&self.admin_listen);
+        let admin = self.admin()?;
+        let mut all = inner.iter().chain(&admin);
         let open = all.find(|addr| !addr.ip().to_canonical().is_loopback());
         if let Some(addr) = open {
             ensure!(

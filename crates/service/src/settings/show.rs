@@ -5,47 +5,88 @@ use std::fmt::Write as _;
 use clap::CommandFactory;
 use serde::Serialize;
 
-use super::Loaded;
+use super::{Derived, Loaded};
 
 /// Stands for a secret that is set. No value can be this: a command line has no NUL.
 pub(super) const REDACTED: &str = "\0redacted";
 
+/// Settings as they were given, without secrets: what `--check` shows.
+#[derive(Debug)]
+pub struct Sheet {
+    rows: Vec<Row>,
+}
+
+#[derive(Debug)]
+struct Row {
+    key: String,
+    /// `None` for what is not there.
+    shown: Option<Shown>,
+    origin: String,
+}
+
+#[derive(Debug)]
+enum Shown {
+    Value(toml::Value),
+    Secret,
+}
+
 impl<A: CommandFactory + Serialize> Loaded<A> {
-    /// All settings as TOML, each with where it came from. Secrets and what is not set are
-    /// comments, so this can be used as a `--config` file that says the same.
+    /// All settings, each with where it came from.
     #[must_use]
-    pub fn to_toml(&self) -> String {
+    pub fn sheet(&self) -> Sheet {
         let values = serde_json::to_value(&self.args).unwrap_or_default();
+        let command = A::command();
+        let keys = command.get_arguments().map(|arg| arg.get_id().as_str());
+        let keys = keys.filter(|key| !matches!(*key, "config" | "check" | "help" | "version"));
+        let row = |key: &str| Row {
+            key: key.to_owned(),
+            shown: values.get(key).and_then(shown),
+            origin: self.origins.get(key).map_or("default", String::as_str).to_owned(),
+        };
+        Sheet { rows: keys.map(row).collect() }
+    }
+}
+
+impl Sheet {
+    /// All settings in effect as TOML, each with where it came from. Secrets, what is not set, and what
+    /// is another at each start are comments, so this can be used as a `--config` file that says the
+    /// same. `derived` is what follows from what was not given.
+    #[must_use]
+    pub fn to_toml(&self, derived: &[Derived]) -> String {
         let mut text = String::new();
-        for arg in A::command().get_arguments() {
-            let id = arg.get_id().as_str();
-            if matches!(id, "config" | "check" | "help" | "version") {
-                continue;
-            }
-            let origin = self.origins.get(id).map_or("default", String::as_str);
+        for Row { key, shown, origin } in &self.rows {
+            let derived = derived.iter().find(|derived| derived.key == key);
+            // A value in the place of one that was given is none.
+            let derived = derived.filter(|derived| shown.is_none() || derived.value.is_none());
+            let note = derived.map(|derived| derived.note.as_str()).filter(|note| !note.is_empty());
+            let note = note.map(|note| format!(": {note}")).unwrap_or_default();
+            let value = derived.and_then(|derived| derived.value.as_ref().and_then(typed));
+            let holds = derived.is_some_and(|derived| derived.holds);
             // Writing to a string cannot fail.
-            let _ = match values.get(id).and_then(shown) {
-                Some(Shown::Value(value)) => writeln!(text, "{id} = {value}  # {origin}"),
-                Some(Shown::Secret) => writeln!(text, "# {id} is set, not shown  # {origin}"),
-                None => writeln!(text, "# {id} is not set"),
+            let _ = match (shown, value) {
+                (Some(Shown::Value(value)), _) => {
+                    writeln!(text, "{key} = {value}  # {origin}{note}")
+                }
+                (Some(Shown::Secret), _) => writeln!(text, "# {key} is set, not shown  # {origin}"),
+                (None, Some(value)) if holds => writeln!(text, "{key} = {value}  # default{note}"),
+                (None, Some(value)) => writeln!(text, "# {key} = {value}  # default{note}"),
+                (None, None) => writeln!(text, "# {key} is not set{note}"),
             };
         }
         text
     }
 }
 
-enum Shown {
-    Value(toml::Value),
-    Secret,
-}
-
-/// `None` for what is not there.
 fn shown(value: &serde_json::Value) -> Option<Shown> {
     if value.as_str() == Some(REDACTED) {
         return Some(Shown::Secret);
     }
+    typed(value).map(Shown::Value)
+}
+
+fn typed(value: &serde_json::Value) -> Option<toml::Value> {
     match value {
         serde_json::Value::Null => None,
-        value => toml::Value::try_from(value).ok().map(Shown::Value),
+        value => toml::Value::try_from(value).ok(),
     }
 }

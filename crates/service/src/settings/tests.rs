@@ -18,6 +18,8 @@ struct Args {
     ping_data: Option<String>,
     #[arg(long)]
     no_web: bool,
+    #[arg(long)]
+    hosts: Vec<String>,
     #[command(flatten)]
     #[serde(flatten)]
     common: Common,
@@ -146,7 +148,7 @@ fn a_file_that_is_none_is_refused_without_showing_it() {
 fn what_is_printed_reads_back_as_the_same_settings() {
     let typed = ["--listen=ws://a", "--listen=text://b", "--ping-data=say \"hi\"\n"];
     let env = [("GW_ADMIN_LISTEN", "127.0.0.1:9"), ("GW_NO_WEB", "true")];
-    let text = load(&typed, &env, Some("grace = 4")).unwrap().to_toml();
+    let text = load(&typed, &env, Some("grace = 4")).unwrap().sheet().to_toml(&[]);
     assert!(text.contains("listen = [\"ws://a\", \"text://b\"]  # --listen\n"), "{text}");
     assert!(text.contains("admin_listen = \"127.0.0.1:9\"  # GW_ADMIN_LISTEN\n"), "{text}");
     assert!(text.contains("grace = 4  # `grace` in /"), "{text}");
@@ -156,17 +158,23 @@ fn what_is_printed_reads_back_as_the_same_settings() {
     assert_eq!(again.ping_data.as_deref(), Some("say \"hi\"\n"));
     assert!(again.no_web);
     assert_eq!(again.common.grace, 4);
-    assert_eq!(again.common.admin_listen, Some(([127, 0, 0, 1], 9).into()));
+    assert_eq!(again.common.admin().unwrap(), Some(([127, 0, 0, 1], 9).into()));
 }
 
 #[test]
 fn what_is_printed_hides_the_secret() {
     let loaded = load(&[], &[("GW_SECRET_KEY", "hunter2")], None).unwrap();
     assert!(loaded.args.common.secret_key.matches(b"hunter2"));
-    let text = loaded.to_toml();
+    let text = loaded.sheet().to_toml(&[]);
     assert!(text.contains("# secret_key is set, not shown  # GW_SECRET_KEY\n"), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
-    assert!(load(&[], &[], None).unwrap().to_toml().contains("secret_key = \"\"  # default\n"));
+    assert!(
+        load(&[], &[], None)
+            .unwrap()
+            .sheet()
+            .to_toml(&[])
+            .contains("secret_key = \"\"  # default\n")
+    );
     assert!(load(&[], &[], Some(&text)).is_ok());
 }
 
@@ -189,4 +197,38 @@ fn an_open_address_needs_a_secret_or_a_decision() {
     assert!(said.contains("--secret-key") && said.contains("0.0.0.0:1"), "{said}");
     let admin = common(&["--admin-listen=0.0.0.0:2"]).check_secret(local);
     assert!(admin.unwrap_err().to_string().contains("0.0.0.0:2"));
+}
+
+#[test]
+fn what_is_in_effect_without_being_given_is_shown_as_a_value() {
+    let derived = [
+        Derived::value("ping_data", "x", "as the app has it"),
+        Derived::note("lan_port", "never used"),
+    ];
+    let text = load(&[], &[], None).unwrap().sheet().to_toml(&derived);
+    assert!(text.contains("ping_data = \"x\"  # default: as the app has it\n"), "{text}");
+    assert!(text.contains("lan_port = 2900  # default: never used\n"), "{text}");
+    assert!(text.contains("# admin_listen is not set\n"), "{text}");
+    let given = load(&["--ping-data=y"], &[], None).unwrap().sheet().to_toml(&derived);
+    assert!(given.contains("ping_data = \"y\"  # --ping-data\n"), "{given}");
+    assert_eq!(load(&[], &[], Some(&text)).unwrap().args.ping_data.as_deref(), Some("x"));
+}
+
+#[test]
+fn what_is_another_at_each_start_is_shown_and_not_pinned() {
+    let derived = [Derived::passing("ping_data", "7-8", "at random")];
+    let text = load(&[], &[], None).unwrap().sheet().to_toml(&derived);
+    assert!(text.contains("# ping_data = \"7-8\"  # default: at random\n"), "{text}");
+    assert_eq!(load(&[], &[], Some(&text)).unwrap().args.ping_data, None);
+}
+
+#[test]
+fn an_empty_list_is_not_its_default() {
+    let said = refusal(&[], &[], Some("listen = []"));
+    assert!(said.starts_with("`listen` in /") && said.ends_with("is an empty list"), "{said}");
+    assert_eq!(refusal(&[], &[("GW_LISTEN", " , ")], None), "GW_LISTEN: is an empty list");
+    // As nothing was given at all.
+    assert_eq!(load(&[], &[("GW_LISTEN", "")], None).unwrap().args.listen.len(), 1);
+    // Without a default, none is none.
+    assert!(load(&[], &[], Some("hosts = []")).unwrap().args.hosts.is_empty());
 }

@@ -167,6 +167,14 @@ impl Stream {
         self.with_tcp(|tcp| net::watch_over(tcp, every, within))
     }
 
+    /// As [`net::limit_unsent`].
+    ///
+    /// # Errors
+    /// When the socket is broken.
+    pub fn limit_unsent(&self, bytes: u32) -> io::Result<()> {
+        self.with_tcp(|tcp| net::limit_unsent(tcp, bytes))
+    }
+
     /// Our own address.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::{anyhow, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     client::Resumption,
@@ -21,6 +21,7 @@ use rustls::{
 };
 
 use super::{Both, live::Source, trust::Trust};
+use crate::files;
 
 /// Those of the inner wire.
 #[derive(Debug)]
@@ -120,24 +121,26 @@ impl fmt::Display for File<'_> {
 
 impl File<'_> {
     fn certificates(&self) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-        let all = CertificateDer::pem_file_iter(self.path).and_then(Iterator::collect);
-        let all: Vec<_> = all.map_err(|error| self.unreadable(error))?;
+        let pem = self.read()?;
+        let all = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+        let all = all.map_err(|error| self.unreadable(error))?;
         ensure!(!all.is_empty(), "{self}: there is no certificate in it");
         Ok(all)
     }
 
     fn private_key(&self) -> anyhow::Result<PrivateKeyDer<'static>> {
-        PrivateKeyDer::from_pem_file(self.path).map_err(|error| match error {
+        PrivateKeyDer::from_pem_slice(&self.read()?).map_err(|error| match error {
             pem::Error::NoItemsFound => anyhow!("{self}: there is no private key in it"),
             error => self.unreadable(error),
         })
     }
 
+    fn read(&self) -> anyhow::Result<Vec<u8>> {
+        files::read(self.path, files::LIMIT).with_context(|| self.to_string())
+    }
+
     /// Never with a line of the file, which may be of a key.
-    fn unreadable(&self, error: pem::Error) -> anyhow::Error {
-        match error {
-            pem::Error::Io(error) => anyhow::Error::new(error).context(format!("{self}")),
-            _ => anyhow!("{self}: it is not PEM"),
-        }
+    fn unreadable(&self, _: pem::Error) -> anyhow::Error {
+        anyhow!("{self}: it is not PEM")
     }
 }

@@ -17,11 +17,35 @@ pub fn listen(addr: SocketAddr) -> io::Result<Unpolled> {
     Unpolled::listen(addr)
 }
 
+/// The same: here all are of their own version of IP alone.
+///
+/// # Errors
+/// When it is taken.
+pub fn listen_v6(addr: SocketAddr) -> io::Result<Unpolled> {
+    Unpolled::listen(addr)
+}
+
 /// What the simulated network holds of what is not read has its own bound.
 ///
 /// # Errors
 /// Never; a socket may be broken.
 pub fn set_receive_buffer(_listener: &Unpolled, _bytes: u32) -> io::Result<()> {
+    Ok(())
+}
+
+/// The kernel probes nobody here.
+///
+/// # Errors
+/// Never; a socket may be broken.
+pub fn set_keepalive(_listener: &Unpolled, _every: Duration, _probes: u32) -> io::Result<()> {
+    Ok(())
+}
+
+/// What is not taken waits here, for as long as that lasts.
+///
+/// # Errors
+/// Never; a socket may be broken.
+pub fn set_user_timeout(_listener: &Unpolled, _within: Duration) -> io::Result<()> {
     Ok(())
 }
 
@@ -71,6 +95,14 @@ pub fn try_write_last(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
         close_write(stream)?;
     }
     Ok(written)
+}
+
+/// What the simulated network takes of what is written has its own bound.
+///
+/// # Errors
+/// Never; a socket may be broken.
+pub fn limit_unsent(_stream: &TcpStream, _bytes: u32) -> io::Result<()> {
+    Ok(())
 }
 
 /// The kernel asks nobody here: processes that have to know ask themselves.

@@ -11,7 +11,7 @@ use chaos::{
 };
 use clap::Parser;
 use serde::Serialize;
-use service::settings::Common;
+use service::settings::{Common, Effective};
 
 /// Flags as typed.
 #[derive(Debug, Parser, Serialize)]
@@ -37,6 +37,8 @@ struct Settings {
     journal: PathBuf,
     config: Config,
 }
+
+impl Effective for Settings {}
 
 impl TryFrom<Args> for Settings {
     type Error = anyhow::Error;

@@ -2,13 +2,13 @@
 
 use std::io::Cursor;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use tokio_tungstenite::tungstenite::protocol::frame::{
     FrameHeader,
     coding::{CloseCode, Control, Data, OpCode},
 };
 
-use crate::framing::{Received, Texts, Violation};
+use crate::framing::{Partial, Received, Texts, Violation};
 
 /// Takes bytes as they come and gives messages.
 ///
@@ -17,7 +17,7 @@ use crate::framing::{Received, Texts, Violation};
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
     /// The beginning of a frame whose rest has not come yet.
-    partial: BytesMut,
+    partial: Partial,
     /// The fragments so far of a message whose rest has not come yet.
     fragments: Option<Box<Fragments>>,
 }
@@ -34,7 +34,13 @@ impl Decoder {
     /// Bytes of memory held for a message that has not come whole.
     pub(in crate::framing) fn held(&self) -> usize {
         let fragments = self.fragments.as_ref();
-        self.partial.capacity() + fragments.map_or(0, |fragments| fragments.body.capacity())
+        self.partial.held() + fragments.map_or(0, |fragments| fragments.body.capacity())
+    }
+
+    /// Bytes that wait.
+    pub(in crate::framing) fn len(&self) -> usize {
+        let fragments = self.fragments.as_ref();
+        self.partial.len() + fragments.map_or(0, |fragments| fragments.body.len())
     }
 
     /// Takes what was read from the socket; it is unmasked in place. `on` is told of each thing
@@ -49,21 +55,11 @@ impl Decoder {
         texts: Texts,
         mut on: impl FnMut(Received<'_>) -> bool,
     ) -> Result<(), Violation> {
-        if self.partial.is_empty() {
-            let taken = self.frames(bytes, limit, texts, &mut on)?;
-            if taken < bytes.len() {
-                self.partial.extend_from_slice(&bytes[taken..]);
-            }
-            return Ok(());
-        }
-        let mut all = std::mem::take(&mut self.partial);
-        all.extend_from_slice(bytes);
-        let taken = self.frames(&mut all, limit, texts, &mut on)?;
-        all.advance(taken);
-        if !all.is_empty() {
-            self.partial = all;
-        }
-        Ok(())
+        // Taken out while it is in use: frames change the rest of the decoder.
+        let mut partial = std::mem::take(&mut self.partial);
+        let fed = partial.feed(bytes, |all| self.frames(all, limit, texts, &mut on));
+        self.partial = partial;
+        fed
     }
 
     /// Reads all whole frames and says how many bytes they had.

@@ -134,7 +134,7 @@ fn a_client_between_messages_keeps_nothing() {
     for chunk in frame(0x82, &[7; 900]).chunks_mut(100) {
         decoder.feed(chunk, LIMIT, Texts::Utf8, |_| true).unwrap();
     }
-    assert_eq!(decoder.partial.capacity(), 0);
+    assert_eq!(decoder.held(), 0);
     assert!(decoder.fragments.is_none());
 }
 

@@ -28,6 +28,9 @@ pub(in crate::framing) fn message_frame(message: &Message, texts: Texts) -> Byte
     }
 }
 
+/// Asks a client whether it is there.
+pub(crate) const PING: &[u8] = &[0x89, 0];
+
 /// Answers a ping.
 pub(crate) fn pong_frame(payload: &[u8]) -> Bytes {
     frame(OpCode::Control(Control::Pong), payload)

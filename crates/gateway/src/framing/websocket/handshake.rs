@@ -1,6 +1,7 @@
 //! Whether a request opens a WebSocket, and what it is told.
 
 use bytes::Bytes;
+use thiserror::Error;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::http::{Field, Request, Subprotocol};
@@ -14,6 +15,9 @@ pub(crate) struct Terms {
     pub(crate) headers: Vec<Field>,
     /// The subprotocols that are spoken here.
     pub(crate) subprotocols: Vec<Subprotocol>,
+    /// Whether requests are read and judged as Workerman does, which answers none that opens no
+    /// WebSocket.
+    pub(crate) like_workerman: bool,
 }
 
 /// What becomes of a request.
@@ -22,37 +26,71 @@ pub(crate) enum Reply {
     /// It opens a WebSocket: write this, and frames follow.
     Accept(Bytes),
     /// It would have liked to: write this and close.
-    Refuse(Bytes),
+    Refuse(Bytes, Refusal),
     /// It is an ordinary request.
     Ordinary,
 }
 
-/// Judges a request. Like the reference, this asks for a GET, a key and version 13, and does not
-/// insist on the other headers. Where origins are named, a client that is no browser names none and
+/// Why a request opens no WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(crate) enum Refusal {
+    /// It names an origin that may not connect.
+    #[error("an origin that may not connect")]
+    Origin,
+    /// It is for another version of the protocol, or for none.
+    #[error("not version 13")]
+    Version,
+    /// It is no GET.
+    #[error("not a GET")]
+    Method,
+    /// It has no key.
+    #[error("no key")]
+    Malformed,
+    /// It asks for something else, and there is nothing else.
+    #[error("no request for a WebSocket")]
+    NotWebSocket,
+}
+
+impl Refusal {
+    /// As metrics and logs name it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Origin => "origin",
+            Self::Version => "version",
+            Self::Method => "method",
+            Self::Malformed => "malformed",
+            Self::NotWebSocket => "not_websocket",
+        }
+    }
+}
+
+/// Judges a request. Like Workerman, this asks for a GET, a key and version 13, and does not insist on the
+/// other headers. Where origins are named, a client that is no browser names none and
 /// is let in.
 pub(crate) fn judge(request: &Request, terms: &Terms) -> Reply {
-    let version = request.header("Sec-WebSocket-Version");
     let upgrade = request.header("Upgrade").is_some_and(|to| to.eq_ignore_ascii_case("websocket"));
-    let Some(key) = request.header("Sec-WebSocket-Key") else {
-        return match upgrade {
-            true => refuse("400 Bad Request", "Sec-WebSocket-Version: 13\r\n"),
-            false => Reply::Ordinary,
-        };
+    if request.key.is_none() && !upgrade && !terms.like_workerman {
+        return Reply::Ordinary;
+    }
+    let version = "Sec-WebSocket-Version: 13\r\n";
+    if request.key.is_some() && request.method != "GET" && !terms.like_workerman {
+        return refuse(Refusal::Method, "405 Method Not Allowed", "Allow: GET\r\n");
+    }
+    match request.version.as_deref() {
+        Some(b"13") => {}
+        Some(_) => return refuse(Refusal::Version, "426 Upgrade Required", version),
+        None if request.key.is_none() && !upgrade => {
+            return refuse(Refusal::NotWebSocket, "400 Bad Request", version);
+        }
+        None => return refuse(Refusal::Version, "400 Bad Request", version),
+    }
+    let Some(key) = &request.key else {
+        return refuse(Refusal::Malformed, "400 Bad Request", version);
     };
-    if request.method != "GET" {
-        return refuse("405 Method Not Allowed", "Allow: GET\r\n");
+    if !terms.lets_in(request) {
+        return refuse(Refusal::Origin, "403 Forbidden", "");
     }
-    match version {
-        Some("13") => {}
-        Some(_) => return refuse("426 Upgrade Required", "Sec-WebSocket-Version: 13\r\n"),
-        None => return refuse("400 Bad Request", "Sec-WebSocket-Version: 13\r\n"),
-    }
-    let Terms { origins, headers, .. } = terms;
-    let known = |origin: &str| origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin));
-    if !origins.is_empty() && request.header("Origin").is_some_and(|origin| !known(origin)) {
-        return refuse("403 Forbidden", "");
-    }
-    let accept = derive_accept_key(key.as_bytes());
+    let accept = derive_accept_key(key);
     let mut answer = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
          Connection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n"
@@ -60,7 +98,7 @@ pub(crate) fn judge(request: &Request, terms: &Terms) -> Reply {
     if let Some(subprotocol) = terms.subprotocol(request) {
         answer.push_str(&format!("Sec-WebSocket-Protocol: {subprotocol}\r\n"));
     }
-    for header in headers {
+    for header in &terms.headers {
         answer.push_str(&format!("{header}\r\n"));
     }
     answer.push_str("\r\n");
@@ -68,18 +106,30 @@ pub(crate) fn judge(request: &Request, terms: &Terms) -> Reply {
 }
 
 impl Terms {
-    /// The first that the client would like of those that are spoken here. A client that asked for
-    /// none must not be told of one, and drops the connection if it is.
-    fn subprotocol(&self, request: &Request) -> Option<&str> {
+    /// Whether a request names no origin, or only such as may connect.
+    fn lets_in(&self, request: &Request) -> bool {
+        let known = |origin: &[u8]| {
+            self.origins.iter().any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(origin))
+        };
+        let mut named = request.handshake.headers.iter();
+        self.origins.is_empty()
+            || named
+                .all(|header| !header.name.eq_ignore_ascii_case("Origin") || known(&header.value))
+    }
+
+    /// The first that the client would like of those that are spoken here; where any is, the first of all
+    /// if it would like none of those that are named. A client that asked for none must not be told of
+    /// one, and drops the connection if it is.
+    fn subprotocol<'a>(&self, request: &'a Request) -> Option<&'a str> {
         let headers = request.handshake.headers.iter();
         let asked = headers
             .filter(|header| header.name.eq_ignore_ascii_case("Sec-WebSocket-Protocol"))
             .flat_map(|header| header.value.split(|byte| *byte == b','))
             .map(<[u8]>::trim_ascii);
-        asked.into_iter().find_map(|asked| {
-            let spoken = self.subprotocols.iter().map(Subprotocol::as_str);
-            spoken.into_iter().find(|spoken| spoken.as_bytes() == asked)
-        })
+        let mut asked = asked.filter_map(Subprotocol::token);
+        let is_named = |asked: &&str| self.subprotocols.iter().any(|spoken| spoken.is(asked));
+        let named = asked.clone().find(is_named);
+        named.or_else(|| asked.next().filter(|_| self.subprotocols.iter().any(Subprotocol::is_any)))
     }
 }
 
@@ -88,8 +138,8 @@ pub(crate) fn not_a_websocket() -> Bytes {
     refusal("400 Bad Request", "Sec-WebSocket-Version: 13\r\n")
 }
 
-fn refuse(status: &str, fields: &str) -> Reply {
-    Reply::Refuse(refusal(status, fields))
+fn refuse(why: Refusal, status: &str, fields: &str) -> Reply {
+    Reply::Refuse(refusal(status, fields), why)
 }
 
 fn refusal(status: &str, fields: &str) -> Bytes {
@@ -112,7 +162,9 @@ mod tests {
         let head = format!("GET /chat HTTP/1.1\r\n{fields}\r\n");
         let (request, _) = http::parse(head.as_bytes()).unwrap().unwrap();
         match judge(&request, terms) {
-            Reply::Accept(head) | Reply::Refuse(head) => String::from_utf8(head.to_vec()).unwrap(),
+            Reply::Accept(head) | Reply::Refuse(head, _) => {
+                String::from_utf8(head.to_vec()).unwrap()
+            }
             Reply::Ordinary => "ordinary".into(),
         }
     }
@@ -145,6 +197,18 @@ mod tests {
         assert_eq!(from("Origin: https://ours.example\r\n"), "101");
         assert_eq!(from("Origin: https://theirs.example\r\n"), "403");
         assert_eq!(from(""), "101");
+        for odd in ["Origin:\r\n", "Origin: null\r\n", "Origin: https://ours.example/\r\n"] {
+            assert_eq!(from(odd), "403", "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn origin_that_is_no_text_is_an_origin_from_elsewhere() {
+        let head = b"GET / HTTP/1.1\r\nSec-WebSocket-Key: k\r\nSec-WebSocket-Version: 13\r\n\
+            Origin: https://theirs.example\xff\r\n\r\n";
+        let (request, _) = http::parse(head).unwrap().unwrap();
+        let terms = Terms { origins: vec!["https://ours.example".into()], ..Terms::default() };
+        assert!(matches!(judge(&request, &terms), Reply::Refuse(_, Refusal::Origin)));
     }
 
     #[test]
@@ -176,5 +240,56 @@ mod tests {
         assert_eq!(answered(&["soap", "mqtt"]), ["mqtt"], "it may ask in several lines");
         assert!(answered(&["soap, CHAT"]).is_empty(), "names have their case");
         assert!(answered(&[]).is_empty());
+    }
+
+    #[test]
+    fn any_subprotocol_that_is_a_token_is_answered_where_any_is_spoken() {
+        let answered = |spoken: &[&str], asked: &[u8]| {
+            let subprotocols = spoken.iter().map(|name| name.parse().unwrap()).collect();
+            let terms = Terms { subprotocols, ..Terms::default() };
+            let head = b"GET / HTTP/1.1\r\nSec-WebSocket-Key: k\r\nSec-WebSocket-Version: 13\r\n\
+                Sec-WebSocket-Protocol: ";
+            let head = [&head[..], asked, b"\r\n\r\n"].concat();
+            let (request, _) = http::parse(&head).unwrap().unwrap();
+            terms.subprotocol(&request).map(str::to_owned)
+        };
+        let some = |name: &str| Some(name.to_owned());
+        assert_eq!(answered(&["*"], b"eyJh.b_c-d, chat"), some("eyJh.b_c-d"));
+        assert_eq!(answered(&["*", "chat"], b"eyJh, chat"), some("chat"), "what is named is known");
+        assert_eq!(answered(&["*", "chat"], b"eyJh"), some("eyJh"));
+        assert_eq!(answered(&["*"], b"a b, \xff, \"q\", , c/d, e"), some("e"));
+        assert_eq!(answered(&["*"], b"a b"), None);
+        assert_eq!(answered(&["*"], b""), None);
+        assert_eq!(answered(&["chat"], b"*"), None);
+    }
+
+    #[test]
+    fn requests_are_judged_in_workermans_order_where_that_is_asked_for() {
+        let status = |fields: &str| {
+            let head = format!("GET / HTTP/1.1\r\n{fields}\r\n");
+            let (request, _) = http::workerman::parse(head.as_bytes()).unwrap().unwrap();
+            match judge(&request, &Terms { like_workerman: true, ..Terms::default() }) {
+                Reply::Accept(_) => "101".to_owned(),
+                Reply::Refuse(head, _) => String::from_utf8(head[9..12].to_vec()).unwrap(),
+                Reply::Ordinary => "ordinary".to_owned(),
+            }
+        };
+        let (key, version) = ("Sec-WebSocket-Key: k\r\n", "Sec-WebSocket-Version: 13\r\n");
+        for (fields, expected) in [
+            (format!("{key}{version}"), "101"),
+            (format!("{key}{version}Content-Length: 5\r\nTransfer-Encoding: x\r\n"), "101"),
+            (format!("Sec-WebSocket-Key:\r\n{version}"), "101"),
+            (format!("{key}{version}{}", version.replace("13", "8")), "101"),
+            (format!("{key}{}{version}", version.replace("13", "8")), "426"),
+            (version.replace("13", "8"), "426"),
+            (format!("{key}{}", version.replace("13", "13 ")), "426"),
+            (format!("{key}{}", version.replace(" 13", "\t13")), "426"),
+            (version.to_owned(), "400"),
+            (key.to_owned(), "400"),
+            ("Upgrade: websocket\r\n".to_owned(), "400"),
+            (String::new(), "400"),
+        ] {
+            assert_eq!(status(&fields), expected, "{fields:?}");
+        }
     }
 }

@@ -10,5 +10,5 @@ mod handshake;
 
 pub(crate) use decoder::Decoder;
 pub(super) use encode::message_frame;
-pub(crate) use encode::{close_frame, come_back_frame, pong_frame};
-pub(crate) use handshake::{Reply, Terms, judge, not_a_websocket};
+pub(crate) use encode::{PING, close_frame, come_back_frame, pong_frame};
+pub(crate) use handshake::{Refusal, Reply, Terms, judge, not_a_websocket};

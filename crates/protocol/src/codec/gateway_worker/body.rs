@@ -36,7 +36,7 @@ impl Body {
             Value::Str(text) => Self::Text(text),
             Value::Array(_)
             | Value::Object(_)
-            | Value::Custom { .. }
+            | Value::Custom(_)
             | Value::Case(_)
             | Value::Shared(_) => match json_encode(&document, MAX_FRAME) {
                 Ok(text) => Self::Json(text.into()),

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     Command, ConnectionId, Group, InvalidName, Message, MessageKind, Query, Recipients, Session,
     SessionError, Uid,
-    php::{self, Key, Value, json_decode},
+    php::{self, JsonDecodeError, Key, Value, json_decode},
 };
 
 /// What a frame says.
@@ -85,6 +85,10 @@ pub enum Refused {
     /// The body unfolds to more than a message may have.
     #[error("a body of more than {limit} bytes of JSON")]
     Body { limit: usize },
+    /// A question that PHP would read, and that is beyond our limits: an empty reply would be taken for
+    /// the answer.
+    #[error("a question in JSON: {0}")]
+    Question(JsonDecodeError),
 }
 
 /// Reads a frame.
@@ -157,7 +161,7 @@ fn understood(opcode: Opcode, frame: &Frame) -> Result<Said, Refused> {
             Err(_) => Said::Reply(empty_list()),
         },
         Opcode::BatchGetClientIdByUid => {
-            let asked = distinct(keys_in(ext).unwrap_or_default());
+            let asked = distinct(asked(ext)?);
             asking(Query::ClientsOfUids { uids: uids(&asked) }, Shape::ClientsOf(asked))
         }
         Opcode::GetClientCountByGroup => match Group::new(ext) {
@@ -166,10 +170,10 @@ fn understood(opcode: Opcode, frame: &Frame) -> Result<Said, Refused> {
             Err(InvalidName::TooLong(_)) => Said::Reply(zero()),
         },
         Opcode::BatchGetClientCountByGroup => {
-            let asked = distinct(keys_in(ext).unwrap_or_default());
+            let asked = distinct(asked(ext)?);
             asking(Query::Counts { groups: groups(&asked) }, Shape::Counts(asked))
         }
-        Opcode::Select => match select::read(ext) {
+        Opcode::Select => match select::read(ext)? {
             Some((query, columns)) => asking(query, Shape::Rows(columns)),
             None => Said::Reply(empty_list()),
         },
@@ -179,6 +183,23 @@ fn understood(opcode: Opcode, frame: &Frame) -> Result<Said, Refused> {
             Said::Ignored(Ignored::NotForGateways(opcode))
         }
     })
+}
+
+/// The names that a question lists. What is no JSON to PHP either lists none.
+fn asked(text: &Bytes) -> Result<Vec<Key>, Refused> {
+    let value = question(text)?;
+    Ok(value.as_ref().and_then(Value::as_array).map(keys).unwrap_or_default())
+}
+
+/// A question in JSON; `None` where PHP reads none either.
+pub(super) fn question(text: &Bytes) -> Result<Option<Value>, Refused> {
+    match json_decode(text) {
+        Ok(value) => Ok(Some(value)),
+        Err(JsonDecodeError::Syntax { .. }) => Ok(None),
+        Err(limit @ (JsonDecodeError::TooDeep | JsonDecodeError::TooMany)) => {
+            Err(Refused::Question(limit))
+        }
+    }
 }
 
 fn asking(query: Query, shape: Shape) -> Said {

@@ -2,9 +2,11 @@
 //!
 //! The same answer looks different from query to query, so each query that
 //! [`from_peer`](super::from_peer) reads comes with the [`Reply`] that it wants. A peer reads replies
-//! blindly, one for each query: where there is no answer, it gets the empty one.
+//! blindly, one for each query: an empty one in place of an answer that there is would read as if nobody
+//! were connected, so that there is none, and the link is to be closed, which the peer reports.
 
 use bytes::Bytes;
+use thiserror::Error;
 
 use super::{
     names::{group, uid},
@@ -49,8 +51,16 @@ pub(super) enum Shape {
     Rows(Vec<Column>),
 }
 
-/// The reply became longer than [`MAX_REPLY`], or was asked of an answer to something else.
-struct Unfit;
+/// Why there is no reply to a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum NoReply {
+    /// It would be longer than [`MAX_REPLY`].
+    #[error("a reply of more than {MAX_REPLY} bytes")]
+    TooLong,
+    /// The gateway has no answer, or one to another query.
+    #[error("no answer to this query")]
+    Unavailable,
+}
 
 /// The reply of a query whose answer is an empty list, whatever a gateway holds.
 pub(super) fn empty_list() -> Bytes {
@@ -75,32 +85,32 @@ impl Reply {
         Self { ordered: false, ..self }
     }
 
-    /// Writes the answer. Where it is [`Answer::Unavailable`], of another query, or longer than
-    /// [`MAX_REPLY`], the reply is what it would be if nobody were connected.
-    pub fn encode(&self, answer: &Answer) -> Bytes {
-        let mut fits = true;
-        let reply = framed(|out| fits = self.write(answer, out).is_ok());
-        if fits {
-            return reply;
+    /// What the query asks for, for logs.
+    pub fn asks_for(&self) -> &'static str {
+        match &self.shape {
+            Shape::Online => "online",
+            Shape::Session => "session",
+            Shape::Sessions => "sessions",
+            Shape::Clients | Shape::ClientsOf(_) => "clients of uids",
+            Shape::Count => "count",
+            Shape::Counts(_) => "counts",
+            Shape::Groups => "groups",
+            Shape::Rows(_) => "rows",
         }
-        framed(|out| match &self.shape {
-            Shape::Online | Shape::Count => php::int(0, out),
-            Shape::Session => out.extend_from_slice(b"N;"),
-            Shape::ClientsOf(asked) => array(asked, out, |asked, out| {
-                php::key(asked, out);
-                clients(&[], out);
-            }),
-            Shape::Counts(asked) => array(asked, out, |asked, out| {
-                php::key(asked, out);
-                php::int(0, out);
-            }),
-            Shape::Sessions | Shape::Clients | Shape::Groups | Shape::Rows(_) => {
-                out.extend_from_slice(b"a:0:{}");
-            }
-        })
     }
 
-    fn write(&self, answer: &Answer, out: &mut Vec<u8>) -> Result<(), Unfit> {
+    /// Writes the answer.
+    ///
+    /// # Errors
+    /// When the answer is [`Answer::Unavailable`] or of another query, or the reply would be longer than
+    /// [`MAX_REPLY`]. Nothing may be sent in its place: the peer would take it for the answer.
+    pub fn encode(&self, answer: &Answer) -> Result<Bytes, NoReply> {
+        let mut written = Ok(());
+        let reply = framed(|out| written = self.write(answer, out));
+        written.map(|()| reply)
+    }
+
+    fn write(&self, answer: &Answer, out: &mut Vec<u8>) -> Result<(), NoReply> {
         match (&self.shape, answer) {
             (Shape::Online, Answer::Online(online)) => php::int((*online).into(), out),
             (Shape::Session, Answer::Session(None)) => out.extend_from_slice(b"N;"),
@@ -112,10 +122,10 @@ impl Reply {
             (Shape::Sessions, Answer::Sessions(sessions)) => {
                 let size = |(_, session): &(_, Session)| 40 + session.as_encoded().len();
                 fits(sessions.iter().map(size))?;
-                array(sessions, out, |(client, session), out| {
+                bounded(sessions, out, |(client, session), out| {
                     connection(*client, out);
                     php::string(&session.to_php(), out);
-                });
+                })?;
             }
             (Shape::Clients, Answer::Clients(uids)) => {
                 clients(uids.first().map_or(&[], |(_, clients)| clients), out);
@@ -150,24 +160,23 @@ impl Reply {
                     true => in_order(columns, rows),
                     false => rows.iter().collect(),
                 };
-                array(&rows, out, |row, out| {
+                bounded(&rows, out, |row, out| {
                     connection(row.client, out);
                     array(columns, out, |column, out| {
                         php::key(&column.key, out);
                         fact(column.fact, row, out);
                     });
-                });
+                })?;
             }
-            _ => return Err(Unfit),
+            _ => return Err(NoReply::Unavailable),
         }
-        // Sessions of ours grow on their way into PHP's form.
-        if MAX_REPLY < out.len() { Err(Unfit) } else { Ok(()) }
+        if MAX_REPLY < out.len() { Err(NoReply::TooLong) } else { Ok(()) }
     }
 }
 
 /// Whether as much may be written, before it is. What is large lies in sessions and groups.
-fn fits(sizes: impl Iterator<Item = usize>) -> Result<(), Unfit> {
-    if MAX_REPLY < sizes.sum() { Err(Unfit) } else { Ok(()) }
+fn fits(sizes: impl Iterator<Item = usize>) -> Result<(), NoReply> {
+    if MAX_REPLY < sizes.sum() { Err(NoReply::TooLong) } else { Ok(()) }
 }
 
 /// What a row may take, roughly.
@@ -230,6 +239,23 @@ fn array<T>(entries: &[T], out: &mut Vec<u8>, mut entry: impl FnMut(&T, &mut Vec
     out.extend_from_slice(format!("a:{}:{{", entries.len()).as_bytes());
     entries.iter().for_each(|it| entry(it, out));
     out.push(b'}');
+}
+
+/// The same, as far as the reply is not too long: sessions of ours grow on their way into PHP's form.
+fn bounded<T>(
+    entries: &[T],
+    out: &mut Vec<u8>,
+    mut entry: impl FnMut(&T, &mut Vec<u8>),
+) -> Result<(), NoReply> {
+    out.extend_from_slice(format!("a:{}:{{", entries.len()).as_bytes());
+    for it in entries {
+        if MAX_REPLY < out.len() {
+            return Err(NoReply::TooLong);
+        }
+        entry(it, out);
+    }
+    out.push(b'}');
+    Ok(())
 }
 
 fn framed(write: impl FnOnce(&mut Vec<u8>)) -> Bytes {

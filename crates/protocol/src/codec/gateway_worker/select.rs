@@ -6,10 +6,13 @@
 
 use bytes::Bytes;
 
-use super::names::{connections, distinct, groups, keys, uids};
+use super::{
+    from_peer::{Refused, question},
+    names::{connections, distinct, groups, keys, uids},
+};
 use crate::{
     Fields, Filter, Query,
-    php::{Key, Value, json_decode},
+    php::{Key, Value},
 };
 
 /// One asked fact, under the key that it is asked by.
@@ -30,8 +33,14 @@ pub(super) enum Fact {
 
 /// Reads the question, and the columns of the answer. `None` where the answer is empty whoever is
 /// connected.
-pub(super) fn read(text: &Bytes) -> Option<(Query, Vec<Column>)> {
-    let value = json_decode(text).ok()?;
+///
+/// # Errors
+/// When the question is beyond our limits.
+pub(super) fn read(text: &Bytes) -> Result<Option<(Query, Vec<Column>)>, Refused> {
+    Ok(question(text)?.as_ref().and_then(asked))
+}
+
+fn asked(value: &Value) -> Option<(Query, Vec<Column>)> {
     let question = value.as_array().filter(|question| !question.is_empty())?;
     let columns = question.get_str("fields").and_then(Value::as_array).map(keys);
     let columns: Vec<Column> =

@@ -1,0 +1,280 @@
+//! What of a gateway's settings can never work, and what they amount to.
+
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::ensure;
+use service::{
+    settings::{Bound, Derived, Effective, Host, Warning, check_bound, check_registers},
+    tls::Plain,
+};
+
+use super::{Args, Config, SHARE};
+use crate::{framing::Framing, settings::Door};
+
+/// Where a gateway is, with names looked up.
+#[derive(Debug)]
+pub(super) struct Places {
+    pub(super) doors: Vec<Door>,
+    pub(super) lan_address: SocketAddr,
+    pub(super) lan_listen: SocketAddr,
+}
+
+impl Places {
+    /// Looks up the names among a gateway's addresses, and checks that they can be together.
+    pub(super) fn find(args: &Args) -> anyhow::Result<Self> {
+        let doors =
+            args.listen.iter().map(|listen| listen.door()).collect::<Result<Vec<_>, _>>()?;
+        let lan_ip = args.lan_ip.resolve("--lan-ip")?;
+        let is_broadcast = matches!(lan_ip, IpAddr::V4(ip) if ip.is_broadcast());
+        ensure!(
+            !lan_ip.is_unspecified() && !lan_ip.is_multicast() && !is_broadcast,
+            "--lan-ip: {lan_ip} is no address to be reached at"
+        );
+        let lan_address = SocketAddr::new(lan_ip, args.lan_port);
+        let (flag, lan_listen) = match &args.lan_listen {
+            None => ("--lan-port", lan_address),
+            Some(listen) => ("--lan-listen", listen.resolve("--lan-listen")?),
+        };
+        args.common.check_secret(&[lan_address, lan_listen])?;
+        ensure!(
+            lan_listen.port() != 0 || lan_address.port() == 0,
+            "--lan-listen: port 0 may become any, but --lan-port announces {}",
+            args.lan_port
+        );
+        let doors_bound = doors.iter().map(|door| ("--listen", door.addr));
+        let admin = args.common.admin()?.map(|addr| ("--admin-listen", addr));
+        let bound: Vec<Bound> = doors_bound.chain([(flag, lan_listen)]).chain(admin).collect();
+        check_bound(&bound)?;
+        let announced = ("--lan-ip and --lan-port", lan_address);
+        check_registers(&args.register_address, &[&bound[..], &[announced]].concat())?;
+        Ok(Self { doors, lan_address, lan_listen })
+    }
+}
+
+/// Checks what `args` say by themselves, where that takes no more than looking at them.
+pub(super) fn check(args: &Args) -> anyhow::Result<()> {
+    if args.ping_interval == 0 {
+        ensure!(args.ping_data.is_empty(), "--ping-data: there is no --ping-interval");
+        let limit = args.ping_not_response_limit;
+        ensure!(limit == 0, "--ping-not-response-limit: there is no --ping-interval");
+    }
+    for origin in &args.allowed_origin {
+        check_origin(origin)?;
+    }
+    for (index, subprotocol) in args.subprotocol.iter().enumerate() {
+        let before = &args.subprotocol[..index];
+        ensure!(!before.contains(subprotocol), "--subprotocol: one is given twice");
+    }
+    if !args.listen.iter().any(|listen| listen.framing() == Framing::WebSocket) {
+        for (flag, is_given) in [
+            ("--allowed-origin", !args.allowed_origin.is_empty()),
+            ("--header", !args.header.is_empty()),
+            ("--subprotocol", !args.subprotocol.is_empty()),
+            ("--web-root", args.web_root.is_some()),
+        ] {
+            ensure!(!is_given, "{flag}: no --listen is ws:// or wss://");
+        }
+    }
+    Ok(())
+}
+
+/// An origin as browsers send it: a scheme and a host, and a port where it is not the scheme's own.
+fn check_origin(origin: &str) -> anyhow::Result<()> {
+    const FLAG: &str = "--allowed-origin";
+    if origin == "null" {
+        return Ok(());
+    }
+    let Some((scheme, host)) = origin.split_once("://") else {
+        anyhow::bail!("{FLAG}: {origin:?} is no origin, as https://chat.example.com is");
+    };
+    let visible = host.bytes().all(|byte| byte.is_ascii_graphic() && !b"/?#@".contains(&byte));
+    ensure!(
+        !scheme.is_empty() && !host.is_empty() && visible,
+        "{FLAG}: {origin:?} never comes: it is a scheme, a host and perhaps a port, with nothing behind"
+    );
+    for (known, port) in [("https", ":443"), ("http", ":80")] {
+        ensure!(
+            !(scheme.eq_ignore_ascii_case(known) && host.ends_with(port)),
+            "{FLAG}: {origin:?} never comes: browsers leave out {port}"
+        );
+    }
+    Ok(())
+}
+
+/// What the settings amount to where they were not given.
+pub(super) fn derived(
+    args: &Args,
+    places: &Places,
+    threads: u16,
+    share: Option<usize>,
+) -> Vec<Derived> {
+    let lan_listen = places.lan_listen.to_string();
+    let mut derived = vec![
+        Derived::value("lan_listen", lan_listen, "--lan-ip and --lan-port"),
+        Derived::value("threads", threads, "one for each core"),
+    ];
+    if let Host::Name(name) = &args.lan_ip {
+        derived.push(Derived::note("lan_ip", format!("{name} is {}", places.lan_address.ip())));
+    }
+    if let Some(share) = share {
+        let note = format!("{} MiB for each thread", SHARE >> 20);
+        derived.push(Derived::value("memory_budget", share * usize::from(threads), note));
+        let part = share / 2;
+        for (key, value) in [
+            ("worker_window", args.worker_window),
+            ("send_to_client_buffer_size", args.send_to_client_buffer_size),
+        ] {
+            if part < value {
+                let note = format!("at most {part} in effect, half of a thread's memory_budget");
+                derived.push(Derived::note(key, note));
+            }
+        }
+    }
+    for (key, applies, note) in [
+        ("no_worker_timeout", args.no_worker_timeout.is_none(), "closed without a worker"),
+        ("web_root", args.web_root.is_none() && !args.no_web, "the built-in chat page"),
+        ("allowed_origin", args.allowed_origin.is_empty(), "any"),
+    ] {
+        if applies {
+            derived.push(Derived::note(key, note));
+        }
+    }
+    if args.inner_tls.inner_tls_cert.is_some() {
+        derived.push(Derived::value("inner_tls_plain", Plain::default(), "none is let in"));
+    }
+    derived
+}
+
+/// What works, but hardly as it is meant.
+pub(super) fn warnings(args: &Args, places: &Places) -> Vec<Warning> {
+    let ours = places.lan_address.ip().to_canonical();
+    // A register on an address that we bind is on this host too.
+    let here = Host::Ip(places.lan_listen.ip());
+    let mut registers = args.register_address.iter();
+    let elsewhere = registers.find(|it| !it.host.is_loopback() && it.host != here);
+    let elsewhere = elsewhere.filter(|_| ours.is_loopback());
+    let warning = elsewhere.map(|register| Warning {
+        flag: "--lan-ip",
+        problem: format!(
+            "{ours} is announced to the register {register}; workers on other hosts cannot reach it"
+        ),
+    });
+    warning.into_iter().collect()
+}
+
+impl Effective for Config {
+    fn derived(&self) -> Vec<Derived> {
+        self.derived.clone()
+    }
+
+    fn warnings(&self) -> Vec<Warning> {
+        self.warnings.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(flags: &[&str]) -> Result<Config, String> {
+        let flags = ["gateway"].iter().chain(flags).copied();
+        let loaded = service::settings::load_from::<Args>(flags, |_| None);
+        let args = loaded.map_err(|refused| refused.to_string())?.args;
+        Config::try_from(args).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn settings_that_can_never_work_are_refused_by_the_name_of_their_flag() {
+        const HUGE: &str = "18446744073709551615";
+        let huge = |flag: &str| vec![format!("{flag}={HUGE}")];
+        for (flags, name) in [
+            (huge("--ping-interval"), "--ping-interval"),
+            (huge("--handshake-timeout"), "--handshake-timeout"),
+            (huge("--no-worker-timeout"), "--no-worker-timeout"),
+            (huge("--peer-timeout"), "--peer-timeout"),
+            (vec!["--receive-buffer-size=4294967295".into()], "--receive-buffer-size"),
+            (vec!["--ping-data=x".into()], "--ping-data"),
+            (vec!["--ping-not-response-limit=1".into()], "--ping-not-response-limit"),
+            (vec!["--lan-ip=224.0.0.1".into(), "--allow-no-secret".into()], "--lan-ip"),
+            (vec!["--lan-ip=255.255.255.255".into(), "--allow-no-secret".into()], "--lan-ip"),
+            (vec!["--lan-ip=no such host".into()], "--lan-ip"),
+            (vec!["--lan-listen=127.0.0.1:0".into()], "--lan-listen"),
+            (vec!["--listen=127.0.0.1:1".into(), "--listen=127.0.0.1:1".into()], "--listen"),
+            (vec!["--listen=127.0.0.1:1".into(), "--listen=text://0.0.0.0:1".into()], "--listen"),
+            (vec!["--listen=127.0.0.1:2900".into()], "--lan-port"),
+            (vec!["--admin-listen=127.0.0.1:7272".into()], "--admin-listen"),
+            (vec!["--lan-listen=127.0.0.1:7272".into()], "--lan-listen"),
+            (vec!["--register-address=127.0.0.1:2900".into()], "--register-address"),
+            (vec!["--register-address=127.0.0.1:0".into()], "--register-address"),
+            (vec!["--register-address=::1:1236".into()], "--register-address"),
+            (vec!["--register-address=localhost:1".into(); 2], "--register-address"),
+            (vec!["--allowed-origin=*".into()], "--allowed-origin"),
+            (vec!["--allowed-origin=chat.example.com".into()], "--allowed-origin"),
+            (vec!["--allowed-origin=https://chat.example.com/".into()], "--allowed-origin"),
+            (vec!["--allowed-origin=https://chat.example.com:443".into()], "--allowed-origin"),
+            (vec!["--subprotocol=a".into(), "--subprotocol=a".into()], "--subprotocol"),
+            (vec!["--listen=tcp://127.0.0.1:1".into(), "--subprotocol=a".into()], "--subprotocol"),
+            (vec!["--listen=tcp://127.0.0.1:1".into(), "--header=A: b".into()], "--header"),
+            (vec!["--listen=tcp://127.0.0.1:1".into(), "--web-root=/".into()], "--web-root"),
+        ] {
+            let typed: Vec<_> = flags.iter().map(String::as_str).collect();
+            let error = config(&typed).expect_err(&format!("{flags:?}"));
+            assert!(error.contains(name), "{flags:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn settings_that_look_odd_and_work_are_taken() {
+        for flags in [
+            &["--ping-interval=1", "--ping-not-response-limit=30000"][..],
+            &["--listen=ws://0.0.0.0:1", "--listen=ws://[::]:1"],
+            &["--listen=localhost:0", "--listen=text://localhost:0"],
+            &["--lan-port=0", "--lan-listen=127.0.0.1:0"],
+            &["--allowed-origin=https://Chat.example.com:8443", "--allowed-origin=null"],
+            &["--allowed-origin=http://localhost:443"],
+            &["--handshake-timeout=31536000", "--no-worker-timeout=31536000"],
+        ] {
+            config(flags).unwrap_or_else(|error| panic!("{flags:?}: {error}"));
+        }
+    }
+
+    #[test]
+    fn names_are_looked_up_at_the_start() {
+        let flags = ["--lan-ip=localhost", "--lan-listen=localhost:2901", "--listen=localhost:7"];
+        let config = config(&flags).unwrap();
+        assert_eq!(config.lan_address, ([127, 0, 0, 1], 2900).into());
+        assert_eq!(config.lan_listen, ([127, 0, 0, 1], 2901).into());
+        assert_eq!(config.doors[0].addr, ([127, 0, 0, 1], 7).into());
+        let note = Derived::note("lan_ip", "localhost is 127.0.0.1");
+        assert!(config.derived().contains(&note));
+    }
+
+    #[test]
+    fn values_in_effect_follow_from_what_was_not_given() {
+        let derived = config(&["--threads=3"]).unwrap().derived();
+        let budget = Derived::value("memory_budget", 3 * SHARE, "256 MiB for each thread");
+        assert!(derived.contains(&budget), "{derived:?}");
+        let lan = Derived::value("lan_listen", "127.0.0.1:2900", "--lan-ip and --lan-port");
+        assert!(derived.contains(&lan), "{derived:?}");
+        let flags = ["--memory-budget=8388608", "--threads=1"];
+        let derived = config(&flags).unwrap().derived();
+        let note = "at most 4194304 in effect, half of a thread's memory_budget";
+        assert!(derived.contains(&Derived::note("worker_window", note)), "{derived:?}");
+    }
+
+    #[test]
+    fn a_loopback_address_announced_elsewhere_is_warned_of() {
+        let warnings = |flags: &[&str]| {
+            let flags = [&["--secret-key=s"], flags].concat();
+            config(&flags).unwrap().warnings()
+        };
+        for register in ["10.0.0.1:1236", "register:1236"] {
+            let told = warnings(&["--register-address", register]);
+            assert_eq!(told.len(), 1, "{register}");
+            assert!(told[0].flag == "--lan-ip" && told[0].problem.contains(register), "{told:?}");
+            assert!(warnings(&["--register-address", register, "--lan-ip=10.0.0.2"]).is_empty());
+        }
+        assert!(warnings(&[]).is_empty());
+        assert!(warnings(&["--register-address=localhost:1236"]).is_empty());
+    }
+}

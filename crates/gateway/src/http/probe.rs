@@ -1,0 +1,51 @@
+//! Health checks of load balancers.
+
+use bytes::Bytes;
+
+use super::{Request, site::head};
+
+/// The answer to a health check, head and body: to any OPTIONS, as HAProxy asks, and to a GET or HEAD of
+/// `path`.
+pub(crate) fn answer(request: &Request, path: Option<&str>) -> Option<(Bytes, Bytes)> {
+    let (fields, body) = match request.method.as_str() {
+        "OPTIONS" => ("Allow: GET, HEAD, OPTIONS\r\n", ""),
+        "GET" | "HEAD" if Some(request.handshake.path()) == path => {
+            ("Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n", "ok\n")
+        }
+        _ => return None,
+    };
+    let head = head("200 OK", fields, body.len(), request.keep_alive);
+    let body = if request.method == "HEAD" { "" } else { body };
+    Some((head, Bytes::from_static(body.as_bytes())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::parse, *};
+
+    #[test]
+    fn health_check_is_an_options_or_a_get_of_its_path() {
+        let asked = |line: &str, path| {
+            let request = parse(format!("{line} HTTP/1.0\r\n\r\n").as_bytes()).unwrap().unwrap().0;
+            let (head, body) = answer(&request, path)?;
+            let head = String::from_utf8(head.to_vec()).unwrap();
+            assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{line}: {head}");
+            assert!(head.contains("Connection: close\r\n"), "{line}: {head}");
+            Some((head, body))
+        };
+        let path = Some("/healthz");
+        for line in ["OPTIONS /", "OPTIONS *", "OPTIONS /any"] {
+            let (head, body) = asked(line, None).unwrap();
+            assert!(head.contains("Allow: GET") && body.is_empty(), "{line}: {head}");
+        }
+        for line in ["GET /healthz", "GET /healthz?x=y"] {
+            assert_eq!(asked(line, path).unwrap().1, "ok\n", "{line}");
+        }
+        let (head, body) = asked("HEAD /healthz", path).unwrap();
+        assert!(head.contains("Content-Length: 3\r\n") && body.is_empty(), "{head}");
+        for line in ["GET /", "GET /healthz/", "POST /healthz", "GET /HEALTHZ"] {
+            assert!(asked(line, path).is_none(), "{line}");
+        }
+        assert!(asked("GET /healthz", None).is_none());
+    }
+}

@@ -1,0 +1,63 @@
+//! Lists that a peer sends, limited before memory is allocated for them.
+
+use std::{fmt, marker::PhantomData};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, SeqAccess, Visitor},
+};
+
+/// The most names (uids, groups) or client ids in one list of a command or a query. A frame of 32 MiB
+/// could name 16 million, each of which costs many times its bytes once it is read.
+pub const MAX_TARGETS: usize = 10_000;
+
+/// The most items in one list of an answer.
+pub const MAX_ITEMS: usize = 1 << 20;
+
+/// For `#[serde(deserialize_with)]`: a list of up to [`MAX_TARGETS`].
+pub(crate) fn targets<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    deserializer.deserialize_seq(Bounded { most: MAX_TARGETS, items: PhantomData })
+}
+
+/// The same of up to [`MAX_ITEMS`].
+pub(crate) fn items<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    deserializer.deserialize_seq(Bounded { most: MAX_ITEMS, items: PhantomData })
+}
+
+struct Bounded<T> {
+    most: usize,
+    items: PhantomData<T>,
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Bounded<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a list of at most {} items", self.most)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
+        let too_many = || A::Error::custom(format_args!("a list of more than {}", self.most));
+        let announced = seq.size_hint().unwrap_or(0);
+        if self.most < announced {
+            return Err(too_many());
+        }
+        // The announced length is not trusted with memory either: items come first.
+        let mut list = Vec::with_capacity(announced.min(1024));
+        while let Some(item) = seq.next_element()? {
+            if list.len() == self.most {
+                return Err(too_many());
+            }
+            list.push(item);
+        }
+        Ok(list)
+    }
+}

@@ -1,0 +1,150 @@
+//! Settings that can never work, alone or together: what several processes have in common.
+
+use std::net::SocketAddr;
+
+use anyhow::{bail, ensure};
+use clap::builder::RangedU64ValueParser;
+
+use super::{Address, Host};
+
+/// The longest wait that a setting may ask for, in seconds: a year. More overflows clocks.
+pub const MAX_WAIT: u64 = 365 * 86_400;
+
+/// The longest silence that a setting may allow a peer, in seconds: as far as the kernel can be asked
+/// to look after a connection.
+pub const MAX_SILENCE: u64 = 32_767;
+
+/// The largest amount that a setting may name, of bytes or of anything else: far more than there is, and
+/// few enough that sums of amounts do not overflow.
+pub const MAX_AMOUNT: u64 = 1 << 50;
+
+/// For `#[arg(value_parser)]` on an amount.
+#[must_use]
+pub fn amount() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(..=MAX_AMOUNT)
+}
+
+/// Addresses that this process binds, each with the flag it came from.
+pub type Bound = (&'static str, SocketAddr);
+
+/// Refuses addresses that exclude each other. Those of one flag may be `0.0.0.0` and `[::]` with one
+/// port: these are bound to their own kind of address alone.
+///
+/// # Errors
+/// Names the two.
+pub fn check_bound(bound: &[Bound]) -> anyhow::Result<()> {
+    for (index, (flag, addr)) in bound.iter().enumerate() {
+        for (other_flag, other) in &bound[..index] {
+            let split = flag == other_flag && addr.is_ipv4() != other.is_ipv4();
+            let what = if addr == other { "is given twice" } else { "overlaps" };
+            if overlaps(*addr, *other) && !split {
+                match addr == other && flag == other_flag {
+                    true => bail!("{flag}: {addr} {what}"),
+                    false => bail!("{flag} {addr} {what}: {other_flag} {other}"),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether at most one of them can be bound.
+fn overlaps(one: SocketAddr, other: SocketAddr) -> bool {
+    if one.port() != other.port() || one.port() == 0 {
+        return false;
+    }
+    let (one, other) = (one.ip().to_canonical(), other.ip().to_canonical());
+    let covers = |wide: std::net::IpAddr, narrow: std::net::IpAddr| {
+        // An unspecified IPv6 address takes IPv4 as well.
+        wide.is_unspecified() && (wide.is_ipv6() || narrow.is_ipv4())
+    };
+    one == other || covers(one, other) || covers(other, one)
+}
+
+/// Checks `--register-address`.
+///
+/// # Errors
+/// When there is none, one is there twice, has no port, or is one of this process's own addresses.
+pub fn check_registers(registers: &[Address], own: &[Bound]) -> anyhow::Result<()> {
+    const FLAG: &str = "--register-address";
+    ensure!(!registers.is_empty(), "{FLAG} is empty");
+    for (index, register) in registers.iter().enumerate() {
+        ensure!(register.port != 0, "{FLAG}: nobody can listen on port 0 of {register}");
+        ensure!(!registers[..index].contains(register), "{FLAG}: {register} is given twice");
+        let is_own = |addr: &SocketAddr| {
+            let same_host = match &register.host {
+                Host::Ip(ip) => {
+                    let (ip, own) = (ip.to_canonical(), addr.ip().to_canonical());
+                    ip == own || (own.is_unspecified() && ip.is_loopback())
+                }
+                Host::Name(_) => register.host.is_loopback() && addr.ip().is_loopback(),
+            };
+            same_host && addr.port() == register.port
+        };
+        if let Some((flag, _)) = own.iter().find(|(_, addr)| is_own(addr)) {
+            bail!("{FLAG}: {register} is this process itself, see {flag}");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn addresses_that_exclude_each_other_are_refused_by_name() {
+        for (one, other) in [
+            (("--listen", "127.0.0.1:1"), ("--listen", "127.0.0.1:1")),
+            (("--listen", "0.0.0.0:1"), ("--listen", "127.0.0.1:1")),
+            (("--listen", "[::1]:1"), ("--listen", "[::]:1")),
+            (("--listen", "0.0.0.0:1"), ("--lan-port", "127.0.0.1:1")),
+            (("--listen", "127.0.0.1:1"), ("--admin-listen", "[::]:1")),
+            (("--listen", "127.0.0.1:1"), ("--admin-listen", "[::ffff:127.0.0.1]:1")),
+        ] {
+            let said = check_bound(&[(one.0, addr(one.1)), (other.0, addr(other.1))]).unwrap_err();
+            let said = said.to_string();
+            assert!(said.contains(one.0) && said.contains(other.0), "{said}");
+            assert!(said.contains(other.1), "{said}");
+        }
+    }
+
+    #[test]
+    fn addresses_that_can_be_bound_together_are_taken() {
+        for (one, other) in [
+            ("127.0.0.1:1", "127.0.0.1:2"),
+            ("127.0.0.1:1", "127.0.0.2:1"),
+            ("127.0.0.1:0", "127.0.0.1:0"),
+            ("0.0.0.0:1", "[::]:1"),
+            ("[::]:1", "127.0.0.1:1"),
+            ("[::1]:1", "127.0.0.1:1"),
+        ] {
+            check_bound(&[("--listen", addr(one)), ("--listen", addr(other))]).unwrap();
+        }
+    }
+
+    #[test]
+    fn registers_that_can_never_be_followed_are_refused() {
+        let own = [("--lan-port", addr("127.0.0.1:2900")), ("--listen", addr("0.0.0.0:7272"))];
+        for (registers, why) in [
+            (&[][..], "empty"),
+            (&["127.0.0.1:1", "127.0.0.1:1"], "twice"),
+            (&["register:1", "register:1"], "twice"),
+            (&["127.0.0.1:0"], "port 0"),
+            (&["127.0.0.1:2900"], "--lan-port"),
+            (&["localhost:2900"], "--lan-port"),
+            (&["127.0.0.1:7272"], "--listen"),
+        ] {
+            let registers: Vec<Address> = registers.iter().map(|it| it.parse().unwrap()).collect();
+            let said = check_registers(&registers, &own).unwrap_err().to_string();
+            assert!(said.contains("--register-address") && said.contains(why), "{said}");
+        }
+        let registers = ["127.0.0.1:1236", "10.0.0.1:2900", "register:2900"];
+        let registers = registers.map(|it| it.parse().unwrap());
+        check_registers(&registers, &own).unwrap();
+    }
+}

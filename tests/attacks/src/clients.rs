@@ -1,0 +1,108 @@
+//! What a client can send on its WebSocket, and leave unread.
+
+use suite_tests::raw::{handshake, masked};
+
+use crate::{dice::Dice, target::Target, wire::Wire};
+
+/// The limit of a gateway under attack, from which messages do not pass.
+pub(crate) const MAX_MESSAGE: usize = 1 << 20;
+
+async fn open(target: &Target, dice: &mut Dice) -> Option<Wire> {
+    let mut wire = Wire::connect(target.clients, dice).await?;
+    wire.send(handshake("").as_bytes()).await?;
+    if dice.once_in(4) {
+        // Frames come right behind the handshake.
+        return Some(wire);
+    }
+    wire.read_until(b"\r\n\r\n").await?;
+    Some(wire)
+}
+
+/// Floods its worker with messages, and reads all, some or none of what comes back.
+pub(crate) async fn messages(target: &Target, dice: &mut Dice) -> Option<()> {
+    let mut wire = open(target, dice).await?;
+    let does = *dice.pick(b"eeeeajg+-tux");
+    let length = if does == b'a' { 100 } else { dice.amount(60_000) };
+    let mut payload = vec![b'x'; length];
+    payload[0] = does;
+    // What one message for all brings about is many times what it costs to send.
+    let count = dice.amount(if does == b'a' { 50 } else { 1 + 300_000 / (20 + length) });
+    let all = masked(0x81, &payload).repeat(count);
+    for _ in 0..dice.amount(20) {
+        wire.send(&all).await?;
+        if dice.once_in(2) {
+            wire.read(dice.pause(50)).await?;
+        }
+    }
+    wire.linger(dice, 2000).await
+}
+
+/// Sends the smallest frames there are: of messages, fragments, pings and pongs, with nothing in them.
+pub(crate) async fn tiny(target: &Target, dice: &mut Dice) -> Option<()> {
+    let mut wire = open(target, dice).await?;
+    let first = *dice.pick(&[0x01, 0x80, 0x81, 0x82, 0x89, 0x8a]);
+    let mut all = masked(0x01, b"").repeat(usize::from(first == 0x80));
+    let frame = if first == 0x80 { masked(0x00, b"") } else { masked(first, b"") };
+    all.extend(frame.repeat(dice.amount(20_000)));
+    for _ in 0..dice.amount(5) {
+        wire.send(&all).await?;
+    }
+    wire.linger(dice, 1000).await
+}
+
+/// Leaves a message unfinished, in one frame or in many.
+pub(crate) async fn unfinished(target: &Target, dice: &mut Dice) -> Option<()> {
+    let mut wire = open(target, dice).await?;
+    let length = dice.amount(MAX_MESSAGE);
+    let bytes = if dice.once_in(2) {
+        let mut frame = masked(0x82, &vec![b'x'; length]);
+        frame.truncate(dice.amount(frame.len()));
+        frame
+    } else {
+        let piece = dice.amount(10_000);
+        let mut frames = masked(0x02, &vec![b'x'; piece]);
+        (0..length / (piece + 6)).for_each(|_| frames.extend(masked(0x00, &vec![b'x'; piece])));
+        frames
+    };
+    wire.send_in_pieces(&bytes, dice).await?;
+    wire.linger(dice, 5000).await
+}
+
+/// Breaks the rules of frames.
+pub(crate) async fn malformed(target: &Target, dice: &mut Dice) -> Option<()> {
+    let mut wire = open(target, dice).await?;
+    let length = dice.amount(2000);
+    let mut bytes = match dice.below(5) {
+        // A length beyond what there is.
+        0 => [&[0x82, 0xff][..], &dice.number().to_be_bytes()].concat(),
+        // No mask.
+        1 => [&[0x81, 0x05][..], b"hello"].concat(),
+        // No text.
+        2 => masked(0x81, &dice.bytes(length)),
+        // A reserved bit or opcode.
+        3 => masked(dice.below(256) as u8, &dice.bytes(length)),
+        // A close with any body.
+        _ => masked(0x88, &dice.bytes(length.min(125))),
+    };
+    if dice.once_in(2) {
+        dice.mutate(&mut bytes);
+    }
+    let good = masked(0x81, b"e good");
+    wire.send_in_pieces(&[&good[..], &bytes, &good].concat(), dice).await?;
+    wire.linger(dice, 500).await
+}
+
+/// Comes and goes.
+pub(crate) async fn churn(target: &Target, dice: &mut Dice) -> Option<()> {
+    for _ in 0..dice.amount(50) {
+        let mut wire = open(target, dice).await?;
+        if dice.once_in(2) {
+            wire.send(&masked(0x81, b"e hello")).await?;
+        }
+        if dice.once_in(2) {
+            wire.send(&masked(0x88, &1000_u16.to_be_bytes())).await?;
+        }
+        wire.linger(dice, 10).await;
+    }
+    Some(())
+}

@@ -1,0 +1,92 @@
+//! What PHP peers can send to a gateway's inner port.
+
+use bytes::BytesMut;
+use protocol::codec::gateway_worker::{Frame, Opcode};
+
+use crate::{dice::Dice, target::Target, wire::Wire};
+
+/// Frames of a peer that shows no secret.
+pub(crate) async fn stranger(target: &Target, dice: &mut Dice) -> Option<()> {
+    let mut wire = Wire::connect(target.inner, dice).await?;
+    for _ in 0..dice.amount(20) {
+        let mut bytes = frame(target, dice, 60_000);
+        dice.mutate(&mut bytes);
+        wire.send_in_pieces(&bytes, dice).await?;
+    }
+    wire.linger(dice, 3000).await
+}
+
+/// Frames of a worker or a `GatewayClient`, and few of the replies are read.
+pub(crate) async fn frames(target: &Target, dice: &mut Dice) -> Option<()> {
+    let mut wire = Wire::connect(target.inner, dice).await?;
+    let secret = String::from_utf8_lossy(target.secret.expose()).into_owned();
+    let key = dice.word(10);
+    let (cmd, hello) = if dice.once_in(2) {
+        (Opcode::WorkerConnect, serde_json::json!({ "worker_key": key, "secret_key": secret }))
+    } else {
+        (Opcode::GatewayClientConnect, serde_json::json!({ "secret_key": secret }))
+    };
+    let hello =
+        Frame { cmd: cmd.into(), body: hello.to_string().into(), flag: 1, ..Frame::default() };
+    wire.send(&encoded(&hello)).await?;
+    for _ in 0..dice.amount(30) {
+        let mut bytes = frame(target, dice, 500_000);
+        bytes = bytes.repeat(dice.amount(1 + (1 << 20) / bytes.len()));
+        if dice.once_in(10) {
+            dice.mutate(&mut bytes);
+        }
+        wire.send(&bytes).await?;
+        if dice.once_in(3) {
+            wire.read(dice.pause(100)).await?;
+        }
+    }
+    wire.linger(dice, 2000).await
+}
+
+/// A frame of any command, with what it takes or something else.
+fn frame(target: &Target, dice: &mut Dice, most: usize) -> Vec<u8> {
+    let cmd = *dice.pick(Opcode::ALL);
+    let client = match cmd {
+        Opcode::Kick | Opcode::Destroy => target.any_client(dice),
+        _ => target.client(dice),
+    };
+    let (ext, body) = (field(dice, most), field(dice, most));
+    let frame = Frame {
+        cmd: cmd.into(),
+        connection_id: client.0,
+        flag: dice.below(4) as u8,
+        ext_data: ext.into(),
+        body: body.into(),
+        ..Frame::default()
+    };
+    encoded(&frame)
+}
+
+/// Something like what stands in a frame: names in JSON, serialized values, or any bytes.
+fn field(dice: &mut Dice, most: usize) -> Vec<u8> {
+    let length = dice.amount(most);
+    match dice.below(7) {
+        0 => Vec::new(),
+        1 => dice.word(length.min(20)).into_bytes(),
+        2 => dice.bytes(length.min(1000)),
+        3 => format!("[{}\"a\"]", "\"a\",".repeat(length / 4)).into_bytes(),
+        4 => format!(
+            "{{\"fields\":[\"session\",\"groups\",\"uid\"],\"where\":{{\"groups\":[{}\"b\"]}}}}",
+            "\"b\",".repeat(length / 4)
+        )
+        .into_bytes(),
+        5 => format!("a:1:{{s:1:\"k\";s:{length}:\"{}\";}}", "v".repeat(length)).into_bytes(),
+        // Arrays within arrays.
+        _ => {
+            let depth = length.min(5000);
+            format!("{}i:0;{}", "a:1:{i:0;".repeat(depth), "}".repeat(depth)).into_bytes()
+        }
+    }
+}
+
+fn encoded(frame: &Frame) -> Vec<u8> {
+    let mut bytes = BytesMut::new();
+    // Larger ones than there may be are made by changing the length.
+    frame.encode(&mut bytes).expect("a frame that fits");
+    bytes.to_vec()
+}

@@ -1,0 +1,47 @@
+//! What can be sent to a register.
+
+use crate::{dice::Dice, target::Target, wire::Wire};
+
+/// Lines of nobody, or parts of them.
+pub(crate) async fn stranger(target: &Target, dice: &mut Dice) -> Option<()> {
+    let mut wire = Wire::connect(target.register, dice).await?;
+    let length = dice.amount(200_000);
+    let bytes = match dice.below(4) {
+        0 => dice.bytes(length),
+        1 => vec![b'['; length],
+        2 => format!("{{\"event\":\"worker_connect\",\"secret_key\":\"{}\"}}\n", dice.word(8))
+            .repeat(1 + length / 60)
+            .into_bytes(),
+        _ => format!("{{\"event\":\"gateway_connect\",\"address\":\"{}", "1".repeat(length))
+            .into_bytes(),
+    };
+    wire.send_in_pieces(&bytes, dice).await?;
+    wire.linger(dice, 3000).await
+}
+
+/// Gateways that are not where they say, workers that read nothing, and much of what has no meaning, from
+/// those who know the secret.
+pub(crate) async fn member(target: &Target, dice: &mut Dice) -> Option<()> {
+    let mut wire = Wire::connect(target.register, dice).await?;
+    let secret = String::from_utf8_lossy(target.secret.expose()).into_owned();
+    let count = dice.amount(200);
+    let lines = match dice.below(4) {
+        // Nothing listens there.
+        0 => serde_json::json!({
+            "event": "gateway_connect", "secret_key": secret, "native": dice.once_in(2),
+            "address": format!("127.0.0.1:{}", 1 + dice.below(1000)),
+        }),
+        // That is the address of a gateway which lives.
+        1 => serde_json::json!({
+            "event": "gateway_connect", "secret_key": secret, "native": true,
+            "instance": format!("{:016x}", dice.number()), "address": target.inner.to_string(),
+        }),
+        2 => {
+            let known: Vec<_> = (0..count).map(|at| format!("10.0.0.1:{at}")).collect();
+            serde_json::json!({ "event": "worker_connect", "secret_key": secret, "known": known })
+        }
+        _ => serde_json::json!({ "event": "ping", "answer": true, "more": dice.word(count) }),
+    };
+    wire.send(format!("{lines}\n").repeat(count).as_bytes()).await?;
+    wire.linger(dice, 2000).await
+}

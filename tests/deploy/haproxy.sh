@@ -1,0 +1,146 @@
+#!/usr/bin/env bash
+# The site of deploy/haproxy in a real HAProxy, with a certificate made here, in front of two gateways
+# and an echo worker: the page over https, WebSockets over wss, health checks of three kinds of which no
+# worker hears, and one gateway gone.
+set -euo pipefail
+# shellcheck source=tests/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+PATH=$PATH:/usr/sbin:/sbin
+
+make_certificate() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
+        -subj /CN=localhost -addext subjectAltName=DNS:localhost \
+        -keyout "$log_folder/key.pem" -out "$log_folder/cert.pem" 2>/dev/null
+    cat "$log_folder/cert.pem" "$log_folder/key.pem" >"$log_folder/both.pem"
+}
+
+# The site as it is in deploy/, with this test's ports and certificate, and checks ten times a second;
+# and backends that check the gateway without pages in each way there is.
+write_settings() {
+    cat >"$log_folder/haproxy.cfg" <<CONF
+global
+    log stderr format raw local0 notice
+    stats socket $log_folder/haproxy.sock level admin
+CONF
+    sed -E -e "s#127.0.0.1:7272#127.0.0.1:$first#; s#127.0.0.1:7273#127.0.0.1:$second#" \
+        -e "s#bind :80\$#bind 127.0.0.1:$http#; s#bind :443 #bind 127.0.0.1:$https #" \
+        -e "s#/etc/haproxy/push-suite.pem#$log_folder/both.pem#; s#inter 2s#inter 100ms#" \
+        "$root/deploy/haproxy/push-suite.cfg" >>"$log_folder/haproxy.cfg"
+    cat >>"$log_folder/haproxy.cfg" <<CONF
+
+backend options from push_suite
+    option httpchk
+    server no-web 127.0.0.1:$second check inter 100ms
+backend get from push_suite
+    option httpchk GET /healthz
+    server no-web 127.0.0.1:$second check inter 100ms
+backend connect from push_suite
+    server no-web 127.0.0.1:$second check inter 100ms
+CONF
+}
+
+# The state and the number of failed checks of every server, one a line: backend,server,UP,0
+servers() {
+    python3 - "$log_folder/haproxy.sock" <<'PY'
+import csv, socket, sys
+
+control = socket.socket(socket.AF_UNIX)
+control.connect(sys.argv[1])
+control.sendall(b"show stat\n")
+text = control.makefile().read().removeprefix("# ")
+for row in csv.DictReader(text.splitlines()):
+    if row["svname"] not in ("FRONTEND", "BACKEND"):
+        print(",".join(row[name] for name in ("pxname", "svname", "status", "chkfail")))
+PY
+}
+
+start_haproxy() {
+    local tries
+    haproxy -c -q -f "$log_folder/haproxy.cfg"
+    start haproxy haproxy -db -f "$log_folder/haproxy.cfg"
+    for ((tries = 0; tries < 100; tries++)); do
+        if is_open "$https"; then return; fi
+        sleep 0.1
+    done
+    fail "haproxy does not answer"
+}
+
+page_over_https() {
+    local answer
+    answer=$(printf 'GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' |
+        timeout 10 openssl s_client -quiet -verify_return_error -CAfile "$log_folder/cert.pem" \
+            -servername localhost -connect "127.0.0.1:$https" 2>/dev/null | tr -d '\r')
+    # The other gateway has none.
+    grep -qE '^HTTP/1.1 (200|400)' <<<"$answer" || fail "https answers: $(head -n 1 <<<"$answer")"
+    grep -qi '^strict-transport-security:' <<<"$answer" || fail "strict-transport-security is missing"
+    grep -qi '^location: https://127.0.0.1' < <(http_get "$http" / | tr -d '\r') ||
+        fail "plain http is not sent to https"
+    say "a page over https; http sent there"
+}
+
+websocket() { python3 "$root/tests/deploy/wss.py" "$https" "$log_folder/cert.pem"; }
+
+websockets_pass() {
+    local count
+    for count in 1 2 3 4; do websocket || fail "no echo through wss (connection $count)"; done
+    say "four WebSockets through wss: text and binary echoed"
+}
+
+# The sum of a gateway's metric over its labels.
+metric() { # GATEWAY NAME
+    http_get "${admin_ports[$1]}" /metrics | tr -d '\r' |
+        awk -v name="$2" 'index($1, name) == 1 { sum += $2 } END { print sum + 0 }'
+}
+
+checks_pass_and_are_no_clients() {
+    local before after gateway checks=40 had
+    for gateway in gateway-1 gateway-2; do
+        before=$(metric "$gateway" gateway_connections_total)
+        had=$(metric "$gateway" gateway_events_total)
+        until after=$(metric "$gateway" gateway_connections_total) && [ $((after - before)) -ge "$checks" ]; do
+            [ $((SECONDS)) -lt 120 ] || fail "$gateway is not checked"
+            sleep 0.1
+        done
+        [ "$(metric "$gateway" gateway_events_total)" = "$had" ] || fail "workers heard of checks of $gateway"
+        [ "$(metric "$gateway" gateway_handshakes_refused_total)" = 0 ] || fail "checks count as refused at $gateway"
+    done
+    if servers | grep -v ',UP,0$'; then fail "a check failed"; fi
+    say "OPTIONS /, GET /healthz and bare connections: all up, and no worker heard of them"
+}
+
+one_gateway_is_enough() {
+    local count tries states
+    stop gateway-1
+    for ((tries = 0; tries < 100; tries++)); do
+        states=$(servers)
+        if grep -q '^push_suite,gateway-1,DOWN' <<<"$states"; then break; fi
+        sleep 0.1
+    done
+    grep -q '^push_suite,gateway-1,DOWN' <<<"$states" || fail "a gateway that is gone is not marked down"
+    for count in 1 2 3; do websocket || fail "with one gateway gone, connection $count fails"; done
+    say "one gateway stopped: marked down, clients get the other"
+}
+
+need haproxy openssl python
+release_binaries --quiet
+begin haproxy
+start_register
+start_gateway gateway-1
+first=$client_port
+start_gateway gateway-2 --no-web
+second=$client_port
+start_worker worker --app echo
+all_ready
+claim_port
+http=$port
+claim_port
+https=$port
+make_certificate
+write_settings
+start_haproxy
+checks_pass_and_are_no_clients
+page_over_https
+websockets_pass
+one_gateway_is_enough
+# It knows no drain that ends with 0.
+kill -KILL "${pids[haproxy]}" && { wait "${pids[haproxy]}" 2>/dev/null || true; } && forget haproxy

@@ -1,0 +1,252 @@
+//! Clients that are there, and those that only seem to be.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::time::Duration;
+
+use protocol::{CloseReason, Event, Message};
+use suite_tests::{
+    Peer, Php, Raw, Suite, eventually, on_one_and_three_threads, ports,
+    raw::{Frame, masked},
+    soon,
+    suite::Builder,
+};
+use tokio::time::sleep;
+
+on_one_and_three_threads!(
+    silent_client_is_pinged_and_closed_with_1001,
+    client_that_answers_pings_stays,
+    client_that_sends_anything_is_not_pinged,
+    client_that_is_not_read_is_not_given_up,
+    heartbeat_closes_a_silent_client_with_1001,
+    heartbeat_keeps_a_client_that_answers_with_messages,
+    heartbeat_keeps_a_client_that_answers_with_control_frames,
+    heartbeat_without_data_sends_ping_frames_and_warns_of_listeners_that_have_none,
+    strict_heartbeat_counts_messages_alone_and_says_nothing,
+);
+
+/// How many intervals are enough to see that something does not happen.
+const LONG: Duration = Duration::from_millis(3500);
+
+fn builder(threads: usize, flags: &[(&str, &str)]) -> Builder {
+    let builder = Suite::builder().gateways(1).threads(threads);
+    flags.iter().fold(builder, |builder, (flag, value)| builder.gateway_flag(flag, value))
+}
+
+async fn start(threads: usize, flags: &[(&str, &str)]) -> (Suite, Peer) {
+    let suite = builder(threads, flags).start().await;
+    let worker = suite.worker_link(0, "w:1").await;
+    (suite, worker)
+}
+
+fn ping() -> Option<Frame> {
+    Some(Frame { first: 0x89, payload: Vec::new() })
+}
+
+async fn silent_client_is_pinged_and_closed_with_1001(threads: usize) {
+    let (suite, mut worker) = start(threads, &[("--websocket-ping", "1")]).await;
+    // Several at once, of which one answers the first ping.
+    let mut ghosts = Vec::new();
+    for _ in 0..5 {
+        ghosts.push(Raw::websocket(suite.gateways[0].clients).await);
+        worker.welcomes().await;
+    }
+    for ghost in &mut ghosts {
+        assert_eq!(ghost.frame().await, ping());
+    }
+    ghosts[0].send(&masked(0x8a, b"")).await;
+    for ghost in &mut ghosts[1..] {
+        assert_eq!(ghost.close_code().await, 1001);
+    }
+    assert_eq!(ghosts[0].frame().await, ping(), "it has answered once");
+    assert_eq!(ghosts[0].close_code().await, 1001);
+    for _ in &ghosts {
+        assert_eq!(worker.event().await.event, Event::Close(CloseReason::Timeout));
+    }
+    let pings = suite.gateways[0].metric("gateway_websocket_pings_total").await;
+    assert_eq!(pings, Some(6.0));
+    assert_eq!(suite.gateways[0].metric("gateway_messages_out_total").await, Some(0.0));
+}
+
+async fn client_that_answers_pings_stays(threads: usize) {
+    let (suite, mut worker) = start(threads, &[("--websocket-ping", "1")]).await;
+    let mut client = Raw::websocket(suite.gateways[0].clients).await;
+    let id = worker.welcomes().await;
+    for _ in 0..4 {
+        assert_eq!(client.frame().await, ping());
+        client.send(&masked(0x8a, b"")).await;
+    }
+    client.send(&masked(0x81, b"still here")).await;
+    assert_eq!(worker.event_of(id).await, Event::Message("still here".into()));
+}
+
+async fn client_that_sends_anything_is_not_pinged(threads: usize) {
+    let (suite, mut worker) = start(threads, &[("--websocket-ping", "1")]).await;
+    let gateway = suite.gateways[0].clients;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        clients.push((Raw::websocket(gateway).await, worker.welcomes().await));
+    }
+    let [(pings, _), (fragments, of_fragments), (slow, of_slow)] = &mut clients[..] else {
+        unreachable!("there are three")
+    };
+    fragments.send(&masked(0x01, b"")).await;
+    let long = masked(0x81, &[b'x'; 12]);
+    for byte in &long {
+        pings.send(&masked(0x89, b"?")).await;
+        fragments.send(&masked(0x00, b"x")).await;
+        slow.send(&[*byte]).await;
+        sleep(LONG / long.len() as u32).await;
+    }
+    let body = |count: usize| Event::Message(Message::text("x".repeat(count)));
+    assert_eq!(worker.event_of(*of_slow).await, body(12));
+    fragments.send(&masked(0x80, b"")).await;
+    assert_eq!(worker.event_of(*of_fragments).await, body(long.len()));
+    for _ in &long {
+        assert_eq!(pings.frame().await.unwrap().first, 0x8a, "nothing but answers to its own");
+    }
+    let sent = suite.gateways[0].metric("gateway_websocket_pings_total").await;
+    assert_eq!(sent, Some(0.0));
+}
+
+/// What a client answers cannot be seen while its socket is left unread, for want of room at its worker.
+async fn client_that_is_not_read_is_not_given_up(threads: usize) {
+    const MESSAGES: usize = 300;
+    let flags = [("--websocket-ping", "1"), ("--ping-interval", "1")];
+    let limits = [("--ping-not-response-limit", "1"), ("--worker-window", "100000")];
+    let (suite, mut worker) = start(threads, &[flags, limits].concat()).await;
+    let mut client = Raw::websocket(suite.gateways[0].clients).await;
+    let sending = tokio::spawn(async move {
+        for at in 0..MESSAGES {
+            client.send(&masked(0x82, &[at as u8; 20_000])).await;
+        }
+        client
+    });
+    let mut given = Vec::new();
+    // Nothing of it is done, until the gateway has given no more for several intervals.
+    let mut quiet = Duration::ZERO;
+    while quiet < LONG {
+        let moment = Duration::from_millis(100);
+        sleep(moment).await;
+        quiet += moment;
+        while !worker.has_no_event().await {
+            given.push(worker.event().await);
+            quiet = Duration::ZERO;
+        }
+    }
+    assert!(!sending.is_finished(), "what was sent does not fit a window and two sockets");
+    let clients = suite.gateways[0].metric("gateway_clients").await;
+    assert_eq!(clients, Some(1.0), "{} events", given.len());
+    let mut next = 0;
+    let mut given = given.into_iter();
+    while next < MESSAGES {
+        let delivery = match given.next() {
+            Some(delivery) => delivery,
+            None => worker.event().await,
+        };
+        worker.done(&delivery).await;
+        match delivery.event {
+            Event::Message(message) => {
+                assert_eq!(message.body[0], next as u8);
+                next += 1;
+            }
+            Event::Connect | Event::WebSocketConnect(_) => {}
+            other => panic!("after {next} messages: {other:?}"),
+        }
+    }
+    let _client = soon("the client to have sent all", sending).await.unwrap();
+}
+
+const HEARTBEAT: [(&str, &str); 3] = [
+    ("--ping-interval", "1"),
+    ("--ping-not-response-limit", "1"),
+    ("--ping-data", "are you there?"),
+];
+
+fn data() -> Option<Frame> {
+    Some(Frame { first: 0x81, payload: b"are you there?".to_vec() })
+}
+
+async fn heartbeat_closes_a_silent_client_with_1001(threads: usize) {
+    let (suite, mut worker) = start(threads, &HEARTBEAT).await;
+    let mut silent = Raw::websocket(suite.gateways[0].clients).await;
+    let id = worker.welcomes().await;
+    assert_eq!(silent.frame().await, data());
+    assert_eq!(silent.close_code().await, 1001);
+    assert_eq!(worker.event_of(id).await, Event::Close(CloseReason::Timeout));
+}
+
+async fn heartbeat_keeps_a_client_that_answers_with_messages(threads: usize) {
+    let (suite, mut worker) = start(threads, &HEARTBEAT).await;
+    let mut client = Raw::websocket(suite.gateways[0].clients).await;
+    let id = worker.welcomes().await;
+    for _ in 0..3 {
+        assert_eq!(client.frame().await, data());
+        client.send(&masked(0x81, b"yes")).await;
+        assert_eq!(worker.event_of(id).await, Event::Message("yes".into()));
+    }
+}
+
+async fn heartbeat_keeps_a_client_that_answers_with_control_frames(threads: usize) {
+    let (suite, mut worker) = start(threads, &HEARTBEAT).await;
+    let mut client = Raw::websocket(suite.gateways[0].clients).await;
+    let id = worker.welcomes().await;
+    // What pages are sent comes all the same: only messages say that a page is there.
+    for first in [0x89, 0x8a, 0x89] {
+        loop {
+            let frame = client.frame().await;
+            if frame == data() {
+                break;
+            }
+            assert_eq!(frame.unwrap().first, 0x8a);
+        }
+        client.send(&masked(first, b"")).await;
+    }
+    client.send(&masked(0x81, b"yes")).await;
+    assert_eq!(worker.event_of(id).await, Event::Message("yes".into()));
+}
+
+async fn heartbeat_without_data_sends_ping_frames_and_warns_of_listeners_that_have_none(
+    threads: usize,
+) {
+    let lines = ports::free();
+    let text = format!("text://{lines}");
+    let (suite, mut worker) =
+        start(threads, &[("--ping-interval", "1"), ("--listen", &text)]).await;
+    let mut client = Raw::websocket(suite.gateways[0].clients).await;
+    let id = worker.welcomes().await;
+    for _ in 0..2 {
+        assert_eq!(client.frame().await, ping());
+    }
+    client.send(&masked(0x81, b"hi")).await;
+    assert_eq!(worker.event_of(id).await, Event::Message("hi".into()));
+    let log = suite.gateways[0].log();
+    let warnings: Vec<_> = log.lines().filter(|line| line.contains("sends nothing here")).collect();
+    assert!(
+        matches!(&warnings[..], [one] if one.contains("WARN") && one.contains(&lines.to_string())),
+        "{warnings:#?}"
+    );
+}
+
+async fn strict_heartbeat_counts_messages_alone_and_says_nothing(threads: usize) {
+    let suite = builder(threads, &[&HEARTBEAT[..], &[("--compat", "strict")]].concat());
+    let suite = suite.start().await;
+    let mut worker = Php::worker(suite.gateways[0].inner, &suite.secret(), "php:0").await;
+    let mut client = Raw::websocket(suite.gateways[0].clients).await;
+    worker.welcomes().await;
+    let answers = async {
+        let mut heard = Vec::new();
+        while let Some(frame) = client.frame().await {
+            // It may be faster.
+            let _ = client.try_send(&masked(0x8a, b"")).await;
+            heard.push(frame);
+        }
+        heard
+    };
+    let heard = soon("the end", answers).await;
+    assert_eq!(heard, [data().unwrap()], "no ping frame, and no close frame");
+    eventually("the client to be closed over it", async || {
+        let name = "gateway_clients_closed_total{reason=\"timeout\"}";
+        (suite.gateways[0].metric(name).await? == 1.0).then_some(())
+    })
+    .await;
+}

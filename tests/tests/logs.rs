@@ -1,0 +1,178 @@
+//! What becomes of processes whose log nobody takes: nothing.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::{
+    fs::{self, File},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use suite_tests::{
+    Browser, Conditions, PATIENCE, Stderr, Suite, binaries, eventually,
+    process::{Process, Signal},
+    suite::Gateway,
+};
+
+/// How long processes may take to drain, in seconds; longer than what a drain here has to do.
+const GRACE: u64 = 8;
+
+/// As many lines as there can be.
+const ALL: &str = "trace";
+
+#[tokio::test]
+async fn process_with_standard_error_closed_serves_and_drains() {
+    serves_and_drains(Stderr::Closed).await;
+}
+
+#[tokio::test]
+async fn process_whose_log_reader_is_gone_serves_and_drains() {
+    serves_and_drains(Stderr::Gone).await;
+}
+
+#[tokio::test]
+async fn process_whose_log_reader_stands_still_serves_and_drains() {
+    serves_and_drains(Stderr::Full).await;
+}
+
+#[tokio::test]
+async fn process_whose_log_is_on_a_full_disk_serves_and_drains() {
+    serves_and_drains(Stderr::FullDisk).await;
+}
+
+async fn suite(stderr: Stderr) -> Suite {
+    let grace = GRACE.to_string();
+    let builder = Suite::builder().gateways(1).workers(2).threads(2).logs(ALL).stderr(stderr);
+    builder.gateway_flag("--grace", &grace).worker_flag("--grace", &grace).start().await
+}
+
+/// Has every process log at everything that it does: clients that come and go, a worker that dies and
+/// comes back, a gateway that is announced, refusals; then at its end.
+async fn serves_and_drains(stderr: Stderr) {
+    let mut suite = suite(stderr).await;
+    let mut clients = Vec::new();
+    for number in 0..40 {
+        clients.push(suite.browser(0).await);
+        if number % 4 == 0 {
+            clients.pop().unwrap().close().await;
+        }
+    }
+    echo_each(&mut clients).await;
+    // Their worker is another one then, which the gateway logs before it does it.
+    suite.workers[0].kill();
+    echo_each(&mut clients).await;
+    suite.workers[0].start_again().await;
+    echo_each(&mut clients).await;
+    suite.add_gateway().await;
+    eventually("the workers to know of it", async || {
+        suite.workers[1].lacks().await?.is_empty().then_some(())
+    })
+    .await;
+    let mut newcomer = suite.browser(1).await;
+    echo(&mut newcomer).await;
+    for gateway in &mut suite.gateways {
+        drains(gateway).await;
+    }
+    for process in suite.workers.iter_mut().chain(&mut suite.registers) {
+        drains(process).await;
+    }
+}
+
+async fn echo(client: &mut Browser) {
+    client.send("echo").await;
+    assert_eq!(client.hears_text().await, "echo");
+}
+
+async fn echo_each(clients: &mut [Browser]) {
+    for client in clients {
+        echo(client).await;
+    }
+}
+
+async fn drains(process: &mut Process) {
+    let since = Instant::now();
+    assert_eq!(process.stop().await.code(), Some(0), "{}", process.name);
+    let took = since.elapsed();
+    assert!(took < Duration::from_secs(GRACE), "{} took {took:?}", process.name);
+}
+
+#[tokio::test]
+async fn lines_that_a_reader_misses_are_counted_and_told_of_once_it_reads_on() {
+    let mut suite = suite(Stderr::Full).await;
+    let mut watching = suite.browser(0).await;
+    let mut clients = Vec::new();
+    while dropped(&suite.gateways[0]).await == 0.0 {
+        for _ in 0..50 {
+            clients.push(suite.browser(0).await);
+        }
+        clients.clear();
+        echo(&mut watching).await;
+    }
+    let dropped_before = dropped(&suite.gateways[0]).await;
+    suite.gateways[0].read_log();
+    let line = eventually("a line that tells of dropped ones", async || {
+        let log = suite.gateways[0].log();
+        log.lines().find(|line| line.contains("log lines dropped")).map(str::to_owned)
+    })
+    .await;
+    let lines: f64 = line.split_once("lines=").unwrap().1.trim().parse().unwrap();
+    assert!(dropped_before <= lines, "{dropped_before}: {line}");
+    assert!(line.contains(" WARN "), "{line}");
+    // The last line is written before the end.
+    suite.gateways[0].stop().await;
+    suite.gateways[0].logs(&["draining"]).await;
+}
+
+async fn dropped(gateway: &Gateway) -> f64 {
+    gateway.metric("log_lines_dropped_total").await.unwrap()
+}
+
+#[tokio::test]
+async fn second_signal_ends_a_process_whose_log_reader_stands_still() {
+    let mut suite = suite(Stderr::Full).await;
+    let mut worker = suite.worker_link(0, "w:1").await;
+    suite.workers.iter_mut().for_each(Process::kill);
+    // An event that nobody finishes keeps the gateway from ending by itself.
+    let _client = suite.browser(0).await;
+    worker.event().await;
+    suite.gateways[0].signal(Signal::Term);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    suite.gateways[0].signal(Signal::Term);
+    let since = Instant::now();
+    assert_eq!(suite.gateways[0].ended().await.code(), Some(128 + 15));
+    assert!(since.elapsed() < Duration::from_secs(GRACE) / 2, "{:?}", since.elapsed());
+}
+
+#[tokio::test]
+async fn output_that_nobody_takes_changes_no_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    for binary in ["register", "gateway", "business-worker"] {
+        for (args, expected) in [
+            (&["--check"][..], 0),
+            (&["--help"], 0),
+            (&["--version"], 0),
+            (&["--no-such-flag"], 2),
+            (&["--grace", "soon"], 2),
+            (&["--config", "/no/such/file"], 2),
+            (&["--secret-key", "", "--admin-listen", "0.0.0.0:1"], 2),
+        ] {
+            for stderr in [Stderr::Closed, Stderr::Gone, Stderr::FullDisk] {
+                let log = File::create(folder.path().join("log")).unwrap();
+                let (mut command, _) =
+                    Conditions { stderr, descriptors: None }.command(&binaries::path(binary), log);
+                let stdout = match stderr {
+                    Stderr::Gone => Stdio::from(std::io::pipe().unwrap().1),
+                    _ => fs::OpenOptions::new().write(true).open("/dev/full").unwrap().into(),
+                };
+                let mut child =
+                    command.args(args).env_clear().env("PATH", "/bin").stdout(stdout).spawn();
+                let child = child.as_mut().unwrap();
+                let what = format!("{binary} {args:?} to end");
+                let status = eventually(what, async || child.try_wait().unwrap()).await;
+                assert_eq!(status.code(), Some(expected), "{binary} {args:?} {stderr:?}");
+            }
+        }
+    }
+}
+
+/// What the others wait for is bounded by this, so a drain must be as well.
+const _: () = assert!(GRACE < PATIENCE.as_secs());

@@ -1,0 +1,104 @@
+//! What a gateway says that it holds for clients, compared with the memory that it has in use.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::net::SocketAddr;
+
+use suite_tests::{Raw, Suite, eventually, ports, raw::masked};
+use tokio::task::JoinSet;
+
+/// How many clients do the same.
+const CLIENTS: usize = 200;
+
+/// What a connection may cost besides what is accounted for, in a build that is not optimized.
+const CONNECTION: usize = 24 << 10;
+
+/// What may be needed besides: buffers of links, and what the allocator keeps of what was freed.
+const BESIDES: usize = 24 << 20;
+
+/// The largest message that fits the default limit, nearly.
+const LARGE: usize = 1_000_000;
+
+/// What a client of a listener sends, and then it is idle.
+type Input = fn() -> Vec<u8>;
+
+#[tokio::test]
+async fn account_matches_resident_memory_for_a_byte_behind_a_large_message() {
+    let ws: Input = || [masked(0x82, &[b'x'; LARGE]), vec![0x82]].concat();
+    let frame: Input = || {
+        let length = (LARGE as u32 + 4).to_be_bytes();
+        [&length[..], &[b'x'; LARGE], &[0]].concat()
+    };
+    let text: Input = || [&[b'x'; LARGE][..], b"\ny"].concat();
+    for (scheme, input) in [("ws", ws), ("frame", frame), ("text", text)] {
+        account_matches(scheme, input).await;
+    }
+}
+
+#[tokio::test]
+async fn account_matches_resident_memory_for_unfinished_messages() {
+    let partial: Input = || masked(0x82, &[b'x'; 300_000])[..200_000].to_vec();
+    let fragments: Input = || {
+        masked(0x02, &[b'x'; 1000])
+            .repeat(1)
+            .into_iter()
+            .chain(masked(0, &[b'x'; 1000]).repeat(199))
+            .collect()
+    };
+    let line: Input = || vec![b'x'; 200_000];
+    for (scheme, input) in [("ws", partial), ("ws", fragments), ("text", line)] {
+        account_matches(scheme, input).await;
+    }
+}
+
+#[tokio::test]
+async fn account_matches_resident_memory_for_a_head_behind_many_requests() {
+    let input: Input = || {
+        let pages = "HEAD / HTTP/1.1\r\n\r\n".repeat(500);
+        format!("{pages}GET / HTTP/1.1\r\nX: y").into_bytes()
+    };
+    let suite = Suite::builder().gateways(1).workers(1).start().await;
+    let addr = suite.gateways[0].clients;
+    check(&suite, addr, false, input).await;
+}
+
+async fn account_matches(scheme: &str, input: Input) {
+    let builder = Suite::builder().gateways(1).workers(1);
+    let extra = ports::free();
+    let listen = format!("{scheme}://{extra}");
+    let suite = builder.gateway_flag("--listen", &listen).start().await;
+    check(&suite, extra, scheme == "ws", input).await;
+}
+
+async fn check(suite: &Suite, addr: SocketAddr, upgrade: bool, input: Input) {
+    let gateway = &suite.gateways[0];
+    let before = gateway.resident();
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS / 20 {
+        let mut some = JoinSet::new();
+        for _ in 0..20 {
+            some.spawn(async move {
+                let mut client = match upgrade {
+                    true => Raw::websocket(addr).await,
+                    false => Raw::connect(addr).await,
+                };
+                client.send(&input()).await;
+                client
+            });
+        }
+        clients.extend(some.join_all().await);
+    }
+    // Sent is not received: when nothing changes any more, all is.
+    let mut last = (0.0, 0);
+    eventually("the gateway to have received everything", async || {
+        let now = (gateway.metric("gateway_client_bytes").await?, gateway.resident());
+        let settled = std::mem::replace(&mut last, now) == now;
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        settled.then_some(())
+    })
+    .await;
+    let (accounted, grown) = (last.0 as usize, last.1.saturating_sub(before));
+    let most = accounted + accounted / 4 + CLIENTS * CONNECTION + BESIDES;
+    assert!(grown <= most, "grown by {} KiB, accounted for {}", grown >> 10, accounted >> 10);
+    let open = gateway.metric("gateway_connections_open").await.unwrap();
+    assert_eq!(open as usize, CLIENTS, "nobody is closed");
+}
