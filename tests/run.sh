@@ -114,6 +114,9 @@ stage_compat() { bash tests/compat/run.sh; }
 
 stage_chaos() { bash tests/chaos/run.sh; }
 
+# The short form; tests/attacks/run.sh says what the long one is.
+stage_attacks() { bash tests/attacks/run.sh; }
+
 # --- running them -----------------------------------------------------------------------------
 
 run_stage() { # NAME
@@ -152,7 +155,7 @@ show_summary() {
 }
 
 all_stages() {
-    stages=(setup lint test simulation fuzz chaos build conformance browser deploy)
+    stages=(setup lint test simulation fuzz chaos build attacks conformance browser deploy)
     if [ -f tests/compat/run.sh ]; then
         stages+=(compat)
     else

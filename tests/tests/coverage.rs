@@ -4,6 +4,10 @@ use std::io::{Write as _, stderr};
 
 /// The stages of `tests/run.sh` that need more than cargo, and what they are.
 const LEFT_OUT: &[(&str, &str)] = &[
+    ("simulation", "the processes in one deterministic process, with faults"),
+    ("fuzz", "every decoder, with random input"),
+    ("chaos", "real processes under load that are killed, paused and cut off"),
+    ("attacks", "real processes under random hostile input"),
     ("browser", "the page in a real Chromium"),
     ("conformance", "the Autobahn WebSocket cases"),
     ("deploy", "systemd units, nginx with TLS in front, the demo"),

@@ -1,7 +1,7 @@
 //! Which worker hears of a client, and what happens to clients when workers come and go.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{
     Answer, Command, ConnectionId, Event, Message, Query, Session,
@@ -63,14 +63,19 @@ async fn a_workers_clients_go_to_the_others_when_it_leaves(threads: usize) {
     first.say(&ToGateway::Leaving).await;
     // The gateway took that before it answers this.
     assert!(first.has_no_event().await);
-    for (browser, id) in &mut clients {
-        browser.send("who hears me?").await;
+    let mut reassigned = BTreeSet::new();
+    for _ in &clients {
         let delivery = second.event().await;
         second.done(&delivery).await;
-        assert_eq!(delivery.client, *id);
-        assert_eq!(delivery.event, Event::Message("who hears me?".into()));
+        assert_eq!(delivery.event, Event::Adopt);
         assert!(delivery.context.is_some(), "the first on this link tells what there is to know");
         assert!(!delivery.redelivered);
+        reassigned.insert(delivery.client);
+    }
+    assert_eq!(reassigned, clients.iter().map(|(_, id)| *id).collect());
+    for (browser, id) in &mut clients {
+        browser.send("who hears me?").await;
+        assert_eq!(second.event_of(*id).await, Event::Message("who hears me?".into()));
     }
     assert!(first.has_no_event().await);
 }
