@@ -1,4 +1,4 @@
-//! The binaries under test: beside the test itself, built when missing or out of date.
+//! The binaries under test: beside the test or program that runs them, built when missing or out of date.
 
 use std::{
     env, fs,
@@ -21,9 +21,11 @@ pub fn path(name: &str) -> PathBuf {
 }
 
 fn up_to_date() -> Option<PathBuf> {
-    // Tests are in target/PROFILE/deps.
-    let test = env::current_exe().unwrap();
-    let folder = test.parent().unwrap().parent().unwrap().to_owned();
+    let program = env::current_exe().unwrap();
+    let folder = program.parent().unwrap();
+    // Tests are in target/PROFILE/deps, programs in target/PROFILE.
+    let is_test = folder.file_name().is_some_and(|name| name == "deps");
+    let folder = if is_test { folder.parent().unwrap() } else { folder }.to_owned();
     let lock = fs::File::create(folder.join(".suite-tests.lock")).unwrap();
     lock.lock().unwrap();
     let stale = BINARIES.iter().any(|name| is_stale(&folder.join(name)));

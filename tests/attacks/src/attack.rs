@@ -28,6 +28,15 @@ pub(crate) enum Attack {
 }
 
 impl Attack {
+    /// Whether it knows the secret, with which it may send to every client and close any, and have
+    /// answers made for it.
+    pub(crate) const fn knows_the_secret(self) -> bool {
+        matches!(
+            self,
+            Self::NativeCommands | Self::NativeQueries | Self::NativeWorker | Self::PhpFrames
+        )
+    }
+
     /// One life of such an attacker. It ends early when the other side hangs up.
     pub(crate) async fn once(self, target: &Target, dice: &mut Dice) {
         let _ended_early = match self {

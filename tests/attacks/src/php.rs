@@ -50,11 +50,13 @@ fn frame(target: &Target, dice: &mut Dice, most: usize) -> Vec<u8> {
         Opcode::Kick | Opcode::Destroy => target.any_client(dice),
         _ => target.client(dice),
     };
+    // Raw bytes for every client would break what they read, which a peer may do.
+    let flag = dice.below(2) as u8;
     let (ext, body) = (field(dice, most), field(dice, most));
     let frame = Frame {
         cmd: cmd.into(),
         connection_id: client.0,
-        flag: dice.below(4) as u8,
+        flag,
         ext_data: ext.into(),
         body: body.into(),
         ..Frame::default()

@@ -44,6 +44,13 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Whether attackers know the secret.
+    pub(crate) fn knows_the_secret(&self) -> bool {
+        self.attackers.iter().any(|(kind, _)| kind.knows_the_secret())
+    }
+}
+
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "threads {}, slow clients {}", self.threads, self.slow_client)?;

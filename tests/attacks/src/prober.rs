@@ -9,16 +9,35 @@ use tokio_util::sync::CancellationToken;
 /// How long it waits between two messages.
 const EVERY: Duration = Duration::from_millis(20);
 
-/// Sends messages one after the other and waits for the echo of each, until it is told to stop.
+/// Sends messages one after the other and waits for the echo of each, until it is told to stop. If it
+/// `comes_back`, it connects again whenever it is closed.
 ///
 /// # Errors
-/// When it is closed.
+/// When it is closed, and does not come back.
 pub(crate) async fn probe(
     gateway: SocketAddr,
+    comes_back: bool,
     stop: CancellationToken,
 ) -> Result<Vec<Duration>, String> {
-    let mut browser = Browser::open(gateway, "/").await;
     let mut waits = Vec::new();
+    while !stop.is_cancelled() {
+        let mut browser = Browser::open(gateway, "/").await;
+        if let Err(closed) = echo(&mut browser, &mut waits, &stop).await {
+            if !comes_back {
+                return Err(closed);
+            }
+            continue;
+        }
+        browser.close().await;
+    }
+    Ok(waits)
+}
+
+async fn echo(
+    browser: &mut Browser,
+    waits: &mut Vec<Duration>,
+    stop: &CancellationToken,
+) -> Result<(), String> {
     while !stop.is_cancelled() {
         let began = Instant::now();
         let message = format!("e probe {}", waits.len());
@@ -28,7 +47,7 @@ pub(crate) async fn probe(
         loop {
             match browser.hears().await {
                 Heard::Text(text) if text == message => break,
-                // From those who may send to everybody.
+                // From peers, which may send to every client.
                 Heard::Text(_) | Heard::Binary(_) => {}
                 Heard::End(code) => return Err(format!("a prober was closed with {code:?}")),
             }
@@ -36,6 +55,5 @@ pub(crate) async fn probe(
         waits.push(began.elapsed());
         sleep(EVERY).await;
     }
-    browser.close().await;
-    Ok(waits)
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! A round: a suite, attackers, probers, and what must hold.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use protocol::{Answer, Fields, Filter, Query};
 use suite_tests::{Browser, Raw, Suite, process::Process};
@@ -31,8 +31,11 @@ const GRACE: u64 = 3;
 /// Bytes that clients may make a gateway hold.
 const BUDGET: usize = 64 << 20;
 
-/// What a process may hold besides: what peers send and do not read, sessions, and what the allocator keeps.
+/// What a process may hold besides: buffers of links, sessions, and what the allocator keeps.
 const BESIDES: usize = 128 << 20;
+
+/// What it may hold for all peers with the secret that do not read their answers.
+const ANSWERS: usize = 256 << 20;
 
 /// How many times as long as on a gateway which is not attacked a prober may wait.
 const SLOWER: u32 = 20;
@@ -42,6 +45,7 @@ const NOTHING: Duration = Duration::from_millis(25);
 
 /// Runs a round, and says what did not hold.
 pub(crate) async fn run(plan: Plan, time: Duration) -> Vec<String> {
+    let knows_the_secret = plan.knows_the_secret();
     let Plan { threads, slow_client, attackers, ends_under_attack, mut dice } = plan;
     let (grace, budget) = (GRACE.to_string(), BUDGET.to_string());
     let suite = Suite::builder().gateways(2).workers(2).threads(threads).logs("info");
@@ -55,7 +59,8 @@ pub(crate) async fn run(plan: Plan, time: Duration) -> Vec<String> {
     }
     let target = Arc::new(target(&suite).await);
     let stop = CancellationToken::new();
-    let [attacked, other] = [0, 1].map(|at| probers(suite.gateways[at].clients, &stop));
+    let [attacked, other] = [(0, knows_the_secret), (1, false)]
+        .map(|(at, may_be_closed)| probers(suite.gateways[at].clients, may_be_closed, &stop));
     let mut before = [Held::default(); 5];
     look(&suite, &mut before).await;
 
@@ -71,8 +76,9 @@ pub(crate) async fn run(plan: Plan, time: Duration) -> Vec<String> {
     let attacked = waits(attacked, "the attacked gateway", &mut violations).await;
     let other = waits(other, "the other gateway", &mut violations).await;
     compare(&attacked, &other, &mut violations);
+    let besides = BESIDES + if knows_the_secret { ANSWERS } else { 0 };
     for ((process, before), held) in processes(&suite).zip(before).zip(during) {
-        check_memory(process, before, held, &mut violations);
+        check_memory(process, before, held, besides, &mut violations);
     }
     if !ends_under_attack {
         attacks.shutdown().await;
@@ -103,8 +109,8 @@ async fn target(suite: &Suite) -> Target {
 
 type Probers = JoinSet<Result<Vec<Duration>, String>>;
 
-fn probers(gateway: std::net::SocketAddr, stop: &CancellationToken) -> Probers {
-    (0..PROBERS).map(|_| probe(gateway, stop.clone())).collect()
+fn probers(gateway: SocketAddr, may_be_closed: bool, stop: &CancellationToken) -> Probers {
+    (0..PROBERS).map(|_| probe(gateway, may_be_closed, stop.clone())).collect()
 }
 
 /// Starts the attackers: each lives again and again.
@@ -168,7 +174,13 @@ fn compare(attacked: &[Duration], other: &[Duration], violations: &mut Vec<Strin
     }
 }
 
-fn check_memory(process: &Process, before: Held, held: Held, violations: &mut Vec<String>) {
+fn check_memory(
+    process: &Process,
+    before: Held,
+    held: Held,
+    besides: usize,
+    violations: &mut Vec<String>,
+) {
     const MIB: usize = 1 << 20;
     let grown = held.resident.saturating_sub(before.resident);
     let name = &process.name;
@@ -177,7 +189,7 @@ fn check_memory(process: &Process, before: Held, held: Held, violations: &mut Ve
         grown / MIB,
         held.account / MIB
     );
-    let most = held.account * 3 / 2 + BESIDES;
+    let most = held.account * 3 / 2 + besides;
     if most < grown {
         violations.push(format!(
             "{name} has grown by {} MiB, more than {} MiB",
