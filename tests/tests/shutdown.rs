@@ -16,6 +16,7 @@ on_one_and_three_threads!(
     a_second_signal_ends_at_once,
     a_client_that_does_not_read_does_not_hold_up_a_drain,
     what_a_client_sends_before_it_hears_of_the_end_is_handled,
+    client_that_waits_for_its_busy_worker_loses_nothing_when_its_gateway_goes_down,
     a_gateway_that_goes_down_without_a_worker_waits_for_one,
 );
 
@@ -191,6 +192,30 @@ async fn what_a_client_sends_before_it_hears_of_the_end_is_handled(threads: usiz
     let expected =
         [Event::Message(protocol::Message::text("under way")), Event::Close(CloseReason::Shutdown)];
     assert!(told.iter().map(|(_, event)| event).eq(&expected), "{told:?}");
+    assert_eq!(suite.gateways[0].ended().await.code(), Some(0));
+}
+
+async fn client_that_waits_for_its_busy_worker_loses_nothing_when_its_gateway_goes_down(
+    threads: usize,
+) {
+    const MESSAGES: usize = 40;
+    let builder = Suite::builder().gateways(1).threads(threads);
+    let mut suite = builder.gateway_flag("--worker-window", "4096").start().await;
+    let mut worker = suite.worker_link(0, "w:1").await;
+    let mut ann = suite.browser(0).await;
+    let client = worker.welcomes().await;
+    for _ in 0..MESSAGES {
+        ann.send("m".repeat(1000)).await;
+    }
+    suite.gateways[0].signal(Signal::Term);
+    let ends = tokio::spawn(async move { ann.ends().await });
+    // Longer than a client may take to answer.
+    sleep(Duration::from_secs(6)).await;
+    for at in 0..MESSAGES {
+        assert!(matches!(worker.event_of(client).await, Event::Message(_)), "{at}");
+    }
+    assert_eq!(ends.await.unwrap(), Some(1001));
+    assert_eq!(worker.event_of(client).await, Event::Close(CloseReason::Shutdown));
     assert_eq!(suite.gateways[0].ended().await.code(), Some(0));
 }
 

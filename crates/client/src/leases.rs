@@ -51,8 +51,10 @@ pub(crate) struct Leases {
     /// Lives that are over, newest last. One that comes back after so many others is not recognised any
     /// more.
     over: VecDeque<Instance>,
-    /// Lives that were waited for in vain, newest last.
+    /// Lives that are not to be waited for, since a later one was linked, newest last.
     missed: VecDeque<Instance>,
+    /// Lives that were waited for in vain, newest last.
+    unreached: VecDeque<Instance>,
 }
 
 /// What registers say together.
@@ -124,6 +126,7 @@ impl Leases {
             newcomers: Newcomers::new(us),
             over: VecDeque::new(),
             missed: VecDeque::new(),
+            unreached: VecDeque::new(),
         }
     }
 
@@ -156,6 +159,7 @@ impl Leases {
         }
         self.away.retain(|away| away.met || away.instance != *instance);
         self.missed.retain(|missed| missed != instance);
+        self.unreached.retain(|unreached| unreached != instance);
         for away in self.away.iter_mut().filter(|away| away.instance == *instance) {
             (away.back, away.missing) = (true, None);
         }
@@ -233,9 +237,15 @@ impl Leases {
     }
 
     /// Whether a life that registers name is to be waited for before it was ever linked. That is so
-    /// once, and for the grace: whoever cannot be reached at all must not hold up everybody.
+    /// once, and for the grace: a gateway that cannot be reached at all must not hold up all events.
     pub(crate) fn may_await(&self, instance: &Instance) -> bool {
-        !self.is_over(instance) && !self.missed.contains(instance)
+        let is_known = self.missed.contains(instance) || self.unreached.contains(instance);
+        !self.is_over(instance) && !is_known
+    }
+
+    /// Lives that were not reached within the grace are waited for once more.
+    pub(crate) fn await_unreached(&mut self) {
+        self.unreached.clear();
     }
 
     /// Whether a life that registers name must be a newer one than any that we were linked to, or waited
@@ -381,7 +391,7 @@ impl Leases {
         }
         let unmet = ended.iter().filter(|away| !away.met);
         for away in unmet {
-            remember(&mut self.missed, away.instance.clone(), REMEMBERED);
+            remember(&mut self.unreached, away.instance.clone(), REMEMBERED);
         }
         let leaving = self.leaving;
         let verdict = |away: Away| {

@@ -266,6 +266,12 @@ impl Shared {
             }
             link.hang_up();
         }
+        if !passive {
+            // What handlers send from here on must wait for a gateway that was given up before the
+            // events were left to others, or it would never get there.
+            self.leases().await_unreached();
+            self.expect();
+        }
         // Wakes tasks that watch the status.
         self.change(|_| ());
     }

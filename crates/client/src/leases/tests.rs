@@ -119,6 +119,11 @@ fn one_that_was_never_linked_is_waited_for_once_as_long_as_the_grace_and_is_not_
     assert_eq!(world.after(GRACE - SOON), []);
     assert_eq!(world.after(SOON), [Verdict::Missed(name("a1"))], "though it is named");
     assert!(!world.leases.may_await(&name("a1")) && world.leases.may_await(&name("a2")));
+    world.leases.await_unreached();
+    assert!(world.leases.may_await(&name("a1")), "by a worker that takes events again");
+    awaited(&mut world);
+    assert_eq!(world.after(GRACE), [Verdict::Missed(name("a1"))]);
+    assert!(!world.leases.may_await(&name("a1")));
     assert_eq!(world.linked("a", "a1"), Some(vec![]), "it may be there");
     assert!(!world.leases.is_back(&name("a1")), "there is nothing that we knew");
     assert!(world.leases.may_await(&name("a1")));

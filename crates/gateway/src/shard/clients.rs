@@ -407,6 +407,8 @@ impl Shard {
                     self.end(key, Closed::Answered);
                 }
                 Phase::Request(_) => self.cut(key, Closed::HandshakeTimeout),
+                // It has been told, and what it sent before that is not read: its worker is busy.
+                Phase::Leaving(_) if connection.paused.is_some() => self.limit(key),
                 Phase::Leaving(_) => {
                     self.host.farewell.cut();
                     self.cut(key, Closed::Ended);
