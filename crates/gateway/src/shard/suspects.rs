@@ -146,10 +146,8 @@ impl Suspects {
     pub(super) fn ended(&mut self, life: &Instance, entries: &[Entry], now: Instant) {
         let Some(limit) = self.limit else { return };
         let mut seen = FxHashSet::default();
-        let sent = entries
-            .iter()
-            .filter(|entry| entry.reached == Reached::Sent && !matches!(entry.event, Event::Adopt));
-        for Entry { client, number, .. } in sent {
+        let sent = entries.iter().filter(|entry| entry.reached == Reached::Sent);
+        for Entry { client, number, .. } in sent.filter(|entry| may_be_suspect(entry)) {
             let is_first = seen.insert(*client);
             match self.records.get_mut(client) {
                 Some(record) if is_first && record.number == *number => {
@@ -181,7 +179,7 @@ impl Suspects {
     /// The link of a worker has ended, and nobody knows whether its process has. What it had counts as
     /// not started.
     pub(super) fn lost(&mut self, entries: &[Entry]) {
-        for Entry { client, number, .. } in entries {
+        for Entry { client, number, .. } in entries.iter().filter(|entry| may_be_suspect(entry)) {
             if let Some(record) = self.records.get_mut(client)
                 && record.number == *number
             {
@@ -233,6 +231,11 @@ impl Suspects {
         if let Event::Message(message) = &mut entry.event {
             // It may be a slice of a batch, all of which would be kept.
             message.body = Bytes::copy_from_slice(payload);
+        }
+        if record.stage == Stage::Running && record.number == entry.number {
+            // It has waited for a worker again, and none has had it.
+            self.running.remove(&entry.client);
+            record.free();
         }
         if record.stage == Stage::Free {
             record.stage = Stage::Waiting;
@@ -407,6 +410,11 @@ impl Record {
     fn free(&mut self) {
         (self.stage, self.tried) = (Stage::Free, Tried::No);
     }
+}
+
+/// Whether an event can be a suspect: `Adopt` runs no handler, and has the number of the event before it.
+const fn may_be_suspect(entry: &Entry) -> bool {
+    !matches!(entry.event, Event::Adopt)
 }
 
 const fn kind(event: &Event) -> &'static str {

@@ -155,6 +155,33 @@ fn several_suspects_run_in_a_group_and_alone_once_that_has_ended_a_process() {
 }
 
 #[test]
+fn suspect_that_found_no_worker_is_delivered_once_there_is_one() {
+    let (mut suspects, now) = (Suspects::new(Some(2)), Instant::now());
+    end(&mut suspects, 1, vec![message(1, 5), message(1, 6)], now);
+    let delivered = suspects.next();
+    assert_eq!(delivered.len(), 1);
+    // Its client's worker takes no more, so it has waited with others; now they are given out again.
+    let given = give(&mut suspects, vec![message(1, 5)]);
+    assert_eq!((given, next(&mut suspects)), (vec![], vec![(1, Care::Trial)]));
+    let Released { entries, .. } = suspects.done(client(1), 5);
+    assert_eq!(entries.len(), 1, "what came behind it");
+}
+
+#[test]
+fn worker_that_only_got_the_client_says_nothing_of_its_suspect() {
+    let (mut suspects, now) = (Suspects::new(Some(2)), Instant::now());
+    end(&mut suspects, 1, vec![message(1, 5)], now);
+    suspects.next();
+    suspects.tried(client(1), 5, true);
+    end(&mut suspects, 2, vec![message(1, 5)], now);
+    // It has the number of the event before it.
+    let adopt = Entry { event: Event::Adopt, ..message(1, 5) };
+    suspects.lost(std::slice::from_ref(&adopt));
+    suspects.ended(&life(3), &[adopt], now);
+    assert_eq!(suspects.due(now + VERDICT), [client(1)]);
+}
+
+#[test]
 fn worker_that_comes_back_has_not_ended() {
     let (mut suspects, now) = (Suspects::new(Some(3)), Instant::now());
     let only = || vec![message(1, 5)];
