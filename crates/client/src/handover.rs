@@ -9,12 +9,12 @@ use protocol::{
     link::ToGateway,
     standby::{HandedOver, Handover, WorkerMessage},
 };
+use service::clock;
 use tokio::time::timeout;
 
 use crate::{
     leases::HandOver,
     link::{Link, Ticket},
-    oversight,
     shared::Shared,
 };
 
@@ -119,7 +119,7 @@ impl Shared {
         let address = handover.address;
         let link = self.out_of_reach(address, gateway.clone());
         let groups = consumer.handed_over(&link, handover);
-        self.leases().handed_over(address, &gateway, groups, oversight::now());
+        self.leases().handed_over(address, &gateway, groups, clock::now());
         self.looked.notify_one();
     }
 }

@@ -13,7 +13,8 @@ use protocol::{
     link::ToGateway,
 };
 use rustc_hash::FxHashSet;
-use tokio::time::{self, sleep, sleep_until};
+use service::clock;
+use tokio::time::{sleep, sleep_until};
 
 use crate::{
     directory,
@@ -94,7 +95,7 @@ impl Shared {
 
     /// A gateway is linked. Says whether this life of it may go on.
     pub(crate) fn meet(self: &Arc<Self>, gateway: SocketAddr, instance: &Instance) -> bool {
-        let verdicts = self.leases().linked(gateway, instance, now());
+        let verdicts = self.leases().linked(gateway, instance, clock::now());
         let goes_on = verdicts.is_some();
         self.carry_out(verdicts.unwrap_or_default());
         goes_on
@@ -104,7 +105,7 @@ impl Shared {
     pub(crate) fn miss(&self, address: &str, link: &Link, ended: &Ended, since: Instant) {
         let instance = link.instance();
         let mut leases = self.leases();
-        leases.unlinked(address.into(), link.gateway(), instance.clone(), since, now());
+        leases.unlinked(address.into(), link.gateway(), instance.clone(), since, clock::now());
         // One that we left gives our clients to others.
         if let Ended::WrittenOff | Ended::Switched = ended {
             leases.went_on(instance);
@@ -115,7 +116,7 @@ impl Shared {
 
     /// A gateway that was never linked is waited for.
     pub(crate) fn await_first(&self, address: Arc<str>, gateway: SocketAddr, instance: Instance) {
-        self.leases().awaited(address, gateway, instance, now());
+        self.leases().awaited(address, gateway, instance, clock::now());
         self.looked.notify_one();
     }
 
@@ -150,7 +151,7 @@ impl Shared {
 
     /// Registers say something else than before.
     pub(crate) fn hear(self: &Arc<Self>, said: Option<Said>) {
-        self.leases().heard(said, now());
+        self.leases().heard(said, clock::now());
         // Whoever goes on living after others have closed its clients must be told.
         for link in self.directory().links() {
             if self.leases().is_over(link.instance()) {
@@ -172,7 +173,7 @@ impl Shared {
                 () = looked => {}
                 () = until(next) => {}
             }
-            let verdicts = self.leases().due(now());
+            let verdicts = self.leases().due(clock::now());
             self.carry_out(verdicts);
         }
     }
@@ -185,15 +186,17 @@ impl Shared {
             let directory = self.directory();
             let missing: Vec<_> = directory.missing().cloned().collect();
             let linked = directory.links().next().is_some();
-            let others = self.others_are_complete() && !self.is_leaving();
-            let change = self.reach().look(&missing, linked, others, now());
+            let now = clock::now();
+            let recent = self.reach().recent(now);
+            let others = self.others_are_complete(recent) && !self.is_leaving();
+            let change = self.reach().look(&missing, linked, others, now);
             if let Some(passive) = change.passive {
                 self.become_passive(passive);
             }
             if change.told {
                 self.news.send_replace(());
             }
-            let next = self.reach().next(now());
+            let next = self.reach().next(now);
             tokio::select! {
                 changed = changes.changed() => if changed.is_err() { return },
                 () = until(next) => {}
@@ -217,7 +220,7 @@ impl Shared {
 
     /// Decides at once what would be decided later: we are about to leave.
     pub(crate) fn hurry(self: &Arc<Self>) {
-        let verdicts = self.leases().hurry(now());
+        let verdicts = self.leases().hurry(clock::now());
         self.carry_out(verdicts);
     }
 
@@ -243,7 +246,7 @@ impl Shared {
                     let ours = Settled { gateway: gateway.clone(), owner: us.clone() };
                     let settlement = Settlement::new(self, Some(Done::Settled(ours)));
                     let groups = consumer.over(&gateway, in_doubt, settlement);
-                    self.leases().orphaned(&gateway, groups, now());
+                    self.leases().orphaned(&gateway, groups, clock::now());
                 }
                 Verdict::Missed(_) => {}
                 Verdict::Orphans(decision) => self.decided(&*consumer, us, decision),
@@ -312,11 +315,6 @@ impl Drop for NobodyWaits<'_> {
 
 /// How long to wait with a gateway that has much to do.
 const CONFIRM_AGAIN: Duration = Duration::from_secs(1);
-
-/// The time as timers have it.
-pub(crate) fn now() -> Instant {
-    time::Instant::now().into_std()
-}
 
 async fn until(next: Option<Instant>) {
     match next {

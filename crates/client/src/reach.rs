@@ -17,6 +17,12 @@ use std::{
 const TOLD: f64 = 1.0 / 3.0;
 const PASSIVE: f64 = 3.0 / 4.0;
 
+/// How old, in parts of the grace, what registers say of others may be, and how often they are asked: a
+/// register that stands still goes on saying of workers what they have told it before. When this worker
+/// may become passive, what counts was said after others were due to say that they miss the same gateway.
+const RECENT: f64 = 1.0 / 4.0;
+const ASKED: f64 = 1.0 / 10.0;
+
 /// What is known of a worker's reach.
 #[derive(Debug)]
 pub(crate) struct Reach {
@@ -27,12 +33,14 @@ pub(crate) struct Reach {
     was_whole: bool,
     complete: bool,
     passive: bool,
+    /// When registers were last asked what others reach, while that decides something.
+    asked: Option<Instant>,
 }
 
 /// What has changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Change {
-    /// Registers are to be told whether this worker reaches every gateway.
+    /// Registers are to be told whether this worker reaches every gateway, and asked about others.
     pub(crate) told: bool,
     /// The worker becomes passive, or active.
     pub(crate) passive: Option<bool>,
@@ -41,7 +49,12 @@ pub(crate) struct Change {
 impl Reach {
     pub(crate) fn new(grace: Duration) -> Self {
         let (was_whole, complete, passive) = (false, false, false);
-        Self { grace, missing: Vec::new(), was_whole, complete, passive }
+        Self { grace, missing: Vec::new(), was_whole, complete, passive, asked: None }
+    }
+
+    /// What registers have said before that does not count. `None` if everything does.
+    pub(crate) fn recent(&self, now: Instant) -> Option<Instant> {
+        now.checked_sub(self.grace.mul_f64(RECENT))
     }
 
     /// Whether this worker takes events and reaches every gateway, or did a moment ago.
@@ -54,7 +67,8 @@ impl Reach {
         self.missing.iter().min_by_key(|(_, since)| *since).map(|(gateway, _)| gateway)
     }
 
-    /// Takes which gateways are `missing`, whether some are linked, and whether `others` reach all.
+    /// Takes which gateways are `missing`, whether some are linked, and whether `others` reach all, by what
+    /// is [recent](Self::recent).
     pub(crate) fn look(
         &mut self,
         missing: &[Arc<str>],
@@ -77,10 +91,14 @@ impl Reach {
             self.passive = true;
         }
         self.complete = !self.passive && self.was_whole && !self.is_out_of_reach(TOLD, now);
-        Change {
-            told: before.0 != self.complete,
-            passive: (before.1 != self.passive).then_some(self.passive),
+        let asks = self.passive || self.is_out_of_reach(TOLD, now);
+        self.asked = self.asked.filter(|_| asks);
+        let asks = asks && self.asked.is_none_or(|asked| asked + self.grace.mul_f64(ASKED) <= now);
+        let told = before.0 != self.complete || asks;
+        if told {
+            self.asked = Some(now);
         }
+        Change { told, passive: (before.1 != self.passive).then_some(self.passive) }
     }
 
     /// Whether a gateway has been missing for that part of the grace.
@@ -92,7 +110,9 @@ impl Reach {
     pub(crate) fn next(&self, now: Instant) -> Option<Instant> {
         let at =
             |part| self.missing.iter().map(move |(_, since)| *since + self.grace.mul_f64(part));
-        at(TOLD).chain(at(PASSIVE)).filter(|at| now < *at).min()
+        let asks = self.passive || self.is_out_of_reach(TOLD, now);
+        let asked = self.asked.filter(|_| asks).map(|asked| asked + self.grace.mul_f64(ASKED));
+        at(TOLD).chain(at(PASSIVE)).filter(|at| now < *at).chain(asked).min()
     }
 }
 
@@ -127,6 +147,7 @@ mod tests {
     }
 
     const NOTHING: Change = Change { told: false, passive: None };
+    const ASKS: Change = Change { told: true, passive: None };
 
     #[test]
     fn worker_that_is_cut_off_tells_others_and_becomes_passive_until_it_reaches_all() {
@@ -136,9 +157,11 @@ mod tests {
         assert_eq!(world.after(3, &["a"], true), NOTHING);
         assert_eq!(world.after(1, &["a"], true), Change { told: true, passive: None });
         assert!(!world.reach.is_complete());
-        assert_eq!(world.after(5, &["a", "b"], true), Change { told: false, passive: Some(true) });
+        assert_eq!(world.after(5, &["a", "b"], true), Change { told: true, passive: Some(true) });
         assert_eq!(world.reach.farthest().map(|name| &**name), Some("a"));
-        assert_eq!(world.after(60, &["a"], true), NOTHING);
+        assert_eq!(world.after(60, &["a"], true), ASKS);
+        assert_eq!(world.reach.next(world.now), Some(world.now + GRACE / 10));
+        assert_eq!(world.look(&["a"], true), NOTHING);
         assert_eq!(world.after(1, &[], true), Change { told: false, passive: Some(false) });
         assert_eq!(world.look(&["b"], true), NOTHING, "while it links anew");
         assert_eq!(world.after(1, &[], true), Change { told: true, passive: None });
@@ -149,7 +172,8 @@ mod tests {
         let mut world = World::whole();
         world.look(&["a"], true);
         assert_eq!(world.after(4, &["a"], true), Change { told: true, passive: None });
-        assert_eq!(world.after(60, &["a"], false), NOTHING);
+        assert_eq!(world.after(1, &["a"], false), NOTHING);
+        assert_eq!(world.after(60, &["a"], false), ASKS);
     }
 
     #[test]
@@ -160,7 +184,7 @@ mod tests {
         assert_eq!(world.after(5, &["a"], true).passive, Some(true));
         assert_eq!(world.after(1, &["a"], false).passive, Some(false));
         assert_eq!(world.look(&["a"], true), NOTHING, "the time begins anew");
-        assert_eq!(world.after(8, &["a"], true), NOTHING);
+        assert_eq!(world.after(8, &["a"], true), ASKS);
         assert_eq!(world.after(1, &["a"], true).passive, Some(true));
     }
 
@@ -168,7 +192,7 @@ mod tests {
     fn worker_that_never_reached_all_is_not_complete_and_becomes_passive() {
         let mut world = World { reach: Reach::new(GRACE), now: Instant::now() };
         assert_eq!(world.look(&["a"], true), NOTHING);
-        assert_eq!(world.after(9, &["a"], true), Change { told: false, passive: Some(true) });
+        assert_eq!(world.after(9, &["a"], true), Change { told: true, passive: Some(true) });
     }
 
     #[test]

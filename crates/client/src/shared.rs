@@ -79,11 +79,13 @@ pub(crate) struct Register {
     pub(crate) list: Option<Vec<discovery::Gateway>>,
     /// What it last said of workers, if it says such things.
     pub(crate) presence: Option<Presence>,
+    /// When it said that.
+    heard: Option<Instant>,
 }
 
 impl Register {
     const fn new(address: String) -> Self {
-        Self { address, connected: false, list: None, presence: None }
+        Self { address, connected: false, list: None, presence: None, heard: None }
     }
 }
 
@@ -186,6 +188,7 @@ impl Shared {
         let register = &mut registers[index];
         register.connected = true;
         (register.list, register.presence) = (Some(list), presence);
+        register.heard = Some(clock::now());
         self.count(&registers);
         let said = oversight::said(&registers);
         let lists: Vec<_> = registers.iter().map(|register| register.list.clone()).collect();
@@ -276,12 +279,18 @@ impl Shared {
         self.change(|_| ());
     }
 
-    /// Whether another worker takes events and reaches every gateway, as connected registers say.
-    pub(crate) fn others_are_complete(&self) -> bool {
+    /// Whether another worker takes events and reaches every gateway: a register has said so since that
+    /// time, and none that knows the worker has said otherwise.
+    pub(crate) fn others_are_complete(&self, since: Option<Instant>) -> bool {
         let registers = self.registers();
-        let said = registers.iter().filter(|register| register.connected);
-        let mut complete = said.flat_map(|register| &register.presence).flat_map(|it| &it.complete);
-        complete.any(|worker| Some(worker) != self.identity.worker())
+        let recent = |register: &&Register| register.connected && since <= register.heard;
+        let said: Vec<_> =
+            registers.iter().filter(recent).filter_map(|it| it.presence.as_ref()).collect();
+        let all_agree = |worker: &Instance| {
+            said.iter().all(|it| !it.workers.contains(worker) || it.complete.contains(worker))
+        };
+        let mut complete = said.iter().flat_map(|it| &it.complete);
+        complete.any(|worker| Some(worker) != self.identity.worker() && all_agree(worker))
     }
 
     fn registers(&self) -> MutexGuard<'_, Vec<Register>> {

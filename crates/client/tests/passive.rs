@@ -10,13 +10,17 @@ use client::{
     events::{Consumer, Intake, Room},
     link::{Link, Pushes},
 };
-use fake::{FakeGateway, FakeLink, FakeRegister, Follower, SECRET, soon};
+use fake::{FakeGateway, FakeLink, FakeRegister, SECRET, soon};
 use protocol::{
     Command, Event, Instance, Message, Recipients,
     discovery::{Gateway, Presence},
     link::{Delivery, Role},
 };
-use tokio::{sync::mpsc, task::yield_now, time::sleep};
+use tokio::{
+    sync::{mpsc, watch},
+    task::yield_now,
+    time::sleep,
+};
 
 /// Passive after three quarters of it.
 const GRACE: Duration = Duration::from_millis(800);
@@ -50,13 +54,19 @@ struct Scene {
     cluster: Cluster,
     events: mpsc::Receiver<(Arc<Link>, Delivery)>,
     _register: FakeRegister,
-    follower: Follower,
+    says: watch::Sender<(Vec<Gateway>, Presence)>,
     near: FakeGateway,
     far: SocketAddr,
 }
 
 impl Scene {
     async fn start() -> (Self, FakeLink) {
+        Self::start_with(true).await
+    }
+
+    /// With a register that answers, or one that stands still once it has said that another worker
+    /// reaches both.
+    async fn start_with(answers: bool) -> (Self, FakeLink) {
         let (register, near) = (FakeRegister::start().await, FakeGateway::start().await);
         let second = FakeGateway { instance: far_instance(), ..FakeGateway::start().await };
         let far = second.addr();
@@ -66,9 +76,18 @@ impl Scene {
         let config = Config { worker, gateway_grace: GRACE, ..config };
         let cluster = Cluster::idle(config, Arc::new(HandsOn(sender)));
         cluster.follow();
-        let (follower, _) = register.follower().await;
-        let mut scene = Self { cluster, events, _register: register, follower, near, far };
-        scene.tell(true).await;
+        let (mut follower, _) = register.follower().await;
+        let (says, said) = watch::channel(Default::default());
+        let scene = Self { cluster, events, _register: register, says, near, far };
+        scene.tell(true);
+        let (gateways, presence) = said.borrow().clone();
+        follower.tell(gateways, Some(presence)).await;
+        tokio::spawn(async move {
+            if answers {
+                return follower.answers(said).await;
+            }
+            std::future::pending().await
+        });
         let (link, far_link) = (scene.near.link().await, second.link().await);
         soon(scene.cluster.ready()).await;
         drop((far_link, second));
@@ -77,7 +96,7 @@ impl Scene {
     }
 
     /// The register says whether another worker reaches both.
-    async fn tell(&mut self, other: bool) {
+    fn tell(&self, other: bool) {
         let gateway = |address: SocketAddr, instance: Instance| Gateway {
             native: true,
             instance: Some(instance),
@@ -88,7 +107,7 @@ impl Scene {
         let other = other.then(|| Instance::new("other").expect("a valid name"));
         let workers: Vec<_> = other.into_iter().collect();
         let presence = Presence { complete: workers.clone(), workers, ..Presence::default() };
-        self.follower.tell(vec![near, far], Some(presence)).await;
+        self.says.send_replace((vec![near, far], presence));
     }
 
     /// The link that a gateway is called by next, which is one that takes events, or none.
@@ -147,9 +166,18 @@ async fn what_was_sent_on_behalf_of_an_event_is_dropped_when_that_is_left_to_ano
 }
 
 #[tokio::test]
+async fn worker_stays_active_if_the_register_that_said_so_stands_still() {
+    let (mut scene, mut link) = Scene::start_with(false).await;
+    sleep(GRACE * 2).await;
+    assert!(!scene.cluster.status().passive);
+    link.event(1, Event::Connect).await;
+    soon(scene.events.recv()).await.unwrap();
+}
+
+#[tokio::test]
 async fn worker_stays_active_if_nobody_else_reaches_every_gateway() {
     let (mut scene, mut link) = Scene::start().await;
-    scene.tell(false).await;
+    scene.tell(false);
     sleep(GRACE * 2).await;
     assert!(!scene.cluster.status().passive);
     link.event(1, Event::Connect).await;
@@ -161,7 +189,7 @@ async fn passive_worker_is_active_again_if_nobody_else_reaches_every_gateway() {
     let (mut scene, mut link) = Scene::start().await;
     ends(&mut link).await;
     let mut link = Scene::next_link(&scene.near, false).await;
-    scene.tell(false).await;
+    scene.tell(false);
     ends(&mut link).await;
     let mut link = Scene::next_link(&scene.near, true).await;
     link.event(1, Event::Connect).await;

@@ -17,6 +17,7 @@ use protocol::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::watch,
     time::timeout,
 };
 
@@ -69,11 +70,30 @@ impl FakeRegister {
 
 impl Follower {
     async fn line(&mut self) -> ToRegister {
+        soon(self.try_line()).await.expect("a line")
+    }
+
+    /// The next line, or the end.
+    async fn try_line(&mut self) -> Option<ToRegister> {
         loop {
             if let Some(line) = self.lines.next(&mut self.read).unwrap() {
-                return ToRegister::parse(&line).unwrap();
+                return Some(ToRegister::parse(&line).unwrap());
             }
-            assert_ne!(soon(self.stream.read_buf(&mut self.read)).await.unwrap(), 0);
+            if self.stream.read_buf(&mut self.read).await.unwrap_or_default() == 0 {
+                return None;
+            }
+        }
+    }
+
+    /// Tells the newest, and tells it again whenever it is asked.
+    pub async fn answers(mut self, mut list: watch::Receiver<(Vec<Gateway>, Presence)>) {
+        loop {
+            let (gateways, presence) = list.borrow_and_update().clone();
+            self.tell(gateways, Some(presence)).await;
+            tokio::select! {
+                changed = list.changed() => if changed.is_err() { return },
+                line = self.try_line() => if line.is_none() { return },
+            }
         }
     }
 
