@@ -115,7 +115,14 @@ stage_compat() { bash tests/compat/run.sh; }
 stage_chaos() { bash tests/chaos/run.sh; }
 
 # The short form; tests/attacks/run.sh says what the long one is.
-stage_attacks() { bash tests/attacks/run.sh; }
+stage_attacks() {
+    # What memory and time cost is measured of what is deployed.
+    check "bounds, release" env SUITE_PROFILE=release cargo test -p suite-tests --locked --no-fail-fast \
+        --test memory --test memory_account --test memory_return --test peer_costs --test php_limits \
+        --test descriptors
+    check attacks bash tests/attacks/run.sh
+    [ "$failed" = 0 ]
+}
 
 # --- running them -----------------------------------------------------------------------------
 

@@ -1,4 +1,5 @@
-//! The binaries under test: beside the test or program that runs them, built when missing or out of date.
+//! The binaries under test: beside the test or program that runs them, or those of `SUITE_PROFILE`,
+//! built when missing or out of date.
 
 use std::{
     env, fs,
@@ -25,7 +26,11 @@ fn up_to_date() -> Option<PathBuf> {
     let folder = program.parent().unwrap();
     // Tests are in target/PROFILE/deps, programs in target/PROFILE.
     let is_test = folder.file_name().is_some_and(|name| name == "deps");
-    let folder = if is_test { folder.parent().unwrap() } else { folder }.to_owned();
+    let folder = if is_test { folder.parent().unwrap() } else { folder };
+    let folder = match env::var_os("SUITE_PROFILE") {
+        Some(profile) => folder.parent().unwrap().join(profile),
+        None => folder.to_owned(),
+    };
     let lock = fs::File::create(folder.join(".suite-tests.lock")).unwrap();
     lock.lock().unwrap();
     let stale = BINARIES.iter().any(|name| is_stale(&folder.join(name)));
