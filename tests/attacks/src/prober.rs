@@ -33,6 +33,24 @@ pub(crate) async fn probe(
     Ok(waits)
 }
 
+/// Sends one message and waits for its echo.
+///
+/// # Errors
+/// When the client is closed before.
+pub(crate) async fn echo_once(browser: &mut Browser, message: &str) -> Result<(), String> {
+    if !browser.try_send(message).await {
+        return Err("a prober cannot send".to_owned());
+    }
+    loop {
+        match browser.hears().await {
+            Heard::Text(text) if text == message => return Ok(()),
+            // From clients and peers that send to every client.
+            Heard::Text(_) | Heard::Binary(_) => {}
+            Heard::End(code) => return Err(format!("a prober was closed with {code:?}")),
+        }
+    }
+}
+
 async fn echo(
     browser: &mut Browser,
     waits: &mut Vec<Duration>,
@@ -40,18 +58,7 @@ async fn echo(
 ) -> Result<(), String> {
     while !stop.is_cancelled() {
         let began = Instant::now();
-        let message = format!("e probe {}", waits.len());
-        if !browser.try_send(&message).await {
-            return Err("a prober cannot send".to_owned());
-        }
-        loop {
-            match browser.hears().await {
-                Heard::Text(text) if text == message => break,
-                // From peers, which may send to every client.
-                Heard::Text(_) | Heard::Binary(_) => {}
-                Heard::End(code) => return Err(format!("a prober was closed with {code:?}")),
-            }
-        }
+        echo_once(browser, &format!("e probe {}", waits.len())).await?;
         waits.push(began.elapsed());
         sleep(EVERY).await;
     }

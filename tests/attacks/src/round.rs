@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use protocol::{Answer, Fields, Filter, Query};
-use suite_tests::{Browser, PATIENCE, Raw, Suite, process::Process};
+use suite_tests::{Browser, Raw, Suite, process::Process};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
@@ -14,7 +14,7 @@ use crate::{
     attack::Attack,
     dice::Dice,
     plan::Plan,
-    prober::probe,
+    prober::{echo_once, probe},
     target::Target,
     watch::{self, Held},
 };
@@ -85,12 +85,7 @@ pub(crate) async fn run(plan: Plan, time: Duration) -> Vec<String> {
         drop(crowd);
         // All that it took is given back, and newcomers are served.
         let mut newcomer = Browser::open(suite.gateways[0].clients, "/").await;
-        // Besides what others have sent to every client.
-        let text = "e after all that";
-        newcomer.send(text).await;
-        if !newcomer.hears_within(text, PATIENCE).await {
-            violations.push("a newcomer is not served".to_owned());
-        }
+        violations.extend(echo_once(&mut newcomer, "e after all that").await.err());
         newcomer.close().await;
     }
     end(&mut suite, &mut dice, &mut violations).await;
