@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# The whole suite on this machine: a register, two gateways, two business workers with the chat.
+# Runs the whole suite on this machine: a register, two gateways, two business workers with the
+# chat.
 #
 #   bash deploy/demo.sh          runs until Ctrl-C
-#   bash deploy/demo.sh --once   stops again as soon as everything is ready
+#   bash deploy/demo.sh --once   stops as soon as everything is ready
 #
 # Ports are DEMO_REGISTER_PORT (1236), DEMO_GATEWAY_PORTS ("7272 7273") and DEMO_INNER_PORTS
-# ("2900 2901"); where one is taken, a free one is used and named. Everything listens on loopback.
+# ("2900 2901"); if one is taken, a free port is used and printed. Everything listens on loopback.
 set -euo pipefail
 # shellcheck source=deploy/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -17,14 +18,14 @@ case ${1:-} in
     *) fail "usage: bash deploy/demo.sh [--once]" ;;
 esac
 
-# Sets $port, and says so when it is not the usual one.
-usual_port() { # WHAT PORT
+# Sets $port, and prints a note if it is not the preferred one.
+prefer_port() { # WHAT PORT
     claim_port "$2"
     if [ "$port" != "$2" ]; then say "Port $2 is taken; $1 uses $port."; fi
 }
 
 start_register() {
-    usual_port "the register" "${DEMO_REGISTER_PORT:-1236}"
+    prefer_port "the register" "${DEMO_REGISTER_PORT:-1236}"
     register=127.0.0.1:$port
     claim_port
     start register "$bin/register" --listen "$register" --admin-listen "127.0.0.1:$port"
@@ -33,9 +34,9 @@ start_register() {
 
 start_gateway() { # NAME CLIENT_PORT INNER_PORT
     local client inner
-    usual_port "$1, for clients," "$2"
+    prefer_port "$1, for clients," "$2"
     client=$port
-    usual_port "$1, for workers," "$3"
+    prefer_port "$1, for workers," "$3"
     inner=$port
     claim_port
     start "$1" "$bin/gateway" --register-address "$register" --listen "ws://127.0.0.1:$client" \
@@ -75,14 +76,14 @@ show() {
     if ! $once; then say "Ctrl-C stops everything."; fi
 }
 
-# Waits for a process to end, which none should.
+# Waits for the unexpected exit of a process.
 watch() {
     local name
     wait -n "${pids[@]}" || true
     for name in "${started[@]}"; do
         if ! alive "$name"; then
-            say "$name has ended by itself."
-            last_words "$name"
+            say "$name exited unexpectedly."
+            print_log_tail "$name"
         fi
     done
     exit 1
@@ -90,7 +91,7 @@ watch() {
 
 finish() {
     local status=$?
-    # A second Ctrl-C reaches the processes too: they then end at once.
+    # A second Ctrl-C is passed on to the processes, which then exit at once.
     trap 'kill -TERM "${pids[@]}" 2>/dev/null || true' INT TERM HUP
     if [ "${#started[@]}" != 0 ]; then
         say ""

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Installs the suite on this host: binaries, systemd units, settings, a secret. Running it again
-# replaces binaries and units, and leaves settings and the secret alone.
+# replaces binaries and units, and keeps settings and the secret.
 #
 #   sudo bash deploy/install.sh
 #
 # DESTDIR=DIR installs below DIR instead, for packaging. PUSH_SUITE_BIN=DIR takes the binaries from
-# DIR; otherwise they are built (as the user who runs this, so build first and name the folder if
-# root has no Rust).
+# DIR; otherwise they are built as the current user. If root has no Rust, build first and set
+# PUSH_SUITE_BIN.
 set -euo pipefail
 # shellcheck source=deploy/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -19,7 +19,7 @@ settings=$destination/etc/push-suite
 
 install_programs() {
     install -d -m 0755 "$programs"
-    # install(1) removes the old file first, so a running process keeps the one it started from.
+    # install(1) unlinks the old file first, so a running process keeps its own.
     install -m 0755 "$bin/register" "$bin/gateway" "$bin/business-worker" "$programs"
 }
 
@@ -50,7 +50,7 @@ install_secret() {
         return
     fi
     (umask 0077 && printf 'GW_SECRET_KEY=%s\n' "$(random_hex)" >"$file")
-    say "made      $file, readable by its owner alone"
+    say "created   $file, readable only by its owner"
 }
 
 random_hex() { od -An -vtx1 -N32 /dev/urandom | tr -d ' \n'; }
@@ -60,9 +60,9 @@ next_steps() {
     say "Programs are in $programs, units in $units."
     if [ -n "$destination" ]; then return; fi
     if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
-    say "Look at the settings, then start what this host is to run, for instance:"
+    say "Check the settings, then start the services of this host, for example:"
     say "    systemctl enable --now register gateway@1 business-worker@1"
-    say "A second host of the same cluster needs the same secret.env. docs/running.md has the rest."
+    say "Every host of a cluster needs the same secret.env. See docs/running.md for details."
 }
 
 release_binaries

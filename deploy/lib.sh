@@ -1,10 +1,10 @@
-# Shared by demo.sh and the tests: free ports, processes with logs, readiness, orderly stops.
-# Source it after `set -euo pipefail`. Needs bash 4.4 and nothing else.
+# Shared by demo.sh and the tests: free ports, processes with logs, readiness, graceful shutdown.
+# Source it after `set -euo pipefail`. Needs only bash 4.4.
 # shellcheck shell=bash
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-# What the functions below answer with, or go by.
+# Results and parameters of the functions below.
 bin=        # release_binaries: the folder of the binaries
 port=       # claim_port: the port to use
 log_folder= # start: where to put the logs
@@ -18,8 +18,8 @@ fail() {
 
 # --- binaries ---------------------------------------------------------------------------------
 
-# Sets $bin to the folder of the release binaries, building what is missing or out of date.
-# PUSH_SUITE_BIN names a folder of ready-made ones instead. Arguments go to cargo.
+# Builds the release binaries if necessary, and sets $bin to their folder. PUSH_SUITE_BIN names a
+# folder with existing binaries instead. Arguments are passed to cargo.
 release_binaries() {
     if [ -n "${PUSH_SUITE_BIN:-}" ]; then
         bin=$(cd "$PUSH_SUITE_BIN" && pwd)
@@ -27,19 +27,19 @@ release_binaries() {
     fi
     toolchain
     (cd "$root" && cargo build --release --locked "$@" -p register -p gateway -p business-worker)
-    # shellcheck disable=SC2034 # for who sources this
+    # shellcheck disable=SC2034 # for scripts that source this
     bin=$(target_folder)/release
 }
 
 toolchain() {
     command -v cargo >/dev/null ||
-        fail "cargo is missing: install Rust with rustup, as https://rustup.rs says"
+        fail "cargo is missing: install Rust with rustup, see https://rustup.rs"
     (cd "$root" && cargo --version >/dev/null) ||
         fail "cargo does not run here: 'rustup toolchain install' in $root fetches the pinned toolchain"
     command -v cc >/dev/null ||
-        fail "a C linker is missing: install gcc, for instance with 'apt install build-essential'"
+        fail "a C linker is missing: install gcc, for example with 'apt install build-essential'"
     command -v make >/dev/null ||
-        fail "make is missing: install it, for instance with 'apt install build-essential'"
+        fail "make is missing: install it, for example with 'apt install build-essential'"
 }
 
 target_folder() {
@@ -54,10 +54,10 @@ target_folder() {
 
 claimed_ports=' '
 
-# Whether something listens there, on the loopback interface.
+# Whether the port is open on the loopback interface.
 is_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; } # PORT
 
-# Waits until something does.
+# Waits until the port is open, for at most 10 seconds.
 until_open() { # PORT
     local tries
     for ((tries = 0; tries < 100; tries++)); do
@@ -72,8 +72,8 @@ port_taken() {
     is_open "$1"
 }
 
-# Sets $port to the wanted port, or to a free one below the kernel's own range if that is taken
-# or none was wanted. No port is handed out twice.
+# Sets $port to the requested port, or to a free one below the kernel's ephemeral range if that is
+# taken or none was requested. No port is returned twice.
 claim_port() {
     port=${1:-}
     while [ -z "$port" ] || port_taken "$port"; do
@@ -82,9 +82,9 @@ claim_port() {
     claimed_ports+="$port "
 }
 
-# --- a little HTTP ----------------------------------------------------------------------------
+# --- HTTP -------------------------------------------------------------------------------------
 
-# Prints the whole answer to GET PATH on a loopback port; nothing if there is none.
+# Prints the whole response to GET PATH on a loopback port; nothing if that fails.
 http_get() { # PORT PATH
     (
         exec 3<>"/dev/tcp/127.0.0.1/$1" &&
@@ -101,12 +101,12 @@ http_status() { # PORT PATH
 
 # --- processes --------------------------------------------------------------------------------
 
-# What runs: name -> pid, log. The order of starting is kept in $started.
+# Running processes: name -> pid, log. $started has the names in start order.
 declare -A pids=() process_logs=()
 started=()
 
-# Starts a process under a name. It gets a process group of its own, so that Ctrl-C reaches this
-# script alone and the processes stop in order.
+# Starts a named process in a process group of its own, so that Ctrl-C reaches only this script,
+# which stops the processes in order.
 start() { # NAME COMMAND...
     local name=$1 log=$log_folder/$1.log
     shift
@@ -121,28 +121,29 @@ start() { # NAME COMMAND...
 
 alive() { kill -0 "${pids[$1]}" 2>/dev/null; }
 
-last_words() { # NAME
+print_log_tail() { # NAME
     say "--- the last lines of ${process_logs[$1]}:"
     tail -n 20 "${process_logs[$1]}"
 }
 
-# Waits until /readyz on a loopback port says 200; fails if the process ends or takes too long.
+# Waits until /readyz on a loopback port returns 200; fails if the process exits first, or after 30
+# seconds.
 wait_ready() { # NAME ADMIN_PORT
     local tries
     for ((tries = 0; tries < 300; tries++)); do
         if [ "$(http_status "$2" /readyz)" = 200 ]; then return; fi
         if ! alive "$1"; then
-            last_words "$1"
-            fail "$1 ended before it was ready"
+            print_log_tail "$1"
+            fail "$1 exited before it was ready"
         fi
         sleep 0.1
     done
-    last_words "$1"
+    print_log_tail "$1"
     fail "$1 was not ready within 30 seconds"
 }
 
-# Stops the processes whose names begin so, all at once, and waits for them. Returns 1 if one did
-# not end by itself or did not end well.
+# Stops all processes with that name prefix at once, and waits for them. Returns 1 if one had to be
+# killed, or did not exit with 0.
 stop() { # PREFIX
     local name names=() status clean=0
     for name in "${started[@]}"; do
@@ -150,10 +151,10 @@ stop() { # PREFIX
     done
     for name in "${names[@]}"; do kill -TERM "${pids[$name]}" 2>/dev/null || true; done
     for name in "${names[@]}"; do
-        end_of "$name" && status=0 || status=$?
+        wait_exit "$name" && status=0 || status=$?
         if [ "$status" != 0 ]; then
-            say "$name ended with status $status"
-            last_words "$name"
+            say "$name exited with status $status"
+            print_log_tail "$name"
             clean=1
         fi
         forget "$name"
@@ -161,8 +162,8 @@ stop() { # PREFIX
     return "$clean"
 }
 
-# Waits for a process that was told to stop, at most 20 seconds; its status is the result.
-end_of() { # NAME
+# Waits for the exit of a process after SIGTERM, and kills it after 20 seconds. Returns its status.
+wait_exit() { # NAME
     local pid=${pids[$1]} tries
     for ((tries = 0; tries < 200; tries++)); do
         if ! kill -0 "$pid" 2>/dev/null; then break; fi
@@ -184,10 +185,10 @@ forget() { # NAME
     unset "pids[$1]"
 }
 
-# Stops everything: workers, then gateways, then the register, then the rest.
+# Stops everything: gateways, then workers, then the register, then the rest.
 stop_all() {
     local clean=0 prefix
-    # A gateway tells workers of its last clients.
+    # A draining gateway sends workers the closes of its clients.
     for prefix in gateway worker register ''; do
         stop "$prefix" || clean=1
     done

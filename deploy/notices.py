@@ -1,9 +1,9 @@
-"""The licenses of everything that the binaries contain, as those licenses ask.
+"""Collects the license notices of all packages in the binaries.
 
-usage: notices.py           writes THIRD-PARTY.txt anew
-       notices.py --check   exits 1 if THIRD-PARTY.txt is not what it would write
+usage: notices.py           rewrites THIRD-PARTY.txt
+       notices.py --check   exits with 1 if THIRD-PARTY.txt is out of date
 
-Needs cargo, and the sources that `cargo fetch` brings.
+Needs cargo, and the sources of all dependencies (`cargo fetch`).
 """
 
 import json
@@ -17,7 +17,7 @@ FILE = ROOT / "THIRD-PARTY.txt"
 PROGRAMS = ["register", "gateway", "business-worker"]
 TARGET = "x86_64-unknown-linux-gnu"
 
-# Where a crate may be had under one of several licenses, the first of these is taken.
+# The order of preference among alternative licenses of a crate.
 PREFERRED = ["MIT", "ISC", "BSD", "ZLIB", "APACHE"]
 
 HEAD = """\
@@ -34,7 +34,7 @@ This file is written by deploy/notices.py.
 
 
 def contained():
-    """The packages from elsewhere that are compiled into a program, by name."""
+    """The external packages that are compiled into a program, by name."""
     command = ["cargo", "metadata", "--format-version=1", "--locked", "--filter-platform", TARGET]
     metadata = json.loads(subprocess.check_output(command, cwd=ROOT))
     packages = {package["id"]: package for package in metadata["packages"]}
@@ -48,7 +48,7 @@ def contained():
     found = set()
     while left:
         id = left.pop()
-        # A macro runs in the compiler, and so does what it is made of.
+        # Procedural macros and their dependencies run only in the compiler.
         if id in found or id in macros:
             continue
         found.add(id)
@@ -93,7 +93,7 @@ def written():
         listed.append(f"{name}\n    {package['license']}\n    {source}")
         found = texts(package)
         if not found:
-            sys.exit(f"{name} ({package['license']}) comes without the text of its license")
+            sys.exit(f"{name} ({package['license']}) has no license text")
         for text in found:
             by_text.setdefault(text, []).append(name)
     parts.append("\n".join(listed) + "\n")

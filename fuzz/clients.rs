@@ -1,4 +1,4 @@
-//! What clients send to a gateway: requests, and messages in each framing.
+//! Input of clients: HTTP requests, and messages in each framing.
 
 use bytes::BytesMut;
 use protocol::{
@@ -8,17 +8,17 @@ use protocol::{
 
 use crate::{
     framing::{
-        Decoder, Framed, Framing, Received, Texts,
-        websocket::{Reply, Terms, close_frame, judge, not_a_websocket, pong_frame},
+        Decoder, Framed, Framing, Received, TextValidation,
+        websocket::{HandshakePolicy, Reply, close_frame, evaluate, not_a_websocket, pong_frame},
     },
     http,
-    ledger::Ledger,
+    shared_frames::SharedFrameBytes,
 };
 
-/// The longest message that is taken.
+/// Maximum message size in bytes.
 const LIMIT: usize = 1000;
 
-/// A request, up to what a WebSocket client and a PHP worker are told.
+/// An HTTP request, up to the response to the client and the event to a PHP worker.
 pub fn request(bytes: &[u8]) {
     read(bytes, http::parse, false);
     read(bytes, http::workerman::parse, true);
@@ -31,21 +31,25 @@ fn read(bytes: &[u8], parse: Parse, like_workerman: bool) {
         return;
     };
     assert!(length <= bytes.len());
-    // A head cannot be whole before its end. Which place is tried is left to the bytes.
+    // A truncated head is incomplete. The tested position is derived from the input.
     let cut = bytes.iter().map(|byte| usize::from(*byte)).sum::<usize>() % length;
-    assert!(matches!(parse(&bytes[..cut]), Ok(None)), "whole at {cut} of {length}");
+    assert!(matches!(parse(&bytes[..cut]), Ok(None)), "complete at {cut} of {length}");
     assert!(!not_a_websocket().is_empty());
-    let strict = Terms {
+    let strict = HandshakePolicy {
         origins: vec!["https://here.example".to_owned()],
         headers: vec!["X-Ours: yes".parse().expect("a header")],
         subprotocols: vec!["chat".parse().expect("a name"), "*".parse().expect("any")],
         like_workerman,
     };
-    for terms in [&Terms { like_workerman, ..Terms::default() }, &strict] {
-        if let Reply::Accept(answer) | Reply::Refuse(answer, _) = judge(&request, terms) {
-            let text = std::str::from_utf8(&answer).expect("it is ours");
+    for policy in [&HandshakePolicy { like_workerman, ..HandshakePolicy::default() }, &strict] {
+        if let Reply::Accept(answer) | Reply::Refuse(answer, _) = evaluate(&request, policy) {
+            let text = std::str::from_utf8(&answer).expect("the response is UTF-8");
             assert!(text.ends_with("\r\n\r\n"));
-            assert_eq!(text.matches("\r\n\r\n").count(), 1, "nothing of theirs is in it");
+            assert_eq!(
+                text.matches("\r\n\r\n").count(),
+                1,
+                "the request is not reflected in the response"
+            );
         }
     }
     let origin = Origin {
@@ -61,44 +65,49 @@ fn read(bytes: &[u8], parse: Parse, like_workerman: bool) {
 
 /// Frames of a WebSocket client.
 pub fn websocket(bytes: &[u8]) {
-    for texts in [Texts::Utf8, Texts::Any] {
+    for texts in [TextValidation::Utf8, TextValidation::Any] {
         messages(bytes, Framing::WebSocket, texts);
     }
 }
 
-/// Lines, and messages behind their lengths.
+/// The framings other than WebSocket.
 pub fn other_framings(bytes: &[u8]) {
     for framing in [Framing::Text, Framing::Frame, Framing::Tcp] {
-        messages(bytes, framing, Texts::Utf8);
+        messages(bytes, framing, TextValidation::Utf8);
     }
 }
 
-/// Whatever pieces the bytes come in, they say the same. The first byte is the size of the pieces.
-fn messages(bytes: &[u8], framing: Framing, texts: Texts) {
+/// Checks that the result does not depend on how the bytes are split. The first byte is the size of
+/// the pieces.
+fn messages(bytes: &[u8], framing: Framing, texts: TextValidation) {
     let Some((piece, bytes)) = bytes.split_first() else {
         return;
     };
     let piece = usize::from(*piece).max(1);
-    let (whole, in_pieces) = (heard(&[bytes], framing, texts), {
+    let (whole, in_pieces) = (decoded(&[bytes], framing, texts), {
         let pieces: Vec<&[u8]> = bytes.chunks(piece).collect();
-        heard(&pieces, framing, texts)
+        decoded(&pieces, framing, texts)
     });
     if framing != Framing::Tcp {
         assert_eq!(whole, in_pieces);
     }
 }
 
-/// What a decoder tells, and how it ended.
-fn heard(pieces: &[&[u8]], framing: Framing, texts: Texts) -> (Vec<String>, Option<u16>) {
+/// The decoded items, and the close code if the decoder failed.
+fn decoded(
+    pieces: &[&[u8]],
+    framing: Framing,
+    texts: TextValidation,
+) -> (Vec<String>, Option<u16>) {
     let (mut decoder, mut all) = (Decoder::new(framing), Vec::new());
     for piece in pieces {
         let mut goes_on = true;
         let fed = decoder.feed(&mut piece.to_vec(), LIMIT, texts, |received| {
             goes_on = !matches!(received, Received::Close(_));
-            all.push(told(received, framing, texts));
+            all.push(handled(received, framing, texts));
             goes_on
         });
-        assert!(decoder.held() <= 4 * LIMIT + 1024, "{} bytes are kept", decoder.held());
+        assert!(decoder.held() <= 4 * LIMIT + 1024, "{} bytes are held", decoder.held());
         match fed {
             Err(violation) => return (all, Some(violation.code())),
             Ok(()) if !goes_on => break,
@@ -108,16 +117,17 @@ fn heard(pieces: &[&[u8]], framing: Framing, texts: Texts) -> (Vec<String>, Opti
     (all, None)
 }
 
-/// Answers as the gateway would, and says what came.
-fn told(received: Received<'_>, framing: Framing, texts: Texts) -> String {
+/// Replies as the gateway does, and describes the item.
+fn handled(received: Received<'_>, framing: Framing, texts: TextValidation) -> String {
     match received {
         Received::Text(text) => {
             assert!(text.len() <= LIMIT);
-            if framing == Framing::WebSocket && texts == Texts::Utf8 {
+            if framing == Framing::WebSocket && texts == TextValidation::Utf8 {
                 std::str::from_utf8(text).expect("text is UTF-8");
             }
             let message = Message::binary(text.to_vec());
-            let framed = Framed::new(message, texts).form(framing, &Ledger::default()).len();
+            let framed =
+                Framed::new(message, texts).form(framing, &SharedFrameBytes::default()).len();
             assert!(text.len() <= framed);
             format!("text {text:?}")
         }
@@ -126,13 +136,13 @@ fn told(received: Received<'_>, framing: Framing, texts: Texts) -> String {
             format!("binary {bytes:?}")
         }
         Received::Ping(bytes) => {
-            assert_eq!(pong_frame(bytes).len(), 2 + bytes.len(), "it is short");
+            assert_eq!(pong_frame(bytes).len(), 2 + bytes.len(), "a short frame");
             format!("ping {bytes:?}")
         }
         Received::Pong => "pong".to_owned(),
         Received::Close(code) => {
             assert!(close_frame(code).len() <= 4);
-            // 1005, 1006 and 1015 are never sent (RFC 6455, 7.4.1).
+            // 1005, 1006 and 1015 must never be sent (RFC 6455, 7.4.1).
             assert!(code.is_none_or(|code| !matches!(code, 0..1000 | 1005 | 1006 | 1015)));
             format!("close {code:?}")
         }

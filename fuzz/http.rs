@@ -1,5 +1,4 @@
-//! The gateway's reader of requests, and the header fields that answers may have, taken in as they
-//! stand: nobody else is to see them.
+//! Request parsing and header fields of the gateway, included by path because they are not public.
 
 #[path = "../crates/gateway/src/http/field.rs"]
 mod field;

@@ -1,14 +1,14 @@
-//! What the two ends of a native link send each other.
+//! Messages of a native link, in both directions.
 
 use bytes::BytesMut;
 use protocol::{
-    Command, Instance, Secret,
+    Command, InstanceId, Secret,
     codec::native::{MAX_FRAME, MAX_STRANGER_FRAME, decode, encode},
     handshake::Transcript,
     link::{LinkMessage, Role, ToGateway, ToPeer},
 };
 
-/// Bytes as each end takes them, before and after it knows the other.
+/// Bytes as decoded by each end of a link, before and after authentication.
 pub fn link(bytes: &[u8]) {
     each(bytes, MAX_FRAME, |message: ToGateway| {
         if let ToGateway::Command { command: Command::UpdateSession { changes, .. }, .. } = message
@@ -20,14 +20,20 @@ pub fn link(bytes: &[u8]) {
     let secret = Secret::from("s3cret");
     each(bytes, MAX_STRANGER_FRAME, |message| {
         if let ToGateway::Hello { role, nonce, proof } = message {
-            assert!(!transcript(nonce, role).verify_peer(&secret, &proof), "it was guessed");
+            assert!(
+                !transcript(nonce, role).verify_peer(&secret, &proof),
+                "random bytes authenticate"
+            );
         }
     });
     each(bytes, MAX_STRANGER_FRAME, |message| {
         if let ToPeer::Welcome { proof, taken } = message {
-            let role = Role::Client { instance: Instance::from_dice(9) };
-            let said = transcript([9; 32], role);
-            assert!(!said.verify_gateway(&secret, taken, &proof), "it was guessed");
+            let role = Role::Backend { instance: InstanceId::from_random(9) };
+            let transcript = transcript([9; 32], role);
+            assert!(
+                !transcript.verify_gateway(&secret, taken, &proof),
+                "random bytes authenticate"
+            );
         }
     });
 }
@@ -36,13 +42,13 @@ fn transcript(peer_nonce: [u8; 32], role: Role) -> Transcript {
     Transcript {
         gateway_nonce: [7; 32],
         gateway: "127.0.0.1:2900".into(),
-        gateway_instance: Instance::from_dice(7),
+        gateway_instance: InstanceId::from_random(7),
         peer_nonce,
         role,
     }
 }
 
-/// Hands on every message; each is written, and reads back as the same.
+/// Passes on every message, after checking that encoding and decoding it again yields the same.
 fn each<T: LinkMessage + PartialEq + std::fmt::Debug>(
     bytes: &[u8],
     limit: usize,
@@ -52,9 +58,12 @@ fn each<T: LinkMessage + PartialEq + std::fmt::Debug>(
     let capacity = buffer.capacity();
     while let Ok(Some(message)) = decode::<T>(&mut buffer, limit) {
         let mut again = BytesMut::new();
-        encode(&message, &mut again).expect("it was within the limit");
-        assert_eq!(decode(&mut again, MAX_FRAME).expect("ours").as_ref(), Some(&message));
+        encode(&message, &mut again).expect("a decoded frame is within the limit");
+        assert_eq!(
+            decode(&mut again, MAX_FRAME).expect("an encoded frame can be decoded").as_ref(),
+            Some(&message)
+        );
         take(message);
     }
-    assert!(buffer.capacity() <= capacity, "nothing is reserved");
+    assert!(buffer.capacity() <= capacity, "no memory is reserved");
 }

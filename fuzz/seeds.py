@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the corpora that fuzzing starts from: what the recorded processes said, and edges."""
+"""Writes the seed corpora for fuzzing: recorded traffic and edge cases."""
 
 import hashlib
 import json

@@ -1,11 +1,11 @@
-//! Every order in which threads may meet, for what they hand each other work with.
+//! Loom models of the queue between gateway threads, which explore all thread interleavings.
 //!
 //! ```sh
 //! RUSTFLAGS='--cfg loom' cargo test --release --manifest-path loom/Cargo.toml
 //! ```
 #![cfg(loom)]
 
-// As it stands in the gateway, but with loom's lock.
+// The gateway's source, built with loom's `Mutex`.
 #[path = "../crates/gateway/src/inbox.rs"]
 mod inbox;
 
@@ -17,15 +17,15 @@ mod tests {
 
     use super::inbox::Inbox;
 
-    /// Every order with at most three switches that no thread asked for: those with more find
-    /// hardly anything, and take for ever.
+    /// Explores all interleavings with at most three preemptions. More preemptions rarely find
+    /// further bugs and take too long.
     fn model(run: impl Fn() + Sync + Send + 'static) {
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound = Some(3);
         builder.check(run);
     }
 
-    /// Takes until there are `count`. Loom fails if this waits and nobody is left to wake it.
+    /// Takes items until there are `count`. Loom fails if this waits and no thread can wake it.
     fn take(inbox: &Inbox<u32>, count: usize) -> Vec<u32> {
         let (mut all, mut batch) = (Vec::new(), Vec::new());
         block_on(async {
@@ -38,14 +38,14 @@ mod tests {
         all
     }
 
-    /// Of two in order, the positions.
+    /// Whether `first` comes before `second`.
     fn in_order(all: &[u32], first: u32, second: u32) -> bool {
         let position = |item| all.iter().position(|it| *it == item);
         position(first) < position(second)
     }
 
     #[test]
-    fn nothing_is_left_behind_and_each_senders_order_is_kept() {
+    fn no_item_is_lost_and_order_per_sender_is_kept() {
         model(|| {
             let inbox = Arc::new(Inbox::new());
             let senders: Vec<_> = [&[1, 2][..], &[11]]
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_arrives_whole_and_behind_what_was_there() {
+    fn batch_is_received_whole_and_after_earlier_items() {
         model(|| {
             let inbox = Arc::new(Inbox::new());
             let sender = {
@@ -83,10 +83,10 @@ mod tests {
     }
 
     #[test]
-    fn whoever_waits_last_is_woken() {
+    fn last_waker_is_woken() {
         model(|| {
             let inbox = Arc::new(Inbox::new());
-            // Somebody has waited there before, in another task.
+            // Another task has waited before.
             let mut nothing = Vec::new();
             let waker = std::task::Waker::noop();
             let mut cx = std::task::Context::from_waker(waker);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The Autobahn WebSocket cases 1-7, 9 and 10 through a gateway and an echo worker, once with one
-# shard and once with two. Prints how many cases behaved how; fails if one failed.
+# Runs the Autobahn WebSocket cases 1-7, 9 and 10 through a gateway and an echo worker, with one
+# shard and with two. Prints the number of cases per result; fails if a case fails.
 #
 #   bash tests/conformance.sh [THREADS...]
 set -euo pipefail
@@ -22,7 +22,7 @@ run_cases() { # THREADS
         "127.0.0.1:$client_port" "$out" >"$log_folder/kosoku-$1.log" 2>&1 || status=$?
     if [ ! -f "$out/index.json" ]; then
         without_hosts <"$log_folder/kosoku-$1.log" | tail -n 20
-        fail "kosoku ended with status $status and wrote no report"
+        fail "kosoku exited with status $status without a report"
     fi
     say "--threads $1:"
     python3 "$root/tests/conformance/count.py" "$out/index.json" || failed=1

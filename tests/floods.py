@@ -1,10 +1,10 @@
-"""What the figures of floods.sh say.
+"""Evaluates the measurements of floods.sh.
 
 floods.py p99 REPORT.json      prints the p99 of a report of bench, in microseconds; fails if a
                                message was lost or a client closed
-floods.py judge KIND ROWS.txt  prints the medians of rows of three: the p99 without a flood, with one
-                               beside, and with one at the same gateway; fails if the last is more
-                               than twice the one before
+floods.py judge KIND ROWS.txt  prints the medians of rows of three: the p99 without a flood, with a
+                               flood of another suite, and with a flood of the same gateway; fails
+                               if the third is more than twice the second
 """
 
 import json
@@ -19,7 +19,7 @@ def p99(path):
     messages = report["messages"]
     faults = ("lost", "duplicated", "out_of_order", "damaged", "foreign", "broken")
     if any(messages[fault] for fault in faults):
-        sys.exit(f"not all that was sent came as it should: {messages}")
+        sys.exit(f"messages were lost or damaged: {messages}")
     print(report["latency_us"]["p99"])
 
 
@@ -28,8 +28,8 @@ def judge(kind, path):
     quiet, beside, here = (statistics.median(column) for column in zip(*rows))
     ratio = statistics.median(row[2] / row[1] for row in rows)
     print(
-        f"{kind:10}  p99 {quiet:9.0f} us quiet, {beside:9.0f} us with the flood beside,"
-        f" {here:9.0f} us with it here: {ratio:.2f}"
+        f"{kind:10}  p99 {quiet:9.0f} us quiet, {beside:9.0f} us with another suite flooded,"
+        f" {here:9.0f} us with this one flooded: {ratio:.2f}"
     )
     if ratio > MOST:
         sys.exit(1)

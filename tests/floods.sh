@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
-# What clients that behave notice while others flood their gateway: their p99 must stay within twice
-# of what it is without.
+# Latency of well-behaved clients while others flood their gateway: the p99 may at most double.
 #
 #   bash tests/floods.sh [ROUNDS [SECONDS [KIND...]]]
 #
-# A flood takes cores from everybody on a machine, whomever it is for. So the p99 of clients that
-# behave is measured while the flood goes to their own suite, and while the same flood goes to a suite
-# beside theirs, in turn; what counts is the first over the second, as the median of the rounds. A
-# median over two is measured again, twice, before it counts: others may have had the machine.
-# Their p99 with no flood at all is shown too.
+# A flood takes CPU from every process of the machine, whatever its target. So the p99 is measured
+# in turn while the flood targets the clients' own suite, and while it targets another suite on the
+# same machine. The result is the median over all rounds of the first divided by the second. A
+# median above two is measured again, up to twice, since other load may have caused it. The p99
+# without any flood is printed, too.
 set -euo pipefail
 # shellcheck source=tests/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -17,7 +16,7 @@ rounds=${1:-3} seconds=${2:-1.5}
 kinds=("${@:3}")
 if [ ${#kinds[@]} = 0 ]; then kinds=(connects handshakes heads messages unread); fi
 
-# Starts a suite with the settings that it has by default; sets $client_port.
+# Starts a suite with default settings; sets $client_port.
 start_suite() { # NAME
     local inner
     start_register "register-$1"
@@ -30,13 +29,13 @@ start_suite() { # NAME
     start_worker "worker-$1" --app bench
 }
 
-# Sets $p99 to that of clients that behave, in microseconds.
+# Sets $p99 to that of well-behaved clients, in microseconds.
 behave() {
     "$bin/bench" paced "ws://127.0.0.1:$ours/" --connections 50 --rate 1000 --duration "$seconds" \
         --grace 10 --quiet --json "$log_folder/report.json" >"$log_folder/report.txt" 2>&1 ||
-        fail "clients that behave: $(cat "$log_folder/report.txt")"
+        fail "well-behaved clients: $(cat "$log_folder/report.txt")"
     p99=$(python3 "$root/tests/floods.py" p99 "$log_folder/report.json") ||
-        fail "clients that behave: $(cat "$log_folder/report.txt")"
+        fail "well-behaved clients: $(cat "$log_folder/report.txt")"
 }
 
 # The same while PORT is flooded.
@@ -47,7 +46,7 @@ behave_beside() { # KIND PORT
     behave
     kill "$flood"
     wait "$flood" || true
-    # What it leaves behind is not the next one's.
+    # The next measurement starts once the flood has ended.
     sleep 0.5
 }
 

@@ -1,14 +1,14 @@
-# Shared by the shell tests: the helpers of deploy/lib.sh, packages, and a suite to test against.
+# Shared by the shell tests: helpers of deploy/lib.sh, package installation, and a suite to test.
 # shellcheck shell=bash
 
 # shellcheck source=deploy/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../deploy/lib.sh"
 
-# What the user has set for a suite of their own is not for the tests.
+# The user's settings must not affect the tests.
 # shellcheck disable=SC2086 # a list of names
 unset ${!GW_@}
 
-# Makes a temporary folder for logs and files, and stops what was started when the script ends.
+# Creates a temporary folder for logs and files; stops all started processes when the script exits.
 # The folder is kept if the script fails.
 begin() { # NAME
     log_folder=$(mktemp -d "${TMPDIR:-/tmp}/push-suite-$1.XXXXXX")
@@ -25,7 +25,7 @@ end() {
     exit "$status"
 }
 
-# A script may define its own.
+# A script may override this.
 before_stop() { :; }
 
 declare -A admin_ports=()
@@ -37,7 +37,7 @@ start_register() { # [NAME]
     with_admin_port "${1:-register}" "$bin/register" --listen "$register"
 }
 
-# Starts a gateway on free ports; sets $client_port to the one for clients.
+# Starts a gateway on free ports; sets $client_port to that of its client listener.
 start_gateway() { # NAME FLAGS...
     local name=$1 inner
     shift
@@ -45,7 +45,7 @@ start_gateway() { # NAME FLAGS...
     client_port=$port
     claim_port
     inner=$port
-    # A few clients are to be on all threads.
+    # So that a few clients are enough to use all threads.
     with_admin_port "$name" "$bin/gateway" --register-address "$register" --connections-per-thread 1 \
         --listen "ws://127.0.0.1:$client_port" --lan-ip 127.0.0.1 --lan-port "$inner" "$@"
 }
@@ -63,7 +63,7 @@ with_admin_port() { # NAME COMMAND...
     start "$@" --admin-listen "127.0.0.1:$port"
 }
 
-# Waits for all that were started so far. A gateway is ready once it has a worker.
+# Waits until all started processes are ready. A gateway needs a worker for that.
 all_ready() {
     local name
     for name in "${!admin_ports[@]}"; do wait_ready "$name" "${admin_ports[$name]}"; done
@@ -71,8 +71,7 @@ all_ready() {
 
 # --- packages ---------------------------------------------------------------------------------
 
-# Each thing that the tests need, how to see that it is there, and the Debian package that has it.
-# Prints the packages of what is missing among those named, or among all.
+# Prints the Debian packages of missing tools, among those named or among all.
 missing_packages() { # [THING...]
     local thing
     for thing in "${@:-all}"; do
@@ -94,23 +93,23 @@ missing_packages() { # [THING...]
                 has make || say make
                 ;;
             compiler) has c++ || say g++ ;;
-            *) fail "missing_packages: what is $thing?" ;;
+            *) fail "missing_packages: unknown tool $thing" ;;
         esac
     done
 }
 
 chinese_font() { has fc-list && [ -n "$(fc-list :lang=zh)" ]; }
 
-# nginx and haproxy live in /usr/sbin, which users other than root need not have in their PATH.
+# nginx and haproxy are in /usr/sbin, which may not be in the PATH of users other than root.
 has() { PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null; }
 
-# Installs what is missing among the things named, or among all; does nothing if nothing is.
+# Installs missing tools, among those named or among all.
 need() { # [THING...]
     local packages
     read -r -d '' -a packages < <(missing_packages "$@" && printf '\0')
     if [ "${#packages[@]}" = 0 ]; then return; fi
     say "Installing: ${packages[*]}"
-    has apt-get || fail "install these, or what your system calls them: ${packages[*]}"
+    has apt-get || fail "install these packages, or their equivalents on your system: ${packages[*]}"
     quietly as_root apt-get update -qq
     # RUNLEVEL=1 keeps Debian from starting the services that it installs.
     quietly as_root env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
@@ -127,8 +126,8 @@ as_root() {
     fi
 }
 
-# Runs a command that speaks to a package source. Its output is shown if it fails, without the
-# addresses of that source.
+# Runs a command that uses a package source. Its output is shown if it fails, without the addresses
+# of that source.
 quietly() {
     local output
     if ! output=$("$@" 2>&1 </dev/null); then

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Every test, in stages, each of which runs even if one before it failed.
+# Runs all tests in stages; a failed stage does not stop the following ones.
 #
 #   bash tests/run.sh             all stages
-#   bash tests/run.sh quick       format, clippy, cargo test and the loom models alone
-#   bash tests/run.sh STAGE...    the stages named
+#   bash tests/run.sh quick       format, clippy, cargo test and the loom models only
+#   bash tests/run.sh STAGE...    only these stages
 #
 # The last line counts the stages: "N passed, N failed". The log of each is in target/test-logs.
 set -euo pipefail
@@ -11,7 +11,7 @@ self=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/run.sh
 # shellcheck source=tests/lib.sh
 source "$(dirname "$self")/lib.sh"
 
-# The longest that a stage may take, in seconds; a hang is a failure, not a wait.
+# Time limit of a stage in seconds, so that a hang fails.
 limit=1500
 
 stage_setup() {
@@ -24,7 +24,7 @@ stage_setup() {
     quietly cargo fetch --quiet --locked --manifest-path loom/Cargo.toml
     quietly cargo fetch --quiet --locked --manifest-path simulation/Cargo.toml
     quietly npm ci --prefix tests/browser
-    say "Everything needed is here: $(rustc --version), $(python3 --version), Node $(node --version)."
+    say "All tools are installed: $(rustc --version), $(python3 --version), Node $(node --version)."
 }
 
 stage_lint() {
@@ -50,7 +50,7 @@ style() {
     check "cargo clippy" cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
 }
 
-# Runs one check of a stage; the others run whatever comes of it.
+# Runs one check of a stage; a failure does not stop the others.
 check() { # WHAT COMMAND...
     local what=$1
     shift
@@ -66,20 +66,20 @@ stage_test() {
     need python
     check "tables of bench" python3 -B -m unittest discover --quiet -s bench -p '*_test.py'
     check "cargo test" cargo test --workspace --locked --no-fail-fast
-    # What clients and processes say to each other, with all of it over TLS.
+    # The tests of client and peer connections again, over TLS.
     check "over TLS" env SUITE_TLS=1 cargo test -p suite-tests --locked --no-fail-fast \
-        --test http --test limits --test pressure --test shutdown --test workers
-    # A folder of its own: other flags would have everything built anew each time.
+        --test http --test limits --test backpressure --test shutdown --test workers
+    # A separate target folder: changed flags would rebuild everything each time.
     check loom env RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR="$(target_folder)/loom" \
         cargo test --quiet --release --locked --manifest-path loom/Cargo.toml
     [ "$failed" = 0 ]
 }
 
-# The short form; simulation/run.sh says what the long one is.
+# The short form; see simulation/run.sh for the long one.
 stage_simulation() {
     check "cargo fmt" cargo fmt --manifest-path simulation/Cargo.toml --package simulation \
         --package simulated --check
-    check "a seed brings the same again" bash simulation/run.sh test
+    check "seeds are reproducible" bash simulation/run.sh test
     check simulation bash simulation/run.sh
     [ "$failed" = 0 ]
 }
@@ -102,7 +102,7 @@ stage_deploy() {
     [ "$failed" = 0 ]
 }
 
-# A few seconds for each decoder; fuzz/run.sh says how to give them more.
+# A few seconds per decoder; see fuzz/run.sh for more.
 stage_fuzz() {
     need python compiler
     check "cargo fmt" cargo fmt --manifest-path fuzz/Cargo.toml --check
@@ -114,11 +114,11 @@ stage_compat() { bash tests/compat/run.sh; }
 
 stage_chaos() { bash tests/chaos/run.sh; }
 
-# The short form; tests/attacks/run.sh says what the long one is.
+# The short form; see tests/attacks/run.sh for the long one.
 stage_attacks() {
-    # What memory and time cost is measured of what is deployed.
+    # Bounds on memory and time must hold for release builds.
     check "bounds, release" env SUITE_PROFILE=release cargo test -p suite-tests --locked --no-fail-fast \
-        --test memory --test memory_account --test memory_return --test peer_costs --test php_limits \
+        --test memory_budget --test memory_account --test memory_return --test peer_costs --test php_limits \
         --test descriptors
     check attacks bash tests/attacks/run.sh
     [ "$failed" = 0 ]
@@ -151,7 +151,7 @@ run_stage() { # NAME
 show_summary() {
     if [ -n "$first_failed" ]; then
         say ""
-        say "=== the first that failed: $first_failed; the end of its log ==="
+        say "=== first failed stage: $first_failed; end of its log ==="
         tail -n 80 "$logs/$first_failed.log"
     fi
     say ""
@@ -166,7 +166,7 @@ all_stages() {
     if [ -f tests/compat/run.sh ]; then
         stages+=(compat)
     else
-        say "Left out: compat, since tests/compat/run.sh is not there."
+        say "Skipped: compat, since tests/compat/run.sh does not exist."
     fi
 }
 
@@ -182,16 +182,16 @@ case ${1:-all} in
     *) stages=("$@") ;;
 esac
 for stage in "${stages[@]}"; do
-    declare -F "stage_$stage" >/dev/null || fail "there is no stage $stage"
+    declare -F "stage_$stage" >/dev/null || fail "unknown stage $stage"
 done
 
-# No colours, progress bars or advertisements in logs; setup has fetched what is fetched.
+# No colors, progress bars or update notices in logs; the setup stage has fetched everything.
 export CARGO_TERM_COLOR=never CARGO_TERM_PROGRESS_WHEN=never
 export npm_config_prefer_offline=true npm_config_update_notifier=false npm_config_fund=false \
     npm_config_audit=false
-# A backtrace is mostly paths of other people's code; a failed test says where it failed without.
+# Backtraces are mostly third-party paths; a failed test reports its location without them.
 export RUST_BACKTRACE=0
-# What is built once has nothing to gain from files for the next build.
+# A single build does not benefit from incremental compilation.
 if [ -n "${CI:-}" ]; then export CARGO_INCREMENTAL=0; fi
 logs=$(target_folder)/test-logs
 mkdir -p "$logs"

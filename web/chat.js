@@ -1,11 +1,11 @@
-// The conversation: what the server tells is printed, what the person wants is sent; survives a lost connection.
+// The conversation: prints messages of the server, sends those of the user, and survives reconnects.
 
 import { known, parts, t } from './i18n.js';
 import { LIMITS, read, write } from './protocol.js';
 import { Roster } from './roster.js';
 import { length, mentions } from './text.js';
 
-// Longer than the server holds a message while it has no worker.
+// Longer than the gateway buffers a message while it has no worker.
 const ECHO_WITHIN_MS = 40_000;
 const PROBE_AFTER_MS = 10_000;
 const PROBE_WITHIN_MS = 8_000;
@@ -26,7 +26,7 @@ export class Chat {
   #unconfirmed = [];
   #lostSince = null;
 
-  /** `onIdentity({ name, room })` says who and where we are; `onRefused()` that the name was not taken. */
+  /** `onIdentity({ name, room })` reports the current name and room; `onRefused()` that the name was rejected. */
   constructor({ connect, terminal, status, onIdentity, onRefused }) {
     this.#terminal = terminal;
     this.#status = status;
@@ -59,13 +59,13 @@ export class Chat {
     return id === this.#id;
   }
 
-  /** Takes a name, and enters the room as soon as there is a connection. */
+  /** Sets the name, and enters the room as soon as the connection is open. */
   begin(name, room) {
     this.#take({ name, room });
     this.#connection.start();
   }
 
-  /** Moves to another room; without a connection, goes there once there is one. */
+  /** Changes the room, once connected if there is no connection. */
   join(room) {
     this.#wantedRoom = room;
     if (this.state === 'online') this.#logIn();
@@ -78,7 +78,7 @@ export class Chat {
     this.note(parts('renamed-later', { name: this.#nick(this.#id, name) }));
   }
 
-  /** Says to the room; answers whether it was sent. */
+  /** Sends a message to the room; returns whether it was sent. */
   say(text) {
     if (this.state !== 'online') return false;
     if (!this.#connection.sendExpecting(write.say(text), ECHO_WITHIN_MS)) return false;
@@ -86,7 +86,7 @@ export class Chat {
     return true;
   }
 
-  /** Says to one person; answers whether it was sent. */
+  /** Sends a private message; returns whether it was sent. */
   whisper(person, text) {
     return this.state === 'online' && this.#connection.sendExpecting(write.whisper(person, text), ECHO_WITHIN_MS);
   }
@@ -104,12 +104,12 @@ export class Chat {
     this.note(parts('closed', { connect: { command: '/connect' } }));
   }
 
-  /** Opens the connection now, if it is not open. */
+  /** Opens the connection immediately, unless it is open. */
   reconnect() {
     if (this.#name !== null) this.#connection.start();
   }
 
-  /** The network or the reader is back: do not wait any longer, and do not trust an old connection. */
+  /** The network or the tab is active again: reconnects immediately, and probes an open connection. */
   wake() {
     this.#connection.hurry();
     const doubtful = this.state === 'online' && this.#connection.silentFor > PROBE_AFTER_MS;
@@ -142,7 +142,7 @@ export class Chat {
     this.#forgetAsked();
   }
 
-  /** What was asked on a connection that is gone will not be answered; what was said may be lost. */
+  /** After a lost connection: drops pending requests, and reports messages that may be lost. */
   #forgetAsked() {
     this.#whoAsked = 0;
     for (const text of this.#unconfirmed.splice(0)) {
@@ -249,7 +249,7 @@ export class Chat {
     return { nick: name, id: id ?? '' };
   }
 
-  /** Everybody here, as parts of a line. */
+  /** The members of the room, as parts of a line. */
   #names() {
     const everybody = this.#roster.handles();
     const shown = everybody.slice(0, NAMES_SHOWN).flatMap(({ id, name, handle }, index) => [
@@ -263,7 +263,7 @@ export class Chat {
   }
 }
 
-/** Whether a text may be sent: null, or why not as parts of a line. */
+/** Validates a text: null if it may be sent, or the reason as parts of a line. */
 export function whyNotText(text) {
   const count = length(text);
   return count <= LIMITS.content

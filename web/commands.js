@@ -1,8 +1,8 @@
-// The command line's grammar: which commands there are and what a typed line means.
+// The grammar of the command line: the commands, and the parsing of an entered line.
 
 /**
- * Every command: its name, what follows it (a key of the word list shown in /help), and whether
- * something must follow. The order is that of /help.
+ * All commands: name, argument (a key of the word list shown in /help), and whether the argument is
+ * required. In the order of /help.
  */
 export const COMMANDS = [
   { name: 'join', argument: 'arg-room', required: true },
@@ -16,7 +16,7 @@ export const COMMANDS = [
   { name: 'help' },
 ];
 
-/** Other spellings that people of other chats have in their fingers. */
+/** Aliases, common in other chats. */
 const ALIASES = new Map([
   ['j', 'join'],
   ['name', 'nick'],
@@ -34,10 +34,10 @@ const ALIASES = new Map([
 ]);
 
 /**
- * What a line means:
+ * Parses a line:
  * `{ kind: 'nothing' }`, `{ kind: 'say', text }`, `{ kind: 'command', name, rest }`,
- * `{ kind: 'missing', name }` (an argument is) or `{ kind: 'unknown', name, near }`.
- * A line that begins with two slashes is said with one.
+ * `{ kind: 'missing', name }` (its argument) or `{ kind: 'unknown', name, near }`.
+ * A line that begins with two slashes is a message that begins with one.
  */
 export function parse(line) {
   if (line.trim() === '') return { kind: 'nothing' };
@@ -51,20 +51,20 @@ export function parse(line) {
   return { kind: 'command', name: command.name, rest: rest.trim() };
 }
 
-/** The command of that name or alias. */
+/** The command with that name or alias. */
 export function find(name) {
   const canonical = ALIASES.get(name) ?? name;
   return COMMANDS.find((command) => command.name === canonical);
 }
 
-/** The command one slip away from what was typed, if there is just one. */
+/** The only command within one edit of the typed name, or null. */
 function nearest(typed) {
-  const close = COMMANDS.filter(({ name }) => name.startsWith(typed) || slips(name, typed) === 1);
+  const close = COMMANDS.filter(({ name }) => name.startsWith(typed) || editDistance(name, typed) === 1);
   return typed !== '' && close.length === 1 ? close[0].name : null;
 }
 
-/** Edits between two words, a swap of neighbours counted as one. */
-function slips(a, b) {
+/** The edit distance of two words, with a transposition as one edit. */
+function editDistance(a, b) {
   const row = (n) => Array.from({ length: n + 1 }, (_, i) => i);
   const table = row(a.length).map((i) => row(b.length).map((j) => (i === 0 ? j : j === 0 ? i : 0)));
   for (let i = 1; i <= a.length; i += 1) {

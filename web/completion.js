@@ -1,9 +1,9 @@
-// Tab completion: what could stand at the caret, and cycling through it.
+// Tab completion: candidates at the caret, and cycling through them.
 
 import { COMMANDS, find } from './commands.js';
 
 /**
- * Completes the line at the caret and remembers where it is, so that the next Tab offers the next
+ * Completes the line at the caret and keeps its position, so that the next Tab offers the next
  * candidate. Any other edit must call `reset`.
  */
 export class Completion {
@@ -13,14 +13,14 @@ export class Completion {
     this.#round = null;
   }
 
-  /** Whether the last Tab began a round that another Tab would carry on. */
+  /** Whether another Tab continues to cycle through candidates. */
   get active() {
     return this.#round !== null;
   }
 
   /**
-   * Answers `{ value, caret, candidates, index }`, or null when there is nothing to complete (and
-   * Tab should do what it does elsewhere). `step` is 1 or -1.
+   * Returns `{ value, caret, candidates, index }`, or null when there is nothing to complete (and Tab
+   * should have its default action). `step` is 1 or -1.
    */
   next(value, caret, handles, step = 1) {
     this.#round ??= begin(value, caret, handles);

@@ -1,4 +1,4 @@
-// The WebSocket's life: opens it, opens it again after a loss with full jitter, and notices a dead one.
+// The WebSocket: opens it, reconnects with full jitter, and detects a dead connection.
 
 const BACKOFF_BASE_MS = 1_000;
 const BACKOFF_CAP_MS = 30_000;
@@ -6,16 +6,16 @@ const RETRY_AFTER_CAP_MS = 60_000;
 const OPEN_WITHIN_MS = 10_000;
 
 /**
- * How long to wait before attempt `attempt` (from 0): anywhere between nothing and a bound that
- * doubles, so that the thousands who lost one gateway do not come back in step.
+ * The delay before attempt `attempt` (from 0): uniform between 0 and a bound that doubles, so that the
+ * clients of a lost gateway do not reconnect in lockstep.
  */
 export function backoff(attempt, random = Math.random) {
   return Math.round(random() * Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** attempt));
 }
 
 /**
- * When the server asks to be called again, in milliseconds: it closes with a reason such as
- * `retry-after=2.4`, in seconds, another one for each client. `null` if it does not say.
+ * The reconnect delay that the server requests, in milliseconds. Its close reason is, for example,
+ * `retry-after=2.4`, in seconds, with a different value for each client. `null` if there is none.
  */
 export function retryAfter(reason) {
   const seconds = /(?:^|[\s;])retry-after=(\d+(?:\.\d+)?)(?:$|[\s;])/.exec(reason ?? '')?.[1];
@@ -23,16 +23,16 @@ export function retryAfter(reason) {
 }
 
 /**
- * One connection that wants to be open. Its states, told to `onState`:
+ * A connection that reconnects until it is stopped. Its states, passed to `onState`:
  *
  * - `{ name: 'idle' }`: never started
  * - `{ name: 'connecting' }`: opening, or open and not yet accepted by the server
  * - `{ name: 'online' }`: accepted
- * - `{ name: 'waiting', at }`: lost; the next attempt is at that time (milliseconds, as Date.now)
- * - `{ name: 'closed' }`: stopped on purpose
+ * - `{ name: 'waiting', at }`: lost; `at` is the time of the next attempt (milliseconds, as Date.now)
+ * - `{ name: 'closed' }`: stopped by the user
  *
- * `onOpen` says that the socket is open, `onFrame(text)` that something came, `onLost({ code, was })`
- * that the socket is gone though it is wanted.
+ * `onOpen` is called when the socket is open, `onFrame(text)` for each frame, and
+ * `onLost({ code, was })` when the socket was closed unexpectedly.
  */
 export class Connection {
   #url;
@@ -55,12 +55,12 @@ export class Connection {
     return this.#state;
   }
 
-  /** For how long nothing has come, in milliseconds. */
+  /** The time since the last frame, in milliseconds. */
   get silentFor() {
     return Date.now() - this.#heardAt;
   }
 
-  /** Opens now, whatever was waited for; nothing happens while it is open or opening. */
+  /** Opens immediately; does nothing while the socket is open or opening. */
   start() {
     if (this.#socket) return;
     clearTimeout(this.#retry);
@@ -74,7 +74,7 @@ export class Connection {
     this.#expectWithin(OPEN_WITHIN_MS);
   }
 
-  /** Opens now if the next attempt is being waited for. */
+  /** Opens immediately if an attempt is scheduled. */
   hurry() {
     if (this.#state.name === 'waiting') this.start();
   }
@@ -87,20 +87,20 @@ export class Connection {
     this.#become({ name: 'closed' });
   }
 
-  /** The server has accepted us: online, and the next loss begins with short waits again. */
+  /** The server has accepted the login: sets the state to online and resets the backoff. */
   accept() {
     this.#attempt = 0;
     this.#become({ name: 'online' });
   }
 
-  /** Sends, if the socket is open; answers whether it did. */
+  /** Sends if the socket is open; returns whether it did. */
   send(frame) {
     if (this.#socket?.readyState !== WebSocket.OPEN) return false;
     this.#socket.send(frame);
     return true;
   }
 
-  /** Asks, and gives the connection up for dead when nothing at all comes within the time. */
+  /** Sends a probe, and declares the connection dead if no frame arrives within the time. */
   sendExpecting(frame, withinMs) {
     const sent = this.send(frame);
     if (sent && !this.#deadline) this.#expectWithin(withinMs);
@@ -128,7 +128,7 @@ export class Connection {
     this.#on.onLost({ code, was });
   }
 
-  /** Lets go of the socket; nothing it says afterwards is heard. */
+  /** Detaches the socket; its later events are ignored. */
   #drop(code) {
     this.#expectNothing();
     const socket = this.#socket;

@@ -1,15 +1,15 @@
-// The page's two languages: which one is spoken, and words with names filled in.
+// The two languages of the page: selection, and words with values filled in.
 
 import { LANGUAGES, WORDS } from './words.js';
 
 let column = 0;
 
-/** The language spoken now, as an HTML language tag. */
+/** The current language, as an HTML language tag. */
 export function language() {
   return LANGUAGES[column].tag;
 }
 
-/** Picks by short name (`en`, `zh`); answers whether there is such a language. */
+/** Selects a language by its short name (`en`, `zh`); returns whether it exists. */
 export function speak(name) {
   const index = LANGUAGES.findIndex((each) => each.name === name);
   if (index < 0) return false;
@@ -17,13 +17,13 @@ export function speak(name) {
   return true;
 }
 
-/** The first language of the reader's that we have, English otherwise. */
+/** The first supported language of the browser, English otherwise. */
 export function preferred(wanted) {
   const names = wanted.map((tag) => String(tag).toLowerCase().split('-')[0]);
   return names.find((name) => LANGUAGES.some((each) => each.name === name)) ?? LANGUAGES[0].name;
 }
 
-/** The language that the switch changes to. */
+/** The language that the language switch selects. */
 export function otherLanguage() {
   return LANGUAGES[(column + 1) % LANGUAGES.length];
 }
@@ -33,7 +33,7 @@ export function t(key, values = {}) {
   return parts(key, values).join('');
 }
 
-/** Words as a list of strings and of the values that stand between them, whatever those are. */
+/** Words as a list of strings and the values between them, of any type. */
 export function parts(key, values = {}) {
   const template = WORDS[key]?.[column] ?? key;
   return template
@@ -46,7 +46,7 @@ export function known(key) {
   return Object.hasOwn(WORDS, key);
 }
 
-/** Fills in the elements that name their words: `data-t` the text, `data-t-label` the accessible name. */
+/** Translates elements: `data-t` is the key of the text, `data-t-label` of the accessible name. */
 export function localise(root) {
   root.documentElement.lang = language();
   for (const element of root.querySelectorAll('[data-t]')) {
@@ -57,7 +57,7 @@ export function localise(root) {
   }
 }
 
-/** A name to suggest to a guest. */
+/** A suggested name for a guest. */
 export function guestName(random = Math.random) {
   const pick = (list) => list[Math.floor(random() * list.length)];
   const { first, second, join } = LANGUAGES[column].guests;

@@ -1,4 +1,4 @@
-// Wires the page together: the parts, the browser's events, and the way in.
+// Wires the page together: its parts, browser events, and the login.
 
 import { Chat } from './chat.js';
 import { Connection } from './connection.js';
@@ -76,7 +76,7 @@ element('language').addEventListener('click', () => setLanguage(otherLanguage().
 element('help').addEventListener('click', () => shell.enter('/help'));
 element('who').addEventListener('click', () => shell.enter('/who'));
 
-// Whoever types means the prompt; whoever has marked text means to copy it.
+// Typing focuses the prompt, and so does a click, unless it selected text to copy.
 document.addEventListener('keydown', (event) => {
   const chord = event.ctrlKey || event.metaKey || event.altKey;
   const types = (event.key.length === 1 && event.key !== ' ') || event.key === 'Process';
@@ -95,7 +95,7 @@ addEventListener('hashchange', () => {
   if (room && chat.name !== null && room !== chat.room) chat.join(room);
 });
 
-// Where the page does not shrink for a virtual keyboard by itself, it is told how much is left.
+// Sets the visible height where the page does not shrink for a virtual keyboard by itself.
 visualViewport?.addEventListener('resize', () => {
   const covered = innerHeight - visualViewport.height * visualViewport.scale > 1;
   document.documentElement.style.setProperty('--height', covered ? `${visualViewport.height}px` : '');

@@ -7,9 +7,9 @@ import { t } from './i18n.js';
 const MENU_SIZE = 12;
 
 /**
- * Tells `onEnter(line)`, which answers whether the line is done with (and may be emptied);
+ * Calls `onEnter(line)`, which returns whether the line was handled (and may be cleared);
  * `onScroll('page-up' | 'page-down' | 'start' | 'end')`; and `onCancel(line)` for Ctrl+C.
- * Asks `handles()` for names to complete.
+ * Calls `handles()` for names to complete.
  */
 export class Prompt {
   #root;
@@ -63,7 +63,7 @@ export class Prompt {
     return document.activeElement === this.#line;
   }
 
-  /** Replaces the line and puts the caret behind it. */
+  /** Replaces the line and moves the caret to its end. */
   set(value, caret = value.length) {
     this.#line.value = value;
     this.#line.setSelectionRange(caret, caret);
@@ -86,7 +86,7 @@ export class Prompt {
   }
 
   #keyDown(event) {
-    // While an input method composes, every key is the method's.
+    // During composition, all keys belong to the input method.
     if (event.isComposing || event.keyCode === 229) return;
     const { key, shiftKey } = event;
     if (['Shift', 'Control', 'Alt', 'Meta'].includes(key)) return;
@@ -133,7 +133,7 @@ export class Prompt {
     return true;
   }
 
-  /** Walks the history, unless the caret has lines of the text itself to go to. */
+  /** Navigates the history, unless the caret can move to another line of the text. */
   #walk(direction) {
     if (this.#asking) return false;
     const { value, selectionStart, selectionEnd } = this.#line;
@@ -144,7 +144,7 @@ export class Prompt {
     return true;
   }
 
-  /** Completes; an empty line, or Escape before it, lets Tab go to the next control. */
+  /** Completes; on an empty line, or after Escape, Tab moves to the next control. */
   #tab(event, step) {
     const { value, selectionStart } = this.#line;
     const leave = this.#asking || this.#leaving || value === '' || (step < 0 && !this.#completion.active);
@@ -183,14 +183,14 @@ export class Prompt {
     this.#menu.hidden = true;
   }
 
-  /** What a terminal would beep for. */
+  /** Signals an invalid key, as a terminal's bell. */
   #bell() {
     this.#root.classList.remove('bell');
     void this.#root.offsetWidth;
     this.#root.classList.add('bell');
   }
 
-  /** As high as its text, where style alone cannot do it. */
+  /** Fits the height to the text, where CSS cannot do it. */
   #fit() {
     if (CSS.supports('field-sizing', 'content')) return;
     this.#line.style.height = 'auto';

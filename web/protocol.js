@@ -1,20 +1,20 @@
-// The chat's messages: frames from the server read into plain events, and what the page may send.
+// The messages of the chat: frames of the server, parsed into plain events, and frames of the page.
 
 import { cleanName, decode } from './text.js';
 
-/** What the server accepts, in characters. */
+/** The limits of the server, in characters. */
 export const LIMITS = { name: 32, content: 4000, room: 64 };
 
 const EVERYONE = 'all';
 
-// What the server puts before a private text, for its addressee and for its
-// sender. Names are escaped, so the first `</b>` ends the mark.
+// The prefixes of a private text, for its recipient and for its sender. Names
+// are escaped, so the first `</b>` ends the prefix.
 const TO_YOU = '<b>对你说: </b>';
 const FROM_YOU = /^<b>你对([^<]*)说: <\/b>/;
 
 /**
- * Reads one frame. Answers an event `{ type, … }` with every field of the promised kind, or null
- * for anything that is not a message of ours.
+ * Parses a frame. Returns an event `{ type, … }` with every field of the documented type, or null
+ * for anything else.
  */
 export function read(frame) {
   const message = parse(frame);
@@ -88,12 +88,12 @@ function text(value) {
   return typeof value === 'string' || typeof value === 'number' ? String(value) : '';
 }
 
-/** A name as people may read it; one without a visible character is still somebody. */
+/** A displayable name, with a fallback for a name without visible characters. */
 function name(value) {
   return cleanName(decode(text(value))) || '?';
 }
 
-/** A room's name, or null where the server did not say. */
+/** The name of a room, or null if the server did not send it. */
 function room(value) {
   return cleanName(decode(text(value))) || null;
 }
@@ -102,7 +102,7 @@ function people(list) {
   return isObject(list) ? Object.entries(list).map(([id, called]) => [id, name(called)]) : [];
 }
 
-/** Frames from the page to the server. */
+/** The frames that the page sends. */
 export const write = {
   login: (name, room) => JSON.stringify({ type: 'login', client_name: name, room_id: room }),
   say: (content) =>

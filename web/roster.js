@@ -1,12 +1,12 @@
-// Who is in the room: ids and names, and from a typed name to the one person meant.
+// The members of the room: ids, names, and lookup by a typed name.
 
 const SHORTEST_TAIL = 3;
 
-/** The people of the room as last told by the server, in order of arrival. */
+/** The members of the room as last received from the server, in order of arrival. */
 export class Roster {
   #names = new Map();
 
-  /** Takes the server's list in place of ours. */
+  /** Replaces the list by the server's. */
   replace(people) {
     this.#names = new Map(people);
   }
@@ -36,8 +36,8 @@ export class Roster {
   }
 
   /**
-   * How to address each person: by name, or, where several share it, by `name#` and as many last
-   * digits of the id as tell them apart.
+   * The handle of each member: the name, or, if several share it, `name#` and as many last digits of
+   * the id as make it unique.
    */
   handles() {
     const byName = new Map();
@@ -51,15 +51,15 @@ export class Roster {
     );
   }
 
-  /** The handle of one person. */
+  /** The handle of one member. */
   handleOf(id) {
     return this.handles().find((person) => person.id === id)?.handle ?? this.nameOf(id) ?? '';
   }
 
   /**
-   * Splits `bob hello there` into the people meant and the rest. The longest known name wins, so
-   * that names with spaces work unquoted. `found` is empty when nobody is called so, and has
-   * several entries when the name alone does not tell them apart.
+   * Splits `bob hello there` into the addressed members and the rest. The longest known name wins, so
+   * that names with spaces work unquoted. `found` is empty if no member has that name, and has
+   * several entries if the name is ambiguous.
    */
   address(line) {
     const people = this.handles();
@@ -95,7 +95,7 @@ function startsWithWord(line, word, same) {
   return same(line.slice(0, word.length), word) && /^(\s|$)/.test(line.slice(word.length));
 }
 
-/** The first word and the rest. */
+/** Splits a text into its first word and the rest. */
 function cut(line) {
   const [, first, rest] = /^(\S*)\s*([\s\S]*)$/.exec(line);
   return [first, rest.trim()];

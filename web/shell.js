@@ -1,4 +1,4 @@
-// What a typed line does: the login question first, then commands and talk.
+// Executes entered lines: the login first, then commands and messages.
 
 import { whyNotText } from './chat.js';
 import { COMMANDS, find, parse } from './commands.js';
@@ -7,7 +7,7 @@ import { LIMITS } from './protocol.js';
 import { roomInAddress, validName, validRoom } from './store.js';
 import { cleanName, length } from './text.js';
 
-/** What may be asked before one has a name. */
+/** The commands that are allowed before the login. */
 const NAMELESS = ['help', 'lang', 'clear'];
 
 const KEYS = ['tab', 'history', 'newline', 'page', 'escape'];
@@ -36,14 +36,14 @@ export class Shell {
     this.#terminal.printBare('hint', parts('hint', { help: { command: '/help' } }));
   }
 
-  /** Asks who is there; the room is entered once a name is given. */
+  /** Prompts for a name, with which the room is entered. */
   askName(room) {
     this.#question = { room, suggestion: guestName() };
     this.#terminal.printBare('hint', parts('how'));
     this.repaint();
   }
 
-  /** Shows the prompt that belongs to who and where we are. */
+  /** Shows the prompt for the current name and room. */
   repaint() {
     if (this.#question) {
       this.#prompt.showQuestion(t('login-prompt', { name: this.#question.suggestion }), t('login-label'));
@@ -52,13 +52,13 @@ export class Shell {
     }
   }
 
-  /** A new suggestion in the language spoken now. */
+  /** A new suggestion in the current language. */
   languageChanged() {
     if (this.#question) this.#question.suggestion = guestName();
     this.repaint();
   }
 
-  /** Does what the line says; answers whether it is done with. */
+  /** Executes the line; returns whether it was handled. */
   enter(line) {
     const meant = parse(line);
     const helps = meant.kind === 'command' && NAMELESS.includes(meant.name);
@@ -84,12 +84,12 @@ export class Shell {
     }
   }
 
-  /** Ctrl+C: the line stays in the scrollback, and nothing comes of it. */
+  /** Ctrl+C: keeps the line in the scrollback without executing it. */
   cancel(line) {
     this.#echo(`${line}^C`);
   }
 
-  /** Begins a private message to somebody whose name was clicked. */
+  /** Starts a private message to the clicked member. */
   address({ id, name }) {
     if (this.#question || this.#chat.isMe(id)) return;
     this.#prompt.set(`/msg ${this.#chat.roster.handleOf(id) || name} `);
@@ -195,7 +195,7 @@ export class Shell {
       : parts('unknown-command', values);
   }
 
-  /** The name as it will be sent, or null after saying what is wrong with it. */
+  /** The name to send, or null after printing why it is invalid. */
   #checkedName(typed) {
     const name = validName(typed);
     if (name) return name;

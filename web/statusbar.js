@@ -19,7 +19,7 @@ export class Statusbar {
     });
   }
 
-  /** Takes a state of the connection as it is told. */
+  /** Shows a state of the connection. */
   showState(state) {
     this.#state = state;
     clearInterval(this.#ticking);
@@ -40,12 +40,12 @@ export class Statusbar {
     this.#paintPeople();
   }
 
-  /** Counts a message that came while nobody looked. */
+  /** Counts a message that arrived while the tab was hidden. */
   countUnread() {
     if (this.#document.hidden) this.#setUnread(this.#unread + 1);
   }
 
-  /** Says everything again, in the language spoken now. */
+  /** Renders everything again, in the current language. */
   repaint() {
     this.showState(this.#state);
     this.#paintTitle();

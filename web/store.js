@@ -1,16 +1,16 @@
-// What the page remembers: name and room and language, every value taken for hostile when read back.
+// Persistent state: name, room and language. Stored values are untrusted and validated when read.
 
 import { LIMITS } from './protocol.js';
 import { cleanName, length } from './text.js';
 
 const PREFIX = 'chat.';
 
-/** A name that may be sent, or null. */
+/** The name if it is valid, or null. */
 export function validName(value) {
   return bounded(value, LIMITS.name);
 }
 
-/** A room that may be asked for, or null. A leading `#` is how people write rooms, not part of one. */
+/** The room if it is valid, or null. A leading `#` is notation, not part of the name. */
 export function validRoom(value) {
   return bounded(typeof value === 'string' ? value.replace(/^\s*#/, '') : value, LIMITS.room);
 }
@@ -22,8 +22,8 @@ function bounded(value, limit) {
 }
 
 /**
- * The tab's own value comes first, so that two tabs keep two names over a reload; a new tab begins
- * with what was used last anywhere.
+ * The value of the tab takes precedence, so that two tabs keep two names over a reload; a new tab
+ * starts with the value used last in any tab.
  */
 export const store = {
   get name() {
@@ -46,17 +46,17 @@ export const store = {
   },
 };
 
-/** The room named in the address, as `#room=lobby`, or null. */
+/** The room in the URL fragment, such as `#room=lobby`, or null. */
 export function roomInAddress() {
   return validRoom(new URLSearchParams(location.hash.slice(1)).get('room'));
 }
 
-/** Puts the room into the address, so that it can be passed on. */
+/** Writes the room to the URL, so that the URL can be shared. */
 export function showRoomInAddress(room) {
   history.replaceState(null, '', `#room=${encodeURIComponent(room)}`);
 }
 
-// Storage may be forbidden or full; then nothing is remembered and all else works.
+// If storage is forbidden or full, nothing is kept; everything else works.
 
 function read(key) {
   for (const storage of storages()) {

@@ -1,4 +1,4 @@
-// The scrollback: prints lines as text, stays at the end while the reader is there, forgets the oldest.
+// The scrollback: prints lines as text, follows the end unless scrolled up, and drops the oldest lines.
 
 import { language, t } from './i18n.js';
 import { sign } from './prompt.js';
@@ -9,8 +9,8 @@ const COLOURS = 12;
 const AT_END_PX = 24;
 
 /**
- * Prints into a log element. What a line consists of is a list of strings and of
- * `{ nick, id }`, `{ room }`, `{ command }`, `{ said }` (somebody's words), `{ pad }` (a column) and
+ * Prints into a log element. A line is a list of strings and of
+ * `{ nick, id }`, `{ room }`, `{ command }`, `{ said }` (a message), `{ pad }` (a column) and
  * `{ sign }` (the prompt).
  */
 export class Terminal {
@@ -22,7 +22,7 @@ export class Terminal {
   #day = '';
   #settling = 0;
 
-  /** `onName({ id, name })` and `onCommand(text)` tell what was clicked. */
+  /** `onName({ id, name })` and `onCommand(text)` report clicks. */
   constructor(log, newer, { onName, onCommand }) {
     this.#log = log;
     this.#newer = newer;
@@ -40,7 +40,7 @@ export class Terminal {
 
   /**
    * Prints a line. `kind` is its style, `gutter` the sign or name before the rule, `sentAt` the
-   * server's own time, shown as a tooltip (its clock and zone need not be the reader's).
+   * time of the server, shown as a tooltip (its clock and time zone may differ from the browser's).
    */
   print(kind, gutter, parts, { sentAt = '' } = {}) {
     const now = new Date();
@@ -61,14 +61,14 @@ export class Terminal {
     this.#append(line);
   }
 
-  /** Prints a line without time and sign: the banner, a table. */
+  /** Prints a line without time and sign, such as the banner or a table. */
   printBare(kind, parts) {
     const line = element('div', `line bare ${kind}`);
     line.append(...parts.map(render));
     this.#append(line);
   }
 
-  /** Empties the screen. */
+  /** Clears the screen. */
   clear() {
     this.#log.replaceChildren();
     this.toEnd();
@@ -104,7 +104,7 @@ export class Terminal {
     this.#day = day;
   }
 
-  // Layout is asked for once a frame, however many lines came.
+  // Reads the layout once per frame, for any number of lines.
   #settle() {
     if (!this.#atEnd || this.#settling) return;
     this.#settling = requestAnimationFrame(() => {
@@ -115,7 +115,7 @@ export class Terminal {
     });
   }
 
-  // Only a reader scrolls up; new lines below what is seen are no sign of leaving the end.
+  // Only scrolling up stops following; new lines below the view do not.
   #scrolled() {
     const { scrollHeight, scrollTop, clientHeight } = this.#log;
     const near = scrollHeight - scrollTop - clientHeight < AT_END_PX;
@@ -124,7 +124,7 @@ export class Terminal {
     this.#top = scrollTop;
   }
 
-  // While following, the browser must not hold the view on an old line when the oldest go.
+  // While following, scroll anchoring must not keep the view on an old line when lines are dropped.
   #follow(atEnd) {
     this.#atEnd = atEnd;
     this.#log.classList.toggle('following', atEnd);
@@ -137,7 +137,7 @@ export class Terminal {
   }
 }
 
-// Everything below makes text nodes: nothing from a message is ever markup.
+// Everything below creates text nodes: no part of a message is ever interpreted as markup.
 
 function render(part) {
   if (typeof part === 'string') return shown(element('span', ''), part);

@@ -1,4 +1,4 @@
-// Text from the wire made safe to read: entities decoded once, hidden characters made visible, lengths counted.
+// Safe display of received text: decodes entities once, shows hidden characters, and counts characters.
 
 const ENTITIES = {
   '&amp;': '&',
@@ -9,11 +9,11 @@ const ENTITIES = {
   '&#39;': "'",
 };
 
-// One pass, so that `&amp;lt;` becomes `&lt;` and not `<`. PHP's nl2br leaves
-// the line break behind its tag; the pair is one line break.
+// One pass, so that `&amp;lt;` becomes `&lt;` and not `<`. PHP's nl2br keeps
+// the line break after its tag; the pair is one line break.
 const ESCAPED = /&(?:amp|lt|gt|quot|#0?39);|<br \/>(?:\r\n|\n|\r)?/g;
 
-/** Undoes the server's escaping: exactly its entities and `<br />`, nothing else. */
+/** Reverts the server's escaping: its entities and `<br />`, nothing else. */
 export function decode(escaped) {
   return escaped.replace(ESCAPED, (found) => ENTITIES[found] ?? '\n');
 }
@@ -25,11 +25,11 @@ const HIDDEN =
   /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/;
 const HIDDEN_ALL = new RegExp(HIDDEN, 'g');
 
-// Marks of direction are part of ordinary Hebrew and Arabic text; in a name they are only a disguise.
+// Directional marks are part of ordinary Hebrew and Arabic text; in names they only serve spoofing.
 const MARKS = new Set(['\u200e', '\u200f', '\u061c', '\u00ad']);
 
 /**
- * Splits a text into what is shown as it is and what is shown by its number, as `less` does:
+ * Splits a text into literal parts and characters that are shown by code point, as in `less`:
  * `[{ text }, { code: 'U+202E' }, …]`.
  */
 export function segments(text) {
@@ -49,19 +49,19 @@ function codePoint(character) {
   return `U+${character.codePointAt(0).toString(16).toUpperCase().padStart(4, '0')}`;
 }
 
-/** A name on one line without hidden characters; what is left may be empty. */
+/** The name on one line, without hidden characters; may be empty. */
 export function cleanName(name) {
   return name.replace(HIDDEN_ALL, '').replace(/\s+/g, ' ').trim();
 }
 
-/** Length as the server counts it: in characters, not in UTF-16 units. */
+/** The length as the server counts it: in characters, not in UTF-16 code units. */
 export function length(text) {
   let count = 0;
   for (const _ of text) count += 1;
   return count;
 }
 
-/** Whether `text` speaks of `name` as a word of its own (CJK text has no spaces to ask for). */
+/** Whether `text` contains `name` as a separate word (CJK text has no word boundaries to check). */
 export function mentions(text, name) {
   if (!name) return false;
   const word = /[\p{Script=Latin}\p{Script=Cyrillic}\p{Script=Greek}\p{N}_]/u;
@@ -77,7 +77,7 @@ export function mentions(text, name) {
   return false;
 }
 
-/** One of `count` colours for a name: the same name has the same colour everywhere (FNV-1a). */
+/** One of `count` colors for a name, the same for every client (FNV-1a). */
 export function colourOf(name, count) {
   let hash = 0x811c9dc5;
   for (const byte of new TextEncoder().encode(name.normalize('NFC'))) {

@@ -1,4 +1,4 @@
-// Every word the page says, in both languages side by side.
+// All texts of the page, in both languages.
 
 export const LANGUAGES = [
   {
@@ -23,7 +23,7 @@ export const LANGUAGES = [
   },
 ];
 
-/** `{name}` marks a value. */
+/** `{name}` is a placeholder. */
 export const WORDS = {
   // The page around the conversation.
   'title': ['chat', '聊天'],
@@ -51,10 +51,10 @@ export const WORDS = {
   'state-waiting-in': ['reconnecting in {n} s', '{n} 秒后重连'],
   'state-closed': ['offline', '离线'],
 
-  // The beginning.
+  // The login.
   'welcome': ['Welcome. This is a chat on {host}.', '欢迎。这里是 {host} 上的聊天室。'],
   'how': [
-    'Choose a name and press Enter; an empty line takes the one in brackets.',
+    'Choose a name and press Enter; an empty line accepts the one in brackets.',
     '输入名字后按回车；直接回车则使用方括号中的名字。',
   ],
   'hint': [
@@ -63,7 +63,7 @@ export const WORDS = {
   ],
   'login-prompt': ['login [{name}]:', '登录名 [{name}]:'],
 
-  // What happens.
+  // Events.
   'you-are-in': ['you are {name} in {room}', '你以 {name} 的身份进入了 {room}'],
   'back-in': ['connected again: back in {room} as {name}', '已重新连接：以 {name} 的身份回到 {room}'],
   'people': ['{n} here: ', '{n} 人在线：'],
@@ -82,12 +82,12 @@ export const WORDS = {
   'refused': ['cannot reach the server; trying again', '无法连接服务器，稍后重试'],
   'unconfirmed': ['not confirmed by the server: {text}', '服务器未确认：{text}'],
   'closed': [
-    'connection closed. {connect} or Enter opens it again.',
+    'connection closed; {connect} or Enter reconnects',
     '连接已关闭。输入 {connect} 或按回车重新连接。',
   ],
-  'language': ['This page speaks English now.', '本页面现在使用中文。'],
+  'language': ['This page is now in English.', '本页面现在使用中文。'],
 
-  // What was typed cannot be done.
+  // Invalid input.
   'not-online': ['not connected: the line was not sent', '未连接：这一行没有发送'],
   'already-online': ['already connected', '已经连接'],
   'name-first': ['choose a name first', '请先输入名字'],
@@ -100,29 +100,29 @@ export const WORDS = {
   'did-you-mean': ['no such command: {command}. Did you mean {near}?', '没有这个命令：{command}。你是想输入 {near} 吗？'],
   'usage': ['usage: {usage}', '用法：{usage}'],
   'nobody-called': ['nobody here is called {name}', '这里没有叫 {name} 的人'],
-  'several-called': ['several are called {name}; say which: ', '有多人叫 {name}，请指明：'],
+  'several-called': ['several users are called {name}; choose one: ', '有多人叫 {name}，请指明：'],
   'that-is-you': ['that is you', '那是你自己'],
   'no-such-language': ['languages: en, zh', '可选语言：en、zh'],
 
-  // What the server refused.
+  // Errors of the server.
   'error-name_too_long': ['the server refuses the name: at most {n} characters', '服务器拒绝了这个名字：最多 {n} 个字符'],
   'error-content_too_long': ['the server refuses the message: at most {n} characters', '服务器拒绝了这条消息：最多 {n} 个字符'],
-  'error-not_logged_in': ['the server does not know your name yet', '服务器还不知道你的名字'],
-  'error-no_such_client': ['that person is not here any more', '对方已不在线'],
-  'error-bad_request': ['the server did not understand that', '服务器无法理解该请求'],
+  'error-not_logged_in': ['you are not logged in yet', '服务器还不知道你的名字'],
+  'error-no_such_client': ['that user is no longer online', '对方已不在线'],
+  'error-bad_request': ['the server rejected the request as malformed', '服务器无法理解该请求'],
   'error-other': ['the server refuses: {text}', '服务器拒绝：{text}'],
 
   // Help.
   'help-title': ['Commands', '命令'],
   'help-join': ['go to another room', '进入另一个房间'],
   'help-nick': ['change your name', '更改名字'],
-  'help-msg': ['talk to one person alone', '与某人私聊'],
-  'help-who': ['who is in this room', '查看房间里的人'],
-  'help-clear': ['empty the screen', '清空屏幕'],
+  'help-msg': ['send a private message', '与某人私聊'],
+  'help-who': ['list the users in this room', '查看房间里的人'],
+  'help-clear': ['clear the screen', '清空屏幕'],
   'help-lang': ['change the language', '切换语言'],
-  'help-quit': ['close the connection', '断开连接'],
-  'help-connect': ['open it again', '重新连接'],
-  'help-help': ['this list', '显示本列表'],
+  'help-quit': ['disconnect', '断开连接'],
+  'help-connect': ['reconnect', '重新连接'],
+  'help-help': ['show this list', '显示本列表'],
   'arg-room': ['ROOM', '房间'],
   'arg-name': ['NAME', '名字'],
   'arg-name-text': ['NAME TEXT', '名字 内容'],
@@ -131,12 +131,12 @@ export const WORDS = {
   'key-tab': ['Tab', 'Tab'],
   'help-key-tab': ['complete a command or a name; again for the next', '补全命令或名字；再按切换'],
   'key-history': ['↑ ↓', '↑ ↓'],
-  'help-key-history': ['lines entered before', '输入历史'],
+  'help-key-history': ['previous lines', '输入历史'],
   'key-newline': ['Shift+Enter', 'Shift+Enter'],
   'help-key-newline': ['a line break', '换行'],
   'key-page': ['PgUp PgDn', 'PgUp PgDn'],
   'help-key-page': ['scroll', '滚动'],
   'key-escape': ['Esc Tab', 'Esc Tab'],
   'help-key-escape': ['leave the line for the buttons', '离开输入行，移到按钮'],
-  'help-tap': ['A click or tap on a name begins a private message. A line that begins with // is said with one /.', '点击名字可开始私聊。以 // 开头的行会以一个 / 发送。'],
+  'help-tap': ['Click or tap a name to start a private message. Start a line with // to send text that begins with /.', '点击名字可开始私聊。以 // 开头的行会以一个 / 发送。'],
 };

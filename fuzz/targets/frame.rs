@@ -1,4 +1,4 @@
-//! Frames of the inner port, and what they set off.
+//! Frames of PHP peers on the inner port, and their effects.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::frames(bytes));

@@ -1,4 +1,4 @@
-//! What the two ends of a native link send each other.
+//! Messages of a native link, in both directions.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::link(bytes));

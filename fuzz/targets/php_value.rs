@@ -1,4 +1,4 @@
-//! PHP's serialized values, alone and as updates of sessions.
+//! Serialized PHP values, alone and as session updates.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -1,4 +1,4 @@
-//! What workers note of each event before they do anything: outlives every process.
+//! Records that workers write of each event before they handle it; they outlive every process.
 
 use std::cell::RefCell;
 
@@ -10,7 +10,7 @@ thread_local! {
     static JOURNAL: RefCell<Vec<(usize, Record)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Notes an event, on behalf of a life of a worker.
+/// Records an event on behalf of a worker instance.
 pub(crate) fn note(life: usize, record: Record) {
     let told = match record.told {
         crate::record::Told::Connect => 0,
@@ -24,12 +24,12 @@ pub(crate) fn note(life: usize, record: Record) {
     JOURNAL.with_borrow_mut(|journal| journal.push((life, record)));
 }
 
-/// Calls `look` with everything noted.
+/// Calls `look` with all records.
 pub(crate) fn look<T>(look: impl FnOnce(&[(usize, Record)]) -> T) -> T {
     JOURNAL.with_borrow(|journal| look(journal))
 }
 
-/// Everything noted; nothing is left.
+/// Takes all records.
 pub(crate) fn take() -> Vec<(usize, Record)> {
     JOURNAL.take()
 }

@@ -1,5 +1,5 @@
-//! The whole suite in one thread: registers, gateways, workers and clients, each a process of its
-//! own on a host of its own, with time, network and chance under a seed's control.
+//! The whole suite in one thread: registers, gateways, workers and clients, each a process on its own
+//! host, with time, network and randomness controlled by a seed.
 //!
 //! ```sh
 //! bash simulation/run.sh                   # the short form
@@ -15,21 +15,21 @@ pub mod world;
 
 mod process;
 
-mod cast;
+mod settings;
 
 mod worker;
 
-mod crowd;
+mod clients;
 mod poison;
 mod websocket;
 
 pub mod journal;
-pub mod limits;
+pub mod known_gaps;
 pub mod panics;
 
 pub mod observer;
 
-// The messages of the chaos run and its account, as they stand there.
+// The messages of the chaos run and its account, shared by path.
 #[path = "../../tests/chaos/src/account/mod.rs"]
 pub mod account;
 #[path = "../../tests/chaos/src/message.rs"]

@@ -1,4 +1,4 @@
-//! Runs seeds, and says which do not hold.
+//! Runs seeds and reports those that fail.
 
 use std::{
     collections::BTreeMap,
@@ -20,23 +20,23 @@ use simulation::{
 /// Simulates the whole suite under faults, once for each seed.
 #[derive(Debug, Parser)]
 struct Args {
-    /// How many seeds
+    /// Number of seeds
     #[arg(long, default_value_t = 200)]
     seeds: u64,
 
-    /// The first of them
+    /// First seed
     #[arg(long, default_value_t = 1)]
     first: u64,
 
-    /// One seed alone, with its plan
+    /// Run one seed and print its plan
     #[arg(long)]
     seed: Option<u64>,
 
-    /// Every step of that seed
+    /// Print every step of that seed
     #[arg(long, requires = "seed")]
     trace: bool,
 
-    /// What its processes log, as RUST_LOG has it
+    /// Log filter for its processes, in the form of RUST_LOG
     #[arg(long, requires = "seed")]
     log: Option<String>,
 
@@ -115,12 +115,12 @@ fn many(args: &Args) -> ExitCode {
                         return;
                     }
                     let outcome = world::run(seed, false);
-                    total.lock().expect("nobody panics").add(seed, &outcome);
+                    total.lock().expect("no thread panics").add(seed, &outcome);
                 }
             });
         }
     });
-    let total = total.into_inner().expect("nobody panics");
+    let total = total.into_inner().expect("no thread panics");
     total.show(args.seeds, began.elapsed().as_secs_f64());
     if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -132,17 +132,17 @@ impl Total {
             ("simulated seconds", outcome.took / 1_000_000_000),
             ("processes", outcome.lives as u64),
             ("connections", counts.connections),
-            ("of them closed from the other side", counts.closed),
+            ("of them closed by the gateway", counts.closed),
             ("messages sent", counts.sent),
             ("of them lost with a gateway", counts.gone),
-            ("events handled again, marked", counts.again),
-            ("handled late by a worker that was cut off", counts.overtaken),
+            ("events redelivered and handled again", counts.again),
+            ("handled late by a partitioned worker", counts.overtaken),
             ("answers", counts.answers),
-            ("passed on", counts.passed_on),
-            ("not passed on, where that is not promised", counts.not_passed_on),
+            ("sent on to uids and groups", counts.passed_on),
+            ("not sent on (known gap)", counts.not_passed_on),
             ("onConnect", counts.connects),
-            ("ends that nobody alive knew of", counts.closes_missing),
-            ("ends told twice, where that is not promised", counts.closes_twice),
+            ("closes missing (known gap)", counts.closes_missing),
+            ("closes twice without a mark (known gap)", counts.closes_twice),
         ];
         self.counts.resize(facts.len(), ("", 0));
         for ((name, sum), (what, count)) in self.counts.iter_mut().zip(facts) {
@@ -154,7 +154,7 @@ impl Total {
         }
         let broken = broken(outcome);
         if !broken.is_empty() {
-            // At once: a long run may be ended by whoever has seen enough.
+            // At once, since a long run may be interrupted.
             println!("seed {seed}:");
             broken.iter().for_each(|line| println!("{line}"));
             self.failed += 1;

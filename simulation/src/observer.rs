@@ -1,13 +1,13 @@
-//! A back end that looks, when everything has come to rest, who is connected.
+//! A back end that queries which clients are connected once the run is quiet.
 
 use std::{cell::RefCell, rc::Rc};
 
 use client::{Cluster, Config};
 
-/// How many clients all gateways have, and how many of them each group has.
+/// Number of clients of all gateways, and of each group.
 pub(crate) type Seen = Rc<RefCell<Option<(u64, Vec<u64>)>>>;
 
-/// Asks every gateway.
+/// Queries every gateway.
 pub(crate) async fn run(
     registers: Vec<String>,
     groups: Vec<String>,

@@ -1,4 +1,4 @@
-//! Panics: none may happen in any process, also if it is caught.
+//! Panics: none may happen in any process, even if it is caught.
 
 use std::{cell::RefCell, panic, sync::Once};
 
@@ -8,7 +8,7 @@ thread_local! {
 
 static HOOK: Once = Once::new();
 
-/// Has panics noted from now on, by thread.
+/// Records panics from now on, by thread.
 pub fn note() {
     HOOK.call_once(|| {
         let other = panic::take_hook();
@@ -19,7 +19,7 @@ pub fn note() {
     });
 }
 
-/// Those of this thread.
+/// Takes those of this thread.
 pub(crate) fn take() -> Vec<String> {
     PANICS.take()
 }

@@ -1,4 +1,4 @@
-//! Who there is, and what is done to them and when: follows from a seed alone.
+//! The processes and faults of a run, derived from a seed alone.
 
 use std::{fmt, time::Duration};
 
@@ -11,7 +11,7 @@ use rand::{
 /// A process, by its number among its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Who {
-    /// Tells workers where gateways are.
+    /// Announces gateways to workers.
     Register(usize),
     /// Holds clients.
     Gateway(usize),
@@ -21,77 +21,76 @@ pub enum Who {
     Crowd,
 }
 
-/// What is done.
+/// A fault.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
-    /// It is gone from one moment to the next; its kernel closes its connections.
+    /// The process is killed; its kernel closes its connections.
     Kill(Who),
-    /// Its host loses power: nobody hears anything of it.
+    /// The host loses power: its connections just fall silent.
     Vanish(Who),
-    /// It is asked to end.
+    /// The process receives SIGTERM.
     Drain(Who),
-    /// It stands still; its kernel does not.
+    /// The process is stopped; its kernel is not.
     Pause(Who),
-    /// Nothing gets from the one to the other.
+    /// Packets from one to the other are dropped.
     Block(Who, Who),
-    /// Nothing gets to it, nor from it.
+    /// All its packets are dropped.
     Isolate(Who),
-    /// What gets from the one to the other takes that much longer.
+    /// Packets from one to the other are delayed by that much.
     SlowDown(Who, Who, Duration),
-    /// Connections between the two break, for the end at the one, at the other, or at both.
+    /// Connections between the two break, at one end or at both.
     Cut(Who, Who, [bool; 2]),
 }
 
-/// When what is done, and for how long it lasts.
+/// A fault and its interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
-    /// Since the beginning.
+    /// Start, since the beginning of the run.
     pub at: Duration,
-    /// When it is over: who was ended is started again, what was blocked gets through.
+    /// End: terminated processes restart, blocked packets pass.
     pub until: Duration,
-    /// What.
+    /// The fault.
     pub fault: Fault,
 }
 
-/// What a seed brings.
+/// The plan of a seed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// How many registers.
+    /// Number of registers.
     pub registers: usize,
-    /// How many threads each gateway has.
+    /// Number of threads of each gateway.
     pub gateways: Vec<usize>,
-    /// How many workers.
+    /// Number of workers.
     pub workers: usize,
-    /// How many clients.
+    /// Number of clients.
     pub clients: u32,
     /// The time between two messages of a client.
     pub every: Duration,
-    /// How long workers believe that a gateway out of reach will be back, in seconds.
+    /// Grace period of workers for an unreachable gateway, in seconds.
     pub grace: u64,
-    /// When, and on which gateway, a client comes whose message ends whoever handles it; for some seeds.
+    /// When, and on which gateway, a client sends a poison message; for some seeds.
     pub poison: Option<(Duration, usize)>,
-    /// In the order in which they come.
+    /// In order of their start.
     pub steps: Vec<Step>,
 }
 
-/// When the first fault may happen: everybody has found everybody by then.
+/// Earliest start of a fault: all processes are linked by then.
 const QUIET: Duration = Duration::from_secs(4);
 
-/// How long workers believe that a gateway out of reach will be back, in seconds.
+/// Grace period of workers for an unreachable gateway, in seconds.
 pub const GRACE: u64 = 3;
 
-/// How long it takes, after the last fault, until every worker is linked to every gateway.
+/// Time after the last fault until every worker is linked to every gateway.
 const CALM: Duration = Duration::from_secs(15);
 
-/// The time from the death of one worker to that of the next.
+/// Time between the deaths of two workers.
 const TURN: Duration = Duration::from_millis(1_900);
 
-/// The longest that a fault lasts: longer than anybody believes in a silent peer and, after that,
-/// in a gateway that no register names.
+/// Maximum duration of a fault: longer than the peer timeout and the grace period together.
 const LONG: f64 = 14.0;
 
 impl Plan {
-    /// That of a seed.
+    /// The plan of a seed.
     pub fn of(seed: u64) -> Self {
         let mut dice = StdRng::seed_from_u64(seed);
         let gateways = (0..dice.random_range(2..=3)).map(|_| dice.random_range(1..=2)).collect();
@@ -105,7 +104,7 @@ impl Plan {
             poison: None,
             steps: Vec::new(),
         };
-        // Dice of its own, so that it changes nothing else of a seed.
+        // A generator of its own, so that the rest of a seed's plan stays the same.
         let mut other = StdRng::seed_from_u64(seed ^ 0x706f_6973_6f6e);
         if other.random_bool(0.4) {
             let at = Duration::from_secs_f64(other.random_range(4.0..20.0));
@@ -114,7 +113,7 @@ impl Plan {
         let faults = dice.random_range(3..=9);
         let mut at = QUIET;
         for _ in 0..faults {
-            // Some come together, or nearly so.
+            // Some faults coincide, or nearly.
             at += Duration::from_secs_f64(match dice.random_range(0..10) {
                 0..3 => 0.0,
                 3..6 => dice.random_range(0.0..0.5),
@@ -134,9 +133,8 @@ impl Plan {
         plan
     }
 
-    /// When every worker is linked to every gateway again, a gateway dies, and before workers have decided that it
-    /// has, one after the other of those that knew its clients: each is started again at once, and two are
-    /// there at any time.
+    /// Once every worker is linked to every gateway again, a gateway dies; before workers declare it dead, those
+    /// that know its clients die one after the other. Each restarts at once, so two run at any time.
     fn succession(&mut self, dice: &mut StdRng) {
         self.grace = 2 * GRACE;
         let last = self.steps.iter().map(|step| step.until).max().unwrap_or(QUIET);
@@ -186,7 +184,7 @@ impl Plan {
         }
     }
 
-    /// Every process but the clients.
+    /// All processes except the clients.
     pub fn servers(&self) -> Vec<Who> {
         let registers = (0..self.registers).map(Who::Register);
         let gateways = (0..self.gateways.len()).map(Who::Gateway);

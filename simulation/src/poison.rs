@@ -14,27 +14,27 @@ use tokio::{
 };
 
 use crate::{
-    crowd::Phase,
+    clients::Phase,
     message::{Ask, Token},
     websocket::{Heard, WebSocket},
 };
 
-/// Its number: that of no client of the account.
+/// Its number, which no client of the account has.
 const CLIENT: u32 = u32::MAX;
 
 /// The close code of a client whose event was given up.
 const GIVEN_UP: u16 = 1011;
 
-/// Whether a message ends whoever handles it.
+/// Whether a message is poison.
 pub(crate) const fn is_poison(ask: Ask) -> bool {
     ask.from.client == CLIENT
 }
 
 #[derive(Debug, Default)]
 struct Crashes {
-    /// Hosts whose process has ended itself, and that were not looked at since.
+    /// Hosts whose process crashed and was not collected yet.
     hosts: BTreeSet<Host>,
-    /// The lives that have ended so: what they do until then happens no more.
+    /// Instances that crashed: anything they still do has no effect.
     lives: BTreeSet<usize>,
 }
 
@@ -42,12 +42,12 @@ thread_local! {
     static CRASHES: RefCell<Crashes> = RefCell::default();
 }
 
-/// Begins anew.
+/// Resets the state for a new run.
 pub(crate) fn begin() {
     CRASHES.take();
 }
 
-/// Ends the process that calls it, which is that life. What it wrote before is on its way.
+/// Crashes the calling process, which is that instance. Bytes written before are still delivered.
 pub(crate) async fn crash(life: usize) {
     let host = control::here();
     control::note("crash", &[host as u64, life as u64]);
@@ -59,34 +59,34 @@ pub(crate) async fn crash(life: usize) {
     std::future::pending().await
 }
 
-/// Whether a life has ended itself.
+/// Whether an instance crashed.
 pub(crate) fn has_crashed(life: usize) -> bool {
     CRASHES.with_borrow(|crashes| crashes.lives.contains(&life))
 }
 
-/// Whether the process of a host has ended itself since this was asked last.
+/// Whether the process of a host crashed since the last call.
 pub(crate) fn take_crashed(host: Host) -> bool {
     CRASHES.with_borrow_mut(|crashes| crashes.hosts.remove(&host))
 }
 
-/// How many processes have ended themselves.
+/// Number of crashed processes.
 pub(crate) fn crashes() -> usize {
     CRASHES.with_borrow(|crashes| crashes.lives.len())
 }
 
-/// What became of the client.
+/// The outcome for the client.
 #[derive(Debug, Default)]
 pub(crate) struct Fate {
-    /// Whether its message went out.
+    /// Whether its message was sent.
     pub(crate) sent: Cell<bool>,
-    /// Whether it was closed because that was given up.
+    /// Whether it was closed as undeliverable.
     pub(crate) given_up: Cell<bool>,
-    /// Whether its connection ended in any way.
+    /// Whether its connection was closed for any reason.
     pub(crate) ended: Cell<bool>,
 }
 
-/// Lets the client connect after a while, and send one message. It stays until it is closed, or until
-/// everybody else leaves.
+/// Connects the client after a delay and sends one message. It stays until it is closed, or until all
+/// other clients disconnect.
 pub(crate) async fn run(
     gateway: SocketAddr,
     after: Duration,
@@ -104,9 +104,9 @@ pub(crate) async fn run(
         () = async {
             loop {
                 match socket.hear().await {
-                    Ok(Heard::Goodbye(code)) => {
+                    Ok(Heard::Close(code)) => {
                         fate.given_up.set(code == Some(GIVEN_UP));
-                        let _ = timeout(Duration::from_secs(1), socket.say_goodbye()).await;
+                        let _ = timeout(Duration::from_secs(1), socket.send_close_notify()).await;
                         return;
                     }
                     Ok(_) => {}

@@ -1,4 +1,4 @@
-//! A process: a runtime with a clock of its own, on a host of its own.
+//! A process: a runtime with its own clock on its own host.
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
@@ -11,22 +11,22 @@ use tokio::{
     time::{self, Instant},
 };
 
-/// One life of a process.
+/// One instance of a process.
 pub(crate) struct Process {
     host: Host,
     runtime: LocalRuntime,
-    /// When its clock showed what, in nanoseconds since the beginning.
+    /// Its clock against the time of the run, in nanoseconds since the beginning.
     began: (u64, Instant),
-    /// How far it has come.
+    /// The time up to which it has run.
     pub(crate) now: u64,
     ended: Rc<RefCell<Option<anyhow::Result<()>>>>,
 }
 
 impl Process {
-    /// Starts one that does what `main` does.
+    /// Starts a process that runs `main`.
     ///
     /// # Errors
-    /// When there is no runtime to be had.
+    /// When no runtime can be created.
     pub(crate) fn start(
         host: Host,
         main: impl Future<Output = anyhow::Result<()>> + 'static,
@@ -52,7 +52,7 @@ impl Process {
         Ok(Self { host, runtime, began, now, ended })
     }
 
-    /// Lets it run until its clock shows that time.
+    /// Runs it until that time.
     pub(crate) fn run(&mut self, until: u64) {
         control::enter(self.host);
         self.now = until;
@@ -61,7 +61,7 @@ impl Process {
         self.runtime.block_on(async { time::sleep_until(until).await });
     }
 
-    /// Its clock goes on without it.
+    /// Advances its clock without running it.
     pub(crate) fn miss(&mut self, until: u64) {
         control::enter(self.host);
         let missed = Duration::from_nanos(until - self.now);
@@ -69,7 +69,7 @@ impl Process {
         self.runtime.block_on(time::advance(missed));
     }
 
-    /// How it has ended, if it has by itself.
+    /// Its result, if it terminated by itself.
     pub(crate) fn ended(&self) -> Option<anyhow::Result<()>> {
         self.ended.borrow_mut().take()
     }

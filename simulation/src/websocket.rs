@@ -1,11 +1,11 @@
-//! As much of a WebSocket's client side as our clients need: no fragments, short messages.
+//! The client side of a WebSocket as far as the simulated clients need it: no fragments, short messages.
 
 use std::{io, net::SocketAddr};
 
 use service::net::TcpStream;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-/// A connection that is open.
+/// An open connection.
 #[derive(Debug)]
 pub(crate) struct WebSocket {
     stream: TcpStream,
@@ -14,13 +14,13 @@ pub(crate) struct WebSocket {
     owed: Vec<u8>,
 }
 
-/// What comes.
+/// A received item.
 #[derive(Debug)]
 pub(crate) enum Heard {
     /// A message.
     Message(Vec<u8>),
-    /// A goodbye, with its code if it has one.
-    Goodbye(Option<u16>),
+    /// A close frame, with its code if it has one.
+    Close(Option<u16>),
     /// Something else.
     Other,
 }
@@ -30,7 +30,7 @@ const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
 
-/// A goodbye of ours: 1000.
+/// The close frame of a client: 1000.
 const NORMAL: [u8; 2] = [0x03, 0xe8];
 
 fn broken() -> io::Error {
@@ -38,7 +38,7 @@ fn broken() -> io::Error {
 }
 
 impl WebSocket {
-    /// Connects, and asks for a WebSocket with this query.
+    /// Connects and requests a WebSocket with this query.
     pub(crate) async fn open(to: SocketAddr, query: u64) -> io::Result<Self> {
         let mut stream = TcpStream::connect(to).await?;
         let request = format!(
@@ -61,7 +61,7 @@ impl WebSocket {
         }
     }
 
-    /// What comes next that is no ping; these are answered. Safe to cancel.
+    /// Receives the next item other than a ping; pings are answered. Cancel safe.
     pub(crate) async fn hear(&mut self) -> io::Result<Heard> {
         loop {
             if let Some(heard) = self.next()? {
@@ -85,9 +85,7 @@ impl WebSocket {
             self.read.drain(..end);
             return Ok(Some(match first & 0x0f {
                 BINARY => Heard::Message(payload),
-                CLOSE => {
-                    Heard::Goodbye(payload.first_chunk().map(|code| u16::from_be_bytes(*code)))
-                }
+                CLOSE => Heard::Close(payload.first_chunk().map(|code| u16::from_be_bytes(*code))),
                 PING => {
                     self.owed.extend(framed(PONG, &payload));
                     continue;
@@ -97,8 +95,8 @@ impl WebSocket {
         }
     }
 
-    /// Sends what is owed, as far as the connection takes it at once: a side that waits to be read from
-    /// goes on reading.
+    /// Sends pending pongs as far as the connection accepts them at once, so that reading never waits for
+    /// writing.
     fn answer(&mut self) -> io::Result<()> {
         while !self.owed.is_empty() {
             match self.stream.try_write(&self.owed) {
@@ -115,20 +113,20 @@ impl WebSocket {
         self.frame(BINARY, message).await
     }
 
-    /// Says goodbye.
-    pub(crate) async fn say_goodbye(&mut self) -> io::Result<()> {
+    /// Sends a close frame.
+    pub(crate) async fn send_close_notify(&mut self) -> io::Result<()> {
         self.frame(CLOSE, &NORMAL).await
     }
 
     async fn frame(&mut self, kind: u8, payload: &[u8]) -> io::Result<()> {
-        // One that is sent in part is finished first.
+        // A partly sent frame is finished first.
         let mut all = std::mem::take(&mut self.owed);
         all.extend(framed(kind, payload));
         self.stream.write_all(&all).await
     }
 }
 
-/// A frame of a client: masked, as it must be, with a mask that changes nothing.
+/// A client frame: masked, as required, with a mask of zeros.
 fn framed(kind: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x80 | kind, 0x80 | payload.len() as u8, 0, 0, 0, 0];
     frame.extend(payload);

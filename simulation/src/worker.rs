@@ -1,4 +1,4 @@
-//! A worker that notes what it is told before it does anything, and does what clients expect.
+//! A worker that records every event before it handles it, then does what clients expect.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use crate::{
     record::{self, Record, Told},
 };
 
-/// One life of a worker.
+/// One instance of a worker.
 #[derive(Debug)]
-pub(crate) struct Noting {
+pub(crate) struct RecordingWorker {
     pub(crate) life: usize,
 }
 
-impl Noting {
+impl RecordingWorker {
     fn note(&self, client: &Client, told: Told) {
         if poison::has_crashed(self.life) {
             return;
@@ -37,7 +37,7 @@ impl Noting {
     }
 }
 
-impl Worker for Noting {
+impl Worker for RecordingWorker {
     async fn on_connect(&self, client: &Client) -> anyhow::Result<()> {
         self.note(client, Told::Connect);
         Ok(())
@@ -64,8 +64,8 @@ impl Worker for Noting {
             poison::crash(self.life).await;
         }
         let Ask { from, number } = ask;
-        // Some wait, so that others of the same client queue behind them, and every death finds
-        // some that are in hand.
+        // Some wait, so that events of the same client queue behind them and every crash hits events in
+        // flight.
         if number.is_multiple_of(4) {
             tokio::time::sleep(Duration::from_millis(u64::from(number * 7 % 32))).await;
         }

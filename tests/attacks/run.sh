@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Real processes are attacked in random ways, and others must not notice much of it.
+# Attacks real processes with random hostile input; other clients must hardly be affected.
 #
 #   bash tests/attacks/run.sh                               eight rounds of four seconds
 #   bash tests/attacks/run.sh --rounds 300 --seconds 10     the long form
-#   bash tests/attacks/run.sh --seed 7 --rounds 1           one again
-#   bash tests/attacks/run.sh --only tiny,php-frames        these attackers, and no others
+#   bash tests/attacks/run.sh --seed 7 --rounds 1           repeat one round
+#   bash tests/attacks/run.sh --only tiny,php-frames        only these attackers
 #
-# Ends with 1 if something that must hold does not; tests/attacks/src/round.rs says what that is.
+# Exits with 1 if an invariant of tests/attacks/src/round.rs is violated.
 set -euo pipefail
 # shellcheck source=tests/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
 toolchain
 cd "$root"
-# Memory and time are those of what is deployed.
+# Bounds on memory and time must hold for release builds.
 cargo build --quiet --locked --release --bins -p register -p gateway -p business-worker -p attacks
 exec "$(target_folder)/release/attacks" "$@"

@@ -1,4 +1,4 @@
-// The connection: lost and found again, closed and opened on purpose.
+// The connection: loss and reconnect, close and open by command.
 
 import assert from 'node:assert/strict';
 import { chatAndBrowser } from './page.mjs';
@@ -40,7 +40,7 @@ example(
 example(
   'a network that is back, or a reader, ends the waiting at once',
   async ({ enter, gateway }) => {
-    // Full jitter draws from this: the longest waits, so that nothing but hurrying ends them.
+    // Source of the full jitter: maximal delays, so that only an immediate retry ends them.
     const alice = await enter('alice', { ...LOSES, prepare: (page) => page.addInitScript(() => (Math.random = () => 0.999)) });
     const waiting = (seconds) =>
       alice.page.locator('#state').filter({ hasText: `reconnecting in ${seconds} s` }).waitFor();
@@ -68,7 +68,7 @@ example('/quit closes and stays closed until Enter or /connect', async ({ enter 
   const alice = await enter('alice');
   const bob = await enter('bob');
   await bob.type('/quit');
-  await bob.sees('connection closed. /connect or Enter opens it again.');
+  await bob.sees('connection closed; /connect or Enter reconnects');
   assert.equal(await bob.state.textContent(), 'offline');
   await alice.sees('bob left');
   await bob.type('hello?');
@@ -86,7 +86,7 @@ example('/quit closes and stays closed until Enter or /connect', async ({ enter 
   await alice.sees('here again');
 });
 
-example('pings are answered, and a refused name is asked for again', async ({ open }) => {
+example('pings are answered, and the login asks again after a refused name', async ({ open }) => {
   const heard = [];
   let refuse = true;
   let server;
@@ -117,7 +117,7 @@ example('pings are answered, and a refused name is asked for again', async ({ op
   assert.ok(heard.includes('pong'));
 });
 
-example('a connection that has gone dead is noticed when the reader comes back', async ({ open }) => {
+example('a dead connection is detected when the tab becomes visible', async ({ open }) => {
   let connections = 0;
   const alice = await open({
     prepare: async (page) => {

@@ -1,4 +1,4 @@
-// Hostile text is shown as text: from other people, from the server, from the address and from storage.
+// Hostile text is displayed as text: from other users, the server, the URL and storage.
 
 import assert from 'node:assert/strict';
 import { chatAndBrowser } from './page.mjs';
@@ -36,7 +36,7 @@ example('markup, entities and script in messages and names are text', async ({ e
   await alice.screenshot('hostile');
 });
 
-example('overrides of direction and invisible characters are made visible', async ({ enter }) => {
+example('direction overrides and invisible characters are made visible', async ({ enter }) => {
   const alice = await enter('alice');
   const mallory = await enter('al\u200bice\u202e');
   await alice.sees('alice joined');
@@ -48,7 +48,7 @@ example('overrides of direction and invisible characters are made visible', asyn
   assert.equal(await alice.overflows(), false);
 });
 
-example('very long words and many combining marks stay in their place', async ({ enter }) => {
+example('long words and many combining marks do not break the layout', async ({ enter }) => {
   const alice = await enter('W'.repeat(32));
   await alice.type('w'.repeat(3_900));
   await alice.sees('w'.repeat(3_900));
@@ -59,7 +59,7 @@ example('very long words and many combining marks stay in their place', async ({
   await alice.screenshot('long-word');
 });
 
-example('an address with a hostile room is only a name', async ({ url, open }) => {
+example('a hostile room in the URL is treated as a name', async ({ url, open }) => {
   const room = '<img src=x onerror=__pwned=10>';
   const alice = await open({ room });
   await alice.logIn('alice');
@@ -68,7 +68,7 @@ example('an address with a hostile room is only a name', async ({ url, open }) =
   assert.ok(url);
 });
 
-example('a hostile memory is cleaned or forgotten', async ({ open }) => {
+example('hostile stored data is cleaned or discarded', async ({ open }) => {
   const alice = await open({
     room: '',
     prepare: (page) =>
@@ -83,7 +83,7 @@ example('a hostile memory is cleaned or forgotten', async ({ open }) => {
   assert.equal(await alice.state.textContent(), 'not connected');
 });
 
-example('a server that lies harms nobody', async ({ open }) => {
+example('a malicious server cannot inject markup', async ({ open }) => {
   let server;
   const alice = await open({
     prepare: (page) =>
@@ -120,7 +120,7 @@ example('a server that lies harms nobody', async ({ open }) => {
   await alice.sees('the server refuses the message: at most 17 characters');
 });
 
-example('the scrollback is bounded, and a flood is borne', async ({ open }) => {
+example('the scrollback is bounded under a flood of messages', async ({ open }) => {
   let server;
   const alice = await open({
     prepare: (page) =>

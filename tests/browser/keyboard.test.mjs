@@ -1,11 +1,11 @@
-// The page by keyboard alone.
+// The page with the keyboard only.
 
 import assert from 'node:assert/strict';
 import { chatAndBrowser } from './page.mjs';
 
 const example = chatAndBrowser();
 
-example('from the login on, without a mouse', async ({ open, enter, room }) => {
+example('login and chat work without a mouse', async ({ open, enter, room }) => {
   await enter('bobby');
   await enter('bob');
   const alice = await open();
@@ -84,7 +84,7 @@ example('from the login on, without a mouse', async ({ open, enter, room }) => {
   await alice.sees(`you are alice in #${room}-2`);
 });
 
-example('Enter takes the suggested name', async ({ open }) => {
+example('Enter accepts the suggested name', async ({ open }) => {
   const guest = await open();
   const question = await guest.page.locator('.sign-question').textContent();
   await guest.type('/join elsewhere');
@@ -98,7 +98,7 @@ example('Enter takes the suggested name', async ({ open }) => {
   await guest.sees(`you are ${suggested} in`);
 });
 
-example('Enter belongs to the input method while it composes', async ({ enter }) => {
+example('Enter is left to the input method during composition', async ({ enter }) => {
   const alice = await enter('alice');
   const session = await alice.context.newCDPSession(alice.page);
   await alice.line.focus();
@@ -112,7 +112,7 @@ example('Enter belongs to the input method while it composes', async ({ enter })
   await alice.seesNot('ni hao');
 });
 
-example('every control has a name, and the log is a log', async ({ enter }) => {
+example('every control has an accessible name, and the scrollback has the log role', async ({ enter }) => {
   const alice = await enter('alice');
   const nameless = await alice.page.evaluate(() =>
     [...document.querySelectorAll('button, textarea')]

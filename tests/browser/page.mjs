@@ -1,4 +1,4 @@
-// A person in front of the page: opens it in Chromium, types, reads; remembers everything that went wrong.
+// A user of the page in Chromium: opens it, types, reads; records every error.
 
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
@@ -26,7 +26,7 @@ const LAUNCH = {
   ],
 };
 
-/** A telephone of the narrow kind. */
+/** A narrow phone. */
 export const PHONE = { viewport: { width: 360, height: 640 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
 
 export function launch() {
@@ -34,9 +34,9 @@ export function launch() {
 }
 
 /**
- * Starts a chat and a browser for the tests of one file. Answers `example(name, run, options)`,
- * where `run` is given `{ url, gateway, room, open, enter }`: a room of its own, and people who
- * are sent home, and checked, when it ends.
+ * Starts a chat and a browser for the tests of one file. Returns `example(name, run, options)`, where
+ * `run` gets `{ url, gateway, room, open, enter }`: a room of its own, and users whose tabs are
+ * closed and checked for errors at its end.
  */
 export function chatAndBrowser() {
   let suite;
@@ -78,7 +78,7 @@ export function chatAndBrowser() {
   };
 }
 
-/** Opens a tab of its own (nothing remembered, nothing shared) in front of the chat. */
+/** Opens a separate tab (with empty storage) of the chat. */
 export class Person {
   static async open(browser, url, { room, context = {}, mayLose = false, prepare = async () => {} } = {}) {
     const opened = await browser.newContext({ viewport: { width: 960, height: 600 }, locale: 'en-GB', colorScheme: 'dark', ...context });
@@ -89,7 +89,7 @@ export class Person {
     return person;
   }
 
-  /** Opens a tab and goes through the login. */
+  /** Opens a tab and logs in. */
   static async enter(browser, url, name, options) {
     const person = await Person.open(browser, url, options);
     await person.logIn(name);
@@ -162,7 +162,7 @@ export class Person {
     return texts;
   }
 
-  /** Waits for a line that contains the text, and answers its element. */
+  /** Waits for a line that contains the text; returns its element. */
   async sees(text, kind = '') {
     const line = this.log.locator(`.line${kind}`).filter({ hasText: text }).last();
     await line.waitFor();
@@ -174,7 +174,7 @@ export class Person {
     assert.ok(!lines.some((line) => line.includes(text)), `${text} is in\n${lines.join('\n')}`);
   }
 
-  /** What can be read on the page, and what went wrong, for the report of a test that failed. */
+  /** The visible text of the page and its errors, for the report of a failed test. */
   async account() {
     return [await this.state.textContent(), ...(await this.lines()), ...this.faults].join('\n');
   }
@@ -193,7 +193,7 @@ export class Person {
     );
   }
 
-  /** Closes the tab, after nothing went wrong in it. */
+  /** Closes the tab; asserts that it had no errors. */
   async leave() {
     const inside = await this.page.evaluate(() => ({
       violations: globalThis.violations,

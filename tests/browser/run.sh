@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Drives the chat page in a real Chromium. Takes the chat at CHAT_URL, or starts the
-# binaries in SUITE_BIN (default: target/release, then target/debug) by itself.
+# Tests the chat page in a real Chromium, against the chat at CHAT_URL or the binaries in
+# SUITE_BIN (default: target/release, else target/debug).
 set -euo pipefail
 cd "$(dirname "$0")"
 

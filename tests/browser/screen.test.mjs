@@ -1,11 +1,11 @@
-// What meets the eye and the finger: narrow screens, two languages, two themes, contrast.
+// Layout and appearance: narrow screens, two languages, two themes, contrast.
 
 import assert from 'node:assert/strict';
 import { chatAndBrowser, PHONE } from './page.mjs';
 
 const example = chatAndBrowser();
 
-/** A little of everything, so that screenshots show something. */
+/** A few lines of every kind, for screenshots. */
 async function conversation(alice, bob) {
   await alice.type('morning! is the new gateway up?');
   await bob.type('it is. alice: restarted an hour ago, and nobody noticed');
@@ -18,7 +18,7 @@ async function conversation(alice, bob) {
   await bob.sees('gladly');
 }
 
-example('a narrow screen: nothing sticks out, the line is in view, fingers find what they need', async ({ enter }) => {
+example('a narrow screen: no overflow, the input is in view, touch targets are large enough', async ({ enter }) => {
   const bob = await enter('bob');
   const alice = await enter('alice', { context: PHONE });
   await conversation(alice, bob);
@@ -57,7 +57,7 @@ example('a narrow screen: nothing sticks out, the line is in view, fingers find 
   assert.ok(raised.y + raised.height <= 340, 'the line is above the virtual keyboard');
 });
 
-example('Chinese readers are met in Chinese, and may change and keep their language', async ({ open, room }) => {
+example('Chinese browsers get Chinese, and a changed language is kept', async ({ open, room }) => {
   const reader = await open({ context: { locale: 'zh-CN' } });
   await reader.page.locator('.sign-question').filter({ hasText: /^登录名 \[.*[一-龥]+.*\]:$/ }).waitFor();
   assert.equal(await reader.page.locator('html').getAttribute('lang'), 'zh-Hans');
@@ -72,7 +72,7 @@ example('Chinese readers are met in Chinese, and may change and keep their langu
   await reader.screenshot('chinese-help');
 
   await reader.type('/lang en');
-  await reader.sees('This page speaks English now.');
+  await reader.sees('This page is now in English.');
   assert.equal(await reader.state.textContent(), 'online');
   await reader.page.reload();
   await reader.online();
@@ -97,7 +97,7 @@ for (const colorScheme of ['dark', 'light']) {
   });
 }
 
-/** Runs in the page: texts with a contrast under 4.5 to their ground, all colours of names included. */
+/** Runs in the page: texts with a contrast below 4.5 to their background, in all name colors. */
 function faintColours() {
   const log = document.querySelector('#log');
   for (let i = 0; i < 12; i += 1) {
@@ -139,7 +139,7 @@ function faintColours() {
   return faint;
 }
 
-example('less motion for those who ask for it', async ({ open }) => {
+example('reduced motion is respected', async ({ open }) => {
   const reader = await open({ context: { reducedMotion: 'reduce' } });
   const moving = await reader.page.evaluate(() => {
     document.documentElement.dataset.state = 'waiting';
@@ -148,7 +148,7 @@ example('less motion for those who ask for it', async ({ open }) => {
   assert.equal(moving, 0);
 });
 
-example('new lines do not pull away who reads above, and are announced', async ({ enter }) => {
+example('new lines do not scroll a reader away, and are announced', async ({ enter }) => {
   const alice = await enter('alice');
   const bob = await enter('bob');
   for (let i = 0; i < 40; i += 1) await alice.type(`line ${i}`);
@@ -172,7 +172,7 @@ example('new lines do not pull away who reads above, and are announced', async (
   assert.ok(await atEnd());
 });
 
-example('clicking the scrollback goes to the line, but never takes a selection away', async ({ enter }) => {
+example('clicking the scrollback focuses the input, but keeps a selection', async ({ enter }) => {
   const alice = await enter('alice');
   await alice.type('select these words');
   const line = await alice.sees('select these words');

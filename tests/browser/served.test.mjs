@@ -1,4 +1,4 @@
-// How the page is served: the policy on every answer, nothing inline, nothing from elsewhere.
+// How the page is served: a policy on every response, nothing inline, nothing from other origins.
 
 import assert from 'node:assert/strict';
 import { chatAndBrowser } from './page.mjs';
@@ -16,7 +16,7 @@ const TYPES = {
 
 const example = chatAndBrowser();
 
-example('the policy comes with every file, in the right type', async ({ url, open }) => {
+example('every file has the policy and the right content type', async ({ url, open }) => {
   const asked = new Set([new URL('index.html', url).href, new URL('manifest.webmanifest', url).href, new URL('favicon.svg', url).href]);
   const reader = await open({ prepare: async (page) => page.on('request', (request) => asked.add(request.url().split('#')[0])) });
   await reader.logIn('alice');
@@ -62,7 +62,7 @@ example('the policy holds: a script put into the page does not run', async ({ op
   reader.faults.length = 0;
 });
 
-example('what is not there is not found, with the policy all the same', async ({ url }) => {
+example('an unknown path is 404, with the policy', async ({ url }) => {
   for (const path of ['nothing.js', '../Cargo.toml', '%2e%2e/Cargo.toml', 'index.html/x']) {
     const answer = await fetch(new URL(path, url));
     assert.equal(answer.status, 404, path);

@@ -1,4 +1,4 @@
-// Starts the real binaries on free ports, and ends and restarts them by process id.
+// Starts the real binaries on free ports; stops and restarts them.
 
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -12,7 +12,7 @@ const READY_WITHIN_MS = 30_000;
 const GONE_WITHIN_MS = 15_000;
 const POLL_MS = 50;
 
-/** Where the binaries are: `$SUITE_BIN`, then a release build, then a debug build. */
+/** Folder of the binaries: `$SUITE_BIN`, else a release build, else a debug build. */
 function binaries() {
   const target = process.env.CARGO_TARGET_DIR ?? path.join(ROOT, 'target');
   const places = process.env.SUITE_BIN
@@ -23,7 +23,7 @@ function binaries() {
   return found;
 }
 
-/** Ports that were free just now, all different. */
+/** Distinct ports that are currently free. */
 async function freePorts(count) {
   const servers = await Promise.all(
     Array.from(
@@ -74,7 +74,7 @@ class Process {
     });
   }
 
-  /** Ends the process and waits until it is gone. */
+  /** Stops the process and waits until it has exited. */
   async stop(signal = 'SIGTERM') {
     const child = this.#child;
     if (!child) return;
@@ -101,8 +101,8 @@ class Process {
 }
 
 /**
- * Starts register, gateway and worker. Answers `{ url, gateway, stop }`; `gateway` is null when
- * `$CHAT_URL` names a chat that runs already (and cannot be restarted by us).
+ * Starts register, gateway and worker. Returns `{ url, gateway, stop }`; `gateway` is null if
+ * `$CHAT_URL` names a running chat, which cannot be restarted.
  */
 export async function startSuite() {
   if (process.env.CHAT_URL) return { url: process.env.CHAT_URL, gateway: null, stop: async () => {} };

@@ -1,4 +1,4 @@
-// People talk: in a room, in private, under new names, in other rooms.
+// Conversations: in a room, in private, under new names, in other rooms.
 
 import assert from 'node:assert/strict';
 import { chatAndBrowser } from './page.mjs';
@@ -24,7 +24,7 @@ example('two tabs in one room talk', async ({ room, enter }) => {
   bob.leave = async () => {};
 });
 
-example('a private message is seen by its addressee and its sender alone', async ({ enter }) => {
+example('only recipient and sender see a private message', async ({ enter }) => {
   const alice = await enter('alice');
   const bob = await enter('bob');
   const carol = await enter('carol');
@@ -50,7 +50,7 @@ example('a private message is seen by its addressee and its sender alone', async
   await alice.sees('usage: /msg NAME TEXT');
 });
 
-example('people who share a name are told apart', async ({ enter }) => {
+example('users with the same name are distinguished', async ({ enter }) => {
   const alice = await enter('alice');
   const first = await enter('bob');
   const second = await enter('bob');
@@ -58,8 +58,8 @@ example('people who share a name are told apart', async ({ enter }) => {
   await alice.page.waitForFunction(() => document.querySelector('#who').textContent.startsWith('3'));
 
   await alice.type('/msg bob which?');
-  const line = await alice.sees('several are called bob; say which: ');
-  const [, one, other] = /which: (bob#\w+) {2}(bob#\w+)$/.exec(await line.locator('.text').textContent());
+  const line = await alice.sees('several users are called bob; choose one: ');
+  const [, one, other] = /choose one: (bob#\w+) {2}(bob#\w+)$/.exec(await line.locator('.text').textContent());
   await alice.type(`/msg ${one} you are one`);
   await alice.type(`/msg ${other} you are the other`);
   await first.sees('you are one');
@@ -68,7 +68,7 @@ example('people who share a name are told apart', async ({ enter }) => {
   await second.seesNot('you are one');
 });
 
-example('a new name is seen by everybody and remembered', async ({ enter, room }) => {
+example('a new name is shown to everyone and stored', async ({ enter, room }) => {
   const alice = await enter('alice');
   const bob = await enter('bob');
   await bob.type('/nick robert the first');
@@ -95,7 +95,7 @@ example('/who lists the room', async ({ enter, room }) => {
   assert.equal(await alice.page.locator('#who').textContent(), '3 here');
 });
 
-example('moving to another room leaves the old one behind', async ({ enter, room }) => {
+example('moving to another room leaves the old one', async ({ enter, room }) => {
   const alice = await enter('alice');
   const bob = await enter('bob');
   await bob.type(`/join #${room}-b`);
@@ -117,7 +117,7 @@ example('moving to another room leaves the old one behind', async ({ enter, room
   await bob.sees('here I am');
 });
 
-example('what the page cannot do it says, and keeps the line', async ({ enter }) => {
+example('an invalid command is reported, and the line is kept', async ({ enter }) => {
   const alice = await enter('alice');
   await alice.type('x'.repeat(4001));
   await alice.sees('a message has at most 4000 characters; this one has 4001');
@@ -132,7 +132,7 @@ example('what the page cannot do it says, and keeps the line', async ({ enter })
   assert.deepEqual(await alice.lines(), []);
 });
 
-example('messages while nobody looks are counted in the title', async ({ enter, room }) => {
+example('messages in a hidden tab are counted in the title', async ({ enter, room }) => {
   const alice = await enter('alice');
   const bob = await enter('bob');
   const look = (hidden) =>

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Two applications of GatewayWorker's author, unmodified, with only register and gateway replaced.
+# Two unmodified applications of GatewayWorker's author, with only register and gateway replaced.
 #
 #   GATEWAYWORKER_PHP=DIR WORKERMAN_CHAT=DIR TODPOLE=DIR bash tests/compat/apps.sh
 #
-# Each folder is a checkout of the application. It runs once on the original and once on ours, with
-# its own start files, ports and pages: the same scripted clients, whose transcripts are compared, and
-# the same steps in a browser. It all happens in a network of its own, so that the ports are free.
+# Each folder is a checkout of the application. It runs on the original and on this suite, with its
+# own start files, ports and pages: the same scripted clients, whose transcripts are compared, and
+# the same steps in a browser. It runs in a separate network namespace, so that the ports are free.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tests/lib.sh
@@ -24,7 +24,7 @@ release_binaries
 begin apps
 failed=0
 
-# The application in a folder of its own, with what composer would have put there.
+# The application in its own folder, with the files that composer would install.
 installed() { # NAME SOURCE
     app=$log_folder/$1
     mkdir -p "$app/vendor"
@@ -56,7 +56,7 @@ run() { # NAME STACK REGISTER CLIENTS INNER WEB
         app_role "$stack" start_gateway
     else
         start "register-$stack" "$bin/register" --listen "$register"
-        # As start_gateway.php has it.
+        # As in start_gateway.php.
         start "gateway-$stack" "$bin/gateway" --no-web --register-address "$register" --listen "ws://0.0.0.0:$4" \
             --lan-port "$5" --ping-interval 10 --ping-data '{"type":"ping"}'
     fi

@@ -1,6 +1,6 @@
 <?php
-// What the PHP scripts here share: frames of the inner port, the register's lines, a WebSocket
-// client, and checks that count.
+// Shared by the PHP scripts: frames of the inner port, lines of the register, a WebSocket client,
+// and counted checks.
 
 declare(strict_types=1);
 
@@ -30,7 +30,7 @@ function shown(mixed $value): string
     return strlen($text) > 600 ? substr($text, 0, 600) . '…' : $text;
 }
 
-// Bytes that are no text are shown by their escapes, long ones by length and hash.
+// Shows non-text bytes as escapes, and long values as length and hash.
 function readable(mixed $value): mixed
 {
     if (is_array($value)) {
@@ -55,8 +55,8 @@ function finish(string $what): never
 
 function dial(string $address, int $seconds = 5)
 {
-    // Otherwise the second of two writes may wait for a late acknowledgement of the first, and so
-    // leave this host after what is written to another connection.
+    // Otherwise the second of two writes may wait for a delayed TCP ack of the first, and leave
+    // after later writes to another connection.
     $context = stream_context_create(['socket' => ['tcp_nodelay' => true]]);
     $stream = @stream_socket_client("tcp://$address", $code, $message, $seconds, STREAM_CLIENT_CONNECT, $context);
     if (!$stream) {
@@ -77,7 +77,7 @@ function write_all($stream, string $bytes): void
     }
 }
 
-// Exactly so many bytes; null at the end of the stream or when the time is over.
+// Exactly this many bytes; null at the end of the stream or after the timeout.
 function read_exactly($stream, int $length): ?string
 {
     $bytes = '';
@@ -91,7 +91,7 @@ function read_exactly($stream, int $length): ?string
     return $bytes;
 }
 
-// Whether the other end closes without another byte.
+// Whether the stream ends without another byte.
 function closes($stream): bool
 {
     $more = @fread($stream, 1);
@@ -114,7 +114,7 @@ function worker_hello(string $key, string $secret): string
     return frame(WORKER_HELLO, body: json_encode(['worker_key' => $key, 'secret_key' => $secret]));
 }
 
-// A reply: four bytes of length, then what serialize() gives.
+// A reply: four bytes of length, then a serialized value.
 function reply($stream): ?string
 {
     $length = read_exactly($stream, 4);
@@ -127,7 +127,7 @@ function ask($stream, int $command, int $connection = 0, string $ext = ''): ?str
     return reply($stream);
 }
 
-// The next event of a worker's link, as the fields of its header.
+// The next event of a worker link, as its header fields.
 function event($stream): ?array
 {
     do {
@@ -143,7 +143,7 @@ function event($stream): ?array
     return $event;
 }
 
-// The gateways that a register names, once there are as many as expected.
+// The gateways that a register lists, once there are as many as expected.
 function gateways(string $register, string $secret, int $count = 1): array
 {
     for ($tries = 0; $tries < 200; $tries++) {
@@ -156,14 +156,14 @@ function gateways(string $register, string $secret, int $count = 1): array
                 return array_values($answer['addresses']);
             }
         } catch (RuntimeException) {
-            // Not there yet.
+            // Not listening yet.
         }
         usleep(50000);
     }
     throw new RuntimeException("the register never named $count gateways");
 }
 
-// A client of a gateway, which speaks WebSocket.
+// A WebSocket client of a gateway.
 final class Client
 {
     public $stream;
@@ -206,7 +206,7 @@ final class Client
             $length < 65536 => pack('CCn', 0x80 | $opcode, 0xFE, $length),
             default => pack('CCJ', 0x80 | $opcode, 0xFF, $length),
         };
-        // A mask of zeros leaves the payload as it is.
+        // A zero mask leaves the payload unchanged.
         write_all($this->stream, $head . "\0\0\0\0" . $bytes);
     }
 
@@ -232,7 +232,7 @@ final class Client
         return $this->frame()[1] ?? null;
     }
 
-    // All that has come: what precedes the answer to a ping, or the end.
+    // Everything received before the answer to a ping, or before the end.
     public function drain(): array
     {
         $all = [];
@@ -242,7 +242,7 @@ final class Client
         try {
             $this->send('drain', 9);
         } catch (RuntimeException) {
-            // Closed; what came before that can still be read.
+            // Closed; earlier data can still be read.
         }
         while (($frame = $this->frame()) !== null && $frame !== [0x8A, 'drain']) {
             $all[] = $frame[0] === 0x81 ? $frame[1] : $frame;

@@ -1,14 +1,15 @@
 <?php
-// What is commanded on one connection must be seen by a question on another.
+// The effect of a command on one connection must be visible to a later query on another.
 //
 //   php order.php REGISTER SECRET CLIENT_PORT TRIES [busy|RELAY]
 //
-// By turns: a lasting connection commands and a fresh one asks, a fresh one commands and another
-// asks, and one asks that was opened before the lasting one commanded, but has not said a word.
-// Every 500 tries, connections of one message each must deliver in the order in which they were made.
+// In turn: command on a persistent connection and query on a new one; command and query on two new
+// ones; command on the persistent one and query on one that was opened before and has sent nothing.
+// Every 500 tries, connections with one message each must deliver in the order of their creation.
 //
-// With `busy`, a hundred other connections say things without end meanwhile. With RELAY, the address of a relay to the gateway that holds some connections back, the order is
-// lost, and it must be seen that it is, in each of these ways.
+// With `busy`, a hundred other connections send continuously meanwhile. With RELAY, the address of
+// a relay to the gateway that delays some connections, order is lost, and each of these checks must
+// detect it.
 
 declare(strict_types=1);
 require __DIR__ . '/lib.php';
@@ -33,7 +34,7 @@ if ($busy) {
     $child = pcntl_fork();
     if ($child === 0) {
         $links = array_map(fn () => dial($inner), range(1, 100));
-        // Until the script is over, however it ends.
+        // Until the script exits, however it does.
         while (posix_getppid() === $script) {
             foreach ($links as $link) {
                 write_all($link, $hello . frame(PING));
@@ -99,7 +100,7 @@ for ($try = 0; $try < (int) $tries; $try++) {
 }
 foreach ($lost as $kind => $times) {
     if ($relay !== null) {
-        check("a lost order is seen, $kind ($times)", true, $times > 0);
+        check("lost order is detected, $kind ($times)", true, $times > 0);
     } else {
         check("order lost, $kind", 0, $times);
     }

@@ -1,4 +1,4 @@
-# The original and ours, through the same scenario. Sourced by run.sh.
+# Runs the same scenario on the original and on this suite. Sourced by run.sh.
 # shellcheck shell=bash disable=SC2154 # for what run.sh sets
 
 php_role() { # NAME ROLE SETTING...
@@ -8,7 +8,7 @@ php_role() { # NAME ROLE SETTING...
         php "$here/original/run.php" start
 }
 
-# Waits until so many gateways are listed.
+# Waits until this many gateways are listed.
 listed() { # COUNT
     php -r 'require $argv[1]; gateways($argv[2], $argv[3], (int) $argv[4]);' \
         "$here/lib.php" "$register" "$secret" "$1"
@@ -39,15 +39,15 @@ scenario() { # STACK
         n=$((n + 1))
         listed "$n"
     done
-    # With a secret, each of the worker's own questions has a connection of its own.
+    # With a secret, each query of the worker uses its own connection.
     php_role "worker-$stack" worker EVENTS="$events" PERSISTENT="$([ -z "$secret" ] && echo 1 || echo 0)"
     sleep 2
     timeout 120 php "$here/original/scenario.php" "$register" "$secret" "${client[@]}" "$events" "$log_folder/$stack.txt"
     timeout 60 php "$here/original/letter.php" "${client[1]}" "${pids[worker-$stack]}" "$log_folder/$stack.txt"
 }
 
-# Compares the original with ours, with ours to the letter, and with a cluster of our register, a
-# gateway of each and a PHP worker.
+# Compares the original with this suite, with this suite in strict mode, and with a cluster of our
+# register, one gateway of each kind and a PHP worker.
 transcripts() {
     local secret status=0
     for secret in '' 'a secret'; do
@@ -58,7 +58,7 @@ transcripts() {
     return "$status"
 }
 
-# Timers of the PHP worker may fall between two steps, on either side: what differs must differ twice.
+# Timers of the PHP worker may fire between two steps on either side: only repeated differences count.
 same() { # STACK
     local try
     for try in 1 2; do

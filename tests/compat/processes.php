@@ -1,6 +1,6 @@
 <?php
-// Processes of either stack, for scripts that start, kill and replace them while clients are there.
-// Whatever still runs is killed when the script ends.
+// Processes of either stack, for scripts that start, kill and replace them while clients are
+// connected. Running processes are killed when the script exits.
 
 declare(strict_types=1);
 require_once __DIR__ . '/lib.php';
@@ -12,7 +12,7 @@ final class Process
     public readonly int $pid;
     public readonly string $log;
 
-    // Starts it in a process group of its own, with its output in a log of its name.
+    // Starts it in its own process group, with its output in a log of its name.
     public function __construct(public readonly string $name, array $command, array $settings = [])
     {
         static $count = 0;
@@ -27,9 +27,9 @@ final class Process
         self::$running[$this->pid] = $this;
     }
 
-    public function says(string $what): int
+    public function countInLog(string $text): int
     {
-        return substr_count((string) file_get_contents($this->log), $what);
+        return substr_count((string) file_get_contents($this->log), $text);
     }
 
     public function isRunning(): bool
@@ -37,7 +37,7 @@ final class Process
         return proc_get_status($this->handle)['running'];
     }
 
-    // Ends it as an operator does, and waits. Answers whether it went by itself.
+    // Stops it with a signal and waits. Returns whether it exited without being killed.
     public function stop(int $signal = SIGTERM, int $seconds = 15): bool
     {
         posix_kill($this->pid, $signal);
@@ -46,7 +46,7 @@ final class Process
         return $well;
     }
 
-    // Kills it and all that it has started.
+    // Kills it and its child processes.
     public function kill(): void
     {
         @posix_kill(-$this->pid, SIGKILL);
@@ -62,7 +62,7 @@ final class Process
     }
 }
 
-// Where logs are kept.
+// Folder of the logs.
 function folder(): string
 {
     return getenv('FOLDER') ?: throw new RuntimeException('FOLDER is not set');
@@ -78,7 +78,7 @@ function eventually(callable $is, int $seconds = 10): bool
     return false;
 }
 
-// A port below the kernel's own range on which nobody listens, and that was not handed out before.
+// A free port below the ephemeral range; never the same twice.
 function free_port(): int
 {
     static $taken = [];
@@ -90,7 +90,7 @@ function free_port(): int
     return $taken[$port] = $port;
 }
 
-// The processes of a cluster, of either stack, on one register.
+// The processes of a cluster on one register, of either stack.
 final class Cluster
 {
     public string $register;
@@ -128,7 +128,7 @@ final class Cluster
         };
     }
 
-    // `php` is the original; `like php` a script that speaks as it does.
+    // `php` is the original; `like php` a script with the same protocol.
     public function worker(string $kind, string $name): Process
     {
         return match ($kind) {

@@ -1,11 +1,11 @@
 <?php
-// A TCP relay whose other end can be changed while it runs.
+// A TCP relay whose upstream can be changed at run time.
 //
 //   php relay.php LISTEN FILE [HOLD]
 //
-// A new connection goes on to the address that FILE names at that time; those that stand stay where
-// they are. With HOLD, every HOLD-th chunk that comes from the dialling side is held back for 20 ms,
-// and whatever follows it on the same connection: what order there was among connections is lost.
+// New connections are relayed to the current address in FILE; open ones keep their upstream. With
+// HOLD, every HOLD-th chunk from the dialing side is delayed by 20 ms, with everything behind it on
+// the same connection, so that the order between connections is lost.
 
 declare(strict_types=1);
 require __DIR__ . '/lib.php';
@@ -16,7 +16,7 @@ $server = stream_socket_server("tcp://$listen", $code, $message, STREAM_SERVER_B
     stream_context_create(['socket' => ['backlog' => 1024, 'tcp_nodelay' => true]]))
     ?: throw new RuntimeException("listening on $listen: $message");
 
-// A way leads from one stream to another; `queue` is what waits for its time or for room.
+// A way leads from one stream to another; `queue` holds chunks that are delayed or blocked.
 $ways = [];
 $streams = [];
 $chunks = 0;
@@ -74,7 +74,7 @@ while (true) {
         }
         $way = &$ways[$in];
         $bytes = @fread($stream, 65536);
-        // Of what is refused altogether, the other end hears as of an end.
+        // A read error is forwarded as the end of the stream.
         $ended = $bytes === false || ($bytes === '' && feof($stream));
         if ($ended || $bytes !== '') {
             $last = $way['queue'] === [] ? 0 : end($way['queue'])['at'];
@@ -89,7 +89,7 @@ while (true) {
         while (isset($ways[$in]) && $ways[$in]['queue'] !== [] && $ways[$in]['queue'][0]['at'] <= $now) {
             $bytes = $ways[$in]['queue'][0]['bytes'];
             if ($bytes === null) {
-                // Once both have ended, or the other is gone, so are both.
+                // Closes both once both directions have ended, or if the other is closed.
                 $back = (int) $ways[$in]['out'];
                 array_shift($ways[$in]['queue']);
                 @stream_socket_shutdown($ways[$in]['out'], STREAM_SHUT_WR);

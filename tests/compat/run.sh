@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# PHP programs on our register and gateway.
+# Compatibility of register and gateway with PHP programs.
 #
-#   bash tests/compat/run.sh          scripts of our own, which speak as PHP does
-#   bash tests/compat/run.sh long     the same, with 100,000 tries at losing the order
-#   bash tests/compat/run.sh ... order    only the checks whose names begin so
+#   bash tests/compat/run.sh          scripts that implement the PHP protocol
+#   bash tests/compat/run.sh long     the same, with 100,000 attempts to break the order
+#   bash tests/compat/run.sh ... order    only the checks whose names begin with this
 #
-# With GATEWAYWORKER_PHP=DIR (composer's vendor folder, or plain checkouts side by side) it also
-# runs the original there: compares what the same scenario does on both, puts workers, gateways and
-# registers of both kinds together, and walks through the guide's move with live clients.
-# The applications are in apps.sh.
+# With GATEWAYWORKER_PHP=DIR (composer's vendor folder, or plain checkouts side by side) it also runs
+# the original: compares the results of the same scenario on both, combines workers, gateways and
+# registers of both kinds, and performs the migration of the guide with live clients.
+# See apps.sh for the applications.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tests/lib.sh
@@ -30,7 +30,7 @@ check() { # WHAT COMMAND...
     "$@" || { say "$what: FAILED" && failed=1; }
 }
 
-# A register and a gateway, and a script against them.
+# Runs a script against a register and a gateway.
 script() { # SCRIPT SECRET THREADS ARGUMENTS...
     local script=$1 secret=$2 threads=$3 status=0
     shift 3
@@ -43,7 +43,7 @@ script() { # SCRIPT SECRET THREADS ARGUMENTS...
     return "$status"
 }
 
-# The same script finds the order lost where it is: behind a relay that holds connections back.
+# Control: the same script must detect lost order behind a relay that delays connections.
 order_lost() {
     local status=0
     claim_port && register=127.0.0.1:$port
@@ -54,20 +54,20 @@ order_lost() {
     start relay php "$here/relay.php" "127.0.0.1:$port" "$log_folder/upstream" 7
     until_open "$port"
     timeout 120 php "$here/order.php" "$register" '' "$client_port" 501 "127.0.0.1:$port" || status=1
-    # It knows no orderly end.
+    # The relay has no graceful stop.
     kill -KILL "${pids[relay]}" && { wait "${pids[relay]}" 2>/dev/null || true; } && forget relay
     stop_all || status=1
     return "$status"
 }
 
-# The values that PHP makes and reads, against PHP itself.
+# Compares the codec of PHP values with PHP itself.
 values() {
     if [ -f "$root/crates/protocol/tests/php.rs" ] || [ -d "$root/crates/protocol/tests/php" ]; then
         (cd "$root" && REQUIRE_PHP=1 cargo test --quiet --locked -p protocol --test php)
     fi
 }
 
-# A script that starts and kills processes by itself.
+# Runs a script that starts and kills processes itself.
 orchestrated() { # SCRIPT ARGUMENTS...
     local folder status=0
     folder=$(mktemp -d "$log_folder/XXXXXX")
@@ -75,13 +75,13 @@ orchestrated() { # SCRIPT ARGUMENTS...
     return "$status"
 }
 
-# Sets $memory to the worker of crates/business-worker/examples that the tests of sessions use. It is
-# a debug build, with all packages as `cargo test` builds them, since that is there as a rule.
+# Sets $memory to the worker of crates/business-worker/examples for the session tests: a debug build
+# with all packages as for `cargo test`, since that usually exists.
 worker_example() {
-    memory=$bin/examples/memory
+    memory=$bin/examples/session
     if [ -n "${PUSH_SUITE_BIN:-}" ] && [ -x "$memory" ]; then return; fi
-    (cd "$root" && cargo build --workspace --locked --quiet --example memory)
-    memory=$(target_folder)/debug/examples/memory
+    (cd "$root" && cargo build --workspace --locked --quiet --example session)
+    memory=$(target_folder)/debug/examples/session
 }
 
 need php

@@ -1,9 +1,9 @@
 <?php
-// The inner port and the register, byte for byte as PHP programs speak to them.
+// The inner port and the register, byte for byte as PHP programs use them.
 //
 //   php wire.php REGISTER SECRET CLIENT_PORT
 //
-// There must be one gateway without another worker and without clients.
+// Requires one gateway without other workers and without clients.
 
 declare(strict_types=1);
 require __DIR__ . '/lib.php';
@@ -12,66 +12,66 @@ require __DIR__ . '/lib.php';
 $inner = gateways($register, $secret)[0];
 $listener = "127.0.0.1:$port";
 
-// --- the register's lines ---------------------------------------------------------------------
+// --- register protocol ------------------------------------------------------------------------
 
 $line = json_encode(['event' => 'worker_connect', 'secret_key' => $secret]) . "\n";
-// Beside what PHP reads there is more, for our own processes.
+// The message has further fields for our own processes, which PHP ignores.
 $list = ['event' => 'broadcast_addresses', 'addresses' => [$inner]];
 $read = fn ($stream) => array_slice(json_decode((string) fgets($stream), true) ?? [], 0, 2);
 $stream = dial($register);
 write_all($stream, '{"event":"ping"}' . "\n" . $line);
-check('register: the list answers a worker, and a ping is not answered', $list, $read($stream));
+check('register: a worker receives the list, and a ping has no reply', $list, $read($stream));
 write_all($stream, rtrim($line) . "\r\n");
-check('register: a repeated worker_connect is answered again, also with CRLF', $list, $read($stream));
+check('register: a repeated worker_connect receives the list again, also with CRLF', $list, $read($stream));
 $newcomer = dial($register);
 write_all($newcomer, '{"event":"gateway_connect", "address":"127.0.0.1:9", "secret_key":"' . $secret . "\"}\n");
 $both = json_decode((string) fgets($stream), true);
-check('register: a new gateway is told to workers', [$inner, '127.0.0.1:9'], $both['addresses'] ?? null);
+check('register: a new gateway is announced to workers', [$inner, '127.0.0.1:9'], $both['addresses'] ?? null);
 fclose($newcomer);
-check('register: a gateway that is gone is told to workers', $list, $read($stream));
+check('register: a disconnected gateway is announced to workers', $list, $read($stream));
 foreach (['wrong' => '{"event":"worker_connect","secret_key":"no"}', 'none' => '{"event":"worker_connect"}',
     'of a gateway' => '{"event":"gateway_connect", "address":"127.0.0.1:9", "secret_key":"no"}'] as $which => $bad) {
     if ($secret === '' && $which === 'none') {
         continue;
     }
-    $stranger = dial($register);
-    write_all($stranger, "$bad\n");
-    check("register: a secret that is $which closes, silently", true, closes($stranger));
+    $peer = dial($register);
+    write_all($peer, "$bad\n");
+    check("register: a secret that is $which closes without a reply", true, closes($peer));
 }
 foreach (['hello', '{}', '[]', '123', '', '{"event":0}'] as $bad) {
-    $stranger = dial($register);
-    write_all($stranger, "$bad\n");
-    $answer = (string) fgets($stranger);
-    check("register: a bad request is told so: $bad", true, str_starts_with($answer, 'Bad request for Register service.'));
-    check("register: and closed: $bad", true, closes($stranger));
+    $peer = dial($register);
+    write_all($peer, "$bad\n");
+    $answer = (string) fgets($peer);
+    check("register: a bad request has an error reply: $bad", true, str_starts_with($answer, 'Bad request for Register service.'));
+    check("register: a bad request closes: $bad", true, closes($peer));
 }
 
-// --- who may speak ----------------------------------------------------------------------------
+// --- authentication ---------------------------------------------------------------------------
 
 if ($secret !== '') {
     foreach ([SEND_TO_ALL, IS_ONLINE, JOIN, SELECT, PING, GET_SESSION, 99] as $command) {
-        $stranger = dial($inner);
-        write_all($stranger, frame($command));
-        check("a command $command before the secret closes, silently", true, closes($stranger));
+        $peer = dial($inner);
+        write_all($peer, frame($command));
+        check("a command $command before the secret closes without a reply", true, closes($peer));
     }
     foreach (['{"secret_key":"no"}', '{"secret_key":1}', '{}', 'no JSON', ''] as $body) {
-        $stranger = dial($inner);
-        write_all($stranger, frame(CLIENT_HELLO, body: $body));
-        check("a hello that says $body closes, silently", true, closes($stranger));
+        $peer = dial($inner);
+        write_all($peer, frame(CLIENT_HELLO, body: $body));
+        check("a hello with $body closes without a reply", true, closes($peer));
     }
-    $stranger = dial($inner);
-    write_all($stranger, hello($secret) . hello('wrong'));
-    check('a wrong hello after a right one closes', true, closes($stranger));
-    $stranger = dial($inner);
-    write_all($stranger, worker_hello('stranger:0', 'wrong'));
-    check('a worker with a wrong secret is closed', true, closes($stranger));
+    $peer = dial($inner);
+    write_all($peer, hello($secret) . hello('wrong'));
+    check('a wrong hello after a right one closes', true, closes($peer));
+    $peer = dial($inner);
+    write_all($peer, worker_hello('stranger:0', 'wrong'));
+    check('a worker with a wrong secret is closed', true, closes($peer));
 } else {
-    check('no secret: a question needs no hello', 'i:0;', ask(dial($inner), COUNT_BY_GROUP));
+    check('no secret: a query needs no hello', 'i:0;', ask(dial($inner), COUNT_BY_GROUP));
 }
 foreach ([1, 27, 10 * 1024 * 1024 + 1, 0xFFFFFFFF] as $length) {
-    $stranger = dial($inner);
-    write_all($stranger, ($secret === '' ? '' : hello($secret)) . pack('N', $length) . str_repeat("\0", 24));
-    check("a frame of $length bytes closes", true, closes($stranger));
+    $peer = dial($inner);
+    write_all($peer, ($secret === '' ? '' : hello($secret)) . pack('N', $length) . str_repeat("\0", 24));
+    check("a frame of $length bytes closes", true, closes($peer));
 }
 
 // --- events -----------------------------------------------------------------------------------
@@ -79,7 +79,7 @@ foreach ([1, 27, 10 * 1024 * 1024 + 1, 0xFFFFFFFF] as $length) {
 [$ip, $inner_port] = explode(':', $inner);
 $worker = dial($inner);
 write_all($worker, worker_hello('wire:0', $secret));
-check('a question on the link of a worker is answered there', 'i:0;', ask($worker, COUNT_BY_GROUP));
+check('a query on a worker link is answered there', 'i:0;', ask($worker, COUNT_BY_GROUP));
 
 $client = new Client($listener);
 $event = event($worker);
@@ -88,7 +88,7 @@ $fields = fn (int $command, string $body = '', string $ext = '', int $flag = 1) 
     'length' => 28 + strlen($body) + strlen($ext), 'command' => $command, 'ip' => ip2long($ip), 'port' => (int) $inner_port,
     'client_ip' => ip2long('127.0.0.1'), 'client_port' => $client->port(), 'connection' => $id, 'flag' => $flag,
     'gateway_port' => (int) $port, 'ext' => $ext, 'body' => $body];
-check('ON_CONNECT comes when a connection is accepted', $fields(ON_CONNECT), $event);
+check('ON_CONNECT is sent when a connection is accepted', $fields(ON_CONNECT), $event);
 write_all($worker, frame(SEND_TO_ONE, $id, body: 'early'));
 check('a client counts before its handshake', 'i:1;', ask($worker, COUNT_BY_GROUP));
 $client->shake('/chat?a%5Bb%5D=1&b[]=x&10=y&c.d=%20z+z', ['Cookie: one=1; two=a%20b;three', 'X-Two: 1', 'X-Two: 2']);
@@ -102,12 +102,12 @@ $handshake = ['get' => ['a' => ['b' => '1'], 'b' => ['x'], 10 => 'y', 'c_d' => '
         'HTTP_COOKIE' => 'one=1; two=a%20b;three', 'HTTP_X_TWO' => '1,2'],
     'cookie' => ['one' => '1', 'two' => 'a%20b']];
 check('ON_WEBSOCKET_CONNECT', $fields(ON_WEBSOCKET_CONNECT, serialize($handshake), '', 0), event($worker));
-check('what was sent before the handshake comes behind it', 'early', $client->next());
+check('a message sent with the handshake is delivered after it', 'early', $client->next());
 foreach (['hi', '', "\0\1\377", str_repeat('0123456789', 30000)] as $message) {
     $client->send($message, 2);
     check('ON_MESSAGE of ' . strlen($message) . ' bytes', $fields(ON_MESSAGE, $message), event($worker));
 }
-// --- questions, before there is anything ------------------------------------------------------
+// --- queries without clients ------------------------------------------------------------------
 
 $link = dial($inner);
 if ($secret !== '') {
@@ -250,10 +250,10 @@ foreach ($sent as $what => [$command, $frames]) {
 }
 foreach ([[PING, 'ping'], [99, 'a command that there is not'], [0, 'zero']] as [$command, $what]) {
     $tell($command);
-    check("$what is passed over", 'i:1;', ask($link, COUNT_BY_GROUP));
+    check("$what is ignored", 'i:1;', ask($link, COUNT_BY_GROUP));
 }
 
-// --- one connection for each command, as a web request does it --------------------------------
+// --- one connection per command, as in web requests -------------------------------------------
 
 $once = function (string ...$frames): void {
     $stream = dial_in();
@@ -269,25 +269,25 @@ for ($n = 0; $n < 50; $n++) {
 $half = dial_in();
 write_all($half, frame(COUNT_BY_GROUP));
 stream_socket_shutdown($half, STREAM_SHUT_WR);
-check('the reply comes although the questioner has ended its half', 'i:1;', reply($half));
-check('and then the other half ends', true, closes($half));
+check('a half-closed connection receives its reply', 'i:1;', reply($half));
+check('and is closed after it', true, closes($half));
 
-// --- leaving ----------------------------------------------------------------------------------
+// --- disconnecting ----------------------------------------------------------------------------
 
 $tell(BIND_UID, '456', to: $id);
-check('another uid replaces the one before', 'a:0:{}', ask($link, BY_UID, 0, '123'));
+check('a uid replaces the previous one', 'a:0:{}', ask($link, BY_UID, 0, '123'));
 $tell(UNBIND_UID, 'any', to: $id);
-check('whatever is bound is unbound', 'a:0:{}', ask($link, BY_UID, 0, '456'));
-check('and the row says so', "a:1:{i:$id;a:1:{s:3:\"uid\";N;}}", ask($link, ...$rows(['uid'])));
+check('a bound uid is unbound', 'a:0:{}', ask($link, BY_UID, 0, '456'));
+check('and the row has no uid', "a:1:{i:$id;a:1:{s:3:\"uid\";N;}}", ask($link, ...$rows(['uid'])));
 $tell(LEAVE, '55', to: $id);
-check('a group is left', 'a:3:{i:0;s:6:"room-a";i:1;s:3:"007";i:2;i:-5;}', ask($link, GROUP_LIST));
+check('a client leaves a group', 'a:3:{i:0;s:6:"room-a";i:1;s:3:"007";i:2;i:-5;}', ask($link, GROUP_LIST));
 $tell(UNGROUP, 'room-a');
 check('a group is dissolved', 'i:0;', ask($link, COUNT_BY_GROUP, 0, 'room-a'));
 $tell(KICK, '', 'bye', $id);
-check('a farewell', [0x81, 'bye'], $client->frame());
+check('a last message before a close', [0x81, 'bye'], $client->frame());
 check('ON_CLOSE', $fields(ON_CLOSE, '', $session), event($worker));
-check('nobody is left', 'i:0;', ask($link, COUNT_BY_GROUP));
-check('nor a group', 'a:0:{}', ask($link, GROUP_LIST));
+check('no client is left', 'i:0;', ask($link, COUNT_BY_GROUP));
+check('no group is left', 'a:0:{}', ask($link, GROUP_LIST));
 $client = new Client($listener);
 $id = event($worker)['connection'] ?? 0;
 fclose($client->stream);
@@ -300,21 +300,21 @@ foreach ([[KICK, 'N;', 0], [DESTROY, '', 1]] as [$command, $body, $flag]) {
     check("command $command closes", ON_CLOSE, event($worker)['command'] ?? null);
 }
 
-// --- what a gateway of ours is stricter about --------------------------------------------------
+// --- stricter than the original ---------------------------------------------------------------
 
 $client = (new Client($listener))->shake();
 event($worker);
 event($worker);
 $client->send("not \xff UTF-8");
-check('a text that is none closes its client, and nothing else', [0x88, "\x03\xEF"], $client->frame());
-check('and the worker hears of it', ON_CLOSE, event($worker)['command'] ?? null);
+check('invalid UTF-8 in a text closes only its client', [0x88, "\x03\xEF"], $client->frame());
+check('and the worker receives its close', ON_CLOSE, event($worker)['command'] ?? null);
 
-// --- a worker of the same name ----------------------------------------------------------------
+// --- a worker with the same name --------------------------------------------------------------
 
 $second = dial($inner);
 write_all($second, worker_hello('wire:0', $secret));
-check('the newer of two workers of one name is kept', 'i:0;', ask($second, COUNT_BY_GROUP));
-check('and the older closed', true, closes($worker));
+check('the newer of two workers with the same name is kept', 'i:0;', ask($second, COUNT_BY_GROUP));
+check('and the older is closed', true, closes($worker));
 $client = (new Client($listener))->shake();
 check('events go to the newer', ON_CONNECT, event($second)['command'] ?? null);
 finish('wire');

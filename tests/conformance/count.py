@@ -1,19 +1,19 @@
-"""Counts the behaviours in kosoku's index.json and names the cases that are not OK, with the reason.
+"""Counts the results in index.json of kosoku and lists the cases that are not OK, with the reason.
 
-Exits 1 if a case failed, closed wrongly, is missing, or is less than OK without a reason below.
+Exits with 1 if a case failed, closed wrongly, is missing, or is below OK without a reason below.
 """
 
 import json
 import sys
 from collections import Counter
 
-# Cases 1-7, 9 and 10; fewer would mean that the run broke off.
+# Cases 1-7, 9 and 10; fewer mean that the run was aborted.
 EXPECTED = 301
 
-# Why these are not OK, and are right all the same.
-AT_ONCE = "a violation right behind a message fails the connection before a worker has echoed that"
-WHOLE = "bad UTF-8 is found when the frame is whole, not at its first byte"
-ANY = "the case has no right answer, it only tells what happens"
+# Why these cases are not OK although the behavior is correct.
+AT_ONCE = "a violation right after a message closes the connection before a worker has echoed the message"
+WHOLE = "invalid UTF-8 is detected once the frame is complete, not at its first byte"
+ANY = "the case is informational, it has no expected result"
 REASONS = {
     **dict.fromkeys(["3.2", "3.3", "3.4", "5.15"], AT_ONCE),
     **dict.fromkeys(["4.1.3", "4.1.4", "4.1.5", "4.2.3", "4.2.4", "4.2.5"], AT_ONCE),
@@ -28,11 +28,11 @@ def in_order(case):
 
 
 def problem(case, behaviour, close):
-    """What is wrong with a case; nothing if it is OK, or less for a known reason."""
+    """The problem of a case; `None` if it is OK, or below OK for a known reason."""
     if behaviour not in ACCEPTED or close not in ACCEPTED:
         return "FAILED"
     if (behaviour, close) != ("OK", "OK") and case not in REASONS:
-        return "no reason is known"
+        return "no known reason"
     return None
 
 
@@ -53,7 +53,7 @@ def main(path):
         if (behaviour, close) != ("OK", "OK"):
             print(f"    {case}: {behaviour}, close {close}: {problems[case] or REASONS[case]}")
     if len(cases) < EXPECTED:
-        print(f"    {EXPECTED} cases were expected")
+        print(f"    {EXPECTED} cases expected")
     return 1 if any(problems.values()) or len(cases) < EXPECTED else 0
 
 

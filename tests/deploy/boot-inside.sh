@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The part of boot.sh that runs inside the container, beside systemd.
+# The part of boot.sh that runs inside the container, under systemd.
 set -euo pipefail
 # shellcheck source=deploy/lib.sh
 source /check/lib.sh
@@ -33,7 +33,7 @@ all_start() {
     done
 }
 
-# What the unit promises, seen from the process.
+# Checks the hardening of the unit from inside the process.
 all_are_confined() {
     local unit status
     for unit in "${units[@]}"; do
@@ -46,7 +46,7 @@ all_are_confined() {
     say "all run without root, capabilities, or system calls that they do not need"
 }
 
-# Where there are no certificates there is nothing to read again, and nothing else happens.
+# Without certificates, a reload has no effect.
 survive_a_reload() {
     local unit before
     for unit in "${units[@]}"; do
@@ -59,7 +59,7 @@ survive_a_reload() {
     say "all survive a reload"
 }
 
-# A drop-in gives the gateway a shorter watchdog, since the test waits for it.
+# A drop-in shortens the gateway's watchdog, since the test waits for it.
 shorten_watchdog() {
     mkdir -p /run/systemd/system/gateway@.service.d
     printf '[Service]\nWatchdogSec=2\n' >/run/systemd/system/gateway@.service.d/watchdog.conf

@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# Boots a real systemd, in a container made of this host's own /usr, and runs the units there:
-# they become ready, their hardening does not get in their way, and they come back after a crash
-# and after a hang. Needs root and systemd-nspawn, and a host that allows containers; says so and
-# leaves the check out otherwise.
+# Boots a real systemd in a container made of this host's /usr and runs the units there: they become
+# ready, their hardening does not break them, and they restart after a crash and a hang. Needs root,
+# systemd-nspawn, and a host that allows containers; otherwise prints that and skips the check.
 set -euo pipefail
 # shellcheck source=tests/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
@@ -30,7 +29,7 @@ StandardError=file:/check/output
 UNIT
 }
 
-# Nothing of the host but /usr is in the container, and nothing of the container outlives it.
+# The container shares only /usr with the host, and leaves nothing behind.
 in_container() { # COMMAND...
     timeout --kill-after=10 180 systemd-nspawn --quiet --directory=/ --volatile=yes \
         --machine="push-suite-$$" --register=no --keep-unit --private-network --console=pipe \
@@ -55,4 +54,4 @@ if ! in_container /bin/true >"$log_folder/probe" 2>&1; then
 fi
 in_container /lib/systemd/systemd --unit=check.target --show-status=no >"$log_folder/boot" 2>&1 || true
 cat "$there/check/output" 2>/dev/null || cat "$log_folder/boot"
-[ -e "$there/check/passed" ] || fail "the units do not run as they should"
+[ -e "$there/check/passed" ] || fail "a check of the units failed"

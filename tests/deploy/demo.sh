@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The demo starts, its pages answer, it gives way on taken ports, and it leaves nothing behind:
-# after --once, after Ctrl-C, after SIGTERM, and when one of its processes dies.
+# The demo starts, serves its pages, falls back to other ports, and leaves no processes behind: after
+# --once, after Ctrl-C, after SIGTERM, and when one of its processes dies.
 set -euo pipefail
 # shellcheck source=tests/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
-# Free ports for the demo, so that this test disturbs nothing on this machine.
+# Free ports for the demo, so that this test affects nothing else on this machine.
 choose_ports() {
     local ports=()
     for _ in 1 2 3 4 5; do
@@ -17,7 +17,7 @@ choose_ports() {
     export DEMO_INNER_PORTS="${ports[3]} ${ports[4]}"
 }
 
-# Starts a demo in a process group of its own, as a terminal does. What it starts carries its mark.
+# Starts a demo in its own process group, as a terminal does. Its processes carry its mark.
 run_demo() { # NAME FLAGS...
     local name=$1
     shift
@@ -25,7 +25,7 @@ run_demo() { # NAME FLAGS...
         bash "$root/deploy/demo.sh" "$@"
 }
 
-# The process ids of what a demo started and is still there, itself included.
+# The ids of the processes of a demo that are still running, including its own.
 processes_of() { # NAME [PROGRAM]
     local environment process
     for environment in $(grep -lsz "^DEMO_MARK=$log_folder/$1\$" /proc/[0-9]*/environ); do
@@ -36,26 +36,26 @@ processes_of() { # NAME [PROGRAM]
     done
 }
 
-said() { grep -q -- "$2" "${process_logs[$1]}"; } # NAME TEXT
+has_output() { grep -q -- "$2" "${process_logs[$1]}"; } # NAME TEXT
 
 wait_until_ready() { # NAME
     local tries
     for ((tries = 0; tries < 600; tries++)); do
-        if said "$1" '^Logs: '; then return; fi
+        if has_output "$1" '^Logs: '; then return; fi
         alive "$1" || break
         sleep 0.1
     done
-    last_words "$1"
+    print_log_tail "$1"
     fail "$1 did not become ready"
 }
 
-# Waits for a demo to end; checks its status and that nothing of it is left.
+# Waits for a demo to exit; checks its status and that no process of it is left.
 expect_end() { # NAME STATUS
     local status=0
-    end_of "$1" || status=$?
+    wait_exit "$1" || status=$?
     if [ "$status" != "$2" ]; then
-        last_words "$1"
-        fail "$1 ended with status $status, not $2"
+        print_log_tail "$1"
+        fail "$1 exited with status $status, not $2"
     fi
     if [ -n "$(processes_of "$1")" ]; then
         ps -fp "$(processes_of "$1" | paste -sd,)" || true
@@ -67,10 +67,10 @@ expect_end() { # NAME STATUS
 expect_pages() { # NAME
     local page pages
     pages=$(grep -oE '^ +http://127\.0\.0\.1:[0-9]+/$' "${process_logs[$1]}" | grep -oE '[0-9]+/' | tr -d /)
-    [ "$(wc -l <<<"$pages")" = 2 ] || fail "$1 named not two pages but: $pages"
+    [ "$(wc -l <<<"$pages")" = 2 ] || fail "$1 did not print two pages but: $pages"
     for page in $pages; do
-        [ "$(http_status "$page" /)" = 200 ] || fail "the page on port $page does not answer"
-        grep -qi '<html' <<<"$(http_get "$page" /)" || fail "what port $page answers is no page"
+        [ "$(http_status "$page" /)" = 200 ] || fail "no page on port $page"
+        grep -qi '<html' <<<"$(http_get "$page" /)" || fail "port $page serves no HTML"
     done
 }
 
@@ -78,17 +78,17 @@ stays_until_ctrl_c_and_shares_the_machine() {
     run_demo stays
     wait_until_ready stays
     expect_pages stays
-    ! said stays 'is taken' || fail "the demo found free ports taken"
+    ! has_output stays 'is taken' || fail "the demo considers free ports in use"
     for program in register gateway business-worker; do
         say "    $program: $(processes_of stays "$program" | wc -l) running"
     done
     run_demo beside --once
     expect_end beside 0
-    said beside 'is taken' || fail "the second demo did not say that ports are taken"
+    has_output beside 'is taken' || fail "the second demo did not report ports in use"
     kill -INT -- "-${pids[stays]}"
     expect_end stays 0
-    said stays '^All stopped\.' || fail "the demo did not say that it stopped"
-    say "two demos side by side, one ended by Ctrl-C: clean"
+    has_output stays '^All stopped\.' || fail "the demo did not report that it stopped"
+    say "two demos side by side, one stopped by Ctrl-C: clean"
 }
 
 ends_on_sigterm() {
@@ -96,7 +96,7 @@ ends_on_sigterm() {
     wait_until_ready ends
     kill -TERM "${pids[ends]}"
     expect_end ends 0
-    say "ended by SIGTERM: clean"
+    say "stopped by SIGTERM: clean"
 }
 
 tells_of_a_death() {
@@ -106,8 +106,8 @@ tells_of_a_death() {
     read -r victim < <(processes_of bereaved gateway)
     kill -KILL "$victim"
     expect_end bereaved 1
-    said bereaved '^gateway-[12] has ended by itself' || fail "the demo did not say which process died"
-    say "a gateway killed: the demo says which, stops the others, and fails"
+    has_output bereaved '^gateway-[12] exited unexpectedly' || fail "the demo did not report which process died"
+    say "a gateway killed: the demo reports it, stops the others, and fails"
 }
 
 release_binaries --quiet

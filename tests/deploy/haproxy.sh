@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The site of deploy/haproxy in a real HAProxy, with a certificate made here, in front of two gateways
-# and an echo worker: the page over https, WebSockets over wss, health checks of three kinds of which no
-# worker hears, and one gateway gone.
+# The site of deploy/haproxy in a real HAProxy, with a generated certificate, in front of two
+# gateways and an echo worker: the page over https, WebSockets over wss, health checks of three
+# kinds that reach no worker, and one gateway down.
 set -euo pipefail
 # shellcheck source=tests/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
@@ -14,8 +14,8 @@ make_certificate() {
     cat "$log_folder/cert.pem" "$log_folder/key.pem" >"$log_folder/both.pem"
 }
 
-# The site as it is in deploy/, with this test's ports and certificate, and checks ten times a second;
-# and backends that check the gateway without pages in each way there is.
+# The site of deploy/ with this test's ports and certificate, and ten checks per second; plus
+# backends that check the gateway without pages in every supported way.
 write_settings() {
     cat >"$log_folder/haproxy.cfg" <<CONF
 global
@@ -39,7 +39,7 @@ backend connect from push_suite
 CONF
 }
 
-# The state and the number of failed checks of every server, one a line: backend,server,UP,0
+# State and number of failed checks of every server, one per line: backend,server,UP,0
 servers() {
     python3 - "$log_folder/haproxy.sock" <<'PY'
 import csv, socket, sys
@@ -62,7 +62,7 @@ start_haproxy() {
         if is_open "$https"; then return; fi
         sleep 0.1
     done
-    fail "haproxy does not answer"
+    fail "haproxy does not respond"
 }
 
 page_over_https() {
@@ -70,12 +70,12 @@ page_over_https() {
     answer=$(printf 'GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' |
         timeout 10 openssl s_client -quiet -verify_return_error -CAfile "$log_folder/cert.pem" \
             -servername localhost -connect "127.0.0.1:$https" 2>/dev/null | tr -d '\r')
-    # The other gateway has none.
+    # The other gateway serves no pages.
     grep -qE '^HTTP/1.1 (200|400)' <<<"$answer" || fail "https answers: $(head -n 1 <<<"$answer")"
     grep -qi '^strict-transport-security:' <<<"$answer" || fail "strict-transport-security is missing"
     grep -qi '^location: https://127.0.0.1' < <(http_get "$http" / | tr -d '\r') ||
-        fail "plain http is not sent to https"
-    say "a page over https; http sent there"
+        fail "plain http is not redirected to https"
+    say "a page over https; http redirected"
 }
 
 websocket() { python3 "$root/tests/deploy/wss.py" "$https" "$log_folder/cert.pem"; }
@@ -101,11 +101,11 @@ checks_pass_and_are_no_clients() {
             [ $((SECONDS)) -lt 120 ] || fail "$gateway is not checked"
             sleep 0.1
         done
-        [ "$(metric "$gateway" gateway_events_total)" = "$had" ] || fail "workers heard of checks of $gateway"
+        [ "$(metric "$gateway" gateway_events_total)" = "$had" ] || fail "workers received events of checks of $gateway"
         [ "$(metric "$gateway" gateway_handshakes_refused_total)" = 0 ] || fail "checks count as refused at $gateway"
     done
     if servers | grep -v ',UP,0$'; then fail "a check failed"; fi
-    say "OPTIONS /, GET /healthz and bare connections: all up, and no worker heard of them"
+    say "OPTIONS /, GET /healthz and bare connections: all up, and no worker received events of them"
 }
 
 one_gateway_is_enough() {
@@ -116,8 +116,8 @@ one_gateway_is_enough() {
         if grep -q '^push_suite,gateway-1,DOWN' <<<"$states"; then break; fi
         sleep 0.1
     done
-    grep -q '^push_suite,gateway-1,DOWN' <<<"$states" || fail "a gateway that is gone is not marked down"
-    for count in 1 2 3; do websocket || fail "with one gateway gone, connection $count fails"; done
+    grep -q '^push_suite,gateway-1,DOWN' <<<"$states" || fail "a stopped gateway is not marked down"
+    for count in 1 2 3; do websocket || fail "with one gateway down, connection $count fails"; done
     say "one gateway stopped: marked down, clients get the other"
 }
 
@@ -142,5 +142,5 @@ checks_pass_and_are_no_clients
 page_over_https
 websockets_pass
 one_gateway_is_enough
-# It knows no drain that ends with 0.
+# HAProxy has no graceful stop with exit code 0.
 kill -KILL "${pids[haproxy]}" && { wait "${pids[haproxy]}" 2>/dev/null || true; } && forget haproxy

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The nginx site of deploy/nginx in a real nginx, with a certificate made here, in front of two
-# gateways and an echo worker: the page over https, WebSockets over wss, a reload under an open
-# connection, and one gateway gone.
+# The nginx site of deploy/nginx in a real nginx, with a generated certificate, in front of two
+# gateways and an echo worker: the page over https, WebSockets over wss, a reload with an open
+# connection, and one gateway down.
 set -euo pipefail
 # shellcheck source=tests/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
@@ -13,8 +13,8 @@ make_certificate() {
         -keyout "$log_folder/key.pem" -out "$log_folder/cert.pem" 2>/dev/null
 }
 
-# The site as it is in deploy/, with this test's ports, name and certificate; and the little that
-# an nginx of its own needs around it.
+# The site of deploy/ with this test's ports, name and certificate, in a minimal nginx
+# configuration.
 write_settings() {
     sed -E -e "s#127.0.0.1:7272#127.0.0.1:$first#; s#127.0.0.1:7273#127.0.0.1:$second#" \
         -e "s#listen 80;#listen 127.0.0.1:$http;#; s#listen 443 ssl;#listen 127.0.0.1:$https ssl;#" \
@@ -51,10 +51,10 @@ start_nginx() {
         sleep 0.1
     done
     cat "$log_folder/nginx-error.log"
-    fail "nginx does not answer"
+    fail "nginx does not respond"
 }
 
-# The answer to GET / over TLS, headers and body.
+# The response to GET / over TLS, headers and body.
 page() {
     printf 'GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' |
         timeout 10 openssl s_client -quiet -verify_return_error -CAfile "$log_folder/cert.pem" \
@@ -65,13 +65,13 @@ page_over_https() {
     local answer name
     answer=$(page | tr -d '\r')
     grep -q '^HTTP/1.1 200' <<<"$answer" || fail "https does not answer 200: $(head -n 1 <<<"$answer")"
-    grep -qi '<html' <<<"$answer" || fail "what https answers is no page"
+    grep -qi '<html' <<<"$answer" || fail "https serves no HTML"
     for name in content-security-policy strict-transport-security x-content-type-options; do
-        [ "$(grep -ci "^$name:" <<<"$answer")" = 1 ] || fail "$name is not there exactly once"
+        [ "$(grep -ci "^$name:" <<<"$answer")" = 1 ] || fail "$name is not present exactly once"
     done
     grep -q "^Location: https://127.0.0.1/" < <(http_get "$http" / | tr -d '\r') ||
-        fail "plain http is not sent to https"
-    say "the page over https, its headers once each; http sent there"
+        fail "plain http is not redirected to https"
+    say "the page over https, its headers once each; http redirected"
 }
 
 websocket() { python3 "$root/tests/deploy/wss.py" "$https" "$log_folder/cert.pem" "$@"; }
@@ -81,14 +81,14 @@ websockets_pass() {
     for count in 1 2 3 4; do websocket || fail "no echo through wss (connection $count)"; done
     say "four WebSockets through wss: text and binary echoed"
     websocket nginx -p "$log_folder" -e "$log_folder/nginx-error.log" \
-        -c "$log_folder/nginx.conf" -s reload || fail "a reload of nginx cut an open WebSocket"
-    say "a reload of nginx under an open WebSocket: it stays"
+        -c "$log_folder/nginx.conf" -s reload || fail "a reload of nginx closed an open WebSocket"
+    say "a reload of nginx with an open WebSocket: it stays open"
 }
 
 one_gateway_is_enough() {
     local count
     stop gateway-1
-    for count in 1 2 3; do websocket || fail "with one gateway gone, connection $count fails"; done
+    for count in 1 2 3; do websocket || fail "with one gateway down, connection $count fails"; done
     say "one gateway stopped: clients get the other"
 }
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Installs the suite below a temporary folder and has systemd check its units there: that they
-# are correct, and that they expose little.
+# Installs the suite below a temporary folder and checks its units with systemd: for errors, and for
+# their exposure.
 set -euo pipefail
 # shellcheck source=tests/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
-# The highest exposure allowed, in tenths: systemd calls anything below 2 safe.
+# Maximum exposure, in tenths: systemd rates anything below 2 as safe.
 threshold=15
 units=(register.service gateway@1.service business-worker@1.service)
 
@@ -23,11 +23,11 @@ install_twice() {
     grep -qE '^GW_SECRET_KEY=[0-9a-f]{64}$' "$there/etc/push-suite/secret.env" ||
         fail "secret.env does not hold a secret"
     [ -s "$there/usr/local/share/doc/push-suite/THIRD-PARTY.txt" ] ||
-        fail "the licenses of what the binaries contain are not installed"
+        fail "the third-party licenses are not installed"
     say "install.sh: twice, with settings and secret kept"
 }
 
-# What ExecStartPre would do, with the settings and the secret that were installed.
+# Runs the ExecStartPre check with the installed settings and secret.
 settings_are_good() {
     local name file
     for name in register gateway-1 business-worker-1; do
@@ -45,12 +45,12 @@ settings_are_good() {
             fail "--check of $name prints the secret"
         fi
     done
-    say "--check: the installed settings are good, and the secret is not shown"
+    say "--check: the installed settings are valid, and the secret is not printed"
 }
 
-# systemd looks for everything below the folder, so it gets the units of this host too.
+# systemd resolves everything below the folder, so it needs the units of this host, too.
 bring_host_units() {
-    # And the one program of this host that they call.
+    # And the one program of this host that they execute.
     install -D /bin/sh "$there/bin/sh"
     local folder
     for folder in /usr/lib/systemd/system /lib/systemd/system; do
@@ -67,11 +67,11 @@ units_are_correct() {
     output=$(SYSTEMD_LOG_LEVEL=info systemd-analyze verify --man=no --recursive-errors=no \
         --root="$there" "${units[@]}" 2>&1) || {
         say "$output"
-        fail "systemd-analyze verify is not content"
+        fail "systemd-analyze verify fails"
     }
-    # It warns of unknown keys, and succeeds.
+    # It only warns of unknown keys, and succeeds.
     if grep -E '(register|gateway@|business-worker@)[^ ]*\.service' <<<"$output"; then
-        fail "systemd-analyze verify warns of our units"
+        fail "systemd-analyze verify warns about the units"
     fi
     say "systemd-analyze verify: ${#units[@]} units, no warning"
 }

@@ -1,4 +1,4 @@
-"""A WebSocket through TLS, by the standard library alone: connects, is echoed, closes.
+"""A WebSocket over TLS with the standard library only: connects, checks echoes, closes.
 
 usage: wss.py PORT CAFILE [COMMAND...]
 
@@ -55,7 +55,7 @@ class WebSocket:
         self.socket.sendall(bytes([0x80 | opcode]) + length + mask + masked)
 
     def receive(self):
-        """The next message that is no ping, as opcode and payload. The gateway never fragments."""
+        """The next message except pings, as opcode and payload. The gateway never fragments."""
         while True:
             first, length = self.read(2)
             expect(first & 0x80, "a fragment")

@@ -1,5 +1,5 @@
-//! The binaries under test: beside the test or program that runs them, or those of `SUITE_PROFILE`,
-//! built when missing or out of date.
+//! Locates the binaries under test, next to the running test or in the folder of `SUITE_PROFILE`,
+//! and builds them when missing or out of date.
 
 use std::{
     env, fs,
@@ -11,14 +11,14 @@ use std::{
 
 const BINARIES: [&str; 3] = ["register", "gateway", "business-worker"];
 
-/// Where a binary is. `cargo test` alone builds no binaries of other packages, so this may take
-/// as long as a build the first time.
+/// Path of a binary. `cargo test` does not build binaries of other packages, so the first call may
+/// take as long as a build.
 ///
 /// # Panics
-/// When the build fails; it is not tried again for the next test.
+/// If the build fails; it is not retried for the next test.
 pub fn path(name: &str) -> PathBuf {
     static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
-    FOLDER.get_or_init(up_to_date).as_ref().expect("binaries that build").join(name)
+    FOLDER.get_or_init(up_to_date).as_ref().expect("the binaries build").join(name)
 }
 
 fn up_to_date() -> Option<PathBuf> {
@@ -37,8 +37,8 @@ fn up_to_date() -> Option<PathBuf> {
     (!stale || build(&folder)).then_some(folder)
 }
 
-/// Whether a binary is missing, or older than a file that it was built from: cargo writes their
-/// list beside it.
+/// Whether a binary is missing or older than one of its sources, which cargo lists in a `.d` file
+/// next to it.
 fn is_stale(binary: &Path) -> bool {
     let changed = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
     let list = fs::read_to_string(binary.with_extension("d")).unwrap_or_default();

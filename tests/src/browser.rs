@@ -1,4 +1,4 @@
-//! A WebSocket client, as a page has one.
+//! A WebSocket client that behaves like a browser.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -11,69 +11,69 @@ use tokio_tungstenite::{
     tungstenite::{Error, Message, client::IntoClientRequest as _, http::Request},
 };
 
-use crate::{net, soon};
+use crate::{net, with_timeout};
 
-/// A client with its handshake done. Dropping it breaks the connection without a goodbye.
+/// A client with a completed handshake. Dropping it breaks the connection without a close frame.
 #[derive(Debug)]
 pub struct Browser {
     socket: WebSocketStream<Stream>,
     gateway: SocketAddr,
 }
 
-/// What a client hears.
+/// Something a client received.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum Received {
     /// A text message.
     Text(String),
     /// A binary message.
     Binary(Bytes),
-    /// The end, with the code of the close frame if there was one.
-    End(Option<u16>),
+    /// The connection closed, with the code of the close frame if there was one.
+    Closed(Option<u16>),
 }
 
 impl Browser {
     /// Opens a WebSocket.
     ///
     /// # Panics
-    /// When it is refused.
+    /// If the handshake is refused.
     pub async fn open(gateway: SocketAddr, target: &str) -> Self {
         let request = format!("ws://{gateway}{target}").into_client_request().unwrap();
         Self::open_with(gateway, request).await.unwrap()
     }
 
-    /// Opens a WebSocket with headers of one's own.
+    /// Opens a WebSocket with custom headers.
     ///
     /// # Errors
-    /// When it is refused.
+    /// If the handshake is refused.
     pub async fn open_with(gateway: SocketAddr, request: Request<()>) -> Result<Self, Error> {
         let opening = async {
             let stream = net::connect(gateway).await?;
             stream.set_nodelay(true)?;
             client_async(request, stream).await
         };
-        let (socket, _) = soon("a handshake", opening).await?;
+        let (socket, _) = with_timeout("a handshake", opening).await?;
         Ok(Self { socket, gateway })
     }
 
-    /// Has a worker with `--app bench` echo a message, and waits for it.
+    /// Sends a message that a worker with `--app bench` echoes, and waits for the echo.
     ///
     /// # Panics
-    /// When another message comes first, or none.
+    /// If another message arrives first, or none.
     pub async fn echo(&mut self, text: &str) {
         let message = format!("e{text}");
         self.send(message.clone()).await;
-        assert_eq!(self.hears_text().await, message);
+        assert_eq!(self.receive_text().await, message);
     }
 
-    /// The gateway that it is on.
+    /// Address of its gateway.
     pub fn gateway(&self) -> SocketAddr {
         self.gateway
     }
 
-    /// The address that its gateway sees.
+    /// Its own address, as seen by the gateway.
     ///
     /// # Panics
-    /// When the connection is gone.
+    /// If the connection is closed.
     pub fn addr(&self) -> SocketAddr {
         self.socket.get_ref().local_addr().unwrap()
     }
@@ -83,11 +83,11 @@ impl Browser {
         self.send_message(Message::text(text.into())).await;
     }
 
-    /// Sends a text message, however long that takes.
+    /// Sends a text message without a timeout.
     ///
     /// # Panics
-    /// When the connection is gone.
-    pub async fn send_patiently(&mut self, text: String) {
+    /// If the connection is closed.
+    pub async fn send_without_timeout(&mut self, text: String) {
         self.socket.send(Message::text(text)).await.unwrap();
     }
 
@@ -96,88 +96,88 @@ impl Browser {
         self.send_message(Message::binary(bytes)).await;
     }
 
-    /// Sends anything.
+    /// Sends a message of any kind.
     ///
     /// # Panics
-    /// When it does not go out.
+    /// If it cannot be sent.
     pub async fn send_message(&mut self, message: Message) {
-        soon("a message to go out", self.socket.send(message)).await.unwrap();
+        with_timeout("a message to be sent", self.socket.send(message)).await.unwrap();
     }
 
-    /// Sends a text message to somebody who may have hung up; says whether it went out.
+    /// Sends a text message to a peer that may have disconnected. `false` if that fails.
     pub async fn try_send(&mut self, text: &str) -> bool {
-        soon("a message to go out", self.socket.send(Message::text(text))).await.is_ok()
+        with_timeout("a message to be sent", self.socket.send(Message::text(text))).await.is_ok()
     }
 
-    /// The next thing that it hears; pings are answered in passing.
-    pub async fn hears(&mut self) -> Heard {
-        soon("to hear something", self.next()).await
+    /// The next message, or the end of the connection. Pings are answered and skipped.
+    pub async fn receive(&mut self) -> Received {
+        with_timeout("a message", self.next()).await
     }
 
-    async fn next(&mut self) -> Heard {
+    async fn next(&mut self) -> Received {
         loop {
             match self.socket.next().await {
-                Some(Ok(Message::Text(text))) => return Heard::Text(text.as_str().to_owned()),
-                Some(Ok(Message::Binary(bytes))) => return Heard::Binary(bytes),
+                Some(Ok(Message::Text(text))) => return Received::Text(text.as_str().to_owned()),
+                Some(Ok(Message::Binary(bytes))) => return Received::Binary(bytes),
                 Some(Ok(Message::Close(frame))) => {
-                    // Reading on sends the answer to the close frame; then, as browsers do, we
-                    // hang up because the server has.
+                    // Reading on sends the reply to the close frame; then close, as browsers do,
+                    // because the server has.
                     while let Some(Ok(_)) = self.socket.next().await {}
                     let _ = self.socket.get_mut().shutdown().await;
-                    return Heard::End(frame.map(|frame| frame.code.into()));
+                    return Received::Closed(frame.map(|frame| frame.code.into()));
                 }
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-                Some(Err(_)) | None => return Heard::End(None),
+                Some(Err(_)) | None => return Received::Closed(None),
             }
         }
     }
 
-    /// The next thing that it hears, which is a text message.
+    /// The next message, which must be text.
     ///
     /// # Panics
-    /// When it is not.
-    pub async fn hears_text(&mut self) -> String {
-        match self.hears().await {
-            Heard::Text(text) => text,
-            other => panic!("a text message was expected, not {other:?}"),
+    /// If it is anything else.
+    pub async fn receive_text(&mut self) -> String {
+        match self.receive().await {
+            Received::Text(text) => text,
+            other => panic!("expected a text message, received {other:?}"),
         }
     }
 
-    /// Whether it hears this text before long, which it need not.
+    /// Whether this text arrives within `wait`.
     ///
     /// # Panics
-    /// When it hears something else.
-    pub async fn hears_within(&mut self, text: &str, wait: Duration) -> bool {
+    /// If something else arrives.
+    pub async fn receives_within(&mut self, text: &str, wait: Duration) -> bool {
         match timeout(wait, self.next()).await {
-            Ok(heard) => {
-                assert_eq!(heard, text.into());
+            Ok(received) => {
+                assert_eq!(received, text.into());
                 true
             }
             Err(_) => false,
         }
     }
 
-    /// Reads up to the end, and says with which code it came.
-    pub async fn ends(&mut self) -> Option<u16> {
+    /// Reads until the connection closes; returns the code of the close frame, if any.
+    pub async fn closed(&mut self) -> Option<u16> {
         let ending = async {
             loop {
-                if let Heard::End(code) = self.next().await {
+                if let Received::Closed(code) = self.next().await {
                     return code;
                 }
             }
         };
-        soon("the end", ending).await
+        with_timeout("the end of the connection", ending).await
     }
 
-    /// Says goodbye properly.
+    /// Performs the close handshake.
     pub async fn close(mut self) {
-        // The other end may be faster.
-        let _ = soon("a goodbye", self.socket.close(None)).await;
-        self.ends().await;
+        // The server may close first.
+        let _ = with_timeout("a close frame to be sent", self.socket.close(None)).await;
+        self.closed().await;
     }
 }
 
-impl From<&str> for Heard {
+impl From<&str> for Received {
     fn from(text: &str) -> Self {
         Self::Text(text.to_owned())
     }

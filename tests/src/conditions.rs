@@ -1,4 +1,4 @@
-//! What a process is started with besides its flags and its environment.
+//! Operating system conditions that a process is started under: standard error and limits.
 
 use std::{
     fs::File,
@@ -9,25 +9,25 @@ use std::{
 
 use crate::Stderr;
 
-/// What the system gives a process.
+/// Standard error and limits of a process.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Conditions {
-    /// What becomes of what it logs.
+    /// Where its log goes.
     pub stderr: Stderr,
-    /// How many files it may have open, if not as many as the test.
+    /// Limit of open files; inherited from the test if `None`.
     pub descriptors: Option<u32>,
 }
 
 impl Conditions {
-    /// A command that runs `program` so, and the reader of its standard error if that stands still.
-    /// What is kept goes to `log`.
+    /// A command that runs `program` under these conditions, and the read end of its standard error
+    /// if that is a full pipe. A log that is kept goes to `log`.
     ///
     /// # Panics
-    /// When the system has no pipe for it.
+    /// If no pipe can be created.
     pub fn command(self, program: &Path, log: File) -> (Command, Option<PipeReader>) {
         let limit = self.descriptors.map(|most| format!("ulimit -n {most} && "));
         let close = if self.stderr == Stderr::Closed { " 2>&-" } else { "" };
-        // The shell becomes the program, under the same number.
+        // `exec`, so that the program keeps the pid of the shell.
         let script = format!("{}exec \"$0\" \"$@\"{close}", limit.unwrap_or_default());
         let mut command = Command::new("sh");
         command.args(["-c", &script]).arg(program);

@@ -1,4 +1,4 @@
-//! The harness: a suite of real processes on free ports, and those who speak to it.
+//! Test harness: a suite of real processes on free ports, and the clients and peers to drive it.
 //!
 //! In reading order:
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
@@ -21,7 +21,7 @@ pub mod relay;
 pub mod stderr;
 pub mod wait;
 
-pub use browser::{Browser, Heard};
+pub use browser::{Browser, Received};
 pub use conditions::Conditions;
 pub use peer::Peer;
 pub use php::Php;
@@ -31,16 +31,16 @@ pub use raw::{Answer, Raw};
 pub use relay::Relay;
 pub use stderr::Stderr;
 pub use suite::Suite;
-pub use wait::{PATIENCE, eventually, soon};
-pub use worker::{Report, TestWorker, Told};
+pub use wait::{TIMEOUT, eventually, with_timeout};
+pub use worker::{Call, Report, TestWorker};
 
-/// Makes tests of functions that take a number of threads: each runs on gateways of one shard and
-/// on gateways of three.
+/// Turns functions that take a number of threads into tests that run on gateways with one shard and
+/// with three.
 ///
 /// ```ignore
-/// on_one_and_three_threads!(a_room_hears_what_is_said_in_it);
+/// on_one_and_three_threads!(group_message_reaches_every_member);
 ///
-/// async fn a_room_hears_what_is_said_in_it(threads: usize) { /* … */ }
+/// async fn group_message_reaches_every_member(threads: usize) { /* … */ }
 /// ```
 #[macro_export]
 macro_rules! on_one_and_three_threads {

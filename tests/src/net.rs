@@ -1,4 +1,4 @@
-//! Connections to ports of which some speak TLS: who connects need not know which.
+//! Connects to ports with TLS where they require it, so that callers need not know which do.
 
 use std::{
     collections::BTreeMap,
@@ -10,31 +10,31 @@ use std::{
 use client::Tls;
 use service::{net::TcpStream, stream::Stream};
 
-/// The ports that speak TLS, and what connects to them.
+/// The ports that require TLS, and the configuration to connect with.
 static PORTS: Mutex<BTreeMap<SocketAddr, Tls>> = Mutex::new(BTreeMap::new());
 
 fn ports() -> MutexGuard<'static, BTreeMap<SocketAddr, Tls>> {
     PORTS.lock().unwrap()
 }
 
-/// From here on whoever connects to this port speaks TLS, unless it makes a point of not doing so.
-pub fn speaks_tls(addr: SocketAddr, tls: &Tls) {
+/// Makes [`connect`] and [`wrap`] use TLS for this port from now on.
+pub fn use_tls(addr: SocketAddr, tls: &Tls) {
     ports().insert(addr, tls.clone());
 }
 
-/// Connects, as is done at that port.
+/// Connects, with TLS if the port requires it.
 ///
 /// # Errors
-/// When nobody listens there, or the two do not accept each other.
+/// If the connection is refused, or the TLS handshake fails.
 pub async fn connect(addr: SocketAddr) -> io::Result<Stream> {
-    over(TcpStream::connect(addr).await?, addr).await
+    wrap(TcpStream::connect(addr).await?, addr).await
 }
 
-/// Makes a connection what is spoken at the port it leads to.
+/// Performs the TLS handshake on a connection if the port requires it.
 ///
 /// # Errors
-/// When the two do not accept each other.
-pub async fn over(tcp: TcpStream, addr: SocketAddr) -> io::Result<Stream> {
+/// If the TLS handshake fails.
+pub async fn wrap(tcp: TcpStream, addr: SocketAddr) -> io::Result<Stream> {
     let tls = ports().get(&addr).cloned();
     match tls {
         Some(tls) => tls.connect(tcp).await,

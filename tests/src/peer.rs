@@ -1,4 +1,4 @@
-//! A native link to one gateway, driven by hand: what our workers do, one message at a time.
+//! A native link to one gateway, driven one message at a time.
 
 use std::{
     collections::VecDeque,
@@ -9,7 +9,7 @@ use std::{
 
 use bytes::BytesMut;
 use protocol::{
-    Answer, Command, ConnectionId, Event, Instance, Query, Secret,
+    Answer, Command, ConnectionId, Event, InstanceId, Query, Secret,
     codec::native::{MAX_FRAME, decode, encode},
     handshake::Transcript,
     link::{Delivery, MAGIC, Refusal, Role, ToGateway, ToPeer},
@@ -17,35 +17,35 @@ use protocol::{
 use service::stream::Stream;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::{net, soon};
+use crate::{net, with_timeout};
 
-/// A link that its gateway has let in. Dropping it is what a crash looks like.
+/// A link with a completed handshake. Dropping it looks like a crash to the gateway.
 #[derive(Debug)]
 pub struct Peer {
     stream: Stream,
     buffer: BytesMut,
-    /// What came while something else was awaited.
+    /// Messages received while waiting for another one.
     inbox: VecDeque<ToPeer>,
     commands: u64,
     queries: u64,
-    taken: u64,
-    /// Which instance it is.
-    instance: Instance,
-    /// The address that the gateway announces.
+    acked: u64,
+    /// Its instance id.
+    instance: InstanceId,
+    /// The address announced by the gateway.
     pub gateway: String,
-    /// How far the gateway had taken this peer's commands before.
-    pub before: u64,
+    /// Sequence number up to which the gateway had acknowledged commands of this peer before.
+    pub acked_before: u64,
 }
 
-/// The role of a back end that nobody has met before.
+/// The role of a back end with a new instance id.
 pub fn back_end() -> Role {
-    Role::Client { instance: Instance::from_dice(RandomState::new().hash_one("back end")) }
+    Role::Backend { instance: InstanceId::from_random(RandomState::new().hash_one("back end")) }
 }
 
-/// A message of a link as bytes.
+/// Encodes a message of a link.
 ///
 /// # Panics
-/// When it is too large for a frame.
+/// If it is too large for a frame.
 pub fn encoded(message: &ToGateway) -> BytesMut {
     let mut bytes = BytesMut::new();
     encode(message, &mut bytes).unwrap();
@@ -53,42 +53,44 @@ pub fn encoded(message: &ToGateway) -> BytesMut {
 }
 
 impl Peer {
-    /// A link that commands and asks.
+    /// A link that sends commands and queries.
     ///
     /// # Panics
-    /// When it is not let in.
-    pub async fn client(gateway: SocketAddr, secret: &Secret) -> Self {
-        Self::open(gateway, secret, back_end()).await.expect("to be let in")
+    /// If the handshake is refused.
+    pub async fn back_end(gateway: SocketAddr, secret: &Secret) -> Self {
+        Self::open(gateway, secret, back_end()).await.expect("the handshake is accepted")
     }
 
-    /// A link that takes events too.
+    /// A link that receives events, too.
     ///
     /// # Panics
-    /// When it is not let in.
+    /// If the handshake is refused.
     pub async fn worker(gateway: SocketAddr, secret: &Secret, key: &str) -> Self {
-        let dice = RandomState::new().hash_one(key);
-        let role = Role::Worker { key: key.to_owned(), instance: Instance::from_dice(dice) };
-        Self::open(gateway, secret, role).await.expect("to be let in")
+        let random = RandomState::new().hash_one(key);
+        let role = Role::Worker { key: key.to_owned(), instance: InstanceId::from_random(random) };
+        Self::open(gateway, secret, role).await.expect("the handshake is accepted")
     }
 
     /// Opens a link.
     ///
     /// # Errors
-    /// When the gateway refuses it.
+    /// If the gateway refuses the handshake.
     ///
     /// # Panics
-    /// When the gateway is gone, breaks the protocol, or does not know the secret itself.
+    /// If the gateway disconnects, breaks the protocol, or fails to prove that it has the secret.
     pub async fn open(addr: SocketAddr, secret: &Secret, role: Role) -> Result<Self, Refusal> {
-        soon("to be let in or refused", Self::try_open(addr, secret, role)).await.unwrap()
+        with_timeout("a handshake to be accepted or refused", Self::try_open(addr, secret, role))
+            .await
+            .unwrap()
     }
 
-    /// The same, of a gateway that may be gone.
+    /// The same, for a gateway that may be down.
     ///
     /// # Errors
-    /// When the connection ends before the gateway has said whether it lets the peer in.
+    /// If the connection ends before the gateway has accepted or refused the handshake.
     ///
     /// # Panics
-    /// When the gateway breaks the protocol, or does not know the secret itself.
+    /// If the gateway breaks the protocol, or fails to prove that it has the secret.
     pub async fn try_open(
         addr: SocketAddr,
         secret: &Secret,
@@ -100,54 +102,54 @@ impl Peer {
             inbox: VecDeque::new(),
             commands: 0,
             queries: 0,
-            taken: 0,
+            acked: 0,
             instance: role.instance().clone(),
             gateway: String::new(),
-            before: 0,
+            acked_before: 0,
         };
         peer.stream.set_nodelay(true)?;
         peer.stream.write_all(&MAGIC).await?;
         let (theirs, gateway, instance) = match peer.read().await {
             Some(ToPeer::Challenge { nonce, gateway, instance }) => (nonce, gateway, instance),
             None => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Some(other) => panic!("a challenge was expected, not {other:?}"),
+            Some(other) => panic!("expected a challenge, received {other:?}"),
         };
-        let dice = RandomState::new();
-        let ours = std::array::from_fn(|at| dice.hash_one(at) as u8);
-        let said = Transcript {
+        let random = RandomState::new();
+        let ours = std::array::from_fn(|at| random.hash_one(at) as u8);
+        let transcript = Transcript {
             gateway_nonce: theirs,
             gateway: gateway.clone(),
             gateway_instance: instance,
             peer_nonce: ours,
             role: role.clone(),
         };
-        let proof = said.peer_proof(secret);
+        let proof = transcript.peer_proof(secret);
         peer.stream.write_all(&encoded(&ToGateway::Hello { role, nonce: ours, proof })).await?;
         match peer.read().await {
-            Some(ToPeer::Welcome { proof, taken: before }) => {
-                assert!(said.verify_gateway(secret, before, &proof));
-                Ok(Ok(Self { gateway, before, commands: before, taken: before, ..peer }))
+            Some(ToPeer::Welcome { proof, taken: acked }) => {
+                assert!(transcript.verify_gateway(secret, acked, &proof));
+                Ok(Ok(Self { gateway, acked_before: acked, commands: acked, acked, ..peer }))
             }
             Some(ToPeer::Refused(refusal)) => Ok(Err(refusal)),
             None => Err(io::ErrorKind::UnexpectedEof.into()),
-            Some(other) => panic!("a welcome was expected, not {other:?}"),
+            Some(other) => panic!("expected a welcome, received {other:?}"),
         }
     }
 
-    /// Which instance it is to gateways.
-    pub fn instance(&self) -> &Instance {
+    /// Its instance id.
+    pub fn instance(&self) -> &InstanceId {
         &self.instance
     }
 
     /// Sends one message.
     ///
     /// # Panics
-    /// When it does not go out.
-    pub async fn say(&mut self, message: &ToGateway) {
-        self.say_bytes(&encoded(message)).await;
+    /// If it cannot be sent.
+    pub async fn send(&mut self, message: &ToGateway) {
+        self.send_bytes(&encoded(message)).await;
     }
 
-    /// Its connection, to be used in other ways.
+    /// The underlying connection.
     pub fn into_stream(self) -> Stream {
         self.stream
     }
@@ -155,44 +157,44 @@ impl Peer {
     /// Sends bytes that need not be a message.
     ///
     /// # Panics
-    /// When they do not go out.
-    pub async fn say_bytes(&mut self, bytes: &[u8]) {
-        soon("a message to go out", self.stream.write_all(bytes)).await.unwrap();
+    /// If they cannot be sent.
+    pub async fn send_bytes(&mut self, bytes: &[u8]) {
+        with_timeout("a message to be sent", self.stream.write_all(bytes)).await.unwrap();
     }
 
-    /// Gives a command, and waits for nothing.
+    /// Sends a command without waiting for its acknowledgement.
     pub async fn command(&mut self, command: Command) {
         self.commands += 1;
-        self.say(&ToGateway::Command { seq: self.commands, command }).await;
+        self.send(&ToGateway::Command { seq: self.commands, command }).await;
     }
 
-    /// Waits until the gateway has taken every command given so far.
+    /// Waits until the gateway has acknowledged every command sent so far.
     ///
     /// # Panics
-    /// When the link ends instead.
-    pub async fn taken(&mut self) {
-        while self.taken < self.commands {
-            match self.read().await.expect("the link to stay") {
-                ToPeer::Taken { through } => {
-                    assert!(self.taken < through && through <= self.commands, "{through}");
-                    self.taken = through;
+    /// If the link closes.
+    pub async fn acknowledged(&mut self) {
+        while self.acked < self.commands {
+            match self.read().await.expect("the link stays open") {
+                ToPeer::CommandAck { through } => {
+                    assert!(self.acked < through && through <= self.commands, "{through}");
+                    self.acked = through;
                 }
                 other => self.inbox.push_back(other),
             }
         }
     }
 
-    /// Asks, and waits for the answer.
+    /// Sends a query and waits for the answer.
     ///
     /// # Panics
-    /// When the link ends instead.
-    pub async fn ask(&mut self, query: Query) -> Answer {
+    /// If the link closes.
+    pub async fn query(&mut self, query: Query) -> Answer {
         self.queries += 1;
-        self.say(&ToGateway::Query { request: self.queries, query }).await;
+        self.send(&ToGateway::Query { request: self.queries, query }).await;
         loop {
-            match self.read().await.expect("the link to stay") {
+            match self.read().await.expect("the link stays open") {
                 ToPeer::Answer { request, answer } => {
-                    assert_eq!(request, self.queries, "answers are to what was asked");
+                    assert_eq!(request, self.queries, "answers match requests");
                     return answer;
                 }
                 other => self.inbox.push_back(other),
@@ -203,69 +205,70 @@ impl Peer {
     /// The next event.
     ///
     /// # Panics
-    /// When the link ends instead.
+    /// If the link closes.
     pub async fn event(&mut self) -> Delivery {
         loop {
             let message = match self.inbox.pop_front() {
                 Some(message) => message,
-                None => self.read().await.expect("the link to stay"),
+                None => self.read().await.expect("the link stays open"),
             };
             match message {
                 ToPeer::Event(delivery) => return delivery,
-                ToPeer::Taken { through } => self.taken = through,
+                ToPeer::CommandAck { through } => self.acked = through,
                 ToPeer::Standby { .. }
                 | ToPeer::StandbySession { .. }
-                | ToPeer::Release { .. }
+                | ToPeer::ReleaseStandby { .. }
                 | ToPeer::Draining { .. } => {}
-                other => panic!("an event was expected, not {other:?}"),
+                other => panic!("expected an event, received {other:?}"),
             }
         }
     }
 
-    /// The next event, which is of that client, and done with at once.
+    /// The next event, which must be of this client; acknowledges it.
     ///
     /// # Panics
-    /// When it is of somebody else.
+    /// If it is of another client.
     pub async fn event_of(&mut self, client: ConnectionId) -> Event {
         let delivery = self.event().await;
         assert_eq!(delivery.client, client, "{delivery:?}");
-        self.done(&delivery).await;
+        self.ack(&delivery).await;
         delivery.event
     }
 
-    /// Takes a new client's first two events, and says who it is.
+    /// Acknowledges the two connect events of a new client and returns its id.
     ///
     /// # Panics
-    /// When they are something else.
-    pub async fn welcomes(&mut self) -> ConnectionId {
+    /// If other events arrive.
+    pub async fn accept_client(&mut self) -> ConnectionId {
         let connect = self.event().await;
         assert_eq!(connect.event, Event::Connect);
-        assert!(connect.context.is_some(), "the first event tells what there is to know");
-        self.done(&connect).await;
+        assert!(connect.context.is_some(), "the first event carries the context");
+        self.ack(&connect).await;
         let opened = self.event_of(connect.client).await;
         assert!(matches!(opened, Event::WebSocketConnect(_)), "{opened:?}");
         connect.client
     }
 
-    /// Says that an event is done with.
-    pub async fn done(&mut self, delivery: &Delivery) {
+    /// Acknowledges an event.
+    pub async fn ack(&mut self, delivery: &Delivery) {
         let (shard, seq) = (delivery.shard, delivery.seq);
-        self.say(&ToGateway::Done { shard, first: seq, last: seq }).await;
+        self.send(&ToGateway::EventAck { shard, first: seq, last: seq }).await;
     }
 
-    /// Whether nothing but what was already heard comes before the answer to a query: all that
-    /// the gateway had to say to this link before then has arrived.
+    /// Whether no event is pending. Sends a query first: its answer arrives behind everything that
+    /// the gateway sent on this link before.
     pub async fn has_no_event(&mut self) -> bool {
-        self.ask(Query::Groups).await;
+        self.query(Query::Groups).await;
         !self.inbox.iter().any(|message| matches!(message, ToPeer::Event(_)))
     }
 
-    /// Waits until the gateway hangs up.
-    pub async fn ends(&mut self) {
+    /// Waits until the gateway closes the link.
+    pub async fn closed(&mut self) {
         while self.read().await.is_some() {}
     }
 
-    /// The next message, also one that came while something else was awaited; `None` at the end.
+    /// The next message, including those received while waiting for another one; `None` once the
+    /// link is closed.
     pub async fn next(&mut self) -> Option<ToPeer> {
         match self.inbox.pop_front() {
             Some(message) => Some(message),
@@ -273,66 +276,69 @@ impl Peer {
         }
     }
 
-    /// Whether an event has come, once all has that the gateway had to say before now.
+    /// The opposite of [`Self::has_no_event`].
     pub async fn has_event(&mut self) -> bool {
         !self.has_no_event().await
     }
 
-    /// The clients that it was told of as a standby, once all has come that the gateway had to say before
-    /// now; each with its place among their holders.
+    /// The clients that this link is a standby of, each with its place among the holders, as far as
+    /// the gateway has announced them by now.
     ///
     /// # Panics
-    /// When it is not among the holders itself.
+    /// If it is not among the holders itself.
     pub async fn standby_lists(&mut self) -> Vec<(ConnectionId, usize)> {
-        self.ask(Query::Groups).await;
+        self.query(Query::Groups).await;
         let instance = self.instance.clone();
-        let mut told = Vec::new();
+        let mut announced = Vec::new();
         for message in &self.inbox {
             if let ToPeer::Standby { holders, clients, .. } = message {
                 let place = holders.iter().position(|holder| *holder == instance);
                 let place = place.expect("it is one of the holders");
-                told.extend(clients.iter().map(|client| (client.client, place)));
+                announced.extend(clients.iter().map(|client| (client.client, place)));
             }
         }
-        told
+        announced
     }
 
-    /// The same without the place.
+    /// The same without the places.
     pub async fn standby_clients(&mut self) -> Vec<ConnectionId> {
         self.standby_lists().await.into_iter().map(|(client, _)| client).collect()
     }
 
-    /// Sends one message to a gateway that may have hung up.
+    /// Sends one message to a gateway that may have disconnected.
     ///
     /// # Errors
-    /// When it has.
+    /// If it has.
     ///
     /// # Panics
-    /// When it does not go out.
-    pub async fn try_say(&mut self, message: &ToGateway) -> io::Result<()> {
+    /// If it cannot be sent.
+    pub async fn try_send(&mut self, message: &ToGateway) -> io::Result<()> {
         let mut bytes = BytesMut::new();
         encode(message, &mut bytes).unwrap();
-        soon("a message to go out", self.stream.write_all(&bytes)).await
+        with_timeout("a message to be sent", self.stream.write_all(&bytes)).await
     }
 
-    /// Reads so many bytes, and makes nothing of them.
+    /// Reads and discards this many bytes.
     ///
     /// # Panics
-    /// When they do not come.
-    pub async fn skim(&mut self, bytes: usize) {
+    /// If they do not arrive.
+    pub async fn discard(&mut self, bytes: usize) {
         let mut bytes = vec![0; bytes];
-        soon("a gateway's bytes", self.stream.read_exact(&mut bytes)).await.unwrap();
+        with_timeout("bytes of a gateway", self.stream.read_exact(&mut bytes)).await.unwrap();
     }
 
-    /// The next message but pings, which it answers; `None` at the end.
+    /// The next message that is not a ping; pings are answered. `None` once the link is closed.
     async fn read(&mut self) -> Option<ToPeer> {
         loop {
             match decode(&mut self.buffer, MAX_FRAME).unwrap() {
-                Some(ToPeer::Ping { token }) => self.say(&ToGateway::Pong { token }).await,
+                Some(ToPeer::Ping { token }) => self.send(&ToGateway::Pong { token }).await,
                 Some(message) => return Some(message),
                 None => {
                     let reading = self.stream.read_buf(&mut self.buffer);
-                    if matches!(soon("a gateway's word", reading).await, Ok(0) | Err(_)) {
+                    if matches!(
+                        with_timeout("a message of a gateway", reading).await,
+                        Ok(0) | Err(_)
+                    ) {
                         return None;
                     }
                 }

@@ -1,4 +1,4 @@
-//! A link as PHP has one to a gateway: the inner protocol of `GatewayWorker`, one frame at a time.
+//! A link of a PHP peer: the inner protocol of `GatewayWorker`, one frame at a time.
 
 use std::net::SocketAddr;
 
@@ -12,9 +12,9 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::soon;
+use crate::with_timeout;
 
-/// A link of a PHP peer. Dropping it is what a crash looks like.
+/// A link of a PHP peer. Dropping it looks like a crash to the gateway.
 #[derive(Debug)]
 pub struct Php {
     stream: TcpStream,
@@ -22,51 +22,51 @@ pub struct Php {
 }
 
 impl Php {
-    /// A link that takes events, and of which every shard knows.
+    /// A worker link, registered with every shard.
     ///
     /// # Panics
-    /// When the gateway does not let it in.
+    /// If the gateway refuses it.
     pub async fn worker(gateway: SocketAddr, secret: &Secret, name: &str) -> Self {
-        let stream = soon("to connect", TcpStream::connect(gateway)).await.unwrap();
+        let stream = with_timeout("to connect", TcpStream::connect(gateway)).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let mut php = Self { stream, buffer: BytesMut::new() };
         let secret = String::from_utf8_lossy(secret.expose()).into_owned();
         let hello = serde_json::json!({ "worker_key": name, "secret_key": secret });
-        php.say(Opcode::WorkerConnect, 0, "", hello.to_string()).await;
-        php.ask(Opcode::GetGroupIdList, 0, "").await;
+        php.send(Opcode::WorkerConnect, 0, "", hello.to_string()).await;
+        php.query(Opcode::GetGroupIdList, 0, "").await;
         php
     }
 
-    /// A link that commands and asks, as `GatewayClient` has one.
+    /// A link that sends commands and queries, like `GatewayClient`.
     ///
     /// # Panics
-    /// When the gateway does not let it in.
-    pub async fn client(gateway: SocketAddr, secret: &Secret) -> Self {
-        let stream = soon("to connect", TcpStream::connect(gateway)).await.unwrap();
+    /// If the gateway refuses it.
+    pub async fn back_end(gateway: SocketAddr, secret: &Secret) -> Self {
+        let stream = with_timeout("to connect", TcpStream::connect(gateway)).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let mut php = Self { stream, buffer: BytesMut::new() };
         let secret = String::from_utf8_lossy(secret.expose()).into_owned();
         let hello = serde_json::json!({ "secret_key": secret });
-        php.say(Opcode::GatewayClientConnect, 0, "", hello.to_string()).await;
+        php.send(Opcode::GatewayClientConnect, 0, "", hello.to_string()).await;
         php
     }
 
-    /// Waits until the gateway hangs up, and says how many bytes came before.
+    /// Waits until the gateway closes the link; returns the number of unread bytes before that.
     ///
     /// # Panics
-    /// When it does not.
-    pub async fn ends(mut self) -> usize {
+    /// If it does not.
+    pub async fn closed(mut self) -> usize {
         let mut rest = Vec::new();
         let reading = self.stream.read_to_end(&mut rest);
-        let more = soon("the gateway to hang up", reading).await.unwrap_or(0);
+        let more = with_timeout("the gateway to disconnect", reading).await.unwrap_or(0);
         self.buffer.len() + more
     }
 
     /// Sends a frame.
     ///
     /// # Panics
-    /// When it does not go out.
-    pub async fn say(
+    /// If it cannot be sent.
+    pub async fn send(
         &mut self,
         opcode: Opcode,
         client: u32,
@@ -83,15 +83,15 @@ impl Php {
         };
         let mut bytes = BytesMut::new();
         frame.encode(&mut bytes).unwrap();
-        soon("a frame to go out", self.stream.write_all(&bytes)).await.unwrap();
+        with_timeout("a frame to be sent", self.stream.write_all(&bytes)).await.unwrap();
     }
 
-    /// Asks, and reads the reply, which nothing may come before.
+    /// Sends a query and reads the reply, which must be the next thing to arrive.
     ///
     /// # Panics
-    /// When there is none.
-    pub async fn ask(&mut self, opcode: Opcode, client: u32, ext: &'static str) -> String {
-        self.say(opcode, client, ext, "").await;
+    /// If there is no reply.
+    pub async fn query(&mut self, opcode: Opcode, client: u32, ext: &'static str) -> String {
+        self.send(opcode, client, ext, "").await;
         self.read(4).await;
         let length = u32::from_be_bytes(self.buffer.split_to(4)[..].try_into().unwrap()) as usize;
         self.read(length).await;
@@ -101,7 +101,7 @@ impl Php {
     /// The next event.
     ///
     /// # Panics
-    /// When the link ends instead.
+    /// If the link closes.
     pub async fn event(&mut self) -> (Opcode, Frame) {
         loop {
             if let Some(frame) = decode(&mut self.buffer, MAX_FRAME).unwrap() {
@@ -111,11 +111,11 @@ impl Php {
         }
     }
 
-    /// Takes a new client's first events, and says who it is.
+    /// Receives the two connect events of a new client and returns its connection id.
     ///
     /// # Panics
-    /// When they are something else.
-    pub async fn welcomes(&mut self) -> u32 {
+    /// If other events arrive.
+    pub async fn accept_client(&mut self) -> u32 {
         let (connect, frame) = self.event().await;
         assert_eq!(connect, Opcode::OnConnect);
         let (opened, _) = self.event().await;
@@ -123,10 +123,10 @@ impl Php {
         frame.connection_id
     }
 
-    /// The body of the next event, which is a message.
+    /// The body of the next event, which must be a message.
     ///
     /// # Panics
-    /// When it is something else.
+    /// If it is anything else.
     pub async fn message(&mut self) -> Bytes {
         let (opcode, frame) = self.event().await;
         assert_eq!(opcode, Opcode::OnMessage, "{frame:?}");
@@ -140,7 +140,7 @@ impl Php {
     }
 
     async fn more(&mut self) {
-        let read = soon("a gateway's word", self.stream.read_buf(&mut self.buffer)).await;
-        assert_ne!(read.unwrap(), 0, "the link ended");
+        let read = with_timeout("bytes of a gateway", self.stream.read_buf(&mut self.buffer)).await;
+        assert_ne!(read.unwrap(), 0, "the link is closed");
     }
 }

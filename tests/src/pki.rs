@@ -1,4 +1,4 @@
-//! A CA, and the files that it signs.
+//! A CA and the certificates signed by it.
 
 use std::{fs, path::PathBuf};
 
@@ -7,7 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use service::tls::NAME;
 use tempfile::TempDir;
 
-/// A CA, with a folder for its files.
+/// A CA with a temporary folder for its files.
 #[derive(Debug)]
 pub struct Ca {
     folder: TempDir,
@@ -15,10 +15,10 @@ pub struct Ca {
 }
 
 impl Ca {
-    /// A new one; `ca.pem` is its certificate.
+    /// Creates a CA; its certificate is in `ca.pem`.
     ///
     /// # Panics
-    /// When it cannot be written.
+    /// If a file cannot be written.
     pub fn new() -> Self {
         let folder = TempDir::with_prefix("push-suite-ca.").unwrap();
         let key = KeyPair::generate().unwrap();
@@ -29,16 +29,16 @@ impl Ca {
         Self { folder, issuer: Issuer::new(params, key) }
     }
 
-    /// Where a file of that name is.
+    /// Path of a file in its folder.
     pub fn path(&self, file: &str) -> PathBuf {
         self.folder.path().join(file)
     }
 
-    /// Signs a certificate for processes of the cluster, as `NAME.pem` and `NAME.key`. What was
-    /// there under these names is replaced. Says what it looks like on the wire.
+    /// Signs a certificate for processes of the cluster and writes `NAME.pem` and `NAME.key`,
+    /// replacing existing files. Returns the certificate in DER.
     ///
     /// # Panics
-    /// When it cannot be written.
+    /// If a file cannot be written.
     pub fn sign(&self, name: &str) -> Vec<u8> {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new([NAME.to_owned()]).unwrap();
@@ -48,10 +48,10 @@ impl Ca {
         cert.der().to_vec()
     }
 
-    /// One that connects to processes of the cluster.
+    /// Configuration with a new certificate, to connect to processes of the cluster.
     ///
     /// # Panics
-    /// When it cannot be written, or read.
+    /// If a file cannot be written or read.
     pub fn member(&self, name: &str) -> Tls {
         self.sign(name);
         let [cert, key] = ["pem", "key"].map(|end| self.path(&format!("{name}.{end}")));

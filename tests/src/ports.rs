@@ -1,4 +1,4 @@
-//! Ports that nobody has.
+//! Free ports.
 
 use std::{
     collections::BTreeSet,
@@ -7,20 +7,20 @@ use std::{
     sync::Mutex,
 };
 
-/// A free port of this host, on loopback. Never the same twice.
+/// A free port on loopback; never returns the same one twice.
 ///
-/// It lies below the range from which the kernel takes ports by itself (for port 0, and for
-/// every outgoing connection): one from that range would be free now and taken by a neighbour
-/// before the process under test, started or restarted, comes to bind it.
+/// It is below the ephemeral range (used for port 0 and for outgoing connections): a port of that
+/// range could be taken by another process before the process under test, started or restarted,
+/// binds it.
 ///
 /// # Panics
-/// When there is none.
+/// If no port is free.
 pub fn free() -> SocketAddr {
     static CLAIMED: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     let mut claimed = CLAIMED.lock().unwrap();
-    let dice = RandomState::new();
-    let mut candidates = (0..1_000_u64).map(|at| 10_000 + (dice.hash_one(at) % 22_000) as u16);
-    // Claimed first: to try a port that somebody was given is to have it in use for a moment.
+    let random = RandomState::new();
+    let mut candidates = (0..1_000_u64).map(|at| 10_000 + (random.hash_one(at) % 22_000) as u16);
+    // Claim first: trying to bind a port that another test already has would occupy it briefly.
     let port = candidates
         .find(|port| claimed.insert(*port) && TcpListener::bind(local(*port)).is_ok())
         .expect("some port is free");

@@ -1,4 +1,4 @@
-//! One process under test: started, signalled, restarted, and never left behind.
+//! A process under test: start, signal, restart; killed when dropped.
 
 use std::{
     fs::{self, OpenOptions},
@@ -11,12 +11,12 @@ use std::{
 
 use crate::{Conditions, Raw, binaries, eventually, ports};
 
-/// A process of the suite, with all that is needed to start it again. Killed when dropped.
+/// A process of the suite, with everything needed to restart it. Killed when dropped.
 #[derive(Debug)]
 pub struct Process {
-    /// What the test calls it.
+    /// Its name in the test.
     pub name: String,
-    /// Where its `/readyz` and `/metrics` are.
+    /// Address of `/readyz` and `/metrics`.
     pub admin: SocketAddr,
     binary: &'static str,
     args: Vec<String>,
@@ -24,22 +24,22 @@ pub struct Process {
     log: PathBuf,
     conditions: Conditions,
     child: Child,
-    /// Of its standard error, where that stands still.
+    /// Read end of its standard error, if that is a full pipe.
     reader: Option<PipeReader>,
 }
 
-/// What can be said to a process.
+/// A signal to a process.
 #[derive(Clone, Copy, Debug)]
 pub enum Signal {
-    /// Drain and end.
+    /// Drain and exit.
     Term,
-    /// Stop where it is.
+    /// Suspend.
     Stop,
-    /// Go on.
+    /// Resume.
     Cont,
-    /// Read certificates again.
+    /// Reload certificates.
     Hup,
-    /// Nothing, but say what to use instead.
+    /// Ignored; logs what to use instead.
     Usr1,
     /// The same.
     Usr2,
@@ -48,10 +48,10 @@ pub enum Signal {
 }
 
 impl Process {
-    /// Starts a binary. What it prints goes to a file in `logs`.
+    /// Starts a binary. Its output goes to a file in `logs`.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// If it cannot be started.
     pub fn start(
         name: &str,
         binary: &'static str,
@@ -67,51 +67,51 @@ impl Process {
         Self { name: name.to_owned(), admin, binary, args, env, log, conditions, child, reader }
     }
 
-    /// Waits until it says that it is ready, or lacks nothing but a worker.
+    /// Waits until it is ready, or only waits for a worker.
     ///
     /// # Panics
-    /// When it ends instead, or takes too long.
+    /// If it exits, or after the timeout.
     pub async fn ready(&mut self) {
         let what = format!("{} to be ready", self.name);
         eventually(what, async || {
             if let Some(status) = self.child.try_wait().unwrap() {
-                panic!("{} ended with {status}:\n{}", self.name, self.log());
+                panic!("{} exited with {status}:\n{}", self.name, self.log());
             }
-            let lacks = self.lacks().await?;
-            lacks.iter().all(|reason| reason.starts_with("worker: ")).then_some(())
+            let reasons = self.unready_reasons().await?;
+            reasons.iter().all(|reason| reason.starts_with("worker: ")).then_some(())
         })
         .await;
     }
 
-    /// What it lacks to be ready, as `/readyz` says; `None` if there is no such page.
-    pub async fn lacks(&self) -> Option<Vec<String>> {
+    /// The reasons why it is not ready, from `/readyz`; `None` if the page cannot be fetched.
+    pub async fn unready_reasons(&self) -> Option<Vec<String>> {
         let answer = Raw::get(self.admin, "/readyz").await?;
         let lines = answer.body.lines().map(str::to_owned);
         Some(if answer.status == 200 { Vec::new() } else { lines.collect() })
     }
 
-    /// The value of a metric, by its name and labels as `/metrics` shows them.
+    /// Value of a metric, by name and labels as in `/metrics`.
     ///
     /// # Panics
-    /// When there is no such page.
+    /// If the page cannot be fetched.
     pub async fn metric(&self, name: &str) -> Option<f64> {
         let page = Raw::get(self.admin, "/metrics").await.expect("a page of metrics");
         let line = page.body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
         line.trim().parse().ok()
     }
 
-    /// How many bytes of memory it has in use.
+    /// Resident memory in bytes.
     ///
     /// # Panics
-    /// When it is gone.
+    /// If it has exited.
     pub fn resident(&self) -> usize {
         self.status("VmRSS:")
     }
 
-    /// How many of them are its own, and not of files such as its program.
+    /// Anonymous resident memory in bytes, without mapped files such as the binary.
     ///
     /// # Panics
-    /// When it is gone.
+    /// If it has exited.
     pub fn anonymous(&self) -> usize {
         self.status("RssAnon:")
     }
@@ -122,22 +122,22 @@ impl Process {
         line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
     }
 
-    /// Its number.
+    /// Process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// All that it has printed, since it was first started.
+    /// Its output since the first start.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
-    /// Waits for a line of its log that has all these words, and returns the first. Lines come a moment
-    /// after what they tell of.
+    /// Waits for a log line that contains all these words, and returns the first one. Lines are
+    /// written shortly after the event that they record.
     ///
     /// # Panics
-    /// When there is none for too long.
-    pub async fn logs(&self, words: &[&str]) -> String {
+    /// After the timeout.
+    pub async fn wait_for_log(&self, words: &[&str]) -> String {
         eventually(format!("{} to log {words:?}", self.name), async || {
             let log = self.log();
             let line = log.lines().find(|line| words.iter().all(|word| line.contains(word)));
@@ -149,12 +149,12 @@ impl Process {
     /// Sends a signal.
     ///
     /// # Panics
-    /// When the process is gone.
+    /// If the process has exited.
     pub fn signal(&mut self, signal: Signal) {
-        // Not through the child's handle, which only knows SIGKILL; it is not reaped yet, so the
-        // number is still its own.
-        let gone = self.child.try_wait().unwrap();
-        assert!(gone.is_none(), "{} is gone: {gone:?}\n{}", self.name, self.log());
+        // The handle of the child supports SIGKILL only. The child is not reaped yet, so its pid is
+        // still valid.
+        let exited = self.child.try_wait().unwrap();
+        assert!(exited.is_none(), "{} has exited: {exited:?}\n{}", self.name, self.log());
         let signal = match signal {
             Signal::Term => "TERM",
             Signal::Stop => "STOP",
@@ -169,86 +169,86 @@ impl Process {
         assert!(status.success(), "{command}");
     }
 
-    /// Whether it still runs.
+    /// Whether it is still running.
     ///
     /// # Panics
-    /// When that cannot be known.
+    /// If its status cannot be read.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Waits for its end.
+    /// Waits until it exits.
     ///
     /// # Panics
-    /// When it does not end.
-    pub async fn ended(&mut self) -> ExitStatus {
-        let what = format!("{} to end", self.name);
+    /// After the timeout.
+    pub async fn wait_exit(&mut self) -> ExitStatus {
+        let what = format!("{} to exit", self.name);
         eventually(what, async || self.child.try_wait().unwrap()).await
     }
 
-    /// Stops it where it is, and waits until every thread of it stands still.
+    /// Suspends it, and waits until all its threads are stopped.
     ///
     /// # Panics
-    /// When it does not.
+    /// After the timeout.
     pub async fn pause(&mut self) {
         self.signal(Signal::Stop);
         let threads = format!("/proc/{}/task", self.pid());
-        eventually("a process to stand still", async || {
+        eventually("a process to be suspended", async || {
             let mut threads = fs::read_dir(&threads).ok()?.flatten();
             threads.all(|thread| is_stopped(&thread.path())).then_some(())
         })
         .await;
     }
 
-    /// Lets it go on.
-    pub fn go_on(&mut self) {
+    /// Resumes it.
+    pub fn resume(&mut self) {
         self.signal(Signal::Cont);
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Sends SIGTERM and waits until it exits.
     pub async fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::Term);
-        self.ended().await
+        self.wait_exit().await
     }
 
-    /// Ends it without asking.
+    /// Kills it.
     ///
     /// # Panics
-    /// When it cannot be waited for.
+    /// If it cannot be reaped.
     pub fn kill(&mut self) {
-        // It may have ended already.
+        // It may have exited already.
         let _ = self.child.kill();
         self.child.wait().unwrap();
     }
 
-    /// Starts it again, on the same ports, and waits until it is ready.
-    pub async fn start_again(&mut self) {
+    /// Kills and restarts it on the same ports, and waits until it is ready.
+    pub async fn restart(&mut self) {
         self.respawn();
         self.ready().await;
     }
 
-    /// Starts it again, on the same ports.
+    /// Kills and restarts it on the same ports.
     pub fn respawn(&mut self) {
         self.kill();
         let started = spawn(self.binary, &self.args, &self.env, &self.log, self.conditions);
         (self.child, self.reader) = started;
     }
 
-    /// Has what it logs read again, to its log, where nobody read it before.
+    /// Starts to read its full pipe into its log.
     ///
     /// # Panics
-    /// When it is not of that kind.
+    /// If its standard error is not a full pipe.
     pub fn read_log(&mut self) {
         let mut reader = self.reader.take().unwrap();
         let mut log = OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
         let reading = thread::spawn(move || io::copy(&mut reader, &mut log));
-        // It ends with the process.
+        // The thread ends with the process.
         drop(reading);
     }
 
-    /// What is wrong with what it printed, if anything.
-    pub fn blemish(&self, secret: &str) -> Option<String> {
-        blemish(&self.log(), secret).map(|line| format!("{} printed: {line}", self.name))
+    /// A forbidden line of its output, if any: a panic, or one that contains the secret.
+    pub fn log_violation(&self, secret: &str) -> Option<String> {
+        forbidden_line(&self.log(), secret).map(|line| format!("{} printed: {line}", self.name))
     }
 }
 
@@ -258,10 +258,10 @@ impl Drop for Process {
     }
 }
 
-/// Whether a thread stands still, by its folder in `/proc`.
+/// Whether a thread is stopped, by its folder in `/proc`.
 fn is_stopped(thread: &Path) -> bool {
     let stat = fs::read_to_string(thread.join("stat")).unwrap_or_default();
-    // Behind the name, which is in parentheses and may have any.
+    // The state follows the name, which is in parentheses and may contain some itself.
     stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
 }
 
@@ -284,12 +284,12 @@ fn spawn(
         .stdin(Stdio::null())
         .stdout(output)
         .spawn()
-        .unwrap_or_else(|error| panic!("{binary} does not start: {error}"));
+        .unwrap_or_else(|error| panic!("{binary} cannot be started: {error}"));
     (child, reader)
 }
 
-/// A line that should not be in any log: of a panic, or with the secret in it.
-fn blemish<'a>(log: &'a str, secret: &str) -> Option<&'a str> {
+/// The first line that must not be in any log: a panic, or one that contains the secret.
+fn forbidden_line<'a>(log: &'a str, secret: &str) -> Option<&'a str> {
     log.lines().find(|line| line.contains("panicked") || line.contains(secret))
 }
 
@@ -298,10 +298,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_and_a_panic_are_noticed_in_a_log() {
+    fn log_with_secret_or_panic_is_detected() {
         let line = "thread 'main' panicked at src/main.rs:1:1:";
-        assert_eq!(blemish(&format!("fine\n{line}\n"), "s3cret"), Some(line));
-        assert_eq!(blemish("a key s3cret=\n", "s3cret"), Some("a key s3cret="));
-        assert_eq!(blemish("fine\n", "s3cret"), None);
+        assert_eq!(forbidden_line(&format!("fine\n{line}\n"), "s3cret"), Some(line));
+        assert_eq!(forbidden_line("a key s3cret=\n", "s3cret"), Some("a key s3cret="));
+        assert_eq!(forbidden_line("fine\n", "s3cret"), None);
     }
 }

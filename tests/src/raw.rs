@@ -1,4 +1,4 @@
-//! A bare TCP connection, for those who break the rules; and a little HTTP.
+//! A raw TCP connection, for protocol violations, and a minimal HTTP client.
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
@@ -9,31 +9,31 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{net, soon};
+use crate::{net, with_timeout};
 
-/// A bare TCP connection, or what is in a TLS one.
+/// A raw TCP connection, or the plaintext of a TLS connection.
 #[derive(Debug)]
 pub struct Raw {
     stream: Stream,
 }
 
-/// An answer to an HTTP request.
+/// An HTTP response.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// The number of its status.
+    /// Status code.
     pub status: u16,
-    /// Its headers, names in lower case.
+    /// Headers; names are in lower case.
     pub headers: BTreeMap<String, String>,
-    /// What came behind the headers.
+    /// Everything behind the headers.
     pub body: String,
 }
 
-/// A frame that a server sent, with its first byte as it is.
+/// A WebSocket frame of a server, with its first byte unparsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// Final bit, reserved bits, opcode.
     pub first: u8,
-    /// What is in it.
+    /// Payload.
     pub payload: Vec<u8>,
 }
 
@@ -41,51 +41,53 @@ impl Raw {
     /// Connects.
     ///
     /// # Panics
-    /// When nobody listens there.
+    /// If the connection is refused.
     pub async fn connect(addr: SocketAddr) -> Self {
-        Self { stream: soon("to connect", net::connect(addr)).await.unwrap() }
+        Self { stream: with_timeout("a connection", net::connect(addr)).await.unwrap() }
     }
 
-    /// Connects without TLS, whatever is spoken there.
+    /// Connects without TLS, even if the port requires it.
     ///
     /// # Panics
-    /// When nobody listens there.
+    /// If the connection is refused.
     pub async fn plain(addr: SocketAddr) -> Self {
-        Self { stream: soon("to connect", TcpStream::connect(addr)).await.unwrap().into() }
+        Self {
+            stream: with_timeout("a connection", TcpStream::connect(addr)).await.unwrap().into(),
+        }
     }
 
-    /// Connects and opens a WebSocket, after which frames are up to the test.
+    /// Connects and opens a WebSocket; the test reads and writes frames itself.
     ///
     /// # Panics
-    /// When it is refused.
+    /// If the handshake is refused.
     pub async fn websocket(addr: SocketAddr) -> Self {
         let mut raw = Self::connect(addr).await;
         raw.upgrade().await;
         raw
     }
 
-    /// The same over a socket that takes next to nothing: what is not read stays with the sender,
-    /// and not in the kernel.
+    /// The same over a socket with a minimal receive buffer: unread data stays in the queues of the
+    /// sender rather than in the kernel.
     ///
     /// # Panics
-    /// When it is refused.
-    pub async fn narrow(addr: SocketAddr) -> Self {
-        let mut raw = Self::narrow_connection(addr).await;
+    /// If the handshake is refused.
+    pub async fn with_small_buffers(addr: SocketAddr) -> Self {
+        let mut raw = Self::connect_with_small_buffers(addr).await;
         raw.upgrade().await;
         raw
     }
 
-    /// Connects over such a socket, and asks for nothing.
+    /// Connects over such a socket without a handshake.
     ///
     /// # Panics
-    /// When nobody listens there.
-    pub async fn narrow_connection(addr: SocketAddr) -> Self {
+    /// If the connection is refused.
+    pub async fn connect_with_small_buffers(addr: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
-        // The sender's buffer grows by the size of segments.
+        // The send buffer of the other side grows with the segment size.
         socket2::SockRef::from(&socket).set_tcp_mss(1000).unwrap();
-        let tcp = soon("to connect", socket.connect(addr)).await.unwrap();
-        Self { stream: soon("to shake hands", net::over(tcp, addr)).await.unwrap() }
+        let tcp = with_timeout("a connection", socket.connect(addr)).await.unwrap();
+        Self { stream: with_timeout("a TLS handshake", net::wrap(tcp, addr)).await.unwrap() }
     }
 
     async fn upgrade(&mut self) {
@@ -94,14 +96,14 @@ impl Raw {
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     }
 
-    /// The head of an answer, with the empty line behind it.
+    /// The head of a response, including the empty line behind it.
     ///
     /// # Panics
-    /// When the other end hangs up before.
+    /// If the connection closes before.
     pub async fn head(&mut self) -> String {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
-            head.push(soon("a head", self.stream.read_u8()).await.unwrap());
+            head.push(with_timeout("a response head", self.stream.read_u8()).await.unwrap());
         }
         String::from_utf8(head).unwrap()
     }
@@ -109,73 +111,74 @@ impl Raw {
     /// Sends bytes.
     ///
     /// # Panics
-    /// When they do not go out.
+    /// If they cannot be sent.
     pub async fn send(&mut self, bytes: &[u8]) {
         self.try_send(bytes).await.unwrap();
     }
 
-    /// Closes our end: nothing more will be sent, but what comes can still be read.
+    /// Shuts down the write half; reading is still possible.
     ///
     /// # Panics
-    /// When the connection is gone.
-    pub async fn finish(&mut self) {
-        self.try_finish().await.unwrap();
+    /// If the connection is closed.
+    pub async fn shutdown_write(&mut self) {
+        self.try_shutdown_write().await.unwrap();
     }
 
-    /// Closes our end towards somebody who may have hung up.
+    /// Shuts down the write half of a connection that may be closed.
     ///
     /// # Errors
-    /// When the connection is gone.
-    pub async fn try_finish(&mut self) -> std::io::Result<()> {
+    /// If the connection is closed.
+    pub async fn try_shutdown_write(&mut self) -> std::io::Result<()> {
         self.stream.shutdown().await
     }
 
-    /// Sends bytes to somebody who may have hung up.
+    /// Sends bytes on a connection that may be closed.
     ///
     /// # Errors
-    /// When they do not go out.
+    /// If they cannot be sent.
     pub async fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         let sent = async {
             self.stream.write_all(bytes).await?;
             self.stream.flush().await
         };
-        soon("bytes to go out", sent).await
+        with_timeout("bytes to be sent", sent).await
     }
 
-    /// All that comes until the other end hangs up; a reset counts as that.
-    pub async fn until_the_end(&mut self) -> Vec<u8> {
+    /// Reads until the connection closes; a reset counts as the end.
+    pub async fn read_to_end(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let _ = soon("the other end to hang up", self.stream.read_to_end(&mut bytes)).await;
+        let _ = with_timeout("the connection to close", self.stream.read_to_end(&mut bytes)).await;
         bytes
     }
 
-    /// Reads up to the end, and says whether the other end has said that it is one.
-    pub async fn until_the_clean_end(&mut self) -> bool {
+    /// Reads until the connection closes; whether that was an orderly close, and no reset.
+    pub async fn closes_cleanly(&mut self) -> bool {
         let mut bytes = Vec::new();
-        soon("the other end to hang up", self.stream.read_to_end(&mut bytes)).await.is_ok()
+        with_timeout("the connection to close", self.stream.read_to_end(&mut bytes)).await.is_ok()
     }
 
-    /// What comes before long, at most so many bytes; none at the end, which a reset counts as.
+    /// The result of one read of at most this many bytes; empty once the connection is closed or
+    /// reset.
     pub async fn some_bytes(&mut self, most: usize) -> Vec<u8> {
         let mut bytes = vec![0; most];
-        let read = soon("bytes", self.stream.read(&mut bytes)).await.unwrap_or_default();
+        let read = with_timeout("bytes", self.stream.read(&mut bytes)).await.unwrap_or_default();
         bytes.truncate(read);
         bytes
     }
 
-    /// The next bytes, that many.
+    /// Reads exactly this many bytes.
     ///
     /// # Panics
-    /// When the other end hangs up before.
+    /// If the connection closes before.
     pub async fn bytes(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
-        soon("bytes", self.stream.read_exact(&mut bytes)).await.unwrap();
+        with_timeout("bytes", self.stream.read_exact(&mut bytes)).await.unwrap();
         bytes
     }
 
-    /// The next frame of a WebSocket server, or `None` if the other end hangs up.
+    /// The next frame of a WebSocket server; `None` if the connection closes.
     pub async fn frame(&mut self) -> Option<Frame> {
-        soon("a frame", self.read_frame()).await.ok()
+        with_timeout("a frame", self.read_frame()).await.ok()
     }
 
     async fn read_frame(&mut self) -> std::io::Result<Frame> {
@@ -185,27 +188,27 @@ impl Raw {
             127 => self.stream.read_u64().await?,
             length => u64::from(length),
         };
-        assert!(length < 1 << 24, "a frame of {length} bytes, or a mask");
+        assert!(length < 1 << 24, "a frame of {length} bytes, or with a mask");
         let mut payload = vec![0; length as usize];
         self.stream.read_exact(&mut payload).await?;
         Ok(Frame { first, payload })
     }
 
-    /// Reads frames up to a close frame and the end behind it, and says the code.
+    /// Reads frames until a close frame and the end of the connection; returns the close code.
     ///
     /// # Panics
-    /// When the other end hangs up without a close frame.
+    /// If the connection closes without a close frame.
     pub async fn close_code(&mut self) -> u16 {
-        let (code, _) = self.goodbye().await;
-        self.until_the_end().await;
+        let (code, _) = self.close_frame().await;
+        self.read_to_end().await;
         code
     }
 
-    /// Reads frames up to a close frame, and says its code and its reason.
+    /// Reads frames until a close frame; returns its code and reason.
     ///
     /// # Panics
-    /// When the other end hangs up without a close frame.
-    pub async fn goodbye(&mut self) -> (u16, String) {
+    /// If the connection closes without a close frame.
+    pub async fn close_frame(&mut self) -> (u16, String) {
         loop {
             let frame = self.frame().await.expect("a close frame before the end");
             if frame.first == 0x88 {
@@ -216,12 +219,12 @@ impl Raw {
         }
     }
 
-    /// Fetches a page; `None` if there is no complete answer.
+    /// Sends a GET request; `None` without a complete response.
     pub async fn get(addr: SocketAddr, target: &str) -> Option<Answer> {
         Self::request(addr, "GET", target).await
     }
 
-    /// Makes a request without a body; `None` if there is no complete answer.
+    /// Sends a request without a body; `None` without a complete response.
     pub async fn request(addr: SocketAddr, method: &str, target: &str) -> Option<Answer> {
         let exchange = async {
             let mut stream = net::connect(addr).await.ok()?;
@@ -237,7 +240,7 @@ impl Raw {
 }
 
 impl Answer {
-    /// Reads an answer that ends where its connection ends; `None` if it is none.
+    /// Parses a response that is delimited by the end of the connection; `None` if it is malformed.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(bytes);
         let (head, body) = text.split_once("\r\n\r\n")?;
@@ -250,13 +253,13 @@ impl Answer {
         Some(Self { status, headers: lines.filter_map(header).collect(), body: body.to_owned() })
     }
 
-    /// A header's value, empty where there is none.
+    /// Value of a header; empty if it is absent.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
 }
 
-/// A request for a WebSocket, with more headers if some are given.
+/// A WebSocket handshake request with these additional headers.
 pub fn handshake(headers: &str) -> String {
     format!(
         "GET / HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -264,7 +267,7 @@ pub fn handshake(headers: &str) -> String {
     )
 }
 
-/// A frame of a client, masked as it must be. `first` is the final bit, reserved bits and opcode.
+/// A masked client frame. `first` is the final bit, reserved bits and opcode.
 pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     const MASK: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
     let mut frame = vec![first];

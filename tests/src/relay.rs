@@ -1,4 +1,4 @@
-//! The network in front of a port: can be cut and healed, and says what has passed.
+//! A TCP relay in front of a port: simulates partitions and records the relayed bytes.
 
 use std::{
     collections::BTreeSet,
@@ -15,14 +15,14 @@ use tokio::{
     time::sleep,
 };
 
-/// Passes on what comes to one port to another, and back, unless it is cut. Ends when it is dropped.
+/// Relays connections from one port to another unless partitioned. Stops when dropped.
 #[derive(Debug)]
 pub struct Relay {
     cuts: watch::Sender<Cuts>,
-    heard: Heard,
+    relayed: Relayed,
 }
 
-/// The connections that do not get through.
+/// The connections that are cut.
 #[derive(Clone, Debug, Default)]
 struct Cuts {
     all: bool,
@@ -31,62 +31,67 @@ struct Cuts {
 }
 
 impl Cuts {
-    /// Whether a connection is cut that began with these bytes.
-    fn concern(&self, first: &[u8]) -> bool {
+    /// Whether a connection that began with these bytes is cut.
+    fn apply_to(&self, first: &[u8]) -> bool {
         let named = |name: &String| first.windows(name.len()).any(|it| it == name.as_bytes());
         self.all || self.peers.iter().any(named)
     }
 }
 
-/// How many bytes a connection may begin with until it is known whose it is.
+/// Number of leading bytes of a connection in which the peer's name is searched.
 const FIRST: usize = 1024;
 
-/// All that has passed, in both directions and over all connections, in the order in which it did.
-type Heard = Arc<Mutex<Vec<u8>>>;
+/// All relayed bytes, of both directions and all connections, in the order of arrival.
+type Relayed = Arc<Mutex<Vec<u8>>>;
 
 impl Relay {
-    /// Listens at `at` on behalf of whoever listens at `to`.
+    /// Listens at `at` and relays to `to`.
     ///
     /// # Panics
-    /// When it cannot listen there.
+    /// If it cannot listen.
     pub fn start(at: SocketAddr, to: SocketAddr) -> Self {
         let listener = std::net::TcpListener::bind(at).unwrap();
         listener.set_nonblocking(true).unwrap();
         let listener = TcpListener::from_std(listener).unwrap();
         let (cuts, state) = watch::channel(Cuts::default());
-        let heard = Heard::default();
-        tokio::spawn(accept(listener, to, state, Arc::clone(&heard)));
-        Self { cuts, heard }
+        let relayed = Relayed::default();
+        tokio::spawn(accept(listener, to, state, Arc::clone(&relayed)));
+        Self { cuts, relayed }
     }
 
-    /// Breaks every connection, and every one that is tried from now on.
+    /// Closes every connection, and every new one until [`Self::heal`].
     pub fn cut(&self) {
         self.cuts.send_modify(|cuts| cuts.all = true);
     }
 
-    /// Breaks every connection that began with bytes that contain this name, and every such one that is
-    /// tried from now on. They must not be encrypted.
+    /// Closes every connection whose first bytes contain this name, and every such new one until
+    /// [`Self::heal`]. Requires unencrypted connections.
     pub fn cut_peer(&self, name: &str) {
         self.cuts.send_modify(|cuts| {
             cuts.peers.insert(name.to_owned());
         });
     }
 
-    /// Lets connections be made again.
+    /// Accepts connections again.
     pub fn heal(&self) {
         self.cuts.send_replace(Cuts::default());
     }
 
-    /// Whether these bytes have passed, in one piece.
+    /// Whether this byte sequence was relayed.
     ///
     /// # Panics
-    /// Never, unless a task of it did.
-    pub fn has_heard(&self, bytes: &[u8]) -> bool {
-        self.heard.lock().unwrap().windows(bytes.len()).any(|piece| piece == bytes)
+    /// Only if a task of the relay has panicked.
+    pub fn has_relayed(&self, bytes: &[u8]) -> bool {
+        self.relayed.lock().unwrap().windows(bytes.len()).any(|piece| piece == bytes)
     }
 }
 
-async fn accept(listener: TcpListener, to: SocketAddr, state: watch::Receiver<Cuts>, heard: Heard) {
+async fn accept(
+    listener: TcpListener,
+    to: SocketAddr,
+    state: watch::Receiver<Cuts>,
+    relayed: Relayed,
+) {
     let mut ended = state.clone();
     let accept = async {
         loop {
@@ -94,17 +99,22 @@ async fn accept(listener: TcpListener, to: SocketAddr, state: watch::Receiver<Cu
                 sleep(Duration::from_millis(10)).await;
                 continue;
             };
-            tokio::spawn(pass_on(near, to, state.clone(), Arc::clone(&heard)));
+            tokio::spawn(pass_on(near, to, state.clone(), Arc::clone(&relayed)));
         }
     };
     tokio::select! {
         () = accept => {}
-        // Never so: the wait ends with the relay.
+        // The condition is never true: the wait ends when the relay is dropped.
         _ = ended.wait_for(|_| false) => {}
     }
 }
 
-async fn pass_on(near: TcpStream, to: SocketAddr, mut state: watch::Receiver<Cuts>, heard: Heard) {
+async fn pass_on(
+    near: TcpStream,
+    to: SocketAddr,
+    mut state: watch::Receiver<Cuts>,
+    relayed: Relayed,
+) {
     if state.borrow().all {
         return;
     }
@@ -114,25 +124,25 @@ async fn pass_on(near: TcpStream, to: SocketAddr, mut state: watch::Receiver<Cut
     let first = watch::Sender::new(Vec::new());
     let mut begun = first.subscribe();
     let cut = async {
-        while !state.borrow_and_update().concern(&begun.borrow_and_update()) {
+        while !state.borrow_and_update().apply_to(&begun.borrow_and_update()) {
             tokio::select! {
                 changed = state.changed() => if changed.is_err() { return },
                 Ok(()) = begun.changed() => {}
             }
         }
     };
-    let there = pass(near.0, far.1, &heard, Some(&first));
+    let forward = pass(near.0, far.1, &relayed, Some(&first));
     tokio::select! {
         biased;
         () = cut => {}
-        _ = async { tokio::join!(there, pass(far.0, near.1, &heard, None)) } => {}
+        _ = async { tokio::join!(forward, pass(far.0, near.1, &relayed, None)) } => {}
     }
 }
 
 async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    heard: &Mutex<Vec<u8>>,
+    relayed: &Mutex<Vec<u8>>,
     first: Option<&watch::Sender<Vec<u8>>>,
 ) -> io::Result<()> {
     let mut bytes = vec![0; 64 * 1024];
@@ -144,10 +154,10 @@ async fn pass(
         let bytes = &bytes[..length];
         if let Some(first) = first.filter(|first| first.borrow().len() < FIRST) {
             first.send_modify(|first| first.extend_from_slice(bytes));
-            // Bytes of a connection that is cut must not get through before that is found.
+            // Lets the cut take effect first: no byte of a connection that is cut may be relayed.
             tokio::task::yield_now().await;
         }
-        heard.lock().unwrap().extend_from_slice(bytes);
+        relayed.lock().unwrap().extend_from_slice(bytes);
         to.write_all(bytes).await?;
     }
 }

@@ -1,4 +1,4 @@
-//! What a process's standard error may be, besides a file.
+//! Variants of a process's standard error: a file, or one that loses or blocks log lines.
 
 use std::{
     fs::{File, OpenOptions},
@@ -7,37 +7,38 @@ use std::{
     process::Stdio,
 };
 
-/// What becomes of what a process logs.
+/// Where the log of a process goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stderr {
-    /// It is kept, and can be looked at.
+    /// To a file that the test can read.
     #[default]
     Kept,
-    /// The descriptor is closed.
+    /// Nowhere: the descriptor is closed.
     Closed,
-    /// It is a pipe whose reader has gone away.
-    Gone,
-    /// It is a pipe that is full, and whose reader stands still until it is read from.
-    Full,
-    /// It is a file on a disk that is full.
+    /// To a pipe whose read end is closed.
+    ReaderClosed,
+    /// To a full pipe that is not read until [`Process::read_log`](crate::Process::read_log).
+    FullPipe,
+    /// To a file on a full disk.
     FullDisk,
 }
 
 impl Stderr {
-    /// All that lose lines.
-    pub const LOSSES: [Self; 4] = [Self::Closed, Self::Gone, Self::Full, Self::FullDisk];
+    /// All variants that lose lines.
+    pub const LOSSES: [Self; 4] =
+        [Self::Closed, Self::ReaderClosed, Self::FullPipe, Self::FullDisk];
 
-    /// What a process is given for it, and the reader if it has one that stands still. What is kept
-    /// goes to `log`; a closed one is inherited, and to be closed.
+    /// Standard error for a process, and the read end if it is a full pipe. [`Self::Kept`] goes to
+    /// `log`; [`Self::Closed`] is inherited, and the caller must close it.
     ///
     /// # Panics
-    /// When the system has no pipe for it.
+    /// If no pipe can be created.
     pub fn open(self, log: File) -> (Stdio, Option<PipeReader>) {
         match self {
             Self::Kept => (log.into(), None),
             Self::Closed => (Stdio::inherit(), None),
-            Self::Gone => (io::pipe().unwrap().1.into(), None),
-            Self::Full => {
+            Self::ReaderClosed => (io::pipe().unwrap().1.into(), None),
+            Self::FullPipe => {
                 let (reader, writer) = full_pipe();
                 (writer.into(), Some(reader))
             }
@@ -48,11 +49,12 @@ impl Stderr {
     }
 }
 
-/// A pipe that takes nothing more until it is read from.
+/// A pipe that accepts no more bytes until it is read.
 fn full_pipe() -> (PipeReader, OwnedFd) {
     let (reader, writer) = io::pipe().unwrap();
     let mut filler = File::from(OwnedFd::from(writer.try_clone().unwrap()));
-    // The one kind of descriptor that the standard library can set so. Both share it.
+    // The only type of the standard library with `set_nonblocking` for any descriptor; the flag is
+    // shared by all duplicates.
     let switch = UnixStream::from(OwnedFd::from(writer.try_clone().unwrap()));
     switch.set_nonblocking(true).unwrap();
     while filler.write_all(b"\n").is_ok() {}

@@ -1,4 +1,4 @@
-//! A whole suite: a register, gateways, and workers, all of them real processes.
+//! A complete suite: registers, gateways and workers, all of them real processes.
 
 use std::{
     env,
@@ -13,10 +13,10 @@ use protocol::{Query, Secret};
 use tempfile::TempDir;
 
 use crate::{
-    Browser, Ca, Conditions, Peer, Stderr, net, ports, process::Process, relay::Relay, soon,
+    Browser, Ca, Conditions, Peer, Stderr, net, ports, process::Process, relay::Relay, with_timeout,
 };
 
-/// Describes a suite; see [`Suite::builder`].
+/// Configuration of a suite; see [`Suite::builder`].
 #[derive(Clone, Debug)]
 pub struct Builder {
     registers: usize,
@@ -35,17 +35,17 @@ pub struct Builder {
     relayed: bool,
 }
 
-/// A running suite. Its processes are killed when it is dropped; their logs are shown if the test
-/// failed, and searched for the secret and for panics if it did not.
+/// A running suite. Dropping it kills its processes; their logs are printed if the test failed, and
+/// searched for the secret and for panics if it passed.
 #[derive(Debug)]
 pub struct Suite {
-    /// The registers, in the order started.
+    /// The registers, in the order of their start.
     pub registers: Vec<Process>,
-    /// Where peers find them.
+    /// Addresses of the registers.
     pub register_addrs: Vec<SocketAddr>,
-    /// The gateways, in the order started.
+    /// The gateways, in the order of their start.
     pub gateways: Vec<Gateway>,
-    /// The worker processes, in the order started.
+    /// The worker processes, in the order of their start.
     pub workers: Vec<Process>,
     secret: String,
     gateways_started: usize,
@@ -60,118 +60,118 @@ pub struct Suite {
 #[derive(Debug)]
 pub struct Gateway {
     process: Process,
-    /// Where its clients come to.
+    /// Address of its client listener.
     pub clients: SocketAddr,
-    /// Where its peers come to: the address in its client ids.
+    /// Its inner address for peers, which is part of its client ids.
     pub inner: SocketAddr,
-    /// What its peers come through, if that was asked for.
+    /// The relay between it and its peers, if requested.
     pub relay: Option<Relay>,
 }
 
 impl Builder {
-    /// How many registers there are; one if not said.
+    /// Number of registers; default 1.
     pub fn registers(mut self, registers: usize) -> Self {
         self.registers = registers;
         self
     }
 
-    /// How many gateways there are; two if not said.
+    /// Number of gateways; default 2.
     pub fn gateways(mut self, gateways: usize) -> Self {
         self.gateways = gateways;
         self
     }
 
-    /// How many worker processes there are; none if not said.
+    /// Number of worker processes; default 0.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
     }
 
-    /// How many shards each gateway has; one if not said.
+    /// Number of shards per gateway; default 1.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
         self
     }
 
-    /// Which app the worker processes run; `bench` if not said.
+    /// App of the worker processes; default `bench`.
     pub fn app(mut self, app: &'static str) -> Self {
         self.app = app;
         self
     }
 
-    /// How many seconds a register waits after its start for gateways to come back; none if not
-    /// said, since workers are started when all gateways are there.
+    /// Seconds that a register waits after its start for gateways to reconnect; default 0, since
+    /// workers are started after all gateways.
     pub fn startup_grace(mut self, seconds: u64) -> Self {
         self.startup_grace = seconds;
         self
     }
 
-    /// What is logged; `debug` if not said.
+    /// Log filter; default `debug`.
     pub fn logs(mut self, filter: &'static str) -> Self {
         self.logs = filter;
         self
     }
 
-    /// What becomes of what the processes log; it is kept if not said.
+    /// Where the processes log to; default [`Stderr::Kept`].
     pub fn stderr(mut self, stderr: Stderr) -> Self {
         self.stderr = stderr;
         self
     }
 
-    /// How many files each gateway may have open; as many as the test may if not said.
+    /// Limit of open files per gateway; default is that of the test.
     pub fn gateway_descriptors(mut self, most: u32) -> Self {
         self.gateway_descriptors = Some(most);
         self
     }
 
-    /// Has the processes speak TLS with each other; `plain` says what becomes of peers that do not.
+    /// Enables TLS between processes; `plain` is the policy for peers without TLS.
     pub fn inner_tls(mut self, plain: &'static str) -> Self {
         self.inner_tls = Some(plain);
         self
     }
 
-    /// Has the processes speak without TLS with each other, whatever the environment says.
+    /// Disables TLS between processes, overriding the environment.
     pub fn plain(mut self) -> Self {
         self.inner_tls = None;
         self
     }
 
-    /// Has clients come over TLS.
+    /// Enables TLS for clients.
     pub fn wss(mut self) -> Self {
         self.wss = true;
         self
     }
 
-    /// One more flag for every gateway.
+    /// Adds a flag with a value to every gateway.
     pub fn gateway_flag(mut self, flag: &str, value: &str) -> Self {
         self.gateway_flags.extend([flag.to_owned(), value.to_owned()]);
         self
     }
 
-    /// One more flag for every worker process.
+    /// Adds a flag with a value to every worker process.
     pub fn worker_flag(mut self, flag: &str, value: &str) -> Self {
         self.worker_flags.extend([flag.to_owned(), value.to_owned()]);
         self
     }
 
-    /// Peers come to each gateway through a relay.
+    /// Puts a relay between each gateway and its peers.
     pub fn relayed(mut self) -> Self {
         self.relayed = true;
         self
     }
 
-    /// One more switch for every gateway.
+    /// Adds a flag without a value to every gateway.
     pub fn gateway_switch(mut self, flag: &str) -> Self {
         self.gateway_flags.push(flag.to_owned());
         self
     }
 
-    /// Starts all of it and waits until every process is ready.
+    /// Starts all processes and waits until each is ready.
     ///
     /// # Panics
-    /// When a process does not become ready.
+    /// If a process does not become ready.
     pub async fn start(self) -> Suite {
-        // Long enough that no log has it by chance.
+        // Long enough not to occur in a log by chance.
         let random = RandomState::new().hash_one(0);
         let secret = format!("s3cret-{random:016x}");
         let logs = TempDir::with_prefix("push-suite-test.").unwrap();
@@ -208,8 +208,8 @@ impl Builder {
 }
 
 impl Suite {
-    /// Two gateways of one shard, and no workers, unless it is told otherwise. With `SUITE_TLS` in
-    /// the environment, all is TLS that can be.
+    /// A suite with the defaults: one register, two gateways with one shard each, no workers. With
+    /// `SUITE_TLS` in the environment, TLS is enabled wherever possible.
     pub fn builder() -> Builder {
         let tls = env::var_os("SUITE_TLS").is_some();
         Builder {
@@ -230,64 +230,64 @@ impl Suite {
         }
     }
 
-    /// Lets one more gateway join, and waits until it is ready.
+    /// Starts another gateway and waits until it is ready.
     pub async fn add_gateway(&mut self) -> &mut Gateway {
         self.spawn_gateway();
-        let gateway = self.gateways.last_mut().expect("there is the new one");
+        let gateway = self.gateways.last_mut().expect("it was just added");
         gateway.ready().await;
         gateway
     }
 
-    /// Lets one more worker process join, and waits until it is ready.
+    /// Starts another worker process and waits until it is ready.
     pub async fn add_worker(&mut self) -> &mut Process {
         self.spawn_worker();
-        let worker = self.workers.last_mut().expect("there is the new one");
+        let worker = self.workers.last_mut().expect("it was just added");
         worker.ready().await;
         worker
     }
 
-    /// A WebSocket client of the gateway of that number.
+    /// A WebSocket client of the gateway with this index.
     pub async fn browser(&self, gateway: usize) -> Browser {
         Browser::open(self.gateways[gateway].clients, "/").await
     }
 
-    /// The same, with a name: test workers find it by that.
-    pub async fn named(&self, name: &str, gateway: usize) -> Browser {
+    /// The same with a name in the query, by which a test identifies it at its worker.
+    pub async fn named_browser(&self, name: &str, gateway: usize) -> Browser {
         Browser::open(self.gateways[gateway].clients, &format!("/?name={name}")).await
     }
 
-    /// A native link to the gateway of that number, that commands and asks.
+    /// A native back-end link to the gateway with this index.
     pub async fn peer(&self, gateway: usize) -> Peer {
-        Peer::client(self.gateways[gateway].inner, &self.secret()).await
+        Peer::back_end(self.gateways[gateway].inner, &self.secret()).await
     }
 
-    /// A native link to the gateway of that number, that takes events; every shard knows of it.
+    /// A native worker link to the gateway with this index, registered with every shard.
     pub async fn worker_link(&self, gateway: usize, key: &str) -> Peer {
         let mut worker = Peer::worker(self.gateways[gateway].inner, &self.secret(), key).await;
-        worker.ask(Query::Groups).await;
+        worker.query(Query::Groups).await;
         worker
     }
 
-    /// A back end of the whole cluster, that commands and asks.
+    /// A back end of the whole cluster.
     pub async fn cluster(&self) -> Cluster {
         let registers = self.register_addrs.iter().map(SocketAddr::to_string);
         let config = Config { tls: self.tls(), ..Config::new(registers, self.secret()) };
         let cluster = Cluster::start(config);
-        soon("a cluster to be ready", cluster.ready()).await;
+        with_timeout("a back end to be ready", cluster.ready()).await;
         cluster
     }
 
-    /// What the cluster shares.
+    /// The shared secret of the cluster.
     pub fn secret(&self) -> Secret {
         Secret::from(self.secret.as_str())
     }
 
-    /// What connects to its processes over TLS, if they speak that.
+    /// TLS configuration for connections to its processes, if TLS is enabled between them.
     pub fn tls(&self) -> Option<Tls> {
         self.shape.inner_tls.map(|_| self.member.clone())
     }
 
-    /// Who has signed its certificates.
+    /// The CA of its certificates.
     pub fn ca(&self) -> &Ca {
         &self.ca
     }
@@ -296,7 +296,7 @@ impl Suite {
         self.ca.path(name).display().to_string()
     }
 
-    /// The environment that every process of this suite has.
+    /// Environment of every process of this suite.
     pub fn env(&self) -> Vec<(String, String)> {
         let env = [("GW_SECRET_KEY", self.secret.as_str()), ("RUST_LOG", self.shape.logs)];
         let mut env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
@@ -308,7 +308,7 @@ impl Suite {
         env
     }
 
-    /// The flags by which gateways and workers find the registers.
+    /// Flags with the register addresses, for gateways and workers.
     fn register_flags(&self) -> Vec<String> {
         let addrs = self.register_addrs.iter();
         addrs.flat_map(|addr| ["--register-address".to_owned(), addr.to_string()]).collect()
@@ -321,13 +321,13 @@ impl Suite {
         let args = strings(&["--listen", &addr.to_string(), "--startup-grace", &grace]);
         let register = self.process(&name, "register", args);
         if self.shape.inner_tls.is_some() {
-            net::speaks_tls(addr, &self.member);
+            net::use_tls(addr, &self.member);
         }
         self.registers.push(register);
         self.register_addrs.push(addr);
     }
 
-    /// Starts one more gateway, without waiting for it.
+    /// Starts another gateway without waiting for it.
     pub fn spawn_gateway(&mut self) {
         let (clients, inner) = (ports::free(), ports::free());
         self.gateways_started += 1;
@@ -339,28 +339,28 @@ impl Suite {
         args.extend(strings(&["--listen", &listen]));
         args.extend(strings(&["--lan-ip", &lan_ip, "--lan-port", &lan_port]));
         let relay = self.shape.relayed.then(|| {
-            let listens = ports::free();
-            args.extend(strings(&["--lan-listen", &listens.to_string()]));
-            Relay::start(inner, listens)
+            let lan_listen = ports::free();
+            args.extend(strings(&["--lan-listen", &lan_listen.to_string()]));
+            Relay::start(inner, lan_listen)
         });
         args.extend(strings(&["--threads", &threads]));
-        // A few clients are to be on all of them.
+        // So that a few clients are enough to use all threads.
         args.extend(strings(&["--connections-per-thread", "1"]));
         args.extend(self.shape.gateway_flags.iter().cloned());
         if self.shape.wss {
             args.extend(strings(&["--tls-cert", &self.file("wss.pem")]));
             args.extend(strings(&["--tls-key", &self.file("wss.key")]));
-            net::speaks_tls(clients, &self.member);
+            net::use_tls(clients, &self.member);
         }
         if self.shape.inner_tls.is_some() {
-            net::speaks_tls(inner, &self.member);
+            net::use_tls(inner, &self.member);
         }
         let name = format!("gateway-{}", self.gateways_started);
         let process = self.process(&name, "gateway", args);
         self.gateways.push(Gateway { process, clients, inner, relay });
     }
 
-    /// Starts one more worker process, without waiting for it.
+    /// Starts another worker process without waiting for it.
     pub fn spawn_worker(&mut self) {
         self.workers_started += 1;
         let id = self.workers_started.to_string();
@@ -372,7 +372,7 @@ impl Suite {
         self.workers.push(worker);
     }
 
-    /// Starts a process of the test's own that follows the registers of this suite, without waiting for it.
+    /// Starts an extra process with the registers of this suite, without waiting for it.
     pub fn start_process(&self, name: &str, binary: &'static str, flags: &[&str]) -> Process {
         self.process(name, binary, [self.register_flags(), strings(flags)].concat())
     }
@@ -391,27 +391,27 @@ impl Suite {
 }
 
 impl Gateway {
-    /// Cuts it off from its peers; from registers it is not.
+    /// Partitions it from its peers, but not from registers.
     ///
     /// # Panics
-    /// When it has no relay.
-    pub fn cut_off(&self) {
+    /// If it has no relay.
+    pub fn partition(&self) {
         self.relay.as_ref().expect("it is relayed").cut();
     }
 
-    /// Cuts it off from a worker, by that one's name and id.
+    /// Partitions it from one worker, given as name and id.
     ///
     /// # Panics
-    /// When it has no relay.
-    pub fn cut_off_from(&self, worker: &str) {
+    /// If it has no relay.
+    pub fn partition_from(&self, worker: &str) {
         self.relay.as_ref().expect("it is relayed").cut_peer(worker);
     }
 
-    /// Lets peers reach it again.
+    /// Ends all partitions.
     ///
     /// # Panics
-    /// When it has no relay.
-    pub fn let_back(&self) {
+    /// If it has no relay.
+    pub fn heal(&self) {
         self.relay.as_ref().expect("it is relayed").heal();
     }
 }
@@ -436,14 +436,14 @@ impl Drop for Suite {
             self.processes().for_each(|process| show(&process.name, &process.log()));
             return;
         }
-        let blemish = self.processes().find_map(|process| process.blemish(&self.secret));
-        assert!(blemish.is_none(), "{}", blemish.unwrap_or_default());
+        let violation = self.processes().find_map(|process| process.log_violation(&self.secret));
+        assert!(violation.is_none(), "{}", violation.unwrap_or_default());
     }
 }
 
-#[expect(clippy::print_stderr, reason = "cargo shows it for a test that failed, and only then")]
+#[expect(clippy::print_stderr, reason = "cargo shows it for failed tests only")]
 fn show(name: &str, log: &str) {
-    // The end is what matters, and a failed test must stay readable.
+    // The end matters most, and the output of a failed test must stay readable.
     let lines: Vec<&str> = log.lines().collect();
     let tail = &lines[lines.len().saturating_sub(200)..];
     eprintln!("--- {name}, the last {} of {} lines", tail.len(), lines.len());

@@ -1,35 +1,35 @@
-//! Waiting that ends: for a future, or for something to become true.
+//! Waiting with a timeout, for a future or for a condition.
 
 use std::{fmt::Debug, time::Duration};
 
 use tokio::time::{Instant, sleep, timeout};
 
-/// How long anything that should happen may take. Tests assert no times; this only ends a wait
-/// that would never end.
-pub const PATIENCE: Duration = Duration::from_secs(15);
+/// Upper bound of every wait for something that should happen. Tests assert no durations; this only
+/// turns a hang into a failure.
+pub const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What `future` brings.
+/// The output of `future`.
 ///
 /// # Panics
-/// When it takes too long; `what` says what was awaited.
-pub async fn soon<T>(what: impl Debug, future: impl Future<Output = T>) -> T {
-    match timeout(PATIENCE, future).await {
+/// After [`TIMEOUT`]; `what` describes what was awaited.
+pub async fn with_timeout<T>(what: impl Debug, future: impl Future<Output = T>) -> T {
+    match timeout(TIMEOUT, future).await {
         Ok(value) => value,
-        Err(_) => panic!("waited in vain: {what:?}"),
+        Err(_) => panic!("timed out waiting for {what:?}"),
     }
 }
 
-/// Tries until `attempt` brings something.
+/// Polls `attempt` until it returns a value.
 ///
 /// # Panics
-/// When that takes too long; `what` says what was awaited.
+/// After [`TIMEOUT`]; `what` describes what was awaited.
 pub async fn eventually<T>(what: impl Debug, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         if let Some(value) = attempt().await {
             return value;
         }
-        assert!(Instant::now() < deadline, "waited in vain: {what:?}");
+        assert!(Instant::now() < deadline, "timed out waiting for {what:?}");
         sleep(Duration::from_millis(10)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! A worker within the test: reports what it is told, and does what clients ask of it.
+//! A worker inside the test process: reports every call, and executes commands in client messages.
 
 use std::{
     sync::{
@@ -19,52 +19,52 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Suite, eventually, soon};
+use crate::{Suite, eventually, with_timeout};
 
-/// How long it waits for a gateway that is gone.
+/// Default grace period for a disconnected gateway.
 const GATEWAY_GRACE: Duration = Duration::from_secs(1);
 
-/// A worker that runs within the test. Dropping it is what a crash looks like.
+/// A worker inside the test process. Dropping it looks like a crash to gateways.
 #[derive(Debug)]
 pub struct TestWorker {
     reports: mpsc::Receiver<Report>,
-    doing: Arc<Doing>,
+    state: Arc<State>,
     stop: CancellationToken,
     task: JoinHandle<anyhow::Result<()>>,
 }
 
-/// One call of one method.
+/// One call of a worker method.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// About whom.
+    /// The client.
     pub client: ClientId,
-    /// What happened.
-    pub told: Told,
-    /// The event's number among the client's own.
+    /// The method and its argument.
+    pub call: Call,
+    /// Number of the event, counted per client.
     pub number: u64,
     /// Whether it was marked as redelivered.
     pub redelivered: bool,
-    /// The client's session then.
+    /// The session of the client at that time.
     pub session: String,
 }
 
-/// What a method was told.
+/// A worker method and its argument.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Told {
-    /// A connection was accepted.
+pub enum Call {
+    /// `on_connect`.
     Connect,
-    /// Its handshake was accepted.
+    /// `on_websocket_connect`.
     WebSocketConnect(Handshake),
-    /// It sent a message, and what that asks for is done now.
+    /// `on_message`, reported after the command of the message is executed.
     Message(Message),
-    /// It is gone.
+    /// `on_close`.
     Close(CloseReason),
 }
 
 #[derive(Debug)]
-struct Doing {
+struct State {
     reports: mpsc::Sender<Report>,
-    /// What messages that say `wait` wait for.
+    /// Handlers of `wait` messages acquire one each.
     permits: Semaphore,
     waiting: AtomicUsize,
     stopped: AtomicUsize,
@@ -77,10 +77,10 @@ impl TestWorker {
         Self::start_with(suite, id, GATEWAY_GRACE).await
     }
 
-    /// The same, of one that waits so long for a gateway that is gone.
+    /// The same with this grace period for disconnected gateways.
     pub async fn start_with(suite: &Suite, id: &str, gateway_grace: Duration) -> Self {
         let (sender, reports) = mpsc::channel(10_000);
-        let doing = Arc::new(Doing {
+        let state = Arc::new(State {
             reports: sender,
             permits: Semaphore::new(0),
             waiting: AtomicUsize::new(0),
@@ -100,57 +100,57 @@ impl TestWorker {
         let stop = CancellationToken::new();
         let starting = Starting::new(None, stop.clone(), Duration::from_secs(5));
         let health = starting.health.clone();
-        let task = tokio::spawn(serve(Obedient(Arc::clone(&doing)), config, starting));
+        let task = tokio::spawn(serve(CommandWorker(Arc::clone(&state)), config, starting));
         eventually("a worker to be linked", async || health.is_ready().then_some(())).await;
-        Self { reports, doing, stop, task }
+        Self { reports, state, stop, task }
     }
 
-    /// The next call of a method.
+    /// The next call.
     ///
     /// # Panics
-    /// When there is none for too long.
-    pub async fn told(&mut self) -> Report {
-        soon("a worker to be told something", self.reports.recv()).await.expect("a report")
+    /// After the timeout.
+    pub async fn next_report(&mut self) -> Report {
+        with_timeout("a call of the worker", self.reports.recv()).await.expect("a report")
     }
 
-    /// The next call of a method, if there is one already.
-    pub fn told_already(&mut self) -> Option<Report> {
+    /// The next call, if one was made already.
+    pub fn try_next_report(&mut self) -> Option<Report> {
         self.reports.try_recv().ok()
     }
 
-    /// Waits until that many messages that say `wait` are being dealt with.
-    pub async fn has_waiting(&self, count: usize) {
-        eventually("messages to wait", async || {
-            (self.doing.waiting.load(Ordering::Relaxed) == count).then_some(())
+    /// Waits until exactly this many handlers of `wait` messages are blocked.
+    pub async fn wait_until_blocked(&self, count: usize) {
+        eventually("handlers to block", async || {
+            (self.state.waiting.load(Ordering::Relaxed) == count).then_some(())
         })
         .await;
     }
 
-    /// Lets that many messages that say `wait` go on.
-    pub fn let_go(&self, count: usize) {
-        self.doing.permits.add_permits(count);
+    /// Releases this many handlers of `wait` messages.
+    pub fn release(&self, count: usize) {
+        self.state.permits.add_permits(count);
     }
 
-    /// Has it close every client that connects from here on.
+    /// Makes it close every new client from now on.
     pub fn reject(&self) {
-        self.doing.rejects.store(true, Ordering::Relaxed);
+        self.state.rejects.store(true, Ordering::Relaxed);
     }
 
-    /// Asks it to stop; it goes on with what it has.
-    pub fn ask_to_stop(&self) {
+    /// Starts a graceful shutdown without waiting for it.
+    pub fn request_stop(&self) {
         self.stop.cancel();
     }
 
-    /// Asks it to stop, waits until it has, and says what it was told that nobody took.
+    /// Shuts down gracefully; returns the calls that were not read yet.
     ///
     /// # Panics
-    /// When it did not end well.
+    /// If it fails.
     pub async fn stop(mut self) -> Vec<Report> {
-        self.ask_to_stop();
-        soon("a worker to stop", &mut self.task).await.unwrap().unwrap();
-        let stopped = self.doing.stopped.load(Ordering::Relaxed);
+        self.request_stop();
+        with_timeout("a worker to stop", &mut self.task).await.unwrap().unwrap();
+        let stopped = self.state.stopped.load(Ordering::Relaxed);
         assert_eq!(stopped, 1, "on_worker_stop is called once");
-        std::iter::from_fn(|| self.told_already()).collect()
+        std::iter::from_fn(|| self.try_next_report()).collect()
     }
 }
 
@@ -160,24 +160,24 @@ impl Drop for TestWorker {
     }
 }
 
-/// Does what messages say: a word, and what it is about.
-struct Obedient(Arc<Doing>);
+/// Executes messages as commands: a word and its argument.
+struct CommandWorker(Arc<State>);
 
-impl Obedient {
-    async fn report(&self, client: &Client, told: Told) {
+impl CommandWorker {
+    async fn report(&self, client: &Client, call: Call) {
         let session = client.encoded_session();
         let report = Report {
             client: client.id(),
-            told,
+            call,
             number: client.delivery().number,
             redelivered: client.redelivered(),
             session: String::from_utf8_lossy(session.as_encoded()).into_owned(),
         };
-        // A test that has heard enough does not take it.
+        // Fails if the test no longer reads calls.
         let _ = self.0.reports.send(report).await;
     }
 
-    /// Waits until the test lets it go on.
+    /// Blocks until the test calls [`TestWorker::release`].
     async fn wait(&self) -> anyhow::Result<()> {
         self.0.waiting.fetch_add(1, Ordering::Relaxed);
         self.0.permits.acquire().await?.forget();
@@ -186,16 +186,16 @@ impl Obedient {
     }
 }
 
-/// What a session says of a note.
+/// A session change that sets the note.
 fn note(text: &str) -> Map<String, Value> {
     Map::from_iter([("note".to_owned(), Value::from(text))])
 }
 
-impl Worker for Obedient {
+impl Worker for CommandWorker {
     async fn on_connect(&self, client: &Client) -> anyhow::Result<()> {
-        self.report(client, Told::Connect).await;
+        self.report(client, Call::Connect).await;
         if self.0.rejects.load(Ordering::Relaxed) {
-            // As one that asks somebody first.
+            // Like a handler that queries a database first.
             tokio::time::sleep(Duration::from_millis(5)).await;
             client.close(None).await?;
         }
@@ -207,7 +207,7 @@ impl Worker for Obedient {
         client: &Client,
         handshake: &Handshake,
     ) -> anyhow::Result<()> {
-        self.report(client, Told::WebSocketConnect(handshake.clone())).await;
+        self.report(client, Call::WebSocketConnect(handshake.clone())).await;
         Ok(())
     }
 
@@ -235,16 +235,16 @@ impl Worker for Obedient {
                 let (other, text) = rest.split_once(' ').unwrap_or((rest, ""));
                 client.cluster().update_session(other.parse()?, &note(text)).await?;
             }
-            "panic" => panic!("as asked"),
+            "panic" => panic!("on request"),
             "bye" => client.close(Some(rest.into())).await?,
             _ => {}
         }
-        self.report(client, Told::Message(message)).await;
+        self.report(client, Call::Message(message)).await;
         Ok(())
     }
 
     async fn on_close(&self, client: &Client, reason: CloseReason) -> anyhow::Result<()> {
-        self.report(client, Told::Close(reason)).await;
+        self.report(client, Call::Close(reason)).await;
         Ok(())
     }
 

@@ -1,11 +1,11 @@
-//! Addresses with names, and both versions of IP.
+//! Host names as addresses, and both versions of IP.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::net::SocketAddr;
 
 use suite_tests::{Browser, Conditions, Suite, eventually, ports, process::Process};
 
-/// A gateway of a suite that has a register and a worker, with these flags beside the usual ones.
+/// Starts a gateway with these flags in a suite with a register and a worker.
 async fn gateway(suite: &Suite, flags: &[&str]) -> Process {
     let mut args: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
     args.extend(["--threads".to_owned(), "1".to_owned()]);
@@ -13,19 +13,21 @@ async fn gateway(suite: &Suite, flags: &[&str]) -> Process {
     let mut gateway =
         Process::start("gateway", "gateway", args, suite.env(), &logs, Conditions::default());
     gateway.ready().await;
-    eventually("the worker to be linked", async || gateway.lacks().await?.is_empty().then_some(()))
-        .await;
+    eventually("the worker to be linked", async || {
+        gateway.unready_reasons().await?.is_empty().then_some(())
+    })
+    .await;
     gateway
 }
 
 async fn echo(gateway: SocketAddr) {
     let mut client = Browser::open(gateway, "/").await;
     client.send("e").await;
-    assert_eq!(client.hears_text().await, "e");
+    assert_eq!(client.receive_text().await, "e");
 }
 
 #[tokio::test]
-async fn gateway_with_names_for_addresses_is_reached_at_what_they_resolve_to() {
+async fn gateway_with_host_names_is_reached_at_the_resolved_addresses() {
     let suite = Suite::builder().gateways(1).workers(1).start().await;
     let (clients, inner) = (ports::free(), ports::free());
     let listen = format!("ws://localhost:{}", clients.port());
@@ -34,12 +36,12 @@ async fn gateway_with_names_for_addresses_is_reached_at_what_they_resolve_to() {
     let flags = ["--listen", &listen, "--lan-ip", "localhost", "--lan-port", &port];
     let gateway = gateway(&suite, &[&flags[..], &["--register-address", &register]].concat()).await;
     echo(clients).await;
-    // It announces what others can tell apart, not a name.
-    gateway.logs(&[&format!("address={inner}")]).await;
+    // It announces an address that can be compared, not a name.
+    gateway.wait_for_log(&[&format!("address={inner}")]).await;
 }
 
 #[tokio::test]
-async fn listeners_for_all_of_ipv4_and_all_of_ipv6_share_a_port() {
+async fn wildcard_listeners_of_ipv4_and_ipv6_share_a_port() {
     let suite = Suite::builder().gateways(1).workers(1).start().await;
     let (clients, inner) = (ports::free(), ports::free());
     let (port, inner_port) = (clients.port(), inner.port().to_string());
@@ -52,7 +54,7 @@ async fn listeners_for_all_of_ipv4_and_all_of_ipv6_share_a_port() {
         echo(([0, 0, 0, 0, 0, 0, 0, 1], port).into()).await;
         gateway.stop().await;
     }
-    // Alone, it takes both.
+    // An IPv6 wildcard listener alone accepts both.
     let alone = ["--listen", &v6];
     let _gateway = gateway(&suite, &[&flags[..], &alone].concat()).await;
     echo(clients).await;

@@ -1,4 +1,4 @@
-//! The rules that ARCHITECTURE.md states, checked: who may use whom, who owns what, what is pure.
+//! Checks the rules of ARCHITECTURE.md: dependencies, ownership of libraries, pure files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// Each crate, and all that it may use of this workspace. Those of the tests may use everything.
+/// Each crate with its allowed dependencies in this workspace. Test crates may use everything.
 const ARROWS: &[(&str, &[&str])] = &[
     ("protocol", &[]),
     ("service", &["protocol"]),
@@ -18,15 +18,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("bench", &[]),
 ];
 
-/// May use every crate, and is used by [`RUNS`] alone.
+/// May use every crate; only [`RUNS`] may use it.
 const HARNESS: &str = "suite-tests";
 
 const CHAOS: &str = "chaos";
 
-/// May use every crate, and are used by none.
+/// May use every crate; no crate may use them.
 const RUNS: [&str; 2] = [CHAOS, "attacks"];
 
-/// Libraries with owners, so that replacing one changes few crates.
+/// Libraries that only their owners may use, so that replacing one changes few crates.
 const OWNED: &[(&str, &[&str])] = &[
     ("bincode", &["protocol"]),
     ("tokio-tungstenite", &["bench", "gateway", HARNESS, CHAOS]),
@@ -37,7 +37,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("tikv-jemallocator", &["business-worker", "gateway", "register"]),
 ];
 
-/// Files and folders of values and functions: tested without a runtime, so they know of none.
+/// Files and folders of pure values and functions, which are tested without a runtime.
 const PURE: &[&str] = &[
     "crates/bench/src/account.rs",
     "crates/bench/src/dialect.rs",
@@ -55,38 +55,39 @@ const PURE: &[&str] = &[
     "crates/register/src/presence.rs",
     "crates/gateway/src/closed.rs",
     "crates/gateway/src/framing",
-    "crates/gateway/src/hub/gather.rs",
-    "crates/gateway/src/hub/progress.rs",
+    "crates/gateway/src/hub/scatter_gather.rs",
+    "crates/gateway/src/hub/command_watermarks.rs",
     "crates/gateway/src/http/content_type.rs",
     "crates/gateway/src/http/field.rs",
     "crates/gateway/src/http/head.rs",
     "crates/gateway/src/http/path.rs",
     "crates/gateway/src/http/probe.rs",
-    "crates/gateway/src/http/site.rs",
+    "crates/gateway/src/http/static_files.rs",
     "crates/gateway/src/http/workerman.rs",
-    "crates/gateway/src/outqueue.rs",
+    "crates/gateway/src/write_queue.rs",
     "crates/gateway/src/shard/answers.rs",
     "crates/gateway/src/shard/budget.rs",
     "crates/gateway/src/shard/deadlines.rs",
     "crates/gateway/src/shard/directory.rs",
     "crates/gateway/src/shard/drain.rs",
     "crates/gateway/src/shard/fan_out.rs",
-    "crates/gateway/src/shard/heartbeat.rs",
+    "crates/gateway/src/heartbeat.rs",
     "crates/gateway/src/shard/ids.rs",
-    "crates/gateway/src/shard/outlet.rs",
+    "crates/gateway/src/shard/delivery_queue.rs",
     "crates/gateway/src/shard/pass.rs",
     "crates/gateway/src/shard/roster.rs",
-    "crates/gateway/src/shard/routing.rs",
-    "crates/gateway/src/shard/share.rs",
+    "crates/gateway/src/routing.rs",
+    "crates/gateway/src/shard/flow_control.rs",
     "crates/gateway/src/shard/standby",
     "crates/client/src/directory.rs",
-    "crates/client/src/leases.rs",
-    "crates/client/src/leases/newcomers.rs",
-    "crates/client/src/leases/orphans.rs",
+    "crates/client/src/failure_detector.rs",
+    "crates/client/src/failure_detector/newcomers.rs",
+    "crates/client/src/failure_detector/orphans.rs",
+    "crates/client/src/failure_detector/register_view.rs",
     "crates/client/src/link/finished.rs",
-    "crates/client/src/link/kept.rs",
+    "crates/client/src/link/unacked.rs",
     "crates/client/src/merge.rs",
-    "crates/client/src/reach.rs",
+    "crates/client/src/reachability.rs",
     "crates/client/src/targets.rs",
     "crates/business-worker/src/dispatch/standby.rs",
     "tests/chaos/src/account",
@@ -99,24 +100,24 @@ const PURE: &[&str] = &[
     "tests/chaos/src/scenario.rs",
 ];
 
-/// What a pure file never names, outside of its tests.
+/// Names that must not occur in a pure file, except in its tests.
 const IMPURE: &[&str] =
     &["async", "await", "tokio", "tracing", "Mutex", "RwLock", "Instant::now", "SystemTime::now"];
 
-/// Files that run to the end on their shard's thread. They may log.
+/// Files whose functions run to completion on the shard's thread. They may log.
 const NEVER_WAIT: &[&str] = &[
     "crates/gateway/src/shard/commands.rs",
     "crates/gateway/src/shard/events.rs",
     "crates/gateway/src/shard/standby.rs",
 ];
 
-/// What a file that never waits never names.
+/// Names that must not occur in a file of [`NEVER_WAIT`].
 const WAITING: &[&str] = &["async", "await", "tokio", "Mutex", "RwLock"];
 
-/// Crates of processes, which ask `service` alone for what a simulation must control.
+/// Crates that must use `service` for everything that a simulation replaces.
 const CONTROLLED: &[&str] = &["business-worker", "client", "gateway", "register"];
 
-/// What they never name, outside of their tests.
+/// Names that must not occur in them, except in tests.
 const UNCONTROLLED: &[&str] = &[
     "tokio::net",
     "std::net::TcpListener",
@@ -131,10 +132,10 @@ const UNCONTROLLED: &[&str] = &[
     "RandomState",
 ];
 
-/// Crates that make up a process of ours.
+/// Crates that run in the processes of the suite.
 const PROCESSES: &[&str] = &["business-worker", "client", "gateway", "register", "service"];
 
-/// What spawns a task or a thread whose panic nobody would notice, outside of tests.
+/// Calls that spawn a task or thread whose panic would go unnoticed; forbidden except in tests.
 const UNSUPERVISED: &[&str] = &[
     ".spawn(",
     ".spawn_local(",
@@ -144,7 +145,7 @@ const UNSUPERVISED: &[&str] = &[
     "thread::spawn",
 ];
 
-/// Where supervised ones are spawned: each hands what it runs to `service::supervise`.
+/// Files that spawn supervised tasks and threads, through `service::supervise`.
 const SUPERVISORS: &[&str] = &[
     "crates/gateway/src/lib.rs",
     "crates/service/src/logging/writer.rs",
@@ -153,8 +154,8 @@ const SUPERVISORS: &[&str] = &[
     "crates/service/src/thread.rs",
 ];
 
-/// Where a process writes to its standard output or error: before it serves, or in the thread for
-/// log lines. Anywhere else, a reader that stands still would block what it serves.
+/// Files that write to standard output or error: before the process serves, or in the log writer
+/// thread. Anywhere else, a stalled reader would block the process.
 const PRINTERS: &[&str] = &[
     "crates/service/src/logging/mod.rs",
     "crates/service/src/process.rs",
@@ -166,15 +167,19 @@ const PRINTING: &[&str] = &["stdout", "stderr", "print", "println", "eprint", "e
 const LONGEST_FILE: usize = 500;
 
 #[test]
-fn crates_use_only_what_their_arrows_allow() {
+fn crates_depend_only_on_allowed_crates() {
     let crates = workspace();
     let listed: Vec<&str> =
         ARROWS.iter().map(|(name, _)| *name).chain([HARNESS]).chain(RUNS).collect();
     for name in crates.keys() {
-        assert!(listed.contains(&name.as_str()), "{name} is not in ARROWS: say what it may use");
+        assert!(
+            listed.contains(&name.as_str()),
+            "{name} is not in ARROWS: add its allowed dependencies"
+        );
     }
     for (name, allowed) in ARROWS {
-        let used = crates.get(*name).unwrap_or_else(|| panic!("{name} is in ARROWS but is gone"));
+        let used =
+            crates.get(*name).unwrap_or_else(|| panic!("{name} is in ARROWS but does not exist"));
         for other in used.iter().filter(|other| crates.contains_key(*other)) {
             assert!(allowed.contains(&other.as_str()), "{name} must not depend on {other}");
         }
@@ -182,7 +187,7 @@ fn crates_use_only_what_their_arrows_allow() {
 }
 
 #[test]
-fn libraries_with_an_owner_are_used_by_it_alone() {
+fn owned_libraries_are_used_by_their_owners_only() {
     for (name, used) in workspace() {
         for (library, owners) in OWNED {
             let owner = owners.contains(&name.as_str());
@@ -197,21 +202,21 @@ fn libraries_with_an_owner_are_used_by_it_alone() {
 }
 
 #[test]
-fn pure_files_know_no_runtime_no_lock_no_log_no_clock() {
+fn pure_files_use_no_runtime_lock_log_or_clock() {
     for entry in PURE {
         avoid(entry, IMPURE);
     }
 }
 
 #[test]
-fn what_runs_on_a_shard_never_waits() {
+fn shard_code_never_awaits_or_locks() {
     for entry in NEVER_WAIT {
         avoid(entry, WAITING);
     }
 }
 
 #[test]
-fn what_a_simulation_must_control_is_asked_of_service() {
+fn simulated_resources_are_used_through_service_only() {
     for name in CONTROLLED {
         for file in rust_files(&root().join("crates").join(name).join("src")) {
             let is_test = file.ends_with("tests.rs") || shown(&file).contains("/model");
@@ -223,11 +228,11 @@ fn what_a_simulation_must_control_is_asked_of_service() {
 }
 
 #[test]
-fn tasks_and_threads_are_spawned_where_their_panics_are_noticed() {
+fn tasks_and_threads_are_spawned_by_supervisors_only() {
     for file in code_of_processes() {
         let code = code(&read(&file));
         let bare = UNSUPERVISED.iter().find(|call| code.contains(**call));
-        // In a list of imports, over however many lines.
+        // In a list of imports, which may span lines.
         let mut uses = code.split(';').map(str::trim_start);
         let imported = uses.find(|it| it.starts_with("use tokio") && it.contains("spawn"));
         let shown = shown(&file);
@@ -235,12 +240,12 @@ fn tasks_and_threads_are_spawned_where_their_panics_are_noticed() {
             assert!(code.contains("supervise") || code.contains("supervised"), "{shown}");
             continue;
         }
-        assert_eq!((bare, imported), (None, None), "{shown}: spawn it by `service::supervise`");
+        assert_eq!((bare, imported), (None, None), "{shown}: spawn it with `service::supervise`");
     }
 }
 
 #[test]
-fn nothing_that_serves_prints() {
+fn serving_code_does_not_print() {
     for file in code_of_processes() {
         if !PRINTERS.contains(&shown(&file).as_str()) {
             let code = code(&read(&file));
@@ -250,7 +255,7 @@ fn nothing_that_serves_prints() {
     }
 }
 
-/// Files of code that runs in processes of ours, without tests.
+/// Source files of [`PROCESSES`], without tests.
 fn code_of_processes() -> impl Iterator<Item = PathBuf> {
     let folders = PROCESSES.iter().map(|name| root().join("crates").join(name).join("src"));
     folders.flat_map(|folder| rust_files(&folder)).filter(|file| {
@@ -259,55 +264,51 @@ fn code_of_processes() -> impl Iterator<Item = PathBuf> {
     })
 }
 
-/// A file without its tests and comments.
+/// Code of a file without its tests and comments.
 fn code(text: &str) -> String {
     let lines = text.lines().take_while(|line| *line != "#[cfg(test)]");
     lines.map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
-/// Fails if code below `entry` names one of `words`.
+/// Fails if code at or below `entry` contains one of `words`.
 fn avoid(entry: &str, words: &[&str]) {
     let path = root().join(entry);
-    assert!(path.exists(), "{entry} is listed but is gone: keep the list true");
+    assert!(path.exists(), "{entry} is listed but does not exist");
     for file in rust_files(&path) {
         let text = read(&file);
         let code = text.lines().take_while(|line| *line != "#[cfg(test)]");
         for (number, line) in code.enumerate() {
             let code = line.split("//").next().unwrap_or_default();
             if let Some(word) = words.iter().find(|word| names(code, word)) {
-                panic!("{}:{}: names `{word}`", shown(&file), number + 1);
+                panic!("{}:{}: contains `{word}`", shown(&file), number + 1);
             }
         }
     }
 }
 
 #[test]
-fn every_file_opens_with_its_duty() {
+fn every_file_starts_with_a_module_comment() {
     for file in sources() {
         let text = read(&file);
-        assert!(text.starts_with("//! "), "{} does not open with a `//!` line", shown(&file));
+        assert!(text.starts_with("//! "), "{} does not start with a `//!` line", shown(&file));
     }
 }
 
 #[test]
-fn no_file_is_too_long_to_read() {
+fn files_stay_below_the_line_limit() {
     for file in sources() {
         let lines = read(&file).lines().count();
-        assert!(
-            lines <= LONGEST_FILE,
-            "{} has {lines} lines: what two things is it?",
-            shown(&file)
-        );
+        assert!(lines <= LONGEST_FILE, "{} has {lines} lines: split it", shown(&file));
     }
 }
 
-/// The crates of the workspace, each with all that its manifest names.
+/// The crates of the workspace, each with the dependencies of its manifest.
 fn workspace() -> BTreeMap<String, Vec<String>> {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--no-deps", "--offline", "--format-version=1"])
         .current_dir(root())
         .output()
-        .expect("cargo runs, since it runs this test");
+        .expect("cargo is available, since it runs this test");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo writes JSON");
     let text = |value: &Value| value["name"].as_str().expect("names are strings").to_owned();
@@ -318,7 +319,7 @@ fn workspace() -> BTreeMap<String, Vec<String>> {
         .collect()
 }
 
-/// Whether `word` stands in `code` as a whole word.
+/// Whether `code` contains `word` as a whole word.
 fn names(code: &str, word: &str) -> bool {
     let part_of_word = |char: char| char.is_alphanumeric() || char == '_';
     code.match_indices(word).any(|(start, _)| {
@@ -337,7 +338,7 @@ fn sources() -> Vec<PathBuf> {
     files
 }
 
-/// The `.rs` files at or below `path`, without what tools put there.
+/// The `.rs` files at or below `path`, without generated folders.
 fn rust_files(path: &Path) -> Vec<PathBuf> {
     if path.is_file() {
         return Vec::from([path.to_owned()]);
@@ -368,7 +369,7 @@ fn root() -> &'static Path {
 }
 
 #[test]
-fn words_are_found_whole() {
+fn names_matches_whole_words_only() {
     assert!(names("use tokio::net;", "tokio"));
     assert!(names("async fn", "async"));
     assert!(!names("fn asynchronous()", "async"));

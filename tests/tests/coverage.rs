@@ -1,12 +1,12 @@
-//! Says what `cargo test` alone leaves out.
+//! Lists the test stages that `cargo test` does not run.
 
 use std::io::{Write as _, stderr};
 
-/// The stages of `tests/run.sh` that need more than cargo, and what they are.
+/// The stages of `tests/run.sh` that need more than cargo, with a description.
 const LEFT_OUT: &[(&str, &str)] = &[
     ("simulation", "the processes in one deterministic process, with faults"),
     ("fuzz", "every decoder, with random input"),
-    ("chaos", "real processes under load that are killed, paused and cut off"),
+    ("chaos", "real processes under load that are killed, paused and partitioned"),
     ("attacks", "real processes under random hostile input"),
     ("browser", "the page in a real Chromium"),
     ("conformance", "the Autobahn WebSocket cases"),
@@ -15,11 +15,11 @@ const LEFT_OUT: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn what_only_the_full_run_covers() {
-    let mut text = String::from("left out here, run by `bash tests/run.sh`:\n");
+fn stages_of_the_full_run_are_listed() {
+    let mut text = String::from("not run here; `bash tests/run.sh` runs:\n");
     for (stage, what) in LEFT_OUT {
         text.push_str(&format!("  {stage}: {what}\n"));
     }
-    // Not by a print macro: the output of a test that passes is only shown if it was not captured.
-    stderr().write_all(text.as_bytes()).expect("somebody reads this");
+    // Not with a print macro: its output is captured and not shown for a passing test.
+    stderr().write_all(text.as_bytes()).expect("standard error is writable");
 }

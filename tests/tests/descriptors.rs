@@ -1,16 +1,16 @@
-//! A gateway whose clients would open more files than it may.
+//! A gateway with more clients than its limit of open files allows.
 
 use suite_tests::{Browser, Suite, eventually};
 use tokio::{sync::mpsc, task::JoinSet};
 
-/// How many files the gateway may have open: of these, 30 are for clients.
+/// Limit of open files of the gateway; 30 of these are for clients.
 const DESCRIPTORS: u32 = 64;
 
-/// How many clients there are in all.
+/// Total number of clients.
 const CLIENTS: usize = 60;
 
 #[tokio::test]
-async fn clients_without_end_keep_neither_a_worker_nor_a_health_check_out() {
+async fn client_flood_does_not_lock_out_workers_or_health_checks() {
     let suite = Suite::builder().gateways(1).workers(1).gateway_descriptors(DESCRIPTORS);
     let mut suite = suite.start().await;
     let addr = suite.gateways[0].clients;
@@ -22,24 +22,24 @@ async fn clients_without_end_keep_neither_a_worker_nor_a_health_check_out() {
             let mut client = Browser::open(addr, "/").await;
             client.echo("e").await;
             served.send(()).await.unwrap();
-            client.ends().await;
+            client.closed().await;
         });
     }
     let pauses = "gateway_accept_pauses_total{reason=\"descriptors\"}";
     let gateway = &suite.gateways[0];
-    // The page with the metrics is served all the while.
-    eventually("clients to have all their descriptors", async || {
+    // The metrics page is served all the time.
+    eventually("clients to use all their descriptors", async || {
         (1.0 <= gateway.metric(pauses).await?).then_some(())
     })
     .await;
-    suite.workers[0].start_again().await;
+    suite.workers[0].restart().await;
     let gateway = &suite.gateways[0];
     eventually("the worker to be linked", async || {
-        let lacks = gateway.lacks().await?;
-        lacks.is_empty().then_some(())
+        let reasons = gateway.unready_reasons().await?;
+        reasons.is_empty().then_some(())
     })
     .await;
-    // When it was ended, so were the connections of clients that had no other worker, if any.
+    // Its shutdown may have closed clients that had no other worker.
     clients.abort_all();
     while clients.join_next().await.is_some() {}
     while each_served.try_recv().is_ok() {}
@@ -49,7 +49,7 @@ async fn clients_without_end_keep_neither_a_worker_nor_a_health_check_out() {
 }
 
 #[tokio::test]
-async fn waiting_client_gets_in_when_another_leaves() {
+async fn waiting_client_is_accepted_when_another_disconnects() {
     let suite = Suite::builder().gateways(1).workers(1).gateway_descriptors(DESCRIPTORS);
     let suite = suite.start().await;
     let gateway = &suite.gateways[0];
@@ -62,11 +62,11 @@ async fn waiting_client_gets_in_when_another_leaves() {
                 let mut client = Browser::open(addr, "/").await;
                 client.echo("e").await;
                 served.send(number).await.unwrap();
-                client.ends().await;
+                client.closed().await;
             })
         })
         .collect();
-    // Each that is served leaves, so that in the end all of them were.
+    // Each client disconnects once it was served, so that all of them are served in the end.
     for _ in 0..CLIENTS {
         let number = each_served.recv().await.unwrap();
         clients[number].abort();

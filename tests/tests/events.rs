@@ -1,43 +1,43 @@
-//! What a worker is told of a client: everything, in order, once.
+//! Events of a client at its worker: complete, in order, once.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use bytes::Bytes;
 use protocol::{CloseReason, Command, Event, Message, MessageKind};
-use suite_tests::{Browser, Heard, Raw, Suite, on_one_and_three_threads, raw::masked};
+use suite_tests::{Browser, Raw, Received, Suite, on_one_and_three_threads, raw::masked};
 use tokio_tungstenite::tungstenite::{client::IntoClientRequest as _, http::HeaderValue};
 
 on_one_and_three_threads!(
-    a_clients_life_is_told_in_order_and_once,
-    a_handshake_is_told_as_it_was_sent,
-    a_client_that_never_shakes_hands_connects_and_closes,
-    a_connection_that_breaks_is_a_close,
-    what_was_sent_before_a_goodbye_is_told_before_the_close,
-    a_worker_that_closes_a_client_is_told_so,
-    fragments_are_one_message_and_pings_between_them_are_answered,
-    the_largest_message_arrives_whole_and_so_does_an_empty_one,
-    every_client_of_a_crowd_connects_once_and_closes_once,
+    client_events_arrive_in_order_and_once,
+    handshake_is_delivered_as_sent,
+    connection_without_handshake_has_connect_and_close_events,
+    broken_connection_is_reported_as_close,
+    messages_before_a_close_frame_are_delivered_before_the_close,
+    close_by_a_worker_is_reported_to_it,
+    fragments_form_one_message_and_pings_between_them_are_answered,
+    largest_and_empty_messages_arrive_intact,
+    concurrent_clients_have_one_connect_and_one_close_each,
 );
 
-async fn a_clients_life_is_told_in_order_and_once(threads: usize) {
+async fn client_events_arrive_in_order_and_once(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut worker = suite.worker_link(0, "w:1").await;
     let mut ann = suite.browser(0).await;
 
     let connect = worker.event().await;
-    let context = connect.context.clone().expect("the first event tells what there is to know");
+    let context = connect.context.clone().expect("the first event carries the context");
     assert_eq!(connect.event, Event::Connect);
     assert_eq!(context.remote, ann.addr());
     assert_eq!(context.listener_port, ann.gateway().port());
     assert!(context.session.is_empty());
     assert!(!connect.redelivered);
-    worker.done(&connect).await;
+    worker.ack(&connect).await;
     let id = connect.client;
-    assert_ne!(id.0, 0, "zero means nobody");
+    assert_ne!(id.0, 0, "zero is not a valid id");
 
     let opened = worker.event().await;
     assert!(matches!(opened.event, Event::WebSocketConnect(_)), "{opened:?}");
-    assert_eq!(opened.context, None, "told once");
-    worker.done(&opened).await;
+    assert_eq!(opened.context, None, "the context is sent once");
+    worker.ack(&opened).await;
 
     ann.send("héllo").await;
     ann.send_binary(vec![0, 159, 146, 150]).await;
@@ -50,7 +50,7 @@ async fn a_clients_life_is_told_in_order_and_once(threads: usize) {
     assert!(worker.has_no_event().await);
 }
 
-async fn a_handshake_is_told_as_it_was_sent(threads: usize) {
+async fn handshake_is_delivered_as_sent(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut worker = suite.worker_link(0, "w:1").await;
     let gateway = suite.gateways[0].clients;
@@ -63,7 +63,7 @@ async fn a_handshake_is_told_as_it_was_sent(threads: usize) {
 
     let connect = worker.event().await;
     let Event::WebSocketConnect(handshake) = worker.event_of(connect.client).await else {
-        panic!("a handshake was expected");
+        panic!("expected a handshake");
     };
     assert_eq!(handshake.target, "/chat/r%201?name=ann&a[]=1");
     assert_eq!(handshake.path(), "/chat/r%201");
@@ -74,8 +74,8 @@ async fn a_handshake_is_told_as_it_was_sent(threads: usize) {
     assert_eq!(bytes.value, b"\xff");
 }
 
-/// Where no page is served, whoever connects is a client.
-async fn a_client_that_never_shakes_hands_connects_and_closes(threads: usize) {
+/// With `--no-web`, every connection is a client from its accept on.
+async fn connection_without_handshake_has_connect_and_close_events(threads: usize) {
     let builder = Suite::builder().gateways(1).threads(threads);
     let suite = builder.gateway_switch("--no-web").start().await;
     let mut worker = suite.worker_link(0, "w:1").await;
@@ -90,20 +90,20 @@ async fn a_client_that_never_shakes_hands_connects_and_closes(threads: usize) {
     assert!(worker.has_no_event().await);
 }
 
-async fn a_connection_that_breaks_is_a_close(threads: usize) {
+async fn broken_connection_is_reported_as_close(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut worker = suite.worker_link(0, "w:1").await;
     let ann = suite.browser(0).await;
-    let id = worker.welcomes().await;
+    let id = worker.accept_client().await;
     drop(ann);
     assert_eq!(worker.event_of(id).await, Event::Close(CloseReason::Client));
 }
 
-async fn what_was_sent_before_a_goodbye_is_told_before_the_close(threads: usize) {
+async fn messages_before_a_close_frame_are_delivered_before_the_close(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut worker = suite.worker_link(0, "w:1").await;
     let mut ann = suite.browser(0).await;
-    let id = worker.welcomes().await;
+    let id = worker.accept_client().await;
     for at in 0..200 {
         ann.send(at.to_string()).await;
     }
@@ -114,29 +114,29 @@ async fn what_was_sent_before_a_goodbye_is_told_before_the_close(threads: usize)
     assert_eq!(worker.event_of(id).await, Event::Close(CloseReason::Client));
 }
 
-async fn a_worker_that_closes_a_client_is_told_so(threads: usize) {
+async fn close_by_a_worker_is_reported_to_it(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut worker = suite.worker_link(0, "w:1").await;
     let mut ann = suite.browser(0).await;
-    let ann_id = worker.welcomes().await;
+    let ann_id = worker.accept_client().await;
     let mut bob = Raw::websocket(suite.gateways[0].clients).await;
-    let bob_id = worker.welcomes().await;
+    let bob_id = worker.accept_client().await;
 
     worker.command(Command::Close { client: ann_id, farewell: None }).await;
-    assert_eq!(ann.ends().await, Some(1000));
+    assert_eq!(ann.closed().await, Some(1000));
     assert_eq!(worker.event_of(ann_id).await, Event::Close(CloseReason::Worker));
 
     worker.command(Command::Destroy { client: bob_id }).await;
-    assert!(bob.until_the_end().await.is_empty(), "cut off without a goodbye");
+    assert!(bob.read_to_end().await.is_empty(), "closed without a close frame");
     assert_eq!(worker.event_of(bob_id).await, Event::Close(CloseReason::Worker));
     assert!(worker.has_no_event().await);
 }
 
-async fn fragments_are_one_message_and_pings_between_them_are_answered(threads: usize) {
+async fn fragments_form_one_message_and_pings_between_them_are_answered(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut worker = suite.worker_link(0, "w:1").await;
     let mut ann = Raw::websocket(suite.gateways[0].clients).await;
-    let id = worker.welcomes().await;
+    let id = worker.accept_client().await;
 
     ann.send(&masked(0x01, "héll".as_bytes())).await;
     ann.send(&masked(0x89, b"are you there")).await;
@@ -147,11 +147,11 @@ async fn fragments_are_one_message_and_pings_between_them_are_answered(threads: 
     assert_eq!(worker.event_of(id).await, Event::Message("héllo, world".into()));
 }
 
-async fn the_largest_message_arrives_whole_and_so_does_an_empty_one(threads: usize) {
+async fn largest_and_empty_messages_arrive_intact(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut worker = suite.worker_link(0, "w:1").await;
     let mut ann = suite.browser(0).await;
-    let id = worker.welcomes().await;
+    let id = worker.accept_client().await;
     let large: Bytes = (0..1 << 20).map(|at: u32| (at % 251) as u8).collect();
 
     ann.send_binary(large.clone()).await;
@@ -160,35 +160,35 @@ async fn the_largest_message_arrives_whole_and_so_does_an_empty_one(threads: usi
     assert_eq!(worker.event_of(id).await, Event::Message(binary.clone()));
     assert_eq!(worker.event_of(id).await, Event::Message(Message::text("")));
 
-    // And back, in the same sizes.
+    // Echoes have the same sizes.
     let body = binary.body.clone();
     worker.command(Command::SendToClient { to: id, message: binary }).await;
     worker.command(Command::SendToClient { to: id, message: Message::text("") }).await;
-    assert_eq!(ann.hears().await, Heard::Binary(body));
-    assert_eq!(ann.hears().await, "".into());
+    assert_eq!(ann.receive().await, Received::Binary(body));
+    assert_eq!(ann.receive().await, "".into());
 }
 
-async fn every_client_of_a_crowd_connects_once_and_closes_once(threads: usize) {
+async fn concurrent_clients_have_one_connect_and_one_close_each(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut worker = suite.worker_link(0, "w:1").await;
-    let mut crowd = Vec::new();
+    let mut clients = Vec::new();
     for at in 0..40 {
         let mut browser = suite.browser(0).await;
         browser.send(at.to_string()).await;
-        crowd.push(browser);
+        clients.push(browser);
     }
-    drop(crowd);
-    let mut lives = std::collections::BTreeMap::<_, Vec<Event>>::new();
+    drop(clients);
+    let mut by_client = std::collections::BTreeMap::<_, Vec<Event>>::new();
     for _ in 0..40 * 4 {
         let delivery = worker.event().await;
-        worker.done(&delivery).await;
-        lives.entry(delivery.client).or_default().push(delivery.event);
+        worker.ack(&delivery).await;
+        by_client.entry(delivery.client).or_default().push(delivery.event);
     }
-    assert_eq!(lives.len(), 40);
-    for life in lives.values() {
+    assert_eq!(by_client.len(), 40);
+    for events in by_client.values() {
         use Event::{Close, Connect, Message, WebSocketConnect};
-        let whole = matches!(&life[..], [Connect, WebSocketConnect(_), Message(_), Close(_)]);
-        assert!(whole, "{life:?}");
+        let complete = matches!(&events[..], [Connect, WebSocketConnect(_), Message(_), Close(_)]);
+        assert!(complete, "{events:?}");
     }
     assert!(worker.has_no_event().await);
 }

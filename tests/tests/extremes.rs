@@ -1,4 +1,4 @@
-//! Every setting that is a number, at its ends: it is refused by name, or the process works with it.
+//! Extreme values of every numeric setting: refused by name, or the process works with them.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
@@ -11,14 +11,14 @@ use suite_tests::{Conditions, Raw, Suite, binaries, ports, process::Process};
 use tempfile::TempDir;
 use toml::{Table, Value};
 
-/// What someone might type who wants none, the least, or no limit.
+/// Values a user might try for "none", "minimum" or "unlimited".
 const ENDS: [&str; 6] =
     ["0", "1", "65535", "4294967295", "9223372036854775807", "18446744073709551615"];
 
-/// A port, which somebody else may have.
+/// A port, which may be in use by another process.
 const LEFT_OUT: &str = "lan_port";
 
-/// How long a process is watched: a few ticks of all that it does by the clock.
+/// How long a process is observed: a few ticks of all its timers.
 const WATCHED: Duration = Duration::from_millis(600);
 
 fn check(binary: &str, args: &[&str]) -> Output {
@@ -26,7 +26,7 @@ fn check(binary: &str, args: &[&str]) -> Output {
     command.args(args).arg("--check").env_clear().output().unwrap()
 }
 
-/// The flags of all settings that are numbers, by what `--check` shows.
+/// The flags of all numeric settings, from the output of `--check`.
 fn numbers(binary: &str) -> Vec<String> {
     let shown = String::from_utf8(check(binary, &[]).stdout).unwrap();
     let shown: Table = shown.parse().unwrap();
@@ -35,31 +35,33 @@ fn numbers(binary: &str) -> Vec<String> {
     keys.map(|key| format!("--{}", key.replace('_', "-"))).collect()
 }
 
-/// Flags with values that are taken. The others are refused by name.
-fn taken(binary: &str) -> Vec<[String; 2]> {
-    let mut taken = Vec::new();
+/// Flags with accepted values. Asserts that the others are refused by name.
+fn accepted(binary: &str) -> Vec<[String; 2]> {
+    let mut accepted = Vec::new();
     for flag in numbers(binary) {
         for value in ENDS {
             let output = check(binary, &[&flag, value]);
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
             match output.status.code() {
                 Some(0) => {
                     let shown = String::from_utf8(output.stdout).unwrap();
                     let line = format!("{} = {value}  # {flag}", flag[2..].replace('-', "_"));
                     assert!(shown.contains(&line), "{line} is not in {shown}");
-                    taken.push([flag.clone(), value.to_owned()]);
+                    accepted.push([flag.clone(), value.to_owned()]);
                 }
-                Some(2) => assert!(said.contains(&flag), "{binary} {flag} {value}: {said}"),
-                other => panic!("{binary} {flag} {value}: {other:?}: {said}"),
+                Some(2) => assert!(stderr.contains(&flag), "{binary} {flag} {value}: {stderr}"),
+                other => panic!("{binary} {flag} {value}: {other:?}: {stderr}"),
             }
         }
     }
-    // At least one for each, or it is no setting.
-    assert!(numbers(binary).iter().all(|flag| taken.iter().any(|taken| taken[0] == *flag)));
-    taken
+    // Each setting accepts at least one value.
+    assert!(
+        numbers(binary).iter().all(|flag| accepted.iter().any(|accepted| accepted[0] == *flag))
+    );
+    accepted
 }
 
-/// Most of the time of each is spent waiting.
+/// Runs several at a time, since each mostly waits.
 async fn some_at_a_time(flags: Vec<[String; 2]>, watch: impl AsyncFn([String; 2])) {
     for some in flags.chunks(8) {
         join_all(some.iter().map(|flag| watch(flag.clone()))).await;
@@ -79,13 +81,13 @@ async fn start(suite: &Suite, binary: &'static str, args: &[String]) -> (Process
 async fn ends_well(mut process: Process, flag: &[String]) {
     tokio::time::sleep(WATCHED).await;
     assert_eq!(process.stop().await.code(), Some(0), "{flag:?}: {}", process.log());
-    assert_eq!(process.blemish("s3cret-of-nobody"), None, "{flag:?}");
+    assert_eq!(process.log_violation("s3cret-unused"), None, "{flag:?}");
 }
 
 #[tokio::test]
-async fn register_with_any_number_at_its_ends_refuses_it_or_works() {
+async fn register_refuses_or_works_with_extreme_values() {
     let suite = Suite::builder().gateways(0).start().await;
-    some_at_a_time(taken("register"), async |flag| {
+    some_at_a_time(accepted("register"), async |flag| {
         let args = [&["--listen".to_owned(), ports::free().to_string()], &flag[..]].concat();
         let (register, _logs) = start(&suite, "register", &args).await;
         ends_well(register, &flag).await;
@@ -94,9 +96,9 @@ async fn register_with_any_number_at_its_ends_refuses_it_or_works() {
 }
 
 #[tokio::test]
-async fn gateway_with_any_number_at_its_ends_refuses_it_or_works() {
+async fn gateway_refuses_or_works_with_extreme_values() {
     let suite = Suite::builder().gateways(1).workers(1).start().await;
-    some_at_a_time(taken("gateway"), async |flag| {
+    some_at_a_time(accepted("gateway"), async |flag| {
         let (clients, inner) = (ports::free(), ports::free().port().to_string());
         let usual = [
             ["--listen".to_owned(), format!("text://{clients}")],
@@ -113,16 +115,16 @@ async fn gateway_with_any_number_at_its_ends_refuses_it_or_works() {
 }
 
 #[tokio::test]
-async fn worker_with_any_number_at_its_ends_refuses_it_or_works() {
+async fn worker_refuses_or_works_with_extreme_values() {
     let suite = Suite::builder().gateways(1).start().await;
-    some_at_a_time(taken("business-worker"), async |flag| {
+    some_at_a_time(accepted("business-worker"), async |flag| {
         let register = ["--register-address".to_owned(), suite.register_addrs[0].to_string()];
         let app = ["--app".to_owned(), "echo".to_owned()];
         let args = [&register[..], &app, &flag[..]].concat();
         let (worker, _logs) = start(&suite, "business-worker", &args).await;
         let mut client = suite.browser(0).await;
         client.send("echo").await;
-        assert_eq!(client.hears_text().await, "echo", "{flag:?}");
+        assert_eq!(client.receive_text().await, "echo", "{flag:?}");
         ends_well(worker, &flag).await;
     })
     .await;

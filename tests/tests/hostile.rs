@@ -1,5 +1,5 @@
-//! Bytes that nobody of sound mind would send, on real sockets: they cost at most the connection
-//! that they came on. Meanwhile a client and a worker go on as if nothing were.
+//! Malformed input on real sockets: it costs at most the connection that it came on. Meanwhile a
+//! client and a worker are served normally.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::net::SocketAddr;
@@ -10,41 +10,41 @@ use protocol::{
     codec::{
         gateway_worker::{
             BODY_IS_SCALAR, Frame, MAX_FRAME, Opcode, decode,
-            from_peer::{Said, read},
+            from_peer::{PeerMessage, read},
         },
         native,
     },
     link::{MAGIC, ToGateway},
 };
 use serde_json::{Value, json};
-use suite_tests::{Browser, Heard, Raw, Suite, eventually, ports, raw::masked};
+use suite_tests::{Browser, Raw, Received, Suite, eventually, ports, raw::masked};
 
 const VECTORS: &str = include_str!("../../crates/protocol/tests/gatewayworker/vectors.jsonl");
 const NATIVE: &str = include_str!("../../crates/protocol/tests/golden/native.txt");
 
-/// How many truncations of each recorded message are sent, and how many bit flips.
+/// Numbers of truncations and bit flips sent per recorded message.
 const CUTS: usize = 3;
 const FLIPS: usize = 5;
 
 #[tokio::test]
-async fn no_piece_of_a_recorded_frame_harms_anybody_else() {
+async fn mutated_php_frames_harm_no_other_connection() {
     let mut scene = Scene::start().await;
     let inner = scene.suite.gateways[0].inner;
     for (at, frame) in recorded(|kind| kind != "register").iter().enumerate() {
         for bytes in variations(frame, at) {
             offer(inner, &bytes).await;
-            if !speaks_to_everybody(&bytes) {
+            if !sends_raw_bytes(&bytes) {
                 let hello = scene.hello();
                 offer(inner, &[&hello[..], &bytes].concat()).await;
             }
         }
-        scene.goes_on().await;
+        scene.assert_served().await;
     }
-    scene.ends_well().await;
+    scene.assert_healthy().await;
 }
 
 #[tokio::test]
-async fn no_piece_of_a_native_frame_harms_anybody_else() {
+async fn mutated_native_frames_harm_no_other_connection() {
     let mut scene = Scene::start().await;
     let inner = scene.suite.gateways[0].inner;
     let hex = NATIVE.lines().filter_map(|line| line.split_once(": "));
@@ -52,49 +52,50 @@ async fn no_piece_of_a_native_frame_harms_anybody_else() {
         for bytes in variations(&from_hex(&hex.replace(' ', "")), at) {
             offer(inner, &[&MAGIC[..], &bytes].concat()).await;
             let mut buffer = BytesMut::from(&bytes[..]);
-            let said = native::decode(&mut buffer, native::MAX_FRAME);
-            if !matches!(said, Ok(Some(ToGateway::Command { command, .. })) if is_raw(&command)) {
+            let decoded = native::decode(&mut buffer, native::MAX_FRAME);
+            if !matches!(decoded, Ok(Some(ToGateway::Command { command, .. })) if is_raw(&command))
+            {
                 let mut peer = scene.suite.peer(0).await;
-                peer.say_bytes(&bytes).await;
+                peer.send_bytes(&bytes).await;
             }
         }
-        scene.goes_on().await;
+        scene.assert_served().await;
     }
-    scene.ends_well().await;
+    scene.assert_healthy().await;
 }
 
 #[tokio::test]
-async fn back_end_that_declares_a_gateway_dead_loses_its_link_only() {
+async fn back_end_that_declares_a_gateway_dead_loses_only_its_link() {
     let mut scene = Scene::start().await;
     let mut peer = scene.suite.peer(0).await;
-    peer.say(&ToGateway::WrittenOff).await;
-    peer.ends().await;
-    scene.goes_on().await;
-    scene.ends_well().await;
+    peer.send(&ToGateway::Fenced).await;
+    peer.closed().await;
+    scene.assert_served().await;
+    scene.assert_healthy().await;
 }
 
 #[tokio::test]
-async fn no_piece_of_a_registers_line_harms_anybody_else() {
+async fn mutated_register_lines_harm_no_other_connection() {
     let mut scene = Scene::start().await;
     let register = scene.suite.register_addrs[0];
     for (at, line) in recorded(|kind| kind == "register").iter().enumerate() {
         for bytes in variations(line, at) {
             offer(register, &bytes).await;
         }
-        // With the right secret, what is cut off; a flipped address might be somebody's.
+        // With the right secret, truncations only; a flipped address might be in use.
         let line = String::from_utf8(line.clone()).unwrap();
         let secret = String::from_utf8(scene.suite.secret().expose().to_vec()).unwrap();
         let line = line.replace("s3cret", &secret).into_bytes();
         for bytes in cuts(&line) {
             offer(register, bytes).await;
         }
-        scene.goes_on().await;
+        scene.assert_served().await;
     }
-    scene.ends_well().await;
+    scene.assert_healthy().await;
 }
 
 #[tokio::test]
-async fn no_piece_of_what_a_client_sends_harms_anybody_else() {
+async fn mutated_client_input_harms_no_other_connection() {
     let mut scene = Scene::start().await;
     let clients = scene.suite.gateways[0].clients;
     let head = b"GET /?a=1 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -104,19 +105,19 @@ async fn no_piece_of_what_a_client_sends_harms_anybody_else() {
         masked(0x82, &[7; 300]),
         [masked(0x01, b"in "), masked(0x89, b"a ping"), masked(0x80, b"two")].concat(),
         masked(0x88, b"\x03\xe8bye"),
-        // Compressed, as it says; but nobody has agreed to that, and it is no such stream either.
+        // Marked as compressed, which was not negotiated; and it is no valid deflate stream either.
         masked(0xc1, b"\xff\xff\xff\xff"),
     ];
     for (at, frame) in frames.iter().enumerate() {
         for bytes in variations(frame, at) {
             offer(clients, &[&head[..], &bytes].concat()).await;
         }
-        scene.goes_on().await;
+        scene.assert_served().await;
     }
     for bytes in variations(head, 0) {
         offer(clients, &bytes).await;
     }
-    // Equal last fragments of two clients, each the end of a message of its own.
+    // Identical last fragments of two clients, each of its own message.
     let mut two = [Raw::websocket(clients).await, Raw::websocket(clients).await];
     for (first, client) in ["one ", "two "].iter().zip(&mut two) {
         client.send(&masked(0x01, first.as_bytes())).await;
@@ -126,11 +127,11 @@ async fn no_piece_of_what_a_client_sends_harms_anybody_else() {
         assert_eq!(client.frame().await.unwrap().payload, format!("{first}end").into_bytes());
     }
     drop(two);
-    scene.ends_well().await;
+    scene.assert_healthy().await;
 }
 
 #[tokio::test]
-async fn no_frame_of_a_wrong_shape_harms_anybody_else() {
+async fn malformed_php_frames_harm_no_other_connection() {
     let mut scene = Scene::start().await;
     let inner = scene.suite.gateways[0].inner;
     let id = scene.ann_id().await;
@@ -150,7 +151,7 @@ async fn no_frame_of_a_wrong_shape_harms_anybody_else() {
     }
     let nested = "a:1:{i:0;a:1:{i:0;a:1:{i:0;i:1;}}}";
     for bytes in [
-        // Updates of a session with what is none.
+        // Session updates with invalid sessions.
         frame(Opcode::UpdateSession, BODY_IS_SCALAR, "garbage", ""),
         frame(Opcode::UpdateSession, BODY_IS_SCALAR, "i:5;", ""),
         frame(Opcode::UpdateSession, BODY_IS_SCALAR, "O:8:\"stdClass\":1:{s:1:\"a\";i:1;}", ""),
@@ -158,38 +159,38 @@ async fn no_frame_of_a_wrong_shape_harms_anybody_else() {
         frame(Opcode::SendToUid, 0, nested, nested),
         frame(Opcode::BatchGetClientIdByUid, BODY_IS_SCALAR, "[[\"a\"],{\"b\":[1]}]", ""),
         frame(Opcode::BatchGetClientIdByUid, BODY_IS_SCALAR, nested, ""),
-        // Handshakes that are not even text.
+        // Handshakes that are not text.
         frame(Opcode::WorkerConnect, 0, "", nested),
         frame(Opcode::GatewayClientConnect, 0, "", nested),
         frame(Opcode::WorkerConnect, BODY_IS_SCALAR, "", "[1,2"),
-        // Bodies that are not serialized, or no more than a number.
+        // Bodies that are not serialized, or only a number.
         frame(Opcode::SendToAll, 0, "", "a:9999999:{"),
         frame(Opcode::SendToOne, 0, "", "i:42;"),
-        // A whole array, to every listener there is.
+        // A whole array, sent to every listener.
         frame(Opcode::SendToAll, 0, "", nested),
     ] {
         offer(inner, &bytes).await;
         offer(inner, &[&scene.hello()[..], &bytes].concat()).await;
-        scene.goes_on().await;
+        scene.assert_served().await;
     }
-    // Each of them has heard what was for all, in its own framing, and can still speak.
+    // Each received the broadcasts in its own framing, and can still send.
     for (mut client, hello) in others.into_iter().zip([&b"hi\n"[..], b"\0\0\0\x06hi", b"hi"]) {
         client.send(hello).await;
-        let mut heard = Vec::new();
-        while !heard.ends_with(hello) {
-            heard.extend(client.bytes(1).await);
+        let mut received = Vec::new();
+        while !received.ends_with(hello) {
+            received.extend(client.bytes(1).await);
         }
     }
-    scene.ends_well().await;
+    scene.assert_healthy().await;
 }
 
-/// A gateway with listeners of every kind, a worker that echoes, and one client at it.
+/// A gateway with listeners of every kind, an echo worker, and one client.
 struct Scene {
     suite: Suite,
-    /// Where clients that speak in lines, in lengths and in bytes come to.
+    /// Addresses of the `text`, `frame` and `tcp` listeners.
     others: [SocketAddr; 3],
     ann: Browser,
-    said: usize,
+    sent: usize,
 }
 
 impl Scene {
@@ -201,10 +202,10 @@ impl Scene {
         }
         let suite = builder.start().await;
         let ann = suite.browser(0).await;
-        Self { suite, others, ann, said: 0 }
+        Self { suite, others, ann, sent: 0 }
     }
 
-    /// The first frame of a PHP peer who knows the secret.
+    /// The first frame of a PHP peer that has the secret.
     fn hello(&self) -> BytesMut {
         let secret = self.suite.secret();
         let body = json!({ "secret_key": std::str::from_utf8(secret.expose()).unwrap() });
@@ -217,35 +218,34 @@ impl Scene {
     }
 
     async fn ann_id(&mut self) -> u32 {
-        let answer = self.suite.peer(0).await.ask(Query::Sessions { group: None }).await;
+        let answer = self.suite.peer(0).await.query(Query::Sessions { group: None }).await;
         let Answer::Sessions(sessions) = answer else { panic!("{answer:?}") };
         sessions[0].0.0
     }
 
-    /// What the client says comes back from the worker. Peers who know the secret may have said
-    /// something to everybody meanwhile.
-    async fn goes_on(&mut self) {
-        self.said += 1;
-        let text = format!("still here, {}", self.said);
+    /// Asserts that the worker still echoes. Broadcasts of peers with the secret are skipped.
+    async fn assert_served(&mut self) {
+        self.sent += 1;
+        let text = format!("still here, {}", self.sent);
         self.ann.send(text.clone()).await;
         loop {
-            match self.ann.hears().await {
-                Heard::Text(heard) if heard == text => return,
-                Heard::End(code) => panic!("the client was closed with {code:?}"),
+            match self.ann.receive().await {
+                Received::Text(echo) if echo == text => return,
+                Received::Closed(code) => panic!("the client was closed with {code:?}"),
                 _ => {}
             }
         }
     }
 
-    /// Everything runs, and serves newcomers; nobody but the one client is left.
-    async fn ends_well(mut self) {
-        self.goes_on().await;
+    /// Asserts that all processes run and serve new clients, and that only the one client is left.
+    async fn assert_healthy(mut self) {
+        self.assert_served().await;
         for process in [&mut self.suite.registers[0], &mut *self.suite.gateways[0]] {
             assert!(process.is_running(), "{}", process.name);
         }
         assert!(self.suite.workers[0].is_running());
         let gateway = &self.suite.gateways[0];
-        eventually("the hostile to be gone", async || {
+        eventually("hostile clients to be removed", async || {
             (gateway.metric("gateway_clients").await? == 1.0).then_some(())
         })
         .await;
@@ -255,24 +255,24 @@ impl Scene {
         .await;
         let mut bob = self.suite.browser(0).await;
         bob.send("hello").await;
-        assert_eq!(bob.hears_text().await, "hello");
+        assert_eq!(bob.receive_text().await, "hello");
         let cluster = self.suite.cluster().await;
-        assert_eq!(cluster.count().await.unwrap(), 2, "the register knows its gateway");
-        // That no process has panicked, the suite checks at the end.
+        assert_eq!(cluster.count().await.unwrap(), 2, "the register lists its gateway");
+        // `Suite` checks on drop that no process has panicked.
     }
 }
 
-/// Sends bytes on a connection of their own, and waits for its end.
+/// Sends bytes on a new connection and waits until it closes.
 async fn offer(addr: SocketAddr, bytes: &[u8]) {
-    let mut stranger = Raw::connect(addr).await;
-    // It may hang up at any byte.
-    let _ = stranger.try_send(bytes).await;
-    if stranger.try_finish().await.is_ok() {
-        stranger.until_the_end().await;
+    let mut raw = Raw::connect(addr).await;
+    // The gateway may disconnect at any byte.
+    let _ = raw.try_send(bytes).await;
+    if raw.try_shutdown_write().await.is_ok() {
+        raw.read_to_end().await;
     }
 }
 
-/// What the original processes said, of some kinds.
+/// Recorded messages of the original processes, of some kinds.
 fn recorded(is_wanted: impl Fn(&str) -> bool) -> Vec<Vec<u8>> {
     let lines = VECTORS.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let wanted = lines.filter(|line| is_wanted(line["kind"].as_str().unwrap()));
@@ -283,7 +283,7 @@ fn recorded(is_wanted: impl Fn(&str) -> bool) -> Vec<Vec<u8>> {
     messages
 }
 
-/// Some of the truncations and bit flips of a message; others for each `at`.
+/// Some truncations and bit flips of a message; others for each `at`.
 fn variations(whole: &[u8], at: usize) -> Vec<Vec<u8>> {
     let mut all: Vec<_> = cuts(whole).map(<[u8]>::to_vec).collect();
     all.extend((0..FLIPS).map(|flip| {
@@ -298,12 +298,12 @@ fn cuts(whole: &[u8]) -> impl Iterator<Item = &[u8]> {
     (1..=CUTS).map(|cut| &whole[..cut * whole.len() / (CUTS + 1)])
 }
 
-/// Whether this reaches clients as bytes that they have to make sense of themselves: peers who know
-/// the secret may send these.
-fn speaks_to_everybody(bytes: &[u8]) -> bool {
+/// Whether this sends raw bytes to clients, which may break their framing. Peers with the secret
+/// may do that.
+fn sends_raw_bytes(bytes: &[u8]) -> bool {
     let mut buffer = BytesMut::from(bytes);
     while let Ok(Some(frame)) = decode(&mut buffer, MAX_FRAME) {
-        if matches!(read(&frame), Ok(Said::Command(command)) if is_raw(&command)) {
+        if matches!(read(&frame), Ok(PeerMessage::Command(command)) if is_raw(&command)) {
             return true;
         }
     }

@@ -1,4 +1,4 @@
-//! What a browser gets without a WebSocket: the chat page, and the pages for operators.
+//! HTTP without a WebSocket: the chat page, static files, health checks, pages for operators.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{os::unix::fs::symlink, process::Command, time::Duration};
@@ -10,28 +10,28 @@ use suite_tests::{
 use tempfile::TempDir;
 
 on_one_and_three_threads!(
-    the_chat_page_is_served_where_its_websocket_is,
-    the_page_may_run_nothing_but_its_own_scripts,
-    head_is_get_without_the_body,
-    what_is_not_there_is_not_found_and_what_is_not_asked_is_not_allowed,
-    several_requests_may_share_a_connection,
-    a_page_is_not_a_client,
-    whoever_closes_its_end_behind_a_request_still_gets_the_answer,
-    whoever_asks_for_more_than_it_reads_is_cut_off,
-    health_check_is_answered_and_is_no_client,
-    slow_reader_of_a_page_gets_the_whole_of_it,
-    reader_of_a_page_that_stalls_is_cut_off,
-    request_that_a_proxy_could_frame_differently_gets_one_answer_and_the_end,
+    chat_page_is_served_on_its_websocket_port,
+    content_security_policy_allows_own_scripts_only,
+    head_returns_the_headers_of_get_without_body,
+    unknown_paths_get_404_and_other_methods_405,
+    connection_serves_several_requests,
+    page_request_creates_no_client,
+    half_closed_connection_still_receives_the_response,
+    client_that_pipelines_without_reading_is_disconnected,
+    health_check_is_answered_without_creating_a_client,
+    slow_reader_receives_the_whole_page,
+    stalled_reader_of_a_page_is_disconnected,
+    ambiguously_framed_request_gets_one_response_and_a_close,
 );
 
-async fn the_chat_page_is_served_where_its_websocket_is(threads: usize) {
+async fn chat_page_is_served_on_its_websocket_port(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let gateway = suite.gateways[0].clients;
     let page = Raw::get(gateway, "/").await.unwrap();
     assert_eq!(page.status, 200);
     assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
     assert!(page.body.contains("<html"), "{}", page.body);
-    // Whatever it names is there too.
+    // Every file that it references is served, too.
     let named = |attribute: &str| -> Vec<String> {
         let parts = page.body.split(attribute).skip(1);
         parts.filter_map(|rest| Some(rest.split('"').next()?.to_owned())).collect()
@@ -46,7 +46,7 @@ async fn the_chat_page_is_served_where_its_websocket_is(threads: usize) {
     }
 }
 
-async fn the_page_may_run_nothing_but_its_own_scripts(threads: usize) {
+async fn content_security_policy_allows_own_scripts_only(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     for target in ["/", "/main.js", "/nothing"] {
         let answer = Raw::get(suite.gateways[0].clients, target).await.unwrap();
@@ -58,7 +58,7 @@ async fn the_page_may_run_nothing_but_its_own_scripts(threads: usize) {
     }
 }
 
-async fn head_is_get_without_the_body(threads: usize) {
+async fn head_returns_the_headers_of_get_without_body(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let gateway = suite.gateways[0].clients;
     let get = Raw::get(gateway, "/").await.unwrap();
@@ -68,7 +68,7 @@ async fn head_is_get_without_the_body(threads: usize) {
     assert_eq!(head.header("content-type"), get.header("content-type"));
 }
 
-async fn what_is_not_there_is_not_found_and_what_is_not_asked_is_not_allowed(threads: usize) {
+async fn unknown_paths_get_404_and_other_methods_405(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let gateway = suite.gateways[0].clients;
     for target in ["/nothing", "/../Cargo.toml", "/%2e%2e/Cargo.toml", "/main.js/", "//etc/passwd"]
@@ -80,28 +80,28 @@ async fn what_is_not_there_is_not_found_and_what_is_not_asked_is_not_allowed(thr
     }
 }
 
-async fn several_requests_may_share_a_connection(threads: usize) {
+async fn connection_serves_several_requests(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut client = Raw::connect(suite.gateways[0].clients).await;
-    // At once, as a browser in a hurry does; the last one says that it is.
+    // Pipelined; the last one asks for a close.
     let again = "GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n".repeat(3);
     let last = "GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     client.send(format!("{again}{last}").as_bytes()).await;
-    let answers = String::from_utf8(client.until_the_end().await).unwrap();
+    let answers = String::from_utf8(client.read_to_end().await).unwrap();
     assert_eq!(answers.matches("HTTP/1.1 404 ").count(), 4, "{answers}");
 }
 
-async fn a_page_is_not_a_client(threads: usize) {
+async fn page_request_creates_no_client(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut worker = suite.worker_link(0, "w:1").await;
     for _ in 0..3 {
         Raw::get(suite.gateways[0].clients, "/").await.unwrap();
     }
-    assert!(worker.has_no_event().await, "no worker is troubled by it");
+    assert!(worker.has_no_event().await, "no worker receives an event");
 }
 
 #[tokio::test]
-async fn every_process_tells_operators_how_it_is() {
+async fn every_process_serves_health_and_metrics_pages() {
     let suite = Suite::builder().gateways(1).workers(1).start().await;
     for process in [&suite.registers[0], &suite.gateways[0], &suite.workers[0]] {
         let name = &process.name;
@@ -118,7 +118,7 @@ async fn every_process_tells_operators_how_it_is() {
 }
 
 #[tokio::test]
-async fn the_page_can_be_left_out_or_replaced() {
+async fn page_can_be_disabled_or_replaced() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("index.html"), "<p>mine</p>").unwrap();
     let root = folder.path().to_str().unwrap();
@@ -131,7 +131,7 @@ async fn the_page_can_be_left_out_or_replaced() {
     assert!(matches!(page.status, 400 | 404 | 426), "{}", page.status);
 }
 
-async fn health_check_is_answered_and_is_no_client(threads: usize) {
+async fn health_check_is_answered_without_creating_a_client(threads: usize) {
     let shapes: [&[(&str, &str)]; 3] =
         [&[], &[("--no-web", "")], &[("--no-web", ""), ("--health-path", "/up")]];
     for flags in shapes {
@@ -145,30 +145,30 @@ async fn health_check_is_answered_and_is_no_client(threads: usize) {
         let gateway = suite.gateways[0].clients;
         let path = if flags.len() == 2 { "/up" } else { "/healthz" };
         for _ in 0..3 {
-            // As HAProxy asks, and as the balancers of AWS do.
+            // Probes as HAProxy and the load balancers of AWS send them.
             let mut haproxy = Raw::connect(gateway).await;
             haproxy.send(b"OPTIONS / HTTP/1.0\r\n\r\n").await;
-            let answer = Answer::parse(&haproxy.until_the_end().await).unwrap();
+            let answer = Answer::parse(&haproxy.read_to_end().await).unwrap();
             assert_eq!(answer.status, 200, "{flags:?}");
             let answer = Raw::get(gateway, path).await.unwrap();
             assert_eq!((answer.status, &*answer.body), (200, "ok\n"), "{flags:?}");
-            // And as a check of the port alone.
+            // A probe of the port only.
             drop(Raw::connect(gateway).await);
         }
-        assert!(worker.has_no_event().await, "{flags:?}: no worker is troubled by it");
-        // What follows on the same connection is a client all the same.
+        assert!(worker.has_no_event().await, "{flags:?}: no worker receives an event");
+        // A handshake on the same connection still creates a client.
         let mut raw = Raw::connect(gateway).await;
         raw.send(format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes()).await;
         assert!(raw.head().await.starts_with("HTTP/1.1 200 "));
         assert_eq!(raw.bytes(3).await, b"ok\n");
         raw.send(handshake("").as_bytes()).await;
         assert!(raw.head().await.starts_with("HTTP/1.1 101 "));
-        worker.welcomes().await;
+        worker.accept_client().await;
     }
 }
 
 #[tokio::test]
-async fn connection_without_a_request_is_a_client_before_long_where_there_are_no_pages() {
+async fn connection_without_request_becomes_a_client_if_no_pages_are_served() {
     let suite = Suite::builder().gateways(1).gateway_switch("--no-web").start().await;
     let mut worker = suite.worker_link(0, "w:1").await;
     let silent = Raw::connect(suite.gateways[0].clients).await;
@@ -176,7 +176,7 @@ async fn connection_without_a_request_is_a_client_before_long_where_there_are_no
     assert_eq!(connect.event, Event::Connect);
     drop(silent);
     assert_eq!(worker.event_of(connect.client).await, Event::Close(CloseReason::Client));
-    // And so is one that asks for something else.
+    // A request that is no handshake creates a client, too.
     let page = Raw::get(suite.gateways[0].clients, "/").await.unwrap();
     assert_eq!(page.status, 400);
     let connect = worker.event().await;
@@ -184,7 +184,7 @@ async fn connection_without_a_request_is_a_client_before_long_where_there_are_no
     assert_eq!(worker.event_of(connect.client).await, Event::Close(CloseReason::Handshake));
 }
 
-/// A gateway with one page, which takes several times as long to read as a connection may last.
+/// A gateway with one page, which takes several handshake timeouts to read.
 async fn with_a_page(threads: usize, size: usize) -> (Suite, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("page.txt"), "x".repeat(size)).unwrap();
@@ -197,12 +197,12 @@ fn asks_for_page(connection: &str) -> Vec<u8> {
     format!("GET /page.txt HTTP/1.1\r\nHost: x\r\nConnection: {connection}\r\n\r\n").into_bytes()
 }
 
-async fn slow_reader_of_a_page_gets_the_whole_of_it(threads: usize) {
+async fn slow_reader_receives_the_whole_page(threads: usize) {
     const SIZE: usize = 600_000;
     let (suite, _folder) = with_a_page(threads, SIZE).await;
     let gateway = suite.gateways[0].clients;
     let reads = async |connection: &str, seconds: usize| {
-        let mut raw = Raw::narrow_connection(gateway).await;
+        let mut raw = Raw::connect_with_small_buffers(gateway).await;
         raw.send(&asks_for_page(connection)).await;
         let head = raw.head().await;
         assert!(head.contains(&format!("Content-Length: {SIZE}\r\n")), "{head}");
@@ -214,32 +214,32 @@ async fn slow_reader_of_a_page_gets_the_whole_of_it(threads: usize) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    // More than five times the handshake's time, and more than twice what a connection that ends has.
+    // Over five handshake timeouts, and over twice the time that a closing connection has.
     tokio::join!(reads("keep-alive", 6), reads("close", 12));
 }
 
-async fn reader_of_a_page_that_stalls_is_cut_off(threads: usize) {
+async fn stalled_reader_of_a_page_is_disconnected(threads: usize) {
     const SIZE: usize = 8_000_000;
     let (suite, _folder) = with_a_page(threads, SIZE).await;
     let gateway = &suite.gateways[0];
     for connection in ["keep-alive", "close"] {
-        let mut raw = Raw::narrow_connection(gateway.clients).await;
+        let mut raw = Raw::connect_with_small_buffers(gateway.clients).await;
         raw.send(&asks_for_page(connection)).await;
         raw.head().await;
-        eventually("the connection to be over", async || {
+        eventually("the connection to be closed", async || {
             (gateway.metric("gateway_connections_open").await? == 0.0).then_some(())
         })
         .await;
-        let read = raw.until_the_end().await.len();
+        let read = raw.read_to_end().await.len();
         assert!(read < SIZE / 2, "{connection}: {read} of {SIZE} bytes");
     }
-    // It was served, and has asked for no WebSocket.
+    // It was a page request, no refused handshake.
     let timeouts = "gateway_handshakes_refused_total{reason=\"timeout\"}";
     assert_eq!(gateway.metric(timeouts).await, None);
 }
 
 #[tokio::test]
-async fn web_root_is_served_by_decoded_names_and_read_again_on_sighup() {
+async fn web_root_is_served_by_decoded_names_and_reloaded_on_sighup() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("site");
     std::fs::create_dir(&root).unwrap();
@@ -247,7 +247,7 @@ async fn web_root_is_served_by_decoded_names_and_read_again_on_sighup() {
     put("a b.txt", "one");
     put("\u{804a}\u{5929}.html", "chat");
     put("app.wasm", "\0asm");
-    // None of these holds the start up, or ends it.
+    // None of these blocks the start or makes it fail.
     assert!(Command::new("mkfifo").arg(root.join("fifo")).status().unwrap().success());
     symlink("nowhere", root.join("dangling")).unwrap();
     symlink("/etc/hostname", root.join("outside")).unwrap();
@@ -264,58 +264,59 @@ async fn web_root_is_served_by_decoded_names_and_read_again_on_sighup() {
     }
     for name in ["fifo", "dangling", "outside", "endless"] {
         let path = format!("path={}", root.canonicalize().unwrap().join(name).display());
-        suite.gateways[0].logs(&["left out of --web-root", &path]).await;
+        suite.gateways[0].wait_for_log(&["left out of --web-root", &path]).await;
     }
 
     put("a b.txt", "two");
     put("new.txt", "new");
-    assert_eq!(get("/a%20b.txt").await.body, "one", "nobody has asked for it to be read again");
+    assert_eq!(get("/a%20b.txt").await.body, "one", "files are not reloaded before SIGHUP");
     suite.gateways[0].signal(Signal::Hup);
     let text = "pages of --web-root";
-    suite.gateways[0].logs(&["read again", text]).await;
+    suite.gateways[0].wait_for_log(&["reloaded", text]).await;
     assert_eq!(
         (get("/a%20b.txt").await.body, get("/new.txt").await.body),
         ("two".into(), "new".into())
     );
 
-    // A folder that is gone changes nothing, and is an error.
+    // A missing folder changes nothing, and is logged as an error.
     std::fs::remove_dir_all(&root).unwrap();
     suite.gateways[0].signal(Signal::Hup);
-    suite.gateways[0].logs(&["ERROR", text]).await;
+    suite.gateways[0].wait_for_log(&["ERROR", text]).await;
     assert_eq!(get("/a%20b.txt").await.body, "two");
 }
 
-async fn whoever_closes_its_end_behind_a_request_still_gets_the_answer(threads: usize) {
+async fn half_closed_connection_still_receives_the_response(threads: usize) {
     let mut suite = Suite::builder().gateways(1).threads(threads).start().await;
     for connection in ["close", "keep-alive"] {
         let mut raw = Raw::connect(suite.gateways[0].clients).await;
         let head = format!("GET / HTTP/1.1\r\nConnection: {connection}\r\n\r\n");
-        // So that the gateway finds the request and the end at once.
+        // So that the gateway reads the request and the end of the stream at once.
         suite.gateways[0].pause().await;
         raw.send(head.as_bytes()).await;
-        raw.finish().await;
-        suite.gateways[0].go_on();
-        let answer = Answer::parse(&raw.until_the_end().await).expect(connection);
+        raw.shutdown_write().await;
+        suite.gateways[0].resume();
+        let answer = Answer::parse(&raw.read_to_end().await).expect(connection);
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("content-length"), answer.body.len().to_string());
     }
 }
 
-async fn whoever_asks_for_more_than_it_reads_is_cut_off(threads: usize) {
+async fn client_that_pipelines_without_reading_is_disconnected(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut raw = Raw::connect(suite.gateways[0].clients).await;
     let requests = "GET / HTTP/1.1\r\n\r\n".repeat(1000);
-    // The answers would be gigabytes, and nobody reads them.
+    // The responses would be gigabytes, and are not read.
     for _ in 0..2000 {
         if raw.try_send(requests.as_bytes()).await.is_err() {
             return;
         }
     }
-    panic!("the gateway answers for ever");
+    panic!("the gateway never stops responding");
 }
 
-/// Each is followed by bytes that are a request, or the body of the one before, as one reads it.
-async fn request_that_a_proxy_could_frame_differently_gets_one_answer_and_the_end(threads: usize) {
+/// Each is followed by bytes that are a second request or the body of the first, depending on the
+/// parser.
+async fn ambiguously_framed_request_gets_one_response_and_a_close(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let smuggled = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
     for (fields, status) in [
@@ -331,13 +332,13 @@ async fn request_that_a_proxy_could_frame_differently_gets_one_answer_and_the_en
         (b"Transfer-Encoding: chunked\xff", 400),
         (b"Transfer-Encoding: identity\r\nContent-Length: 0", 400),
         (b"Host: a\r\nHost: b", 400),
-        // Understood by everybody in the same way: the last one.
+        // Unambiguous, since all parsers agree: the last one.
         (b"Connection: keep-alive\r\nConnection: close", 404),
     ] {
         let head = [b"GET /first HTTP/1.1\r\n", fields, b"\r\n\r\n", &smuggled[..]].concat();
         let mut raw = Raw::connect(suite.gateways[0].clients).await;
         raw.send(&head).await;
-        let answers = String::from_utf8(raw.until_the_end().await).unwrap();
+        let answers = String::from_utf8(raw.read_to_end().await).unwrap();
         let fields = String::from_utf8_lossy(fields);
         assert!(answers.starts_with(&format!("HTTP/1.1 {status} ")), "{fields:?}: {answers}");
         assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{fields:?}: {answers}");

@@ -1,4 +1,4 @@
-//! Faults that overlap: each is harmless alone, and together they lose no event and no end of a client.
+//! Overlapping faults: harmless alone, and together they lose no event and no close of a client.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
@@ -9,19 +9,19 @@ use std::{
 use business_worker::{ClientId, CloseReason};
 use protocol::Event;
 use suite_tests::{
-    Browser, PATIENCE, Raw, Suite, TestWorker, Told, on_one_and_three_threads, process::Signal,
+    Browser, Call, Raw, Suite, TIMEOUT, TestWorker, on_one_and_three_threads, process::Signal,
     raw::masked,
 };
 use tokio::time::sleep;
 
 on_one_and_three_threads!(
-    half_closed_clients_of_a_draining_gateway_are_handled_once_a_stalled_worker_goes_on,
-    clients_are_closed_once_while_one_of_three_registers_stands_still,
-    clients_that_wait_for_a_worker_move_while_their_gateway_drains,
+    half_closed_clients_of_a_draining_gateway_are_handled_after_a_worker_stall,
+    clients_are_closed_once_while_one_of_three_registers_is_stalled,
+    unassigned_clients_are_reassigned_while_their_gateway_drains,
 );
 
-/// The worker reads nothing while its gateway drains, and the clients have closed their end already.
-async fn half_closed_clients_of_a_draining_gateway_are_handled_once_a_stalled_worker_goes_on(
+/// The worker does not read while its gateway drains, and clients have shut down their write half.
+async fn half_closed_clients_of_a_draining_gateway_are_handled_after_a_worker_stall(
     threads: usize,
 ) {
     const CLIENTS: usize = 6;
@@ -31,28 +31,28 @@ async fn half_closed_clients_of_a_draining_gateway_are_handled_once_a_stalled_wo
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
         clients.push(Raw::websocket(suite.gateways[0].clients).await);
-        worker.welcomes().await;
+        worker.accept_client().await;
     }
-    // From here on nothing is read of the worker's link.
+    // The worker's link is not read from here on.
     for client in &mut clients[..CLIENTS / 2] {
         for at in 0..MESSAGES {
             client.send(&masked(0x81, format!("{at}").as_bytes())).await;
         }
-        client.finish().await;
+        client.shutdown_write().await;
     }
     suite.gateways[0].signal(Signal::Term);
     for client in &mut clients[CLIENTS / 2..] {
         for at in 0..MESSAGES {
             client.send(&masked(0x81, format!("{at}").as_bytes())).await;
         }
-        client.finish().await;
+        client.shutdown_write().await;
     }
     sleep(Duration::from_secs(1)).await;
     let mut handled: BTreeMap<_, Vec<Event>> = BTreeMap::new();
     let mut closed = 0;
     while closed < CLIENTS {
         let delivery = worker.event().await;
-        worker.done(&delivery).await;
+        worker.ack(&delivery).await;
         closed += usize::from(matches!(delivery.event, Event::Close(_)));
         handled.entry(delivery.client).or_default().push(delivery.event);
     }
@@ -63,59 +63,59 @@ async fn half_closed_clients_of_a_draining_gateway_are_handled_once_a_stalled_wo
         let texts = (0..MESSAGES).map(|at| Event::Message(format!("{at}").as_str().into()));
         assert!(messages.iter().cloned().eq(texts), "{events:?}");
     }
-    assert_eq!(suite.gateways[0].ended().await.code(), Some(0));
+    assert_eq!(suite.gateways[0].wait_exit().await.code(), Some(0));
 }
 
-/// One of three registers answers nothing and hangs up nowhere: it goes on naming a gateway that died.
-async fn clients_are_closed_once_while_one_of_three_registers_stands_still(threads: usize) {
+/// A stalled register keeps its connections open and keeps listing a gateway that died.
+async fn clients_are_closed_once_while_one_of_three_registers_is_stalled(threads: usize) {
     const CLIENTS: usize = 5;
     let mut suite = Suite::builder().registers(3).threads(threads).start().await;
     let mut workers = [TestWorker::start(&suite, "1").await, TestWorker::start(&suite, "2").await];
     let mut lost = Vec::new();
     for _ in 0..CLIENTS {
-        lost.push(heard(&suite, 0).await);
+        lost.push(served_browser(&suite, 0).await);
     }
-    let mut kept = heard(&suite, 1).await;
+    let mut kept = served_browser(&suite, 1).await;
     suite.registers[1].pause().await;
     suite.gateways[0].kill();
     let began = Instant::now();
     let mut ends: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    // As long as it takes until the register counts no more, and then the grace. Others are served
-    // meanwhile: no worker leaves events to the other because of what that register said before.
+    // Takes until the register is considered unreachable, plus the grace period. Other clients are
+    // served meanwhile: stale data of that register makes no worker passive.
     while ends.len() < CLIENTS {
         kept.send("echo meanwhile").await;
-        assert_eq!(kept.hears_text().await, "meanwhile");
+        assert_eq!(kept.receive_text().await, "meanwhile");
         sleep(Duration::from_millis(200)).await;
         take_ends(&mut workers, &mut ends);
-        assert!(began.elapsed() < 4 * PATIENCE, "{ends:?}");
+        assert!(began.elapsed() < 4 * TIMEOUT, "{ends:?}");
     }
-    // The register that stood still tells what it knew.
-    suite.registers[1].go_on();
+    // The resumed register announces its stale list.
+    suite.registers[1].resume();
     sleep(Duration::from_secs(3)).await;
     take_ends(&mut workers, &mut ends);
     assert_eq!(ends.len(), CLIENTS);
-    // Marked, since the gateway may have lived on for as long as a register named it.
-    assert!(ends.values().all(|told| *told == [(CloseReason::GatewayLost, true)]), "{ends:?}");
+    // Marked, since the gateway may have been running while a register listed it.
+    assert!(ends.values().all(|closes| *closes == [(CloseReason::GatewayLost, true)]), "{ends:?}");
     kept.send("echo still here").await;
-    assert_eq!(kept.hears_text().await, "still here");
+    assert_eq!(kept.receive_text().await, "still here");
 }
 
 /// The only worker is killed while its gateway drains; another is started after that.
-async fn clients_that_wait_for_a_worker_move_while_their_gateway_drains(threads: usize) {
+async fn unassigned_clients_are_reassigned_while_their_gateway_drains(threads: usize) {
     const CLIENTS: usize = 4;
     let mut suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut first = suite.worker_link(0, "w:1").await;
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
         clients.push(suite.browser(0).await);
-        first.welcomes().await;
+        first.accept_client().await;
     }
     for client in &mut clients {
         client.send("under way").await;
     }
     suite.gateways[0].signal(Signal::Term);
     for client in &mut clients {
-        assert_eq!(client.ends().await, Some(1001));
+        assert_eq!(client.closed().await, Some(1001));
     }
     drop(first);
     let mut second = suite.worker_link(0, "w:2").await;
@@ -123,26 +123,26 @@ async fn clients_that_wait_for_a_worker_move_while_their_gateway_drains(threads:
     let mut closed = 0;
     while closed < CLIENTS {
         let delivery = second.event().await;
-        second.done(&delivery).await;
+        second.ack(&delivery).await;
         closed += usize::from(matches!(delivery.event, Event::Close(_)));
         handled.entry(delivery.client).or_default().push(delivery.event);
     }
     let expected = [Event::Message("under way".into()), Event::Close(CloseReason::Shutdown)];
     assert!(handled.values().all(|events| *events == expected), "{handled:?}");
-    assert_eq!(suite.gateways[0].ended().await.code(), Some(0));
+    assert_eq!(suite.gateways[0].wait_exit().await.code(), Some(0));
 }
 
-async fn heard(suite: &Suite, gateway: usize) -> Browser {
+async fn served_browser(suite: &Suite, gateway: usize) -> Browser {
     let mut browser = suite.browser(gateway).await;
     browser.send("echo here").await;
-    assert_eq!(browser.hears_text().await, "here");
+    assert_eq!(browser.receive_text().await, "here");
     browser
 }
 
 fn take_ends(workers: &mut [TestWorker], ends: &mut BTreeMap<ClientId, Vec<(CloseReason, bool)>>) {
     for worker in workers {
-        while let Some(report) = worker.told_already() {
-            if let Told::Close(reason) = report.told {
+        while let Some(report) = worker.try_next_report() {
+            if let Call::Close(reason) = report.call {
                 ends.entry(report.client).or_default().push((reason, report.redelivered));
             }
         }

@@ -1,48 +1,48 @@
-//! Bad input: each kind is refused in its way, and nobody else is harmed.
+//! Invalid input: each kind is refused in its own way, without harm to others.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use bytes::BytesMut;
 use protocol::{
-    CloseReason, Event, Instance, Query, Secret,
+    CloseReason, Event, InstanceId, Query, Secret,
     codec::native::{MAX_FRAME, MAX_STRANGER_FRAME, decode, encode},
     link::{MAGIC, Refusal, Role, ToGateway, ToPeer},
 };
 use suite_tests::{
-    Browser, Heard, Peer, Raw, Suite, eventually, on_one_and_three_threads,
+    Browser, Peer, Raw, Received, Suite, eventually, on_one_and_three_threads,
     peer::back_end,
     raw::{Answer, masked},
 };
 use tokio_tungstenite::tungstenite::{Error, client::IntoClientRequest as _, http::HeaderValue};
 
 on_one_and_three_threads!(
-    a_message_over_the_limit_is_closed_with_1009,
-    wrong_framing_is_closed_with_1002,
-    text_that_is_none_is_closed_with_1007,
-    a_handshake_that_does_not_finish_is_cut_off,
-    more_than_16_kib_of_headers_are_refused,
-    what_is_no_request_is_refused,
-    a_page_of_another_origin_is_refused,
-    a_peer_without_the_secret_is_closed_and_logged_without_it,
-    a_peer_that_asks_before_it_is_let_in_is_closed,
-    a_strangers_large_frame_is_refused_by_its_length_alone,
-    a_peer_that_breaks_the_protocol_is_closed_and_the_gateway_goes_on,
-    a_worker_without_a_key_is_refused,
-    a_client_that_does_not_read_is_disconnected_and_hurts_nobody,
+    oversized_message_is_closed_with_1009,
+    invalid_framing_is_closed_with_1002,
+    invalid_utf8_text_is_closed_with_1007,
+    unfinished_handshake_is_disconnected,
+    headers_over_16_kib_are_refused,
+    malformed_request_is_refused,
+    handshake_of_another_origin_is_refused,
+    peer_without_the_secret_is_closed_and_the_log_does_not_contain_it,
+    peer_that_sends_queries_before_the_handshake_is_closed,
+    large_frame_of_an_unauthenticated_peer_is_refused_by_its_length,
+    peer_that_breaks_the_protocol_is_closed,
+    worker_without_a_key_is_refused,
+    client_that_does_not_read_is_disconnected_without_harm_to_others,
 );
 
-async fn a_message_over_the_limit_is_closed_with_1009(threads: usize) {
+async fn oversized_message_is_closed_with_1009(threads: usize) {
     let builder = Suite::builder().gateways(1).threads(threads);
     let suite = builder.gateway_flag("--max-message-size", "1000").start().await;
     let mut worker = suite.worker_link(0, "w:1").await;
     let gateway = suite.gateways[0].clients;
 
-    // In one frame, whose length says enough; and in pieces.
+    // In one frame, refused by its length alone; and in fragments.
     for pieces in [
         vec![masked(0x82, &[0; 1001])[..14].to_vec()],
         vec![masked(0x02, &[0; 600]), masked(0x80, &[0; 401])],
     ] {
         let mut client = Raw::websocket(gateway).await;
-        let id = worker.welcomes().await;
+        let id = worker.accept_client().await;
         for piece in pieces {
             client.send(&piece).await;
         }
@@ -50,12 +50,12 @@ async fn a_message_over_the_limit_is_closed_with_1009(threads: usize) {
         assert_eq!(worker.event_of(id).await, Event::Close(CloseReason::Protocol));
     }
     let mut client = Raw::websocket(gateway).await;
-    let id = worker.welcomes().await;
+    let id = worker.accept_client().await;
     client.send(&masked(0x82, &[0; 1000])).await;
-    assert!(matches!(worker.event_of(id).await, Event::Message(_)), "the limit itself is fine");
+    assert!(matches!(worker.event_of(id).await, Event::Message(_)), "the limit itself is accepted");
 }
 
-async fn wrong_framing_is_closed_with_1002(threads: usize) {
+async fn invalid_framing_is_closed_with_1002(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut worker = suite.worker_link(0, "w:1").await;
     let unmasked = b"\x81\x02hi".to_vec();
@@ -79,24 +79,24 @@ async fn wrong_framing_is_closed_with_1002(threads: usize) {
         close_with_reserved_code,
     ] {
         let mut client = Raw::websocket(suite.gateways[0].clients).await;
-        let id = worker.welcomes().await;
+        let id = worker.accept_client().await;
         client.send(&wrong).await;
         assert_eq!(client.close_code().await, 1002, "{wrong:?}");
         assert_eq!(worker.event_of(id).await, Event::Close(CloseReason::Protocol), "{wrong:?}");
     }
 }
 
-async fn text_that_is_none_is_closed_with_1007(threads: usize) {
+async fn invalid_utf8_text_is_closed_with_1007(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut worker = suite.worker_link(0, "w:1").await;
     let mut client = Raw::websocket(suite.gateways[0].clients).await;
-    let id = worker.welcomes().await;
+    let id = worker.accept_client().await;
     client.send(&masked(0x81, b"\xff\xfe")).await;
     assert_eq!(client.close_code().await, 1007);
     assert_eq!(worker.event_of(id).await, Event::Close(CloseReason::Protocol));
 }
 
-async fn a_handshake_that_does_not_finish_is_cut_off(threads: usize) {
+async fn unfinished_handshake_is_disconnected(threads: usize) {
     let builder = Suite::builder().gateways(1).threads(threads);
     let suite = builder.gateway_flag("--handshake-timeout", "1").start().await;
     let mut worker = suite.worker_link(0, "w:1").await;
@@ -104,57 +104,57 @@ async fn a_handshake_that_does_not_finish_is_cut_off(threads: usize) {
     let mut silent = Raw::connect(gateway).await;
     let mut slow = Raw::connect(gateway).await;
     slow.send(b"GET / HTTP/1.1\r\nHost: x\r\n").await;
-    // Bytes one by one do not buy time: both are cut off, whatever they get to hear before.
-    let (one, other) = tokio::join!(silent.until_the_end(), slow.until_the_end());
+    // Single bytes do not extend the timeout: both are disconnected, with or without a response.
+    let (one, other) = tokio::join!(silent.read_to_end(), slow.read_to_end());
     for answer in [one, other] {
         let answer = Answer::parse(&answer).map(|answer| answer.status);
         assert!(matches!(answer, None | Some(408)), "{answer:?}");
     }
-    // One who has shaken hands may take its time.
+    // After the handshake, a client may be idle.
     let mut ann = suite.browser(0).await;
     tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
     ann.send("slowly").await;
     loop {
         let delivery = worker.event().await;
-        worker.done(&delivery).await;
+        worker.ack(&delivery).await;
         match delivery.event {
             Event::Message(message) => break assert_eq!(message.as_text(), Some("slowly")),
-            Event::WebSocketConnect(_) | Event::Connect | Event::Adopt => {}
+            Event::WebSocketConnect(_) | Event::Connect | Event::Reassigned => {}
             Event::Close(reason) => assert_eq!(reason, CloseReason::Handshake),
         }
     }
 }
 
-async fn more_than_16_kib_of_headers_are_refused(threads: usize) {
+async fn headers_over_16_kib_are_refused(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let gateway = suite.gateways[0].clients;
     let mut endless = Raw::connect(gateway).await;
     endless.send(b"GET / HTTP/1.1\r\n").await;
     let line = format!("X-Filler: {}\r\n", "x".repeat(1000));
-    // It may hang up at any time from 16 KiB on, so not all of this need go out.
+    // The gateway may disconnect at any time from 16 KiB on, so sending may fail.
     for _ in 0..64 {
         if endless.try_send(line.as_bytes()).await.is_err() {
             break;
         }
     }
-    // A reset may have overtaken the answer.
-    if let Some(answer) = Answer::parse(&endless.until_the_end().await) {
+    // A reset may have overtaken the response.
+    if let Some(answer) = Answer::parse(&endless.read_to_end().await) {
         assert_eq!(answer.status, 431);
     }
-    // Below the limit, all is well.
+    // A request below the limit is accepted.
     let mut request = format!("ws://{gateway}/").into_client_request().unwrap();
     let value = HeaderValue::from_str(&"x".repeat(15_000)).unwrap();
     request.headers_mut().insert("x-filler", value);
     Browser::open_with(gateway, request).await.unwrap();
 }
 
-async fn what_is_no_request_is_refused(threads: usize) {
+async fn malformed_request_is_refused(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let gateway = suite.gateways[0].clients;
     for wrong in ["\x16\x03\x01 hello\r\n\r\n", "GET\r\n\r\n", "\0\0\0\0\0\0\0\0\r\n\r\n"] {
         let mut client = Raw::connect(gateway).await;
         client.send(wrong.as_bytes()).await;
-        if let Some(answer) = Answer::parse(&client.until_the_end().await) {
+        if let Some(answer) = Answer::parse(&client.read_to_end().await) {
             assert_eq!(answer.status, 400, "{wrong:?}");
         }
     }
@@ -165,12 +165,12 @@ async fn what_is_no_request_is_refused(threads: usize) {
         let mut client = Raw::connect(gateway).await;
         let head = "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n";
         client.send(format!("{head}{headers}\r\n").as_bytes()).await;
-        let answer = Answer::parse(&client.until_the_end().await).unwrap();
+        let answer = Answer::parse(&client.read_to_end().await).unwrap();
         assert_eq!(answer.status, status, "{headers}");
     }
 }
 
-async fn a_page_of_another_origin_is_refused(threads: usize) {
+async fn handshake_of_another_origin_is_refused(threads: usize) {
     let builder = Suite::builder().gateways(1).threads(threads);
     let suite = builder.gateway_flag("--allowed-origin", "https://good.example").start().await;
     let gateway = suite.gateways[0].clients;
@@ -183,12 +183,12 @@ async fn a_page_of_another_origin_is_refused(threads: usize) {
     for origin in ["https://evil.example", "https://good.example.evil.example", "null"] {
         match open(origin).await.unwrap_err() {
             Error::Http(answer) => assert_eq!(answer.status(), 403, "{origin}"),
-            other => panic!("an answer was expected, not {other}"),
+            other => panic!("expected a response, not {other}"),
         }
     }
 }
 
-async fn a_peer_without_the_secret_is_closed_and_logged_without_it(threads: usize) {
+async fn peer_without_the_secret_is_closed_and_the_log_does_not_contain_it(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let gateway = &suite.gateways[0];
     for guess in ["", "wr0ng-guess"] {
@@ -202,86 +202,86 @@ async fn a_peer_without_the_secret_is_closed_and_logged_without_it(threads: usiz
     })
     .await;
     assert!(!lines.contains("wr0ng-guess"), "{lines}");
-    // That the right one is in no log either, the suite checks at the end of every test.
+    // `Suite` checks on drop that the right secret is in no log either.
 }
 
-async fn a_peer_that_asks_before_it_is_let_in_is_closed(threads: usize) {
+async fn peer_that_sends_queries_before_the_handshake_is_closed(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
-    let mut stranger = Raw::connect(suite.gateways[0].inner).await;
-    stranger.send(&MAGIC).await;
+    let mut raw = Raw::connect(suite.gateways[0].inner).await;
+    raw.send(&MAGIC).await;
     let mut query = BytesMut::new();
     encode(&ToGateway::Query { request: 1, query: Query::Groups }, &mut query).unwrap();
-    stranger.send(&query).await;
-    let mut answer = BytesMut::from(&stranger.until_the_end().await[..]);
-    while let Some(said) = decode(&mut answer, MAX_FRAME).unwrap() {
-        assert!(matches!(said, ToPeer::Challenge { .. } | ToPeer::Refused(_)), "{said:?}");
+    raw.send(&query).await;
+    let mut answer = BytesMut::from(&raw.read_to_end().await[..]);
+    while let Some(message) = decode(&mut answer, MAX_FRAME).unwrap() {
+        assert!(matches!(message, ToPeer::Challenge { .. } | ToPeer::Refused(_)), "{message:?}");
     }
 }
 
-async fn a_strangers_large_frame_is_refused_by_its_length_alone(threads: usize) {
+async fn large_frame_of_an_unauthenticated_peer_is_refused_by_its_length(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
-    let mut stranger = Raw::connect(suite.gateways[0].inner).await;
-    stranger.send(&MAGIC).await;
-    stranger.send(&(MAX_STRANGER_FRAME as u32 + 1).to_be_bytes()).await;
-    stranger.until_the_end().await;
-    // Nor is silence, or what is no peer at all, of any consequence.
+    let mut raw = Raw::connect(suite.gateways[0].inner).await;
+    raw.send(&MAGIC).await;
+    raw.send(&(MAX_STRANGER_FRAME as u32 + 1).to_be_bytes()).await;
+    raw.read_to_end().await;
+    // Silence, or a connection that is no peer, has no effect either.
     let _silent = Raw::connect(suite.gateways[0].inner).await;
     let mut browser = Raw::connect(suite.gateways[0].inner).await;
     browser.send(b"GET / HTTP/1.1\r\n\r\n").await;
-    browser.until_the_end().await;
+    browser.read_to_end().await;
     assert!(suite.peer(0).await.has_no_event().await);
 }
 
-async fn a_peer_that_breaks_the_protocol_is_closed_and_the_gateway_goes_on(threads: usize) {
+async fn peer_that_breaks_the_protocol_is_closed(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut worker = suite.worker_link(0, "w:1").await;
     let mut ann = suite.browser(0).await;
-    let id = worker.welcomes().await;
-    // A second hello, and a shard that is none.
+    let id = worker.accept_client().await;
+    // A second hello, and an unknown shard.
     for wrong in [
         ToGateway::Hello { role: back_end(), nonce: [0; 32], proof: [0; 32] },
-        ToGateway::Done { shard: u16::MAX, first: 0, last: u64::MAX },
+        ToGateway::EventAck { shard: u16::MAX, first: 0, last: u64::MAX },
     ] {
         let mut peer = suite.peer(0).await;
-        peer.say(&wrong).await;
-        peer.ends().await;
+        peer.send(&wrong).await;
+        peer.closed().await;
     }
-    // What was never begun cannot be done.
+    // Acknowledgements of events that were never sent are ignored.
     let mut peer = suite.peer(0).await;
     for (first, last) in [(9, 3), (0, 0), (1, u64::MAX), (u64::MAX, u64::MAX)] {
-        peer.say(&ToGateway::Done { shard: 0, first, last }).await;
+        peer.send(&ToGateway::EventAck { shard: 0, first, last }).await;
     }
     let mut peer = suite.peer(0).await;
-    peer.say_bytes(b"\0\0\0\x07\x01\0\0\0\0\x01\xff").await;
-    peer.ends().await;
+    peer.send_bytes(b"\0\0\0\x07\x01\0\0\0\0\x01\xff").await;
+    peer.closed().await;
     ann.send("still here").await;
     assert_eq!(worker.event_of(id).await, Event::Message("still here".into()));
 }
 
-async fn a_worker_without_a_key_is_refused(threads: usize) {
+async fn worker_without_a_key_is_refused(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let inner = suite.gateways[0].inner;
     for key in [String::new(), "x".repeat(2_000)] {
         let refused = Peer::open(
             inner,
             &suite.secret(),
-            Role::Worker { key, instance: Instance::from_dice(1) },
+            Role::Worker { key, instance: InstanceId::from_random(1) },
         )
         .await;
         assert_eq!(refused.unwrap_err(), Refusal::Key);
     }
 }
 
-async fn a_client_that_does_not_read_is_disconnected_and_hurts_nobody(threads: usize) {
+async fn client_that_does_not_read_is_disconnected_without_harm_to_others(threads: usize) {
     let builder = Suite::builder().gateways(1).threads(threads);
     let suite = builder.gateway_flag("--send-to-client-buffer-size", "65536").start().await;
     let mut worker = suite.worker_link(0, "w:1").await;
     let _stuck = Raw::websocket(suite.gateways[0].clients).await;
-    let stuck = worker.welcomes().await;
+    let stuck = worker.accept_client().await;
     let mut ann = suite.browser(0).await;
-    let id = worker.welcomes().await;
+    let id = worker.accept_client().await;
     let large = protocol::Message::binary(vec![0; 60_000]);
-    // What the kernel takes for a socket that nobody reads is some megabytes.
+    // The kernel buffers some megabytes for a socket that is not read.
     let mut closed = false;
     for at in 0..2_000 {
         let to = protocol::Recipients::Only(vec![stuck]);
@@ -289,7 +289,7 @@ async fn a_client_that_does_not_read_is_disconnected_and_hurts_nobody(threads: u
         worker.command(protocol::Command::SendToAll { to, message }).await;
         let message = protocol::Message::text(at.to_string());
         worker.command(protocol::Command::SendToClient { to: id, message }).await;
-        assert_eq!(ann.hears().await, Heard::Text(at.to_string()));
+        assert_eq!(ann.receive().await, Received::Text(at.to_string()));
         if !worker.has_no_event().await {
             assert_eq!(worker.event_of(stuck).await, Event::Close(CloseReason::Slow));
             closed = true;

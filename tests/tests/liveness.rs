@@ -1,4 +1,4 @@
-//! Clients that are there, and those that only seem to be.
+//! Liveness of clients: pings, timeouts and heartbeats.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::time::Duration;
@@ -7,24 +7,24 @@ use protocol::{CloseReason, Event, Message};
 use suite_tests::{
     Peer, Php, Raw, Suite, eventually, on_one_and_three_threads, ports,
     raw::{Frame, masked},
-    soon,
     suite::Builder,
+    with_timeout,
 };
 use tokio::time::sleep;
 
 on_one_and_three_threads!(
     silent_client_is_pinged_and_closed_with_1001,
-    client_that_answers_pings_stays,
+    client_that_answers_pings_stays_connected,
     client_that_sends_anything_is_not_pinged,
-    client_that_is_not_read_is_not_given_up,
+    client_that_is_not_read_is_not_timed_out,
     heartbeat_closes_a_silent_client_with_1001,
-    heartbeat_keeps_a_client_that_answers_with_messages,
-    heartbeat_keeps_a_client_that_answers_with_control_frames,
-    heartbeat_without_data_sends_ping_frames_and_warns_of_listeners_that_have_none,
-    strict_heartbeat_counts_messages_alone_and_says_nothing,
+    heartbeat_keeps_a_client_that_replies_with_messages,
+    heartbeat_keeps_a_client_that_replies_with_control_frames,
+    heartbeat_without_data_sends_ping_frames_and_warns_for_listeners_without_them,
+    strict_heartbeat_counts_only_messages_and_sends_no_close_frame,
 );
 
-/// How many intervals are enough to see that something does not happen.
+/// Long enough to observe that something does not happen.
 const LONG: Duration = Duration::from_millis(3500);
 
 fn builder(threads: usize, flags: &[(&str, &str)]) -> Builder {
@@ -44,22 +44,22 @@ fn ping() -> Option<Frame> {
 
 async fn silent_client_is_pinged_and_closed_with_1001(threads: usize) {
     let (suite, mut worker) = start(threads, &[("--websocket-ping", "1")]).await;
-    // Several at once, of which one answers the first ping.
-    let mut ghosts = Vec::new();
+    // Several at once; one answers the first ping.
+    let mut clients = Vec::new();
     for _ in 0..5 {
-        ghosts.push(Raw::websocket(suite.gateways[0].clients).await);
-        worker.welcomes().await;
+        clients.push(Raw::websocket(suite.gateways[0].clients).await);
+        worker.accept_client().await;
     }
-    for ghost in &mut ghosts {
-        assert_eq!(ghost.frame().await, ping());
+    for client in &mut clients {
+        assert_eq!(client.frame().await, ping());
     }
-    ghosts[0].send(&masked(0x8a, b"")).await;
-    for ghost in &mut ghosts[1..] {
-        assert_eq!(ghost.close_code().await, 1001);
+    clients[0].send(&masked(0x8a, b"")).await;
+    for client in &mut clients[1..] {
+        assert_eq!(client.close_code().await, 1001);
     }
-    assert_eq!(ghosts[0].frame().await, ping(), "it has answered once");
-    assert_eq!(ghosts[0].close_code().await, 1001);
-    for _ in &ghosts {
+    assert_eq!(clients[0].frame().await, ping(), "it answered once");
+    assert_eq!(clients[0].close_code().await, 1001);
+    for _ in &clients {
         assert_eq!(worker.event().await.event, Event::Close(CloseReason::Timeout));
     }
     let pings = suite.gateways[0].metric("gateway_websocket_pings_total").await;
@@ -67,10 +67,10 @@ async fn silent_client_is_pinged_and_closed_with_1001(threads: usize) {
     assert_eq!(suite.gateways[0].metric("gateway_messages_out_total").await, Some(0.0));
 }
 
-async fn client_that_answers_pings_stays(threads: usize) {
+async fn client_that_answers_pings_stays_connected(threads: usize) {
     let (suite, mut worker) = start(threads, &[("--websocket-ping", "1")]).await;
     let mut client = Raw::websocket(suite.gateways[0].clients).await;
-    let id = worker.welcomes().await;
+    let id = worker.accept_client().await;
     for _ in 0..4 {
         assert_eq!(client.frame().await, ping());
         client.send(&masked(0x8a, b"")).await;
@@ -84,10 +84,10 @@ async fn client_that_sends_anything_is_not_pinged(threads: usize) {
     let gateway = suite.gateways[0].clients;
     let mut clients = Vec::new();
     for _ in 0..3 {
-        clients.push((Raw::websocket(gateway).await, worker.welcomes().await));
+        clients.push((Raw::websocket(gateway).await, worker.accept_client().await));
     }
     let [(pings, _), (fragments, of_fragments), (slow, of_slow)] = &mut clients[..] else {
-        unreachable!("there are three")
+        unreachable!("three clients")
     };
     fragments.send(&masked(0x01, b"")).await;
     let long = masked(0x81, &[b'x'; 12]);
@@ -102,14 +102,14 @@ async fn client_that_sends_anything_is_not_pinged(threads: usize) {
     fragments.send(&masked(0x80, b"")).await;
     assert_eq!(worker.event_of(*of_fragments).await, body(long.len()));
     for _ in &long {
-        assert_eq!(pings.frame().await.unwrap().first, 0x8a, "nothing but answers to its own");
+        assert_eq!(pings.frame().await.unwrap().first, 0x8a, "only pongs to its own pings");
     }
     let sent = suite.gateways[0].metric("gateway_websocket_pings_total").await;
     assert_eq!(sent, Some(0.0));
 }
 
-/// What a client answers cannot be seen while its socket is left unread, for want of room at its worker.
-async fn client_that_is_not_read_is_not_given_up(threads: usize) {
+/// Pongs cannot be seen while the socket is paused because the worker's window is full.
+async fn client_that_is_not_read_is_not_timed_out(threads: usize) {
     const MESSAGES: usize = 300;
     let flags = [("--websocket-ping", "1"), ("--ping-interval", "1")];
     let limits = [("--ping-not-response-limit", "1"), ("--worker-window", "100000")];
@@ -121,29 +121,29 @@ async fn client_that_is_not_read_is_not_given_up(threads: usize) {
         }
         client
     });
-    let mut given = Vec::new();
-    // Nothing of it is done, until the gateway has given no more for several intervals.
+    let mut delivered = Vec::new();
+    // Acknowledge nothing until the gateway has sent no events for several intervals.
     let mut quiet = Duration::ZERO;
     while quiet < LONG {
         let moment = Duration::from_millis(100);
         sleep(moment).await;
         quiet += moment;
         while !worker.has_no_event().await {
-            given.push(worker.event().await);
+            delivered.push(worker.event().await);
             quiet = Duration::ZERO;
         }
     }
-    assert!(!sending.is_finished(), "what was sent does not fit a window and two sockets");
+    assert!(!sending.is_finished(), "the messages do not fit a window and two sockets");
     let clients = suite.gateways[0].metric("gateway_clients").await;
-    assert_eq!(clients, Some(1.0), "{} events", given.len());
+    assert_eq!(clients, Some(1.0), "{} events", delivered.len());
     let mut next = 0;
-    let mut given = given.into_iter();
+    let mut delivered = delivered.into_iter();
     while next < MESSAGES {
-        let delivery = match given.next() {
+        let delivery = match delivered.next() {
             Some(delivery) => delivery,
             None => worker.event().await,
         };
-        worker.done(&delivery).await;
+        worker.ack(&delivery).await;
         match delivery.event {
             Event::Message(message) => {
                 assert_eq!(message.body[0], next as u8);
@@ -153,7 +153,7 @@ async fn client_that_is_not_read_is_not_given_up(threads: usize) {
             other => panic!("after {next} messages: {other:?}"),
         }
     }
-    let _client = soon("the client to have sent all", sending).await.unwrap();
+    let _client = with_timeout("the client to send everything", sending).await.unwrap();
 }
 
 const HEARTBEAT: [(&str, &str); 3] = [
@@ -169,16 +169,16 @@ fn data() -> Option<Frame> {
 async fn heartbeat_closes_a_silent_client_with_1001(threads: usize) {
     let (suite, mut worker) = start(threads, &HEARTBEAT).await;
     let mut silent = Raw::websocket(suite.gateways[0].clients).await;
-    let id = worker.welcomes().await;
+    let id = worker.accept_client().await;
     assert_eq!(silent.frame().await, data());
     assert_eq!(silent.close_code().await, 1001);
     assert_eq!(worker.event_of(id).await, Event::Close(CloseReason::Timeout));
 }
 
-async fn heartbeat_keeps_a_client_that_answers_with_messages(threads: usize) {
+async fn heartbeat_keeps_a_client_that_replies_with_messages(threads: usize) {
     let (suite, mut worker) = start(threads, &HEARTBEAT).await;
     let mut client = Raw::websocket(suite.gateways[0].clients).await;
-    let id = worker.welcomes().await;
+    let id = worker.accept_client().await;
     for _ in 0..3 {
         assert_eq!(client.frame().await, data());
         client.send(&masked(0x81, b"yes")).await;
@@ -186,11 +186,11 @@ async fn heartbeat_keeps_a_client_that_answers_with_messages(threads: usize) {
     }
 }
 
-async fn heartbeat_keeps_a_client_that_answers_with_control_frames(threads: usize) {
+async fn heartbeat_keeps_a_client_that_replies_with_control_frames(threads: usize) {
     let (suite, mut worker) = start(threads, &HEARTBEAT).await;
     let mut client = Raw::websocket(suite.gateways[0].clients).await;
-    let id = worker.welcomes().await;
-    // What pages are sent comes all the same: only messages say that a page is there.
+    let id = worker.accept_client().await;
+    // Heartbeats are sent all the same: only messages show that a page is alive.
     for first in [0x89, 0x8a, 0x89] {
         loop {
             let frame = client.frame().await;
@@ -205,7 +205,7 @@ async fn heartbeat_keeps_a_client_that_answers_with_control_frames(threads: usiz
     assert_eq!(worker.event_of(id).await, Event::Message("yes".into()));
 }
 
-async fn heartbeat_without_data_sends_ping_frames_and_warns_of_listeners_that_have_none(
+async fn heartbeat_without_data_sends_ping_frames_and_warns_for_listeners_without_them(
     threads: usize,
 ) {
     let lines = ports::free();
@@ -213,38 +213,38 @@ async fn heartbeat_without_data_sends_ping_frames_and_warns_of_listeners_that_ha
     let (suite, mut worker) =
         start(threads, &[("--ping-interval", "1"), ("--listen", &text)]).await;
     let mut client = Raw::websocket(suite.gateways[0].clients).await;
-    let id = worker.welcomes().await;
+    let id = worker.accept_client().await;
     for _ in 0..2 {
         assert_eq!(client.frame().await, ping());
     }
     client.send(&masked(0x81, b"hi")).await;
     assert_eq!(worker.event_of(id).await, Event::Message("hi".into()));
     let log = suite.gateways[0].log();
-    let warnings: Vec<_> = log.lines().filter(|line| line.contains("sends nothing here")).collect();
+    let warnings: Vec<_> = log.lines().filter(|line| line.contains("has no effect")).collect();
     assert!(
         matches!(&warnings[..], [one] if one.contains("WARN") && one.contains(&lines.to_string())),
         "{warnings:#?}"
     );
 }
 
-async fn strict_heartbeat_counts_messages_alone_and_says_nothing(threads: usize) {
+async fn strict_heartbeat_counts_only_messages_and_sends_no_close_frame(threads: usize) {
     let suite = builder(threads, &[&HEARTBEAT[..], &[("--compat", "strict")]].concat());
     let suite = suite.start().await;
     let mut worker = Php::worker(suite.gateways[0].inner, &suite.secret(), "php:0").await;
     let mut client = Raw::websocket(suite.gateways[0].clients).await;
-    worker.welcomes().await;
+    worker.accept_client().await;
     let answers = async {
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         while let Some(frame) = client.frame().await {
-            // It may be faster.
+            // The gateway may close first.
             let _ = client.try_send(&masked(0x8a, b"")).await;
-            heard.push(frame);
+            received.push(frame);
         }
-        heard
+        received
     };
-    let heard = soon("the end", answers).await;
-    assert_eq!(heard, [data().unwrap()], "no ping frame, and no close frame");
-    eventually("the client to be closed over it", async || {
+    let received = with_timeout("the end of the connection", answers).await;
+    assert_eq!(received, [data().unwrap()], "no ping frame, and no close frame");
+    eventually("the client to be counted as timed out", async || {
         let name = "gateway_clients_closed_total{reason=\"timeout\"}";
         (suite.gateways[0].metric(name).await? == 1.0).then_some(())
     })

@@ -1,4 +1,4 @@
-//! What becomes of processes whose log nobody takes: nothing.
+//! Processes with a lost or blocked log serve and drain normally.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
@@ -8,15 +8,15 @@ use std::{
 };
 
 use suite_tests::{
-    Browser, Conditions, PATIENCE, Stderr, Suite, binaries, eventually,
+    Browser, Conditions, Stderr, Suite, TIMEOUT, binaries, eventually,
     process::{Process, Signal},
     suite::Gateway,
 };
 
-/// How long processes may take to drain, in seconds; longer than what a drain here has to do.
+/// Grace period in seconds; longer than any drain in these tests takes.
 const GRACE: u64 = 8;
 
-/// As many lines as there can be.
+/// The log filter with the most lines.
 const ALL: &str = "trace";
 
 #[tokio::test]
@@ -25,17 +25,17 @@ async fn process_with_standard_error_closed_serves_and_drains() {
 }
 
 #[tokio::test]
-async fn process_whose_log_reader_is_gone_serves_and_drains() {
-    serves_and_drains(Stderr::Gone).await;
+async fn process_with_closed_log_reader_serves_and_drains() {
+    serves_and_drains(Stderr::ReaderClosed).await;
 }
 
 #[tokio::test]
-async fn process_whose_log_reader_stands_still_serves_and_drains() {
-    serves_and_drains(Stderr::Full).await;
+async fn process_with_stalled_log_reader_serves_and_drains() {
+    serves_and_drains(Stderr::FullPipe).await;
 }
 
 #[tokio::test]
-async fn process_whose_log_is_on_a_full_disk_serves_and_drains() {
+async fn process_with_log_on_full_disk_serves_and_drains() {
     serves_and_drains(Stderr::FullDisk).await;
 }
 
@@ -45,8 +45,8 @@ async fn suite(stderr: Stderr) -> Suite {
     builder.gateway_flag("--grace", &grace).worker_flag("--grace", &grace).start().await
 }
 
-/// Has every process log at everything that it does: clients that come and go, a worker that dies and
-/// comes back, a gateway that is announced, refusals; then at its end.
+/// Makes every process log everything: clients that connect and close, a worker that dies and
+/// restarts, a gateway that is announced, refusals, and the shutdown.
 async fn serves_and_drains(stderr: Stderr) {
     let mut suite = suite(stderr).await;
     let mut clients = Vec::new();
@@ -57,14 +57,14 @@ async fn serves_and_drains(stderr: Stderr) {
         }
     }
     echo_each(&mut clients).await;
-    // Their worker is another one then, which the gateway logs before it does it.
+    // Their clients are reassigned, which the gateway logs before it does it.
     suite.workers[0].kill();
     echo_each(&mut clients).await;
-    suite.workers[0].start_again().await;
+    suite.workers[0].restart().await;
     echo_each(&mut clients).await;
     suite.add_gateway().await;
-    eventually("the workers to know of it", async || {
-        suite.workers[1].lacks().await?.is_empty().then_some(())
+    eventually("the workers to link to it", async || {
+        suite.workers[1].unready_reasons().await?.is_empty().then_some(())
     })
     .await;
     let mut newcomer = suite.browser(1).await;
@@ -79,7 +79,7 @@ async fn serves_and_drains(stderr: Stderr) {
 
 async fn echo(client: &mut Browser) {
     client.send("echo").await;
-    assert_eq!(client.hears_text().await, "echo");
+    assert_eq!(client.receive_text().await, "echo");
 }
 
 async fn echo_each(clients: &mut [Browser]) {
@@ -96,8 +96,8 @@ async fn drains(process: &mut Process) {
 }
 
 #[tokio::test]
-async fn lines_that_a_reader_misses_are_counted_and_told_of_once_it_reads_on() {
-    let mut suite = suite(Stderr::Full).await;
+async fn dropped_log_lines_are_counted_and_reported_when_the_reader_resumes() {
+    let mut suite = suite(Stderr::FullPipe).await;
     let mut watching = suite.browser(0).await;
     let mut clients = Vec::new();
     while dropped(&suite.gateways[0]).await == 0.0 {
@@ -109,7 +109,7 @@ async fn lines_that_a_reader_misses_are_counted_and_told_of_once_it_reads_on() {
     }
     let dropped_before = dropped(&suite.gateways[0]).await;
     suite.gateways[0].read_log();
-    let line = eventually("a line that tells of dropped ones", async || {
+    let line = eventually("a line that reports dropped lines", async || {
         let log = suite.gateways[0].log();
         log.lines().find(|line| line.contains("log lines dropped")).map(str::to_owned)
     })
@@ -117,9 +117,9 @@ async fn lines_that_a_reader_misses_are_counted_and_told_of_once_it_reads_on() {
     let lines: f64 = line.split_once("lines=").unwrap().1.trim().parse().unwrap();
     assert!(dropped_before <= lines, "{dropped_before}: {line}");
     assert!(line.contains(" WARN "), "{line}");
-    // The last line is written before the end.
+    // The last line is written before the process exits.
     suite.gateways[0].stop().await;
-    suite.gateways[0].logs(&["draining"]).await;
+    suite.gateways[0].wait_for_log(&["draining"]).await;
 }
 
 async fn dropped(gateway: &Gateway) -> f64 {
@@ -127,23 +127,23 @@ async fn dropped(gateway: &Gateway) -> f64 {
 }
 
 #[tokio::test]
-async fn second_signal_ends_a_process_whose_log_reader_stands_still() {
-    let mut suite = suite(Stderr::Full).await;
+async fn second_signal_ends_a_process_with_stalled_log_reader() {
+    let mut suite = suite(Stderr::FullPipe).await;
     let mut worker = suite.worker_link(0, "w:1").await;
     suite.workers.iter_mut().for_each(Process::kill);
-    // An event that nobody finishes keeps the gateway from ending by itself.
+    // An unacknowledged event keeps the gateway draining.
     let _client = suite.browser(0).await;
     worker.event().await;
     suite.gateways[0].signal(Signal::Term);
     tokio::time::sleep(Duration::from_millis(200)).await;
     suite.gateways[0].signal(Signal::Term);
     let since = Instant::now();
-    assert_eq!(suite.gateways[0].ended().await.code(), Some(128 + 15));
+    assert_eq!(suite.gateways[0].wait_exit().await.code(), Some(128 + 15));
     assert!(since.elapsed() < Duration::from_secs(GRACE) / 2, "{:?}", since.elapsed());
 }
 
 #[tokio::test]
-async fn output_that_nobody_takes_changes_no_exit_code() {
+async fn unwritable_output_does_not_change_the_exit_code() {
     let folder = tempfile::tempdir().unwrap();
     for binary in ["register", "gateway", "business-worker"] {
         for (args, expected) in [
@@ -155,18 +155,18 @@ async fn output_that_nobody_takes_changes_no_exit_code() {
             (&["--config", "/no/such/file"], 2),
             (&["--secret-key", "", "--admin-listen", "0.0.0.0:1"], 2),
         ] {
-            for stderr in [Stderr::Closed, Stderr::Gone, Stderr::FullDisk] {
+            for stderr in [Stderr::Closed, Stderr::ReaderClosed, Stderr::FullDisk] {
                 let log = File::create(folder.path().join("log")).unwrap();
                 let (mut command, _) =
                     Conditions { stderr, descriptors: None }.command(&binaries::path(binary), log);
                 let stdout = match stderr {
-                    Stderr::Gone => Stdio::from(std::io::pipe().unwrap().1),
+                    Stderr::ReaderClosed => Stdio::from(std::io::pipe().unwrap().1),
                     _ => fs::OpenOptions::new().write(true).open("/dev/full").unwrap().into(),
                 };
                 let mut child =
                     command.args(args).env_clear().env("PATH", "/bin").stdout(stdout).spawn();
                 let child = child.as_mut().unwrap();
-                let what = format!("{binary} {args:?} to end");
+                let what = format!("{binary} {args:?} to exit");
                 let status = eventually(what, async || child.try_wait().unwrap()).await;
                 assert_eq!(status.code(), Some(expected), "{binary} {args:?} {stderr:?}");
             }
@@ -174,5 +174,5 @@ async fn output_that_nobody_takes_changes_no_exit_code() {
     }
 }
 
-/// What the others wait for is bounded by this, so a drain must be as well.
-const _: () = assert!(GRACE < PATIENCE.as_secs());
+/// `TIMEOUT` bounds the other waits, so a drain must take less.
+const _: () = assert!(GRACE < TIMEOUT.as_secs());

@@ -1,4 +1,4 @@
-//! What a gateway says that it holds for clients, compared with the memory that it has in use.
+//! The client bytes that a gateway accounts for, compared with its resident memory.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::net::SocketAddr;
@@ -6,19 +6,19 @@ use std::net::SocketAddr;
 use suite_tests::{Raw, Suite, eventually, ports, raw::masked};
 use tokio::task::JoinSet;
 
-/// How many clients do the same.
+/// Number of clients with the same input.
 const CLIENTS: usize = 200;
 
-/// What a connection may cost besides what is accounted for, in a build that is not optimized.
+/// Bytes per connection that are not accounted for, in an unoptimized build.
 const CONNECTION: usize = 24 << 10;
 
-/// What may be needed besides: buffers of links, and what the allocator keeps of what was freed.
+/// Further overhead: buffers of links, and freed memory that the allocator retains.
 const BESIDES: usize = 24 << 20;
 
-/// The largest message that fits the default limit, nearly.
+/// Almost the largest message within the default limit.
 const LARGE: usize = 1_000_000;
 
-/// What a client of a listener sends, and then it is idle.
+/// Bytes that a client of a listener sends before it becomes idle.
 type Input = fn() -> Vec<u8>;
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn check(suite: &Suite, addr: SocketAddr, upgrade: bool, input: Input) {
         }
         clients.extend(some.join_all().await);
     }
-    // Sent is not received: when nothing changes any more, all is.
+    // Everything sent has been received once the account no longer changes.
     let mut last = (0.0, 0);
     eventually("the gateway to have received everything", async || {
         let now = (gateway.metric("gateway_client_bytes").await?, gateway.resident());
@@ -100,5 +100,5 @@ async fn check(suite: &Suite, addr: SocketAddr, upgrade: bool, input: Input) {
     let most = accounted + accounted / 4 + CLIENTS * CONNECTION + BESIDES;
     assert!(grown <= most, "grown by {} KiB, accounted for {}", grown >> 10, accounted >> 10);
     let open = gateway.metric("gateway_connections_open").await.unwrap();
-    assert_eq!(open as usize, CLIENTS, "nobody is closed");
+    assert_eq!(open as usize, CLIENTS, "no client is closed");
 }

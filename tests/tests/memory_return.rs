@@ -1,26 +1,26 @@
-//! Memory that a burst has taken goes back to the system once it is over.
+//! Memory allocated in a burst is returned to the system afterwards.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use suite_tests::{Browser, Raw, Suite, eventually, process::Process};
 use tokio::task::JoinSet;
 
-/// How much more than before the first burst may be held some seconds after the last one. Some of it is
-/// in use: tables that have grown, and what the allocator keeps for each thread.
+/// Bytes that may be held some seconds after the last burst in addition to those before the first.
+/// Some are in use: tables that have grown, and per-thread caches of the allocator.
 const FACTOR: f64 = 3.0;
 
 const CLIENTS: usize = 200;
 const MESSAGE: usize = 60_000;
 const MESSAGES: usize = 20;
 
-/// Those that stop in the midst of a message, and how far they come.
+/// Clients that stop in the middle of a message, and the bytes that they send of it.
 const UNFINISHED: usize = 100;
 const PART: usize = 700_000;
 
 #[tokio::test]
-async fn memory_of_a_gateway_and_its_worker_after_bursts_comes_back() {
+async fn memory_of_gateway_and_worker_is_returned_after_bursts() {
     let suite = Suite::builder().gateways(1).workers(1).threads(2).logs("warn").start().await;
     let (gateway, worker) = (&suite.gateways[0], &suite.workers[0]);
-    // What is taken once and for all is taken now.
+    // Warm up: one-time allocations happen here.
     echo(&suite, 20, 100, 1).await;
     let before = [gateway.anonymous(), worker.anonymous()];
     for _ in 0..3 {
@@ -31,7 +31,7 @@ async fn memory_of_a_gateway_and_its_worker_after_bursts_comes_back() {
         unfinished.push(begin(&suite).await);
     }
     let part = (UNFINISHED * PART / 2) as f64;
-    eventually("the gateway to hold what has come", async || {
+    eventually("the gateway to hold the incomplete messages", async || {
         (part < gateway.anonymous() as f64).then_some(())
     })
     .await;
@@ -42,11 +42,11 @@ async fn memory_of_a_gateway_and_its_worker_after_bursts_comes_back() {
 
 async fn comes_back(process: &Process, before: usize) {
     let most = (before as f64 * FACTOR) as usize;
-    let what = format!("{} to hold at most {most} bytes again, {before} before", process.name);
+    let what = format!("{} to shrink to {most} bytes, {before} before", process.name);
     eventually(what, async || (process.anonymous() <= most).then_some(())).await;
 }
 
-/// Clients that each echo some messages, all at the same time, and leave.
+/// Concurrent clients that each echo some messages and close.
 async fn echo(suite: &Suite, clients: usize, size: usize, messages: usize) {
     let (addr, text) = (suite.gateways[0].clients, format!("e{}", "x".repeat(size)));
     let mut all = JoinSet::new();
@@ -56,7 +56,7 @@ async fn echo(suite: &Suite, clients: usize, size: usize, messages: usize) {
             let mut client = Browser::open(addr, "/").await;
             for _ in 0..messages {
                 client.send(text.clone()).await;
-                assert_eq!(client.hears_text().await.len(), text.len());
+                assert_eq!(client.receive_text().await.len(), text.len());
             }
             client.close().await;
         });
@@ -66,7 +66,7 @@ async fn echo(suite: &Suite, clients: usize, size: usize, messages: usize) {
     }
 }
 
-/// A client that sends the beginning of a message, and not its end.
+/// A client that sends an incomplete message.
 async fn begin(suite: &Suite) -> Raw {
     let mut client = Raw::websocket(suite.gateways[0].clients).await;
     let mut frame = vec![0x82, 0x80 | 127];

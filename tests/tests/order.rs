@@ -1,4 +1,4 @@
-//! What is said in an order arrives in that order, across shards and across links.
+//! Ordering of commands and events across shards and links.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use protocol::{Answer, Command, ConnectionId, Event, Group, Message, Query, Recipients, Uid};
@@ -6,16 +6,16 @@ use suite_tests::{Browser, Peer, Suite, on_one_and_three_threads};
 
 on_one_and_three_threads!(
     direct_messages_and_broadcasts_of_one_worker_arrive_in_its_order,
-    what_one_link_was_told_is_taken_another_sees,
-    what_reached_the_host_first_is_applied_first,
-    a_join_on_one_link_is_heard_by_a_send_on_the_next,
-    a_handler_that_is_behind_still_sees_its_clients_in_order,
+    command_acknowledged_on_one_link_is_visible_on_another,
+    commands_are_applied_in_arrival_order_across_links,
+    join_on_one_link_affects_a_later_send_on_another,
+    slow_handler_receives_events_of_its_clients_in_order,
 );
 
 const TRIES: u64 = 150;
 
 async fn direct_messages_and_broadcasts_of_one_worker_arrive_in_its_order(threads: usize) {
-    let (suite, mut worker, mut clients) = crowd(threads, 4).await;
+    let (suite, mut worker, mut clients) = connect_clients(threads, 4).await;
     let ids: Vec<ConnectionId> = clients.iter().map(|(_, id)| *id).collect();
     for client in ids.clone() {
         worker.command(Command::BindUid { client, uid: uid("all") }).await;
@@ -40,38 +40,38 @@ async fn direct_messages_and_broadcasts_of_one_worker_arrive_in_its_order(thread
     }
     for (browser, id) in &mut clients {
         for at in 0..TRIES {
-            assert_eq!(browser.hears_text().await, at.to_string(), "at {id}");
+            assert_eq!(browser.receive_text().await, at.to_string(), "at {id}");
         }
     }
     drop(suite);
 }
 
-async fn what_one_link_was_told_is_taken_another_sees(threads: usize) {
-    let (suite, _worker, clients) = crowd(threads, 4).await;
+async fn command_acknowledged_on_one_link_is_visible_on_another(threads: usize) {
+    let (suite, _worker, clients) = connect_clients(threads, 4).await;
     let (mut one, mut other) = (suite.peer(0).await, suite.peer(0).await);
     for at in 0..TRIES {
         let (_, client) = clients[at as usize % clients.len()];
         one.command(Command::JoinGroup { client, group: group(&format!("g{at}")) }).await;
-        one.taken().await;
-        let count = other.ask(Query::Count { group: Some(group(&format!("g{at}"))) }).await;
+        one.acknowledged().await;
+        let count = other.query(Query::Count { group: Some(group(&format!("g{at}"))) }).await;
         assert_eq!(count, Answer::Count(1), "try {at}");
     }
 }
 
-/// What a PHP worker does: it joins a group on its event link and counts it on another.
-async fn what_reached_the_host_first_is_applied_first(threads: usize) {
-    let (suite, mut worker, clients) = crowd(threads, 4).await;
+/// PHP workers do this: they join a group on the event link and count its members on another.
+async fn commands_are_applied_in_arrival_order_across_links(threads: usize) {
+    let (suite, mut worker, clients) = connect_clients(threads, 4).await;
     let mut other = suite.peer(0).await;
     for at in 0..TRIES {
         let (_, client) = clients[at as usize % clients.len()];
         worker.command(Command::JoinGroup { client, group: group(&format!("g{at}")) }).await;
-        let count = other.ask(Query::Count { group: Some(group(&format!("g{at}"))) }).await;
+        let count = other.query(Query::Count { group: Some(group(&format!("g{at}"))) }).await;
         assert_eq!(count, Answer::Count(1), "try {at}");
     }
 }
 
-async fn a_join_on_one_link_is_heard_by_a_send_on_the_next(threads: usize) {
-    let (suite, mut worker, mut clients) = crowd(threads, 4).await;
+async fn join_on_one_link_affects_a_later_send_on_another(threads: usize) {
+    let (suite, mut worker, mut clients) = connect_clients(threads, 4).await;
     let mut other = suite.peer(0).await;
     for at in 0..TRIES {
         let group = group(&format!("g{at}"));
@@ -81,13 +81,13 @@ async fn a_join_on_one_link_is_heard_by_a_send_on_the_next(threads: usize) {
         let (groups, exclude) = (vec![group], vec![]);
         let message = Message::text(at.to_string());
         other.command(Command::SendToGroups { groups, exclude, message }).await;
-        assert_eq!(browser.hears_text().await, at.to_string());
+        assert_eq!(browser.receive_text().await, at.to_string());
     }
 }
 
-/// The worker takes everything in before it is done with anything, and says so in another order.
-async fn a_handler_that_is_behind_still_sees_its_clients_in_order(threads: usize) {
-    let (suite, mut worker, mut clients) = crowd(threads, 3).await;
+/// The worker receives everything before it acknowledges anything, in another order.
+async fn slow_handler_receives_events_of_its_clients_in_order(threads: usize) {
+    let (suite, mut worker, mut clients) = connect_clients(threads, 3).await;
     for at in 0..50 {
         for (browser, _) in &mut clients {
             browser.send(at.to_string()).await;
@@ -99,12 +99,12 @@ async fn a_handler_that_is_behind_still_sees_its_clients_in_order(threads: usize
     }
     for (_, id) in &clients {
         let of_client = deliveries.iter().filter(|delivery| delivery.client == *id);
-        let said: Vec<_> = of_client.map(|delivery| delivery.event.clone()).collect();
+        let received: Vec<_> = of_client.map(|delivery| delivery.event.clone()).collect();
         let order: Vec<_> = (0..50).map(|at| Event::Message(at.to_string().into())).collect();
-        assert_eq!(said, order);
+        assert_eq!(received, order);
     }
     for delivery in deliveries.iter().rev() {
-        worker.done(delivery).await;
+        worker.ack(delivery).await;
     }
     let (browser, id) = &mut clients[0];
     browser.send("on and on").await;
@@ -112,14 +112,17 @@ async fn a_handler_that_is_behind_still_sees_its_clients_in_order(threads: usize
     drop(suite);
 }
 
-async fn crowd(threads: usize, clients: usize) -> (Suite, Peer, Vec<(Browser, ConnectionId)>) {
+async fn connect_clients(
+    threads: usize,
+    count: usize,
+) -> (Suite, Peer, Vec<(Browser, ConnectionId)>) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut worker = suite.worker_link(0, "w:1").await;
-    let mut crowd = Vec::new();
-    for _ in 0..clients {
-        crowd.push((suite.browser(0).await, worker.welcomes().await));
+    let mut clients = Vec::new();
+    for _ in 0..count {
+        clients.push((suite.browser(0).await, worker.accept_client().await));
     }
-    (suite, worker, crowd)
+    (suite, worker, clients)
 }
 
 fn uid(name: &str) -> Uid {

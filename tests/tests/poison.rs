@@ -1,5 +1,5 @@
-//! A message that ends every worker process that handles it: it is given up after a few, and nobody else
-//! has anything of it but delay.
+//! Poison messages: one that crashes every worker process is dropped after a few attempts, and only
+//! delays other clients.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
@@ -10,12 +10,12 @@ use std::{
     time::Duration,
 };
 
-use suite_tests::{Browser, Heard, Process, Suite, eventually, suite};
+use suite_tests::{Browser, Process, Received, Suite, eventually, suite};
 use tokio::{task::JoinHandle, time::sleep};
 
-/// Workers that are started again when they have ended, as a service manager does it.
+/// Workers that are restarted after a crash, as by a service manager.
 struct Workers {
-    ends: Arc<AtomicUsize>,
+    crashes: Arc<AtomicUsize>,
     over: Arc<AtomicBool>,
     restarting: JoinHandle<Vec<Process>>,
 }
@@ -26,8 +26,8 @@ impl Workers {
         for worker in &mut workers {
             worker.ready().await;
         }
-        let (ends, over) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
-        let (counted, ended) = (Arc::clone(&ends), Arc::clone(&over));
+        let (crashes, over) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
+        let (counted, ended) = (Arc::clone(&crashes), Arc::clone(&over));
         let restarting = tokio::spawn(async move {
             while !ended.load(Ordering::Relaxed) {
                 sleep(Duration::from_millis(200)).await;
@@ -41,18 +41,18 @@ impl Workers {
             }
             workers
         });
-        Self { ends, over, restarting }
+        Self { crashes, over, restarting }
     }
 
-    fn ends(&self) -> usize {
-        self.ends.load(Ordering::Relaxed)
+    fn crash_count(&self) -> usize {
+        self.crashes.load(Ordering::Relaxed)
     }
 
-    /// Ends them, and says how many had ended before.
+    /// Kills them; returns the number of crashes before that.
     async fn stop(self) -> usize {
         self.over.store(true, Ordering::Relaxed);
         drop(self.restarting.await.unwrap());
-        self.ends.load(Ordering::Relaxed)
+        self.crashes.load(Ordering::Relaxed)
     }
 }
 
@@ -66,29 +66,29 @@ fn suite() -> suite::Builder {
     Suite::builder().gateways(1)
 }
 
-async fn given_up(suite: &Suite, count: usize) {
-    eventually(format!("{count} events to be given up"), async || {
+async fn wait_dropped(suite: &Suite, count: usize) {
+    eventually(format!("{count} events to be dropped"), async || {
         let given_up = suite.gateways[0].metric("gateway_events_given_up_total").await?;
         (given_up == count as f64).then_some(())
     })
     .await;
 }
 
-/// Has a client say one thing after the other and wait for the answers, until told to stop; says how many
-/// it has had.
+/// Sends messages one at a time and waits for each echo until `over` is set; returns the number of
+/// echoes.
 fn echoes(mut browser: Browser, over: Arc<AtomicBool>, what: &'static str) -> JoinHandle<usize> {
     tokio::spawn(async move {
         let mut answers = 0;
         while !over.load(Ordering::Relaxed) {
             let text = format!("{what} {answers}");
             browser.send(text.clone()).await;
-            // Where it was handled by a process that ended, there may be two answers.
+            // A message handled by a process that crashed may have two echoes.
             loop {
-                match browser.hears().await {
-                    Heard::Text(heard) if heard == text => break,
-                    Heard::Text(heard)
-                        if answers == 0 || heard == format!("{what} {}", answers - 1) => {}
-                    other => panic!("{other:?} in place of {text}"),
+                match browser.receive().await {
+                    Received::Text(echo) if echo == text => break,
+                    Received::Text(echo)
+                        if answers == 0 || echo == format!("{what} {}", answers - 1) => {}
+                    other => panic!("{other:?} instead of {text}"),
                 }
             }
             answers += 1;
@@ -99,7 +99,7 @@ fn echoes(mut browser: Browser, over: Arc<AtomicBool>, what: &'static str) -> Jo
 }
 
 #[tokio::test]
-async fn message_that_ends_worker_processes_is_given_up_and_others_are_served() {
+async fn poison_message_is_dropped_and_other_clients_are_served() {
     for poison in ["die", "die-later 30"] {
         let suite = suite().threads(2).start().await;
         let workers = Workers::start(&suite, 3).await;
@@ -111,18 +111,18 @@ async fn message_that_ends_worker_processes_is_given_up_and_others_are_served() 
         }
         let mut sender = suite.browser(0).await;
         sender.send(poison).await;
-        sender.send("what is behind it").await;
-        assert_eq!(sender.ends().await, Some(1011), "{poison}");
-        given_up(&suite, 1).await;
+        sender.send("next message").await;
+        assert_eq!(sender.closed().await, Some(1011), "{poison}");
+        wait_dropped(&suite, 1).await;
         over.store(true, Ordering::Relaxed);
         for other in others {
-            assert!(0 < other.await.unwrap(), "all are answered");
+            assert!(0 < other.await.unwrap(), "every client has echoes");
         }
-        // The first time it is among others, then it is watched, perhaps in a group, and then alone.
-        let ends = workers.ends();
-        assert!((3..=4).contains(&ends), "{poison}: {ends}");
+        // First attempt among others; then suspect, perhaps in a group; then isolated.
+        let crashes = workers.crash_count();
+        assert!((3..=4).contains(&crashes), "{poison}: {crashes}");
         sleep(Duration::from_millis(500)).await;
-        assert_eq!(workers.stop().await, ends, "{poison}: it is over");
+        assert_eq!(workers.stop().await, crashes, "{poison}: no further crash");
         let log = suite.gateways[0].log();
         let mut lines = log.lines().filter(|line| line.contains("event given up"));
         let line = lines.next().unwrap();
@@ -131,36 +131,36 @@ async fn message_that_ends_worker_processes_is_given_up_and_others_are_served() 
             "{line}"
         );
         assert!(lines.next().is_none());
-        assert!(!log.contains("what is behind it"));
+        assert!(!log.contains("next message"));
     }
 }
 
 #[tokio::test]
-async fn message_whose_sender_has_left_is_given_up_and_its_end_is_told() {
+async fn poison_message_of_a_closed_client_is_dropped_and_its_close_delivered() {
     let suite = suite().start().await;
     let workers = Workers::start(&suite, 2).await;
     let mut watcher = Browser::open(suite.gateways[0].clients, "/?watcher").await;
     watcher.send("hello").await;
-    assert_eq!(watcher.hears_text().await, "hello");
+    assert_eq!(watcher.receive_text().await, "hello");
     let mut sender = suite.browser(0).await;
     sender.send("die").await;
     drop(sender);
-    given_up(&suite, 1).await;
-    assert!(watcher.hears_text().await.ends_with(" Client"));
+    wait_dropped(&suite, 1).await;
+    assert!(watcher.receive_text().await.ends_with(" Client"));
     assert!((3..=4).contains(&workers.stop().await));
 }
 
 #[tokio::test]
-async fn handshake_that_ends_worker_processes_is_given_up() {
+async fn poison_handshake_is_dropped() {
     let suite = suite().start().await;
     let workers = Workers::start(&suite, 2).await;
     let mut sender = Browser::open(suite.gateways[0].clients, "/?die").await;
-    assert_eq!(sender.ends().await, Some(1011));
+    assert_eq!(sender.closed().await, Some(1011));
     assert!((3..=4).contains(&workers.stop().await));
 }
 
 #[tokio::test]
-async fn client_goes_on_without_the_message_where_that_is_set() {
+async fn client_stays_connected_without_its_poison_message_if_configured() {
     let suite = suite()
         .gateway_flag("--undeliverable", "skip")
         .gateway_flag("--max-delivery-attempts", "2")
@@ -171,20 +171,20 @@ async fn client_goes_on_without_the_message_where_that_is_set() {
     for text in ["before", "die", "behind 1", "behind 2"] {
         sender.send(text).await;
     }
-    assert_eq!(sender.hears_text().await, "before");
-    let mut heard = Vec::new();
-    while heard.last().is_none_or(|last| last != "behind 2") {
-        match sender.hears_text().await {
+    assert_eq!(sender.receive_text().await, "before");
+    let mut received = Vec::new();
+    while received.last().is_none_or(|last| last != "behind 2") {
+        match sender.receive_text().await {
             again if again == "before" => {}
-            text => heard.push(text),
+            text => received.push(text),
         }
     }
-    assert_eq!(heard, ["behind 1", "behind 2"]);
+    assert_eq!(received, ["behind 1", "behind 2"]);
     assert!((2..=3).contains(&workers.stop().await));
 }
 
 #[tokio::test]
-async fn worker_killed_again_and_again_has_no_event_given_up() {
+async fn repeatedly_killed_worker_has_no_event_dropped() {
     let suite = suite().start().await;
     let mut workers = [worker(&suite, 1), worker(&suite, 2)];
     for worker in &mut workers {
@@ -200,11 +200,11 @@ async fn worker_killed_again_and_again_has_no_event_given_up() {
         sleep(Duration::from_millis(150)).await;
         workers[round % 2].kill();
         if round % 3 == 0 {
-            // Both at once.
+            // Both at the same time.
             workers[1 - round % 2].kill();
-            workers[1 - round % 2].start_again().await;
+            workers[1 - round % 2].restart().await;
         }
-        workers[round % 2].start_again().await;
+        workers[round % 2].restart().await;
     }
     over.store(true, Ordering::Relaxed);
     for client in clients {

@@ -1,4 +1,4 @@
-//! What each query of a gateway is answered, and in which order, however many shards know a part.
+//! Answers of a gateway to each query and their order, merged from any number of shards.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use bytes::Bytes;
@@ -6,17 +6,17 @@ use protocol::{Answer, Command, ConnectionId, Fields, Filter, Group, Query, Row,
 use suite_tests::{Browser, Peer, Suite, on_one_and_three_threads};
 
 on_one_and_three_threads!(
-    who_is_online_is_known,
-    sessions_come_in_the_order_of_connecting_and_a_groups_in_that_of_joining,
-    a_uids_clients_come_in_the_order_of_binding,
+    online_status_is_reported,
+    sessions_are_ordered_by_connection_and_within_a_group_by_join,
+    clients_of_a_uid_are_ordered_by_bind,
     clients_and_members_are_counted,
-    groups_are_there_while_they_have_members,
-    chosen_facts_of_every_client_come_in_the_order_of_connecting,
-    clients_are_chosen_by_group_uid_or_id_and_come_once,
-    those_who_left_are_in_no_answer,
+    groups_exist_while_they_have_members,
+    selected_fields_of_all_clients_are_ordered_by_connection,
+    clients_selected_by_group_uid_or_id_are_listed_once,
+    closed_clients_are_in_no_answer,
 );
 
-/// Clients of one gateway, enough for every shard to have some, and a peer that asks.
+/// Clients of one gateway, enough for every shard to have some, and a peer that sends queries.
 struct Scene {
     peer: Peer,
     worker: Peer,
@@ -27,7 +27,7 @@ struct Scene {
 
 const CLIENTS: usize = 12;
 
-/// Orders that are neither that of connecting nor each other's.
+/// Two orders that differ from the connection order and from each other.
 const ONE_ORDER: [usize; CLIENTS] = [5, 2, 11, 8, 0, 3, 10, 7, 1, 9, 4, 6];
 const OTHER_ORDER: [usize; CLIENTS] = [9, 6, 3, 0, 10, 7, 4, 1, 11, 8, 5, 2];
 
@@ -39,7 +39,7 @@ impl Scene {
         let (mut browsers, mut ids) = (Vec::new(), Vec::new());
         for _ in 0..CLIENTS {
             browsers.push(suite.browser(0).await);
-            ids.push(worker.welcomes().await);
+            ids.push(worker.accept_client().await);
         }
         Self { peer, worker, browsers, ids, _suite: suite }
     }
@@ -63,24 +63,24 @@ impl Scene {
         order.iter().map(|at| self.ids[*at]).collect()
     }
 
-    async fn ask(&mut self, query: Query) -> Answer {
-        self.peer.ask(query).await
+    async fn query(&mut self, query: Query) -> Answer {
+        self.peer.query(query).await
     }
 }
 
-async fn who_is_online_is_known(threads: usize) {
+async fn online_status_is_reported(threads: usize) {
     let mut scene = Scene::start(threads).await;
     for client in scene.ids.clone() {
-        assert_eq!(scene.ask(Query::IsOnline { client }).await, Answer::Online(true));
+        assert_eq!(scene.query(Query::IsOnline { client }).await, Answer::Online(true));
         let none = Answer::Session(Some(Session::default()));
-        assert_eq!(scene.ask(Query::Session { client }).await, none);
+        assert_eq!(scene.query(Query::Session { client }).await, none);
     }
     let client = ConnectionId(0);
-    assert_eq!(scene.ask(Query::IsOnline { client }).await, Answer::Online(false));
-    assert_eq!(scene.ask(Query::Session { client }).await, Answer::Session(None));
+    assert_eq!(scene.query(Query::IsOnline { client }).await, Answer::Online(false));
+    assert_eq!(scene.query(Query::Session { client }).await, Answer::Session(None));
 }
 
-async fn sessions_come_in_the_order_of_connecting_and_a_groups_in_that_of_joining(threads: usize) {
+async fn sessions_are_ordered_by_connection_and_within_a_group_by_join(threads: usize) {
     let mut scene = Scene::start(threads).await;
     for at in ONE_ORDER {
         scene.remember(at, session(at)).await;
@@ -91,13 +91,13 @@ async fn sessions_come_in_the_order_of_connecting_and_a_groups_in_that_of_joinin
     let row = |at: usize| (scene.ids[at], session(at));
     let all: Vec<_> = (0..CLIENTS).map(row).collect();
     let members: Vec<_> = OTHER_ORDER.map(row).into();
-    assert_eq!(scene.ask(Query::Sessions { group: None }).await, Answer::Sessions(all));
+    assert_eq!(scene.query(Query::Sessions { group: None }).await, Answer::Sessions(all));
     let of_group = |name| Query::Sessions { group: Some(group(name)) };
-    assert_eq!(scene.ask(of_group("r")).await, Answer::Sessions(members));
-    assert_eq!(scene.ask(of_group("s")).await, Answer::Sessions(vec![]));
+    assert_eq!(scene.query(of_group("r")).await, Answer::Sessions(members));
+    assert_eq!(scene.query(of_group("s")).await, Answer::Sessions(vec![]));
 }
 
-async fn a_uids_clients_come_in_the_order_of_binding(threads: usize) {
+async fn clients_of_a_uid_are_ordered_by_bind(threads: usize) {
     let mut scene = Scene::start(threads).await;
     for at in ONE_ORDER {
         scene.bind(at, "one").await;
@@ -105,7 +105,7 @@ async fn a_uids_clients_come_in_the_order_of_binding(threads: usize) {
     for at in [1, 0] {
         scene.bind(at, "two").await;
     }
-    // Who comes back is the last.
+    // A client that binds again is the last.
     scene.bind(1, "one").await;
     let mut ones: Vec<usize> = ONE_ORDER.into_iter().filter(|at| !matches!(at, 0 | 1)).collect();
     ones.push(1);
@@ -115,8 +115,8 @@ async fn a_uids_clients_come_in_the_order_of_binding(threads: usize) {
         (uid("none"), vec![]),
         (uid("one"), scene.ids(&ones)),
     ]);
-    assert_eq!(scene.ask(Query::ClientsOfUids { uids }).await, clients);
-    assert_eq!(scene.ask(Query::ClientsOfUids { uids: vec![] }).await, Answer::Clients(vec![]));
+    assert_eq!(scene.query(Query::ClientsOfUids { uids }).await, clients);
+    assert_eq!(scene.query(Query::ClientsOfUids { uids: vec![] }).await, Answer::Clients(vec![]));
 }
 
 async fn clients_and_members_are_counted(threads: usize) {
@@ -126,29 +126,29 @@ async fn clients_and_members_are_counted(threads: usize) {
     }
     scene.join(0, "s").await;
     let of_group = |name| Query::Count { group: Some(group(name)) };
-    assert_eq!(scene.ask(Query::Count { group: None }).await, Answer::Count(CLIENTS as u64));
-    assert_eq!(scene.ask(of_group("r")).await, Answer::Count(5));
-    assert_eq!(scene.ask(of_group("none")).await, Answer::Count(0));
+    assert_eq!(scene.query(Query::Count { group: None }).await, Answer::Count(CLIENTS as u64));
+    assert_eq!(scene.query(of_group("r")).await, Answer::Count(5));
+    assert_eq!(scene.query(of_group("none")).await, Answer::Count(0));
     let groups = ["s", "none", "r", "s"].map(group).into();
     let counts = Answer::Counts(vec![(group("s"), 1), (group("none"), 0), (group("r"), 5)]);
-    assert_eq!(scene.ask(Query::Counts { groups }).await, counts);
+    assert_eq!(scene.query(Query::Counts { groups }).await, counts);
 }
 
-async fn groups_are_there_while_they_have_members(threads: usize) {
+async fn groups_exist_while_they_have_members(threads: usize) {
     let mut scene = Scene::start(threads).await;
-    assert_eq!(scene.ask(Query::Groups).await, Answer::Groups(vec![]));
+    assert_eq!(scene.query(Query::Groups).await, Answer::Groups(vec![]));
     let names: Vec<String> = ONE_ORDER.iter().map(|at| format!("g{at}")).collect();
     for (at, name) in OTHER_ORDER.into_iter().zip(&names) {
         scene.join(at, name).await;
     }
     let groups: Vec<Group> = names.iter().map(|name| group(name)).collect();
-    assert_eq!(scene.ask(Query::Groups).await, Answer::Groups(groups.clone()));
+    assert_eq!(scene.query(Query::Groups).await, Answer::Groups(groups.clone()));
     let (client, left) = (scene.ids[OTHER_ORDER[0]], groups[0].clone());
     scene.peer.command(Command::LeaveGroup { client, group: left }).await;
-    assert_eq!(scene.ask(Query::Groups).await, Answer::Groups(groups[1..].to_vec()));
+    assert_eq!(scene.query(Query::Groups).await, Answer::Groups(groups[1..].to_vec()));
 }
 
-async fn chosen_facts_of_every_client_come_in_the_order_of_connecting(threads: usize) {
+async fn selected_fields_of_all_clients_are_ordered_by_connection(threads: usize) {
     let mut scene = Scene::start(threads).await;
     for at in ONE_ORDER {
         scene.bind(at, &format!("u{at}")).await;
@@ -169,17 +169,17 @@ async fn chosen_facts_of_every_client_come_in_the_order_of_connecting(threads: u
         })
         .collect();
     let all = |fields| Query::Select { fields, filter: Filter::All };
-    assert_eq!(scene.ask(all(every)).await, Answer::Rows(rows.clone()));
+    assert_eq!(scene.query(all(every)).await, Answer::Rows(rows.clone()));
 
     let bare: Vec<Row> = scene.ids.iter().map(|id| row(*id)).collect();
-    assert_eq!(scene.ask(all(Fields::default())).await, Answer::Rows(bare));
+    assert_eq!(scene.query(all(Fields::default())).await, Answer::Rows(bare));
     let uids = Fields { uid: true, ..Fields::default() };
     let only_uids: Vec<Row> =
         rows.into_iter().map(|full| Row { uid: full.uid, ..row(full.client) }).collect();
-    assert_eq!(scene.ask(all(uids)).await, Answer::Rows(only_uids));
+    assert_eq!(scene.query(all(uids)).await, Answer::Rows(only_uids));
 }
 
-async fn clients_are_chosen_by_group_uid_or_id_and_come_once(threads: usize) {
+async fn clients_selected_by_group_uid_or_id_are_listed_once(threads: usize) {
     let mut scene = Scene::start(threads).await;
     for at in [7, 3, 5] {
         scene.join(at, "r").await;
@@ -191,13 +191,13 @@ async fn clients_are_chosen_by_group_uid_or_id_and_come_once(threads: usize) {
         let groups = groups.iter().map(|name| group(name)).collect();
         let uids = uids.iter().map(|name| uid(name)).collect();
         let filter = Filter::Any { groups, uids, clients };
-        match scene.peer.ask(Query::Select { fields: Fields::default(), filter }).await {
+        match scene.peer.query(Query::Select { fields: Fields::default(), filter }).await {
             Answer::Rows(rows) => {
                 let mut found: Vec<ConnectionId> = rows.iter().map(|row| row.client).collect();
                 found.sort();
                 found
             }
-            other => panic!("rows were expected, not {other:?}"),
+            other => panic!("expected rows, received {other:?}"),
         }
     };
     let sorted = |order: &[usize]| {
@@ -213,13 +213,13 @@ async fn clients_are_chosen_by_group_uid_or_id_and_come_once(threads: usize) {
     assert_eq!(chosen(&[], &[], vec![]).await, sorted(&[]));
 }
 
-async fn those_who_left_are_in_no_answer(threads: usize) {
+async fn closed_clients_are_in_no_answer(threads: usize) {
     let mut scene = Scene::start(threads).await;
     for at in 0..CLIENTS {
         scene.join(at, "r").await;
         scene.bind(at, "ann").await;
     }
-    // Every other one leaves.
+    // Every other client disconnects.
     let stay: Vec<usize> = (0..CLIENTS).filter(|at| at % 2 == 0).collect();
     let mut at = 0;
     scene.browsers.retain(|_| {
@@ -231,13 +231,13 @@ async fn those_who_left_are_in_no_answer(threads: usize) {
     }
     let ids = scene.ids(&stay);
     let clients = Answer::Clients(vec![(uid("ann"), ids.clone())]);
-    assert_eq!(scene.ask(Query::ClientsOfUids { uids: vec![uid("ann")] }).await, clients);
+    assert_eq!(scene.query(Query::ClientsOfUids { uids: vec![uid("ann")] }).await, clients);
     let count = Query::Count { group: Some(group("r")) };
-    assert_eq!(scene.ask(count).await, Answer::Count(ids.len() as u64));
+    assert_eq!(scene.query(count).await, Answer::Count(ids.len() as u64));
     let fields = Fields::default();
     let rows = ids.iter().map(|id| row(*id)).collect();
     let all = Query::Select { fields, filter: Filter::All };
-    assert_eq!(scene.ask(all).await, Answer::Rows(rows));
+    assert_eq!(scene.query(all).await, Answer::Rows(rows));
 }
 
 fn row(client: ConnectionId) -> Row {

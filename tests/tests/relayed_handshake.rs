@@ -1,5 +1,5 @@
-//! A host without the secret that relays the handshake between a worker and another gateway gains
-//! nothing by it.
+//! A process without the secret that relays the handshake between a worker and another gateway
+//! gains nothing from it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
@@ -21,12 +21,12 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// What the relay makes of the challenge that it passes on.
+/// How the relay forwards the challenge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Challenge {
-    /// It names the gateway that it came from.
+    /// With the address of the gateway that it came from.
     Unchanged,
-    /// It names the address that the worker has dialled.
+    /// With the address that the worker has dialed.
     Readdressed,
 }
 
@@ -38,19 +38,19 @@ struct Relayed {
 }
 
 #[tokio::test]
-async fn relayed_challenge_of_another_gateway_is_not_answered() {
+async fn relayed_challenge_of_another_gateway_is_rejected_by_the_worker() {
     let relayed = relay_at_the_address_of_a_dead_gateway(Challenge::Unchanged).await;
-    assert_eq!(relayed.hellos.load(Ordering::SeqCst), 0, "the worker gave its proof away");
+    assert_eq!(relayed.hellos.load(Ordering::SeqCst), 0, "the worker revealed its proof");
 }
 
 #[tokio::test]
-async fn relayed_proof_for_another_address_is_refused() {
+async fn relayed_proof_for_another_address_is_rejected_by_the_gateway() {
     let relayed = relay_at_the_address_of_a_dead_gateway(Challenge::Readdressed).await;
-    assert_ne!(relayed.hellos.load(Ordering::SeqCst), 0, "the worker knows no difference");
+    assert_ne!(relayed.hellos.load(Ordering::SeqCst), 0, "the worker cannot tell the difference");
 }
 
-/// Ends one of two gateways, and has a process without the secret take its address, which passes on
-/// the handshake between the worker that comes back there and the other gateway.
+/// Kills one of two gateways and puts a relay without the secret at its address, which forwards the
+/// handshake between the reconnecting worker and the other gateway.
 async fn relay_at_the_address_of_a_dead_gateway(challenge: Challenge) -> Arc<Relayed> {
     let mut suite = Suite::builder().workers(1).start().await;
     let (victim, dead) = (suite.gateways[1].inner, suite.gateways[0].inner);
@@ -64,7 +64,7 @@ async fn relay_at_the_address_of_a_dead_gateway(challenge: Challenge) -> Arc<Rel
     let relay = tokio::spawn(async move {
         loop {
             let (worker, _) = listener.accept().await.unwrap();
-            tokio::spawn(pass_on(worker, victim, dead, challenge, Arc::clone(&counts)));
+            tokio::spawn(forward(worker, victim, dead, challenge, Arc::clone(&counts)));
         }
     });
     eventually("the worker to dial the relay", async || {
@@ -77,13 +77,17 @@ async fn relay_at_the_address_of_a_dead_gateway(challenge: Challenge) -> Arc<Rel
     .await;
     client.echo("after").await;
     relay.abort();
-    assert_eq!(relayed.welcomes.load(Ordering::SeqCst), 0, "the relay was taken for the worker");
+    assert_eq!(
+        relayed.welcomes.load(Ordering::SeqCst),
+        0,
+        "the gateway accepted the relay as the worker"
+    );
     let log = suite.gateways[1].log();
-    assert!(!log.contains("worker gone"), "the worker lost its link");
+    assert!(!log.contains("worker disconnected"), "the worker lost its link");
     relayed
 }
 
-async fn pass_on(
+async fn forward(
     mut worker: TcpStream,
     victim: SocketAddr,
     dead: SocketAddr,
@@ -101,10 +105,10 @@ async fn pass_on(
         *gateway = dead.to_string();
     }
     counts.challenges.fetch_add(1, Ordering::SeqCst);
-    say(&mut worker, &challenged).await?;
+    send(&mut worker, &challenged).await?;
     let hello: ToGateway = next(&mut worker).await?;
     counts.hellos.fetch_add(1, Ordering::SeqCst);
-    say(&mut gateway, &hello).await?;
+    send(&mut gateway, &hello).await?;
     if let ToPeer::Welcome { .. } = next(&mut gateway).await? {
         counts.welcomes.fetch_add(1, Ordering::SeqCst);
     }
@@ -123,7 +127,7 @@ async fn next<T: LinkMessage>(stream: &mut (impl tokio::io::AsyncRead + Unpin)) 
     }
 }
 
-async fn say(
+async fn send(
     stream: &mut (impl tokio::io::AsyncWrite + Unpin),
     message: &impl LinkMessage,
 ) -> Option<()> {
@@ -134,14 +138,14 @@ async fn say(
 }
 
 #[tokio::test]
-async fn peer_of_an_older_version_is_told_apart_by_name() {
+async fn peer_of_an_older_version_is_identified_in_the_log() {
     let suite = Suite::builder().gateways(1).start().await;
     let mut raw = Raw::connect(suite.gateways[0].inner).await;
     raw.send(&MAGIC).await;
     let prefix = raw.bytes(5).await;
     assert_eq!(prefix[4], 2, "what an older peer reads first is the version");
-    // A `Leaving` of version 1.
+    // A `Leaving` message of version 1.
     raw.send(&[0, 0, 0, 7, 1, 0, 0, 0, 0, 1, 4]).await;
-    raw.until_the_end().await;
-    suite.gateways[0].logs(&["link version 1", "only version 2"]).await;
+    raw.read_to_end().await;
+    suite.gateways[0].wait_for_log(&["link version 1", "only version 2"]).await;
 }

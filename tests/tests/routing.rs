@@ -1,4 +1,4 @@
-//! Which worker hears of a client, and what happens to clients when workers come and go.
+//! Assignment of clients to workers, and reassignment when workers join and leave.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,22 +7,22 @@ use protocol::{
     Answer, Command, ConnectionId, Event, Message, Query, Session,
     link::{Delivery, ToGateway},
 };
-use suite_tests::{Browser, Heard, Peer, Raw, Suite, eventually, on_one_and_three_threads};
+use suite_tests::{Browser, Peer, Raw, Received, Suite, eventually, on_one_and_three_threads};
 
 on_one_and_three_threads!(
-    clients_spread_over_the_workers_and_stay_with_theirs,
-    a_workers_clients_go_to_the_others_when_it_leaves,
-    a_leaving_worker_may_finish_what_it_has,
-    no_client_is_closed_when_its_worker_dies_and_nothing_is_lost,
-    what_was_done_is_not_told_again,
-    a_worker_that_comes_late_hears_all_that_happened,
-    a_client_that_leaves_while_there_is_no_worker_is_still_told_of,
-    without_a_worker_a_client_is_told_to_try_again_later,
-    a_newer_link_of_the_same_worker_replaces_the_older,
-    a_session_changed_by_another_is_told_with_the_next_event,
+    clients_are_spread_over_workers_and_stay_assigned,
+    clients_of_a_leaving_worker_are_reassigned,
+    leaving_worker_may_finish_events_in_flight,
+    dead_worker_costs_no_client_and_no_event,
+    acknowledged_events_are_not_redelivered,
+    late_worker_receives_all_unassigned_events,
+    close_without_a_worker_is_delivered_to_the_next_worker,
+    client_without_a_worker_is_closed_with_1013,
+    newer_link_of_a_worker_replaces_the_older,
+    session_changed_by_another_peer_comes_with_the_next_event,
 );
 
-async fn clients_spread_over_the_workers_and_stay_with_theirs(threads: usize) {
+async fn clients_are_spread_over_workers_and_stay_assigned(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut workers = [suite.worker_link(0, "w:1").await, suite.worker_link(0, "w:2").await];
     let mut browsers = Vec::new();
@@ -32,79 +32,79 @@ async fn clients_spread_over_the_workers_and_stay_with_theirs(threads: usize) {
     for browser in &mut browsers {
         browser.send("hello").await;
     }
-    // Each says something, and its worker hears all of it.
-    let mut heard = [BTreeMap::new(), BTreeMap::new()];
+    // Each sends something, and its worker receives all of it.
+    let mut received = [BTreeMap::new(), BTreeMap::new()];
     eventually("three events of each client", async || {
-        for (worker, heard) in workers.iter_mut().zip(&mut heard) {
+        for (worker, received) in workers.iter_mut().zip(&mut received) {
             while !worker.has_no_event().await {
                 let delivery = worker.event().await;
-                worker.done(&delivery).await;
-                heard.entry(delivery.client).or_insert_with(Vec::new).push(delivery.event);
+                worker.ack(&delivery).await;
+                received.entry(delivery.client).or_insert_with(Vec::new).push(delivery.event);
             }
         }
-        let events = heard.iter().flat_map(BTreeMap::values).map(Vec::len);
+        let events = received.iter().flat_map(BTreeMap::values).map(Vec::len);
         (events.sum::<usize>() == 3 * 12).then_some(())
     })
     .await;
-    for events in heard.iter().flat_map(BTreeMap::values) {
-        assert_eq!(events.len(), 3, "one worker hears all of a client: {events:?}");
+    for events in received.iter().flat_map(BTreeMap::values) {
+        assert_eq!(events.len(), 3, "one worker receives all events of a client: {events:?}");
     }
-    let sizes = heard.each_ref().map(BTreeMap::len);
+    let sizes = received.each_ref().map(BTreeMap::len);
     assert_eq!(sizes[0] + sizes[1], 12, "each client has one worker");
-    // Each shard spreads its own clients, so each may be off by one.
+    // Each shard distributes its own clients, so each may be off by one.
     assert!(sizes[0].abs_diff(sizes[1]) <= threads, "{sizes:?}");
 }
 
-async fn a_workers_clients_go_to_the_others_when_it_leaves(threads: usize) {
+async fn clients_of_a_leaving_worker_are_reassigned(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut first = suite.worker_link(0, "w:1").await;
-    let mut clients = welcomed(&suite, &mut first, 6).await;
+    let mut clients = connect_clients(&suite, &mut first, 6).await;
     let mut second = suite.worker_link(0, "w:2").await;
-    first.say(&ToGateway::Leaving).await;
-    // The gateway took that before it answers this.
+    first.send(&ToGateway::Leaving).await;
+    // The gateway has processed it once it answers this.
     assert!(first.has_no_event().await);
     let mut reassigned = BTreeSet::new();
     for _ in &clients {
         let delivery = second.event().await;
-        second.done(&delivery).await;
-        assert_eq!(delivery.event, Event::Adopt);
-        assert!(delivery.context.is_some(), "the first on this link tells what there is to know");
+        second.ack(&delivery).await;
+        assert_eq!(delivery.event, Event::Reassigned);
+        assert!(delivery.context.is_some(), "the first event on a link carries the context");
         assert!(!delivery.redelivered);
         reassigned.insert(delivery.client);
     }
     assert_eq!(reassigned, clients.iter().map(|(_, id)| *id).collect());
     for (browser, id) in &mut clients {
-        browser.send("who hears me?").await;
-        assert_eq!(second.event_of(*id).await, Event::Message("who hears me?".into()));
+        browser.send("hello?").await;
+        assert_eq!(second.event_of(*id).await, Event::Message("hello?".into()));
     }
     assert!(first.has_no_event().await);
 }
 
-async fn a_leaving_worker_may_finish_what_it_has(threads: usize) {
+async fn leaving_worker_may_finish_events_in_flight(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut first = suite.worker_link(0, "w:1").await;
-    let mut clients = welcomed(&suite, &mut first, 1).await;
+    let mut clients = connect_clients(&suite, &mut first, 1).await;
     let mut second = suite.worker_link(0, "w:2").await;
     let (ann, id) = &mut clients[0];
     ann.send("begun").await;
     let begun = first.event().await;
-    first.say(&ToGateway::Leaving).await;
+    first.send(&ToGateway::Leaving).await;
     assert!(first.has_no_event().await);
     ann.send("next").await;
     let message = Message::text("finished");
     first.command(Command::SendToClient { to: *id, message }).await;
-    assert_eq!(ann.hears_text().await, "finished");
-    first.done(&begun).await;
+    assert_eq!(ann.receive_text().await, "finished");
+    first.ack(&begun).await;
     drop(first);
-    // What was begun is done, so only what came after it is told.
+    // The first event is acknowledged, so only the second is delivered.
     assert_eq!(second.event_of(*id).await, Event::Message("next".into()));
     assert!(second.has_no_event().await);
 }
 
-async fn no_client_is_closed_when_its_worker_dies_and_nothing_is_lost(threads: usize) {
+async fn dead_worker_costs_no_client_and_no_event(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut first = suite.worker_link(0, "w:1").await;
-    let mut clients = welcomed(&suite, &mut first, 4).await;
+    let mut clients = connect_clients(&suite, &mut first, 4).await;
     let mut second = suite.worker_link(0, "w:2").await;
     for at in 0..20 {
         for (browser, _) in &mut clients {
@@ -118,43 +118,43 @@ async fn no_client_is_closed_when_its_worker_dies_and_nothing_is_lost(threads: u
     for (browser, _) in &mut clients {
         browser.send("20").await;
     }
-    let mut heard = BTreeMap::<_, Vec<Delivery>>::new();
+    let mut received = BTreeMap::<_, Vec<Delivery>>::new();
     for _ in 0..21 * clients.len() {
         let delivery = second.event().await;
-        second.done(&delivery).await;
-        heard.entry(delivery.client).or_default().push(delivery);
+        second.ack(&delivery).await;
+        received.entry(delivery.client).or_default().push(delivery);
     }
     let mut again = 0;
     for (browser, id) in &mut clients {
-        let deliveries = &heard[id];
+        let deliveries = &received[id];
         for (at, delivery) in deliveries.iter().enumerate() {
             assert_eq!(delivery.event, Event::Message(at.to_string().into()), "of {id}");
         }
         assert!(deliveries[0].context.is_some());
-        let told_again = deliveries.iter().take_while(|delivery| delivery.redelivered).count();
-        let new = deliveries.iter().skip(told_again).filter(|delivery| delivery.redelivered);
-        assert_eq!(new.count(), 0, "what was told before comes first");
-        again += told_again;
+        let redelivered = deliveries.iter().take_while(|delivery| delivery.redelivered).count();
+        let new = deliveries.iter().skip(redelivered).filter(|delivery| delivery.redelivered);
+        assert_eq!(new.count(), 0, "redelivered events come first");
+        again += redelivered;
         second.command(Command::SendToClient { to: *id, message: "still here".into() }).await;
-        assert_eq!(browser.hears_text().await, "still here");
+        assert_eq!(browser.receive_text().await, "still here");
     }
-    assert!(30 <= again, "only {again} were told again, but 30 were read for sure");
+    assert!(30 <= again, "only {again} were redelivered, although 30 were read");
     assert!(second.has_no_event().await);
 }
 
-async fn what_was_done_is_not_told_again(threads: usize) {
+async fn acknowledged_events_are_not_redelivered(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut first = suite.worker_link(0, "w:1").await;
-    let mut clients = welcomed(&suite, &mut first, 1).await;
+    let mut clients = connect_clients(&suite, &mut first, 1).await;
     let (ann, id) = &mut clients[0];
     let mut deliveries = Vec::new();
     for at in 0..10 {
         ann.send(at.to_string()).await;
         deliveries.push(first.event().await);
     }
-    // Out of order, as handlers of different clients finish.
+    // Out of order, like handlers of different clients.
     for at in [7, 0, 2, 1] {
-        first.done(&deliveries[at]).await;
+        first.ack(&deliveries[at]).await;
     }
     assert!(first.has_no_event().await);
     drop(first);
@@ -164,64 +164,71 @@ async fn what_was_done_is_not_told_again(threads: usize) {
         assert_eq!(delivery.event, Event::Message(at.to_string().into()));
         assert!(delivery.redelivered);
         assert_eq!(delivery.client, *id);
-        second.done(&delivery).await;
+        second.ack(&delivery).await;
     }
     assert!(second.has_no_event().await);
 }
 
-async fn a_worker_that_comes_late_hears_all_that_happened(threads: usize) {
+async fn late_worker_receives_all_unassigned_events(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut ann = suite.browser(0).await;
-    ann.send("is anybody there?").await;
+    ann.send("is a worker linked?").await;
     ann.send("hello?").await;
     let mut worker = suite.worker_link(0, "w:1").await;
-    let id = worker.welcomes().await;
-    assert_eq!(worker.event_of(id).await, Event::Message("is anybody there?".into()));
+    let id = worker.accept_client().await;
+    assert_eq!(worker.event_of(id).await, Event::Message("is a worker linked?".into()));
     assert_eq!(worker.event_of(id).await, Event::Message("hello?".into()));
     worker.command(Command::SendToClient { to: id, message: "yes".into() }).await;
-    assert_eq!(ann.hears_text().await, "yes");
+    assert_eq!(ann.receive_text().await, "yes");
 }
 
-async fn a_client_that_leaves_while_there_is_no_worker_is_still_told_of(threads: usize) {
+async fn close_without_a_worker_is_delivered_to_the_next_worker(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut worker = suite.worker_link(0, "w:1").await;
-    let mut clients = welcomed(&suite, &mut worker, 2).await;
+    let mut clients = connect_clients(&suite, &mut worker, 2).await;
     drop(worker);
-    eventually("the worker to be gone", async || {
+    eventually("the worker to be disconnected", async || {
         (suite.gateways[0].metric("gateway_workers").await? == 0.0).then_some(())
     })
     .await;
-    // Every shard knows too, once it has answered.
-    suite.peer(0).await.ask(Query::Groups).await;
+    // Every shard has processed it once this is answered.
+    suite.peer(0).await.query(Query::Groups).await;
     let (ann, ann_id) = clients.remove(0);
     ann.close().await;
     let mut worker = suite.worker_link(0, "w:2").await;
     let stayed = clients[0].1;
     for _ in 0..2 {
-        let told = worker.event().await;
-        worker.done(&told).await;
-        match told.event {
-            Event::Close(_) => assert_eq!(told.client, ann_id),
-            other => assert_eq!((told.client, other), (stayed, Event::Adopt), "it is w:2's now"),
+        let delivery = worker.event().await;
+        worker.ack(&delivery).await;
+        match delivery.event {
+            Event::Close(_) => assert_eq!(delivery.client, ann_id),
+            other => {
+                assert_eq!(
+                    (delivery.client, other),
+                    (stayed, Event::Reassigned),
+                    "it is assigned to w:2"
+                )
+            }
         }
     }
     assert!(worker.has_no_event().await);
 }
 
-async fn without_a_worker_a_client_is_told_to_try_again_later(threads: usize) {
+async fn client_without_a_worker_is_closed_with_1013(threads: usize) {
     let builder = Suite::builder().gateways(1).threads(threads);
     let suite = builder.gateway_flag("--no-worker-timeout", "1").start().await;
     let mut ann = suite.browser(0).await;
-    assert_eq!(ann.hears().await, Heard::End(Some(1013)));
-    // With a worker, a client may be as silent as it likes.
+    assert_eq!(ann.receive().await, Received::Closed(Some(1013)));
+    // With a worker, a client may be idle.
     let mut worker = suite.worker_link(0, "w:1").await;
-    // Ann may or may not be told of: nobody ever heard of her. Bob comes now.
+    // Events of Ann may or may not be delivered, since no worker received any. Bob connects now.
     let mut bob = Raw::websocket(suite.gateways[0].clients).await;
     let id = loop {
         let delivery = worker.event().await;
-        worker.done(&delivery).await;
+        worker.ack(&delivery).await;
         if matches!(delivery.event, Event::WebSocketConnect(_))
-            && worker.ask(Query::IsOnline { client: delivery.client }).await == Answer::Online(true)
+            && worker.query(Query::IsOnline { client: delivery.client }).await
+                == Answer::Online(true)
         {
             break delivery.client;
         }
@@ -231,16 +238,16 @@ async fn without_a_worker_a_client_is_told_to_try_again_later(threads: usize) {
     assert_eq!(bob.frame().await.unwrap().payload, b"still here");
 }
 
-async fn a_newer_link_of_the_same_worker_replaces_the_older(threads: usize) {
+async fn newer_link_of_a_worker_replaces_the_older(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut older = suite.worker_link(0, "w:1").await;
-    let mut clients = welcomed(&suite, &mut older, 2).await;
+    let mut clients = connect_clients(&suite, &mut older, 2).await;
     let mut newer = suite.worker_link(0, "w:1").await;
-    older.ends().await;
+    older.closed().await;
     for _ in &clients {
-        let adopted = newer.event().await;
-        assert_eq!(adopted.event, Event::Adopt);
-        newer.done(&adopted).await;
+        let reassigned = newer.event().await;
+        assert_eq!(reassigned.event, Event::Reassigned);
+        newer.ack(&reassigned).await;
     }
     for (browser, id) in &mut clients {
         browser.send("hello").await;
@@ -248,42 +255,42 @@ async fn a_newer_link_of_the_same_worker_replaces_the_older(threads: usize) {
     }
 }
 
-async fn a_session_changed_by_another_is_told_with_the_next_event(threads: usize) {
+async fn session_changed_by_another_peer_comes_with_the_next_event(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut worker = suite.worker_link(0, "w:1").await;
-    let mut clients = welcomed(&suite, &mut worker, 1).await;
+    let mut clients = connect_clients(&suite, &mut worker, 1).await;
     let (ann, id) = &mut clients[0];
     let session = Session::from_encoded(r#"{"a":1}"#.into()).unwrap();
 
     let set = Command::SetSession { client: *id, edit: 1, session: session.clone() };
     let mut other = suite.peer(0).await;
     other.command(set.clone()).await;
-    other.taken().await;
+    other.acknowledged().await;
     ann.send("one").await;
-    let told = worker.event().await;
-    worker.done(&told).await;
-    assert_eq!(told.context.expect("what changed").session, session);
+    let delivery = worker.event().await;
+    worker.ack(&delivery).await;
+    assert_eq!(delivery.context.expect("the changed context").session, session);
 
-    // What a worker changed itself, it knows.
+    // A change by the worker itself is not sent back.
     ann.send("two").await;
     let known = worker.event().await;
-    worker.done(&known).await;
+    worker.ack(&known).await;
     assert_eq!(known.context, None);
     worker.command(set).await;
-    worker.taken().await;
+    worker.acknowledged().await;
     ann.send("three").await;
     let own = worker.event().await;
     assert_eq!(own.context, None);
 }
 
-async fn welcomed(
+async fn connect_clients(
     suite: &Suite,
     worker: &mut Peer,
     clients: usize,
 ) -> Vec<(Browser, ConnectionId)> {
-    let mut welcomed = Vec::new();
+    let mut connected = Vec::new();
     for _ in 0..clients {
-        welcomed.push((suite.browser(0).await, worker.welcomes().await));
+        connected.push((suite.browser(0).await, worker.accept_client().await));
     }
-    welcomed
+    connected
 }

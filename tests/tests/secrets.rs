@@ -1,5 +1,4 @@
-//! The secret: nothing that a process prints or serves has it, whatever it is told; and whoever
-//! does not show it does not stay.
+//! The secret is in nothing that a process prints or serves, and peers without it are disconnected.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::process::Command;
@@ -14,27 +13,27 @@ use suite_tests::{
     Peer, Raw, Suite, TestWorker, binaries, eventually, on_one_and_three_threads, peer::back_end,
 };
 
-/// What a peer of another cluster may offer. Nor is that to be printed: it may be a good one with
-/// one letter wrong.
+/// A wrong secret. It must not be printed either: it may be the right one with a typo, or that of
+/// another cluster.
 const WRONG: &str = "wr0ng-guess-of-a-secret";
 
 on_one_and_three_threads!(
-    no_log_and_no_page_has_the_secret_however_much_is_logged,
-    a_php_peer_that_does_not_show_the_secret_does_not_stay,
+    secret_is_in_no_log_and_no_page_at_any_log_level,
+    php_peer_without_the_secret_is_disconnected,
 );
 
-async fn no_log_and_no_page_has_the_secret_however_much_is_logged(threads: usize) {
+async fn secret_is_in_no_log_and_no_page_at_any_log_level(threads: usize) {
     let builder = Suite::builder().gateways(1).workers(1).app("echo").threads(threads);
     let suite = builder.logs("trace").start().await;
     let (inner, register) = (suite.gateways[0].inner, suite.register_addrs[0]);
     let right = String::from_utf8(suite.secret().expose().to_vec()).unwrap();
 
     // Native links: a back end, and a worker in this process.
-    suite.peer(0).await.taken().await;
+    suite.peer(0).await.acknowledged().await;
     let worker = TestWorker::start(&suite, "1").await;
     let refused = Peer::open(inner, &Secret::from(WRONG), back_end()).await;
     assert_eq!(refused.unwrap_err(), Refusal::Secret);
-    // PHP peers, and what looks like them.
+    // PHP peers, and malformed input of the kind.
     for secret in [&right[..], WRONG] {
         for body in [
             format!(r#"{{"secret_key":"{secret}"}}"#),
@@ -49,7 +48,7 @@ async fn no_log_and_no_page_has_the_secret_however_much_is_logged(threads: usize
                 }
             }
         }
-        // A register's peers, and what looks like them. One of these lines comes back as it was.
+        // Peers of a register, and malformed input of the kind.
         for line in [
             format!(r#"{{"event":"worker_connect","secret_key":"{secret}"}}"#),
             format!(
@@ -63,7 +62,7 @@ async fn no_log_and_no_page_has_the_secret_however_much_is_logged(threads: usize
             offer(register, format!("{line}\n").as_bytes()).await;
         }
     }
-    // A client, and somebody who takes a page for another.
+    // A client, and requests for known and unknown admin pages.
     let mut ann = suite.browser(0).await;
     ann.send("hello").await;
     let processes = [&suite.registers[0], &suite.gateways[0], &suite.workers[0]];
@@ -74,9 +73,9 @@ async fn no_log_and_no_page_has_the_secret_however_much_is_logged(threads: usize
         }
     }
     worker.stop().await;
-    // Those who were refused are mentioned, but not what they said.
+    // Refused peers are logged, but not what they sent.
     for process in [&suite.registers[0], &suite.gateways[0]] {
-        eventually(format!("traces of the refused at {}", process.name), async || {
+        eventually(format!("refused peers to be logged by {}", process.name), async || {
             process.log().contains("DEBUG").then_some(())
         })
         .await;
@@ -84,29 +83,29 @@ async fn no_log_and_no_page_has_the_secret_however_much_is_logged(threads: usize
     for process in processes {
         assert_clean(&process.name, &process.log(), &right);
     }
-    suite.gateways[0].logs(&["does not know the secret"]).await;
+    suite.gateways[0].wait_for_log(&["invalid secret"]).await;
 }
 
-async fn a_php_peer_that_does_not_show_the_secret_does_not_stay(threads: usize) {
+async fn php_peer_without_the_secret_is_disconnected(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let inner = suite.gateways[0].inner;
     let secret = String::from_utf8(suite.secret().expose().to_vec()).unwrap();
     let hello = frame(Opcode::GatewayClientConnect, 1, &format!(r#"{{"secret_key":"{secret}"}}"#));
     let mut known = Raw::connect(inner).await;
     known.send(&hello).await;
-    // Whether it says next to nothing, or most of what it has to.
+    // After a few bytes, or after almost the whole handshake.
     for length in [4, hello.len() - 1] {
-        let mut stranger = Raw::connect(inner).await;
-        stranger.send(&hello[..length]).await;
-        assert!(stranger.until_the_end().await.is_empty());
+        let mut raw = Raw::connect(inner).await;
+        raw.send(&hello[..length]).await;
+        assert!(raw.read_to_end().await.is_empty());
     }
-    // One who is known may be silent for as long as it likes, and has its answers.
+    // An authenticated peer may be idle and still gets replies.
     known.send(&frame(Opcode::GetGroupIdList, 1, "")).await;
     assert_eq!(known.bytes(4 + 6).await, b"\0\0\0\x06a:0:{}");
 }
 
 #[tokio::test]
-async fn what_is_printed_about_settings_has_no_secret() {
+async fn printed_settings_do_not_contain_the_secret() {
     let folder = tempfile::tempdir().unwrap();
     let (good, bad) = (folder.path().join("good.toml"), folder.path().join("bad.toml"));
     std::fs::write(&good, "secret_key = \"s3cret-of-file\"\n").unwrap();
@@ -127,7 +126,7 @@ async fn what_is_printed_about_settings_has_no_secret() {
             let output = command.args(args).env_clear().env("GW_SECRET_KEY", env).output().unwrap();
             let text = [&output.stdout[..], &output.stderr[..]].concat();
             let text = String::from_utf8_lossy(&text);
-            // What stands where no secret belongs is shown, to be found.
+            // A misplaced argument is printed, so that the user finds it.
             let text = text.replace("s3cret-too", "");
             assert!(!text.is_empty() && !text.contains("s3cret"), "{binary} {args:?}: {text}");
         }
@@ -141,12 +140,12 @@ fn frame(opcode: Opcode, flag: u8, body: &str) -> BytesMut {
     bytes
 }
 
-/// Sends bytes on a connection of their own, and waits for its end.
+/// Sends bytes on a new connection and waits until it closes.
 async fn offer(addr: std::net::SocketAddr, bytes: &[u8]) {
-    let mut stranger = Raw::connect(addr).await;
-    let _ = stranger.try_send(bytes).await;
-    if stranger.try_finish().await.is_ok() {
-        stranger.until_the_end().await;
+    let mut raw = Raw::connect(addr).await;
+    let _ = raw.try_send(bytes).await;
+    if raw.try_shutdown_write().await.is_ok() {
+        raw.read_to_end().await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! Bad settings are told by name, before any port is bound; and a port in use says which.
+//! Invalid settings are reported by name before any port is bound, and a port in use is named.
 
 use std::{
     fs,
@@ -10,22 +10,22 @@ use suite_tests::{Ca, binaries, eventually, ports};
 
 const BINARIES: [&str; 3] = ["register", "gateway", "business-worker"];
 
-/// Runs a binary that should end by itself.
+/// Runs a binary that is expected to exit by itself.
 async fn run(binary: &str, args: &[&str], env: &[(&str, &str)]) -> Output {
     let mut command = Command::new(binaries::path(binary));
     command.args(args).env_clear().envs(env.iter().copied());
-    // Where there is no name server, not to wait for it.
+    // Avoids waiting for a name server where there is none.
     command.env("RES_OPTIONS", "timeout:1 attempts:1");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().unwrap_or_else(|error| panic!("{binary}: {error}"));
     let mut guard = Guard(Some(child));
-    let what = format!("{binary} {args:?} to end by itself");
+    let what = format!("{binary} {args:?} to exit");
     eventually(what, async || guard.0.as_mut()?.try_wait().expect("a child")).await;
-    let child = guard.0.take().expect("nobody else takes it");
+    let child = guard.0.take().expect("it is taken once");
     child.wait_with_output().unwrap_or_else(|error| panic!("{binary}: {error}"))
 }
 
-/// Does not leave a process behind that should have ended.
+/// Kills a process that failed to exit.
 struct Guard(Option<Child>);
 
 impl Drop for Guard {
@@ -37,35 +37,35 @@ impl Drop for Guard {
     }
 }
 
-fn told(output: &Output) -> String {
+fn printed(output: &Output) -> String {
     let text = [&output.stdout[..], &output.stderr[..]].concat();
     String::from_utf8_lossy(&text).into_owned()
 }
 
 #[tokio::test]
-async fn an_unknown_flag_is_told_by_name() {
+async fn unknown_flag_is_reported_by_name() {
     for binary in BINARIES {
         let output = run(binary, &["--no-such-flag", "1"], &[]).await;
         assert_eq!(output.status.code(), Some(2), "{binary}");
-        assert!(told(&output).contains("--no-such-flag"), "{binary}: {}", told(&output));
+        assert!(printed(&output).contains("--no-such-flag"), "{binary}: {}", printed(&output));
     }
 }
 
 #[tokio::test]
-async fn a_bad_value_is_told_by_the_name_of_its_flag_or_variable() {
+async fn invalid_value_is_reported_with_its_flag_or_variable() {
     for binary in BINARIES {
         let output = run(binary, &["--grace", "soon"], &[]).await;
         assert_eq!(output.status.code(), Some(2), "{binary}");
-        assert!(told(&output).contains("--grace"), "{binary}: {}", told(&output));
+        assert!(printed(&output).contains("--grace"), "{binary}: {}", printed(&output));
 
         let output = run(binary, &[], &[("GW_GRACE", "soon")]).await;
         assert_eq!(output.status.code(), Some(2), "{binary}");
-        assert!(told(&output).contains("GW_GRACE"), "{binary}: {}", told(&output));
+        assert!(printed(&output).contains("GW_GRACE"), "{binary}: {}", printed(&output));
     }
 }
 
 #[tokio::test]
-async fn values_that_make_no_sense_together_are_refused() {
+async fn contradictory_values_are_refused() {
     for (binary, args, named) in [
         ("gateway", &["--listen", "http://127.0.0.1:1"][..], "--listen"),
         ("gateway", &["--lan-ip", "not-an-ip"], "--lan-ip"),
@@ -77,24 +77,24 @@ async fn values_that_make_no_sense_together_are_refused() {
         ("gateway", &["--tls-cert", "/no/cert.pem", "--tls-key", "/no/key.pem"], "/no/cert.pem"),
         ("business-worker", &["--app", "game"], "--app"),
         ("register", &["--listen", "nowhere"], "--listen"),
-        // An open inner port without a secret is an open door.
+        // A reachable inner port without a secret admits everyone.
         ("register", &["--listen", "0.0.0.0:0"], "--secret-key"),
         ("gateway", &["--lan-ip", "10.0.0.1", "--lan-listen", "0.0.0.0:0"], "--secret-key"),
         ("gateway", &["--lan-listen", "[::]:0"], "--secret-key"),
         ("business-worker", &["--register-address", "register:1236"], "--secret-key"),
-        // So are the admin pages, in a cluster that has none.
+        // So do the admin pages of a cluster without a secret.
         ("register", &["--admin-listen", "0.0.0.0:0"], "--secret-key"),
         ("gateway", &["--admin-listen", "0.0.0.0:0"], "--secret-key"),
         ("business-worker", &["--admin-listen", "[::]:0"], "--secret-key"),
     ] {
         let output = run(binary, args, &[]).await;
-        assert_eq!(output.status.code(), Some(2), "{binary} {args:?}: {}", told(&output));
-        assert!(told(&output).contains(named), "{binary} {args:?}: {}", told(&output));
+        assert_eq!(output.status.code(), Some(2), "{binary} {args:?}: {}", printed(&output));
+        assert!(printed(&output).contains(named), "{binary} {args:?}: {}", printed(&output));
     }
 }
 
 #[tokio::test]
-async fn what_can_never_work_is_refused_by_name_by_check_and_at_the_start() {
+async fn unusable_values_are_refused_by_name_by_check_and_at_start() {
     let folder = tempfile::tempdir().expect("a folder");
     let fifo = folder.path().join("fifo").display().to_string();
     let made = Command::new("mkfifo").arg(&fifo).status().expect("mkfifo");
@@ -128,23 +128,23 @@ async fn what_can_never_work_is_refused_by_name_by_check_and_at_the_start() {
         for check in [&[][..], &["--check"]] {
             let args = [args, check].concat();
             let output = run(binary, &args, &[]).await;
-            assert_eq!(output.status.code(), Some(2), "{binary} {args:?}: {}", told(&output));
-            assert!(told(&output).contains(named), "{binary} {args:?}: {}", told(&output));
+            assert_eq!(output.status.code(), Some(2), "{binary} {args:?}: {}", printed(&output));
+            assert!(printed(&output).contains(named), "{binary} {args:?}: {}", printed(&output));
         }
     }
 }
 
 #[tokio::test]
-async fn a_filter_of_log_lines_that_makes_no_sense_is_refused_by_check() {
+async fn invalid_log_filter_is_refused_by_check() {
     for binary in BINARIES {
         let output = run(binary, &["--check"], &[("RUST_LOG", "gateway=a=b")]).await;
-        assert_eq!(output.status.code(), Some(2), "{binary}: {}", told(&output));
-        assert!(told(&output).contains("RUST_LOG"), "{binary}: {}", told(&output));
+        assert_eq!(output.status.code(), Some(2), "{binary}: {}", printed(&output));
+        assert!(printed(&output).contains("RUST_LOG"), "{binary}: {}", printed(&output));
     }
 }
 
 #[tokio::test]
-async fn a_name_that_does_not_resolve_is_told_with_its_flag() {
+async fn unresolvable_name_is_reported_with_its_flag() {
     for (binary, flag, value) in [
         ("register", "--listen", "no-such-host.invalid:1236"),
         ("gateway", "--lan-ip", "no-such-host.invalid"),
@@ -152,14 +152,14 @@ async fn a_name_that_does_not_resolve_is_told_with_its_flag() {
         ("business-worker", "--admin-listen", "no-such-host.invalid:9111"),
     ] {
         let output = run(binary, &[flag, value], &[]).await;
-        assert_eq!(output.status.code(), Some(2), "{binary}: {}", told(&output));
-        let said = format!("{flag}: no-such-host.invalid cannot be resolved");
-        assert!(told(&output).contains(&said), "{binary}: {}", told(&output));
+        assert_eq!(output.status.code(), Some(2), "{binary}: {}", printed(&output));
+        let expected = format!("{flag}: no-such-host.invalid cannot be resolved");
+        assert!(printed(&output).contains(&expected), "{binary}: {}", printed(&output));
     }
 }
 
 #[tokio::test]
-async fn what_check_shows_is_a_file_with_the_same_effect() {
+async fn output_of_check_is_a_config_file_with_the_same_effect() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("settings.toml");
     let path = file.to_str().expect("a plain path");
@@ -174,12 +174,12 @@ async fn what_check_shows_is_a_file_with_the_same_effect() {
         ("business-worker", &["--name", "Chat"], "threads = "),
     ] {
         let shown = run(binary, &[args, &["--check"]].concat(), &[]).await;
-        assert_eq!(shown.status.code(), Some(0), "{binary}: {}", told(&shown));
+        assert_eq!(shown.status.code(), Some(0), "{binary}: {}", printed(&shown));
         let shown = String::from_utf8(shown.stdout).expect("text");
         assert!(shown.contains(in_effect), "{binary} {args:?}: {shown}");
         fs::write(&file, &shown).expect("to write a file");
         let again = run(binary, &["--config", path, "--check"], &[]).await;
-        assert_eq!(again.status.code(), Some(0), "{binary}: {}", told(&again));
+        assert_eq!(again.status.code(), Some(0), "{binary}: {}", printed(&again));
         let again = String::from_utf8(again.stdout).expect("text");
         let values = |text: &str| text.parse::<toml::Table>().expect("TOML");
         assert_eq!(values(&shown), values(&again), "{binary} {args:?}");
@@ -187,24 +187,24 @@ async fn what_check_shows_is_a_file_with_the_same_effect() {
 }
 
 #[tokio::test]
-async fn a_loopback_address_announced_to_a_register_elsewhere_is_warned_of() {
+async fn loopback_address_announced_to_a_remote_register_is_warned_about() {
     let args = ["--register-address", "192.0.2.1:1236", "--secret-key", "s", "--check"];
     let output = run("gateway", &args, &[]).await;
-    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
-    let (shown, said) = (String::from_utf8(output.stdout), String::from_utf8(output.stderr));
-    assert!(said.expect("text").starts_with("warning: --lan-ip: 127.0.0.1 is announced"));
-    assert!(shown.expect("text").parse::<toml::Table>().is_ok(), "it is still a file");
-    // At a start it is logged; this one ends, since its port is taken.
-    let taken = Taken::new();
-    let listen = format!("ws://{}", taken.addr);
+    assert_eq!(output.status.code(), Some(0), "{}", printed(&output));
+    let (shown, stderr) = (String::from_utf8(output.stdout), String::from_utf8(output.stderr));
+    assert!(stderr.expect("text").starts_with("warning: --lan-ip: 127.0.0.1 is announced"));
+    assert!(shown.expect("text").parse::<toml::Table>().is_ok(), "it is still a valid config file");
+    // At start it is logged; this process exits, since its port is in use.
+    let busy = BusyPort::new();
+    let listen = format!("ws://{}", busy.addr);
     let output = run("gateway", &[&args[..4], &["--listen", &listen]].concat(), &[]).await;
-    let said = told(&output);
-    assert!(said.contains("WARN") && said.contains("flag=\"--lan-ip\""), "{said}");
+    let text = printed(&output);
+    assert!(text.contains("WARN") && text.contains("flag=\"--lan-ip\""), "{text}");
 }
 
 #[tokio::test]
-async fn files_of_certificates_are_looked_at_before_any_port_is_bound() {
-    let (ca, other, taken) = (Ca::new(), Ca::new(), Taken::new());
+async fn certificate_files_are_checked_before_any_port_is_bound() {
+    let (ca, other, busy) = (Ca::new(), Ca::new(), BusyPort::new());
     ["good", "strange"].iter().for_each(|name| drop(ca.sign(name)));
     other.sign("other");
     let ours = |file: &str| ca.path(file).display().to_string();
@@ -212,8 +212,8 @@ async fn files_of_certificates_are_looked_at_before_any_port_is_bound() {
     let (good, key, root) = (ours("good.pem"), ours("good.key"), ours("ca.pem"));
     for binary in BINARIES {
         let listen = match binary {
-            "register" => vec!["--listen".to_owned(), taken.addr.to_string()],
-            "gateway" => vec!["--listen".to_owned(), format!("ws://{}", taken.addr)],
+            "register" => vec!["--listen".to_owned(), busy.addr.to_string()],
+            "gateway" => vec!["--listen".to_owned(), format!("ws://{}", busy.addr)],
             _ => Vec::new(),
         };
         for (cert, key, root, named) in [
@@ -222,50 +222,50 @@ async fn files_of_certificates_are_looked_at_before_any_port_is_bound() {
             (&ours("none.pem"), &key, &root, "none.pem"),
             (&key, &key, &root, "no certificate"),
             (&good, &ours("strange.key"), &root, "is not the key of"),
-            (&good, &key, &theirs("ca.pem"), "peers would refuse it"),
-            (&theirs("other.pem"), &theirs("other.key"), &root, "peers would refuse it"),
+            (&good, &key, &theirs("ca.pem"), "peers would reject it"),
+            (&theirs("other.pem"), &theirs("other.key"), &root, "peers would reject it"),
         ] {
             let env = [("CERT", &cert[..]), ("KEY", key), ("CA", root)];
             let env = env.map(|(end, file)| (format!("GW_INNER_TLS_{end}"), file));
             let env: Vec<_> = env.iter().map(|(name, file)| (&name[..], *file)).collect();
             let args: Vec<_> = listen.iter().map(String::as_str).collect();
             let output = run(binary, &args, &env).await;
-            assert_eq!(output.status.code(), Some(2), "{binary}: {}", told(&output));
-            assert!(told(&output).contains(named), "{binary} {named}: {}", told(&output));
+            assert_eq!(output.status.code(), Some(2), "{binary}: {}", printed(&output));
+            assert!(printed(&output).contains(named), "{binary} {named}: {}", printed(&output));
         }
         let files = ["--inner-tls-cert", &good, "--inner-tls-key", &key, "--inner-tls-ca", &root];
         let output = run(binary, &[&files[..], &["--check"]].concat(), &[]).await;
-        assert_eq!(output.status.code(), Some(0), "{binary}: {}", told(&output));
+        assert_eq!(output.status.code(), Some(0), "{binary}: {}", printed(&output));
         let shown = format!("inner_tls_cert = {good:?}");
-        assert!(told(&output).contains(&shown), "{binary}: {}", told(&output));
+        assert!(printed(&output).contains(&shown), "{binary}: {}", printed(&output));
     }
     for binary in ["register", "gateway"] {
         for (plain, named) in [("refuse", "--inner-tls-cert"), ("perhaps", "--inner-tls-plain")] {
             let output = run(binary, &["--inner-tls-plain", plain], &[]).await;
-            assert_eq!(output.status.code(), Some(2), "{binary}: {}", told(&output));
-            assert!(told(&output).contains(named), "{binary}: {}", told(&output));
+            assert_eq!(output.status.code(), Some(2), "{binary}: {}", printed(&output));
+            assert!(printed(&output).contains(named), "{binary}: {}", printed(&output));
         }
     }
-    // A certificate that nobody would be shown.
+    // A certificate that no listener would use.
     let unused = ["--tls-cert", &good, "--tls-key", &key];
     let output = run("gateway", &unused, &[]).await;
-    assert!(told(&output).contains("no --listen is wss://"), "{}", told(&output));
+    assert!(printed(&output).contains("no --listen is wss://"), "{}", printed(&output));
 }
 
 #[tokio::test]
-async fn bad_settings_are_told_before_any_port_is_bound() {
-    // The port is taken, which would be told too if it came to that.
-    let taken = Taken::new();
-    let (addr, listen) = (taken.addr.to_string(), format!("ws://{}", taken.addr));
+async fn invalid_settings_are_reported_before_any_port_is_bound() {
+    // The port is in use, which would be reported if it were bound.
+    let busy = BusyPort::new();
+    let (addr, listen) = (busy.addr.to_string(), format!("ws://{}", busy.addr));
     for (binary, listen) in [("register", &addr), ("gateway", &listen)] {
         let output = run(binary, &["--listen", listen, "--grace", "soon"], &[]).await;
         assert_eq!(output.status.code(), Some(2), "{binary}");
-        assert!(!told(&output).contains("in use"), "{binary}: {}", told(&output));
+        assert!(!printed(&output).contains("in use"), "{binary}: {}", printed(&output));
     }
 }
 
 #[tokio::test]
-async fn an_unknown_key_in_the_file_is_refused_by_name() {
+async fn unknown_key_in_the_config_file_is_refused_by_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("settings.toml");
     fs::write(&file, "grace = 3\nno_such_key = 1\nsecret_key = \"s3cret-in-a-file\"\n")
@@ -274,27 +274,27 @@ async fn an_unknown_key_in_the_file_is_refused_by_name() {
     for binary in BINARIES {
         let output = run(binary, &["--config", path], &[]).await;
         assert_eq!(output.status.code(), Some(2), "{binary}");
-        assert!(told(&output).contains("no_such_key"), "{binary}: {}", told(&output));
-        assert!(!told(&output).contains("s3cret"), "{binary}: {}", told(&output));
+        assert!(printed(&output).contains("no_such_key"), "{binary}: {}", printed(&output));
+        assert!(!printed(&output).contains("s3cret"), "{binary}: {}", printed(&output));
     }
 }
 
 #[tokio::test]
-async fn check_shows_the_settings_in_effect_without_the_secret() {
+async fn check_prints_the_effective_settings_without_the_secret() {
     for binary in BINARIES {
         let env = [("GW_SECRET_KEY", "s3cret-of-the-check"), ("GW_GRACE", "7")];
         let output = run(binary, &["--check"], &env).await;
-        assert_eq!(output.status.code(), Some(0), "{binary}: {}", told(&output));
-        assert!(told(&output).contains("grace = 7"), "{binary}: {}", told(&output));
-        assert!(!told(&output).contains("s3cret"), "{binary}: {}", told(&output));
+        assert_eq!(output.status.code(), Some(0), "{binary}: {}", printed(&output));
+        assert!(printed(&output).contains("grace = 7"), "{binary}: {}", printed(&output));
+        assert!(!printed(&output).contains("s3cret"), "{binary}: {}", printed(&output));
     }
 }
 
 #[tokio::test]
-async fn a_port_in_use_says_which() {
-    let taken = Taken::new();
-    let addr = taken.addr.to_string();
-    let (own, port) = (format!("ws://{}", ports::free()), taken.addr.port().to_string());
+async fn port_in_use_is_named() {
+    let busy = BusyPort::new();
+    let addr = busy.addr.to_string();
+    let (own, port) = (format!("ws://{}", ports::free()), busy.addr.port().to_string());
     let inner = ports::free().port().to_string();
     let listen = format!("ws://{addr}");
     let free = ports::free().to_string();
@@ -307,14 +307,14 @@ async fn a_port_in_use_says_which() {
         ("business-worker", vec!["--admin-listen", &addr]),
     ] {
         let output = run(binary, &args, &[]).await;
-        assert_eq!(output.status.code(), Some(1), "{binary} {args:?}: {}", told(&output));
-        let told = told(&output);
-        assert!(told.contains(&addr) && told.contains("in use"), "{binary} {args:?}: {told}");
+        assert_eq!(output.status.code(), Some(1), "{binary} {args:?}: {}", printed(&output));
+        let text = printed(&output);
+        assert!(text.contains(&addr) && text.contains("in use"), "{binary} {args:?}: {text}");
     }
 }
 
 #[tokio::test]
-async fn help_and_version_are_there() {
+async fn help_and_version_are_printed() {
     for binary in BINARIES {
         for flag in ["--help", "--version"] {
             let output = run(binary, &[flag], &[]).await;
@@ -324,13 +324,13 @@ async fn help_and_version_are_there() {
     }
 }
 
-/// A port that somebody has.
-struct Taken {
+/// A port in use.
+struct BusyPort {
     addr: SocketAddr,
     _listener: TcpListener,
 }
 
-impl Taken {
+impl BusyPort {
     fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         Self { addr: listener.local_addr().expect("an address"), _listener: listener }

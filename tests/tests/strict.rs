@@ -1,4 +1,4 @@
-//! `--compat strict`: what clients and PHP peers see that they would not see otherwise.
+//! `--compat strict`: behavior that clients and PHP peers observe only in this mode.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use protocol::{Message, Query, codec::gateway_worker::Opcode};
@@ -9,95 +9,95 @@ use suite_tests::{
 };
 
 on_one_and_three_threads!(
-    nobody_is_told_why_it_is_closed,
-    a_client_that_comes_while_no_worker_is_there_is_cut_off,
-    a_client_whose_worker_is_gone_is_cut_off_at_its_next_message,
-    on_connect_comes_at_accept_and_pages_do_not,
-    text_may_be_anything_both_ways,
-    odd_handshakes_get_the_status_that_workerman_gives_them,
-    a_client_that_does_not_read_misses_messages_and_stays,
-    what_a_dead_php_worker_was_not_sent_is_lost,
-    what_a_php_worker_has_no_room_for_is_lost,
-    rows_come_in_the_order_in_which_clients_connected,
+    clients_are_closed_without_a_close_code,
+    client_without_a_worker_is_disconnected,
+    client_of_a_dead_worker_is_disconnected_at_its_next_message,
+    on_connect_is_sent_at_accept_and_pages_are_not_served,
+    text_is_not_validated_in_either_direction,
+    odd_handshakes_get_the_status_of_workerman,
+    client_that_does_not_read_misses_messages_and_stays_connected,
+    events_not_sent_to_a_dead_php_worker_are_lost,
+    events_beyond_the_buffer_of_a_php_worker_are_lost,
+    rows_are_ordered_by_connection,
 );
 
-async fn nobody_is_told_why_it_is_closed(threads: usize) {
+async fn clients_are_closed_without_a_close_code(threads: usize) {
     let (mut suite, mut worker) = strict(threads, &[]).await;
     let gateway = suite.gateways[0].clients;
     let mut client = Raw::websocket(gateway).await;
-    let id = worker.welcomes().await;
-    worker.say(Opcode::Kick, id, "", "bye").await;
-    assert_eq!(client.until_the_end().await, b"\x81\x03bye");
+    let id = worker.accept_client().await;
+    worker.send(Opcode::Kick, id, "", "bye").await;
+    assert_eq!(client.read_to_end().await, b"\x81\x03bye");
     assert_eq!(worker.event().await.0, Opcode::OnClose);
 
     for wrong in [
         masked(0x83, b""),
         b"\x81\x02hi\0\0\0\0".to_vec(),
-        // Its header announces more than 10 MiB.
+        // A frame header with a length over 10 MiB.
         [&b"\x82\xff"[..], &(11u64 << 20).to_be_bytes(), &[0; 4]].concat(),
     ] {
         let mut client = Raw::websocket(gateway).await;
-        worker.welcomes().await;
+        worker.accept_client().await;
         client.send(&wrong).await;
-        assert_eq!(client.until_the_end().await, b"");
+        assert_eq!(client.read_to_end().await, b"");
         assert_eq!(worker.event().await.0, Opcode::OnClose);
     }
-    // But a goodbye is answered, and always in the same way.
+    // A close frame is answered, always in the same way.
     let mut client = Raw::websocket(gateway).await;
-    worker.welcomes().await;
+    worker.accept_client().await;
     client.send(&masked(0x88, &3000u16.to_be_bytes())).await;
-    assert_eq!(client.until_the_end().await, b"\x88\x02\x03\xe8");
+    assert_eq!(client.read_to_end().await, b"\x88\x02\x03\xe8");
     assert_eq!(worker.event().await.0, Opcode::OnClose);
 
     let mut client = Raw::websocket(gateway).await;
-    worker.welcomes().await;
+    worker.accept_client().await;
     suite.gateways[0].signal(Signal::Term);
-    assert_eq!(client.until_the_end().await, b"");
+    assert_eq!(client.read_to_end().await, b"");
     drop(worker);
-    assert_eq!(suite.gateways[0].ended().await.code(), Some(0));
+    assert_eq!(suite.gateways[0].wait_exit().await.code(), Some(0));
 }
 
-async fn a_client_that_comes_while_no_worker_is_there_is_cut_off(threads: usize) {
+async fn client_without_a_worker_is_disconnected(threads: usize) {
     let (suite, worker) = strict(threads, &[]).await;
     drop(worker);
     without_a_worker(&suite).await;
     for _ in 0..3 {
         let mut client = Raw::connect(suite.gateways[0].clients).await;
-        // It may be faster than the request.
+        // The gateway may close before the request is sent.
         let _ = client.try_send(handshake("").as_bytes()).await;
-        assert_eq!(client.until_the_end().await, b"");
+        assert_eq!(client.read_to_end().await, b"");
     }
     let mut worker = php(&suite, "late:0").await;
     let _client = Raw::websocket(suite.gateways[0].clients).await;
-    worker.welcomes().await;
+    worker.accept_client().await;
 }
 
-async fn a_client_whose_worker_is_gone_is_cut_off_at_its_next_message(threads: usize) {
+async fn client_of_a_dead_worker_is_disconnected_at_its_next_message(threads: usize) {
     let (suite, mut worker) = strict(threads, &[]).await;
-    let mut speaks = Raw::websocket(suite.gateways[0].clients).await;
-    worker.welcomes().await;
-    let mut waits = Raw::websocket(suite.gateways[0].clients).await;
-    worker.welcomes().await;
+    let mut sender = Raw::websocket(suite.gateways[0].clients).await;
+    worker.accept_client().await;
+    let mut idle = Raw::websocket(suite.gateways[0].clients).await;
+    worker.accept_client().await;
     drop(worker);
     without_a_worker(&suite).await;
-    speaks.send(&masked(0x81, b"is somebody there?")).await;
-    assert_eq!(speaks.until_the_end().await, b"");
-    // Who waits is another worker's from its next message on, and nothing else is told of it.
+    sender.send(&masked(0x81, b"hello?")).await;
+    assert_eq!(sender.read_to_end().await, b"");
+    // An idle client is assigned to another worker by its next message, with no other event.
     let mut worker = php(&suite, "next:0").await;
-    waits.send(&masked(0x81, b"here I am")).await;
+    idle.send(&masked(0x81, b"here I am")).await;
     assert_eq!(worker.message().await, "here I am");
 }
 
-async fn on_connect_comes_at_accept_and_pages_do_not(threads: usize) {
+async fn on_connect_is_sent_at_accept_and_pages_are_not_served(threads: usize) {
     let (suite, mut worker) = strict(threads, &[]).await;
     let mut silent = Raw::connect(suite.gateways[0].clients).await;
     let (connect, first) = worker.event().await;
     assert_eq!(connect, Opcode::OnConnect);
     assert!((1..=threads as u32).contains(&first.connection_id), "{first:?}");
-    worker.say(Opcode::Destroy, first.connection_id, "", "").await;
-    silent.until_the_end().await;
+    worker.send(Opcode::Destroy, first.connection_id, "", "").await;
+    silent.read_to_end().await;
     assert_eq!(worker.event().await.0, Opcode::OnClose);
-    // Health checks are clients, too.
+    // Health checks create clients, too.
     for (method, path) in [("GET", "/"), ("GET", "/healthz"), ("OPTIONS", "/")] {
         let answer = Raw::request(suite.gateways[0].clients, method, path).await.unwrap();
         assert_eq!(answer.status, 400, "{method} {path}");
@@ -106,8 +106,8 @@ async fn on_connect_comes_at_accept_and_pages_do_not(threads: usize) {
     }
 }
 
-/// What Workerman 5.2.2 answers was recorded, byte for byte of the request.
-async fn odd_handshakes_get_the_status_that_workerman_gives_them(threads: usize) {
+/// The statuses were recorded from Workerman 5.2.2 with exactly these requests.
+async fn odd_handshakes_get_the_status_of_workerman(threads: usize) {
     const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
     let both = format!("{KEY}{VERSION}");
@@ -152,7 +152,7 @@ async fn odd_handshakes_get_the_status_that_workerman_gives_them(threads: usize)
             let body = frame.body.escape_ascii().to_string();
             let has = |part: &str| assert!(body.contains(part), "{request}: {body}");
             if request.to_string().contains("n=\\xc4") {
-                // As the client meant it, however it was sent.
+                // The value that the client meant, percent-encoded or not.
                 has(r#"s:3:\"get\";a:1:{s:1:\"n\";s:2:\"\xc4\xe3\";}"#);
             } else if request.to_string().contains("n=a b") {
                 has(r#"s:3:\"get\";a:1:{s:1:\"n\";s:1:\"a\";}"#);
@@ -162,22 +162,22 @@ async fn odd_handshakes_get_the_status_that_workerman_gives_them(threads: usize)
     }
 }
 
-async fn text_may_be_anything_both_ways(threads: usize) {
+async fn text_is_not_validated_in_either_direction(threads: usize) {
     let (suite, mut worker) = strict(threads, &[]).await;
     let mut client = Raw::websocket(suite.gateways[0].clients).await;
-    let id = worker.welcomes().await;
+    let id = worker.accept_client().await;
     client.send(&masked(0x81, b"no text: \xff")).await;
     assert_eq!(worker.message().await, &b"no text: \xff"[..]);
-    worker.say(Opcode::SendToOne, id, "", &b"\xff"[..]).await;
+    worker.send(Opcode::SendToOne, id, "", &b"\xff"[..]).await;
     assert_eq!(client.frame().await, Some(Frame { first: 0x81, payload: vec![0xff] }));
 }
 
-async fn a_client_that_does_not_read_misses_messages_and_stays(threads: usize) {
+async fn client_that_does_not_read_misses_messages_and_stays_connected(threads: usize) {
     let (suite, mut worker) = strict(threads, &[]).await;
     let mut client = Raw::websocket(suite.gateways[0].clients).await;
-    let id = worker.welcomes().await;
+    let id = worker.accept_client().await;
     for _ in 0..300 {
-        worker.say(Opcode::SendToOne, id, "", vec![b'x'; 100_000]).await;
+        worker.send(Opcode::SendToOne, id, "", vec![b'x'; 100_000]).await;
     }
     eventually("messages to be dropped", async || {
         let dropped = suite.gateways[0].metric("gateway_messages_dropped_total").await?;
@@ -188,8 +188,8 @@ async fn a_client_that_does_not_read_misses_messages_and_stays(threads: usize) {
     assert_eq!(worker.message().await, "still here");
     let mut got = 0;
     loop {
-        // Asked for again and again, since it may be dropped as well.
-        worker.say(Opcode::SendToOne, id, "", "last").await;
+        // Sent repeatedly, since it may be dropped as well.
+        worker.send(Opcode::SendToOne, id, "", "last").await;
         match client.frame().await.unwrap().payload.as_slice() {
             b"last" => break,
             _ => got += 1,
@@ -198,13 +198,13 @@ async fn a_client_that_does_not_read_misses_messages_and_stays(threads: usize) {
     assert!(got < 300, "{got} of 300");
 }
 
-async fn what_a_dead_php_worker_was_not_sent_is_lost(threads: usize) {
-    for (compat, lost) in [("strict", true), ("better", false)] {
+async fn events_not_sent_to_a_dead_php_worker_are_lost(threads: usize) {
+    for (compat, lost) in [("strict", true), ("default", false)] {
         let flags = [("--compat", compat), ("--worker-window", "50000000")];
         let (suite, mut dies) = start(threads, &flags).await;
         let mut client = Raw::websocket(suite.gateways[0].clients).await;
-        dies.welcomes().await;
-        // More than sockets hold.
+        dies.accept_client().await;
+        // More than socket buffers hold.
         let sending = tokio::spawn(async move {
             for number in 0..250 {
                 client.send(&masked(0x82, &[number; 100_000])).await;
@@ -212,7 +212,7 @@ async fn what_a_dead_php_worker_was_not_sent_is_lost(threads: usize) {
             client
         });
         let read = has_read(&suite, if lost { Some(250.0) } else { None }).await;
-        assert_eq!(read == 250.0, lost, "who is behind is read no further");
+        assert_eq!(read == 250.0, lost, "a client whose worker is slow is paused");
         let mut next = php(&suite, "next:0").await;
         drop(dies);
         has_workers(&suite, 1).await;
@@ -224,10 +224,10 @@ async fn what_a_dead_php_worker_was_not_sent_is_lost(threads: usize) {
     }
 }
 
-/// How many messages the gateway has read: once it is that many, or does not change any more.
+/// Number of messages that the gateway has read, once it is `all` or no longer changes.
 async fn has_read(suite: &Suite, all: Option<f64>) -> f64 {
     let (mut before, mut same) = (0.0, 0);
-    eventually("the gateway to have read what it will", async || {
+    eventually("the gateway to read messages", async || {
         let read = suite.gateways[0].metric("gateway_messages_in_total").await?;
         same = if 0.0 < read && read == before { same + 1 } else { 0 };
         before = read;
@@ -236,11 +236,11 @@ async fn has_read(suite: &Suite, all: Option<f64>) -> f64 {
     .await
 }
 
-async fn what_a_php_worker_has_no_room_for_is_lost(threads: usize) {
+async fn events_beyond_the_buffer_of_a_php_worker_are_lost(threads: usize) {
     let (suite, mut worker) = strict(threads, &[("--worker-window", "200000")]).await;
     let mut client = Raw::websocket(suite.gateways[0].clients).await;
-    worker.welcomes().await;
-    // All of it goes out, although the worker reads nothing: nobody is slowed down.
+    worker.accept_client().await;
+    // Everything is sent although the worker does not read: there is no backpressure.
     for number in 0..250 {
         client.send(&masked(0x82, &[number; 100_000])).await;
     }
@@ -250,66 +250,66 @@ async fn what_a_php_worker_has_no_room_for_is_lost(threads: usize) {
         (read == 250.0 && 0.0 < dropped).then_some(())
     })
     .await;
-    let mut taken = 0;
+    let mut received = 0;
     loop {
         client.send(&masked(0x81, b"last")).await;
         match worker.message().await {
             message if message == "last" => break,
             message => {
                 assert_eq!(message.len(), 100_000);
-                taken += 1;
+                received += 1;
             }
         }
     }
-    assert!(taken < 250, "{taken} of 250");
+    assert!(received < 250, "{received} of 250");
 }
 
-async fn rows_come_in_the_order_in_which_clients_connected(threads: usize) {
-    for (compat, first_is_bare) in [("strict", true), ("better", false)] {
+async fn rows_are_ordered_by_connection(threads: usize) {
+    for (compat, first_is_bare) in [("strict", true), ("default", false)] {
         let (suite, mut worker) = start(threads, &[("--compat", compat)]).await;
         let mut clients = Vec::new();
         let mut ids = Vec::new();
         for _ in 0..2 {
             clients.push(Raw::websocket(suite.gateways[0].clients).await);
-            ids.push(worker.welcomes().await);
+            ids.push(worker.accept_client().await);
         }
-        worker.say(Opcode::JoinGroup, ids[1], "g", "").await;
-        let rows = worker.ask(Opcode::Select, 0, r#"{"fields":["groups"],"where":[]}"#).await;
+        worker.send(Opcode::JoinGroup, ids[1], "g", "").await;
+        let rows = worker.query(Opcode::Select, 0, r#"{"fields":["groups"],"where":[]}"#).await;
         let bare = format!(r#"i:{};a:1:{{s:6:"groups";N;}}"#, ids[0]);
         let member = format!(r#"i:{};a:1:{{s:6:"groups";a:1:{{s:1:"g";s:1:"g";}}}}"#, ids[1]);
         let in_order = if first_is_bare { [bare, member] } else { [member, bare] };
         assert_eq!(rows, format!("a:2:{{{}}}", in_order.concat()), "{compat}");
-        worker.say(Opcode::LeaveGroup, ids[1], "g", "").await;
-        let rows = worker.ask(Opcode::Select, 0, r#"{"fields":["groups"],"where":[]}"#).await;
+        worker.send(Opcode::LeaveGroup, ids[1], "g", "").await;
+        let rows = worker.query(Opcode::Select, 0, r#"{"fields":["groups"],"where":[]}"#).await;
         assert!(rows.ends_with(r#"s:6:"groups";a:0:{}}}"#), "{compat}: {rows}");
     }
 }
 
 #[tokio::test]
-async fn what_says_no_kind_goes_out_as_it_is_set() {
+async fn messages_without_a_kind_use_the_configured_frame_type() {
     for (kind, text, other) in [("auto", 0x81, 0x82), ("text", 0x81, 0x81), ("binary", 0x82, 0x82)]
     {
         let flags = [("--websocket-type", kind), ("--ping-interval", "1"), ("--ping-data", "p")];
         let (suite, mut worker) = start(1, &flags).await;
         let mut client = Raw::websocket(suite.gateways[0].clients).await;
-        let id = worker.welcomes().await;
+        let id = worker.accept_client().await;
         let mut firsts = Vec::new();
-        worker.say(Opcode::SendToOne, id, "", "hi").await;
-        worker.say(Opcode::SendToAll, 0, "", &b"\xff"[..]).await;
+        worker.send(Opcode::SendToOne, id, "", "hi").await;
+        worker.send(Opcode::SendToAll, 0, "", &b"\xff"[..]).await;
         for _ in 0..2 {
             firsts.push(not_a_ping(&mut client).await.first);
         }
         assert_eq!(firsts, [text, other], "{kind}");
         while client.frame().await.unwrap() != (Frame { first: text, payload: b"p".to_vec() }) {}
 
-        // Our own say what they are.
+        // Native peers set the type per message.
         let mut native = suite.peer(0).await;
         let to = protocol::ConnectionId(id);
         for (message, first) in [(Message::text("t"), 0x81), (Message::binary("b"), 0x82)] {
             native.command(protocol::Command::SendToClient { to, message }).await;
             assert_eq!(not_a_ping(&mut client).await.first, first, "{kind}");
         }
-        worker.say(Opcode::Kick, id, "", "bye").await;
+        worker.send(Opcode::Kick, id, "", "bye").await;
         assert_eq!(not_a_ping(&mut client).await.first, text, "{kind}");
     }
 }
@@ -345,12 +345,12 @@ async fn without_a_worker(suite: &Suite) {
     has_workers(suite, 0).await;
 }
 
-/// Waits until so many workers are left, and every shard knows.
+/// Waits until this many workers are left, on every shard.
 async fn has_workers(suite: &Suite, left: u32) {
-    eventually("others to be gone", async || {
+    eventually("workers to be disconnected", async || {
         (suite.gateways[0].metric("gateway_workers").await? == f64::from(left)).then_some(())
     })
     .await;
-    // The hub counts them; whoever is answered has been answered by every shard, behind that.
-    suite.peer(0).await.ask(Query::Groups).await;
+    // The metric is counted by the hub; a query is answered by every shard after that.
+    suite.peer(0).await.query(Query::Groups).await;
 }

@@ -1,4 +1,4 @@
-//! Limits that the system sets to processes: of open files, and of the size of a file.
+//! System limits of processes: open files and file size.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
@@ -8,10 +8,10 @@ use std::{
 
 use suite_tests::{Raw, binaries, eventually, ports};
 
-/// A soft limit as it is by default in many places, and smaller.
+/// A soft limit below the usual default.
 const SOFT: u64 = 128;
 
-/// A process that was started under a limit of the shell's.
+/// A process started under a `ulimit` of the shell.
 struct Started(Child);
 
 impl Started {
@@ -26,7 +26,7 @@ impl Started {
     async fn stop(&mut self) -> ExitStatus {
         let kill = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status();
         assert!(kill.unwrap().success());
-        eventually("a process to end", async || self.0.try_wait().unwrap()).await
+        eventually("a process to exit", async || self.0.try_wait().unwrap()).await
     }
 }
 
@@ -37,7 +37,7 @@ impl Drop for Started {
     }
 }
 
-/// Each program, with flags by which it disturbs nobody.
+/// Each program with flags that avoid port conflicts.
 fn programs() -> [(&'static str, Vec<String>); 3] {
     let port = || ports::free().port();
     [
@@ -50,7 +50,7 @@ fn programs() -> [(&'static str, Vec<String>); 3] {
     ]
 }
 
-/// The soft and the hard limit of open files of a process.
+/// Soft and hard limit of open files of a process.
 fn limits(pid: u32) -> Option<(u64, u64)> {
     let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
@@ -59,13 +59,13 @@ fn limits(pid: u32) -> Option<(u64, u64)> {
 }
 
 #[tokio::test]
-async fn process_with_a_low_soft_limit_of_descriptors_raises_it_to_the_hard_one() {
+async fn process_raises_its_soft_descriptor_limit_to_the_hard_limit() {
     let folder = tempfile::tempdir().unwrap();
     for (binary, flags) in programs() {
         let log = folder.path().join(binary);
         let limit = format!("-Sn {SOFT}");
         let process = Started::new(binary, &limit, &flags, File::create(&log).unwrap());
-        let said = eventually(format!("{binary} to say that it has raised it"), async || {
+        let line = eventually(format!("{binary} to log that it raised the limit"), async || {
             let log = fs::read_to_string(&log).unwrap();
             log.lines().find(|line| line.contains("limit of open files raised")).map(str::to_owned)
         })
@@ -73,12 +73,12 @@ async fn process_with_a_low_soft_limit_of_descriptors_raises_it_to_the_hard_one(
         let (soft, hard) = limits(process.0.id()).unwrap();
         assert_eq!(soft, hard, "{binary}");
         assert!(SOFT < hard, "a test that can fail needs a hard limit above {SOFT}");
-        assert!(said.ends_with(&format!("from={SOFT} to={hard}")), "{binary}: {said}");
+        assert!(line.ends_with(&format!("from={SOFT} to={hard}")), "{binary}: {line}");
     }
 }
 
 #[tokio::test]
-async fn process_whose_log_file_may_not_grow_serves_and_drains() {
+async fn process_with_log_file_at_its_size_limit_serves_and_drains() {
     let folder = tempfile::tempdir().unwrap();
     for (binary, mut flags) in programs() {
         let path = folder.path().join(binary);
@@ -89,10 +89,10 @@ async fn process_whose_log_file_may_not_grow_serves_and_drains() {
         flags.push(format!("--admin-listen={admin}"));
         let mut process = Started::new(binary, "-f 1", &flags, log);
         eventually(format!("{binary} to serve"), async || {
-            let gone = process.0.try_wait().unwrap();
-            assert_eq!(gone, None, "{binary} is gone");
+            let exited = process.0.try_wait().unwrap();
+            assert_eq!(exited, None, "{binary} has exited");
             let answer = Raw::get(admin, "/metrics").await?;
-            // It has logged by then that it serves these pages.
+            // By then it has logged that it serves these pages.
             answer.body.contains("log_lines_dropped_total").then_some(())
         })
         .await;

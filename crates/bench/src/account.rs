@@ -1,20 +1,20 @@
-//! The books: what became of every message.
+//! The account of messages: delivered, duplicated, reordered, damaged.
 
 use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
-/// What arrived, counted.
+/// Counts of received messages.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct Account {
-    /// Each message once for each who got it.
+    /// Each message once per recipient.
     pub(crate) delivered: u64,
     pub(crate) duplicated: u64,
     /// Delivered, but after a later one of the same sender.
     pub(crate) out_of_order: u64,
-    /// Delivered with another length than it was sent with. Counted as delivered too.
+    /// Delivered with a length other than the sent one. Counted as delivered, too.
     pub(crate) damaged: u64,
-    /// Not of this run.
+    /// Of another run.
     pub(crate) foreign: u64,
 }
 
@@ -41,7 +41,7 @@ impl AddAssign for Account {
     }
 }
 
-/// How a message came, compared with those of its sender before it.
+/// The order of a message relative to earlier ones of its sender.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Arrival {
     InOrder,
@@ -60,7 +60,7 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// A message arrives.
+    /// Records a received message.
     pub(crate) fn arrives(&mut self, number: u32) -> Arrival {
         if self.next <= number {
             if self.next < number {
@@ -72,7 +72,7 @@ impl Stream {
         self.fill(number)
     }
 
-    /// A number below `next`: one that was missing, or one we have.
+    /// Records a number below `next`: a missing one, or a duplicate.
     fn fill(&mut self, number: u32) -> Arrival {
         let at = self.missing.partition_point(|(_, end)| *end <= number);
         match self.missing.get(at).copied() {
@@ -105,18 +105,18 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_that_is_never_filled_is_not_delivered() {
+    fn gap_is_not_delivered() {
         assert_eq!(account(&[0, 5, 6]), Account { delivered: 3, ..Account::default() });
     }
 
     #[test]
-    fn one_that_was_overtaken_is_delivered_out_of_order() {
+    fn overtaken_message_is_delivered_out_of_order() {
         let expected = Account { delivered: 4, out_of_order: 2, ..Account::default() };
         assert_eq!(account(&[3, 1, 2, 4]), expected);
     }
 
     #[test]
-    fn one_that_comes_twice_is_delivered_once() {
+    fn repeated_message_is_delivered_once_and_duplicated() {
         let expected = Account { delivered: 3, duplicated: 2, ..Account::default() };
         assert_eq!(account(&[0, 0, 1, 2, 1]), expected);
         let late_twice =
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_the_order_all_of_them_are_delivered() {
+    fn messages_in_any_order_are_all_delivered() {
         let numbers: Vec<u32> = (0..97).map(|n| n * 31 % 97).collect();
         let account = account(&numbers);
         assert_eq!((account.delivered, account.duplicated), (97, 0));

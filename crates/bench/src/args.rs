@@ -1,4 +1,4 @@
-//! Flags as typed, turned into a [`Plan`] or the direct server's settings once, at start.
+//! Flags, converted to a [`Plan`] or the settings of the direct server at startup.
 
 use std::{
     fmt, fs,
@@ -22,7 +22,7 @@ use crate::{
     text,
 };
 
-/// Loads a WebSocket server, accounts for every message, and says what it cost.
+/// Load generator for WebSocket servers: accounts for every message and reports latency and cost.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Args {
@@ -32,33 +32,33 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Every client sends a message and waits for it to come back, then sends the next.
+    /// Closed-loop echo: every client sends a message, waits for its echo, and sends the next.
     Echo(Load),
-    /// Echo at a fixed rate, whatever comes back: messages are sent when they are due, and
-    /// latency counts from then.
+    /// Open-loop echo at a fixed rate: messages are sent when they are due, and latency is
+    /// measured from that time.
     Paced(Load),
-    /// Some clients speak to all, to a group, or to a uid that several are bound to.
+    /// Fan-out: some clients send to all clients, to a group, or to a uid with several connections.
     Fanout(Load),
-    /// Every client binds a new uid with each message, and waits for the answer.
+    /// Every client binds a new uid with each message, and waits for the reply.
     Uid(Load),
-    /// Every client joins a group and leaves it, in turn, and waits for each answer.
+    /// Every client alternately joins and leaves a group, and waits for each reply.
     Member(Load),
-    /// Clients connect and are quiet: what memory and heartbeats cost.
+    /// Clients connect and stay idle, to measure the cost of memory and heartbeats.
     Idle(Load),
-    /// Connect, echo once, close; again and again. With --prepare as a member of a group.
+    /// Clients repeatedly connect, echo once and close; with --prepare, as members of a group.
     Churn(Load),
     /// All clients connect and echo once, as after a restart.
     Storm(Load),
     /// Fan-out while some clients do not read at all.
     Slow(Load),
-    /// Clients and strangers that misbehave, to see in another run what others notice of them. For
-    /// servers of your own.
+    /// Misbehaving clients and unauthenticated peers; measure their effect on other clients in a
+    /// parallel run. Only for servers of your own.
     Flood(flood::Settings),
-    /// A server in one process that answers by itself: the yardstick.
+    /// Single-process server that replies directly, as a baseline.
     Direct(direct::Settings),
 }
 
-/// Which process of which run this is, where a run has several.
+/// The run and the number of a generator process, in a run with several.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Seat {
     pub(crate) run: u16,
@@ -86,38 +86,38 @@ impl FromStr for Seat {
 
 #[derive(Debug, ClapArgs)]
 struct Load {
-    /// The server: `ws://HOST:PORT/PATH`. With several, clients connect to them in turn.
+    /// URL of the server, `ws://HOST:PORT/PATH`; with several, clients connect to them in turn.
     #[arg(required = true)]
     url: Vec<String>,
-    /// What the server speaks over WebSocket.
+    /// Application protocol of the server over WebSocket.
     #[arg(long, value_enum, default_value_t = Dialect::Plain)]
     dialect: Dialect,
-    /// Clients.
+    /// Number of clients.
     #[arg(short, long, default_value_t = 100)]
     connections: usize,
-    /// Seconds to measure.
+    /// Duration of the measurement, in seconds.
     #[arg(short, long, default_value_t = 5.0)]
     duration: f64,
-    /// Bytes of payload in a message.
+    /// Payload size of a message, in bytes.
     #[arg(short, long, default_value_t = 64)]
     size: usize,
-    /// Messages that each sender may have on the way (closed loop).
+    /// Maximum number of messages in flight per sender (closed loop).
     #[arg(short, long, default_value_t = 1)]
     window: u32,
-    /// Messages (churn: cycles) a second, of all senders together: an open loop.
+    /// Messages (churn: cycles) per second, of all senders together (open loop).
     #[arg(short, long)]
     rate: Option<f64>,
-    /// Clients that send, in the fan-out modes.
+    /// Number of sending clients in the fan-out modes.
     #[arg(long, default_value_t = 1)]
     senders: usize,
-    /// Whom the fan-out modes speak to.
+    /// Recipients in the fan-out modes.
     #[arg(long, value_enum, default_value_t = Audience::All)]
     to: Audience,
-    /// Groups that clients join in turn, where they join one. Fan-out goes to the first.
+    /// Number of groups, which clients join in turn. Fan-out goes to the first.
     #[arg(long, default_value_t = 1)]
     groups: usize,
-    /// Connections bound to each uid, with --to uid; all to one, unless said. Each sender speaks
-    /// to a uid of its own, as long as there are enough.
+    /// Connections per uid, with --to uid; by default, all have the same uid. Each sender sends to
+    /// a different uid, as long as there are enough.
     #[arg(long)]
     devices: Option<usize>,
     /// Clients that do not read, in mode slow; in addition to --connections.
@@ -129,54 +129,54 @@ struct Load {
     /// Every client echoes one message of this size before the measurement.
     #[arg(long, value_name = "BYTES")]
     warm_size: Option<usize>,
-    /// Seconds to be quiet between preparation and measurement.
+    /// Idle time between preparation and measurement, in seconds.
     #[arg(long, default_value_t = 0.0)]
     settle: f64,
-    /// Seconds to wait for messages still on the way at the end.
+    /// Time to wait for messages in flight at the end, in seconds.
     #[arg(long, default_value_t = 2.0)]
     grace: f64,
-    /// Processes of the generator, each with its share of the clients and of the rate.
+    /// Number of generator processes, each with its share of the clients and of the rate.
     #[arg(long, default_value_t = 1)]
     generators: usize,
-    /// Threads of each of these processes.
+    /// Threads per generator process.
     #[arg(long, default_value_t = 1)]
     threads: usize,
-    /// Set by a run for its further processes.
+    /// Internal: set by a run for its child processes.
     #[arg(long, hide = true)]
     seat: Option<Seat>,
-    /// Connections being opened at the same time, by each thread.
+    /// Maximum number of concurrent connection attempts per thread.
     #[arg(long, default_value_t = 128)]
     at_once: usize,
     /// Address to connect from (repeatable). Without one, and when a server on 127.0.0.0/8 has
     /// more clients than one address has ports: 127.0.0.1, 127.0.0.2, …
     #[arg(long, value_name = "IP")]
     source: Vec<IpAddr>,
-    /// What quiet clients answer every message with, as a heartbeat asks them to.
+    /// Reply of idle clients to every message, for servers with heartbeat messages.
     #[arg(long, value_name = "TEXT")]
     answer: Option<String>,
-    /// Send binary messages rather than text.
+    /// Send binary messages instead of text.
     #[arg(long)]
     binary: bool,
-    /// A server process to watch: a pid, or a name as in `ps -o comm` (repeatable).
+    /// Server process to measure: a pid, or a name as in `ps -o comm` (repeatable).
     #[arg(long, value_name = "PID|NAME")]
     process: Vec<String>,
     #[command(flatten)]
     output: Output,
 }
 
-/// Where the report goes.
+/// The output of the report.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Output {
-    /// A title for the report.
+    /// Title of the report.
     #[arg(long, default_value = "")]
     pub(crate) label: String,
     /// Write the report as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write the report as one HTML page with plots.
+    /// Write the report as a self-contained HTML page with plots.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// No progress bar.
+    /// Hide the progress bar.
     #[arg(short, long)]
     pub(crate) quiet: bool,
     /// Exit with 1 if a message was lost, duplicated or out of order, or a client closed.
@@ -184,13 +184,13 @@ pub(crate) struct Output {
     strict: bool,
 }
 
-/// What was asked for.
+/// The requested task.
 #[derive(Debug)]
 pub(crate) enum Task {
     Direct(direct::Settings),
     Flood(flood::Settings),
     Load(Box<Plan>, Output),
-    /// A share of a run that another process leads.
+    /// A share of a run that the parent process coordinates.
     Share(Box<Plan>, Seat),
 }
 
@@ -260,7 +260,7 @@ impl Load {
 }
 
 impl Output {
-    /// Writes the report wherever it was asked for; `false` if --strict finds fault with it.
+    /// Writes the report to all requested outputs; `false` if it fails --strict.
     pub(crate) fn write(&self, report: &Report) -> anyhow::Result<bool> {
         io::stdout().write_all(text::render(report).as_bytes())?;
         if let Some(file) = &self.json {
@@ -275,7 +275,7 @@ impl Output {
     }
 }
 
-/// Where the direct server listens, as typed.
+/// Parses the listen address of the direct server.
 pub(crate) fn socket_addr(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "not ADDRESS:PORT".to_owned())
 }

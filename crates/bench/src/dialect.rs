@@ -1,10 +1,10 @@
-//! How a message is dressed for a server that expects more than WebSocket.
+//! Message encodings for servers with a protocol on top of WebSocket.
 
 use clap::ValueEnum;
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
 pub(crate) enum Dialect {
-    /// A message is a message.
+    /// Plain WebSocket messages.
     #[default]
     Plain,
     /// Socket.IO over WebSocket alone: a message is an event `m` with one argument.
@@ -14,19 +14,19 @@ pub(crate) enum Dialect {
 const BEFORE: &[u8] = b"42[\"m\",\"";
 const BEHIND: &[u8] = b"\"]";
 
-/// The most that any dialect puts before a message.
+/// The length of the longest prefix of any dialect.
 pub(crate) const FRONT: usize = BEFORE.len();
 
-/// What a server said.
+/// A decoded message of the server.
 #[derive(Debug, Eq, PartialEq)]
-pub(crate) enum Said<'a> {
-    /// The front of a message, and how long it was.
+pub(crate) enum ServerMessage<'a> {
+    /// The first bytes of a message, and its length.
     Message(&'a [u8], u64),
-    /// It wants this as an answer.
+    /// A request, with the answer to send.
     Asks(&'static [u8]),
     /// The client may send.
     Welcome,
-    /// Nothing that matters here.
+    /// A message that is ignored.
     Other,
 }
 
@@ -39,12 +39,12 @@ impl Dialect {
         }
     }
 
-    /// Whether a client has to wait for [`Said::Welcome`].
+    /// Whether a client has to wait for [`ServerMessage::Welcome`].
     pub(crate) fn greets(self) -> bool {
         self == Self::Socketio
     }
 
-    /// Bytes before a message.
+    /// The length of the prefix of a message.
     pub(crate) fn front(self) -> usize {
         match self {
             Self::Plain => 0,
@@ -52,7 +52,7 @@ impl Dialect {
         }
     }
 
-    /// A message as it goes out. It must not need escapes.
+    /// Encodes a message, which must not contain characters that need escapes.
     pub(crate) fn wrap(self, message: &[u8]) -> Vec<u8> {
         match self {
             Self::Plain => message.to_vec(),
@@ -60,22 +60,22 @@ impl Dialect {
         }
     }
 
-    /// What came in.
-    pub(crate) fn read(self, front: &[u8], size: u64) -> Said<'_> {
+    /// Decodes a received message.
+    pub(crate) fn read(self, front: &[u8], size: u64) -> ServerMessage<'_> {
         if self == Self::Plain {
-            return Said::Message(front, size);
+            return ServerMessage::Message(front, size);
         }
         let dress = (BEFORE.len() + BEHIND.len()) as u64;
         match (front.strip_prefix(BEFORE), size.checked_sub(dress)) {
             (Some(front), Some(size)) => {
-                // What is shorter than the front ends with what stands behind it.
+                // A message shorter than `front` is followed by the suffix.
                 let len = usize::try_from(size).unwrap_or(usize::MAX).min(front.len());
-                Said::Message(&front[..len], size)
+                ServerMessage::Message(&front[..len], size)
             }
-            _ if front.starts_with(b"0{") => Said::Asks(b"40"),
-            _ if front.starts_with(b"40{") => Said::Welcome,
-            _ if front == b"2" => Said::Asks(b"3"),
-            _ => Said::Other,
+            _ if front.starts_with(b"0{") => ServerMessage::Asks(b"40"),
+            _ if front.starts_with(b"40{") => ServerMessage::Welcome,
+            _ if front == b"2" => ServerMessage::Asks(b"3"),
+            _ => ServerMessage::Other,
         }
     }
 }
@@ -85,22 +85,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_wrapped_is_read() {
+    fn wrapped_message_round_trips() {
         for dialect in [Dialect::Plain, Dialect::Socketio] {
             let wrapped = dialect.wrap(b"hello");
             assert!(wrapped[dialect.front()..].starts_with(b"hello"));
-            let said = dialect.read(&wrapped, wrapped.len() as u64);
-            assert_eq!(said, Said::Message(b"hello", 5));
+            let received = dialect.read(&wrapped, wrapped.len() as u64);
+            assert_eq!(received, ServerMessage::Message(b"hello", 5));
         }
     }
 
     #[test]
-    fn a_socketio_server_is_answered() {
+    fn socketio_requests_are_answered() {
         let read = |text: &'static str| Dialect::Socketio.read(text.as_bytes(), text.len() as u64);
-        assert_eq!(read("0{\"sid\":\"x\"}"), Said::Asks(b"40"));
-        assert_eq!(read("40{\"sid\":\"y\"}"), Said::Welcome);
-        assert_eq!(read("2"), Said::Asks(b"3"));
-        assert_eq!(read("41"), Said::Other);
-        assert_eq!(Dialect::Plain.read(b"2", 1), Said::Message(b"2", 1));
+        assert_eq!(read("0{\"sid\":\"x\"}"), ServerMessage::Asks(b"40"));
+        assert_eq!(read("40{\"sid\":\"y\"}"), ServerMessage::Welcome);
+        assert_eq!(read("2"), ServerMessage::Asks(b"3"));
+        assert_eq!(read("41"), ServerMessage::Other);
+        assert_eq!(Dialect::Plain.read(b"2", 1), ServerMessage::Message(b"2", 1));
     }
 }

@@ -1,5 +1,5 @@
-//! The yardstick: a server in one process that answers by itself, on tokio-tungstenite, with no
-//! worker behind it. It speaks the first-byte protocol of `business-worker --app bench`.
+//! The baseline: a single-process server on tokio-tungstenite that answers directly, without a
+//! worker. It implements the first-byte protocol of `business-worker --app bench`.
 
 mod room;
 
@@ -26,28 +26,28 @@ use tokio_tungstenite::{
 use crate::args::socket_addr;
 use room::{Mailbox, Room};
 
-/// The group that `g` speaks to.
+/// The group that `g` sends to.
 const ROOM: &[u8] = b"room";
 
 /// Flags of `bench direct`.
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
-    /// Where to listen. The address is printed when clients may come.
+    /// Listen address, printed when clients can connect.
     #[arg(long, default_value = "127.0.0.1:7373", value_parser = socket_addr)]
     listen: SocketAddr,
-    /// What to do with messages.
+    /// Handling of messages.
     #[arg(long, value_enum, default_value_t = App::Bench)]
     app: App,
-    /// Bytes that frames may wait for one write in; 0 writes each by itself.
+    /// Size of the write buffer in bytes; 0 writes each frame separately.
     #[arg(long, default_value_t = 0, value_name = "BYTES")]
     write_buffer_size: usize,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 enum App {
-    /// Everything goes back to its sender.
+    /// Echo every message to its sender.
     Echo,
-    /// The first byte says what, as with `business-worker --app bench`.
+    /// The first byte selects the operation, as with `business-worker --app bench`.
     Bench,
 }
 
@@ -67,12 +67,12 @@ pub(crate) fn serve(settings: &Settings) -> anyhow::Result<()> {
                 Ok((stream, _)) => {
                     let (room, app) = (Rc::clone(&room), settings.app);
                     spawn_local(async move {
-                        // A client that ends, however it ends, is gone.
+                        // The reason of a disconnect does not matter.
                         let _ = client(stream, config, id, app, &room).await;
                         room.gone(id);
                     });
                 }
-                // Out of files: some will be closed.
+                // Transient, such as a lack of file descriptors.
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             }
         }
@@ -103,9 +103,9 @@ async fn client(
             message = socket.next() => {
                 let Some(message) = message else { return Ok(()) };
                 let mut message = Some(message?);
-                // All that has been read is answered in one write, if the buffer allows it.
-                while let Some(heard) = message {
-                    answer(&mut socket, heard, id, app, room).await?;
+                // Answers all messages that were read in one write, if the buffer is large enough.
+                while let Some(received) = message {
+                    answer(&mut socket, received, id, app, room).await?;
                     message = socket.next().now_or_never().flatten().transpose()?;
                 }
             }
@@ -132,7 +132,7 @@ async fn answer(
         _ => return Ok(()),
     };
     let Some((op, rest)) = body.split_first() else { return Ok(()) };
-    // Whom it is for, where it says so itself.
+    // The recipient, for operations with one.
     let token = || body.rsplit(|byte| *byte == b'@').next().unwrap_or_default();
     match op {
         _ if app == App::Echo => {}

@@ -1,5 +1,5 @@
-//! Clients and strangers that misbehave, for as long as they are asked to: what others notice of
-//! them is for another run beside it to say. Counts what was done, and accounts for nothing.
+//! Misbehaving clients and connections, for a given time. Their effect on other clients is measured
+//! by another run at the same time. Counts operations, without an account of messages.
 
 use std::{
     cell::Cell,
@@ -21,49 +21,49 @@ use tokio::{
 
 use crate::{frame, link, target::Target};
 
-/// After a refusal, so that a server that is full is not asked a million times.
+/// The pause after a refusal, which bounds the rate of attempts at a full server.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// How much the kernel takes from each that the server does not read.
+/// The send buffer of each connection, in bytes.
 const SENDING: u32 = 64 * 1024;
 
-/// How much a client that does not read asks for at a time.
+/// Bytes of the echo that a client without reads requests at a time.
 const ASKED: usize = 1024;
 
 /// Flags of `bench flood`.
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
-    /// What to do.
+    /// Kind of misbehavior.
     #[arg(value_enum)]
     kind: Kind,
     /// The server: `ws://HOST:PORT/PATH`.
     url: String,
-    /// How many do it at the same time; each begins anew when it was shown out.
+    /// Concurrent connections; each reconnects when the server closes it.
     #[arg(short, long, default_value_t = 1000)]
     connections: usize,
-    /// Seconds to go on for.
+    /// Duration in seconds.
     #[arg(short, long, default_value_t = 5.0)]
     duration: f64,
-    /// Bytes of each request head that is never finished, and of each large message.
+    /// Size in bytes of each incomplete request head, and of each large message.
     #[arg(long, value_name = "BYTES")]
     size: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 enum Kind {
-    /// Connect and leave without a word, again and again.
+    /// Connect and close without sending anything, repeatedly.
     Connects,
-    /// Open a WebSocket and break off, again and again.
+    /// Open a WebSocket and abort, repeatedly.
     Handshakes,
-    /// Begin a request, with a long header, and never finish it.
+    /// Start a request with a long header, and never complete it.
     Heads,
-    /// Send messages of 1 MiB that nobody answers.
+    /// Send messages of 1 MiB that get no answer.
     Messages,
-    /// Ask for echoes and never read them.
+    /// Request echoes and never read them.
     Unread,
 }
 
-/// What was done.
+/// Counts of operations.
 #[derive(Debug, Default)]
 struct Count {
     connected: Cell<u64>,
@@ -77,7 +77,7 @@ impl Count {
     }
 }
 
-/// Misbehaves until the time is over.
+/// Misbehaves for the duration.
 pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     let target = Rc::new(Target::parse(&settings.url, "/")?);
     let duration =
@@ -109,7 +109,7 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
 }
 
 impl Kind {
-    /// What each of them sends, over and over where that is the point.
+    /// The data that each connection sends, repeatedly in some modes.
     fn bytes(self, size: Option<usize>) -> Vec<u8> {
         let mut bytes = Vec::new();
         match self {
@@ -118,25 +118,25 @@ impl Kind {
                 bytes.extend_from_slice(b"GET / HTTP/1.1\r\nX: ");
                 bytes.resize(size.unwrap_or(15_000).max(bytes.len()), b'x');
             }
-            // No application of ours answers this first byte.
+            // No application of the suite answers this first byte.
             Self::Messages => frame::text(&vec![b'.'; size.unwrap_or(1024 * 1024)], &mut bytes),
             Self::Unread => frame::text(&vec![b'e'; size.unwrap_or(ASKED)], &mut bytes),
         }
         bytes
     }
 
-    /// Misbehaves on one connection until it is over. An error says that the server ended it, or
-    /// did not want it.
+    /// Misbehaves on one connection. An error means that the server closed or refused it.
     async fn once(self, target: &Target, bytes: &[u8], count: &Count) -> io::Result<()> {
         let socket = match target.addr {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
         };
-        // Thousands that may not send would fill this host's kernel, which is not the server's fault.
+        // Thousands that may not send would fill this host's kernel, which is not the server's
+        // fault.
         socket.set_send_buffer_size(SENDING)?;
         let mut stream = socket.connect(target.addr).await?;
         Count::add(&count.connected, 1);
-        // What is broken off leaves no port behind that waits.
+        // An abort leaves no port in TIME_WAIT.
         stream.set_zero_linger()?;
         match self {
             Self::Connects => return Ok(()),

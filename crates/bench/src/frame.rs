@@ -1,5 +1,5 @@
-//! A client's side of WebSocket framing, as little as a generator needs: messages made from a
-//! template, and what comes back read without keeping it.
+//! The client side of WebSocket framing, as far as a generator needs it: messages from a template,
+//! and a decoder that does not keep payloads.
 
 use crate::{
     dialect::{self, Dialect},
@@ -47,7 +47,7 @@ pub(crate) fn text(payload: &[u8], out: &mut Vec<u8>) {
     encode(TEXT, payload, out);
 }
 
-/// The frame that says goodbye (1000).
+/// The close frame (1000).
 pub(crate) fn close(out: &mut Vec<u8>) {
     encode(CLOSE, &1000_u16.to_be_bytes(), out);
 }
@@ -57,11 +57,11 @@ pub(crate) fn pong(payload: &[u8], out: &mut Vec<u8>) {
     encode(PONG, payload, out);
 }
 
-/// What stands at the end of a message, behind an `@`: whom it is for.
+/// The recipient token at the end of a message, after an `@`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Token {
     Group(&'static str),
-    /// Each sender speaks to one of so many uids.
+    /// Each sender sends to one of that many uids.
     Uid {
         uids: usize,
     },
@@ -98,7 +98,7 @@ pub(crate) struct Template {
     /// Where the message begins and ends in the frame.
     start: usize,
     end: usize,
-    /// What the dialect puts before it.
+    /// The prefix of the dialect.
     front: usize,
 }
 
@@ -136,10 +136,10 @@ impl Template {
     }
 }
 
-/// What a server sent.
+/// A message of the server.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) enum Received<'a> {
-    /// The front of a message, and how long it was.
+    /// The first bytes of a message, and its length.
     Message {
         front: &'a [u8],
         size: u64,
@@ -171,7 +171,7 @@ struct Front {
     len: usize,
 }
 
-/// Bytes of a message that are kept: what a dialect puts before it, and the stamp.
+/// Bytes of a message that are kept: the prefix of the dialect, and the stamp.
 pub(crate) const FRONT: usize = stamp::SIZE + dialect::FRONT;
 
 impl Default for Front {
@@ -181,7 +181,7 @@ impl Default for Front {
 }
 
 impl Decoder {
-    /// Takes `bytes`, and calls `each` for whatever they complete.
+    /// Decodes `bytes`, and calls `each` for every completed message.
     pub(crate) fn feed(
         &mut self,
         mut bytes: &[u8],

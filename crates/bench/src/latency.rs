@@ -1,4 +1,4 @@
-//! How long things took: histograms, over the run and over each part of it.
+//! Latency histograms, for the run and for each part of it.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(crate) struct Series {
 }
 
 impl Series {
-    /// A series for a run, in parts of equal length; what comes after them counts to the last.
+    /// A series for a run, in parts of equal length; later values count to the last part.
     pub(crate) fn new(parts: usize, duration: Duration) -> Self {
         let count = u32::try_from(parts).unwrap_or(u32::MAX).max(1);
         let part = (duration / count).max(Duration::from_nanos(1));
@@ -33,7 +33,7 @@ impl Series {
         histogram.saturating_record(latency);
     }
 
-    /// Adds what another thread measured.
+    /// Adds the series of another thread.
     pub(crate) fn add(&mut self, other: &Self) {
         for (mine, theirs) in self.parts.iter_mut().zip(&other.parts) {
             if let Some(theirs) = theirs {
@@ -53,7 +53,7 @@ impl Series {
         self.parts.iter().map(|part| part.as_deref().map(recorded).unwrap_or_default()).collect()
     }
 
-    /// Adds what another process measured in a series of the same form.
+    /// Adds the exported series of another process, with the same parts.
     pub(crate) fn add_counts(&mut self, counts: &Counts) {
         for (part, counts) in self.parts.iter_mut().zip(counts) {
             for (value, count) in counts {
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_late_counts_to_the_last_part() {
+    fn late_values_count_to_the_last_part() {
         let mut series = Series::new(2, Duration::from_secs(1));
         series.record(0, 1000);
         series.record(9_000_000_000, 5000);

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    dialect::{Dialect, Said},
+    dialect::{Dialect, ServerMessage},
     frame::{self, Broken, Decoder, Received},
     target::Target,
 };
@@ -39,7 +39,7 @@ pub(crate) struct Link {
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     half: OwnedWriteHalf,
-    /// What the socket did not take. Never held across a wait.
+    /// Bytes that the socket did not accept yet. Never borrowed across an await.
     rest: Mutex<Vec<u8>>,
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct Outgoing {
 const FULL: usize = 4 * 1024 * 1024;
 
 impl Link {
-    /// Connects, and waits until messages may be sent. `input` is what it reads into.
+    /// Connects, and waits until messages may be sent. `input` is the read buffer.
     pub(crate) async fn connect(
         target: &Target,
         source: Option<IpAddr>,
@@ -95,10 +95,10 @@ impl Link {
             }
             let fed = decoder.feed(buffer.filled(), |received| match received {
                 Received::Message { front, size } => match dialect.read(front, size) {
-                    Said::Message(front, size) => each(front, size),
-                    Said::Asks(answer) => frame::text(answer, &mut answers),
-                    Said::Welcome => *welcome = true,
-                    Said::Other => {}
+                    ServerMessage::Message(front, size) => each(front, size),
+                    ServerMessage::Asks(answer) => frame::text(answer, &mut answers),
+                    ServerMessage::Welcome => *welcome = true,
+                    ServerMessage::Other => {}
                 },
                 Received::Ping(payload) => frame::pong(payload, &mut answers),
                 Received::Close => closed = true,
@@ -180,7 +180,7 @@ impl Outgoing {
     }
 }
 
-/// Asks for a WebSocket, and waits for the answer.
+/// Sends the WebSocket handshake, and waits for the response.
 pub(crate) async fn shake_hands(stream: &mut TcpStream, target: &Target) -> io::Result<()> {
     // The key need not be random: it guards caches, and there is none in between.
     let request = format!(
@@ -189,7 +189,7 @@ pub(crate) async fn shake_hands(stream: &mut TcpStream, target: &Target) -> io::
         target.path, target.host
     );
     stream.write_all(request.as_bytes()).await?;
-    // To the byte: what follows the answer is for the decoder, and stays in the socket.
+    // Reads exactly the response: the bytes after it belong to the decoder, and stay in the socket.
     let mut answer = [0; 1024];
     let mut have = 0;
     loop {

@@ -2,8 +2,8 @@
 //! server to compare with.
 //!
 //! Values, tested without a socket: [`plan`], [`schedule`], [`stamp`], [`frame`], [`dialect`],
-//! [`account`], [`latency`], [`report`], [`text`], [`svg`], [`html`]. What waits and measures: [`procs`], [`link`],
-//! [`load`], [`flood`], [`direct`].
+//! [`account`], [`latency`], [`report`], [`text`], [`svg`], [`html`]. With I/O: [`procs`],
+//! [`link`], [`load`], [`flood`], [`direct`].
 
 mod account;
 mod args;

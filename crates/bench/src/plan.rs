@@ -1,4 +1,4 @@
-//! What a run will do: checked values, and who has which part in it.
+//! The plan of a run: validated values, and the roles of clients.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -16,7 +16,7 @@ use crate::{
     target::Target,
 };
 
-/// What the clients do.
+/// The mode of the clients.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Mode {
@@ -31,7 +31,7 @@ pub(crate) enum Mode {
     Slow,
 }
 
-/// Whom the fan-out modes speak to.
+/// Recipients of the fan-out modes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Audience {
@@ -40,7 +40,7 @@ pub(crate) enum Audience {
     Uid,
 }
 
-/// The group that is spoken to. With several, the first client of every round is in it.
+/// The target group. With several groups, the first client of every round is a member.
 const ROOM: &str = "room";
 
 /// A run. [`Plan::checked`] has been called on every plan that runs.
@@ -75,7 +75,7 @@ pub(crate) struct Plan {
     pub(crate) at_once: usize,
     /// Addresses to connect from, in turn; empty leaves it to the kernel.
     pub(crate) sources: Vec<IpAddr>,
-    /// What quiet clients answer every message with.
+    /// The answer of idle clients to every message.
     pub(crate) answer: Option<String>,
     pub(crate) binary: bool,
     pub(crate) processes: Vec<String>,
@@ -85,7 +85,7 @@ pub(crate) struct Plan {
 const PORTS: usize = 20_000;
 
 impl Plan {
-    /// The plan, if it can be carried out, with what was left open filled in.
+    /// Validates the plan, and fills in defaults.
     pub(crate) fn checked(mut self) -> anyhow::Result<Self> {
         ensure!(0 < self.connections, "--connections must be at least 1");
         ensure!(0 < self.window, "--window must be at least 1");
@@ -177,7 +177,7 @@ impl Plan {
         matches!(self.mode, Mode::Fanout | Mode::Slow)
     }
 
-    /// Clients that do not read are members of the group that is spoken to, and the first uid.
+    /// Clients that do not read are members of the target group, and bound to the first uid.
     fn group(&self, client: usize) -> usize {
         if client < self.connections { client % self.groups } else { 0 }
     }
@@ -190,7 +190,7 @@ impl Plan {
         self.connections / self.devices
     }
 
-    /// What a client says before it is measured, and is answered with the same.
+    /// The messages of a client before the measurement, which the server echoes.
     pub(crate) fn preparation(&self, client: usize) -> Vec<Vec<u8>> {
         let mut messages = Vec::new();
         let to = |audience| self.is_fanout() && self.audience == audience;
@@ -211,7 +211,7 @@ impl Plan {
         messages
     }
 
-    /// What all messages have in common. The first byte tells the server what to do with them.
+    /// The template of all messages. Its first byte selects the operation of the server.
     pub(crate) fn template(&self) -> Template {
         let ops = match (self.mode, self.audience) {
             (Mode::Fanout | Mode::Slow, Audience::All) => *b"aa",
@@ -224,7 +224,7 @@ impl Plan {
         Template::new(ops, self.size, self.token(), self.dialect, self.binary)
     }
 
-    /// Whom a message is for, where it says so itself.
+    /// The recipient token of messages, in modes with one.
     fn token(&self) -> Option<Token> {
         match (self.mode, self.audience) {
             (Mode::Fanout | Mode::Slow, Audience::Uid) => Some(Token::Uid { uids: self.uids() }),
@@ -243,7 +243,7 @@ impl Plan {
         self.sources.get(connection.checked_rem(self.sources.len())?).copied()
     }
 
-    /// The clients that a thread of this process looks after: every n-th.
+    /// The clients of a thread of this process: every n-th.
     pub(crate) fn share(&self, thread: usize) -> impl Iterator<Item = usize> {
         let first = self.generator + thread * self.generators;
         (first..self.clients()).step_by(self.threads * self.generators)

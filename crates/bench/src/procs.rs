@@ -1,10 +1,10 @@
-//! What processes use, from `/proc`: CPU time and resident memory.
+//! CPU time and resident memory of processes, from `/proc`.
 
 use std::{fs, path::Path, process, time::Duration};
 
 use anyhow::{Context as _, ensure};
 
-/// What a process has used so far, and holds now.
+/// CPU time used so far, and current memory.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Usage {
     pub(crate) cpu: Duration,
@@ -41,7 +41,7 @@ impl Watched {
         Self { name: "bench".to_owned(), pid: process::id() }
     }
 
-    /// What it uses; nothing once it is gone.
+    /// Its current usage; zero after it has exited.
     pub(crate) fn usage(&self) -> Option<Usage> {
         let folder = Path::new("/proc").join(self.pid.to_string());
         let ticks = cpu_ticks(&fs::read_to_string(folder.join("stat")).ok()?)?;

@@ -1,4 +1,4 @@
-//! What a run has shown: figures worked out from facts.
+//! The report of a run: figures computed from measurements.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use crate::{
     plan::{Audience, Mode, Plan},
 };
 
-/// What was seen, as it was seen.
+/// The raw measurements of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
     pub(crate) machine: String,
     pub(crate) connecting: Duration,
     pub(crate) measured: Duration,
     pub(crate) sent: u64,
-    /// What CPU time is divided by: deliveries, cycles, or answers.
+    /// The unit that CPU time is divided by: deliveries, cycles, or answers.
     pub(crate) done: u64,
     pub(crate) answered: u64,
     pub(crate) connected: u64,
@@ -47,7 +47,7 @@ pub(crate) struct Sample {
     pub(crate) resident: u64,
 }
 
-/// What a process used: seconds and bytes.
+/// The usage of a process: seconds and bytes.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Process {
     pub(crate) name: String,
@@ -92,7 +92,7 @@ pub(crate) struct Report {
     pub(crate) messages: Messages,
     /// Deliveries (or cycles, or answers) a second.
     pub(crate) per_second: f64,
-    /// What CPU time is divided by: deliveries, cycles, or answers.
+    /// The unit that CPU time is divided by: deliveries, cycles, or answers.
     pub(crate) unit: &'static str,
     pub(crate) latency_us: Summary,
     pub(crate) connect_us: Summary,
@@ -102,7 +102,7 @@ pub(crate) struct Report {
     pub(crate) parts: Vec<Part>,
 }
 
-/// What became of the messages and the clients.
+/// The outcome of messages and clients.
 #[derive(Debug, Serialize)]
 pub(crate) struct Messages {
     pub(crate) sent: u64,
@@ -140,7 +140,7 @@ pub(crate) struct Servers {
     pub(crate) cpu_us_client_second: f64,
     /// Per connection, while the clients connected.
     pub(crate) connecting_us_each: f64,
-    /// Bytes per connection at the end, above what it was before the first.
+    /// Bytes per connection at the end, minus the memory before the first connection.
     pub(crate) bytes_each: f64,
     pub(crate) processes: Vec<Process>,
 }
@@ -155,7 +155,7 @@ pub(crate) struct Generator {
     pub(crate) cpu_us_each: Option<f64>,
     pub(crate) cores: f64,
     pub(crate) resident_peak: u64,
-    /// Why the figures say more about the generator than about the server, if they do.
+    /// Why the generator limits the figures, if it does.
     pub(crate) limit: Option<String>,
 }
 

@@ -27,11 +27,11 @@ impl Schedule {
             reason = "a count, and saturating"
         )]
         let guess = (end.as_secs_f64() * self.rate) as u64;
-        // Rounding is what `due` says it is.
+        // Corrects rounding, so that the count agrees with `due`.
         (guess.saturating_sub(1)..).find(|n| end <= self.due(*n)).unwrap_or(guess)
     }
 
-    /// The time of the n-th message of one of `of` senders who take turns.
+    /// The time of the n-th message of one of `of` senders that send in turn.
     pub(crate) fn turn(&self, sender: usize, of: usize, n: u64) -> Duration {
         self.due(sender as u64 + n * of as u64)
     }
@@ -54,7 +54,7 @@ mod tests {
         assert_eq!(schedule.due(30_000 * 3600), Duration::from_secs(3600));
         assert_eq!(schedule.due_before(Duration::from_secs(2)), 60_000);
         let turns = |sender| schedule.turns_before(sender, 7, Duration::from_millis(1));
-        assert_eq!((0..7).map(turns).sum::<u64>(), 30, "every message is somebody's turn");
+        assert_eq!((0..7).map(turns).sum::<u64>(), 30, "every message belongs to one sender");
         assert_eq!((turns(0), turns(1), turns(2)), (5, 5, 4));
         assert_eq!(schedule.turn(1, 7, 4), schedule.due(29));
         assert_eq!(Schedule::new(3.0).due_before(Duration::from_millis(400)), 2);

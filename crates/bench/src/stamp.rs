@@ -4,10 +4,10 @@
 /// Bytes at the front of a message, its first byte included.
 pub(crate) const SIZE: usize = 31;
 
-/// Who sent a message, which of theirs it is, and when it was due (nanoseconds of the run).
+/// The sender of a message, its number, and when it was due (nanoseconds of the run).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Stamp {
-    /// Tells the runs apart: what another generator sends is not ours to count.
+    /// Identifies the run, so that messages of other generators are not counted.
     pub(crate) run: u16,
     pub(crate) sender: u32,
     pub(crate) number: u32,
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn stamp_round_trips() {
         let stamp = Stamp { run: 0xbeef, sender: 99_999, number: u32::MAX, due: 3_600_000_000_000 };
         let message = [b"e".as_slice(), &stamp.text(), b"xxx"].concat();
         assert_eq!(Stamp::read(&message), Some(stamp));
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_has_no_stamp() {
+    fn foreign_message_has_no_stamp() {
         assert_eq!(Stamp::read(b"jroom"), None);
         assert_eq!(Stamp::read(&[b'z'; 64]), None);
     }

@@ -74,7 +74,7 @@ fn write(report: &Report, text: &mut String) -> std::fmt::Result {
     }
 }
 
-/// What was run, in a line.
+/// The parameters of the run, in one line.
 pub(crate) fn title(report: &Report) -> String {
     let mut title = format!("{:?}", report.mode).to_lowercase();
     if !report.label.is_empty() {
@@ -91,7 +91,7 @@ pub(crate) fn title(report: &Report) -> String {
     }
 }
 
-/// What became of the messages, in a line.
+/// The outcome of the messages, in one line.
 pub(crate) fn messages(messages: &Messages) -> String {
     let account = &messages.account;
     let mut line = format!(

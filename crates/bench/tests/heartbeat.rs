@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::{accept_async, tungstenite::Message};
 
-/// Says `ping` once more for each `pong`, and counts them.
+/// Sends another `ping` for each `pong`, and counts them.
 async fn serve(stream: TcpStream, pongs: Arc<AtomicU64>) {
     let mut socket = accept_async(stream).await.unwrap();
     while socket.send(Message::text("ping")).await.is_ok() {

@@ -1,4 +1,4 @@
-//! The smallest worker: every message goes back to its sender.
+//! The smallest worker: sends every message back to its sender.
 //!
 //! Start a register and a gateway, then `cargo run --example echo`.
 

@@ -1,4 +1,4 @@
-//! Settings: flags as typed, then as meant.
+//! Settings: flags as given, then as validated.
 
 use std::{io, thread::available_parallelism, time::Duration};
 
@@ -10,44 +10,44 @@ use serde::Serialize;
 use service::{
     dice,
     settings::{Address, Common, Derived, Effective, Host, MAX_SILENCE, MAX_WAIT, check_registers},
-    tls::{Inner, InnerFiles},
+    tls::{InnerFiles, MutualTls},
 };
 use tokio::runtime::{Builder, Runtime};
 
-/// Flags as typed. Turned into [`Config`] once, at start.
+/// Flags as given. Converted into [`Config`] once, at startup.
 #[derive(Debug, Parser, Serialize)]
 #[command(version, about)]
 pub struct Args {
-    /// Where a register is (repeatable: a worker follows all of them)
+    /// Address of a register (repeatable; the worker connects to all of them)
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1236")]
     register_address: Vec<Address>,
 
-    /// What this kind of worker is called
+    /// Worker name, shared by all workers of one kind
     #[arg(long, value_name = "NAME", default_value = "BusinessWorker")]
     name: String,
 
-    /// Which of its kind on this host this is; gateways know a worker by name and id, and a newer
-    /// one of both replaces the older [default: chosen at random]
+    /// Worker id, unique per name on this host. A new worker with the same name and id replaces the
+    /// old one [default: chosen at random]
     #[arg(long, value_name = "N")]
     id: Option<String>,
 
-    /// How long a gateway may be out of reach, and named by no register, before its clients count as
-    /// gone
+    /// Grace period for a gateway that is unreachable and listed by no register; afterwards its
+    /// clients are treated as disconnected
     #[arg(long, value_name = "SECONDS", default_value_t = GATEWAY_GRACE.as_secs())]
     #[arg(value_parser = clap::value_parser!(u64).range(..=MAX_WAIT))]
     gateway_grace: u64,
 
-    /// Threads that run methods [default: the machine's cores]
+    /// Number of threads that run handlers [default: number of CPU cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
 
-    /// How often a method that fails or panics is called again; its client's next events wait. At
-    /// first after up to 0.1 s, then after up to twice as long each time, 5 s at most
+    /// Maximum number of retries of a handler that fails or panics; the client's next events wait.
+    /// The first retry follows within 0.1 s; the bound doubles each time, up to 5 s
     #[arg(long, value_name = "N", default_value_t = 0)]
     handler_retries: u32,
 
-    /// How long a gateway may be silent, though it is asked whether it is there, before its link is
-    /// given up
+    /// Peer timeout: a link is closed after this long without data from the gateway, despite
+    /// liveness probes
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=MAX_SILENCE))]
     peer_timeout: u64,
@@ -67,26 +67,26 @@ impl AsRef<Common> for Args {
     }
 }
 
-/// What a worker runs on. Every value has been checked.
+/// Validated settings of a worker.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where the registers are, as `host:port`.
+    /// Addresses of the registers, as `host:port`.
     pub registers: Vec<String>,
     /// The cluster's secret.
     pub secret: Secret,
-    /// What gateways know the worker by: its name, a colon, its id.
+    /// The key that identifies the worker to gateways: `name:id`.
     pub key: String,
-    /// How long a gateway may be out of reach, and named by no register, before its clients are
-    /// closed on its behalf.
+    /// How long a gateway may be unreachable and listed by no register before it is declared dead
+    /// and its clients are closed on its behalf.
     pub gateway_grace: Duration,
-    /// How many threads run methods.
+    /// Number of threads that run handlers.
     pub threads: usize,
-    /// How often a method that fails is called again.
+    /// Maximum number of retries of a failed handler.
     pub handler_retries: u32,
-    /// How long a gateway may be silent before its link is given up.
+    /// How long a link may be without data from its gateway before it is closed.
     pub peer_timeout: Duration,
-    /// TLS, if the cluster speaks it.
-    pub tls: Option<Inner>,
+    /// TLS, if the cluster uses it.
+    pub tls: Option<MutualTls>,
 }
 
 impl TryFrom<Args> for Config {
@@ -114,7 +114,7 @@ impl TryFrom<Args> for Config {
         if let Some(id) = &id {
             check_part("--id", id)?;
         }
-        let id = id.unwrap_or_else(chosen_id);
+        let id = id.unwrap_or_else(random_id);
         let threads = threads.map(usize::from);
         let threads = threads.or_else(|| available_parallelism().ok().map(usize::from));
         Ok(Self {
@@ -130,8 +130,8 @@ impl TryFrom<Args> for Config {
     }
 }
 
-/// No two workers of a host may have the same, also where each has a process id space of its own.
-fn chosen_id() -> String {
+/// A process id alone is not unique: workers of one host may run in separate PID namespaces.
+fn random_id() -> String {
     format!("{}-{:08x}", std::process::id(), dice::random::<u32>())
 }
 
@@ -145,7 +145,7 @@ fn check_part(flag: &str, part: &str) -> anyhow::Result<()> {
 
 const MAX_PART: usize = 100;
 
-/// A register may be named; the secret rule then cannot know where it is, and assumes elsewhere.
+/// A register given by host name may be remote, so a secret is required.
 fn check_register(register: &Address, common: &Common) -> anyhow::Result<()> {
     if let Host::Ip(ip) = register.host {
         return common.check_secret(&[(ip, register.port).into()]);
@@ -162,16 +162,16 @@ impl Effective for Config {
     fn derived(&self) -> Vec<Derived> {
         let id = self.key.split_once(':').map(|(_, id)| id).unwrap_or_default();
         vec![
-            Derived::value("threads", self.threads, "the machine's cores"),
-            Derived::passing("id", id, "chosen at random, another one at each start"),
+            Derived::value("threads", self.threads, "number of CPU cores"),
+            Derived::passing("id", id, "chosen at random at each start"),
         ]
     }
 }
 
-/// The runtime for that many threads.
+/// Creates the runtime, with as many threads as configured.
 ///
 /// # Errors
-/// When threads cannot be had.
+/// If the threads cannot be created.
 pub fn runtime(config: &Config) -> io::Result<Runtime> {
     let mut builder = match config.threads {
         1 => Builder::new_current_thread(),
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn two_workers_with_defaults_never_collide() {
+    fn workers_with_defaults_have_different_keys() {
         let (one, other) = (config(&[]).unwrap(), config(&[]).unwrap());
         assert_eq!(one.registers, ["127.0.0.1:1236"]);
         assert!(one.key.starts_with("BusinessWorker:"), "{}", one.key);
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_register_elsewhere_needs_a_secret() {
+    fn remote_register_requires_secret() {
         for address in ["10.0.0.1:1236", "register:1236"] {
             let error = config(&["--register-address", address]).unwrap_err();
             assert!(error.contains("--secret-key") && error.contains(address), "{error}");
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_register_is_host_and_port() {
+    fn register_address_requires_host_and_port() {
         for address in ["", "host", "host:", ":1236", "host:port", "host:70000", "::1:1236", "a:0"]
         {
             let flags = ["--register-address", address, "--allow-no-secret"];
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_that_overflow_a_clock_are_refused() {
+    fn durations_that_overflow_the_clock_are_rejected() {
         for flag in ["--gateway-grace", "--peer-timeout"] {
             let error = config(&[flag, "18446744073709551615"]).unwrap_err();
             assert!(error.contains(flag), "{error}");
@@ -243,10 +243,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_effect_is_shown_and_an_id_by_chance_is_not_pinned() {
+    fn derived_settings_are_shown_and_random_id_is_not_pinned() {
         let derived = config(&["--threads=3"]).unwrap().derived();
-        assert!(derived.contains(&Derived::value("threads", 3, "the machine's cores")));
+        assert!(derived.contains(&Derived::value("threads", 3, "number of CPU cores")));
         let id = config(&["--id=7"]).unwrap().derived().remove(1);
-        assert_eq!(id, Derived::passing("id", "7", "chosen at random, another one at each start"));
+        assert_eq!(id, Derived::passing("id", "7", "chosen at random at each start"));
     }
 }

@@ -1,4 +1,4 @@
-//! Whom an event is about, and how to answer.
+//! The client of an event, and the commands that a handler sends to it.
 
 use std::{
     fmt,
@@ -9,72 +9,72 @@ use std::{
 
 use client::{
     Cluster, Error,
-    link::{Pushes, Waiting},
+    link::{HandlerScope, Offer, Waiting},
 };
 use protocol::{ClientId, Command, Group, Message, Session, SessionError, Uid};
 use serde_json::{Map, Value};
 
-use crate::dispatch::Slot;
+use crate::dispatch::ClientState;
 
-/// The client that an event is about.
+/// The client of an event.
 ///
-/// What is sent through it, or through its [`cluster`](Self::cluster), arrives in the order sent.
-/// Sending waits while the client's gateway has a lot to read; a client that is gone meanwhile is
-/// not an error, a gateway that is gone is.
+/// Commands sent through it, or through its [`cluster`](Self::cluster), arrive in the order sent.
+/// Sending waits under backpressure from the client's gateway. A client that has disconnected in
+/// the meantime is not an error; a disconnected gateway is.
 pub struct Client {
-    slot: Arc<Slot>,
+    state: Arc<ClientState>,
     number: u64,
     redelivered: bool,
-    /// The cluster for this event, made when it is first asked for.
-    scoped: OnceLock<(Cluster, Arc<Pushes>)>,
+    /// The cluster for this event, created on first use.
+    scoped: OnceLock<(Cluster, Arc<HandlerScope>)>,
 }
 
 impl Client {
-    pub(crate) const fn new(slot: Arc<Slot>, number: u64, redelivered: bool) -> Self {
-        Self { slot, number, redelivered, scoped: OnceLock::new() }
+    pub(crate) const fn new(state: Arc<ClientState>, number: u64, redelivered: bool) -> Self {
+        Self { state, number, redelivered, scoped: OnceLock::new() }
     }
 
-    /// Its name in the whole cluster.
+    /// Its id, unique in the whole cluster.
     pub fn id(&self) -> ClientId {
-        self.slot.id()
+        self.state.id()
     }
 
-    /// Where it connects from.
+    /// The address that it connects from.
     pub fn remote_addr(&self) -> SocketAddr {
-        self.slot.remote()
+        self.state.remote()
     }
 
-    /// The port of the listener that it came to.
+    /// The port of the listener that accepted it.
     pub fn listener_port(&self) -> u16 {
-        self.slot.listener_port()
+        self.state.listener_port()
     }
 
     /// The inner address of its gateway.
     pub fn gateway(&self) -> SocketAddr {
-        self.slot.id().gateway
+        self.state.id().gateway
     }
 
-    /// Whether this event may have been handled before, wholly or in part: by this worker or another
-    /// that died or lost its link before it could say that it was done, or by a method that failed.
+    /// Whether this event may have been handled before, completely or in part: by a worker that
+    /// died or lost its link before it acknowledged the event, or by a handler that failed.
     pub const fn redelivered(&self) -> bool {
         self.redelivered
     }
 
-    /// What names this event for good, whoever it is delivered to and however often: a handler that
-    /// must not do a thing twice can note it.
+    /// Identifies this event across redeliveries and workers. Handlers with side effects that are
+    /// not idempotent can record it to deduplicate.
     pub fn delivery(&self) -> DeliveryId {
         DeliveryId { client: self.id(), number: self.number }
     }
 
-    /// Everything else: other clients, uids, groups, questions. Best used for the event at hand: it
-    /// knows what was sent on its behalf, and the event is done with when that was taken. What is
-    /// sent through a cluster that was kept from elsewhere is waited for too, by every event that
-    /// ends meanwhile.
+    /// The cluster, for everything else: other clients, uids, groups, queries. It is scoped to this
+    /// event, which is acknowledged once the commands sent through it are. Commands sent through
+    /// any other clone of the cluster delay the acknowledgement of every event that completes in
+    /// the meantime.
     pub fn cluster(&self) -> &Cluster {
         let make = || {
-            let home = Arc::clone(self.slot.link());
-            let pushes = Arc::new(Pushes::new(home, self.id().connection));
-            (self.slot.home().cluster.on_behalf_of(Arc::clone(&pushes)), pushes)
+            let link = Arc::clone(self.state.link());
+            let scope = Arc::new(HandlerScope::new(link, self.id().connection));
+            (self.state.link_context().cluster.scoped(Arc::clone(&scope)), scope)
         };
         &self.scoped.get_or_init(make).0
     }
@@ -83,145 +83,150 @@ impl Client {
         self.redelivered = true;
     }
 
-    /// Waits until the link that the event came on is gone.
-    pub(crate) async fn link_gone(&self) {
-        self.slot.link().gone().await;
+    /// Waits until the link that delivered the event is closed.
+    pub(crate) async fn link_closed(&self) {
+        self.state.link().gone().await;
     }
 
-    pub(crate) fn into_pushes(self) -> Option<Arc<Pushes>> {
-        let pushes = self.scoped.into_inner().map(|(_, pushes)| pushes)?;
-        if pushes.has_closed() {
-            self.slot.close();
+    pub(crate) fn into_scope(self) -> Option<Arc<HandlerScope>> {
+        let scope = self.scoped.into_inner().map(|(_, scope)| scope)?;
+        if scope.has_closed() {
+            self.state.close();
         }
-        Some(pushes)
+        Some(scope)
     }
 
-    /// Sends to this client.
+    /// Sends a message to this client.
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), Error> {
         let (to, message) = (self.id().connection, message.into());
-        match self.begin(Command::SendToClient { to, message })? {
+        match self.try_send(Command::SendToClient { to, message })? {
             None => Ok(()),
-            Some(later) => self.end(later).await,
+            Some(unsent) => self.finish_send(unsent).await,
         }
     }
 
-    /// Closes this client once everything queued for it is written, the farewell last.
+    /// Closes this client once everything queued for it is written, `last_message` last.
     ///
-    /// The next method called for it is [`on_close`](crate::Worker::on_close): events that it had sent
-    /// before it was closed, and that have not been handled yet, are dropped. The same goes for a client
-    /// that is closed through this event's [`cluster`](Self::cluster). Events of a client that is closed
-    /// by anything else (another client's handler, a timer, a back end, PHP) are handled as they come. If
-    /// the link to the gateway is lost before it has taken the command, this event comes again, marked as
-    /// redelivered, and then the others do.
-    pub async fn close(&self, farewell: Option<Message>) -> Result<(), Error> {
-        self.tell(Command::Close { client: self.id().connection, farewell }).await?;
-        self.slot.close();
+    /// The next handler called for it is [`on_close`](crate::Worker::on_close): events that it sent
+    /// before it was closed, and that are not handled yet, are dropped. The same applies to a
+    /// client closed through this event's [`cluster`](Self::cluster). Events of a client closed by
+    /// any other means (another client's handler, a timer, a back end, PHP) are still handled. If
+    /// the link to the gateway is lost before the gateway has acknowledged the command, this event
+    /// is redelivered, followed by the dropped ones.
+    pub async fn close(&self, last_message: Option<Message>) -> Result<(), Error> {
+        let client = self.id().connection;
+        self.send_command(Command::Close { client, farewell: last_message }).await?;
+        self.state.close();
         Ok(())
     }
 
-    /// Cuts this client off at once; what was queued for it is lost. As with [`close`](Self::close), the
-    /// next method called for it is [`on_close`](crate::Worker::on_close).
+    /// Disconnects this client at once; messages queued for it are discarded. As with
+    /// [`close`](Self::close), the next handler called for it is
+    /// [`on_close`](crate::Worker::on_close).
     pub async fn destroy(&self) -> Result<(), Error> {
-        self.tell(Command::Destroy { client: self.id().connection }).await?;
-        self.slot.close();
+        self.send_command(Command::Destroy { client: self.id().connection }).await?;
+        self.state.close();
         Ok(())
     }
 
-    /// Says whom this client speaks for, in place of whom it spoke for before.
+    /// Binds this client to a uid, replacing any previous one.
     pub async fn bind_uid(&self, uid: impl TryInto<Uid, Error: Into<Error>>) -> Result<(), Error> {
         let uid = uid.try_into().map_err(Into::into)?;
-        self.tell(Command::BindUid { client: self.id().connection, uid }).await
+        self.send_command(Command::BindUid { client: self.id().connection, uid }).await
     }
 
-    /// Takes this client's uid away.
+    /// Removes this client's uid.
     pub async fn unbind_uid(&self) -> Result<(), Error> {
-        self.tell(Command::UnbindUid { client: self.id().connection }).await
+        self.send_command(Command::UnbindUid { client: self.id().connection }).await
     }
 
-    /// Whom this client speaks for, as its gateway knows it.
+    /// The uid bound to this client; queries its gateway.
     pub async fn uid(&self) -> Result<Option<Uid>, Error> {
         self.cluster().uid_of_client(self.id()).await
     }
 
-    /// Adds this client to a group. It leaves by itself when it is gone.
+    /// Adds this client to a group. It is removed automatically when it disconnects.
     pub async fn join_group(
         &self,
         group: impl TryInto<Group, Error: Into<Error>>,
     ) -> Result<(), Error> {
         let group = group.try_into().map_err(Into::into)?;
-        self.tell(Command::JoinGroup { client: self.id().connection, group }).await
+        self.send_command(Command::JoinGroup { client: self.id().connection, group }).await
     }
 
-    /// Takes this client out of a group.
+    /// Removes this client from a group.
     pub async fn leave_group(
         &self,
         group: impl TryInto<Group, Error: Into<Error>>,
     ) -> Result<(), Error> {
         let group = group.try_into().map_err(Into::into)?;
-        self.tell(Command::LeaveGroup { client: self.id().connection, group }).await
+        self.send_command(Command::LeaveGroup { client: self.id().connection, group }).await
     }
 
-    /// What is remembered of this client, as of this event and the changes made since by its
-    /// methods. No question is asked for it.
+    /// This client's session as of this event, with the changes that its handlers have made since.
+    /// Read from a local copy, without a query.
     ///
     /// # Errors
-    /// When somebody else has stored what is not a JSON object, or a PHP array whose references come to
-    /// too much; see [`Session::decode`].
+    /// If another peer has stored something other than a JSON object, or a PHP array that expands
+    /// beyond the limit through references; see [`Session::decode`].
     pub fn session(&self) -> Result<Map<String, Value>, SessionError> {
-        self.slot.memory().session().decode()
+        self.state.session_cache().session().decode()
     }
 
-    /// The same in its encoded form, to be read into a type of your own.
+    /// The session in its encoded form, to deserialize into a type of your own.
     pub fn encoded_session(&self) -> Session {
-        self.slot.memory().session().clone()
+        self.state.session_cache().session().clone()
     }
 
-    /// Remembers this of the client, in place of what was remembered.
+    /// Replaces this client's session.
     pub async fn set_session(&self, session: &Map<String, Value>) -> Result<(), Error> {
         let session = Session::encode(session)?;
-        let edit = self.slot.memory().set(session.clone());
-        self.tell(Command::SetSession { client: self.id().connection, edit, session }).await
+        let edit = self.state.session_cache().set(session.clone());
+        self.send_command(Command::SetSession { client: self.id().connection, edit, session }).await
     }
 
-    /// Changes what `changes` names and keeps the rest, see [`Session::merge`].
+    /// Replaces the keys in `changes` and keeps the others; see [`Session::merge`].
     pub async fn update_session(&self, changes: &Map<String, Value>) -> Result<(), Error> {
         let changes = Session::encode(changes)?;
-        let edit = self.slot.memory().update(&changes)?;
-        self.tell(Command::UpdateSession { client: self.id().connection, edit, changes }).await
+        let edit = self.state.session_cache().update(&changes)?;
+        self.send_command(Command::UpdateSession { client: self.id().connection, edit, changes })
+            .await
     }
 
-    async fn tell(&self, command: Command) -> Result<(), Error> {
-        match self.begin(command)? {
+    async fn send_command(&self, command: Command) -> Result<(), Error> {
+        match self.try_send(command)? {
             None => Ok(()),
-            Some(later) => self.end(later).await,
+            Some(unsent) => self.finish_send(unsent).await,
         }
     }
 
-    /// Sends on the link that the event came on, if that has room. Most of a method's cost is in
-    /// moving its future, so what is only needed elsewhere is kept out of it, in a box.
-    fn begin(&self, command: Command) -> Result<Option<Box<Later>>, Error> {
-        let link = self.slot.link();
+    /// Sends on the link that delivered the event, if its queue has room. Most of the cost of a
+    /// handler is moving its future, so the state of the slow paths is boxed.
+    fn try_send(&self, command: Command) -> Result<Option<Box<Unsent>>, Error> {
+        let link = self.state.link();
         if !link.is_up() {
-            return Ok(Some(Box::new(Later::Elsewhere(unnumbered(command)))));
+            return Ok(Some(Box::new(Unsent::LinkClosed(unnumbered(command)))));
         }
-        let waiting = link.try_send(command)?.err();
-        Ok(waiting.map(|waiting| Box::new(Later::Waits(waiting))))
+        Ok(match link.try_send(command)? {
+            Offer::Queued(_) => None,
+            Offer::Full(waiting) => Some(Box::new(Unsent::QueueFull(waiting))),
+        })
     }
 
-    fn end(
+    fn finish_send(
         &self,
-        later: Box<Later>,
+        unsent: Box<Unsent>,
     ) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send + '_>> {
         Box::pin(async {
-            match *later {
-                Later::Waits(waiting) => self.slot.link().resume(waiting).await.map(drop),
-                Later::Elsewhere(command) => self.cluster().command(self.id(), command).await,
+            match *unsent {
+                Unsent::QueueFull(waiting) => self.state.link().resume(waiting).await.map(drop),
+                Unsent::LinkClosed(command) => self.cluster().command(self.id(), command).await,
             }
         })
     }
 }
 
-/// The number of an edit means something on its own link only.
+/// Edit numbers are valid only on the link that they were assigned on.
 fn unnumbered(mut command: Command) -> Command {
     if let Command::SetSession { edit, .. } | Command::UpdateSession { edit, .. } = &mut command {
         *edit = 0;
@@ -230,19 +235,19 @@ fn unnumbered(mut command: Command) -> Command {
 }
 
 /// A command that could not be sent at once.
-enum Later {
-    /// There is no room.
-    Waits(Waiting),
-    /// The link is gone; the gateway may have another.
-    Elsewhere(Command),
+enum Unsent {
+    /// The link's queue is full.
+    QueueFull(Waiting),
+    /// The link is closed; the gateway may have another.
+    LinkClosed(Command),
 }
 
-/// Names one event: its client, and its number among that client's events, from 1.
+/// Identifies one event: its client, and its number among that client's events, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeliveryId {
-    /// Whose event.
+    /// The client of the event.
     pub client: ClientId,
-    /// The how many-th.
+    /// The number of the event among this client's events, from 1.
     pub number: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Write a [`Worker`]; run it.
+//! The business worker: implement [`Worker`] and run it.
 //!
 //! ```no_run
 //! use business_worker::{Client, Message, Worker};
@@ -17,8 +17,8 @@
 //! }
 //! ```
 //!
-//! [`main`] reads the settings of a worker from flags, the environment and a file, links to every
-//! gateway, and drains at SIGTERM. For settings of your own, see [`serve`].
+//! [`main`] reads settings from flags, the environment and a file, links to every gateway, and
+//! drains on SIGTERM. To add settings of your own, see [`serve`].
 
 #![warn(missing_docs)]
 

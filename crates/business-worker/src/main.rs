@@ -1,4 +1,4 @@
-//! The business-worker process: read settings, run one of the built-in apps, drain.
+//! The business-worker process: reads settings, runs one of the built-in apps, drains.
 
 mod apps;
 
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use apps::{App, Settings};
 
-/// Returns what a burst has left to the system within seconds; see `.cargo/config.toml`.
+/// Returns the memory of a burst to the system within seconds; see `.cargo/config.toml`.
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -1,4 +1,4 @@
-//! What is counted of a worker's events.
+//! Metrics of a worker's events.
 
 use std::mem;
 
@@ -9,7 +9,7 @@ use prometheus_client::{
 };
 use protocol::Event;
 
-/// Counts over all links.
+/// Counters over all links.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     events: Family<Labels, Counter>,
@@ -50,7 +50,7 @@ impl EncodeLabelValue for Kind {
     }
 }
 
-/// Counts of one batch, so that what all links share is touched once for many events.
+/// Counts of one batch, so that the shared counters are updated once for many events.
 #[derive(Debug, Default)]
 pub(crate) struct EventCounts([u64; KINDS.len()]);
 
@@ -61,49 +61,45 @@ impl EventCounts {
             Event::WebSocketConnect(_) => Kind::WebSocketConnect,
             Event::Message(_) => Kind::Message,
             Event::Close(_) => Kind::Close,
-            // Nothing happened.
-            Event::Adopt => return,
+            // Not an event of the client.
+            Event::Reassigned => return,
         };
         self.0[kind as usize] += 1;
     }
 }
 
 impl Metrics {
-    /// Shows the counts on a page of metrics. Their names have no prefix; give the registry one.
+    /// Registers the counters. Their names have no prefix; pass a registry with one.
     pub(crate) fn register(&self, registry: &mut Registry) {
         for kind in KINDS {
-            // Shown from the start, at zero.
+            // Exported from the start, at zero.
             drop(self.events.get_or_create(&Labels { kind }));
         }
-        registry.register("events", "Events of clients that came", self.events.clone());
+        registry.register("events", "Client events received", self.events.clone());
         registry.register(
             "handler_failures",
-            "Methods that returned an error or panicked",
+            "Handler calls that returned an error or panicked",
             self.failures.clone(),
         );
-        registry.register(
-            "handler_retries",
-            "Methods called again after they had failed",
-            self.retries.clone(),
-        );
+        registry.register("handler_retries", "Retries of failed handlers", self.retries.clone());
         registry.register(
             "events_given_up",
-            "Events dealt with although their methods failed each time",
+            "Events acknowledged after the last failed attempt",
             self.given_up.clone(),
         );
         registry.register(
             "events_left",
-            "Events left to other workers at the end, since they waited to be tried again",
+            "Events left to other workers at shutdown because they awaited a retry",
             self.left.clone(),
         );
         registry.register(
             "events_dropped",
-            "Events of clients that a handler had closed before; no handler was called for them",
+            "Events dropped without a handler call because a handler had closed their client",
             self.dropped.clone(),
         );
     }
 
-    /// Adds a batch, and begins a new one.
+    /// Adds a batch and resets it.
     pub(crate) fn count(&self, counts: &mut EventCounts) {
         for (kind, count) in KINDS.into_iter().zip(mem::take(counts).0) {
             if 0 < count {

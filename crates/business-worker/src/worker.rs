@@ -8,28 +8,31 @@ use crate::Client;
 /// Your application. Every method but [`on_message`](Self::on_message) has a default that does
 /// nothing, so implement the events you care about.
 ///
-/// Events of one client come in order, one at a time: the next one only after the method for the
-/// last has returned. Events of different clients run at once, hence `&self`.
+/// **Ordering.** Events of one client are handled in order, one at a time: the next handler starts
+/// only after the previous one has returned. Events of different clients run concurrently, hence
+/// `&self`.
 ///
-/// A method that fails or panics is counted, and logged with the client's id (of each method one failure a
-/// second, and how many were left out), and the process goes on. With `--handler-retries N` it is called again, at most N times, with the event marked as
-/// [redelivered](Client::redelivered); the client's next events wait meanwhile, and take up their
-/// room in the gateway's `--worker-window`. One that has failed each time counts as dealt with. What
-/// waits to be called again when the process is told to stop, or loses the event's link, is left to
-/// another worker.
+/// **Failures and retries.** A handler that returns an error or panics is counted and logged with
+/// the client's id (at most one failure per handler and second, with the number of suppressed
+/// lines), and the process continues. With `--handler-retries N` it is retried up to N times, with
+/// the event marked as [redelivered](Client::redelivered); meanwhile the client's next events wait
+/// and count against the gateway's `--worker-window`. After the last failed attempt the event is
+/// acknowledged. An event that awaits a retry when the process starts to shut down, or when the
+/// event's link is lost, is left to another worker.
 ///
-/// An event is reported as done once its method has returned and the gateways have taken what it
-/// sent before it returned, through whichever cluster; if the process dies before, another worker
-/// gets it, marked as redelivered. What a task sends that the method has begun and not waited for
-/// may be lost with the process.
+/// **Delivery.** At least once. An event is acknowledged once its handler has returned and the
+/// gateways have acknowledged what it sent before it returned, through any cluster; if the process
+/// dies earlier, the event is redelivered to another worker. Commands sent by a task that the
+/// handler spawned and did not await may be lost with the process.
 ///
-/// Methods run on the task that reads the gateway's link until they first wait, so most cost no
-/// task and no allocation. Methods that compute for milliseconds without waiting are noticed and
-/// spread over the process's threads from then on; what takes longer still (hashing passwords,
-/// say) is better put in [`tokio::task::spawn_blocking`].
+/// **Scheduling.** Handlers run on the task that reads the gateway's link until they first wait, so
+/// most need no task and no allocation. Handlers that compute for milliseconds without awaiting are
+/// detected and run on the process's other threads from then on; longer work, such as password
+/// hashing, belongs in [`tokio::task::spawn_blocking`].
 pub trait Worker: Send + Sync + 'static {
-    /// The process starts: nothing is linked yet, and no event comes before this returns. Keep a
-    /// clone of `cluster` to send outside of events, from a timer say. An error ends the process.
+    /// The process starts: no gateway is linked yet, and no event is delivered before this returns.
+    /// Keep a clone of `cluster` to send outside of events, for example from a timer. An error ends
+    /// the process.
     fn on_worker_start(
         &self,
         _cluster: &Cluster,
@@ -37,9 +40,10 @@ pub trait Worker: Send + Sync + 'static {
         async { Ok(()) }
     }
 
-    /// A connection was accepted. A client that a method [closes](Client::close) has no further event but
-    /// [`on_close`](Self::on_close), whatever it has sent meanwhile. On WebSocket listeners its handshake is still to come; what is
-    /// sent before that is done, waits for it.
+    /// A connection was accepted. On WebSocket listeners its handshake is still pending; messages
+    /// to the client are queued until it completes. After a handler has [closed](Client::close) a
+    /// client, its only further event is [`on_close`](Self::on_close), even if it has sent messages
+    /// in the meantime.
     fn on_connect(&self, _client: &Client) -> impl Future<Output = anyhow::Result<()>> + Send {
         async { Ok(()) }
     }
@@ -60,9 +64,9 @@ pub trait Worker: Send + Sync + 'static {
         message: Message,
     ) -> impl Future<Output = anyhow::Result<()>> + Send;
 
-    /// The client is gone, whatever the reason, also if its handshake never finished. Sending to
-    /// it does nothing; it has left its groups and lost its uid; its session can still be read
-    /// here. This is its last event.
+    /// The client disconnected, for any reason, including a handshake that never completed. Sending
+    /// to it does nothing; its group memberships and its uid are removed; its session can still be
+    /// read here. This is its last event.
     fn on_close(
         &self,
         _client: &Client,
@@ -71,8 +75,8 @@ pub trait Worker: Send + Sync + 'static {
         async { Ok(()) }
     }
 
-    /// The process ends: no event comes any more, every one that came is done with, and the
-    /// cluster can still be spoken to.
+    /// The process stops: no further event is delivered, all delivered events are handled, and the
+    /// cluster can still be used.
     fn on_worker_stop(
         &self,
         _cluster: &Cluster,

@@ -1,4 +1,4 @@
-//! A handler that closes its client: the next that is handled of that client is its end.
+//! A handler that closes its client: the next event handled of that client is its close.
 
 #[path = "../../client/tests/fake/mod.rs"]
 mod fake;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use business_worker::{Client, CloseReason, Handshake, Message, Worker};
 use fake::{FakeLink, sent_to};
 use protocol::{Command, ConnectionId, Event};
-use running::one;
+use running::start_one;
 
 /// How a client is closed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,7 +19,7 @@ enum Way {
     ByCluster,
 }
 
-/// In which method a client is closed, and whether that waits before.
+/// The handler that closes the client, and whether it waits before.
 #[derive(Clone, Copy, Debug)]
 struct Closer {
     on: &'static str,
@@ -69,8 +69,8 @@ impl Worker for Closer {
     }
 }
 
-/// All that a client sends at once, and its end.
-async fn everything_of(link: &mut FakeLink, client: u32) {
+/// Delivers all events of a client but its close.
+async fn deliver_events(link: &mut FakeLink, client: u32) {
     link.event(client, Event::Connect).await;
     let handshake = Handshake { target: "/".to_owned(), headers: Vec::new() };
     link.event(client, Event::WebSocketConnect(handshake)).await;
@@ -79,13 +79,13 @@ async fn everything_of(link: &mut FakeLink, client: u32) {
 }
 
 #[tokio::test]
-async fn client_closed_by_its_handler_has_no_further_event_but_its_end() {
+async fn client_closed_by_its_handler_has_no_further_event_but_its_close() {
     for on in ["on_connect", "on_websocket_connect", "on_message"] {
         for way in [Way::Close, Way::Destroy, Way::ByCluster] {
             for waits in [false, true] {
                 let closer = Closer { on, way, waits };
-                let (_running, _gateway, mut link) = one(closer).await;
-                everything_of(&mut link, 1).await;
+                let (_running, _gateway, mut link) = start_one(closer).await;
+                deliver_events(&mut link, 1).await;
                 link.event(1, Event::Close(CloseReason::Worker)).await;
 
                 let client = ConnectionId(1);
@@ -109,14 +109,14 @@ async fn client_closed_by_its_handler_has_no_further_event_but_its_end() {
 }
 
 #[tokio::test]
-async fn client_closed_by_the_handler_of_another_has_its_events_handled() {
+async fn client_closed_by_handler_of_another_has_its_events_handled() {
     let (_running, _gateway, mut link) =
-        one(Closer { on: "nothing", way: Way::Close, waits: false }).await;
+        start_one(Closer { on: "nothing", way: Way::Close, waits: false }).await;
     link.event(2, Event::Connect).await;
-    everything_of(&mut link, 1).await;
+    deliver_events(&mut link, 1).await;
     link.message(2, "close 1").await;
     link.message(1, "3").await;
-    // Client 2 is sent two answers, and closes the first between its fourth event and its fifth.
+    // Client 2 receives two answers, and closes client 1 between its fourth and fifth event.
     let mut methods = Vec::new();
     while methods.len() < 5 {
         let command = link.command().await;

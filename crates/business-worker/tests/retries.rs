@@ -1,4 +1,4 @@
-//! What becomes of an event whose method fails, where it may be called again.
+//! Retries of failed handlers.
 
 #[path = "../../client/tests/fake/mod.rs"]
 mod fake;
@@ -14,7 +14,7 @@ use fake::{FakeGateway, FakeLink, sent_to, soon};
 use protocol::{Event, link::ToGateway};
 use running::{Running, start_with};
 
-/// Fails, or panics, as often as a message says, and counts its calls.
+/// Fails or panics as many times as the message requests, and counts its calls.
 #[derive(Clone, Default)]
 struct Flaky {
     calls: Arc<AtomicUsize>,
@@ -27,8 +27,8 @@ impl Worker for Flaky {
             assert_eq!(self.calls.load(Ordering::SeqCst) != 0, client.redelivered());
             let failed = self.calls.fetch_add(1, Ordering::SeqCst);
             if failed < times.parse()? {
-                assert_ne!(way, "panic", "told to");
-                anyhow::bail!("told to");
+                assert_ne!(way, "panic", "requested");
+                anyhow::bail!("requested");
             }
         }
         let mark = if client.redelivered() { " (again)" } else { "" };
@@ -43,26 +43,26 @@ async fn flaky(retries: u32) -> (Flaky, Running, FakeGateway, FakeLink) {
     (worker, running, gateway, link)
 }
 
-/// More tries than there is time for.
-const EVER: u32 = u32::MAX;
+/// More retries than fit into any test.
+const UNLIMITED: u32 = u32::MAX;
 
 #[tokio::test]
-async fn a_method_that_fails_is_called_again_and_its_clients_next_events_wait() {
+async fn failed_handler_is_retried_while_next_events_of_its_client_wait() {
     for way in ["fail", "panic"] {
         let (worker, _running, _gateway, mut link) = flaky(5).await;
         link.message(1, &format!("{way} 3")).await;
         link.message(1, "next").await;
         link.message(2, "other").await;
-        assert_eq!(link.command().await, sent_to(2, "did other"), "nobody else waits");
+        assert_eq!(link.command().await, sent_to(2, "did other"), "other clients do not wait");
         assert_eq!(link.command().await, sent_to(1, &format!("did {way} 3 (again)")));
-        assert_eq!(link.command().await, sent_to(1, "did next"), "this one did not fail");
+        assert_eq!(link.command().await, sent_to(1, "did next"), "this event did not fail");
         link.done(3).await;
         assert_eq!(worker.calls.load(Ordering::SeqCst), 4);
     }
 }
 
 #[tokio::test]
-async fn a_method_that_fails_each_time_is_given_up_and_the_next_event_has_its_turn() {
+async fn event_is_given_up_after_the_last_retry_and_the_next_is_handled() {
     for retries in [0, 2] {
         let (worker, _running, _gateway, mut link) = flaky(retries).await;
         link.message(1, "fail 100").await;
@@ -74,8 +74,8 @@ async fn a_method_that_fails_each_time_is_given_up_and_the_next_event_has_its_tu
 }
 
 #[tokio::test]
-async fn what_waits_to_be_tried_again_at_the_end_is_left_with_all_behind_it() {
-    let (_, running, _gateway, mut link) = flaky(EVER).await;
+async fn event_awaiting_retry_at_shutdown_is_left_with_later_events() {
+    let (_, running, _gateway, mut link) = flaky(UNLIMITED).await;
     link.message(1, "fail 1000000").await;
     link.message(1, "behind it").await;
     link.message(2, "other").await;
@@ -93,30 +93,30 @@ async fn what_waits_to_be_tried_again_at_the_end_is_left_with_all_behind_it() {
     else {
         unreachable!()
     };
-    // On their way when the gateway heard.
+    // In flight when the gateway received the drain.
     link.message(1, "behind all").await;
     link.message(2, "late").await;
     link.send(protocol::link::ToPeer::Pong { token }).await;
     assert_eq!(link.until_closed().await, [sent_to(2, "did late")]);
-    // The third and the fifth; the rest is the gateway's to give to another worker.
+    // The third and the fifth; the gateway redelivers the rest to another worker.
     let done: Vec<_> = link.done.iter().map(|(_, first, last)| (*first, *last)).collect();
     assert_eq!(done, [(3, 3), (5, 5)]);
     running.ended().await.unwrap();
 }
 
 #[tokio::test]
-async fn what_waits_when_its_link_is_lost_is_whoevers_who_gets_it_again() {
-    let (worker, _running, gateway, mut link) = flaky(EVER).await;
+async fn event_awaiting_retry_when_its_link_is_lost_is_left_to_redelivery() {
+    let (worker, _running, gateway, mut link) = flaky(UNLIMITED).await;
     link.message(1, "fail 1000000").await;
     link.message(2, "other").await;
     assert_eq!(link.command().await, sent_to(2, "did other"));
     drop(link);
     let mut link = gateway.link().await;
-    // The gateway has not given it to us again, so nobody here may go on with it.
+    // The gateway has not redelivered it to this worker, so no retry may run here.
     let calls = worker.calls.load(Ordering::SeqCst);
     link.event(1, Event::Connect).await;
     link.message(1, "next").await;
-    assert_eq!(link.command().await, sent_to(1, "did next"), "nothing is before it");
+    assert_eq!(link.command().await, sent_to(1, "did next"), "no event precedes it");
     link.done(2).await;
     assert_eq!(worker.calls.load(Ordering::SeqCst), calls);
 }

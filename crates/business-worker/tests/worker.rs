@@ -1,4 +1,4 @@
-//! A worker among gateways that do what the test tells them: order, concurrency, failures.
+//! A worker with scripted gateways: order, concurrency, failures.
 
 #[path = "../../client/tests/fake/mod.rs"]
 mod fake;
@@ -16,12 +16,12 @@ use protocol::{
     event::Header,
     link::{ToGateway, ToPeer},
 };
-use running::{Teller, one};
+use running::{Reporter, start_one};
 use serde_json::json;
 
 #[tokio::test]
-async fn every_event_has_its_method_and_knows_its_client() {
-    let (_running, _gateway, mut link) = one(Teller::new()).await;
+async fn event_of_each_kind_calls_its_handler_with_its_client() {
+    let (_running, _gateway, mut link) = start_one(Reporter::new()).await;
     link.event(1, Event::Connect).await;
     let headers = vec![Header { name: "Origin".to_owned(), value: b"here".to_vec() }];
     let handshake = Handshake { target: "/chat?x=1".to_owned(), headers };
@@ -41,9 +41,9 @@ async fn every_event_has_its_method_and_knows_its_client() {
 }
 
 #[tokio::test]
-async fn a_client_that_waits_holds_up_itself_and_nobody_else() {
-    let teller = Teller::new();
-    let (_running, _gateway, mut link) = one(teller.clone()).await;
+async fn waiting_handler_delays_only_its_own_client() {
+    let reporter = Reporter::new();
+    let (_running, _gateway, mut link) = start_one(reporter.clone()).await;
     for text in ["wait 1", "2", "wait 3", "4"] {
         link.message(1, text).await;
     }
@@ -55,12 +55,12 @@ async fn a_client_that_waits_holds_up_itself_and_nobody_else() {
     }
     link.done(2).await;
     assert!(link.sends_nothing().await, "one at a time");
-    teller.permits.add_permits(1);
+    reporter.permits.add_permits(1);
     for text in ["did wait 1", "did 2"] {
         assert_eq!(link.command().await, sent_to(1, text));
     }
     assert!(link.sends_nothing().await);
-    teller.permits.add_permits(1);
+    reporter.permits.add_permits(1);
     for text in ["did wait 3", "did 4"] {
         assert_eq!(link.command().await, sent_to(1, text));
     }
@@ -68,8 +68,8 @@ async fn a_client_that_waits_holds_up_itself_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn done_comes_behind_what_the_method_sent() {
-    let (_running, _gateway, mut link) = one(Teller::new()).await;
+async fn acknowledgement_follows_the_commands_of_the_handler() {
+    let (_running, _gateway, mut link) = start_one(Reporter::new()).await;
     for text in ["a", "b", "c"] {
         link.message(1, text).await;
     }
@@ -77,9 +77,9 @@ async fn done_comes_behind_what_the_method_sent() {
     while link.events_done() < 3 {
         match link.next().await {
             ToGateway::Command { .. } => answered += 1,
-            ToGateway::Done { shard, first, last } => {
+            ToGateway::EventAck { shard, first, last } => {
                 link.done.push((shard, first, last));
-                assert!(last <= answered, "{last} is done and {answered} are answered");
+                assert!(last <= answered, "{last} acknowledged, {answered} answered");
             }
             other => panic!("{other:?}"),
         }
@@ -87,8 +87,8 @@ async fn done_comes_behind_what_the_method_sent() {
 }
 
 #[tokio::test]
-async fn failures_and_panics_end_nothing() {
-    let (_running, _gateway, mut link) = one(Teller::new()).await;
+async fn failures_and_panics_do_not_stop_the_worker() {
+    let (_running, _gateway, mut link) = start_one(Reporter::new()).await;
     for text in ["fail", "panic", "late-panic", "fine"] {
         link.message(1, text).await;
     }
@@ -97,17 +97,17 @@ async fn failures_and_panics_end_nothing() {
 }
 
 #[tokio::test]
-async fn an_event_that_came_before_is_marked() {
-    let (_running, _gateway, mut link) = one(Teller::new()).await;
+async fn redelivered_event_is_marked() {
+    let (_running, _gateway, mut link) = start_one(Reporter::new()).await;
     let context = Some(Box::new(fake::context()));
     link.deliver(1, Event::Message("x".into()), context, true).await;
     assert_eq!(link.command().await, sent_to(1, "did x (again)"));
 }
 
 #[tokio::test]
-async fn a_lost_link_leaves_what_waited_to_whoever_gets_it_again() {
-    let teller = Teller::new();
-    let (_running, gateway, mut link) = one(teller.clone()).await;
+async fn lost_link_leaves_queued_events_to_redelivery() {
+    let reporter = Reporter::new();
+    let (_running, gateway, mut link) = start_one(reporter.clone()).await;
     link.message(1, "wait 1").await;
     link.message(1, "2").await;
     link.message(2, "x").await;
@@ -115,24 +115,24 @@ async fn a_lost_link_leaves_what_waited_to_whoever_gets_it_again() {
     drop(link);
     let mut link = gateway.link().await;
     let ToGateway::Ping { token } = link.next().await else {
-        panic!("it asks whether it has heard everything that there is to know of its clients");
+        panic!("the worker synchronizes with a ping");
     };
     link.send(ToPeer::Pong { token }).await;
     let context = Some(Box::new(fake::context()));
     link.deliver(1, Event::Message("wait 1".into()), context, true).await;
     link.deliver(1, Event::Message("2".into()), None, true).await;
-    assert!(link.is_quiet().await, "the first try has not come to its end");
-    teller.permits.add_permits(1);
-    assert_eq!(link.command().await, sent_to(1, "did wait 1"), "by the new link");
-    assert!(link.sends_nothing().await, "the second try waits");
-    teller.permits.add_permits(1);
+    assert!(link.is_quiet().await, "the first attempt has not completed");
+    reporter.permits.add_permits(1);
+    assert_eq!(link.command().await, sent_to(1, "did wait 1"), "on the new link");
+    assert!(link.sends_nothing().await, "the second attempt waits");
+    reporter.permits.add_permits(1);
     assert_eq!(link.command().await, sent_to(1, "did wait 1 (again)"));
     assert_eq!(link.command().await, sent_to(1, "did 2 (again)"));
     link.done(2).await;
-    assert_eq!(link.events_done(), 2, "what came on the old link is not reported on the new");
+    assert_eq!(link.events_done(), 2, "events of the old link are not acknowledged on the new");
 }
 
-/// Counts in the session.
+/// Counts messages in the session.
 struct Counter;
 
 impl Worker for Counter {
@@ -146,12 +146,12 @@ impl Worker for Counter {
 }
 
 #[tokio::test]
-async fn a_session_is_known_without_asking_and_changed_at_once() {
-    let (_running, _gateway, mut link) = one(Counter).await;
+async fn session_is_read_without_query_and_edited_at_once() {
+    let (_running, _gateway, mut link) = start_one(Counter).await;
     link.event(1, Event::Connect).await;
     link.message(1, "").await;
     link.message(1, "").await;
-    // Changed elsewhere, after the gateway had both.
+    // Another peer's change, after the gateway has received both edits.
     link.edits = 2;
     let mut changed = fake::context();
     changed.session = protocol::Session::from_encoded(br#"{"count":40}"#.to_vec().into()).unwrap();
@@ -165,10 +165,10 @@ async fn a_session_is_known_without_asking_and_changed_at_once() {
     }
 }
 
-/// Asks while it handles, as most do.
-struct Asker;
+/// Queries the gateway from its handler.
+struct Querier;
 
-impl Worker for Asker {
+impl Worker for Querier {
     async fn on_message(&self, client: &Client, _message: Message) -> anyhow::Result<()> {
         let count = client.cluster().count().await?;
         Ok(client.send(count.to_string()).await?)
@@ -176,8 +176,8 @@ impl Worker for Asker {
 }
 
 #[tokio::test]
-async fn a_method_may_ask_the_gateway_that_its_event_came_from() {
-    let (_running, _gateway, mut link) = one(Asker).await;
+async fn handler_may_query_the_gateway_of_its_event() {
+    let (_running, _gateway, mut link) = start_one(Querier).await;
     link.message(1, "").await;
     link.message(2, "").await;
     link.answer(|_| Answer::Count(7)).await;
@@ -186,12 +186,12 @@ async fn a_method_may_ask_the_gateway_that_its_event_came_from() {
     assert_eq!(link.command().await, sent_to(2, "8"));
 }
 
-/// Computes for long, as it is told: `long`, or until another has said `free`.
-struct Cruncher {
+/// Computes for long: `long` for a fixed time, `until free` until another client sends `free`.
+struct Cpu {
     free: AtomicUsize,
 }
 
-impl Worker for Cruncher {
+impl Worker for Cpu {
     async fn on_message(&self, client: &Client, message: Message) -> anyhow::Result<()> {
         let since = std::time::Instant::now();
         match message.as_text() {
@@ -204,7 +204,7 @@ impl Worker for Cruncher {
                 while self.free.load(Ordering::SeqCst) == 0 && since.elapsed() < fake::PATIENCE {
                     std::hint::spin_loop();
                 }
-                anyhow::ensure!(since.elapsed() < fake::PATIENCE, "nobody else came");
+                anyhow::ensure!(since.elapsed() < fake::PATIENCE, "no other event was handled");
             }
             _ => {
                 self.free.fetch_add(1, Ordering::SeqCst);
@@ -216,8 +216,8 @@ impl Worker for Cruncher {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn methods_that_compute_for_long_do_not_hold_up_other_clients() {
-    let (_running, _gateway, mut link) = one(Cruncher { free: AtomicUsize::new(0) }).await;
+async fn handlers_that_compute_for_long_do_not_delay_other_clients() {
+    let (_running, _gateway, mut link) = start_one(Cpu { free: AtomicUsize::new(0) }).await;
     link.message(1, "long").await;
     assert_eq!(link.command().await, sent_to(1, "long"));
     link.message(1, "until free").await;

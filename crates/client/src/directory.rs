@@ -1,189 +1,190 @@
-//! Which gateways there are, and how each stands: a value.
+//! The known gateways and the state of their links: a value.
 
 use std::{net::SocketAddr, sync::Arc};
 
-use protocol::{Instance, discovery};
+use protocol::{InstanceId, discovery};
 use rustc_hash::FxHashMap;
 
-/// Every gateway that a register has named, in the order in which we first heard of them.
+/// Every gateway that a register has listed, in the order of discovery.
 ///
-/// `L` is a link, cheap to clone. Invariant: `linked` holds exactly the links of those that are up.
+/// `L` is a link, cheap to clone. Invariant: `linked` holds exactly the links of connected
+/// gateways.
 #[derive(Clone, Debug)]
 pub(crate) struct Directory<L> {
     gateways: Vec<Entry<L>>,
     linked: FxHashMap<SocketAddr, L>,
-    /// Whether a register has told us anything at all.
-    heard: bool,
+    /// Whether any register has sent a list.
+    has_list: bool,
 }
 
 #[derive(Clone, Debug)]
 struct Entry<L> {
     address: Arc<str>,
-    /// Whether a register still names it.
+    /// Whether a register still lists it.
     listed: bool,
-    /// Whether a register has said that it speaks the native wire.
+    /// Whether a register has marked it as supporting the native protocol.
     native: bool,
-    /// Which lives of it registers name, those that tell lives apart. One that has not noticed yet
-    /// that the last is over names another than those that have.
-    instances: Vec<Instance>,
-    standing: Standing<L>,
-    /// Whether questions to all gateways do without it: it was not linked within the grace.
+    /// Its instances listed by registers that report instances. A register that has not detected a
+    /// restart yet lists another instance than those that have.
+    instances: Vec<InstanceId>,
+    state: LinkState<L>,
+    /// Whether queries to all gateways skip it: it was not linked within the grace period.
     left_out: bool,
 }
 
-/// How we stand with a gateway.
+/// State of the link to a gateway.
 #[derive(Clone, Debug)]
-enum Standing<L> {
-    /// New to us: the first attempt to link is under way. What is sent meanwhile may wait for it.
+enum LinkState<L> {
+    /// New: the first attempt to link is in progress. Commands may wait for it.
     Dialling(Option<(SocketAddr, L)>),
     /// Linked.
-    Up { gateway: SocketAddr, link: L },
-    /// It may be linked (again), and is to have then what is sent meanwhile. `link` is the last, or
-    /// one that has never been up.
+    Connected { gateway: SocketAddr, link: L },
+    /// Disconnected, and commands wait for the next link. `link` is the last one, or one that was
+    /// never established.
     Parked { gateway: SocketAddr, link: L },
-    /// It could not be linked, or is gone.
+    /// It could not be linked, or was given up.
     Down,
-    /// It does not speak the native wire.
+    /// It does not support the native protocol.
     Foreign,
 }
 
-/// What a new list asks for.
+/// Changes due to a new list.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
-    /// Somebody must begin to look after these.
+    /// Gateways to which links are to be maintained.
     pub(crate) new: Vec<Arc<str>>,
-    /// These speak only the other language, and are left alone.
+    /// Gateways that support only GatewayWorker's protocol, and are not dialled.
     pub(crate) foreign: Vec<Arc<str>>,
 }
 
 impl<L> Default for Directory<L> {
     fn default() -> Self {
-        Self { gateways: Vec::new(), linked: FxHashMap::default(), heard: false }
+        Self { gateways: Vec::new(), linked: FxHashMap::default(), has_list: false }
     }
 }
 
 impl<L: Clone> Directory<L> {
-    /// Takes what registers now say, all of them together.
+    /// Applies the merged lists of all registers.
     pub(crate) fn list(&mut self, listed: &[discovery::Gateway]) -> Changes {
-        self.heard = true;
+        self.has_list = true;
         let mut changes = Changes::default();
-        // A register that knows one native gateway tells us of all of them; a PHP register does
-        // not know the difference.
-        let tells = listed.iter().any(|gateway| gateway.native);
+        // A register that marks one native gateway marks all of them; a PHP register marks none.
+        let marks_native = listed.iter().any(|gateway| gateway.native);
         for entry in &mut self.gateways {
             let named = || listed.iter().filter(|gateway| *gateway.address == *entry.address);
             entry.listed = named().next().is_some();
             entry.native |= named().any(|gateway| gateway.native);
             entry.instances = named().filter_map(|gateway| gateway.instance.clone()).collect();
         }
-        // Nobody looks after foreign ones, so nobody else would take them out.
+        // Foreign gateways have no task that would remove them.
         self.gateways.retain(|entry| {
             let native = listed.iter().any(|one| one.native && *one.address == *entry.address);
-            !(matches!(entry.standing, Standing::Foreign) && (native || !entry.listed))
+            !(matches!(entry.state, LinkState::Foreign) && (native || !entry.listed))
         });
         for gateway in listed {
             if self.gateways.iter().any(|entry| *entry.address == *gateway.address) {
                 continue;
             }
             let address: Arc<str> = gateway.address.as_str().into();
-            let standing = match tells && !gateway.native {
+            let state = match marks_native && !gateway.native {
                 true => {
                     changes.foreign.push(Arc::clone(&address));
-                    Standing::Foreign
+                    LinkState::Foreign
                 }
                 false => {
                     changes.new.push(Arc::clone(&address));
-                    Standing::Dialling(None)
+                    LinkState::Dialling(None)
                 }
             };
             let same = listed.iter().filter(|one| *one.address == *address);
             let instances = same.filter_map(|one| one.instance.clone()).collect();
             let native = gateway.native;
             let (listed, left_out) = (true, false);
-            self.gateways.push(Entry { address, listed, native, instances, standing, left_out });
+            self.gateways.push(Entry { address, listed, native, instances, state, left_out });
         }
         changes
     }
 
-    /// A gateway is linked, under the address that its client ids carry.
+    /// A gateway has been linked, under the address that its client ids carry.
     pub(crate) fn up(&mut self, address: &str, gateway: SocketAddr, link: L) {
         if let Some(entry) = self.entry(address) {
-            entry.standing = Standing::Up { gateway, link: link.clone() };
+            entry.state = LinkState::Connected { gateway, link: link.clone() };
             entry.left_out = false;
             self.linked.insert(gateway, link);
         }
     }
 
-    /// A gateway could not be linked, or is not any more.
+    /// A gateway could not be linked, or its link has closed.
     pub(crate) fn down(&mut self, address: &str) {
         let Some(entry) = self.gateways.iter_mut().find(|entry| *entry.address == *address) else {
             return;
         };
-        let standing = std::mem::replace(&mut entry.standing, Standing::Down);
-        entry.standing = match standing {
-            Standing::Up { gateway, link } => {
+        let state = std::mem::replace(&mut entry.state, LinkState::Down);
+        entry.state = match state {
+            LinkState::Connected { gateway, link } => {
                 self.linked.remove(&gateway);
-                Standing::Parked { gateway, link }
+                LinkState::Parked { gateway, link }
             }
-            Standing::Dialling(Some((gateway, link))) | Standing::Parked { gateway, link } => {
-                Standing::Parked { gateway, link }
+            LinkState::Dialling(Some((gateway, link))) | LinkState::Parked { gateway, link } => {
+                LinkState::Parked { gateway, link }
             }
-            Standing::Dialling(None) | Standing::Down | Standing::Foreign => Standing::Down,
+            LinkState::Dialling(None) | LinkState::Down | LinkState::Foreign => LinkState::Down,
         };
     }
 
-    /// A gateway was not linked within the grace: questions to all gateways do without it until it is.
+    /// A gateway was not linked within the grace period: queries to all gateways skip it until it
+    /// is.
     pub(crate) fn leave_out(&mut self, address: &str) {
         if let Some(entry) = self.entry(address) {
-            entry.left_out = !matches!(entry.standing, Standing::Up { .. });
+            entry.left_out = !matches!(entry.state, LinkState::Connected { .. });
         }
     }
 
-    /// Has what is sent wait for gateways that registers name and that nothing waits for yet, where
-    /// `expect` makes a link for that out of the address and the life.
+    /// Lets commands wait for listed gateways that have no link to wait for yet, where `expect`
+    /// creates one for the address and the instance.
     pub(crate) fn expect(
         &mut self,
-        mut expect: impl FnMut(&Arc<str>, SocketAddr, &Instance) -> Option<L>,
+        mut expect: impl FnMut(&Arc<str>, SocketAddr, &InstanceId) -> Option<L>,
     ) {
         for entry in self.gateways.iter_mut().filter(|entry| entry.listed) {
-            if let Standing::Dialling(None) | Standing::Down = entry.standing
+            if let LinkState::Dialling(None) | LinkState::Down = entry.state
                 && let Ok(gateway) = entry.address.parse()
                 && let mut instances = entry.instances.iter()
                 && let Some(link) = instances.find_map(|it| expect(&entry.address, gateway, it))
             {
-                entry.standing = match entry.standing {
-                    Standing::Dialling(_) => Standing::Dialling(Some((gateway, link))),
-                    _ => Standing::Parked { gateway, link },
+                entry.state = match entry.state {
+                    LinkState::Dialling(_) => LinkState::Dialling(Some((gateway, link))),
+                    _ => LinkState::Parked { gateway, link },
                 };
             }
         }
     }
 
-    /// Nothing waits any more for gateways that registers name as another life only, a `newer` one
+    /// Gives up disconnected gateways that registers list only as another instance, a `newer` one
     /// than that of their last link. Returns these links.
     pub(crate) fn supersede(
         &mut self,
-        instance: impl Fn(&L) -> &Instance,
-        newer: impl Fn(&Instance) -> bool,
+        instance: impl Fn(&L) -> &InstanceId,
+        newer: impl Fn(&InstanceId) -> bool,
     ) -> Vec<L> {
-        let lives =
+        let listed =
             self.gateways.iter().map(|entry| (Arc::clone(&entry.address), &entry.instances));
-        let named: FxHashMap<_, _> = lives.map(|(address, it)| (address, it.clone())).collect();
+        let named: FxHashMap<_, _> = listed.map(|(address, it)| (address, it.clone())).collect();
         self.give_up(|address, link| {
             let instances = named.get(address).map_or(&[][..], Vec::as_slice);
             !instances.contains(instance(link)) && instances.iter().any(&newer)
         })
     }
 
-    /// Which lives of a gateway registers name, those that tell lives apart.
-    pub(crate) fn lives(&self, address: &str) -> &[Instance] {
+    /// The instances of a gateway listed by registers that report instances.
+    pub(crate) fn instances_at(&self, address: &str) -> &[InstanceId] {
         let mut gateways = self.gateways.iter();
         let entry = gateways.find(|entry| *entry.address == *address);
         entry.map_or(&[], |entry| &entry.instances)
     }
 
-    /// Nothing waits any more for the gateways that are not linked, and whose last link is `such`.
-    /// Returns these links.
+    /// Gives up the gateways that are not linked, and whose last link is `such`. Returns these
+    /// links.
     pub(crate) fn give_up(&mut self, such: impl Fn(&str, &L) -> bool) -> Vec<L> {
         let mut links = Vec::new();
         for entry in &mut self.gateways {
@@ -191,21 +192,21 @@ impl<L: Clone> Directory<L> {
                 && such(&entry.address, link)
             {
                 links.push(link.clone());
-                entry.standing = match entry.standing {
-                    Standing::Dialling(_) => Standing::Dialling(None),
-                    _ => Standing::Down,
+                entry.state = match entry.state {
+                    LinkState::Dialling(_) => LinkState::Dialling(None),
+                    _ => LinkState::Down,
                 };
             }
         }
         links
     }
 
-    /// Whether a gateway is to be called. If not, it is forgotten, unless it is linked.
+    /// Whether a gateway is to be dialled. If not, it is removed, unless it is linked.
     pub(crate) fn keep(&mut self, address: &str) -> bool {
         self.gateways.retain(|entry| {
             entry.is_wanted()
                 || *entry.address != *address
-                || matches!(entry.standing, Standing::Up { .. })
+                || matches!(entry.state, LinkState::Connected { .. })
         });
         self.entry(address).is_some()
     }
@@ -214,54 +215,54 @@ impl<L: Clone> Directory<L> {
         self.gateways.iter_mut().find(|entry| *entry.address == *address)
     }
 
-    /// Whether we know enough: a register has spoken, and nobody is being linked for the first
-    /// time. Until then a gateway may have clients that we cannot reach yet.
+    /// Whether the directory is complete: a register has sent its list, and no first link is in
+    /// progress. Until then a gateway may have clients that cannot be reached yet.
     pub(crate) fn is_settled(&self) -> bool {
-        let dialling = |entry: &Entry<L>| matches!(entry.standing, Standing::Dialling(_));
-        self.heard && !self.gateways.iter().any(dialling)
+        let dialling = |entry: &Entry<L>| matches!(entry.state, LinkState::Dialling(_));
+        self.has_list && !self.gateways.iter().any(dialling)
     }
 
-    /// Whether a register names the gateway.
+    /// Whether a register lists the gateway.
     pub(crate) fn names(&self, address: &str) -> bool {
         self.gateways.iter().any(|entry| entry.listed && *entry.address == *address)
     }
 
-    /// Whether the gateway is to be called: a register names it, or something waits for it.
+    /// Whether the gateway is to be dialled: a register lists it, or commands wait for it.
     pub(crate) fn wants(&self, address: &str) -> bool {
         self.gateways.iter().any(|entry| entry.is_wanted() && *entry.address == *address)
     }
 
-    /// Whether the gateway is known to speak the native wire.
+    /// Whether the gateway is known to support the native protocol.
     pub(crate) fn is_native(&self, address: &str) -> bool {
         self.gateways.iter().any(|entry| entry.native && *entry.address == *address)
     }
 
-    /// The link to the gateway of that inner address.
+    /// The link to the gateway with that inner address.
     pub(crate) fn link(&self, gateway: SocketAddr) -> Option<&L> {
         self.linked.get(&gateway)
     }
 
-    /// The links that stand, in order.
+    /// The open links, in order.
     pub(crate) fn links(&self) -> impl Iterator<Item = &L> {
-        self.gateways.iter().filter_map(|entry| match &entry.standing {
-            Standing::Up { link, .. } => Some(link),
+        self.gateways.iter().filter_map(|entry| match &entry.state {
+            LinkState::Connected { link, .. } => Some(link),
             _ => None,
         })
     }
 
-    /// The last links of gateways that something waits for until they are linked again, in order.
+    /// The last links of disconnected gateways for which commands wait, in order.
     pub(crate) fn parked(&self) -> impl Iterator<Item = &L> {
         self.gateways.iter().filter_map(|entry| Some(entry.waits()?.1))
     }
 
-    /// The last link to the gateway at that address, if something waits for that.
+    /// The last link to the disconnected gateway at that address, if commands wait for it.
     pub(crate) fn parked_at(&self, address: &str) -> Option<&L> {
         let entry = self.gateways.iter().find(|entry| *entry.address == *address)?;
         Some(entry.waits()?.1)
     }
 
-    /// Where to send what is for the gateway of that inner address: its link, or its last one if
-    /// something waits for it to be linked again.
+    /// The link for commands to the gateway with that inner address: the open one, or the last one
+    /// if commands wait for the next.
     pub(crate) fn place(&self, of: SocketAddr) -> Option<&L> {
         self.link(of).or_else(|| {
             let mut waits = self.gateways.iter().filter_map(Entry::waits);
@@ -269,25 +270,25 @@ impl<L: Clone> Directory<L> {
         })
     }
 
-    /// How many gateways should be linked, are not, and have nothing wait for them.
+    /// The number of listed gateways that are not linked and for which no commands wait.
     pub(crate) fn out_of_reach(&self) -> usize {
         let is_such = |entry: &&Entry<L>| {
-            entry.listed && matches!(entry.standing, Standing::Dialling(None) | Standing::Down)
+            entry.listed && matches!(entry.state, LinkState::Dialling(None) | LinkState::Down)
         };
         self.gateways.iter().filter(is_such).count()
     }
 
-    /// Gateways that should be linked and are not.
+    /// Listed gateways that are not linked.
     pub(crate) fn missing(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.gateways.iter().filter_map(|entry| match &entry.standing {
-            Standing::Dialling(_) | Standing::Parked { .. } | Standing::Down if entry.listed => {
+        self.gateways.iter().filter_map(|entry| match &entry.state {
+            LinkState::Dialling(_) | LinkState::Parked { .. } | LinkState::Down if entry.listed => {
                 Some(&entry.address)
             }
             _ => None,
         })
     }
 
-    /// Those of the [missing](Self::missing) without which a question to all gateways has no answer.
+    /// The [missing](Self::missing) gateways without which queries to all gateways fail.
     pub(crate) fn required(&self) -> impl Iterator<Item = &Arc<str>> {
         let is_left_out = |address: &Arc<str>| {
             self.gateways.iter().any(|entry| entry.left_out && entry.address == *address)
@@ -295,12 +296,12 @@ impl<L: Clone> Directory<L> {
         self.missing().filter(move |address| !is_left_out(address))
     }
 
-    /// How many of the [missing](Self::missing) questions to all gateways do without.
+    /// The number of [missing](Self::missing) gateways that queries to all gateways skip.
     pub(crate) fn left_out(&self) -> usize {
         self.gateways.iter().filter(|entry| entry.left_out && entry.listed).count()
     }
 
-    /// What to tell a register that we know.
+    /// The known gateways, to be announced to registers.
     pub(crate) fn listed(&self) -> Vec<String> {
         let listed = self.gateways.iter().filter(|entry| entry.listed);
         listed.map(|entry| entry.address.to_string()).collect()
@@ -312,10 +313,10 @@ impl<L> Entry<L> {
         self.listed || self.waits().is_some()
     }
 
-    /// Its address and the last link, if something waits for it.
+    /// Its address and the last link, if commands wait for it.
     const fn waits(&self) -> Option<(SocketAddr, &L)> {
-        match &self.standing {
-            Standing::Dialling(Some((gateway, link))) | Standing::Parked { gateway, link } => {
+        match &self.state {
+            LinkState::Dialling(Some((gateway, link))) | LinkState::Parked { gateway, link } => {
                 Some((*gateway, link))
             }
             _ => None,
@@ -323,9 +324,9 @@ impl<L> Entry<L> {
     }
 }
 
-/// What several registers say together: whatever any of them names. One that was restarted may
-/// know less than the others for a while, and nobody is taken for gone on its word alone; and one
-/// that has not noticed the end of a gateway's life yet names that beside the next.
+/// Merges the lists of several registers: the union. A restarted register may list fewer gateways
+/// than the others for a while, and none is given up because one register omits it. A register that
+/// has not detected a restart of a gateway yet contributes the old instance next to the new one.
 pub(crate) fn union(lists: &[Option<Vec<discovery::Gateway>>]) -> Vec<discovery::Gateway> {
     let mut union: Vec<discovery::Gateway> = Vec::new();
     for gateway in lists.iter().flatten().flatten() {

@@ -1,13 +1,19 @@
-//! Follows one register: takes every list it sends, and comes back to it for ever.
+//! Subscribes to one register: receives its lists, and reconnects forever.
 
 use std::{io, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use protocol::{
     codec::json_lines::{LineTooLong, Lines},
-    discovery::{FromRegister, Incomprehensible, ToRegister, WorkerConnect},
+    discovery::{FromRegister, RegisterParseError, ToRegister, WorkerConnect},
 };
-use service::{backoff::Backoff, clock, outage::Outage, stream::Stream};
+use service::{
+    backoff::Backoff,
+    clock,
+    liveness::{self, Probes},
+    outage::Outage,
+    stream::Stream,
+};
 use thiserror::Error;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -19,41 +25,36 @@ use crate::shared::Shared;
 const FIRST: Duration = Duration::from_millis(100);
 const CAP: Duration = Duration::from_secs(2);
 
-/// How long connecting may take.
+/// Time limit for connecting.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// How often we say that we are still here, at the least.
+/// Maximum interval between pings.
 const PING_EVERY: Duration = Duration::from_secs(25);
 
-/// How many times a silent register is asked whether it is there, in the time that it may be
-/// silent; and after how many of them it does not count any more.
-const ASKED: u32 = 5;
-const LATE: u32 = 3;
-
-/// The longest list: room for some fifty thousand gateways.
+/// Maximum length of a list, enough for about fifty thousand gateways.
 const MAX_LINE: usize = 10 * 1024 * 1024;
 
 #[derive(Debug, Error)]
-enum Left {
+enum Disconnected {
     #[error("cannot connect: {0}")]
     Connect(io::Error),
     #[error("did not answer in {CONNECT:?}")]
     TooSlow,
     #[error("connection lost: {0}")]
     Lost(#[from] io::Error),
-    #[error("closed by the register; the secret key may differ")]
-    Unheard,
+    #[error("closed by the register; the secret keys may differ")]
+    NoList,
     #[error("closed by the register")]
     Closed,
     #[error("does not answer")]
     Silent,
     #[error(transparent)]
-    Line(#[from] Incomprehensible),
+    Parse(#[from] RegisterParseError),
     #[error(transparent)]
     TooLong(#[from] LineTooLong),
 }
 
-/// What was logged of one register.
+/// Log state of one register.
 struct Contact {
     register: String,
     /// Whether it has ever sent a list.
@@ -62,7 +63,7 @@ struct Contact {
 }
 
 impl Contact {
-    /// It has sent a list, the first of a connection.
+    /// The first list of a connection has arrived.
     fn reached(&mut self, gateways: usize) {
         let register = self.register.as_str();
         match self.outage.ends(clock::now()) {
@@ -73,102 +74,100 @@ impl Contact {
         self.followed = true;
     }
 
-    fn lost(&mut self, reason: &Left) {
+    fn lost(&mut self, reason: &Disconnected) {
         let register = self.register.as_str();
         match self.outage.fails(clock::now()) {
             Some(away) if away.is_zero() => {
-                tracing::warn!(register, %reason, "register unreachable; trying on");
+                tracing::warn!(register, %reason, "register unreachable; retrying");
             }
             Some(away) => {
-                tracing::warn!(register, %reason, ?away, "register still unreachable; trying on");
+                tracing::warn!(register, %reason, ?away, "register still unreachable; retrying");
             }
-            None => tracing::debug!(register, %reason, "register unreachable; trying on"),
+            None => tracing::debug!(register, %reason, "register unreachable; retrying"),
         }
     }
 }
 
-/// Follows the register at `address`, the `index`-th of ours.
+/// Subscribes to the register at `address`, the `index`-th of the cluster.
 pub(crate) async fn follow(shared: Arc<Shared>, index: usize, address: String) {
     let mut backoff = Backoff::new(FIRST, CAP);
     let mut contact = Contact { register: address, followed: false, outage: Outage::default() };
     loop {
         let since = Instant::now();
-        let left = listen_to(&shared, index, &mut contact).await;
+        let reason = run_connection(&shared, index, &mut contact).await;
         shared.register_lost(index);
         backoff.ended_after(since.elapsed());
-        contact.lost(&left);
+        contact.lost(&reason);
         backoff.wait().await;
     }
 }
 
-async fn listen_to(shared: &Arc<Shared>, index: usize, contact: &mut Contact) -> Left {
+async fn run_connection(shared: &Arc<Shared>, index: usize, contact: &mut Contact) -> Disconnected {
     let connect = Stream::connect(&contact.register, shared.identity.tls.as_ref());
     let mut stream = match timeout(CONNECT, connect).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Left::Connect(error),
-        Err(_) => return Left::TooSlow,
+        Ok(Err(error)) => return Disconnected::Connect(error),
+        Err(_) => return Disconnected::TooSlow,
     };
-    match take_lists(shared, index, contact, &mut stream).await {
-        Err(left) => left,
+    match receive_lists(shared, index, contact, &mut stream).await {
+        Err(reason) => reason,
         Ok(never) => match never {},
     }
 }
 
-async fn take_lists(
+async fn receive_lists(
     shared: &Arc<Shared>,
     index: usize,
     contact: &mut Contact,
     stream: &mut Stream,
-) -> Result<std::convert::Infallible, Left> {
+) -> Result<std::convert::Infallible, Disconnected> {
     let mut out = BytesMut::new();
-    let mut news = shared.news.subscribe();
-    ask(shared, &mut out);
+    let mut announce = shared.announce.subscribe();
+    request_list(shared, &mut out);
     stream.write_all(&out).await?;
-    let mut ticks = interval(PING_EVERY.min(shared.peer_timeout / (ASKED + 1)));
+    let mut ticks = interval(PING_EVERY.min(liveness::interval(shared.peer_timeout)));
     ticks.reset();
-    // How often it was asked since anything was heard: one that is stopped, or whose host has
-    // vanished, closes nothing.
-    let mut asked = 0;
+    // A stopped register, or one whose host has vanished, does not close the connection.
+    let mut probes = Probes::default();
     let (mut lines, mut read) = (Lines::new(MAX_LINE), BytesMut::new());
-    let mut heard = false;
-    // Whether it is one of ours, and passes on what workers say.
-    let mut tells = false;
+    let mut has_list = false;
+    // Whether the register reports workers, as a PHP register does not.
+    let mut has_presence = false;
     loop {
         while let Some(line) = lines.next(&mut read)? {
             let FromRegister::BroadcastAddresses { gateways, presence } =
                 FromRegister::parse(&line)?;
-            if !heard {
-                heard = true;
+            if !has_list {
+                has_list = true;
                 contact.reached(gateways.len());
             }
-            tells = presence.is_some();
-            shared.register_says(index, gateways, presence);
+            has_presence = presence.is_some();
+            shared.update_register(index, gateways, presence);
         }
         tokio::select! {
             bytes = stream.read_buf(&mut read) => match bytes? {
-                0 if heard => return Err(Left::Closed),
-                0 => return Err(Left::Unheard),
-                _ => asked = 0,
+                0 if has_list => return Err(Disconnected::Closed),
+                0 => return Err(Disconnected::NoList),
+                _ => probes.answered(),
             },
-            Ok(()) = news.changed(), if tells => {
+            Ok(()) = announce.changed(), if has_presence => {
                 out.clear();
-                ask(shared, &mut out);
+                request_list(shared, &mut out);
                 stream.write_all(&out).await?;
             }
             _ = ticks.tick() => {
-                asked += 1;
-                if ASKED < asked {
-                    return Err(Left::Silent);
+                if !probes.next() {
+                    return Err(Disconnected::Silent);
                 }
-                if asked == LATE {
-                    // What it said last is not what it would say now.
+                if probes.is_just_late() {
+                    // Its last report is outdated.
                     shared.register_lost(index);
                 }
                 out.clear();
                 ToRegister::Ping { answer: false }.encode(&mut out);
-                if asked == 1 {
-                    // What every register answers.
-                    ask(shared, &mut out);
+                if probes.is_first() {
+                    // Every register answers this.
+                    request_list(shared, &mut out);
                 }
                 stream.write_all(&out).await?;
             }
@@ -176,21 +175,24 @@ async fn take_lists(
     }
 }
 
-/// Asks where gateways are, and says what we know.
-fn ask(shared: &Shared, out: &mut BytesMut) {
+/// Requests the list of gateways, and announces the state of this process.
+fn request_list(shared: &Shared, out: &mut BytesMut) {
     let instance = shared.identity.worker().cloned();
-    let leases = shared.leases();
+    let failure_detector = shared.failure_detector();
     let (settled, takeovers) = match instance {
-        Some(_) => (leases.settled().cloned().collect(), leases.takeovers().cloned().collect()),
+        Some(_) => (
+            failure_detector.cleanups().cloned().collect(),
+            failure_detector.takeovers().cloned().collect(),
+        ),
         None => (Vec::new(), Vec::new()),
     };
-    drop(leases);
+    drop(failure_detector);
     ToRegister::WorkerConnect(WorkerConnect {
         secret_key: Some(shared.identity.secret.clone()),
         known: shared.directory().listed(),
         settled,
         takeovers,
-        complete: instance.is_some() && shared.reach().is_complete(),
+        complete: instance.is_some() && shared.reachability().is_complete(),
         instance,
     })
     .encode(out);

@@ -1,4 +1,4 @@
-//! Why a call on the cluster failed.
+//! Errors of calls on the cluster.
 
 use std::convert::Infallible;
 
@@ -11,63 +11,63 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No gateway is linked at all.
+    /// No gateway is linked.
     #[error("no gateway is linked")]
     NoGateway,
-    /// The gateway that the call is about is not linked.
+    /// The gateway concerned is not linked.
     #[error("gateway {gateway} is not linked")]
     Unreachable {
-        /// Which one.
+        /// Address of the gateway.
         gateway: String,
     },
-    /// No answer came in time.
+    /// No answer arrived in time.
     #[error("gateway {gateway} did not answer in time")]
     Timeout {
-        /// Which one.
+        /// Address of the gateway.
         gateway: String,
     },
-    /// The gateway could not answer: it is going down, or the answer does not fit a frame.
+    /// The gateway could not answer: it is shutting down, or the answer exceeds a frame.
     #[error("gateway {gateway} could not answer")]
     Unavailable {
-        /// Which one.
+        /// Address of the gateway.
         gateway: String,
     },
-    /// The gateway answered another question.
-    #[error("gateway {gateway} answered another question")]
+    /// The answer does not match the query.
+    #[error("gateway {gateway} sent an answer that does not match the query")]
     Mismatch {
-        /// Which one.
+        /// Address of the gateway.
         gateway: String,
     },
-    /// Too many questions are unanswered.
-    #[error("gateway {gateway} has too many questions to answer")]
+    /// Too many queries are unanswered.
+    #[error("gateway {gateway} has too many unanswered queries")]
     Busy {
-        /// Which one.
+        /// Address of the gateway.
         gateway: String,
     },
-    /// Not a uid, or not a group.
+    /// Invalid uid or group.
     #[error(transparent)]
     Name(#[from] InvalidName),
-    /// Not a client id.
+    /// Invalid client id.
     #[error(transparent)]
     ClientId(#[from] InvalidClientId),
-    /// Not a session.
+    /// Invalid session.
     #[error(transparent)]
     Session(#[from] SessionError),
-    /// More names or client ids than one call may have, where it cannot be split: to be excluded from a
-    /// message, or selected.
+    /// More names or client ids than one call may have where it cannot be split: exclusions of a
+    /// message, or a selection.
     #[error("{count} names or ids for one gateway are more than {limit}")]
     TooMany {
-        /// How many there are.
+        /// Actual number.
         count: usize,
-        /// How many there may be.
+        /// Maximum number.
         limit: usize,
     },
-    /// Too large to be sent.
-    #[error("larger than a frame may be")]
+    /// Too large for a frame.
+    #[error("larger than the maximum frame")]
     TooLarge(#[source] EncodeError),
 }
 
-/// Refuses a list that cannot be split and is too long for one command or query.
+/// Rejects a list that cannot be split and is too long for one command or query.
 pub(crate) fn at_most_targets(count: usize) -> Result<(), Error> {
     match count {
         ..=MAX_TARGETS => Ok(()),

@@ -1,108 +1,117 @@
-//! Who takes the events that gateways send.
+//! Interfaces for consumers of the events that gateways send.
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use protocol::{
-    ConnectionId, Instance, Session,
+    ConnectionId, InstanceId, Session,
     link::Delivery,
     standby::{HandedOver, Handover, StandbyClient},
 };
 
 use crate::link::Link;
 
-pub use crate::oversight::Settlement;
+pub use crate::failover::CleanupGuard;
 
-/// Takes the events of every link. A worker is one; a back end that only pushes has none. One that
-/// keeps nothing of clients between their events need only take those.
+/// Receives the events of all links. Workers implement it; a back end has none. Only
+/// [`linked`](Self::linked) is required: the other methods matter to consumers that keep per-client
+/// state.
 pub trait Consumer: Send + Sync + 'static {
-    /// A link stands. Its events go into what this returns, which is dropped when the link is
-    /// gone; the next link to the same gateway is only made after that.
-    fn linked(&self, link: &Arc<Link>) -> Box<dyn Intake>;
+    /// A link has been established. Its events go to the returned receiver, which is dropped when
+    /// the link closes; the next link to the same gateway is only established after that.
+    fn linked(&self, link: &Arc<Link>) -> Box<dyn EventReceiver>;
 
-    /// This life of a gateway is gone, and so are its clients: those that are ours are to be closed
-    /// on its behalf, marked if it is in doubt whether they still were ours. `settlement` is to be
-    /// dropped once that is done. Returns the holders of the clients there that we stand by for, each
-    /// list once.
+    /// This instance of a gateway is dead, and its clients are disconnected: close those that this
+    /// worker owns, marked as redelivered if they may have been reassigned before (`in_doubt`).
+    /// Drop `cleanup` when that is done. Returns the holders of the clients there for which this
+    /// worker is a standby, each list once.
     fn over(
         &self,
-        _gateway: &Instance,
+        _gateway: &InstanceId,
         _in_doubt: bool,
-        _settlement: Settlement,
-    ) -> Vec<Vec<Instance>> {
+        _cleanup: CleanupGuard,
+    ) -> Vec<Vec<InstanceId>> {
         Vec::new()
     }
 
-    /// The [digest](protocol::standby::digest) of the clients there that we stand by for and that have
-    /// these holders.
-    fn digest(&self, _gateway: &Instance, _holders: &[Instance]) -> u64 {
+    /// The [digest](protocol::standby::digest) of the clients there for which this worker is a
+    /// standby and that have these holders.
+    fn digest(&self, _gateway: &InstanceId, _holders: &[InstanceId]) -> u64 {
         0
     }
 
-    /// The holders before us are gone as well: those clients are to be closed, marked, since they may
-    /// have begun. `settlement` is to be dropped once that is done.
-    fn take_over(&self, _gateway: &Instance, _holders: &[Instance], _settlement: Settlement) {}
+    /// The holders ranked before this worker have terminated as well: close those clients, marked
+    /// as redelivered, since their `on_close` may have started before. Drop `cleanup` when that is
+    /// done.
+    fn take_over(&self, _gateway: &InstanceId, _holders: &[InstanceId], _cleanup: CleanupGuard) {}
 
-    /// The owner has closed the clients that it knows of: of those that have these holders, the ones
-    /// that it may not know of are to be closed, marked; the others are forgotten.
-    fn owner_done(&self, _gateway: &Instance, _holders: &[Instance], _settlement: Settlement) {}
+    /// The owner has closed the clients it knew of. Of those that have these holders, close the
+    /// ones unknown to the owner, marked as redelivered, and release the others. Drop `cleanup`
+    /// when that is done.
+    fn owner_done(&self, _gateway: &InstanceId, _holders: &[InstanceId], _cleanup: CleanupGuard) {}
 
-    /// Another standby has closed the clients that have these holders: they are forgotten.
-    fn forget(&self, _gateway: &Instance, _holders: &[Instance]) {}
+    /// Another standby has closed the clients that have these holders: release them.
+    fn forget(&self, _gateway: &InstanceId, _holders: &[InstanceId]) {}
 
-    /// What is known of the clients there, ours and those that we stand by for, to be handed over to
-    /// another worker: by their holders, of which this worker is one. May be many.
+    /// The records of the clients there, owned and standby, to be handed over to another worker,
+    /// grouped by holders, of which this worker is one. May be large.
     fn hand_over(
         &self,
-        _gateway: &Instance,
-        _us: &Instance,
-    ) -> Vec<(Vec<Instance>, Vec<HandedOver>)> {
+        _gateway: &InstanceId,
+        _self_id: &InstanceId,
+    ) -> Vec<(Vec<InstanceId>, Vec<HandedOver>)> {
         Vec::new()
     }
 
-    /// Clients of a gateway that is out of reach were handed over to us: we stand by for them from here
-    /// on. `link` is one to that gateway that is gone. Returns the holders of all clients there that we
-    /// stand by for, each list once.
-    fn handed_over(&self, _link: &Arc<Link>, _handover: Handover) -> Vec<Vec<Instance>> {
+    /// Another worker has handed over clients of an unreachable gateway: this worker is a standby
+    /// for them from now on. `link` is a closed link to that gateway. Returns the holders of all
+    /// clients there for which this worker is a standby, each list once.
+    fn handed_over(&self, _link: &Arc<Link>, _handover: Handover) -> Vec<Vec<InstanceId>> {
         Vec::new()
     }
 
-    /// This life of a gateway is linked again, and everything that it said since has come: what an
-    /// earlier link told us of its clients counts no more.
-    fn confirmed(&self, _gateway: &Instance) {}
+    /// This instance of a gateway is linked again and has sent its complete state: discard what an
+    /// earlier link reported of its clients.
+    fn confirmed(&self, _gateway: &InstanceId) {}
 }
 
-/// Takes the events of one link, on that link's own task: what takes long here, holds it up.
-pub trait Intake: Send {
-    /// Takes one event. Once it is dealt with, [`Link::finish`] or [`Link::finished`] must be
-    /// called, or the gateway will stop sending.
+/// Receives the events of one link, on the task of that link: slow methods stall the link.
+pub trait EventReceiver: Send {
+    /// Receives one event. Once it is handled, [`Link::finish`] or [`Link::finished`] must be
+    /// called, or the gateway stops sending.
     fn take(&mut self, delivery: Delivery);
 
-    /// Takes one event whose handler is to run alone in this process, as far as that can be: worker
-    /// processes have ended while they handled it. [`Link::trying`] must be called when it starts.
+    /// Receives one suspect event, whose handler is to run isolated in this process as far as
+    /// possible: worker processes have terminated while handling it. [`Link::trying`] must be
+    /// called when it starts.
     fn trial(&mut self, delivery: Delivery) {
         self.take(delivery);
     }
 
-    /// Reports with [`Link::finished`] what was finished in this batch so far: it is written before the
-    /// next event is taken.
+    /// Reports with [`Link::finished`] the events of this batch finished so far: they are written
+    /// before the next event is received.
     fn report(&mut self) {}
 
-    /// We stand by for these clients; their session, if we know it, stays. See
+    /// This worker is a standby for these clients; their session, if known, is kept. See
     /// [`ToPeer::Standby`](protocol::link::ToPeer::Standby).
-    fn standby(&mut self, _holders: Vec<Instance>, _confirmed: bool, _clients: Vec<StandbyClient>) {
+    fn standby(
+        &mut self,
+        _holders: Vec<InstanceId>,
+        _confirmed: bool,
+        _clients: Vec<StandbyClient>,
+    ) {
     }
 
-    /// The session of a client that we stand by for.
+    /// The session of a client for which this worker is a standby.
     fn standby_session(&mut self, _client: ConnectionId, _session: Session) {}
 
-    /// We do not stand by for these any more.
+    /// This worker is no longer a standby for these clients.
     fn release(&mut self, _clients: Vec<ConnectionId>) {}
 
-    /// Everything that one read brought was taken; what was sent meanwhile is written next. The
-    /// link is not read again until what this returns, if anything, is ready: this is how a
-    /// consumer that has enough in hand says so. Answers are not read then either.
+    /// All events of one read have been received; data queued meanwhile is written next. The link
+    /// is not read again until the returned future, if any, is ready: this is the consumer's
+    /// backpressure. It delays answers to queries as well.
     fn end_batch(&mut self) -> Option<Room>;
 }
 
-/// Ready when a consumer wants more.
+/// Ready when a consumer accepts more events.
 pub type Room = Pin<Box<dyn Future<Output = ()> + Send>>;

@@ -1,4 +1,4 @@
-//! Looks after one gateway: links to it, runs the link, links again.
+//! Maintains the link to one gateway: connects, runs the link, reconnects.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,37 +7,38 @@ use service::{backoff::Backoff, clock, dice, outage::Outage, stream::Stream};
 use tokio::time::Instant;
 
 use crate::{
-    link::{self, Callbacks, Ended, Failed, Link, Parting, Proved},
+    link::{self, Callbacks, Ended, Failed, Link, PlannedEnd, Proved},
     shared::Shared,
 };
 
-/// Waits between attempts: short at first, since most gateways are back at once.
+/// Delays between attempts: short at first, since most gateways are back at once.
 const FIRST: Duration = Duration::from_millis(100);
 const CAP: Duration = Duration::from_secs(2);
 
-/// How long to leave alone what will not change by itself soon: another secret, or another
-/// language.
-const LEAVE_ALONE: Duration = Duration::from_secs(20);
+/// Delay after a failure that will not resolve by itself soon: another secret key, or another
+/// protocol.
+const LASTING_FAILURE_DELAY: Duration = Duration::from_secs(20);
 
-/// How long a worker stays away from a gateway at which another one of the same name and id has taken its
-/// place: if both run, they would replace each other for ever. Twice as long each time, up to the second.
-const REPLACED: Duration = Duration::from_secs(10);
-const REPLACED_CAP: Duration = Duration::from_secs(600);
+/// How long a worker stays away from a gateway at which another worker with the same name and id
+/// has replaced it: if both run, they would replace each other forever. Doubles each time, up to
+/// the cap.
+const REPLACED_DELAY: Duration = Duration::from_secs(10);
+const REPLACED_DELAY_CAP: Duration = Duration::from_secs(600);
 
-/// How a link ended, and what its gateway said of that before.
-type End = (Ended, Option<Parting>);
+/// How a link ended, and the reason announced by its gateway before.
+type End = (Ended, Option<PlannedEnd>);
 
-/// Keeps one gateway linked for as long as a register names it, and calls it for as long as something
-/// waits for it.
-pub(crate) async fn look_after(shared: Arc<Shared>, address: Arc<str>) {
+/// Keeps one gateway linked while a register lists it, and keeps dialling it while commands wait
+/// for it.
+pub(crate) async fn maintain_link(shared: Arc<Shared>, address: Arc<str>) {
     let mut backoff = Backoff::new(FIRST, CAP);
-    // What cannot be mended from here is said once, not at every attempt.
-    let mut complained = false;
-    // Since when nobody listens there.
+    // A failure that needs an operator is logged once, not at every attempt.
+    let mut warned = false;
+    // Since when connections are refused.
     let mut refused = None;
-    // How often another worker has taken our place there, one time soon after the other.
+    // How often another worker has replaced this one there in quick succession.
     let mut replaced = 0;
-    let mut newcomer = Newcomer::new(shared.leases().grace());
+    let mut first_link = FirstLink::new(shared.failure_detector().grace());
     loop {
         let identity = shared.identity_now();
         let attempt = link::connect(&address, &identity, dice::random()).await;
@@ -46,12 +47,12 @@ pub(crate) async fn look_after(shared: Arc<Shared>, address: Arc<str>) {
         }
         let is_other = shared.identity_now().worker() != identity.worker();
         let pause = match attempt {
-            // The gateway hangs up on it when the next comes.
+            // The gateway closes this link when the next one is established.
             Ok(_) if is_other => continue,
             Ok(proved) => {
-                (complained, refused, newcomer.linked) = (false, None, true);
+                (warned, refused, first_link.linked) = (false, None, true);
                 let since = Instant::now();
-                let (ended, parting) = run(&shared, &address, proved).await;
+                let (ended, planned_end) = run(&shared, &address, proved).await;
                 match ended {
                     Ended::ByUs => {
                         shared.give_up(|at, _| *at == *address);
@@ -61,10 +62,10 @@ pub(crate) async fn look_after(shared: Arc<Shared>, address: Arc<str>) {
                     _ => {}
                 }
                 backoff.ended_after(since.elapsed());
-                match parting {
-                    Some(Parting::Replaced { by }) => {
-                        replaced = if since.elapsed() < REPLACED_CAP { replaced } else { 0 };
-                        let pause = stay_away(replaced, dice::random());
+                match planned_end {
+                    Some(PlannedEnd::Replaced { by }) => {
+                        replaced = if since.elapsed() < REPLACED_DELAY_CAP { replaced } else { 0 };
+                        let pause = replaced_delay(replaced, dice::random());
                         replaced += 1;
                         shared.metrics.replaced.inc();
                         tracing::warn!(
@@ -74,7 +75,7 @@ pub(crate) async fn look_after(shared: Arc<Shared>, address: Arc<str>) {
                         );
                         pause
                     }
-                    Some(Parting::Draining) | None => backoff.next(dice::random()),
+                    Some(PlannedEnd::Draining) | None => backoff.next(dice::random()),
                 }
             }
             Err(failed) => {
@@ -82,24 +83,31 @@ pub(crate) async fn look_after(shared: Arc<Shared>, address: Arc<str>) {
                 shared.change(|directory| directory.down(&address));
                 let now = Instant::now();
                 refused = failed.is_refused().then(|| refused.unwrap_or(now));
-                if refused.is_some_and(|since| shared.is_nobody(&address, now - since)) {
+                if refused.is_some_and(|since| shared.is_absent(&address, now - since)) {
                     shared.give_up(|at, _| *at == *address);
                 }
-                let patient = is_lasting(&failed, shared.directory().is_native(&address));
-                if patient && !complained {
-                    complained = true;
-                    tracing::warn!(gateway = &*address, error = %failed, "left alone");
-                } else if !patient && backoff.tries() == 0 {
-                    tracing::warn!(gateway = &*address, error = %failed, "cannot link; trying on");
+                let lasting = is_lasting(&failed, shared.directory().is_native(&address));
+                if lasting && !warned {
+                    warned = true;
+                    tracing::warn!(
+                        gateway = &*address, error = %failed,
+                        "cannot link; retrying every 20 s"
+                    );
+                } else if !lasting && backoff.tries() == 0 {
+                    tracing::warn!(gateway = &*address, error = %failed, "cannot link; retrying");
                 }
-                if newcomer.is_overdue() {
-                    newcomer.leave_out(&shared, &address, &failed);
+                if first_link.is_overdue() {
+                    first_link.leave_out(&shared, &address, &failed);
                 }
-                newcomer.cap(if patient { LEAVE_ALONE } else { backoff.next(dice::random()) })
+                first_link.cap(if lasting {
+                    LASTING_FAILURE_DELAY
+                } else {
+                    backoff.next(dice::random())
+                })
             }
         };
         if !shared.is_wanted(&address) {
-            tracing::info!(gateway = &*address, "no register names it any more");
+            tracing::info!(gateway = &*address, "no register lists it any more");
             return;
         }
         tokio::select! {
@@ -112,15 +120,15 @@ pub(crate) async fn look_after(shared: Arc<Shared>, address: Arc<str>) {
     }
 }
 
-/// A gateway that registers name, until it is linked for the first time.
-struct Newcomer {
+/// A gateway that registers list, until it is linked for the first time.
+struct FirstLink {
     since: Instant,
     grace: Duration,
     linked: bool,
     left_out: Outage,
 }
 
-impl Newcomer {
+impl FirstLink {
     fn new(grace: Duration) -> Self {
         Self { since: Instant::now(), grace, linked: false, left_out: Outage::default() }
     }
@@ -130,7 +138,7 @@ impl Newcomer {
         !self.linked && self.grace <= self.since.elapsed()
     }
 
-    /// How long to wait before it is called again, where it was to be `pause`: not past the grace.
+    /// Caps the delay `pause` before the next attempt at the end of the grace period.
     fn cap(&self, pause: Duration) -> Duration {
         match self.linked || self.is_overdue() {
             true => pause,
@@ -138,7 +146,7 @@ impl Newcomer {
         }
     }
 
-    /// Questions to all gateways do without it from here on.
+    /// Excludes it from queries to all gateways from here on.
     fn leave_out(&mut self, shared: &Shared, address: &str, error: &Failed) {
         if !self.left_out.lasts() {
             shared.change(|directory| directory.leave_out(address));
@@ -147,14 +155,15 @@ impl Newcomer {
             let tried = Duration::from_secs(self.since.elapsed().as_secs());
             tracing::warn!(
                 gateway = address, %error, ?tried,
-                "gateway was never linked; questions to all gateways leave it out. Does its inner address lead there?"
+                "gateway was never linked; queries to all gateways skip it. \
+                 Is its inner address reachable?"
             );
         }
     }
 }
 
-/// Whether trying again soon is of no use. A gateway that is known to be `native` and does not
-/// say so was only met at a bad moment.
+/// Whether an early retry is useless. A missing challenge of a gateway that is known to be `native`
+/// is a transient failure.
 fn is_lasting(failed: &Failed, native: bool) -> bool {
     match failed {
         Failed::NoChallenge => !native,
@@ -175,28 +184,29 @@ fn is_lasting(failed: &Failed, native: bool) -> bool {
 async fn run(shared: &Arc<Shared>, address: &str, proved: Proved<Stream>) -> End {
     let Proved { gateway, instance, .. } = &proved;
     let gateway = *gateway;
-    // What waits for an earlier life of it waits in vain.
+    // Commands queued for an earlier instance of it will never be delivered.
     shared.give_up(|at, link| *at == *address && link.instance() != instance);
-    if !shared.meet(gateway, instance) {
-        // Before anything is heard that it still tells of its clients.
-        return (link::write_off(proved).await, None);
+    if !shared.admit(gateway, instance) {
+        // Before it can send anything about its clients.
+        return (link::fence(proved).await, None);
     }
     let others = shared.directory();
-    for other in others.lives(address).iter().filter(|named| *named != instance) {
-        shared.leases().outlived(other.clone());
+    for other in others.instances_at(address).iter().filter(|named| *named != instance) {
+        shared.failure_detector().superseded(other.clone());
     }
     let passive = shared.is_passive();
     let link = link_up(shared, address, &proved);
     let down = Down { shared, address };
-    let intake = shared.consumer().filter(|_| !passive).map(|consumer| consumer.linked(&link));
+    let receiver = shared.consumer().filter(|_| !passive).map(|consumer| consumer.linked(&link));
     shared.metrics.links.inc();
-    shared.lives().linked(link.instance(), gateway);
+    shared.instances().linked(link.instance(), gateway);
     tracing::info!(%gateway, "linked");
-    // Nothing changes in the directory, but those who watch it want to know.
+    // The directory has not changed; this only notifies watchers of the status.
     let changed = || shared.change(|_| ());
     let relayed = |from, message| shared.relayed(&link, from, message);
     let callbacks = Callbacks { changed: &changed, relayed: &relayed };
-    let run = link::run(&link, proved.stream, proved.read, intake, shared.peer_timeout, callbacks);
+    let run =
+        link::run(&link, proved.stream, proved.read, receiver, shared.peer_timeout, callbacks);
     let confirm = async {
         shared.confirm(&link).await;
         std::future::pending().await
@@ -206,8 +216,9 @@ async fn run(shared: &Arc<Shared>, address: &str, proved: Proved<Stream>) -> End
         ended = confirm => ended,
     };
     let ended = match ended {
-        // Hung up for good, but not on the address: another life may be there, or come.
-        Ended::ByUs if shared.leases().is_over(link.instance()) => Ended::WrittenOff,
+        // Closed for good, but the address is still dialled: another instance may be there, or
+        // follow.
+        Ended::ByUs if shared.failure_detector().is_dead(link.instance()) => Ended::Fenced,
         Ended::ByUs if shared.is_passive() != passive => Ended::Switched,
         ended => ended,
     };
@@ -216,51 +227,52 @@ async fn run(shared: &Arc<Shared>, address: &str, proved: Proved<Stream>) -> End
         link.leave_events();
     }
     if !matches!(ended, Ended::ByUs) {
-        shared.miss(address, &link, &ended, since);
+        shared.record_lost_link(address, &link, &ended, since);
     }
-    let parting = link.parting();
-    match (&ended, &parting) {
+    let planned_end = link.planned_end();
+    match (&ended, &planned_end) {
         (Ended::ByUs | Ended::Switched, _) => {
             tracing::debug!(%gateway, reason = %ended, "link closed");
         }
-        (_, Some(Parting::Draining)) => {
-            shared.lives().drained(link.instance());
+        (_, Some(PlannedEnd::Draining)) => {
+            shared.instances().drained(link.instance());
             tracing::info!(%gateway, "gateway left");
         }
-        // Said by whoever decides when to come back.
-        (_, Some(Parting::Replaced { .. })) => {}
+        // Logged by the caller, which chooses the delay.
+        (_, Some(PlannedEnd::Replaced { .. })) => {}
         (lost, None) => {
             shared.metrics.lost_links.inc();
             tracing::warn!(%gateway, reason = %lost, "link lost");
         }
     }
-    (ended, parting)
+    (ended, planned_end)
 }
 
-/// How long to stay away once another has taken our place that often before: the two must not come back
-/// at the same time.
-fn stay_away(times: u32, dice: u64) -> Duration {
-    let ceiling = REPLACED.saturating_mul(1 << times.min(10)).min(REPLACED_CAP);
+/// How long to stay away after another worker has replaced this one `times` times before.
+/// Randomized, so that the two do not come back at the same time.
+fn replaced_delay(times: u32, dice: u64) -> Duration {
+    let ceiling = REPLACED_DELAY.saturating_mul(1 << times.min(10)).min(REPLACED_DELAY_CAP);
     ceiling / 2 + ceiling.mul_f64(dice as f64 / u64::MAX as f64) / 2
 }
 
-/// Puts the link where what is sent finds it: what waits for this life of the gateway goes first.
+/// Makes the link available to senders. Commands queued for this instance of the gateway precede
+/// new ones.
 fn link_up(shared: &Shared, address: &str, proved: &Proved<Stream>) -> Arc<Link> {
     let Proved { gateway, instance, taken, .. } = proved;
     shared.change(|directory| {
-        // One that is parked is given up nowhere but in here.
+        // A parked link is given up only in here, within this task.
         let next = directory.parked_at(address).and_then(|last| last.next(*taken));
         let link = next.unwrap_or_else(|| {
-            let (unclaimed, metrics) = (Arc::clone(&shared.unclaimed), Arc::clone(&shared.metrics));
-            let (instance, held) = (instance.clone(), shared.held.clone());
-            Link::first(*gateway, instance, *taken, held, unclaimed, metrics)
+            let (unscoped, metrics) = (Arc::clone(&shared.unscoped), Arc::clone(&shared.metrics));
+            let (instance, pending_acks) = (instance.clone(), shared.pending_acks.clone());
+            Link::first(*gateway, instance, *taken, pending_acks, unscoped, metrics)
         });
         directory.up(address, *gateway, Arc::clone(&link));
         link
     })
 }
 
-/// Takes the link back, also when the task is dropped.
+/// Marks the gateway as disconnected, also when the task is dropped.
 struct Down<'a> {
     shared: &'a Shared,
     address: &'a str,
@@ -278,14 +290,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn worker_that_is_replaced_again_and_again_stays_away_for_longer() {
+    fn worker_replaced_repeatedly_stays_away_longer() {
         let mut longest = Duration::ZERO;
         for times in 0..20 {
-            let (least, most) = (stay_away(times, 0), stay_away(times, u64::MAX));
-            assert!(REPLACED / 2 <= least && least < most && most <= REPLACED_CAP);
+            let (least, most) = (replaced_delay(times, 0), replaced_delay(times, u64::MAX));
+            assert!(REPLACED_DELAY / 2 <= least && least < most && most <= REPLACED_DELAY_CAP);
             assert!(longest <= most);
             longest = most;
         }
-        assert_eq!(longest, REPLACED_CAP);
+        assert_eq!(longest, REPLACED_DELAY_CAP);
     }
 }

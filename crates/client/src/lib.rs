@@ -1,5 +1,6 @@
-//! Speaks to every gateway at once: sends to clients, uids and groups, asks about them, and takes
-//! their events. A business worker is built on it; a back end that only pushes uses it directly.
+//! Connects to every gateway of a cluster: sends commands to clients, uids and groups, queries
+//! them, and receives their events. Business workers are built on this crate; a back end, which
+//! only pushes, uses it directly.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), client::Error> {
@@ -12,11 +13,10 @@
 //! # }
 //! ```
 //!
-//! A cluster follows one or several registers and keeps one link to each gateway that any of them
-//! names. A register that is restarted may know fewer gateways than the others for a while, which
-//! is why what any of them names counts. A gateway that none names any more keeps its link for as
-//! long as that lives, and is not called again after. Registers may come and go without any
-//! effect on the links.
+//! A cluster subscribes to one or several registers and keeps one link to each gateway that any of
+//! them lists. A restarted register may list fewer gateways than the others for a while, hence the
+//! union. A gateway that no register lists any longer keeps its link until that closes, and is not
+//! dialled again. Registers may restart without any effect on the links.
 
 #![warn(missing_docs)]
 
@@ -27,66 +27,67 @@ mod api;
 mod directory;
 mod discovery;
 mod error;
+mod failover;
+mod failure_detector;
 mod gateway;
 mod handover;
-mod leases;
-mod lives;
+mod instances;
 mod merge;
 mod metrics;
-mod oversight;
-mod reach;
+mod reachability;
 mod shared;
 mod targets;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use prometheus_client::registry::Registry;
-use protocol::{Instance, Secret, link::Role};
+use protocol::{InstanceId, Secret, link::Role};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use directory::Directory;
 use events::Consumer;
-use leases::Leases;
-use link::{Identity, Link, Pushes};
+use failure_detector::FailureDetector;
+use link::{HandlerScope, Identity, Link};
 use shared::Shared;
 
 pub use api::Filter;
 pub use error::Error;
 pub use merge::Row;
-pub use service::tls::{Inner as Tls, Reread};
+pub use service::tls::{MutualTls as Tls, Reload};
 pub use targets::Recipients;
 
-/// How long a call waits for gateways that are being linked for the first time, so that what is
-/// said right after the start, or right after a gateway has joined, reaches everyone.
+/// How long a call waits for first links to gateways, so that a message sent right after the start,
+/// or right after a gateway has joined, reaches every client.
 pub const SETTLE: Duration = Duration::from_secs(1);
 
-/// For how long a gateway is waited for unless a setting says otherwise.
+/// Default of [`Config::gateway_grace`].
 pub const GATEWAY_GRACE: Duration = Duration::from_secs(10);
 
-/// What a cluster needs to know.
+/// Settings of a cluster.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where the registers are, as `host:port`.
+    /// Registers, each as `host:port`.
     pub registers: Vec<String>,
-    /// The cluster's secret.
+    /// The secret key of the cluster.
     pub secret: Secret,
-    /// A worker's `name:id`, if this is one. Each needs its own.
+    /// `name:id` of a worker; `None` for a back end. Must be unique.
     pub worker: Option<String>,
-    /// TLS, if the cluster speaks it.
+    /// TLS to registers and gateways, if the cluster uses it.
     pub tls: Option<Tls>,
-    /// How long a gateway may be silent, though it is asked whether it is there, before its link is
-    /// given up. Not zero.
+    /// Peer timeout: a link is closed if the gateway sends nothing for this long, liveness probes
+    /// included. Not zero.
     pub peer_timeout: Duration,
-    /// How long a gateway that is not linked must be named by no register until it is taken for gone:
-    /// nothing waits for it any more then, and a worker tells its consumer that the clients are gone.
+    /// Grace period: how long a disconnected gateway must be missing from all registers until it is
+    /// declared dead. Nothing waits for it from then on, and a worker is notified that its clients
+    /// have disconnected.
     pub gateway_grace: Duration,
 }
 
-/// How long a gateway may be silent, unless it is said.
+/// Default of [`Config::peer_timeout`].
 pub const PEER_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Config {
-    /// That of a back end which only pushes and asks.
+    /// The settings of a back end.
     pub fn new(
         registers: impl IntoIterator<Item: Into<String>>,
         secret: impl Into<Secret>,
@@ -103,93 +104,102 @@ impl Config {
     }
 }
 
-/// Every gateway at once. Cheap to clone; when the last clone is dropped, all links are.
+/// A handle to every gateway. Cheap to clone; dropping the last clone closes all links.
 #[derive(Clone)]
 pub struct Cluster {
     shared: Arc<Shared>,
-    /// Where to note what is pushed, on behalf of a handler.
-    pushes: Option<Arc<Pushes>>,
-    /// `None` in one that is [detached](Self::detached).
+    /// Records commands sent on behalf of a handler.
+    scope: Option<Arc<HandlerScope>>,
+    /// `None` in a [detached](Self::detached) handle.
     _alive: Option<Arc<DropGuard>>,
 }
 
-/// How a cluster stands.
+/// State of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// How many registers are connected.
+    /// Connected registers.
     pub registers: usize,
-    /// How many gateways are linked.
+    /// Linked gateways.
     pub linked: usize,
-    /// How many of these answer in time when they are asked whether they are there: in half of the
-    /// time after which their links are given up.
+    /// Of these, the gateways that answer liveness probes in time, which is half of the peer
+    /// timeout.
     pub answering: usize,
-    /// Gateways that a register names and that are not linked.
+    /// Gateways that a register lists and that are not linked.
     pub missing: Vec<String>,
-    /// Whether a register has spoken, and no gateway is being linked for the first time.
+    /// Whether a register has sent its list and no first link is in progress.
     pub settled: bool,
-    /// Whether a worker takes no events, since it does not reach every gateway and another worker does.
+    /// Whether this worker takes no events because it does not reach every gateway while another
+    /// worker does.
     pub passive: bool,
 }
 
 impl Cluster {
-    /// Begins to follow the registers and to link to gateways, on the current runtime.
+    /// Starts to subscribe to the registers and to link to gateways, on the current runtime.
     pub fn start(config: Config) -> Self {
         let cluster = Self::begin(config, None);
         cluster.follow();
         cluster
     }
 
-    /// For one who takes events: a cluster that does nothing until it is told to
-    /// [`follow`](Self::follow) the registers, so that the consumer can be given it before any
-    /// event comes.
+    /// For a consumer of events: a cluster that does nothing until [`follow`](Self::follow) is
+    /// called, so that the consumer can be given the cluster before any event arrives.
     pub fn idle(config: Config, consumer: Arc<dyn Consumer>) -> Self {
         Self::begin(config, Some(consumer))
     }
 
     fn begin(config: Config, consumer: Option<Arc<dyn Consumer>>) -> Self {
         let Config { registers, secret, worker, tls, peer_timeout, gateway_grace } = config;
-        let instance = Instance::from_dice(service::dice::random());
-        let leases = match &worker {
-            Some(_) => Leases::new(gateway_grace, instance.clone()),
-            None => Leases::of_back_end(gateway_grace),
+        let instance = InstanceId::from_random(service::dice::random());
+        let failure_detector = match &worker {
+            Some(_) => FailureDetector::new(gateway_grace, instance.clone()),
+            None => FailureDetector::for_back_end(gateway_grace),
         };
         let role = match worker {
             Some(key) => Role::Worker { key, instance },
-            None => Role::Client { instance },
+            None => Role::Backend { instance },
         };
         let stop = CancellationToken::new();
         let identity = Identity { secret, role, tls };
-        let shared = Shared::new(registers, identity, peer_timeout, consumer, leases, stop.clone());
-        Self { shared, pushes: None, _alive: Some(Arc::new(stop.drop_guard())) }
+        let shared = Shared::new(
+            registers,
+            identity,
+            peer_timeout,
+            consumer,
+            failure_detector,
+            stop.clone(),
+        );
+        Self { shared, scope: None, _alive: Some(Arc::new(stop.drop_guard())) }
     }
 
-    /// Begins to follow the registers and to link to gateways, on the current runtime. Once.
+    /// Starts to subscribe to the registers and to link to gateways, on the current runtime. To be
+    /// called once.
     pub fn follow(&self) {
         self.shared.follow_all();
     }
 
-    /// The same cluster, for its own consumer: it does not keep the links, which end when the last
-    /// other clone is dropped.
+    /// A handle for the cluster's own consumer. It does not keep the links open: they close when
+    /// the last other clone is dropped.
     pub fn detached(&self) -> Self {
         Self { _alive: None, ..self.clone() }
     }
 
-    /// The same cluster, noting in `pushes` what is sent through it.
-    pub fn on_behalf_of(&self, pushes: Arc<Pushes>) -> Self {
-        Self { pushes: Some(pushes), ..self.clone() }
+    /// A handle that records in `scope` what is sent through it.
+    pub fn scoped(&self, scope: Arc<HandlerScope>) -> Self {
+        Self { scope: Some(scope), ..self.clone() }
     }
 
-    /// Waits until a register has spoken and every gateway it named is linked, or known not to be.
+    /// Waits until a register has sent its list and every listed gateway is linked or has failed to
+    /// link.
     pub async fn ready(&self) {
         self.until(Directory::is_settled).await;
     }
 
     async fn until(&self, holds: impl Fn(&Directory<Arc<Link>>) -> bool) {
-        // The sender is in what we hold, so it cannot be gone.
+        // `self.shared` holds the sender, so it cannot be closed.
         let _ = self.shared.watch().wait_for(|directory| holds(directory)).await;
     }
 
-    /// How things stand.
+    /// The current state.
     pub fn status(&self) -> Status {
         let directory = self.shared.directory();
         Status {
@@ -202,7 +212,7 @@ impl Cluster {
         }
     }
 
-    /// Calls `see` with how things stand, now and after every change, for ever.
+    /// Calls `see` with the current state and after every change, forever.
     pub async fn watch(&self, mut see: impl FnMut(Status)) {
         let mut changes = self.shared.watch();
         loop {
@@ -214,26 +224,26 @@ impl Cluster {
         }
     }
 
-    /// Shows what is counted on a page of metrics. The names have no prefix; give the registry
+    /// Registers the metrics of all links. Their names have no prefix; pass a registry that has
     /// one.
     pub fn register_metrics(&self, registry: &mut Registry) {
         self.shared.metrics.register(registry);
     }
 
-    /// Waits until every gateway has read what was sent so far; also one that is out of reach, if it
-    /// comes back in time.
+    /// Waits until every gateway has read everything sent so far, including an unreachable one that
+    /// reconnects in time.
     ///
     /// # Errors
-    /// Names a gateway that did not say so in time.
+    /// Returns the error of the first gateway that fails to confirm in time.
     pub async fn flush(&self) -> Result<(), Error> {
         let directory = self.shared.directory();
         let flushed = directory.links().chain(directory.parked()).map(|link| async {
             let flushed = match link.flush().await {
-                Err(Error::Unreachable { .. }) => link.carried().await,
+                Err(Error::Unreachable { .. }) => link.acked().await,
                 other => other,
             };
             match flushed {
-                // One that is gone meanwhile will not read any more.
+                // A gateway declared dead meanwhile will not read any more.
                 Err(Error::Unreachable { .. }) => Ok(()),
                 other => other,
             }
@@ -241,34 +251,34 @@ impl Cluster {
         futures_util::future::try_join_all(flushed).await.map(drop)
     }
 
-    /// Asks every gateway to send no more events, and waits until none is on its way. No
-    /// more gateways are linked from then on, and those that seem gone are taken for gone.
+    /// Asks every gateway to send no more events, and waits until none is in flight. No further
+    /// gateway is linked, and gateways that seem dead are declared dead at once.
     pub async fn leave(&self) {
         self.shared.leave();
         let directory = self.shared.directory();
         futures_util::future::join_all(directory.links().map(|link| async {
             if let Err(error) = link.leave().await {
-                tracing::debug!(%error, "did not hear that we leave");
+                tracing::debug!(%error, "gateway was not notified of the shutdown");
             }
         }))
         .await;
-        self.shared.hurry();
-        self.shared.forsake();
+        self.shared.decide_now();
+        self.shared.abandon();
     }
 
-    /// Waits until no finished event is held back any more, see [`Link::finish`].
+    /// Waits until no event acknowledgement is held back any more, see [`Link::finish`].
     pub async fn released(&self) {
-        self.shared.held.close();
-        self.shared.held.wait().await;
-        self.shared.held.reopen();
+        self.shared.pending_acks.close();
+        self.shared.pending_acks.wait().await;
+        self.shared.pending_acks.reopen();
     }
 
-    /// Writes what is queued, waits until gateways have read it, and ends every link. Waits for
-    /// as long as that takes, unless a gateway takes nothing for [`Config::peer_timeout`]; drop the
-    /// cluster to end at once.
+    /// Flushes all queues, waits until gateways have read the data, and closes every link. May take
+    /// arbitrarily long unless a gateway reads nothing for [`Config::peer_timeout`]; drop the
+    /// cluster to close at once.
     pub async fn close(&self) {
         if let Err(error) = self.flush().await {
-            tracing::debug!(%error, "closed before everything was read");
+            tracing::debug!(%error, "closed before all data was read");
         }
         self.shared.stop().await;
     }

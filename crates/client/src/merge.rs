@@ -1,31 +1,31 @@
-//! Many answers become one, in the order of the gateways: functions of the answers alone.
+//! Merges the answers of several gateways, in the order of the gateways: pure functions.
 
 use std::{collections::HashMap, hash::Hash, net::SocketAddr};
 
 use protocol::{Answer, ClientId, ConnectionId, Group, Session, Uid};
 
-/// An answer, and the gateway that gave it.
+/// An answer, and its gateway.
 pub(crate) type From = (SocketAddr, Answer);
 
-/// A gateway answered another question.
+/// The answer of this gateway does not match the query.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Mismatch(pub(crate) SocketAddr);
 
-/// One client's facts, see [`Cluster::select`](crate::Cluster::select). What was not asked for is
-/// `None` or empty.
+/// Fields of one client, see [`Cluster::select`](crate::Cluster::select). Fields that were not
+/// selected are `None` or empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Which client.
+    /// The client.
     pub client: ClientId,
-    /// Whom it speaks for.
+    /// The uid that it is bound to.
     pub uid: Option<Uid>,
-    /// The groups it is in.
+    /// Its groups.
     pub groups: Vec<Group>,
     /// Its session.
     pub session: Option<Session>,
 }
 
-/// Numbers are summed.
+/// Sums numbers.
 pub(crate) fn count(answers: Vec<From>) -> Result<u64, Mismatch> {
     answers.into_iter().try_fold(0, |sum, (gateway, answer)| match answer {
         Answer::Count(count) => Ok(count.saturating_add(sum)),
@@ -33,7 +33,7 @@ pub(crate) fn count(answers: Vec<From>) -> Result<u64, Mismatch> {
     })
 }
 
-/// Numbers are summed group by group.
+/// Sums numbers per group.
 pub(crate) fn counts(answers: Vec<From>) -> Result<Vec<(Group, u64)>, Mismatch> {
     let mut all = Ordered::default();
     for (gateway, answer) in answers {
@@ -46,8 +46,8 @@ pub(crate) fn counts(answers: Vec<From>) -> Result<Vec<(Group, u64)>, Mismatch> 
     Ok(all.into_vec())
 }
 
-/// A uid's clients are joined: first those of the first gateway, each gateway's by when they
-/// were bound.
+/// Concatenates the clients of each uid, by gateway; those of one gateway are ordered by binding
+/// time.
 pub(crate) fn clients(answers: Vec<From>) -> Result<Vec<(Uid, Vec<ClientId>)>, Mismatch> {
     let mut all = Ordered::default();
     for (gateway, answer) in answers {
@@ -60,7 +60,7 @@ pub(crate) fn clients(answers: Vec<From>) -> Result<Vec<(Uid, Vec<ClientId>)>, M
     Ok(all.into_vec())
 }
 
-/// Groups are named once, wherever their members are.
+/// Returns each group once.
 pub(crate) fn groups(answers: Vec<From>) -> Result<Vec<Group>, Mismatch> {
     let mut all = Ordered::default();
     for (gateway, answer) in answers {
@@ -72,7 +72,7 @@ pub(crate) fn groups(answers: Vec<From>) -> Result<Vec<Group>, Mismatch> {
     Ok(all.into_vec().into_iter().map(|(group, ())| group).collect())
 }
 
-/// Sessions are listed one after the other.
+/// Concatenates sessions.
 pub(crate) fn sessions(answers: Vec<From>) -> Result<Vec<(ClientId, Session)>, Mismatch> {
     let mut all = Vec::new();
     for (gateway, answer) in answers {
@@ -83,7 +83,7 @@ pub(crate) fn sessions(answers: Vec<From>) -> Result<Vec<(ClientId, Session)>, M
     Ok(all)
 }
 
-/// Rows are listed one after the other.
+/// Concatenates rows.
 pub(crate) fn rows(answers: Vec<From>) -> Result<Vec<Row>, Mismatch> {
     let mut all = Vec::new();
     for (gateway, answer) in answers {
@@ -99,7 +99,7 @@ pub(crate) fn rows(answers: Vec<From>) -> Result<Vec<Row>, Mismatch> {
     Ok(all)
 }
 
-/// The uids of rows, each once.
+/// Returns the uid of each row, without duplicates.
 pub(crate) fn uids(rows: Vec<Row>) -> Vec<Uid> {
     let mut all = Ordered::default();
     for uid in rows.into_iter().filter_map(|row| row.uid) {
@@ -108,7 +108,7 @@ pub(crate) fn uids(rows: Vec<Row>) -> Vec<Uid> {
     all.into_vec().into_iter().map(|(uid, ())| uid).collect()
 }
 
-/// What each group's members are, by whatever `of` makes of a row; each thing once in a group.
+/// Groups the result of `of` for each row, without duplicates within a group.
 pub(crate) fn by_group<T: Clone + Eq + Hash>(
     rows: Vec<Row>,
     of: impl Fn(&Row) -> Option<T>,
@@ -128,7 +128,7 @@ fn named(gateway: SocketAddr) -> impl Fn(ConnectionId) -> ClientId {
     move |connection| ClientId::new(gateway, connection)
 }
 
-/// A map that remembers the order in which keys came.
+/// A map that keeps keys in insertion order.
 struct Ordered<K, V> {
     places: HashMap<K, usize>,
     values: Vec<(K, V)>,

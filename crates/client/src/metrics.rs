@@ -1,11 +1,11 @@
-//! What is counted of a cluster's links.
+//! Metrics of the links of a cluster.
 
 use prometheus_client::{
     metrics::{counter::Counter, gauge::Gauge},
     registry::Registry,
 };
 
-/// Counts over all links of a cluster.
+/// Metrics of all links of a cluster.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     pub(crate) links: Gauge,
@@ -25,44 +25,44 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Shows the counts on a page of metrics. Their names have no prefix; give the registry one.
+    /// Registers the metrics. Their names have no prefix; pass a registry that has one.
     pub(crate) fn register(&self, registry: &mut Registry) {
         let mut gauge = |name, help, gauge: &Gauge| registry.register(name, help, gauge.clone());
-        gauge("links", "Gateways linked", &self.links);
-        gauge("registers", "Registers connected", &self.registers);
+        gauge("links", "Linked gateways", &self.links);
+        gauge("registers", "Connected registers", &self.registers);
         gauge(
             "passive",
             "1 while events are left to workers that reach every gateway, else 0",
             &self.passive,
         );
         gauge("queued_bytes", "Bytes waiting to be written to gateways", &self.queued);
-        gauge("parked_bytes", "Bytes waiting for gateways that are out of reach", &self.parked);
+        gauge("parked_bytes", "Bytes waiting for disconnected gateways", &self.parked);
         let mut counter = |name, help, counter: &Counter| {
             registry.register(name, help, counter.clone());
         };
         counter("commands", "Commands sent to gateways", &self.commands);
         counter(
             "commands_missed",
-            "Commands that a known gateway did not get, since it was not linked",
+            "Commands not sent to a known gateway because it was not linked",
             &self.missed,
         );
         counter(
             "commands_given_up",
-            "Commands that a gateway had not taken when it was taken for gone, or when we left",
+            "Commands dropped unacknowledged because the gateway was declared dead, or at shutdown",
             &self.given_up,
         );
-        counter("queries", "Questions asked of the cluster", &self.queries);
-        counter("queries_failed", "Questions that got no whole answer", &self.failed_queries);
+        counter("queries", "Queries to the cluster", &self.queries);
+        counter("queries_failed", "Queries without a complete result", &self.failed_queries);
         counter(
             "queries_partial",
-            "Questions to all gateways that left out one that was never linked",
+            "Queries to all gateways that skipped one that was never linked",
             &self.partial_queries,
         );
-        counter("links_lost", "Links that ended without our doing", &self.lost_links);
-        counter("links_failed", "Attempts to link that failed", &self.failed_links);
+        counter("links_lost", "Links closed by the gateway or lost", &self.lost_links);
+        counter("links_failed", "Failed attempts to link", &self.failed_links);
         counter(
             "links_replaced",
-            "Links that ended because another worker with the same name and id has linked",
+            "Links closed because another worker with the same name and id has linked",
             &self.replaced,
         );
     }

@@ -1,20 +1,23 @@
-//! What a cluster's handles and tasks share.
+//! State shared by the handles and tasks of a cluster.
 
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use protocol::{
-    Instance,
+    InstanceId,
     discovery::{self, Presence},
     link::{Role, ToGateway},
 };
-use service::{clock, supervise};
+use service::{
+    clock, supervise,
+    sync::{Mutex, MutexGuard},
+};
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -22,70 +25,70 @@ use crate::{
     directory::{self, Directory},
     discovery::follow,
     events::Consumer,
-    gateway::look_after,
-    leases::Leases,
-    link::{Correlated, Identity, Link, Unclaimed},
-    lives::Lives,
+    failover,
+    failure_detector::FailureDetector,
+    gateway::maintain_link,
+    instances::Instances,
+    link::{Identity, Link, PendingRequests, UnscopedCommands},
     metrics::Metrics,
-    oversight,
-    reach::Reach,
+    reachability::Reachability,
 };
 
 pub(crate) struct Shared {
     pub(crate) identity: Identity,
-    /// How long a gateway may be silent.
+    /// Peer timeout of gateways.
     pub(crate) peer_timeout: Duration,
-    /// Taken away at the end, since the consumer usually holds a cluster itself.
+    /// Removed at shutdown, since the consumer usually holds a cluster itself.
     consumer: Mutex<Option<Arc<dyn Consumer>>>,
     pub(crate) metrics: Arc<Metrics>,
-    /// Events whose handlers have finished, held back until what they pushed is taken.
-    pub(crate) held: TaskTracker,
-    /// What was pushed on behalf of no event, if there are events at all.
-    pub(crate) unclaimed: Arc<Unclaimed>,
-    /// Which gateways are gone.
-    pub(crate) leases: Mutex<Leases>,
-    /// What logs say of them.
-    lives: Mutex<Lives>,
-    /// Called when there may be something to decide about them.
-    pub(crate) looked: Notify,
-    /// Whether it reaches every gateway.
-    reach: Mutex<Reach>,
-    /// Whether events are left to others.
+    /// Events whose handlers have finished, held back until their commands are acknowledged.
+    pub(crate) pending_acks: TaskTracker,
+    /// Commands that no event accounts for.
+    pub(crate) unscoped: Arc<UnscopedCommands>,
+    /// Decides which gateways are dead.
+    pub(crate) failure_detector: Mutex<FailureDetector>,
+    /// Gateway instances, for logs.
+    instances: Mutex<Instances>,
+    /// Notified when an action of the failure detector may be due.
+    pub(crate) wake_detector: Notify,
+    /// Whether this worker reaches every gateway.
+    reachability: Mutex<Reachability>,
+    /// Whether events are left to other workers.
     passive: AtomicBool,
-    /// Called when registers should hear of what was settled.
-    pub(crate) news: watch::Sender<()>,
-    /// Handovers to other workers that are not answered yet.
-    pub(crate) handovers: Correlated<()>,
-    /// The highest number that a command had for a gateway that was given up. Should it be there after
-    /// all, it has not taken a higher one of ours.
+    /// Notified when there is something to announce to registers.
+    pub(crate) announce: watch::Sender<()>,
+    /// Handovers to other workers that are not acknowledged yet.
+    pub(crate) handovers: PendingRequests<()>,
+    /// The highest command number used for a gateway that was given up. Should that gateway be
+    /// alive, it has not received a higher one from here.
     numbered: AtomicU64,
     directory: watch::Sender<Arc<Directory<Arc<Link>>>>,
-    /// When a register last named a gateway that was new.
+    /// When a register last listed a new gateway.
     newest: Mutex<Option<Instant>>,
     registers: Mutex<Vec<Register>>,
     tasks: TaskTracker,
-    /// No new links are made.
+    /// No new links are established.
     leaving: CancellationToken,
     /// Every task ends.
     stop: CancellationToken,
 }
 
-/// What we know of one register.
+/// State of one register.
 #[derive(Clone)]
 pub(crate) struct Register {
     address: String,
     pub(crate) connected: bool,
-    /// Its last list, kept while it is away.
+    /// Its last list, kept while it is disconnected.
     pub(crate) list: Option<Vec<discovery::Gateway>>,
-    /// What it last said of workers, if it says such things.
+    /// Its last report on workers, if it sends such reports.
     pub(crate) presence: Option<Presence>,
-    /// When it said that.
-    heard: Option<Instant>,
+    /// When it was last updated.
+    updated_at: Option<Instant>,
 }
 
 impl Register {
     const fn new(address: String) -> Self {
-        Self { address, connected: false, list: None, presence: None, heard: None }
+        Self { address, connected: false, list: None, presence: None, updated_at: None }
     }
 }
 
@@ -95,7 +98,7 @@ impl Shared {
         identity: Identity,
         peer_timeout: Duration,
         consumer: Option<Arc<dyn Consumer>>,
-        leases: Leases,
+        failure_detector: FailureDetector,
         stop: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -103,15 +106,15 @@ impl Shared {
             peer_timeout,
             consumer: Mutex::new(consumer),
             metrics: Arc::default(),
-            held: TaskTracker::new(),
-            unclaimed: Arc::default(),
-            reach: Mutex::new(Reach::new(leases.grace())),
+            pending_acks: TaskTracker::new(),
+            unscoped: Arc::default(),
+            reachability: Mutex::new(Reachability::new(failure_detector.grace())),
             passive: AtomicBool::new(false),
-            leases: Mutex::new(leases),
-            lives: Mutex::default(),
-            looked: Notify::new(),
-            news: watch::Sender::new(()),
-            handovers: Correlated::default(),
+            failure_detector: Mutex::new(failure_detector),
+            instances: Mutex::default(),
+            wake_detector: Notify::new(),
+            announce: watch::Sender::new(()),
+            handovers: PendingRequests::default(),
             numbered: AtomicU64::new(0),
             directory: watch::Sender::new(Arc::default()),
             newest: Mutex::default(),
@@ -122,27 +125,27 @@ impl Shared {
         })
     }
 
-    /// Begins to follow every register. Ends with the cluster.
+    /// Starts to subscribe to every register, until the cluster is closed.
     pub(crate) fn follow_all(self: &Arc<Self>) {
         let registers = self.registers().clone();
-        self.spawn_supervised(Arc::clone(self).oversee());
+        self.spawn_supervised(Arc::clone(self).run_failure_detector());
         if self.has_events() {
-            self.spawn_supervised(Arc::clone(self).watch_reach());
+            self.spawn_supervised(Arc::clone(self).watch_reachability());
         }
         for (index, register) in registers.into_iter().enumerate() {
             self.spawn_supervised(follow(Arc::clone(self), index, register.address));
         }
     }
 
-    pub(crate) fn lives(&self) -> MutexGuard<'_, Lives> {
-        self.lives.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn instances(&self) -> MutexGuard<'_, Instances> {
+        self.instances.lock()
     }
 
     pub(crate) fn consumer(&self) -> Option<Arc<dyn Consumer>> {
-        self.consumer.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.consumer.lock().clone()
     }
 
-    /// Whether gateways send us events.
+    /// Whether gateways send events to this process.
     pub(crate) const fn has_events(&self) -> bool {
         matches!(self.identity.role, Role::Worker { .. })
     }
@@ -158,12 +161,12 @@ impl Shared {
         });
     }
 
-    /// The gateways as they stand now.
+    /// The current directory of gateways.
     pub(crate) fn directory(&self) -> Arc<Directory<Arc<Link>>> {
         Arc::clone(&self.directory.borrow())
     }
 
-    /// Told of every change.
+    /// Subscribes to every change.
     pub(crate) fn watch(&self) -> watch::Receiver<Arc<Directory<Arc<Link>>>> {
         self.directory.subscribe()
     }
@@ -176,57 +179,61 @@ impl Shared {
         result.expect("send_modify runs what it is given")
     }
 
-    /// Takes a register's list, and begins to look after gateways that are new.
-    pub(crate) fn register_says(
+    /// Applies a register's list, and starts to maintain links to new gateways.
+    pub(crate) fn update_register(
         self: &Arc<Self>,
         index: usize,
         list: Vec<discovery::Gateway>,
         presence: Option<Presence>,
     ) {
-        // Held until the directory has it, or an older list could overtake a newer.
+        // Held until the directory is updated, or an older list could overtake a newer one.
         let mut registers = self.registers();
         let register = &mut registers[index];
         register.connected = true;
         (register.list, register.presence) = (Some(list), presence);
-        register.heard = Some(clock::now());
+        register.updated_at = Some(clock::now());
         self.count(&registers);
-        let said = oversight::said(&registers);
+        let view = failover::register_view(&registers);
         let lists: Vec<_> = registers.iter().map(|register| register.list.clone()).collect();
         let changes = self.change(|directory| directory.list(&directory::union(&lists)));
-        self.hear(said);
-        self.expect();
+        self.apply_view(view);
+        self.expect_first_links();
         drop(registers);
         if !changes.new.is_empty() {
             *self.newest() = Some(clock::now());
         }
         for gateway in changes.foreign {
-            tracing::warn!(gateway = &*gateway, "speaks only GatewayWorker's protocol; left alone");
+            tracing::warn!(
+                gateway = &*gateway,
+                "cannot link: the gateway supports only GatewayWorker's protocol"
+            );
         }
         for address in changes.new {
-            self.spawn_supervised(look_after(Arc::clone(self), address));
+            self.spawn_supervised(maintain_link(Arc::clone(self), address));
         }
     }
 
-    /// A register is gone. What it said last still holds.
+    /// A register has disconnected. Its last list remains valid.
     pub(crate) fn register_lost(self: &Arc<Self>, index: usize) {
         let mut registers = self.registers();
         registers[index].connected = false;
         self.count(&registers);
-        let said = oversight::said(&registers);
-        self.hear(said);
+        let view = failover::register_view(&registers);
+        self.apply_view(view);
         drop(registers);
-        // Wakes tasks that watch the status.
+        // Notifies watchers of the status.
         self.change(|_| ());
     }
 
-    /// For how long a call may still wait for first links; `None` if no register has named a gateway yet.
+    /// How long a call may still wait for first links; `None` if no register has listed a gateway
+    /// yet.
     pub(crate) fn settles_in(&self, now: Instant) -> Option<Duration> {
         let newest = (*self.newest())?;
         Some((newest + crate::SETTLE).saturating_duration_since(now))
     }
 
     fn newest(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+        self.newest.lock()
     }
 
     fn count(&self, registers: &[Register]) {
@@ -234,14 +241,13 @@ impl Shared {
         self.metrics.registers.set(connected as i64);
     }
 
-    /// How many registers are connected.
+    /// The number of connected registers.
     pub(crate) fn connected_registers(&self) -> usize {
         self.registers().iter().filter(|register| register.connected).count()
     }
 
-    pub(crate) fn reach(&self) -> MutexGuard<'_, Reach> {
-        // Every change is one step, so a panic elsewhere leaves nothing half done.
-        self.reach.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn reachability(&self) -> MutexGuard<'_, Reachability> {
+        self.reachability.lock()
     }
 
     /// Whether events are left to workers that reach every gateway.
@@ -249,12 +255,13 @@ impl Shared {
         self.passive.load(Ordering::Relaxed)
     }
 
-    /// The role with which gateways are linked to now.
+    /// The role for new links.
     pub(crate) fn identity_now(&self) -> Identity {
         if self.is_passive() { self.identity.passive() } else { self.identity.clone() }
     }
 
-    /// Leaves events to others from here on, or takes them again: every link is made anew.
+    /// Leaves events to other workers from here on, or takes them again: every link is
+    /// re-established.
     pub(crate) fn set_passive(&self, passive: bool) {
         self.passive.store(passive, Ordering::Relaxed);
         self.metrics.passive.set(passive.into());
@@ -264,54 +271,53 @@ impl Shared {
         }
         for link in directory.links() {
             if passive {
-                // So that the end of the link is not taken for the end of this process.
+                // Otherwise the gateway would treat the closed link as the end of this process.
                 let _ = link.offer(&mut ToGateway::Leaving);
             }
             link.hang_up();
         }
         if !passive {
-            // What handlers send from here on must wait for a gateway that was given up before the
-            // events were left to others, or it would never get there.
-            self.leases().await_unreached();
-            self.expect();
+            // From here on, commands of handlers must wait again for gateways given up before this
+            // worker became passive, or they would never be delivered there.
+            self.failure_detector().await_unreached();
+            self.expect_first_links();
         }
-        // Wakes tasks that watch the status.
+        // Notifies watchers of the status.
         self.change(|_| ());
     }
 
-    /// Whether another worker takes events and reaches every gateway: a register has said so since that
-    /// time, and none that knows the worker has said otherwise.
+    /// Whether another worker takes events and reaches every gateway: a register has reported so
+    /// since that time, and no register that lists the worker has reported otherwise.
     pub(crate) fn others_are_complete(&self, since: Option<Instant>) -> bool {
         let registers = self.registers();
-        let recent = |register: &&Register| register.connected && since <= register.heard;
-        let said: Vec<_> =
+        let recent = |register: &&Register| register.connected && since <= register.updated_at;
+        let presences: Vec<_> =
             registers.iter().filter(recent).filter_map(|it| it.presence.as_ref()).collect();
-        let all_agree = |worker: &Instance| {
-            said.iter().all(|it| !it.workers.contains(worker) || it.complete.contains(worker))
+        let all_agree = |worker: &InstanceId| {
+            presences.iter().all(|it| !it.workers.contains(worker) || it.complete.contains(worker))
         };
-        let mut complete = said.iter().flat_map(|it| &it.complete);
+        let mut complete = presences.iter().flat_map(|it| &it.complete);
         complete.any(|worker| Some(worker) != self.identity.worker() && all_agree(worker))
     }
 
     fn registers(&self) -> MutexGuard<'_, Vec<Register>> {
-        // Every change is one step, so a panic elsewhere leaves nothing half done.
-        self.registers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.registers.lock()
     }
 
-    /// Whether the gateway is to be called; it is forgotten if not.
+    /// Whether the gateway is to be dialled; it is removed if not.
     pub(crate) fn is_wanted(&self, address: &str) -> bool {
         self.change(|directory| directory.keep(address))
     }
 
-    /// Waits until the gateway is not to be called any more.
+    /// Waits until the gateway is not to be dialled any more.
     pub(crate) async fn unwanted(&self, address: &str) {
-        // The sender is ours, so it cannot be gone.
+        // `self` holds the sender, so it cannot be closed.
         let _ = self.watch().wait_for(|directory| !directory.wants(address)).await;
     }
 
-    /// No new links from here on.
+    /// Prevents new links from here on.
     pub(crate) fn leave(&self) {
-        self.leases().leave(clock::now());
+        self.failure_detector().leave(clock::now());
         self.leaving.cancel();
     }
 
@@ -319,74 +325,74 @@ impl Shared {
         self.leaving.is_cancelled()
     }
 
-    /// A link is gone. What outlives it waits for the next, if there may be one.
+    /// A link has closed. Commands that outlive it wait for the next one, if there may be one.
     pub(crate) fn lost(&self, address: &str) {
         self.change(|directory| directory.down(address));
         if self.stop.is_cancelled() {
             self.give_up(|_, _| true);
         } else if self.is_leaving() {
-            self.forsake();
+            self.abandon();
         } else {
-            // Registers may have named its next life before we noticed.
-            self.expect();
+            // Registers may have listed its next instance before this link closed.
+            self.expect_first_links();
         }
     }
 
-    /// Nothing waits any more for gateways that are not linked and whose last link is `such`: they
-    /// are gone.
+    /// Gives up the gateways that are not linked and whose last link is `such`: nothing waits for
+    /// them any longer.
     pub(crate) fn give_up(&self, such: impl Fn(&str, &Link) -> bool) {
         for link in self.change(|directory| directory.give_up(|at, link| such(at, link))) {
             self.numbered.fetch_max(link.give_up(), Ordering::Relaxed);
         }
     }
 
-    /// Has what is sent wait for gateways that registers name, before they are linked for the first
-    /// time. Where that is another life than the one that was waited for, that one is gone.
-    pub(crate) fn expect(&self) {
+    /// Queues commands for listed gateways before their first link. If a gateway is listed as
+    /// another instance than the awaited one, the latter is given up.
+    pub(crate) fn expect_first_links(&self) {
         if self.is_leaving() {
             return;
         }
         let mut expected = Vec::new();
-        let newer = |instance: &Instance| self.leases().is_newer(instance);
+        let newer = |instance: &InstanceId| self.failure_detector().is_newer(instance);
         let given_up = self.change(|directory| directory.supersede(|link| link.instance(), newer));
         for link in given_up {
             self.numbered.fetch_max(link.give_up(), Ordering::Relaxed);
         }
         self.change(|directory| {
             directory.expect(|address, gateway, instance| {
-                if !self.leases().may_await(instance) {
+                if !self.failure_detector().may_await(instance) {
                     return None;
                 }
                 expected.push((Arc::clone(address), gateway, instance.clone()));
-                let (unclaimed, metrics) = (Arc::clone(&self.unclaimed), Arc::clone(&self.metrics));
-                let (instance, held) = (instance.clone(), self.held.clone());
+                let (unscoped, metrics) = (Arc::clone(&self.unscoped), Arc::clone(&self.metrics));
+                let (instance, pending_acks) = (instance.clone(), self.pending_acks.clone());
                 let last = self.numbered.load(Ordering::Relaxed);
-                Some(Link::expected(gateway, instance, last, held, unclaimed, metrics))
+                Some(Link::expected(gateway, instance, last, pending_acks, unscoped, metrics))
             });
         });
         for (address, gateway, instance) in expected {
-            self.await_first(address, gateway, instance);
+            self.await_first_link(address, gateway, instance);
         }
     }
 
-    /// A link to a gateway that is gone, as far as we know, on behalf of its clients: nothing can be sent
-    /// by it.
-    pub(crate) fn out_of_reach(&self, gateway: SocketAddr, instance: Instance) -> Arc<Link> {
-        let (unclaimed, metrics) = (Arc::clone(&self.unclaimed), Arc::clone(&self.metrics));
-        let link = Link::expected(gateway, instance, 0, self.held.clone(), unclaimed, metrics);
+    /// A link to an unreachable gateway that represents it for its clients: nothing can be sent on
+    /// it.
+    pub(crate) fn out_of_reach(&self, gateway: SocketAddr, instance: InstanceId) -> Arc<Link> {
+        let (unscoped, metrics) = (Arc::clone(&self.unscoped), Arc::clone(&self.metrics));
+        let link =
+            Link::expected(gateway, instance, 0, self.pending_acks.clone(), unscoped, metrics);
         link.give_up();
         link
     }
 
-    /// No link is made any more. Events that wait for gateways that are not linked are left to other
-    /// workers.
-    pub(crate) fn forsake(&self) {
+    /// Stops reconnecting. Events that wait for disconnected gateways are left to other workers.
+    pub(crate) fn abandon(&self) {
         for link in self.directory().parked() {
-            link.forsake();
+            link.abandon();
         }
     }
 
-    /// Ends every link once what is queued on it is written, and every task.
+    /// Flushes and closes every link, and ends every task.
     pub(crate) async fn stop(&self) {
         self.leave();
         self.give_up(|_, _| true);
@@ -400,12 +406,12 @@ impl Shared {
         self.tasks.close();
         self.tasks.wait().await;
         self.give_up(|_, _| true);
-        *self.consumer.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.consumer.lock() = None;
     }
 }
 
-/// Ends the cluster when a task of it panics, in a program where that does not end the process: calls
-/// fail from then on, rather than miss gateways that nobody looks after any more.
+/// Closes the cluster when one of its tasks panics, in a program where a panic does not end the
+/// process: calls fail from then on, rather than miss gateways that no task maintains any more.
 struct FailOnPanic(Arc<Shared>);
 
 impl Drop for FailOnPanic {

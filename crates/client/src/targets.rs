@@ -1,35 +1,35 @@
-//! Which gateways a call goes to, and with what: functions of the addresses alone.
+//! Splits the recipients of a call by gateway: functions of the addresses alone.
 
 use std::net::SocketAddr;
 
 use protocol::{ClientId, ConnectionId, Recipients as OnGateway};
 use rustc_hash::FxHashMap;
 
-/// To whom of the cluster's clients a message goes.
+/// Recipients of a message among the clients of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recipients {
-    /// To all.
+    /// All clients.
     All,
-    /// To these. Nothing is sent for an empty list.
+    /// These clients. Nothing is sent for an empty list.
     Only(Vec<ClientId>),
-    /// To all but these.
+    /// All clients except these.
     Except(Vec<ClientId>),
 }
 
-/// The clients that are on one gateway, in the order given.
+/// The clients on one gateway, in the given order.
 pub(crate) fn on(gateway: SocketAddr, clients: &[ClientId]) -> Vec<ConnectionId> {
     let here = clients.iter().filter(|client| client.gateway == gateway);
     here.map(|client| client.connection).collect()
 }
 
-/// How many of them are on the gateway that has the most.
+/// The number of clients on the gateway that has the most of them.
 pub(crate) fn most_on_one(clients: &[ClientId]) -> usize {
     let mut counts = FxHashMap::<SocketAddr, usize>::default();
     clients.iter().for_each(|client| *counts.entry(client.gateway).or_default() += 1);
     counts.into_values().max().unwrap_or(0)
 }
 
-/// What one gateway is told of the recipients; `None` if it has none of them.
+/// The recipients on one gateway; `None` if it has none of them.
 pub(crate) fn recipients(gateway: SocketAddr, of_all: &Recipients) -> Option<OnGateway> {
     match of_all {
         Recipients::All => Some(OnGateway::All),
@@ -63,13 +63,13 @@ mod tests {
         )
     }
 
-    /// Whom all gateways together would reach, with five clients on each of three gateways.
+    /// The clients reached in total, with five clients on each of three gateways.
     fn reached(to: &Recipients) -> BTreeSet<ClientId> {
-        let everyone = |at| (1..=5).map(move |id| ClientId::new(gateway(at), ConnectionId(id)));
+        let all = |at| (1..=5).map(move |id| ClientId::new(gateway(at), ConnectionId(id)));
         (1..=3)
             .flat_map(|at| {
-                let told = recipients(gateway(at), to);
-                everyone(at).filter(move |client| match &told {
+                let on_gateway = recipients(gateway(at), to);
+                all(at).filter(move |client| match &on_gateway {
                     None => false,
                     Some(OnGateway::All) => true,
                     Some(OnGateway::Only(these)) => these.contains(&client.connection),
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gateway_without_a_recipient_is_not_bothered() {
+    fn gateway_without_recipients_receives_nothing() {
         let one = Recipients::Only(vec![ClientId::new(gateway(1), ConnectionId(7))]);
         assert_eq!(recipients(gateway(1), &one), Some(OnGateway::Only(vec![ConnectionId(7)])));
         assert_eq!(recipients(gateway(2), &one), None);

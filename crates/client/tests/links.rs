@@ -1,4 +1,4 @@
-//! Links: who is let in, what is kept in order, what happens when one ends.
+//! Links: authentication, order, and how they end.
 
 mod fake;
 
@@ -15,24 +15,24 @@ fn cluster(registers: &[&FakeRegister]) -> Cluster {
     Cluster::start(Config::new(registers.iter().map(|it| it.address()), SECRET))
 }
 
-/// A cluster of one register and that many gateways, linked to each.
+/// A cluster with one register and that many linked gateways.
 async fn linked<const N: usize>()
--> (Cluster, FakeRegister, fake::Follower, [(FakeGateway, fake::FakeLink); N]) {
+-> (Cluster, FakeRegister, fake::Subscriber, [(FakeGateway, fake::FakeLink); N]) {
     let register = FakeRegister::start().await;
     let mut gateways = Vec::new();
     for _ in 0..N {
         gateways.push(FakeGateway::start().await);
     }
     let cluster = cluster(&[&register]);
-    let follower = register.tell(&gateways.iter().collect::<Vec<_>>()).await;
+    let subscriber = register.serve(&gateways.iter().collect::<Vec<_>>()).await;
     let mut both = Vec::new();
     for gateway in gateways {
         let link = gateway.link().await;
         both.push((gateway, link));
     }
     soon(cluster.ready()).await;
-    let both = both.try_into().map_err(drop).expect("as many as asked for");
-    (cluster, register, follower, both)
+    let both = both.try_into().map_err(drop).expect("`N` gateways");
+    (cluster, register, subscriber, both)
 }
 
 async fn until(cluster: &Cluster, holds: impl Fn(&Status) -> bool) {
@@ -45,14 +45,14 @@ async fn until(cluster: &Cluster, holds: impl Fn(&Status) -> bool) {
 }
 
 #[tokio::test]
-async fn a_back_end_says_that_it_only_commands() {
-    let (_cluster, _register, _follower, [(_, link)]) = linked::<1>().await;
-    assert!(matches!(link.role, Some(Role::Client { .. })), "{:?}", link.role);
+async fn back_end_links_in_the_back_end_role() {
+    let (_cluster, _register, _subscriber, [(_, link)]) = linked::<1>().await;
+    assert!(matches!(link.role, Some(Role::Backend { .. })), "{:?}", link.role);
 }
 
 #[tokio::test]
 async fn commands_arrive_in_order_and_numbered_from_one() {
-    let (cluster, _register, _follower, [(gateway, mut link)]) = linked::<1>().await;
+    let (cluster, _register, _subscriber, [(gateway, mut link)]) = linked::<1>().await;
     for text in ["a", "b", "c"] {
         cluster.send_to_client(gateway.client(1), text).await.unwrap();
     }
@@ -62,8 +62,9 @@ async fn commands_arrive_in_order_and_numbered_from_one() {
 }
 
 #[tokio::test]
-async fn everyone_means_every_gateway_and_some_only_theirs() {
-    let (cluster, _register, _follower, [(one, mut to_one), (_, mut to_two)]) = linked::<2>().await;
+async fn commands_go_to_every_gateway_or_only_to_those_of_the_recipients() {
+    let (cluster, _register, _subscriber, [(one, mut to_one), (_, mut to_two)]) =
+        linked::<2>().await;
     let only = Recipients::Only(vec![one.client(5)]);
     cluster.send_to_all(only, "only").await.unwrap();
     cluster.send_to_uid("alice", "uid").await.unwrap();
@@ -74,8 +75,8 @@ async fn everyone_means_every_gateway_and_some_only_theirs() {
 }
 
 #[tokio::test]
-async fn answers_may_come_in_any_order_and_are_summed() {
-    let (cluster, _register, _follower, [(_, mut one), (_, mut two)]) = linked::<2>().await;
+async fn answers_in_any_order_are_summed() {
+    let (cluster, _register, _subscriber, [(_, mut one), (_, mut two)]) = linked::<2>().await;
     let gateways = async {
         let (first, _) = one.query().await;
         let (second, _) = one.query().await;
@@ -90,8 +91,8 @@ async fn answers_may_come_in_any_order_and_are_summed() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_cannot_answer_is_named() {
-    let (cluster, _register, _follower, [(_, mut one), (bad, mut two)]) = linked::<2>().await;
+async fn unavailable_gateway_is_named_in_the_error() {
+    let (cluster, _register, _subscriber, [(_, mut one), (bad, mut two)]) = linked::<2>().await;
     let gateways = async {
         one.answer(|_| Answer::Count(1)).await;
         two.answer(|_| Answer::Unavailable).await;
@@ -102,8 +103,8 @@ async fn a_gateway_that_cannot_answer_is_named() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_dies_with_a_question_is_named() {
-    let (cluster, _register, _follower, [(gateway, mut link)]) = linked::<1>().await;
+async fn gateway_that_closes_during_a_query_is_named_in_the_error() {
+    let (cluster, _register, _subscriber, [(gateway, mut link)]) = linked::<1>().await;
     let dies = async {
         link.query().await;
         drop(link);
@@ -114,13 +115,13 @@ async fn a_gateway_that_dies_with_a_question_is_named() {
 }
 
 #[tokio::test]
-async fn a_gateway_with_another_secret_refuses_and_is_left_alone() {
+async fn gateway_with_another_secret_refuses_and_stays_missing() {
     let register = FakeRegister::start().await;
     let mut gateway = FakeGateway::start().await;
     gateway.secret = Secret::from("other");
     let cluster = cluster(&[&register]);
-    let _follower = register.tell(&[&gateway]).await;
-    assert!(gateway.meet().await.is_err());
+    let _subscriber = register.serve(&[&gateway]).await;
+    assert!(gateway.accept().await.is_err());
     soon(cluster.ready()).await;
     assert_eq!(cluster.status().missing, [gateway.address()]);
     let sent = cluster.send_to_client(gateway.client(1), "x").await;
@@ -128,22 +129,22 @@ async fn a_gateway_with_another_secret_refuses_and_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_does_not_know_the_secret_is_not_spoken_to() {
+async fn gateway_without_the_secret_is_not_linked() {
     let register = FakeRegister::start().await;
     let mut gateway = FakeGateway::start().await;
-    // It lets anyone in, and proves the knowledge of nothing.
+    // It admits any peer, and cannot prove the secret.
     gateway.secret = Secret::default();
     let cluster = cluster(&[&register]);
-    let _follower = register.tell(&[&gateway]).await;
+    let _subscriber = register.serve(&[&gateway]).await;
     let mut link = gateway.link().await;
-    assert!(soon(link.try_next()).await.is_none(), "closed without another word");
+    assert!(soon(link.try_next()).await.is_none(), "closed without a further message");
     soon(cluster.ready()).await;
     assert_eq!(cluster.status().linked, 0);
 }
 
 #[tokio::test]
-async fn a_link_that_is_lost_comes_back() {
-    let (cluster, _register, _follower, [(gateway, link)]) = linked::<1>().await;
+async fn lost_link_is_reestablished() {
+    let (cluster, _register, _subscriber, [(gateway, link)]) = linked::<1>().await;
     drop(link);
     let mut link = gateway.link().await;
     soon(async {
@@ -152,25 +153,25 @@ async fn a_link_that_is_lost_comes_back() {
         }
     })
     .await;
-    assert_eq!(link.numbered_command().await, (1, sent_to(1, "again")), "counted anew");
+    assert_eq!(link.numbered_command().await, (1, sent_to(1, "again")), "numbering restarts");
 }
 
 #[tokio::test]
-async fn a_gateway_that_no_register_names_keeps_its_link_but_is_not_called_again() {
+async fn unlisted_gateway_keeps_its_link_but_is_not_dialled_again() {
     let register = FakeRegister::start().await;
     let (gateway, other) = (FakeGateway::start().await, FakeGateway::start().await);
     let config = Config::new([register.address()], SECRET);
-    // Without that, it is called for as long as what is sent meanwhile waits for it.
+    // With a longer grace period, it is dialled while commands wait for it.
     let cluster = Cluster::start(Config { gateway_grace: std::time::Duration::ZERO, ..config });
-    let mut follower = register.tell(&[&gateway, &other]).await;
+    let mut subscriber = register.serve(&[&gateway, &other]).await;
     let (mut link, _other_link) = (gateway.link().await, other.link().await);
     soon(cluster.ready()).await;
-    follower.list(&[&other]).await;
+    subscriber.list(&[&other]).await;
     cluster.send_to_client(gateway.client(1), "still").await.unwrap();
     assert_eq!(link.command().await, sent_to(1, "still"));
-    // Anything later than the list proves that the list was read.
+    // A later link proves that the list was read.
     let third = FakeGateway::start().await;
-    follower.list(&[&other, &third]).await;
+    subscriber.list(&[&other, &third]).await;
     let _third_link = third.link().await;
     until(&cluster, |status| status.linked == 3).await;
     drop(link);
@@ -182,24 +183,24 @@ async fn a_gateway_that_no_register_names_keeps_its_link_but_is_not_called_again
 }
 
 #[tokio::test]
-async fn a_register_may_go_and_come_back_without_the_links_noticing() {
-    let (cluster, register, follower, [(gateway, mut link)]) = linked::<1>().await;
-    drop(follower);
-    let (mut follower, hello) = register.follower().await;
+async fn register_restart_does_not_affect_links() {
+    let (cluster, register, subscriber, [(gateway, mut link)]) = linked::<1>().await;
+    drop(subscriber);
+    let (mut subscriber, hello) = register.subscriber().await;
     assert_eq!(hello.known, [gateway.address()]);
-    follower.list(&[]).await;
-    follower.list(&[&gateway]).await;
+    subscriber.list(&[]).await;
+    subscriber.list(&[&gateway]).await;
     cluster.send_to_client(gateway.client(1), "still").await.unwrap();
     assert_eq!(link.numbered_command().await, (1, sent_to(1, "still")), "the same link");
 }
 
 #[tokio::test]
-async fn what_any_register_names_counts() {
+async fn union_of_all_registers_is_linked() {
     let (one, two) = (FakeRegister::start().await, FakeRegister::start().await);
     let (left, right) = (FakeGateway::start().await, FakeGateway::start().await);
     let cluster = cluster(&[&one, &two]);
-    let _one = one.tell(&[&left]).await;
-    let mut two = two.tell(&[&right]).await;
+    let _one = one.serve(&[&left]).await;
+    let mut two = two.serve(&[&right]).await;
     let (_to_left, _to_right) = (left.link().await, right.link().await);
     two.list(&[]).await;
     until(&cluster, |status| status.linked == 2).await;
@@ -207,35 +208,35 @@ async fn what_any_register_names_counts() {
 }
 
 #[tokio::test]
-async fn a_php_gateway_is_not_called_where_the_register_tells_the_difference() {
-    let (cluster, _register, mut follower, [(gateway, _link)]) = linked::<1>().await;
+async fn php_gateway_marked_by_the_register_is_not_dialled() {
+    let (cluster, _register, mut subscriber, [(gateway, _link)]) = linked::<1>().await;
     let php = FakeGateway::start().await;
     let native = Gateway { native: true, ..Gateway::plain(gateway.address()) };
-    follower.say(vec![native, Gateway::plain(php.address())]).await;
+    subscriber.send_gateways(vec![native, Gateway::plain(php.address())]).await;
     let called = tokio::time::timeout(std::time::Duration::from_millis(300), php.listener.accept());
     assert!(called.await.is_err());
-    assert!(cluster.status().settled, "nobody waits for it");
+    assert!(cluster.status().settled, "it is not awaited");
 }
 
 #[tokio::test]
-async fn a_gateway_that_hangs_up_on_us_is_taken_for_a_php_one() {
+async fn gateway_that_closes_before_the_challenge_is_treated_as_php() {
     let (register, php) = (FakeRegister::start().await, FakeGateway::start().await);
     let cluster = cluster(&[&register]);
-    let (mut follower, _) = register.follower().await;
-    follower.say(vec![Gateway::plain(php.address())]).await;
+    let (mut subscriber, _) = register.subscriber().await;
+    subscriber.send_gateways(vec![Gateway::plain(php.address())]).await;
     let (mut stream, _) = soon(php.listener.accept()).await.unwrap();
     let mut magic = [0; 4];
     soon(stream.read_exact(&mut magic)).await.unwrap();
     drop(stream);
     soon(cluster.ready()).await;
     let called = tokio::time::timeout(std::time::Duration::from_millis(500), php.listener.accept());
-    assert!(called.await.is_err(), "left alone for a while");
+    assert!(called.await.is_err(), "not dialled for a while");
 }
 
 #[tokio::test]
-async fn whoever_sends_more_than_a_gateway_reads_waits() {
-    let (cluster, _register, _follower, [(gateway, mut link)]) = linked::<1>().await;
-    link.takes = true;
+async fn sender_waits_while_a_gateway_reads_slowly() {
+    let (cluster, _register, _subscriber, [(gateway, mut link)]) = linked::<1>().await;
+    link.acks_commands = true;
     let piece = Message::binary(vec![0; 1024 * 1024]);
     let pieces = 4 * OUTGOING_LIMIT / piece.body.len();
     let to = gateway.client(1);
@@ -245,7 +246,7 @@ async fn whoever_sends_more_than_a_gateway_reads_waits() {
             sending.send_to_client(to, piece.clone()).await.unwrap();
         }
     });
-    // More than its buffers and the kernel's hold, so it cannot have finished.
+    // More than all buffers hold, so that the sender cannot have finished.
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     assert!(!sender.is_finished());
     for _ in 0..pieces {
@@ -255,8 +256,8 @@ async fn whoever_sends_more_than_a_gateway_reads_waits() {
 }
 
 #[tokio::test]
-async fn whoever_waits_for_room_learns_that_the_link_is_gone() {
-    let (cluster, _register, _follower, [(gateway, link)]) = linked::<1>().await;
+async fn blocked_sender_fails_when_the_link_closes() {
+    let (cluster, _register, _subscriber, [(gateway, link)]) = linked::<1>().await;
     let to = gateway.client(1);
     let sender = tokio::spawn(async move {
         let piece = Message::binary(vec![0; 1024 * 1024]);
@@ -272,8 +273,8 @@ async fn whoever_waits_for_room_learns_that_the_link_is_gone() {
 }
 
 #[tokio::test]
-async fn close_waits_until_everything_was_read() {
-    let (cluster, _register, _follower, [(gateway, mut link)]) = linked::<1>().await;
+async fn close_waits_until_all_commands_are_read() {
+    let (cluster, _register, _subscriber, [(gateway, mut link)]) = linked::<1>().await;
     for _ in 0..100 {
         cluster.send_to_client(gateway.client(1), "x").await.unwrap();
     }
@@ -282,16 +283,16 @@ async fn close_waits_until_everything_was_read() {
 }
 
 #[tokio::test]
-async fn a_ping_is_answered() {
-    let (_cluster, _register, _follower, [(_, mut link)]) = linked::<1>().await;
+async fn ping_is_answered() {
+    let (_cluster, _register, _subscriber, [(_, mut link)]) = linked::<1>().await;
     link.send(ToPeer::Ping { token: 9 }).await;
     assert_eq!(link.next().await, ToGateway::Pong { token: 9 });
 }
 
 #[tokio::test]
-async fn garbage_ends_the_link_and_nothing_else() {
+async fn invalid_frame_closes_only_its_link() {
     use tokio::io::AsyncWriteExt as _;
-    let (cluster, _register, _follower, [(gateway, mut link), (other, mut to_other)]) =
+    let (cluster, _register, _subscriber, [(gateway, mut link), (other, mut to_other)]) =
         linked::<2>().await;
     link.stream.write_all(b"\xff\xff\xff\xff garbage").await.unwrap();
     assert!(soon(link.try_next()).await.is_none());
@@ -301,8 +302,8 @@ async fn garbage_ends_the_link_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_says_nothing_is_asked_and_then_given_up() {
-    let (_cluster, _register, _follower, [(gateway, mut link)]) = linked::<1>().await;
+async fn silent_gateway_is_probed_and_then_disconnected() {
+    let (_cluster, _register, _subscriber, [(gateway, mut link)]) = linked::<1>().await;
     tokio::time::pause();
     let mut asked = 0;
     while let Some(message) = link.try_next().await {

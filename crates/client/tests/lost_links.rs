@@ -1,21 +1,21 @@
-//! What is sent to a gateway whose link is lost: it gets it once, in order, or is gone.
+//! Commands for a gateway whose link is lost: delivered once, in order, or dropped.
 
 mod fake;
 
 use std::time::Duration;
 
 use client::{Cluster, Config, Error, link::OUTGOING_LIMIT};
-use fake::{FakeGateway, FakeLink, FakeRegister, Follower, SECRET, sent_to, soon};
+use fake::{FakeGateway, FakeLink, FakeRegister, SECRET, Subscriber, sent_to, soon};
 use prometheus_client::{encoding::text::encode, registry::Registry};
-use protocol::{Instance, Message, discovery::Gateway, link::ToPeer};
+use protocol::{InstanceId, Message, discovery::Gateway, link::ToPeer};
 use tokio::task::yield_now;
 
-/// A cluster of one gateway, linked.
+/// A cluster with one linked gateway.
 struct Scene {
     cluster: Cluster,
     metrics: Registry,
     _register: FakeRegister,
-    follower: Follower,
+    subscriber: Subscriber,
     gateway: FakeGateway,
 }
 
@@ -24,20 +24,20 @@ impl Scene {
         let (register, gateway) = (FakeRegister::start().await, FakeGateway::start().await);
         let config = Config::new([register.address()], SECRET);
         let cluster = Cluster::start(Config { gateway_grace, ..config });
-        let follower = register.tell(&[&gateway]).await;
+        let subscriber = register.serve(&[&gateway]).await;
         let link = gateway.link().await;
         soon(cluster.ready()).await;
         let mut metrics = Registry::default();
         cluster.register_metrics(&mut metrics);
-        (Self { cluster, metrics, _register: register, follower, gateway }, link)
+        (Self { cluster, metrics, _register: register, subscriber, gateway }, link)
     }
 
     async fn send(&self, text: &str) {
         let sent = self.cluster.send_to_client(self.gateway.client(1), text).await;
-        sent.expect("it is known");
+        sent.expect("the gateway is known");
     }
 
-    /// Drops the link, and waits until that is known.
+    /// Drops the link, and waits until the cluster has noticed.
     async fn lose(&self, link: FakeLink) {
         drop(link);
         self.until_linked(0).await;
@@ -49,7 +49,7 @@ impl Scene {
 
     fn metric(&self, name: &str) -> i64 {
         let mut page = String::new();
-        encode(&mut page, &self.metrics).expect("a string takes it");
+        encode(&mut page, &self.metrics).expect("writing to a string succeeds");
         let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {page}"))
     }
@@ -66,17 +66,17 @@ async fn until(holds: impl Fn() -> bool) {
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// For what must not happen; a slow machine can only make it blind.
+/// For what must not happen: a slow machine can only hide a failure.
 const A_WHILE: Duration = Duration::from_millis(300);
 
 #[tokio::test]
-async fn what_was_not_taken_and_what_came_meanwhile_arrives_in_order_before_what_is_newer() {
+async fn unacknowledged_and_queued_commands_precede_newer_ones_in_order() {
     let (scene, mut link) = Scene::start(LONG).await;
     for text in ["1", "2", "3"] {
         scene.send(text).await;
     }
     assert_eq!(link.numbered_command().await, (1, sent_to(1, "1")));
-    link.send(ToPeer::Taken { through: 1 }).await;
+    link.send(ToPeer::CommandAck { through: 1 }).await;
     // Read, and lost with the gateway's end of the link.
     assert_eq!(link.numbered_command().await, (2, sent_to(1, "2")));
     scene.lose(link).await;
@@ -89,7 +89,8 @@ async fn what_was_not_taken_and_what_came_meanwhile_arrives_in_order_before_what
     scene.send("6").await;
     for number in 1..=4 {
         if number == 1 {
-            // It says that it has taken nothing, and knows best.
+            // The gateway reports that it has received nothing, which overrides the
+            // acknowledgement.
             continue;
         }
         assert_eq!(link.numbered_command().await, (number, sent_to(1, &number.to_string())));
@@ -100,7 +101,7 @@ async fn what_was_not_taken_and_what_came_meanwhile_arrives_in_order_before_what
 }
 
 #[tokio::test]
-async fn what_the_gateway_has_taken_without_saying_so_is_not_sent_again() {
+async fn commands_received_but_not_acknowledged_are_not_sent_again() {
     let (mut scene, mut link) = Scene::start(LONG).await;
     for text in ["1", "2", "3"] {
         scene.send(text).await;
@@ -110,34 +111,34 @@ async fn what_the_gateway_has_taken_without_saying_so_is_not_sent_again() {
     scene.lose(link).await;
     let mut link = scene.gateway.link().await;
     assert_eq!(link.numbered_command().await, (3, sent_to(1, "3")));
-    // And once more, by a link that brought nothing new.
+    // Once more, with a link on which nothing was acknowledged.
     scene.lose(link).await;
     let mut link = scene.gateway.link().await;
     assert_eq!(link.numbered_command().await, (3, sent_to(1, "3")));
-    link.send(ToPeer::Taken { through: 3 }).await;
+    link.send(ToPeer::CommandAck { through: 3 }).await;
     scene.send("4").await;
     assert_eq!(link.numbered_command().await, (4, sent_to(1, "4")));
 }
 
 #[tokio::test]
-async fn another_life_of_the_gateway_gets_nothing_of_it() {
+async fn new_instance_of_a_gateway_receives_no_earlier_commands() {
     let (mut scene, link) = Scene::start(LONG).await;
     scene.send("1").await;
     scene.lose(link).await;
     scene.send("2").await;
-    scene.gateway.instance = Instance::new("another").unwrap();
+    scene.gateway.instance = InstanceId::new("another").unwrap();
     let mut link = scene.gateway.link().await;
     scene.until_linked(1).await;
     scene.send("new").await;
-    assert_eq!(link.numbered_command().await, (1, sent_to(1, "new")), "counted anew");
+    assert_eq!(link.numbered_command().await, (1, sent_to(1, "new")), "numbering restarts");
     assert_eq!(scene.metric("commands_given_up_total"), 2);
 }
 
 #[tokio::test]
-async fn a_gateway_that_nobody_names_is_waited_for_as_long_as_the_grace_lasts() {
+async fn unlisted_gateway_is_awaited_for_the_grace_period() {
     let (mut scene, link) = Scene::start(LONG).await;
     scene.lose(link).await;
-    scene.follower.list(&[]).await;
+    scene.subscriber.list(&[]).await;
     scene.send("kept").await;
     let mut link = scene.gateway.link().await;
     assert_eq!(link.command().await, sent_to(1, "kept"));
@@ -145,7 +146,7 @@ async fn a_gateway_that_nobody_names_is_waited_for_as_long_as_the_grace_lasts() 
     let (mut scene, link) = Scene::start(Duration::ZERO).await;
     scene.lose(link).await;
     scene.send("in vain").await;
-    scene.follower.list(&[]).await;
+    scene.subscriber.list(&[]).await;
     until(|| scene.metric("commands_given_up_total") == 1).await;
     let sent = scene.cluster.send_to_client(scene.gateway.client(1), "x").await;
     assert!(matches!(sent, Err(Error::Unreachable { .. })), "{sent:?}");
@@ -154,17 +155,17 @@ async fn a_gateway_that_nobody_names_is_waited_for_as_long_as_the_grace_lasts() 
 }
 
 #[tokio::test]
-async fn a_gateway_that_was_never_linked_gets_what_was_sent_if_its_life_is_known() {
+async fn never_linked_gateway_receives_earlier_commands_if_its_instance_is_known() {
     let (register, gateway) = (FakeRegister::start().await, FakeGateway::start().await);
     let cluster = Cluster::start(Config::new([register.address()], SECRET));
-    let (mut follower, _) = register.follower().await;
-    let alive = |instance: &Instance| Gateway {
+    let (mut subscriber, _) = register.subscriber().await;
+    let alive = |instance: &InstanceId| Gateway {
         native: true,
         instance: Some(instance.clone()),
         ..Gateway::plain(gateway.address())
     };
-    follower.say(vec![alive(&gateway.instance)]).await;
-    // Its first connection is lost before it is a link.
+    subscriber.send_gateways(vec![alive(&gateway.instance)]).await;
+    // The first connection is lost before the handshake.
     drop(soon(gateway.listener.accept()).await.unwrap());
     soon(cluster.ready()).await;
     cluster.send_to_client(gateway.client(1), "1").await.unwrap();
@@ -175,18 +176,18 @@ async fn a_gateway_that_was_never_linked_gets_what_was_sent_if_its_life_is_known
 }
 
 #[tokio::test]
-async fn the_next_life_of_a_lost_gateway_gets_what_was_sent_since_registers_name_it() {
+async fn next_instance_receives_commands_sent_since_it_was_listed() {
     let (mut scene, link) = Scene::start(LONG).await;
     scene.lose(link).await;
-    scene.send("for the life before").await;
-    scene.gateway.instance = Instance::new("another").unwrap();
+    scene.send("for the previous instance").await;
+    scene.gateway.instance = InstanceId::new("another").unwrap();
     let alive = Gateway {
         native: true,
         instance: Some(scene.gateway.instance.clone()),
         ..Gateway::plain(scene.gateway.address())
     };
-    // Its link is not made yet: nobody has answered.
-    scene.follower.say(vec![alive]).await;
+    // No new link is established yet.
+    scene.subscriber.send_gateways(vec![alive]).await;
     until(|| scene.metric("commands_given_up_total") == 1).await;
     scene.send("for this one").await;
     let mut link = scene.gateway.link().await;
@@ -194,11 +195,11 @@ async fn the_next_life_of_a_lost_gateway_gets_what_was_sent_since_registers_name
 }
 
 #[tokio::test]
-async fn one_that_is_never_reached_is_not_waited_for_beyond_the_grace() {
+async fn unreachable_gateway_is_not_awaited_beyond_the_grace_period() {
     let (register, gateway) = (FakeRegister::start().await, FakeGateway::start().await);
     let config = Config::new([register.address()], SECRET);
     let cluster = Cluster::start(Config { gateway_grace: Duration::ZERO, ..config });
-    let (mut follower, _) = register.follower().await;
+    let (mut subscriber, _) = register.subscriber().await;
     let alive = Gateway {
         native: true,
         instance: Some(gateway.instance.clone()),
@@ -207,7 +208,7 @@ async fn one_that_is_never_reached_is_not_waited_for_beyond_the_grace() {
     let to = gateway.client(1);
     drop(gateway);
     for _ in 0..2 {
-        follower.say(vec![alive.clone()]).await;
+        subscriber.send_gateways(vec![alive.clone()]).await;
         until(|| cluster.status().settled && cluster.status().missing.len() == 1).await;
         soon(async {
             while cluster.send_to_client(to, "x").await.is_ok() {
@@ -221,20 +222,20 @@ async fn one_that_is_never_reached_is_not_waited_for_beyond_the_grace() {
 }
 
 #[tokio::test]
-async fn one_that_nobody_names_and_where_nobody_listens_is_gone_at_once() {
+async fn unlisted_gateway_that_refuses_connections_is_given_up_at_once() {
     let (mut scene, link) = Scene::start(LONG).await;
     scene.send("in vain").await;
     let elsewhere = FakeGateway::start().await;
     let gateway = std::mem::replace(&mut scene.gateway, elsewhere);
     drop((link, gateway));
     scene.until_linked(0).await;
-    assert_eq!(scene.metric("commands_given_up_total"), 0, "a register names it");
-    scene.follower.list(&[]).await;
+    assert_eq!(scene.metric("commands_given_up_total"), 0, "a register lists it");
+    scene.subscriber.list(&[]).await;
     until(|| scene.metric("commands_given_up_total") == 1).await;
 }
 
 #[tokio::test]
-async fn whoever_sends_more_than_is_kept_waits_until_the_gateway_is_back() {
+async fn sender_beyond_the_limit_waits_until_the_gateway_is_back() {
     let (scene, link) = Scene::start(LONG).await;
     scene.lose(link).await;
     let piece = Message::binary(vec![0; 1024 * 1024]);
@@ -251,7 +252,7 @@ async fn whoever_sends_more_than_is_kept_waits_until_the_gateway_is_back() {
     let parked = scene.metric("parked_bytes") as usize;
     assert!(parked < OUTGOING_LIMIT + 2 * 1024 * 1024, "{parked}");
     let mut link = scene.gateway.link().await;
-    link.takes = true;
+    link.acks_commands = true;
     for number in 1..=pieces as u64 {
         assert_eq!(link.numbered_command().await.0, number);
     }
@@ -259,7 +260,7 @@ async fn whoever_sends_more_than_is_kept_waits_until_the_gateway_is_back() {
 }
 
 #[tokio::test]
-async fn whoever_waits_for_room_is_told_that_the_gateway_is_gone() {
+async fn blocked_sender_fails_when_the_gateway_is_given_up() {
     let (mut scene, link) = Scene::start(Duration::ZERO).await;
     scene.lose(link).await;
     let (sending, to) = (scene.cluster.clone(), scene.gateway.client(1));
@@ -272,13 +273,13 @@ async fn whoever_waits_for_room_is_told_that_the_gateway_is_gone() {
         }
     });
     until(|| OUTGOING_LIMIT as i64 <= scene.metric("parked_bytes")).await;
-    scene.follower.list(&[]).await;
+    scene.subscriber.list(&[]).await;
     assert!(matches!(soon(sender).await.unwrap(), Error::Unreachable { .. }));
     assert_eq!(scene.metric("parked_bytes"), 0);
 }
 
 #[tokio::test]
-async fn whoever_waits_for_room_is_told_that_the_cluster_is_closed() {
+async fn blocked_sender_fails_when_the_cluster_is_closed() {
     let (scene, link) = Scene::start(LONG).await;
     scene.lose(link).await;
     let (sending, to) = (scene.cluster.detached(), scene.gateway.client(1));
@@ -296,7 +297,7 @@ async fn whoever_waits_for_room_is_told_that_the_cluster_is_closed() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_is_out_of_reach_cannot_be_asked() {
+async fn unreachable_gateway_fails_queries() {
     let (scene, link) = Scene::start(LONG).await;
     scene.lose(link).await;
     let one = scene.cluster.is_online(scene.gateway.client(1)).await;
@@ -307,10 +308,10 @@ async fn a_gateway_that_is_out_of_reach_cannot_be_asked() {
 }
 
 #[tokio::test]
-async fn a_flush_waits_for_what_is_on_its_way_to_a_gateway_out_of_reach() {
+async fn flush_with_unreachable_gateway_waits_for_pending_commands() {
     let (scene, link) = Scene::start(LONG).await;
     scene.lose(link).await;
-    scene.cluster.flush().await.expect("there is nothing");
+    scene.cluster.flush().await.expect("nothing is pending");
     scene.send("x").await;
     let flushing = scene.cluster.clone();
     let flush = tokio::spawn(async move { flushing.flush().await });
@@ -318,6 +319,6 @@ async fn a_flush_waits_for_what_is_on_its_way_to_a_gateway_out_of_reach() {
     let (through, _) = link.numbered_command().await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!flush.is_finished());
-    link.send(ToPeer::Taken { through }).await;
+    link.send(ToPeer::CommandAck { through }).await;
     soon(flush).await.unwrap().unwrap();
 }

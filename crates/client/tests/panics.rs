@@ -1,4 +1,4 @@
-//! A panic in a cluster's own tasks, in a program where that ends nothing else.
+//! A panic in a task of a cluster, in a program where a panic does not end the process.
 
 mod fake;
 
@@ -6,16 +6,16 @@ use std::sync::Arc;
 
 use client::{
     Cluster, Config, Recipients,
-    events::{Consumer, Intake},
+    events::{Consumer, EventReceiver},
     link::Link,
 };
 use fake::{FakeGateway, FakeRegister, SECRET, soon};
 
-/// A consumer that panics where it is called by the task that looks after a gateway.
+/// A consumer that panics in the task that maintains a link.
 struct Panicking;
 
 impl Consumer for Panicking {
-    fn linked(&self, _link: &Arc<Link>) -> Box<dyn Intake> {
+    fn linked(&self, _link: &Arc<Link>) -> Box<dyn EventReceiver> {
         panic!("on purpose")
     }
 }
@@ -28,9 +28,9 @@ async fn cluster_after_a_panic_in_one_of_its_tasks_fails_every_call() {
     let cluster =
         Cluster::idle(Config { worker: Some("w:1".to_owned()), ..config }, Arc::new(Panicking));
     cluster.follow();
-    let _follower = register.tell(&[&gateway, &well]).await;
+    let _subscriber = register.serve(&[&gateway, &well]).await;
     let _link = gateway.link().await;
-    // Not that the call waits, nor that it says that all is well.
+    // Calls must neither wait nor succeed.
     let failed = async {
         while cluster.send_to_all(Recipients::All, "text").await.is_ok() {
             tokio::task::yield_now().await;

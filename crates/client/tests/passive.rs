@@ -1,4 +1,4 @@
-//! A worker that does not reach every gateway while another does: it takes no events, and goes on
+//! A worker that does not reach every gateway while another one does: it takes no events, and keeps
 //! sending.
 
 mod fake;
@@ -7,12 +7,12 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use client::{
     Cluster, Config,
-    events::{Consumer, Intake, Room},
-    link::{Link, Pushes},
+    events::{Consumer, EventReceiver, Room},
+    link::{HandlerScope, Link},
 };
 use fake::{FakeGateway, FakeLink, FakeRegister, SECRET, soon};
 use protocol::{
-    Command, Event, Instance, Message, Recipients,
+    Command, Event, InstanceId, Message, Recipients,
     discovery::{Gateway, Presence},
     link::{Delivery, Role},
 };
@@ -22,24 +22,24 @@ use tokio::{
     time::sleep,
 };
 
-/// Passive after three quarters of it.
+/// The worker becomes passive after three quarters of it.
 const GRACE: Duration = Duration::from_millis(800);
 
-/// Hands events on with the link that they came on.
-struct HandsOn(mpsc::Sender<(Arc<Link>, Delivery)>);
+/// Forwards events together with their link.
+struct Forwarder(mpsc::Sender<(Arc<Link>, Delivery)>);
 
-impl Consumer for HandsOn {
-    fn linked(&self, link: &Arc<Link>) -> Box<dyn Intake> {
-        Box::new(HandOn { link: Arc::clone(link), to: self.0.clone() })
+impl Consumer for Forwarder {
+    fn linked(&self, link: &Arc<Link>) -> Box<dyn EventReceiver> {
+        Box::new(ForwardingReceiver { link: Arc::clone(link), to: self.0.clone() })
     }
 }
 
-struct HandOn {
+struct ForwardingReceiver {
     link: Arc<Link>,
     to: mpsc::Sender<(Arc<Link>, Delivery)>,
 }
 
-impl Intake for HandOn {
+impl EventReceiver for ForwardingReceiver {
     fn take(&mut self, delivery: Delivery) {
         let _ = self.to.try_send((Arc::clone(&self.link), delivery));
     }
@@ -49,12 +49,12 @@ impl Intake for HandOn {
     }
 }
 
-/// A worker that is linked to the first of two gateways and cannot reach the second any more.
+/// A worker that is linked to the first of two gateways and has lost the second.
 struct Scene {
     cluster: Cluster,
     events: mpsc::Receiver<(Arc<Link>, Delivery)>,
     _register: FakeRegister,
-    says: watch::Sender<(Vec<Gateway>, Presence)>,
+    updates: watch::Sender<(Vec<Gateway>, Presence)>,
     near: FakeGateway,
     far: SocketAddr,
 }
@@ -64,8 +64,8 @@ impl Scene {
         Self::start_with(true).await
     }
 
-    /// With a register that answers, or one that stands still once it has said that another worker
-    /// reaches both.
+    /// With a register that answers, or one that stalls after reporting that another worker reaches
+    /// both gateways.
     async fn start_with(answers: bool) -> (Self, FakeLink) {
         let (register, near) = (FakeRegister::start().await, FakeGateway::start().await);
         let second = FakeGateway { instance: far_instance(), ..FakeGateway::start().await };
@@ -74,17 +74,17 @@ impl Scene {
         let worker = Some("test:1".to_owned());
         let (sender, events) = mpsc::channel(8);
         let config = Config { worker, gateway_grace: GRACE, ..config };
-        let cluster = Cluster::idle(config, Arc::new(HandsOn(sender)));
+        let cluster = Cluster::idle(config, Arc::new(Forwarder(sender)));
         cluster.follow();
-        let (mut follower, _) = register.follower().await;
-        let (says, said) = watch::channel(Default::default());
-        let scene = Self { cluster, events, _register: register, says, near, far };
-        scene.tell(true);
-        let (gateways, presence) = said.borrow().clone();
-        follower.tell(gateways, Some(presence)).await;
+        let (mut subscriber, _) = register.subscriber().await;
+        let (updates, lists) = watch::channel(Default::default());
+        let scene = Self { cluster, events, _register: register, updates, near, far };
+        scene.report(true);
+        let (gateways, presence) = lists.borrow().clone();
+        subscriber.send_list(gateways, Some(presence)).await;
         tokio::spawn(async move {
             if answers {
-                return follower.answers(said).await;
+                return subscriber.serve_updates(lists).await;
             }
             std::future::pending().await
         });
@@ -95,22 +95,22 @@ impl Scene {
         (scene, link)
     }
 
-    /// The register says whether another worker reaches both.
-    fn tell(&self, other: bool) {
-        let gateway = |address: SocketAddr, instance: Instance| Gateway {
+    /// Reports whether another worker reaches both gateways.
+    fn report(&self, other: bool) {
+        let gateway = |address: SocketAddr, instance: InstanceId| Gateway {
             native: true,
             instance: Some(instance),
             ..Gateway::plain(address.to_string())
         };
         let near = gateway(self.near.addr(), self.near.instance.clone());
         let far = gateway(self.far, far_instance());
-        let other = other.then(|| Instance::new("other").expect("a valid name"));
+        let other = other.then(|| InstanceId::new("other").expect("a valid name"));
         let workers: Vec<_> = other.into_iter().collect();
         let presence = Presence { complete: workers.clone(), workers, ..Presence::default() };
-        self.says.send_replace((vec![near, far], presence));
+        self.updates.send_replace((vec![near, far], presence));
     }
 
-    /// The link that a gateway is called by next, which is one that takes events, or none.
+    /// The next link of a gateway, in the role of a worker or of a back end.
     async fn next_link(gateway: &FakeGateway, takes_events: bool) -> FakeLink {
         let link = gateway.link().await;
         assert_eq!(matches!(link.role, Some(Role::Worker { .. })), takes_events, "{:?}", link.role);
@@ -118,55 +118,55 @@ impl Scene {
     }
 }
 
-fn far_instance() -> Instance {
-    Instance::new("far").expect("a valid name")
+fn far_instance() -> InstanceId {
+    InstanceId::new("far").expect("a valid name")
 }
 
 fn to_all(text: &str) -> Command {
     Command::SendToAll { to: Recipients::All, message: Message::text(text) }
 }
 
-async fn ends(link: &mut FakeLink) {
+async fn closes(link: &mut FakeLink) {
     while soon(link.try_next()).await.is_some() {}
 }
 
 #[tokio::test]
-async fn passive_worker_goes_on_sending_and_is_active_again_once_it_reaches_every_gateway() {
+async fn passive_worker_keeps_sending_and_becomes_active_once_it_reaches_every_gateway() {
     let (scene, mut link) = Scene::start().await;
-    ends(&mut link).await;
+    closes(&mut link).await;
     let mut link = Scene::next_link(&scene.near, false).await;
     until(|| scene.cluster.status().passive && scene.cluster.status().linked == 1).await;
     scene.cluster.send_to_all(client::Recipients::All, "to all").await.unwrap();
     assert_eq!(link.command().await, to_all("to all"));
     let far = FakeGateway { instance: far_instance(), ..FakeGateway::on(scene.far).await };
     let mut far_link = Scene::next_link(&far, false).await;
-    assert_eq!(far_link.command().await, to_all("to all"), "it has waited");
-    ends(&mut far_link).await;
-    ends(&mut link).await;
+    assert_eq!(far_link.command().await, to_all("to all"), "it was queued");
+    closes(&mut far_link).await;
+    closes(&mut link).await;
     let _links = (Scene::next_link(&far, true).await, Scene::next_link(&scene.near, true).await);
     assert!(!scene.cluster.status().passive);
 }
 
 #[tokio::test]
-async fn what_was_sent_on_behalf_of_an_event_is_dropped_when_that_is_left_to_another_worker() {
+async fn scoped_commands_are_dropped_when_their_event_is_left_to_another_worker() {
     let (mut scene, mut link) = Scene::start().await;
     link.event(1, Event::Connect).await;
-    let (home, event) = soon(scene.events.recv()).await.unwrap();
-    let pushes = Arc::new(Pushes::new(Arc::clone(&home), event.client));
-    let cluster = scene.cluster.on_behalf_of(Arc::clone(&pushes));
+    let (origin, event) = soon(scene.events.recv()).await.unwrap();
+    let scope = Arc::new(HandlerScope::new(Arc::clone(&origin), event.client));
+    let cluster = scene.cluster.scoped(Arc::clone(&scope));
     cluster.send_to_all(client::Recipients::All, "of the event").await.unwrap();
     assert_eq!(link.command().await, to_all("of the event"));
-    home.finish(event.shard, event.seq, Some(&pushes));
+    origin.finish(event.shard, event.seq, Some(&scope));
     scene.cluster.send_to_all(client::Recipients::All, "of no event").await.unwrap();
-    ends(&mut link).await;
-    assert_eq!(link.events_done(), 0, "the other gateway has not taken what it sent");
+    closes(&mut link).await;
+    assert_eq!(link.events_done(), 0, "the other gateway has not acknowledged the command");
     let far = FakeGateway { instance: far_instance(), ..FakeGateway::on(scene.far).await };
     let mut far_link = far.link().await;
     assert_eq!(far_link.command().await, to_all("of no event"));
 }
 
 #[tokio::test]
-async fn worker_stays_active_if_the_register_that_said_so_stands_still() {
+async fn worker_stays_active_if_the_register_with_the_reports_stalls() {
     let (mut scene, mut link) = Scene::start_with(false).await;
     sleep(GRACE * 2).await;
     assert!(!scene.cluster.status().passive);
@@ -175,9 +175,9 @@ async fn worker_stays_active_if_the_register_that_said_so_stands_still() {
 }
 
 #[tokio::test]
-async fn worker_stays_active_if_nobody_else_reaches_every_gateway() {
+async fn worker_stays_active_if_no_other_worker_reaches_every_gateway() {
     let (mut scene, mut link) = Scene::start().await;
-    scene.tell(false);
+    scene.report(false);
     sleep(GRACE * 2).await;
     assert!(!scene.cluster.status().passive);
     link.event(1, Event::Connect).await;
@@ -185,12 +185,12 @@ async fn worker_stays_active_if_nobody_else_reaches_every_gateway() {
 }
 
 #[tokio::test]
-async fn passive_worker_is_active_again_if_nobody_else_reaches_every_gateway() {
+async fn passive_worker_is_active_again_if_no_other_worker_reaches_every_gateway() {
     let (mut scene, mut link) = Scene::start().await;
-    ends(&mut link).await;
+    closes(&mut link).await;
     let mut link = Scene::next_link(&scene.near, false).await;
-    scene.tell(false);
-    ends(&mut link).await;
+    scene.report(false);
+    closes(&mut link).await;
     let mut link = Scene::next_link(&scene.near, true).await;
     link.event(1, Event::Connect).await;
     soon(scene.events.recv()).await.unwrap();

@@ -1,79 +1,81 @@
-//! Keeps a register knowing where we are.
+//! Announces this gateway to a register.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use protocol::{
-    Instance, Secret,
+    InstanceId, Secret,
     codec::json_lines::Lines,
     discovery::{FromRegister, Gateway, GatewayConnect, GatewayNotice, ToRegister, WorkerConnect},
 };
-use service::{Health, backoff::Backoff, clock, dice, outage::Outage, stream::Stream, tls};
+use service::{
+    Health,
+    backoff::Backoff,
+    clock, dice,
+    liveness::{self, Probes},
+    outage::Outage,
+    stream::Stream,
+    sync::{Mutex, MutexGuard},
+    tls,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::{self, Instant, MissedTickBehavior},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::sight::Sight;
+use crate::register_outages::RegisterOutages;
 
-/// How long connecting may take.
+/// Time limit for connecting.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// How often a register hears that we are still here, at the least.
+/// Maximum interval between pings to a register.
 const PING: Duration = Duration::from_secs(25);
 
-/// A register of ours answers sooner. One of PHP says nothing to a gateway, ever, and one that stands
-/// still says nothing either: then we look at what it tells others.
+/// A native register answers sooner. A PHP register never sends anything to a gateway, and neither
+/// does one that is stalled. In both cases the gateway checks the list that the register sends to
+/// workers.
 const WELCOME: Duration = Duration::from_millis(200);
 
-/// How many times a silent register is asked whether it is there, in the time that it may be
-/// silent; and after how many of them it does not count any more.
-const ASKED: u32 = 5;
-const LATE: u32 = 3;
+/// Maximum length of a line sent to a gateway, in bytes.
+const MAX_NOTICE: usize = 64 * 1024;
 
-/// The longest line to a gateway.
-const MAX_WORD: usize = 64 * 1024;
-
-/// The longest list of gateways: as for workers.
+/// Maximum length of the list of gateways in bytes, the same as for workers.
 const MAX_LINE: usize = 10 * 1024 * 1024;
 
-/// Waits between tries: a register that comes back should know of every gateway before its
-/// start-up grace is over.
+/// Backoff between attempts. A restarted register should know every gateway before its startup
+/// grace period ends.
 const FIRST: Duration = Duration::from_millis(200);
 const CAP: Duration = Duration::from_secs(1);
 
-/// The same where the register refuses us, for which an operator has to do something. The first try comes
-/// soon: a register that stood still may have taken an old connection of our host for one that lives.
+/// Backoff after a refusal, which takes an operator to resolve. The first retry is early, since a
+/// register that was stalled may have mistaken an old connection from this host for a live one.
 const REFUSED_FIRST: Duration = Duration::from_secs(1);
 const REFUSED_CAP: Duration = Duration::from_secs(10);
 
-/// What we say of ourselves.
+/// The announcement of this gateway.
 #[derive(Clone, Debug)]
 pub(crate) struct Announcement {
     pub(crate) address: SocketAddr,
-    /// Which life of this gateway it is.
-    pub(crate) instance: Instance,
+    /// The instance id of this gateway process.
+    pub(crate) instance: InstanceId,
     pub(crate) secret: Secret,
-    /// How long a register may be silent.
+    /// How long a register may leave liveness probes unanswered.
     pub(crate) peer_timeout: Duration,
-    /// How registers are spoken to.
-    pub(crate) tls: Option<tls::Inner>,
+    /// TLS configuration for registers; plain TCP if `None`.
+    pub(crate) tls: Option<tls::MutualTls>,
 }
 
-/// How many registers know of us. One is enough to be ready, since workers hear of us from any; and
-/// for a while none is needed, since a register that restarts takes nothing from anybody.
+/// Number of registers that list this gateway. One is enough to be ready, since each of them
+/// announces it to workers. For a while none is needed, since a register that restarts does not
+/// interrupt clients or links.
 #[derive(Clone, Debug)]
-pub(crate) struct Reached {
+pub(crate) struct RegisterReachability {
     state: Arc<Mutex<State>>,
     health: Health,
-    sight: Sight,
-    /// For how long no register need be reached: a restart takes a fraction of it.
-    patience: Duration,
+    outages: RegisterOutages,
+    /// How long the gateway stays ready without a register. A restart takes a fraction of it.
+    grace: Duration,
 }
 
 #[derive(Debug)]
@@ -82,45 +84,46 @@ struct State {
     lost: Instant,
 }
 
-impl Reached {
-    pub(crate) fn none(health: Health, sight: Sight) -> Self {
+impl RegisterReachability {
+    pub(crate) fn none(health: Health, outages: RegisterOutages) -> Self {
         health.set_not_ready(CONDITION, "none is reached");
         let state = State { registers: 0, lost: Instant::now() };
-        let patience = sight.patience() / 2;
-        Self { state: Arc::new(Mutex::new(state)), health, sight, patience }
+        let grace = outages.peer_timeout() / 2;
+        Self { state: Arc::new(Mutex::new(state)), health, outages, grace }
     }
 
     fn reach(&self) {
         let mut state = self.lock();
         state.registers += 1;
         if state.registers == 1 {
-            self.sight.regain(Instant::now().into_std());
+            self.outages.end(Instant::now().into_std());
         }
         self.health.set_ready(CONDITION);
     }
 
-    /// A register does not know of us any more that was last heard then.
-    fn lose(&self, heard: Instant) {
+    /// A register that last responded at `last_response` no longer lists this gateway.
+    fn lose(&self, last_response: Instant) {
         let mut state = self.lock();
         state.registers -= 1;
         state.lost = Instant::now();
         if state.registers == 0 {
-            // It is asked far more often: whoever has not heard of it for so long stood still, or it
-            // fell silent, and it may have forgotten us long ago.
-            let silent = self.patience <= state.lost - heard;
-            self.sight.lose(if silent { heard } else { state.lost }.into_std());
+            // Probes are far more frequent. After so long without a response, either this process
+            // was stalled or the register became silent, and may have removed this gateway long
+            // ago.
+            let silent = self.grace <= state.lost - last_response;
+            self.outages.begin(if silent { last_response } else { state.lost }.into_std());
         }
     }
 
-    /// Called while a register is not reached.
+    /// Updates readiness while a register is not reached.
     fn miss(&self) {
         let state = self.lock();
-        if state.registers == 0 && self.patience < state.lost.elapsed() {
+        if state.registers == 0 && self.grace < state.lost.elapsed() {
             self.health.set_not_ready(CONDITION, "none is reached");
         }
     }
 
-    /// Called when a register refuses us.
+    /// Updates readiness when a register refuses this gateway.
     fn refuse(&self) {
         if self.lock().registers == 0 {
             self.health.set_not_ready(CONDITION, "another gateway has this inner address");
@@ -128,107 +131,110 @@ impl Reached {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
 const CONDITION: &str = "register";
 
-/// Whether one register knows of us. It does not any more once this is dropped.
-struct Standing<'a> {
-    reached: &'a Reached,
-    known: bool,
-    /// When it was last heard.
-    heard: Instant,
+/// Whether one register lists this gateway. Dropping it resets that to `false`.
+struct Listing<'a> {
+    reached: &'a RegisterReachability,
+    listed: bool,
+    /// When the register last responded.
+    last_response: Instant,
 }
 
-impl Standing<'_> {
-    fn set(&mut self, known: bool) {
-        match (self.known, known) {
+impl Listing<'_> {
+    fn set(&mut self, listed: bool) {
+        match (self.listed, listed) {
             (false, true) => self.reached.reach(),
-            (true, false) => self.reached.lose(self.heard),
+            (true, false) => self.reached.lose(self.last_response),
             _ => {}
         }
-        self.known = known;
+        self.listed = listed;
     }
 
-    /// It has said something, or somebody has heard of us from it.
-    fn hear(&mut self) {
-        self.heard = Instant::now();
+    /// The register responded, or its list contains this gateway.
+    fn confirm(&mut self) {
+        self.last_response = Instant::now();
         self.set(true);
     }
 }
 
-impl Drop for Standing<'_> {
+impl Drop for Listing<'_> {
     fn drop(&mut self) {
         self.set(false);
     }
 }
 
-/// What was logged of one register.
+/// Log state of one register.
 struct Contact {
     register: String,
-    /// Whether it was ever reached.
+    /// Whether it was reached before.
     announced: bool,
     outage: Outage,
-    /// How long it has refused this gateway.
+    /// Since when it refuses this gateway.
     refusals: Outage,
 }
 
 impl Contact {
-    /// The register knows this gateway.
+    /// The register lists this gateway.
     fn reached(&mut self, address: SocketAddr) {
         let (register, now) = (self.register.as_str(), clock::now());
-        let away = [self.outage.ends(now), self.refusals.ends(now)].into_iter().flatten().max();
-        match away {
-            Some(away) => tracing::info!(register, %address, ?away, "register is back; announced"),
+        let outage = [self.outage.ends(now), self.refusals.ends(now)].into_iter().flatten().max();
+        match outage {
+            Some(outage) => {
+                tracing::info!(register, %address, ?outage, "register is back; announced")
+            }
             None if !self.announced => tracing::info!(register, %address, "announced"),
             None => tracing::debug!(register, %address, "announced"),
         }
         self.announced = true;
     }
 
-    /// The connection has ended, or none could be made.
+    /// The connection closed or could not be established.
     fn lost(&mut self, error: &anyhow::Error) {
         let (register, error) = (self.register.as_str(), format!("{error:#}"));
         match self.outage.fails(clock::now()) {
-            Some(away) if away.is_zero() => {
-                tracing::warn!(register, error, "register unreachable; trying on");
+            Some(outage) if outage.is_zero() => {
+                tracing::warn!(register, error, "register unreachable; retrying");
             }
-            Some(away) => {
-                tracing::warn!(register, error, ?away, "register still unreachable; trying on");
+            Some(outage) => {
+                tracing::warn!(register, error, ?outage, "register still unreachable; retrying");
             }
-            None => tracing::debug!(register, error, "register unreachable; trying on"),
+            None => tracing::debug!(register, error, "register unreachable; retrying"),
         }
     }
 
-    /// The register does not take the announcement, since another gateway holds the address.
+    /// The register rejects the announcement because another gateway has the address.
     fn refused(&mut self, address: SocketAddr, by: SocketAddr) {
         let register = self.register.as_str();
         match self.refusals.fails(clock::now()) {
             Some(_) => tracing::error!(
                 register, %address, holder = %by,
                 "another gateway announces the same inner address; \
-                 this one gets no workers until it has another --lan-ip or --lan-port"
+                 no worker will link to this one until its --lan-ip or --lan-port is changed"
             ),
             None => tracing::debug!(register, %address, holder = %by, "refused again"),
         }
     }
 }
 
-/// Why a register is left.
+/// Why a connection to a register was closed on purpose.
 enum Left {
-    /// The gateway goes down.
+    /// The gateway shuts down.
     Leaving,
-    /// Another gateway, which connects from there, holds the address.
+    /// Another gateway, connected from this address, has the inner address.
     Refused(SocketAddr),
 }
 
-/// Announces us to a register until `leaving` is cancelled; then, or when it is dropped, it withdraws us.
+/// Announces the gateway to a register until `leaving` is cancelled. Then, or when the future is
+/// dropped, the announcement is withdrawn.
 pub(crate) async fn announce(
     register: String,
     announcement: Announcement,
-    reached: Reached,
+    reached: RegisterReachability,
     leaving: CancellationToken,
 ) {
     let (outage, refusals) = (Outage::default(), Outage::default());
@@ -237,8 +243,8 @@ pub(crate) async fn announce(
     let mut refused = Backoff::new(REFUSED_FIRST, REFUSED_CAP);
     loop {
         let since = Instant::now();
-        let standing = Standing { reached: &reached, known: false, heard: since };
-        let wait = match stay(&mut contact, &announcement, standing, &leaving).await {
+        let listing = Listing { reached: &reached, listed: false, last_response: since };
+        let wait = match hold_connection(&mut contact, &announcement, listing, &leaving).await {
             Ok(Left::Leaving) => return,
             Ok(Left::Refused(by)) => {
                 contact.refused(announcement.address, by);
@@ -259,11 +265,12 @@ pub(crate) async fn announce(
     }
 }
 
-/// Announces us once, and stays connected until the register is gone, answers no more, or is left.
-async fn stay(
+/// Announces the gateway once, and keeps the connection until it fails, the register stops
+/// responding, or `leaving` is cancelled.
+async fn hold_connection(
     contact: &mut Contact,
     announcement: &Announcement,
-    mut standing: Standing<'_>,
+    mut listing: Listing<'_>,
     leaving: &CancellationToken,
 ) -> anyhow::Result<Left> {
     let connect = Stream::connect(&contact.register, announcement.tls.as_ref());
@@ -285,48 +292,51 @@ async fn stay(
     hello.extend_from_slice(&ping);
     stream.write_all(&hello).await?;
     let (mut reader, mut writer) = stream.split();
-    let every = PING.min(announcement.peer_timeout / (ASKED + 1));
+    let every = PING.min(liveness::interval(announcement.peer_timeout));
     let mut ticks = time::interval_at(Instant::now() + WELCOME.min(every), every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // How often it was asked since anything was heard, and whether it ever answers.
-    let (mut asked, mut answers) = (0, false);
-    let (mut lines, mut read) = (Lines::new(MAX_WORD), BytesMut::new());
+    // Whether this register responds at all is known after its first response.
+    let (mut probes, mut answers) = (Probes::default(), false);
+    let (mut lines, mut read) = (Lines::new(MAX_NOTICE), BytesMut::new());
     loop {
-        let mut heard = false;
+        let mut responded = false;
         tokio::select! {
             length = reader.read_buf(&mut read) => match length? {
-                // A register that does not know our secret hangs up at once, without a word.
-                0 if !standing.known => anyhow::bail!("refused: do the two share a secret?"),
+                // A register with another secret closes the connection at once, without a response.
+                0 if !listing.listed => {
+                    anyhow::bail!("closed by the register; the secret keys may differ")
+                }
                 0 => anyhow::bail!("connection closed"),
                 _ => {
-                    asked = 0;
+                    probes.answered();
                     while let Some(line) = lines.next(&mut read)? {
                         match GatewayNotice::parse(&line) {
                             Some(GatewayNotice::AddressTaken { by }) => {
                                 return Ok(Left::Refused(by));
                             }
-                            // Any line is an answer.
+                            // Any line counts as a response.
                             Some(GatewayNotice::Probe) => writer.write_all(&ping).await?,
                             None => {}
                         }
-                        (answers, heard) = (true, true);
+                        (answers, responded) = (true, true);
                     }
                 }
             },
             _ = ticks.tick() => {
-                asked += 1;
-                if !answers && is_told_of(&contact.register, announcement, every).await {
-                    (asked, heard) = (0, true);
+                let mut is_alive = probes.next();
+                if !answers && is_listed_at(&contact.register, announcement, every).await {
+                    probes.answered();
+                    (is_alive, responded) = (true, true);
                 }
-                anyhow::ensure!(asked <= ASKED, "no answer");
-                if LATE <= asked {
-                    standing.set(false);
-                    standing.reached.miss();
+                anyhow::ensure!(is_alive, "no response");
+                if probes.is_late() {
+                    listing.set(false);
+                    listing.reached.miss();
                 }
                 writer.write_all(&ping).await?;
             }
             () = leaving.cancelled() => {
-                // A register of PHP would not understand it.
+                // A PHP register does not support this message.
                 if answers {
                     let mut leave = BytesMut::new();
                     ToRegister::GatewayLeave.encode(&mut leave);
@@ -336,9 +346,9 @@ async fn stay(
                 return Ok(Left::Leaving);
             }
         }
-        if heard {
-            let is_new = !standing.known;
-            standing.hear();
+        if responded {
+            let is_new = !listing.listed;
+            listing.confirm();
             if is_new {
                 contact.reached(announcement.address);
             }
@@ -346,10 +356,10 @@ async fn stay(
     }
 }
 
-/// Asks as a back end would, and says whether we are among those that it is told of, within that
-/// time.
-async fn is_told_of(register: &str, announcement: &Announcement, within: Duration) -> bool {
-    let ours = announcement.address.to_string();
+/// Queries the register as a back end would. Returns whether its list contains this gateway,
+/// `false` if no such list arrives `within` that time.
+async fn is_listed_at(register: &str, announcement: &Announcement, within: Duration) -> bool {
+    let address = announcement.address.to_string();
     let look = async {
         let mut stream = Stream::connect(register, announcement.tls.as_ref()).await?;
         let mut ask = BytesMut::new();
@@ -367,15 +377,15 @@ async fn is_told_of(register: &str, announcement: &Announcement, within: Duratio
         loop {
             while let Some(line) = lines.next(&mut read)? {
                 let FromRegister::BroadcastAddresses { gateways, .. } = FromRegister::parse(&line)?;
-                if gateways.iter().any(|gateway| gateway.address == ours) {
+                if gateways.iter().any(|gateway| gateway.address == address) {
                     return Ok(());
                 }
             }
             anyhow::ensure!(stream.read_buf(&mut read).await? != 0, "closed");
         }
     };
-    let told = time::timeout(within, look).await;
-    matches!(told, Ok(Ok(())))
+    let listed = time::timeout(within, look).await;
+    matches!(listed, Ok(Ok(())))
 }
 
 #[cfg(test)]
@@ -385,26 +395,26 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_secs(30);
 
     #[tokio::test(start_paused = true)]
-    async fn a_register_may_be_gone_for_a_while() {
+    async fn brief_register_outage_keeps_gateway_ready() {
         let health = Health::new();
-        let reached = Reached::none(health.clone(), Sight::new(TIMEOUT));
+        let reached = RegisterReachability::none(health.clone(), RegisterOutages::new(TIMEOUT));
         reached.miss();
         assert!(!health.is_ready(), "none was ever reached");
         reached.reach();
         reached.lose(Instant::now());
         reached.miss();
-        assert!(health.is_ready(), "it has only just gone");
+        assert!(health.is_ready(), "the outage has just begun");
         time::sleep(TIMEOUT).await;
         reached.miss();
-        assert!(!health.is_ready(), "it stays away");
+        assert!(!health.is_ready(), "the outage lasts");
         reached.reach();
         assert!(health.is_ready());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_of_several_registers_is_enough() {
+    async fn single_reachable_register_keeps_gateway_ready() {
         let health = Health::new();
-        let reached = Reached::none(health.clone(), Sight::new(TIMEOUT));
+        let reached = RegisterReachability::none(health.clone(), RegisterOutages::new(TIMEOUT));
         reached.reach();
         reached.reach();
         reached.lose(Instant::now());
@@ -414,25 +424,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_register_that_fell_silent_knew_nothing_of_us_since() {
-        let sight = Sight::new(TIMEOUT);
-        let reached = Reached::none(Health::new(), sight.clone());
+    async fn silent_register_counts_as_lost_since_its_last_response() {
+        let outages = RegisterOutages::new(TIMEOUT);
+        let reached = RegisterReachability::none(Health::new(), outages.clone());
         let now = || Instant::now().into_std();
         time::sleep(TIMEOUT * 9).await;
-        assert!(!sight.is_doubtful(now()), "nobody could know of us before");
+        assert!(!outages.may_be_declared_dead(now()), "no register was reached before");
         reached.reach();
         reached.reach();
         reached.lose(Instant::now());
-        assert!(!sight.is_doubtful(now()), "the other is there");
+        assert!(!outages.may_be_declared_dead(now()), "the other one is still reached");
         reached.lose(Instant::now());
-        assert!(sight.is_doubtful(now()));
+        assert!(outages.may_be_declared_dead(now()));
         time::sleep(Duration::from_secs(1)).await;
         reached.reach();
-        assert!(!sight.is_doubtful(now()), "back at once");
+        assert!(!outages.may_be_declared_dead(now()), "back at once");
         time::sleep(TIMEOUT).await;
-        // We stood still: it is back at once only as far as we can see.
+        // After a stall, the register seems to be back at once.
         reached.lose(Instant::now() - TIMEOUT);
         reached.reach();
-        assert!(sight.is_doubtful(now()));
+        assert!(outages.may_be_declared_dead(now()));
     }
 }

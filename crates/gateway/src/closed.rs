@@ -1,4 +1,5 @@
-//! Why a connection ended. The close code and what the worker is told follow from it.
+//! Causes for the end of a connection. They determine the close code and the reason that the
+//! worker receives.
 
 use std::{io, time::Duration};
 
@@ -8,17 +9,17 @@ use thiserror::Error;
 use crate::{
     framing::{Violation, websocket::Refusal},
     http::BadRequest,
-    settings::Ways,
+    settings::CompatBehavior,
 };
 
-/// Why a connection ended.
+/// The cause for the end of a connection.
 #[derive(Debug, Error)]
-pub(crate) enum Closed {
-    /// The client said goodbye, with this code or none.
+pub(crate) enum CloseCause {
+    /// The client sent a close frame, with this code or none.
     #[error("closed by the client")]
     ByClient(Option<u16>),
-    /// The client's end of the connection is closed.
-    #[error("connection ended")]
+    /// The client closed the TCP connection.
+    #[error("connection closed without a close frame")]
     Ended,
     /// The socket failed.
     #[error("connection lost")]
@@ -26,94 +27,97 @@ pub(crate) enum Closed {
     /// A worker closed it.
     #[error("closed by a worker")]
     ByWorker,
-    /// A worker cut it off.
-    #[error("cut off by a worker")]
+    /// A worker disconnected it without a close frame.
+    #[error("destroyed by a worker")]
     Destroyed,
-    /// Nothing was heard for too long.
-    #[error("silent for too long")]
+    /// It did not respond to pings in time.
+    #[error("ping timeout")]
     Silent,
-    /// It let its queue fill up.
-    #[error("does not read what it is sent")]
+    /// Its send queue is full.
+    #[error("send queue full")]
     Slow,
-    /// It broke the rules of its protocol.
-    #[error("broke the protocol: {0}")]
+    /// It violated its protocol.
+    #[error("protocol violation: {0}")]
     Violation(#[from] Violation),
-    /// Its request was no request.
+    /// Its request was malformed.
     #[error("bad request: {0}")]
     BadRequest(BadRequest),
-    /// It was told that its handshake is refused.
+    /// Its handshake was refused with an HTTP response.
     #[error("handshake refused: {0}")]
     Refused(Refusal),
-    /// It has been served what it asked for.
-    #[error("answered over HTTP")]
+    /// Its HTTP request was answered.
+    #[error("HTTP request answered")]
     Answered,
-    /// It did not finish its handshake in time.
-    #[error("did not finish its handshake in time")]
+    /// It did not complete its handshake in time.
+    #[error("handshake timeout")]
     HandshakeTimeout,
-    /// No worker took its events in time.
-    #[error("no worker took its events in time")]
+    /// Its events were not assigned to a worker in time.
+    #[error("no worker for its events")]
     NoWorker { retry_after: Duration },
-    /// Clients made the gateway hold too much, and this one the most.
-    #[error("held too much memory")]
+    /// The memory budget was exceeded, and this client was selected to be closed.
+    #[error("memory budget exceeded")]
     OverBudget { retry_after: Duration },
-    /// One of its events was given up, since worker processes ended while they handled it.
-    #[error("worker processes ended while they handled one of its events")]
+    /// One of its events was discarded because worker processes ended while handling it.
+    #[error("worker processes ended while handling one of its events")]
     Undeliverable,
-    /// The gateway is going down.
-    #[error("the gateway is going down")]
+    /// The gateway is shutting down.
+    #[error("gateway is shutting down")]
     ShuttingDown { retry_after: Duration },
 }
 
-/// The code for clients of a gateway that goes down, and for those that are taken for gone themselves.
+/// Close code when the gateway shuts down, and for clients that time out.
 pub(crate) const GOING_AWAY: u16 = 1001;
 
-/// What is owed to a connection that ends.
+/// How a connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Goodbye {
-    /// Nothing: it is cut off, and what was queued for it is lost.
+pub(crate) enum CloseAction {
+    /// Drop the write queue and close the socket.
     None,
-    /// What was queued for it, then the end.
+    /// Flush the write queue and close the socket.
     Flush,
-    /// What was queued for it, then a close frame with this code or none.
+    /// Flush the write queue and send a close frame with this code or none.
     Code(Option<u16>),
-    /// The same, and the reason says when to come back.
-    ComeBack { code: u16, after: Duration },
+    /// The same, with a close frame whose reason is a retry-after time.
+    RetryAfter { code: u16, after: Duration },
 }
 
-impl Closed {
-    /// What the connection still gets.
-    pub(crate) fn goodbye(&self, ways: &Ways) -> Goodbye {
-        match (self, self.reasoned_goodbye()) {
-            (_, goodbye) if ways.say_why => goodbye,
-            // Whatever the client's code was.
-            (Self::ByClient(_), _) => Goodbye::Code(Some(1000)),
+impl CloseCause {
+    /// How the connection is closed.
+    pub(crate) fn close_action(&self, compat_behavior: &CompatBehavior) -> CloseAction {
+        match (self, self.compat_default_action()) {
+            (_, action) if compat_behavior.send_close_frames => action,
+            // Whatever code the client sent.
+            (Self::ByClient(_), _) => CloseAction::Code(Some(1000)),
             (Self::NoWorker { .. } | Self::Slow | Self::OverBudget { .. } | Self::Silent, _) => {
-                Goodbye::None
+                CloseAction::None
             }
-            (_, Goodbye::Code(_) | Goodbye::ComeBack { .. }) => Goodbye::Flush,
-            (_, goodbye) => goodbye,
+            (_, CloseAction::Code(_) | CloseAction::RetryAfter { .. }) => CloseAction::Flush,
+            (_, action) => action,
         }
     }
 
-    /// What it gets where it is told why. Codes are those of RFC 6455, 7.4, and its registry.
-    fn reasoned_goodbye(&self) -> Goodbye {
+    /// How the connection is closed if close frames are sent. Codes are those of RFC 6455, 7.4, and
+    /// its registry.
+    fn compat_default_action(&self) -> CloseAction {
         match self {
-            Self::ByClient(code) => Goodbye::Code(*code),
-            Self::ByWorker => Goodbye::Code(Some(1000)),
-            Self::Undeliverable => Goodbye::Code(Some(1011)),
-            Self::ShuttingDown { .. } | Self::Silent => Goodbye::Code(Some(GOING_AWAY)),
+            Self::ByClient(code) => CloseAction::Code(*code),
+            Self::ByWorker => CloseAction::Code(Some(1000)),
+            Self::Undeliverable => CloseAction::Code(Some(1011)),
+            Self::ShuttingDown { .. } | Self::Silent => CloseAction::Code(Some(GOING_AWAY)),
             Self::NoWorker { retry_after } | Self::OverBudget { retry_after } => {
-                Goodbye::ComeBack { code: 1013, after: *retry_after }
+                CloseAction::RetryAfter { code: 1013, after: *retry_after }
             }
-            Self::Violation(violation) => Goodbye::Code(Some(violation.code())),
-            Self::BadRequest(_) | Self::Refused(_) | Self::Answered => Goodbye::Flush,
-            // A slow client does not read a goodbye either, but it costs nothing to try.
-            Self::Slow => Goodbye::Code(Some(1013)),
-            Self::Ended | Self::Lost(_) | Self::Destroyed | Self::HandshakeTimeout => Goodbye::None,
+            Self::Violation(violation) => CloseAction::Code(Some(violation.code())),
+            Self::BadRequest(_) | Self::Refused(_) | Self::Answered => CloseAction::Flush,
+            // A slow client may not read the close frame either, but trying costs nothing.
+            Self::Slow => CloseAction::Code(Some(1013)),
+            Self::Ended | Self::Lost(_) | Self::Destroyed | Self::HandshakeTimeout => {
+                CloseAction::None
+            }
         }
     }
 
-    /// Why a connection got no WebSocket, as metrics and logs name it; `None` if that was not refused.
+    /// The reason for a refused handshake, as in metrics and logs; `None` if none was refused.
     pub(crate) fn refusal(&self) -> Option<&'static str> {
         match self {
             Self::BadRequest(error) => Some(error.name()),
@@ -135,7 +139,7 @@ impl Closed {
         }
     }
 
-    /// What the worker is told.
+    /// The reason that the worker receives.
     pub(crate) fn reason(&self) -> CloseReason {
         match self {
             Self::ByClient(_) | Self::Ended | Self::Lost(_) => CloseReason::Client,
@@ -160,19 +164,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn to_the_letter_the_only_close_frame_is_an_answer() {
-        let strict = Ways::from(Compat::Strict);
-        let down = Closed::ShuttingDown { retry_after: Duration::ZERO };
-        for closed in [Closed::ByWorker, down, Closed::Violation(Violation::Utf8)] {
-            assert_eq!(closed.goodbye(&strict), Goodbye::Flush, "{closed}");
+    fn strict_mode_sends_close_frame_only_in_reply() {
+        let strict = CompatBehavior::from(Compat::Strict);
+        let down = CloseCause::ShuttingDown { retry_after: Duration::ZERO };
+        for closed in [CloseCause::ByWorker, down, CloseCause::Violation(Violation::Utf8)] {
+            assert_eq!(closed.close_action(&strict), CloseAction::Flush, "{closed}");
         }
-        let alone = Closed::NoWorker { retry_after: Duration::ZERO };
-        for closed in [alone, Closed::Slow, Closed::Silent, Closed::Destroyed] {
-            assert_eq!(closed.goodbye(&strict), Goodbye::None, "{closed}");
+        let alone = CloseCause::NoWorker { retry_after: Duration::ZERO };
+        for closed in [alone, CloseCause::Slow, CloseCause::Silent, CloseCause::Destroyed] {
+            assert_eq!(closed.close_action(&strict), CloseAction::None, "{closed}");
         }
         for code in [None, Some(1001), Some(3000)] {
-            assert_eq!(Closed::ByClient(code).goodbye(&strict), Goodbye::Code(Some(1000)));
-            assert_eq!(Closed::ByClient(code).goodbye(&Compat::Better.into()), Goodbye::Code(code));
+            assert_eq!(
+                CloseCause::ByClient(code).close_action(&strict),
+                CloseAction::Code(Some(1000))
+            );
+            assert_eq!(
+                CloseCause::ByClient(code).close_action(&Compat::Default.into()),
+                CloseAction::Code(code)
+            );
         }
     }
 }

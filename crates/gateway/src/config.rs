@@ -1,4 +1,4 @@
-//! Settings of the gateway, checked.
+//! Validated settings of the gateway.
 
 mod args;
 mod checks;
@@ -9,27 +9,27 @@ use anyhow::ensure;
 use protocol::{Secret, codec::native::MAX_FRAME};
 use service::{
     settings::{Compat, Derived, Warning},
-    tls::{Inner, Public, Reread},
+    tls::{MutualTls, Reload, ServerTls},
 };
 
 use crate::{
-    framing::websocket::Terms,
+    framing::websocket::HandshakePolicy,
+    heartbeat::{Heartbeat, Liveness, Ping, WebSocketPing},
     http::Pages,
-    settings::{Door, KeepAlive, NoWorker, Settings},
-    shard::{Heartbeat, Life, Ping, WebSocketPing},
+    settings::{KeepAlive, Listener, NoWorker, Settings},
 };
 
-use checks::Places;
+use checks::Addresses;
 
 pub use args::Args;
 
-/// What a gateway runs on. Every value has been checked.
+/// Settings of a gateway. Every value is validated.
 #[derive(Debug)]
 pub struct Config {
-    pub(crate) doors: Vec<Door>,
-    /// The inner address that is announced.
+    pub(crate) listeners: Vec<Listener>,
+    /// The announced inner address.
     pub(crate) lan_address: SocketAddr,
-    /// Where the inner port is bound.
+    /// The address that the inner port is bound to.
     pub(crate) lan_listen: SocketAddr,
     pub(crate) registers: Vec<String>,
     pub(crate) secret: Secret,
@@ -40,18 +40,18 @@ pub struct Config {
     warnings: Vec<Warning>,
 }
 
-/// The most threads: a connection id must tell its shard and still leave room for connections.
+/// Maximum number of threads. A connection id encodes the shard and needs bits for the connection.
 const MAX_THREADS: u16 = 256;
 
-/// How many bytes clients may make each thread hold, unless it is said.
+/// Default memory budget of a thread, in bytes.
 const SHARE: usize = 256 * 1024 * 1024;
 
-/// How many of the largest messages a thread must be able to hold, so that a few of them do not
-/// count as too much: three eighths of its share are for those that have not come whole, and a
-/// buffer may be twice as large as what is in it.
+/// How many messages of the maximum size a thread's memory budget must cover, so that a few of them
+/// do not exceed it: three eighths of the budget are for incomplete messages, and a buffer may be
+/// twice as large as its content.
 const MESSAGES: usize = 8;
 
-/// What a frame needs besides the message: its header, and the session.
+/// Space in a frame besides the message, in bytes: its header and the session.
 const FRAME_OVERHEAD: usize = 1024 * 1024;
 
 impl TryFrom<Args> for Config {
@@ -59,7 +59,7 @@ impl TryFrom<Args> for Config {
 
     fn try_from(args: Args) -> anyhow::Result<Self> {
         checks::check(&args)?;
-        let places = Places::find(&args)?;
+        let addresses = Addresses::resolve(&args)?;
         let largest = MAX_FRAME - FRAME_OVERHEAD;
         ensure!(
             (1..=largest).contains(&args.max_message_size),
@@ -71,22 +71,23 @@ impl TryFrom<Args> for Config {
             ("--worker-window", args.worker_window),
             ("--max-handshakes", args.max_handshakes),
         ] {
-            ensure!(value != 0, "{flag}: 0 would let nothing through");
+            ensure!(value != 0, "{flag}: must not be 0");
         }
         let is_path = args.health_path.starts_with('/')
             && args.health_path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'?');
         ensure!(
             args.health_path.is_empty() || is_path,
-            "--health-path: {:?} is not the path of a request",
+            "--health-path: {:?} is not a valid request path",
             args.health_path
         );
         ensure!(
             args.health_path.is_empty() || args.compat != Compat::Strict,
-            "--health-path: with --compat strict every connection is a client"
+            "--health-path: not available with --compat strict, where every connection is a client"
         );
         ensure!(
             args.max_delivery_attempts != 1,
-            "--max-delivery-attempts: 1 would give up events that only were in progress; 0 or at least 2"
+            "--max-delivery-attempts: must be 0 or at least 2: with 1, events that were merely in \
+             progress would be discarded"
         );
         let cores = thread::available_parallelism().map_or(1, |cores| cores.get() as u16);
         let threads = args.threads.unwrap_or(cores.min(MAX_THREADS));
@@ -102,24 +103,24 @@ impl TryFrom<Args> for Config {
         let least = args.max_message_size.saturating_mul(MESSAGES);
         ensure!(
             memory.is_none_or(|share| least <= share),
-            "--memory-budget: less than {MESSAGES} times --max-message-size ({least} bytes) for \
-             each of {threads} threads"
+            "--memory-budget: must be at least {MESSAGES} times --max-message-size ({least} bytes) \
+             for each of {threads} threads"
         );
-        let derived = checks::derived(&args, &places, threads, memory);
-        let warnings = checks::warnings(&args, &places);
-        let Places { doors, lan_address, lan_listen } = places;
-        let site = match (args.no_web, &args.web_root) {
+        let derived = checks::derived(&args, &addresses, threads, memory);
+        let warnings = checks::warnings(&args, &addresses);
+        let Addresses { listeners, lan_address, lan_listen } = addresses;
+        let pages = match (args.no_web, &args.web_root) {
             (true, None) => None,
             (true, Some(_)) if args.compat == Compat::Strict => {
-                anyhow::bail!("--web-root: with --compat strict there are no pages")
+                anyhow::bail!("--web-root: not available with --compat strict")
             }
-            (true, Some(_)) => anyhow::bail!("--web-root and --no-web exclude each other"),
+            (true, Some(_)) => anyhow::bail!("--web-root and --no-web are mutually exclusive"),
             (false, None) => Some(Pages::built_in()),
             (false, Some(root)) => Some(Pages::read(root)?),
         };
         let tls = args.tls.read()?;
-        let asks_for_tls = args.listen.iter().zip(&doors).find(|(_, door)| door.tls);
-        match (&tls, asks_for_tls) {
+        let tls_listener = args.listen.iter().zip(&listeners).find(|(_, listener)| listener.tls);
+        match (&tls, tls_listener) {
             (None, Some((listen, _))) => {
                 anyhow::bail!("--listen: {listen} needs --tls-cert and --tls-key")
             }
@@ -135,9 +136,9 @@ impl TryFrom<Args> for Config {
                 _ if is_strict => Ping::None,
                 _ => Ping::Frame,
             },
-            life: if is_strict { Life::Messages } else { Life::Any },
+            liveness: if is_strict { Liveness::Messages } else { Liveness::Any },
         });
-        let terms = Terms {
+        let handshake_policy = HandshakePolicy {
             origins: args.allowed_origin,
             headers: args.header,
             subprotocols: args.subprotocol,
@@ -145,7 +146,7 @@ impl TryFrom<Args> for Config {
         };
         let seconds = |seconds: u64| (seconds != 0).then(|| Duration::from_secs(seconds));
         Ok(Self {
-            doors,
+            listeners,
             lan_address,
             lan_listen,
             registers: args.register_address.iter().map(ToString::to_string).collect(),
@@ -158,18 +159,18 @@ impl TryFrom<Args> for Config {
                 receive_buffer: (args.receive_buffer_size != 0).then_some(args.receive_buffer_size),
                 slow_client: args.slow_client,
                 router: args.router,
-                terms,
+                handshake_policy,
                 websocket_type: args.websocket_type,
                 heartbeat,
                 websocket_ping: seconds(args.websocket_ping).map(WebSocketPing::new),
                 keepalive: KeepAlive {
-                    every: seconds(args.tcp_keepalive),
+                    interval: seconds(args.tcp_keepalive),
                     probes: if is_strict { 1 } else { 3 },
-                    within: seconds(args.tcp_user_timeout),
+                    timeout: seconds(args.tcp_user_timeout),
                 },
                 handshake_timeout: seconds(args.handshake_timeout),
                 no_worker: match args.no_worker_timeout {
-                    Some(timeout) => NoWorker::Wait(seconds(timeout)),
+                    Some(timeout) => NoWorker::Blocked(seconds(timeout)),
                     None => NoWorker::Destroy,
                 },
                 peer_timeout: Duration::from_secs(args.peer_timeout),
@@ -182,11 +183,11 @@ impl TryFrom<Args> for Config {
                 max_requests: args.max_handshakes,
                 max_groups: (args.max_groups_per_client != 0).then_some(args.max_groups_per_client),
                 max_connections: (args.max_connections != 0).then_some(args.max_connections),
-                site: site.map(Arc::new),
+                pages: pages.map(Arc::new),
                 health_path: Some(args.health_path).filter(|path| !path.is_empty()),
                 gate: args.inner_tls.gate(args.inner_tls_plain)?,
                 tls,
-                ways: args.compat.into(),
+                compat_behavior: args.compat.into(),
             },
             derived,
             warnings,
@@ -195,13 +196,16 @@ impl TryFrom<Args> for Config {
 }
 
 impl Config {
-    /// What SIGHUP has read again.
-    pub fn reread(&self) -> impl Iterator<Item = Arc<dyn Reread>> {
-        let Settings { gate, tls, site, .. } = &self.settings;
-        let site = site.clone().filter(|site| site.is_folder());
-        let files =
-            gate.inner().map(Inner::files).into_iter().chain(tls.as_ref().map(Public::files));
-        files.chain(site.map(|site| site as Arc<dyn Reread>))
+    /// The files that SIGHUP reloads.
+    pub fn reread(&self) -> impl Iterator<Item = Arc<dyn Reload>> {
+        let Settings { gate, tls, pages, .. } = &self.settings;
+        let pages = pages.clone().filter(|pages| pages.is_folder());
+        let files = gate
+            .inner()
+            .map(MutualTls::files)
+            .into_iter()
+            .chain(tls.as_ref().map(ServerTls::files));
+        files.chain(pages.map(|pages| pages as Arc<dyn Reload>))
     }
 }
 
@@ -221,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_not_given_up_at_the_first_end_that_it_was_there_for() {
+    fn max_delivery_attempts_of_one_is_refused() {
         let error = config(&["--max-delivery-attempts=1"]).unwrap_err();
         assert!(error.contains("--max-delivery-attempts"), "{error}");
         let attempts = |flag: &str| config(&[flag]).unwrap().settings.max_delivery_attempts;
@@ -230,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_refused_by_the_name_of_its_flag() {
+    fn invalid_value_is_refused_with_the_name_of_its_flag() {
         for (flags, name) in [
             (["--listen=ws://nowhere"], "--listen"),
             (["--listen=http://127.0.0.1:1"], "--listen"),
@@ -268,35 +272,36 @@ mod tests {
     }
 
     #[test]
-    fn strict_has_the_defaults_of_the_reference_and_each_can_be_changed() {
+    fn strict_mode_has_gatewayworker_defaults_that_flags_override() {
         let strict = config(&["--compat=strict"]).unwrap().settings;
-        assert!(strict.site.is_none());
+        assert!(strict.pages.is_none());
         assert_eq!(strict.slow_client, SlowClient::Drop);
         assert_eq!(strict.handshake_timeout, None);
         assert_eq!(strict.no_worker, NoWorker::Destroy);
         assert_eq!(strict.max_message_size, 10 * 1024 * 1024);
         assert_eq!((strict.send_buffer, strict.worker_window), (1_024_000, 10_240_000));
         assert_eq!(strict.websocket_type, WebSocketType::Text);
-        assert_ne!(strict.ways, Compat::Better.into());
+        assert_ne!(strict.compat_behavior, Compat::Default.into());
 
         let flags = ["--slow-client=disconnect", "--no-worker-timeout=5", "--websocket-type=auto"];
         let changed = config(&[&["--compat=strict"], &flags[..]].concat()).unwrap().settings;
         assert_eq!(changed.slow_client, SlowClient::Disconnect);
-        assert_eq!(changed.no_worker, NoWorker::Wait(Some(Duration::from_secs(5))));
+        assert_eq!(changed.no_worker, NoWorker::Blocked(Some(Duration::from_secs(5))));
         assert_eq!(changed.websocket_type, WebSocketType::Auto);
-        let better = config(&[]).unwrap().settings;
-        assert_eq!(better.no_worker, NoWorker::Wait(Some(Duration::from_secs(30))));
-        assert_eq!(better.handshake_timeout, Some(Duration::from_secs(10)));
+        let default = config(&[]).unwrap().settings;
+        assert_eq!(default.no_worker, NoWorker::Blocked(Some(Duration::from_secs(30))));
+        assert_eq!(default.handshake_timeout, Some(Duration::from_secs(10)));
 
-        assert_eq!((strict.health_path, better.health_path.as_deref()), (None, Some("/healthz")));
+        assert_eq!((strict.health_path, default.health_path.as_deref()), (None, Some("/healthz")));
         assert_eq!(strict.websocket_ping, None);
-        let workerman = KeepAlive { every: Some(Duration::from_secs(55)), probes: 1, within: None };
+        let workerman =
+            KeepAlive { interval: Some(Duration::from_secs(55)), probes: 1, timeout: None };
         assert_eq!(strict.keepalive, workerman);
         let ping = WebSocketPing::new(Duration::from_secs(25));
-        assert_eq!(better.websocket_ping, Some(ping));
+        assert_eq!(default.websocket_ping, Some(ping));
         let minute = Duration::from_secs(60);
-        let ours = KeepAlive { every: Some(minute / 2), probes: 3, within: Some(minute) };
-        assert_eq!(better.keepalive, ours);
+        let expected = KeepAlive { interval: Some(minute / 2), probes: 3, timeout: Some(minute) };
+        assert_eq!(default.keepalive, expected);
         let error = config(&["--compat=strict", "--health-path=/x"]).unwrap_err();
         assert!(error.contains("--health-path") && error.contains("strict"), "{error}");
         let error = config(&["--compat=strict", "--web-root=/"]).unwrap_err();
@@ -304,20 +309,21 @@ mod tests {
     }
 
     #[test]
-    fn zero_means_off_only_until_here() {
+    fn zero_is_parsed_as_disabled() {
         let config = config(&["--ping-interval=0", "--no-worker-timeout=0", "--no-web"]).unwrap();
         assert_eq!(config.settings.heartbeat, None);
-        assert_eq!(config.settings.no_worker, NoWorker::Wait(None));
-        assert!(config.settings.site.is_none());
+        assert_eq!(config.settings.no_worker, NoWorker::Blocked(None));
+        assert!(config.settings.pages.is_none());
     }
 
     #[test]
-    fn a_bare_address_is_a_websocket_port() {
+    fn listen_address_without_scheme_means_websocket() {
         let flags =
             ["--listen=127.0.0.1:1", "--listen=ws://127.0.0.1:2", "--listen=text://[::1]:3"];
-        let doors = config(&flags).unwrap().doors;
-        let doors: Vec<_> = doors.iter().map(|door| (door.addr.port(), door.framing)).collect();
+        let listeners = config(&flags).unwrap().listeners;
+        let listeners: Vec<_> =
+            listeners.iter().map(|listener| (listener.addr.port(), listener.framing)).collect();
         let expected = [(1, Framing::WebSocket), (2, Framing::WebSocket), (3, Framing::Text)];
-        assert_eq!(doors, expected);
+        assert_eq!(listeners, expected);
     }
 }

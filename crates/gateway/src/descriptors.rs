@@ -1,37 +1,39 @@
-//! How the files that the process may have open are shared out: a value.
+//! Allocation of the file descriptor limit to kinds of connections.
 
-/// How many connections of each kind there may be, so that none of them keeps the others out: a worker
-/// that comes back and a health check must be accepted while clients take all that they may have.
+/// Limits for each kind of connection, so that none of them can exhaust the descriptors: a worker
+/// that reconnects and a health check must be accepted even while clients are at their limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Descriptors {
-    /// Connections of clients.
+    /// Client connections.
     pub(crate) clients: usize,
-    /// Peers at the inner port that have not shown the secret yet.
+    /// Connections of unauthenticated peers at the inner port.
     pub(crate) unauthenticated: usize,
 }
 
-/// What the process itself needs: standard streams, files, the other listeners.
+/// Descriptors of the process itself: standard streams, files, other listeners.
 const PROCESS: u64 = 16;
 
-/// Of a thread: its poll and what it is woken with.
+/// Descriptors of a thread: its epoll instance and its waker.
 const PER_THREAD: u64 = 2;
 
-/// Of a listener on a thread: its socket, and the connection that it has accepted and not placed yet.
+/// Descriptors of a listener on a thread: its socket, and an accepted connection that is not
+/// assigned yet.
 const PER_LISTENER: u64 = 2;
 
-/// Connections of admin pages and registers.
+/// Minimum and maximum for connections of admin pages and registers.
 const ADMIN: (u64, u64) = (4, 96);
 
-/// Connections at the inner port, half of which must have shown the secret.
+/// Minimum and maximum for connections at the inner port, half of which are reserved for
+/// authenticated peers.
 const INNER: (u64, u64) = (8, 2048);
 
-/// How many peers may be without the secret where there are descriptors enough: each may keep its link
-/// for as long as it takes to be found silent, and have one frame of 64 KiB kept.
+/// Maximum number of unauthenticated peers if there are enough descriptors. Each may keep its link
+/// until the peer timeout and occupy one buffered frame of 64 KiB.
 const UNAUTHENTICATED: usize = 4096;
 
 impl Descriptors {
-    /// Shares out `limit` descriptors, or any number, of a gateway with so many threads, each
-    /// of which accepts on so many listeners.
+    /// Allocates `limit` descriptors, or any number, for a gateway with `threads` threads and
+    /// `listeners` listeners on each.
     pub(crate) fn share_out(limit: Option<u64>, threads: usize, listeners: usize) -> Self {
         let Some(limit) = limit else {
             return Self { clients: usize::MAX, unauthenticated: UNAUTHENTICATED };
@@ -51,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn most_descriptors_are_for_clients_and_some_are_kept_back() {
+    fn most_descriptors_are_for_clients_and_some_are_reserved() {
         for (limit, threads) in [(64, 1), (256, 2), (1024, 8), (20_000, 2), (1 << 20, 64)] {
             let Descriptors { clients, unauthenticated } =
                 Descriptors::share_out(Some(limit), threads, 1);
@@ -62,13 +64,13 @@ mod tests {
     }
 
     #[test]
-    fn without_a_limit_only_strangers_are_limited() {
+    fn only_unauthenticated_peers_are_limited_without_descriptor_limit() {
         let shares = Descriptors::share_out(None, 4, 1);
         assert_eq!(shares, Descriptors { clients: usize::MAX, unauthenticated: UNAUTHENTICATED });
         assert_eq!(
             Descriptors::share_out(Some(10), 4, 1).clients,
             1,
-            "it says at once what it lacks"
+            "a limit that is too low still leaves one client"
         );
     }
 }

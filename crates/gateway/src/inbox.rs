@@ -1,4 +1,4 @@
-//! How threads hand each other work: in batches, one wake-up for each.
+//! A queue between threads, with one wake-up per batch.
 
 #[cfg(not(loom))]
 use std::sync::Mutex;
@@ -11,10 +11,10 @@ use std::{
 #[cfg(loom)]
 use loom::sync::Mutex;
 
-/// Work for one thread, in the order in which it was handed over.
+/// A FIFO queue of work for one thread.
 ///
-/// Only ever full of what its senders may have outstanding, which each of them bounds: a shard by
-/// its window of events for each worker, the hub by how far it reads ahead of a shard.
+/// It has no bound of its own, since every sender limits its outstanding items: a shard by the
+/// event window of each worker, the hub by how far it reads ahead of a shard.
 #[derive(Debug)]
 pub(crate) struct Inbox<T> {
     state: Mutex<State<T>>,
@@ -31,7 +31,7 @@ impl<T> Inbox<T> {
         Self { state: Mutex::new(State { items: Vec::new(), waker: None }) }
     }
 
-    /// Hands over one item.
+    /// Adds one item.
     pub(crate) fn push(&self, item: T) {
         let waker = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -43,7 +43,7 @@ impl<T> Inbox<T> {
         }
     }
 
-    /// Hands over a batch and leaves `batch` empty, with its memory.
+    /// Adds a batch. `batch` is left empty, with capacity for reuse.
     pub(crate) fn push_all(&self, batch: &mut Vec<T>) {
         if batch.is_empty() {
             return;
@@ -61,8 +61,7 @@ impl<T> Inbox<T> {
         }
     }
 
-    /// Takes everything there is into `items`, which must be empty; the waker is called when there
-    /// is more.
+    /// Moves all items into `items`, which must be empty. If there are none, registers the waker.
     pub(crate) fn poll_take(&self, cx: &mut Context<'_>, items: &mut Vec<T>) -> Poll<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.items.is_empty() {

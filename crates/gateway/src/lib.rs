@@ -1,25 +1,29 @@
-//! The gateway: holds clients' connections, and passes between them and workers.
+//! The gateway: terminates client connections and relays their events and messages to and from
+//! workers.
 //!
-//! A gateway is a set of *shards*, each one thread that owns its clients outright, and a *hub* on
-//! the first of these threads that reads every peer's link. In reading order:
+//! A gateway consists of *shards*, each of which owns its clients on a thread of its own, and a
+//! *hub* on the first of these threads, which serves the links of all peers. Modules in reading
+//! order:
 
 mod config;
-mod door;
+mod listen_url;
 mod settings;
 
 mod descriptors;
-mod exchange;
-mod farewell;
+mod drain_summary;
 mod inbox;
-mod ledger;
 mod metrics;
 mod placement;
-mod sight;
+mod register_outages;
+mod routing;
+mod shared_frames;
+mod thread_messages;
 
 mod closed;
 mod framing;
+mod heartbeat;
 mod http;
-mod outqueue;
+mod write_queue;
 
 mod hub;
 mod shard;
@@ -30,7 +34,7 @@ use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use prometheus_client::registry::Registry;
-use protocol::{Instance, Secret};
+use protocol::{InstanceId, Secret};
 use service::{
     Health, dice, limits,
     listen::{self, Acceptor, CannotListen},
@@ -44,66 +48,66 @@ use tokio_util::sync::CancellationToken;
 pub use config::{Args, Config};
 
 use self::{
-    announce::{Announcement, Reached},
+    announce::{Announcement, RegisterReachability},
     descriptors::Descriptors,
-    exchange::Host,
     hub::Hub,
     metrics::Metrics,
-    placement::Places,
-    settings::{Door, Settings},
+    placement::ShardLoads,
+    register_outages::RegisterOutages,
+    settings::{Listener, Settings},
     shard::Shard,
-    sight::Sight,
+    thread_messages::GatewayState,
 };
 
-/// How long a thread may be busy with one turn before it counts as stuck.
+/// How long a thread may go without running its event loop before it counts as stalled.
 const STUCK: Duration = Duration::from_secs(10);
 
-/// How long registers have to be told that the gateway has drained.
+/// Time limit for withdrawing the announcement from registers.
 const LEAVE: Duration = Duration::from_secs(1);
 
-/// A gateway whose ports are bound.
+/// A gateway with bound ports.
 #[derive(Debug)]
 pub struct Gateway {
-    doors: Vec<(Door, Unpolled)>,
+    listeners: Vec<(Listener, Unpolled)>,
     inner: Unpolled,
     announcement: Announcement,
     registers: Vec<String>,
     secret: Secret,
     settings: Arc<Settings>,
-    host: Arc<Host>,
+    state: Arc<GatewayState>,
     health: Health,
 }
 
 /// The sockets that the first thread listens on.
 #[derive(Debug)]
 struct Ports {
-    doors: Vec<Unpolled>,
+    listeners: Vec<Unpolled>,
     inner: Unpolled,
 }
 
-/// What tells the threads how far the end has come.
+/// Signals for the phases of the shutdown.
 #[derive(Clone, Debug)]
 struct Phases {
-    /// Nothing more is accepted.
+    /// New connections are no longer accepted.
     closing: CancellationToken,
-    /// How long it may take from there.
+    /// Maximum duration of the drain from then on.
     grace: Duration,
-    /// Every client is closed, every event delivered, everything written.
+    /// All clients are closed, all events are acknowledged, and all write queues are empty.
     drained: CancellationToken,
-    /// The threads end.
+    /// The threads stop.
     over: CancellationToken,
-    /// A thread could not start.
+    /// A thread failed to start.
     failed: CancellationToken,
 }
 
-/// The flags by which an operator changes where the inner port is bound; `is_own` says whether that is the
-/// announced address itself.
+/// The flags that control the bound inner address. `is_own`: whether the announced address is bound
+/// itself.
 fn inner_flag(is_own: bool, error: &io::Error) -> &'static str {
     match (is_own, error.kind()) {
         (false, _) => "--lan-listen",
-        // Peers may reach this host under an address that it does not have.
+        // The announced address may be one that is not assigned to this host.
         (true, io::ErrorKind::AddrNotAvailable) => {
-            "--lan-ip; behind NAT or in a container, --lan-listen says where to bind"
+            "--lan-ip; behind NAT or in a container, set --lan-listen to the address to bind"
         }
         (true, _) => "--lan-port",
     }
@@ -113,36 +117,38 @@ impl Gateway {
     /// Binds every port.
     ///
     /// # Errors
-    /// When one of them cannot be had; the error says which, and which flag it came from.
+    /// When a port cannot be bound. The error names the address and its flag.
     pub fn bind(
         config: Config,
         registry: &mut Registry,
         health: Health,
     ) -> Result<Self, CannotListen> {
-        let all: Vec<_> = config.doors.iter().map(|door| door.addr).collect();
-        let doors = config.doors.iter().map(|door| {
-            let socket = listen::bind_unpolled(door.addr, "--listen", &all)?;
+        let all: Vec<_> = config.listeners.iter().map(|listener| listener.addr).collect();
+        let listeners = config.listeners.iter().map(|listener| {
+            let socket = listen::bind_unpolled(listener.addr, "--listen", &all)?;
             if let Some(bytes) = config.settings.receive_buffer {
                 net::set_receive_buffer(&socket, bytes).map_err(|error| {
-                    CannotListen::new(door.addr, "--receive-buffer-size", error)
+                    CannotListen::new(listener.addr, "--receive-buffer-size", error)
                 })?;
             }
             config.settings.keepalive.set(&socket).map_err(|error| {
-                CannotListen::new(door.addr, "--tcp-keepalive, --tcp-user-timeout", error)
+                CannotListen::new(listener.addr, "--tcp-keepalive, --tcp-user-timeout", error)
             })?;
-            // Port 0 has become another.
-            let addr = socket.local_addr().unwrap_or(door.addr);
-            Ok((Door { addr, ..*door }, socket))
+            // Port 0 is replaced by the assigned port.
+            let addr = socket.local_addr().unwrap_or(listener.addr);
+            Ok((Listener { addr, ..*listener }, socket))
         });
-        let doors = doors.collect::<Result<_, _>>()?;
-        if let Some(site) = &config.settings.site {
-            site.warn_of_left_out();
+        let listeners = listeners.collect::<Result<_, _>>()?;
+        if let Some(pages) = &config.settings.pages {
+            pages.warn_about_left_out();
         }
-        for door in &config.doors {
+        for listener in &config.listeners {
             let heartbeat = config.settings.heartbeat.as_ref();
-            if heartbeat.is_some_and(|heartbeat| heartbeat.does_nothing(door.framing)) {
-                let listener = door.addr;
-                tracing::warn!(%listener, "--ping-interval without --ping-data sends nothing here");
+            if heartbeat.is_some_and(|heartbeat| heartbeat.does_nothing(listener.framing)) {
+                tracing::warn!(
+                    listener = %listener.addr,
+                    "--ping-interval without --ping-data has no effect on this listener"
+                );
             }
         }
         let inner = net::listen(config.lan_listen).map_err(|error| {
@@ -155,21 +161,21 @@ impl Gateway {
         }
         let limit = limits::descriptors();
         let descriptors =
-            Descriptors::share_out(limit, usize::from(config.threads), config.doors.len());
-        let asked = config.settings.max_connections;
-        if asked.is_some_and(|asked| descriptors.clients < asked) {
+            Descriptors::share_out(limit, usize::from(config.threads), config.listeners.len());
+        let requested = config.settings.max_connections;
+        if requested.is_some_and(|requested| descriptors.clients < requested) {
             let (most, limit) = (descriptors.clients, limit.unwrap_or_default());
             tracing::warn!(
-                max_connections = asked,
+                max_connections = requested,
                 limit,
                 most,
-                "the limit of open files allows fewer connections than --max-connections"
+                "the open file limit allows fewer connections than --max-connections"
             );
         }
-        let instance = Instance::from_dice(dice::random());
+        let instance = InstanceId::from_random(dice::random());
         let peer_timeout = config.settings.peer_timeout;
         Ok(Self {
-            doors,
+            listeners,
             inner,
             announcement: Announcement {
                 address,
@@ -181,35 +187,36 @@ impl Gateway {
             registers: config.registers,
             secret: config.secret,
             settings: Arc::new(config.settings),
-            host: Arc::new(Host::new(
+            state: Arc::new(GatewayState::new(
                 address,
                 instance,
-                Places::new(usize::from(config.threads), config.connections_per_thread),
+                ShardLoads::new(usize::from(config.threads), config.connections_per_thread),
                 Metrics::register(registry),
-                Sight::new(peer_timeout),
+                RegisterOutages::new(peer_timeout),
                 descriptors,
             )),
             health,
         })
     }
 
-    /// Where clients connect.
+    /// The addresses that clients connect to.
     pub fn addrs(&self) -> Vec<SocketAddr> {
-        self.doors.iter().map(|(door, _)| door.addr).collect()
+        self.listeners.iter().map(|(listener, _)| listener.addr).collect()
     }
 
-    /// The inner address that is announced.
+    /// The announced inner address.
     pub fn inner_addr(&self) -> SocketAddr {
         self.announcement.address
     }
 
-    /// Serves until `shutdown`, then drains: no more clients are accepted, those that are there are
-    /// closed with 1001, one after the other and each told when to come back, workers get every
-    /// event, and registers are told, all within `grace`.
+    /// Serves until `shutdown` completes, then drains within `grace`: no new clients are accepted,
+    /// connected ones are gradually closed with 1001 and a retry-after time, all events are
+    /// delivered to workers, and the announcement is withdrawn from the registers.
     ///
     /// # Errors
-    /// When a thread cannot be started or panicked; when a worker says that this gateway was taken
-    /// for dead: others have closed its clients on its behalf, so it must begin anew.
+    /// When a thread cannot be started or has panicked. Also when a worker reports that this
+    /// gateway was declared dead: workers have closed its clients on its behalf, so the process
+    /// must restart.
     pub async fn serve(
         self,
         shutdown: impl Future<Output = ()>,
@@ -224,20 +231,21 @@ impl Gateway {
         };
         let (mut announcing, leaving) = (JoinSet::new(), CancellationToken::new());
         let (registers, announcement) = (self.registers.clone(), self.announcement.clone());
-        let reached = Reached::none(self.health.clone(), self.host.sight.clone());
+        let reached =
+            RegisterReachability::none(self.health.clone(), self.state.register_outages.clone());
         for register in registers {
-            // The inner port accepts already: its backlog is the kernel's.
+            // The inner port is bound already: the kernel queues connections until it is served.
             let announcement = announcement.clone();
             let announce =
                 announce::announce(register, announcement, reached.clone(), leaving.clone());
             spawn_in(&mut announcing, announce);
         }
         let mut threads = Vec::new();
-        for index in (0..self.host.shards.len()).rev() {
+        for index in (0..self.state.shards.len()).rev() {
             let ports = if index == 0 { Some(self.ports()?) } else { None };
             threads.push(self.start(index as u16, ports, phases.clone())?);
         }
-        let metrics = &self.host.metrics;
+        let metrics = &self.state.metrics;
         let mut clients = 0;
         let drained = async {
             shutdown.await;
@@ -251,19 +259,21 @@ impl Gateway {
                     ?grace,
                     clients,
                     events_bytes,
-                    "gave up waiting for clients and workers"
+                    "drain timed out with clients or events left"
                 );
             }
         };
-        // Then its clients are gone already for everybody else: no worker may hear of them again.
-        let written_off = tokio::select! {
+        // A fenced gateway does not drain: its clients are closed already as far as workers are
+        // concerned, so no more events about them may be delivered.
+        let fenced = tokio::select! {
             () = drained => false,
-            () = self.host.written_off.cancelled() => true,
-            () = phases.failed.cancelled() => anyhow::bail!("a thread could not start"),
+            () = self.state.fenced.cancelled() => true,
+            () = phases.failed.cancelled() => anyhow::bail!("failed to start a thread"),
         };
         phases.closing.cancel();
-        // Not before: a worker that starts meanwhile may be the only one to tell of the last events.
-        if !written_off {
+        // Only after the drain: a worker that starts during it may be the only one to process the
+        // last events.
+        if !fenced {
             leaving.cancel();
             let left = async { while announcing.join_next().await.is_some() {} };
             let _ = tokio::time::timeout(LEAVE, left).await;
@@ -274,44 +284,50 @@ impl Gateway {
         for thread in threads {
             anyhow::ensure!(thread.join().await, "a thread panicked");
         }
-        if !written_off {
-            self.host.farewell.log(clients, lingers);
+        if !fenced {
+            self.state.drain_summary.log(clients, lingers);
         }
-        anyhow::ensure!(!written_off, "out of reach for so long that workers took it for dead");
+        anyhow::ensure!(
+            !fenced,
+            "fenced: unreachable for so long that workers declared this gateway dead"
+        );
         Ok(())
     }
 
     fn ports(&self) -> io::Result<Ports> {
-        let doors = self.doors.iter().map(|(_, socket)| socket.try_clone());
-        Ok(Ports { doors: doors.collect::<Result<_, _>>()?, inner: self.inner.try_clone()? })
+        let listeners = self.listeners.iter().map(|(_, socket)| socket.try_clone());
+        Ok(Ports {
+            listeners: listeners.collect::<Result<_, _>>()?,
+            inner: self.inner.try_clone()?,
+        })
     }
 
-    /// Starts a shard's thread; the first one also has the ports.
+    /// Starts the thread of a shard. The first one also gets the ports.
     fn start(&self, index: u16, ports: Option<Ports>, phases: Phases) -> anyhow::Result<Thread> {
-        let (host, settings) = (Arc::clone(&self.host), Arc::clone(&self.settings));
+        let (state, settings) = (Arc::clone(&self.state), Arc::clone(&self.settings));
         let (secret, health) = (self.secret.clone(), self.health.clone());
         let pulse = self.health.pulse(format!("shard {index}"), STUCK);
-        let doors: Vec<_> = self.doors.iter().map(|(door, _)| *door).collect();
+        let listeners: Vec<_> = self.listeners.iter().map(|(listener, _)| *listener).collect();
         let failed = phases.failed.clone();
         let serve = async move || {
             spawn_local(pulse.keep_beating());
             let mut acceptors = Vec::new();
-            if let Some(Ports { doors, inner }) = ports {
-                let doors = doors.into_iter().map(Acceptor::new);
-                acceptors = doors.collect::<io::Result<_>>()?;
-                let hub = Hub::new(Arc::clone(&host), Arc::clone(&settings), secret, health);
+            if let Some(Ports { listeners, inner }) = ports {
+                let listeners = listeners.into_iter().map(Acceptor::new);
+                acceptors = listeners.collect::<io::Result<_>>()?;
+                let hub = Hub::new(Arc::clone(&state), Arc::clone(&settings), secret, health);
                 spawn_local(hub::run(hub, Acceptor::new(inner)?, phases.clone()));
             }
-            let shard = Shard::new(index, host, settings, doors, dice::random());
+            let shard = Shard::new(index, state, settings, listeners, dice::random());
             shard::run(shard, acceptors, phases.closing, phases.over).await;
             io::Result::Ok(())
         };
         let thread = thread::spawn(format!("shard-{index}"), async move || {
             if let Err(error) = serve().await {
-                tracing::error!(%error, "a thread could not start");
+                tracing::error!(%error, "failed to start a thread");
                 failed.cancel();
             }
         });
-        thread.context("cannot start a thread")
+        thread.context("failed to start a thread")
     }
 }

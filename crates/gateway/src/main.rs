@@ -1,10 +1,10 @@
-//! The gateway process: read settings, serve, drain.
+//! The gateway process: loads settings, serves, drains.
 
 use std::process::ExitCode;
 
 use gateway::{Args, Config, Gateway};
 
-/// Returns what a burst has left to the system within seconds; see `.cargo/config.toml`.
+/// Returns unused memory to the system within seconds of a burst; see `.cargo/config.toml`.
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

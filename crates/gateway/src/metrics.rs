@@ -1,4 +1,4 @@
-//! What a gateway counts.
+//! Metrics of a gateway.
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -7,157 +7,165 @@ use prometheus_client::{
 };
 use protocol::CloseReason;
 
-/// What a gateway counts. Never by client, uid or group: those are without bound.
+/// Metrics of a gateway. None has a label for a client, uid or group, whose number is unbounded.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Metrics {
-    /// Connections accepted from outside.
+    /// Connections accepted on client listeners.
     pub(crate) connections: Counter,
-    /// Connections open now, clients' or not.
+    /// Open connections, including those that are not clients.
     pub(crate) open: Gauge,
-    /// Of these, connections whose request is awaited.
+    /// Connections with a pending handshake.
     pub(crate) requests: Gauge,
-    /// Clients connected now.
+    /// Connected clients.
     pub(crate) clients: Gauge,
-    /// Clients gone, by why.
-    closed: Family<Why, Counter>,
-    /// Handshakes refused, by why.
-    handshakes_refused: Family<Why, Counter>,
-    /// Messages that clients sent.
+    /// Closed clients, by reason.
+    closed: Family<Reason, Counter>,
+    /// Refused handshakes, by reason.
+    handshakes_refused: Family<Reason, Counter>,
+    /// Messages received from clients.
     pub(crate) messages_in: Counter,
     /// Messages queued for clients.
     pub(crate) messages_out: Counter,
-    /// Messages that slow clients did not get.
+    /// Messages dropped because a client's send queue was full.
     pub(crate) messages_dropped: Counter,
     /// WebSocket pings sent.
     pub(crate) pings: Counter,
-    /// Bytes that clients make us hold: queued for them, or of messages that have not come whole.
+    /// Bytes in client send queues and incomplete inbound messages.
     pub(crate) client_bytes: Gauge,
-    /// Clients closed because all together made us hold too much.
+    /// Clients closed because the memory budget was exceeded.
     pub(crate) over_budget: Counter,
-    /// Events given to workers.
+    /// Events delivered to workers.
     pub(crate) events: Counter,
-    /// Of these, events given to another worker after the first had died.
+    /// Events redelivered to another worker after a worker failed.
     pub(crate) redelivered: Counter,
-    /// Events that no worker was told of. None with `--compat better`.
+    /// Events dropped without delivery. Always 0 with `--compat default`.
     pub(crate) events_dropped: Counter,
-    /// Events given up since worker processes ended over them.
+    /// Events discarded after `--max-delivery-attempts`.
     pub(crate) events_given_up: Counter,
-    /// Bytes of events that wait for a worker.
+    /// Bytes of unassigned events.
     pub(crate) held: Gauge,
-    /// Bytes of events that workers have and are not done with.
+    /// Bytes of events that workers have not acknowledged.
     pub(crate) in_flight: Gauge,
-    /// Updates that standbys are not sent yet, each of one client.
+    /// Updates not sent to standbys yet, each about one client.
     pub(crate) standby_updates: Gauge,
-    /// Commands taken from peers.
+    /// Commands accepted from peers.
     pub(crate) commands: Counter,
-    /// Queries taken from peers.
+    /// Queries received from peers.
     pub(crate) queries: Counter,
-    /// Joins that were ignored because the client is in too many groups.
+    /// Joins ignored because of `--max-groups-per-client`.
     pub(crate) joins_refused: Counter,
-    /// How often no more connections were accepted, by why.
-    accept_pauses: Family<Why, Counter>,
-    /// Workers linked now.
+    /// Pauses in accepting connections, by reason.
+    accept_pauses: Family<Reason, Counter>,
+    /// Linked workers.
     pub(crate) workers: Gauge,
-    /// Of these, workers that are late to answer.
+    /// Linked workers that are late to respond to liveness probes.
     pub(crate) workers_late: Gauge,
-    /// Peers that were not let in.
+    /// Refused peers.
     pub(crate) refused: Counter,
-    /// Queries of PHP peers that had no reply, so that their connection was closed.
+    /// Queries of PHP peers without a reply, because of which the link was closed.
     pub(crate) no_replies: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Why {
+struct Reason {
     reason: &'static str,
 }
 
 impl Metrics {
-    /// Makes the metrics and has `registry` show them.
+    /// Creates the metrics and adds them to `registry`.
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         let registry = registry.sub_registry_with_prefix("gateway");
         let all = metrics.clone();
-        registry.register("connections", "Connections accepted", all.connections);
-        registry.register("connections_open", "Connections open", all.open);
+        registry.register(
+            "connections",
+            "Connections accepted on client listeners",
+            all.connections,
+        );
+        registry.register("connections_open", "Open connections on client listeners", all.open);
         registry.register(
             "connections_requests",
-            "Of these, still awaiting a request",
+            "Connections with a pending handshake",
             all.requests,
         );
-        registry.register("clients", "Clients connected", all.clients);
-        registry.register("clients_closed", "Clients gone, by why", all.closed);
+        registry.register("clients", "Connected clients", all.clients);
+        registry.register("clients_closed", "Closed clients, by reason", all.closed);
         registry.register(
             "handshakes_refused",
-            "Handshakes refused, by why",
+            "Refused handshakes, by reason",
             all.handshakes_refused,
         );
-        registry.register("messages_in", "Messages that clients sent", all.messages_in);
+        registry.register("messages_in", "Messages received from clients", all.messages_in);
         registry.register("messages_out", "Messages queued for clients", all.messages_out);
         registry.register(
             "messages_dropped",
-            "Messages that slow clients did not get",
+            "Messages dropped because a client's send queue was full",
             all.messages_dropped,
         );
-        registry.register("websocket_pings", "WebSocket pings sent to silent clients", all.pings);
+        registry.register("websocket_pings", "WebSocket pings sent to idle clients", all.pings);
         registry.register(
             "client_bytes",
-            "Queued for clients, or of messages that have not come whole",
+            "Bytes in client send queues and incomplete inbound messages",
             all.client_bytes,
         );
         registry.register(
             "clients_over_budget",
-            "Clients closed because all together held too much",
+            "Clients closed because the memory budget was exceeded",
             all.over_budget,
         );
-        registry.register("events", "Events given to workers", all.events);
+        registry.register("events", "Events delivered to workers", all.events);
         registry.register(
             "events_redelivered",
-            "Events given to another worker after one had died",
+            "Events redelivered to another worker after a worker failed",
             all.redelivered,
         );
         registry.register(
             "events_dropped",
-            "Events that no worker was told of",
+            "Events dropped without delivery to a worker",
             all.events_dropped,
         );
         registry.register(
             "events_given_up",
-            "Events given up, since worker processes ended while they handled them",
+            "Events discarded because worker processes ended while handling them",
             all.events_given_up,
         );
-        registry.register("events_held_bytes", "Events that wait for a worker", all.held);
+        registry.register(
+            "events_held_bytes",
+            "Bytes of events waiting for a worker to be assigned",
+            all.held,
+        );
         registry.register(
             "events_in_flight_bytes",
-            "Events that workers have and are not done with",
+            "Bytes of events that workers have not acknowledged",
             all.in_flight,
         );
         registry.register(
             "standby_updates_pending",
-            "Updates not yet sent to workers that stand by for others, each of one client",
+            "Updates not sent to standby workers yet, each about one client",
             all.standby_updates,
         );
-        registry.register("commands", "Commands taken from peers", all.commands);
-        registry.register("queries", "Queries taken from peers", all.queries);
+        registry.register("commands", "Commands accepted from peers", all.commands);
+        registry.register("queries", "Queries received from peers", all.queries);
         registry.register(
             "joins_refused",
-            "Joins ignored because the client is in as many groups as --max-groups-per-client",
+            "Joins ignored because the client is in --max-groups-per-client groups",
             all.joins_refused,
         );
         registry.register(
             "accept_pauses",
-            "Times that accepting connections paused, by the limit that was reached",
+            "Pauses in accepting connections, by the limit reached",
             all.accept_pauses,
         );
-        registry.register("workers", "Workers linked", all.workers);
+        registry.register("workers", "Linked workers", all.workers);
         registry.register(
             "workers_late",
-            "Of these, workers that are late to answer",
+            "Linked workers that are late to respond to liveness probes",
             all.workers_late,
         );
-        registry.register("peers_refused", "Peers that were not let in", all.refused);
+        registry.register("peers_refused", "Refused peers", all.refused);
         registry.register(
             "php_queries_failed",
-            "Queries of PHP peers without a reply; their connections were closed",
+            "Queries of PHP peers without a reply, because of which the link was closed",
             all.no_replies,
         );
         metrics
@@ -165,17 +173,17 @@ impl Metrics {
 
     /// Counts a pause in accepting connections.
     pub(crate) fn count_pause(&self, reason: &'static str) {
-        self.accept_pauses.get_or_create(&Why { reason }).inc();
+        self.accept_pauses.get_or_create(&Reason { reason }).inc();
     }
 
-    /// Counts a client that is gone.
+    /// Counts a closed client.
     pub(crate) fn count_closed(&self, reason: CloseReason) {
-        self.closed.get_or_create(&Why { reason: reason.name() }).inc();
+        self.closed.get_or_create(&Reason { reason: reason.name() }).inc();
     }
 
-    /// Counts a connection that ends without the WebSocket that it asked for, or did not ask for in
-    /// time.
+    /// Counts a connection that closes without a WebSocket, because its handshake was refused or
+    /// timed out.
     pub(crate) fn count_refused(&self, reason: &'static str) {
-        self.handshakes_refused.get_or_create(&Why { reason }).inc();
+        self.handshakes_refused.get_or_create(&Reason { reason }).inc();
     }
 }

@@ -1,71 +1,71 @@
-//! Which thread a new connection goes to.
+//! Assignment of new connections to threads.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// What each thread has, as far as it matters to whoever lets connections in.
+/// The load of each thread, as far as the acceptor needs it.
 ///
-/// Threads are filled one after the other: as long as one of them can do the work, what its clients
-/// say is read together, goes to a worker in one piece, and nobody is woken across threads. So a
-/// further thread is used for every `per_thread` connections that there are, and among those in use
-/// the one that has the fewest gets the next.
+/// Threads are filled one after the other. While one thread can handle the load, its clients'
+/// events are read and sent to workers in one batch, without wake-ups across threads. Another
+/// thread is used for every `per_thread` connections, and each new connection goes to the least
+/// loaded thread in use.
 #[derive(Debug)]
-pub(crate) struct Places {
-    each: Vec<Place>,
+pub(crate) struct ShardLoads {
+    each: Vec<ShardLoad>,
     per_thread: usize,
 }
 
 #[derive(Debug, Default)]
-struct Place {
+struct ShardLoad {
     connections: AtomicUsize,
-    crowded: AtomicBool,
+    overloaded: AtomicBool,
 }
 
-// None of these is ordered with anything else: a count that is a moment old costs a little balance.
-impl Places {
-    /// Places on `threads` threads, of which a further one is used for each `per_thread`
-    /// connections.
+// All accesses are relaxed: a slightly stale count only costs a little balance.
+impl ShardLoads {
+    /// Loads of `threads` threads, one more of which is used for every `per_thread` connections.
     pub(crate) fn new(threads: usize, per_thread: usize) -> Self {
-        let each = (0..threads).map(|_| Place::default()).collect();
+        let each = (0..threads).map(|_| ShardLoad::default()).collect();
         Self { each, per_thread }
     }
 
-    /// How many threads there are.
+    /// Number of threads.
     pub(crate) fn threads(&self) -> usize {
         self.each.len()
     }
 
-    /// How many are taken.
-    pub(crate) fn taken(&self) -> usize {
-        self.each.iter().map(|place| place.connections.load(Ordering::Relaxed)).sum()
+    /// Number of open connections.
+    pub(crate) fn open_connections(&self) -> usize {
+        self.each.iter().map(|load| load.connections.load(Ordering::Relaxed)).sum()
     }
 
-    /// Takes a place for a new connection: on which thread; none if all of them hold too much.
-    pub(crate) fn take(&self) -> Option<usize> {
-        let in_use = (self.taken() / self.per_thread).min(self.each.len() - 1) + 1;
+    /// Assigns a new connection to a thread; `None` if all threads are overloaded.
+    pub(crate) fn assign(&self) -> Option<usize> {
+        let in_use = (self.open_connections() / self.per_thread).min(self.each.len() - 1) + 1;
         let (first, rest) = self.each.split_at(in_use);
         let thread = fewest(first).or_else(|| Some(in_use + fewest(rest)?))?;
         self.each[thread].connections.fetch_add(1, Ordering::Relaxed);
         Some(thread)
     }
 
-    /// A connection of this thread is over.
-    pub(crate) fn leave(&self, thread: usize) {
+    /// Records that a connection of this thread is closed.
+    pub(crate) fn release(&self, thread: usize) {
         self.each[thread].connections.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Says whether a thread holds so much that it should get no more connections.
-    pub(crate) fn set_crowded(&self, thread: usize, crowded: bool) {
-        let place = &self.each[thread].crowded;
-        // Looked at by others more often than it changes.
-        if place.load(Ordering::Relaxed) != crowded {
-            place.store(crowded, Ordering::Relaxed);
+    /// Sets whether a thread is overloaded and should get no more connections.
+    pub(crate) fn set_overloaded(&self, thread: usize, overloaded: bool) {
+        let flag = &self.each[thread].overloaded;
+        // Read far more often than changed: skipping the store keeps the cache line shared.
+        if flag.load(Ordering::Relaxed) != overloaded {
+            flag.store(overloaded, Ordering::Relaxed);
         }
     }
 }
 
-fn fewest(places: &[Place]) -> Option<usize> {
-    let roomy = places.iter().enumerate().filter(|(_, it)| !it.crowded.load(Ordering::Relaxed));
-    let fewest = roomy.min_by_key(|(_, place)| place.connections.load(Ordering::Relaxed));
+fn fewest(loads: &[ShardLoad]) -> Option<usize> {
+    let available =
+        loads.iter().enumerate().filter(|(_, it)| !it.overloaded.load(Ordering::Relaxed));
+    let fewest = available.min_by_key(|(_, load)| load.connections.load(Ordering::Relaxed));
     fewest.map(|(thread, _)| thread)
 }
 
@@ -73,37 +73,37 @@ fn fewest(places: &[Place]) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn taken(places: &Places, connections: usize) -> Vec<usize> {
-        (0..connections).map(|_| places.take().unwrap()).collect()
+    fn assigned(loads: &ShardLoads, connections: usize) -> Vec<usize> {
+        (0..connections).map(|_| loads.assign().unwrap()).collect()
     }
 
     #[test]
-    fn threads_are_filled_one_after_the_other_and_then_evenly() {
-        let places = Places::new(3, 2);
-        assert_eq!(taken(&places, 4), [0, 0, 1, 1]);
-        assert_eq!(taken(&places, 5), [2, 2, 0, 1, 2]);
-        assert_eq!(places.taken(), 9);
+    fn threads_fill_sequentially_and_then_evenly() {
+        let loads = ShardLoads::new(3, 2);
+        assert_eq!(assigned(&loads, 4), [0, 0, 1, 1]);
+        assert_eq!(assigned(&loads, 5), [2, 2, 0, 1, 2]);
+        assert_eq!(loads.open_connections(), 9);
     }
 
     #[test]
-    fn places_that_were_left_are_taken_first() {
-        let places = Places::new(2, 2);
-        taken(&places, 4);
+    fn thread_with_released_connections_is_filled_first() {
+        let loads = ShardLoads::new(2, 2);
+        assigned(&loads, 4);
         for thread in [0, 0, 1] {
-            places.leave(thread);
+            loads.release(thread);
         }
-        assert_eq!(taken(&places, 3), [0, 0, 1]);
+        assert_eq!(assigned(&loads, 3), [0, 0, 1]);
     }
 
     #[test]
-    fn a_crowded_thread_gets_nothing_while_another_is_not() {
-        let places = Places::new(2, 100);
-        places.set_crowded(0, true);
-        assert_eq!(taken(&places, 2), [1, 1]);
-        places.set_crowded(1, true);
-        assert_eq!(places.take(), None);
-        places.set_crowded(0, false);
-        assert_eq!(taken(&places, 1), [0]);
-        assert_eq!(places.taken(), 3, "who found no place has none");
+    fn overloaded_thread_gets_no_connections() {
+        let loads = ShardLoads::new(2, 100);
+        loads.set_overloaded(0, true);
+        assert_eq!(assigned(&loads, 2), [1, 1]);
+        loads.set_overloaded(1, true);
+        assert_eq!(loads.assign(), None);
+        loads.set_overloaded(0, false);
+        assert_eq!(assigned(&loads, 1), [0]);
+        assert_eq!(loads.open_connections(), 3, "a failed assignment is not counted");
     }
 }

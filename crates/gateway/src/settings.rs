@@ -1,4 +1,4 @@
-//! What the shards run on. Every value has been checked.
+//! Settings of the shards. Every value is validated.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -6,124 +6,129 @@ use protocol::MessageKind;
 use service::{
     net::{self, Unpolled},
     settings::Compat,
-    tls::{Gate, Public},
+    tls::{InnerAcceptor, ServerTls},
 };
 
 use crate::{
-    framing::{Framing, Texts, websocket::Terms},
+    framing::{Framing, TextValidation, websocket::HandshakePolicy},
+    heartbeat::{Heartbeat, WebSocketPing},
     http::Pages,
-    shard::{Heartbeat, Router, WebSocketPing},
+    routing::Router,
 };
 
-/// What the shards run on.
+/// Maximum number of standbys per client.
+pub(crate) const MAX_STANDBYS: usize = 3;
+
+/// Settings of the shards.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    /// The largest message of a client, in bytes.
+    /// Maximum size of a client message, in bytes.
     pub(crate) max_message_size: usize,
-    /// How many bytes may be queued for a client before it counts as slow.
+    /// Maximum size of a client's write queue in bytes. A client that exceeds it counts as slow.
     pub(crate) send_buffer: usize,
-    /// How much of what a client sends the kernel may hold until it is read, if that is limited.
+    /// Socket receive buffer of client connections in bytes; the kernel's default if `None`.
     pub(crate) receive_buffer: Option<u32>,
-    /// What becomes of a slow client.
+    /// Policy for slow clients.
     pub(crate) slow_client: SlowClient,
-    /// How a client is given a worker.
+    /// How clients are assigned to workers.
     pub(crate) router: Router,
-    /// On what terms a WebSocket is opened.
-    pub(crate) terms: Terms,
-    /// As what messages go out that do not say it themselves.
+    /// Policy for WebSocket handshakes.
+    pub(crate) handshake_policy: HandshakePolicy,
+    /// Frame type of messages that do not specify their own.
     pub(crate) websocket_type: WebSocketType,
     /// `GatewayWorker`'s heartbeat.
     pub(crate) heartbeat: Option<Heartbeat>,
-    /// Pings to silent WebSocket clients.
+    /// Ping frames to idle WebSocket clients.
     pub(crate) websocket_ping: Option<WebSocketPing>,
-    /// How the kernel finds clients whose host has vanished.
+    /// How the kernel detects that a client's host has become unreachable.
     pub(crate) keepalive: KeepAlive,
-    /// How long a request may take to come.
+    /// Time limit for the handshake request.
     pub(crate) handshake_timeout: Option<Duration>,
-    /// What becomes of clients whose events find no worker.
+    /// Policy for clients whose events have no worker.
     pub(crate) no_worker: NoWorker,
-    /// At how many ends of worker processes an event is given up that they were handling; never if
-    /// `None`.
+    /// Number of worker processes that may end while handling an event before it is discarded; no
+    /// limit if `None`.
     pub(crate) max_delivery_attempts: Option<usize>,
-    /// What becomes of the client of such an event.
+    /// Policy for the client of such an event.
     pub(crate) undeliverable: Undeliverable,
-    /// How long a native peer may be silent, though it is asked.
+    /// How long a native peer may leave liveness probes unanswered.
     pub(crate) peer_timeout: Duration,
-    /// How many bytes of events a shard gives a worker before it must be done with some; also how
-    /// many it holds while there is no worker.
+    /// Maximum bytes of unacknowledged events per worker on a shard, and of unassigned events while
+    /// no worker is linked.
     pub(crate) worker_window: usize,
-    /// How many standbys a client has, if there are so many workers.
+    /// Number of standbys per client, as far as there are enough workers.
     pub(crate) standbys: usize,
-    /// How many bytes clients may make a shard hold; any if `None`.
+    /// Memory budget of a shard in bytes; no limit if `None`.
     pub(crate) memory: Option<usize>,
-    /// How many connections may await a request, over all shards.
+    /// Maximum number of connections with a pending handshake, over all shards.
     pub(crate) max_requests: usize,
-    /// How many groups a client may be in; any if `None`.
+    /// Maximum number of groups per client; no limit if `None`.
     pub(crate) max_groups: Option<usize>,
-    /// How many connections there may be, over all shards; any if `None`.
+    /// Maximum number of open connections over all shards; no limit if `None`.
     pub(crate) max_connections: Option<usize>,
-    /// What a browser gets that asks for no WebSocket; nothing if `None`.
-    pub(crate) site: Option<Arc<Pages>>,
-    /// The path of health checks at listeners for WebSockets, if there is one.
+    /// Static files for requests that do not open a WebSocket; none are served if `None`.
+    pub(crate) pages: Option<Arc<Pages>>,
+    /// Path of health checks on WebSocket listeners; disabled if `None`.
     pub(crate) health_path: Option<String>,
-    /// Who is let in at the inner port, and how registers are spoken to.
-    pub(crate) gate: Gate,
-    /// What clients of listeners with TLS are shown.
-    pub(crate) tls: Option<Public>,
-    /// What has no flag of its own.
-    pub(crate) ways: Ways,
+    /// Which peers may connect to the inner port, and how the gateway connects to registers.
+    pub(crate) gate: InnerAcceptor,
+    /// TLS server configuration for client listeners.
+    pub(crate) tls: Option<ServerTls>,
+    /// Behavior that `--compat` controls and that has no flag of its own.
+    pub(crate) compat_behavior: CompatBehavior,
 }
 
-/// What `--compat` decides itself, beside the defaults of other flags.
+/// Behavior that `--compat` controls directly, besides the defaults of other flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ways {
-    /// Whether a client is told why it is closed, by a close frame.
-    pub(crate) say_why: bool,
-    /// Whether a connection is a client's from the moment it is accepted, or else from its first request
-    /// on that is no health check, or once it has sent none for a moment.
+pub(crate) struct CompatBehavior {
+    /// Whether a close frame with the reason is sent to a client that the gateway closes.
+    pub(crate) send_close_frames: bool,
+    /// Whether a connection becomes a client when it is accepted. Otherwise it becomes one with its
+    /// first request that is not a health check, or after a short time without a request.
     pub(crate) client_at_accept: bool,
-    /// Whether connection ids begin anywhere, so that after a restart an id that somebody remembers
-    /// is not a stranger's; or else at 1.
-    pub(crate) ids_anywhere: bool,
-    /// Whether rows come in an order that makes the lists of unmodified PHP clients complete.
+    /// Whether connection ids start at a random number, so that ids remembered from before a
+    /// restart do not match another client. Otherwise they start at 1.
+    pub(crate) randomize_ids: bool,
+    /// Whether rows are sorted such that lists built by unmodified PHP peers are complete.
     pub(crate) order_rows: bool,
-    /// Whether every event that a PHP worker was not sent, or has no room for, is kept until it or
-    /// another one can take it; or else it is dropped, so that none can come twice.
+    /// Whether an event that could not be written to a PHP worker, or exceeds its window, is kept
+    /// until that worker or another one accepts it. Otherwise it is dropped, which rules out
+    /// duplicates.
     pub(crate) keep_php_events: bool,
-    /// What text of clients may be.
-    pub(crate) texts: Texts,
+    /// Validation of text from clients.
+    pub(crate) texts: TextValidation,
 }
 
-impl From<Compat> for Ways {
+impl From<Compat> for CompatBehavior {
     fn from(compat: Compat) -> Self {
-        let ours = compat == Compat::Better;
+        let is_default = compat == Compat::Default;
         Self {
-            say_why: ours,
-            client_at_accept: !ours,
-            ids_anywhere: ours,
-            order_rows: ours,
-            keep_php_events: ours,
-            texts: if ours { Texts::Utf8 } else { Texts::Any },
+            send_close_frames: is_default,
+            client_at_accept: !is_default,
+            randomize_ids: is_default,
+            order_rows: is_default,
+            keep_php_events: is_default,
+            texts: if is_default { TextValidation::Utf8 } else { TextValidation::Any },
         }
     }
 }
 
-/// As what messages go out to WebSocket clients that do not say it themselves: those of PHP, and
-/// pings. `GatewayWorker`'s `websocketType`, for all clients of a gateway.
+/// WebSocket frame type of messages that do not specify their own: those of PHP peers, and pings.
+/// `GatewayWorker`'s `websocketType`, for all clients of a gateway.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum WebSocketType {
-    /// As text where it is UTF-8, and as binary where it is not.
+    /// Text if the payload is valid UTF-8, otherwise binary.
     #[default]
     Auto,
-    /// As text, whatever it is. Browsers close over text that is not UTF-8.
+    /// Always text. Browsers close the connection if the payload is not valid UTF-8.
     Text,
-    /// As binary.
+    /// Always binary.
     Binary,
 }
 
 impl WebSocketType {
-    /// The kind of a message that says none.
+    /// The kind of a message that specifies none.
     pub(crate) fn kind(self) -> MessageKind {
         match self {
             Self::Auto | Self::Text => MessageKind::Text,
@@ -131,68 +136,68 @@ impl WebSocketType {
         }
     }
 
-    /// What text that goes out may be.
-    pub(crate) fn texts(self) -> Texts {
+    /// Validation of outgoing text.
+    pub(crate) fn texts(self) -> TextValidation {
         match self {
-            Self::Auto | Self::Binary => Texts::Utf8,
-            Self::Text => Texts::Any,
+            Self::Auto | Self::Binary => TextValidation::Utf8,
+            Self::Text => TextValidation::Any,
         }
     }
 }
 
-/// What becomes of clients whose events find no worker.
+/// Policy for clients whose events have no worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoWorker {
-    /// The events wait, and the client is closed if they wait for too long.
-    Wait(Option<Duration>),
-    /// The client is cut off, and the events are dropped.
+    /// The events wait. The client is closed if they wait longer than this, if limited.
+    Blocked(Option<Duration>),
+    /// The client is disconnected without a close frame, and the events are dropped.
     Destroy,
 }
 
-/// What becomes of a client whose event ends the worker processes that handle it.
+/// Policy for a client one of whose events has reached `--max-delivery-attempts`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Undeliverable {
-    /// It is closed with 1011, and what it had sent behind that event is dropped.
+    /// Close it with 1011 and drop its later events.
     #[default]
     Close,
-    /// It goes on without that event.
+    /// Discard the event and keep the client connected.
     Skip,
 }
 
-/// What becomes of a client that does not read what it is sent.
+/// Policy for a client that reads too slowly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum SlowClient {
-    /// It is disconnected: a gap that it cannot see is worse than a reconnect.
+    /// Disconnect it. An undetectable gap is worse than a reconnect.
     #[default]
     Disconnect,
-    /// What does not fit is dropped, as `GatewayWorker` does.
+    /// Drop the messages that do not fit, as `GatewayWorker` does.
     Drop,
 }
 
-/// How the kernel finds clients whose host has vanished.
+/// How the kernel detects that a client's host has become unreachable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct KeepAlive {
-    /// After how much silence it asks a host, and how often, if it does.
-    pub(crate) every: Option<Duration>,
-    /// How many of these may stay unanswered, where `within` says nothing.
+    /// Idle time before the first keepalive probe, and interval between probes, if enabled.
+    pub(crate) interval: Option<Duration>,
+    /// Number of unanswered probes that closes the connection if `timeout` is not set.
     pub(crate) probes: u32,
-    /// How long it waits for an answer, or for what was sent to be taken, if it is not to decide itself.
-    pub(crate) within: Option<Duration>,
+    /// How long probes or sent data may stay unacknowledged; the kernel's default if `None`.
+    pub(crate) timeout: Option<Duration>,
 }
 
 impl KeepAlive {
-    /// Has every connection that is accepted at `listener` from here on looked after.
+    /// Applies the options to every connection that `listener` accepts from now on.
     ///
     /// # Errors
-    /// When the kernel does not take it.
+    /// When the kernel rejects an option.
     pub(crate) fn set(&self, listener: &Unpolled) -> io::Result<()> {
-        if let Some(every) = self.every {
-            net::set_keepalive(listener, every, self.probes)?;
+        if let Some(interval) = self.interval {
+            net::set_keepalive(listener, interval, self.probes)?;
         }
-        match self.within {
-            Some(within) => net::set_user_timeout(listener, within),
+        match self.timeout {
+            Some(timeout) => net::set_user_timeout(listener, timeout),
             None => Ok(()),
         }
     }
@@ -200,11 +205,11 @@ impl KeepAlive {
 
 /// One listener for clients.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Door {
-    /// Where it listens.
+pub(crate) struct Listener {
+    /// The address it listens on.
     pub(crate) addr: SocketAddr,
-    /// What is spoken there.
+    /// The framing of its connections.
     pub(crate) framing: Framing,
-    /// Whether it is spoken over TLS.
+    /// Whether connections use TLS.
     pub(crate) tls: bool,
 }

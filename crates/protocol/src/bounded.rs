@@ -7,11 +7,12 @@ use serde::{
     de::{Error, SeqAccess, Visitor},
 };
 
-/// The most names (uids, groups) or client ids in one list of a command or a query. A frame of 32 MiB
-/// could name 16 million, each of which costs many times its bytes once it is read.
+/// Maximum number of names (uids, groups) or client ids in one list of a command or a query. A
+/// frame of 32 MiB could hold 16 million, each of which takes many times its encoded size once it
+/// is decoded.
 pub const MAX_TARGETS: usize = 10_000;
 
-/// The most items in one list of an answer.
+/// Maximum number of items in one list of an answer.
 pub const MAX_ITEMS: usize = 1 << 20;
 
 /// For `#[serde(deserialize_with)]`: a list of up to [`MAX_TARGETS`].
@@ -50,7 +51,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Bounded<T> {
         if self.most < announced {
             return Err(too_many());
         }
-        // The announced length is not trusted with memory either: items come first.
+        // An announced length within the limit is not trusted either: memory grows with the items.
         let mut list = Vec::with_capacity(announced.min(1024));
         while let Some(item) = seq.next_element()? {
             if list.len() == self.most {

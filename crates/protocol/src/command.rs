@@ -1,20 +1,20 @@
-//! What a peer may tell a gateway to do. Nothing comes back.
+//! Commands from a peer to a gateway. A command has no reply.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{ConnectionId, Group, Message, Session, Uid, bounded};
 
-/// One order to a gateway. A client that is not there is not an error: it may have left while the
-/// command was on its way.
+/// One command to a gateway. A client that does not exist is not an error: it may have disconnected
+/// while the command was in flight.
 ///
 /// Variants are only ever appended: the native codec numbers them by position.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// Sends to one client.
     SendToClient { to: ConnectionId, message: Message },
-    /// Sends to this gateway's clients, all or some.
+    /// Sends to all or some of this gateway's clients.
     SendToAll { to: Recipients, message: Message },
-    /// Sends to every client of each uid; twice where a uid is named twice.
+    /// Sends to every client of each uid; twice if a uid is listed twice.
     SendToUids {
         #[serde(deserialize_with = "bounded::targets")]
         uids: Vec<Uid>,
@@ -29,19 +29,19 @@ pub enum Command {
         exclude: Vec<ConnectionId>,
         message: Message,
     },
-    /// Closes a client once everything queued for it is written, the farewell last.
+    /// Closes a client once its write queue is flushed, with `farewell` as the last message.
     Close { client: ConnectionId, farewell: Option<Message> },
-    /// Cuts a client off at once; what was queued for it is lost.
+    /// Aborts a client's connection at once; its write queue is discarded.
     Destroy { client: ConnectionId },
-    /// Says whom a client speaks for, in place of whom it spoke for before.
+    /// Binds a client to a uid, in place of the uid that it had.
     BindUid { client: ConnectionId, uid: Uid },
-    /// Takes a client's uid away, whichever it is.
+    /// Removes the uid of a client, whichever it is.
     UnbindUid { client: ConnectionId },
     /// Adds a client to a group.
     JoinGroup { client: ConnectionId, group: Group },
-    /// Takes a client out of a group.
+    /// Removes a client from a group.
     LeaveGroup { client: ConnectionId, group: Group },
-    /// Takes every client out of a group.
+    /// Removes every client from a group.
     Ungroup { group: Group },
     /// Replaces a client's session. For `edit` see [`Delivery::edits`](crate::link::Delivery).
     SetSession { client: ConnectionId, edit: u64, session: Session },
@@ -50,19 +50,19 @@ pub enum Command {
     UpdateSession { client: ConnectionId, edit: u64, changes: Session },
 }
 
-/// To whom of a gateway's clients a message goes.
+/// The recipients of a message among a gateway's clients.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Recipients {
-    /// To all.
+    /// All clients.
     All,
-    /// To these.
+    /// These clients.
     Only(#[serde(deserialize_with = "bounded::targets")] Vec<ConnectionId>),
-    /// To all but these.
+    /// All clients but these.
     Except(#[serde(deserialize_with = "bounded::targets")] Vec<ConnectionId>),
 }
 
 impl Command {
-    /// The message that goes out to clients, where there is one.
+    /// The message to clients, if the command has one.
     pub fn message(&self) -> Option<&Message> {
         match self {
             Self::SendToClient { message, .. }
@@ -81,7 +81,7 @@ impl Command {
         }
     }
 
-    /// The same, to be changed.
+    /// The same, mutable.
     pub fn message_mut(&mut self) -> Option<&mut Message> {
         match self {
             Self::SendToClient { message, .. }
@@ -100,7 +100,7 @@ impl Command {
         }
     }
 
-    /// The session, or the changes of one, where there is one.
+    /// The session or the session changes, if the command has them.
     pub fn session(&self) -> Option<&Session> {
         match self {
             Self::SetSession { session, .. } => Some(session),
@@ -119,7 +119,7 @@ impl Command {
         }
     }
 
-    /// Roughly how many bytes of memory it holds besides itself: its message, its names, its session.
+    /// Approximate heap size in bytes: its message, its names, its session.
     pub fn weight(&self) -> usize {
         let message = self.message().map_or(0, |message| message.body.len());
         let session = self.session().map_or(0, |session| session.as_encoded().len());
@@ -147,7 +147,7 @@ impl Command {
         message + session + names
     }
 
-    /// The one client it is about, or `None` where it may reach many.
+    /// The client that it applies to, or `None` if it may apply to several.
     pub fn client(&self) -> Option<ConnectionId> {
         match self {
             Self::SendToClient { to: client, .. }

@@ -1,4 +1,4 @@
-//! What a gateway tells a worker about its clients.
+//! Events of clients, sent by a gateway to a worker.
 
 use std::net::SocketAddr;
 
@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Message, Session};
 
-/// Something that happened to a client. Each client's events reach its worker in the order in
-/// which they happened: one `Connect`, then a `WebSocketConnect` on WebSocket listeners, any number
+/// An event of a client. The events of each client reach its worker in the order in which they
+/// occurred: one `Connect`, then a `WebSocketConnect` on WebSocket listeners, any number
 /// of messages, one `Close`. A client that never finishes its handshake has `Connect` and `Close`.
 ///
 /// Variants are only ever appended: the native codec numbers them by position.
@@ -19,11 +19,11 @@ pub enum Event {
     WebSocketConnect(Handshake),
     /// It sent a message.
     Message(Message),
-    /// It is gone.
+    /// The client is disconnected.
     Close(CloseReason),
-    /// Nothing happened to it, but it is this worker's from here on, since its former worker is
-    /// gone. Not one of the client's own events: it has the number of the last of those.
-    Adopt,
+    /// The client is reassigned to this worker, since its former worker is disconnected. Not one of
+    /// the client's own events: it carries the number of the last of those.
+    Reassigned,
 }
 
 /// The request that opened a WebSocket.
@@ -35,12 +35,12 @@ pub struct Handshake {
     pub headers: Vec<Header>,
 }
 
-/// One header of a request. Values are bytes: nothing says that they are UTF-8.
+/// One header of a request. Values are bytes: they need not be UTF-8.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// The name as sent.
     pub name: String,
-    /// The value without surrounding blanks.
+    /// The value without surrounding whitespace.
     #[serde(with = "serde_bytes")]
     pub value: Vec<u8>,
 }
@@ -51,45 +51,46 @@ impl Handshake {
         self.target.split('?').next().unwrap_or_default()
     }
 
-    /// The query, without its question mark; empty where there is none.
+    /// The query, without its question mark; empty if absent.
     pub fn query(&self) -> &str {
         self.target.split_once('?').map_or("", |(_, query)| query)
     }
 
-    /// The first header of that name, whatever its case, if it is UTF-8.
+    /// The first header of that name, compared without case, if its value is UTF-8.
     pub fn header(&self, name: &str) -> Option<&str> {
         let header = self.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name))?;
         std::str::from_utf8(&header.value).ok()
     }
 }
 
-/// Why a client is gone.
+/// Why a client is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum CloseReason {
-    /// It said goodbye, or its connection broke.
+    /// It closed the connection, or the connection broke.
     Client,
     /// A worker closed it.
     Worker,
-    /// It was silent for too long.
+    /// It sent nothing for too long.
     Timeout,
-    /// It did not read what was sent to it.
+    /// It did not read the data sent to it.
     Slow,
-    /// It broke the rules of its protocol, or sent too much at once.
+    /// It violated its protocol, or sent a message over the size limit.
     Protocol,
     /// It never finished its handshake.
     Handshake,
-    /// No worker took its events in time.
+    /// No worker was available for its events in time.
     NoWorker,
-    /// Its gateway is going down.
+    /// Its gateway is shutting down.
     Shutdown,
-    /// Its gateway is gone, and somebody else says so.
+    /// Its gateway is dead; the close is reported on the gateway's behalf.
     GatewayLost,
-    /// One of its events was given up, since worker processes ended while they handled it.
+    /// One of its events was discarded as a poison message: worker processes terminated while they
+    /// handled it.
     Undeliverable,
 }
 
 impl CloseReason {
-    /// As metrics and reports name it.
+    /// The name in metrics and reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Client => "client",
@@ -106,13 +107,13 @@ impl CloseReason {
     }
 }
 
-/// What a worker needs to know of a client before its events: sent with the first event of a
-/// client on a link, and again after somebody else changed the session.
+/// The data of a client that a worker needs to handle its events: sent with the first event of a
+/// client on a link, and again after another peer changed the session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Context {
     /// The client's address.
     pub remote: SocketAddr,
-    /// The port of the listener it came to.
+    /// The port of the listener that accepted it.
     pub listener_port: u16,
     /// Its session.
     pub session: Session,

@@ -1,23 +1,22 @@
-//! What the two ends of a native link prove to each other when it is opened.
+//! Mutual authentication of the two ends of a native link.
 
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-use crate::{Instance, Secret, link::Role};
+use crate::{InstanceId, Secret, link::Role};
 
 /// A number used once, 32 random bytes.
 pub type Nonce = [u8; 32];
 
-/// An HMAC-SHA256 that only a process which knows the secret can compute.
+/// An HMAC-SHA256 keyed with the shared secret.
 pub type Proof = [u8; 32];
 
-/// Everything that is said in the handshake of a native link before the proofs.
+/// The handshake of a native link up to the proofs.
 ///
 /// Each end's proof covers all of it, so it is valid for this pair of processes, in these roles, at
 /// this address, and once: a host that relays a handshake between a peer and a gateway other than
-/// the one that the peer has dialled ends up with a proof which that gateway does not accept. The
-/// gateway's address is checked by the peer against the one that it dialled
-/// ([`is_for`](Self::is_for)).
+/// the one that the peer has dialled obtains a proof which that gateway does not accept. The peer
+/// checks the gateway's address against the one that it dialled ([`is_for`](Self::is_for)).
 #[derive(Clone, Debug)]
 pub struct Transcript {
     /// The gateway's nonce.
@@ -25,7 +24,7 @@ pub struct Transcript {
     /// The inner address that the gateway announces, as text.
     pub gateway: String,
     /// The gateway's instance.
-    pub gateway_instance: Instance,
+    pub gateway_instance: InstanceId,
     /// The peer's nonce.
     pub peer_nonce: Nonce,
     /// The peer's role, with its key, if it is a worker, and its instance.
@@ -40,7 +39,7 @@ impl Transcript {
             || parsed(dialled).is_some_and(|dialled| parsed(&self.gateway) == Some(dialled))
     }
 
-    /// The peer's proof that it knows the secret.
+    /// The peer's proof that it has the secret.
     pub fn peer_proof(&self, secret: &Secret) -> Proof {
         self.peer_mac(secret).finalize().into_bytes().into()
     }
@@ -50,7 +49,7 @@ impl Transcript {
         self.peer_mac(secret).verify_slice(proof).is_ok()
     }
 
-    /// The gateway's proof that it knows the secret, and of what its `Welcome` says.
+    /// The gateway's proof that it has the secret; it covers the contents of its `Welcome`.
     pub fn gateway_proof(&self, secret: &Secret, taken: u64) -> Proof {
         self.gateway_mac(secret, taken).finalize().into_bytes().into()
     }
@@ -69,11 +68,11 @@ impl Transcript {
         secret.mac(&[b"push-suite link 2, gateway", &taken, &self.encoded()])
     }
 
-    /// Each field behind its length, so that no two transcripts look alike.
+    /// Each field prefixed with its length, so that no two transcripts have the same encoding.
     fn encoded(&self) -> Vec<u8> {
         let (role, key) = match &self.role {
             Role::Worker { key, .. } => ("worker", key.as_str()),
-            Role::Client { .. } => ("client", ""),
+            Role::Backend { .. } => ("client", ""),
         };
         let fields: [&[u8]; 7] = [
             &self.gateway_nonce,
@@ -97,8 +96,8 @@ impl Transcript {
 mod tests {
     use super::*;
 
-    fn instance(number: u64) -> Instance {
-        Instance::from_dice(number)
+    fn instance(number: u64) -> InstanceId {
+        InstanceId::from_random(number)
     }
 
     fn transcript() -> Transcript {
@@ -113,9 +112,11 @@ mod tests {
 
     #[test]
     fn proof_is_bound_to_every_field_of_the_transcript() {
-        let (secret, said) = (Secret::from("s3cret"), transcript());
-        let (peer, gateway) = (said.peer_proof(&secret), said.gateway_proof(&secret, 7));
-        assert!(said.verify_peer(&secret, &peer) && said.verify_gateway(&secret, 7, &gateway));
+        let (secret, original) = (Secret::from("s3cret"), transcript());
+        let (peer, gateway) = (original.peer_proof(&secret), original.gateway_proof(&secret, 7));
+        assert!(
+            original.verify_peer(&secret, &peer) && original.verify_gateway(&secret, 7, &gateway)
+        );
         let worker =
             |key: &str, number| Role::Worker { key: key.into(), instance: instance(number) };
         for other in [
@@ -126,32 +127,32 @@ mod tests {
             Transcript { gateway_nonce: [2; 32], peer_nonce: [1; 32], ..transcript() },
             Transcript { role: worker("Chat:1", 2), ..transcript() },
             Transcript { role: worker("Chat:0", 9), ..transcript() },
-            Transcript { role: Role::Client { instance: instance(2) }, ..transcript() },
+            Transcript { role: Role::Backend { instance: instance(2) }, ..transcript() },
         ] {
             assert!(!other.verify_peer(&secret, &peer), "{other:?}");
             assert!(!other.verify_gateway(&secret, 7, &gateway), "{other:?}");
         }
-        assert!(!said.verify_gateway(&secret, 8, &gateway), "what was taken is covered");
+        assert!(!original.verify_gateway(&secret, 8, &gateway), "`taken` is covered");
     }
 
     #[test]
     fn proof_of_one_end_is_not_accepted_from_the_other_nor_for_another_secret() {
-        let (secret, said) = (Secret::from("s3cret"), transcript());
-        assert!(!said.verify_gateway(&secret, 0, &said.peer_proof(&secret)));
-        assert!(!said.verify_peer(&secret, &said.gateway_proof(&secret, 0)));
-        assert!(!said.verify_peer(&Secret::from("other"), &said.peer_proof(&secret)));
+        let (secret, original) = (Secret::from("s3cret"), transcript());
+        assert!(!original.verify_gateway(&secret, 0, &original.peer_proof(&secret)));
+        assert!(!original.verify_peer(&secret, &original.gateway_proof(&secret, 0)));
+        assert!(!original.verify_peer(&Secret::from("other"), &original.peer_proof(&secret)));
     }
 
     #[test]
     fn dialled_address_is_compared_as_an_address() {
-        let said = |gateway: &str| Transcript { gateway: gateway.into(), ..transcript() };
-        assert!(said("10.0.0.1:2900").is_for("10.0.0.1:2900"));
-        assert!(said("[2001:db8::1]:2900").is_for("[2001:db8:0::1]:2900"));
-        assert!(said("name:2900").is_for("name:2900"));
+        let announcing = |gateway: &str| Transcript { gateway: gateway.into(), ..transcript() };
+        assert!(announcing("10.0.0.1:2900").is_for("10.0.0.1:2900"));
+        assert!(announcing("[2001:db8::1]:2900").is_for("[2001:db8:0::1]:2900"));
+        assert!(announcing("name:2900").is_for("name:2900"));
         for (gateway, dialled) in
             [("10.0.0.1:2900", "10.0.0.2:2900"), ("10.0.0.1:2900", "name:2900"), ("", "")]
         {
-            assert_eq!(said(gateway).is_for(dialled), gateway == dialled);
+            assert_eq!(announcing(gateway).is_for(dialled), gateway == dialled);
         }
     }
 }

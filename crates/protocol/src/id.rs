@@ -1,4 +1,4 @@
-//! How a client is named: on its gateway, and in the whole cluster.
+//! Client ids: on one gateway, and in the whole cluster.
 
 use std::{
     fmt,
@@ -9,7 +9,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// A connection on one gateway. Zero is never given out, so that it can mean "nobody" on the wire.
+/// A connection on one gateway. Zero is never assigned, so that it can mean "no client" on the
+/// wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ConnectionId(pub u32);
 
@@ -33,9 +34,9 @@ pub struct ClientId {
 }
 
 impl ClientId {
-    /// Names a connection of the gateway that announces `gateway`.
+    /// The id of a connection of the gateway that announces `gateway`.
     pub fn new(gateway: SocketAddr, connection: ConnectionId) -> Self {
-        // Scope and flow labels of IPv6 are not part of the text form, so they must not count.
+        // Scope and flow labels of IPv6 are not part of the text form, so they must not matter.
         Self { gateway: SocketAddr::new(gateway.ip(), gateway.port()), connection }
     }
 }
@@ -59,7 +60,7 @@ impl FromStr for ClientId {
     type Err = InvalidClientId;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // The text may come from a browser: only a bounded part of it is repeated in the error.
+        // The text may come from a browser: the error holds only a bounded part of it.
         let invalid = || InvalidClientId(text.chars().take(64).collect());
         let hex = text.as_bytes();
         let ip_digits = match hex.len() {
@@ -93,12 +94,12 @@ mod tests {
     }
 
     #[test]
-    fn ipv4_is_gatewayworkers_twenty_digits() {
+    fn ipv4_client_id_has_the_twenty_digits_of_gatewayworker() {
         assert_eq!(id("127.0.0.1:2900", 1).to_string(), "7f0000010b5400000001");
     }
 
     #[test]
-    fn both_families_read_back_what_they_wrote() {
+    fn client_id_round_trips_for_both_families() {
         for id in [id("10.1.2.3:65535", u32::MAX), id("[2001:db8::1]:2900", 7)] {
             assert_eq!(id.to_string().parse(), Ok(id));
             assert_eq!(id.to_string().to_uppercase().parse(), Ok(id));
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn invalid_client_id_is_rejected() {
         for text in [
             "",
             "7f",

@@ -1,8 +1,9 @@
-//! What our processes say to each other, and how it looks as bytes.
+//! The messages that the processes exchange, and their wire formats.
 //!
-//! Pure: no I/O, no clock, no log, no randomness of its own. The vocabulary (ids, events, commands,
-//! queries and their answers) knows nothing of bytes; the modules of [`codec`] know nothing of
-//! sockets. Two languages are spoken on the inner port, and this one vocabulary is behind both.
+//! Pure: no I/O, no clock, no log, no randomness of its own. The message types (ids, events,
+//! commands, queries and their answers) are independent of the wire formats; the modules of
+//! [`codec`] are independent of sockets. The inner port supports two protocols, the native one and
+//! GatewayWorker's; both map to the same message types.
 //!
 //! In reading order:
 
@@ -31,7 +32,7 @@ pub mod codec;
 pub use command::{Command, Recipients};
 pub use event::{CloseReason, Context, Event, Handshake};
 pub use id::{ClientId, ConnectionId, InvalidClientId};
-pub use instance::{Instance, InvalidInstance};
+pub use instance::{InstanceId, InvalidInstance};
 pub use message::{Message, MessageKind};
 pub use name::{Group, InvalidName, Uid};
 pub use query::{Answer, Fields, Filter, Query, Row};

@@ -1,4 +1,4 @@
-//! What goes to and comes from a client.
+//! Messages to and from a client.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -6,25 +6,25 @@ use serde::{Deserialize, Serialize};
 /// How a message is framed for its client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum MessageKind {
-    /// A text message. What a text frame carries must be UTF-8; the gateway sends a text message
-    /// that is not as a binary one, unless it is set to send anything as text.
+    /// A text message. A text frame must be UTF-8; the gateway sends a text message that is not as
+    /// a binary one, unless it is configured to send all messages as text.
     #[default]
     Text,
     /// A binary message.
     Binary,
-    /// Bytes already framed for the client's protocol: written to the socket as they are.
+    /// Bytes already framed for the client's protocol: written to the socket unchanged.
     Raw,
 }
 
-/// One message: its bytes, shared and never copied by a clone, and how they are framed.
+/// One message: its bytes, which clones share without a copy, and their framing.
 ///
-/// On the native wire the bytes travel behind the header (see [`codec::native`](crate::codec::native)),
-/// which is why they are not part of the serialized form.
+/// In the native protocol the bytes follow the header (see
+/// [`codec::native`](crate::codec::native)), which is why they are not part of the serialized form.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     /// How it is framed.
     pub kind: MessageKind,
-    /// What it says.
+    /// The content.
     #[serde(skip)]
     pub body: Bytes,
 }

@@ -1,11 +1,11 @@
-//! The names an application gives: who a client is, and which groups it is in.
+//! Names assigned by an application: the uid and the groups of a client.
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use thiserror::Error;
 
-/// The longest name, in bytes. Names stay in memory for as long as clients carry them.
+/// The longest name, in bytes. A name stays in memory as long as a client has it.
 pub const MAX_NAME: usize = 1024;
 
 /// Not a name: empty, or longer than [`MAX_NAME`].
@@ -14,7 +14,7 @@ pub enum InvalidName {
     /// No bytes at all.
     #[error("a name is never empty")]
     Empty,
-    /// More bytes than a name may have.
+    /// Longer than [`MAX_NAME`].
     #[error("a name of {0} bytes is longer than {MAX_NAME}")]
     TooLong(usize),
 }
@@ -23,12 +23,13 @@ macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         ///
-        /// Any bytes, usually UTF-8, since PHP peers may name things in any encoding. Cheap to clone.
+        /// Any bytes, usually UTF-8, since PHP peers may name things in any encoding. Cheap to
+        /// clone.
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Arc<[u8]>);
 
         impl $name {
-            /// Takes a name.
+            /// Validates a name.
             ///
             /// # Errors
             /// When it is empty or longer than [`MAX_NAME`].
@@ -40,9 +41,9 @@ macro_rules! name {
                 }
             }
 
-            /// Roughly how many bytes of memory a list needs for it.
+            /// Approximate memory that it takes in a list, in bytes.
             pub fn weight(&self) -> usize {
-                // The reference, and what is counted and allocated beside the bytes.
+                // The pointer, plus reference counts and allocator overhead.
                 size_of::<Self>() + 32 + self.0.len()
             }
 
@@ -102,12 +103,13 @@ macro_rules! name {
 }
 
 name! {
-    /// Whom a client speaks for. One client has at most one; one uid may have many clients.
+    /// The application's user id of a client. A client has at most one; a uid may have many
+    /// clients.
     Uid
 }
 
 name! {
-    /// A room clients join to be spoken to together. It exists while it has members.
+    /// A group that clients join to receive messages together. It exists while it has members.
     Group
 }
 
@@ -116,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_one_to_a_thousand_bytes() {
+    fn name_length_is_bounded() {
         assert_eq!(Uid::new(""), Err(InvalidName::Empty));
         assert_eq!(Group::new([0xff]).unwrap().as_bytes(), [0xff]);
         assert!(Group::new("x".repeat(MAX_NAME)).is_ok());

@@ -1,46 +1,46 @@
-//! What a peer may ask a gateway, and what comes back. Each query has one answer.
+//! Queries from a peer to a gateway, and their answers. Each query has one answer.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{ConnectionId, Group, Session, Uid, bounded};
 
-/// One question about a gateway's own clients.
+/// One query about a gateway's own clients.
 ///
 /// Variants are only ever appended: the native codec numbers them by position.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Query {
-    /// Is this client connected? → [`Answer::Online`]
+    /// Whether a client is connected → [`Answer::Online`]
     IsOnline { client: ConnectionId },
-    /// What is this client's session? → [`Answer::Session`]
+    /// A client's session → [`Answer::Session`]
     Session { client: ConnectionId },
-    /// Every client's session, of a group's members or of all. → [`Answer::Sessions`]
+    /// The sessions of a group's members, or of all clients → [`Answer::Sessions`]
     Sessions { group: Option<Group> },
-    /// Which clients speak for these uids? → [`Answer::Clients`]
+    /// The clients of these uids → [`Answer::Clients`]
     ClientsOfUids {
         #[serde(deserialize_with = "bounded::targets")]
         uids: Vec<Uid>,
     },
-    /// How many clients are there, in a group or in all? → [`Answer::Count`]
+    /// The number of clients in a group, or in all → [`Answer::Count`]
     Count { group: Option<Group> },
-    /// How many members has each of these groups? → [`Answer::Counts`]
+    /// The number of members of each of these groups → [`Answer::Counts`]
     Counts {
         #[serde(deserialize_with = "bounded::targets")]
         groups: Vec<Group>,
     },
-    /// Which groups are there? → [`Answer::Groups`]
+    /// The groups that have members → [`Answer::Groups`]
     Groups,
-    /// Chosen facts about chosen clients. → [`Answer::Rows`]
+    /// Selected fields of selected clients → [`Answer::Rows`]
     Select { fields: Fields, filter: Filter },
 }
 
 impl Query {
-    /// Roughly how many bytes of memory it holds besides itself: its names.
+    /// Approximate heap size in bytes: its names.
     pub fn weight(&self) -> usize {
         let groups = |groups: &[Group]| groups.iter().map(Group::weight).sum::<usize>();
         let uids = |uids: &[Uid]| uids.iter().map(Uid::weight).sum::<usize>();
         match self {
-            Self::ClientsOfUids { uids: asked } => uids(asked),
-            Self::Counts { groups: asked } => groups(asked),
+            Self::ClientsOfUids { uids: requested } => uids(requested),
+            Self::Counts { groups: requested } => groups(requested),
             Self::Sessions { group: Some(group) } | Self::Count { group: Some(group) } => {
                 group.weight()
             }
@@ -56,7 +56,7 @@ impl Query {
         }
     }
 
-    /// The one client it is about, or `None` where it may be about many.
+    /// The client that it is about, or `None` if it may be about several.
     pub fn client(&self) -> Option<ConnectionId> {
         match self {
             Self::IsOnline { client } | Self::Session { client } => Some(*client),
@@ -70,7 +70,7 @@ impl Query {
     }
 }
 
-/// Which facts a [`Query::Select`] wants of each client.
+/// The fields that a [`Query::Select`] requests of each client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fields {
     /// Its uid.
@@ -81,17 +81,17 @@ pub struct Fields {
     pub session: bool,
 }
 
-/// Which clients a [`Query::Select`] is about.
+/// The clients that a [`Query::Select`] selects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Filter {
     /// Every client.
     All,
-    /// Clients for whom any of these holds, each client once.
+    /// Clients that match any of these, each client once.
     Any {
         /// It is in one of these groups.
         #[serde(deserialize_with = "bounded::targets")]
         groups: Vec<Group>,
-        /// It speaks for one of these uids.
+        /// It has one of these uids.
         #[serde(deserialize_with = "bounded::targets")]
         uids: Vec<Uid>,
         /// It is one of these.
@@ -100,45 +100,44 @@ pub enum Filter {
     },
 }
 
-/// What comes back. Lists are in the order in which things came to be: clients by when they
-/// connected, a uid's clients by when they were bound, a group's members by when they joined, a
-/// client's groups by when it joined them.
+/// The answer to a query. Lists are in order of creation: clients by connection time, the clients
+/// of a uid by when they were bound, the members of a group by when they joined, the groups of a
+/// client by when it joined them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// Whether the client is connected.
     Online(bool),
-    /// The client's session; `None` when it is not connected.
+    /// The client's session; `None` if it is not connected.
     Session(Option<Session>),
     /// Each client's session.
     Sessions(#[serde(deserialize_with = "bounded::items")] Vec<(ConnectionId, Session)>),
-    /// Each asked uid once, in the order asked, and its clients.
+    /// Each requested uid once, in the order of the query, and its clients.
     Clients(#[serde(deserialize_with = "bounded::items")] Vec<(Uid, Vec<ConnectionId>)>),
-    /// How many.
+    /// The number of clients.
     Count(u64),
-    /// Each asked group once, in the order asked, and how many members it has.
+    /// Each requested group once, in the order of the query, and its number of members.
     Counts(#[serde(deserialize_with = "bounded::items")] Vec<(Group, u64)>),
     /// Every group that has members.
     Groups(#[serde(deserialize_with = "bounded::items")] Vec<Group>),
     /// A row for each client.
     Rows(#[serde(deserialize_with = "bounded::items")] Vec<Row>),
-    /// The gateway could not answer: it is going down, or the answer would be larger than a frame
-    /// may be.
+    /// The gateway cannot answer: it is shutting down, or the answer exceeds the frame limit.
     Unavailable,
 }
 
-/// One client's facts. What was not asked for is `None` or empty.
+/// The selected fields of one client. Fields not requested are `None` or empty.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
-    /// Which client.
+    /// The client.
     pub client: ConnectionId,
-    /// Whom it speaks for.
+    /// Its uid.
     pub uid: Option<Uid>,
     /// The groups it is in.
     pub groups: Vec<Group>,
     /// Its session.
     pub session: Option<Session>,
-    /// Whether it was ever in a group, which PHP tells apart from being in none any more. Known to
-    /// its gateway only: it is not part of the native wire.
+    /// Whether it was ever in a group, which PHP distinguishes from having left all groups. Set by
+    /// its gateway only: it is not part of the native wire format.
     #[serde(skip)]
     pub joined: bool,
 }

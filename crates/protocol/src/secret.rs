@@ -1,16 +1,16 @@
-//! The cluster's secret: compared in constant time, never printed, and on native links never sent.
+//! The cluster's secret: compared in constant time, never printed, and never sent on native links.
 
 use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// The cluster's secret. Empty where there is none.
+/// The cluster's secret. Empty if none is configured.
 #[derive(Clone, Default)]
 pub struct Secret(Box<[u8]>);
 
 impl Secret {
-    /// Whether there is none.
+    /// Whether no secret is set.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -20,15 +20,14 @@ impl Secret {
         &self.0
     }
 
-    /// Whether `guess` is the secret. Takes the same time wherever the two differ; hashing both
-    /// sides hides the length as well.
+    /// Whether `guess` is the secret. Constant-time; hashing both sides hides the length as well.
     pub fn matches(&self, guess: &[u8]) -> bool {
         const KEY: &[u8] = b"compare";
         let ours = mac(KEY, &[&self.0]).finalize().into_bytes();
         mac(KEY, &[guess]).verify(&ours).is_ok()
     }
 
-    /// An HMAC-SHA256 keyed with the secret, over `parts` one behind the other.
+    /// An HMAC-SHA256 keyed with the secret, over the concatenated `parts`.
     pub(crate) fn mac(&self, parts: &[&[u8]]) -> Hmac<Sha256> {
         mac(&self.0, parts)
     }
@@ -66,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_secret_matches() {
+    fn secret_matches_only_itself() {
         let secret = Secret::from("s3cret");
         assert!(secret.matches(b"s3cret"));
         assert!(!secret.matches(b"s3cres"));
@@ -75,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn it_never_prints() {
+    fn secret_is_never_printed() {
         assert_eq!(format!("{:?}", Secret::from("s3cret")), "Secret(..)");
     }
 }

@@ -1,46 +1,46 @@
-//! What standbys are told: workers that close the clients of others if these and the gateway die.
+//! Messages for standbys: workers that close the clients of an owner if it and the gateway die.
 
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ConnectionId, Instance, Session};
+use crate::{ConnectionId, InstanceId, Session};
 
-/// What a standby needs to know of a client besides its session.
+/// The data of a client that a standby needs besides its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StandbyClient {
     /// The client.
     pub client: ConnectionId,
     /// Its address.
     pub remote: SocketAddr,
-    /// The port of the listener it came to.
+    /// The port of the listener that accepted it.
     pub listener_port: u16,
 }
 
-/// What a worker says to another, relayed by a gateway that both are linked to. The gateway may drop
-/// it: each message is sent again until it is answered.
+/// A message between workers, relayed by a gateway that both are linked to. The gateway may drop
+/// it: each message is resent until it is answered.
 ///
 /// Variants are only ever appended: the codec numbers them by position.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WorkerMessage {
-    /// Clients of a gateway that is out of reach, or gone: the receiver becomes one more standby of
-    /// them, since others may be gone.
+    /// Clients of a gateway that is unreachable or dead: the receiver becomes an additional standby
+    /// of them, since others may be dead.
     Handover(Handover),
-    /// The handover of that number was taken.
+    /// Acknowledges the handover of that number.
     HandoverTaken { number: u64 },
 }
 
 /// Clients that a worker hands over to one that was started later.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Handover {
-    /// The sender's number of this handover; the answer carries it.
+    /// The sender's number of this handover; the acknowledgement carries it.
     pub number: u64,
     /// The inner address of the gateway, as its client ids carry it.
     pub address: SocketAddr,
     /// The instance of the gateway.
-    pub gateway: Instance,
+    pub gateway: InstanceId,
     /// As in [`Standby`](crate::link::ToPeer::Standby); the receiver is the last.
-    pub holders: Vec<Instance>,
+    pub holders: Vec<InstanceId>,
     /// The clients.
     pub clients: Vec<HandedOver>,
 }
@@ -52,14 +52,14 @@ pub struct HandedOver {
     pub client: StandbyClient,
     /// As in [`Standby`](crate::link::ToPeer::Standby).
     pub confirmed: bool,
-    /// Its session as the sender knows it; empty if it is longer than the sender passes on.
+    /// The sender's copy of its session; empty if that exceeds the sender's limit for handovers.
     pub session: Session,
 }
 
-/// Identifies a set of clients, in whatever order: two holders that know of the same clients compute
-/// the same. Not for anything that an adversary must not forge.
+/// Digest of a set of clients, independent of order: two holders that have the same clients compute
+/// the same digest. Not cryptographic: it can be forged.
 pub fn digest(clients: impl IntoIterator<Item = ConnectionId>) -> u64 {
-    // The finalizer of SplitMix64, so that sums of neighbours differ.
+    // The finalizer of SplitMix64, so that sums of neighboring ids differ.
     let mix = |ConnectionId(id): ConnectionId| {
         let mut mixed = u64::from(id).wrapping_add(0x9e37_79b9_7f4a_7c15);
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,4 +1,4 @@
-//! Hostile lengths cost no memory. Alone in its process, so that the peak is this test's.
+//! Hostile lengths reserve no memory. The only test in its process, so that the peak is its own.
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -10,15 +10,16 @@ use protocol::{
     link::{ToGateway, ToPeer},
 };
 
-/// What decoding may take beyond the frame itself, in KiB: far below the lengths announced here.
+/// Memory that decoding may take beyond the frame itself, in KiB: far below the lengths announced
+/// here.
 const ALLOWED: u64 = 16 * 1024;
 
 #[test]
-fn a_length_beyond_the_frame_reserves_next_to_nothing() {
+fn length_beyond_the_frame_reserves_almost_no_memory() {
     let starts: Vec<Vec<u8>> = (0..8_u8)
         .flat_map(|message| (0..14_u8).map(move |variant| (message, variant)))
         .flat_map(|(message, variant)| {
-            // A length may be the first field of a variant or come behind a few small ones.
+            // A length may be the first field of a variant, or follow a few small ones.
             (0..4)
                 .map(move |small| [&[message, 1, variant][..], &[1_u8, 1, 1, 1][..small]].concat())
         })
@@ -36,7 +37,7 @@ fn a_length_beyond_the_frame_reserves_next_to_nothing() {
             attempt(&[start, length, &[1; 40]].concat());
         }
     }
-    // The same where the bytes need not be complete: a reader waits without reserving.
+    // An incomplete frame: the reader waits without reserving memory.
     let mut buffer = BytesMut::from(&(MAX_FRAME as u32).to_be_bytes()[..]);
     assert!(decode::<ToGateway>(&mut buffer, MAX_FRAME).unwrap().is_none());
     let grown = peak() - before;
@@ -54,7 +55,7 @@ fn attempt(header: &[u8]) {
     let _ = decode::<ToPeer>(&mut frame, MAX_FRAME);
 }
 
-/// The most address space that this process ever had, in KiB.
+/// Peak virtual memory of this process, in KiB.
 fn peak() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:")).unwrap();

@@ -1,5 +1,5 @@
-//! What the sessions and bodies of a PHP peer can make us allocate, whatever refers to what in them.
-//! Alone in its process, so that the peak is this test's.
+//! Memory that sessions and bodies of a PHP peer can occupy, regardless of the references in them.
+//! The only test in its process, so that the peak is its own.
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -13,32 +13,32 @@ use protocol::{
 
 const KIB: usize = 1024;
 
-/// What reading, converting or merging a session may take: so many times what it has itself, and so many
-/// times what the largest session may have, for what references unfold to.
-const ITSELF: usize = 32;
-const UNFOLDED: usize = 6;
+/// Memory that decoding, converting or merging a session may take: this multiple of its own size,
+/// plus this multiple of the largest session, for expanded references.
+const OWN_SIZE: usize = 32;
+const LARGEST: usize = 6;
 
 #[test]
 fn session_with_references_costs_a_small_multiple_of_the_largest_session() {
     let mut shapes = shapes();
-    // Memory that was given back counts until it is used again.
+    // Smallest first: freed memory counts towards the peak until it is reused.
     shapes.sort_by_key(|(_, text)| text.len());
-    let (enters, kept) = (enters(1000), Bytes::from("a:1:{s:3:\"new\";i:1;}"));
+    let (entering, unrelated) = (update_of_each(1000), Bytes::from("a:1:{s:3:\"new\";i:1;}"));
     let start = status("VmRSS:");
     for (name, text) in shapes {
         assert!(text.len() <= MAX_PHP_SESSION, "{name}: {}", text.len());
-        let allowed = ITSELF * text.len() + UNFOLDED * MAX_PHP_SESSION;
+        let allowed = OWN_SIZE * text.len() + LARGEST * MAX_PHP_SESSION;
         let session = Session::from_php(text.clone()).unwrap();
         let merge = |changes: &Bytes| {
             drop(session.clone().merge(&Session::from_php(changes.clone()).unwrap()));
         };
-        let mut other = Session::from_php(kept.clone()).unwrap();
+        let mut other = Session::from_php(unrelated.clone()).unwrap();
         let steps: [(&str, &mut dyn FnMut()); 6] = [
             ("decode", &mut || drop(session.decode())),
-            ("merge into it", &mut || merge(&kept)),
+            ("merge into it", &mut || merge(&unrelated)),
             ("merge it", &mut || drop(other.merge(&session))),
             ("merge it with itself", &mut || merge(&text)),
-            ("enter what it shares", &mut || merge(&enters)),
+            ("merge into its shared arrays", &mut || merge(&entering)),
             ("write as JSON", &mut || json(&text, MAX_PHP_SESSION)),
         ];
         for (step, run) in steps {
@@ -55,7 +55,7 @@ fn json(text: &Bytes, limit: usize) {
     }
 }
 
-/// Sessions that are as costly as they can be, small ones and large ones.
+/// Worst-case sessions, small and large ones.
 fn shapes() -> Vec<(String, Bytes)> {
     let mut shapes = Vec::new();
     for (size, refs) in [(100 * KIB, 2_000), (1200 * KIB, 100_000)] {
@@ -67,7 +67,7 @@ fn shapes() -> Vec<(String, Bytes)> {
         shapes.push((format!("an array of {size} numbers, {refs} times"), shared(&numbers, refs)));
         let unreadable =
             array((0..size).map(|at| format!("s:9:\"\u{1}{at:08}\";N;"))).replace('\u{1}', "\0");
-        // Names of private properties, which JSON leaves out.
+        // Names of private properties, which JSON omits.
         let object = unreadable.replacen("a:", "O:1:\"A\":", 1);
         let refs = refs / 4;
         shapes.push((format!("an object of {size} private values, {refs} times"), {
@@ -77,7 +77,7 @@ fn shapes() -> Vec<(String, Bytes)> {
     let doubled = (0..60).fold("a:0:{}".to_owned(), |inner, _| format!("a:1:{{i:0;{inner}}}"));
     shapes.push(("nested arrays".to_owned(), shared(&doubled, 2_000)));
     shapes.push(("an array that doubles 50 times".to_owned(), doubling(50)));
-    shapes.push(("an array in itself".to_owned(), shared("R:1;", 10_000)));
+    shapes.push(("an array that contains itself".to_owned(), shared("R:1;", 10_000)));
     for size in [8_000, 100_000] {
         let numbers = array((0..size).map(|at| format!("i:{};N;", at + 1)));
         shapes.push((format!("{size} numbered nulls"), numbers.into()));
@@ -85,7 +85,7 @@ fn shapes() -> Vec<(String, Bytes)> {
     shapes
 }
 
-/// `a:…` with the value under 0, and references to it under all further keys.
+/// `a:…` with the value under 0, and references to it under all other keys.
 fn shared(value: &str, refs: usize) -> Bytes {
     shared_by(value, refs, 'R')
 }
@@ -95,9 +95,9 @@ fn shared_by(value: &str, refs: usize, by: char) -> Bytes {
     array([format!("i:0;{value}")].into_iter().chain(rest)).into()
 }
 
-/// Arrays that show the one before them twice.
+/// Arrays that each refer to the one before them twice.
 fn doubling(times: usize) -> Bytes {
-    // The first has the number 2; each further one is followed by one null.
+    // The first has number 2; a null follows each further one.
     let first = "i:0;a:1:{i:0;N;}".to_owned();
     let next = |at: usize| {
         let before = 2 * at;
@@ -106,8 +106,8 @@ fn doubling(times: usize) -> Bytes {
     array([first].into_iter().chain((1..=times).map(next))).into()
 }
 
-/// An update that enters each of so many arrays.
-fn enters(arrays: usize) -> Bytes {
+/// An update that merges into each of so many arrays.
+fn update_of_each(arrays: usize) -> Bytes {
     array((0..arrays).map(|at| format!("i:{at};a:1:{{i:0;i:1;}}"))).into()
 }
 

@@ -1,5 +1,5 @@
-//! Sessions whose values refer to each other, by chance: however much they would come to, what is made
-//! of them stays within its limit, and what is written can be read again.
+//! Sessions with random references between values: regardless of their expanded size, results stay
+//! within their limits, and encoded values can be decoded again.
 
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*};
@@ -8,14 +8,14 @@ use protocol::{
     session::{MAX_PHP_SESSION, Session, SessionError},
 };
 
-/// What stands under a key.
+/// The value of a key.
 #[derive(Clone, Debug)]
 enum Node {
     Null,
     Text(usize),
     Array(Vec<Self>),
     Object(Vec<Self>),
-    /// `R` or `r` of an earlier value, chosen by this number among all that there are.
+    /// `R` or `r` of an earlier value, selected by this number.
     Again(bool, usize),
 }
 
@@ -33,7 +33,7 @@ fn node() -> impl Strategy<Value = Node> {
     })
 }
 
-/// Many arrays in a row, of which each may show those before it several times.
+/// A sequence of arrays, each of which may refer to earlier ones several times.
 fn session() -> impl Strategy<Value = Bytes> {
     let refers = vec(1_usize..4, 1..4)
         .prop_map(|refs| Node::Array(refs.into_iter().map(|of| Node::Again(true, of)).collect()));
@@ -49,7 +49,7 @@ fn session() -> impl Strategy<Value = Bytes> {
 struct Writer {
     text: String,
     slot: usize,
-    /// The numbers of values that have come to their end.
+    /// The numbers of values that are complete.
     whole: Vec<usize>,
     /// The numbers of objects.
     objects: Vec<usize>,
@@ -58,7 +58,7 @@ struct Writer {
 impl Writer {
     fn value(&mut self, node: &Node) {
         if let Node::Again(true, of) = node {
-            // The last few are the largest. Now and then it is an array that it is in.
+            // The last few are the largest. Occasionally a reference to an enclosing array.
             let whole = self.whole.iter().rev().nth(of % 8).copied();
             if let Some(slot) = if of % 100 == 99 { Some(self.slot) } else { whole } {
                 self.text += &format!("R:{slot};");
@@ -89,7 +89,7 @@ impl Writer {
 
     fn entries(&mut self, nodes: &[Node]) {
         for (at, node) in nodes.iter().enumerate() {
-            // Some keys are no list's, and some are the names of private properties.
+            // Some keys are not those of a list, and some are names of private properties.
             match at % 3 {
                 2 => {
                     let name = format!("\0k{at}");
@@ -111,7 +111,7 @@ proptest! {
         let session = Session::from_php(text).unwrap();
         match session.decode() {
             Ok(object) => {
-                // Numbers are the only values that JSON writes in more bytes than they are counted with.
+                // Only numbers may take more bytes in JSON than they are counted with.
                 let written = serde_json::to_vec(&object).unwrap().len();
                 prop_assert!(written <= 2 * MAX_PHP_SESSION, "{written}");
             }
@@ -121,7 +121,7 @@ proptest! {
     }
 
     #[test]
-    fn document_written_is_no_longer_than_asked_for_and_reads_back(
+    fn encoded_document_is_within_the_limit_and_round_trips(
         text in session(), limit in 0_usize..200_000,
     ) {
         let document = unserialize(&text).unwrap();
@@ -138,7 +138,7 @@ proptest! {
     }
 
     #[test]
-    fn session_merged_is_bounded_and_reads_back(old in session(), new in session()) {
+    fn merged_session_is_bounded_and_readable(old in session(), new in session()) {
         let mut merged = Session::from_php(old.clone()).unwrap();
         let done = merged.merge(&Session::from_php(new).unwrap());
         match done {

@@ -1,13 +1,13 @@
-//! Who has announced itself, and whether that may be told yet. A value: no I/O, no clock.
+//! The announced gateways, and whether the list is complete. A value: no I/O, no clock.
 
 use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 use protocol::discovery::Gateway;
 
-/// One connection; never given out twice.
+/// The id of a connection; never reused.
 pub(crate) type PeerId = u64;
 
-/// The gateways that are here, in the order in which they came.
+/// The announced gateways, in order of arrival.
 ///
 /// Invariant: a peer is at most once in `gateways`.
 #[derive(Debug)]
@@ -16,10 +16,10 @@ pub(crate) struct Addresses {
     grace: Grace,
 }
 
-/// After a start nobody is here yet, which does not mean that nobody is left.
+/// The grace period after a start, when gateways have not reconnected yet.
 #[derive(Debug)]
 enum Grace {
-    /// Some may still be missing: those that workers knew, as far as they have told us.
+    /// Gateways may be missing: those that workers have reported as known.
     Running {
         known: HashSet<String>,
     },
@@ -27,13 +27,13 @@ enum Grace {
 }
 
 impl Addresses {
-    /// Nobody is here; with `grace`, that is not the whole truth yet.
+    /// Creates an empty list; with `grace`, it is not complete yet.
     pub(crate) fn new(grace: bool) -> Self {
         let grace = if grace { Grace::Running { known: HashSet::new() } } else { Grace::Over };
         Self { gateways: Vec::new(), grace }
     }
 
-    /// A gateway is here. Said again by the same peer, it replaces what it said before.
+    /// Adds a gateway, replacing a previous announcement of the same peer.
     pub(crate) fn announce(&mut self, peer: PeerId, gateway: Gateway) {
         match self.gateways.iter_mut().find(|(known, _)| *known == peer) {
             Some((_, before)) => *before = gateway,
@@ -41,13 +41,13 @@ impl Addresses {
         }
     }
 
-    /// The peer is gone; gives what it had announced, if anything.
+    /// Removes and returns the announcement of a peer, if any.
     pub(crate) fn withdraw(&mut self, peer: PeerId) -> Option<Gateway> {
         let at = self.gateways.iter().position(|(known, _)| *known == peer)?;
         Some(self.gateways.remove(at).1)
     }
 
-    /// A worker was told of these before; whoever of them is alive will come back.
+    /// Records gateways that a worker knew before the restart; the live ones will reconnect.
     pub(crate) fn remember(&mut self, addresses: Vec<String>) {
         if let Grace::Running { known } = &mut self.grace {
             let room = (MAX_KNOWN + 1).saturating_sub(known.len());
@@ -55,27 +55,27 @@ impl Addresses {
         }
     }
 
-    /// Whoever is not back by now is gone.
+    /// Ends the grace period: gateways that have not reconnected are no longer waited for.
     pub(crate) fn end_grace(&mut self) {
         self.grace = Grace::Over;
     }
 
-    /// Whether the list may be told. It may once the grace is over; before, when some worker knew
-    /// gateways and all that any worker knew are here.
-    pub(crate) fn settled(&self) -> bool {
+    /// Whether the list is complete and may be sent: once the grace period has ended, or earlier if
+    /// some worker knew gateways and all known ones have reconnected.
+    pub(crate) fn is_complete(&self) -> bool {
         match &self.grace {
             Grace::Over => true,
             Grace::Running { known } => {
-                let here: HashSet<&str> =
+                let announced: HashSet<&str> =
                     self.gateways.iter().map(|(_, gateway)| gateway.address.as_str()).collect();
                 (1..=MAX_KNOWN).contains(&known.len())
-                    && known.iter().all(|address| here.contains(address.as_str()))
+                    && known.iter().all(|address| announced.contains(address.as_str()))
             }
         }
     }
 
-    /// Each address once, where it was first announced. Of several announcements of one address
-    /// the last says whose it is: a gateway is back before its old connection is found dead.
+    /// Lists each address once, at the position of its first announcement. The last announcement of
+    /// an address wins: a gateway can reconnect before its old connection is detected as dead.
     pub(crate) fn list(&self) -> Vec<Gateway> {
         let mut list: Vec<Gateway> = Vec::with_capacity(self.gateways.len());
         let mut places = HashMap::with_capacity(self.gateways.len());
@@ -94,12 +94,12 @@ impl Addresses {
     }
 }
 
-/// Past this many remembered addresses the grace is simply waited for.
+/// Maximum number of known addresses tracked; beyond it, the grace period runs to its end.
 const MAX_KNOWN: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
-    use protocol::Instance;
+    use protocol::InstanceId;
 
     use super::*;
 
@@ -116,21 +116,21 @@ mod tests {
     }
 
     #[test]
-    fn gateways_are_listed_in_the_order_they_came() {
+    fn gateways_are_listed_in_order_of_arrival() {
         let mut addresses = Addresses::new(false);
         addresses.announce(7, gateway("b"));
         addresses.announce(3, gateway("a"));
         addresses.announce(7, gateway("c"));
-        assert_eq!(listed(&addresses), ["c", "a"], "said again, it keeps its place");
+        assert_eq!(listed(&addresses), ["c", "a"], "announced again, it keeps its position");
         assert_eq!(addresses.withdraw(7), Some(gateway("c")));
         assert_eq!(addresses.withdraw(7), None);
         assert_eq!(listed(&addresses), ["a"]);
     }
 
     #[test]
-    fn an_address_announced_twice_stays_until_the_last_is_gone() {
+    fn address_announced_twice_is_listed_until_the_last_is_withdrawn() {
         let mut addresses = Addresses::new(false);
-        let newer = Gateway { native: true, instance: Instance::new("2").ok(), ..gateway("a") };
+        let newer = Gateway { native: true, instance: InstanceId::new("2").ok(), ..gateway("a") };
         addresses.announce(1, gateway("a"));
         addresses.announce(2, gateway("b"));
         addresses.announce(3, newer.clone());
@@ -142,39 +142,41 @@ mod tests {
     }
 
     #[test]
-    fn without_a_grace_everything_may_be_told() {
-        assert!(Addresses::new(false).settled());
+    fn list_without_grace_is_complete() {
+        assert!(Addresses::new(false).is_complete());
     }
 
     #[test]
-    fn a_grace_ends_early_once_all_that_were_known_are_back() {
+    fn grace_ends_early_once_all_known_gateways_have_reconnected() {
         let mut addresses = Addresses::new(true);
         addresses.announce(1, gateway("a"));
-        assert!(!addresses.settled(), "nobody has said who was known");
+        assert!(!addresses.is_complete(), "no worker has reported known gateways");
         addresses.remember(known(&["a", "b"]));
-        assert!(!addresses.settled());
+        assert!(!addresses.is_complete());
         addresses.announce(2, gateway("b"));
-        assert!(addresses.settled());
+        assert!(addresses.is_complete());
         addresses.remember(known(&["c"]));
-        assert!(!addresses.settled(), "another worker knew one more");
+        assert!(!addresses.is_complete(), "another worker knew one more gateway");
         addresses.announce(3, gateway("c"));
         addresses.withdraw(1);
-        assert!(!addresses.settled(), "one may be about to come back once more");
+        assert!(!addresses.is_complete(), "a known gateway is missing again");
         addresses.end_grace();
-        assert!(addresses.settled());
+        assert!(addresses.is_complete());
         addresses.remember(known(&["d"]));
-        assert!(addresses.settled(), "too late to wait for");
+        assert!(addresses.is_complete(), "reported after the end of the grace period");
     }
 
     #[test]
-    fn too_many_known_addresses_wait_out_the_grace() {
+    fn too_many_known_addresses_disable_the_early_end_of_grace() {
         let mut addresses = Addresses::new(true);
         addresses.remember((0..MAX_KNOWN * 2).map(|n| n.to_string()).collect());
         for peer in 0..=MAX_KNOWN as u64 {
             addresses.announce(peer, gateway(&peer.to_string()));
         }
-        let Grace::Running { known } = &addresses.grace else { unreachable!("not ended") };
+        let Grace::Running { known } = &addresses.grace else {
+            unreachable!("the grace period has not ended")
+        };
         assert_eq!(known.len(), MAX_KNOWN + 1, "bounded");
-        assert!(!addresses.settled());
+        assert!(!addresses.is_complete());
     }
 }

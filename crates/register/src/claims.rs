@@ -1,47 +1,51 @@
-//! Which gateway may announce an inner address, where two do: a value, without a socket or a clock.
+//! Resolves conflicts between gateways that announce the same inner address: a value, without a
+//! socket or a clock.
 //!
-//! A gateway of ours names the instance that announces, so that two gateways with one address can be told
-//! from one gateway that reconnects. The second may be the first after a restart, whose old connection is
-//! half dead, or another gateway with the same settings. The difference is whether the first still speaks:
-//! it is probed, and pings at least every 25 seconds in any case.
+//! A native gateway announces its instance id, which distinguishes two gateways with one address
+//! from one gateway that reconnects. The second instance may be a restart of the first, whose old
+//! connection is half-open, or another gateway with the same settings. The difference is whether
+//! the first is still active: the register probes it, and it pings at least every 25 seconds in any
+//! case.
 //!
-//! - The second waits. If the first speaks, the second is refused; if its connection ends, the second is
-//!   let in.
-//! - Where both connect from one host, the second is let in after [`SAME_HOST`], since it then usually is
-//!   the first after a restart. It is still refused if the first speaks after that.
-//! - A first that is silent for [`PROBE`] has lost its address to the second.
+//! - The second waits. If the first sends a line, the second is refused; if the first's connection
+//!   ends,
+//!   the second is admitted.
+//! - If both connect from one host, the second is admitted after [`SAME_HOST_DELAY`], since it is
+//!   usually
+//!   a restart of the first. It is still refused if the first sends a line after that.
+//! - A first that is silent for [`PROBE_TIMEOUT`] loses its address to the second.
 //!
-//! A refused instance is refused at once for as long as the connection lives that it was refused for.
-//! Gateways without an instance, such as those of PHP, are all let in, as in the reference.
+//! A refused instance is refused immediately while the connection of the holder stays open.
+//! Gateways without an instance id, such as PHP gateways, are all admitted, as in the reference.
 
 use std::{
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
-use protocol::{Instance, discovery::Gateway};
+use protocol::{InstanceId, discovery::Gateway};
 
 use crate::addresses::PeerId;
 
-/// How long the first gateway has to speak: longer than the interval of its pings.
-pub(crate) const PROBE: Duration = Duration::from_secs(30);
+/// How long the first gateway has to respond: longer than its ping interval.
+pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a second gateway of the same host waits, which is for the answer to a probe.
-pub(crate) const SAME_HOST: Duration = Duration::from_secs(1);
+/// How long a second gateway on the same host waits: enough for the response to a probe.
+pub(crate) const SAME_HOST_DELAY: Duration = Duration::from_secs(1);
 
-/// How many refused instances are remembered.
-const REMEMBERED: usize = 256;
+/// Maximum number of refused instances kept.
+const MAX_REFUSED: usize = 256;
 
-/// The announcements that name an instance.
+/// The announcements with an instance id.
 ///
-/// Invariant: of the claims of one address, those that are held are of one instance, and there is at
-/// least one.
+/// Invariant: each claimed address has at least one held claim, and all its held claims are of one
+/// instance.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
-    /// In the order in which they came.
+    /// In order of arrival.
     claims: Vec<Claim>,
-    /// The instances that were refused, and the peer they were refused for; oldest first.
-    refused: Vec<(Instance, PeerId)>,
+    /// The refused instances, each with the peer that held the address; oldest first.
+    refused: Vec<(InstanceId, PeerId)>,
 }
 
 #[derive(Debug)]
@@ -49,48 +53,48 @@ struct Claim {
     peer: PeerId,
     from: SocketAddr,
     address: String,
-    instance: Instance,
+    instance: InstanceId,
     stage: Stage,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Held,
-    /// Not told to workers yet.
+    /// Not listed yet.
     Waiting {
         since: Instant,
         same_host: bool,
     },
-    /// Told to workers, unless the holder speaks.
-    OnProbation {
+    /// Listed, until the previous holder sends a line.
+    Provisional {
         since: Instant,
     },
 }
 
-/// What becomes of an announcement.
+/// The outcome of an announcement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
     Accept,
-    /// It may be let in later. The holder is to be probed.
+    /// It may be admitted later. The caller must probe the holder.
     Wait {
         holder: PeerId,
     },
-    /// The gateway that connects from there holds the address, and lives.
+    /// A live gateway, which connects from this address, is the holder.
     Refuse {
         holder: SocketAddr,
     },
 }
 
-/// A gateway that is refused after it had to wait, or was let in on probation.
+/// A gateway that is refused after it waited or was admitted provisionally.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) peer: PeerId,
-    /// Where the holder of the address connects from.
+    /// The address that the holder connects from.
     pub(crate) holder: SocketAddr,
 }
 
 impl Claims {
-    /// Whether a peer has announced just that before, and not left since.
+    /// Whether a connected peer has already made this announcement.
     pub(crate) fn has(&self, peer: PeerId, gateway: &Gateway) -> bool {
         self.claims.iter().any(|claim| {
             claim.peer == peer
@@ -99,7 +103,7 @@ impl Claims {
         })
     }
 
-    /// A peer that has no claim announces a gateway.
+    /// Adds the announcement of a peer without a claim.
     pub(crate) fn announce(
         &mut self,
         peer: PeerId,
@@ -107,7 +111,7 @@ impl Claims {
         gateway: &Gateway,
         now: Instant,
     ) -> Decision {
-        debug_assert!(self.claims.iter().all(|claim| claim.peer != peer), "one claim a peer");
+        debug_assert!(self.claims.iter().all(|claim| claim.peer != peer), "one claim per peer");
         let Some(instance) = &gateway.instance else {
             return Decision::Accept;
         };
@@ -132,8 +136,8 @@ impl Claims {
         decision
     }
 
-    /// A peer has said something. Returns the gateways that are refused for it.
-    pub(crate) fn hear(&mut self, peer: PeerId) -> Vec<Refusal> {
+    /// Records that a peer has sent a request. Returns the gateways that are refused because of it.
+    pub(crate) fn note_activity(&mut self, peer: PeerId) -> Vec<Refusal> {
         let holder = self.claims.iter().find(|it| it.peer == peer && it.stage == Stage::Held);
         let Some(Claim { from, address, .. }) = holder else {
             return Vec::new();
@@ -142,7 +146,7 @@ impl Claims {
         let contends = |claim: &mut Claim| claim.stage != Stage::Held && claim.address == address;
         let contenders: Vec<_> = self.claims.extract_if(.., contends).collect();
         for contender in &contenders {
-            if self.refused.len() == REMEMBERED {
+            if self.refused.len() == MAX_REFUSED {
                 self.refused.remove(0);
             }
             self.refused.push((contender.instance.clone(), peer));
@@ -150,8 +154,8 @@ impl Claims {
         contenders.iter().map(|contender| Refusal { peer: contender.peer, holder }).collect()
     }
 
-    /// A peer is gone. Returns the gateways that are let in for it.
-    pub(crate) fn leave(&mut self, peer: PeerId) -> Vec<PeerId> {
+    /// Removes a peer. Returns the gateways that are admitted because of it.
+    pub(crate) fn remove(&mut self, peer: PeerId) -> Vec<PeerId> {
         self.refused.retain(|(_, holder)| *holder != peer);
         let Some(at) = self.claims.iter().position(|claim| claim.peer == peer) else {
             return Vec::new();
@@ -161,43 +165,43 @@ impl Claims {
         if others.clone().any(|(_, it)| it.stage == Stage::Held) {
             return Vec::new();
         }
-        // One that workers have been told of goes before one that waits.
-        let is_told = |stage: Stage| matches!(stage, Stage::OnProbation { .. });
-        let next = others.clone().find(|(_, it)| is_told(it.stage)).or_else(|| others.next());
+        // A listed claim takes precedence over a waiting one.
+        let is_listed = |stage: Stage| matches!(stage, Stage::Provisional { .. });
+        let next = others.clone().find(|(_, it)| is_listed(it.stage)).or_else(|| others.next());
         match next.map(|(at, _)| at) {
             Some(at) => self.hold(at),
             None => Vec::new(),
         }
     }
 
-    /// Returns the gateways that have waited for long enough, and are let in.
+    /// Returns the gateways that have waited for long enough and are admitted.
     pub(crate) fn due(&mut self, now: Instant) -> Vec<PeerId> {
-        let mut let_in = Vec::new();
+        let mut admitted = Vec::new();
         for at in 0..self.claims.len() {
             match self.claims[at].stage {
-                Stage::Waiting { since, .. } | Stage::OnProbation { since }
-                    if since + PROBE <= now =>
+                Stage::Waiting { since, .. } | Stage::Provisional { since }
+                    if since + PROBE_TIMEOUT <= now =>
                 {
                     let address = self.claims[at].address.clone();
                     for claim in self.claims.iter_mut().filter(|it| it.address == address) {
                         if claim.stage == Stage::Held {
-                            claim.stage = Stage::OnProbation { since: now };
+                            claim.stage = Stage::Provisional { since: now };
                         }
                     }
-                    let_in.extend(self.hold(at));
+                    admitted.extend(self.hold(at));
                 }
-                Stage::Waiting { since, same_host: true } if since + SAME_HOST <= now => {
-                    self.claims[at].stage = Stage::OnProbation { since };
-                    let_in.push(self.claims[at].peer);
+                Stage::Waiting { since, same_host: true } if since + SAME_HOST_DELAY <= now => {
+                    self.claims[at].stage = Stage::Provisional { since };
+                    admitted.push(self.claims[at].peer);
                 }
-                Stage::Held | Stage::Waiting { .. } | Stage::OnProbation { .. } => {}
+                Stage::Held | Stage::Waiting { .. } | Stage::Provisional { .. } => {}
             }
         }
-        let_in
+        admitted
     }
 
-    /// The claim at that place holds the address, and with it all of the same instance. Returns the peers
-    /// of those that had to wait.
+    /// Marks the claim at this index as held, with all others of the same instance. Returns the
+    /// peers of those that waited.
     fn hold(&mut self, at: usize) -> Vec<PeerId> {
         let (address, instance) =
             (self.claims[at].address.clone(), self.claims[at].instance.clone());

@@ -6,58 +6,58 @@ use bytes::Bytes;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use service::tls;
 
-/// Why a connection ended. Decides what is said before it closes, counted and logged.
+/// Why a connection ended. Determines the final response, the metric and the log line.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Closed {
-    /// The peer hung up.
+    /// The peer closed the connection.
     #[error("closed by peer")]
     ByPeer,
     /// The socket failed.
     #[error("connection lost")]
     Io(#[from] io::Error),
-    /// It pinged once, and then nothing was heard for too long.
-    #[error("silent for too long")]
-    Silent,
-    /// It does not read what we send.
-    #[error("does not read")]
+    /// The peer has pinged before, and then sent nothing within the timeout.
+    #[error("peer timeout")]
+    PeerTimeout,
+    /// The peer does not read.
+    #[error("slow consumer")]
     Slow,
-    /// It did what it may not.
+    /// The peer was refused.
     #[error("refused: {0}")]
     Refused(#[from] Refused),
 }
 
-/// What a peer was turned away for.
+/// Why a peer was refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refused {
-    /// Too many others have not said who they are yet.
-    #[error("too many strangers")]
-    Crowded,
-    /// No TLS, where there must be.
+    /// The limit of unauthenticated connections is reached.
+    #[error("too many unauthenticated connections")]
+    TooManyUnauthenticated,
+    /// No TLS, or a failed handshake, although TLS is required.
     #[error("{0}")]
     Gate(tls::Refused),
     /// No complete line in time.
-    #[error("said nothing in time")]
+    #[error("no complete line in time")]
     Timeout,
-    /// More than a line may have.
+    /// The line exceeds the limit.
     #[error("line too long")]
     TooLong,
-    /// A line that is no request. The only one that gets an answer: the line itself.
+    /// A line that is no request; the line itself, which the response quotes.
     #[error("bad request")]
     BadRequest(Bytes),
-    /// A request we do not know.
+    /// An unknown request.
     #[error("unknown event")]
     UnknownEvent,
-    /// A gateway that does not say where it is.
+    /// A gateway without an address.
     #[error("no address")]
     NoAddress,
     /// A wrong secret.
     #[error("wrong secret key")]
     WrongKey,
-    /// Another gateway has announced the same inner address, and lives.
+    /// A live gateway has announced the same inner address.
     #[error("a gateway at {holder} holds the inner address {address:?}")]
     AddressTaken {
         address: String,
-        /// Where that gateway connects from.
+        /// The address that that gateway connects from.
         holder: SocketAddr,
     },
 }
@@ -65,13 +65,13 @@ pub(crate) enum Refused {
 /// The label of `refused_total`.
 #[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
 pub(crate) struct Reason {
-    reason: Word,
+    reason: Label,
 }
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-struct Word(&'static str);
+struct Label(&'static str);
 
-impl EncodeLabelValue for Word {
+impl EncodeLabelValue for Label {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
         self.0.encode(encoder)
     }
@@ -90,8 +90,8 @@ impl From<tls::Refused> for Closed {
 impl From<&Refused> for Reason {
     fn from(refused: &Refused) -> Self {
         Self {
-            reason: Word(match refused {
-                Refused::Crowded => "crowded",
+            reason: Label(match refused {
+                Refused::TooManyUnauthenticated => "crowded",
                 Refused::Gate(tls::Refused::Plain) => "plain",
                 Refused::Gate(_) => "tls",
                 Refused::Timeout => "timeout",

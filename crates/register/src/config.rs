@@ -1,4 +1,4 @@
-//! Settings of the register: as typed, then as meant.
+//! Settings of the register: flags as given, then as validated.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -7,35 +7,36 @@ use protocol::Secret;
 use serde::Serialize;
 use service::{
     settings::{Address, Common, Compat, Derived, Effective, check_bound},
-    tls::{Gate, InnerFiles, Plain},
+    tls::{InnerAcceptor, InnerFiles, Plain},
 };
 
-/// Tells workers where the gateways are.
+/// Service discovery: announces the addresses of gateways to workers.
 #[derive(Debug, Parser, Serialize)]
 #[command(name = "register", version)]
 pub struct Args {
-    /// Where gateways and workers connect
+    /// Address to listen on for gateways and workers
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1236")]
     listen: Address,
 
-    /// After a start, how long answers may wait for gateways to come back; 0 answers at once.
-    /// PHP clients wait at most 5 s for an answer
+    /// Grace period after a start during which responses wait for gateways to reconnect; 0 responds
+    /// at once. PHP back ends wait at most 5 s for a response
     #[arg(long, value_name = "SECONDS", default_value_t = 3)]
     #[arg(value_parser = clap::value_parser!(u64).range(..=60))]
     #[arg(default_value_if("compat", "strict", "0"))]
     startup_grace: u64,
 
-    /// How to behave where we do better than GatewayWorker and peers could tell: strict is
-    /// GatewayWorker's way, which answers at once after a start and leaves silent peers to TCP
-    #[arg(long, value_name = "WAY", value_enum, default_value_t)]
+    /// Compatibility mode. 'strict' reproduces GatewayWorker's behavior: no grace period after a
+    /// start, and no timeout for silent peers beyond TCP keepalive
+    #[arg(long, value_name = "MODE", value_enum, default_value_t)]
     compat: Compat,
 
     #[command(flatten)]
     #[serde(flatten)]
     inner_tls: InnerFiles,
 
-    /// Which peers are let in without TLS, where there is --inner-tls-cert [default: refuse]
-    #[arg(long, value_name = "WHICH", value_enum)]
+    /// Which peers may connect without TLS if --inner-tls-cert is set. PHP peers do not support TLS
+    /// [default: refuse]
+    #[arg(long, value_name = "POLICY", value_enum)]
     inner_tls_plain: Option<Plain>,
 
     #[command(flatten)]
@@ -49,22 +50,23 @@ impl AsRef<Common> for Args {
     }
 }
 
-/// What a register runs on. Every value has been checked.
+/// Validated settings of a register.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where to listen.
+    /// The address to listen on.
     pub listen: SocketAddr,
-    /// What peers must know; empty where nothing is asked of them.
+    /// The secret that peers must present; empty if none is required.
     pub secret: Secret,
-    /// How long answers may wait after a start; zero for not at all, as the reference.
+    /// Grace period after a start during which responses may wait; zero for none, as in the
+    /// reference.
     pub startup_grace: Duration,
-    /// How long a peer that has pinged may be silent; `None` for ever, as the reference.
+    /// Timeout for a peer that has pinged; `None` for no timeout, as in the reference.
     pub ping_ttl: Option<Duration>,
-    /// Who is let in.
-    pub gate: Gate,
+    /// Which peers may connect: TLS settings and exceptions.
+    pub gate: InnerAcceptor,
 }
 
-/// Peers ping every 25 s; three missed in a row mean that nobody is there.
+/// Peers ping every 25 s; after three missed pings a peer is declared dead.
 pub const PING_TTL: Duration = Duration::from_secs(75);
 
 impl TryFrom<Args> for Config {
@@ -77,7 +79,7 @@ impl TryFrom<Args> for Config {
         let admin = common.admin()?.map(|addr| ("--admin-listen", addr));
         check_bound(&[("--listen", listen)].into_iter().chain(admin).collect::<Vec<_>>())?;
         let startup_grace = Duration::from_secs(startup_grace);
-        let ping_ttl = (compat == Compat::Better).then_some(PING_TTL);
+        let ping_ttl = (compat == Compat::Default).then_some(PING_TTL);
         let gate = inner_tls.gate(inner_tls_plain)?;
         Ok(Self { listen, secret: common.secret_key, startup_grace, ping_ttl, gate })
     }
@@ -85,7 +87,8 @@ impl TryFrom<Args> for Config {
 
 impl Effective for Config {
     fn derived(&self) -> Vec<Derived> {
-        let plain = Derived::value("inner_tls_plain", Plain::default(), "none is let in");
+        let plain =
+            Derived::value("inner_tls_plain", Plain::default(), "no peer may connect without TLS");
         self.gate.inner().map(|_| plain).into_iter().collect()
     }
 }
@@ -100,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_said_is_as_documented() {
+    fn defaults_are_as_documented() {
         let config = config(&[]).unwrap();
         assert_eq!(config.listen, SocketAddr::from(([127, 0, 0, 1], 1236)));
         assert_eq!(config.startup_grace, Duration::from_secs(3));
@@ -109,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn strict_waits_for_nobody_unless_it_is_told_to() {
+    fn strict_mode_disables_grace_unless_set() {
         let strict = config(&["--compat=strict"]).unwrap();
         assert_eq!((strict.startup_grace, strict.ping_ttl), (Duration::ZERO, None));
         let waiting = config(&["--compat=strict", "--startup-grace=2"]).unwrap();
@@ -117,23 +120,23 @@ mod tests {
     }
 
     #[test]
-    fn an_open_port_needs_a_secret() {
-        let said = config(&["--listen=0.0.0.0:1236"]).unwrap_err().to_string();
-        assert!(said.contains("--secret-key") && said.contains("0.0.0.0:1236"), "{said}");
+    fn non_loopback_listener_requires_secret() {
+        let error = config(&["--listen=0.0.0.0:1236"]).unwrap_err().to_string();
+        assert!(error.contains("--secret-key") && error.contains("0.0.0.0:1236"), "{error}");
         assert!(config(&["--listen=0.0.0.0:1236", "--secret-key=s"]).is_ok());
         assert!(config(&["--listen=0.0.0.0:1236", "--allow-no-secret"]).is_ok());
     }
 
     #[test]
-    fn a_wrong_flag_is_named() {
+    fn invalid_flag_is_named() {
         for (typed, name) in [
             ("--listen=localhost", "--listen"),
             ("--admin-listen=127.0.0.1:1236", "--admin-listen"),
             ("--startup-grace=61", "--startup-grace"),
             ("--lisen=127.0.0.1:1", "--lisen"),
         ] {
-            let said = config(&[typed]).unwrap_err().to_string();
-            assert!(said.contains(name), "{said}");
+            let error = config(&[typed]).unwrap_err().to_string();
+            assert!(error.contains(name), "{error}");
         }
     }
 }

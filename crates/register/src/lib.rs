@@ -1,33 +1,41 @@
-//! The register: gateways say where they are, workers ask, and hear of every change.
+//! The register: service discovery. Gateways announce their addresses; workers subscribe to the
+//! list and to every change.
 //!
-//! It speaks GatewayWorker's text protocol to everybody (see [`protocol::discovery`] for the
-//! lines), so that PHP and Rust peers meet in one place. It keeps nothing on disk: what it knows
-//! is who is connected, and after a restart everybody comes back by themselves. Several registers
-//! know nothing of each other; gateways announce themselves to all of them, so each tells the
-//! whole truth alone.
+//! All peers use GatewayWorker's text protocol (see [`protocol::discovery`] for the lines), so that
+//! PHP and Rust peers share one register. Nothing is stored on disk: the state consists of the open
+//! connections, and after a restart all peers reconnect by themselves. Registers do not communicate
+//! with each other; gateways announce themselves to all of them, so each has the complete list.
 //!
-//! Rules and where they come from:
+//! Rules of the reference, GatewayWorker's register:
 //!
-//! | Rule | From |
-//! |---|---|
-//! | A connection has 10 s for its first complete line, whatever it says; with TLS, 10 s for its handshake before | the reference |
-//! | A line that is no request is answered once and closed; a wrong key, an unknown event or a gateway without an address is closed without a word | the reference |
-//! | A line has at most 64 KiB (the reference: 10 MiB); strangers must not make us remember more | ours |
-//! | After a start, answers wait until those who were known before are back, or the grace is over | ours, not with `--compat strict` |
-//! | Who has ever pinged must be heard of every 75 s; who has not is left to TCP keepalive | ours, not with `--compat strict`; keepalive as the reference |
-//! | Who lets 64 answers pile up unread is closed; of lists that nobody asked for, only the newest waits | ours |
-//! | An address is a host and a port, in visible ASCII characters | ours |
-//! | An address that a gateway of ours holds, which lives, is refused to another instance (`claims.rs`) | ours |
-//! | An address is told once, however many connections announced it, until the last is gone | the reference |
+//! - A connection must send its first complete line, of any kind, within 10 s; with TLS, after a
+//!   handshake of at most 10 s.
+//! - A line that is no request is answered once, then the connection is closed. On a wrong key, an
+//!   unknown event or a gateway without an address it is closed without a response.
+//! - An address is listed once, regardless of how many connections have announced it, until the
+//!   last of them closes.
 //!
-//! It is ready as soon as it listens, the start-up grace included: it takes peers in then and
-//! answers them a moment later, which is what they came for.
+//! Additional rules:
+//!
+//! - A line has at most 64 KiB (reference: 10 MiB), to bound the memory of unauthenticated
+//!   connections.
+//! - After a start, responses wait until all previously known gateways have reconnected, or the
+//!   grace period has ended. Not with `--compat strict`.
+//! - A connection that has ever pinged is closed after 75 s without a line; any other relies on TCP
+//!   keepalive, as in the reference. Not with `--compat strict`.
+//! - A connection with 64 unread responses is closed. Of unsolicited lists, only the newest is
+//!   queued.
+//! - An address is a host and a port, in visible ASCII characters.
+//! - An address held by a live native gateway is refused to another instance (`claims.rs`).
+//!
+//! The register is ready as soon as it listens, also during the start-up grace: it accepts peers,
+//! and responds once the grace ends.
 
 mod addresses;
-mod board;
 mod claims;
 mod closed;
 mod config;
+mod membership;
 mod metrics;
 mod outbox;
 mod peer;
@@ -48,7 +56,7 @@ pub use config::{Args, Config, PING_TTL};
 
 use peer::Shared;
 
-/// A register that has its port.
+/// A register that is bound to its port.
 #[derive(Debug)]
 pub struct Register {
     acceptor: Acceptor,
@@ -57,10 +65,10 @@ pub struct Register {
 }
 
 impl Register {
-    /// Takes the port; nobody is served yet. Must be called on a tokio runtime.
+    /// Binds the listener without serving connections yet. Must be called on a tokio runtime.
     ///
     /// # Errors
-    /// When the address cannot be had.
+    /// If the address cannot be bound.
     pub fn bind(config: Config) -> Result<Self, CannotListen> {
         let Config { listen, secret, startup_grace, ping_ttl, gate } = config;
         let acceptor = listen::bind(listen, "--listen")?;
@@ -68,25 +76,25 @@ impl Register {
         Ok(Self { acceptor, shared, startup_grace })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     #[must_use]
     pub const fn addr(&self) -> SocketAddr {
         self.acceptor.addr()
     }
 
-    /// Shows what it counts.
+    /// Registers its metrics.
     pub fn describe(&self, metrics: &mut Registry) {
         self.shared.metrics.describe(metrics);
     }
 
-    /// Serves until `shutdown`, then closes every connection: peers keep what they know, and come
-    /// back by themselves.
+    /// Serves until `shutdown`, then closes every connection. Peers keep their state and reconnect
+    /// by themselves.
     pub async fn serve(mut self, shutdown: impl Future<Output = ()>) {
         let (closing, peers) = (CancellationToken::new(), TaskTracker::new());
         let shared = &self.shared;
         let grace = async {
             tokio::time::sleep(self.startup_grace).await;
-            shared.board().end_grace();
+            shared.membership().end_grace();
             std::future::pending().await
         };
         let accept = async {
@@ -96,25 +104,25 @@ impl Register {
                 spawn_tracked(&peers, serve(stream, from, Arc::clone(shared), closing.clone()));
             }
         };
-        let waiting = async {
+        let admit = async {
             loop {
-                tokio::time::sleep(claims::SAME_HOST / 4).await;
-                shared.board().let_in(clock::now());
+                tokio::time::sleep(claims::SAME_HOST_DELAY / 4).await;
+                shared.membership().admit_due(clock::now());
             }
         };
         tokio::select! {
             () = shutdown => {}
             () = accept => {}
             () = grace => {}
-            () = waiting => {}
+            () = admit => {}
         }
-        shared.board().close();
-        service::shutdown::drain(&closing, &peers, GOODBYE).await;
+        shared.membership().close();
+        service::shutdown::drain(&closing, &peers, CLOSE_DEADLINE).await;
     }
 }
 
-/// Closing takes no longer than this.
-const GOODBYE: Duration = Duration::from_secs(1);
+/// Maximum duration of closing all connections.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
 
 async fn serve(
     stream: TcpStream,
@@ -122,12 +130,12 @@ async fn serve(
     shared: Arc<Shared>,
     closing: CancellationToken,
 ) {
-    if let Err(error) = net::watch_over(&stream, KEEPALIVE, KEEPALIVE * 2) {
-        tracing::debug!(%from, %error, "no keepalive");
+    if let Err(error) = net::enable_keepalive(&stream, KEEPALIVE, KEEPALIVE * 2) {
+        tracing::debug!(%from, %error, "cannot enable keepalive");
     }
-    // A socket dropped is a socket closed.
-    closing.run_until_cancelled_owned(peer::welcome(stream, from, shared)).await;
+    // Dropping the future closes the socket.
+    closing.run_until_cancelled_owned(peer::accept(stream, from, shared)).await;
 }
 
-/// As the reference: a peer whose host is gone is noticed after twice this.
+/// As in the reference: a peer whose host has failed is detected after twice this.
 const KEEPALIVE: Duration = Duration::from_secs(55);

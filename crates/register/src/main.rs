@@ -1,18 +1,18 @@
-//! The register process: read settings, serve, drain.
+//! The register process: reads settings, serves, drains.
 
 use std::process::ExitCode;
 
 use register::{Args, Config, Register};
-use service::tls::Inner;
+use service::tls::MutualTls;
 
-/// Returns what a burst has left to the system within seconds; see `.cargo/config.toml`.
+/// Returns the memory of a burst to the system within seconds; see `.cargo/config.toml`.
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     service::main::<Args, Config>(async |config, mut starting| {
-        starting.reread.extend(config.gate.inner().map(Inner::files));
+        starting.reread.extend(config.gate.inner().map(MutualTls::files));
         let register = Register::bind(config)?;
         let addr = register.addr();
         register.describe(&mut starting.metrics);

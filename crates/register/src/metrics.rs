@@ -1,4 +1,4 @@
-//! What the register counts.
+//! Metrics of the register.
 
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -7,7 +7,7 @@ use prometheus_client::{
 
 use crate::closed::{Reason, Refused};
 
-/// Cheap to clone; all clones count together.
+/// Cheap to clone; all clones share the same counters.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Metrics {
     pub(crate) gateways: Gauge,
@@ -23,14 +23,18 @@ impl Metrics {
         self.refused.get_or_create(&refused.into()).inc();
     }
 
-    /// Enters everything, as `register_…`.
+    /// Registers all metrics under the prefix `register_`.
     pub(crate) fn describe(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("register");
-        registry.register("gateways", "Addresses of gateways that are here", self.gateways.clone());
-        registry.register("workers", "Connections that hear of changes", self.workers.clone());
+        registry.register("gateways", "Announced gateway addresses", self.gateways.clone());
+        registry.register("workers", "Connections subscribed to changes", self.workers.clone());
         registry.register("connections", "Connections accepted", self.connections.clone());
-        registry.register("broadcasts", "Changes told to all workers", self.broadcasts.clone());
-        registry.register("slow", "Peers closed because they did not read", self.slow.clone());
-        registry.register("refused", "Peers turned away", self.refused.clone());
+        registry.register(
+            "broadcasts",
+            "Changes broadcast to all workers",
+            self.broadcasts.clone(),
+        );
+        registry.register("slow", "Peers closed as slow consumers", self.slow.clone());
+        registry.register("refused", "Connections refused, by reason", self.refused.clone());
     }
 }

@@ -1,13 +1,9 @@
-//! What is on its way to one peer.
+//! The queue of lines to one peer.
 
-use std::{
-    collections::VecDeque,
-    io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use service::sync::{Mutex, MutexGuard};
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt as _},
     sync::Notify,
@@ -15,118 +11,119 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Where lines for a peer are left. Cheap to clone.
+/// The sending end of a peer's queue. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Mailbox {
     queue: Arc<Queue>,
     slow: CancellationToken,
 }
 
-/// The other end of a [`Mailbox`].
+/// The receiving end of a [`Mailbox`].
 #[derive(Debug)]
 pub(crate) struct Outbox {
     queue: Arc<Queue>,
-    /// The line being written, as far as it is not.
-    rest: Bytes,
+    /// The unwritten part of the current line.
+    unwritten: Bytes,
     slow: CancellationToken,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
     lines: Mutex<Lines>,
-    /// Called when there is a line to be written.
+    /// Notified when a line is queued.
     filled: Notify,
-    /// Called when lines were taken.
+    /// Notified when lines are removed.
     emptied: Notify,
 }
 
-/// Invariant: `news` is the last line, if there is one.
+/// Invariant: `latest_list`, if any, is the last line.
 #[derive(Debug, Default)]
 struct Lines {
-    /// What was asked for, in that order.
-    answers: VecDeque<Bytes>,
-    /// The newest list, behind all of these, if the peer did not ask for it.
-    news: Option<Bytes>,
-    /// Nothing more is taken.
+    /// Responses and other lines, in order.
+    responses: VecDeque<Bytes>,
+    /// The newest unsolicited list, after all of these.
+    latest_list: Option<Bytes>,
+    /// Whether the queue accepts no further lines.
     closed: bool,
 }
 
-/// A mailbox and its other end.
+/// Creates both ends of a queue.
 pub(crate) fn mailbox() -> (Mailbox, Outbox) {
     let (queue, slow) = (Arc::<Queue>::default(), CancellationToken::new());
     let mailbox = Mailbox { queue: Arc::clone(&queue), slow: slow.clone() };
-    (mailbox, Outbox { queue, rest: Bytes::new(), slow })
+    (mailbox, Outbox { queue, unwritten: Bytes::new(), slow })
 }
 
-/// Answers a peer may have unread before it is closed, besides what the kernel holds.
+/// Maximum number of queued responses before the peer is closed as a slow consumer, not counting
+/// the kernel's buffers.
 const CAPACITY: usize = 64;
 
 impl Queue {
     fn lock(&self) -> MutexGuard<'_, Lines> {
-        // Every change is one step.
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+        // Every change is atomic.
+        self.lines.lock()
     }
 }
 
 impl Lines {
     fn pop(&mut self) -> Option<Bytes> {
-        self.answers.pop_front().or_else(|| self.news.take())
+        self.responses.pop_front().or_else(|| self.latest_list.take())
     }
 }
 
 impl Mailbox {
-    /// Queues the answer to a question, never waiting. A peer that lets its queue fill up is closed: it
-    /// comes back and asks again, which is better than hearing of a change much later, or never.
-    pub(crate) fn answer(&self, line: Bytes) {
+    /// Queues the response to a request, without waiting. A peer whose queue is full is closed: it
+    /// reconnects and requests the list again, which is better than a much delayed or lost change.
+    pub(crate) fn push_response(&self, line: Bytes) {
         let mut lines = self.queue.lock();
         if lines.closed {
             return;
         }
-        if CAPACITY <= lines.answers.len() {
+        if CAPACITY <= lines.responses.len() {
             return self.slow.cancel();
         }
-        // What was news before this answer is answered by it.
-        lines.news = None;
-        lines.answers.push_back(line);
+        // The response supersedes any unsolicited list queued before it.
+        lines.latest_list = None;
+        lines.responses.push_back(line);
         drop(lines);
         self.queue.filled.notify_one();
     }
 
-    /// Queues the list after a change. Whatever list has not been written yet is of no use any more, so
-    /// that a peer has at most one in its queue, however many changes there are at once.
-    pub(crate) fn tell(&self, line: Bytes) {
+    /// Queues the list after a change. It replaces any unsolicited list not written yet, so the
+    /// queue holds at most one, regardless of the number of changes.
+    pub(crate) fn push_list(&self, line: Bytes) {
         let mut lines = self.queue.lock();
         if !lines.closed {
-            lines.news = Some(line);
+            lines.latest_list = Some(line);
             drop(lines);
             self.queue.filled.notify_one();
         }
     }
 
-    /// Queues a line that is no list: it must not replace one.
-    pub(crate) fn say(&self, line: Bytes) {
+    /// Queues a line other than a list, which must not replace one.
+    pub(crate) fn push_line(&self, line: Bytes) {
         let mut lines = self.queue.lock();
         if lines.closed {
             return;
         }
-        if CAPACITY <= lines.answers.len() {
+        if CAPACITY <= lines.responses.len() {
             return self.slow.cancel();
         }
-        lines.answers.push_back(line);
+        lines.responses.push_back(line);
         drop(lines);
         self.queue.filled.notify_one();
     }
 
-    /// Waits until half of the queue is free.
+    /// Waits until at least half of the queue is free.
     pub(crate) async fn room(&self) {
         loop {
             let emptied = self.queue.emptied.notified();
             let mut emptied = std::pin::pin!(emptied);
-            // Before it is looked at, so that nothing is missed in between.
+            // Enabled before the check, so that no notification is missed in between.
             emptied.as_mut().enable();
             let has_room = {
                 let lines = self.queue.lock();
-                lines.closed || lines.answers.len() <= CAPACITY / 2
+                lines.closed || lines.responses.len() <= CAPACITY / 2
             };
             if has_room {
                 return;
@@ -136,9 +133,9 @@ impl Mailbox {
     }
 }
 
-/// Why nothing more can be written.
+/// Why writing has stopped.
 #[derive(Debug)]
-pub(crate) enum Stuck {
+pub(crate) enum WriteError {
     /// The peer does not read.
     Slow,
     /// The socket failed.
@@ -146,9 +143,9 @@ pub(crate) enum Stuck {
 }
 
 impl Outbox {
-    /// A line that is waiting to be written, for tests.
+    /// Removes the next queued line, for tests.
     #[cfg(test)]
-    pub(crate) fn waiting(&mut self) -> Option<Bytes> {
+    pub(crate) fn pop(&mut self) -> Option<Bytes> {
         self.queue.lock().pop()
     }
 
@@ -165,58 +162,61 @@ impl Outbox {
         }
     }
 
-    /// Writes lines as they come, until that fails. May be cancelled and called again.
-    pub(crate) async fn deliver(&mut self, writer: &mut (impl AsyncWrite + Unpin)) -> Stuck {
+    /// Writes lines as they are queued, until that fails. Cancel safe.
+    pub(crate) async fn deliver(&mut self, writer: &mut (impl AsyncWrite + Unpin)) -> WriteError {
         let slow = self.slow.clone();
         let write = async {
             loop {
-                if self.rest.is_empty() {
-                    self.rest = self.next().await;
+                if self.unwritten.is_empty() {
+                    self.unwritten = self.next().await;
                 }
-                if let Err(error) = write_some(writer, &mut self.rest).await {
+                if let Err(error) = write_some(writer, &mut self.unwritten).await {
                     return error;
                 }
             }
         };
         tokio::select! {
-            stuck = write => stuck,
-            () = slow.cancelled() => Stuck::Slow,
+            error = write => error,
+            () = slow.cancelled() => WriteError::Slow,
         }
     }
 
-    /// Writes what is queued, within a deadline, and takes nothing more.
+    /// Writes the queued lines, within a deadline, and accepts no more.
     pub(crate) async fn finish(&mut self, writer: &mut (impl AsyncWrite + Unpin)) {
         self.queue.lock().closed = true;
         let write = async {
             loop {
-                while !self.rest.is_empty() {
-                    if write_some(writer, &mut self.rest).await.is_err() {
+                while !self.unwritten.is_empty() {
+                    if write_some(writer, &mut self.unwritten).await.is_err() {
                         return;
                     }
                 }
                 let line = self.queue.lock().pop();
                 match line {
-                    Some(line) => self.rest = line,
-                    // What TLS has still to send is sent.
+                    Some(line) => self.unwritten = line,
+                    // TLS may buffer output.
                     None => return drop(writer.flush().await),
                 }
             }
         };
-        let _ = timeout(STUCK, write).await;
+        let _ = timeout(WRITE_TIMEOUT, write).await;
     }
 }
 
-async fn write_some(writer: &mut (impl AsyncWrite + Unpin), rest: &mut Bytes) -> Result<(), Stuck> {
-    match timeout(STUCK, writer.write_buf(rest)).await {
-        Ok(Ok(0)) => Err(Stuck::Io(io::ErrorKind::WriteZero.into())),
+async fn write_some(
+    writer: &mut (impl AsyncWrite + Unpin),
+    unwritten: &mut Bytes,
+) -> Result<(), WriteError> {
+    match timeout(WRITE_TIMEOUT, writer.write_buf(unwritten)).await {
+        Ok(Ok(0)) => Err(WriteError::Io(io::ErrorKind::WriteZero.into())),
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(Stuck::Io(error)),
-        Err(_) => Err(Stuck::Slow),
+        Ok(Err(error)) => Err(WriteError::Io(error)),
+        Err(_) => Err(WriteError::Slow),
     }
 }
 
-/// A peer that takes not a byte for this long is not reading.
-const STUCK: Duration = Duration::from_secs(10);
+/// A peer that accepts no byte for this long is a slow consumer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
@@ -226,25 +226,22 @@ mod tests {
         Bytes::from_static(text.as_bytes())
     }
 
-    fn waiting(outbox: &mut Outbox) -> Vec<Bytes> {
-        std::iter::from_fn(|| outbox.waiting()).collect()
+    fn queued(outbox: &mut Outbox) -> Vec<Bytes> {
+        std::iter::from_fn(|| outbox.pop()).collect()
     }
 
     #[test]
     fn mailbox_keeps_only_the_newest_list_and_every_answer() {
         let (mailbox, mut outbox) = mailbox();
-        mailbox.answer(line("first"));
+        mailbox.push_response(line("first"));
         for _ in 0..1000 {
-            mailbox.tell(line("old"));
+            mailbox.push_list(line("old"));
         }
-        mailbox.say(line("pong"));
-        mailbox.answer(line("second"));
-        mailbox.tell(line("older"));
-        mailbox.tell(line("new"));
-        assert_eq!(
-            waiting(&mut outbox),
-            [line("first"), line("pong"), line("second"), line("new")]
-        );
+        mailbox.push_line(line("pong"));
+        mailbox.push_response(line("second"));
+        mailbox.push_list(line("older"));
+        mailbox.push_list(line("new"));
+        assert_eq!(queued(&mut outbox), [line("first"), line("pong"), line("second"), line("new")]);
         assert!(!mailbox.slow.is_cancelled());
     }
 
@@ -253,9 +250,9 @@ mod tests {
         let (mailbox, mut outbox) = mailbox();
         for _ in 0..=CAPACITY {
             assert!(!mailbox.slow.is_cancelled());
-            mailbox.answer(line("answer"));
+            mailbox.push_response(line("answer"));
         }
         assert!(mailbox.slow.is_cancelled());
-        assert_eq!(waiting(&mut outbox).len(), CAPACITY, "bounded");
+        assert_eq!(queued(&mut outbox).len(), CAPACITY, "bounded");
     }
 }

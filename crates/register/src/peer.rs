@@ -1,20 +1,22 @@
-//! One connection, from the first byte to why it ended: a stranger, then perhaps a peer.
+//! The lifecycle of one connection: unauthenticated at first, then possibly a peer.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use protocol::{
     Secret,
     codec::json_lines::Lines,
     discovery::{
-        self, Gateway, GatewayConnect, GatewayNotice, ToRegister, Unusable, WorkerConnect,
+        self, Gateway, GatewayConnect, GatewayNotice, RequestParseError, ToRegister, WorkerConnect,
     },
 };
-use service::{clock, net::TcpStream, rate_limit::Throttle, tls::Gate};
+use service::{
+    clock,
+    net::TcpStream,
+    rate_limit::Throttle,
+    sync::{Mutex, MutexGuard},
+    tls::InnerAcceptor,
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     sync::Semaphore,
@@ -23,47 +25,52 @@ use tokio::{
 
 use crate::{
     addresses::PeerId,
-    board::{Board, Verdict},
     claims,
     closed::{Closed, Refused},
+    membership::{ClaimStatus, Membership},
     metrics::Metrics,
-    outbox::{self, Mailbox, Outbox, Stuck},
+    outbox::{self, Mailbox, Outbox, WriteError},
 };
 
-/// What all connections have in common.
+/// State shared by all connections.
 #[derive(Debug)]
 pub(crate) struct Shared {
     secret: Secret,
-    gate: Gate,
-    /// How long a peer that has pinged may be silent.
+    gate: InnerAcceptor,
+    /// Timeout for a peer that has pinged.
     ping_ttl: Option<Duration>,
-    board: Mutex<Board>,
+    membership: Mutex<Membership>,
     pub(crate) metrics: Metrics,
-    /// Places for those who have not said who they are.
-    strangers: Semaphore,
-    /// Warnings about strangers.
+    /// Permits for unauthenticated connections.
+    unauthenticated: Semaphore,
+    /// Rate limit of warnings about refused connections.
     warnings: Mutex<Throttle>,
 }
 
 impl Shared {
-    pub(crate) fn new(secret: Secret, grace: bool, ping_ttl: Option<Duration>, gate: Gate) -> Self {
+    pub(crate) fn new(
+        secret: Secret,
+        grace: bool,
+        ping_ttl: Option<Duration>,
+        gate: InnerAcceptor,
+    ) -> Self {
         let metrics = Metrics::default();
-        let board = Mutex::new(Board::new(grace, metrics.clone()));
-        let strangers = Semaphore::new(MAX_STRANGERS);
+        let membership = Mutex::new(Membership::new(grace, metrics.clone()));
+        let unauthenticated = Semaphore::new(MAX_UNAUTHENTICATED);
         let warnings = Mutex::new(Throttle::per_second());
-        Self { secret, gate, ping_ttl, board, metrics, strangers, warnings }
+        Self { secret, gate, ping_ttl, membership, metrics, unauthenticated, warnings }
     }
 
-    pub(crate) fn board(&self) -> MutexGuard<'_, Board> {
-        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn membership(&self) -> MutexGuard<'_, Membership> {
+        self.membership.lock()
     }
 
-    /// Counts and mentions somebody who is turned away.
+    /// Counts and logs a refused connection.
     fn refuse(&self, from: SocketAddr, refused: &Refused) {
         self.metrics.refused(refused);
-        let is_worth_it =
+        let is_warning =
             matches!(refused, Refused::WrongKey | Refused::Gate(_) | Refused::AddressTaken { .. });
-        let Some(suppressed) = is_worth_it.then(|| self.admit_warning()).flatten() else {
+        let Some(suppressed) = is_warning.then(|| self.admit_warning()).flatten() else {
             return tracing::debug!(%from, reason = %refused, "refused");
         };
         match refused {
@@ -73,33 +80,34 @@ impl Shared {
             Refused::AddressTaken { address, holder } => {
                 tracing::warn!(
                     address, %from, %holder, suppressed,
-                    "refused a gateway that announces the inner address of another one that lives"
+                    "refused a gateway that announces the inner address of another live gateway"
                 );
             }
             refused => tracing::warn!(%from, suppressed, reason = %refused, "peer refused"),
         }
     }
 
-    /// Admits a warning about a stranger; see [`Throttle::admit`].
+    /// Admits a warning about a refused connection; see [`Throttle::admit`].
     fn admit_warning(&self) -> Option<u64> {
-        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut warnings = self.warnings.lock();
         warnings.admit(clock::now())
     }
 }
 
-/// Serves a connection, if it may come in.
-pub(crate) async fn welcome(stream: TcpStream, from: SocketAddr, shared: Arc<Shared>) {
+/// Serves a connection, after the TLS handshake if TLS is configured.
+pub(crate) async fn accept(stream: TcpStream, from: SocketAddr, shared: Arc<Shared>) {
     let mut read = BytesMut::new();
     if shared.gate.inner().is_none() {
-        // Everybody may.
         let (reader, writer) = stream.into_split();
         return serve(reader, writer, from, shared).await;
     }
-    let entered = match shared.strangers.try_acquire() {
-        Ok(_place) => timeout(FIRST_LINE, shared.gate.enter(stream, from.ip(), &mut read)).await,
-        Err(_) => return shared.refuse(from, &Refused::Crowded),
+    let handshake = match shared.unauthenticated.try_acquire() {
+        Ok(_permit) => {
+            timeout(FIRST_LINE_TIMEOUT, shared.gate.enter(stream, from.ip(), &mut read)).await
+        }
+        Err(_) => return shared.refuse(from, &Refused::TooManyUnauthenticated),
     };
-    let closed: Closed = match entered {
+    let closed: Closed = match handshake {
         Ok(Ok(stream)) => {
             let (reader, writer) = stream.into_split();
             return serve((&read[..]).chain(reader), writer, from, Arc::clone(&shared)).await;
@@ -113,7 +121,7 @@ pub(crate) async fn welcome(stream: TcpStream, from: SocketAddr, shared: Arc<Sha
     }
 }
 
-/// Serves a connection until it ends, and closes it as its end deserves.
+/// Serves a connection until it ends, and closes it according to the reason.
 pub(crate) async fn serve(
     mut reader: impl AsyncRead + Unpin,
     mut writer: impl AsyncWrite + Unpin,
@@ -121,12 +129,12 @@ pub(crate) async fn serve(
     shared: Arc<Shared>,
 ) {
     let from = SocketAddr::new(from.ip().to_canonical(), from.port());
-    let met = match shared.strangers.try_acquire() {
-        // The place is free again once this is over.
-        Ok(_place) => Stranger::new(&shared).meet(&mut reader, from, &shared).await,
-        Err(_) => Err(Refused::Crowded.into()),
+    let authenticated = match shared.unauthenticated.try_acquire() {
+        // The permit is released when authentication is complete.
+        Ok(_permit) => Unauthenticated::new(&shared).authenticate(&mut reader, from, &shared).await,
+        Err(_) => Err(Refused::TooManyUnauthenticated.into()),
     };
-    let closed = match met {
+    let closed = match authenticated {
         Ok(peer) => peer.serve(&mut reader, &mut writer).await,
         Err(closed) => closed,
     };
@@ -136,102 +144,107 @@ pub(crate) async fn serve(
             if let Refused::BadRequest(line) = refused {
                 let mut answer = BytesMut::new();
                 discovery::bad_request(from.ip(), line, &mut answer);
-                let _ = timeout(PARTING, writer.write_all(&answer)).await;
+                let _ = timeout(CLOSE_TIMEOUT, writer.write_all(&answer)).await;
             }
             if let Refused::AddressTaken { holder, .. } = *refused {
                 let mut notice = BytesMut::new();
                 GatewayNotice::AddressTaken { by: holder }.encode(&mut notice);
-                let _ = timeout(PARTING, writer.write_all(&notice)).await;
+                let _ = timeout(CLOSE_TIMEOUT, writer.write_all(&notice)).await;
             }
-            let _ = timeout(PARTING, part(&mut reader, &mut writer)).await;
+            let _ = timeout(CLOSE_TIMEOUT, close_gracefully(&mut reader, &mut writer)).await;
         }
         Closed::Slow => {
             shared.metrics.slow.inc();
-            tracing::warn!(%from, "closed a peer that does not read");
+            tracing::warn!(%from, "closed slow consumer");
         }
-        Closed::ByPeer | Closed::Io(_) | Closed::Silent => {
+        Closed::ByPeer | Closed::Io(_) | Closed::PeerTimeout => {
             tracing::debug!(%from, reason = %closed, "closed");
         }
     }
 }
 
-/// Closes so that the peer reads an end, not an error: what it still had to say is taken off the
-/// socket first, within reason.
-async fn part(reader: &mut (impl AsyncRead + Unpin), writer: &mut (impl AsyncWrite + Unpin)) {
+/// Closes the connection so that the peer reads EOF, not a reset: drains up to [`MAX_LINE`] unread
+/// bytes first.
+async fn close_gracefully(
+    reader: &mut (impl AsyncRead + Unpin),
+    writer: &mut (impl AsyncWrite + Unpin),
+) {
     if writer.shutdown().await.is_ok() {
         let mut rest = reader.take(MAX_LINE as u64);
         let _ = tokio::io::copy(&mut rest, &mut tokio::io::sink()).await;
     }
 }
 
-const PARTING: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How many may be connected at a time that have not said who they are.
-const MAX_STRANGERS: usize = 4096;
+/// Maximum number of concurrent unauthenticated connections.
+const MAX_UNAUTHENTICATED: usize = 4096;
 
-/// The longest line taken, without its end.
+/// Maximum length of a line, without its terminator.
 const MAX_LINE: usize = 64 * 1024;
 
-/// A connection that nobody has vouched for: all it can do is say who it is, or ping.
+/// A connection that has not authenticated: it can only authenticate or ping.
 #[derive(Debug)]
-struct Stranger {
-    hearing: Hearing,
+struct Unauthenticated {
+    requests: RequestReader,
 }
 
-impl Stranger {
+impl Unauthenticated {
     fn new(shared: &Shared) -> Self {
-        Self { hearing: Hearing::new(shared.ping_ttl) }
+        Self { requests: RequestReader::new(shared.ping_ttl) }
     }
 
-    /// Listens until the stranger shows that it knows the secret.
-    async fn meet(
+    /// Reads requests until one presents the secret.
+    async fn authenticate(
         mut self,
         reader: &mut (impl AsyncRead + Unpin),
         from: SocketAddr,
         shared: &Arc<Shared>,
     ) -> Result<Peer, Closed> {
         loop {
-            let said = self.hearing.hear(reader).await?;
-            if let Some(request) = vouch(said, &shared.secret)? {
+            let request = self.requests.next(reader).await?;
+            if let Some(request) = authenticate(request, &shared.secret)? {
                 let (mailbox, outbox) = outbox::mailbox();
-                let (id, verdict) = (shared.board().name_peer(), Verdict::default());
-                let seat = Seat { id, from, verdict, shared: Arc::clone(shared) };
-                seat.take(request, &mailbox);
-                return Ok(Peer { hearing: self.hearing, seat, mailbox, outbox });
+                let (id, status) = (shared.membership().new_peer_id(), ClaimStatus::default());
+                let registration = Registration { id, from, status, shared: Arc::clone(shared) };
+                registration.apply(request, &mailbox);
+                return Ok(Peer { requests: self.requests, registration, mailbox, outbox });
             }
         }
     }
 }
 
-/// A connection that knows the secret: a gateway, a worker, or both.
+/// An authenticated connection: a gateway, a worker, or both.
 #[derive(Debug)]
 struct Peer {
-    hearing: Hearing,
-    seat: Seat,
+    requests: RequestReader,
+    registration: Registration,
     mailbox: Mailbox,
     outbox: Outbox,
 }
 
 impl Peer {
-    /// Serves the peer until something ends it, and says what. What was queued for a peer that
-    /// ended in order is still written: it may have closed only its own half.
+    /// Serves the peer until the connection ends, and returns the reason. After an orderly end,
+    /// queued lines are still written: the peer may have closed only its sending half.
     async fn serve(
         mut self,
         reader: &mut (impl AsyncRead + Unpin),
         writer: &mut (impl AsyncWrite + Unpin),
     ) -> Closed {
-        let verdict = self.seat.verdict.clone();
+        let status = self.registration.status.clone();
         let closed = tokio::select! {
-            (address, holder) = verdict.refused() => {
+            (address, holder) = status.refused() => {
                 Refused::AddressTaken { address, holder }.into()
             }
-            closed = listen(&mut self.hearing, reader, &self.seat, &self.mailbox) => closed,
-            stuck = self.outbox.deliver(writer) => match stuck {
-                Stuck::Slow => Closed::Slow,
-                Stuck::Io(error) => Closed::Io(error),
+            closed = receive(
+                &mut self.requests, reader, &self.registration, &self.mailbox,
+            ) => closed,
+            error = self.outbox.deliver(writer) => match error {
+                WriteError::Slow => Closed::Slow,
+                WriteError::Io(error) => Closed::Io(error),
             },
         };
-        drop(self.seat);
+        drop(self.registration);
         if matches!(closed, Closed::ByPeer | Closed::Refused(_)) {
             self.outbox.finish(writer).await;
         }
@@ -239,30 +252,30 @@ impl Peer {
     }
 }
 
-async fn listen(
-    hearing: &mut Hearing,
+async fn receive(
+    requests: &mut RequestReader,
     reader: &mut (impl AsyncRead + Unpin),
-    seat: &Seat,
+    registration: &Registration,
     mailbox: &Mailbox,
 ) -> Closed {
     loop {
-        // A gateway that is about to be refused must not be told that it is announced.
-        let _ = timeout(claims::SAME_HOST, seat.verdict.accepted()).await;
-        let said = match hearing.hear(reader).await {
-            Ok(said) => said,
+        // A pong would confirm the announcement of a gateway that is about to be refused.
+        let _ = timeout(claims::SAME_HOST_DELAY, registration.status.accepted()).await;
+        let request = match requests.next(reader).await {
+            Ok(request) => request,
             Err(closed) => return closed,
         };
-        if let ToRegister::Ping { answer: true } = said {
+        if let ToRegister::Ping { answer: true } = request {
             mailbox.room().await;
-            mailbox.say(pong());
+            mailbox.push_line(pong());
         }
-        seat.hear(&said);
-        match vouch(said, &seat.shared.secret) {
+        registration.note_activity(&request);
+        match authenticate(request, &registration.shared.secret) {
             Ok(Some(request)) => {
-                // Questions in a row wait for their answers to be read; only what a peer did not
-                // ask for can fill its queue.
+                // Backpressure: further requests wait until responses are read. Only unsolicited
+                // lines can fill the queue.
                 mailbox.room().await;
-                seat.take(request, mailbox);
+                registration.apply(request, mailbox);
             }
             Ok(None) => {}
             Err(refused) => return refused.into(),
@@ -276,19 +289,21 @@ fn pong() -> Bytes {
     line.freeze()
 }
 
-/// What somebody who knows the secret wants.
+/// A request that requires the secret.
 enum Request {
     Announce(Gateway),
-    Ask(WorkerConnect),
+    Subscribe(WorkerConnect),
 }
 
-/// Lets a request through if it comes with the secret. `None` for one that needs none.
-fn vouch(said: ToRegister, secret: &Secret) -> Result<Option<Request>, Refused> {
-    let (guess, request) = match said {
+/// Checks the secret of a request. Returns `None` for a request that needs none.
+fn authenticate(request: ToRegister, secret: &Secret) -> Result<Option<Request>, Refused> {
+    let (guess, request) = match request {
         ToRegister::GatewayConnect(GatewayConnect { gateway, secret_key }) => {
             (secret_key, Request::Announce(gateway))
         }
-        ToRegister::WorkerConnect(mut asks) => (asks.secret_key.take(), Request::Ask(asks)),
+        ToRegister::WorkerConnect(mut request) => {
+            (request.secret_key.take(), Request::Subscribe(request))
+        }
         ToRegister::Ping { .. } | ToRegister::GatewayLeave => return Ok(None),
     };
     match guess {
@@ -297,65 +312,65 @@ fn vouch(said: ToRegister, secret: &Secret) -> Result<Option<Request>, Refused> 
     }
 }
 
-/// A place on the board. It is free again when this is dropped, however the connection ended.
+/// A peer's entry in the membership, removed on drop.
 #[derive(Debug)]
-struct Seat {
+struct Registration {
     id: PeerId,
     from: SocketAddr,
-    verdict: Verdict,
+    status: ClaimStatus,
     shared: Arc<Shared>,
 }
 
-impl Seat {
-    fn take(&self, request: Request, mailbox: &Mailbox) {
-        let mut board = self.shared.board();
+impl Registration {
+    fn apply(&self, request: Request, mailbox: &Mailbox) {
+        let mut membership = self.shared.membership();
         match request {
             Request::Announce(gateway) => {
-                let peer = (mailbox, &self.verdict);
-                board.announce(self.id, self.from, gateway, peer, clock::now());
+                let peer = (mailbox, &self.status);
+                membership.announce(self.id, self.from, gateway, peer, clock::now());
             }
-            Request::Ask(asks) => board.ask(self.id, mailbox, asks),
+            Request::Subscribe(request) => membership.subscribe(self.id, mailbox, request),
         }
     }
 
-    /// The peer has said something.
-    fn hear(&self, said: &ToRegister) {
-        let mut board = self.shared.board();
-        board.hear(self.id);
-        if matches!(said, ToRegister::GatewayLeave) {
-            board.drains(self.id);
+    /// Records that the peer has sent a request.
+    fn note_activity(&self, request: &ToRegister) {
+        let mut membership = self.shared.membership();
+        membership.note_activity(self.id);
+        if matches!(request, ToRegister::GatewayLeave) {
+            membership.note_draining(self.id);
         }
     }
 }
 
-impl Drop for Seat {
+impl Drop for Registration {
     fn drop(&mut self) {
-        self.shared.board().leave(self.id);
+        self.shared.membership().remove_peer(self.id);
     }
 }
 
-/// Takes lines off a connection, and knows how long to wait for the next one.
+/// Reads requests from a connection, with a deadline for each.
 #[derive(Debug)]
-struct Hearing {
+struct RequestReader {
     lines: Lines,
     buffer: BytesMut,
-    /// Whether a complete line was ever heard.
-    spoke: bool,
-    /// Whether it has ever pinged, and so can be expected to go on.
+    /// Whether a complete line was ever received.
+    has_received: bool,
+    /// Whether the peer has ever pinged, and so must continue to.
     pings: bool,
     ping_ttl: Option<Duration>,
     deadline: Option<Instant>,
 }
 
-impl Hearing {
+impl RequestReader {
     fn new(ping_ttl: Option<Duration>) -> Self {
-        let deadline = Some(Instant::now() + FIRST_LINE);
+        let deadline = Some(Instant::now() + FIRST_LINE_TIMEOUT);
         let (lines, buffer) = (Lines::new(MAX_LINE), BytesMut::new());
-        Self { lines, buffer, spoke: false, pings: false, ping_ttl, deadline }
+        Self { lines, buffer, has_received: false, pings: false, ping_ttl, deadline }
     }
 
-    /// The next thing said. Part of a line buys no time.
-    async fn hear(&mut self, reader: &mut (impl AsyncRead + Unpin)) -> Result<ToRegister, Closed> {
+    /// Returns the next request. A partial line does not extend the deadline.
+    async fn next(&mut self, reader: &mut (impl AsyncRead + Unpin)) -> Result<ToRegister, Closed> {
         let line = loop {
             match self.lines.next(&mut self.buffer) {
                 Ok(Some(line)) => break line,
@@ -371,24 +386,24 @@ impl Hearing {
                 Ok(Ok(0)) => return Err(Closed::ByPeer),
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => return Err(error.into()),
-                Err(_) if self.spoke => return Err(Closed::Silent),
+                Err(_) if self.has_received => return Err(Closed::PeerTimeout),
                 Err(_) => return Err(Refused::Timeout.into()),
             }
         };
-        let said = ToRegister::parse(&line).map_err(|unusable| match unusable {
-            Unusable::NotARequest => Refused::BadRequest(line),
-            Unusable::UnknownEvent => Refused::UnknownEvent,
-            Unusable::NoAddress => Refused::NoAddress,
+        let request = ToRegister::parse(&line).map_err(|error| match error {
+            RequestParseError::NotARequest => Refused::BadRequest(line),
+            RequestParseError::UnknownEvent => Refused::UnknownEvent,
+            RequestParseError::NoAddress => Refused::NoAddress,
         })?;
-        self.spoke = true;
-        self.pings |= matches!(said, ToRegister::Ping { .. });
+        self.has_received = true;
+        self.pings |= matches!(request, ToRegister::Ping { .. });
         self.deadline = self.ping_ttl.filter(|_| self.pings).map(|ttl| Instant::now() + ttl);
-        Ok(said)
+        Ok(request)
     }
 }
 
-/// How long a connection has for its first line; as the reference.
-const FIRST_LINE: Duration = Duration::from_secs(10);
+/// Deadline for the first line, as in the reference.
+const FIRST_LINE_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests;

@@ -1,81 +1,80 @@
-//! Which workers are here, and whose clients on gateways that are gone were closed. A value.
+//! The connected native workers, and their cleanup records of dead gateways. A value.
 
 use std::collections::VecDeque;
 
 use protocol::{
-    Instance,
-    discovery::{Presence, Settled, Takeover, WorkerConnect},
+    InstanceId,
+    discovery::{CleanupRecord, Presence, Takeover, WorkerConnect},
 };
 
 use crate::addresses::PeerId;
 
-/// How much is remembered of what was settled, and taken from one worker at a time. Workers say
-/// again what they know whenever they connect, so nothing more depends on it than how soon others
-/// hear.
-const REMEMBERED: usize = 256;
+/// Maximum number of cleanup records kept, and accepted in one request. Workers resend their
+/// records whenever they connect, so the limit affects only how soon other workers are notified.
+const MAX_SETTLED: usize = 256;
 
 /// The same for takeovers, each of which names several workers.
-const TAKEOVERS: usize = 64;
+const MAX_TAKEOVERS: usize = 64;
 
-/// What workers know of each other through us.
+/// The state that the register shares between workers.
 #[derive(Debug, Default)]
 pub(crate) struct Workers {
-    here: Vec<Here>,
+    connected: Vec<Worker>,
     /// Newest last.
-    settled: VecDeque<Settled>,
+    settled: VecDeque<CleanupRecord>,
     /// Newest last.
     takeovers: VecDeque<Takeover>,
 }
 
 #[derive(Debug)]
-struct Here {
+struct Worker {
     peer: PeerId,
-    instance: Instance,
-    /// Whether it reaches every gateway.
+    instance: InstanceId,
+    /// Whether it is linked to every gateway.
     complete: bool,
 }
 
 impl Workers {
-    /// A worker introduces itself and says what it knows. Returns whether any of it is news for others; that
-    /// introduction makes it one of the workers.
-    pub(crate) fn enter(&mut self, peer: PeerId, asks: WorkerConnect) -> bool {
-        let WorkerConnect { instance: Some(instance), settled, takeovers, complete, .. } = asks
+    /// Adds or updates a worker and its records. Returns whether anything is new to other workers.
+    /// A request without an instance id is ignored.
+    pub(crate) fn update(&mut self, peer: PeerId, request: WorkerConnect) -> bool {
+        let WorkerConnect { instance: Some(instance), settled, takeovers, complete, .. } = request
         else {
             return false;
         };
-        let mut news = match self.here.iter_mut().find(|known| known.peer == peer) {
+        let mut is_new = match self.connected.iter_mut().find(|known| known.peer == peer) {
             Some(known) => {
                 let same = known.instance == instance && known.complete == complete;
                 (known.instance, known.complete) = (instance, complete);
                 !same
             }
             None => {
-                self.here.push(Here { peer, instance, complete });
+                self.connected.push(Worker { peer, instance, complete });
                 true
             }
         };
-        news |= remember(&mut self.settled, settled, REMEMBERED);
-        news |= remember(&mut self.takeovers, takeovers, TAKEOVERS);
-        news
+        is_new |= remember(&mut self.settled, settled, MAX_SETTLED);
+        is_new |= remember(&mut self.takeovers, takeovers, MAX_TAKEOVERS);
+        is_new
     }
 
-    /// Somebody is gone. Says whether that was one of the workers.
-    pub(crate) fn leave(&mut self, peer: PeerId) -> bool {
-        let before = self.here.len();
-        self.here.retain(|known| known.peer != peer);
-        before != self.here.len()
+    /// Removes a peer. Returns whether it was a native worker.
+    pub(crate) fn remove(&mut self, peer: PeerId) -> bool {
+        let before = self.connected.len();
+        self.connected.retain(|known| known.peer != peer);
+        before != self.connected.len()
     }
 
-    /// Whether this peer is a worker that has said who it is.
+    /// Whether this peer is a native worker.
     pub(crate) fn has(&self, peer: PeerId) -> bool {
-        self.here.iter().any(|known| known.peer == peer)
+        self.connected.iter().any(|known| known.peer == peer)
     }
 
-    /// What workers are told.
+    /// The state to send to workers.
     pub(crate) fn presence(&self) -> Presence {
-        let complete = self.here.iter().filter(|known| known.complete);
+        let complete = self.connected.iter().filter(|known| known.complete);
         Presence {
-            workers: self.here.iter().map(|known| known.instance.clone()).collect(),
+            workers: self.connected.iter().map(|known| known.instance.clone()).collect(),
             settled: self.settled.iter().cloned().collect(),
             takeovers: self.takeovers.iter().cloned().collect(),
             complete: complete.map(|known| known.instance.clone()).collect(),
@@ -83,31 +82,31 @@ impl Workers {
     }
 }
 
-/// Adds what is new, in place of the oldest if there are more than `most`. Returns whether any is.
-fn remember<T: PartialEq>(known: &mut VecDeque<T>, told: Vec<T>, most: usize) -> bool {
-    let mut news = false;
-    for told in told.into_iter().take(most) {
-        if known.contains(&told) {
+/// Adds new records, evicting the oldest beyond `max`. Returns whether any is new.
+fn remember<T: PartialEq>(known: &mut VecDeque<T>, records: Vec<T>, max: usize) -> bool {
+    let mut is_new = false;
+    for record in records.into_iter().take(max) {
+        if known.contains(&record) {
             continue;
         }
-        if known.len() == most {
+        if known.len() == max {
             known.pop_front();
         }
-        known.push_back(told);
-        news = true;
+        known.push_back(record);
+        is_new = true;
     }
-    news
+    is_new
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn name(text: &str) -> Instance {
-        Instance::new(text).unwrap()
+    fn name(text: &str) -> InstanceId {
+        InstanceId::new(text).unwrap()
     }
 
-    fn asks(worker: &str) -> WorkerConnect {
+    fn request(worker: &str) -> WorkerConnect {
         WorkerConnect {
             secret_key: None,
             known: vec![],
@@ -118,8 +117,8 @@ mod tests {
         }
     }
 
-    fn settled(gateway: &str) -> Settled {
-        Settled { gateway: name(gateway), owner: name("w") }
+    fn settled(gateway: &str) -> CleanupRecord {
+        CleanupRecord { gateway: name(gateway), owner: name("w") }
     }
 
     fn takeover(gateway: &str) -> Takeover {
@@ -128,50 +127,53 @@ mod tests {
     }
 
     #[test]
-    fn only_news_are_news() {
+    fn repeated_request_is_not_new() {
         let mut workers = Workers::default();
-        assert!(workers.enter(1, asks("w")));
-        assert!(!workers.enter(1, asks("w")));
-        assert!(workers.enter(1, asks("x")), "another life by the same connection");
+        assert!(workers.update(1, request("w")));
+        assert!(!workers.update(1, request("w")));
+        assert!(workers.update(1, request("x")), "another instance on the same connection");
         assert!(workers.has(1) && !workers.has(2));
-        let twice = WorkerConnect { settled: vec![settled("a"), settled("a")], ..asks("x") };
-        assert!(workers.enter(1, twice));
-        assert!(!workers.enter(1, WorkerConnect { settled: vec![settled("a")], ..asks("x") }));
-        let took_over = || WorkerConnect { takeovers: vec![takeover("b")], ..asks("x") };
-        assert!(workers.enter(1, took_over()) && !workers.enter(1, took_over()));
-        assert!(!workers.leave(2));
-        assert!(workers.leave(1));
+        let twice = WorkerConnect { settled: vec![settled("a"), settled("a")], ..request("x") };
+        assert!(workers.update(1, twice));
+        assert!(!workers.update(1, WorkerConnect { settled: vec![settled("a")], ..request("x") }));
+        let took_over = || WorkerConnect { takeovers: vec![takeover("b")], ..request("x") };
+        assert!(workers.update(1, took_over()) && !workers.update(1, took_over()));
+        assert!(!workers.remove(2));
+        assert!(workers.remove(1));
         let left = Presence {
             settled: vec![settled("a")],
             takeovers: vec![takeover("b")],
             ..Presence::default()
         };
-        assert_eq!(workers.presence(), left, "it stays when its worker is gone");
+        assert_eq!(workers.presence(), left, "records outlive their worker's connection");
     }
 
     #[test]
-    fn worker_is_complete_for_as_long_as_it_says_so() {
+    fn worker_is_complete_while_its_last_request_is() {
         let mut workers = Workers::default();
-        let complete = || WorkerConnect { complete: true, ..asks("w") };
-        workers.enter(1, asks("v"));
-        assert!(workers.enter(2, complete()) && !workers.enter(2, complete()));
+        let complete = || WorkerConnect { complete: true, ..request("w") };
+        workers.update(1, request("v"));
+        assert!(workers.update(2, complete()) && !workers.update(2, complete()));
         assert_eq!(workers.presence().complete, [name("w")]);
-        assert!(workers.enter(2, asks("w")));
+        assert!(workers.update(2, request("w")));
         assert_eq!(workers.presence().complete, []);
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn records_are_bounded() {
         let mut workers = Workers::default();
-        for one in 0..REMEMBERED * 2 {
-            let settled = vec![settled(&one.to_string())];
-            let takeovers = vec![takeover(&one.to_string())];
-            workers.enter(1, WorkerConnect { settled, takeovers, ..asks("w") });
+        for n in 0..MAX_SETTLED * 2 {
+            let settled = vec![settled(&n.to_string())];
+            let takeovers = vec![takeover(&n.to_string())];
+            workers.update(1, WorkerConnect { settled, takeovers, ..request("w") });
         }
-        let settled = (0..9999).map(|one| settled(&one.to_string())).collect();
-        let takeovers = (0..9999).map(|one| takeover(&one.to_string())).collect();
-        workers.enter(1, WorkerConnect { settled, takeovers, ..asks("w") });
+        let settled = (0..9999).map(|n| settled(&n.to_string())).collect();
+        let takeovers = (0..9999).map(|n| takeover(&n.to_string())).collect();
+        workers.update(1, WorkerConnect { settled, takeovers, ..request("w") });
         let presence = workers.presence();
-        assert_eq!((presence.settled.len(), presence.takeovers.len()), (REMEMBERED, TAKEOVERS));
+        assert_eq!(
+            (presence.settled.len(), presence.takeovers.len()),
+            (MAX_SETTLED, MAX_TAKEOVERS)
+        );
     }
 }

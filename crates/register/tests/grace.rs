@@ -1,4 +1,4 @@
-//! A register that starts again tells nobody of fewer gateways than there are.
+//! A restarted register sends no incomplete list.
 
 mod support;
 
@@ -7,94 +7,102 @@ use std::time::Duration;
 use support::{Peer, Running, broadcast};
 use tokio::time::Instant;
 
-/// Never waited for.
+/// Longer than any test.
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(400);
 
 async fn worker_that_knew(register: &Running, known: &str) -> Peer {
     let mut worker = register.peer().await;
     let line = format!("{{\"event\":\"worker_connect\",\"secret_key\":\"\",\"known\":{known}}}\n");
-    worker.say(line).await;
+    worker.send(line).await;
     worker
 }
 
 #[tokio::test]
-async fn answers_wait_for_the_end_of_the_grace_and_then_tell_the_truth() {
+async fn responses_wait_for_end_of_grace_and_contain_current_list() {
     let start = Instant::now();
     let register = Running::start("", SHORT);
     let mut worker = register.worker("").await;
     let mut other = register.worker("").await;
     let _gateway = register.gateway("a:1", "").await;
-    assert_eq!(worker.hears().await, broadcast(&["a:1"]), "one line, with who came meanwhile");
+    assert_eq!(
+        worker.receive().await,
+        broadcast(&["a:1"]),
+        "one line, including the gateway announced in the meantime"
+    );
     assert!(SHORT <= start.elapsed());
-    assert_eq!(other.hears().await, broadcast(&["a:1"]));
-    worker.hears_nothing().await;
+    assert_eq!(other.receive().await, broadcast(&["a:1"]));
+    worker.receives_nothing().await;
 }
 
 #[tokio::test]
-async fn after_the_grace_nobody_is_told_as_nobody() {
+async fn empty_list_is_sent_after_the_grace() {
     let register = Running::start("", SHORT);
     let mut worker = worker_that_knew(&register, "[\"a:1\"]").await;
-    assert_eq!(worker.hears().await, broadcast(&[]));
+    assert_eq!(worker.receive().await, broadcast(&[]));
 }
 
 #[tokio::test]
-async fn the_wait_is_over_once_all_that_were_known_are_back() {
+async fn grace_ends_once_all_known_gateways_have_reconnected() {
     let register = Running::start("", LONG);
     let mut php = register.worker("").await;
     let mut worker = worker_that_knew(&register, "[\"a:1\",\"b:2\"]").await;
     let _first = register.gateway("b:2", "").await;
-    worker.hears_nothing().await;
+    worker.receives_nothing().await;
     let _second = register.gateway("a:1", "").await;
-    assert_eq!(worker.hears().await, broadcast(&["b:2", "a:1"]));
-    assert_eq!(php.hears().await, broadcast(&["b:2", "a:1"]));
+    assert_eq!(worker.receive().await, broadcast(&["b:2", "a:1"]));
+    assert_eq!(php.receive().await, broadcast(&["b:2", "a:1"]));
     let mut late = register.worker("").await;
-    assert_eq!(late.hears().await, broadcast(&["b:2", "a:1"]), "at once");
+    assert_eq!(late.receive().await, broadcast(&["b:2", "a:1"]), "at once");
     let third = register.gateway("c:3", "").await;
-    assert_eq!(worker.hears().await, broadcast(&["b:2", "a:1", "c:3"]), "and changes too");
+    assert_eq!(
+        worker.receive().await,
+        broadcast(&["b:2", "a:1", "c:3"]),
+        "changes are sent as well"
+    );
     drop(third);
-    assert_eq!(worker.hears().await, broadcast(&["b:2", "a:1"]));
+    assert_eq!(worker.receive().await, broadcast(&["b:2", "a:1"]));
 }
 
 #[tokio::test]
-async fn a_gateway_lost_in_the_grace_is_not_told_as_a_part() {
+async fn gateway_lost_during_grace_is_not_removed_from_the_list() {
     let register = Running::start("", LONG);
     let mut worker = worker_that_knew(&register, "[\"a:1\",\"b:2\"]").await;
     let _first = register.gateway("a:1", "").await;
     let second = register.gateway("b:2", "").await;
-    assert_eq!(worker.hears().await, broadcast(&["a:1", "b:2"]));
+    assert_eq!(worker.receive().await, broadcast(&["a:1", "b:2"]));
     drop(second);
-    worker.hears_nothing().await;
+    worker.receives_nothing().await;
     let _again = register.gateway("b:2", "").await;
-    assert_eq!(worker.hears().await, broadcast(&["a:1", "b:2"]));
+    assert_eq!(worker.receive().await, broadcast(&["a:1", "b:2"]));
 }
 
 #[tokio::test]
-async fn knowing_nobody_is_no_reason_to_hurry() {
+async fn worker_that_knew_no_gateway_does_not_end_grace() {
     let register = Running::start("", LONG);
     let _gateway = register.gateway("a:1", "").await;
     let mut worker = worker_that_knew(&register, "[]").await;
-    worker.hears_nothing().await;
+    worker.receives_nothing().await;
 }
 
 #[tokio::test]
-async fn the_wait_holds_back_no_refusal() {
+async fn wrong_key_is_refused_during_grace() {
     let register = Running::start("key", LONG);
-    register.worker("wrong").await.is_closed_without_a_word().await;
+    register.worker("wrong").await.is_closed_without_response().await;
 }
 
 #[tokio::test]
-async fn a_restart_on_the_same_port_is_not_noticed_by_who_comes_back() {
+async fn restart_on_same_port_sends_complete_list_to_reconnecting_worker() {
     let register = Running::start("", Duration::ZERO);
     let addr = register.addr;
     let gateways = [register.gateway("a:1", "").await, register.gateway("b:2", "").await];
     let mut worker = register.worker("").await;
-    worker.hears_at_last(&broadcast(&["a:1", "b:2"])).await;
+    worker.receive_until(&broadcast(&["a:1", "b:2"])).await;
     register.stop().await;
     drop(gateways);
 
     let register = Running::start_on(addr, "", LONG);
     let mut worker = worker_that_knew(&register, "[\"a:1\",\"b:2\"]").await;
     let _gateways = [register.gateway("a:1", "").await, register.gateway("b:2", "").await];
-    assert_eq!(worker.hears().await, broadcast(&["a:1", "b:2"]), "the first thing it hears");
+    assert_eq!(worker.receive().await, broadcast(&["a:1", "b:2"]), "the first list received");
 }

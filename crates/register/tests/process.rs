@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 fn register(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_register"));
-    // What happens to be set where the tests run must not matter.
+    // The tests must not depend on the environment that they run in.
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
         if name.starts_with("GW_") || name == "RUST_LOG" || name == "NOTIFY_SOCKET" {
@@ -34,11 +34,11 @@ fn outcome(output: Output) -> (Option<i32>, String, String) {
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
-/// A register that runs until it is told to stop, or dropped.
+/// A register process that runs until it is stopped or dropped.
 struct Process {
     child: Child,
     log: BufReader<ChildStderr>,
-    seen: String,
+    log_text: String,
     addr: SocketAddr,
     admin: SocketAddr,
 }
@@ -52,19 +52,19 @@ impl Process {
         command.args(["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--log-format=json"]);
         let mut child = command.spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
-        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut process = Self { child, log, seen: String::new(), addr: nowhere, admin: nowhere };
+        let unset = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut process = Self { child, log, log_text: String::new(), addr: unset, admin: unset };
         process.admin = process.address_in("admin pages");
         process.addr = process.address_in("listening");
         process
     }
 
-    /// Reads the log up to this message, and the address it tells.
+    /// Reads the log up to this message, and returns its address.
     fn address_in(&mut self, message: &str) -> SocketAddr {
         loop {
             let mut line = String::new();
-            assert!(self.log.read_line(&mut line).unwrap() != 0, "ended: {}", self.seen);
-            self.seen.push_str(&line);
+            assert!(self.log.read_line(&mut line).unwrap() != 0, "ended: {}", self.log_text);
+            self.log_text.push_str(&line);
             let line: serde_json::Value = serde_json::from_str(&line).unwrap();
             if line["message"] == message {
                 return line["addr"].as_str().unwrap().parse().unwrap();
@@ -77,9 +77,9 @@ impl Process {
         assert!(sent.unwrap().success());
     }
 
-    /// Waits for its end; gives the exit code and the whole log.
+    /// Waits for the process to exit; returns the exit code and the whole log.
     fn end(mut self) -> (Option<i32>, String) {
-        let mut log = std::mem::take(&mut self.seen);
+        let mut log = std::mem::take(&mut self.log_text);
         self.log.read_to_string(&mut log).unwrap();
         (self.child.wait().unwrap().code(), log)
     }
@@ -109,7 +109,7 @@ impl Drop for Process {
 }
 
 #[test]
-fn a_bad_setting_is_named_and_ends_with_2() {
+fn invalid_setting_is_named_with_exit_code_2() {
     for (args, name) in [
         (&["--listen=nowhere"][..], "--listen"),
         (&["--lisen=127.0.0.1:1"], "--lisen"),
@@ -132,7 +132,7 @@ fn a_bad_setting_is_named_and_ends_with_2() {
 }
 
 #[test]
-fn an_unknown_key_in_the_file_is_named_and_ends_with_2() {
+fn unknown_key_in_file_is_named_with_exit_code_2() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(b"startup-grace = 1\n").unwrap();
     let (code, _, err) = ended(&["--config", file.path().to_str().unwrap()]);
@@ -141,7 +141,7 @@ fn an_unknown_key_in_the_file_is_named_and_ends_with_2() {
 }
 
 #[test]
-fn check_prints_what_is_in_effect_without_the_secret() {
+fn check_prints_effective_settings_without_secret() {
     let mut command = register(&["--check", "--startup-grace=1"]);
     command.env("GW_SECRET_KEY", "hunter2").env("GW_LISTEN", "0.0.0.0:1236");
     let (code, out, err) = outcome(command.output().unwrap());
@@ -150,12 +150,12 @@ fn check_prints_what_is_in_effect_without_the_secret() {
     assert!(out.contains("startup_grace = 1  # --startup-grace\n"), "{out}");
     assert!(!out.contains("hunter2"), "{out}");
     let (code, out, err) = ended(&["--check", "--listen=0.0.0.0:1236"]);
-    assert_eq!((code, out.as_str()), (Some(2), ""), "a check that fails");
+    assert_eq!((code, out.as_str()), (Some(2), ""), "a failed check prints nothing");
     assert!(err.contains("--secret-key"), "{err}");
 }
 
 #[test]
-fn help_and_version_end_with_0() {
+fn help_and_version_exit_with_code_0() {
     for (flag, part) in [("--help", "--startup-grace"), ("--version", "register ")] {
         let (code, out, _) = ended(&[flag]);
         assert_eq!(code, Some(0));
@@ -164,7 +164,7 @@ fn help_and_version_end_with_0() {
 }
 
 #[test]
-fn a_port_in_use_is_named_with_its_flag_and_ends_with_1() {
+fn port_in_use_is_named_with_its_flag_and_exit_code_1() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();
     for flag in ["--listen", "--admin-listen"] {
@@ -175,13 +175,13 @@ fn a_port_in_use_is_named_with_its_flag_and_ends_with_1() {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let (code, _, err) = ended(&args);
         assert_eq!(code, Some(1));
-        let said = format!("cannot listen on {addr} ({flag}): address in use");
-        assert!(err.contains(&said), "{err}");
+        let expected = format!("cannot listen on {addr} ({flag}): address in use");
+        assert!(err.contains(&expected), "{err}");
     }
 }
 
 #[test]
-fn a_signal_closes_everybody_and_ends_with_0() {
+fn signal_closes_all_connections_with_exit_code_0() {
     for name in ["-TERM", "-INT"] {
         let process = Process::start(&["--startup-grace=0"]);
         let mut worker = BufReader::new(process.connect());
@@ -197,13 +197,16 @@ fn a_signal_closes_everybody_and_ends_with_0() {
 }
 
 #[test]
-fn the_admin_pages_tell_how_it_fares() {
+fn admin_pages_report_health_and_metrics() {
     let process = Process::start(&["--startup-grace=60"]);
     assert!(process.page("/livez").starts_with("HTTP/1.1 200"));
-    assert!(process.page("/readyz").starts_with("HTTP/1.1 200"), "ready in the grace as well");
-    let mut stranger = process.connect();
-    stranger.write_all(b"hello\n").unwrap();
-    stranger.read_to_string(&mut String::new()).unwrap();
+    assert!(
+        process.page("/readyz").starts_with("HTTP/1.1 200"),
+        "ready during the grace period as well"
+    );
+    let mut peer = process.connect();
+    peer.write_all(b"hello\n").unwrap();
+    peer.read_to_string(&mut String::new()).unwrap();
     let metrics = process.page("/metrics");
     for line in [
         "register_gateways 0\n",
@@ -216,7 +219,7 @@ fn the_admin_pages_tell_how_it_fares() {
 }
 
 #[test]
-fn the_log_never_has_a_secret() {
+fn log_contains_no_secret() {
     let mut command = register(&["--startup-grace=0"]);
     command.env("GW_SECRET_KEY", "hunter2").env("RUST_LOG", "trace");
     let process = Process::spawn(&mut command);
@@ -225,10 +228,10 @@ fn the_log_never_has_a_secret() {
         "{\"event\":\"gateway_connect\",\"address\":\"a:1\",\"secret_key\":\"sword\"fish\"}\n",
         "{\"event\":\"other\",\"secret_key\":\"swordfish\"}\n",
     ] {
-        let mut stranger = process.connect();
-        stranger.write_all(line.as_bytes()).unwrap();
+        let mut peer = process.connect();
+        peer.write_all(line.as_bytes()).unwrap();
         let mut answer = Vec::new();
-        stranger.read_to_end(&mut answer).unwrap();
+        peer.read_to_end(&mut answer).unwrap();
     }
     let mut gateway = process.connect();
     gateway
@@ -240,19 +243,19 @@ fn the_log_never_has_a_secret() {
     process.signal("-TERM");
     let (code, log) = process.end();
     assert_eq!(code, Some(0));
-    assert!(log.contains("wrong secret key") && log.contains("gateway here"), "{log}");
+    assert!(log.contains("wrong secret key") && log.contains("gateway announced"), "{log}");
     for secret in ["hunter2", "swordfish", "sword"] {
         assert!(!log.contains(secret), "{log}");
     }
 }
 
 #[test]
-fn the_service_manager_is_told() {
+fn service_manager_is_notified() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("notify");
     let manager = UnixDatagram::bind(&path).unwrap();
     manager.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut hears = {
+    let mut receive = {
         let mut bytes = [0; 1000];
         move || {
             let len = manager.recv(&mut bytes).unwrap();
@@ -262,13 +265,13 @@ fn the_service_manager_is_told() {
     let mut command = register(&[]);
     command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "100000").env_remove("WATCHDOG_PID");
     let process = Process::spawn(&mut command);
-    let ready = hears();
+    let ready = receive();
     assert!(ready.contains("READY=1\n"), "{ready}");
     assert!(ready.contains(&format!("STATUS=listening on {}\n", process.addr)), "{ready}");
     for _ in 0..3 {
-        assert_eq!(hears(), "WATCHDOG=1\n");
+        assert_eq!(receive(), "WATCHDOG=1\n");
     }
     process.signal("-TERM");
-    while !hears().contains("STOPPING=1\n") {}
+    while !receive().contains("STOPPING=1\n") {}
     assert_eq!(process.end().0, Some(0));
 }

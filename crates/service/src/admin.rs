@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz` and `/metrics`, for probes and scrapers.
+//! The admin server: `/livez`, `/readyz` and `/metrics`, for probes and scrapers.
 
 use std::{fmt::Write as _, io, sync::Arc, time::Duration};
 
@@ -16,8 +16,8 @@ use crate::{
     listen::{Acceptor, Bounded},
 };
 
-/// Answers on `acceptor` for ever. Nothing here needs a secret and nothing here tells one; it is
-/// meant for an address that only operators reach.
+/// Serves on `acceptor` forever. Requests need no secret and responses contain none; it is meant for
+/// an address that only operators can reach.
 ///
 /// Limits: 64 connections at a time, each for at most 30 s (a scraper simply connects again);
 /// the HTTP library refuses more than 100 headers, or a head beyond some 400 KiB.
@@ -41,20 +41,20 @@ pub fn routes(health: Health, metrics: Registry) -> Router {
 }
 
 async fn livez(State(health): State<Health>) -> Response {
-    verdict(&health.late().into_iter().map(|part| format!("{part}: late")).collect::<Vec<_>>())
+    status(&health.late().into_iter().map(|part| format!("{part}: late")).collect::<Vec<_>>())
 }
 
 async fn readyz(State(health): State<Health>) -> Response {
-    verdict(&health.reasons())
+    status(&health.reasons())
 }
 
-/// 200 `ok`, or 503 with a line for each thing that is wrong.
-fn verdict(wrong: &[String]) -> Response {
-    if wrong.is_empty() {
+/// 200 `ok`, or 503 with a line for each reason.
+fn status(reasons: &[String]) -> Response {
+    if reasons.is_empty() {
         return "ok\n".into_response();
     }
     let mut lines = String::new();
-    for reason in wrong {
+    for reason in reasons {
         let _ = writeln!(lines, "{reason}");
     }
     (StatusCode::SERVICE_UNAVAILABLE, lines).into_response()
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn readiness_is_told_with_its_reasons() {
+    async fn readyz_lists_the_reasons() {
         let health = Health::new();
         let addr = start(&health).await;
         health.set_not_ready("register", "none reached");
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn life_does_not_depend_on_readiness() {
+    async fn livez_does_not_depend_on_readiness() {
         let health = Health::new();
         let addr = start(&health).await;
         health.set_draining();

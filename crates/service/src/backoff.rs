@@ -1,12 +1,12 @@
-//! How long to wait before trying again.
+//! Exponential backoff with jitter.
 
 use std::time::Duration;
 
 use crate::dice;
 
 /// Exponential waits with full jitter: the n-th lies anywhere between nothing and
-/// `first * 2^n`, and never above `cap`. Peers that lost the same server spread out instead of
-/// coming back at once.
+/// `first * 2^n`, and never above `cap`. Peers that lost the same server do not reconnect at the
+/// same time.
 ///
 /// ```
 /// use std::time::Duration;
@@ -44,21 +44,21 @@ impl Backoff {
         self.tries = 0;
     }
 
-    /// Starts over if what ended had stood for at least the cap. One that ends sooner counts as
-    /// another failure, or a peer that accepts and hangs up would be called without a pause.
-    pub fn ended_after(&mut self, stood: Duration) {
-        if self.cap <= stood {
+    /// Starts over if the connection lasted for at least the cap. A shorter one counts as another
+    /// failure, or a peer that accepts and closes would be retried without a pause.
+    pub fn ended_after(&mut self, lasted: Duration) {
+        if self.cap <= lasted {
             self.reset();
         }
     }
 
-    /// How often [`next`](Self::next) was asked since the last reset.
+    /// The number of calls of [`next`](Self::next) since the last reset.
     #[must_use]
     pub const fn tries(&self) -> u32 {
         self.tries
     }
 
-    /// Rolls the dice and sleeps.
+    /// Sleeps for the next wait, with a random jitter.
     pub async fn wait(&mut self) {
         tokio::time::sleep(self.next(dice::random())).await;
     }
@@ -110,7 +110,7 @@ mod tests {
         let mut backoff = Backoff::new(FIRST, CAP);
         backoff.next(0);
         backoff.ended_after(CAP / 2);
-        assert_eq!(backoff.tries(), 1, "a short life is another failure");
+        assert_eq!(backoff.tries(), 1, "a short connection is another failure");
         backoff.ended_after(CAP);
         assert_eq!(backoff.tries(), 0);
         assert!(backoff.next(u64::MAX) <= FIRST);

@@ -4,34 +4,33 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Now, as timers have it: where a test has stopped the clock of its runtime, so is this.
+/// The current time of the runtime's timers, which tests can pause.
 #[must_use]
 pub fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// How long something took on this thread.
+/// Wall and CPU time of an operation on this thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Took {
-    /// From its beginning to its end.
+pub struct Elapsed {
+    /// Elapsed time.
     pub wall: Duration,
-    /// What of that the thread computed. The rest it waited, or others had its core.
+    /// CPU time of the thread. During the rest it waited, or was preempted.
     pub cpu: Duration,
 }
 
-impl Took {
+impl Elapsed {
     /// No time at all.
     pub const NOTHING: Self = Self { wall: Duration::ZERO, cpu: Duration::ZERO };
 
-    /// The longer of both, in either respect.
+    /// The maximum of both times.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
         Self { wall: self.wall.max(other.wall), cpu: self.cpu.max(other.cpu) }
     }
 }
 
-/// Measures what something takes on this thread. Costs a system call at its beginning, and one at its
-/// end.
+/// Measures an operation on this thread. Costs one system call at its start and one at its end.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch {
     since: Instant,
@@ -39,25 +38,25 @@ pub struct Stopwatch {
 }
 
 impl Stopwatch {
-    /// Begins to measure.
+    /// Starts the measurement.
     #[must_use]
     pub fn start() -> Self {
         Self { since: now(), cpu: cpu() }
     }
 
-    /// What it took so far. To be asked on the thread that it was started on.
+    /// The time elapsed so far. Must be called on the thread that started it.
     #[must_use]
-    pub fn took(self) -> Took {
+    pub fn took(self) -> Elapsed {
         let wall = now() - self.since;
-        // Where a test has stopped the clock, nothing takes any time.
-        Took { wall, cpu: cpu().saturating_sub(self.cpu).min(wall) }
+        // With a paused clock, no time passes.
+        Elapsed { wall, cpu: cpu().saturating_sub(self.cpu).min(wall) }
     }
 
-    /// What it took so far, if that is not less than `least` in all, and nothing otherwise: that spares
-    /// the second system call.
+    /// The time elapsed so far, or [`Elapsed::NOTHING`] if less than `least`, which saves the second
+    /// system call.
     #[must_use]
-    pub fn took_at_least(self, least: Duration) -> Took {
-        if now() - self.since < least { Took::NOTHING } else { self.took() }
+    pub fn took_at_least(self, least: Duration) -> Elapsed {
+        if now() - self.since < least { Elapsed::NOTHING } else { self.took() }
     }
 }
 
@@ -73,23 +72,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waiting_is_not_computing() {
+    fn waiting_takes_no_cpu_time() {
         let stopwatch = Stopwatch::start();
-        let (_silent, words) = mpsc::channel::<()>();
-        assert!(words.recv_timeout(Duration::from_millis(50)).is_err());
-        let Took { wall, cpu } = stopwatch.took();
+        let (_sender, receiver) = mpsc::channel::<()>();
+        assert!(receiver.recv_timeout(Duration::from_millis(50)).is_err());
+        let Elapsed { wall, cpu } = stopwatch.took();
         assert!(Duration::from_millis(50) <= wall && cpu < wall / 2, "{wall:?} {cpu:?}");
     }
 
     #[test]
-    fn what_is_short_is_nothing() {
+    fn time_below_the_minimum_is_nothing() {
         let stopwatch = Stopwatch::start();
-        assert_eq!(stopwatch.took_at_least(Duration::MAX), Took::NOTHING);
-        assert_ne!(stopwatch.took_at_least(Duration::ZERO), Took::NOTHING);
+        assert_eq!(stopwatch.took_at_least(Duration::MAX), Elapsed::NOTHING);
+        assert_ne!(stopwatch.took_at_least(Duration::ZERO), Elapsed::NOTHING);
     }
 
     #[test]
-    fn computing_is() {
+    fn computing_takes_cpu_time() {
         let stopwatch = Stopwatch::start();
         while stopwatch.took().cpu < Duration::from_millis(5) {
             black_box(());

@@ -1,4 +1,4 @@
-//! Files that settings name, read without waiting for anybody.
+//! Reads the files named in settings, without blocking on FIFOs or devices.
 
 use std::{
     fs::{File, OpenOptions},
@@ -12,13 +12,13 @@ use rustix::fs::OFlags;
 /// The largest file of settings, certificates or keys, in bytes.
 pub const LIMIT: u64 = 4 * 1024 * 1024;
 
-/// Opens a regular file for reading. Nothing else is: a FIFO would block until somebody writes to
-/// it, and a device may have no end.
+/// Opens a regular file for reading. Other files are rejected: a FIFO would block until it has a
+/// writer, and a device may be endless.
 ///
 /// # Errors
-/// When it cannot be opened, or is none.
+/// When it cannot be opened, or is not a regular file.
 pub fn open(path: &Path) -> io::Result<File> {
-    // A FIFO that nobody writes to is opened at once, and then refused.
+    // With this flag, opening a FIFO without a writer does not block.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
     if !file.metadata()?.is_file() {
@@ -30,10 +30,10 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// Reads a regular file of at most `limit` bytes.
 ///
 /// # Errors
-/// When it cannot be read, is no regular file, or is larger.
+/// When it cannot be read, is not a regular file, or is larger.
 pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    // Not by its size, which it may exceed meanwhile.
+    // The file may grow while it is read.
     open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if limit < bytes.len() as u64 {
         let error = format!("larger than {limit} bytes");
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_regular_file_within_the_limit_is_read() {
+    fn regular_file_within_the_limit_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         fs::write(&path, "text").unwrap();
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_regular_file_is_refused_and_not_waited_for() {
+    fn file_that_is_not_regular_is_rejected_without_blocking() {
         let folder = tempfile::tempdir().unwrap();
         let fifo = folder.path().join("fifo");
         mknodat(CWD, &fifo, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();

@@ -1,19 +1,15 @@
-//! Whether the process can serve, and whether it still turns.
+//! Readiness and liveness of the process.
 
-use std::{
-    borrow::Cow,
-    collections::BTreeMap,
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-/// What `/readyz`, `/livez` and the watchdog are told. Cheap to clone; any part of the process
-/// may hold one and speak of its own conditions by name.
+use crate::sync::{Mutex, MutexGuard};
+
+/// The source of `/readyz`, `/livez` and the watchdog. Cheap to clone; any part of the process
+/// may hold one and set its own named conditions.
 ///
-/// *Ready* means that no condition is outstanding. *Alive* means that every [`Pulse`] beats.
+/// *Ready* means that no condition is outstanding. *Alive* means that no [`Pulse`] is late.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     state: Arc<Mutex<State>>,
@@ -37,47 +33,47 @@ struct Beat {
 type Name = Cow<'static, str>;
 
 impl Health {
-    /// Ready and alive until told otherwise. A process starts with `starting` outstanding, which
+    /// Initially ready and alive. A process starts with `starting` outstanding, which
     /// [`Starting::started`](crate::Starting::started) clears.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Names a condition that keeps us from serving, with a reason for a human. Said again, the
-    /// reason is replaced.
+    /// Sets a condition that keeps the process from being ready, with a human-readable reason.
+    /// Replaces an earlier reason.
     pub fn set_not_ready(&self, name: impl Into<Name>, reason: impl Into<Cow<'static, str>>) {
         self.lock().missing.insert(name.into(), reason.into());
     }
 
-    /// Takes a condition back. No harm if it was never named.
+    /// Clears a condition. No effect if it is not set.
     pub fn set_ready(&self, name: &str) {
         self.lock().missing.remove(name);
     }
 
-    /// The process is going down; it is not ready from here on.
+    /// The process is shutting down; it will not be ready again.
     pub fn set_draining(&self) {
         self.lock().draining = true;
     }
 
-    /// Whether nothing is outstanding.
+    /// Whether no condition is outstanding and the process is not draining.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let state = self.lock();
         !state.draining && state.missing.is_empty()
     }
 
-    /// Why we are not ready, one `name: reason` each; empty when ready.
+    /// The reasons for not being ready, each as `name: reason`; empty when ready.
     #[must_use]
     pub fn reasons(&self) -> Vec<String> {
         let state = self.lock();
-        let draining = state.draining.then(|| "draining: the process is going down".to_owned());
+        let draining = state.draining.then(|| "draining: the process is shutting down".to_owned());
         let missing = state.missing.iter().map(|(name, reason)| format!("{name}: {reason}"));
         draining.into_iter().chain(missing).collect()
     }
 
-    /// A part of the process (a thread, a shard) that promises to beat at least every `within`.
-    /// Alive from now on until it is late, or panics; dropping it ends the promise.
+    /// Registers a part of the process (a thread, a shard) that must beat at least every `within`.
+    /// It is alive until it is late or panics; dropping the pulse unregisters it.
     #[must_use]
     pub fn pulse(&self, name: impl Into<Name>, within: Duration) -> Pulse {
         let mut state = self.lock();
@@ -87,7 +83,7 @@ impl Health {
         Pulse { id, within, health: self.clone() }
     }
 
-    /// Parts whose pulse is late; empty when all is well.
+    /// The names of parts whose pulse is late; empty if none is.
     #[must_use]
     pub fn late(&self) -> Vec<String> {
         let state = self.lock();
@@ -95,19 +91,19 @@ impl Health {
         late.map(|beat| beat.name.clone().into_owned()).collect()
     }
 
-    /// Whether every pulse beats.
+    /// Whether no pulse is late.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         self.late().is_empty()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Every change is one step, so a panic elsewhere leaves nothing half done.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        // Every change is atomic, so a poisoned lock leaves consistent state.
+        self.state.lock()
     }
 }
 
-/// Proof of life of one part of the process; see [`Health::pulse`].
+/// The liveness of one part of the process; see [`Health::pulse`].
 pub struct Pulse {
     id: u64,
     within: Duration,
@@ -115,14 +111,14 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// Still here.
+    /// Reports that the part is alive.
     pub fn beat(&self) {
         if let Some(beat) = self.health.lock().pulses.get_mut(&self.id) {
             beat.last = Instant::now();
         }
     }
 
-    /// Beats for ever, for a part that is a runtime: as long as its timers fire, it turns.
+    /// Beats forever, for a part that is a runtime: it is alive as long as its timers fire.
     pub async fn keep_beating(self) {
         loop {
             self.beat();
@@ -133,7 +129,7 @@ impl Pulse {
 
 impl Drop for Pulse {
     fn drop(&mut self) {
-        // A part that panicked stays listed and soon counts as dead.
+        // A part that panicked stays registered and is soon late.
         if !std::thread::panicking() {
             self.health.lock().pulses.remove(&self.id);
         }
@@ -151,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ready_means_that_nothing_is_outstanding() {
+    fn process_is_ready_when_no_condition_is_outstanding() {
         let health = Health::new();
         assert!(health.is_ready());
         health.set_not_ready("register", "none reached");
@@ -165,15 +161,15 @@ mod tests {
     }
 
     #[test]
-    fn a_draining_process_is_not_ready_again() {
+    fn draining_process_stays_not_ready() {
         let health = Health::new();
         health.set_draining();
         health.set_ready("draining");
-        assert_eq!(health.reasons(), ["draining: the process is going down"]);
+        assert_eq!(health.reasons(), ["draining: the process is shutting down"]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_late_pulse_is_named() {
+    async fn late_pulse_is_reported_by_name() {
         let health = Health::new();
         let pulse = health.pulse("shard 0", Duration::from_secs(2));
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -183,11 +179,11 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert_eq!(health.late(), ["shard 0"]);
         drop(pulse);
-        assert!(health.is_alive(), "a part that ended owes no beat");
+        assert!(health.is_alive(), "a part that ended is not late");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_part_that_panicked_counts_as_dead() {
+    async fn part_that_panicked_is_late() {
         let health = Health::new();
         let pulse = health.pulse("shard 0", Duration::from_secs(2));
         let part = std::thread::spawn(move || {
@@ -200,7 +196,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_runtime_keeps_beating() {
+    async fn runtime_keeps_beating() {
         let health = Health::new();
         let beating = tokio::spawn(health.pulse("main", Duration::from_secs(2)).keep_beating());
         tokio::time::sleep(Duration::from_secs(60)).await;

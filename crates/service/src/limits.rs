@@ -1,8 +1,8 @@
-//! Limits that the system sets to this process.
+//! Resource limits of this process.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// How many descriptors this process may have open; `None` for any number.
+/// The limit of open file descriptors; `None` if unlimited.
 #[must_use]
 pub fn descriptors() -> Option<u64> {
     getrlimit(Resource::Nofile).current
@@ -11,7 +11,7 @@ pub fn descriptors() -> Option<u64> {
 /// Raises the number of descriptors that this process may have open as far as it is allowed to: a
 /// soft limit of 1,024 is a default for programs that use `select`, which none of ours does.
 ///
-/// Logs what it did. Where it is not allowed to, the limit stays, with a warning.
+/// Logs the change. If raising it fails, the limit stays, with a warning.
 pub(crate) fn raise_descriptors() {
     let Rlimit { current: soft, maximum: hard } = getrlimit(Resource::Nofile);
     let is_less = soft.is_some_and(|soft| hard.is_none_or(|hard| soft < hard));

@@ -1,4 +1,4 @@
-//! Listening: a bind that says what failed, and an accept that cannot.
+//! Listening: a bind that reports the flag at fault, and an accept that never fails.
 
 use std::{
     io,
@@ -17,13 +17,13 @@ use tokio::{
 
 use crate::net::{self, TcpListener, TcpStream, Unpolled};
 
-/// A port that could not be had, named as the user knows it.
+/// An address that could not be bound, with its flag.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {addr} ({flag}): {}", reason(error))]
 pub struct CannotListen {
     /// Where.
     pub addr: SocketAddr,
-    /// The flag that said so.
+    /// The flag that it came from.
     pub flag: &'static str,
     // Not named `source`, which would make it one: the text above already ends with it.
     error: io::Error,
@@ -94,8 +94,8 @@ impl Acceptor {
         self.addr
     }
 
-    /// The next connection. What goes wrong meanwhile (out of file descriptors, say) is logged
-    /// once per burst and tried again after a pause. Safe to cancel.
+    /// The next connection. Errors (such as too few file descriptors) are logged once per burst, and
+    /// accepting is retried after a pause. Safe to cancel.
     pub async fn accept(&mut self) -> (TcpStream, SocketAddr) {
         loop {
             match self.listener.accept().await {
@@ -104,7 +104,7 @@ impl Acceptor {
                 Err(error) => {
                     let now = Instant::now();
                     if self.last_failure.is_none_or(|last| BURST < now - last) {
-                        tracing::error!(addr = %self.addr, %error, "cannot accept; trying on");
+                        tracing::error!(addr = %self.addr, %error, "cannot accept; retrying");
                     }
                     self.last_failure = Some(now);
                     tokio::time::sleep(PAUSE).await;
@@ -114,11 +114,11 @@ impl Acceptor {
     }
 }
 
-/// Failures closer than this belong together.
+/// Failures closer together than this are one burst.
 const BURST: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The peer gave up before we came to it: its affair.
+/// Errors of a single connection, such as a peer that closed it before it was accepted.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
@@ -220,17 +220,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_taken_port_is_named_with_its_flag() {
+    async fn port_in_use_is_reported_with_its_flag() {
         let taken = local();
         let error = bind(taken.addr(), "--listen").unwrap_err();
         let addr = taken.addr();
-        let said = format!("cannot listen on {addr} (--listen): address in use");
-        assert_eq!(error.to_string(), said);
-        assert_eq!(format!("{:#}", anyhow::Error::from(error)), said, "said once");
+        let expected = format!("cannot listen on {addr} (--listen): address in use");
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(format!("{:#}", anyhow::Error::from(error)), expected, "only once");
     }
 
     #[tokio::test]
-    async fn what_is_bound_accepts() {
+    async fn bound_listener_accepts() {
         let mut acceptor = local();
         let stream = TcpStream::connect(acceptor.addr()).await.unwrap();
         let (_, peer) = acceptor.accept().await;
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_bounded_listener_takes_the_next_one_when_a_place_is_free() {
+    async fn bounded_listener_at_its_limit_accepts_once_a_connection_closes() {
         let acceptor = local();
         let addr = acceptor.addr();
         let mut bounded = Bounded::new(acceptor, 1, Duration::from_secs(60));
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_stays_too_long_is_cut() {
+    async fn connection_beyond_its_lifetime_fails() {
         let acceptor = local();
         let addr = acceptor.addr();
         let mut bounded = Bounded::new(acceptor, 1, Duration::from_millis(20));

@@ -1,5 +1,4 @@
-//! TCP as our processes use it: the runtime's connections and listeners, and what only the kernel
-//! can be asked for.
+//! TCP connections and listeners of the runtime, and socket options.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -36,9 +35,9 @@ fn listen_on(addr: SocketAddr, only_v6: bool) -> io::Result<Unpolled> {
     if only_v6 {
         socket.set_only_v6(true)?;
     }
-    // A restart must not wait for connections of the last life to time out.
+    // A restart must not wait for connections of the previous instance to time out.
     socket.set_reuse_address(true)?;
-    // What is accepted inherits it, without a further call for each connection.
+    // Accepted sockets inherit it, without a further call for each connection.
     socket.set_tcp_nodelay(true)?;
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
@@ -136,12 +135,12 @@ pub fn limit_unsent(stream: &TcpStream, bytes: u32) -> io::Result<()> {
     SockRef::from(stream).set_tcp_notsent_lowat(bytes)
 }
 
-/// Has the kernel find out whether a peer's host has vanished: it asks after `every` of silence,
-/// and gives the connection up when nothing is heard, or nothing written is taken, for `within`.
+/// Enables TCP keepalive and the user timeout: the kernel probes after `every` of idle time, and
+/// closes the connection when probes or written bytes are not acknowledged for `within`.
 ///
 /// # Errors
 /// When the socket is broken.
-pub fn watch_over(stream: &TcpStream, every: Duration, within: Duration) -> io::Result<()> {
+pub fn enable_keepalive(stream: &TcpStream, every: Duration, within: Duration) -> io::Result<()> {
     let socket = SockRef::from(stream);
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(every).with_interval(every))?;
     socket.set_tcp_user_timeout(Some(within))
@@ -154,14 +153,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_else_gets_the_port() {
+    fn port_in_use_cannot_be_bound_again() {
         let ours = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let error = listen(ours.local_addr().unwrap()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     }
 
     #[test]
-    fn no_more_is_held_of_what_is_not_read() {
+    fn accepted_connection_inherits_the_receive_buffer() {
         let ours = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         set_receive_buffer(&ours, 64 * 1024).unwrap();
         let _peer = std::net::TcpStream::connect(ours.local_addr().unwrap()).unwrap();
@@ -171,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_last_bytes_come_before_the_end_whatever_is_unread() {
+    async fn last_bytes_arrive_despite_unread_data() {
         let ours = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let mut peer = std::net::TcpStream::connect(ours.local_addr().unwrap()).unwrap();
         let (accepted, _) = polled(ours).unwrap().accept().await.unwrap();
@@ -185,7 +184,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_follows_the_last_bytes() {
+    async fn end_of_stream_follows_the_last_bytes() {
         let ours = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let mut peer = std::net::TcpStream::connect(ours.local_addr().unwrap()).unwrap();
         let (accepted, _) = polled(ours).unwrap().accept().await.unwrap();
@@ -213,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_accepted_sends_at_once() {
+    fn accepted_connection_has_nodelay() {
         let ours = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let _peer = std::net::TcpStream::connect(ours.local_addr().unwrap()).unwrap();
         assert!(ours.accept().unwrap().0.nodelay().unwrap());

@@ -1,4 +1,4 @@
-//! How often to log that a peer stays away: once, and then at growing intervals.
+//! Logs an outage of a peer once, and then at growing intervals.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 const REMINDERS: [Duration; 3] =
     [Duration::from_secs(60), Duration::from_secs(600), Duration::from_secs(3600)];
 
-/// An outage that begins so soon after the last is a part of that, and is not logged anew.
+/// An outage that begins this soon after the last counts as the same one, and is not logged again.
 const SAME: Duration = Duration::from_secs(60);
 
 /// The outages of one peer. A value without a clock: callers pass the time.
@@ -17,7 +17,7 @@ const SAME: Duration = Duration::from_secs(60);
 /// # let now = Instant::now();
 /// let mut outage = Outage::default();
 /// if let Some(lasts) = outage.fails(now) {
-///     tracing::warn!(?lasts, "register unreachable; trying on");
+///     tracing::warn!(?lasts, "register unreachable; retrying");
 /// }
 /// if let Some(lasted) = outage.ends(now) {
 ///     tracing::info!(?lasted, "register is back");
@@ -30,12 +30,12 @@ pub struct Outage {
     ended: Option<Instant>,
     /// How often it was logged.
     logged: u32,
-    /// Whether it was logged since it was last said to have ended.
+    /// Whether the outage was logged and its end was not.
     is_known: bool,
 }
 
 impl Outage {
-    /// The peer is away at `now`. Returns for how long it has been if that is to be logged.
+    /// The peer is unreachable at `now`. Returns the duration of the outage if it is to be logged.
     pub fn fails(&mut self, now: Instant) -> Option<Duration> {
         if let Some(ended) = self.ended.take()
             && SAME <= now.saturating_duration_since(ended)
@@ -52,14 +52,15 @@ impl Outage {
         Some(lasts)
     }
 
-    /// The peer is there at `now`. Returns how long it was away if that was logged, and its end was not.
+    /// The peer is reachable at `now`. Returns the duration of the outage if that was logged and its
+    /// end was not.
     pub fn ends(&mut self, now: Instant) -> Option<Duration> {
         let began = self.began?;
         self.ended = Some(now);
         std::mem::take(&mut self.is_known).then(|| now.saturating_duration_since(began))
     }
 
-    /// Whether the peer is away.
+    /// Whether the outage lasts.
     #[must_use]
     pub const fn lasts(&self) -> bool {
         self.began.is_some() && self.ended.is_none()
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn peer_that_comes_and_goes_is_not_logged_each_time() {
+    fn flapping_peer_is_not_logged_each_time() {
         let (mut outage, start) = (Outage::default(), Instant::now());
         let (mut away, mut back) = (0, 0);
         for second in 0..3600 {
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn peer_that_was_never_away_is_not_back() {
+    fn end_without_an_outage_is_not_logged() {
         assert_eq!(Outage::default().ends(Instant::now()), None);
     }
 }

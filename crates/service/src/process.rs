@@ -1,4 +1,4 @@
-//! A process from settings to exit code.
+//! The lifecycle of a process, from settings to exit code.
 
 use std::{
     io::{self, Write as _},
@@ -18,25 +18,25 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin,
-    hangup::Hangups,
     health::Health,
     limits, listen, logging,
     settings::{self, Common, Effective, Warning},
     shutdown::Listening,
+    sighup::SighupListener,
     supervise, systemd,
-    tls::Reread,
+    tls::Reload,
 };
 
-/// Runs a process on a current-thread runtime and says how it ended.
+/// Runs a process on a current-thread runtime and returns its exit code.
 ///
 /// In order: settings are read (`A`) and checked (`C`), before anything else happens; `--check`
 /// prints them and ends here; logging and signals are set up; `serve` binds what it needs, calls
 /// [`Starting::started`], serves until [`Running::shutdown`] is cancelled, drains, and returns.
 ///
-/// Exit codes: 0 done, 1 failed while starting or running, 2 bad settings, 70 a panic
-/// ([`supervise`]). A second signal ends at once with 128 plus its number.
+/// Exit codes: 0 success, 1 failure at startup or while running, 2 invalid settings, 70 a panic
+/// ([`supervise`]). A second signal ends the process at once with 128 plus its number.
 ///
-/// It replaces the panic hook by one that logs; `serve` may set another.
+/// It replaces the panic hook with one that logs; `serve` may set another.
 ///
 /// ```no_run
 /// # use service::{Starting, settings::Common};
@@ -77,7 +77,7 @@ where
     C: TryFrom<A, Error: Into<anyhow::Error>> + Effective,
 {
     let main = AssertUnwindSafe(|| main_of::<A, C>(runtime, serve));
-    // Once logging is set up, a panic ends the process before it comes here.
+    // Once logging is set up, a panic ends the process before it is caught here.
     panic::catch_unwind(main).unwrap_or_else(|_| supervise::PANICKED.into())
 }
 
@@ -108,11 +108,11 @@ where
         for warning in config.warnings() {
             let _ = writeln!(io::stderr(), "warning: {}: {}", warning.flag, warning.problem);
         }
-        // A reader that hung up (`| head`) got what it wanted.
+        // A closed pipe (`| head`) is not an error.
         let _ = io::stdout().write_all(sheet.to_toml(&config.derived()).as_bytes());
         return ExitCode::SUCCESS;
     }
-    // Before anything is logged: the first line may be more than a file may have.
+    // Before logging: the first line may exceed the file size limit and raise SIGXFSZ.
     let signals = Listening::new();
     if let Err(error) = logging::init(common.log_format) {
         return bad_settings(&error);
@@ -138,7 +138,7 @@ fn bad_settings(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(BAD_SETTINGS)
 }
 
-/// The exit code of a process that was told to do something it cannot do.
+/// The exit code for invalid settings.
 pub const BAD_SETTINGS: u8 = 2;
 
 fn run<C>(
@@ -154,53 +154,55 @@ fn run<C>(
     let runtime = runtime(&config)?;
     let ended = runtime.block_on(async {
         let mut starting = Starting::new(admin, shutdown, grace);
-        match Hangups::listen() {
+        match SighupListener::listen() {
             Ok(hangups) => starting.hangups = Some(hangups),
-            Err(error) => tracing::warn!(%error, "cannot listen to SIGHUP"),
+            Err(error) => {
+                tracing::warn!(%error, "cannot install the SIGHUP handler; files are not reloaded")
+            }
         }
         serve(config, starting).await
     });
-    // What blocks a thread now must not keep the process from ending.
+    // A blocked thread must not keep the process from ending.
     runtime.shutdown_background();
     ended
 }
 
-/// A process that has not begun to serve.
+/// A process that does not serve yet.
 #[derive(Debug)]
 pub struct Starting {
-    /// Why we might not be ready; hand out clones.
+    /// Readiness and liveness; cheap to clone.
     pub health: Health,
-    /// What `/metrics` shows; register everything before [`started`](Self::started).
+    /// The registry of `/metrics`; register everything before [`started`](Self::started).
     pub metrics: Registry,
-    /// Cancelled by SIGTERM and SIGINT, possibly before we serve.
+    /// Cancelled by SIGTERM and SIGINT, possibly before the process serves.
     pub shutdown: CancellationToken,
-    /// How long a drain may take.
+    /// Maximum duration of the drain.
     pub grace: Duration,
-    /// What SIGHUP has read again.
-    pub reread: Vec<Arc<dyn Reread>>,
-    hangups: Option<Hangups>,
+    /// Files to reload on SIGHUP.
+    pub reread: Vec<Arc<dyn Reload>>,
+    hangups: Option<SighupListener>,
     admin: Option<SocketAddr>,
 }
 
 impl Starting {
-    /// What [`main`] hands to its closure, which also listens to SIGHUP; for tests of a whole process
-    /// too.
+    /// The value that [`main`] passes to its closure, except that [`main`] also handles SIGHUP.
+    /// Public for tests of a whole process.
     #[must_use]
     pub fn new(admin: Option<SocketAddr>, shutdown: CancellationToken, grace: Duration) -> Self {
         let health = Health::new();
         health.set_not_ready(STARTING, "not serving yet");
         let (mut metrics, reread) = (Registry::default(), Vec::new());
-        let help = "Log lines that could not be written, or not be kept until they were";
+        let help = "Log lines dropped because the queue was full or writing failed";
         metrics.register("log_lines_dropped", help, logging::dropped());
         Self { health, metrics, shutdown, grace, reread, hangups: None, admin }
     }
 
-    /// Call this once every port is bound: opens `--admin-listen`, rereads files at SIGHUP, tells systemd,
-    /// and feeds its watchdog. Ready now, unless another condition is outstanding. `status` is one line for
-    /// `systemctl status`.
+    /// To be called once every port is bound: opens `--admin-listen`, reloads files on SIGHUP,
+    /// notifies systemd and starts watchdog pings. Then the process is ready unless a condition is
+    /// outstanding. `status` is one line for `systemctl status`.
     ///
     /// # Errors
-    /// When `--admin-listen` cannot be had.
+    /// When `--admin-listen` cannot be bound.
     pub fn started(mut self, status: &str) -> Result<Running, listen::CannotListen> {
         let mut tasks = JoinSet::new();
         let admin = match self.admin {
@@ -212,7 +214,7 @@ impl Starting {
                 let health = self.health.clone();
                 supervise::spawn_in(&mut tasks, async move {
                     if let Err(error) = admin::serve(acceptor, health, metrics).await {
-                        tracing::error!(%error, "admin pages ended");
+                        tracing::error!(%error, "admin server ended");
                     }
                 });
                 Some(addr)
@@ -224,47 +226,47 @@ impl Starting {
             supervise::spawn_in(&mut tasks, hangups.reread(files));
         }
         supervise::spawn_in(&mut tasks, systemd::watchdog(self.health.clone()));
-        let goodbye = say_goodbye(self.shutdown.clone(), self.health.clone());
-        supervise::spawn_in(&mut tasks, goodbye);
+        let announce = announce_drain(self.shutdown.clone(), self.health.clone());
+        supervise::spawn_in(&mut tasks, announce);
         self.health.set_ready(STARTING);
         systemd::ready(status);
         let Self { health, shutdown, grace, .. } = self;
-        let goodbye = Goodbye(health.clone());
-        Ok(Running { health, shutdown, grace, admin, _tasks: tasks, _goodbye: goodbye })
+        let stop_notice = StopNotice(health.clone());
+        Ok(Running { health, shutdown, grace, admin, _tasks: tasks, _stop_notice: stop_notice })
     }
 }
 
 const STARTING: &str = "starting";
 
-async fn say_goodbye(shutdown: CancellationToken, health: Health) {
+async fn announce_drain(shutdown: CancellationToken, health: Health) {
     shutdown.cancelled().await;
     health.set_draining();
     systemd::stopping("draining");
 }
 
-/// A process that serves. Keep it until the end: dropping it closes the admin pages and stops
+/// A process that serves. Keep it until the end: dropping it closes the admin server and stops
 /// the watchdog's pings.
 #[derive(Debug)]
 pub struct Running {
-    /// Why we might not be ready.
+    /// Readiness and liveness.
     pub health: Health,
     /// Cancelled by SIGTERM and SIGINT: drain and return.
     pub shutdown: CancellationToken,
-    /// How long the drain may take.
+    /// Maximum duration of the drain.
     pub grace: Duration,
-    /// Where the admin pages are, if anywhere.
+    /// The address of the admin server, if it is enabled.
     pub admin: Option<SocketAddr>,
-    // Ended when dropped.
+    // Aborted when dropped.
     _tasks: JoinSet<()>,
-    _goodbye: Goodbye,
+    _stop_notice: StopNotice,
 }
 
-/// Tells of the end when dropped: a drain with nothing to do is over before any task could, and
+/// Announces the end when dropped: a drain with nothing to do ends before a task could do so, and
 /// a failure has no drain.
 #[derive(Debug)]
-struct Goodbye(Health);
+struct StopNotice(Health);
 
-impl Drop for Goodbye {
+impl Drop for StopNotice {
     fn drop(&mut self) {
         self.0.set_draining();
         systemd::stopping("stopping");
@@ -276,7 +278,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn ready_once_started_and_never_again_once_told_to_stop() {
+    async fn process_is_ready_from_start_until_shutdown() {
         let shutdown = CancellationToken::new();
         let starting = Starting::new(None, shutdown.clone(), Duration::ZERO);
         assert_eq!(starting.health.reasons(), ["starting: not serving yet"]);
@@ -289,7 +291,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_taken_admin_port_is_named() {
+    async fn admin_port_in_use_is_reported_with_its_flag() {
         let taken = listen::bind(([127, 0, 0, 1], 0).into(), "--listen").unwrap();
         let starting = Starting::new(Some(taken.addr()), CancellationToken::new(), Duration::ZERO);
         let error = starting.started("listening").unwrap_err();

@@ -35,7 +35,7 @@ impl Throttle {
         Self::new(Duration::from_secs(1))
     }
 
-    /// Admits an occurrence at `now`, or counts it as suppressed and returns `None`. What is returned is
+    /// Admits an occurrence at `now`, or counts it as suppressed and returns `None`. The returned number is
     /// the number of occurrences suppressed since the last one that was admitted.
     ///
     /// A `now` before the last admission counts as no time passed.

@@ -1,4 +1,4 @@
-//! Signals; and a drain with a deadline.
+//! Graceful shutdown: signals, and a drain with a deadline.
 
 use std::{io, thread, time::Duration};
 
@@ -8,12 +8,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{signals::Signals, supervise};
 
 /// Cancelled by the first SIGTERM or SIGINT. A second one ends the process at once with 128 plus
-/// the signal's number, as a shell would report it. What else comes is logged and has no effect; see
+/// the signal's number, as a shell would report it. Other signals are only logged; see
 /// [`signals`](crate::signals).
 ///
-/// A thread of its own listens, so that this works even while the main runtime is blocked. A
-/// drain that outlives `grace` by [`MARGIN`] is ended the same way, with exit code 1. In either case
-/// the last log lines may take a moment more ([`logging::FLUSH`](crate::logging::FLUSH)).
+/// Signals are handled on a dedicated thread, so that this works even while the main runtime is
+/// blocked. A drain that exceeds `grace` by [`MARGIN`] is ended the same way, with exit code 1. In
+/// either case, flushing the log may take up to [`logging::FLUSH`](crate::logging::FLUSH) more.
 ///
 /// # Errors
 /// When the thread or its signal handlers cannot be set up.
@@ -21,7 +21,7 @@ pub fn on_signal(grace: Duration) -> io::Result<CancellationToken> {
     Listening::new()?.start(grace)
 }
 
-/// Signals that are caught, though nobody acts on them yet.
+/// Signals that are caught, but not acted on yet.
 #[derive(Debug)]
 pub(crate) struct Listening {
     runtime: Runtime,
@@ -37,7 +37,7 @@ impl Listening {
         Ok(Self { runtime, signals })
     }
 
-    /// Acts on them; see [`on_signal`].
+    /// Starts acting on them; see [`on_signal`].
     pub(crate) fn start(self, grace: Duration) -> io::Result<CancellationToken> {
         let token = CancellationToken::new();
         let Self { runtime, signals } = self;
@@ -48,28 +48,32 @@ impl Listening {
     }
 }
 
-async fn listen(mut signals: Signals, told: CancellationToken, grace: Duration) {
+async fn listen(mut signals: Signals, shutdown: CancellationToken, grace: Duration) {
     let signal = signals.next().await;
-    // Acts before it logs, whatever becomes of the line.
-    told.cancel();
+    // Before logging, so that it does not depend on the log.
+    shutdown.cancel();
     let second = tokio::time::timeout(grace.saturating_add(MARGIN), signals.next());
-    tracing::info!(signal = signal.name, ?grace, "draining; a second signal ends at once");
+    tracing::info!(
+        signal = signal.name,
+        ?grace,
+        "draining; a second signal ends the process at once"
+    );
     match second.await {
         Ok(signal) => {
-            tracing::warn!(signal = signal.name, "ended at once");
+            tracing::warn!(signal = signal.name, "second signal; exiting at once");
             supervise::exit(128 + signal.number);
         }
         Err(_) => {
-            tracing::error!(?grace, "still draining long after the deadline; ended");
+            tracing::error!(?grace, "drain exceeded its deadline; exiting");
             supervise::exit(1);
         }
     }
 }
 
-/// How long past its deadline a drain may hang before the process is ended anyway.
+/// How long a drain may exceed its deadline before the process is ended.
 pub const MARGIN: Duration = Duration::from_secs(5);
 
-/// Cancels `token` and waits for `tasks`, but not for ever. Says whether all of them ended.
+/// Cancels `token` and waits for `tasks`, for at most `grace`. Returns whether all of them ended.
 pub async fn drain(token: &CancellationToken, tasks: &TaskTracker, grace: Duration) -> bool {
     token.cancel();
     tasks.close();
@@ -80,7 +84,7 @@ pub async fn drain(token: &CancellationToken, tasks: &TaskTracker, grace: Durati
             true
         }
         Err(_) => {
-            tracing::warn!(tasks = tasks.len(), ?grace, "gave up waiting");
+            tracing::warn!(tasks = tasks.len(), ?grace, "drain deadline exceeded; tasks abandoned");
             false
         }
     }
@@ -91,15 +95,15 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_drain_waits_for_tasks_that_listen() {
+    async fn drain_waits_for_tasks_that_end_on_cancellation() {
         let (token, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let told = token.clone();
-        supervise::spawn_tracked(&tasks, async move { told.cancelled().await });
+        let shutdown = token.clone();
+        supervise::spawn_tracked(&tasks, async move { shutdown.cancelled().await });
         assert!(drain(&token, &tasks, Duration::from_secs(10)).await);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_drain_gives_up_at_its_deadline() {
+    async fn drain_of_a_task_that_never_ends_stops_at_its_deadline() {
         let (token, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(std::future::pending::<()>());
         assert!(!drain(&token, &tasks, Duration::from_secs(10)).await);

@@ -1,9 +1,9 @@
-//! What a process does with each signal.
+//! The effect of each signal.
 //!
 //! | signal | effect |
 //! |---|---|
 //! | SIGTERM, SIGINT | drain; a second one ends the process at once ([`shutdown`](crate::shutdown)) |
-//! | SIGHUP | files are read again ([`hangup`](crate::hangup)) |
+//! | SIGHUP | files are reloaded ([`sighup`](crate::sighup)) |
 //! | SIGXFSZ | none, and a log line: a log file has reached `ulimit -f`, which would end the process |
 //! | SIGUSR1, SIGUSR2, SIGQUIT | none, and a log line that says what to use instead. Workerman's processes reload, show their status and end at them; SIGUSR2 is reserved for upgrades |
 
@@ -49,7 +49,7 @@ impl Signals {
             user1: Ignored::new(
                 SignalKind::user_defined1(),
                 "SIGUSR1",
-                "SIGHUP reads certificates again; for new code, restart the process with SIGTERM",
+                "SIGHUP reloads certificates; for new code, restart the process with SIGTERM",
             )?,
             user2: Ignored::new(
                 SignalKind::user_defined2(),

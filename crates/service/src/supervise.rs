@@ -1,26 +1,23 @@
-//! Tasks and threads whose panic does not go unnoticed.
+//! Supervised tasks and threads: a panic in one of them ends the process.
 //!
-//! A runtime catches the panic of a task and goes on without it. In our processes a task that is gone
-//! is a process that is half dead: clients stay connected and nobody hears them, while `/livez` says
-//! that all is well. So a panic outside of an application's own code ends the process, with
-//! [`PANICKED`] as its exit code and a last line, and a supervisor such as systemd starts it again.
+//! A runtime catches the panic of a task and continues without it. A process that lost a task is
+//! only half alive: clients stay connected but are not served, while `/livez` still returns 200. So
+//! a panic outside of application code ends the process, with [`PANICKED`] as its exit code and a
+//! last log line, and a supervisor such as systemd restarts it.
 //!
-//! Everything that our processes spawn is spawned here; a test of the whole holds that. What an
-//! application's handlers do is caught by `business-worker` before it comes here, and what they spawn
-//! is theirs.
+//! Every task and thread of our processes is spawned through this module; an architecture test
+//! enforces that. Panics in an application's handlers are caught by `business-worker` before they
+//! get here, and tasks that handlers spawn are not supervised.
 //!
-//! In a program of somebody else's, which uses one of our libraries but not [`main`](crate::main),
-//! nothing is ended: a task ends with its panic as it would without this.
+//! In another program, which uses one of our libraries but not [`main`](crate::main), a panic does
+//! not end the process: the task ends as it would without supervision.
 
 use std::{
     cell::RefCell,
     panic::{self, PanicHookInfo},
     pin::Pin,
     process,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     task::{Context, Poll},
     thread,
 };
@@ -29,45 +26,46 @@ use pin_project_lite::pin_project;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::task::TaskTracker;
 
+use crate::sync::Mutex;
 use crate::{clock, logging, rate_limit::Throttle};
 
 /// The exit code of a process in which something panicked: `EX_SOFTWARE` of `sysexits.h`.
 pub const PANICKED: u8 = 70;
 
-/// Whether panics end the process. Set once, at the start of one of our own.
+/// Whether panics end the process. Set once, by [`main`](crate::main).
 static ENDS: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
-    /// Where the last panic of this thread came from, and what it said.
+    /// Location and message of the last panic of this thread.
     static LAST: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Has panics logged rather than printed, which could block or panic again; and has those of
-/// supervised tasks and threads end the process. To be called once logging is set up.
+/// Logs panics instead of printing them, which could block or panic again; and ends the process on
+/// panics of supervised tasks and threads. To be called once logging is set up.
 pub(crate) fn end_process_on_panic() {
     let throttle = Mutex::new(Throttle::per_second());
     panic::set_hook(Box::new(move |info| {
         let panic = description(info);
-        // A client may make a handler panic as often as it likes.
-        let admitted = throttle.lock().unwrap_or_else(PoisonError::into_inner).admit(clock::now());
+        // A client may be able to make a handler panic any number of times.
+        let admitted = throttle.lock().admit(clock::now());
         if let Some(suppressed) = admitted {
             let thread = thread::current();
             let thread = thread.name().unwrap_or("unnamed");
             tracing::error!(thread, panic, suppressed, "panicked");
         }
-        // At the end of a thread there may be none any more.
+        // While a thread ends, its local storage may be destroyed already.
         let _ = LAST.try_with(|last| last.replace(panic));
     }));
     ENDS.store(true, Ordering::Relaxed);
 }
 
 fn description(info: &PanicHookInfo<'_>) -> String {
-    let said = info.payload_as_str().unwrap_or("no words");
+    let message = info.payload_as_str().unwrap_or("no message");
     let backtrace = std::backtrace::Backtrace::capture();
     let place = info.location().map(ToString::to_string).unwrap_or_default();
     match backtrace.status() {
-        std::backtrace::BacktraceStatus::Captured => format!("{place}: {said}\n{backtrace}"),
-        _ => format!("{place}: {said}"),
+        std::backtrace::BacktraceStatus::Captured => format!("{place}: {message}\n{backtrace}"),
+        _ => format!("{place}: {message}"),
     }
 }
 
@@ -79,7 +77,7 @@ pub fn run<T>(part: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Dropped by a panic alone.
+/// Dropped only by unwinding.
 struct Unfinished;
 
 impl Drop for Unfinished {
@@ -92,7 +90,7 @@ impl Drop for Unfinished {
     }
 }
 
-/// Ends the process once its log lines are written, which may take [`logging::FLUSH`].
+/// Ends the process once its log lines are written, which may take up to [`logging::FLUSH`].
 pub(crate) fn exit(code: i32) -> ! {
     logging::flush(logging::FLUSH);
     process::exit(code)
@@ -107,7 +105,7 @@ pin_project! {
     }
 }
 
-/// Has a panic of `task` end the process, wherever it is spawned.
+/// Wraps `task` so that its panic ends the process, wherever it is spawned.
 pub const fn supervised<F: Future>(task: F) -> Supervised<F> {
     Supervised { task }
 }
@@ -131,7 +129,7 @@ pub fn spawn_local<T: 'static>(task: impl Future<Output = T> + 'static) -> JoinH
     tokio::task::spawn_local(supervised(task))
 }
 
-/// Spawns a supervised task in a set, which ends it when the set is dropped.
+/// Spawns a supervised task in a set, which aborts it when the set is dropped.
 pub fn spawn_in<T: Send + 'static>(
     tasks: &mut JoinSet<T>,
     task: impl Future<Output = T> + Send + 'static,
@@ -147,7 +145,7 @@ pub fn spawn_tracked<T: Send + 'static>(
     tasks.spawn(supervised(task))
 }
 
-/// [`tokio::task::spawn_blocking`], supervised. It is not waited for at the end of the process.
+/// [`tokio::task::spawn_blocking`], supervised. The process does not wait for it when it ends.
 pub fn spawn_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<T> {
@@ -158,24 +156,24 @@ pub fn spawn_blocking<T: Send + 'static>(
 mod tests {
     use super::*;
 
-    // What ends a process is tried on real ones, in tests/panics.rs.
+    // tests/panics.rs tests the end of real processes.
 
     #[test]
-    fn a_panic_in_a_foreign_process_is_its_own() {
+    fn panic_outside_main_does_not_end_the_process() {
         let caught = panic::catch_unwind(|| run(|| panic!("on purpose")));
         assert!(caught.is_err());
     }
 
     #[tokio::test]
-    async fn a_supervised_task_returns_what_it_returns() {
+    async fn supervised_task_returns_its_output() {
         assert_eq!(spawn(async { 7 }).await.unwrap(), 7);
         assert_eq!(spawn_blocking(|| 7).await.unwrap(), 7);
     }
 
     #[test]
-    fn supervision_costs_a_task_no_memory() {
-        let (plain, watched) =
+    fn supervised_task_is_no_larger() {
+        let (plain, wrapped) =
             (std::future::pending::<()>(), supervised(std::future::pending::<()>()));
-        assert_eq!(size_of_val(&plain), size_of_val(&watched));
+        assert_eq!(size_of_val(&plain), size_of_val(&wrapped));
     }
 }

@@ -1,4 +1,4 @@
-//! What the service manager is told. Nothing happens without one.
+//! Notifications to the service manager; no-ops without one.
 
 use std::{
     env,
@@ -18,24 +18,24 @@ use sd_notify::NotifyState;
 
 use crate::health::Health;
 
-/// We serve (`READY=1`); `status` is what `systemctl status` shows.
+/// Notifies that the process serves (`READY=1`); `status` appears in `systemctl status`.
 pub fn ready(status: &str) {
     notify(&[NotifyState::Ready, NotifyState::Status(status)], READY);
 }
 
-/// We are going down (`STOPPING=1`).
+/// Notifies that the process is shutting down (`STOPPING=1`).
 pub fn stopping(status: &str) {
     notify(&[NotifyState::Stopping, NotifyState::Status(status)], None);
 }
 
-/// One line for `systemctl status`.
+/// Sets the line that `systemctl status` shows.
 pub fn status(status: &str) {
     notify(&[NotifyState::Status(status)], None);
 }
 
-/// Pings the watchdog twice in its interval, as long as `health` says that the process turns;
-/// ends at once when no watchdog was asked for. Run it on the runtime that does the work: a
-/// blocked runtime does not ping.
+/// Pings the watchdog twice per interval while `health` reports no late part; returns at once if
+/// no watchdog is configured. Run it on the runtime that does the work: a blocked runtime does not
+/// ping.
 pub async fn watchdog(health: Health) {
     let Some(interval) = sd_notify::watchdog_enabled() else {
         return;
@@ -45,7 +45,7 @@ pub async fn watchdog(health: Health) {
         if late.is_empty() {
             notify(&[NotifyState::Watchdog], None);
         } else {
-            tracing::error!(?late, "not turning; the watchdog gets no ping");
+            tracing::error!(?late, "event loop stalled; watchdog ping withheld");
         }
     })
     .await;
@@ -60,19 +60,19 @@ async fn every(pause: Duration, mut act: impl FnMut()) {
     }
 }
 
-/// How long to wait for room in the service manager's queue with what it waits for itself. Nothing is
-/// served yet then.
+/// How long `READY=1` may wait for room in the service manager's queue. Nothing is served yet at
+/// that time.
 const READY: Option<Duration> = Some(Duration::from_secs(5));
 
-/// Tells the service manager, and waits for it no longer than that: one that stands still must not
-/// hold up what we serve, or our end.
+/// Notifies the service manager, waiting for at most `wait`: one that is stalled must delay neither
+/// serving nor shutdown.
 fn notify(states: &[NotifyState<'_>], wait: Option<Duration>) {
     let Some(socket) = env::var_os("NOTIFY_SOCKET") else {
         return;
     };
     let message: String = states.iter().map(|state| format!("{state}\n")).collect();
     if let Err(error) = send(&socket, message.as_bytes(), wait) {
-        tracing::debug!(%error, "service manager not reached");
+        tracing::debug!(%error, "cannot notify the service manager");
     }
 }
 
@@ -94,14 +94,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_service_manager_that_stands_still_holds_nothing_up() {
+    fn stalled_service_manager_does_not_block() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notify");
         let manager = UnixDatagram::bind(&path).unwrap();
         let send = |wait| send(path.as_os_str(), b"WATCHDOG=1\n", wait);
         send(READY).unwrap();
-        let mut heard = [0; 64];
-        assert_eq!(manager.recv(&mut heard).unwrap(), 11);
+        let mut received = [0; 64];
+        assert_eq!(manager.recv(&mut received).unwrap(), 11);
         let full = (0..1_000_000).find_map(|_| send(None).err()).unwrap();
         assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
         let full = send(Some(Duration::from_millis(1))).unwrap_err();
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_manager_with_an_abstract_name_is_reached() {
+    fn service_manager_with_an_abstract_name_is_notified() {
         let name = format!("push-suite-test-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).unwrap();
         let manager = UnixDatagram::bind_addr(&address).unwrap();

@@ -1,4 +1,4 @@
-//! Threads, each with a runtime of its own.
+//! Threads, each with its own runtime.
 
 use std::{io, sync::mpsc, thread};
 
@@ -32,13 +32,13 @@ pub fn spawn<F: Future<Output = ()> + 'static>(
         }
     };
     let thread = thread::Builder::new().name(name).spawn(run)?;
-    let gone = |_| io::Error::other("the thread ended before it began");
-    outcome.recv().map_err(gone)??;
+    let ended = |_| io::Error::other("the thread ended before its runtime started");
+    outcome.recv().map_err(ended)??;
     Ok(Thread(thread))
 }
 
 impl Thread {
-    /// Waits until the thread has ended, and does nothing else meanwhile. `false` if it panicked.
+    /// Blocks until the thread has ended. `false` if it panicked.
     pub async fn join(self) -> bool {
         self.0.join().is_ok()
     }

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 const WHERE: &str = "SERVICE_TEST_PANIC";
 
-/// What the child is called with, since it is a test.
+/// The arguments of the child, which is a test.
 #[derive(Debug, Parser, Serialize)]
 struct Args {
     #[arg(long)]
@@ -129,7 +129,7 @@ fn a_panic_ends_the_process_whatever_its_log_is() {
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let (reader, closed) = io::pipe().unwrap();
     drop(reader);
-    // Nobody reads what the other end takes until it is full.
+    // The other end accepts bytes until it is full, and none are read.
     let (_reader, stuck) = io::pipe().unwrap();
     let mut filler = stuck.try_clone().unwrap();
     let _ = std::thread::spawn(move || {

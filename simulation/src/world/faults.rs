@@ -1,11 +1,11 @@
-//! What is done to processes and links, and how it is undone.
+//! Injects faults into processes and links, and reverts them.
 
 use simulated::control::{self, Host};
 
 use super::World;
 use crate::{
-    cast::Gauges,
     plan::{Fault, Who},
+    settings::Gauges,
 };
 
 impl World {
@@ -55,7 +55,7 @@ impl World {
         }
     }
 
-    /// A process is gone, and is started again then at the earliest.
+    /// Kills a process; it restarts at that time at the earliest.
     pub(super) fn kill(&mut self, host: Host, until: u64) {
         let actor = &mut self.actors[host];
         actor.away = actor.away.max(until);
@@ -70,7 +70,7 @@ impl World {
             self.history.ended(who, control::now());
             self.lost(who, true);
         }
-        // What it opened after it had ended itself, if anything.
+        // Connections that it opened after its own crash, if any.
         control::end_process(host);
     }
 
@@ -95,7 +95,7 @@ impl World {
             Fault::SlowDown(from, to, _) => {
                 control::slow_down(self.host(from), self.host(to), 0);
             }
-            // Who is away is started again when it is time.
+            // Terminated processes restart when they are due.
             Fault::Kill(_) | Fault::Vanish(_) | Fault::Drain(_) | Fault::Cut(..) => {}
         }
     }

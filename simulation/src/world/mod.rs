@@ -1,4 +1,4 @@
-//! One seed's world, from its beginning to its account.
+//! The run of one seed, from start to account.
 
 mod faults;
 mod processes;
@@ -14,65 +14,64 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     account::{Account, Balance, Leniency, open_ends},
-    cast::{self, Gauges},
-    crowd::{Phase, Progress},
+    clients::{Phase, Progress},
     journal,
-    limits::History,
+    known_gaps::History,
     observer,
     plan::{Plan, Who},
     poison::{self, Fate},
     process::Process,
+    settings::{self, Gauges},
 };
 
-/// What a seed came to.
+/// The result of a seed.
 #[derive(Debug)]
 pub struct Outcome {
-    /// What was planned.
+    /// The plan.
     pub plan: Rc<Plan>,
-    /// What there was, and what does not balance.
+    /// Counts and violations.
     pub balance: Balance,
-    /// How long it took, in simulated nanoseconds.
+    /// Duration in simulated nanoseconds.
     pub took: u64,
-    /// Processes that were started.
+    /// Number of processes started.
     pub lives: usize,
-    /// All that happened as one number.
+    /// Digest of the trace.
     pub digest: u64,
-    /// All that happened, if it was asked for.
+    /// The trace, if requested.
     pub trace: Vec<String>,
 }
 
 const SECOND: u64 = 1_000_000_000;
 
-/// Processes run to times that are whole multiples of this, which is what their timers count in.
+/// Processes run to multiples of this, the resolution of their timers.
 const TICK: u64 = 1_000_000;
 
-/// How far a process may be behind the others while nothing comes for it.
+/// Maximum lag of an idle process behind the others.
 const LAG: u64 = 10 * TICK;
 
-/// How long who was asked to end stays away at the least.
+/// Minimum downtime of a drained process.
 const AWAY: u64 = 200 * TICK;
 
-/// How long to wait for anything that should come.
+/// Timeout for any expected condition.
 const PATIENCE: u64 = 90 * SECOND;
 
-/// How long to wait for the next end: longer than anybody believes in a lost gateway and, after
-/// that, in the worker that was to speak for it.
+/// Timeout for the next close: longer than the grace period for a gateway and the takeover behind it.
 const ENDS: u64 = 30 * SECOND;
 
-/// A process's place.
-struct Actor {
+/// The slot of a process.
+struct ManagedProcess {
     who: Who,
     process: Option<Process>,
-    /// Which of all lives it is.
+    /// Its instance number.
     life: usize,
     stop: CancellationToken,
-    /// How many faults keep it standing.
+    /// Number of faults that pause it.
     paused: usize,
-    /// Whether its host is off.
+    /// Whether its host is powered off.
     off: bool,
-    /// Not started before that.
+    /// Earliest restart.
     away: u64,
-    /// Whether it was asked to end.
+    /// Whether it is draining.
     stopping: bool,
     gauges: Gauges,
 }
@@ -86,20 +85,20 @@ enum Part {
 struct World {
     seed: u64,
     plan: Rc<Plan>,
-    actors: Vec<Actor>,
+    actors: Vec<ManagedProcess>,
     account: Account,
     history: History,
     lives: usize,
-    /// By step, the life that was paused.
+    /// By step, the paused instance.
     paused: BTreeMap<usize, usize>,
     phase: watch::Sender<Phase>,
     progress: Rc<Progress>,
-    /// What becomes of the client whose message ends workers.
+    /// The outcome for the client with the poison message.
     fate: Rc<Fate>,
     closing: bool,
 }
 
-/// Runs a seed; `lines` has every step kept.
+/// Runs a seed; `lines` keeps every step.
 pub fn run(seed: u64, lines: bool) -> Outcome {
     control::begin(seed, lines);
     journal::take();
@@ -128,7 +127,7 @@ impl World {
         let plan = Rc::new(Plan::of(seed));
         let actors = plan.servers().into_iter().chain([Who::Crowd]).map(|who| {
             let _ = control::add_host();
-            Actor {
+            ManagedProcess {
                 who,
                 process: None,
                 life: 0,
@@ -202,7 +201,7 @@ impl World {
         self.close();
     }
 
-    /// Waits until workers were told all ends, or are told no more.
+    /// Waits until workers have received all closes, or no more arrive.
     fn ends(&mut self) {
         let mut moved = (control::now(), 0);
         loop {
@@ -218,7 +217,7 @@ impl World {
         }
     }
 
-    /// Waits until something does not change for a while.
+    /// Waits until a value stays the same for a while.
     fn quiet(&mut self, count: impl Fn(&Self) -> usize) {
         loop {
             let before = count(self);
@@ -229,7 +228,7 @@ impl World {
         }
     }
 
-    /// Everybody is asked to end, and does.
+    /// Drains every process.
     fn close(&mut self) {
         self.closing = true;
         for kind in [
@@ -261,17 +260,17 @@ impl World {
         }
     }
 
-    /// Whether the message that ends whoever handles it was given up soon enough.
+    /// Checks that the poison message was given up soon enough.
     fn look_at_poison(&mut self) {
         let Some((at, gateway)) = self.plan.poison else { return };
-        // Of a host that vanishes its clients hear nothing.
+        // Clients of a powered-off host notice nothing.
         let died = |world: &Self| world.history.has_died_since(gateway, at.as_nanos() as u64);
         self.wait(PATIENCE, |world| world.fate.ended.get() || died(world));
         let ended_with_it = died(self);
         let Fate { sent, given_up, ended } = &*self.fate;
         let (sent, given_up, ended) = (sent.get(), given_up.get(), ended.get());
-        // Among others, watched, in a group, alone; and once more for each fault that may have hidden
-        // that a process had begun, or ended.
+        // Among others, announced, in a group, alone; and once more for each fault that may have hidden a
+        // start or a crash.
         let (crashes, most) = (poison::crashes(), 4 + self.plan.steps.len());
         if most < crashes || sent && !ended && !ended_with_it || crashes == 0 && given_up {
             let what = "a message that ends workers";
@@ -281,11 +280,11 @@ impl World {
         }
     }
 
-    /// Whether those who ask find everybody who stays.
+    /// Checks that queries find every client that stays.
     fn look(&mut self) {
         let staying = self.progress.staying.get();
         self.agree(staying as i64);
-        let registers = (0..self.plan.registers).map(|host| cast::register(host).to_string());
+        let registers = (0..self.plan.registers).map(|host| settings::register(host).to_string());
         let mut groups: BTreeMap<u32, u64> = BTreeMap::new();
         for client in 0..self.plan.clients {
             let token = crate::message::Token { client, life: 0 };
@@ -296,7 +295,7 @@ impl World {
         let main = observer::run(registers.collect(), names, Rc::clone(&seen));
         let host = control::add_host();
         let Ok(process) = Process::start(host, main) else { return };
-        self.actors.push(Actor {
+        self.actors.push(ManagedProcess {
             who: Who::Crowd,
             process: Some(process),
             life: 0,
@@ -318,11 +317,11 @@ impl World {
         }
     }
 
-    /// Whether gateways have these clients, and nothing in hand.
+    /// Checks that gateways hold these clients and nothing in flight.
     fn agree(&mut self, clients: i64) {
         let mut sum = BTreeMap::<String, i64>::new();
         for actor in &self.actors {
-            for (name, value) in cast::read(&actor.gauges).unwrap_or_default() {
+            for (name, value) in settings::read(&actor.gauges).unwrap_or_default() {
                 *sum.entry(name).or_default() += value;
             }
         }
@@ -352,7 +351,7 @@ impl World {
         }
     }
 
-    /// Waits until something holds. `false` if it takes longer than that.
+    /// Waits for a condition. `false` on timeout.
     fn wait(&mut self, patience: u64, holds: impl Fn(&Self) -> bool) -> bool {
         let end = control::now() + patience;
         while !holds(self) {
@@ -364,10 +363,10 @@ impl World {
         true
     }
 
-    /// Lets time go on until the next that happens, and who is concerned run until then.
+    /// Advances time to the next occurrence and runs the affected processes until then.
     fn step(&mut self, end: u64) {
         let now = control::now();
-        let runs = |actor: &&Actor| actor.paused == 0 && actor.process.is_some();
+        let runs = |actor: &&ManagedProcess| actor.paused == 0 && actor.process.is_some();
         let lag = self.actors.iter().filter(runs).filter_map(|actor| actor.process.as_ref());
         let lag = lag.map(|process| process.now + LAG).min();
         let next = [control::next_arrival(), lag].into_iter().flatten().min().unwrap_or(end);

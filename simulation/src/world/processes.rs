@@ -1,4 +1,4 @@
-//! How processes begin and end.
+//! Starts and terminates processes.
 
 use std::rc::Rc;
 
@@ -8,11 +8,11 @@ use tokio_util::sync::CancellationToken;
 use super::{AWAY, World};
 use crate::{
     account::Loss,
-    cast::{self, Gauges},
-    crowd::{self, Place},
+    clients::{self, Place},
     plan::Who,
     poison,
     process::Process,
+    settings::{self, Gauges},
 };
 
 impl World {
@@ -25,19 +25,19 @@ impl World {
         let who = self.actors[host].who;
         let gauges = Gauges::default();
         let process = match who {
-            Who::Register(_) => Process::start(host, cast::run_register(host, stop.clone())),
+            Who::Register(_) => Process::start(host, settings::run_register(host, stop.clone())),
             Who::Gateway(number) => {
-                let main = cast::run_gateway(plan, number, stop.clone(), Rc::clone(&gauges));
+                let main = settings::run_gateway(plan, number, stop.clone(), Rc::clone(&gauges));
                 Process::start(host, main)
             }
             Who::Worker(number) => {
-                Process::start(host, cast::run_worker(plan, number, life, stop.clone()))
+                Process::start(host, settings::run_worker(plan, number, life, stop.clone()))
             }
             Who::Crowd => {
                 let hosts = (0..plan.gateways.len()).map(|number| self.host(Who::Gateway(number)));
                 let place = Place {
-                    gateways: hosts.map(cast::door).collect(),
-                    inner: (0..plan.gateways.len()).map(cast::inner).collect(),
+                    gateways: hosts.map(settings::door).collect(),
+                    inner: (0..plan.gateways.len()).map(settings::inner).collect(),
                     clients: plan.clients,
                     every: plan.every,
                     seed: self.seed,
@@ -45,7 +45,7 @@ impl World {
                     progress: Rc::clone(&self.progress),
                 };
                 let poison = plan.poison.map(|(after, number)| {
-                    let gateway = cast::door(self.host(Who::Gateway(number)));
+                    let gateway = settings::door(self.host(Who::Gateway(number)));
                     (gateway, after, self.phase.subscribe(), Rc::clone(&self.fate))
                 });
                 Process::start(host, async {
@@ -54,7 +54,7 @@ impl World {
                             poison::run(gateway, after, phase, &fate).await;
                         });
                     }
-                    crowd::run(place).await;
+                    clients::run(place).await;
                     std::future::pending().await
                 })
             }
@@ -70,7 +70,7 @@ impl World {
         (actor.paused, actor.stopping) = (0, false);
     }
 
-    /// A process has ended by itself.
+    /// A process terminated by itself.
     pub(super) fn ended(&mut self, host: Host, result: anyhow::Result<()>) {
         let actor = &mut self.actors[host];
         control::end_process(host);
@@ -82,15 +82,15 @@ impl World {
         self.history.ended(who, control::now());
         match (who, result) {
             (Who::Gateway(number), Ok(())) if stopping => {
-                self.account.ended(cast::inner(number), control::now());
+                self.account.ended(settings::inner(number), control::now());
             }
             (_, Ok(())) if stopping => {}
             (Who::Gateway(number), Err(error))
-                if format!("{error:#}").contains("took it for dead") =>
+                if format!("{error:#}").contains("declared this gateway dead") =>
             {
                 if stopping {
                     self.history.broken_off(number, control::now());
-                    self.account.ended(cast::inner(number), control::now());
+                    self.account.ended(settings::inner(number), control::now());
                 }
                 self.lost(who, true);
             }
@@ -99,12 +99,12 @@ impl World {
         }
     }
 
-    /// Notes what the account must know of somebody's end.
+    /// Records a termination in the account.
     pub(super) fn lost(&mut self, who: Who, killed: bool) {
         let at = control::now();
         match who {
             Who::Gateway(number) => {
-                self.account.loss(Loss { gateway: cast::inner(number), at, killed });
+                self.account.loss(Loss { gateway: settings::inner(number), at, killed });
             }
             Who::Worker(number) => self.account.worker_down(number, at),
             Who::Register(_) | Who::Crowd => {}

@@ -1,15 +1,15 @@
-//! What whoever simulates does to hosts, links and time.
+//! Control of hosts, links and time by the simulation.
 
 use crate::{
     dice,
     network::{Network, with},
 };
 
-/// A host, by its place.
+/// The index of a host.
 pub type Host = usize;
 
-/// Begins a world in which nothing has happened, on this thread. All of it follows from `seed`;
-/// `lines` has every step kept to be read.
+/// Starts a new world on this thread. Everything in it is derived from `seed`; with `lines`, the
+/// trace keeps a line for every step.
 pub fn begin(seed: u64, lines: bool) {
     dice::seed(seed);
     Network::new(seed ^ 0x6e65_7477_6f72_6b00, lines).install();
@@ -21,30 +21,31 @@ pub fn add_host() -> Host {
     with(Network::add_host)
 }
 
-/// What runs from here on runs on that host.
+/// Makes `host` the current host: calls of [`crate::net`] from now on are made by its process.
 pub fn enter(host: Host) {
     with(|network| network.here = host);
 }
 
-/// The host that runs at present.
+/// The current host.
 #[must_use]
 pub fn here() -> Host {
     with(|network| network.here)
 }
 
-/// The time, in nanoseconds since the beginning.
+/// The time, in nanoseconds since the start of the world.
 #[must_use]
 pub fn now() -> u64 {
     with(|network| network.now)
 }
 
-/// When something arrives next.
+/// The time of the next arrival.
 #[must_use]
 pub fn next_arrival() -> Option<u64> {
     with(|network| network.next_arrival())
 }
 
-/// Has everything arrive that is due by then, and says at which hosts something did.
+/// Advances the time, and delivers everything that is due. Returns the hosts that received
+/// something.
 #[must_use]
 pub fn advance(now: u64) -> Vec<Host> {
     with(|network| {
@@ -53,44 +54,44 @@ pub fn advance(now: u64) -> Vec<Host> {
     })
 }
 
-/// The process of a host ends: its kernel closes what it had, and peers hear of that.
+/// Ends the process of a host: its kernel closes its sockets, with a FIN or a reset to peers.
 pub fn end_process(host: Host) {
     with(|network| network.end_process(host));
 }
 
-/// A host loses power: nobody hears anything of it any more.
+/// A host loses power: it sends nothing any more.
 pub fn switch_off(host: Host) {
     with(|network| network.switch_off(host));
 }
 
-/// It is back, and knows nothing of its connections.
+/// Boots a host. It has no connections, and answers packets of old ones with resets.
 pub fn switch_on(host: Host) {
     with(|network| network.switch_on(host));
 }
 
-/// Nothing gets from one host to another, until it is unblocked as often.
+/// Blocks packets from one host to another, until [`unblock`] is called as often.
 pub fn block(from: Host, to: Host) {
     with(|network| network.block(from, to));
 }
 
-/// See [`block`]. What was sent meanwhile comes through, in a while.
+/// See [`block`]. Delayed packets arrive after the retransmission timeout.
 pub fn unblock(from: Host, to: Host) {
     with(|network| network.unblock(from, to));
 }
 
-/// What is sent from one host to another takes that many nanoseconds more from now on, and up to
-/// half as much again.
+/// Adds a delay in nanoseconds, and jitter of up to half of it, to packets from one host to
+/// another.
 pub fn slow_down(from: Host, to: Host, extra: u64) {
     with(|network| network.slow_down(from, to, extra));
 }
 
-/// Every connection between two hosts breaks, for the end at the one, or at the other, or for both:
-/// the other end finds out when it sends something.
+/// Breaks every connection between two hosts, at the end on `one`, on `other`, or at both. An end
+/// that is not broken detects it when it sends.
 pub fn cut(one: Host, other: Host, ends: [bool; 2]) {
     with(|network| network.cut(one, other, ends));
 }
 
-/// Writes something into the trace.
+/// Adds an entry to the trace.
 pub fn note(what: &str, numbers: &[u64]) {
     with(|network| {
         let now = network.now;
@@ -98,7 +99,7 @@ pub fn note(what: &str, numbers: &[u64]) {
     });
 }
 
-/// All that has happened as one number, and line by line if that was asked for.
+/// The digest of the trace, and its lines if they were requested.
 #[must_use]
 pub fn trace() -> (u64, Vec<String>) {
     with(|network| (network.trace.digest(), network.trace.take_lines()))

@@ -1,4 +1,4 @@
-//! Chance, all of which follows from one seed.
+//! Random numbers, all derived from one seed.
 
 use std::{cell::RefCell, convert::Infallible};
 
@@ -15,7 +15,7 @@ thread_local! {
     static DICE: RefCell<StdRng> = RefCell::new(StdRng::seed_from_u64(0));
 }
 
-/// What follows from here follows from `seed`.
+/// Seeds the generator of this thread.
 pub fn seed(seed: u64) {
     DICE.set(StdRng::seed_from_u64(seed));
 }
@@ -41,7 +41,7 @@ pub fn rng() -> Dice {
     Dice
 }
 
-/// The thread's dice.
+/// The generator of this thread.
 #[derive(Clone, Copy, Debug)]
 pub struct Dice;
 

@@ -1,8 +1,8 @@
-//! Sockets, threads and dice under a test's control, in the place of `service`'s own.
+//! Sockets, threads and randomness controlled by a test, in place of those of `service`.
 //!
-//! Everything belongs to the thread that it is used on: a thread simulates one world at a time, and
-//! several threads several. Processes use [`net`], [`thread`] and [`dice`], as they stand in
-//! `service`; whoever simulates uses [`control`].
+//! All state is thread-local: a thread simulates one world at a time, independently of others.
+//! Processes use [`net`], [`thread`] and [`dice`], which have the API of `service`; the simulation
+//! uses [`control`].
 
 pub mod control;
 pub mod dice;

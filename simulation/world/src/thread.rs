@@ -1,17 +1,17 @@
-//! Threads that are tasks of their process.
+//! Threads, simulated as tasks of their process.
 
 use std::io;
 
 use tokio::task::{JoinHandle, spawn_local};
 
-/// What runs one future to its end.
+/// A simulated thread, which runs one future to completion.
 #[derive(Debug)]
 pub struct Thread(JoinHandle<()>);
 
-/// Starts one for the future that `serve` makes. Call it within a process.
+/// Starts a thread that runs the future of `serve`. Must be called by a process.
 ///
 /// # Errors
-/// Never; threads may not be had.
+/// Never; the real function may fail to create a thread.
 pub fn spawn<F: Future<Output = ()> + 'static>(
     _name: String,
     serve: impl FnOnce() -> F + Send + 'static,
@@ -20,7 +20,7 @@ pub fn spawn<F: Future<Output = ()> + 'static>(
 }
 
 impl Thread {
-    /// Waits until it has ended. `false` if it panicked.
+    /// Waits until the thread has ended. `false` if it panicked.
     pub async fn join(self) -> bool {
         self.0.await.is_ok()
     }

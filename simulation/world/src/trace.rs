@@ -1,8 +1,8 @@
-//! What happened, in order: as one number, and as lines if somebody is to read them.
+//! A trace of all events of a world, in order: a digest, and readable lines on request.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-/// What happened.
+/// A trace.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
     hasher: DefaultHasher,
@@ -10,13 +10,13 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    /// One that keeps lines, or does not.
+    /// Creates an empty trace; `lines` selects whether it keeps lines.
     pub(crate) fn new(lines: bool) -> Self {
-        // With fixed keys, unlike those of maps.
+        // Its keys are fixed, unlike those of `RandomState`.
         Self { hasher: DefaultHasher::new(), lines: lines.then(Vec::new) }
     }
 
-    /// Something happened: `what` with these numbers and bytes.
+    /// Adds an event: its name, numbers and bytes.
     pub(crate) fn note(&mut self, now: u64, what: &str, numbers: &[u64], bytes: &[u8]) {
         let mut content = DefaultHasher::new();
         content.write(bytes);
@@ -34,7 +34,7 @@ impl Trace {
         }
     }
 
-    /// All of it as one number.
+    /// The digest of all events so far.
     pub(crate) fn digest(&self) -> u64 {
         self.hasher.finish()
     }

@@ -1,4 +1,4 @@
-//! What the simulated network does to connections is what networks do.
+//! The simulated network treats connections as real networks do.
 
 use std::{
     io,
@@ -29,7 +29,7 @@ fn poll<T>(future: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// What there is to be read, at once.
+/// Reads the available bytes.
 fn read(stream: &mut TcpStream) -> Poll<Result<Vec<u8>, io::ErrorKind>> {
     let mut room = [0; 1024];
     let mut buffer = ReadBuf::new(&mut room);
@@ -37,7 +37,7 @@ fn read(stream: &mut TcpStream) -> Poll<Result<Vec<u8>, io::ErrorKind>> {
     read.map(|read| read.map(|()| buffer.filled().to_vec()).map_err(|error| error.kind()))
 }
 
-/// A listener, the client's end and the server's.
+/// A listener, the client's end of a connection and the server's.
 fn connected(seed: u64) -> (TcpListener, TcpStream, TcpStream) {
     control::begin(seed, false);
     let _ = (control::add_host(), control::add_host());
@@ -59,7 +59,7 @@ fn connected(seed: u64) -> (TcpListener, TcpStream, TcpStream) {
 }
 
 #[test]
-fn bytes_come_in_order_also_behind_a_link_that_was_blocked() {
+fn bytes_arrive_in_order_after_a_block() {
     for seed in 0..20 {
         let (_listener, client, mut server) = connected(seed);
         client.try_write(b"one ").unwrap();
@@ -75,7 +75,7 @@ fn bytes_come_in_order_also_behind_a_link_that_was_blocked() {
 }
 
 #[test]
-fn whoever_does_not_read_is_not_written_to_for_ever() {
+fn write_without_reader_blocks_at_the_window() {
     let (_listener, client, mut server) = connected(1);
     let mut written = 0;
     let full = loop {
@@ -86,21 +86,21 @@ fn whoever_does_not_read_is_not_written_to_for_ever() {
     };
     assert_eq!(full, io::ErrorKind::WouldBlock);
     pass();
-    let mut had = 0;
+    let mut received = 0;
     while let Poll::Ready(Ok(bytes)) = read(&mut server) {
-        had += bytes.len();
+        received += bytes.len();
     }
-    assert_eq!(had, written);
+    assert_eq!(received, written);
     pass();
     assert!(client.try_write(b"more").is_ok());
 }
 
 #[test]
-fn the_kernel_of_a_process_that_ends_says_so() {
+fn process_exit_closes_or_resets_its_connections() {
     let (_listener, mut client, _server) = connected(1);
     control::end_process(SERVER);
     pass();
-    assert_eq!(read(&mut client), Poll::Ready(Ok(Vec::new())), "its end");
+    assert_eq!(read(&mut client), Poll::Ready(Ok(Vec::new())), "FIN");
     client.try_write(b"are you there?").unwrap();
     pass();
     pass();
@@ -115,7 +115,7 @@ fn the_kernel_of_a_process_that_ends_says_so() {
 }
 
 #[test]
-fn a_host_that_lost_power_is_silent_until_it_is_back() {
+fn host_without_power_is_silent_and_resets_after_boot() {
     let (_listener, mut client, _server) = connected(1);
     control::switch_off(SERVER);
     client.try_write(b"are you there?").unwrap();
@@ -127,7 +127,7 @@ fn a_host_that_lost_power_is_silent_until_it_is_back() {
 }
 
 #[test]
-fn where_nobody_listens_nobody_is_connected() {
+fn connect_without_listener_is_refused() {
     let (listener, _client, _server) = connected(1);
     drop(listener);
     let mut next = pin!(TcpStream::connect(addr()));

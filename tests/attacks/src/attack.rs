@@ -1,8 +1,8 @@
-//! All kinds of attackers.
+//! The kinds of attackers.
 
 use clap::ValueEnum;
 
-use crate::{clients, dice::Dice, native, php, register, strangers, target::Target};
+use crate::{clients, dice::Dice, http, native, php, register, target::Target};
 
 /// A kind of attacker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -28,23 +28,22 @@ pub(crate) enum Attack {
 }
 
 impl Attack {
-    /// Whether it knows the secret, with which it may send to every client and close any, and have
-    /// answers made for it.
-    pub(crate) const fn knows_the_secret(self) -> bool {
+    /// Whether it has the secret, and so may send to and close any client, and send queries.
+    pub(crate) const fn has_secret(self) -> bool {
         matches!(
             self,
             Self::NativeCommands | Self::NativeQueries | Self::NativeWorker | Self::PhpFrames
         )
     }
 
-    /// One life of such an attacker. It ends early when the other side hangs up.
-    pub(crate) async fn once(self, target: &Target, dice: &mut Dice) {
+    /// Runs one attack. It ends early if the process disconnects.
+    pub(crate) async fn run_once(self, target: &Target, dice: &mut Dice) {
         let _ended_early = match self {
-            Self::Idle => strangers::idle(target, dice).await,
-            Self::Drip => strangers::drip(target, dice).await,
-            Self::Noise => strangers::noise(target, dice).await,
-            Self::Requests => strangers::requests(target, dice).await,
-            Self::Header => strangers::header(target, dice).await,
+            Self::Idle => http::idle(target, dice).await,
+            Self::Drip => http::drip(target, dice).await,
+            Self::Noise => http::noise(target, dice).await,
+            Self::Requests => http::requests(target, dice).await,
+            Self::Header => http::header(target, dice).await,
             Self::Messages => clients::messages(target, dice).await,
             Self::Tiny => clients::tiny(target, dice).await,
             Self::Unfinished => clients::unfinished(target, dice).await,

@@ -1,32 +1,32 @@
-//! What a client can send on its WebSocket, and leave unread.
+//! Attacks of clients with an open WebSocket.
 
 use suite_tests::raw::{handshake, masked};
 
 use crate::{dice::Dice, target::Target, wire::Wire};
 
-/// The limit of a gateway under attack, from which messages do not pass.
+/// Message size limit of the attacked gateway.
 pub(crate) const MAX_MESSAGE: usize = 1 << 20;
 
 async fn open(target: &Target, dice: &mut Dice) -> Option<Wire> {
     let mut wire = Wire::connect(target.clients, dice).await?;
     wire.send(handshake("").as_bytes()).await?;
     if dice.once_in(4) {
-        // Frames come right behind the handshake.
+        // Frames follow the handshake without waiting for the response.
         return Some(wire);
     }
     wire.read_until(b"\r\n\r\n").await?;
     Some(wire)
 }
 
-/// Floods its worker with messages, and reads all, some or none of what comes back.
+/// Floods the worker with messages, and reads all, some or none of the replies.
 pub(crate) async fn messages(target: &Target, dice: &mut Dice) -> Option<()> {
     let mut wire = open(target, dice).await?;
-    let does = *dice.pick(b"eeeeajg+-tux");
-    let length = if does == b'a' { 100 } else { dice.amount(60_000) };
+    let command = *dice.pick(b"eeeeajg+-tux");
+    let length = if command == b'a' { 100 } else { dice.amount(60_000) };
     let mut payload = vec![b'x'; length];
-    payload[0] = does;
-    // What one message for all brings about is many times what it costs to send.
-    let count = dice.amount(if does == b'a' { 50 } else { 1 + 300_000 / (20 + length) });
+    payload[0] = command;
+    // A broadcast costs the gateway many times what it costs to send.
+    let count = dice.amount(if command == b'a' { 50 } else { 1 + 300_000 / (20 + length) });
     let all = masked(0x81, &payload).repeat(count);
     for _ in 0..dice.amount(20) {
         wire.send(&all).await?;
@@ -37,7 +37,7 @@ pub(crate) async fn messages(target: &Target, dice: &mut Dice) -> Option<()> {
     wire.linger(dice, 2000).await
 }
 
-/// Sends the smallest frames there are: of messages, fragments, pings and pongs, with nothing in them.
+/// Sends empty frames: messages, fragments, pings and pongs.
 pub(crate) async fn tiny(target: &Target, dice: &mut Dice) -> Option<()> {
     let mut wire = open(target, dice).await?;
     let first = *dice.pick(&[0x01, 0x80, 0x81, 0x82, 0x89, 0x8a]);
@@ -50,7 +50,7 @@ pub(crate) async fn tiny(target: &Target, dice: &mut Dice) -> Option<()> {
     wire.linger(dice, 1000).await
 }
 
-/// Leaves a message unfinished, in one frame or in many.
+/// Leaves a message unfinished, in one frame or in fragments.
 pub(crate) async fn unfinished(target: &Target, dice: &mut Dice) -> Option<()> {
     let mut wire = open(target, dice).await?;
     let length = dice.amount(MAX_MESSAGE);
@@ -68,20 +68,20 @@ pub(crate) async fn unfinished(target: &Target, dice: &mut Dice) -> Option<()> {
     wire.linger(dice, 5000).await
 }
 
-/// Breaks the rules of frames.
+/// Sends malformed frames.
 pub(crate) async fn malformed(target: &Target, dice: &mut Dice) -> Option<()> {
     let mut wire = open(target, dice).await?;
     let length = dice.amount(2000);
     let mut bytes = match dice.below(5) {
-        // A length beyond what there is.
+        // An excessive length.
         0 => [&[0x82, 0xff][..], &dice.number().to_be_bytes()].concat(),
         // No mask.
         1 => [&[0x81, 0x05][..], b"hello"].concat(),
-        // No text.
+        // Invalid UTF-8.
         2 => masked(0x81, &dice.bytes(length)),
         // A reserved bit or opcode.
         3 => masked(dice.below(256) as u8, &dice.bytes(length)),
-        // A close with any body.
+        // A close frame with an arbitrary body.
         _ => masked(0x88, &dice.bytes(length.min(125))),
     };
     if dice.once_in(2) {
@@ -92,7 +92,7 @@ pub(crate) async fn malformed(target: &Target, dice: &mut Dice) -> Option<()> {
     wire.linger(dice, 500).await
 }
 
-/// Comes and goes.
+/// Connects and disconnects repeatedly.
 pub(crate) async fn churn(target: &Target, dice: &mut Dice) -> Option<()> {
     for _ in 0..dice.amount(50) {
         let mut wire = open(target, dice).await?;

@@ -1,10 +1,10 @@
-//! Random choices, the same for the same seed.
+//! Random choices, reproducible by seed.
 
 use std::time::Duration;
 
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 
-/// The random choices of one attacker, or of a plan.
+/// Random choices of one attacker, or of a plan.
 #[derive(Debug)]
 pub(crate) struct Dice(SmallRng);
 
@@ -13,22 +13,22 @@ impl Dice {
         Self(SmallRng::seed_from_u64(seed))
     }
 
-    /// Others, for a part of what is decided.
+    /// An independent generator, for one part of the decisions.
     pub(crate) fn fork(&mut self) -> Self {
         Self::new(self.0.random())
     }
 
-    /// Any number below `end`.
+    /// A uniform number below `end`.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         self.0.random_range(0..end)
     }
 
-    /// Whether something happens that happens once in so many times.
+    /// True with a probability of one in `times`.
     pub(crate) fn once_in(&mut self, times: u32) -> bool {
         self.0.random_ratio(1, times)
     }
 
-    /// A number from 1 to `most`; each order of magnitude is as likely as every other.
+    /// A number from 1 to `most`, on a logarithmic scale.
     pub(crate) fn amount(&mut self, most: usize) -> usize {
         let exponent = self.0.random_range(0.0..=(most as f64).ln());
         (f64::exp(exponent) as usize).clamp(1, most)
@@ -55,7 +55,7 @@ impl Dice {
             .collect()
     }
 
-    /// How long to wait, from a millisecond to so many.
+    /// A pause from one to `most` milliseconds.
     pub(crate) fn pause(&mut self, most: usize) -> Duration {
         Duration::from_millis(self.amount(most) as u64)
     }
@@ -72,7 +72,7 @@ impl Dice {
         pieces
     }
 
-    /// Changes bytes at random places, or leaves some out, or repeats some.
+    /// Changes, removes or repeats bytes at random places.
     pub(crate) fn mutate(&mut self, bytes: &mut Vec<u8>) {
         for _ in 0..self.amount(8) {
             if bytes.is_empty() {

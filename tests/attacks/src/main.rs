@@ -1,21 +1,20 @@
-//! Attacks real processes in random ways, and checks what that costs others.
+//! Attacks real processes with random hostile input and checks the effect on others.
 //!
-//! In each round a suite is started of which one gateway and the register are attacked. Meanwhile clients of
-//! that gateway and of another, which is not attacked, compare what they notice. All that is chosen comes
-//! from the seed of the round.
+//! Each round starts a suite and attacks one gateway and the register. It compares the latencies of
+//! clients of that gateway and of another one. All choices derive from the seed of the round.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![expect(clippy::print_stdout, reason = "it reports to whoever has started it")]
+#![expect(clippy::print_stdout, reason = "a command-line tool prints its report")]
 
 mod attack;
 mod clients;
 mod dice;
+mod http;
 mod native;
 mod php;
 mod plan;
 mod prober;
 mod register;
 mod round;
-mod strangers;
 mod target;
 mod watch;
 mod wire;
@@ -34,22 +33,22 @@ struct Args {
     #[arg(long, default_value_t = 1)]
     seed: u64,
 
-    /// How many rounds there are
+    /// Number of rounds
     #[arg(long, default_value_t = 8)]
     rounds: u64,
 
-    /// How many seconds each attack takes
+    /// Duration of the attacks of each round, in seconds
     #[arg(long, default_value_t = 4)]
     seconds: u64,
 
-    /// Kinds of attackers that there are in every round [default: random ones]
+    /// Kinds of attackers in every round [default: random]
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Attack>,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    // One thread attacks and probes: the processes get the rest of the machine.
+    // One thread for attacks and probes leaves the other cores to the processes.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut failed = Vec::new();
     for seed in args.seed..args.seed + args.rounds {
@@ -72,6 +71,6 @@ fn main() -> ExitCode {
     if failed.is_empty() {
         return ExitCode::SUCCESS;
     }
-    println!("again: bash tests/attacks/run.sh --rounds 1 --seed {}", failed.join(" or "));
+    println!("to repeat: bash tests/attacks/run.sh --rounds 1 --seed {}", failed.join(" or "));
     ExitCode::FAILURE
 }

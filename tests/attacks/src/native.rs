@@ -1,8 +1,8 @@
-//! What peers of the native protocol can send to a gateway's inner port.
+//! Attacks with the native protocol on the inner port of a gateway.
 
 use bytes::{Bytes, BytesMut};
 use protocol::{
-    Command, ConnectionId, Fields, Filter, Group, Instance, Message, MessageKind, Query,
+    Command, ConnectionId, Fields, Filter, Group, InstanceId, Message, MessageKind, Query,
     Recipients, Session, Uid,
     bounded::MAX_TARGETS,
     link::{MAGIC, Role, ToGateway},
@@ -11,17 +11,17 @@ use suite_tests::{Peer, peer::encoded};
 
 use crate::{dice::Dice, target::Target, wire::Wire};
 
-/// Bytes of a peer that shows no secret.
+/// Input of a peer without the secret.
 pub(crate) async fn stranger(target: &Target, dice: &mut Dice) -> Option<()> {
     let mut wire = Wire::connect(target.inner, dice).await?;
     let length = dice.amount(200_000);
     let bytes = match dice.below(4) {
         0 => dice.bytes(length),
-        // A frame that never ends.
+        // An incomplete frame.
         1 => [&MAGIC[..], &(length as u32).to_be_bytes(), &[2, 0]].concat(),
         2 => {
             let key = dice.word(length.min(60_000));
-            let role = Role::Worker { key, instance: Instance::from_dice(dice.number()) };
+            let role = Role::Worker { key, instance: InstanceId::from_random(dice.number()) };
             let hello = ToGateway::Hello { role, nonce: [1; 32], proof: [2; 32] };
             [&MAGIC[..], &encoded(&hello)].concat()
         }
@@ -37,10 +37,10 @@ async fn link(target: &Target, role: Role) -> Option<Wire> {
 }
 
 fn back_end(dice: &mut Dice) -> Role {
-    Role::Client { instance: Instance::from_dice(dice.number()) }
+    Role::Backend { instance: InstanceId::from_random(dice.number()) }
 }
 
-/// Commands of a back end, with as much of everything as there may be, and more.
+/// Commands of a back end, up to the limits and beyond them.
 pub(crate) async fn commands(target: &Target, dice: &mut Dice) -> Option<()> {
     let mut wire = link(target, back_end(dice)).await?;
     let mut seq = 0;
@@ -92,7 +92,7 @@ fn command(target: &Target, dice: &mut Dice) -> Command {
 fn message(dice: &mut Dice, most: usize) -> Message {
     let length = dice.amount(most);
     let kind = *dice.pick(&[MessageKind::Text, MessageKind::Binary, MessageKind::Raw]);
-    // Raw bytes are written as they are: they must be frames, or the client gets what it did not ask for.
+    // Raw bytes are written unframed: they must be valid frames, or probers lose their framing.
     let body = match kind {
         MessageKind::Raw => [&[0x8a, 0x02][..], b"ok"].concat(),
         MessageKind::Text | MessageKind::Binary => vec![b'y'; length],
@@ -128,7 +128,7 @@ fn session(dice: &mut Dice) -> Session {
     Session::from_encoded(text.into()).expect("JSON")
 }
 
-/// Queries of a back end that reads some of the answers, or none.
+/// Queries of a back end that reads some of the answers or none.
 pub(crate) async fn queries(target: &Target, dice: &mut Dice) -> Option<()> {
     let mut wire = link(target, back_end(dice)).await?;
     for request in 0..dice.amount(50) {
@@ -156,20 +156,19 @@ pub(crate) async fn queries(target: &Target, dice: &mut Dice) -> Option<()> {
     wire.linger(dice, 3000).await
 }
 
-/// A worker that is given clients, and says that it is done with their events, or with others, or not
-/// at all.
+/// A worker that is assigned clients and acknowledges their events, or others, or none.
 pub(crate) async fn worker(target: &Target, dice: &mut Dice) -> Option<()> {
     let key = format!("attack:{}", dice.word(10));
-    let role = Role::Worker { key, instance: Instance::from_dice(dice.number()) };
+    let role = Role::Worker { key, instance: InstanceId::from_random(dice.number()) };
     let mut wire = link(target, role).await?;
     for _ in 0..dice.amount(30) {
         let (first, last) = (dice.amount(1000) as u64, dice.amount(1000) as u64);
         let shard = dice.below(3) as u16;
         let message = match dice.below(7) {
-            0 => ToGateway::Done { shard, first, last },
-            1 => ToGateway::Done { shard, first: 0, last: u64::MAX },
-            2 => ToGateway::Begun { shard, through: last },
-            3 => ToGateway::Trying { shard, seq: first, alone: dice.once_in(2) },
+            0 => ToGateway::EventAck { shard, first, last },
+            1 => ToGateway::EventAck { shard, first: 0, last: u64::MAX },
+            2 => ToGateway::EventStarted { shard, through: last },
+            3 => ToGateway::HandlerStarted { shard, seq: first, alone: dice.once_in(2) },
             4 => ToGateway::Leaving,
             5 => ToGateway::Ping { token: first },
             _ => ToGateway::Command { seq: first, command: command(target, dice) },
@@ -182,7 +181,7 @@ pub(crate) async fn worker(target: &Target, dice: &mut Dice) -> Option<()> {
     wire.linger(dice, 3000).await
 }
 
-/// Sends messages, or what is left of them after they were changed a little.
+/// Sends messages, sometimes mutated.
 async fn send_or_break(wire: &mut Wire, bytes: Vec<u8>, dice: &mut Dice) -> Option<()> {
     let mut bytes = bytes;
     if dice.once_in(30) {

@@ -1,11 +1,11 @@
-//! What PHP peers can send to a gateway's inner port.
+//! Attacks with the PHP protocol on the inner port of a gateway.
 
 use bytes::BytesMut;
 use protocol::codec::gateway_worker::{Frame, Opcode};
 
 use crate::{dice::Dice, target::Target, wire::Wire};
 
-/// Frames of a peer that shows no secret.
+/// Frames of a peer without the secret.
 pub(crate) async fn stranger(target: &Target, dice: &mut Dice) -> Option<()> {
     let mut wire = Wire::connect(target.inner, dice).await?;
     for _ in 0..dice.amount(20) {
@@ -16,7 +16,7 @@ pub(crate) async fn stranger(target: &Target, dice: &mut Dice) -> Option<()> {
     wire.linger(dice, 3000).await
 }
 
-/// Frames of a worker or a `GatewayClient`, and few of the replies are read.
+/// Frames of a worker or a `GatewayClient` that reads few of the replies.
 pub(crate) async fn frames(target: &Target, dice: &mut Dice) -> Option<()> {
     let mut wire = Wire::connect(target.inner, dice).await?;
     let secret = String::from_utf8_lossy(target.secret.expose()).into_owned();
@@ -43,14 +43,14 @@ pub(crate) async fn frames(target: &Target, dice: &mut Dice) -> Option<()> {
     wire.linger(dice, 2000).await
 }
 
-/// A frame of any command, with what it takes or something else.
+/// A frame of any command, with valid or invalid fields.
 fn frame(target: &Target, dice: &mut Dice, most: usize) -> Vec<u8> {
     let cmd = *dice.pick(Opcode::ALL);
     let client = match cmd {
         Opcode::Kick | Opcode::Destroy => target.any_client(dice),
         _ => target.client(dice),
     };
-    // Raw bytes for every client would break what they read, which a peer may do.
+    // Other flags would let a peer send raw bytes to every client, which may break their framing.
     let flag = dice.below(2) as u8;
     let (ext, body) = (field(dice, most), field(dice, most));
     let frame = Frame {
@@ -64,7 +64,7 @@ fn frame(target: &Target, dice: &mut Dice, most: usize) -> Vec<u8> {
     encoded(&frame)
 }
 
-/// Something like what stands in a frame: names in JSON, serialized values, or any bytes.
+/// Plausible field contents: names in JSON, serialized values, or arbitrary bytes.
 fn field(dice: &mut Dice, most: usize) -> Vec<u8> {
     let length = dice.amount(most);
     match dice.below(7) {
@@ -78,7 +78,7 @@ fn field(dice: &mut Dice, most: usize) -> Vec<u8> {
         )
         .into_bytes(),
         5 => format!("a:1:{{s:1:\"k\";s:{length}:\"{}\";}}", "v".repeat(length)).into_bytes(),
-        // Arrays within arrays.
+        // Nested arrays.
         _ => {
             let depth = length.min(5000);
             format!("{}i:0;{}", "a:1:{i:0;".repeat(depth), "}".repeat(depth)).into_bytes()
@@ -88,7 +88,7 @@ fn field(dice: &mut Dice, most: usize) -> Vec<u8> {
 
 fn encoded(frame: &Frame) -> Vec<u8> {
     let mut bytes = BytesMut::new();
-    // Larger ones than there may be are made by changing the length.
+    // Oversized frames result from mutating the length.
     frame.encode(&mut bytes).expect("a frame that fits");
     bytes.to_vec()
 }

@@ -1,4 +1,4 @@
-//! What happens in a round, all of it from a seed.
+//! The plan of a round, derived from a seed.
 
 use std::fmt;
 
@@ -11,18 +11,18 @@ use crate::{attack::Attack, dice::Dice};
 pub(crate) struct Plan {
     /// Threads of each gateway.
     pub(crate) threads: usize,
-    /// Whether clients that do not read are cut off or miss messages.
+    /// Whether clients that do not read are disconnected or miss messages.
     pub(crate) slow_client: &'static str,
-    /// What attacks, and how many of each kind.
+    /// Kinds of attackers, with their numbers.
     pub(crate) attackers: Vec<(Attack, usize)>,
-    /// Whether the processes are asked to end while the attacks go on.
-    pub(crate) ends_under_attack: bool,
-    /// Where the choices of the attackers come from.
+    /// Whether the processes are stopped while the attacks continue.
+    pub(crate) stops_under_attack: bool,
+    /// Source of the attackers' choices.
     pub(crate) dice: Dice,
 }
 
 impl Plan {
-    /// The plan of a seed; of some kinds of attackers, if they are named.
+    /// The plan of a seed, limited to these kinds of attackers unless empty.
     pub(crate) fn new(seed: u64, only: &[Attack]) -> Self {
         let mut dice = Dice::new(seed);
         let kinds = if only.is_empty() { Attack::value_variants() } else { only };
@@ -38,24 +38,24 @@ impl Plan {
             threads: 1 + dice.below(2),
             slow_client: if dice.once_in(2) { "disconnect" } else { "drop" },
             attackers,
-            ends_under_attack: dice.once_in(2),
+            stops_under_attack: dice.once_in(2),
             dice,
         }
     }
 }
 
 impl Plan {
-    /// Whether attackers know the secret.
-    pub(crate) fn knows_the_secret(&self) -> bool {
-        self.attackers.iter().any(|(kind, _)| kind.knows_the_secret())
+    /// Whether some attackers have the secret.
+    pub(crate) fn has_secret(&self) -> bool {
+        self.attackers.iter().any(|(kind, _)| kind.has_secret())
     }
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "threads {}, slow clients {}", self.threads, self.slow_client)?;
-        if self.ends_under_attack {
-            f.write_str(", ended under attack")?;
+        if self.stops_under_attack {
+            f.write_str(", stopped under attack")?;
         }
         self.attackers.iter().try_for_each(|(kind, count)| write!(f, ", {count} {kind:?}"))
     }

@@ -1,29 +1,29 @@
-//! A client that wants nothing but its echo, and notes how long it waits for it.
+//! A well-behaved client that measures the latency of its echoes.
 
 use std::{net::SocketAddr, time::Duration};
 
-use suite_tests::{Browser, Heard};
+use suite_tests::{Browser, Received};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-/// How long it waits between two messages.
+/// Interval between messages.
 const EVERY: Duration = Duration::from_millis(20);
 
-/// Sends messages one after the other and waits for the echo of each, until it is told to stop. If it
-/// `comes_back`, it connects again whenever it is closed.
+/// Sends messages one at a time and waits for each echo until `stop` is cancelled; returns the
+/// latencies. Reconnects when closed if `reconnects` is set.
 ///
 /// # Errors
-/// When it is closed, and does not come back.
+/// If it is closed and does not reconnect.
 pub(crate) async fn probe(
     gateway: SocketAddr,
-    comes_back: bool,
+    reconnects: bool,
     stop: CancellationToken,
 ) -> Result<Vec<Duration>, String> {
     let mut waits = Vec::new();
     while !stop.is_cancelled() {
         let mut browser = Browser::open(gateway, "/").await;
         if let Err(closed) = echo(&mut browser, &mut waits, &stop).await {
-            if !comes_back {
+            if !reconnects {
                 return Err(closed);
             }
             continue;
@@ -36,17 +36,17 @@ pub(crate) async fn probe(
 /// Sends one message and waits for its echo.
 ///
 /// # Errors
-/// When the client is closed before.
+/// When the client is closed first.
 pub(crate) async fn echo_once(browser: &mut Browser, message: &str) -> Result<(), String> {
     if !browser.try_send(message).await {
         return Err("a prober cannot send".to_owned());
     }
     loop {
-        match browser.hears().await {
-            Heard::Text(text) if text == message => return Ok(()),
-            // From clients and peers that send to every client.
-            Heard::Text(_) | Heard::Binary(_) => {}
-            Heard::End(code) => return Err(format!("a prober was closed with {code:?}")),
+        match browser.receive().await {
+            Received::Text(text) if text == message => return Ok(()),
+            // Messages of clients and peers that send to every client.
+            Received::Text(_) | Received::Binary(_) => {}
+            Received::Closed(code) => return Err(format!("a prober was closed with {code:?}")),
         }
     }
 }

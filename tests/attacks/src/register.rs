@@ -1,8 +1,8 @@
-//! What can be sent to a register.
+//! Attacks on the register.
 
 use crate::{dice::Dice, target::Target, wire::Wire};
 
-/// Lines of nobody, or parts of them.
+/// Lines of a peer without the secret, or parts of lines.
 pub(crate) async fn stranger(target: &Target, dice: &mut Dice) -> Option<()> {
     let mut wire = Wire::connect(target.register, dice).await?;
     let length = dice.amount(200_000);
@@ -19,19 +19,19 @@ pub(crate) async fn stranger(target: &Target, dice: &mut Dice) -> Option<()> {
     wire.linger(dice, 3000).await
 }
 
-/// Gateways that are not where they say, workers that read nothing, and much of what has no meaning, from
-/// those who know the secret.
+/// Peers with the secret: gateways with false addresses, workers that do not read, and meaningless
+/// lines.
 pub(crate) async fn member(target: &Target, dice: &mut Dice) -> Option<()> {
     let mut wire = Wire::connect(target.register, dice).await?;
     let secret = String::from_utf8_lossy(target.secret.expose()).into_owned();
     let count = dice.amount(200);
     let lines = match dice.below(4) {
-        // Nothing listens there.
+        // No process listens there.
         0 => serde_json::json!({
             "event": "gateway_connect", "secret_key": secret, "native": dice.once_in(2),
             "address": format!("127.0.0.1:{}", 1 + dice.below(1000)),
         }),
-        // That is the address of a gateway which lives.
+        // The address of a running gateway.
         1 => serde_json::json!({
             "event": "gateway_connect", "secret_key": secret, "native": true,
             "instance": format!("{:016x}", dice.number()), "address": target.inner.to_string(),

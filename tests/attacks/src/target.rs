@@ -1,4 +1,4 @@
-//! What is attacked.
+//! The target of the attacks.
 
 use std::net::SocketAddr;
 
@@ -6,30 +6,30 @@ use protocol::{ConnectionId, Secret};
 
 use crate::dice::Dice;
 
-/// Where attackers go, and what they know.
+/// Addresses and credentials for attackers.
 #[derive(Debug)]
 pub(crate) struct Target {
-    /// A gateway's port for clients.
+    /// Client port of a gateway.
     pub(crate) clients: SocketAddr,
-    /// Its port for peers.
+    /// Its inner port.
     pub(crate) inner: SocketAddr,
-    /// The register's port.
+    /// Port of the register.
     pub(crate) register: SocketAddr,
     pub(crate) secret: Secret,
-    /// Clients that are there for peers to do something with, and of which nobody cares what becomes.
-    pub(crate) crowd: Vec<ConnectionId>,
+    /// Clients that peers may manipulate; they are not checked.
+    pub(crate) connections: Vec<ConnectionId>,
 }
 
 impl Target {
-    /// One of the crowd, or nobody.
+    /// One of [`Self::connections`], or sometimes a random id.
     pub(crate) fn client(&self, dice: &mut Dice) -> ConnectionId {
         match dice.once_in(8) {
             true => self.any_client(dice),
-            false => *dice.pick(&self.crowd),
+            false => *dice.pick(&self.connections),
         }
     }
 
-    /// Hardly ever anybody.
+    /// A random id, almost always of no client.
     pub(crate) fn any_client(&self, dice: &mut Dice) -> ConnectionId {
         ConnectionId(dice.number() as u32)
     }

@@ -1,30 +1,30 @@
-//! What processes hold while they are attacked.
+//! Memory and connections of processes during attacks.
 
 use std::time::Duration;
 
 use suite_tests::{Raw, process::Process};
 
-/// A part of what a gateway says that it holds.
+/// The metrics of memory that a gateway accounts for.
 const ACCOUNT: [&str; 3] =
     ["gateway_client_bytes", "gateway_events_held_bytes", "gateway_events_in_flight_bytes"];
 
-/// The most that was seen of a process.
+/// Maxima observed of a process.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Held {
-    /// Bytes of memory in use.
+    /// Resident memory in bytes.
     pub(crate) resident: usize,
-    /// Bytes that it says it holds for clients.
+    /// Bytes that it accounts for.
     pub(crate) account: usize,
-    /// Connections of clients.
+    /// Open client connections.
     pub(crate) connections: usize,
 }
 
 impl Held {
-    /// Adds what a process holds now.
+    /// Samples a process.
     ///
     /// # Panics
-    /// When its page of metrics does not come.
-    pub(crate) async fn look(&mut self, process: &Process) {
+    /// If its metrics cannot be fetched.
+    pub(crate) async fn sample(&mut self, process: &Process) {
         self.resident = self.resident.max(process.resident());
         let page = Raw::get(process.admin, "/metrics").await.expect("a page of metrics");
         let value = |name: &str| -> usize {
@@ -38,5 +38,5 @@ impl Held {
     }
 }
 
-/// Between two looks.
+/// Sampling interval.
 pub(crate) const EVERY: Duration = Duration::from_millis(200);

@@ -1,4 +1,4 @@
-//! A connection of an attacker: nothing that becomes of it is an error.
+//! A connection of an attacker; its failures are no errors.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -13,18 +13,18 @@ use suite_tests::Peer;
 
 use crate::dice::Dice;
 
-/// How long an attacker waits for anything.
+/// Timeout of every operation.
 const WAIT: Duration = Duration::from_secs(2);
 
-/// A connection over which bytes are sent, whatever they are.
+/// A connection for arbitrary bytes.
 #[derive(Debug)]
 pub(crate) struct Wire {
     stream: Stream,
 }
 
 impl Wire {
-    /// Connects, with a small receive buffer, so that what is not read is soon in the way. Some
-    /// connections end with a reset, and what is in flight then is lost.
+    /// Connects with a small receive buffer, so that unread data soon blocks the sender. Some
+    /// connections end with a reset, which loses data in flight.
     pub(crate) async fn connect(addr: SocketAddr, dice: &mut Dice) -> Option<Self> {
         let socket = TcpSocket::new_v4().ok()?;
         socket.set_recv_buffer_size(4096).ok()?;
@@ -36,12 +36,12 @@ impl Wire {
         Some(Self { stream: stream.into() })
     }
 
-    /// A link that its gateway has let in.
+    /// A link with a completed handshake.
     pub(crate) fn of(peer: Peer) -> Self {
         Self { stream: peer.into_stream() }
     }
 
-    /// Sends bytes. `None` when the other side is gone, or does not read for a while.
+    /// Sends bytes. `None` if the process disconnects or does not read in time.
     pub(crate) async fn send(&mut self, bytes: &[u8]) -> Option<()> {
         timeout(WAIT, self.stream.write_all(bytes)).await.ok()?.ok()
     }
@@ -57,7 +57,7 @@ impl Wire {
         Some(())
     }
 
-    /// Reads for so long, and drops what comes. `None` when the other side is gone.
+    /// Reads and discards for this time. `None` if the process disconnects.
     pub(crate) async fn read(&mut self, time: Duration) -> Option<()> {
         let mut bytes = [0; 8192];
         let reading = async {
@@ -67,11 +67,11 @@ impl Wire {
                 }
             }
         };
-        // It ends by itself only with the connection.
+        // Ends before the timeout only if the connection closes.
         timeout(time, reading).await.is_err().then_some(())
     }
 
-    /// Reads until what came ends with this.
+    /// Reads until the input ends with these bytes.
     pub(crate) async fn read_until(&mut self, end: &[u8]) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
         let reading = async {
@@ -84,8 +84,7 @@ impl Wire {
         Some(bytes)
     }
 
-    /// Stays for a while, in one of the ways in which a connection can be there, and ends it in one of
-    /// the ways in which one can end.
+    /// Keeps the connection open for a while, unread, read or half-closed, and closes it.
     pub(crate) async fn linger(mut self, dice: &mut Dice, most: usize) -> Option<()> {
         let time = dice.pause(most);
         match dice.below(3) {

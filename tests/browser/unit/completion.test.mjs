@@ -28,22 +28,22 @@ test('completes commands and their arguments', () => {
   assert.deepEqual(tabs('/help cl'), ['/help clear']);
 });
 
-test('completes names: with a colon at the start, a blank elsewhere', () => {
+test('completes names: with a colon at the start, a space elsewhere', () => {
   assert.deepEqual(tabs('al'), ['alice: ']);
   assert.deepEqual(tabs('thanks @al'), ['thanks @alice ']);
   assert.deepEqual(tabs('小'), ['小明: ']);
 });
 
-test('cycles through the candidates, both ways', () => {
+test('cycles through the candidates in both directions', () => {
   assert.deepEqual(tabs('bo', 3), ['Bob: ', 'bobby: ', 'Bob: ']);
   assert.deepEqual(tabs('bo', 3, -1), ['bobby: ', 'Bob: ', 'bobby: ']);
 });
 
-test('keeps what stands behind the caret', () => {
+test('keeps the text behind the caret', () => {
   assert.deepEqual(tabs('al see', 1, 1, 2), ['alice:  see']);
 });
 
-test('offers nothing for an empty word or a stranger', () => {
+test('offers nothing for an empty word or an unknown name', () => {
   assert.deepEqual(tabs('hello '), []);
   assert.deepEqual(tabs('zz'), []);
   assert.deepEqual(tabs('/zz'), []);

@@ -1,4 +1,4 @@
-// Waiting between attempts, and what a connection does when it is lost.
+// Reconnect delays, and behavior of a lost connection.
 
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
@@ -56,14 +56,14 @@ function example(name, run) {
   });
 }
 
-test('full jitter: from nothing up to a bound that doubles and then stays', () => {
+test('full jitter: from zero to a bound that doubles up to a maximum', () => {
   assert.equal(backoff(0, () => 0), 0);
   assert.deepEqual([0, 1, 2, 3].map((n) => backoff(n, () => 1)), [1_000, 2_000, 4_000, 8_000]);
   assert.equal(backoff(10, () => 1), 30_000);
   assert.equal(backoff(5_000, () => 1), 30_000);
 });
 
-test('the server may say when to come back', () => {
+test('the server may send a retry-after', () => {
   assert.equal(retryAfter('retry-after=2.4'), 2_400);
   assert.equal(retryAfter('going down; retry-after=0'), 0);
   assert.equal(retryAfter('retry-after=86400'), 60_000);

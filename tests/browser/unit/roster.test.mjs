@@ -1,4 +1,4 @@
-// From a typed name to the person meant.
+// Resolves a typed name to a user.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -12,13 +12,13 @@ function roster(people) {
 
 const ids = (found) => found.map(({ id }) => id);
 
-test('finds by name, whatever the case, and leaves the text', () => {
+test('finds a name in any case, and returns the rest as text', () => {
   const { found, rest } = roster({ a1: 'alice', b2: 'Bob' }).address('bob hello there');
   assert.deepEqual(ids(found), ['b2']);
   assert.equal(rest, 'hello there');
 });
 
-test('an exact name goes before one in another case', () => {
+test('an exact match takes precedence over one in another case', () => {
   assert.deepEqual(ids(roster({ a1: 'bob', b2: 'Bob' }).address('Bob hi').found), ['b2']);
 });
 
@@ -28,7 +28,7 @@ test('the longest name wins, so names with spaces need no quotes', () => {
   assert.deepEqual(ids(people.address('quiet hi').found), ['a1']);
 });
 
-test('namesakes are told apart by the end of their ids', () => {
+test('equal names are distinguished by the end of their ids', () => {
   const people = roster({ '7f00000100aa1': 'bob', '7f00000100ba1': 'bob', c3: 'eve' });
   assert.equal(people.address('bob hi').found.length, 2);
   assert.deepEqual(people.handles().map(({ handle }) => handle), ['bob#aa1', 'bob#ba1', 'eve']);
@@ -37,13 +37,13 @@ test('namesakes are told apart by the end of their ids', () => {
   assert.equal(rest, 'hi');
 });
 
-test('a stranger is nobody, and the rest is kept apart', () => {
+test('an unknown name matches no user, and the rest is separate', () => {
   const { found, typed, rest } = roster({ a1: 'alice' }).address('mallory hi  there');
   assert.deepEqual(found, []);
   assert.deepEqual([typed, rest], ['mallory', 'hi  there']);
 });
 
-test('follows people coming, going and changing their names', () => {
+test('tracks logins, logouts and renames', () => {
   const people = roster({ a1: 'alice' });
   people.add('b2', 'bob');
   people.add('a1', 'alicia');
@@ -52,7 +52,7 @@ test('follows people coming, going and changing their names', () => {
   assert.deepEqual(people.people(), [{ id: 'a1', name: 'alicia' }]);
 });
 
-test('names that look like properties are only names', () => {
+test('names of object properties are ordinary names', () => {
   const people = roster({ a1: '__proto__', b2: 'constructor' });
   assert.deepEqual(ids(people.address('__proto__ hi').found), ['a1']);
   assert.deepEqual(people.address('toString hi').found, []);

@@ -1,4 +1,4 @@
-//! One connection of one client, from its handshake to its end.
+//! One connection of one client, from handshake to close.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -16,7 +16,7 @@ use tokio_tungstenite::{
 
 use crate::{
     account::{End, Life},
-    crowd::{Mind, Phase, Place, turned},
+    clients::{ClientPlan, Phase, Place, reached},
     journal,
     message::{Ask, Kind, Reply, Token},
 };
@@ -26,27 +26,27 @@ pub(crate) struct Connection<'a> {
     socket: WebSocketStream<TcpStream>,
     place: &'a Place,
     life: Life,
-    /// How many of its messages were answered: each has a bit.
+    /// Whether each message was answered.
     answered: Vec<bool>,
     unanswered: usize,
 }
 
-/// So many messages may be unanswered before no more are sent: a gateway that stands still is
-/// written to until its buffers are full, and not for ever.
+/// Maximum number of unanswered messages: a stalled gateway is written to until its buffers are
+/// full, and no further.
 const UNANSWERED: usize = 1_000;
 
-/// How long to wait for the other side's goodbye.
-const GOODBYE: Duration = Duration::from_secs(15);
+/// How long to wait for the close frame of the remote side.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl<'a> Connection<'a> {
-    /// Opens one. `None` if that fails; no message was sent then.
+    /// Opens a connection. `None` if that fails, before any message was sent.
     pub(crate) async fn open(place: &'a Place, gateway: usize, token: Token) -> Option<Self> {
         let began = journal::now();
         let address = place.gateways[gateway];
         let stream = TcpStream::connect(address).await.ok()?;
         stream.set_nodelay(true).ok()?;
         let request = format!("ws://{address}/?{}", token.to_u64());
-        // The default reserves 128 KiB for each.
+        // The default reserves 128 KiB per connection.
         let config = WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(0);
         let (socket, _) = client_async_with_config(request, stream, Some(config)).await.ok()?;
         let life = Life {
@@ -64,17 +64,21 @@ impl<'a> Connection<'a> {
         Some(Self { socket, place, life, answered: Vec::new(), unanswered: 0 })
     }
 
-    /// Talks and listens as `mind` and the phase have it.
-    pub(crate) async fn live(mut self, mind: Mind, phase: &mut watch::Receiver<Phase>) -> Life {
-        self.life.end = self.talk(mind, phase).await;
+    /// Sends and receives according to the plan and the phase.
+    pub(crate) async fn live(
+        mut self,
+        plan: ClientPlan,
+        phase: &mut watch::Receiver<Phase>,
+    ) -> Life {
+        self.life.end = self.talk(plan, phase).await;
         if self.life.end == End::Stayed {
             self.listen(phase).await;
         }
         match self.life.end {
-            End::Stayed | End::Left => self.say_goodbye().await,
-            // It is told goodbye, and answers that when it is read from again.
+            End::Stayed | End::Left => self.close().await,
+            // The next read answers the close frame that was received.
             End::Closed(Some(_)) => {
-                let _ = timeout(GOODBYE, self.socket.next()).await;
+                let _ = timeout(CLOSE_TIMEOUT, self.socket.next()).await;
             }
             _ => {}
         }
@@ -85,29 +89,29 @@ impl<'a> Connection<'a> {
         self.life
     }
 
-    async fn talk(&mut self, mind: Mind, phase: &mut watch::Receiver<Phase>) -> End {
+    async fn talk(&mut self, plan: ClientPlan, phase: &mut watch::Receiver<Phase>) -> End {
         let every = self.place.every;
         let mut ticks = interval_at(Instant::now(), every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                heard = self.socket.next() => {
-                    if let Some(end) = self.hear(heard) {
+                received = self.socket.next() => {
+                    if let Some(end) = self.receive(received) {
                         return end;
                     }
                 }
                 _ = ticks.tick(), if self.unanswered < UNANSWERED => {
                     if self.send().await.is_err() {
-                        return self.closed().await;
+                        return self.read_to_end().await;
                     }
                     let sent = self.life.sent.len() as u32;
-                    match mind {
-                        Mind::Leave(after) if after <= sent => return End::Left,
-                        Mind::Drop(after) if after <= sent => return End::Dropped,
+                    match plan {
+                        ClientPlan::Leave(after) if after <= sent => return End::Left,
+                        ClientPlan::Drop(after) if after <= sent => return End::Dropped,
                         _ => {}
                     }
                 }
-                () = turned(phase, Phase::Listen) => return End::Stayed,
+                () = reached(phase, Phase::Listen) => return End::Stayed,
             }
         }
     }
@@ -122,15 +126,15 @@ impl<'a> Connection<'a> {
                 progress.settled.fetch_add(1, Ordering::Relaxed);
             }
             tokio::select! {
-                heard = self.socket.next() => {
-                    if let Some(end) = self.hear(heard) {
+                received = self.socket.next() => {
+                    if let Some(end) = self.receive(received) {
                         self.life.end = end;
                         progress.staying.fetch_sub(1, Ordering::Relaxed);
                         progress.settled.fetch_sub(u64::from(settled), Ordering::Relaxed);
                         return;
                     }
                 }
-                () = turned(phase, Phase::Leave) => return,
+                () = reached(phase, Phase::Leave) => return,
             }
         }
     }
@@ -145,20 +149,20 @@ impl<'a> Connection<'a> {
         self.socket.send(Message::Binary(ask.encode().into())).await
     }
 
-    /// What is left to be heard on a connection that takes nothing any more.
-    async fn closed(&mut self) -> End {
+    /// Receives what is left on a connection that cannot be written to any more.
+    async fn read_to_end(&mut self) -> End {
         loop {
-            let heard = timeout(GOODBYE, self.socket.next()).await.unwrap_or(None);
-            if let Some(end) = self.hear(heard) {
+            let received = timeout(CLOSE_TIMEOUT, self.socket.next()).await.unwrap_or(None);
+            if let Some(end) = self.receive(received) {
                 return end;
             }
         }
     }
 
-    /// Takes what came. The end, if it was that.
-    fn hear(&mut self, heard: Option<Result<Message, Error>>) -> Option<End> {
+    /// Handles one result of the socket. Returns how the connection ended, if it did.
+    fn receive(&mut self, received: Option<Result<Message, Error>>) -> Option<End> {
         self.place.progress.heard.fetch_add(1, Ordering::Relaxed);
-        match heard {
+        match received {
             Some(Ok(Message::Binary(bytes))) => self.reply(&bytes),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
             Some(Ok(Message::Close(frame))) => {
@@ -191,10 +195,10 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Says goodbye, and hears what comes until the other side does too. A gateway that goes down
-    /// meanwhile is not held against it: the account knows.
-    async fn say_goodbye(&mut self) {
-        let goodbye = async {
+    /// Sends a close frame, and receives until the remote side sends its own. If the gateway ends
+    /// meanwhile, the account exempts the connection.
+    async fn close(&mut self) {
+        let closing = async {
             if self.socket.close(None).await.is_err() {
                 return None;
             }
@@ -207,7 +211,9 @@ impl<'a> Connection<'a> {
                 }
             }
         };
-        if timeout(GOODBYE, goodbye).await.ok().flatten().is_none() && self.life.end == End::Left {
+        if timeout(CLOSE_TIMEOUT, closing).await.ok().flatten().is_none()
+            && self.life.end == End::Left
+        {
             self.life.end = End::Closed(None);
         }
     }

@@ -1,75 +1,75 @@
-//! The network of a run in which everybody has a host: who has which address, and what `ip` is to
-//! be told.
+//! The network of a run in which each process has its own host: addresses, and the commands for
+//! `ip`.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::Path,
 };
 
-use crate::plan::Who;
+use crate::plan::Process;
 
-/// Where the register listens.
+/// The port of the register.
 const REGISTER: u16 = 1236;
 
-/// Where gateways listen for clients.
+/// The port of gateways for clients.
 const CLIENTS: u16 = 7272;
 
-/// Where the first gateway listens for peers. Records tell gateways apart by that port.
+/// The port of the first gateway for peers. Records identify gateways by this port.
 const INNER: u16 = 2900;
 
-/// Where everybody says whether it is ready.
+/// The admin port of every process.
 const ADMIN: u16 = 9000;
 
-/// What all hosts are plugged into; clients, and who looks after the run, are where it is.
+/// The bridge that connects all hosts; clients and the run itself are in its namespace.
 const SWITCH: &str = "switch";
 
-/// What a host calls its link.
+/// The name of the link inside a host.
 const LINK: &str = "eth0";
 
 /// The address of a host.
-pub fn address(who: Who) -> Ipv4Addr {
-    Ipv4Addr::new(10, 0, 0, number(who))
+pub fn address(process: Process) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, 0, number(process))
 }
 
-/// Where the register is met.
+/// The address of the register.
 pub fn register() -> SocketAddr {
-    (address(Who::Register), REGISTER).into()
+    (address(Process::Register), REGISTER).into()
 }
 
-/// Where clients meet a gateway.
+/// The address of a gateway for clients.
 pub fn clients(gateway: usize) -> SocketAddr {
-    (address(Who::Gateway(gateway)), CLIENTS).into()
+    (address(Process::Gateway(gateway)), CLIENTS).into()
 }
 
-/// Where peers meet a gateway.
+/// The address of a gateway for peers.
 pub fn inner(gateway: usize) -> SocketAddr {
-    (address(Who::Gateway(gateway)), INNER + gateway as u16).into()
+    (address(Process::Gateway(gateway)), INNER + gateway as u16).into()
 }
 
-/// Where anybody says whether it is ready.
-pub fn admin(who: Who) -> SocketAddr {
-    (address(who), ADMIN).into()
+/// The admin address of a process.
+pub fn admin(process: Process) -> SocketAddr {
+    (address(process), ADMIN).into()
 }
 
-fn number(who: Who) -> u8 {
-    match who {
-        Who::Register => 1,
-        Who::Gateway(number) => 11 + number as u8,
-        Who::Worker(number) => 21 + number as u8,
+fn number(process: Process) -> u8 {
+    match process {
+        Process::Register => 1,
+        Process::Gateway(number) => 11 + number as u8,
+        Process::Worker(number) => 21 + number as u8,
     }
 }
 
-/// Of a host, which keeps it when it comes back: others remember it for a while.
-fn hardware(who: Who) -> String {
-    format!("02:00:00:00:00:{:02x}", number(who))
+/// The hardware address of a host. It is the same after a reboot, because other hosts cache it.
+fn hardware(process: Process) -> String {
+    format!("02:00:00:00:00:{:02x}", number(process))
 }
 
-/// The hardware address of nobody: what is sent there is lost without a word.
-const NOBODY: &str = "02:00:00:00:ff:ff";
+/// A hardware address that no host has: packets to it are dropped silently.
+const UNUSED_MAC: &str = "02:00:00:00:ff:ff";
 
-/// Has a switch made, without a host.
-pub(crate) fn make_switch() -> String {
-    // Without one of its own, its address would change with those who are plugged in.
+/// Commands that create the switch, without hosts.
+pub(crate) fn create_switch() -> String {
+    // Without an address of its own, the bridge takes one of its ports'.
     format!(
         "link set lo up\n\
          link add name {SWITCH} address 02:00:00:00:00:fe type bridge\n\
@@ -78,46 +78,46 @@ pub(crate) fn make_switch() -> String {
     )
 }
 
-/// Has a cable laid from the switch to a host, whose namespace is met at `namespace`.
-pub(crate) fn lay_cable(who: Who, namespace: &Path) -> String {
+/// Commands that link the switch and a host, whose namespace is mounted at `namespace`.
+pub(crate) fn create_link(process: Process, namespace: &Path) -> String {
     format!(
-        "link add name {who} type veth peer name {LINK} address {hardware} netns {namespace}\n\
-         link set {who} master {SWITCH}\n\
-         link set {who} up\n",
-        hardware = hardware(who),
+        "link add name {process} type veth peer name {LINK} address {hardware} netns {namespace}\n\
+         link set {process} master {SWITCH}\n\
+         link set {process} up\n",
+        hardware = hardware(process),
         namespace = namespace.display()
     )
 }
 
-/// Has the cable taken away, at both ends.
-pub(crate) fn take_cable(who: Who) -> String {
-    format!("link del {who}\n")
+/// Commands that delete the link, at both ends.
+pub(crate) fn delete_link(process: Process) -> String {
+    format!("link del {process}\n")
 }
 
-/// Has the cable put in or out, at the switch.
-pub(crate) fn plug(who: Who, is_in: bool) -> String {
-    format!("link set {who} {}\n", if is_in { "up" } else { "down" })
+/// Commands that set the link up or down, at the switch.
+pub(crate) fn set_link(process: Process, up: bool) -> String {
+    format!("link set {process} {}\n", if up { "up" } else { "down" })
 }
 
-/// On a new host: has it take up its address.
-pub(crate) fn set_up(who: Who) -> String {
-    format!("link set lo up\naddr add {}/24 dev {LINK}\nlink set {LINK} up\n", address(who))
+/// Commands on a new host that assign its address.
+pub(crate) fn configure(process: Process) -> String {
+    format!("link set lo up\naddr add {}/24 dev {LINK}\nlink set {LINK} up\n", address(process))
 }
 
-/// On a host: has what it sends to another lost from now on, or no more.
-pub(crate) fn lose(to: Who, lost: bool) -> String {
+/// Commands on a host that start or stop dropping its packets to another host.
+pub(crate) fn set_lost(to: Process, lost: bool) -> String {
     let to = address(to);
     match lost {
-        true => format!("neigh replace {to} lladdr {NOBODY} dev {LINK} nud permanent\n"),
+        true => format!("neigh replace {to} lladdr {UNUSED_MAC} dev {LINK} nud permanent\n"),
         false => format!("neigh del {to} dev {LINK}\n"),
     }
 }
 
-/// All that a run asks of the kernel, in a namespace where nothing comes of it.
-pub(crate) fn everything() -> String {
-    let away = "neigh replace 10.0.0.1 lladdr 02:00:00:00:ff:ff dev switch nud permanent\n";
+/// A sample of all commands of a run, to probe in a separate namespace whether they are permitted.
+pub(crate) fn probe() -> String {
+    let lost = "neigh replace 10.0.0.1 lladdr 02:00:00:00:ff:ff dev switch nud permanent\n";
     let pair = "link add name port type veth peer name eth0\nlink set port master switch\n";
-    [&make_switch(), pair, away].concat()
+    [&create_switch(), pair, lost].concat()
 }
 
 #[cfg(test)]
@@ -125,16 +125,16 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::partitions::everybody;
+    use crate::partitions::every_process;
 
     #[test]
-    fn everybody_has_an_address_and_a_port_of_their_own() {
-        let all: Vec<Who> = everybody().collect();
-        let addresses: BTreeSet<_> = all.iter().map(|who| address(*who)).collect();
-        let hardware: BTreeSet<_> = all.iter().map(|who| hardware(*who)).collect();
+    fn each_process_has_its_own_addresses_and_port() {
+        let all: Vec<Process> = every_process().collect();
+        let addresses: BTreeSet<_> = all.iter().map(|process| address(*process)).collect();
+        let hardware: BTreeSet<_> = all.iter().map(|process| hardware(*process)).collect();
         assert_eq!((addresses.len(), hardware.len()), (all.len(), all.len()));
         assert_ne!(inner(0).port(), inner(1).port());
-        // The kernel takes no longer names for links.
-        assert!(all.iter().all(|who| who.to_string().len() < 16));
+        // The limit of the kernel for names of links.
+        assert!(all.iter().all(|process| process.to_string().len() < 16));
     }
 }

@@ -1,5 +1,5 @@
-//! Where workers note what they were told: a file for each process, written at once, so that it
-//! survives the process.
+//! The journals of workers: one file of event records per process, written without buffering, so
+//! that they survive the process.
 
 use std::{
     collections::BTreeMap,
@@ -16,28 +16,28 @@ use crate::record::{LENGTH, Record};
 #[derive(Debug)]
 pub struct Journal(File);
 
-/// What the system's clock shows, in nanoseconds.
+/// The time by the system clock, in nanoseconds since the Unix epoch.
 pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }
 
 impl Journal {
-    /// Begins one in `folder`.
+    /// Creates a journal in `folder`.
     ///
     /// # Errors
-    /// When the file cannot be made.
+    /// When the file cannot be created.
     pub fn create(folder: &Path) -> io::Result<Self> {
         let path = folder.join(format!("{}-{}.journal", now(), process::id()));
         OpenOptions::new().create_new(true).append(true).open(path).map(Self)
     }
 
-    /// Notes an event. When this returns, the kernel has it: the end of the process loses nothing.
+    /// Appends a record. It is in the kernel when this returns, so a kill of the process loses
+    /// nothing.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn note(&self, record: &Record) -> io::Result<()> {
-        // One call writes all of it: the file is in append mode, so records of several threads
-        // stand one after the other.
+        // One call in append mode, so that records of several threads do not interleave.
         (&self.0).write_all(&record.encode())
     }
 }
@@ -46,20 +46,20 @@ impl Journal {
 #[derive(Debug)]
 pub struct Journals {
     folder: PathBuf,
-    /// Each file's number, in the order found, and how far it is read.
+    /// The number of each file, in the order found, and the offset read so far.
     files: BTreeMap<PathBuf, (usize, u64)>,
     records: Vec<(usize, Record)>,
-    /// Places where no record can be read.
+    /// Malformed or incomplete records.
     pub torn: usize,
 }
 
 impl Journals {
-    /// Those of a folder.
+    /// The journals in a folder.
     pub fn of(folder: &Path) -> Self {
         Self { folder: folder.to_owned(), files: BTreeMap::new(), records: Vec::new(), torn: 0 }
     }
 
-    /// Reads what is new. Returns all that there is: which process, and what it noted.
+    /// Reads new records. Returns all records so far, each with the number of its process.
     ///
     /// # Errors
     /// When a file cannot be read.
@@ -85,7 +85,7 @@ impl Journals {
         Ok(&self.records)
     }
 
-    /// Reads to the end: what is left over, shorter than a record, counts as torn.
+    /// Reads to the end. A remainder shorter than a record counts as torn.
     ///
     /// # Errors
     /// When a file cannot be read.
@@ -104,7 +104,7 @@ mod tests {
     use crate::record::{Client, Told};
 
     #[test]
-    fn what_was_noted_is_read_and_what_was_cut_short_is_noticed() {
+    fn written_records_are_read_and_truncated_ones_counted() {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::create(folder.path()).unwrap();
         let client = Client { gateway: 1, connection: 2 };

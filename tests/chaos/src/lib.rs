@@ -1,4 +1,4 @@
-//! Kills, pauses and cuts off the suite's processes under load, and accounts for every message.
+//! Kills, pauses and isolates the suite's processes under load, and accounts for every message.
 //!
 //! In reading order:
 
@@ -10,14 +10,14 @@ pub mod partitions;
 
 pub mod run;
 
-mod stage;
+mod fault_injector;
 
-pub mod cast;
 pub mod hosts;
 pub mod network;
+pub mod processes;
 pub mod proxy;
 
-pub mod crowd;
+pub mod clients;
 
 mod client;
 

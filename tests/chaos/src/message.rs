@@ -1,33 +1,33 @@
-//! What clients and workers of a run say to each other, and who they are.
+//! The messages between clients and workers of a run, and the clients' identities.
 
 use std::fmt;
 
-/// One connection of one client: each time it connects it is another life.
+/// One connection of one client: each attempt to connect has another number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token {
-    /// Which client.
+    /// The client.
     pub client: u32,
-    /// The how many-th connection of it, from 0.
+    /// The number of the attempt, from 0.
     pub life: u32,
 }
 
 impl Token {
-    /// As one number.
+    /// Packs the token into a number.
     pub const fn to_u64(self) -> u64 {
         (self.client as u64) << 32 | self.life as u64
     }
 
-    /// From that number.
+    /// Unpacks such a number.
     pub const fn from_u64(number: u64) -> Self {
         Self { client: (number >> 32) as u32, life: number as u32 }
     }
 
-    /// Whom the client speaks for, in whichever life.
+    /// The uid of the client, the same for all its connections.
     pub fn uid(self) -> String {
         format!("u{}", self.client)
     }
 
-    /// Whom its messages of kind [`Kind::Uid`] go to.
+    /// The client that receives its messages of kind [`Kind::Uid`].
     pub const fn partner(self) -> u32 {
         self.client ^ 1
     }
@@ -37,13 +37,13 @@ impl Token {
         format!("g{}", self.group_number())
     }
 
-    /// The same as a number: that of all clients of the group.
+    /// The number of that group.
     pub const fn group_number(self) -> u32 {
         self.client / GROUP
     }
 }
 
-/// How many clients are in a group: with three gateways, they are on all of them.
+/// Clients per group: with three gateways, the members are on all of them.
 const GROUP: u32 = 4;
 
 impl fmt::Display for Token {
@@ -52,19 +52,19 @@ impl fmt::Display for Token {
     }
 }
 
-/// Who is to hear of a message, besides its sender, who always does.
+/// The recipients of a message besides its sender, which always receives an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// Nobody.
+    /// None.
     Echo,
     /// The uid of the sender's partner.
     Uid,
-    /// The sender's group, and so the sender once more.
+    /// The sender's group, which includes the sender.
     Group,
 }
 
 impl Kind {
-    /// That of a client's `number`-th message.
+    /// The kind of a client's `number`-th message.
     pub const fn of(number: u32) -> Self {
         match number % 16 {
             3 | 11 => Self::Uid,
@@ -74,37 +74,37 @@ impl Kind {
     }
 }
 
-/// What a client says.
+/// A message of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ask {
-    /// Who.
+    /// The connection of the sender.
     pub from: Token,
-    /// Its how many-th message of this life, from 1.
+    /// The number of the message on this connection, from 1.
     pub number: u32,
 }
 
-/// What a worker says on account of a message.
+/// A message of a worker in response to a client's message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Reply {
-    /// Whose message.
+    /// The sender of that message.
     pub from: Token,
-    /// Which.
+    /// Its number.
     pub number: u32,
-    /// Why it comes: `Echo` is the answer to the sender.
+    /// `Echo` is the answer to the sender; the others are forwarded messages.
     pub kind: Kind,
-    /// Whether the worker had the message as a redelivered one.
+    /// Whether the message was redelivered to the worker.
     pub marked: bool,
 }
 
 impl Ask {
-    /// As bytes.
+    /// Encodes the message.
     pub fn encode(self) -> Vec<u8> {
         let mut bytes = self.from.to_u64().to_le_bytes().to_vec();
         bytes.extend(self.number.to_le_bytes());
         bytes
     }
 
-    /// From those bytes.
+    /// Decodes a message; `None` if it is malformed.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (token, number) = bytes.split_first_chunk::<8>()?;
         let from = Token::from_u64(u64::from_le_bytes(*token));
@@ -113,7 +113,7 @@ impl Ask {
 }
 
 impl Reply {
-    /// As bytes.
+    /// Encodes the message.
     pub fn encode(self) -> Vec<u8> {
         let mut bytes = Ask { from: self.from, number: self.number }.encode();
         let kind = match self.kind {
@@ -125,7 +125,7 @@ impl Reply {
         bytes
     }
 
-    /// From those bytes.
+    /// Decodes a message; `None` if it is malformed.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (ask, &[kind, marked]) = bytes.split_last_chunk::<2>()?;
         let Ask { from, number } = Ask::decode(ask)?;
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_said_is_understood() {
+    fn messages_round_trip() {
         let from = Token { client: 7, life: 3 };
         let ask = Ask { from, number: 9 };
         assert_eq!(Ask::decode(&ask.encode()), Some(ask));

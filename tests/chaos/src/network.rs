@@ -1,8 +1,8 @@
-//! A network of a run's own: everybody has a host, which is a network namespace, and the kernel
-//! loses what they send each other.
+//! A network of a run's own: each process has a host, which is a network namespace, and the kernel
+//! drops packets between hosts.
 //!
-//! The run itself is in namespaces of its own, so nothing of the machine's network is touched, and
-//! nothing of all this outlives it, however it ends.
+//! The run itself is in namespaces of its own, so the machine's network is not touched, and the
+//! kernel removes everything when the run ends, however it does.
 
 use std::{
     env,
@@ -19,137 +19,139 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::time::sleep;
 
 use crate::{
-    cast::SOON,
     hosts,
-    partitions::{Partition, everybody},
-    plan::Who,
+    partitions::{Partition, every_process},
+    plan::Process,
+    processes::SOON,
 };
 
-/// The switch, and the hosts that are there.
+/// The switch and its hosts.
 #[derive(Debug)]
 pub struct Network {
-    /// Where their namespaces are met.
+    /// The folder in which the hosts' namespaces are mounted.
     folder: PathBuf,
-    /// Those that are switched on.
-    there: FxHashSet<Who>,
-    /// How many partitions lose what one sends another.
-    lost: FxHashMap<(Who, Who), usize>,
-    /// How many times a host is unplugged.
-    unplugged: FxHashMap<Who, usize>,
+    /// Hosts that are running.
+    running: FxHashSet<Process>,
+    /// Number of active partitions that drop packets from one host to another.
+    lost: FxHashMap<(Process, Process), usize>,
+    /// Number of active faults that unplug a host.
+    unplugged: FxHashMap<Process, usize>,
 }
 
-/// Has `ip` read what to do.
+/// Makes `ip` read commands from its standard input.
 const BATCH: [&str; 2] = ["-batch", "-"];
 
 impl Network {
-    /// Makes it in the namespace of this process, and lets everybody's host be met in `folder`.
+    /// Creates the network in the namespace of this process, with the hosts' namespaces in
+    /// `folder`.
     ///
     /// # Errors
-    /// When the kernel refuses, or this process is not alone.
-    pub fn make(folder: &Path) -> anyhow::Result<Self> {
-        // Else it would be the machine's own network that gets a switch.
+    /// When the kernel refuses, or this process has no network namespace of its own.
+    pub fn create(folder: &Path) -> anyhow::Result<Self> {
+        // Otherwise the switch would be created in the machine's own network.
         ensure!(process::id() == 1, "this process has no network of its own");
         let folder = folder.join("hosts");
         fs::create_dir(&folder)?;
-        feed(tool("ip"), &BATCH, &hosts::make_switch())?;
-        let (there, lost, unplugged) = Default::default();
-        let mut network = Self { folder, there, lost, unplugged };
-        everybody().try_for_each(|who| network.boot(who))?;
+        feed(tool("ip"), &BATCH, &hosts::create_switch())?;
+        let (running, lost, unplugged) = Default::default();
+        let mut network = Self { folder, running, lost, unplugged };
+        every_process().try_for_each(|process| network.boot(process))?;
         Ok(network)
     }
 
-    /// Where somebody's host is met, for [`on_host`].
-    pub fn namespace(&self, who: Who) -> PathBuf {
-        self.folder.join(who.to_string())
+    /// The namespace of a host, for [`on_host`].
+    pub fn namespace(&self, process: Process) -> PathBuf {
+        self.folder.join(process.to_string())
     }
 
-    /// Lets a host be there, as one that has just been switched on, unless it is.
+    /// Boots a host, unless it is running.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub(crate) fn boot(&mut self, who: Who) -> anyhow::Result<()> {
-        if self.there.contains(&who) {
+    pub(crate) fn boot(&mut self, process: Process) -> anyhow::Result<()> {
+        if self.running.contains(&process) {
             return Ok(());
         }
-        let namespace = self.namespace(who);
+        let namespace = self.namespace(process);
         fs::File::create(&namespace)?;
         let mut unshare = tool("unshare");
         unshare.arg(net(&namespace));
         feed(unshare, &["--", "true"], "")?;
-        self.there.insert(who);
-        feed(tool("ip"), &BATCH, &hosts::lay_cable(who, &namespace))?;
-        self.tell(who, &hosts::set_up(who))
+        self.running.insert(process);
+        feed(tool("ip"), &BATCH, &hosts::create_link(process, &namespace))?;
+        self.run_ip(process, &hosts::configure(process))
     }
 
-    /// Lets it be gone, as one that loses power. Its process cannot speak to anybody any more.
+    /// Removes a host, as if it lost power. Its process has no network any more.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub(crate) fn vanish(&mut self, who: Who) -> anyhow::Result<()> {
-        feed(tool("ip"), &BATCH, &hosts::take_cable(who))?;
-        self.there.remove(&who);
-        forget(&self.namespace(who))
+    pub(crate) fn vanish(&mut self, process: Process) -> anyhow::Result<()> {
+        feed(tool("ip"), &BATCH, &hosts::delete_link(process))?;
+        self.running.remove(&process);
+        unmount(&self.namespace(process))
     }
 
-    /// Loses what a partition says, besides what others do.
+    /// Starts a partition. Partitions may overlap.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub(crate) fn part(&mut self, partition: Partition) -> anyhow::Result<()> {
+    pub(crate) fn partition(&mut self, partition: Partition) -> anyhow::Result<()> {
         for (from, to) in partition.lost() {
             let times = self.lost.entry((from, to)).or_default();
             *times += 1;
             if *times == 1 {
-                self.tell(from, &hosts::lose(to, true))?;
+                self.run_ip(from, &hosts::set_lost(to, true))?;
             }
         }
         Ok(())
     }
 
-    /// Ends that.
+    /// Ends a partition.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub(crate) fn join(&mut self, partition: Partition) -> anyhow::Result<()> {
+    pub(crate) fn heal(&mut self, partition: Partition) -> anyhow::Result<()> {
         for (from, to) in partition.lost() {
             let times = self.lost.entry((from, to)).or_default();
             *times -= 1;
             if *times == 0 {
-                self.tell(from, &hosts::lose(to, false))?;
+                self.run_ip(from, &hosts::set_lost(to, false))?;
             }
         }
         Ok(())
     }
 
-    /// Puts a host's cable in or out.
+    /// Plugs or unplugs a host. Faults may overlap.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub(crate) fn plug(&mut self, who: Who, is_in: bool) -> anyhow::Result<()> {
-        let times = self.unplugged.entry(who).or_default();
-        if is_in {
+    pub(crate) fn plug(&mut self, process: Process, plugged: bool) -> anyhow::Result<()> {
+        let times = self.unplugged.entry(process).or_default();
+        if plugged {
             *times -= 1;
         } else {
             *times += 1;
         }
-        feed(tool("ip"), &BATCH, &hosts::plug(who, *times == 0))
+        feed(tool("ip"), &BATCH, &hosts::set_link(process, *times == 0))
     }
 
-    fn tell(&self, who: Who, ip: &str) -> anyhow::Result<()> {
-        feed(on_host(&self.namespace(who), Path::new("ip")), &BATCH, ip)
+    fn run_ip(&self, process: Process, ip: &str) -> anyhow::Result<()> {
+        feed(on_host(&self.namespace(process), Path::new("ip")), &BATCH, ip)
     }
 }
 
 impl Drop for Network {
     fn drop(&mut self) {
-        for who in &self.there {
-            // The folder could not be removed; the rest goes with this process.
-            let _ = forget(&self.namespace(*who));
+        for process in &self.running {
+            // A mounted namespace would keep the folder from being removed.
+            let _ = unmount(&self.namespace(*process));
         }
     }
 }
 
-/// What runs a program on the host that is met there. It becomes that program, so its number stays.
+/// A command that runs a program on the host with that namespace. It execs, so the pid is the
+/// program's.
 pub fn on_host(namespace: &Path, program: &Path) -> Command {
     let mut command = tool("nsenter");
     command.arg(net(namespace)).arg("--").arg(program);
@@ -162,33 +164,33 @@ fn net(namespace: &Path) -> OsString {
     argument
 }
 
-/// Lets a namespace be as long as there are processes in it, and no longer.
-fn forget(namespace: &Path) -> anyhow::Result<()> {
+/// Unmounts a namespace. The kernel removes it when its last process has ended.
+fn unmount(namespace: &Path) -> anyhow::Result<()> {
     let mut umount = tool("umount");
     umount.arg(namespace);
     feed(umount, &[], "")?;
     Ok(fs::remove_file(namespace)?)
 }
 
-/// Why nobody may have a network of their own here; `None` if they may.
+/// The reason why no separate network can be created here; `None` if one can.
 pub fn refusal() -> Option<String> {
-    let refused = feed(alone(Path::new("ip")), &BATCH, &hosts::everything());
+    let refused = feed(isolated(Path::new("ip")), &BATCH, &hosts::probe());
     refused.err().map(|error| format!("{error:#}"))
 }
 
-/// Runs this program once more, with one more argument, where it is alone. Returns whether it
-/// succeeded. When this is dropped, it ends, and with it everything that it has started.
+/// Runs this program again, with one more argument, in namespaces of its own. Returns whether it
+/// succeeded. Dropping the future ends it and every process that it has started.
 ///
 /// # Errors
 /// When it cannot be started.
-pub async fn again(argument: &str) -> anyhow::Result<bool> {
+pub async fn rerun_isolated(argument: &str) -> anyhow::Result<bool> {
     struct Running(Child);
     impl Drop for Running {
         fn drop(&mut self) {
             let _ = (self.0.kill(), self.0.wait());
         }
     }
-    let mut command = alone(&env::current_exe()?);
+    let mut command = isolated(&env::current_exe()?);
     let mut running = Running(command.arg(argument).args(env::args_os().skip(1)).spawn()?);
     loop {
         match running.0.try_wait()? {
@@ -198,12 +200,12 @@ pub async fn again(argument: &str) -> anyhow::Result<bool> {
     }
 }
 
-/// What runs a program in namespaces of its own: its network has nothing, what it mounts nobody
-/// sees, and when it ends, so does every process that it has left behind.
-fn alone(program: &Path) -> Command {
+/// A command that runs a program in namespaces of its own: an empty network, private mounts, and
+/// a pid namespace, so that its processes end with it.
+fn isolated(program: &Path) -> Command {
     let mut command = tool("unshare");
     command.args(["--net", "--mount", "--pid", "--mount-proc", "--fork", "--kill-child"]);
-    // Whoever is not root needs to be it in there, which some systems allow.
+    // Other users need to be root in the namespace, which some systems allow.
     if fs::metadata("/proc/self").is_ok_and(|it| it.uid() != 0) {
         command.arg("--map-root-user");
     }
@@ -211,7 +213,7 @@ fn alone(program: &Path) -> Command {
     command
 }
 
-/// Those that a network is made with live where users other than root need not look.
+/// A command for a network tool, which may be in a folder outside the `PATH` of ordinary users.
 fn tool(name: &str) -> Command {
     let mut path = env::var_os("PATH").unwrap_or_default();
     path.push(":/usr/sbin:/sbin");
@@ -220,13 +222,13 @@ fn tool(name: &str) -> Command {
     command
 }
 
-/// Runs a command to its end with that to read.
+/// Runs a command to its end, with `input` on its standard input.
 fn feed(mut command: Command, args: &[&str], input: &str) -> anyhow::Result<()> {
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let name = command.get_program().to_string_lossy().into_owned();
     let mut child = command.spawn().with_context(|| format!("{name} does not start"))?;
-    let mut stdin = child.stdin.take().context("it was asked for")?;
-    // One that fails may not read it; what it says then is worth more.
+    let mut stdin = child.stdin.take().context("stdin is piped")?;
+    // A command that fails may not read its input; its own error is more useful.
     match stdin.write_all(input.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
         _ => drop(stdin),
@@ -235,9 +237,9 @@ fn feed(mut command: Command, args: &[&str], input: &str) -> anyhow::Result<()> 
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
-    ensure!(!said.is_empty(), "{name}: {}", output.status);
-    bail!(said)
+    let error = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
+    ensure!(!error.is_empty(), "{name}: {}", output.status);
+    bail!(error)
 }
 
 #[cfg(test)]
@@ -245,98 +247,105 @@ mod tests {
     use suite_tests::eventually;
 
     use super::*;
-    use crate::partitions::{Others, Ways};
+    use crate::partitions::{OtherSide, Ways};
 
     #[test]
-    fn what_is_cut_off_is_cut_off_and_nothing_else() {
-        // Where nobody may have a network, there is none to look at; the run says so.
+    fn faults_affect_only_their_hosts() {
+        // Without the permission the test is skipped; the run reports that.
         if let Some(why) = refusal() {
-            eprintln!("left out: {why}");
+            eprintln!("skipped: {why}");
             return;
         }
-        let test = ["network::tests::alone::it_does_as_it_is_told", "--exact", "--ignored"];
-        let output = alone(&env::current_exe().unwrap()).args(test).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        let test = [
+            "network::tests::isolated::faults_drop_packets_of_their_hosts",
+            "--exact",
+            "--ignored",
+        ];
+        let output = isolated(&env::current_exe().unwrap()).args(test).output().unwrap();
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && stdout.contains("1 passed"), "{stdout}");
     }
 
-    mod alone {
+    mod isolated {
         use super::*;
 
-        const GATEWAY: Who = Who::Gateway(0);
-        const WORKER: Who = Who::Worker(0);
+        const GATEWAY: Process = Process::Gateway(0);
+        const WORKER: Process = Process::Worker(0);
 
-        /// Nobody is cut off from it.
-        const WITNESS: Who = Who::Register;
+        /// The host that no fault affects.
+        const CONTROL: Process = Process::Register;
 
         #[tokio::test]
-        #[ignore = "it needs to be alone, as the test above lets it be"]
-        async fn it_does_as_it_is_told() {
+        #[ignore = "it needs namespaces of its own, in which the test above runs it"]
+        async fn faults_drop_packets_of_their_hosts() {
             let folder = tempfile::tempdir().unwrap();
-            let mut network = Network::make(folder.path()).unwrap();
-            comes(&network, GATEWAY, WORKER).await;
-            comes(&network, WORKER, GATEWAY).await;
-            let partition = |ways| Partition { one: GATEWAY, others: Others::One(WORKER), ways };
+            let mut network = Network::create(folder.path()).unwrap();
+            assert_delivered(&network, GATEWAY, WORKER).await;
+            assert_delivered(&network, WORKER, GATEWAY).await;
+            let partition = |ways| Partition { one: GATEWAY, others: OtherSide::One(WORKER), ways };
 
-            network.part(partition(Ways::Out)).unwrap();
-            is_lost(&network, GATEWAY, WORKER).await;
-            comes(&network, WORKER, GATEWAY).await;
-            network.part(partition(Ways::Both)).unwrap();
-            is_lost(&network, WORKER, GATEWAY).await;
-            network.join(partition(Ways::Both)).unwrap();
-            is_lost(&network, GATEWAY, WORKER).await;
-            network.join(partition(Ways::Out)).unwrap();
-            comes(&network, GATEWAY, WORKER).await;
+            network.partition(partition(Ways::Out)).unwrap();
+            assert_lost(&network, GATEWAY, WORKER).await;
+            assert_delivered(&network, WORKER, GATEWAY).await;
+            network.partition(partition(Ways::Both)).unwrap();
+            assert_lost(&network, WORKER, GATEWAY).await;
+            network.heal(partition(Ways::Both)).unwrap();
+            assert_lost(&network, GATEWAY, WORKER).await;
+            network.heal(partition(Ways::Out)).unwrap();
+            assert_delivered(&network, GATEWAY, WORKER).await;
 
             network.plug(WORKER, false).unwrap();
-            let before = heard(&network, WORKER);
-            say(&network, GATEWAY, WORKER);
+            let before = received(&network, WORKER);
+            send(&network, GATEWAY, WORKER);
             network.plug(WORKER, true).unwrap();
-            assert_eq!(heard(&network, WORKER), before);
-            comes(&network, GATEWAY, WORKER).await;
+            assert_eq!(received(&network, WORKER), before);
+            assert_delivered(&network, GATEWAY, WORKER).await;
 
             network.vanish(WORKER).unwrap();
-            say(&network, GATEWAY, WORKER);
+            send(&network, GATEWAY, WORKER);
             network.boot(WORKER).unwrap();
-            assert_eq!(heard(&network, WORKER), 0);
-            comes(&network, GATEWAY, WORKER).await;
+            assert_eq!(received(&network, WORKER), 0);
+            assert_delivered(&network, GATEWAY, WORKER).await;
         }
 
-        async fn comes(network: &Network, from: Who, to: Who) {
-            let before = heard(network, to);
-            say(network, from, to);
-            hears(network, to, before + 1).await;
+        async fn assert_delivered(network: &Network, from: Process, to: Process) {
+            let before = received(network, to);
+            send(network, from, to);
+            wait_for(network, to, before + 1).await;
         }
 
-        /// What is said later by another comes, and nothing else.
-        async fn is_lost(network: &Network, from: Who, to: Who) {
-            let before = heard(network, to);
-            say(network, from, to);
-            say(network, WITNESS, to);
-            hears(network, to, before + 1).await;
-            comes(network, WITNESS, to).await;
-            assert_eq!(heard(network, to), before + 2, "{from} is heard by {to}");
+        /// Later datagrams of another host arrive, and nothing else.
+        async fn assert_lost(network: &Network, from: Process, to: Process) {
+            let before = received(network, to);
+            send(network, from, to);
+            send(network, CONTROL, to);
+            wait_for(network, to, before + 1).await;
+            assert_delivered(network, CONTROL, to).await;
+            assert_eq!(received(network, to), before + 2, "{to} receives from {from}");
         }
 
-        async fn hears(network: &Network, who: Who, words: u64) {
-            eventually((who, words), async || (words <= heard(network, who)).then_some(())).await;
+        async fn wait_for(network: &Network, process: Process, count: u64) {
+            eventually((process, count), async || {
+                (count <= received(network, process)).then_some(())
+            })
+            .await;
         }
 
-        /// Sends a datagram to a port where nobody listens.
-        fn say(network: &Network, from: Who, to: Who) {
-            let word = format!("echo >/dev/udp/{}/9", hosts::address(to));
+        /// Sends a datagram to a port without a listener.
+        fn send(network: &Network, from: Process, to: Process) {
+            let script = format!("echo >/dev/udp/{}/9", hosts::address(to));
             let mut bash = on_host(&network.namespace(from), Path::new("bash"));
-            // One that has no cable may not be able to.
-            bash.args(["-c", &word]).stderr(Stdio::null()).status().unwrap();
+            // An unplugged host may fail to send.
+            bash.args(["-c", &script]).stderr(Stdio::null()).status().unwrap();
         }
 
-        /// How many such datagrams a host has had.
-        fn heard(network: &Network, who: Who) -> u64 {
-            let mut cat = on_host(&network.namespace(who), Path::new("cat"));
+        /// The number of such datagrams that a host has received.
+        fn received(network: &Network, process: Process) -> u64 {
+            let mut cat = on_host(&network.namespace(process), Path::new("cat"));
             let output = cat.arg("/proc/net/snmp").output().unwrap();
             let text = String::from_utf8(output.stdout).unwrap();
             let counts = text.lines().filter(|line| line.starts_with("Udp:")).nth(1).unwrap();
-            // Behind "Udp:" and InDatagrams: NoPorts.
+            // NoPorts follows "Udp:" and InDatagrams.
             counts.split_whitespace().nth(2).unwrap().parse().unwrap()
         }
     }

@@ -1,51 +1,51 @@
-//! What networks do to hosts, and when in a run: follows from a seed alone.
+//! The network faults of a run and their times, derived from a seed alone.
 
 use std::{fmt, time::Duration};
 
 use rand::{RngExt as _, rngs::StdRng, seq::SliceRandom as _};
 
 use crate::{
-    plan::{BELIEVES, Fault, GATEWAYS, Step, WORKERS, Who},
+    plan::{Fault, GATEWAYS, PEER_TIMEOUT, Process, Step, WORKERS},
     scenario::Shape,
 };
 
-/// Some hosts hear nothing of some others: what is sent is lost, and nobody is told.
+/// Packets between some hosts are lost silently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Partition {
-    /// Whose words are lost, or who is not spoken to.
-    pub one: Who,
-    /// On the other side.
-    pub others: Others,
-    /// In which direction.
+    /// The host on one side.
+    pub one: Process,
+    /// The hosts on the other side.
+    pub others: OtherSide,
+    /// The direction.
     pub ways: Ways,
 }
 
 /// The other side of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Others {
+pub enum OtherSide {
     /// One host.
-    One(Who),
-    /// Every other.
+    One(Process),
+    /// Every other host.
     All,
 }
 
-/// What is lost of what two sides send.
+/// The direction of lost packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ways {
-    /// All of it.
+    /// Both directions.
     Both,
-    /// What the one sends.
+    /// Packets that `one` sends.
     Out,
-    /// What the others send.
+    /// Packets that the others send.
     In,
 }
 
 impl Partition {
-    /// Who sends in vain, and to whom.
-    pub fn lost(self) -> Vec<(Who, Who)> {
-        let others: Vec<Who> = match self.others {
-            Others::One(other) => vec![other],
-            Others::All => everybody().filter(|other| *other != self.one).collect(),
+    /// The pairs of sender and receiver whose packets are lost.
+    pub fn lost(self) -> Vec<(Process, Process)> {
+        let others: Vec<Process> = match self.others {
+            OtherSide::One(other) => vec![other],
+            OtherSide::All => every_process().filter(|other| *other != self.one).collect(),
         };
         let out = others.iter().map(|other| (self.one, *other));
         let into = others.iter().map(|other| (*other, self.one));
@@ -57,56 +57,55 @@ impl Partition {
     }
 }
 
-/// Everybody who has a host.
-pub fn everybody() -> impl Iterator<Item = Who> {
-    let gateways = (0..GATEWAYS).map(Who::Gateway);
-    std::iter::once(Who::Register).chain(gateways).chain((0..WORKERS).map(Who::Worker))
+/// Every process; each has its own host.
+pub fn every_process() -> impl Iterator<Item = Process> {
+    let gateways = (0..GATEWAYS).map(Process::Gateway);
+    std::iter::once(Process::Register).chain(gateways).chain((0..WORKERS).map(Process::Worker))
 }
 
-/// How many faults there are in a round: one host vanishes, then the network is partitioned.
+/// Number of faults in a round: one host vanishes, then the network is partitioned.
 const ROUND: u32 = 6;
 
-/// How long nothing else is done when a host is back: an attempt to reach it that began while it was
-/// away hangs for up to five seconds. Who has never reached a gateway, and cannot, is no more bound
-/// to what docs/guarantees.md promises.
+/// The pause after a host has booted again: a connection attempt that began while it was down hangs
+/// for up to five seconds. The guarantees of docs/guarantees.md do not cover a worker that has
+/// never reached a gateway.
 const BACK: Duration = Duration::from_secs(5);
 
-/// How long nothing else is done when the network is whole again: until silence is noticed that
-/// began then, and all are linked again. What becomes of clients whose gateway dies sooner is not
-/// promised.
-const WHOLE: Duration = Duration::from_secs(BELIEVES + 4);
+/// The pause after the last partition has ended: until peer timeouts have elapsed and all links are
+/// connected again. The guarantees do not cover clients whose gateway dies sooner.
+const WHOLE: Duration = Duration::from_secs(PEER_TIMEOUT + 4);
 
-/// How long it may take until what is sent to a uid or a group has come to all, whichever processes are cut off
-/// from each other: until silence is noticed, a worker has left its events to others, and these have handled them;
-/// with as much again for what short faults hold up besides.
+/// Maximum time until a message to a uid or a group has reached all recipients, whichever processes
+/// are cut off from each other: the peer timeout, the time until a worker becomes passive and other
+/// workers have handled its events, and as much again for delays by short faults.
 pub const PASSED_ON: Duration = Duration::from_secs(18);
 
-/// How long a worker is cut off from a gateway now and then: longer than that.
+/// The duration of a long partition between a worker and a gateway: longer than [`PASSED_ON`].
 const LONG: Duration = Duration::from_secs(26);
 
-/// In how many rounds a worker is cut off for so long once. Not in the first, which is all of the short
+/// Every how many rounds a long partition occurs. Not in the first round, the only one of the short
 /// form.
 const LONG_EVERY: u32 = 3;
 
-/// In rounds, which keep to what docs/guarantees.md promises: nobody vanishes while, or soon after,
-/// others are cut off from each other.
+/// Plans rounds within the guarantees of docs/guarantees.md: no host vanishes during, or soon
+/// after, a partition.
 pub(crate) fn plan(shape: &Shape, dice: &mut StdRng) -> Vec<Step> {
     let mut at = Duration::from_millis(300);
     let mut steps = Vec::new();
-    let mut storm = Vec::new();
+    let mut partitions = Vec::new();
     let mut whole = at;
     for number in 0..shape.faults {
         if number % ROUND == 0 {
             at = if number == 0 { at } else { whole + WHOLE };
-            let away = lasts(0.3..1.4, dice);
-            steps.push(Step { at, fault: Fault::Vanish(host(dice), away) });
-            at += away + BACK;
+            let down = random_duration(0.3..1.4, dice);
+            steps.push(Step { at, fault: Fault::Vanish(host(dice), down) });
+            at += down + BACK;
             whole = at;
-            storm = kinds(dice);
+            partitions = round_partitions(dice);
             continue;
         }
-        let time = lasts(0.3..1.7, dice);
-        let fault = match storm.pop() {
+        let time = random_duration(0.3..1.7, dice);
+        let fault = match partitions.pop() {
             Some(partition) => Fault::Partition(partition, time),
             None => Fault::Unplug(host(dice), time),
         };
@@ -115,7 +114,7 @@ pub(crate) fn plan(shape: &Shape, dice: &mut StdRng) -> Vec<Step> {
         at += shape.gap.mul_f64(dice.random_range(0.5..1.5));
         if number % (ROUND * LONG_EVERY) == ROUND * 2 - 1 {
             at = whole + WHOLE;
-            let (one, others) = (gateway(dice), Others::One(worker(dice)));
+            let (one, others) = (gateway(dice), OtherSide::One(worker(dice)));
             let partition = Partition { one, others, ways: ways(dice) };
             steps.push(Step { at, fault: Fault::Partition(partition, LONG) });
             whole = at + LONG;
@@ -128,47 +127,48 @@ fn ways(dice: &mut StdRng) -> Ways {
     [Ways::Both, Ways::Out, Ways::In][dice.random_range(0..3)]
 }
 
-/// The partitions of a round: of each kind one, in any order. The last fault of it is another.
-fn kinds(dice: &mut StdRng) -> Vec<Partition> {
+/// The partitions of a round: one of each kind, in random order. The round's last fault unplugs a
+/// host.
+fn round_partitions(dice: &mut StdRng) -> Vec<Partition> {
     let all = [Ways::Both, Ways::Out, Ways::In];
     let any = ways(dice);
     let mut kinds: Vec<Partition> = all.map(|ways| between_two(ways, dice)).into();
-    kinds.push(Partition { one: Who::Register, others: Others::All, ways: any });
+    kinds.push(Partition { one: Process::Register, others: OtherSide::All, ways: any });
     kinds.shuffle(dice);
     kinds
 }
 
-/// Between two who speak to each other.
+/// A partition between two hosts whose processes have a link.
 fn between_two(ways: Ways, dice: &mut StdRng) -> Partition {
     let (gateway, worker) = (gateway(dice), worker(dice));
     let (one, other) = match dice.random_range(0..6) {
-        0 => (Who::Register, gateway),
-        1 => (Who::Register, worker),
+        0 => (Process::Register, gateway),
+        1 => (Process::Register, worker),
         _ => (gateway, worker),
     };
-    Partition { one, others: Others::One(other), ways }
+    Partition { one, others: OtherSide::One(other), ways }
 }
 
-fn gateway(dice: &mut StdRng) -> Who {
-    Who::Gateway(dice.random_range(0..GATEWAYS))
+fn gateway(dice: &mut StdRng) -> Process {
+    Process::Gateway(dice.random_range(0..GATEWAYS))
 }
 
-fn worker(dice: &mut StdRng) -> Who {
-    Who::Worker(dice.random_range(0..WORKERS))
+fn worker(dice: &mut StdRng) -> Process {
+    Process::Worker(dice.random_range(0..WORKERS))
 }
 
-/// Any, but each kind as often as another.
-fn host(dice: &mut StdRng) -> Who {
+/// A random host, each kind with the same probability.
+fn host(dice: &mut StdRng) -> Process {
     match dice.random_range(0..3) {
-        0 => Who::Register,
+        0 => Process::Register,
         1 => gateway(dice),
         _ => worker(dice),
     }
 }
 
-/// In parts of the time for which a silent peer is believed in.
-fn lasts(parts: std::ops::Range<f64>, dice: &mut StdRng) -> Duration {
-    Duration::from_secs(BELIEVES).mul_f64(dice.random_range(parts))
+/// A random duration, in multiples of the peer timeout.
+fn random_duration(parts: std::ops::Range<f64>, dice: &mut StdRng) -> Duration {
+    Duration::from_secs(PEER_TIMEOUT).mul_f64(dice.random_range(parts))
 }
 
 impl fmt::Display for Partition {
@@ -180,8 +180,8 @@ impl fmt::Display for Partition {
         };
         write!(f, "{} {way} ", self.one)?;
         match self.others {
-            Others::One(other) => write!(f, "{other}"),
-            Others::All => f.write_str("everybody"),
+            OtherSide::One(other) => write!(f, "{other}"),
+            OtherSide::All => f.write_str("all others"),
         }
     }
 }
@@ -197,30 +197,30 @@ mod tests {
         plan(&Scenario::Partitions.shape(form), &mut StdRng::seed_from_u64(seed))
     }
 
-    /// Until when the last of them lasts.
+    /// When the fault of a step ends.
     fn end(step: &Step) -> Duration {
         match step.fault {
             Fault::Vanish(_, time) | Fault::Partition(_, time) | Fault::Unplug(_, time) => {
                 step.at + time
             }
-            other => panic!("{other} has no place here"),
+            other => panic!("unexpected fault: {other}"),
         }
     }
 
     #[test]
-    fn a_partition_says_whose_words_are_lost() {
-        let (one, other) = (Who::Gateway(1), Who::Worker(2));
-        let of = |ways| Partition { one, others: Others::One(other), ways }.lost();
+    fn partition_lists_the_pairs_with_lost_packets() {
+        let (one, other) = (Process::Gateway(1), Process::Worker(2));
+        let of = |ways| Partition { one, others: OtherSide::One(other), ways }.lost();
         assert_eq!(of(Ways::Out), [(one, other)]);
         assert_eq!(of(Ways::In), [(other, one)]);
         assert_eq!(of(Ways::Both), [(one, other), (other, one)]);
-        let all = Partition { one, others: Others::All, ways: Ways::Out }.lost();
+        let all = Partition { one, others: OtherSide::All, ways: Ways::Out }.lost();
         assert_eq!(all.len(), GATEWAYS + WORKERS);
         assert!(all.iter().all(|(from, to)| *from == one && *to != one));
     }
 
     #[test]
-    fn who_vanishes_does_so_in_a_network_that_is_whole_and_has_been() {
+    fn hosts_vanish_only_while_the_network_is_whole() {
         for seed in 0..100 {
             let steps = planned(Form::Long, seed);
             for (at, step) in steps.iter().enumerate() {
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn workers_are_cut_off_for_long_in_the_long_form_while_the_network_is_whole_otherwise() {
+    fn long_partitions_do_not_overlap_other_faults() {
         for seed in 0..20 {
             let steps = planned(Form::Long, seed);
             let is_long =
@@ -252,8 +252,8 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_comes_in_the_short_form_and_some_outlast_what_peers_believe() {
-        let believes = Duration::from_secs(BELIEVES);
+    fn short_form_has_every_kind_of_fault_below_and_above_the_peer_timeout() {
+        let peer_timeout = Duration::from_secs(PEER_TIMEOUT);
         for seed in 0..100 {
             let steps = planned(Form::Short, seed);
             let is = |test: fn(&Fault) -> bool| steps.iter().any(|step| test(&step.fault));
@@ -262,17 +262,17 @@ mod tests {
             for ways in [Ways::Both, Ways::Out, Ways::In] {
                 let between_two = |step: &Step| {
                     matches!(step.fault, Fault::Partition(it, _)
-                        if it.ways == ways && it.others != Others::All)
+                        if it.ways == ways && it.others != OtherSide::All)
                 };
                 assert!(steps.iter().any(between_two), "{ways:?} in seed {seed}");
             }
             assert!(is(
-                |fault| matches!(fault, Fault::Partition(it, _) if it.others == Others::All)
+                |fault| matches!(fault, Fault::Partition(it, _) if it.others == OtherSide::All)
             ));
         }
         let all = (0..20).flat_map(|seed| planned(Form::Short, seed));
-        let (noticed, unnoticed): (Vec<_>, Vec<_>) =
-            all.partition(|step| step.at + believes < end(step));
-        assert!(noticed.len().min(unnoticed.len()) > 20);
+        let (detected, undetected): (Vec<_>, Vec<_>) =
+            all.partition(|step| step.at + peer_timeout < end(step));
+        assert!(detected.len().min(undetected.len()) > 20);
     }
 }

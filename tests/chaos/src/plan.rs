@@ -1,4 +1,4 @@
-//! What is done to the suite, and when: follows from a seed alone.
+//! The faults of a run and their times, derived from a seed alone.
 
 use std::{fmt, time::Duration};
 
@@ -9,23 +9,23 @@ use crate::{
     scenario::{Scenario, Shape},
 };
 
-/// How many gateways there are.
+/// Number of gateways.
 pub const GATEWAYS: usize = 3;
 
-/// How many workers there are.
+/// Number of workers.
 pub const WORKERS: usize = 3;
 
-/// How long a gateway believes in a silent worker, in seconds.
-pub const BELIEVES: u64 = 3;
+/// After this time without data a gateway declares a worker dead, in seconds.
+pub const PEER_TIMEOUT: u64 = 3;
 
-/// How long nobody hears of a worker that has vanished behind a proxy: longer than anybody believes
-/// in it.
-pub const VANISHED: Duration = Duration::from_secs(BELIEVES * 2);
+/// How long the end of a worker that vanished behind a proxy is hidden from its peers: longer than
+/// their peer timeout.
+pub const VANISHED: Duration = Duration::from_secs(PEER_TIMEOUT * 2);
 
-/// A process.
+/// A process of the suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Who {
-    /// The only one of its kind.
+pub enum Process {
+    /// The only one of the run.
     Register,
     /// By its number.
     Gateway(usize),
@@ -33,69 +33,70 @@ pub enum Who {
     Worker(usize),
 }
 
-/// Connections that go through a proxy.
+/// The connections behind one proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Links {
-    /// All peers' with the register.
+    /// Of all peers with the register.
     Register,
-    /// Workers' with a gateway.
+    /// Of workers with a gateway.
     Gateway(usize),
 }
 
-/// What becomes of a connection.
+/// A fault of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cut {
-    /// Both ends see its end, as of a process that closed it. What is under way is lost.
+    /// Both ends receive a FIN, as from a process that closed it. Data in flight is lost.
     Drop,
-    /// Both ends see an error.
+    /// Both ends receive a reset.
     Reset,
-    /// Nothing gets through for a while.
+    /// No data passes for the duration.
     Stall,
-    /// The end that had connected sees an error; the other sees silence for a while.
+    /// The connecting end receives a reset; the accepting end receives nothing for the duration.
     NearEndGone,
-    /// The other way round.
+    /// The accepting end receives a reset; the connecting end receives nothing for the duration.
     FarEndGone,
 }
 
-/// Something that is done.
+/// A fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// SIGKILL; started again after a while.
-    Kill(Who, Duration),
-    /// SIGKILL without a sign to its peers, as of a host that loses power; started again after a
-    /// while.
-    Vanish(Who, Duration),
-    /// SIGTERM; started again a while after it has ended.
-    Drain(Who, Duration),
-    /// SIGSTOP, and SIGCONT after a while.
-    Pause(Who, Duration),
-    /// Done to all connections that there are, or to one of them.
+    /// SIGKILL; restarted after the duration.
+    Kill(Process, Duration),
+    /// SIGKILL with its connections left open, as on a host that loses power; restarted after the
+    /// duration.
+    Vanish(Process, Duration),
+    /// SIGTERM; restarted the duration after it has exited.
+    Drain(Process, Duration),
+    /// SIGSTOP, and SIGCONT after the duration.
+    Pause(Process, Duration),
+    /// Applied to all open connections, or to one of them.
     Cut(Links, Cut, Duration, Which),
-    /// What some hosts send each other is lost for a while.
+    /// Packets between some hosts are lost for the duration.
     Partition(Partition, Duration),
-    /// A host's link goes down, and up after a while: it is cut off from all, clients as well.
-    Unplug(Who, Duration),
+    /// The link of a host goes down, and up after the duration: it is isolated from all other
+    /// hosts, and from clients.
+    Unplug(Process, Duration),
 }
 
-/// Which connections.
+/// Selects connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// Every one.
+    /// All open ones.
     All,
-    /// The one at this place, counted round.
+    /// The one with this index, modulo the number of open ones.
     One(usize),
 }
 
-/// When what is done.
+/// A fault and its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Since the beginning.
+    /// Since the start of the run.
     pub at: Duration,
-    /// What.
+    /// The fault.
     pub fault: Fault,
 }
 
-/// What a seed brings.
+/// The steps of a scenario for a seed.
 pub fn plan(scenario: Scenario, shape: &Shape, seed: u64) -> Vec<Step> {
     let mut dice = StdRng::seed_from_u64(seed);
     if scenario == Scenario::Partitions {
@@ -103,18 +104,20 @@ pub fn plan(scenario: Scenario, shape: &Shape, seed: u64) -> Vec<Step> {
     }
     let mut at = Duration::from_millis(300);
     let mut steps = Vec::new();
-    let mut turn = 0;
+    let mut last = 0;
     for number in 0..shape.faults {
-        // Never the same one twice in a row: a worker that is back has few clients, or none.
-        turn = (turn + dice.random_range(1..WORKERS)) % WORKERS;
-        let worker = Who::Worker(turn);
+        // Never the same worker twice in a row: a restarted worker has few clients, or none.
+        last = (last + dice.random_range(1..WORKERS)) % WORKERS;
+        let worker = Process::Worker(last);
         let fault = match scenario {
             // Both kinds in every run, however short.
-            Scenario::Drain if number % 2 == 0 => Fault::Drain(worker, down(shape, &mut dice)),
-            _ => one(scenario, shape, worker, &mut dice),
+            Scenario::Drain if number % 2 == 0 => {
+                Fault::Drain(worker, random_downtime(shape, &mut dice))
+            }
+            _ => random_fault(scenario, shape, worker, &mut dice),
         };
         steps.push(Step { at, fault });
-        // Some come together: there may be nobody left of a kind.
+        // Some faults coincide, so that no process of a kind may be left.
         if dice.random_bool(0.7) {
             at += shape.gap.mul_f64(dice.random_range(0.7..2.1));
         }
@@ -122,40 +125,40 @@ pub fn plan(scenario: Scenario, shape: &Shape, seed: u64) -> Vec<Step> {
     steps
 }
 
-/// How long something lasts.
-fn down(shape: &Shape, dice: &mut StdRng) -> Duration {
+/// A random duration of a fault.
+fn random_downtime(shape: &Shape, dice: &mut StdRng) -> Duration {
     shape.gap.mul_f64(dice.random_range(0.1..1.5))
 }
 
-fn one(scenario: Scenario, shape: &Shape, worker: Who, dice: &mut StdRng) -> Fault {
-    let down = down(shape, dice);
-    let gateway = Who::Gateway(dice.random_range(0..GATEWAYS));
-    let dies = [Who::Register, gateway, worker];
+fn random_fault(scenario: Scenario, shape: &Shape, worker: Process, dice: &mut StdRng) -> Fault {
+    let down = random_downtime(shape, dice);
+    let gateway = Process::Gateway(dice.random_range(0..GATEWAYS));
+    let targets = [Process::Register, gateway, worker];
     match scenario {
         Scenario::Workers => Fault::Kill(worker, down),
-        Scenario::Register => Fault::Kill(Who::Register, down),
+        Scenario::Register => Fault::Kill(Process::Register, down),
         Scenario::Gateways => Fault::Kill(gateway, down),
         Scenario::Drain => Fault::Drain(gateway, down),
-        Scenario::Links => match any(&dies, dice) {
-            who if dice.random_bool(0.3) => Fault::Pause(who, down),
+        Scenario::Links => match any(&targets, dice) {
+            process if dice.random_bool(0.3) => Fault::Pause(process, down),
             _ if dice.random_bool(0.1) => Fault::Vanish(worker, VANISHED),
             _ => cut(down, dice),
         },
-        Scenario::Partitions => unreachable!("it is planned in rounds"),
+        Scenario::Partitions => unreachable!("partitions are planned in rounds"),
         Scenario::All => match dice.random_range(0..20) {
             0 => Fault::Vanish(worker, VANISHED),
             1..7 => Fault::Kill(worker, down),
-            7 | 8 => Fault::Kill(Who::Register, down),
+            7 | 8 => Fault::Kill(Process::Register, down),
             9 | 10 => Fault::Kill(gateway, down),
             11 | 12 => Fault::Drain(any(&[gateway, worker], dice), down),
-            13..16 => Fault::Pause(any(&dies, dice), down),
+            13..16 => Fault::Pause(any(&targets, dice), down),
             _ => cut(down, dice),
         },
     }
 }
 
 fn any<T: Copy>(of: &[T], dice: &mut StdRng) -> T {
-    *of.choose(dice).expect("a list that is written here")
+    *of.choose(dice).expect("the list is a non-empty literal")
 }
 
 fn cut(down: Duration, dice: &mut StdRng) -> Fault {
@@ -169,7 +172,7 @@ fn cut(down: Duration, dice: &mut StdRng) -> Fault {
     Fault::Cut(links, any(&cuts, dice), down, which)
 }
 
-impl fmt::Display for Who {
+impl fmt::Display for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Register => f.write_str("register"),
@@ -182,15 +185,15 @@ impl fmt::Display for Who {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Kill(who, down) => write!(f, "kill {who}, back after {down:.1?}"),
-            Self::Vanish(who, down) => write!(f, "let {who} vanish, back after {down:.1?}"),
-            Self::Drain(who, down) => write!(f, "drain {who}, back after {down:.1?}"),
-            Self::Pause(who, down) => write!(f, "pause {who} for {down:.1?}"),
+            Self::Kill(process, down) => write!(f, "kill {process}, back after {down:.1?}"),
+            Self::Vanish(process, down) => write!(f, "let {process} vanish, back after {down:.1?}"),
+            Self::Drain(process, down) => write!(f, "drain {process}, back after {down:.1?}"),
+            Self::Pause(process, down) => write!(f, "pause {process} for {down:.1?}"),
             Self::Cut(links, cut, down, which) => {
                 write!(f, "{cut:?} {which:?} of {links:?}'s links for {down:.1?}")
             }
-            Self::Partition(partition, down) => write!(f, "part {partition} for {down:.1?}"),
-            Self::Unplug(who, down) => write!(f, "unplug {who} for {down:.1?}"),
+            Self::Partition(partition, down) => write!(f, "partition {partition} for {down:.1?}"),
+            Self::Unplug(process, down) => write!(f, "unplug {process} for {down:.1?}"),
         }
     }
 }
@@ -201,7 +204,7 @@ mod tests {
     use crate::scenario::Form;
 
     #[test]
-    fn a_seed_brings_the_same_again_and_another_does_not() {
+    fn plan_is_the_same_for_a_seed_and_differs_between_seeds() {
         let scenario = Scenario::All;
         let shape = scenario.shape(Form::Long);
         assert_eq!(plan(scenario, &shape, 7), plan(scenario, &shape, 7));
@@ -209,16 +212,16 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_does_what_its_scenario_says() {
+    fn plan_contains_the_faults_of_its_scenario() {
         let shape = Scenario::Workers.shape(Form::Long);
         let steps = plan(Scenario::Workers, &shape, 1);
         assert_eq!(steps.len(), 50);
-        assert!(steps.iter().all(|step| matches!(step.fault, Fault::Kill(Who::Worker(_), _))));
+        assert!(steps.iter().all(|step| matches!(step.fault, Fault::Kill(Process::Worker(_), _))));
         assert!(steps.is_sorted_by_key(|step| step.at));
         let shape = Scenario::All.shape(Form::Long);
         let steps = plan(Scenario::All, &shape, 1);
         let is = |test: fn(&Fault) -> bool| steps.iter().any(|step| test(&step.fault));
-        assert!(is(|fault| matches!(fault, Fault::Kill(Who::Gateway(_), _))));
+        assert!(is(|fault| matches!(fault, Fault::Kill(Process::Gateway(_), _))));
         assert!(is(|fault| matches!(fault, Fault::Cut(..))));
         assert!(is(|fault| matches!(fault, Fault::Pause(..))));
         assert!(is(|fault| matches!(fault, Fault::Drain(..))));

@@ -1,4 +1,4 @@
-//! A TCP proxy between processes of the suite, that can do to connections what networks do.
+//! A TCP proxy between processes of the suite that injects network faults.
 
 use std::{
     io,
@@ -24,81 +24,82 @@ use crate::plan::{Cut, Which};
 #[derive(Clone, Debug)]
 pub struct Proxy {
     handles: Arc<Mutex<Vec<Handle>>>,
-    /// Until when the end of whoever connects is kept from the other end.
-    hush: watch::Sender<Option<Instant>>,
+    /// Until when the end of the connecting side is hidden from the accepting side.
+    hide_end: watch::Sender<Option<Instant>>,
 }
 
-/// A connection, as the proxy's owner holds it.
+/// The control of one connection.
 #[derive(Debug)]
 struct Handle {
-    orders: watch::Sender<Order>,
-    gone: CancellationToken,
+    control: watch::Sender<State>,
+    closed: CancellationToken,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Order {
+enum State {
     Flow,
     Stall,
     End(Cut, Duration),
 }
 
 impl Proxy {
-    /// Listens at `at` for connections to `target`.
+    /// Listens on `at` and forwards connections to `target`.
     ///
     /// # Errors
     /// When it cannot listen there.
     pub async fn start(at: SocketAddr, target: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(at).await?;
-        let proxy = Self { handles: Arc::default(), hush: watch::Sender::new(None) };
+        let proxy = Self { handles: Arc::default(), hide_end: watch::Sender::new(None) };
         let connections = Arc::clone(&proxy.handles);
-        let hush = proxy.hush.subscribe();
+        let hide_end = proxy.hide_end.subscribe();
         tokio::spawn(async move {
             loop {
-                // Out of file descriptors, say: there will be some again.
+                // Transient errors, such as a lack of file descriptors.
                 let Ok((near, _)) = listener.accept().await else {
                     sleep(Duration::from_millis(10)).await;
                     continue;
                 };
-                let (orders, mut ordered) = watch::channel(Order::Flow);
-                let gone = CancellationToken::new();
-                let handle = Handle { orders, gone: gone.clone() };
+                let (control, mut state) = watch::channel(State::Flow);
+                let closed = CancellationToken::new();
+                let handle = Handle { control, closed: closed.clone() };
                 let mut all = connections.lock().unwrap_or_else(PoisonError::into_inner);
-                all.retain(|handle| !handle.gone.is_cancelled());
+                all.retain(|handle| !handle.closed.is_cancelled());
                 all.push(handle);
                 drop(all);
-                let hush = hush.clone();
+                let hide_end = hide_end.clone();
                 tokio::spawn(async move {
                     if let Ok(far) = TcpStream::connect(target).await {
-                        connection(near, far, &mut ordered, hush).await;
+                        connection(near, far, &mut state, hide_end).await;
                     }
-                    gone.cancel();
+                    closed.cancel();
                 });
             }
         });
         Ok(proxy)
     }
 
-    /// For a while, whoever connects and ends does so without a sign, as a host that loses power.
-    pub fn hush(&self, time: Duration) {
-        self.hush.send_replace(Some(Instant::now() + time));
+    /// For that time, hides the end of the connecting side, as if its host had lost power.
+    pub fn hide_end(&self, time: Duration) {
+        self.hide_end.send_replace(Some(Instant::now() + time));
     }
 
-    /// Does it to the connections that there are, for a while.
+    /// Applies a fault to open connections, for that time.
     pub fn cut(&self, cut: Cut, which: Which, time: Duration) {
-        let order = if cut == Cut::Stall { Order::Stall } else { Order::End(cut, time) };
+        let state = if cut == Cut::Stall { State::Stall } else { State::End(cut, time) };
         let all = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
-        let alive: Vec<&Handle> = all.iter().filter(|handle| !handle.gone.is_cancelled()).collect();
+        let alive: Vec<&Handle> =
+            all.iter().filter(|handle| !handle.closed.is_cancelled()).collect();
         for (at, handle) in alive.iter().enumerate() {
             if which == Which::All || which == Which::One(at + which.rounds(alive.len())) {
-                handle.orders.send_replace(order);
-                if order == Order::Stall {
-                    let orders = handle.orders.clone();
+                handle.control.send_replace(state);
+                if state == State::Stall {
+                    let control = handle.control.clone();
                     tokio::spawn(async move {
                         sleep(time).await;
-                        orders.send_if_modified(|now| {
-                            let stalled = *now == Order::Stall;
+                        control.send_if_modified(|now| {
+                            let stalled = *now == State::Stall;
                             if stalled {
-                                *now = Order::Flow;
+                                *now = State::Flow;
                             }
                             stalled
                         });
@@ -110,7 +111,7 @@ impl Proxy {
 }
 
 impl Which {
-    /// How far a place is beyond `count`, in whole rounds.
+    /// The largest multiple of `count` up to the index.
     fn rounds(self, count: usize) -> usize {
         match self {
             Self::One(at) if count != 0 => at / count * count,
@@ -119,25 +120,25 @@ impl Which {
     }
 }
 
-/// Passes bytes both ways until one end or the owner ends it.
+/// Forwards bytes in both directions until one end or the control ends it.
 async fn connection(
     near: TcpStream,
     far: TcpStream,
-    ordered: &mut watch::Receiver<Order>,
-    hush: watch::Receiver<Option<Instant>>,
+    state: &mut watch::Receiver<State>,
+    hide_end: watch::Receiver<Option<Instant>>,
 ) {
     let _ = (near.set_nodelay(true), far.set_nodelay(true));
     let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
-    let (there, back) = (ordered.clone(), ordered.clone());
-    let mut up = Flow { from: near_in, to: far_out, ordered: there, hush: Some(hush) };
-    let mut down = Flow { from: far_in, to: near_out, ordered: back, hush: None };
-    let ended = ordered.wait_for(|order| matches!(order, Order::End(..)));
-    let order = tokio::select! {
-        ended = ended => ended.map_or(Order::Flow, |order| *order),
+    let (up_state, down_state) = (state.clone(), state.clone());
+    let mut up = Flow { from: near_in, to: far_out, state: up_state, hide_end: Some(hide_end) };
+    let mut down = Flow { from: far_in, to: near_out, state: down_state, hide_end: None };
+    let ended = state.wait_for(|state| matches!(state, State::End(..)));
+    let state = tokio::select! {
+        ended = ended => ended.map_or(State::Flow, |state| *state),
         // One direction may end before the other.
         _ = async { tokio::join!(up.run(), down.run()) } => return,
     };
-    let Order::End(cut, time) = order else { return };
+    let State::End(cut, time) = state else { return };
     let (Ok(near), Ok(far)) = (up.from.reunite(down.to), down.from.reunite(up.to)) else { return };
     match cut {
         Cut::Drop | Cut::Stall => {}
@@ -165,22 +166,22 @@ fn reset(stream: TcpStream) {
 struct Flow {
     from: OwnedReadHalf,
     to: OwnedWriteHalf,
-    ordered: watch::Receiver<Order>,
-    hush: Option<watch::Receiver<Option<Instant>>>,
+    state: watch::Receiver<State>,
+    hide_end: Option<watch::Receiver<Option<Instant>>>,
 }
 
 impl Flow {
-    /// Until the end of what comes, which is passed on as well.
+    /// Forwards bytes until the end of the input, which is forwarded as well.
     async fn run(&mut self) {
         let mut buffer = vec![0; 64 * 1024];
         loop {
             let read = self.from.read(&mut buffer).await.unwrap_or(0);
-            // While nothing gets through, nothing more is read than this.
-            if self.ordered.wait_for(|order| *order != Order::Stall).await.is_err() {
+            // While the connection is stalled, no more than this buffer is read.
+            if self.state.wait_for(|state| *state != State::Stall).await.is_err() {
                 return;
             }
-            let hush = self.hush.as_ref().and_then(|hush| *hush.borrow());
-            if let (0, Some(until)) = (read, hush) {
+            let hide_end = self.hide_end.as_ref().and_then(|hide_end| *hide_end.borrow());
+            if let (0, Some(until)) = (read, hide_end) {
                 sleep_until(until).await;
             }
             if read == 0 || self.to.write_all(&buffer[..read]).await.is_err() {
@@ -208,7 +209,7 @@ mod tests {
     const A_WHILE: Duration = Duration::from_millis(50);
 
     #[tokio::test]
-    async fn bytes_get_through_and_not_while_it_stalls() {
+    async fn stalled_connection_forwards_bytes_after_the_stall() {
         let (proxy, mut near, mut far) = pair().await;
         near.write_all(b"a").await.unwrap();
         assert_eq!(far.read_u8().await.unwrap(), b'a');
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn both_ends_see_the_end_or_an_error() {
+    async fn drop_closes_and_reset_resets_both_ends() {
         let (proxy, mut near, mut far) = pair().await;
         proxy.cut(Cut::Drop, Which::One(7), A_WHILE);
         assert_eq!(near.read(&mut [0; 1]).await.unwrap(), 0);
@@ -231,17 +232,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_end_may_not_know_for_a_while() {
+    async fn half_closed_connection_hides_the_end_from_one_side() {
         let (proxy, mut near, mut far) = pair().await;
         proxy.cut(Cut::FarEndGone, Which::All, Duration::from_secs(1));
         far.read(&mut [0; 1]).await.unwrap_err();
         assert!(timeout(A_WHILE, near.read_u8()).await.is_err());
         assert_eq!(near.read(&mut [0; 1]).await.unwrap(), 0);
     }
+
     #[tokio::test]
-    async fn an_end_may_be_kept_from_the_other() {
+    async fn end_of_the_connecting_side_is_hidden_for_a_while() {
         let (proxy, near, mut far) = pair().await;
-        proxy.hush(Duration::from_secs(1));
+        proxy.hide_end(Duration::from_secs(1));
         drop(near);
         assert!(timeout(A_WHILE, far.read_u8()).await.is_err());
         assert_eq!(far.read(&mut [0; 1]).await.unwrap(), 0);

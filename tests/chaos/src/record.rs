@@ -1,23 +1,23 @@
-//! What a worker notes of each event before its handler does anything, as bytes of one length.
+//! The record that a worker writes for each event before it handles it, with a fixed length.
 
 use business_worker::CloseReason;
 
 /// One call of one handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// When, in nanoseconds of the system's clock, which all processes share.
+    /// Nanoseconds since the Unix epoch, by the system clock, which all processes share.
     pub at: u64,
-    /// About whom.
+    /// The client of the event.
     pub client: Client,
-    /// The event's number among the client's own.
+    /// The sequence number of the event within the client.
     pub number: u64,
     /// Whether it was marked as redelivered.
     pub marked: bool,
-    /// What happened.
+    /// The event.
     pub told: Told,
 }
 
-/// A client id, of one host.
+/// A client id, unique on one host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Client {
     /// The inner port of its gateway.
@@ -26,22 +26,22 @@ pub struct Client {
     pub connection: u32,
 }
 
-/// What a handler was told.
+/// The event that a handler received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
     /// A connection was accepted.
     Connect,
-    /// It is that of this token.
+    /// Its handshake carried this token.
     Open(u64),
-    /// It sent its message of this number.
+    /// The client sent its message with this number.
     Message(u32),
-    /// It is gone.
+    /// The connection was closed.
     Close(CloseReason),
-    /// What makes no sense.
+    /// An event that no client of the run caused.
     Nonsense,
 }
 
-/// The length of a record.
+/// The length of a record, in bytes.
 pub const LENGTH: usize = 32;
 
 const REASONS: [CloseReason; 10] = [
@@ -58,7 +58,7 @@ const REASONS: [CloseReason; 10] = [
 ];
 
 impl Record {
-    /// As bytes.
+    /// Encodes the record.
     pub fn encode(&self) -> [u8; LENGTH] {
         let (kind, value) = match self.told {
             Told::Connect => (0, 0),
@@ -87,7 +87,7 @@ impl Record {
         bytes
     }
 
-    /// From those bytes.
+    /// Decodes a record; `None` if it is malformed.
     pub fn decode(bytes: &[u8; LENGTH]) -> Option<Self> {
         let long = |at| Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
         let (value, connection) = (long(16)?, u32::from_le_bytes(*bytes[24..].first_chunk()?));
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_record_reads_back() {
+    fn every_record_round_trips() {
         let client = Client { gateway: 65_000, connection: u32::MAX - 1 };
         let told = [Told::Connect, Told::Open(u64::MAX), Told::Message(3), Told::Nonsense];
         let closes = REASONS.map(Told::Close);

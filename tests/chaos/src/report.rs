@@ -1,28 +1,28 @@
-//! A run's result as text: what was done, what was counted, what does not balance.
+//! The result of a run as text: faults, counts, and violated rules.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use crate::{
     account::Balance,
     partitions::Ways,
-    plan::{Cut, Fault, Step, Who},
+    plan::{Cut, Fault, Process, Step},
     scenario::Scenario,
 };
 
-/// What a run has to say besides its balance.
+/// The facts of a run besides its balance.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    /// Which it was.
+    /// The scenario.
     pub scenario: Scenario,
-    /// By which it can be done again.
+    /// The seed that reproduces its faults.
     pub seed: u64,
-    /// Seconds from the first message to the last fault's end.
+    /// Seconds from the start of the plan until all faults have ended.
     pub seconds: f64,
-    /// How often each kind of fault was done.
+    /// The number of faults of each kind.
     pub faults: Vec<(&'static str, usize)>,
 }
 
-/// All of it.
+/// Formats the report.
 pub fn report(facts: &Facts, balance: &Balance) -> String {
     let Facts { scenario, seed, seconds, faults } = facts;
     let mut text = format!("{} --seed {seed}: {seconds:.0} s", scenario.name());
@@ -32,18 +32,18 @@ pub fn report(facts: &Facts, balance: &Balance) -> String {
     let counts = &balance.counts;
     let closes = counts.closes.iter().map(|(why, count)| format!("{why} {count}"));
     let rows = [
-        ("connections, closed from the other side", counts.connections, Some(counts.closed)),
+        ("connections, closed by the remote side", counts.connections, Some(counts.closed)),
         ("messages sent", counts.sent, None),
         ("messages handled", counts.handled, None),
-        ("not handled: gateway lost, or client broke off", counts.gone, None),
-        ("handled with the mark, for the first time", counts.redelivered - counts.again, None),
-        ("handled with the mark, again", counts.again, None),
+        ("not handled: gateway lost, or client aborted", counts.gone, None),
+        ("redelivered, handled for the first time", counts.redelivered - counts.again, None),
+        ("redelivered, handled again", counts.again, None),
         ("handled late, by a worker that was cut off", counts.overtaken, None),
         ("answers", counts.answers, None),
-        ("passed on to uids and groups", counts.passed_on, None),
+        ("forwarded to uids and groups", counts.passed_on, None),
         ("onConnect", counts.connects, None),
         ("onClose", counts.closes.values().sum(), None),
-        ("onClose missing: fewer than two workers there", counts.closes_missing, None),
+        ("onClose missing: fewer than two workers running", counts.closes_missing, None),
     ];
     for (name, count, more) in rows {
         let more = more.map_or_else(String::new, |more| format!(", {more}"));
@@ -56,23 +56,23 @@ pub fn report(facts: &Facts, balance: &Balance) -> String {
             let _ = write!(text, "\n    {example}");
         }
     }
-    let verdict = if balance.broken.is_empty() { "balances" } else { "DOES NOT BALANCE" };
-    let _ = write!(text, "\n  {verdict}");
+    let result = if balance.broken.is_empty() { "balances" } else { "DOES NOT BALANCE" };
+    let _ = write!(text, "\n  {result}");
     text
 }
 
-/// How often each kind of fault is done.
+/// The number of faults of each kind in a plan.
 pub fn kinds(steps: &[Step]) -> Vec<(&'static str, usize)> {
     let mut kinds = BTreeMap::new();
     for step in steps {
         let kind = match step.fault {
-            Fault::Kill(Who::Worker(_), _) => "workers killed",
-            Fault::Kill(Who::Gateway(_), _) => "gateways killed",
-            Fault::Kill(Who::Register, _) => "registers killed",
-            Fault::Vanish(Who::Worker(_), _) => "workers vanished",
-            Fault::Vanish(Who::Gateway(_), _) => "gateways vanished",
-            Fault::Vanish(Who::Register, _) => "registers vanished",
-            Fault::Drain(Who::Gateway(_), _) => "gateways drained",
+            Fault::Kill(Process::Worker(_), _) => "workers killed",
+            Fault::Kill(Process::Gateway(_), _) => "gateways killed",
+            Fault::Kill(Process::Register, _) => "registers killed",
+            Fault::Vanish(Process::Worker(_), _) => "workers vanished",
+            Fault::Vanish(Process::Gateway(_), _) => "gateways vanished",
+            Fault::Vanish(Process::Register, _) => "registers vanished",
+            Fault::Drain(Process::Gateway(_), _) => "gateways drained",
             Fault::Drain(..) => "workers drained",
             Fault::Pause(..) => "pauses",
             Fault::Cut(_, Cut::Stall, ..) => "links stalled",

@@ -1,4 +1,4 @@
-//! A run from its first process to its account.
+//! A run, from the start of its processes to its account.
 
 use std::{
     collections::BTreeMap,
@@ -13,91 +13,92 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     account::open_ends,
-    cast::{Cast, Places, journals},
-    crowd::{Crowd, Phase, Place, Progress},
+    clients::{Clients, Phase, Place, Progress},
+    fault_injector::FaultInjector,
     journal::Journals,
     network::Network,
     plan::{Step, plan},
+    processes::{Addresses, Processes, journals},
     proxy::Proxy,
     report::{Facts, kinds, report},
     scenario::{Scenario, Shape},
-    stage::Stage,
 };
 
-/// What to run.
+/// The parameters of a run.
 #[derive(Clone, Debug)]
 pub struct Order {
-    /// Which faults.
+    /// The kind of faults.
     pub scenario: Scenario,
-    /// How many of what.
+    /// The size.
     pub shape: Shape,
-    /// What the plan follows from.
+    /// The seed of the plan.
     pub seed: u64,
-    /// Where the binaries are.
+    /// The folder of the binaries.
     pub bin: PathBuf,
 }
 
-/// How long nothing may move before a run stops waiting. Nothing is asserted about times; this
-/// only ends what would never end.
+/// The time without progress after which a run stops waiting. It bounds a run that hangs; no
+/// latency is asserted.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long nothing may come any more until a run believes that nothing will.
+/// The time without events after which nothing is in flight any more.
 const QUIET: Duration = Duration::from_millis(400);
 
-/// Runs it, with logs and journals in `folder`. Returns the report, and whether it balances.
+/// Performs a run, with logs and journals in `folder`. Returns the report, and whether the account
+/// balances.
 ///
 /// # Errors
-/// When the suite does not come up, or a process ends by itself.
+/// When the suite does not become ready, or a process exits unexpectedly.
 pub async fn run(order: &Order, folder: &Path) -> anyhow::Result<(String, bool)> {
     let Order { scenario, shape, seed, bin } = order;
-    let network = scenario.has_hosts().then(|| Network::make(folder)).transpose()?;
-    let places = match network {
-        Some(_) => Places::on_hosts(),
-        None => Places::choose(scenario.has_proxies()),
+    let network = scenario.has_hosts().then(|| Network::create(folder)).transpose()?;
+    let addresses = match network {
+        Some(_) => Addresses::on_hosts(),
+        None => Addresses::choose(scenario.has_proxies()),
     };
-    let proxies = proxies(&places).await?;
-    let cast = Cast::start(bin, folder, places, network.as_ref())?;
-    cast.ready().await?;
+    let proxies = proxies(&addresses).await?;
+    let processes = Processes::start(bin, folder, addresses, network.as_ref())?;
+    processes.ready().await?;
     let place = Place {
-        gateways: cast.places.clients.clone(),
-        inner: cast.places.inner_met.iter().map(std::net::SocketAddr::port).collect(),
+        gateways: processes.addresses.clients.clone(),
+        inner: processes.addresses.inner_proxied.iter().map(std::net::SocketAddr::port).collect(),
         every: Duration::from_secs(1) * shape.clients / shape.rate,
         seed: *seed,
         progress: Progress::default(),
     };
-    let crowd = Crowd::start(shape.clients, place);
-    let progress = &crowd.place.progress;
+    let clients = Clients::start(shape.clients, place);
+    let progress = &clients.place.progress;
     let all = u64::from(shape.clients);
-    // Some leave and come back at any time.
+    // Some clients close and reconnect at any time.
     let most = |progress: &Progress| all * 9 / 10 <= progress.joined.load(Ordering::Relaxed);
-    ensure!(progress.until(PATIENCE, most).await, "the suite did not come up");
+    ensure!(progress.until(PATIENCE, most).await, "the suite did not become ready");
 
-    let mut stage = Stage::new(cast, proxies, network);
+    let mut injector = FaultInjector::new(processes, proxies, network);
     let (began, steps) = (Instant::now(), plan(*scenario, shape, *seed));
     let lines = steps.iter().map(|Step { at, fault }| format!("{at:>8.2?}  {fault}\n"));
     fs::write(folder.join("plan.txt"), lines.collect::<String>())?;
-    stage.play(&steps).await?;
+    injector.run(&steps).await?;
     let seconds = began.elapsed().as_secs_f64();
-    crowd.turn_to(Phase::Listen);
+    clients.turn_to(Phase::Listen);
     let settled = |progress: &Progress| {
         progress.staying.load(Ordering::Relaxed) == progress.settled.load(Ordering::Relaxed)
     };
     sleep(QUIET).await;
-    // If it does not settle, the account says what is missing.
+    // If clients do not settle, the account reports the missing answers.
     progress.until(PATIENCE, settled).await;
     progress.quiet(QUIET).await;
-    crowd.turn_to(Phase::Leave);
-    let lives = crowd.left().await;
+    clients.turn_to(Phase::Leave);
+    let lives = clients.join().await;
 
     let mut journal = Journals::of(&journals(folder));
-    ends(&mut journal).await?;
-    let Stage { mut cast, mut account, .. } = stage;
-    for unwell in cast.end().await? {
-        account.blemish(unwell);
+    wait_for_closes(&mut journal).await?;
+    let FaultInjector { mut processes, mut account, .. } = injector;
+    for failure in processes.stop().await? {
+        account.blemish(failure);
     }
     let (records, torn) = journal.finish()?;
     for _ in 0..torn {
-        account.blemish("a journal is torn".to_owned());
+        account.blemish("a journal is incomplete".to_owned());
     }
     account.records(records);
     lives.into_iter().for_each(|life| account.life(life));
@@ -106,34 +107,37 @@ pub async fn run(order: &Order, folder: &Path) -> anyhow::Result<(String, bool)>
     Ok((report(&facts, &balance), balance.broken.is_empty()))
 }
 
-/// Waits until workers were told all ends, or are told no more.
-async fn ends(journals: &mut Journals) -> anyhow::Result<()> {
-    let mut moved = (Instant::now(), 0);
+/// Waits until every client with a record has a recorded close, or until no more closes are
+/// recorded.
+async fn wait_for_closes(journals: &mut Journals) -> anyhow::Result<()> {
+    let mut last = (Instant::now(), 0);
     loop {
         let records = journals.read().context("cannot read journals")?;
         let (known, ended) = open_ends(records);
-        if ended != moved.1 {
-            moved = (Instant::now(), ended);
+        if ended != last.1 {
+            last = (Instant::now(), ended);
         }
-        let patience = if known == ended { QUIET } else { ENDS };
-        if patience < moved.0.elapsed() {
+        let patience = if known == ended { QUIET } else { CLOSE_TIMEOUT };
+        if patience < last.0.elapsed() {
             return Ok(());
         }
         sleep(Duration::from_millis(100)).await;
     }
 }
 
-/// How long to wait for the next end: longer than anybody believes in a lost gateway and, after
-/// that, in the worker that was to speak for it.
-const ENDS: Duration = Duration::from_secs(15);
+/// How long to wait for the next close: longer than the grace period of a dead gateway plus the
+/// timeout of the worker that had to close its clients.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(15);
 
-async fn proxies(places: &Places) -> anyhow::Result<BTreeMap<Option<usize>, Proxy>> {
+async fn proxies(addresses: &Addresses) -> anyhow::Result<BTreeMap<Option<usize>, Proxy>> {
     let mut proxies = BTreeMap::new();
-    if places.register != places.register_met {
-        let register = Proxy::start(places.register_met, places.register).await?;
+    if addresses.register != addresses.register_proxied {
+        let register = Proxy::start(addresses.register_proxied, addresses.register).await?;
         proxies.insert(None, register);
-        for (number, (met, inner)) in places.inner_met.iter().zip(&places.inner).enumerate() {
-            proxies.insert(Some(number), Proxy::start(*met, *inner).await?);
+        for (number, (proxied, inner)) in
+            addresses.inner_proxied.iter().zip(&addresses.inner).enumerate()
+        {
+            proxies.insert(Some(number), Proxy::start(*proxied, *inner).await?);
         }
     }
     Ok(proxies)

@@ -1,4 +1,4 @@
-//! What a run is made of: how many of what, for how long, and which faults.
+//! Scenarios: their faults, sizes and durations.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 use crate::{account::Leniency, partitions::PASSED_ON};
 
-/// What is done to the suite.
+/// The kind of faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Scenario {
     /// Workers are killed
@@ -15,17 +15,17 @@ pub enum Scenario {
     Register,
     /// Gateways are killed
     Gateways,
-    /// Workers and gateways are asked to end
+    /// Workers and gateways are drained
     Drain,
-    /// Inner links are cut, stalled, reset and half closed; processes are paused
+    /// Inner links are dropped, stalled, reset and half closed; processes are paused
     Links,
-    /// All of it
+    /// All of these
     All,
-    /// The kernel loses what hosts send each other; their links go down, and hosts vanish
+    /// The kernel drops packets between hosts; their links go down, and hosts vanish
     Partitions,
 }
 
-/// How much of it.
+/// The length of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Form {
     /// A few seconds, for every change
@@ -34,16 +34,16 @@ pub enum Form {
     Long,
 }
 
-/// The measures of a run.
+/// The size of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
-    /// How many clients there are at a time.
+    /// Concurrent clients.
     pub clients: u32,
-    /// Messages a second, of all clients together.
+    /// Messages per second, of all clients together.
     pub rate: u32,
-    /// How many faults there are.
+    /// Number of faults.
     pub faults: u32,
-    /// The time from one fault to the next, on average.
+    /// The average time between two faults.
     pub gap: Duration,
 }
 
@@ -61,7 +61,7 @@ impl Scenario {
         }
     }
 
-    /// Its measures.
+    /// Its size in that form.
     pub const fn shape(self, form: Form) -> Shape {
         let (faults, gap) = match (self, form) {
             (Self::Workers | Self::Register, Form::Short) => (5, 700),
@@ -80,21 +80,21 @@ impl Scenario {
         Shape { clients, rate, faults, gap: Duration::from_millis(gap) }
     }
 
-    /// Whether what processes say to each other goes through proxies.
+    /// Whether connections between processes go through proxies.
     pub const fn has_proxies(self) -> bool {
         matches!(self, Self::Links | Self::All)
     }
 
-    /// Whether everybody has a host, in a network of the run's own.
+    /// Whether each process has its own host, in a network of the run's own.
     pub const fn has_hosts(self) -> bool {
         matches!(self, Self::Partitions)
     }
 
-    /// What is not held against it.
+    /// The exemptions from the account's rules.
     pub fn leniency(self) -> Leniency {
         Leniency {
             overtaken: self.has_proxies() || self.has_hosts(),
-            // In other scenarios no process is cut off for longer.
+            // Other scenarios isolate no process for longer than that.
             in_time: self.has_hosts().then_some(PASSED_ON.as_nanos() as u64),
         }
     }

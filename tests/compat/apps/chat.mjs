@@ -1,4 +1,4 @@
-// The chat's own page, with two people in a room and one in another.
+// The chat's own page, with two users in a room and one in another.
 //
 //   node chat.mjs URL STACK
 

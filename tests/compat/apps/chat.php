@@ -1,5 +1,5 @@
 <?php
-// The chat, as its page speaks to it.
+// The chat, with the protocol of its page.
 //
 //   php chat.php PORT
 
@@ -12,7 +12,7 @@ $login = fn (string $name, mixed $room) => $json(['type' => 'login', 'client_nam
 $say = fn (string $text, string $to = 'all', string $name = '') =>
     $json(['type' => 'say', 'to_client_id' => $to, 'to_client_name' => $name, 'content' => $text]);
 
-// Whose id is whose is told by the list that a login brings.
+// The list of a login maps ids to users.
 $id = function (string $name) use ($script, $login): string {
     $script->clients[$name]->send($login($name, 1));
     do {

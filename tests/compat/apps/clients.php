@@ -1,5 +1,5 @@
 <?php
-// Scripted clients of an application: one step after the other, and what each client got.
+// Scripted clients of an application: runs steps in order and records what each client received.
 
 declare(strict_types=1);
 require __DIR__ . '/../lib.php';
@@ -18,14 +18,14 @@ final class Script
         $this->clients[$name] = (new Client("127.0.0.1:$this->port"))->shake('/', ['Origin: http://127.0.0.1']);
     }
 
-    // Does something, waits until it has had its effect, and writes down what came.
-    public function step(string $what, callable|string|array $does, string $who = ''): void
+    // Runs a step, waits for its effect, and records what was received.
+    public function step(string $what, callable|string|array $action, string $sender = ''): void
     {
-        if (is_callable($does)) {
-            $does();
+        if (is_callable($action)) {
+            $action();
         } else {
-            foreach ((array) $does as $message) {
-                $this->clients[$who]->send($message);
+            foreach ((array) $action as $message) {
+                $this->clients[$sender]->send($message);
             }
         }
         usleep(500000);
@@ -40,14 +40,14 @@ final class Script
         echo $what, "\t", json_encode(readable($got), JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES), "\n";
     }
 
-    // Ids by the order in which they are met, and no times.
+    // Replaces ids by their order of appearance, and removes times.
     private function plain(string $text): string
     {
         $text = preg_replace('/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d/', 'TIME', $text);
         $text = preg_replace_callback('/\b(7f000001[0-9a-f]{12}|1[0-9]{9})\b/', function (array $found): string {
             return $this->ids[$found[1]] ??= 'id' . (count($this->ids) + 1);
         }, $text);
-        // Which gateway a client came to decides its place in a list, and the original has several.
+        // The place of a client in a list depends on its gateway, and the original has several.
         $message = json_decode($text, true);
         if (isset($message['client_list'])) {
             ksort($message['client_list']);

@@ -1,4 +1,4 @@
-// A browser in front of an application's own page, which may load nothing from elsewhere.
+// A browser on an application's own page, which may not load anything from other origins.
 
 import assert from 'node:assert/strict';
 import { chromium } from '../../browser/node_modules/playwright-core/index.mjs';
@@ -14,7 +14,7 @@ export const [, , url, stack] = process.argv;
 const browser = await chromium.launch(LAUNCH);
 let checks = 0;
 
-/** A person with a browser of their own. `name` answers the page's question for one. */
+/** A user in a separate browser. `name` answers the page's prompt. */
 export async function person(name, address = url, prepare = async () => {}) {
   const context = await browser.newContext({ viewport: { width: 1000, height: 700 } });
   context.setDefaultTimeout(WAIT_MS);
@@ -39,7 +39,7 @@ export function check(what, found, expected) {
   assert.deepEqual(found, expected, what);
 }
 
-/** Waits until a function in the page answers true. */
+/** Waits until a function in the page returns true. */
 export async function until(what, page, is, argument) {
   checks += 1;
   await page.waitForFunction(is, argument, { timeout: WAIT_MS }).catch((error) => {

@@ -1,10 +1,10 @@
-// The tadpoles' own page, twice.
+// The tadpoles' own page, in two browsers.
 //
 //   node todpole.mjs URL STACK
 
 import { check, person, run, until } from './page.mjs';
 
-/** The page keeps what it knows to itself; this lets us look. */
+/** Exposes the internal state of the page. */
 const watched = (page) =>
   page.addInitScript(() => {
     let Original;

@@ -1,5 +1,5 @@
 <?php
-// The tadpoles, as their page speaks of them. Their ids are seconds: they come one after the other.
+// The tadpoles, with the protocol of their page. Ids are seconds, so clients connect in turn.
 //
 //   php todpole.php PORT
 

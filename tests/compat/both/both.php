@@ -1,10 +1,10 @@
 <?php
-// PHP workers and Rust workers at the same time.
+// PHP workers and Rust workers in one cluster.
 //
 //   BIN=… MEMORY=… FOLDER=… php both.php php|like-php
 //
-// `php` runs the original's workers and clients, and gateways of both kinds on one register;
-// `like-php` scripts of our own instead, on our gateway alone.
+// `php` runs workers and clients of the original, and gateways of both kinds on one register;
+// `like-php` runs scripts with the same protocol instead, on our gateway only.
 
 declare(strict_types=1);
 require __DIR__ . '/../processes.php';
@@ -13,15 +13,15 @@ require __DIR__ . '/outside.php';
 
 $php = $argv[1] === 'php' ? 'php' : 'like php';
 
-// Kills a worker, and lets its gateways hear of it: what is written to a link before that is lost
-// with a PHP worker, which does not say what it has taken.
+// Kills a worker and waits until its gateways notice: events written to the link of a PHP worker
+// before that are lost, since PHP workers do not acknowledge.
 function kill(Process $worker): void
 {
     $worker->kill();
     usleep(200000);
 }
 
-// Who serves a client: kind, process, and its client id.
+// Which worker serves a client: its kind, its process, and the client id.
 function who(Client $client): array
 {
     $client->send('who');
@@ -33,7 +33,7 @@ function asks(Client $client, string $what): ?string
     $client->send($what);
     $answer = $client->next();
     if (in_array(explode(' ', $what)[0], ['set', 'update', 'keep'], true)) {
-        // A worker in PHP says what became of the session behind its answer.
+        // A PHP worker sends the session change after its reply.
         usleep(50000);
     }
     return $answer;
@@ -54,7 +54,7 @@ function kinds(array $clients): array
     return array_map(fn (Client $client) => who($client)[0], $clients);
 }
 
-// So many clients of each kind of worker. Those too many leave.
+// Connects this many clients per kind of worker; surplus clients disconnect.
 function crowd(int $port, int $each, array $of = ['php', 'rust']): array
 {
     $crowd = array_fill_keys($of, []);
@@ -68,11 +68,11 @@ function crowd(int $port, int $each, array $of = ['php', 'rust']): array
             usleep(20000);
         }
     }
-    check('new clients come to workers of both kinds', array_fill_keys($of, $each), array_map(count(...), $crowd));
+    check('new clients are assigned to workers of both kinds', array_fill_keys($of, $each), array_map(count(...), $crowd));
     return $crowd;
 }
 
-// What each client has got, once the first message is there.
+// What each client has received, once the first message has arrived.
 function heard(array $clients, string $message): array
 {
     return array_map(fn (Client $client) => [$client->next(), ...$client->drain()], $clients);
@@ -102,25 +102,25 @@ foreach ($all as $name => $client) {
     check("$name joins through its own worker", 'done', asks($client, 'join room'));
     check("$name is bound by its own worker", 'done', asks($client, 'bind ' . substr($name, 1)));
 }
-foreach (['all' => ['sendToAll', 'to all'], 'the group' => ['sendToGroup', 'room', 'to the group']] as $whom => $call) {
+foreach (['all' => ['sendToAll', 'to all'], 'the group' => ['sendToGroup', 'room', 'to the group']] as $recipient => $call) {
     $outside->{$call[0]}(...array_slice($call, 1));
-    check("from outside to $whom", $everybody([end($call)]), heard($all, end($call)));
+    check("from a back end to $recipient", $everybody([end($call)]), heard($all, end($call)));
 }
 $outside->sendToUid('2', 'to a uid');
-check('from outside to a uid with a client of each kind', ['p2' => ['to a uid'], 'r2' => ['to a uid']],
+check('from a back end to a uid with a client of each kind', ['p2' => ['to a uid'], 'r2' => ['to a uid']],
     heard(['p2' => $p2, 'r2' => $r2], 'to a uid'));
-foreach (['a PHP worker' => $p1, 'a Rust worker' => $r1] as $whose => $client) {
-    $client->send("all from $whose");
-    check("from $whose to all", $everybody(["from $whose"]), heard($all, "from $whose"));
-    $client->send("group room group from $whose");
-    check("from $whose to a group", $everybody(["group from $whose"]), heard($all, "group from $whose"));
-    $client->send("uid 3 uid from $whose");
-    check("from $whose to a uid", ['p3' => ["uid from $whose"], 'r3' => ["uid from $whose"]], heard(['p3' => $p3, 'r3' => $r3], ''));
-    check('and to nobody else', $everybody([]), array_map(fn (Client $client) => $client->drain(), $all));
+foreach (['a PHP worker' => $p1, 'a Rust worker' => $r1] as $sender_of => $client) {
+    $client->send("all from $sender_of");
+    check("from $sender_of to all", $everybody(["from $sender_of"]), heard($all, "from $sender_of"));
+    $client->send("group room group from $sender_of");
+    check("from $sender_of to a group", $everybody(["group from $sender_of"]), heard($all, "group from $sender_of"));
+    $client->send("uid 3 uid from $sender_of");
+    check("from $sender_of to a uid", ['p3' => ["uid from $sender_of"], 'r3' => ["uid from $sender_of"]], heard(['p3' => $p3, 'r3' => $r3], ''));
+    check('and to no other client', $everybody([]), array_map(fn (Client $client) => $client->drain(), $all));
 }
 $ids = array_map(fn (Client $client) => who($client)[2], $all);
-check('a question for a group', 6, $outside->getClientIdCountByGroup('room'));
-check('a question for a uid', [$ids['p1'], $ids['r1']], sorted($outside->getClientIdByUid('1'), $ids));
+check('a query for a group', 6, $outside->getClientIdCountByGroup('room'));
+check('a query for a uid', [$ids['p1'], $ids['r1']], sorted($outside->getClientIdByUid('1'), $ids));
 
 function sorted(array $found, array $ids): array
 {
@@ -133,9 +133,9 @@ check('PHP writes a session', 'done', asks($p1, 'set ' . json($values)));
 check('and reads it', $values, session($p1));
 check('Rust writes a session', 'done', asks($r1, 'set ' . json($values)));
 check('and reads it', $values, session($r1));
-check('what Rust wrote, asked for from outside', $values, $outside->getSession($ids['r1']));
+check('what Rust wrote, queried by a back end', $values, $outside->getSession($ids['r1']));
 check('PHP keeps objects in a session', 'done', asks($p2, 'keep'));
-check('and finds them whole', 'whole', asks($p2, 'kept'));
+check('and reads them unchanged', 'whole', asks($p2, 'kept'));
 
 kill($worker['php']);
 check('a killed PHP worker hands its clients to the Rust worker', $everybody('rust'), kinds($all));
@@ -145,18 +145,18 @@ check('Rust changes it', 'done', asks($p1, 'update ' . json($changes)));
 $changed = array_replace_recursive($values, $changes);
 check('and reads it', $changed, session($p1));
 check('PHP objects are null to Rust', ['thing' => null, 'same' => null, 'date' => null, 'n' => 1], session($p2));
-check('Rust changes what stands beside them', 'done', asks($p2, 'update {"n":2,"by":"Rust"}'));
+check('Rust changes another key', 'done', asks($p2, 'update {"n":2,"by":"Rust"}'));
 $kept = $outside->getSession($ids['p2']);
-check('and leaves them whole', true, $kept['thing']->isWhole() && $kept['same'] === $kept['thing'] && [$kept['n'], $kept['by']] === [2, 'Rust']);
+check('and leaves objects unchanged', true, $kept['thing']->isWhole() && $kept['same'] === $kept['thing'] && [$kept['n'], $kept['by']] === [2, 'Rust']);
 
 $worker['php'] = $cluster->worker($php, 'worker-php');
 crowd($port, 1, ['php']);
-check('whoever has a worker stays with it', $everybody('rust'), kinds($all));
+check('clients with a worker stay assigned to it', $everybody('rust'), kinds($all));
 kill($worker['rust']);
 check('a killed Rust worker hands its clients to the PHP worker', $everybody('php'), kinds($all));
 check('what both wrote, read by PHP', $changed, session($p1));
 check('what Rust wrote, read by PHP', $values, session($r1));
-check('objects that Rust has held are whole', 'whole', asks($p2, 'kept'));
+check('objects are unchanged after a Rust worker', 'whole', asks($p2, 'kept'));
 check('PHP writes again', 'done', asks($r1, 'set ' . json($others)));
 check('and changes', 'done', asks($p2, 'update {"n":3}'));
 $worker['rust'] = $cluster->worker('rust', 'worker-rust');
@@ -166,15 +166,15 @@ check('killed again, handed over again', $everybody('rust'), kinds($all));
 check('what PHP wrote over what Rust wrote, read by Rust', $others, session($r1));
 check('what PHP wrote beside objects', 3, session($p2)['n']);
 
-// --- events that a killed worker has not taken ---------------------------------------------------
+// --- events that a killed worker has not read -------------------------------------------------
 
 const BACKLOG = 200;
 
-// Stops a worker, sends it more than its link holds, kills it; what the next one answers.
+// Suspends a worker, sends more than its link buffers, kills it; returns the next one's replies.
 function handed_over(Process $worker, int $pid, array $clients): array
 {
     posix_kill($pid, SIGSTOP);
-    // Who is behind is read no further, so somebody else has to wait until all is sent.
+    // Clients of a slow worker are paused, so a child process sends everything.
     $sender = pcntl_fork();
     if ($sender === 0) {
         for ($n = 0; $n < BACKLOG; $n++) {
@@ -182,7 +182,7 @@ function handed_over(Process $worker, int $pid, array $clients): array
                 $client->send("n $n " . str_repeat('x', 50000));
             }
         }
-        // An orderly end would close what is the other's as well.
+        // A normal exit would close the parent's connections as well.
         posix_kill(getmypid(), SIGKILL);
     }
     usleep(300000);
@@ -198,7 +198,8 @@ function handed_over(Process $worker, int $pid, array $clients): array
     return $answers;
 }
 
-// The backlog from a point on, in order and once each, and how much of it is missing.
+// Checks that the replies are a suffix of the backlog, in order, without duplicates; prints how
+// much is missing.
 function suffix(string $what, array $answers): void
 {
     foreach ($answers as $name => $found) {
@@ -212,13 +213,13 @@ function suffix(string $what, array $answers): void
 $worker['php'] = $cluster->worker($php, 'worker-php');
 ['php' => [$a, $b]] = crowd($port, 2, ['php']);
 suffix('PHP to Rust', handed_over($worker['php'], (int) who($a)[1], ['a' => $a, 'b' => $b]));
-check('and they go on', ['rust', 'rust'], kinds([$a, $b]));
+check('and they are served', ['rust', 'rust'], kinds([$a, $b]));
 $worker['php'] = $cluster->worker($php, 'worker-php');
 crowd($port, 1, ['php']);
 $answers = handed_over($worker['rust'], (int) who($a)[1], ['a' => $a, 'b' => $b]);
 $whole = array_map(fn (int $n) => "n $n", range(0, BACKLOG - 1));
-check('from a Rust worker every event is handed over', ['a' => $whole, 'b' => $whole], $answers);
-check('and they go on', ['php', 'php'], kinds([$a, $b]));
+check('every event of a killed Rust worker is redelivered', ['a' => $whole, 'b' => $whole], $answers);
+check('and they are served', ['php', 'php'], kinds([$a, $b]));
 $second = $cluster->worker($php, 'worker-php-2');
 $pids = [];
 for ($tries = 0; $tries < 100 && count($pids) < 2; $tries++) {
@@ -229,16 +230,16 @@ for ($tries = 0; $tries < 100 && count($pids) < 2; $tries++) {
 check('a second PHP worker has clients too', 2, count($pids));
 $first = (int) who($a)[1];
 suffix('PHP to PHP', handed_over($worker['php'], $first, ['a' => $a, 'b' => $b]));
-check('and they go on with the second', [true, true], array_map(fn (Client $client) => (int) who($client)[1] !== $first, [$a, $b]));
+check('and they are served by the second', [true, true], array_map(fn (Client $client) => (int) who($client)[1] !== $first, [$a, $b]));
 if ($php === 'php') {
     posix_kill((int) who($a)[1], SIGKILL);
     usleep(200000);
-    check('a worker that its master starts again has its clients again', ['php', 'php'], kinds([$a, $b]));
+    check('a worker restarted by its master gets its clients back', ['php', 'php'], kinds([$a, $b]));
 }
-check('nobody was closed', $everybody('php'), kinds($all));
-check('nor forgotten', 6, $outside->getClientIdCountByGroup('room'));
+check('no client was closed', $everybody('php'), kinds($all));
+check('no group membership was lost', 6, $outside->getClientIdCountByGroup('room'));
 foreach ([$gateway, $register] as $process) {
-    check("$process->name ends in order", true, $process->stop());
+    check("$process->name exits cleanly", true, $process->stop());
 }
 $second->stop();
 $all = [];
@@ -269,7 +270,7 @@ function mixed(string $kind): void
     $found = crowd($ours, 2);
     $clients = ['ours, php' => $found['php'][0], 'ours, rust' => $found['rust'][0]];
     foreach (['theirs 1', 'theirs 2'] as $name) {
-        // While it has no worker, a PHP gateway closes who comes.
+        // Without a worker, a PHP gateway closes new clients.
         eventually(function () use (&$clients, $name, $theirs): bool {
             try {
                 $clients[$name] = (new Client("127.0.0.1:$theirs"))->shake();
@@ -285,7 +286,7 @@ function mixed(string $kind): void
     foreach ($clients as $name => $client) {
         check("$of: $name joins", 'done', asks($client, 'join room'));
         check("$of: $name is bound", 'done', asks($client, 'bind u'));
-        check("$of: $name is remembered", 'done', asks($client, 'set ' . json(['name' => $name, 'list' => ['中', 1.5]])));
+        check("$of: the session of $name is stored", 'done', asks($client, 'set ' . json(['name' => $name, 'list' => ['中', 1.5]])));
     }
     $ids = array_map(fn (Client $client) => who($client)[2], $clients);
     eventually(fn () => $outside->getClientIdCountByGroup('room') === 4 && $outside->getAllClientIdCount() === 4, 5);
@@ -299,12 +300,12 @@ function mixed(string $kind): void
     }
     foreach ([['sendToAll', 'to all'], ['sendToGroup', 'room', 'to a group'], ['sendToUid', 'u', 'to a uid']] as $call) {
         $outside->{$call[0]}(...array_slice($call, 1));
-        check("$of: $call[0] from outside", $each([end($call)]), heard($clients, ''));
+        check("$of: $call[0] from a back end", $each([end($call)]), heard($clients, ''));
     }
     foreach (['ours, php', 'theirs 1'] as $from) {
         foreach (['all hello', 'group room hello', 'uid u hello'] as $what) {
             $clients[$from]->send($what);
-            check("$of: a PHP worker, asked by $from: $what", $each(['hello']), heard($clients, ''));
+            check("$of: a PHP worker, on request of $from: $what", $each(['hello']), heard($clients, ''));
         }
     }
     $near = ['ours, php' => $clients['ours, php'], 'ours, rust' => $clients['ours, rust']];
@@ -312,19 +313,19 @@ function mixed(string $kind): void
         $clients['ours, rust']->send($what);
         check("$of: a Rust worker reaches our gateway: $what", array_fill_keys(array_keys($near), ['near']), heard($near, ''));
     }
-    check("$of: and nobody hears a thing twice", $each([]), array_map(fn (Client $client) => $client->drain(), $clients));
-    // It looks again at what it could not speak to, every 20 seconds.
+    check("$of: and no message arrives twice", $each([]), array_map(fn (Client $client) => $client->drain(), $clients));
+    // It retries unusable gateways every 20 seconds.
     while (microtime(true) - $began < 23) {
         usleep(100000);
         $clients['ours, rust']->drain();
     }
     $address = "127.0.0.1:{$inner['php']}";
     $lines = array_filter(file($rust->log), fn (string $line) => str_contains($line, $address));
-    check("$of: a Rust worker says once that it cannot speak to the PHP gateway", 1, count($lines));
-    check("$of: and how it is left", true, str_contains(implode($lines), 'WARN') && str_contains(implode($lines), 'left alone'));
+    check("$of: a Rust worker logs once that it cannot link to the PHP gateway", 1, count($lines));
+    check("$of: and the reason", true, str_contains(implode($lines), 'WARN') && str_contains(implode($lines), 'cannot link'));
     echo '  ', preg_replace(['/\e\[[0-9;]*m/', '/127\.0\.0\.1:\d+/', '/^\S+ +/'], ['', 'ADDRESS', ''], trim(implode($lines))), "\n";
     kill($rust);
-    check("$of: its clients go to the PHP worker", $each('php'), kinds($clients));
+    check("$of: its clients are reassigned to the PHP worker", $each('php'), kinds($clients));
     check("$of: with their sessions", ['name' => 'ours, rust', 'list' => ['中', 1.5]], session($clients['ours, rust']));
     foreach (array_reverse([...$started, $php]) as $process) {
         $process->stop();

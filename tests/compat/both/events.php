@@ -1,11 +1,11 @@
 <?php
-// What a PHP worker does for its clients here; crates/business-worker/examples/memory.rs does the same.
+// The app of the PHP worker; crates/business-worker/examples/session.rs is the same in Rust.
 
 declare(strict_types=1);
 
 use GatewayWorker\Lib\Gateway;
 
-// What only PHP has a word for.
+// Values that only PHP can represent.
 final class Thing
 {
     private int $number = 42;

@@ -1,5 +1,5 @@
 <?php
-// A program outside: the original's GatewayClient, or as much of it as is needed here.
+// A back end: the original's GatewayClient, or a minimal replacement.
 
 declare(strict_types=1);
 
@@ -18,7 +18,7 @@ final class Outside
         if ($this->original) {
             \GatewayClient\Gateway::$registerAddress = $this->cluster->register;
             \GatewayClient\Gateway::$secretKey = $this->cluster->secret;
-            // Its list of gateways is a second old at most.
+            // Its list of gateways is cached for at most a second.
             return \GatewayClient\Gateway::$function(...$arguments);
         }
         $address = gateways($this->cluster->register, $this->cluster->secret)[0];

@@ -1,10 +1,10 @@
 <?php
-// A worker that speaks the inner protocol as PHP's does, with nothing but sockets.
+// A worker with the inner protocol of PHP workers, on plain sockets.
 //
 //   NAME=… REGISTER=… SECRET=… php worker.php
 //
-// It follows the register, links to every gateway that is named, and calls Events as BusinessWorker
-// would: with $_SESSION as it came, and what became of it sent back.
+// It links to every gateway that the register lists, and calls Events like BusinessWorker: with the
+// received $_SESSION, whose changes it sends back.
 
 declare(strict_types=1);
 
@@ -13,7 +13,7 @@ namespace GatewayWorker\Lib;
 require __DIR__ . '/../lib.php';
 require __DIR__ . '/events.php';
 
-// As much of the functions of that name as Events calls. Commands go out on the links.
+// The functions of this class that Events calls. Commands are sent on the links.
 final class Gateway
 {
     public static array $links = [];
@@ -62,7 +62,7 @@ final class Gateway
     }
 }
 
-// One event: what came, to what is said about it.
+// Handles one event.
 function handle($link): bool
 {
     $event = \event($link);
@@ -99,7 +99,7 @@ while (true) {
         foreach (json_decode($line, true)['addresses'] as $address) {
             if (!isset(Gateway::$links[$address])) {
                 Gateway::$links[$address] = \dial($address);
-                // One event is one read: what PHP has read ahead, select does not see.
+                // One event per read: select does not see data that PHP has buffered.
                 stream_set_read_buffer(Gateway::$links[$address], 0);
                 \write_all(Gateway::$links[$address], \worker_hello(getenv('NAME') . ':0', $secret));
             }

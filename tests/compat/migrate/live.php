@@ -1,23 +1,23 @@
 <?php
-// Clients that are there all the while, and say and hear numbered messages.
+// Permanently connected clients that send and receive numbered messages.
 
 declare(strict_types=1);
 
-// One client. It comes back when it is closed.
+// One client. It reconnects when closed.
 final class Live
 {
     private ?Client $client = null;
     private string $buffer = '';
     private float $again = 0;
-    public bool $gone = false;
-    // Which gateway it is on: the inner port that its id names.
+    public bool $hasLeft = false;
+    // Its gateway, as the inner port in its id.
     public ?int $inner = null;
-    public int $said = 0;
+    public int $sent = 0;
     public int $answered = 0;
-    public ?int $heard = null;
+    public ?int $received = null;
     public int $pushes = 0;
 
-    public function __construct(public readonly string $name, private readonly string $address, private readonly Crowd $crowd)
+    public function __construct(public readonly string $name, private readonly string $address, private readonly ClientPool $pool)
     {
         $this->connect();
     }
@@ -30,7 +30,7 @@ final class Live
             $this->again = microtime(true) + 0.1;
             return;
         }
-        [$this->buffer, $this->inner, $this->said, $this->answered, $this->heard] = ['', null, 0, 0, null];
+        [$this->buffer, $this->inner, $this->sent, $this->answered, $this->received] = ['', null, 0, 0, null];
         stream_set_blocking($this->client->stream, false);
         foreach (['who', 'join room'] as $what) {
             $this->client->send($what);
@@ -42,21 +42,21 @@ final class Live
         return $this->client !== null;
     }
 
-    // Whether everything that it said was answered, and it has heard the last push.
-    public function isEven(): bool
+    // Whether everything it sent was answered, and it has received the last push.
+    public function isSettled(): bool
     {
-        return $this->gone || ($this->isOpen() && $this->said === $this->answered && $this->heard === $this->crowd->pushed);
+        return $this->hasLeft || ($this->isOpen() && $this->sent === $this->answered && $this->received === $this->pool->pushed);
     }
 
-    public function say(): void
+    public function sendNext(): void
     {
         if ($this->client === null || $this->inner === null) {
             return;
         }
         try {
-            // Every tenth is a question that the worker has to ask all gateways.
-            $this->client->send(($this->said % 10 === 9 ? 'count ' : 'n ') . $this->said);
-            $this->said++;
+            // Every tenth makes the worker query all gateways.
+            $this->client->send(($this->sent % 10 === 9 ? 'count ' : 'n ') . $this->sent);
+            $this->sent++;
         } catch (RuntimeException) {
             $this->closed('write');
         }
@@ -64,15 +64,15 @@ final class Live
 
     public function leave(): void
     {
-        $this->gone = true;
+        $this->hasLeft = true;
         $this->client->send(pack('n', 1000), 8);
     }
 
-    // Takes what has come.
+    // Handles received messages.
     public function pump(): void
     {
         if ($this->client === null) {
-            if (!$this->gone && $this->again < microtime(true)) {
+            if (!$this->hasLeft && $this->again < microtime(true)) {
                 $this->connect();
             }
             return;
@@ -85,7 +85,7 @@ final class Live
             return;
         }
         $this->buffer .= $bytes;
-        // What the messages here are is shorter than 126 bytes.
+        // The messages here are shorter than 126 bytes.
         while (strlen($this->buffer) >= 2 && strlen($this->buffer) >= 2 + ($length = ord($this->buffer[1]))) {
             $first = ord($this->buffer[0]);
             $payload = substr($this->buffer, 2, $length);
@@ -104,27 +104,27 @@ final class Live
         if ($words[0] === 'php') {
             $this->inner = hexdec(substr($words[2], 8, 4));
         } elseif ($words[0] === 'n') {
-            $this->crowd->answers++;
-            if ($this->crowd->lossy && (int) $words[1] > $this->answered) {
-                $this->crowd->missing += (int) $words[1] - $this->answered;
+            $this->pool->answers++;
+            if ($this->pool->lossy && (int) $words[1] > $this->answered) {
+                $this->pool->missing += (int) $words[1] - $this->answered;
             } elseif ((int) $words[1] !== $this->answered) {
-                $this->crowd->faults[] = "$this->name heard answer $words[1] in place of $this->answered";
+                $this->pool->faults[] = "$this->name received answer $words[1] instead of $this->answered";
             }
             $this->answered = (int) $words[1] + 1;
         } elseif ($words[0] === 'push') {
             $this->pushes++;
-            $this->crowd->heard++;
-            for ($n = $this->heard === null ? (int) $words[1] : $this->heard + 1; $n < (int) $words[1]; $n++) {
-                if ($this->crowd->lossy) {
-                    $this->crowd->unheard++;
-                } elseif (!isset($this->crowd->failed[$n])) {
-                    $this->crowd->faults[] = "$this->name missed push $n";
+            $this->pool->received++;
+            for ($n = $this->received === null ? (int) $words[1] : $this->received + 1; $n < (int) $words[1]; $n++) {
+                if ($this->pool->lossy) {
+                    $this->pool->missedPushes++;
+                } elseif (!isset($this->pool->failed[$n])) {
+                    $this->pool->faults[] = "$this->name missed push $n";
                 }
             }
-            if ($this->heard !== null && (int) $words[1] <= $this->heard) {
-                $this->crowd->faults[] = "$this->name heard push $words[1] after $this->heard";
+            if ($this->received !== null && (int) $words[1] <= $this->received) {
+                $this->pool->faults[] = "$this->name received push $words[1] after $this->received";
             }
-            $this->heard = (int) $words[1];
+            $this->received = (int) $words[1];
         }
     }
 
@@ -133,25 +133,25 @@ final class Live
         fclose($this->client->stream);
         $this->client = null;
         $this->again = microtime(true) + 0.1;
-        if (!$this->gone) {
-            $this->crowd->closed[] = ['name' => $this->name, 'inner' => $this->inner, 'how' => trim($how), 'unanswered' => $this->said - $this->answered];
+        if (!$this->hasLeft) {
+            $this->pool->closed[] = ['name' => $this->name, 'inner' => $this->inner, 'how' => trim($how), 'unanswered' => $this->sent - $this->answered];
         }
     }
 }
 
-// All of them, and somebody outside who pushes to the group that they are in.
-final class Crowd
+// All clients, and a back end that pushes to their group.
+final class ClientPool
 {
     public array $clients = [];
     public array $closed = [];
     public array $faults = [];
     public array $failed = [];
     public int $answers = 0;
-    public int $heard = 0;
-    // Whether answers and pushes may be missing in what is done now, and how many were.
+    public int $received = 0;
+    // Whether answers and pushes may be missing in the current step, and how many were.
     public bool $lossy = false;
     public int $missing = 0;
-    public int $unheard = 0;
+    public int $missedPushes = 0;
     public int $pushed = -1;
     private float $next = 0;
     private float $silent = 0;
@@ -168,14 +168,14 @@ final class Crowd
         }
     }
 
-    // Lives on for so long, or until something is so. Answers whether it came to be.
-    public function live(float $seconds, ?callable $until = null): bool
+    // Runs for this time, or until a condition is true. Returns whether it became true.
+    public function run(float $seconds, ?callable $until = null): bool
     {
         for ($end = microtime(true) + $seconds; microtime(true) < $end; usleep(5000)) {
             if (microtime(true) >= $this->next) {
                 $this->next = microtime(true) + 0.025;
                 foreach ($this->clients as $client) {
-                    $client->say();
+                    $client->sendNext();
                 }
                 $this->push();
             }
@@ -194,7 +194,7 @@ final class Crowd
         }
     }
 
-    // A call that fails may have reached some gateways; its number is used up.
+    // A failed call may have reached some gateways, so its number is not reused.
     private function push(): void
     {
         if (microtime(true) < $this->silent) {
@@ -210,10 +210,10 @@ final class Crowd
         $this->pushed = $n;
     }
 
-    // Falls silent until everything has been answered and heard.
+    // Stops sending until everything is answered and received.
     public function settle(): bool
     {
-        // The last push must be one that did not fail.
+        // The last push must be a successful one.
         $this->silent = 0;
         for ($tries = 0; $tries < 100 && isset($this->failed[$this->pushed]); $tries++) {
             usleep(100000);
@@ -223,7 +223,7 @@ final class Crowd
         return eventually(function (): bool {
             $this->pump();
             foreach ($this->clients as $client) {
-                if (!$client->isEven()) {
+                if (!$client->isSettled()) {
                     return false;
                 }
             }
@@ -231,11 +231,11 @@ final class Crowd
         }, 10);
     }
 
-    // Those who are not even, for a report.
-    public function uneven(): array
+    // Clients with missing messages, for a report.
+    public function unsettled(): array
     {
-        $uneven = array_filter($this->clients, fn (Live $client) => !$client->isEven());
-        return array_map(fn (Live $client) => "said $client->said, answered $client->answered, heard $client->heard of $this->pushed", $uneven);
+        $unsettled = array_filter($this->clients, fn (Live $client) => !$client->isSettled());
+        return array_map(fn (Live $client) => "sent $client->sent, answered $client->answered, received $client->received of $this->pushed", $unsettled);
     }
 
     public function on(int $inner): array

@@ -1,12 +1,12 @@
 <?php
-// Compares two transcripts, step for step, but for the differences that are meant.
+// Compares two transcripts step by step, except for intended differences.
 //
 //   php compare.php ORIGINAL OURS STACK
 
 declare(strict_types=1);
 
-// A row of a table is a pattern for the names of steps, and a reason. The table behind the heading is
-// that of `--compat strict`.
+// A table row is a pattern for step names, and a reason. The table after the heading is that of
+// `--compat strict`.
 [$better, $strict] = explode("\n## With `--compat strict`\n", file_get_contents(__DIR__ . '/../differences.md'));
 $meant = [];
 foreach (explode("\n", $argv[3] === 'strict' ? $strict : $better) as $line) {

@@ -1,5 +1,5 @@
 <?php
-// The application of the scenario: notes every event, and calls what a client asks it to call.
+// The app of the scenario: records every event, and makes the calls that clients request.
 
 declare(strict_types=1);
 

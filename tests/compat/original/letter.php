@@ -1,6 +1,6 @@
 <?php
-// What clients see where the original and ours differ on purpose, unless ours follows it to the
-// letter: bad frames, goodbyes, and no worker. Adds its steps to a transcript.
+// Cases in which clients observe an intended difference to the original, except in strict mode:
+// invalid frames, close frames, and no worker. Appends its steps to a transcript.
 //
 //   php letter.php PORT WORKER_PID TRANSCRIPT
 
@@ -15,7 +15,7 @@ function note(string $step, mixed $result): void
     file_put_contents($transcript, "letter: $step\t" . json_encode(readable($result)) . "\n", FILE_APPEND);
 }
 
-// A client that its worker has greeted.
+// A client that has received the greeting of its worker.
 function client(): Client
 {
     global $port;
@@ -24,7 +24,7 @@ function client(): Client
     return $client;
 }
 
-// All frames up to the end, as first byte and payload.
+// All frames until the end, as first byte and payload.
 function up_to_the_end(Client $client): array
 {
     $all = [];

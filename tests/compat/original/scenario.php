@@ -1,5 +1,5 @@
 <?php
-// Does the same things to whatever stack it is pointed at, and writes down what came of each step.
+// Runs the same steps on any stack, and records the result of each step.
 //
 //   php scenario.php REGISTER SECRET PORT_A PORT_B EVENTS TRANSCRIPT
 
@@ -15,7 +15,7 @@ gateways($register, $secret, 2);
 Gateway::$registerAddress = $register;
 Gateway::$secretKey = $secret;
 
-// What differs from run to run, and its name in the transcript.
+// Values that differ between runs, and their names in the transcript.
 $names = [$port_a => 'port-A', $port_b => 'port-B'];
 $clients = [];
 $ids = [];
@@ -41,10 +41,10 @@ function note(string $step, mixed $result): void
 {
     global $lines, $clients;
     if (str_contains($step, '300 kB')) {
-        // Its end may still be on the way on one connection when a question comes on another.
+        // A close may still be in flight on one connection when a query arrives on another.
         usleep(100000);
     }
-    // A question to both gateways: when it is answered, what was said before is done.
+    // A query to both gateways: once it is answered, earlier commands have been executed.
     Gateway::getAllClientIdCount();
     $got = [];
     foreach ($clients as $name => $client) {
@@ -56,7 +56,7 @@ function note(string $step, mixed $result): void
     $lines[] = $step . "\t" . json_encode(readable(named(['result' => $result, 'got' => $got])), JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES);
 }
 
-// How many events the worker has noted.
+// Number of events recorded by the worker.
 function noted(): int
 {
     global $events;
@@ -73,7 +73,7 @@ function join_in(string $name, string $port, string $path): void
     $names[$id] = "id-$name";
     $ids[$name] = $id;
     $clients[$name] = $client;
-    // The worker has answered, so it knows the client; the session of the handshake follows.
+    // The worker has replied, so it has the client; the session of the handshake follows.
     for ($tries = 0; $tries < 200 && !Gateway::getSession($id); $tries++) {
         usleep(5000);
     }
@@ -111,7 +111,7 @@ function steps(string $group, callable $call, bool $outside): void
     $nobody = substr($a1, 0, 12) . '00000000';
     $step = function (string $name, string $function, mixed ...$arguments) use ($group, $call): void {
         $result = $call($function, $arguments);
-        // Whether a message was written at once or queued is no matter of the gateway's.
+        // Whether a message was written at once or queued does not depend on the gateway.
         note("$group $name", str_starts_with($function, 'send') && is_bool($result ?? true) ? 'sent' : $result);
     };
     $queries = function (string $when) use ($step, $outside, $a1, $a2, $b1, $nobody): void {
@@ -196,7 +196,7 @@ function steps(string $group, callable $call, bool $outside): void
     $clients['A1']->send("binary \0\xff", 2);
     $clients['A1']->send('');
     $clients['B1']->send(str_repeat('x', 300000));
-    // A worker that is late would ask for the session of a client that is gone.
+    // A slow worker would query the session of a closed client.
     for ($tries = 0; $tries < 1000 && noted() < $before + 3; $tries++) {
         usleep(5000);
     }
@@ -238,7 +238,7 @@ usleep(300000);
 note('inside: destoryCurrentClient', null);
 $clients = [];
 
-// How a client may go by itself. One that never shakes hands counts, too.
+// The ways in which a client may disconnect, including one without a handshake.
 foreach (['close frame' => "\x03\xe8bye", 'end' => null] as $how => $farewell) {
     join_in('leaver', $port_a, '/leaver');
     if ($farewell !== null) {
@@ -267,8 +267,7 @@ for ($tries = 0; $tries < 400 && Gateway::getAllClientIdCount() > 0; $tries++) {
 }
 note('and is forgotten', [Gateway::getAllClientIdCount(), Gateway::isUidOnline('silent')]);
 
-// The events of each client, in the order in which they came. The worker is told of the last ones
-// soon.
+// The events of each client in order of arrival. The last ones arrive at the worker shortly after.
 usleep(500000);
 $count = [];
 foreach (file($events) as $line) {

@@ -1,4 +1,4 @@
-//! A worker that ends its own process when a client tells it to, as a crash in a C library would.
+//! A worker that aborts its own process on request of a client, like a crash in a C library.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -37,8 +37,8 @@ impl Worker for Crashing {
     }
 
     async fn on_close(&self, client: &Client, reason: CloseReason) -> anyhow::Result<()> {
-        let gone = format!("gone {} {reason:?}", client.id());
-        client.cluster().send_to_uid("watcher", gone).await?;
+        let closed = format!("gone {} {reason:?}", client.id());
+        client.cluster().send_to_uid("watcher", closed).await?;
         Ok(())
     }
 }

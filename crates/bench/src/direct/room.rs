@@ -1,4 +1,4 @@
-//! Who is there, in which groups, under which uid; and what each has yet to be sent.
+//! Connected clients with their groups, uids and outgoing queues.
 
 use std::{
     cell::RefCell,
@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Message;
 
-/// All clients of a server on one thread. Borrowed for a moment at a time.
+/// All clients of a server on one thread. Never borrowed across an await.
 #[derive(Debug, Default)]
 pub(super) struct Room {
     clients: RefCell<HashMap<u64, Client>>,
@@ -114,14 +114,15 @@ impl Room {
     }
 }
 
-/// What a client has yet to be sent.
+/// The outgoing queue of a client.
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {
     queue: RefCell<VecDeque<Message>>,
     filled: Notify,
 }
 
-/// A client that has not taken this many messages gets no more: a yardstick has no policy.
+/// Maximum length of a client's queue; further messages are dropped, since a baseline has no
+/// policy.
 const LONGEST_QUEUE: usize = 65_536;
 
 impl Mailbox {

@@ -1,7 +1,7 @@
 //! Frames, whole and in pieces.
 
 use super::*;
-use crate::dialect::Said;
+use crate::dialect::ServerMessage;
 
 fn server(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::from([first]);
@@ -37,7 +37,7 @@ fn read(bytes: &[u8], piece: usize) -> Result<Vec<String>, Broken> {
 }
 
 #[test]
-fn messages_come_out_whatever_the_pieces() {
+fn messages_are_decoded_from_pieces_of_any_size() {
     let stream = [
         server(0x81, b"short"),
         server(0x89, b"now"),
@@ -65,7 +65,7 @@ fn a_ping_between_fragments_does_not_disturb_them() {
 }
 
 #[test]
-fn what_no_server_may_send_is_refused() {
+fn invalid_server_frames_are_rejected() {
     assert_eq!(read(&[0x81, 0x85, 0, 0, 0, 0], 6), Err(Broken), "masked");
     assert_eq!(read(&[0xc1, 0x01], 2), Err(Broken), "compressed without being asked");
     assert_eq!(read(&[0x89, 126, 1, 0], 4), Err(Broken), "a long ping");
@@ -90,14 +90,14 @@ fn a_template_is_a_masked_message_with_its_stamp() {
 }
 
 #[test]
-fn a_template_ends_with_whom_it_is_for_in_any_dialect() {
+fn template_ends_with_the_recipient_in_every_dialect() {
     let stamp = Stamp { run: 7, sender: 300, number: 8, due: 1 };
     for dialect in [Dialect::Plain, Dialect::Socketio] {
         let mut frame = b"before".to_vec();
         let token = Token::Uid { uids: 256 };
         Template::new(*b"tt", 64, Some(token), dialect, false).append(&stamp, &mut frame);
         let payload = unmasked(&frame[6..]);
-        let Said::Message(front, 64) = dialect.read(&payload, payload.len() as u64) else {
+        let ServerMessage::Message(front, 64) = dialect.read(&payload, payload.len() as u64) else {
             panic!("{}", String::from_utf8_lossy(&payload));
         };
         assert_eq!(Stamp::read(front), Some(stamp));

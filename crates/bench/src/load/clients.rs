@@ -1,4 +1,4 @@
-//! What a client does, in each mode that keeps its connections.
+//! The behavior of a client, in each mode that keeps its connections.
 
 use std::{
     io,
@@ -58,7 +58,7 @@ pub(super) async fn echo(mut link: Link, local: Rc<Local>, index: usize) {
     lost(&local.run, &ended);
 }
 
-/// Receives what a pacer or the senders of a fan-out send.
+/// Receives the messages of a pacer, or of the senders of a fan-out.
 pub(super) async fn receive(mut link: Link, local: Rc<Local>, index: usize) {
     let start = local.started().await;
     let run = &local.run;
@@ -95,7 +95,7 @@ pub(super) async fn speak(out: Arc<Outgoing>, local: Rc<Local>, index: usize) {
             free += 1;
         }
         if 0 < free && send(&out, &local, index, &mut next, free, start).is_err() {
-            // The receiving half says so.
+            // The receiving half reports the error.
             return;
         }
         run.flights.landed(index).await;

@@ -1,4 +1,4 @@
-//! Those who carry a run out: threads of this process, or processes with threads of their own.
+//! The executors of a run: threads of this process, or child processes with threads of their own.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -21,7 +21,7 @@ pub(super) enum Crew {
 }
 
 impl Crew {
-    /// Sends them off to connect their clients. Each says a word at the turns of the run.
+    /// Starts them connecting their clients. Each reports the phases of the run.
     pub(super) fn start(run: &Arc<Run>) -> anyhow::Result<(Self, mpsc::Receiver<Word>)> {
         if run.plan.generators == 1 {
             let (threads, words) = Threads::start(run);
@@ -38,7 +38,7 @@ impl Crew {
         }
     }
 
-    /// Tells all of them how far the run has come.
+    /// Sends the phase of the run to all of them.
     pub(super) fn tell(&self, phase: Phase) {
         match self {
             Self::Threads(threads) => threads.tell(phase),
@@ -46,7 +46,7 @@ impl Crew {
         }
     }
 
-    /// Waits for their end, and takes what they measured.
+    /// Waits for their end, and collects their measurements.
     pub(super) fn end(self) -> anyhow::Result<Tally> {
         match self {
             Self::Threads(threads) => threads.end(),

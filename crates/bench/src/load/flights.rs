@@ -6,7 +6,7 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::plan::Plan;
 
-/// One place for each message of each sender that may be on the way. A message has landed in a
+/// One place for each message of each sender that may be in flight. A message has landed in a
 /// process when all of that process' clients that are to receive it have it; where the sender is,
 /// it has arrived when it has landed in all processes.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub(super) struct Flights {
     window: u32,
     senders: Vec<Sender>,
     places: Vec<Place>,
-    /// Where landings of what other processes send are told.
+    /// Receives notifications for messages that other processes sent.
     elsewhere: Option<mpsc::Sender<Landing>>,
 }
 
@@ -67,7 +67,7 @@ impl Flights {
         self.senders.get(sender).zip(self.places.get(place))
     }
 
-    /// Takes the place of a message, if the one that had it has reached everybody.
+    /// Takes the place of a message, if the previous one has reached all recipients.
     pub(super) fn take_off(&self, sender: usize, number: u32) -> bool {
         let Some((sender, place)) = self.find(sender, number) else { return false };
         place.left.compare_exchange(0, sender.processes, Relaxed, Relaxed).is_ok()
@@ -79,12 +79,12 @@ impl Flights {
         if place.received.fetch_add(1, Relaxed) + 1 < from.receivers {
             return;
         }
-        // Nobody counts for the next message in this place before this one has landed.
+        // No client counts for the next message in this place before this one has landed.
         place.received.store(0, Relaxed);
         if from.is_here {
             self.lands(sender, number);
         } else if let Some(elsewhere) = &self.elsewhere {
-            // There is room for every message that may be on the way.
+            // The channel has room for every message that may be in flight.
             let _ = elsewhere.try_send((sender, number));
         }
     }
@@ -98,7 +98,7 @@ impl Flights {
         }
     }
 
-    /// Waits until one of a sender's messages has reached everybody.
+    /// Waits until one of a sender's messages has reached all recipients.
     pub(super) async fn landed(&self, sender: usize) {
         if let Some(sender) = self.senders.get(sender) {
             sender.landed.notified().await;
@@ -112,7 +112,7 @@ mod tests {
     use crate::plan::{Mode, tests::example};
 
     #[test]
-    fn a_place_is_free_when_everybody_everywhere_has_the_message() {
+    fn place_is_free_when_all_recipients_have_the_message() {
         let plan = Plan { connections: 5, devices: 5, generators: 2, ..example(Mode::Fanout) };
         let (told, mut landings) = mpsc::channel(1);
         let here = Flights::new(&plan, None);

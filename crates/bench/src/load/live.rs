@@ -1,4 +1,4 @@
-//! What all clients of a run count together while it goes on.
+//! Counters that all clients of a run share.
 
 use std::sync::{
     Mutex, PoisonError,
@@ -34,7 +34,7 @@ impl Live {
         trouble.get_or_insert_with(|| error.to_string());
     }
 
-    /// The first thing that went wrong.
+    /// The first error.
     pub(super) fn trouble(&self) -> Option<String> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -52,7 +52,7 @@ impl Live {
         ]
     }
 
-    /// What can be told to another process.
+    /// The counters to send to another process.
     pub(super) fn counts(&self) -> Counts {
         let counters = self.counters().map(|counter| counter.load(Relaxed));
         Counts { counters, trouble: self.trouble() }
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_processes_count_adds_up_also_when_it_falls() {
+    fn counters_of_processes_add_up_also_when_they_decrease() {
         let (sum, one, two) = (Live::default(), Live::default(), Live::default());
         let mut before = [Counts::default(), Counts::default()];
         for (connected, sent) in [(5, 1), (3, 8), (4, 9)] {

@@ -71,7 +71,7 @@ struct Times {
     measured: Duration,
 }
 
-/// What it takes further processes to hear that a run begins.
+/// The delay until child processes have received the start of a run.
 const NOTICE: Duration = Duration::from_millis(20);
 
 async fn conduct(
@@ -108,7 +108,7 @@ async fn conduct(
     }
     crew.tell(Phase::Draining);
     let measured = start.elapsed();
-    // Who has not drained may send one more, so the account is not closed before.
+    // A client that has not drained may send one more message, so the account is closed after that.
     let drained = async {
         for _ in 0..crew.members() {
             let _ = words.recv().await;

@@ -1,4 +1,4 @@
-//! What is looked at while a run goes on: the processes' use of CPU and memory, and the progress.
+//! Observes a run: CPU and memory usage of processes, and progress.
 
 use std::{
     io,
@@ -16,7 +16,7 @@ use crate::{
     report::{Process, Sample},
 };
 
-/// Looks at processes at the turns of a run, and shows how far it is.
+/// Samples processes at the phases of a run, and shows its progress.
 pub(super) struct Observer {
     servers: Vec<Seen>,
     /// The generator's own.
@@ -25,7 +25,7 @@ pub(super) struct Observer {
     bar: ProgressBar,
 }
 
-/// A process at the turns of a run.
+/// The samples of a process at the phases of a run.
 struct Seen {
     process: Watched,
     before: Usage,
@@ -35,7 +35,7 @@ struct Seen {
 }
 
 impl Observer {
-    /// Begins with how the servers are before the first client comes.
+    /// Starts with a sample of the servers before the first client connects.
     pub(super) fn new(servers: Vec<Watched>, quiet: bool, plan: &Plan) -> Self {
         let bar = ProgressBar::new(PARTS as u64);
         if quiet || !io::IsTerminal::is_terminal(&io::stderr()) {
@@ -69,7 +69,7 @@ impl Observer {
         }
     }
 
-    /// The clients are there, and the measurement begins.
+    /// All clients are connected, and the measurement starts.
     pub(super) fn begin(&mut self) {
         for seen in self.servers.iter_mut().chain(&mut self.own) {
             seen.start = seen.process.usage().unwrap_or(seen.start);
@@ -106,7 +106,7 @@ impl Observer {
         }
     }
 
-    /// What was seen: the servers, the generator, and the samples.
+    /// The measurements: the servers, the generator, and the samples.
     pub(super) fn seen(self) -> (Vec<Process>, Process, Vec<Sample>) {
         self.bar.finish_and_clear();
         let own = self.own.iter().map(Seen::process).reduce(|mut all, one| {

@@ -1,4 +1,4 @@
-//! Processes of the same kind, each with a share of the clients: started, told, heard, added up.
+//! Child generator processes, each with a share of the clients: started, controlled, and summed up.
 
 use std::{
     env,
@@ -28,7 +28,7 @@ pub(super) struct Processes {
     relays: Vec<os::JoinHandle<anyhow::Result<Written>>>,
 }
 
-/// What orders are written to, for each process.
+/// The pipes to the processes.
 type Inputs = Vec<Mutex<ChildStdin>>;
 
 impl Processes {
@@ -98,7 +98,7 @@ fn spawn(seat: Seat) -> anyhow::Result<Child> {
         .context("cannot start a generator process")
 }
 
-/// Takes in what a process says, until it has told its tally.
+/// Reads the messages of a process, up to its final counters.
 fn relay(
     run: &Run,
     output: ChildStdout,
@@ -107,7 +107,7 @@ fn relay(
 ) -> anyhow::Result<Written> {
     let mut before = Counts::default();
     for line in BufReader::new(output).lines() {
-        match serde_json::from_str(&line?).context("a generator process talks nonsense")? {
+        match serde_json::from_str(&line?).context("a generator process sent an invalid message")? {
             News::Counts(now) => {
                 run.live.advance(&before, &now);
                 before = now;
@@ -121,10 +121,10 @@ fn relay(
             News::Tally(tally) => return Ok(tally),
         }
     }
-    anyhow::bail!("a generator process ended before its time")
+    anyhow::bail!("a generator process ended early")
 }
 
-/// Gives an order. A process that is gone is noticed where it is heard.
+/// Sends an order. A process that has exited is detected by its reader.
 fn give(input: &Mutex<ChildStdin>, order: Order) {
     let mut input = input.lock().unwrap_or_else(PoisonError::into_inner);
     let _ = say(&mut *input, &order);

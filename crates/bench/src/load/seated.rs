@@ -1,4 +1,4 @@
-//! A run as a further process sees it: its threads, led by the process that started it.
+//! A run in a child process: its threads, coordinated by the parent process.
 
 use std::{
     io::{self, BufRead as _},
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::plan::Plan;
 
-/// How often counters are told.
+/// The interval of counter reports.
 const NEWS: Duration = Duration::from_millis(10);
 
 /// Carries out a process' share of a plan. Its standard output belongs to the protocol.
@@ -52,7 +52,7 @@ pub(crate) fn run(plan: Plan, token: u16) -> anyhow::Result<()> {
     Ok(say(&mut io::stdout(), &News::Tally(tally.written()))?)
 }
 
-/// Does what it is told until the end. Without anybody to tell it, this is the end.
+/// Executes orders until the end of the run, or of the input if the parent process exits.
 fn follow(run: &Run, threads: &Threads) {
     for line in io::stdin().lock().lines().map_while(Result::ok) {
         match serde_json::from_str(&line) {
@@ -65,7 +65,7 @@ fn follow(run: &Run, threads: &Threads) {
     threads.tell(Phase::Over);
 }
 
-/// Says how far the threads are, and what they count.
+/// Reports the phases and counters of the threads.
 async fn tell(
     run: &Run,
     members: usize,
@@ -92,7 +92,7 @@ async fn tell(
             }
             _ = news.tick() => {}
         }
-        // What is counted is told before what it is counted for.
+        // Counters are reported before the phase that depends on them.
         let counts = run.live.counts();
         if counts != told {
             say(&mut out, &News::Counts(counts.clone()))?;

@@ -1,4 +1,4 @@
-//! What the threads of a run share with each other, and what the clients of one thread do.
+//! State that the threads of a run share, and state that the clients of one thread share.
 
 use std::{
     cell::RefCell,
@@ -43,13 +43,13 @@ pub(super) struct Run {
     pub(super) live: Live,
     pub(super) sending: AtomicBool,
     pub(super) flights: Flights,
-    /// Tells our messages from those of another run.
+    /// Distinguishes the messages of this run from those of other runs.
     pub(super) token: u16,
     pub(super) template: Template,
 }
 
 impl Run {
-    /// `elsewhere` is told of messages that have landed here and were sent by another process.
+    /// `elsewhere` receives messages that have landed here and were sent by another process.
     pub(super) fn new(plan: Plan, token: u16, elsewhere: Option<mpsc::Sender<Landing>>) -> Self {
         Self {
             live: Live::default(),
@@ -65,7 +65,7 @@ impl Run {
         self.sending.load(Relaxed)
     }
 
-    /// What CPU time is divided by: deliveries, cycles where clients come and go, and answers where
+    /// The divisor of CPU time: deliveries, cycles where clients connect and disconnect, and answers where
     /// they are quiet.
     pub(super) fn done(&self) -> u64 {
         match self.plan.mode {
@@ -90,9 +90,9 @@ impl Run {
 pub(super) struct Local {
     pub(super) run: Arc<Run>,
     pub(super) tally: RefCell<Tally>,
-    /// What sockets are read into, one at a time.
+    /// The read buffer, for one socket at a time.
     pub(super) input: RefCell<Vec<u8>>,
-    /// What is about to be sent, likewise.
+    /// The write buffer, likewise.
     pub(super) output: RefCell<Vec<u8>>,
     phase: watch::Receiver<Phase>,
 }

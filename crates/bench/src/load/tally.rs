@@ -1,4 +1,4 @@
-//! What was measured, by threads and processes, added up.
+//! Measurements of threads and processes, and their sum.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::{
     latency::{Counts, Series},
 };
 
-/// What one thread measured.
+/// The measurements of one thread.
 #[derive(Debug)]
 pub(super) struct Tally {
     pub(super) account: Account,
@@ -42,7 +42,7 @@ impl Tally {
         self.connect.add(&other.connect);
     }
 
-    /// What can be told to another process.
+    /// The measurements in a form that can be sent to another process.
     pub(super) fn written(&self) -> Written {
         Written {
             account: self.account,

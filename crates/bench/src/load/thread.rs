@@ -19,14 +19,14 @@ use crate::{
     plan::Mode,
 };
 
-/// What a thread tells whoever conducts the run.
+/// A report of a thread to the run.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Word {
     /// Its clients are connected.
     Ready,
-    /// It begins nothing any more, and what it has sent is counted.
+    /// It starts nothing any more, and everything that it sent is counted.
     Drained,
-    /// It is gone before its time.
+    /// It ended early.
     Failed,
 }
 
@@ -108,8 +108,8 @@ async fn connect(local: &Rc<Local>, thread: usize) -> Vec<(usize, Link)> {
     links
 }
 
-/// Starts what the clients do. Names those that send when a pacer tells them to, and returns the
-/// tasks of those that come and go.
+/// Starts the tasks of the clients. Collects the clients that send when a pacer triggers them, and
+/// returns the tasks of reconnecting clients.
 fn start(
     local: &Rc<Local>,
     thread: usize,
@@ -163,7 +163,7 @@ fn spawn_pacer(
 ) -> oneshot::Receiver<Tally> {
     let run = Arc::clone(run);
     let (tally, paced) = oneshot::channel();
-    // Nobody wants the tally of a run that is over.
+    // The receiver is dropped if the run is over.
     thread::spawn(move || drop(tally.send(pacer::pace(&run, &senders, start))));
     paced
 }

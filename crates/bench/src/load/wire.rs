@@ -1,5 +1,5 @@
-//! What a generator and its further processes tell each other: a line of JSON each, on their
-//! standard input and output.
+//! Messages between a generator and its child processes: lines of JSON on their standard input and
+//! output.
 
 use std::{
     io::{self, Write},
@@ -13,7 +13,7 @@ use super::{flights::Landing, live::Counts, shared::Phase, tally::Written};
 /// To a process.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) enum Order {
-    /// The run begins, at a time on everybody's clock.
+    /// The run starts, at a time on the system clock.
     Begin(Clock),
     /// Begin nothing new.
     Drain,
@@ -30,7 +30,7 @@ pub(super) enum News {
     Drained,
     /// A message of another process' sender has landed.
     Landed(Landing),
-    /// The last that it says.
+    /// The last message.
     Tally(Written),
 }
 

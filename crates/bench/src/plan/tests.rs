@@ -1,4 +1,4 @@
-//! What a plan accepts, and what it works out.
+//! The input that a plan accepts, and its results.
 
 use super::*;
 

@@ -58,7 +58,7 @@ fn cost_is_the_servers_cpu_over_what_was_delivered() {
 }
 
 #[test]
-fn what_was_sent_to_ten_and_did_not_arrive_is_lost() {
+fn undelivered_messages_count_as_lost_per_recipient() {
     let report = report();
     assert_eq!((report.messages.expected, report.messages.lost), (1000, 10));
     assert!(!report.messages.is_clean());

@@ -1,11 +1,12 @@
-//! `--app bench`: what a load generator asks for with the first byte of a message.
+//! `--app bench`: executes the commands of a load generator; the first byte of a message selects
+//! one.
 
 use business_worker::{Client, Group, Message, Recipients, Uid, Worker};
 
 #[derive(Debug)]
 pub(crate) struct Bench;
 
-/// The group that `g` speaks to.
+/// The group that `g` sends to.
 const ROOM: &str = "room";
 
 impl Worker for Bench {
@@ -34,13 +35,13 @@ impl Worker for Bench {
                 client.bind_uid(Uid::new(uid)?).await?;
                 client.send(message).await?;
             }
-            _ => tracing::debug!(client = %client.id(), "asks for nothing we know"),
+            _ => tracing::debug!(client = %client.id(), "unknown command"),
         }
         Ok(())
     }
 }
 
-/// Whom a message is for: what stands behind its last `@`.
+/// The target of a message: the bytes after its last `@`.
 fn name(rest: &[u8]) -> &[u8] {
     rest.rsplit(|byte| *byte == b'@').next().unwrap_or_default()
 }

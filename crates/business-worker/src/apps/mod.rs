@@ -1,4 +1,4 @@
-//! The built-in apps, and how one is chosen.
+//! The built-in apps, and the flag that selects one.
 
 mod bench;
 mod chat;
@@ -14,13 +14,13 @@ pub(crate) use bench::Bench;
 pub(crate) use chat::Chat;
 pub(crate) use echo::Echo;
 
-/// Flags as typed: a worker's, and which app.
+/// Flags as given: those of a worker, and the app.
 #[derive(Debug, Parser, Serialize)]
 #[command(version, about)]
-// The group would be called as that of the worker's own arguments.
+// The argument group would have the same name as that of the worker's own arguments.
 #[group(skip)]
 pub(crate) struct Args {
-    /// What the worker does
+    /// Application to run
     #[arg(long, value_enum, value_name = "APP", default_value = "chat")]
     app: Choice,
 
@@ -38,17 +38,17 @@ impl AsRef<Common> for Args {
 #[derive(Clone, Copy, Debug, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Choice {
-    /// The chat that the built-in page speaks to
+    /// Chat server for the built-in page
     Chat,
-    /// Sends every message back
+    /// Sends every message back to its sender
     Echo,
-    /// Does what a load generator asks for
+    /// Executes the commands of a load generator
     Bench,
-    /// Hands events to an HTTP back end
+    /// Forwards events to an HTTP back end
     Webhook,
 }
 
-/// An app that there is.
+/// An app that this version implements.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum App {
     Chat,
@@ -56,7 +56,7 @@ pub(crate) enum App {
     Bench,
 }
 
-/// What the process runs on. Every value has been checked.
+/// Validated settings of the process.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) app: App,

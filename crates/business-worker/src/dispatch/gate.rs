@@ -1,32 +1,29 @@
-//! Lets one handler run alone: others do not start meanwhile, and those that run are waited for.
+//! Lets one handler run isolated: running handlers are waited for, and no other starts.
 //!
-//! A gateway asks for that when worker processes have ended while they handled an event: whether it is the
-//! cause can only be told if nothing else is going on. That is rare, so what it costs all other events is
-//! kept small: a lock for a batch of events that are handled where they are read, and for each that
-//! moves to a lane.
+//! A gateway requests isolated delivery of a suspected poison message, one during whose handling
+//! worker processes have ended: only without concurrent handlers can the cause be determined. This
+//! is rare, so the cost for all other events is kept low: one lock per batch of events handled on
+//! the task that reads them, and one per event that moves to a lane.
 
-use std::{
-    pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{pin::pin, sync::Arc, time::Duration};
 
+use service::sync::{Mutex, MutexGuard};
 use tokio::{
     sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard, Notify},
     time::timeout,
 };
 
-/// How long to wait until others have finished. Those that run for longer have run well so far, so that
-/// they are no more likely to end the process just then than at any other time.
+/// How long to wait for other handlers to finish. Handlers that run longer are no more likely to
+/// end the process now than at any other time.
 const OTHERS: Duration = Duration::from_secs(5);
 
-/// How long a handler may run alone before others start again.
+/// How long a handler may run isolated before others start again.
 pub(super) const ALONE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     state: Mutex<State>,
-    /// Called when the gate opens, and when a handler ends while it is closed.
+    /// Notified when the gate opens, and when the last handler ends while it is closed.
     changed: Notify,
     /// One at a time.
     alone: AsyncMutex<()>,
@@ -38,11 +35,11 @@ struct State {
     closed: bool,
 }
 
-/// Handlers run, or may start.
+/// Permission for handlers to start and run.
 #[derive(Debug)]
-pub(super) struct Place(Arc<Gate>);
+pub(super) struct Permit(Arc<Gate>);
 
-/// The gate is closed to others until this is dropped.
+/// Keeps the gate closed to other handlers until dropped.
 #[derive(Debug)]
 pub(super) struct Alone<'a> {
     gate: &'a Gate,
@@ -51,40 +48,40 @@ pub(super) struct Alone<'a> {
 
 impl Gate {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Every change is one step.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        // Every change is atomic.
+        self.state.lock()
     }
 
-    /// Lets handlers start, unless one is to run alone.
-    pub(super) fn try_enter(self: &Arc<Self>) -> Option<Place> {
+    /// Lets handlers start, unless one is to run isolated.
+    pub(super) fn try_enter(self: &Arc<Self>) -> Option<Permit> {
         let mut state = self.lock();
         if state.closed {
             return None;
         }
         state.running += 1;
-        Some(Place(Arc::clone(self)))
+        Some(Permit(Arc::clone(self)))
     }
 
-    /// The same for a handler that has started already, in the place of others.
-    pub(super) fn stay(self: &Arc<Self>) -> Place {
+    /// The same for a handler that has already started under another permission.
+    pub(super) fn stay(self: &Arc<Self>) -> Permit {
         self.lock().running += 1;
-        Place(Arc::clone(self))
+        Permit(Arc::clone(self))
     }
 
     /// Waits until handlers may start.
-    pub(super) async fn enter(self: &Arc<Self>) -> Place {
+    pub(super) async fn enter(self: &Arc<Self>) -> Permit {
         loop {
             let mut changed = pin!(self.changed.notified());
-            // Before it is looked at, so that no change is missed in between.
+            // Enabled before the check, so that no change is missed in between.
             changed.as_mut().enable();
-            if let Some(place) = self.try_enter() {
-                return place;
+            if let Some(permit) = self.try_enter() {
+                return permit;
             }
             changed.await;
         }
     }
 
-    /// Lets no other handler start, and waits until those that run have ended; but not for ever.
+    /// Closes the gate and waits until running handlers have ended, at most for [`OTHERS`].
     pub(super) async fn be_alone(&self) -> Alone<'_> {
         let one = self.alone.lock().await;
         self.lock().closed = true;
@@ -99,13 +96,12 @@ impl Gate {
                 changed.await;
             }
         };
-        // See `OTHERS`.
         let _ = timeout(OTHERS, others).await;
         alone
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.running -= 1;
@@ -131,7 +127,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn handler_alone_waits_for_those_that_run_and_keeps_others_from_starting() {
+    async fn isolated_handler_waits_for_running_handlers_and_blocks_new_ones() {
         let gate = Arc::new(Gate::default());
         let (first, second) = (gate.try_enter().unwrap(), gate.stay());
         let other = Arc::clone(&gate);
@@ -141,18 +137,18 @@ mod tests {
             drop(alone);
         });
         yield_now().await;
-        assert!(gate.try_enter().is_none(), "it waits already");
+        assert!(gate.try_enter().is_none(), "the isolated handler already waits");
         drop(first);
         yield_now().await;
         assert!(!task.is_finished());
         drop(second);
-        let place = gate.enter().await;
+        let permit = gate.enter().await;
         assert!(task.await.is_ok());
-        drop(place);
+        drop(permit);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn handler_alone_does_not_wait_for_ever() {
+    async fn isolated_handler_wait_is_bounded() {
         let gate = Arc::new(Gate::default());
         let (_endless, start) = (gate.try_enter(), Instant::now());
         let alone = gate.be_alone().await;
@@ -163,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn handlers_run_alone_one_after_the_other() {
+    async fn isolated_handlers_run_one_at_a_time() {
         let gate = Arc::new(Gate::default());
         let alone = gate.be_alone().await;
         let other = Arc::clone(&gate);

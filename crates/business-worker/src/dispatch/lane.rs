@@ -1,4 +1,4 @@
-//! The task of a client whose method had to wait.
+//! The task of a client whose handler had to wait.
 
 use std::{
     future::poll_fn,
@@ -10,48 +10,47 @@ use std::{
 
 use client::link::Link;
 use protocol::link::Delivery;
-use service::clock::{Stopwatch, Took};
+use service::clock::{Elapsed, Stopwatch};
 use tokio::{task::block_in_place, time::sleep};
 use tokio_util::sync::{PollSemaphore, ReusableBoxFuture};
 
 use super::{
-    Dispatcher, Slot,
-    gate::{ALONE, Alone, Gate, Place},
-    pace,
-    slot::Next,
-    turn::{self, Outcome},
+    ClientState, Dispatcher, blocking_detector,
+    client_state::Next,
+    gate::{ALONE, Alone, Gate, Permit},
+    invoke::{self, Outcome},
 };
 use crate::Worker;
 
-/// An event whose method runs. The box is used again for the next one.
+/// A running handler. The box is reused for the next event.
 pub(super) type Running = ReusableBoxFuture<'static, Outcome>;
 
-/// A method that runs in a lane.
-pub(super) struct Method {
+/// A handler call that runs in a lane.
+pub(super) struct Invocation {
     running: Running,
-    /// Set where methods compute for long: not more than a few do so at a time, and the thread's
-    /// other tasks, with its part in looking after sockets, go to another thread meanwhile.
+    /// Set if handlers compute for long: limits how many do so concurrently. Meanwhile the thread's
+    /// other tasks and its I/O driver move to another thread.
     computing: Option<PollSemaphore>,
-    /// Its place among those that run, if it has started already.
-    place: Option<Place>,
-    /// The longest that it took from one wait to the next.
-    longest: Took,
+    /// Its entry among the running handlers, if it has already started.
+    permit: Option<Permit>,
+    /// The longest time between two waits.
+    longest: Elapsed,
 }
 
-impl Method {
+impl Invocation {
     pub(super) const fn new(
         running: Running,
         computing: Option<PollSemaphore>,
-        place: Option<Place>,
+        permit: Option<Permit>,
     ) -> Self {
-        Self { running, computing, place, longest: Took::NOTHING }
+        Self { running, computing, permit, longest: Elapsed::NOTHING }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         match &mut self.computing {
             None => self.clocked(cx),
-            Some(places) => {
-                let _place = ready!(places.poll_acquire(cx));
+            Some(permits) => {
+                let _permit = ready!(permits.poll_acquire(cx));
                 block_in_place(|| self.clocked(cx))
             }
         }
@@ -60,110 +59,114 @@ impl Method {
     fn clocked(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         let stopwatch = Stopwatch::start();
         let poll = self.running.poll(cx);
-        self.longest = self.longest.max(stopwatch.took_at_least(pace::QUICK));
+        self.longest = self.longest.max(stopwatch.took_at_least(blocking_detector::FAST));
         poll
     }
 }
 
-/// What is to be reported of an event once it is dealt with.
+/// The data that acknowledges an event.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ticket {
     pub(super) shard: u16,
     pub(super) seq: u64,
     pub(super) bytes: usize,
-    /// Whether its handler is to run alone.
-    pub(super) is_trial: bool,
+    /// Whether its handler must run isolated.
+    pub(super) is_isolated: bool,
 }
 
 impl Ticket {
     pub(super) fn of(delivery: &Delivery) -> Self {
-        let bytes = super::in_hand::bytes(delivery);
-        Self { shard: delivery.shard, seq: delivery.seq, bytes, is_trial: false }
+        let bytes = super::in_flight::bytes(delivery);
+        Self { shard: delivery.shard, seq: delivery.seq, bytes, is_isolated: false }
     }
 }
 
-/// Runs a method to its end, once it may start.
-async fn among_others(gate: &Arc<Gate>, method: &mut Method) -> Outcome {
-    let _place = match method.place.take() {
-        Some(place) => place,
+/// Runs a handler to completion, once it may start.
+async fn run_shared(gate: &Arc<Gate>, invocation: &mut Invocation) -> Outcome {
+    let _permit = match invocation.permit.take() {
+        Some(permit) => permit,
         None => gate.enter().await,
     };
-    poll_fn(|cx| method.poll(cx)).await
+    poll_fn(|cx| invocation.poll(cx)).await
 }
 
-/// Runs a method that worker processes may have ended over: alone, and once the gateway knows that it
-/// starts. After a while others start again. What is returned keeps them from that otherwise.
-fn try_alone<'g: 'm, 'm>(
+/// Runs the handler of a suspected poison message: isolated, and only once the gateway has been
+/// notified of the start. After [`ALONE`], other handlers may start again; if it completes earlier,
+/// the returned guard still prevents them.
+fn run_isolated<'g: 'm, 'm>(
     gate: &'g Gate,
-    slot: &'m Slot,
-    method: &'m mut Method,
+    state: &'m ClientState,
+    invocation: &'m mut Invocation,
     (shard, seq): (u16, u64),
 ) -> Pin<Box<dyn Future<Output = (Outcome, Option<Alone<'g>>)> + Send + 'm>> {
-    // Rare, and kept out of what every lane needs.
+    // Rare, so boxed to keep it out of every lane's future.
     Box::pin(async move {
         let alone = gate.be_alone().await;
-        let link = slot.link();
+        let link = state.link();
         link.trying(shard, seq, true);
         if link.flush().await.is_err() && !link.is_up() {
-            // It comes again, here or elsewhere.
+            // The event is redelivered, to this worker or another.
             return (Outcome::Left, None);
         }
         tokio::select! {
-            outcome = poll_fn(|cx| method.poll(cx)) => return (outcome, Some(alone)),
+            outcome = poll_fn(|cx| invocation.poll(cx)) => return (outcome, Some(alone)),
             () = sleep(ALONE) => {}
         }
-        over(link, (shard, seq)).await;
+        end_isolation(link, (shard, seq)).await;
         drop(alone);
-        (poll_fn(|cx| method.poll(cx)).await, None)
+        (poll_fn(|cx| invocation.poll(cx)).await, None)
     })
 }
 
-/// Lets the gateway know that a method does not run alone any more, before others start: should one of
-/// those end this process, it is not this one's doing.
-async fn over(link: &Link, (shard, seq): (u16, u64)) {
+/// Notifies the gateway that a handler no longer runs isolated, before others start: if one of
+/// those crashes the process, the suspect is not the cause.
+async fn end_isolation(link: &Link, (shard, seq): (u16, u64)) {
     link.trying(shard, seq, false);
-    // A link that is lost needs no word.
+    // A closed link needs no notification.
     let _ = link.flush().await;
 }
 
-/// Takes a client's events one after the other until none is left, beginning with the one that
-/// runs already, if any.
+/// Handles a client's events in order until none is left, starting with the one that already runs,
+/// if any.
 pub(super) async fn run<W: Worker>(
     dispatcher: Arc<Dispatcher<W>>,
-    mut slot: Arc<Slot>,
-    mut method: Method,
+    mut state: Arc<ClientState>,
+    mut invocation: Invocation,
     mut ticket: Option<Ticket>,
 ) {
     loop {
-        if let Some(Ticket { shard, seq, bytes, is_trial }) = ticket.take() {
-            let (outcome, alone) = match is_trial {
-                true => try_alone(&dispatcher.gate, &slot, &mut method, (shard, seq)).await,
-                false => (among_others(&dispatcher.gate, &mut method).await, None),
+        if let Some(Ticket { shard, seq, bytes, is_isolated }) = ticket.take() {
+            let (outcome, alone) = match is_isolated {
+                true => run_isolated(&dispatcher.gate, &state, &mut invocation, (shard, seq)).await,
+                false => (run_shared(&dispatcher.gate, &mut invocation).await, None),
             };
-            slot.home().lanes().took(mem::replace(&mut method.longest, Took::NOTHING));
+            state
+                .link_context()
+                .lanes()
+                .record(mem::replace(&mut invocation.longest, Elapsed::NOTHING));
             match outcome {
-                Outcome::Over(pushes) => slot.link().finish(shard, seq, pushes.as_deref()),
-                Outcome::Left => slot.leave(),
+                Outcome::Done(scope) => state.link().finish(shard, seq, scope.as_deref()),
+                Outcome::Left => state.leave_to_other_worker(),
             }
             if let Some(alone) = alone {
-                over(slot.link(), (shard, seq)).await;
+                end_isolation(state.link(), (shard, seq)).await;
                 drop(alone);
             }
-            slot.home().in_hand.remove(bytes);
+            state.link_context().in_flight.remove(bytes);
         }
-        // Methods that never wait must not keep a thread to themselves.
+        // Handlers that never wait must not starve other tasks.
         tokio::task::consume_budget().await;
-        match slot.next(dispatcher.busy()) {
+        match state.next(dispatcher.busy()) {
             Next::Event(delivery) => {
-                let is_trial = slot.is_trial(&delivery);
-                ticket = Some(Ticket { is_trial, ..Ticket::of(&delivery) });
-                method.running.set(turn::take(
+                let is_isolated = state.is_isolated(&delivery);
+                ticket = Some(Ticket { is_isolated, ..Ticket::of(&delivery) });
+                invocation.running.set(invoke::handle(
                     Arc::clone(&dispatcher),
-                    Arc::clone(&slot),
+                    Arc::clone(&state),
                     delivery,
                 ));
             }
-            Next::Heir(heir) => slot = heir,
+            Next::Successor(successor) => state = successor,
             Next::Nothing => return,
         }
     }

@@ -1,38 +1,41 @@
-//! One client in order, many at once.
+//! Runs handlers: sequentially per client, concurrently across clients.
 //!
-//! An event's method is polled once, right where the event was read. Most are done then. One that
+//! An event's handler is first polled on the task that read the event. Most complete then. One that
 //! has to wait moves to a task of its own, its client's *lane*, and further events of that client
-//! queue there; a client with nothing to do has no task. Methods that compute for long are noticed
-//! and begin in lanes, see [`pace`].
+//! queue there; an idle client has no task. Handlers that compute for long are detected and started
+//! in lanes, see [`blocking_detector`].
 
-mod estates;
+mod blocking_detector;
+mod client_state;
+mod event_receiver;
 mod gate;
-mod in_hand;
-mod intake;
+mod in_flight;
+mod invoke;
 mod lane;
-mod memory;
-mod pace;
-mod slot;
+mod orphans;
+mod session_cache;
 mod standby;
-mod turn;
 mod warnings;
 
 use std::{
     future::ready,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
 };
 
 use client::{
     Cluster,
-    events::{Consumer, Intake, Settlement},
+    events::{CleanupGuard, Consumer, EventReceiver},
     link::Link,
 };
 use protocol::{
-    CloseReason, ConnectionId, Event, Instance,
+    CloseReason, ConnectionId, Event, InstanceId,
     link::Delivery,
     standby::{HandedOver, Handover},
 };
-use service::supervise;
+use service::{
+    supervise,
+    sync::{Mutex, MutexGuard},
+};
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
     sync::Semaphore,
@@ -43,41 +46,41 @@ use tokio_util::{
 };
 
 use crate::{Worker, metrics::Metrics};
-use estates::Estates;
+use client_state::{Busy, LinkContext};
 use gate::Gate;
-use in_hand::InHand;
-use lane::{Method, Running};
-use slot::{Busy, Home};
-use turn::Outcome;
+use in_flight::InFlight;
+use invoke::Outcome;
+use lane::{Invocation, Running};
+use orphans::OrphanedClients;
 use warnings::Warnings;
 
-pub(crate) use slot::Slot;
-pub(crate) use turn::caught;
+pub(crate) use client_state::ClientState;
+pub(crate) use invoke::catch_panic;
 
-/// A worker, and the lanes of its clients.
+/// A worker and the lanes of its clients.
 pub(crate) struct Dispatcher<W> {
     worker: W,
     cluster: OnceLock<Cluster>,
     metrics: Arc<Metrics>,
     lanes: TaskTracker,
-    estates: Estates,
-    /// Clients with a lane, by whichever link. A client that comes back by a new link waits here
-    /// for what its old link began.
+    orphans: OrphanedClients,
+    /// Clients with a lane, on any link. A client that reappears on a new link waits here for the
+    /// events started on its old link.
     busy: Mutex<Busy>,
-    /// How often a method that fails is called again.
+    /// Maximum number of retries of a failed handler.
     retries: u32,
-    /// Lets one handler run alone.
+    /// Lets one handler run isolated.
     gate: Arc<Gate>,
-    /// What is logged about handlers.
+    /// Rate limits of log lines about handlers.
     warnings: Mutex<Warnings>,
-    /// What waits to be called again is left to other workers from then on.
+    /// Once cancelled, events that await a retry are left to other workers.
     draining: CancellationToken,
-    /// Places for methods that compute for long; `None` where there is only one thread.
+    /// Permits for handlers that compute for long; `None` on a single-threaded runtime.
     computing: Option<PollSemaphore>,
 }
 
 impl<W: Worker> Dispatcher<W> {
-    /// A dispatcher on the current runtime.
+    /// Creates a dispatcher on the current runtime.
     pub(crate) fn new(worker: W, retries: u32, metrics: Arc<Metrics>) -> Arc<Self> {
         let runtime = Handle::current();
         let threads = runtime.metrics().num_workers();
@@ -93,7 +96,7 @@ impl<W: Worker> Dispatcher<W> {
             cluster: OnceLock::new(),
             metrics,
             lanes: TaskTracker::new(),
-            estates: Estates::default(),
+            orphans: OrphanedClients::default(),
             busy: Mutex::default(),
         })
     }
@@ -102,62 +105,62 @@ impl<W: Worker> Dispatcher<W> {
         &self.worker
     }
 
-    /// What clients' methods are given. To be called once, before any event comes.
+    /// Sets the cluster passed to handlers. Call it once, before the first event.
     pub(crate) fn set_cluster(&self, cluster: Cluster) {
         let _ = self.cluster.set(cluster);
     }
 
-    /// Nothing is waited for any more but what runs.
+    /// Stops retries: only running handlers are waited for.
     pub(crate) fn drain(&self) {
         self.draining.cancel();
     }
 
-    /// Waits until every lane has come to its end. No event may come meanwhile.
+    /// Waits until every lane has ended. No event may arrive in the meantime.
     pub(crate) async fn idle(&self) {
         self.lanes.close();
         self.lanes.wait().await;
     }
 
-    /// How many events were left to other workers.
-    pub(crate) fn left(&self) -> u64 {
+    /// Number of events left to other workers.
+    pub(crate) fn events_left(&self) -> u64 {
         self.metrics.left.get()
     }
 
     fn cluster(&self) -> Cluster {
-        self.cluster.get().expect("set before any event comes").clone()
+        self.cluster.get().expect("set before the first event").clone()
     }
 
-    /// Closes clients on behalf of their gateway, which is gone.
-    fn settle(
+    /// Closes clients on behalf of their dead gateway.
+    fn close_orphans(
         self: &Arc<Self>,
-        gateway: &Instance,
-        slots: Vec<Arc<Slot>>,
+        gateway: &InstanceId,
+        states: Vec<Arc<ClientState>>,
         redelivered: bool,
-        settlement: &Settlement,
+        cleanup: &CleanupGuard,
     ) {
-        if !slots.is_empty() {
-            let clients = slots.len();
-            tracing::warn!(instance = %gateway, clients, "closing clients of a gateway that is gone");
+        if !states.is_empty() {
+            let clients = states.len();
+            tracing::warn!(instance = %gateway, clients, "closing clients of a dead gateway");
         }
-        for slot in slots {
-            let close = last_word(slot.id().connection, redelivered);
-            if slot.settle(close, settlement.clone(), &self.busy) {
-                let method = Method::new(Running::new(ready(Outcome::Over(None))), None, None);
-                let lane = lane::run(Arc::clone(self), slot, method, None);
+        for state in states {
+            let close = synthetic_close(state.id().connection, redelivered);
+            if state.close_orphaned(close, cleanup.clone(), &self.busy) {
+                let invocation =
+                    Invocation::new(Running::new(ready(Outcome::Done(None))), None, None);
+                let lane = lane::run(Arc::clone(self), state, invocation, None);
                 supervise::spawn_tracked(&self.lanes, lane);
             }
         }
     }
 
     fn warnings(&self) -> MutexGuard<'_, Warnings> {
-        // Counters: whatever a panic elsewhere has left there will do.
-        self.warnings.lock().unwrap_or_else(PoisonError::into_inner)
+        self.warnings.lock()
     }
 
-    /// What the clients of a link share.
-    fn home(&self, link: &Arc<Link>) -> Home {
+    /// The state shared by the clients of a link.
+    fn link_context(&self, link: &Arc<Link>) -> LinkContext {
         let (link, cluster) = (Arc::clone(link), self.cluster());
-        Home { link, cluster, in_hand: InHand::default(), lanes: Mutex::default() }
+        LinkContext { link, cluster, in_flight: InFlight::default(), lanes: Mutex::default() }
     }
 
     const fn busy(&self) -> &Mutex<Busy> {
@@ -165,63 +168,63 @@ impl<W: Worker> Dispatcher<W> {
     }
 }
 
-/// A dispatcher as a cluster's consumer.
+/// A dispatcher as the consumer of a cluster's events.
 pub(crate) struct Events<W>(pub(crate) Arc<Dispatcher<W>>);
 
 impl<W: Worker> Consumer for Events<W> {
-    fn linked(&self, link: &Arc<Link>) -> Box<dyn Intake> {
-        Box::new(intake::Intake::new(Arc::clone(&self.0), Arc::clone(link)))
+    fn linked(&self, link: &Arc<Link>) -> Box<dyn EventReceiver> {
+        Box::new(event_receiver::EventReceiver::new(Arc::clone(&self.0), Arc::clone(link)))
     }
 
     fn over(
         &self,
-        gateway: &Instance,
+        gateway: &InstanceId,
         in_doubt: bool,
-        settlement: Settlement,
-    ) -> Vec<Vec<Instance>> {
-        let (slots, groups) = self.0.estates.open(gateway);
-        self.0.settle(gateway, slots, in_doubt, &settlement);
+        cleanup: CleanupGuard,
+    ) -> Vec<Vec<InstanceId>> {
+        let (states, groups) = self.0.orphans.take_owned(gateway);
+        self.0.close_orphans(gateway, states, in_doubt, &cleanup);
         groups
     }
 
-    fn digest(&self, gateway: &Instance, holders: &[Instance]) -> u64 {
-        self.0.estates.digest(gateway, holders)
+    fn digest(&self, gateway: &InstanceId, holders: &[InstanceId]) -> u64 {
+        self.0.orphans.digest(gateway, holders)
     }
 
-    fn take_over(&self, gateway: &Instance, holders: &[Instance], settlement: Settlement) {
-        let slots = self.0.estates.resolve(gateway, holders, true);
-        self.0.settle(gateway, slots, true, &settlement);
+    fn take_over(&self, gateway: &InstanceId, holders: &[InstanceId], cleanup: CleanupGuard) {
+        let states = self.0.orphans.resolve(gateway, holders, true);
+        self.0.close_orphans(gateway, states, true, &cleanup);
     }
 
-    fn owner_done(&self, gateway: &Instance, holders: &[Instance], settlement: Settlement) {
-        let slots = self.0.estates.resolve(gateway, holders, false);
-        self.0.settle(gateway, slots, true, &settlement);
+    fn owner_done(&self, gateway: &InstanceId, holders: &[InstanceId], cleanup: CleanupGuard) {
+        let states = self.0.orphans.resolve(gateway, holders, false);
+        self.0.close_orphans(gateway, states, true, &cleanup);
     }
 
-    fn forget(&self, gateway: &Instance, holders: &[Instance]) {
-        drop(self.0.estates.resolve(gateway, holders, true));
+    fn forget(&self, gateway: &InstanceId, holders: &[InstanceId]) {
+        drop(self.0.orphans.resolve(gateway, holders, true));
     }
 
     fn hand_over(
         &self,
-        gateway: &Instance,
-        us: &Instance,
-    ) -> Vec<(Vec<Instance>, Vec<HandedOver>)> {
-        self.0.estates.hand_over(gateway, us)
+        gateway: &InstanceId,
+        us: &InstanceId,
+    ) -> Vec<(Vec<InstanceId>, Vec<HandedOver>)> {
+        self.0.orphans.hand_over(gateway, us)
     }
 
-    fn handed_over(&self, link: &Arc<Link>, handover: Handover) -> Vec<Vec<Instance>> {
-        self.0.estates.take(&Arc::new(self.0.home(link)), handover)
+    fn handed_over(&self, link: &Arc<Link>, handover: Handover) -> Vec<Vec<InstanceId>> {
+        self.0.orphans.accept_handover(&Arc::new(self.0.link_context(link)), handover)
     }
 
-    fn confirmed(&self, gateway: &Instance) {
-        self.0.estates.forget(gateway);
+    fn confirmed(&self, gateway: &InstanceId) {
+        self.0.orphans.forget(gateway);
     }
 }
 
-/// The last event of a client whose gateway is gone. Its number is above all that the gateway can
-/// have given.
-fn last_word(client: ConnectionId, redelivered: bool) -> Delivery {
+/// The close event of a client whose gateway is dead. Its number is above any that the gateway can
+/// have assigned.
+fn synthetic_close(client: ConnectionId, redelivered: bool) -> Delivery {
     let event = Event::Close(CloseReason::GatewayLost);
     let (shard, seq, edits) = (0, 0, 0);
     let number = u64::MAX;

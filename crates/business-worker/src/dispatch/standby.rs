@@ -1,33 +1,33 @@
-//! The clients of other workers on one gateway that this worker stands by for: a value.
+//! The standby clients of this worker on one gateway, which other workers own: a value.
 
 use std::sync::Arc;
 
 use protocol::{
-    ConnectionId, Context, Instance, Session,
+    ConnectionId, Context, InstanceId, Session,
     standby::{self, HandedOver, StandbyClient},
 };
 use rustc_hash::{FxHashMap, FxHashSet};
 
-/// How many lists of holders are kept before it is looked which of them are in use.
+/// How many lists of holders accumulate before the unused ones are removed.
 const LISTS: usize = 64;
 
-/// The longest session, in bytes, that is handed over to another worker.
+/// Maximum size, in bytes, of a session that is handed over to another worker.
 const SESSION: usize = 4 * 1024;
 
-/// All of them.
+/// All standby clients of one gateway.
 #[derive(Default)]
 pub(super) struct StandbyClients {
     clients: FxHashMap<ConnectionId, Record>,
-    /// Each list of holders once: there are few, and many clients have the same.
-    lists: FxHashSet<Arc<[Instance]>>,
-    /// How many of `lists` were in use when that was last looked at.
+    /// Each list of holders once: there are few distinct ones, shared by many clients.
+    lists: FxHashSet<Arc<[InstanceId]>>,
+    /// How many of `lists` were in use at the last check.
     used: usize,
 }
 
-/// What is known of one client.
+/// The record of one client.
 struct Record {
-    holders: Arc<[Instance]>,
-    /// Whether the owner is known to know of it.
+    holders: Arc<[InstanceId]>,
+    /// Whether the owner is known to have received it.
     confirmed: bool,
     client: StandbyClient,
     session: Option<Box<Session>>,
@@ -49,7 +49,7 @@ impl StandbyClients {
         self.clients.is_empty()
     }
 
-    fn list(&mut self, holders: Vec<Instance>) -> Arc<[Instance]> {
+    fn list(&mut self, holders: Vec<InstanceId>) -> Arc<[InstanceId]> {
         if let Some(known) = self.lists.get(&holders[..]) {
             return Arc::clone(known);
         }
@@ -57,15 +57,15 @@ impl StandbyClients {
             self.lists.retain(|list| 1 < Arc::strong_count(list));
             self.used = self.lists.len();
         }
-        let list: Arc<[Instance]> = holders.into();
+        let list: Arc<[InstanceId]> = holders.into();
         self.lists.insert(Arc::clone(&list));
         list
     }
 
-    /// Adds clients; the holders of those that are known already are updated.
+    /// Adds clients, or updates the holders of known ones.
     pub(super) fn add(
         &mut self,
-        holders: Vec<Instance>,
+        holders: Vec<InstanceId>,
         confirmed: bool,
         clients: Vec<StandbyClient>,
     ) {
@@ -77,7 +77,7 @@ impl StandbyClients {
         }
     }
 
-    /// Takes a client's session.
+    /// Stores a client's session.
     pub(super) fn set_session(&mut self, client: ConnectionId, session: Session) {
         if let Some(record) = self.clients.get_mut(&client) {
             record.session = (!session.is_empty()).then(|| Box::new(session));
@@ -90,15 +90,15 @@ impl StandbyClients {
         }
     }
 
-    /// Takes over what a later link to the same gateway has said, which counts more.
+    /// Merges the state of a later link to the same gateway, which takes precedence.
     pub(super) fn absorb(&mut self, later: Self) {
         self.clients.extend(later.clients);
         self.lists.extend(later.lists);
     }
 
-    /// Adds clients that another worker has handed over. One that is known stays as it is unless the
-    /// other knows of more holders, who come before us then.
-    pub(super) fn take(&mut self, holders: Vec<Instance>, clients: Vec<HandedOver>) {
+    /// Adds clients handed over by another worker. A known record stays as it is unless the other
+    /// one lists more holders, which then precede this worker.
+    pub(super) fn accept_handover(&mut self, holders: Vec<InstanceId>, clients: Vec<HandedOver>) {
         let list = self.list(holders);
         for HandedOver { client, confirmed, session } in clients {
             let session = (!session.is_empty()).then(|| Box::new(session));
@@ -116,25 +116,25 @@ impl StandbyClients {
         }
     }
 
-    /// The lists of holders that clients have, each once.
-    pub(super) fn groups(&self) -> Vec<Vec<Instance>> {
+    /// The distinct lists of holders.
+    pub(super) fn groups(&self) -> Vec<Vec<InstanceId>> {
         let lists: FxHashSet<_> = self.clients.values().map(|record| &record.holders).collect();
-        let mut lists: Vec<Vec<Instance>> = lists.into_iter().map(|list| list.to_vec()).collect();
+        let mut lists: Vec<Vec<InstanceId>> = lists.into_iter().map(|list| list.to_vec()).collect();
         lists.sort_unstable();
         lists
     }
 
-    /// The digest of the clients that have these holders.
-    pub(super) fn digest(&self, holders: &[Instance]) -> u64 {
+    /// The digest of the clients with these holders.
+    pub(super) fn digest(&self, holders: &[InstanceId]) -> u64 {
         let of_these = self.clients.values().filter(|record| *record.holders == *holders);
         standby::digest(of_these.map(|record| record.client.client))
     }
 
-    /// Removes the clients that have these holders. Returns those of them that are to be closed: all, or
-    /// those that the owner may not know of.
+    /// Removes the clients with these holders. Returns the clients to close: all, or those that the
+    /// owner may not know.
     pub(super) fn resolve(
         &mut self,
-        holders: &[Instance],
+        holders: &[InstanceId],
         all: bool,
     ) -> Vec<(ConnectionId, Context)> {
         let of_these = self.clients.extract_if(|_, record| *record.holders == *holders);
@@ -144,9 +144,9 @@ impl StandbyClients {
         closed
     }
 
-    /// What is handed over of them, by their holders.
-    pub(super) fn hand_over(&self) -> Vec<(Vec<Instance>, Vec<HandedOver>)> {
-        let mut groups: FxHashMap<&Arc<[Instance]>, Vec<HandedOver>> = FxHashMap::default();
+    /// The handover records, by holders.
+    pub(super) fn hand_over(&self) -> Vec<(Vec<InstanceId>, Vec<HandedOver>)> {
+        let mut groups: FxHashMap<&Arc<[InstanceId]>, Vec<HandedOver>> = FxHashMap::default();
         for Record { holders, confirmed, client, session } in self.clients.values() {
             let session = session.as_deref().filter(|it| is_short(it)).cloned().unwrap_or_default();
             let client = HandedOver { client: *client, confirmed: *confirmed, session };
@@ -171,11 +171,11 @@ pub(super) fn is_short(session: &Session) -> bool {
 mod tests {
     use super::*;
 
-    fn name(text: &str) -> Instance {
-        Instance::new(text).unwrap()
+    fn name(text: &str) -> InstanceId {
+        InstanceId::new(text).unwrap()
     }
 
-    fn holders(names: &[&str]) -> Vec<Instance> {
+    fn holders(names: &[&str]) -> Vec<InstanceId> {
         names.iter().map(|text| name(text)).collect()
     }
 
@@ -224,10 +224,10 @@ mod tests {
     #[test]
     fn handed_over_client_keeps_the_longest_list_of_holders() {
         let mut clients = StandbyClients::default();
-        clients.take(holders(&["o", "us"]), vec![handed(1)]);
+        clients.accept_handover(holders(&["o", "us"]), vec![handed(1)]);
         let known = HandedOver { session: session("{}"), ..handed(1) };
-        clients.take(holders(&["o", "s", "us"]), vec![known]);
-        clients.take(holders(&["o", "us"]), vec![handed(1)]);
+        clients.accept_handover(holders(&["o", "s", "us"]), vec![known]);
+        clients.accept_handover(holders(&["o", "us"]), vec![handed(1)]);
         assert_eq!(clients.groups(), [holders(&["o", "s", "us"])]);
         let [(_, handed)] = &clients.hand_over()[..] else { panic!("one group") };
         assert_eq!(handed[0].session, session("{}"));
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_of_holders_that_nobody_has_are_forgotten() {
+    fn unused_lists_of_holders_are_removed() {
         let mut clients = StandbyClients::default();
         for at in 0..LISTS * 10 {
             clients.add(holders(&[&at.to_string(), "s"]), true, vec![client(1)]);

@@ -1,4 +1,4 @@
-//! Log lines about handlers, which clients can cause any number of times: a value.
+//! Rate limits of log lines about handlers, which clients can cause in any number: a value.
 
 use std::time::Instant;
 
@@ -22,11 +22,11 @@ impl Handler {
             Event::WebSocketConnect(_) => Self::WebSocketConnect,
             Event::Close(_) => Self::Close,
             // No handler is called for the last.
-            Event::Message(_) | Event::Adopt => Self::Message,
+            Event::Message(_) | Event::Reassigned => Self::Message,
         }
     }
 
-    /// As the trait names it.
+    /// The name of its trait method.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Connect => "on_connect",
@@ -37,12 +37,12 @@ impl Handler {
     }
 }
 
-/// Limits each kind of line to one a second. Metrics count all of them.
+/// Limits each kind of line to one per second. Metrics count all of them.
 #[derive(Debug)]
 pub(super) struct Warnings {
-    /// By handler, each for an event that is given up and for one that is tried again.
+    /// By handler, and by whether the event is retried (0) or given up (1).
     failed: [[Throttle; 2]; 4],
-    /// About events of clients whose context has not come.
+    /// About events of clients whose context was not sent.
     pub(super) unknown_client: Throttle,
 }
 
@@ -55,8 +55,9 @@ impl Default for Warnings {
 }
 
 impl Warnings {
-    /// Admits a line about a handler that failed, whose event is given up or tried again; `None` if
-    /// there was one of its kind within the last second. Returns how many were suppressed since.
+    /// Admits a line about a failed handler whose event is given up or retried. Returns how many
+    /// lines of this kind were suppressed since the last, or `None` if that was within the last
+    /// second.
     pub(super) fn failed(&mut self, handler: Handler, given_up: bool, now: Instant) -> Option<u64> {
         self.failed[handler as usize][usize::from(given_up)].admit(now)
     }

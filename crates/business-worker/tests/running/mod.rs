@@ -1,4 +1,4 @@
-//! Workers under test, and one that says what happens to it.
+//! Workers under test, and one that reports its events.
 
 #![allow(dead_code, unreachable_pub, reason = "shared by several tests; none uses all of it")]
 
@@ -15,14 +15,14 @@ use service::Starting;
 use tokio::{sync::Semaphore, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::fake::{FakeGateway, FakeLink, FakeRegister, Follower, SECRET, soon};
+use crate::fake::{FakeGateway, FakeLink, FakeRegister, SECRET, Subscriber, soon};
 
-/// A worker that runs, and how to stop it.
+/// A running worker, and how to stop it.
 pub struct Running {
     pub stop: CancellationToken,
     pub ended: JoinHandle<anyhow::Result<()>>,
     pub health: service::Health,
-    pub follower: Follower,
+    pub subscriber: Subscriber,
     pub register: FakeRegister,
 }
 
@@ -36,7 +36,7 @@ pub async fn start(worker: impl Worker, gateways: &[&FakeGateway]) -> Running {
     start_with(worker, gateways, 0).await
 }
 
-/// A worker whose methods are called again when they fail, that often.
+/// Starts a worker with this many handler retries.
 pub async fn start_with(
     worker: impl Worker,
     gateways: &[&FakeGateway],
@@ -45,7 +45,7 @@ pub async fn start_with(
     start_as(worker, gateways, |config| config.handler_retries = handler_retries).await
 }
 
-/// A worker with other settings.
+/// Starts a worker with altered settings.
 pub async fn start_as(
     worker: impl Worker,
     gateways: &[&FakeGateway],
@@ -67,33 +67,33 @@ pub async fn start_as(
     let starting = Starting::new(None, stop.clone(), Duration::from_secs(10));
     let health = starting.health.clone();
     let ended = tokio::spawn(serve(worker, config, starting));
-    let follower = register.tell(gateways).await;
-    Running { stop, ended, health, follower, register }
+    let subscriber = register.serve(gateways).await;
+    Running { stop, ended, health, subscriber, register }
 }
 
-/// A worker with one gateway.
-pub async fn one(worker: impl Worker) -> (Running, FakeGateway, FakeLink) {
+/// Starts a worker with one gateway.
+pub async fn start_one(worker: impl Worker) -> (Running, FakeGateway, FakeLink) {
     let gateway = FakeGateway::start().await;
     let running = start(worker, &[&gateway]).await;
     let link = gateway.link().await;
     (running, gateway, link)
 }
 
-/// Says what happens to it. What the client says tells it what to do: `wait` until there is a
-/// permit, `fail`, `panic`, or nothing much.
+/// Reports its events to their clients. A message selects the behavior of the handler: `wait` for a
+/// permit, `fail`, `panic`, or return at once.
 #[derive(Clone)]
-pub struct Teller {
+pub struct Reporter {
     pub permits: Arc<Semaphore>,
     pub stopped: Arc<AtomicUsize>,
 }
 
-impl Teller {
+impl Reporter {
     pub fn new() -> Self {
         Self { permits: Arc::new(Semaphore::new(0)), stopped: Arc::default() }
     }
 }
 
-impl Worker for Teller {
+impl Worker for Reporter {
     async fn on_connect(&self, client: &Client) -> anyhow::Result<()> {
         let (from, port) = (client.remote_addr(), client.listener_port());
         Ok(client.send(format!("connect from {from} to {port}")).await?)
@@ -107,11 +107,11 @@ impl Worker for Teller {
         let text = message.as_text().unwrap_or_default();
         match text.split(' ').next() {
             Some("wait") => self.permits.acquire().await?.forget(),
-            Some("fail") => anyhow::bail!("told to"),
-            Some("panic") => panic!("told to"),
+            Some("fail") => anyhow::bail!("requested"),
+            Some("panic") => panic!("requested"),
             Some("late-panic") => {
                 tokio::task::yield_now().await;
-                panic!("told to");
+                panic!("requested");
             }
             _ => {}
         }

@@ -1,4 +1,4 @@
-//! What the cluster can be told to do.
+//! Commands to the cluster.
 
 use protocol::{
     ClientId, Command, Group, Message, Recipients as OnGateway, Session, Uid, bounded::MAX_TARGETS,
@@ -7,19 +7,22 @@ use serde_json::{Map, Value};
 
 use crate::{Cluster, Error, error::at_most_targets, targets, targets::Recipients};
 
-/// Commands are sent, not answered: `Ok` means that they are on their way to the gateways.
+/// Commands are sent without waiting for a response: `Ok` means that they are queued for the
+/// gateways.
 ///
-/// A client that is gone is not an error, since it may leave at any moment; a client whose gateway
-/// was never linked, or is gone, is ([`Error::Unreachable`]). Commands for many clients go to every
-/// gateway that is known; one that was never linked is only counted in the metrics. If there is none
-/// at all, that is [`Error::NoGateway`].
+/// A disconnected client is not an error, since it may disconnect at any moment. A client whose
+/// gateway was never linked, or is dead, is an error ([`Error::Unreachable`]). Commands for many
+/// clients go to every known gateway; a gateway that was never linked is only counted in the
+/// metrics. If no gateway is known, the error is [`Error::NoGateway`].
 ///
-/// A gateway whose link was lost gets what is sent meanwhile, and what it had not taken, when it is
-/// linked again, once and in order, unless it is gone by then and its clients with it. What is sent
-/// on behalf of an event that came from that gateway itself is not kept: the event comes again.
+/// While a gateway is disconnected, commands for it are queued, together with those it has not
+/// acknowledged. They are delivered once and in order when it reconnects, and dropped if it is
+/// declared dead, since its clients are disconnected then. Commands on behalf of an event of that
+/// same gateway are not kept: the event is redelivered.
 ///
-/// What one task sends to one gateway takes effect in that order. Calls wait while a gateway has
-/// [`OUTGOING_LIMIT`](crate::link::OUTGOING_LIMIT) bytes to read, or as many wait for it.
+/// Commands of one task to one gateway take effect in order. Calls wait while
+/// [`OUTGOING_LIMIT`](crate::link::OUTGOING_LIMIT) bytes are queued or unacknowledged for a
+/// gateway.
 impl Cluster {
     /// Sends to one client.
     pub async fn send_to_client(
@@ -31,11 +34,11 @@ impl Cluster {
         self.command(client, Command::SendToClient { to, message }).await
     }
 
-    /// Sends to everyone, or to some, or to all but some.
+    /// Sends to all clients, to some, or to all but some.
     ///
     /// # Errors
-    /// [`Error::TooMany`] for more than 10,000 exceptions on one gateway. There may be any number of
-    /// recipients.
+    /// [`Error::TooMany`] for more than 10,000 excluded clients on one gateway. The number of
+    /// recipients is not limited.
     pub async fn send_to_all(
         &self,
         to: Recipients,
@@ -69,7 +72,7 @@ impl Cluster {
         self.send_to_uids([uid], message).await
     }
 
-    /// Sends to every client of each uid; twice where a uid is named twice.
+    /// Sends to every client of each uid; twice where a uid is listed twice.
     pub async fn send_to_uids(
         &self,
         uids: impl IntoIterator<Item: TryInto<Uid, Error: Into<Error>>>,
@@ -120,7 +123,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Closes a client once everything queued for it is written, the farewell last.
+    /// Closes a client once its send queue is written, `farewell` last.
     pub async fn close_client(
         &self,
         client: ClientId,
@@ -129,12 +132,12 @@ impl Cluster {
         self.command(client, Command::Close { client: client.connection, farewell }).await
     }
 
-    /// Cuts a client off at once; what was queued for it is lost.
+    /// Closes a client at once; its send queue is discarded.
     pub async fn destroy_client(&self, client: ClientId) -> Result<(), Error> {
         self.command(client, Command::Destroy { client: client.connection }).await
     }
 
-    /// Says whom a client speaks for, in place of whom it spoke for before.
+    /// Binds a client to a uid, replacing its current one.
     pub async fn bind_uid(
         &self,
         client: ClientId,
@@ -144,12 +147,12 @@ impl Cluster {
         self.command(client, Command::BindUid { client: client.connection, uid }).await
     }
 
-    /// Takes a client's uid away, whichever it is.
+    /// Removes the uid of a client.
     pub async fn unbind_uid(&self, client: ClientId) -> Result<(), Error> {
         self.command(client, Command::UnbindUid { client: client.connection }).await
     }
 
-    /// Adds a client to a group. It leaves by itself when it is gone.
+    /// Adds a client to a group. It leaves automatically when it disconnects.
     pub async fn join_group(
         &self,
         client: ClientId,
@@ -159,7 +162,7 @@ impl Cluster {
         self.command(client, Command::JoinGroup { client: client.connection, group }).await
     }
 
-    /// Takes a client out of a group.
+    /// Removes a client from a group.
     pub async fn leave_group(
         &self,
         client: ClientId,
@@ -169,7 +172,7 @@ impl Cluster {
         self.command(client, Command::LeaveGroup { client: client.connection, group }).await
     }
 
-    /// Takes every client out of a group.
+    /// Removes every client from a group.
     pub async fn ungroup(
         &self,
         group: impl TryInto<Group, Error: Into<Error>>,
@@ -201,7 +204,7 @@ impl Cluster {
     }
 }
 
-/// Makes names of what was given.
+/// Converts and validates names.
 pub(super) fn names<N>(
     given: impl IntoIterator<Item: TryInto<N, Error: Into<Error>>>,
 ) -> Result<Vec<N>, Error> {

@@ -1,5 +1,5 @@
-//! One method for each command and each query; how calls reach gateways is here, what they say
-//! is in the two files below.
+//! The methods for commands and queries. This file routes calls to gateways; the two submodules
+//! define their contents.
 
 mod commands;
 mod queries;
@@ -15,12 +15,12 @@ use service::clock;
 use crate::{
     Cluster, Error,
     directory::Directory,
-    link::{Crowded, Link},
+    link::{Full, Link, Offer},
     merge::{self, Mismatch},
 };
 
 impl Cluster {
-    /// The link to a client's gateway; `None` if there is no such gateway.
+    /// The link to a client's gateway; `None` if no such gateway exists.
     async fn link_of(&self, client: ClientId) -> Result<Option<Arc<Link>>, Error> {
         let now = self.shared.directory();
         if let Some(link) = now.link(client.gateway) {
@@ -37,7 +37,8 @@ impl Cluster {
         }
     }
 
-    /// Where commands for a client's gateway go; `None` if there is no such gateway.
+    /// The link, possibly disconnected, that queues commands for a client's gateway; `None` if no
+    /// such gateway exists.
     async fn place_of(&self, client: ClientId) -> Result<Option<Arc<Link>>, Error> {
         match self.shared.directory().place(client.gateway) {
             Some(place) => Ok(Some(Arc::clone(place))),
@@ -48,7 +49,7 @@ impl Cluster {
     /// Sends a command to a client's gateway.
     ///
     /// # Errors
-    /// [`Error::Unreachable`] when that is not linked, and is not waited for either.
+    /// [`Error::Unreachable`] when the gateway is not linked and no reconnect is awaited.
     pub async fn command(&self, client: ClientId, command: Command) -> Result<(), Error> {
         let Some(link) = self.place_of(client).await? else {
             return Err(Error::Unreachable { gateway: client.gateway.to_string() });
@@ -56,32 +57,32 @@ impl Cluster {
         self.push(&link, &mut ToGateway::Command { seq: 0, command }).await
     }
 
-    /// Sends to every gateway for which there is a command. A gateway that is slow to take it
-    /// does not hold up the others.
+    /// Sends to every gateway for which `command` returns one. A slow gateway does not delay the
+    /// others.
     async fn command_all(
         &self,
         command: impl Fn(SocketAddr) -> Option<Command>,
     ) -> Result<(), Error> {
         let directory = self.settled().await;
         self.shared.metrics.missed.inc_by(directory.out_of_reach() as u64);
-        let mut crowded = Vec::new();
-        let mut nowhere = directory.links().next().is_none();
+        let mut blocked = Vec::new();
+        let mut no_gateway = directory.links().next().is_none();
         for link in directory.links().chain(directory.parked()) {
             let Some(command) = command(link.gateway()) else {
-                nowhere = false;
+                no_gateway = false;
                 continue;
             };
             let mut message = ToGateway::Command { seq: 0, command };
             match self.offer(link, &mut message) {
-                Ok(Ok(())) => nowhere = false,
-                Ok(Err(full)) => crowded.push((link, message, full)),
+                Ok(Offer::Queued(_)) => no_gateway = false,
+                Ok(Offer::Full(full)) => blocked.push((link, message, full)),
                 Err(error) => self.missed(error)?,
             }
         }
-        if nowhere && crowded.is_empty() {
+        if no_gateway && blocked.is_empty() {
             return Err(Error::NoGateway);
         }
-        for (link, mut message, full) in crowded {
+        for (link, mut message, full) in blocked {
             link.room(full).await;
             match self.push(link, &mut message).await {
                 Ok(()) => {}
@@ -91,7 +92,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// A gateway that is lost in the middle of a call is like one that was lost before.
+    /// Treats a gateway lost during a call like one lost before.
     fn missed(&self, error: Error) -> Result<(), Error> {
         match error {
             Error::Unreachable { .. } => {
@@ -102,33 +103,33 @@ impl Cluster {
         }
     }
 
-    /// Sends a command, and waits while there is no room.
+    /// Sends a command, waiting for queue space.
     async fn push(&self, link: &Link, command: &mut ToGateway) -> Result<(), Error> {
         loop {
             match self.offer(link, command)? {
-                Ok(()) => return Ok(()),
-                Err(full) => link.room(full).await,
+                Offer::Queued(_) => return Ok(()),
+                Offer::Full(full) => link.room(full).await,
             }
         }
     }
 
-    /// Sends a command if there is room, and notes on whose behalf.
-    fn offer(&self, link: &Link, command: &mut ToGateway) -> Result<Result<(), Crowded>, Error> {
-        if let Some(pushes) = &self.pushes
-            && let Some(pushed) = pushes.push(link, command)
+    /// Sends a command if there is queue space, and attributes it to the handler.
+    fn offer(&self, link: &Link, command: &mut ToGateway) -> Result<Offer<Full>, Error> {
+        if let Some(scope) = &self.scope
+            && let Some(pushed) = scope.push(link, command)
         {
             return pushed;
         }
-        let queued = link.carry(command)?;
-        if let Ok(number) = queued
+        let queued = link.offer_for_session(command)?;
+        if let Offer::Queued(number) = queued
             && self.shared.has_events()
         {
-            self.shared.unclaimed.record(link.line(), number);
+            self.shared.unscoped.record(link.session(), number);
         }
-        Ok(queued.map(drop))
+        Ok(queued)
     }
 
-    /// Asks a client's gateway; `None` if there is no such gateway.
+    /// Queries a client's gateway; `None` if no such gateway exists.
     async fn ask(
         &self,
         client: ClientId,
@@ -142,9 +143,9 @@ impl Cluster {
         .await
     }
 
-    /// Asks every gateway at once. One that cannot be asked makes the whole answer wrong, unless it was
-    /// never linked within the grace: it may be announced under an address that leads nowhere, and would make
-    /// every question fail.
+    /// Queries every gateway concurrently. A gateway that is not linked makes the whole query fail,
+    /// unless it was never linked within the grace period: it may be announced under an unreachable
+    /// address, and would make every query fail.
     async fn ask_all(
         &self,
         query: impl Fn(SocketAddr) -> Option<Query>,
@@ -179,9 +180,9 @@ impl Cluster {
         answer
     }
 
-    /// The gateways, once a register has spoken and none of them is being linked for the first
-    /// time; but not later than [`SETTLE`](crate::SETTLE), which runs from when the last of them became known,
-    /// so that one whose address swallows connections does not hold up call after call.
+    /// The gateways, once a register has sent its list and no first link is in progress; at the
+    /// latest after [`SETTLE`](crate::SETTLE), counted from the last new gateway, so that an
+    /// address that drops packets does not delay call after call.
     async fn settled(&self) -> Arc<Directory<Arc<Link>>> {
         let now = self.shared.directory();
         if now.is_settled() {
@@ -189,7 +190,7 @@ impl Cluster {
         }
         drop(now);
         let wait = self.shared.settles_in(clock::now()).unwrap_or(crate::SETTLE);
-        // Whoever is not linked by then is as good as gone.
+        // A gateway not linked by then is treated as unreachable.
         let _ = tokio::time::timeout(wait, self.until(Directory::is_settled)).await;
         self.shared.directory()
     }

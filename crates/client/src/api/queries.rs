@@ -1,4 +1,4 @@
-//! What the cluster can be asked.
+//! Queries to the cluster.
 
 use std::{collections::HashSet, hash::Hash};
 
@@ -14,28 +14,28 @@ use crate::{
     targets,
 };
 
-/// Which clients a [`select`](Cluster::select) is about.
+/// The clients of a [`select`](Cluster::select).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Filter {
     /// Every client.
     All,
-    /// Clients for whom any of these holds, each client once.
+    /// Clients that match any of these criteria, each client once.
     Any {
-        /// It is in one of these groups.
+        /// Members of these groups.
         groups: Vec<Group>,
-        /// It speaks for one of these uids.
+        /// Clients of these uids.
         uids: Vec<Uid>,
-        /// It is one of these.
+        /// These clients.
         clients: Vec<ClientId>,
     },
 }
 
-/// Questions are asked of every gateway that they concern, at once, and the answers are made one.
-/// Lists are in the order of the gateways (which we heard of first comes first), and within each
-/// in the order of connecting, binding, or joining.
+/// Queries go to all gateways concerned concurrently, and the answers are merged. Lists are ordered
+/// by gateway (first discovered first), and within each by the time of connecting, binding, or
+/// joining.
 ///
-/// An answer is whole or an error: if one gateway is known but not linked, or does not answer in
-/// five seconds, the error names it. A client of a gateway that nobody knows is simply not there.
+/// A result is complete or an error: if a known gateway is not linked, or does not answer within
+/// five seconds, the error names it. A client of an unknown gateway counts as disconnected.
 impl Cluster {
     /// Whether a client is connected.
     pub async fn is_online(&self, client: ClientId) -> Result<bool, Error> {
@@ -70,7 +70,7 @@ impl Cluster {
         Ok(merge::sessions(answers)?)
     }
 
-    /// Whom a client speaks for; `None` also when it is not connected.
+    /// The uid of a client; `None` also when it is not connected.
     pub async fn uid_of_client(&self, client: ClientId) -> Result<Option<Uid>, Error> {
         let fields = Fields { uid: true, ..Fields::default() };
         let clients = vec![client.connection];
@@ -82,7 +82,7 @@ impl Cluster {
         }
     }
 
-    /// Whether any client speaks for a uid.
+    /// Whether a uid has any clients.
     pub async fn is_uid_online(
         &self,
         uid: impl TryInto<Uid, Error: Into<Error>>,
@@ -90,7 +90,7 @@ impl Cluster {
         Ok(!self.clients_of_uid(uid).await?.is_empty())
     }
 
-    /// The clients that speak for a uid.
+    /// The clients of a uid.
     pub async fn clients_of_uid(
         &self,
         uid: impl TryInto<Uid, Error: Into<Error>>,
@@ -99,7 +99,7 @@ impl Cluster {
         Ok(found.into_iter().flat_map(|(_, clients)| clients).collect())
     }
 
-    /// The clients of each uid. Every uid is there once, also one that is not online.
+    /// The clients of each uid. The result has every uid once, including those without clients.
     pub async fn clients_of_uids(
         &self,
         uids: impl IntoIterator<Item: TryInto<Uid, Error: Into<Error>>>,
@@ -112,12 +112,12 @@ impl Cluster {
         Ok(found)
     }
 
-    /// How many clients there are, those included whose handshake is under way.
+    /// The number of clients, including pending handshakes.
     pub async fn count(&self) -> Result<u64, Error> {
         Ok(merge::count(self.ask_all(|_| Some(Query::Count { group: None })).await?)?)
     }
 
-    /// How many members a group has.
+    /// The number of members of a group.
     pub async fn group_count(
         &self,
         group: impl TryInto<Group, Error: Into<Error>>,
@@ -126,7 +126,7 @@ impl Cluster {
         Ok(merge::count(self.ask_all(|_| Some(Query::Count { group: group.clone() })).await?)?)
     }
 
-    /// How many members each group has. Every group is there once, also one without members.
+    /// The number of members of each group. The result has every group once, including empty ones.
     pub async fn group_counts(
         &self,
         groups: impl IntoIterator<Item: TryInto<Group, Error: Into<Error>>>,
@@ -144,7 +144,7 @@ impl Cluster {
         Ok(merge::groups(self.ask_all(|_| Some(Query::Groups)).await?)?)
     }
 
-    /// Chosen facts about chosen clients.
+    /// Selected fields of selected clients.
     ///
     /// # Errors
     /// [`Error::TooMany`] for a filter of more than 10,000 groups, uids, or clients of one gateway.
@@ -192,13 +192,13 @@ impl Cluster {
         Ok(rows.into_iter().map(|row| row.client).collect())
     }
 
-    /// Every uid that is online, once; how many there are is this list's length.
+    /// Every uid that is online, once; the length of the list is their number.
     pub async fn all_uids(&self) -> Result<Vec<Uid>, Error> {
         let fields = Fields { uid: true, ..Fields::default() };
         Ok(merge::uids(self.select(fields, Filter::All).await?))
     }
 
-    /// The uids that a group's members speak for, each once.
+    /// The uids of a group's members, each once.
     pub async fn uids_in_group(
         &self,
         group: impl TryInto<Group, Error: Into<Error>>,
@@ -214,7 +214,7 @@ impl Cluster {
         Ok(merge::by_group(rows, |row| Some(row.client)))
     }
 
-    /// The uids that the members of every group speak for, each once in a group.
+    /// The uids of the members of every group, each once per group.
     pub async fn uids_by_group(&self) -> Result<Vec<(Group, Vec<Uid>)>, Error> {
         let fields = Fields { uid: true, groups: true, ..Fields::default() };
         let rows = self.select(fields, Filter::All).await?;
@@ -222,7 +222,7 @@ impl Cluster {
     }
 }
 
-/// Each name once, where it stands first.
+/// Removes duplicates, keeping the first.
 fn distinct<N: Clone + Eq + Hash>(names: Vec<N>) -> Vec<N> {
     let mut seen = HashSet::new();
     names.into_iter().filter(|name| seen.insert(name.clone())).collect()

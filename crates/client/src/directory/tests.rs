@@ -1,4 +1,4 @@
-//! How gateways stand, without a link.
+//! The directory without real links.
 
 use super::*;
 
@@ -19,7 +19,7 @@ fn names(list: &[Arc<str>]) -> Vec<&str> {
 }
 
 #[test]
-fn a_gateway_is_new_once_and_settled_once_linked_or_not() {
+fn gateway_is_new_once_and_settled_after_the_first_attempt() {
     let mut directory = Directory::<()>::default();
     assert!(!directory.is_settled(), "no register has spoken");
     assert_eq!(names(&directory.list(&[native("a:1"), native("b:2")]).new), ["a:1", "b:2"]);
@@ -33,7 +33,7 @@ fn a_gateway_is_new_once_and_settled_once_linked_or_not() {
 }
 
 #[test]
-fn one_that_vanished_is_kept_while_its_link_lives() {
+fn unlisted_gateway_is_kept_while_its_link_is_open() {
     let mut directory = Directory::<()>::default();
     directory.list(&[native("a:1")]);
     directory.up("a:1", gateway(1), ());
@@ -41,7 +41,7 @@ fn one_that_vanished_is_kept_while_its_link_lives() {
     assert!(directory.keep("a:1"));
     assert!(directory.link(gateway(1)).is_some());
     directory.down("a:1");
-    assert_eq!(directory.missing().count(), 0, "nobody expects it back");
+    assert_eq!(directory.missing().count(), 0, "it is not awaited");
     assert!(directory.keep("a:1"), "something waits for it");
     assert_eq!(directory.give_up(|address, ()| address == "a:1"), [()]);
     assert!(!directory.keep("a:1"));
@@ -50,7 +50,7 @@ fn one_that_vanished_is_kept_while_its_link_lives() {
 }
 
 #[test]
-fn what_is_for_a_lost_gateway_has_a_place_until_that_is_linked_again_or_given_up() {
+fn lost_gateway_queues_commands_until_it_is_linked_again_or_given_up() {
     let mut directory = Directory::<u8>::default();
     directory.list(&[native("a:1"), native("b:2")]);
     assert_eq!((directory.place(gateway(1)), directory.out_of_reach()), (None, 2));
@@ -76,93 +76,93 @@ fn what_is_for_a_lost_gateway_has_a_place_until_that_is_linked_again_or_given_up
 }
 
 #[test]
-fn a_gateway_that_was_never_linked_may_be_waited_for_if_its_life_is_known() {
-    let mut directory = Directory::<Instance>::default();
-    let life = |name: &str| Instance::new(name).unwrap();
+fn never_linked_gateway_is_awaited_if_its_instance_is_known() {
+    let mut directory = Directory::<InstanceId>::default();
+    let id = |name: &str| InstanceId::new(name).unwrap();
     let alive =
-        |address: &str, name| discovery::Gateway { instance: Some(life(name)), ..native(address) };
+        |address: &str, name| discovery::Gateway { instance: Some(id(name)), ..native(address) };
     directory.list(&[alive("10.0.0.1:1", "one"), native("10.0.0.1:2")]);
     directory.expect(|_, _, instance| Some(instance.clone()));
     assert!(!directory.is_settled(), "there is an attempt under way still");
-    assert_eq!(directory.place(gateway(1)), Some(&life("one")));
+    assert_eq!(directory.place(gateway(1)), Some(&id("one")));
     assert_eq!((directory.parked().count(), directory.out_of_reach()), (1, 1));
     directory.down("10.0.0.1:1");
     directory.down("10.0.0.1:2");
     assert!(directory.is_settled());
     directory.list(&[alive("10.0.0.1:1", "two"), native("10.0.0.1:2")]);
-    directory.expect(|_, _, _| panic!("something waits for it"));
-    assert_eq!(directory.give_up(|_, instance| *instance == life("one")), [life("one")]);
+    directory.expect(|_, _, _| panic!("commands wait for it"));
+    assert_eq!(directory.give_up(|_, instance| *instance == id("one")), [id("one")]);
     directory.expect(|_, _, _| None);
     assert_eq!(directory.place(gateway(1)), None);
     directory.expect(|_, _, instance| Some(instance.clone()));
-    assert_eq!(directory.parked_at("10.0.0.1:1"), Some(&life("two")));
+    assert_eq!(directory.parked_at("10.0.0.1:1"), Some(&id("two")));
     directory.list(&[]);
     assert!(directory.keep("10.0.0.1:1") && !directory.keep("10.0.0.1:2"));
 }
 
 #[test]
-fn another_life_that_registers_name_alone_takes_the_place_of_one_that_is_waited_for() {
-    let mut directory = Directory::<Instance>::default();
-    let life = |name: &str| Instance::new(name).unwrap();
-    let alive = |name| discovery::Gateway { instance: Some(life(name)), ..native("a:1") };
-    let supersede = |directory: &mut Directory<Instance>, old: &str| {
-        directory.supersede(|link| link, |named| *named != life(old))
+fn instance_listed_alone_supersedes_the_awaited_one() {
+    let mut directory = Directory::<InstanceId>::default();
+    let id = |name: &str| InstanceId::new(name).unwrap();
+    let alive = |name| discovery::Gateway { instance: Some(id(name)), ..native("a:1") };
+    let supersede = |directory: &mut Directory<InstanceId>, old: &str| {
+        directory.supersede(|link| link, |named| *named != id(old))
     };
     directory.list(&[alive("one")]);
-    directory.up("a:1", gateway(1), life("one"));
+    directory.up("a:1", gateway(1), id("one"));
     directory.list(&[alive("two")]);
     assert_eq!(supersede(&mut directory, "none"), [], "it is linked");
     directory.down("a:1");
     directory.list(&[alive("one"), alive("two")]);
-    assert_eq!(directory.lives("a:1"), [life("one"), life("two")]);
-    assert_eq!(supersede(&mut directory, "none"), [], "a register still names it");
+    assert_eq!(directory.instances_at("a:1"), [id("one"), id("two")]);
+    assert_eq!(supersede(&mut directory, "none"), [], "a register still lists it");
     directory.list(&[alive("two")]);
     assert_eq!(supersede(&mut directory, "two"), [], "that was before it");
     directory.list(&[]);
     assert_eq!(supersede(&mut directory, "none"), [], "no other is named");
     directory.list(&[alive("two")]);
-    assert_eq!(supersede(&mut directory, "none"), [life("one")]);
+    assert_eq!(supersede(&mut directory, "none"), [id("one")]);
     assert_eq!(directory.parked_at("a:1"), None);
 }
 
 #[test]
-fn of_several_lives_that_registers_name_the_one_that_may_be_there_is_waited_for() {
-    let mut directory = Directory::<Instance>::default();
-    let life = |name: &str| Instance::new(name).unwrap();
-    let alive = |name| discovery::Gateway { instance: Some(life(name)), ..native("10.0.0.1:1") };
+fn listed_instance_that_may_be_alive_is_awaited() {
+    let mut directory = Directory::<InstanceId>::default();
+    let id = |name: &str| InstanceId::new(name).unwrap();
+    let alive = |name| discovery::Gateway { instance: Some(id(name)), ..native("10.0.0.1:1") };
     let lists = [Some(vec![alive("over")]), Some(vec![plain("10.0.0.1:1")]), None];
     let lists = [&lists[..], &[Some(vec![alive("next")])]].concat();
     let changes = directory.list(&union(&lists));
     assert_eq!((changes.new.len(), changes.foreign.len()), (1, 0), "one gateway, and native");
-    directory.expect(|_, _, named| (*named != life("over")).then(|| named.clone()));
-    assert_eq!(directory.parked_at("10.0.0.1:1"), Some(&life("next")));
+    directory.expect(|_, _, named| (*named != id("over")).then(|| named.clone()));
+    assert_eq!(directory.parked_at("10.0.0.1:1"), Some(&id("next")));
 }
 
 #[test]
-fn who_is_not_native_beside_those_who_are_is_left_alone() {
+fn non_native_gateway_beside_native_ones_is_not_dialled() {
     let mut directory = Directory::<()>::default();
     let changes = directory.list(&[native("a:1"), plain("php:1")]);
     assert_eq!((names(&changes.new), names(&changes.foreign)), (vec!["a:1"], vec!["php:1"]));
     assert_eq!(directory.list(&[native("a:1"), plain("php:1")]), Changes::default());
     let changes = directory.list(&[native("a:1"), native("php:1")]);
-    assert_eq!(names(&changes.new), ["php:1"], "replaced by one of ours");
+    assert_eq!(names(&changes.new), ["php:1"], "replaced by a native one");
 }
 
 #[test]
-fn a_php_register_does_not_know_so_everyone_is_tried() {
+fn php_register_leads_to_dialling_every_gateway() {
     let mut directory = Directory::<()>::default();
     assert_eq!(names(&directory.list(&[plain("a:1"), plain("b:2")]).new), ["a:1", "b:2"]);
 }
 
 #[test]
-fn a_register_that_knows_less_takes_nobody_away() {
+fn register_with_a_shorter_list_removes_no_gateway() {
     let lists = [Some(vec![native("a:1"), native("b:2")]), None, Some(vec![plain("b:2")])];
     assert_eq!(union(&lists), [native("a:1"), native("b:2")]);
     assert_eq!(union(&[Some(vec![]), Some(vec![plain("b:2")])]), [plain("b:2")]);
 }
 
 #[test]
-fn gateway_that_was_never_linked_can_be_left_out_until_it_is_linked() {
+fn never_linked_gateway_can_be_skipped_until_it_is_linked() {
     let mut directory = Directory::<()>::default();
     directory.list(&[native("a:1"), native("b:2")]);
     directory.up("a:1", gateway(1), ());
@@ -173,7 +173,7 @@ fn gateway_that_was_never_linked_can_be_left_out_until_it_is_linked() {
     assert_eq!((directory.required().count(), directory.left_out()), (0, 1), "the other is linked");
     assert_eq!(directory.missing().count(), 1, "it is missed all the same");
     directory.list(&[native("a:1")]);
-    assert_eq!(directory.left_out(), 0, "no register names it");
+    assert_eq!(directory.left_out(), 0, "no register lists it");
     directory.list(&[native("a:1"), native("b:2")]);
     directory.up("b:2", gateway(2), ());
     directory.down("b:2");

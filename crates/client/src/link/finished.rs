@@ -1,9 +1,9 @@
-//! Events that are done with, as ranges of their numbers.
+//! Finished events, as ranges of their numbers.
 
 use protocol::link::ToGateway;
 
-/// Events that are done with and not yet reported. Neighbours become one range, so that a batch
-/// of events is usually reported at once.
+/// Finished events that are not acknowledged yet. Adjacent events are merged into a range, so that
+/// a batch is usually acknowledged with one message.
 #[derive(Debug, Default)]
 pub struct Finished(Vec<Range>);
 
@@ -14,7 +14,7 @@ struct Range {
     last: u64,
 }
 
-/// How many ranges are looked at for a neighbour: a gateway's shards take turns.
+/// How many ranges are searched for an adjacent one: the shards of a gateway interleave.
 const LOOK_BACK: usize = 8;
 
 impl Finished {
@@ -33,14 +33,14 @@ impl Finished {
         self.0.push(new);
     }
 
-    /// Takes over what the other has.
+    /// Moves the events of another list here.
     pub(super) fn append(&mut self, other: &mut Self) {
         for range in other.0.drain(..) {
             self.add_range(range);
         }
     }
 
-    /// Whether there is nothing to report.
+    /// Whether there is nothing to acknowledge.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -51,7 +51,7 @@ impl Finished {
 
     pub(super) fn drain(&mut self, mut report: impl FnMut(ToGateway)) {
         for Range { shard, first, last } in self.0.drain(..) {
-            report(ToGateway::Done { shard, first, last });
+            report(ToGateway::EventAck { shard, first, last });
         }
     }
 }
@@ -65,14 +65,14 @@ mod tests {
     fn reported(finished: &mut Finished) -> Vec<(u16, u64, u64)> {
         let mut reported = Vec::new();
         finished.drain(|done| match done {
-            ToGateway::Done { shard, first, last } => reported.push((shard, first, last)),
+            ToGateway::EventAck { shard, first, last } => reported.push((shard, first, last)),
             other => panic!("{other:?}"),
         });
         reported
     }
 
     #[test]
-    fn a_batch_is_one_range_for_each_shard() {
+    fn batch_is_merged_into_one_range_per_shard() {
         let mut finished = Finished::default();
         for seq in 1..=3 {
             finished.add(0, seq);

@@ -1,10 +1,10 @@
-//! How a link begins: both ends prove that they know the secret.
+//! Handshake of a link: both ends prove that they know the secret key.
 
 use std::{io, net::SocketAddr, time::Duration};
 
 use bytes::BytesMut;
 use protocol::{
-    Instance, Secret,
+    InstanceId, Secret,
     codec::native::{self, DecodeError, EncodeError},
     handshake::{Nonce, Transcript},
     link::{MAGIC, Refusal, Role, ToGateway, ToPeer},
@@ -16,80 +16,83 @@ use tokio::{
     time::timeout,
 };
 
-/// Who we are to every gateway.
+/// The identity of this process towards gateways.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub(crate) secret: Secret,
     pub(crate) role: Role,
-    /// How gateways and registers are spoken to.
-    pub(crate) tls: Option<tls::Inner>,
+    /// TLS to gateways and registers.
+    pub(crate) tls: Option<tls::MutualTls>,
 }
 
 impl Identity {
-    /// Which life of a worker this is; `None` for one that only pushes.
-    pub(crate) const fn worker(&self) -> Option<&Instance> {
+    /// The instance of this worker; `None` for a back end.
+    pub(crate) const fn worker(&self) -> Option<&InstanceId> {
         match &self.role {
             Role::Worker { instance, .. } => Some(instance),
-            Role::Client { .. } => None,
+            Role::Backend { .. } => None,
         }
     }
 
-    /// The same process as one that takes no events.
+    /// The same process without the role of receiving events.
     pub(crate) fn passive(&self) -> Self {
         let instance = self.role.instance().clone();
-        Self { role: Role::Client { instance }, ..self.clone() }
+        Self { role: Role::Backend { instance }, ..self.clone() }
     }
 }
 
-/// How long connecting and proving may take together.
+/// Time limit for connecting and the handshake together.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// A gateway that has proved itself.
+/// A gateway after a successful handshake.
 #[derive(Debug)]
 pub(crate) struct Proved<S> {
     pub(crate) stream: S,
     /// Its inner address as its client ids carry it.
     pub(crate) gateway: SocketAddr,
-    /// Which life of it this is.
-    pub(crate) instance: Instance,
-    /// How far it has taken the commands of our links before this one.
+    /// The instance of the gateway.
+    pub(crate) instance: InstanceId,
+    /// The last command of earlier links that the gateway has received.
     pub(crate) taken: u64,
-    /// What it has sent already, beyond the handshake.
+    /// Input beyond the handshake that was read already.
     pub(crate) read: BytesMut,
 }
 
-/// Why there is no link.
+/// Why no link was established.
 #[derive(Debug, Error)]
 pub(crate) enum Failed {
     #[error("cannot connect: {0}")]
     Connect(io::Error),
-    /// Nothing of the native handshake was ever seen: it may speak only the other language.
-    #[error("no challenge came; it may speak only GatewayWorker's protocol, or only TLS")]
+    /// No byte of the native handshake arrived: the gateway may support only the other protocol.
+    #[error(
+        "no challenge received; the gateway may support only GatewayWorker's protocol, or only TLS"
+    )]
     NoChallenge,
     #[error("connection lost during the handshake: {0}")]
     Lost(io::Error),
     #[error("the handshake took longer than {DEADLINE:?}")]
     TooSlow,
-    /// Either end may be the one with the wrong secret; only the gateway has said so.
+    /// Either end may have the wrong secret; only the gateway has reported it.
     #[error("refused: {}", reason(*.0))]
     Refused(Refusal),
-    #[error("the gateway does not know the secret")]
+    #[error("the gateway failed to prove knowledge of the secret key")]
     Impostor,
     #[error("not the native handshake: {0}")]
     Bytes(#[from] DecodeError),
     #[error("the worker's name and id are too long: {0}")]
     Hello(#[from] EncodeError),
-    #[error("out of order in the handshake")]
+    #[error("unexpected message in the handshake")]
     OutOfOrder,
-    #[error("the gateway gave {0:?} as its address")]
+    #[error("the gateway announces the invalid address {0:?}")]
     Address(String),
-    /// The process at the dialled address is another gateway, or passes on what another one says.
+    /// The process at the dialled address is another gateway, or relays the messages of another
+    /// one.
     #[error("the process at this address announces itself as the gateway at {0:?}")]
     OtherAddress(String),
 }
 
 impl Failed {
-    /// Whether nobody listens there.
+    /// Whether the connection was refused.
     pub(crate) fn is_refused(&self) -> bool {
         matches!(self, Self::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused)
     }
@@ -97,13 +100,13 @@ impl Failed {
 
 fn reason(refusal: Refusal) -> &'static str {
     match refusal {
-        Refusal::Secret => "the secret key is not the gateway's",
-        Refusal::ShuttingDown => "the gateway is going down",
+        Refusal::Secret => "the secret key differs from the gateway's",
+        Refusal::ShuttingDown => "the gateway is shutting down",
         Refusal::Key => "the gateway does not accept the worker's name and id",
     }
 }
 
-/// How far an attempt has come.
+/// Progress of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Connecting,
@@ -111,7 +114,7 @@ enum Stage {
     Challenged,
 }
 
-/// Connects and proves.
+/// Connects and performs the handshake.
 pub(crate) async fn connect(
     address: &str,
     identity: &Identity,
@@ -121,7 +124,7 @@ pub(crate) async fn connect(
     let attempt = async {
         let stream = Stream::connect(address, identity.tls.as_ref()).await;
         let stream = stream.map_err(Failed::Connect)?;
-        // Batches are made here, not by the kernel.
+        // Writes are batched here, not by the kernel.
         stream.set_nodelay(true).map_err(Failed::Connect)?;
         stage = Stage::Connected;
         prove(stream, address, identity, nonce, &mut stage).await
@@ -157,29 +160,40 @@ async fn prove<S: AsyncRead + AsyncWrite + Unpin>(
     };
     *stage = Stage::Challenged;
     let (peer_nonce, role) = (ours, role.clone());
-    let said = Transcript { gateway_nonce, gateway, gateway_instance, peer_nonce, role };
-    // Before the proof: it is of use at the gateway that it names, and only there.
-    if !said.is_for(address) {
-        return Err(Failed::OtherAddress(said.gateway));
+    let transcript = Transcript { gateway_nonce, gateway, gateway_instance, peer_nonce, role };
+    // Checked before the proof is sent, which is valid only at the gateway that it names.
+    if !transcript.is_for(address) {
+        return Err(Failed::OtherAddress(transcript.gateway));
     }
-    let Ok(gateway) = said.gateway.parse() else {
-        return Err(Failed::Address(said.gateway));
+    let Ok(gateway) = transcript.gateway.parse() else {
+        return Err(Failed::Address(transcript.gateway));
     };
-    let proof = said.peer_proof(secret);
+    let proof = transcript.peer_proof(secret);
     let mut hello = BytesMut::new();
-    native::encode(&ToGateway::Hello { role: said.role.clone(), nonce: ours, proof }, &mut hello)?;
+    native::encode(
+        &ToGateway::Hello { role: transcript.role.clone(), nonce: ours, proof },
+        &mut hello,
+    )?;
     stream.write_all(&hello).await.map_err(Failed::Lost)?;
     match next(&mut stream, &mut read).await? {
-        ToPeer::Welcome { proof, taken } => match said.verify_gateway(secret, taken, &proof) {
-            true => Ok(Proved { stream, gateway, instance: said.gateway_instance, taken, read }),
-            false => Err(Failed::Impostor),
-        },
+        ToPeer::Welcome { proof, taken } => {
+            match transcript.verify_gateway(secret, taken, &proof) {
+                true => Ok(Proved {
+                    stream,
+                    gateway,
+                    instance: transcript.gateway_instance,
+                    taken,
+                    read,
+                }),
+                false => Err(Failed::Impostor),
+            }
+        }
         ToPeer::Refused(refusal) => Err(Failed::Refused(refusal)),
         _ => Err(Failed::OutOfOrder),
     }
 }
 
-/// The next message of a gateway that has not proved itself yet, and may not send much.
+/// Reads the next message of an unauthenticated gateway, whose messages must be short.
 async fn next<S: AsyncRead + Unpin>(stream: &mut S, read: &mut BytesMut) -> Result<ToPeer, Failed> {
     loop {
         if let Some(message) = native::decode(read, native::MAX_STRANGER_FRAME)? {

@@ -1,237 +1,246 @@
-//! One link to one gateway, once both ends have proved themselves.
+//! A link to a gateway, after the handshake.
 //!
-//! Whoever sends, queues into one buffer; one task, the `pump`, reads everything that came,
-//! hands it on, and then writes everything that was queued meanwhile in one piece.
+//! All senders append to one buffer. A single task, the `pump`, reads all available input,
+//! dispatches it, and then writes everything queued meanwhile as one batch.
 
-mod correlated;
+mod ack_tracker;
 mod finished;
+mod gateway_session;
+mod handler_scope;
 mod handshake;
-mod kept;
-mod line;
 mod outgoing;
+mod pending_requests;
 mod pump;
-mod pushes;
-mod standstill;
-mod taken;
-mod unclaimed;
+mod stall_detector;
+mod unacked;
+mod unscoped;
 
 use std::{
     fmt,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use protocol::{Answer, Command, Instance, Query, link::ToGateway};
+use protocol::{Answer, Command, InstanceId, Query, link::ToGateway};
+use service::sync::Mutex;
 use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{Error, metrics::Metrics};
+use ack_tracker::{PendingAck, Waiter};
 use outgoing::{Lifetime, Push};
-use taken::{Held, Who};
 
-pub(crate) use correlated::{Correlated, Ticket};
+pub(crate) use gateway_session::GatewaySession;
 pub(crate) use handshake::{Failed, Identity, Proved, connect};
-pub(crate) use line::Line;
-pub(crate) use pump::{Callbacks, Ended, run, write_off};
-pub(crate) use unclaimed::Unclaimed;
+pub(crate) use pending_requests::{PendingRequests, Ticket};
+pub(crate) use pump::{Callbacks, Ended, fence, run};
+pub(crate) use unscoped::UnscopedCommands;
 
 pub use finished::Finished;
+pub use handler_scope::HandlerScope;
 pub use outgoing::OUTGOING_LIMIT;
-pub use pushes::Pushes;
 
-/// A link to one gateway. What is sent on one link arrives, and takes effect, in that order.
+/// A link to one gateway. Messages on one link arrive, and take effect, in order.
 pub struct Link {
-    /// What it has in common with those before and after it.
-    line: Arc<Line>,
-    /// The how many-th of them it is.
+    /// State shared with the links before and after it.
+    session: Arc<GatewaySession>,
+    /// Sequence number of this link within the session.
     number: u64,
-    answers: Correlated<Answer>,
-    pongs: Correlated<()>,
-    /// Asked more often than waited for.
+    answers: PendingRequests<Answer>,
+    pongs: PendingRequests<()>,
+    /// Read more often than `closed` is awaited.
     up: AtomicBool,
-    /// Whether the gateway is late to answer.
+    /// Whether an answer to a liveness probe is late.
     late: AtomicBool,
-    /// Cancelled when the link is gone.
-    gone: CancellationToken,
-    /// Asks the pump to end.
+    /// Cancelled when the link has closed.
+    closed: CancellationToken,
+    /// Asks the pump to close the link.
     leave: CancellationToken,
-    /// What the gateway has said of why the link will end.
-    parting: Mutex<Option<Parting>>,
-    held: TaskTracker,
-    unclaimed: Arc<Unclaimed>,
+    /// Reason for which the gateway has announced to close the link.
+    planned_end: Mutex<Option<PlannedEnd>>,
+    pending_acks: TaskTracker,
+    unscoped: Arc<UnscopedCommands>,
     metrics: Arc<Metrics>,
 }
 
-/// How long a question may take, from asking to its answer.
+/// How long a query may take until its answer arrives.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why a gateway ends a link, as it says before.
+/// Why a gateway closes a link, as announced by it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Parting {
-    /// It goes down in order.
+pub(crate) enum PlannedEnd {
+    /// Graceful shutdown of the gateway.
     Draining,
-    /// Another worker of the same key has linked, from there.
+    /// Another worker with the same key has linked, from the address `by`.
     Replaced { by: String },
 }
 
-/// There is no room for a message that is to live so long.
+/// The result of offering a message to a link's queue.
 #[derive(Debug)]
-pub(crate) struct Crowded(Lifetime);
+pub enum Offer<F> {
+    /// It is queued. A command has this number.
+    Queued(u64),
+    /// The queue has no space.
+    Full(F),
+}
 
-/// A command that waits for room, see [`Link::try_send`].
+/// The queue has no space for a message of that lifetime.
+#[derive(Debug)]
+pub(crate) struct Full(Lifetime);
+
+/// A command that waits for queue space, see [`Link::try_send`].
 #[derive(Debug)]
 pub struct Waiting(Box<ToGateway>);
 
 impl Link {
-    /// The first link to a life of a gateway that we know of. It says that it has taken every command
-    /// of ours up to `taken`.
+    /// The first known link to a gateway instance, which has acknowledged every command up to
+    /// `taken`.
     pub(crate) fn first(
         gateway: SocketAddr,
-        instance: Instance,
+        instance: InstanceId,
         taken: u64,
-        held: TaskTracker,
-        unclaimed: Arc<Unclaimed>,
+        pending_acks: TaskTracker,
+        unscoped: Arc<UnscopedCommands>,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
-        let line = Line::new(gateway, instance, taken, Arc::clone(&metrics));
-        let number = line.resume(taken).unwrap_or_default();
-        Arc::new(Self::of(line, number, held, unclaimed, metrics))
+        let session = GatewaySession::new(gateway, instance, taken, Arc::clone(&metrics));
+        let number = session.resume(taken).unwrap_or_default();
+        Arc::new(Self::of(session, number, pending_acks, unscoped, metrics))
     }
 
-    /// One that has not been made yet: what is sent on it waits for the [`next`](Self::next). Commands
-    /// are numbered from the one after `last`.
+    /// A link that has not been established yet: commands for it wait for the [`next`](Self::next).
+    /// They are numbered from the one after `last`.
     pub(crate) fn expected(
         gateway: SocketAddr,
-        instance: Instance,
+        instance: InstanceId,
         last: u64,
-        held: TaskTracker,
-        unclaimed: Arc<Unclaimed>,
+        pending_acks: TaskTracker,
+        unscoped: Arc<UnscopedCommands>,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
-        let line = Line::new(gateway, instance, last, Arc::clone(&metrics));
-        let link = Self::of(line, 0, held, unclaimed, metrics);
+        let session = GatewaySession::new(gateway, instance, last, Arc::clone(&metrics));
+        let link = Self::of(session, 0, pending_acks, unscoped, metrics);
         link.up.store(false, Ordering::Release);
-        link.gone.cancel();
+        link.closed.cancel();
         Arc::new(link)
     }
 
-    /// The next link to the same life of a gateway, which says that it has taken every command of
-    /// ours up to `taken`. `None` if that was given up.
+    /// The next link to the same gateway instance, which has acknowledged every command up to
+    /// `taken`. `None` if the instance was given up.
     pub(crate) fn next(&self, taken: u64) -> Option<Arc<Self>> {
-        let number = self.line.resume(taken)?;
-        let (unclaimed, metrics) = (Arc::clone(&self.unclaimed), Arc::clone(&self.metrics));
-        let line = Arc::clone(&self.line);
-        Some(Arc::new(Self::of(line, number, self.held.clone(), unclaimed, metrics)))
+        let number = self.session.resume(taken)?;
+        let (unscoped, metrics) = (Arc::clone(&self.unscoped), Arc::clone(&self.metrics));
+        let session = Arc::clone(&self.session);
+        Some(Arc::new(Self::of(session, number, self.pending_acks.clone(), unscoped, metrics)))
     }
 
     fn of(
-        line: Arc<Line>,
+        session: Arc<GatewaySession>,
         number: u64,
-        held: TaskTracker,
-        unclaimed: Arc<Unclaimed>,
+        pending_acks: TaskTracker,
+        unscoped: Arc<UnscopedCommands>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
-            line,
+            session,
             number,
-            answers: Correlated::default(),
-            pongs: Correlated::default(),
+            answers: PendingRequests::default(),
+            pongs: PendingRequests::default(),
             up: AtomicBool::new(true),
             late: AtomicBool::new(false),
-            gone: CancellationToken::new(),
+            closed: CancellationToken::new(),
             leave: CancellationToken::new(),
-            parting: Mutex::new(None),
-            held,
-            unclaimed,
+            planned_end: Mutex::new(None),
+            pending_acks,
+            unscoped,
             metrics,
         }
     }
 
-    /// The gateway's inner address: the one that its client ids carry.
+    /// The inner address of the gateway, which its client ids carry.
     pub fn gateway(&self) -> SocketAddr {
-        self.line.gateway
+        self.session.gateway
     }
 
-    /// Which life of the gateway it is.
-    pub fn instance(&self) -> &Instance {
-        &self.line.instance
+    /// The instance of the gateway.
+    pub fn instance(&self) -> &InstanceId {
+        &self.session.instance
     }
 
-    pub(crate) const fn line(&self) -> &Arc<Line> {
-        &self.line
+    pub(crate) const fn session(&self) -> &Arc<GatewaySession> {
+        &self.session
     }
 
-    /// Whether both lead to the same life of a gateway.
-    pub(crate) fn is_of_line(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.line, &other.line)
+    /// Whether both lead to the same gateway instance.
+    pub(crate) fn is_same_session(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.session, &other.session)
     }
 
-    /// Whether the link still stands.
+    /// Whether the link is open.
     pub fn is_up(&self) -> bool {
         self.up.load(Ordering::Acquire)
     }
 
-    /// Whether the gateway answers when it is asked whether it is there, or has had no reason to be
-    /// asked.
+    /// Whether the gateway answers liveness probes in time, if any were sent.
     pub fn answers(&self) -> bool {
         !self.late.load(Ordering::Relaxed)
     }
 
-    /// Says whether this is a change.
+    /// Returns whether this is a change.
     fn set_late(&self, late: bool) -> bool {
-        // The pump alone writes it, and has no need to write what is there.
+        // Only the pump writes it, and avoids redundant stores.
         self.late.load(Ordering::Relaxed) != late && {
             self.late.store(late, Ordering::Relaxed);
             true
         }
     }
 
-    /// The gateway says why the link will end.
-    fn parts(&self, parting: Parting) {
-        *self.parting.lock().unwrap_or_else(PoisonError::into_inner) = Some(parting);
+    /// Records the reason that the gateway has announced.
+    fn set_planned_end(&self, planned_end: PlannedEnd) {
+        *self.planned_end.lock() = Some(planned_end);
     }
 
-    /// Why the gateway ended the link, if it said so.
-    pub(crate) fn parting(&self) -> Option<Parting> {
-        self.parting.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Why the gateway closed the link, if announced.
+    pub(crate) fn planned_end(&self) -> Option<PlannedEnd> {
+        self.planned_end.lock().clone()
     }
 
-    /// Waits until the link is gone.
+    /// Waits until the link has closed.
     pub async fn gone(&self) {
-        self.gone.cancelled().await;
+        self.closed.cancelled().await;
     }
 
-    /// Sends a command on behalf of an event that came on this link, and says which of the gateway's
-    /// commands it is. Should the link be lost before the gateway has taken the command, then it is
-    /// lost too: the event comes again. Waits while [`OUTGOING_LIMIT`] bytes are queued.
+    /// Sends a command on behalf of an event of this link, and returns the sequence number of the
+    /// command. If the link closes before the gateway acknowledges the command, the command is
+    /// lost, and the event is redelivered. Waits while [`OUTGOING_LIMIT`] bytes are queued.
     ///
     /// # Errors
-    /// [`Error::Unreachable`] when the link is gone, [`Error::TooLarge`].
+    /// [`Error::Unreachable`] when the link has closed, [`Error::TooLarge`].
     pub async fn send(&self, command: Command) -> Result<u64, Error> {
         match self.try_send(command)? {
-            Ok(number) => Ok(number),
-            Err(waiting) => self.resume(waiting).await,
+            Offer::Queued(number) => Ok(number),
+            Offer::Full(waiting) => self.resume(waiting).await,
         }
     }
 
-    /// Sends a command if there is room; if not, [`resume`](Self::resume) waits for it. Costs less
-    /// than [`send`](Self::send) where there is room, as there nearly always is.
+    /// Sends a command if there is queue space; if not, [`resume`](Self::resume) waits for it.
+    /// Cheaper than [`send`](Self::send) in the usual case that there is space.
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub fn try_send(&self, command: Command) -> Result<Result<u64, Waiting>, Error> {
+    pub fn try_send(&self, command: Command) -> Result<Offer<Waiting>, Error> {
         let mut message = ToGateway::Command { seq: 0, command };
         match self.offer(&mut message)? {
-            Ok(number) => Ok(Ok(number)),
-            Err(Crowded(_)) => Ok(Err(Waiting(Box::new(message)))),
+            Offer::Queued(number) => Ok(Offer::Queued(number)),
+            Offer::Full(_) => Ok(Offer::Full(Waiting(Box::new(message)))),
         }
     }
 
-    /// Sends what had no room.
+    /// Sends a command for which there was no queue space.
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -239,24 +248,20 @@ impl Link {
         self.send_message(&mut message).await
     }
 
-    /// Sends on this link, at once or not at all.
-    pub(crate) fn offer(&self, message: &mut ToGateway) -> Result<Result<u64, Crowded>, Error> {
+    /// Sends on this link without waiting.
+    pub(crate) fn offer(&self, message: &mut ToGateway) -> Result<Offer<Full>, Error> {
         self.offer_for(message, Lifetime::Link(self.number))
     }
 
-    /// Sends a command to the gateway, by this link or a later one, at once or not at all.
-    pub(crate) fn carry(&self, command: &mut ToGateway) -> Result<Result<u64, Crowded>, Error> {
-        self.offer_for(command, Lifetime::Line)
+    /// Sends a command to the gateway, on this link or a later one, without waiting.
+    pub(crate) fn offer_for_session(&self, command: &mut ToGateway) -> Result<Offer<Full>, Error> {
+        self.offer_for(command, Lifetime::GatewaySession)
     }
 
-    fn offer_for(
-        &self,
-        message: &mut ToGateway,
-        lifetime: Lifetime,
-    ) -> Result<Result<u64, Crowded>, Error> {
-        match self.line.outgoing.push(message, lifetime).map_err(Error::TooLarge)? {
-            Push::Queued(number) => Ok(Ok(number)),
-            Push::Full => Ok(Err(Crowded(lifetime))),
+    fn offer_for(&self, message: &mut ToGateway, lifetime: Lifetime) -> Result<Offer<Full>, Error> {
+        match self.session.outgoing.push(message, lifetime).map_err(Error::TooLarge)? {
+            Push::Queued(number) => Ok(Offer::Queued(number)),
+            Push::Full => Ok(Offer::Full(Full(lifetime))),
             Push::Closed => Err(self.unreachable()),
         }
     }
@@ -264,43 +269,45 @@ impl Link {
     pub(crate) async fn send_message(&self, message: &mut ToGateway) -> Result<u64, Error> {
         loop {
             match self.offer(message)? {
-                Ok(number) => return Ok(number),
-                Err(crowded) => self.room(crowded).await,
+                Offer::Queued(number) => return Ok(number),
+                Offer::Full(full) => self.room(full).await,
             }
         }
     }
 
-    /// Waits until there may be room again, or it is of no use to wait.
-    pub(crate) async fn room(&self, Crowded(lifetime): Crowded) {
-        self.line.outgoing.room(lifetime).await;
+    /// Waits until there may be queue space again, or the message cannot be sent any more.
+    pub(crate) async fn room(&self, Full(lifetime): Full) {
+        self.session.outgoing.room(lifetime).await;
     }
 
-    /// Asks, and waits for the answer.
+    /// Sends a query, and waits for the answer.
     ///
     /// # Errors
-    /// When the link is gone, when no answer comes in time, or when the gateway cannot answer.
+    /// When the link has closed, when no answer arrives in time, or when the gateway cannot answer.
     pub async fn ask(&self, query: Query) -> Result<Answer, Error> {
-        let mut ticket =
-            self.answers.ticket().map_err(|_| Error::Busy { gateway: self.line.name.clone() })?;
+        let mut ticket = self
+            .answers
+            .ticket()
+            .map_err(|_| Error::Busy { gateway: self.session.name.clone() })?;
         let mut message = ToGateway::Query { request: ticket.number, query };
         let answer = async {
             self.send_message(&mut message).await?;
             ticket.wait().await.ok_or_else(|| self.unreachable())
         };
         match self.in_time(answer).await? {
-            Answer::Unavailable => Err(Error::Unavailable { gateway: self.line.name.clone() }),
+            Answer::Unavailable => Err(Error::Unavailable { gateway: self.session.name.clone() }),
             answer => Ok(answer),
         }
     }
 
-    /// Waits until the gateway has read everything that was sent so far, and everything that it
-    /// sent before it has come here.
+    /// Waits until the gateway has read everything sent so far, and everything that it sent before
+    /// has arrived here.
     ///
     /// # Errors
-    /// When the link is gone, or no word comes in time.
+    /// When the link has closed, or no confirmation arrives in time.
     pub async fn flush(&self) -> Result<(), Error> {
         let mut ticket =
-            self.pongs.ticket().map_err(|_| Error::Busy { gateway: self.line.name.clone() })?;
+            self.pongs.ticket().map_err(|_| Error::Busy { gateway: self.session.name.clone() })?;
         let mut message = ToGateway::Ping { token: ticket.number };
         let pong = async {
             self.send_message(&mut message).await?;
@@ -309,25 +316,25 @@ impl Link {
         self.in_time(pong).await
     }
 
-    /// Waits until the gateway has taken what was sent to it and outlives this link.
+    /// Waits until the gateway has acknowledged all commands that outlive this link.
     ///
     /// # Errors
-    /// When the gateway is given up, or has not taken it in time.
-    pub(crate) async fn carried(&self) -> Result<(), Error> {
-        let Some(last) = self.line.outgoing.last_kept() else { return Ok(()) };
+    /// When the gateway is given up, or does not acknowledge in time.
+    pub(crate) async fn acked(&self) -> Result<(), Error> {
+        let Some(last) = self.session.outgoing.last_unacked() else { return Ok(()) };
         let (caller, called) = oneshot::channel();
-        self.line.taken.wait(last, Who::Caller(caller));
+        self.session.acks.wait(last, Waiter::Caller(caller));
         self.in_time(async { called.await.map_err(|_| self.unreachable()) }).await
     }
 
     async fn in_time<T>(&self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
             Ok(answer) => answer,
-            Err(_) => Err(Error::Timeout { gateway: self.line.name.clone() }),
+            Err(_) => Err(Error::Timeout { gateway: self.session.name.clone() }),
         }
     }
 
-    /// Asks the gateway to send no more events, and waits until none is on its way.
+    /// Asks the gateway to send no more events, and waits until none is in flight.
     ///
     /// # Errors
     /// As [`flush`](Self::flush).
@@ -336,111 +343,115 @@ impl Link {
         self.flush().await
     }
 
-    /// Says that every event of a shard up to this one was begun with, though not all are done with:
-    /// the gateway sends more at a time to who keeps only few waiting.
+    /// Reports that every event of a shard up to this one was started, though not all are finished:
+    /// the gateway sends larger batches to a worker with few waiting events.
     pub fn begun(&self, shard: u16, through: u64) {
-        // Where there is no room for it, "done" says so soon enough.
-        let mut message = ToGateway::Begun { shard, through };
-        let _ = self.line.outgoing.push(&mut message, Lifetime::Link(self.number));
+        // Without queue space, the acknowledgement follows soon enough.
+        let mut message = ToGateway::EventStarted { shard, through };
+        let _ = self.session.outgoing.push(&mut message, Lifetime::Link(self.number));
     }
 
-    /// Says that the handler of a redelivered event starts, and whether it runs alone; or that it does not
-    /// run alone any more.
+    /// Reports that the handler of a redelivered event starts, and whether it runs isolated; or
+    /// that it does not run isolated any more.
     pub fn trying(&self, shard: u16, seq: u64, alone: bool) {
-        // Where there is no room for it, the event is not held responsible for what happens.
-        let mut message = ToGateway::Trying { shard, seq, alone };
-        let _ = self.line.outgoing.push(&mut message, Lifetime::Link(self.number));
+        // Without queue space, the event does not become a suspect.
+        let mut message = ToGateway::HandlerStarted { shard, seq, alone };
+        let _ = self.session.outgoing.push(&mut message, Lifetime::Link(self.number));
     }
 
-    /// Says that events of this link are done with, behind everything that was sent before.
+    /// Acknowledges events of this link, behind everything sent before.
     pub fn finished(&self, finished: &mut Finished) {
-        self.line.outgoing.finish(self.number, finished);
+        self.session.outgoing.finish(self.number, finished);
     }
 
-    /// Whether an event of this link that pushed nothing through a cluster of its own is done with
-    /// as soon as its handler has ended. If not, [`finish`](Self::finish) waits for what must be
-    /// waited for.
-    pub fn owes_nothing(&self) -> bool {
-        !self.unclaimed.is_any()
+    /// Whether an event of this link that sent no commands through a
+    /// [scoped](crate::Cluster::scoped) cluster can be acknowledged as soon as its handler returns.
+    /// If not, [`finish`](Self::finish) waits for the pending commands.
+    pub fn has_no_pending_commands(&self) -> bool {
+        !self.unscoped.is_any()
     }
 
-    /// Says that an event of this link is done with, once everything that its handler pushed was
-    /// taken by the gateways it went to, or those are gone. What was pushed on behalf of no event
-    /// counts as pushed by all.
-    pub fn finish(self: &Arc<Self>, shard: u16, seq: u64, pushes: Option<&Pushes>) {
-        let mut pushed = pushes.map(Pushes::take).unwrap_or_default();
-        self.unclaimed.add_to(&mut pushed, &self.line);
-        if pushed.is_empty() {
+    /// Acknowledges an event of this link, once every command of its handler was acknowledged by
+    /// its gateway, or that gateway was declared dead. Commands outside any scope are attributed to
+    /// all events.
+    pub fn finish(self: &Arc<Self>, shard: u16, seq: u64, scope: Option<&HandlerScope>) {
+        let mut commands = scope.map(HandlerScope::take).unwrap_or_default();
+        self.unscoped.add_to(&mut commands, &self.session);
+        if commands.is_empty() {
             return self.finish_now(shard, seq);
         }
-        // One more than there are lines, so that it cannot be released before all are asked.
-        let left = AtomicUsize::new(pushed.len() + 1);
-        let token = self.held.token();
-        let held = Arc::new(Held { left, home: Arc::clone(self), shard, seq, _token: token });
-        for (line, command) in pushed {
-            line.taken.wait(command, Who::Event(Arc::clone(&held)));
+        // One more than there are sessions, so that it cannot be released before all are
+        // registered.
+        let left = AtomicUsize::new(commands.len() + 1);
+        let token = self.pending_acks.token();
+        let pending =
+            Arc::new(PendingAck { left, link: Arc::clone(self), shard, seq, _token: token });
+        for (session, command) in commands {
+            session.acks.wait(command, Waiter::Event(Arc::clone(&pending)));
         }
-        held.release_one();
+        pending.release_one();
     }
 
     fn finish_now(&self, shard: u16, seq: u64) {
         let mut finished = Finished::default();
         finished.add(shard, seq);
-        self.line.outgoing.finish(self.number, &mut finished);
+        self.session.outgoing.finish(self.number, &mut finished);
     }
 
-    /// The gateway has taken every command up to this one; `keeps` says whether some may be kept.
-    fn took(&self, through: u64, keeps: bool) {
-        if keeps {
-            self.line.outgoing.confirm(through);
+    /// The gateway has acknowledged every command up to this one; `has_unacked` is whether commands
+    /// may be kept until they are acknowledged.
+    fn record_ack(&self, through: u64, has_unacked: bool) {
+        if has_unacked {
+            self.session.outgoing.confirm(through);
         }
-        self.line.taken.advance(through);
+        self.session.acks.advance(through);
     }
 
-    /// The link is gone; the gateway may have another.
+    /// The link has closed; the gateway may get another.
     fn close(&self) {
         self.up.store(false, Ordering::Release);
-        self.line.outgoing.park();
+        self.session.outgoing.park();
         self.answers.close();
         self.pongs.close();
-        self.gone.cancel();
+        self.closed.cancel();
     }
 
-    /// The gateway is gone: nobody waits for it any more. Returns the number of its last command.
+    /// The gateway is given up: nothing waits for it any more. Returns the number of its last
+    /// command.
     pub(crate) fn give_up(&self) -> u64 {
-        self.line.close();
-        self.unclaimed.forget(&self.line);
-        self.line.outgoing.last()
+        self.session.close();
+        self.unscoped.forget(&self.session);
+        self.session.outgoing.last()
     }
 
-    /// The events of all links that are gone are left to other workers: what was sent on behalf of these
-    /// is not sent any more, and none waits for it.
+    /// Leaves the events of all closed links to other workers: commands on their behalf are not
+    /// sent any more, and no event waits for them.
     pub(crate) fn leave_events(&self) {
-        self.line.leave_events();
+        self.session.leave_events();
     }
 
-    /// No further link is made, though the gateway may be there. Events that wait for what it takes
-    /// are left to other workers.
-    pub(crate) fn forsake(&self) {
-        self.line.forsake();
+    /// Prevents further links, although the gateway may be alive. Events that wait for its
+    /// acknowledgements are left to other workers.
+    pub(crate) fn abandon(&self) {
+        self.session.abandon();
     }
 
-    /// Ends the link once what is queued is written.
+    /// Closes the link once its queue is written.
     pub(crate) fn hang_up(&self) {
         self.leave.cancel();
     }
 
     pub(crate) fn unreachable(&self) -> Error {
-        Error::Unreachable { gateway: self.line.name.clone() }
+        Error::Unreachable { gateway: self.session.name.clone() }
     }
 
     pub(crate) fn mismatch(&self) -> Error {
-        Error::Mismatch { gateway: self.line.name.clone() }
+        Error::Mismatch { gateway: self.session.name.clone() }
     }
 }
 
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").field("gateway", &self.line.name).finish_non_exhaustive()
+        f.debug_struct("Link").field("gateway", &self.session.name).finish_non_exhaustive()
     }
 }

@@ -1,139 +1,136 @@
-//! What waits to be written to a gateway: bounded in bytes, written in one piece.
+//! The write queue of a gateway: bounded in bytes, written in batches.
 
-use std::{
-    mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{mem, sync::Arc};
 
 use bytes::BytesMut;
 use protocol::{
     codec::native::{self, EncodeError},
     link::ToGateway,
 };
+use service::sync::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use super::{
     finished::Finished,
-    kept::{self, Kept},
+    unacked::{self, UnackedCommands},
 };
 use crate::metrics::Metrics;
 
-/// While this many bytes wait to be written, or to be confirmed if they are kept until then,
-/// whoever wants to send waits too. One message may go beyond it, so that the largest message can
-/// be sent at all.
+/// Limit of bytes that are queued, or kept until they are acknowledged; at the limit, senders wait.
+/// One message may exceed it, so that the largest message can be sent at all.
 pub const OUTGOING_LIMIT: usize = 16 * 1024 * 1024;
 
-/// Buffers above this are given back once they are empty.
+/// Larger buffers are freed once they are empty.
 const KEEP: usize = 1024 * 1024;
 
-/// The queue between those who send and the task of the present link, which writes. It outlives the
-/// link: while there is none, what is sent for [`Lifetime::Line`] waits for the next.
+/// The queue between senders and the task of the present link, which writes. It outlives the link:
+/// while none is open, messages with [`Lifetime::GatewaySession`] wait for the next.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     state: Mutex<State>,
-    /// There is something to write.
+    /// Notified when there is data to write.
     wake: Notify,
-    /// There is room again.
+    /// Notified when there is space again.
     room: Notify,
     metrics: Arc<Metrics>,
 }
 
 #[derive(Debug)]
 struct State {
-    way: Way,
-    /// How many links there were, the present one included.
+    connectivity: Connectivity,
+    /// The number of links so far, the present one included.
     links: u64,
     buffer: BytesMut,
-    /// Bytes that the writer has taken and not yet written.
+    /// Bytes that the writer has taken and not written yet.
     in_write: usize,
     /// The number of the last command.
     last: u64,
-    /// How many commands were queued for the present link.
+    /// The number of commands queued for the present link.
     commands: u64,
-    kept: Kept,
+    unacked: UnackedCommands,
     finished: Finished,
-    /// The writer will look here without being told to.
+    /// The writer will check the queue without a notification.
     awake: bool,
-    /// Somebody waits for room.
-    crowded: bool,
+    /// Whether senders wait for space.
+    has_waiters: bool,
 }
 
-/// Where it leads.
+/// State of the connection to the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    /// To the present link.
-    Open,
-    /// Nowhere for now.
-    Parked,
-    /// Nowhere: no link is made any more, though the gateway may be there.
-    Forsaken,
-    /// Nowhere: the gateway is gone.
+enum Connectivity {
+    /// A link is open.
+    Connected,
+    /// No link is open; the next one is awaited.
+    Disconnected,
+    /// No further link is established, although the gateway may be alive.
+    Abandoned,
+    /// The gateway is given up.
     Closed,
 }
 
-/// How long a message is of use.
+/// How long a message is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lifetime {
-    /// As long as this link stands, which is the how many-th of its line.
+    /// While this link is open, by its number within the session.
     Link(u64),
-    /// As long as the link stands that there is now, whichever.
+    /// While the present link is open, whichever it is.
     Present,
-    /// As long as its gateway lives. For commands.
-    Line,
-    /// The same on behalf of an event: until that is left to another worker.
+    /// Until the gateway is given up. For commands.
+    GatewaySession,
+    /// The same on behalf of an event: until the event is left to another worker.
     Event,
 }
 
-/// What became of a message.
+/// Result of a push.
 #[derive(Debug)]
 pub(super) enum Push {
-    /// It will be written; commands get this number.
+    /// The message is queued; a command gets this number.
     Queued(u64),
-    /// There is no room.
+    /// The queue is full.
     Full,
-    /// The link is gone.
+    /// The link has closed.
     Closed,
 }
 
 impl Outgoing {
-    /// One without a link. Commands are numbered from the one after `last`.
+    /// A queue without a link. Commands are numbered from the one after `last`.
     pub(super) fn parked(last: u64, metrics: Arc<Metrics>) -> Self {
         let state = State {
-            way: Way::Parked,
+            connectivity: Connectivity::Disconnected,
             links: 0,
             buffer: BytesMut::new(),
             in_write: 0,
             last,
             commands: 0,
-            kept: Kept::default(),
+            unacked: UnackedCommands::default(),
             finished: Finished::default(),
             awake: false,
-            crowded: false,
+            has_waiters: false,
         };
         Self { state: Mutex::new(state), wake: Notify::new(), room: Notify::new(), metrics }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic while encoding leaves at most a frame cut short, and the gateway refuses that.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        // A panic while encoding leaves at most a truncated frame, which the gateway rejects.
+        self.state.lock()
     }
 
-    /// Queues a message if there is room. A command gets its number here, and is moved away if it is
-    /// to outlive the link.
+    /// Queues a message if there is space. A command is numbered here, and moved out of `message`
+    /// if it is to outlive the link.
     pub(super) fn push(
         &self,
         message: &mut ToGateway,
         lifetime: Lifetime,
     ) -> Result<Push, EncodeError> {
         let mut state = self.lock();
-        if !state.takes(lifetime) {
+        if !state.accepts(lifetime) {
             return Ok(Push::Closed);
         }
         if state.is_full() {
-            state.crowded = true;
-            let starves = state.starves();
+            state.has_waiters = true;
+            let has_blocked_senders = state.has_blocked_senders();
             drop(state);
-            if starves {
+            if has_blocked_senders {
                 self.wake.notify_one();
             }
             return Ok(Push::Full);
@@ -151,41 +148,41 @@ impl Outgoing {
         state.last += u64::from(is_command);
         state.commands += u64::from(is_command);
         let number = state.last;
-        if let Lifetime::Line | Lifetime::Event = lifetime {
+        if let Lifetime::GatewaySession | Lifetime::Event = lifetime {
             self.keep(&mut state, start, lifetime == Lifetime::Event, message);
         }
-        if state.way == Way::Open {
+        if state.connectivity == Connectivity::Connected {
             self.wake(state);
         }
         Ok(Push::Queued(number))
     }
 
-    /// Keeps a command, whose frame begins at `start`. Without a link, the frame is of no use.
+    /// Keeps a command, whose frame begins at `start`. Without a link, the frame is discarded.
     fn keep(&self, state: &mut State, start: usize, scoped: bool, command: &mut ToGateway) {
         let size = state.buffer.len() - start;
         let mut command = mem::replace(command, ToGateway::Leaving);
-        if state.way != Way::Open {
+        if state.connectivity != Connectivity::Connected {
             state.buffer.truncate(start);
-            give_back(&mut state.buffer);
+            shrink(&mut state.buffer);
         }
-        match state.way {
-            Way::Open => {}
-            Way::Parked => {
-                kept::detach(&mut command);
+        match state.connectivity {
+            Connectivity::Connected => {}
+            Connectivity::Disconnected => {
+                unacked::detach(&mut command);
                 self.metrics.parked.inc_by(size as i64);
             }
-            Way::Forsaken | Way::Closed => {
+            Connectivity::Abandoned | Connectivity::Closed => {
                 self.metrics.given_up.inc();
                 return;
             }
         }
-        state.kept.add(state.last, size, scoped, command);
+        state.unacked.add(state.last, size, scoped, command);
     }
 
-    /// Says that events of a link are done with, behind everything queued so far.
+    /// Acknowledges events of a link, behind everything queued so far.
     pub(super) fn finish(&self, link: u64, finished: &mut Finished) {
         let mut state = self.lock();
-        if !state.takes(Lifetime::Link(link)) {
+        if !state.accepts(Lifetime::Link(link)) {
             finished.clear();
         } else if !finished.is_empty() {
             state.finished.append(finished);
@@ -201,42 +198,42 @@ impl Outgoing {
         }
     }
 
-    /// Waits until a push may have room, or none is taken any more. Enabled before it is awaited,
-    /// so that room made between the push that failed and the wait is not missed.
+    /// Waits until a push may have space, or will be refused. The notification is enabled before
+    /// the check, so that space freed between the failed push and the wait is not missed.
     pub(super) async fn room(&self, lifetime: Lifetime) {
         let notified = self.room.notified();
         tokio::pin!(notified);
         notified.as_mut().enable();
         {
             let mut state = self.lock();
-            if !state.takes(lifetime) || !state.is_full() {
+            if !state.accepts(lifetime) || !state.is_full() {
                 return;
             }
-            state.crowded = true;
+            state.has_waiters = true;
         }
         notified.await;
     }
 
-    /// Whether somebody waits for the gateway to confirm what it was sent: its word must be read.
-    pub(super) fn starves(&self) -> bool {
-        self.lock().starves()
+    /// Whether senders wait for acknowledgements of the gateway, which must be read, therefore.
+    pub(super) fn has_blocked_senders(&self) -> bool {
+        self.lock().has_blocked_senders()
     }
 
-    /// Waits until there is something to write, or somebody [starves](Self::starves). For the writer
-    /// alone.
-    pub(super) async fn written_to(&self) {
+    /// Waits until there is data to write, or [blocked senders](Self::has_blocked_senders). For the
+    /// writer only.
+    pub(super) async fn output_queued(&self) {
         self.wake.notified().await;
     }
 
-    /// From now until the next [`take`](Self::take) the writer need not be told.
+    /// From now until the next [`take`](Self::take) the writer need not be notified.
     pub(super) fn stay_awake(&self) {
         self.lock().awake = true;
     }
 
-    /// Swaps what is to be written into `empty`, or says that there is nothing; whoever adds
-    /// something then wakes the writer.
-    pub(super) fn take(&self, empty: &mut BytesMut) -> Option<Taken> {
-        give_back(empty);
+    /// Swaps the data to be written into `empty`. Returns `None` if there is none; a sender then
+    /// wakes the writer.
+    pub(super) fn take(&self, empty: &mut BytesMut) -> Option<WriteBatch> {
+        shrink(empty);
         empty.clear();
         let mut state = self.lock();
         state.in_write = 0;
@@ -250,59 +247,60 @@ impl Outgoing {
             mem::swap(&mut state.buffer, empty);
             state.in_write = empty.len();
         }
-        let keeps = state.kept.last().is_some();
-        let taken = (!empty.is_empty()).then_some(Taken { commands: state.commands, keeps });
+        let has_unacked = state.unacked.last().is_some();
+        let taken =
+            (!empty.is_empty()).then_some(WriteBatch { commands: state.commands, has_unacked });
         self.make_room(state);
         taken
     }
 
-    /// The gateway has taken every command up to this one.
+    /// The gateway has acknowledged every command up to this one.
     pub(super) fn confirm(&self, through: u64) {
         let mut state = self.lock();
-        state.kept.confirm(through);
+        state.unacked.confirm(through);
         self.make_room(state);
     }
 
-    /// Tells those who wait for room that there is some.
+    /// Notifies senders that wait for space.
     fn make_room(&self, mut state: MutexGuard<'_, State>) {
-        let crowded = !state.is_full() && mem::take(&mut state.crowded);
+        let has_waiters = !state.is_full() && mem::take(&mut state.has_waiters);
         drop(state);
-        if crowded {
+        if has_waiters {
             self.room.notify_waiters();
         }
     }
 
-    /// The link is gone. What is kept waits for the next.
+    /// The link has closed. Kept commands wait for the next one.
     pub(super) fn park(&self) {
         let mut state = self.lock();
-        if state.way == Way::Open {
-            state.way = Way::Parked;
+        if state.connectivity == Connectivity::Connected {
+            state.connectivity = Connectivity::Disconnected;
             state.empty();
-            state.kept.detach();
-            self.metrics.parked.inc_by(state.kept.bytes() as i64);
+            state.unacked.detach();
+            self.metrics.parked.inc_by(state.unacked.bytes() as i64);
         }
-        self.tell_all(state);
+        self.notify_all(state);
     }
 
-    /// There is a new link, to a gateway that had taken every command up to `taken` before. What it
-    /// has not taken is queued, before anything newer. Says the how many-th link of this line it is;
-    /// `None` if none was waited for.
+    /// A link is open, to a gateway that has acknowledged every command up to `taken` before. The
+    /// unacknowledged ones are queued before anything newer. Returns the number of the link within
+    /// the session; `None` if no link was awaited.
     pub(super) fn resume(&self, taken: u64) -> Option<u64> {
         let mut state = self.lock();
-        if state.way != Way::Parked {
+        if state.connectivity != Connectivity::Disconnected {
             return None;
         }
-        self.metrics.parked.dec_by(state.kept.bytes() as i64);
-        state.kept.confirm(taken);
+        self.metrics.parked.dec_by(state.unacked.bytes() as i64);
+        state.unacked.confirm(taken);
         state.last = taken.max(state.last);
-        state.way = Way::Open;
+        state.connectivity = Connectivity::Connected;
         state.links += 1;
-        // The new writer looks here first.
+        // The new writer checks the queue first.
         state.awake = true;
-        let State { kept, buffer, commands, .. } = &mut *state;
+        let State { unacked, buffer, commands, .. } = &mut *state;
         *commands = 0;
-        for command in kept.iter() {
-            native::encode(command, buffer).expect("it was encoded before");
+        for command in unacked.iter() {
+            native::encode(command, buffer).expect("encoded before");
             *commands += 1;
         }
         let link = state.links;
@@ -310,49 +308,49 @@ impl Outgoing {
         Some(link)
     }
 
-    /// The events that are not done are left to other workers, which send anew what these sent. Does
-    /// nothing while there is a link.
+    /// Leaves unfinished events to other workers: drops the commands on their behalf, which those
+    /// workers send anew. Does nothing while a link is open.
     pub(super) fn drop_scoped(&self) {
         let mut state = self.lock();
-        if state.way == Way::Parked {
-            let dropped = state.kept.drop_scoped();
+        if state.connectivity == Connectivity::Disconnected {
+            let dropped = state.unacked.drop_scoped();
             self.metrics.parked.dec_by(dropped as i64);
         }
         self.make_room(state);
     }
 
-    /// No further link is made. Commands are numbered still, and then forgotten. Says whether there is
-    /// no link now either; if there is one, nothing has changed.
-    pub(super) fn forsake(&self) -> bool {
+    /// Prevents further links. Later commands are still numbered, and then dropped. Returns whether
+    /// no link is open; if one is open, nothing changes.
+    pub(super) fn abandon(&self) -> bool {
         let state = self.lock();
-        let parked = state.way == Way::Parked;
+        let parked = state.connectivity == Connectivity::Disconnected;
         if parked {
-            self.end(state, Way::Forsaken);
+            self.shut(state, Connectivity::Abandoned);
         }
         parked
     }
 
-    /// Refuses everything from here on.
+    /// Refuses all messages from here on.
     pub(super) fn close(&self) {
         let state = self.lock();
-        if state.way != Way::Closed {
-            self.end(state, Way::Closed);
+        if state.connectivity != Connectivity::Closed {
+            self.shut(state, Connectivity::Closed);
         }
     }
 
-    fn end(&self, mut state: MutexGuard<'_, State>, way: Way) {
-        if state.way == Way::Parked {
-            self.metrics.parked.dec_by(state.kept.bytes() as i64);
+    fn shut(&self, mut state: MutexGuard<'_, State>, connectivity: Connectivity) {
+        if state.connectivity == Connectivity::Disconnected {
+            self.metrics.parked.dec_by(state.unacked.bytes() as i64);
         }
-        state.way = way;
+        state.connectivity = connectivity;
         state.empty();
-        let given_up = state.kept.clear();
+        let given_up = state.unacked.clear();
         self.metrics.given_up.inc_by(given_up);
-        self.tell_all(state);
+        self.notify_all(state);
     }
 
-    fn tell_all(&self, mut state: MutexGuard<'_, State>) {
-        state.crowded = false;
+    fn notify_all(&self, mut state: MutexGuard<'_, State>) {
+        state.has_waiters = false;
         drop(state);
         self.room.notify_waiters();
         self.wake.notify_one();
@@ -368,34 +366,36 @@ impl Outgoing {
         self.lock().last
     }
 
-    /// The last command that is kept until it is taken.
-    pub(super) fn last_kept(&self) -> Option<u64> {
-        self.lock().kept.last()
+    /// The last command that is kept until it is acknowledged.
+    pub(super) fn last_unacked(&self) -> Option<u64> {
+        self.lock().unacked.last()
     }
 }
 
-/// Gives back a large buffer that is empty.
-fn give_back(buffer: &mut BytesMut) {
+/// Frees a large empty buffer.
+fn shrink(buffer: &mut BytesMut) {
     if KEEP < buffer.capacity() {
         *buffer = BytesMut::new();
     }
 }
 
-/// What was taken to be written.
+/// Data taken for writing.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Taken {
-    /// How many commands were queued for this link so far, these included.
+pub(super) struct WriteBatch {
+    /// The number of commands queued for this link so far, these included.
     pub(super) commands: u64,
-    /// Whether some are kept until they are confirmed.
-    pub(super) keeps: bool,
+    /// Whether some are kept until they are acknowledged.
+    pub(super) has_unacked: bool,
 }
 
 impl State {
-    fn takes(&self, lifetime: Lifetime) -> bool {
+    fn accepts(&self, lifetime: Lifetime) -> bool {
         match lifetime {
-            Lifetime::Link(link) => self.way == Way::Open && self.links == link,
-            Lifetime::Present => self.way == Way::Open,
-            Lifetime::Line | Lifetime::Event => self.way != Way::Closed,
+            Lifetime::Link(link) => {
+                self.connectivity == Connectivity::Connected && self.links == link
+            }
+            Lifetime::Present => self.connectivity == Connectivity::Connected,
+            Lifetime::GatewaySession | Lifetime::Event => self.connectivity != Connectivity::Closed,
         }
     }
 
@@ -403,15 +403,17 @@ impl State {
         self.buffer.len() + self.in_write
     }
 
-    fn starves(&self) -> bool {
-        self.way == Way::Open && self.crowded && self.unwritten() < OUTGOING_LIMIT
+    fn has_blocked_senders(&self) -> bool {
+        self.connectivity == Connectivity::Connected
+            && self.has_waiters
+            && self.unwritten() < OUTGOING_LIMIT
     }
 
     fn is_full(&self) -> bool {
-        OUTGOING_LIMIT <= self.unwritten() + self.kept.bytes()
+        OUTGOING_LIMIT <= self.unwritten() + self.unacked.bytes()
     }
 
-    /// Forgets what only the present link was to be told.
+    /// Drops the data that was queued for the present link only.
     fn empty(&mut self) {
         self.in_write = 0;
         self.buffer = BytesMut::new();

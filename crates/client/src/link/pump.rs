@@ -1,4 +1,4 @@
-//! The task of a link: reads everything there is, hands it on, writes everything there is.
+//! The task of a link: reads all available input, dispatches it, writes all queued output.
 
 use std::{
     fmt,
@@ -9,13 +9,14 @@ use std::{
 
 use bytes::{Buf, BytesMut};
 use protocol::{
-    Instance,
+    InstanceId,
     codec::native::{self, DecodeError},
     link::{ToGateway, ToPeer},
     standby::WorkerMessage,
 };
 use service::{
     clock,
+    liveness::{self, Probes},
     stream::{ReadHalf, Stream, WriteHalf},
 };
 use thiserror::Error;
@@ -24,18 +25,15 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval, timeout},
 };
 
-use super::{Link, Parting, handshake::Proved, outgoing::Taken, standstill::Standstill};
-use crate::events::{Intake, Room};
+use super::{
+    Link, PlannedEnd, handshake::Proved, outgoing::WriteBatch, stall_detector::StallDetector,
+};
+use crate::events::{EventReceiver, Room};
 
-/// How many times a silent gateway is asked whether it is there, in the time that it may be silent;
-/// and after how many of them its answer is late.
-const ASKED: u32 = 5;
-const LATE: u32 = 3;
-
-/// How much is read at once, unless a larger frame has begun.
+/// Bytes per read, unless a larger frame has begun.
 const READ: usize = 64 * 1024;
 
-/// Reads in a row before what they brought is written out.
+/// Consecutive reads before output is written.
 const READS: usize = 4;
 
 /// Why a link ended.
@@ -43,7 +41,7 @@ const READS: usize = 4;
 pub(crate) enum Ended {
     #[error("closed by the gateway")]
     ByGateway,
-    #[error("closed by us")]
+    #[error("closed locally")]
     ByUs,
     #[error("connection lost: {0}")]
     Lost(io::Error),
@@ -51,77 +49,77 @@ pub(crate) enum Ended {
     Silent(Duration),
     #[error(transparent)]
     Bytes(#[from] DecodeError),
-    #[error("a message of the handshake after it")]
+    #[error("handshake message after the handshake")]
     OutOfOrder,
-    #[error("it was taken for dead, and its clients were closed")]
-    WrittenOff,
-    #[error("linked anew as one that takes events, or takes none")]
+    #[error("the gateway was declared dead, and its clients were closed")]
+    Fenced,
+    #[error("relinked to switch between active and passive")]
     Switched,
 }
 
-/// What the task of a link calls.
+/// Callbacks of the task of a link.
 #[derive(Clone, Copy)]
 pub(crate) struct Callbacks<'a> {
-    /// Answers begin to be late, or no longer are.
+    /// Answers to probes are late, or no longer are.
     pub(crate) changed: &'a (dyn Fn() + Send + Sync),
-    /// Another worker says something.
-    pub(crate) relayed: &'a (dyn Fn(Instance, WorkerMessage) + Send + Sync),
+    /// A message of another worker has arrived.
+    pub(crate) relayed: &'a (dyn Fn(InstanceId, WorkerMessage) + Send + Sync),
 }
 
-/// Runs a link until it ends, and says since when it may have been of no use to its gateway. Nobody can
-/// send on it afterwards, and nobody waits for it any more. It ends when nothing is heard for
-/// `patience`.
+/// Runs a link until it ends, and returns since when it may have been dead. Sending fails
+/// afterwards, and all waiting tasks are released. The link ends when nothing is received for
+/// `peer_timeout`.
 pub(crate) async fn run(
     link: &Link,
     mut stream: Stream,
     read: BytesMut,
-    intake: Option<Box<dyn Intake>>,
-    patience: Duration,
+    receiver: Option<Box<dyn EventReceiver>>,
+    peer_timeout: Duration,
     callbacks: Callbacks<'_>,
 ) -> (Ended, Instant) {
-    // Also when this is dropped in the middle.
+    // Also when this future is dropped.
     let _close = Close(link);
     let (reader, writer) = stream.split();
-    let mut silence = interval(patience / (ASKED + 1));
-    silence.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    silence.reset();
+    let mut probe_timer = interval(liveness::interval(peer_timeout));
+    probe_timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    probe_timer.reset();
     let mut pump = Pump {
         link,
         reader,
         writer,
-        intake,
+        receiver,
         read,
         writing: BytesMut::new(),
         commands: 0,
-        keeps: false,
+        has_unacked: false,
         queued: 0,
         room: None,
-        silence,
-        silent: 0,
-        standstill: Standstill::new(patience, clock::now()),
-        patience,
+        probe_timer,
+        probes: Probes::default(),
+        stall_detector: StallDetector::new(peer_timeout, clock::now()),
+        peer_timeout,
         callbacks,
     };
     let ended = match pump.run().await {
         Err(ended) => ended,
         Ok(never) => match never {},
     };
-    let silent = matches!(ended, Ended::Silent(_));
-    let since = pump.standstill.lost_since(silent, clock::now());
+    let timed_out = matches!(ended, Ended::Silent(_));
+    let since = pump.stall_detector.lost_since(timed_out, clock::now());
     (ended, since)
 }
 
-/// Tells a gateway that this life of it is over.
-pub(crate) async fn write_off(proved: Proved<Stream>) -> Ended {
+/// Notifies a gateway that this instance of it was declared dead.
+pub(crate) async fn fence(proved: Proved<Stream>) -> Ended {
     let mut stream = proved.stream;
     let mut frame = BytesMut::new();
-    native::encode(&ToGateway::WrittenOff, &mut frame).expect("one byte fits a frame");
-    let said = async {
+    native::encode(&ToGateway::Fenced, &mut frame).expect("one byte fits a frame");
+    let sent = async {
         stream.write_all(&frame).await?;
         stream.flush().await
     };
-    match said.await {
-        Ok(()) => Ended::WrittenOff,
+    match sent.await {
+        Ok(()) => Ended::Fenced,
         Err(error) => Ended::Lost(error),
     }
 }
@@ -138,66 +136,65 @@ struct Pump<'a> {
     link: &'a Link,
     reader: ReadHalf<'a>,
     writer: WriteHalf<'a>,
-    intake: Option<Box<dyn Intake>>,
+    receiver: Option<Box<dyn EventReceiver>>,
     read: BytesMut,
     writing: BytesMut,
-    /// How many commands were counted.
+    /// The number of commands counted in the metrics.
     commands: u64,
-    /// Whether some were kept when that was last looked at: they are confirmed after that.
-    keeps: bool,
-    /// How many waiting bytes were counted.
+    /// Whether commands were kept at the last check: their acknowledgements arrive after that.
+    has_unacked: bool,
+    /// Queued bytes counted in the metrics.
     queued: usize,
-    /// Set while the consumer has enough in hand.
+    /// Set while the consumer applies backpressure.
     room: Option<Room>,
-    silence: Interval,
-    /// Ticks of `silence` since anything was heard.
-    silent: u32,
-    standstill: Standstill,
-    patience: Duration,
+    probe_timer: Interval,
+    probes: Probes,
+    stall_detector: StallDetector,
+    peer_timeout: Duration,
     callbacks: Callbacks<'a>,
 }
 
 impl Pump<'_> {
     async fn run(&mut self) -> Result<std::convert::Infallible, Ended> {
-        // The handshake may have read more than its own.
-        self.hand_on()?;
+        // The handshake may have read beyond its own messages.
+        self.dispatch()?;
         loop {
-            self.standstill.runs(clock::now());
+            self.stall_detector.record_run(clock::now());
             self.write().map_err(Ended::Lost)?;
-            // Methods that wait until the gateway has confirmed something would wait for ever.
-            let reads = self.room.is_none() || self.link.line.outgoing.starves();
+            // Otherwise handlers that wait for acknowledgements would deadlock.
+            let reads = self.room.is_none() || self.link.session.outgoing.has_blocked_senders();
             let waits = self.writing.is_empty() || !reads;
             tokio::select! {
                 biased;
                 read = read(&mut self.reader, &mut self.read), if reads => {
-                    self.heard();
-                    self.take_in(read.map_err(Ended::Lost)?)?;
+                    self.record_activity();
+                    self.drain_socket(read.map_err(Ended::Lost)?)?;
                 }
                 writable = self.writer.writable(), if self.is_behind() => {
                     writable.map_err(Ended::Lost)?;
                 }
-                () = self.link.line.outgoing.written_to(), if waits => {}
+                () = self.link.session.outgoing.output_queued(), if waits => {}
                 () = ready(&mut self.room) => self.room = None,
-                _ = self.silence.tick() => self.ask_whether_there()?,
+                _ = self.probe_timer.tick() => self.probe()?,
                 () = self.link.leave.cancelled() => {
-                    self.say_goodbye().await.map_err(Ended::Lost)?;
+                    self.flush_and_close().await.map_err(Ended::Lost)?;
                     return Err(Ended::ByUs);
                 }
             }
         }
     }
 
-    /// Takes in what a read brought, and what more there is, but not for ever.
-    fn take_in(&mut self, first: usize) -> Result<(), Ended> {
-        self.link.line.outgoing.stay_awake();
+    /// Dispatches the input of a read, and reads on for a limited number of times.
+    fn drain_socket(&mut self, first: usize) -> Result<(), Ended> {
+        self.link.session.outgoing.stay_awake();
         let mut bytes = first;
         for _ in 0..READS {
             if bytes == 0 {
                 return Err(Ended::ByGateway);
             }
-            // A read that left room has left nothing in the socket.
+            // A read that did not fill the buffer has drained the socket.
             let is_full = self.read.len() == self.read.capacity();
-            self.hand_on()?;
+            self.dispatch()?;
             if self.room.is_some() || !is_full {
                 return Ok(());
             }
@@ -211,85 +208,85 @@ impl Pump<'_> {
         Ok(())
     }
 
-    /// Hands on every whole message that was read.
-    fn hand_on(&mut self) -> Result<(), Ended> {
+    /// Dispatches every complete message that was read.
+    fn dispatch(&mut self) -> Result<(), Ended> {
         while let Some(message) = native::decode(&mut self.read, native::MAX_FRAME)? {
             match message {
                 ToPeer::Event(delivery) => {
                     if delivery.redelivered {
-                        self.announce(delivery.shard, delivery.seq)?;
+                        self.announce_start(delivery.shard, delivery.seq)?;
                     }
-                    self.intake.as_mut().ok_or(Ended::OutOfOrder)?.take(delivery);
+                    self.receiver.as_mut().ok_or(Ended::OutOfOrder)?.take(delivery);
                 }
                 ToPeer::Trial(delivery) => {
-                    self.intake.as_mut().ok_or(Ended::OutOfOrder)?.trial(delivery);
+                    self.receiver.as_mut().ok_or(Ended::OutOfOrder)?.trial(delivery);
                 }
                 ToPeer::Answer { request, answer } => self.link.answers.resolve(request, answer),
-                ToPeer::Taken { through } => self.link.took(through, self.keeps),
+                ToPeer::CommandAck { through } => self.link.record_ack(through, self.has_unacked),
                 ToPeer::Pong { token } => self.link.pongs.resolve(token, ()),
                 ToPeer::Ping { token } => self.push(ToGateway::Pong { token }),
                 ToPeer::Draining { clients } => {
                     tracing::info!(gateway = %self.link.gateway(), clients, "gateway draining");
-                    self.link.parts(Parting::Draining);
+                    self.link.set_planned_end(PlannedEnd::Draining);
                 }
-                ToPeer::Replaced { by } => self.link.parts(Parting::Replaced { by }),
+                ToPeer::Replaced { by } => self.link.set_planned_end(PlannedEnd::Replaced { by }),
                 ToPeer::Relayed { from, message } => (self.callbacks.relayed)(from, message),
-                message => self.stand_by(message)?,
+                message => self.handle_standby(message)?,
             }
         }
-        if let Some(intake) = &mut self.intake {
-            self.room = intake.end_batch();
+        if let Some(receiver) = &mut self.receiver {
+            self.room = receiver.end_batch();
         }
         Ok(())
     }
 
-    /// Hands on what concerns this worker as a standby.
-    fn stand_by(&mut self, message: ToPeer) -> Result<(), Ended> {
-        let Some(intake) = &mut self.intake else {
+    /// Dispatches messages that concern this worker as a standby.
+    fn handle_standby(&mut self, message: ToPeer) -> Result<(), Ended> {
+        let Some(receiver) = &mut self.receiver else {
             return Err(Ended::OutOfOrder);
         };
         match message {
             ToPeer::Standby { holders, confirmed, clients } => {
-                intake.standby(holders, confirmed, clients);
+                receiver.standby(holders, confirmed, clients);
             }
-            ToPeer::StandbySession { client, session } => intake.standby_session(client, session),
-            ToPeer::Release { clients } => intake.release(clients),
+            ToPeer::StandbySession { client, session } => receiver.standby_session(client, session),
+            ToPeer::ReleaseStandby { clients } => receiver.release(clients),
             _ => return Err(Ended::OutOfOrder),
         }
         Ok(())
     }
 
-    /// Says that the handler of an event starts now, before it does: should this process end over it, the
-    /// gateway knows that it was this one, and that those before it are done.
-    fn announce(&mut self, shard: u16, seq: u64) -> Result<(), Ended> {
-        if let Some(intake) = &mut self.intake {
-            intake.report();
+    /// Announces that the handler of an event starts, before it does: if this process terminates
+    /// because of it, the gateway can identify the event, and those before it are acknowledged.
+    fn announce_start(&mut self, shard: u16, seq: u64) -> Result<(), Ended> {
+        if let Some(receiver) = &mut self.receiver {
+            receiver.report();
         }
-        self.push(ToGateway::Trying { shard, seq, alone: false });
+        self.push(ToGateway::HandlerStarted { shard, seq, alone: false });
         self.write().map_err(Ended::Lost)
     }
 
-    /// A gateway that has 16 MiB to read learns from those that we are here.
+    /// A gateway with 16 MiB of unread data takes that as a sign of life.
     fn push(&self, mut message: ToGateway) {
         let _ = self.link.offer(&mut message);
     }
 
-    /// Whether the socket must be waited for.
+    /// Whether to wait until the socket is writable.
     fn is_behind(&self) -> bool {
         !self.writing.is_empty() || 0 < self.writer.unsent()
     }
 
-    /// Writes what there is, as far as the socket takes it.
+    /// Writes queued output as far as the socket accepts it.
     fn write(&mut self) -> io::Result<()> {
         loop {
-            if self.writing.is_empty() && !self.next_piece() {
+            if self.writing.is_empty() && !self.next_batch() {
                 self.count_queued(0);
                 return Ok(());
             }
             match self.writer.try_write(&self.writing) {
                 Ok(written) => self.writing.advance(written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.count_queued(self.link.line.outgoing.unwritten());
+                    self.count_queued(self.link.session.outgoing.unwritten());
                     return Ok(());
                 }
                 Err(error) => return Err(error),
@@ -297,13 +294,14 @@ impl Pump<'_> {
         }
     }
 
-    fn next_piece(&mut self) -> bool {
-        let Some(Taken { commands, keeps }) = self.link.line.outgoing.take(&mut self.writing)
+    fn next_batch(&mut self) -> bool {
+        let Some(WriteBatch { commands, has_unacked }) =
+            self.link.session.outgoing.take(&mut self.writing)
         else {
             return false;
         };
         self.link.metrics.commands.inc_by(commands - self.commands);
-        (self.commands, self.keeps) = (commands, keeps);
+        (self.commands, self.has_unacked) = (commands, has_unacked);
         true
     }
 
@@ -314,51 +312,51 @@ impl Pump<'_> {
         }
     }
 
-    fn heard(&mut self) {
-        self.silent = 0;
+    fn record_activity(&mut self) {
+        self.probes.answered();
         if self.link.set_late(false) {
             (self.callbacks.changed)();
         }
     }
 
-    fn ask_whether_there(&mut self) -> Result<(), Ended> {
+    fn probe(&mut self) -> Result<(), Ended> {
         if self.room.is_some() {
-            // While we do not read, we cannot hear, nor answer: so it is told that we are here.
+            // Answers are not read meanwhile, and probes not answered: this keeps the gateway's
+            // peer timeout from expiring.
             self.push(ToGateway::Pong { token: 0 });
             return Ok(());
         }
-        self.standstill.survived();
-        self.silent += 1;
-        if ASKED < self.silent {
-            return Err(Ended::Silent(self.patience));
+        self.stall_detector.record_idle();
+        if !self.probes.next() {
+            return Err(Ended::Silent(self.peer_timeout));
         }
-        if LATE <= self.silent && self.link.set_late(true) {
+        if self.probes.is_late() && self.link.set_late(true) {
             (self.callbacks.changed)();
         }
         self.push(ToGateway::Ping { token: 0 });
         Ok(())
     }
 
-    /// Writes what is left, for as long as the gateway takes some of it now and then.
-    async fn say_goodbye(&mut self) -> io::Result<()> {
-        while !self.writing.is_empty() || self.next_piece() {
-            let written = timeout(self.patience, self.writer.write_buf(&mut self.writing));
+    /// Writes the remaining output, while the gateway accepts some within the peer timeout.
+    async fn flush_and_close(&mut self) -> io::Result<()> {
+        while !self.writing.is_empty() || self.next_batch() {
+            let written = timeout(self.peer_timeout, self.writer.write_buf(&mut self.writing));
             if written.await?? == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
         }
-        timeout(self.patience, self.writer.shutdown()).await?
+        timeout(self.peer_timeout, self.writer.shutdown()).await?
     }
 }
 
-/// Reads what there is. Safe to cancel.
+/// Reads available input. Cancel safe.
 async fn read(reader: &mut ReadHalf<'_>, into: &mut BytesMut) -> io::Result<usize> {
     make_room(into);
     reader.read_buf(into).await
 }
 
-/// Room for a read, or for all of the frame that has begun. The length was checked when the
-/// frame's first bytes were decoded.
+/// Reserves space for a read, or for all of the frame that has begun. Its length was checked when
+/// its first bytes were decoded.
 fn make_room(into: &mut BytesMut) {
     let frame =
         into.first_chunk::<4>().map_or(0, |length| 4 + u32::from_be_bytes(*length) as usize);

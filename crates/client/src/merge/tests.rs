@@ -1,4 +1,4 @@
-//! What merging keeps: nothing is lost, nothing appears twice, the order is the gateways'.
+//! Merging loses nothing, duplicates nothing, and keeps the order of the gateways.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ fn from(answers: impl IntoIterator<Item = Answer>) -> Vec<From> {
 }
 
 #[test]
-fn a_uid_has_clients_on_several_gateways_in_the_order_of_gateways() {
+fn clients_of_a_uid_are_in_the_order_of_gateways() {
     let answers = from([
         Answer::Clients(vec![
             (uid("a"), vec![ConnectionId(9), ConnectionId(2)]),
@@ -41,7 +41,7 @@ fn a_uid_has_clients_on_several_gateways_in_the_order_of_gateways() {
 }
 
 #[test]
-fn a_group_on_two_gateways_is_named_once() {
+fn group_on_two_gateways_is_listed_once() {
     let answers = from([
         Answer::Groups(vec![group("x"), group("y")]),
         Answer::Groups(vec![group("z"), group("x")]),
@@ -50,13 +50,13 @@ fn a_group_on_two_gateways_is_named_once() {
 }
 
 #[test]
-fn the_gateway_that_answers_another_question_is_named() {
+fn gateway_with_a_mismatched_answer_is_named_in_the_error() {
     let answers = from([Answer::Count(1), Answer::Online(true)]);
     assert_eq!(count(answers), Err(Mismatch(gateway(1))));
 }
 
 #[test]
-fn a_groups_uids_are_named_once_and_rows_without_do_not_count() {
+fn uids_of_a_group_are_listed_once_and_rows_without_uid_are_skipped() {
     let row = |id, uid: Option<&str>, groups: &[&str]| Row {
         client: client(0, id),
         uid: uid.map(|uid| Uid::new(uid).unwrap()),
@@ -104,7 +104,8 @@ proptest! {
         let answers = ids.iter().map(|ids| {
             Answer::Sessions(ids.iter().map(|id| (ConnectionId(*id), Session::default())).collect())
         });
-        let merged: Vec<_> = sessions(from(answers)).unwrap().into_iter().map(|(id, _)| id).collect();
+        let merged = sessions(from(answers)).unwrap().into_iter();
+        let merged: Vec<_> = merged.map(|(id, _)| id).collect();
         let expected: Vec<_> = ids
             .iter()
             .enumerate()

@@ -1,4 +1,4 @@
-//! A register and gateways that do what a test tells them, over real sockets.
+//! A register and gateways controlled by a test, over real sockets.
 
 #![allow(dead_code, unreachable_pub, reason = "shared by several tests; none uses all of it")]
 #![allow(clippy::unwrap_used, reason = "part of tests, though not itself one")]
@@ -7,7 +7,7 @@ use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 use bytes::BytesMut;
 use protocol::{
-    Answer, ClientId, Command, ConnectionId, Context, Event, Instance, Message, Query, Secret,
+    Answer, ClientId, Command, ConnectionId, Context, Event, InstanceId, Message, Query, Secret,
     Session,
     codec::{json_lines::Lines, native},
     discovery::{FromRegister, Gateway, Presence, ToRegister, WorkerConnect},
@@ -23,7 +23,7 @@ use tokio::{
 
 pub const SECRET: &str = "s3cret";
 
-/// Long enough for anything that happens at all, on a busy machine.
+/// Long enough for any expected event on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Fails the test instead of hanging.
@@ -35,7 +35,7 @@ pub struct FakeRegister {
     listener: TcpListener,
 }
 
-pub struct Follower {
+pub struct Subscriber {
     stream: TcpStream,
     read: BytesMut,
     lines: Lines,
@@ -50,30 +50,30 @@ impl FakeRegister {
         self.listener.local_addr().unwrap().to_string()
     }
 
-    /// Takes in one who follows, and what it said.
-    pub async fn follower(&self) -> (Follower, WorkerConnect) {
+    /// Accepts a subscriber, and returns its first request.
+    pub async fn subscriber(&self) -> (Subscriber, WorkerConnect) {
         let (stream, _) = soon(self.listener.accept()).await.unwrap();
-        let mut follower = Follower { stream, read: BytesMut::new(), lines: Lines::new(4096) };
-        match follower.line().await {
-            ToRegister::WorkerConnect(hello) => (follower, hello),
+        let mut subscriber = Subscriber { stream, read: BytesMut::new(), lines: Lines::new(4096) };
+        match subscriber.line().await {
+            ToRegister::WorkerConnect(hello) => (subscriber, hello),
             other => panic!("{other:?}"),
         }
     }
 
-    /// Tells the next who asks of these gateways, and keeps it.
-    pub async fn tell(&self, gateways: &[&FakeGateway]) -> Follower {
-        let (mut follower, _) = self.follower().await;
-        follower.list(gateways).await;
-        follower
+    /// Accepts the next subscriber, and sends it a list of these gateways.
+    pub async fn serve(&self, gateways: &[&FakeGateway]) -> Subscriber {
+        let (mut subscriber, _) = self.subscriber().await;
+        subscriber.list(gateways).await;
+        subscriber
     }
 }
 
-impl Follower {
+impl Subscriber {
     async fn line(&mut self) -> ToRegister {
         soon(self.try_line()).await.expect("a line")
     }
 
-    /// The next line, or the end.
+    /// The next line; `None` at the end.
     async fn try_line(&mut self) -> Option<ToRegister> {
         loop {
             if let Some(line) = self.lines.next(&mut self.read).unwrap() {
@@ -85,11 +85,11 @@ impl Follower {
         }
     }
 
-    /// Tells the newest, and tells it again whenever it is asked.
-    pub async fn answers(mut self, mut list: watch::Receiver<(Vec<Gateway>, Presence)>) {
+    /// Sends the current list, and sends it again on every request.
+    pub async fn serve_updates(mut self, mut list: watch::Receiver<(Vec<Gateway>, Presence)>) {
         loop {
             let (gateways, presence) = list.borrow_and_update().clone();
-            self.tell(gateways, Some(presence)).await;
+            self.send_list(gateways, Some(presence)).await;
             tokio::select! {
                 changed = list.changed() => if changed.is_err() { return },
                 line = self.try_line() => if line.is_none() { return },
@@ -99,14 +99,14 @@ impl Follower {
 
     pub async fn list(&mut self, gateways: &[&FakeGateway]) {
         let native = |it: &&FakeGateway| Gateway { native: true, ..Gateway::plain(it.address()) };
-        self.say(gateways.iter().map(native).collect()).await;
+        self.send_gateways(gateways.iter().map(native).collect()).await;
     }
 
-    pub async fn say(&mut self, gateways: Vec<Gateway>) {
-        self.tell(gateways, None).await;
+    pub async fn send_gateways(&mut self, gateways: Vec<Gateway>) {
+        self.send_list(gateways, None).await;
     }
 
-    pub async fn tell(&mut self, gateways: Vec<Gateway>, presence: Option<Presence>) {
+    pub async fn send_list(&mut self, gateways: Vec<Gateway>, presence: Option<Presence>) {
         let mut out = BytesMut::new();
         FromRegister::BroadcastAddresses { gateways, presence }.encode(&mut out);
         self.stream.write_all(&out).await.unwrap();
@@ -116,8 +116,8 @@ impl Follower {
 pub struct FakeGateway {
     pub listener: TcpListener,
     pub secret: Secret,
-    pub instance: Instance,
-    /// How far it says that it has taken commands, to whoever is let in.
+    pub instance: InstanceId,
+    /// The last command acknowledged to each newly linked peer.
     pub taken: u64,
 }
 
@@ -128,7 +128,7 @@ impl FakeGateway {
 
     pub async fn on(addr: SocketAddr) -> Self {
         let listener = TcpListener::bind(addr).await.unwrap();
-        let instance = Instance::new(addr.port().to_string()).unwrap();
+        let instance = InstanceId::new(addr.port().to_string()).unwrap();
         Self { listener, secret: Secret::from(SECRET), instance, taken: 0 }
     }
 
@@ -144,13 +144,13 @@ impl FakeGateway {
         ClientId::new(self.addr(), ConnectionId(connection))
     }
 
-    /// Accepts a link that should come.
+    /// Accepts a link that must succeed.
     pub async fn link(&self) -> FakeLink {
-        self.meet().await.expect("knows the secret")
+        self.accept().await.expect("knows the secret")
     }
 
-    /// Accepts a link, and refuses it if it does not know our secret.
-    pub async fn meet(&self) -> Result<FakeLink, Refusal> {
+    /// Accepts a link, and refuses it if the peer does not prove the secret.
+    pub async fn accept(&self) -> Result<FakeLink, Refusal> {
         let (stream, _) = soon(self.listener.accept()).await.unwrap();
         let mut link = FakeLink::new(stream);
         let mut magic = [0; 4];
@@ -163,19 +163,19 @@ impl FakeGateway {
             panic!("no hello");
         };
         link.role = Some(role.clone());
-        let said = Transcript {
+        let transcript = Transcript {
             gateway_nonce: ours,
             gateway: self.address(),
             gateway_instance: self.instance.clone(),
             peer_nonce: nonce,
             role,
         };
-        // Whoever knows another secret than ours may be an impostor: it cannot tell.
-        if !said.verify_peer(&self.secret, &proof) && !self.secret.is_empty() {
+        // The empty secret stands for an impostor, which cannot verify the peer.
+        if !transcript.verify_peer(&self.secret, &proof) && !self.secret.is_empty() {
             link.send(ToPeer::Refused(Refusal::Secret)).await;
             return Err(Refusal::Secret);
         }
-        let proof = said.gateway_proof(&self.secret, self.taken);
+        let proof = transcript.gateway_proof(&self.secret, self.taken);
         link.send(ToPeer::Welcome { proof, taken: self.taken }).await;
         Ok(link)
     }
@@ -185,14 +185,14 @@ pub struct FakeLink {
     pub stream: TcpStream,
     read: BytesMut,
     pub role: Option<Role>,
-    /// Numbers of the events sent, and of those that were done.
+    /// The number of events sent, and the acknowledged ranges.
     sent: u64,
     pub done: Vec<(u16, u64, u64)>,
     pending: VecDeque<(u64, Command)>,
     pub answers_pings: bool,
-    /// Whether it says of each command at once that it was taken.
-    pub takes: bool,
-    /// What events say that the gateway has of the worker's edits.
+    /// Whether every command is acknowledged at once.
+    pub acks_commands: bool,
+    /// The number of the worker's last session edit that events report.
     pub edits: u64,
 }
 
@@ -206,7 +206,7 @@ impl FakeLink {
             done: Vec::new(),
             pending: VecDeque::new(),
             answers_pings: true,
-            takes: false,
+            acks_commands: false,
             edits: 0,
         }
     }
@@ -217,7 +217,7 @@ impl FakeLink {
         self.stream.write_all(&out).await.unwrap();
     }
 
-    /// The next message, whatever it is; `None` at the end.
+    /// The next message of any kind; `None` at the end.
     pub async fn try_next(&mut self) -> Option<ToGateway> {
         loop {
             if let Some(message) = native::decode(&mut self.read, native::MAX_FRAME).unwrap() {
@@ -231,10 +231,10 @@ impl FakeLink {
     }
 
     pub async fn next(&mut self) -> ToGateway {
-        soon(self.try_next()).await.expect("the link stands")
+        soon(self.try_next()).await.expect("the link is open")
     }
 
-    /// The next command; what is done meanwhile is noted, pings are answered.
+    /// The next command. Acknowledgements are recorded meanwhile, and pings answered.
     pub async fn command(&mut self) -> Command {
         self.numbered_command().await.1
     }
@@ -247,8 +247,8 @@ impl FakeLink {
         loop {
             match self.next().await {
                 ToGateway::Command { seq, command } => {
-                    if self.takes {
-                        self.send(ToPeer::Taken { through: seq }).await;
+                    if self.acks_commands {
+                        self.send(ToPeer::CommandAck { through: seq }).await;
                     }
                     return (seq, command);
                 }
@@ -257,7 +257,7 @@ impl FakeLink {
         }
     }
 
-    /// The next question, and the number to answer under.
+    /// The next query, and the number of its request.
     pub async fn query(&mut self) -> (u64, Query) {
         loop {
             match self.next().await {
@@ -272,7 +272,7 @@ impl FakeLink {
         self.send(ToPeer::Answer { request, answer: answer(query) }).await;
     }
 
-    /// Waits until that many events are done.
+    /// Waits until that many events are acknowledged.
     pub async fn done(&mut self, events: u64) {
         soon(async {
             while self.events_done() < events {
@@ -287,18 +287,18 @@ impl FakeLink {
         self.done.iter().map(|(_, first, last)| last - first + 1).sum()
     }
 
-    /// Whether nothing comes within a moment, but word of what was begun with. For what must not
-    /// happen; a slow machine can only make it blind.
+    /// Whether nothing arrives within a moment, except for reports of started events. Used for what
+    /// must not happen: a slow machine can only hide a failure.
     pub async fn is_quiet(&mut self) -> bool {
-        let said = async {
-            while let Some(ToGateway::Begun { .. } | ToGateway::Trying { .. }) =
+        let activity = async {
+            while let Some(ToGateway::EventStarted { .. } | ToGateway::HandlerStarted { .. }) =
                 self.try_next().await
             {}
         };
-        timeout(Duration::from_millis(100), said).await.is_err()
+        timeout(Duration::from_millis(100), activity).await.is_err()
     }
 
-    /// Like [`is_quiet`](Self::is_quiet), but events may be done with.
+    /// Like [`is_quiet`](Self::is_quiet), but events may be acknowledged.
     pub async fn sends_nothing(&mut self) -> bool {
         let sent = async {
             while let Some(message) = self.try_next().await {
@@ -314,20 +314,20 @@ impl FakeLink {
 
     pub async fn note(&mut self, message: ToGateway) {
         match message {
-            ToGateway::Done { shard, first, last } => self.done.push((shard, first, last)),
+            ToGateway::EventAck { shard, first, last } => self.done.push((shard, first, last)),
             ToGateway::Ping { token } if self.answers_pings => {
                 self.send(ToPeer::Pong { token }).await;
             }
             ToGateway::Leaving
-            | ToGateway::Begun { .. }
-            | ToGateway::Trying { .. }
+            | ToGateway::EventStarted { .. }
+            | ToGateway::HandlerStarted { .. }
             | ToGateway::Ping { .. }
             | ToGateway::Pong { .. } => {}
             other => panic!("not expected: {other:?}"),
         }
     }
 
-    /// Everything that comes until the end of the link.
+    /// All commands until the end of the link.
     pub async fn until_closed(&mut self) -> Vec<Command> {
         let mut commands = Vec::new();
         while let Some(message) = soon(self.try_next()).await {
@@ -339,7 +339,7 @@ impl FakeLink {
         commands
     }
 
-    /// Sends an event of a client, introduced with its first.
+    /// Sends an event of a client, the first one with its context.
     pub async fn event(&mut self, client: u32, event: Event) -> u64 {
         let context = matches!(event, Event::Connect).then(|| Box::new(context()));
         self.deliver(client, event, context, false).await

@@ -1,4 +1,4 @@
-//! What of a gateway's settings can never work, and what they amount to.
+//! Checks across settings, and the effective values of settings that were not given.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,26 +9,26 @@ use service::{
 };
 
 use super::{Args, Config, SHARE};
-use crate::{framing::Framing, settings::Door};
+use crate::{framing::Framing, settings::Listener};
 
-/// Where a gateway is, with names looked up.
+/// The addresses of a gateway, with host names resolved.
 #[derive(Debug)]
-pub(super) struct Places {
-    pub(super) doors: Vec<Door>,
+pub(super) struct Addresses {
+    pub(super) listeners: Vec<Listener>,
     pub(super) lan_address: SocketAddr,
     pub(super) lan_listen: SocketAddr,
 }
 
-impl Places {
-    /// Looks up the names among a gateway's addresses, and checks that they can be together.
-    pub(super) fn find(args: &Args) -> anyhow::Result<Self> {
-        let doors =
-            args.listen.iter().map(|listen| listen.door()).collect::<Result<Vec<_>, _>>()?;
+impl Addresses {
+    /// Resolves a gateway's addresses, and checks that they do not conflict.
+    pub(super) fn resolve(args: &Args) -> anyhow::Result<Self> {
+        let listeners =
+            args.listen.iter().map(|listen| listen.listener()).collect::<Result<Vec<_>, _>>()?;
         let lan_ip = args.lan_ip.resolve("--lan-ip")?;
         let is_broadcast = matches!(lan_ip, IpAddr::V4(ip) if ip.is_broadcast());
         ensure!(
             !lan_ip.is_unspecified() && !lan_ip.is_multicast() && !is_broadcast,
-            "--lan-ip: {lan_ip} is no address to be reached at"
+            "--lan-ip: {lan_ip} is not a unicast address"
         );
         let lan_address = SocketAddr::new(lan_ip, args.lan_port);
         let (flag, lan_listen) = match &args.lan_listen {
@@ -38,32 +38,32 @@ impl Places {
         args.common.check_secret(&[lan_address, lan_listen])?;
         ensure!(
             lan_listen.port() != 0 || lan_address.port() == 0,
-            "--lan-listen: port 0 may become any, but --lan-port announces {}",
+            "--lan-listen: port 0 binds an arbitrary port, but --lan-port announces {}",
             args.lan_port
         );
-        let doors_bound = doors.iter().map(|door| ("--listen", door.addr));
+        let client_bounds = listeners.iter().map(|listener| ("--listen", listener.addr));
         let admin = args.common.admin()?.map(|addr| ("--admin-listen", addr));
-        let bound: Vec<Bound> = doors_bound.chain([(flag, lan_listen)]).chain(admin).collect();
+        let bound: Vec<Bound> = client_bounds.chain([(flag, lan_listen)]).chain(admin).collect();
         check_bound(&bound)?;
         let announced = ("--lan-ip and --lan-port", lan_address);
         check_registers(&args.register_address, &[&bound[..], &[announced]].concat())?;
-        Ok(Self { doors, lan_address, lan_listen })
+        Ok(Self { listeners, lan_address, lan_listen })
     }
 }
 
-/// Checks what `args` say by themselves, where that takes no more than looking at them.
+/// Checks `args` as far as this needs no I/O.
 pub(super) fn check(args: &Args) -> anyhow::Result<()> {
     if args.ping_interval == 0 {
-        ensure!(args.ping_data.is_empty(), "--ping-data: there is no --ping-interval");
+        ensure!(args.ping_data.is_empty(), "--ping-data: requires --ping-interval");
         let limit = args.ping_not_response_limit;
-        ensure!(limit == 0, "--ping-not-response-limit: there is no --ping-interval");
+        ensure!(limit == 0, "--ping-not-response-limit: requires --ping-interval");
     }
     for origin in &args.allowed_origin {
         check_origin(origin)?;
     }
     for (index, subprotocol) in args.subprotocol.iter().enumerate() {
         let before = &args.subprotocol[..index];
-        ensure!(!before.contains(subprotocol), "--subprotocol: one is given twice");
+        ensure!(!before.contains(subprotocol), "--subprotocol: a name is given twice");
     }
     if !args.listen.iter().any(|listen| listen.framing() == Framing::WebSocket) {
         for (flag, is_given) in [
@@ -72,52 +72,53 @@ pub(super) fn check(args: &Args) -> anyhow::Result<()> {
             ("--subprotocol", !args.subprotocol.is_empty()),
             ("--web-root", args.web_root.is_some()),
         ] {
-            ensure!(!is_given, "{flag}: no --listen is ws:// or wss://");
+            ensure!(!is_given, "{flag}: requires a --listen with ws:// or wss://");
         }
     }
     Ok(())
 }
 
-/// An origin as browsers send it: a scheme and a host, and a port where it is not the scheme's own.
+/// Checks an origin as browsers send it: scheme and host, and the port if it is not the scheme's
+/// default.
 fn check_origin(origin: &str) -> anyhow::Result<()> {
     const FLAG: &str = "--allowed-origin";
     if origin == "null" {
         return Ok(());
     }
     let Some((scheme, host)) = origin.split_once("://") else {
-        anyhow::bail!("{FLAG}: {origin:?} is no origin, as https://chat.example.com is");
+        anyhow::bail!("{FLAG}: {origin:?} is not an origin such as https://chat.example.com");
     };
     let visible = host.bytes().all(|byte| byte.is_ascii_graphic() && !b"/?#@".contains(&byte));
     ensure!(
         !scheme.is_empty() && !host.is_empty() && visible,
-        "{FLAG}: {origin:?} never comes: it is a scheme, a host and perhaps a port, with nothing behind"
+        "{FLAG}: {origin:?} never matches: an origin is a scheme, a host and an optional port"
     );
     for (known, port) in [("https", ":443"), ("http", ":80")] {
         ensure!(
             !(scheme.eq_ignore_ascii_case(known) && host.ends_with(port)),
-            "{FLAG}: {origin:?} never comes: browsers leave out {port}"
+            "{FLAG}: {origin:?} never matches: browsers omit {port}"
         );
     }
     Ok(())
 }
 
-/// What the settings amount to where they were not given.
+/// Effective values of settings that were not given.
 pub(super) fn derived(
     args: &Args,
-    places: &Places,
+    addresses: &Addresses,
     threads: u16,
     share: Option<usize>,
 ) -> Vec<Derived> {
-    let lan_listen = places.lan_listen.to_string();
+    let lan_listen = addresses.lan_listen.to_string();
     let mut derived = vec![
         Derived::value("lan_listen", lan_listen, "--lan-ip and --lan-port"),
-        Derived::value("threads", threads, "one for each core"),
+        Derived::value("threads", threads, "one per core"),
     ];
     if let Host::Name(name) = &args.lan_ip {
-        derived.push(Derived::note("lan_ip", format!("{name} is {}", places.lan_address.ip())));
+        derived.push(Derived::note("lan_ip", format!("{name} is {}", addresses.lan_address.ip())));
     }
     if let Some(share) = share {
-        let note = format!("{} MiB for each thread", SHARE >> 20);
+        let note = format!("{} MiB per thread", SHARE >> 20);
         derived.push(Derived::value("memory_budget", share * usize::from(threads), note));
         let part = share / 2;
         for (key, value) in [
@@ -125,13 +126,13 @@ pub(super) fn derived(
             ("send_to_client_buffer_size", args.send_to_client_buffer_size),
         ] {
             if part < value {
-                let note = format!("at most {part} in effect, half of a thread's memory_budget");
+                let note = format!("limited to {part}, half of a thread's memory_budget");
                 derived.push(Derived::note(key, note));
             }
         }
     }
     for (key, applies, note) in [
-        ("no_worker_timeout", args.no_worker_timeout.is_none(), "closed without a worker"),
+        ("no_worker_timeout", args.no_worker_timeout.is_none(), "client closed at once"),
         ("web_root", args.web_root.is_none() && !args.no_web, "the built-in chat page"),
         ("allowed_origin", args.allowed_origin.is_empty(), "any"),
     ] {
@@ -140,23 +141,24 @@ pub(super) fn derived(
         }
     }
     if args.inner_tls.inner_tls_cert.is_some() {
-        derived.push(Derived::value("inner_tls_plain", Plain::default(), "none is let in"));
+        derived.push(Derived::value("inner_tls_plain", Plain::default(), "TLS is required"));
     }
     derived
 }
 
-/// What works, but hardly as it is meant.
-pub(super) fn warnings(args: &Args, places: &Places) -> Vec<Warning> {
-    let ours = places.lan_address.ip().to_canonical();
-    // A register on an address that we bind is on this host too.
-    let here = Host::Ip(places.lan_listen.ip());
+/// Warnings about settings that are valid but probably not intended.
+pub(super) fn warnings(args: &Args, addresses: &Addresses) -> Vec<Warning> {
+    let announced = addresses.lan_address.ip().to_canonical();
+    // A register on the bound address runs on this host too.
+    let here = Host::Ip(addresses.lan_listen.ip());
     let mut registers = args.register_address.iter();
     let elsewhere = registers.find(|it| !it.host.is_loopback() && it.host != here);
-    let elsewhere = elsewhere.filter(|_| ours.is_loopback());
+    let elsewhere = elsewhere.filter(|_| announced.is_loopback());
     let warning = elsewhere.map(|register| Warning {
         flag: "--lan-ip",
         problem: format!(
-            "{ours} is announced to the register {register}; workers on other hosts cannot reach it"
+            "{announced} is announced to the register {register}, but workers on other hosts cannot \
+             reach it"
         ),
     });
     warning.into_iter().collect()
@@ -184,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_can_never_work_are_refused_by_the_name_of_their_flag() {
+    fn conflicting_settings_are_refused_with_the_name_of_their_flag() {
         const HUGE: &str = "18446744073709551615";
         let huge = |flag: &str| vec![format!("{flag}={HUGE}")];
         for (flags, name) in [
@@ -224,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_look_odd_and_work_are_taken() {
+    fn unusual_but_valid_settings_are_accepted() {
         for flags in [
             &["--ping-interval=1", "--ping-not-response-limit=30000"][..],
             &["--listen=ws://0.0.0.0:1", "--listen=ws://[::]:1"],
@@ -239,39 +241,42 @@ mod tests {
     }
 
     #[test]
-    fn names_are_looked_up_at_the_start() {
+    fn host_names_are_resolved_at_startup() {
         let flags = ["--lan-ip=localhost", "--lan-listen=localhost:2901", "--listen=localhost:7"];
         let config = config(&flags).unwrap();
         assert_eq!(config.lan_address, ([127, 0, 0, 1], 2900).into());
         assert_eq!(config.lan_listen, ([127, 0, 0, 1], 2901).into());
-        assert_eq!(config.doors[0].addr, ([127, 0, 0, 1], 7).into());
+        assert_eq!(config.listeners[0].addr, ([127, 0, 0, 1], 7).into());
         let note = Derived::note("lan_ip", "localhost is 127.0.0.1");
         assert!(config.derived().contains(&note));
     }
 
     #[test]
-    fn values_in_effect_follow_from_what_was_not_given() {
+    fn effective_values_are_derived_from_missing_settings() {
         let derived = config(&["--threads=3"]).unwrap().derived();
-        let budget = Derived::value("memory_budget", 3 * SHARE, "256 MiB for each thread");
+        let budget = Derived::value("memory_budget", 3 * SHARE, "256 MiB per thread");
         assert!(derived.contains(&budget), "{derived:?}");
         let lan = Derived::value("lan_listen", "127.0.0.1:2900", "--lan-ip and --lan-port");
         assert!(derived.contains(&lan), "{derived:?}");
         let flags = ["--memory-budget=8388608", "--threads=1"];
         let derived = config(&flags).unwrap().derived();
-        let note = "at most 4194304 in effect, half of a thread's memory_budget";
+        let note = "limited to 4194304, half of a thread's memory_budget";
         assert!(derived.contains(&Derived::note("worker_window", note)), "{derived:?}");
     }
 
     #[test]
-    fn a_loopback_address_announced_elsewhere_is_warned_of() {
+    fn loopback_address_announced_to_remote_register_causes_warning() {
         let warnings = |flags: &[&str]| {
             let flags = [&["--secret-key=s"], flags].concat();
             config(&flags).unwrap().warnings()
         };
         for register in ["10.0.0.1:1236", "register:1236"] {
-            let told = warnings(&["--register-address", register]);
-            assert_eq!(told.len(), 1, "{register}");
-            assert!(told[0].flag == "--lan-ip" && told[0].problem.contains(register), "{told:?}");
+            let found = warnings(&["--register-address", register]);
+            assert_eq!(found.len(), 1, "{register}");
+            assert!(
+                found[0].flag == "--lan-ip" && found[0].problem.contains(register),
+                "{found:?}"
+            );
             assert!(warnings(&["--register-address", register, "--lan-ip=10.0.0.2"]).is_empty());
         }
         assert!(warnings(&[]).is_empty());

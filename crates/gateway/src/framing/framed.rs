@@ -1,34 +1,34 @@
-//! A message on its way to any number of clients: framed once for each framing among them.
+//! An outgoing message to any number of clients, encoded once per framing.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use protocol::{Message, MessageKind};
 
-use super::{Framing, Texts, websocket};
-use crate::ledger::{Ledger, SMALL};
+use super::{Framing, TextValidation, websocket};
+use crate::shared_frames::{SMALL, SharedFrameBytes};
 
-/// A message and its framed forms, as far as they were needed.
+/// A message and its encoded forms, created on demand.
 #[derive(Debug)]
 pub(crate) struct Framed {
     message: Message,
-    texts: Texts,
+    texts: TextValidation,
     forms: [Option<Bytes>; 4],
 }
 
 impl Framed {
-    /// A text message that `texts` does not let into a text frame goes out as a binary one.
-    pub(crate) fn new(message: Message, texts: Texts) -> Self {
+    /// A text message that fails the validation of `texts` is sent as a binary one.
+    pub(crate) fn new(message: Message, texts: TextValidation) -> Self {
         Self { message, texts, forms: [const { None }; 4] }
     }
 
-    /// The bytes for a client of this framing; `ledger` counts them.
-    pub(crate) fn form(&mut self, framing: Framing, ledger: &Ledger) -> &Bytes {
+    /// The bytes for clients with this framing. `counter` counts them.
+    pub(crate) fn form(&mut self, framing: Framing, counter: &SharedFrameBytes) -> &Bytes {
         let (message, texts) = (&self.message, self.texts);
         self.forms[framing as usize]
-            .get_or_insert_with(|| ledger.count(frame(message, framing, texts)))
+            .get_or_insert_with(|| counter.count(frame(message, framing, texts)))
     }
 }
 
-fn frame(message: &Message, framing: Framing, texts: Texts) -> Bytes {
+fn frame(message: &Message, framing: Framing, texts: TextValidation) -> Bytes {
     let body = &message.body;
     match framing {
         _ if message.kind == MessageKind::Raw => unshared(body),
@@ -41,7 +41,7 @@ fn frame(message: &Message, framing: Framing, texts: Texts) -> Bytes {
         }
         Framing::Frame => {
             let mut out = BytesMut::with_capacity(body.len() + 4);
-            // Messages come in frames of at most 32 MiB.
+            // Cannot overflow: frames of peers are limited to 32 MiB.
             out.put_u32((body.len() + 4) as u32);
             out.put_slice(body);
             out.freeze()
@@ -50,10 +50,10 @@ fn frame(message: &Message, framing: Framing, texts: Texts) -> Bytes {
     }
 }
 
-/// The same bytes. A body is a slice of the buffer that a whole read of its link went into, which
-/// must not stay in memory for as long as a client does not read.
+/// Copies large bodies. A body is a slice of the read buffer of its link, which must not be kept in
+/// memory by a client that reads slowly.
 fn unshared(body: &Bytes) -> Bytes {
-    // Fewer are copied into each client's queue anyway.
+    // Small bodies are copied into each client's write queue anyway.
     if SMALL < body.len() { Bytes::copy_from_slice(body) } else { body.clone() }
 }
 
@@ -62,30 +62,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_framing_has_its_form() {
+    fn message_is_encoded_for_each_framing() {
         let message = Message::text("hello");
-        let mut framed = Framed::new(message, Texts::Utf8);
-        assert_eq!(framed.form(Framing::WebSocket, &Ledger::default()), &b"\x81\x05hello"[..]);
-        assert_eq!(framed.form(Framing::Text, &Ledger::default()), &b"hello\n"[..]);
-        assert_eq!(framed.form(Framing::Frame, &Ledger::default()), &b"\x00\x00\x00\x09hello"[..]);
-        assert_eq!(framed.form(Framing::Tcp, &Ledger::default()), &b"hello"[..]);
+        let mut framed = Framed::new(message, TextValidation::Utf8);
+        assert_eq!(
+            framed.form(Framing::WebSocket, &SharedFrameBytes::default()),
+            &b"\x81\x05hello"[..]
+        );
+        assert_eq!(framed.form(Framing::Text, &SharedFrameBytes::default()), &b"hello\n"[..]);
+        assert_eq!(
+            framed.form(Framing::Frame, &SharedFrameBytes::default()),
+            &b"\x00\x00\x00\x09hello"[..]
+        );
+        assert_eq!(framed.form(Framing::Tcp, &SharedFrameBytes::default()), &b"hello"[..]);
     }
 
     #[test]
-    fn what_is_no_text_is_framed_as_text_only_where_anything_is() {
+    fn invalid_utf8_is_sent_as_text_only_without_validation() {
         let message = Message { kind: MessageKind::Text, body: Bytes::from_static(b"\xff") };
         let first = |texts| {
-            Framed::new(message.clone(), texts).form(Framing::WebSocket, &Ledger::default())[0]
+            Framed::new(message.clone(), texts)
+                .form(Framing::WebSocket, &SharedFrameBytes::default())[0]
         };
-        assert_eq!((first(Texts::Utf8), first(Texts::Any)), (0x82, 0x81));
+        assert_eq!((first(TextValidation::Utf8), first(TextValidation::Any)), (0x82, 0x81));
     }
 
     #[test]
-    fn raw_bytes_are_left_alone() {
+    fn raw_message_is_sent_unchanged() {
         let message = Message { kind: MessageKind::Raw, body: Bytes::from_static(b"\x81\x02ab") };
-        let mut framed = Framed::new(message.clone(), Texts::Utf8);
+        let mut framed = Framed::new(message.clone(), TextValidation::Utf8);
         for framing in [Framing::WebSocket, Framing::Text, Framing::Frame, Framing::Tcp] {
-            assert_eq!(framed.form(framing, &Ledger::default()), &message.body);
+            assert_eq!(framed.form(framing, &SharedFrameBytes::default()), &message.body);
         }
     }
 }

@@ -1,23 +1,23 @@
-//! A length before each.
+//! Length-prefixed messages.
 
 use super::{Partial, Received, Violation};
 
-/// The length's own bytes, which it counts as well.
+/// Size of the length prefix in bytes, which the length includes.
 const PREFIX: usize = 4;
 
-/// Takes messages with a length before them out of bytes.
+/// Decoder of length-prefixed messages.
 #[derive(Debug, Default)]
 pub(crate) struct LengthDecoder {
     partial: Partial,
 }
 
 impl LengthDecoder {
-    /// Bytes of memory held for a message that has not come whole.
+    /// Bytes of memory held for an incomplete message.
     pub(super) fn held(&self) -> usize {
         self.partial.held()
     }
 
-    /// Bytes that wait.
+    /// Buffered bytes.
     pub(super) fn len(&self) -> usize {
         self.partial.len()
     }
@@ -32,7 +32,7 @@ impl LengthDecoder {
     }
 }
 
-/// Reads all whole messages and says how many bytes they had.
+/// Decodes all complete messages. Returns the number of bytes consumed.
 fn frames(
     bytes: &[u8],
     limit: usize,
@@ -63,20 +63,20 @@ mod tests {
     use super::*;
 
     fn feed(chunks: &[&[u8]]) -> Result<Vec<Vec<u8>>, Violation> {
-        let (mut decoder, mut heard) = (LengthDecoder::default(), Vec::new());
+        let (mut decoder, mut received_all) = (LengthDecoder::default(), Vec::new());
         for chunk in chunks {
             decoder.feed(&mut chunk.to_vec(), 8, |received| {
                 let Received::Binary(bytes) = received else { panic!("{received:?}") };
-                heard.push(bytes.to_vec());
+                received_all.push(bytes.to_vec());
                 true
             })?;
         }
         assert!(decoder.len() == 0 || !chunks.concat().is_empty());
-        Ok(heard)
+        Ok(received_all)
     }
 
     #[test]
-    fn messages_come_whole_whatever_the_pieces() {
+    fn messages_are_reassembled_from_any_chunks() {
         let bytes = b"\0\0\0\x06hi\0\0\0\x04\0\0\0\x05!";
         let expected = [b"hi".to_vec(), b"".to_vec(), b"!".to_vec()];
         assert_eq!(feed(&[bytes]).unwrap(), expected);
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_length_is_refused_before_its_message_is_waited_for() {
+    fn invalid_length_is_refused_before_payload_arrives() {
         for length in 0..4 {
             assert!(matches!(feed(&[&[0, 0, 0, length]]), Err(Violation::Protocol(_))));
         }

@@ -1,23 +1,23 @@
-//! A line each.
+//! One message per line.
 
 use super::{Partial, Received, Violation};
 
-/// Takes lines out of bytes. The line feed, and any carriage returns and line feeds before it, are
-/// not part of the message; an empty line is an empty message.
+/// Decoder of lines. The line feed, and any carriage returns before it, are not part of the
+/// message. An empty line is an empty message.
 #[derive(Debug, Default)]
 pub(crate) struct LineDecoder {
     partial: Partial,
-    /// How many of these bytes are known to hold no line feed.
+    /// Number of buffered bytes already searched for a line feed.
     searched: usize,
 }
 
 impl LineDecoder {
-    /// Bytes of memory held for a line that has not come whole.
+    /// Bytes of memory held for an incomplete line.
     pub(super) fn held(&self) -> usize {
         self.partial.held()
     }
 
-    /// Bytes that wait.
+    /// Buffered bytes.
     pub(super) fn len(&self) -> usize {
         self.partial.len()
     }
@@ -66,19 +66,19 @@ mod tests {
     use super::*;
 
     fn feed(chunks: &[&str]) -> Result<Vec<String>, Violation> {
-        let (mut decoder, mut heard) = (LineDecoder::default(), Vec::new());
+        let (mut decoder, mut lines) = (LineDecoder::default(), Vec::new());
         for chunk in chunks {
             decoder.feed(&mut chunk.as_bytes().to_vec(), 8, |received| {
                 let Received::Text(text) = received else { panic!("{received:?}") };
-                heard.push(String::from_utf8(text.to_vec()).unwrap());
+                lines.push(String::from_utf8(text.to_vec()).unwrap());
                 true
             })?;
         }
-        Ok(heard)
+        Ok(lines)
     }
 
     #[test]
-    fn lines_come_whole_whatever_the_pieces() {
+    fn lines_are_reassembled_from_any_chunks() {
         let text = "one\ntwo\r\n\n\rx\n";
         let expected = ["one", "two", "", "\rx"];
         assert_eq!(feed(&[text]).unwrap(), expected);
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_an_end_is_too_long_at_the_limit() {
+    fn line_over_limit_is_refused_even_if_incomplete() {
         assert!(feed(&["12345678\n", "12345678"]).is_ok());
         assert_eq!(feed(&["1234", "56789"]), Err(Violation::TooLong { size: 9, limit: 8 }));
         assert_eq!(feed(&["123456789\n"]), Err(Violation::TooLong { size: 9, limit: 8 }));

@@ -1,4 +1,4 @@
-//! How messages are framed for clients, and taken out of what they send. No I/O.
+//! Framing of client connections: encoding and decoding of messages. No I/O.
 
 mod framed;
 mod length;
@@ -11,59 +11,59 @@ use thiserror::Error;
 pub(crate) use self::framed::Framed;
 use self::{length::LengthDecoder, line::LineDecoder, partial::Partial};
 
-/// What is spoken at a listener; the names are `GatewayWorker`'s.
+/// The framing of a listener. The names are `GatewayWorker`'s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
     /// RFC 6455, after a handshake over HTTP.
     WebSocket,
-    /// A line each.
+    /// One message per line.
     Text,
-    /// A length before each: four bytes, big-endian, counting themselves.
+    /// Length-prefixed messages: four bytes, big-endian, including themselves.
     Frame,
-    /// None: whatever a read brings is a message.
+    /// No framing: the bytes of each read are a message.
     Tcp,
 }
 
-/// What a text frame may hold.
+/// Validation of the payload of text frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Texts {
-    /// UTF-8, as the WebSocket protocol says.
+pub(crate) enum TextValidation {
+    /// Must be UTF-8, as the WebSocket protocol requires.
     Utf8,
-    /// Anything.
+    /// Not validated.
     Any,
 }
 
-/// What a client sent.
+/// Decoded input of a client.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Received<'a> {
-    /// A whole text message. On a WebSocket it is UTF-8, unless [`Texts::Any`] is let in.
+    /// A complete text message. On a WebSocket it is UTF-8, except with [`TextValidation::Any`].
     Text(&'a [u8]),
-    /// A whole binary message.
+    /// A complete binary message.
     Binary(&'a [u8]),
     /// A ping, to be answered with the same payload.
     Ping(&'a [u8]),
-    /// A pong, which answers nothing of ours.
+    /// A pong.
     Pong,
-    /// It says goodbye; nothing follows. The code is the one to answer with.
+    /// A close frame, with the code to reply with. Nothing follows.
     Close(Option<u16>),
 }
 
-/// What ends a connection by the rules of its protocol.
+/// A protocol violation, because of which the connection must be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Violation {
-    /// Wrong framing: 1002.
+    /// Invalid framing: 1002.
     #[error("{0}")]
     Protocol(&'static str),
     /// Text that is not UTF-8: 1007.
-    #[error("text that is not UTF-8")]
+    #[error("text is not valid UTF-8")]
     Utf8,
     /// A message over the limit: 1009.
-    #[error("a message of {size} bytes is longer than {limit}")]
+    #[error("message of {size} bytes exceeds the limit of {limit} bytes")]
     TooLong { size: u64, limit: usize },
 }
 
 impl Violation {
-    /// The WebSocket close code to answer with.
+    /// The WebSocket close code to reply with.
     pub(crate) fn code(self) -> u16 {
         match self {
             Self::Protocol(_) => 1002,
@@ -73,7 +73,7 @@ impl Violation {
     }
 }
 
-/// Takes bytes as they come and gives messages. Between messages it keeps nothing.
+/// Incremental decoder of messages. It holds no memory between messages.
 #[derive(Debug)]
 pub(crate) enum Decoder {
     WebSocket(websocket::Decoder),
@@ -82,7 +82,7 @@ pub(crate) enum Decoder {
     Tcp(Unframed),
 }
 
-/// Takes whatever comes as messages.
+/// Decoder without framing: all bytes are messages.
 #[derive(Debug, Default)]
 pub(crate) struct Unframed {
     partial: Partial,
@@ -98,7 +98,7 @@ impl Decoder {
         }
     }
 
-    /// Bytes of memory held for a message that has not come whole.
+    /// Bytes of memory held for an incomplete message.
     pub(crate) fn held(&self) -> usize {
         match self {
             Self::WebSocket(decoder) => decoder.held(),
@@ -108,8 +108,8 @@ impl Decoder {
         }
     }
 
-    /// Bytes that have come of a message that has not come whole, and, where the last
-    /// [`feed`](Self::feed) was stopped, behind it.
+    /// Buffered bytes: those of an incomplete message, and those behind the message at which the
+    /// last [`feed`](Self::feed) was stopped.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::WebSocket(decoder) => decoder.len(),
@@ -119,17 +119,18 @@ impl Decoder {
         }
     }
 
-    /// Takes what was read from the socket; it may be changed in place. `on` is called with each thing
-    /// that a client sent, in order, and returns whether to go on. What comes behind the one at which
-    /// it does not is kept, and taken with the next call, also if that brings no more bytes.
+    /// Decodes bytes that were read from the socket; they may be modified in place. `on` is called
+    /// with each item in order, and returns whether to continue. If it returns `false`, the rest is
+    /// buffered and decoded with the next call, even if that passes no bytes.
     ///
     /// # Errors
-    /// When the client broke the rules. What came before was still told. Do not call again.
+    /// When the client violates the protocol. Items before that were passed to `on`. The decoder
+    /// must not be used afterwards.
     pub(crate) fn feed(
         &mut self,
         bytes: &mut [u8],
         limit: usize,
-        texts: Texts,
+        texts: TextValidation,
         mut on: impl FnMut(Received<'_>) -> bool,
     ) -> Result<(), Violation> {
         match self {

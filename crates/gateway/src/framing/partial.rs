@@ -1,39 +1,39 @@
-//! Input behind the last whole message of a connection: a value.
+//! Buffered input behind the last complete message of a connection.
 
 use bytes::BytesMut;
 
 use super::Violation;
 
-/// Bytes that have come and are not consumed yet.
+/// Received bytes that are not consumed yet.
 ///
-/// Holds no memory while it is empty, and never more than twice what is in it: what is left behind
-/// a consumed message is copied, so that the message's own memory is freed.
+/// Allocates nothing while it is empty, and never more than twice its content: the rest behind a
+/// consumed message is copied, so that the memory of the message is freed.
 #[derive(Debug, Default)]
 pub(super) struct Partial(BytesMut);
 
 impl Partial {
-    /// How many bytes wait.
+    /// Number of buffered bytes.
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// How many bytes of memory they occupy.
+    /// Allocated bytes.
     pub(super) fn held(&self) -> usize {
         self.0.capacity()
     }
 
-    /// Has `consume` look at everything that waits and at `bytes` behind it, and keeps what it does
-    /// not consume; it returns how many bytes it has consumed.
+    /// Passes the buffered bytes followed by `bytes` to `consume`, which returns the number of
+    /// bytes consumed, and buffers the rest.
     ///
     /// # Errors
-    /// What `consume` returns; nothing is kept then.
+    /// Those of `consume`. Nothing is buffered then.
     pub(super) fn feed(
         &mut self,
         bytes: &mut [u8],
         consume: impl FnOnce(&mut [u8]) -> Result<usize, Violation>,
     ) -> Result<(), Violation> {
         if self.0.is_empty() {
-            // The usual case: whole messages are read where they are.
+            // The usual case: complete messages are decoded without a copy.
             let consumed = consume(bytes)?;
             if consumed < bytes.len() {
                 self.0.extend_from_slice(&bytes[consumed..]);
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn rest_behind_a_large_message_does_not_keep_its_memory() {
+    fn memory_of_large_message_is_freed_with_rest_buffered() {
         let mut partial = Partial::default();
         for _ in 0..16 {
             feed(&mut partial, &[1; 64 * 1024]);

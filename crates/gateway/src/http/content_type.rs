@@ -1,6 +1,6 @@
-//! What a file is, by its name.
+//! Content types by file name.
 
-/// The media type of a file: by its extension, whatever the case of that.
+/// The content type of a file by its extension, ignoring case.
 pub(super) fn of(path: &[u8]) -> &'static str {
     let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     let extension = name.rsplit(|byte| *byte == b'.').next().filter(|all| all.len() < name.len());
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn content_type_goes_by_the_last_extension() {
+    fn content_type_depends_on_last_extension() {
         for (path, expected) in [
             (&b"/a.wasm"[..], "application/wasm"),
             (b"/A.WASM", "application/wasm"),

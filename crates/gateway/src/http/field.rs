@@ -1,47 +1,47 @@
-//! Header fields of one's own, checked when they are set.
+//! Additional header fields and subprotocols, validated when they are parsed.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Serialize, Serializer};
 
-/// A header field of one's own: `Name: value`. It goes out as it was typed, in one line, and says
-/// nothing that the handshake says itself.
+/// An additional header field, `Name: value`. It is sent as given, in one line, and does not
+/// conflict with the fields of the handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Field {
     name: String,
     value: String,
 }
 
-/// The name of a subprotocol that is spoken here, or `*` for any.
+/// The name of a supported subprotocol, or `*` for any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Subprotocol(String);
 
-/// What the answer to a handshake says itself, or what would make it another answer.
-const OURS: [&str; 4] = ["Upgrade", "Connection", "Content-Length", "Transfer-Encoding"];
+/// Fields that the handshake response sets itself, or that would change its framing.
+const RESERVED: [&str; 4] = ["Upgrade", "Connection", "Content-Length", "Transfer-Encoding"];
 
-/// Every header whose name begins like this belongs to the handshake too.
-const OF_THE_HANDSHAKE: &str = "Sec-WebSocket-";
+/// Prefix of all other reserved fields.
+const RESERVED_PREFIX: &str = "Sec-WebSocket-";
 
 impl FromStr for Field {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, value) = text.split_once(':').ok_or("it is not 'Name: value'")?;
+        let (name, value) = text.split_once(':').ok_or("expected 'Name: value'")?;
         let value = value.trim_matches([' ', '\t']);
         if !is_token(name.as_bytes()) {
-            return Err(format!("{name:?} is no name of a header"));
+            return Err(format!("{name:?} is not a valid header name"));
         }
         if value.chars().any(|char| char.is_control() && char != '\t') {
-            return Err(format!("the value of {name} has control characters"));
+            return Err(format!("the value of {name} contains control characters"));
         }
         if name.eq_ignore_ascii_case("Sec-WebSocket-Protocol") {
-            return Err("the answer names a subprotocol that was asked for: --subprotocol".into());
+            return Err("subprotocols are set with --subprotocol".into());
         }
-        let start = name.get(..OF_THE_HANDSHAKE.len());
-        if OURS.iter().any(|ours| ours.eq_ignore_ascii_case(name))
-            || start.is_some_and(|start| start.eq_ignore_ascii_case(OF_THE_HANDSHAKE))
+        let start = name.get(..RESERVED_PREFIX.len());
+        if RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(name))
+            || start.is_some_and(|start| start.eq_ignore_ascii_case(RESERVED_PREFIX))
         {
-            return Err(format!("{name} belongs to the handshake itself"));
+            return Err(format!("{name} is reserved for the handshake"));
         }
         Ok(Self { name: name.to_owned(), value: value.to_owned() })
     }
@@ -53,29 +53,29 @@ impl FromStr for Subprotocol {
     fn from_str(text: &str) -> Result<Self, String> {
         match is_token(text.as_bytes()) {
             true => Ok(Self(text.to_owned())),
-            false => Err(format!("{text:?} is no name of a subprotocol")),
+            false => Err(format!("{text:?} is not a valid subprotocol name")),
         }
     }
 }
 
 impl Subprotocol {
-    /// Whether it is this one, by its name.
+    /// Whether it supports the subprotocol of this name explicitly, not as `*`.
     pub(crate) fn is(&self, name: &str) -> bool {
         !self.is_any() && self.0 == name
     }
 
-    /// Whether every one is spoken.
+    /// Whether any subprotocol is supported.
     pub(crate) fn is_any(&self) -> bool {
         self.0 == "*"
     }
 
-    /// What a client asks for, if that can be the name of one.
-    pub(crate) fn token(asked: &[u8]) -> Option<&str> {
-        std::str::from_utf8(asked).ok().filter(|_| is_token(asked))
+    /// A name offered by a client, if it is valid.
+    pub(crate) fn token(offered: &[u8]) -> Option<&str> {
+        std::str::from_utf8(offered).ok().filter(|_| is_token(offered))
     }
 }
 
-/// Whether this is a token (RFC 9110, 5.6.2).
+/// Whether `text` is a token (RFC 9110, 5.6.2).
 pub(super) fn is_token(text: &[u8]) -> bool {
     let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     !text.is_empty() && text.iter().all(token)
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_field_is_a_name_and_a_value_in_one_line() {
+    fn field_is_name_and_value_in_one_line() {
         let field = |text: &str| text.parse::<Field>().map(|field| field.to_string());
         assert_eq!(
             field("X-Served-By:  a: b, \u{e4}\t").as_deref(),
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_handshake_says_is_its_own() {
+    fn reserved_field_is_refused() {
         for name in ["upgrade", "CONNECTION", "Content-Length", "Transfer-Encoding"] {
             assert!(format!("{name}: x").parse::<Field>().is_err(), "{name}");
         }
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subprotocol_is_one_word() {
+    fn subprotocol_is_a_token() {
         let subprotocol: Subprotocol = "mqtt.v5".parse().unwrap();
         assert!(subprotocol.is("mqtt.v5") && !subprotocol.is("*") && !subprotocol.is_any());
         assert!("*".parse::<Subprotocol>().unwrap().is_any());

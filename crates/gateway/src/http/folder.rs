@@ -1,4 +1,4 @@
-//! Reads the files of a folder, for [`Site`].
+//! Reads a directory into [`StaticFiles`].
 
 use std::{
     ffi::OsString,
@@ -11,44 +11,44 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use service::files;
 
-use super::Site;
+use super::StaticFiles;
 
-/// The most that a folder's files may have together, in bytes: they are kept in memory.
-const MAX_SITE: u64 = 64 * 1024 * 1024;
+/// Maximum total size of the files in bytes. They are kept in memory.
+const MAX_TOTAL_SIZE: u64 = 64 * 1024 * 1024;
 
-/// The most files a folder may have, and the most folders.
+/// Maximum number of files, and of folders.
 const MAX_FILES: usize = 1000;
 
-/// A folder that is still to be read.
+/// A folder to be read.
 struct Pending {
-    /// Where it is, without links.
+    /// Its canonical path.
     real: PathBuf,
-    /// What the paths of its files begin with.
+    /// Prefix of the URL paths of its files.
     prefix: Vec<u8>,
-    /// The folders that lead to it.
+    /// The folder that contains it.
     above: Option<Rc<Self>>,
 }
 
-/// What an entry of a folder is.
+/// An entry of a folder.
 enum Entry {
-    /// A file, and where it is without links.
+    /// A file, with its canonical path.
     File(PathBuf),
-    /// A folder, and where it is without links.
+    /// A folder, with its canonical path.
     Folder(PathBuf),
-    /// Nothing that is served, and why.
+    /// An entry that is not served, with the reason.
     Other(&'static str),
 }
 
-/// Reads the files of a folder and its subfolders. What begins with a dot is no part of it. A link is
-/// followed if it leads to something in the folder that is served anyway; any other, and what is neither
-/// a file nor a folder, is left out.
+/// Reads the files of a folder and its subfolders. Hidden entries, whose names begin with a dot,
+/// are ignored. A symbolic link is followed if its target is in the folder and not hidden. Other
+/// links, and entries that are neither files nor folders, are left out.
 ///
 /// # Errors
-/// When something cannot be read, by its name, or the folder has more than can be kept.
-pub(super) fn read(root: &Path) -> anyhow::Result<Site> {
+/// When an entry cannot be read, with its path, or the folder exceeds a limit.
+pub(super) fn read(root: &Path) -> anyhow::Result<StaticFiles> {
     let root = root.canonicalize()?;
-    ensure!(root.is_dir(), "not a folder");
-    let (mut site, mut left) = (Site::empty(), MAX_SITE);
+    ensure!(root.is_dir(), "not a directory");
+    let (mut site, mut left) = (StaticFiles::empty(), MAX_TOTAL_SIZE);
     let (mut files, mut folders) = (0, 1);
     let first = Pending { real: root.clone(), prefix: Vec::new(), above: None };
     let mut pending = vec![Rc::new(first)];
@@ -69,7 +69,7 @@ pub(super) fn read(root: &Path) -> anyhow::Result<Site> {
                     ensure!(files <= MAX_FILES, "more than {MAX_FILES} files");
                     let body = match files::read(&real, left) {
                         Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-                            bail!("more than {MAX_SITE} bytes, with {}", place.display())
+                            bail!("more than {MAX_TOTAL_SIZE} bytes, with {}", place.display())
                         }
                         body => body.with_context(|| place.display().to_string())?,
                     };
@@ -82,8 +82,7 @@ pub(super) fn read(root: &Path) -> anyhow::Result<Site> {
     Ok(site)
 }
 
-/// The names in a folder that are not hidden, in their order, so that limits are met in the same way
-/// each time.
+/// The names in a folder that are not hidden, sorted, so that limits apply deterministically.
 fn names(folder: &Path) -> anyhow::Result<Vec<OsString>> {
     let read = || -> io::Result<Vec<OsString>> {
         let names = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.file_name()));
@@ -100,11 +99,11 @@ fn is_hidden(name: &[u8]) -> bool {
     name.starts_with(b".")
 }
 
-/// Looks at what is in a folder, and opens nothing.
+/// Classifies an entry without opening it.
 fn entry(root: &Path, folder: &Rc<Pending>, place: &Path) -> io::Result<Entry> {
-    let mut about = place.symlink_metadata()?;
+    let mut metadata = place.symlink_metadata()?;
     let mut real = place.to_path_buf();
-    if about.is_symlink() {
+    if metadata.is_symlink() {
         real = match place.canonicalize() {
             Ok(real) => real,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -118,18 +117,18 @@ fn entry(root: &Path, folder: &Rc<Pending>, place: &Path) -> io::Result<Entry> {
         if within.iter().any(|name| is_hidden(name.as_bytes())) {
             return Ok(Entry::Other("a link to a hidden file or folder"));
         }
-        about = real.symlink_metadata()?;
+        metadata = real.symlink_metadata()?;
     }
     Ok(match () {
-        () if about.is_file() => Entry::File(real),
-        () if !about.is_dir() => Entry::Other("neither a file nor a folder"),
+        () if metadata.is_file() => Entry::File(real),
+        () if !metadata.is_dir() => Entry::Other("neither a file nor a folder"),
         () if folder.is_in(&real) => Entry::Other("a link to a folder above it"),
         () => Entry::Folder(real),
     })
 }
 
 impl Pending {
-    /// Whether this is the folder, or one that leads to it.
+    /// Whether `real` is this folder or one of its ancestors.
     fn is_in(&self, real: &Path) -> bool {
         let mut folder = Some(self);
         while let Some(at) = folder {
@@ -152,7 +151,7 @@ mod tests {
 
     use tempfile::{TempDir, tempdir};
 
-    use super::{super::site::LeftOut, *};
+    use super::{super::static_files::LeftOut, *};
 
     fn folder(files: &[&str]) -> TempDir {
         let folder = tempdir().unwrap();
@@ -164,13 +163,13 @@ mod tests {
         folder
     }
 
-    fn left_out(site: &Site) -> Vec<String> {
+    fn left_out(site: &StaticFiles) -> Vec<String> {
         let named = site.left_out.named().iter();
-        named.map(|(path, why)| format!("{}: {why}", path.display())).collect()
+        named.map(|(path, reason)| format!("{}: {reason}", path.display())).collect()
     }
 
     #[test]
-    fn folder_with_subfolders_is_served_without_what_is_hidden() {
+    fn folder_is_served_with_subfolders_and_without_hidden_files() {
         let folder = folder(&["index.html", "a b/c.js", ".env", ".git/config", "a b/.hidden"]);
         let odd = OsString::from_vec(b"\xc4\xe3.txt".to_vec());
         write(folder.path().join(odd), "odd").unwrap();
@@ -180,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn entry_that_is_no_file_is_left_out_by_its_name_and_not_opened() {
+    fn special_file_is_left_out_and_not_opened() {
         let folder = folder(&["index.html"]);
         let at = |name: &str| folder.path().canonicalize().unwrap().join(name);
         assert!(Command::new("mkfifo").arg(at("fifo")).status().unwrap().success());
@@ -193,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn link_is_followed_only_to_what_is_served_anyway() {
+    fn link_is_followed_only_to_served_files() {
         let outside = folder(&["secret.txt"]);
         let folder = folder(&["v2/app.js", ".hidden/key", "deep/er/x.css"]);
         let root = folder.path().canonicalize().unwrap();
@@ -219,7 +218,7 @@ mod tests {
             .into_iter()
             .map(|path| String::from_utf8(path.to_vec()).unwrap())
             .collect();
-        // By way of a link that leads to one of the folders above it, nothing.
+        // Links to an ancestor are not followed.
         assert_eq!(
             served,
             [
@@ -233,7 +232,7 @@ mod tests {
                 "/v2/deep/er/x.css",
             ]
         );
-        let said = left_out(&site).join("\n");
+        let report = left_out(&site).join("\n");
         for (name, reason) in [
             ("out-file", "outside"),
             ("out-folder", "outside"),
@@ -247,8 +246,8 @@ mod tests {
             ("deep/er/top", "above it"),
         ] {
             let name = format!("/{name}: ");
-            let line = said.lines().find(|line| line.contains(&name));
-            assert!(line.is_some_and(|line| line.contains(reason)), "{name}: {line:?}\n{said}");
+            let line = report.lines().find(|line| line.contains(&name));
+            assert!(line.is_some_and(|line| line.contains(reason)), "{name}: {line:?}\n{report}");
         }
     }
 
@@ -264,7 +263,7 @@ mod tests {
     fn folder_beyond_a_limit_is_an_error() {
         let large = folder(&["a"]);
         let sparse = fs::File::create(large.path().join("b")).unwrap();
-        sparse.set_len(MAX_SITE).unwrap();
+        sparse.set_len(MAX_TOTAL_SIZE).unwrap();
         let error = format!("{:#}", read(large.path()).unwrap_err());
         assert!(error.contains("bytes") && error.contains("/b"), "{error}");
         let many = folder(&[]);
@@ -280,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_is_named_up_to_a_number() {
+    fn left_out_entries_are_listed_up_to_a_limit() {
         let folder = folder(&[]);
         for number in 0..50 {
             symlink("nowhere", folder.path().join(number.to_string())).unwrap();

@@ -1,7 +1,7 @@
-//! The head of a request: bytes in, values out.
+//! Parsing of request heads.
 //!
-//! A proxy in front may have read the same bytes. Whatever the two could read differently, so that one
-//! takes for a body what the other takes for the next request, is refused.
+//! A proxy in front may have parsed the same bytes. To prevent request smuggling, everything that
+//! the two could parse differently is refused.
 
 use std::borrow::Cow;
 
@@ -10,14 +10,13 @@ use thiserror::Error;
 
 use super::field::is_token;
 
-/// The longest head of a request, in bytes.
+/// Maximum size of a request head in bytes.
 pub(crate) const MAX_HEAD: usize = 16 * 1024;
 
-/// The most headers a request may have.
+/// Maximum number of headers.
 const MAX_HEADERS: usize = 100;
 
-/// Headers that a request has once or not at all. Two of them mean one thing to one reader and
-/// another to the next.
+/// Headers that may occur at most once. Parsers disagree about which of two applies.
 const SINGLE: [&str; 5] =
     ["Content-Length", "Host", "Origin", "Sec-WebSocket-Key", "Sec-WebSocket-Version"];
 
@@ -25,7 +24,7 @@ const SINGLE: [&str; 5] =
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) method: String,
-    /// The target and the headers, as a worker is told of them.
+    /// The target and the headers, as sent to a worker.
     pub(crate) handshake: Handshake,
     /// Its `Sec-WebSocket-Key`.
     pub(crate) key: Option<Vec<u8>>,
@@ -36,29 +35,29 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// The first header of that name, whatever its case, if it is UTF-8.
+    /// The first header of that name, ignoring case, if it is UTF-8.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.handshake.header(name)
     }
 }
 
-/// Not the head of a request that is taken here.
+/// Reason for refusing a request head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum BadRequest {
     /// More than [`MAX_HEAD`] bytes.
-    #[error("a head of more than {MAX_HEAD} bytes")]
+    #[error("request head exceeds {MAX_HEAD} bytes")]
     TooLong,
     /// Not HTTP/1.
     #[error("not HTTP: {0}")]
     NotHttp(httparse::Error),
-    /// Another reader could find another request in the same bytes.
-    #[error("an ambiguous request: {0}")]
+    /// Another parser could interpret the same bytes differently.
+    #[error("ambiguous request: {0}")]
     Ambiguous(&'static str),
-    /// It does not begin with `GET`, where nothing else is taken.
-    #[error("not a GET")]
+    /// It does not begin with `GET`; `--compat strict` only.
+    #[error("request does not begin with GET")]
     NotGet,
-    /// It brings a body, which nothing here would read.
-    #[error("a request with a body")]
+    /// It has a body, which is not supported.
+    #[error("request with a body")]
     Body,
 }
 
@@ -74,7 +73,7 @@ impl BadRequest {
         }
     }
 
-    /// As metrics and logs name it.
+    /// The name in metrics and logs.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::TooLong | Self::NotHttp(httparse::Error::TooManyHeaders) => "too_large",
@@ -85,10 +84,11 @@ impl BadRequest {
     }
 }
 
-/// Reads a request's head and says how many bytes it had, or `None` until more come.
+/// Parses a request head. Returns the request and the length of the head in bytes, or `None` if it
+/// is incomplete.
 ///
 /// # Errors
-/// When it is no request, or one that is not taken; nothing behind it can be read then.
+/// When the request is malformed or refused. Nothing behind it can be parsed then.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Request, usize)>, BadRequest> {
     match parse_text(bytes) {
         Err(BadRequest::NotHttp(httparse::Error::Token)) => {
@@ -101,7 +101,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Request, usize)>, BadRequest
     }
 }
 
-/// Reads a head whose target is UTF-8.
+/// Parses a head whose target is UTF-8.
 fn parse_text(bytes: &[u8]) -> Result<Option<(Request, usize)>, BadRequest> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
@@ -113,7 +113,7 @@ fn parse_text(bytes: &[u8]) -> Result<Option<(Request, usize)>, BadRequest> {
     let mut before = b' ';
     for byte in &bytes[..length] {
         if *byte == b'\n' && before != b'\r' {
-            return Err(BadRequest::Ambiguous("a line that ends without a carriage return"));
+            return Err(BadRequest::Ambiguous("line without a carriage return"));
         }
         before = *byte;
     }
@@ -133,7 +133,7 @@ fn parse_text(bytes: &[u8]) -> Result<Option<(Request, usize)>, BadRequest> {
     Ok(Some((Request { method, handshake, key, version, keep_alive }, length)))
 }
 
-/// Looks at every header that says where a request ends, and says whether another may follow.
+/// Checks every header that affects message framing. Returns whether the connection is kept alive.
 fn examine(headers: &[httparse::Header<'_>], stays: bool) -> Result<bool, BadRequest> {
     let (mut closes, mut keeps, mut has_body) = (false, false, false);
     for (at, header) in headers.iter().enumerate() {
@@ -142,22 +142,22 @@ fn examine(headers: &[httparse::Header<'_>], stays: bool) -> Result<bool, BadReq
         if is_single
             && headers[..at].iter().any(|other| other.name.eq_ignore_ascii_case(header.name))
         {
-            return Err(BadRequest::Ambiguous("two of a header that may be there once"));
+            return Err(BadRequest::Ambiguous("repeated header"));
         }
         if is("Transfer-Encoding") {
-            return Err(BadRequest::Ambiguous("a Transfer-Encoding"));
+            return Err(BadRequest::Ambiguous("Transfer-Encoding"));
         }
         if is("Content-Length") {
             match header.value {
                 b"0" => {}
                 [b'1'..=b'9', rest @ ..] if rest.iter().all(u8::is_ascii_digit) => has_body = true,
-                _ => return Err(BadRequest::Ambiguous("a Content-Length that is no number")),
+                _ => return Err(BadRequest::Ambiguous("invalid Content-Length")),
             }
         }
         if is("Connection") {
             for option in header.value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
                 if !option.is_empty() && !is_token(option) {
-                    return Err(BadRequest::Ambiguous("a Connection that is no list of words"));
+                    return Err(BadRequest::Ambiguous("invalid Connection header"));
                 }
                 closes |= option.eq_ignore_ascii_case(b"close");
                 keeps |= option.eq_ignore_ascii_case(b"keep-alive");
@@ -170,9 +170,9 @@ fn examine(headers: &[httparse::Header<'_>], stays: bool) -> Result<bool, BadReq
     Ok(!closes && (stays || keeps))
 }
 
-/// The same request with the bytes of its target percent-encoded that are not ASCII, and by how many
-/// bytes it is longer; `None` if there is no target that is not UTF-8. Clients that are no browsers send
-/// names in the encoding of their system.
+/// The request with the non-ASCII bytes of its target percent-encoded, and the number of bytes
+/// added; `None` if the target is UTF-8 or missing. Clients other than browsers may send targets in
+/// the encoding of their system.
 fn with_escaped_target(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     // Empty lines may precede a request.
     let blank = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
@@ -185,8 +185,7 @@ fn with_escaped_target(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     (0 < more).then_some((escaped, more))
 }
 
-/// A target as text: as it is where it is UTF-8, or else with everything percent-encoded that is not
-/// ASCII.
+/// A target as text. If it is not UTF-8, its non-ASCII bytes are percent-encoded.
 pub(super) fn target_text(target: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(target) {
         Ok(text) => text.into(),
@@ -205,11 +204,11 @@ mod tests {
     use super::*;
 
     fn parsed(head: impl AsRef<[u8]>) -> Result<Request, BadRequest> {
-        parse(head.as_ref()).map(|whole| whole.expect("it is whole").0)
+        parse(head.as_ref()).map(|request| request.expect("the head is complete").0)
     }
 
     #[test]
-    fn a_head_waits_until_it_is_whole() {
+    fn incomplete_head_is_not_parsed() {
         let head = b"GET /a?b=c HTTP/1.1\r\nHost: x\r\nX-Y:  z \r\n\r\nrest";
         for end in 0..head.len() - 4 {
             assert!(parse(&head[..end]).unwrap().is_none(), "at {end}");
@@ -223,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_refused_whether_whole_or_not() {
+    fn head_over_limit_is_refused_even_if_incomplete() {
         let long = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(MAX_HEAD));
         assert_eq!(parse(long.as_bytes()).unwrap_err(), BadRequest::TooLong);
         assert_eq!(parse(format!("{long}\r\n\r\n").as_bytes()).unwrap_err(), BadRequest::TooLong);
@@ -232,13 +231,13 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_refused() {
+    fn request_with_body_is_refused() {
         let head = b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello";
         assert_eq!(parse(head).unwrap_err(), BadRequest::Body);
     }
 
     #[test]
-    fn request_that_another_reader_could_frame_differently_is_refused() {
+    fn ambiguous_request_is_refused() {
         for fields in [
             "Content-Length: 0\r\nContent-Length: 40",
             "Content-Length: 40\r\nContent-Length: 0",
@@ -308,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn connection_stays_open_only_where_no_header_says_close() {
+    fn connection_is_kept_alive_unless_a_header_closes_it() {
         let stays = |version, fields: &str| {
             parsed(format!("GET / HTTP/{version}\r\n{fields}\r\n")).unwrap().keep_alive
         };

@@ -1,4 +1,4 @@
-//! What of HTTP a WebSocket port needs: a request's head, header fields, and the chat page.
+//! The HTTP of a WebSocket port: request heads, header fields, health checks and static files.
 
 mod content_type;
 mod field;
@@ -7,10 +7,10 @@ mod head;
 mod pages;
 mod path;
 pub(crate) mod probe;
-mod site;
+mod static_files;
 pub(crate) mod workerman;
 
 pub(crate) use field::{Field, Subprotocol};
 pub(crate) use head::{BadRequest, Request, parse};
 pub(crate) use pages::Pages;
-use site::Site;
+use static_files::StaticFiles;

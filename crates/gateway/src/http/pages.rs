@@ -1,4 +1,4 @@
-//! The pages that are served at present, which SIGHUP replaces.
+//! The static files being served, which SIGHUP reloads.
 
 use std::{
     path::{Path, PathBuf},
@@ -7,74 +7,74 @@ use std::{
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use service::tls::Reread;
+use service::tls::Reload;
 
-use super::{Request, Site, folder};
+use super::{Request, StaticFiles, folder};
 
-/// The site that is served at present.
+/// The static files being served.
 #[derive(Debug)]
 pub(crate) struct Pages {
-    /// Where it was read from, if it is not the built-in one.
+    /// The folder they were read from; `None` for the built-in chat page.
     root: Option<PathBuf>,
-    site: RwLock<Arc<Site>>,
+    files: RwLock<Arc<StaticFiles>>,
 }
 
 impl Pages {
     /// The built-in chat page.
     pub(crate) fn built_in() -> Self {
-        Self { root: None, site: RwLock::new(Site::built_in().into()) }
+        Self { root: None, files: RwLock::new(StaticFiles::built_in().into()) }
     }
 
     /// The files of a folder.
     ///
     /// # Errors
-    /// When it cannot be read, or has more than can be kept.
+    /// When it cannot be read, or exceeds a limit.
     pub(crate) fn read(root: &Path) -> anyhow::Result<Self> {
-        let site = RwLock::new(read(root)?.into());
-        Ok(Self { root: Some(root.to_path_buf()), site })
+        let files = RwLock::new(read(root)?.into());
+        Ok(Self { root: Some(root.to_path_buf()), files })
     }
 
-    /// Whether they are a folder's, which can be read again.
+    /// Whether they are from a folder and can be reloaded.
     pub(crate) fn is_folder(&self) -> bool {
         self.root.is_some()
     }
 
-    /// The answer to a request that is not a WebSocket's: head and body.
+    /// The response to an ordinary request: head and body.
     pub(crate) fn answer(&self, request: &Request) -> (Bytes, Bytes) {
-        self.site().answer(request)
+        self.files().answer(request)
     }
 
-    /// Warns of what is in the folder and is not served.
-    pub(crate) fn warn_of_left_out(&self) {
-        let site = self.site();
-        for (path, reason) in site.left_out.named() {
+    /// Logs warnings about entries of the folder that are not served.
+    pub(crate) fn warn_about_left_out(&self) {
+        let files = self.files();
+        for (path, reason) in files.left_out.named() {
             tracing::warn!(path = %path.display(), reason, "left out of --web-root");
         }
-        if site.left_out.more() != 0 {
-            tracing::warn!(more = site.left_out.more(), "and more left out of --web-root");
+        if files.left_out.more() != 0 {
+            tracing::warn!(more = files.left_out.more(), "more entries left out of --web-root");
         }
     }
 
-    fn site(&self) -> Arc<Site> {
-        // It is replaced in one step, so a panic elsewhere leaves nothing half done.
-        Arc::clone(&self.site.read().unwrap_or_else(PoisonError::into_inner))
+    fn files(&self) -> Arc<StaticFiles> {
+        // It is replaced in one step, so that a panic cannot leave it inconsistent.
+        Arc::clone(&self.files.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-fn read(root: &Path) -> anyhow::Result<Site> {
+fn read(root: &Path) -> anyhow::Result<StaticFiles> {
     folder::read(root).with_context(|| format!("--web-root: cannot read {}", root.display()))
 }
 
-impl Reread for Pages {
+impl Reload for Pages {
     fn what(&self) -> &'static str {
         "pages of --web-root"
     }
 
     fn reread(&self) -> anyhow::Result<()> {
         if let Some(root) = &self.root {
-            let site = Arc::new(read(root)?);
-            *self.site.write().unwrap_or_else(PoisonError::into_inner) = site;
-            self.warn_of_left_out();
+            let files = Arc::new(read(root)?);
+            *self.files.write().unwrap_or_else(PoisonError::into_inner) = files;
+            self.warn_about_left_out();
         }
         Ok(())
     }
@@ -87,7 +87,7 @@ mod tests {
     use super::{super::parse, *};
 
     #[test]
-    fn folder_read_again_replaces_the_site_and_a_bad_one_does_not() {
+    fn reload_replaces_files_unless_it_fails() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("site");
         fs::create_dir(&root).unwrap();

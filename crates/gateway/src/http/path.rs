@@ -1,13 +1,12 @@
-//! The path of a request: as typed, then as a file's name.
+//! Decoding of request paths into file names.
 
 use std::borrow::Cow;
 
-/// The bytes that a path stands for, once percent-decoded; `None` if that is nothing that a file can be
-/// found by.
+/// Percent-decodes a path; `None` if no file can have that path.
 ///
-/// An encoded slash is part of a name, and no file has one in its name; a proxy that lets some folders
-/// through only would take it for that. Backslashes, NUL, and `.` and `..` as a name are refused as they
-/// are, and encoded. What is decoded is never decoded again.
+/// An encoded slash is refused: it would be part of a name, and a proxy that restricts access by
+/// folder may interpret it that way. Backslashes, NUL, and the names `.` and `..` are refused,
+/// encoded or not. Decoding is applied only once.
 pub(super) fn decoded(path: &str) -> Option<Cow<'_, [u8]>> {
     let decoded = match path.contains('%') {
         true => Cow::Owned(percent_decoded(path.as_bytes())?),
@@ -56,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn path_that_no_file_may_have_is_none() {
+    fn unsafe_path_is_refused() {
         for path in [
             "/..",
             "/../a",

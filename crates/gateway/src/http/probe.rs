@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
-use super::{Request, site::head};
+use super::{Request, static_files::head};
 
-/// The answer to a health check, head and body: to any OPTIONS, as HAProxy asks, and to a GET or HEAD of
-/// `path`.
+/// The response to a health check, head and body: to any OPTIONS request, as sent by HAProxy, and
+/// to a GET or HEAD of `path`. `None` for other requests.
 pub(crate) fn answer(request: &Request, path: Option<&str>) -> Option<(Bytes, Bytes)> {
     let (fields, body) = match request.method.as_str() {
         "OPTIONS" => ("Allow: GET, HEAD, OPTIONS\r\n", ""),
@@ -24,8 +24,8 @@ mod tests {
     use super::{super::parse, *};
 
     #[test]
-    fn health_check_is_an_options_or_a_get_of_its_path() {
-        let asked = |line: &str, path| {
+    fn health_check_is_options_or_get_of_its_path() {
+        let checked = |line: &str, path| {
             let request = parse(format!("{line} HTTP/1.0\r\n\r\n").as_bytes()).unwrap().unwrap().0;
             let (head, body) = answer(&request, path)?;
             let head = String::from_utf8(head.to_vec()).unwrap();
@@ -35,17 +35,17 @@ mod tests {
         };
         let path = Some("/healthz");
         for line in ["OPTIONS /", "OPTIONS *", "OPTIONS /any"] {
-            let (head, body) = asked(line, None).unwrap();
+            let (head, body) = checked(line, None).unwrap();
             assert!(head.contains("Allow: GET") && body.is_empty(), "{line}: {head}");
         }
         for line in ["GET /healthz", "GET /healthz?x=y"] {
-            assert_eq!(asked(line, path).unwrap().1, "ok\n", "{line}");
+            assert_eq!(checked(line, path).unwrap().1, "ok\n", "{line}");
         }
-        let (head, body) = asked("HEAD /healthz", path).unwrap();
+        let (head, body) = checked("HEAD /healthz", path).unwrap();
         assert!(head.contains("Content-Length: 3\r\n") && body.is_empty(), "{head}");
         for line in ["GET /", "GET /healthz/", "POST /healthz", "GET /HEALTHZ"] {
-            assert!(asked(line, path).is_none(), "{line}");
+            assert!(checked(line, path).is_none(), "{line}");
         }
-        assert!(asked("GET /healthz", None).is_none());
+        assert!(checked("GET /healthz", None).is_none());
     }
 }

@@ -1,8 +1,8 @@
-//! The head of a request as Workerman 5.2 reads it, for `--compat strict`.
+//! Parsing of request heads as in Workerman 5.2, for `--compat strict`.
 //!
-//! It looks for little and takes the rest as it comes: any target, any lines, any version of HTTP. That is
-//! good enough where nothing but a handshake is answered and every other connection is closed. Only the
-//! length of a head is limited here, and there it is not.
+//! It is lenient: it accepts any target, any lines and any HTTP version. That suffices where only
+//! handshakes are answered and every other connection is closed. Unlike Workerman, it limits the
+//! length of a head.
 
 use protocol::{Handshake, event::Header};
 
@@ -11,10 +11,11 @@ use super::{
     head::{MAX_HEAD, target_text},
 };
 
-/// It waits for so many bytes before it looks at any.
+/// Minimum number of bytes before parsing starts.
 const LEAST: usize = 6;
 
-/// Reads a request's head and says how many bytes it had, or `None` until more come.
+/// Parses a request head. Returns the request and the length of the head in bytes, or `None` if it
+/// is incomplete.
 ///
 /// # Errors
 /// When it does not begin with `GET`, or is too long.
@@ -45,7 +46,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Request, usize)>, BadRequest
     Ok(Some((request, end + 4)))
 }
 
-/// The lines of a head. A line feed alone ends none.
+/// The lines of a head. A line feed alone does not end a line.
 fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(head);
     std::iter::from_fn(move || {
@@ -66,8 +67,8 @@ fn header(line: &[u8]) -> Option<Header> {
     Some(Header { name, value: value[start..end].to_vec() })
 }
 
-/// What stands behind a name and its colon, wherever that is: without the spaces before it, and with those
-/// behind it, up to the end of the line.
+/// The value behind the first valid occurrence of a name and colon, at any position: up to the end
+/// of the line, without leading but with trailing spaces.
 fn value_of(name: &[u8], head: &[u8]) -> Option<Vec<u8>> {
     let found = head.windows(name.len()).enumerate();
     let mut found = found.filter(|(_, text)| text.eq_ignore_ascii_case(name));
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn head_is_taken_as_it_comes() {
+    fn lenient_head_is_accepted() {
         let fields =
             "host: a\r\nX: \t y \r\nno colon\r\n folded: z\r\nX: two\r\n\u{4f60}: b\0c\nd\r\n";
         let request = read(format!("GET /a?b=c d e\r\n{fields}\r\n"));
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn key_and_version_are_found_wherever_they_are() {
+    fn key_and_version_are_found_at_any_position() {
         let found = |fields: &str| {
             let request = read(format!("GET / HTTP/1.1\r\n{fields}\r\n\r\n"));
             let text =
@@ -138,14 +139,14 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_begin_with_get_is_no_request() {
+    fn request_that_does_not_begin_with_get_is_refused() {
         for bytes in ["POST / HTTP/1.1", "get / HTTP/1.1", "\r\nGET / HTTP/1.1", "PRI * "] {
             assert_eq!(parse(bytes.as_bytes()).unwrap_err(), BadRequest::NotGet, "{bytes:?}");
         }
     }
 
     #[test]
-    fn head_beyond_the_limit_is_refused() {
+    fn head_over_limit_is_refused() {
         let long = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(MAX_HEAD));
         assert_eq!(parse(long.as_bytes()).unwrap_err(), BadRequest::TooLong);
         assert_eq!(parse(format!("{long}\r\n\r\n").as_bytes()).unwrap_err(), BadRequest::TooLong);

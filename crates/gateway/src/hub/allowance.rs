@@ -1,33 +1,33 @@
-//! How much of answers may be under way: decided before a query is put to the shards.
+//! Limits for answers in flight, checked before a query is sent to the shards.
 
 use protocol::{
     ConnectionId, Filter, Query,
     session::{MAX_PHP_SESSION, MAX_SESSION},
 };
 
-use crate::exchange::Content;
+use crate::thread_messages::Content;
 
-/// How many bytes of answers a peer may have waiting, under way or not read. A single answer may be
-/// larger, if it is the only one.
+/// Maximum bytes of answers per peer, pending or not read. A single answer may exceed it if it is
+/// the only one.
 pub(super) const PER_LINK: usize = 16 * 1024 * 1024;
 
-/// The same of all peers together.
+/// The same for all peers together.
 pub(super) const IN_ALL: usize = 256 * 1024 * 1024;
 
-/// Up to this estimate an answer does not wait for those of other peers.
+/// Answers with an estimate up to this size do not wait for those of other peers, in bytes.
 const SMALL: usize = 64 * 1024;
 
 /// Bytes of answers, of one peer or of all.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Answers {
-    /// Estimates of those that shards are working at.
+    /// Estimated bytes of answers that shards are computing.
     pub(super) under_way: usize,
-    /// Those that wait to be written.
+    /// Bytes of answers to be written.
     pub(super) queued: usize,
 }
 
 impl Answers {
-    /// Both together.
+    /// Sum of both.
     pub(super) fn add(self, other: Self) -> Self {
         Self { under_way: self.under_way + other.under_way, queued: self.queued + other.queued }
     }
@@ -38,19 +38,19 @@ impl Answers {
     }
 }
 
-/// Whether a query with an answer of about that size may be put to the shards.
-pub(super) fn admits(estimate: usize, of_link: Answers, in_all: impl FnOnce() -> Answers) -> bool {
+/// Whether a query with an answer of that estimated size may be sent to the shards.
+pub(super) fn admits(estimate: usize, of_link: Answers, total: impl FnOnce() -> Answers) -> bool {
     of_link.has_room(estimate, PER_LINK)
-        && (estimate <= SMALL || in_all().has_room(estimate, IN_ALL))
+        && (estimate <= SMALL || total().has_room(estimate, IN_ALL))
 }
 
-/// What a row costs besides what is asked for.
+/// Overhead of a row in bytes.
 const ROW: usize = 32;
 
-/// How much longer JSON may become in PHP's form.
+/// Maximum growth factor of JSON in PHP's serialization.
 const IN_PHP: usize = 4;
 
-/// About how many bytes the answer to a query has, at the most, on a gateway with that content.
+/// Estimated maximum size of the answer to a query in bytes, on a gateway with that content.
 pub(super) fn estimate(query: &Query, content: &Content, in_php: bool) -> usize {
     let sessions = |clients: Option<usize>| {
         let most =
@@ -66,7 +66,7 @@ pub(super) fn estimate(query: &Query, content: &Content, in_php: bool) -> usize 
             sessions(Some(1)).min(limit)
         }
         Query::Sessions { .. } => content.clients * ROW + sessions(None),
-        // Each uid once, and each client for one of them.
+        // Each uid occurs once, and each client under one uid.
         Query::ClientsOfUids { .. } => query.weight() + ids,
         Query::Counts { groups } => query.weight() + groups.len() * ROW,
         Query::Groups => content.memberships,
@@ -95,7 +95,7 @@ mod tests {
     const NONE: Answers = Answers { under_way: 0, queued: 0 };
 
     #[test]
-    fn answer_of_any_size_is_admitted_if_it_is_the_only_one() {
+    fn single_answer_of_any_size_is_admitted() {
         assert!(admits(usize::MAX / 2, NONE, || NONE));
         let queued = Answers { queued: 1, ..NONE };
         assert!(!admits(PER_LINK, queued, || NONE));
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn small_answer_does_not_wait_for_other_peers() {
+    fn small_answer_is_admitted_despite_other_peers() {
         let full = Answers { under_way: IN_ALL, queued: IN_ALL };
         assert!(admits(SMALL, NONE, || full));
         assert!(!admits(SMALL + 1, NONE, || full));
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn estimate_follows_what_is_asked_for() {
+    fn estimate_depends_on_query() {
         let content = Content {
             clients: 1000,
             uids: 10_000,

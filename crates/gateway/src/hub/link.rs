@@ -1,39 +1,39 @@
-//! One peer's link, as the hub sees it.
+//! State of one link in the hub.
 
 use std::{collections::VecDeque, io::IoSlice, net::SocketAddr, rc::Rc, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
-use protocol::{Answer, Instance, codec::native, link::ToPeer};
+use protocol::{Answer, InstanceId, codec::native, link::ToPeer};
 use service::stream::OwnedWriteHalf;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{allowance::Answers, gather::Asked, php};
-use crate::{exchange::Worker, outqueue::OutQueue};
+use super::{allowance::Answers, php, scatter_gather::Origin};
+use crate::{thread_messages::Worker, write_queue::WriteQueue};
 
-/// What is known of a native peer.
+/// State of a native peer.
 #[derive(Debug)]
 pub(super) struct Native {
-    /// Which life of it this is.
-    pub(super) instance: Instance,
-    /// The number of its last command that was taken, by this link or an earlier one.
+    /// The peer's instance id.
+    pub(super) instance: InstanceId,
+    /// Sequence number of its last accepted command, on this link or an earlier one.
     pub(super) through: u64,
 }
 
-/// Whether a peer reads what is sent to it.
+/// Detects a peer that has stopped reading.
 #[derive(Debug, Default)]
 struct ReadProgress {
-    /// Whether it has begun or finished events since this was last looked at.
+    /// Whether it has started or acknowledged events since the last check.
     works: bool,
-    /// How many bytes were written then.
+    /// Bytes written at the last check.
     before: u64,
     stalled: u32,
 }
 
 impl ReadProgress {
-    /// Takes whether something waits for the peer, and how many bytes were written to it. Returns how
-    /// often in a row it was found not to go on.
-    fn look(&mut self, waits: bool, written: u64) -> u32 {
+    /// Checks for progress, given whether data is queued for the peer and the total bytes written
+    /// to it. Returns the number of consecutive checks without progress.
+    fn check(&mut self, waits: bool, written: u64) -> u32 {
         let works = std::mem::take(&mut self.works);
         let reads = std::mem::replace(&mut self.before, written) != written;
         self.stalled = if waits && !reads && !works { self.stalled + 1 } else { 0 };
@@ -47,43 +47,43 @@ pub(super) struct Link {
     pub(super) remote: SocketAddr,
     /// Set if the peer is a worker.
     pub(super) worker: Option<Arc<Worker>>,
-    out: OutQueue,
-    /// Bytes queued since the beginning.
+    out: WriteQueue,
+    /// Total bytes queued.
     pushed: u64,
     /// Set if the peer is a native one.
     pub(super) native: Option<Native>,
-    /// The last command that was taken, if a native peer was not told yet.
+    /// Last accepted command of a native peer, if it is not acknowledged yet.
     pub(super) taken: Option<u64>,
-    /// Whether it is to be told even if nothing else goes out.
+    /// Whether an acknowledgement is due even if nothing else is sent.
     pub(super) taken_due: bool,
-    /// Whether it is late to answer.
+    /// Whether it is late to respond to liveness probes.
     pub(super) late: bool,
-    /// Events that wait to be written: where each batch ends among all bytes of the link, and how
-    /// many bytes they have in all.
+    /// Queued batches of events: the end offset of each in the link's byte stream, and its length;
+    /// and their total length in bytes.
     events: VecDeque<(u64, usize)>,
     events_bytes: usize,
-    /// What it is told as a standby: where that ends among all bytes of the link, and which shard is
-    /// to hear that it is written up to where.
+    /// Queued standby updates to be confirmed: the end offset in the link's byte stream, the shard
+    /// to notify once they are written, and the position to confirm.
     standby: VecDeque<(u64, u16, u64)>,
     progress: ReadProgress,
-    /// How many of its queries are unanswered.
+    /// Number of unanswered queries.
     pub(super) unanswered: usize,
-    /// About how many bytes the answers to them have.
+    /// Estimated bytes of the answers to them.
     pub(super) under_way: usize,
-    /// The query that was taken last, if it must wait until there is room for its answer.
-    pub(super) deferred: Option<Asked>,
-    /// What a link of a PHP peer needs besides.
+    /// The last query, if it waits until its answer fits the limits.
+    pub(super) deferred: Option<Origin>,
+    /// Additional state of a PHP peer.
     pub(super) php: Option<php::State>,
-    /// Whether it is on the hub's list of links to be written to.
+    /// Whether it is in the hub's list of links to flush.
     pub(super) dirty: bool,
-    /// Whether the socket takes no more for now.
+    /// Whether the socket is not writable.
     blocked: bool,
     pub(super) socket: Rc<OwnedWriteHalf>,
-    /// Called when the socket must be waited for.
+    /// Notified when the link must wait for the socket to become writable.
     pub(super) wait: Rc<Notify>,
-    /// Cancelled when the link is of no further use.
+    /// Cancelled when the hub closes the link.
     pub(super) over: CancellationToken,
-    /// Cancelled when the socket has failed: the end of the link follows.
+    /// Cancelled when writing has failed. The link is closed soon after.
     pub(super) broken: CancellationToken,
 }
 
@@ -97,7 +97,7 @@ impl Link {
         Self {
             remote,
             worker: None,
-            out: OutQueue::default(),
+            out: WriteQueue::default(),
             pushed: 0,
             native,
             taken: None,
@@ -120,21 +120,21 @@ impl Link {
         }
     }
 
-    /// Bytes that wait to be written, or to leave.
+    /// Bytes to be written, and bytes not yet sent by the TLS stream.
     pub(super) fn queued(&self) -> usize {
         self.out.len() + self.socket.unsent()
     }
 
-    /// Bytes of them that are not events: those are bounded by windows, and a worker need not read
-    /// them before it may ask.
+    /// Queued bytes that are not events. Events are bounded by windows, and a worker may send
+    /// queries without reading them first.
     pub(super) fn queued_answers(&self) -> usize {
         self.out.len().saturating_sub(self.events_bytes)
     }
 
-    /// Answers that are under way, or not read.
+    /// Answers that are pending or not read yet.
     pub(super) fn answers(&self) -> Answers {
-        let in_order = self.php.as_ref().map_or(0, php::State::waiting_bytes);
-        Answers { under_way: self.under_way, queued: self.queued_answers() + in_order }
+        let waiting = self.php.as_ref().map_or(0, php::State::waiting_bytes);
+        Answers { under_way: self.under_way, queued: self.queued_answers() + waiting }
     }
 
     /// Queues events.
@@ -144,38 +144,39 @@ impl Link {
         self.events_bytes += frames.len();
     }
 
-    /// Queues what a standby is told. The shard is to hear of it once it is written, if it says up to
-    /// where that is.
+    /// Queues standby updates. If `confirm` is set, the shard is notified once they are written.
     pub(super) fn push_standby(&mut self, frames: &Bytes, shard: u16, confirm: Option<u64>) {
         self.push(frames);
         self.standby.extend(confirm.map(|through| (self.pushed, shard, through)));
     }
 
-    /// What was written of that: the shard, and up to where.
+    /// The next written standby update to confirm: the shard and the position.
     pub(super) fn standby_written(&mut self) -> Option<(u16, u64)> {
         let through = self.written();
         let (_, shard, confirm) = self.standby.pop_front_if(|(end, ..)| *end <= through)?;
         Some((shard, confirm))
     }
 
-    /// The peer has begun or finished events: it is at work, even if it reads nothing.
-    pub(super) fn works(&mut self) {
+    /// Records that the peer has started or acknowledged events, which counts as progress even if
+    /// it reads nothing.
+    pub(super) fn record_progress(&mut self) {
         self.progress.works = true;
     }
 
-    /// Called at regular intervals. Returns for how many of them something other than events has
-    /// waited without the peer reading anything, or finishing any event.
+    /// Checks for progress; to be called at regular intervals. Returns the number of consecutive
+    /// calls for which data other than events was queued while the peer neither read nor processed
+    /// events.
     pub(super) fn stalled(&mut self) -> u32 {
         let (waits, written) = (0 < self.queued_answers(), self.written());
-        self.progress.look(waits, written)
+        self.progress.check(waits, written)
     }
 
-    /// Bytes queued since the beginning.
+    /// Total bytes queued.
     pub(super) fn pushed(&self) -> u64 {
         self.pushed
     }
 
-    /// Bytes written since the beginning.
+    /// Total bytes written.
     pub(super) fn written(&self) -> u64 {
         self.pushed - self.out.len() as u64
     }
@@ -186,22 +187,22 @@ impl Link {
         self.out.push(bytes);
     }
 
-    /// Queues what a native peer is told.
-    pub(super) fn say(&mut self, message: &ToPeer) {
+    /// Queues a message for a native peer.
+    pub(super) fn send(&mut self, message: &ToPeer) {
         let mut frame = BytesMut::new();
         if native::encode(message, &mut frame).is_ok() {
             self.push(&frame.freeze());
         } else if let ToPeer::Answer { request, .. } = message {
-            // Everything else is far below the limit of a frame.
-            self.say(&ToPeer::Answer { request: *request, answer: Answer::Unavailable });
+            // Only an answer can exceed the frame limit.
+            self.send(&ToPeer::Answer { request: *request, answer: Answer::Unavailable });
         }
     }
 
-    /// Writes what is queued, as far as the socket takes it.
+    /// Writes queued bytes until the socket would block.
     pub(super) fn flush(&mut self) {
         self.dirty = false;
         if let Some(through) = self.taken.take() {
-            self.say(&ToPeer::Taken { through });
+            self.send(&ToPeer::CommandAck { through });
         }
         if self.blocked {
             return;
@@ -229,7 +230,7 @@ impl Link {
         }
     }
 
-    /// The socket takes more again.
+    /// Records that the socket is writable again.
     pub(super) fn unblock(&mut self) {
         self.blocked = false;
     }
@@ -240,14 +241,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn peer_stalls_only_while_something_waits_and_it_neither_reads_nor_works() {
+    fn peer_is_stalled_only_with_queued_data_and_without_progress() {
         let mut progress = ReadProgress::default();
-        assert_eq!(progress.look(true, 10), 0, "it has read");
-        assert_eq!([progress.look(true, 10), progress.look(true, 10)], [1, 2]);
-        assert_eq!(progress.look(true, 11), 0, "however little");
-        assert_eq!([progress.look(true, 11), progress.look(false, 11)], [1, 0], "nothing waits");
-        assert_eq!(progress.look(true, 11), 1);
+        assert_eq!(progress.check(true, 10), 0, "bytes were read");
+        assert_eq!([progress.check(true, 10), progress.check(true, 10)], [1, 2]);
+        assert_eq!(progress.check(true, 11), 0, "a single byte is progress");
+        assert_eq!(
+            [progress.check(true, 11), progress.check(false, 11)],
+            [1, 0],
+            "nothing is queued"
+        );
+        assert_eq!(progress.check(true, 11), 1);
         progress.works = true;
-        assert_eq!([progress.look(true, 11), progress.look(true, 11)], [0, 1]);
+        assert_eq!([progress.check(true, 11), progress.check(true, 11)], [0, 1]);
     }
 }

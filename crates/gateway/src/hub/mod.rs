@@ -1,23 +1,24 @@
-//! The inner port: links of peers, in one order for all shards.
+//! The inner port: links of peers, with one order of commands for all shards.
 //!
 //! One thread reads every link, so that commands reach the shards in the order in which they
-//! reached this host, over all links, as they would with a single-threaded gateway. The hub looks
-//! at no client: it passes on what concerns one to its shard and what concerns many to all, puts
-//! their parts of an answer together, and writes events to workers.
+//! reached this gateway, over all links, as they would with a single-threaded gateway. The hub
+//! holds no client state: it routes messages about one client to its shard and all others to every
+//! shard, merges partial answers, and writes events to workers.
 
 mod allowance;
-mod attendance;
-mod ended;
-mod gather;
+mod arrival_order;
+mod command_watermarks;
 mod link;
+mod link_closed;
 mod native;
 mod peer;
 mod php;
-mod progress;
 mod queries;
 mod relay;
 mod run;
-mod strangers;
+mod scatter_gather;
+mod unauthenticated;
+mod worker_presence;
 
 use std::{
     cell::RefCell,
@@ -32,75 +33,75 @@ use std::{
     time::Duration,
 };
 
-use protocol::{Command, ConnectionId, Instance, Secret, link::ToPeer};
+use protocol::{Command, ConnectionId, InstanceId, Secret, link::ToPeer};
 use rustc_hash::FxHashMap;
 use service::{Health, clock, rate_limit::Throttle};
 use tokio::sync::Notify;
 
 use self::{
     allowance::PER_LINK,
-    attendance::Attendance,
-    gather::Gathering,
+    command_watermarks::CommandWatermarks,
     link::{Link, Native},
-    progress::Progress,
-    strangers::Strangers,
+    scatter_gather::ScatterGather,
+    unauthenticated::UnauthenticatedPeers,
+    worker_presence::WorkerPresence,
 };
 use crate::{
-    exchange::{Host, Language, LinkEnd, LinkId, ToHub, ToShard, Token, Worker},
     settings::Settings,
+    thread_messages::{GatewayState, LinkEnd, LinkId, PeerProtocol, ToHub, ToShard, Token, Worker},
 };
 
 pub(crate) use self::run::run;
 
-/// How many bytes the hub may be ahead of a shard before it reads no more.
+/// Maximum bytes of unprocessed messages of a shard before the hub stops reading from links.
 const AHEAD: usize = 16 * 1024 * 1024;
 
-/// For how many of the intervals at which links are looked at a worker may read nothing, though
-/// something waits for it. See [`Hub::cut_off_stalled`].
+/// Number of consecutive checks without read progress after which the link of a worker is closed.
+/// See [`Hub::close_stalled_links`].
 const STALLED: u32 = 6;
 
-/// How many queries of a peer may be unanswered before nothing more is read from it.
+/// Maximum number of unanswered queries of a peer before the hub stops reading from it.
 const UNANSWERED: usize = 4096;
 
-/// All links, and what is on its way between them and the shards.
+/// All links, and the messages in flight between them and the shards.
 #[derive(Debug)]
 pub(crate) struct Hub {
-    host: Arc<Host>,
+    gateway: Arc<GatewayState>,
     settings: Arc<Settings>,
     secret: Secret,
     health: Health,
-    strangers: Strangers,
+    unauthenticated: UnauthenticatedPeers,
     links: FxHashMap<LinkId, Link>,
     /// The links of workers, by key.
     workers: HashMap<String, LinkId>,
-    /// The links of native peers, by the life of the peer.
-    natives: HashMap<Instance, LinkId>,
-    /// What was taken by links that have ended.
-    progress: Progress,
-    gatherings: FxHashMap<Token, Gathering>,
-    /// What each shard is told at the end of the turn.
+    /// The links of native peers, by instance id.
+    natives: HashMap<InstanceId, LinkId>,
+    /// The last acknowledged command of each peer whose link has ended.
+    watermarks: CommandWatermarks,
+    pending_queries: FxHashMap<Token, ScatterGather>,
+    /// Messages to each shard, sent at the end of a run.
     outgoing: Vec<Vec<ToShard>>,
     /// Links with something to write.
     dirty: Vec<LinkId>,
-    /// Called when peers are to be told how many of their commands were taken.
-    confirm: Rc<Notify>,
-    /// What was counted since it was last added to the metrics.
+    /// Notified when command acknowledgements are due.
+    acks_due: Rc<Notify>,
+    /// Counts not yet added to the metrics.
     commands: u64,
     queries: u64,
     last: u64,
-    called: bool,
+    scheduled: bool,
     waker: Option<Waker>,
-    /// Shards that are not drained yet, while the gateway is going down.
+    /// Shards that are not drained yet, during shutdown.
     undrained: Option<Vec<u16>>,
-    /// Shards that clients make hold too much.
+    /// Shards whose memory budget is exceeded.
     pressed: Vec<u16>,
-    /// What was logged of whether there are workers.
-    attendance: Attendance,
-    /// Warnings about queries of PHP peers that have no reply.
+    /// Log state about linked workers.
+    presence: WorkerPresence,
+    /// Rate limit for warnings about queries of PHP peers without a reply.
     no_reply_warnings: Throttle,
-    /// Warnings about PHP peers of a gateway with an IPv6 address.
+    /// Rate limit for warnings about PHP peers of a gateway with an IPv6 address.
     ipv6_warnings: Throttle,
-    /// Warnings about workers with one name and id.
+    /// Rate limit for warnings about workers with the same name and id.
     replaced_warnings: Throttle,
 }
 
@@ -108,54 +109,54 @@ type Shared = Rc<RefCell<Hub>>;
 
 impl Hub {
     pub(crate) fn new(
-        host: Arc<Host>,
+        gateway: Arc<GatewayState>,
         settings: Arc<Settings>,
         secret: Secret,
         health: Health,
     ) -> Self {
-        let outgoing = host.shards.iter().map(|_| Vec::new()).collect();
+        let outgoing = gateway.shards.iter().map(|_| Vec::new()).collect();
         health.set_not_ready("worker", "no worker is linked");
-        let strangers = Strangers::new(host.descriptors.unauthenticated);
+        let unauthenticated = UnauthenticatedPeers::new(gateway.descriptors.unauthenticated);
         Self {
-            host,
+            gateway,
             settings,
             secret,
             health,
-            strangers,
+            unauthenticated,
             links: FxHashMap::default(),
             workers: HashMap::new(),
             natives: HashMap::new(),
-            progress: Progress::default(),
-            gatherings: FxHashMap::default(),
+            watermarks: CommandWatermarks::default(),
+            pending_queries: FxHashMap::default(),
             outgoing,
             dirty: Vec::new(),
-            confirm: Rc::default(),
+            acks_due: Rc::default(),
             commands: 0,
             queries: 0,
             last: 0,
-            called: false,
+            scheduled: false,
             waker: None,
             undrained: None,
             pressed: Vec::new(),
-            attendance: Attendance::default(),
+            presence: WorkerPresence::default(),
             no_reply_warnings: Throttle::per_second(),
             ipv6_warnings: Throttle::new(Duration::from_secs(60)),
             replaced_warnings: Throttle::per_second(),
         }
     }
 
-    /// Has [`turn`](Self::turn) called once everything that is there to do is done.
-    fn call(&mut self) {
-        if !self.called {
-            self.called = true;
+    /// Schedules [`run_once`](Self::run_once) after all tasks that are ready now.
+    fn schedule_run(&mut self) {
+        if !self.scheduled {
+            self.scheduled = true;
             if let Some(waker) = &self.waker {
                 waker.wake_by_ref();
             }
         }
     }
 
-    /// Takes a peer in.
-    fn insert(&mut self, link: Link) -> LinkId {
+    /// Adds a link.
+    fn add_link(&mut self, link: Link) -> LinkId {
         self.last += 1;
         let id = LinkId(self.last);
         if let Some(native) = &link.native {
@@ -165,34 +166,34 @@ impl Hub {
         id
     }
 
-    /// Makes a peer a worker. One whose key is in use already replaces the one that has it: that is
-    /// the same worker come back before its old link was found dead.
-    fn enlist(&mut self, id: LinkId, key: &str, instance: Option<Instance>) {
-        self.dismiss(id, LinkEnd::Other);
+    /// Registers a peer as a worker. A worker with a key that is in use replaces the older one:
+    /// usually it is the same worker, reconnecting before the loss of its old link is detected.
+    fn add_worker(&mut self, id: LinkId, key: &str, instance: Option<InstanceId>) {
+        self.remove_worker(id, LinkEnd::Other);
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
         let ip = link.remote.ip();
         let key = format!("{ip}:{key}");
-        // Ours always say which life of theirs it is.
-        let language = if instance.is_some() { Language::Native } else { Language::Php };
+        // Native workers always send their instance id.
+        let protocol = if instance.is_some() { PeerProtocol::Native } else { PeerProtocol::Php };
         let clients = AtomicUsize::new(0);
-        let worker = Arc::new(Worker { language, instance, ip, key: key.clone(), clients });
+        let worker = Arc::new(Worker { protocol, instance, ip, key: key.clone(), clients });
         link.worker = Some(Arc::clone(&worker));
         let remote = link.remote;
         tracing::info!(worker = key, %remote, "worker linked");
         if let Some(old) = self.workers.insert(key.clone(), id) {
             self.replace(old, &key, remote);
         }
-        self.tell(None, || ToShard::WorkerUp { link: id, worker: Arc::clone(&worker) });
-        self.host.metrics.workers.inc();
-        self.tell_health();
-        self.call();
+        self.send_to_shards(None, || ToShard::WorkerUp { link: id, worker: Arc::clone(&worker) });
+        self.gateway.metrics.workers.inc();
+        self.update_health();
+        self.schedule_run();
     }
 
-    /// Ends the link of a worker whose key another one has now, and says so to both. Another link of the
-    /// same life is ended before, so that this is another process: the worker has been started again, or
-    /// two run with one name and id.
+    /// Closes the link of a worker that another one with the same key replaces, and notifies it. An
+    /// earlier link of the same instance is closed before, so this is another process: the worker
+    /// was restarted, or two workers run with the same name and id.
     fn replace(&mut self, old: LinkId, key: &str, newer: SocketAddr) {
         let Some(link) = self.links.get_mut(&old) else {
             return;
@@ -206,75 +207,76 @@ impl Hub {
             );
         }
         if link.native.is_some() {
-            link.say(&ToPeer::Replaced { by: newer.to_string() });
+            link.send(&ToPeer::Replaced { by: newer.to_string() });
             link.flush();
         }
-        self.remove(old);
+        self.close_link(old);
     }
 
-    /// Ends the link of a peer, and forgets the peer.
-    fn remove(&mut self, id: LinkId) {
-        self.forget(id, LinkEnd::Other);
+    /// Closes a peer's link from this side.
+    fn close_link(&mut self, id: LinkId) {
+        self.remove_link(id, LinkEnd::Other);
     }
 
-    /// Forgets a peer whose link has ended.
-    fn forget(&mut self, id: LinkId, end: LinkEnd) {
-        self.dismiss(id, end);
+    /// Removes a link that has ended.
+    fn remove_link(&mut self, id: LinkId, end: LinkEnd) {
+        self.remove_worker(id, end);
         if let Some(link) = self.links.remove(&id) {
             link.over.cancel();
             if let Some(Native { instance, through }) = link.native {
-                // Its successor may be there already.
+                // A newer link of this instance may exist already.
                 if self.natives.get(&instance) == Some(&id) {
                     self.natives.remove(&instance);
                 }
-                self.progress.ended(instance, through, clock::now());
+                self.watermarks.ended(instance, through, clock::now());
             }
         }
     }
 
-    /// Makes a peer no worker any more; what it has not finished is given to the others.
-    fn dismiss(&mut self, id: LinkId, end: LinkEnd) {
+    /// Unregisters a worker. Its unacknowledged events are redelivered to other workers.
+    fn remove_worker(&mut self, id: LinkId, end: LinkEnd) {
         let Some(worker) = self.links.get_mut(&id).and_then(|link| link.worker.take()) else {
             return;
         };
-        tracing::info!(worker = worker.key, "worker gone");
-        // Its successor may have its key by now.
+        tracing::info!(worker = worker.key, "worker disconnected");
+        // Another worker may have taken over the key by now.
         if self.workers.get(&worker.key) == Some(&id) {
             self.workers.remove(&worker.key);
         }
-        self.tell(None, || ToShard::WorkerDown { link: id, end });
-        self.host.metrics.workers.dec();
-        self.tell_health();
-        self.call();
+        self.send_to_shards(None, || ToShard::WorkerDown { link: id, end });
+        self.gateway.metrics.workers.dec();
+        self.update_health();
+        self.schedule_run();
     }
 
-    /// How much was written to a peer that does not read its answers.
+    /// Bytes written so far to a peer whose unread answers exceed the limit; `None` for other
+    /// peers.
     fn unread(&self, id: LinkId) -> Option<u64> {
         let link = self.links.get(&id)?;
         (PER_LINK < link.queued_answers()).then(|| link.written())
     }
 
-    /// Passes a command on, in the order of arrival over all links.
+    /// Forwards a command to the shards, in the order of arrival over all links.
     fn command(&mut self, from: LinkId, command: Command) {
         self.commands += 1;
-        let ordinal = self.host.ordinal();
+        let ordinal = self.gateway.ordinal();
         match command.client() {
             Some(client) => {
-                let shard = self.host.shard_of(client);
+                let shard = self.gateway.shard_of(client);
                 self.outgoing[shard].push(ToShard::Command { from, ordinal, command });
             }
-            None => self.tell(None, || {
+            None => self.send_to_shards(None, || {
                 let command = command.clone();
                 ToShard::Command { from, ordinal, command }
             }),
         }
     }
 
-    /// Tells the shard of this client, or all.
-    fn tell(&mut self, client: Option<ConnectionId>, message: impl Fn() -> ToShard) {
+    /// Queues a message for the shard of a client, or for all shards.
+    fn send_to_shards(&mut self, client: Option<ConnectionId>, message: impl Fn() -> ToShard) {
         match client {
             Some(client) => {
-                let shard = self.host.shard_of(client);
+                let shard = self.gateway.shard_of(client);
                 self.outgoing[shard].push(message());
             }
             None => {
@@ -285,72 +287,72 @@ impl Hub {
         }
     }
 
-    /// Whether nothing more should be read from a peer for now.
+    /// Whether reading from a peer is paused.
     fn is_busy(&self, from: LinkId) -> bool {
         let link = self.links.get(&from);
         link.is_some_and(|link| self.awaits_answers(link))
-            || self.host.ahead.iter().any(|ahead| AHEAD < ahead.load(Ordering::Relaxed))
+            || self.gateway.ahead.iter().any(|ahead| AHEAD < ahead.load(Ordering::Relaxed))
     }
 
-    fn say(&mut self, to: LinkId, message: &ToPeer) {
+    fn send(&mut self, to: LinkId, message: &ToPeer) {
         if let Some(link) = self.links.get_mut(&to) {
-            link.say(message);
-            self.touch(to);
+            link.send(message);
+            self.mark_dirty(to);
         }
     }
 
-    /// Whether nothing is on its way to a peer any more.
+    /// Whether nothing is left to be sent to a peer.
     fn is_quiet(&self, id: LinkId) -> bool {
         self.links.get(&id).is_none_or(|link| {
             link.queued() == 0 && link.php.as_ref().is_none_or(php::State::is_idle)
         })
     }
 
-    /// Has the link written to at the end of the turn.
-    fn touch(&mut self, id: LinkId) {
+    /// Schedules a flush of the link at the end of the run.
+    fn mark_dirty(&mut self, id: LinkId) {
         if let Some(link) = self.links.get_mut(&id)
             && !link.dirty
         {
             link.dirty = true;
             self.dirty.push(id);
-            self.call();
+            self.schedule_run();
         }
     }
 
-    /// Takes all that the shards say, tells them all that peers said, and writes once to each link
-    /// that there is something for.
-    fn turn(&mut self, cx: &mut Context<'_>, told: &mut Vec<ToHub>) {
+    /// Handles all messages from shards, sends queued messages to the shards, and flushes each
+    /// dirty link once.
+    fn run_once(&mut self, cx: &mut Context<'_>, messages: &mut Vec<ToHub>) {
         match &mut self.waker {
             Some(waker) => waker.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
         }
-        self.called = true;
-        let host = Arc::clone(&self.host);
-        while host.hub.poll_take(cx, told).is_ready() {
-            for message in told.drain(..) {
-                self.hear(message);
+        self.scheduled = true;
+        let gateway = Arc::clone(&self.gateway);
+        while gateway.hub.poll_take(cx, messages).is_ready() {
+            for message in messages.drain(..) {
+                self.handle(message);
             }
         }
-        self.note_attendance(clock::now());
+        self.report_worker_presence(clock::now());
         for id in std::mem::take(&mut self.dirty) {
             if let Some(link) = self.links.get_mut(&id) {
                 link.flush();
                 while let Some((shard, through)) = link.standby_written() {
-                    let told = ToShard::StandbyWritten { link: id, through };
-                    self.outgoing[usize::from(shard)].push(told);
+                    let written = ToShard::StandbyWritten { link: id, through };
+                    self.outgoing[usize::from(shard)].push(written);
                 }
             }
-            self.settle_php(id);
+            self.ack_written_php(id);
         }
         for (shard, outgoing) in self.outgoing.iter_mut().enumerate() {
-            host.tell(shard, outgoing);
+            gateway.send_to_shard(shard, outgoing);
         }
-        host.metrics.commands.inc_by(std::mem::take(&mut self.commands));
-        host.metrics.queries.inc_by(std::mem::take(&mut self.queries));
-        self.called = false;
+        gateway.metrics.commands.inc_by(std::mem::take(&mut self.commands));
+        gateway.metrics.queries.inc_by(std::mem::take(&mut self.queries));
+        self.scheduled = false;
     }
 
-    fn hear(&mut self, message: ToHub) {
+    fn handle(&mut self, message: ToHub) {
         match message {
             ToHub::Events { link: id, shard, last, frames } => {
                 if let Some(link) = self.links.get_mut(&id) {
@@ -359,16 +361,16 @@ impl Hub {
                     if let Some(php) = &mut link.php {
                         php.sent(end, shard, last);
                     }
-                    self.touch(id);
+                    self.mark_dirty(id);
                 }
             }
             ToHub::Standby { link: id, shard, frames, confirm } => {
                 if let Some(link) = self.links.get_mut(&id) {
                     link.push_standby(&frames, shard, confirm);
-                    self.touch(id);
+                    self.mark_dirty(id);
                 }
             }
-            ToHub::Part { token, part } => self.gather(token, part),
+            ToHub::PartialAnswer { token, part } => self.add_partial_answer(token, part),
             ToHub::Pressed { shard, pressed } => {
                 self.pressed.retain(|known| *known != shard);
                 if pressed {
@@ -376,7 +378,7 @@ impl Hub {
                 }
                 match self.pressed.is_empty() {
                     true => self.health.set_ready("memory"),
-                    false => self.health.set_not_ready("memory", "clients hold too much of it"),
+                    false => self.health.set_not_ready("memory", "budget exceeded"),
                 }
             }
             ToHub::Drained { shard } => {
@@ -387,9 +389,9 @@ impl Hub {
         }
     }
 
-    /// Tells peers how many of their commands were taken, unless something else went out meanwhile
-    /// that said so too. Whether any were since it was called last.
-    fn confirm(&mut self) -> bool {
+    /// Sends due command acknowledgements, unless another flush has carried them. Returns whether
+    /// any commands arrived since the last call.
+    fn send_acks(&mut self) -> bool {
         let mut any = false;
         let due = self.links.iter_mut().filter_map(|(id, link)| {
             let due = std::mem::take(&mut link.taken_due);
@@ -397,13 +399,13 @@ impl Hub {
             (due && link.taken.is_some()).then_some(*id)
         });
         for id in due.collect::<Vec<_>>() {
-            self.touch(id);
+            self.mark_dirty(id);
         }
         any
     }
 
-    /// Whether every shard has no connections any more, workers are done with all events, and
-    /// everything is written.
+    /// Whether no shard has connections left, workers have acknowledged all events, and all write
+    /// queues are empty.
     fn is_drained(&self) -> bool {
         self.undrained.as_ref().is_some_and(Vec::is_empty)
             && self.links.values().all(|link| link.queued() == 0)

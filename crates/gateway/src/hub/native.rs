@@ -1,4 +1,4 @@
-//! What is particular to native peers: how they prove themselves, and what they say.
+//! Native peers: authentication and messages.
 
 use std::{net::SocketAddr, rc::Rc};
 
@@ -17,83 +17,81 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{
     Hub, Shared,
-    ended::Ended,
-    gather::Asked,
+    arrival_order::yield_to_ready_links,
     link::{Link, Native},
-    peer::in_order,
+    link_closed::LinkClosed,
+    scatter_gather::Origin,
 };
-use crate::exchange::{LinkId, ToShard};
+use crate::thread_messages::{LinkId, ToShard};
 
-/// A peer that has proved that it knows the secret, and what was said for that.
+/// The handshake transcript of an authenticated peer.
 #[derive(Debug)]
-pub(super) struct Proved(Transcript);
+pub(super) struct Authenticated(Transcript);
 
-/// Hears a stranger out, and says what it is if it knows the secret. If not, it is told why.
-pub(super) async fn prove(
+/// Authenticates a peer. If it is refused, it is sent the reason.
+pub(super) async fn authenticate(
     hub: &Shared,
     stream: &mut Stream,
     buffer: &mut BytesMut,
-) -> Result<Proved, Ended> {
-    let proved = challenge(hub, stream, buffer).await;
-    if let Err(ended) = &proved
+) -> Result<Authenticated, LinkClosed> {
+    let result = challenge(hub, stream, buffer).await;
+    if let Err(ended) = &result
         && let Some(refusal) = ended.refusal()
     {
-        say(stream, &ToPeer::Refused(refusal)).await?;
+        send(stream, &ToPeer::Refused(refusal)).await?;
     }
-    proved
+    result
 }
 
 async fn challenge(
     hub: &Shared,
     stream: &mut Stream,
     buffer: &mut BytesMut,
-) -> Result<Proved, Ended> {
-    let ours: Nonce = dice::random();
+) -> Result<Authenticated, LinkClosed> {
+    let gateway_nonce: Nonce = dice::random();
     let (gateway, instance) = {
-        let host = &hub.borrow().host;
-        (host.address.to_string(), host.instance.clone())
+        let state = &hub.borrow().gateway;
+        (state.address.to_string(), state.instance.clone())
     };
-    let challenge =
-        ToPeer::Challenge { nonce: ours, gateway: gateway.clone(), instance: instance.clone() };
-    say(stream, &challenge).await?;
+    let challenge = ToPeer::Challenge {
+        nonce: gateway_nonce,
+        gateway: gateway.clone(),
+        instance: instance.clone(),
+    };
+    send(stream, &challenge).await?;
     let hello = loop {
         if let Some(hello) = native::decode(buffer, MAX_STRANGER_FRAME)? {
             break hello;
         }
         if stream.read_buf(buffer).await? == 0 {
-            return Err(Ended::ByPeer);
+            return Err(LinkClosed::ByPeer);
         }
     };
-    let ToGateway::Hello { role, nonce: theirs, proof } = hello else {
-        return Err(Ended::OutOfTurn);
+    let ToGateway::Hello { role, nonce: peer_nonce, proof } = hello else {
+        return Err(LinkClosed::OutOfTurn);
     };
-    let said = Transcript {
-        gateway_nonce: ours,
-        gateway,
-        gateway_instance: instance,
-        peer_nonce: theirs,
-        role,
-    };
-    let (knows_secret, draining) = {
+    let transcript =
+        Transcript { gateway_nonce, gateway, gateway_instance: instance, peer_nonce, role };
+    let (is_valid, draining) = {
         let hub = hub.borrow();
-        (said.verify_peer(&hub.secret, &proof), hub.is_drained())
+        (transcript.verify_peer(&hub.secret, &proof), hub.is_drained())
     };
-    if !knows_secret {
-        return Err(Ended::Secret);
+    if !is_valid {
+        return Err(LinkClosed::Secret);
     }
     if draining {
-        return Err(Ended::ShuttingDown);
+        return Err(LinkClosed::ShuttingDown);
     }
-    if let Role::Worker { key, .. } = &said.role
+    if let Role::Worker { key, .. } = &transcript.role
         && !(1..=MAX_NAME).contains(&key.len())
     {
-        return Err(Ended::Key);
+        return Err(LinkClosed::Key);
     }
-    in_order().await;
-    Ok(Proved(said))
+    yield_to_ready_links().await;
+    Ok(Authenticated(transcript))
 }
 
-async fn say(stream: &mut Stream, message: &ToPeer) -> Result<(), Ended> {
+async fn send(stream: &mut Stream, message: &ToPeer) -> Result<(), LinkClosed> {
     let mut frame = BytesMut::new();
     if native::encode(message, &mut frame).is_ok() {
         stream.write_all(&frame).await?;
@@ -103,41 +101,45 @@ async fn say(stream: &mut Stream, message: &ToPeer) -> Result<(), Ended> {
 }
 
 impl Hub {
-    /// Takes in a peer that has proved itself, and tells it so, and how far its commands were taken.
-    /// Should it have a link already that nobody has found dead, then that ends here: nothing more is
-    /// taken from any link of that life of it but the new one.
+    /// Adds the link of an authenticated peer, and sends it the welcome with its last accepted
+    /// command. An older link of the same instance whose loss is not detected yet is closed:
+    /// messages of an instance are accepted from its newest link only.
     pub(super) fn admit(
         &mut self,
         stream: OwnedWriteHalf,
         remote: SocketAddr,
-        peer: Proved,
+        peer: Authenticated,
     ) -> LinkId {
-        let Proved(said) = peer;
-        let instance = said.role.instance();
+        let Authenticated(transcript) = peer;
+        let instance = transcript.role.instance();
         if let Some(old) = self.natives.get(instance) {
-            self.remove(*old);
+            self.close_link(*old);
         }
-        let taken = self.progress.of(instance);
+        let taken = self.watermarks.of(instance);
         let native = Native { instance: instance.clone(), through: taken };
         let mut link = Link::new(remote, Rc::new(stream), Some(native), None);
-        let proof = said.gateway_proof(&self.secret, taken);
-        link.say(&ToPeer::Welcome { proof, taken });
-        let id = self.insert(link);
-        self.touch(id);
-        self.say_draining(id);
-        if let Role::Worker { key, instance } = said.role {
-            self.enlist(id, &key, Some(instance));
+        let proof = transcript.gateway_proof(&self.secret, taken);
+        link.send(&ToPeer::Welcome { proof, taken });
+        let id = self.add_link(link);
+        self.mark_dirty(id);
+        self.send_draining(id);
+        if let Role::Worker { key, instance } = transcript.role {
+            self.add_worker(id, &key, Some(instance));
         }
         id
     }
 
-    /// Takes every whole message there is, until the peer must wait.
-    pub(super) fn take_native(&mut self, from: LinkId, buffer: &mut BytesMut) -> Result<(), Ended> {
-        // What the peer sent on it, and we have not taken, comes again on a newer one.
+    /// Handles every complete message in `buffer`, until reading from the peer is paused.
+    pub(super) fn take_native(
+        &mut self,
+        from: LinkId,
+        buffer: &mut BytesMut,
+    ) -> Result<(), LinkClosed> {
+        // The peer resends unaccepted messages on its newer link.
         if !self.links.contains_key(&from) {
-            return Err(Ended::Replaced);
+            return Err(LinkClosed::Replaced);
         }
-        self.ask_deferred(from);
+        self.submit_deferred(from);
         while !self.is_busy(from)
             && let Some(message) = native::decode(buffer, MAX_FRAME)?
         {
@@ -146,9 +148,9 @@ impl Hub {
         Ok(())
     }
 
-    fn take(&mut self, from: LinkId, message: ToGateway) -> Result<(), Ended> {
+    fn take(&mut self, from: LinkId, message: ToGateway) -> Result<(), LinkClosed> {
         match message {
-            ToGateway::Hello { .. } => return Err(Ended::OutOfTurn),
+            ToGateway::Hello { .. } => return Err(LinkClosed::OutOfTurn),
             ToGateway::Command { seq, command } => {
                 self.command(from, command);
                 if let Some(link) = self.links.get_mut(&from) {
@@ -157,45 +159,50 @@ impl Hub {
                         native.through = seq;
                     }
                     if !std::mem::replace(&mut link.taken_due, true) {
-                        self.confirm.notify_one();
+                        self.acks_due.notify_one();
                     }
                 }
             }
             ToGateway::Query { request, query } => {
-                self.ask(from, Asked::Native { request, query });
+                self.submit(from, Origin::Native { request, query });
             }
-            ToGateway::Done { shard, first, last } => {
-                let outgoing = self.outgoing.get_mut(usize::from(shard)).ok_or(Ended::OutOfTurn)?;
-                outgoing.push(ToShard::Done { link: from, first, last });
-                self.works(from);
+            ToGateway::EventAck { shard, first, last } => {
+                let outgoing =
+                    self.outgoing.get_mut(usize::from(shard)).ok_or(LinkClosed::OutOfTurn)?;
+                outgoing.push(ToShard::EventAck { link: from, first, last });
+                self.record_progress(from);
             }
-            ToGateway::Begun { shard, through } => {
-                let outgoing = self.outgoing.get_mut(usize::from(shard)).ok_or(Ended::OutOfTurn)?;
-                outgoing.push(ToShard::Begun { link: from, through });
-                self.works(from);
+            ToGateway::EventStarted { shard, through } => {
+                let outgoing =
+                    self.outgoing.get_mut(usize::from(shard)).ok_or(LinkClosed::OutOfTurn)?;
+                outgoing.push(ToShard::EventStarted { link: from, through });
+                self.record_progress(from);
             }
             ToGateway::Relay { to, message } => self.relay(from, &to, message)?,
-            ToGateway::Trying { shard, seq, alone } => {
-                let outgoing = self.outgoing.get_mut(usize::from(shard)).ok_or(Ended::OutOfTurn)?;
-                outgoing.push(ToShard::Trying { link: from, seq, alone });
+            ToGateway::HandlerStarted { shard, seq, alone } => {
+                let outgoing =
+                    self.outgoing.get_mut(usize::from(shard)).ok_or(LinkClosed::OutOfTurn)?;
+                outgoing.push(ToShard::HandlerStarted { link: from, seq, alone });
             }
-            ToGateway::Leaving => self.tell(None, || ToShard::WorkerLeaving { link: from }),
+            ToGateway::Leaving => {
+                self.send_to_shards(None, || ToShard::WorkerLeaving { link: from })
+            }
             ToGateway::Ping { token } => {
-                self.ask(from, Asked::Ping { token });
+                self.submit(from, Origin::Ping { token });
             }
             ToGateway::Pong { .. } => {}
-            ToGateway::WrittenOff => {
-                // A back end closes nobody's clients, so it has no reason to say this.
+            ToGateway::Fenced => {
+                // Only workers can declare a gateway dead and close its clients.
                 let link = self.links.get(&from).filter(|link| link.worker.is_some());
-                let worker = link.ok_or(Ended::OutOfTurn)?;
+                let worker = link.ok_or(LinkClosed::OutOfTurn)?;
                 tracing::error!(
                     remote = %worker.remote,
                     "a worker has declared this gateway dead and closed its clients; exiting"
                 );
-                self.host.written_off.cancel();
+                self.gateway.fenced.cancel();
             }
         }
-        self.call();
+        self.schedule_run();
         Ok(())
     }
 }

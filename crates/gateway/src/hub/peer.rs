@@ -1,8 +1,6 @@
-//! A peer's link, from its first byte to its last, in either language.
+//! The task of one link, for either protocol.
 
-use std::{
-    future::poll_fn, io, mem, net::SocketAddr, pin::pin, rc::Rc, task::Poll, time::Duration,
-};
+use std::{io, net::SocketAddr, pin::pin, rc::Rc, time::Duration};
 
 use bytes::BytesMut;
 use protocol::{
@@ -10,6 +8,7 @@ use protocol::{
     link::{MAGIC, ToPeer},
 };
 use service::{
+    liveness::{self, Probes},
     net::TcpStream,
     stream::{OwnedReadHalf, OwnedWriteHalf, Stream},
 };
@@ -20,133 +19,106 @@ use tokio::{
 
 use super::{
     Shared,
-    ended::Ended,
+    arrival_order::wait_turn,
     link::Link,
-    native::{self, Proved},
+    link_closed::LinkClosed,
+    native::{self, Authenticated},
     php,
-    strangers::Stranger,
+    unauthenticated::UnauthenticatedPeer,
 };
-use crate::exchange::{Language, LinkId};
+use crate::thread_messages::{LinkId, PeerProtocol};
 
-/// How long a stranger may take to say what it is.
-const ADMISSION: Duration = Duration::from_secs(10);
+/// Time limit for authentication.
+const AUTHENTICATION: Duration = Duration::from_secs(10);
 
-/// How often a link whose peer must first catch up is looked at again.
+/// Interval between checks while reading from a peer is paused.
 const BUSY: Duration = Duration::from_millis(1);
 
-/// How long a PHP peer that has said all it wants to say may wait for its replies.
+/// How long pending replies are still sent after a PHP peer has closed its sending side.
 const LAST_REPLIES: Duration = Duration::from_secs(5);
 
-/// How many times a native peer is asked whether it is there, in the time that it may be silent;
-/// and after how many of them its answer is late.
-const ASKED: u32 = 5;
-const LATE: u32 = 3;
-
-/// How many times as long the host of a PHP peer may be silent, which cannot be asked: it is the
-/// kernel that asks.
+/// Factor on the peer timeout for PHP peers. Their protocol has no liveness probe, so TCP keepalive
+/// checks their host.
 const PHP: u32 = 4;
 
-/// How long a link that takes nothing more is still read.
+/// How long a link is still read after writing has failed.
 const BROKEN: Duration = Duration::from_secs(1);
 
-/// How many bytes are read from a link at a time.
+/// Buffer space for one read, in bytes.
 const CHUNK: usize = 256 * 1024;
 
-/// Serves a peer until something ends it, and says what.
+/// Serves a peer until its link ends. Returns the reason.
 pub(super) async fn serve(
     hub: Shared,
     stream: TcpStream,
     remote: SocketAddr,
-    stranger: Stranger,
-) -> Ended {
+    unauthenticated: UnauthenticatedPeer,
+) -> LinkClosed {
     let mut buffer = BytesMut::new();
-    match time::timeout(ADMISSION, meet(&hub, stream, remote, &mut buffer)).await {
-        Err(_) => Ended::Silent,
+    match time::timeout(AUTHENTICATION, identify(&hub, stream, remote, &mut buffer)).await {
+        Err(_) => LinkClosed::Silent,
         Ok(Err(ended)) => ended,
-        Ok(Ok((stream, Some(proved)))) => {
-            drop(stranger);
+        Ok(Ok((stream, Some(authenticated)))) => {
+            drop(unauthenticated);
             let (reader, writer) = stream.into_split();
-            let id = hub.borrow_mut().admit(writer, remote, proved);
-            run(hub, id, reader, buffer, Language::Native).await
+            let id = hub.borrow_mut().admit(writer, remote, authenticated);
+            run(hub, id, reader, buffer, PeerProtocol::Native).await
         }
         Ok(Ok((stream, None))) => {
-            watch_over(&stream, hub.borrow().settings.peer_timeout);
+            enable_keepalive(&stream, hub.borrow().settings.peer_timeout);
             let (reader, writer) = stream.into_split();
-            let knows_nothing = !hub.borrow().secret.is_empty();
-            let state = php::State::new(knows_nothing.then_some(stranger));
-            let id = hub.borrow_mut().insert(Link::new(remote, Rc::new(writer), None, Some(state)));
-            run(hub, id, reader, buffer, Language::Php).await
+            let requires_secret = !hub.borrow().secret.is_empty();
+            let state = php::State::new(requires_secret.then_some(unauthenticated));
+            let id =
+                hub.borrow_mut().add_link(Link::new(remote, Rc::new(writer), None, Some(state)));
+            run(hub, id, reader, buffer, PeerProtocol::Php).await
         }
     }
 }
 
-/// Has the kernel find out whether the host of a PHP peer has vanished. That the peer itself stands
-/// still is not noticed: it may be at work.
-fn watch_over(stream: &Stream, timeout: Duration) {
-    if let Err(error) = stream.watch_over(timeout, timeout.saturating_mul(PHP)) {
-        tracing::debug!(%error, "it may be noticed late that a peer's host has vanished");
+/// Enables TCP keepalive to detect that the host of a PHP peer is unreachable. A stalled process is
+/// not detected, since it cannot be distinguished from a busy one.
+fn enable_keepalive(stream: &Stream, timeout: Duration) {
+    if let Err(error) = stream.enable_keepalive(timeout, timeout.saturating_mul(PHP)) {
+        tracing::debug!(
+            %error,
+            "cannot enable TCP keepalive; loss of the peer's host may be detected late"
+        );
     }
 }
 
-/// Waits until the kernel's list of ready sockets was looked at twice more.
-///
-/// A new socket is on that list from the start, since it can be written to. If that were still so
-/// when the peer's first command comes, it would be read before a command that came earlier on
-/// another link. Twice, since what comes while the kernel goes through the list is told of a socket
-/// that it has yet to look at, and of others only the next time.
-pub(super) async fn in_order() {
-    tokio::task::yield_now().await;
-    tokio::task::yield_now().await;
-}
-
-/// Waits for a new peer's first bytes in its turn: links that were found ready before it, or
-/// together with it, while this task had not been run yet, are read first.
-async fn in_turn(stream: &TcpStream) -> io::Result<()> {
-    let mut first = true;
-    poll_fn(|cx| {
-        let ready = stream.poll_read_ready(cx);
-        if mem::take(&mut first) && ready.is_ready() {
-            // Those are in the queue by now: to its end, once.
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        ready
-    })
-    .await
-}
-
-/// Tells by its first bytes whether a stranger speaks TLS, and which language. A native one proves
-/// itself and says what it is; a PHP one does that with its first frame, or need not.
-async fn meet(
+/// Detects TLS and the protocol of a new peer by its first bytes. A native peer is authenticated
+/// here. A PHP peer authenticates with its first frame, if a secret is set.
+async fn identify(
     hub: &Shared,
     stream: TcpStream,
     remote: SocketAddr,
     buffer: &mut BytesMut,
-) -> Result<(Stream, Option<Proved>), Ended> {
-    in_turn(&stream).await?;
+) -> Result<(Stream, Option<Authenticated>), LinkClosed> {
+    wait_turn(&stream).await?;
     let gate = hub.borrow().settings.gate.clone();
     let mut stream = gate.enter(stream, remote.ip(), buffer).await?;
     while buffer.len() < MAGIC.len() {
         if stream.read_buf(buffer).await? == 0 {
-            return Err(Ended::ByPeer);
+            return Err(LinkClosed::ByPeer);
         }
     }
     if !buffer.starts_with(&MAGIC) {
         return Ok((stream, None));
     }
     let _ = buffer.split_to(MAGIC.len());
-    let role = native::prove(hub, &mut stream, buffer).await?;
+    let role = native::authenticate(hub, &mut stream, buffer).await?;
     Ok((stream, Some(role)))
 }
 
-/// Reads and writes until one of the two ends, or the hub ends the link.
+/// Reads and writes until one of them ends, or the hub closes the link.
 async fn run(
     hub: Shared,
     id: LinkId,
     reader: OwnedReadHalf,
     buffer: BytesMut,
-    language: Language,
-) -> Ended {
+    protocol: PeerProtocol,
+) -> LinkClosed {
     let link = {
         let hub = hub.borrow();
         let link = hub.links.get(&id);
@@ -156,39 +128,43 @@ async fn run(
         })
     };
     let Some((wait, socket, over, broken)) = link else {
-        return Ended::Replaced;
+        return LinkClosed::Replaced;
     };
     let write = async {
         loop {
             wait.notified().await;
-            if let Err(ended) = write_on(&hub, id, &socket).await {
+            if let Err(ended) = wait_writable(&hub, id, &socket).await {
                 return ended;
             }
         }
     };
-    // What the peer said last is still read, unless it does not come.
+    // Data that the peer sent before the failure is still read for a while.
     let broken = async {
         broken.cancelled().await;
         time::sleep(BROKEN).await;
     };
     let ended = tokio::select! {
-        ended = read(&hub, id, reader, buffer, language) => ended,
+        ended = read(&hub, id, reader, buffer, protocol) => ended,
         ended = write => ended,
-        () = over.cancelled() => Ended::Replaced,
-        () = broken => Ended::Lost(io::ErrorKind::BrokenPipe.into()),
+        () = over.cancelled() => LinkClosed::Replaced,
+        () = broken => LinkClosed::Lost(io::ErrorKind::BrokenPipe.into()),
     };
-    hub.borrow_mut().forget(id, ended.link_end());
+    hub.borrow_mut().remove_link(id, ended.link_end());
     ended
 }
 
-/// Waits until the socket takes more, and has it written to.
-async fn write_on(hub: &Shared, id: LinkId, socket: &OwnedWriteHalf) -> Result<(), Ended> {
+/// Waits until the socket is writable, and schedules a flush.
+async fn wait_writable(
+    hub: &Shared,
+    id: LinkId,
+    socket: &OwnedWriteHalf,
+) -> Result<(), LinkClosed> {
     socket.writable().await?;
     let mut hub = hub.borrow_mut();
     if let Some(link) = hub.links.get_mut(&id) {
         link.unblock();
     }
-    hub.touch(id);
+    hub.mark_dirty(id);
     Ok(())
 }
 
@@ -197,14 +173,14 @@ async fn read(
     id: LinkId,
     mut reader: OwnedReadHalf,
     mut buffer: BytesMut,
-    language: Language,
-) -> Ended {
-    let mut silence = Silence::new(hub.borrow().settings.peer_timeout);
-    let mut admission = pin!(time::sleep(ADMISSION));
+    protocol: PeerProtocol,
+) -> LinkClosed {
+    let mut liveness = Liveness::new(hub.borrow().settings.peer_timeout);
+    let mut deadline = pin!(time::sleep(AUTHENTICATION));
     loop {
-        let taken = match language {
-            Language::Native => hub.borrow_mut().take_native(id, &mut buffer),
-            Language::Php => hub.borrow_mut().take_php(id, &mut buffer),
+        let taken = match protocol {
+            PeerProtocol::Native => hub.borrow_mut().take_native(id, &mut buffer),
+            PeerProtocol::Php => hub.borrow_mut().take_php(id, &mut buffer),
         };
         if let Err(ended) = taken {
             return ended;
@@ -215,82 +191,84 @@ async fn read(
             let written = hub.borrow().unread(id);
             tokio::select! {
                 () = time::sleep(BUSY) => {}
-                // It does not read what it has asked for, and is not heard until it does.
-                _ = silence.ticks.tick(), if written.is_some() => {
-                    if !silence.lasts(written) {
-                        return Ended::Unread;
+                // Reading from the peer is paused until it reads its answers.
+                _ = liveness.ticks.tick(), if written.is_some() => {
+                    if !liveness.tolerates(written) {
+                        return LinkClosed::Unread;
                     }
                 }
             }
         }
         if waited {
-            // There may be more in what was read before.
+            // The buffer may contain further messages.
             continue;
         }
-        let is_stranger = language == Language::Php && !hub.borrow().is_authorized(id);
-        buffer.reserve(if is_stranger { MAX_STRANGER_FRAME } else { CHUNK });
+        let is_unauthenticated = protocol == PeerProtocol::Php && !hub.borrow().is_authorized(id);
+        buffer.reserve(if is_unauthenticated { MAX_STRANGER_FRAME } else { CHUNK });
         let read = loop {
             tokio::select! {
                 biased;
                 read = reader.read_buf(&mut buffer) => break read,
-                () = &mut admission, if is_stranger => return Ended::Silent,
-                _ = silence.ticks.tick(), if language == Language::Native => {
-                    if !silence.lasts(None) {
-                        return Ended::Unanswered;
+                () = &mut deadline, if is_unauthenticated => return LinkClosed::Silent,
+                _ = liveness.ticks.tick(), if protocol == PeerProtocol::Native => {
+                    if !liveness.tolerates(None) {
+                        return LinkClosed::Unanswered;
                     }
                     let mut hub = hub.borrow_mut();
-                    hub.say(id, &ToPeer::Ping { token: 0 });
-                    hub.set_late(id, LATE <= silence.asked);
+                    hub.send(id, &ToPeer::Ping { token: 0 });
+                    hub.set_unresponsive(id, liveness.probes.is_late());
                 }
             }
         };
-        if LATE <= silence.asked {
-            hub.borrow_mut().set_late(id, false);
+        if liveness.probes.is_late() {
+            hub.borrow_mut().set_unresponsive(id, false);
         }
-        silence.asked = 0;
+        liveness.probes.answered();
         match read {
             Ok(0) => break,
             Ok(_) => {}
             Err(error) => return error.into(),
         }
     }
-    // A PHP client may close its end behind its last question and still read the reply.
+    // A PHP back end may close its sending side after its last query and still read the reply.
     let replies = async {
         while !hub.borrow().is_quiet(id) {
             time::sleep(BUSY).await;
         }
     };
-    if language == Language::Php {
-        // Whoever is not done by then has gone away.
+    if protocol == PeerProtocol::Php {
+        // After this time the peer is assumed to have disconnected.
         let _ = time::timeout(LAST_REPLIES, replies).await;
     }
-    Ended::ByPeer
+    LinkClosed::ByPeer
 }
 
-/// How long a native peer has been silent. One whose host has vanished closes nothing, and the
-/// kernel would go on for a quarter of an hour; what it had is to be given to others before that.
-struct Silence {
+/// Liveness probing of a native peer. When its host becomes unreachable, no close arrives and the
+/// kernel retransmits for about 15 minutes; the peer's events must be redelivered long before that.
+struct Liveness {
     ticks: Interval,
-    /// How often it was asked since anything was heard.
-    asked: u32,
-    /// How much was written to it when that was last looked at.
+    probes: Probes,
+    /// Bytes written to it at the last tick.
     written: Option<u64>,
 }
 
-impl Silence {
+impl Liveness {
     fn new(timeout: Duration) -> Self {
-        let mut ticks = time::interval(timeout / (ASKED + 1));
+        let mut ticks = time::interval(liveness::interval(timeout));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.reset();
-        Self { ticks, asked: 0, written: None }
+        Self { ticks, probes: Probes::default(), written: None }
     }
 
-    /// Nothing was heard for one more tick. Whether to ask (again). As long as it takes what is
-    /// written to it, it is there.
-    fn lasts(&mut self, written: Option<u64>) -> bool {
-        let takes = written.is_some() && self.written != written;
+    /// Records a tick without data from the peer. Returns whether the peer may still be alive and
+    /// is to be probed. Write progress counts as a sign of life.
+    fn tolerates(&mut self, written: Option<u64>) -> bool {
+        let progressed = written.is_some() && self.written != written;
         self.written = written;
-        self.asked = if takes { 0 } else { self.asked + 1 };
-        self.asked <= ASKED
+        if progressed {
+            self.probes.answered();
+            return true;
+        }
+        self.probes.next()
     }
 }

@@ -1,4 +1,4 @@
-//! A PHP peer: a `GatewayWorker` worker, or a `GatewayClient` of any other program.
+//! PHP peers: `GatewayWorker` workers, and back ends that use `GatewayClient`.
 
 use std::collections::VecDeque;
 
@@ -7,7 +7,7 @@ use protocol::{
     MessageKind,
     codec::gateway_worker::{
         self, Frame, MAX_FRAME, MAX_STRANGER_FRAME,
-        from_peer::{self, Hello, Said},
+        from_peer::{self, Hello, PeerMessage},
         reply::NoReply,
         to_peer,
     },
@@ -15,25 +15,27 @@ use protocol::{
 
 use service::clock;
 
-use super::{Hub, ended::Ended, gather::Asked, strangers::Stranger};
-use crate::exchange::{LinkId, ToShard, Token};
+use super::{
+    Hub, link_closed::LinkClosed, scatter_gather::Origin, unauthenticated::UnauthenticatedPeer,
+};
+use crate::thread_messages::{LinkId, ToShard, Token};
 
-/// What a link of a PHP peer needs besides.
+/// Additional state of a PHP peer's link.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// Set until it has shown the secret, if there is one.
-    stranger: Option<Stranger>,
-    /// Replies in the order in which they were asked for, which is the order in which they must go
-    /// out: nothing on the wire says which reply is whose.
+    /// Set until the peer is authenticated, if a secret is set.
+    unauthenticated: Option<UnauthenticatedPeer>,
+    /// Replies in the order of the queries, which is the order in which they must be sent: the
+    /// protocol has no request ids.
     replies: VecDeque<(Token, Option<Bytes>)>,
-    /// Bytes of those that are there and wait for earlier ones.
+    /// Bytes of complete replies that wait for earlier ones.
     waiting: usize,
-    /// Where batches of events end among all bytes of the link. A PHP worker does not say what it
-    /// has finished: its events are done once they are written.
+    /// Batches of events that are not written yet. A PHP worker sends no acknowledgements: its
+    /// events count as acknowledged once they are written.
     batches: VecDeque<Batch>,
 }
 
-/// A batch of events: its end, the shard that it came from, and its last event.
+/// A batch of events: its end offset in the link's byte stream, its shard, and its last event.
 #[derive(Debug)]
 struct Batch {
     end: u64,
@@ -42,35 +44,39 @@ struct Batch {
 }
 
 impl State {
-    pub(super) fn new(stranger: Option<Stranger>) -> Self {
-        Self { stranger, ..Self::default() }
+    pub(super) fn new(unauthenticated: Option<UnauthenticatedPeer>) -> Self {
+        Self { unauthenticated, ..Self::default() }
     }
 
-    /// Whether every reply is out.
+    /// Whether every reply is sent.
     pub(super) fn is_idle(&self) -> bool {
         self.replies.is_empty()
     }
 
-    /// A reply is awaited, behind all before it.
+    /// Reserves the place of a reply behind all earlier ones.
     pub(super) fn awaits(&mut self, token: Token) {
         self.replies.push_back((token, None));
     }
 
-    /// Bytes of replies that wait for earlier ones.
+    /// Bytes of complete replies that wait for earlier ones.
     pub(super) fn waiting_bytes(&self) -> usize {
         self.waiting
     }
 
-    /// Remembers where a batch of events ends.
+    /// Records the end of a queued batch of events.
     pub(super) fn sent(&mut self, end: u64, shard: u16, last: u64) {
         self.batches.push_back(Batch { end, shard, last });
     }
 }
 
 impl Hub {
-    /// Takes every whole frame there is, until the peer must wait.
-    pub(super) fn take_php(&mut self, from: LinkId, buffer: &mut BytesMut) -> Result<(), Ended> {
-        self.ask_deferred(from);
+    /// Handles every complete frame in `buffer`, until reading from the peer is paused.
+    pub(super) fn take_php(
+        &mut self,
+        from: LinkId,
+        buffer: &mut BytesMut,
+    ) -> Result<(), LinkClosed> {
+        self.submit_deferred(from);
         while !self.is_busy(from) {
             let limit = match self.is_authorized(from) {
                 true => MAX_FRAME,
@@ -84,20 +90,20 @@ impl Hub {
         Ok(())
     }
 
-    /// Whether the peer is no stranger any more.
+    /// Whether the peer is authenticated, or no secret is set.
     pub(super) fn is_authorized(&self, from: LinkId) -> bool {
         let php = self.links.get(&from).and_then(|link| link.php.as_ref());
-        php.is_some_and(|php| php.stranger.is_none())
+        php.is_some_and(|php| php.unauthenticated.is_none())
     }
 
-    fn take_frame(&mut self, from: LinkId, frame: Frame) -> Result<(), Ended> {
+    fn take_frame(&mut self, from: LinkId, frame: Frame) -> Result<(), LinkClosed> {
         if !frame.is_hello() && !self.is_authorized(from) {
-            return Err(Ended::Unauthorized);
+            return Err(LinkClosed::Unauthorized);
         }
-        match from_peer::read(&frame).map_err(Ended::Refused)? {
-            Said::Hello(hello) => self.greet(from, &hello)?,
-            Said::Command(mut command) => {
-                // What is framed already stays as it is; nothing else says its kind.
+        match from_peer::read(&frame).map_err(LinkClosed::Refused)? {
+            PeerMessage::Hello(hello) => self.authenticate_php(from, &hello)?,
+            PeerMessage::Command(mut command) => {
+                // A message that is framed already keeps its kind. No other one specifies a kind.
                 if let Some(message) = command.message_mut()
                     && message.kind == MessageKind::Text
                 {
@@ -105,21 +111,21 @@ impl Hub {
                 }
                 self.command(from, command);
             }
-            Said::Query(query, reply) => {
-                let ordered = self.settings.ways.order_rows;
+            PeerMessage::Query(query, reply) => {
+                let ordered = self.settings.compat_behavior.order_rows;
                 let reply = if ordered { reply } else { reply.unordered() };
-                self.ask(from, Asked::Php { reply, query });
+                self.submit(from, Origin::Php { reply, query });
             }
-            Said::Reply(reply) => {
+            PeerMessage::Reply(reply) => {
                 if let Some(php) = self.php(from) {
                     php.waiting += reply.len();
                     php.replies.push_back((Token(0), Some(reply)));
                 }
                 self.send_replies(from);
             }
-            Said::Ignored(ignored) => tracing::debug!(link = from.0, %ignored, "ignored"),
+            PeerMessage::Ignored(ignored) => tracing::debug!(link = from.0, %ignored, "ignored"),
         }
-        self.call();
+        self.schedule_run();
         Ok(())
     }
 
@@ -127,25 +133,25 @@ impl Hub {
         self.links.get_mut(&link)?.php.as_mut()
     }
 
-    fn greet(&mut self, from: LinkId, hello: &Hello) -> Result<(), Ended> {
+    fn authenticate_php(&mut self, from: LinkId, hello: &Hello) -> Result<(), LinkClosed> {
         if !self.secret.matches(hello.secret().as_bytes()) {
-            return Err(Ended::Secret);
+            return Err(LinkClosed::Secret);
         }
         if let Some(php) = self.php(from) {
-            php.stranger = None;
+            php.unauthenticated = None;
         }
         self.warn_of_ipv6(from);
         match hello {
             Hello::Client { .. } => {}
-            Hello::Worker { key, .. } => self.enlist(from, key, None),
+            Hello::Worker { key, .. } => self.add_worker(from, key, None),
         }
         Ok(())
     }
 
-    /// PHP's client ids have four bytes for the gateway's address: what a PHP peer answers to a gateway
-    /// with an IPv6 address goes nowhere.
+    /// Warns that a PHP peer cannot address clients of a gateway with an IPv6 address: client ids
+    /// have only four bytes for the gateway's address.
     fn warn_of_ipv6(&mut self, from: LinkId) {
-        let address = self.host.address;
+        let address = self.gateway.address;
         if address.ip().to_canonical().is_ipv4() {
             return;
         }
@@ -153,12 +159,13 @@ impl Hub {
         if let Some(suppressed) = self.ipv6_warnings.admit(clock::now()) {
             tracing::warn!(
                 remote, %address, suppressed,
-                "a PHP peer has linked, and cannot address clients of a gateway with an IPv6 --lan-ip"
+                "a PHP peer has linked, but it cannot address clients of a gateway with an IPv6 \
+                 --lan-ip"
             );
         }
     }
 
-    /// A reply is there; it goes out when those before it have.
+    /// Stores a complete reply. It is sent after all earlier ones.
     pub(super) fn reply(&mut self, to: LinkId, token: Token, bytes: Bytes) {
         let length = bytes.len();
         if let Some(php) = self.php(to)
@@ -170,21 +177,21 @@ impl Hub {
         self.send_replies(to);
     }
 
-    /// There is no reply to a query. The link is closed, which the peer reports as an error.
+    /// Closes the link because a query has no reply. The peer reports that as an error.
     pub(super) fn fail(&mut self, to: LinkId, query: &'static str, error: NoReply) {
         let Some(link) = self.links.get(&to) else {
             return;
         };
         let remote = link.remote;
-        self.host.metrics.no_replies.inc();
+        self.gateway.metrics.no_replies.inc();
         match self.no_reply_warnings.admit(clock::now()) {
             Some(suppressed) => tracing::warn!(
                 %remote, query, %error, suppressed,
-                "a PHP peer's query has no reply; its connection is closed"
+                "a PHP peer's query has no reply; link closed"
             ),
-            None => tracing::debug!(%remote, query, %error, "no reply; connection closed"),
+            None => tracing::debug!(%remote, query, %error, "no reply; link closed"),
         }
-        self.remove(to);
+        self.close_link(to);
     }
 
     fn send_replies(&mut self, to: LinkId) {
@@ -198,11 +205,11 @@ impl Hub {
             php.waiting -= reply.len();
             link.push(&reply);
         }
-        self.touch(to);
+        self.mark_dirty(to);
     }
 
-    /// Tells shards which of their events are written, and so done.
-    pub(super) fn settle_php(&mut self, id: LinkId) {
+    /// Acknowledges events to their shards that are written to a PHP worker.
+    pub(super) fn ack_written_php(&mut self, id: LinkId) {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
@@ -211,13 +218,12 @@ impl Hub {
             return;
         };
         while let Some(batch) = php.batches.pop_front_if(|batch| batch.end <= written) {
-            let done = ToShard::Done { link: id, first: 1, last: batch.last };
-            self.outgoing[usize::from(batch.shard)].push(done);
+            let ack = ToShard::EventAck { link: id, first: 1, last: batch.last };
+            self.outgoing[usize::from(batch.shard)].push(ack);
         }
     }
 
-    /// Lets PHP workers hear that we are here. They are used to that, and nobody else is: a client
-    /// would take it for a reply.
+    /// Pings PHP workers. Only they expect it: a back end would interpret it as a reply.
     pub(super) fn ping_php(&mut self) {
         let mut ping = BytesMut::new();
         to_peer::ping(&mut ping);
@@ -228,7 +234,7 @@ impl Hub {
             if let Some(link) = self.links.get_mut(&id) {
                 link.push(&ping);
             }
-            self.touch(id);
+            self.mark_dirty(id);
         }
     }
 }

@@ -1,40 +1,40 @@
-//! Passes on what workers say to each other.
+//! Relays messages between workers.
 
-use protocol::{Instance, link::ToPeer, standby::WorkerMessage};
+use protocol::{InstanceId, link::ToPeer, standby::WorkerMessage};
 
-use super::{Hub, ended::Ended};
-use crate::exchange::LinkId;
+use super::{Hub, link_closed::LinkClosed};
+use crate::thread_messages::LinkId;
 
-/// How many bytes besides events may wait for a worker before nothing more is relayed to it: it is
-/// sent again until it is answered.
-const UNREAD: usize = 4 * 1024 * 1024;
+/// Maximum queued bytes besides events for a worker to which messages are still relayed. Senders
+/// retry until they get an answer.
+const MAX_QUEUED: usize = 4 * 1024 * 1024;
 
 impl Hub {
-    /// Passes a worker's message on to another, if that is linked and reads.
+    /// Relays a worker's message to another worker, if that is linked and reads.
     pub(super) fn relay(
         &mut self,
         from: LinkId,
-        to: &Instance,
+        to: &InstanceId,
         message: WorkerMessage,
-    ) -> Result<(), Ended> {
+    ) -> Result<(), LinkClosed> {
         let link = self.links.get(&from);
         let sender = link.and_then(|link| link.worker.as_ref()?.instance.clone());
-        // Other peers have nothing to say to workers.
-        let sender = sender.ok_or(Ended::OutOfTurn)?;
+        // Back ends may not send messages to workers.
+        let sender = sender.ok_or(LinkClosed::OutOfTurn)?;
         if let Some(id) = self.natives.get(to).copied()
             && let Some(link) = self.links.get(&id)
             && link.worker.is_some()
-            && link.queued_answers() < UNREAD
+            && link.queued_answers() < MAX_QUEUED
         {
-            self.say(id, &ToPeer::Relayed { from: sender, message });
+            self.send(id, &ToPeer::Relayed { from: sender, message });
         }
         Ok(())
     }
 
-    /// A peer has begun or finished events.
-    pub(super) fn works(&mut self, id: LinkId) {
+    /// Records that a peer has started or acknowledged events.
+    pub(super) fn record_progress(&mut self, id: LinkId) {
         if let Some(link) = self.links.get_mut(&id) {
-            link.works();
+            link.record_progress();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The hub's part of its thread: what waits on its behalf.
+//! The hub's tasks: accepting peers, timers, and the run loop.
 
 use std::{
     cell::RefCell,
@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Hub, STALLED, Shared, ended::Ended, peer};
+use super::{Hub, STALLED, Shared, arrival_order, link_closed::LinkClosed, peer};
 use crate::Phases;
 use service::{clock, listen::Acceptor, net::TcpStream, supervise::spawn_local};
 use tokio::{
@@ -18,22 +18,23 @@ use tokio::{
     time::{self, MissedTickBehavior},
 };
 
-/// How long a peer may wait to be told that its commands were taken, if nothing else is due to it.
-const CONFIRM: Duration = Duration::from_millis(20);
+/// Maximum delay of a command acknowledgement while nothing else is sent to the peer.
+const ACK_DELAY: Duration = Duration::from_millis(20);
 
-/// How often PHP workers hear that we are here.
+/// Interval between pings to PHP workers.
 const PING: Duration = Duration::from_secs(25);
 
-/// How often it is looked at whether clients wait for a worker.
-const ATTENDANCE: Duration = Duration::from_secs(10);
+/// Interval between checks whether clients wait for a worker.
+const PRESENCE_CHECK: Duration = Duration::from_secs(10);
 
-/// How many new peers are taken at once.
+/// Maximum number of new peers accepted at once.
 const BATCH: usize = 256;
 
-/// How often the hub looks whether everything is drained.
-const DRAINED: Duration = Duration::from_millis(5);
+/// Interval between checks whether the drain is complete.
+const DRAIN_CHECK: Duration = Duration::from_millis(5);
 
-/// Runs the hub until the gateway is over. Drains once it is closing, and says when that is done.
+/// Runs the hub until `over` is cancelled. Drains once `closing` is cancelled, and then cancels
+/// `drained`.
 pub(crate) async fn run(
     hub: Hub,
     acceptor: Acceptor,
@@ -41,10 +42,10 @@ pub(crate) async fn run(
 ) {
     let hub = Rc::new(RefCell::new(hub));
     spawn_local(accept(Rc::clone(&hub), acceptor));
-    spawn_local(confirm(Rc::clone(&hub)));
+    spawn_local(send_acks(Rc::clone(&hub)));
     spawn_local(watch_readers(Rc::clone(&hub)));
-    spawn_local(watch_attendance(Rc::clone(&hub)));
-    if hub.borrow().host.address.ip() != Ipv4Addr::LOCALHOST {
+    spawn_local(watch_worker_presence(Rc::clone(&hub)));
+    if hub.borrow().gateway.address.ip() != Ipv4Addr::LOCALHOST {
         spawn_local(ping(Rc::clone(&hub)));
     }
     let waiting = Rc::clone(&hub);
@@ -52,55 +53,57 @@ pub(crate) async fn run(
         closing.cancelled().await;
         waiting.borrow_mut().drain(grace);
         while !waiting.borrow().is_drained() {
-            time::sleep(DRAINED).await;
+            time::sleep(DRAIN_CHECK).await;
         }
         drained.cancel();
     });
-    let mut told = Vec::new();
-    let turns = poll_fn(|cx| {
-        hub.borrow_mut().turn(cx, &mut told);
+    let mut messages = Vec::new();
+    let runs = poll_fn(|cx| {
+        hub.borrow_mut().run_once(cx, &mut messages);
         Poll::<()>::Pending
     });
-    over.run_until_cancelled(turns).await;
+    over.run_until_cancelled(runs).await;
 }
 
-/// Serves peers in the order in which they connect: a program may make one connection after the
-/// other, with one command each, and expects these to be taken in that order.
+/// Serves peers in the order in which they connect: a program may open one connection per command
+/// and expect the commands to be processed in that order.
 async fn accept(hub: Shared, mut acceptor: Acceptor) {
-    let mut arrived = Vec::new();
+    let mut accepted = Vec::new();
     loop {
-        arrived.push(unread(acceptor.accept().await));
-        while arrived.len() < BATCH {
+        accepted.push(unread(acceptor.accept().await));
+        while accepted.len() < BATCH {
             tokio::select! {
                 biased;
-                next = acceptor.accept() => arrived.push(unread(next)),
+                next = acceptor.accept() => accepted.push(unread(next)),
                 () = ready(()) => break,
             }
         }
-        // Waited for here once, and not by each new link: tasks that yield go on in reverse order.
-        peer::in_order().await;
-        for (stream, remote) in arrived.drain(..) {
-            welcome(&hub, stream, remote);
+        // Yields here and not in each new link's task, since tasks that yield resume in reverse
+        // order.
+        arrival_order::yield_to_ready_links().await;
+        for (stream, remote) in accepted.drain(..) {
+            start_link(&hub, stream, remote);
         }
     }
 }
 
-/// Has the first read wait until the kernel says that there is something. The runtime would try at
-/// once, and might find what came after a command on another link that it has not heard of yet.
+/// Makes the first read wait for a readiness event from the kernel. Otherwise the runtime would
+/// read at once, and might get data that arrived after a command on another link whose readiness
+/// event is not processed yet.
 fn unread((stream, remote): (TcpStream, SocketAddr)) -> (TcpStream, SocketAddr) {
     let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
-    // The error is the one above.
+    // Always fails with the error above.
     let _ = stream.try_io(Interest::READABLE, nothing);
     (stream, remote)
 }
 
-fn welcome(hub: &Shared, stream: TcpStream, remote: SocketAddr) {
-    let Some(stranger) = hub.borrow().strangers.meet() else {
-        return refuse(hub, remote, &Ended::Crowded);
+fn start_link(hub: &Shared, stream: TcpStream, remote: SocketAddr) {
+    let Some(peer) = hub.borrow().unauthenticated.admit() else {
+        return refuse(hub, remote, &LinkClosed::TooManyUnauthenticated);
     };
     let hub = Rc::clone(hub);
     spawn_local(async move {
-        let ended = peer::serve(Rc::clone(&hub), stream, remote, stranger).await;
+        let ended = peer::serve(Rc::clone(&hub), stream, remote, peer).await;
         if ended.is_refusal() {
             refuse(&hub, remote, &ended);
         } else {
@@ -109,10 +112,10 @@ fn welcome(hub: &Shared, stream: TcpStream, remote: SocketAddr) {
     });
 }
 
-fn refuse(hub: &Shared, remote: SocketAddr, ended: &Ended) {
+fn refuse(hub: &Shared, remote: SocketAddr, ended: &LinkClosed) {
     let mut hub = hub.borrow_mut();
-    hub.host.metrics.refused.inc();
-    match hub.strangers.warnings.admit(clock::now()) {
+    hub.gateway.metrics.refused.inc();
+    match hub.unauthenticated.warnings.admit(clock::now()) {
         Some(suppressed) => {
             tracing::warn!(%remote, reason = %ended, suppressed, "peer refused");
         }
@@ -120,7 +123,7 @@ fn refuse(hub: &Shared, remote: SocketAddr, ended: &Ended) {
     }
 }
 
-/// As the reference does it, which leaves out gateways that announce 127.0.0.1.
+/// Pings PHP workers as `GatewayWorker` does, which skips gateways that announce 127.0.0.1.
 async fn ping(hub: Shared) {
     loop {
         time::sleep(PING).await;
@@ -128,34 +131,34 @@ async fn ping(hub: Shared) {
     }
 }
 
-/// Ends links of workers that read nothing for as long as `--peer-timeout`.
+/// Closes links of workers that read nothing for `--peer-timeout`.
 async fn watch_readers(hub: Shared) {
     let every = hub.borrow().settings.peer_timeout / STALLED;
     loop {
         time::sleep(every).await;
-        hub.borrow_mut().cut_off_stalled();
+        hub.borrow_mut().close_stalled_links();
     }
 }
 
-async fn watch_attendance(hub: Shared) {
+async fn watch_worker_presence(hub: Shared) {
     loop {
-        time::sleep(ATTENDANCE).await;
-        hub.borrow_mut().note_attendance(clock::now());
+        time::sleep(PRESENCE_CHECK).await;
+        hub.borrow_mut().report_worker_presence(clock::now());
     }
 }
 
-async fn confirm(hub: Shared) {
-    let due = Rc::clone(&hub.borrow().confirm);
+async fn send_acks(hub: Shared) {
+    let due = Rc::clone(&hub.borrow().acks_due);
     loop {
         due.notified().await;
-        // As long as there is something each time: to begin anew costs a call of the kernel more, since
-        // the runtime waits for something later by then.
-        let mut ticks = time::interval(CONFIRM);
+        // The interval is kept while each tick has acknowledgements: a new timer would cost another
+        // system call, since the runtime is waiting for a later deadline by then.
+        let mut ticks = time::interval(ACK_DELAY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await;
         loop {
             ticks.tick().await;
-            if !hub.borrow_mut().confirm() {
+            if !hub.borrow_mut().send_acks() {
                 break;
             }
         }

@@ -1,4 +1,4 @@
-//! Who is let in, to which shard, and how a connection becomes a client.
+//! Admission: accepting connections, placing them on shards, and registering them as clients.
 
 use std::collections::VecDeque;
 
@@ -6,35 +6,35 @@ use protocol::Event;
 use service::clock;
 
 use super::{
-    Arrival, Shard,
-    connection::{Connection, Key, Pause, Phase},
+    Accepted, Shard,
+    connection::{Connection, Pause, Phase, SlotKey},
 };
 use crate::{
     framing::{Decoder, Framing},
     settings::NoWorker,
 };
 
-/// How far a shard may be over its window before it gets no more connections.
-const OVER: usize = 2;
+/// Unassigned events beyond this many windows make a shard overloaded.
+const OVERLOAD_FACTOR: usize = 2;
 
-/// How many of those that wait for room are looked at in one turn.
-const NEWCOMERS: usize = 32;
+/// Pending clients checked per pass.
+const PENDING_PER_PASS: usize = 32;
 
-/// Why no more connections are accepted.
+/// The limit at which accepting pauses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Full {
-    /// `--max-handshakes` are pending.
+    /// `--max-handshakes`.
     Handshakes,
-    /// There are `--max-connections`.
+    /// `--max-connections`.
     Connections,
-    /// The other files that the process may have open are kept for peers and admin pages.
+    /// The file descriptor limit, less those reserved for peers and admin pages.
     Descriptors,
-    /// Workers have as much to do as they may have, or clients hold too much memory, on every thread.
+    /// Full windows of the workers, or memory pressure, on every thread.
     Shards,
 }
 
 impl Full {
-    /// As metrics and logs name it.
+    /// Label for metrics and logs.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Handshakes => "handshakes",
@@ -46,153 +46,148 @@ impl Full {
 }
 
 impl Shard {
-    /// Takes a connection in. Poll it with [`poll`](Self::poll) until it is over.
-    pub(super) fn accept(&mut self, arrival: Arrival) -> Option<Key> {
-        let Arrival { stream, remote, door } = arrival;
-        let stream = match (self.doors[door].tls, &self.settings.tls) {
+    /// Adds an accepted connection. Poll it with [`poll`](Self::poll) until it is ready.
+    pub(super) fn accept(&mut self, accepted: Accepted) -> Option<SlotKey> {
+        let Accepted { stream, remote, listener } = accepted;
+        let stream = match (self.listeners[listener].tls, &self.settings.tls) {
             _ if self.drain.is_some() => None,
             (false, _) => Some(stream.into()),
             (true, tls) => tls.as_ref().and_then(|tls| tls.accept(stream).ok()),
         };
         let Some(stream) = stream else {
-            self.give_back(self.index.into(), door);
+            self.return_place(self.index.into(), listener);
             return None;
         };
-        let door = std::rc::Rc::clone(&self.doors[door]);
-        self.host.metrics.connections.inc();
-        self.host.metrics.open.inc();
-        let framing = door.framing;
-        let key = self.connections.insert(Connection::new(stream, remote, door)) as Key;
+        let listener = std::rc::Rc::clone(&self.listeners[listener]);
+        self.gateway.metrics.connections.inc();
+        self.gateway.metrics.open.inc();
+        let framing = listener.framing;
+        let key = self.connections.insert(Connection::new(stream, remote, listener)) as SlotKey;
         if framing != Framing::WebSocket {
             self.connections[key as usize].phase = Phase::Open(Decoder::new(framing));
-        } else if self.settings.ways.client_at_accept {
+        } else if self.settings.compat_behavior.client_at_accept {
             self.set_deadline(key, self.settings.handshake_timeout);
         } else {
             self.await_first_request(key);
         }
-        if self.is_unannounced(key) {
-            let _ = self.announce(key);
+        if self.is_unregistered(key) {
+            let _ = self.try_register(key);
         }
         Some(key)
     }
 
-    /// Takes a place for one more connection, on whichever shard. It counts from here on, so that no
-    /// more than may be are on their way to their shards.
+    /// Reserves a place for one more connection, on any shard. It counts from now on, so that
+    /// connections in transit to their shards cannot exceed the limits.
     ///
     /// # Errors
-    /// When no more connections are accepted for now.
-    pub(super) fn place(&self, door: usize) -> Result<usize, Full> {
-        let host = &self.host;
-        let requests = usize::try_from(host.metrics.requests.get()).unwrap_or(0);
+    /// When accepting has to pause.
+    pub(super) fn place(&self, listener: usize) -> Result<usize, Full> {
+        let gateway = &self.gateway;
+        let requests = usize::try_from(gateway.metrics.requests.get()).unwrap_or(0);
         let most = self.settings.max_connections.unwrap_or(usize::MAX);
         if self.settings.max_requests <= requests {
             return Err(Full::Handshakes);
         }
-        match host.places.taken() {
+        match gateway.shard_loads.open_connections() {
             taken if most <= taken => return Err(Full::Connections),
-            taken if host.descriptors.clients <= taken => return Err(Full::Descriptors),
+            taken if gateway.descriptors.clients <= taken => return Err(Full::Descriptors),
             _ => {}
         }
-        let place = host.places.take().ok_or(Full::Shards)?;
-        if self.doors[door].framing == Framing::WebSocket {
-            host.metrics.requests.inc();
+        let place = gateway.shard_loads.assign().ok_or(Full::Shards)?;
+        if self.listeners[listener].framing == Framing::WebSocket {
+            gateway.metrics.requests.inc();
         }
         Ok(place)
     }
 
-    /// No more connections are accepted until there is a place. Counted, and logged at most once a
-    /// second.
-    pub(super) fn accepting_pauses(&mut self, why: Full) {
-        self.host.metrics.count_pause(why.name());
+    /// Records that accepting pauses until there is a place. Logged at most once a second.
+    pub(super) fn record_accept_pause(&mut self, limit: Full) {
+        self.gateway.metrics.count_pause(limit.name());
         if let Some(suppressed) = self.warnings.full.admit(clock::now()) {
-            let (reason, connections) = (why.name(), self.host.places.taken());
-            tracing::warn!(
-                reason,
-                connections,
-                suppressed,
-                "no more connections are accepted for now"
-            );
+            let (reason, connections) = (limit.name(), self.gateway.shard_loads.open_connections());
+            tracing::warn!(reason, connections, suppressed, "limit reached; accepting paused");
         }
     }
 
-    /// Gives a place back that was taken for a connection which never came to its shard.
-    pub(super) fn give_back(&self, place: usize, door: usize) {
-        self.host.places.leave(place);
-        if self.doors[door].framing == Framing::WebSocket {
-            self.host.metrics.requests.dec();
+    /// Returns a place that was reserved for a connection that never reached its shard.
+    pub(super) fn return_place(&self, place: usize, listener: usize) {
+        self.gateway.shard_loads.release(place);
+        if self.listeners[listener].framing == Framing::WebSocket {
+            self.gateway.metrics.requests.dec();
         }
     }
 
-    /// A connection of this shard is over.
-    pub(super) fn leave_place(&self) {
-        self.host.places.leave(usize::from(self.index));
+    /// Frees the place of a closed connection of this shard.
+    pub(super) fn free_place(&self) {
+        self.gateway.shard_loads.release(usize::from(self.index));
     }
 
-    /// Says whether this shard should get nobody else: so much waits for a worker, every worker has so
-    /// much to do, or clients make it hold so much.
-    pub(super) fn tell_crowded(&self) {
+    /// Reports whether this shard is overloaded and should get no connections: too many unassigned
+    /// events, no worker with room, or memory pressure.
+    pub(super) fn report_overload(&self) {
         let (workers, room) = (&self.workers, self.room());
-        let crowded = self.window().saturating_mul(OVER) < self.limbo.len()
+        let overloaded = self.window().saturating_mul(OVERLOAD_FACTOR) < self.unassigned.len()
             || self.budget.is_pressed()
             || !workers.is_empty() && !workers.any_has_room(room);
-        self.host.places.set_crowded(usize::from(self.index), crowded);
+        self.gateway.shard_loads.set_overloaded(usize::from(self.index), overloaded);
     }
 
-    /// Whether a connection is to be made a client before anything is read from it. One that speaks
-    /// HTTP may want only a page, or be a health check.
-    pub(super) fn is_unannounced(&self, key: Key) -> bool {
+    /// Whether a connection is to be registered as a client before anything is read from it. A
+    /// WebSocket listener may also receive page requests and health checks.
+    pub(super) fn is_unregistered(&self, key: SlotKey) -> bool {
         let connection = &self.connections[key as usize];
         let is_new = matches!(connection.phase, Phase::Request(_) | Phase::Open(_));
-        let may_want_a_page =
-            connection.door.framing == Framing::WebSocket && !self.settings.ways.client_at_accept;
+        let may_want_a_page = connection.listener.framing == Framing::WebSocket
+            && !self.settings.compat_behavior.client_at_accept;
         is_new && connection.id.is_none() && !may_want_a_page
     }
 
-    /// Makes a connection a client if its events have a place, or leaves it unread until they have.
-    pub(super) fn announce(&mut self, key: Key) -> bool {
+    /// Registers a connection as a client if there is room for its events; otherwise pauses its
+    /// reads until there is.
+    pub(super) fn try_register(&mut self, key: SlotKey) -> bool {
         let has_room = self.has_room_for(key);
         if has_room {
-            self.introduce(key)
+            self.register_client(key)
         } else {
-            self.hold_newcomer(key)
+            self.hold_pending_client(key)
         }
         has_room
     }
 
-    /// Whether there is room for the first events of a client, which are told unasked: a worker that it
-    /// may be given, or the queue for one, has not all that it may have.
-    pub(super) fn has_room_for(&self, key: Key) -> bool {
+    /// Whether there is room for the first events of a client, which are emitted before it sends
+    /// anything: in the window of a worker that it may get, or in the queue of unassigned events.
+    pub(super) fn has_room_for(&self, key: SlotKey) -> bool {
         let connection = &self.connections[key as usize];
         let room = self.room();
         match connection.route.filter(|link| self.workers.holds(*link)) {
             Some(link) => self.workers.has_room(link, room),
-            None if self.workers.is_empty() => self.limbo.len() <= self.windows().in_all,
+            None if self.workers.is_empty() => self.unassigned.len() <= self.windows().total,
             None => self.workers.have_room(self.settings.router, connection.remote.ip(), room),
         }
     }
 
-    /// Leaves a connection unread that is to become a client, until there is room.
-    pub(super) fn hold_newcomer(&mut self, key: Key) {
-        self.connections[key as usize].paused = Some(Pause::Full);
-        self.newcomers.push_back(key);
-        // That it waits is not its fault, and does not count as its handshake.
-        let patience = match self.settings.no_worker {
-            NoWorker::Wait(patience) if self.workers.is_empty() => patience,
-            NoWorker::Wait(_) | NoWorker::Destroy => None,
+    /// Pauses reads of a connection that is to become a client, until there is room.
+    pub(super) fn hold_pending_client(&mut self, key: SlotKey) {
+        self.connections[key as usize].paused = Some(Pause::WindowFull);
+        self.pending_clients.push_back(key);
+        // This wait is caused by the server, so it does not count towards the handshake timeout.
+        let timeout = match self.settings.no_worker {
+            NoWorker::Blocked(timeout) if self.workers.is_empty() => timeout,
+            NoWorker::Blocked(_) | NoWorker::Destroy => None,
         };
-        self.set_deadline(key, patience);
+        self.set_deadline(key, timeout);
     }
 
-    /// Lets those become clients that waited for room, a few at a time.
-    pub(super) fn admit_newcomers(&mut self) {
-        for _ in 0..self.newcomers.len().min(NEWCOMERS) {
-            let Some(key) = self.newcomers.pop_front() else {
+    /// Resumes pending clients that there is room for, a few per pass.
+    pub(super) fn admit_pending_clients(&mut self) {
+        for _ in 0..self.pending_clients.len().min(PENDING_PER_PASS) {
+            let Some(key) = self.pending_clients.pop_front() else {
                 return;
             };
             let connection = self.connections.get(key as usize);
             let waits = connection.is_some_and(|it| it.paused.is_some());
             if waits && !self.has_room_for(key) {
-                self.newcomers.push_back(key);
+                self.pending_clients.push_back(key);
             } else if waits {
                 if matches!(self.connections[key as usize].phase, Phase::Request(_)) {
                     self.set_deadline(key, self.settings.handshake_timeout);
@@ -200,15 +195,15 @@ impl Shard {
                 self.resume([key]);
             }
         }
-        if self.newcomers.is_empty() {
-            self.newcomers = VecDeque::new();
+        if self.pending_clients.is_empty() {
+            self.pending_clients = VecDeque::new();
         }
     }
 
-    /// Makes a connection a client: from here on it has a name, and a worker hears of it.
-    pub(super) fn introduce(&mut self, key: Key) {
+    /// Registers a connection as a client: assigns its id and emits its connect event.
+    pub(super) fn register_client(&mut self, key: SlotKey) {
         let id = self.ids.next(|id| self.directory.get(id).is_some());
-        self.directory.insert(id, self.host.ordinal(), key);
+        self.directory.insert(id, self.gateway.ordinal(), key);
         let since = self.age();
         let connection = &mut self.connections[key as usize];
         (connection.id, connection.since) = (Some(id), since);
@@ -216,10 +211,10 @@ impl Shard {
         tracing::debug!(
             client = %self.client_id(id),
             remote = %connection.remote,
-            listener = %connection.door.addr,
+            listener = %connection.listener.addr,
             "client connected"
         );
-        self.host.metrics.clients.inc();
+        self.gateway.metrics.clients.inc();
         self.emit(key, Event::Connect, &[]);
     }
 }

@@ -1,4 +1,4 @@
-//! What each query brings: one shard's part of the answer. One arm for each.
+//! One shard's part of the answer to each query. One arm for each.
 
 #![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
 
@@ -8,18 +8,17 @@ use protocol::{ConnectionId, Fields, Filter, Query, Row, Session};
 use rustc_hash::FxHashSet;
 
 use super::{
-    Ordinal,
     directory::{Client, Directory},
     targets::{Found, Targets},
 };
-use crate::exchange::Part;
+use crate::thread_messages::{Ordinal, PartialAnswer};
 
-/// What becomes of a query.
+/// Result of starting a query.
 #[derive(Debug)]
 pub(super) enum Answered {
-    /// It is answered.
-    Now(Part),
-    /// It is about many clients, which are gone through a slice at a time.
+    /// The answer.
+    Now(PartialAnswer),
+    /// A query about many clients, to be answered in slices.
     Slices(Enumeration),
 }
 
@@ -31,44 +30,48 @@ pub(super) fn answer<H: Copy>(
     until: Ordinal,
 ) -> Answered {
     Answered::Now(match query {
-        Query::IsOnline { client } => Part::Online(directory.get(client).is_some()),
+        Query::IsOnline { client } => PartialAnswer::Online(directory.get(client).is_some()),
         Query::Session { client } => {
-            let is_there = directory.get(client).is_some();
-            Part::Session(is_there.then(|| session_of(directory, client, in_php)))
+            let is_connected = directory.get(client).is_some();
+            PartialAnswer::Session(is_connected.then(|| session_of(directory, client, in_php)))
         }
         Query::Count { group } => {
             let count = match &group {
                 Some(group) => directory.member_count(group),
                 None => directory.len(),
             };
-            Part::Count([count as u64])
+            PartialAnswer::Count([count as u64])
         }
-        Query::Counts { groups } => {
-            Part::Counts(groups.iter().map(|group| directory.member_count(group) as u64).collect())
-        }
-        Query::Groups => {
-            Part::Groups(directory.groups().map(|(since, group)| (since, group.clone())).collect())
-        }
+        Query::Counts { groups } => PartialAnswer::Counts(
+            groups.iter().map(|group| directory.member_count(group) as u64).collect(),
+        ),
+        Query::Groups => PartialAnswer::Groups(
+            directory.groups().map(|(since, group)| (since, group.clone())).collect(),
+        ),
         Query::Sessions { group } => {
             let targets = match group {
                 Some(group) => Targets::groups(vec![group], Vec::new(), until),
-                None => Targets::everyone(Vec::new(), until),
+                None => Targets::all_clients(Vec::new(), until),
             };
             return Answered::Slices(Enumeration::new(
                 [targets],
-                Facts::Sessions(Vec::new()),
+                Results::Sessions(Vec::new()),
                 in_php,
             ));
         }
         Query::ClientsOfUids { uids } => {
-            let facts = Facts::Clients(vec![Vec::new(); uids.len()]);
-            return Answered::Slices(Enumeration::new([Targets::uids(uids, until)], facts, in_php));
+            let results = Results::Clients(vec![Vec::new(); uids.len()]);
+            return Answered::Slices(Enumeration::new(
+                [Targets::uids(uids, until)],
+                results,
+                in_php,
+            ));
         }
         Query::Select { fields, filter } => {
-            let facts = Facts::Rows { fields, rows: Vec::new(), seen: FxHashSet::default() };
+            let results = Results::Rows { fields, rows: Vec::new(), seen: FxHashSet::default() };
             return Answered::Slices(match filter {
                 Filter::All => {
-                    Enumeration::new([Targets::everyone(Vec::new(), until)], facts, in_php)
+                    Enumeration::new([Targets::all_clients(Vec::new(), until)], results, in_php)
                 }
                 Filter::Any { groups, uids, clients } => Enumeration::new(
                     [
@@ -76,7 +79,7 @@ pub(super) fn answer<H: Copy>(
                         Targets::uids(uids, until),
                         Targets::clients(clients),
                     ],
-                    facts,
+                    results,
                     in_php,
                 ),
             });
@@ -84,25 +87,25 @@ pub(super) fn answer<H: Copy>(
     })
 }
 
-/// A query about many clients that is under way.
+/// A query about many clients, in progress.
 #[derive(Debug)]
 pub(super) struct Enumeration {
-    /// The clients that are left, first those of the first list of names.
+    /// The remaining clients, those of the first list of names first.
     targets: VecDeque<Targets>,
-    /// How many names the lists before had.
+    /// Number of names in the lists before.
     before: usize,
-    facts: Facts,
-    /// Whether sessions are to be in PHP's form.
+    results: Results,
+    /// Whether sessions are returned in PHP's form.
     in_php: bool,
 }
 
-/// What is known of the clients so far.
+/// The results so far.
 #[derive(Debug)]
-enum Facts {
+enum Results {
     Sessions(Vec<(Ordinal, ConnectionId, Session)>),
-    /// By the position of the uid.
+    /// By position of the uid.
     Clients(Vec<Vec<(Ordinal, ConnectionId)>>),
-    /// Each client once, with the position of the name that it was found by first.
+    /// Each client once, with the position of the name that matched it first.
     Rows {
         fields: Fields,
         rows: Vec<(usize, Ordinal, Row)>,
@@ -111,23 +114,23 @@ enum Facts {
 }
 
 impl Enumeration {
-    fn new(targets: impl Into<VecDeque<Targets>>, facts: Facts, in_php: bool) -> Self {
-        Self { targets: targets.into(), before: 0, facts, in_php }
+    fn new(targets: impl Into<VecDeque<Targets>>, results: Results, in_php: bool) -> Self {
+        Self { targets: targets.into(), before: 0, results, in_php }
     }
 
-    /// Looks at so many clients at the most, fewer where sessions are large, and says whether there may
-    /// be more.
+    /// Processes up to `most` clients, fewer where sessions are large. Returns whether there may be
+    /// more.
     pub(super) fn next<H: Copy>(&mut self, directory: &mut Directory<H>, most: usize) -> bool {
-        let (mut looked_at, mut bytes) = (0, 0);
+        let (mut visited, mut bytes) = (0, 0);
         let mut found = Vec::new();
-        while looked_at < most
-            && bytes < SESSIONS
+        while visited < most
+            && bytes < SESSION_BYTES_PER_SLICE
             && let Some(targets) = self.targets.front_mut()
         {
-            let more = targets.next(directory, FEW, &mut found);
-            looked_at += FEW;
+            let more = targets.next(directory, BATCH, &mut found);
+            visited += BATCH;
             for found in found.drain(..) {
-                bytes += self.facts.add(self.before, found, directory, self.in_php);
+                bytes += self.results.add(self.before, found, directory, self.in_php);
             }
             if !more && let Some(done) = self.targets.pop_front() {
                 self.before += done.names();
@@ -136,18 +139,18 @@ impl Enumeration {
         !self.targets.is_empty()
     }
 
-    /// What was found.
-    pub(super) fn into_part(self) -> Part {
-        match self.facts {
-            Facts::Sessions(sessions) => Part::Sessions(sessions),
-            Facts::Clients(clients) => Part::Clients(clients),
-            Facts::Rows { rows, .. } => Part::Rows(rows),
+    /// The results.
+    pub(super) fn into_part(self) -> PartialAnswer {
+        match self.results {
+            Results::Sessions(sessions) => PartialAnswer::Sessions(sessions),
+            Results::Clients(clients) => PartialAnswer::Clients(clients),
+            Results::Rows { rows, .. } => PartialAnswer::Rows(rows),
         }
     }
 }
 
-impl Facts {
-    /// Adds a client, and says how many bytes of its session had to be looked at.
+impl Results {
+    /// Adds a client. Returns the bytes of session data that were read.
     fn add<H: Copy>(
         &mut self,
         before: usize,
@@ -196,8 +199,8 @@ fn row<H>(id: ConnectionId, client: &Client<H>, fields: Fields, session: Option<
     }
 }
 
-/// How many clients are looked at before the bytes of their sessions are counted.
-const FEW: usize = 16;
+/// Clients processed before the session bytes are counted.
+const BATCH: usize = 16;
 
-/// How many bytes of sessions are passed on in one slice: some have to be brought into another form first.
-const SESSIONS: usize = 128 * 1024;
+/// Session bytes per slice: some sessions have to be converted first.
+const SESSION_BYTES_PER_SLICE: usize = 128 * 1024;

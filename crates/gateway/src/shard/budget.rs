@@ -1,64 +1,63 @@
-//! How many bytes clients may make a shard hold, and when it is too much.
+//! The memory budget of a shard, and its memory pressure.
 
 use std::time::{Duration, Instant};
 
-use crate::ledger::Ledger;
+use crate::shared_frames::SharedFrameBytes;
 
-/// A shard's share of `--memory-budget`, and what of it is in use.
+/// A shard's share of `--memory-budget`, and its use.
 ///
-/// Half of the share is for events, which wait for workers and are never given up: each worker's
-/// window gets an equal part of that half, if that is less than `--worker-window`. The other half
-/// is for what clients have queued, in either direction, and [`Budget::verdict`] says what becomes
-/// of them when it is not enough. A shard looks at nothing but its own share, so that none of this
-/// is counted across threads.
+/// Half of the share is for events, which wait for workers and are never shed: each worker's window
+/// gets an equal part of that half, if that is less than `--worker-window`. The other half is for
+/// data that clients have queued in either direction, and [`Budget::assess`] is the policy for it.
+/// A shard considers only its own share, so nothing is counted across threads.
 #[derive(Debug)]
 pub(super) struct Budget {
     /// Half of the share; `None` if there is no budget.
     half: Option<usize>,
     /// Bytes that connections hold for themselves.
     own: usize,
-    /// Large frames, which connections share.
-    pub(super) frames: Ledger,
-    /// Since when too much has been in use, and how long that may last.
+    /// Large frames that connections share.
+    pub(super) frames: SharedFrameBytes,
+    /// Since when the shard is under memory pressure, and how long that may last.
     pressed: Option<(Instant, Duration)>,
-    /// Until when pressure that comes back counts as the same.
+    /// Until when new pressure counts as a relapse.
     relapse: Option<Instant>,
 }
 
-/// What is to be done about the bytes that clients have queued.
+/// Memory pressure, and what it requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Nothing.
-    Fine,
-    /// Nobody is let in, and nobody is read who is in the midst of a large message.
-    Pressed,
-    /// The largest holders are closed until this many bytes are left.
-    Over(usize),
-    /// The same of those who do not read, or do not send the rest of what they began; or, if even
-    /// that does not help, of `whoever` holds the most. Who waits for a worker is spared.
-    Overdue { target: usize, whoever: bool },
+pub(super) enum MemoryPressure {
+    /// No action.
+    Normal,
+    /// Accepting pauses, and so do reads of clients in the middle of a large message.
+    High,
+    /// The largest holders are closed until this many bytes are in use.
+    Exceeded(usize),
+    /// The same for clients that do not read, or whose upload has stalled; with `any_client`, if
+    /// that was not enough, for any client. Clients that are paused only because of their worker
+    /// are never closed.
+    Sustained { target: usize, any_client: bool },
 }
 
-/// How long clients in the midst of large messages may have to wait before the largest holders are
-/// closed for their sake; and the same if that did not help for long.
-const PATIENCE: Duration = Duration::from_secs(5);
-const IMPATIENCE: Duration = Duration::from_millis(500);
+/// How long pressure may last before the largest holders are closed; and the same for a relapse.
+const PRESSURE_TOLERANCE: Duration = Duration::from_secs(5);
+const RELAPSE_DELAY: Duration = Duration::from_millis(500);
 
-/// How long, before it no longer matters who sends something now and then.
-const WHOEVER: Duration = Duration::from_secs(30);
+/// How long pressure may last before any client may be closed.
+const LAST_RESORT_AFTER: Duration = Duration::from_secs(30);
 
 impl Budget {
     pub(super) fn new(share: Option<usize>) -> Self {
         Self {
             half: share.map(|share| share / 2),
             own: 0,
-            frames: Ledger::default(),
+            frames: SharedFrameBytes::default(),
             pressed: None,
             relapse: None,
         }
     }
 
-    /// A connection held `before` bytes for itself, and holds `after` now.
+    /// A connection's own bytes change from `before` to `after`.
     pub(super) fn change(&mut self, before: usize, after: usize) {
         self.own = self.own + after - before;
     }
@@ -68,49 +67,52 @@ impl Budget {
         self.own + self.frames.bytes()
     }
 
-    /// The policy: what to do about the bytes that are in use. From three quarters on the shard is
-    /// pressed, and until no more than half is in use. Whatever is over the whole is given up at
-    /// once, and whatever is over half after [`PATIENCE`].
-    pub(super) fn verdict(&mut self, now: Instant) -> Verdict {
+    /// The policy. Pressure begins at three quarters of the half for clients and ends at one half
+    /// of it. Use beyond all of it is shed immediately, and use beyond one half of it after
+    /// [`PRESSURE_TOLERANCE`].
+    pub(super) fn assess(&mut self, now: Instant) -> MemoryPressure {
         let Some(half) = self.half.filter(|_| self.is_pressed()) else {
-            return Verdict::Fine;
+            return MemoryPressure::Normal;
         };
         let relapsed = self.relapse.is_some_and(|until| now < until);
-        let begins = (now, if relapsed { IMPATIENCE } else { PATIENCE });
-        let (since, patience) = *self.pressed.get_or_insert(begins);
+        let begins = (now, if relapsed { RELAPSE_DELAY } else { PRESSURE_TOLERANCE });
+        let (since, tolerance) = *self.pressed.get_or_insert(begins);
         match self.used() {
             few if few <= half / 2 => {
                 self.pressed = None;
-                let lasted = patience <= now.saturating_duration_since(since);
-                self.relapse = lasted.then_some(now + PATIENCE);
-                Verdict::Fine
+                let lasted = tolerance <= now.saturating_duration_since(since);
+                self.relapse = lasted.then_some(now + PRESSURE_TOLERANCE);
+                MemoryPressure::Normal
             }
-            all if half < all => Verdict::Over(half / 4 * 3),
+            all if half < all => MemoryPressure::Exceeded(half / 4 * 3),
             _ => match now.saturating_duration_since(since) {
-                lasts if lasts < patience => Verdict::Pressed,
-                lasts => Verdict::Overdue { target: half / 2, whoever: WHOEVER <= lasts },
+                lasts if lasts < tolerance => MemoryPressure::High,
+                lasts => MemoryPressure::Sustained {
+                    target: half / 2,
+                    any_client: LAST_RESORT_AFTER <= lasts,
+                },
             },
         }
     }
 
-    /// Whether too much is in use.
+    /// Whether the shard is under memory pressure.
     pub(super) fn is_pressed(&self) -> bool {
         self.pressed.is_some() || self.half.is_some_and(|half| half / 4 * 3 < self.used())
     }
 
-    /// How many bytes of events one of so many workers may have unfinished.
+    /// Bytes of events that one of `workers` workers may have unacknowledged.
     pub(super) fn window(&self, configured: usize, workers: usize) -> usize {
-        // One more part for the events that wait for a worker.
+        // One more part is for unassigned events.
         self.half.map_or(configured, |half| configured.min(half / (workers + 1)))
     }
 
-    /// How many of those in the midst of a message of up to `size` bytes may be read on while the
-    /// shard is pressed. A buffer may be twice as large as what is in it.
+    /// How many clients in the middle of a message of up to `size` bytes may be resumed under
+    /// memory pressure. A buffer may be twice as large as its contents.
     pub(super) fn room_for(&self, size: usize) -> usize {
         self.half.map_or(usize::MAX, |half| (half / 8 / size).max(1))
     }
 
-    /// How many bytes may be queued before those that their sockets take are written.
+    /// Bytes that may be queued before sockets are flushed.
     pub(super) fn unwritten(&self) -> usize {
         self.half.map_or(usize::MAX, |half| half / 4)
     }
@@ -126,32 +128,35 @@ mod tests {
     fn pressed_from_three_quarters_on_until_half_is_free() {
         let (mut budget, now) = (Budget::new(Some(2000)), Instant::now());
         budget.change(0, 750);
-        assert_eq!((budget.is_pressed(), budget.verdict(now)), (false, Verdict::Fine));
+        assert_eq!((budget.is_pressed(), budget.assess(now)), (false, MemoryPressure::Normal));
         budget.change(0, 1);
-        assert_eq!((budget.is_pressed(), budget.verdict(now)), (true, Verdict::Pressed));
+        assert_eq!((budget.is_pressed(), budget.assess(now)), (true, MemoryPressure::High));
         budget.change(751, 501);
-        assert_eq!(budget.verdict(now), Verdict::Pressed);
+        assert_eq!(budget.assess(now), MemoryPressure::High);
         budget.change(501, 500);
-        assert_eq!((budget.verdict(now), budget.is_pressed()), (Verdict::Fine, false));
+        assert_eq!((budget.assess(now), budget.is_pressed()), (MemoryPressure::Normal, false));
     }
 
     #[test]
-    fn what_is_over_is_given_up_at_once_and_what_stays_after_a_while() {
+    fn excess_is_shed_at_once_and_lasting_pressure_after_a_while() {
         let (mut budget, now) = (Budget::new(Some(2000)), Instant::now());
         budget.change(0, 1001);
-        assert_eq!(budget.verdict(now), Verdict::Over(750));
+        assert_eq!(budget.assess(now), MemoryPressure::Exceeded(750));
         budget.change(1001, 749);
-        assert_eq!(budget.verdict(now), Verdict::Pressed);
-        let later = now + 2 * PATIENCE;
-        assert_eq!(budget.verdict(later), Verdict::Overdue { target: 500, whoever: false });
+        assert_eq!(budget.assess(now), MemoryPressure::High);
+        let later = now + 2 * PRESSURE_TOLERANCE;
+        assert_eq!(
+            budget.assess(later),
+            MemoryPressure::Sustained { target: 500, any_client: false }
+        );
         budget.change(749, 500);
-        assert_eq!(budget.verdict(later), Verdict::Fine);
-        // When it comes back at once, it has to wait for less.
+        assert_eq!(budget.assess(later), MemoryPressure::Normal);
+        // A relapse is tolerated for less time.
         budget.change(500, 800);
-        assert_eq!(budget.verdict(later), Verdict::Pressed);
-        let overdue = |whoever| Verdict::Overdue { target: 500, whoever };
-        assert_eq!(budget.verdict(later + IMPATIENCE), overdue(false));
-        assert_eq!(budget.verdict(later + WHOEVER), overdue(true));
+        assert_eq!(budget.assess(later), MemoryPressure::High);
+        let sustained = |any_client| MemoryPressure::Sustained { target: 500, any_client };
+        assert_eq!(budget.assess(later + RELAPSE_DELAY), sustained(false));
+        assert_eq!(budget.assess(later + LAST_RESORT_AFTER), sustained(true));
     }
 
     #[test]
@@ -159,9 +164,9 @@ mod tests {
         let (mut budget, now) = (Budget::new(Some(20_000)), Instant::now());
         let frame = budget.frames.count(Bytes::from(vec![0; 10_000]));
         budget.change(0, 1);
-        assert_eq!(budget.verdict(now), Verdict::Over(7500));
+        assert_eq!(budget.assess(now), MemoryPressure::Exceeded(7500));
         drop(frame);
-        assert_eq!(budget.verdict(now), Verdict::Fine);
+        assert_eq!(budget.assess(now), MemoryPressure::Normal);
     }
 
     #[test]
@@ -172,9 +177,9 @@ mod tests {
     }
 
     #[test]
-    fn without_a_budget_nothing_is_too_much() {
+    fn without_a_budget_there_is_no_pressure() {
         let mut budget = Budget::new(None);
         budget.change(0, usize::MAX / 2);
-        assert_eq!(budget.verdict(Instant::now()), Verdict::Fine);
+        assert_eq!(budget.assess(Instant::now()), MemoryPressure::Normal);
     }
 }

@@ -1,4 +1,4 @@
-//! A connection's life, from accept to close.
+//! The lifecycle of a connection, from accept to close.
 
 use std::{
     task::{Context, Poll, ready},
@@ -11,28 +11,27 @@ use service::clock;
 
 use super::{
     Shard,
-    connection::{Connection, Hold, Key, Page, Pause, Phase, Read},
+    connection::{Connection, Hold, Page, Pause, Phase, Read, SlotKey},
     fan_out::Audience,
+    load_shedding,
     quantum::Quantum,
-    relief,
 };
 use crate::{
-    closed::{Closed, GOING_AWAY, Goodbye},
+    closed::{CloseAction, CloseCause, GOING_AWAY},
     framing::{Decoder, Framed, Framing, Received, websocket},
-    ledger::SMALL,
     settings::{NoWorker, SlowClient},
+    shared_frames::SMALL,
 };
 
-/// How many connections of those that have more to say are read in one turn of the shard, and as many of
-/// each worker's that wait for it.
-const TURNS: usize = 1;
+/// Connections resumed from the fair queue per pass, and from the fair queue of each worker.
+const READS_PER_PASS: usize = 1;
 
-/// How long a connection that ends may take to read what is still queued for it.
+/// How long a closing connection may take to read its queued output.
 pub(super) const CLOSING: Duration = Duration::from_secs(5);
 
 impl Shard {
-    /// Does what there is to do for a connection, and says when it is over.
-    pub(super) fn poll(&mut self, key: Key, cx: &mut Context<'_>) -> Poll<()> {
+    /// Processes a connection; ready once it is closed.
+    pub(super) fn poll(&mut self, key: SlotKey, cx: &mut Context<'_>) -> Poll<()> {
         self.connections[key as usize].watch(cx.waker());
         let mut quantum = Quantum::new();
         loop {
@@ -41,10 +40,10 @@ impl Shard {
                 let connection = self.connections.remove(key as usize);
                 self.budget.change(connection.accounted, 0);
                 self.deadlines.clear(key, connection.deadline);
-                self.host.metrics.open.dec();
-                self.leave_place();
+                self.gateway.metrics.open.dec();
+                self.free_place();
                 if self.drain.is_some() {
-                    self.call();
+                    self.schedule_flush();
                 }
                 return Poll::Ready(());
             }
@@ -53,29 +52,30 @@ impl Shard {
             {
                 match ready {
                     Ok(()) => {
-                        // Its host has taken what filled the socket.
-                        self.connections[key as usize].silence.heard();
+                        // The peer's kernel has accepted the bytes that filled the socket.
+                        self.connections[key as usize].silence.received();
                         self.flush(key);
                     }
-                    Err(error) => self.end(key, Closed::Lost(error)),
+                    Err(error) => self.close(key, CloseCause::Lost(error)),
                 }
                 continue;
             }
-            if connection.paused.is_some() || connection.is_queued || self.holds_back(key) {
+            if connection.paused.is_some() || connection.is_queued || self.defers_large_read(key) {
                 return Poll::Pending;
             }
-            if self.is_unannounced(key) && !self.announce(key) {
+            if self.is_unregistered(key) && !self.try_register(key) {
                 return Poll::Pending;
             }
-            // Who has more to say than others queues up. What is begun is finished then, or all would be
-            // in the midst of something large at once.
+            // A connection that exceeds its read quantum joins the fair queue. A large message that
+            // has been started is completed first, or all clients could be in the middle of one at
+            // once.
             let connection = &mut self.connections[key as usize];
-            let is_amid_large = connection.is_amid_large();
-            if is_amid_large && connection.has_turn && quantum.is_spent_on_large() {
+            let in_large_message = connection.in_large_message();
+            if in_large_message && connection.may_read && quantum.is_spent_on_large() {
                 self.enqueue_first(key);
                 return Poll::Pending;
             }
-            if if is_amid_large { !connection.has_turn } else { quantum.is_spent() } {
+            if if in_large_message { !connection.may_read } else { quantum.is_spent() } {
                 self.enqueue(key);
                 return Poll::Pending;
             }
@@ -86,7 +86,7 @@ impl Shard {
             }
             let most = self.most_to_read(key);
             let connection = &mut self.connections[key as usize];
-            // Taken out while it is in use, since what is read concerns the whole shard.
+            // Moved out of `self`, since processing the bytes needs the whole shard.
             let mut scratch = std::mem::take(&mut self.scratch);
             let read = connection.poll_read(cx, &mut scratch[..most]);
             if let Poll::Ready(Read::Bytes(length)) = read {
@@ -95,65 +95,68 @@ impl Shard {
                 self.grew(key);
             }
             self.scratch = scratch;
-            self.connections[key as usize].has_turn &= read.is_ready();
+            self.connections[key as usize].may_read &= read.is_ready();
             if read.is_pending() && self.connections[key as usize].is_tls() {
-                // Of what has come there may be no message yet.
+                // TLS may hold input that contains no complete record yet.
                 self.account(key);
             }
             match ready!(read) {
                 Read::Bytes(_) => {}
                 Read::End => {
-                    // It may have closed its end only, and still read what it asked for.
+                    // The client may have closed only its sending half, and still read the
+                    // response.
                     self.flush(key);
-                    self.connections[key as usize].say_goodbye();
-                    self.cut(key, Closed::Ended);
+                    self.connections[key as usize].send_close_notify();
+                    self.abort(key, CloseCause::Ended);
                 }
-                Read::Broken(error) => self.cut(key, Closed::Lost(error)),
+                Read::Broken(error) => self.abort(key, CloseCause::Lost(error)),
             }
         }
     }
 
-    /// Leaves a connection that may have more to say unread, until those have been heard who have said
-    /// nothing yet.
-    fn enqueue(&mut self, key: Key) {
-        self.connections[key as usize].has_turn = false;
-        if !self.connections[key as usize].is_amid_large() || !self.waits_for_worker(key) {
+    /// Pauses reads of a connection that may have more input, until the connections before it in
+    /// the fair queue have been read.
+    fn enqueue(&mut self, key: SlotKey) {
+        self.connections[key as usize].may_read = false;
+        if !self.connections[key as usize].in_large_message() || !self.enqueue_for_worker(key) {
             self.connections[key as usize].is_queued = true;
             self.run_queue.push_back(key);
         }
-        self.call();
+        self.schedule_flush();
     }
 
-    /// Leaves a connection that is in the midst of something large unread until others were looked at.
-    fn enqueue_first(&mut self, key: Key) {
+    /// Pauses reads of a connection in the middle of a large message until other sockets have been
+    /// polled.
+    fn enqueue_first(&mut self, key: SlotKey) {
         self.connections[key as usize].is_queued = true;
         self.run_queue.push_front(key);
-        self.call();
+        self.schedule_flush();
     }
 
-    /// Has a few of those read on who wait for their turn. Says whether others still do.
-    pub(super) fn take_turns(&mut self) -> bool {
-        let most = self.run_queue.len().min(TURNS);
+    /// Resumes a few connections of the fair queues. Returns whether more are queued.
+    pub(super) fn resume_fair_queue(&mut self) -> bool {
+        let most = self.run_queue.len().min(READS_PER_PASS);
         for key in self.run_queue.drain(..most) {
             if let Some(connection) = self.connections.get_mut(key as usize) {
-                (connection.is_queued, connection.has_turn) = (false, true);
+                (connection.is_queued, connection.may_read) = (false, true);
                 connection.wake();
             }
         }
-        let turns = self.workers.take_turns(TURNS);
-        for key in &turns {
+        let keys = self.workers.resume_fair_queue(READS_PER_PASS);
+        for key in &keys {
             if let Some(connection) = self.connections.get_mut(*key as usize) {
-                connection.has_turn = true;
+                connection.may_read = true;
             }
         }
-        self.resume(turns);
-        !self.run_queue.is_empty() || self.workers.has_turns()
+        self.resume(keys);
+        !self.run_queue.is_empty() || self.workers.has_resumable()
     }
 
-    /// Processes what has come, as far as the quantum goes; the rest is the connection's backlog.
-    pub(super) fn received(&mut self, key: Key, bytes: &mut [u8], quantum: &mut Quantum) {
+    /// Processes received bytes until the quantum is spent; the rest stays as the connection's
+    /// backlog.
+    pub(super) fn received(&mut self, key: SlotKey, bytes: &mut [u8], quantum: &mut Quantum) {
         let connection = &mut self.connections[key as usize];
-        connection.silence.heard();
+        connection.silence.received();
         match &mut connection.phase {
             Phase::Open(decoder) | Phase::Leaving(decoder) => {
                 let decoder = std::mem::replace(decoder, Decoder::new(Framing::Tcp));
@@ -168,17 +171,16 @@ impl Shard {
         }
     }
 
-    /// Takes the messages out of what was read, until the quantum is spent or the client's worker has
-    /// more than it may have.
+    /// Decodes messages until the quantum is spent or the worker's window is full.
     fn messages(
         &mut self,
-        key: Key,
+        key: SlotKey,
         mut decoder: Decoder,
         bytes: &mut [u8],
         quantum: &mut Quantum,
     ) {
         let (mut closed, mut stopped) = (None, false);
-        let (limit, texts) = (self.settings.max_message_size, self.settings.ways.texts);
+        let (limit, texts) = (self.settings.max_message_size, self.settings.compat_behavior.texts);
         let fed = decoder.feed(bytes, limit, texts, |received| {
             match received {
                 Received::Text(text) => self.message(key, MessageKind::Text, text),
@@ -187,12 +189,12 @@ impl Shard {
                     self.push(key, &websocket::pong_frame(payload), Audience::Few);
                 }
                 Received::Pong => {}
-                Received::Close(code) => closed = Some(Closed::ByClient(code)),
+                Received::Close(code) => closed = Some(CloseCause::ByClient(code)),
             }
             let connection = &mut self.connections[key as usize];
-            let goes_on = quantum.item() && connection.paused != Some(Pause::Full);
-            stopped = !goes_on;
-            goes_on && connection.phase.decoder().is_some()
+            let continues = quantum.item() && connection.paused != Some(Pause::WindowFull);
+            stopped = !continues;
+            continues && connection.phase.decoder().is_some()
         });
         let connection = &mut self.connections[key as usize];
         connection.backlog = stopped && 0 < decoder.len();
@@ -203,24 +205,24 @@ impl Shard {
             closed = Some(violation.into());
         }
         if let Some(closed) = closed {
-            self.end(key, closed);
+            self.close(key, closed);
         }
     }
 
-    fn message(&mut self, key: Key, kind: MessageKind, body: &[u8]) {
-        self.connections[key as usize].silence.spoke();
+    fn message(&mut self, key: SlotKey, kind: MessageKind, body: &[u8]) {
+        self.connections[key as usize].silence.received_message();
         self.tally.messages_in += 1;
         self.emit(key, Event::Message(Message { kind, body: Bytes::new() }), body);
     }
 
-    /// Queues a message for a client, or for one of many, never waiting.
-    pub(super) fn send(&mut self, key: Key, framed: &mut Framed, audience: Audience) {
-        let framing = self.connections[key as usize].door.framing;
+    /// Queues a message for a client, without waiting.
+    pub(super) fn send(&mut self, key: SlotKey, framed: &mut Framed, audience: Audience) {
+        let framing = self.connections[key as usize].listener.framing;
         self.push(key, framed.form(framing, &self.budget.frames), audience);
     }
 
-    /// Queues a framed message: the one place that says what becomes of a client that does not read.
-    fn push(&mut self, key: Key, frame: &Bytes, audience: Audience) {
+    /// Queues a framed message. The policy for clients that do not read is applied here only.
+    fn push(&mut self, key: SlotKey, frame: &Bytes, audience: Audience) {
         let connection = &self.connections[key as usize];
         if matches!(connection.phase, Phase::Leaving(_) | Phase::Closing { .. } | Phase::Over) {
             return;
@@ -233,13 +235,13 @@ impl Shard {
         self.tally.dropped += 1;
         match self.settings.slow_client {
             SlowClient::Drop => {}
-            SlowClient::Disconnect => self.end(key, Closed::Slow),
+            SlowClient::Disconnect => self.close(key, CloseCause::Slow),
         }
     }
 
-    /// Whether so much is queued for a connection that nothing should be added. Much may have been
-    /// queued in one turn: only what the socket does not take counts.
-    pub(super) fn is_behind(&mut self, key: Key) -> bool {
+    /// Whether the write queue of a connection is at its limit. Much may have been queued within
+    /// one pass: only output that the socket does not accept counts.
+    pub(super) fn is_behind(&mut self, key: SlotKey) -> bool {
         let limit = self.settings.send_buffer;
         if limit <= self.connections[key as usize].queued() {
             self.flush(key);
@@ -247,11 +249,11 @@ impl Shard {
         limit <= self.connections[key as usize].queued()
     }
 
-    pub(super) fn queue(&mut self, key: Key, bytes: &Bytes) {
+    pub(super) fn queue(&mut self, key: SlotKey, bytes: &Bytes) {
         self.queue_for(Audience::Few, key, bytes);
     }
 
-    pub(super) fn queue_for(&mut self, audience: Audience, key: Key, bytes: &Bytes) {
+    pub(super) fn queue_for(&mut self, audience: Audience, key: SlotKey, bytes: &Bytes) {
         let connection = &mut self.connections[key as usize];
         connection.queue(bytes);
         let counted = bytes.len().min(SMALL);
@@ -260,137 +262,143 @@ impl Shard {
             self.fan_out.count(counted);
             if !std::mem::replace(&mut connection.in_fan_out, true) {
                 self.fan_out.add(key);
-                self.call();
+                self.schedule_flush();
             }
         } else {
             self.unwritten += counted;
         }
         if self.budget.unwritten() < self.unwritten + self.fan_out.bytes() {
-            // Of one message for very many, what their sockets take is written at once.
+            // Within one message for very many clients, output that sockets accept is written
+            // immediately.
             self.flush(key);
         } else if !is_later {
-            self.touch(key);
+            self.mark_dirty(key);
         }
     }
 
-    /// Has the connection written to at the end of the turn.
-    pub(super) fn touch(&mut self, key: Key) {
+    /// Schedules a flush of the connection at the end of the pass.
+    pub(super) fn mark_dirty(&mut self, key: SlotKey) {
         let connection = &mut self.connections[key as usize];
         if !connection.dirty {
             connection.dirty = true;
             self.dirty.push(key);
-            self.call();
+            self.schedule_flush();
         }
     }
 
-    pub(super) fn flush(&mut self, key: Key) {
-        // The list may name a connection that is over by now, or its successor in the same place.
+    pub(super) fn flush(&mut self, key: SlotKey) {
+        // The list may name a closed connection, or a new one in the same slot.
         let Some(connection) = self.connections.get_mut(key as usize) else {
             return;
         };
         connection.dirty = false;
         if let Err(error) = connection.flush() {
-            self.cut(key, Closed::Lost(error));
+            self.abort(key, CloseCause::Lost(error));
         }
         self.account(key);
     }
 
-    /// Ends a connection without another word: nobody is left to hear it.
-    pub(super) fn cut(&mut self, key: Key, closed: Closed) {
-        self.end(key, closed);
+    /// Closes a connection without a close frame and discards its queue: the peer cannot receive
+    /// them.
+    pub(super) fn abort(&mut self, key: SlotKey, closed: CloseCause) {
+        self.close(key, closed);
         let connection = &mut self.connections[key as usize];
         connection.phase = Phase::Over;
-        connection.forget_queue();
+        connection.discard_queue();
         connection.wake();
     }
 
-    /// Ends a connection because the gateway goes down. A client over WebSocket says goodbye too, and
-    /// what it sent before it heard of this is on its way: that still counts.
-    pub(super) fn dismiss(&mut self, key: Key, retry_after: Duration) {
+    /// Closes a connection for graceful shutdown. A WebSocket client gets a going-away close frame
+    /// (1001); messages that it sent before receiving that frame are still delivered.
+    pub(super) fn close_going_away(&mut self, key: SlotKey, retry_after: Duration) {
         let connection = &mut self.connections[key as usize];
-        let is_told = self.settings.ways.say_why && connection.door.framing == Framing::WebSocket;
+        let sends_close_frame = self.settings.compat_behavior.send_close_frames
+            && connection.listener.framing == Framing::WebSocket;
         match &mut connection.phase {
-            Phase::Open(decoder) if is_told => {
+            Phase::Open(decoder) if sends_close_frame => {
                 let decoder = std::mem::replace(decoder, Decoder::new(Framing::Tcp));
                 connection.phase = Phase::Leaving(decoder);
             }
-            _ => return self.end(key, Closed::ShuttingDown { retry_after }),
+            _ => return self.close(key, CloseCause::ShuttingDown { retry_after }),
         }
-        self.limit(key);
-        self.queue(key, &websocket::come_back_frame(GOING_AWAY, retry_after));
+        self.set_close_deadline(key);
+        self.queue(key, &websocket::retry_after_frame(GOING_AWAY, retry_after));
     }
 
-    /// Sets the time within which a connection that ends must be over.
-    fn limit(&mut self, key: Key) {
+    /// Sets the deadline of a closing connection.
+    fn set_close_deadline(&mut self, key: SlotKey) {
         let linger = self.drain.as_ref().map_or(CLOSING, |drain| drain.linger().min(CLOSING));
         self.set_deadline(key, Some(linger));
     }
 
-    /// Gives a connection so much time from now for its phase, or any.
-    pub(super) fn set_deadline(&mut self, key: Key, time: Option<Duration>) {
+    /// Sets the deadline for a connection's current phase; `None` removes it.
+    pub(super) fn set_deadline(&mut self, key: SlotKey, time: Option<Duration>) {
         let deadline = time.map(|time| clock::now() + time);
         let before = std::mem::replace(&mut self.connections[key as usize].deadline, deadline);
         self.deadlines.change(key, before, deadline);
     }
 
-    /// Ends a connection. It is nobody's client from here on, and a worker hears of that at once;
-    /// what it is still owed is written in its own time, and nobody waits for it.
-    pub(super) fn end(&mut self, key: Key, closed: Closed) {
+    /// Closes a connection. The client is removed and its close event emitted immediately; queued
+    /// output is written in the background.
+    pub(super) fn close(&mut self, key: SlotKey, closed: CloseCause) {
         let connection = &mut self.connections[key as usize];
         let opened = match connection.phase {
             Phase::Request(_) => false,
             Phase::Open(_) | Phase::Leaving(_) => true,
             Phase::Closing { .. } | Phase::Over => return,
         };
-        let told = matches!(connection.phase, Phase::Leaving(_));
-        self.log_end(key, &closed);
+        let sent_going_away = matches!(connection.phase, Phase::Leaving(_));
+        self.log_close(key, &closed);
         if !opened && let Some(reason) = closed.refusal() {
             self.count_refused(key, reason);
         }
         if opened && self.drain.is_some() {
-            let told = told || matches!(closed, Closed::ShuttingDown { .. });
-            self.host.farewell.ended(told);
+            let going_away = sent_going_away || matches!(closed, CloseCause::ShuttingDown { .. });
+            self.gateway.drain_summary.ended(going_away);
         }
         let connection = &mut self.connections[key as usize];
-        let goodbye = match closed.goodbye(&self.settings.ways) {
-            // Without a handshake there are no frames; what was held back for it is void.
-            Goodbye::Code(_) | Goodbye::ComeBack { .. } if !opened => Goodbye::None,
-            // There may be one close frame only.
-            Goodbye::Code(_) | Goodbye::ComeBack { .. }
-                if told || connection.door.framing != Framing::WebSocket =>
+        let action = match closed.close_action(&self.settings.compat_behavior) {
+            // Without a handshake there are no frames; output queued for after it is discarded.
+            CloseAction::Code(_) | CloseAction::RetryAfter { .. } if !opened => CloseAction::None,
+            // A second close frame must not be sent.
+            CloseAction::Code(_) | CloseAction::RetryAfter { .. }
+                if sent_going_away || connection.listener.framing != Framing::WebSocket =>
             {
-                Goodbye::Flush
+                CloseAction::Flush
             }
-            goodbye => goodbye,
+            action => action,
         };
-        // A client that said goodbye sends nothing more.
-        let linger = !matches!(closed, Closed::ByClient(_));
+        // A client sends nothing after its close frame.
+        let linger = !matches!(closed, CloseCause::ByClient(_));
         connection.phase = Phase::Closing { finished: false, linger };
         connection.paused = None;
         connection.backlog = false;
-        connection.hold = Hold::No;
+        connection.hold = Hold::None;
         if !opened {
-            self.host.metrics.requests.dec();
+            self.gateway.metrics.requests.dec();
         }
-        self.depart(key, if told { CloseReason::Shutdown } else { closed.reason() });
-        self.limit(key);
-        match goodbye {
-            Goodbye::None => {
+        self.remove_client(
+            key,
+            if sent_going_away { CloseReason::Shutdown } else { closed.reason() },
+        );
+        self.set_close_deadline(key);
+        match action {
+            CloseAction::None => {
                 let connection = &mut self.connections[key as usize];
                 connection.phase = Phase::Over;
-                connection.forget_queue();
+                connection.discard_queue();
             }
-            Goodbye::Flush => {}
-            Goodbye::Code(code) => self.queue(key, &websocket::close_frame(code)),
-            Goodbye::ComeBack { code, after } => {
-                self.queue(key, &websocket::come_back_frame(code, after));
+            CloseAction::Flush => {}
+            CloseAction::Code(code) => self.queue(key, &websocket::close_frame(code)),
+            CloseAction::RetryAfter { code, after } => {
+                self.queue(key, &websocket::retry_after_frame(code, after));
             }
         }
-        self.touch(key);
+        self.mark_dirty(key);
         self.connections[key as usize].wake();
     }
 
-    /// Looks after everything that has its time. Called a few times a second.
+    /// Handles everything with a deadline. Called a few times a second.
     pub(super) fn tick(&mut self, now: Instant) {
         while let Some(key) = self.deadlines.passed(now) {
             self.connections[key as usize].deadline = None;
@@ -399,39 +407,40 @@ impl Shard {
             }
             let connection = &self.connections[key as usize];
             match connection.phase {
-                Phase::Request(_) if connection.paused.is_none() && self.is_no_client_yet(key) => {
-                    self.introduce_silent(key);
+                Phase::Request(_) if connection.paused.is_none() && self.becomes_client(key) => {
+                    self.register_silent(key);
                 }
-                // The last of its pages is still written, for as long as it is read.
+                // The rest of its last page is still written, as long as the peer reads.
                 Phase::Request(_) if connection.page != Page::None => {
-                    self.end(key, Closed::Answered);
+                    self.close(key, CloseCause::Answered);
                 }
-                Phase::Request(_) => self.cut(key, Closed::HandshakeTimeout),
-                // It has been told, and what it sent before that is not read: its worker is busy.
-                Phase::Leaving(_) if connection.paused.is_some() => self.limit(key),
+                Phase::Request(_) => self.abort(key, CloseCause::HandshakeTimeout),
+                // The close frame was sent, and earlier messages are not read yet because the
+                // worker is busy.
+                Phase::Leaving(_) if connection.paused.is_some() => self.set_close_deadline(key),
                 Phase::Leaving(_) => {
-                    self.host.farewell.cut();
-                    self.cut(key, Closed::Ended);
+                    self.gateway.drain_summary.aborted();
+                    self.abort(key, CloseCause::Ended);
                 }
-                Phase::Closing { .. } => self.cut(key, Closed::Ended),
+                Phase::Closing { .. } => self.abort(key, CloseCause::Ended),
                 Phase::Open(_) | Phase::Over => {}
             }
         }
         self.give_up_suspects(now);
         self.tick_budget(now);
         self.tick_standbys();
-        self.tell_crowded();
-        self.note_held(now);
-        if let NoWorker::Wait(Some(timeout)) = self.settings.no_worker
-            && !(self.limbo.is_empty() && self.suspects.holds_nothing())
+        self.report_overload();
+        self.update_held_since(now);
+        if let NoWorker::Blocked(Some(timeout)) = self.settings.no_worker
+            && !(self.unassigned.is_empty() && self.suspects.holds_nothing())
         {
             let late = |connection: &Connection| {
                 connection.held_since.is_some_and(|since| since + timeout <= now)
             };
             let late = self.connections.iter().filter(|(_, connection)| late(connection));
-            for key in late.map(|(key, _)| key as Key).collect::<Vec<_>>() {
-                let retry_after = relief::retry_after();
-                self.end(key, Closed::NoWorker { retry_after });
+            for key in late.map(|(key, _)| key as SlotKey).collect::<Vec<_>>() {
+                let retry_after = load_shedding::retry_after();
+                self.close(key, CloseCause::NoWorker { retry_after });
                 self.warnings.no_worker();
             }
         }

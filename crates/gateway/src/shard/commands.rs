@@ -1,16 +1,20 @@
-//! What each command from a peer does. One arm for each.
+//! The effect of each command from a peer. One arm for each.
 
 #![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
 
 use protocol::{ClientId, Command, ConnectionId, Group, Message, Recipients};
 use service::clock;
 
-use super::{Ordinal, Shard, connection::Key, fan_out::Audience, targets::Targets, work::Work};
-use crate::{closed::Closed, exchange::LinkId, framing::Framed};
+use super::{Shard, connection::SlotKey, fan_out::Audience, targets::Targets, work::Work};
+use crate::{
+    closed::CloseCause,
+    framing::Framed,
+    thread_messages::{LinkId, Ordinal},
+};
 
 impl Shard {
-    /// Carries out one command. A client that is not there is not an error: it may have left while
-    /// the command was on its way.
+    /// Applies one command. An unknown client is not an error: it may have disconnected while the
+    /// command was in flight.
     pub(super) fn apply(&mut self, from: LinkId, ordinal: Ordinal, command: Command) {
         match command {
             Command::SendToClient { to, message } => {
@@ -20,8 +24,8 @@ impl Shard {
             }
             Command::SendToAll { to, message } => {
                 let targets = match to {
-                    Recipients::All => Targets::everyone(Vec::new(), ordinal),
-                    Recipients::Except(exclude) => Targets::everyone(exclude, ordinal),
+                    Recipients::All => Targets::all_clients(Vec::new(), ordinal),
+                    Recipients::Except(exclude) => Targets::all_clients(exclude, ordinal),
                     Recipients::Only(clients) => Targets::clients(clients),
                 };
                 self.send_all(targets, message);
@@ -37,12 +41,12 @@ impl Shard {
                     if let Some(farewell) = farewell {
                         self.send_one(key, farewell);
                     }
-                    self.end(key, Closed::ByWorker);
+                    self.close(key, CloseCause::ByWorker);
                 }
             }
             Command::Destroy { client } => {
                 if let Some(key) = self.key(client) {
-                    self.end(key, Closed::Destroyed);
+                    self.close(key, CloseCause::Destroyed);
                 }
             }
             Command::BindUid { client, uid } => self.directory.bind(client, uid, ordinal),
@@ -64,11 +68,11 @@ impl Shard {
         }
     }
 
-    fn key(&self, id: ConnectionId) -> Option<Key> {
+    fn key(&self, id: ConnectionId) -> Option<SlotKey> {
         self.directory.get(id).map(|client| client.handle)
     }
 
-    /// Adds a client to a group, unless it is in as many as it may be.
+    /// Adds a client to a group, unless that would exceed `--max-groups-per-client`.
     fn join(&mut self, id: ConnectionId, group: Group, ordinal: Ordinal) {
         let is_full = self.settings.max_groups.is_some_and(|most| {
             let client = self.directory.get(id);
@@ -77,14 +81,14 @@ impl Shard {
         if !is_full {
             return self.directory.join(id, group, ordinal);
         }
-        self.host.metrics.joins_refused.inc();
+        self.gateway.metrics.joins_refused.inc();
         if let Some(suppressed) = self.warnings.groups.admit(clock::now()) {
-            let client = ClientId::new(self.host.address, id);
-            tracing::warn!(%client, suppressed, "join ignored: the client is in too many groups");
+            let client = ClientId::new(self.gateway.address, id);
+            tracing::warn!(%client, suppressed, "join ignored: the client is at the group limit");
         }
     }
 
-    fn send_one(&mut self, key: Key, message: Message) {
+    fn send_one(&mut self, key: SlotKey, message: Message) {
         let mut framed = Framed::new(message, self.settings.websocket_type.texts());
         self.send(key, &mut framed, Audience::Few);
     }
@@ -95,16 +99,16 @@ impl Shard {
         self.begin(Work::Send { targets, framed, audience });
     }
 
-    /// A client's session has changed. Its worker knows of the change if it has numbered it itself, and
-    /// else learns of it with the client's next event.
-    fn session_changed(&mut self, from: LinkId, key: Option<Key>, edit: u64) {
+    /// Handles a changed session. The client's worker has the change already if it numbered the
+    /// edit, and otherwise gets the session with the client's next event.
+    fn session_changed(&mut self, from: LinkId, key: Option<SlotKey>, edit: u64) {
         let Some(key) = key else {
             return;
         };
         let connection = &mut self.connections[key as usize];
         match edit {
             1.. if connection.route == Some(from) => connection.edits = edit.max(connection.edits),
-            _ => connection.introduced = false,
+            _ => connection.context_sent = false,
         }
         self.update_standbys(key);
     }

@@ -1,4 +1,4 @@
-//! One connection from outside: a plain value, with its socket.
+//! One client-side connection: its state and its socket.
 
 use std::{
     io::{ErrorKind, IoSlice},
@@ -10,139 +10,142 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use protocol::ConnectionId;
+use protocol::{ConnectionId, Session};
 use service::stream::Stream;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::{heartbeat::Silence, share::Share, standby::Standbys};
-use crate::{exchange::LinkId, framing::Decoder, outqueue::OutQueue, settings::Door};
+use super::{flow_control::FlowControl, standby::Standbys};
+use crate::{
+    framing::Decoder, heartbeat::Silence, settings::Listener, thread_messages::LinkId,
+    write_queue::WriteQueue,
+};
 
-/// Where a shard finds a connection.
-pub(super) type Key = u32;
+/// Slot of a connection in its shard's slab.
+pub(super) type SlotKey = u32;
 
-/// One connection from outside. Between messages it owns no buffer.
+/// One client-side connection. It owns no buffer between messages.
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: Stream,
     pub(super) remote: SocketAddr,
-    /// The listener it came to.
-    pub(super) door: Rc<Door>,
+    /// The listener that accepted it.
+    pub(super) listener: Rc<Listener>,
     pub(super) phase: Phase,
-    /// Its name, once a worker was told of it and until a worker was told that it is gone.
+    /// The client id; set while the connection is a client.
     pub(super) id: Option<ConnectionId>,
-    /// When it got that name, in tenths of a second of its shard's life.
+    /// When it became a client, in tenths of a second since its shard started.
     pub(super) since: u32,
-    /// The worker that it is bound to, while that one is linked.
+    /// The worker that owns it, while that worker is linked.
     pub(super) route: Option<LinkId>,
-    /// When the link of its last worker but this was lost, of those that may have taken us for gone
-    /// then; see `sight.rs`.
+    /// When the link of an earlier owner was lost that may have declared this gateway dead; see
+    /// `register_outages.rs`.
     pub(super) lost: Option<Instant>,
-    /// Whether that worker knows its address and its session.
-    pub(super) introduced: bool,
-    /// The last of that worker's own numbered edits of the session.
+    /// Whether that worker has its address and session.
+    pub(super) context_sent: bool,
+    /// Number of the last session edit by that worker.
     pub(super) edits: u64,
-    /// The workers that close it if this gateway and its own worker die.
+    /// The workers that emit its close event if this gateway and its owner die.
     pub(super) standbys: Standbys,
-    /// How many events it has had.
+    /// Number of events emitted so far.
     pub(super) events: u64,
-    /// When events of its began to wait for a worker.
+    /// Since when it has had events without a worker.
     pub(super) held_since: Option<Instant>,
-    /// What it has at that worker.
-    pub(super) share: Share,
-    /// Why its socket is left unread on its worker's account, if it is.
+    /// Its unacknowledged events at that worker.
+    pub(super) flow_control: FlowControl,
+    /// Why flow control pauses its reads, if it does.
     pub(super) paused: Option<Pause>,
-    /// Whether something that has come whole is not processed yet.
+    /// Whether a complete message or request is not processed yet.
     pub(super) backlog: bool,
-    /// Whether its socket is left unread, because it is the turn of others.
+    /// Whether its reads are paused because it is in the fair queue.
     pub(super) is_queued: bool,
-    /// Whether it is its turn.
-    pub(super) has_turn: bool,
-    /// Whether its socket is left unread, because clients make us hold too much.
+    /// Whether the fair queue has resumed it.
+    pub(super) may_read: bool,
+    /// Whether its reads are paused by memory pressure.
     pub(super) hold: Hold,
-    /// When more of a large message came.
+    /// When the last part of a large message was received.
     pub(super) grew: Option<Instant>,
-    /// How much it held for itself when that was last accounted for.
+    /// The bytes of its own that the budget accounts for.
     pub(super) accounted: usize,
     pub(super) silence: Silence,
-    /// When its phase must be over.
+    /// Deadline of the current phase.
     pub(super) deadline: Option<Instant>,
-    out: OutQueue,
-    /// Whether it is on the shard's list of connections to be written to.
+    out: WriteQueue,
+    /// Whether it is in the shard's `dirty` list.
     pub(super) dirty: bool,
-    /// Whether it is among those that a message for many was queued for.
+    /// Whether it is in the shard's `fan_out` queue.
     pub(super) in_fan_out: bool,
-    /// How far a page for it is.
+    /// Progress of a page being sent to it.
     pub(super) page: Page,
-    /// Whether the socket takes no more for now.
+    /// Whether the socket's send buffer is full.
     blocked: bool,
     waker: Option<Waker>,
 }
 
-/// Why a client's socket is left unread on its worker's account.
+/// Why flow control pauses reads of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pause {
-    /// More waits for the worker than keeps it busy: it is read in its turn.
-    Turn,
-    /// The worker, or the queue for one, has all that it may have of this client, or of all.
-    Full,
+    /// The worker's backlog is above its busy threshold: the client is read round-robin.
+    FairQueue,
+    /// The worker's window, the client's quota of it, or the queue of unassigned events is full.
+    WindowFull,
 }
 
-/// Whether a client is held back in the midst of a large message.
+/// Whether memory pressure pauses reads of a client in the middle of a large message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hold {
-    /// It is not.
-    No,
-    /// It waits for its turn.
-    Waits,
-    /// It is its turn.
-    Turn,
+    /// Not paused.
+    None,
+    /// Paused.
+    Waiting,
+    /// Resumed, to complete its message.
+    Resumed,
 }
 
-/// How far a page is that a connection asked for.
+/// Progress of a page being sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Page {
-    /// It asked for none.
+    /// No page was requested.
     None,
-    /// It got none of it since that was last looked at.
+    /// Nothing was written since the last check.
     Stalled,
-    /// It got more of it since then.
+    /// Something was written since the last check.
     Progresses,
 }
 
-/// How far a connection is.
+/// The state of a connection.
 #[derive(Debug)]
 pub(super) enum Phase {
-    /// A request is awaited; this much of it has come. What is queued meanwhile is held back.
+    /// Awaiting a complete request; contains the bytes received so far. Output is held back.
     Request(BytesMut),
-    /// Messages go both ways.
+    /// Messages flow in both directions.
     Open(Decoder),
-    /// It was told that the gateway goes down, and has not said goodbye yet: what it sends until
-    /// then counts, and nothing more is sent to it.
+    /// The going-away close frame was sent and the client's close frame is awaited: messages
+    /// received until then are delivered, and nothing more is sent.
     Leaving(Decoder),
-    /// It gets what is queued for it, and then the end; what it sends is not looked at.
+    /// Queued output is being written, before the connection closes; input is discarded.
     Closing {
-        /// Whether our end is closed already.
+        /// Whether the sending half is closed already.
         finished: bool,
-        /// Whether to wait until the peer closes its end, so that nothing on its way is lost.
+        /// Whether to wait for the peer to close its half, so that no output in flight is lost.
         linger: bool,
     },
-    /// Nothing is left to do.
+    /// Closed; the slot can be freed.
     Over,
 }
 
-/// What a readable socket gave.
+/// Result of reading a socket.
 #[derive(Debug)]
 pub(super) enum Read {
     /// This many bytes.
     Bytes(usize),
-    /// Nothing more will come.
+    /// End of stream.
     End,
-    /// The socket is broken.
+    /// The socket failed.
     Broken(std::io::Error),
 }
 
 impl Phase {
-    /// What takes messages out of what is read, while they count.
+    /// The decoder, while messages are processed.
     pub(super) fn decoder(&mut self) -> Option<&mut Decoder> {
         match self {
             Self::Open(decoder) | Self::Leaving(decoder) => Some(decoder),
@@ -160,32 +163,38 @@ impl Page {
 }
 
 impl Connection {
-    pub(super) fn new(stream: Stream, remote: SocketAddr, door: Rc<Door>) -> Self {
+    /// The client's context, as its worker receives it.
+    pub(super) fn context(&self, session: Session) -> Box<protocol::Context> {
+        let listener_port = self.listener.addr.port();
+        Box::new(protocol::Context { remote: self.remote, listener_port, session })
+    }
+
+    pub(super) fn new(stream: Stream, remote: SocketAddr, listener: Rc<Listener>) -> Self {
         Self {
             stream,
             remote,
-            door,
+            listener,
             phase: Phase::Request(BytesMut::new()),
             id: None,
             since: 0,
             route: None,
             lost: None,
             standbys: Standbys::default(),
-            introduced: false,
+            context_sent: false,
             edits: 0,
             events: 0,
             held_since: None,
-            share: Share::default(),
+            flow_control: FlowControl::default(),
             paused: None,
             backlog: false,
             is_queued: false,
-            has_turn: false,
-            hold: Hold::No,
+            may_read: false,
+            hold: Hold::None,
             grew: None,
             accounted: 0,
             silence: Silence::default(),
             deadline: None,
-            out: OutQueue::default(),
+            out: WriteQueue::default(),
             dirty: false,
             in_fan_out: false,
             page: Page::None,
@@ -194,7 +203,7 @@ impl Connection {
         }
     }
 
-    /// Remembers whom to wake when there is something to do besides reading.
+    /// Stores the waker of the connection's task.
     pub(super) fn watch(&mut self, waker: &Waker) {
         match &mut self.waker {
             Some(known) => known.clone_from(waker),
@@ -202,14 +211,14 @@ impl Connection {
         }
     }
 
-    /// Has the connection's task look at it again.
+    /// Wakes the connection's task.
     pub(super) fn wake(&self) {
         if let Some(waker) = &self.waker {
             waker.wake_by_ref();
         }
     }
 
-    /// Reads what there is into `scratch`.
+    /// Reads available bytes into `scratch`.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<Read> {
         let mut buffer = ReadBuf::new(scratch);
         Pin::new(&mut self.stream).poll_read(cx, &mut buffer).map(|read| match read {
@@ -219,17 +228,17 @@ impl Connection {
         })
     }
 
-    /// Bytes that wait to be written, or to leave.
+    /// Bytes in the write queue, or accepted by TLS and not written yet.
     pub(super) fn queued(&self) -> usize {
         self.out.len() + self.stream.unsent()
     }
 
-    /// Bytes of them that nobody else shares, and what TLS holds of what has come.
+    /// Bytes of the write queue that no other connection shares, and TLS buffers.
     pub(super) fn copied(&self) -> usize {
         self.out.copied() + self.stream.held()
     }
 
-    /// Whether what has come is read before it can be told to be a request or a message.
+    /// Whether input is decrypted before a message or request can be recognized in it.
     pub(super) fn is_tls(&self) -> bool {
         self.stream.is_tls()
     }
@@ -242,17 +251,17 @@ impl Connection {
         self.out.push_front(bytes);
     }
 
-    /// Drops what is queued.
-    pub(super) fn forget_queue(&mut self) {
-        self.out = OutQueue::default();
+    /// Discards the write queue.
+    pub(super) fn discard_queue(&mut self) {
+        self.out = WriteQueue::default();
     }
 
-    /// Whether the task must wait for the socket to take more.
+    /// Whether the task has to wait until the socket is writable.
     pub(super) fn is_blocked(&self) -> bool {
         self.blocked
     }
 
-    /// Waits for the socket to take more.
+    /// Waits until the socket is writable.
     pub(super) fn poll_unblock(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         let before = self.stream.unsent();
         let ready = self.stream.poll_write_ready(cx).map_ok(|()| self.blocked = false);
@@ -262,19 +271,24 @@ impl Connection {
         ready
     }
 
-    /// Has the socket take no more of a page at a time than shows soon whether its peer reads.
+    /// Limits the unsent bytes in the socket's send buffer, so that write progress shows soon
+    /// whether the peer reads.
     pub(super) fn limit_unsent(&self, bytes: u32) {
         if let Err(error) = self.stream.limit_unsent(bytes) {
-            tracing::debug!(remote = %self.remote, %error, "a slow reader may be taken for a stalled one");
+            tracing::debug!(
+                remote = %self.remote,
+                %error,
+                "failed to limit the send buffer; a slow reader may be treated as stalled"
+            );
         }
     }
 
-    /// Writes what is queued, as far as the socket takes it, and closes our end behind the last
-    /// byte of a connection that ends.
+    /// Writes queued output, as far as the socket accepts it, and closes the sending half after the
+    /// last byte of a closing connection.
     pub(super) fn flush(&mut self) -> std::io::Result<()> {
         match self.phase {
             Phase::Over => return Ok(()),
-            // What a worker sends before the handshake waits for it.
+            // Messages sent before the handshake completes are held back until it has.
             Phase::Request(_) if self.id.is_some() => return Ok(()),
             _ if self.blocked => return Ok(()),
             _ => {}
@@ -283,7 +297,7 @@ impl Connection {
         let is_last = matches!(self.phase, Phase::Closing { linger: false, .. });
         let before = self.out.len();
         let all = self.out.write(|slices: &[IoSlice<'_>]| match slices {
-            // One piece is all there is.
+            // A single slice is the whole queue.
             [one] if is_last => stream.try_write_last(one),
             [one] => stream.try_write(one),
             many => stream.try_write_vectored(many),
@@ -297,13 +311,13 @@ impl Connection {
         }
         match &mut self.phase {
             Phase::Closing { linger: false, .. } => {
-                self.stream.say_goodbye();
+                self.stream.send_close_notify();
                 self.phase = Phase::Over;
                 self.wake();
             }
             Phase::Closing { finished: finished @ false, .. } => match self.stream.close_write() {
                 Ok(()) => *finished = true,
-                // TLS says so in a record of its own.
+                // TLS sends a close_notify record first.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.block(),
                 Err(error) => return Err(error),
             },
@@ -316,12 +330,12 @@ impl Connection {
         Ok(())
     }
 
-    /// Says that nothing more follows, where TLS has a word for it.
-    pub(super) fn say_goodbye(&self) {
-        self.stream.say_goodbye();
+    /// Sends a TLS `close_notify`; nothing without TLS.
+    pub(super) fn send_close_notify(&self) {
+        self.stream.send_close_notify();
     }
 
-    /// Has the task wait for the socket.
+    /// Makes the task wait until the socket is writable.
     fn block(&mut self) {
         self.blocked = true;
         self.wake();

@@ -1,30 +1,30 @@
-//! When connections must have come further: a value.
+//! Deadlines of connections: a value.
 
 use std::{collections::BTreeSet, time::Instant};
 
-use super::connection::Key;
+use super::connection::SlotKey;
 
-/// The deadlines of a shard's connections, soonest first: one entry for each connection that has one,
-/// and none for the others. A connection knows its own deadline; every change of it is made here too.
+/// The deadlines of a shard's connections, soonest first: one entry per connection with a deadline.
+/// Each connection also stores its own deadline; both have to change together.
 #[derive(Debug, Default)]
-pub(super) struct Deadlines(BTreeSet<(Instant, Key)>);
+pub(super) struct Deadlines(BTreeSet<(Instant, SlotKey)>);
 
 impl Deadlines {
-    /// A connection whose deadline was `before` has `after` now.
-    pub(super) fn change(&mut self, key: Key, before: Option<Instant>, after: Option<Instant>) {
+    /// Changes the deadline of a connection from `before` to `after`.
+    pub(super) fn change(&mut self, key: SlotKey, before: Option<Instant>, after: Option<Instant>) {
         self.clear(key, before);
         self.0.extend(after.map(|deadline| (deadline, key)));
     }
 
-    /// A connection whose deadline was `before` has none any more.
-    pub(super) fn clear(&mut self, key: Key, before: Option<Instant>) {
+    /// Removes the deadline `before` of a connection.
+    pub(super) fn clear(&mut self, key: SlotKey, before: Option<Instant>) {
         if let Some(deadline) = before {
             self.0.remove(&(deadline, key));
         }
     }
 
-    /// Takes out a connection whose deadline has passed: it has none any more.
-    pub(super) fn passed(&mut self, now: Instant) -> Option<Key> {
+    /// Removes and returns a connection whose deadline has passed.
+    pub(super) fn passed(&mut self, now: Instant) -> Option<SlotKey> {
         let (deadline, _) = self.0.first()?;
         if now < *deadline {
             return None;
@@ -41,12 +41,12 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn passed(deadlines: &mut Deadlines, now: Instant) -> Vec<Key> {
+    fn passed(deadlines: &mut Deadlines, now: Instant) -> Vec<SlotKey> {
         std::iter::from_fn(|| deadlines.passed(now)).collect()
     }
 
     #[test]
-    fn each_passes_at_its_time_and_once() {
+    fn deadline_passes_at_its_time_and_once() {
         let (mut deadlines, start) = (Deadlines::default(), Instant::now());
         for (key, seconds) in [(1, 10), (2, 6), (3, 12)] {
             deadlines.change(key, None, Some(start + seconds * SECOND));

@@ -1,4 +1,4 @@
-//! Every client of a shard, findable by connection, uid and group.
+//! Index of a shard's clients by connection id, uid and group.
 
 use std::collections::HashMap;
 
@@ -6,17 +6,12 @@ use protocol::{ConnectionId, Group, Session, SessionError, Uid};
 use rustc_hash::FxHashMap;
 
 use super::{memberships::Memberships, roster::Roster, stored_session::StoredSession};
-use crate::exchange::Content;
+use crate::thread_messages::{Content, Ordinal};
 
-/// When something came to be, counted over all shards of the gateway, so that what several shards
-/// know can be put in one order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Ordinal(pub(crate) u64);
-
-/// What is known of one client.
+/// The record of one client.
 #[derive(Debug)]
 pub(super) struct Client<H> {
-    /// Where its connection is found.
+    /// Its connection.
     pub(super) handle: H,
     /// When it connected.
     pub(super) since: Ordinal,
@@ -27,22 +22,22 @@ pub(super) struct Client<H> {
 }
 
 impl<H> Client<H> {
-    /// Whether its session is anything but empty, or may be once its updates are made.
+    /// Whether its session is not empty, or may not be after pending updates.
     pub(super) fn has_session(&self) -> bool {
         !self.session.is_empty()
     }
 
-    /// Bytes of its session, with updates that are not made yet.
+    /// Bytes of its session and of its pending updates.
     pub(super) fn session_len(&self) -> usize {
         self.session.len()
     }
 
-    /// Whom it speaks for.
+    /// The uid that it is bound to.
     pub(super) fn uid(&self) -> Option<&Uid> {
         self.uid.as_ref().map(|(uid, _)| uid)
     }
 
-    /// The groups it is in, in the order in which it joined them.
+    /// Its groups, in order of joining.
     pub(super) fn groups(&self) -> impl Iterator<Item = &Group> {
         self.groups.iter().map(|(group, _)| group)
     }
@@ -57,29 +52,30 @@ impl<H> Client<H> {
         self.groups.contains(group)
     }
 
-    /// In how many groups it is.
+    /// Number of its groups.
     pub(super) fn group_count(&self) -> usize {
         self.groups.len()
     }
 }
 
-/// Every client, by connection, uid and group; each in the order in which it came to be there.
+/// Every client, by connection id, uid and group; each in order of insertion.
 ///
-/// Invariant: `everyone`, `uids` and `groups` name only clients in `clients`, agree with what each
-/// client says of itself, and hold no empty roster.
+/// Invariant: `all`, `uids` and `groups` contain only clients in `clients`, agree with the records
+/// there, and contain no empty roster.
 #[derive(Debug)]
 pub(super) struct Directory<H> {
-    // Connection ids are ours, so a fast hash will do; names are chosen by strangers.
+    // Connection ids are generated here, so a fast hash is safe; uids and group names are untrusted
+    // input.
     clients: FxHashMap<ConnectionId, Client<H>>,
-    everyone: Roster<H>,
+    all: Roster<H>,
     uids: HashMap<Uid, Named<H>>,
     groups: HashMap<Group, Named<H>>,
     content: Content,
-    /// What could not be made of the last update that was refused, until somebody asks.
+    /// The error of the last rejected session update, until it is taken.
     refused: Option<(ConnectionId, SessionError)>,
 }
 
-/// The clients of a uid or the members of a group, and since when there are any.
+/// The clients of a uid or the members of a group, and since when there have been any.
 #[derive(Debug)]
 struct Named<H> {
     since: Ordinal,
@@ -90,7 +86,7 @@ impl<H: Copy> Directory<H> {
     pub(super) fn new() -> Self {
         Self {
             clients: FxHashMap::default(),
-            everyone: Roster::new(),
+            all: Roster::new(),
             uids: HashMap::new(),
             groups: HashMap::new(),
             content: Content::default(),
@@ -98,7 +94,7 @@ impl<H: Copy> Directory<H> {
         }
     }
 
-    /// Adds a client that has no uid, no groups and no session yet. The id must not be in use.
+    /// Adds a client without uid, groups and session. The id must not be in use.
     pub(super) fn insert(&mut self, id: ConnectionId, since: Ordinal, handle: H) {
         let client = Client {
             handle,
@@ -110,13 +106,13 @@ impl<H: Copy> Directory<H> {
         };
         self.clients.insert(id, client);
         self.content.clients += 1;
-        self.everyone.add(since, id, handle);
+        self.all.add(since, id, handle);
     }
 
-    /// Takes a client out of everything and returns what was known of it.
+    /// Removes a client and returns its record.
     pub(super) fn remove(&mut self, id: ConnectionId) -> Option<Client<H>> {
         let client = self.clients.remove(&id)?;
-        self.everyone.remove(client.since);
+        self.all.remove(client.since);
         self.content.clients -= 1;
         self.content.sessions -= client.session.len();
         if let Some((uid, since)) = &client.uid {
@@ -130,8 +126,8 @@ impl<H: Copy> Directory<H> {
         Some(client)
     }
 
-    /// Says whom a client speaks for, in place of whom it spoke for before. Binding the same uid
-    /// again puts the client behind the uid's others, as any other binding would.
+    /// Binds a client to a uid, replacing an earlier one. Binding the same uid again moves the
+    /// client behind the uid's other clients, like any other binding.
     pub(super) fn bind(&mut self, id: ConnectionId, uid: Uid, since: Ordinal) {
         self.unbind(id);
         let Some(client) = self.clients.get_mut(&id) else {
@@ -175,14 +171,14 @@ impl<H: Copy> Directory<H> {
         }
     }
 
-    /// Ends a group, and returns its members, who are to be [taken out](Self::take_out) of it before
-    /// anybody joins another group of that name.
+    /// Removes a group, and returns its members, which have to be [removed from it](Self::take_out)
+    /// before any client joins another group of that name.
     pub(super) fn ungroup(&mut self, group: &Group) -> Vec<ConnectionId> {
         let members = self.groups.remove(group).map(|named| named.roster);
         members.iter().flat_map(Roster::iter).map(|(_, id, _)| id).collect()
     }
 
-    /// Takes clients out of a group that has ended.
+    /// Removes clients from a group that was removed.
     pub(super) fn take_out(&mut self, group: &Group, members: &[ConnectionId]) {
         for id in members {
             if let Some(client) = self.clients.get_mut(id)
@@ -194,29 +190,29 @@ impl<H: Copy> Directory<H> {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.everyone.len()
+        self.all.len()
     }
 
     pub(super) fn get(&self, id: ConnectionId) -> Option<&Client<H>> {
         self.clients.get(&id)
     }
 
-    /// A client's session; none of a client that is not there.
+    /// A client's session; empty for an unknown client.
     pub(super) fn session(&mut self, id: ConnectionId) -> Session {
         self.with_session(id, |stored| {
-            let (session, settled) = stored.read();
-            (session.clone(), settled)
+            let (session, applied) = stored.read();
+            (session.clone(), applied)
         })
         .unwrap_or_default()
     }
 
-    /// Replaces a client's session, and returns where its connection is found.
+    /// Replaces a client's session. Returns its connection.
     pub(super) fn set_session(&mut self, id: ConnectionId, session: Session) -> Option<H> {
         self.with_session(id, |stored| (stored.set(session), Ok(())))?;
         self.get(id).map(|client| client.handle)
     }
 
-    /// Changes part of a client's session, and returns where its connection is found.
+    /// Updates part of a client's session. Returns its connection.
     pub(super) fn update_session(&mut self, id: ConnectionId, update: &Session) -> Option<H> {
         self.with_session(id, |stored| ((), stored.update(update)))?;
         self.get(id).map(|client| client.handle)
@@ -229,35 +225,35 @@ impl<H: Copy> Directory<H> {
     ) -> Option<T> {
         let client = self.clients.get_mut(&id)?;
         let before = client.session.len();
-        let (result, made) = with(&mut client.session);
+        let (result, applied) = with(&mut client.session);
         let after = client.session.len();
         self.content.sessions = self.content.sessions + after - before;
         self.content.largest_session = self.content.largest_session.max(after);
-        if let Err(error) = made {
+        if let Err(error) = applied {
             self.refused = Some((id, error));
         }
         Some(result)
     }
 
-    /// The last update of a session that could not be made, if there was one since this was last asked.
+    /// The last session update that was rejected since the last call.
     pub(super) fn take_refused(&mut self) -> Option<(ConnectionId, SessionError)> {
         self.refused.take()
     }
 
-    /// How much there is of what peers may ask for.
+    /// Size of the data that peers can query.
     pub(super) fn content(&self) -> &Content {
         &self.content
     }
 
-    /// The clients that connected later than that.
-    pub(super) fn everyone_after(
+    /// The clients that connected after `after`.
+    pub(super) fn clients_after(
         &self,
         after: Ordinal,
     ) -> impl Iterator<Item = (Ordinal, ConnectionId, H)> + '_ {
-        self.everyone.after(after)
+        self.all.after(after)
     }
 
-    /// The clients of a uid that were bound later than that, in the order in which they were bound.
+    /// The clients bound to a uid after `after`, in that order.
     pub(super) fn bound_after(
         &self,
         uid: &Uid,
@@ -266,12 +262,12 @@ impl<H: Copy> Directory<H> {
         self.uids.get(uid).into_iter().flat_map(move |named| named.roster.after(after))
     }
 
-    /// How many clients speak for a uid.
+    /// Number of clients bound to a uid.
     pub(super) fn bound_count(&self, uid: &Uid) -> usize {
         self.uids.get(uid).map_or(0, |named| named.roster.len())
     }
 
-    /// A group's members that joined later than that, in the order in which they joined.
+    /// A group's members that joined after `after`, in that order.
     pub(super) fn members_after(
         &self,
         group: &Group,
@@ -284,7 +280,7 @@ impl<H: Copy> Directory<H> {
         self.groups.get(group).map_or(0, |named| named.roster.len())
     }
 
-    /// Every group and since when it has had members, in no order.
+    /// Every group, and since when it has had members, unordered.
     pub(super) fn groups(&self) -> impl Iterator<Item = (Ordinal, &Group)> {
         self.groups.iter().map(|(group, named)| (named.since, group))
     }

@@ -4,13 +4,13 @@ use proptest::{collection::vec, prelude::*};
 
 use super::*;
 
-/// What the directory should say, found by looking at everybody.
+/// The expected contents of the directory, computed by scanning all clients.
 #[derive(Default)]
 struct Model {
     clients: Vec<Known>,
 }
 
-/// A client: its id, its uid and its groups, each of these with when it came to be.
+/// A client: its id, its uid and its groups, the latter two with their ordinals.
 struct Known {
     id: u32,
     uid: Option<(u8, u64)>,
@@ -83,7 +83,7 @@ impl Model {
     }
 }
 
-/// The clients that carry a name, by when it came to be.
+/// The clients with a name, by ordinal.
 fn by_age<'a>(clients: impl Iterator<Item = (u32, &'a [(u8, u64)])>, name: u8) -> Vec<u32> {
     let carrying = clients.flat_map(|(id, names)| {
         let names = names.iter().filter(move |carried| carried.0 == name);
@@ -111,7 +111,7 @@ fn apply(directory: &mut Directory<u32>, step: &Step, now: u64) {
         Step::Leave(id, group) => directory.leave(ConnectionId(id), &name(group)),
         Step::Ungroup(group) => {
             let members = directory.ungroup(&name(group));
-            // However they are sliced.
+            // With any slice size.
             for slice in members.chunks(2) {
                 directory.take_out(&name(group), slice);
             }
@@ -134,13 +134,13 @@ fn ids(found: impl Iterator<Item = (Ordinal, ConnectionId, u32)>) -> Vec<u32> {
 
 proptest! {
     #[test]
-    fn it_agrees_with_looking_at_everybody(steps in vec(step(), 0..120)) {
+    fn directory_agrees_with_a_scan_of_all_clients(steps in vec(step(), 0..120)) {
         let (mut directory, mut model) = (Directory::new(), Model::default());
         for (now, step) in (1..).zip(&steps) {
             apply(&mut directory, step, now);
             model.apply(step, now);
-            let everyone: Vec<_> = model.clients.iter().map(|client| client.id).collect();
-            prop_assert_eq!(ids(directory.everyone_after(Ordinal(0))), everyone);
+            let all: Vec<_> = model.clients.iter().map(|client| client.id).collect();
+            prop_assert_eq!(ids(directory.clients_after(Ordinal(0))), all);
             prop_assert_eq!(directory.len(), model.clients.len());
             for number in 0..4 {
                 prop_assert_eq!(ids(directory.bound_after(&name(number), Ordinal(0))), model.bound(number));
@@ -151,7 +151,7 @@ proptest! {
                 prop_assert_eq!(ids(directory.members_after(&name(number), Ordinal(0))), members);
             }
             let named = (0..4).filter(|number| !model.members(*number).is_empty()).count();
-            prop_assert_eq!(directory.groups().count(), named, "no empty group stays");
+            prop_assert_eq!(directory.groups().count(), named, "no empty group remains");
             for Known { id, uid, groups } in &model.clients {
                 let client = directory.get(ConnectionId(*id)).unwrap();
                 prop_assert_eq!(client.uid().cloned(), uid.map(|(uid, _)| name(uid)));
@@ -163,7 +163,7 @@ proptest! {
 }
 
 #[test]
-fn who_left_every_group_was_in_one() {
+fn joined_stays_set_after_leaving_every_group() {
     let (mut directory, id) = (Directory::new(), ConnectionId(1));
     directory.insert(id, Ordinal(1), 10);
     let joined = |directory: &Directory<u32>| directory.get(id).unwrap().joined();

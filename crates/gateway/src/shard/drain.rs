@@ -1,39 +1,39 @@
-//! In which order and how fast clients are closed when the gateway goes down.
+//! Order and rate of closing clients during graceful shutdown.
 
 use std::time::{Duration, Instant};
 
 use rand::{Rng, seq::SliceRandom as _};
 
-use super::connection::Key;
+use super::connection::SlotKey;
 
-/// How many clients a gateway closes in a second, unless its grace is too short for that: they all
-/// come to the other gateways next.
+/// Clients closed per second and gateway, unless the grace period is too short for that: they all
+/// reconnect to the other gateways.
 const RATE: u32 = 1000;
 
-/// Within what time a client is asked back, at the least and at the most.
-const BACK: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// Minimum and maximum of the time over which reconnects are spread.
+const RECONNECT_SPREAD: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// The clients of a shard that are still to be closed, in no order that anybody could guess.
+/// The clients of a shard that are still to be closed, in an unpredictable order.
 ///
-/// Three fifths of the grace are for closing, and one fifth for each client to answer; what is left
-/// is for workers to finish what the last clients brought.
+/// Three fifths of the grace period are for closing, and one fifth for each client to respond; the
+/// rest is for workers to finish the last events.
 #[derive(Debug)]
 pub(super) struct Drain {
-    waiting: Vec<Key>,
+    waiting: Vec<SlotKey>,
     clients: u32,
-    begun: Instant,
-    /// How long closing all of them takes.
+    started: Instant,
+    /// Time over which all are closed.
     spread: Duration,
-    /// How long a closed client may take to answer.
+    /// How long a closing client may take to respond.
     linger: Duration,
-    /// Within what time they are asked back.
-    back: Duration,
+    /// Time over which reconnects are spread.
+    reconnect_spread: Duration,
 }
 
 impl Drain {
     /// Plans to close these clients of one of `shards` shards from `now` on.
     pub(super) fn new(
-        mut waiting: Vec<Key>,
+        mut waiting: Vec<SlotKey>,
         shards: usize,
         grace: Duration,
         now: Instant,
@@ -41,21 +41,21 @@ impl Drain {
     ) -> Self {
         waiting.shuffle(dice);
         let clients = waiting.len() as u32;
-        let in_all = clients.saturating_mul(shards as u32);
-        let unhurried = Duration::from_secs(1) * in_all / RATE;
+        let total = clients.saturating_mul(shards as u32);
+        let at_full_rate = Duration::from_secs(1) * total / RATE;
         Self {
             waiting,
             clients,
-            begun: now,
-            spread: unhurried.min(grace.saturating_mul(3) / 5),
+            started: now,
+            spread: at_full_rate.min(grace.saturating_mul(3) / 5),
             linger: grace / 5,
-            back: unhurried.clamp(BACK.0, BACK.1),
+            reconnect_spread: at_full_rate.clamp(RECONNECT_SPREAD.0, RECONNECT_SPREAD.1),
         }
     }
 
-    /// Takes out the clients whose turn has come.
-    pub(super) fn due(&mut self, now: Instant) -> Vec<Key> {
-        let passed = now.saturating_duration_since(self.begun);
+    /// Removes and returns the clients that are due.
+    pub(super) fn due(&mut self, now: Instant) -> Vec<SlotKey> {
+        let passed = now.saturating_duration_since(self.started);
         let closed = match passed < self.spread {
             true => passed.as_secs_f64() / self.spread.as_secs_f64() * f64::from(self.clients),
             false => f64::from(self.clients),
@@ -64,15 +64,15 @@ impl Drain {
         self.waiting.split_off(open.min(self.waiting.len()))
     }
 
-    /// How long a closed client may take to answer.
+    /// How long a closing client may take to respond.
     pub(super) fn linger(&self) -> Duration {
         self.linger
     }
 
-    /// When a client is to come back. Since each is told another time, those who were closed
-    /// together do not come back together.
+    /// A random retry-after for a client, so that clients closed together do not reconnect
+    /// together.
     pub(super) fn retry_after(&self, dice: &mut impl Rng) -> Duration {
-        rand::RngExt::random_range(dice, Duration::ZERO..=self.back)
+        rand::RngExt::random_range(dice, Duration::ZERO..=self.reconnect_spread)
     }
 }
 
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_is_closed_well_within_the_grace() {
+    fn all_clients_are_closed_well_within_the_grace_period() {
         for grace in [Duration::ZERO, SECOND / 10, SECOND, 10 * SECOND, 600 * SECOND] {
             let (mut drain, start) = drain(100_000, 2, grace);
             assert!(drain.spread + drain.linger <= grace * 4 / 5);
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_more_there_are_the_later_they_are_asked_back() {
+    fn more_clients_get_a_longer_retry_after() {
         let within = |clients| {
             let (drain, _) = drain(clients, 1, 10 * SECOND);
             let times = (0..1000).map(|_| drain.retry_after(&mut rand::rng()));

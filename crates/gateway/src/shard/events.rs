@@ -1,10 +1,10 @@
-//! Events on their way to a worker, and what becomes of them when there is none.
+//! Emitting client events, and routing them to workers or to the queue of unassigned events.
 
 use std::{net::Ipv4Addr, time::Duration};
 
 use bytes::Bytes;
 use protocol::{
-    CloseReason, ConnectionId, Context, Event,
+    CloseReason, ConnectionId, Event,
     codec::gateway_worker::{MAX_FRAME, TooLarge},
 };
 use rustc_hash::FxHashMap;
@@ -12,51 +12,50 @@ use service::clock;
 
 use super::{
     SCRATCH, Shard,
-    connection::{Connection, Key, Pause, Phase},
-    outlet::{Care, Entry, Outlet, Reached},
-    share::{LIGHT, Share, Wait},
-    workers::Linked,
+    connection::{Pause, Phase, SlotKey},
+    delivery_queue::{DeliveryQueue, Entry, Isolation, Reached},
+    flow_control::{Blocked, FlowControl, LIGHT},
+    workers::WorkerState,
 };
 use crate::{
-    closed::Closed,
-    exchange::{Language, LinkId},
+    closed::CloseCause,
     framing::Violation,
     settings::NoWorker,
+    thread_messages::{LinkId, PeerProtocol},
 };
 
-/// How many bytes of a request are read at a time: most fit.
+/// Maximum number of bytes per read of a request: most requests fit.
 const HEAD: usize = 4 * 1024;
 
 impl Shard {
-    /// Gives an event of a client to its worker. `event` is without its payload, which is given
-    /// beside it.
-    pub(super) fn emit(&mut self, key: Key, event: Event, payload: &[u8]) {
+    /// Emits an event of a client. `event` carries no payload; `payload` is passed separately.
+    pub(super) fn emit(&mut self, key: SlotKey, event: Event, payload: &[u8]) {
         let connection = &mut self.connections[key as usize];
         if let Some(client) = connection.id {
             connection.events += 1;
             let number = connection.events;
-            self.give(key, fresh(client, number, event), payload);
+            self.deliver(key, fresh(client, number, event), payload);
         }
     }
 
-    /// Gives an event to the worker of a client that is still there.
-    fn give(&mut self, key: Key, entry: Entry, payload: &[u8]) {
+    /// Delivers an event of a connected client, unless it has to wait for a suspect.
+    fn deliver(&mut self, key: SlotKey, entry: Entry, payload: &[u8]) {
         let Some(entry) = self.hold_back(entry, payload) else {
-            // Nothing more is read of it either, until that is decided.
+            // Reads pause as well, until the suspect is resolved.
             let connection = &mut self.connections[key as usize];
-            connection.paused = Some(Pause::Full);
+            connection.paused = Some(Pause::WindowFull);
             connection.held_since = None;
             return;
         };
-        self.give_now(key, entry, payload);
+        self.deliver_now(key, entry, payload);
     }
 
-    /// Gives an event to the worker of a client that is still there, whatever waits.
-    pub(super) fn give_now(&mut self, key: Key, mut entry: Entry, payload: &[u8]) {
+    /// Delivers an event of a connected client, past any suspect.
+    pub(super) fn deliver_now(&mut self, key: SlotKey, mut entry: Entry, payload: &[u8]) {
         let link = self.route(key);
         if self.is_lost(link) {
-            // It is told nothing.
-            self.end(key, Closed::NoWorker { retry_after: Duration::ZERO });
+            // Events without a worker are dropped, and their clients closed.
+            self.close(key, CloseCause::NoWorker { retry_after: Duration::ZERO });
             self.warnings.no_worker();
             return;
         }
@@ -66,150 +65,158 @@ impl Shard {
             Some(_) => None,
             None => connection.held_since.or_else(|| Some(clock::now())),
         };
-        // PHP workers want to be told with every event.
-        let language = worker.and_then(|worker| self.workers.open(worker));
-        let language = language.map(|worker| worker.outlet.language());
-        let introduced = language == Some(Language::Native) && connection.introduced;
-        connection.introduced = worker.is_some();
+        // PHP workers need the context with every event.
+        let protocol = worker.and_then(|worker| self.workers.open(worker));
+        let protocol = protocol.map(|worker| worker.delivery_queue.protocol());
+        let context_sent = protocol == Some(PeerProtocol::Native) && connection.context_sent;
+        connection.context_sent = worker.is_some();
         entry.edits = connection.edits;
-        entry.context = (worker.is_some() && !introduced)
-            .then(|| context(connection, self.directory.session(entry.client)));
-        let is_introduced = entry.context.is_some() && language == Some(Language::Native);
-        if is_introduced {
+        entry.context = (worker.is_some() && !context_sent)
+            .then(|| connection.context(self.directory.session(entry.client)));
+        let is_first_context = entry.context.is_some() && protocol == Some(PeerProtocol::Native);
+        if is_first_context {
             self.assign_standbys(key, true);
         }
         let client = entry.client;
         if let Err(error) = self.post(worker, entry, payload) {
             self.suspects.abandon(client);
-            // A worker of ours could have taken it, but a PHP worker would lose its link over it.
-            tracing::debug!(client = %self.client_id(client), %error, "too large for this worker");
+            // A native worker could take it; a PHP worker would close its link.
+            let client = self.client_id(client);
+            tracing::debug!(%client, %error, "event too large for this worker; closing the client");
             let violation = Violation::TooLong { size: payload.len() as u64, limit: MAX_FRAME };
-            self.end(key, Closed::Violation(violation));
+            self.close(key, CloseCause::Violation(violation));
             return;
         }
-        if let Some(owner) = worker.filter(|_| is_introduced) {
+        if let Some(owner) = worker.filter(|_| is_first_context) {
             self.await_confirmation(key, owner);
         }
-        self.share_out(key, payload.len());
+        self.apply_flow_control(key, payload.len());
     }
 
-    /// Leaves the socket of a client that has sent an event unread, if its worker has enough of it or
-    /// of everybody, or if there is none and enough waits for one.
-    fn share_out(&mut self, key: Key, payload: usize) {
+    /// Pauses reads of a client that has sent an event, if flow control of its worker requires it,
+    /// or if it has no worker and the queue of unassigned events is full.
+    fn apply_flow_control(&mut self, key: SlotKey, payload: usize) {
         let window = self.windows();
         let connection = &mut self.connections[key as usize];
         if connection.paused.is_some() {
             return;
         }
         let Some(worker) = connection.route.and_then(|link| self.workers.open(link)) else {
-            connection.paused = (window.of_many < self.limbo.len()).then_some(Pause::Full);
+            connection.paused = (window.bulk < self.unassigned.len()).then_some(Pause::WindowFull);
             return;
         };
-        if worker.is_lossy(&self.settings.ways) {
+        if worker.is_lossy(&self.settings.compat_behavior) {
             return;
         }
-        if let Some(wait) = connection.share.add(payload, &worker.outlet.progress(), window) {
-            let is_turn = wait == Wait::Turn;
-            connection.paused = Some(if is_turn { Pause::Turn } else { Pause::Full });
-            worker.leave_unread(key, wait);
+        if let Some(blocked) =
+            connection.flow_control.add(payload, &worker.delivery_queue.progress(), window)
+        {
+            let is_fair = blocked == Blocked::FairQueue;
+            connection.paused = Some(if is_fair { Pause::FairQueue } else { Pause::WindowFull });
+            worker.pause_reads(key, blocked);
         }
     }
 
-    /// Whether a client's worker has enough to do; without one, whether enough waits for one.
-    pub(super) fn has_full_worker(&mut self, key: Key) -> bool {
+    /// Whether the window of the client's worker is full; without a worker, whether the queue of
+    /// unassigned events is.
+    pub(super) fn has_full_worker(&mut self, key: SlotKey) -> bool {
         let window = self.window();
         let link = self.connections[key as usize].route;
         match link.and_then(|link| self.workers.open(link)) {
-            Some(worker) if worker.is_lossy(&self.settings.ways) => false,
-            Some(worker) => window < worker.outlet.len(),
-            None => window < self.limbo.len(),
+            Some(worker) if worker.is_lossy(&self.settings.compat_behavior) => false,
+            Some(worker) => window < worker.delivery_queue.len(),
+            None => window < self.unassigned.len(),
         }
     }
 
-    /// How many bytes of a connection are read at a time.
-    pub(super) fn most_to_read(&mut self, key: Key) -> usize {
+    /// Maximum number of bytes for the next read of a connection.
+    pub(super) fn most_to_read(&mut self, key: SlotKey) -> usize {
         if matches!(self.connections[key as usize].phase, Phase::Request(_)) {
-            // Small, so that what comes behind a request for a page costs no more than its turn.
+            // Small, so that pipelined requests cost no more than the quantum.
             return HEAD;
         }
-        // All that is read goes to the worker.
-        match !self.connections[key as usize].is_amid_large() && self.has_busy_worker(key).is_some()
+        // Everything that is read goes to the worker.
+        match !self.connections[key as usize].in_large_message()
+            && self.has_busy_worker(key).is_some()
         {
             true => LIGHT,
             false => SCRATCH,
         }
     }
 
-    /// The worker of a client, if more waits for it than keeps it busy.
-    fn has_busy_worker(&mut self, key: Key) -> Option<&mut Linked> {
+    /// The worker of a client, if its backlog is above the busy threshold.
+    fn has_busy_worker(&mut self, key: SlotKey) -> Option<&mut WorkerState> {
         let worker = self.workers.open(self.connections[key as usize].route?)?;
-        let is_busy = worker.outlet.progress().is_busy() && !worker.is_lossy(&self.settings.ways);
+        let is_busy = worker.delivery_queue.progress().is_busy()
+            && !worker.is_lossy(&self.settings.compat_behavior);
         is_busy.then_some(worker)
     }
 
-    /// Leaves a client that is in the midst of something large unread until it is its turn; `false` if
-    /// its worker could do with more.
-    pub(super) fn waits_for_worker(&mut self, key: Key) -> bool {
+    /// Queues a client in the middle of a large message in its worker's fair queue; `false` if the
+    /// worker is below its busy threshold.
+    pub(super) fn enqueue_for_worker(&mut self, key: SlotKey) -> bool {
         let Some(worker) = self.has_busy_worker(key) else {
             return false;
         };
-        worker.leave_unread(key, Wait::Turn);
-        self.connections[key as usize].paused = Some(Pause::Turn);
+        worker.pause_reads(key, Blocked::FairQueue);
+        self.connections[key as usize].paused = Some(Pause::FairQueue);
         true
     }
 
-    /// Leaves a client's socket unread until its worker has caught up, or is there.
-    pub(super) fn pause(&mut self, key: Key) {
+    /// Pauses reads of a client until its worker has caught up, or is linked.
+    pub(super) fn pause(&mut self, key: SlotKey) {
         let connection = &mut self.connections[key as usize];
-        connection.paused = Some(Pause::Full);
+        connection.paused = Some(Pause::WindowFull);
         if let Some(worker) = connection.route.and_then(|link| self.workers.open(link)) {
-            worker.leave_unread(key, Wait::Worker);
+            worker.pause_reads(key, Blocked::WorkerWindow);
         }
     }
 
-    /// Gives a client to a worker that is told of nothing but that.
-    pub(super) fn adopt(&mut self, key: Key) {
+    /// Reassigns a client to a worker, with no other event.
+    pub(super) fn reassign(&mut self, key: SlotKey) {
         let Some(client) = self.connections[key as usize].id else {
             return;
         };
         let link = self.route(key);
-        let language = link.and_then(|link| self.workers.open(link));
-        // PHP workers are told everything with each event, and have no word for this.
-        if language.is_some_and(|worker| worker.outlet.language() == Language::Native) {
+        let protocol = link.and_then(|link| self.workers.open(link));
+        // PHP workers get the whole context with each event, and their protocol has no such event.
+        if protocol.is_some_and(|worker| worker.delivery_queue.protocol() == PeerProtocol::Native) {
             let number = self.connections[key as usize].events;
-            let redelivered = self.is_doubtful(key);
-            let entry = Entry { redelivered, ..fresh(client, number, Event::Adopt) };
-            self.give_now(key, entry, &[]);
+            let redelivered = self.may_be_presumed_dead(key);
+            let entry = Entry { redelivered, ..fresh(client, number, Event::Reassigned) };
+            self.deliver_now(key, entry, &[]);
         }
     }
 
-    /// Whether events that go to this worker, or to none, are dropped.
+    /// Whether events for this worker, or without one, are dropped.
     pub(super) fn is_lost(&self, link: Option<LinkId>) -> bool {
         link.is_none() && self.settings.no_worker == NoWorker::Destroy
     }
 
-    /// Adds an event to those that go to this worker, or to those that wait for one.
+    /// Queues an event for this worker, or as unassigned.
     fn post(
         &mut self,
         link: Option<LinkId>,
         mut entry: Entry,
         payload: &[u8],
     ) -> Result<(), TooLarge> {
-        self.call();
+        self.schedule_flush();
         if self.is_lost(link) {
             self.tally.events_dropped += 1;
             self.suspects.abandon(entry.client);
             return Ok(());
         }
         if let Some(link) = link.filter(|_| !self.suspects.is_empty()) {
-            let care = self.suspects.care(entry.client, entry.number, link);
-            if entry.care == Care::No && !matches!(entry.event, Event::Adopt) {
-                entry.care = care;
+            let isolation = self.suspects.isolation(entry.client, entry.number, link);
+            if entry.isolation == Isolation::None && !matches!(entry.event, Event::Reassigned) {
+                entry.isolation = isolation;
             }
         }
-        let (window, ways) = (self.window(), &self.settings.ways);
+        let (window, compat_behavior) = (self.window(), &self.settings.compat_behavior);
         match link.and_then(|link| self.workers.open(link)) {
-            Some(worker) if worker.is_lossy(ways) && window <= worker.outlet.len() => {
+            Some(worker)
+                if worker.is_lossy(compat_behavior) && window <= worker.delivery_queue.len() =>
+            {
                 self.tally.events_dropped += 1;
                 self.suspects.abandon(entry.client);
                 Ok(())
@@ -217,18 +224,18 @@ impl Shard {
             Some(worker) => {
                 self.tally.events += 1;
                 self.tally.redelivered += u64::from(entry.redelivered);
-                worker.outlet.push(entry, payload)
+                worker.delivery_queue.push(entry, payload)
             }
-            None => self.limbo.push(entry, payload),
+            None => self.unassigned.push(entry, payload),
         }
     }
 
-    /// Tells the worker that a client is gone, and forgets the client.
-    pub(super) fn depart(&mut self, key: Key, reason: CloseReason) {
+    /// Removes a client and emits its close event.
+    pub(super) fn remove_client(&mut self, key: SlotKey, reason: CloseReason) {
         let Some(id) = self.connections[key as usize].id else {
             return;
         };
-        let redelivered = self.is_doubtful(key);
+        let redelivered = self.may_be_presumed_dead(key);
         let link = self.route(key);
         let session = self.directory.session(id);
         if self.directory.remove(id).is_none() {
@@ -239,14 +246,15 @@ impl Shard {
         connection.route = None;
         let standbys = std::mem::take(&mut connection.standbys);
         connection.events += 1;
-        // A close brings all that a worker needs to know, since nobody can be asked afterwards.
-        let context = context(connection, session);
+        // The close event carries the whole context, since the session cannot be queried
+        // afterwards.
+        let context = connection.context(session);
         let (number, event) = (connection.events, Event::Close(reason));
         let edits = connection.edits;
         self.keep_standbys(id, standbys, &context, link);
         let context = Some(context);
         let entry = Entry { context, redelivered, edits, ..fresh(id, number, event) };
-        // It is told once what is before it is.
+        // Delivered after the events before it.
         if let Some(entry) = self.hold_back(entry, &[])
             && let Err(error) = self.post(link, entry, &[])
             && let Some(suppressed) = self.warnings.too_large.admit(clock::now())
@@ -254,24 +262,25 @@ impl Shard {
             let client = self.client_id(id);
             tracing::error!(
                 %client, %error, suppressed,
-                "a worker cannot be told that a client is gone"
+                "close event too large for its worker; not delivered"
             );
         }
         if let Some(link) = link {
             self.workers.unbind(link);
         }
-        self.host.metrics.clients.dec();
-        self.host.metrics.count_closed(reason);
+        self.gateway.metrics.clients.dec();
+        self.gateway.metrics.count_closed(reason);
     }
 
-    /// Whether a former worker of a client may have taken us for gone, and have closed it.
-    fn is_doubtful(&self, key: Key) -> bool {
+    /// Whether a former owner of a client may have declared this gateway dead and emitted the close
+    /// event.
+    fn may_be_presumed_dead(&self, key: SlotKey) -> bool {
         let lost = self.connections[key as usize].lost;
-        lost.is_some_and(|lost| self.host.sight.is_doubtful(lost))
+        lost.is_some_and(|lost| self.gateway.register_outages.may_be_declared_dead(lost))
     }
 
-    /// The worker of a client: the one that it has, or a new one if that is gone.
-    fn route(&mut self, key: Key) -> Option<LinkId> {
+    /// The worker of a client: its owner, or a new one if the owner is no longer linked.
+    fn route(&mut self, key: SlotKey) -> Option<LinkId> {
         let connection = &mut self.connections[key as usize];
         if let Some(link) = connection.route
             && self.workers.holds(link)
@@ -282,31 +291,31 @@ impl Shard {
         let link = self.workers.choose(self.settings.router, ip, self.room());
         let connection = &mut self.connections[key as usize];
         connection.route = link;
-        connection.introduced = false;
+        connection.context_sent = false;
         connection.edits = 0;
-        connection.share = Share::default();
+        connection.flow_control = FlowControl::default();
         link
     }
 
-    /// Gives out again what a worker did not finish, or what there was no worker for.
-    pub(super) fn give_again(&mut self, entries: Vec<Entry>) {
-        self.give_again_by(FxHashMap::default(), entries);
+    /// Redelivers what a worker did not acknowledge, or delivers unassigned events.
+    pub(super) fn redeliver(&mut self, entries: Vec<Entry>) {
+        self.redeliver_by_route(FxHashMap::default(), entries);
     }
 
-    /// The same, where clients that are gone have the workers of `routes`.
-    pub(super) fn give_again_by(
+    /// The same; for disconnected clients, `routes` overrides the choice of the worker.
+    pub(super) fn redeliver_by_route(
         &mut self,
         mut routes: FxHashMap<ConnectionId, Option<LinkId>>,
         entries: Vec<Entry>,
     ) {
-        // Of clients that are gone, what a worker must know is in their last event.
+        // The context of a disconnected client is in its close event.
         let last = entries.iter().filter(|entry| matches!(entry.event, Event::Close(_)));
         let contexts = last.map(|entry| (entry.client, entry.context.clone()));
         let contexts: FxHashMap<_, _> = contexts.collect();
         let room = self.room();
         for mut entry in entries {
-            if matches!(entry.event, Event::Adopt) {
-                // Orphans are found by a sweep over the clients themselves.
+            if matches!(entry.event, Event::Reassigned) {
+                // The standby sweep finds clients without an owner.
                 continue;
             }
             let payload = match &mut entry.event {
@@ -314,14 +323,14 @@ impl Shard {
                 _ => Bytes::new(),
             };
             if let Some(key) = self.directory.get(entry.client).map(|client| client.handle) {
-                match entry.care {
-                    Care::No => self.give(key, entry, &payload),
-                    // It has waited for that.
-                    Care::Suspect | Care::Trial => self.give_now(key, entry, &payload),
+                match entry.isolation {
+                    Isolation::None => self.deliver(key, entry, &payload),
+                    // It has waited already.
+                    Isolation::Suspect | Isolation::Alone => self.deliver_now(key, entry, &payload),
                 }
                 continue;
             }
-            if entry.care == Care::No {
+            if entry.isolation == Isolation::None {
                 match self.hold_back(entry, &payload) {
                     Some(given) => entry = given,
                     None => continue,
@@ -332,15 +341,16 @@ impl Shard {
                 let ip = context.as_ref().map(|context| context.remote.ip());
                 let ip = ip.unwrap_or_else(|| Ipv4Addr::UNSPECIFIED.into());
                 let link = self.workers.choose(self.settings.router, ip, room)?;
-                // It is the worker's for its last events only.
+                // The client does not count for this worker, which gets only its last events.
                 self.workers.unbind(link);
                 Some(link)
             });
             entry.context = context.or(entry.context);
             if matches!(entry.event, Event::Close(_)) {
-                self.reassign_departed(entry.client, link);
-                // As with clients that are still there, if whoever had it is lost.
-                entry.redelivered |= self.host.sight.is_doubtful(clock::now());
+                self.reassign_closing(entry.client, link);
+                // As for connected clients, if the former owner is lost.
+                entry.redelivered |=
+                    self.gateway.register_outages.may_be_declared_dead(clock::now());
             }
             let client = entry.client;
             let posted = self.post(link, entry, &payload);
@@ -353,41 +363,36 @@ impl Shard {
                 let client = self.client_id(client);
                 tracing::error!(
                     %client, %error, suppressed,
-                    "an event is too large for its new worker"
+                    "event too large for its new worker; not delivered"
                 );
             }
         }
     }
 
-    /// Takes back all events that wait for a worker.
-    pub(super) fn take_limbo(&mut self) -> Vec<Entry> {
+    /// Takes all unassigned events.
+    pub(super) fn take_unassigned(&mut self) -> Vec<Entry> {
         std::mem::replace(
-            &mut self.limbo,
-            Outlet::new(self.index, Language::Native, self.host.address),
+            &mut self.unassigned,
+            DeliveryQueue::new(self.index, PeerProtocol::Native, self.gateway.address),
         )
         .recall()
         .collect()
     }
 
-    /// Has the connections read again that were left unread.
-    pub(super) fn resume(&mut self, keys: impl IntoIterator<Item = Key>) {
+    /// Resumes reads of connections.
+    pub(super) fn resume(&mut self, keys: impl IntoIterator<Item = SlotKey>) {
         for key in keys {
             if let Some(connection) = self.connections.get_mut(key as usize) {
                 connection.paused = None;
-                connection.share.waited();
+                connection.flow_control.resumed();
                 connection.wake();
             }
         }
     }
 }
 
-/// An event as it happens to a client.
+/// An event that was not delivered before.
 fn fresh(client: ConnectionId, number: u64, event: Event) -> Entry {
-    let (context, care, reached) = (None, Care::No, Reached::Nobody);
-    Entry { client, number, event, context, redelivered: false, edits: 0, care, reached }
-}
-
-pub(super) fn context(connection: &Connection, session: protocol::Session) -> Box<Context> {
-    let listener_port = connection.door.addr.port();
-    Box::new(Context { remote: connection.remote, listener_port, session })
+    let (context, isolation, reached) = (None, Isolation::None, Reached::NotSent);
+    Entry { client, number, event, context, redelivered: false, edits: 0, isolation, reached }
 }

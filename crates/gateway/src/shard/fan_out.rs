@@ -1,79 +1,79 @@
-//! Who is still to be written to, of those that a message for many was queued for.
+//! Connections with queued output of fan-out messages.
 //!
-//! A call of the kernel for each of thousands of sockets holds up a thread for tens of milliseconds. So
-//! they are written to a few at a time, and everybody else is heard, and answered, in between. A value.
+//! One system call for each of thousands of sockets blocks a thread for tens of milliseconds. So a
+//! few sockets are written per pass, and all others are read and served in between. A value.
 
 use std::collections::VecDeque;
 
-use super::connection::Key;
+use super::connection::SlotKey;
 
-/// For how many something is.
+/// The number of recipients of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Audience {
-    /// Its client is written to with everything else.
+    /// Written with all other output.
     Few,
-    /// They are written to a few at a time.
+    /// Written to a few connections per pass.
     Many,
 }
 
 impl Audience {
-    /// What so many are.
+    /// The audience of this many clients.
     pub(super) const fn of(clients: usize) -> Self {
         if SLICE < clients { Self::Many } else { Self::Few }
     }
 }
 
-/// A message for no more clients than this is written with everything else; of one for more, that many
-/// are written to in one turn of the shard, which takes some hundred microseconds.
+/// A message for up to this many clients is written with all other output; of a larger one, this
+/// many connections are written per pass, which takes some hundred microseconds.
 const SLICE: usize = 32;
 
-/// As many bytes may wait. Beyond that all of them are written to before anything else is done: what
-/// workers send is not taken faster than clients can be sent it.
+/// Bytes that may be queued. Beyond that, all connections are written before anything else, so that
+/// messages from workers are not taken faster than clients can be sent them.
 const LIMIT: usize = 32 * 1024 * 1024;
 
-/// The connections that are still to be written to, first come first.
+/// The connections still to be written, in FIFO order.
 #[derive(Debug, Default)]
 pub(super) struct FanOut {
-    keys: VecDeque<Key>,
-    /// How many bytes wait for them, about.
+    keys: VecDeque<SlotKey>,
+    /// Approximate bytes queued for them.
     bytes: usize,
 }
 
 impl FanOut {
-    /// Adds a connection. It must not be there yet.
-    pub(super) fn add(&mut self, key: Key) {
+    /// Adds a connection, which must not be queued yet.
+    pub(super) fn add(&mut self, key: SlotKey) {
         self.keys.push_back(key);
     }
 
-    /// Counts bytes that were queued for one of them.
+    /// Counts bytes queued for one of them.
     pub(super) fn count(&mut self, bytes: usize) {
         self.bytes += bytes;
     }
 
-    /// Takes the next one out. Of the bytes that wait each is taken to have the same part.
-    pub(super) fn next(&mut self) -> Option<Key> {
+    /// Removes and returns the next one. It is assumed to have an equal part of the queued bytes.
+    pub(super) fn next(&mut self) -> Option<SlotKey> {
         let before = self.keys.len();
         let key = self.keys.pop_front()?;
         self.bytes -= self.bytes / before;
         Some(key)
     }
 
-    /// How many are to be written to in this turn.
+    /// Number of connections to write in this pass.
     pub(super) fn due(&self) -> usize {
         if LIMIT < self.bytes { self.keys.len() } else { self.keys.len().min(SLICE) }
     }
 
-    /// How many bytes wait for them, about.
+    /// Approximate bytes queued for them.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Whether nobody waits.
+    /// Whether no connection is queued.
     pub(super) fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// How many wait.
+    /// Number of queued connections.
     pub(super) fn len(&self) -> usize {
         self.keys.len()
     }
@@ -89,14 +89,14 @@ mod tests {
     fn of(connections: usize, bytes: usize) -> FanOut {
         let mut fan_out = FanOut::default();
         for key in 0..connections {
-            fan_out.add(key as Key);
+            fan_out.add(key as SlotKey);
             fan_out.count(bytes);
         }
         fan_out
     }
 
     #[test]
-    fn a_few_are_due_at_a_time_and_the_first_come_first() {
+    fn few_connections_are_due_per_pass_in_fifo_order() {
         let mut fan_out = of(SLICE * 2 + 1, 10);
         let mut written = Vec::new();
         for due in [SLICE, SLICE, 1, 0] {
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn all_are_due_when_too_much_waits_for_them() {
+    fn all_connections_are_due_above_the_byte_limit() {
         let fan_out = of(SLICE * 2, LIMIT / SLICE / 2);
         assert_eq!(fan_out.due(), SLICE);
         let fan_out = of(SLICE * 2, LIMIT / SLICE / 2 + 1);
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_waits_no_more() {
+    fn written_bytes_are_not_counted() {
         let mut fan_out = of(100, 7);
         assert_eq!(fan_out.bytes(), 700);
         for left in (0..100).rev() {

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use protocol::Group;
 
-use super::directory::Ordinal;
+use crate::thread_messages::Ordinal;
 
-/// The groups of one client, in the order in which it joined them. To find, add and remove one costs
-/// the same however many there are; the usual few are a plain list.
+/// The groups of one client, in order of joining. Finding, adding and removing one costs the same
+/// however many there are; the usual few are a plain list.
 #[derive(Debug)]
 pub(super) enum Memberships {
     Few(Vec<(Group, Ordinal)>),
@@ -16,12 +16,12 @@ pub(super) enum Memberships {
 
 #[derive(Debug, Default)]
 pub(super) struct Many {
-    // Names are chosen by others, so the hash is keyed.
+    // Group names are untrusted input, so the hash is keyed.
     by_name: HashMap<Group, Ordinal>,
     by_age: BTreeMap<Ordinal, Group>,
 }
 
-/// How many groups are a plain list.
+/// Up to this many groups are a plain list.
 const FEW: usize = 16;
 
 impl Default for Memberships {
@@ -38,7 +38,7 @@ impl Memberships {
         }
     }
 
-    /// Whether this group is among them.
+    /// Whether it contains this group.
     pub(super) fn contains(&self, group: &Group) -> bool {
         match self {
             Self::Few(list) => list.iter().any(|(joined, _)| joined == group),
@@ -46,7 +46,7 @@ impl Memberships {
         }
     }
 
-    /// Adds a group that is not among them, behind all others.
+    /// Adds a group that it does not contain, behind all others.
     pub(super) fn add(&mut self, group: Group, since: Ordinal) {
         match self {
             Self::Few(list) if list.len() < FEW => list.push((group, since)),
@@ -61,7 +61,7 @@ impl Memberships {
         }
     }
 
-    /// Takes a group out, and says since when it was among them.
+    /// Removes a group. Returns since when the client was a member.
     pub(super) fn remove(&mut self, group: &Group) -> Option<Ordinal> {
         let since = match self {
             Self::Few(list) => {

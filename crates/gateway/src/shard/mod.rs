@@ -1,9 +1,9 @@
-//! A shard: one thread's clients, their indexes, and the events on their way to workers.
+//! A shard: the clients of one thread, their indexes, and the events queued for workers.
 //!
-//! A shard owns all this outright. Nothing here locks or waits: whatever a shard is told, or reads
-//! from a socket, it carries out on the spot, and what goes out is collected and written once the
-//! thread has done everything that was there to do (see [`Shard::turn`]). What crosses between
-//! threads crosses in batches.
+//! A shard owns its state exclusively: it takes no locks and never blocks. It applies a message
+//! from the hub, or input from a socket, immediately; output is collected and written once the
+//! thread has processed everything that was ready (see [`Shard::run_once`]). Threads exchange
+//! messages in batches.
 
 mod admission;
 mod answers;
@@ -12,32 +12,30 @@ mod clients;
 mod commands;
 mod connection;
 mod deadlines;
+mod delivery_queue;
 mod directory;
 mod drain;
+mod event_loop;
 mod events;
 mod fan_out;
-mod heartbeat;
+mod flow_control;
 mod ids;
+mod load_shedding;
 mod memberships;
-mod outlet;
 mod pages;
 mod pass;
+mod poison;
+mod poison_delivery;
 mod quantum;
-mod relief;
 mod requests;
 mod roster;
-mod routing;
 mod run;
-mod share;
-#[cfg(test)]
-mod stage;
 mod standby;
 mod stored_session;
-mod suspects;
 mod sweep;
 mod targets;
-mod trials;
-mod turn;
+#[cfg(test)]
+mod test_shard;
 mod warnings;
 mod work;
 mod workers;
@@ -62,112 +60,107 @@ use slab::Slab;
 use self::{
     answers::Answered,
     budget::Budget,
-    connection::{Connection, Key, Phase},
+    connection::{Connection, Phase, SlotKey},
     deadlines::Deadlines,
+    delivery_queue::DeliveryQueue,
     directory::Directory,
     drain::Drain,
     fan_out::FanOut,
     ids::ConnectionIds,
-    outlet::Outlet,
     pass::Pass,
-    standby::Departed,
-    suspects::Suspects,
+    poison::PoisonDetector,
+    standby::ClosingClient,
     targets::Found,
     warnings::Warnings,
     work::Work,
     workers::Workers,
 };
 use crate::{
-    closed::Closed,
-    exchange::{Content, Host, Language, ToHub, ToShard, Token},
-    settings::{Door, Settings},
+    closed::CloseCause,
+    settings::{Listener, Settings},
+    thread_messages::{Content, GatewayState, PeerProtocol, ToHub, ToShard, Token},
 };
 
-pub(crate) use self::{
-    directory::Ordinal,
-    heartbeat::{Heartbeat, Life, MAX_LIMIT, Ping, WebSocketPing},
-    routing::Router,
-    run::run,
-    standby::MAX_STANDBYS,
-};
+pub(crate) use self::run::run;
 
-/// How many bytes are read from a socket at a time.
+/// Size of the read buffer, and the maximum number of bytes per socket read.
 const SCRATCH: usize = 64 * 1024;
 
-/// One thread's clients and all that concerns them.
+/// The clients of one thread and their state.
 #[derive(Debug)]
 pub(crate) struct Shard {
     index: u16,
     started: Instant,
-    host: Arc<Host>,
+    gateway: Arc<GatewayState>,
     settings: Arc<Settings>,
-    doors: Vec<Rc<Door>>,
+    listeners: Vec<Rc<Listener>>,
     ids: ConnectionIds,
-    directory: Directory<Key>,
+    directory: Directory<SlotKey>,
     connections: Slab<Connection>,
-    /// The workers that are linked, and the events on their way to each.
+    /// The linked workers and their delivery queues.
     workers: Workers,
-    /// Events that wait for a worker.
-    limbo: Outlet,
-    /// Events that worker processes may have ended over.
-    suspects: Suspects,
-    /// The standbys of clients that are gone, until a worker is done with the end of them.
-    departed: FxHashMap<ConnectionId, Departed>,
-    /// The next client to look at for whether it lacks an owner or a standby, while some may.
+    /// Events without a worker.
+    unassigned: DeliveryQueue,
+    /// Events that may have terminated worker processes.
+    suspects: PoisonDetector,
+    /// Standbys of disconnected clients, until a worker has acknowledged the close event.
+    closing_standbys: FxHashMap<ConnectionId, ClosingClient>,
+    /// The next connection that the sweep checks for a missing owner or standby, while one is
+    /// running.
     standby_sweep: Option<usize>,
     deadlines: Deadlines,
-    /// Connections with something to write.
-    dirty: Vec<Key>,
-    /// Bytes queued since they were last written to.
+    /// Connections with queued output.
+    dirty: Vec<SlotKey>,
+    /// Bytes queued since `dirty` was last flushed.
     unwritten: usize,
-    /// Connections that a message for many was queued for.
+    /// Connections with queued output of a fan-out message.
     fan_out: FanOut,
     budget: Budget,
-    /// Connections that wait to become clients until there is room for their events.
-    newcomers: VecDeque<Key>,
-    /// Connections that have more to say, and wait until it is their turn.
-    run_queue: VecDeque<Key>,
-    /// Connections that are left unread because clients make us hold too much.
-    held_back: VecDeque<Key>,
-    /// Those of them whose turn it is.
-    turns: Vec<Key>,
-    /// Whether the hub knows that they do.
-    told_pressed: bool,
-    /// What the hub has said and is not carried out yet.
-    told: VecDeque<ToShard>,
-    /// What of that is under way.
+    /// Connections to be registered as clients once there is room for their events.
+    pending_clients: VecDeque<SlotKey>,
+    /// The fair queue: connections with more input, resumed round-robin.
+    run_queue: VecDeque<SlotKey>,
+    /// Connections whose reads are paused by memory pressure.
+    held_back: VecDeque<SlotKey>,
+    /// Connections of `held_back` that were resumed to complete their message.
+    resumed: Vec<SlotKey>,
+    /// The memory pressure that was last reported to the hub.
+    reported_pressure: bool,
+    /// Messages from the hub that are not applied yet.
+    inbox: VecDeque<ToShard>,
+    /// The sliced command or query in progress.
     work: Option<Work>,
-    /// Where the clients that a command is for are found.
-    found: Vec<Found<Key>>,
-    /// How far all clients were looked at for the heartbeat, and for WebSocket pings.
-    beats: Pass,
+    /// Scratch buffer for the clients that a command addresses.
+    found: Vec<Found<SlotKey>>,
+    /// Progress of the heartbeat sweep and of the WebSocket ping sweep.
+    heartbeats: Pass,
     pings: Pass,
-    /// What the hub is to be told behind the events of this turn.
+    /// Barriers to report to the hub after the events of this pass.
     barriers: Vec<Token>,
-    /// Where sockets are read to.
+    /// Read buffer, shared by all sockets.
     scratch: Box<[u8]>,
     tally: Tally,
-    /// What others know of the directory.
+    /// The directory statistics that were last published.
     content: Content,
     warnings: Warnings,
-    /// Whether the turn is called already, and whom to wake for it.
-    called: bool,
+    /// Whether a pass is scheduled already.
+    scheduled: bool,
     waker: Option<Waker>,
-    /// Set once the gateway goes down.
+    /// Set during graceful shutdown.
     drain: Option<Drain>,
 }
 
-/// A connection that was accepted for this shard.
+/// A connection accepted for this shard.
 #[derive(Debug)]
-pub(crate) struct Arrival {
+pub(crate) struct Accepted {
     stream: TcpStream,
     remote: SocketAddr,
-    /// Which of the doors it came in by.
-    door: usize,
+    /// Index of the listener that accepted it.
+    listener: usize,
 }
 
-/// What was counted since it was last added to the metrics: shards share those, and should not
-/// fight over them for each message.
+/// Counts not yet added to the metrics. Shards share the metrics, so updating them per message
+/// would cause contention.
 #[derive(Debug, Default)]
 struct Tally {
     messages_in: u64,
@@ -187,68 +180,68 @@ struct Tally {
 impl Shard {
     pub(crate) fn new(
         index: u16,
-        host: Arc<Host>,
+        gateway: Arc<GatewayState>,
         settings: Arc<Settings>,
-        doors: Vec<Door>,
+        listeners: Vec<Listener>,
         dice: u32,
     ) -> Self {
-        let (number, shards) = (u32::from(index), host.shards.len() as u32);
-        let ids = match settings.ways.ids_anywhere {
-            true => ConnectionIds::anywhere(number, shards, dice),
+        let (number, shards) = (u32::from(index), gateway.shards.len() as u32);
+        let ids = match settings.compat_behavior.randomize_ids {
+            true => ConnectionIds::random_start(number, shards, dice),
             false => ConnectionIds::from_one(number, shards),
         };
         Self {
             index,
             started: clock::now(),
-            doors: doors.into_iter().map(Rc::new).collect(),
+            listeners: listeners.into_iter().map(Rc::new).collect(),
             ids,
             directory: Directory::new(),
             connections: Slab::new(),
             workers: Workers::default(),
-            limbo: Outlet::new(index, Language::Native, host.address),
-            suspects: Suspects::new(settings.max_delivery_attempts),
-            departed: FxHashMap::default(),
+            unassigned: DeliveryQueue::new(index, PeerProtocol::Native, gateway.address),
+            suspects: PoisonDetector::new(settings.max_delivery_attempts),
+            closing_standbys: FxHashMap::default(),
             standby_sweep: None,
             deadlines: Deadlines::default(),
             dirty: Vec::new(),
             unwritten: 0,
             fan_out: FanOut::default(),
             budget: Budget::new(settings.memory),
-            newcomers: VecDeque::new(),
+            pending_clients: VecDeque::new(),
             run_queue: VecDeque::new(),
             held_back: VecDeque::new(),
-            turns: Vec::new(),
-            told_pressed: false,
-            told: VecDeque::new(),
+            resumed: Vec::new(),
+            reported_pressure: false,
+            inbox: VecDeque::new(),
             work: None,
             found: Vec::new(),
-            beats: Pass::default(),
+            heartbeats: Pass::default(),
             pings: Pass::default(),
             barriers: Vec::new(),
             scratch: vec![0; SCRATCH].into(),
             tally: Tally::default(),
             content: Content::default(),
             warnings: Warnings::default(),
-            called: false,
+            scheduled: false,
             waker: None,
             drain: None,
-            host,
+            gateway,
             settings,
         }
     }
 
-    /// Has [`turn`](Self::turn) called once everything that is there to do is done.
-    fn call(&mut self) {
-        if !self.called {
-            self.called = true;
+    /// Schedules [`run_once`](Self::run_once) after everything that is ready.
+    fn schedule_flush(&mut self) {
+        if !self.scheduled {
+            self.scheduled = true;
             if let Some(waker) = &self.waker {
                 waker.wake_by_ref();
             }
         }
     }
 
-    /// Writes to every connection that something was queued for; of those that a message for many was
-    /// queued for, to so many.
+    /// Flushes every connection with queued output, but at most `of_fan_out` of those with only
+    /// fan-out output.
     fn write(&mut self, of_fan_out: usize) {
         self.write_dirty();
         for _ in 0..of_fan_out {
@@ -263,9 +256,9 @@ impl Shard {
         self.write_dirty();
     }
 
-    /// Writes to those that wait for nobody else.
+    /// Flushes the connections in `dirty`.
     fn write_dirty(&mut self) {
-        // A socket that turns out to be broken brings an event, and so more to flush at most once.
+        // A broken socket emits an event, and so causes more to flush at most once.
         while !self.dirty.is_empty() {
             let mut dirty = std::mem::take(&mut self.dirty);
             for key in dirty.drain(..) {
@@ -279,19 +272,21 @@ impl Shard {
         self.unwritten = 0;
     }
 
-    fn take(&mut self, message: ToShard, arrived: &mut Vec<Arrival>) {
+    fn handle(&mut self, message: ToShard, arrived: &mut Vec<Accepted>) {
         match message {
-            ToShard::Accepted { stream, remote, door } => match net::take_over(stream) {
-                Ok(stream) => arrived.push(Arrival { stream, remote, door }),
+            ToShard::Accepted { stream, remote, listener } => match net::take_over(stream) {
+                Ok(stream) => arrived.push(Accepted { stream, remote, listener }),
                 Err(error) => {
-                    tracing::error!(%error, "a connection could not be taken over");
-                    self.give_back(self.index.into(), door);
+                    tracing::error!(%error, "failed to adopt an accepted connection");
+                    self.return_place(self.index.into(), listener);
                 }
             },
             ToShard::Command { from, ordinal, command } => self.apply(from, ordinal, command),
             ToShard::Query { token, query, in_php } => {
-                match answers::answer(&mut self.directory, query, in_php, self.host.ordinal()) {
-                    Answered::Now(part) => self.host.hub.push(ToHub::Part { token, part }),
+                match answers::answer(&mut self.directory, query, in_php, self.gateway.ordinal()) {
+                    Answered::Now(part) => {
+                        self.gateway.hub.push(ToHub::PartialAnswer { token, part })
+                    }
                     Answered::Slices(enumeration) => {
                         self.begin(Work::Enumerate { token, enumeration });
                     }
@@ -301,35 +296,35 @@ impl Shard {
             ToShard::WorkerUp { link, worker } => self.worker_up(link, worker),
             ToShard::WorkerLeaving { link } => self.worker_leaving(link),
             ToShard::WorkerDown { link, end } => self.worker_down(link, end),
-            ToShard::Trying { link, seq, alone } => self.trying(link, seq, alone),
-            ToShard::Begun { link, through } => self.begun(link, through),
-            ToShard::Done { link, first, last } => self.done(link, first, last),
+            ToShard::HandlerStarted { link, seq, alone } => self.handler_started(link, seq, alone),
+            ToShard::EventStarted { link, through } => self.event_started(link, through),
+            ToShard::EventAck { link, first, last } => self.event_ack(link, first, last),
             ToShard::StandbyWritten { link, through } => self.standby_written(link, through),
             ToShard::Drain { grace } => self.drain(grace),
         }
     }
 
-    /// Begins to close every connection; see [`close_due`](Self::close_due). Nothing is accepted
+    /// Starts to close every connection; see [`close_due`](Self::close_due). Nothing is accepted
     /// any more when this is called.
     fn drain(&mut self, grace: Duration) {
-        let all = self.connections.iter().map(|(key, connection)| (key as Key, connection));
-        let (open, others): (Vec<_>, Vec<_>) =
+        let all = self.connections.iter().map(|(key, connection)| (key as SlotKey, connection));
+        let (open, pending): (Vec<_>, Vec<_>) =
             all.partition(|(_, connection)| matches!(connection.phase, Phase::Open(_)));
-        let keys = |connections: Vec<(Key, &Connection)>| {
+        let keys = |connections: Vec<(SlotKey, &Connection)>| {
             connections.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
         };
-        let (open, others) = (keys(open), keys(others));
+        let (open, pending) = (keys(open), keys(pending));
         let now = clock::now();
-        let shards = self.host.shards.len();
+        let shards = self.gateway.shards.len();
         self.drain = Some(Drain::new(open, shards, grace, now, &mut dice::rng()));
-        for key in others {
-            // Who has no WebSocket yet would not understand a word.
-            self.end(key, Closed::ShuttingDown { retry_after: Duration::ZERO });
+        for key in pending {
+            // Without a completed handshake, no close frame can be sent.
+            self.close(key, CloseCause::ShuttingDown { retry_after: Duration::ZERO });
         }
         self.close_due(now);
     }
 
-    /// Closes the clients whose turn has come, while the gateway goes down.
+    /// Closes the clients that are due, during graceful shutdown.
     pub(crate) fn close_due(&mut self, now: Instant) {
         let dice = &mut dice::rng();
         let Some(drain) = &mut self.drain else {
@@ -338,27 +333,29 @@ impl Shard {
         let due = drain.due(now).into_iter();
         let due = due.map(|key| (key, drain.retry_after(dice))).collect::<Vec<_>>();
         for (key, retry_after) in due {
-            // It may have left by itself; its place is not taken again, since nobody is let in.
+            // The client may have disconnected. Its slot is not reused, since nothing is accepted
+            // now.
             if self.connections.contains(key as usize) {
-                self.dismiss(key, retry_after);
+                self.close_going_away(key, retry_after);
             }
         }
     }
 
-    /// A client as logs name it, and everybody else.
+    /// The client id as it appears in logs and for peers.
     fn client_id(&self, id: ConnectionId) -> ClientId {
-        ClientId::new(self.host.address, id)
+        ClientId::new(self.gateway.address, id)
     }
 
-    /// How old this shard is, in tenths of a second: enough for how long a client stays, in little room.
+    /// Age of this shard in tenths of a second: precise enough for a client's session length, and
+    /// compact.
     fn age(&self) -> u32 {
         let age = clock::now().saturating_duration_since(self.started).as_millis() / 100;
         u32::try_from(age).unwrap_or(u32::MAX)
     }
 
-    /// Adds what was counted to the metrics.
+    /// Adds the tally to the metrics.
     fn report(&mut self) {
-        let (metrics, tally) = (&self.host.metrics, std::mem::take(&mut self.tally));
+        let (metrics, tally) = (&self.gateway.metrics, std::mem::take(&mut self.tally));
         for (counter, count) in [
             (&metrics.messages_in, tally.messages_in),
             (&metrics.messages_out, tally.messages_out),
@@ -377,13 +374,13 @@ impl Shard {
             && let Some(suppressed) = self.warnings.session.admit(clock::now())
         {
             let client = self.client_id(client);
-            tracing::warn!(%client, %error, suppressed, "session left as it was");
+            tracing::warn!(%client, %error, suppressed, "session update rejected");
         }
         if self.content != *self.directory.content() {
             self.content = *self.directory.content();
-            self.host.set_content(self.index.into(), &self.content);
+            self.gateway.set_content(self.index.into(), &self.content);
         }
-        let held = self.limbo.len() + self.suspects.bytes();
+        let held = self.unassigned.len() + self.suspects.bytes();
         let in_flight = self.workers.in_flight();
         let clients = self.budget.used();
         let standby_updates = self.workers.standby_updates();

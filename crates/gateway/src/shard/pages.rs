@@ -1,4 +1,4 @@
-//! Pages and health checks: connections that are no WebSocket, or not yet.
+//! Static files and health checks: connections that are not, or not yet, WebSocket clients.
 
 use std::{sync::PoisonError, time::Duration};
 
@@ -8,80 +8,82 @@ use service::clock;
 use super::{
     Shard,
     clients::CLOSING,
-    connection::{Key, Page, Phase},
+    connection::{Page, Phase, SlotKey},
 };
 use crate::{
-    closed::Closed,
+    closed::CloseCause,
     http::{self, BadRequest, Request},
 };
 
-/// How long a connection may be silent before it counts as a client where there are no pages: longer than
-/// health checks take for their request, or stay open without one.
+/// How long a connection may be silent before it counts as a client if no static files are served:
+/// longer than health checks take for their request, or stay open without one.
 const SILENT: Duration = Duration::from_millis(500);
 
-/// How many bytes of a page the kernel takes beyond what may be sent at once. So a reader of a few KiB a
-/// second is told from a stalled one within [`CLOSING`].
+/// Unsent bytes of a page in the socket's send buffer. Small enough that a reader of a few KiB a
+/// second is distinguished from a stalled one within [`CLOSING`].
 const UNSENT: u32 = 32 * 1024;
 
 impl Shard {
-    /// Reads the head of a request, as settings have it.
+    /// Parses the head of a request, according to the settings.
     pub(super) fn parse(&self, head: &[u8]) -> Result<Option<(Request, usize)>, BadRequest> {
-        match self.settings.terms.like_workerman {
+        match self.settings.handshake_policy.like_workerman {
             true => http::workerman::parse(head),
             false => http::parse(head),
         }
     }
 
-    /// What a request gets that asks for no WebSocket, head and body: the answer to a health check, or a
-    /// page. `None` where it is a client's already.
-    pub(super) fn page(&self, key: Key, request: &Request) -> Option<(Bytes, Bytes)> {
+    /// The response, head and body, to a request that is no handshake: to a health check, or a
+    /// static file. `None` if the connection is a client already.
+    pub(super) fn page(&self, key: SlotKey, request: &Request) -> Option<(Bytes, Bytes)> {
         if self.connections[key as usize].id.is_some() {
             return None;
         }
         let settings = &self.settings;
         http::probe::answer(request, settings.health_path.as_deref())
-            .or_else(|| settings.site.as_ref().map(|site| site.answer(request)))
+            .or_else(|| settings.pages.as_ref().map(|site| site.answer(request)))
     }
 
-    /// A connection was accepted that may turn out to be a health check, or want a page.
-    pub(super) fn await_first_request(&mut self, key: Key) {
-        let time = match self.settings.site {
-            // However many pages it asks for meanwhile.
+    /// Sets the deadline of an accepted connection that may turn out to be a health check or
+    /// request a page.
+    pub(super) fn await_first_request(&mut self, key: SlotKey) {
+        let time = match self.settings.pages {
+            // For all its page requests together.
             Some(_) => self.settings.handshake_timeout,
             None => Some(SILENT),
         };
         self.set_deadline(key, time);
     }
 
-    /// The time that a connection has for its handshake, after so much of it has passed.
+    /// The rest of the handshake timeout after `passed`.
     fn rest_of_handshake(&self, passed: Duration) -> Option<Duration> {
         self.settings.handshake_timeout.map(|timeout| timeout.saturating_sub(passed))
     }
 
-    /// Whether a connection will be a client whatever it asks for, unless that is a health check.
-    pub(super) fn is_no_client_yet(&self, key: Key) -> bool {
+    /// Whether a connection is to be registered as a client whatever it requests, unless that is a
+    /// health check.
+    pub(super) fn becomes_client(&self, key: SlotKey) -> bool {
         let connection = &self.connections[key as usize];
         let waits = connection.id.is_none() && connection.page == Page::None;
-        waits && self.settings.site.is_none()
+        waits && self.settings.pages.is_none()
     }
 
-    /// Makes a connection a client where there are no pages, before it is refused.
-    pub(super) fn introduce_without_pages(&mut self, key: Key) {
-        if self.is_no_client_yet(key) {
-            self.introduce(key);
+    /// Registers a connection as a client, if no static files are served, before it is refused.
+    pub(super) fn register_without_pages(&mut self, key: SlotKey) {
+        if self.becomes_client(key) {
+            self.register_client(key);
         }
     }
 
-    /// Makes a connection a client that has sent no request for a moment. It has the rest of its time to
-    /// send one.
-    pub(super) fn introduce_silent(&mut self, key: Key) {
+    /// Registers a connection as a client that has sent no request for a moment. It has the rest of
+    /// the handshake timeout to send one.
+    pub(super) fn register_silent(&mut self, key: SlotKey) {
         self.set_deadline(key, self.rest_of_handshake(SILENT));
-        let _ = self.announce(key);
+        let _ = self.try_register(key);
     }
 
-    /// A page of this many bytes is about to be queued.
-    pub(super) fn begin_page(&mut self, key: Key, size: usize) {
-        if self.is_no_client_yet(key) {
+    /// Prepares for queueing a page of this many bytes.
+    pub(super) fn begin_page(&mut self, key: SlotKey, size: usize) {
+        if self.becomes_client(key) {
             self.set_deadline(key, self.rest_of_handshake(SILENT));
         }
         let connection = &mut self.connections[key as usize];
@@ -91,9 +93,9 @@ impl Shard {
         }
     }
 
-    /// The time of a connection that ends is over. Gives it the same time again if it is still being sent
-    /// a page, and reads that.
-    pub(super) fn renew_for_page(&mut self, key: Key) -> bool {
+    /// The deadline of a closing connection has passed. Renews it if a page is still being sent to
+    /// it and the peer reads.
+    pub(super) fn renew_for_page(&mut self, key: SlotKey) -> bool {
         let connection = &mut self.connections[key as usize];
         let ends = matches!(connection.phase, Phase::Closing { .. }) && self.drain.is_none();
         if !ends || connection.page != Page::Progresses || connection.queued() == 0 {
@@ -104,8 +106,8 @@ impl Shard {
         true
     }
 
-    /// Logs why a connection ends, and of a client how long it was one.
-    pub(super) fn log_end(&self, key: Key, reason: &Closed) {
+    /// Logs why a connection closes and, for a client, how long it was connected.
+    pub(super) fn log_close(&self, key: SlotKey, reason: &CloseCause) {
         let connection = &self.connections[key as usize];
         let remote = connection.remote;
         match connection.id {
@@ -120,15 +122,15 @@ impl Shard {
         }
     }
 
-    /// Counts a handshake that was refused, and logs at most one a second over all shards.
-    pub(super) fn count_refused(&self, key: Key, reason: &'static str) {
+    /// Counts a refused handshake, and logs at most one a second over all shards.
+    pub(super) fn count_refused(&self, key: SlotKey, reason: &'static str) {
         let connection = &self.connections[key as usize];
-        self.host.metrics.count_refused(reason);
-        let warnings = self.host.refusal_warnings.lock();
-        // The lock is not held while the line is written.
+        self.gateway.metrics.count_refused(reason);
+        let warnings = self.gateway.refusal_warnings.lock();
+        // The lock is released before the line is written.
         let admitted = warnings.unwrap_or_else(PoisonError::into_inner).admit(clock::now());
         if let Some(suppressed) = admitted {
-            let (remote, listener) = (connection.remote, connection.door.addr);
+            let (remote, listener) = (connection.remote, connection.listener.addr);
             tracing::warn!(%remote, %listener, reason, suppressed, "handshake refused");
         }
     }

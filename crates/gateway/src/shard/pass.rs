@@ -1,6 +1,6 @@
-//! Going through all connections, a few at a time. A value.
+//! Incremental sweep over the connection slab. A value.
 
-/// A pass over the places of a table.
+/// A sweep over the slots of a table.
 #[derive(Debug, Default)]
 pub(super) struct Pass {
     next: usize,
@@ -8,19 +8,19 @@ pub(super) struct Pass {
 }
 
 impl Pass {
-    /// Begins a pass over so many places, unless one is under way: that one is finished instead.
-    pub(super) fn begin(&mut self, places: usize) {
+    /// Starts a sweep over this many slots, unless one is in progress, which is completed instead.
+    pub(super) fn begin(&mut self, slots: usize) {
         if self.is_over() {
-            *self = Self { next: 0, end: places };
+            *self = Self { next: 0, end: slots };
         }
     }
 
-    /// Whether every place was taken.
+    /// Whether every slot was visited.
     pub(super) const fn is_over(&self) -> bool {
         self.end <= self.next
     }
 
-    /// Takes the next place.
+    /// The next slot.
     pub(super) fn next(&mut self) -> Option<usize> {
         if self.is_over() {
             return None;
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pass_takes_every_place_once_and_is_not_begun_anew_before() {
+    fn pass_visits_every_slot_once_before_it_restarts() {
         let mut pass = Pass::default();
         assert!(pass.is_over() && pass.next().is_none());
         pass.begin(3);

@@ -1,21 +1,21 @@
-//! How much of one connection is processed before others are served: a value.
+//! Read quantum: how much of one connection is processed before others are served. A value.
 
-/// How many bytes of a connection are read in one go.
-const BYTES: usize = super::SCRATCH;
+/// Bytes read from a connection per quantum.
+const READ_QUANTUM: usize = super::SCRATCH;
 
-/// How many messages, control frames and fragments are processed in one go: some hundred
-/// microseconds of work, however small they are.
-const ITEMS: usize = 1024;
+/// Messages, control frames and fragments processed per quantum: some hundred microseconds of work,
+/// however small they are.
+const ITEM_QUANTUM: usize = 1024;
 
-/// What a request for a page costs, in items.
-const REQUEST: usize = 32;
+/// Cost of a page request, in items.
+const REQUEST_COST: usize = 32;
 
-/// How many bytes of one large message are read in one go: at this point others are served, and then
-/// the same connection goes on before any that waits behind it, so that as few as can be are in
-/// the midst of a large message at once.
-const LARGE: usize = 1024 * 1024;
+/// Bytes of one large message read per quantum. Then others are served, and the same connection
+/// continues before any that is queued behind it, so that as few as possible are in the middle of a
+/// large message at once.
+const LARGE_QUANTUM: usize = 1024 * 1024;
 
-/// What a connection may still cost before others are served.
+/// The rest of a connection's quantum.
 #[derive(Debug)]
 pub(super) struct Quantum {
     bytes: usize,
@@ -24,34 +24,34 @@ pub(super) struct Quantum {
 
 impl Quantum {
     pub(super) const fn new() -> Self {
-        Self { bytes: 0, items: ITEMS }
+        Self { bytes: 0, items: ITEM_QUANTUM }
     }
 
-    /// So many bytes were read.
+    /// Bytes were read.
     pub(super) const fn read(&mut self, bytes: usize) {
         self.bytes += bytes;
     }
 
-    /// A message, a control frame or a fragment was processed. Says whether another may be.
+    /// A message, control frame or fragment was processed. Returns whether another may be.
     pub(super) const fn item(&mut self) -> bool {
         self.items = self.items.saturating_sub(1);
         self.items != 0
     }
 
-    /// A request was answered. Says whether another may be.
+    /// A request was answered. Returns whether another may be.
     pub(super) const fn request(&mut self) -> bool {
-        self.items = self.items.saturating_sub(REQUEST);
+        self.items = self.items.saturating_sub(REQUEST_COST);
         self.items != 0
     }
 
-    /// Whether others are to be served first.
+    /// Whether other connections are to be served first.
     pub(super) const fn is_spent(&self) -> bool {
-        BYTES <= self.bytes || self.items == 0
+        READ_QUANTUM <= self.bytes || self.items == 0
     }
 
-    /// The same for a connection in the midst of a large message, which is read to its end.
+    /// The same for a connection in the middle of a large message, which is read to its end.
     pub(super) const fn is_spent_on_large(&self) -> bool {
-        LARGE <= self.bytes || self.items == 0
+        LARGE_QUANTUM <= self.bytes || self.items == 0
     }
 }
 
@@ -62,16 +62,19 @@ mod tests {
     #[test]
     fn quantum_is_spent_by_bytes_by_items_or_by_requests() {
         let mut quantum = Quantum::new();
-        quantum.read(BYTES - 1);
+        quantum.read(READ_QUANTUM - 1);
         assert!(!quantum.is_spent());
         quantum.read(1);
         assert!(quantum.is_spent() && !quantum.is_spent_on_large());
-        quantum.read(LARGE);
+        quantum.read(LARGE_QUANTUM);
         assert!(quantum.is_spent_on_large());
         let mut quantum = Quantum::new();
-        assert_eq!((1..=ITEMS).filter(|_| quantum.item()).count(), ITEMS - 1);
+        assert_eq!((1..=ITEM_QUANTUM).filter(|_| quantum.item()).count(), ITEM_QUANTUM - 1);
         assert!(quantum.is_spent() && quantum.is_spent_on_large());
         let mut quantum = Quantum::new();
-        assert_eq!((1..=ITEMS).filter(|_| quantum.request()).count(), ITEMS / REQUEST - 1);
+        assert_eq!(
+            (1..=ITEM_QUANTUM).filter(|_| quantum.request()).count(),
+            ITEM_QUANTUM / REQUEST_COST - 1
+        );
     }
 }

@@ -1,24 +1,24 @@
-//! A set of clients that remembers in which order they came.
+//! A set of clients in order of insertion.
 
 use protocol::ConnectionId;
 
-use super::directory::Ordinal;
+use crate::thread_messages::Ordinal;
 
-/// Who is in, oldest first.
+/// The clients, oldest first.
 ///
-/// Ordinals only grow, so the entries are sorted by them: leaving is a binary search that leaves a
-/// hole, and the holes are closed once they outnumber the clients. Joining and leaving therefore
-/// cost the same (amortized) in a group of two and in one of a million, and going through all is
-/// one pass over consecutive memory.
+/// Ordinals only increase, so the entries are sorted by them: removal is a binary search that
+/// leaves a hole, and holes are compacted once they outnumber the clients. Adding and removing
+/// therefore cost the same (amortized) in a group of two and in one of a million, and iteration is
+/// one scan of contiguous memory.
 ///
-/// Invariant: `entries` is sorted by ordinal, and `live` of them are no holes.
+/// Invariant: `entries` is sorted by ordinal, and `live` of them are not holes.
 #[derive(Debug)]
 pub(super) struct Roster<H> {
     entries: Vec<Entry<H>>,
     live: usize,
 }
 
-/// One client, or the hole that one left, which carries the id that nobody has.
+/// One client, or a hole, which has an id that no client has.
 #[derive(Debug)]
 struct Entry<H> {
     ordinal: Ordinal,
@@ -33,8 +33,8 @@ impl<H: Copy> Roster<H> {
         Self { entries: Vec::new(), live: 0 }
     }
 
-    /// Adds a client behind all others. Ordinals given out elsewhere in between may be missing, but
-    /// none may be smaller than an earlier one.
+    /// Adds a client behind all others. Ordinals may have gaps, but none may be smaller than an
+    /// earlier one.
     pub(super) fn add(&mut self, ordinal: Ordinal, id: ConnectionId, handle: H) {
         debug_assert!(self.entries.last().is_none_or(|last| last.ordinal < ordinal));
         if self.entries.capacity() == 0 {
@@ -45,7 +45,7 @@ impl<H: Copy> Roster<H> {
         self.live += 1;
     }
 
-    /// Takes out the client that came with this ordinal.
+    /// Removes the client with this ordinal.
     pub(super) fn remove(&mut self, ordinal: Ordinal) {
         let Ok(at) = self.entries.binary_search_by_key(&ordinal, |entry| entry.ordinal) else {
             return;
@@ -70,17 +70,17 @@ impl<H: Copy> Roster<H> {
         self.live == 0
     }
 
-    /// The clients and when they came, oldest first.
+    /// The clients with their ordinals, oldest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Ordinal, ConnectionId, H)> + '_ {
         self.after(Ordinal(0))
     }
 
-    /// Those that came later than that.
+    /// Clients with an ordinal greater than `after`.
     pub(super) fn after(
         &self,
         after: Ordinal,
     ) -> impl Iterator<Item = (Ordinal, ConnectionId, H)> + '_ {
-        // From the beginning, as is usual, nothing is searched for.
+        // The usual scan from the beginning needs no search.
         let from = match self.entries.first() {
             Some(first) if first.ordinal <= after => {
                 self.entries.partition_point(|entry| entry.ordinal <= after)

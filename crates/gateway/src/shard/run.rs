@@ -1,4 +1,4 @@
-//! A shard's thread: what waits on its behalf.
+//! The tasks of a shard's thread.
 
 use std::{
     cell::RefCell, future::poll_fn, pin::pin, rc::Rc, sync::Arc, task::Poll, time::Duration,
@@ -11,100 +11,107 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Arrival, Shard};
-use crate::exchange::ToShard;
+use super::{Accepted, Shard};
+use crate::{
+    heartbeat::{Heartbeat, WebSocketPing},
+    thread_messages::ToShard,
+};
 
-/// How often deadlines are looked at.
+/// Interval at which deadlines are checked.
 const TICK: Duration = Duration::from_millis(250);
 
-/// How often clients are closed while the gateway goes down.
-const CLOSE: Duration = Duration::from_millis(20);
+/// Interval at which clients are closed during graceful shutdown.
+const DRAIN_TICK: Duration = Duration::from_millis(20);
 
-/// How many connections are let in before those that are there are heard.
-const ARRIVALS: usize = 8;
+/// Connections accepted before sockets are polled again.
+const ACCEPTS_PER_YIELD: usize = 8;
 
-/// How long to wait when nobody can be let in.
-const FULL: Duration = Duration::from_millis(100);
+/// How long to wait while accepting is paused.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// Runs a shard until `over`; accepts nothing more after `closing`. Call it within a runtime of its
-/// own thread. Whoever has the doors lets connections in for all shards.
+/// Runs a shard until `over` is cancelled; accepts nothing more after `closing`. Call it within a
+/// runtime of its own thread. The shard with the listeners accepts connections for all shards.
 pub(crate) async fn run(
     shard: Shard,
-    doors: Vec<Acceptor>,
+    listeners: Vec<Acceptor>,
     closing: CancellationToken,
     over: CancellationToken,
 ) {
-    let beat = shard.settings.heartbeat.as_ref().map(super::Heartbeat::tick);
-    let look = shard.settings.websocket_ping.map(super::WebSocketPing::every);
+    let heartbeat = shard.settings.heartbeat.as_ref().map(Heartbeat::tick);
+    let check = shard.settings.websocket_ping.map(WebSocketPing::every);
     let shard = Rc::new(RefCell::new(shard));
-    for (door, acceptor) in doors.into_iter().enumerate() {
-        let accepting = accept(Rc::clone(&shard), acceptor, door);
+    for (listener, acceptor) in listeners.into_iter().enumerate() {
+        let accepting = accept(Rc::clone(&shard), acceptor, listener);
         let closing = closing.clone();
         spawn_local(async move { closing.run_until_cancelled(accepting).await });
     }
     spawn_local(every(TICK, Rc::clone(&shard), |shard| shard.tick(clock::now())));
-    if let Some(beat) = beat {
-        spawn_local(every(Duration::from_millis(beat), Rc::clone(&shard), Shard::beat));
+    if let Some(heartbeat) = heartbeat {
+        spawn_local(every(
+            Duration::from_millis(heartbeat),
+            Rc::clone(&shard),
+            Shard::send_heartbeats,
+        ));
     }
-    if let Some(look) = look {
-        spawn_local(every(look, Rc::clone(&shard), Shard::look));
+    if let Some(check) = check {
+        spawn_local(every(check, Rc::clone(&shard), Shard::start_ping_sweep));
     }
     let draining = Rc::clone(&shard);
     spawn_local(async move {
         closing.cancelled().await;
-        every(CLOSE, draining, |shard| shard.close_due(clock::now())).await;
+        every(DRAIN_TICK, draining, |shard| shard.close_due(clock::now())).await;
     });
-    let mut told = Vec::new();
+    let mut arriving = Vec::new();
     let mut arrived = Vec::new();
-    let turns = poll_fn(move |cx| {
-        if shard.borrow_mut().turn(cx, &mut told, &mut arrived) {
-            // Sockets are looked at before it is called again.
+    let passes = poll_fn(move |cx| {
+        if shard.borrow_mut().run_once(cx, &mut arriving, &mut arrived) {
+            // Sockets are polled before the next pass.
             let again = pin!(yield_now());
             let _ = again.poll(cx);
         }
-        for arrival in arrived.drain(..) {
-            admit(&shard, arrival);
+        for accepted in arrived.drain(..) {
+            admit(&shard, accepted);
         }
         Poll::<()>::Pending
     });
-    // A task like the others, so that it runs behind those that were ready before it. The runtime's
-    // root would have to wait until the runtime has asked the kernel once more what is ready, which
-    // costs a lone message as much as reading it.
-    spawn_local(turns);
+    // A task like the others, so that it runs after those that were ready before it. The runtime's
+    // root future would run only after another poll of the kernel, which costs a lone message as
+    // much as reading it.
+    spawn_local(passes);
     over.cancelled().await;
 }
 
-/// Lets connections in, each to the shard where its place is.
-async fn accept(shard: Rc<RefCell<Shard>>, mut acceptor: Acceptor, door: usize) {
-    for arrivals in 1_usize.. {
-        if arrivals.is_multiple_of(ARRIVALS) {
+/// Accepts connections, and hands each to the shard of its reserved place.
+async fn accept(shard: Rc<RefCell<Shard>>, mut acceptor: Acceptor, listener: usize) {
+    for accepted in 1_usize.. {
+        if accepted.is_multiple_of(ACCEPTS_PER_YIELD) {
             yield_now().await;
         }
         let (stream, remote) = acceptor.accept().await;
-        let mut pauses = false;
+        let mut paused = false;
         let place = loop {
-            let place = shard.borrow().place(door);
+            let place = shard.borrow().place(listener);
             match place {
                 Ok(place) => break place,
-                Err(full) if !pauses => shard.borrow_mut().accepting_pauses(full),
+                Err(full) if !paused => shard.borrow_mut().record_accept_pause(full),
                 Err(_) => {}
             }
-            pauses = true;
-            time::sleep(FULL).await;
+            paused = true;
+            time::sleep(ACCEPT_RETRY).await;
         };
-        let host = Arc::clone(&shard.borrow().host);
+        let gateway = Arc::clone(&shard.borrow().gateway);
         if place == usize::from(shard.borrow().index) {
-            admit(&shard, Arrival { stream, remote, door });
+            admit(&shard, Accepted { stream, remote, listener });
         } else if let Ok(stream) = net::release(stream) {
-            host.tell(place, &mut vec![ToShard::Accepted { stream, remote, door }]);
+            gateway.send_to_shard(place, &mut vec![ToShard::Accepted { stream, remote, listener }]);
         } else {
-            shard.borrow().give_back(place, door);
+            shard.borrow().return_place(place, listener);
         }
     }
 }
 
-fn admit(shard: &Rc<RefCell<Shard>>, arrival: Arrival) {
-    let key = shard.borrow_mut().accept(arrival);
+fn admit(shard: &Rc<RefCell<Shard>>, accepted: Accepted) {
+    let key = shard.borrow_mut().accept(accepted);
     if let Some(key) = key {
         let shard = Rc::clone(shard);
         spawn_local(poll_fn(move |cx| shard.borrow_mut().poll(key, cx)));
@@ -114,7 +121,7 @@ fn admit(shard: &Rc<RefCell<Shard>>, arrival: Arrival) {
 async fn every(period: Duration, shard: Rc<RefCell<Shard>>, act: impl Fn(&mut Shard)) {
     let mut ticks = time::interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The first tick of an interval comes at once.
+    // The first tick of an interval completes immediately.
     ticks.tick().await;
     loop {
         ticks.tick().await;

@@ -1,11 +1,11 @@
-//! Each client of a native worker has standbys: other workers that are told of the client, so that
-//! one of them can close it if its owner and this gateway die.
+//! Each client of a native worker has standbys: other workers that are informed of the client, so
+//! that one of them can emit its close event if its owner and this gateway die.
 //!
-//! A standby is told of a client before the client's owner is, and forgets it only once the owner is
-//! done with the client's end. That the client is there, and which workers hold it, is told at
-//! once; sessions follow, each a few times a second at the most. What is told is bounded by what the
-//! standby reads, see [`AHEAD`]: a client that connects while a standby is so far behind is told to its
-//! owner first. See `docs/guarantees.md`.
+//! A standby learns of a client before the client's owner does, and is released only once the owner
+//! has acknowledged the close event. Registrations, and changes of the workers that have the
+//! client, are sent immediately; sessions follow, each a few times a second at most. The updates in
+//! flight are limited, see [`AHEAD`]: a client that connects while a standby is at that limit is
+//! sent to its owner first. See `docs/guarantees.md`.
 
 mod feed;
 mod set;
@@ -17,36 +17,38 @@ use protocol::{ConnectionId, Context, codec::native, link::ToPeer, standby::Stan
 
 use super::{
     Shard,
-    connection::{Connection, Key},
+    connection::{Connection, SlotKey},
 };
-use crate::exchange::{LinkId, ToHub};
+use crate::{
+    settings::MAX_STANDBYS,
+    thread_messages::{LinkId, ToHub},
+};
 
 use self::feed::Subject;
-pub(crate) use self::set::MAX_STANDBYS;
 
 pub(super) use self::{feed::Feed, set::Standbys};
 
-/// How many bytes may be on their way to a standby, over all shards: encoded, and not taken by its
-/// socket. Sessions use half of it, so that there is room for new clients. Beside it, each shard may
-/// have begun one session or one batch of releases.
+/// Bytes of updates that may be in flight to a standby, over all shards: encoded, and not accepted
+/// by its socket. Sessions use half of it, so that there is room for new clients. In addition, each
+/// shard may have started one session or one batch of releases.
 const AHEAD: u64 = 1024 * 1024;
 
-/// The least of it that a shard has, however many there are.
+/// Minimum per shard, however many shards there are.
 const LEAST: u64 = 64 * 1024;
 
-/// How many clients are looked at in one turn for whether they lack an owner or a standby.
-const SWEEP: usize = 1024;
+/// Connections checked per pass for a missing owner or standby.
+const SWEEP_PER_PASS: usize = 1024;
 
-/// How many bytes of sessions go out in one turn with clients that are reassigned.
-const SESSIONS: usize = 1024 * 1024;
+/// Bytes of sessions sent per pass with reassigned clients.
+const SESSION_BYTES_PER_PASS: usize = 1024 * 1024;
 
-/// How many clients a standby is told of in one turn.
-const REGISTRATIONS: usize = 4 * feed::MANY;
+/// Registrations sent to a standby per pass.
+const REGISTRATIONS_PER_PASS: usize = 4 * feed::MANY;
 
 impl Shard {
-    /// Gives a client the standbys that it lacks, and has them told whatever has changed of its
-    /// holders. `urgent` if its owner is about to hear of it for the first time.
-    pub(super) fn assign_standbys(&mut self, key: Key, urgent: bool) {
+    /// Assigns the missing standbys of a client, and queues updates for all standbys if the workers
+    /// that have it have changed. `urgent` if its owner is about to learn of the client.
+    pub(super) fn assign_standbys(&mut self, key: SlotKey, urgent: bool) {
         let connection = &mut self.connections[key as usize];
         let Some(id) = connection.id.filter(|_| self.settings.standbys != 0) else {
             return;
@@ -54,7 +56,7 @@ impl Shard {
         let mut standbys = mem::take(&mut connection.standbys);
         let owner = connection.route.filter(|owner| self.workers.instance(*owner).is_some());
         let Some(owner) = owner else {
-            // A worker that speaks the other language, or none.
+            // A PHP worker, or none.
             return self.release_standbys(id, &standbys);
         };
         let session = self.directory.get(id).is_some_and(|it| it.has_session());
@@ -65,8 +67,8 @@ impl Shard {
         self.connections[key as usize].standbys = standbys;
     }
 
-    /// Adds the standbys that are missing, and has all told if anything has changed. Returns those that
-    /// are new.
+    /// Adds the missing standbys, and queues registrations for all if anything has changed. Returns
+    /// the new ones.
     fn complete(
         &mut self,
         standbys: &mut Standbys,
@@ -92,7 +94,7 @@ impl Shard {
                     false => feed.registrations.push_back(subject),
                 });
             }
-            self.call();
+            self.schedule_flush();
         }
         for link in released {
             self.workers.feed(link, |feed| feed.release(id));
@@ -100,16 +102,16 @@ impl Shard {
         added
     }
 
-    /// A client's session has changed.
-    pub(super) fn update_standbys(&mut self, key: Key) {
+    /// Queues an update of a client's session.
+    pub(super) fn update_standbys(&mut self, key: SlotKey) {
         for link in self.connections[key as usize].standbys.update_all() {
             self.workers.feed(link, |feed| feed.sessions.push_back(key));
         }
     }
 
-    /// The owner of a client was given an event of it just now: once that is done, it knows of the
-    /// client.
-    pub(super) fn await_confirmation(&mut self, key: Key, owner: LinkId) {
+    /// Records that the owner of a client was sent an event of it just now: acknowledging it
+    /// confirms that the owner has the client.
+    pub(super) fn await_confirmation(&mut self, key: SlotKey, owner: LinkId) {
         let connection = &self.connections[key as usize];
         if !connection.standbys.is_confirmed()
             && connection.standbys.owner() == Some(owner)
@@ -119,7 +121,7 @@ impl Shard {
         }
     }
 
-    /// An owner is done with events of these clients, which were reassigned to it.
+    /// An owner has acknowledged events of these clients, which were reassigned to it.
     pub(super) fn confirm(
         &mut self,
         owner: LinkId,
@@ -135,7 +137,7 @@ impl Shard {
                     let subject = Subject::Open(key);
                     self.workers.feed(link, |feed| feed.registrations.push_back(subject));
                 }
-                self.call();
+                self.schedule_flush();
             }
         }
     }
@@ -143,12 +145,12 @@ impl Shard {
     fn release_standbys(&mut self, id: ConnectionId, standbys: &Standbys) {
         for link in standbys.known() {
             self.workers.feed(link, |feed| feed.release(id));
-            self.call();
+            self.schedule_flush();
         }
     }
 
-    /// Takes the standbys of a client that is gone, whose end goes to this worker: they are kept until
-    /// that, or another, is done with it.
+    /// Keeps the standbys of a disconnected client until its close event, which goes to this
+    /// worker, is acknowledged by it or another worker.
     pub(super) fn keep_standbys(
         &mut self,
         id: ConnectionId,
@@ -161,71 +163,78 @@ impl Shard {
         };
         let Context { remote, listener_port, .. } = *of;
         let client = StandbyClient { client: id, remote, listener_port };
-        self.departed.insert(id, Departed { client, standbys });
+        self.closing_standbys.insert(id, ClosingClient { client, standbys });
         if owner != Some(before) {
-            self.reassign_departed(id, owner);
+            self.reassign_closing(id, owner);
         }
     }
 
-    /// The end of a client that is gone goes to another worker, or waits for one.
-    pub(super) fn reassign_departed(&mut self, id: ConnectionId, owner: Option<LinkId>) {
-        let Some(mut departed) = self.departed.remove(&id) else {
+    /// The close event of a disconnected client goes to another worker, or is unassigned.
+    pub(super) fn reassign_closing(&mut self, id: ConnectionId, owner: Option<LinkId>) {
+        let Some(mut closing_standbys) = self.closing_standbys.remove(&id) else {
             return;
         };
         match owner.map(|owner| (owner, self.workers.instance(owner).is_some())) {
             Some((owner, true)) => {
-                let (standbys, subject) = (&mut departed.standbys, Subject::Departed(id));
+                let (standbys, subject) =
+                    (&mut closing_standbys.standbys, Subject::ClosingClient(id));
                 self.complete(standbys, id, subject, owner, true, false);
-                self.departed.insert(id, departed);
+                self.closing_standbys.insert(id, closing_standbys);
             }
-            // Those that know of it go on standing by.
-            None if !self.is_lost(None) => drop(self.departed.insert(id, departed)),
-            Some((_, false)) | None => self.release_standbys(id, &departed.standbys),
+            // Its registered standbys remain.
+            None if !self.is_lost(None) => drop(self.closing_standbys.insert(id, closing_standbys)),
+            Some((_, false)) | None => self.release_standbys(id, &closing_standbys.standbys),
         }
     }
 
-    /// A worker is done with the end of these clients. Their standbys are told with the next turn.
-    pub(super) fn release_departed(&mut self, clients: impl IntoIterator<Item = ConnectionId>) {
+    /// A worker has acknowledged the close events of these clients. Their standbys are released in
+    /// the next pass.
+    pub(super) fn release_closing(&mut self, clients: impl IntoIterator<Item = ConnectionId>) {
         for client in clients {
-            if let Some(departed) = self.departed.remove(&client) {
-                self.release_standbys(client, &departed.standbys);
+            if let Some(closing_standbys) = self.closing_standbys.remove(&client) {
+                self.release_standbys(client, &closing_standbys.standbys);
             }
         }
     }
 
-    /// Gives clients that are gone the standbys that they lack.
-    fn complete_departed(&mut self) {
-        let lacks = |departed: &Departed| self.lacks_standby(&departed.standbys);
-        let lacking = self.departed.iter().filter(|(_, departed)| lacks(departed));
+    /// Assigns the missing standbys of disconnected clients.
+    fn complete_closing(&mut self) {
+        let lacks =
+            |closing_standbys: &ClosingClient| self.lacks_standby(&closing_standbys.standbys);
+        let lacking =
+            self.closing_standbys.iter().filter(|(_, closing_standbys)| lacks(closing_standbys));
         for id in lacking.map(|(id, _)| *id).collect::<Vec<_>>() {
-            let owner = self.departed.get(&id).and_then(|departed| departed.standbys.owner());
+            let owner = self
+                .closing_standbys
+                .get(&id)
+                .and_then(|closing_standbys| closing_standbys.standbys.owner());
             if owner.is_some_and(|owner| self.workers.holds(owner)) {
-                self.reassign_departed(id, owner);
+                self.reassign_closing(id, owner);
             }
         }
     }
 
-    /// Has every client looked at, a part in each turn: whether it lacks an owner or a standby.
+    /// Starts checking every client, a slice per pass, for a missing owner or standby.
     pub(super) fn begin_standby_sweep(&mut self) {
         self.standby_sweep = Some(0);
-        self.complete_departed();
-        self.call();
+        self.complete_closing();
+        self.schedule_flush();
     }
 
-    /// What a worker that has just been linked is to be told as a standby: nothing yet.
+    /// The empty update queue of a newly linked worker.
     pub(super) fn new_feed(&self) -> Feed {
-        Feed::new((AHEAD / self.host.shards.len() as u64).max(LEAST))
+        Feed::new((AHEAD / self.gateway.shards.len() as u64).max(LEAST))
     }
 
-    /// Looks at the next part of all clients. Returns whether there is another to look at now.
+    /// Checks the next slice of clients. Returns whether another can be checked now.
     pub(super) fn sweep_standbys(&mut self) -> bool {
         let Some(from) = self.standby_sweep.take() else {
             return false;
         };
-        let to = self.connections.capacity().min(from + SWEEP);
+        let to = self.connections.capacity().min(from + SWEEP_PER_PASS);
         let mut sessions = 0;
         for at in from..to {
-            if SESSIONS <= sessions {
+            if SESSION_BYTES_PER_PASS <= sessions {
                 self.standby_sweep = Some(at);
                 return true;
             }
@@ -235,19 +244,18 @@ impl Shard {
             let is_orphan = !connection.route.is_some_and(|owner| self.workers.holds(owner));
             if !is_orphan {
                 if self.lacks_standby(&connection.standbys) {
-                    self.assign_standbys(at as Key, false);
+                    self.assign_standbys(at as SlotKey, false);
                 }
             } else if self.workers.is_any_open() {
                 if self.workers.are_full(self.window()) {
-                    // Goes on when one is done with something: their sessions are on their way.
+                    // Continues when a worker acknowledges something: sessions are being sent.
                     self.standby_sweep = Some(at);
                     return false;
                 }
-                // Not only when it speaks next: a worker of it may be what is missing should this
-                // gateway die.
+                // Not only with its next message: the owner is needed if this gateway dies.
                 let session = connection.id.and_then(|id| self.directory.get(id));
                 sessions += session.map_or(0, |client| client.session_len());
-                self.adopt(at as Key);
+                self.reassign(at as SlotKey);
             }
         }
         let is_more = to < self.connections.capacity();
@@ -257,34 +265,33 @@ impl Shard {
 
     fn lacks_standby(&self, standbys: &Standbys) -> bool {
         let most = self.settings.standbys;
-        let gone = |link| !self.workers.may_stand_by(link);
+        let is_lost = |link| !self.workers.may_stand_by(link);
         most != 0
-            && (standbys.links().any(gone)
+            && (standbys.links().any(is_lost)
                 || standbys.count() < most
                     && standbys
                         .owner()
                         .is_none_or(|it| self.workers.has_standby_besides(it, standbys)))
     }
 
-    /// Has sessions told that have changed. Called a few times a second: what changes more often is
-    /// told as it is then.
+    /// Makes changed sessions due. Called a few times a second: intermediate changes are skipped.
     pub(super) fn tick_standbys(&mut self) {
-        if self.workers.open_sessions() {
-            self.call();
+        if self.workers.schedule_sessions() {
+            self.schedule_flush();
         }
     }
 
-    /// Hands the hub what standbys are to be told, as far as they have read what went before. Returns
-    /// whether there is more for which there is room.
+    /// Hands the hub the updates that are due, as far as standbys have read earlier ones. Returns
+    /// whether there are more, and room for them.
     pub(super) fn feed_standbys(&mut self) -> bool {
         let mut is_more = false;
         for link in self.workers.to_feed() {
             let Some(mut feed) = self.workers.take_feed(link) else { continue };
-            let (connections, departed) = (&self.connections, &self.departed);
-            feed.compact(connections.len() + departed.len(), |subject| {
+            let (connections, closing_standbys) = (&self.connections, &self.closing_standbys);
+            feed.compact(connections.len() + closing_standbys.len(), |subject| {
                 let standbys = match subject {
                     Subject::Open(key) => connections.get(key as usize).map(|it| &it.standbys),
-                    Subject::Departed(id) => departed.get(&id).map(|it| &it.standbys),
+                    Subject::ClosingClient(id) => closing_standbys.get(&id).map(|it| &it.standbys),
                 };
                 standbys.map_or((false, false), |standbys| standbys.wants(link))
             });
@@ -299,7 +306,7 @@ impl Shard {
         if feed.has_room(0) {
             feed.write_releases(&mut frames);
             let mut clients = Registrations::default();
-            for _ in 0..REGISTRATIONS {
+            for _ in 0..REGISTRATIONS_PER_PASS {
                 if !feed.has_room(frames.len() + clients.bytes) {
                     break;
                 }
@@ -315,19 +322,19 @@ impl Shard {
             && let Some(key) = feed.next_session()
         {
             if !self.write_session(link, key, &mut frames) {
-                // Once it has heard of the client.
+                // After the client's registration.
                 feed.sessions.push_back(key);
             }
         }
         let confirm = feed.encoded(frames.len());
         if !frames.is_empty() {
             let (shard, frames) = (self.index, frames.freeze());
-            self.host.hub.push(ToHub::Standby { link, shard, frames, confirm });
+            self.gateway.hub.push(ToHub::Standby { link, shard, frames, confirm });
         }
-        feed.may_go_on()
+        feed.has_sendable()
     }
 
-    /// Adds a client to those that a standby is told of, unless it was told since, or need not be.
+    /// Adds a client's registration for a standby, unless it was sent meanwhile or is not needed.
     fn register(&mut self, link: LinkId, subject: Subject, to: &mut Registrations) {
         let (standbys, client) = match subject {
             Subject::Open(key) => {
@@ -335,15 +342,15 @@ impl Shard {
                 let Some((connection, client)) = connection.and_then(with_id) else {
                     return;
                 };
-                let listener_port = connection.door.addr.port();
+                let listener_port = connection.listener.addr.port();
                 let client = StandbyClient { client, remote: connection.remote, listener_port };
                 (&mut connection.standbys, client)
             }
-            Subject::Departed(id) => {
-                let Some(departed) = self.departed.get_mut(&id) else {
+            Subject::ClosingClient(id) => {
+                let Some(closing_standbys) = self.closing_standbys.get_mut(&id) else {
                     return;
                 };
-                (&mut departed.standbys, departed.client)
+                (&mut closing_standbys.standbys, closing_standbys.client)
             }
         };
         let (Some(owner), confirmed) = (standbys.owner(), standbys.is_confirmed()) else {
@@ -367,9 +374,9 @@ impl Shard {
         }
     }
 
-    /// Writes the session of a client, unless it is gone or was told since. Returns `false` if the
-    /// standby does not know the client yet.
-    fn write_session(&mut self, link: LinkId, key: Key, out: &mut BytesMut) -> bool {
+    /// Writes the session of a client, unless the client is disconnected or the session was sent
+    /// meanwhile. Returns `false` if the client is not registered at the standby yet.
+    fn write_session(&mut self, link: LinkId, key: SlotKey, out: &mut BytesMut) -> bool {
         let Some((connection, client)) = self.connections.get_mut(key as usize).and_then(with_id)
         else {
             return true;
@@ -380,16 +387,16 @@ impl Shard {
             None => return false,
         }
         let session = self.directory.session(client);
-        // Limits on sessions keep it below our own frames' limit.
+        // Limits on sessions keep it below the native frame limit.
         let added = native::encode(&ToPeer::StandbySession { client, session }, out);
         debug_assert!(added.is_ok());
         true
     }
 }
 
-/// A client that is gone, whose end no worker is done with yet.
+/// A disconnected client whose close event is not acknowledged yet.
 #[derive(Debug)]
-pub(super) struct Departed {
+pub(super) struct ClosingClient {
     client: StandbyClient,
     standbys: Standbys,
 }
@@ -399,12 +406,12 @@ fn with_id(connection: &mut Connection) -> Option<(&mut Connection, ConnectionId
     Some((connection, id))
 }
 
-/// Clients that one standby is told of with the next messages.
+/// Registrations for the next messages to one standby.
 #[derive(Debug, Default)]
 struct Registrations {
     groups: BTreeMap<(Holders, bool), Vec<StandbyClient>>,
     count: usize,
-    /// About how many bytes they will be.
+    /// Approximate encoded size.
     bytes: usize,
 }
 

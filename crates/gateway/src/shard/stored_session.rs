@@ -2,71 +2,71 @@
 
 use protocol::{Session, SessionError, session::Changes};
 
-/// A session, and the updates of it that are not made yet.
+/// A session, and its pending updates.
 ///
-/// To make an update costs as much as the session is long, so updates are made when the session is
-/// read: a thousand in a row cost that once. They are also made when they come to a good part of the
-/// session itself, so that no more is kept for them than that.
+/// Applying an update costs time proportional to the session, so updates are applied when the
+/// session is read: a thousand in a row cost that once. They are also applied once they amount to a
+/// good part of the session itself, which limits the memory for them.
 #[derive(Debug, Default)]
 pub(super) struct StoredSession {
     session: Session,
     pending: Option<Box<Changes>>,
 }
 
-/// How many bytes of updates may wait at least.
+/// Updates up to this many bytes may always be pending.
 const PENDING: usize = 4096;
 
 impl StoredSession {
-    /// Bytes that it holds.
+    /// Bytes of the session and its pending updates.
     pub(super) fn len(&self) -> usize {
         let pending = self.pending.as_ref().map_or(0, |pending| pending.weight());
         self.session.as_encoded().len() + pending
     }
 
-    /// Whether there is nothing in it, and no update of it.
+    /// Whether it is empty, without pending updates.
     pub(super) fn is_empty(&self) -> bool {
         self.session.is_empty() && self.pending.is_none()
     }
 
-    /// The session. Updates that wait are [made](Self::settle) first.
+    /// The session, after [applying](Self::apply_pending) pending updates.
     ///
     /// # Errors
-    /// When they cannot be made; the session is as it was before them.
+    /// When they cannot be applied; the session is unchanged then.
     pub(super) fn read(&mut self) -> (&Session, Result<(), SessionError>) {
-        let settled = self.settle();
-        (&self.session, settled)
+        let applied = self.apply_pending();
+        (&self.session, applied)
     }
 
     pub(super) fn set(&mut self, session: Session) {
         *self = Self { session, pending: None };
     }
 
-    /// Changes part of the session.
+    /// Updates part of the session.
     ///
     /// # Errors
-    /// When this update, or those that had to be made before it, cannot be made.
+    /// When this update, or pending ones that had to be applied first, cannot be applied.
     pub(super) fn update(&mut self, update: &Session) -> Result<(), SessionError> {
         if update.is_empty() {
             return Ok(());
         }
         let changes = Changes::of(update)?;
-        let mut settled = Ok(());
+        let mut applied = Ok(());
         let pending = match self.pending.take() {
             None => Box::new(changes),
             Some(mut pending) => match pending.absorb(changes) {
                 Ok(()) => pending,
                 Err(changes) => {
-                    settled = self.session.apply(*pending);
+                    applied = self.session.apply(*pending);
                     Box::new(changes)
                 }
             },
         };
-        let is_much = PENDING.max(self.session.as_encoded().len() / 4) < pending.weight();
+        let is_large = PENDING.max(self.session.as_encoded().len() / 4) < pending.weight();
         self.pending = Some(pending);
-        if is_much { settled.and(self.settle()) } else { settled }
+        if is_large { applied.and(self.apply_pending()) } else { applied }
     }
 
-    fn settle(&mut self) -> Result<(), SessionError> {
+    fn apply_pending(&mut self) -> Result<(), SessionError> {
         match self.pending.take() {
             Some(pending) => self.session.apply(*pending),
             None => Ok(()),
@@ -83,13 +83,13 @@ mod tests {
     }
 
     fn shown(stored: &mut StoredSession) -> String {
-        let (session, settled) = stored.read();
-        settled.unwrap();
+        let (session, applied) = stored.read();
+        applied.unwrap();
         String::from_utf8(session.as_encoded().to_vec()).unwrap()
     }
 
     #[test]
-    fn updates_are_made_when_the_session_is_read() {
+    fn updates_are_applied_when_the_session_is_read() {
         let mut stored = StoredSession::default();
         stored.set(session(r#"{"a":1}"#));
         stored.update(&session(r#"{"b":2}"#)).unwrap();
@@ -98,11 +98,15 @@ mod tests {
         assert_eq!(shown(&mut stored), r#"{"a":1,"b":3}"#);
         stored.update(&session(r#"{"c":4}"#)).unwrap();
         stored.set(session(r#"{"d":5}"#));
-        assert_eq!(shown(&mut stored), r#"{"d":5}"#, "what is replaced is not updated");
+        assert_eq!(
+            shown(&mut stored),
+            r#"{"d":5}"#,
+            "pending updates of a replaced session are dropped"
+        );
     }
 
     #[test]
-    fn updates_that_come_to_much_are_made_at_once() {
+    fn large_pending_updates_are_applied_at_once() {
         let mut stored = StoredSession::default();
         for round in 0..1000 {
             let update = format!(r#"{{"k{round}":"{}"}}"#, "x".repeat(100));
@@ -114,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn update_that_cannot_be_made_leaves_the_session_and_says_so() {
+    fn invalid_update_is_an_error_and_leaves_the_session() {
         let mut stored = StoredSession::default();
         stored.set(session(r#"{"a":1}"#));
         assert!(stored.update(&session("[1]")).is_err());

@@ -1,71 +1,71 @@
-//! Looks at all clients again and again, and pings or gives up those that are silent.
+//! Sweeps over all clients, pinging or closing silent ones.
 
 use bytes::Bytes;
 use protocol::Message;
 
 use super::{
     Shard,
-    connection::{Connection, Hold, Key, Phase},
+    connection::{Connection, Hold, Phase, SlotKey},
     fan_out::Audience,
-    heartbeat::{Due, Ping, WebSocketPing},
 };
 use crate::{
-    closed::Closed,
+    closed::CloseCause,
     framing::{Framed, Framing, websocket},
+    heartbeat::{Due, Ping, WebSocketPing},
 };
 
-/// How many connections are looked at in one turn of the shard, and how many of them are pinged or closed.
-/// It takes some tens of microseconds, whatever all of them take together.
-const LOOKS: usize = 512;
-const ACTS: usize = 32;
+/// Connections checked per pass, and how many of them are pinged or closed. A pass takes some tens
+/// of microseconds, however many connections there are.
+const CHECKS_PER_PASS: usize = 512;
+const ACTIONS_PER_PASS: usize = 32;
 
 impl Shard {
-    /// One tick of the heartbeat: begins to look at every client.
-    pub(super) fn beat(&mut self) {
-        self.beats.begin(self.connections.capacity());
-        self.call();
+    /// One heartbeat tick: starts a sweep over every client.
+    pub(super) fn send_heartbeats(&mut self) {
+        self.heartbeats.begin(self.connections.capacity());
+        self.schedule_flush();
     }
 
-    /// Begins to look at every client that may be due a WebSocket ping.
-    pub(super) fn look(&mut self) {
+    /// Starts a sweep over every client that may be due a WebSocket ping.
+    pub(super) fn start_ping_sweep(&mut self) {
         self.pings.begin(self.connections.capacity());
-        self.call();
+        self.schedule_flush();
     }
 
-    /// Looks at the next few clients, and says whether others are left.
+    /// Checks the next few clients. Returns whether the sweep continues.
     pub(super) fn sweep(&mut self) -> bool {
-        if self.beats.is_over() && self.pings.is_over() {
+        if self.heartbeats.is_over() && self.pings.is_over() {
             return false;
         }
-        let mut acts = 0;
-        for _ in 0..LOOKS {
+        let mut actions = 0;
+        for _ in 0..CHECKS_PER_PASS {
             let Some(at) = self.pings.next() else { break };
-            acts += usize::from(self.look_at(at as Key));
-            if ACTS <= acts {
+            actions += usize::from(self.ping_or_close(at as SlotKey));
+            if ACTIONS_PER_PASS <= actions {
                 return true;
             }
         }
-        self.sweep_heartbeat(ACTS - acts);
-        !(self.beats.is_over() && self.pings.is_over())
+        self.sweep_heartbeat(ACTIONS_PER_PASS - actions);
+        !(self.heartbeats.is_over() && self.pings.is_over())
     }
 
-    /// Pings a client that was silent for long, or closes it. Says whether it did.
-    fn look_at(&mut self, key: Key) -> bool {
+    /// Pings a client that was silent for long, or closes it. Returns whether it did either.
+    fn ping_or_close(&mut self, key: SlotKey) -> bool {
         let Some(connection) = self.connections.get_mut(key as usize) else {
             return false;
         };
-        let speaks = connection.door.framing == Framing::WebSocket;
-        if !speaks || !matches!(connection.phase, Phase::Open(_)) {
+        let is_websocket = connection.listener.framing == Framing::WebSocket;
+        if !is_websocket || !matches!(connection.phase, Phase::Open(_)) {
             return false;
         }
-        if connection.is_unread() {
-            connection.silence.heard();
+        if connection.is_read_paused() {
+            connection.silence.received();
             return false;
         }
         match WebSocketPing::due(&mut connection.silence) {
             Due::Nothing => return false,
             Due::Ping => self.ping(key),
-            Due::GiveUp => self.end(key, Closed::Silent),
+            Due::Close => self.close(key, CloseCause::Silent),
         }
         true
     }
@@ -81,37 +81,37 @@ impl Shard {
         };
         let data = Message { kind: settings.websocket_type.kind(), ..Message::text(data) };
         let mut data = Framed::new(data, settings.websocket_type.texts());
-        let mut acts = 0;
-        for _ in 0..LOOKS {
-            let Some(at) = self.beats.next() else { break };
+        let mut actions = 0;
+        for _ in 0..CHECKS_PER_PASS {
+            let Some(at) = self.heartbeats.next() else { break };
             let Some(connection) = self.connections.get_mut(at) else { continue };
             if connection.id.is_none() {
                 continue;
             }
-            if connection.is_unread() {
-                connection.silence.heard();
+            if connection.is_read_paused() {
+                connection.silence.received();
                 continue;
             }
-            let key = at as Key;
+            let key = at as SlotKey;
             match (heartbeat.due(&mut connection.silence), &heartbeat.ping) {
                 (Due::Nothing, _) | (Due::Ping, Ping::None) => continue,
                 (Due::Ping, Ping::Data(_)) => self.send(key, &mut data, Audience::Many),
                 (Due::Ping, Ping::Frame) => self.ping(key),
-                (Due::GiveUp, _) => self.end(key, Closed::Silent),
+                (Due::Close, _) => self.close(key, CloseCause::Silent),
             }
-            acts += 1;
-            if most <= acts {
+            actions += 1;
+            if most <= actions {
                 break;
             }
         }
     }
 
-    /// Sends a ping frame, if its client speaks WebSocket. One that is behind has enough to answer.
-    fn ping(&mut self, key: Key) {
+    /// Sends a ping frame to a WebSocket client. One with a full write queue gets none.
+    fn ping(&mut self, key: SlotKey) {
         let connection = &self.connections[key as usize];
-        let speaks = connection.door.framing == Framing::WebSocket;
-        let takes = connection.queued() < self.settings.send_buffer;
-        if speaks && takes && matches!(connection.phase, Phase::Open(_)) {
+        let is_websocket = connection.listener.framing == Framing::WebSocket;
+        let has_room = connection.queued() < self.settings.send_buffer;
+        if is_websocket && has_room && matches!(connection.phase, Phase::Open(_)) {
             self.tally.pings += 1;
             self.queue_for(Audience::Many, key, &Bytes::from_static(websocket::PING));
         }
@@ -119,8 +119,8 @@ impl Shard {
 }
 
 impl Connection {
-    /// Whether its socket is left unread, so that nothing says whether its client is silent.
-    fn is_unread(&self) -> bool {
-        self.paused.is_some() || self.is_queued || self.hold == Hold::Waits
+    /// Whether its reads are paused, so that silence means nothing.
+    fn is_read_paused(&self) -> bool {
+        self.paused.is_some() || self.is_queued || self.hold == Hold::Waiting
     }
 }

@@ -1,41 +1,42 @@
-//! The clients that a command or a query is about, found a slice at a time: a value.
+//! The clients that a command or query addresses, found a slice at a time: a value.
 
 use protocol::{ConnectionId, Group, Uid};
 use rustc_hash::FxHashSet;
 
-use super::directory::{Directory, Ordinal};
+use super::directory::Directory;
+use crate::thread_messages::Ordinal;
 
-/// The clients that are meant, in order, as far as they are not found yet.
+/// The addressed clients, in order, as far as they are not found yet.
 ///
-/// Between two slices clients may leave, and others may connect, which are not among those that were
-/// meant. Nobody may be bound, join or leave a group by command meanwhile.
+/// Between two slices clients may disconnect, and others may connect, which are not addressed. No
+/// client may be bound, join or leave a group by command meanwhile.
 #[derive(Debug)]
 pub(super) struct Targets {
     of: Of,
-    /// Clients that are left out.
+    /// Excluded clients.
     exclude: FxHashSet<ConnectionId>,
-    /// Which of the names, or of the clients, is next.
+    /// Index of the next name or client.
     at: usize,
-    /// How far the clients of that name are found.
+    /// The last ordinal found of that name.
     after: Ordinal,
-    /// Clients that connected from then on are not meant.
+    /// Clients that connected from this ordinal on are not addressed.
     until: Ordinal,
 }
 
 #[derive(Debug)]
 enum Of {
-    Everyone,
+    All,
     Uids(Vec<Uid>),
     Groups(Vec<Group>),
     Clients(Vec<ConnectionId>),
 }
 
-/// One of them.
+/// An addressed client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Found<H> {
-    /// The position of the name that it was found by, or its own, in the list that was given.
+    /// The position, in the given list, of the name that matched it or of itself.
     pub(super) at: usize,
-    /// When it came to be there; 0 for one that was named itself.
+    /// Its ordinal under that name; 0 if it was named itself.
     pub(super) since: Ordinal,
     pub(super) id: ConnectionId,
     pub(super) handle: H,
@@ -49,16 +50,16 @@ impl Targets {
     }
 
     /// Every client that connected before `until`, but the excluded ones.
-    pub(super) fn everyone(exclude: Vec<ConnectionId>, until: Ordinal) -> Self {
-        Self::new(Of::Everyone, exclude.into_iter().collect(), until)
+    pub(super) fn all_clients(exclude: Vec<ConnectionId>, until: Ordinal) -> Self {
+        Self::new(Of::All, exclude.into_iter().collect(), until)
     }
 
-    /// The clients of each uid; twice where a uid is named twice.
+    /// The clients of each uid; twice if a uid is named twice.
     pub(super) fn uids(uids: Vec<Uid>, until: Ordinal) -> Self {
         Self::new(Of::Uids(uids), FxHashSet::default(), until)
     }
 
-    /// The members of each group, but the excluded ones; twice where one is in two of them.
+    /// The members of each group, but the excluded ones; twice if one is in two of them.
     pub(super) fn groups(groups: Vec<Group>, exclude: Vec<ConnectionId>, until: Ordinal) -> Self {
         Self::new(Of::Groups(groups), exclude.into_iter().collect(), until)
     }
@@ -68,27 +69,27 @@ impl Targets {
         Self::new(Of::Clients(clients), FxHashSet::default(), START)
     }
 
-    /// How many names, or clients, were given.
+    /// Number of names or clients given.
     pub(super) fn names(&self) -> usize {
         match &self.of {
-            Of::Everyone => 1,
+            Of::All => 1,
             Of::Uids(uids) => uids.len(),
             Of::Groups(groups) => groups.len(),
             Of::Clients(clients) => clients.len(),
         }
     }
 
-    /// How many there are at the most.
+    /// Upper bound of the number of clients.
     pub(super) fn len<H: Copy>(&self, directory: &Directory<H>) -> usize {
         match &self.of {
-            Of::Everyone => directory.len(),
+            Of::All => directory.len(),
             Of::Uids(uids) => uids.iter().map(|uid| directory.bound_count(uid)).sum(),
             Of::Groups(groups) => groups.iter().map(|group| directory.member_count(group)).sum(),
             Of::Clients(clients) => clients.len(),
         }
     }
 
-    /// Looks at so many entries at the most, adds the clients among them to `found`, and says whether
+    /// Visits up to `most` entries and adds the clients among them to `found`. Returns whether
     /// there may be more.
     pub(super) fn next<H: Copy>(
         &mut self,
@@ -100,9 +101,9 @@ impl Targets {
             if self.names() <= self.at {
                 return false;
             }
-            let looked_at = match &self.of {
-                Of::Everyone => {
-                    let all = directory.everyone_after(self.after);
+            let visited = match &self.of {
+                Of::All => {
+                    let all = directory.clients_after(self.after);
                     let all = all.take_while(|(since, ..)| *since < self.until);
                     take(all, most, self.at, &mut self.after, &self.exclude, found)
                 }
@@ -126,9 +127,9 @@ impl Targets {
                     0
                 }
             };
-            if looked_at < most {
-                // All of this name are found. An empty name costs as much as a client.
-                most -= (looked_at + 1).min(most);
+            if visited < most {
+                // This name is exhausted. An empty name costs as much as a client.
+                most -= (visited + 1).min(most);
                 (self.at, self.after) = (self.at + 1, START);
             } else {
                 most = 0;
@@ -138,7 +139,7 @@ impl Targets {
     }
 }
 
-/// Takes so many at the most, and says how many there were.
+/// Takes up to `most` entries. Returns how many there were.
 fn take<H: Copy>(
     all: impl Iterator<Item = (Ordinal, ConnectionId, H)>,
     most: usize,
@@ -147,15 +148,15 @@ fn take<H: Copy>(
     exclude: &FxHashSet<ConnectionId>,
     found: &mut Vec<Found<H>>,
 ) -> usize {
-    let mut looked_at = 0;
+    let mut visited = 0;
     for (since, id, handle) in all.take(most) {
-        looked_at += 1;
+        visited += 1;
         *after = since;
         if exclude.is_empty() || !exclude.contains(&id) {
             found.push(Found { at, since, id, handle });
         }
     }
-    looked_at
+    visited
 }
 
 #[cfg(test)]
@@ -181,7 +182,7 @@ mod tests {
                 return found.iter().map(|found| found.handle).collect();
             }
         }
-        panic!("it never ends");
+        panic!("targets are not exhausted");
     }
 
     #[test]
@@ -195,8 +196,8 @@ mod tests {
         }
         for slice in [1, 2, 7, 1000] {
             let exclude = vec![ConnectionId(1), ConnectionId(50)];
-            let everyone = Targets::everyone(exclude.clone(), Ordinal(1000));
-            assert_eq!(all(everyone, &directory, slice), (2..50).collect::<Vec<_>>());
+            let clients = Targets::all_clients(exclude.clone(), Ordinal(1000));
+            assert_eq!(all(clients, &directory, slice), (2..50).collect::<Vec<_>>());
             let groups = ["2", "none", "1", "2"].map(|group| Group::new(group).unwrap());
             let groups = Targets::groups(groups.to_vec(), exclude, Ordinal(1000));
             let twice = |rest| (2..50).filter(move |id| id % 3 == rest);
@@ -214,11 +215,11 @@ mod tests {
     #[test]
     fn clients_that_come_or_go_between_slices_are_not_found() {
         let mut directory = directory(10);
-        let mut targets = Targets::everyone(Vec::new(), Ordinal(11));
+        let mut targets = Targets::all_clients(Vec::new(), Ordinal(11));
         let mut found = Vec::new();
         assert!(targets.next(&directory, 4, &mut found));
-        for gone in [1, 2, 3, 6] {
-            directory.remove(ConnectionId(gone));
+        for removed in [1, 2, 3, 6] {
+            directory.remove(ConnectionId(removed));
         }
         directory.insert(ConnectionId(11), Ordinal(12), 11);
         while targets.next(&directory, 4, &mut found) {}

@@ -1,4 +1,4 @@
-//! Log lines that peers can cause any number of times, each kind limited to one a second.
+//! Log lines that peers can trigger without limit; each kind is limited to one a second.
 
 use std::time::Instant;
 
@@ -7,17 +7,17 @@ use service::rate_limit::Throttle;
 /// One limit for each kind of line.
 #[derive(Debug)]
 pub(super) struct Warnings {
-    /// An update of a session that cannot be made.
+    /// A rejected session update.
     pub(super) session: Throttle,
-    /// An event that does not fit a frame of its worker.
+    /// An event that exceeds the frame size of its worker.
     pub(super) too_large: Throttle,
-    /// A client that is in as many groups as it may be.
+    /// A client at its group limit.
     pub(super) groups: Throttle,
-    /// No more connections are accepted.
+    /// Accepting paused.
     pub(super) full: Throttle,
-    /// Clients closed since no worker took their events.
+    /// Clients closed because no worker took their events.
     no_worker: Throttle,
-    /// How many of them were not logged yet.
+    /// Number of those not logged yet.
     no_worker_clients: u64,
 }
 
@@ -29,17 +29,17 @@ impl Default for Warnings {
 }
 
 impl Warnings {
-    /// A client is closed since no worker took its events.
+    /// Counts a client closed because no worker took its events.
     pub(super) fn no_worker(&mut self) {
         self.no_worker_clients += 1;
     }
 
-    /// Logs what was only counted, if it is time. Called a few times a second.
+    /// Logs pending counts, if due. Called a few times a second.
     pub(super) fn flush(&mut self, now: Instant) {
         let clients = self.no_worker_clients;
         if clients != 0 && self.no_worker.admit(now).is_some() {
             self.no_worker_clients = 0;
-            tracing::warn!(clients, "closed clients since no worker took their events");
+            tracing::warn!(clients, "closed clients because no worker took their events");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! What takes longer than a thread may be held: done a slice at a time, with a look at all sockets
-//! between two slices.
+//! Commands and queries that take too long for one pass: processed a slice at a time, with all
+//! sockets polled between two slices.
 //!
-//! Whatever the hub says meanwhile waits, so that commands and queries take effect one after the
+//! Messages from the hub wait meanwhile, so that commands and queries take effect one after the
 //! other, as if each were done in one step.
 
 use protocol::{ConnectionId, Group};
@@ -13,38 +13,38 @@ use super::{
     targets::{Found, Targets},
 };
 use crate::{
-    exchange::{ToHub, Token},
     framing::Framed,
+    thread_messages::{ToHub, Token},
 };
 
-/// How many clients are looked at in one slice: some hundred microseconds of work.
+/// Clients processed per slice: some hundred microseconds of work.
 pub(super) const SLICE: usize = 1024;
 
-/// A command or a query that is under way.
+/// A command or query in progress.
 #[derive(Debug)]
 pub(super) enum Work {
-    /// A message for many: it is framed once for each framing, and shared.
+    /// A message for many clients: framed once for each framing, and shared.
     Send { targets: Targets, framed: Framed, audience: Audience },
-    /// The end of a group whose members have to be told apart from it.
+    /// Removing the members of a removed group.
     Ungroup { group: Group, members: Vec<ConnectionId> },
-    /// A query about many.
+    /// A query about many clients.
     Enumerate { token: Token, enumeration: Enumeration },
 }
 
 impl Shard {
-    /// Does the first slice of it, and remembers the rest.
+    /// Processes the first slice, and stores the rest.
     pub(super) fn begin(&mut self, work: Work) {
-        self.work = self.go_on(work);
+        self.work = self.process_slice(work);
     }
 
-    /// Does one slice of what is under way. Says whether anything is left of it.
+    /// Processes one slice of the work in progress. Returns whether anything is left.
     pub(super) fn work(&mut self) -> bool {
-        let left = self.work.take().and_then(|work| self.go_on(work));
+        let left = self.work.take().and_then(|work| self.process_slice(work));
         self.work = left;
         self.work.is_some()
     }
 
-    fn go_on(&mut self, work: Work) -> Option<Work> {
+    fn process_slice(&mut self, work: Work) -> Option<Work> {
         match work {
             Work::Send { mut targets, mut framed, audience } => {
                 let mut found = std::mem::take(&mut self.found);
@@ -65,7 +65,7 @@ impl Shard {
                     return Some(Work::Enumerate { token, enumeration });
                 }
                 let part = enumeration.into_part();
-                self.host.hub.push(ToHub::Part { token, part });
+                self.gateway.hub.push(ToHub::PartialAnswer { token, part });
                 None
             }
         }

@@ -1,27 +1,27 @@
-//! A register's text protocol: one JSON value a line.
+//! A register's text protocol: one JSON value per line.
 //!
 //! ```text
 //! {"event":"ping"}\n
 //! ```
 //!
-//! Lines end with a line feed; carriage returns before it are not part of the line. What a line
-//! says is [`discovery`](crate::discovery)'s to know.
+//! Lines end with a line feed; carriage returns before it are not part of the line. For the content
+//! of lines see [`discovery`](crate::discovery).
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// Takes lines out of a buffer, whatever pieces the bytes arrive in.
+/// Splits a buffer into lines, independently of how the bytes are fragmented.
 #[derive(Clone, Debug)]
 pub struct Lines {
     limit: usize,
-    /// How much of the buffer is known to hold no line feed.
+    /// Length of the buffer's prefix that was searched and holds no line feed.
     searched: usize,
 }
 
-/// A line was longer than allowed, or would have been.
+/// A line is longer than the limit, or would be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line of more than {limit} bytes")]
 pub struct LineTooLong {
-    /// The most that is allowed, without the line feed.
+    /// The limit in bytes, without the line feed.
     pub limit: usize,
 }
 
@@ -31,8 +31,9 @@ impl Lines {
         Self { limit, searched: 0 }
     }
 
-    /// Takes the next line off the front of `buffer`, without its ending; `None` until more bytes
-    /// come, with `buffer` untouched. Always give it the same buffer, and stop after an error.
+    /// Takes the next line off the front of `buffer`, without its ending. `None` if the line is
+    /// incomplete; `buffer` is unchanged then. Always pass the same buffer, and stop after an
+    /// error.
     pub fn next(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, LineTooLong> {
         let fresh = buffer.get(self.searched..).unwrap_or_default();
         let Some(found) = fresh.iter().position(|byte| *byte == b'\n') else {
@@ -74,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_ends_at_its_line_feed() {
+    fn line_ends_at_its_line_feed() {
         let mut buffer = BytesMut::from(&b"one\ntwo\r\n\n\r\r\na\rb\nrest"[..]);
         let found = all(&mut Lines::new(10), &mut buffer);
         assert_eq!(found, [&b"one"[..], b"two", b"", b"", b"a\rb"]);
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn every_prefix_waits_for_more() {
+    fn incomplete_line_waits_for_more_bytes() {
         let whole = b"{\"event\":\"ping\"}\r\n";
         for end in 0..whole.len() {
             let mut part = BytesMut::from(&whole[..end]);
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_counts_what_is_before_the_line_feed() {
+    fn limit_excludes_the_line_feed() {
         let next = |text: &[u8]| Lines::new(4).next(&mut BytesMut::from(text));
         assert_eq!(next(b"1234"), Ok(None));
         assert!(next(b"1234\n").unwrap().is_some());
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_feed_inside_a_value_is_escaped() {
+    fn line_feed_inside_a_value_is_escaped() {
         let mut out = BytesMut::new();
         encode(&"a\nb".into(), &mut out);
         assert_eq!(out, b"\"a\\nb\"\n"[..]);
@@ -116,7 +117,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn lines_do_not_depend_on_the_pieces_they_come_in(
+        fn lines_are_independent_of_fragmentation(
             sent in prop::collection::vec("[^\r\n]{0,20}", 0..8),
             cuts in prop::collection::vec(1_usize..7, 1..40),
         ) {
@@ -137,7 +138,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn arbitrary_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let (mut lines, mut buffer) = (Lines::new(50), BytesMut::from(&bytes[..]));
             while let Ok(Some(line)) = lines.next(&mut buffer) {
                 prop_assert!(line.len() <= 50);

@@ -1,4 +1,4 @@
-//! How what our processes say looks as bytes. One file for each format.
+//! Wire formats: one file for each.
 
 pub mod gateway_worker;
 pub mod json_lines;

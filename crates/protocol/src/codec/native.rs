@@ -1,16 +1,16 @@
-//! The native wire: frames of a bincode header with the raw payload behind it.
+//! The native wire format: frames of a bincode header followed by the raw payload.
 //!
 //! ```text
-//! 0   u32  length of what follows, big-endian
+//! 0   u32  length of the rest, big-endian
 //! 4   u8   version, 2
 //! 5   u8   flags, all 0 in version 2
 //! 6   u32  length of the header, big-endian
 //! 10  …    header: bincode (variable-length integers), see `link`
-//!     …    payload: what a client sent or is sent, as it is
+//!     …    payload: the body of a message from or to a client, unchanged
 //! ```
 //!
-//! The payload stays outside of the bincode body so that it is never copied to be decoded: it is a
-//! slice of the buffer that it was read into.
+//! The payload stays outside of the bincode body so that decoding does not copy it: it is a slice
+//! of the read buffer.
 
 use bincode::Options;
 use bytes::{Buf, BufMut, BytesMut};
@@ -19,50 +19,50 @@ use thiserror::Error;
 
 use crate::link::LinkMessage;
 
-/// The version that this codec writes, and the only one that it reads. In version 1 the proofs of the
-/// handshake covered nothing but the nonces.
+/// The version that this codec writes, and the only one that it reads. In version 1 the proofs of
+/// the handshake covered only the nonces.
 pub const VERSION: u8 = 2;
 
 /// Bytes before the header.
 pub const PREFIX: usize = 10;
 
-/// The largest frame that a peer who has proved itself may send, in bytes. It bounds what one link
-/// can make us hold, and with it the largest message and the largest answer.
+/// The largest frame of an authenticated peer, in bytes. It bounds the memory that one link can
+/// occupy, and with it the largest message and the largest answer.
 pub const MAX_FRAME: usize = 32 * 1024 * 1024;
 
-/// The largest frame of a stranger, in bytes: a `Hello` with room to spare.
+/// The largest frame of an unauthenticated peer, in bytes: a `Hello` with room to spare.
 pub const MAX_STRANGER_FRAME: usize = 4 * 1024;
 
-/// Why bytes are not a frame. The link that they came on is of no further use.
+/// Why bytes are not a frame. The link that they arrived on is unusable from there on.
 #[derive(Debug, Error)]
 pub enum DecodeError {
-    /// Longer than the reader allows.
+    /// Longer than the reader's limit.
     #[error("a frame of {size} bytes is longer than {limit}")]
     TooLarge { size: usize, limit: usize },
     /// Shorter than its own fixed part.
     #[error("a frame of {0} bytes is shorter than its prefix")]
     TooShort(usize),
-    /// Of another version, or with flags that this version does not know.
+    /// Of another version, or with flags that this version does not define.
     #[error(
         "link version {version} (flags {flags:#04x}) is not supported, only version {VERSION}: \
          run the same release on both ends"
     )]
     Version { version: u8, flags: u8 },
-    /// The header reaches beyond its frame.
+    /// The header extends beyond its frame.
     #[error("a header of {header} bytes in a frame of {frame}")]
     HeaderLength { header: usize, frame: usize },
-    /// The header is not one of ours.
-    #[error("not a header of this link: {0}")]
+    /// The header cannot be decoded.
+    #[error("invalid header: {0}")]
     Header(bincode::Error),
-    /// There is a payload where there is no place for one.
-    #[error("a payload of {0} bytes where none belongs")]
+    /// The message has a payload and cannot carry one.
+    #[error("unexpected payload of {0} bytes")]
     Payload(usize),
 }
 
-/// A header that cannot be written. Names, sessions and answers are bounded where they are made,
-/// so this is only reached by what is too large as a whole.
+/// A message that cannot be encoded. Names, sessions and answers are bounded where they are
+/// created, so only a message that is too large as a whole causes it.
 #[derive(Debug, Error)]
-#[error("does not fit a frame")]
+#[error("does not fit in a frame")]
 pub struct EncodeError(#[source] bincode::Error);
 
 fn options() -> impl Options {
@@ -72,16 +72,16 @@ fn options() -> impl Options {
 /// Appends a message.
 ///
 /// # Errors
-/// When it does not fit a frame; `out` is as it was then.
+/// When it does not fit in a frame; `out` is unchanged then.
 pub fn encode(message: &impl LinkMessage, out: &mut BytesMut) -> Result<(), EncodeError> {
     encode_parts(message, message.payload(), out)
 }
 
-/// Appends a message whose payload lies elsewhere: `header` is the message with an empty payload.
-/// This spares a copy where the payload is still in a buffer that is not the message's own.
+/// Appends a message with a separate payload: `header` is the message with an empty payload. This
+/// saves a copy if the payload is in a buffer that is not the message's own.
 ///
 /// # Errors
-/// When it does not fit a frame; `out` is as it was then.
+/// When it does not fit in a frame; `out` is unchanged then.
 pub fn encode_parts(
     header: &impl Serialize,
     payload: &[u8],
@@ -110,7 +110,7 @@ pub fn encode_parts(
     Ok(())
 }
 
-/// Takes one message off the front of `buffer`, or `None` until more bytes come: nothing is
+/// Takes one message off the front of `buffer`. `None` if the frame is incomplete: nothing is
 /// consumed then, and no more is reserved than a frame of `limit` bytes needs.
 ///
 /// # Errors

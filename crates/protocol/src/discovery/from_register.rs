@@ -1,71 +1,71 @@
-//! What a register says to its peers.
+//! Messages from a register to its peers.
 
 use std::{collections::HashSet, net::IpAddr};
 
 use bytes::{BufMut, BytesMut};
 use serde_json::Value;
 
-use super::{Gateway, Settled, Takeover};
-use crate::{Instance, codec::json_lines};
+use super::{CleanupRecord, Gateway, Takeover};
+use crate::{InstanceId, codec::json_lines};
 
 /// A line from a register.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FromRegister {
-    /// All gateways there are, each address once. Replaces whatever was said before.
+    /// All registered gateways, each address once. Replaces every earlier list.
     BroadcastAddresses {
         /// The gateways.
         gateways: Vec<Gateway>,
-        /// What only workers of ours are told, and only by a register of ours.
+        /// Sent only to Rust workers, and only by a Rust register.
         presence: Option<Presence>,
     },
 }
 
-/// Answers a [`Ping`](super::ToRegister::Ping) that asks for it.
+/// Writes the answer to a [`Ping`](super::ToRegister::Ping) that requests one.
 pub fn pong(out: &mut BytesMut) {
     json_lines::encode(&serde_json::json!({ "event": "pong" }), out);
 }
 
-/// What workers know of each other.
+/// The state that workers share through a register.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Presence {
-    /// The workers that are there.
-    pub workers: Vec<Instance>,
-    /// What has been settled lately, by anybody.
-    pub settled: Vec<Settled>,
-    /// What standbys have closed lately.
+    /// The registered workers.
+    pub workers: Vec<InstanceId>,
+    /// Recent cleanup records, of all workers.
+    pub settled: Vec<CleanupRecord>,
+    /// Recent takeovers by standbys.
     pub takeovers: Vec<Takeover>,
-    /// Which of the workers reach every gateway.
-    pub complete: Vec<Instance>,
+    /// The workers that reach every gateway.
+    pub complete: Vec<InstanceId>,
 }
 
-/// A line that tells us nothing. What it said is not kept: a register that refuses a request
-/// repeats it, with the secret in it.
+/// A line that cannot be used. Its text is not kept: a register that refuses a request echoes it,
+/// including the secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Incomprehensible {
-    /// The register did not understand us, and is about to close.
-    #[error("register calls this a bad request")]
+pub enum RegisterParseError {
+    /// The register could not parse a request, and is about to close the connection.
+    #[error("register refused the request as malformed")]
     BadRequest,
-    /// Not a JSON object with a known event and what belongs to it.
-    #[error("not a line of a register")]
+    /// Not a JSON object with a known event and its fields.
+    #[error("not a register message")]
     Unknown,
 }
 
 impl FromRegister {
-    /// Reads one line, without its ending. A list of addresses may be an object, since PHP
-    /// registers send one where an address was announced twice.
-    pub fn parse(line: &[u8]) -> Result<Self, Incomprehensible> {
+    /// Parses one line, without its ending. The list of addresses may be an object, since PHP
+    /// registers send one if an address was announced twice.
+    pub fn parse(line: &[u8]) -> Result<Self, RegisterParseError> {
         if line.starts_with(BAD_REQUEST.as_bytes()) {
-            return Err(Incomprehensible::BadRequest);
+            return Err(RegisterParseError::BadRequest);
         }
         let mut line: Value =
-            serde_json::from_slice(line).map_err(|_| Incomprehensible::Unknown)?;
+            serde_json::from_slice(line).map_err(|_| RegisterParseError::Unknown)?;
         if line.get("event").and_then(Value::as_str) != Some("broadcast_addresses") {
-            return Err(Incomprehensible::Unknown);
+            return Err(RegisterParseError::Unknown);
         }
         let addresses = match line.get_mut("addresses").map(Value::take) {
             Some(Value::Array(list)) => list,
             Some(Value::Object(map)) => map.into_iter().map(|(_, address)| address).collect(),
-            Some(_) | None => return Err(Incomprehensible::Unknown),
+            Some(_) | None => return Err(RegisterParseError::Unknown),
         };
         let details = match line.get_mut("gateways").map(Value::take) {
             Some(Value::Array(list)) => list,
@@ -92,8 +92,8 @@ impl FromRegister {
         Ok(Self::BroadcastAddresses { gateways, presence })
     }
 
-    /// Writes it as a line. Without a gateway that says more than its address, these are the
-    /// bytes of a PHP register.
+    /// Writes it as a line. If no gateway has details besides its address, these are the bytes of a
+    /// PHP register.
     pub fn encode(&self, out: &mut BytesMut) {
         let Self::BroadcastAddresses { gateways, presence } = self;
         let addresses: Vec<&str> = gateways.iter().map(|one| one.address.as_str()).collect();
@@ -107,14 +107,14 @@ impl FromRegister {
             fields["gateways"] = details.into();
         }
         if let Some(Presence { workers, settled, takeovers, complete }) = presence {
-            fields["workers"] = workers.iter().map(Instance::as_str).collect();
+            fields["workers"] = workers.iter().map(InstanceId::as_str).collect();
             fields["settled"] =
                 settled.iter().map(|it| serde_json::json!([it.gateway, it.owner])).collect();
             if !takeovers.is_empty() {
                 fields["takeovers"] = takeovers.iter().map(Takeover::to_texts).collect();
             }
             if !complete.is_empty() {
-                fields["complete"] = complete.iter().map(Instance::as_str).collect();
+                fields["complete"] = complete.iter().map(InstanceId::as_str).collect();
             }
         }
         json_lines::encode(&fields, out);
@@ -125,7 +125,7 @@ fn field(line: &mut Value, name: &str) -> Value {
     line.get_mut(name).map(Value::take).unwrap_or_default()
 }
 
-/// The usable items of a list, or none if it is not one.
+/// The valid items of a list; empty if the value is not a list.
 fn list<T>(value: Value, read: impl Fn(Value) -> Option<T>) -> Vec<T> {
     match value {
         Value::Array(items) => items.into_iter().filter_map(read).collect(),
@@ -133,13 +133,13 @@ fn list<T>(value: Value, read: impl Fn(Value) -> Option<T>) -> Vec<T> {
     }
 }
 
-fn instance(value: Value) -> Option<Instance> {
-    value.as_str().and_then(|text| Instance::new(text).ok())
+fn instance(value: Value) -> Option<InstanceId> {
+    value.as_str().and_then(|text| InstanceId::new(text).ok())
 }
 
-fn settled(value: Value) -> Option<Settled> {
+fn settled(value: Value) -> Option<CleanupRecord> {
     let [gateway, owner] = <[Value; 2]>::try_from(list(value, Some)).ok()?;
-    Some(Settled { gateway: instance(gateway)?, owner: instance(owner)? })
+    Some(CleanupRecord { gateway: instance(gateway)?, owner: instance(owner)? })
 }
 
 fn takeover(value: Value) -> Option<Takeover> {
@@ -155,7 +155,7 @@ fn detail(gateway: &Gateway) -> Value {
     fields
 }
 
-/// Writes the answer to a line that is no request, as the reference words it. `line` is repeated
+/// Writes the reply to a line that is not a request, in GatewayWorker's wording. `line` is echoed
 /// byte by byte.
 pub fn bad_request(from: IpAddr, line: &[u8], out: &mut BytesMut) {
     out.put_slice(BAD_REQUEST.as_bytes());
@@ -172,7 +172,7 @@ mod tests {
 
     use super::*;
 
-    fn parse(text: &str) -> Result<Vec<Gateway>, Incomprehensible> {
+    fn parse(text: &str) -> Result<Vec<Gateway>, RegisterParseError> {
         let parsed = FromRegister::parse(text.as_bytes());
         parsed.map(|FromRegister::BroadcastAddresses { gateways, .. }| gateways)
     }
@@ -188,11 +188,15 @@ mod tests {
     }
 
     fn native(address: &str, instance: &str) -> Gateway {
-        Gateway { native: true, instance: Some(Instance::new(instance).unwrap()), ..plain(address) }
+        Gateway {
+            native: true,
+            instance: Some(InstanceId::new(instance).unwrap()),
+            ..plain(address)
+        }
     }
 
     #[test]
-    fn both_forms_of_a_php_list_are_understood() {
+    fn php_list_is_accepted_as_array_and_as_object() {
         let list = parse(r#"{"event":"broadcast_addresses","addresses":["b:2","a:1"]}"#);
         assert_eq!(list.unwrap(), [plain("b:2"), plain("a:1")]);
         let list = parse(r#"{"event":"broadcast_addresses","addresses":{"0":"b:2","2":"a:1"}}"#);
@@ -202,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn the_addresses_are_the_truth_and_the_gateways_add_to_it() {
+    fn gateway_details_without_an_address_are_ignored() {
         let list = parse(
             r#"{"event":"broadcast_addresses","addresses":["a:1",5,"b:2","a:1"],
                 "gateways":[{"address":"c:3","native":true},7,{"native":true},
@@ -212,15 +216,15 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_told_apart_from_a_refusal() {
+    fn garbage_is_distinguished_from_a_refusal() {
         for text in
             ["", "x", "[]", "{}", r#"{"event":"other"}"#, r#"{"event":"broadcast_addresses"}"#]
         {
-            assert_eq!(parse(text), Err(Incomprehensible::Unknown), "{text}");
+            assert_eq!(parse(text), Err(RegisterParseError::Unknown), "{text}");
         }
         let mut answer = BytesMut::new();
         bad_request(IpAddr::from([127, 0, 0, 1]), b"hello", &mut answer);
-        assert_eq!(FromRegister::parse(&answer), Err(Incomprehensible::BadRequest));
+        assert_eq!(FromRegister::parse(&answer), Err(RegisterParseError::BadRequest));
     }
 
     /// These lines are a promise to deployed peers. Add cases; never edit one.
@@ -239,24 +243,24 @@ mod tests {
     }
 
     #[test]
-    fn what_workers_are_told_of_each_other_reads_back() {
-        let name = |text: &str| Instance::new(text).unwrap();
-        let settled = vec![Settled { gateway: name("8e"), owner: name("3c") }];
+    fn presence_round_trips() {
+        let name = |text: &str| InstanceId::new(text).unwrap();
+        let settled = vec![CleanupRecord { gateway: name("8e"), owner: name("3c") }];
         let workers = vec![name("3c"), name("4d")];
         let (takeovers, complete) = (vec![], vec![]);
         let presence = Some(Presence { workers, settled, takeovers, complete });
-        let said = FromRegister::BroadcastAddresses { gateways: vec![plain("a:1")], presence };
+        let message = FromRegister::BroadcastAddresses { gateways: vec![plain("a:1")], presence };
         let mut out = BytesMut::new();
-        said.encode(&mut out);
+        message.encode(&mut out);
         let expected = "{\"event\":\"broadcast_addresses\",\"addresses\":[\"a:1\"],\
                         \"workers\":[\"3c\",\"4d\"],\"settled\":[[\"8e\",\"3c\"]]}\n";
         assert_eq!(str::from_utf8(&out).unwrap(), expected);
-        assert_eq!(FromRegister::parse(out.trim_ascii_end()), Ok(said));
+        assert_eq!(FromRegister::parse(out.trim_ascii_end()), Ok(message));
     }
 
     #[test]
-    fn takeovers_and_complete_workers_read_back() {
-        let name = |text: &str| Instance::new(text).unwrap();
+    fn takeovers_and_complete_workers_round_trip() {
+        let name = |text: &str| InstanceId::new(text).unwrap();
         let takeover = Takeover {
             gateway: name("8e"),
             by: name("4d"),
@@ -269,34 +273,34 @@ mod tests {
             complete: vec![name("4d")],
             ..Presence::default()
         });
-        let said = FromRegister::BroadcastAddresses { gateways: vec![plain("a:1")], presence };
+        let message = FromRegister::BroadcastAddresses { gateways: vec![plain("a:1")], presence };
         let mut out = BytesMut::new();
-        said.encode(&mut out);
+        message.encode(&mut out);
         let expected = "{\"event\":\"broadcast_addresses\",\"addresses\":[\"a:1\"],\
                         \"workers\":[\"4d\"],\"settled\":[],\"takeovers\":[[\"8e\",\"4d\",\
                         \"000000000000001f\",\"3c\",\"4d\",\"5e\"]],\"complete\":[\"4d\"]}\n";
         assert_eq!(str::from_utf8(&out).unwrap(), expected);
-        assert_eq!(FromRegister::parse(out.trim_ascii_end()), Ok(said));
+        assert_eq!(FromRegister::parse(out.trim_ascii_end()), Ok(message));
     }
 
     #[test]
-    fn what_makes_no_sense_of_workers_is_left_out() {
+    fn invalid_presence_entries_are_skipped() {
         let line = br#"{"event":"broadcast_addresses","addresses":[],"workers":["3c",5,""],
             "settled":[["8e"],["8e","3c"],["8e","3c",1],7,["",""]],"complete":[1,"3c"],
             "takeovers":[["8e","4d","x","3c","4d"],["8e","4d","1","3c"],["8e","4d","1","3c",4],7]}"#;
         let Ok(FromRegister::BroadcastAddresses { presence: Some(presence), .. }) =
             FromRegister::parse(line)
         else {
-            panic!("it says who is there");
+            panic!("the line has presence");
         };
-        let name = |text: &str| Instance::new(text).unwrap();
+        let name = |text: &str| InstanceId::new(text).unwrap();
         assert_eq!(presence.workers, [name("3c")]);
-        assert_eq!(presence.settled, [Settled { gateway: name("8e"), owner: name("3c") }]);
+        assert_eq!(presence.settled, [CleanupRecord { gateway: name("8e"), owner: name("3c") }]);
         assert_eq!((presence.takeovers, presence.complete), (vec![], vec![name("3c")]));
     }
 
     #[test]
-    fn the_answer_to_a_bad_request_repeats_it() {
+    fn reply_to_a_bad_request_echoes_it() {
         let mut answer = BytesMut::new();
         bad_request(IpAddr::from([127, 0, 0, 1]), b"h\xffi", &mut answer);
         assert_eq!(
@@ -308,7 +312,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_reads_back(
+        fn encoded_line_round_trips(
             sent in prop::collection::hash_map(
                 ".{0,20}", (any::<bool>(), prop::option::of("[0-9a-f]{1,10}")), 0..8,
             ),
@@ -316,7 +320,7 @@ mod tests {
             let sent: Vec<Gateway> = sent
                 .into_iter()
                 .map(|(address, (native, instance))| {
-                    let instance = instance.map(|text| Instance::new(text).unwrap());
+                    let instance = instance.map(|text| InstanceId::new(text).unwrap());
                     Gateway { address, native, instance }
                 })
                 .collect();
@@ -324,7 +328,7 @@ mod tests {
         }
 
         #[test]
-        fn no_line_panics(line in prop::collection::vec(any::<u8>(), 0..100)) {
+        fn arbitrary_line_does_not_panic(line in prop::collection::vec(any::<u8>(), 0..100)) {
             let _ = FromRegister::parse(&line);
         }
     }

@@ -1,7 +1,6 @@
-//! What is said to and by a register: who is a gateway, and where.
+//! Messages between a register and its peers: service discovery of gateways.
 //!
-//! The JSON is GatewayWorker's; our own fields stand beside it, and peers that do not know them
-//! do not see them:
+//! The JSON is GatewayWorker's, extended by fields that peers without support for them ignore:
 //!
 //! ```text
 //! gateway  {"event":"gateway_connect","address":"10.0.0.1:2900","secret_key":"…",
@@ -20,18 +19,27 @@
 //!           "takeovers":[["8e…","4d…","1f…","3c…","4d…"]],"complete":["3c…"]}
 //! ```
 //!
-//! Our fields say: `native`, that the address speaks our native wire too; `instance`, which life
-//! of a gateway or a worker this is, so that a restart can be told from a lost link; `known`, what
-//! the worker was last told; `gateways`, what `addresses` cannot; `workers`, which workers are there;
-//! `settled`, on which gateways that are gone whose clients have been closed, by the worker that had
-//! them; `takeovers`, which of them by a standby of that worker: gateway, standby, digest of the
-//! clients, and their holders in order (see [`Takeover`]); `complete`, whether a worker reaches every
-//! gateway that it was told of. The last four are told to workers that introduce themselves. `answer`
-//! asks for a pong, which no PHP register sends. A gateway says `gateway_leave`, only to registers of
-//! ours, when it goes down in order; such a register asks a gateway for a sign of life (`probe`), and
-//! says why it closes (`refused`), where two gateways announce one address. Parsing forgives what PHP
-//! forgives
-//! (other fields, their order, a missing secret); it refuses what PHP would trip over.
+//! The additional fields:
+//!
+//! - `native`: the address supports the native protocol too.
+//! - `instance`: the instance of a gateway or a worker, which distinguishes a restart from a lost
+//!   link.
+//! - `known`: the gateway addresses that the worker received last.
+//! - `gateways`: details of gateways that `addresses` cannot hold.
+//! - `workers`: the workers that are registered.
+//! - `settled`: cleanup records, pairs of a dead gateway and an owner that has closed its clients
+//!   on that gateway.
+//! - `takeovers`: clients closed by a standby of their owner instead: gateway, standby, digest of
+//!   the clients, and their holders in order (see [`Takeover`]).
+//! - `complete`: whether a worker reaches every gateway that it received.
+//! - `answer`: requests a pong, which no PHP register sends.
+//!
+//! `workers`, `settled`, `takeovers` and `complete` are sent to workers that state their instance.
+//! A gateway sends `gateway_leave`, only to Rust registers, when it shuts down gracefully. Where
+//! two gateways announce one address, such a register sends a liveness probe to a gateway
+//! (`probe`), and sends the reason when it closes the connection (`refused`). Parsing is as lenient
+//! as PHP's (other fields, their order, a missing secret); it refuses input that would make PHP
+//! fail.
 
 mod from_register;
 mod notice;
@@ -39,52 +47,52 @@ mod to_register;
 
 use serde::Deserialize;
 
-use crate::Instance;
+use crate::InstanceId;
 
-pub use from_register::{FromRegister, Incomprehensible, Presence, bad_request, pong};
+pub use from_register::{FromRegister, Presence, RegisterParseError, bad_request, pong};
 pub use notice::GatewayNotice;
-pub use to_register::{GatewayConnect, ToRegister, Unusable, WorkerConnect};
+pub use to_register::{GatewayConnect, RequestParseError, ToRegister, WorkerConnect};
 
 /// A gateway as it announced itself.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
 pub struct Gateway {
-    /// Where its inner port is, as `host:port`; the host may be a name.
+    /// The address of its inner port, as `host:port`; the host may be a name.
     pub address: String,
-    /// Whether that port speaks our native wire. PHP gateways never say so.
+    /// Whether that port supports the native protocol. PHP gateways never set it.
     #[serde(default)]
     pub native: bool,
-    /// Which life of the gateway this is.
+    /// The gateway's instance.
     #[serde(default)]
-    pub instance: Option<Instance>,
+    pub instance: Option<InstanceId>,
 }
 
-/// All of a worker's clients on a gateway that is gone have been closed on the gateway's behalf, by
-/// the worker itself.
+/// All of a worker's clients on a dead gateway have been closed on the gateway's behalf, by the
+/// worker itself.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Settled {
-    /// The life of the gateway.
-    pub gateway: Instance,
-    /// The worker that the clients belonged to.
-    pub owner: Instance,
+pub struct CleanupRecord {
+    /// The instance of the gateway.
+    pub gateway: InstanceId,
+    /// The worker that owned the clients.
+    pub owner: InstanceId,
 }
 
-/// A standby has closed clients on a gateway that is gone, in place of their owner, which is gone as
-/// well: all clients on that gateway which have these holders, as far as the standby knows them.
+/// A standby has closed clients on a dead gateway, in place of their owner, which is dead as well:
+/// all clients on that gateway with these holders, as far as the standby has records of them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Takeover {
     /// The instance of the gateway.
-    pub gateway: Instance,
-    /// The standby that has closed them.
-    pub by: Instance,
-    /// The [digest](crate::standby::digest) of the clients that it has closed: a later standby that
-    /// knows of other clients closes these, too.
+    pub gateway: InstanceId,
+    /// The standby that closed them.
+    pub by: InstanceId,
+    /// The [digest](crate::standby::digest) of the clients that it closed: a later standby with
+    /// records of other clients closes those, too.
     pub digest: u64,
     /// The owner of the clients, then their standbys, in order.
-    pub holders: Vec<Instance>,
+    pub holders: Vec<InstanceId>,
 }
 
 impl Takeover {
-    /// As the texts of a list: gateway, standby, digest, holders.
+    /// As a list of strings: gateway, standby, digest, holders.
     fn to_texts(&self) -> Vec<String> {
         let Self { gateway, by, digest, holders } = self;
         let mut texts = vec![gateway.to_string(), by.to_string(), format!("{digest:016x}")];
@@ -92,10 +100,10 @@ impl Takeover {
         texts
     }
 
-    /// From these texts; `None` if they are something else.
+    /// From these strings; `None` if they are invalid.
     fn from_texts(texts: &[String]) -> Option<Self> {
         let [gateway, by, digest, holders @ ..] = texts else { return None };
-        let instance = |text: &String| Instance::new(text).ok();
+        let instance = |text: &String| InstanceId::new(text).ok();
         let holders: Option<Vec<_>> = holders.iter().map(instance).collect();
         Some(Self {
             gateway: instance(gateway)?,
@@ -106,11 +114,11 @@ impl Takeover {
     }
 }
 
-/// How many holders a client has at most, those that it was handed over to included.
+/// Maximum number of holders of a client, including those that it was handed over to.
 pub const MAX_HOLDERS: usize = 16;
 
 impl Gateway {
-    /// One that speaks GatewayWorker's protocol only.
+    /// A gateway that supports GatewayWorker's protocol only.
     pub const fn plain(address: String) -> Self {
         Self { address, native: false, instance: None }
     }
@@ -120,5 +128,5 @@ impl Gateway {
     }
 }
 
-/// The longest address taken, in bytes: each is told to every worker.
+/// The longest accepted address, in bytes: each is sent to every worker.
 pub const MAX_NAME: usize = 255;

@@ -1,4 +1,4 @@
-//! What a register of ours says to a gateway, besides pongs.
+//! Messages from a Rust register to a gateway, besides pongs.
 
 use std::net::SocketAddr;
 
@@ -7,14 +7,15 @@ use serde::Deserialize;
 
 use crate::codec::json_lines;
 
-/// A line for a gateway that names an instance. Gateways that do not know it pass over it.
+/// A line for a gateway that states its instance. A gateway without support for it ignores it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GatewayNotice {
-    /// Another gateway announces the same address: say something, to show that this one lives.
+    /// Liveness probe, sent when another gateway announces the same address. Any reply proves that
+    /// this gateway is alive.
     Probe,
     /// The announcement is refused; the connection is closed after this.
     AddressTaken {
-        /// Where the gateway connects from that has announced the address before, and lives.
+        /// The address that the earlier announcer, which is alive, connects from.
         by: SocketAddr,
     },
 }
@@ -33,7 +34,7 @@ impl GatewayNotice {
         json_lines::encode(&fields, out);
     }
 
-    /// Reads it from a line, without its ending; `None` if the line says something else.
+    /// Parses a line, without its ending; `None` for any other line.
     pub fn parse(line: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
         #[serde(tag = "event", rename_all = "snake_case")]
@@ -58,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn notice_reads_back_and_no_other_line_is_one() {
+    fn notice_round_trips_and_other_lines_are_rejected() {
         let by = SocketAddr::from(([10, 0, 0, 1], 43210));
         for notice in [GatewayNotice::Probe, GatewayNotice::AddressTaken { by }] {
             let mut line = BytesMut::new();

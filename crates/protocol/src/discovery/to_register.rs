@@ -1,4 +1,4 @@
-//! What peers say to a register.
+//! Messages from peers to a register.
 
 use std::fmt;
 
@@ -8,81 +8,82 @@ use serde::{
     de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
-use super::{Gateway, MAX_NAME, Settled, Takeover};
-use crate::{Instance, codec::json_lines, secret::Secret};
+use super::{CleanupRecord, Gateway, MAX_NAME, Takeover};
+use crate::{InstanceId, codec::json_lines, secret::Secret};
 
 /// A line from a gateway or a worker.
 #[derive(Clone, Debug)]
 pub enum ToRegister {
-    /// A gateway is here.
+    /// Registers a gateway.
     GatewayConnect(GatewayConnect),
-    /// A worker, or any other that uses gateways, asks where they are and wants to be told.
+    /// Subscribes a worker or a back end to the list of gateways.
     WorkerConnect(WorkerConnect),
-    /// Still here. A register of ours answers with [`pong`](super::pong) if it is asked to; nothing
-    /// comes back otherwise.
+    /// Heartbeat. A Rust register answers with [`pong`](super::pong) if requested; otherwise there
+    /// is no reply.
     Ping {
-        /// Whether to answer.
+        /// Whether an answer is requested.
         answer: bool,
     },
-    /// The gateway that announced itself on this connection goes down in order. Only registers of ours
-    /// understand it.
+    /// The gateway registered on this connection shuts down gracefully. Supported by Rust registers
+    /// only.
     GatewayLeave,
 }
 
-/// "Here I am", from a gateway.
+/// Registration of a gateway.
 #[derive(Clone, Debug)]
 pub struct GatewayConnect {
-    /// Who it is and where.
+    /// The gateway and its address.
     pub gateway: Gateway,
-    /// The secret as given; empty if there was none. `None` for something that is no text, which
-    /// is never right, not even where there is no secret.
+    /// The secret as sent; empty if there was none. `None` for a value that is not a string, which
+    /// never matches, even if no secret is configured.
     pub secret_key: Option<Secret>,
 }
 
-/// "Who is there?", from a worker.
+/// Subscription of a worker or a back end.
 #[derive(Clone, Debug)]
 pub struct WorkerConnect {
     /// As in [`GatewayConnect`].
     pub secret_key: Option<Secret>,
-    /// The addresses it was last told, by any register; empty from PHP peers.
+    /// The gateway addresses that it received last, from any register; empty from PHP peers.
     pub known: Vec<String>,
-    /// Which life of a worker this is; `None` for PHP peers and those who only push.
-    pub instance: Option<Instance>,
-    /// What it knows to be settled.
-    pub settled: Vec<Settled>,
-    /// Takeovers that it knows of.
+    /// The worker's instance; `None` for PHP peers and back ends.
+    pub instance: Option<InstanceId>,
+    /// Its cleanup records.
+    pub settled: Vec<CleanupRecord>,
+    /// Its records of takeovers.
     pub takeovers: Vec<Takeover>,
-    /// Whether it is linked to every gateway that registers name, or was a moment ago.
+    /// Whether it is linked to every gateway that registers list, or was a moment ago.
     pub complete: bool,
 }
 
-/// A line that asks for nothing we can do.
+/// A line that is not a valid request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unusable {
-    /// Not a JSON object with an event. The reference answers this one before it closes.
+pub enum RequestParseError {
+    /// Not a JSON object with an event. GatewayWorker replies to this one before it closes.
     #[error("no event")]
     NotARequest,
-    /// An event we do not know.
+    /// An unknown event.
     #[error("unknown event")]
     UnknownEvent,
-    /// A gateway that does not say where it is, as a host and a port of at most [`MAX_NAME`] bytes.
+    /// A gateway without a valid address: a host and a port of at most [`MAX_NAME`] bytes.
     #[error("no usable address")]
     NoAddress,
 }
 
 impl ToRegister {
-    /// Reads one line, without its ending.
-    pub fn parse(line: &[u8]) -> Result<Self, Unusable> {
-        // Checked whole: the parser does not look into the text of fields that it skips.
-        let text = str::from_utf8(line).map_err(|_| Unusable::NotARequest)?;
-        let fields: Fields = serde_json::from_str(text).map_err(|_| Unusable::NotARequest)?;
+    /// Parses one line, without its ending.
+    pub fn parse(line: &[u8]) -> Result<Self, RequestParseError> {
+        // Validated as a whole: the parser does not validate the text of fields that it skips.
+        let text = str::from_utf8(line).map_err(|_| RequestParseError::NotARequest)?;
+        let fields: Fields =
+            serde_json::from_str(text).map_err(|_| RequestParseError::NotARequest)?;
         if fields.event.is_empty() {
-            return Err(Unusable::NotARequest);
+            return Err(RequestParseError::NotARequest);
         }
         match fields.event.text().as_deref() {
             Some("gateway_connect") => {
                 let address = fields.address.name().filter(|address| is_address(address));
-                let address = address.ok_or(Unusable::NoAddress)?;
+                let address = address.ok_or(RequestParseError::NoAddress)?;
                 let native = matches!(fields.native, Field::Truth(true));
                 let gateway = Gateway { address, native, instance: fields.instance.instance() };
                 let secret_key = fields.secret_key.secret();
@@ -101,11 +102,11 @@ impl ToRegister {
             }
             Some("gateway_leave") => Ok(Self::GatewayLeave),
             Some("ping") => Ok(Self::Ping { answer: matches!(fields.answer, Field::Truth(true)) }),
-            Some(_) | None => Err(Unusable::UnknownEvent),
+            Some(_) | None => Err(RequestParseError::UnknownEvent),
         }
     }
 
-    /// Writes it as a line that a PHP register understands as well.
+    /// Writes it as a line that a PHP register accepts as well.
     pub fn encode(&self, out: &mut BytesMut) {
         let fields = match self {
             Self::GatewayConnect(GatewayConnect { gateway, secret_key }) => {
@@ -122,9 +123,9 @@ impl ToRegister {
                 }
                 fields
             }
-            Self::WorkerConnect(asks) => {
+            Self::WorkerConnect(connect) => {
                 let WorkerConnect { secret_key, known, instance, settled, takeovers, complete } =
-                    asks;
+                    connect;
                 let mut fields = serde_json::json!({
                     "event": "worker_connect",
                     "secret_key": in_clear(secret_key.as_ref()),
@@ -156,8 +157,8 @@ impl ToRegister {
     }
 }
 
-/// Whether an address is `host:port`, in characters that are safe in everybody's log: every worker is told
-/// of it, and warns of it if it cannot be reached.
+/// Whether an address is `host:port`, in characters that are safe in logs: it is sent to every
+/// worker, which logs it if it cannot be reached.
 fn is_address(address: &str) -> bool {
     let parts = address.rsplit_once(':');
     parts.is_some_and(|(host, port)| {
@@ -166,13 +167,13 @@ fn is_address(address: &str) -> bool {
     })
 }
 
-/// The protocol sends the secret as it is.
+/// The protocol sends the secret in the clear.
 fn in_clear(secret: Option<&Secret>) -> String {
     let bytes = secret.map(Secret::expose).unwrap_or_default();
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// The fields we know. As in PHP, the last of several with one name counts.
+/// The supported fields. As in PHP, the last of several with the same name counts.
 #[derive(Default)]
 struct Fields {
     event: Field,
@@ -187,20 +188,20 @@ struct Fields {
     answer: Field,
 }
 
-/// As much of a field's value as matters.
+/// The relevant part of a field's value.
 #[derive(Default)]
 enum Field {
-    /// Not there, or null.
+    /// Missing, or null.
     #[default]
     Absent,
     Text(String),
     List(Vec<Self>),
-    /// Anything else, and whether PHP would take it for true.
+    /// Any other value, and whether PHP treats it as true.
     Truth(bool),
 }
 
 impl Field {
-    /// What PHP's `empty` says of it.
+    /// Whether PHP's `empty` is true for it.
     fn is_empty(&self) -> bool {
         match self {
             Self::Absent => true,
@@ -210,13 +211,13 @@ impl Field {
         }
     }
 
-    /// A name of sensible length.
+    /// A non-empty string of at most [`MAX_NAME`] bytes.
     fn name(self) -> Option<String> {
         self.text().filter(|text| !text.is_empty() && text.len() <= MAX_NAME)
     }
 
-    fn instance(self) -> Option<Instance> {
-        self.text().and_then(|text| Instance::new(text).ok())
+    fn instance(self) -> Option<InstanceId> {
+        self.text().and_then(|text| InstanceId::new(text).ok())
     }
 
     fn text(self) -> Option<String> {
@@ -234,11 +235,11 @@ impl Field {
         }
     }
 
-    fn settled(self) -> Vec<Settled> {
+    fn settled(self) -> Vec<CleanupRecord> {
         let pair = |item: Self| {
             let Self::List(pair) = item else { return None };
             let [gateway, owner] = <[Self; 2]>::try_from(pair).ok()?;
-            Some(Settled { gateway: gateway.instance()?, owner: owner.instance()? })
+            Some(CleanupRecord { gateway: gateway.instance()?, owner: owner.instance()? })
         };
         match self {
             Self::List(items) => items.into_iter().filter_map(pair).collect(),

@@ -4,27 +4,26 @@ use std::collections::BTreeMap;
 
 use super::value::{Key, Value};
 
-/// Up to this many entries are searched one by one.
+/// Up to this many entries are searched linearly.
 const SMALL: usize = 8;
 
-/// How much room is made at once for entries that are only announced: a text may announce many more
-/// than it has.
+/// Maximum capacity reserved for announced entries: a text may announce many more than it has.
 const ANNOUNCED: usize = 16;
 
-/// An ordered map. Replacing a value keeps its place; a new key goes last.
+/// An ordered map. Replacing a value keeps its position; a new key is appended.
 ///
-/// It lies behind a pointer, since every value is as large as the largest kind of value.
+/// Boxed, since the size of a value is that of its largest variant.
 #[derive(Clone, Debug, Default)]
 pub struct Array(Option<Box<Table>>);
 
-/// Invariant: no key is there twice; `is_list` says whether the keys are 0, 1, 2 … in order; `index`
-/// knows where each key is as soon as there are more than `SMALL` entries that are not a list.
+/// Invariant: keys are unique; `unlisted` is set unless the keys are 0, 1, 2 … in order; `index`
+/// holds the position of each key if there are more than `SMALL` entries that are not a list.
 #[derive(Clone, Debug, Default)]
 struct Table {
     entries: Vec<(Key, Value)>,
     index: BTreeMap<Key, usize>,
     unlisted: bool,
-    /// The key that [`push`](Self::push) takes; `None` before any int key was seen.
+    /// The key that [`push`](Self::push) uses next; `None` before the first int key.
     next: Option<i64>,
 }
 
@@ -34,7 +33,7 @@ impl Array {
         Self::default()
     }
 
-    /// An empty array with room for so many entries, or for some of them.
+    /// An empty array with capacity for these entries, up to `ANNOUNCED`.
     pub(super) fn with_capacity(entries: usize) -> Self {
         let entries = Vec::with_capacity(entries.min(ANNOUNCED));
         match entries.capacity() {
@@ -47,12 +46,12 @@ impl Array {
         self.0.as_ref().map_or(&[], |table| &table.entries)
     }
 
-    /// How many entries there are.
+    /// The number of entries.
     pub fn len(&self) -> usize {
         self.entries().len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no entries.
     pub fn is_empty(&self) -> bool {
         self.entries().is_empty()
     }
@@ -72,7 +71,7 @@ impl Array {
         self.entries().iter().map(|(_, value)| value)
     }
 
-    /// The values in order, to be changed.
+    /// The values in order, mutable.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Value> {
         let entries = self.0.iter_mut().flat_map(|table| &mut table.entries);
         entries.map(|(_, value)| value)
@@ -89,24 +88,24 @@ impl Array {
         self.get(&Key::from(key))
     }
 
-    /// The value of a key, to be changed.
+    /// The value of a key, mutable.
     pub fn get_mut(&mut self, key: &Key) -> Option<&mut Value> {
         let table = self.0.as_mut()?;
         table.position(key).map(|at| &mut table.entries[at].1)
     }
 
-    /// Sets the value of a key: in its place where the key is known, else last.
+    /// Sets the value of a key: in place if the key exists, else appended.
     pub fn set(&mut self, key: Key, value: Value) {
         self.0.get_or_insert_default().set(key, value);
     }
 
-    /// Appends a value under the next free int key, as `$array[] = …` does. `false` where the
-    /// largest key is taken: PHP refuses then.
+    /// Appends a value under the next free int key, as `$array[] = …` does. `false` if the largest
+    /// key is in use: PHP refuses then.
     pub fn push(&mut self, value: Value) -> bool {
         self.push_keyed(value).is_some()
     }
 
-    /// Appends as [`push`](Self::push) does, and says under which key.
+    /// Appends as [`push`](Self::push) does, and returns the key.
     pub(super) fn push_keyed(&mut self, value: Value) -> Option<Key> {
         let table = self.0.get_or_insert_default();
         let key = Key::Int(table.next.unwrap_or(0));
@@ -117,7 +116,7 @@ impl Array {
         Some(key)
     }
 
-    /// Takes an entry out. It costs as much as there are entries.
+    /// Removes an entry, in time linear in the number of entries.
     pub(super) fn remove(&mut self, key: &Key) {
         if let Some(table) = &mut self.0
             && let Some(at) = table.position(key)
@@ -210,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_next_free_key_is_one_past_the_largest() {
+    fn next_free_key_is_one_past_the_largest() {
         let mut array = Array::new();
         array.set(Key::Int(-5), Value::Null);
         assert!(array.push(Value::Null));
@@ -221,7 +220,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_key_is_found_where_it_was_first_put(keys in prop::collection::vec(-3_i64..30, 0..40)) {
+        fn key_keeps_its_first_position(keys in prop::collection::vec(-3_i64..30, 0..40)) {
             let (mut array, mut plain) = (Array::new(), Vec::<(Key, Value)>::new());
             for (at, key) in keys.into_iter().enumerate() {
                 let (key, value) = (Key::Int(key), Value::Int(at as i64));

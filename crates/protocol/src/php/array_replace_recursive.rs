@@ -1,11 +1,11 @@
 //! PHP's `array_replace_recursive()`.
 //!
-//! What is an array on both sides is entered, key by key, a list like any other; whatever else the
-//! new array names takes the place of the old value, or goes last. Objects are never entered.
+//! Values that are arrays on both sides, lists included, are merged key by key; any other value of
+//! the new array replaces the old value, or is appended. Objects are never merged.
 //!
-//! References and repeated objects follow their values: what the merge leaves alone stays shared as
-//! it was, and is numbered anew when it is written. An array that is entered through a reference is
-//! parted from it first: the other places keep the old array, as they do in PHP.
+//! References and repeated objects follow their values: values that the merge does not change stay
+//! shared, and are renumbered when they are written. An array that is merged through a reference is
+//! separated (copied) first: the other places keep the old array, as in PHP.
 
 use thiserror::Error;
 
@@ -15,31 +15,31 @@ use super::{
     value::{MAX_DEPTH, MAX_VALUES, Value},
 };
 
-/// Why two documents are not merged.
+/// Why two documents cannot be merged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ReplaceError {
     /// One of the two is not an array.
     #[error("not an array")]
     NotAnArray,
-    /// An object that only its class can read may name other values by their number, which would
-    /// then be wrong.
-    #[error("an object of a class with a format of its own stands beside references")]
+    /// An object with an opaque format may refer to other values by number, which the merge would
+    /// invalidate.
+    #[error("an object of a class with its own format occurs together with references")]
     Unmovable,
-    /// Nested too deep, perhaps in itself.
+    /// Nested too deep, or recursive.
     #[error("nested deeper than {MAX_DEPTH}")]
     TooDeep,
-    /// References would have far more copied than there is, or more than a text may hold.
+    /// References would cause far more copies than there are values, or more than a text may hold.
     #[error("more than {limit} values to copy")]
     TooMany { limit: usize },
 }
 
-/// How many times as many values may be copied as there are in both documents, and how many besides:
-/// only an array that is parted from many references to it comes near that.
+/// Limit of copied values: this multiple of the values in both documents, plus a constant. Only the
+/// separation of an array from many references comes near it.
 const COPIES: usize = 4;
-const COPIES_BESIDES: usize = 4096;
+const EXTRA_COPIES: usize = 4096;
 
-/// Puts what `new` names into `old`. Copies no more than four times as many values as there are in both,
-/// and 4,096, whatever refers to what.
+/// Merges `new` into `old`. Copies at most four times the number of values in both, plus 4,096,
+/// regardless of references.
 ///
 /// # Errors
 /// When the two are not arrays, or cannot be merged within bounds.
@@ -50,7 +50,7 @@ pub fn array_replace_recursive(old: Document, new: Document) -> Result<Document,
     let (mut shared, mut fresh) = (old.shared, new);
     let values = count(&old.root) + count(&fresh.root);
     let values = shared.iter().chain(&fresh.shared).map(count).sum::<usize>() + values;
-    let limit = values.saturating_mul(COPIES).saturating_add(COPIES_BESIDES).min(MAX_VALUES);
+    let limit = values.saturating_mul(COPIES).saturating_add(EXTRA_COPIES).min(MAX_VALUES);
     let offset = shared.len();
     std::iter::once(&mut fresh.root).chain(&mut fresh.shared).for_each(|it| shift(it, offset));
     shared.append(&mut fresh.shared);
@@ -59,15 +59,15 @@ pub fn array_replace_recursive(old: Document, new: Document) -> Result<Document,
         return Err(ReplaceError::NotAnArray);
     };
     let mut root = old.root;
-    let merged = merge.part(&mut root)?.ok_or(ReplaceError::NotAnArray)?;
+    let merged = merge.separate(&mut root)?.ok_or(ReplaceError::NotAnArray)?;
     merge.replace(merged, new, 1)?;
     Ok(Document { root, shared, movable: true })
 }
 
 struct Merge<'a> {
-    /// Shared values of both. The merge changes none of them.
+    /// The shared values of both. The merge does not change them.
     shared: &'a [Value],
-    /// How many values may be copied, and how many were.
+    /// Maximum number of copied values, and the number so far.
     limit: usize,
     copied: usize,
 }
@@ -85,7 +85,7 @@ impl<'a> Merge<'a> {
         for (key, value) in new.iter() {
             let entered = match (old.get_mut(key), resolve(value, self.shared)) {
                 (Some(known), Some(Value::Array(inner))) => {
-                    self.part(known)?.map(|known| (known, inner))
+                    self.separate(known)?.map(|known| (known, inner))
                 }
                 _ => None,
             };
@@ -100,8 +100,11 @@ impl<'a> Merge<'a> {
         Ok(())
     }
 
-    /// The array to be changed, parted from whoever shares it; `None` if it is no array.
-    fn part<'b>(&mut self, value: &'b mut Value) -> Result<Option<&'b mut Array>, ReplaceError> {
+    /// The array to change, separated from other places that share it; `None` for another value.
+    fn separate<'b>(
+        &mut self,
+        value: &'b mut Value,
+    ) -> Result<Option<&'b mut Array>, ReplaceError> {
         if let Value::Shared(_) = value
             && let Some(array @ Value::Array(_)) = resolve(value, self.shared)
         {
@@ -149,7 +152,7 @@ mod tests {
     use super::*;
     use crate::php::{serialize, unserialize};
 
-    /// What PHP 8.2 makes of the same two texts.
+    /// `merged` is the result of PHP 8.2.
     #[track_caller]
     fn check(old: &'static str, new: &'static str, merged: &str) {
         let read = |text: &'static str| unserialize(&Bytes::from(text)).unwrap();
@@ -175,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn entering_an_array_parts_it_from_its_references() {
+    fn merged_array_is_separated_from_its_references() {
         check(
             r#"a:2:{s:1:"a";a:1:{i:0;i:1;}s:1:"b";R:2;}"#,
             r#"a:1:{s:1:"a";a:1:{i:0;i:9;}}"#,
@@ -194,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shared_is_written_where_it_is_first_met_and_numbered_anew() {
+    fn shared_value_is_written_at_its_first_place_and_renumbered() {
         check(
             r#"a:3:{s:1:"a";i:1;s:1:"b";R:2;s:1:"c";R:2;}"#,
             r#"a:1:{s:1:"a";i:7;}"#,
@@ -223,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_may_hold_numbers_is_not_moved() {
+    fn opaque_object_that_may_hold_numbers_is_not_moved() {
         let read = |text: &'static str| unserialize(&Bytes::from(text)).unwrap();
         let plain = r#"a:1:{s:1:"x";i:1;}"#;
         for unmovable in
@@ -236,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn arrays_nested_in_themselves_end() {
+    fn recursive_arrays_are_refused_or_replaced() {
         let read = |text: &'static str| unserialize(&Bytes::from(text)).unwrap();
         let endless = r#"a:1:{s:1:"a";a:1:{s:1:"a";R:2;}}"#;
         let merged = array_replace_recursive(read(endless), read(endless));

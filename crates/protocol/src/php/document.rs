@@ -1,29 +1,29 @@
-//! A serialized value as a whole: the value, and the parts of it that several places share.
+//! A complete serialized value: its root, and the values that several places share.
 
 use super::{
     array::Array,
     value::{MAX_DEPTH, Value},
 };
 
-/// What [`unserialize`](super::unserialize) found.
+/// The result of [`unserialize`](super::unserialize).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
-    /// The value itself.
+    /// The root value.
     pub root: Value,
-    /// The values that [`Value::Shared`] stands for.
+    /// The values that [`Value::Shared`] refers to.
     pub shared: Vec<Value>,
-    /// Whether it may be taken apart: not where an object that only its class can read may name
-    /// other values by their number.
+    /// Whether values may be moved: not if an object with an opaque format may refer to other
+    /// values by number.
     pub movable: bool,
 }
 
 impl Document {
-    /// What a value is once it is looked up where it is shared. `None` if it never ends.
+    /// Dereferences a shared value. `None` if the chain of references is cyclic.
     pub fn resolve<'a>(&'a self, value: &'a Value) -> Option<&'a Value> {
         resolve(value, &self.shared)
     }
 
-    /// The value itself, if it is an array.
+    /// The root value, if it is an array.
     pub fn as_array(&self) -> Option<&Array> {
         self.resolve(&self.root)?.as_array()
     }
@@ -35,7 +35,7 @@ impl From<Value> for Document {
     }
 }
 
-/// What a value is once it is looked up among `shared`.
+/// Dereferences a value in `shared`.
 pub(super) fn resolve<'a>(value: &'a Value, shared: &'a [Value]) -> Option<&'a Value> {
     let mut value = value;
     for _ in 0..MAX_DEPTH {

@@ -1,34 +1,34 @@
-//! Floats as PHP writes them.
+//! Floats in PHP's notation.
 
-/// The shortest text that reads back as the same float, as `serialize_precision = -1` has it:
+/// The shortest text that parses to the same float, as with `serialize_precision = -1`:
 /// `0.1`, `5`, `1.0E+25`, `-0`. `e` is the letter of the exponent. Not for INF and NAN.
 pub(super) fn shortest(float: f64, e: u8) -> String {
     let shortest = format!("{float:e}");
     format(even(float, &shortest).as_deref().unwrap_or(&shortest), 17, e)
 }
 
-/// Where a float lies exactly between two shortest texts, the one with the even digit: that is what
-/// PHP writes, while Rust rounds up.
+/// If a float lies exactly between two shortest texts, the one with the even digit, which PHP
+/// writes; Rust rounds up.
 fn even(float: f64, shortest: &str) -> Option<String> {
     let (mantissa, exponent) = shortest.split_once('e')?;
     let digits = mantissa.bytes().filter(u8::is_ascii_digit).count();
     let tie = |precision| {
         let exact = format!("{float:.precision$e}");
         let exact = exact.split('e').next().unwrap_or_default();
-        // Past the first digit comes a point.
+        // A decimal point follows the first digit.
         let start = exact.len() - (precision + 1 - digits) + usize::from(digits == 0);
         let rest = exact.get(start..)?.strip_prefix('5')?;
         let kept = exact[..start].trim_end_matches('.').to_owned();
         rest.bytes().all(|digit| digit == b'0').then_some(kept)
     };
-    // No float has more than 767 digits; most are told apart by far fewer.
+    // No float has more than 767 digits; far fewer suffice for most.
     let below = tie(digits + 8).and_then(|_| tie(800))?;
     let is_even = below.bytes().last().is_some_and(|digit| digit % 2 == 0);
     let even = format!("{below}e{exponent}");
     (is_even && even.parse() == Ok(float)).then_some(even)
 }
 
-/// What PHP makes of a float where a string is wanted: 14 significant digits.
+/// A float cast to a string by PHP: 14 significant digits.
 pub(crate) fn to_text(float: f64) -> String {
     if float.is_nan() {
         return "NAN".to_owned();
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn floats_look_as_php_writes_them() {
+    fn floats_are_formatted_as_by_php() {
         for (float, text, cast) in [
             (0.1, "0.1", "0.1"),
             (5.0, "5", "5"),

@@ -1,7 +1,8 @@
-//! Reads JSON as PHP's `json_decode($text, true)` does.
+//! Decodes JSON as PHP's `json_decode($text, true)` does.
 //!
-//! What differs from other readers: ints beyond 64 bits become floats, floats beyond theirs INF, of
-//! equal keys the last counts in the place of the first, and keys become those of arrays.
+//! Differences from other decoders: ints beyond 64 bits become floats, floats out of range become
+//! INF, the last of several equal keys counts, at the position of the first, and keys become array
+//! keys.
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -12,10 +13,10 @@ use super::{
     value::{Key, MAX_DEPTH, MAX_VALUES, Value},
 };
 
-/// Why a text is not read. PHP makes `null` of it.
+/// Why a text cannot be decoded. PHP returns `null` for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum JsonDecodeError {
-    /// Not JSON.
+    /// Invalid JSON.
     #[error("not JSON, from byte {at}")]
     Syntax { at: usize },
     /// Nested deeper than [`MAX_DEPTH`].
@@ -32,19 +33,19 @@ impl From<Stuck> for JsonDecodeError {
     }
 }
 
-/// Reads a JSON text.
+/// Decodes a JSON text.
 ///
 /// # Errors
-/// When PHP would not read it, or it holds more than [`MAX_VALUES`] values.
+/// When PHP would not decode it, or it is nested deeper than [`MAX_DEPTH`], or it has more than
+/// [`MAX_VALUES`] values.
 pub fn json_decode(text: &Bytes) -> Result<Value, JsonDecodeError> {
-    // PHP notices bytes that are not UTF-8 only within strings, but there is no place for them
-    // elsewhere.
+    // PHP validates UTF-8 only within strings, but other bytes are invalid elsewhere anyway.
     if let Err(error) = std::str::from_utf8(text) {
         return Err(JsonDecodeError::Syntax { at: error.valid_up_to() });
     }
     let mut reader = Reader { scan: Scanner::new(text), depth: 0, values: 0 };
     let value = reader.value()?;
-    reader.blanks();
+    reader.whitespace();
     if !reader.scan.rest().is_empty() {
         reader.scan.fail()?;
     }
@@ -65,7 +66,7 @@ impl Reader<'_> {
         if MAX_VALUES < self.values {
             return Err(JsonDecodeError::TooMany);
         }
-        self.blanks();
+        self.whitespace();
         match self.scan.peek() {
             Some(b'{') => self.object(),
             Some(b'[') => self.list(),
@@ -81,9 +82,9 @@ impl Reader<'_> {
     fn object(&mut self) -> Read<Value> {
         let mut array = Array::new();
         self.enclosed(b"{", b"}", |reader| {
-            reader.blanks();
+            reader.whitespace();
             let key = Key::from_text(reader.string()?);
-            reader.blanks();
+            reader.whitespace();
             reader.scan.expect(b":")?;
             let value = reader.value()?;
             array.set(key, value);
@@ -114,11 +115,11 @@ impl Reader<'_> {
         if MAX_DEPTH < self.depth {
             return Err(JsonDecodeError::TooDeep);
         }
-        self.blanks();
+        self.whitespace();
         if !self.scan.skip(close) {
             loop {
                 item(self)?;
-                self.blanks();
+                self.whitespace();
                 if self.scan.skip(close) {
                     break;
                 }
@@ -167,7 +168,7 @@ impl Reader<'_> {
                         _ => self.scan.fail()?,
                     };
                 }
-                // Half of a pair is no character.
+                // An unpaired surrogate is invalid.
                 match char::from_u32(code) {
                     Some(char) => char,
                     None => self.scan.fail()?,
@@ -188,7 +189,7 @@ impl Reader<'_> {
     fn number(&mut self) -> Read<Value> {
         let start = self.scan.at();
         self.scan.skip(b"-");
-        // A zero is followed by no other digit.
+        // No leading zeros.
         if !self.scan.skip(b"0") {
             self.scan.digits()?;
         }
@@ -212,7 +213,7 @@ impl Reader<'_> {
         Ok(Value::Float(text.parse().or_else(|_| self.scan.fail())?))
     }
 
-    fn blanks(&mut self) {
+    fn whitespace(&mut self) {
         self.scan.skip_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
     }
 }

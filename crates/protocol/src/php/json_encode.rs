@@ -8,23 +8,23 @@ use super::{
     value::{Key, MAX_DEPTH, Object, Value},
 };
 
-/// Why there is no JSON of a value.
+/// Why a value cannot be written as JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum JsonEncodeError {
-    /// PHP returns `false` as well: text that is not UTF-8, INF, NAN, or nested too deep or in
-    /// itself.
-    #[error("not to be written as JSON")]
+    /// PHP returns `false` as well: text that is not UTF-8, INF, NAN, or a value that is nested too
+    /// deep or contains itself.
+    #[error("cannot be written as JSON")]
     Unwritable,
-    /// Longer than the caller wants it.
+    /// Longer than the caller's limit.
     #[error("longer than {0} bytes of JSON")]
     TooLong(usize),
 }
 
-/// The JSON of a document. Objects look as they do where their class is not known: with its name
-/// under `__PHP_Incomplete_Class_Name`, then what is public.
+/// The JSON of a document. Objects are written as PHP writes those of an unknown class: the class
+/// name under `__PHP_Incomplete_Class_Name`, then the public properties.
 ///
 /// # Errors
-/// When PHP would not write it, or it is longer than `limit`.
+/// When PHP would not write it, or it is longer than `limit` bytes.
 pub fn json_encode(document: &Document, limit: usize) -> Result<Vec<u8>, JsonEncodeError> {
     let shared = &document.shared;
     let mut writer = Writer { shared, depth: 0, limit, skipped: 0, out: Vec::new() };
@@ -36,8 +36,8 @@ struct Writer<'a> {
     shared: &'a [Value],
     depth: usize,
     limit: usize,
-    /// Properties that are not written. References may show one object any number of times, so that each
-    /// counts as a byte.
+    /// Number of omitted properties. References may repeat one object any number of times, so each
+    /// omitted property counts as a byte.
     skipped: usize,
     out: Vec<u8>,
 }
@@ -64,7 +64,7 @@ impl<'a> Writer<'a> {
                 self.class(&custom.class)?;
                 self.out.push(b'}');
             }
-            // A case of an enumeration that is not known is not read at all.
+            // PHP cannot read a case of an unknown enumeration.
             Value::Case(_) | Value::Shared(_) => return Err(JsonEncodeError::Unwritable),
         }
         self.fits()
@@ -107,7 +107,7 @@ impl<'a> Writer<'a> {
         self.out.push(b'{');
         self.class(&object.class)?;
         for (key, value) in object.properties.iter() {
-            // What is private or protected has a name with a NUL in front.
+            // Names of private and protected properties start with a NUL.
             if matches!(key, Key::Str(name) if name.first() == Some(&0)) {
                 self.skipped += 1;
                 self.fits()?;
@@ -152,10 +152,10 @@ impl<'a> Writer<'a> {
                 '\n' => self.out.extend_from_slice(b"\\n"),
                 '\r' => self.out.extend_from_slice(b"\\r"),
                 '\t' => self.out.extend_from_slice(b"\\t"),
-                // Line ends to JavaScript, so never written as they are.
+                // U+2028 and U+2029 end lines in JavaScript, so PHP escapes them.
                 '\0'..='\u{1f}' | '\u{2028}' | '\u{2029}' => {
                     self.out.extend_from_slice(format!("\\u{:04x}", u32::from(char)).as_bytes());
-                    // It takes six times as much as in the text.
+                    // The escape is up to six times as long as the character.
                     self.fits()?;
                 }
                 char => {

@@ -1,8 +1,8 @@
-//! What PHP does with values, for the peers that are written in it: serialized text both ways,
-//! JSON as PHP has it, query strings, and the merge that sessions are changed by.
+//! PHP's data formats and functions, for PHP peers: serialization and deserialization, JSON with
+//! PHP's semantics, query strings, and the merge that session updates use.
 //!
-//! Nothing here runs code or builds objects. Everything is bounded: [`MAX_DEPTH`] levels,
-//! [`MAX_VALUES`] values, no more memory than a text that was read already can fill.
+//! Nothing here executes code or instantiates objects. Everything is bounded: [`MAX_DEPTH`] levels,
+//! [`MAX_VALUES`] values, and memory in proportion to the text that was read.
 
 mod array;
 mod array_replace_recursive;

@@ -1,18 +1,18 @@
-//! Query strings as PHP reads them: `parse_str()`, and what `parse_url()` takes for the query.
+//! Query strings as PHP parses them: `parse_str()`, and the query part of `parse_url()`.
 
 use super::{
     array::Array,
     value::{Key, Value},
 };
 
-/// PHP's `max_input_vars`: what comes after as many is left out.
+/// PHP's `max_input_vars`: further variables are dropped.
 const MAX_VARIABLES: usize = 1000;
 
-/// PHP's `max_input_nesting_level`: a variable with more brackets is left out.
+/// PHP's `max_input_nesting_level`: a variable with more brackets is dropped.
 const MAX_BRACKETS: usize = 64;
 
-/// The variables of a query string. `a[b]=1` and `a[]=1` make arrays, blanks and dots in names
-/// become `_`, and of equal names the last counts.
+/// The variables of a query string. `a[b]=1` and `a[]=1` create arrays, spaces and dots in names
+/// become `_`, and the last of several with the same name counts.
 pub fn parse_str(query: &[u8]) -> Array {
     let mut variables = Array::new();
     let query = query.split(|byte| *byte == 0).next().unwrap_or_default();
@@ -37,7 +37,7 @@ fn register(variables: &mut Array, mut name: Vec<u8>, value: Value) {
     }
     let mut brackets = Brackets { rest: &name[bracket..] };
     let Some(first) = brackets.next() else {
-        // No bracket, or none that closes: it is part of the name.
+        // No bracket, or an unclosed one, which is part of the name.
         underline(&mut name[bracket..]);
         variables.set(Key::from_text(name.into()), value);
         return;
@@ -66,7 +66,7 @@ fn register(variables: &mut Array, mut name: Vec<u8>, value: Value) {
     }
 }
 
-/// The array under a key, or under the next free one. What else was there makes way for it.
+/// The array under a key, or under the next free one. Replaces a value that is not an array.
 fn entered(array: &mut Array, key: Option<Key>) -> Option<&mut Array> {
     let key = match key {
         Some(key) => {
@@ -83,7 +83,7 @@ fn entered(array: &mut Array, key: Option<Key>) -> Option<&mut Array> {
     }
 }
 
-/// What stands between brackets that follow one another: `None` for `[]` and `[ ]`.
+/// The contents of consecutive brackets: `None` for `[]` and `[ ]`.
 struct Brackets<'a> {
     rest: &'a [u8],
 }
@@ -128,9 +128,8 @@ fn url_decode(text: &[u8]) -> Vec<u8> {
     decoded
 }
 
-/// The query of a request's target as `parse_url()` finds it, which is not always what stands
-/// behind the question mark: a target that it cannot read has none, and control characters become
-/// `_`.
+/// The query of a request's target as `parse_url()` returns it, which is not always the text after
+/// the question mark: a target that it cannot parse has none, and control characters become `_`.
 pub fn query_of(target: &str) -> Vec<u8> {
     let before = |text: &str, stops: &[u8]| {
         text.bytes().position(|byte| stops.contains(&byte)).unwrap_or(text.len())
@@ -145,8 +144,8 @@ pub fn query_of(target: &str) -> Vec<u8> {
     query.bytes().map(|byte| if byte.is_ascii_control() { b'_' } else { byte }).collect()
 }
 
-/// Whether the first colon of a path has a port behind it: PHP looks for a host in front then,
-/// and there is none.
+/// Whether the first colon of a path is followed by a port: PHP then expects a host before it, and
+/// parsing fails.
 fn looks_like_port(path: &str, target: &str) -> bool {
     let Some((_, rest)) = path.split_once(':') else {
         return false;
@@ -159,8 +158,8 @@ fn looks_like_port(path: &str, target: &str) -> bool {
     path.starts_with('/') && (1..6).contains(&digits) && ends
 }
 
-/// Whether what follows two slashes begins with a host, perhaps with a user before and a port
-/// behind it.
+/// Whether the text after two slashes begins with a host, with an optional user before it and an
+/// optional port after it.
 fn is_authority(text: &str) -> bool {
     let authority = text.split('/').next().unwrap_or_default();
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
@@ -170,7 +169,7 @@ fn is_authority(text: &str) -> bool {
     let Some((host, port)) = host.rsplit_once(':') else {
         return !host.is_empty();
     };
-    // Digits, and behind them whatever fits in five bytes.
+    // Digits, then arbitrary bytes, up to five bytes in total.
     let digits = port.bytes().take_while(u8::is_ascii_digit).count();
     let port_fits = port.is_empty() || port.len() <= 5 && port[..digits].parse::<u16>().is_ok();
     !host.is_empty() && port_fits

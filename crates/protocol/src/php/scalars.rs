@@ -1,4 +1,4 @@
-//! The parts of a serialized text that hold no other values.
+//! Scalars in serialized text.
 
 use bytes::Bytes;
 
@@ -15,7 +15,7 @@ impl Scanner<'_> {
         Ok(value)
     }
 
-    /// `:n;`, where what is too large becomes the largest.
+    /// `:n;`, saturating on overflow.
     pub(super) fn int(&mut self) -> Result<i64, Stuck> {
         self.expect(b":")?;
         let negative = self.skip(b"-");
@@ -55,7 +55,7 @@ impl Scanner<'_> {
         Ok(string)
     }
 
-    /// Passes over `:n:"…";`.
+    /// Skips `:n:"…";`.
     pub(super) fn pass_string(&mut self) -> Result<(), Stuck> {
         self.expect(b":")?;
         let length = self.length()?;
@@ -74,7 +74,7 @@ impl Scanner<'_> {
         Ok(string)
     }
 
-    /// `:n:"…";` with bytes as `\41`, which PHP reads and has long ceased to write.
+    /// `:n:"…";` with bytes as `\41`, a legacy format that PHP reads but no longer writes.
     pub(super) fn escaped_string(&mut self) -> Result<Bytes, Stuck> {
         self.expect(b":")?;
         let length = self.length()?;
@@ -93,7 +93,8 @@ impl Scanner<'_> {
         Ok(string.into())
     }
 
-    /// How many properties or bytes an object has. PHP takes a sign here, and nothing for zero.
+    /// The number of properties or bytes of an object. PHP accepts a sign here, and reads an empty
+    /// number as zero.
     pub(super) fn object_length(&mut self) -> Result<usize, Stuck> {
         let negative = self.skip(b"-");
         if !negative {

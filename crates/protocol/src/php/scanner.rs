@@ -1,10 +1,10 @@
-//! Walks over a text, byte by byte, never past its end.
+//! A bounds-checked cursor over a text.
 
 use std::ops::Range;
 
 use bytes::Bytes;
 
-/// The text does not go on as it should, from this byte.
+/// The text is malformed from this byte on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stuck {
     pub(super) at: usize,
@@ -41,7 +41,7 @@ impl<'a> Scanner<'a> {
         Ok(byte)
     }
 
-    /// Passes over these bytes if they are next.
+    /// Skips these bytes if they are next.
     pub(super) fn skip(&mut self, bytes: &[u8]) -> bool {
         let next = self.rest().starts_with(bytes);
         self.at += if next { bytes.len() } else { 0 };
@@ -77,7 +77,7 @@ impl<'a> Scanner<'a> {
         digit.map_or_else(|| self.fail(), Ok)
     }
 
-    /// As many bytes, without copying them.
+    /// The next `length` bytes, without a copy.
     pub(super) fn take(&mut self, length: usize) -> Result<Bytes, Stuck> {
         if self.rest().len() < length {
             return self.fail();
@@ -86,7 +86,7 @@ impl<'a> Scanner<'a> {
         Ok(self.text.slice(self.at - length..self.at))
     }
 
-    /// Passes over so many bytes.
+    /// Skips `length` bytes.
     pub(super) fn pass(&mut self, length: usize) -> Result<(), Stuck> {
         if self.rest().len() < length {
             return self.fail();
@@ -95,7 +95,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// A part of the text; nothing if it is not ASCII.
+    /// A part of the text; empty if it is not UTF-8.
     pub(super) fn ascii(&self, range: Range<usize>) -> &'a str {
         self.text.get(range).and_then(|part| std::str::from_utf8(part).ok()).unwrap_or_default()
     }

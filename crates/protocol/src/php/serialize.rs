@@ -1,4 +1,4 @@
-//! Writes values as PHP's `serialize()` does, with `serialize_precision = -1`.
+//! Encodes values as PHP's `serialize()` does, with `serialize_precision = -1`.
 
 use std::{fmt::Arguments, io::Write};
 
@@ -10,10 +10,10 @@ use super::{
     value::{Custom, Key, MAX_DEPTH, Shared, SharedBy, Value},
 };
 
-/// Why a value is not written.
+/// Why a value cannot be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SerializeError {
-    /// Longer than the caller wants it.
+    /// Longer than the caller's limit.
     #[error("longer than {0} bytes")]
     TooLong(usize),
     /// Nested deeper than [`MAX_DEPTH`].
@@ -21,11 +21,10 @@ pub enum SerializeError {
     TooDeep,
 }
 
-/// Appends a document, numbering its references anew. `out` may be left with part of it on an
-/// error.
+/// Appends a document and renumbers its references. On an error, `out` may hold a part of it.
 ///
 /// # Errors
-/// When it is longer than `limit` or too deep.
+/// When it is longer than `limit` bytes or nested too deep.
 pub fn serialize(
     document: &Document,
     limit: usize,
@@ -40,29 +39,29 @@ pub fn serialize(
         .value(&document.root)
 }
 
-/// How many places hold a shared value.
+/// The places that refer to a shared value.
 #[derive(Clone, Debug, Default)]
 struct Places {
     met: bool,
     references: usize,
 }
 
-/// How deep a value lies.
+/// The depth of a value.
 #[derive(Clone, Copy, Debug, Default)]
 struct Depth {
-    /// In arrays and objects: what is written must be read again.
+    /// In arrays and objects; bounded so that the text can be decoded again.
     nested: usize,
-    /// In shared values. A merge may leave a chain of them, each of which was written elsewhere before.
+    /// In shared values. A merge may leave a chain of them that the original text did not nest.
     shared: usize,
 }
 
 impl Depth {
-    /// Within one more array or object.
+    /// Inside one more array or object.
     fn nested(self) -> Result<Self, SerializeError> {
         Self { nested: self.nested + 1, ..self }.checked()
     }
 
-    /// Within one more shared value.
+    /// Inside one more shared value.
     fn shared(self) -> Result<Self, SerializeError> {
         Self { shared: self.shared + 1, ..self }.checked()
     }
@@ -76,7 +75,8 @@ impl Depth {
     }
 }
 
-/// Counts the references that can still be reached: a merge may have left one alone, which is none.
+/// Counts the references that are still reachable: a merge may have left a single one, which is not
+/// written as a reference.
 fn count(
     value: &Value,
     shared: &[Value],
@@ -109,7 +109,7 @@ fn count(
 struct Writer<'a> {
     shared: &'a [Value],
     references: Vec<Places>,
-    /// The number that each shared value got where it was written.
+    /// The number of each shared value that is already written.
     seen: Vec<Option<usize>>,
     slot: usize,
     depth: Depth,
@@ -122,7 +122,7 @@ impl<'a> Writer<'a> {
         if self.limit < self.out.len() {
             return Err(SerializeError::TooLong(self.limit));
         }
-        // A reference met again is the variable it was: only it has no number of its own.
+        // A repeated reference is the same variable, so it has no number of its own.
         let again = matches!(value, Value::Shared(place) if self.is_reference(place)
             && self.seen.get(place.at).is_some_and(Option::is_some));
         if !again {
@@ -159,7 +159,7 @@ impl<'a> Writer<'a> {
             }
             Value::Case(name) => {
                 self.class(b'E', name);
-                // The colon that `class` ends with.
+                // Removes the colon that `class` wrote.
                 self.out.pop();
                 self.out.push(b';');
             }

@@ -1,10 +1,10 @@
-//! `array_replace_recursive()` on the serialized text: what a change does not name is copied as it
-//! stands, and nothing is built of it.
+//! `array_replace_recursive()` on serialized text: parts that the changes do not name are copied
+//! verbatim, without being decoded.
 //!
-//! The result is what [`array_replace_recursive`](super::array_replace_recursive()) comes to, for a
-//! fraction of the time and the memory. It is only for texts without references and without objects
-//! that only their class can read, in which a value could be named by its position; others are left
-//! to the function.
+//! The result equals that of [`array_replace_recursive`](super::array_replace_recursive()), for a
+//! fraction of the time and the memory. Limited to texts without references and without objects of
+//! an opaque format, since these may refer to a value by its position; for others, use the
+//! function.
 
 use std::collections::BTreeSet;
 
@@ -18,13 +18,13 @@ use super::{
     value::{Key, MAX_DEPTH, MAX_VALUES, Value},
 };
 
-/// The serialized text of an array with these changes put in. `None` where that cannot be done on the
-/// text, or the result would have more than `limit` bytes.
+/// The serialized text of an array with these changes merged in. `None` if the text does not permit
+/// it, or the result would have more than `limit` bytes.
 pub(crate) fn splice(old: &Bytes, changes: &Array, limit: usize) -> Option<Vec<u8>> {
     let mut splice = Splice { scan: Scanner::new(old), text: old, values: 0, limit };
     let mut out = Vec::with_capacity(old.len().saturating_add(4096).min(limit));
     splice.array(changes, 1, &mut out).ok()?;
-    // What follows is not part of the value, and PHP does not look at it.
+    // Trailing bytes are not part of the value, and PHP ignores them.
     (out.len() <= limit).then_some(out)
 }
 
@@ -36,7 +36,7 @@ struct Splice<'a> {
 }
 
 impl Splice<'_> {
-    /// Copies the array that is next, and puts the changes in.
+    /// Copies the next array with the changes merged in.
     fn array(&mut self, changes: &Array, depth: usize, out: &mut Vec<u8>) -> Result<(), Stuck> {
         if MAX_DEPTH < depth {
             return self.scan.fail();
@@ -45,7 +45,7 @@ impl Splice<'_> {
         self.scan.expect(b"a:")?;
         let count = self.scan.length()?;
         self.scan.expect(b":{")?;
-        // The number of entries is known when they are: room for it is left before them.
+        // The number of entries is only known after them, so the header is inserted at the end.
         let start = out.len();
         let mut used = BTreeSet::new();
         for _ in 0..count {
@@ -57,7 +57,7 @@ impl Splice<'_> {
                 continue;
             };
             if !used.insert(key) {
-                // PHP writes no key twice.
+                // PHP never writes a key twice.
                 return self.scan.fail();
             }
             out.extend_from_slice(&self.text[at..self.scan.at()]);
@@ -97,9 +97,9 @@ impl Splice<'_> {
         }
     }
 
-    /// Passes over the value that is next.
+    /// Skips the next value.
     fn skip(&mut self, depth: usize) -> Result<(), Stuck> {
-        // How many keys and values are left of each array and object that is open.
+        // Remaining entries of each open array and object.
         let mut open: Vec<usize> = Vec::new();
         loop {
             self.count_value()?;
@@ -125,7 +125,7 @@ impl Splice<'_> {
                     }
                     open.push(count);
                 }
-                // References, and what may hold some.
+                // References, and formats that may contain them.
                 _ => return self.scan.fail(),
             }
             loop {
@@ -155,7 +155,7 @@ impl Splice<'_> {
     }
 }
 
-/// How many arrays are within each other, this one included.
+/// Nesting depth of arrays, including this one.
 fn nesting(value: &Value) -> usize {
     match value {
         Value::Array(array) => 1 + array.values().map(nesting).max().unwrap_or(0),

@@ -1,9 +1,9 @@
-//! Reads what PHP's `serialize()` wrote.
+//! Decodes the output of PHP's `serialize()`.
 //!
-//! Nothing is built that PHP would have to know the class of: objects stay what was written of
-//! them. References and repeated objects name an earlier value by its number in the text. Moving
-//! such a value would make the number wrong, so they are resolved here, into places that
-//! [`Document::shared`] holds once, and numbered anew when they are written.
+//! No objects are instantiated: an object stays as class name and properties. References and
+//! repeated objects refer to an earlier value by its number in the text. Moving such a value would
+//! invalidate the number, so they are resolved here into entries of [`Document::shared`], and
+//! renumbered when they are written.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,10 +17,10 @@ use super::{
     value::{Custom, Key, MAX_DEPTH, MAX_VALUES, Object, Shared, SharedBy, Value},
 };
 
-/// Why a text is not read.
+/// Why a text cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum UnserializeError {
-    /// PHP would not read it either.
+    /// PHP cannot decode it either.
     #[error("not a serialized value, from byte {at}")]
     Syntax { at: usize },
     /// Nested deeper than [`MAX_DEPTH`].
@@ -37,10 +37,10 @@ impl From<Stuck> for UnserializeError {
     }
 }
 
-/// Reads the value that a text begins with. What follows it is ignored, as PHP does.
+/// Decodes the value at the start of a text. Trailing bytes are ignored, as in PHP.
 ///
 /// # Errors
-/// When there is none, or it is out of bounds.
+/// When there is none, or it exceeds [`MAX_DEPTH`] or [`MAX_VALUES`].
 pub fn unserialize(text: &Bytes) -> Result<Document, UnserializeError> {
     let mut reader = Reader::new(text);
     let root = reader.value()?;
@@ -49,8 +49,8 @@ pub fn unserialize(text: &Bytes) -> Result<Document, UnserializeError> {
     if !numbered {
         return Ok(Document { root, shared: Vec::new(), movable });
     }
-    // Once more, now that it is known which values are shared. Objects have an identity even where
-    // nothing names them yet: a merge may copy the array around them.
+    // A second pass, with the set of shared values. Objects count as shared even without references
+    // to them: a merge may copy the array around them.
     let objects = reader.objects.iter().filter(|(slot, object)| slot == object);
     let shared: BTreeSet<usize> =
         reader.targets.keys().chain(objects.map(|(slot, _)| slot)).copied().collect();
@@ -67,17 +67,18 @@ pub fn unserialize(text: &Bytes) -> Result<Document, UnserializeError> {
 struct Reader<'a> {
     scan: Scanner<'a>,
     depth: usize,
-    /// How many values were met: the number of the last one.
+    /// Number of values read so far, which is the number of the last one.
     slot: usize,
-    /// The numbers of the values that are objects, each with the number where the object is written.
+    /// The numbers of the values that are objects, each mapped to the number of the object's
+    /// definition.
     objects: BTreeMap<usize, usize>,
-    /// The numbers of the values that are named again later, and how.
+    /// The numbers of the values that are referred to later, and how.
     targets: BTreeMap<usize, SharedBy>,
-    /// Whether there are objects that only their class can read, and whether what is in them looks
-    /// like numbers of values.
+    /// Whether there are objects with an opaque format, and whether their payloads may contain
+    /// numbers of values.
     customs: bool,
     customs_may_number: bool,
-    /// Where shared values go. Empty when the text is read for the first time.
+    /// The places of shared values. Empty in the first pass.
     places: BTreeMap<usize, Shared>,
     shared: Vec<Value>,
 }
@@ -102,8 +103,8 @@ impl<'a> Reader<'a> {
     fn value(&mut self) -> Read<Value> {
         let tag = self.scan.byte()?;
         if tag == b'R' {
-            // The same variable as before: no value of its own, so no number.
-            return Ok(self.named(SharedBy::Reference)?.0);
+            // A reference to an earlier variable is not a value of its own, so it has no number.
+            return Ok(self.reference(SharedBy::Reference)?.0);
         }
         self.slot += 1;
         if MAX_VALUES < self.slot {
@@ -119,12 +120,12 @@ impl<'a> Reader<'a> {
             b'S' => Value::Str(self.scan.escaped_string()?),
             b'a' => Value::Array(self.array()?),
             b'r' => {
-                let (value, object) = self.named(SharedBy::Handle)?;
+                let (value, object) = self.reference(SharedBy::Handle)?;
                 self.objects.insert(slot, object);
                 value
             }
             b'O' | b'C' | b'E' => {
-                // Its own properties may name it.
+                // Registered first, since its own properties may refer to it.
                 self.objects.insert(slot, slot);
                 self.object(tag)?
             }
@@ -139,8 +140,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// `:n;` behind an `R` or `r`: what is named, and the number under which it is known.
-    fn named(&mut self, by: SharedBy) -> Read<(Value, usize)> {
+    /// `:n;` after an `R` or `r`: the value referred to, and its number.
+    fn reference(&mut self, by: SharedBy) -> Read<(Value, usize)> {
         self.scan.expect(b":")?;
         let slot = self.scan.length()?;
         self.scan.expect(b";")?;

@@ -1,15 +1,15 @@
-//! PHP's values as plain data: ordered arrays, int and string keys, and what only PHP can open.
+//! PHP values as plain data: ordered arrays, int and string keys, and opaque objects.
 
 use bytes::Bytes;
 
 use super::array::Array;
 
-/// How deep values may be nested. PHP goes on for longer (its JSON to 512), at the price of a stack
-/// that fits; what nests deeper than this was made to.
+/// Maximum nesting depth of values. PHP permits more (512 in JSON), at the price of a larger stack;
+/// deeper nesting indicates a crafted input.
 pub const MAX_DEPTH: usize = 128;
 
-/// How many values one decoded text may hold. What a text of ten megabytes can hold is more; what
-/// anybody sends is far less.
+/// Maximum number of values in one decoded text. A text of ten megabytes can hold more; real input
+/// has far fewer.
 pub const MAX_VALUES: usize = 1 << 20;
 
 /// One value.
@@ -22,26 +22,26 @@ pub enum Value {
     /// Any bytes: PHP's strings need not be text.
     Str(Bytes),
     Array(Array),
-    /// An object (`O:`). It is carried and never built.
+    /// An object (`O:`). It is carried and never instantiated.
     Object(Object),
-    /// An object with a serialized form of its own (`C:`), which only its class can read.
+    /// An object with a serialized form of its own (`C:`), which only its class can decode.
     Custom(Box<Custom>),
     /// A case of an enumeration (`E:`), as `Class:Case`.
     Case(Bytes),
-    /// A value that several places share. It lies in [`Document::shared`](super::Document).
+    /// A value that several places share, stored in [`Document::shared`](super::Document).
     Shared(Shared),
 }
 
-/// A value's place among those that several places share, and what the places have in common.
+/// A reference to a shared value, and the kind of sharing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shared {
     /// Its position in [`Document::shared`](super::Document).
     pub at: usize,
-    /// How it is written where it is met again.
+    /// How repeated occurrences are written.
     pub by: SharedBy,
 }
 
-/// What two places with one value have in common.
+/// How two places share one value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SharedBy {
     /// They are PHP references to one variable: `R:`.
@@ -50,15 +50,15 @@ pub enum SharedBy {
     Handle,
 }
 
-/// An object: its class and its properties, private ones with the NUL bytes in their names.
+/// An object: its class and its properties; names of private ones include the NUL bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Object {
     pub class: Bytes,
-    /// In order, and as written: no key is turned into an int here.
+    /// In order, with keys as written: they are not converted to ints.
     pub properties: Array,
 }
 
-/// An object with a serialized form of its own: its class, and what only that can read.
+/// An object with a serialized form of its own: its class, and the opaque payload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Custom {
     pub class: Bytes,
@@ -73,7 +73,7 @@ pub enum Key {
 }
 
 impl Key {
-    /// The key that PHP makes of a string: an int where the string is how PHP writes that int.
+    /// The key that PHP derives from a string: an int if the string is PHP's notation of that int.
     pub fn from_text(text: Bytes) -> Self {
         match canonical_int(&text) {
             Some(int) => Self::Int(int),
@@ -81,7 +81,7 @@ impl Key {
         }
     }
 
-    /// The key as a string. No two keys have the same.
+    /// The key as a string. Distinct keys have distinct strings.
     pub fn to_text(&self) -> Bytes {
         match self {
             Self::Int(int) => int.to_string().into(),
@@ -113,7 +113,7 @@ pub(crate) fn canonical_int(text: &[u8]) -> Option<i64> {
         [b'0', ..] => return None,
         _ => {}
     }
-    // 19 digits are the most that an i64 has.
+    // An i64 has at most 19 digits.
     if 19 < digits.len() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
@@ -126,8 +126,8 @@ impl Value {
         Self::Str(text.into())
     }
 
-    /// The key that PHP takes where this stands between the brackets of `$array[…]`; `None` for
-    /// what PHP refuses there.
+    /// The key that PHP uses for this value in `$array[…]`; `None` if PHP does not permit it as a
+    /// key.
     pub fn as_key(&self) -> Option<Key> {
         match self {
             Self::Null => Some(Key::Str(Bytes::new())),
@@ -143,7 +143,7 @@ impl Value {
         }
     }
 
-    /// Whether PHP's `empty()` says so of it.
+    /// Whether PHP's `empty()` is true for it.
     pub fn is_empty(&self) -> bool {
         match self {
             Self::Null => true,
@@ -165,12 +165,12 @@ impl Value {
     }
 }
 
-/// Whether PHP's `empty()` says so of a string.
+/// Whether PHP's `empty()` is true for a string.
 pub(crate) fn is_empty(text: &[u8]) -> bool {
     matches!(text, b"" | b"0")
 }
 
-/// A float as PHP casts it to an int: cut, and what is too large wrapped round.
+/// A float as PHP casts it to an int: truncated, and wrapped on overflow.
 fn wrapped(float: f64) -> i64 {
     const TWO_TO_64: f64 = 18_446_744_073_709_551_616.0;
     if !float.is_finite() {
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_string_that_is_how_php_writes_an_int_is_an_int_key() {
+    fn canonical_int_string_is_an_int_key() {
         for (text, int) in [
             ("0", 0),
             ("5", 5),
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_string_is_a_string_key() {
+    fn other_string_is_a_string_key() {
         for text in [
             "",
             "007",

@@ -1,14 +1,15 @@
-//! Changes of a session that are not made yet, taken together.
+//! Pending session updates, combined.
 
 use serde_json::{Map, Value as Json};
 
 use super::{Form, MAX_PHP_SESSION, Session, SessionError, json, php};
 use crate::php::{Array, Document, Value, splice};
 
-/// What updates of a session come to together, before they are made.
+/// Updates of a session that are combined before they are applied.
 ///
-/// To make an update costs as much as the session is long. Many in a row cost that once, if they are
-/// [absorbed](Self::absorb) first and [made](Session::apply) together when the session is read.
+/// The cost of applying an update is linear in the size of the session. A series of updates costs
+/// that once if they are [absorbed](Self::absorb) first and [applied](Session::apply) together when
+/// the session is read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Changes {
     named: Named,
@@ -22,7 +23,7 @@ enum Named {
 }
 
 impl Changes {
-    /// What an update names.
+    /// The changes that an update makes.
     ///
     /// # Errors
     /// When it is neither the text of a JSON object nor a serialized PHP array.
@@ -34,13 +35,14 @@ impl Changes {
         Ok(Self { named, weight: update.encoded.len() })
     }
 
-    /// About how many bytes all of it has in its encoded form, at the most.
+    /// Approximate upper bound of the encoded size, in bytes.
     pub fn weight(&self) -> usize {
         self.weight
     }
 
-    /// Adds a later update, so that both together come to what one after the other would. Gives it back
-    /// if there is no such thing, whatever the session is: these changes have to be made before it.
+    /// Adds a later update, so that the combination is equivalent to one after the other. Returns
+    /// the update if no combination is equivalent for every session: these changes must be applied
+    /// first.
     pub fn absorb(&mut self, later: Self) -> Result<(), Self> {
         let absorbs = match (&self.named, &later.named) {
             (Named::Json(old), Named::Json(new)) => json::absorbs(old, new),
@@ -68,10 +70,10 @@ impl Changes {
 }
 
 impl Session {
-    /// Makes changes, as [`merge`](Self::merge) would with one update after the other.
+    /// Applies changes; equivalent to one [`merge`](Self::merge) per update.
     ///
     /// # Errors
-    /// As [`merge`](Self::merge). None of them is made then.
+    /// As [`merge`](Self::merge). None of them is applied then.
     pub fn apply(&mut self, changes: Changes) -> Result<(), SessionError> {
         match (self.form, changes.named) {
             (Form::Json, Named::Json(named)) => {
@@ -93,7 +95,7 @@ impl Session {
         Ok(())
     }
 
-    /// This session in PHP's form, with the changes made.
+    /// This session in PHP's form, with the changes applied.
     fn merged(&self, new: Document) -> Result<bytes::Bytes, SessionError> {
         if let (Form::Php, Some(array)) = (self.form, plain(&new))
             && let Some(text) = splice(&self.encoded, array, MAX_PHP_SESSION)
@@ -104,7 +106,7 @@ impl Session {
     }
 }
 
-/// The array of a document in which nothing is shared.
+/// The array of a document without shared values.
 fn plain(document: &Document) -> Option<&Array> {
     match &document.root {
         Value::Array(array) if document.shared.is_empty() && document.movable => Some(array),
@@ -112,8 +114,9 @@ fn plain(document: &Document) -> Option<&Array> {
     }
 }
 
-/// Whether putting `new` into `old` first and then both into any array comes to the same as one after the
-/// other: not where an array replaces what is none, since that might not have been there to be replaced.
+/// Whether merging `new` into `old` first, and then both into any array, is equivalent to merging
+/// them one after the other: not if an array replaces another value, which the session may not have
+/// held.
 fn array_absorbs(old: &Array, new: &Array) -> bool {
     new.iter().all(|(key, new)| match (old.get(key), new) {
         (Some(Value::Array(old)), Value::Array(new)) => array_absorbs(old, new),

@@ -1,8 +1,8 @@
-//! Sessions as JSON, and how they are merged without leaving it.
+//! Sessions as JSON, merged without conversion.
 
 use serde_json::{Map, Value};
 
-/// Enters both values where both have keys, else replaces. The depth is bounded by the decoder's.
+/// Merges the two values if both have keys, else replaces. The decoder bounds the depth.
 fn replace(old: &mut Value, new: Value) {
     match (&mut *old, new) {
         (Value::Object(old), Value::Object(new)) => replace_in_object(old, new),
@@ -36,8 +36,8 @@ pub(super) fn replace_in_object(old: &mut Map<String, Value>, new: Map<String, V
     }
 }
 
-/// Whether putting `new` into `old` first and then both into any object comes to the same as one after the
-/// other: not where a list or an object replaces what is neither.
+/// Whether merging `new` into `old` first, and then both into any object, is equivalent to merging
+/// them one after the other: not if a list or an object replaces a value that is neither.
 pub(super) fn absorbs(old: &Map<String, Value>, new: &Map<String, Value>) -> bool {
     new.iter().all(|(key, new)| old.get(key).is_none_or(|old| value_absorbs(old, new)))
 }
@@ -48,7 +48,7 @@ fn value_absorbs(old: &Value, new: &Value) -> bool {
         (Value::Array(old), Value::Array(new)) => {
             old.iter().zip(new).all(|(old, new)| value_absorbs(old, new))
         }
-        // A list that is entered by keys, or the other way round, depends on what it is put into.
+        // A list merged with an object depends on the value that both are merged into.
         (_, Value::Object(_) | Value::Array(_)) => false,
         _ => true,
     }

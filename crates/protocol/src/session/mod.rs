@@ -1,17 +1,17 @@
-//! What an application remembers of one client: the gateway keeps it, the worker changes it.
+//! Sessions: per-client application data, stored by the gateway and changed by workers.
 //!
-//! A session stays as it was written: the text of a JSON object where a worker of ours wrote it,
-//! PHP's serialized form where PHP did. Each side can read what the other wrote, and update it:
+//! A session is stored as it was written: the text of a JSON object if a Rust worker wrote it,
+//! PHP's serialized form if a PHP worker did. Each side can read and update both:
 //!
-//! - JSON becomes PHP's form by PHP's own rules: objects and lists become arrays (`"5"` the key 5),
-//!   numbers ints and floats.
-//! - PHP's form is read as JSON: arrays with the keys 0, 1, 2 … as lists, others as objects. What
-//!   JSON has no word for (objects, INF, strings that are not UTF-8) is read as null, and keys that
-//!   are not UTF-8 are left out. Nothing in a JSON text ever becomes a PHP object: what a worker
-//!   stores may come from a client, and PHP would bring that object to life.
-//! - An update leaves what it does not name as it is, objects and references included, whoever
-//!   wrote the session: [`merge`](Session::merge) works on PHP's form as soon as one of the two is
-//!   of it. To replace a session is to replace all of it.
+//! - JSON is converted to PHP's form by PHP's own rules: objects and lists become arrays (`"5"` the
+//!   key 5), numbers become ints and floats.
+//! - PHP's form is read as JSON: arrays with the keys 0, 1, 2 … as lists, others as objects. Values
+//!   that JSON cannot express (objects, INF, strings that are not UTF-8) are read as null, and keys
+//!   that are not UTF-8 are dropped. JSON is never converted to a PHP object: the data that a
+//!   worker stores may come from a client, and PHP would instantiate that object.
+//! - An update preserves everything that it does not name, including objects and references,
+//!   whichever side wrote the session: [`merge`](Session::merge) operates on PHP's form if either
+//!   of the two has it. Replacing a session replaces all of it.
 
 mod changes;
 mod json;
@@ -26,25 +26,26 @@ pub use changes::Changes;
 
 use crate::php::{ReplaceError, SerializeError, UnserializeError};
 
-/// The largest session of ours, in bytes of its JSON. It travels with a client's first event.
+/// The largest JSON session, in bytes. It is sent with a client's first event.
 pub const MAX_SESSION: usize = 256 * 1024;
 
-/// The largest session in PHP's form, in bytes. PHP itself stops where session and message together
-/// fill a frame of 10 MiB; this leaves 2 MiB for the message.
+/// The largest session in PHP's form, in bytes. PHP's own limit is a frame of 10 MiB for session
+/// and message together; this leaves 2 MiB for the message.
 pub const MAX_PHP_SESSION: usize = 8 * 1024 * 1024;
 
-/// A client's session in its encoded form, or nothing at all.
+/// A client's session in its encoded form, or no session.
 ///
-/// The gateway passes it through without looking inside; only [`merge`](Self::merge) decodes it,
-/// and whoever wants the other form.
+/// The gateway passes it through without decoding it; only [`merge`](Self::merge) and conversions
+/// to the other form decode it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Session {
-    /// Invariant: [`Form::Json`] where `encoded` is empty, so that there is one way to have none.
+    /// Invariant: [`Form::Json`] if `encoded` is empty, so that "no session" has one
+    /// representation.
     form: Form,
     encoded: Bytes,
 }
 
-/// Who wrote a session, and so how it is encoded.
+/// The encoding of a session, which depends on its writer.
 ///
 /// Variants are only ever appended: the native codec numbers them by position.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -52,7 +53,7 @@ pub enum Form {
     /// The text of a JSON object.
     #[default]
     Json,
-    /// What PHP's `serialize()` makes of an array.
+    /// An array in the format of PHP's `serialize()`.
     Php,
 }
 
@@ -62,7 +63,7 @@ pub enum SessionError {
     /// Not the text of a JSON object.
     #[error("a session is a JSON object")]
     NotAnObject(#[source] serde_json::Error),
-    /// In PHP's form, but not read.
+    /// In PHP's form, but cannot be parsed.
     #[error("a session of PHP is a serialized array")]
     NotSerialized(#[from] UnserializeError),
     /// Neither an object nor a PHP array.
@@ -71,11 +72,10 @@ pub enum SessionError {
     /// A PHP array that contains itself cannot be read as JSON.
     #[error("a session that contains itself cannot be read as JSON")]
     Endless,
-    /// A PHP array whose references would make it too long, if what they name were written out each
-    /// time, cannot be read as JSON.
-    #[error("a session whose references unfold to more than {limit} bytes cannot be read as JSON")]
+    /// A PHP array that is too long with its references expanded cannot be read as JSON.
+    #[error("a session whose references expand to more than {limit} bytes cannot be read as JSON")]
     Unfolds { limit: usize },
-    /// An update cannot be put in.
+    /// An update cannot be merged.
     #[error("the session cannot be updated")]
     Merge(#[from] ReplaceError),
     /// The updated session cannot be written.
@@ -87,7 +87,7 @@ pub enum SessionError {
 }
 
 impl Session {
-    /// Takes a session of ours in its encoded form, unread. Empty means that there is none.
+    /// A JSON session in its encoded form, not validated. Empty means no session.
     ///
     /// # Errors
     /// When it is longer than [`MAX_SESSION`].
@@ -95,7 +95,7 @@ impl Session {
         Self::from_form(Form::Json, encoded)
     }
 
-    /// Takes a session of PHP in its serialized form, unread. Empty means that there is none.
+    /// A PHP session in its serialized form, not validated. Empty means no session.
     ///
     /// # Errors
     /// When it is longer than [`MAX_PHP_SESSION`].
@@ -115,7 +115,7 @@ impl Session {
         }
     }
 
-    /// Encodes an object. An empty one is the same as no session.
+    /// Encodes an object. An empty one means no session.
     ///
     /// # Errors
     /// When its text is longer than [`MAX_SESSION`].
@@ -127,13 +127,13 @@ impl Session {
         Self::from_encoded(text.into())
     }
 
-    /// Reads the session, whoever wrote it. What PHP's references show in several places is copied into
-    /// each of them: with its references written out, PHP's form may have 16 times as many bytes as it has,
-    /// and in any case 1 MiB, but never more than [`MAX_PHP_SESSION`].
+    /// Decodes a session of either form. A value that PHP references share is copied to each of its
+    /// places: with references expanded, PHP's form may grow to 16 times its size, or to 1 MiB if
+    /// that is more, but never beyond [`MAX_PHP_SESSION`].
     ///
     /// # Errors
-    /// When it is neither the text of a JSON object nor a serialized PHP array, when it is longer than
-    /// that with its references written out, or contains itself.
+    /// When it is neither the text of a JSON object nor a serialized PHP array, when it exceeds
+    /// that limit with its references expanded, or contains itself.
     pub fn decode(&self) -> Result<Map<String, Value>, SessionError> {
         match self.form {
             _ if self.is_none() => Ok(Map::new()),
@@ -142,8 +142,8 @@ impl Session {
         }
     }
 
-    /// The session in PHP's form: as PHP wrote it, or made from JSON. Empty where there is none,
-    /// or what is there is no JSON object.
+    /// The session in PHP's form: as PHP wrote it, or converted from JSON. Empty if there is no
+    /// session, or it is not a JSON object.
     pub fn to_php(&self) -> Bytes {
         match self.form {
             Form::Php => self.encoded.clone(),
@@ -151,13 +151,13 @@ impl Session {
         }
     }
 
-    /// The same session in PHP's form, see [`to_php`](Self::to_php). None is the same in both.
+    /// The same session in PHP's form, see [`to_php`](Self::to_php). "No session" stays as it is.
     #[must_use]
     pub fn in_php_form(&self) -> Self {
         Self::from_php(self.to_php()).unwrap_or_default()
     }
 
-    /// How it is encoded.
+    /// The encoding.
     pub fn form(&self) -> Form {
         self.form
     }
@@ -167,21 +167,21 @@ impl Session {
         &self.encoded
     }
 
-    /// Whether there is none.
+    /// Whether there is no session.
     pub fn is_empty(&self) -> bool {
         self.encoded.is_empty()
     }
 
-    /// Changes what `changes` names and keeps the rest, by the rules of PHP's
-    /// `array_replace_recursive`: objects and lists are entered key by key (a list's keys are its
-    /// positions), anything else is replaced; the order of the old keys stays.
+    /// Applies `changes` and keeps everything else, by the rules of PHP's
+    /// `array_replace_recursive`: objects and lists are merged key by key (a list's keys are its
+    /// positions), any other value is replaced; the order of the old keys is preserved.
     ///
-    /// Where both are JSON, so is the result; else it has PHP's form, in which PHP objects and
-    /// references of the old session survive. Where there was no session, the changes are it.
+    /// If both are JSON, so is the result; else it has PHP's form, which preserves PHP objects and
+    /// references of the old session. If there was no session, the changes become the session.
     ///
     /// # Errors
     /// When one of the two is not an object or array, or the result is too long, or an object of a
-    /// class with a format of its own stands beside references. Nothing is changed then.
+    /// class with its own format occurs together with references. Nothing is changed then.
     pub fn merge(&mut self, changes: &Self) -> Result<(), SessionError> {
         match (self.form, changes.form) {
             _ if changes.is_empty() => Ok(()),
@@ -194,13 +194,13 @@ impl Session {
         }
     }
 
-    /// Whether PHP takes it for no session: empty, or a lone `0`.
+    /// Whether PHP treats it as no session: empty, or a lone `0`.
     fn is_none(&self) -> bool {
         self.is_empty() || (self.form == Form::Php && crate::php::is_empty(&self.encoded))
     }
 }
 
-/// The form, one byte, then the encoded bytes behind their length.
+/// The form, one byte, then the encoded bytes, prefixed with their length.
 #[derive(Serialize, Deserialize)]
 struct Wire<'a> {
     form: Form,

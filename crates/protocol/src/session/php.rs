@@ -1,4 +1,4 @@
-//! Sessions in PHP's form: made from JSON, read as JSON, merged.
+//! Sessions in PHP's form: converted from and to JSON, merged.
 
 use bytes::Bytes;
 use serde_json::{Map, Number, Value as Json};
@@ -9,7 +9,7 @@ use crate::php::{
     unserialize,
 };
 
-/// What a session says, as PHP has it.
+/// A session as a PHP value.
 pub(super) fn document(session: &Session) -> Result<Document, SessionError> {
     match session.form {
         Form::Php => Ok(unserialize(&session.encoded)?),
@@ -17,7 +17,7 @@ pub(super) fn document(session: &Session) -> Result<Document, SessionError> {
     }
 }
 
-/// The same of a JSON object.
+/// A JSON object as a PHP value.
 pub(super) fn document_of(object: Map<String, Json>) -> Document {
     let entries =
         object.into_iter().map(|(key, value)| (Key::from_text(key.into()), to_value(value)));
@@ -51,7 +51,7 @@ pub(super) fn merge(old: Document, new: Document) -> Result<Bytes, SessionError>
     written(&array_replace_recursive(old, new)?)
 }
 
-/// The serialized form of a JSON object; `None` if it is none.
+/// The serialized form of a JSON object; `None` if the text is not one.
 pub(super) fn from_object(text: &Bytes) -> Option<Bytes> {
     written(&from_json(text)?).ok()
 }
@@ -60,7 +60,8 @@ pub(super) fn from_object(text: &Bytes) -> Option<Bytes> {
 pub(super) fn to_object(text: &Bytes) -> Result<Map<String, Json>, SessionError> {
     let document = unserialize(text)?;
     let array = document.as_array().ok_or(SessionError::NotAnArray)?;
-    let limit = text.len().saturating_mul(UNFOLDED).clamp(UNFOLDED_AT_LEAST, MAX_PHP_SESSION);
+    let limit =
+        text.len().saturating_mul(EXPANSION_FACTOR).clamp(MIN_EXPANSION_LIMIT, MAX_PHP_SESSION);
     Reader { document: &document, depth: 0, limit, left: limit }.object(array)
 }
 
@@ -72,29 +73,29 @@ pub(super) fn written(document: &Document) -> Result<Bytes, SessionError> {
 
 fn from_json(text: &Bytes) -> Option<Document> {
     let value = json_decode(text).ok()?;
-    // A list is an array to PHP too, but no session of ours.
+    // PHP reads a list as an array too, but a JSON session is an object.
     let object = text.trim_ascii_start().starts_with(b"{");
     object.then(|| value.into())
 }
 
-/// How many times as long a session may be with its references written out, if that is more than this
-/// many bytes; never more than [`MAX_PHP_SESSION`].
-const UNFOLDED: usize = 16;
-const UNFOLDED_AT_LEAST: usize = 1024 * 1024;
+/// Limit of a session's size with its references expanded: this multiple of its size, or this many
+/// bytes if that is more; never more than [`MAX_PHP_SESSION`].
+const EXPANSION_FACTOR: usize = 16;
+const MIN_EXPANSION_LIMIT: usize = 1024 * 1024;
 
-/// Copies what references show in several places into each of them. What that may come to is bounded by
-/// the length that PHP's form would have without references: the smallest that it can be, so that a
-/// session that has none is never refused.
+/// Copies a value that references share to each of its places. The result is bounded by a lower
+/// estimate of the length that PHP's form would have without references, so that a session without
+/// references is never refused.
 struct Reader<'a> {
     document: &'a Document,
     depth: usize,
-    /// How many bytes PHP's form may have, and how many of them are left.
+    /// The limit of PHP's form in bytes, and the remaining budget.
     limit: usize,
     left: usize,
 }
 
-/// The least that a value takes in PHP's form (`N;`), any other scalar (`i:0;`), and a string or an
-/// array without what is in it (`s:0:"";`, `a:0:{}`).
+/// Minimum sizes in PHP's form: of any value (`N;`), of any other scalar (`i:0;`), and of a string
+/// or an array without its content (`s:0:"";`, `a:0:{}`).
 const NULL: usize = 2;
 const SCALAR: usize = 4;
 const EMPTY: usize = 6;

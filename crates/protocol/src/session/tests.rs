@@ -1,4 +1,4 @@
-//! Sessions of both forms: read, converted, merged.
+//! Sessions of both forms: decoding, conversion, merging.
 
 use serde_json::{Value as Json, json};
 
@@ -15,7 +15,7 @@ fn merged(old: Value, new: Value) -> String {
 }
 
 #[test]
-fn merging_enters_objects_and_lists_and_keeps_the_order() {
+fn merge_recurses_into_objects_and_lists_and_keeps_the_order() {
     assert_eq!(
         merged(json!({"k": 1, "n": {"a": 1, "b": 2}}), json!({"n": {"b": 3}, "z": 0})),
         r#"{"k":1,"n":{"a":1,"b":3},"z":0}"#
@@ -29,7 +29,7 @@ fn merging_enters_objects_and_lists_and_keeps_the_order() {
 }
 
 #[test]
-fn what_is_not_an_object_changes_nothing() {
+fn merge_of_invalid_json_changes_nothing() {
     let mut kept = session(&json!({"k": 1}));
     let garbage = Session::from_encoded(Bytes::from_static(b"[1")).unwrap();
     assert!(kept.merge(&garbage).is_err());
@@ -41,7 +41,7 @@ fn php(text: &str) -> Session {
 }
 
 #[test]
-fn a_session_of_php_passes_through_unread() {
+fn php_session_passes_through_without_validation() {
     let garbage = Bytes::from_static(b"\xff not serialized");
     let session = Session::from_php(garbage.clone()).unwrap();
     assert_eq!((session.form(), session.to_php()), (Form::Php, garbage));
@@ -50,7 +50,7 @@ fn a_session_of_php_passes_through_unread() {
 }
 
 #[test]
-fn php_reads_what_we_wrote() {
+fn json_session_is_converted_to_php() {
     let object = json!({
         "n": 1, "5": "five", "05": null, "t": true, "f": 5.0, "d": 0.1, "e": 1e25,
         "l": ["a", []], "o": {"x": "中/"}, "big": 18_446_744_073_709_551_615_u64,
@@ -62,12 +62,12 @@ fn php_reads_what_we_wrote() {
     );
     assert_eq!(session(&object).to_php(), text);
     assert_eq!(Session::default().to_php(), "");
-    assert_eq!(Session::from_encoded("[1]".into()).unwrap().to_php(), "", "no session of ours");
+    assert_eq!(Session::from_encoded("[1]".into()).unwrap().to_php(), "", "not a JSON object");
     assert_eq!(Session::from_encoded("{}".into()).unwrap().to_php(), "a:0:{}");
 }
 
 #[test]
-fn we_read_what_php_wrote_and_null_where_json_has_no_word() {
+fn php_session_is_read_as_json_with_null_for_values_that_json_lacks() {
     let text = concat!(
         r#"a:9:{s:1:"n";i:1;i:7;s:5:"seven";s:1:"l";a:2:{i:0;i:1;i:1;a:0:{}}"#,
         r#"s:1:"m";a:1:{i:1;b:0;}s:1:"f";d:5;s:1:"i";d:INF;s:1:"o";O:1:"A":1:{s:1:"p";i:1;}"#,
@@ -85,13 +85,13 @@ fn we_read_what_php_wrote_and_null_where_json_has_no_word() {
     let read = Session::from_php(binary).unwrap().decode().unwrap();
     assert_eq!(Json::Object(read), json!({"b": null}));
     assert!(php("a:0:{}").decode().unwrap().is_empty());
-    assert!(php("0").decode().unwrap().is_empty(), "no session to PHP");
+    assert!(php("0").decode().unwrap().is_empty(), "PHP treats it as no session");
     assert!(php("i:5;").decode().is_err());
-    assert!(php(r#"a:1:{i:0;R:1;}"#).decode().is_err(), "it never ends");
+    assert!(php(r#"a:1:{i:0;R:1;}"#).decode().is_err(), "it contains itself");
 }
 
 #[test]
-fn a_session_of_php_is_updated_by_either_side_and_keeps_its_objects() {
+fn php_session_keeps_its_objects_when_either_side_updates_it() {
     let old = r#"a:3:{s:1:"o";O:1:"A":1:{s:4:" A x";i:1;}s:1:"k";i:1;s:1:"r";R:3;}"#;
     let old = old.replace(" A x", "\0A\0x");
     let mut by_php = php(&old);
@@ -104,20 +104,20 @@ fn a_session_of_php_is_updated_by_either_side_and_keeps_its_objects() {
     );
     let new = new.replace(" A x", "\0A\0x");
     assert_eq!(by_php, php(&new));
-    let mut by_us = php(&old);
-    by_us.merge(&session(&json!({"k": 0.1, "n": ["x"]}))).unwrap();
-    assert_eq!(by_us, php(&new));
+    let mut by_rust = php(&old);
+    by_rust.merge(&session(&json!({"k": 0.1, "n": ["x"]}))).unwrap();
+    assert_eq!(by_rust, php(&new));
 }
 
 #[test]
-fn a_session_of_ours_takes_phps_form_once_php_updates_it() {
-    let mut ours = session(&json!({"k": 1, "l": [1, 2]}));
-    ours.merge(&php(r#"a:1:{s:1:"l";a:1:{i:0;i:9;}}"#)).unwrap();
-    assert_eq!(ours, php(r#"a:2:{s:1:"k";i:1;s:1:"l";a:2:{i:0;i:9;i:1;i:2;}}"#));
+fn json_session_is_converted_when_php_updates_it() {
+    let mut session = session(&json!({"k": 1, "l": [1, 2]}));
+    session.merge(&php(r#"a:1:{s:1:"l";a:1:{i:0;i:9;}}"#)).unwrap();
+    assert_eq!(session, php(r#"a:2:{s:1:"k";i:1;s:1:"l";a:2:{i:0;i:9;i:1;i:2;}}"#));
 }
 
 #[test]
-fn where_there_is_no_session_the_changes_are_it() {
+fn changes_become_the_session_if_there_was_none() {
     for none in ["", "0"] {
         let mut stored = php(none);
         stored.merge(&php("garbage, as PHP stores it too")).unwrap();
@@ -129,7 +129,7 @@ fn where_there_is_no_session_the_changes_are_it() {
 }
 
 #[test]
-fn what_cannot_be_merged_leaves_the_session_as_it_was() {
+fn failed_merge_leaves_the_session_unchanged() {
     let stored = r#"a:1:{s:1:"k";i:1;}"#;
     for changes in ["garbage", "i:5;", "b:0;", "a:1:{", r#"s:1:"a";"#, r#"a:1:{i:0;R:7;}"#] {
         let mut kept = php(stored);
@@ -145,7 +145,7 @@ fn what_cannot_be_merged_leaves_the_session_as_it_was() {
 }
 
 #[test]
-fn an_update_cannot_outgrow_the_limit() {
+fn update_beyond_the_size_limit_is_refused() {
     let half = format!(r#"s:{}:"{}";"#, MAX_PHP_SESSION / 2, "x".repeat(MAX_PHP_SESSION / 2));
     let mut stored = php(&format!(r#"a:1:{{s:1:"a";{half}}}"#));
     let kept = stored.clone();
@@ -154,14 +154,15 @@ fn an_update_cannot_outgrow_the_limit() {
     stored.merge(&php(&format!(r#"a:1:{{s:1:"a";{half}}}"#))).unwrap();
 }
 
-/// Arrays of which each refers to the one before it, and an update that leaves the last alone.
+/// A chain of arrays, each with a reference to the one before it, and an update that keeps the
+/// last.
 #[test]
-fn a_merge_that_leaves_a_long_chain_of_references_is_refused() {
+fn merge_that_results_in_a_long_chain_of_references_is_refused() {
     const LENGTH: usize = 100_000;
     let mut old = format!(r#"a:{LENGTH}:{{i:0;a:1:{{i:0;i:0;}}"#);
     let mut new = format!("a:{}:{{i:0;N;", LENGTH - 1);
     for at in 1..LENGTH {
-        // The first array has the number 2, and each has one value that is numbered.
+        // The first array has number 2, and each array has one numbered value.
         old += &format!("i:{at};a:2:{{i:0;R:{};i:1;N;}}", 2 * at);
         if at < LENGTH - 1 {
             new += &format!("i:{at};N;");

@@ -1,11 +1,11 @@
-//! Bodies that are PHP values: what a WebSocket client gets of them.
+//! Bodies that are PHP values, as a WebSocket client receives them.
 
 use bytes::Bytes;
 use protocol::{
     Command,
     codec::gateway_worker::{
         Frame, Opcode,
-        from_peer::{Refused, Said, read},
+        from_peer::{PeerMessage, Refused, read},
     },
 };
 
@@ -14,15 +14,15 @@ use crate::frame;
 fn sent(body: &'static [u8]) -> Result<String, Refused> {
     let frame = Frame { flag: 0, body: body.into(), ..frame(Opcode::SendToOne, 7, "") };
     match read(&frame)? {
-        Said::Command(Command::SendToClient { message, .. }) => {
+        PeerMessage::Command(Command::SendToClient { message, .. }) => {
             Ok(String::from_utf8(message.body.to_vec()).unwrap())
         }
-        other => panic!("no message: {other:?}"),
+        other => panic!("not a message: {other:?}"),
     }
 }
 
 #[test]
-fn what_php_peers_serialize_reaches_clients_as_json() {
+fn serialized_php_value_reaches_clients_as_json() {
     for (body, json) in [
         ("a:2:{s:1:\"a\";i:1;s:1:\"b\";s:3:\"中\";}", r#"{"a":1,"b":"中"}"#),
         ("N;", "null"),
@@ -47,7 +47,7 @@ fn what_php_peers_serialize_reaches_clients_as_json() {
 }
 
 #[test]
-fn serialized_scalars_reach_clients_as_text() {
+fn serialized_scalar_reaches_clients_as_text() {
     for (body, text) in [
         ("s:2:\"hi\";", "hi"),
         ("i:-5;", "-5"),
@@ -61,7 +61,7 @@ fn serialized_scalars_reach_clients_as_text() {
 }
 
 #[test]
-fn what_php_cannot_read_or_write_is_an_empty_message() {
+fn value_that_php_cannot_read_or_write_is_an_empty_message() {
     let bodies: [&'static [u8]; 9] = [
         b"",
         b"garbage",
@@ -81,8 +81,8 @@ fn what_php_cannot_read_or_write_is_an_empty_message() {
 }
 
 #[test]
-fn references_that_unfold_without_end_cost_their_link() {
-    // Each level holds the one below twice.
+fn exponentially_expanding_references_close_the_link() {
+    // Each level refers to the one below twice.
     let mut value = r#"s:8:"laughing";"#.to_owned();
     for level in (0..40).rev() {
         value = format!("a:2:{{i:0;{value}i:1;R:{};}}", level + 2);

@@ -1,4 +1,4 @@
-//! What workers are told, beyond the recorded frames.
+//! Events sent to workers, in cases beyond the recorded frames.
 
 use std::net::SocketAddr;
 
@@ -15,7 +15,7 @@ use protocol::{
 
 use crate::{id, php};
 
-fn told_from(remote: &str, session: &Session, event: &Event) -> Frame {
+fn event_frame(remote: &str, session: &Session, event: &Event) -> Frame {
     let origin = Origin {
         gateway: "10.0.0.1:2900".parse().unwrap(),
         remote: remote.parse().unwrap(),
@@ -27,7 +27,7 @@ fn told_from(remote: &str, session: &Session, event: &Event) -> Frame {
     decode(&mut out, MAX_FRAME).unwrap().unwrap()
 }
 
-fn told(target: &str, headers: &[(&str, &str)]) -> String {
+fn handshake_body(target: &str, headers: &[(&str, &str)]) -> String {
     let header = |(name, value): &(&str, &str)| Header {
         name: (*name).to_owned(),
         value: value.as_bytes().to_vec(),
@@ -35,35 +35,35 @@ fn told(target: &str, headers: &[(&str, &str)]) -> String {
     let handshake =
         Handshake { target: target.to_owned(), headers: headers.iter().map(header).collect() };
     let event = Event::WebSocketConnect(handshake);
-    let frame = told_from("1.2.3.4:50000", &Session::default(), &event);
+    let frame = event_frame("1.2.3.4:50000", &Session::default(), &event);
     assert_eq!((frame.cmd, frame.flag), (205, 0));
     String::from_utf8(frame.body.to_vec()).unwrap()
 }
 
 #[test]
-fn the_header_is_filled_and_ipv6_clients_have_no_address_in_it() {
-    let frame = told_from("1.2.3.4:50000", &php("a:0:{}"), &Event::Connect);
+fn header_is_complete_and_has_no_address_for_ipv6_clients() {
+    let frame = event_frame("1.2.3.4:50000", &php("a:0:{}"), &Event::Connect);
     assert_eq!((frame.local_ip, frame.local_port), (0x0a00_0001, 2900));
     assert_eq!((frame.client_ip, frame.client_port), (0x0102_0304, 50_000));
     assert_eq!((frame.connection_id, frame.gateway_port, frame.flag), (7, 8282, 1));
     assert_eq!(frame.ext_data, "a:0:{}");
-    let frame = told_from("[2001:db8::1]:50000", &Session::default(), &Event::Connect);
+    let frame = event_frame("[2001:db8::1]:50000", &Session::default(), &Event::Connect);
     assert_eq!((frame.client_ip, frame.client_port), (0, 50_000));
-    let frame = told_from("[::ffff:1.2.3.4]:50000", &Session::default(), &Event::Connect);
+    let frame = event_frame("[::ffff:1.2.3.4]:50000", &Session::default(), &Event::Connect);
     assert_eq!(frame.client_ip, 0x0102_0304);
 }
 
 #[test]
-fn a_session_of_ours_is_told_as_php_has_it() {
-    let ours = Session::from_encoded(r#"{"k":1}"#.into()).unwrap();
-    let frame = told_from("1.2.3.4:5", &ours, &Event::Message(Message::text("hi")));
+fn json_session_is_sent_in_php_form() {
+    let session = Session::from_encoded(r#"{"k":1}"#.into()).unwrap();
+    let frame = event_frame("1.2.3.4:5", &session, &Event::Message(Message::text("hi")));
     assert_eq!(frame.ext_data, r#"a:1:{s:1:"k";i:1;}"#);
     assert_eq!(frame.body, "hi");
 }
 
 #[test]
-fn a_handshake_becomes_what_php_scripts_expect() {
-    let body = told(
+fn websocket_handshake_is_encoded_as_php_superglobals() {
+    let body = handshake_body(
         "/chat?a[b]=1&x.y=%20&10=t",
         &[
             ("Host", "example.org:8282"),
@@ -90,8 +90,8 @@ fn a_handshake_becomes_what_php_scripts_expect() {
 }
 
 #[test]
-fn what_a_handshake_lacks_is_null_or_empty() {
-    let body = told("/", &[]);
+fn missing_parts_of_a_handshake_are_null_or_empty() {
+    let body = handshake_body("/", &[]);
     assert!(
         body.starts_with(r#"a:3:{s:3:"get";a:0:{}s:6:"server";a:9:{s:12:"QUERY_STRING";s:0:"";"#)
     );
@@ -100,16 +100,16 @@ fn what_a_handshake_lacks_is_null_or_empty() {
 }
 
 #[test]
-fn an_ipv6_address_stands_in_brackets() {
+fn ipv6_address_is_in_brackets() {
     let handshake = Handshake { target: "/".into(), headers: vec![] };
     let event = Event::WebSocketConnect(handshake);
-    let frame = told_from("[2001:db8::1]:5", &Session::default(), &event);
+    let frame = event_frame("[2001:db8::1]:5", &Session::default(), &event);
     let body = String::from_utf8(frame.body.to_vec()).unwrap();
     assert!(body.contains(r#"s:11:"REMOTE_ADDR";s:13:"[2001:db8::1]";"#), "{body}");
 }
 
 #[test]
-fn what_is_longer_than_a_worker_takes_is_not_written() {
+fn event_over_the_frame_limit_is_not_written() {
     let session = php(&"x".repeat(MAX_PHP_SESSION));
     let room = to_peer::room(&session);
     assert_eq!(room, MAX_FRAME - HEADER - MAX_PHP_SESSION);

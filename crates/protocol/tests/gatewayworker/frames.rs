@@ -1,4 +1,4 @@
-//! Frames as such: golden ones, their limits, and the pieces that they come in.
+//! Frames: golden bytes, limits, and fragmentation.
 
 use bytes::{Bytes, BytesMut};
 use proptest::{collection::vec, prelude::*};
@@ -14,7 +14,7 @@ fn hex(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn frames_that_php_wrote_are_written_with_the_same_bytes() {
+fn encoded_frame_has_the_bytes_of_php() {
     let empty = Frame { flag: 1, ..Frame::default() };
     let of = |opcode: Opcode, connection_id| Frame {
         cmd: opcode.into(),
@@ -68,14 +68,14 @@ fn frames_that_php_wrote_are_written_with_the_same_bytes() {
 }
 
 #[test]
-fn a_ping_is_a_header_alone() {
+fn ping_is_a_header_without_body() {
     let mut out = BytesMut::new();
     to_peer::ping(&mut out);
     assert_eq!(out, hex("0000001cc90000000000000000000000000000000001000000000000"));
 }
 
 #[test]
-fn every_prefix_waits_for_more_and_consumes_and_reserves_nothing() {
+fn incomplete_frame_waits_without_consuming_or_reserving() {
     for whole in vectors::all().iter().filter(|vector| vector.text("kind") == "frame") {
         for end in 0..whole.bytes.len() {
             let mut part = BytesMut::from(&whole.bytes[..end]);
@@ -88,7 +88,7 @@ fn every_prefix_waits_for_more_and_consumes_and_reserves_nothing() {
 }
 
 #[test]
-fn lengths_within_the_limit_are_awaited_and_others_end_the_link() {
+fn length_outside_the_limits_is_an_error() {
     let decode = |size: u32, limit| decode(&mut BytesMut::from(&size.to_be_bytes()[..]), limit);
     for size in 0..HEADER as u32 {
         assert_eq!(decode(size, MAX_FRAME), Err(DecodeError::TooShort(size as usize)));
@@ -102,7 +102,7 @@ fn lengths_within_the_limit_are_awaited_and_others_end_the_link() {
 }
 
 #[test]
-fn extra_data_beyond_the_frame_ends_the_link() {
+fn extra_data_beyond_the_frame_is_an_error() {
     let mut bytes = hex("0000001d0c000000000000000000000000000000070100000000000135");
     bytes[27] = 2;
     let error = decode(&mut BytesMut::from(&bytes[..]), MAX_FRAME).unwrap_err();
@@ -110,7 +110,7 @@ fn extra_data_beyond_the_frame_ends_the_link() {
 }
 
 #[test]
-fn the_largest_frame_is_written_and_one_byte_more_is_not() {
+fn frame_over_the_limit_is_not_written() {
     let frame = |body| Frame { body: vec![0; body].into(), ..Frame::default() };
     let mut out = BytesMut::from(&b"before"[..]);
     assert_eq!(frame(MAX_FRAME - HEADER + 1).encode(&mut out).unwrap_err().size, MAX_FRAME + 1);
@@ -146,7 +146,7 @@ fn frames() -> impl Strategy<Value = Vec<Frame>> {
 
 proptest! {
     #[test]
-    fn any_frames_arrive_in_any_pieces(frames in frames(), cuts in vec(1_usize..50, 1..20)) {
+    fn frames_are_independent_of_fragments(frames in frames(), cuts in vec(1_usize..50, 1..20)) {
         let mut whole = BytesMut::new();
         for frame in &frames {
             frame.encode(&mut whole).unwrap();

@@ -1,4 +1,4 @@
-//! Frames that nobody of sound mind would send: they cost at most the link that they came on.
+//! Hostile frames: they close the link that they arrived on, at most.
 
 use bytes::{Bytes, BytesMut};
 use proptest::{collection::vec, prelude::*};
@@ -7,7 +7,7 @@ use protocol::{
     codec::{
         gateway_worker::{
             Frame, MAX_FRAME, Opcode, decode,
-            from_peer::{Said, read},
+            from_peer::{PeerMessage, read},
             reply::NoReply,
         },
         json_lines::Lines,
@@ -18,26 +18,26 @@ use protocol::{
 
 use crate::{php, vectors};
 
-/// Takes bytes as a gateway would, to the end of what a frame can set off.
-fn take(bytes: &[u8]) {
+/// Processes bytes as a gateway would, with every step that a frame can cause.
+fn process(bytes: &[u8]) {
     let mut buffer = BytesMut::from(bytes);
     let capacity = buffer.capacity();
     for _ in 0..bytes.len() {
         let Ok(Some(frame)) = decode(&mut buffer, MAX_FRAME) else {
             break;
         };
-        obey(&frame);
+        execute(&frame);
     }
     assert!(buffer.capacity() <= capacity, "nothing is reserved");
 }
 
-fn obey(frame: &Frame) {
+fn execute(frame: &Frame) {
     match read(frame) {
-        Ok(Said::Query(_, reply)) => {
+        Ok(PeerMessage::Query(_, reply)) => {
             assert_eq!(reply.encode(&Answer::Unavailable), Err(NoReply::Unavailable));
         }
-        Ok(Said::Reply(reply)) => assert!(4 < reply.len()),
-        Ok(Said::Command(Command::UpdateSession { changes, .. })) => {
+        Ok(PeerMessage::Reply(reply)) => assert!(4 < reply.len()),
+        Ok(PeerMessage::Command(Command::UpdateSession { changes, .. })) => {
             let stored = php(r#"a:2:{s:1:"n";a:1:{i:0;i:1;}s:1:"m";i:1;}"#);
             let (mut merged, mut other) = (stored.clone(), changes.clone());
             if merged.merge(&changes).is_err() {
@@ -50,8 +50,8 @@ fn obey(frame: &Frame) {
     }
 }
 
-/// Takes a text as whatever it may be.
-fn take_text(text: &[u8]) {
+/// Processes a text with every decoder.
+fn process_text(text: &[u8]) {
     let text = Bytes::copy_from_slice(text);
     if let Ok(document) = unserialize(&text) {
         let _ = json_encode(&document, 1 << 20);
@@ -69,63 +69,63 @@ fn take_text(text: &[u8]) {
 }
 
 #[test]
-fn no_truncated_frame_ends_the_process() {
+fn truncated_frame_does_not_panic() {
     for bytes in vectors::wire() {
         for end in 0..bytes.len() {
-            take(&bytes[..end]);
-            take_text(&bytes[..end]);
-            // The same with a length that fits.
+            process(&bytes[..end]);
+            process_text(&bytes[..end]);
+            // The same with a matching length.
             if let Some(rest) = bytes.get(4..end) {
-                take(&[&(end as u32).to_be_bytes(), rest].concat());
-                take_text(rest);
+                process(&[&(end as u32).to_be_bytes(), rest].concat());
+                process_text(rest);
             }
         }
     }
 }
 
 #[test]
-fn no_flipped_bit_ends_the_process() {
+fn flipped_bit_does_not_panic() {
     for bytes in vectors::wire() {
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            take(&flipped);
-            take_text(&flipped[4..]);
+            process(&flipped);
+            process_text(&flipped[4..]);
         }
     }
 }
 
 #[test]
-fn no_piece_of_a_registers_line_ends_the_process() {
+fn truncated_or_corrupted_register_line_does_not_panic() {
     for line in vectors::register_lines() {
         for end in 0..=line.len() {
-            take_lines(&line[..end]);
-            take_lines(&[&line[..end], b"\n"].concat());
+            process_lines(&line[..end]);
+            process_lines(&[&line[..end], b"\n"].concat());
         }
         for bit in 0..line.len() * 8 {
             let mut flipped = line.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            take_lines(&flipped);
+            process_lines(&flipped);
         }
     }
 }
 
-/// Takes bytes as a register would, and as its peers would.
-fn take_lines(bytes: &[u8]) {
+/// Processes bytes as a register would, and as its peers would.
+fn process_lines(bytes: &[u8]) {
     let (mut lines, mut buffer) = (Lines::new(4096), BytesMut::from(bytes));
     while let Ok(Some(line)) = lines.next(&mut buffer) {
         let mut again = BytesMut::new();
-        if let Ok(said) = ToRegister::parse(&line) {
-            said.encode(&mut again);
+        if let Ok(message) = ToRegister::parse(&line) {
+            message.encode(&mut again);
         }
-        if let Ok(said) = FromRegister::parse(&line) {
-            said.encode(&mut again);
+        if let Ok(message) = FromRegister::parse(&line) {
+            message.encode(&mut again);
         }
     }
 }
 
 #[test]
-fn lengths_beyond_the_text_cost_nothing() {
+fn length_beyond_the_text_is_an_error() {
     for text in [
         "s:9223372036854775807:\"a\";",
         "s:18446744073709551616:\"a\";",
@@ -142,7 +142,7 @@ fn lengths_beyond_the_text_cost_nothing() {
 }
 
 #[test]
-fn depth_and_breadth_end() {
+fn depth_and_number_of_values_are_limited() {
     let deep = |open: &str, close: &str, levels: usize| {
         Bytes::from(open.repeat(levels) + &close.repeat(levels))
     };
@@ -161,8 +161,8 @@ fn depth_and_breadth_end() {
 }
 
 #[test]
-fn many_equal_and_many_different_keys_are_read_in_time() {
-    // Hundreds of thousands of look-ups each: quadratic time would take hours.
+fn many_equal_or_distinct_keys_do_not_take_quadratic_time() {
+    // Hundreds of thousands of lookups each: quadratic time would take hours.
     let equal = format!("{{{}\"a\":1}}", "\"a\":1,".repeat(300_000));
     assert_eq!(json_decode(&equal.into()).unwrap().as_array().unwrap().len(), 1);
     let keys: String = (0..200_000).map(|key| format!("s:7:\"k{key:06}\";i:1;")).collect();
@@ -174,13 +174,13 @@ fn many_equal_and_many_different_keys_are_read_in_time() {
 
 proptest! {
     #[test]
-    fn no_bytes_end_the_process(bytes in vec(any::<u8>(), 0..300)) {
-        take(&bytes);
-        take_text(&bytes);
+    fn arbitrary_bytes_do_not_panic(bytes in vec(any::<u8>(), 0..300)) {
+        process(&bytes);
+        process_text(&bytes);
     }
 
     #[test]
-    fn no_frame_ends_the_process(
+    fn arbitrary_frame_does_not_panic(
         opcode in prop::sample::select(Opcode::ALL),
         flag in 0_u8..4,
         ext in hostile_text(),
@@ -194,11 +194,11 @@ proptest! {
             body: body.into(),
             ..Frame::default()
         };
-        obey(&frame);
+        execute(&frame);
     }
 }
 
-/// Pieces of what is expected, in any order.
+/// Pieces of valid input, in random order.
 fn hostile_text() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop::sample::select(
         &[

@@ -1,13 +1,13 @@
-//! `GatewayWorker`'s inner protocol: the bytes that the original processes exchanged, what they
-//! mean, what is answered, and hostile variations of them.
+//! `GatewayWorker`'s inner protocol: recorded bytes of the original processes, their decoding, the
+//! replies, and hostile variations.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod bodies;
 mod events;
 mod frames;
 mod hostile;
+mod peer_messages;
 mod replies;
-mod said;
 mod vectors;
 
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use protocol::{
     Answer, ConnectionId, Group, Session, Uid,
     codec::gateway_worker::{
         BODY_IS_SCALAR, Frame, Opcode,
-        from_peer::{Said, read},
+        from_peer::{PeerMessage, read},
     },
 };
 
@@ -30,13 +30,13 @@ fn frame(opcode: Opcode, connection_id: u32, ext: impl Into<Bytes>) -> Frame {
     }
 }
 
-/// What a gateway replies to a query that has this answer.
+/// A gateway's reply to a query with this answer.
 #[track_caller]
 fn reply(opcode: Opcode, ext: &'static str, answer: &Answer) -> String {
     let bytes = match read(&frame(opcode, 2, ext)).unwrap() {
-        Said::Query(_, reply) => reply.encode(answer).unwrap(),
-        Said::Reply(reply) => reply,
-        other => panic!("no query: {other:?}"),
+        PeerMessage::Query(_, reply) => reply.encode(answer).unwrap(),
+        PeerMessage::Reply(reply) => reply,
+        other => panic!("not a query: {other:?}"),
     };
     let length = u32::from_be_bytes(bytes[..4].try_into().unwrap());
     assert_eq!(length as usize, bytes.len() - 4);

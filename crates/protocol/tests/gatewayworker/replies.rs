@@ -1,10 +1,10 @@
-//! What is replied to queries: the transcript of a live gateway, answer by answer.
+//! Replies to queries, taken from the transcript of a live gateway.
 
 use protocol::{
     Answer, Row, Session,
     codec::gateway_worker::{
         Opcode,
-        from_peer::{Refused, Said, read},
+        from_peer::{PeerMessage, Refused, read},
         reply::{NoReply, Reply},
     },
     php::{JsonDecodeError, MAX_DEPTH, MAX_VALUES},
@@ -25,36 +25,36 @@ fn row(client: u32, name: Option<&str>, groups: &[&str]) -> Row {
 }
 
 #[test]
-fn whether_a_client_is_there() {
+fn is_online_replies_with_one_or_zero() {
     assert_eq!(reply(Opcode::IsOnline, "", &Answer::Online(true)), "i:1;");
     assert_eq!(reply(Opcode::IsOnline, "", &Answer::Online(false)), "i:0;");
 }
 
 #[test]
-fn a_session_is_replied_as_it_is() {
+fn session_is_replied_unchanged() {
     let session = |session| reply(Opcode::GetSessionByClientId, "", &Answer::Session(session));
     assert_eq!(session(Some(php(SESSION))), SESSION);
     assert_eq!(session(Some(Session::default())), "a:0:{}");
     assert_eq!(session(Some(php("0"))), "a:0:{}");
     assert_eq!(session(Some(php("garbage"))), "garbage");
     assert_eq!(session(None), "N;");
-    let ours = Session::from_encoded(r#"{"5":[1.5]}"#.into()).unwrap();
-    assert_eq!(session(Some(ours)), "a:1:{i:5;a:1:{i:0;d:1.5;}}");
+    let json = Session::from_encoded(r#"{"5":[1.5]}"#.into()).unwrap();
+    assert_eq!(session(Some(json)), "a:1:{i:5;a:1:{i:0;d:1.5;}}");
 }
 
 #[test]
-fn sessions_by_connection() {
+fn sessions_are_keyed_by_connection() {
     let all = Answer::Sessions(vec![(id(2), php(SESSION)), (id(3), Session::default())]);
     let text = format!(r#"a:2:{{i:2;s:58:"{SESSION}";i:3;s:0:"";}}"#);
     assert_eq!(reply(Opcode::GetAllClientSessions, "", &all), text);
     assert_eq!(reply(Opcode::GetClientSessionsByGroup, "55", &all), text);
-    let nobody = Answer::Sessions(vec![]);
-    assert_eq!(reply(Opcode::GetClientSessionsByGroup, "nope", &nobody), "a:0:{}");
+    let none = Answer::Sessions(vec![]);
+    assert_eq!(reply(Opcode::GetClientSessionsByGroup, "nope", &none), "a:0:{}");
     assert_eq!(reply(Opcode::GetClientSessionsByGroup, "", &all), "a:0:{}");
 }
 
 #[test]
-fn clients_of_uids() {
+fn clients_are_listed_by_uid() {
     let one = |clients| Answer::Clients(vec![(uid("123"), clients)]);
     let of = |ext, answer: &Answer| reply(Opcode::GetClientIdByUid, ext, answer);
     assert_eq!(of("123", &one(vec![id(2)])), "a:1:{i:0;i:2;}");
@@ -75,7 +75,7 @@ fn clients_of_uids() {
 }
 
 #[test]
-fn counts() {
+fn counts_are_listed_by_group() {
     let count = |ext, count| reply(Opcode::GetClientCountByGroup, ext, &Answer::Count(count));
     assert_eq!(count("55", 1), "i:1;");
     assert_eq!(count("", 3), "i:3;");
@@ -91,7 +91,7 @@ fn counts() {
 }
 
 #[test]
-fn groups_that_look_like_ints_are_ints() {
+fn group_named_as_a_canonical_int_is_an_int() {
     let groups = ["55", "room-a", "007", "-5"].map(group).to_vec();
     assert_eq!(
         reply(Opcode::GetGroupIdList, "", &Answer::Groups(groups)),
@@ -100,7 +100,7 @@ fn groups_that_look_like_ints_are_ints() {
 }
 
 #[test]
-fn rows_have_the_columns_that_were_asked_for_in_that_order() {
+fn rows_have_the_requested_columns_in_order() {
     let select = |ext, rows: &[Row]| reply(Opcode::Select, ext, &Answer::Rows(rows.to_vec()));
     let bound = row(2, Some("123"), &["55", "room-a", "007", "-5"]);
     assert_eq!(
@@ -156,7 +156,7 @@ fn rows_with_uid_and_groups_come_first() {
     let order = |fields: &str| {
         let ext = format!(r#"{{"fields":{fields},"where":[]}}"#).leak();
         let text = reply(Opcode::Select, ext, &Answer::Rows(rows.to_vec()));
-        // Groups are maps too, but their keys are no ints here.
+        // Groups are maps too, but their keys are not ints here.
         let ids = text.split("i:").skip(1).map(|rest| rest.split(';').next().unwrap().to_owned());
         ids.collect::<Vec<_>>().join(" ")
     };
@@ -166,11 +166,11 @@ fn rows_with_uid_and_groups_come_first() {
 }
 
 #[test]
-fn rows_come_as_they_are_where_that_is_said() {
+fn unordered_rows_keep_the_order_of_the_answer() {
     let rows = Answer::Rows(vec![row(1, None, &[]), row(2, None, &["g"])]);
     let ext = r#"{"fields":["groups"],"where":[]}"#;
-    let Said::Query(_, ordered) = read(&frame(Opcode::Select, 0, ext)).unwrap() else {
-        panic!("a query");
+    let PeerMessage::Query(_, ordered) = read(&frame(Opcode::Select, 0, ext)).unwrap() else {
+        panic!("not a query");
     };
     let text =
         |reply: Reply| String::from_utf8(reply.encode(&rows).unwrap()[4..].to_vec()).unwrap();
@@ -179,7 +179,7 @@ fn rows_come_as_they_are_where_that_is_said() {
 }
 
 #[test]
-fn a_client_that_left_all_its_groups_is_in_an_empty_list_of_them() {
+fn client_that_left_all_its_groups_has_an_empty_list() {
     let left = Row { joined: true, ..row(1, None, &[]) };
     let select = r#"{"fields":["groups"],"where":[]}"#;
     let groups = |row: Row| reply(Opcode::Select, select, &Answer::Rows(vec![row]));
@@ -190,8 +190,8 @@ fn a_client_that_left_all_its_groups_is_in_an_empty_list_of_them() {
 /// A query and its reply, read from a frame.
 fn query(opcode: Opcode, ext: &'static str) -> Reply {
     match read(&frame(opcode, 2, ext)) {
-        Ok(Said::Query(_, reply)) => reply,
-        other => panic!("no query: {other:?}"),
+        Ok(PeerMessage::Query(_, reply)) => reply,
+        other => panic!("not a query: {other:?}"),
     }
 }
 
@@ -221,18 +221,18 @@ fn query_without_an_answer_has_no_reply() {
 }
 
 #[test]
-fn reply_over_the_limit_is_none_whichever_query_it_is_of() {
-    // One session in many places: what is kept of it is small.
+fn reply_over_the_limit_is_refused_for_every_query() {
+    // Clones of one session share its memory.
     let session = php(&format!(r#"a:1:{{i:0;s:7340032:"{}";}}"#, "x".repeat(7 << 20)));
-    // Of ours, six times as long in PHP's form.
+    // A JSON session that is six times as long in PHP's form.
     let numbers = format!(r#"{{"n":[{}0]}}"#, "0,".repeat(120_000));
-    let ours = Session::from_encoded(numbers.into()).unwrap();
+    let json = Session::from_encoded(numbers.into()).unwrap();
     let many = |count: u32, session: &Session| {
         Answer::Sessions((1..=count).map(|at| (id(at), session.clone())).collect())
     };
     let all = || query(Opcode::GetAllClientSessions, "");
     assert!(all().encode(&many(18, &session)).is_ok());
-    for answer in [many(20, &session), many(110, &ours)] {
+    for answer in [many(20, &session), many(110, &json)] {
         assert_eq!(all().encode(&answer), Err(NoReply::TooLong));
         let group = query(Opcode::GetClientSessionsByGroup, "g");
         assert_eq!(group.encode(&answer), Err(NoReply::TooLong));
@@ -241,14 +241,14 @@ fn reply_over_the_limit_is_none_whichever_query_it_is_of() {
         let row = |at| Row { session: Some(session.clone()), ..row(at, None, &[]) };
         Answer::Rows((1..=count).map(row).collect())
     };
-    for answer in [rows(&session, 20), rows(&ours, 110)] {
+    for answer in [rows(&session, 20), rows(&json, 110)] {
         let select = query(Opcode::Select, r#"{"fields":["session"]}"#);
         assert_eq!(select.encode(&answer), Err(NoReply::TooLong));
     }
 }
 
 #[test]
-fn question_beyond_our_limits_is_refused_rather_than_answered_with_nothing() {
+fn query_beyond_our_limits_is_refused_instead_of_an_empty_reply() {
     let many: &str = format!("[{}0]", "0,".repeat(MAX_VALUES)).leak();
     let deep: &str = format!("[{}{}]", "[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH)).leak();
     for opcode in
@@ -256,9 +256,9 @@ fn question_beyond_our_limits_is_refused_rather_than_answered_with_nothing() {
     {
         for (ext, limit) in [(many, JsonDecodeError::TooMany), (deep, JsonDecodeError::TooDeep)] {
             let refused = read(&frame(opcode, 0, ext)).unwrap_err();
-            assert_eq!(refused, Refused::Question(limit), "{opcode:?}");
+            assert_eq!(refused, Refused::Query(limit), "{opcode:?}");
         }
     }
-    // What PHP does not read either asks for nobody.
+    // JSON that PHP cannot read either names no uids.
     assert_eq!(reply(Opcode::BatchGetClientIdByUid, "[", &Answer::Clients(vec![])), "a:0:{}");
 }

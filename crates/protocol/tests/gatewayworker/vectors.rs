@@ -7,7 +7,7 @@ use protocol::{
     Answer, Event, Handshake, Message, MessageKind, Row, Session,
     codec::gateway_worker::{
         Frame, MAX_FRAME, Opcode, decode,
-        from_peer::{Said, read},
+        from_peer::{PeerMessage, read},
         reply::Reply,
         to_peer::{self, Origin},
     },
@@ -58,13 +58,13 @@ pub(crate) fn all() -> Vec<Vector> {
     vectors
 }
 
-/// What frames and replies look like on the wire, of either side.
+/// The bytes of all frames and replies, in both directions.
 pub(crate) fn wire() -> Vec<Vec<u8>> {
     let wire = all().into_iter().filter(|vector| vector.text("kind") != "register");
     wire.map(|vector| vector.bytes).collect()
 }
 
-/// What is said to a register, and by it.
+/// All lines to and from a register.
 pub(crate) fn register_lines() -> Vec<Vec<u8>> {
     let lines: Vec<_> =
         all().into_iter().filter(|vector| vector.text("kind") == "register").collect();
@@ -73,7 +73,7 @@ pub(crate) fn register_lines() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn every_frame_has_the_fields_that_were_recorded_and_is_written_with_the_same_bytes() {
+fn recorded_frame_is_decoded_and_encoded_to_the_same_bytes() {
     let mut frames = 0;
     for vector in all().iter().filter(|vector| vector.text("kind") == "frame") {
         let frame = vector.frame();
@@ -95,7 +95,7 @@ fn every_frame_has_the_fields_that_were_recorded_and_is_written_with_the_same_by
 }
 
 #[test]
-fn every_event_of_a_gateway_is_written_with_the_same_bytes() {
+fn recorded_event_is_encoded_to_the_same_bytes() {
     let mut events = 0;
     for vector in all().iter().filter(|vector| vector.is("gateway>peer", "frame")) {
         let frame = vector.frame();
@@ -112,7 +112,7 @@ fn every_event_of_a_gateway_is_written_with_the_same_bytes() {
             }
             Opcode::OnClose => Event::Close(CloseReason::Client),
             Opcode::OnWebsocketConnect => Event::WebSocketConnect(handshake(&frame.body)),
-            other => panic!("no event: {other:?}"),
+            other => panic!("not an event: {other:?}"),
         };
         let session = Session::from_php(frame.ext_data).unwrap();
         let mut written = BytesMut::new();
@@ -123,13 +123,13 @@ fn every_event_of_a_gateway_is_written_with_the_same_bytes() {
     assert_eq!(events, 10);
 }
 
-/// The request that the body of a handshake event was made of.
+/// The request from which the body of a handshake event was built.
 fn handshake(body: &Bytes) -> Handshake {
     let document = unserialize(body).unwrap();
     let server = document.as_array().unwrap().get_str("server").unwrap().as_array().unwrap();
     let text = |value: &Value| match value {
         Value::Str(text) => text.clone(),
-        other => panic!("no text: {other:?}"),
+        other => panic!("not a string: {other:?}"),
     };
     let headers = server.iter().filter_map(|(key, value)| {
         let name = String::from_utf8(key.to_text().to_vec()).unwrap();
@@ -141,14 +141,14 @@ fn handshake(body: &Bytes) -> Handshake {
 }
 
 #[test]
-fn every_reply_reads_back_and_is_written_with_the_same_bytes() {
+fn recorded_reply_is_decoded_and_encoded_to_the_same_bytes() {
     let mut replies = 0;
-    let mut asked = BTreeMap::<String, Reply>::new();
+    let mut pending = BTreeMap::<String, Reply>::new();
     for vector in all() {
         if vector.is("peer>gateway", "frame")
-            && let Ok(Said::Query(_, reply)) = read(&vector.frame())
+            && let Ok(PeerMessage::Query(_, reply)) = read(&vector.frame())
         {
-            asked.insert(vector.text("step").to_owned(), reply);
+            pending.insert(vector.text("step").to_owned(), reply);
         }
         if vector.text("kind") != "reply" {
             continue;
@@ -161,22 +161,22 @@ fn every_reply_reads_back_and_is_written_with_the_same_bytes() {
         assert_eq!(again, text);
         let step = vector.text("step");
         let answer = answer(step, &document.root, &text);
-        assert_eq!(asked[step].encode(&answer).unwrap(), vector.bytes, "{step}: {answer:?}");
+        assert_eq!(pending[step].encode(&answer).unwrap(), vector.bytes, "{step}: {answer:?}");
         replies += 1;
     }
     assert_eq!(replies, 57);
 }
 
-/// The answer that a reply was made of, by the function that was called for it.
+/// The answer that a reply encodes, derived from the PHP function that was called.
 fn answer(step: &str, reply: &Value, text: &Bytes) -> Answer {
     let int = |value: &Value| match value {
         Value::Int(int) => *int as u64,
-        other => panic!("no int: {other:?}"),
+        other => panic!("not an int: {other:?}"),
     };
     let entries = || reply.as_array().unwrap().iter();
     let client = |key: &Key| match key {
         Key::Int(client) => id(*client as u32),
-        Key::Str(_) => panic!("no client: {key:?}"),
+        Key::Str(_) => panic!("not a client: {key:?}"),
     };
     let called = step.split("::").nth(1).unwrap().split('(').next().unwrap();
     match called {
@@ -198,12 +198,12 @@ fn answer(step: &str, reply: &Value, text: &Bytes) -> Answer {
         }
         _ => Answer::Rows(
             entries()
-                .map(|(key, facts)| {
-                    let facts = facts.as_array().unwrap();
-                    let groups = facts.get_str("groups").and_then(Value::as_array);
+                .map(|(key, columns)| {
+                    let columns = columns.as_array().unwrap();
+                    let groups = columns.get_str("groups").and_then(Value::as_array);
                     Row {
                         client: client(key),
-                        uid: facts.get_str("uid").map(|it| uid(&name(it))),
+                        uid: columns.get_str("uid").map(|it| uid(&name(it))),
                         groups: groups
                             .map_or(vec![], |it| it.values().map(|it| group(&name(it))).collect()),
                         session: None,
@@ -219,12 +219,12 @@ fn name(value: &Value) -> String {
     match value {
         Value::Str(text) => String::from_utf8(text.to_vec()).unwrap(),
         Value::Int(int) => int.to_string(),
-        other => panic!("no name: {other:?}"),
+        other => panic!("not a name: {other:?}"),
     }
 }
 
 #[test]
-fn updating_the_recorded_session_gives_the_recorded_result() {
+fn recorded_session_updates_give_the_recorded_result() {
     let mut session = Session::default();
     let mut seen = 0;
     for vector in all() {
@@ -237,10 +237,10 @@ fn updating_the_recorded_session_gives_the_recorded_result() {
             }
             _ => continue,
         };
-        let told = Session::from_php(frame.ext_data).unwrap();
+        let sent = Session::from_php(frame.ext_data).unwrap();
         match Opcode::try_from(frame.cmd).unwrap() {
-            Opcode::SetSession => session = told,
-            Opcode::UpdateSession => session.merge(&told).unwrap(),
+            Opcode::SetSession => session = sent,
+            Opcode::UpdateSession => session.merge(&sent).unwrap(),
             _ => {}
         }
     }

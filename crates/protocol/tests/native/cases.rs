@@ -1,18 +1,18 @@
-//! One value for each variant that crosses the native wire, under the name of its golden bytes.
+//! One value for each variant in the native protocol, under the name of its golden bytes.
 
 use std::fmt::Debug;
 
 use bytes::Bytes;
 use protocol::{
     Answer, CloseReason, Command, ConnectionId, Context, Event, Fields, Filter, Form, Group,
-    Handshake, Instance, Message, MessageKind, Query, Recipients, Row, Session, Uid,
+    Handshake, InstanceId, Message, MessageKind, Query, Recipients, Row, Session, Uid,
     event::Header,
     link::{Delivery, Refusal, Role, ToGateway, ToPeer},
     standby::{HandedOver, Handover, StandbyClient, WorkerMessage},
 };
 
-/// Lists the cases of an enum, each behind the pattern of its variant. A variant without a case
-/// does not compile: the patterns are the arms of a match without a wildcard.
+/// Lists the cases of an enum, each with the pattern of its variant. A variant without a case does
+/// not compile: the patterns are the arms of a match without a wildcard.
 macro_rules! cases {
     ($type:ident { $($pattern:pat => $($name:literal: $value:expr),+;)+ }) => {{
         fn every_variant_has_a_case(value: &$type) {
@@ -21,7 +21,7 @@ macro_rules! cases {
         let mut all: Vec<(&str, $type)> = Vec::new();
         $($(
             let value: $type = $value;
-            assert!(matches!(value, $pattern), "{} stands behind another variant", $name);
+            assert!(matches!(value, $pattern), "{} is listed under another variant", $name);
             every_variant_has_a_case(&value);
             all.push(($name, value));
         )+)+
@@ -29,7 +29,7 @@ macro_rules! cases {
     }};
 }
 
-/// Everything that a peer says, by name.
+/// All messages of a peer, by name.
 pub(crate) fn to_gateway() -> Vec<(String, ToGateway)> {
     let mut all = named("to-gateway", own_to_gateway(), |message| message);
     all.extend(named("role", roles(), |role| ToGateway::Hello {
@@ -71,7 +71,7 @@ pub(crate) fn to_gateway() -> Vec<(String, ToGateway)> {
     all
 }
 
-/// Everything that a gateway says, by name.
+/// All messages of a gateway, by name.
 pub(crate) fn to_peer() -> Vec<(String, ToPeer)> {
     let mut all = named("to-peer", own_to_peer(), |message| message);
     all.extend(named("refusal", refusals(), ToPeer::Refused));
@@ -94,7 +94,7 @@ fn named<T: Debug, M>(
 fn own_to_gateway() -> Vec<(&'static str, ToGateway)> {
     cases!(ToGateway {
         ToGateway::Hello { .. } => "hello": ToGateway::Hello {
-            role: Role::Client { instance: instance() },
+            role: Role::Backend { instance: instance() },
             nonce: std::array::from_fn(|at| at as u8),
             proof: std::array::from_fn(|at| 0x80 + at as u8),
         };
@@ -106,13 +106,13 @@ fn own_to_gateway() -> Vec<(&'static str, ToGateway)> {
             request: u64::MAX,
             query: Query::Groups,
         };
-        ToGateway::Done { .. } => "done": ToGateway::Done { shard: 3, first: 250, last: 251 };
+        ToGateway::EventAck { .. } => "done": ToGateway::EventAck { shard: 3, first: 250, last: 251 };
         ToGateway::Leaving => "leaving": ToGateway::Leaving;
         ToGateway::Ping { .. } => "ping": ToGateway::Ping { token: 9 };
         ToGateway::Pong { .. } => "pong": ToGateway::Pong { token: 9 };
-        ToGateway::WrittenOff => "written-off": ToGateway::WrittenOff;
-        ToGateway::Begun { .. } => "begun": ToGateway::Begun { shard: 2, through: 40 };
-        ToGateway::Trying { .. } => "trying": ToGateway::Trying { shard: 2, seq: 40, alone: true };
+        ToGateway::Fenced => "written-off": ToGateway::Fenced;
+        ToGateway::EventStarted { .. } => "begun": ToGateway::EventStarted { shard: 2, through: 40 };
+        ToGateway::HandlerStarted { .. } => "trying": ToGateway::HandlerStarted { shard: 2, seq: 40, alone: true };
         ToGateway::Relay { .. } => "relay": ToGateway::Relay {
             to: instance(),
             message: WorkerMessage::HandoverTaken { number: 300 },
@@ -120,8 +120,8 @@ fn own_to_gateway() -> Vec<(&'static str, ToGateway)> {
     })
 }
 
-fn instance() -> Instance {
-    Instance::from_dice(0x0123_4567_89ab_cdef)
+fn instance() -> InstanceId {
+    InstanceId::from_random(0x0123_4567_89ab_cdef)
 }
 
 fn roles() -> Vec<(&'static str, Role)> {
@@ -130,7 +130,7 @@ fn roles() -> Vec<(&'static str, Role)> {
             key: "BusinessWorker:1".into(),
             instance: instance(),
         };
-        Role::Client { .. } => "client": Role::Client { instance: instance() };
+        Role::Backend { .. } => "client": Role::Backend { instance: instance() };
     })
 }
 
@@ -276,7 +276,7 @@ fn own_to_peer() -> Vec<(&'static str, ToPeer)> {
             request: u64::MAX,
             answer: Answer::Online(false),
         };
-        ToPeer::Taken { .. } => "taken": ToPeer::Taken { through: 65_536 };
+        ToPeer::CommandAck { .. } => "taken": ToPeer::CommandAck { through: 65_536 };
         ToPeer::Ping { .. } => "ping": ToPeer::Ping { token: 9 };
         ToPeer::Pong { .. } => "pong": ToPeer::Pong { token: 9 };
         ToPeer::Standby { .. } => "standby": ToPeer::Standby {
@@ -284,7 +284,7 @@ fn own_to_peer() -> Vec<(&'static str, ToPeer)> {
             confirmed: true,
             clients: vec![standby_client()],
         };
-        ToPeer::Release { .. } => "release": ToPeer::Release {
+        ToPeer::ReleaseStandby { .. } => "release": ToPeer::ReleaseStandby {
             clients: vec![ConnectionId(7), ConnectionId(300)],
         };
         ToPeer::Trial(_) => "trial": ToPeer::Trial(delivery(Event::Message(Message::text("hi"))));
@@ -301,8 +301,8 @@ fn own_to_peer() -> Vec<(&'static str, ToPeer)> {
     })
 }
 
-fn other_instance() -> Instance {
-    Instance::new("fedcba9876543210").unwrap()
+fn other_instance() -> InstanceId {
+    InstanceId::new("fedcba9876543210").unwrap()
 }
 
 fn standby_client() -> StandbyClient {
@@ -353,7 +353,7 @@ fn events() -> Vec<(&'static str, Event)> {
             "message": Event::Message(Message::text("hi")),
             "empty-message": Event::Message(Message::text(""));
         Event::Close(_) => "close": Event::Close(CloseReason::Client);
-        Event::Adopt => "adopt": Event::Adopt;
+        Event::Reassigned => "adopt": Event::Reassigned;
     })
 }
 

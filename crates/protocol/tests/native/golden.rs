@@ -1,4 +1,4 @@
-//! The bytes of the native wire, as deployed peers know them.
+//! The golden bytes of the native wire format, which deployed peers rely on.
 
 use std::{collections::BTreeMap, fmt::Debug};
 
@@ -13,17 +13,17 @@ use crate::cases;
 const GOLDEN: &str = include_str!("../golden/native.txt");
 
 #[test]
-fn what_peers_say_looks_as_it_always_did() {
+fn peer_messages_have_golden_bytes() {
     check(cases::to_gateway());
 }
 
 #[test]
-fn what_gateways_say_looks_as_it_always_did() {
+fn gateway_messages_have_golden_bytes() {
     check(cases::to_peer());
 }
 
 #[test]
-fn every_golden_frame_is_checked() {
+fn every_golden_frame_has_a_case() {
     let mut unchecked = golden();
     cases::to_gateway().iter().for_each(|(name, _)| drop(unchecked.remove(name.as_str())));
     cases::to_peer().iter().for_each(|(name, _)| drop(unchecked.remove(name.as_str())));
@@ -49,17 +49,17 @@ fn check<T: LinkMessage + Debug + PartialEq>(cases: Vec<(String, T)>) {
     assert!(missing.is_empty(), "add to tests/golden/native.txt, once it is right:\n{missing}");
 }
 
-/// The frames by name. Blanks within the hex are for the reader.
+/// The frames by name. Spaces within the hex are for readability.
 fn golden() -> BTreeMap<&'static str, Vec<u8>> {
     let mut frames = BTreeMap::new();
     for line in GOLDEN.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let (name, text) = line.split_once(": ").expect("a line is `name: hex`");
         let digits: Vec<u32> = text.chars().filter_map(|digit| digit.to_digit(16)).collect();
-        let blanks = text.chars().filter(|digit| *digit == ' ').count();
-        assert_eq!(digits.len() + blanks, text.len(), "{name} is not hex");
+        let spaces = text.chars().filter(|digit| *digit == ' ').count();
+        assert_eq!(digits.len() + spaces, text.len(), "{name} is not hex");
         assert_eq!(digits.len() % 2, 0, "{name} has half a byte");
         let bytes = digits.chunks_exact(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect();
-        assert!(frames.insert(name, bytes).is_none(), "{name} is there twice");
+        assert!(frames.insert(name, bytes).is_none(), "{name} is listed twice");
     }
     frames
 }

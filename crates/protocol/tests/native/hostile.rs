@@ -1,4 +1,4 @@
-//! What the native codec does with bytes that nobody of ours would send.
+//! The native codec on hostile bytes.
 
 use bytes::{BufMut, BytesMut};
 use proptest::{collection::vec, prelude::*};
@@ -30,7 +30,7 @@ const PHP: u8 = 1;
 const HUGE: [u8; 9] = [253, 0, 0, 0, 0, 0, 0, 0, 0x40];
 
 #[test]
-fn a_frame_over_the_limit_is_refused_by_its_length_alone() {
+fn frame_over_the_limit_is_refused_by_its_length_alone() {
     for (limit, length) in [(MAX_STRANGER_FRAME, MAX_STRANGER_FRAME + 1), (MAX_FRAME, usize::MAX)] {
         let length = u32::try_from(length).unwrap_or(u32::MAX);
         let mut buffer = BytesMut::from(&length.to_be_bytes()[..]);
@@ -40,14 +40,14 @@ fn a_frame_over_the_limit_is_refused_by_its_length_alone() {
 }
 
 #[test]
-fn a_frame_of_exactly_the_limit_is_awaited() {
+fn frame_of_exactly_the_limit_is_awaited() {
     let mut buffer = BytesMut::from(&(MAX_STRANGER_FRAME as u32).to_be_bytes()[..]);
     assert!(decode::<ToGateway>(&mut buffer, MAX_STRANGER_FRAME).unwrap().is_none());
     assert!(buffer.capacity() < 64, "waiting reserves nothing");
 }
 
 #[test]
-fn a_frame_without_room_for_its_prefix_is_refused() {
+fn frame_shorter_than_its_prefix_is_refused() {
     for length in 0..PREFIX as u32 - 4 {
         let mut buffer = BytesMut::from(&length.to_be_bytes()[..]);
         let error = decode::<ToGateway>(&mut buffer, MAX_FRAME).unwrap_err();
@@ -67,11 +67,11 @@ fn other_versions_and_flags_are_refused() {
 }
 
 #[test]
-fn a_header_beyond_its_frame_is_refused() {
+fn header_beyond_its_frame_is_refused() {
     for header in [2, 1 << 20, u32::MAX] {
         let mut buffer = BytesMut::from(&frame(&[LEAVING], b"")[..]);
         buffer[6..PREFIX].copy_from_slice(&header.to_be_bytes());
-        // The next frame's bytes are none of this header's business.
+        // The bytes of the next frame must not be read as part of this header.
         buffer.extend_from_slice(&frame(&[LEAVING], b""));
         let error = decode::<ToGateway>(&mut buffer, MAX_FRAME).unwrap_err();
         assert!(matches!(error, DecodeError::HeaderLength { .. }), "{error}");
@@ -79,19 +79,19 @@ fn a_header_beyond_its_frame_is_refused() {
 }
 
 #[test]
-fn bytes_left_over_in_a_header_are_refused() {
+fn trailing_bytes_in_a_header_are_refused() {
     refused_as_header(&[LEAVING, 0]);
 }
 
 #[test]
-fn an_unknown_variant_is_refused() {
+fn unknown_variant_is_refused() {
     refused_as_header(&[250]);
     refused_as_header(&[COMMAND, SEQ, 250]);
     refused_as_header(&[]);
 }
 
 #[test]
-fn a_payload_where_none_belongs_is_refused() {
+fn unexpected_payload_is_refused() {
     for header in [&[LEAVING][..], &[COMMAND, SEQ, JOIN_GROUP, CLIENT, 1, b'r']] {
         assert!(decode_frame::<ToGateway>(&frame(header, b"")).is_ok());
         let error = decode_frame::<ToGateway>(&frame(header, b"x")).unwrap_err();
@@ -100,7 +100,7 @@ fn a_payload_where_none_belongs_is_refused() {
 }
 
 #[test]
-fn a_name_keeps_its_rules_on_the_wire() {
+fn name_length_is_checked_on_decoding() {
     let join = |name: &[u8]| {
         let mut header = vec![COMMAND, SEQ, JOIN_GROUP, CLIENT];
         header.extend_from_slice(&varint(name.len()));
@@ -113,7 +113,7 @@ fn a_name_keeps_its_rules_on_the_wire() {
 }
 
 #[test]
-fn a_session_keeps_its_limit_on_the_wire() {
+fn session_length_is_checked_on_decoding() {
     let set = |form: u8, length: usize| {
         let mut header = vec![COMMAND, SEQ, SET_SESSION, CLIENT, EDIT, form];
         header.extend_from_slice(&varint(length));
@@ -128,7 +128,7 @@ fn a_session_keeps_its_limit_on_the_wire() {
 }
 
 #[test]
-fn list_of_more_names_than_a_command_may_have_is_refused() {
+fn list_over_the_limit_of_targets_is_refused() {
     let uids = |count| vec![Uid::new("u").unwrap(); count];
     let send = |count| {
         let command = Command::SendToUids { uids: uids(count), message: "hi".into() };
@@ -160,7 +160,7 @@ fn query(query: Query) -> ToGateway {
 }
 
 #[test]
-fn a_length_that_no_memory_holds_is_refused() {
+fn length_beyond_all_memory_is_refused() {
     let name = [&[COMMAND, SEQ, JOIN_GROUP, CLIENT][..], &HUGE].concat();
     let session = [&[COMMAND, SEQ, SET_SESSION, CLIENT, EDIT, JSON][..], &HUGE].concat();
     let list = [&[QUERY, 1, CLIENTS_OF_UIDS][..], &HUGE].concat();
@@ -170,7 +170,7 @@ fn a_length_that_no_memory_holds_is_refused() {
 }
 
 #[test]
-fn the_magic_is_no_gatewayworker_frame_and_no_native_one() {
+fn magic_exceeds_the_frame_limits_of_both_protocols() {
     const GATEWAYWORKER_LIMIT: u32 = 10 * 1024 * 1024;
     let read_as_length = u32::from_be_bytes(MAGIC);
     assert!(GATEWAYWORKER_LIMIT < read_as_length);
@@ -179,13 +179,13 @@ fn the_magic_is_no_gatewayworker_frame_and_no_native_one() {
 
 proptest! {
     #[test]
-    fn no_bytes_end_the_process(bytes in vec(any::<u8>(), 0..2_000)) {
+    fn arbitrary_bytes_do_not_panic(bytes in vec(any::<u8>(), 0..2_000)) {
         drain::<ToGateway>(&bytes);
         drain::<ToPeer>(&bytes);
     }
 
     #[test]
-    fn no_header_ends_the_process(
+    fn arbitrary_header_does_not_panic(
         header in vec(any::<u8>(), 0..200),
         payload in vec(any::<u8>(), 0..20),
     ) {
@@ -193,9 +193,9 @@ proptest! {
         drain::<ToPeer>(&frame(&header, &payload));
     }
 
-    /// Headers that begin as ours do get further than arbitrary bytes.
+    /// Headers with a valid start pass more checks than arbitrary bytes.
     #[test]
-    fn no_header_of_known_variants_ends_the_process(
+    fn header_of_known_variants_does_not_panic(
         start in (0_u8..8, 0_u8..3, 0_u8..14),
         header in vec(prop_oneof![0_u8..4, any::<u8>(), Just(253_u8)], 0..60),
     ) {
@@ -205,7 +205,7 @@ proptest! {
     }
 
     #[test]
-    fn no_flipped_bit_of_a_peers_frame_ends_the_process(
+    fn flipped_bit_in_a_peer_frame_does_not_panic(
         message in strategies::to_gateway(),
         flips in vec(any::<prop::sample::Index>(), 1..4),
     ) {
@@ -213,7 +213,7 @@ proptest! {
     }
 
     #[test]
-    fn no_flipped_bit_of_a_gateways_frame_ends_the_process(
+    fn flipped_bit_in_a_gateway_frame_does_not_panic(
         message in strategies::to_peer(),
         flips in vec(any::<prop::sample::Index>(), 1..4),
     ) {
@@ -222,7 +222,7 @@ proptest! {
 }
 
 #[test]
-fn no_single_flipped_bit_of_a_golden_frame_ends_the_process() {
+fn flipped_bit_in_a_golden_frame_does_not_panic() {
     fn flip_each<T: LinkMessage>(cases: Vec<(String, T)>) {
         for (_, message) in cases {
             let frame = encoded(&message);
@@ -237,16 +237,16 @@ fn no_single_flipped_bit_of_a_golden_frame_ends_the_process() {
     flip_each(cases::to_peer());
 }
 
-/// The frame's own length agrees, so that what is missing is missed inside.
+/// The frame's length is adjusted, so that the missing bytes are detected inside of it.
 #[test]
-fn no_golden_frame_cut_short_ends_the_process() {
+fn truncated_golden_frame_does_not_panic() {
     fn cut_each<T: LinkMessage>(cases: Vec<(String, T)>) {
         for (_, message) in cases {
             let frame = encoded(&message);
             for end in 4..frame.len() {
                 let length = (end as u32 - 4).to_be_bytes();
                 drain::<T>(&[&length[..], &frame[4..end]].concat());
-                // And the header's as well.
+                // With the header's length adjusted as well.
                 if let Some(header) = end.checked_sub(PREFIX) {
                     let header = (header as u32).to_be_bytes();
                     let parts = [&length[..], &frame[4..6], &header, &frame[PREFIX..end]];
@@ -275,7 +275,7 @@ fn frame(header: &[u8], payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A number as the header writes it, for numbers below 2^32.
+/// A variable-length integer as in the header, for numbers below 2^32.
 fn varint(number: usize) -> Vec<u8> {
     match number {
         0..251 => vec![number as u8],
@@ -303,7 +303,7 @@ fn decode_frame<T: LinkMessage>(bytes: &[u8]) -> Result<Option<T>, DecodeError> 
     decode(&mut BytesMut::from(bytes), MAX_FRAME)
 }
 
-/// Decodes until the bytes wait or are refused.
+/// Decodes until more bytes are needed or the bytes are refused.
 fn drain<T: LinkMessage>(bytes: &[u8]) {
     let mut buffer = BytesMut::from(bytes);
     while let Ok(Some(_)) = decode::<T>(&mut buffer, MAX_FRAME) {}

@@ -1,4 +1,4 @@
-//! The native wire: golden bytes, pieces of any size, and hostile bytes.
+//! The native wire format: golden bytes, fragmentation, and hostile bytes.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod cases;
@@ -18,7 +18,7 @@ use protocol::{
 };
 
 #[test]
-fn every_prefix_waits_for_more_and_consumes_nothing() {
+fn incomplete_frame_waits_without_consuming_or_reserving() {
     fn check<T: LinkMessage>(cases: Vec<(String, T)>) {
         for (name, message) in cases {
             let whole = encoded(&[message]);
@@ -36,7 +36,7 @@ fn every_prefix_waits_for_more_and_consumes_nothing() {
 }
 
 #[test]
-fn a_frame_may_come_in_any_two_pieces() {
+fn frame_split_at_any_byte_is_decoded() {
     fn check<T: LinkMessage + Debug + PartialEq>(cases: Vec<(String, T)>) {
         for (name, message) in cases {
             let message = [message];
@@ -52,7 +52,7 @@ fn a_frame_may_come_in_any_two_pieces() {
 }
 
 #[test]
-fn frames_may_come_byte_by_byte() {
+fn frames_received_byte_by_byte_are_decoded() {
     fn check<T: LinkMessage + Debug + PartialEq>(cases: Vec<(String, T)>) {
         let messages: Vec<T> = cases.into_iter().map(|(_, message)| message).collect();
         assert_eq!(decoded::<T>(encoded(&messages).chunks(1)), messages);
@@ -62,7 +62,7 @@ fn frames_may_come_byte_by_byte() {
 }
 
 #[test]
-fn a_hundred_frames_in_one_buffer_are_a_hundred_messages() {
+fn hundred_frames_in_one_buffer_are_a_hundred_messages() {
     let messages: Vec<ToGateway> = (0..100)
         .map(|at| ToGateway::Command {
             seq: at,
@@ -76,7 +76,7 @@ fn a_hundred_frames_in_one_buffer_are_a_hundred_messages() {
 }
 
 #[test]
-fn a_payload_is_a_slice_of_the_buffer_it_came_in() {
+fn payload_is_a_slice_of_the_read_buffer() {
     let message = ToGateway::Command {
         seq: 1,
         command: Command::SendToClient { to: ConnectionId(7), message: Message::text("payload") },
@@ -88,7 +88,7 @@ fn a_payload_is_a_slice_of_the_buffer_it_came_in() {
 }
 
 #[test]
-fn a_payload_from_elsewhere_makes_the_same_frame() {
+fn separate_payload_is_encoded_to_the_same_frame() {
     let with = |body: &'static str| ToGateway::Command {
         seq: 1,
         command: Command::SendToClient { to: ConnectionId(7), message: Message::text(body) },
@@ -99,7 +99,7 @@ fn a_payload_from_elsewhere_makes_the_same_frame() {
 }
 
 #[test]
-fn the_largest_frame_is_exactly_the_limit_and_one_byte_more_is_not_written() {
+fn frame_over_the_limit_is_not_written() {
     let message = |size: usize| ToGateway::Command {
         seq: 1,
         command: Command::SendToClient {
@@ -118,7 +118,7 @@ fn the_largest_frame_is_exactly_the_limit_and_one_byte_more_is_not_written() {
 }
 
 #[test]
-fn a_header_over_the_limit_is_not_written() {
+fn header_over_the_limit_is_not_written() {
     let group = Group::new("x".repeat(MAX_NAME)).unwrap();
     let groups = vec![group; MAX_FRAME / MAX_NAME];
     let mut out = BytesMut::from(&b"before"[..]);
@@ -129,7 +129,7 @@ fn a_header_over_the_limit_is_not_written() {
 
 proptest! {
     #[test]
-    fn whatever_a_peer_says_arrives_in_whatever_pieces(
+    fn peer_messages_are_independent_of_fragmentation(
         messages in vec(strategies::to_gateway(), 1..4),
         piece in 1_usize..200,
     ) {
@@ -137,7 +137,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_a_gateway_says_arrives_in_whatever_pieces(
+    fn gateway_messages_are_independent_of_fragmentation(
         messages in vec(strategies::to_peer(), 1..4),
         piece in 1_usize..200,
     ) {
@@ -151,7 +151,7 @@ fn encoded(messages: &[impl LinkMessage]) -> BytesMut {
     out
 }
 
-/// What a reader gets out of these pieces, all of which it must use up.
+/// The messages decoded from these pieces, which must be consumed completely.
 fn decoded<'a, T: LinkMessage>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<T> {
     let (mut buffer, mut messages) = (BytesMut::new(), Vec::new());
     for piece in pieces {

@@ -1,4 +1,4 @@
-//! Any message that may cross the native wire, for property tests.
+//! Random messages of the native protocol, for property tests.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*};
 use protocol::{
     Answer, CloseReason, Command, ConnectionId, Context, Event, Fields, Filter, Group, Handshake,
-    Instance, Message, MessageKind, Query, Recipients, Row, Session, Uid,
+    InstanceId, Message, MessageKind, Query, Recipients, Row, Session, Uid,
     event::Header,
     link::{Delivery, Refusal, Role, ToGateway, ToPeer},
     name::MAX_NAME,
@@ -19,7 +19,7 @@ pub(crate) fn to_gateway() -> impl Strategy<Value = ToGateway> {
             .prop_map(|(role, nonce, proof)| ToGateway::Hello { role, nonce, proof }),
         (any::<u64>(), command()).prop_map(|(seq, command)| ToGateway::Command { seq, command }),
         (any::<u64>(), query()).prop_map(|(request, query)| ToGateway::Query { request, query }),
-        any::<(u16, u64, u64)>().prop_map(|(shard, first, last)| ToGateway::Done {
+        any::<(u16, u64, u64)>().prop_map(|(shard, first, last)| ToGateway::EventAck {
             shard,
             first,
             last
@@ -27,9 +27,9 @@ pub(crate) fn to_gateway() -> impl Strategy<Value = ToGateway> {
         Just(ToGateway::Leaving),
         any::<u64>().prop_map(|token| ToGateway::Ping { token }),
         any::<u64>().prop_map(|token| ToGateway::Pong { token }),
-        Just(ToGateway::WrittenOff),
-        any::<(u16, u64)>().prop_map(|(shard, through)| ToGateway::Begun { shard, through }),
-        any::<(u16, u64, bool)>().prop_map(|(shard, seq, alone)| ToGateway::Trying {
+        Just(ToGateway::Fenced),
+        any::<(u16, u64)>().prop_map(|(shard, through)| ToGateway::EventStarted { shard, through }),
+        any::<(u16, u64, bool)>().prop_map(|(shard, seq, alone)| ToGateway::HandlerStarted {
             shard,
             seq,
             alone
@@ -48,13 +48,13 @@ pub(crate) fn to_peer() -> impl Strategy<Value = ToPeer> {
             .prop_map(ToPeer::Refused),
         delivery().prop_map(ToPeer::Event),
         (any::<u64>(), answer()).prop_map(|(request, answer)| ToPeer::Answer { request, answer }),
-        any::<u64>().prop_map(|through| ToPeer::Taken { through }),
+        any::<u64>().prop_map(|through| ToPeer::CommandAck { through }),
         any::<u64>().prop_map(|token| ToPeer::Ping { token }),
         any::<u64>().prop_map(|token| ToPeer::Pong { token }),
         (vec(instance(), 0..4), any::<bool>(), vec(standby_client(), 0..4)).prop_map(
             |(holders, confirmed, clients)| ToPeer::Standby { holders, confirmed, clients }
         ),
-        clients().prop_map(|clients| ToPeer::Release { clients }),
+        clients().prop_map(|clients| ToPeer::ReleaseStandby { clients }),
         delivery().prop_map(ToPeer::Trial),
         any::<u64>().prop_map(|clients| ToPeer::Draining { clients }),
         any::<String>().prop_map(|by| ToPeer::Replaced { by }),
@@ -89,12 +89,12 @@ fn role() -> impl Strategy<Value = Role> {
     let worker = (any::<String>(), instance());
     prop_oneof![
         worker.prop_map(|(key, instance)| Role::Worker { key, instance }),
-        instance().prop_map(|instance| Role::Client { instance })
+        instance().prop_map(|instance| Role::Backend { instance })
     ]
 }
 
-fn instance() -> impl Strategy<Value = Instance> {
-    any::<u64>().prop_map(Instance::from_dice)
+fn instance() -> impl Strategy<Value = InstanceId> {
+    any::<u64>().prop_map(InstanceId::from_random)
 }
 
 fn command() -> impl Strategy<Value = Command> {
@@ -186,7 +186,7 @@ fn event() -> impl Strategy<Value = Event> {
         }),
         message().prop_map(Event::Message),
         close_reason().prop_map(Event::Close),
-        Just(Event::Adopt),
+        Just(Event::Reassigned),
     ]
 }
 
@@ -229,7 +229,7 @@ fn message() -> impl Strategy<Value = Message> {
         .prop_map(|(kind, body)| Message { kind, body: Bytes::from(body) })
 }
 
-/// Numbers at the edges of the variable-length form too.
+/// Includes numbers at the boundaries of the variable-length encoding.
 fn client() -> impl Strategy<Value = ConnectionId> {
     let edges = [0, 1, 250, 251, 65_535, 65_536, u32::MAX];
     prop_oneof![any::<u32>(), prop::sample::select(edges.to_vec())].prop_map(ConnectionId)

@@ -1,5 +1,5 @@
-//! Our idea of PHP against PHP itself, thousands of times by chance. Without `php` on the path the
-//! tests are skipped with a notice; `REQUIRE_PHP=1` makes them fail instead.
+//! Differential tests against PHP itself, with thousands of random inputs. Without `php` on the
+//! path the tests are skipped with a notice; `REQUIRE_PHP=1` makes them fail instead.
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test may")]
 
 mod peer;
@@ -22,7 +22,7 @@ use crate::{
     strategies::{garbage, json, query, scalar, target, value},
 };
 
-/// Lets PHP and us do the same `cases` times, or `PHP_TIMES` as often.
+/// Runs `cases` comparisons with PHP, multiplied by `PHP_TIMES` if that is set.
 fn check<S: Strategy>(
     cases: u32,
     strategy: S,
@@ -38,8 +38,8 @@ fn check<S: Strategy>(
     let cases = cases.saturating_mul(times);
     let config =
         Config { cases, max_global_rejects: cases, failure_persistence: None, ..Config::default() };
-    // The same values each time, so that a change is judged by what it changed; the long form looks
-    // further, at others each time.
+    // Deterministic by default, so that a failure is caused by a change of the code; long runs use
+    // new random values each time.
     let mut runner = match times {
         1 => TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha)),
         _ => TestRunner::new(config),
@@ -57,25 +57,25 @@ fn read(text: &[u8]) -> Option<Document> {
     unserialize(&Bytes::copy_from_slice(text)).ok()
 }
 
-/// Bytes as text, for messages and comparisons that a person reads.
+/// Bytes as readable text, for messages and comparisons.
 fn shown(text: impl AsRef<[u8]>) -> String {
     text.as_ref().escape_ascii().to_string()
 }
 
 #[test]
-fn php_reads_what_we_serialize_and_would_have_written_the_same() {
+fn serialized_value_is_read_and_reproduced_by_php() {
     check(5000, value(), |php, value| {
         let text = written(&value.into());
-        let same = php.ask("serialize", &[&text]);
-        prop_assert_eq!(same.map(shown), Some(shown(text)));
+        let reproduced = php.run("serialize", &[&text]);
+        prop_assert_eq!(reproduced.map(shown), Some(shown(text)));
         Ok(())
     });
 }
 
 #[test]
-fn we_read_what_php_serializes_and_would_have_written_the_same() {
+fn php_serialized_value_is_read_and_reproduced() {
     check(5000, any::<u32>(), |php, seed| {
-        let text = php.ask("random", &[seed.to_string().as_bytes()]).unwrap();
+        let text = php.run("random", &[seed.to_string().as_bytes()]).unwrap();
         let document = read(&text).ok_or_else(|| TestCaseError::fail(shown(&text)))?;
         prop_assert_eq!(shown(written(&document)), shown(text));
         Ok(())
@@ -83,74 +83,75 @@ fn we_read_what_php_serializes_and_would_have_written_the_same() {
 }
 
 #[test]
-fn we_refuse_what_php_refuses_and_read_the_rest_alike() {
+fn garbage_is_refused_or_read_as_by_php() {
     check(10_000, garbage(), |php, text| {
-        let theirs = php.ask("serialize", &[&text]);
-        let ours = read(&text).map(|document| written(&document));
-        // What an equal key has replaced, PHP lets nobody name. Its own texts have no equal keys.
-        let names = text.windows(2).any(|at| at == b"R:" || at == b"r:");
-        let read = ours.as_ref().or(theirs.as_ref());
+        let expected = php.run("serialize", &[&text]);
+        let actual = read(&text).map(|document| written(&document));
+        // PHP refuses references to a value that an equal key has replaced. Its own texts have no
+        // equal keys.
+        let has_references = text.windows(2).any(|at| at == b"R:" || at == b"r:");
+        let read = actual.as_ref().or(expected.as_ref());
         let fewer = read.is_some_and(|read| read.get(..4) != text.get(..4));
-        prop_assume!(!(names && fewer));
-        prop_assert_eq!(ours.map(shown), theirs.map(shown), "{}", shown(&text));
+        prop_assume!(!(has_references && fewer));
+        prop_assert_eq!(actual.map(shown), expected.map(shown), "{}", shown(&text));
         Ok(())
     });
 }
 
 #[test]
-fn json_of_our_values_is_phps() {
+fn json_of_random_value_is_that_of_php() {
     check(5000, value(), |php, value| {
         let document = Document::from(value);
-        let theirs = php.ask("json_encode", &[&written(&document)]);
-        let ours = json_encode(&document, usize::MAX).ok();
-        prop_assert_eq!(ours.map(shown), theirs.map(shown));
+        let expected = php.run("json_encode", &[&written(&document)]);
+        let actual = json_encode(&document, usize::MAX).ok();
+        prop_assert_eq!(actual.map(shown), expected.map(shown));
         Ok(())
     });
 }
 
 #[test]
-fn json_of_phps_values_is_phps() {
+fn json_of_php_value_is_that_of_php() {
     check(3000, any::<u32>(), |php, seed| {
-        let text = php.ask("random_array", &[seed.to_string().as_bytes()]).unwrap();
-        let theirs = php.ask("json_encode", &[&text]);
-        let ours = json_encode(&read(&text).unwrap(), usize::MAX).ok();
-        prop_assert_eq!(ours.map(shown), theirs.map(shown), "{}", shown(&text));
+        let text = php.run("random_array", &[seed.to_string().as_bytes()]).unwrap();
+        let expected = php.run("json_encode", &[&text]);
+        let actual = json_encode(&read(&text).unwrap(), usize::MAX).ok();
+        prop_assert_eq!(actual.map(shown), expected.map(shown), "{}", shown(&text));
         Ok(())
     });
 }
 
 #[test]
-fn json_is_read_as_php_reads_it() {
+fn json_is_decoded_as_by_php() {
     check(10_000, json(), |php, text| {
-        let theirs = php.ask("json_decode", &[&text]);
-        let ours = json_decode(&Bytes::from(text.clone())).ok();
-        let ours = ours.map(|value| written(&value.into()));
-        prop_assert_eq!(ours.map(shown), theirs.map(shown), "{}", shown(&text));
+        let expected = php.run("json_decode", &[&text]);
+        let actual = json_decode(&Bytes::from(text.clone())).ok();
+        let actual = actual.map(|value| written(&value.into()));
+        prop_assert_eq!(actual.map(shown), expected.map(shown), "{}", shown(&text));
         Ok(())
     });
 }
 
 #[test]
-fn query_strings_are_read_as_php_reads_them() {
+fn query_string_is_parsed_as_by_php() {
     check(10_000, query(), |php, text| {
-        let theirs = php.ask("parse_str", &[&text]).unwrap();
-        let ours = written(&Value::Array(parse_str(&text)).into());
-        prop_assert_eq!(shown(ours), shown(theirs), "{}", shown(&text));
+        let expected = php.run("parse_str", &[&text]).unwrap();
+        let actual = written(&Value::Array(parse_str(&text)).into());
+        prop_assert_eq!(shown(actual), shown(expected), "{}", shown(&text));
         Ok(())
     });
 }
 
 #[test]
-fn a_target_has_the_query_that_php_finds() {
+fn query_of_target_is_that_of_php() {
     check(10_000, target(), |php, text| {
-        let theirs = php.ask("query_of", &[text.as_bytes()]).unwrap();
-        prop_assert_eq!(shown(query_of(&text)), shown(theirs), "{}", text);
+        let expected = php.run("query_of", &[text.as_bytes()]).unwrap();
+        prop_assert_eq!(shown(query_of(&text)), shown(expected), "{}", text);
         Ok(())
     });
 }
 
 #[test]
-fn our_values_merge_as_in_php() {
+fn random_arrays_merge_as_in_php() {
     let array = || {
         value().prop_filter_map("an array", |value| match value {
             Value::Array(array) => Some(array),
@@ -159,23 +160,23 @@ fn our_values_merge_as_in_php() {
     };
     check(5000, (array(), array()), |php, (old, new)| {
         let [old, new] = [old, new].map(|it: Array| Document::from(Value::Array(it)));
-        let theirs = php.ask("replace", &[&written(&old), &written(&new)]).unwrap();
-        let ours = array_replace_recursive(old, new).unwrap();
-        prop_assert_eq!(shown(written(&ours)), shown(theirs));
+        let expected = php.run("replace", &[&written(&old), &written(&new)]).unwrap();
+        let actual = array_replace_recursive(old, new).unwrap();
+        prop_assert_eq!(shown(written(&actual)), shown(expected));
         Ok(())
     });
 }
 
 #[test]
-fn phps_values_merge_as_in_php_references_and_all() {
+fn php_arrays_with_references_merge_as_in_php() {
     check(10_000, any::<(u32, u32)>(), |php, (old, new)| {
-        let mut random = |seed: u32| php.ask("random_array", &[seed.to_string().as_bytes()]);
+        let mut random = |seed: u32| php.run("random_array", &[seed.to_string().as_bytes()]);
         let (old, new) = (random(old).unwrap(), random(new).unwrap());
-        let theirs = php.ask("replace", &[&old, &new]).unwrap();
-        let ours = array_replace_recursive(read(&old).unwrap(), read(&new).unwrap()).unwrap();
+        let expected = php.run("replace", &[&old, &new]).unwrap();
+        let actual = array_replace_recursive(read(&old).unwrap(), read(&new).unwrap()).unwrap();
         prop_assert_eq!(
-            shown(written(&ours)),
-            shown(theirs),
+            shown(written(&actual)),
+            shown(expected),
             "{} and {}",
             shown(&old),
             shown(&new)
@@ -185,15 +186,15 @@ fn phps_values_merge_as_in_php_references_and_all() {
 }
 
 #[test]
-fn scalars_are_the_keys_and_texts_that_php_makes_of_them() {
+fn scalar_is_cast_to_key_and_emptiness_as_by_php() {
     check(5000, scalar(), |php, scalar| {
         let text = written(&scalar.clone().into());
-        let key = php.ask("key", &[&text]).unwrap();
+        let key = php.run("key", &[&text]).unwrap();
         prop_assert_eq!(shown(scalar.as_key().unwrap().to_text()), shown(key));
-        let empty = php.ask("empty", &[&text]).unwrap();
+        let empty = php.run("empty", &[&text]).unwrap();
         prop_assert_eq!(scalar.is_empty(), empty == b"1");
         if let Value::Str(text) = scalar {
-            let kind = php.ask("kind", &[&text]).unwrap();
+            let kind = php.run("kind", &[&text]).unwrap();
             let int = matches!(Key::from_text(text), Key::Int(_));
             prop_assert_eq!(int, kind == b"integer");
         }

@@ -1,6 +1,6 @@
 <?php
-// The other end of the property tests: a line with an operation and its arguments in base64 comes
-// in, a line with what PHP makes of them goes out, `+` and base64, or `-` where PHP refuses.
+// PHP's side of the differential tests. Input: lines of an operation and its arguments in base64.
+// Output: a line for each, `+` and the result in base64, or `-` if PHP fails.
 
 ini_set('memory_limit', '1G');
 error_reporting(0);
@@ -17,17 +17,17 @@ class Person
     protected $age = 7;
     private $secret = null;
 
-    public function know(&$what)
+    public function keep(&$value)
     {
-        $this->secret = &$what;
+        $this->secret = &$value;
         return $this;
     }
 }
 
-/** A value by chance. References and objects come back elsewhere; nothing contains itself. */
-class Chance
+/** A random value. References and objects are reused elsewhere; no value contains itself. */
+class RandomValues
 {
-    private array $known = [];
+    private array $earlier = [];
 
     public function __construct(private bool $cases)
     {
@@ -48,7 +48,7 @@ class Chance
             case 9:
                 $object = mt_rand(0, 1) ? new stdClass : new Person;
                 if ($object instanceof Person) {
-                    $object->know($this->slot($depth));
+                    $object->keep($this->slot($depth));
                 } else {
                     foreach (range(0, mt_rand(0, 2)) as $at) {
                         $object->{'p' . mt_rand(0, 9)} = &$this->slot($depth);
@@ -75,20 +75,20 @@ class Chance
         return $array;
     }
 
-    /** A new variable, or a known one, or what a known one holds. */
+    /** A new variable, an earlier one, or a copy of an earlier one. */
     private function &slot(int $depth)
     {
-        $known = $this->known ? mt_rand(0, count($this->known) - 1) : null;
-        switch ($known === null ? 5 : mt_rand(0, 5)) {
+        $earlier = $this->earlier ? mt_rand(0, count($this->earlier) - 1) : null;
+        switch ($earlier === null ? 5 : mt_rand(0, 5)) {
             case 0:
-                return $this->known[$known];
+                return $this->earlier[$earlier];
             case 1:
-                $copy = $this->known[$known];
+                $copy = $this->earlier[$earlier];
                 return $copy;
             default:
                 $value = $this->value($depth - 1);
                 if (mt_rand(0, 1)) {
-                    $this->known[] = &$value;
+                    $this->earlier[] = &$value;
                 }
                 return $value;
         }
@@ -134,10 +134,10 @@ function run(string $operation, array $arguments): ?string
         case 'empty': return (string) (int) empty(unserialize($first));
         case 'random':
             mt_srand((int) $first);
-            return serialize((new Chance(true))->value(4));
-        case 'random_array': // Cases of enumerations are not read where the enumeration is unknown.
+            return serialize((new RandomValues(true))->value(4));
+        case 'random_array': // No enum cases: they cannot be decoded without the enum.
             mt_srand((int) $first);
-            return serialize((new Chance(false))->array(4));
+            return serialize((new RandomValues(false))->array(4));
     }
     return null;
 }

@@ -1,4 +1,4 @@
-//! A running PHP that is asked what it makes of texts.
+//! A PHP process that executes functions for comparison.
 
 use std::{
     env,
@@ -13,7 +13,8 @@ pub(crate) struct Php {
 }
 
 impl Php {
-    /// Starts PHP; `None`, with a notice, where there is none. With `REQUIRE_PHP=1` there must be.
+    /// Starts PHP; `None`, with a notice, if it is not installed. With `REQUIRE_PHP=1` that is an
+    /// error.
     pub(crate) fn start() -> Option<Self> {
         let started = Command::new("php")
             .args(["-n", "-d", "serialize_precision=-1", "-d", "precision=14"])
@@ -37,8 +38,8 @@ impl Php {
         Some(Self { child, stdin, stdout })
     }
 
-    /// What PHP makes of these arguments; `None` where it refuses.
-    pub(crate) fn ask(&mut self, operation: &str, arguments: &[&[u8]]) -> Option<Vec<u8>> {
+    /// PHP's result for these arguments; `None` if it fails.
+    pub(crate) fn run(&mut self, operation: &str, arguments: &[&[u8]]) -> Option<Vec<u8>> {
         let mut line = operation.to_owned();
         for argument in arguments {
             line.push(' ');
@@ -49,7 +50,7 @@ impl Php {
         let mut reply = String::new();
         self.stdout.read_line(&mut reply).unwrap();
         let reply = reply.trim_end();
-        assert!(!reply.is_empty(), "php ended at {operation}");
+        assert!(!reply.is_empty(), "php exited during {operation}");
         reply.strip_prefix('+').map(bytes)
     }
 }

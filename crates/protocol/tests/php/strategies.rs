@@ -1,10 +1,10 @@
-//! Values and texts by chance: ordinary ones, edges, and what nobody should send.
+//! Random values and texts: ordinary ones, edge cases, and hostile ones.
 
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*, sample::select};
 use protocol::php::{Key, Object, Value};
 
-/// A value without references. Objects are of classes that PHP does not know, or none.
+/// A value without references. Objects are of classes that are unknown to PHP.
 pub(crate) fn value() -> impl Strategy<Value = Value> {
     scalar().prop_recursive(5, 40, 6, |inner| {
         let array = vec((key(), inner.clone()), 0..6)
@@ -71,7 +71,7 @@ fn property() -> impl Strategy<Value = Key> {
     name.prop_map(|name| Key::Str(name.into()))
 }
 
-/// What looks like serialized text, and is, now and then.
+/// Text that resembles serialized text, and occasionally is valid.
 pub(crate) fn garbage() -> impl Strategy<Value = Vec<u8>> {
     let piece = select(
         &[
@@ -126,7 +126,7 @@ pub(crate) fn garbage() -> impl Strategy<Value = Vec<u8>> {
         ][..],
     );
     let pieces = vec(piece, 0..10).prop_map(|pieces| pieces.concat().into_bytes());
-    // A text that starts well goes further.
+    // A text with a valid start passes more checks.
     let array = vec(
         select(
             &[
@@ -161,25 +161,25 @@ pub(crate) fn garbage() -> impl Strategy<Value = Vec<u8>> {
             text
         });
     prop_oneof![pieces, array, changed]
-        .prop_filter("PHP has its own way with it", |text| is_plain(text))
+        .prop_filter("PHP handles it differently", |text| is_plain(text))
 }
 
-/// PHP loses references to the outermost value, for it copies that one out; references to repeated
-/// objects it never writes; int properties it writes as strings; and it knows this one class, in
-/// whatever case it is written.
+/// Excludes texts that PHP reads differently: it loses references to the root value, which it
+/// copies; it never writes references to repeated objects; it writes int properties as strings; and
+/// it has this one class, whose name is case-insensitive.
 fn is_plain(text: &[u8]) -> bool {
     let mut classes = text.windows(8).filter(|at| at.eq_ignore_ascii_case(b"stdClass"));
     let special =
-        [&b"R:1;"[..], b"C:", b"E:", b"\":1:{i:"].into_iter().any(|part| shows(text, part));
-    let both = shows(text, b"R:") && shows(text, b"r:");
+        [&b"R:1;"[..], b"C:", b"E:", b"\":1:{i:"].into_iter().any(|part| contains(text, part));
+    let both = contains(text, b"R:") && contains(text, b"r:");
     !special && !both && classes.all(|class| class == b"stdClass")
 }
 
-fn shows(text: &[u8], part: &[u8]) -> bool {
+fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|at| at == part)
 }
 
-/// JSON, and what is nearly JSON.
+/// Valid and almost valid JSON.
 pub(crate) fn json() -> impl Strategy<Value = Vec<u8>> {
     let leaf = prop_oneof![
         select(
@@ -266,7 +266,7 @@ pub(crate) fn query() -> impl Strategy<Value = Vec<u8>> {
         1 => (60_usize..70).prop_map(|count| format!("a{}=1&", "[x]".repeat(count)).into_bytes()),
     ];
     let query = vec(piece, 0..20).prop_map(|pieces| pieces.concat());
-    // Now and then as many variables as PHP takes, or more.
+    // Occasionally about as many variables as PHP accepts.
     let many = (990_usize..1010, query.clone()).prop_map(|(count, query)| {
         let mut many: Vec<u8> =
             (0..count).flat_map(|at| format!("&k{at}={at}").into_bytes()).collect();
@@ -277,7 +277,7 @@ pub(crate) fn query() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![200 => query, 1 => many]
 }
 
-/// Targets of requests, from the first slash.
+/// Request targets, from the first slash.
 pub(crate) fn target() -> impl Strategy<Value = String> {
     let piece = select(
         &[

@@ -1,18 +1,18 @@
-//! What one connection may do, and for how long; on virtual time and in-memory pipes.
+//! Requests and deadlines of one connection, with paused time and in-memory pipes.
 
 use tokio::io::{DuplexStream, duplex, split};
 
 use super::*;
 use crate::PING_TTL;
 
-const ASK: &[u8] = b"{\"event\":\"worker_connect\",\"secret_key\":\"\"}\n";
+const SUBSCRIBE: &[u8] = b"{\"event\":\"worker_connect\",\"secret_key\":\"\"}\n";
 const PING: &[u8] = b"{\"event\":\"ping\"}\n";
-const PING_AND_ANSWER: &[u8] = b"{\"event\":\"ping\",\"answer\":true}\n";
+const PING_WITH_ANSWER: &[u8] = b"{\"event\":\"ping\",\"answer\":true}\n";
 const PONG: &[u8] = b"{\"event\":\"pong\"}\n";
-const NOBODY: &[u8] = b"{\"event\":\"broadcast_addresses\",\"addresses\":[]}\n";
+const EMPTY_LIST: &[u8] = b"{\"event\":\"broadcast_addresses\",\"addresses\":[]}\n";
 
 fn shared() -> Arc<Shared> {
-    Arc::new(Shared::new(Secret::default(), false, Some(PING_TTL), Gate::default()))
+    Arc::new(Shared::new(Secret::default(), false, Some(PING_TTL), InnerAcceptor::default()))
 }
 
 fn connect(shared: &Arc<Shared>) -> DuplexStream {
@@ -27,7 +27,7 @@ fn connect(shared: &Arc<Shared>) -> DuplexStream {
     ours
 }
 
-/// Everything that still comes, and how long it took to end.
+/// The remaining bytes, and the time until EOF.
 async fn rest(stream: &mut DuplexStream) -> (Vec<u8>, Duration) {
     let (start, mut bytes) = (Instant::now(), Vec::new());
     stream.read_to_end(&mut bytes).await.unwrap();
@@ -39,7 +39,7 @@ async fn is_open(stream: &mut DuplexStream) -> bool {
 }
 
 async fn answer(stream: &mut DuplexStream) -> Vec<u8> {
-    let mut bytes = vec![0; NOBODY.len()];
+    let mut bytes = vec![0; EMPTY_LIST.len()];
     stream.read_exact(&mut bytes).await.unwrap();
     bytes
 }
@@ -50,31 +50,31 @@ fn about(took: Duration, expected: Duration) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_says_nothing_is_closed_after_ten_seconds_without_a_word() {
+async fn silent_connection_is_closed_after_ten_seconds_without_response() {
     let (bytes, took) = rest(&mut connect(&shared())).await;
     assert!(bytes.is_empty());
-    assert!(about(took, FIRST_LINE), "{took:?}");
+    assert!(about(took, FIRST_LINE_TIMEOUT), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn strangers_leave_room_for_others_and_are_refused_where_there_is_none() {
+async fn unauthenticated_connections_are_limited() {
     let shared = shared();
     let mut peer = connect(&shared);
-    peer.write_all(ASK).await.unwrap();
-    assert_eq!(answer(&mut peer).await, NOBODY);
-    let mut strangers: Vec<_> = (0..MAX_STRANGERS).map(|_| connect(&shared)).collect();
+    peer.write_all(SUBSCRIBE).await.unwrap();
+    assert_eq!(answer(&mut peer).await, EMPTY_LIST);
+    let mut unauthenticated: Vec<_> = (0..MAX_UNAUTHENTICATED).map(|_| connect(&shared)).collect();
     tokio::task::yield_now().await;
     let (bytes, took) = rest(&mut connect(&shared)).await;
-    assert!(bytes.is_empty() && took < PARTING * 2, "{took:?}");
-    assert!(is_open(&mut peer).await, "who is known stays");
-    // One of them says who it is, and so makes room.
-    strangers[0].write_all(ASK).await.unwrap();
-    assert_eq!(answer(&mut strangers[0]).await, NOBODY);
+    assert!(bytes.is_empty() && took < CLOSE_TIMEOUT * 2, "{took:?}");
+    assert!(is_open(&mut peer).await, "an authenticated peer stays connected");
+    // One of them authenticates and so releases its permit.
+    unauthenticated[0].write_all(SUBSCRIBE).await.unwrap();
+    assert_eq!(answer(&mut unauthenticated[0]).await, EMPTY_LIST);
     assert!(is_open(&mut connect(&shared)).await);
 }
 
 #[tokio::test(start_paused = true)]
-async fn part_of_a_line_buys_no_time() {
+async fn partial_line_does_not_extend_deadline() {
     let mut stream = connect(&shared());
     stream.write_all(b"{\"event\":").await.unwrap();
     tokio::time::sleep(Duration::from_secs(9)).await;
@@ -85,13 +85,13 @@ async fn part_of_a_line_buys_no_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn any_complete_line_meets_the_deadline() {
-    for line in [PING, ASK] {
+async fn complete_line_of_any_kind_meets_deadline() {
+    for line in [PING, SUBSCRIBE] {
         let mut stream = connect(&shared());
         tokio::time::sleep(Duration::from_secs(9)).await;
         stream.write_all(line).await.unwrap();
-        if line == ASK {
-            assert_eq!(answer(&mut stream).await, NOBODY);
+        if line == SUBSCRIBE {
+            assert_eq!(answer(&mut stream).await, EMPTY_LIST);
         }
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert!(is_open(&mut stream).await);
@@ -99,20 +99,20 @@ async fn any_complete_line_meets_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_never_pings_may_be_silent_for_ever() {
+async fn peer_that_never_pings_has_no_timeout() {
     let mut stream = connect(&shared());
-    stream.write_all(ASK).await.unwrap();
-    assert_eq!(answer(&mut stream).await, NOBODY);
+    stream.write_all(SUBSCRIBE).await.unwrap();
+    assert_eq!(answer(&mut stream).await, EMPTY_LIST);
     tokio::time::sleep(Duration::from_secs(86_400)).await;
     assert!(is_open(&mut stream).await);
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_has_pinged_is_expected_to_go_on() {
+async fn peer_that_has_pinged_must_continue() {
     let shared = shared();
     let mut stream = connect(&shared);
-    stream.write_all(ASK).await.unwrap();
-    assert_eq!(answer(&mut stream).await, NOBODY);
+    stream.write_all(SUBSCRIBE).await.unwrap();
+    assert_eq!(answer(&mut stream).await, EMPTY_LIST);
     for _ in 0..10 {
         stream.write_all(PING).await.unwrap();
         tokio::time::sleep(Duration::from_secs(70)).await;
@@ -127,59 +127,59 @@ async fn who_has_pinged_is_expected_to_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_does_not_read_is_closed_and_others_are_not() {
+async fn slow_consumer_is_closed_and_other_peers_are_not() {
     let shared = shared();
-    let (mut deaf, mut worker) = (connect(&shared), connect(&shared));
-    deaf.write_all(ASK).await.unwrap();
-    worker.write_all(ASK).await.unwrap();
-    assert_eq!(answer(&mut worker).await, NOBODY);
+    let (mut slow, mut worker) = (connect(&shared), connect(&shared));
+    slow.write_all(SUBSCRIBE).await.unwrap();
+    worker.write_all(SUBSCRIBE).await.unwrap();
+    assert_eq!(answer(&mut worker).await, EMPTY_LIST);
     let mut gateway = connect(&shared);
     for n in 1..=300 {
         let line = format!("{{\"event\":\"gateway_connect\",\"address\":\"a:{n}\"}}\n");
         gateway.write_all(line.as_bytes()).await.unwrap();
-        let heard = format!("{{\"event\":\"broadcast_addresses\",\"addresses\":[\"a:{n}\"]}}\n");
-        let mut bytes = vec![0; heard.len()];
+        let expected = format!("{{\"event\":\"broadcast_addresses\",\"addresses\":[\"a:{n}\"]}}\n");
+        let mut bytes = vec![0; expected.len()];
         worker.read_exact(&mut bytes).await.unwrap();
-        assert_eq!(bytes, heard.as_bytes());
+        assert_eq!(bytes, expected.as_bytes());
     }
     assert!(is_open(&mut worker).await);
     tokio::time::sleep(Duration::from_secs(11)).await;
-    let (bytes, _) = rest(&mut deaf).await;
-    assert!(bytes.len() <= 1024, "what the pipe held");
+    let (bytes, _) = rest(&mut slow).await;
+    assert!(bytes.len() <= 1024, "the capacity of the pipe");
     assert_eq!(shared.metrics.slow.get(), 1);
     assert_eq!(shared.metrics.workers.get(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn questions_in_a_row_are_all_answered() {
+async fn pipelined_requests_are_all_answered() {
     const TIMES: usize = 1000;
     let stream = connect(&shared());
     let (mut reader, mut writer) = split(stream);
-    let asking = tokio::spawn(async move {
-        writer.write_all(&ASK.repeat(TIMES)).await.unwrap();
+    let sending = tokio::spawn(async move {
+        writer.write_all(&SUBSCRIBE.repeat(TIMES)).await.unwrap();
         writer
     });
-    let mut bytes = vec![0; NOBODY.len() * TIMES];
+    let mut bytes = vec![0; EMPTY_LIST.len() * TIMES];
     reader.read_exact(&mut bytes).await.unwrap();
-    assert_eq!(bytes, NOBODY.repeat(TIMES));
-    drop(asking.await.unwrap());
+    assert_eq!(bytes, EMPTY_LIST.repeat(TIMES));
+    drop(sending.await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_closes_its_own_half_still_gets_its_answer() {
+async fn half_closed_peer_still_receives_response() {
     let mut stream = connect(&shared());
-    stream.write_all(ASK).await.unwrap();
+    stream.write_all(SUBSCRIBE).await.unwrap();
     stream.shutdown().await.unwrap();
     let (bytes, _) = rest(&mut stream).await;
-    assert_eq!(bytes, NOBODY);
+    assert_eq!(bytes, EMPTY_LIST);
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_left_of_a_connection_that_ended() {
+async fn ended_connection_is_removed() {
     let shared = shared();
     let mut stream = connect(&shared);
     stream.write_all(b"{\"event\":\"gateway_connect\",\"address\":\"a:1\"}\n").await.unwrap();
-    stream.write_all(ASK).await.unwrap();
+    stream.write_all(SUBSCRIBE).await.unwrap();
     stream.read_u8().await.unwrap();
     assert_eq!((shared.metrics.gateways.get(), shared.metrics.workers.get()), (1, 1));
     drop(stream);
@@ -188,7 +188,7 @@ async fn nothing_is_left_of_a_connection_that_ended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn strangers_do_not_fill_the_log() {
+async fn warnings_about_refused_connections_are_rate_limited() {
     let shared = shared();
     let warned = (0..1000).filter(|_| shared.admit_warning().is_some()).count();
     assert_eq!(warned, 1);
@@ -197,25 +197,25 @@ async fn strangers_do_not_fill_the_log() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_time_to_live_who_stops_pinging_stays() {
-    let shared = Arc::new(Shared::new(Secret::default(), false, None, Gate::default()));
+async fn peer_without_ping_ttl_may_stop_pinging() {
+    let shared = Arc::new(Shared::new(Secret::default(), false, None, InnerAcceptor::default()));
     let mut stream = connect(&shared);
-    stream.write_all(ASK).await.unwrap();
+    stream.write_all(SUBSCRIBE).await.unwrap();
     stream.write_all(PING).await.unwrap();
-    assert_eq!(answer(&mut stream).await, NOBODY);
+    assert_eq!(answer(&mut stream).await, EMPTY_LIST);
     tokio::time::sleep(PING_TTL * 10).await;
     assert!(is_open(&mut stream).await);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_asks_is_told_that_we_are_here_and_a_stranger_is_told_nothing() {
+async fn ping_with_answer_is_answered_only_after_authentication() {
     let mut stream = connect(&shared());
-    stream.write_all(PING_AND_ANSWER).await.unwrap();
+    stream.write_all(PING_WITH_ANSWER).await.unwrap();
     assert!(is_open(&mut stream).await);
-    stream.write_all(&[ASK, PING, PING_AND_ANSWER].concat()).await.unwrap();
-    assert_eq!(answer(&mut stream).await, NOBODY);
+    stream.write_all(&[SUBSCRIBE, PING, PING_WITH_ANSWER].concat()).await.unwrap();
+    assert_eq!(answer(&mut stream).await, EMPTY_LIST);
     let mut bytes = vec![0; PONG.len()];
     stream.read_exact(&mut bytes).await.unwrap();
     assert_eq!(bytes, PONG);
-    assert!(is_open(&mut stream).await, "once for one question");
+    assert!(is_open(&mut stream).await, "one pong per ping");
 }

@@ -1,4 +1,4 @@
-//! A register on a free port, and peers that say lines to it.
+//! A register on a free port, and peers that exchange lines with it.
 
 #![allow(dead_code, clippy::unwrap_used, reason = "each test file uses its own part of this")]
 
@@ -6,7 +6,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use protocol::Secret;
 use register::{Config, PING_TTL, Register};
-use service::tls::Gate;
+use service::tls::InnerAcceptor;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpStream,
@@ -15,10 +15,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Long enough for any machine; only a failing test waits so long.
+/// Upper bound of any wait; only a failing test reaches it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Short, and only used to see that nothing comes.
+/// A short wait, used only to check that nothing is received.
 pub(crate) const MOMENT: Duration = Duration::from_millis(100);
 
 /// A register that runs until it is dropped or stopped.
@@ -29,14 +29,14 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// On a free port, with this secret and this grace.
+    /// Starts on a free port, with this secret and this grace period.
     pub(crate) fn start(secret: &str, startup_grace: Duration) -> Self {
         Self::start_on(SocketAddr::from(([127, 0, 0, 1], 0)), secret, startup_grace)
     }
 
     pub(crate) fn start_on(listen: SocketAddr, secret: &str, startup_grace: Duration) -> Self {
         let secret = Secret::from(secret);
-        let (ping_ttl, gate) = (Some(PING_TTL), Gate::default());
+        let (ping_ttl, gate) = (Some(PING_TTL), InnerAcceptor::default());
         let config = Config { listen, secret, startup_grace, ping_ttl, gate };
         let register = Register::bind(config).unwrap();
         let (addr, shutdown) = (register.addr(), CancellationToken::new());
@@ -44,7 +44,7 @@ impl Running {
         Self { addr, shutdown, serving }
     }
 
-    /// Ends it as a signal would.
+    /// Stops it as a signal would.
     pub(crate) async fn stop(self) {
         self.shutdown.cancel();
         timeout(PATIENCE, self.serving).await.unwrap().unwrap();
@@ -61,24 +61,24 @@ impl Running {
         let line = format!(
             "{{\"event\":\"gateway_connect\", \"address\":\"{address}\", \"secret_key\":\"{secret}\"}}\n"
         );
-        peer.say(line).await;
+        peer.send(line).await;
         peer
     }
 
-    /// A worker that has asked.
+    /// A worker that has subscribed.
     pub(crate) async fn worker(&self, secret: &str) -> Peer {
         let mut peer = self.peer().await;
-        peer.say(ask(secret)).await;
+        peer.send(subscribe(secret)).await;
         peer
     }
 }
 
-/// What a PHP worker, or client, asks with.
-pub(crate) fn ask(secret: &str) -> String {
+/// The request of a PHP worker or back end.
+pub(crate) fn subscribe(secret: &str) -> String {
     format!("{{\"event\":\"worker_connect\",\"secret_key\":\"{secret}\"}}\n")
 }
 
-/// What a register answers.
+/// The response of a register.
 pub(crate) fn broadcast(addresses: &[&str]) -> String {
     format!("{{\"event\":\"broadcast_addresses\",\"addresses\":{}}}\n", list(addresses))
 }
@@ -93,21 +93,21 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) async fn say(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
     }
 
     /// The next line, whole.
-    pub(crate) async fn hears(&mut self) -> String {
+    pub(crate) async fn receive(&mut self) -> String {
         let mut line = String::new();
         timeout(PATIENCE, self.stream.read_line(&mut line)).await.expect("a line").unwrap();
         line
     }
 
-    /// Reads until the list is this; what came before was on the way to it.
-    pub(crate) async fn hears_at_last(&mut self, expected: &str) {
+    /// Reads until this line is received; earlier lines are skipped.
+    pub(crate) async fn receive_until(&mut self, expected: &str) {
         loop {
-            let line = self.hears().await;
+            let line = self.receive().await;
             assert!(!line.is_empty(), "closed before {expected}");
             if line == expected {
                 return;
@@ -115,26 +115,26 @@ impl Peer {
         }
     }
 
-    /// Nothing comes, for a moment, and it is not closed.
-    pub(crate) async fn hears_nothing(&mut self) {
+    /// Checks that nothing is received for a moment, and the connection stays open.
+    pub(crate) async fn receives_nothing(&mut self) {
         let mut line = Vec::new();
-        let heard = timeout(MOMENT, self.stream.read_until(b'\n', &mut line)).await;
-        assert!(heard.is_err(), "{heard:?}: {}", String::from_utf8_lossy(&line));
+        let result = timeout(MOMENT, self.stream.read_until(b'\n', &mut line)).await;
+        assert!(result.is_err(), "{result:?}: {}", String::from_utf8_lossy(&line));
     }
 
-    /// Everything until the register closes.
-    pub(crate) async fn hears_to_the_end(&mut self) -> Vec<u8> {
+    /// Reads until the register closes the connection.
+    pub(crate) async fn read_to_end(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        timeout(PATIENCE, self.stream.read_to_end(&mut bytes)).await.expect("an end").unwrap();
+        timeout(PATIENCE, self.stream.read_to_end(&mut bytes)).await.expect("EOF").unwrap();
         bytes
     }
 
-    pub(crate) async fn is_closed_without_a_word(&mut self) {
-        let bytes = self.hears_to_the_end().await;
+    pub(crate) async fn is_closed_without_response(&mut self) {
+        let bytes = self.read_to_end().await;
         assert!(bytes.is_empty(), "{}", String::from_utf8_lossy(&bytes));
     }
 
-    /// The socket itself, for who wants to misbehave.
+    /// The socket itself, for protocol violations.
     pub(crate) fn into_socket(self) -> TcpStream {
         self.stream.into_inner()
     }
@@ -143,7 +143,7 @@ impl Peer {
         self.stream.get_mut()
     }
 
-    pub(crate) async fn shut(&mut self) {
+    pub(crate) async fn shutdown_write(&mut self) {
         self.stream.get_mut().shutdown().await.unwrap();
     }
 }

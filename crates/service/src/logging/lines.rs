@@ -1,81 +1,81 @@
-//! Lines that wait to be written: a bounded queue that never waits.
+//! The bounded queue of log lines; it never blocks.
 
 use std::mem;
 
-/// How many bytes of lines may wait.
+/// The capacity of the queue, in bytes.
 pub(super) const CAPACITY: usize = 1024 * 1024;
 
-/// A buffer larger than this is not kept once it is written.
-const KEPT: usize = 64 * 1024;
+/// A buffer larger than this is freed once it is written.
+const MAX_RETAINED: usize = 64 * 1024;
 
-/// Lines in one piece, so that they are written together.
+/// Lines in one buffer, so that they are written together.
 #[derive(Debug)]
 pub(super) struct Lines {
-    waiting: Vec<u8>,
-    /// How many there are in it.
+    queued: Vec<u8>,
+    /// The number of lines in it.
     count: u64,
-    /// Lines that were dropped, and not told of yet.
-    untold: u64,
-    /// How many lines were taken so far, and how many of these are dealt with.
-    taken: u64,
-    settled: u64,
+    /// Lines that were dropped and not reported yet.
+    unreported: u64,
+    /// Lines accepted so far, and those of them that were written or dropped.
+    accepted: u64,
+    completed: u64,
 }
 
 impl Lines {
     pub(super) const fn new() -> Self {
-        Self { waiting: Vec::new(), count: 0, untold: 0, taken: 0, settled: 0 }
+        Self { queued: Vec::new(), count: 0, unreported: 0, accepted: 0, completed: 0 }
     }
 
-    /// Takes a line if there is room for it, and counts it as dropped if not. Says whether it was
-    /// taken.
+    /// Queues a line if there is room for it, and counts it as dropped if not. Returns whether it
+    /// was queued.
     pub(super) fn push(&mut self, line: &[u8]) -> bool {
-        let has_room = self.waiting.len() + line.len() <= CAPACITY;
+        let has_room = self.queued.len() + line.len() <= CAPACITY;
         match has_room {
-            true => self.push_over(line),
-            false => self.untold += 1,
+            true => self.push_unbounded(line),
+            false => self.unreported += 1,
         }
         has_room
     }
 
-    /// Takes a line whether there is room or not. For one at a time.
-    pub(super) fn push_over(&mut self, line: &[u8]) {
-        self.waiting.extend_from_slice(line);
+    /// Queues a line even beyond the capacity. For one line at a time.
+    pub(super) fn push_unbounded(&mut self, line: &[u8]) {
+        self.queued.extend_from_slice(line);
         self.count += 1;
-        self.taken += 1;
+        self.accepted += 1;
     }
 
-    /// Moves all that waits to `batch`, whose buffer is used for the next ones. How many lines it is.
+    /// Moves the queued lines to `batch`, whose buffer the queue reuses. Returns their number.
     pub(super) fn swap(&mut self, batch: &mut Vec<u8>) -> u64 {
         batch.clear();
-        if KEPT < batch.capacity() {
+        if MAX_RETAINED < batch.capacity() {
             *batch = Vec::new();
         }
-        mem::swap(batch, &mut self.waiting);
+        mem::swap(batch, &mut self.queued);
         mem::take(&mut self.count)
     }
 
-    /// A batch of `count` lines is dealt with, of which so many were not written.
-    pub(super) const fn settle(&mut self, count: u64, lost: u64) {
-        self.settled += count;
-        self.untold += lost;
+    /// Completes a batch of `count` lines, of which `lost` could not be written.
+    pub(super) const fn complete(&mut self, count: u64, lost: u64) {
+        self.completed += count;
+        self.unreported += lost;
     }
 
-    pub(super) const fn taken(&self) -> u64 {
-        self.taken
+    pub(super) const fn accepted(&self) -> u64 {
+        self.accepted
     }
 
-    /// Whether the first so many lines that were taken are dealt with.
-    pub(super) const fn is_settled(&self, taken: u64) -> bool {
-        taken <= self.settled
+    /// Whether the first `accepted` lines were written or dropped.
+    pub(super) const fn is_complete(&self, accepted: u64) -> bool {
+        accepted <= self.completed
     }
 
     pub(super) const fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.queued.is_empty()
     }
 
-    /// How many lines to tell of as dropped; they count as told.
-    pub(super) const fn tell(&mut self) -> u64 {
-        mem::replace(&mut self.untold, 0)
+    /// Takes the number of dropped lines that were not reported yet.
+    pub(super) const fn take_unreported(&mut self) -> u64 {
+        mem::replace(&mut self.unreported, 0)
     }
 }
 
@@ -92,42 +92,43 @@ mod tests {
         assert_eq!(lines.swap(&mut batch), taken as u64);
         assert_eq!(batch.len(), taken * 1000);
         assert!(lines.is_empty() && lines.push(&line), "there is room again");
-        assert_eq!((lines.tell(), lines.tell()), (2000 - taken as u64, 0));
+        let reported = (lines.take_unreported(), lines.take_unreported());
+        assert_eq!(reported, (2000 - taken as u64, 0));
     }
 
     #[test]
-    fn a_line_larger_than_the_capacity_is_dropped() {
+    fn line_larger_than_the_capacity_is_dropped() {
         let mut lines = Lines::new();
         assert!(!lines.push(&vec![b'x'; CAPACITY + 1]));
         assert!(lines.push(b"x"));
     }
 
     #[test]
-    fn lines_in_a_full_queue_leave_room_for_what_must_be_said() {
+    fn full_queue_accepts_an_unbounded_line() {
         let mut lines = Lines::new();
         assert!(lines.push(&vec![b'x'; CAPACITY]));
-        lines.push_over(b"y");
+        lines.push_unbounded(b"y");
         assert!(!lines.push(b"z"));
         assert_eq!(lines.swap(&mut Vec::new()), 2);
     }
 
     #[test]
-    fn lines_taken_are_settled_once_they_are_dealt_with_and_dropped_ones_do_not_count() {
+    fn accepted_lines_are_complete_once_their_batch_is_whatever_was_dropped() {
         let mut lines = Lines::new();
         lines.push(b"one");
-        let taken = lines.taken();
+        let accepted = lines.accepted();
         for _ in 0..9 {
             lines.push(&vec![b'x'; CAPACITY]);
         }
-        assert!(!lines.is_settled(taken));
+        assert!(!lines.is_complete(accepted));
         let count = lines.swap(&mut Vec::new());
-        lines.settle(count, 1);
-        assert!(lines.is_settled(taken) && lines.is_settled(lines.taken()));
-        assert_eq!(lines.tell(), 10);
+        lines.complete(count, 1);
+        assert!(lines.is_complete(accepted) && lines.is_complete(lines.accepted()));
+        assert_eq!(lines.take_unreported(), 10);
     }
 
     #[test]
-    fn a_large_buffer_is_given_back() {
+    fn large_buffer_is_freed_after_use() {
         let (mut lines, mut batch) = (Lines::new(), Vec::new());
         lines.push(&vec![b'x'; CAPACITY]);
         lines.swap(&mut batch);
@@ -135,6 +136,6 @@ mod tests {
         lines.swap(&mut batch);
         lines.push(b"x");
         lines.swap(&mut batch);
-        assert!(batch.capacity() <= KEPT, "{}", batch.capacity());
+        assert!(batch.capacity() <= MAX_RETAINED, "{}", batch.capacity());
     }
 }

@@ -1,10 +1,10 @@
-//! Log lines: which there are, how they look, and how they get to standard error.
+//! Logging: filter, format, and non-blocking output to standard error.
 //!
-//! No line can stop, block or end a process. Threads hand lines to a bounded queue (`lines`); one
-//! thread of their own writes them (`writer`). A reader that has gone away, stands still, or a
-//! full disk costs lines, which are counted: as the metric `log_lines_dropped_total`, and as a log
-//! line once there is room for one. In the text format no field can write a control character
-//! (`text`).
+//! Logging never blocks or ends a process. Threads append lines to a bounded queue (`lines`); a
+//! dedicated thread writes them (`writer`). If the reader has closed the pipe or does not read, or
+//! the disk is full, lines are dropped and counted: in the metric `log_lines_dropped_total`, and in
+//! a log line once there is room for one. In the text format, control characters in fields are
+//! escaped (`text`).
 
 mod lines;
 mod text;
@@ -28,53 +28,54 @@ use tracing_subscriber::{EnvFilter, util::SubscriberInitExt as _};
 
 use writer::Logs;
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
-    /// For people.
+    /// Human-readable.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// How long the end of a process may wait for its last lines to be written.
+/// How long a process that ends waits for its last lines to be written.
 pub const FLUSH: Duration = Duration::from_secs(1);
 
-/// Those of this process, as there is one standard error and one subscriber.
+/// The logs of this process: it has one standard error and one subscriber.
 static CURRENT: OnceLock<Logs> = OnceLock::new();
 
-/// Starts logging to standard error. `RUST_LOG` says what is logged (`info` without it), as in
+/// Starts logging to standard error. `RUST_LOG` is the filter (default `info`), as in
 /// `RUST_LOG=info,gateway::worker=debug`.
 ///
-/// Whatever logs is never blocked by the reader of standard error. Lines are dropped and counted
-/// while 1 MiB of them waits to be written.
+/// The reader of standard error never blocks a thread that logs. Lines are dropped and counted
+/// while 1 MiB of them is queued.
 ///
 /// # Errors
-/// When `RUST_LOG` makes no sense, logging was started before, or there is no thread to be had.
+/// When `RUST_LOG` is invalid, logging was started before, or the thread cannot be started.
 pub fn init(format: Format) -> anyhow::Result<()> {
     let filter = filter()?;
     let is_terminal = io::stderr().is_terminal();
     // Not through the handle of the standard library: while a write blocks, its lock would block
-    // everybody else who prints.
-    let descriptor = io::stderr().as_fd().try_clone_to_owned().context("standard error")?;
-    let logs = Logs::start(File::from(descriptor), tell_dropped);
-    let logs = logs.context("a thread for log lines")?;
+    // every other thread that prints.
+    let descriptor =
+        io::stderr().as_fd().try_clone_to_owned().context("cannot duplicate standard error")?;
+    let logs = Logs::start(File::from(descriptor), report_dropped);
+    let logs = logs.context("cannot start the log thread")?;
     dispatch(format, filter, is_terminal, logs.clone()).try_init()?;
     // Unset until here, or the line above would have failed.
     let _ = CURRENT.set(logs);
     Ok(())
 }
 
-fn tell_dropped(lines: u64) {
+fn report_dropped(lines: u64) {
     tracing::warn!(lines, "log lines dropped");
 }
 
-/// Looks whether `RUST_LOG` makes sense.
+/// Checks `RUST_LOG`.
 ///
 /// # Errors
-/// When it does not.
+/// When it is not a valid filter.
 pub(crate) fn check() -> anyhow::Result<()> {
     filter().map(drop)
 }
@@ -94,7 +95,7 @@ fn dispatch(format: Format, filter: EnvFilter, is_terminal: bool, logs: Logs) ->
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(format == Format::Text && is_terminal)
-        // Its own complaints would go to standard error, and panic if that is closed.
+        // Its internal errors would go to standard error, and panic if that is closed.
         .log_internal_errors(false)
         .with_writer(logs);
     match format {
@@ -103,13 +104,13 @@ fn dispatch(format: Format, filter: EnvFilter, is_terminal: bool, logs: Logs) ->
     }
 }
 
-/// Waits until all lines logged so far are written or dropped, for `within` at most. Says whether
-/// they are; without [`init`] there are none.
+/// Waits until all lines logged so far are written or dropped, for at most `within`. Returns
+/// whether they are; without [`init`], always `true`.
 pub fn flush(within: Duration) -> bool {
     CURRENT.get().is_none_or(|logs| logs.flush(within))
 }
 
-/// How many lines were dropped.
+/// The number of lines dropped.
 pub(crate) fn dropped() -> Counter {
     CURRENT.get().map(|logs| logs.dropped().clone()).unwrap_or_default()
 }

@@ -1,7 +1,7 @@
-//! Fields in the text format: one line, whatever they say.
+//! Fields in the text format, always on a single line.
 //!
-//! What a peer says may stand in a field. Control characters in it would forge lines or drive the
-//! reader's terminal, so none is written as it is.
+//! Fields may contain text sent by a peer. Control characters in it could forge log lines or inject
+//! terminal escape sequences, so they are escaped.
 
 use std::fmt::{self, Debug, Write as _};
 
@@ -58,14 +58,14 @@ impl Visit for Visitor<'_> {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        // Those of the `log` crate's own bookkeeping.
+        // Metadata of records from the `log` crate.
         if self.result.is_ok() && !field.name().starts_with("log.") {
             self.result = self.write(field, value);
         }
     }
 }
 
-/// Escapes what must not reach a line or a terminal.
+/// Escapes unsafe characters.
 struct Escaping<'a, 'writer>(&'a mut Writer<'writer>);
 
 impl fmt::Write for Escaping<'_, '_> {
@@ -80,8 +80,8 @@ impl fmt::Write for Escaping<'_, '_> {
     }
 }
 
-/// Control characters (escape sequences begin with one of them), and what ends a line or turns the
-/// direction of what follows for a reader of Unicode.
+/// Control characters (escape sequences begin with one of them), and Unicode line separators and
+/// bidirectional controls.
 const fn is_unsafe(char: char) -> bool {
     matches!(
         char,

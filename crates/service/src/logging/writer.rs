@@ -14,45 +14,44 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::lines::Lines;
 use crate::supervise;
 
-/// Where lines are handed over. Cheap to clone.
+/// Accepts log lines from any thread. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Logs(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     lines: Mutex<Lines>,
-    /// There is something to write.
-    some: Condvar,
-    /// Something was written or lost.
-    settled: Condvar,
+    /// Notified when a line is queued.
+    queued: Condvar,
+    /// Notified when a batch was written or lost.
+    completed: Condvar,
     dropped: Counter,
 }
 
-/// How long to wait when `output` takes nothing for now, which only one that was set to be
-/// non-blocking says.
+/// How long to wait when `output` would block, which happens only if it is non-blocking.
 const PAUSE: Duration = Duration::from_millis(20);
 
 impl Logs {
-    /// Starts the thread that writes to `output`, for as long as the process lives. It may block on it
-    /// without blocking anybody else. `tell` logs that so many lines were dropped.
+    /// Starts the thread that writes to `output` until the process ends. A write may block without
+    /// blocking other threads. `report` logs the number of lines dropped.
     pub(super) fn start(
         output: impl Write + Send + 'static,
-        tell: impl Fn(u64) + Send + 'static,
+        report: impl Fn(u64) + Send + 'static,
     ) -> io::Result<Self> {
         let shared = Shared {
             lines: Mutex::new(Lines::new()),
-            some: Condvar::new(),
-            settled: Condvar::new(),
+            queued: Condvar::new(),
+            completed: Condvar::new(),
             dropped: Counter::default(),
         };
         let logs = Self(Arc::new(shared));
         let writer = logs.clone();
-        let run = move || supervise::run(|| writer.write_all(output, tell));
+        let run = move || supervise::run(|| writer.write_all(output, report));
         thread::Builder::new().name("log".to_owned()).spawn(run)?;
         Ok(logs)
     }
 
-    /// How many lines were dropped, or could not be written.
+    /// The number of lines that were dropped or could not be written.
     pub(super) fn dropped(&self) -> &Counter {
         &self.0.dropped
     }
@@ -61,15 +60,15 @@ impl Logs {
     pub(super) fn flush(&self, within: Duration) -> bool {
         let end = Instant::now() + within;
         let mut lines = self.lock();
-        // Once more, for the line that tells of dropped ones.
+        // Twice, for the line that reports dropped ones.
         for _ in 0..2 {
-            let taken = lines.taken();
-            while !lines.is_settled(taken) {
+            let accepted = lines.accepted();
+            while !lines.is_complete(accepted) {
                 let left = end.saturating_duration_since(Instant::now());
                 if left.is_zero() {
                     return false;
                 }
-                let waited = self.0.settled.wait_timeout(lines, left);
+                let waited = self.0.completed.wait_timeout(lines, left);
                 lines = waited.unwrap_or_else(PoisonError::into_inner).0;
             }
         }
@@ -79,16 +78,16 @@ impl Logs {
     fn push(&self, line: &[u8]) {
         let mut lines = self.lock();
         if IS_WRITER.get() {
-            lines.push_over(line);
+            lines.push_unbounded(line);
         } else if !lines.push(line) {
             self.0.dropped.inc();
             return;
         }
         drop(lines);
-        self.0.some.notify_one();
+        self.0.queued.notify_one();
     }
 
-    fn write_all(&self, mut output: impl Write, tell: impl Fn(u64)) {
+    fn write_all(&self, mut output: impl Write, report: impl Fn(u64)) {
         IS_WRITER.set(true);
         let (mut batch, mut torn) = (Vec::new(), false);
         loop {
@@ -96,37 +95,37 @@ impl Logs {
             let unwritten = write(&mut output, &batch, &mut torn);
             let lost = unwritten.iter().filter(|byte| **byte == b'\n').count() as u64;
             self.0.dropped.inc_by(lost);
-            // Told of with the next ones that are written, if these were not.
-            let untold = if lost == 0 { self.lock().tell() } else { 0 };
-            if 0 < untold {
-                // One line for a batch, and before the batch is settled: a flush waits for it too.
-                tell(untold);
+            // Reported only after a batch that could be written.
+            let unreported = if lost == 0 { self.lock().take_unreported() } else { 0 };
+            if 0 < unreported {
+                // One line per batch, before the batch is completed: a flush waits for it too.
+                report(unreported);
             }
-            self.lock().settle(count, lost);
-            self.0.settled.notify_all();
+            self.lock().complete(count, lost);
+            self.0.completed.notify_all();
         }
     }
 
-    /// Waits for something to write.
+    /// Waits for the next batch.
     fn next(&self, batch: &mut Vec<u8>) -> u64 {
         let empty = |lines: &mut Lines| lines.is_empty();
-        let lines = self.0.some.wait_while(self.lock(), empty);
+        let lines = self.0.queued.wait_while(self.lock(), empty);
         lines.unwrap_or_else(PoisonError::into_inner).swap(batch)
     }
 
     fn lock(&self) -> MutexGuard<'_, Lines> {
-        // Every change is one step, so a panic elsewhere leaves nothing half done.
+        // Every change is atomic, so a poisoned lock leaves consistent state.
         self.0.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 thread_local! {
-    /// Whether this thread writes lines: its own are not counted against the capacity.
+    /// Whether this is the writer thread, whose own lines are not limited by the capacity.
     static IS_WRITER: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Writes a batch, and returns what could not be written, from the beginning of a line. `torn` says
-/// whether the last line was cut off in the midst, so that the next one must begin anew.
+/// Writes a batch, and returns the part that could not be written, from the beginning of a line.
+/// `torn` is whether the last line was written in part, so that a line break must precede the next.
 fn write<'a>(output: &mut impl Write, batch: &'a [u8], torn: &mut bool) -> &'a [u8] {
     if *torn && !matches!(write_some(output, b"\n"), Ok(1)) {
         return batch;

@@ -1,4 +1,4 @@
-//! Addresses as they are typed: with an IP or with a name.
+//! Addresses in settings: with an IP address or a host name.
 
 use std::{
     fmt,
@@ -8,43 +8,43 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-/// An IP, or a name that has one.
+/// An IP address or a host name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Host {
-    /// As it is.
+    /// An IP address.
     Ip(IpAddr),
-    /// To be looked up.
+    /// A name to resolve.
     Name(String),
 }
 
-/// `HOST:PORT`; an IPv6 address stands in brackets.
+/// `HOST:PORT`; an IPv6 address is in brackets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
-    /// Before the colon.
+    /// The host, before the colon.
     pub host: Host,
-    /// Behind it.
+    /// The port, after the colon.
     pub port: u16,
 }
 
-/// Text that is no host, or no address.
+/// Text that is not a valid host or address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
-    /// There is no port.
+    /// The port is missing.
     #[error("not HOST:PORT")]
     NoPort,
-    /// The port is no number below 65,536.
-    #[error("the port is no number up to 65535")]
+    /// The port is not a number below 65,536.
+    #[error("the port is not a number from 0 to 65535")]
     Port,
-    /// Neither an IP nor a name as hosts have.
+    /// Neither an IP address nor a valid host name.
     #[error("neither an IP address nor a host name")]
     Host,
-    /// An IPv6 address that might end anywhere.
-    #[error("an IPv6 address stands in brackets, as in [::1]:1236")]
+    /// An IPv6 address without brackets, which would be ambiguous.
+    #[error("an IPv6 address must be in brackets, as in [::1]:1236")]
     Brackets,
 }
 
 impl Host {
-    /// Whether it is this host's loopback, as far as can be known without a look-up.
+    /// Whether it is a loopback address, as far as can be determined without resolving it.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         match self {
@@ -68,8 +68,8 @@ impl FromStr for Host {
     }
 }
 
-/// Letters, digits, hyphens and underscores between dots. Not all digits at the end: that would be an
-/// IPv4 address, and is none.
+/// Labels of letters, digits, hyphens and underscores, separated by dots. The last label must not
+/// be all digits: such text looks like an IPv4 address, and is not a valid one.
 fn is_name(text: &str) -> bool {
     let text = text.strip_suffix('.').unwrap_or(text);
     let is_label = |label: &str| {
@@ -92,7 +92,7 @@ impl FromStr for Address {
             None if host.contains(':') => return Err(Malformed::Brackets),
             None => host.parse()?,
         };
-        // Not with a sign, which Rust would take.
+        // Rust's parser would accept a sign.
         let digits = port.bytes().all(|byte| byte.is_ascii_digit());
         let port = port.parse().ok().filter(|_| digits).ok_or(Malformed::Port)?;
         Ok(Self { host, port })

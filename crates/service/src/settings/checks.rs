@@ -1,4 +1,4 @@
-//! Settings that can never work, alone or together: what several processes have in common.
+//! Checks of invalid settings and combinations that several processes share.
 
 use std::net::SocketAddr;
 
@@ -7,15 +7,15 @@ use clap::builder::RangedU64ValueParser;
 
 use super::{Address, Host};
 
-/// The longest wait that a setting may ask for, in seconds: a year. More overflows clocks.
+/// The longest wait that a setting may request, in seconds: a year. More overflows clocks.
 pub const MAX_WAIT: u64 = 365 * 86_400;
 
-/// The longest silence that a setting may allow a peer, in seconds: as far as the kernel can be asked
-/// to look after a connection.
+/// The longest idle time that a setting may allow a peer, in seconds: the kernel's maximum for TCP
+/// keepalive.
 pub const MAX_SILENCE: u64 = 32_767;
 
-/// The largest amount that a setting may name, of bytes or of anything else: far more than there is, and
-/// few enough that sums of amounts do not overflow.
+/// The largest amount that a setting may have, in bytes or any other unit: far more than any
+/// machine has, and small enough that sums of amounts do not overflow.
 pub const MAX_AMOUNT: u64 = 1 << 50;
 
 /// For `#[arg(value_parser)]` on an amount.
@@ -27,11 +27,11 @@ pub fn amount() -> RangedU64ValueParser<usize> {
 /// Addresses that this process binds, each with the flag it came from.
 pub type Bound = (&'static str, SocketAddr);
 
-/// Refuses addresses that exclude each other. Those of one flag may be `0.0.0.0` and `[::]` with one
-/// port: these are bound to their own kind of address alone.
+/// Rejects addresses that conflict with each other. One flag may have both `0.0.0.0` and `[::]`
+/// with the same port: `[::]` is then bound for IPv6 only.
 ///
 /// # Errors
-/// Names the two.
+/// Names the two addresses.
 pub fn check_bound(bound: &[Bound]) -> anyhow::Result<()> {
     for (index, (flag, addr)) in bound.iter().enumerate() {
         for (other_flag, other) in &bound[..index] {
@@ -48,7 +48,7 @@ pub fn check_bound(bound: &[Bound]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether at most one of them can be bound.
+/// Whether at most one of the two can be bound.
 fn overlaps(one: SocketAddr, other: SocketAddr) -> bool {
     if one.port() != other.port() || one.port() == 0 {
         return false;
@@ -64,12 +64,15 @@ fn overlaps(one: SocketAddr, other: SocketAddr) -> bool {
 /// Checks `--register-address`.
 ///
 /// # Errors
-/// When there is none, one is there twice, has no port, or is one of this process's own addresses.
+/// When the list is empty, or an address is a duplicate, has port 0, or is one of this process.
 pub fn check_registers(registers: &[Address], own: &[Bound]) -> anyhow::Result<()> {
     const FLAG: &str = "--register-address";
     ensure!(!registers.is_empty(), "{FLAG} is empty");
     for (index, register) in registers.iter().enumerate() {
-        ensure!(register.port != 0, "{FLAG}: nobody can listen on port 0 of {register}");
+        ensure!(
+            register.port != 0,
+            "{FLAG}: {register} has port 0, which no register can listen on"
+        );
         ensure!(!registers[..index].contains(register), "{FLAG}: {register} is given twice");
         let is_own = |addr: &SocketAddr| {
             let same_host = match &register.host {
@@ -97,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_that_exclude_each_other_are_refused_by_name() {
+    fn conflicting_addresses_are_rejected_by_name() {
         for (one, other) in [
             (("--listen", "127.0.0.1:1"), ("--listen", "127.0.0.1:1")),
             (("--listen", "0.0.0.0:1"), ("--listen", "127.0.0.1:1")),
@@ -106,15 +109,15 @@ mod tests {
             (("--listen", "127.0.0.1:1"), ("--admin-listen", "[::]:1")),
             (("--listen", "127.0.0.1:1"), ("--admin-listen", "[::ffff:127.0.0.1]:1")),
         ] {
-            let said = check_bound(&[(one.0, addr(one.1)), (other.0, addr(other.1))]).unwrap_err();
-            let said = said.to_string();
-            assert!(said.contains(one.0) && said.contains(other.0), "{said}");
-            assert!(said.contains(other.1), "{said}");
+            let error = check_bound(&[(one.0, addr(one.1)), (other.0, addr(other.1))]).unwrap_err();
+            let error = error.to_string();
+            assert!(error.contains(one.0) && error.contains(other.0), "{error}");
+            assert!(error.contains(other.1), "{error}");
         }
     }
 
     #[test]
-    fn addresses_that_can_be_bound_together_are_taken() {
+    fn compatible_addresses_are_accepted() {
         for (one, other) in [
             ("127.0.0.1:1", "127.0.0.1:2"),
             ("127.0.0.1:1", "127.0.0.2:1"),
@@ -128,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn registers_that_can_never_be_followed_are_refused() {
+    fn invalid_register_addresses_are_rejected() {
         let own = [("--lan-port", addr("127.0.0.1:2900")), ("--listen", addr("0.0.0.0:7272"))];
         for (registers, why) in [
             (&[][..], "empty"),
@@ -140,8 +143,8 @@ mod tests {
             (&["127.0.0.1:7272"], "--listen"),
         ] {
             let registers: Vec<Address> = registers.iter().map(|it| it.parse().unwrap()).collect();
-            let said = check_registers(&registers, &own).unwrap_err().to_string();
-            assert!(said.contains("--register-address") && said.contains(why), "{said}");
+            let error = check_registers(&registers, &own).unwrap_err().to_string();
+            assert!(error.contains("--register-address") && error.contains(why), "{error}");
         }
         let registers = ["127.0.0.1:1236", "10.0.0.1:2900", "register:2900"];
         let registers = registers.map(|it| it.parse().unwrap());

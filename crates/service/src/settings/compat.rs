@@ -1,17 +1,17 @@
-//! How closely `GatewayWorker` is followed.
+//! The compatibility mode with `GatewayWorker`.
 
 use serde::Serialize;
 
-/// How to behave where we do better than `GatewayWorker` and peers or clients could tell.
+/// Whether to improve on `GatewayWorker` where peers or clients can observe the difference.
 ///
-/// It chooses the defaults of other flags, so that each of them can still be set by itself, and
-/// decides what has no flag of its own.
+/// It sets the defaults of other flags, each of which can still be set individually, and controls
+/// behavior that has no flag of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Compat {
-    /// Better, wherever the wire allows it.
+    /// Improved behavior wherever the wire format allows it.
     #[default]
-    Better,
-    /// To the letter.
+    Default,
+    /// Exactly the behavior of `GatewayWorker`.
     Strict,
 }

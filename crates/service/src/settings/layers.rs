@@ -1,4 +1,4 @@
-//! Environment and file, turned into flags as if they had been typed.
+//! Environment and file, converted to command-line flags.
 
 use std::{
     collections::BTreeMap,
@@ -15,10 +15,10 @@ use clap::{
 use super::refused::Refused;
 use crate::files;
 
-/// Where each setting (by id) came from; a default is not listed.
+/// The origin of each setting, by id; defaults are not listed.
 pub(super) type Origins = BTreeMap<String, String>;
 
-/// What one setting is given by the environment or the file.
+/// The value of one setting from the environment or the file.
 struct Given {
     id: String,
     flag: String,
@@ -26,14 +26,14 @@ struct Given {
     typed: Vec<OsString>,
 }
 
-/// Parses the command line together with what the layers below it give.
+/// Parses the command line together with the layers below it.
 pub(super) fn parse(
     command: Command,
     argv: Vec<OsString>,
     env: impl Fn(&str) -> Option<OsString>,
 ) -> Result<(ArgMatches, Origins), Refused> {
     let command = command.after_help(AFTER_HELP);
-    // Something required may come from a lower layer, so it is not missed yet.
+    // A required setting may come from a lower layer.
     let lenient = command.clone().mut_args(|arg| arg.required(false));
     let typed = lenient.try_get_matches_from(&argv).map_err(Refused::Flags)?;
 
@@ -72,7 +72,7 @@ pub(super) fn parse(
     whole.extend(layers.iter().flat_map(|given| given.typed.iter().cloned()));
     whole.extend(argv.into_iter().skip(1));
     let matches =
-        command.clone().try_get_matches_from(whole).map_err(|error| blame(error, &layers))?;
+        command.clone().try_get_matches_from(whole).map_err(|error| with_origin(error, &layers))?;
 
     let mut origins: Origins = layers.into_iter().map(|given| (given.id, given.origin)).collect();
     for arg in settable().filter(|arg| is_typed(arg)) {
@@ -82,9 +82,9 @@ pub(super) fn parse(
     Ok((matches, origins))
 }
 
-const AFTER_HELP: &str = "Each flag may also be given by the environment (--some-flag is \
-     GW_SOME_FLAG; lists are comma-separated) and as a key of the --config file (some_flag; lists \
-     are arrays). A flag wins over the environment, and that over the file.";
+const AFTER_HELP: &str = "Each flag can also be set in the environment (--some-flag is \
+     GW_SOME_FLAG; lists are comma-separated) and in the --config file (key some_flag; lists are \
+     arrays). Flags take precedence over the environment, which takes precedence over the file.";
 
 fn variable(arg: &Arg) -> String {
     format!("GW_{}", arg.get_long().unwrap_or_default().replace('-', "_").to_uppercase())
@@ -119,7 +119,7 @@ fn hint(key: &str, known: &[&str]) -> String {
     }
 }
 
-/// Refuses an empty list where one without an entry means nothing: its default would be taken.
+/// Rejects an empty list for a setting with a default: clap would silently use the default.
 fn filled(arg: &Arg, given: Given) -> Result<Given, Refused> {
     let is_list = matches!(arg.get_action(), ArgAction::Append);
     match is_list && given.typed.is_empty() && !arg.get_default_values().is_empty() {
@@ -195,8 +195,8 @@ fn given(arg: &Arg, origin: String, values: Values) -> Given {
     Given { id: arg.get_id().to_string(), flag, origin, typed }
 }
 
-/// Says which layer gave the value that the parser did not take.
-fn blame(error: clap::Error, layers: &[Given]) -> Refused {
+/// Attributes a rejected value to the layer that it came from.
+fn with_origin(error: clap::Error, layers: &[Given]) -> Refused {
     let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else {
         return Refused::Flags(error);
     };

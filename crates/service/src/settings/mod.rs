@@ -1,4 +1,4 @@
-//! Settings: flags over environment over file over defaults, by one path.
+//! Settings: flags over environment over file over defaults, all read by the same parsers.
 //!
 //! A binary describes its settings once, as a clap `Parser` that flattens [`Common`]:
 //!
@@ -30,15 +30,15 @@
 //! ```
 //!
 //! No `env` attribute is needed: every flag `--some-flag` is also read from `GW_SOME_FLAG` and
-//! from the key `some_flag` of the file that `--config` names. What these say is handed to the
-//! very same parsers, as if it had been typed.
+//! from the key `some_flag` of the `--config` file. These values go through the parsers of the
+//! flags, as if given on the command line.
 //!
 //! * A repeatable flag takes a comma-separated list from the environment and an array from the
-//!   file. A layer replaces what the layers below say; nothing is appended.
+//!   file. A layer replaces the values of the layers below it; nothing is appended.
 //! * A switch takes `true`, `1`, `yes`, `on` and their opposites from the environment, and a
 //!   boolean from the file.
-//! * An empty variable counts as absent.
-//! * `Serialize` must show a value as one would type it: it is what `--check` prints.
+//! * An empty environment variable counts as unset.
+//! * `Serialize` must produce a value as the flag accepts it: `--check` prints it.
 
 mod address;
 mod checks;
@@ -66,59 +66,59 @@ pub use refused::Refused;
 pub use resolve::Unresolved;
 pub use show::Sheet;
 
-/// The settings every binary has. Flatten it into the binary's own.
+/// Settings common to all binaries. Flatten this into the binary's own.
 #[derive(Clone, Debug, clap::Args, Serialize)]
 pub struct Common {
-    /// The cluster secret, the same on every process; may only be empty while every inner
-    /// address is loopback. Prefer GW_SECRET_KEY or the file: a command line is public
+    /// Cluster secret, identical on every process. May be empty only if every inner address is
+    /// loopback. Prefer GW_SECRET_KEY or the file: command lines are visible to other users
     #[arg(long, value_name = "SECRET", default_value = "", hide_default_value = true)]
     #[arg(value_parser = secret)]
     #[serde(serialize_with = "redacted")]
     pub secret_key: Secret,
 
-    /// Accept an empty secret although inner addresses can be reached from other hosts
+    /// Allow an empty secret although inner addresses are reachable from other hosts
     #[arg(long)]
     pub allow_no_secret: bool,
 
-    /// Read settings from this TOML file; keys are the flags, with underscores
+    /// TOML file to read settings from; keys are the flag names, with underscores
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
 
-    /// Print the settings in effect and exit
+    /// Check the settings, print those in effect and exit
     #[arg(long)]
     #[serde(skip)]
     pub check: bool,
 
-    /// How log lines look; RUST_LOG says which there are
+    /// Log format; RUST_LOG sets the log filter
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
     pub log_format: logging::Format,
 
-    /// Serve /livez, /readyz and /metrics here. Nobody is asked for a secret there: only for
-    /// addresses that operators alone reach
+    /// Address of the admin server (/livez, /readyz, /metrics). It requires no secret: use an
+    /// address that only operators can reach
     #[arg(long, value_name = "ADDR")]
     pub admin_listen: Option<Address>,
 
-    /// How long a drain may take after SIGTERM or SIGINT
+    /// Maximum duration of the drain after SIGTERM or SIGINT
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     #[arg(value_parser = clap::value_parser!(u64).range(..=86_400))]
     pub grace: u64,
 }
 
 impl Common {
-    /// Where the admin pages are to be, if anywhere.
+    /// The address of the admin server, if it is enabled.
     ///
     /// # Errors
-    /// When their address has a name that cannot be resolved.
+    /// When the host name in it cannot be resolved.
     pub fn admin(&self) -> Result<Option<SocketAddr>, Unresolved> {
         self.admin_listen.as_ref().map(|address| address.resolve("--admin-listen")).transpose()
     }
 
-    /// The rule for every binary: without a secret, `inner` addresses, and that of the admin pages,
-    /// must all be loopback, unless the user insists.
+    /// The rule for every binary: without a secret, the `inner` addresses and that of the admin
+    /// server must all be loopback, unless `--allow-no-secret` is set.
     ///
     /// # Errors
-    /// Names the first address that can be reached from elsewhere.
+    /// Names the first address that other hosts can reach.
     pub fn check_secret(&self, inner: &[SocketAddr]) -> anyhow::Result<()> {
         let admin = self.admin()?;
         let mut all = inner.iter().chain(&admin);
@@ -138,7 +138,7 @@ fn secret(text: &str) -> Result<Secret, Infallible> {
     Ok(Secret::from(text.to_owned()))
 }
 
-/// For `#[serde(serialize_with)]` on any secret: `--check` says only whether it is set.
+/// For `#[serde(serialize_with)]` on any secret: `--check` shows only whether it is set.
 ///
 /// # Errors
 /// Those of the serializer.
@@ -146,18 +146,18 @@ pub fn redacted<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, 
     serializer.serialize_str(if secret.is_empty() { "" } else { show::REDACTED })
 }
 
-/// Settings, and where each came from.
+/// Settings, each with its origin.
 #[derive(Debug)]
 pub struct Loaded<A> {
-    /// As if all of it had been typed.
+    /// The merged settings of all layers.
     pub args: A,
     origins: layers::Origins,
 }
 
-/// Reads this process's command line, environment, and file.
+/// Reads the command line, environment and file of this process.
 ///
 /// # Errors
-/// Names the flag, variable or key that is wrong; also `--help` and `--version`, which end here.
+/// Names the invalid flag, variable or key. `--help` and `--version` are also returned as errors.
 pub fn load<A: Parser + Serialize>() -> Result<Loaded<A>, Refused> {
     load_from(std::env::args_os(), |name| std::env::var_os(name))
 }

@@ -1,4 +1,4 @@
-//! Why settings were not taken, said so that one finds the place.
+//! Errors of settings, each with the place that it came from.
 
 use std::{
     io::{self, Write as _},
@@ -7,28 +7,28 @@ use std::{
 
 use crate::process::BAD_SETTINGS;
 
-/// Settings that make no sense; or the user only wanted `--help` or `--version`.
+/// Invalid settings; or a request for `--help` or `--version`.
 ///
-/// No message shows a line of the file: it might hold the secret.
+/// No message contains a line of the file, which may be the secret.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
-    /// The command line is wrong, or asked for help.
+    /// The command line is invalid, or requests help.
     #[error("{0}")]
     Flags(clap::Error),
-    /// A value of the environment or the file is wrong.
+    /// A value from the environment or the file is invalid.
     #[error("{origin}: {}", first_line(error))]
     Value {
         /// The variable, or the key and its file.
         origin: String,
-        /// What the flag's own parser said.
+        /// The error of the flag's parser.
         error: clap::Error,
     },
-    /// A value has the wrong shape: a list for one value, say.
+    /// A value has the wrong shape, such as a list for a single value.
     #[error("{origin}: {problem}")]
     Shape {
         /// The variable, or the key and its file.
         origin: String,
-        /// What is wrong with it.
+        /// The error.
         problem: &'static str,
     },
     /// The file cannot be read.
@@ -36,36 +36,37 @@ pub enum Refused {
     Unreadable {
         /// The file.
         file: String,
-        /// What the system said.
+        /// The error of the system.
         error: io::Error,
     },
-    /// The file is no TOML.
+    /// The file is not valid TOML.
     #[error("--config {file}, line {line}: {problem}")]
     Syntax {
         /// The file.
         file: String,
         /// Counted from 1.
         line: usize,
-        /// What the TOML parser said.
+        /// The error of the TOML parser.
         problem: String,
     },
-    /// The file has a key that is no setting.
+    /// The file has an unknown key.
     #[error("--config {file}: unknown key `{key}`; {hint}")]
     UnknownKey {
         /// The file.
         file: String,
         /// The key.
         key: String,
-        /// The key that was meant, or all there are.
+        /// The key that was probably meant, or all known keys.
         hint: String,
     },
 }
 
 impl Refused {
-    /// Prints this where it belongs and gives the exit code: 2, or 0 for help.
+    /// Prints this to standard error, or to standard output for help, and returns the exit code: 2,
+    /// or 0 for help.
     #[must_use]
     pub fn report(&self) -> ExitCode {
-        // Whether the terminal still listens makes no difference to the exit code.
+        // A failure to print does not change the exit code.
         match self {
             Self::Flags(error) => {
                 let _ = error.print();

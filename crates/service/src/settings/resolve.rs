@@ -1,4 +1,4 @@
-//! Names of hosts, looked up at the start.
+//! Host names, resolved at startup.
 
 use std::{
     io,
@@ -7,7 +7,7 @@ use std::{
 
 use super::{Address, Host};
 
-/// A name that could not be looked up.
+/// A host name that could not be resolved.
 #[derive(Debug, thiserror::Error)]
 #[error("{flag}: {name} cannot be resolved: {error}")]
 pub struct Unresolved {
@@ -18,8 +18,8 @@ pub struct Unresolved {
 }
 
 impl Host {
-    /// Its IP: the first IPv4 address of a name, or else its first one. May take as long as the
-    /// system's resolver does; for the start of a process.
+    /// Its IP address: the first IPv4 address of a name, or else its first address. Blocks for as
+    /// long as the system's resolver does; for the start of a process.
     ///
     /// # Errors
     /// Names `flag` when the name cannot be resolved.
@@ -32,7 +32,7 @@ impl Host {
         let found = (name.as_str(), 0).to_socket_addrs().map_err(unresolved)?;
         let found: Vec<IpAddr> = found.map(|addr| addr.ip()).collect();
         let ip = found.iter().find(|ip| ip.is_ipv4()).or(found.first());
-        ip.copied().ok_or_else(|| unresolved(io::Error::other("it has no address")))
+        ip.copied().ok_or_else(|| unresolved(io::Error::other("the name has no address")))
     }
 }
 
@@ -57,10 +57,10 @@ mod tests {
     }
 
     #[test]
-    fn name_that_does_not_exist_is_told_with_its_flag() {
-        // Nobody is asked for this one.
+    fn unresolvable_name_is_reported_with_its_flag() {
+        // A NUL fails without a query to a name server.
         let host = Host::Name("no\0host".to_owned());
-        let said = host.resolve("--lan-ip").unwrap_err().to_string();
-        assert!(said.starts_with("--lan-ip: no\0host cannot be resolved: "), "{said}");
+        let error = host.resolve("--lan-ip").unwrap_err().to_string();
+        assert!(error.starts_with("--lan-ip: no\0host cannot be resolved: "), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! The settings in effect, as the file one would write to have them.
+//! The settings in effect, printed as a file that reproduces them.
 
 use std::fmt::Write as _;
 
@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::{Derived, Loaded};
 
-/// Stands for a secret that is set. No value can be this: a command line has no NUL.
+/// Placeholder for a secret that is set. No real value equals it: a command line has no NUL.
 pub(super) const REDACTED: &str = "\0redacted";
 
-/// Settings as they were given, without secrets: what `--check` shows.
+/// Settings as they were given, without secrets, for `--check`.
 #[derive(Debug)]
 pub struct Sheet {
     rows: Vec<Row>,
@@ -19,7 +19,7 @@ pub struct Sheet {
 #[derive(Debug)]
 struct Row {
     key: String,
-    /// `None` for what is not there.
+    /// `None` if it is not set.
     shown: Option<Shown>,
     origin: String,
 }
@@ -31,7 +31,7 @@ enum Shown {
 }
 
 impl<A: CommandFactory + Serialize> Loaded<A> {
-    /// All settings, each with where it came from.
+    /// All settings, each with its origin.
     #[must_use]
     pub fn sheet(&self) -> Sheet {
         let values = serde_json::to_value(&self.args).unwrap_or_default();
@@ -48,15 +48,15 @@ impl<A: CommandFactory + Serialize> Loaded<A> {
 }
 
 impl Sheet {
-    /// All settings in effect as TOML, each with where it came from. Secrets, what is not set, and what
-    /// is another at each start are comments, so this can be used as a `--config` file that says the
-    /// same. `derived` is what follows from what was not given.
+    /// All settings in effect as TOML, each with its origin. Secrets, unset settings, and values
+    /// that differ at each start are comments, so this can be used as an equivalent `--config`
+    /// file. `derived` are the values of settings that were not given.
     #[must_use]
     pub fn to_toml(&self, derived: &[Derived]) -> String {
         let mut text = String::new();
         for Row { key, shown, origin } in &self.rows {
             let derived = derived.iter().find(|derived| derived.key == key);
-            // A value in the place of one that was given is none.
+            // A derived value does not replace one that was given.
             let derived = derived.filter(|derived| shown.is_none() || derived.value.is_none());
             let note = derived.map(|derived| derived.note.as_str()).filter(|note| !note.is_empty());
             let note = note.map(|note| format!(": {note}")).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What settings promise, tried on made-up command lines, environments and files.
+//! Settings from artificial command lines, environments and files.
 
 use std::io::Write as _;
 
@@ -44,7 +44,7 @@ fn refusal(typed: &[&str], env: &[(&str, &str)], file: Option<&str>) -> String {
 }
 
 #[test]
-fn a_flag_wins_over_the_environment_that_over_the_file_that_over_the_default() {
+fn settings_precedence_is_flag_then_environment_then_file_then_default() {
     let env = [("GW_LAN_PORT", "2")];
     let file = Some("lan_port = 3");
     let port =
@@ -56,7 +56,7 @@ fn a_flag_wins_over_the_environment_that_over_the_file_that_over_the_default() {
 }
 
 #[test]
-fn a_layer_replaces_the_list_below_it() {
+fn list_in_a_layer_replaces_the_list_below_it() {
     let listen =
         |typed: &[&str], env: &[(&str, &str)], file| load(typed, env, file).unwrap().args.listen;
     let file = Some(r#"listen = ["ws://a", "text://b"]"#);
@@ -70,7 +70,7 @@ fn a_layer_replaces_the_list_below_it() {
 }
 
 #[test]
-fn switches_come_from_every_layer() {
+fn switches_are_read_from_every_layer() {
     let no_web =
         |typed: &[&str], env: &[(&str, &str)], file| load(typed, env, file).unwrap().args.no_web;
     assert!(!no_web(&[], &[], None));
@@ -81,7 +81,7 @@ fn switches_come_from_every_layer() {
 }
 
 #[test]
-fn the_environment_may_name_the_file() {
+fn config_path_is_read_from_the_environment() {
     let mut file = NamedTempFile::new().unwrap();
     file.write_all(b"grace = 4").unwrap();
     let path = file.path().to_str().unwrap();
@@ -89,7 +89,7 @@ fn the_environment_may_name_the_file() {
 }
 
 #[test]
-fn an_empty_variable_is_absent_and_an_empty_key_is_empty() {
+fn empty_variable_is_unset_and_empty_key_is_empty() {
     let loaded = load(&[], &[("GW_PING_DATA", "")], Some(r#"ping_data = "x""#)).unwrap();
     assert_eq!(loaded.args.ping_data.as_deref(), Some("x"));
     let loaded = load(&[], &[], Some(r#"ping_data = """#)).unwrap();
@@ -104,48 +104,48 @@ fn values_that_look_like_flags_are_values() {
 }
 
 #[test]
-fn a_wrong_value_names_where_it_stands() {
-    let said = refusal(&["--lan-port", "x"], &[], None);
-    assert!(said.contains("invalid value 'x' for '--lan-port"), "{said}");
-    let said = refusal(&[], &[("GW_LAN_PORT", "70000")], None);
-    assert!(said.starts_with("GW_LAN_PORT: invalid value '70000'"), "{said}");
-    let said = refusal(&[], &[], Some("lan_port = \"x\""));
-    assert!(said.starts_with("`lan_port` in /"), "{said}");
-    assert!(said.contains("invalid value 'x'"), "{said}");
-    let said = refusal(&[], &[], Some("lan_port = [1, 2]"));
-    assert!(said.ends_with("takes one value, not a list"), "{said}");
-    let said = refusal(&[], &[], Some("no_web = \"yes\""));
-    assert!(said.ends_with("must be true or false"), "{said}");
-    let said = refusal(&[], &[], Some("[listen]\na = 1"));
-    assert!(said.ends_with("must be a plain value"), "{said}");
-    let said = refusal(&["--grace", "100000"], &[], None);
-    assert!(said.contains("--grace"), "{said}");
+fn invalid_value_is_reported_with_its_origin() {
+    let error = refusal(&["--lan-port", "x"], &[], None);
+    assert!(error.contains("invalid value 'x' for '--lan-port"), "{error}");
+    let error = refusal(&[], &[("GW_LAN_PORT", "70000")], None);
+    assert!(error.starts_with("GW_LAN_PORT: invalid value '70000'"), "{error}");
+    let error = refusal(&[], &[], Some("lan_port = \"x\""));
+    assert!(error.starts_with("`lan_port` in /"), "{error}");
+    assert!(error.contains("invalid value 'x'"), "{error}");
+    let error = refusal(&[], &[], Some("lan_port = [1, 2]"));
+    assert!(error.ends_with("takes one value, not a list"), "{error}");
+    let error = refusal(&[], &[], Some("no_web = \"yes\""));
+    assert!(error.ends_with("must be true or false"), "{error}");
+    let error = refusal(&[], &[], Some("[listen]\na = 1"));
+    assert!(error.ends_with("must be a plain value"), "{error}");
+    let error = refusal(&["--grace", "100000"], &[], None);
+    assert!(error.contains("--grace"), "{error}");
 }
 
 #[test]
-fn an_unknown_key_is_refused_by_name() {
-    let said = refusal(&[], &[], Some("lan_prot = 3"));
+fn unknown_key_is_rejected_by_name() {
+    let error = refusal(&[], &[], Some("lan_prot = 3"));
     assert!(
-        said.contains("unknown key `lan_prot`; known are listen, lan_port, ping_data"),
-        "{said}"
+        error.contains("unknown key `lan_prot`; known are listen, lan_port, ping_data"),
+        "{error}"
     );
-    let said = refusal(&[], &[], Some("lan-port = 3"));
-    assert!(said.ends_with("unknown key `lan-port`; did you mean `lan_port`?"), "{said}");
-    let said = refusal(&[], &[], Some("check = true"));
-    assert!(said.contains("unknown key `check`"), "{said}");
+    let error = refusal(&[], &[], Some("lan-port = 3"));
+    assert!(error.ends_with("unknown key `lan-port`; did you mean `lan_port`?"), "{error}");
+    let error = refusal(&[], &[], Some("check = true"));
+    assert!(error.contains("unknown key `check`"), "{error}");
 }
 
 #[test]
-fn a_file_that_is_none_is_refused_without_showing_it() {
-    let said = refusal(&["--config=/no/such/file"], &[], None);
-    assert!(said.starts_with("--config /no/such/file: "), "{said}");
-    let said = refusal(&[], &[], Some("grace = 1\nsecret_key = hunter2"));
-    assert!(said.contains(", line 2: "), "{said}");
-    assert!(!said.contains("hunter2"), "{said}");
+fn unreadable_or_malformed_file_is_rejected_without_showing_it() {
+    let error = refusal(&["--config=/no/such/file"], &[], None);
+    assert!(error.starts_with("--config /no/such/file: "), "{error}");
+    let error = refusal(&[], &[], Some("grace = 1\nsecret_key = hunter2"));
+    assert!(error.contains(", line 2: "), "{error}");
+    assert!(!error.contains("hunter2"), "{error}");
 }
 
 #[test]
-fn what_is_printed_reads_back_as_the_same_settings() {
+fn printed_settings_read_back_unchanged() {
     let typed = ["--listen=ws://a", "--listen=text://b", "--ping-data=say \"hi\"\n"];
     let env = [("GW_ADMIN_LISTEN", "127.0.0.1:9"), ("GW_NO_WEB", "true")];
     let text = load(&typed, &env, Some("grace = 4")).unwrap().sheet().to_toml(&[]);
@@ -162,7 +162,7 @@ fn what_is_printed_reads_back_as_the_same_settings() {
 }
 
 #[test]
-fn what_is_printed_hides_the_secret() {
+fn printed_settings_hide_the_secret() {
     let loaded = load(&[], &[("GW_SECRET_KEY", "hunter2")], None).unwrap();
     assert!(loaded.args.common.secret_key.matches(b"hunter2"));
     let text = loaded.sheet().to_toml(&[]);
@@ -179,34 +179,34 @@ fn what_is_printed_hides_the_secret() {
 }
 
 #[test]
-fn help_tells_flags_and_no_values_of_the_environment() {
-    let said = refusal(&["--help"], &[("GW_SECRET_KEY", "hunter2")], None);
-    assert!(said.contains("--secret-key <SECRET>") && said.contains("GW_SOME_FLAG"), "{said}");
-    assert!(!said.contains("hunter2"), "{said}");
+fn help_shows_flags_without_values_of_the_environment() {
+    let error = refusal(&["--help"], &[("GW_SECRET_KEY", "hunter2")], None);
+    assert!(error.contains("--secret-key <SECRET>") && error.contains("GW_SOME_FLAG"), "{error}");
+    assert!(!error.contains("hunter2"), "{error}");
 }
 
 #[test]
-fn an_open_address_needs_a_secret_or_a_decision() {
+fn non_loopback_address_requires_a_secret_or_allow_no_secret() {
     let local: &[SocketAddr] = &["127.0.0.1:1236".parse().unwrap(), "[::1]:1236".parse().unwrap()];
     let open: &[SocketAddr] = &["127.0.0.1:1236".parse().unwrap(), "0.0.0.0:1".parse().unwrap()];
     let common = |typed: &[&str]| load(typed, &[], None).unwrap().args.common;
     assert!(common(&[]).check_secret(local).is_ok());
     assert!(common(&["--secret-key=s"]).check_secret(open).is_ok());
     assert!(common(&["--allow-no-secret"]).check_secret(open).is_ok());
-    let said = common(&[]).check_secret(open).unwrap_err().to_string();
-    assert!(said.contains("--secret-key") && said.contains("0.0.0.0:1"), "{said}");
+    let error = common(&[]).check_secret(open).unwrap_err().to_string();
+    assert!(error.contains("--secret-key") && error.contains("0.0.0.0:1"), "{error}");
     let admin = common(&["--admin-listen=0.0.0.0:2"]).check_secret(local);
     assert!(admin.unwrap_err().to_string().contains("0.0.0.0:2"));
 }
 
 #[test]
-fn what_is_in_effect_without_being_given_is_shown_as_a_value() {
+fn derived_value_is_printed_as_a_setting() {
     let derived = [
-        Derived::value("ping_data", "x", "as the app has it"),
+        Derived::value("ping_data", "x", "set by the app"),
         Derived::note("lan_port", "never used"),
     ];
     let text = load(&[], &[], None).unwrap().sheet().to_toml(&derived);
-    assert!(text.contains("ping_data = \"x\"  # default: as the app has it\n"), "{text}");
+    assert!(text.contains("ping_data = \"x\"  # default: set by the app\n"), "{text}");
     assert!(text.contains("lan_port = 2900  # default: never used\n"), "{text}");
     assert!(text.contains("# admin_listen is not set\n"), "{text}");
     let given = load(&["--ping-data=y"], &[], None).unwrap().sheet().to_toml(&derived);
@@ -215,7 +215,7 @@ fn what_is_in_effect_without_being_given_is_shown_as_a_value() {
 }
 
 #[test]
-fn what_is_another_at_each_start_is_shown_and_not_pinned() {
+fn value_that_differs_at_each_start_is_printed_as_a_comment() {
     let derived = [Derived::passing("ping_data", "7-8", "at random")];
     let text = load(&[], &[], None).unwrap().sheet().to_toml(&derived);
     assert!(text.contains("# ping_data = \"7-8\"  # default: at random\n"), "{text}");
@@ -223,12 +223,12 @@ fn what_is_another_at_each_start_is_shown_and_not_pinned() {
 }
 
 #[test]
-fn an_empty_list_is_not_its_default() {
-    let said = refusal(&[], &[], Some("listen = []"));
-    assert!(said.starts_with("`listen` in /") && said.ends_with("is an empty list"), "{said}");
+fn empty_list_does_not_become_its_default() {
+    let error = refusal(&[], &[], Some("listen = []"));
+    assert!(error.starts_with("`listen` in /") && error.ends_with("is an empty list"), "{error}");
     assert_eq!(refusal(&[], &[("GW_LISTEN", " , ")], None), "GW_LISTEN: is an empty list");
-    // As nothing was given at all.
+    // As if unset.
     assert_eq!(load(&[], &[("GW_LISTEN", "")], None).unwrap().args.listen.len(), 1);
-    // Without a default, none is none.
+    // Without a default, an empty list is accepted.
     assert!(load(&[], &[], Some("hosts = []")).unwrap().args.hosts.is_empty());
 }

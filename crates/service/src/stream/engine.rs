@@ -1,5 +1,5 @@
-//! The TLS of one connection: what the socket gives is decrypted, what is written is encrypted, and
-//! the socket is waited for on behalf of both.
+//! The TLS of one connection: decrypts what the socket receives, encrypts what is written, and
+//! waits for the socket on behalf of both.
 
 use std::{
     future::Future,
@@ -14,52 +14,51 @@ use tokio::io::AsyncReadExt;
 
 use crate::net::TcpStream;
 
-/// How many bytes may be encrypted and not have left yet. Nothing more is accepted until all of them
-/// have.
+/// The maximum number of encrypted bytes not sent yet. Nothing more is accepted until all are sent.
 pub(super) const UNSENT: usize = 64 * 1024;
 
-/// How many bytes are read from the socket at a time: together with a record that had begun, less than
-/// whoever reads 64 KiB at a time has room for, so that nothing is left here when it stops reading.
+/// Bytes read from the socket at a time: together with an incomplete record, less than the 64 KiB
+/// that callers read at a time, so that nothing is buffered here when they stop reading.
 const CHUNK: usize = 40 * 1024;
 
 /// How many bytes a peer may send until the handshake is done; certificates are the bulk of them.
 const HANDSHAKE: usize = 32 * 1024;
 
-/// A record's head, and the most that may follow: 16 KiB, and what a cipher may add.
+/// A record's header, and the maximum of its body: 16 KiB, and what a cipher may add.
 const HEAD: usize = 5;
 const BODY: usize = 16 * 1024 + 2048;
 
-/// What is left to send of a session that has failed: why, in one small record.
+/// The assumed size of what a failed session has left to send: an alert in one small record.
 const ALERT: usize = 64;
 
 /// The TLS of one connection, with its socket.
 pub(super) struct Engine {
     tcp: TcpStream,
     tls: Connection,
-    /// What has come and is not decrypted: a record that is not whole, or was not asked for yet.
+    /// Received bytes that are not decrypted: an incomplete record, or records not requested yet.
     incoming: BytesMut,
-    /// Decrypted bytes that were not handed over.
+    /// Decrypted bytes that were not read yet.
     plain: usize,
-    /// Bytes that have come of the handshake, for as long as it lasts.
+    /// Handshake bytes received; 0 once it is complete.
     shaken: usize,
     /// Encrypted bytes that the socket has not taken.
     unsent: usize,
-    /// Whether the socket has no more to give.
+    /// Whether the peer has closed its end of the socket.
     ended: bool,
-    /// Whether we have said that nothing more comes from us.
+    /// Whether we have sent `close_notify`.
     closed: bool,
-    /// Why nothing more can be decrypted.
+    /// The error after which nothing more can be decrypted.
     failed: Option<rustls::Error>,
 }
 
-/// What there was to hand over.
+/// The data that was handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Given {
     /// All that there was, or nothing.
     All,
     /// Not all of it: there was no room.
     Some,
-    /// Nothing, and nothing will come: the peer has said so.
+    /// Nothing, and nothing more will come: the peer has sent `close_notify`.
     End,
 }
 
@@ -108,8 +107,8 @@ impl Engine {
         Poll::Ready(Ok(()))
     }
 
-    /// Gives `take` what is decrypted until it has no more room or nothing more is there; it says how
-    /// much it has taken, and how much in all.
+    /// Passes decrypted bytes to `take` until it has no more room or none are left. `take` returns
+    /// how many it took, and how many in total.
     pub(super) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -127,7 +126,7 @@ impl Engine {
             }
             match self.decrypt() {
                 Ok(true) => continue,
-                // What is wrong is said again the next time. It may be long until then.
+                // An error is returned again by the next call, which may be much later.
                 _ if 0 < all => {
                     self.shrink();
                     return Poll::Ready(Ok(()));
@@ -177,12 +176,12 @@ impl Engine {
         if self.tls.is_handshaking() {
             self.shaken += length;
             if HANDSHAKE < self.shaken {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "too long a handshake"));
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "handshake too long"));
             }
         }
         let mut record = &self.incoming[..length];
         while !record.is_empty() {
-            // It takes nothing more behind the peer's last word.
+            // rustls accepts nothing after the peer's `close_notify`.
             if self.tls.read_tls(&mut record)? == 0 {
                 break;
             }
@@ -190,7 +189,7 @@ impl Engine {
                 Ok(state) => self.plain = state.plaintext_bytes_to_read(),
                 Err(error) => {
                     self.failed = Some(error.clone());
-                    // The peer is told why, if it still listens.
+                    // Sends the alert, if the peer still reads.
                     let _ = self.send();
                     return Err(io::Error::new(io::ErrorKind::InvalidData, error));
                 }
@@ -234,7 +233,7 @@ impl Engine {
         match read {
             Ok(0) => {
                 self.ended = true;
-                // From now on its reader says how it ended: in order, or not.
+                // From now on, rustls reports whether the end was clean.
                 self.tls.read_tls(&mut io::empty()).map(drop)
             }
             Ok(_) => Ok(()),
@@ -306,16 +305,16 @@ impl Engine {
         Ok(())
     }
 
-    /// Says that nothing more comes from us, once.
-    pub(super) fn say_goodbye(&mut self) {
+    /// Sends `close_notify`, once.
+    pub(super) fn send_close_notify(&mut self) {
         if !std::mem::replace(&mut self.closed, true) {
             self.tls.send_close_notify();
         }
     }
 }
 
-/// How long the first record is, if it has come whole. What is none at all is given away as it is, to
-/// be refused.
+/// The length of the first record, if it is complete. Bytes that are not a record are returned in
+/// full, for rustls to reject.
 fn first_record(bytes: &[u8]) -> Option<usize> {
     const KINDS: std::ops::RangeInclusive<u8> = 0x14..=0x18;
     let (kind, major) = (*bytes.first()?, bytes.get(1));
@@ -361,7 +360,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_is_taken_once_it_is_whole_and_what_is_none_at_once() {
+    fn record_is_taken_once_complete_and_invalid_bytes_at_once() {
         let record = [0x16, 3, 1, 0, 2, 7, 7];
         for part in 0..record.len() {
             assert_eq!(first_record(&record[..part]), None, "{part} bytes");

@@ -1,4 +1,4 @@
-//! The two halves of a connection, for those who read and write at once within one task.
+//! The two halves of a connection, for concurrent reads and writes within one task.
 
 use std::{
     future::poll_fn,
@@ -14,42 +14,42 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::Session;
 use crate::net::{TcpStream, tcp};
 
-/// What reads, `P` where it is not TLS.
+/// The reading half, `P` without TLS.
 #[derive(Debug)]
 pub enum Reader<P> {
-    /// It is not.
+    /// Without TLS.
     Plain(P),
-    /// It is.
+    /// With TLS.
     Tls(Arc<Session>),
 }
 
-/// What writes, `P` where it is not TLS.
+/// The writing half, `P` without TLS.
 #[derive(Debug)]
 pub enum Writer<P> {
-    /// It is not.
+    /// Without TLS.
     Plain(P),
-    /// It is.
+    /// With TLS.
     Tls(Arc<Session>),
 }
 
-/// Reads from a connection that is lent.
+/// The reading half of a borrowed connection.
 pub type ReadHalf<'a> = Reader<tcp::ReadHalf<'a>>;
 
-/// Writes to a connection that is lent.
+/// The writing half of a borrowed connection.
 pub type WriteHalf<'a> = Writer<tcp::WriteHalf<'a>>;
 
-/// Reads, and owns the connection together with an [`OwnedWriteHalf`].
+/// The reading half that owns the connection together with an [`OwnedWriteHalf`].
 pub type OwnedReadHalf = Reader<tcp::OwnedReadHalf>;
 
-/// Writes, and owns the connection together with an [`OwnedReadHalf`]. Where it is not TLS, our end
-/// is closed when this is dropped.
+/// The writing half that owns the connection together with an [`OwnedReadHalf`]. Without TLS,
+/// dropping it closes our end.
 pub type OwnedWriteHalf = Writer<tcp::OwnedWriteHalf>;
 
 impl<P: AsRef<TcpStream>> Reader<P> {
-    /// Reads what has come already, and says how much.
+    /// Reads bytes already received, and returns their number.
     ///
     /// # Errors
-    /// `WouldBlock` when nothing has; when the connection is broken.
+    /// `WouldBlock` when none were received; when the connection is broken.
     pub fn try_read_buf(&self, into: &mut impl BufMut) -> io::Result<usize> {
         match self {
             Self::Plain(half) => half.as_ref().try_read_buf(into),
@@ -59,10 +59,10 @@ impl<P: AsRef<TcpStream>> Reader<P> {
 }
 
 impl<P: AsRef<TcpStream>> Writer<P> {
-    /// Writes what is taken at once.
+    /// Writes as much as possible without waiting.
     ///
     /// # Errors
-    /// `WouldBlock` when nothing is; when the connection is broken.
+    /// `WouldBlock` when nothing can be written; when the connection is broken.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Plain(half) => half.as_ref().try_write(bytes),
@@ -70,7 +70,7 @@ impl<P: AsRef<TcpStream>> Writer<P> {
         }
     }
 
-    /// Writes of many pieces what is taken at once.
+    /// Writes as much of several buffers as possible without waiting.
     ///
     /// # Errors
     /// As [`try_write`](Self::try_write).
@@ -81,7 +81,7 @@ impl<P: AsRef<TcpStream>> Writer<P> {
         }
     }
 
-    /// Waits until everything that was accepted has left, and more is taken. Safe to cancel.
+    /// Waits until everything accepted has been sent and more can be written. Safe to cancel.
     ///
     /// # Errors
     /// When the connection is broken.
@@ -92,7 +92,7 @@ impl<P: AsRef<TcpStream>> Writer<P> {
         }
     }
 
-    /// Bytes that were accepted for writing and have not left, as TLS makes them.
+    /// Encrypted bytes accepted for writing and not sent yet; 0 without TLS.
     pub fn unsent(&self) -> usize {
         match self {
             Self::Plain(_) => 0,

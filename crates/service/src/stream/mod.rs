@@ -1,16 +1,14 @@
-//! A connection that is TLS or is not, with the same calls for both.
+//! A connection with or without TLS, behind one API.
 //!
-//! Without TLS a [`Stream`] is the runtime's connection and nothing else: no buffer, no lock, no
-//! further system call. With TLS it is a [`Session`], which keeps the rules of the runtime's own
-//! connections:
+//! Without TLS a [`Stream`] is the runtime's connection: no buffer, no lock, no additional system
+//! call. With TLS it is a [`Session`], with these rules:
 //!
-//! * What is accepted for writing may not have left yet ([`Stream::unsent`]): some 64 KiB at the most,
-//!   which count as queued. [`poll_write_ready`](Stream::poll_write_ready) and
-//!   [`poll_flush`](AsyncWrite::poll_flush) wait until they have, and whoever reads sends them on in
-//!   passing.
-//! * What has come is handed over before the socket is looked at again, so that nothing that is
-//!   decrypted waits for bytes that never come.
-//! * A connection, and both of its halves, belong to one task: there is one place for whom to wake.
+//! * Bytes accepted for writing may not be sent yet ([`Stream::unsent`]): some 64 KiB at most, which
+//!   count as queued. [`poll_write_ready`](Stream::poll_write_ready) and
+//!   [`poll_flush`](AsyncWrite::poll_flush) wait until they are sent; reading sends them as well.
+//! * Decrypted bytes are returned before the socket is polled again, so that they never wait for
+//!   bytes that do not arrive.
+//! * A connection, and both of its halves, belong to one task: there is a single waker.
 
 mod engine;
 mod halves;
@@ -37,12 +35,12 @@ pub use self::{
     session::Session,
 };
 
-/// A connection that is TLS or is not.
+/// A connection with or without TLS.
 #[derive(Debug)]
 pub enum Stream {
-    /// It is not.
+    /// Without TLS.
     Plain(TcpStream),
-    /// It is.
+    /// With TLS.
     Tls(Arc<Session>),
 }
 
@@ -53,11 +51,11 @@ impl From<TcpStream> for Stream {
 }
 
 impl Stream {
-    /// Connects; with TLS, both ends have shown their certificates then.
+    /// Connects; with TLS, performs the handshake.
     ///
     /// # Errors
-    /// When nobody listens there, or the two do not accept each other.
-    pub async fn connect(address: &str, tls: Option<&tls::Inner>) -> io::Result<Self> {
+    /// When connecting or the handshake fails.
+    pub async fn connect(address: &str, tls: Option<&tls::MutualTls>) -> io::Result<Self> {
         let tcp = TcpStream::connect(address).await?;
         match tls {
             Some(tls) => tls.connect(tcp).await,
@@ -65,16 +63,16 @@ impl Stream {
         }
     }
 
-    /// Whether it is TLS.
+    /// Whether it uses TLS.
     #[must_use]
     pub const fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
     }
 
-    /// Writes what is taken at once.
+    /// Writes as much as possible without waiting.
     ///
     /// # Errors
-    /// `WouldBlock` when nothing is; when the connection is broken.
+    /// `WouldBlock` when nothing can be written; when the connection is broken.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Plain(tcp) => tcp.try_write(bytes),
@@ -82,7 +80,7 @@ impl Stream {
         }
     }
 
-    /// Writes of many pieces what is taken at once.
+    /// Writes as much of several buffers as possible without waiting.
     ///
     /// # Errors
     /// As [`try_write`](Self::try_write).
@@ -93,19 +91,19 @@ impl Stream {
         }
     }
 
-    /// Writes the last bytes; where it is not TLS, closes our end behind them if all are taken.
+    /// Writes the last bytes; without TLS, also closes our end if all of them are written.
     ///
     /// # Errors
     /// As [`try_write`](Self::try_write).
     pub fn try_write_last(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Plain(tcp) => net::try_write_last(tcp, bytes),
-            // It has a record behind them that says so.
+            // TLS ends with a `close_notify` record after them.
             Self::Tls(session) => session.try_write(&[IoSlice::new(bytes)]),
         }
     }
 
-    /// Waits until everything that was accepted has left, and more is taken.
+    /// Waits until everything accepted has been sent and more can be written.
     pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(tcp) => tcp.poll_write_ready(cx),
@@ -113,7 +111,7 @@ impl Stream {
         }
     }
 
-    /// Bytes that were accepted for writing and have not left, as TLS makes them.
+    /// Encrypted bytes accepted for writing and not sent yet; 0 without TLS.
     #[must_use]
     pub fn unsent(&self) -> usize {
         match self {
@@ -122,8 +120,8 @@ impl Stream {
         }
     }
 
-    /// Roughly how many bytes it holds because its peer does not read, or has sent something that is
-    /// not whole. What every session holds is not counted.
+    /// Approximate number of bytes buffered because the peer does not read, or has sent an incomplete
+    /// record. The fixed size of a session is not included.
     #[must_use]
     pub fn held(&self) -> usize {
         match self {
@@ -132,11 +130,11 @@ impl Stream {
         }
     }
 
-    /// Closes our end behind what was written, and goes on reading.
+    /// Closes our end after everything written; reading remains possible.
     ///
     /// # Errors
-    /// `WouldBlock` when something must leave before (to be called again once
-    /// [`poll_write_ready`](Self::poll_write_ready) says so); when the connection is broken.
+    /// `WouldBlock` when bytes must be sent first (call again once
+    /// [`poll_write_ready`](Self::poll_write_ready) is ready); when the connection is broken.
     pub fn close_write(&self) -> io::Result<()> {
         match self {
             Self::Plain(tcp) => net::close_write(tcp),
@@ -144,14 +142,14 @@ impl Stream {
         }
     }
 
-    /// Says that nothing more follows, where that has a form of its own, without waiting.
-    pub fn say_goodbye(&self) {
+    /// Sends the TLS `close_notify` alert without waiting; no effect without TLS.
+    pub fn send_close_notify(&self) {
         if let Self::Tls(session) = self {
-            session.say_goodbye();
+            session.send_close_notify();
         }
     }
 
-    /// Has the kernel send at once, however little it is.
+    /// Sets `TCP_NODELAY`.
     ///
     /// # Errors
     /// When the socket is broken.
@@ -159,12 +157,12 @@ impl Stream {
         self.with_tcp(|tcp| tcp.set_nodelay(nodelay))
     }
 
-    /// As [`net::watch_over`].
+    /// As [`net::enable_keepalive`].
     ///
     /// # Errors
     /// When the socket is broken.
-    pub fn watch_over(&self, every: Duration, within: Duration) -> io::Result<()> {
-        self.with_tcp(|tcp| net::watch_over(tcp, every, within))
+    pub fn enable_keepalive(&self, every: Duration, within: Duration) -> io::Result<()> {
+        self.with_tcp(|tcp| net::enable_keepalive(tcp, every, within))
     }
 
     /// As [`net::limit_unsent`].
@@ -183,14 +181,14 @@ impl Stream {
         self.with_tcp(TcpStream::local_addr)
     }
 
-    fn with_tcp<T>(&self, ask: impl FnOnce(&TcpStream) -> T) -> T {
+    fn with_tcp<T>(&self, f: impl FnOnce(&TcpStream) -> T) -> T {
         match self {
-            Self::Plain(tcp) => ask(tcp),
-            Self::Tls(session) => session.with_tcp(ask),
+            Self::Plain(tcp) => f(tcp),
+            Self::Tls(session) => session.with_tcp(f),
         }
     }
 
-    /// One half for reading and one for writing, for one task.
+    /// Splits it into borrowed halves for reading and writing, for use within one task.
     pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
         match self {
             Self::Plain(tcp) => {
@@ -203,7 +201,7 @@ impl Stream {
         }
     }
 
-    /// The same, which together own the connection.
+    /// Splits it into owned halves, for use within one task.
     #[must_use]
     pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
         match self {

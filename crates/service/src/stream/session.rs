@@ -1,9 +1,8 @@
-//! TLS over a connection, for both of its halves: an engine under a lock.
+//! A TLS session shared by both halves of a connection: an engine in a lock.
 
 use std::{
     fmt,
     io::{self, IoSlice},
-    sync::{Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
 };
 
@@ -13,24 +12,25 @@ use tokio::io::ReadBuf;
 
 use super::engine::{Engine, Given};
 use crate::net::{self, TcpStream};
+use crate::sync::{Mutex, MutexGuard};
 
-/// TLS over a connection. It is locked for as long as it takes to do what can be done at once, and by
-/// one task: the lock is there for the type, and nobody waits for it.
+/// A TLS session. Only one task uses it, and no lock is held across a wait: the lock serves the type
+/// system and is never contended.
 pub struct Session(Mutex<Engine>);
 
 impl Session {
-    /// Begins a session, the first bytes of which may have been read already.
+    /// Creates a session; `read` are the bytes received so far.
     pub(crate) fn new(tcp: TcpStream, tls: impl Into<Connection>, read: BytesMut) -> Self {
         Self(Mutex::new(Engine::new(tcp, tls.into(), read)))
     }
 
     fn engine(&self) -> MutexGuard<'_, Engine> {
-        // A panic elsewhere leaves a session that fails, at the worst.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        // After a panic, the session fails at worst.
+        self.0.lock()
     }
 
-    pub(super) fn with_tcp<T>(&self, ask: impl FnOnce(&TcpStream) -> T) -> T {
-        ask(self.engine().tcp())
+    pub(super) fn with_tcp<T>(&self, f: impl FnOnce(&TcpStream) -> T) -> T {
+        f(self.engine().tcp())
     }
 
     pub(super) fn unsent(&self) -> usize {
@@ -41,7 +41,7 @@ impl Session {
         self.engine().held()
     }
 
-    /// Waits until each end knows who the other is.
+    /// Waits until the handshake is complete and sent.
     pub(crate) fn poll_handshake(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut engine = self.engine();
         ready!(engine.poll_handshake(cx))?;
@@ -100,7 +100,7 @@ impl Session {
 
     pub(super) fn close_write(&self) -> io::Result<()> {
         let mut engine = self.engine();
-        engine.say_goodbye();
+        engine.send_close_notify();
         engine.send()?;
         match engine.unsent() {
             0 => net::close_write(engine.tcp()),
@@ -110,22 +110,22 @@ impl Session {
 
     pub(super) fn poll_close_write(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut engine = self.engine();
-        engine.say_goodbye();
+        engine.send_close_notify();
         ready!(engine.poll_send(cx))?;
         Poll::Ready(net::close_write(engine.tcp()))
     }
 
-    pub(super) fn say_goodbye(&self) {
+    pub(super) fn send_close_notify(&self) {
         let mut engine = self.engine();
-        engine.say_goodbye();
-        // Whoever does not take it by now hears of the end from the kernel.
+        engine.send_close_notify();
+        // If it does not fit, the peer sees only that the connection was closed.
         let _ = engine.send();
     }
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // It has keys.
+        // The fields contain keys.
         f.debug_struct("Session").finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! What holds for a connection over TLS as for one without.
+//! Behavior of connections over TLS, compared to those without.
 
 use std::{
     future::{Future, poll_fn},
@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::tls::{Gate, Plain, pki::Ca};
+use crate::tls::{InnerAcceptor, Plain, pki::Ca};
 
 /// Two ends of a connection over TLS, whose kernels hold little.
 async fn tls() -> (Stream, Stream) {
@@ -27,7 +27,7 @@ async fn tls() -> (Stream, Stream) {
         SockRef::from(tcp).set_recv_buffer_size(16 * 1024).unwrap();
         SockRef::from(tcp).set_send_buffer_size(16 * 1024).unwrap();
     }
-    let (client, gate) = (ca.member(), Gate::new(ca.member(), Plain::Refuse));
+    let (client, gate) = (ca.member(), InnerAcceptor::new(ca.member(), Plain::Refuse));
     let mut read = BytesMut::new();
     let (near, far) = tokio::join!(client.connect(near), gate.enter(far, from.ip(), &mut read));
     (near.unwrap(), far.unwrap())
@@ -42,12 +42,12 @@ fn pattern(length: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_connection_without_tls_is_as_small_as_it_was() {
+fn connection_without_tls_is_no_larger_than_a_tcp_stream() {
     assert_eq!(size_of::<Stream>(), size_of::<TcpStream>());
 }
 
 #[tokio::test]
-async fn much_goes_both_ways_at_once_in_pieces_of_any_size() {
+async fn concurrent_transfers_in_pieces_of_any_size_are_intact() {
     let (near, far) = tls().await;
     let all = pattern(700_000);
     let side = async |stream: Stream| {
@@ -79,7 +79,7 @@ async fn much_goes_both_ways_at_once_in_pieces_of_any_size() {
 }
 
 #[tokio::test]
-async fn what_a_peer_does_not_read_is_bounded_and_is_not_lost() {
+async fn unread_data_is_bounded_and_not_lost() {
     let (near, mut far) = tls().await;
     let all = pattern(4_000_000);
     let (mut written, mut blocked) = (0, 0);
@@ -99,7 +99,7 @@ async fn what_a_peer_does_not_read_is_bounded_and_is_not_lost() {
         assert!(written < all.len(), "the kernel does not take so much");
     }
     assert!(0 < near.unsent() && near.unsent() <= near.held());
-    // Nor is anything said behind it before it has left.
+    // Closing waits until it is sent.
     assert_eq!(near.close_write().unwrap_err().kind(), ErrorKind::WouldBlock);
     let rest = async {
         poll_fn(|cx| near.poll_write_ready(cx)).await.unwrap();
@@ -113,7 +113,7 @@ async fn what_a_peer_does_not_read_is_bounded_and_is_not_lost() {
 }
 
 #[tokio::test]
-async fn what_is_decrypted_is_read_without_another_word_of_the_peer() {
+async fn decrypted_data_is_read_without_further_bytes_from_the_peer() {
     let (near, mut far) = tls().await;
     let all = pattern(1200);
     // Into many records, of which one read of the socket brings several.
@@ -128,7 +128,7 @@ async fn what_is_decrypted_is_read_without_another_word_of_the_peer() {
 }
 
 #[tokio::test]
-async fn the_end_is_told_from_being_cut_off() {
+async fn clean_close_is_distinguished_from_truncation() {
     let (mut near, mut far) = tls().await;
     near.write_all(b"bye").await.unwrap();
     near.shutdown().await.unwrap();
@@ -137,7 +137,7 @@ async fn the_end_is_told_from_being_cut_off() {
     assert_eq!(read, b"bye");
     // It has closed its end only.
     far.write_all(b"and you").await.unwrap();
-    far.say_goodbye();
+    far.send_close_notify();
     drop(far);
     near.read_to_end(&mut read).await.unwrap();
     assert_eq!(read, b"byeand you");
@@ -151,7 +151,7 @@ async fn the_end_is_told_from_being_cut_off() {
 }
 
 #[tokio::test]
-async fn what_was_changed_on_its_way_is_an_error_for_good() {
+async fn corrupted_record_is_a_permanent_error() {
     let (near, mut far) = tls().await;
     near.try_write(b"good").unwrap();
     near.with_tcp(|tcp| {
@@ -167,7 +167,7 @@ async fn what_was_changed_on_its_way_is_an_error_for_good() {
 }
 
 #[tokio::test]
-async fn between_messages_nothing_is_held_and_part_of_one_counts() {
+async fn idle_connection_holds_nothing_and_an_incomplete_record_counts() {
     let (mut near, mut far) = tls().await;
     let message = pattern(200_000);
     let mut read = vec![0; message.len()];
@@ -194,7 +194,7 @@ async fn between_messages_nothing_is_held_and_part_of_one_counts() {
 }
 
 #[tokio::test]
-async fn who_stops_reading_leaves_next_to_nothing_here() {
+async fn stopping_to_read_leaves_at_most_part_of_a_record() {
     let (near, mut far) = tls().await;
     let message = pattern(1_000_000);
     let write = async {
@@ -216,7 +216,7 @@ async fn who_stops_reading_leaves_next_to_nothing_here() {
 }
 
 #[tokio::test]
-async fn what_has_come_can_be_read_without_waiting() {
+async fn received_data_is_read_without_waiting() {
     let (mut near, mut far) = tls().await;
     let (mut reader, _writer) = far.split();
     let mut into = BytesMut::new();

@@ -1,4 +1,4 @@
-//! Files of certificates and keys, and what connections are made with.
+//! Certificate and key files, and the TLS configurations made of them.
 
 use std::{
     fmt,
@@ -23,25 +23,25 @@ use rustls::{
 use super::{Both, live::Source, trust::Trust};
 use crate::files;
 
-/// Those of the inner wire.
+/// The files of inner connections.
 #[derive(Debug)]
-pub(super) struct Inner {
+pub(super) struct MutualTls {
     pub(super) cert: PathBuf,
     pub(super) key: PathBuf,
     pub(super) ca: PathBuf,
 }
 
-/// Those shown to strangers.
+/// The files for client connections.
 #[derive(Debug)]
-pub(super) struct Public {
+pub(super) struct ServerTls {
     pub(super) cert: PathBuf,
     pub(super) key: PathBuf,
 }
 
-impl Source for Inner {
+impl Source for MutualTls {
     type Made = Both;
 
-    const WHAT: &'static str = "certificates of the inner wire";
+    const WHAT: &'static str = "certificates for inner connections";
 
     fn read(&self) -> anyhow::Result<Both> {
         let provider = Arc::new(aws_lc_rs::default_provider());
@@ -56,16 +56,16 @@ impl Source for Inner {
         let own = own(&cert, &file("--inner-tls-key", &self.key), &provider)?;
         trust
             .check(&own.cert)
-            .map_err(|error| anyhow!("{cert}: peers would refuse it: {error}"))?;
+            .map_err(|error| anyhow!("{cert}: peers would reject it: {error}"))?;
         let own = Arc::new(SingleCertAndKey::from(own));
 
         let client = ClientConfig::builder_with_provider(Arc::clone(&provider));
         let client = client.with_protocol_versions(&[&TLS13])?;
         let client = client.with_root_certificates(trust.roots);
         let mut client = client.with_client_cert_resolver(Arc::clone(&own) as _);
-        // Connections are few, and each is to be judged by what was read last.
+        // Connections are few, and each must be verified against the files read last.
         client.resumption = Resumption::disabled();
-        // It is the same for all, and so says nothing.
+        // The name is the same for every process.
         client.enable_sni = false;
 
         let server = ServerConfig::builder_with_provider(provider);
@@ -77,7 +77,7 @@ impl Source for Inner {
     }
 }
 
-impl Source for Public {
+impl Source for ServerTls {
     type Made = Arc<ServerConfig>;
 
     const WHAT: &'static str = "certificate for clients";
@@ -89,9 +89,9 @@ impl Source for Public {
         let server = ServerConfig::builder_with_provider(provider);
         let server = server.with_safe_default_protocol_versions()?.with_no_client_auth();
         let mut server = server.with_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
-        // A browser that is spoken to in another protocol would have to be answered in it.
+        // Without this, a browser might negotiate another protocol, such as HTTP/2.
         server.alpn_protocols = vec![b"http/1.1".to_vec()];
-        // Who comes back shows a ticket, and nothing is remembered for who does not.
+        // Sessions resume with tickets, so the server stores no session state.
         server.ticketer = aws_lc_rs::Ticketer::new()?;
         server.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Arc::new(server))
@@ -107,7 +107,7 @@ fn own(cert: &File<'_>, key: &File<'_>, provider: &CryptoProvider) -> anyhow::Re
     })
 }
 
-/// A file, and the flag that named it.
+/// A file, with its flag.
 struct File<'a> {
     flag: &'static str,
     path: &'a Path,
@@ -124,13 +124,13 @@ impl File<'_> {
         let pem = self.read()?;
         let all = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
         let all = all.map_err(|error| self.unreadable(error))?;
-        ensure!(!all.is_empty(), "{self}: there is no certificate in it");
+        ensure!(!all.is_empty(), "{self}: contains no certificate");
         Ok(all)
     }
 
     fn private_key(&self) -> anyhow::Result<PrivateKeyDer<'static>> {
         PrivateKeyDer::from_pem_slice(&self.read()?).map_err(|error| match error {
-            pem::Error::NoItemsFound => anyhow!("{self}: there is no private key in it"),
+            pem::Error::NoItemsFound => anyhow!("{self}: contains no private key"),
             error => self.unreadable(error),
         })
     }
@@ -139,8 +139,8 @@ impl File<'_> {
         files::read(self.path, files::LIMIT).with_context(|| self.to_string())
     }
 
-    /// Never with a line of the file, which may be of a key.
+    /// Omits the PEM error, which may contain a line of a key.
     fn unreadable(&self, _: pem::Error) -> anyhow::Error {
-        anyhow!("{self}: it is not PEM")
+        anyhow!("{self}: not a valid PEM file")
     }
 }

@@ -5,87 +5,90 @@ use std::path::PathBuf;
 use anyhow::bail;
 use serde::Serialize;
 
-use super::{Gate, Inner, Public};
+use super::{InnerAcceptor, MutualTls, ServerTls};
 
-/// The flags of every process that speaks on the inner wire. Flatten it into the binary's own.
+/// The TLS flags of every process with inner connections. Flatten this into the binary's own.
 #[derive(Clone, Debug, Default, clap::Args, Serialize)]
 pub struct InnerFiles {
-    /// Speak TLS with our own processes, and show them this certificate (PEM, with those that lead
-    /// from it to the CA); read again on SIGHUP
+    /// Certificate for mutual TLS between processes of the cluster (PEM, with intermediates);
+    /// reloaded on SIGHUP
     #[arg(long, value_name = "FILE")]
     pub inner_tls_cert: Option<PathBuf>,
 
-    /// The key of --inner-tls-cert (PEM)
+    /// Private key of --inner-tls-cert (PEM); reloaded on SIGHUP
     #[arg(long, value_name = "FILE")]
     pub inner_tls_key: Option<PathBuf>,
 
-    /// Who must have signed the certificates of our own processes (PEM)
+    /// CA certificates; the certificate of every process must be signed by one of them (PEM);
+    /// reloaded on SIGHUP
     #[arg(long, value_name = "FILE")]
     pub inner_tls_ca: Option<PathBuf>,
 }
 
 impl InnerFiles {
-    /// Reads them; `None` if there are none.
+    /// Reads the files; `None` if no flag is set.
     ///
     /// # Errors
-    /// Names what is missing or of no use.
-    pub fn read(self) -> anyhow::Result<Option<Inner>> {
+    /// Names the missing flag or the invalid file.
+    pub fn read(self) -> anyhow::Result<Option<MutualTls>> {
         match (self.inner_tls_cert, self.inner_tls_key, self.inner_tls_ca) {
             (None, None, None) => Ok(None),
-            (Some(cert), Some(key), Some(ca)) => Inner::read(cert, key, ca).map(Some),
-            _ => bail!("--inner-tls-cert, --inner-tls-key and --inner-tls-ca: all of them or none"),
+            (Some(cert), Some(key), Some(ca)) => MutualTls::read(cert, key, ca).map(Some),
+            _ => bail!(
+                "--inner-tls-cert, --inner-tls-key and --inner-tls-ca: set all of them or none"
+            ),
         }
     }
 
-    /// Reads them, for a port that lets peers in.
+    /// Reads the files, for a port that accepts peers.
     ///
     /// # Errors
-    /// The same, and when something is said about peers without TLS where there is no TLS.
-    pub fn gate(self, plain: Option<Plain>) -> anyhow::Result<Gate> {
+    /// As [`read`](Self::read), and when `plain` is set without TLS.
+    pub fn gate(self, plain: Option<Plain>) -> anyhow::Result<InnerAcceptor> {
         match (self.read()?, plain) {
-            (None, Some(_)) => bail!("--inner-tls-plain: there is no --inner-tls-cert"),
-            (None, None) => Ok(Gate::default()),
-            (Some(inner), plain) => Ok(Gate::new(inner, plain.unwrap_or_default())),
+            (None, Some(_)) => bail!("--inner-tls-plain: requires --inner-tls-cert"),
+            (None, None) => Ok(InnerAcceptor::default()),
+            (Some(inner), plain) => Ok(InnerAcceptor::new(inner, plain.unwrap_or_default())),
         }
     }
 }
 
-/// Which peers are let in without TLS, where there is TLS. PHP peers speak none.
+/// Which peers may connect without TLS although TLS is enabled. PHP peers do not support it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Plain {
     /// None.
     #[default]
     Refuse,
-    /// Those of this host.
+    /// Peers on a loopback address.
     Loopback,
-    /// All.
+    /// All peers.
     Allow,
 }
 
-/// The flags of a process that speaks TLS with strangers. Flatten it into the binary's own.
+/// The flags of a process that serves clients over TLS. Flatten this into the binary's own.
 #[derive(Clone, Debug, Default, clap::Args, Serialize)]
 pub struct PublicFiles {
-    /// The certificate that clients of wss:// are shown (PEM, with those that lead from it to its
-    /// CA); read again on SIGHUP
+    /// Server certificate for wss:// and other client listeners with TLS (PEM, with intermediates);
+    /// reloaded on SIGHUP
     #[arg(long, value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
 
-    /// The key of --tls-cert (PEM)
+    /// Private key of --tls-cert (PEM); reloaded on SIGHUP
     #[arg(long, value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
 }
 
 impl PublicFiles {
-    /// Reads them; `None` if there are none.
+    /// Reads the files; `None` if no flag is set.
     ///
     /// # Errors
-    /// Names what is missing or of no use.
-    pub fn read(self) -> anyhow::Result<Option<Public>> {
+    /// Names the missing flag or the invalid file.
+    pub fn read(self) -> anyhow::Result<Option<ServerTls>> {
         match (self.tls_cert, self.tls_key) {
             (None, None) => Ok(None),
-            (Some(cert), Some(key)) => Public::read(cert, key).map(Some),
-            _ => bail!("--tls-cert and --tls-key: both of them or none"),
+            (Some(cert), Some(key)) => ServerTls::read(cert, key).map(Some),
+            _ => bail!("--tls-cert and --tls-key: set both or none"),
         }
     }
 }

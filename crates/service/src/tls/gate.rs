@@ -1,4 +1,4 @@
-//! Who is let in at an inner port: peers with a certificate, and perhaps those without TLS.
+//! Admission at an inner port: peers with a certificate, and perhaps peers without TLS.
 
 use std::{io, net::IpAddr};
 
@@ -6,52 +6,52 @@ use bytes::BytesMut;
 use thiserror::Error;
 use tokio::io::AsyncReadExt;
 
-use super::{Inner, Plain};
+use super::{MutualTls, Plain};
 use crate::{net::TcpStream, stream::Stream};
 
-/// How every TLS connection begins. A frame of GatewayWorker that began so would be far over its
-/// limit, a native link begins with a magic number, and a line of JSON with a brace.
+/// The first byte of every TLS connection. A GatewayWorker frame with this byte would far exceed
+/// its size limit, a native link begins with a magic number, and a line of JSON with a brace.
 const HANDSHAKE: u8 = 0x16;
 
-/// Who is let in at an inner port. Without TLS, everybody.
+/// Accepts peers at an inner port. Without TLS, all of them.
 #[derive(Clone, Debug, Default)]
-pub struct Gate(Option<(Inner, Plain)>);
+pub struct InnerAcceptor(Option<(MutualTls, Plain)>);
 
-/// Who was not let in, and why.
+/// Why a peer was refused.
 #[derive(Debug, Error)]
 pub enum Refused {
-    /// It speaks no TLS, and must.
-    #[error("speaks no TLS, and --inner-tls-plain does not let it in")]
+    /// It connected without TLS, which is required.
+    #[error("no TLS, and --inner-tls-plain does not allow that")]
     Plain,
-    /// The two do not accept each other, or it is no TLS after all.
+    /// The handshake failed: one end rejected the other, or the bytes are not valid TLS.
     #[error("TLS: {0}")]
     Tls(io::Error),
-    /// The connection broke.
+    /// The connection failed.
     #[error("connection lost")]
     Lost(#[from] io::Error),
-    /// It said nothing and hung up.
+    /// The peer closed the connection without sending anything.
     #[error("closed by the peer")]
     Closed,
 }
 
-impl Gate {
-    /// Lets in who speaks TLS, and of the others whom `plain` says.
+impl InnerAcceptor {
+    /// Accepts peers over TLS, and without TLS those that `plain` allows.
     #[must_use]
-    pub const fn new(inner: Inner, plain: Plain) -> Self {
+    pub const fn new(inner: MutualTls, plain: Plain) -> Self {
         Self(Some((inner, plain)))
     }
 
-    /// What connections to other processes are made with, and what peers are shown.
+    /// The TLS of inner connections, in both roles.
     #[must_use]
-    pub fn inner(&self) -> Option<&Inner> {
+    pub fn inner(&self) -> Option<&MutualTls> {
         self.0.as_ref().map(|(inner, _)| inner)
     }
 
-    /// Lets a peer in, if it may. What was read of one that speaks no TLS is added to `read`. Takes as
-    /// long as the peer does, so call it with a deadline.
+    /// Accepts a peer, after the handshake if it uses TLS. Bytes read from a peer without TLS are
+    /// appended to `read`. Depends on the peer, so the caller must apply a timeout.
     ///
     /// # Errors
-    /// Says why it is not let in.
+    /// The reason for refusing it.
     pub async fn enter(
         &self,
         mut tcp: TcpStream,
@@ -66,7 +66,7 @@ impl Gate {
         }
         if read.first() == Some(&HANDSHAKE) {
             return inner.accept(tcp, read.split()).await.map_err(|error| match error.kind() {
-                // What the library says, and not the socket.
+                // An error of TLS, not of the socket.
                 io::ErrorKind::InvalidData => Refused::Tls(error),
                 _ => Refused::Lost(error),
             });

@@ -1,54 +1,54 @@
-//! What is read from files, and can be read again while it is in use.
+//! Values read from files that can be reloaded while in use.
 
 use std::{
     fmt::Debug,
     sync::{PoisonError, RwLock},
 };
 
-/// Files, and what is made of them.
+/// Files, and the value made of them.
 pub(super) trait Source: Debug + Send + Sync {
-    /// What is made of them.
+    /// The value.
     type Made: Clone + Debug + Send + Sync;
 
-    /// What they are, for the log.
+    /// The description of the files in the log.
     const WHAT: &'static str;
 
-    /// Reads them.
+    /// Reads the files.
     fn read(&self) -> anyhow::Result<Self::Made>;
 }
 
-/// What was made of files when they were last read with success.
+/// The value of the last successful read of the files.
 #[derive(Debug)]
-pub(super) struct Live<S: Source> {
+pub(super) struct Reloadable<S: Source> {
     source: S,
     made: RwLock<S::Made>,
 }
 
-impl<S: Source> Live<S> {
+impl<S: Source> Reloadable<S> {
     pub(super) fn read(source: S) -> anyhow::Result<Self> {
         let made = RwLock::new(source.read()?);
         Ok(Self { source, made })
     }
 
     pub(super) fn get(&self) -> S::Made {
-        // It is replaced in one step, so a panic elsewhere leaves nothing half done.
+        // The value is replaced atomically, so a poisoned lock leaves consistent state.
         self.made.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// Files that can be read again.
-pub trait Reread: Debug + Send + Sync {
-    /// What they are, for the log.
+/// Files that can be reloaded.
+pub trait Reload: Debug + Send + Sync {
+    /// The description of the files in the log.
     fn what(&self) -> &'static str;
 
-    /// Reads them again. Connections that are made from here on go by them.
+    /// Reloads the files. New connections use them; existing ones are not affected.
     ///
     /// # Errors
-    /// When they are of no use; then nothing changes.
+    /// When the files are invalid; the previous value then stays in use.
     fn reread(&self) -> anyhow::Result<()>;
 }
 
-impl<S: Source> Reread for Live<S> {
+impl<S: Source> Reload for Reloadable<S> {
     fn what(&self) -> &'static str {
         S::WHAT
     }

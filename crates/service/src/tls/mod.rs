@@ -1,13 +1,14 @@
-//! TLS: what a process shows, whom it believes, and the files that say so, read again on SIGHUP.
+//! TLS: certificates, trust, and the files of both, reloaded on SIGHUP.
 //!
 //! | I want to… | Look at |
 //! |---|---|
-//! | take the flags of the inner wire | [`InnerFiles`], [`Plain`] |
-//! | connect to a peer, or let one in | [`Inner`], through [`Stream::connect`] and a [`Gate`] |
-//! | serve strangers (`wss://`) | [`Public`] |
-//! | know what is believed of a certificate | `trust` |
+//! | add the flags of inner connections | [`InnerFiles`], [`Plain`] |
+//! | connect to a peer | [`MutualTls`], through [`Stream::connect`] |
+//! | accept a peer | [`InnerAcceptor`] |
+//! | serve clients (`wss://`) | [`ServerTls`] |
+//! | see how certificates are verified | `trust` |
 //!
-//! A connection, once it is made, is a [`Stream`]. No other crate names rustls.
+//! An established connection is a [`Stream`]. No other crate names rustls.
 
 mod files;
 mod flags;
@@ -25,7 +26,7 @@ use std::{future::poll_fn, io, path::PathBuf, sync::Arc};
 use bytes::BytesMut;
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 
-use self::live::Live;
+use self::live::Reloadable;
 use crate::{
     net::TcpStream,
     stream::{Session, Stream},
@@ -33,91 +34,90 @@ use crate::{
 
 pub use self::{
     flags::{InnerFiles, Plain, PublicFiles},
-    gate::{Gate, Refused},
-    live::Reread,
+    gate::{InnerAcceptor, Refused},
+    live::Reload,
     trust::NAME,
 };
 
-/// TLS between our own processes: both ends show a certificate of the cluster's CA. Cheap to clone;
-/// all clones have what was read last.
+/// Mutual TLS between processes of a cluster: both ends present a certificate of the cluster's CA.
+/// Cheap to clone; all clones use the files read last.
 #[derive(Clone, Debug)]
-pub struct Inner(Arc<Live<files::Inner>>);
+pub struct MutualTls(Arc<Reloadable<files::MutualTls>>);
 
-/// What is needed to be either end of an inner connection.
+/// The configurations of both roles of an inner connection.
 #[derive(Clone, Debug)]
 struct Both {
     client: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
 }
 
-impl Inner {
-    /// Reads a certificate (and those that lead from it to the CA), its key, and the certificates of
-    /// the CA, all of them PEM.
+impl MutualTls {
+    /// Reads a certificate (with intermediates), its key, and the certificates of the CA, all PEM.
     ///
     /// # Errors
-    /// Names the flag and the file of what cannot be read, or would be refused by peers.
+    /// Names the flag and the file that cannot be read, or that peers would reject.
     pub fn read(cert: PathBuf, key: PathBuf, ca: PathBuf) -> anyhow::Result<Self> {
-        Ok(Self(Arc::new(Live::read(files::Inner { cert, key, ca })?)))
+        Ok(Self(Arc::new(Reloadable::read(files::MutualTls { cert, key, ca })?)))
     }
 
-    /// Makes a connection TLS, as the end that connects.
+    /// Performs the handshake as the connecting end.
     ///
     /// # Errors
-    /// When the two do not accept each other. That the other end has not accepted us may only be
-    /// heard when something is read.
+    /// When either end rejects the other. A rejection by the other end may only be reported by the
+    /// first read.
     pub async fn connect(&self, tcp: TcpStream) -> io::Result<Stream> {
         let client = ClientConnection::new(self.0.get().client, trust::name());
         let client = client.map_err(io::Error::other)?;
-        shaken(Session::new(tcp, client, BytesMut::new())).await
+        handshake(Session::new(tcp, client, BytesMut::new())).await
     }
 
-    /// Makes a connection TLS, as the end that was connected to; `read` has come on it already.
+    /// Performs the handshake as the accepting end; `read` are the bytes received so far.
     ///
     /// # Errors
-    /// When the two do not accept each other.
+    /// When either end rejects the other.
     pub async fn accept(&self, tcp: TcpStream, read: BytesMut) -> io::Result<Stream> {
         let server = ServerConnection::new(self.0.get().server).map_err(io::Error::other)?;
-        shaken(Session::new(tcp, server, read)).await
+        handshake(Session::new(tcp, server, read)).await
     }
 
-    /// The files that it was read from, to be read again.
+    /// Its files, for reloading.
     #[must_use]
-    pub fn files(&self) -> Arc<dyn Reread> {
-        Arc::clone(&self.0) as Arc<dyn Reread>
+    pub fn files(&self) -> Arc<dyn Reload> {
+        Arc::clone(&self.0) as Arc<dyn Reload>
     }
 }
 
-async fn shaken(session: Session) -> io::Result<Stream> {
+async fn handshake(session: Session) -> io::Result<Stream> {
     poll_fn(|cx| session.poll_handshake(cx)).await?;
     Ok(Stream::Tls(Arc::new(session)))
 }
 
-/// TLS towards strangers, who show no certificate. Cheap to clone; all clones have what was read
+/// TLS for clients, which present no certificate. Cheap to clone; all clones use the files read
 /// last.
 #[derive(Clone, Debug)]
-pub struct Public(Arc<Live<files::Public>>);
+pub struct ServerTls(Arc<Reloadable<files::ServerTls>>);
 
-impl Public {
-    /// Reads a certificate (and those that lead from it to its CA) and its key, both PEM.
+impl ServerTls {
+    /// Reads a certificate (with intermediates) and its key, both PEM.
     ///
     /// # Errors
-    /// Names the flag and the file of what cannot be read.
+    /// Names the flag and the file that cannot be read.
     pub fn read(cert: PathBuf, key: PathBuf) -> anyhow::Result<Self> {
-        Ok(Self(Arc::new(Live::read(files::Public { cert, key })?)))
+        Ok(Self(Arc::new(Reloadable::read(files::ServerTls { cert, key })?)))
     }
 
-    /// Makes a connection TLS. The handshake is done by whoever reads from it.
+    /// Starts TLS on a connection. Reading from it performs the handshake.
     ///
     /// # Errors
-    /// When the library cannot begin.
+    /// When rustls cannot create the session.
     pub fn accept(&self, tcp: TcpStream) -> io::Result<Stream> {
         let server = ServerConnection::new(self.0.get()).map_err(io::Error::other)?;
         Ok(Stream::Tls(Arc::new(Session::new(tcp, server, BytesMut::new()))))
     }
 
-    /// The files that it was read from, to be read again.
+    /// Its files, for reloading.
     #[must_use]
-    pub fn files(&self) -> Arc<dyn Reread> {
-        Arc::clone(&self.0) as Arc<dyn Reread>
+    pub fn files(&self) -> Arc<dyn Reload> {
+        Arc::clone(&self.0) as Arc<dyn Reload>
     }
 }

@@ -1,13 +1,13 @@
-//! For tests: a CA, and what it signs, as files.
+//! For tests: a CA and the certificates it signs, as files.
 
 use std::{fs, path::PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
-use super::{Inner, NAME};
+use super::{MutualTls, NAME};
 
-/// A CA with a folder.
+/// A CA with a folder for its files.
 pub(crate) struct Ca {
     folder: TempDir,
     issuer: Issuer<'static, KeyPair>,
@@ -23,7 +23,7 @@ impl Ca {
         Self { folder, issuer: Issuer::new(params, key) }
     }
 
-    /// Where a file of that name is.
+    /// The path of a file in its folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -38,13 +38,13 @@ impl Ca {
         fs::write(self.path("key.pem"), key.serialize_pem()).unwrap();
     }
 
-    /// Reads what was signed last.
-    pub(crate) fn read(&self) -> anyhow::Result<Inner> {
-        Inner::read(self.path("cert.pem"), self.path("key.pem"), self.path("ca.pem"))
+    /// Reads the certificate signed last.
+    pub(crate) fn read(&self) -> anyhow::Result<MutualTls> {
+        MutualTls::read(self.path("cert.pem"), self.path("key.pem"), self.path("ca.pem"))
     }
 
-    /// A process of the cluster.
-    pub(crate) fn member(&self) -> Inner {
+    /// The TLS of a process of the cluster.
+    pub(crate) fn member(&self) -> MutualTls {
         self.sign(NAME, |_| ());
         self.read().unwrap()
     }

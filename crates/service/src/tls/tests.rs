@@ -1,4 +1,4 @@
-//! Who is believed, and what becomes of files that are of no use.
+//! Verification of peers, and reloading of valid and invalid files.
 
 use std::{fs, io, net::IpAddr, sync::Arc};
 
@@ -26,22 +26,25 @@ async fn tcp() -> (TcpStream, TcpStream) {
     (near, listener.accept().await.unwrap().0)
 }
 
-/// What becomes of a peer that says `bytes`, and then nothing more.
-async fn offer(gate: &Gate, from: IpAddr, bytes: &[u8]) -> Result<Stream, Refused> {
+/// The outcome for a peer that sends `bytes` and closes its end.
+async fn offer(gate: &InnerAcceptor, from: IpAddr, bytes: &[u8]) -> Result<Stream, Refused> {
     let (mut near, far) = tcp().await;
     near.write_all(bytes).await.unwrap();
     near.shutdown().await.unwrap();
     gate.enter(far, from, &mut BytesMut::new()).await
 }
 
-/// What becomes of a peer that connects with `client`, at either end.
-async fn meet(gate: &Gate, client: &Inner) -> (io::Result<Stream>, Result<Stream, Refused>) {
+/// The outcome for a peer that connects with `client`, at either end.
+async fn meet(
+    gate: &InnerAcceptor,
+    client: &MutualTls,
+) -> (io::Result<Stream>, Result<Stream, Refused>) {
     let (near, far) = tcp().await;
     tokio::join!(client.connect(near), async { gate.enter(far, LOCAL, &mut BytesMut::new()).await })
 }
 
-/// A peer that shows what it likes, and believes the CA.
-async fn show(gate: &Gate, ca: &Ca, certificate: bool) -> Result<Stream, Refused> {
+/// A peer that trusts the CA, and presents the CA's last certificate or none.
+async fn show(gate: &InnerAcceptor, ca: &Ca, certificate: bool) -> Result<Stream, Refused> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(ca.path("ca.pem")).unwrap()).unwrap();
     let client = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
@@ -56,22 +59,22 @@ async fn show(gate: &Gate, ca: &Ca, certificate: bool) -> Result<Stream, Refused
     };
     let client = ClientConnection::new(Arc::new(client), trust::name()).unwrap();
     let (near, far) = tcp().await;
-    let (near, far) = tokio::join!(shaken(Session::new(near, client, BytesMut::new())), async {
+    let (near, far) = tokio::join!(handshake(Session::new(near, client, BytesMut::new())), async {
         gate.enter(far, LOCAL, &mut BytesMut::new()).await
     });
-    // With TLS 1.3 it hears only now what the other end makes of its certificate.
+    // With TLS 1.3 a client learns only from its first read that its certificate was rejected.
     if let (Ok(mut near), Err(_)) = (near, &far) {
         assert!(near.read_u8().await.is_err());
     }
     far
 }
 
-fn gate(inner: Inner) -> Gate {
-    Gate::new(inner, Plain::Refuse)
+fn gate(inner: MutualTls) -> InnerAcceptor {
+    InnerAcceptor::new(inner, Plain::Refuse)
 }
 
 #[tokio::test]
-async fn members_of_a_cluster_let_each_other_in() {
+async fn members_of_a_cluster_accept_each_other() {
     let ca = Ca::new();
     let gate = gate(ca.member());
     let (near, far) = meet(&gate, &ca.member()).await;
@@ -84,12 +87,12 @@ async fn members_of_a_cluster_let_each_other_in() {
 }
 
 #[tokio::test]
-async fn another_cas_certificate_is_refused_by_both_ends() {
+async fn certificate_of_another_ca_is_refused_by_both_ends() {
     let (ours, theirs) = (Ca::new(), Ca::new());
     let (near, far) = meet(&gate(ours.member()), &theirs.member()).await;
     assert!(near.unwrap_err().to_string().contains("invalid peer certificate"));
     assert!(matches!(far.unwrap_err(), Refused::Tls(_)));
-    // One that believes us is refused all the same.
+    // A peer that trusts our CA is refused as well.
     let both = [ours.path("ca.pem"), theirs.path("ca.pem")].map(|ca| fs::read(ca).unwrap());
     fs::write(theirs.path("ca.pem"), both.concat()).unwrap();
     let (_, far) = meet(&gate(ours.member()), &theirs.read().unwrap()).await;
@@ -97,7 +100,7 @@ async fn another_cas_certificate_is_refused_by_both_ends() {
 }
 
 #[tokio::test]
-async fn who_shows_nothing_or_what_is_not_for_this_is_refused() {
+async fn peer_without_a_valid_certificate_is_refused() {
     let ca = Ca::new();
     let gate = gate(ca.member());
     assert!(matches!(show(&gate, &ca, false).await.unwrap_err(), Refused::Tls(_)));
@@ -122,7 +125,7 @@ async fn who_shows_nothing_or_what_is_not_for_this_is_refused() {
 }
 
 #[tokio::test]
-async fn who_speaks_no_tls_is_let_in_as_it_was_said() {
+async fn peer_without_tls_is_accepted_only_if_plain_allows_it() {
     let ca = Ca::new();
     let (inner, far_away) = (ca.member(), IpAddr::from([192, 0, 2, 1]));
     let mapped = IpAddr::from([0, 0, 0, 0, 0, 0xffff, 0x7f00, 1]);
@@ -133,7 +136,7 @@ async fn who_speaks_no_tls_is_let_in_as_it_was_said() {
         (Plain::Loopback, far_away, false),
         (Plain::Allow, far_away, true),
     ] {
-        let gate = Gate::new(inner.clone(), plain);
+        let gate = InnerAcceptor::new(inner.clone(), plain);
         for hello in [&b"GWN1"[..], b"{\"event\":1}\n", b"\0\0\0\x1c\xca"] {
             let (mut near, far) = tcp().await;
             near.write_all(hello).await.unwrap();
@@ -146,26 +149,29 @@ async fn who_speaks_no_tls_is_let_in_as_it_was_said() {
             }
         }
     }
-    assert!(offer(&Gate::default(), far_away, b"x").await.is_ok(), "without TLS, everybody is");
+    assert!(
+        offer(&InnerAcceptor::default(), far_away, b"x").await.is_ok(),
+        "without TLS, every peer is accepted"
+    );
 }
 
 #[tokio::test]
-async fn no_bytes_of_a_stranger_do_more_than_end_its_connection() {
+async fn malformed_tls_from_an_unauthenticated_peer_only_closes_its_connection() {
     let ca = Ca::new();
-    let gate = Gate::new(ca.member(), Plain::Refuse);
+    let gate = InnerAcceptor::new(ca.member(), Plain::Refuse);
     assert!(matches!(offer(&gate, LOCAL, b"").await.unwrap_err(), Refused::Closed));
     for (bytes, what) in [
         (&b"\x16"[..], "no more than a byte"),
         (b"\x16HELLO", "another version"),
         (b"\x16\x03\x01\xff\xff", "a record too long"),
-        (b"\x16\x03\x01\x00\x05\x01\xff\xff\xff\x00", "a hello that has no end"),
+        (b"\x16\x03\x01\x00\x05\x01\xff\xff\xff\x00", "an endless hello"),
         (b"\x16\x03\x01\x00\x00", "an empty record"),
         (b"\x16\x03\x01\x00\x04\x02\x00\x00\x00", "a hello of a server"),
         (b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00\x17\x03\x03\x00\x02xx", "data too early"),
     ] {
         assert!(offer(&gate, LOCAL, bytes).await.is_err(), "{what}");
     }
-    // A hello of 4 MiB, in records of 16 KiB: it is not waited for.
+    // A hello of 4 MiB, in records of 16 KiB, is refused before its end.
     let (mut near, far) = tcp().await;
     let record = [&b"\x16\x03\x01\x40\x00"[..], b"\x01\x3f\xff\xff", &[0; 16 * 1024 - 4]].concat();
     let write = async { while near.write_all(&record).await.is_ok() {} };
@@ -175,7 +181,7 @@ async fn no_bytes_of_a_stranger_do_more_than_end_its_connection() {
 }
 
 #[tokio::test]
-async fn tls_at_a_port_without_it_is_an_error_for_who_speaks_it() {
+async fn connecting_with_tls_to_a_plain_port_fails() {
     let inner = Ca::new().member();
     for answer in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b"{\"event\":1}\n", b""] {
         let (near, mut far) = tcp().await;
@@ -186,7 +192,7 @@ async fn tls_at_a_port_without_it_is_an_error_for_who_speaks_it() {
 }
 
 #[tokio::test]
-async fn what_is_read_again_holds_for_new_connections_and_what_is_of_no_use_changes_nothing() {
+async fn reload_applies_to_new_connections_and_invalid_files_change_nothing() {
     let (old, new) = (Ca::new(), Ca::new());
     let (server, files) = (old.member(), ["cert.pem", "key.pem", "ca.pem"]);
     let gate = gate(server.clone());
@@ -194,7 +200,7 @@ async fn what_is_read_again_holds_for_new_connections_and_what_is_of_no_use_chan
     let (near, far) = meet(&gate, &old.member()).await;
     let (mut near, mut far) = (near.unwrap(), far.unwrap());
     assert!(meet(&gate, &client).await.1.is_err());
-    // One file after the other: only with the last of them they fit.
+    // One file after the other: they match only once the last is replaced.
     for (at, file) in files.iter().enumerate() {
         fs::copy(new.path(file), old.path(file)).unwrap();
         assert_eq!(server.files().reread().is_ok(), at == 2, "{file}");
@@ -209,30 +215,30 @@ async fn what_is_read_again_holds_for_new_connections_and_what_is_of_no_use_chan
         }
         fs::write(old.path(file), good).unwrap();
     }
-    assert!(meet(&gate, &client).await.1.is_ok(), "still as it was");
+    assert!(meet(&gate, &client).await.1.is_ok(), "unchanged");
     near.write_u32(7).await.unwrap();
-    assert_eq!(far.read_u32().await.unwrap(), 7, "connections that stand go on");
+    assert_eq!(far.read_u32().await.unwrap(), 7, "existing connections are not affected");
 }
 
 #[test]
-fn what_cannot_be_read_is_named_with_its_flag_and_never_shown() {
+fn invalid_file_is_reported_with_its_flag_and_without_its_content() {
     let ca = Ca::new();
     ca.member();
     let [cert, key, root] = ["cert.pem", "key.pem", "ca.pem"].map(|file| ca.path(file));
     let error = |cert: &PathBuf, key: &PathBuf, ca: &PathBuf| {
-        format!("{:#}", Inner::read(cert.clone(), key.clone(), ca.clone()).unwrap_err())
+        format!("{:#}", MutualTls::read(cert.clone(), key.clone(), ca.clone()).unwrap_err())
     };
     let nowhere = ca.path("nowhere.pem");
     assert!(error(&nowhere, &key, &root).contains("--inner-tls-cert "));
     assert!(error(&cert, &nowhere, &root).contains("--inner-tls-key "));
     assert!(error(&cert, &key, &nowhere).contains("--inner-tls-ca "));
-    assert!(error(&key, &key, &root).contains("there is no certificate"));
-    assert!(error(&cert, &cert, &root).contains("there is no private key"));
+    assert!(error(&key, &key, &root).contains("contains no certificate"));
+    assert!(error(&cert, &cert, &root).contains("contains no private key"));
     fs::write(&key, "-----BEGIN PRIVATE KEY-----s3cret\ns3cret\n").unwrap();
-    let told = error(&cert, &key, &root);
-    assert!(told.contains("--inner-tls-key ") && !told.contains("s3cret"), "{told}");
+    let shown = error(&cert, &key, &root);
+    assert!(shown.contains("--inner-tls-key ") && !shown.contains("s3cret"), "{shown}");
     let other = Ca::new();
     other.member();
     assert!(error(&cert, &other.path("key.pem"), &root).contains("is not the key of"));
-    assert!(Public::read(cert, other.path("key.pem")).is_err());
+    assert!(ServerTls::read(cert, other.path("key.pem")).is_err());
 }

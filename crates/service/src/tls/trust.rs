@@ -1,9 +1,10 @@
-//! What is believed of a certificate on the inner wire, at either end.
+//! Verification of certificates on inner connections, at either end.
 //!
-//! It must be signed by a CA of `--inner-tls-ca`, directly or through certificates that come with it;
-//! be valid now; be for the use that is made of it, if it names uses; and be made out to the DNS name
-//! [`NAME`]. Addresses are not looked at: processes move, and one certificate may serve several. The
-//! name is looked at so that a CA which signs other things as well makes no peers by that.
+//! A certificate must be signed by a CA of `--inner-tls-ca`, directly or through the intermediates
+//! sent with it; be valid now; permit the use made of it, if it has an extended key usage; and
+//! contain the DNS name [`NAME`]. Addresses are not checked: processes move, and several may share
+//! one certificate. The name is checked so that other certificates of the same CA do not make their
+//! holders peers.
 
 use std::sync::Arc;
 
@@ -20,14 +21,14 @@ use rustls::{
     },
 };
 
-/// The DNS name that every certificate of the inner wire is made out to.
+/// The DNS name in every certificate of an inner connection.
 pub const NAME: &str = "push-suite";
 
 pub(super) fn name() -> ServerName<'static> {
-    ServerName::try_from(NAME).expect("a plain word is a name")
+    ServerName::try_from(NAME).expect("the constant is a valid DNS name")
 }
 
-/// What both ends go by.
+/// The verifiers of both ends.
 #[derive(Clone, Debug)]
 pub(super) struct Trust {
     pub(super) roots: Arc<RootCertStore>,
@@ -48,7 +49,7 @@ impl Trust {
         Ok(Self { clients: Arc::new(Named(clients)), servers, roots })
     }
 
-    /// Whether peers would believe this certificate, in either role.
+    /// Checks that peers would accept this certificate, in either role.
     pub(super) fn check(&self, chain: &[CertificateDer<'_>]) -> Result<(), Error> {
         let (own, others) = chain.split_first().ok_or(Error::NoCertificatesPresented)?;
         let now = UnixTime::now();
@@ -58,13 +59,13 @@ impl Trust {
     }
 }
 
-/// Looks at the names of clients, too: those of servers are looked at anyway.
+/// Checks the name of client certificates too, which rustls does only for servers.
 #[derive(Debug)]
 struct Named(Arc<dyn ClientCertVerifier>);
 
 impl ClientCertVerifier for Named {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        // Whoever has a certificate for this has one, and need not be told who would sign another.
+        // Peers have a single certificate, and do not select one by the accepted CAs.
         &[]
     }
 
@@ -77,7 +78,7 @@ impl ClientCertVerifier for Named {
         let verified = self.0.verify_client_cert(own, others, now)?;
         verify_server_name(&ParsedCertificate::try_from(own)?, &name()).map_err(|error| {
             match error {
-                // The long form lists what a stranger has sent.
+                // The detailed error lists names sent by an unauthenticated peer.
                 Error::InvalidCertificate(CertificateError::NotValidForNameContext { .. }) => {
                     CertificateError::NotValidForName.into()
                 }

@@ -1,11 +1,11 @@
-//! Where connections are accepted.
+//! Listeners.
 
 use std::{future::poll_fn, io, net::SocketAddr, sync::Arc, task::Poll};
 
 use super::TcpStream;
 use crate::network::with;
 
-/// A listener that belongs to no runtime yet.
+/// A listener that is not registered with a runtime yet.
 #[derive(Debug)]
 pub struct Unpolled(Arc<Port>);
 
@@ -27,18 +27,18 @@ impl Unpolled {
         Ok(Self(Arc::new(Port { addr, id })))
     }
 
-    /// Another handle on it.
+    /// Another handle of the listener.
     ///
     /// # Errors
-    /// Never; a socket may be broken.
+    /// Never; the real function may fail.
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self(Arc::clone(&self.0)))
     }
 
-    /// The address bound.
+    /// The bound address.
     ///
     /// # Errors
-    /// Never; a socket may be broken.
+    /// Never; the real function may fail.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.0.addr)
     }
@@ -49,10 +49,10 @@ impl Unpolled {
 pub struct TcpListener(pub(super) Unpolled);
 
 impl TcpListener {
-    /// The next connection. Safe to cancel.
+    /// Accepts the next connection. Cancel safe.
     ///
     /// # Errors
-    /// Never; the kernel may be short of something.
+    /// Never; the real function may fail.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let addr = self.0.0.addr;
         poll_fn(|cx| match with(|network| network.accept(addr, cx.waker())) {
@@ -66,10 +66,10 @@ impl TcpListener {
         .await
     }
 
-    /// The address bound.
+    /// The bound address.
     ///
     /// # Errors
-    /// Never; a socket may be broken.
+    /// Never; the real function may fail.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.local_addr()
     }

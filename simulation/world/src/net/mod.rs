@@ -1,4 +1,4 @@
-//! TCP as our processes use it, over the simulated network.
+//! TCP over the simulated network, with the API that the processes use.
 
 mod listener;
 mod stream;
@@ -12,83 +12,83 @@ pub use stream::{Address, TcpStream};
 /// Listens on an address.
 ///
 /// # Errors
-/// When it is taken.
+/// `AddrInUse`.
 pub fn listen(addr: SocketAddr) -> io::Result<Unpolled> {
     Unpolled::listen(addr)
 }
 
-/// The same: here all are of their own version of IP alone.
+/// The same: every simulated listener is for one version of IP alone.
 ///
 /// # Errors
-/// When it is taken.
+/// `AddrInUse`.
 pub fn listen_v6(addr: SocketAddr) -> io::Result<Unpolled> {
     Unpolled::listen(addr)
 }
 
-/// What the simulated network holds of what is not read has its own bound.
+/// Does nothing: the simulated network has its own limit of unread data.
 ///
 /// # Errors
-/// Never; a socket may be broken.
+/// Never; the real function may fail.
 pub fn set_receive_buffer(_listener: &Unpolled, _bytes: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// The kernel probes nobody here.
+/// Does nothing: there are no keepalive probes in the simulated network.
 ///
 /// # Errors
-/// Never; a socket may be broken.
+/// Never; the real function may fail.
 pub fn set_keepalive(_listener: &Unpolled, _every: Duration, _probes: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// What is not taken waits here, for as long as that lasts.
+/// Does nothing: unacknowledged data waits without a limit in the simulated network.
 ///
 /// # Errors
-/// Never; a socket may be broken.
+/// Never; the real function may fail.
 pub fn set_user_timeout(_listener: &Unpolled, _within: Duration) -> io::Result<()> {
     Ok(())
 }
 
-/// Has the runtime poll a listener.
+/// Registers a listener with the runtime.
 ///
 /// # Errors
-/// Never; a runtime may not take it.
+/// Never; the real function may fail.
 pub fn polled(listener: Unpolled) -> io::Result<TcpListener> {
     Ok(TcpListener(listener))
 }
 
-/// A connection that belongs to no runtime.
+/// A connection that is not registered with a runtime.
 pub type Released = TcpStream;
 
-/// Takes a connection from its runtime.
+/// Deregisters a connection from its runtime.
 ///
 /// # Errors
-/// Never; a runtime may not let it go.
+/// Never; the real function may fail.
 pub fn release(stream: TcpStream) -> io::Result<Released> {
     Ok(stream)
 }
 
-/// Gives a connection to the runtime that this is called in.
+/// Registers a connection with the current runtime.
 ///
 /// # Errors
-/// Never; a runtime may not take it.
+/// Never; the real function may fail.
 pub fn take_over(stream: Released) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Closes our end of a connection behind what was written, and goes on reading.
+/// Shuts down the write half after the data written so far. The read half stays open.
 ///
 /// # Errors
-/// Never; a socket may be broken.
+/// Never; the real function may fail.
 pub fn close_write(stream: &TcpStream) -> io::Result<()> {
     stream.socket.shut();
     Ok(())
 }
 
-/// Writes the last bytes, and closes our end of the connection behind them if all are taken.
+/// Writes the last bytes, and shuts down the write half if all of them are accepted.
 ///
 /// # Errors
-/// `WouldBlock` when nothing is taken; when the socket is broken.
+/// `WouldBlock` when no byte is accepted; otherwise when the socket is broken.
 pub fn try_write_last(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     let written = stream.try_write(bytes)?;
     if written == bytes.len() {
@@ -97,18 +97,23 @@ pub fn try_write_last(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     Ok(written)
 }
 
-/// What the simulated network takes of what is written has its own bound.
+/// Does nothing: the simulated network has its own limit of unsent data.
 ///
 /// # Errors
-/// Never; a socket may be broken.
+/// Never; the real function may fail.
 pub fn limit_unsent(_stream: &TcpStream, _bytes: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// The kernel asks nobody here: processes that have to know ask themselves.
+/// Does nothing: there are no keepalive probes in the simulated network; processes that need
+/// liveness probes send their own.
 ///
 /// # Errors
-/// Never; a socket may be broken.
-pub fn watch_over(_stream: &TcpStream, _every: Duration, _within: Duration) -> io::Result<()> {
+/// Never; the real function may fail.
+pub fn enable_keepalive(
+    _stream: &TcpStream,
+    _every: Duration,
+    _within: Duration,
+) -> io::Result<()> {
     Ok(())
 }

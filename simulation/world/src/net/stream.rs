@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use super::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use crate::network::{EndId, watch, with};
 
-/// Our end of a connection; closed when dropped.
+/// The local end of a connection; closed when dropped.
 #[derive(Debug)]
 pub(super) struct Socket {
     end: EndId,
@@ -29,7 +29,7 @@ impl Drop for Socket {
 }
 
 impl Socket {
-    /// Has `put` take what is there, piece by piece, at most `most` bytes.
+    /// Passes received bytes to `put`, in up to two slices of at most `most` bytes in total.
     pub(super) fn try_take(&self, most: usize, mut put: impl FnMut(&[u8])) -> io::Result<usize> {
         with(|network| {
             let end = &mut network.ends[self.end];
@@ -132,9 +132,9 @@ pub struct TcpStream {
     pub(super) socket: Arc<Socket>,
 }
 
-/// What can be connected to.
+/// An address to connect to.
 pub trait Address {
-    /// Where that is.
+    /// The socket address; `None` if it is invalid.
     fn addr(&self) -> Option<SocketAddr>;
 }
 
@@ -162,7 +162,7 @@ impl TcpStream {
     /// Connects.
     ///
     /// # Errors
-    /// When nobody listens there, or it is no address.
+    /// When no listener is bound to the address, or it is invalid.
     pub async fn connect(address: impl Address) -> io::Result<Self> {
         let addr = address.addr().ok_or(io::ErrorKind::InvalidInput)?;
         let stream = Self::of(with(|network| network.connect(addr))?);
@@ -173,34 +173,34 @@ impl TcpStream {
         }
     }
 
-    /// Everything is sent at once here.
+    /// Does nothing: the simulated network sends without delay.
     ///
     /// # Errors
-    /// Never; a socket may be broken.
+    /// Never; the real function may fail.
     pub fn set_nodelay(&self, _nodelay: bool) -> io::Result<()> {
         Ok(())
     }
 
-    /// Our address.
+    /// The local address.
     ///
     /// # Errors
-    /// Never; a socket may be broken.
+    /// Never; the real function may fail.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.socket.local)
     }
 
-    /// The peer's.
+    /// The address of the peer.
     ///
     /// # Errors
-    /// Never; a socket may be broken.
+    /// Never; the real function may fail.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.socket.remote)
     }
 
-    /// As tokio's. What is there is known here, so `act` is what counts.
+    /// As tokio's. There is no cached readiness, so this only calls `act`.
     ///
     /// # Errors
-    /// What `act` returns.
+    /// The result of `act`.
     pub fn try_io<T>(
         &self,
         _interest: Interest,
@@ -228,7 +228,7 @@ impl TcpStream {
     /// As tokio's.
     ///
     /// # Errors
-    /// Never; the next read or write says what is wrong.
+    /// Never; the next read or write returns the error.
     pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.socket.poll_read_ready(cx)
     }
@@ -236,7 +236,7 @@ impl TcpStream {
     /// As tokio's.
     ///
     /// # Errors
-    /// Never; the next read or write says what is wrong.
+    /// Never; the next read or write returns the error.
     pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.socket.poll_write_ready(cx)
     }
@@ -253,17 +253,17 @@ impl TcpStream {
     /// As tokio's.
     ///
     /// # Errors
-    /// Never; the next write says what is wrong.
+    /// Never; the next write returns the error.
     pub async fn writable(&self) -> io::Result<()> {
         poll_fn(|cx| self.socket.poll_write_ready(cx)).await
     }
 
-    /// Two halves of it.
+    /// Splits the connection into borrowed halves.
     pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
         (ReadHalf(self), WriteHalf(self))
     }
 
-    /// Two halves of it that may part; that for writing closes our end when dropped.
+    /// Splits the connection into owned halves. Dropping the write half shuts it down.
     #[must_use]
     pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
         (OwnedReadHalf(Self { socket: Arc::clone(&self.socket) }), OwnedWriteHalf(self))

@@ -10,19 +10,19 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::stream::TcpStream;
 
-/// What is read from, borrowed.
+/// The borrowed read half.
 #[derive(Debug)]
 pub struct ReadHalf<'a>(pub(super) &'a TcpStream);
 
-/// What is written to, borrowed.
+/// The borrowed write half.
 #[derive(Debug)]
 pub struct WriteHalf<'a>(pub(super) &'a TcpStream);
 
-/// What is read from.
+/// The owned read half.
 #[derive(Debug)]
 pub struct OwnedReadHalf(pub(super) TcpStream);
 
-/// What is written to; closes our end when dropped.
+/// The owned write half; shut down when dropped.
 #[derive(Debug)]
 pub struct OwnedWriteHalf(pub(super) TcpStream);
 

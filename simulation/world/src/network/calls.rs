@@ -1,10 +1,10 @@
-//! What processes ask of their kernel.
+//! System calls of processes.
 
 use std::{collections::VecDeque, io::ErrorKind, net::SocketAddr, task::Waker};
 
 use rand::RngExt as _;
 
-use super::{End, EndId, Flight, HostId, Listener, Network, WINDOW, host_of, watch};
+use super::{End, EndId, HostId, Listener, Network, Packet, WINDOW, host_of, watch};
 
 impl Network {
     pub(crate) fn listen(&mut self, mut addr: SocketAddr) -> Result<(SocketAddr, u64), ErrorKind> {
@@ -47,16 +47,16 @@ impl Network {
         next
     }
 
-    fn end(host: HostId, there: HostId, local: SocketAddr, remote: SocketAddr) -> End {
+    fn end(host: HostId, remote_host: HostId, local: SocketAddr, remote: SocketAddr) -> End {
         End {
             host,
-            there,
+            remote_host,
             local,
             remote,
             peer: None,
             connected: false,
             open: true,
-            gone: false,
+            discarded: false,
             inbox: VecDeque::new(),
             ended: false,
             error: None,
@@ -71,78 +71,78 @@ impl Network {
     }
 
     pub(crate) fn connect(&mut self, to: SocketAddr) -> Result<EndId, ErrorKind> {
-        let there = host_of(to).filter(|host| *host < self.hosts.len());
-        let there = there.ok_or(ErrorKind::HostUnreachable)?;
+        let remote_host = host_of(to).filter(|host| *host < self.hosts.len());
+        let remote_host = remote_host.ok_or(ErrorKind::HostUnreachable)?;
         let (here, id) = (self.here, self.ends.len());
         let local = SocketAddr::from(([10, 0, 0, here as u8 + 1], self.port()));
-        self.ends.push(Self::end(here, there, local, to));
-        self.send(id, Flight::Open);
+        self.ends.push(Self::end(here, remote_host, local, to));
+        self.send(id, Packet::Open);
         Ok(id)
     }
 
-    /// Somebody asks for a connection.
+    /// A connection request has arrived.
     pub(super) fn opened(&mut self, from: EndId) {
-        let &End { host, there, local, remote, open, gone, .. } = &self.ends[from];
-        if gone || !open {
-            // Given up meanwhile.
+        let &End { host, remote_host, local, remote, open, discarded, .. } = &self.ends[from];
+        if discarded || !open {
+            // The connecting process has closed it meanwhile.
             return;
         }
         let id = self.ends.len();
-        let mut end = Self::end(there, host, remote, local);
+        let mut end = Self::end(remote_host, host, remote, local);
         (end.peer, end.connected) = (Some(from), true);
-        let listener = self.listeners.get_mut(&remote).filter(|it| it.host == there);
+        let listener = self.listeners.get_mut(&remote).filter(|it| it.host == remote_host);
         let Some(listener) = listener else {
-            (end.open, end.gone) = (false, true);
+            (end.open, end.discarded) = (false, true);
             self.ends.push(end);
-            return self.send(id, Flight::Refused);
+            return self.send(id, Packet::Refused);
         };
         listener.backlog.push_back(id);
         self.wakers.append(&mut listener.waiting);
         self.ends.push(end);
-        self.send(id, Flight::Accepted(id));
+        self.send(id, Packet::Accepted(id));
     }
 
-    /// How many bytes the other side has room for.
+    /// The number of bytes that may be sent before the window is full.
     pub(crate) fn room(&self, id: EndId) -> usize {
         WINDOW.saturating_sub(self.ends[id].unread)
     }
 
     pub(crate) fn write(&mut self, id: EndId, bytes: &[u8]) {
         self.ends[id].unread += bytes.len();
-        // Messages come in pieces at times, cut anywhere.
+        // Some writes arrive in two pieces, split anywhere.
         if 1 < bytes.len() && self.dice.random_ratio(1, 8) {
             let (one, other) = bytes.split_at(self.dice.random_range(1..bytes.len()));
-            self.send(id, Flight::Data(one.to_vec()));
-            self.send(id, Flight::Data(other.to_vec()));
+            self.send(id, Packet::Data(one.to_vec()));
+            self.send(id, Packet::Data(other.to_vec()));
         } else {
-            self.send(id, Flight::Data(bytes.to_vec()));
+            self.send(id, Packet::Data(bytes.to_vec()));
         }
     }
 
-    /// The process has taken that many bytes.
+    /// The process has read that many bytes.
     pub(crate) fn taken(&mut self, id: EndId, count: usize) {
-        if !self.ends[id].gone {
-            self.send(id, Flight::Taken(count));
+        if !self.ends[id].discarded {
+            self.send(id, Packet::Taken(count));
         }
     }
 
     pub(crate) fn shut(&mut self, id: EndId) {
         let end = &mut self.ends[id];
-        if !end.gone && !std::mem::replace(&mut end.shut, true) {
-            self.send(id, Flight::End);
+        if !end.discarded && !std::mem::replace(&mut end.shut, true) {
+            self.send(id, Packet::End);
         }
     }
 
-    /// The process has no more use for it: what it has not read is lost, and the peer told so.
+    /// The process closes it. If it has unread data, that is lost, and the peer receives a reset.
     pub(crate) fn close(&mut self, id: EndId) {
         let end = &mut self.ends[id];
         self.wakers.append(&mut end.readers);
         self.wakers.append(&mut end.writers);
-        if !std::mem::replace(&mut end.open, false) || end.gone {
+        if !std::mem::replace(&mut end.open, false) || end.discarded {
             return;
         }
         if !end.connected {
-            end.gone = true;
+            end.discarded = true;
         } else if end.inbox.is_empty() {
             self.shut(id);
         } else {
@@ -152,9 +152,9 @@ impl Network {
 
     pub(super) fn reset(&mut self, id: EndId) {
         let end = &mut self.ends[id];
-        if !end.gone {
-            (end.open, end.gone) = (false, true);
-            self.send(id, Flight::Reset);
+        if !end.discarded {
+            (end.open, end.discarded) = (false, true);
+            self.send(id, Packet::Reset);
         }
     }
 }

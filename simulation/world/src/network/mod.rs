@@ -1,8 +1,8 @@
-//! The network: hosts, listeners, connections, and what is on its way between them.
+//! The network: hosts, listeners, connections, and packets in flight.
 //!
-//! Each end of a connection has a pipe of what its kernel has sent and the other's has not had yet,
-//! so nothing overtakes anything else on it. Where a link is blocked or a host is off, it waits in
-//! the pipe, as it would be sent again and again; a host that is switched off loses its pipes.
+//! Each end of a connection has a pipe of packets that its kernel has sent and the other kernel has
+//! not received yet, so packets are not reordered. While a link is blocked or a host is off, they
+//! wait in the pipe, as for a retransmission; a host that is switched off loses its pipes.
 
 mod calls;
 
@@ -19,25 +19,25 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use crate::trace::Trace;
 
-/// A host, by its place.
+/// The index of a host.
 pub(crate) type HostId = usize;
-/// An end of a connection.
+/// The index of an end of a connection.
 pub(crate) type EndId = usize;
 
-/// How many bytes may be under way, or unread, in one direction.
+/// Maximum number of bytes in flight or unread, per direction.
 const WINDOW: usize = 128 * 1024;
 
-/// How long, in nanoseconds, a byte is under way at the least.
+/// Minimum delay of a packet, in nanoseconds.
 const NEAR: u64 = 50_000;
 
-/// How long it may take until what was sent in vain is sent again.
-const AGAIN: u64 = 400_000_000;
+/// Maximum time until a blocked packet is retransmitted, in nanoseconds.
+const RETRANSMIT: u64 = 400_000_000;
 
 thread_local! {
     static NETWORK: RefCell<Network> = RefCell::new(Network::new(0, false));
 }
 
-/// The network of this thread. Whoever waits is woken when `act` is through.
+/// Calls `act` with the network of this thread, and then wakes the tasks that it made ready.
 pub(crate) fn with<T>(act: impl FnOnce(&mut Network) -> T) -> T {
     let (result, wakers) = NETWORK.with_borrow_mut(|network| {
         let result = act(network);
@@ -74,7 +74,7 @@ struct Host {
 #[derive(Clone, Copy, Debug)]
 struct Link {
     blocked: u32,
-    /// What bytes take, and by how much that varies, in nanoseconds.
+    /// Base delay and additional delay, in nanoseconds.
     delay: u64,
     extra: u64,
 }
@@ -87,29 +87,29 @@ struct Listener {
     waiting: Vec<Waker>,
 }
 
-/// An end of a connection, as the kernel of its host has it.
+/// An end of a connection: the state in the kernel of its host.
 #[derive(Debug)]
 pub(crate) struct End {
     host: HostId,
-    there: HostId,
+    remote_host: HostId,
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
     peer: Option<EndId>,
-    /// Whether the other side has accepted it.
+    /// Whether the remote kernel has accepted it.
     pub(crate) connected: bool,
-    /// Whether the process still has it.
+    /// Whether the process has it open.
     open: bool,
-    /// Whether the kernel has forgotten it.
-    gone: bool,
+    /// Whether the kernel has discarded it.
+    discarded: bool,
     pub(crate) inbox: VecDeque<u8>,
-    /// Whether nothing comes behind what is in the inbox.
+    /// Whether a FIN was received: nothing follows the contents of the inbox.
     pub(crate) ended: bool,
     pub(crate) error: Option<ErrorKind>,
     pub(crate) shut: bool,
-    /// Bytes that were sent, and not taken by the other process yet.
+    /// Bytes that were sent, and not read by the remote process yet.
     unread: usize,
-    pipe: VecDeque<Flight>,
-    /// How many of the pipe wait until they get through.
+    pipe: VecDeque<Packet>,
+    /// Number of packets of the pipe that wait for a retransmission.
     stuck: usize,
     arrival: u64,
     pub(crate) readers: Vec<Waker>,
@@ -117,7 +117,7 @@ pub(crate) struct End {
 }
 
 #[derive(Debug)]
-enum Flight {
+enum Packet {
     Open,
     Accepted(EndId),
     Refused,
@@ -127,7 +127,7 @@ enum Flight {
     Reset,
 }
 
-/// Ten hosts to a network is enough; the number of one is the last part of its address.
+/// The host with that address, whose last octet is its index plus one.
 fn host_of(addr: SocketAddr) -> Option<HostId> {
     match addr.ip() {
         std::net::IpAddr::V4(ip) => usize::from(ip.octets()[3]).checked_sub(1),
@@ -164,7 +164,7 @@ impl Network {
         let new = self.hosts.len();
         self.hosts.push(Host { on: true, last_port: 32_768 });
         for other in 0..new {
-            // Of one data centre, or of two.
+            // From within one data center to between two.
             let most = self.dice.random_range(1..2_000_000);
             let delay = NEAR + self.dice.random_range(0..most);
             let link = Link { blocked: 0, delay, extra: 0 };
@@ -174,13 +174,13 @@ impl Network {
         new
     }
 
-    // --- what is done to it -------------------------------------------------------------------
+    // --- faults -------------------------------------------------------------------------------
 
-    /// The process of a host ends, and its kernel says so to everybody.
+    /// The process of a host ends, and its kernel closes its sockets.
     pub(crate) fn end_process(&mut self, host: HostId) {
         self.trace.note(self.now, "end", &[host as u64], &[]);
-        let theirs: Vec<_> = self.listeners.iter().filter(|(_, it)| it.host == host).collect();
-        let ids: Vec<_> = theirs.into_iter().map(|(addr, it)| (*addr, it.id)).collect();
+        let own: Vec<_> = self.listeners.iter().filter(|(_, it)| it.host == host).collect();
+        let ids: Vec<_> = own.into_iter().map(|(addr, it)| (*addr, it.id)).collect();
         for (addr, id) in ids {
             self.close_listener(addr, id);
         }
@@ -191,28 +191,28 @@ impl Network {
         }
     }
 
-    /// A host loses power: nobody hears anything of it.
+    /// A host loses power: it sends nothing any more.
     pub(crate) fn switch_off(&mut self, host: HostId) {
         self.trace.note(self.now, "off", &[host as u64], &[]);
         self.hosts[host].on = false;
         self.listeners.retain(|_, listener| listener.host != host);
         for end in self.ends.iter_mut().filter(|end| end.host == host) {
-            (end.open, end.gone) = (false, true);
+            (end.open, end.discarded) = (false, true);
             end.pipe.clear();
             end.stuck = 0;
         }
     }
 
-    /// It is back, and knows of no connection.
+    /// A host boots, without connections.
     pub(crate) fn switch_on(&mut self, host: HostId) {
         self.trace.note(self.now, "on", &[host as u64], &[]);
         self.hosts[host].on = true;
         for other in 0..self.hosts.len() {
-            self.send_again(other, host);
+            self.retransmit(other, host);
         }
     }
 
-    /// Nothing gets from one host to another, until it is unblocked as often.
+    /// Blocks packets from one host to another, until it is unblocked as often.
     pub(crate) fn block(&mut self, from: HostId, to: HostId) {
         if let Some(link) = self.links.get_mut(&(from, to)) {
             link.blocked += 1;
@@ -223,23 +223,23 @@ impl Network {
         if let Some(link) = self.links.get_mut(&(from, to)) {
             link.blocked -= 1;
         }
-        self.send_again(from, to);
+        self.retransmit(from, to);
     }
 
-    /// What bytes from one host to another take, beside what they always do, in nanoseconds.
+    /// Sets the additional delay of packets from one host to another, in nanoseconds.
     pub(crate) fn slow_down(&mut self, from: HostId, to: HostId, extra: u64) {
         if let Some(link) = self.links.get_mut(&(from, to)) {
             link.extra = extra;
         }
     }
 
-    /// Connections between two hosts break, for the ends that the dice choose.
+    /// Breaks connections between two hosts, at the selected ends.
     pub(crate) fn cut(&mut self, one: HostId, other: HostId, ends: [bool; 2]) {
         for id in 0..self.ends.len() {
             let end = &self.ends[id];
-            let hit = (end.host, end.there) == (one, other) && ends[0]
-                || (end.host, end.there) == (other, one) && ends[1];
-            if hit && !end.gone {
+            let hit = (end.host, end.remote_host) == (one, other) && ends[0]
+                || (end.host, end.remote_host) == (other, one) && ends[1];
+            if hit && !end.discarded {
                 self.fail(id, ErrorKind::ConnectionReset);
             }
         }
@@ -249,15 +249,15 @@ impl Network {
         self.hosts[to].on && self.links.get(&(from, to)).is_none_or(|link| link.blocked == 0)
     }
 
-    fn send_again(&mut self, from: HostId, to: HostId) {
+    fn retransmit(&mut self, from: HostId, to: HostId) {
         if !self.passes(from, to) {
             return;
         }
         for id in 0..self.ends.len() {
             let end = &mut self.ends[id];
-            if (end.host, end.there) == (from, to) && end.stuck != 0 {
+            if (end.host, end.remote_host) == (from, to) && end.stuck != 0 {
                 let stuck = std::mem::take(&mut end.stuck);
-                let later = self.dice.random_range(0..AGAIN);
+                let later = self.dice.random_range(0..RETRANSMIT);
                 for _ in 0..stuck {
                     self.schedule(id, later);
                 }
@@ -267,12 +267,12 @@ impl Network {
 
     // --- time ---------------------------------------------------------------------------------
 
-    /// When something arrives next.
+    /// The time of the next arrival.
     pub(crate) fn next_arrival(&self) -> Option<u64> {
         self.events.peek().map(|Reverse((at, ..))| *at)
     }
 
-    /// Has everything arrive that is due by `now`.
+    /// Advances the time, and delivers everything that is due by `now`.
     pub(crate) fn advance(&mut self, now: u64) {
         while let Some(Reverse((at, _, end))) = self.events.peek().copied() {
             if now < at {
@@ -285,14 +285,14 @@ impl Network {
         self.now = self.now.max(now);
     }
 
-    /// Hosts at which something has arrived since this was asked.
+    /// The hosts that have received something since the last call.
     pub(crate) fn take_touched(&mut self) -> BTreeSet<HostId> {
         std::mem::take(&mut self.touched)
     }
 
     fn schedule(&mut self, id: EndId, later: u64) {
         let end = &self.ends[id];
-        let delay = match self.links.get(&(end.host, end.there)) {
+        let delay = match self.links.get(&(end.host, end.remote_host)) {
             Some(link) => {
                 let jitter = (link.delay + link.extra) / 2;
                 link.delay + link.extra + self.dice.random_range(0..=jitter)
@@ -305,71 +305,71 @@ impl Network {
         self.events.push(Reverse((end.arrival, self.last_event, id)));
     }
 
-    fn send(&mut self, from: EndId, flight: Flight) {
-        self.ends[from].pipe.push_back(flight);
+    fn send(&mut self, from: EndId, packet: Packet) {
+        self.ends[from].pipe.push_back(packet);
         self.schedule(from, 0);
     }
 
-    /// The next of an end's pipe comes to its other side.
+    /// Delivers the next packet of an end's pipe to the remote end.
     fn arrive(&mut self, from: EndId) {
         let end = &mut self.ends[from];
         if end.pipe.is_empty() {
             return;
         }
-        let (here, there) = (end.host, end.there);
-        if !self.passes(here, there) {
+        let (here, remote_host) = (end.host, end.remote_host);
+        if !self.passes(here, remote_host) {
             self.ends[from].stuck += 1;
             return;
         }
-        let Some(flight) = self.ends[from].pipe.pop_front() else { return };
-        self.touched.insert(there);
-        let numbers = [here as u64, there as u64, from as u64];
+        let Some(packet) = self.ends[from].pipe.pop_front() else { return };
+        self.touched.insert(remote_host);
+        let numbers = [here as u64, remote_host as u64, from as u64];
         let peer = self.ends[from].peer;
-        match flight {
-            Flight::Open => {
+        match packet {
+            Packet::Open => {
                 self.trace.note(self.now, "open", &numbers, &[]);
                 self.opened(from);
             }
-            Flight::Accepted(theirs) => {
+            Packet::Accepted(theirs) => {
                 self.trace.note(self.now, "accepted", &numbers, &[]);
                 let Some(peer) = peer else { return };
                 let end = &mut self.ends[peer];
                 end.peer = Some(theirs);
-                if end.gone || !end.open {
-                    return self.send(peer, Flight::Reset);
+                if end.discarded || !end.open {
+                    return self.send(peer, Packet::Reset);
                 }
                 end.connected = true;
                 self.wake(peer);
             }
-            Flight::Refused => {
+            Packet::Refused => {
                 self.trace.note(self.now, "refused", &numbers, &[]);
                 if let Some(peer) = peer {
                     self.fail(peer, ErrorKind::ConnectionRefused);
                 }
             }
-            Flight::Data(bytes) => {
+            Packet::Data(bytes) => {
                 self.trace.note(self.now, "data", &numbers, &bytes);
                 let Some(peer) = peer else { return };
                 let end = &mut self.ends[peer];
-                if end.gone || !end.open {
-                    return self.send(peer, Flight::Reset);
+                if end.discarded || !end.open {
+                    return self.send(peer, Packet::Reset);
                 }
                 end.inbox.extend(bytes);
                 self.wakers.append(&mut end.readers);
             }
-            Flight::Taken(count) => {
+            Packet::Taken(count) => {
                 let Some(peer) = peer else { return };
                 let end = &mut self.ends[peer];
                 end.unread -= count.min(end.unread);
                 self.wakers.append(&mut end.writers);
             }
-            Flight::End => {
+            Packet::End => {
                 self.trace.note(self.now, "fin", &numbers, &[]);
                 let Some(peer) = peer else { return };
                 self.ends[peer].ended = true;
                 self.wakers.append(&mut self.ends[peer].readers);
             }
-            Flight::Reset => {
+            Packet::Reset => {
                 self.trace.note(self.now, "reset", &numbers, &[]);
                 if let Some(peer) = peer {
                     self.fail(peer, ErrorKind::ConnectionReset);
@@ -386,17 +386,17 @@ impl Network {
 
     fn fail(&mut self, id: EndId, error: ErrorKind) {
         let end = &mut self.ends[id];
-        if end.gone {
+        if end.discarded {
             return;
         }
-        end.gone = true;
+        end.discarded = true;
         end.error.get_or_insert(error);
         self.touched.insert(end.host);
         self.wake(id);
     }
 }
 
-/// Remembers whom to wake.
+/// Registers a waker, unless it is registered already.
 pub(crate) fn watch(waiting: &mut Vec<Waker>, waker: &Waker) {
     if !waiting.iter().any(|known| known.will_wake(waker)) {
         waiting.push(waker.clone());

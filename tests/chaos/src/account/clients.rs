@@ -1,4 +1,4 @@
-//! What workers noted of each client: in order, once, and to the end.
+//! Checks the records of workers for each client: in order, once, and ended by a close.
 
 use business_worker::CloseReason;
 use rustc_hash::FxHashMap;
@@ -9,7 +9,7 @@ use crate::{
     record::{Client, Record, Told},
 };
 
-/// How often each message of each life was handled, by its number less one.
+/// The handler calls for each message of each connection, by its number minus one.
 pub(super) type Handled = FxHashMap<u64, Vec<Times>>;
 
 pub(super) fn check(
@@ -20,7 +20,7 @@ pub(super) fn check(
 ) -> Handled {
     let mut handled = Handled::default();
     for (client, mut records) in std::mem::take(&mut account.records) {
-        // Stable, so that those of one process stay in their order.
+        // A stable sort keeps the order of the records of one process.
         records.sort_by_key(|(_, record)| record.at);
         let first = records.first().map_or(0, |(_, record)| record.at);
         let last = records.last().map_or(0, |(_, record)| record.at);
@@ -29,7 +29,8 @@ pub(super) fn check(
         let mut walk = Walk { client, leniency, token: None, counts, broken: &mut disorder };
         let closed = walk.order(&records);
         let token = walk.token;
-        if !disorder.is_empty() && spoken_for(&records) && unpromised(Unpromised::ToldOnce) {
+        if !disorder.is_empty() && closed_for_gateway(&records) && unpromised(Unpromised::ToldOnce)
+        {
             counts.closes_twice += 1;
         } else {
             broken.merge(disorder);
@@ -48,8 +49,8 @@ pub(super) fn check(
     handled
 }
 
-/// Whether a worker has closed it for its gateway.
-fn spoken_for(records: &[(usize, Record)]) -> bool {
+/// Whether a worker has closed the client on behalf of its dead gateway.
+fn closed_for_gateway(records: &[(usize, Record)]) -> bool {
     let lost = Told::Close(CloseReason::GatewayLost);
     records.iter().any(|(_, record)| record.told == lost)
 }
@@ -63,15 +64,15 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Whether events come in order, marked when they come again, and end with a close. Returns
-    /// the reason of that.
+    /// Checks that events are in order, marked when repeated, and ended by a close. Returns the
+    /// reason of the close.
     fn order(&mut self, records: &[(usize, Record)]) -> Option<&'static str> {
         let mut seen = FxHashMap::<u64, Times>::default();
         let (mut highest, mut close) = (0_u64, None::<(u64, CloseReason)>);
-        let mut spoken_for = None;
+        let mut closed_for_gateway = None;
         for (_, record) in records {
             let times = seen.entry(record.number).or_default();
-            // A worker that speaks for a lost gateway cannot know what was lost with it.
+            // A worker that closes a client of a dead gateway does not know the lost events.
             let lost = matches!(record.told, Told::Close(CloseReason::GatewayLost));
             if record.marked {
                 self.counts.redelivered += 1;
@@ -80,25 +81,25 @@ impl Walk<'_> {
             } else {
                 times.unmarked += 1;
             }
-            // Whoever speaks for a lost gateway whose owner is lost too cannot know whether it has
-            // spoken, and says so.
+            // If the owner of the client is dead as well, its standby does not know whether the
+            // owner has closed the client, and marks the close.
             let perhaps = lost && record.marked;
             if perhaps && self.leniency.overtaken {
-                // Nor whether that handles late what it has read already.
-                spoken_for = Some(CloseReason::GatewayLost);
+                // Nor does it know whether the owner still handles events that it has read.
+                closed_for_gateway = Some(CloseReason::GatewayLost);
                 continue;
             }
-            self.counts.overtaken += u64::from(spoken_for.is_some());
+            self.counts.overtaken += u64::from(closed_for_gateway.is_some());
             if 1 < times.unmarked && !record.marked {
                 self.breaks(Rule::MarkedWhenAgain, records, shown(record));
             } else if highest.saturating_add(1) < record.number && !lost {
-                let gap = format!("{} behind event {highest}", shown(record));
+                let gap = format!("{} after event {highest}", shown(record));
                 self.breaks(Rule::HandledInOrder, records, gap);
             } else if record.number <= highest && !record.marked {
                 if self.leniency.overtaken && 0 < times.marked {
                     self.counts.overtaken += 1;
                 } else {
-                    let back = format!("{} behind event {highest}", shown(record));
+                    let back = format!("{} after event {highest}", shown(record));
                     self.breaks(Rule::HandledInOrder, records, back);
                 }
             }
@@ -116,13 +117,13 @@ impl Walk<'_> {
             }
             highest = highest.max(record.number);
         }
-        close.map(|(_, why)| why).or(spoken_for).map(CloseReason::name)
+        close.map(|(_, why)| why).or(closed_for_gateway).map(CloseReason::name)
     }
 
-    /// Whether each number means what it must.
+    /// Checks that each event has the expected sequence number.
     fn meaning(&mut self, records: &[(usize, Record)]) {
         for (_, record) in records {
-            let sense = match record.told {
+            let expected = match record.told {
                 Told::Connect => record.number == 1,
                 Told::Open(token) => {
                     let same = self.token.is_none_or(|known| known == token);
@@ -133,13 +134,13 @@ impl Walk<'_> {
                 Told::Close(_) => true,
                 Told::Nonsense => false,
             };
-            if !sense {
+            if !expected {
                 self.breaks(Rule::NothingMadeUp, records, shown(record));
             }
         }
     }
 
-    /// Notes how often each message was handled.
+    /// Counts the handler calls for each message.
     fn messages(&mut self, records: &[(usize, Record)], handled: &mut Handled) {
         let Some(token) = self.token else { return };
         let messages = handled.entry(token).or_default();

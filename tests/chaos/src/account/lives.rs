@@ -1,4 +1,4 @@
-//! What clients saw: who was closed, what was answered, what came to whom.
+//! Checks the observations of clients: closes, answers, and forwarded messages.
 
 use std::collections::BTreeMap;
 
@@ -14,41 +14,43 @@ pub(super) fn check(
     counts: &mut Counts,
     broken: &mut Broken,
 ) {
-    let heard: BTreeMap<u64, Heard> =
-        account.lives.iter().map(|(token, life)| (*token, hear(life))).collect();
-    let listeners = Listeners::of(account);
+    let received: BTreeMap<u64, Received> =
+        account.lives.iter().map(|(token, life)| (*token, count_received(life))).collect();
+    let recipients = Recipients::of(account);
     for (token, life) in &account.lives {
         let mut check = Check { account, handled, leniency, counts, broken, life };
         check.end();
         check.sent();
-        check.heard(&heard[token]);
-        check.passed_on(&listeners, &heard);
+        check.received(&received[token]);
+        check.forwarded(&recipients, &received);
     }
 }
 
-/// What a gateway says that goes down. What its client sent before it heard that, still counts.
+/// The close code of a draining gateway. Messages sent before the client received it must be
+/// handled.
 const GOING_AWAY: u16 = 1001;
 
-/// How often a life heard of each message, and when first.
-type Heard = FxHashMap<(u64, u32, Kind), (u32, u64)>;
+/// How often a connection received each message, and when first.
+type Received = FxHashMap<(u64, u32, Kind), (u32, u64)>;
 
-fn hear(life: &Life) -> Heard {
-    let mut heard = Heard::default();
+fn count_received(life: &Life) -> Received {
+    let mut received = Received::default();
     for (place, reply) in life.heard.iter().enumerate() {
         let at = life.heard_at.get(place).copied().unwrap_or_default();
         let reply = (reply.from.to_u64(), reply.number, reply.kind);
-        heard.entry(reply).or_insert((0, at)).0 += 1;
+        received.entry(reply).or_insert((0, at)).0 += 1;
     }
-    heard
+    received
 }
 
-/// Who is to hear of others' messages: lives that lasted to the end, by client and by group.
-struct Listeners<'a> {
+/// The recipients of forwarded messages: connections that stayed to the end, by client and by
+/// group.
+struct Recipients<'a> {
     clients: FxHashMap<u32, &'a Life>,
     groups: FxHashMap<u32, Vec<&'a Life>>,
 }
 
-impl<'a> Listeners<'a> {
+impl<'a> Recipients<'a> {
     fn of(account: &'a Account) -> Self {
         let (mut clients, mut groups) = (FxHashMap::default(), FxHashMap::default());
         for life in account.lives.values().filter(|life| life.end == End::Stayed) {
@@ -89,7 +91,7 @@ impl Check<'_> {
         }
     }
 
-    /// Whether what was sent was handled and answered.
+    /// Checks that sent messages were handled.
     fn sent(&mut self) {
         let life = self.life;
         let known = self.handled.get(&life.token.to_u64());
@@ -107,7 +109,7 @@ impl Check<'_> {
             return;
         }
         if known.is_none() {
-            self.breaks(Rule::NothingLost, || "its opening was lost".to_owned());
+            self.breaks(Rule::NothingLost, || "no event was recorded".to_owned());
         }
         for at in 0..life.sent.len() {
             if times(messages, at).all() == 0 {
@@ -116,10 +118,11 @@ impl Check<'_> {
         }
     }
 
-    /// Whether everything that was heard has a reason, and came in order.
-    fn heard(&mut self, heard: &Heard) {
+    /// Checks that each received message was handled as often, and in order, and that each sent
+    /// message was answered.
+    fn received(&mut self, received: &Received) {
         let life = self.life;
-        for (&(from, number, kind), (count, _)) in heard {
+        for (&(from, number, kind), (count, _)) in received {
             let from = Token::from_u64(from);
             let messages = self.handled.get(&from.to_u64()).map_or(&[][..], Vec::as_slice);
             let times = times(messages, number.wrapping_sub(1) as usize).all();
@@ -132,19 +135,19 @@ impl Check<'_> {
             };
             if !for_us || times < *count {
                 self.breaks(Rule::NothingMadeUp, || {
-                    format!("heard {number} of {from} ({kind:?}) {count} times, handled {times}")
+                    format!("received {number} of {from} ({kind:?}) {count} times, handled {times}")
                 });
             }
         }
         for _ in 0..life.nonsense {
-            self.breaks(Rule::NothingMadeUp, || "heard nonsense".to_owned());
+            self.breaks(Rule::NothingMadeUp, || "received a malformed message".to_owned());
         }
         self.in_order();
         if life.end != End::Stayed {
             return;
         }
         for number in 1..=life.sent.len() as u32 {
-            if !heard.contains_key(&(life.token.to_u64(), number, Kind::Echo)) {
+            if !received.contains_key(&(life.token.to_u64(), number, Kind::Echo)) {
                 self.breaks(Rule::EverythingAnswered, || format!("message {number}"));
             }
         }
@@ -158,59 +161,60 @@ impl Check<'_> {
                 Kind::Uid | Kind::Group => self.counts.passed_on += 1,
             }
             let last = last.entry(from).or_default();
-            if number < *last && !marked && !self.was_given_again(from, number) {
+            if number < *last && !marked && !self.may_be_repeated(from, number) {
                 let last = *last;
                 self.breaks(Rule::HeardInOrder, || {
-                    format!("{number} of {from} ({kind:?}) behind {last}")
+                    format!("{number} of {from} ({kind:?}) after {last}")
                 });
             }
             *last = number.max(*last);
         }
     }
 
-    /// Whether a message was handled by two workers at a time, for all we know.
-    fn was_given_again(&self, from: Token, number: u32) -> bool {
+    /// Whether two workers may have handled a message at the same time.
+    fn may_be_repeated(&self, from: Token, number: u32) -> bool {
         let messages = self.handled.get(&from.to_u64()).map_or(&[][..], Vec::as_slice);
         self.leniency.overtaken && 0 < times(messages, number.wrapping_sub(1) as usize).marked
     }
 
-    /// Whether its messages came to all whom they concerned.
-    fn passed_on(&mut self, listeners: &Listeners<'_>, heard: &BTreeMap<u64, Heard>) {
+    /// Checks that messages were forwarded to all recipients.
+    fn forwarded(&mut self, recipients: &Recipients<'_>, received: &BTreeMap<u64, Received>) {
         let (token, life) = (self.life.token, self.life);
-        // Where the gateway of the sender is lost, nobody handles again what was being handled.
+        // If the gateway of the sender is lost, messages in flight are not redelivered.
         if !matches!(life.end, End::Stayed | End::Left) || self.account.died_with(life) {
             return;
         }
         for (number, sent) in (1_u32..).zip(&life.sent) {
             let kind = Kind::of(number);
-            for listener in listeners.of_message(kind, token) {
-                let there = listener.joined.is_some_and(|joined| joined < *sent);
-                let theirs = &heard[&listener.token.to_u64()];
-                if !there {
+            for recipient in recipients.of_message(kind, token) {
+                let joined = recipient.joined.is_some_and(|joined| joined < *sent);
+                let theirs = &received[&recipient.token.to_u64()];
+                if !joined {
                     continue;
                 }
                 if let Some((_, at)) = theirs.get(&(token.to_u64(), number, kind)) {
-                    self.in_time(*sent, *at, number, listener);
+                    self.in_time(*sent, *at, number, recipient);
                     continue;
                 }
                 let messages = self.handled.get(&token.to_u64()).map_or(&[][..], Vec::as_slice);
-                if self.account.were_apart(times(messages, number as usize - 1), listener.gateway) {
+                if self.account.were_apart(times(messages, number as usize - 1), recipient.gateway)
+                {
                     self.counts.not_passed_on += 1;
                     continue;
                 }
                 self.breaks(Rule::EverythingPassedOn, || {
                     format!(
                         "message {number} to {} on {} ({kind:?})",
-                        listener.token, listener.gateway
+                        recipient.token, recipient.gateway
                     )
                 });
             }
         }
     }
 
-    /// Whether a message came soon enough.
-    fn in_time(&mut self, sent: u64, heard: u64, number: u32, by: &Life) {
-        let took = heard.saturating_sub(sent);
+    /// Checks that a message was forwarded within the limit.
+    fn in_time(&mut self, sent: u64, received: u64, number: u32, by: &Life) {
+        let took = received.saturating_sub(sent);
         if self.leniency.in_time.is_some_and(|most| most < took) {
             self.breaks(Rule::PassedOnInTime, || {
                 format!("message {number} to {} after {} ms", by.token, took / 1_000_000)

@@ -1,5 +1,5 @@
-//! The account of a run: is fed what clients and workers have seen, and says what does not
-//! balance.
+//! The account of a run: collects what clients received and workers recorded, and reports the rules
+//! that are violated.
 
 mod clients;
 mod lives;
@@ -15,207 +15,208 @@ use crate::{
     record::{Client, Record, Told},
 };
 
-/// What is held against a run beyond what always is. Each names what a scenario's faults make
-/// impossible to promise, or nobody promises yet.
+/// Exemptions from the rules, for guarantees that the faults of a scenario rule out, or that are
+/// not given yet.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Leniency {
-    /// An event that was given to another worker may still be handled, late and unmarked, by the
-    /// one that had it first: that was cut off or paused, and not dead.
+    /// An event that was redelivered to another worker may still be handled, late and unmarked, by
+    /// the worker that had it first: that worker was cut off or paused, and not dead.
     pub overtaken: bool,
-    /// How long, in nanoseconds, it may take until what is sent to a uid or a group has come to all; for
-    /// ever if `None`.
+    /// The maximum time, in nanoseconds, until a message to a uid or a group has reached all
+    /// recipients; no limit if `None`.
     pub in_time: Option<u64>,
 }
 
-/// One connection, as its client saw it. Times are nanoseconds of the system's clock.
+/// One connection, as observed by its client. Times are nanoseconds of the system clock.
 #[derive(Clone, Debug)]
 pub struct Life {
-    /// Whose, and which.
+    /// The client and the number of the connection.
     pub token: Token,
     /// The inner port of its gateway.
     pub gateway: u16,
-    /// When it began to connect.
+    /// When the client started to connect.
     pub began: u64,
-    /// When it had its first answer: whoever sends to it from then on reaches it.
+    /// When it received its first answer: messages sent from then on reach it.
     pub joined: Option<u64>,
-    /// When each of its messages was sent; the first is number 1.
+    /// When each message was sent; the first is number 1.
     pub sent: Vec<u64>,
-    /// What it heard, in that order.
+    /// The received messages, in order.
     pub heard: Vec<Reply>,
-    /// When it heard each of these, as far as that is known.
+    /// When each of these was received, as far as recorded.
     pub heard_at: Vec<u64>,
-    /// What makes no sense of what it heard.
+    /// The number of received messages that are malformed.
     pub nonsense: u64,
     /// How it ended.
     pub end: End,
-    /// When.
+    /// When it ended.
     pub ended: u64,
 }
 
-/// How a connection ended, as its client saw it.
+/// How a connection ended, as observed by its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Its handshake was never finished.
+    /// Its handshake was not completed.
     Refused,
-    /// It was open until everybody was told to leave, when everything had come to rest.
+    /// It stayed open until all clients closed, when nothing was in flight any more.
     Stayed,
-    /// It said goodbye while the run went on, without waiting for answers.
+    /// The client closed it during the run with a close frame, without waiting for answers.
     Left,
-    /// It broke off.
+    /// The client aborted it.
     Dropped,
-    /// It was closed from the other side, with this code if there was one.
+    /// It was closed by the remote side, with this code if there was one.
     Closed(Option<u16>),
 }
 
-/// A gateway was killed, or asked to end.
+/// A gateway was killed, or drained.
 #[derive(Clone, Copy, Debug)]
 pub struct Loss {
     /// Its inner port.
     pub gateway: u16,
-    /// When, in nanoseconds of the system's clock.
+    /// When, in nanoseconds of the system clock.
     pub at: u64,
-    /// Whether it was not even asked.
+    /// Whether it was killed instead of drained.
     pub killed: bool,
 }
 
-/// Something that nobody promises of the clients that a gateway had at some time between two others,
-/// in nanoseconds of the system's clock, both included.
+/// A guarantee that does not hold for the clients that a gateway had at any time in an interval, in
+/// nanoseconds of the system clock, both ends included.
 #[derive(Clone, Copy, Debug)]
 pub struct Limit {
     /// Its inner port.
     pub gateway: u16,
-    /// From then.
+    /// The start.
     pub from: u64,
-    /// Until then.
+    /// The end.
     pub to: u64,
-    /// What it is.
+    /// The guarantee.
     pub unpromised: Unpromised,
 }
 
-/// What may not be promised.
+/// A guarantee that may not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unpromised {
-    /// That anybody is told the end of them.
+    /// Each connection has an `on_close`.
     Told,
-    /// That only one is told of it, or with a mark.
+    /// Each connection has no second `on_close` without a mark.
     ToldOnce,
 }
 
-/// A process could not know of a gateway, or not reach it, and nobody promises that what it handled
-/// between two times came to clients there, in nanoseconds of the system's clock, both included.
+/// A worker process did not know a gateway, or could not reach it: messages that it handled in this
+/// interval need not have reached clients there. Nanoseconds of the system clock, both ends
+/// included.
 #[derive(Clone, Copy, Debug)]
 pub struct Apart {
-    /// Which process, as with its records.
+    /// The number of the process, as in its records.
     pub process: usize,
     /// The gateway's inner port.
     pub gateway: u16,
-    /// From then.
+    /// The start.
     pub from: u64,
-    /// Until then.
+    /// The end.
     pub to: u64,
 }
 
-/// What is fed to it.
+/// The observations of a run.
 #[derive(Debug, Default)]
 pub struct Account {
     lives: BTreeMap<u64, Life>,
     records: FxHashMap<Client, Vec<(usize, Record)>>,
     losses: Vec<Loss>,
-    /// From when to when a gateway was on its way to its end. Whoever it let in then, it closed.
+    /// Gateway, start and end of each drain. Clients accepted in between were closed.
     endings: Vec<(u16, u64, u64)>,
-    /// From when to when which worker was there, and not paused.
+    /// Worker, start and end of each time in which it ran and was not paused.
     workers: Vec<(usize, u64, u64)>,
     limits: Vec<Limit>,
     apart: Vec<Apart>,
     broken: Broken,
 }
 
-/// What must hold.
+/// A rule that must hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
-    /// No client is closed whose gateway went on.
+    /// No client is closed whose gateway kept running.
     NobodyClosed,
-    /// What was sent on a connection that its client did not lose was handled.
+    /// Messages on a connection that its client did not lose are handled.
     NothingLost,
-    /// And answered, if the client stayed to hear it.
+    /// They are answered, if the client stayed.
     EverythingAnswered,
-    /// And passed on to those whom it concerned.
+    /// They are forwarded to all recipients.
     EverythingPassedOn,
-    /// Soon enough.
+    /// They are forwarded within the limit.
     PassedOnInTime,
     /// Events of a client are handled in order.
     HandledInOrder,
-    /// What comes again is marked.
+    /// Redelivered events are marked.
     MarkedWhenAgain,
-    /// Nothing is answered or passed on more often than it was handled.
+    /// No message is answered or forwarded more often than it was handled.
     NothingMadeUp,
-    /// Answers and what is passed on come in order, except behind a mark.
+    /// Answers and forwarded messages arrive in order, except marked ones.
     HeardInOrder,
-    /// Every connection that was told of is told the end of.
+    /// Every connection with a recorded event has an `on_close`.
     EveryEndTold,
-    /// Once, and last.
+    /// It has exactly one, as its last event.
     EveryEndToldOnce,
-    /// Processes end as they were told, without a panic; files are whole.
+    /// Processes exit with 0 when asked, without a panic; journals are complete.
     NoBlemish,
 }
 
 impl Rule {
-    /// As a line of a report.
+    /// The line of the report.
     pub const fn text(self) -> &'static str {
         match self {
-            Self::NobodyClosed => "clients closed whose gateway went on",
+            Self::NobodyClosed => "clients closed whose gateway kept running",
             Self::NothingLost => "events lost",
             Self::EverythingAnswered => "messages without an answer",
-            Self::EverythingPassedOn => "messages not passed on to all",
-            Self::PassedOnInTime => "messages passed on too late",
+            Self::EverythingPassedOn => "messages not forwarded to all recipients",
+            Self::PassedOnInTime => "messages forwarded too late",
             Self::HandledInOrder => "events handled out of order",
             Self::MarkedWhenAgain => "events handled again without a mark",
-            Self::NothingMadeUp => "answers more often than handled, or to nothing",
+            Self::NothingMadeUp => "messages answered or forwarded more often than handled",
             Self::HeardInOrder => "answers out of order without a mark",
             Self::EveryEndTold => "connections without an onClose",
-            Self::EveryEndToldOnce => "connections with more than one onClose, or events behind it",
-            Self::NoBlemish => "processes or files that were not well",
+            Self::EveryEndToldOnce => "connections with more than one onClose, or events after it",
+            Self::NoBlemish => "process failures or incomplete files",
         }
     }
 }
 
-/// What was counted, whether it balances or not.
+/// The counts of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
-    /// Connections that clients had, and that they tried to have.
+    /// Connections of clients.
     pub connections: u64,
-    /// Those of them that were closed from the other side.
+    /// Of these, closed by the remote side.
     pub closed: u64,
     /// Messages sent.
     pub sent: u64,
-    /// Messages handled, each once.
+    /// Messages handled, each counted once.
     pub handled: u64,
-    /// Sent on connections that were lost with their gateway, or that the client broke off, and never
-    /// handled.
+    /// Messages never handled, of connections that were lost with their gateway or aborted by the
+    /// client.
     pub gone: u64,
-    /// Handlings with a mark, of any event.
+    /// Handler calls for redelivered events.
     pub redelivered: u64,
-    /// Those of them whose event had been handled before.
+    /// Of these, calls whose event had been handled before.
     pub again: u64,
-    /// Handled late by a worker that had been cut off.
+    /// Events handled late by a worker that had been cut off.
     pub overtaken: u64,
-    /// Answers heard.
+    /// Answers received.
     pub answers: u64,
-    /// Messages to uids and groups heard.
+    /// Messages to uids and groups received.
     pub passed_on: u64,
-    /// Not heard, of a process that knew nothing of the gateway, or could not reach it.
+    /// Of these, not received, from a process that did not know the gateway or could not reach it.
     pub not_passed_on: u64,
-    /// Connections that workers were told of.
+    /// Connections with a recorded event.
     pub connects: u64,
-    /// Their ends, by reason.
+    /// `on_close` calls of these, by reason.
     pub closes: BTreeMap<&'static str, u64>,
-    /// Ends that no worker could tell: of clients whose gateway died while fewer than two workers were there.
+    /// Missing `on_close` calls, of clients whose gateway died while fewer than two workers ran.
     pub closes_missing: u64,
-    /// Connections whose end two workers told without a mark, where nobody promises better.
+    /// Connections that two workers closed without a mark, where [`Unpromised::ToldOnce`] applies.
     pub closes_twice: u64,
 }
 
-/// What does not balance: for each rule how often, and a few examples.
+/// The violated rules, each with the number of violations and a few examples.
 #[derive(Debug, Default)]
 pub struct Broken(BTreeMap<Rule, (u64, Vec<String>)>);
 
@@ -238,7 +239,7 @@ impl Broken {
         }
     }
 
-    /// Each rule that does not hold, how often, and a few examples.
+    /// Each violated rule, the number of violations, and a few examples.
     pub fn iter(&self) -> impl Iterator<Item = (Rule, u64, &[String])> {
         self.0.iter().map(|(rule, (count, examples))| (*rule, *count, examples.as_slice()))
     }
@@ -249,21 +250,21 @@ impl Broken {
     }
 }
 
-/// The result.
+/// The result of an account.
 #[derive(Debug)]
 pub struct Balance {
-    /// What there was.
+    /// The counts.
     pub counts: Counts,
-    /// What does not balance.
+    /// The violated rules.
     pub broken: Broken,
 }
 
-/// How often an event was handled.
+/// The handler calls for an event.
 #[derive(Clone, Copy, Debug, Default)]
 struct Times {
     unmarked: u32,
     marked: u32,
-    /// By which process the last time, and when.
+    /// Process and time of the last call.
     last: Option<(usize, u64)>,
 }
 
@@ -274,58 +275,58 @@ impl Times {
 }
 
 impl Account {
-    /// A connection that a client had.
+    /// Adds a connection of a client.
     pub fn life(&mut self, life: Life) {
         self.lives.insert(life.token.to_u64(), life);
     }
 
-    /// What processes noted, in the order in which each did.
+    /// Adds the records of processes, in the order in which each process wrote them.
     pub fn records(&mut self, records: Vec<(usize, Record)>) {
         for (process, record) in records {
             self.records.entry(record.client).or_default().push((process, record));
         }
     }
 
-    /// A gateway was ended.
+    /// Adds the kill, or the start of the drain, of a gateway.
     pub fn loss(&mut self, loss: Loss) {
         self.losses.push(loss);
     }
 
-    /// A gateway that was asked to end has ended.
+    /// Adds the exit of a draining gateway.
     pub fn ended(&mut self, gateway: u16, at: u64) {
         let asked = self.losses.iter().rev().find(|loss| loss.gateway == gateway);
         self.endings.extend(asked.map(|loss| (gateway, loss.at, at)));
     }
 
-    /// A worker was started at that time, or goes on.
+    /// Adds the start of a worker, or its continuation after a pause.
     pub fn worker_up(&mut self, worker: usize, at: u64) {
         self.workers.push((worker, at, u64::MAX));
     }
 
-    /// A worker was killed at that time, or asked to end, or stands still from then on.
+    /// Adds the kill, the drain, or the pause of a worker.
     pub fn worker_down(&mut self, worker: usize, at: u64) {
-        let mut stays = self.workers.iter_mut().filter(|stay| stay.0 == worker);
-        if let Some(stay) = stays.next_back() {
-            stay.2 = stay.2.min(at);
+        let mut runs = self.workers.iter_mut().filter(|run| run.0 == worker);
+        if let Some(run) = runs.next_back() {
+            run.2 = run.2.min(at);
         }
     }
 
-    /// Something is not promised.
+    /// Adds a guarantee that does not hold.
     pub fn limit(&mut self, limit: Limit) {
         self.limits.push(limit);
     }
 
-    /// A process and a gateway did not know each other.
+    /// Adds a process that did not know a gateway, or could not reach it.
     pub fn apart(&mut self, apart: Apart) {
         self.apart.push(apart);
     }
 
-    /// Something else was not well.
+    /// Adds another failure.
     pub fn blemish(&mut self, what: String) {
         self.broken.add(Rule::NoBlemish, || what);
     }
 
-    /// Says what does not balance.
+    /// Checks all rules.
     pub fn balance(mut self, leniency: Leniency) -> Balance {
         let mut counts = Counts::default();
         let mut broken = std::mem::take(&mut self.broken);
@@ -334,15 +335,15 @@ impl Account {
         Balance { counts, broken }
     }
 
-    /// Whether that is not promised of a client of this gateway that was there between two times.
+    /// Whether a guarantee does not hold for a client that the gateway had between two times.
     fn is_unpromised(&self, what: Unpromised, gateway: u16, from: u64, to: u64) -> bool {
         self.limits.iter().any(|limit| {
-            let there = from <= limit.to && limit.from <= to;
-            limit.unpromised == what && limit.gateway == gateway && there
+            let overlaps = from <= limit.to && limit.from <= to;
+            limit.unpromised == what && limit.gateway == gateway && overlaps
         })
     }
 
-    /// Whether who handled a message last was apart from a gateway then.
+    /// Whether the process that handled a message last could not reach a gateway at that time.
     fn were_apart(&self, handled: Times, gateway: u16) -> bool {
         let Some((process, at)) = handled.last else { return false };
         self.apart.iter().any(|apart| {
@@ -351,27 +352,27 @@ impl Account {
         })
     }
 
-    /// Whether a gateway was lost after that time and, until others could have closed its clients, there
-    /// was a moment when fewer than two workers were there and had been for a while: what is known of
-    /// clients is passed on from one to another, and that takes two.
+    /// Whether a gateway was lost after that time and, before other workers could have closed its
+    /// clients, fewer than two workers were running and ready at some moment: the state of clients
+    /// is replicated from owner to standby, which takes two.
     fn forgotten(&self, gateway: u16, from: u64) -> bool {
         let losses = self.losses.iter().filter(|loss| loss.gateway == gateway);
         losses.filter(|loss| from <= loss.at + SLACK).any(|loss| {
             let near = loss.at.saturating_sub(SLACK)..=loss.at + CLOSED;
-            // The number changes only then, and is the least right after a worker is gone.
+            // The number is lowest right after a worker has ended.
             let ends = self.workers.iter().map(|(_, _, to)| *to).filter(|to| near.contains(to));
             ends.chain([*near.start()]).any(|at| self.workers_at(at) < 2)
         })
     }
 
-    /// How many workers were there right after that time, and had been for a while.
+    /// The number of workers that were running right after that time, and ready.
     fn workers_at(&self, at: u64) -> usize {
-        let there = |(_, from, to): &&(usize, u64, u64)| from + READY <= at && at < *to;
-        self.workers.iter().filter(there).count()
+        let ready = |(_, from, to): &&(usize, u64, u64)| from + READY <= at && at < *to;
+        self.workers.iter().filter(ready).count()
     }
 
-    /// Whether a gateway was killed with what a client had sent that has left since: it may have
-    /// waited for a worker.
+    /// Whether the gateway of a client that closed its connection was killed so soon that it may
+    /// still have held messages of that client.
     fn died_with(&self, life: &Life) -> bool {
         let near = life.began..=life.ended + SETTLED;
         let mut losses = self.losses.iter().filter(|loss| loss.gateway == life.gateway);
@@ -388,21 +389,23 @@ impl Account {
     }
 }
 
-/// How long it takes at most until workers have spoken for a gateway that died.
+/// Maximum time until workers have closed all clients of a dead gateway, in nanoseconds.
 const SETTLED: u64 = 10_000_000_000;
 
-/// How long it takes at most until workers have closed the clients of a gateway that died, if two are
-/// there: the grace, a takeover, and what a busy machine adds.
+/// Maximum time until workers have closed the clients of a dead gateway, if two workers are
+/// running: the grace period, a takeover, and the delay of a busy machine. In nanoseconds.
 const CLOSED: u64 = 7_000_000_000;
 
-/// How long it takes until a worker that was started, or stood still, knows what others know.
+/// Time until a worker that was started, or paused, has received the state of the other workers, in
+/// nanoseconds.
 const READY: u64 = 1_500_000_000;
 
-/// How long a gateway may have told nobody of what is new, and a worker have told of what it had
-/// read of a gateway that died.
+/// Maximum age of events that a dead gateway had not sent to any worker, and maximum time in which
+/// a worker still handles events that it had read from that gateway. In nanoseconds.
 const SLACK: u64 = 2_000_000_000;
 
-/// How many clients were told of, and how many of their ends: what a run waits for.
+/// The number of clients with a record, and of those with a close: a run waits until they are
+/// equal.
 pub fn open_ends(records: &[(usize, Record)]) -> (usize, usize) {
     let (mut known, mut ended) = (FxHashMap::default(), 0);
     for (_, record) in records {

@@ -1,4 +1,4 @@
-//! Made-up runs with one defect each: the account must find it, and nothing else.
+//! Constructed runs with one defect each: the account must report it, and nothing else.
 
 use business_worker::CloseReason;
 
@@ -9,13 +9,13 @@ const GATEWAY: u16 = 2_900;
 const SENDER: Token = Token { client: 4, life: 0 };
 const PARTNER: Token = Token { client: 5, life: 0 };
 
-/// A run of two clients, the first of which sends eight messages: all that is seen of it.
+/// The observations of a run of two clients, the first of which sends eight messages.
 struct Run {
     sender: Life,
     partner: Life,
     records: Vec<(usize, Record)>,
     losses: Vec<Loss>,
-    /// From when to when workers were there.
+    /// Worker, start and end of each time in which it ran.
     workers: Vec<(usize, u64, u64)>,
     apart: Vec<Apart>,
     leniency: Leniency,
@@ -46,11 +46,11 @@ fn life(token: Token) -> Life {
     }
 }
 
-fn heard(number: u32, kind: Kind) -> Reply {
+fn reply(number: u32, kind: Kind) -> Reply {
     Reply { from: SENDER, number, kind, marked: false }
 }
 
-fn whole() -> Run {
+fn intact_run() -> Run {
     let (mut sender, mut partner) = (life(SENDER), life(PARTNER));
     let mut records = Vec::new();
     for token in [SENDER, PARTNER] {
@@ -62,12 +62,12 @@ fn whole() -> Run {
         records.push(record(SENDER, u64::from(number) + 2, Told::Message(number)));
         let kind = Kind::of(number);
         if kind != Kind::Echo {
-            partner.heard.push(heard(number, kind));
+            partner.heard.push(reply(number, kind));
         }
         if kind == Kind::Group {
-            sender.heard.push(heard(number, kind));
+            sender.heard.push(reply(number, kind));
         }
-        sender.heard.push(heard(number, Kind::Echo));
+        sender.heard.push(reply(number, Kind::Echo));
     }
     records.push(record(SENDER, 11, Told::Close(CloseReason::Client)));
     records.push(record(PARTNER, 3, Told::Close(CloseReason::Client)));
@@ -76,7 +76,7 @@ fn whole() -> Run {
 }
 
 impl Run {
-    /// The records of the sender's event of that number.
+    /// The record of the sender's event with that number.
     fn event(&mut self, number: u64) -> &mut Record {
         let of_event = |record: &Record| record.client == client(SENDER) && record.number == number;
         let found = self.records.iter_mut().find(|(_, record)| of_event(record));
@@ -84,11 +84,11 @@ impl Run {
     }
 
     fn without(&mut self, number: u64) {
-        let gone = *self.event(number);
-        self.records.retain(|(_, record)| *record != gone);
+        let removed = *self.event(number);
+        self.records.retain(|(_, record)| *record != removed);
     }
 
-    /// The event once more, at another process, at that time.
+    /// Adds the event once more, at another process, at that time.
     fn again(&mut self, number: u64, at: u64, marked: bool) {
         let record = Record { at, marked, ..*self.event(number) };
         self.records.push((1, record));
@@ -114,14 +114,14 @@ impl Run {
 }
 
 fn broken_by(change: impl FnOnce(&mut Run)) -> Vec<(Rule, u64)> {
-    let mut run = whole();
+    let mut run = intact_run();
     change(&mut run);
     run.broken()
 }
 
 #[test]
-fn a_run_without_defects_balances() {
-    let Balance { counts, broken } = whole().balance();
+fn run_without_defects_balances() {
+    let Balance { counts, broken } = intact_run().balance();
     assert!(broken.is_empty(), "{broken:?}");
     assert_eq!((counts.connections, counts.sent, counts.handled), (2, 8, 8));
     assert_eq!((counts.answers, counts.passed_on), (8, 3));
@@ -129,11 +129,11 @@ fn a_run_without_defects_balances() {
 }
 
 #[test]
-fn a_lost_event_is_found() {
+fn lost_event_is_reported() {
     let lost = broken_by(|run| run.without(10));
     let expected = [
         (Rule::NothingLost, 1),
-        // The close comes behind a gap.
+        // The close follows a gap.
         (Rule::HandledInOrder, 1),
         (Rule::NothingMadeUp, 1),
     ];
@@ -141,28 +141,28 @@ fn a_lost_event_is_found() {
 }
 
 #[test]
-fn what_comes_again_must_be_marked() {
+fn repeated_event_without_mark_is_reported() {
     assert_eq!(broken_by(|run| run.again(10, 1_101, true)), []);
     assert_eq!(broken_by(|run| run.again(10, 1_101, false)), [(Rule::MarkedWhenAgain, 1)]);
 }
 
 #[test]
-fn events_are_handled_in_order() {
+fn events_out_of_order_are_reported() {
     let swapped = broken_by(|run| {
         run.event(4).at = 1_055;
     });
-    // A gap before it, and it goes back.
+    // A gap before the event, and then a step back.
     assert_eq!(swapped, [(Rule::HandledInOrder, 2)]);
     let ahead = broken_by(|run| run.again(9, 1_055, true));
-    assert_eq!(ahead.len(), 1, "a mark is no leave to skip what is still to come: {ahead:?}");
+    assert_eq!(ahead.len(), 1, "a marked event must not skip later ones: {ahead:?}");
 }
 
 #[test]
-fn one_that_was_overtaken_is_forgiven_only_where_that_may_be() {
+fn late_event_is_tolerated_only_with_leniency() {
     let overtaken = |leniency: Leniency| {
         broken_by(|run| {
             run.leniency = leniency;
-            // The new worker has it, marked, and the next, before the old one comes to it.
+            // The new worker handles it, marked, and the next one, before the old worker does.
             run.again(4, 1_035, true);
             run.event(4).at = 1_065;
         })
@@ -172,34 +172,34 @@ fn one_that_was_overtaken_is_forgiven_only_where_that_may_be() {
 }
 
 #[test]
-fn answers_are_missed_and_so_are_those_too_many() {
+fn missing_and_surplus_answers_are_reported() {
     let missing = broken_by(|run| {
-        run.sender.heard.retain(|reply| *reply != heard(5, Kind::Echo));
+        run.sender.heard.retain(|it| *it != reply(5, Kind::Echo));
     });
     assert_eq!(missing, [(Rule::EverythingAnswered, 1)]);
-    let twice = broken_by(|run| run.sender.heard.push(heard(8, Kind::Echo)));
+    let twice = broken_by(|run| run.sender.heard.push(reply(8, Kind::Echo)));
     assert_eq!(twice, [(Rule::NothingMadeUp, 1)]);
-    let strange = broken_by(|run| run.partner.heard.push(heard(8, Kind::Echo)));
-    assert_eq!(strange, [(Rule::NothingMadeUp, 1)]);
+    let foreign = broken_by(|run| run.partner.heard.push(reply(8, Kind::Echo)));
+    assert_eq!(foreign, [(Rule::NothingMadeUp, 1)]);
 }
 
 #[test]
-fn answers_come_in_order_except_behind_a_mark() {
+fn answers_out_of_order_are_reported_unless_marked() {
     let swapped = broken_by(|run| run.sender.heard.swap(0, 1));
     assert_eq!(swapped, [(Rule::HeardInOrder, 1)]);
     let marked = broken_by(|run| {
         run.again(4, 1_101, true);
-        run.sender.heard.push(Reply { marked: true, ..heard(2, Kind::Echo) });
+        run.sender.heard.push(Reply { marked: true, ..reply(2, Kind::Echo) });
     });
     assert_eq!(marked, []);
 }
 
 #[test]
-fn what_is_not_passed_on_is_missed_by_those_who_were_there() {
-    let missing = |there: bool| {
+fn message_not_forwarded_is_reported_for_joined_recipients() {
+    let missing = |joined: bool| {
         broken_by(|run| {
             run.partner.heard.clear();
-            run.partner.joined = there.then_some(1_005);
+            run.partner.joined = joined.then_some(1_005);
         })
     };
     assert_eq!(missing(true), [(Rule::EverythingPassedOn, 2)]);
@@ -207,25 +207,29 @@ fn what_is_not_passed_on_is_missed_by_those_who_were_there() {
 }
 
 #[test]
-fn what_is_not_passed_on_is_excused_where_its_last_worker_could_not_reach_the_gateway_then() {
-    let left = |process: usize, gateway: u16, to: u64| {
-        let mut run = whole();
+fn message_not_forwarded_is_exempt_if_its_last_worker_could_not_reach_the_gateway() {
+    let exempt = |process: usize, gateway: u16, to: u64| {
+        let mut run = intact_run();
         run.partner.heard.clear();
-        // Another had message 3, event 5, at 1,050 before.
+        // Another worker handled message 3, event 5, at 1,050 before.
         run.again(5, 1_055, true);
         run.apart.push(Apart { process, gateway, from: 1_051, to });
         let Balance { counts, broken } = run.balance();
         let broken = broken.iter().find(|(rule, ..)| *rule == Rule::EverythingPassedOn);
         (counts.not_passed_on, broken.map_or(0, |(_, count, _)| count))
     };
-    assert_eq!(left(1, GATEWAY, 1_055), (1, 1), "message 7 was another's");
-    assert_eq!(left(1, GATEWAY, 1_054), (0, 2));
-    assert_eq!(left(1, GATEWAY + 1, 2_000), (0, 2));
-    assert_eq!(left(0, GATEWAY, 2_000), (1, 1), "of message 7, not of what it had before another");
+    assert_eq!(exempt(1, GATEWAY, 1_055), (1, 1), "another worker handled message 7");
+    assert_eq!(exempt(1, GATEWAY, 1_054), (0, 2));
+    assert_eq!(exempt(1, GATEWAY + 1, 2_000), (0, 2));
+    assert_eq!(
+        exempt(0, GATEWAY, 2_000),
+        (1, 1),
+        "message 7, not the one that another worker handled later"
+    );
 }
 
 #[test]
-fn what_is_passed_on_must_come_in_time_where_that_is_asked() {
+fn late_forwarding_is_reported_only_with_a_limit() {
     let late = |in_time: Option<u64>| {
         broken_by(|run| {
             run.leniency.in_time = in_time;
@@ -240,7 +244,7 @@ fn what_is_passed_on_must_come_in_time_where_that_is_asked() {
 }
 
 #[test]
-fn nobody_is_closed_but_with_their_gateway() {
+fn client_closed_without_loss_of_its_gateway_is_reported() {
     let closed = |losses: Vec<Loss>| {
         broken_by(|run| {
             run.sender.end = End::Closed(Some(1013));
@@ -260,17 +264,17 @@ fn nobody_is_closed_but_with_their_gateway() {
 }
 
 #[test]
-fn a_gateway_on_its_way_to_its_end_may_still_let_somebody_in() {
+fn draining_gateway_may_still_accept_a_client() {
     let mut account = Account::default();
     account.loss(Loss { gateway: 1, at: 100, killed: false });
     account.ended(1, 200);
     assert!(account.lost(1, 150, 180) && account.lost(1, 50, 120));
-    assert!(!account.lost(1, 201, 300), "its next life");
+    assert!(!account.lost(1, 201, 300), "its next instance");
     assert!(!account.lost(2, 150, 180));
 }
 
 #[test]
-fn what_was_sent_to_a_gateway_counts_if_it_was_asked_to_end_and_not_if_it_was_killed() {
+fn unhandled_messages_are_reported_for_drained_but_not_for_killed_gateways() {
     let lost = |code: Option<u16>| {
         broken_by(|run| {
             run.sender.end = End::Closed(code);
@@ -283,7 +287,7 @@ fn what_was_sent_to_a_gateway_counts_if_it_was_asked_to_end_and_not_if_it_was_ki
 }
 
 #[test]
-fn what_waited_when_its_gateway_was_killed_is_not_missed_though_its_client_had_left() {
+fn messages_of_departed_client_may_be_lost_with_a_killed_gateway() {
     let lost = |end: End, killed: bool| {
         broken_by(|run| {
             run.sender.end = end;
@@ -297,24 +301,24 @@ fn what_waited_when_its_gateway_was_killed_is_not_missed_though_its_client_had_l
 }
 
 #[test]
-fn every_end_is_told_once_and_last() {
+fn missing_repeated_or_early_close_is_reported() {
     assert_eq!(broken_by(|run| run.without(11)), [(Rule::EveryEndTold, 1)]);
     assert_eq!(broken_by(|run| run.again(11, 1_200, true)), []);
     let twice = broken_by(|run| {
         run.records.push(record(SENDER, 12, Told::Close(CloseReason::GatewayLost)));
     });
     assert_eq!(twice, [(Rule::EveryEndToldOnce, 1)]);
-    let behind = broken_by(|run| {
+    let after = broken_by(|run| {
         run.sender.sent.push(0);
-        run.sender.heard.push(heard(9, Kind::Echo));
+        run.sender.heard.push(reply(9, Kind::Echo));
         run.event(11).number = 10;
         run.records.push(record(SENDER, 11, Told::Message(9)));
     });
-    assert!(behind.contains(&(Rule::EveryEndToldOnce, 1)), "{behind:?}");
+    assert!(after.contains(&(Rule::EveryEndToldOnce, 1)), "{after:?}");
 }
 
 #[test]
-fn an_end_may_be_missing_only_if_fewer_than_two_workers_were_there_when_its_gateway_died() {
+fn close_may_be_missing_only_if_fewer_than_two_workers_ran_when_the_gateway_died() {
     const DIED: u64 = 100_000_000_000;
     const LATER: u64 = DIED + CLOSED;
     let missing = |workers: &[(usize, u64, u64)], gateway: u16| {
@@ -342,7 +346,7 @@ fn an_end_may_be_missing_only_if_fewer_than_two_workers_were_there_when_its_gate
     for workers in [
         &[(1, 0, u64::MAX), (2, 0, u64::MAX)][..],
         &[(1, 0, u64::MAX), (2, 0, LATER + 1)],
-        // One after the other, and each time two are left.
+        // One after the other, with two left each time.
         &[(1, 0, DIED), (2, 0, DIED + READY), (3, 0, u64::MAX), (1, DIED, u64::MAX)],
     ] {
         assert_eq!(missing(workers, GATEWAY), missed, "{workers:?}");
@@ -350,7 +354,7 @@ fn an_end_may_be_missing_only_if_fewer_than_two_workers_were_there_when_its_gate
 }
 
 #[test]
-fn whoever_speaks_for_two_that_are_lost_may_repeat_the_end_with_a_mark() {
+fn close_for_a_dead_gateway_may_be_repeated_with_a_mark() {
     let again = |marked: bool| {
         broken_by(|run| {
             let lost = Told::Close(CloseReason::GatewayLost);
@@ -363,8 +367,8 @@ fn whoever_speaks_for_two_that_are_lost_may_repeat_the_end_with_a_mark() {
 }
 
 #[test]
-fn one_that_was_spoken_for_while_it_stood_still_may_go_on_with_what_it_has_read() {
-    let spoken_for = |leniency: Leniency, marked: bool| {
+fn events_after_a_marked_close_for_the_gateway_are_tolerated_with_leniency() {
+    let closed = |leniency: Leniency, marked: bool| {
         broken_by(|run| {
             run.leniency = leniency;
             let lost = Told::Close(CloseReason::GatewayLost);
@@ -373,21 +377,21 @@ fn one_that_was_spoken_for_while_it_stood_still_may_go_on_with_what_it_has_read(
         })
     };
     let lenient = Leniency { overtaken: true, ..Leniency::default() };
-    assert_eq!(spoken_for(lenient, true), []);
-    assert_ne!(spoken_for(lenient, false), []);
-    assert_ne!(spoken_for(Leniency::default(), true), []);
+    assert_eq!(closed(lenient, true), []);
+    assert_ne!(closed(lenient, false), []);
+    assert_ne!(closed(Leniency::default(), true), []);
 }
 
 #[test]
-fn a_client_that_no_worker_heard_of_is_lost() {
-    let unheard = broken_by(|run| {
+fn client_without_recorded_events_is_reported_lost() {
+    let lost = broken_by(|run| {
         run.records.retain(|(_, record)| record.client != client(PARTNER));
     });
-    assert_eq!(unheard, [(Rule::NothingLost, 1)]);
+    assert_eq!(lost, [(Rule::NothingLost, 1)]);
 }
 
 #[test]
-fn a_panic_or_a_torn_file_does_not_balance() {
+fn blemish_does_not_balance() {
     let mut account = Account::default();
     account.blemish("worker-1 printed: panicked at".to_owned());
     assert!(!account.balance(Leniency::default()).broken.is_empty());

@@ -1,4 +1,4 @@
-//! A worker that notes what it is told before it does anything, and does what clients expect.
+//! A worker that records each event before it handles it, and answers and forwards messages.
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
@@ -13,12 +13,12 @@ use clap::Parser;
 use serde::Serialize;
 use service::settings::{Common, Effective};
 
-/// Flags as typed.
+/// The command-line flags.
 #[derive(Debug, Parser, Serialize)]
 #[command(version, about)]
 #[group(skip)]
 struct Args {
-    /// The folder to note events in
+    /// Folder of the event journals
     #[arg(long, value_name = "DIR")]
     journal: PathBuf,
 
@@ -53,15 +53,15 @@ fn main() -> ExitCode {
         |settings| business_worker::runtime(&settings.config),
         async |Settings { journal, config }, starting| {
             let journal = Journal::create(&journal).context("--journal")?;
-            business_worker::serve(Noting(journal), config, starting).await
+            business_worker::serve(RecordingWorker(journal), config, starting).await
         },
     )
 }
 
-struct Noting(Journal);
+struct RecordingWorker(Journal);
 
-impl Noting {
-    fn note(&self, client: &Client, told: Told) -> anyhow::Result<()> {
+impl RecordingWorker {
+    fn record(&self, client: &Client, told: Told) -> anyhow::Result<()> {
         let id = client.id();
         let (gateway, connection) = (id.gateway.port(), id.connection.0);
         let record = Record {
@@ -71,13 +71,13 @@ impl Noting {
             marked: client.redelivered(),
             told,
         };
-        self.0.note(&record).context("cannot note an event")
+        self.0.note(&record).context("cannot record an event")
     }
 }
 
-impl Worker for Noting {
+impl Worker for RecordingWorker {
     async fn on_connect(&self, client: &Client) -> anyhow::Result<()> {
-        self.note(client, Told::Connect)
+        self.record(client, Told::Connect)
     }
 
     async fn on_websocket_connect(
@@ -86,8 +86,8 @@ impl Worker for Noting {
         handshake: &Handshake,
     ) -> anyhow::Result<()> {
         let token = handshake.query().parse::<u64>().ok();
-        self.note(client, token.map_or(Told::Nonsense, Told::Open))?;
-        let token = Token::from_u64(token.context("not what our clients ask for")?);
+        self.record(client, token.map_or(Told::Nonsense, Told::Open))?;
+        let token = Token::from_u64(token.context("the query is not a token")?);
         client.bind_uid(token.uid()).await?;
         client.join_group(token.group()).await?;
         Ok(())
@@ -95,10 +95,10 @@ impl Worker for Noting {
 
     async fn on_message(&self, client: &Client, message: Message) -> anyhow::Result<()> {
         let ask = Ask::decode(&message.body);
-        self.note(client, ask.map_or(Told::Nonsense, |ask| Told::Message(ask.number)))?;
-        let Ask { from, number } = ask.context("not what our clients say")?;
-        // Some wait, so that others of the same client queue behind them, and every death finds
-        // some that are in hand.
+        self.record(client, ask.map_or(Told::Nonsense, |ask| Told::Message(ask.number)))?;
+        let Ask { from, number } = ask.context("the message is malformed")?;
+        // Some handlers wait, so that later events of the client queue, and every fault affects
+        // some events in flight.
         if number.is_multiple_of(4) {
             tokio::time::sleep(Duration::from_millis(u64::from(number * 7 % 32))).await;
         }
@@ -121,6 +121,6 @@ impl Worker for Noting {
     }
 
     async fn on_close(&self, client: &Client, reason: CloseReason) -> anyhow::Result<()> {
-        self.note(client, Told::Close(reason))
+        self.record(client, Told::Close(reason))
     }
 }

@@ -1,4 +1,4 @@
-//! Runs scenarios one after the other and prints their accounts.
+//! Runs scenarios one after the other and prints their reports.
 
 use std::{env, future::pending, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -12,46 +12,46 @@ use clap::Parser;
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Kills, pauses and cuts off the suite's processes under load, and accounts for every message
+/// Kills, pauses and isolates the suite's processes under load, and accounts for every message
 #[derive(Debug, Parser)]
 struct Args {
-    /// Which to run [default: each once; `partitions` if it can be done here]
+    /// Scenarios to run [default: each once; `partitions` if namespaces can be created]
     #[arg(value_enum)]
     scenarios: Vec<Scenario>,
 
-    /// How much
+    /// Length of each run
     #[arg(long, value_enum, default_value = "short")]
     form: Form,
 
-    /// What the faults follow from; a run that failed can be done again by it [default: chosen]
+    /// Seed of the faults, to reproduce a failed run [default: random]
     #[arg(long)]
     seed: Option<u64>,
 
-    /// How many faults, in place of the form's
+    /// Number of faults, overriding the form
     #[arg(long)]
     faults: Option<u32>,
 
-    /// The time between two faults on average, in place of the form's
+    /// Average time between two faults, overriding the form
     #[arg(long, value_name = "MILLISECONDS")]
     gap: Option<u64>,
 
-    /// How many clients, in place of the form's
+    /// Number of clients, overriding the form
     #[arg(long)]
     clients: Option<u32>,
 
-    /// Messages a second, in place of the form's
+    /// Messages per second, overriding the form
     #[arg(long)]
     rate: Option<u32>,
 
-    /// Where the binaries are [default: beside this one]
+    /// Folder of the binaries [default: that of this binary]
     #[arg(long)]
     bin: Option<PathBuf>,
 
-    /// Keep logs and journals, whatever the result
+    /// Keep logs and journals even if the account balances
     #[arg(long)]
     keep: bool,
 
-    /// Runs what needs a network of its own, in one
+    /// Run only the scenarios that need a network of their own, in this one
     #[arg(long, hide = true)]
     alone: bool,
 }
@@ -62,14 +62,14 @@ fn main() -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         tokio::select! {
             code = all(args) => code,
-            // A run that is dropped leaves no process behind.
-            () = told_to_end() => Ok(ExitCode::FAILURE),
+            // Dropping a run ends all its processes.
+            () = terminated() => Ok(ExitCode::FAILURE),
         }
     })
 }
 
-/// Waits until somebody wants this to end.
-async fn told_to_end() {
+/// Waits for SIGTERM or SIGINT.
+async fn terminated() {
     let Ok(mut term) = signal(SignalKind::terminate()) else { return pending().await };
     let Ok(mut int) = signal(SignalKind::interrupt()) else { return pending().await };
     tokio::select! {
@@ -80,8 +80,8 @@ async fn told_to_end() {
 
 #[expect(clippy::print_stdout, reason = "the result")]
 async fn all(args: Args) -> anyhow::Result<ExitCode> {
-    let beside = env::current_exe()?.parent().context("this binary is in a folder")?.to_owned();
-    let bin = args.bin.clone().unwrap_or(beside);
+    let own_folder = env::current_exe()?.parent().context("this binary is in a folder")?.to_owned();
+    let bin = args.bin.clone().unwrap_or(own_folder);
     let every = [
         Scenario::Workers,
         Scenario::Register,
@@ -124,15 +124,15 @@ async fn all(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     if !args.alone && scenarios.iter().any(|scenario| scenario.has_hosts()) {
-        let demanded = !args.scenarios.is_empty();
+        let requested = !args.scenarios.is_empty();
         match network::refusal() {
-            None if network::again("--alone").await? => {}
+            None if network::rerun_isolated("--alone").await? => {}
             None => code = ExitCode::FAILURE,
-            Some(why) if demanded => {
-                println!("partitions: cannot be made here: {why}");
+            Some(why) if requested => {
+                println!("partitions: cannot run here: {why}");
                 code = ExitCode::FAILURE;
             }
-            Some(why) => println!("LEFT OUT: partitions, which cannot be made here: {why}"),
+            Some(why) => println!("SKIPPED: partitions, which cannot run here: {why}"),
         }
     }
     Ok(code)

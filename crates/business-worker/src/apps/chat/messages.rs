@@ -1,4 +1,4 @@
-//! What the chat's page and the chat say to each other.
+//! The messages between the chat's page and the chat server.
 
 use business_worker::{ClientId, Group};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeMap};
@@ -6,22 +6,22 @@ use serde_json::{Map, Value};
 
 use super::text::escape;
 
-/// The longest name, in characters.
+/// Maximum length of a name, in characters.
 pub(super) const MAX_NAME: usize = 32;
 
-/// The longest content, in characters.
+/// Maximum length of a message's content, in characters.
 pub(super) const MAX_CONTENT: usize = 4_000;
 
-/// The longest room, in characters.
+/// Maximum length of a room id, in characters.
 pub(super) const MAX_ROOM: usize = 64;
 
-/// From the page. What it does not know, it leaves out; what we do not know, we do not see.
+/// Messages from the page. Unknown fields are ignored.
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(super) enum FromPage {
-    /// Take a name and enter a room.
+    /// Sets a name and enters a room.
     Login { client_name: Text, room_id: RoomId },
-    /// To the room, or to one client, by id or by name.
+    /// Sends to the room, or to one client, by id or by name.
     Say {
         #[serde(default)]
         to_client_id: Text,
@@ -29,26 +29,27 @@ pub(super) enum FromPage {
         to_client_name: Text,
         content: Text,
     },
-    /// Take another name.
+    /// Changes the name.
     Nick { client_name: Text },
-    /// Who is here?
+    /// Lists the members of the room.
     Who,
-    /// An answer to a `ping`.
+    /// The response to a `ping`.
     Pong,
 }
 
-/// What the bytes of a message are.
+/// A parsed message.
 #[derive(Debug, PartialEq)]
 pub(super) enum Read {
     /// A message of the page.
     Message(FromPage),
     /// A message of the page, with something missing or of the wrong kind.
     Malformed,
-    /// Something else, which is none of our business.
+    /// Anything else, which is ignored.
     Unknown,
 }
 
-/// Reads a message. Twice if the first time fails, to tell a bad message from none.
+/// Parses a message. If that fails, a second pass distinguishes a malformed message from an unknown
+/// one.
 pub(super) fn read(body: &[u8]) -> Read {
     if let Ok(message) = serde_json::from_slice(body) {
         return Read::Message(message);
@@ -60,7 +61,7 @@ pub(super) fn read(body: &[u8]) -> Read {
     }
 }
 
-/// Text, also if the page sent a number.
+/// Text; a number is converted.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Text(pub(super) String);
 
@@ -75,7 +76,7 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
-/// A room: text or a number, and told as what it was given; `1` and `"1"` are the same room.
+/// A room id: text or a number, returned in the form given; `1` and `"1"` are the same room.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "Value")]
 pub(super) struct RoomId(Value);
@@ -92,12 +93,12 @@ impl TryFrom<Value> for RoomId {
 }
 
 impl RoomId {
-    /// The group of those who are in the room; `None` for one without a name.
+    /// The group of the room's members; `None` for an empty id.
     pub(super) fn group(&self) -> Option<Group> {
         Group::new(self.text()).ok()
     }
 
-    /// Its name.
+    /// The id as text.
     pub(super) fn text(&self) -> String {
         match &self.0 {
             Value::String(text) => text.clone(),
@@ -105,14 +106,14 @@ impl RoomId {
         }
     }
 
-    /// As it was given.
+    /// The id in the form given.
     pub(super) fn as_given(&self) -> Value {
         self.0.clone()
     }
 }
 
 impl Serialize for RoomId {
-    /// As text, it is escaped like a name.
+    /// Text is escaped like a name.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.0 {
             Value::String(text) => serializer.serialize_str(&escape(text)),
@@ -121,11 +122,11 @@ impl Serialize for RoomId {
     }
 }
 
-/// To the page. Names and contents are escaped already.
+/// Messages to the page. Names and contents are already escaped.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(super) enum ToPage<'a> {
-    /// Somebody has entered; the newcomer also learns where it is and who else is there.
+    /// A client has entered; the client itself also receives the room and its members.
     Login {
         #[serde(serialize_with = "id")]
         client_id: ClientId,
@@ -134,9 +135,9 @@ pub(super) enum ToPage<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         room_id: Option<&'a RoomId>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        client_list: Option<&'a People>,
+        client_list: Option<&'a Members>,
     },
-    /// Somebody has said something.
+    /// A chat message.
     Say {
         #[serde(serialize_with = "id")]
         from_client_id: ClientId,
@@ -145,14 +146,14 @@ pub(super) enum ToPage<'a> {
         content: &'a str,
         time: &'a str,
     },
-    /// Somebody has left.
+    /// A client has left.
     Logout {
         #[serde(serialize_with = "id")]
         from_client_id: ClientId,
         from_client_name: &'a str,
         time: &'a str,
     },
-    /// Somebody has taken another name.
+    /// A client has changed its name.
     Nick {
         #[serde(serialize_with = "id")]
         client_id: ClientId,
@@ -160,9 +161,9 @@ pub(super) enum ToPage<'a> {
         old_name: &'a str,
         time: &'a str,
     },
-    /// Who is here.
-    Who { room_id: &'a RoomId, client_list: &'a People },
-    /// Something cannot be done.
+    /// The members of the room.
+    Who { room_id: &'a RoomId, client_list: &'a Members },
+    /// The request was refused.
     Error {
         code: &'static str,
         message: &'static str,
@@ -172,23 +173,23 @@ pub(super) enum ToPage<'a> {
 }
 
 impl ToPage<'_> {
-    /// The text of the message.
+    /// The message as JSON text.
     pub(super) fn text(&self) -> String {
         serde_json::to_string(self).expect("text, numbers and lists of text are always JSON")
     }
 }
 
-/// Clients and their names, an object for the page.
+/// Clients and their names, serialized as an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct People(pub(super) Vec<(ClientId, String)>);
+pub(super) struct Members(pub(super) Vec<(ClientId, String)>);
 
-impl Serialize for People {
+impl Serialize for Members {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut people = serializer.serialize_map(Some(self.0.len()))?;
+        let mut members = serializer.serialize_map(Some(self.0.len()))?;
         for (client, name) in &self.0 {
-            people.serialize_entry(&format_args!("{client}"), name)?;
+            members.serialize_entry(&format_args!("{client}"), name)?;
         }
-        people.end()
+        members.end()
     }
 }
 
@@ -196,7 +197,7 @@ fn id<S: Serializer>(client: &ClientId, serializer: S) -> Result<S::Ok, S::Error
     serializer.collect_str(client)
 }
 
-/// Why something was not done.
+/// Why a request was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     NameTooLong,
@@ -207,7 +208,7 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    /// What the page is told.
+    /// The error message for the page.
     pub(super) const fn message(self) -> ToPage<'static> {
         let (code, message, limit) = match self {
             Self::NameTooLong => ("name_too_long", "the name is too long", Some(MAX_NAME)),
@@ -215,8 +216,8 @@ impl Refusal {
                 ("content_too_long", "the message is too long", Some(MAX_CONTENT))
             }
             Self::NotLoggedIn => ("not_logged_in", "log in first", None),
-            Self::NoSuchClient => ("no_such_client", "nobody like that is here", None),
-            Self::BadRequest => ("bad_request", "something is missing or wrong in that", None),
+            Self::NoSuchClient => ("no_such_client", "no such client", None),
+            Self::BadRequest => ("bad_request", "a field is missing or invalid", None),
         };
         ToPage::Error { code, message, limit }
     }
@@ -229,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_original_page_sends_is_read() {
+    fn messages_of_the_original_page_are_parsed() {
         let login = br#"{"type":"login","client_name":"bob","room_id":1}"#;
         let Read::Message(FromPage::Login { client_name, room_id }) = read(login) else { panic!() };
         assert_eq!((client_name.0.as_str(), room_id.text().as_str()), ("bob", "1"));
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_message_is_told_from_none() {
+    fn malformed_message_is_distinguished_from_unknown() {
         for text in ["", "hello", "[]", "{}", "1", r#"{"type":"x"}"#, r#"{"type":1}"#, "\u{0}"] {
             assert_eq!(read(text.as_bytes()), Read::Unknown, "{text}");
         }
@@ -258,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_room_keeps_its_kind_and_is_one_room() {
+    fn room_id_keeps_its_type_and_names_the_same_group() {
         let (text, number) = (RoomId(json!("1")), RoomId(json!(1)));
         assert_eq!(text.group(), number.group());
         assert_eq!(serde_json::to_value(&text).unwrap(), json!("1"));

@@ -1,13 +1,13 @@
-//! `--app chat`: the chat that the built-in page, and the well-known workerman-chat page, speak to.
+//! `--app chat`: the chat server for the built-in page and the well-known workerman-chat page.
 
 mod behaviour;
+mod client;
 mod messages;
-mod place;
 mod text;
 
 use business_worker::{Client, CloseReason, Message, Worker};
 
-/// The chat. All it remembers is in its clients' sessions.
+/// The chat server. Its only state is in its clients' sessions.
 #[derive(Debug)]
 pub(crate) struct Chat;
 

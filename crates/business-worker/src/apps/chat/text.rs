@@ -1,6 +1,6 @@
-//! Text on its way to a page that inserts it as HTML.
+//! Escapes text that the page inserts as HTML.
 
-/// Escapes what means something in HTML, as PHP's `htmlspecialchars` does with `ENT_QUOTES`.
+/// Escapes HTML special characters, as PHP's `htmlspecialchars` with `ENT_QUOTES`.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for char in text.chars() {
@@ -16,7 +16,7 @@ pub(super) fn escape(text: &str) -> String {
     escaped
 }
 
-/// Escapes, and turns each line break of whatever kind into a `<br />`.
+/// Escapes text, and converts each line break of any kind into `<br />`.
 pub(super) fn escape_lines(text: &str) -> String {
     let escaped = escape(text);
     let mut lines = String::with_capacity(escaped.len());
@@ -48,13 +48,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_means_something_in_html_is_escaped_as_php_does() {
+    fn html_special_characters_are_escaped_as_in_php() {
         assert_eq!(escape(r#"<b a="1">&amp;'"#), "&lt;b a=&quot;1&quot;&gt;&amp;amp;&#039;");
         assert_eq!(escape("中文 😀"), "中文 😀");
     }
 
     #[test]
-    fn every_kind_of_line_break_is_one() {
+    fn line_break_of_any_kind_is_one_br() {
         assert_eq!(
             escape_lines("a\nb\r\nc\rd\n\re\n\nf"),
             "a<br />b<br />c<br />d<br />e<br /><br />f"
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn length_is_in_characters() {
+    fn length_is_counted_in_characters() {
         assert!(!is_longer("中文", 2));
         assert!(is_longer("中文字", 2));
         assert!(!is_longer("", 0));
@@ -71,7 +71,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_tag_and_no_quote_survives(text in "\\PC*") {
+        fn escaped_text_contains_no_tag_or_quote(text in "\\PC*") {
             let escaped = escape(&text);
             prop_assert!(!escaped.contains(['<', '>', '"', '\'']));
             prop_assert_eq!(escape_lines(&text).replace("<br />", "").contains('<'), false);

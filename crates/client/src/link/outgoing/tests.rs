@@ -1,4 +1,4 @@
-//! What outlives a link and what does not, what is full, and who is told.
+//! Which messages outlive a link, when the queue is full, and which waiters are notified.
 
 use bytes::BytesMut;
 use protocol::{Command, Message, Recipients};
@@ -21,7 +21,7 @@ fn queue(outgoing: &Outgoing, body: &[u8], lifetime: Lifetime) -> u64 {
     }
 }
 
-/// What is written next: numbers and bodies of commands, `("done", n)` for events.
+/// The next output: numbers and bodies of commands, `("done", n)` for events.
 fn written(outgoing: &Outgoing) -> Vec<(u64, Vec<u8>)> {
     let (mut bytes, mut written) = (BytesMut::new(), Vec::new());
     outgoing.take(&mut bytes);
@@ -30,7 +30,7 @@ fn written(outgoing: &Outgoing) -> Vec<(u64, Vec<u8>)> {
             ToGateway::Command { seq, command } => {
                 written.push((seq, command.message().unwrap().body.to_vec()));
             }
-            ToGateway::Done { last, .. } => written.push((last, b"done".to_vec())),
+            ToGateway::EventAck { last, .. } => written.push((last, b"done".to_vec())),
             other => panic!("{other:?}"),
         }
     }
@@ -41,7 +41,7 @@ fn numbered(expected: &[(u64, &str)]) -> Vec<(u64, Vec<u8>)> {
     expected.iter().map(|(number, body)| (*number, body.as_bytes().to_vec())).collect()
 }
 
-/// One with its first link, and the number of that.
+/// A queue with its first link, and the number of that link.
 fn linked() -> (Outgoing, u64) {
     let outgoing = Outgoing::parked(0, Arc::default());
     let link = outgoing.resume(0).unwrap();
@@ -49,50 +49,50 @@ fn linked() -> (Outgoing, u64) {
 }
 
 #[test]
-fn what_outlives_a_link_comes_first_on_the_next_in_order_and_under_its_number() {
+fn unacknowledged_commands_precede_others_on_the_next_link_with_their_numbers() {
     let (outgoing, link) = linked();
-    queue(&outgoing, b"a", Lifetime::Line);
+    queue(&outgoing, b"a", Lifetime::GatewaySession);
     queue(&outgoing, b"home", Lifetime::Link(link));
-    queue(&outgoing, b"b", Lifetime::Line);
+    queue(&outgoing, b"b", Lifetime::GatewaySession);
     assert_eq!(written(&outgoing), numbered(&[(1, "a"), (2, "home"), (3, "b")]));
     queue(&outgoing, b"present", Lifetime::Present);
-    queue(&outgoing, b"c", Lifetime::Line);
+    queue(&outgoing, b"c", Lifetime::GatewaySession);
     outgoing.park();
-    queue(&outgoing, b"d", Lifetime::Line);
+    queue(&outgoing, b"d", Lifetime::GatewaySession);
     let next = outgoing.resume(0).unwrap();
     queue(&outgoing, b"e", Lifetime::Link(next));
     assert_eq!(written(&outgoing), numbered(&[(1, "a"), (3, "b"), (5, "c"), (6, "d"), (7, "e")]));
 }
 
 #[test]
-fn what_the_gateway_has_taken_is_not_sent_again() {
+fn acknowledged_commands_are_not_sent_again() {
     let (outgoing, _) = linked();
     for body in [b"a", b"b", b"c"] {
-        queue(&outgoing, body, Lifetime::Line);
+        queue(&outgoing, body, Lifetime::GatewaySession);
     }
     outgoing.confirm(1);
     outgoing.park();
-    queue(&outgoing, b"d", Lifetime::Line);
+    queue(&outgoing, b"d", Lifetime::GatewaySession);
     outgoing.resume(2);
     assert_eq!(written(&outgoing), numbered(&[(3, "c"), (4, "d")]));
-    // Confirmed on the second link, lost with it, and so on.
+    // Acknowledged on the second link, which is lost as well.
     outgoing.confirm(3);
     outgoing.park();
     outgoing.resume(3);
     assert_eq!(written(&outgoing), numbered(&[(4, "d")]));
     outgoing.confirm(4);
-    assert_eq!(outgoing.last_kept(), None);
+    assert_eq!(outgoing.last_unacked(), None);
 }
 
 #[test]
-fn a_gateway_that_knows_us_from_before_is_numbered_on() {
+fn gateway_with_earlier_commands_continues_the_numbering() {
     let outgoing = Outgoing::parked(57, Arc::default());
     outgoing.resume(57);
-    assert_eq!(queue(&outgoing, b"a", Lifetime::Line), 58);
+    assert_eq!(queue(&outgoing, b"a", Lifetime::GatewaySession), 58);
 }
 
 #[test]
-fn a_link_that_is_gone_takes_nothing_and_its_events_are_not_done_on_the_next() {
+fn closed_link_refuses_messages_and_its_events_are_not_acknowledged_on_the_next() {
     let (outgoing, link) = linked();
     let finish = |link, seq| {
         let mut finished = Finished::default();
@@ -116,18 +116,18 @@ fn a_link_that_is_gone_takes_nothing_and_its_events_are_not_done_on_the_next() {
 }
 
 #[test]
-fn what_is_kept_counts_against_the_limit_until_it_is_taken() {
+fn unacknowledged_commands_count_against_the_limit() {
     let (outgoing, link) = linked();
     let half = vec![0; OUTGOING_LIMIT / 2];
-    let first = queue(&outgoing, &half, Lifetime::Line);
-    // As a frame, and as what is kept.
+    let first = queue(&outgoing, &half, Lifetime::GatewaySession);
+    // Once as a frame, and once as a kept command.
     assert!(matches!(push(&outgoing, b"", Lifetime::Link(link)), Push::Full));
     written(&outgoing);
     outgoing.take(&mut BytesMut::new());
-    let second = queue(&outgoing, &half, Lifetime::Line);
+    let second = queue(&outgoing, &half, Lifetime::GatewaySession);
     outgoing.park();
-    assert!(matches!(push(&outgoing, b"", Lifetime::Line), Push::Full));
-    assert_eq!(outgoing.metrics.parked.get() as usize, outgoing.lock().kept.bytes());
+    assert!(matches!(push(&outgoing, b"", Lifetime::GatewaySession), Push::Full));
+    assert_eq!(outgoing.metrics.parked.get() as usize, outgoing.lock().unacked.bytes());
     outgoing.resume(first).unwrap();
     assert_eq!(outgoing.metrics.parked.get(), 0);
     written(&outgoing);
@@ -137,33 +137,33 @@ fn what_is_kept_counts_against_the_limit_until_it_is_taken() {
 }
 
 #[tokio::test]
-async fn whoever_waits_for_room_is_told_of_it_and_of_every_end() {
+async fn blocked_sender_is_notified_of_space_and_of_every_end() {
     let waits = |outgoing: &Arc<Outgoing>, lifetime| {
         let outgoing = Arc::clone(outgoing);
         tokio::spawn(async move { outgoing.room(lifetime).await })
     };
     let full = || {
         let (outgoing, link) = linked();
-        queue(&outgoing, &vec![0; OUTGOING_LIMIT], Lifetime::Line);
+        queue(&outgoing, &vec![0; OUTGOING_LIMIT], Lifetime::GatewaySession);
         (Arc::new(outgoing), link)
     };
     let (outgoing, link) = full();
-    let (home, carried) =
-        (waits(&outgoing, Lifetime::Link(link)), waits(&outgoing, Lifetime::Line));
+    let (on_link, blocked) =
+        (waits(&outgoing, Lifetime::Link(link)), waits(&outgoing, Lifetime::GatewaySession));
     tokio::task::yield_now().await;
     outgoing.park();
-    home.await.unwrap();
-    // It may be told as well, and finds that there is none.
-    carried.await.unwrap();
-    let again = waits(&outgoing, Lifetime::Line);
+    on_link.await.unwrap();
+    // The waiter may be notified as well, and finds that there is no space.
+    blocked.await.unwrap();
+    let again = waits(&outgoing, Lifetime::GatewaySession);
     tokio::task::yield_now().await;
     assert!(!again.is_finished());
     outgoing.resume(1).unwrap();
     again.await.unwrap();
-    for end in [|it: &Outgoing| it.close(), |it: &Outgoing| assert!(it.forsake())] {
+    for end in [|it: &Outgoing| it.close(), |it: &Outgoing| assert!(it.abandon())] {
         let (outgoing, _) = full();
         outgoing.park();
-        let waiting = waits(&outgoing, Lifetime::Line);
+        let waiting = waits(&outgoing, Lifetime::GatewaySession);
         tokio::task::yield_now().await;
         end(&outgoing);
         waiting.await.unwrap();
@@ -171,23 +171,27 @@ async fn whoever_waits_for_room_is_told_of_it_and_of_every_end() {
 }
 
 #[test]
-fn one_that_has_a_link_is_not_forsaken() {
+fn gateway_with_an_open_link_is_not_abandoned() {
     let (outgoing, link) = linked();
-    assert!(!outgoing.forsake());
+    assert!(!outgoing.abandon());
     queue(&outgoing, b"a", Lifetime::Link(link));
 }
 
 #[test]
-fn what_is_given_up_is_counted() {
+fn dropped_commands_are_counted() {
     let (outgoing, _) = linked();
-    queue(&outgoing, b"a", Lifetime::Line);
+    queue(&outgoing, b"a", Lifetime::GatewaySession);
     outgoing.park();
-    queue(&outgoing, b"b", Lifetime::Line);
-    assert!(outgoing.forsake());
-    assert_eq!(queue(&outgoing, b"c", Lifetime::Line), 3, "numbered, so that it can be waited for");
+    queue(&outgoing, b"b", Lifetime::GatewaySession);
+    assert!(outgoing.abandon());
+    assert_eq!(
+        queue(&outgoing, b"c", Lifetime::GatewaySession),
+        3,
+        "numbered, so that its acknowledgement can be awaited"
+    );
     assert_eq!((outgoing.metrics.given_up.get(), outgoing.metrics.parked.get()), (3, 0));
     assert_eq!(outgoing.resume(0), None);
     outgoing.close();
-    assert!(matches!(push(&outgoing, b"d", Lifetime::Line), Push::Closed));
+    assert!(matches!(push(&outgoing, b"d", Lifetime::GatewaySession), Push::Closed));
     assert_eq!(outgoing.metrics.given_up.get(), 3);
 }

@@ -1,4 +1,4 @@
-//! Frames from a client, put together to messages.
+//! Decoding of client frames into messages.
 
 use std::io::Cursor;
 
@@ -8,17 +8,17 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
     coding::{CloseCode, Control, Data, OpCode},
 };
 
-use crate::framing::{Partial, Received, Texts, Violation};
+use crate::framing::{Partial, Received, TextValidation, Violation};
 
-/// Takes bytes as they come and gives messages.
+/// Incremental decoder of messages.
 ///
-/// Whole frames are read where they are; only what is incomplete is kept, and an idle client keeps
-/// nothing.
+/// Complete frames are decoded without a copy. Only incomplete ones are buffered, so an idle client
+/// uses no memory.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
-    /// The beginning of a frame whose rest has not come yet.
+    /// An incomplete frame.
     partial: Partial,
-    /// The fragments so far of a message whose rest has not come yet.
+    /// The fragments of an incomplete message.
     fragments: Option<Box<Fragments>>,
 }
 
@@ -26,48 +26,49 @@ pub(crate) struct Decoder {
 struct Fragments {
     text: bool,
     body: BytesMut,
-    /// How much of the text is known to be UTF-8; less than all where a character is cut in two.
+    /// Length of the text that is validated as UTF-8, which excludes a split character at the end.
     checked: usize,
 }
 
 impl Decoder {
-    /// Bytes of memory held for a message that has not come whole.
+    /// Bytes of memory held for an incomplete message.
     pub(in crate::framing) fn held(&self) -> usize {
         let fragments = self.fragments.as_ref();
         self.partial.held() + fragments.map_or(0, |fragments| fragments.body.capacity())
     }
 
-    /// Bytes that wait.
+    /// Buffered bytes.
     pub(in crate::framing) fn len(&self) -> usize {
         let fragments = self.fragments.as_ref();
         self.partial.len() + fragments.map_or(0, |fragments| fragments.body.len())
     }
 
-    /// Takes what was read from the socket; it is unmasked in place. `on` is told of each thing
-    /// that a client sent, in order, and returns whether to go on.
+    /// Decodes bytes that were read from the socket; they are unmasked in place. `on` is called
+    /// with each item in order, and returns whether to continue.
     ///
     /// # Errors
-    /// When the client broke the rules. What came before was still told. Do not call again.
+    /// When the client violates the protocol. Items before that were passed to `on`. The decoder
+    /// must not be used afterwards.
     pub(in crate::framing) fn feed(
         &mut self,
         bytes: &mut [u8],
         limit: usize,
-        texts: Texts,
+        texts: TextValidation,
         mut on: impl FnMut(Received<'_>) -> bool,
     ) -> Result<(), Violation> {
-        // Taken out while it is in use: frames change the rest of the decoder.
+        // Moved out, since decoding frames borrows the decoder mutably.
         let mut partial = std::mem::take(&mut self.partial);
         let fed = partial.feed(bytes, |all| self.frames(all, limit, texts, &mut on));
         self.partial = partial;
         fed
     }
 
-    /// Reads all whole frames and says how many bytes they had.
+    /// Decodes all complete frames. Returns the number of bytes consumed.
     fn frames(
         &mut self,
         bytes: &mut [u8],
         limit: usize,
-        texts: Texts,
+        texts: TextValidation,
         on: &mut impl FnMut(Received<'_>) -> bool,
     ) -> Result<usize, Violation> {
         let mut taken = 0;
@@ -93,7 +94,7 @@ impl Decoder {
         }
     }
 
-    /// Checks what a header alone can tell, before its payload is waited for.
+    /// Validates a header before its payload is buffered. Returns the mask.
     fn admit(&self, header: &FrameHeader, length: u64, limit: usize) -> Result<[u8; 4], Violation> {
         if header.rsv1 || header.rsv2 || header.rsv3 {
             return Err(Violation::Protocol("a reserved bit"));
@@ -126,12 +127,12 @@ impl Decoder {
         Ok(mask)
     }
 
-    /// Takes one whole frame, and says whether to go on.
+    /// Processes one complete frame. Returns whether to continue.
     fn take(
         &mut self,
         header: &FrameHeader,
         payload: &[u8],
-        texts: Texts,
+        texts: TextValidation,
         on: &mut impl FnMut(Received<'_>) -> bool,
     ) -> Result<bool, Violation> {
         match header.opcode {
@@ -146,7 +147,7 @@ impl Decoder {
             }
             OpCode::Data(kind) if header.is_final => match kind {
                 Data::Text => match std::str::from_utf8(payload) {
-                    Err(_) if texts == Texts::Utf8 => Err(Violation::Utf8),
+                    Err(_) if texts == TextValidation::Utf8 => Err(Violation::Utf8),
                     _ => Ok(on(Received::Text(payload))),
                 },
                 _ => Ok(on(Received::Binary(payload))),
@@ -164,14 +165,14 @@ impl Decoder {
         &mut self,
         header: &FrameHeader,
         payload: &[u8],
-        texts: Texts,
+        texts: TextValidation,
         on: &mut impl FnMut(Received<'_>) -> bool,
     ) -> Result<bool, Violation> {
         let Some(fragments) = &mut self.fragments else {
             return Err(Violation::Protocol("a continuation of nothing"));
         };
         fragments.body.extend_from_slice(payload);
-        if fragments.text && texts == Texts::Utf8 {
+        if fragments.text && texts == TextValidation::Utf8 {
             fragments.check(header.is_final)?;
         }
         if !header.is_final {
@@ -188,8 +189,8 @@ impl Decoder {
 }
 
 impl Fragments {
-    /// Checks the text that came since the last time. A character may be cut in two by a fragment,
-    /// but not by the end.
+    /// Validates the text since the last call. A character may be split between fragments, but must
+    /// be complete at the end.
     fn check(&mut self, whole: bool) -> Result<(), Violation> {
         match std::str::from_utf8(&self.body[self.checked..]) {
             Ok(_) => self.checked = self.body.len(),
@@ -200,7 +201,7 @@ impl Fragments {
     }
 }
 
-/// The code to answer a close with: the client's own, if it may be sent at all.
+/// The code to reply to a close frame with: the client's own, if it is valid on the wire.
 fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
     match payload {
         [] => Ok(None),
@@ -216,7 +217,7 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
     }
 }
 
-/// Eight bytes at a time; the compiler widens it further.
+/// XORs eight bytes at a time, which the compiler vectorizes.
 fn unmask(payload: &mut [u8], mask: [u8; 4]) {
     let [a, b, c, d] = mask;
     let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);

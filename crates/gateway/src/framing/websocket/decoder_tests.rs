@@ -1,4 +1,4 @@
-//! The decoder, fed byte by byte and all at once.
+//! Tests of the decoder, fed byte by byte and all at once.
 
 use proptest::prelude::*;
 
@@ -26,7 +26,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-fn told(received: &Received<'_>) -> String {
+fn described(received: &Received<'_>) -> String {
     match received {
         Received::Text(text) => format!("text {}", String::from_utf8_lossy(text)),
         Received::Binary(bytes) => format!("binary {bytes:?}"),
@@ -37,23 +37,23 @@ fn told(received: &Received<'_>) -> String {
 }
 
 fn feed(chunks: &[&[u8]]) -> Result<Vec<String>, Violation> {
-    feed_with(Texts::Utf8, chunks)
+    feed_with(TextValidation::Utf8, chunks)
 }
 
-fn feed_with(texts: Texts, chunks: &[&[u8]]) -> Result<Vec<String>, Violation> {
-    let (mut decoder, mut heard) = (Decoder::default(), Vec::new());
+fn feed_with(texts: TextValidation, chunks: &[&[u8]]) -> Result<Vec<String>, Violation> {
+    let (mut decoder, mut decoded) = (Decoder::default(), Vec::new());
     for chunk in chunks {
         decoder.feed(&mut chunk.to_vec(), LIMIT, texts, |received| {
-            heard.push(told(&received));
+            decoded.push(described(&received));
             true
         })?;
     }
-    Ok(heard)
+    Ok(decoded)
 }
 
-/// The same, whatever pieces the bytes come in.
+/// Checks that the result does not depend on how the bytes are split.
 fn check(bytes: &[u8], expected: Result<&[&str], Violation>) {
-    let expected = expected.map(|heard| heard.iter().map(ToString::to_string).collect());
+    let expected = expected.map(|items| items.iter().map(ToString::to_string).collect());
     assert_eq!(feed(&[bytes]), expected, "at once");
     let single: Vec<_> = bytes.chunks(1).collect();
     assert_eq!(feed(&single), expected, "byte by byte");
@@ -64,13 +64,13 @@ fn check(bytes: &[u8], expected: Result<&[&str], Violation>) {
 }
 
 #[test]
-fn messages_come_whole_and_in_order() {
+fn messages_are_decoded_in_order() {
     let bytes = [frame(0x81, b"hi"), frame(0x82, &[1, 2]), frame(0x81, b"")].concat();
     check(&bytes, Ok(&["text hi", "binary [1, 2]", "text "]));
 }
 
 #[test]
-fn fragments_are_put_together_with_a_ping_between_them() {
+fn fragments_are_reassembled_around_ping() {
     let bytes = [
         frame(0x01, "中".as_bytes().split_at(1).0),
         frame(0x89, b"p"),
@@ -81,8 +81,8 @@ fn fragments_are_put_together_with_a_ping_between_them() {
 }
 
 #[test]
-fn wrong_framing_is_1002() {
-    for (bytes, why) in [
+fn invalid_framing_has_code_1002() {
+    for (bytes, reason) in [
         (vec![0x81, 0x00], "a frame without a mask"),
         (frame(0xc1, b""), "a reserved bit"),
         (frame(0x83, b""), "a reserved opcode"),
@@ -93,13 +93,13 @@ fn wrong_framing_is_1002() {
         (frame(0x88, &[3]), "half a close code"),
         (frame(0x88, &1005u16.to_be_bytes()), "a close code that may not be sent"),
     ] {
-        check(&bytes, Err(Violation::Protocol(why)));
-        assert_eq!(Violation::Protocol(why).code(), 1002);
+        check(&bytes, Err(Violation::Protocol(reason)));
+        assert_eq!(Violation::Protocol(reason).code(), 1002);
     }
 }
 
 #[test]
-fn text_that_is_not_utf8_is_1007_as_soon_as_a_frame_shows_it() {
+fn invalid_utf8_has_code_1007_in_its_frame() {
     check(&frame(0x81, &[0xff]), Err(Violation::Utf8));
     check(&frame(0x01, &[0xff]), Err(Violation::Utf8));
     check(&[frame(0x01, &[0xe4]), frame(0x80, &[])].concat(), Err(Violation::Utf8));
@@ -107,14 +107,14 @@ fn text_that_is_not_utf8_is_1007_as_soon_as_a_frame_shows_it() {
 }
 
 #[test]
-fn text_may_be_anything_where_that_is_said() {
+fn invalid_utf8_is_accepted_without_validation() {
     let bytes = [frame(0x81, &[b'a', 0xff]), frame(0x01, &[0xe4]), frame(0x80, b"b")].concat();
-    let heard = feed_with(Texts::Any, &[&bytes]).unwrap();
-    assert_eq!(heard, ["text a\u{fffd}", "text \u{fffd}b"]);
+    let decoded = feed_with(TextValidation::Any, &[&bytes]).unwrap();
+    assert_eq!(decoded, ["text a\u{fffd}", "text \u{fffd}b"]);
 }
 
 #[test]
-fn too_long_is_1009_before_the_payload_is_waited_for() {
+fn message_over_limit_has_code_1009_before_payload_arrives() {
     let header = &frame(0x82, &[0; LIMIT + 1])[..8];
     check(header, Err(Violation::TooLong { size: 1001, limit: LIMIT }));
     let two = [frame(0x02, &[0; LIMIT]), frame(0x80, &[0])].concat();
@@ -123,16 +123,16 @@ fn too_long_is_1009_before_the_payload_is_waited_for() {
 }
 
 #[test]
-fn nothing_is_read_behind_a_close() {
+fn frames_after_close_are_ignored() {
     let bytes = [frame(0x88, &1001u16.to_be_bytes()), frame(0x81, b"late")].concat();
     assert_eq!(feed(&[&bytes]).unwrap(), ["close Some(1001)"]);
 }
 
 #[test]
-fn a_client_between_messages_keeps_nothing() {
+fn decoder_holds_no_memory_between_messages() {
     let mut decoder = Decoder::default();
     for chunk in frame(0x82, &[7; 900]).chunks_mut(100) {
-        decoder.feed(chunk, LIMIT, Texts::Utf8, |_| true).unwrap();
+        decoder.feed(chunk, LIMIT, TextValidation::Utf8, |_| true).unwrap();
     }
     assert_eq!(decoder.held(), 0);
     assert!(decoder.fragments.is_none());
@@ -140,13 +140,13 @@ fn a_client_between_messages_keeps_nothing() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_read_or_refused(bytes: Vec<u8>, cut: prop::sample::Index) {
+    fn arbitrary_bytes_never_panic(bytes: Vec<u8>, cut: prop::sample::Index) {
         let (start, end) = bytes.split_at(cut.index(bytes.len() + 1));
         let _ = feed(&[start, end]);
     }
 
     #[test]
-    fn unmasking_is_byte_by_byte(bytes: Vec<u8>, mask: [u8; 4]) {
+    fn unmasking_equals_bytewise_xor(bytes: Vec<u8>, mask: [u8; 4]) {
         let expected: Vec<_> = bytes.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
         let mut unmasked = bytes;
         unmask(&mut unmasked, mask);

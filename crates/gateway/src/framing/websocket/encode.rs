@@ -1,4 +1,4 @@
-//! Frames from the server: one frame a message, never masked.
+//! Encoding of server frames: one unmasked frame per message.
 
 use std::time::Duration;
 
@@ -9,34 +9,36 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
     coding::{Control, Data, OpCode},
 };
 
-use crate::framing::Texts;
+use crate::framing::TextValidation;
 
-/// The longest header of an unmasked frame, in bytes.
+/// Maximum header size of an unmasked frame, in bytes.
 const MAX_HEADER: usize = 10;
 
-/// A message framed for the socket.
-pub(in crate::framing) fn message_frame(message: &Message, texts: Texts) -> Bytes {
+/// Encodes a message.
+pub(in crate::framing) fn message_frame(message: &Message, texts: TextValidation) -> Bytes {
     let body = &message.body;
     match message.kind {
         MessageKind::Raw => body.clone(),
         MessageKind::Binary => frame(OpCode::Data(Data::Binary), body),
-        // A client would have to drop the connection over a text frame that is not UTF-8.
-        MessageKind::Text if texts == Texts::Utf8 && std::str::from_utf8(body).is_err() => {
+        // A client must fail the connection if a text frame is not valid UTF-8.
+        MessageKind::Text
+            if texts == TextValidation::Utf8 && std::str::from_utf8(body).is_err() =>
+        {
             frame(OpCode::Data(Data::Binary), body)
         }
         MessageKind::Text => frame(OpCode::Data(Data::Text), body),
     }
 }
 
-/// Asks a client whether it is there.
+/// A ping frame without payload.
 pub(crate) const PING: &[u8] = &[0x89, 0];
 
-/// Answers a ping.
+/// A pong frame in reply to a ping.
 pub(crate) fn pong_frame(payload: &[u8]) -> Bytes {
     frame(OpCode::Control(Control::Pong), payload)
 }
 
-/// Says goodbye, with a code (RFC 6455, 7.4) or, answering a client that gave none, without.
+/// A close frame with a code (RFC 6455, 7.4), or without one in reply to a client that sent none.
 pub(crate) fn close_frame(code: Option<u16>) -> Bytes {
     match code {
         Some(code) => frame(OpCode::Control(Control::Close), &code.to_be_bytes()),
@@ -44,8 +46,8 @@ pub(crate) fn close_frame(code: Option<u16>) -> Bytes {
     }
 }
 
-/// Says goodbye, and when to come back: as `retry-after=SECONDS` with one decimal.
-pub(crate) fn come_back_frame(code: u16, after: Duration) -> Bytes {
+/// A close frame with the reason `retry-after=SECONDS`, with one decimal.
+pub(crate) fn retry_after_frame(code: u16, after: Duration) -> Bytes {
     let mut payload = code.to_be_bytes().to_vec();
     payload.extend(format!("retry-after={:.1}", after.as_secs_f64()).into_bytes());
     frame(OpCode::Control(Control::Close), &payload)

@@ -1,4 +1,4 @@
-//! Whether a request opens a WebSocket, and what it is told.
+//! Evaluation of WebSocket handshake requests.
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -6,53 +6,53 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::http::{Field, Request, Subprotocol};
 
-/// On what terms a WebSocket is opened.
+/// Policy for WebSocket handshakes.
 #[derive(Debug, Default)]
-pub(crate) struct Terms {
-    /// The origins that may connect, any if empty.
+pub(crate) struct HandshakePolicy {
+    /// Allowed origins; any if empty.
     pub(crate) origins: Vec<String>,
-    /// What the answer says besides.
+    /// Additional headers of the response.
     pub(crate) headers: Vec<Field>,
-    /// The subprotocols that are spoken here.
+    /// Supported subprotocols.
     pub(crate) subprotocols: Vec<Subprotocol>,
-    /// Whether requests are read and judged as Workerman does, which answers none that opens no
-    /// WebSocket.
+    /// Whether requests are parsed and evaluated as Workerman does, which serves nothing but
+    /// WebSockets.
     pub(crate) like_workerman: bool,
 }
 
-/// What becomes of a request.
+/// Result of evaluating a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
-    /// It opens a WebSocket: write this, and frames follow.
+    /// Opens a WebSocket: send this response. Frames follow.
     Accept(Bytes),
-    /// It would have liked to: write this and close.
+    /// Refused handshake: send this response and close.
     Refuse(Bytes, Refusal),
-    /// It is an ordinary request.
+    /// An ordinary HTTP request.
     Ordinary,
 }
 
-/// Why a request opens no WebSocket.
+/// Reason for a refused handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Refusal {
-    /// It names an origin that may not connect.
-    #[error("an origin that may not connect")]
+    /// Its origin is not allowed.
+    #[error("origin not allowed")]
     Origin,
-    /// It is for another version of the protocol, or for none.
-    #[error("not version 13")]
+    /// The protocol version is missing or not supported.
+    #[error("WebSocket version is not 13")]
     Version,
-    /// It is no GET.
-    #[error("not a GET")]
+    /// The method is not GET.
+    #[error("method is not GET")]
     Method,
-    /// It has no key.
-    #[error("no key")]
+    /// The key is missing.
+    #[error("missing Sec-WebSocket-Key")]
     Malformed,
-    /// It asks for something else, and there is nothing else.
-    #[error("no request for a WebSocket")]
+    /// It is an ordinary request, and no static files are served.
+    #[error("not a WebSocket request")]
     NotWebSocket,
 }
 
 impl Refusal {
-    /// As metrics and logs name it.
+    /// The name in metrics and logs.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Origin => "origin",
@@ -64,16 +64,15 @@ impl Refusal {
     }
 }
 
-/// Judges a request. Like Workerman, this asks for a GET, a key and version 13, and does not insist on the
-/// other headers. Where origins are named, a client that is no browser names none and
-/// is let in.
-pub(crate) fn judge(request: &Request, terms: &Terms) -> Reply {
+/// Evaluates a request. Like Workerman, this requires GET, a key and version 13, but not the other
+/// headers. A request without an origin is not from a browser, and passes the check of origins.
+pub(crate) fn evaluate(request: &Request, policy: &HandshakePolicy) -> Reply {
     let upgrade = request.header("Upgrade").is_some_and(|to| to.eq_ignore_ascii_case("websocket"));
-    if request.key.is_none() && !upgrade && !terms.like_workerman {
+    if request.key.is_none() && !upgrade && !policy.like_workerman {
         return Reply::Ordinary;
     }
     let version = "Sec-WebSocket-Version: 13\r\n";
-    if request.key.is_some() && request.method != "GET" && !terms.like_workerman {
+    if request.key.is_some() && request.method != "GET" && !policy.like_workerman {
         return refuse(Refusal::Method, "405 Method Not Allowed", "Allow: GET\r\n");
     }
     match request.version.as_deref() {
@@ -87,7 +86,7 @@ pub(crate) fn judge(request: &Request, terms: &Terms) -> Reply {
     let Some(key) = &request.key else {
         return refuse(Refusal::Malformed, "400 Bad Request", version);
     };
-    if !terms.lets_in(request) {
+    if !policy.allows_origin(request) {
         return refuse(Refusal::Origin, "403 Forbidden", "");
     }
     let accept = derive_accept_key(key);
@@ -95,19 +94,19 @@ pub(crate) fn judge(request: &Request, terms: &Terms) -> Reply {
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
          Connection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n"
     );
-    if let Some(subprotocol) = terms.subprotocol(request) {
+    if let Some(subprotocol) = policy.subprotocol(request) {
         answer.push_str(&format!("Sec-WebSocket-Protocol: {subprotocol}\r\n"));
     }
-    for header in &terms.headers {
+    for header in &policy.headers {
         answer.push_str(&format!("{header}\r\n"));
     }
     answer.push_str("\r\n");
     Reply::Accept(answer.into())
 }
 
-impl Terms {
-    /// Whether a request names no origin, or only such as may connect.
-    fn lets_in(&self, request: &Request) -> bool {
+impl HandshakePolicy {
+    /// Whether a request has no origin, or only allowed ones.
+    fn allows_origin(&self, request: &Request) -> bool {
         let known = |origin: &[u8]| {
             self.origins.iter().any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(origin))
         };
@@ -117,29 +116,32 @@ impl Terms {
                 .all(|header| !header.name.eq_ignore_ascii_case("Origin") || known(&header.value))
     }
 
-    /// The first that the client would like of those that are spoken here; where any is, the first of all
-    /// if it would like none of those that are named. A client that asked for none must not be told of
-    /// one, and drops the connection if it is.
+    /// The first subprotocol in the client's list that is supported by name; if any is supported,
+    /// the first one in the list if none is supported by name. `None` if the client offers none: it
+    /// would fail the connection if one were selected.
     fn subprotocol<'a>(&self, request: &'a Request) -> Option<&'a str> {
         let headers = request.handshake.headers.iter();
-        let asked = headers
+        let offered = headers
             .filter(|header| header.name.eq_ignore_ascii_case("Sec-WebSocket-Protocol"))
             .flat_map(|header| header.value.split(|byte| *byte == b','))
             .map(<[u8]>::trim_ascii);
-        let mut asked = asked.filter_map(Subprotocol::token);
-        let is_named = |asked: &&str| self.subprotocols.iter().any(|spoken| spoken.is(asked));
-        let named = asked.clone().find(is_named);
-        named.or_else(|| asked.next().filter(|_| self.subprotocols.iter().any(Subprotocol::is_any)))
+        let mut offered = offered.filter_map(Subprotocol::token);
+        let is_named =
+            |offered: &&str| self.subprotocols.iter().any(|supported| supported.is(offered));
+        let named = offered.clone().find(is_named);
+        named.or_else(|| {
+            offered.next().filter(|_| self.subprotocols.iter().any(Subprotocol::is_any))
+        })
     }
 }
 
-/// Answers a request for something else, where there is nothing else.
+/// The response to an ordinary request if no static files are served.
 pub(crate) fn not_a_websocket() -> Bytes {
     refusal("400 Bad Request", "Sec-WebSocket-Version: 13\r\n")
 }
 
-fn refuse(why: Refusal, status: &str, fields: &str) -> Reply {
-    Reply::Refuse(refusal(status, fields), why)
+fn refuse(reason: Refusal, status: &str, fields: &str) -> Reply {
+    Reply::Refuse(refusal(status, fields), reason)
 }
 
 fn refusal(status: &str, fields: &str) -> Bytes {
@@ -153,15 +155,15 @@ mod tests {
     use super::*;
     use crate::http;
 
-    fn judged(fields: &str, origins: &[&str]) -> String {
+    fn evaluated(fields: &str, origins: &[&str]) -> String {
         let origins = origins.iter().map(ToString::to_string).collect();
-        judged_on(fields, &Terms { origins, ..Terms::default() })
+        evaluated_with(fields, &HandshakePolicy { origins, ..HandshakePolicy::default() })
     }
 
-    fn judged_on(fields: &str, terms: &Terms) -> String {
+    fn evaluated_with(fields: &str, policy: &HandshakePolicy) -> String {
         let head = format!("GET /chat HTTP/1.1\r\n{fields}\r\n");
         let (request, _) = http::parse(head.as_bytes()).unwrap().unwrap();
-        match judge(&request, terms) {
+        match evaluate(&request, policy) {
             Reply::Accept(head) | Reply::Refuse(head, _) => {
                 String::from_utf8(head.to_vec()).unwrap()
             }
@@ -170,8 +172,8 @@ mod tests {
     }
 
     #[test]
-    fn the_key_of_the_rfc_gets_the_answer_of_the_rfc() {
-        let head = judged(
+    fn sample_key_of_rfc_gets_its_accept_value() {
+        let head = evaluated(
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n",
             &[],
         );
@@ -180,19 +182,19 @@ mod tests {
     }
 
     #[test]
-    fn other_versions_learn_which_one_is_spoken() {
-        let head = judged("Sec-WebSocket-Key: k\r\nSec-WebSocket-Version: 8\r\n", &[]);
+    fn unsupported_version_gets_supported_version() {
+        let head = evaluated("Sec-WebSocket-Key: k\r\nSec-WebSocket-Version: 8\r\n", &[]);
         assert!(head.starts_with("HTTP/1.1 426 ") && head.contains("Version: 13"), "{head}");
-        assert!(judged("Sec-WebSocket-Key: k\r\n", &[]).starts_with("HTTP/1.1 400 "));
-        assert!(judged("Upgrade: WebSocket\r\n", &[]).starts_with("HTTP/1.1 400 "));
-        assert_eq!(judged("Accept: text/html\r\n", &[]), "ordinary");
+        assert!(evaluated("Sec-WebSocket-Key: k\r\n", &[]).starts_with("HTTP/1.1 400 "));
+        assert!(evaluated("Upgrade: WebSocket\r\n", &[]).starts_with("HTTP/1.1 400 "));
+        assert_eq!(evaluated("Accept: text/html\r\n", &[]), "ordinary");
     }
 
     #[test]
-    fn a_browser_from_elsewhere_is_refused_where_origins_are_named() {
+    fn browser_from_other_origin_is_refused() {
         let from = |origin: &str| {
             let fields = format!("Sec-WebSocket-Key: k\r\nSec-WebSocket-Version: 13\r\n{origin}");
-            judged(&fields, &["https://ours.example"])[9..12].to_owned()
+            evaluated(&fields, &["https://ours.example"])[9..12].to_owned()
         };
         assert_eq!(from("Origin: https://ours.example\r\n"), "101");
         assert_eq!(from("Origin: https://theirs.example\r\n"), "403");
@@ -203,59 +205,67 @@ mod tests {
     }
 
     #[test]
-    fn origin_that_is_no_text_is_an_origin_from_elsewhere() {
+    fn origin_that_is_not_utf8_is_refused() {
         let head = b"GET / HTTP/1.1\r\nSec-WebSocket-Key: k\r\nSec-WebSocket-Version: 13\r\n\
             Origin: https://theirs.example\xff\r\n\r\n";
         let (request, _) = http::parse(head).unwrap().unwrap();
-        let terms = Terms { origins: vec!["https://ours.example".into()], ..Terms::default() };
-        assert!(matches!(judge(&request, &terms), Reply::Refuse(_, Refusal::Origin)));
+        let policy = HandshakePolicy {
+            origins: vec!["https://ours.example".into()],
+            ..HandshakePolicy::default()
+        };
+        assert!(matches!(evaluate(&request, &policy), Reply::Refuse(_, Refusal::Origin)));
     }
 
     #[test]
-    fn headers_of_ones_own_go_with_the_answer_to_a_handshake_only() {
+    fn additional_headers_are_sent_only_with_accepted_handshake() {
         let headers =
             ["X-Served-By: a", "Set-Cookie: s=1; Secure"].map(|text| text.parse().unwrap());
-        let terms = Terms { headers: headers.into(), ..Terms::default() };
-        let head = judged_on("Sec-WebSocket-Key: k\r\nSec-WebSocket-Version: 13\r\n", &terms);
+        let policy = HandshakePolicy { headers: headers.into(), ..HandshakePolicy::default() };
+        let head = evaluated_with("Sec-WebSocket-Key: k\r\nSec-WebSocket-Version: 13\r\n", &policy);
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         assert!(head.ends_with("\r\nX-Served-By: a\r\nSet-Cookie: s=1; Secure\r\n\r\n"), "{head}");
-        let head = judged_on("Sec-WebSocket-Key: k\r\n", &terms);
+        let head = evaluated_with("Sec-WebSocket-Key: k\r\n", &policy);
         assert!(head.starts_with("HTTP/1.1 400 ") && !head.contains("X-Served-By"), "{head}");
     }
 
     #[test]
-    fn a_subprotocol_is_answered_if_it_was_asked_for_and_is_spoken() {
+    fn subprotocol_is_selected_if_offered_and_supported() {
         let subprotocols = ["chat", "mqtt"].map(|text| text.parse().unwrap()).into();
-        let terms = Terms { subprotocols, ..Terms::default() };
-        let answered = |asked: &[&str]| {
-            let asked = asked.iter().map(|asked| format!("Sec-WebSocket-Protocol: {asked}\r\n"));
+        let policy = HandshakePolicy { subprotocols, ..HandshakePolicy::default() };
+        let answered = |offered: &[&str]| {
+            let offered =
+                offered.iter().map(|offered| format!("Sec-WebSocket-Protocol: {offered}\r\n"));
             let fields = "Sec-WebSocket-Key: k\r\nSec-WebSocket-Version: 13\r\n".to_owned();
-            let head = judged_on(&(fields + &asked.collect::<String>()), &terms);
+            let head = evaluated_with(&(fields + &offered.collect::<String>()), &policy);
             let answered =
                 head.lines().filter_map(|line| line.strip_prefix("Sec-WebSocket-Protocol: "));
             answered.map(str::to_owned).collect::<Vec<_>>()
         };
-        assert_eq!(answered(&["mqtt, chat"]), ["mqtt"], "the client's order counts");
+        assert_eq!(answered(&["mqtt, chat"]), ["mqtt"], "the client's order decides");
         assert_eq!(answered(&["soap,chat ,mqtt"]), ["chat"]);
-        assert_eq!(answered(&["soap", "mqtt"]), ["mqtt"], "it may ask in several lines");
-        assert!(answered(&["soap, CHAT"]).is_empty(), "names have their case");
+        assert_eq!(answered(&["soap", "mqtt"]), ["mqtt"], "several headers are one list");
+        assert!(answered(&["soap, CHAT"]).is_empty(), "names are case-sensitive");
         assert!(answered(&[]).is_empty());
     }
 
     #[test]
-    fn any_subprotocol_that_is_a_token_is_answered_where_any_is_spoken() {
-        let answered = |spoken: &[&str], asked: &[u8]| {
-            let subprotocols = spoken.iter().map(|name| name.parse().unwrap()).collect();
-            let terms = Terms { subprotocols, ..Terms::default() };
+    fn wildcard_selects_any_offered_token() {
+        let answered = |supported: &[&str], offered: &[u8]| {
+            let subprotocols = supported.iter().map(|name| name.parse().unwrap()).collect();
+            let policy = HandshakePolicy { subprotocols, ..HandshakePolicy::default() };
             let head = b"GET / HTTP/1.1\r\nSec-WebSocket-Key: k\r\nSec-WebSocket-Version: 13\r\n\
                 Sec-WebSocket-Protocol: ";
-            let head = [&head[..], asked, b"\r\n\r\n"].concat();
+            let head = [&head[..], offered, b"\r\n\r\n"].concat();
             let (request, _) = http::parse(&head).unwrap().unwrap();
-            terms.subprotocol(&request).map(str::to_owned)
+            policy.subprotocol(&request).map(str::to_owned)
         };
         let some = |name: &str| Some(name.to_owned());
         assert_eq!(answered(&["*"], b"eyJh.b_c-d, chat"), some("eyJh.b_c-d"));
-        assert_eq!(answered(&["*", "chat"], b"eyJh, chat"), some("chat"), "what is named is known");
+        assert_eq!(
+            answered(&["*", "chat"], b"eyJh, chat"),
+            some("chat"),
+            "a named subprotocol is preferred"
+        );
         assert_eq!(answered(&["*", "chat"], b"eyJh"), some("eyJh"));
         assert_eq!(answered(&["*"], b"a b, \xff, \"q\", , c/d, e"), some("e"));
         assert_eq!(answered(&["*"], b"a b"), None);
@@ -264,11 +274,14 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_judged_in_workermans_order_where_that_is_asked_for() {
+    fn strict_mode_checks_in_order_of_workerman() {
         let status = |fields: &str| {
             let head = format!("GET / HTTP/1.1\r\n{fields}\r\n");
             let (request, _) = http::workerman::parse(head.as_bytes()).unwrap().unwrap();
-            match judge(&request, &Terms { like_workerman: true, ..Terms::default() }) {
+            match evaluate(
+                &request,
+                &HandshakePolicy { like_workerman: true, ..HandshakePolicy::default() },
+            ) {
                 Reply::Accept(_) => "101".to_owned(),
                 Reply::Refuse(head, _) => String::from_utf8(head[9..12].to_vec()).unwrap(),
                 Reply::Ordinary => "ordinary".to_owned(),

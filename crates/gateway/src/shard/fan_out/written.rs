@@ -1,12 +1,12 @@
-//! Which clients are written to when, if a message is for many.
+//! When clients are written to, if a message has many recipients.
 
 use protocol::{Command, Message, Recipients};
 
 use super::*;
-use crate::shard::stage::Stage;
+use crate::shard::test_shard::TestShard;
 
-fn count(stage: &mut Stage) -> usize {
-    stage.received().iter().filter(|heard| !heard.is_empty()).count()
+fn count(test: &mut TestShard) -> usize {
+    test.received().iter().filter(|text| !text.is_empty()).count()
 }
 
 fn to_all(text: &str) -> Command {
@@ -14,50 +14,50 @@ fn to_all(text: &str) -> Command {
 }
 
 #[tokio::test]
-async fn a_message_for_many_is_written_to_a_few_at_a_time() {
-    let mut stage = Stage::with(SLICE * 2 + 1, "tcp://").await;
-    stage.command([to_all("news")]);
+async fn fan_out_is_written_to_a_few_clients_per_pass() {
+    let mut test = TestShard::with(SLICE * 2 + 1, "tcp://").await;
+    test.command([to_all("news")]);
     for (more, written) in [(true, SLICE), (true, SLICE), (false, 1), (false, 0)] {
-        assert_eq!(stage.turn(), more);
-        assert_eq!(count(&mut stage), written);
+        assert_eq!(test.run_once(), more);
+        assert_eq!(count(&mut test), written);
     }
 }
 
 #[tokio::test]
-async fn who_is_spoken_to_alone_does_not_wait_for_many() {
-    let mut stage = Stage::with(SLICE * 3, "tcp://").await;
-    let alone = Command::SendToClient { to: stage.last(), message: Message::text("alone") };
-    stage.command([to_all("first"), alone, to_all("second")]);
-    assert!(stage.turn());
-    let heard = stage.received();
-    assert_eq!(heard.last().unwrap(), "firstalonesecond", "in the order in which it was sent");
-    assert_eq!(heard.iter().filter(|heard| !heard.is_empty()).count(), SLICE + 1);
-    while stage.turn() {}
-    let heard = stage.received();
-    assert_eq!(heard.iter().filter(|heard| *heard == "firstsecond").count(), SLICE * 2 - 1);
+async fn message_for_one_client_does_not_wait_for_a_fan_out() {
+    let mut test = TestShard::with(SLICE * 3, "tcp://").await;
+    let alone = Command::SendToClient { to: test.last(), message: Message::text("alone") };
+    test.command([to_all("first"), alone, to_all("second")]);
+    assert!(test.run_once());
+    let received = test.received();
+    assert_eq!(received.last().unwrap(), "firstalonesecond", "in the order in which it was sent");
+    assert_eq!(received.iter().filter(|text| !text.is_empty()).count(), SLICE + 1);
+    while test.run_once() {}
+    let received = test.received();
+    assert_eq!(received.iter().filter(|text| *text == "firstsecond").count(), SLICE * 2 - 1);
 }
 
 #[tokio::test]
-async fn a_message_for_few_is_written_to_all_of_them() {
-    let mut stage = Stage::with(SLICE, "tcp://").await;
-    stage.command([to_all("news")]);
-    assert!(!stage.turn());
-    assert_eq!(count(&mut stage), SLICE);
+async fn message_for_few_is_written_to_all_of_them() {
+    let mut test = TestShard::with(SLICE, "tcp://").await;
+    test.command([to_all("news")]);
+    assert!(!test.run_once());
+    assert_eq!(count(&mut test), SLICE);
 }
 
 #[tokio::test]
-async fn heartbeat_looks_at_every_client_and_writes_to_a_few_at_a_time() {
+async fn heartbeat_checks_every_client_and_writes_to_a_few_per_pass() {
     let flags = ["--ping-interval=1", "--ping-data=p", "--ping-not-response-limit=9"];
-    let mut stage = Stage::with_flags(SLICE * 3 + 1, "tcp://", &flags).await;
-    // One that is gone leaves its place.
-    stage.command([Command::Destroy { client: stage.last() }]);
-    stage.turn();
+    let mut test = TestShard::with_flags(SLICE * 3 + 1, "tcp://", &flags).await;
+    // A disconnected client leaves a free slot.
+    test.command([Command::Destroy { client: test.last() }]);
+    test.run_once();
     for tick in 0..8 {
-        stage.shard.beat();
+        test.shard.send_heartbeats();
         let mut written = Vec::new();
         loop {
-            let more = stage.turn();
-            written.push(count(&mut stage));
+            let more = test.run_once();
+            written.push(count(&mut test));
             if !more {
                 break;
             }

@@ -2,35 +2,33 @@
 
 use std::mem;
 
-use crate::exchange::LinkId;
+use crate::{settings::MAX_STANDBYS, thread_messages::LinkId};
 
-/// How many standbys a client has at most.
-pub(crate) const MAX_STANDBYS: usize = 3;
-
-/// The workers that close one client if its gateway dies: the owner, and in its place the standbys, in order.
+/// The workers that emit the close event of one client if its gateway dies: the owner, or the first
+/// live standby, in order.
 #[derive(Clone, Debug)]
 pub(in crate::shard) struct Standbys {
-    /// The owner that standbys are told of.
+    /// The owner that standbys are informed of.
     owner: Option<LinkId>,
-    /// Whether the owner is known to have been told of the client. One that the client was reassigned
-    /// to is not, until it is done with its first event.
+    /// Whether the owner is known to have the client. After a reassignment it is not, until the new
+    /// owner has acknowledged the client's first event.
     confirmed: bool,
-    /// A standby that has become the owner and is not told so yet. It forgets the client as a standby
-    /// with its first event of it; should that be lost with this gateway, it must know that no other worker
-    /// has the client.
+    /// A standby that became the owner and was not informed yet. It drops its standby entry with
+    /// the client's first event; if that is lost with this gateway, it must know that no other
+    /// worker has the client.
     promoted: Option<LinkId>,
     all: [Option<Standby>; MAX_STANDBYS],
 }
 
-/// One standby, and what it lacks.
+/// One standby, and the updates that it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::shard) struct Standby {
     pub(in crate::shard) link: LinkId,
-    /// Whether it was told of the client.
+    /// Whether the client is registered there.
     pub(in crate::shard) known: bool,
-    /// Whether it is to be told of the client, or of its holders again.
+    /// Whether it needs a registration, or an update of it.
     pub(in crate::shard) registration: bool,
-    /// Whether it is to be told the client's session.
+    /// Whether it needs the client's session.
     pub(in crate::shard) session: bool,
 }
 
@@ -66,7 +64,7 @@ impl Standbys {
         self.all.iter_mut().flatten().find(|standby| standby.link == link)
     }
 
-    /// What a link is to be told: of the client or its holders, and the session.
+    /// Whether a link needs a registration, and a session update.
     pub(super) fn wants(&self, link: LinkId) -> (bool, bool) {
         let standby = self.all.iter().flatten().find(|standby| standby.link == link);
         let (registration, session) =
@@ -74,7 +72,7 @@ impl Standbys {
         (registration || self.promoted == Some(link), session)
     }
 
-    /// Takes note that a link is told of the client, or of its holders. Returns whether it is to be.
+    /// Marks the registration as sent to a link. Returns whether it was needed.
     pub(super) fn register(&mut self, link: LinkId) -> bool {
         if self.promoted == Some(link) {
             self.promoted = None;
@@ -88,8 +86,8 @@ impl Standbys {
         is_due
     }
 
-    /// Takes note that a link is told the session. Returns whether it is to be; `None` if it is first to
-    /// be told of the client.
+    /// Marks the session as sent to a link. Returns whether it was needed; `None` if the
+    /// registration must be sent first.
     pub(super) fn update(&mut self, link: LinkId) -> Option<bool> {
         match self.get_mut(link).filter(|standby| standby.session) {
             None => Some(false),
@@ -101,37 +99,37 @@ impl Standbys {
         }
     }
 
-    /// The links of those that were told of the client.
+    /// The links of the registered standbys.
     pub(super) fn known(&self) -> impl Iterator<Item = LinkId> {
         self.all.iter().flatten().filter(|standby| standby.known).map(|standby| standby.link)
     }
 
-    /// Takes the owner that the client has now. Returns whether it is another.
+    /// Sets the current owner. Returns whether it has changed.
     pub(super) fn set_owner(&mut self, owner: LinkId) -> bool {
         let before = self.owner.replace(owner);
         let is_other = before != Some(owner);
-        // A first owner need not be followed up: a worker that was never told of a client need not close it.
+        // A first owner needs no confirmation: a worker that never had a client need not close it.
         self.confirmed &= !is_other || before.is_none();
         is_other
     }
 
-    /// The owner is done with an event of the client. Returns whether that is news.
+    /// The owner has acknowledged an event of the client. Returns whether this confirms it.
     pub(super) fn confirm(&mut self) -> bool {
         !mem::replace(&mut self.confirmed, true)
     }
 
-    /// Keeps those that may stay, in order, and are not the owner. Returns whether there were others, and
-    /// those of them that know the client and need it no more.
+    /// Retains the standbys for which `may_stay` holds and which are not the owner, in order.
+    /// Returns whether others were removed, and which of those have to be released.
     pub(super) fn retain(&mut self, may_stay: impl Fn(LinkId) -> bool) -> (bool, Vec<LinkId>) {
         let owner = self.owner;
         let stays = |standby: &Standby| Some(standby.link) != owner && may_stay(standby.link);
         if self.all.iter().flatten().all(stays) {
             return (false, Vec::new());
         }
-        let (kept, gone): (Vec<_>, Vec<_>) = self.all.iter().flatten().partition(|it| stays(it));
+        let (kept, removed): (Vec<_>, Vec<_>) = self.all.iter().flatten().partition(|it| stays(it));
         self.all = std::array::from_fn(|at| kept.get(at).copied());
         let mut released = Vec::new();
-        for standby in gone.into_iter().filter(|standby| standby.known) {
+        for standby in removed.into_iter().filter(|standby| standby.known) {
             match Some(standby.link) == owner {
                 true => released.extend(self.promoted.replace(standby.link)),
                 false => released.push(standby.link),
@@ -140,7 +138,7 @@ impl Standbys {
         (true, released)
     }
 
-    /// Adds one that knows nothing yet, and is to be told the session if there is one.
+    /// Adds an unregistered standby; `session` if it needs the session.
     pub(super) fn add(&mut self, link: LinkId, session: bool) {
         if self.promoted == Some(link) {
             self.promoted = None;
@@ -150,8 +148,7 @@ impl Standbys {
         }
     }
 
-    /// Notes that all are to be told of the client, or of its holders again. Returns those for which
-    /// that was not noted before.
+    /// Marks a registration as needed by all. Returns the links for which it was not marked before.
     pub(super) fn register_all(&mut self) -> impl Iterator<Item = LinkId> {
         let due = self.all.iter_mut().flatten();
         let due =
@@ -159,7 +156,8 @@ impl Standbys {
         due.chain(self.promoted)
     }
 
-    /// Notes that all are to be told the session. Returns those for which that was not noted before.
+    /// Marks a session update as needed by all. Returns the links for which it was not marked
+    /// before.
     pub(super) fn update_all(&mut self) -> impl Iterator<Item = LinkId> {
         let due = self.all.iter_mut().flatten();
         due.filter_map(|it| (!mem::replace(&mut it.session, true)).then_some(it.link))
@@ -187,18 +185,18 @@ mod tests {
     fn standbys_stay_in_order_and_are_bounded() {
         let mut set = set(&[2, 3, 4, 5]);
         assert_eq!(links(&set), [2, 3, 4]);
-        assert_eq!(set.retain(|link| link != LinkId(2)), (true, vec![]), "it knows nothing");
+        assert_eq!(set.retain(|link| link != LinkId(2)), (true, vec![]), "not registered");
         assert_eq!(set.retain(|_| true), (false, vec![]));
         set.add(LinkId(6), false);
         assert_eq!(links(&set), [3, 4, 6]);
     }
 
     #[test]
-    fn what_is_due_is_noted_once_until_it_is_told() {
+    fn update_is_marked_once_until_it_is_sent() {
         let mut set = set(&[2, 3]);
         assert_eq!(set.register_all().count(), 2);
         assert_eq!((set.register_all().count(), set.update_all().count()), (0, 2));
-        assert_eq!(set.update(LinkId(3)), None, "it does not know the client");
+        assert_eq!(set.update(LinkId(3)), None, "not registered");
         assert!(set.register(LinkId(3)) && !set.register(LinkId(3)) && !set.register(LinkId(9)));
         assert_eq!((set.update(LinkId(3)), set.update(LinkId(3))), (Some(true), Some(false)));
         assert_eq!(set.register_all().collect::<Vec<_>>(), [LinkId(3)]);
@@ -206,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn standby_that_becomes_the_owner_is_told_so_and_not_released() {
+    fn standby_that_becomes_the_owner_is_informed_and_not_released() {
         let mut set = set(&[2, 3]);
         set.register_all().for_each(drop);
         assert!(set.register(LinkId(2)) && set.register(LinkId(3)));

@@ -1,4 +1,4 @@
-//! What is in a frame's body: bytes, or a PHP value.
+//! The content of a frame's body: bytes, or a PHP value.
 
 use bytes::Bytes;
 
@@ -11,16 +11,17 @@ use crate::{
 /// A frame's body.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Body {
-    /// Bytes as they are, or a string or other scalar.
+    /// Raw bytes, or a string or other scalar.
     Text(Bytes),
     /// `null`.
     Null,
-    /// An array or object, as the JSON that a WebSocket client gets of it.
+    /// An array or object, as the JSON that a WebSocket client receives.
     Json(Bytes),
 }
 
 impl Body {
-    /// Reads a frame's body. What is no serialized value is `false` to PHP, and so no text at all.
+    /// Reads a frame's body. PHP reads an invalid serialized value as `false`, which becomes an
+    /// empty text.
     pub(super) fn of(frame: &Frame) -> Result<Self, Refused> {
         if frame.body_is_scalar() {
             return Ok(Self::Text(frame.body.clone()));
@@ -46,7 +47,7 @@ impl Body {
         })
     }
 
-    /// The message that a client gets of it.
+    /// The message that a client receives.
     pub(super) fn into_message(self) -> Message {
         let body = match self {
             Self::Text(body) | Self::Json(body) => body,

@@ -1,9 +1,9 @@
-//! What a worker or back end says to a gateway, read from a frame into our own words.
+//! Messages from a worker or back end to a gateway, decoded from frames.
 //!
-//! What PHP leaves to chance is settled here. A name of `''` or `'0'` is none to PHP, so nothing is
-//! bound to it. JSON that is none means "to all" for a broadcast, as it does there, and "to nobody"
-//! everywhere else. What could be no key is left out. And whatever asks for something gets a reply,
-//! since its sender waits for one.
+//! Input that PHP does not validate is handled as follows. PHP treats a name of `''` or `'0'` as no
+//! name, so nothing is bound to it. Invalid JSON means all clients for a broadcast, as in
+//! GatewayWorker, and no client everywhere else. Values that cannot be a key are skipped. And every
+//! query is replied to, since its sender waits for the reply.
 
 use std::fmt;
 
@@ -23,53 +23,53 @@ use crate::{
     php::{self, JsonDecodeError, Key, Value, json_decode},
 };
 
-/// What a frame says.
+/// The content of a frame.
 #[derive(Debug)]
-pub enum Said {
-    /// Who the peer is. Nothing else is taken of a stranger, and no reply is sent.
+pub enum PeerMessage {
+    /// The handshake. Nothing else is accepted from an unauthenticated peer, and no reply is sent.
     Hello(Hello),
-    /// Something to do. No reply is sent.
+    /// A command. No reply is sent.
     Command(Command),
-    /// Something to ask, and how to reply. Replies go out in the order of their queries.
+    /// A query, and how to encode its reply. Replies are sent in the order of their queries.
     Query(Query, Reply),
-    /// A query whose reply is known already. It waits for its turn all the same.
+    /// The fixed reply to a query that needs no lookup. It is sent in order like any other.
     Reply(Bytes),
-    /// Nothing to do.
+    /// A frame without effect.
     Ignored(Ignored),
 }
 
-/// Who a peer is, and the secret that it shows.
+/// The role of a peer, and the secret that it presents.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Hello {
-    /// Events come to it. `key` is what its own host calls it, `name:id`; empty if it did not say.
+    /// Receives events. `key` is its name on its own host, `name:id`; empty if it sent none.
     Worker { key: String, secret: String },
-    /// It only commands and asks.
+    /// A back end: sends commands and queries only.
     Client { secret: String },
 }
 
-/// Why a frame is of no consequence.
+/// Why a frame has no effect.
 #[derive(Debug, Error)]
 pub enum Ignored {
-    /// A ping. Nobody answers those.
+    /// A ping. Pings are not answered.
     #[error("a ping")]
     Ping,
     /// No command has this number.
     #[error(transparent)]
     Unknown(#[from] UnknownOpcode),
-    /// Only gateways say this.
-    #[error("what a gateway says to workers: {0:?}")]
+    /// A message that only gateways send.
+    #[error("a message from a gateway to a worker: {0:?}")]
     NotForGateways(Opcode),
-    /// The uid or group is none: empty, a lone `0`, or too long.
-    #[error("the name is empty, to PHP")]
+    /// The uid or group is empty to PHP: no bytes, or a lone `0`.
+    #[error("the name is empty to PHP")]
     EmptyName,
     /// The uid or group is too long.
     #[error(transparent)]
     Name(#[from] InvalidName),
-    /// No list of names, or none with names.
-    #[error("it is for nobody")]
-    Nobody,
-    /// The body is said to be framed already, and is not even text.
-    #[error("an array is framed for no client")]
+    /// Not a list of names, or an empty one.
+    #[error("it has no recipients")]
+    NoRecipients,
+    /// The body is flagged as framed, but is not text.
+    #[error("the body is flagged as framed, but is not text")]
     Unframed,
     /// The session is too long.
     #[error(transparent)]
@@ -79,45 +79,47 @@ pub enum Ignored {
 /// A frame that ends its link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Refused {
-    /// A peer introduces itself without a secret in it, which is not the same as an empty one.
-    #[error("an introduction without a secret")]
+    /// A handshake without a secret, which is not the same as an empty one.
+    #[error("a handshake without a secret")]
     Hello,
-    /// The body unfolds to more than a message may have.
+    /// The JSON of the body is longer than a message may be.
     #[error("a body of more than {limit} bytes of JSON")]
     Body { limit: usize },
-    /// A question that PHP would read, and that is beyond our limits: an empty reply would be taken for
-    /// the answer.
-    #[error("a question in JSON: {0}")]
-    Question(JsonDecodeError),
+    /// A query in JSON that PHP would read, and that exceeds our limits: the peer would read an
+    /// empty reply as the answer.
+    #[error("a query in JSON: {0}")]
+    Query(JsonDecodeError),
 }
 
 /// Reads a frame.
 ///
 /// # Errors
 /// When the link is to be closed for it.
-pub fn read(frame: &Frame) -> Result<Said, Refused> {
+pub fn read(frame: &Frame) -> Result<PeerMessage, Refused> {
     match Opcode::try_from(frame.cmd) {
-        Ok(opcode) => understood(opcode, frame),
-        Err(unknown) => Ok(Said::Ignored(unknown.into())),
+        Ok(opcode) => parse(opcode, frame),
+        Err(unknown) => Ok(PeerMessage::Ignored(unknown.into())),
     }
 }
 
-fn understood(opcode: Opcode, frame: &Frame) -> Result<Said, Refused> {
+fn parse(opcode: Opcode, frame: &Frame) -> Result<PeerMessage, Refused> {
     let client = ConnectionId(frame.connection_id);
     let ext = &frame.ext_data;
     Ok(match opcode {
-        Opcode::WorkerConnect | Opcode::GatewayClientConnect => Said::Hello(hello(opcode, frame)?),
+        Opcode::WorkerConnect | Opcode::GatewayClientConnect => {
+            PeerMessage::Hello(hello(opcode, frame)?)
+        }
         Opcode::SendToOne => {
-            sending(frame, |message| Some(Command::SendToClient { to: client, message }))?
+            send_command(frame, |message| Some(Command::SendToClient { to: client, message }))?
         }
-        Opcode::SendToAll => {
-            sending(frame, |message| Some(Command::SendToAll { to: recipients(ext), message }))?
-        }
-        Opcode::SendToUid => sending(frame, |message| {
+        Opcode::SendToAll => send_command(frame, |message| {
+            Some(Command::SendToAll { to: recipients(ext), message })
+        })?,
+        Opcode::SendToUid => send_command(frame, |message| {
             let uids = uids(&keys_in(ext)?);
             (!uids.is_empty()).then_some(Command::SendToUids { uids, message })
         })?,
-        Opcode::SendToGroup => sending(frame, |message| {
+        Opcode::SendToGroup => send_command(frame, |message| {
             let (groups, exclude) = members(ext)?;
             Some(Command::SendToGroups { groups, exclude, message })
         })?,
@@ -126,22 +128,22 @@ fn understood(opcode: Opcode, frame: &Frame) -> Result<Said, Refused> {
                 Body::Null => None,
                 body => Some(body.into_message()),
             };
-            Said::Command(Command::Close { client, farewell })
+            PeerMessage::Command(Command::Close { client, farewell })
         }
-        Opcode::Destroy => Said::Command(Command::Destroy { client }),
+        Opcode::Destroy => PeerMessage::Command(Command::Destroy { client }),
         Opcode::BindUid => {
-            named(ext, Uid::new, |uid| Said::Command(Command::BindUid { client, uid }))
+            named(ext, Uid::new, |uid| PeerMessage::Command(Command::BindUid { client, uid }))
         }
-        // Which uid it names does not matter: whichever the client has is taken away.
-        Opcode::UnbindUid => Said::Command(Command::UnbindUid { client }),
-        Opcode::JoinGroup => {
-            named(ext, Group::new, |group| Said::Command(Command::JoinGroup { client, group }))
-        }
-        Opcode::LeaveGroup => {
-            named(ext, Group::new, |group| Said::Command(Command::LeaveGroup { client, group }))
-        }
+        // The uid in the frame is not relevant: the client's own is removed.
+        Opcode::UnbindUid => PeerMessage::Command(Command::UnbindUid { client }),
+        Opcode::JoinGroup => named(ext, Group::new, |group| {
+            PeerMessage::Command(Command::JoinGroup { client, group })
+        }),
+        Opcode::LeaveGroup => named(ext, Group::new, |group| {
+            PeerMessage::Command(Command::LeaveGroup { client, group })
+        }),
         Opcode::Ungroup => {
-            named(ext, Group::new, |group| Said::Command(Command::Ungroup { group }))
+            named(ext, Group::new, |group| PeerMessage::Command(Command::Ungroup { group }))
         }
         Opcode::SetSession => {
             session(ext, |session| Command::SetSession { client, edit: 0, session })
@@ -149,77 +151,80 @@ fn understood(opcode: Opcode, frame: &Frame) -> Result<Said, Refused> {
         Opcode::UpdateSession => {
             session(ext, |changes| Command::UpdateSession { client, edit: 0, changes })
         }
-        Opcode::IsOnline => asking(Query::IsOnline { client }, Shape::Online),
-        Opcode::GetSessionByClientId => asking(Query::Session { client }, Shape::Session),
-        Opcode::GetAllClientSessions => asking(Query::Sessions { group: None }, Shape::Sessions),
+        Opcode::IsOnline => query_message(Query::IsOnline { client }, Shape::Online),
+        Opcode::GetSessionByClientId => query_message(Query::Session { client }, Shape::Session),
+        Opcode::GetAllClientSessions => {
+            query_message(Query::Sessions { group: None }, Shape::Sessions)
+        }
         Opcode::GetClientSessionsByGroup => match Group::new(ext) {
-            Ok(group) => asking(Query::Sessions { group: Some(group) }, Shape::Sessions),
-            Err(_) => Said::Reply(empty_list()),
+            Ok(group) => query_message(Query::Sessions { group: Some(group) }, Shape::Sessions),
+            Err(_) => PeerMessage::Reply(empty_list()),
         },
         Opcode::GetClientIdByUid => match Uid::new(ext) {
-            Ok(uid) => asking(Query::ClientsOfUids { uids: vec![uid] }, Shape::Clients),
-            Err(_) => Said::Reply(empty_list()),
+            Ok(uid) => query_message(Query::ClientsOfUids { uids: vec![uid] }, Shape::Clients),
+            Err(_) => PeerMessage::Reply(empty_list()),
         },
         Opcode::BatchGetClientIdByUid => {
-            let asked = distinct(asked(ext)?);
-            asking(Query::ClientsOfUids { uids: uids(&asked) }, Shape::ClientsOf(asked))
+            let names = distinct(listed(ext)?);
+            query_message(Query::ClientsOfUids { uids: uids(&names) }, Shape::ClientsOf(names))
         }
         Opcode::GetClientCountByGroup => match Group::new(ext) {
-            Ok(group) => asking(Query::Count { group: Some(group) }, Shape::Count),
-            Err(InvalidName::Empty) => asking(Query::Count { group: None }, Shape::Count),
-            Err(InvalidName::TooLong(_)) => Said::Reply(zero()),
+            Ok(group) => query_message(Query::Count { group: Some(group) }, Shape::Count),
+            Err(InvalidName::Empty) => query_message(Query::Count { group: None }, Shape::Count),
+            Err(InvalidName::TooLong(_)) => PeerMessage::Reply(zero()),
         },
         Opcode::BatchGetClientCountByGroup => {
-            let asked = distinct(asked(ext)?);
-            asking(Query::Counts { groups: groups(&asked) }, Shape::Counts(asked))
+            let names = distinct(listed(ext)?);
+            query_message(Query::Counts { groups: groups(&names) }, Shape::Counts(names))
         }
         Opcode::Select => match select::read(ext)? {
-            Some((query, columns)) => asking(query, Shape::Rows(columns)),
-            None => Said::Reply(empty_list()),
+            Some((query, columns)) => query_message(query, Shape::Rows(columns)),
+            None => PeerMessage::Reply(empty_list()),
         },
-        Opcode::GetGroupIdList => asking(Query::Groups, Shape::Groups),
-        Opcode::Ping => Said::Ignored(Ignored::Ping),
+        Opcode::GetGroupIdList => query_message(Query::Groups, Shape::Groups),
+        Opcode::Ping => PeerMessage::Ignored(Ignored::Ping),
         Opcode::OnConnect | Opcode::OnMessage | Opcode::OnClose | Opcode::OnWebsocketConnect => {
-            Said::Ignored(Ignored::NotForGateways(opcode))
+            PeerMessage::Ignored(Ignored::NotForGateways(opcode))
         }
     })
 }
 
-/// The names that a question lists. What is no JSON to PHP either lists none.
-fn asked(text: &Bytes) -> Result<Vec<Key>, Refused> {
-    let value = question(text)?;
+/// The names that a query lists; none if PHP cannot read the JSON either.
+fn listed(text: &Bytes) -> Result<Vec<Key>, Refused> {
+    let value = parse_query(text)?;
     Ok(value.as_ref().and_then(Value::as_array).map(keys).unwrap_or_default())
 }
 
-/// A question in JSON; `None` where PHP reads none either.
-pub(super) fn question(text: &Bytes) -> Result<Option<Value>, Refused> {
+/// A query in JSON; `None` if PHP cannot read it either.
+pub(super) fn parse_query(text: &Bytes) -> Result<Option<Value>, Refused> {
     match json_decode(text) {
         Ok(value) => Ok(Some(value)),
         Err(JsonDecodeError::Syntax { .. }) => Ok(None),
         Err(limit @ (JsonDecodeError::TooDeep | JsonDecodeError::TooMany)) => {
-            Err(Refused::Question(limit))
+            Err(Refused::Query(limit))
         }
     }
 }
 
-fn asking(query: Query, shape: Shape) -> Said {
-    Said::Query(query, Reply::new(shape))
+fn query_message(query: Query, shape: Shape) -> PeerMessage {
+    PeerMessage::Query(query, Reply::new(shape))
 }
 
-/// A command with the frame's body as its message; `None` of `command` where nobody gets it.
-fn sending(
+/// A command with the frame's body as its message; `command` returns `None` if it has no
+/// recipients.
+fn send_command(
     frame: &Frame,
     command: impl FnOnce(Message) -> Option<Command>,
-) -> Result<Said, Refused> {
+) -> Result<PeerMessage, Refused> {
     let message = match (Body::of(frame)?, frame.body_is_framed()) {
         (Body::Text(body), true) => Message { kind: MessageKind::Raw, body },
-        (Body::Null | Body::Json(_), true) => return Ok(Said::Ignored(Ignored::Unframed)),
+        (Body::Null | Body::Json(_), true) => return Ok(PeerMessage::Ignored(Ignored::Unframed)),
         (body, false) => body.into_message(),
     };
-    Ok(command(message).map_or(Said::Ignored(Ignored::Nobody), Said::Command))
+    Ok(command(message).map_or(PeerMessage::Ignored(Ignored::NoRecipients), PeerMessage::Command))
 }
 
-/// To whom a broadcast goes: the values of `connections`, or all but the keys of `exclude`.
+/// The recipients of a broadcast: the values of `connections`, or all but the keys of `exclude`.
 fn recipients(text: &Bytes) -> Recipients {
     let targets = json_decode(text).unwrap_or(Value::Null);
     let Some(targets) = targets.as_array() else {
@@ -228,14 +233,14 @@ fn recipients(text: &Bytes) -> Recipients {
     match targets.get_str("connections") {
         Some(Value::Array(only)) => Recipients::Only(connections(keys(only))),
         Some(Value::Null) | None => match excluded(targets.get_str("exclude")) {
-            nobody if nobody.is_empty() => Recipients::All,
+            none if none.is_empty() => Recipients::All,
             exclude => Recipients::Except(exclude),
         },
         Some(_) => Recipients::Only(Vec::new()),
     }
 }
 
-/// The groups that a message goes to, and the clients that do not get it.
+/// The groups that receive a message, and the clients that do not.
 fn members(text: &Bytes) -> Option<(Vec<Group>, Vec<ConnectionId>)> {
     let targets = json_decode(text).ok()?;
     let targets = targets.as_array()?;
@@ -243,23 +248,23 @@ fn members(text: &Bytes) -> Option<(Vec<Group>, Vec<ConnectionId>)> {
     (!groups.is_empty()).then(|| (groups, excluded(targets.get_str("exclude"))))
 }
 
-/// Something about one name, which PHP takes for none if it is empty or a lone `0`.
+/// A message about one name, which PHP treats as empty if it has no bytes or is a lone `0`.
 fn named<T>(
     name: &Bytes,
     new: impl FnOnce(Bytes) -> Result<T, InvalidName>,
-    say: impl FnOnce(T) -> Said,
-) -> Said {
+    message: impl FnOnce(T) -> PeerMessage,
+) -> PeerMessage {
     if php::is_empty(name) {
-        return Said::Ignored(Ignored::EmptyName);
+        return PeerMessage::Ignored(Ignored::EmptyName);
     }
-    new(name.clone()).map_or_else(|error| Said::Ignored(error.into()), say)
+    new(name.clone()).map_or_else(|error| PeerMessage::Ignored(error.into()), message)
 }
 
-/// The session is copied out of the buffer that it came in, since it stays.
-fn session(text: &Bytes, command: impl FnOnce(Session) -> Command) -> Said {
+/// The session is copied, since it outlives the read buffer.
+fn session(text: &Bytes, command: impl FnOnce(Session) -> Command) -> PeerMessage {
     match Session::from_php(Bytes::copy_from_slice(text)) {
-        Ok(session) => Said::Command(command(session)),
-        Err(error) => Said::Ignored(error.into()),
+        Ok(session) => PeerMessage::Command(command(session)),
+        Err(error) => PeerMessage::Ignored(error.into()),
     }
 }
 
@@ -267,16 +272,16 @@ fn hello(opcode: Opcode, frame: &Frame) -> Result<Hello, Refused> {
     let Body::Text(body) = Body::of(frame).map_err(|_| Refused::Hello)? else {
         return Err(Refused::Hello);
     };
-    let said = json_decode(&body).map_err(|_| Refused::Hello)?;
-    let said = said.as_array().ok_or(Refused::Hello)?;
-    let secret = match said.get_str("secret_key") {
+    let fields = json_decode(&body).map_err(|_| Refused::Hello)?;
+    let fields = fields.as_array().ok_or(Refused::Hello)?;
+    let secret = match fields.get_str("secret_key") {
         Some(Value::Str(secret)) => utf8(secret)?,
         _ => return Err(Refused::Hello),
     };
     if opcode == Opcode::GatewayClientConnect {
         return Ok(Hello::Client { secret });
     }
-    let key = match said.get_str("worker_key") {
+    let key = match fields.get_str("worker_key") {
         None => Key::from(""),
         Some(key) => key.as_key().ok_or(Refused::Hello)?,
     };
@@ -288,7 +293,7 @@ fn utf8(text: &[u8]) -> Result<String, Refused> {
 }
 
 impl Hello {
-    /// The secret that was shown. It is sent in the clear.
+    /// The secret that was presented. It is sent in the clear.
     pub fn secret(&self) -> &str {
         match self {
             Self::Worker { secret, .. } | Self::Client { secret } => secret,

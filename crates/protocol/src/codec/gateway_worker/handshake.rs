@@ -1,5 +1,5 @@
-//! What a worker is told of a WebSocket handshake: `$_GET`, `$_SERVER` and `$_COOKIE`, as PHP would
-//! have made them of the request.
+//! The WebSocket handshake as a worker receives it: `$_GET`, `$_SERVER` and `$_COOKIE`, as PHP
+//! would have built them from the request.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -40,7 +40,7 @@ pub(super) fn body(handshake: &Handshake, remote: SocketAddr, listener_port: u16
     body
 }
 
-/// The headers by their names in lower case, equal ones joined by commas.
+/// The headers by name in lower case, repeated ones joined by commas.
 fn headers(handshake: &Handshake) -> Array {
     let mut headers = Array::new();
     for header in &handshake.headers {
@@ -58,7 +58,7 @@ fn header<'a>(headers: &'a Array, name: &'static str) -> &'a Value {
     headers.get_str(name).unwrap_or(&Value::Null)
 }
 
-/// The cookies of a `Cookie` header. Names lose the blanks around them; values stay as they are.
+/// The cookies of a `Cookie` header. Names are trimmed; values are unchanged.
 fn cookies(header: &Value) -> Array {
     let Value::Str(header) = header else {
         return Array::new();
@@ -71,7 +71,7 @@ fn cookies(header: &Value) -> Array {
     pairs.collect()
 }
 
-/// Without what PHP's `trim()` takes off.
+/// Without the characters that PHP's `trim()` removes.
 fn trimmed(text: &[u8]) -> Bytes {
     let kept = |byte: &u8| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0 | 0x0b);
     let start = text.iter().position(kept).unwrap_or(text.len());
@@ -79,7 +79,7 @@ fn trimmed(text: &[u8]) -> Bytes {
     Bytes::copy_from_slice(&text[start..end])
 }
 
-/// An address as PHP prints a peer's.
+/// An address in PHP's notation of `REMOTE_ADDR`.
 fn address(ip: IpAddr) -> String {
     match ip {
         IpAddr::V4(ip) => ip.to_string(),

@@ -1,25 +1,25 @@
-//! `GatewayWorker`'s inner protocol: what PHP workers and `GatewayClient` speak with a gateway.
+//! `GatewayWorker`'s inner protocol, between a gateway and PHP workers or `GatewayClient`.
 //!
 //! ```text
-//! 0   u32  length of all of it, these bytes included
+//! 0   u32  length of the frame, including these bytes
 //! 4   u8   command, see `Opcode`
 //! 5   u32  the gateway's inner IPv4 address   ┐
 //! 9   u16  its inner port                     │ of the client that an event is about;
-//! 11  u32  the client's IPv4 address          │ 0 in what peers send
+//! 11  u32  the client's IPv4 address          │ 0 in frames of peers
 //! 15  u16  its port                           ┘
 //! 17  u32  connection id
-//! 21  u8   flags: 1 the body is bytes as they are, else it is serialized; 2 it is framed already
-//! 22  u16  the port that the client came to
-//! 24  u32  length of what follows
-//! 28  …    extra data: a session, a name, or JSON, as the command has it
+//! 21  u8   flags: 1 the body is raw bytes, else it is serialized; 2 it is framed already
+//! 22  u16  the port that the client connected to
+//! 24  u32  length of the extra data
+//! 28  …    extra data: a session, a name, or JSON, depending on the command
 //!     …    body
 //! ```
 //!
-//! All numbers are big-endian. A reply has no such header: a u32 length, which does not count
-//! itself, then PHP's serialized form, in the order of the queries.
+//! All numbers are big-endian. A reply has no such header: it is a u32 length, excluding itself,
+//! then PHP's serialized form. Replies are sent in the order of their queries.
 //!
-//! - [`from_peer`] reads what a peer says, [`to_peer`] writes events, [`reply`] writes replies;
-//! - `body`, `names`, `select` and `handshake` know the parts.
+//! - [`from_peer`] reads messages of peers, [`to_peer`] writes events, [`reply`] writes replies;
+//! - `body`, `names`, `select` and `handshake` handle parts of them.
 
 mod body;
 pub mod from_peer;
@@ -38,20 +38,20 @@ pub use opcode::{Opcode, UnknownOpcode};
 /// Bytes before the extra data.
 pub const HEADER: usize = 28;
 
-/// The largest frame, header included: what PHP takes at either end. A longer one makes it cut the
-/// link.
+/// The largest frame, including the header, that PHP accepts at either end. It closes the link on a
+/// longer one.
 pub const MAX_FRAME: usize = 10 * 1024 * 1024;
 
-/// The largest frame of a stranger: a name and a secret, with room to spare.
+/// The largest frame of an unauthenticated peer: a name and a secret, with room to spare.
 pub const MAX_STRANGER_FRAME: usize = 64 * 1024;
 
-/// Flag: the body is bytes as they are, not serialized.
+/// Flag: the body is raw bytes, not serialized.
 pub const BODY_IS_SCALAR: u8 = 0x01;
 
-/// Flag: the body is framed for the client already.
+/// Flag: the body is already framed for the client.
 pub const BODY_IS_FRAMED: u8 = 0x02;
 
-/// One frame, either way.
+/// One frame, in either direction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frame {
     /// The command's number; an [`Opcode`] if it is known.
@@ -64,42 +64,42 @@ pub struct Frame {
     pub client_ip: u32,
     /// The client's port.
     pub client_port: u16,
-    /// Which client, or 0.
+    /// The client, or 0.
     pub connection_id: u32,
-    /// How to take the body.
+    /// How the body is encoded.
     pub flag: u8,
-    /// The port that the client came to.
+    /// The port that the client connected to.
     pub gateway_port: u16,
-    /// What the command is about, beside the client and the body.
+    /// Arguments of the command besides the client and the body.
     pub ext_data: Bytes,
-    /// What is said.
+    /// The payload.
     pub body: Bytes,
 }
 
-/// Why bytes are not a frame. The link that they came on is of no further use.
+/// Why bytes are not a frame. The link that they arrived on is unusable from there on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum DecodeError {
-    /// Longer than the reader allows.
+    /// Longer than the reader's limit.
     #[error("a frame of {size} bytes is longer than {limit}")]
     TooLarge { size: usize, limit: usize },
     /// Shorter than a header.
     #[error("a frame of {0} bytes is shorter than its header")]
     TooShort(usize),
-    /// The extra data reaches beyond its frame.
+    /// The extra data extends beyond its frame.
     #[error("{extra} bytes of extra data in a frame of {frame}")]
     ExtraLength { extra: usize, frame: usize },
 }
 
-/// A frame would be longer than PHP takes.
+/// A frame would be longer than PHP accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("a frame of {size} bytes is longer than {MAX_FRAME}")]
 pub struct TooLarge {
-    /// How long it would be.
+    /// Its length in bytes.
     pub size: usize,
 }
 
-/// Takes one frame off the front of `buffer`, or `None` until more bytes come: nothing is consumed
-/// then, and nothing reserved. The frame's parts are slices of the buffer.
+/// Takes one frame off the front of `buffer`. `None` if the frame is incomplete: nothing is
+/// consumed or reserved then. The frame's parts are slices of the buffer.
 ///
 /// # Errors
 /// When the bytes are not a frame of at most `limit` bytes. Do not call again.
@@ -143,12 +143,12 @@ impl Frame {
     /// Appends the frame.
     ///
     /// # Errors
-    /// When it is longer than [`MAX_FRAME`]; `out` is as it was then.
+    /// When it is longer than [`MAX_FRAME`]; `out` is unchanged then.
     pub fn encode(&self, out: &mut BytesMut) -> Result<(), TooLarge> {
         self.encode_parts(&self.ext_data, &self.body, out)
     }
 
-    /// Appends the frame with extra data and a body that lie elsewhere.
+    /// Appends the frame with separate extra data and body.
     fn encode_parts(&self, extra: &[u8], body: &[u8], out: &mut BytesMut) -> Result<(), TooLarge> {
         let size = HEADER + extra.len() + body.len();
         if MAX_FRAME < size {
@@ -170,7 +170,7 @@ impl Frame {
         Ok(())
     }
 
-    /// Whether a peer introduces itself with it: all that a stranger may say.
+    /// Whether it opens a handshake: the only frame that an unauthenticated peer may send.
     pub fn is_hello(&self) -> bool {
         matches!(
             Opcode::try_from(self.cmd),
@@ -178,12 +178,12 @@ impl Frame {
         )
     }
 
-    /// Whether the body is bytes as they are.
+    /// Whether the body is raw bytes.
     pub fn body_is_scalar(&self) -> bool {
         self.flag & BODY_IS_SCALAR != 0
     }
 
-    /// Whether the body is framed for the client already.
+    /// Whether the body is already framed for the client.
     pub fn body_is_framed(&self) -> bool {
         self.flag & BODY_IS_FRAMED != 0
     }

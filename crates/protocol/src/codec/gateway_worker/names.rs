@@ -1,4 +1,4 @@
-//! Names and lists of them, as peers write them: text, JSON, and PHP's ideas of keys.
+//! Names and lists of names, as peers encode them: text, JSON, and PHP's array keys.
 
 use std::collections::BTreeSet;
 
@@ -9,25 +9,25 @@ use crate::{
     php::{Array, Key, Value, json_decode},
 };
 
-/// The values of a JSON list or object, as the keys that PHP looks up with them. What cannot be a
-/// key is left out. `None` if the text is no list and no object.
+/// The values of a JSON list or object, as the keys that PHP looks up with them. Values that cannot
+/// be a key are skipped. `None` if the text is neither a list nor an object.
 pub(super) fn keys_in(text: &Bytes) -> Option<Vec<Key>> {
     let value = json_decode(text).ok()?;
     value.as_array().map(keys)
 }
 
-/// The same of an array.
+/// The same for an array.
 pub(super) fn keys(array: &Array) -> Vec<Key> {
     array.values().filter_map(Value::as_key).collect()
 }
 
-/// Each key once, where it stands first.
+/// Each key once, at its first position.
 pub(super) fn distinct(keys: Vec<Key>) -> Vec<Key> {
     let mut seen = BTreeSet::new();
     keys.into_iter().filter(|key| seen.insert(key.clone())).collect()
 }
 
-/// The uids among keys, in order. Nobody has the others: they are empty or too long.
+/// The uids among keys, in order. No client has the others: they are empty or too long.
 pub(super) fn uids(keys: &[Key]) -> Vec<Uid> {
     keys.iter().filter_map(uid).collect()
 }
@@ -45,13 +45,13 @@ pub(super) fn group(key: &Key) -> Option<Group> {
     Group::new(key.to_text()).ok()
 }
 
-/// The connections that keys name.
+/// The connections whose ids are among the keys.
 pub(super) fn connections(keys: impl IntoIterator<Item = Key>) -> Vec<ConnectionId> {
     keys.into_iter().filter_map(|key| connection(&key)).collect()
 }
 
-/// The connections that an array's keys name, where there is something behind them: that is how
-/// PHP reads whom to exclude.
+/// The connections whose ids are keys of an array with a value other than null: this is how PHP
+/// reads the clients to exclude.
 pub(super) fn excluded(value: Option<&Value>) -> Vec<ConnectionId> {
     let Some(array) = value.and_then(Value::as_array) else {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! The numbers of the commands.
+//! The command numbers.
 
 use thiserror::Error;
 
@@ -30,61 +30,61 @@ macro_rules! opcodes {
 }
 
 opcodes! {
-    /// To a worker: a client is there.
+    /// To a worker: a client connected.
     OnConnect = 1,
-    /// To a worker: a client sent something.
+    /// To a worker: a client sent a message.
     OnMessage = 3,
-    /// To a worker: a client is gone.
+    /// To a worker: a client disconnected.
     OnClose = 4,
     /// Sends to one client.
     SendToOne = 5,
     /// Sends to all, to some, or to all but some.
     SendToAll = 6,
-    /// Closes a client, perhaps with a farewell.
+    /// Closes a client, optionally with a last message.
     Kick = 7,
-    /// Cuts a client off.
+    /// Aborts a client's connection.
     Destroy = 8,
     /// Merges into a session.
     UpdateSession = 9,
-    /// Asks for every client's session.
+    /// Queries every client's session.
     GetAllClientSessions = 10,
-    /// Asks whether a client is there.
+    /// Queries whether a client is connected.
     IsOnline = 11,
-    /// Says whom a client speaks for.
+    /// Binds a client to a uid.
     BindUid = 12,
-    /// Takes a client's uid away.
+    /// Removes a client's uid.
     UnbindUid = 13,
     /// Sends to the clients of uids.
     SendToUid = 14,
-    /// Asks for the clients of one uid.
+    /// Queries the clients of one uid.
     GetClientIdByUid = 15,
-    /// Asks for the clients of several uids.
+    /// Queries the clients of several uids.
     BatchGetClientIdByUid = 16,
     /// Adds a client to a group.
     JoinGroup = 20,
-    /// Takes a client out of a group.
+    /// Removes a client from a group.
     LeaveGroup = 21,
     /// Sends to the members of groups.
     SendToGroup = 22,
-    /// Asks for the sessions of a group's members.
+    /// Queries the sessions of a group's members.
     GetClientSessionsByGroup = 23,
-    /// Asks how many members a group has, or how many clients there are.
+    /// Queries the number of members of a group, or of all clients.
     GetClientCountByGroup = 24,
-    /// Asks for chosen facts of chosen clients.
+    /// Queries selected fields of selected clients.
     Select = 25,
-    /// Asks which groups there are.
+    /// Queries the groups that exist.
     GetGroupIdList = 26,
-    /// Takes every member out of a group.
+    /// Removes every member from a group.
     Ungroup = 27,
-    /// Asks how many members several groups have.
+    /// Queries the numbers of members of several groups.
     BatchGetClientCountByGroup = 28,
-    /// A worker introduces itself.
+    /// Handshake of a worker.
     WorkerConnect = 200,
     /// Keeps a link alive.
     Ping = 201,
-    /// A back end introduces itself.
+    /// Handshake of a back end.
     GatewayClientConnect = 202,
-    /// Asks for a client's session.
+    /// Queries a client's session.
     GetSessionByClientId = 203,
     /// Replaces a client's session.
     SetSession = 204,
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_thirty_numbers_read_back_and_no_other() {
+    fn opcode_round_trips_for_the_thirty_known_numbers_only() {
         assert_eq!(Opcode::ALL.len(), 30);
         for number in 0..=u8::MAX {
             match Opcode::try_from(number) {

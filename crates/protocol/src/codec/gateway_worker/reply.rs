@@ -1,9 +1,10 @@
-//! Replies to queries: PHP's serialized form behind its length.
+//! Replies to queries: PHP's serialized form, prefixed with its length.
 //!
-//! The same answer looks different from query to query, so each query that
-//! [`from_peer`](super::from_peer) reads comes with the [`Reply`] that it wants. A peer reads replies
-//! blindly, one for each query: an empty one in place of an answer that there is would read as if nobody
-//! were connected, so that there is none, and the link is to be closed, which the peer reports.
+//! The encoding of an answer depends on the query, so each query that
+//! [`from_peer`](super::from_peer) reads is paired with its [`Reply`]. A peer reads one reply for
+//! each query without further checks: it would take an empty one, sent in place of an answer, to
+//! mean that no client is connected. So none is sent, and the link is to be closed, which the peer
+//! reports.
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -17,15 +18,15 @@ use crate::{
     php::{self, Key},
 };
 
-/// The longest reply, in bytes. PHP's own limit is what a script may allocate, 128 MiB if nobody
-/// changed it, for the text and what comes of it together.
+/// The longest reply, in bytes. PHP's own limit is the memory that a script may allocate, 128 MiB
+/// by default, for the text and the decoded value together.
 pub const MAX_REPLY: usize = 128 * 1024 * 1024;
 
 /// How the answer to one query is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     shape: Shape,
-    /// Whether rows are put in an order of our own.
+    /// Whether rows are sorted, see [`unordered`](Self::unordered).
     ordered: bool,
 }
 
@@ -33,7 +34,7 @@ pub struct Reply {
 pub(super) enum Shape {
     /// `i:1;` or `i:0;`
     Online,
-    /// The session's own bytes, `N;` for nobody's.
+    /// The session's own bytes, `N;` if the client is not connected.
     Session,
     /// Connection → session.
     Sessions,
@@ -47,7 +48,7 @@ pub(super) enum Shape {
     Counts(Vec<Key>),
     /// The groups.
     Groups,
-    /// Connection → column → fact.
+    /// Connection → column → value.
     Rows(Vec<Column>),
 }
 
@@ -57,17 +58,17 @@ pub enum NoReply {
     /// It would be longer than [`MAX_REPLY`].
     #[error("a reply of more than {MAX_REPLY} bytes")]
     TooLong,
-    /// The gateway has no answer, or one to another query.
+    /// The gateway has no answer, or the answer is to another query.
     #[error("no answer to this query")]
     Unavailable,
 }
 
-/// The reply of a query whose answer is an empty list, whatever a gateway holds.
+/// The reply to a query whose answer is an empty list, regardless of the gateway's clients.
 pub(super) fn empty_list() -> Bytes {
     framed(|out| out.extend_from_slice(b"a:0:{}"))
 }
 
-/// The reply of a query that counts nothing.
+/// The reply to a query whose count is always zero.
 pub(super) fn zero() -> Bytes {
     framed(|out| php::int(0, out))
 }
@@ -77,15 +78,15 @@ impl Reply {
         Self { shape, ordered: true }
     }
 
-    /// The same with rows in the order in which they come. Otherwise those that have a uid and
-    /// groups are first: `getAllGroupUidList` and its like, as they are deployed, leave off at the
-    /// first row that lacks one of them, and are complete only that way.
+    /// The same with rows in the order of the answer. By default, rows that have a uid and groups
+    /// come first: deployed versions of `getAllGroupUidList` and similar functions stop at the
+    /// first row that lacks one of them, so only this order gives complete results.
     #[must_use]
     pub fn unordered(self) -> Self {
         Self { ordered: false, ..self }
     }
 
-    /// What the query asks for, for logs.
+    /// The kind of the query, for logs.
     pub fn asks_for(&self) -> &'static str {
         match &self.shape {
             Shape::Online => "online",
@@ -102,8 +103,8 @@ impl Reply {
     /// Writes the answer.
     ///
     /// # Errors
-    /// When the answer is [`Answer::Unavailable`] or of another query, or the reply would be longer than
-    /// [`MAX_REPLY`]. Nothing may be sent in its place: the peer would take it for the answer.
+    /// When the answer is [`Answer::Unavailable`] or of another query, or the reply would be longer
+    /// than [`MAX_REPLY`]. Nothing may be sent in its place: the peer would read it as the answer.
     pub fn encode(&self, answer: &Answer) -> Result<Bytes, NoReply> {
         let mut written = Ok(());
         let reply = framed(|out| written = self.write(answer, out));
@@ -130,20 +131,20 @@ impl Reply {
             (Shape::Clients, Answer::Clients(uids)) => {
                 clients(uids.first().map_or(&[], |(_, clients)| clients), out);
             }
-            (Shape::ClientsOf(asked), Answer::Clients(uids)) => {
+            (Shape::ClientsOf(requested), Answer::Clients(uids)) => {
                 let mut uids = uids.iter().peekable();
-                array(asked, out, |asked, out| {
-                    let found = uids.next_if(|(found, _)| uid(asked).as_ref() == Some(found));
-                    php::key(asked, out);
+                array(requested, out, |key, out| {
+                    let found = uids.next_if(|(found, _)| uid(key).as_ref() == Some(found));
+                    php::key(key, out);
                     clients(found.map_or(&[], |(_, clients)| clients), out);
                 });
             }
             (Shape::Count, Answer::Count(count)) => php::int(int(*count), out),
-            (Shape::Counts(asked), Answer::Counts(groups)) => {
+            (Shape::Counts(requested), Answer::Counts(groups)) => {
                 let mut groups = groups.iter().peekable();
-                array(asked, out, |asked, out| {
-                    let found = groups.next_if(|(found, _)| group(asked).as_ref() == Some(found));
-                    php::key(asked, out);
+                array(requested, out, |key, out| {
+                    let found = groups.next_if(|(found, _)| group(key).as_ref() == Some(found));
+                    php::key(key, out);
                     php::int(found.map_or(0, |(_, count)| int(*count)), out);
                 });
             }
@@ -174,24 +175,24 @@ impl Reply {
     }
 }
 
-/// Whether as much may be written, before it is. What is large lies in sessions and groups.
+/// Checks the size before anything is written. Only sessions and groups can be large.
 fn fits(sizes: impl Iterator<Item = usize>) -> Result<(), NoReply> {
     if MAX_REPLY < sizes.sum() { Err(NoReply::TooLong) } else { Ok(()) }
 }
 
-/// What a row may take, roughly.
+/// Approximate size of a row, in bytes.
 fn size(row: &Row) -> usize {
     let session = row.session.as_ref().map_or(0, |session| session.as_encoded().len());
     let groups = row.groups.iter().map(|group| 40 + 2 * group.as_bytes().len());
     100 + session + groups.sum::<usize>()
 }
 
-/// Rows that have what was asked for first.
+/// Rows that have the requested values first.
 fn in_order<'a>(columns: &[Column], rows: &'a [Row]) -> Vec<&'a Row> {
-    let asked = |fact| columns.iter().any(|column| column.fact == fact);
+    let requested = |fact| columns.iter().any(|column| column.fact == fact);
     let mut rows: Vec<&Row> = rows.iter().collect();
-    if asked(Fact::Groups) {
-        let needs_uid = asked(Fact::Uid);
+    if requested(Fact::Groups) {
+        let needs_uid = requested(Fact::Uid);
         rows.sort_by_key(|row| {
             let uid = row.uid.as_ref().is_some_and(|uid| !php::is_empty(uid.as_bytes()));
             row.groups.is_empty() || (needs_uid && !uid)
@@ -234,14 +235,14 @@ fn int(count: u64) -> i64 {
     count.try_into().unwrap_or(i64::MAX)
 }
 
-/// `a:n:{…}`, of which `entry` writes key and value.
+/// `a:n:{…}`; `entry` writes key and value of one entry.
 fn array<T>(entries: &[T], out: &mut Vec<u8>, mut entry: impl FnMut(&T, &mut Vec<u8>)) {
     out.extend_from_slice(format!("a:{}:{{", entries.len()).as_bytes());
     entries.iter().for_each(|it| entry(it, out));
     out.push(b'}');
 }
 
-/// The same, as far as the reply is not too long: sessions of ours grow on their way into PHP's form.
+/// The same with a limit on the reply's length: JSON sessions grow when converted to PHP's form.
 fn bounded<T>(
     entries: &[T],
     out: &mut Vec<u8>,
@@ -262,7 +263,7 @@ fn framed(write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
     let mut out = vec![0; 4];
     write(&mut out);
     let length = out.len() - 4;
-    // A reply that was not finished may be longer; nobody gets it.
+    // Only a reply that was abandoned exceeds u32, and it is never sent.
     out[..4].copy_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
     out.into()
 }

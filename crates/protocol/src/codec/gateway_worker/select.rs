@@ -1,4 +1,4 @@
-//! The one query with a language of its own: which facts, of which clients.
+//! The query with a syntax of its own: selected fields of selected clients.
 //!
 //! ```text
 //! {"fields":["uid","groups"],"where":{"groups":["a",5],"uid":["ann"],"connection_id":{"7":7}}}
@@ -7,7 +7,7 @@
 use bytes::Bytes;
 
 use super::{
-    from_peer::{Refused, question},
+    from_peer::{Refused, parse_query},
     names::{connections, distinct, groups, keys, uids},
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     php::{Key, Value},
 };
 
-/// One asked fact, under the key that it is asked by.
+/// One requested field, and the key that it is requested by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Column {
     pub(super) key: Key,
@@ -27,30 +27,30 @@ pub(super) enum Fact {
     Uid,
     Groups,
     Session,
-    /// Nothing that is known of clients: null in every row.
+    /// Not a field of clients: null in every row.
     Unknown,
 }
 
-/// Reads the question, and the columns of the answer. `None` where the answer is empty whoever is
-/// connected.
+/// Reads the query and the columns of the answer. `None` if the answer is empty regardless of the
+/// connected clients.
 ///
 /// # Errors
-/// When the question is beyond our limits.
+/// When the query exceeds our limits.
 pub(super) fn read(text: &Bytes) -> Result<Option<(Query, Vec<Column>)>, Refused> {
-    Ok(question(text)?.as_ref().and_then(asked))
+    Ok(parse_query(text)?.as_ref().and_then(parse))
 }
 
-fn asked(value: &Value) -> Option<(Query, Vec<Column>)> {
-    let question = value.as_array().filter(|question| !question.is_empty())?;
-    let columns = question.get_str("fields").and_then(Value::as_array).map(keys);
+fn parse(value: &Value) -> Option<(Query, Vec<Column>)> {
+    let query = value.as_array().filter(|query| !query.is_empty())?;
+    let columns = query.get_str("fields").and_then(Value::as_array).map(keys);
     let columns: Vec<Column> =
         distinct(columns.unwrap_or_default()).into_iter().map(column).collect();
-    let filter = match question.get_str("where") {
-        // Rows without columns are not rows to PHP, unless somebody was asked for.
-        None => everyone(&columns)?,
-        Some(all) if all.is_empty() => everyone(&columns)?,
-        Some(Value::Array(chosen)) => {
-            let of = |key| chosen.get_str(key).and_then(Value::as_array).map(keys);
+    let filter = match query.get_str("where") {
+        // PHP drops rows without columns, unless the query names clients.
+        None => all_clients(&columns)?,
+        Some(all) if all.is_empty() => all_clients(&columns)?,
+        Some(Value::Array(criteria)) => {
+            let of = |key| criteria.get_str(key).and_then(Value::as_array).map(keys);
             Filter::Any {
                 groups: groups(&of("groups").unwrap_or_default()),
                 uids: uids(&of("uid").unwrap_or_default()),
@@ -59,16 +59,16 @@ fn asked(value: &Value) -> Option<(Query, Vec<Column>)> {
         }
         Some(_) => return None,
     };
-    let asked = |fact| columns.iter().any(|column| column.fact == fact);
+    let requested = |fact| columns.iter().any(|column| column.fact == fact);
     let fields = Fields {
-        uid: asked(Fact::Uid),
-        groups: asked(Fact::Groups),
-        session: asked(Fact::Session),
+        uid: requested(Fact::Uid),
+        groups: requested(Fact::Groups),
+        session: requested(Fact::Session),
     };
     Some((Query::Select { fields, filter }, columns))
 }
 
-fn everyone(columns: &[Column]) -> Option<Filter> {
+fn all_clients(columns: &[Column]) -> Option<Filter> {
     (!columns.is_empty()).then_some(Filter::All)
 }
 

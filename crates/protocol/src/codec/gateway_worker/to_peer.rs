@@ -1,4 +1,4 @@
-//! What a gateway says to a worker: events, and pings.
+//! Messages from a gateway to a worker: events, and pings.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use super::{BODY_IS_SCALAR, Frame, HEADER, MAX_FRAME, Opcode, TooLarge, handshake};
 use crate::{ConnectionId, Event, Session};
 
-/// Which client an event is about, and by which way it came.
+/// The client of an event, and how it is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// The inner address that the gateway announces: the one in its client ids.
@@ -16,15 +16,15 @@ pub struct Origin {
     pub remote: SocketAddr,
     /// The client.
     pub connection: ConnectionId,
-    /// The port of the listener that it came to.
+    /// The port of the listener that accepted it.
     pub listener_port: u16,
 }
 
-/// Appends an event, with the client's session as PHP has it. Why a client is gone is not told:
-/// the protocol has no word for it; nor for [`Event::Adopt`], for which nothing is appended.
+/// Appends an event, with the client's session in PHP's form. The protocol cannot express the close
+/// reason, which is omitted, nor [`Event::Reassigned`], for which nothing is appended.
 ///
 /// # Errors
-/// When session and event together are longer than a worker takes; `out` is as it was then.
+/// When session and event together are longer than a worker accepts; `out` is unchanged then.
 pub fn event(
     origin: &Origin,
     session: &Session,
@@ -40,8 +40,8 @@ pub fn event(
         }
         Event::Message(message) => (Opcode::OnMessage, BODY_IS_SCALAR, &message.body),
         Event::Close(_) => (Opcode::OnClose, BODY_IS_SCALAR, b""),
-        // Nothing is lost: such a worker is told everything with each event.
-        Event::Adopt => return Ok(()),
+        // Nothing is lost: a PHP worker receives all client data with each event.
+        Event::Reassigned => return Ok(()),
     };
     let header = Frame {
         cmd: opcode.into(),
@@ -57,19 +57,19 @@ pub fn event(
     header.encode_parts(&session.to_php(), body, out)
 }
 
-/// Appends a ping. Workers expect them from gateways on other hosts, and never answer; back ends
-/// would take one for a reply.
+/// Appends a ping. Workers expect pings from gateways on other hosts, and never answer; a back end
+/// would read one as a reply.
 pub fn ping(out: &mut BytesMut) {
     let ping = Frame { cmd: Opcode::Ping.into(), flag: BODY_IS_SCALAR, ..Frame::default() };
     ping.encode(out).expect("a header alone is no longer than a frame may be");
 }
 
-/// The longest message that reaches a worker beside this session.
+/// The longest message, in bytes, that fits in a frame with this session.
 pub fn room(session: &Session) -> usize {
     MAX_FRAME - HEADER - session.to_php().len().min(MAX_FRAME - HEADER)
 }
 
-/// The address as a number; 0 for IPv6, which the header has no place for.
+/// The address as a number; 0 for IPv6, which the header cannot hold.
 fn ipv4(address: SocketAddr) -> u32 {
     match canonical(address).ip() {
         IpAddr::V4(ip) => ip.into(),
@@ -77,7 +77,7 @@ fn ipv4(address: SocketAddr) -> u32 {
     }
 }
 
-/// IPv4 where a listener for both families shows it inside of IPv6.
+/// Converts IPv4-mapped IPv6, which dual-stack listeners report, to IPv4.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }

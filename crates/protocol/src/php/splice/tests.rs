@@ -1,4 +1,4 @@
-//! The text against what it says: both ways to put changes in come to the same.
+//! Equivalence of merging on the text and merging on decoded values.
 
 use proptest::{collection::vec, prelude::*};
 
@@ -12,7 +12,7 @@ fn written(value: &Value) -> Vec<u8> {
 }
 
 fn key() -> impl Strategy<Value = Key> {
-    // Few, so that changes meet what is there.
+    // Few keys, so that changes collide with existing entries.
     prop_oneof![
         (0..4i64).prop_map(Key::Int),
         "[a-c]{0,2}".prop_map(|text| Key::from_text(text.into()))
@@ -56,7 +56,7 @@ proptest! {
     }
 
     #[test]
-    fn text_that_is_cut_or_changed_is_left_to_others_or_stays_readable(
+    fn truncated_or_corrupted_text_is_rejected_or_stays_readable(
         old in session(),
         changes in session(),
         at in any::<prop::sample::Index>(),
@@ -73,7 +73,7 @@ proptest! {
 }
 
 #[test]
-fn text_with_references_or_opaque_objects_is_left_to_others() {
+fn text_with_references_or_opaque_objects_is_rejected() {
     let changes = unserialize(&Bytes::from_static(b"a:1:{s:1:\"x\";i:1;}")).unwrap().root;
     for text in [
         &b"a:2:{i:0;i:1;i:1;R:2;}"[..],
@@ -87,7 +87,7 @@ fn text_with_references_or_opaque_objects_is_left_to_others() {
         let same_key_twice = text.ends_with(b"x");
         assert_eq!(spliced(text, &changes).is_none(), !same_key_twice, "{text:?}");
     }
-    // A class that has no format of its own is passed over like an array.
+    // An object of a class without its own format is skipped like an array.
     let text = b"a:1:{i:0;O:1:\"A\":1:{s:1:\"p\";a:1:{i:0;b:1;}}}";
     let expected = b"a:2:{i:0;O:1:\"A\":1:{s:1:\"p\";a:1:{i:0;b:1;}}s:1:\"x\";i:1;}";
     assert_eq!(spliced(text, &changes).unwrap(), expected);
@@ -102,7 +102,7 @@ fn result_over_the_limit_is_none() {
 }
 
 #[test]
-fn text_nested_too_deep_is_left_to_others() {
+fn text_nested_too_deep_is_rejected() {
     let nested = |depth: usize| {
         let mut text = "a:1:{i:0;".repeat(depth);
         text.push_str("N;");

@@ -1,11 +1,11 @@
-//! Updates together against updates one after the other.
+//! Combined updates compared with updates applied one after the other.
 
 use proptest::{collection::vec, prelude::*};
 use serde_json::json;
 
 use super::*;
 
-/// An update in either form, of few keys, so that they meet.
+/// An update in either form, of few keys, so that updates collide.
 fn update() -> impl Strategy<Value = Session> {
     let scalar =
         prop_oneof![Just(json!(null)), (0..3).prop_map(|int| json!(int)), Just(json!("x"))];
@@ -25,7 +25,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn changes_made_together_come_to_what_they_come_to_one_after_the_other(
+    fn combined_changes_are_equivalent_to_sequential_updates(
         session in update(),
         updates in vec(update(), 1..6),
     ) {
@@ -68,7 +68,7 @@ fn array_in_place_of_a_scalar_is_not_absorbed() {
 }
 
 #[test]
-fn changes_that_make_a_session_too_long_change_nothing() {
+fn changes_beyond_the_size_limit_change_nothing() {
     let mut session = Session::encode(json!({"a": 1}).as_object().unwrap()).unwrap();
     let before = session.clone();
     let half = "x".repeat(super::super::MAX_SESSION / 2);

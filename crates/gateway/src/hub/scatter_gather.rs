@@ -1,0 +1,155 @@
+//! Merging of partial answers from several shards.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use protocol::{
+    Answer, Query,
+    codec::gateway_worker::reply::{NoReply, Reply},
+    link::ToPeer,
+};
+
+use crate::thread_messages::{LinkId, PartialAnswer};
+
+/// The request of a peer that shards are answering.
+#[derive(Debug)]
+pub(super) enum Origin {
+    /// A native peer's query.
+    Native { request: u64, query: Query },
+    /// A PHP peer's query, and the encoding of its reply.
+    Php { reply: Reply, query: Query },
+    /// A ping, answered once everything before it is processed.
+    Ping { token: u64 },
+}
+
+impl Origin {
+    /// The query, and whether it is from a PHP peer; `None` for a ping.
+    pub(super) const fn query(&self) -> Option<(&Query, bool)> {
+        match self {
+            Self::Native { query, .. } => Some((query, false)),
+            Self::Php { query, .. } => Some((query, true)),
+            Self::Ping { .. } => None,
+        }
+    }
+}
+
+/// The response to a peer.
+#[derive(Debug)]
+pub(super) enum Response {
+    Native(ToPeer),
+    /// An encoded reply, to be sent in the order of the queries.
+    Php(Bytes),
+    /// No reply can be sent to this query. An empty one would be indistinguishable from an answer.
+    NoReply(&'static str, NoReply),
+}
+
+/// A request of a peer, and the partial answers so far.
+#[derive(Debug)]
+pub(super) struct ScatterGather {
+    pub(super) link: LinkId,
+    /// Estimated maximum size of the answer in bytes.
+    pub(super) estimate: usize,
+    origin: Origin,
+    missing: usize,
+    parts: Vec<PartialAnswer>,
+}
+
+impl ScatterGather {
+    /// Expects parts from that many shards.
+    pub(super) fn new(link: LinkId, origin: Origin, estimate: usize, shards: usize) -> Self {
+        Self { link, estimate, origin, missing: shards, parts: Vec::with_capacity(shards) }
+    }
+
+    /// Adds one shard's part. Returns whether the answer is complete.
+    pub(super) fn add(&mut self, part: PartialAnswer) -> bool {
+        self.parts.push(part);
+        self.missing -= 1;
+        self.missing == 0
+    }
+
+    /// Merges the parts into the response.
+    pub(super) fn reply(self) -> Response {
+        match self.origin {
+            Origin::Native { request, query } => {
+                Response::Native(ToPeer::Answer { request, answer: merge(query, self.parts) })
+            }
+            Origin::Php { reply, query } => match reply.encode(&merge(query, self.parts)) {
+                Ok(bytes) => Response::Php(bytes),
+                Err(error) => Response::NoReply(reply.asks_for(), error),
+            },
+            Origin::Ping { token } => Response::Native(ToPeer::Pong { token }),
+        }
+    }
+}
+
+/// Merges the parts, with rows in the order of their ordinals over all shards.
+fn merge(query: Query, parts: Vec<PartialAnswer>) -> Answer {
+    macro_rules! collect {
+        ($part:ident) => {{
+            let rows = parts.into_iter().filter_map(|part| match part {
+                PartialAnswer::$part(rows) => Some(rows),
+                _ => None,
+            });
+            rows.flatten().collect::<Vec<_>>()
+        }};
+    }
+    match query {
+        Query::IsOnline { .. } => {
+            Answer::Online(parts.iter().any(|part| *part == PartialAnswer::Online(true)))
+        }
+        Query::Session { .. } => Answer::Session(collect!(Session).pop()),
+        Query::Sessions { .. } => {
+            let mut all = collect!(Sessions);
+            all.sort_by_key(|(ordinal, _, _)| *ordinal);
+            Answer::Sessions(all.into_iter().map(|(_, id, session)| (id, session)).collect())
+        }
+        Query::ClientsOfUids { uids } => {
+            let mut clients = vec![Vec::new(); uids.len()];
+            for part in parts {
+                if let PartialAnswer::Clients(lists) = part {
+                    for (clients, list) in clients.iter_mut().zip(lists) {
+                        clients.extend(list);
+                    }
+                }
+            }
+            for clients in &mut clients {
+                clients.sort_unstable();
+            }
+            let clients =
+                clients.into_iter().map(|clients| clients.into_iter().map(|(_, id)| id).collect());
+            Answer::Clients(deduplicated(uids.into_iter().zip(clients)))
+        }
+        Query::Count { .. } => Answer::Count(collect!(Count).into_iter().sum()),
+        Query::Counts { groups } => {
+            let mut counts = vec![0; groups.len()];
+            for part in parts {
+                if let PartialAnswer::Counts(list) = part {
+                    for (count, more) in counts.iter_mut().zip(list) {
+                        *count += more;
+                    }
+                }
+            }
+            Answer::Counts(deduplicated(groups.into_iter().zip(counts)))
+        }
+        Query::Groups => {
+            let mut all = collect!(Groups);
+            all.sort_by_key(|(since, _)| *since);
+            let mut seen = HashSet::new();
+            let groups = all.into_iter().map(|(_, group)| group);
+            Answer::Groups(groups.filter(|group| seen.insert(group.clone())).collect())
+        }
+        Query::Select { .. } => {
+            let mut all = collect!(Rows);
+            all.sort_by_key(|(at, ordinal, _)| (*at, *ordinal));
+            Answer::Rows(all.into_iter().map(|(_, _, row)| row).collect())
+        }
+    }
+}
+
+/// Removes duplicate names, keeping the first.
+fn deduplicated<N: Clone + Eq + std::hash::Hash, T>(
+    named: impl Iterator<Item = (N, T)>,
+) -> Vec<(N, T)> {
+    let mut seen = HashSet::new();
+    named.filter(|(name, _)| seen.insert(name.clone())).collect()
+}

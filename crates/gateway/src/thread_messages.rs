@@ -1,0 +1,297 @@
+//! Messages between the gateway's threads, and the state that they share.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use protocol::{Command, ConnectionId, Group, InstanceId, Query, Row, Session};
+use service::{net::Released, rate_limit::Throttle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    descriptors::Descriptors, drain_summary::DrainSummary, inbox::Inbox, metrics::Metrics,
+    placement::ShardLoads, register_outages::RegisterOutages,
+};
+
+/// A logical timestamp, counted over all shards of the gateway, so that results of several shards
+/// can be merged in one order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Ordinal(pub(crate) u64);
+
+/// Id of a link, unique within the gateway process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct LinkId(pub(crate) u64);
+
+/// How the link of a worker ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinkEnd {
+    /// Closed or reset by the worker's side, as when the worker process ends.
+    Closed,
+    /// In a way that does not indicate whether the process ended: a timeout, a newer link, or
+    /// closed by the gateway.
+    Other,
+}
+
+/// Id of a pending query or barrier that the hub sent to shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Token(pub(crate) u64);
+
+/// The protocol of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PeerProtocol {
+    /// The native protocol.
+    Native,
+    /// `GatewayWorker`'s protocol, used by PHP workers and back ends.
+    Php,
+}
+
+/// A linked worker, shared by all shards.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) protocol: PeerProtocol,
+    /// The worker's instance id; `None` for PHP workers, which do not send one.
+    pub(crate) instance: Option<InstanceId>,
+    /// IP address of the worker.
+    pub(crate) ip: IpAddr,
+    /// `ip:name:id`.
+    pub(crate) key: String,
+    /// Number of clients of this gateway assigned to it, over all shards.
+    pub(crate) clients: AtomicUsize,
+}
+
+/// Messages to a shard, from the acceptor and the hub. A shard processes them in order, and the hub
+/// sends them in the order in which it received them, which is the order of arrival at this gateway
+/// over all links.
+#[derive(Debug)]
+pub(crate) enum ToShard {
+    /// A new connection, accepted on the listener with index `listener`.
+    Accepted { stream: Released, remote: SocketAddr, listener: usize },
+    /// A command to execute, received on link `from`.
+    Command { from: LinkId, ordinal: Ordinal, command: Command },
+    /// A query to answer, with sessions in PHP's encoding if `in_php`.
+    Query { token: Token, query: Query, in_php: bool },
+    /// To be answered once all earlier messages are processed and their output is sent to the hub.
+    Barrier { token: Token },
+    /// A worker has linked.
+    WorkerUp { link: LinkId, worker: Arc<Worker> },
+    /// A worker accepts no more events.
+    WorkerLeaving { link: LinkId },
+    /// A worker's link has ended.
+    WorkerDown { link: LinkId, end: LinkEnd },
+    /// A worker has started all events of this shard up to this one.
+    EventStarted { link: LinkId, through: u64 },
+    /// The handler of a suspect event of this shard has started. Worker processes may have ended
+    /// because of that event.
+    HandlerStarted { link: LinkId, seq: u64, alone: bool },
+    /// A worker has acknowledged events of this shard.
+    EventAck { link: LinkId, first: u64, last: u64 },
+    /// Standby updates of this shard are written to the worker's link up to here.
+    StandbyWritten { link: LinkId, through: u64 },
+    /// The gateway shuts down: close every client, well within `grace`.
+    Drain { grace: Duration },
+}
+
+impl ToShard {
+    /// Approximate memory in bytes until it is processed.
+    pub(crate) fn weight(&self) -> usize {
+        let more = match self {
+            Self::Command { command, .. } => command.weight(),
+            Self::Query { query, .. } => query.weight(),
+            _ => 0,
+        };
+        size_of::<Self>() + more
+    }
+
+    /// Whether processing it may take much longer than usual.
+    pub(crate) fn is_heavy(&self) -> bool {
+        match self {
+            Self::Command { command, .. } => command.session().is_some(),
+            Self::WorkerUp { .. } | Self::WorkerLeaving { .. } | Self::WorkerDown { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+/// Messages from a shard to the hub.
+#[derive(Debug)]
+pub(crate) enum ToHub {
+    /// Events of this shard up to `last`, encoded in the worker's protocol.
+    Events { link: LinkId, shard: u16, last: u64, frames: Bytes },
+    /// Standby updates about clients of other workers. If `confirm` is set, the hub reports to the
+    /// shard once they are written.
+    Standby { link: LinkId, shard: u16, frames: Bytes, confirm: Option<u64> },
+    /// This shard's part of an answer.
+    PartialAnswer { token: Token, part: PartialAnswer },
+    /// The shard's memory budget is exceeded, or no longer.
+    Pressed { shard: u16, pressed: bool },
+    /// The shard has no connections left, and workers have acknowledged all events.
+    Drained { shard: u16 },
+}
+
+/// One shard's part of an answer. Rows of several shards are merged in the order of their ordinals.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PartialAnswer {
+    Online(bool),
+    Session(Option<Session>),
+    Sessions(Vec<(Ordinal, ConnectionId, Session)>),
+    /// One list per uid in the query.
+    Clients(Vec<Vec<(Ordinal, ConnectionId)>>),
+    Count([u64; 1]),
+    /// One count per group in the query.
+    Counts(Vec<u64>),
+    Groups(Vec<(Ordinal, Group)>),
+    /// Each with the position of the filter entry that matched.
+    Rows(Vec<(usize, Ordinal, Row)>),
+    /// Everything before the barrier is processed.
+    Barrier,
+}
+
+/// Amount of data on a shard that queries can return.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Content {
+    /// Number of clients.
+    pub(crate) clients: usize,
+    /// Total bytes of their uids.
+    pub(crate) uids: usize,
+    /// Total bytes of their group names, counted per member.
+    pub(crate) memberships: usize,
+    /// Total bytes of their sessions.
+    pub(crate) sessions: usize,
+    /// Bytes of the largest session so far, including closed clients.
+    pub(crate) largest_session: usize,
+}
+
+impl Content {
+    /// Sum of both.
+    pub(crate) fn add(self, other: Self) -> Self {
+        Self {
+            clients: self.clients + other.clients,
+            uids: self.uids + other.uids,
+            memberships: self.memberships + other.memberships,
+            sessions: self.sessions + other.sessions,
+            largest_session: self.largest_session.max(other.largest_session),
+        }
+    }
+}
+
+/// The last published content of a shard.
+#[derive(Debug, Default)]
+struct SharedContent {
+    clients: AtomicUsize,
+    uids: AtomicUsize,
+    memberships: AtomicUsize,
+    sessions: AtomicUsize,
+    largest_session: AtomicUsize,
+}
+
+/// State shared by all threads of a gateway.
+#[derive(Debug)]
+pub(crate) struct GatewayState {
+    /// The inner address that the gateway announces.
+    pub(crate) address: SocketAddr,
+    /// The instance id of this gateway process.
+    pub(crate) instance: InstanceId,
+    /// Cancelled when a worker reports that this instance was declared dead.
+    pub(crate) fenced: CancellationToken,
+    /// Times during which no register listed this gateway.
+    pub(crate) register_outages: RegisterOutages,
+    pub(crate) hub: Inbox<ToHub>,
+    pub(crate) shards: Vec<Inbox<ToShard>>,
+    /// Bytes of messages that each shard has not processed yet.
+    pub(crate) ahead: Vec<AtomicUsize>,
+    /// The content of each shard.
+    content: Vec<SharedContent>,
+    pub(crate) metrics: Metrics,
+    pub(crate) drain_summary: DrainSummary,
+    pub(crate) shard_loads: ShardLoads,
+    /// Limits for each kind of connection.
+    pub(crate) descriptors: Descriptors,
+    /// Rate limit for warnings about refused handshakes, over all shards.
+    pub(crate) refusal_warnings: Mutex<Throttle>,
+    ordinals: AtomicU64,
+}
+
+impl GatewayState {
+    pub(crate) fn new(
+        address: SocketAddr,
+        instance: InstanceId,
+        shard_loads: ShardLoads,
+        metrics: Metrics,
+        register_outages: RegisterOutages,
+        descriptors: Descriptors,
+    ) -> Self {
+        let shards = shard_loads.threads();
+        let ahead = (0..shards).map(|_| AtomicUsize::new(0)).collect();
+        let content = (0..shards).map(|_| SharedContent::default()).collect();
+        let shards = (0..shards).map(|_| Inbox::new()).collect();
+        Self {
+            address,
+            instance,
+            fenced: CancellationToken::new(),
+            register_outages,
+            hub: Inbox::new(),
+            shards,
+            ahead,
+            content,
+            metrics,
+            drain_summary: DrainSummary::default(),
+            shard_loads,
+            descriptors,
+            refusal_warnings: Mutex::new(Throttle::per_second()),
+            ordinals: AtomicU64::new(0),
+        }
+    }
+
+    /// The next ordinal, larger than all earlier ones on every thread.
+    pub(crate) fn ordinal(&self) -> Ordinal {
+        // No other memory access depends on this counter.
+        Ordinal(self.ordinals.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Publishes the content of a shard. The counts are relaxed: a slightly stale estimate
+    /// suffices.
+    pub(crate) fn set_content(&self, shard: usize, content: &Content) {
+        let Content { clients, uids, memberships, sessions, largest_session } = *content;
+        let shared = &self.content[shard];
+        for (shared, now) in [
+            (&shared.clients, clients),
+            (&shared.uids, uids),
+            (&shared.memberships, memberships),
+            (&shared.sessions, sessions),
+            (&shared.largest_session, largest_session),
+        ] {
+            shared.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// The content of all shards.
+    pub(crate) fn content(&self) -> Content {
+        let load = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+        let each = self.content.iter().map(|shared| Content {
+            clients: load(&shared.clients),
+            uids: load(&shared.uids),
+            memberships: load(&shared.memberships),
+            sessions: load(&shared.sessions),
+            largest_session: load(&shared.largest_session),
+        });
+        each.fold(Content::default(), Content::add)
+    }
+
+    /// Sends messages to a shard, and adds their weight to its backlog.
+    pub(crate) fn send_to_shard(&self, shard: usize, messages: &mut Vec<ToShard>) {
+        let weight = messages.iter().map(ToShard::weight).sum();
+        self.ahead[shard].fetch_add(weight, Ordering::Relaxed);
+        self.shards[shard].push_all(messages);
+    }
+
+    /// The shard of a connection id, if the connection exists on this gateway.
+    pub(crate) fn shard_of(&self, id: ConnectionId) -> usize {
+        id.0 as usize % self.shards.len()
+    }
+}

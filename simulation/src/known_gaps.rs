@@ -1,0 +1,286 @@
+//! The gaps that docs/guarantees.md names, where a run can prove that one applied: to the clients of one
+//! gateway, around one moment.
+
+use crate::{
+    account::{Account, Apart, End, Life, Limit, Unpromised},
+    plan::{Fault, Plan, Who},
+    settings,
+};
+
+const SECOND: u64 = 1_000_000_000;
+
+/// Maximum time between the loss of its links and the death of a gateway that count as one failure.
+const PROMPT: u64 = 2 * SECOND;
+
+/// Maximum time until a silent peer is disconnected.
+const SILENT: u64 = (settings::PEER_TIMEOUT + 1) * SECOND;
+
+/// How long a worker waits for a gateway that no register lists.
+const fn grace(plan: &Plan) -> u64 {
+    plan.grace * SECOND
+}
+
+/// Maximum time until workers have closed the clients of a dead gateway, takeovers included.
+const fn spoken(plan: &Plan) -> u64 {
+    SILENT + 2 * grace(plan) + 4 * SECOND
+}
+
+/// Maximum time until two reachable processes are linked: an earlier attempt hangs for five seconds, and
+/// the next starts up to two seconds later.
+const LINKED: u64 = 7 * SECOND;
+
+/// Time until a started process has the state that the others have.
+const READY: u64 = SECOND;
+
+/// Time after a start in which no link exists yet.
+const STARTUP: u64 = SECOND * 3 / 200;
+
+/// An interval of time.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    from: u64,
+    to: u64,
+}
+
+impl Span {
+    const fn overlaps(self, from: u64, to: u64) -> bool {
+        self.from <= to && from <= self.to
+    }
+}
+
+/// The history of a run's processes.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    /// The lifetime of each process. Running processes have no end.
+    lives: Vec<(Who, Span)>,
+    /// The instance number of each of these.
+    numbers: Vec<usize>,
+    /// When gateways died, or were fenced.
+    deaths: Vec<(usize, u64)>,
+    /// The drains of gateways.
+    drains: Vec<(usize, Span)>,
+    /// When draining gateways were killed or fenced.
+    broken_off: Vec<(usize, u64)>,
+}
+
+impl History {
+    pub(crate) fn started(&mut self, who: Who, number: usize, at: u64) {
+        self.lives.push((who, Span { from: at, to: u64::MAX }));
+        self.numbers.push(number);
+    }
+
+    pub(crate) fn ended(&mut self, who: Who, at: u64) {
+        if let Some((_, life)) = self.lives.iter_mut().rev().find(|(known, _)| *known == who) {
+            life.to = life.to.min(at);
+        }
+        if let Who::Gateway(number) = who {
+            self.deaths.push((number, at));
+            if let Some((_, drain)) = self.drains.iter_mut().rev().find(|it| it.0 == number) {
+                drain.to = drain.to.min(at);
+            }
+        }
+    }
+
+    /// Whether a gateway has died since that time.
+    pub(crate) fn has_died_since(&self, gateway: usize, since: u64) -> bool {
+        self.deaths.iter().any(|(known, at)| *known == gateway && since <= *at)
+    }
+
+    pub(crate) fn asked_to_end(&mut self, gateway: usize, at: u64) {
+        self.drains.push((gateway, Span { from: at, to: u64::MAX }));
+    }
+
+    /// A draining gateway did not finish: it was killed or fenced.
+    pub(crate) fn broken_off(&mut self, gateway: usize, at: u64) {
+        self.broken_off.push((gateway, at));
+    }
+
+    /// Client data in flight may be late for a draining gateway that is partitioned from its clients, and is
+    /// lost with a draining gateway that does not finish.
+    pub(crate) fn cut_short(&self, plan: &Plan, life: &mut Life) {
+        let mut drains = self.drains.iter().filter(|(gateway, drain)| {
+            settings::inner(*gateway) == life.gateway && drain.overlaps(life.began, life.ended)
+        });
+        let cut_off = |gateway: usize, drain: Span| {
+            plan.steps.iter().any(|step| {
+                let (from, to) = (step.at.as_nanos() as u64, step.until.as_nanos() as u64);
+                step.fault == Fault::Isolate(Who::Gateway(gateway)) && drain.overlaps(from, to)
+            })
+        };
+        let lost = drains.any(|(gateway, drain)| {
+            self.broken_off.contains(&(*gateway, drain.to)) || cut_off(*gateway, *drain)
+        });
+        let told = matches!(life.end, End::Left | End::Closed(_));
+        if told && lost {
+            life.end = End::Closed(None);
+        }
+    }
+
+    /// Adds the gaps that applied to the account.
+    pub(crate) fn limits(&self, plan: &Plan, account: &mut Account) {
+        for &(gateway, at) in &self.deaths {
+            let limit = |unpromised| Limit {
+                gateway: settings::inner(gateway),
+                from: at.saturating_sub(spoken(plan)),
+                to: at + PROMPT,
+                unpromised,
+            };
+            if !self.is_survived(plan, gateway, at) && self.is_lonely(plan, gateway, at) {
+                account.limit(limit(Unpromised::Told));
+            }
+            let mut workers = (0..plan.workers).map(Who::Worker);
+            if workers.any(|worker| cut_off(plan, gateway, worker, at)) {
+                account.limit(limit(Unpromised::ToldOnce));
+            }
+        }
+        self.strangers(plan, account);
+    }
+
+    /// Whether a worker that knew all clients of a dead gateway, as owner or as standby, ran until it must have
+    /// closed them: there are no more workers than each client has holders.
+    fn is_survived(&self, plan: &Plan, gateway: usize, at: u64) -> bool {
+        let workers = self.lives.iter().filter(|(who, _)| matches!(who, Who::Worker(_)));
+        let mut holders = workers.filter(|(_, life)| life.from + READY <= at && at <= life.to);
+        let gateway = Who::Gateway(gateway);
+        holders.any(|(who, life)| {
+            let knew =
+                !hinders(plan, gateway, *who, at) && !hinders(plan, gateway, *who, at - READY);
+            knew && at + spoken(plan) <= life.to
+        })
+    }
+
+    /// Whether, between the death of a gateway and the time by which its clients could have been closed, there
+    /// was a moment with fewer than two workers that had state of them and could hand it over. That takes
+    /// them, a register and another gateway (if one exists), all running for a while without a fault.
+    fn is_lonely(&self, plan: &Plan, gateway: usize, at: u64) -> bool {
+        let others = (0..plan.gateways.len()).filter(|other| *other != gateway).map(Who::Gateway);
+        let (others, registers): (Vec<_>, Vec<_>) =
+            (others.collect(), (0..plan.registers).map(Who::Register).collect());
+        let mut times =
+            (at.saturating_sub(LINKED)..at + spoken(plan)).step_by(SECOND as usize / 10);
+        times.any(|at| {
+            let count = |of: &[Who]| of.iter().filter(|who| self.is_fit(plan, **who, at)).count();
+            let workers = (0..plan.workers).map(Who::Worker).collect::<Vec<_>>();
+            count(&workers) < 2 || count(&registers) == 0 || count(&others) == 0
+        })
+    }
+
+    /// Whether a process has been running for a while without a fault now or just before.
+    fn is_fit(&self, plan: &Plan, who: Who, at: u64) -> bool {
+        let mut lives = self.lives.iter().filter(|(known, _)| *known == who);
+        lives.any(|(_, life)| life.from + READY <= at && at <= life.to)
+            && !plan.steps.iter().any(|step| {
+                let (from, to) = (step.at.as_nanos() as u64, step.until.as_nanos() as u64);
+                concerns(step.fault, who) && from <= at && at <= to + LINKED
+            })
+    }
+
+    /// Adds to the account which workers did not know which gateway instances, and when.
+    fn strangers(&self, plan: &Plan, account: &mut Account) {
+        for (who, life) in &self.lives {
+            let Who::Gateway(number) = *who else { continue };
+            let lives = self.lives.iter().zip(&self.numbers);
+            let workers = lives.filter(|((who, _), _)| matches!(who, Who::Worker(_)));
+            for (worker, process) in workers.filter(|((_, at), _)| at.overlaps(life.from, life.to))
+            {
+                if let Some(Span { from, to }) = self.apart(plan, (number, *life), *worker) {
+                    let (process, gateway) = (*process, settings::inner(number));
+                    account.apart(Apart { process, gateway, from, to });
+                }
+            }
+        }
+    }
+
+    /// When a worker had not discovered this gateway instance, or had not reached it within the grace period,
+    /// and no other worker took over its events.
+    fn apart(&self, plan: &Plan, gateway: (usize, Span), worker: (Who, Span)) -> Option<Span> {
+        let ((gateway, there), (worker, here)) = (gateway, worker);
+        let from = there.from.max(here.from);
+        let last = plan.steps.iter().map(|step| step.until.as_nanos() as u64).max().unwrap_or(0);
+        let to = there.to.min(here.to).min(last + LINKED);
+        let until = |so: &dyn Fn(u64) -> bool| {
+            let mut times = (from + STARTUP..=to).step_by(SECOND as usize / 10);
+            times.find(|at| !so(*at)).unwrap_or(to)
+        };
+        let gateway = Who::Gateway(gateway);
+        let unheard = until(&|at| {
+            let mut registers = (0..plan.registers).map(Who::Register);
+            registers
+                .all(|it| self.hides(plan, it, gateway, at) || self.hides(plan, it, worker, at))
+        });
+        let unreached = until(&|at| hinders(plan, gateway, worker, at));
+        // Commands that were sent since its discovery, and waited, are dropped then.
+        let in_vain = from + grace(plan) <= unreached
+            && self.is_alone(plan, worker, from, from + grace(plan));
+        let to = if in_vain { unheard.max(unreached) } else { unheard };
+        (from < to).then_some(Span { from, to })
+    }
+
+    /// Whether there was a moment between two times when no other worker reached every gateway, or no
+    /// register could tell.
+    fn is_alone(&self, plan: &Plan, worker: Who, from: u64, to: u64) -> bool {
+        (from..to).step_by(SECOND as usize / 10).any(|at| {
+            let mut others = (0..plan.workers).map(Who::Worker).filter(|other| *other != worker);
+            let mut registers = (0..plan.registers).map(Who::Register);
+            let is_fit = |who| self.is_fit(plan, who, at);
+            !others.any(is_fit) || !registers.any(is_fit)
+        })
+    }
+
+    /// Whether a register and another process may not know each other: one of them is down, or a fault
+    /// separates them.
+    fn hides(&self, plan: &Plan, register: Who, other: Who, at: u64) -> bool {
+        let is_there = |who| {
+            let mut lives = self.lives.iter().filter(|(known, _)| *known == who);
+            lives.any(|(_, life)| life.from + 2 * SECOND <= at && at <= life.to)
+        };
+        !is_there(register) || !is_there(other) || hinders(plan, register, other, at)
+    }
+}
+
+/// Whether that worker was partitioned from a gateway shortly before.
+fn cut_off(plan: &Plan, gateway: usize, worker: Who, at: u64) -> bool {
+    let gateway = Who::Gateway(gateway);
+    let cuts = |fault| match fault {
+        Fault::Isolate(who) => who == gateway || who == worker,
+        Fault::Block(one, other) | Fault::Cut(one, other, _) | Fault::SlowDown(one, other, _) => {
+            [(one, other), (other, one)].contains(&(gateway, worker))
+        }
+        Fault::Pause(_) | Fault::Kill(_) | Fault::Vanish(_) | Fault::Drain(_) => false,
+    };
+    soon_before(plan, at, cuts)
+}
+
+/// Whether there was such a fault, or a process may not have noticed its end yet.
+fn soon_before(plan: &Plan, at: u64, such: impl Fn(Fault) -> bool) -> bool {
+    plan.steps.iter().any(|step| {
+        let (from, to) = (step.at.as_nanos() as u64, step.until.as_nanos() as u64);
+        such(step.fault) && from <= at && at <= to + SILENT + PROMPT
+    })
+}
+
+/// Whether a fault affects a process or one of its links; terminations do not count.
+fn concerns(fault: Fault, who: Who) -> bool {
+    match fault {
+        Fault::Pause(of) | Fault::Isolate(of) | Fault::Vanish(of) => of == who,
+        Fault::Block(one, other) | Fault::Cut(one, other, _) | Fault::SlowDown(one, other, _) => {
+            [one, other].contains(&who)
+        }
+        Fault::Kill(_) | Fault::Drain(_) => false,
+    }
+}
+
+/// Whether a fault separates two processes, or did until just before.
+fn hinders(plan: &Plan, one: Who, other: Who, at: u64) -> bool {
+    let hinders = |fault| match fault {
+        Fault::Pause(who) | Fault::Isolate(who) | Fault::Vanish(who) => who == one || who == other,
+        Fault::Block(from, to) | Fault::Cut(from, to, _) | Fault::SlowDown(from, to, _) => {
+            [(from, to), (to, from)].contains(&(one, other))
+        }
+        Fault::Kill(_) | Fault::Drain(_) => false,
+    };
+    plan.steps.iter().any(|step| {
+        let (from, to) = (step.at.as_nanos() as u64, step.until.as_nanos() as u64);
+        hinders(step.fault) && from <= at && at <= to + LINKED
+    })
+}

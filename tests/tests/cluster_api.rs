@@ -1,0 +1,291 @@
+//! Cluster-wide calls: they reach the right gateways, and answers are merged.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use client::{Cluster, Filter, Recipients, Row};
+use protocol::{ClientId, Fields, Group, Message, Uid};
+use serde_json::{Map, Value, json};
+use suite_tests::{Browser, Received, Suite, on_one_and_three_threads};
+
+on_one_and_three_threads!(
+    messages_reach_their_recipients_on_both_gateways_only,
+    uids_and_groups_span_gateways,
+    close_and_destroy_reach_the_gateway_of_the_client,
+    sessions_are_stored_on_the_gateway_of_the_client,
+    counts_are_summed_and_lists_are_merged,
+    rows_are_ordered_by_gateway_and_connection,
+    unknown_clients_are_reported_as_absent,
+    commands_and_queries_of_one_task_stay_in_order,
+    call_right_after_a_gateway_joined_reaches_it,
+    unreachable_gateway_is_named_in_the_error,
+);
+
+/// Two gateways with two clients each, and a back end. Clients are in connection order, alternating
+/// between the gateways.
+struct Scene {
+    cluster: Cluster,
+    browsers: [Browser; 4],
+    ids: [ClientId; 4],
+    suite: Suite,
+}
+
+impl Scene {
+    async fn start(threads: usize) -> Self {
+        let suite = Suite::builder().threads(threads).start().await;
+        let mut workers = [suite.worker_link(0, "w:1").await, suite.worker_link(1, "w:1").await];
+        let (mut browsers, mut ids) = (Vec::new(), Vec::new());
+        for at in 0..4 {
+            browsers.push(suite.browser(at % 2).await);
+            let connection = workers[at % 2].accept_client().await;
+            ids.push(ClientId::new(suite.gateways[at % 2].inner, connection));
+        }
+        let cluster = suite.cluster().await;
+        let (browsers, ids) = (browsers.try_into().unwrap(), ids.try_into().unwrap());
+        Self { cluster, browsers, ids, suite }
+    }
+
+    /// The messages that each client received since the last call.
+    async fn received(&mut self) -> [Vec<String>; 4] {
+        self.cluster.send_to_all(Recipients::All, "mark").await.unwrap();
+        let mut all = [const { Vec::new() }; 4];
+        for (browser, received) in self.browsers.iter_mut().zip(&mut all) {
+            loop {
+                match browser.receive_text().await {
+                    mark if mark == "mark" => break,
+                    text => received.push(text),
+                }
+            }
+        }
+        all
+    }
+
+    /// Groups clients by gateway, in the gateway order of answers.
+    async fn by_gateway(&self, clients: &[usize]) -> Vec<ClientId> {
+        let first = self.cluster.all_clients().await.unwrap()[0].gateway;
+        let ids = clients.iter().map(|at| self.ids[*at]);
+        let (mut one, mut other): (Vec<_>, Vec<_>) = ids.partition(|id| id.gateway == first);
+        one.append(&mut other);
+        one
+    }
+}
+
+async fn messages_reach_their_recipients_on_both_gateways_only(threads: usize) {
+    let mut scene = Scene::start(threads).await;
+    let ([a, b, c, d], cluster) = (scene.ids, scene.cluster.clone());
+    cluster.send_to_client(a, "to a").await.unwrap();
+    cluster.send_to_client(d, Message::text("to d")).await.unwrap();
+    cluster.send_to_all(Recipients::All, "to all").await.unwrap();
+    cluster.send_to_all(Recipients::Only(vec![a, b]), "to a and b").await.unwrap();
+    cluster.send_to_all(Recipients::Only(vec![]), "to none").await.unwrap();
+    cluster.send_to_all(Recipients::Except(vec![c]), "not to c").await.unwrap();
+    assert_eq!(
+        scene.received().await,
+        [
+            vec!["to a", "to all", "to a and b", "not to c"],
+            vec!["to all", "to a and b", "not to c"],
+            vec!["to all"],
+            vec!["to d", "to all", "not to c"],
+        ]
+    );
+}
+
+async fn uids_and_groups_span_gateways(threads: usize) {
+    let mut scene = Scene::start(threads).await;
+    let ([a, b, c, d], cluster) = (scene.ids, scene.cluster.clone());
+    for (client, uid) in [(a, "ann"), (b, "ann"), (c, "bob")] {
+        cluster.bind_uid(client, uid).await.unwrap();
+    }
+    for (client, group) in [(c, "r"), (d, "r"), (d, "s")] {
+        cluster.join_group(client, group).await.unwrap();
+    }
+    cluster.send_to_uid("ann", "to ann").await.unwrap();
+    cluster.send_to_uids(["bob", "ann", "bob"], "to both").await.unwrap();
+    cluster.send_to_group("r", "to r").await.unwrap();
+    cluster.send_to_groups(["r", "s"], &[c, a], "to d").await.unwrap();
+    assert_eq!(
+        scene.received().await,
+        [
+            vec!["to ann", "to both"],
+            vec!["to ann", "to both"],
+            vec!["to both", "to both", "to r"],
+            vec!["to r", "to d", "to d"],
+        ]
+    );
+    cluster.unbind_uid(b).await.unwrap();
+    cluster.leave_group(d, "r").await.unwrap();
+    cluster.ungroup("s").await.unwrap();
+    cluster.send_to_uid("ann", "to a").await.unwrap();
+    cluster.send_to_groups(["r", "s"], &[], "to c").await.unwrap();
+    assert_eq!(scene.received().await, [vec!["to a"], vec![], vec!["to c"], vec![]]);
+}
+
+async fn close_and_destroy_reach_the_gateway_of_the_client(threads: usize) {
+    let mut scene = Scene::start(threads).await;
+    let ([a, b, c, _], cluster) = (scene.ids, scene.cluster.clone());
+    cluster.close_client(a, Some("bye".into())).await.unwrap();
+    cluster.close_client(b, None).await.unwrap();
+    cluster.destroy_client(c).await.unwrap();
+    let [first, second, third, fourth] = &mut scene.browsers;
+    assert_eq!(first.receive_text().await, "bye");
+    assert_eq!(first.receive().await, Received::Closed(Some(1000)));
+    assert_eq!(second.receive().await, Received::Closed(Some(1000)));
+    assert_eq!(third.receive().await, Received::Closed(None));
+    cluster.send_to_all(Recipients::All, "who is left?").await.unwrap();
+    assert_eq!(fourth.receive_text().await, "who is left?");
+    assert_eq!(cluster.count().await.unwrap(), 1);
+}
+
+async fn sessions_are_stored_on_the_gateway_of_the_client(threads: usize) {
+    let scene = Scene::start(threads).await;
+    let ([a, b, ..], cluster) = (scene.ids, scene.cluster.clone());
+    cluster.set_session(a, &object(json!({"n": {"x": 1}}))).await.unwrap();
+    cluster.update_session(a, &object(json!({"n": {"y": 2}}))).await.unwrap();
+    cluster.update_session(b, &object(json!({"b": true}))).await.unwrap();
+    let session = cluster.session(a).await.unwrap().unwrap();
+    assert_eq!(session.decode().unwrap(), object(json!({"n": {"x": 1, "y": 2}})));
+
+    cluster.join_group(b, "r").await.unwrap();
+    let of_group = cluster.group_sessions("r").await.unwrap();
+    assert_eq!(of_group.len(), 1);
+    assert_eq!(of_group[0].0, b);
+    assert_eq!(of_group[0].1.decode().unwrap(), object(json!({"b": true})));
+    let all = cluster.all_sessions().await.unwrap();
+    let clients: Vec<ClientId> = all.iter().map(|(client, _)| *client).collect();
+    assert_eq!(clients, scene.by_gateway(&[0, 1, 2, 3]).await);
+}
+
+async fn counts_are_summed_and_lists_are_merged(threads: usize) {
+    let scene = Scene::start(threads).await;
+    let ([a, b, c, d], cluster) = (scene.ids, scene.cluster.clone());
+    for client in [d, b, a] {
+        cluster.join_group(client, "r").await.unwrap();
+    }
+    cluster.join_group(c, "s").await.unwrap();
+    for client in [c, a, b] {
+        cluster.bind_uid(client, "ann").await.unwrap();
+    }
+    assert_eq!(cluster.count().await.unwrap(), 4);
+    assert_eq!(cluster.group_count("r").await.unwrap(), 3);
+    assert_eq!(cluster.group_count("none").await.unwrap(), 0);
+    let counts = cluster.group_counts(["s", "none", "r"]).await.unwrap();
+    assert_eq!(counts, [(group("s"), 1), (group("none"), 0), (group("r"), 3)]);
+    let mut groups = cluster.groups().await.unwrap();
+    groups.sort();
+    assert_eq!(groups, [group("r"), group("s")], "each once");
+
+    // Ordered by join or bind, per gateway.
+    let members: Vec<ClientId> =
+        cluster.group_sessions("r").await.unwrap().into_iter().map(|(id, _)| id).collect();
+    assert_eq!(members, scene.by_gateway(&[3, 1, 0]).await);
+    let ann = scene.by_gateway(&[2, 0, 1]).await;
+    assert_eq!(cluster.clients_of_uid("ann").await.unwrap(), ann);
+    let both = cluster.clients_of_uids(["unknown", "ann"]).await.unwrap();
+    assert_eq!(both, [(uid("unknown"), vec![]), (uid("ann"), ann)]);
+    assert!(cluster.is_uid_online("ann").await.unwrap());
+    assert!(!cluster.is_uid_online("unknown").await.unwrap());
+    assert_eq!(cluster.all_uids().await.unwrap(), [uid("ann")]);
+    assert_eq!(cluster.uids_in_group("s").await.unwrap(), [uid("ann")]);
+    assert_eq!(cluster.uid_of_client(c).await.unwrap(), Some(uid("ann")));
+    assert_eq!(cluster.uid_of_client(d).await.unwrap(), None);
+}
+
+async fn rows_are_ordered_by_gateway_and_connection(threads: usize) {
+    let scene = Scene::start(threads).await;
+    let ([a, b, ..], cluster) = (scene.ids, scene.cluster.clone());
+    cluster.join_group(b, "r").await.unwrap();
+    cluster.join_group(b, "s").await.unwrap();
+    cluster.bind_uid(a, "ann").await.unwrap();
+    let fields = Fields { uid: true, groups: true, session: false };
+    let rows: Vec<Row> = scene
+        .by_gateway(&[0, 1, 2, 3])
+        .await
+        .into_iter()
+        .map(|client| Row {
+            client,
+            uid: (client == a).then(|| uid("ann")),
+            groups: if client == b { vec![group("r"), group("s")] } else { vec![] },
+            session: None,
+        })
+        .collect();
+    assert_eq!(cluster.select(fields, Filter::All).await.unwrap(), rows);
+    let any = Filter::Any { groups: vec![group("s")], uids: vec![uid("ann")], clients: vec![a] };
+    let chosen: Vec<Row> =
+        rows.into_iter().filter(|row| row.client == a || row.client == b).collect();
+    assert_eq!(cluster.select(fields, any).await.unwrap(), chosen);
+    assert_eq!(cluster.clients_in_group("r").await.unwrap(), [b]);
+    let mut by_group = cluster.clients_by_group().await.unwrap();
+    by_group.sort();
+    assert_eq!(by_group, [(group("r"), vec![b]), (group("s"), vec![b])]);
+}
+
+async fn unknown_clients_are_reported_as_absent(threads: usize) {
+    let scene = Scene::start(threads).await;
+    let cluster = &scene.cluster;
+    let absent = ClientId::new(scene.ids[0].gateway, protocol::ConnectionId(0));
+    let nowhere = ClientId::new("127.0.0.1:1".parse().unwrap(), scene.ids[0].connection);
+    for client in [absent, nowhere] {
+        assert!(!cluster.is_online(client).await.unwrap());
+        assert_eq!(cluster.session(client).await.unwrap(), None);
+        assert_eq!(cluster.uid_of_client(client).await.unwrap(), None);
+    }
+    for client in scene.ids {
+        assert!(cluster.is_online(client).await.unwrap());
+    }
+    cluster.send_to_client(absent, "hello?").await.unwrap();
+    let refused = cluster.send_to_client(nowhere, "hello?").await;
+    assert!(matches!(refused, Err(client::Error::Unreachable { .. })), "{refused:?}");
+    assert!(matches!(cluster.send_to_uid("", "hello?").await, Err(client::Error::Name(_))));
+}
+
+async fn commands_and_queries_of_one_task_stay_in_order(threads: usize) {
+    let scene = Scene::start(threads).await;
+    for at in 0..100_u64 {
+        let client = scene.ids[at as usize % 4];
+        scene.cluster.join_group(client, "r").await.unwrap();
+        assert_eq!(scene.cluster.group_count("r").await.unwrap(), 1);
+        scene.cluster.ungroup("r").await.unwrap();
+        assert_eq!(scene.cluster.clients_in_group("r").await.unwrap(), []);
+    }
+}
+
+async fn call_right_after_a_gateway_joined_reaches_it(threads: usize) {
+    let mut scene = Scene::start(threads).await;
+    scene.suite.add_gateway().await;
+    let mut late = scene.suite.browser(2).await;
+    // The gateway is ready, so the register has announced it; the back end may not have received
+    // the announcement yet.
+    suite_tests::eventually("the new gateway to be linked", async || {
+        (scene.cluster.status().linked == 3).then_some(())
+    })
+    .await;
+    scene.cluster.send_to_all(Recipients::All, "hello").await.unwrap();
+    assert_eq!(late.receive_text().await, "hello");
+}
+
+async fn unreachable_gateway_is_named_in_the_error(threads: usize) {
+    let mut scene = Scene::start(threads).await;
+    scene.suite.gateways[1].pause().await;
+    // An unresponsive gateway makes a query fail rather than return a wrong answer, and does not
+    // block messages to others.
+    scene.cluster.send_to_all(Recipients::All, "hello").await.unwrap();
+    assert_eq!(scene.browsers[0].receive_text().await, "hello");
+    let stuck = scene.suite.gateways[1].inner.to_string();
+    let error = scene.cluster.count().await.unwrap_err();
+    assert!(error.to_string().contains(&stuck), "{error}");
+    scene.suite.gateways[1].resume();
+    assert_eq!(scene.browsers[1].receive_text().await, "hello");
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(object) => object,
+        other => panic!("expected an object, not {other}"),
+    }
+}
+
+fn uid(name: &str) -> Uid {
+    Uid::new(name).unwrap()
+}
+
+fn group(name: &str) -> Group {
+    Group::new(name).unwrap()
+}
