@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What a gateway and its worker hold after bursts: of clients that echo large messages and leave, and of
+# Memory of a gateway and its worker after bursts: of clients that echo large messages and leave, and of
 # clients that stop in the midst of one and leave.
 #
 #   bench/bursts.sh [--quick]

@@ -12,7 +12,7 @@ from typing import Callable
 import plots
 import reports
 
-# What a cost may rise by along a curve that is to stay flat: larger sets miss the processor's caches.
+# Maximum rise of a cost along a curve that is to stay flat: larger sets miss the processor's caches.
 FLAT = 1.25
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What grows with clients, groups, gateways and workers, as curves: every point is measured on a suite
+# Growth of costs with clients, groups, gateways and workers, as curves: every point is measured on a suite
 # of its own.
 #
 #   bench/growth.sh [--quick] [--rounds N] [CURVE...]

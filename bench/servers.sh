@@ -171,7 +171,7 @@ before_stop() {
 
 # --- the load ---------------------------------------------------------------------------------
 
-# Measures a server once, and keeps the report. What cannot be measured is said, and left out.
+# Measures a server once, and keeps the report. A measurement that is not possible is skipped, with a message.
 measure() { # REPORT SERVER MODE FLAGS...
     local report=$1 server=$2
     load_flags "${@:2}"

@@ -7,7 +7,7 @@
 #    p99.9 is compared with p50.
 # 2. 50 clients echo 1,000 messages a second: alone, while a group of 5,000 is sent 1 KiB four times
 #    a second by another server of the same kind beside theirs, and by their own. The fan-out takes
-#    cores from every process on the machine, whichever sends it; the last less the one before is what it
+#    CPU from every process of the machine, whichever server sends; the last less the one before is what it
 #    holds up.
 #
 # The direct server is beside ours for what the machine itself does. bench/servers.sh names settings:

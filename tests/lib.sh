@@ -69,6 +69,13 @@ all_ready() {
     for name in "${!admin_ports[@]}"; do wait_ready "$name" "${admin_ports[$name]}"; done
 }
 
+# Makes a certificate for localhost and its key: cert.pem and key.pem in the log folder.
+make_certificate() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
+        -subj /CN=localhost -addext subjectAltName=DNS:localhost \
+        -keyout "$log_folder/key.pem" -out "$log_folder/cert.pem" 2>/dev/null
+}
+
 # --- packages ---------------------------------------------------------------------------------
 
 # Prints the Debian packages of missing tools, among those named or among all.

@@ -17,7 +17,7 @@ use tokio::{
 use crate::{
     account::{End, Life},
     message::{Ask, Kind, Reply, Token},
-    websocket::{Heard, WebSocket},
+    websocket::{Received, WebSocket},
 };
 
 /// The current phase of all clients.
@@ -39,7 +39,7 @@ pub(crate) struct Progress {
     /// Those of them that have received every answer.
     pub(crate) settled: Cell<usize>,
     /// Messages received.
-    pub(crate) heard: Cell<usize>,
+    pub(crate) received: Cell<usize>,
     /// Clients that have disconnected for good.
     pub(crate) left: Cell<usize>,
     /// Records of their connections.
@@ -69,7 +69,7 @@ const OPENING: Duration = Duration::from_secs(5);
 
 /// Timeout for the peer's close frame, or for any message while an answer is due: longer than any
 /// fault lasts.
-const GOODBYE: Duration = Duration::from_secs(60);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Maximum number of unanswered messages; sending pauses at this limit.
 const UNANSWERED: usize = 200;
@@ -106,7 +106,7 @@ async fn client(number: u32, place: Rc<Place>) {
         let token = Token { client: number, life };
         let gateway = (number + life) as usize % place.gateways.len();
         // Three of four keep the connection if the phase allows, so every client has a partner that does.
-        let mind = match (number % 4, dice.random_range(2..60)) {
+        let plan = match (number % 4, dice.random_range(2..60)) {
             (0, messages) if dice.random_bool(0.3) => ClientPlan::Drop(messages),
             (0, messages) => ClientPlan::Leave(messages),
             _ => ClientPlan::Stay,
@@ -116,7 +116,7 @@ async fn client(number: u32, place: Rc<Place>) {
         let opened = tokio::select! {
             biased;
             opened = timeout(OPENING, opening) => opened.ok().and_then(Result::ok),
-            () = turned(&mut phase, Phase::Listen) => None,
+            () = reached(&mut phase, Phase::Listen) => None,
         };
         let mut end = None;
         match opened {
@@ -135,7 +135,7 @@ async fn client(number: u32, place: Rc<Place>) {
                 };
                 let connection =
                     Connection { socket, place: &place, life, answered: Vec::new(), unanswered: 0 };
-                let life = connection.live(mind, &mut phase).await;
+                let life = connection.live(plan, &mut phase).await;
                 end = Some(life.end);
                 place.progress.lives.borrow_mut().push(life);
             }
@@ -148,7 +148,7 @@ async fn client(number: u32, place: Rc<Place>) {
 }
 
 /// Waits for a phase.
-async fn turned(phase: &mut watch::Receiver<Phase>, to: Phase) {
+async fn reached(phase: &mut watch::Receiver<Phase>, to: Phase) {
     let _ = phase.wait_for(|phase| to <= *phase).await;
 }
 
@@ -161,16 +161,16 @@ struct Connection<'a> {
 }
 
 impl Connection<'_> {
-    async fn live(mut self, mind: ClientPlan, phase: &mut watch::Receiver<Phase>) -> Life {
-        self.life.end = self.talk(mind, phase).await;
+    async fn live(mut self, plan: ClientPlan, phase: &mut watch::Receiver<Phase>) -> Life {
+        self.life.end = self.talk(plan, phase).await;
         if self.life.end == End::Stayed {
             self.listen(phase).await;
         }
         match self.life.end {
-            End::Stayed | End::Left => self.send_close_notify().await,
+            End::Stayed | End::Left => self.close().await,
             // The gateway sends a close frame, which is answered.
             End::Closed(Some(_)) => {
-                let _ = timeout(GOODBYE, self.socket.send_close_notify()).await;
+                let _ = timeout(CLOSE_TIMEOUT, self.socket.send_close()).await;
             }
             _ => {}
         }
@@ -187,14 +187,14 @@ impl Connection<'_> {
         self.life
     }
 
-    async fn talk(&mut self, mind: ClientPlan, phase: &mut watch::Receiver<Phase>) -> End {
+    async fn talk(&mut self, plan: ClientPlan, phase: &mut watch::Receiver<Phase>) -> End {
         let every = self.place.every;
         let mut ticks = interval_at(Instant::now(), every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                heard = self.socket.hear() => {
-                    if let Some(end) = self.hear(heard) {
+                received = self.socket.receive() => {
+                    if let Some(end) = self.receive(received) {
                         return end;
                     }
                 }
@@ -203,13 +203,13 @@ impl Connection<'_> {
                         return self.closed().await;
                     }
                     let sent = self.life.sent.len();
-                    match mind {
+                    match plan {
                         ClientPlan::Leave(after) if after <= sent => return End::Left,
                         ClientPlan::Drop(after) if after <= sent => return End::Dropped,
                         _ => {}
                     }
                 }
-                () = turned(phase, Phase::Listen) => return End::Stayed,
+                () = reached(phase, Phase::Listen) => return End::Stayed,
             }
         }
     }
@@ -225,15 +225,15 @@ impl Connection<'_> {
                 change(&progress.settled, 1);
             }
             tokio::select! {
-                heard = self.socket.hear() => {
-                    if let Some(end) = self.hear(heard) {
+                received = self.socket.receive() => {
+                    if let Some(end) = self.receive(received) {
                         self.life.end = end;
                         change(&progress.staying, -1);
                         change(&progress.settled, -isize::from(settled));
                         return;
                     }
                 }
-                () = turned(phase, Phase::Leave) => return,
+                () = reached(phase, Phase::Leave) => return,
             }
         }
     }
@@ -250,23 +250,23 @@ impl Connection<'_> {
     /// Reads the rest of a connection that no longer accepts writes.
     async fn closed(&mut self) -> End {
         loop {
-            let Ok(heard) = timeout(GOODBYE, self.socket.hear()).await else {
+            let Ok(received) = timeout(CLOSE_TIMEOUT, self.socket.receive()).await else {
                 return End::Closed(None);
             };
-            if let Some(end) = self.hear(heard) {
+            if let Some(end) = self.receive(received) {
                 return end;
             }
         }
     }
 
     /// Records a received item. Returns the end, if it is one.
-    fn hear(&mut self, heard: std::io::Result<Heard>) -> Option<End> {
-        let count = &self.place.progress.heard;
+    fn receive(&mut self, received: std::io::Result<Received>) -> Option<End> {
+        let count = &self.place.progress.received;
         count.set(count.get() + 1);
-        match heard {
-            Ok(Heard::Message(bytes)) => self.reply(&bytes),
-            Ok(Heard::Close(code)) => return Some(End::Closed(code)),
-            Ok(Heard::Other) => self.life.nonsense += 1,
+        match received {
+            Ok(Received::Message(bytes)) => self.reply(&bytes),
+            Ok(Received::Close(code)) => return Some(End::Closed(code)),
+            Ok(Received::Other) => self.life.nonsense += 1,
             Err(_) => return Some(End::Closed(None)),
         }
         None
@@ -290,21 +290,23 @@ impl Connection<'_> {
         }
     }
 
-    /// Says goodbye, and hears what comes until the other side does too. A gateway that goes down
-    /// meanwhile is not held against it: the account knows.
-    async fn send_close_notify(&mut self) {
-        let goodbye = async {
-            self.socket.send_close_notify().await.ok()?;
+    /// Sends a close frame and reads until the peer answers it. If the gateway terminates meanwhile,
+    /// the account exempts the connection.
+    async fn close(&mut self) {
+        let closing = async {
+            self.socket.send_close().await.ok()?;
             loop {
-                match self.socket.hear().await {
-                    Ok(Heard::Message(bytes)) => self.reply(&bytes),
-                    Ok(Heard::Close(_)) => return Some(()),
-                    Ok(Heard::Other) => {}
+                match self.socket.receive().await {
+                    Ok(Received::Message(bytes)) => self.reply(&bytes),
+                    Ok(Received::Close(_)) => return Some(()),
+                    Ok(Received::Other) => {}
                     Err(_) => return None,
                 }
             }
         };
-        if timeout(GOODBYE, goodbye).await.ok().flatten().is_none() && self.life.end == End::Left {
+        if timeout(CLOSE_TIMEOUT, closing).await.ok().flatten().is_none()
+            && self.life.end == End::Left
+        {
             self.life.end = End::Closed(None);
         }
     }

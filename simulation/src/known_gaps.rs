@@ -3,7 +3,7 @@
 
 use crate::{
     account::{Account, Apart, End, Life, Limit, Unpromised},
-    plan::{Fault, Plan, Who},
+    plan::{Fault, Plan, ProcessId},
     settings,
 };
 
@@ -21,7 +21,7 @@ const fn grace(plan: &Plan) -> u64 {
 }
 
 /// Maximum time until workers have closed the clients of a dead gateway, takeovers included.
-const fn spoken(plan: &Plan) -> u64 {
+const fn cleanup_time(plan: &Plan) -> u64 {
     SILENT + 2 * grace(plan) + 4 * SECOND
 }
 
@@ -52,7 +52,7 @@ impl Span {
 #[derive(Debug, Default)]
 pub(crate) struct History {
     /// The lifetime of each process. Running processes have no end.
-    lives: Vec<(Who, Span)>,
+    lives: Vec<(ProcessId, Span)>,
     /// The instance number of each of these.
     numbers: Vec<usize>,
     /// When gateways died, or were fenced.
@@ -64,16 +64,16 @@ pub(crate) struct History {
 }
 
 impl History {
-    pub(crate) fn started(&mut self, who: Who, number: usize, at: u64) {
-        self.lives.push((who, Span { from: at, to: u64::MAX }));
+    pub(crate) fn started(&mut self, id: ProcessId, number: usize, at: u64) {
+        self.lives.push((id, Span { from: at, to: u64::MAX }));
         self.numbers.push(number);
     }
 
-    pub(crate) fn ended(&mut self, who: Who, at: u64) {
-        if let Some((_, life)) = self.lives.iter_mut().rev().find(|(known, _)| *known == who) {
+    pub(crate) fn ended(&mut self, id: ProcessId, at: u64) {
+        if let Some((_, life)) = self.lives.iter_mut().rev().find(|(known, _)| *known == id) {
             life.to = life.to.min(at);
         }
-        if let Who::Gateway(number) = who {
+        if let ProcessId::Gateway(number) = id {
             self.deaths.push((number, at));
             if let Some((_, drain)) = self.drains.iter_mut().rev().find(|it| it.0 == number) {
                 drain.to = drain.to.min(at);
@@ -86,7 +86,7 @@ impl History {
         self.deaths.iter().any(|(known, at)| *known == gateway && since <= *at)
     }
 
-    pub(crate) fn asked_to_end(&mut self, gateway: usize, at: u64) {
+    pub(crate) fn drain_started(&mut self, gateway: usize, at: u64) {
         self.drains.push((gateway, Span { from: at, to: u64::MAX }));
     }
 
@@ -104,7 +104,8 @@ impl History {
         let cut_off = |gateway: usize, drain: Span| {
             plan.steps.iter().any(|step| {
                 let (from, to) = (step.at.as_nanos() as u64, step.until.as_nanos() as u64);
-                step.fault == Fault::Isolate(Who::Gateway(gateway)) && drain.overlaps(from, to)
+                step.fault == Fault::Isolate(ProcessId::Gateway(gateway))
+                    && drain.overlaps(from, to)
             })
         };
         let lost = drains.any(|(gateway, drain)| {
@@ -121,66 +122,67 @@ impl History {
         for &(gateway, at) in &self.deaths {
             let limit = |unpromised| Limit {
                 gateway: settings::inner(gateway),
-                from: at.saturating_sub(spoken(plan)),
+                from: at.saturating_sub(cleanup_time(plan)),
                 to: at + PROMPT,
                 unpromised,
             };
-            if !self.is_survived(plan, gateway, at) && self.is_lonely(plan, gateway, at) {
+            if !self.is_survived(plan, gateway, at) && self.lacked_two_workers(plan, gateway, at) {
                 account.limit(limit(Unpromised::Told));
             }
-            let mut workers = (0..plan.workers).map(Who::Worker);
+            let mut workers = (0..plan.workers).map(ProcessId::Worker);
             if workers.any(|worker| cut_off(plan, gateway, worker, at)) {
                 account.limit(limit(Unpromised::ToldOnce));
             }
         }
-        self.strangers(plan, account);
+        self.add_apart(plan, account);
     }
 
     /// Whether a worker that knew all clients of a dead gateway, as owner or as standby, ran until it must have
     /// closed them: there are no more workers than each client has holders.
     fn is_survived(&self, plan: &Plan, gateway: usize, at: u64) -> bool {
-        let workers = self.lives.iter().filter(|(who, _)| matches!(who, Who::Worker(_)));
+        let workers = self.lives.iter().filter(|(id, _)| matches!(id, ProcessId::Worker(_)));
         let mut holders = workers.filter(|(_, life)| life.from + READY <= at && at <= life.to);
-        let gateway = Who::Gateway(gateway);
-        holders.any(|(who, life)| {
-            let knew =
-                !hinders(plan, gateway, *who, at) && !hinders(plan, gateway, *who, at - READY);
-            knew && at + spoken(plan) <= life.to
+        let gateway = ProcessId::Gateway(gateway);
+        holders.any(|(id, life)| {
+            let knew = !hinders(plan, gateway, *id, at) && !hinders(plan, gateway, *id, at - READY);
+            knew && at + cleanup_time(plan) <= life.to
         })
     }
 
     /// Whether, between the death of a gateway and the time by which its clients could have been closed, there
     /// was a moment with fewer than two workers that had state of them and could hand it over. That takes
     /// them, a register and another gateway (if one exists), all running for a while without a fault.
-    fn is_lonely(&self, plan: &Plan, gateway: usize, at: u64) -> bool {
-        let others = (0..plan.gateways.len()).filter(|other| *other != gateway).map(Who::Gateway);
+    fn lacked_two_workers(&self, plan: &Plan, gateway: usize, at: u64) -> bool {
+        let others =
+            (0..plan.gateways.len()).filter(|other| *other != gateway).map(ProcessId::Gateway);
         let (others, registers): (Vec<_>, Vec<_>) =
-            (others.collect(), (0..plan.registers).map(Who::Register).collect());
+            (others.collect(), (0..plan.registers).map(ProcessId::Register).collect());
         let mut times =
-            (at.saturating_sub(LINKED)..at + spoken(plan)).step_by(SECOND as usize / 10);
+            (at.saturating_sub(LINKED)..at + cleanup_time(plan)).step_by(SECOND as usize / 10);
         times.any(|at| {
-            let count = |of: &[Who]| of.iter().filter(|who| self.is_fit(plan, **who, at)).count();
-            let workers = (0..plan.workers).map(Who::Worker).collect::<Vec<_>>();
+            let count =
+                |of: &[ProcessId]| of.iter().filter(|id| self.is_fit(plan, **id, at)).count();
+            let workers = (0..plan.workers).map(ProcessId::Worker).collect::<Vec<_>>();
             count(&workers) < 2 || count(&registers) == 0 || count(&others) == 0
         })
     }
 
     /// Whether a process has been running for a while without a fault now or just before.
-    fn is_fit(&self, plan: &Plan, who: Who, at: u64) -> bool {
-        let mut lives = self.lives.iter().filter(|(known, _)| *known == who);
+    fn is_fit(&self, plan: &Plan, id: ProcessId, at: u64) -> bool {
+        let mut lives = self.lives.iter().filter(|(known, _)| *known == id);
         lives.any(|(_, life)| life.from + READY <= at && at <= life.to)
             && !plan.steps.iter().any(|step| {
                 let (from, to) = (step.at.as_nanos() as u64, step.until.as_nanos() as u64);
-                concerns(step.fault, who) && from <= at && at <= to + LINKED
+                concerns(step.fault, id) && from <= at && at <= to + LINKED
             })
     }
 
     /// Adds to the account which workers did not know which gateway instances, and when.
-    fn strangers(&self, plan: &Plan, account: &mut Account) {
-        for (who, life) in &self.lives {
-            let Who::Gateway(number) = *who else { continue };
+    fn add_apart(&self, plan: &Plan, account: &mut Account) {
+        for (id, life) in &self.lives {
+            let ProcessId::Gateway(number) = *id else { continue };
             let lives = self.lives.iter().zip(&self.numbers);
-            let workers = lives.filter(|((who, _), _)| matches!(who, Who::Worker(_)));
+            let workers = lives.filter(|((id, _), _)| matches!(id, ProcessId::Worker(_)));
             for (worker, process) in workers.filter(|((_, at), _)| at.overlaps(life.from, life.to))
             {
                 if let Some(Span { from, to }) = self.apart(plan, (number, *life), *worker) {
@@ -193,7 +195,12 @@ impl History {
 
     /// When a worker had not discovered this gateway instance, or had not reached it within the grace period,
     /// and no other worker took over its events.
-    fn apart(&self, plan: &Plan, gateway: (usize, Span), worker: (Who, Span)) -> Option<Span> {
+    fn apart(
+        &self,
+        plan: &Plan,
+        gateway: (usize, Span),
+        worker: (ProcessId, Span),
+    ) -> Option<Span> {
         let ((gateway, there), (worker, here)) = (gateway, worker);
         let from = there.from.max(here.from);
         let last = plan.steps.iter().map(|step| step.until.as_nanos() as u64).max().unwrap_or(0);
@@ -202,9 +209,9 @@ impl History {
             let mut times = (from + STARTUP..=to).step_by(SECOND as usize / 10);
             times.find(|at| !so(*at)).unwrap_or(to)
         };
-        let gateway = Who::Gateway(gateway);
+        let gateway = ProcessId::Gateway(gateway);
         let unheard = until(&|at| {
-            let mut registers = (0..plan.registers).map(Who::Register);
+            let mut registers = (0..plan.registers).map(ProcessId::Register);
             registers
                 .all(|it| self.hides(plan, it, gateway, at) || self.hides(plan, it, worker, at))
         });
@@ -218,20 +225,21 @@ impl History {
 
     /// Whether there was a moment between two times when no other worker reached every gateway, or no
     /// register could tell.
-    fn is_alone(&self, plan: &Plan, worker: Who, from: u64, to: u64) -> bool {
+    fn is_alone(&self, plan: &Plan, worker: ProcessId, from: u64, to: u64) -> bool {
         (from..to).step_by(SECOND as usize / 10).any(|at| {
-            let mut others = (0..plan.workers).map(Who::Worker).filter(|other| *other != worker);
-            let mut registers = (0..plan.registers).map(Who::Register);
-            let is_fit = |who| self.is_fit(plan, who, at);
+            let mut others =
+                (0..plan.workers).map(ProcessId::Worker).filter(|other| *other != worker);
+            let mut registers = (0..plan.registers).map(ProcessId::Register);
+            let is_fit = |id| self.is_fit(plan, id, at);
             !others.any(is_fit) || !registers.any(is_fit)
         })
     }
 
     /// Whether a register and another process may not know each other: one of them is down, or a fault
     /// separates them.
-    fn hides(&self, plan: &Plan, register: Who, other: Who, at: u64) -> bool {
-        let is_there = |who| {
-            let mut lives = self.lives.iter().filter(|(known, _)| *known == who);
+    fn hides(&self, plan: &Plan, register: ProcessId, other: ProcessId, at: u64) -> bool {
+        let is_there = |id| {
+            let mut lives = self.lives.iter().filter(|(known, _)| *known == id);
             lives.any(|(_, life)| life.from + 2 * SECOND <= at && at <= life.to)
         };
         !is_there(register) || !is_there(other) || hinders(plan, register, other, at)
@@ -239,10 +247,10 @@ impl History {
 }
 
 /// Whether that worker was partitioned from a gateway shortly before.
-fn cut_off(plan: &Plan, gateway: usize, worker: Who, at: u64) -> bool {
-    let gateway = Who::Gateway(gateway);
+fn cut_off(plan: &Plan, gateway: usize, worker: ProcessId, at: u64) -> bool {
+    let gateway = ProcessId::Gateway(gateway);
     let cuts = |fault| match fault {
-        Fault::Isolate(who) => who == gateway || who == worker,
+        Fault::Isolate(id) => id == gateway || id == worker,
         Fault::Block(one, other) | Fault::Cut(one, other, _) | Fault::SlowDown(one, other, _) => {
             [(one, other), (other, one)].contains(&(gateway, worker))
         }
@@ -260,20 +268,20 @@ fn soon_before(plan: &Plan, at: u64, such: impl Fn(Fault) -> bool) -> bool {
 }
 
 /// Whether a fault affects a process or one of its links; terminations do not count.
-fn concerns(fault: Fault, who: Who) -> bool {
+fn concerns(fault: Fault, id: ProcessId) -> bool {
     match fault {
-        Fault::Pause(of) | Fault::Isolate(of) | Fault::Vanish(of) => of == who,
+        Fault::Pause(of) | Fault::Isolate(of) | Fault::Vanish(of) => of == id,
         Fault::Block(one, other) | Fault::Cut(one, other, _) | Fault::SlowDown(one, other, _) => {
-            [one, other].contains(&who)
+            [one, other].contains(&id)
         }
         Fault::Kill(_) | Fault::Drain(_) => false,
     }
 }
 
 /// Whether a fault separates two processes, or did until just before.
-fn hinders(plan: &Plan, one: Who, other: Who, at: u64) -> bool {
+fn hinders(plan: &Plan, one: ProcessId, other: ProcessId, at: u64) -> bool {
     let hinders = |fault| match fault {
-        Fault::Pause(who) | Fault::Isolate(who) | Fault::Vanish(who) => who == one || who == other,
+        Fault::Pause(id) | Fault::Isolate(id) | Fault::Vanish(id) => id == one || id == other,
         Fault::Block(from, to) | Fault::Cut(from, to, _) | Fault::SlowDown(from, to, _) => {
             [(from, to), (to, from)].contains(&(one, other))
         }

@@ -10,7 +10,7 @@ use rand::{
 
 /// A process, by its number among its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Who {
+pub enum ProcessId {
     /// Announces gateways to workers.
     Register(usize),
     /// Holds clients.
@@ -18,28 +18,28 @@ pub enum Who {
     /// Handles events.
     Worker(usize),
     /// All clients.
-    Crowd,
+    Clients,
 }
 
 /// A fault.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
     /// The process is killed; its kernel closes its connections.
-    Kill(Who),
+    Kill(ProcessId),
     /// The host loses power: its connections just fall silent.
-    Vanish(Who),
+    Vanish(ProcessId),
     /// The process receives SIGTERM.
-    Drain(Who),
+    Drain(ProcessId),
     /// The process is stopped; its kernel is not.
-    Pause(Who),
+    Pause(ProcessId),
     /// Packets from one to the other are dropped.
-    Block(Who, Who),
+    Block(ProcessId, ProcessId),
     /// All its packets are dropped.
-    Isolate(Who),
+    Isolate(ProcessId),
     /// Packets from one to the other are delayed by that much.
-    SlowDown(Who, Who, Duration),
+    SlowDown(ProcessId, ProcessId, Duration),
     /// Connections between the two break, at one end or at both.
-    Cut(Who, Who, [bool; 2]),
+    Cut(ProcessId, ProcessId, [bool; 2]),
 }
 
 /// A fault and its interval.
@@ -139,10 +139,10 @@ impl Plan {
         self.grace = 2 * GRACE;
         let last = self.steps.iter().map(|step| step.until).max().unwrap_or(QUIET);
         let mut at = last + CALM;
-        let gateway = Who::Gateway(dice.random_range(0..self.gateways.len()));
+        let gateway = ProcessId::Gateway(dice.random_range(0..self.gateways.len()));
         let until = at + Duration::from_secs_f64(dice.random_range(8.0..LONG));
         self.steps.push(Step { at, until, fault: Fault::Kill(gateway) });
-        let mut workers: Vec<_> = (0..self.workers).map(Who::Worker).collect();
+        let mut workers: Vec<_> = (0..self.workers).map(ProcessId::Worker).collect();
         workers.shuffle(dice);
         for worker in workers {
             at += Duration::from_secs_f64(dice.random_range(0.0..0.3));
@@ -155,27 +155,29 @@ impl Plan {
     fn fault(&self, dice: &mut StdRng) -> Fault {
         let all = self.servers();
         let pick = |dice: &mut StdRng| *all.choose(dice).expect("there is a register");
-        let who = pick(dice);
+        let id = pick(dice);
         let other = loop {
             let other = pick(dice);
-            if other != who {
+            if other != id {
                 break other;
             }
         };
-        let register = matches!(who, Who::Register(_));
+        let register = matches!(id, ProcessId::Register(_));
         match dice.random_range(0..20) {
-            0..5 => Fault::Kill(who),
-            5..7 => Fault::Vanish(who),
-            7..9 if !register => Fault::Drain(who),
-            7..12 => Fault::Pause(who),
-            12..15 => Fault::Block(who, other),
-            15 => Fault::Isolate(who),
-            16 => {
-                Fault::SlowDown(Who::Crowd, who, Duration::from_millis(dice.random_range(1..300)))
-            }
-            17 => Fault::SlowDown(who, other, Duration::from_millis(dice.random_range(1..900))),
+            0..5 => Fault::Kill(id),
+            5..7 => Fault::Vanish(id),
+            7..9 if !register => Fault::Drain(id),
+            7..12 => Fault::Pause(id),
+            12..15 => Fault::Block(id, other),
+            15 => Fault::Isolate(id),
+            16 => Fault::SlowDown(
+                ProcessId::Clients,
+                id,
+                Duration::from_millis(dice.random_range(1..300)),
+            ),
+            17 => Fault::SlowDown(id, other, Duration::from_millis(dice.random_range(1..900))),
             _ => Fault::Cut(
-                who,
+                id,
                 other,
                 *[[true, true], [true, false], [false, true]]
                     .choose(dice)
@@ -185,10 +187,10 @@ impl Plan {
     }
 
     /// All processes except the clients.
-    pub fn servers(&self) -> Vec<Who> {
-        let registers = (0..self.registers).map(Who::Register);
-        let gateways = (0..self.gateways.len()).map(Who::Gateway);
-        let workers = (0..self.workers).map(Who::Worker);
+    pub fn servers(&self) -> Vec<ProcessId> {
+        let registers = (0..self.registers).map(ProcessId::Register);
+        let gateways = (0..self.gateways.len()).map(ProcessId::Gateway);
+        let workers = (0..self.workers).map(ProcessId::Worker);
         registers.chain(gateways).chain(workers).collect()
     }
 }
@@ -209,13 +211,13 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Who {
+impl fmt::Display for ProcessId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Register(number) => write!(f, "register-{number}"),
             Self::Gateway(number) => write!(f, "gateway-{number}"),
             Self::Worker(number) => write!(f, "worker-{number}"),
-            Self::Crowd => f.write_str("clients"),
+            Self::Clients => f.write_str("clients"),
         }
     }
 }
@@ -225,11 +227,11 @@ impl fmt::Display for Step {
         let (at, until, kind) = (self.at, self.until, self.fault.kind());
         write!(f, "{at:>8.3?} to {until:>8.3?} {kind}: ")?;
         match self.fault {
-            Fault::Kill(who)
-            | Fault::Vanish(who)
-            | Fault::Drain(who)
-            | Fault::Pause(who)
-            | Fault::Isolate(who) => write!(f, "{who}"),
+            Fault::Kill(id)
+            | Fault::Vanish(id)
+            | Fault::Drain(id)
+            | Fault::Pause(id)
+            | Fault::Isolate(id) => write!(f, "{id}"),
             Fault::Block(from, to) => write!(f, "{from} to {to}"),
             Fault::SlowDown(from, to, by) => write!(f, "{from} to {to} by {by:?}"),
             Fault::Cut(one, other, [near, far]) => {

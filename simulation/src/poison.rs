@@ -16,7 +16,7 @@ use tokio::{
 use crate::{
     clients::Phase,
     message::{Ask, Token},
-    websocket::{Heard, WebSocket},
+    websocket::{Received, WebSocket},
 };
 
 /// Its number, which no client of the account has.
@@ -103,10 +103,10 @@ pub(crate) async fn run(
     tokio::select! {
         () = async {
             loop {
-                match socket.hear().await {
-                    Ok(Heard::Close(code)) => {
+                match socket.receive().await {
+                    Ok(Received::Close(code)) => {
                         fate.given_up.set(code == Some(GIVEN_UP));
-                        let _ = timeout(Duration::from_secs(1), socket.send_close_notify()).await;
+                        let _ = timeout(Duration::from_secs(1), socket.send_close()).await;
                         return;
                     }
                     Ok(_) => {}

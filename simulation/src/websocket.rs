@@ -16,7 +16,7 @@ pub(crate) struct WebSocket {
 
 /// A received item.
 #[derive(Debug)]
-pub(crate) enum Heard {
+pub(crate) enum Received {
     /// A message.
     Message(Vec<u8>),
     /// A close frame, with its code if it has one.
@@ -62,10 +62,10 @@ impl WebSocket {
     }
 
     /// Receives the next item other than a ping; pings are answered. Cancel safe.
-    pub(crate) async fn hear(&mut self) -> io::Result<Heard> {
+    pub(crate) async fn receive(&mut self) -> io::Result<Received> {
         loop {
-            if let Some(heard) = self.next()? {
-                return Ok(heard);
+            if let Some(received) = self.next()? {
+                return Ok(received);
             }
             self.answer()?;
             if self.stream.read_buf(&mut self.read).await? == 0 {
@@ -74,7 +74,7 @@ impl WebSocket {
         }
     }
 
-    fn next(&mut self) -> io::Result<Option<Heard>> {
+    fn next(&mut self) -> io::Result<Option<Received>> {
         loop {
             let Some(&[first, length]) = self.read.first_chunk() else { return Ok(None) };
             let end = 2 + usize::from(length);
@@ -84,13 +84,15 @@ impl WebSocket {
             let Some(payload) = self.read.get(2..end).map(<[u8]>::to_vec) else { return Ok(None) };
             self.read.drain(..end);
             return Ok(Some(match first & 0x0f {
-                BINARY => Heard::Message(payload),
-                CLOSE => Heard::Close(payload.first_chunk().map(|code| u16::from_be_bytes(*code))),
+                BINARY => Received::Message(payload),
+                CLOSE => {
+                    Received::Close(payload.first_chunk().map(|code| u16::from_be_bytes(*code)))
+                }
                 PING => {
                     self.owed.extend(framed(PONG, &payload));
                     continue;
                 }
-                _ => Heard::Other,
+                _ => Received::Other,
             }));
         }
     }
@@ -114,7 +116,7 @@ impl WebSocket {
     }
 
     /// Sends a close frame.
-    pub(crate) async fn send_close_notify(&mut self) -> io::Result<()> {
+    pub(crate) async fn send_close(&mut self) -> io::Result<()> {
         self.frame(CLOSE, &NORMAL).await
     }
 

@@ -50,7 +50,7 @@ impl Worker for RecordingWorker {
     ) -> anyhow::Result<()> {
         let token = handshake.query().parse::<u64>().ok();
         self.note(client, token.map_or(Told::Nonsense, Told::Open));
-        let token = Token::from_u64(token.context("not what our clients ask for")?);
+        let token = Token::from_u64(token.context("the query is not a token")?);
         client.bind_uid(token.uid()).await?;
         client.join_group(token.group()).await?;
         Ok(())
@@ -59,7 +59,7 @@ impl Worker for RecordingWorker {
     async fn on_message(&self, client: &Client, message: Message) -> anyhow::Result<()> {
         let ask = Ask::decode(&message.body);
         self.note(client, ask.map_or(Told::Nonsense, |ask| Told::Message(ask.number)));
-        let ask = ask.context("not what our clients say")?;
+        let ask = ask.context("the message is malformed")?;
         if poison::is_poison(ask) {
             poison::crash(self.life).await;
         }

@@ -7,13 +7,6 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 PATH=$PATH:/usr/sbin:/sbin
 
-make_certificate() {
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
-        -subj /CN=localhost -addext subjectAltName=DNS:localhost \
-        -keyout "$log_folder/key.pem" -out "$log_folder/cert.pem" 2>/dev/null
-    cat "$log_folder/cert.pem" "$log_folder/key.pem" >"$log_folder/both.pem"
-}
-
 # The site of deploy/ with this test's ports and certificate, and ten checks per second; plus
 # backends that check the gateway without pages in every supported way.
 write_settings() {
@@ -55,14 +48,10 @@ PY
 }
 
 start_haproxy() {
-    local tries
+    cat "$log_folder/cert.pem" "$log_folder/key.pem" >"$log_folder/both.pem"
     haproxy -c -q -f "$log_folder/haproxy.cfg"
     start haproxy haproxy -db -f "$log_folder/haproxy.cfg"
-    for ((tries = 0; tries < 100; tries++)); do
-        if is_open "$https"; then return; fi
-        sleep 0.1
-    done
-    fail "haproxy does not respond"
+    until_open "$https"
 }
 
 page_over_https() {
@@ -93,12 +82,12 @@ metric() { # GATEWAY NAME
 }
 
 checks_pass_and_are_no_clients() {
-    local before after gateway checks=40 had
+    local before after gateway checks=40 had deadline=$((SECONDS + 120))
     for gateway in gateway-1 gateway-2; do
         before=$(metric "$gateway" gateway_connections_total)
         had=$(metric "$gateway" gateway_events_total)
         until after=$(metric "$gateway" gateway_connections_total) && [ $((after - before)) -ge "$checks" ]; do
-            [ $((SECONDS)) -lt 120 ] || fail "$gateway is not checked"
+            [ "$SECONDS" -lt "$deadline" ] || fail "$gateway is not checked"
             sleep 0.1
         done
         [ "$(metric "$gateway" gateway_events_total)" = "$had" ] || fail "workers received events of checks of $gateway"

@@ -7,12 +7,6 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 PATH=$PATH:/usr/sbin:/sbin
 
-make_certificate() {
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
-        -subj /CN=localhost -addext subjectAltName=DNS:localhost \
-        -keyout "$log_folder/key.pem" -out "$log_folder/cert.pem" 2>/dev/null
-}
-
 # The site of deploy/ with this test's ports, name and certificate, in a minimal nginx
 # configuration.
 write_settings() {

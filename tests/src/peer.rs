@@ -202,7 +202,7 @@ impl Peer {
         }
     }
 
-    /// The next event.
+    /// The next event, also of an isolated delivery.
     ///
     /// # Panics
     /// If the link closes.
@@ -213,7 +213,7 @@ impl Peer {
                 None => self.read().await.expect("the link stays open"),
             };
             match message {
-                ToPeer::Event(delivery) => return delivery,
+                ToPeer::Event(delivery) | ToPeer::Trial(delivery) => return delivery,
                 ToPeer::CommandAck { through } => self.acked = through,
                 ToPeer::Standby { .. }
                 | ToPeer::StandbySession { .. }
@@ -313,9 +313,7 @@ impl Peer {
     /// # Panics
     /// If it cannot be sent.
     pub async fn try_send(&mut self, message: &ToGateway) -> io::Result<()> {
-        let mut bytes = BytesMut::new();
-        encode(message, &mut bytes).unwrap();
-        with_timeout("a message to be sent", self.stream.write_all(&bytes)).await
+        with_timeout("a message to be sent", self.stream.write_all(&encoded(message))).await
     }
 
     /// Reads and discards this many bytes.
@@ -329,16 +327,17 @@ impl Peer {
 
     /// The next message that is not a ping; pings are answered. `None` once the link is closed.
     async fn read(&mut self) -> Option<ToPeer> {
+        with_timeout("a message of a gateway", self.read_message()).await
+    }
+
+    async fn read_message(&mut self) -> Option<ToPeer> {
         loop {
             match decode(&mut self.buffer, MAX_FRAME).unwrap() {
                 Some(ToPeer::Ping { token }) => self.send(&ToGateway::Pong { token }).await,
                 Some(message) => return Some(message),
                 None => {
-                    let reading = self.stream.read_buf(&mut self.buffer);
-                    if matches!(
-                        with_timeout("a message of a gateway", reading).await,
-                        Ok(0) | Err(_)
-                    ) {
+                    let read = self.stream.read_buf(&mut self.buffer).await;
+                    if matches!(read, Ok(0) | Err(_)) {
                         return None;
                     }
                 }

@@ -22,14 +22,18 @@ pub struct Php {
 }
 
 impl Php {
+    async fn connect(gateway: SocketAddr) -> Self {
+        let stream = with_timeout("to connect", TcpStream::connect(gateway)).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, buffer: BytesMut::new() }
+    }
+
     /// A worker link, registered with every shard.
     ///
     /// # Panics
     /// If the gateway refuses it.
     pub async fn worker(gateway: SocketAddr, secret: &Secret, name: &str) -> Self {
-        let stream = with_timeout("to connect", TcpStream::connect(gateway)).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        let mut php = Self { stream, buffer: BytesMut::new() };
+        let mut php = Self::connect(gateway).await;
         let secret = String::from_utf8_lossy(secret.expose()).into_owned();
         let hello = serde_json::json!({ "worker_key": name, "secret_key": secret });
         php.send(Opcode::WorkerConnect, 0, "", hello.to_string()).await;
@@ -42,9 +46,7 @@ impl Php {
     /// # Panics
     /// If the gateway refuses it.
     pub async fn back_end(gateway: SocketAddr, secret: &Secret) -> Self {
-        let stream = with_timeout("to connect", TcpStream::connect(gateway)).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        let mut php = Self { stream, buffer: BytesMut::new() };
+        let mut php = Self::connect(gateway).await;
         let secret = String::from_utf8_lossy(secret.expose()).into_owned();
         let hello = serde_json::json!({ "secret_key": secret });
         php.send(Opcode::GatewayClientConnect, 0, "", hello.to_string()).await;

@@ -4,20 +4,21 @@
 use std::net::SocketAddr;
 
 use suite_tests::{Browser, Conditions, Suite, eventually, ports, process::Process};
+use tempfile::TempDir;
 
 /// Starts a gateway with these flags in a suite with a register and a worker.
-async fn gateway(suite: &Suite, flags: &[&str]) -> Process {
+async fn gateway(suite: &Suite, flags: &[&str]) -> (Process, TempDir) {
     let mut args: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
     args.extend(["--threads".to_owned(), "1".to_owned()]);
-    let logs = tempfile::tempdir().unwrap().keep();
+    let logs = tempfile::tempdir().unwrap();
     let mut gateway =
-        Process::start("gateway", "gateway", args, suite.env(), &logs, Conditions::default());
+        Process::start("gateway", "gateway", args, suite.env(), logs.path(), Conditions::default());
     gateway.ready().await;
     eventually("the worker to be linked", async || {
         gateway.unready_reasons().await?.is_empty().then_some(())
     })
     .await;
-    gateway
+    (gateway, logs)
 }
 
 async fn echo(gateway: SocketAddr) {
@@ -34,7 +35,8 @@ async fn gateway_with_host_names_is_reached_at_the_resolved_addresses() {
     let register = format!("localhost:{}", suite.register_addrs[0].port());
     let port = inner.port().to_string();
     let flags = ["--listen", &listen, "--lan-ip", "localhost", "--lan-port", &port];
-    let gateway = gateway(&suite, &[&flags[..], &["--register-address", &register]].concat()).await;
+    let (gateway, _logs) =
+        gateway(&suite, &[&flags[..], &["--register-address", &register]].concat()).await;
     echo(clients).await;
     // It announces an address that can be compared, not a name.
     gateway.wait_for_log(&[&format!("address={inner}")]).await;
@@ -49,7 +51,7 @@ async fn wildcard_listeners_of_ipv4_and_ipv6_share_a_port() {
     let register = suite.register_addrs[0].to_string();
     let flags = ["--lan-port", &inner_port, "--register-address", &register];
     for order in [["--listen", &v4, "--listen", &v6], ["--listen", &v6, "--listen", &v4]] {
-        let mut gateway = gateway(&suite, &[&flags[..], &order].concat()).await;
+        let (mut gateway, _logs) = gateway(&suite, &[&flags[..], &order].concat()).await;
         echo(clients).await;
         echo(([0, 0, 0, 0, 0, 0, 0, 1], port).into()).await;
         gateway.stop().await;

@@ -101,8 +101,17 @@ const PURE: &[&str] = &[
 ];
 
 /// Names that must not occur in a pure file, except in its tests.
-const IMPURE: &[&str] =
-    &["async", "await", "tokio", "tracing", "Mutex", "RwLock", "Instant::now", "SystemTime::now"];
+const IMPURE: &[&str] = &[
+    "async",
+    "await",
+    "tokio",
+    "tracing",
+    "Mutex",
+    "RwLock",
+    "Instant::now",
+    "SystemTime::now",
+    "std::env",
+];
 
 /// Files whose functions run to completion on the shard's thread. They may log.
 const NEVER_WAIT: &[&str] = &[

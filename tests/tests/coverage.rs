@@ -10,7 +10,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("attacks", "real processes under random hostile input"),
     ("browser", "the page in a real Chromium"),
     ("conformance", "the Autobahn WebSocket cases"),
-    ("deploy", "systemd units, nginx with TLS in front, the demo"),
+    ("deploy", "systemd units, nginx and HAProxy with TLS in front, the demo"),
     ("compat", "peers in PHP"),
 ];
 
@@ -18,6 +18,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
 fn stages_of_the_full_run_are_listed() {
     let mut text = String::from("not run here; `bash tests/run.sh` runs:\n");
     for (stage, what) in LEFT_OUT {
+        assert!(include_str!("../run.sh").contains(&format!("stage_{stage}()")), "{stage}");
         text.push_str(&format!("  {stage}: {what}\n"));
     }
     // Not with a print macro: its output is captured and not shown for a passing test.

@@ -1,6 +1,6 @@
 //! A gateway with more clients than its limit of open files allows.
 
-use suite_tests::{Browser, Suite, eventually};
+use suite_tests::{Browser, Suite, eventually, with_timeout};
 use tokio::{sync::mpsc, task::JoinSet};
 
 /// Limit of open files of the gateway; 30 of these are for clients.
@@ -14,14 +14,11 @@ async fn client_flood_does_not_lock_out_workers_or_health_checks() {
     let suite = Suite::builder().gateways(1).workers(1).gateway_descriptors(DESCRIPTORS);
     let mut suite = suite.start().await;
     let addr = suite.gateways[0].clients;
-    let (served, mut each_served) = mpsc::channel(CLIENTS);
     let mut clients = JoinSet::new();
     for _ in 0..CLIENTS {
-        let served = served.clone();
         clients.spawn(async move {
             let mut client = Browser::open(addr, "/").await;
             client.echo("e").await;
-            served.send(()).await.unwrap();
             client.closed().await;
         });
     }
@@ -42,7 +39,6 @@ async fn client_flood_does_not_lock_out_workers_or_health_checks() {
     // Its shutdown may have closed clients that had no other worker.
     clients.abort_all();
     while clients.join_next().await.is_some() {}
-    while each_served.try_recv().is_ok() {}
     let mut newcomer = Browser::open(addr, "/").await;
     newcomer.echo("e").await;
     assert!(!suite.gateways[0].log().contains("Too many open files"));
@@ -68,7 +64,7 @@ async fn waiting_client_is_accepted_when_another_disconnects() {
         .collect();
     // Each client disconnects once it was served, so that all of them are served in the end.
     for _ in 0..CLIENTS {
-        let number = each_served.recv().await.unwrap();
+        let number = with_timeout("a client to be served", each_served.recv()).await.unwrap();
         clients[number].abort();
     }
     clients.clear();

@@ -78,10 +78,11 @@ async fn start(suite: &Suite, binary: &'static str, args: &[String]) -> (Process
     (process, logs)
 }
 
-async fn ends_well(mut process: Process, flag: &[String]) {
+async fn ends_well(suite: &Suite, mut process: Process, flag: &[String]) {
     tokio::time::sleep(WATCHED).await;
     assert_eq!(process.stop().await.code(), Some(0), "{flag:?}: {}", process.log());
-    assert_eq!(process.log_violation("s3cret-unused"), None, "{flag:?}");
+    let secret = String::from_utf8_lossy(suite.secret().expose()).into_owned();
+    assert_eq!(process.log_violation(&secret), None, "{flag:?}");
 }
 
 #[tokio::test]
@@ -90,7 +91,7 @@ async fn register_refuses_or_works_with_extreme_values() {
     some_at_a_time(accepted("register"), async |flag| {
         let args = [&["--listen".to_owned(), ports::free().to_string()], &flag[..]].concat();
         let (register, _logs) = start(&suite, "register", &args).await;
-        ends_well(register, &flag).await;
+        ends_well(&suite, register, &flag).await;
     })
     .await;
 }
@@ -109,7 +110,7 @@ async fn gateway_refuses_or_works_with_extreme_values() {
         let (gateway, _logs) = start(&suite, "gateway", &args).await;
         let mut client = Raw::connect(clients).await;
         client.send(b"e\n").await;
-        ends_well(gateway, &flag).await;
+        ends_well(&suite, gateway, &flag).await;
     })
     .await;
 }
@@ -125,7 +126,7 @@ async fn worker_refuses_or_works_with_extreme_values() {
         let mut client = suite.browser(0).await;
         client.send("echo").await;
         assert_eq!(client.receive_text().await, "echo", "{flag:?}");
-        ends_well(worker, &flag).await;
+        ends_well(&suite, worker, &flag).await;
     })
     .await;
 }

@@ -50,7 +50,7 @@ const RETIRED_PHRASES: &[&str] = &[
     "witness",
 ];
 
-/// Words with which no sentence of a comment begins.
+/// Words with which no sentence of a Rust comment begins.
 const OPENINGS: &[&str] = &["Who", "Whom", "What", "Nobody", "Somebody", "Everybody"];
 
 fn files() -> Vec<PathBuf> {
@@ -85,9 +85,7 @@ fn opens_with(line: &str, word: &str) -> bool {
     let comment = comment.trim_start_matches(['/', '!']).trim_start();
     let begins =
         |text: &str| text.strip_prefix(word).is_some_and(|rest| !rest.starts_with(is_word));
-    let mut sentences = comment.split(". ").enumerate();
-    // Only the first line of a block begins a sentence; continued lines are lower case.
-    sentences.any(|(_, sentence)| begins(sentence))
+    comment.split(". ").any(begins)
 }
 
 #[test]

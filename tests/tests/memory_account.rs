@@ -22,7 +22,7 @@ const LARGE: usize = 1_000_000;
 type Input = fn() -> Vec<u8>;
 
 #[tokio::test]
-async fn account_matches_resident_memory_for_a_byte_behind_a_large_message() {
+async fn account_covers_resident_memory_for_a_byte_behind_a_large_message() {
     let ws: Input = || [masked(0x82, &[b'x'; LARGE]), vec![0x82]].concat();
     let frame: Input = || {
         let length = (LARGE as u32 + 4).to_be_bytes();
@@ -30,28 +30,23 @@ async fn account_matches_resident_memory_for_a_byte_behind_a_large_message() {
     };
     let text: Input = || [&[b'x'; LARGE][..], b"\ny"].concat();
     for (scheme, input) in [("ws", ws), ("frame", frame), ("text", text)] {
-        account_matches(scheme, input).await;
+        account_covers(scheme, input).await;
     }
 }
 
 #[tokio::test]
-async fn account_matches_resident_memory_for_unfinished_messages() {
+async fn account_covers_resident_memory_for_unfinished_messages() {
     let partial: Input = || masked(0x82, &[b'x'; 300_000])[..200_000].to_vec();
-    let fragments: Input = || {
-        masked(0x02, &[b'x'; 1000])
-            .repeat(1)
-            .into_iter()
-            .chain(masked(0, &[b'x'; 1000]).repeat(199))
-            .collect()
-    };
+    let fragments: Input =
+        || [masked(0x02, &[b'x'; 1000]), masked(0, &[b'x'; 1000]).repeat(199)].concat();
     let line: Input = || vec![b'x'; 200_000];
     for (scheme, input) in [("ws", partial), ("ws", fragments), ("text", line)] {
-        account_matches(scheme, input).await;
+        account_covers(scheme, input).await;
     }
 }
 
 #[tokio::test]
-async fn account_matches_resident_memory_for_a_head_behind_many_requests() {
+async fn account_covers_resident_memory_for_a_head_behind_many_requests() {
     let input: Input = || {
         let pages = "HEAD / HTTP/1.1\r\n\r\n".repeat(500);
         format!("{pages}GET / HTTP/1.1\r\nX: y").into_bytes()
@@ -61,7 +56,7 @@ async fn account_matches_resident_memory_for_a_head_behind_many_requests() {
     check(&suite, addr, false, input).await;
 }
 
-async fn account_matches(scheme: &str, input: Input) {
+async fn account_covers(scheme: &str, input: Input) {
     let builder = Suite::builder().gateways(1).workers(1);
     let extra = ports::free();
     let listen = format!("{scheme}://{extra}");

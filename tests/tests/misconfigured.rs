@@ -40,7 +40,7 @@ async fn workers_with_the_same_id_log_it_and_back_off() {
     .await;
     let line = lines(&first, TAKEN).remove(0);
     assert!(line.contains("WARN") && line.contains("by=\"127.0.0.1:"), "{line}");
-    let line = lines(&suite.gateways[0], "a newer worker replaces an older one").remove(0);
+    let line = suite.gateways[0].wait_for_log(&["a newer worker replaces an older one"]).await;
     assert!(line.contains("older=127.0.0.1:") && line.contains("newer=127.0.0.1:"), "{line}");
     // No more often than their backoff allows: five to ten seconds, then longer.
     sleep(Duration::from_secs(3)).await;
@@ -80,7 +80,7 @@ async fn gateway_with_duplicate_inner_address_is_refused_and_logs_it() {
     let address = format!("address={}", suite.gateways[0].inner);
     assert!(line.contains("ERROR") && line.contains(&address), "{line}");
     assert!(line.contains("holder=127.0.0.1:"), "{line}");
-    let line = lines(&suite.registers[0], "refused a gateway that announces").remove(0);
+    let line = suite.registers[0].wait_for_log(&["refused a gateway that announces"]).await;
     assert!(line.contains("WARN") && line.contains("from=127.0.0.1:"), "{line}");
     assert!(line.contains("holder=127.0.0.1:") && line.contains("address="), "{line}");
     assert!(lines(&twin, "announced register").is_empty(), "{:?}", lines(&twin, "announced"));
@@ -139,7 +139,7 @@ async fn gateway_with_unreachable_address_logs_that_clients_wait() {
     let address = format!("address={nowhere}");
     assert!(line.contains("WARN") && line.contains("clients=1"), "{line}");
     assert!(line.contains(&address), "{line}");
-    let line = lines(&worker, "cannot link").remove(0);
+    let line = worker.wait_for_log(&["cannot link"]).await;
     assert!(line.contains(&format!("gateway=\"{nowhere}\"")), "{line}");
 }
 

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use protocol::{Event, link::ToGateway};
 use suite_tests::{Browser, Process, Received, Suite, eventually, suite};
 use tokio::{task::JoinHandle, time::sleep};
 
@@ -211,4 +212,35 @@ async fn repeatedly_killed_worker_has_no_event_dropped() {
         client.await.unwrap();
     }
     assert_eq!(suite.gateways[0].metric("gateway_events_given_up_total").await, Some(0.0));
+}
+
+/// Two worker processes end while they handle an event; the third handles it.
+#[tokio::test]
+async fn client_whose_suspect_is_cleared_is_read_again() {
+    let suite = Suite::builder().gateways(1).start().await;
+    let mut first = suite.worker_link(0, "w:1").await;
+    let mut client = suite.browser(0).await;
+    let id = first.accept_client().await;
+    client.send("suspect").await;
+    first.event().await;
+    let mut second = suite.worker_link(0, "w:2").await;
+    drop(first);
+    let redelivered = second.event().await;
+    assert_eq!(redelivered.event, Event::Message("suspect".into()));
+    let (shard, seq) = (redelivered.shard, redelivered.seq);
+    second.send(&ToGateway::HandlerStarted { shard, seq, alone: false }).await;
+    // No worker links from here on: that would resume every client.
+    let mut third = suite.worker_link(0, "w:3").await;
+    drop(second);
+    let mut isolated = third.event().await;
+    if isolated.event == Event::Reassigned {
+        third.ack(&isolated).await;
+        isolated = third.event().await;
+    }
+    assert_eq!(isolated.event, Event::Message("suspect".into()));
+    let (shard, seq) = (isolated.shard, isolated.seq);
+    third.send(&ToGateway::HandlerStarted { shard, seq, alone: true }).await;
+    third.ack(&isolated).await;
+    client.send("next").await;
+    assert_eq!(third.event_of(id).await, Event::Message("next".into()));
 }

@@ -4,7 +4,7 @@ use std::{io, thread::available_parallelism, time::Duration};
 
 use anyhow::ensure;
 use clap::Parser;
-use client::GATEWAY_GRACE;
+use client::{GATEWAY_GRACE, PEER_TIMEOUT};
 use protocol::Secret;
 use serde::Serialize;
 use service::{
@@ -48,7 +48,7 @@ pub struct Args {
 
     /// Peer timeout: a link is closed after this long without data from the gateway, despite
     /// liveness probes
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(long, value_name = "SECONDS", default_value_t = PEER_TIMEOUT.as_secs())]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=MAX_SILENCE))]
     peer_timeout: u64,
 

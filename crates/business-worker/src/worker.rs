@@ -13,8 +13,8 @@ use crate::Client;
 /// `&self`.
 ///
 /// **Failures and retries.** A handler that returns an error or panics is counted and logged with
-/// the client's id (at most one failure per handler and second, with the number of suppressed
-/// lines), and the process continues. With `--handler-retries N` it is retried up to N times, with
+/// the client's id (at most one failure per handler, outcome and second, with the number of
+/// suppressed lines), and the process continues. With `--handler-retries N` it is retried up to N times, with
 /// the event marked as [redelivered](Client::redelivered); meanwhile the client's next events wait
 /// and count against the gateway's `--worker-window`. After the last failed attempt the event is
 /// acknowledged. An event that awaits a retry when the process starts to shut down, or when the

@@ -280,20 +280,13 @@ impl<L: Clone> Directory<L> {
 
     /// Listed gateways that are not linked.
     pub(crate) fn missing(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.gateways.iter().filter_map(|entry| match &entry.state {
-            LinkState::Dialling(_) | LinkState::Parked { .. } | LinkState::Down if entry.listed => {
-                Some(&entry.address)
-            }
-            _ => None,
-        })
+        self.gateways.iter().filter(|entry| entry.is_missing()).map(|entry| &entry.address)
     }
 
     /// The [missing](Self::missing) gateways without which queries to all gateways fail.
     pub(crate) fn required(&self) -> impl Iterator<Item = &Arc<str>> {
-        let is_left_out = |address: &Arc<str>| {
-            self.gateways.iter().any(|entry| entry.left_out && entry.address == *address)
-        };
-        self.missing().filter(move |address| !is_left_out(address))
+        let required = self.gateways.iter().filter(|entry| entry.is_missing() && !entry.left_out);
+        required.map(|entry| &entry.address)
     }
 
     /// The number of [missing](Self::missing) gateways that queries to all gateways skip.
@@ -309,6 +302,10 @@ impl<L: Clone> Directory<L> {
 }
 
 impl<L> Entry<L> {
+    const fn is_missing(&self) -> bool {
+        self.listed && !matches!(self.state, LinkState::Connected { .. } | LinkState::Foreign)
+    }
+
     fn is_wanted(&self) -> bool {
         self.listed || self.waits().is_some()
     }

@@ -192,7 +192,7 @@ fn request_list(shared: &Shared, out: &mut BytesMut) {
         known: shared.directory().listed(),
         settled,
         takeovers,
-        complete: instance.is_some() && shared.reachability().is_complete(),
+        complete: instance.is_some() && !shared.is_leaving() && shared.reachability().is_complete(),
         instance,
     })
     .encode(out);

@@ -117,7 +117,7 @@ impl Shared {
             since,
             clock::now(),
         );
-        // A gateway that this worker has left reassigns its clients.
+        // It is alive, and may have reassigned clients.
         if let Ended::Fenced | Ended::Switched = ended {
             failure_detector.survived(instance);
         }
@@ -198,17 +198,21 @@ impl Shared {
         }
     }
 
-    /// Switches between active and passive, forever.
+    /// Switches between active and passive, until this worker leaves.
     pub(crate) async fn watch_reachability(self: Arc<Self>) {
         let mut changes = self.watch();
         loop {
             changes.mark_unchanged();
+            if self.is_leaving() {
+                // A switch would close links that are not established again.
+                return;
+            }
             let directory = self.directory();
             let missing: Vec<_> = directory.missing().cloned().collect();
             let linked = directory.links().next().is_some();
             let now = clock::now();
             let recent = self.reachability().recent(now);
-            let others = self.others_are_complete(recent) && !self.is_leaving();
+            let others = self.others_are_complete(recent);
             let change = self.reachability().update(&missing, linked, others, now);
             if let Some(passive) = change.passive {
                 self.become_passive(passive);

@@ -76,7 +76,7 @@ struct Disconnected {
     was_connected: bool,
     /// When the link was lost.
     lost: Instant,
-    /// Whether other workers had declared it dead while it was linked and alive.
+    /// Whether it may have been alive after its link was lost, and have reassigned clients.
     survived: bool,
     /// Whether it is linked again and has not sent its complete state yet.
     back: bool,
@@ -223,8 +223,8 @@ impl FailureDetector {
         self.refresh(now);
     }
 
-    /// An instance was alive when its link was closed, although other workers had declared it dead:
-    /// it has reassigned clients of theirs to this worker.
+    /// An instance was alive when its link was closed, and reassigns clients: other workers had
+    /// declared it dead, or this worker has switched between active and passive.
     pub(crate) fn survived(&mut self, instance: &InstanceId) {
         for away in self.away.iter_mut().filter(|away| away.instance == *instance) {
             away.survived = true;

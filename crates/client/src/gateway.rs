@@ -196,6 +196,10 @@ async fn run(shared: &Arc<Shared>, address: &str, proved: Proved<Stream>) -> End
     }
     let passive = shared.is_passive();
     let link = link_up(shared, address, &proved);
+    if shared.is_passive() != passive {
+        // Switched before the link was in the directory.
+        link.hang_up();
+    }
     let down = Down { shared, address };
     let receiver = shared.consumer().filter(|_| !passive).map(|consumer| consumer.linked(&link));
     shared.metrics.links.inc();
@@ -219,7 +223,8 @@ async fn run(shared: &Arc<Shared>, address: &str, proved: Proved<Stream>) -> End
         // Closed for good, but the address is still dialled: another instance may be there, or
         // follow.
         Ended::ByUs if shared.failure_detector().is_dead(link.instance()) => Ended::Fenced,
-        Ended::ByUs if shared.is_passive() != passive => Ended::Switched,
+        // Only a cluster that ends closes links for good.
+        Ended::ByUs if !shared.is_leaving() => Ended::Switched,
         ended => ended,
     };
     drop(down);

@@ -68,8 +68,9 @@ fn pieces(clients: Vec<HandedOver>) -> Vec<Vec<HandedOver>> {
             bytes = 0;
         }
     }
-    pieces.push(piece);
-    pieces.retain(|piece| !piece.is_empty());
+    if !piece.is_empty() {
+        pieces.push(piece);
+    }
     pieces
 }
 

@@ -96,7 +96,7 @@ impl Reachability {
         }
         self.complete =
             !self.passive && self.was_complete && !self.is_out_of_reach(ANNOUNCE_AFTER, now);
-        let needs_refresh = self.passive || self.is_out_of_reach(ANNOUNCE_AFTER, now);
+        let needs_refresh = self.needs_refresh(now);
         self.refreshed_at = self.refreshed_at.filter(|_| needs_refresh);
         let needs_refresh = needs_refresh
             && self.refreshed_at.is_none_or(|refreshed_at| {
@@ -114,14 +114,18 @@ impl Reachability {
         self.missing.iter().any(|(_, since)| *since + self.grace.mul_f64(part) <= now)
     }
 
+    /// Whether the reports of other workers matter.
+    fn needs_refresh(&self, now: Instant) -> bool {
+        self.passive || self.is_out_of_reach(ANNOUNCE_AFTER, now)
+    }
+
     /// When the next update is due, unless something changes before.
     pub(crate) fn next(&self, now: Instant) -> Option<Instant> {
         let at =
             |part| self.missing.iter().map(move |(_, since)| *since + self.grace.mul_f64(part));
-        let needs_refresh = self.passive || self.is_out_of_reach(ANNOUNCE_AFTER, now);
         let refreshed_at = self
             .refreshed_at
-            .filter(|_| needs_refresh)
+            .filter(|_| self.needs_refresh(now))
             .map(|refreshed_at| refreshed_at + self.grace.mul_f64(REFRESH_INTERVAL));
         at(ANNOUNCE_AFTER).chain(at(PASSIVE_AFTER)).filter(|at| now < *at).chain(refreshed_at).min()
     }

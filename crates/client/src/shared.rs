@@ -12,7 +12,7 @@ use std::{
 use protocol::{
     InstanceId,
     discovery::{self, Presence},
-    link::{Role, ToGateway},
+    link::ToGateway,
 };
 use service::{
     clock, supervise,
@@ -147,7 +147,7 @@ impl Shared {
 
     /// Whether gateways send events to this process.
     pub(crate) const fn has_events(&self) -> bool {
-        matches!(self.identity.role, Role::Worker { .. })
+        self.identity.worker().is_some()
     }
 
     pub(crate) fn spawn_supervised(
@@ -319,6 +319,8 @@ impl Shared {
     pub(crate) fn leave(&self) {
         self.failure_detector().leave(clock::now());
         self.leaving.cancel();
+        // It takes no more events, so other workers must not leave any to it.
+        self.announce.send_replace(());
     }
 
     pub(crate) fn is_leaving(&self) -> bool {
@@ -341,7 +343,12 @@ impl Shared {
     /// Gives up the gateways that are not linked and whose last link is `such`: nothing waits for
     /// them any longer.
     pub(crate) fn give_up(&self, such: impl Fn(&str, &Link) -> bool) {
-        for link in self.change(|directory| directory.give_up(|at, link| such(at, link))) {
+        self.close_sessions(self.change(|directory| directory.give_up(|at, link| such(at, link))));
+    }
+
+    /// Nothing waits for these gateways any longer.
+    fn close_sessions(&self, given_up: Vec<Arc<Link>>) {
+        for link in given_up {
             self.numbered.fetch_max(link.give_up(), Ordering::Relaxed);
         }
     }
@@ -355,9 +362,7 @@ impl Shared {
         let mut expected = Vec::new();
         let newer = |instance: &InstanceId| self.failure_detector().is_newer(instance);
         let given_up = self.change(|directory| directory.supersede(|link| link.instance(), newer));
-        for link in given_up {
-            self.numbered.fetch_max(link.give_up(), Ordering::Relaxed);
-        }
+        self.close_sessions(given_up);
         self.change(|directory| {
             directory.expect(|address, gateway, instance| {
                 if !self.failure_detector().may_await(instance) {

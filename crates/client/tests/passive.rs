@@ -14,7 +14,7 @@ use fake::{FakeGateway, FakeLink, FakeRegister, SECRET, soon};
 use protocol::{
     Command, Event, InstanceId, Message, Recipients,
     discovery::{Gateway, Presence},
-    link::{Delivery, Role},
+    link::{Delivery, Role, ToGateway},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -182,6 +182,18 @@ async fn worker_stays_active_if_no_other_worker_reaches_every_gateway() {
     assert!(!scene.cluster.status().passive);
     link.event(1, Event::Connect).await;
     soon(scene.events.recv()).await.unwrap();
+}
+
+#[tokio::test]
+async fn passive_worker_that_leaves_keeps_its_links_until_it_stops() {
+    let (scene, mut link) = Scene::start().await;
+    closes(&mut link).await;
+    let mut link = Scene::next_link(&scene.near, false).await;
+    until(|| scene.cluster.status().passive && scene.cluster.status().linked == 1).await;
+    scene.cluster.leave().await;
+    sleep(GRACE).await;
+    scene.cluster.send_to_all(client::Recipients::All, "last words").await.unwrap();
+    while !matches!(soon(link.next()).await, ToGateway::Command { .. }) {}
 }
 
 #[tokio::test]

@@ -70,7 +70,7 @@ async fn gateway_never_linked_within_the_grace_period_is_skipped_by_queries() {
     soon(async { tokio::join!(asking, answering) }).await;
     assert!(grace <= began.elapsed(), "it may be linked within the grace period");
     assert_eq!(scene.metric("queries_partial_total"), 1);
-    assert_eq!(scene.cluster.status().missing, [nowhere.to_string()], "it is missing all the same");
+    assert_eq!(scene.cluster.status().missing, [nowhere.to_string()], "it is still missing");
     // A query for a client of the missing gateway still fails.
     let client = ClientId::new(nowhere, ConnectionId(1));
     let one = scene.cluster.is_online(client).await;

@@ -170,7 +170,7 @@ impl TryFrom<Args> for Config {
                 },
                 handshake_timeout: seconds(args.handshake_timeout),
                 no_worker: match args.no_worker_timeout {
-                    Some(timeout) => NoWorker::Blocked(seconds(timeout)),
+                    Some(timeout) => NoWorker::Wait(seconds(timeout)),
                     None => NoWorker::Destroy,
                 },
                 peer_timeout: Duration::from_secs(args.peer_timeout),
@@ -217,7 +217,8 @@ mod tests {
         settings::{SlowClient, WebSocketType},
     };
 
-    fn config(flags: &[&str]) -> Result<Config, String> {
+    /// The configuration from these flags, or the error that a user sees.
+    pub(in crate::config) fn config(flags: &[&str]) -> Result<Config, String> {
         let flags = ["gateway"].iter().chain(flags).copied();
         let loaded = service::settings::load_from::<Args>(flags, |_| None);
         let args = loaded.map_err(|refused| refused.to_string())?.args;
@@ -286,10 +287,10 @@ mod tests {
         let flags = ["--slow-client=disconnect", "--no-worker-timeout=5", "--websocket-type=auto"];
         let changed = config(&[&["--compat=strict"], &flags[..]].concat()).unwrap().settings;
         assert_eq!(changed.slow_client, SlowClient::Disconnect);
-        assert_eq!(changed.no_worker, NoWorker::Blocked(Some(Duration::from_secs(5))));
+        assert_eq!(changed.no_worker, NoWorker::Wait(Some(Duration::from_secs(5))));
         assert_eq!(changed.websocket_type, WebSocketType::Auto);
         let default = config(&[]).unwrap().settings;
-        assert_eq!(default.no_worker, NoWorker::Blocked(Some(Duration::from_secs(30))));
+        assert_eq!(default.no_worker, NoWorker::Wait(Some(Duration::from_secs(30))));
         assert_eq!(default.handshake_timeout, Some(Duration::from_secs(10)));
 
         assert_eq!((strict.health_path, default.health_path.as_deref()), (None, Some("/healthz")));
@@ -312,7 +313,7 @@ mod tests {
     fn zero_is_parsed_as_disabled() {
         let config = config(&["--ping-interval=0", "--no-worker-timeout=0", "--no-web"]).unwrap();
         assert_eq!(config.settings.heartbeat, None);
-        assert_eq!(config.settings.no_worker, NoWorker::Blocked(None));
+        assert_eq!(config.settings.no_worker, NoWorker::Wait(None));
         assert!(config.settings.pages.is_none());
     }
 

@@ -28,7 +28,7 @@ const ADMIN: (u64, u64) = (4, 96);
 const INNER: (u64, u64) = (8, 2048);
 
 /// Maximum number of unauthenticated peers if there are enough descriptors. Each may keep its link
-/// until the peer timeout and occupy one buffered frame of 64 KiB.
+/// until the authentication timeout and occupy one buffered frame of 64 KiB.
 const UNAUTHENTICATED: usize = 4096;
 
 impl Descriptors {

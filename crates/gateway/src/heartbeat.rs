@@ -1,6 +1,6 @@
-//! When a silent client is pinged, and when it is closed. Values.
+//! When a silent client is pinged, and when it is closed. No I/O, no clock.
 //!
-//! Two independent rules: `GatewayWorker`'s heartbeat, exactly as there where configured, and pings
+//! Two independent rules: `GatewayWorker`'s heartbeat, if configured, with its exact timings, and pings
 //! by WebSocket control frames, which browsers answer automatically. Neither needs a timer or a
 //! timestamp per client: all clients are checked periodically, and each counts the checks since it
 //! last sent something.

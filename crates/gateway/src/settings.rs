@@ -149,7 +149,7 @@ impl WebSocketType {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoWorker {
     /// The events wait. The client is closed if they wait longer than this, if limited.
-    Blocked(Option<Duration>),
+    Wait(Option<Duration>),
     /// The client is disconnected without a close frame, and the events are dropped.
     Destroy,
 }

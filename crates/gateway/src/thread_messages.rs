@@ -3,7 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use protocol::{Command, ConnectionId, Group, InstanceId, Query, Row, Session};
-use service::{net::Released, rate_limit::Throttle};
+use service::{net::Released, rate_limit::Throttle, sync::Mutex};
 use tokio_util::sync::CancellationToken;
 
 use crate::{

@@ -6,8 +6,8 @@
 //!   ◄────── Challenge { nonce, gateway, instance }
 //!   Hello { role, nonce, proof } ──────────────►
 //!   ◄──── Welcome { proof, taken }, or Refused, then close
-//!   Command, Query, Done, … ───────────────────►   in any order, pipelined
-//!   ◄───────────────────── Event, Answer, Taken, …
+//!   Command, Query, EventAck, … ───────────────►   in any order, pipelined
+//!   ◄──────────────── Event, Answer, CommandAck, …
 //! ```
 //!
 //! The secret itself is never sent: each end proves possession of it, and the proof covers the

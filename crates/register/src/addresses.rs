@@ -60,14 +60,18 @@ impl Addresses {
         self.grace = Grace::Over;
     }
 
+    /// The distinct announced addresses.
+    pub(crate) fn announced(&self) -> HashSet<&str> {
+        self.gateways.iter().map(|(_, gateway)| gateway.address.as_str()).collect()
+    }
+
     /// Whether the list is complete and may be sent: once the grace period has ended, or earlier if
     /// some worker knew gateways and all known ones have reconnected.
     pub(crate) fn is_complete(&self) -> bool {
         match &self.grace {
             Grace::Over => true,
             Grace::Running { known } => {
-                let announced: HashSet<&str> =
-                    self.gateways.iter().map(|(_, gateway)| gateway.address.as_str()).collect();
+                let announced = self.announced();
                 (1..=MAX_KNOWN).contains(&known.len())
                     && known.iter().all(|address| announced.contains(address.as_str()))
             }

@@ -8,11 +8,9 @@
 //! case.
 //!
 //! - The second waits. If the first sends a line, the second is refused; if the first's connection
-//!   ends,
-//!   the second is admitted.
+//!   ends, the second is admitted.
 //! - If both connect from one host, the second is admitted after [`SAME_HOST_DELAY`], since it is
-//!   usually
-//!   a restart of the first. It is still refused if the first sends a line after that.
+//!   usually a restart of the first. It is still refused if the first sends a line after that.
 //! - A first that is silent for [`PROBE_TIMEOUT`] loses its address to the second.
 //!
 //! A refused instance is refused immediately while the connection of the holder stays open.

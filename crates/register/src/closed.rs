@@ -1,9 +1,9 @@
 //! Why a connection ended.
 
-use std::{fmt, io, net::SocketAddr};
+use std::{io, net::SocketAddr};
 
 use bytes::Bytes;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::encoding::EncodeLabelSet;
 use service::tls;
 
 /// Why a connection ended. Determines the final response, the metric and the log line.
@@ -65,16 +65,7 @@ pub(crate) enum Refused {
 /// The label of `refused_total`.
 #[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
 pub(crate) struct Reason {
-    reason: Label,
-}
-
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-struct Label(&'static str);
-
-impl EncodeLabelValue for Label {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
-        self.0.encode(encoder)
-    }
+    reason: &'static str,
 }
 
 impl From<tls::Refused> for Closed {
@@ -90,7 +81,7 @@ impl From<tls::Refused> for Closed {
 impl From<&Refused> for Reason {
     fn from(refused: &Refused) -> Self {
         Self {
-            reason: Label(match refused {
+            reason: match refused {
                 Refused::TooManyUnauthenticated => "crowded",
                 Refused::Gate(tls::Refused::Plain) => "plain",
                 Refused::Gate(_) => "tls",
@@ -101,7 +92,7 @@ impl From<&Refused> for Reason {
                 Refused::NoAddress => "no_address",
                 Refused::WrongKey => "wrong_key",
                 Refused::AddressTaken { .. } => "address_taken",
-            }),
+            },
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The registry: which peer is sent which list, and when. Decides and queues; never waits.
+//! The membership: which peer is sent which list, and when. Decides and queues; never waits.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -291,7 +291,7 @@ impl Membership {
 
     fn changed(&mut self) {
         (self.line, self.workers_line) = (None, None);
-        self.metrics.gateways.set(count(self.addresses.list().len()));
+        self.metrics.gateways.set(count(self.addresses.announced().len()));
         self.subscribers.values_mut().for_each(|subscriber| subscriber.stale = true);
         self.is_stale = true;
         self.broadcast();

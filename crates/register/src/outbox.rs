@@ -11,6 +11,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::closed::Closed;
+
 /// The sending end of a peer's queue. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Mailbox {
@@ -60,7 +62,6 @@ const CAPACITY: usize = 64;
 
 impl Queue {
     fn lock(&self) -> MutexGuard<'_, Lines> {
-        // Every change is atomic.
         self.lines.lock()
     }
 }
@@ -72,9 +73,23 @@ impl Lines {
 }
 
 impl Mailbox {
-    /// Queues the response to a request, without waiting. A peer whose queue is full is closed: it
-    /// reconnects and requests the list again, which is better than a much delayed or lost change.
+    /// Queues the response to a request, without waiting.
     pub(crate) fn push_response(&self, line: Bytes) {
+        self.push(|lines| {
+            // The response supersedes any unsolicited list queued before it.
+            lines.latest_list = None;
+            lines.responses.push_back(line);
+        });
+    }
+
+    /// Queues a line other than a list, which must not replace one.
+    pub(crate) fn push_line(&self, line: Bytes) {
+        self.push(|lines| lines.responses.push_back(line));
+    }
+
+    /// Adds to the queue. A peer whose queue is full is closed: it reconnects and requests the list
+    /// again, which is better than a much delayed or lost change.
+    fn push(&self, add: impl FnOnce(&mut Lines)) {
         let mut lines = self.queue.lock();
         if lines.closed {
             return;
@@ -82,9 +97,7 @@ impl Mailbox {
         if CAPACITY <= lines.responses.len() {
             return self.slow.cancel();
         }
-        // The response supersedes any unsolicited list queued before it.
-        lines.latest_list = None;
-        lines.responses.push_back(line);
+        add(&mut lines);
         drop(lines);
         self.queue.filled.notify_one();
     }
@@ -98,20 +111,6 @@ impl Mailbox {
             drop(lines);
             self.queue.filled.notify_one();
         }
-    }
-
-    /// Queues a line other than a list, which must not replace one.
-    pub(crate) fn push_line(&self, line: Bytes) {
-        let mut lines = self.queue.lock();
-        if lines.closed {
-            return;
-        }
-        if CAPACITY <= lines.responses.len() {
-            return self.slow.cancel();
-        }
-        lines.responses.push_back(line);
-        drop(lines);
-        self.queue.filled.notify_one();
     }
 
     /// Waits until at least half of the queue is free.
@@ -131,15 +130,6 @@ impl Mailbox {
             emptied.await;
         }
     }
-}
-
-/// Why writing has stopped.
-#[derive(Debug)]
-pub(crate) enum WriteError {
-    /// The peer does not read.
-    Slow,
-    /// The socket failed.
-    Io(io::Error),
 }
 
 impl Outbox {
@@ -163,7 +153,7 @@ impl Outbox {
     }
 
     /// Writes lines as they are queued, until that fails. Cancel safe.
-    pub(crate) async fn deliver(&mut self, writer: &mut (impl AsyncWrite + Unpin)) -> WriteError {
+    pub(crate) async fn deliver(&mut self, writer: &mut (impl AsyncWrite + Unpin)) -> Closed {
         let slow = self.slow.clone();
         let write = async {
             loop {
@@ -177,7 +167,7 @@ impl Outbox {
         };
         tokio::select! {
             error = write => error,
-            () = slow.cancelled() => WriteError::Slow,
+            () = slow.cancelled() => Closed::Slow,
         }
     }
 
@@ -206,12 +196,12 @@ impl Outbox {
 async fn write_some(
     writer: &mut (impl AsyncWrite + Unpin),
     unwritten: &mut Bytes,
-) -> Result<(), WriteError> {
+) -> Result<(), Closed> {
     match timeout(WRITE_TIMEOUT, writer.write_buf(unwritten)).await {
-        Ok(Ok(0)) => Err(WriteError::Io(io::ErrorKind::WriteZero.into())),
+        Ok(Ok(0)) => Err(Closed::Io(io::ErrorKind::WriteZero.into())),
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(WriteError::Io(error)),
-        Err(_) => Err(WriteError::Slow),
+        Ok(Err(error)) => Err(Closed::Io(error)),
+        Err(_) => Err(Closed::Slow),
     }
 }
 

@@ -29,7 +29,7 @@ use crate::{
     closed::{Closed, Refused},
     membership::{ClaimStatus, Membership},
     metrics::Metrics,
-    outbox::{self, Mailbox, Outbox, WriteError},
+    outbox::{self, Mailbox, Outbox},
 };
 
 /// State shared by all connections.
@@ -239,10 +239,7 @@ impl Peer {
             closed = receive(
                 &mut self.requests, reader, &self.registration, &self.mailbox,
             ) => closed,
-            error = self.outbox.deliver(writer) => match error {
-                WriteError::Slow => Closed::Slow,
-                WriteError::Io(error) => Closed::Io(error),
-            },
+            closed = self.outbox.deliver(writer) => closed,
         };
         drop(self.registration);
         if matches!(closed, Closed::ByPeer | Closed::Refused(_)) {

@@ -1,3 +1,3 @@
-//! Chance, from one place for all of us.
+//! Random numbers; the simulation replaces this module.
 
 pub use rand::{random, random_range, rng};

@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::Mutex;
 
 /// The source of `/readyz`, `/livez` and the watchdog. Cheap to clone; any part of the process
 /// may hold one and set its own named conditions.
@@ -43,30 +43,30 @@ impl Health {
     /// Sets a condition that keeps the process from being ready, with a human-readable reason.
     /// Replaces an earlier reason.
     pub fn set_not_ready(&self, name: impl Into<Name>, reason: impl Into<Cow<'static, str>>) {
-        self.lock().missing.insert(name.into(), reason.into());
+        self.state.lock().missing.insert(name.into(), reason.into());
     }
 
     /// Clears a condition. No effect if it is not set.
     pub fn set_ready(&self, name: &str) {
-        self.lock().missing.remove(name);
+        self.state.lock().missing.remove(name);
     }
 
     /// The process is shutting down; it will not be ready again.
     pub fn set_draining(&self) {
-        self.lock().draining = true;
+        self.state.lock().draining = true;
     }
 
     /// Whether no condition is outstanding and the process is not draining.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        let state = self.lock();
+        let state = self.state.lock();
         !state.draining && state.missing.is_empty()
     }
 
     /// The reasons for not being ready, each as `name: reason`; empty when ready.
     #[must_use]
     pub fn reasons(&self) -> Vec<String> {
-        let state = self.lock();
+        let state = self.state.lock();
         let draining = state.draining.then(|| "draining: the process is shutting down".to_owned());
         let missing = state.missing.iter().map(|(name, reason)| format!("{name}: {reason}"));
         draining.into_iter().chain(missing).collect()
@@ -76,7 +76,7 @@ impl Health {
     /// It is alive until it is late or panics; dropping the pulse unregisters it.
     #[must_use]
     pub fn pulse(&self, name: impl Into<Name>, within: Duration) -> Pulse {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.last_pulse += 1;
         let id = state.last_pulse;
         state.pulses.insert(id, Beat { name: name.into(), within, last: Instant::now() });
@@ -86,7 +86,7 @@ impl Health {
     /// The names of parts whose pulse is late; empty if none is.
     #[must_use]
     pub fn late(&self) -> Vec<String> {
-        let state = self.lock();
+        let state = self.state.lock();
         let late = state.pulses.values().filter(|beat| beat.within < beat.last.elapsed());
         late.map(|beat| beat.name.clone().into_owned()).collect()
     }
@@ -95,11 +95,6 @@ impl Health {
     #[must_use]
     pub fn is_alive(&self) -> bool {
         self.late().is_empty()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Every change is atomic, so a poisoned lock leaves consistent state.
-        self.state.lock()
     }
 }
 
@@ -113,7 +108,7 @@ pub struct Pulse {
 impl Pulse {
     /// Reports that the part is alive.
     pub fn beat(&self) {
-        if let Some(beat) = self.health.lock().pulses.get_mut(&self.id) {
+        if let Some(beat) = self.health.state.lock().pulses.get_mut(&self.id) {
             beat.last = Instant::now();
         }
     }
@@ -131,7 +126,7 @@ impl Drop for Pulse {
     fn drop(&mut self) {
         // A part that panicked stays registered and is soon late.
         if !std::thread::panicking() {
-            self.health.lock().pulses.remove(&self.id);
+            self.health.state.lock().pulses.remove(&self.id);
         }
     }
 }

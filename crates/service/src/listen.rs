@@ -5,17 +5,21 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, Sleep},
+    time::Sleep,
 };
 
-use crate::net::{self, TcpListener, TcpStream, Unpolled};
+use crate::{
+    clock,
+    net::{self, TcpListener, TcpStream, Unpolled},
+    outage::Outage,
+};
 
 /// An address that could not be bound, with its flag.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +45,7 @@ fn reason(error: &io::Error) -> String {
 /// Binds `addr`; `flag` is what the user would change (`--listen`).
 ///
 /// # Errors
-/// When the address is taken or not ours.
+/// When the address is in use, or is not one of this host.
 pub fn bind(addr: SocketAddr, flag: &'static str) -> Result<Acceptor, CannotListen> {
     let acceptor = net::listen(addr).and_then(Acceptor::new);
     acceptor.map_err(|error| CannotListen { addr, flag, error })
@@ -51,7 +55,7 @@ pub fn bind(addr: SocketAddr, flag: &'static str) -> Result<Acceptor, CannotList
 /// `beside` has the same port for IPv4, `[::]` is bound for IPv6 alone.
 ///
 /// # Errors
-/// When the address is taken or not ours.
+/// When the address is in use, or is not one of this host.
 pub fn bind_unpolled(
     addr: SocketAddr,
     flag: &'static str,
@@ -63,7 +67,7 @@ pub fn bind_unpolled(
 }
 
 impl CannotListen {
-    /// Says that `addr`, which `flag` asked for, could not be had.
+    /// The error of binding `addr`, which `flag` sets.
     #[must_use]
     pub const fn new(addr: SocketAddr, flag: &'static str, error: io::Error) -> Self {
         Self { addr, flag, error }
@@ -75,7 +79,7 @@ impl CannotListen {
 pub struct Acceptor {
     listener: TcpListener,
     addr: SocketAddr,
-    last_failure: Option<Instant>,
+    outage: Outage,
 }
 
 impl Acceptor {
@@ -85,28 +89,33 @@ impl Acceptor {
     /// When the runtime cannot take it.
     pub fn new(listener: Unpolled) -> io::Result<Self> {
         let listener = net::polled(listener)?;
-        Ok(Self { addr: listener.local_addr()?, listener, last_failure: None })
+        Ok(Self { addr: listener.local_addr()?, listener, outage: Outage::default() })
     }
 
-    /// The address bound, with the port that was chosen where 0 was asked for.
+    /// The bound address, with the port that the kernel chose for port 0.
     #[must_use]
     pub const fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// The next connection. Errors (such as too few file descriptors) are logged once per burst, and
-    /// accepting is retried after a pause. Safe to cancel.
+    /// The next connection. Errors (such as too few file descriptors) are logged at growing
+    /// intervals, and accepting is retried after a pause. Cancel safe.
     pub async fn accept(&mut self) -> (TcpStream, SocketAddr) {
         loop {
             match self.listener.accept().await {
-                Ok(accepted) => return accepted,
+                Ok(accepted) => {
+                    if self.outage.lasts()
+                        && let Some(lasted) = self.outage.ends(clock::now())
+                    {
+                        tracing::info!(addr = %self.addr, ?lasted, "accepting again");
+                    }
+                    return accepted;
+                }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    let now = Instant::now();
-                    if self.last_failure.is_none_or(|last| BURST < now - last) {
-                        tracing::error!(addr = %self.addr, %error, "cannot accept; retrying");
+                    if let Some(lasts) = self.outage.fails(clock::now()) {
+                        tracing::error!(addr = %self.addr, %error, ?lasts, "cannot accept; retrying");
                     }
-                    self.last_failure = Some(now);
                     tokio::time::sleep(PAUSE).await;
                 }
             }
@@ -114,8 +123,6 @@ impl Acceptor {
     }
 }
 
-/// Failures closer together than this are one burst.
-const BURST: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Errors of a single connection, such as a peer that closed it before it was accepted.
@@ -199,8 +206,7 @@ impl AsyncWrite for Short {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

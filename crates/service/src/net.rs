@@ -14,15 +14,15 @@ const BACKLOG: i32 = 4096;
 /// A listener that belongs to no runtime yet.
 pub type Unpolled = std::net::TcpListener;
 
-/// Listens on an address. Connections that are accepted send at once, however little it is.
+/// Listens on an address. Accepted connections have `TCP_NODELAY`.
 ///
 /// # Errors
-/// When it is taken or not ours.
+/// When the address is in use, or is not one of this host.
 pub fn listen(addr: SocketAddr) -> io::Result<Unpolled> {
     listen_on(addr, false)
 }
 
-/// The same for `[::]`, which leaves connections over IPv4 to others.
+/// The same; an IPv6 address is bound for IPv6 only.
 ///
 /// # Errors
 /// As [`listen`].
@@ -44,8 +44,7 @@ fn listen_on(addr: SocketAddr, only_v6: bool) -> io::Result<Unpolled> {
     Ok(socket.into())
 }
 
-/// Has the kernel hold at most so many bytes of what each connection's peer sends until they are read.
-/// For connections that are accepted from here on.
+/// Limits the receive buffer of connections accepted from now on, in bytes.
 ///
 /// # Errors
 /// When the socket is broken.
@@ -53,9 +52,9 @@ pub fn set_receive_buffer(listener: &Unpolled, bytes: u32) -> io::Result<()> {
     SockRef::from(listener).set_recv_buffer_size(bytes as usize)
 }
 
-/// Has the kernel probe the peer of each connection that is accepted from here on, after `every` of silence
-/// and as often again, and break the connection when as many probes in a row are unanswered. On Linux,
-/// accepted sockets inherit this from the listener, and so need no call of their own.
+/// Enables TCP keepalive for connections accepted from now on: probes after `every` of silence, at
+/// intervals of `every`, and a reset after `probes` unanswered ones. On Linux, accepted sockets
+/// inherit it from the listener.
 ///
 /// # Errors
 /// When the socket is broken, or `every` is more than 32,767 seconds.
@@ -64,8 +63,8 @@ pub fn set_keepalive(listener: &Unpolled, every: Duration, probes: u32) -> io::R
     SockRef::from(listener).set_tcp_keepalive(&keepalive)
 }
 
-/// Has the kernel break each connection that is accepted from here on once its peer has not taken what was
-/// sent to it, or answered a probe, for `within`. Inherited as in [`set_keepalive`].
+/// Sets the TCP user timeout of connections accepted from now on: the kernel closes one when written
+/// bytes or probes are not acknowledged for `within`. Inherited as in [`set_keepalive`].
 ///
 /// # Errors
 /// When the socket is broken.
@@ -73,7 +72,7 @@ pub fn set_user_timeout(listener: &Unpolled, within: Duration) -> io::Result<()>
     SockRef::from(listener).set_tcp_user_timeout(Some(within))
 }
 
-/// Has the runtime poll a listener; call it within the runtime.
+/// Registers a listener with the current runtime.
 ///
 /// # Errors
 /// When the runtime cannot take it.
@@ -85,7 +84,7 @@ pub fn polled(listener: Unpolled) -> io::Result<TcpListener> {
 /// A connection that belongs to no runtime, on its way to another thread's.
 pub type Released = std::net::TcpStream;
 
-/// Takes a connection from its runtime.
+/// Detaches a connection from its runtime.
 ///
 /// # Errors
 /// When the runtime cannot let it go.
@@ -93,7 +92,7 @@ pub fn release(stream: TcpStream) -> io::Result<Released> {
     stream.into_std()
 }
 
-/// Gives a connection to the runtime that this is called in.
+/// Registers a connection with the current runtime.
 ///
 /// # Errors
 /// When the runtime cannot take it.
@@ -101,7 +100,7 @@ pub fn take_over(stream: Released) -> io::Result<TcpStream> {
     TcpStream::from_std(stream)
 }
 
-/// Closes our end of a connection behind what was written, and goes on reading.
+/// Shuts down the write half after everything written; reading remains possible.
 ///
 /// # Errors
 /// When the socket is broken.
@@ -109,8 +108,8 @@ pub fn close_write(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).shutdown(std::net::Shutdown::Write)
 }
 
-/// Writes the last bytes, and closes our end of the connection behind them if all are taken: the kernel
-/// sends both in one segment instead of two.
+/// Writes the last bytes, and shuts down the write half if all of them are accepted: the kernel sends
+/// both in one segment.
 ///
 /// # Errors
 /// `WouldBlock` when nothing is taken; when the socket is broken.
@@ -126,8 +125,8 @@ pub fn try_write_last(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     Ok(written)
 }
 
-/// Has the kernel take no more than `bytes` of what a connection is written beyond what it may send at
-/// once. So a socket takes more as often as its peer reads that much, however large its buffer is.
+/// Sets `TCP_NOTSENT_LOWAT`: the socket is writable only while fewer than `bytes` are unsent, so its
+/// writability follows the reads of the peer, however large its buffer is.
 ///
 /// # Errors
 /// When the socket is broken.
@@ -165,7 +164,7 @@ mod tests {
         set_receive_buffer(&ours, 64 * 1024).unwrap();
         let _peer = std::net::TcpStream::connect(ours.local_addr().unwrap()).unwrap();
         let (accepted, _) = ours.accept().unwrap();
-        // The kernel counts what it needs besides as well.
+        // The kernel doubles the value, for its own overhead.
         assert_eq!(SockRef::from(&accepted).recv_buffer_size().unwrap(), 2 * 64 * 1024);
     }
 

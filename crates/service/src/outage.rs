@@ -56,7 +56,7 @@ impl Outage {
     /// end was not.
     pub fn ends(&mut self, now: Instant) -> Option<Duration> {
         let began = self.began?;
-        self.ended = Some(now);
+        self.ended.get_or_insert(now);
         std::mem::take(&mut self.is_known).then(|| now.saturating_duration_since(began))
     }
 
@@ -97,6 +97,16 @@ mod tests {
         assert_eq!(outage.ends(start + 14_400 * SECOND), Some(14_400 * SECOND));
         assert_eq!(outage.ends(start + 14_401 * SECOND), None, "once");
         assert!(!outage.lasts());
+    }
+
+    #[test]
+    fn outage_long_after_the_end_of_the_last_is_another_one() {
+        let (mut outage, start) = (Outage::default(), Instant::now());
+        assert!(outage.fails(start).is_some());
+        for second in 1..600 {
+            outage.ends(start + second * SECOND);
+        }
+        assert_eq!(outage.fails(start + 600 * SECOND), Some(Duration::ZERO));
     }
 
     #[test]

@@ -94,7 +94,7 @@ where
         Err(refused) => return refused.report(),
     };
     let common = loaded.args.as_ref().clone();
-    let sheet = loaded.sheet();
+    let sheet = common.check.then(|| loaded.sheet());
     let checked = || -> anyhow::Result<_> {
         logging::check()?;
         let config = C::try_from(loaded.args).map_err(Into::into)?;
@@ -104,7 +104,7 @@ where
         Ok(checked) => checked,
         Err(error) => return bad_settings(&error),
     };
-    if common.check {
+    if let Some(sheet) = sheet {
         for warning in config.warnings() {
             let _ = writeln!(io::stderr(), "warning: {}: {}", warning.flag, warning.problem);
         }
@@ -115,7 +115,8 @@ where
     // Before logging: the first line may exceed the file size limit and raise SIGXFSZ.
     let signals = Listening::new();
     if let Err(error) = logging::init(common.log_format) {
-        return bad_settings(&error);
+        let _ = writeln!(io::stderr(), "error: {error:#}");
+        return ExitCode::FAILURE;
     }
     for Warning { flag, problem } in config.warnings() {
         tracing::warn!(flag, problem, "questionable setting");

@@ -35,8 +35,8 @@ impl Throttle {
         Self::new(Duration::from_secs(1))
     }
 
-    /// Admits an occurrence at `now`, or counts it as suppressed and returns `None`. The returned number is
-    /// the number of occurrences suppressed since the last one that was admitted.
+    /// Admits an occurrence at `now` and returns the number suppressed since the last admitted one; or
+    /// counts it as suppressed and returns `None`.
     ///
     /// A `now` before the last admission counts as no time passed.
     pub fn admit(&mut self, now: Instant) -> Option<u64> {

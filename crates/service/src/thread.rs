@@ -38,7 +38,8 @@ pub fn spawn<F: Future<Output = ()> + 'static>(
 }
 
 impl Thread {
-    /// Blocks until the thread has ended. `false` if it panicked.
+    /// Waits until the thread has ended; `false` if it panicked. Blocks the calling thread, so only
+    /// for the end of a process. Async for the simulation, whose threads are tasks.
     pub async fn join(self) -> bool {
         self.0.join().is_ok()
     }

@@ -4,7 +4,7 @@ use simulated::control::{self, Host};
 
 use super::World;
 use crate::{
-    plan::{Fault, Who},
+    plan::{Fault, ProcessId},
     settings::Gauges,
 };
 
@@ -13,8 +13,8 @@ impl World {
         control::note("fault", &[number as u64]);
         let until = self.plan.steps[number].until.as_nanos() as u64;
         match fault {
-            Fault::Kill(who) | Fault::Vanish(who) => {
-                let host = self.host(who);
+            Fault::Kill(id) | Fault::Vanish(id) => {
+                let host = self.host(id);
                 let actor = &mut self.actors[host];
                 if matches!(fault, Fault::Vanish(_)) && !actor.off {
                     actor.off = true;
@@ -24,21 +24,21 @@ impl World {
                 }
                 self.kill(host, until);
             }
-            Fault::Drain(who) => {
-                let host = self.host(who);
+            Fault::Drain(id) => {
+                let host = self.host(id);
                 let actor = &mut self.actors[host];
                 actor.away = actor.away.max(until);
                 if actor.process.is_some() && !actor.stopping {
                     actor.stopping = true;
                     actor.stop.cancel();
-                    if let Who::Gateway(number) = who {
-                        self.history.asked_to_end(number, control::now());
+                    if let ProcessId::Gateway(number) = id {
+                        self.history.drain_started(number, control::now());
                     }
-                    self.lost(who, false);
+                    self.lost(id, false);
                 }
             }
-            Fault::Pause(who) => {
-                let host = self.host(who);
+            Fault::Pause(id) => {
+                let host = self.host(id);
                 let actor = &mut self.actors[host];
                 if actor.process.is_some() {
                     actor.paused += 1;
@@ -46,7 +46,7 @@ impl World {
                 }
             }
             Fault::Block(from, to) => control::block(self.host(from), self.host(to)),
-            Fault::Isolate(who) => self.isolate(who, control::block),
+            Fault::Isolate(id) => self.isolate(id, control::block),
             Fault::SlowDown(from, to, by) => {
                 let by = by.as_nanos() as u64;
                 control::slow_down(self.host(from), self.host(to), by);
@@ -62,13 +62,13 @@ impl World {
         control::enter(host);
         actor.paused = 0;
         actor.gauges = Gauges::default();
-        let (who, stopping) = (actor.who, actor.stopping);
+        let (id, stopping) = (actor.id, actor.stopping);
         if actor.process.take().is_some() {
-            if let (Who::Gateway(number), true) = (who, stopping) {
+            if let (ProcessId::Gateway(number), true) = (id, stopping) {
                 self.history.broken_off(number, control::now());
             }
-            self.history.ended(who, control::now());
-            self.lost(who, true);
+            self.history.ended(id, control::now());
+            self.lost(id, true);
         }
         // Connections that it opened after its own crash, if any.
         control::end_process(host);
@@ -77,8 +77,8 @@ impl World {
     pub(super) fn end(&mut self, number: usize, fault: Fault) {
         control::note("over", &[number as u64]);
         match fault {
-            Fault::Pause(who) => {
-                let host = self.host(who);
+            Fault::Pause(id) => {
+                let host = self.host(id);
                 let actor = &mut self.actors[host];
                 let same = self.paused.remove(&number) == Some(actor.life);
                 if same && actor.paused != 0 {
@@ -91,7 +91,7 @@ impl World {
                 }
             }
             Fault::Block(from, to) => control::unblock(self.host(from), self.host(to)),
-            Fault::Isolate(who) => self.isolate(who, control::unblock),
+            Fault::Isolate(id) => self.isolate(id, control::unblock),
             Fault::SlowDown(from, to, _) => {
                 control::slow_down(self.host(from), self.host(to), 0);
             }
@@ -100,8 +100,8 @@ impl World {
         }
     }
 
-    fn isolate(&self, who: Who, act: fn(Host, Host)) {
-        let host = self.host(who);
+    fn isolate(&self, id: ProcessId, act: fn(Host, Host)) {
+        let host = self.host(id);
         for other in (0..self.actors.len()).filter(|other| *other != host) {
             act(host, other);
             act(other, host);

@@ -18,7 +18,7 @@ use crate::{
     journal,
     known_gaps::History,
     observer,
-    plan::{Plan, Who},
+    plan::{Plan, ProcessId},
     poison::{self, Fate},
     process::Process,
     settings::{self, Gauges},
@@ -60,7 +60,7 @@ const ENDS: u64 = 30 * SECOND;
 
 /// The slot of a process.
 struct ManagedProcess {
-    who: Who,
+    id: ProcessId,
     process: Option<Process>,
     /// Its instance number.
     life: usize,
@@ -125,10 +125,10 @@ pub fn run(seed: u64, lines: bool) -> Outcome {
 impl World {
     fn new(seed: u64) -> Self {
         let plan = Rc::new(Plan::of(seed));
-        let actors = plan.servers().into_iter().chain([Who::Crowd]).map(|who| {
+        let actors = plan.servers().into_iter().chain([ProcessId::Clients]).map(|id| {
             let _ = control::add_host();
             ManagedProcess {
-                who,
+                id,
                 process: None,
                 life: 0,
                 stop: CancellationToken::new(),
@@ -154,13 +154,13 @@ impl World {
         }
     }
 
-    fn host(&self, who: Who) -> Host {
+    fn host(&self, id: ProcessId) -> Host {
         let (registers, gateways) = (self.plan.registers, self.plan.gateways.len());
-        match who {
-            Who::Register(number) => number,
-            Who::Gateway(number) => registers + number,
-            Who::Worker(number) => registers + gateways + number,
-            Who::Crowd => registers + gateways + self.plan.workers,
+        match id {
+            ProcessId::Register(number) => number,
+            ProcessId::Gateway(number) => registers + number,
+            ProcessId::Worker(number) => registers + gateways + number,
+            ProcessId::Clients => registers + gateways + self.plan.workers,
         }
     }
 
@@ -190,7 +190,7 @@ impl World {
         let settled = self.wait(PATIENCE, |world| world.progress.staying == world.progress.settled);
         self.expect(settled, "not everybody had answers");
         self.look_at_poison();
-        self.quiet(|world| world.progress.heard.get());
+        self.quiet(|world| world.progress.received.get());
         self.look();
         self.phase.send_replace(Phase::Leave);
         let clients = self.plan.clients as usize;
@@ -232,27 +232,27 @@ impl World {
     fn close(&mut self) {
         self.closing = true;
         for kind in [
-            |who| matches!(who, Who::Gateway(_)),
-            |who| matches!(who, Who::Worker(_)),
-            |who| matches!(who, Who::Register(_)),
-        ] as [fn(Who) -> bool; 3]
+            |id| matches!(id, ProcessId::Gateway(_)),
+            |id| matches!(id, ProcessId::Worker(_)),
+            |id| matches!(id, ProcessId::Register(_)),
+        ] as [fn(ProcessId) -> bool; 3]
         {
-            for actor in self.actors.iter_mut().filter(|actor| kind(actor.who)) {
+            for actor in self.actors.iter_mut().filter(|actor| kind(actor.id)) {
                 actor.stopping = true;
                 actor.stop.cancel();
             }
             let ended = self.wait(PATIENCE, |world| {
-                let mut these = world.actors.iter().filter(|actor| kind(actor.who));
+                let mut these = world.actors.iter().filter(|actor| kind(actor.id));
                 these.all(|actor| actor.process.is_none())
             });
-            self.expect(ended, "not everybody ended");
+            self.expect(ended, "some processes did not exit");
         }
     }
 
     fn expect(&mut self, holds: bool, what: &str) {
         if !holds {
             let missing: Vec<_> =
-                self.actors.iter().map(|it| (it.who, it.process.is_some())).collect();
+                self.actors.iter().map(|it| (it.id, it.process.is_some())).collect();
             self.account.blemish(format!(
                 "{what}: {missing:?} {:?} {:?}",
                 self.progress.staying, self.progress.settled
@@ -296,7 +296,7 @@ impl World {
         let host = control::add_host();
         let Ok(process) = Process::start(host, main) else { return };
         self.actors.push(ManagedProcess {
-            who: Who::Crowd,
+            id: ProcessId::Clients,
             process: Some(process),
             life: 0,
             stop: CancellationToken::new(),
@@ -307,7 +307,7 @@ impl World {
             gauges: Gauges::default(),
         });
         let looked = self.wait(PATIENCE, |_| seen.borrow().is_some());
-        self.expect(looked, "nobody could be asked who is connected");
+        self.expect(looked, "the query for connected clients had no answer");
         if let Some((all, members)) = seen.take() {
             let grouped: u64 = members.iter().sum();
             if all != staying as u64 || grouped != all {

@@ -9,7 +9,7 @@ use super::{AWAY, World};
 use crate::{
     account::Loss,
     clients::{self, Place},
-    plan::Who,
+    plan::ProcessId,
     poison,
     process::Process,
     settings::{self, Gauges},
@@ -22,19 +22,22 @@ impl World {
         let (plan, stop) = (Rc::clone(&self.plan), CancellationToken::new());
         control::enter(host);
         control::note("start", &[host as u64, life as u64]);
-        let who = self.actors[host].who;
+        let id = self.actors[host].id;
         let gauges = Gauges::default();
-        let process = match who {
-            Who::Register(_) => Process::start(host, settings::run_register(host, stop.clone())),
-            Who::Gateway(number) => {
+        let process = match id {
+            ProcessId::Register(_) => {
+                Process::start(host, settings::run_register(host, stop.clone()))
+            }
+            ProcessId::Gateway(number) => {
                 let main = settings::run_gateway(plan, number, stop.clone(), Rc::clone(&gauges));
                 Process::start(host, main)
             }
-            Who::Worker(number) => {
+            ProcessId::Worker(number) => {
                 Process::start(host, settings::run_worker(plan, number, life, stop.clone()))
             }
-            Who::Crowd => {
-                let hosts = (0..plan.gateways.len()).map(|number| self.host(Who::Gateway(number)));
+            ProcessId::Clients => {
+                let hosts =
+                    (0..plan.gateways.len()).map(|number| self.host(ProcessId::Gateway(number)));
                 let place = Place {
                     gateways: hosts.map(settings::door).collect(),
                     inner: (0..plan.gateways.len()).map(settings::inner).collect(),
@@ -45,7 +48,7 @@ impl World {
                     progress: Rc::clone(&self.progress),
                 };
                 let poison = plan.poison.map(|(after, number)| {
-                    let gateway = settings::door(self.host(Who::Gateway(number)));
+                    let gateway = settings::door(self.host(ProcessId::Gateway(number)));
                     (gateway, after, self.phase.subscribe(), Rc::clone(&self.fate))
                 });
                 Process::start(host, async {
@@ -62,8 +65,8 @@ impl World {
         let process = process.expect("a runtime without I/O needs nothing");
         let actor = &mut self.actors[host];
         actor.process = Some(process);
-        self.history.started(who, life, control::now());
-        if let Who::Worker(number) = who {
+        self.history.started(id, life, control::now());
+        if let ProcessId::Worker(number) = id {
             self.account.worker_up(number, control::now());
         }
         (actor.life, actor.stop, actor.gauges) = (life, stop, gauges);
@@ -78,36 +81,36 @@ impl World {
         actor.process = None;
         actor.gauges = Gauges::default();
         actor.away = actor.away.max(control::now() + AWAY);
-        let (who, stopping) = (actor.who, actor.stopping);
-        self.history.ended(who, control::now());
-        match (who, result) {
-            (Who::Gateway(number), Ok(())) if stopping => {
+        let (id, stopping) = (actor.id, actor.stopping);
+        self.history.ended(id, control::now());
+        match (id, result) {
+            (ProcessId::Gateway(number), Ok(())) if stopping => {
                 self.account.ended(settings::inner(number), control::now());
             }
             (_, Ok(())) if stopping => {}
-            (Who::Gateway(number), Err(error))
+            (ProcessId::Gateway(number), Err(error))
                 if format!("{error:#}").contains("declared this gateway dead") =>
             {
                 if stopping {
                     self.history.broken_off(number, control::now());
                     self.account.ended(settings::inner(number), control::now());
                 }
-                self.lost(who, true);
+                self.lost(id, true);
             }
-            (_, Ok(())) => self.account.blemish(format!("{who} ended unasked")),
-            (_, Err(error)) => self.account.blemish(format!("{who}: {error:#}")),
+            (_, Ok(())) => self.account.blemish(format!("{id} exited unexpectedly")),
+            (_, Err(error)) => self.account.blemish(format!("{id}: {error:#}")),
         }
     }
 
     /// Records a termination in the account.
-    pub(super) fn lost(&mut self, who: Who, killed: bool) {
+    pub(super) fn lost(&mut self, id: ProcessId, killed: bool) {
         let at = control::now();
-        match who {
-            Who::Gateway(number) => {
+        match id {
+            ProcessId::Gateway(number) => {
                 self.account.loss(Loss { gateway: settings::inner(number), at, killed });
             }
-            Who::Worker(number) => self.account.worker_down(number, at),
-            Who::Register(_) | Who::Crowd => {}
+            ProcessId::Worker(number) => self.account.worker_down(number, at),
+            ProcessId::Register(_) | ProcessId::Clients => {}
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Memory and connections of processes during attacks.
+//! Memory of processes during attacks.
 
 use std::time::Duration;
 
@@ -15,8 +15,6 @@ pub(crate) struct Held {
     pub(crate) resident: usize,
     /// Bytes that it accounts for.
     pub(crate) account: usize,
-    /// Open client connections.
-    pub(crate) connections: usize,
 }
 
 impl Held {
@@ -34,7 +32,6 @@ impl Held {
                 .map_or(0, |value| value as usize)
         };
         self.account = self.account.max(ACCOUNT.iter().map(|name| value(name)).sum());
-        self.connections = self.connections.max(value("gateway_connections_open"));
     }
 }
 

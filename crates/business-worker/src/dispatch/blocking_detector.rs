@@ -20,7 +20,7 @@ pub(super) const SLICE: Duration = Duration::from_millis(2);
 const STALL: Duration = Duration::from_millis(25);
 
 /// Handlers per slice, which are measured together: reading the clock has a cost.
-pub(super) const HANDLERS_PER_SLICE: u32 = 16;
+const HANDLERS_PER_SLICE: u32 = 16;
 
 /// CPU time and wall time between two waits below which a handler in a lane counts as fast.
 pub(super) const FAST: Duration = Duration::from_micros(100);

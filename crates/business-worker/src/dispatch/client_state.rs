@@ -31,7 +31,6 @@ pub(crate) struct LinkContext {
 
 impl LinkContext {
     pub(super) fn lanes(&self) -> MutexGuard<'_, Lanes> {
-        // A counter: any state left by a panic elsewhere is valid.
         self.lanes.lock()
     }
 }
@@ -125,7 +124,6 @@ impl ClientState {
 
     /// The client's session as its handlers see it.
     pub(crate) fn session_cache(&self) -> MutexGuard<'_, SessionCache> {
-        // A session is replaced atomically.
         self.session.lock()
     }
 
@@ -195,18 +193,19 @@ impl ClientState {
     pub(super) fn start_lane(self: &Arc<Self>, busy: &Mutex<Busy>) {
         let mut lane = self.lane();
         lane.busy = true;
-        lock(busy).insert(self.id, Arc::clone(self));
+        busy.lock().insert(self.id, Arc::clone(self));
     }
 
     /// Makes this the successor of the same client's state on an older link, if that is still busy;
     /// this one is then busy as well.
     pub(super) fn wait_for_predecessor(self: &Arc<Self>, busy: &Mutex<Busy>) {
-        let Some(older) = lock(busy).get(&self.id).cloned() else { return };
+        let Some(older) = busy.lock().get(&self.id).cloned() else { return };
         let mut lane = older.lane();
         if lane.busy {
-            lane.successor = Some(Arc::clone(self));
-            drop(lane);
+            // Under the older lane's lock: otherwise that lane could end, and continue here, before
+            // this one is busy, which would then stay so without a task.
             self.start_lane(busy);
+            lane.successor = Some(Arc::clone(self));
         }
     }
 
@@ -229,7 +228,7 @@ impl ClientState {
         let has_lane = mem::replace(&mut lane.busy, true) && !mem::take(&mut lane.left);
         drop(lane);
         if !has_lane {
-            lock(busy).insert(self.id, Arc::clone(self));
+            busy.lock().insert(self.id, Arc::clone(self));
         }
         !has_lane
     }
@@ -255,14 +254,10 @@ impl ClientState {
             lane.queue = VecDeque::new();
             return Next::Successor(successor);
         }
-        let mut busy = lock(busy);
+        let mut busy = busy.lock();
         if busy.get(&self.id).is_some_and(|state| Arc::ptr_eq(state, self)) {
             busy.remove(&self.id);
         }
         Next::Nothing
     }
-}
-
-fn lock(busy: &Mutex<Busy>) -> MutexGuard<'_, Busy> {
-    busy.lock()
 }

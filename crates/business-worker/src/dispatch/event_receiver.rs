@@ -89,8 +89,9 @@ impl<W: Worker> EventReceiver<W> {
                 let state = match delivery.context.take() {
                     Some(context) => ClientState::new(id, Arc::clone(&self.link_context), *context),
                     None => {
-                        let mut warnings = self.dispatcher.warnings();
-                        if let Some(suppressed) = warnings.unknown_client.admit(clock::now()) {
+                        let admitted =
+                            self.dispatcher.warnings().unknown_client.admit(clock::now());
+                        if let Some(suppressed) = admitted {
                             tracing::warn!(
                                 client = %id, suppressed,
                                 "gateway sent an event without the client's context"

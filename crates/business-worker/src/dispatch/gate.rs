@@ -48,7 +48,6 @@ pub(super) struct Alone<'a> {
 
 impl Gate {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Every change is atomic.
         self.state.lock()
     }
 

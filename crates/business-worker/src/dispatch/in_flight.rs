@@ -7,11 +7,11 @@ use tokio::sync::Notify;
 
 /// Backpressure: while this many bytes are in flight, the link is not read. 64 MiB, counted with
 /// each event's payload. A gateway that respects its window never reaches it.
-pub(crate) const IN_FLIGHT_LIMIT: usize = 64 * 1024 * 1024;
+const IN_FLIGHT_LIMIT: usize = 64 * 1024 * 1024;
 
 /// Events of one link that run or are queued in a lane.
 #[derive(Debug, Default)]
-pub(crate) struct InFlight {
+pub(super) struct InFlight {
     bytes: AtomicUsize,
     room: Notify,
 }

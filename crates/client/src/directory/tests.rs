@@ -21,7 +21,7 @@ fn names(list: &[Arc<str>]) -> Vec<&str> {
 #[test]
 fn gateway_is_new_once_and_settled_after_the_first_attempt() {
     let mut directory = Directory::<()>::default();
-    assert!(!directory.is_settled(), "no register has spoken");
+    assert!(!directory.is_settled(), "no register has sent a list");
     assert_eq!(names(&directory.list(&[native("a:1"), native("b:2")]).new), ["a:1", "b:2"]);
     assert_eq!(directory.list(&[native("b:2"), native("a:1")]), Changes::default());
     directory.up("a:1", gateway(1), ());
@@ -83,7 +83,7 @@ fn never_linked_gateway_is_awaited_if_its_instance_is_known() {
         |address: &str, name| discovery::Gateway { instance: Some(id(name)), ..native(address) };
     directory.list(&[alive("10.0.0.1:1", "one"), native("10.0.0.1:2")]);
     directory.expect(|_, _, instance| Some(instance.clone()));
-    assert!(!directory.is_settled(), "there is an attempt under way still");
+    assert!(!directory.is_settled(), "the first attempt is in progress");
     assert_eq!(directory.place(gateway(1)), Some(&id("one")));
     assert_eq!((directory.parked().count(), directory.out_of_reach()), (1, 1));
     directory.down("10.0.0.1:1");
@@ -117,9 +117,9 @@ fn instance_listed_alone_supersedes_the_awaited_one() {
     assert_eq!(directory.instances_at("a:1"), [id("one"), id("two")]);
     assert_eq!(supersede(&mut directory, "none"), [], "a register still lists it");
     directory.list(&[alive("two")]);
-    assert_eq!(supersede(&mut directory, "two"), [], "that was before it");
+    assert_eq!(supersede(&mut directory, "two"), [], "it is not newer");
     directory.list(&[]);
-    assert_eq!(supersede(&mut directory, "none"), [], "no other is named");
+    assert_eq!(supersede(&mut directory, "none"), [], "no other instance is listed");
     directory.list(&[alive("two")]);
     assert_eq!(supersede(&mut directory, "none"), [id("one")]);
     assert_eq!(directory.parked_at("a:1"), None);
@@ -171,7 +171,7 @@ fn never_linked_gateway_can_be_skipped_until_it_is_linked() {
     directory.leave_out("b:2");
     directory.leave_out("a:1");
     assert_eq!((directory.required().count(), directory.left_out()), (0, 1), "the other is linked");
-    assert_eq!(directory.missing().count(), 1, "it is missed all the same");
+    assert_eq!(directory.missing().count(), 1, "it is still missing");
     directory.list(&[native("a:1")]);
     assert_eq!(directory.left_out(), 0, "no register lists it");
     directory.list(&[native("a:1"), native("b:2")]);

@@ -152,7 +152,7 @@ fn instance_is_newer_unless_known() {
 }
 
 #[test]
-fn back_end_declares_no_gateway_fenced() {
+fn back_end_fences_no_gateway() {
     let mut world = World { detector: FailureDetector::for_back_end(GRACE), now: Instant::now() };
     world.update_view(view(&[], None));
     world.lose("a", "a1");
@@ -161,7 +161,7 @@ fn back_end_declares_no_gateway_fenced() {
     let mut updated = view(&[], None);
     updated.settled.push(cleanup("a1", "w1"));
     world.update_view(updated);
-    assert_eq!(world.linked("a", "a1"), None, "workers have said so");
+    assert_eq!(world.linked("a", "a1"), None, "workers have declared it dead");
 }
 
 #[test]

@@ -343,8 +343,8 @@ impl Link {
         self.flush().await
     }
 
-    /// Reports that every event of a shard up to this one was started, though not all are finished:
-    /// the gateway sends larger batches to a worker with few waiting events.
+    /// Reports that every event of a shard up to this one was started as far as possible (it is
+    /// finished, runs, or waits for an earlier one of its client): the gateway sends larger batches to a worker with few waiting events.
     pub fn begun(&self, shard: u16, through: u64) {
         // Without queue space, the acknowledgement follows soon enough.
         let mut message = ToGateway::EventStarted { shard, through };

@@ -111,7 +111,6 @@ impl Outgoing {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic while encoding leaves at most a truncated frame, which the gateway rejects.
         self.state.lock()
     }
 

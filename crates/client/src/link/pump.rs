@@ -266,7 +266,7 @@ impl Pump<'_> {
         self.write().map_err(Ended::Lost)
     }
 
-    /// A gateway with 16 MiB of unread data takes that as a sign of life.
+    /// Sends unless the queue is full: a gateway with so much unread data needs no sign of life.
     fn push(&self, mut message: ToGateway) {
         let _ = self.link.offer(&mut message);
     }

@@ -176,14 +176,7 @@ impl Effective for Config {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn config(flags: &[&str]) -> Result<Config, String> {
-        let flags = ["gateway"].iter().chain(flags).copied();
-        let loaded = service::settings::load_from::<Args>(flags, |_| None);
-        let args = loaded.map_err(|refused| refused.to_string())?.args;
-        Config::try_from(args).map_err(|error| error.to_string())
-    }
+    use super::{super::tests::config, *};
 
     #[test]
     fn conflicting_settings_are_refused_with_the_name_of_their_flag() {

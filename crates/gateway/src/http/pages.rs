@@ -2,12 +2,12 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
 };
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use service::tls::Reload;
+use service::{sync::Mutex, tls::Reload};
 
 use super::{Request, StaticFiles, folder};
 
@@ -16,13 +16,13 @@ use super::{Request, StaticFiles, folder};
 pub(crate) struct Pages {
     /// The folder they were read from; `None` for the built-in chat page.
     root: Option<PathBuf>,
-    files: RwLock<Arc<StaticFiles>>,
+    files: Mutex<Arc<StaticFiles>>,
 }
 
 impl Pages {
     /// The built-in chat page.
     pub(crate) fn built_in() -> Self {
-        Self { root: None, files: RwLock::new(StaticFiles::built_in().into()) }
+        Self { root: None, files: Mutex::new(StaticFiles::built_in().into()) }
     }
 
     /// The files of a folder.
@@ -30,7 +30,7 @@ impl Pages {
     /// # Errors
     /// When it cannot be read, or exceeds a limit.
     pub(crate) fn read(root: &Path) -> anyhow::Result<Self> {
-        let files = RwLock::new(read(root)?.into());
+        let files = Mutex::new(read(root)?.into());
         Ok(Self { root: Some(root.to_path_buf()), files })
     }
 
@@ -57,7 +57,7 @@ impl Pages {
 
     fn files(&self) -> Arc<StaticFiles> {
         // It is replaced in one step, so that a panic cannot leave it inconsistent.
-        Arc::clone(&self.files.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.files.lock())
     }
 }
 
@@ -73,7 +73,7 @@ impl Reload for Pages {
     fn reread(&self) -> anyhow::Result<()> {
         if let Some(root) = &self.root {
             let files = Arc::new(read(root)?);
-            *self.files.write().unwrap_or_else(PoisonError::into_inner) = files;
+            *self.files.lock() = files;
             self.warn_about_left_out();
         }
         Ok(())

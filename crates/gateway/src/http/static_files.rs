@@ -152,7 +152,9 @@ impl StaticFiles {
         }
         fields.push_str("Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\n");
         let body_sent = if request.method == "HEAD" { Bytes::new() } else { body.clone() };
-        (head(status, &fields, body.len(), request.keep_alive), body_sent)
+        // A 304 has the length of the 200 that it stands for.
+        let length = file.map_or(body.len(), |file| file.body.len());
+        (head(status, &fields, length, request.keep_alive), body_sent)
     }
 
     fn file(&self, path: &str) -> Option<&File> {
@@ -211,7 +213,9 @@ mod tests {
         assert!(body.contains("<html"), "{body}");
         let tag = head.lines().find_map(|line| line.strip_prefix("ETag: ")).unwrap();
         let again = format!("GET /index.html HTTP/1.1\r\nIf-None-Match: {tag}\r\n\r\n");
-        assert!(answer(&site, &again).0.starts_with("HTTP/1.1 304"));
+        let (head, body) = answer(&site, &again);
+        assert!(head.starts_with("HTTP/1.1 304") && body.is_empty(), "{head}");
+        assert!(!head.contains("Content-Length: 0"), "{head}");
         let (head, body) = answer(&site, "HEAD / HTTP/1.0\r\n\r\n");
         assert!(!head.contains("Content-Length: 0") && body.is_empty(), "{head}");
         assert!(head.contains("Connection: close"), "{head}");

@@ -32,7 +32,7 @@ pub(super) enum LinkClosed {
     #[error("invalid secret")]
     Secret,
     #[error("request before authentication")]
-    Unauthorized,
+    Unauthenticated,
     #[error("worker key must be 1 to {MAX_NAME} bytes long")]
     Key,
     #[error("gateway is shutting down")]
@@ -63,7 +63,7 @@ impl LinkClosed {
             | Self::Gate(_)
             | Self::TooManyUnauthenticated
             | Self::Secret
-            | Self::Unauthorized
+            | Self::Unauthenticated
             | Self::Key
             | Self::Native(_)
             | Self::Php(_)

@@ -88,7 +88,8 @@ pub(crate) struct Hub {
     /// Counts not yet added to the metrics.
     commands: u64,
     queries: u64,
-    last: u64,
+    /// The last assigned id, of a link or a query.
+    last_id: u64,
     scheduled: bool,
     waker: Option<Waker>,
     /// Shards that are not drained yet, during shutdown.
@@ -133,7 +134,7 @@ impl Hub {
             acks_due: Rc::default(),
             commands: 0,
             queries: 0,
-            last: 0,
+            last_id: 0,
             scheduled: false,
             waker: None,
             undrained: None,
@@ -157,8 +158,8 @@ impl Hub {
 
     /// Adds a link.
     fn add_link(&mut self, link: Link) -> LinkId {
-        self.last += 1;
-        let id = LinkId(self.last);
+        self.last_id += 1;
+        let id = LinkId(self.last_id);
         if let Some(native) = &link.native {
             self.natives.insert(native.instance.clone(), id);
         }

@@ -203,7 +203,8 @@ async fn read(
             // The buffer may contain further messages.
             continue;
         }
-        let is_unauthenticated = protocol == PeerProtocol::Php && !hub.borrow().is_authorized(id);
+        let is_unauthenticated =
+            protocol == PeerProtocol::Php && !hub.borrow().is_authenticated(id);
         buffer.reserve(if is_unauthenticated { MAX_STRANGER_FRAME } else { CHUNK });
         let read = loop {
             tokio::select! {

@@ -78,7 +78,7 @@ impl Hub {
     ) -> Result<(), LinkClosed> {
         self.submit_deferred(from);
         while !self.is_busy(from) {
-            let limit = match self.is_authorized(from) {
+            let limit = match self.is_authenticated(from) {
                 true => MAX_FRAME,
                 false => MAX_STRANGER_FRAME,
             };
@@ -91,14 +91,14 @@ impl Hub {
     }
 
     /// Whether the peer is authenticated, or no secret is set.
-    pub(super) fn is_authorized(&self, from: LinkId) -> bool {
+    pub(super) fn is_authenticated(&self, from: LinkId) -> bool {
         let php = self.links.get(&from).and_then(|link| link.php.as_ref());
         php.is_some_and(|php| php.unauthenticated.is_none())
     }
 
     fn take_frame(&mut self, from: LinkId, frame: Frame) -> Result<(), LinkClosed> {
-        if !frame.is_hello() && !self.is_authorized(from) {
-            return Err(LinkClosed::Unauthorized);
+        if !frame.is_hello() && !self.is_authenticated(from) {
+            return Err(LinkClosed::Unauthenticated);
         }
         match from_peer::read(&frame).map_err(LinkClosed::Refused)? {
             PeerMessage::Hello(hello) => self.authenticate_php(from, &hello)?,

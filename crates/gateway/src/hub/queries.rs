@@ -19,10 +19,9 @@ impl Hub {
             }
             return;
         }
-        self.last += 1;
-        let token = Token(self.last);
-        let query = origin.query().map(|(query, in_php)| (query.clone(), in_php));
-        let client = query.as_ref().and_then(|(query, _)| query.client());
+        self.last_id += 1;
+        let token = Token(self.last_id);
+        let client = origin.query().and_then(|(query, _)| query.client());
         let shards = if client.is_some() { 1 } else { self.gateway.shards.len() };
         if let Some(link) = self.links.get_mut(&from) {
             link.unanswered += 1;
@@ -31,8 +30,7 @@ impl Hub {
                 php.awaits(token);
             }
         }
-        self.pending_queries.insert(token, ScatterGather::new(from, origin, estimate, shards));
-        match query {
+        match origin.query() {
             Some((query, in_php)) => {
                 self.queries += 1;
                 self.send_to_shards(client, || ToShard::Query {
@@ -43,6 +41,8 @@ impl Hub {
             }
             None => self.send_to_shards(None, || ToShard::Barrier { token }),
         }
+        // Shards answer in a later run.
+        self.pending_queries.insert(token, ScatterGather::new(from, origin, estimate, shards));
         self.schedule_run();
     }
 

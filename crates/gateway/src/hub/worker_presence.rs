@@ -115,7 +115,7 @@ impl Hub {
         for id in stalled.collect::<Vec<_>>() {
             if let Some(link) = self.links.get(&id) {
                 let (remote, waiting) = (link.remote, link.queued());
-                match self.unauthenticated.warnings.admit(clock::now()) {
+                match self.presence.unresponsive_warnings.admit(clock::now()) {
                     Some(suppressed) => {
                         tracing::warn!(
                             %remote, waiting, suppressed,

@@ -172,8 +172,8 @@ impl Shard {
         self.pending_clients.push_back(key);
         // This wait is caused by the server, so it does not count towards the handshake timeout.
         let timeout = match self.settings.no_worker {
-            NoWorker::Blocked(timeout) if self.workers.is_empty() => timeout,
-            NoWorker::Blocked(_) | NoWorker::Destroy => None,
+            NoWorker::Wait(timeout) if self.workers.is_empty() => timeout,
+            NoWorker::Wait(_) | NoWorker::Destroy => None,
         };
         self.set_deadline(key, timeout);
     }

@@ -75,7 +75,8 @@ impl Shard {
                 self.enqueue_first(key);
                 return Poll::Pending;
             }
-            if if in_large_message { !connection.may_read } else { quantum.is_spent() } {
+            let is_spent = if in_large_message { !connection.may_read } else { quantum.is_spent() };
+            if is_spent {
                 self.enqueue(key);
                 return Poll::Pending;
             }
@@ -407,6 +408,14 @@ impl Shard {
             }
             let connection = &self.connections[key as usize];
             match connection.phase {
+                // There was no room for its first events; see `hold_pending_client`.
+                Phase::Request(_) | Phase::Open(_)
+                    if connection.paused.is_some() && connection.id.is_none() =>
+                {
+                    let retry_after = load_shedding::retry_after();
+                    self.close(key, CloseCause::NoWorker { retry_after });
+                    self.warnings.no_worker();
+                }
                 Phase::Request(_) if connection.paused.is_none() && self.becomes_client(key) => {
                     self.register_silent(key);
                 }
@@ -431,7 +440,7 @@ impl Shard {
         self.tick_standbys();
         self.report_overload();
         self.update_held_since(now);
-        if let NoWorker::Blocked(Some(timeout)) = self.settings.no_worker
+        if let NoWorker::Wait(Some(timeout)) = self.settings.no_worker
             && !(self.unassigned.is_empty() && self.suspects.holds_nothing())
         {
             let late = |connection: &Connection| {

@@ -2,7 +2,7 @@
 
 #![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
 
-use protocol::{ClientId, Command, ConnectionId, Group, Message, Recipients};
+use protocol::{Command, ConnectionId, Group, Message, Recipients};
 use service::clock;
 
 use super::{Shard, connection::SlotKey, fan_out::Audience, targets::Targets, work::Work};
@@ -83,7 +83,7 @@ impl Shard {
         }
         self.gateway.metrics.joins_refused.inc();
         if let Some(suppressed) = self.warnings.groups.admit(clock::now()) {
-            let client = ClientId::new(self.gateway.address, id);
+            let client = self.client_id(id);
             tracing::warn!(%client, suppressed, "join ignored: the client is at the group limit");
         }
     }

@@ -37,12 +37,12 @@ pub(super) struct Connection {
     pub(super) since: u32,
     /// The worker that owns it, while that worker is linked.
     pub(super) route: Option<LinkId>,
-    /// When the link of an earlier owner was lost that may have declared this gateway dead; see
+    /// When the link was lost of an earlier owner, which may have declared this gateway dead; see
     /// `register_outages.rs`.
     pub(super) lost: Option<Instant>,
-    /// Whether that worker has its address and session.
+    /// Whether its owner has its address and session.
     pub(super) context_sent: bool,
-    /// Number of the last session edit by that worker.
+    /// Number of the last session edit by its owner.
     pub(super) edits: u64,
     /// The workers that emit its close event if this gateway and its owner die.
     pub(super) standbys: Standbys,
@@ -50,7 +50,7 @@ pub(super) struct Connection {
     pub(super) events: u64,
     /// Since when it has had events without a worker.
     pub(super) held_since: Option<Instant>,
-    /// Its unacknowledged events at that worker.
+    /// Its unacknowledged events at its owner.
     pub(super) flow_control: FlowControl,
     /// Why flow control pauses its reads, if it does.
     pub(super) paused: Option<Pause>,
@@ -86,7 +86,8 @@ pub(super) struct Connection {
 pub(super) enum Pause {
     /// The worker's backlog is above its busy threshold: the client is read round-robin.
     FairQueue,
-    /// The worker's window, the client's quota of it, or the queue of unassigned events is full.
+    /// The worker's window, the client's quota of it, or the queue of unassigned events is full; or
+    /// an event of the client is held behind a suspect.
     WindowFull,
 }
 

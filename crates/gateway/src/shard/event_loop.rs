@@ -67,7 +67,9 @@ impl Shard {
             gateway.hub.push(ToHub::Drained { shard: self.index });
         }
         let is_busy = unfinished || is_sweeping || is_feeding;
-        self.resume_fair_queue() || !self.fan_out.is_empty() || is_busy
+        // A client closed, or a suspect abandoned, after the write above.
+        let is_left = !self.dirty.is_empty() || self.suspects.has_unblocked();
+        self.resume_fair_queue() || !self.fan_out.is_empty() || is_busy || is_left
     }
 
     /// Applies messages from the hub until the inbox is empty or sockets have to be polled. Returns

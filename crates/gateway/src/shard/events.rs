@@ -41,7 +41,7 @@ impl Shard {
     /// Delivers an event of a connected client, unless it has to wait for a suspect.
     fn deliver(&mut self, key: SlotKey, entry: Entry, payload: &[u8]) {
         let Some(entry) = self.hold_back(entry, payload) else {
-            // Reads pause as well, until the suspect is resolved.
+            // Reads pause as well, until the suspect is delivered.
             let connection = &mut self.connections[key as usize];
             connection.paused = Some(Pause::WindowFull);
             connection.held_since = None;
@@ -60,14 +60,14 @@ impl Shard {
             return;
         }
         let connection = &mut self.connections[key as usize];
-        let worker = link.filter(|link| self.workers.open(*link).is_some());
+        let open = link.and_then(|link| self.workers.open(link));
+        let protocol = open.map(|worker| worker.delivery_queue.protocol());
+        let worker = link.filter(|_| protocol.is_some());
         connection.held_since = match worker {
             Some(_) => None,
             None => connection.held_since.or_else(|| Some(clock::now())),
         };
         // PHP workers need the context with every event.
-        let protocol = worker.and_then(|worker| self.workers.open(worker));
-        let protocol = protocol.map(|worker| worker.delivery_queue.protocol());
         let context_sent = protocol == Some(PeerProtocol::Native) && connection.context_sent;
         connection.context_sent = worker.is_some();
         entry.edits = connection.edits;
@@ -178,9 +178,9 @@ impl Shard {
             return;
         };
         let link = self.route(key);
-        let protocol = link.and_then(|link| self.workers.open(link));
+        let worker = link.and_then(|link| self.workers.open(link));
         // PHP workers get the whole context with each event, and their protocol has no such event.
-        if protocol.is_some_and(|worker| worker.delivery_queue.protocol() == PeerProtocol::Native) {
+        if worker.is_some_and(|it| it.delivery_queue.protocol() == PeerProtocol::Native) {
             let number = self.connections[key as usize].events;
             let redelivered = self.may_be_presumed_dead(key);
             let entry = Entry { redelivered, ..fresh(client, number, Event::Reassigned) };

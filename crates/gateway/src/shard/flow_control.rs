@@ -3,7 +3,8 @@
 //! Heavy senders must not delay light ones. Reads of a client pause for one of three reasons: its
 //! worker's window is full; the client has used its quota of that window; or the worker's backlog
 //! is above the busy threshold and contains events of the client, which then waits in the fair
-//! queue. A client that sends less than [`LIGHT`] at a time is paused only for the first reason.
+//! queue. A client with at most [`LIGHT`] in flight is never queued there, and a larger window
+//! applies to it.
 
 /// Backlog that a client may have at its worker without being queued in the fair queue, in bytes.
 pub(super) const LIGHT: usize = 4 * 1024;
@@ -102,7 +103,8 @@ impl FlowControl {
         self.waiting = self.waiting.saturating_add(bytes);
         self.last = worker.last;
         let is_light = self.unfinished as usize <= LIGHT;
-        if if is_light { window.total } else { window.bulk } < worker.unfinished {
+        let limit = if is_light { window.total } else { window.bulk };
+        if limit < worker.unfinished {
             return Some(Blocked::WorkerWindow);
         }
         let left = (window.bulk / 4 * 3).saturating_sub(worker.unfinished);

@@ -74,8 +74,24 @@ impl Shard {
                     connection.hold = Hold::None;
                 }
             }
+            if let MemoryPressure::Sustained { target, any_client } = self.budget.assess(now) {
+                self.close_stalled(target, any_client, now);
+            }
             self.shed_load(now);
         }
+    }
+
+    /// Closes clients that do not read or have stalled; with `any_client`, any that is not paused.
+    /// It looks at every connection, so it is not part of each pass.
+    fn close_stalled(&mut self, target: usize, any_client: bool, now: Instant) {
+        let stalls = |connection: &Connection| {
+            connection.hold == Hold::None
+                && connection.grew.is_some_and(|at| STALLED < now.duration_since(at))
+        };
+        self.close_largest(target, |connection| {
+            connection.paused.is_none()
+                && (any_client || 0 < connection.queued() || stalls(connection))
+        });
     }
 
     /// Applies the policy for the current memory pressure.
@@ -87,19 +103,8 @@ impl Shard {
                     self.resume_read(key, Hold::None);
                 }
             }
-            MemoryPressure::High => self.resume_held_back(),
+            MemoryPressure::High | MemoryPressure::Sustained { .. } => self.resume_held_back(),
             MemoryPressure::Exceeded(target) => self.close_largest(target, |_| true),
-            MemoryPressure::Sustained { target, any_client } => {
-                let stalls = |connection: &Connection| {
-                    connection.hold == Hold::None
-                        && connection.grew.is_some_and(|at| STALLED < now.duration_since(at))
-                };
-                self.close_largest(target, |connection| {
-                    connection.paused.is_none()
-                        && (any_client || 0 < connection.queued() || stalls(connection))
-                });
-                self.resume_held_back();
-            }
         }
         let pressed = self.budget.is_pressed();
         if pressed != self.reported_pressure {

@@ -277,7 +277,7 @@ impl Shard {
             ToShard::Accepted { stream, remote, listener } => match net::take_over(stream) {
                 Ok(stream) => arrived.push(Accepted { stream, remote, listener }),
                 Err(error) => {
-                    tracing::error!(%error, "failed to adopt an accepted connection");
+                    tracing::error!(%error, "failed to take over an accepted connection");
                     self.return_place(self.index.into(), listener);
                 }
             },

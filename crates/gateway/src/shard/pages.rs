@@ -1,6 +1,6 @@
 //! Static files and health checks: connections that are not, or not yet, WebSocket clients.
 
-use std::{sync::PoisonError, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use service::clock;
@@ -126,9 +126,8 @@ impl Shard {
     pub(super) fn count_refused(&self, key: SlotKey, reason: &'static str) {
         let connection = &self.connections[key as usize];
         self.gateway.metrics.count_refused(reason);
-        let warnings = self.gateway.refusal_warnings.lock();
         // The lock is released before the line is written.
-        let admitted = warnings.unwrap_or_else(PoisonError::into_inner).admit(clock::now());
+        let admitted = self.gateway.refusal_warnings.lock().admit(clock::now());
         if let Some(suppressed) = admitted {
             let (remote, listener) = (connection.remote, connection.listener.addr);
             tracing::warn!(%remote, %listener, reason, suppressed, "handshake refused");

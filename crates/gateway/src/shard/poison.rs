@@ -69,6 +69,9 @@ struct Record {
     stage: Stage,
     /// The latest report of its current worker.
     started: Started,
+    /// The last event that its current worker has reported as started; 0 if none. A worker reports
+    /// all events of a batch before it acknowledges the first of them.
+    reported: u64,
     /// Whether it must run alone, because it was in a group whose worker terminated.
     must_be_alone: bool,
     /// The link that it was last sent to.
@@ -171,6 +174,7 @@ impl PoisonDetector {
                         ends: vec![instance.clone()],
                         stage: Stage::Free,
                         started: Started::No,
+                        reported: 0,
                         must_be_alone: false,
                         link: None,
                         held: VecDeque::new(),
@@ -284,7 +288,8 @@ impl PoisonDetector {
                 entry.context = last.and_then(|last| last.context.clone());
             }
             entry.isolation = if alone.is_some() { Isolation::Alone } else { Isolation::Suspect };
-            (record.stage, record.started) = (Stage::Running, Started::No);
+            record.free();
+            record.stage = Stage::Running;
             self.running.insert(client);
             entries.push(entry);
         }
@@ -305,11 +310,13 @@ impl PoisonDetector {
 
     /// A worker reports that the handler of a client's suspect has started.
     pub(super) fn handler_started(&mut self, client: ConnectionId, number: u64, alone: bool) {
-        if let Some(record) = self.records.get_mut(&client)
-            && record.number == number
-        {
+        let Some(record) = self.records.get_mut(&client) else { return };
+        if record.number == number {
             let alone = alone && record.stage == Stage::Running;
             record.started = if alone { Started::Alone } else { Started::AmongOthers };
+        }
+        if (record.number..=record.last).contains(&number) {
+            record.reported = record.reported.max(number);
         }
     }
 
@@ -321,8 +328,12 @@ impl PoisonDetector {
         };
         self.running.remove(&client);
         if number < record.last {
-            record.number = number + 1;
+            let reported = record.reported;
             record.free();
+            record.number = number + 1;
+            if record.number <= reported {
+                (record.started, record.reported) = (Started::AmongOthers, reported);
+            }
             let entries = Vec::from(std::mem::take(&mut record.held));
             self.bytes -= entries.iter().map(size).sum::<usize>();
             return Released { entries, link: record.link };
@@ -342,6 +353,11 @@ impl PoisonDetector {
     /// Takes the events that were held behind undeliverable suspects.
     pub(super) fn take_unblocked(&mut self) -> Vec<Released> {
         std::mem::take(&mut self.unblocked)
+    }
+
+    /// Whether there are any to take.
+    pub(super) fn has_unblocked(&self) -> bool {
+        !self.unblocked.is_empty()
     }
 
     /// Whether no event is held.
@@ -409,15 +425,15 @@ impl PoisonDetector {
 
 impl Record {
     fn ended(&mut self, instance: &InstanceId, limit: usize, now: Instant) {
-        let started = self.started;
+        let (started, reported) = (self.started, self.reported);
         let was_running = self.stage == Stage::Running;
         self.free();
         if started == Started::No {
             return;
         }
         self.ends.push(instance.clone());
-        // Events before it are acknowledged, and events behind it had not started.
-        self.last = self.number;
+        // Events before it are acknowledged, and events behind the reported ones had not started.
+        self.last = self.number.max(reported);
         self.must_be_alone |= was_running;
         if started == Started::Alone
             || limit.saturating_mul(GROUPED_LIMIT_FACTOR) <= self.ends.len()
@@ -427,7 +443,7 @@ impl Record {
     }
 
     fn free(&mut self) {
-        (self.stage, self.started) = (Stage::Free, Started::No);
+        (self.stage, self.started, self.reported) = (Stage::Free, Started::No, 0);
     }
 }
 

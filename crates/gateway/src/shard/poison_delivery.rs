@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use protocol::{ClientId, ConnectionId, Event, InstanceId};
+use protocol::{ConnectionId, Event, InstanceId};
 use rustc_hash::FxHashMap;
 use service::clock;
 
@@ -61,6 +61,10 @@ impl Shard {
             // are written.
             Some(false) => self.suspects.take_waiting(),
         };
+        // Reads were paused when these were held. They pause again if another event has to be held.
+        let clients = entries.iter().filter_map(|entry| self.directory.get(entry.client));
+        let keys: Vec<_> = clients.map(|client| client.handle).collect();
+        self.resume(keys);
         self.redeliver(entries);
     }
 
@@ -115,7 +119,7 @@ impl Shard {
 
     fn drop_suspect(&mut self, client: ConnectionId, given_up: GivenUp) {
         let GivenUp { number, ends, kind, rest } = given_up;
-        let id = ClientId::new(self.gateway.address, client);
+        let id = self.client_id(client);
         self.gateway.metrics.events_given_up.inc();
         // Each requires several terminations, so the log is not rate limited.
         tracing::error!(

@@ -246,7 +246,7 @@ impl Shard {
                 if self.lacks_standby(&connection.standbys) {
                     self.assign_standbys(at as SlotKey, false);
                 }
-            } else if self.workers.is_any_open() {
+            } else if !self.workers.is_empty() {
                 if self.workers.are_full(self.window()) {
                     // Continues when a worker acknowledges something: sessions are being sent.
                     self.standby_sweep = Some(at);

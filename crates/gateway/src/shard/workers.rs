@@ -281,11 +281,6 @@ impl Workers {
         }
     }
 
-    /// Whether any worker accepts clients.
-    pub(super) fn is_any_open(&self) -> bool {
-        !self.open.is_empty()
-    }
-
     /// Whether the workers that accept clients have reached `window` on average.
     pub(super) fn are_full(&self, window: usize) -> bool {
         let open = self.open.iter().filter_map(|(link, _)| self.linked.get(link));
@@ -398,6 +393,7 @@ impl Shard {
         unfinished.extend(self.take_unassigned());
         self.redeliver(unfinished);
         self.resume(linked.paused_reads.into_keys());
+        self.resume_paused();
         self.begin_standby_sweep();
     }
 
@@ -453,6 +449,12 @@ impl Shard {
     fn deliver_unassigned(&mut self) {
         let held = self.take_unassigned();
         self.redeliver(held);
+        self.resume_paused();
+    }
+
+    /// Resumes all paused reads if the queue of unassigned events has room: some may be paused
+    /// because it had none.
+    fn resume_paused(&mut self) {
         if self.unassigned.len() < self.window() {
             let paused =
                 self.connections.iter().filter(|(_, connection)| connection.paused.is_some());

@@ -111,7 +111,7 @@ pub fn encode_parts(
 }
 
 /// Takes one message off the front of `buffer`. `None` if the frame is incomplete: nothing is
-/// consumed then, and no more is reserved than a frame of `limit` bytes needs.
+/// consumed or reserved then.
 ///
 /// # Errors
 /// When the bytes are not a frame. Do not call again.

@@ -162,7 +162,7 @@ impl ToRegister {
 fn is_address(address: &str) -> bool {
     let parts = address.rsplit_once(':');
     parts.is_some_and(|(host, port)| {
-        let is_port = port.parse::<u16>().is_ok_and(|port| port != 0);
+        let is_port = !port.starts_with('+') && port.parse::<u16>().is_ok_and(|port| port != 0);
         is_port && !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic())
     })
 }

@@ -81,6 +81,7 @@ impl Session {
                 json::replace_in_object(&mut merged, named);
                 *self = Self::encode(&merged)?;
             }
+            (_, Named::Json(named)) if self.is_none() => *self = Self::encode(&named)?,
             (_, Named::Php(document)) if self.is_none() => {
                 *self = Self::from_php(php::written(&document)?)?;
             }

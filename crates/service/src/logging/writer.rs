@@ -3,7 +3,7 @@
 use std::{
     cell::Cell,
     io::{self, Write},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -12,7 +12,7 @@ use prometheus_client::metrics::counter::Counter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::lines::Lines;
-use crate::supervise;
+use crate::{supervise, sync::Mutex};
 
 /// Accepts log lines from any thread. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -59,7 +59,7 @@ impl Logs {
     /// See [`flush`](super::flush).
     pub(super) fn flush(&self, within: Duration) -> bool {
         let end = Instant::now() + within;
-        let mut lines = self.lock();
+        let mut lines = self.0.lines.lock();
         // Twice, for the line that reports dropped ones.
         for _ in 0..2 {
             let accepted = lines.accepted();
@@ -76,7 +76,7 @@ impl Logs {
     }
 
     fn push(&self, line: &[u8]) {
-        let mut lines = self.lock();
+        let mut lines = self.0.lines.lock();
         if IS_WRITER.get() {
             lines.push_unbounded(line);
         } else if !lines.push(line) {
@@ -96,12 +96,12 @@ impl Logs {
             let lost = unwritten.iter().filter(|byte| **byte == b'\n').count() as u64;
             self.0.dropped.inc_by(lost);
             // Reported only after a batch that could be written.
-            let unreported = if lost == 0 { self.lock().take_unreported() } else { 0 };
+            let unreported = if lost == 0 { self.0.lines.lock().take_unreported() } else { 0 };
             if 0 < unreported {
                 // One line per batch, before the batch is completed: a flush waits for it too.
                 report(unreported);
             }
-            self.lock().complete(count, lost);
+            self.0.lines.lock().complete(count, lost);
             self.0.completed.notify_all();
         }
     }
@@ -109,13 +109,8 @@ impl Logs {
     /// Waits for the next batch.
     fn next(&self, batch: &mut Vec<u8>) -> u64 {
         let empty = |lines: &mut Lines| lines.is_empty();
-        let lines = self.0.queued.wait_while(self.lock(), empty);
+        let lines = self.0.queued.wait_while(self.0.lines.lock(), empty);
         lines.unwrap_or_else(PoisonError::into_inner).swap(batch)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Lines> {
-        // Every change is atomic, so a poisoned lock leaves consistent state.
-        self.0.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -34,14 +34,18 @@ pub type Bound = (&'static str, SocketAddr);
 /// Names the two addresses.
 pub fn check_bound(bound: &[Bound]) -> anyhow::Result<()> {
     for (index, (flag, addr)) in bound.iter().enumerate() {
-        for (other_flag, other) in &bound[..index] {
+        let conflict = bound[..index].iter().find(|(other_flag, other)| {
             let split = flag == other_flag && addr.is_ipv4() != other.is_ipv4();
-            let what = if addr == other { "is given twice" } else { "overlaps" };
-            if overlaps(*addr, *other) && !split {
-                match addr == other && flag == other_flag {
-                    true => bail!("{flag}: {addr} {what}"),
-                    false => bail!("{flag} {addr} {what}: {other_flag} {other}"),
-                }
+            !split && overlaps(*addr, *other)
+        });
+        match conflict {
+            None => {}
+            Some((other_flag, other)) if addr != other => {
+                bail!("{flag} {addr} overlaps: {other_flag} {other}")
+            }
+            Some((other_flag, _)) if flag == other_flag => bail!("{flag}: {addr} is given twice"),
+            Some((other_flag, other)) => {
+                bail!("{flag} {addr} is given twice: {other_flag} {other}")
             }
         }
     }
@@ -75,13 +79,12 @@ pub fn check_registers(registers: &[Address], own: &[Bound]) -> anyhow::Result<(
         );
         ensure!(!registers[..index].contains(register), "{FLAG}: {register} is given twice");
         let is_own = |addr: &SocketAddr| {
-            let same_host = match &register.host {
-                Host::Ip(ip) => {
-                    let (ip, own) = (ip.to_canonical(), addr.ip().to_canonical());
-                    ip == own || (own.is_unspecified() && ip.is_loopback())
-                }
-                Host::Name(_) => register.host.is_loopback() && addr.ip().is_loopback(),
+            let own = addr.ip().to_canonical();
+            let reaches_own = match &register.host {
+                Host::Ip(ip) => ip.to_canonical() == own,
+                Host::Name(_) => own.is_loopback() && register.host.is_loopback(),
             };
+            let same_host = reaches_own || (own.is_unspecified() && register.host.is_loopback());
             same_host && addr.port() == register.port
         };
         if let Some((flag, _)) = own.iter().find(|(_, addr)| is_own(addr)) {

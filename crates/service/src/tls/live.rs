@@ -1,9 +1,8 @@
 //! Values read from files that can be reloaded while in use.
 
-use std::{
-    fmt::Debug,
-    sync::{PoisonError, RwLock},
-};
+use std::fmt::Debug;
+
+use crate::sync::Mutex;
 
 /// Files, and the value made of them.
 pub(super) trait Source: Debug + Send + Sync {
@@ -21,18 +20,17 @@ pub(super) trait Source: Debug + Send + Sync {
 #[derive(Debug)]
 pub(super) struct Reloadable<S: Source> {
     source: S,
-    made: RwLock<S::Made>,
+    made: Mutex<S::Made>,
 }
 
 impl<S: Source> Reloadable<S> {
     pub(super) fn read(source: S) -> anyhow::Result<Self> {
-        let made = RwLock::new(source.read()?);
+        let made = Mutex::new(source.read()?);
         Ok(Self { source, made })
     }
 
     pub(super) fn get(&self) -> S::Made {
-        // The value is replaced atomically, so a poisoned lock leaves consistent state.
-        self.made.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.made.lock().clone()
     }
 }
 
@@ -55,7 +53,7 @@ impl<S: Source> Reload for Reloadable<S> {
 
     fn reread(&self) -> anyhow::Result<()> {
         let made = self.source.read()?;
-        *self.made.write().unwrap_or_else(PoisonError::into_inner) = made;
+        *self.made.lock() = made;
         Ok(())
     }
 }

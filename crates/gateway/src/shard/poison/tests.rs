@@ -82,6 +82,29 @@ fn event_behind_an_acked_suspect_becomes_the_suspect() {
 }
 
 #[test]
+fn events_reported_as_a_batch_are_suspects_in_turn() {
+    let (mut suspects, now) = (PoisonDetector::new(Some(3)), Instant::now());
+    let all = || vec![message(1, 5), message(1, 6), message(1, 7)];
+    end(&mut suspects, 1, all(), now);
+    for number in 5..=7 {
+        suspects.handler_started(client(1), number, false);
+    }
+    suspects.ack(client(1), 5);
+    // Event 6 ends the process; or event 7, before the acknowledgement of event 6 is sent.
+    end(&mut suspects, 2, vec![message(1, 6), message(1, 7)], now);
+    assert_eq!(next(&mut suspects), [(1, Isolation::Alone)], "the termination counts");
+    suspects.handler_started(client(1), 6, true);
+    let released = suspects.ack(client(1), 6).entries;
+    assert_eq!(released.len(), 1);
+    assert!(deliver(&mut suspects, released).is_empty(), "it counts against event 7 as well");
+    assert_eq!(next(&mut suspects), [(1, Isolation::Alone)]);
+    suspects.handler_started(client(1), 7, true);
+    end(&mut suspects, 3, vec![message(1, 7)], now);
+    let (given_up, _) = suspects.give_up(suspects.due(now + CONFIRM_AFTER)[0]).unwrap();
+    assert_eq!((given_up.number, given_up.ends), (7, 3));
+}
+
+#[test]
 fn event_whose_handler_ends_three_processes_is_given_up() {
     let (mut suspects, now) = (PoisonDetector::new(Some(3)), Instant::now());
     let poison = || vec![message(1, 5), message(1, 6)];
@@ -269,9 +292,7 @@ struct Process {
     alone: Option<ConnectionId>,
 }
 
-fn processes(count: usize) -> Vec<Process> {
-    (0..count as u64).map(|instance| Process { instance, ..Process::default() }).collect()
-}
+const PROCESSES: usize = 3;
 
 struct Simulation {
     suspects: PoisonDetector,
@@ -286,6 +307,21 @@ struct Simulation {
 }
 
 impl Simulation {
+    fn new(limit: usize, poisons: impl IntoIterator<Item = ConnectionId>) -> Self {
+        Self {
+            suspects: PoisonDetector::new(Some(limit)),
+            processes: (0..PROCESSES as u64)
+                .map(|instance| Process { instance, ..Process::default() })
+                .collect(),
+            poisons: poisons.into_iter().collect(),
+            now: Instant::now(),
+            instances: PROCESSES as u64,
+            ends: BTreeMap::new(),
+            acked: BTreeSet::new(),
+            given_up: BTreeSet::new(),
+        }
+    }
+
     fn deliver(&mut self, entry: Entry, to: usize) {
         if entry.isolation == Isolation::None && self.suspects.must_wait(entry.client, entry.number)
         {
@@ -371,17 +407,7 @@ proptest! {
         poisons in prop::collection::btree_set(1_u32..60, 1..4),
         steps in vec((0_u8..8, any::<usize>(), any::<usize>()), 0..600),
     ) {
-        const PROCESSES: usize = 3;
-        let mut simulation = Simulation {
-            suspects: PoisonDetector::new(Some(limit)),
-            processes: processes(PROCESSES),
-            poisons: poisons.iter().map(|id| client(*id)).collect(),
-            now: Instant::now(),
-            instances: PROCESSES as u64,
-            ends: BTreeMap::new(),
-            acked: BTreeSet::new(),
-            given_up: BTreeSet::new(),
-        };
+        let mut simulation = Simulation::new(limit, poisons.iter().map(|id| client(*id)));
         let mut fresh = (1..=60).map(|id| message(id, 1));
         // Random steps first, then fixed ones until all events are resolved.
         let rest = (0..).map(|at: usize| ([0, 1, 1, 2, 2, 2, 3][at % 7], at / 7, at / 3));
@@ -414,17 +440,7 @@ proptest! {
         steps in vec((0_u8..7, any::<usize>(), any::<usize>()), 0..600),
     ) {
         // No process terminates while an event runs alone, which is why isolation works.
-        const PROCESSES: usize = 3;
-        let mut simulation = Simulation {
-            suspects: PoisonDetector::new(Some(3)),
-            processes: processes(PROCESSES),
-            poisons: BTreeSet::new(),
-            now: Instant::now(),
-            instances: PROCESSES as u64,
-            ends: BTreeMap::new(),
-            acked: BTreeSet::new(),
-            given_up: BTreeSet::new(),
-        };
+        let mut simulation = Simulation::new(3, []);
         let mut fresh = (1..=60).map(|id| message(id, 1));
         let rest = (0..).map(|at: usize| ([0, 1, 1, 2, 2, 2, 3][at % 7], at / 7, at / 3));
         let all = steps.len();

@@ -100,7 +100,7 @@ fn unsupported_event_is_unknown() {
 #[test]
 fn gateway_without_a_valid_address_is_rejected() {
     let long = format!("\"{}\"", "a".repeat(MAX_NAME + 1));
-    for address in ["null", "\"\"", "\"0\"", "0", "7", "[\"a\"]", "{}", "true", &long] {
+    for address in ["null", "\"\"", "\"0\"", "0", "7", "[\"a\"]", "{}", "true", "\"a:+1\"", &long] {
         let text = format!(r#"{{"event":"gateway_connect","address":{address}}}"#);
         assert_eq!(parse(&text).unwrap_err(), RequestParseError::NoAddress, "{text}");
     }

@@ -68,6 +68,15 @@ fn array_in_place_of_a_scalar_is_not_absorbed() {
 }
 
 #[test]
+fn json_changes_replace_a_php_session_that_is_none() {
+    let mut session = Session::from_php("0".into()).unwrap();
+    session.apply(changes(json!({"k": 1}))).unwrap();
+    let mut merged = Session::from_php("0".into()).unwrap();
+    merged.merge(&Session::encode(json!({"k": 1}).as_object().unwrap()).unwrap()).unwrap();
+    assert_eq!(session, merged);
+}
+
+#[test]
 fn changes_beyond_the_size_limit_change_nothing() {
     let mut session = Session::encode(json!({"a": 1}).as_object().unwrap()).unwrap();
     let before = session.clone();
