@@ -24,7 +24,7 @@ usage() {
 
 # Builds what is missing, makes the folder of the reports, and allows as many files as there may be.
 begin_measuring() { # NAME
-    PUSH_SUITE_BIN=${BIN:-${PUSH_SUITE_BIN:-}} release_binaries --quiet -p bench
+    PUSH_SUITE_BIN=${BIN:-${PUSH_SUITE_BIN:-}} release_binaries --quiet -p push-suite-loadgen
     begin "$1"
     out=${OUT:-$log_folder/out}
     mkdir -p "$out"

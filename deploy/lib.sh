@@ -26,7 +26,7 @@ release_binaries() {
         return
     fi
     toolchain
-    (cd "$root" && cargo build --release --locked "$@" -p register -p gateway -p business-worker)
+    (cd "$root" && cargo build --release --locked "$@" -p push-suite-register -p push-suite-gateway -p push-suite-business-worker)
     # shellcheck disable=SC2034 # for scripts that source this
     bin=$(target_folder)/release
 }

@@ -1,18 +1,14 @@
 //! Input of clients: HTTP requests, and messages in each framing.
 
 use bytes::BytesMut;
+use framing::{
+    Decoder, Framed, Framing, Received, TextValidation, http,
+    shared_frames::SharedFrameBytes,
+    websocket::{HandshakePolicy, Reply, close_frame, evaluate, not_a_websocket, pong_frame},
+};
 use protocol::{
     ConnectionId, Event, Message, Session,
     codec::gateway_worker::to_peer::{self, Origin},
-};
-
-use crate::{
-    framing::{
-        Decoder, Framed, Framing, Received, TextValidation,
-        websocket::{HandshakePolicy, Reply, close_frame, evaluate, not_a_websocket, pong_frame},
-    },
-    http,
-    shared_frames::SharedFrameBytes,
 };
 
 /// Maximum message size in bytes.

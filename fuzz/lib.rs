@@ -4,16 +4,6 @@
 mod clients;
 mod link;
 
-// Sources of the gateway, included by path because its decoders are not public.
-#[allow(dead_code, unused_imports, reason = "only the decoders are fuzzed")]
-#[path = "../crates/gateway/src/framing/mod.rs"]
-mod framing;
-#[allow(dead_code, reason = "only the decoders are fuzzed")]
-mod http;
-#[allow(dead_code, reason = "only the decoders are fuzzed")]
-#[path = "../crates/gateway/src/shared_frames.rs"]
-mod shared_frames;
-
 pub use clients::{other_framings, request, websocket};
 pub use link::link;
 

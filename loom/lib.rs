@@ -5,17 +5,12 @@
 //! ```
 #![cfg(loom)]
 
-// The gateway's source, built with loom's `Mutex`.
-#[path = "../crates/gateway/src/inbox.rs"]
-mod inbox;
-
 #[cfg(test)]
 mod tests {
     use std::{future::poll_fn, mem};
 
+    use inbox::Inbox;
     use loom::{future::block_on, sync::Arc, thread};
-
-    use super::inbox::Inbox;
 
     /// Explores all interleavings with at most three preemptions. More preemptions rarely find
     /// further bugs and take too long.

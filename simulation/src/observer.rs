@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use client::{Cluster, Config};
+use push_suite_cluster::{Cluster, Config};
 
 /// Number of clients of all gateways, and of each group.
 pub(crate) type Seen = Rc<RefCell<Option<(u64, Vec<u64>)>>>;

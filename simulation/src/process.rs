@@ -4,7 +4,7 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use simulated::{
     control::{self, Host},
-    dice,
+    random,
 };
 use tokio::{
     runtime::{Builder, LocalOptions, LocalRuntime, RngSeed},
@@ -31,7 +31,7 @@ impl Process {
         host: Host,
         main: impl Future<Output = anyhow::Result<()>> + 'static,
     ) -> std::io::Result<Self> {
-        let chance = RngSeed::from_bytes(&dice::random::<u64>().to_le_bytes());
+        let chance = RngSeed::from_bytes(&random::random::<u64>().to_le_bytes());
         let runtime = Builder::new_current_thread()
             .enable_time()
             .start_paused(true)

@@ -102,9 +102,9 @@ pub(crate) async fn run_worker(
         "--threads=1".to_owned(),
     ];
     let flags = flags.into_iter().chain(registers(&plan));
-    let config = settings::<business_worker::Args, business_worker::Config>("worker", flags)?;
+    let config = settings::<push_suite_worker::Args, push_suite_worker::Config>("worker", flags)?;
     let starting = Starting::new(None, stop, DRAIN);
-    business_worker::serve(RecordingWorker { life }, config, starting).await
+    push_suite_worker::serve(RecordingWorker { life }, config, starting).await
 }
 
 /// The current metrics of a gateway, by name.

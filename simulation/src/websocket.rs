@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr};
 
-use service::net::TcpStream;
+use runtime::net::TcpStream;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// An open connection.

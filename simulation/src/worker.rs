@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use business_worker::{Client, CloseReason, Handshake, Message, Worker};
+use push_suite_worker::{Client, CloseReason, Handshake, Message, Worker};
 use simulated::control;
 
 use crate::{

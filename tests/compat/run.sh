@@ -63,7 +63,7 @@ order_lost() {
 # Compares the codec of PHP values with PHP itself.
 values() {
     if [ -f "$root/crates/protocol/tests/php.rs" ] || [ -d "$root/crates/protocol/tests/php" ]; then
-        (cd "$root" && REQUIRE_PHP=1 cargo test --quiet --locked -p protocol --test php)
+        (cd "$root" && REQUIRE_PHP=1 cargo test --quiet --locked -p push-suite-protocol --test php)
     fi
 }
 
@@ -75,7 +75,7 @@ orchestrated() { # SCRIPT ARGUMENTS...
     return "$status"
 }
 
-# Sets $memory to the worker of crates/business-worker/examples for the session tests: a debug build
+# Sets $memory to the worker of crates/worker/examples for the session tests: a debug build
 # with all packages as for `cargo test`, since that usually exists.
 worker_example() {
     memory=$bin/examples/session

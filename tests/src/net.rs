@@ -7,8 +7,8 @@ use std::{
     sync::{Mutex, MutexGuard},
 };
 
-use client::Tls;
-use service::{net::TcpStream, stream::Stream};
+use push_suite_cluster::Tls;
+use runtime::{net::TcpStream, stream::Stream};
 
 /// The ports that require TLS, and the configuration to connect with.
 static PORTS: Mutex<BTreeMap<SocketAddr, Tls>> = Mutex::new(BTreeMap::new());

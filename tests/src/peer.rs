@@ -14,7 +14,7 @@ use protocol::{
     handshake::Transcript,
     link::{Delivery, MAGIC, Refusal, Role, ToGateway, ToPeer},
 };
-use service::stream::Stream;
+use runtime::stream::Stream;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{net, with_timeout};

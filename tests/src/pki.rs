@@ -2,9 +2,9 @@
 
 use std::{fs, path::PathBuf};
 
-use client::Tls;
+use push_suite_cluster::Tls;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use service::tls::NAME;
+use runtime::tls::NAME;
 use tempfile::TempDir;
 
 /// A CA with a temporary folder for its files.

@@ -8,8 +8,8 @@ use std::{
     thread,
 };
 
-use client::{Cluster, Config, Tls};
 use protocol::{Query, Secret};
+use push_suite_cluster::{Cluster, Config, Tls};
 use tempfile::TempDir;
 
 use crate::{

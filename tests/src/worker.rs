@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use business_worker::{
+use push_suite_worker::{
     Client, ClientId, CloseReason, Cluster, Config, Handshake, Message, Worker, serve,
 };
 use serde_json::{Map, Value};

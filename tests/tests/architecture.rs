@@ -7,15 +7,22 @@ use std::process::Command;
 
 use serde_json::Value;
 
+/// Our packages have this prefix, which is left out below.
+const PREFIX: &str = "push-suite-";
+
 /// Each crate with its allowed dependencies in this workspace. Test crates may use everything.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("inbox", &[]),
     ("protocol", &[]),
-    ("service", &["protocol"]),
-    ("client", &["protocol", "service"]),
-    ("register", &["protocol", "service"]),
-    ("gateway", &["protocol", "service"]),
-    ("business-worker", &["client", "protocol", "service"]),
-    ("bench", &[]),
+    ("runtime", &[]),
+    ("framing", &["protocol"]),
+    ("service", &["protocol", "runtime"]),
+    ("cluster", &["protocol", "runtime"]),
+    ("worker", &["cluster", "protocol", "runtime", "service"]),
+    ("register", &["protocol", "runtime", "service"]),
+    ("gateway", &["framing", "inbox", "protocol", "runtime", "service"]),
+    ("business-worker", &["service", "worker"]),
+    ("loadgen", &[]),
 ];
 
 /// May use every crate; only [`RUNS`] may use it.
@@ -29,41 +36,38 @@ const RUNS: [&str; 2] = [CHAOS, "attacks"];
 /// Libraries that only their owners may use, so that replacing one changes few crates.
 const OWNED: &[(&str, &[&str])] = &[
     ("bincode", &["protocol"]),
-    ("tokio-tungstenite", &["bench", "gateway", HARNESS, CHAOS]),
-    ("tungstenite", &["gateway", HARNESS]),
-    ("rustls", &["service"]),
+    ("tokio-tungstenite", &["framing", "loadgen", HARNESS, CHAOS]),
+    ("tungstenite", &[HARNESS]),
+    ("rustls", &["runtime"]),
     ("tokio-rustls", &[]),
-    ("rcgen", &["service", HARNESS]),
+    ("rcgen", &["runtime", HARNESS]),
     ("tikv-jemallocator", &["business-worker", "gateway", "register"]),
 ];
 
 /// Files and folders of pure values and functions, which are tested without a runtime.
 const PURE: &[&str] = &[
-    "crates/bench/src/account.rs",
-    "crates/bench/src/dialect.rs",
-    "crates/bench/src/frame.rs",
-    "crates/bench/src/html.rs",
-    "crates/bench/src/latency.rs",
-    "crates/bench/src/plan.rs",
-    "crates/bench/src/report.rs",
-    "crates/bench/src/schedule.rs",
-    "crates/bench/src/stamp.rs",
-    "crates/bench/src/svg.rs",
-    "crates/bench/src/text.rs",
+    "crates/loadgen/src/account.rs",
+    "crates/loadgen/src/dialect.rs",
+    "crates/loadgen/src/frame.rs",
+    "crates/loadgen/src/html.rs",
+    "crates/loadgen/src/latency.rs",
+    "crates/loadgen/src/plan.rs",
+    "crates/loadgen/src/report.rs",
+    "crates/loadgen/src/schedule.rs",
+    "crates/loadgen/src/stamp.rs",
+    "crates/loadgen/src/svg.rs",
+    "crates/loadgen/src/text.rs",
     "crates/protocol/src",
     "crates/register/src/addresses.rs",
     "crates/register/src/presence.rs",
     "crates/gateway/src/closed.rs",
-    "crates/gateway/src/framing",
+    "crates/framing/src",
     "crates/gateway/src/hub/scatter_gather.rs",
     "crates/gateway/src/hub/command_watermarks.rs",
     "crates/gateway/src/http/content_type.rs",
-    "crates/gateway/src/http/field.rs",
-    "crates/gateway/src/http/head.rs",
     "crates/gateway/src/http/path.rs",
     "crates/gateway/src/http/probe.rs",
     "crates/gateway/src/http/static_files.rs",
-    "crates/gateway/src/http/workerman.rs",
     "crates/gateway/src/write_queue.rs",
     "crates/gateway/src/shard/answers.rs",
     "crates/gateway/src/shard/budget.rs",
@@ -79,17 +83,17 @@ const PURE: &[&str] = &[
     "crates/gateway/src/routing.rs",
     "crates/gateway/src/shard/flow_control.rs",
     "crates/gateway/src/shard/standby",
-    "crates/client/src/directory.rs",
-    "crates/client/src/failure_detector.rs",
-    "crates/client/src/failure_detector/newcomers.rs",
-    "crates/client/src/failure_detector/orphans.rs",
-    "crates/client/src/failure_detector/register_view.rs",
-    "crates/client/src/link/finished.rs",
-    "crates/client/src/link/unacked.rs",
-    "crates/client/src/merge.rs",
-    "crates/client/src/reachability.rs",
-    "crates/client/src/targets.rs",
-    "crates/business-worker/src/dispatch/standby.rs",
+    "crates/cluster/src/directory.rs",
+    "crates/cluster/src/failure_detector.rs",
+    "crates/cluster/src/failure_detector/newcomers.rs",
+    "crates/cluster/src/failure_detector/orphans.rs",
+    "crates/cluster/src/failure_detector/register_view.rs",
+    "crates/cluster/src/link/finished.rs",
+    "crates/cluster/src/link/unacked.rs",
+    "crates/cluster/src/merge.rs",
+    "crates/cluster/src/reachability.rs",
+    "crates/cluster/src/targets.rs",
+    "crates/worker/src/dispatch/standby.rs",
     "tests/chaos/src/account",
     "tests/chaos/src/hosts.rs",
     "tests/chaos/src/message.rs",
@@ -123,8 +127,8 @@ const NEVER_WAIT: &[&str] = &[
 /// Names that must not occur in a file of [`NEVER_WAIT`].
 const WAITING: &[&str] = &["async", "await", "tokio", "Mutex", "RwLock"];
 
-/// Crates that must use `service` for everything that a simulation replaces.
-const CONTROLLED: &[&str] = &["business-worker", "client", "gateway", "register"];
+/// Crates that must use `runtime` for everything that a simulation replaces.
+const CONTROLLED: &[&str] = &["cluster", "gateway", "register", "worker"];
 
 /// Names that must not occur in them, except in tests.
 const UNCONTROLLED: &[&str] = &[
@@ -142,7 +146,8 @@ const UNCONTROLLED: &[&str] = &[
 ];
 
 /// Crates that run in the processes of the suite.
-const PROCESSES: &[&str] = &["business-worker", "client", "gateway", "register", "service"];
+const PROCESSES: &[&str] =
+    &["business-worker", "cluster", "gateway", "register", "runtime", "service", "worker"];
 
 /// Calls that spawn a task or thread whose panic would go unnoticed; forbidden except in tests.
 const UNSUPERVISED: &[&str] = &[
@@ -154,13 +159,13 @@ const UNSUPERVISED: &[&str] = &[
     "thread::spawn",
 ];
 
-/// Files that spawn supervised tasks and threads, through `service::supervise`.
+/// Files that spawn supervised tasks and threads, through `runtime::supervise`.
 const SUPERVISORS: &[&str] = &[
     "crates/gateway/src/lib.rs",
     "crates/service/src/logging/writer.rs",
     "crates/service/src/shutdown.rs",
-    "crates/service/src/supervise.rs",
-    "crates/service/src/thread.rs",
+    "crates/runtime/src/supervise.rs",
+    "crates/runtime/src/thread.rs",
 ];
 
 /// Files that write to standard output or error: before the process serves, or in the log writer
@@ -225,7 +230,7 @@ fn shard_code_never_awaits_or_locks() {
 }
 
 #[test]
-fn simulated_resources_are_used_through_service_only() {
+fn simulated_resources_are_used_through_runtime_only() {
     for name in CONTROLLED {
         for file in rust_files(&root().join("crates").join(name).join("src")) {
             let is_test = file.ends_with("tests.rs") || shown(&file).contains("/model");
@@ -249,7 +254,7 @@ fn tasks_and_threads_are_spawned_by_supervisors_only() {
             assert!(code.contains("supervise") || code.contains("supervised"), "{shown}");
             continue;
         }
-        assert_eq!((bare, imported), (None, None), "{shown}: spawn it with `service::supervise`");
+        assert_eq!((bare, imported), (None, None), "{shown}: spawn it with `runtime::supervise`");
     }
 }
 
@@ -320,7 +325,10 @@ fn workspace() -> BTreeMap<String, Vec<String>> {
         .expect("cargo is available, since it runs this test");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo writes JSON");
-    let text = |value: &Value| value["name"].as_str().expect("names are strings").to_owned();
+    let text = |value: &Value| {
+        let name = value["name"].as_str().expect("names are strings");
+        name.strip_prefix(PREFIX).unwrap_or(name).to_owned()
+    };
     let list = |value: &Value| value.as_array().expect("a list").clone();
     list(&metadata["packages"])
         .iter()

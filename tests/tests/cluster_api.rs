@@ -1,8 +1,8 @@
 //! Cluster-wide calls: they reach the right gateways, and answers are merged.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use client::{Cluster, Filter, Recipients, Row};
 use protocol::{ClientId, Fields, Group, Message, Uid};
+use push_suite_cluster::{Cluster, Filter, Recipients, Row};
 use serde_json::{Map, Value, json};
 use suite_tests::{Browser, Received, Suite, on_one_and_three_threads};
 
@@ -232,8 +232,11 @@ async fn unknown_clients_are_reported_as_absent(threads: usize) {
     }
     cluster.send_to_client(absent, "hello?").await.unwrap();
     let refused = cluster.send_to_client(nowhere, "hello?").await;
-    assert!(matches!(refused, Err(client::Error::Unreachable { .. })), "{refused:?}");
-    assert!(matches!(cluster.send_to_uid("", "hello?").await, Err(client::Error::Name(_))));
+    assert!(matches!(refused, Err(push_suite_cluster::Error::Unreachable { .. })), "{refused:?}");
+    assert!(matches!(
+        cluster.send_to_uid("", "hello?").await,
+        Err(push_suite_cluster::Error::Name(_))
+    ));
 }
 
 async fn commands_and_queries_of_one_task_stay_in_order(threads: usize) {

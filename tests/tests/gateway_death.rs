@@ -3,8 +3,8 @@
 
 use std::{collections::BTreeMap, iter, time::Duration};
 
-use business_worker::{ClientId, CloseReason};
 use protocol::{Event, Query, link::ToGateway};
+use push_suite_worker::{ClientId, CloseReason};
 use suite_tests::{
     Browser, Call, Suite, TestWorker, eventually, on_one_and_three_threads, process::Signal,
 };

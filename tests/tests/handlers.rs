@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use business_worker::CloseReason;
+use push_suite_worker::CloseReason;
 use suite_tests::{
     Call, Raw, Suite, TestWorker, eventually,
     raw::{handshake, masked},

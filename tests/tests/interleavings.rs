@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use business_worker::{ClientId, CloseReason};
 use protocol::Event;
+use push_suite_worker::{ClientId, CloseReason};
 use suite_tests::{
     Browser, Call, Raw, Suite, TIMEOUT, TestWorker, on_one_and_three_threads, process::Signal,
     raw::masked,

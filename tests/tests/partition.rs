@@ -2,8 +2,8 @@
 
 use std::{cell::Cell, time::Duration};
 
-use client::Cluster;
 use protocol::{Command, Message, Recipients};
+use push_suite_cluster::Cluster;
 use suite_tests::{
     Browser, Call, Peer, Suite, TestWorker, eventually, on_one_and_three_threads, peer::back_end,
 };

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use business_worker::{Client, Config, Message, Worker, serve};
 use protocol::Event;
+use push_suite_worker::{Client, Config, Message, Worker, serve};
 use service::Starting;
 use suite_tests::{
     Php, Suite, eventually, on_one_and_three_threads, process::Process, with_timeout,

@@ -2,8 +2,8 @@
 //! arrives first.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use business_worker::ClientId;
 use protocol::{Answer, Query};
+use push_suite_worker::ClientId;
 use serde_json::{Map, Value, json};
 use suite_tests::{Browser, Call, Report, Suite, TestWorker, eventually, on_one_and_three_threads};
 

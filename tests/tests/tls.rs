@@ -5,11 +5,11 @@
 use std::{fs, net::SocketAddr};
 
 use bytes::{Bytes, BytesMut};
-use client::{Cluster, Config};
 use protocol::{
     codec::gateway_worker::{BODY_IS_SCALAR, Frame, Opcode},
     link::MAGIC,
 };
+use push_suite_cluster::{Cluster, Config};
 use suite_tests::{
     Ca, Php, Raw, Relay, Suite, TestWorker, eventually, on_one_and_three_threads, ports,
     process::{Process, Signal},
@@ -84,7 +84,10 @@ async fn eavesdropper_learns_neither_secret_nor_messages() {
         }
         ann.send("echo w0rd-of-a-client").await;
         assert_eq!(ann.receive_text().await, "w0rd-of-a-client");
-        cluster.send_to_all(client::Recipients::All, "w0rd-of-a-back-end").await.unwrap();
+        cluster
+            .send_to_all(push_suite_cluster::Recipients::All, "w0rd-of-a-back-end")
+            .await
+            .unwrap();
         assert_eq!(ann.receive_text().await, "w0rd-of-a-back-end");
         // The control case: without TLS, the relay sees all of it.
         assert_ne!(register.has_relayed(suite.secret().expose()), tls, "the secret, TLS {tls}");
@@ -130,7 +133,7 @@ async fn peer_without_cluster_certificate_is_refused_and_counted(threads: usize)
         (register_addr, register, "register_refused_total{reason=\"tls\"}"),
     ] {
         let before = process.metric(metric).await.unwrap_or_default();
-        let tcp = service::net::TcpStream::connect(addr).await.unwrap();
+        let tcp = runtime::net::TcpStream::connect(addr).await.unwrap();
         assert!(with_timeout("a TLS handshake", theirs.connect(tcp)).await.is_err());
         refused(process, metric, before + 1.0).await;
     }
@@ -180,8 +183,8 @@ async fn certificates_are_reloaded_and_invalid_ones_change_nothing(threads: usiz
     let mut suite = builder.inner_tls("refuse").start().await;
     let (next, addrs) = (Ca::new(), [inner(&suite), suite.register_addrs[0]]);
     let (ours, theirs) = (suite.tls().unwrap(), next.member("member"));
-    let connects = async |tls: &client::Tls, addr: SocketAddr| {
-        let tcp = service::net::TcpStream::connect(addr).await.unwrap();
+    let connects = async |tls: &push_suite_cluster::Tls, addr: SocketAddr| {
+        let tcp = runtime::net::TcpStream::connect(addr).await.unwrap();
         with_timeout("a TLS handshake", tls.connect(tcp)).await.is_ok()
     };
     let reload = async |suite: &mut Suite, text: &str| {
@@ -233,7 +236,7 @@ async fn invalid_tls_records_crash_no_process(threads: usize) {
     let (port, mut hello) = (ports::free(), Vec::new());
     let listener = tokio::net::TcpListener::bind(port).await.unwrap();
     let tls = suite.ca().member("another");
-    let tcp = service::net::TcpStream::connect(port).await.unwrap();
+    let tcp = runtime::net::TcpStream::connect(port).await.unwrap();
     let connecting = tokio::spawn(async move { tls.connect(tcp).await });
     let (mut accepted, _) = listener.accept().await.unwrap();
     while hello.len() < 5 || hello.len() < 5 + usize::from(u16::from_be_bytes([hello[3], hello[4]]))

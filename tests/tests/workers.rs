@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, iter, time::Duration};
 
-use business_worker::{ClientId, CloseReason, Message};
+use push_suite_worker::{ClientId, CloseReason, Message};
 use suite_tests::{
     Call, Received, Report, Suite, TestWorker, eventually, on_one_and_three_threads,
 };

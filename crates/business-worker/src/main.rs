@@ -13,11 +13,11 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     service::main_on::<apps::Args, Settings>(
-        |settings| business_worker::runtime(&settings.config),
+        |settings| push_suite_worker::runtime(&settings.config),
         async |Settings { app, config }, starting| match app {
-            App::Chat => business_worker::serve(apps::Chat, config, starting).await,
-            App::Echo => business_worker::serve(apps::Echo, config, starting).await,
-            App::Bench => business_worker::serve(apps::Bench, config, starting).await,
+            App::Chat => push_suite_worker::serve(apps::Chat, config, starting).await,
+            App::Echo => push_suite_worker::serve(apps::Echo, config, starting).await,
+            App::Bench => push_suite_worker::serve(apps::Bench, config, starting).await,
         },
     )
 }

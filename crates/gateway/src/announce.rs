@@ -8,16 +8,16 @@ use protocol::{
     codec::json_lines::Lines,
     discovery::{FromRegister, Gateway, GatewayConnect, GatewayNotice, ToRegister, WorkerConnect},
 };
-use service::{
-    Health,
+use runtime::{
     backoff::Backoff,
-    clock, dice,
+    clock, dial,
     liveness::{self, Probes},
     outage::Outage,
-    stream::Stream,
+    random,
     sync::{Mutex, MutexGuard},
     tls,
 };
+use service::Health;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::{self, Instant, MissedTickBehavior},
@@ -250,13 +250,13 @@ pub(crate) async fn announce(
                 contact.refused(announcement.address, by);
                 reached.refuse();
                 refused.ended_after(since.elapsed());
-                REFUSED_FIRST + refused.next(dice::random())
+                REFUSED_FIRST + refused.next(random::random())
             }
             Err(error) => {
                 contact.lost(&error);
                 reached.miss();
                 backoff.ended_after(since.elapsed());
-                backoff.next(dice::random())
+                backoff.next(random::random())
             }
         };
         if leaving.run_until_cancelled(time::sleep(wait)).await.is_none() {
@@ -273,7 +273,7 @@ async fn hold_connection(
     mut listing: Listing<'_>,
     leaving: &CancellationToken,
 ) -> anyhow::Result<Left> {
-    let connect = Stream::connect(&contact.register, announcement.tls.as_ref());
+    let connect = dial::connect(&contact.register, announcement.tls.as_ref());
     let connect = leaving.run_until_cancelled(time::timeout(CONNECT, connect));
     let Some(connected) = connect.await else {
         return Ok(Left::Leaving);
@@ -361,7 +361,7 @@ async fn hold_connection(
 async fn is_listed_at(register: &str, announcement: &Announcement, within: Duration) -> bool {
     let address = announcement.address.to_string();
     let look = async {
-        let mut stream = Stream::connect(register, announcement.tls.as_ref()).await?;
+        let mut stream = dial::connect(register, announcement.tls.as_ref()).await?;
         let mut ask = BytesMut::new();
         ToRegister::WorkerConnect(WorkerConnect {
             secret_key: Some(announcement.secret.clone()),

@@ -3,14 +3,11 @@
 
 use std::{io, time::Duration};
 
+use framing::{Violation, http::BadRequest, websocket::Refusal};
 use protocol::CloseReason;
 use thiserror::Error;
 
-use crate::{
-    framing::{Violation, websocket::Refusal},
-    http::BadRequest,
-    settings::CompatBehavior,
-};
+use crate::settings::CompatBehavior;
 
 /// The cause for the end of a connection.
 #[derive(Debug, Error)]

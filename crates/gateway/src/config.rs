@@ -6,14 +6,12 @@ mod checks;
 use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
 
 use anyhow::ensure;
+use framing::websocket::HandshakePolicy;
 use protocol::{Secret, codec::native::MAX_FRAME};
-use service::{
-    settings::{Compat, Derived, Warning},
-    tls::{MutualTls, Reload, ServerTls},
-};
+use runtime::tls::{MutualTls, Reload, ServerTls};
+use service::settings::{Compat, Derived, Warning};
 
 use crate::{
-    framing::websocket::HandshakePolicy,
     heartbeat::{Heartbeat, Liveness, Ping, WebSocketPing},
     http::Pages,
     settings::{KeepAlive, Listener, NoWorker, Settings},
@@ -212,10 +210,8 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        framing::Framing,
-        settings::{SlowClient, WebSocketType},
-    };
+    use crate::settings::{SlowClient, WebSocketType};
+    use framing::Framing;
 
     /// The configuration from these flags, or the error that a user sees.
     pub(in crate::config) fn config(flags: &[&str]) -> Result<Config, String> {

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::framing::Framing;
+use framing::Framing;
 
 /// The settings of `GatewayWorker`'s heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq)]

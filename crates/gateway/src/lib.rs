@@ -11,16 +11,13 @@ mod settings;
 
 mod descriptors;
 mod drain_summary;
-mod inbox;
 mod metrics;
 mod placement;
 mod register_outages;
 mod routing;
-mod shared_frames;
 mod thread_messages;
 
 mod closed;
-mod framing;
 mod heartbeat;
 mod http;
 mod write_queue;
@@ -35,13 +32,14 @@ use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context;
 use prometheus_client::registry::Registry;
 use protocol::{InstanceId, Secret};
-use service::{
-    Health, dice, limits,
+use runtime::{
     listen::{self, Acceptor, CannotListen},
     net::{self, Unpolled},
+    random,
     supervise::{spawn_in, spawn_local},
     thread::{self, Thread},
 };
+use service::{Health, limits};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -172,7 +170,7 @@ impl Gateway {
                 "the open file limit allows fewer connections than --max-connections"
             );
         }
-        let instance = InstanceId::from_random(dice::random());
+        let instance = InstanceId::from_random(random::random());
         let peer_timeout = config.settings.peer_timeout;
         Ok(Self {
             listeners,
@@ -318,7 +316,7 @@ impl Gateway {
                 let hub = Hub::new(Arc::clone(&state), Arc::clone(&settings), secret, health);
                 spawn_local(hub::run(hub, Acceptor::new(inner)?, phases.clone()));
             }
-            let shard = Shard::new(index, state, settings, listeners, dice::random());
+            let shard = Shard::new(index, state, settings, listeners, random::random());
             shard::run(shard, acceptors, phases.closing, phases.over).await;
             io::Result::Ok(())
         };

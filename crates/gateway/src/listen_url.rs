@@ -2,10 +2,11 @@
 
 use std::{fmt, str::FromStr};
 
+use framing::Framing;
 use serde::{Serialize, Serializer};
 use service::settings::{Address, Unresolved};
 
-use crate::{framing::Framing, settings::Listener};
+use crate::settings::Listener;
 
 /// A `--listen` URL, not resolved yet.
 #[derive(Clone, Debug, PartialEq, Eq)]

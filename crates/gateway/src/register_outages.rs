@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use service::sync::{Mutex, MutexGuard};
+use runtime::sync::{Mutex, MutexGuard};
 
 /// A shorter outage cannot have caused a worker to declare this gateway dead: workers wait longer
 /// while a register of theirs does not list it. An outage that still lasts counts from its start,

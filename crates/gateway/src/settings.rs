@@ -2,15 +2,15 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use framing::{Framing, TextValidation, websocket::HandshakePolicy};
 use protocol::MessageKind;
-use service::{
+use runtime::{
     net::{self, Unpolled},
-    settings::Compat,
     tls::{InnerAcceptor, ServerTls},
 };
+use service::settings::Compat;
 
 use crate::{
-    framing::{Framing, TextValidation, websocket::HandshakePolicy},
     heartbeat::{Heartbeat, WebSocketPing},
     http::Pages,
     routing::Router,

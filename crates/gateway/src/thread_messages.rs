@@ -10,13 +10,14 @@ use std::{
 };
 
 use bytes::Bytes;
+use inbox::Inbox;
 use protocol::{Command, ConnectionId, Group, InstanceId, Query, Row, Session};
-use service::{net::Released, rate_limit::Throttle, sync::Mutex};
+use runtime::{net::Released, rate_limit::Throttle, sync::Mutex};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    descriptors::Descriptors, drain_summary::DrainSummary, inbox::Inbox, metrics::Metrics,
-    placement::ShardLoads, register_outages::RegisterOutages,
+    descriptors::Descriptors, drain_summary::DrainSummary, metrics::Metrics, placement::ShardLoads,
+    register_outages::RegisterOutages,
 };
 
 /// A logical timestamp, counted over all shards of the gateway, so that results of several shards

@@ -6,8 +6,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-
-use crate::shared_frames::SMALL;
+use framing::shared_frames::SMALL;
 
 /// Buffers up to this size are copied into one contiguous tail. Larger ones are shared and written
 /// without a copy.

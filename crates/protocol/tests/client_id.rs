@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 use proptest::prelude::*;
-use protocol::{ClientId, ConnectionId};
+use push_suite_protocol::{ClientId, ConnectionId};
 
 proptest! {
     #[test]

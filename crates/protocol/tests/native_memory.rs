@@ -5,7 +5,7 @@
 use std::fs;
 
 use bytes::{BufMut, BytesMut};
-use protocol::{
+use push_suite_protocol::{
     codec::native::{MAX_FRAME, PREFIX, VERSION, decode},
     link::{ToGateway, ToPeer},
 };

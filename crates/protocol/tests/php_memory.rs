@@ -6,7 +6,7 @@
 use std::fs;
 
 use bytes::Bytes;
-use protocol::{
+use push_suite_protocol::{
     php::{json_encode, unserialize},
     session::{MAX_PHP_SESSION, Session},
 };

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*};
-use protocol::{
+use push_suite_protocol::{
     php::{json_encode, serialize, unserialize},
     session::{MAX_PHP_SESSION, Session, SessionError},
 };

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr};
 
 use bytes::Bytes;
 use prometheus_client::encoding::EncodeLabelSet;
-use service::tls;
+use runtime::tls;
 
 /// Why a connection ended. Determines the final response, the metric and the log line.
 #[derive(Debug, thiserror::Error)]

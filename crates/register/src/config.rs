@@ -4,10 +4,11 @@ use std::{net::SocketAddr, time::Duration};
 
 use clap::Parser;
 use protocol::Secret;
+use runtime::tls::{InnerAcceptor, Plain};
 use serde::Serialize;
 use service::{
     settings::{Address, Common, Compat, Derived, Effective, check_bound},
-    tls::{InnerAcceptor, InnerFiles, Plain},
+    tls_flags::InnerFiles,
 };
 
 /// Service discovery: announces the addresses of gateways to workers.

@@ -44,7 +44,7 @@ mod presence;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use prometheus_client::registry::Registry;
-use service::{
+use runtime::{
     clock,
     listen::{self, Acceptor, CannotListen},
     net::{self, TcpStream},

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use register::{Args, Config, Register};
-use service::tls::MutualTls;
+use runtime::tls::MutualTls;
 
 /// Returns the memory of a burst to the system within seconds; see `.cargo/config.toml`.
 #[cfg(feature = "jemalloc")]

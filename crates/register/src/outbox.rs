@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use service::sync::{Mutex, MutexGuard};
+use runtime::sync::{Mutex, MutexGuard};
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt as _},
     sync::Notify,

@@ -10,7 +10,7 @@ use protocol::{
         self, Gateway, GatewayConnect, GatewayNotice, RequestParseError, ToRegister, WorkerConnect,
     },
 };
-use service::{
+use runtime::{
     clock,
     net::TcpStream,
     rate_limit::Throttle,

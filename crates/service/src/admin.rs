@@ -10,11 +10,9 @@ use axum::{
     routing::get,
 };
 use prometheus_client::{encoding::text, registry::Registry};
+use runtime::listen::Acceptor;
 
-use crate::{
-    health::Health,
-    listen::{Acceptor, Bounded},
-};
+use crate::{bounded::Bounded, health::Health};
 
 /// Serves on `acceptor` forever. Requests need no secret and responses contain none; it is meant for
 /// an address that only operators can reach.
@@ -83,7 +81,7 @@ mod tests {
     use super::*;
 
     async fn start(health: &Health) -> SocketAddr {
-        let acceptor = crate::listen::bind(([127, 0, 0, 1], 0).into(), "--admin-listen").unwrap();
+        let acceptor = runtime::listen::bind(([127, 0, 0, 1], 0).into(), "--admin-listen").unwrap();
         let addr = acceptor.addr();
         let mut metrics = Registry::default();
         let seen: Counter = Counter::default();

@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::sync::Mutex;
+use runtime::sync::Mutex;
 
 /// The source of `/readyz`, `/livez` and the watchdog. Cheap to clone; any part of the process
 /// may hold one and set its own named conditions.

@@ -12,6 +12,7 @@ use std::{
 
 use clap::Parser;
 use prometheus_client::registry::Registry;
+use runtime::{listen, supervise, tls::Reload};
 use serde::Serialize;
 use tokio::{runtime::Runtime, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -19,12 +20,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admin,
     health::Health,
-    limits, listen, logging,
-    settings::{self, Common, Effective, Warning},
+    limits, logging,
+    settings::{self, BAD_SETTINGS, Common, Effective, Warning},
     shutdown::Listening,
     sighup::SighupListener,
-    supervise, systemd,
-    tls::Reload,
+    systemd,
 };
 
 /// Runs a process on a current-thread runtime and returns its exit code.
@@ -39,7 +39,7 @@ use crate::{
 /// It replaces the panic hook with one that logs; `serve` may set another.
 ///
 /// ```no_run
-/// # use service::{Starting, settings::Common};
+/// # use push_suite_service::{Starting, settings::Common};
 /// # #[derive(clap::Parser, serde::Serialize)]
 /// # struct Args { #[command(flatten)] #[serde(flatten)] common: Common }
 /// # impl AsRef<Common> for Args { fn as_ref(&self) -> &Common { &self.common } }
@@ -48,9 +48,9 @@ use crate::{
 /// #     type Error = anyhow::Error;
 /// #     fn try_from(_: Args) -> anyhow::Result<Self> { Ok(Self) }
 /// # }
-/// # impl service::settings::Effective for Config {}
+/// # impl push_suite_service::settings::Effective for Config {}
 /// fn main() -> std::process::ExitCode {
-///     service::main::<Args, Config>(async |_config, starting| {
+///     push_suite_service::main::<Args, Config>(async |_config, starting| {
 ///         // bind, with `starting.metrics` to register metrics in
 ///         let running = starting.started("listening on …")?;
 ///         running.shutdown.cancelled().await;
@@ -121,7 +121,7 @@ where
     for Warning { flag, problem } in config.warnings() {
         tracing::warn!(flag, problem, "questionable setting");
     }
-    supervise::end_process_on_panic();
+    supervise::end_process_on_panic(logging::exit);
     limits::raise_descriptors();
     let ended = match supervise::run(|| run(&common, admin, signals, runtime, config, serve)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -138,9 +138,6 @@ fn bad_settings(error: &anyhow::Error) -> ExitCode {
     let _ = writeln!(io::stderr(), "error: {error:#}");
     ExitCode::from(BAD_SETTINGS)
 }
-
-/// The exit code for invalid settings.
-pub const BAD_SETTINGS: u8 = 2;
 
 fn run<C>(
     common: &Common,

@@ -2,10 +2,11 @@
 
 use std::{io, thread, time::Duration};
 
+use runtime::supervise;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{signals::Signals, supervise};
+use crate::{logging, signals::Signals};
 
 /// Cancelled by the first SIGTERM or SIGINT. A second one ends the process at once with 128 plus
 /// the signal's number, as a shell would report it. Other signals are only logged; see
@@ -61,11 +62,11 @@ async fn listen(mut signals: Signals, shutdown: CancellationToken, grace: Durati
     match second.await {
         Ok(signal) => {
             tracing::warn!(signal = signal.name, "second signal; exiting at once");
-            supervise::exit(128 + signal.number);
+            logging::exit(128 + signal.number);
         }
         Err(_) => {
             tracing::error!(?grace, "drain exceeded its deadline; exiting");
-            supervise::exit(1);
+            logging::exit(1);
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{supervise, tls::Reload};
+use runtime::{supervise, tls::Reload};
 
 /// Receives SIGHUP, which no longer ends the process.
 #[derive(Debug)]

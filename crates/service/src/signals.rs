@@ -11,7 +11,7 @@ use std::{io, time::Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::rate_limit::Throttle;
+use runtime::rate_limit::Throttle;
 
 /// A signal that ends the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

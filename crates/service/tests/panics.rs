@@ -8,8 +8,9 @@ use std::{
 };
 
 use clap::Parser;
+use push_suite_service::settings::Common;
+use runtime::{supervise, thread};
 use serde::Serialize;
-use service::{settings::Common, supervise, thread};
 use tokio::task::{JoinSet, LocalSet};
 use tokio_util::task::TaskTracker;
 
@@ -39,7 +40,7 @@ impl AsRef<Common> for Args {
 
 struct Config;
 
-impl service::settings::Effective for Config {}
+impl push_suite_service::settings::Effective for Config {}
 
 impl TryFrom<Args> for Config {
     type Error = anyhow::Error;
@@ -61,7 +62,7 @@ fn on_purpose() {
 fn child_that_panics() {
     let Ok(place) = std::env::var(WHERE) else { return };
     // Where a process of ours has its own main thread, a test has a thread of the harness.
-    let code = service::main::<Args, Config>(async |_, starting| {
+    let code = push_suite_service::main::<Args, Config>(async |_, starting| {
         let started = starting.started("serving").unwrap();
         let mut tasks = JoinSet::new();
         let (tracker, local) = (TaskTracker::new(), LocalSet::new());

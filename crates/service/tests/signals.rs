@@ -18,7 +18,7 @@ fn child_that_never_finishes_draining() {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let shutdown = service::shutdown::on_signal(Duration::from_secs(600)).unwrap();
+        let shutdown = push_suite_service::shutdown::on_signal(Duration::from_secs(600)).unwrap();
         println!("serving");
         shutdown.cancelled().await;
         println!("draining");

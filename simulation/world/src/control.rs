@@ -1,8 +1,8 @@
 //! Control of hosts, links and time by the simulation.
 
 use crate::{
-    dice,
     network::{Network, with},
+    random,
 };
 
 /// The index of a host.
@@ -11,7 +11,7 @@ pub type Host = usize;
 /// Starts a new world on this thread. Everything in it is derived from `seed`; with `lines`, the
 /// trace keeps a line for every step.
 pub fn begin(seed: u64, lines: bool) {
-    dice::seed(seed);
+    random::seed(seed);
     Network::new(seed ^ 0x6e65_7477_6f72_6b00, lines).install();
 }
 

@@ -1,6 +1,6 @@
 //! The record that a worker writes for each event before it handles it, with a fixed length.
 
-use business_worker::CloseReason;
+use push_suite_worker::CloseReason;
 
 /// One call of one handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

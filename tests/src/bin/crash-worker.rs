@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use business_worker::{Client, CloseReason, Handshake, Message, Worker};
+use push_suite_worker::{Client, CloseReason, Handshake, Message, Worker};
 
 struct Crashing;
 
@@ -44,5 +44,5 @@ impl Worker for Crashing {
 }
 
 fn main() -> ExitCode {
-    business_worker::main(Crashing)
+    push_suite_worker::main(Crashing)
 }

@@ -1,7 +1,7 @@
 //! `--app bench`: executes the commands of a load generator; the first byte of a message selects
 //! one.
 
-use business_worker::{Client, Group, Message, Recipients, Uid, Worker};
+use push_suite_worker::{Client, Group, Message, Recipients, Uid, Worker};
 
 #[derive(Debug)]
 pub(crate) struct Bench;

@@ -1,6 +1,6 @@
 //! `--app echo`: every message goes back to its sender, text as text and binary as binary.
 
-use business_worker::{Client, Message, Worker};
+use push_suite_worker::{Client, Message, Worker};
 
 #[derive(Debug)]
 pub(crate) struct Echo;

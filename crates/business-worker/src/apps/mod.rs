@@ -5,8 +5,8 @@ mod chat;
 mod echo;
 
 use anyhow::bail;
-use business_worker::Config;
 use clap::{Parser, ValueEnum};
+use push_suite_worker::Config;
 use serde::Serialize;
 use service::settings::{Common, Derived, Effective, Warning};
 
@@ -26,7 +26,7 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     #[serde(flatten)]
-    worker: business_worker::Args,
+    worker: push_suite_worker::Args,
 }
 
 impl AsRef<Common> for Args {

@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 
 use clap::Parser;
+use framing::http::{Field, Subprotocol};
+use runtime::tls::Plain;
 use serde::Serialize;
 use service::{
     settings::{Address, Common, Compat, Host, MAX_SILENCE, MAX_WAIT, amount},
-    tls::{InnerFiles, Plain, PublicFiles},
+    tls_flags::{InnerFiles, PublicFiles},
 };
 
 use crate::{
     heartbeat::MAX_LIMIT,
-    http::{Field, Subprotocol},
     listen_url::ListenUrl,
     routing::Router,
     settings::MAX_STANDBYS,

@@ -3,13 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::ensure;
-use service::{
-    settings::{Bound, Derived, Effective, Host, Warning, check_bound, check_registers},
-    tls::Plain,
-};
+use framing::Framing;
+use runtime::tls::Plain;
+use service::settings::{Bound, Derived, Effective, Host, Warning, check_bound, check_registers};
 
 use super::{Args, Config, SHARE};
-use crate::{framing::Framing, settings::Listener};
+use crate::settings::Listener;
 
 /// The addresses of a gateway, with host names resolved.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
-use service::files;
+use runtime::files;
 
 use super::StaticFiles;
 

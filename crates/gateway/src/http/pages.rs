@@ -7,9 +7,10 @@ use std::{
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use service::{sync::Mutex, tls::Reload};
+use framing::http::Request;
+use runtime::{sync::Mutex, tls::Reload};
 
-use super::{Request, StaticFiles, folder};
+use super::{StaticFiles, folder};
 
 /// The static files being served.
 #[derive(Debug)]
@@ -84,7 +85,9 @@ impl Reload for Pages {
 mod tests {
     use std::fs;
 
-    use super::{super::parse, *};
+    use framing::http::parse;
+
+    use super::*;
 
     #[test]
     fn reload_replaces_files_unless_it_fails() {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Request, static_files::head};
+use framing::http::{Request, response_head};
 
 /// The response to a health check, head and body: to any OPTIONS request, as sent by HAProxy, and
 /// to a GET or HEAD of `path`. `None` for other requests.
@@ -14,14 +14,16 @@ pub(crate) fn answer(request: &Request, path: Option<&str>) -> Option<(Bytes, By
         }
         _ => return None,
     };
-    let head = head("200 OK", fields, body.len(), request.keep_alive);
+    let head = response_head("200 OK", fields, body.len(), request.keep_alive);
     let body = if request.method == "HEAD" { "" } else { body };
     Some((head, Bytes::from_static(body.as_bytes())))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::parse, *};
+    use framing::http::parse;
+
+    use super::*;
 
     #[test]
     fn health_check_is_options_or_get_of_its_path() {

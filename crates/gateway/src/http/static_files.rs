@@ -6,10 +6,11 @@ use std::{
     path::PathBuf,
 };
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
+use framing::http::{Request, response_head};
 use rustc_hash::FxHasher;
 
-use super::{BadRequest, Request, content_type, path};
+use super::{content_type, path};
 
 /// Content security policy of the built-in page: its own scripts, styles and WebSocket only, and no
 /// framing.
@@ -154,7 +155,7 @@ impl StaticFiles {
         let body_sent = if request.method == "HEAD" { Bytes::new() } else { body.clone() };
         // A 304 has the length of the 200 that it stands for.
         let length = file.map_or(body.len(), |file| file.body.len());
-        (head(status, &fields, length, request.keep_alive), body_sent)
+        (response_head(status, &fields, length, request.keep_alive), body_sent)
     }
 
     fn file(&self, path: &str) -> Option<&File> {
@@ -174,28 +175,11 @@ impl StaticFiles {
     }
 }
 
-impl BadRequest {
-    /// The response to a refused request.
-    pub(crate) fn answer(self) -> Bytes {
-        head(self.status(), "", 0, false)
-    }
-}
-
-pub(super) fn head(status: &str, fields: &str, length: usize, keep_alive: bool) -> Bytes {
-    let mut out = BytesMut::with_capacity(256 + fields.len());
-    let connection = if keep_alive { "keep-alive" } else { "close" };
-    out.put_slice(
-        format!(
-            "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: {connection}\r\n{fields}\r\n"
-        )
-        .as_bytes(),
-    );
-    out.freeze()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{super::parse, *};
+    use framing::http::parse;
+
+    use super::*;
 
     fn answer(site: &StaticFiles, request: &str) -> (String, String) {
         let (request, _) = parse(request.as_bytes()).unwrap().unwrap();

@@ -2,7 +2,7 @@
 
 use std::{future::poll_fn, io, mem, task::Poll};
 
-use service::net::TcpStream;
+use runtime::net::TcpStream;
 
 /// Waits until the runtime has polled the kernel's ready list twice.
 ///

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, io::IoSlice, net::SocketAddr, rc::Rc, sync::Arc
 
 use bytes::{Bytes, BytesMut};
 use protocol::{Answer, InstanceId, codec::native, link::ToPeer};
-use service::stream::OwnedWriteHalf;
+use runtime::stream::OwnedWriteHalf;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 

@@ -7,7 +7,7 @@ use protocol::{
     link::Refusal,
     name::MAX_NAME,
 };
-use service::tls;
+use runtime::tls;
 use thiserror::Error;
 
 use crate::thread_messages::LinkEnd;

@@ -34,8 +34,9 @@ use std::{
 };
 
 use protocol::{Command, ConnectionId, InstanceId, Secret, link::ToPeer};
+use runtime::{clock, rate_limit::Throttle};
 use rustc_hash::FxHashMap;
-use service::{Health, clock, rate_limit::Throttle};
+use service::Health;
 use tokio::sync::Notify;
 
 use self::{

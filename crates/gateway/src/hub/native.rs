@@ -9,8 +9,8 @@ use protocol::{
     link::{Role, ToGateway, ToPeer},
     name::MAX_NAME,
 };
-use service::{
-    dice,
+use runtime::{
+    random,
     stream::{OwnedWriteHalf, Stream},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -48,7 +48,7 @@ async fn challenge(
     stream: &mut Stream,
     buffer: &mut BytesMut,
 ) -> Result<Authenticated, LinkClosed> {
-    let gateway_nonce: Nonce = dice::random();
+    let gateway_nonce: Nonce = random::random();
     let (gateway, instance) = {
         let state = &hub.borrow().gateway;
         (state.address.to_string(), state.instance.clone())

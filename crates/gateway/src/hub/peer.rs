@@ -7,7 +7,7 @@ use protocol::{
     codec::gateway_worker::MAX_STRANGER_FRAME,
     link::{MAGIC, ToPeer},
 };
-use service::{
+use runtime::{
     liveness::{self, Probes},
     net::TcpStream,
     stream::{OwnedReadHalf, OwnedWriteHalf, Stream},

@@ -13,7 +13,7 @@ use protocol::{
     },
 };
 
-use service::clock;
+use runtime::clock;
 
 use super::{
     Hub, link_closed::LinkClosed, scatter_gather::Origin, unauthenticated::UnauthenticatedPeer,

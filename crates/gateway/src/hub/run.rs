@@ -12,7 +12,7 @@ use std::{
 
 use super::{Hub, STALLED, Shared, arrival_order, link_closed::LinkClosed, peer};
 use crate::Phases;
-use service::{clock, listen::Acceptor, net::TcpStream, supervise::spawn_local};
+use runtime::{clock, listen::Acceptor, net::TcpStream, supervise::spawn_local};
 use tokio::{
     io::Interest,
     time::{self, MissedTickBehavior},

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use service::rate_limit::Throttle;
+use runtime::rate_limit::Throttle;
 
 /// All unauthenticated peers of a gateway.
 #[derive(Debug)]

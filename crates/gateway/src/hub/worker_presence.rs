@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use protocol::link::ToPeer;
-use service::{clock, outage::Outage, rate_limit::Throttle};
+use runtime::{clock, outage::Outage, rate_limit::Throttle};
 
 use super::{Hub, STALLED, link::Link};
 use crate::thread_messages::{LinkId, ToShard};

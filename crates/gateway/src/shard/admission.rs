@@ -2,17 +2,15 @@
 
 use std::collections::VecDeque;
 
+use framing::{Decoder, Framing};
 use protocol::Event;
-use service::clock;
+use runtime::clock;
 
 use super::{
     Accepted, Shard,
     connection::{Connection, Pause, Phase, SlotKey},
 };
-use crate::{
-    framing::{Decoder, Framing},
-    settings::NoWorker,
-};
+use crate::settings::NoWorker;
 
 /// Unassigned events beyond this many windows make a shard overloaded.
 const OVERLOAD_FACTOR: usize = 2;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::shared_frames::SharedFrameBytes;
+use framing::shared_frames::SharedFrameBytes;
 
 /// A shard's share of `--memory-budget`, and its use.
 ///

@@ -6,8 +6,9 @@ use std::{
 };
 
 use bytes::Bytes;
+use framing::{Decoder, Framed, Framing, Received, shared_frames::SMALL, websocket};
 use protocol::{CloseReason, Event, Message, MessageKind};
-use service::clock;
+use runtime::clock;
 
 use super::{
     Shard,
@@ -18,9 +19,7 @@ use super::{
 };
 use crate::{
     closed::{CloseAction, CloseCause, GOING_AWAY},
-    framing::{Decoder, Framed, Framing, Received, websocket},
     settings::{NoWorker, SlowClient},
-    shared_frames::SMALL,
 };
 
 /// Connections resumed from the fair queue per pass, and from the fair queue of each worker.
@@ -198,7 +197,7 @@ impl Shard {
             continues && connection.phase.decoder().is_some()
         });
         let connection = &mut self.connections[key as usize];
-        connection.backlog = stopped && 0 < decoder.len();
+        connection.backlog = stopped && 0 < decoder.buffered();
         if let Some(place) = connection.phase.decoder() {
             *place = decoder;
         }

@@ -2,13 +2,13 @@
 
 #![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
 
+use framing::Framed;
 use protocol::{Command, ConnectionId, Group, Message, Recipients};
-use service::clock;
+use runtime::clock;
 
 use super::{Shard, connection::SlotKey, fan_out::Audience, targets::Targets, work::Work};
 use crate::{
     closed::CloseCause,
-    framing::Framed,
     thread_messages::{LinkId, Ordinal},
 };
 

@@ -10,14 +10,14 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use framing::Decoder;
 use protocol::{ConnectionId, Session};
-use service::stream::Stream;
+use runtime::stream::Stream;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::{flow_control::FlowControl, standby::Standbys};
 use crate::{
-    framing::Decoder, heartbeat::Silence, settings::Listener, thread_messages::LinkId,
-    write_queue::WriteQueue,
+    heartbeat::Silence, settings::Listener, thread_messages::LinkId, write_queue::WriteQueue,
 };
 
 /// Slot of a connection in its shard's slab.

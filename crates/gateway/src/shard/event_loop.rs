@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use service::clock;
+use runtime::clock;
 
 use super::{Accepted, Shard};
 use crate::thread_messages::{PartialAnswer, ToHub, ToShard};

@@ -3,12 +3,13 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use bytes::Bytes;
+use framing::Violation;
 use protocol::{
     CloseReason, ConnectionId, Event,
     codec::gateway_worker::{MAX_FRAME, TooLarge},
 };
+use runtime::clock;
 use rustc_hash::FxHashMap;
-use service::clock;
 
 use super::{
     SCRATCH, Shard,
@@ -19,7 +20,6 @@ use super::{
 };
 use crate::{
     closed::CloseCause,
-    framing::Violation,
     settings::NoWorker,
     thread_messages::{LinkId, PeerProtocol},
 };

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use service::{clock, dice};
+use runtime::{clock, random};
 
 use super::{
     Shard,
@@ -176,7 +176,7 @@ impl Shard {
 
 /// Random retry-after, so that clients closed together do not reconnect together.
 pub(super) fn retry_after() -> Duration {
-    dice::random_range(Duration::ZERO..=RECONNECT_SPREAD)
+    random::random_range(Duration::ZERO..=RECONNECT_SPREAD)
 }
 
 impl Connection {
@@ -189,7 +189,7 @@ impl Connection {
     pub(super) fn in_large_message(&self) -> bool {
         let come = match &self.phase {
             _ if self.backlog => 0,
-            Phase::Open(decoder) | Phase::Leaving(decoder) => decoder.len(),
+            Phase::Open(decoder) | Phase::Leaving(decoder) => decoder.buffered(),
             Phase::Request(_) | Phase::Closing { .. } | Phase::Over => 0,
         };
         LARGE < come

@@ -50,11 +50,12 @@ use std::{
 };
 
 use protocol::{ClientId, ConnectionId};
-use rustc_hash::FxHashMap;
-use service::{
-    clock, dice,
+use runtime::{
+    clock,
     net::{self, TcpStream},
+    random,
 };
+use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use self::{
@@ -316,7 +317,7 @@ impl Shard {
         let (open, pending) = (keys(open), keys(pending));
         let now = clock::now();
         let shards = self.gateway.shards.len();
-        self.drain = Some(Drain::new(open, shards, grace, now, &mut dice::rng()));
+        self.drain = Some(Drain::new(open, shards, grace, now, &mut random::rng()));
         for key in pending {
             // Without a completed handshake, no close frame can be sent.
             self.close(key, CloseCause::ShuttingDown { retry_after: Duration::ZERO });
@@ -326,7 +327,7 @@ impl Shard {
 
     /// Closes the clients that are due, during graceful shutdown.
     pub(crate) fn close_due(&mut self, now: Instant) {
-        let dice = &mut dice::rng();
+        let dice = &mut random::rng();
         let Some(drain) = &mut self.drain else {
             return;
         };

@@ -3,17 +3,15 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use service::clock;
+use framing::http::{BadRequest, Request};
+use runtime::clock;
 
 use super::{
     Shard,
     clients::CLOSING,
     connection::{Page, Phase, SlotKey},
 };
-use crate::{
-    closed::CloseCause,
-    http::{self, BadRequest, Request},
-};
+use crate::{closed::CloseCause, http};
 
 /// How long a connection may be silent before it counts as a client if no static files are served:
 /// longer than health checks take for their request, or stay open without one.
@@ -27,8 +25,8 @@ impl Shard {
     /// Parses the head of a request, according to the settings.
     pub(super) fn parse(&self, head: &[u8]) -> Result<Option<(Request, usize)>, BadRequest> {
         match self.settings.handshake_policy.like_workerman {
-            true => http::workerman::parse(head),
-            false => http::parse(head),
+            true => framing::http::workerman::parse(head),
+            false => framing::http::parse(head),
         }
     }
 

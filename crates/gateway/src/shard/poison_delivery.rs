@@ -4,8 +4,8 @@
 use std::time::Instant;
 
 use protocol::{ConnectionId, Event, InstanceId};
+use runtime::clock;
 use rustc_hash::FxHashMap;
-use service::clock;
 
 use super::{
     Shard,

@@ -2,6 +2,10 @@
 //! client.
 
 use bytes::{Bytes, BytesMut};
+use framing::{
+    Decoder, Framing,
+    websocket::{self, Refusal, Reply},
+};
 use protocol::Event;
 
 use super::{
@@ -9,13 +13,7 @@ use super::{
     connection::{Page, Phase, SlotKey},
     quantum::Quantum,
 };
-use crate::{
-    closed::CloseCause,
-    framing::{
-        Decoder, Framing,
-        websocket::{self, Refusal, Reply},
-    },
-};
+use crate::closed::CloseCause;
 
 impl Shard {
     /// Answers requests until one opens a WebSocket, none is complete, or the quantum is spent.
@@ -35,7 +33,7 @@ impl Shard {
                     return;
                 }
                 Err(error) => {
-                    return self.refuse(key, &error.answer(), CloseCause::BadRequest(error));
+                    return self.refuse(key, &error.response(), CloseCause::BadRequest(error));
                 }
             };
             consumed += length;

@@ -4,7 +4,7 @@ use std::{
     cell::RefCell, future::poll_fn, pin::pin, rc::Rc, sync::Arc, task::Poll, time::Duration,
 };
 
-use service::{clock, listen::Acceptor, net, supervise::spawn_local};
+use runtime::{clock, listen::Acceptor, net, supervise::spawn_local};
 use tokio::{
     task::yield_now,
     time::{self, MissedTickBehavior},

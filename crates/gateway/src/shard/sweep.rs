@@ -1,6 +1,7 @@
 //! Sweeps over all clients, pinging or closing silent ones.
 
 use bytes::Bytes;
+use framing::{Framed, Framing, websocket};
 use protocol::Message;
 
 use super::{
@@ -10,7 +11,6 @@ use super::{
 };
 use crate::{
     closed::CloseCause,
-    framing::{Framed, Framing, websocket},
     heartbeat::{Due, Ping, WebSocketPing},
 };
 

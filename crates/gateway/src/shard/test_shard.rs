@@ -10,7 +10,7 @@ use std::{
 
 use prometheus_client::registry::Registry;
 use protocol::{Command, ConnectionId, InstanceId};
-use service::net;
+use runtime::net;
 
 use super::{Accepted, Shard, connection::SlotKey};
 use crate::{

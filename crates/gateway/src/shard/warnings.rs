@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use service::rate_limit::Throttle;
+use runtime::rate_limit::Throttle;
 
 /// One limit for each kind of line.
 #[derive(Debug)]

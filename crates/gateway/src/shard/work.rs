@@ -4,6 +4,7 @@
 //! Messages from the hub wait meanwhile, so that commands and queries take effect one after the
 //! other, as if each were done in one step.
 
+use framing::Framed;
 use protocol::{ConnectionId, Group};
 
 use super::{
@@ -12,10 +13,7 @@ use super::{
     fan_out::Audience,
     targets::{Found, Targets},
 };
-use crate::{
-    framing::Framed,
-    thread_messages::{ToHub, Token},
-};
+use crate::thread_messages::{ToHub, Token};
 
 /// Clients processed per slice: some hundred microseconds of work.
 pub(super) const SLICE: usize = 1024;

@@ -1,7 +1,7 @@
 //! Bodies that are PHP values, as a WebSocket client receives them.
 
 use bytes::Bytes;
-use protocol::{
+use push_suite_protocol::{
     Command,
     codec::gateway_worker::{
         Frame, Opcode,

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
-use protocol::{
+use push_suite_protocol::{
     Event, Handshake, Message, Session,
     codec::gateway_worker::{
         Frame, HEADER, MAX_FRAME, decode,

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use proptest::{collection::vec, prelude::*};
-use protocol::codec::gateway_worker::{
+use push_suite_protocol::codec::gateway_worker::{
     DecodeError, Frame, HEADER, MAX_FRAME, Opcode, decode, to_peer,
 };
 

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use proptest::{collection::vec, prelude::*};
-use protocol::{
+use push_suite_protocol::{
     Answer, Command, Session,
     codec::{
         gateway_worker::{

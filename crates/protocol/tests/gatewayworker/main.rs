@@ -11,7 +11,7 @@ mod replies;
 mod vectors;
 
 use bytes::Bytes;
-use protocol::{
+use push_suite_protocol::{
     Answer, ConnectionId, Group, Session, Uid,
     codec::gateway_worker::{
         BODY_IS_SCALAR, Frame, Opcode,

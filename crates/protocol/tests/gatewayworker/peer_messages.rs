@@ -1,7 +1,7 @@
 //! Decoding of frames from peers, by PHP's rules.
 
 use bytes::Bytes;
-use protocol::{
+use push_suite_protocol::{
     Command, ConnectionId, Fields, Filter, Message, MessageKind, Query, Recipients,
     codec::gateway_worker::{
         BODY_IS_FRAMED, BODY_IS_SCALAR, Frame, Opcode,

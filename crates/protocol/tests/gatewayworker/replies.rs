@@ -1,6 +1,6 @@
 //! Replies to queries, taken from the transcript of a live gateway.
 
-use protocol::{
+use push_suite_protocol::{
     Answer, Row, Session,
     codec::gateway_worker::{
         Opcode,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
-use protocol::{
+use push_suite_protocol::{
     Answer, Event, Handshake, Message, MessageKind, Row, Session,
     codec::gateway_worker::{
         Frame, MAX_FRAME, Opcode, decode,

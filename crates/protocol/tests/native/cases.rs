@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use bytes::Bytes;
-use protocol::{
+use push_suite_protocol::{
     Answer, CloseReason, Command, ConnectionId, Context, Event, Fields, Filter, Form, Group,
     Handshake, InstanceId, Message, MessageKind, Query, Recipients, Row, Session, Uid,
     event::Header,

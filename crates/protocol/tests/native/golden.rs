@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Debug};
 
 use bytes::BytesMut;
-use protocol::{
+use push_suite_protocol::{
     codec::native::{MAX_FRAME, PREFIX, decode, encode},
     link::LinkMessage,
 };

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 use proptest::{collection::vec, prelude::*};
-use protocol::{
+use push_suite_protocol::{
     Command, ConnectionId, Fields, Filter, Group, Query, Recipients, Uid,
     bounded::MAX_TARGETS,
     codec::native::{DecodeError, MAX_FRAME, MAX_STRANGER_FRAME, PREFIX, VERSION, decode, encode},

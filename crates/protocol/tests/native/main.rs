@@ -10,7 +10,7 @@ use std::fmt::Debug;
 
 use bytes::{Bytes, BytesMut};
 use proptest::{collection::vec, prelude::*};
-use protocol::{
+use push_suite_protocol::{
     Command, ConnectionId, Group, Message, Query,
     codec::native::{MAX_FRAME, decode, encode, encode_parts},
     link::{LinkMessage, ToGateway, ToPeer},

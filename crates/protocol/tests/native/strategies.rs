@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*};
-use protocol::{
+use push_suite_protocol::{
     Answer, CloseReason, Command, ConnectionId, Context, Event, Fields, Filter, Group, Handshake,
     InstanceId, Message, MessageKind, Query, Recipients, Row, Session, Uid,
     event::Header,

@@ -12,7 +12,7 @@ use proptest::{
     prelude::*,
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
-use protocol::php::{
+use push_suite_protocol::php::{
     Array, Document, Key, Value, array_replace_recursive, json_decode, json_encode, parse_str,
     query_of, serialize, unserialize,
 };

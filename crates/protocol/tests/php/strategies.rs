@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*, sample::select};
-use protocol::php::{Key, Object, Value};
+use push_suite_protocol::php::{Key, Object, Value};
 
 /// A value without references. Objects are of classes that are unknown to PHP.
 pub(crate) fn value() -> impl Strategy<Value = Value> {

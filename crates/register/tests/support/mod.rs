@@ -6,7 +6,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use protocol::Secret;
 use register::{Config, PING_TTL, Register};
-use service::tls::InnerAcceptor;
+use runtime::tls::InnerAcceptor;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpStream,

@@ -110,6 +110,12 @@ pub fn flush(within: Duration) -> bool {
     CURRENT.get().is_none_or(|logs| logs.flush(within))
 }
 
+/// Ends the process once its log lines are written, which may take up to [`FLUSH`].
+pub fn exit(code: i32) -> ! {
+    flush(FLUSH);
+    std::process::exit(code)
+}
+
 /// The number of lines dropped.
 pub(crate) fn dropped() -> Counter {
     CURRENT.get().map(|logs| logs.dropped().clone()).unwrap_or_default()

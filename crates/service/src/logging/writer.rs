@@ -12,7 +12,7 @@ use prometheus_client::metrics::counter::Counter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::lines::Lines;
-use crate::{supervise, sync::Mutex};
+use runtime::{supervise, sync::Mutex};
 
 /// Accepts log lines from any thread. Cheap to clone.
 #[derive(Clone, Debug)]

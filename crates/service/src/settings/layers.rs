@@ -13,7 +13,7 @@ use clap::{
 };
 
 use super::refused::Refused;
-use crate::files;
+use runtime::files;
 
 /// The origin of each setting, by id; defaults are not listed.
 pub(super) type Origins = BTreeMap<String, String>;

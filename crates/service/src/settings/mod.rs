@@ -4,7 +4,7 @@
 //!
 //! ```
 //! use std::net::SocketAddr;
-//! use service::settings::{self, Common};
+//! use push_suite_service::settings::{self, Common};
 //!
 //! #[derive(clap::Parser, serde::Serialize)]
 //! #[command(version)]
@@ -62,7 +62,7 @@ pub use address::{Address, Host, Malformed};
 pub use checks::{Bound, MAX_AMOUNT, MAX_SILENCE, MAX_WAIT, amount, check_bound, check_registers};
 pub use compat::Compat;
 pub use effect::{Derived, Effective, Warning};
-pub use refused::Refused;
+pub use refused::{BAD_SETTINGS, Refused};
 pub use resolve::Unresolved;
 pub use show::Sheet;
 

@@ -5,7 +5,8 @@ use std::{
     process::ExitCode,
 };
 
-use crate::process::BAD_SETTINGS;
+/// The exit code for invalid settings.
+pub const BAD_SETTINGS: u8 = 2;
 
 /// Invalid settings; or a request for `--help` or `--version`.
 ///

@@ -1,6 +1,6 @@
 //! Checks the records of workers for each client: in order, once, and ended by a close.
 
-use business_worker::CloseReason;
+use push_suite_worker::CloseReason;
 use rustc_hash::FxHashMap;
 
 use super::{Account, Broken, Counts, Leniency, Rule, Times, Unpromised};

@@ -1,6 +1,6 @@
 //! Constructed runs with one defect each: the account must report it, and nothing else.
 
-use business_worker::CloseReason;
+use push_suite_worker::CloseReason;
 
 use super::*;
 use crate::message::Kind;

@@ -3,13 +3,13 @@
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
-use business_worker::{Client, CloseReason, Config, Handshake, Message, Worker};
 use chaos::{
     journal::{self, Journal},
     message::{Ask, Kind, Reply, Token},
     record::{self, Record, Told},
 };
 use clap::Parser;
+use push_suite_worker::{Client, CloseReason, Config, Handshake, Message, Worker};
 use serde::Serialize;
 use service::settings::{Common, Effective};
 
@@ -24,7 +24,7 @@ struct Args {
 
     #[command(flatten)]
     #[serde(flatten)]
-    worker: business_worker::Args,
+    worker: push_suite_worker::Args,
 }
 
 impl AsRef<Common> for Args {
@@ -50,10 +50,10 @@ impl TryFrom<Args> for Settings {
 
 fn main() -> ExitCode {
     service::main_on::<Args, Settings>(
-        |settings| business_worker::runtime(&settings.config),
+        |settings| push_suite_worker::runtime(&settings.config),
         async |Settings { journal, config }, starting| {
             let journal = Journal::create(&journal).context("--journal")?;
-            business_worker::serve(RecordingWorker(journal), config, starting).await
+            push_suite_worker::serve(RecordingWorker(journal), config, starting).await
         },
     )
 }

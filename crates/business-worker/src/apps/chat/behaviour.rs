@@ -1,6 +1,6 @@
 //! Handles the page's messages.
 
-use business_worker::{ClientId, Error, Group, Session};
+use push_suite_worker::{ClientId, Error, Group, Session};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 

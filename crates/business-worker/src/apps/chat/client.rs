@@ -1,7 +1,7 @@
 //! The cluster operations that the chat uses on behalf of one client.
 
-use business_worker::{Client, ClientId, Error, Group, Session};
 use jiff::Zoned;
+use push_suite_worker::{Client, ClientId, Error, Group, Session};
 use serde_json::{Map, Value};
 
 /// A client and its cluster. A trait, so that the chat is tested without sockets.

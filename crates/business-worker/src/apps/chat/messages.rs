@@ -1,6 +1,6 @@
 //! The messages between the chat's page and the chat server.
 
-use business_worker::{ClientId, Group};
+use push_suite_worker::{ClientId, Group};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value};
 

@@ -5,7 +5,7 @@ mod client;
 mod messages;
 mod text;
 
-use business_worker::{Client, CloseReason, Message, Worker};
+use push_suite_worker::{Client, CloseReason, Message, Worker};
 
 /// The chat server. Its only state is in its clients' sessions.
 #[derive(Debug)]

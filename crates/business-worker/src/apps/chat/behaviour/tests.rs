@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, MutexGuard},
 };
 
-use business_worker::ClientId;
+use push_suite_worker::ClientId;
 use serde_json::json;
 
 use super::*;

@@ -1,0 +1,203 @@
+//! The methods for commands and queries. This file routes calls to gateways; the two submodules
+//! define their contents.
+
+mod commands;
+mod queries;
+
+pub use queries::Filter;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use futures_util::future::try_join_all;
+use protocol::{Answer, ClientId, Command, Query, link::ToGateway};
+use runtime::clock;
+
+use crate::{
+    Cluster, Error,
+    directory::Directory,
+    link::{Full, Link, Offer},
+    merge::{self, Mismatch},
+};
+
+impl Cluster {
+    /// The link to a client's gateway; `None` if no such gateway exists.
+    async fn link_of(&self, client: ClientId) -> Result<Option<Arc<Link>>, Error> {
+        let now = self.shared.directory();
+        if let Some(link) = now.link(client.gateway) {
+            return Ok(Some(Arc::clone(link)));
+        }
+        let settled = self.settled().await;
+        if let Some(link) = settled.link(client.gateway) {
+            return Ok(Some(Arc::clone(link)));
+        }
+        let gateway = client.gateway.to_string();
+        match settled.missing().any(|missing| **missing == *gateway) {
+            true => Err(Error::Unreachable { gateway }),
+            false => Ok(None),
+        }
+    }
+
+    /// The link, possibly disconnected, that queues commands for a client's gateway; `None` if no
+    /// such gateway exists.
+    async fn place_of(&self, client: ClientId) -> Result<Option<Arc<Link>>, Error> {
+        match self.shared.directory().place(client.gateway) {
+            Some(place) => Ok(Some(Arc::clone(place))),
+            None => self.link_of(client).await,
+        }
+    }
+
+    /// Sends a command to a client's gateway.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] when the gateway is not linked and no reconnect is awaited.
+    pub async fn command(&self, client: ClientId, command: Command) -> Result<(), Error> {
+        let Some(link) = self.place_of(client).await? else {
+            return Err(Error::Unreachable { gateway: client.gateway.to_string() });
+        };
+        self.push(&link, &mut ToGateway::Command { seq: 0, command }).await
+    }
+
+    /// Sends to every gateway for which `command` returns one. A slow gateway does not delay the
+    /// others.
+    async fn command_all(
+        &self,
+        command: impl Fn(SocketAddr) -> Option<Command>,
+    ) -> Result<(), Error> {
+        let directory = self.settled().await;
+        self.shared.metrics.missed.inc_by(directory.out_of_reach() as u64);
+        let mut blocked = Vec::new();
+        let mut no_gateway = directory.links().next().is_none();
+        for link in directory.links().chain(directory.parked()) {
+            let Some(command) = command(link.gateway()) else {
+                no_gateway = false;
+                continue;
+            };
+            let mut message = ToGateway::Command { seq: 0, command };
+            match self.offer(link, &mut message) {
+                Ok(Offer::Queued(_)) => no_gateway = false,
+                Ok(Offer::Full(full)) => blocked.push((link, message, full)),
+                Err(error) => self.missed(error)?,
+            }
+        }
+        if no_gateway && blocked.is_empty() {
+            return Err(Error::NoGateway);
+        }
+        for (link, mut message, full) in blocked {
+            link.room(full).await;
+            match self.push(link, &mut message).await {
+                Ok(()) => {}
+                Err(error) => self.missed(error)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Treats a gateway lost during a call like one lost before.
+    fn missed(&self, error: Error) -> Result<(), Error> {
+        match error {
+            Error::Unreachable { .. } => {
+                self.shared.metrics.missed.inc();
+                Ok(())
+            }
+            error => Err(error),
+        }
+    }
+
+    /// Sends a command, waiting for queue space.
+    async fn push(&self, link: &Link, command: &mut ToGateway) -> Result<(), Error> {
+        loop {
+            match self.offer(link, command)? {
+                Offer::Queued(_) => return Ok(()),
+                Offer::Full(full) => link.room(full).await,
+            }
+        }
+    }
+
+    /// Sends a command if there is queue space, and attributes it to the handler.
+    fn offer(&self, link: &Link, command: &mut ToGateway) -> Result<Offer<Full>, Error> {
+        if let Some(scope) = &self.scope
+            && let Some(pushed) = scope.push(link, command)
+        {
+            return pushed;
+        }
+        let queued = link.offer_for_session(command)?;
+        if let Offer::Queued(number) = queued
+            && self.shared.has_events()
+        {
+            self.shared.unscoped.record(link.session(), number);
+        }
+        Ok(queued)
+    }
+
+    /// Queries a client's gateway; `None` if no such gateway exists.
+    async fn ask(
+        &self,
+        client: ClientId,
+        query: Query,
+    ) -> Result<Option<(Arc<Link>, Answer)>, Error> {
+        self.counted(async {
+            let Some(link) = self.link_of(client).await? else { return Ok(None) };
+            let answer = link.ask(query).await?;
+            Ok(Some((link, answer)))
+        })
+        .await
+    }
+
+    /// Queries every gateway concurrently. A gateway that is not linked makes the whole query fail,
+    /// unless it was never linked within the grace period: it may be announced under an unreachable
+    /// address, and would make every query fail.
+    async fn ask_all(
+        &self,
+        query: impl Fn(SocketAddr) -> Option<Query>,
+    ) -> Result<Vec<merge::From>, Error> {
+        self.counted(async {
+            let directory = self.settled().await;
+            if let Some(missing) = directory.required().next() {
+                return Err(Error::Unreachable { gateway: missing.to_string() });
+            }
+            if directory.left_out() != 0 {
+                self.shared.metrics.partial_queries.inc();
+            }
+            let asked = directory.links().filter_map(|link| {
+                let query = query(link.gateway())?;
+                Some(async { Ok((link.gateway(), link.ask(query).await?)) })
+            });
+            match directory.links().next() {
+                Some(_) => try_join_all(asked).await,
+                None => Err(Error::NoGateway),
+            }
+        })
+        .await
+    }
+
+    async fn counted<T>(&self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let metrics = &self.shared.metrics;
+        metrics.queries.inc();
+        let answer = answer.await;
+        if answer.is_err() {
+            metrics.failed_queries.inc();
+        }
+        answer
+    }
+
+    /// The gateways, once a register has sent its list and no first link is in progress; at the
+    /// latest after [`SETTLE`](crate::SETTLE), counted from the last new gateway, so that an
+    /// address that drops packets does not delay call after call.
+    async fn settled(&self) -> Arc<Directory<Arc<Link>>> {
+        let now = self.shared.directory();
+        if now.is_settled() {
+            return now;
+        }
+        drop(now);
+        let wait = self.shared.settles_in(clock::now()).unwrap_or(crate::SETTLE);
+        // A gateway not linked by then is treated as unreachable.
+        let _ = tokio::time::timeout(wait, self.until(Directory::is_settled)).await;
+        self.shared.directory()
+    }
+}
+
+impl From<Mismatch> for Error {
+    fn from(Mismatch(gateway): Mismatch) -> Self {
+        Self::Mismatch { gateway: gateway.to_string() }
+    }
+}

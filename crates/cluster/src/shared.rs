@@ -1,0 +1,430 @@
+//! State shared by the handles and tasks of a cluster.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use protocol::{
+    InstanceId,
+    discovery::{self, Presence},
+    link::ToGateway,
+};
+use runtime::{
+    clock, supervise,
+    sync::{Mutex, MutexGuard},
+};
+use tokio::sync::{Notify, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    directory::{self, Directory},
+    discovery::follow,
+    events::Consumer,
+    failover,
+    failure_detector::FailureDetector,
+    gateway::maintain_link,
+    instances::Instances,
+    link::{Identity, Link, PendingRequests, UnscopedCommands},
+    metrics::Metrics,
+    reachability::Reachability,
+};
+
+pub(crate) struct Shared {
+    pub(crate) identity: Identity,
+    /// Peer timeout of gateways.
+    pub(crate) peer_timeout: Duration,
+    /// Removed at shutdown, since the consumer usually holds a cluster itself.
+    consumer: Mutex<Option<Arc<dyn Consumer>>>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Events whose handlers have finished, held back until their commands are acknowledged.
+    pub(crate) pending_acks: TaskTracker,
+    /// Commands that no event accounts for.
+    pub(crate) unscoped: Arc<UnscopedCommands>,
+    /// Decides which gateways are dead.
+    pub(crate) failure_detector: Mutex<FailureDetector>,
+    /// Gateway instances, for logs.
+    instances: Mutex<Instances>,
+    /// Notified when an action of the failure detector may be due.
+    pub(crate) wake_detector: Notify,
+    /// Whether this worker reaches every gateway.
+    reachability: Mutex<Reachability>,
+    /// Whether events are left to other workers.
+    passive: AtomicBool,
+    /// Notified when there is something to announce to registers.
+    pub(crate) announce: watch::Sender<()>,
+    /// Handovers to other workers that are not acknowledged yet.
+    pub(crate) handovers: PendingRequests<()>,
+    /// The highest command number used for a gateway that was given up. Should that gateway be
+    /// alive, it has not received a higher one from here.
+    numbered: AtomicU64,
+    directory: watch::Sender<Arc<Directory<Arc<Link>>>>,
+    /// When a register last listed a new gateway.
+    newest: Mutex<Option<Instant>>,
+    registers: Mutex<Vec<Register>>,
+    tasks: TaskTracker,
+    /// No new links are established.
+    leaving: CancellationToken,
+    /// Every task ends.
+    stop: CancellationToken,
+}
+
+/// State of one register.
+#[derive(Clone)]
+pub(crate) struct Register {
+    address: String,
+    pub(crate) connected: bool,
+    /// Its last list, kept while it is disconnected.
+    pub(crate) list: Option<Vec<discovery::Gateway>>,
+    /// Its last report on workers, if it sends such reports.
+    pub(crate) presence: Option<Presence>,
+    /// When it was last updated.
+    updated_at: Option<Instant>,
+}
+
+impl Register {
+    const fn new(address: String) -> Self {
+        Self { address, connected: false, list: None, presence: None, updated_at: None }
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(
+        registers: Vec<String>,
+        identity: Identity,
+        peer_timeout: Duration,
+        consumer: Option<Arc<dyn Consumer>>,
+        failure_detector: FailureDetector,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            identity,
+            peer_timeout,
+            consumer: Mutex::new(consumer),
+            metrics: Arc::default(),
+            pending_acks: TaskTracker::new(),
+            unscoped: Arc::default(),
+            reachability: Mutex::new(Reachability::new(failure_detector.grace())),
+            passive: AtomicBool::new(false),
+            failure_detector: Mutex::new(failure_detector),
+            instances: Mutex::default(),
+            wake_detector: Notify::new(),
+            announce: watch::Sender::new(()),
+            handovers: PendingRequests::default(),
+            numbered: AtomicU64::new(0),
+            directory: watch::Sender::new(Arc::default()),
+            newest: Mutex::default(),
+            registers: Mutex::new(registers.into_iter().map(Register::new).collect()),
+            tasks: TaskTracker::new(),
+            leaving: CancellationToken::new(),
+            stop,
+        })
+    }
+
+    /// Starts to subscribe to every register, until the cluster is closed.
+    pub(crate) fn follow_all(self: &Arc<Self>) {
+        let registers = self.registers().clone();
+        self.spawn_supervised(Arc::clone(self).run_failure_detector());
+        if self.has_events() {
+            self.spawn_supervised(Arc::clone(self).watch_reachability());
+        }
+        for (index, register) in registers.into_iter().enumerate() {
+            self.spawn_supervised(follow(Arc::clone(self), index, register.address));
+        }
+    }
+
+    pub(crate) fn instances(&self) -> MutexGuard<'_, Instances> {
+        self.instances.lock()
+    }
+
+    pub(crate) fn consumer(&self) -> Option<Arc<dyn Consumer>> {
+        self.consumer.lock().clone()
+    }
+
+    /// Whether gateways send events to this process.
+    pub(crate) const fn has_events(&self) -> bool {
+        self.identity.worker().is_some()
+    }
+
+    pub(crate) fn spawn_supervised(
+        self: &Arc<Self>,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let (stop, on_panic) = (self.stop.clone(), FailOnPanic(Arc::clone(self)));
+        supervise::spawn_tracked(&self.tasks, async move {
+            stop.run_until_cancelled(task).await;
+            drop(on_panic);
+        });
+    }
+
+    /// The current directory of gateways.
+    pub(crate) fn directory(&self) -> Arc<Directory<Arc<Link>>> {
+        Arc::clone(&self.directory.borrow())
+    }
+
+    /// Subscribes to every change.
+    pub(crate) fn watch(&self) -> watch::Receiver<Arc<Directory<Arc<Link>>>> {
+        self.directory.subscribe()
+    }
+
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Directory<Arc<Link>>) -> T) -> T {
+        let mut result = None;
+        self.directory.send_modify(|directory| {
+            result = Some(change(Arc::make_mut(directory)));
+        });
+        result.expect("send_modify runs what it is given")
+    }
+
+    /// Applies a register's list, and starts to maintain links to new gateways.
+    pub(crate) fn update_register(
+        self: &Arc<Self>,
+        index: usize,
+        list: Vec<discovery::Gateway>,
+        presence: Option<Presence>,
+    ) {
+        // Held until the directory is updated, or an older list could overtake a newer one.
+        let mut registers = self.registers();
+        let register = &mut registers[index];
+        register.connected = true;
+        (register.list, register.presence) = (Some(list), presence);
+        register.updated_at = Some(clock::now());
+        self.count(&registers);
+        let view = failover::register_view(&registers);
+        let lists: Vec<_> = registers.iter().map(|register| register.list.clone()).collect();
+        let changes = self.change(|directory| directory.list(&directory::union(&lists)));
+        self.apply_view(view);
+        self.expect_first_links();
+        drop(registers);
+        if !changes.new.is_empty() {
+            *self.newest() = Some(clock::now());
+        }
+        for gateway in changes.foreign {
+            tracing::warn!(
+                gateway = &*gateway,
+                "cannot link: the gateway supports only GatewayWorker's protocol"
+            );
+        }
+        for address in changes.new {
+            self.spawn_supervised(maintain_link(Arc::clone(self), address));
+        }
+    }
+
+    /// A register has disconnected. Its last list remains valid.
+    pub(crate) fn register_lost(self: &Arc<Self>, index: usize) {
+        let mut registers = self.registers();
+        registers[index].connected = false;
+        self.count(&registers);
+        let view = failover::register_view(&registers);
+        self.apply_view(view);
+        drop(registers);
+        // Notifies watchers of the status.
+        self.change(|_| ());
+    }
+
+    /// How long a call may still wait for first links; `None` if no register has listed a gateway
+    /// yet.
+    pub(crate) fn settles_in(&self, now: Instant) -> Option<Duration> {
+        let newest = (*self.newest())?;
+        Some((newest + crate::SETTLE).saturating_duration_since(now))
+    }
+
+    fn newest(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.newest.lock()
+    }
+
+    fn count(&self, registers: &[Register]) {
+        let connected = registers.iter().filter(|register| register.connected).count();
+        self.metrics.registers.set(connected as i64);
+    }
+
+    /// The number of connected registers.
+    pub(crate) fn connected_registers(&self) -> usize {
+        self.registers().iter().filter(|register| register.connected).count()
+    }
+
+    pub(crate) fn reachability(&self) -> MutexGuard<'_, Reachability> {
+        self.reachability.lock()
+    }
+
+    /// Whether events are left to workers that reach every gateway.
+    pub(crate) fn is_passive(&self) -> bool {
+        self.passive.load(Ordering::Relaxed)
+    }
+
+    /// The role for new links.
+    pub(crate) fn identity_now(&self) -> Identity {
+        if self.is_passive() { self.identity.passive() } else { self.identity.clone() }
+    }
+
+    /// Leaves events to other workers from here on, or takes them again: every link is
+    /// re-established.
+    pub(crate) fn set_passive(&self, passive: bool) {
+        self.passive.store(passive, Ordering::Relaxed);
+        self.metrics.passive.set(passive.into());
+        let directory = self.directory();
+        for link in directory.parked() {
+            link.leave_events();
+        }
+        for link in directory.links() {
+            if passive {
+                // Otherwise the gateway would treat the closed link as the end of this process.
+                let _ = link.offer(&mut ToGateway::Leaving);
+            }
+            link.hang_up();
+        }
+        if !passive {
+            // From here on, commands of handlers must wait again for gateways given up before this
+            // worker became passive, or they would never be delivered there.
+            self.failure_detector().await_unreached();
+            self.expect_first_links();
+        }
+        // Notifies watchers of the status.
+        self.change(|_| ());
+    }
+
+    /// Whether another worker takes events and reaches every gateway: a register has reported so
+    /// since that time, and no register that lists the worker has reported otherwise.
+    pub(crate) fn others_are_complete(&self, since: Option<Instant>) -> bool {
+        let registers = self.registers();
+        let recent = |register: &&Register| register.connected && since <= register.updated_at;
+        let presences: Vec<_> =
+            registers.iter().filter(recent).filter_map(|it| it.presence.as_ref()).collect();
+        let all_agree = |worker: &InstanceId| {
+            presences.iter().all(|it| !it.workers.contains(worker) || it.complete.contains(worker))
+        };
+        let mut complete = presences.iter().flat_map(|it| &it.complete);
+        complete.any(|worker| Some(worker) != self.identity.worker() && all_agree(worker))
+    }
+
+    fn registers(&self) -> MutexGuard<'_, Vec<Register>> {
+        self.registers.lock()
+    }
+
+    /// Whether the gateway is to be dialled; it is removed if not.
+    pub(crate) fn is_wanted(&self, address: &str) -> bool {
+        self.change(|directory| directory.keep(address))
+    }
+
+    /// Waits until the gateway is not to be dialled any more.
+    pub(crate) async fn unwanted(&self, address: &str) {
+        // `self` holds the sender, so it cannot be closed.
+        let _ = self.watch().wait_for(|directory| !directory.wants(address)).await;
+    }
+
+    /// Prevents new links from here on.
+    pub(crate) fn leave(&self) {
+        self.failure_detector().leave(clock::now());
+        self.leaving.cancel();
+        // It takes no more events, so other workers must not leave any to it.
+        self.announce.send_replace(());
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.is_cancelled()
+    }
+
+    /// A link has closed. Commands that outlive it wait for the next one, if there may be one.
+    pub(crate) fn lost(&self, address: &str) {
+        self.change(|directory| directory.down(address));
+        if self.stop.is_cancelled() {
+            self.give_up(|_, _| true);
+        } else if self.is_leaving() {
+            self.abandon();
+        } else {
+            // Registers may have listed its next instance before this link closed.
+            self.expect_first_links();
+        }
+    }
+
+    /// Gives up the gateways that are not linked and whose last link is `such`: nothing waits for
+    /// them any longer.
+    pub(crate) fn give_up(&self, such: impl Fn(&str, &Link) -> bool) {
+        self.close_sessions(self.change(|directory| directory.give_up(|at, link| such(at, link))));
+    }
+
+    /// Nothing waits for these gateways any longer.
+    fn close_sessions(&self, given_up: Vec<Arc<Link>>) {
+        for link in given_up {
+            self.numbered.fetch_max(link.give_up(), Ordering::Relaxed);
+        }
+    }
+
+    /// Queues commands for listed gateways before their first link. If a gateway is listed as
+    /// another instance than the awaited one, the latter is given up.
+    pub(crate) fn expect_first_links(&self) {
+        if self.is_leaving() {
+            return;
+        }
+        let mut expected = Vec::new();
+        let newer = |instance: &InstanceId| self.failure_detector().is_newer(instance);
+        let given_up = self.change(|directory| directory.supersede(|link| link.instance(), newer));
+        self.close_sessions(given_up);
+        self.change(|directory| {
+            directory.expect(|address, gateway, instance| {
+                if !self.failure_detector().may_await(instance) {
+                    return None;
+                }
+                expected.push((Arc::clone(address), gateway, instance.clone()));
+                let (unscoped, metrics) = (Arc::clone(&self.unscoped), Arc::clone(&self.metrics));
+                let (instance, pending_acks) = (instance.clone(), self.pending_acks.clone());
+                let last = self.numbered.load(Ordering::Relaxed);
+                Some(Link::expected(gateway, instance, last, pending_acks, unscoped, metrics))
+            });
+        });
+        for (address, gateway, instance) in expected {
+            self.await_first_link(address, gateway, instance);
+        }
+    }
+
+    /// A link to an unreachable gateway that represents it for its clients: nothing can be sent on
+    /// it.
+    pub(crate) fn out_of_reach(&self, gateway: SocketAddr, instance: InstanceId) -> Arc<Link> {
+        let (unscoped, metrics) = (Arc::clone(&self.unscoped), Arc::clone(&self.metrics));
+        let link =
+            Link::expected(gateway, instance, 0, self.pending_acks.clone(), unscoped, metrics);
+        link.give_up();
+        link
+    }
+
+    /// Stops reconnecting. Events that wait for disconnected gateways are left to other workers.
+    pub(crate) fn abandon(&self) {
+        for link in self.directory().parked() {
+            link.abandon();
+        }
+    }
+
+    /// Flushes and closes every link, and ends every task.
+    pub(crate) async fn stop(&self) {
+        self.leave();
+        self.give_up(|_, _| true);
+        for link in self.directory().links() {
+            link.hang_up();
+        }
+        for link in self.directory().links() {
+            link.gone().await;
+        }
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.give_up(|_, _| true);
+        *self.consumer.lock() = None;
+    }
+}
+
+/// Closes the cluster when one of its tasks panics, in a program where a panic does not end the
+/// process: calls fail from then on, rather than miss gateways that no task maintains any more.
+struct FailOnPanic(Arc<Shared>);
+
+impl Drop for FailOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.leave();
+            self.0.stop.cancel();
+            self.0.give_up(|_, _| true);
+        }
+    }
+}

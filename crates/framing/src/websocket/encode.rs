@@ -1,0 +1,63 @@
+//! Encoding of server frames: one unmasked frame per message.
+
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use protocol::{Message, MessageKind};
+use tokio_tungstenite::tungstenite::protocol::frame::{
+    FrameHeader,
+    coding::{Control, Data, OpCode},
+};
+
+use crate::TextValidation;
+
+/// Maximum header size of an unmasked frame, in bytes.
+const MAX_HEADER: usize = 10;
+
+/// Encodes a message.
+pub(crate) fn message_frame(message: &Message, texts: TextValidation) -> Bytes {
+    let body = &message.body;
+    match message.kind {
+        MessageKind::Raw => body.clone(),
+        MessageKind::Binary => frame(OpCode::Data(Data::Binary), body),
+        // A client must fail the connection if a text frame is not valid UTF-8.
+        MessageKind::Text
+            if texts == TextValidation::Utf8 && std::str::from_utf8(body).is_err() =>
+        {
+            frame(OpCode::Data(Data::Binary), body)
+        }
+        MessageKind::Text => frame(OpCode::Data(Data::Text), body),
+    }
+}
+
+/// A ping frame without payload.
+pub const PING: &[u8] = &[0x89, 0];
+
+/// A pong frame in reply to a ping.
+pub fn pong_frame(payload: &[u8]) -> Bytes {
+    frame(OpCode::Control(Control::Pong), payload)
+}
+
+/// A close frame with a code (RFC 6455, 7.4), or without one in reply to a client that sent none.
+pub fn close_frame(code: Option<u16>) -> Bytes {
+    match code {
+        Some(code) => frame(OpCode::Control(Control::Close), &code.to_be_bytes()),
+        None => frame(OpCode::Control(Control::Close), &[]),
+    }
+}
+
+/// A close frame with the reason `retry-after=SECONDS`, with one decimal.
+pub fn retry_after_frame(code: u16, after: Duration) -> Bytes {
+    let mut payload = code.to_be_bytes().to_vec();
+    payload.extend(format!("retry-after={:.1}", after.as_secs_f64()).into_bytes());
+    frame(OpCode::Control(Control::Close), &payload)
+}
+
+fn frame(opcode: OpCode, payload: &[u8]) -> Bytes {
+    let header = FrameHeader { is_final: true, opcode, ..FrameHeader::default() };
+    let mut out = BytesMut::with_capacity(MAX_HEADER + payload.len()).writer();
+    header.format(payload.len() as u64, &mut out).expect("writing to memory cannot fail");
+    let mut out = out.into_inner();
+    out.put_slice(payload);
+    out.freeze()
+}

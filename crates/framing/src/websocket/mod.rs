@@ -1,0 +1,14 @@
+//! The WebSocket protocol of RFC 6455, server side, without I/O.
+//!
+//! Uses the frame header code of `tungstenite`, but not its connection type, which keeps a read and
+//! a write buffer that never shrink for the lifetime of the connection. Buffers here exist only
+//! while bytes are in flight.
+
+mod decoder;
+mod encode;
+mod handshake;
+
+pub use decoder::Decoder;
+pub(super) use encode::message_frame;
+pub use encode::{PING, close_frame, pong_frame, retry_after_frame};
+pub use handshake::{HandshakePolicy, Refusal, Reply, evaluate, not_a_websocket};

@@ -1,0 +1,20 @@
+//! The smallest worker: sends every message back to its sender.
+//!
+//! Start a register and a gateway, then `cargo run --example echo`.
+
+use std::process::ExitCode;
+
+use push_suite_worker::{Client, Message, Worker};
+
+struct Echo;
+
+impl Worker for Echo {
+    async fn on_message(&self, client: &Client, message: Message) -> anyhow::Result<()> {
+        client.send(message).await?;
+        Ok(())
+    }
+}
+
+fn main() -> ExitCode {
+    push_suite_worker::main(Echo)
+}

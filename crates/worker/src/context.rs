@@ -1,0 +1,268 @@
+//! The client of an event, and the commands that a handler sends to it.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+};
+
+use protocol::{ClientId, Command, Group, Message, Session, SessionError, Uid};
+use push_suite_cluster::{
+    Cluster, Error,
+    link::{HandlerScope, Offer, Waiting},
+};
+use serde_json::{Map, Value};
+
+use crate::dispatch::ClientState;
+
+/// The client of an event.
+///
+/// Commands sent through it, or through its [`cluster`](Self::cluster), arrive in the order sent.
+/// Sending waits under backpressure from the client's gateway. A client that has disconnected in
+/// the meantime is not an error; a disconnected gateway is.
+pub struct Client {
+    state: Arc<ClientState>,
+    number: u64,
+    redelivered: bool,
+    /// The cluster for this event, created on first use.
+    scoped: OnceLock<(Cluster, Arc<HandlerScope>)>,
+}
+
+impl Client {
+    pub(crate) const fn new(state: Arc<ClientState>, number: u64, redelivered: bool) -> Self {
+        Self { state, number, redelivered, scoped: OnceLock::new() }
+    }
+
+    /// Its id, unique in the whole cluster.
+    pub fn id(&self) -> ClientId {
+        self.state.id()
+    }
+
+    /// The address that it connects from.
+    pub fn remote_addr(&self) -> SocketAddr {
+        self.state.remote()
+    }
+
+    /// The port of the listener that accepted it.
+    pub fn listener_port(&self) -> u16 {
+        self.state.listener_port()
+    }
+
+    /// The inner address of its gateway.
+    pub fn gateway(&self) -> SocketAddr {
+        self.state.id().gateway
+    }
+
+    /// Whether this event may have been handled before, completely or in part: by a worker that
+    /// died or lost its link before it acknowledged the event, or by a handler that failed.
+    pub const fn redelivered(&self) -> bool {
+        self.redelivered
+    }
+
+    /// Identifies this event across redeliveries and workers. Handlers with side effects that are
+    /// not idempotent can record it to deduplicate.
+    pub fn delivery(&self) -> DeliveryId {
+        DeliveryId { client: self.id(), number: self.number }
+    }
+
+    /// The cluster, for everything else: other clients, uids, groups, queries. It is scoped to this
+    /// event, which is acknowledged once the commands sent through it are. Commands sent through
+    /// any other clone of the cluster delay the acknowledgement of every event that completes in
+    /// the meantime.
+    pub fn cluster(&self) -> &Cluster {
+        let make = || {
+            let link = Arc::clone(self.state.link());
+            let scope = Arc::new(HandlerScope::new(link, self.id().connection));
+            (self.state.link_context().cluster.scoped(Arc::clone(&scope)), scope)
+        };
+        &self.scoped.get_or_init(make).0
+    }
+
+    pub(crate) const fn mark_redelivered(&mut self) {
+        self.redelivered = true;
+    }
+
+    /// Waits until the link that delivered the event is closed.
+    pub(crate) async fn link_closed(&self) {
+        self.state.link().gone().await;
+    }
+
+    pub(crate) fn into_scope(self) -> Option<Arc<HandlerScope>> {
+        let scope = self.scoped.into_inner().map(|(_, scope)| scope)?;
+        if scope.has_closed() {
+            self.state.close();
+        }
+        Some(scope)
+    }
+
+    /// Sends a message to this client.
+    pub async fn send(&self, message: impl Into<Message>) -> Result<(), Error> {
+        let (to, message) = (self.id().connection, message.into());
+        match self.try_send(Command::SendToClient { to, message })? {
+            None => Ok(()),
+            Some(unsent) => self.finish_send(unsent).await,
+        }
+    }
+
+    /// Closes this client once everything queued for it is written, `last_message` last.
+    ///
+    /// The next handler called for it is [`on_close`](crate::Worker::on_close): events that it sent
+    /// before it was closed, and that are not handled yet, are dropped. The same applies to a
+    /// client closed through this event's [`cluster`](Self::cluster). Events of a client closed by
+    /// any other means (another client's handler, a timer, a back end, PHP) are still handled. If
+    /// the link to the gateway is lost before the gateway has acknowledged the command, this event
+    /// is redelivered, followed by the dropped ones.
+    pub async fn close(&self, last_message: Option<Message>) -> Result<(), Error> {
+        let client = self.id().connection;
+        self.send_command(Command::Close { client, farewell: last_message }).await?;
+        self.state.close();
+        Ok(())
+    }
+
+    /// Disconnects this client at once; messages queued for it are discarded. As with
+    /// [`close`](Self::close), the next handler called for it is
+    /// [`on_close`](crate::Worker::on_close).
+    pub async fn destroy(&self) -> Result<(), Error> {
+        self.send_command(Command::Destroy { client: self.id().connection }).await?;
+        self.state.close();
+        Ok(())
+    }
+
+    /// Binds this client to a uid, replacing any previous one.
+    pub async fn bind_uid(&self, uid: impl TryInto<Uid, Error: Into<Error>>) -> Result<(), Error> {
+        let uid = uid.try_into().map_err(Into::into)?;
+        self.send_command(Command::BindUid { client: self.id().connection, uid }).await
+    }
+
+    /// Removes this client's uid.
+    pub async fn unbind_uid(&self) -> Result<(), Error> {
+        self.send_command(Command::UnbindUid { client: self.id().connection }).await
+    }
+
+    /// The uid bound to this client; queries its gateway.
+    pub async fn uid(&self) -> Result<Option<Uid>, Error> {
+        self.cluster().uid_of_client(self.id()).await
+    }
+
+    /// Adds this client to a group. It is removed automatically when it disconnects.
+    pub async fn join_group(
+        &self,
+        group: impl TryInto<Group, Error: Into<Error>>,
+    ) -> Result<(), Error> {
+        let group = group.try_into().map_err(Into::into)?;
+        self.send_command(Command::JoinGroup { client: self.id().connection, group }).await
+    }
+
+    /// Removes this client from a group.
+    pub async fn leave_group(
+        &self,
+        group: impl TryInto<Group, Error: Into<Error>>,
+    ) -> Result<(), Error> {
+        let group = group.try_into().map_err(Into::into)?;
+        self.send_command(Command::LeaveGroup { client: self.id().connection, group }).await
+    }
+
+    /// This client's session as of this event, with the changes that its handlers have made since.
+    /// Read from a local copy, without a query.
+    ///
+    /// # Errors
+    /// If another peer has stored something other than a JSON object, or a PHP array that expands
+    /// beyond the limit through references; see [`Session::decode`].
+    pub fn session(&self) -> Result<Map<String, Value>, SessionError> {
+        self.state.session_cache().session().decode()
+    }
+
+    /// The session in its encoded form, to deserialize into a type of your own.
+    pub fn encoded_session(&self) -> Session {
+        self.state.session_cache().session().clone()
+    }
+
+    /// Replaces this client's session.
+    pub async fn set_session(&self, session: &Map<String, Value>) -> Result<(), Error> {
+        let session = Session::encode(session)?;
+        let edit = self.state.session_cache().set(session.clone());
+        self.send_command(Command::SetSession { client: self.id().connection, edit, session }).await
+    }
+
+    /// Replaces the keys in `changes` and keeps the others; see [`Session::merge`].
+    pub async fn update_session(&self, changes: &Map<String, Value>) -> Result<(), Error> {
+        let changes = Session::encode(changes)?;
+        let edit = self.state.session_cache().update(&changes)?;
+        self.send_command(Command::UpdateSession { client: self.id().connection, edit, changes })
+            .await
+    }
+
+    async fn send_command(&self, command: Command) -> Result<(), Error> {
+        match self.try_send(command)? {
+            None => Ok(()),
+            Some(unsent) => self.finish_send(unsent).await,
+        }
+    }
+
+    /// Sends on the link that delivered the event, if its queue has room. Most of the cost of a
+    /// handler is moving its future, so the state of the slow paths is boxed.
+    fn try_send(&self, command: Command) -> Result<Option<Box<Unsent>>, Error> {
+        let link = self.state.link();
+        if !link.is_up() {
+            return Ok(Some(Box::new(Unsent::LinkClosed(unnumbered(command)))));
+        }
+        Ok(match link.try_send(command)? {
+            Offer::Queued(_) => None,
+            Offer::Full(waiting) => Some(Box::new(Unsent::QueueFull(waiting))),
+        })
+    }
+
+    fn finish_send(
+        &self,
+        unsent: Box<Unsent>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send + '_>> {
+        Box::pin(async {
+            match *unsent {
+                Unsent::QueueFull(waiting) => self.state.link().resume(waiting).await.map(drop),
+                Unsent::LinkClosed(command) => self.cluster().command(self.id(), command).await,
+            }
+        })
+    }
+}
+
+/// Edit numbers are valid only on the link that they were assigned on.
+fn unnumbered(mut command: Command) -> Command {
+    if let Command::SetSession { edit, .. } | Command::UpdateSession { edit, .. } = &mut command {
+        *edit = 0;
+    }
+    command
+}
+
+/// A command that could not be sent at once.
+enum Unsent {
+    /// The link's queue is full.
+    QueueFull(Waiting),
+    /// The link is closed; the gateway may have another.
+    LinkClosed(Command),
+}
+
+/// Identifies one event: its client, and its number among that client's events, counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeliveryId {
+    /// The client of the event.
+    pub client: ClientId,
+    /// The number of the event among this client's events, from 1.
+    pub number: u64,
+}
+
+impl fmt::Display for DeliveryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.client, self.number)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("id", &format_args!("{}", self.id()))
+            .field("remote_addr", &self.remote_addr())
+            .field("redelivered", &self.redelivered)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,165 @@
+//! Invokes the handler of one event, with retries, and catches panics.
+
+use std::{
+    any::Any,
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use protocol::{Event, link::Delivery};
+use push_suite_cluster::link::HandlerScope;
+use runtime::{backoff::Backoff, clock, random};
+use tokio::time::sleep;
+
+use super::{ClientState, Dispatcher, warnings::Handler};
+use crate::{Client, Worker};
+
+/// Upper bound of the first retry delay, which is random; the bound doubles with each retry.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+/// Maximum retry delay.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// The outcome of an event.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// It is handled, successfully or not; with the commands it sent to other gateways, if any.
+    Done(Option<Arc<HandlerScope>>),
+    /// It awaited a retry and is left to another worker.
+    Left,
+}
+
+/// Runs the handler of an event, with retries if configured.
+pub(super) async fn handle<W: Worker>(
+    dispatcher: Arc<Dispatcher<W>>,
+    state: Arc<ClientState>,
+    delivery: Delivery,
+) -> Outcome {
+    let Delivery { number, redelivered, edits, context, event, .. } = delivery;
+    state.session_cache().synchronize(edits, context.map(|context| context.session));
+    if state.drops(&event) {
+        dispatcher.metrics.dropped.inc();
+        return Outcome::Done(None);
+    }
+    let mut client = Client::new(state, number, redelivered);
+    let handler = Handler::of(&event);
+    // Boxed, since every handler's future contains it.
+    let spare = (0 < dispatcher.retries).then(|| Box::new(event.clone()));
+    if let Err(error) = call(&dispatcher.worker, &client, event).await {
+        report_failure(&dispatcher, handler, &client, &error, dispatcher.retries);
+        if let Some(event) = spare
+            && Box::pin(retry(&dispatcher, &mut client, &event)).await
+        {
+            return Outcome::Left;
+        }
+    }
+    Outcome::Done(client.into_scope())
+}
+
+/// Retries a failed handler until it succeeds or no attempt is left. Returns whether the event is
+/// left to another worker.
+async fn retry<W: Worker>(dispatcher: &Dispatcher<W>, client: &mut Client, event: &Event) -> bool {
+    let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+    let handler = Handler::of(event);
+    // The failed attempt may have had effects.
+    client.mark_redelivered();
+    for left in (0..dispatcher.retries).rev() {
+        tokio::select! {
+            biased;
+            // The gateway redelivers the event; handling it here as well would break the order.
+            () = client.link_closed() => return true,
+            () = dispatcher.draining.cancelled() => {
+                let event = client.delivery().number;
+                tracing::info!(client = %client.id(), event, "left to another worker");
+                dispatcher.metrics.left.inc();
+                return true;
+            }
+            () = sleep(backoff.next(random::random())) => {}
+        }
+        dispatcher.metrics.retries.inc();
+        match call(&dispatcher.worker, client, event.clone()).await {
+            Ok(()) => return false,
+            Err(error) => report_failure(dispatcher, handler, client, &error, left),
+        }
+    }
+    false
+}
+
+async fn call(worker: &impl Worker, client: &Client, event: Event) -> anyhow::Result<()> {
+    match event {
+        // Called inside `catch_panic`, since a handler may panic before it returns a future.
+        Event::Message(message) => {
+            catch_panic(async { worker.on_message(client, message).await }).await
+        }
+        Event::Connect => catch_panic(async { worker.on_connect(client).await }).await,
+        Event::WebSocketConnect(handshake) => {
+            catch_panic(async { worker.on_websocket_connect(client, &handshake).await }).await
+        }
+        Event::Close(reason) => catch_panic(async { worker.on_close(client, reason).await }).await,
+        // Handled by the event receiver.
+        Event::Reassigned => Ok(()),
+    }
+}
+
+/// Counts and logs a failure. Clients can cause any number of failures: metrics count all of them,
+/// and the log is limited to one line per kind and second.
+fn report_failure<W: Worker>(
+    dispatcher: &Dispatcher<W>,
+    handler: Handler,
+    client: &Client,
+    error: &anyhow::Error,
+    tries_left: u32,
+) {
+    let given_up = tries_left == 0;
+    dispatcher.metrics.failures.inc();
+    if given_up {
+        dispatcher.metrics.given_up.inc();
+    }
+    let admitted = dispatcher.warnings().failed(handler, given_up, clock::now());
+    let (id, event, redelivered) = (client.id(), client.delivery().number, client.redelivered());
+    let handler = handler.name();
+    let Some(suppressed) = admitted else {
+        let error = format_args!("{error:#}");
+        tracing::debug!(
+            client = %id, event, handler, redelivered, %error, tries_left,
+            "handler failed"
+        );
+        return;
+    };
+    let error = format!("{error:#}");
+    if given_up {
+        tracing::error!(
+            client = %id, event, handler, redelivered, error, suppressed,
+            "handler failed"
+        );
+    } else {
+        tracing::warn!(
+            client = %id, event, handler, redelivered, error, tries_left, suppressed,
+            "handler failed"
+        );
+    }
+}
+
+/// Converts a panic into an error.
+pub(crate) async fn catch_panic(
+    handler: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let mut handler = pin!(handler);
+    poll_fn(|cx| {
+        // Unwind safe: a handler can leave only the application's state inconsistent, not ours.
+        match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
+            Ok(poll) => poll,
+            Err(panic) => Poll::Ready(Err(anyhow::anyhow!("panicked: {}", panic_message(&*panic)))),
+        }
+    })
+    .await
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("unknown cause")
+}

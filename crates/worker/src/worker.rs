@@ -1,0 +1,86 @@
+//! The trait that an application implements.
+
+use protocol::{CloseReason, Handshake, Message};
+use push_suite_cluster::Cluster;
+
+use crate::Client;
+
+/// Your application. Every method but [`on_message`](Self::on_message) has a default that does
+/// nothing, so implement the events you care about.
+///
+/// **Ordering.** Events of one client are handled in order, one at a time: the next handler starts
+/// only after the previous one has returned. Events of different clients run concurrently, hence
+/// `&self`.
+///
+/// **Failures and retries.** A handler that returns an error or panics is counted and logged with
+/// the client's id (at most one failure per handler, outcome and second, with the number of
+/// suppressed lines), and the process continues. With `--handler-retries N` it is retried up to N times, with
+/// the event marked as [redelivered](Client::redelivered); meanwhile the client's next events wait
+/// and count against the gateway's `--worker-window`. After the last failed attempt the event is
+/// acknowledged. An event that awaits a retry when the process starts to shut down, or when the
+/// event's link is lost, is left to another worker.
+///
+/// **Delivery.** At least once. An event is acknowledged once its handler has returned and the
+/// gateways have acknowledged what it sent before it returned, through any cluster; if the process
+/// dies earlier, the event is redelivered to another worker. Commands sent by a task that the
+/// handler spawned and did not await may be lost with the process.
+///
+/// **Scheduling.** Handlers run on the task that reads the gateway's link until they first wait, so
+/// most need no task and no allocation. Handlers that compute for milliseconds without awaiting are
+/// detected and run on the process's other threads from then on; longer work, such as password
+/// hashing, belongs in [`tokio::task::spawn_blocking`].
+pub trait Worker: Send + Sync + 'static {
+    /// The process starts: no gateway is linked yet, and no event is delivered before this returns.
+    /// Keep a clone of `cluster` to send outside of events, for example from a timer. An error ends
+    /// the process.
+    fn on_worker_start(
+        &self,
+        _cluster: &Cluster,
+    ) -> impl Future<Output = anyhow::Result<()>> + Send {
+        async { Ok(()) }
+    }
+
+    /// A connection was accepted. On WebSocket listeners its handshake is still pending; messages
+    /// to the client are queued until it completes. After a handler has [closed](Client::close) a
+    /// client, its only further event is [`on_close`](Self::on_close), even if it has sent messages
+    /// in the meantime.
+    fn on_connect(&self, _client: &Client) -> impl Future<Output = anyhow::Result<()>> + Send {
+        async { Ok(()) }
+    }
+
+    /// The client's WebSocket handshake was accepted.
+    fn on_websocket_connect(
+        &self,
+        _client: &Client,
+        _handshake: &Handshake,
+    ) -> impl Future<Output = anyhow::Result<()>> + Send {
+        async { Ok(()) }
+    }
+
+    /// The client sent a message.
+    fn on_message(
+        &self,
+        client: &Client,
+        message: Message,
+    ) -> impl Future<Output = anyhow::Result<()>> + Send;
+
+    /// The client disconnected, for any reason, including a handshake that never completed. Sending
+    /// to it does nothing; its group memberships and its uid are removed; its session can still be
+    /// read here. This is its last event.
+    fn on_close(
+        &self,
+        _client: &Client,
+        _reason: CloseReason,
+    ) -> impl Future<Output = anyhow::Result<()>> + Send {
+        async { Ok(()) }
+    }
+
+    /// The process stops: no further event is delivered, all delivered events are handled, and the
+    /// cluster can still be used.
+    fn on_worker_stop(
+        &self,
+        _cluster: &Cluster,
+    ) -> impl Future<Output = anyhow::Result<()>> + Send {
+        async { Ok(()) }
+    }
+}
