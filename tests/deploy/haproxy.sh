@@ -84,14 +84,14 @@ metric() { # GATEWAY NAME
 checks_pass_and_are_no_clients() {
     local before after gateway checks=40 had deadline=$((SECONDS + 120))
     for gateway in gateway-1 gateway-2; do
-        before=$(metric "$gateway" gateway_connections_total)
-        had=$(metric "$gateway" gateway_events_total)
-        until after=$(metric "$gateway" gateway_connections_total) && [ $((after - before)) -ge "$checks" ]; do
+        before=$(metric "$gateway" pushsuite_gateway_connections_total)
+        had=$(metric "$gateway" pushsuite_gateway_events_total)
+        until after=$(metric "$gateway" pushsuite_gateway_connections_total) && [ $((after - before)) -ge "$checks" ]; do
             [ "$SECONDS" -lt "$deadline" ] || fail "$gateway is not checked"
             sleep 0.1
         done
-        [ "$(metric "$gateway" gateway_events_total)" = "$had" ] || fail "workers received events of checks of $gateway"
-        [ "$(metric "$gateway" gateway_handshakes_refused_total)" = 0 ] || fail "checks count as refused at $gateway"
+        [ "$(metric "$gateway" pushsuite_gateway_events_total)" = "$had" ] || fail "workers received events of checks of $gateway"
+        [ "$(metric "$gateway" pushsuite_gateway_handshakes_refused_total)" = 0 ] || fail "checks count as refused at $gateway"
     done
     if servers | grep -v ',UP,0$'; then fail "a check failed"; fi
     say "OPTIONS /, GET /healthz and bare connections: all up, and no worker received events of them"

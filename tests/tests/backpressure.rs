@@ -175,8 +175,8 @@ async fn slow_client_misses_messages_in_drop_mode(threads: usize) {
     }
     let gateway = &suite.gateways[0];
     let dropped = eventually("all to be sent or dropped", async || {
-        let sent = gateway.metric("gateway_messages_out_total").await?;
-        let dropped = gateway.metric("gateway_messages_dropped_total").await?;
+        let sent = gateway.metric("pushsuite_gateway_messages_out_total").await?;
+        let dropped = gateway.metric("pushsuite_gateway_messages_dropped_total").await?;
         (sent + dropped == MESSAGES as f64).then_some(dropped as usize)
     })
     .await;

@@ -22,7 +22,7 @@ async fn client_flood_does_not_lock_out_workers_or_health_checks() {
             client.closed().await;
         });
     }
-    let pauses = "gateway_accept_pauses_total{reason=\"descriptors\"}";
+    let pauses = "pushsuite_gateway_accept_pauses_total{reason=\"descriptors\"}";
     let gateway = &suite.gateways[0];
     // The metrics page is served all the time.
     eventually("clients to use all their descriptors", async || {

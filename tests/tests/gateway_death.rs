@@ -105,7 +105,7 @@ async fn successor_of_a_dead_worker_closes_its_clients(threads: usize) {
     let mut second = TestWorker::start(&suite, "2").await;
     drop(first);
     eventually("the first worker to be disconnected", async || {
-        (suite.gateways[0].metric("gateway_workers").await == Some(1.0)).then_some(())
+        (suite.gateways[0].metric("pushsuite_gateway_workers").await == Some(1.0)).then_some(())
     })
     .await;
     // Once this is answered, every shard has reassigned the clients to the second worker.
@@ -171,7 +171,7 @@ async fn clients_are_handed_over_to_a_worker_started_after_their_gateway_died(th
 /// Waits until standbys have received all clients and sessions.
 async fn standbys_updated(suite: &Suite) {
     eventually("standbys to be up to date", async || {
-        let pending = suite.gateways[0].metric("gateway_standby_updates_pending").await?;
+        let pending = suite.gateways[0].metric("pushsuite_gateway_standby_updates_pending").await?;
         (pending == 0.0).then_some(())
     })
     .await;
@@ -223,7 +223,7 @@ async fn events_in_flight_finish_before_the_close_of_a_dead_gateway(threads: usi
     }
     worker.wait_until_blocked(1).await;
     eventually("all three messages to be delivered", async || {
-        let unread = suite.gateways[0].metric("gateway_events_total").await;
+        let unread = suite.gateways[0].metric("pushsuite_gateway_events_total").await;
         (unread >= Some(5.0)).then_some(())
     })
     .await;
@@ -299,9 +299,9 @@ async fn unassigned_close_is_marked_only_if_the_former_worker_may_have_closed_th
         let browser = suite.browser(0).await;
         let client = first.accept_client().await;
         drop(first);
-        has(&suite, "gateway_workers", 0.0).await;
+        has(&suite, "pushsuite_gateway_workers", 0.0).await;
         browser.close().await;
-        has(&suite, "gateway_clients", 0.0).await;
+        has(&suite, "pushsuite_gateway_clients", 0.0).await;
         if without_register {
             kill_register(&mut suite).await;
         }

@@ -20,7 +20,7 @@ async fn failing_handler_is_logged_once_a_second_and_counted_each_time() {
     }
     let worker = &suite.workers[0];
     eventually("all to have failed", async || {
-        let failures = worker.metric("worker_handler_failures_total").await?;
+        let failures = worker.metric("pushsuite_worker_handler_failures_total").await?;
         (failures == MESSAGES as f64).then_some(())
     })
     .await;
@@ -33,7 +33,7 @@ async fn failing_handler_is_logged_once_a_second_and_counted_each_time() {
     // The process and the client continue.
     ann.send("e").await;
     assert_eq!(ann.receive_text().await, "e");
-    let given_up = worker.metric("worker_events_given_up_total").await;
+    let given_up = worker.metric("pushsuite_worker_events_given_up_total").await;
     assert_eq!(given_up, Some(MESSAGES as f64));
 }
 

@@ -88,7 +88,7 @@ async fn refused_handshake_is_counted_by_reason_and_logged_at_most_once_a_second
     // A connection closed before its first byte counts as no refusal.
     drop(Raw::connect(gateway.clients).await);
     for reason in cases.iter().map(|(reason, ..)| *reason).chain(["timeout"]) {
-        let name = format!("gateway_handshakes_refused_total{{reason=\"{reason}\"}}");
+        let name = format!("pushsuite_gateway_handshakes_refused_total{{reason=\"{reason}\"}}");
         eventually(&name, async || (gateway.metric(&name).await? == 3.0).then_some(())).await;
     }
     let most = started.elapsed().as_secs() + 1;

@@ -246,11 +246,11 @@ impl Scene {
         assert!(self.suite.workers[0].is_running());
         let gateway = &self.suite.gateways[0];
         eventually("hostile clients to be removed", async || {
-            (gateway.metric("gateway_clients").await? == 1.0).then_some(())
+            (gateway.metric("pushsuite_gateway_clients").await? == 1.0).then_some(())
         })
         .await;
         eventually("one worker to be left", async || {
-            (gateway.metric("gateway_workers").await? == 1.0).then_some(())
+            (gateway.metric("pushsuite_gateway_workers").await? == 1.0).then_some(())
         })
         .await;
         let mut bob = self.suite.browser(0).await;

@@ -227,14 +227,14 @@ async fn stalled_reader_of_a_page_is_disconnected(threads: usize) {
         raw.send(&asks_for_page(connection)).await;
         raw.head().await;
         eventually("the connection to be closed", async || {
-            (gateway.metric("gateway_connections_open").await? == 0.0).then_some(())
+            (gateway.metric("pushsuite_gateway_connections_open").await? == 0.0).then_some(())
         })
         .await;
         let read = raw.read_to_end().await.len();
         assert!(read < SIZE / 2, "{connection}: {read} of {SIZE} bytes");
     }
     // It was a page request, no refused handshake.
-    let timeouts = "gateway_handshakes_refused_total{reason=\"timeout\"}";
+    let timeouts = "pushsuite_gateway_handshakes_refused_total{reason=\"timeout\"}";
     assert_eq!(gateway.metric(timeouts).await, None);
 }
 

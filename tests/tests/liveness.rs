@@ -62,9 +62,9 @@ async fn silent_client_is_pinged_and_closed_with_1001(threads: usize) {
     for _ in &clients {
         assert_eq!(worker.event().await.event, Event::Close(CloseReason::Timeout));
     }
-    let pings = suite.gateways[0].metric("gateway_websocket_pings_total").await;
+    let pings = suite.gateways[0].metric("pushsuite_gateway_websocket_pings_total").await;
     assert_eq!(pings, Some(6.0));
-    assert_eq!(suite.gateways[0].metric("gateway_messages_out_total").await, Some(0.0));
+    assert_eq!(suite.gateways[0].metric("pushsuite_gateway_messages_out_total").await, Some(0.0));
 }
 
 async fn client_that_answers_pings_stays_connected(threads: usize) {
@@ -104,7 +104,7 @@ async fn client_that_sends_anything_is_not_pinged(threads: usize) {
     for _ in &long {
         assert_eq!(pings.frame().await.unwrap().first, 0x8a, "only pongs to its own pings");
     }
-    let sent = suite.gateways[0].metric("gateway_websocket_pings_total").await;
+    let sent = suite.gateways[0].metric("pushsuite_gateway_websocket_pings_total").await;
     assert_eq!(sent, Some(0.0));
 }
 
@@ -134,7 +134,7 @@ async fn client_that_is_not_read_is_not_timed_out(threads: usize) {
         }
     }
     assert!(!sending.is_finished(), "the messages do not fit a window and two sockets");
-    let clients = suite.gateways[0].metric("gateway_clients").await;
+    let clients = suite.gateways[0].metric("pushsuite_gateway_clients").await;
     assert_eq!(clients, Some(1.0), "{} events", delivered.len());
     let mut next = 0;
     let mut delivered = delivered.into_iter();
@@ -245,7 +245,7 @@ async fn strict_heartbeat_counts_only_messages_and_sends_no_close_frame(threads:
     let received = with_timeout("the end of the connection", answers).await;
     assert_eq!(received, [data().unwrap()], "no ping frame, and no close frame");
     eventually("the client to be counted as timed out", async || {
-        let name = "gateway_clients_closed_total{reason=\"timeout\"}";
+        let name = "pushsuite_gateway_clients_closed_total{reason=\"timeout\"}";
         (suite.gateways[0].metric(name).await? == 1.0).then_some(())
     })
     .await;

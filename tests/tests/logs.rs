@@ -123,7 +123,7 @@ async fn dropped_log_lines_are_counted_and_reported_when_the_reader_resumes() {
 }
 
 async fn dropped(gateway: &Gateway) -> f64 {
-    gateway.metric("log_lines_dropped_total").await.unwrap()
+    gateway.metric("pushsuite_log_lines_dropped_total").await.unwrap()
 }
 
 #[tokio::test]

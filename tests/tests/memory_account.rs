@@ -85,7 +85,7 @@ async fn check(suite: &Suite, addr: SocketAddr, upgrade: bool, input: Input) {
     // Everything sent has been received once the account no longer changes.
     let mut last = (0.0, 0);
     eventually("the gateway to have received everything", async || {
-        let now = (gateway.metric("gateway_client_bytes").await?, gateway.resident());
+        let now = (gateway.metric("pushsuite_gateway_client_bytes").await?, gateway.resident());
         let settled = std::mem::replace(&mut last, now) == now;
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         settled.then_some(())
@@ -94,6 +94,6 @@ async fn check(suite: &Suite, addr: SocketAddr, upgrade: bool, input: Input) {
     let (accounted, grown) = (last.0 as usize, last.1.saturating_sub(before));
     let most = accounted + accounted / 4 + CLIENTS * CONNECTION + BESIDES;
     assert!(grown <= most, "grown by {} KiB, accounted for {}", grown >> 10, accounted >> 10);
-    let open = gateway.metric("gateway_connections_open").await.unwrap();
+    let open = gateway.metric("pushsuite_gateway_connections_open").await.unwrap();
     assert_eq!(open as usize, CLIENTS, "no client is closed");
 }

@@ -60,7 +60,7 @@ async fn thousand_unread_clients_stay_within_the_budget(threads: usize) {
     eventually("the largest holders to be closed", async || {
         let gateway = &suite.gateways[0];
         within_budget(&suite, before, 0);
-        (0.0 < gateway.metric("gateway_clients_over_budget_total").await?).then_some(())
+        (0.0 < gateway.metric("pushsuite_gateway_clients_over_budget_total").await?).then_some(())
     })
     .await;
     bystander.echoes(20).await;
@@ -90,7 +90,12 @@ async fn large_messages_to_unread_clients_stay_within_the_budget(threads: usize)
         bystander.echoes(1).await;
         within_budget(&suite, before, 200);
     }
-    assert!(0.0 < suite.gateways[0].metric("gateway_clients_over_budget_total").await.unwrap());
+    assert!(
+        0.0 < suite.gateways[0]
+            .metric("pushsuite_gateway_clients_over_budget_total")
+            .await
+            .unwrap()
+    );
     bystander.report("large messages to unread clients");
     drop(stuck);
     assert_recovers(&suite).await;
@@ -122,7 +127,8 @@ async fn unfinished_messages_stay_within_the_budget(threads: usize) {
     bystander.echoes(100).await;
     let closed = eventually("the largest holders to be closed", async || {
         within_budget(&suite, before, 300);
-        let closed = suite.gateways[0].metric("gateway_clients_over_budget_total").await?;
+        let closed =
+            suite.gateways[0].metric("pushsuite_gateway_clients_over_budget_total").await?;
         (0.0 < closed).then_some(closed)
     })
     .await;
@@ -229,8 +235,8 @@ async fn flood_with_connections(suite: &Suite, before: usize) {
 async fn assert_all_events_handled(suite: &Suite) {
     eventually("a worker to handle the events of every client", async || {
         let gateway = &suite.gateways[0];
-        let clients = gateway.metric("gateway_clients").await?;
-        let held = gateway.metric("gateway_events_in_flight_bytes").await?;
+        let clients = gateway.metric("pushsuite_gateway_clients").await?;
+        let held = gateway.metric("pushsuite_gateway_events_in_flight_bytes").await?;
         (clients == 0.0 && held == 0.0).then_some(())
     })
     .await;
@@ -260,7 +266,7 @@ async fn connection_storm_stays_within_the_budget(threads: usize) {
     bystander.echoes(50).await;
     within_budget(&suite, before, CLIENTS);
     bystander.report("a connection storm");
-    let open = suite.gateways[0].metric("gateway_connections_open").await;
+    let open = suite.gateways[0].metric("pushsuite_gateway_connections_open").await;
     assert_eq!(open, Some(CLIENTS as f64 + 1.0));
 }
 
@@ -283,7 +289,8 @@ async fn unfinished_request_heads_stay_within_the_budget(threads: usize) {
     for _ in 0..20 {
         bystander.echoes(10).await;
         within_budget(&suite, before, MOST);
-        let requests = suite.gateways[0].metric("gateway_connections_requests").await.unwrap();
+        let requests =
+            suite.gateways[0].metric("pushsuite_gateway_connections_requests").await.unwrap();
         assert!(requests <= MOST as f64, "{requests}");
     }
     bystander.report("unfinished request heads");

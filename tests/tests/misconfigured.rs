@@ -201,7 +201,7 @@ async fn gateway_with_unreachable_address_fails_queries_no_longer_than_the_grace
     bob.send(r#"{"type":"login","client_name":"bob","room_id":1}"#).await;
     let welcome = bob.receive_text().await;
     assert!(welcome.contains("ann") && welcome.contains("bob"), "{welcome}");
-    assert!(worker.metric("worker_queries_partial_total").await >= Some(1.0));
+    assert!(worker.metric("pushsuite_worker_queries_partial_total").await >= Some(1.0));
     sleep(Duration::from_secs(5)).await;
     assert_eq!(lines(worker, LEFT_OUT).len(), 1, "logged once for all attempts");
 }

@@ -161,15 +161,15 @@ async fn stalled_worker_among_others_is_logged_and_counted() {
         .gateway_flag("--peer-timeout", "6")
         .start()
         .await;
-    assert_eq!(suite.gateways[0].metric("gateway_workers_late").await, Some(0.0));
+    assert_eq!(suite.gateways[0].metric("pushsuite_gateway_workers_late").await, Some(0.0));
     suite.workers[0].pause().await;
     let late = suite.gateways[0].wait_for_log(&["worker is unresponsive"]).await;
     assert!(
         late.contains("WARN") && late.contains("worker=") && late.contains("remote="),
         "{late}"
     );
-    assert_eq!(suite.gateways[0].metric("gateway_workers_late").await, Some(1.0));
+    assert_eq!(suite.gateways[0].metric("pushsuite_gateway_workers_late").await, Some(1.0));
     suite.workers[0].resume();
     suite.gateways[0].wait_for_log(&["worker responds again"]).await;
-    assert_eq!(suite.gateways[0].metric("gateway_workers_late").await, Some(0.0));
+    assert_eq!(suite.gateways[0].metric("pushsuite_gateway_workers_late").await, Some(0.0));
 }

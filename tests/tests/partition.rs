@@ -34,7 +34,7 @@ async fn room(threads: usize) -> (Suite, Browser, Browser) {
 /// Waits until the first worker is linked to this many gateways.
 async fn linked(suite: &Suite, count: f64) {
     eventually(format!("{count} links"), async || {
-        (suite.workers[0].metric("worker_links").await? == count).then_some(())
+        (suite.workers[0].metric("pushsuite_worker_links").await? == count).then_some(())
     })
     .await;
 }
@@ -54,7 +54,7 @@ async fn messages_of_a_worker_during_a_partition_arrive_once_and_in_order(thread
     }
     // Events of the partitioned gateway wait for the worker and are handled later.
     bob.send("emine").await;
-    let held = suite.gateways[0].metric("gateway_events_in_flight_bytes").await;
+    let held = suite.gateways[0].metric("pushsuite_gateway_events_in_flight_bytes").await;
     assert!(held.is_some_and(|bytes| 0.0 < bytes), "unacknowledged: {held:?}");
     suite.gateways[1].heal();
     for text in expected {
@@ -64,7 +64,8 @@ async fn messages_of_a_worker_during_a_partition_arrive_once_and_in_order(thread
     ann.send("glast").await;
     assert_eq!(bob.receive_text().await, "glast", "no duplicates");
     eventually("every event to be acknowledged", async || {
-        (suite.gateways[0].metric("gateway_events_in_flight_bytes").await? == 0.0).then_some(())
+        (suite.gateways[0].metric("pushsuite_gateway_events_in_flight_bytes").await? == 0.0)
+            .then_some(())
     })
     .await;
 }
@@ -143,7 +144,8 @@ async fn killed_gateway_does_not_block_callers(threads: usize) {
         assert_eq!(ann.receive_text().await, format!("g{number}"));
     }
     eventually("every event to be acknowledged", async || {
-        (suite.gateways[0].metric("gateway_events_in_flight_bytes").await? == 0.0).then_some(())
+        (suite.gateways[0].metric("pushsuite_gateway_events_in_flight_bytes").await? == 0.0)
+            .then_some(())
     })
     .await;
 }
@@ -227,7 +229,7 @@ async fn two_workers(threads: usize) -> (Suite, [TestWorker; 2], Browser, Browse
 
 async fn has_workers(suite: &Suite, gateway: usize, count: f64) {
     eventually(format!("{count} workers of gateway {gateway}"), async || {
-        (suite.gateways[gateway].metric("gateway_workers").await? == count).then_some(())
+        (suite.gateways[gateway].metric("pushsuite_gateway_workers").await? == count).then_some(())
     })
     .await;
 }
@@ -251,7 +253,8 @@ async fn partitioned_worker_leaves_its_events_to_a_fully_connected_one(threads: 
     assert_eq!(received, (0..10).map(|number| number.to_string()).collect::<Vec<_>>());
     has_workers(&suite, 0, 1.0).await;
     eventually("every event to be acknowledged", async || {
-        (suite.gateways[0].metric("gateway_events_in_flight_bytes").await? == 0.0).then_some(())
+        (suite.gateways[0].metric("pushsuite_gateway_events_in_flight_bytes").await? == 0.0)
+            .then_some(())
     })
     .await;
     // The first worker continues to push, like code that runs outside of handlers.
@@ -275,7 +278,7 @@ async fn workers_keep_their_events_if_all_are_partitioned(threads: usize) {
     has_workers(&suite, 1, 0.0).await;
     ann.send("room hello").await;
     tokio::time::sleep(GRACE * 2).await;
-    assert_eq!(suite.gateways[0].metric("gateway_workers").await, Some(2.0));
+    assert_eq!(suite.gateways[0].metric("pushsuite_gateway_workers").await, Some(2.0));
     suite.gateways[1].heal();
     assert_eq!(bob.receive_text().await, "hello");
 }

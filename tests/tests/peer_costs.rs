@@ -129,7 +129,8 @@ async fn uid_repeated_up_to_the_limit_only_delays_other_clients() {
     let uids = vec![uid; MAX_TARGETS];
     peer.command(Command::SendToUids { uids, message: Message::text("x") }).await;
     assert_eq!(peer.query(Query::Count { group: None }).await, Answer::Count(CLIENTS as u64 + 1));
-    let sent = scene.suite.gateways[0].metric("gateway_messages_out_total").await.unwrap();
+    let sent =
+        scene.suite.gateways[0].metric("pushsuite_gateway_messages_out_total").await.unwrap();
     // The victim is one of the recipients, and receives them before anything else.
     assert!((MAX_TARGETS * CLIENTS) as f64 <= sent, "{sent}");
     for _ in 0..MAX_TARGETS {
@@ -196,7 +197,7 @@ async fn client_cannot_exceed_the_group_limit() {
     peer.command(Command::JoinGroup { client, group: group(0) }).await;
     let Answer::Groups(groups) = peer.query(Query::Groups).await else { panic!("no groups") };
     assert_eq!(groups, (0..1000).map(group).collect::<Vec<_>>());
-    let refused = suite.gateways[0].metric("gateway_joins_refused_total").await;
+    let refused = suite.gateways[0].metric("pushsuite_gateway_joins_refused_total").await;
     assert_eq!(refused, Some(4000.0));
     let lines = eventually("a warning", async || {
         let log = suite.gateways[0].log();

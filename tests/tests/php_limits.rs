@@ -59,7 +59,10 @@ async fn reply_over_the_limit_closes_the_connection_and_logs_the_reason() {
     php.send(Opcode::GetAllClientSessions, 0, "", "").await;
     assert_eq!(php.closed().await, 0, "nothing that could be mistaken for a reply");
     suite.gateways[0].wait_for_log(&["a PHP peer's query has no reply", "sessions"]).await;
-    assert_eq!(suite.gateways[0].metric("gateway_php_queries_failed_total").await, Some(1.0));
+    assert_eq!(
+        suite.gateways[0].metric("pushsuite_gateway_php_queries_failed_total").await,
+        Some(1.0)
+    );
     // A reply within the limit is sent, and others are served.
     clients.truncate(17);
     let mut php = Php::back_end(gateway, &suite.secret()).await;

@@ -69,7 +69,7 @@ fn suite() -> suite::Builder {
 
 async fn wait_dropped(suite: &Suite, count: usize) {
     eventually(format!("{count} events to be dropped"), async || {
-        let given_up = suite.gateways[0].metric("gateway_events_given_up_total").await?;
+        let given_up = suite.gateways[0].metric("pushsuite_gateway_events_given_up_total").await?;
         (given_up == count as f64).then_some(())
     })
     .await;
@@ -211,7 +211,10 @@ async fn repeatedly_killed_worker_has_no_event_dropped() {
     for client in clients {
         client.await.unwrap();
     }
-    assert_eq!(suite.gateways[0].metric("gateway_events_given_up_total").await, Some(0.0));
+    assert_eq!(
+        suite.gateways[0].metric("pushsuite_gateway_events_given_up_total").await,
+        Some(0.0)
+    );
 }
 
 /// Two worker processes end while they handle an event; the third handles it.

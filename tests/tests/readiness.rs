@@ -125,7 +125,7 @@ async fn two_registers_tolerate_a_stall_of_one(threads: usize) {
     suite.registers[0].pause().await;
     // By then every process has noticed.
     eventually("the worker to be connected to one register", async || {
-        (suite.workers[0].metric("worker_registers").await? == 1.0).then_some(())
+        (suite.workers[0].metric("pushsuite_worker_registers").await? == 1.0).then_some(())
     })
     .await;
     suite.add_gateway().await;
@@ -138,7 +138,7 @@ async fn two_registers_tolerate_a_stall_of_one(threads: usize) {
     }
     suite.registers[0].resume();
     eventually("the first register to list both gateways", async || {
-        (suite.registers[0].metric("register_gateways").await? == 2.0).then_some(())
+        (suite.registers[0].metric("pushsuite_register_gateways").await? == 2.0).then_some(())
     })
     .await;
     echoes(&mut ann).await;

@@ -188,7 +188,7 @@ async fn close_without_a_worker_is_delivered_to_the_next_worker(threads: usize) 
     let mut clients = connect_clients(&suite, &mut worker, 2).await;
     drop(worker);
     eventually("the worker to be disconnected", async || {
-        (suite.gateways[0].metric("gateway_workers").await? == 0.0).then_some(())
+        (suite.gateways[0].metric("pushsuite_gateway_workers").await? == 0.0).then_some(())
     })
     .await;
     // Every shard has processed it once this is answered.

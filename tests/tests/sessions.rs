@@ -107,7 +107,7 @@ async fn accept_client(worker: &mut TestWorker) -> ClientId {
 /// Waits until the gateway has sent this many events to its worker.
 async fn has_sent(suite: &Suite, events: usize) {
     eventually(format!("{events} events"), async || {
-        let sent = suite.gateways[0].metric("gateway_events_total").await?;
+        let sent = suite.gateways[0].metric("pushsuite_gateway_events_total").await?;
         (sent == events as f64).then_some(())
     })
     .await;

@@ -83,8 +83,8 @@ async fn workers_stay_linked_with_sessions_of_any_size(threads: usize) {
         clients[0].0.send(&suite_tests::raw::masked(0x81, b"hello")).await;
         let hello = Event::Message(Message::text("hello"));
         assert_eq!(owner.event_of(clients[0].1).await, hello);
-        let is_complete = metric(&suite, "gateway_standby_updates_pending").await == 0.0;
-        if metric(&suite, "gateway_workers").await == 3.0 && is_complete {
+        let is_complete = metric(&suite, "pushsuite_gateway_standby_updates_pending").await == 0.0;
+        if metric(&suite, "pushsuite_gateway_workers").await == 3.0 && is_complete {
             break;
         }
         assert!(started.elapsed() < Duration::from_secs(60), "not complete within a minute");
@@ -141,7 +141,7 @@ async fn standby_that_does_not_read_is_disconnected_and_holds_little_memory(thre
     let before = gateway.resident();
     let began = Instant::now();
     let (mut edit, mut most) = (1, before);
-    while metric(&suite, "gateway_workers").await == 2.0 {
+    while metric(&suite, "pushsuite_gateway_workers").await == 2.0 {
         assert!(began.elapsed() < Duration::from_secs(30), "it is never disconnected");
         let _ = standby.try_send(&ToGateway::Pong { token: 0 }).await;
         edit += 1;
@@ -175,7 +175,7 @@ async fn standby_that_reads_slowly_stays_linked(threads: usize) {
         sleep(Duration::from_millis(200)).await;
     }
     assert!(read < clients.len() * SESSION, "there is more to read");
-    assert_eq!(metric(&suite, "gateway_workers").await, 2.0);
+    assert_eq!(metric(&suite, "pushsuite_gateway_workers").await, 2.0);
 }
 
 async fn standby_is_informed_before_the_owner_receives_the_client(threads: usize) {
@@ -236,11 +236,11 @@ async fn clients_of_a_dead_worker_are_reassigned_at_the_pace_of_the_next(threads
     let before = suite.gateways[0].resident();
     drop(owner);
     eventually("the owner to be disconnected", async || {
-        (metric(&suite, "gateway_workers").await == 1.0).then_some(())
+        (metric(&suite, "pushsuite_gateway_workers").await == 1.0).then_some(())
     })
     .await;
     sleep(Duration::from_millis(500)).await;
-    let in_flight = metric(&suite, "gateway_events_in_flight_bytes").await as usize;
+    let in_flight = metric(&suite, "pushsuite_gateway_events_in_flight_bytes").await as usize;
     let most = threads * (WINDOW + MIB + SESSION);
     assert!(0 < in_flight && in_flight < most, "{in_flight} of {most}");
     let mut reassigned = BTreeSet::new();

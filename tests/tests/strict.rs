@@ -180,7 +180,7 @@ async fn client_that_does_not_read_misses_messages_and_stays_connected(threads: 
         worker.send(Opcode::SendToOne, id, "", vec![b'x'; 100_000]).await;
     }
     eventually("messages to be dropped", async || {
-        let dropped = suite.gateways[0].metric("gateway_messages_dropped_total").await?;
+        let dropped = suite.gateways[0].metric("pushsuite_gateway_messages_dropped_total").await?;
         (0.0 < dropped).then_some(())
     })
     .await;
@@ -228,7 +228,7 @@ async fn events_not_sent_to_a_dead_php_worker_are_lost(threads: usize) {
 async fn has_read(suite: &Suite, all: Option<f64>) -> f64 {
     let (mut before, mut same) = (0.0, 0);
     eventually("the gateway to read messages", async || {
-        let read = suite.gateways[0].metric("gateway_messages_in_total").await?;
+        let read = suite.gateways[0].metric("pushsuite_gateway_messages_in_total").await?;
         same = if 0.0 < read && read == before { same + 1 } else { 0 };
         before = read;
         all.map_or(20 <= same, |all| read == all).then_some(read)
@@ -245,8 +245,8 @@ async fn events_beyond_the_buffer_of_a_php_worker_are_lost(threads: usize) {
         client.send(&masked(0x82, &[number; 100_000])).await;
     }
     eventually("events to be dropped", async || {
-        let read = suite.gateways[0].metric("gateway_messages_in_total").await?;
-        let dropped = suite.gateways[0].metric("gateway_events_dropped_total").await?;
+        let read = suite.gateways[0].metric("pushsuite_gateway_messages_in_total").await?;
+        let dropped = suite.gateways[0].metric("pushsuite_gateway_events_dropped_total").await?;
         (read == 250.0 && 0.0 < dropped).then_some(())
     })
     .await;
@@ -348,7 +348,8 @@ async fn without_a_worker(suite: &Suite) {
 /// Waits until this many workers are left, on every shard.
 async fn has_workers(suite: &Suite, left: u32) {
     eventually("workers to be disconnected", async || {
-        (suite.gateways[0].metric("gateway_workers").await? == f64::from(left)).then_some(())
+        (suite.gateways[0].metric("pushsuite_gateway_workers").await? == f64::from(left))
+            .then_some(())
     })
     .await;
     // The metric is counted by the hub; a query is answered by every shard after that.

@@ -93,7 +93,7 @@ async fn process_with_log_file_at_its_size_limit_serves_and_drains() {
             assert_eq!(exited, None, "{binary} has exited");
             let answer = Raw::get(admin, "/metrics").await?;
             // By then it has logged that it serves these pages.
-            answer.body.contains("log_lines_dropped_total").then_some(())
+            answer.body.contains("pushsuite_log_lines_dropped_total").then_some(())
         })
         .await;
         assert_eq!(process.stop().await.code(), Some(0), "{binary}");

@@ -119,18 +119,18 @@ async fn peer_without_cluster_certificate_is_refused_and_counted(threads: usize)
         raw.send(hello).await;
         assert!(raw.read_to_end().await.is_empty());
     }
-    refused(gateway, "gateway_peers_refused_total", 2.0).await;
+    refused(gateway, "pushsuite_gateway_peers_refused_total", 2.0).await;
     let mut raw = Raw::plain(register_addr).await;
     let secret = String::from_utf8(suite.secret().expose().to_vec()).unwrap();
     let ask = format!("{{\"event\":\"worker_connect\",\"secret_key\":\"{secret}\"}}\n");
     raw.send(ask.as_bytes()).await;
     assert!(raw.read_to_end().await.is_empty(), "although it has the secret");
-    refused(register, "register_refused_total{reason=\"plain\"}", 1.0).await;
+    refused(register, "pushsuite_register_refused_total{reason=\"plain\"}", 1.0).await;
     // Another CA.
     let theirs = Ca::new().member("member");
     for (addr, process, metric) in [
-        (inner, &**gateway, "gateway_peers_refused_total"),
-        (register_addr, register, "register_refused_total{reason=\"tls\"}"),
+        (inner, &**gateway, "pushsuite_gateway_peers_refused_total"),
+        (register_addr, register, "pushsuite_register_refused_total{reason=\"tls\"}"),
     ] {
         let before = process.metric(metric).await.unwrap_or_default();
         let tcp = runtime::net::TcpStream::connect(addr).await.unwrap();

@@ -68,11 +68,11 @@ async fn broadcast_reaches_many_clients(threads: usize) {
         browser.close().await;
     }
     eventually("all of them to be closed", async || {
-        let open = suite.gateways[0].metric("gateway_connections_open").await?;
+        let open = suite.gateways[0].metric("pushsuite_gateway_connections_open").await?;
         (open == 0.0).then_some(())
     })
     .await;
-    assert_eq!(suite.gateways[0].metric("gateway_client_bytes").await, Some(0.0));
+    assert_eq!(suite.gateways[0].metric("pushsuite_gateway_client_bytes").await, Some(0.0));
 }
 
 async fn page_is_served_over_https(threads: usize) {
@@ -117,7 +117,7 @@ async fn memory_of_an_unread_client_is_freed_at_its_close(threads: usize) {
         let message = "x".repeat(2_000).as_str().into();
         worker.command(protocol::Command::SendToClient { to: id, message }).await;
     }
-    let held = async || suite.gateways[0].metric("gateway_client_bytes").await;
+    let held = async || suite.gateways[0].metric("pushsuite_gateway_client_bytes").await;
     eventually("messages to be queued", async || (500_000.0 < held().await?).then_some(())).await;
     drop(lazy);
     assert!(matches!(worker.event_of(id).await, Event::Close(_)));
@@ -143,7 +143,7 @@ async fn unfinished_handshake_is_disconnected(threads: usize) {
     let builder = Suite::builder().gateways(1).threads(threads).wss();
     let suite = builder.gateway_flag("--handshake-timeout", "1").start().await;
     let gateway = &suite.gateways[0];
-    let waiting = async || gateway.metric("gateway_connections_requests").await;
+    let waiting = async || gateway.metric("pushsuite_gateway_connections_requests").await;
     // In the TLS handshake, and in the request after it.
     let mut first = Raw::plain(gateway.clients).await;
     first.send(b"\x16\x03\x01\x02\x00\x01").await;

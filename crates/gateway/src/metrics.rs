@@ -75,7 +75,7 @@ impl Metrics {
     /// Creates the metrics and adds them to `registry`.
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        let registry = registry.sub_registry_with_prefix("gateway");
+        let registry = registry.sub_registry_with_prefix("pushsuite_gateway");
         let all = metrics.clone();
         registry.register(
             "connections",

@@ -23,9 +23,9 @@ impl Metrics {
         self.refused.get_or_create(&refused.into()).inc();
     }
 
-    /// Registers all metrics under the prefix `register_`.
+    /// Registers all metrics under the prefix `pushsuite_register`.
     pub(crate) fn describe(&self, registry: &mut Registry) {
-        let registry = registry.sub_registry_with_prefix("register");
+        let registry = registry.sub_registry_with_prefix("pushsuite_register");
         registry.register("gateways", "Announced gateway addresses", self.gateways.clone());
         registry.register("workers", "Connections subscribed to changes", self.workers.clone());
         registry.register("connections", "Connections accepted", self.connections.clone());

@@ -209,10 +209,10 @@ fn admin_pages_report_health_and_metrics() {
     peer.read_to_string(&mut String::new()).unwrap();
     let metrics = process.page("/metrics");
     for line in [
-        "register_gateways 0\n",
-        "register_workers 0\n",
-        "register_connections_total 1\n",
-        "register_refused_total{reason=\"bad_request\"} 1\n",
+        "pushsuite_register_gateways 0\n",
+        "pushsuite_register_workers 0\n",
+        "pushsuite_register_connections_total 1\n",
+        "pushsuite_register_refused_total{reason=\"bad_request\"} 1\n",
     ] {
         assert!(metrics.contains(line), "{line} in {metrics}");
     }
@@ -239,7 +239,7 @@ fn log_contains_no_secret() {
             b"{\"event\":\"gateway_connect\",\"address\":\"a:1\",\"secret_key\":\"hunter2\"}\n",
         )
         .unwrap();
-    while !process.page("/metrics").contains("register_gateways 1\n") {}
+    while !process.page("/metrics").contains("pushsuite_register_gateways 1\n") {}
     process.signal("-TERM");
     let (code, log) = process.end();
     assert_eq!(code, Some(0));

@@ -1,5 +1,5 @@
-//! What every crate with I/O uses of the system: sockets, TLS, the clock, random numbers, threads and
-//! supervised tasks.
+//! Sockets, TLS, the clock, random numbers, threads and supervised tasks: the parts of the system that
+//! every crate with I/O uses.
 //!
 //! | I want to… | Look at |
 //! |---|---|

@@ -191,7 +191,7 @@ impl Starting {
         health.set_not_ready(STARTING, "not serving yet");
         let (mut metrics, reread) = (Registry::default(), Vec::new());
         let help = "Log lines dropped because the queue was full or writing failed";
-        metrics.register("log_lines_dropped", help, logging::dropped());
+        metrics.register("pushsuite_log_lines_dropped", help, logging::dropped());
         Self { health, metrics, shutdown, grace, reread, hangups: None, admin }
     }
 

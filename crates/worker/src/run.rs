@@ -51,7 +51,7 @@ pub async fn serve(
         push_suite_cluster::Config { registers, secret, worker, tls, gateway_grace, peer_timeout };
     let cluster = Cluster::idle(config, events);
     dispatcher.set_cluster(cluster.detached());
-    let pages = starting.metrics.sub_registry_with_prefix("worker");
+    let pages = starting.metrics.sub_registry_with_prefix("pushsuite_worker");
     metrics.register(pages);
     cluster.register_metrics(pages);
 

@@ -326,11 +326,11 @@ impl World {
             }
         }
         for (name, expected) in [
-            ("gateway_clients", clients),
-            ("gateway_connections_open", clients),
-            ("gateway_events_held_bytes", 0),
-            ("gateway_events_in_flight_bytes", 0),
-            ("gateway_client_bytes", 0),
+            ("pushsuite_gateway_clients", clients),
+            ("pushsuite_gateway_connections_open", clients),
+            ("pushsuite_gateway_events_held_bytes", 0),
+            ("pushsuite_gateway_events_in_flight_bytes", 0),
+            ("pushsuite_gateway_client_bytes", 0),
         ] {
             let found = sum.get(name);
             if found != Some(&expected) {

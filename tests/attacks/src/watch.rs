@@ -5,8 +5,11 @@ use std::time::Duration;
 use suite_tests::{Raw, process::Process};
 
 /// The metrics of memory that a gateway accounts for.
-const ACCOUNT: [&str; 3] =
-    ["gateway_client_bytes", "gateway_events_held_bytes", "gateway_events_in_flight_bytes"];
+const ACCOUNT: [&str; 3] = [
+    "pushsuite_gateway_client_bytes",
+    "pushsuite_gateway_events_held_bytes",
+    "pushsuite_gateway_events_in_flight_bytes",
+];
 
 /// Maxima observed of a process.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,4 +1,4 @@
-//! What a WebSocket port serves besides WebSockets: health checks and static files.
+//! HTTP responses of a WebSocket port: health checks and static files.
 
 mod content_type;
 mod folder;
