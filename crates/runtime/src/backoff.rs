@@ -10,7 +10,7 @@ use crate::random;
 ///
 /// ```
 /// use std::time::Duration;
-/// use push_suite_service::backoff::Backoff;
+/// use push_suite_runtime::backoff::Backoff;
 ///
 /// let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
 /// let wait = backoff.next(u64::MAX / 2);

@@ -13,7 +13,7 @@ const SAME: Duration = Duration::from_secs(60);
 ///
 /// ```
 /// # use std::time::Instant;
-/// # use push_suite_service::outage::Outage;
+/// # use push_suite_runtime::outage::Outage;
 /// # let now = Instant::now();
 /// let mut outage = Outage::default();
 /// if let Some(lasts) = outage.fails(now) {

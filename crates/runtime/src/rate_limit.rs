@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 ///
 /// ```
 /// # use std::time::{Duration, Instant};
-/// # use push_suite_service::rate_limit::Throttle;
+/// # use push_suite_runtime::rate_limit::Throttle;
 /// # let now = Instant::now();
 /// let mut warnings = Throttle::new(Duration::from_secs(1));
 /// if let Some(suppressed) = warnings.admit(now) {

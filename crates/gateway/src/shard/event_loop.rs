@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use runtime::clock;
+use runtime::{clock, net};
 
 use super::{Accepted, Shard};
 use crate::thread_messages::{PartialAnswer, ToHub, ToShard};
@@ -32,44 +32,37 @@ impl Shard {
         arriving: &mut Vec<ToShard>,
         arrived: &mut Vec<Accepted>,
     ) -> bool {
-        match &mut self.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
-        // Work that this pass schedules is done before it ends.
-        self.scheduled = true;
+        self.schedule.begin(cx.waker());
         let gateway = Arc::clone(&self.gateway);
         let unfinished = self.apply_inbox(cx, arriving, arrived) | self.sweep();
-        self.write(self.fan_out.due());
+        self.write(self.connections.fan_out().due());
         self.admit_pending_clients();
         self.report_overload();
-        if self.budget.is_pressed() {
+        if self.pressure.budget.is_pressed() {
             self.shed_load(clock::now());
             // Sends the close frames of the clients that were closed.
-            self.write(self.fan_out.len());
+            self.write(self.connections.fan_out().len());
         }
         self.deliver_suspects();
         let is_sweeping = self.sweep_standbys();
         // Standbys first: a worker must never be the only one that has a client.
         let is_feeding = self.feed_standbys();
-        for (link, last, frames) in self.workers.take_batches() {
+        for (link, last, frames) in self.delivery.workers.take_batches() {
             gateway.hub.push(ToHub::Events { link, shard: self.index, last, frames });
         }
-        for token in self.barriers.drain(..) {
+        for token in self.commands.barriers.drain(..) {
             gateway.hub.push(ToHub::PartialAnswer { token, part: PartialAnswer::Barrier });
         }
         self.report();
-        self.scheduled = false;
+        self.schedule.end();
         // Drained only once every event has been delivered and acknowledged.
-        let delivered = self.workers.in_flight() == 0 && self.unassigned.is_empty();
-        let delivered = delivered && self.suspects.holds_nothing();
-        if self.drain.is_some() && self.connections.is_empty() && delivered {
+        if self.drain.is_some() && self.connections.is_empty() && self.delivery.is_finished() {
             gateway.hub.push(ToHub::Drained { shard: self.index });
         }
         let is_busy = unfinished || is_sweeping || is_feeding;
         // A client closed, or a suspect abandoned, after the write above.
-        let is_left = !self.dirty.is_empty() || self.suspects.has_unblocked();
-        self.resume_fair_queue() || !self.fan_out.is_empty() || is_busy || is_left
+        let is_left = self.connections.has_dirty() || self.delivery.suspects.has_unblocked();
+        self.resume_fair_queue() || !self.connections.fan_out().is_empty() || is_busy || is_left
     }
 
     /// Applies messages from the hub until the inbox is empty or sockets have to be polled. Returns
@@ -84,21 +77,21 @@ impl Shard {
         let began = clock::now();
         let (mut done, mut messages, mut more) = (0, 0_usize, true);
         while !self.work() {
-            if self.inbox.is_empty() {
+            if self.commands.inbox.is_empty() {
                 if gateway.shards[usize::from(self.index)].poll_take(cx, arriving).is_pending() {
                     more = false;
                     break;
                 }
-                self.inbox.extend(arriving.drain(..));
+                self.commands.inbox.extend(arriving.drain(..));
             }
-            let Some(message) = self.inbox.pop_front() else {
+            let Some(message) = self.commands.inbox.pop_front() else {
                 continue;
             };
             done += message.weight();
             let is_heavy = message.is_heavy();
             self.handle(message, arrived);
-            if self.budget.unwritten() < self.unwritten + self.fan_out.bytes() {
-                self.write(self.fan_out.len());
+            if self.pressure.budget.unwritten() < self.connections.unwritten() {
+                self.write(self.connections.fan_out().len());
                 self.shed_load(clock::now());
             }
             messages += 1;
@@ -111,12 +104,38 @@ impl Shard {
         }
         gateway.ahead[usize::from(self.index)].fetch_sub(done, Ordering::Relaxed);
         // Free the memory of a burst.
-        if self.inbox.is_empty() && MAX_SPARE < self.inbox.capacity() {
-            self.inbox = VecDeque::new();
+        if self.commands.inbox.is_empty() && MAX_SPARE < self.commands.inbox.capacity() {
+            self.commands.inbox = VecDeque::new();
         }
         if MAX_SPARE < arriving.capacity() {
             *arriving = Vec::new();
         }
         more
+    }
+
+    /// Applies a message from the hub.
+    fn handle(&mut self, message: ToShard, arrived: &mut Vec<Accepted>) {
+        match message {
+            ToShard::Accepted { stream, remote, listener } => match net::take_over(stream) {
+                Ok(stream) => arrived.push(Accepted { stream, remote, listener }),
+                Err(error) => {
+                    tracing::error!(%error, "failed to take over an accepted connection");
+                    self.return_place(self.index.into(), listener);
+                }
+            },
+            ToShard::Command { from, ordinal, command } => self.apply(from, ordinal, command),
+            ToShard::Query { token, query, in_php } => self.answer(token, query, in_php),
+            ToShard::Barrier { token } => self.commands.barriers.push(token),
+            ToShard::WorkerUp { link, worker } => self.worker_up(link, worker),
+            ToShard::WorkerLeaving { link } => self.worker_leaving(link),
+            ToShard::WorkerDown { link, end } => self.worker_down(link, end),
+            ToShard::HandlerStarted { link, seq, alone } => {
+                self.delivery.handler_started(link, seq, alone)
+            }
+            ToShard::EventStarted { link, through } => self.event_started(link, through),
+            ToShard::EventAck { link, first, last } => self.event_ack(link, first, last),
+            ToShard::StandbyWritten { link, through } => self.standby_written(link, through),
+            ToShard::Drain { grace } => self.drain(grace),
+        }
     }
 }

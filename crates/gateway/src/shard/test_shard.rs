@@ -12,7 +12,7 @@ use prometheus_client::registry::Registry;
 use protocol::{Command, ConnectionId, InstanceId};
 use runtime::net;
 
-use super::{Accepted, Shard, connection::SlotKey};
+use super::{Accepted, Shard, slot::SlotKey};
 use crate::{
     config::{Args, Config},
     descriptors::Descriptors,
@@ -69,7 +69,7 @@ impl TestShard {
     /// The id of the last client.
     pub(super) fn last(&self) -> ConnectionId {
         let key = *self.keys.last().unwrap();
-        self.shard.connections[key as usize].id.unwrap()
+        self.shard.connections[key].id.unwrap()
     }
 
     /// Sends the shard commands, as the hub does.

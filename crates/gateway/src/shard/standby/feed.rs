@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use protocol::{ConnectionId, codec::native, link::ToPeer};
 use rustc_hash::FxHashSet;
 
-use crate::shard::connection::SlotKey;
+use crate::shard::slot::SlotKey;
 
 /// Clients per release or registration message.
 pub(super) const MANY: usize = 1000;

@@ -1,0 +1,186 @@
+//! The end of connections: closed one by one, or all of them in a drain.
+
+use std::time::{Duration, Instant};
+
+use framing::{Decoder, Framing, websocket};
+use protocol::CloseReason;
+use runtime::{clock, random};
+
+use super::drain::Drain;
+use crate::{
+    closed::{CloseAction, CloseCause, GOING_AWAY},
+    shard::{
+        Shard,
+        connections::{Connection, Phase},
+        slot::SlotKey,
+    },
+};
+
+/// How long a closing connection may take to read its queued output.
+pub(super) const CLOSING: Duration = Duration::from_secs(5);
+
+impl Shard {
+    /// Closes a connection without a close frame and discards its queue: the peer cannot receive
+    /// them.
+    pub(in crate::shard) fn abort(&mut self, key: SlotKey, closed: CloseCause) {
+        self.close(key, closed);
+        let connection = &mut self.connections[key];
+        connection.phase = Phase::Over;
+        connection.discard_queue();
+        connection.wake();
+    }
+
+    /// Closes a connection for graceful shutdown. A WebSocket client gets a going-away close frame
+    /// (1001); messages that it sent before receiving that frame are still delivered.
+    pub(super) fn close_going_away(&mut self, key: SlotKey, retry_after: Duration) {
+        let connection = &mut self.connections[key];
+        let sends_close_frame = self.settings.compat_behavior.send_close_frames
+            && connection.listener.framing == Framing::WebSocket;
+        match &mut connection.phase {
+            Phase::Open(decoder) if sends_close_frame => {
+                let decoder = std::mem::replace(decoder, Decoder::new(Framing::Tcp));
+                connection.phase = Phase::Leaving(decoder);
+            }
+            _ => return self.close(key, CloseCause::ShuttingDown { retry_after }),
+        }
+        self.set_close_deadline(key);
+        self.queue(key, &websocket::retry_after_frame(GOING_AWAY, retry_after));
+    }
+
+    /// Closes a client because no worker takes its events.
+    pub(in crate::shard) fn close_without_worker(&mut self, key: SlotKey, retry_after: Duration) {
+        self.close(key, CloseCause::NoWorker { retry_after });
+        self.warnings.no_worker();
+    }
+
+    /// Sets the deadline of a closing connection.
+    pub(super) fn set_close_deadline(&mut self, key: SlotKey) {
+        let linger = self.drain.as_ref().map_or(CLOSING, |drain| drain.linger().min(CLOSING));
+        self.connections.set_deadline(key, Some(linger));
+    }
+
+    /// Closes a connection. The client is removed and its close event emitted immediately; queued
+    /// output is written in the background.
+    pub(in crate::shard) fn close(&mut self, key: SlotKey, closed: CloseCause) {
+        let connection = &mut self.connections[key];
+        let opened = match connection.phase {
+            Phase::Request(_) => false,
+            Phase::Open(_) | Phase::Leaving(_) => true,
+            Phase::Closing { .. } | Phase::Over => return,
+        };
+        let sent_going_away = matches!(connection.phase, Phase::Leaving(_));
+        self.log_close(key, &closed);
+        if !opened && let Some(reason) = closed.refusal() {
+            self.count_refused(key, reason);
+        }
+        if opened && self.drain.is_some() {
+            let going_away = sent_going_away || matches!(closed, CloseCause::ShuttingDown { .. });
+            self.gateway.drain_summary.ended(going_away);
+        }
+        let connection = &mut self.connections[key];
+        let action = match closed.close_action(&self.settings.compat_behavior) {
+            // Without a handshake there are no frames; output queued for after it is discarded.
+            CloseAction::Code(_) | CloseAction::RetryAfter { .. } if !opened => CloseAction::None,
+            // A second close frame must not be sent.
+            CloseAction::Code(_) | CloseAction::RetryAfter { .. }
+                if sent_going_away || connection.listener.framing != Framing::WebSocket =>
+            {
+                CloseAction::Flush
+            }
+            action => action,
+        };
+        // A client sends nothing after its close frame.
+        let linger = !matches!(closed, CloseCause::ByClient(_));
+        connection.phase = Phase::Closing { finished: false, linger };
+        connection.backlog = false;
+        connection.gate.resume_for_closing();
+        if !opened {
+            self.gateway.metrics.requests.dec();
+        }
+        self.remove_client(
+            key,
+            if sent_going_away { CloseReason::Shutdown } else { closed.reason() },
+        );
+        self.set_close_deadline(key);
+        match action {
+            CloseAction::None => {
+                let connection = &mut self.connections[key];
+                connection.phase = Phase::Over;
+                connection.discard_queue();
+            }
+            CloseAction::Flush => {}
+            CloseAction::Code(code) => self.queue(key, &websocket::close_frame(code)),
+            CloseAction::RetryAfter { code, after } => {
+                self.queue(key, &websocket::retry_after_frame(code, after));
+            }
+        }
+        self.connections.mark_dirty(key, &mut self.schedule);
+        self.connections[key].wake();
+    }
+
+    /// Logs why a connection closes and, for a client, how long it was connected.
+    fn log_close(&self, key: SlotKey, reason: &CloseCause) {
+        let connection = &self.connections[key];
+        let remote = connection.remote;
+        match connection.id {
+            Some(id) => tracing::debug!(
+                client = %self.client_id(id),
+                %remote,
+                %reason,
+                seconds = f64::from(self.age().saturating_sub(connection.since)) / 10.0,
+                "client closed"
+            ),
+            None => tracing::debug!(%remote, %reason, "connection closed"),
+        }
+    }
+
+    /// Counts a refused handshake, and logs at most one a second over all shards.
+    fn count_refused(&self, key: SlotKey, reason: &'static str) {
+        let connection = &self.connections[key];
+        self.gateway.metrics.count_refused(reason);
+        // The lock is released before the line is written.
+        let admitted = self.gateway.refusal_warnings.lock().admit(clock::now());
+        if let Some(suppressed) = admitted {
+            let (remote, listener) = (connection.remote, connection.listener.addr);
+            tracing::warn!(%remote, %listener, reason, suppressed, "handshake refused");
+        }
+    }
+
+    /// Starts to close every connection; see [`close_due`](Self::close_due). Nothing is accepted
+    /// any more when this is called.
+    pub(in crate::shard) fn drain(&mut self, grace: Duration) {
+        let (open, pending): (Vec<_>, Vec<_>) = self
+            .connections
+            .iter()
+            .partition(|(_, connection)| matches!(connection.phase, Phase::Open(_)));
+        let keys = |connections: Vec<(SlotKey, &Connection)>| {
+            connections.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
+        };
+        let (open, pending) = (keys(open), keys(pending));
+        let now = clock::now();
+        let shards = self.gateway.shards.len();
+        self.drain = Some(Drain::new(open, shards, grace, now, &mut random::rng()));
+        for key in pending {
+            // Without a completed handshake, no close frame can be sent.
+            self.close(key, CloseCause::ShuttingDown { retry_after: Duration::ZERO });
+        }
+        self.close_due(now);
+    }
+
+    /// Closes the clients that are due, during graceful shutdown.
+    pub(crate) fn close_due(&mut self, now: Instant) {
+        let dice = &mut random::rng();
+        let Some(drain) = &mut self.drain else {
+            return;
+        };
+        let due = drain.due(now).into_iter();
+        let due = due.map(|key| (key, drain.retry_after(dice))).collect::<Vec<_>>();
+        for (key, retry_after) in due {
+            // The client may have disconnected. Its slot is not reused, since nothing is accepted
+            // now.
+            if self.connections.get(key).is_some() {
+                self.close_going_away(key, retry_after);
+            }
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The life of a connection: accepted, registered as a client, read, written, closed.
+//!
+//! Methods of [`Shard`](super::Shard): each step changes several of its parts.
+
+mod admission;
+mod closing;
+mod drain;
+mod heartbeat_sweep;
+mod ids;
+mod output;
+mod pages;
+mod reading;
+mod requests;
+mod tick;
+
+pub(super) use self::{
+    admission::Admission, drain::Drain, heartbeat_sweep::Sweeps, ids::ConnectionIds,
+};

@@ -1,0 +1,103 @@
+//! Output to connections: queued, and written once per pass.
+
+use bytes::Bytes;
+use framing::Framed;
+
+use crate::{
+    closed::CloseCause,
+    settings::SlowClient,
+    shard::{
+        Shard,
+        connections::{Audience, Phase},
+        slot::SlotKey,
+    },
+};
+
+impl Shard {
+    /// Queues a message for a client, without waiting.
+    pub(in crate::shard) fn send(&mut self, key: SlotKey, framed: &mut Framed, audience: Audience) {
+        let framing = self.connections[key].listener.framing;
+        self.push(key, framed.form(framing, &self.pressure.budget.frames), audience);
+    }
+
+    /// Queues a framed message. The policy for clients that do not read is applied here only.
+    pub(super) fn push(&mut self, key: SlotKey, frame: &Bytes, audience: Audience) {
+        let connection = &self.connections[key];
+        if matches!(connection.phase, Phase::Leaving(_) | Phase::Closing { .. } | Phase::Over) {
+            return;
+        }
+        if !self.is_behind(key) {
+            self.tally.messages_out += 1;
+            self.queue_for(audience, key, frame);
+            return;
+        }
+        self.tally.dropped += 1;
+        match self.settings.slow_client {
+            SlowClient::Drop => {}
+            SlowClient::Disconnect => self.close(key, CloseCause::Slow),
+        }
+    }
+
+    /// Whether the write queue of a connection is at its limit. Much may have been queued within
+    /// one pass: only output that the socket does not accept counts.
+    pub(super) fn is_behind(&mut self, key: SlotKey) -> bool {
+        let limit = self.settings.send_buffer;
+        if limit <= self.connections[key].queued() {
+            self.flush(key);
+        }
+        limit <= self.connections[key].queued()
+    }
+
+    pub(super) fn queue(&mut self, key: SlotKey, bytes: &Bytes) {
+        self.queue_for(Audience::Few, key, bytes);
+    }
+
+    pub(super) fn queue_for(&mut self, audience: Audience, key: SlotKey, bytes: &Bytes) {
+        let in_this_pass = self.connections.queue(audience, key, bytes, &mut self.schedule);
+        if self.pressure.budget.unwritten() < self.connections.unwritten() {
+            // Within one message for very many clients, output that sockets accept is written
+            // immediately.
+            self.flush(key);
+        } else if in_this_pass {
+            self.connections.mark_dirty(key, &mut self.schedule);
+        }
+    }
+
+    pub(super) fn flush(&mut self, key: SlotKey) {
+        // The list may name a closed connection, or a new one in the same slot.
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        connection.dirty = false;
+        if let Err(error) = connection.flush() {
+            self.abort(key, CloseCause::Lost(error));
+        }
+        self.account(key);
+    }
+
+    /// Flushes every connection with queued output, but at most `of_fan_out` of those with only
+    /// fan-out output.
+    pub(in crate::shard) fn write(&mut self, of_fan_out: usize) {
+        self.write_dirty();
+        for _ in 0..of_fan_out {
+            let Some(key) = self.connections.next_of_fan_out() else {
+                break;
+            };
+            self.flush(key);
+        }
+        self.write_dirty();
+    }
+
+    /// Flushes the connections that are marked for it.
+    fn write_dirty(&mut self) {
+        // A broken socket emits an event, and so causes more to flush at most once.
+        while self.connections.has_dirty() {
+            let mut dirty = self.connections.take_dirty();
+            for key in dirty.drain(..) {
+                self.flush(key);
+            }
+            self.connections.reuse_dirty(dirty);
+        }
+        self.connections.all_flushed();
+    }
+}

@@ -1,0 +1,218 @@
+//! Input of a connection: read within its quantum, decoded, and emitted as events.
+
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use framing::{Decoder, Framing, Received, websocket};
+use protocol::{Event, Message, MessageKind};
+
+use crate::{
+    closed::CloseCause,
+    shard::{
+        Shard,
+        connections::{Audience, LIGHT, Pause, Phase, Quantum, Read, SCRATCH},
+        slot::SlotKey,
+    },
+};
+
+/// Connections resumed from the fair queue per pass, and from the fair queue of each worker.
+const READS_PER_PASS: usize = 1;
+
+/// Maximum number of bytes per read of a request: most requests fit.
+const HEAD: usize = 4 * 1024;
+
+impl Shard {
+    /// Processes a connection; ready once it is closed.
+    pub(in crate::shard) fn poll(&mut self, key: SlotKey, cx: &mut Context<'_>) -> Poll<()> {
+        self.connections[key].watch(cx.waker());
+        let mut quantum = Quantum::new();
+        loop {
+            let connection = &mut self.connections[key];
+            if matches!(connection.phase, Phase::Over) {
+                let connection = self.connections.remove(key);
+                self.pressure.forget(&connection);
+                self.gateway.metrics.open.dec();
+                self.free_place();
+                if self.drain.is_some() {
+                    self.schedule.request();
+                }
+                return Poll::Ready(());
+            }
+            if connection.is_blocked()
+                && let Poll::Ready(ready) = connection.poll_unblock(cx)
+            {
+                match ready {
+                    Ok(()) => {
+                        // The peer's kernel has accepted the bytes that filled the socket.
+                        self.connections[key].silence.received();
+                        self.flush(key);
+                    }
+                    Err(error) => self.close(key, CloseCause::Lost(error)),
+                }
+                continue;
+            }
+            if !connection.gate.may_read() || self.defers_large_read(key) {
+                return Poll::Pending;
+            }
+            if self.is_unregistered(key) && !self.try_register(key) {
+                return Poll::Pending;
+            }
+            // A connection that exceeds its read quantum joins the fair queue. A large message that
+            // has been started is completed first, or all clients could be in the middle of one at
+            // once.
+            let connection = &mut self.connections[key];
+            let in_large_message = connection.in_large_message();
+            if in_large_message && connection.gate.has_turn() && quantum.is_spent_on_large() {
+                self.connections.enqueue_first(key);
+                self.schedule.request();
+                return Poll::Pending;
+            }
+            let is_spent = match in_large_message {
+                true => !connection.gate.has_turn(),
+                false => quantum.is_spent(),
+            };
+            if is_spent {
+                self.enqueue(key);
+                return Poll::Pending;
+            }
+            if connection.backlog {
+                self.received(key, &mut [], &mut quantum);
+                self.grew(key);
+                continue;
+            }
+            let most = self.most_to_read(key);
+            // Moved out of `self`, since processing the bytes needs the whole shard.
+            let mut scratch = self.connections.take_scratch();
+            let read = self.connections[key].poll_read(cx, &mut scratch[..most]);
+            if let Poll::Ready(Read::Bytes(length)) = read {
+                quantum.read(length);
+                self.received(key, &mut scratch[..length], &mut quantum);
+                self.grew(key);
+            }
+            self.connections.return_scratch(scratch);
+            if read.is_pending() {
+                let connection = &mut self.connections[key];
+                connection.gate.end_turn();
+                if connection.is_tls() {
+                    // TLS may hold input that contains no complete record yet.
+                    self.account(key);
+                }
+            }
+            match ready!(read) {
+                Read::Bytes(_) => {}
+                Read::End => {
+                    // The client may have closed only its sending half, and still read the
+                    // response.
+                    self.flush(key);
+                    self.connections[key].send_close_notify();
+                    self.abort(key, CloseCause::Ended);
+                }
+                Read::Broken(error) => self.abort(key, CloseCause::Lost(error)),
+            }
+        }
+    }
+
+    /// Maximum number of bytes for the next read of a connection.
+    fn most_to_read(&mut self, key: SlotKey) -> usize {
+        let connection = &self.connections[key];
+        if matches!(connection.phase, Phase::Request(_)) {
+            // Small, so that pipelined requests cost no more than the quantum.
+            return HEAD;
+        }
+        // Everything that is read goes to the worker.
+        match !connection.in_large_message() && self.delivery.busy_worker(connection).is_some() {
+            true => LIGHT,
+            false => SCRATCH,
+        }
+    }
+
+    /// Pauses reads of a connection that may have more input, until the connections before it in
+    /// the fair queue have been read.
+    fn enqueue(&mut self, key: SlotKey) {
+        self.connections[key].gate.end_turn();
+        let connection = &mut self.connections[key];
+        if !connection.in_large_message() || !self.delivery.enqueue_if_busy(key, connection) {
+            self.connections.enqueue(key);
+        }
+        self.schedule.request();
+    }
+
+    /// Resumes a few connections of the fair queues. Returns whether more are queued.
+    pub(in crate::shard) fn resume_fair_queue(&mut self) -> bool {
+        self.connections.resume_fair_queue(READS_PER_PASS);
+        let keys = self.delivery.workers.resume_fair_queue(READS_PER_PASS);
+        for key in &keys {
+            if let Some(connection) = self.connections.get_mut(*key) {
+                connection.gate.grant_turn();
+            }
+        }
+        self.connections.resume_by_worker(keys);
+        self.connections.has_queued() || self.delivery.workers.has_resumable()
+    }
+
+    /// Processes received bytes until the quantum is spent; the rest stays as the connection's
+    /// backlog.
+    pub(super) fn received(&mut self, key: SlotKey, bytes: &mut [u8], quantum: &mut Quantum) {
+        let connection = &mut self.connections[key];
+        connection.silence.received();
+        match &mut connection.phase {
+            Phase::Open(decoder) | Phase::Leaving(decoder) => {
+                let decoder = std::mem::replace(decoder, Decoder::new(Framing::Tcp));
+                self.messages(key, decoder, bytes, quantum);
+            }
+            Phase::Request(head) => {
+                head.extend_from_slice(bytes);
+                let head = std::mem::take(head);
+                self.requests(key, head, quantum);
+            }
+            Phase::Closing { .. } | Phase::Over => {}
+        }
+    }
+
+    /// Decodes messages until the quantum is spent or the worker's window is full.
+    fn messages(
+        &mut self,
+        key: SlotKey,
+        mut decoder: Decoder,
+        bytes: &mut [u8],
+        quantum: &mut Quantum,
+    ) {
+        let (mut closed, mut stopped) = (None, false);
+        let (limit, texts) = (self.settings.max_message_size, self.settings.compat_behavior.texts);
+        let fed = decoder.feed(bytes, limit, texts, |received| {
+            match received {
+                Received::Text(text) => self.message(key, MessageKind::Text, text),
+                Received::Binary(bytes) => self.message(key, MessageKind::Binary, bytes),
+                Received::Ping(payload) => {
+                    self.push(key, &websocket::pong_frame(payload), Audience::Few);
+                }
+                Received::Pong => {}
+                Received::Close(code) => closed = Some(CloseCause::ByClient(code)),
+            }
+            let connection = &mut self.connections[key];
+            let continues = quantum.item() && !connection.gate.is_paused_for(Pause::WindowFull);
+            stopped = !continues;
+            continues && connection.phase.decoder().is_some()
+        });
+        let connection = &mut self.connections[key];
+        connection.backlog = stopped && 0 < decoder.buffered();
+        if let Some(place) = connection.phase.decoder() {
+            *place = decoder;
+        }
+        if let Err(violation) = fed {
+            closed = Some(violation.into());
+        }
+        if let Some(closed) = closed {
+            self.close(key, closed);
+        }
+    }
+
+    fn message(&mut self, key: SlotKey, kind: MessageKind, body: &[u8]) {
+        self.connections[key].silence.received_message();
+        self.tally.messages_in += 1;
+        self.emit(key, Event::Message(Message { kind, body: Bytes::new() }), body);
+    }
+}
+
+#[cfg(test)]
+mod tests;

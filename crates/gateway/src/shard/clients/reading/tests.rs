@@ -1,0 +1,69 @@
+//! How much of one connection is processed per pass, whatever it sends.
+
+use crate::shard::{connections::Pause, test_shard::TestShard};
+
+/// Sends repeated input, polls the connection's task until everything is processed, and returns the
+/// maximum number of messages, or responses, per poll.
+async fn most_per_poll(scheme: &str, opening: &[u8], shape: &[u8], answer: &str) -> usize {
+    let mut test = TestShard::with(1, scheme).await;
+    assert_eq!(test.send(0, opening), opening.len());
+    test.poll(0).await;
+    test.run_once();
+    test.received();
+    let input = shape.repeat(128 * 1024 / shape.len());
+    let sent = test.send(0, &input) / shape.len();
+    let (mut all, mut most) = (0, 0);
+    while all < sent {
+        let before = test.shard.gateway.metrics.messages_in.get();
+        test.poll(0).await;
+        // The fair queue resumes it immediately, since it is the only connection.
+        let queued = |test: &TestShard| {
+            let gate = test.shard.connections[test.keys[0]].gate;
+            gate.is_paused_for(Pause::QuantumSpent)
+        };
+        while queued(&test) {
+            test.run_once();
+        }
+        test.run_once();
+        let done = match answer {
+            "" => (test.shard.gateway.metrics.messages_in.get() - before) as usize,
+            answer => test.received()[0].matches(answer).count(),
+        };
+        assert_ne!(done, 0, "no progress after {all} of {sent}");
+        most = most.max(done);
+        all += done;
+    }
+    assert_eq!(all, sent, "nothing is lost");
+    most
+}
+
+const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+#[tokio::test]
+async fn page_requests_are_limited_per_poll() {
+    let most = most_per_poll("ws://", b"", b"HEAD /x HTTP/1.1\r\n\r\n", "HTTP/1.1 404").await;
+    assert!(most <= 64, "{most}");
+}
+
+#[tokio::test]
+async fn pings_are_limited_per_poll() {
+    let ping = [0x89, 0x80, 0, 0, 0, 0];
+    let most = most_per_poll("ws://", UPGRADE, &ping, "\u{fffd}\0").await;
+    assert!(most <= 1024, "{most}");
+}
+
+#[tokio::test]
+async fn small_messages_are_limited_per_poll_in_every_framing() {
+    let empty = [0x81, 0x80, 0, 0, 0, 0];
+    let fragments = [[0x01, 0x80, 0, 0, 0, 0], [0x80, 0x80, 0, 0, 0, 0]].concat();
+    for (scheme, opening, shape) in [
+        ("ws://", UPGRADE, &empty[..]),
+        ("ws://", UPGRADE, &fragments),
+        ("text://", b"", b"\n"),
+        ("frame://", b"", b"\0\0\0\x04"),
+    ] {
+        let most = most_per_poll(scheme, opening, shape, "").await;
+        assert!(most <= 1024, "{scheme} {most}");
+    }
+}

@@ -1,0 +1,71 @@
+//! Deadlines of connections, and checks that are done a few times a second.
+
+use std::time::Instant;
+
+use crate::{
+    closed::CloseCause,
+    settings::NoWorker,
+    shard::{
+        Shard,
+        connections::{Connection, Page, Phase},
+        pressure,
+    },
+};
+
+impl Shard {
+    /// Handles everything with a deadline. Called a few times a second.
+    pub(in crate::shard) fn tick(&mut self, now: Instant) {
+        while let Some(key) = self.connections.take_expired(now) {
+            if self.renew_for_page(key) {
+                continue;
+            }
+            let connection = &self.connections[key];
+            match connection.phase {
+                // There was no room for its first events; see `hold_pending_client`.
+                Phase::Request(_) | Phase::Open(_)
+                    if connection.gate.is_paused_by_worker() && connection.id.is_none() =>
+                {
+                    self.close_without_worker(key, pressure::retry_after());
+                }
+                Phase::Request(_)
+                    if !connection.gate.is_paused_by_worker() && self.becomes_client(key) =>
+                {
+                    self.register_silent(key);
+                }
+                // The rest of its last page is still written, as long as the peer reads.
+                Phase::Request(_) if connection.page != Page::None => {
+                    self.close(key, CloseCause::Answered);
+                }
+                Phase::Request(_) => self.abort(key, CloseCause::HandshakeTimeout),
+                // The close frame was sent, and earlier messages are not read yet because the
+                // worker is busy.
+                Phase::Leaving(_) if connection.gate.is_paused_by_worker() => {
+                    self.set_close_deadline(key)
+                }
+                Phase::Leaving(_) => {
+                    self.gateway.drain_summary.aborted();
+                    self.abort(key, CloseCause::Ended);
+                }
+                Phase::Closing { .. } => self.abort(key, CloseCause::Ended),
+                Phase::Open(_) | Phase::Over => {}
+            }
+        }
+        self.give_up_suspects(now);
+        self.tick_budget(now);
+        self.tick_standbys();
+        self.report_overload();
+        self.update_held_since(now);
+        if let NoWorker::Wait(Some(timeout)) = self.settings.no_worker
+            && self.delivery.holds_any()
+        {
+            let late = |connection: &Connection| {
+                connection.held_since.is_some_and(|since| since + timeout <= now)
+            };
+            let late = self.connections.iter().filter(|(_, connection)| late(connection));
+            for key in late.map(|(key, _)| key).collect::<Vec<_>>() {
+                self.close_without_worker(key, pressure::retry_after());
+            }
+        }
+        self.warnings.flush(now);
+    }
+}

@@ -1,0 +1,206 @@
+//! One shard's part of the answer to each query. One arm for each.
+
+#![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
+
+use std::collections::VecDeque;
+
+use protocol::{ConnectionId, Fields, Filter, Query, Row, Session};
+use rustc_hash::FxHashSet;
+
+use super::targets::{Found, Targets};
+use crate::{
+    shard::indexes::{Client, Directory},
+    thread_messages::{Ordinal, PartialAnswer},
+};
+
+/// Result of starting a query.
+#[derive(Debug)]
+pub(super) enum Answered {
+    /// The answer.
+    Now(PartialAnswer),
+    /// A query about many clients, to be answered in slices.
+    Slices(Enumeration),
+}
+
+/// Answers for the clients of one shard that connected before `until`.
+pub(super) fn answer<H: Copy>(
+    directory: &mut Directory<H>,
+    query: Query,
+    in_php: bool,
+    until: Ordinal,
+) -> Answered {
+    Answered::Now(match query {
+        Query::IsOnline { client } => PartialAnswer::Online(directory.get(client).is_some()),
+        Query::Session { client } => {
+            let is_connected = directory.get(client).is_some();
+            PartialAnswer::Session(is_connected.then(|| session_of(directory, client, in_php)))
+        }
+        Query::Count { group } => {
+            let count = match &group {
+                Some(group) => directory.member_count(group),
+                None => directory.len(),
+            };
+            PartialAnswer::Count([count as u64])
+        }
+        Query::Counts { groups } => PartialAnswer::Counts(
+            groups.iter().map(|group| directory.member_count(group) as u64).collect(),
+        ),
+        Query::Groups => PartialAnswer::Groups(
+            directory.groups().map(|(since, group)| (since, group.clone())).collect(),
+        ),
+        Query::Sessions { group } => {
+            let targets = match group {
+                Some(group) => Targets::groups(vec![group], Vec::new(), until),
+                None => Targets::all_clients(Vec::new(), until),
+            };
+            return Answered::Slices(Enumeration::new(
+                [targets],
+                Results::Sessions(Vec::new()),
+                in_php,
+            ));
+        }
+        Query::ClientsOfUids { uids } => {
+            let results = Results::Clients(vec![Vec::new(); uids.len()]);
+            return Answered::Slices(Enumeration::new(
+                [Targets::uids(uids, until)],
+                results,
+                in_php,
+            ));
+        }
+        Query::Select { fields, filter } => {
+            let results = Results::Rows { fields, rows: Vec::new(), seen: FxHashSet::default() };
+            return Answered::Slices(match filter {
+                Filter::All => {
+                    Enumeration::new([Targets::all_clients(Vec::new(), until)], results, in_php)
+                }
+                Filter::Any { groups, uids, clients } => Enumeration::new(
+                    [
+                        Targets::groups(groups, Vec::new(), until),
+                        Targets::uids(uids, until),
+                        Targets::clients(clients),
+                    ],
+                    results,
+                    in_php,
+                ),
+            });
+        }
+    })
+}
+
+/// A query about many clients, in progress.
+#[derive(Debug)]
+pub(super) struct Enumeration {
+    /// The remaining clients, those of the first list of names first.
+    targets: VecDeque<Targets>,
+    /// Number of names in the lists before.
+    before: usize,
+    results: Results,
+    /// Whether sessions are returned in PHP's form.
+    in_php: bool,
+}
+
+/// The results so far.
+#[derive(Debug)]
+enum Results {
+    Sessions(Vec<(Ordinal, ConnectionId, Session)>),
+    /// By position of the uid.
+    Clients(Vec<Vec<(Ordinal, ConnectionId)>>),
+    /// Each client once, with the position of the name that matched it first.
+    Rows {
+        fields: Fields,
+        rows: Vec<(usize, Ordinal, Row)>,
+        seen: FxHashSet<ConnectionId>,
+    },
+}
+
+impl Enumeration {
+    fn new(targets: impl Into<VecDeque<Targets>>, results: Results, in_php: bool) -> Self {
+        Self { targets: targets.into(), before: 0, results, in_php }
+    }
+
+    /// Processes up to `most` clients, fewer where sessions are large. Returns whether there may be
+    /// more.
+    pub(super) fn next<H: Copy>(&mut self, directory: &mut Directory<H>, most: usize) -> bool {
+        let (mut visited, mut bytes) = (0, 0);
+        let mut found = Vec::new();
+        while visited < most
+            && bytes < SESSION_BYTES_PER_SLICE
+            && let Some(targets) = self.targets.front_mut()
+        {
+            let more = targets.next(directory, BATCH, &mut found);
+            visited += BATCH;
+            for found in found.drain(..) {
+                bytes += self.results.add(self.before, found, directory, self.in_php);
+            }
+            if !more && let Some(done) = self.targets.pop_front() {
+                self.before += done.names();
+            }
+        }
+        !self.targets.is_empty()
+    }
+
+    /// The results.
+    pub(super) fn into_part(self) -> PartialAnswer {
+        match self.results {
+            Results::Sessions(sessions) => PartialAnswer::Sessions(sessions),
+            Results::Clients(clients) => PartialAnswer::Clients(clients),
+            Results::Rows { rows, .. } => PartialAnswer::Rows(rows),
+        }
+    }
+}
+
+impl Results {
+    /// Adds a client. Returns the bytes of session data that were read.
+    fn add<H: Copy>(
+        &mut self,
+        before: usize,
+        found: Found<H>,
+        directory: &mut Directory<H>,
+        in_php: bool,
+    ) -> usize {
+        let Found { at, since, id, .. } = found;
+        match self {
+            Self::Sessions(sessions) => {
+                let session = session_of(directory, id, in_php);
+                let bytes = session.as_encoded().len();
+                sessions.push((since, id, session));
+                bytes
+            }
+            Self::Clients(clients) => {
+                clients[at].push((since, id));
+                0
+            }
+            Self::Rows { fields, rows, seen } => {
+                if !seen.insert(id) {
+                    return 0;
+                }
+                let session = fields.session.then(|| session_of(directory, id, in_php));
+                let bytes = session.as_ref().map_or(0, |session| session.as_encoded().len());
+                let row = directory.get(id).map(|client| row(id, client, *fields, session));
+                rows.extend(row.map(|row| (before + at, since, row)));
+                bytes
+            }
+        }
+    }
+}
+
+fn session_of<H: Copy>(directory: &mut Directory<H>, id: ConnectionId, in_php: bool) -> Session {
+    let session = directory.session(id);
+    if in_php { session.in_php_form() } else { session }
+}
+
+fn row<H>(id: ConnectionId, client: &Client<H>, fields: Fields, session: Option<Session>) -> Row {
+    Row {
+        client: id,
+        uid: client.uid().filter(|_| fields.uid).cloned(),
+        groups: client.groups().filter(|_| fields.groups).cloned().collect(),
+        session,
+        joined: fields.groups && client.joined(),
+    }
+}
+
+/// Clients processed before the session bytes are counted.
+const BATCH: usize = 16;
+
+/// Session bytes per slice: some sessions have to be converted first.
+const SESSION_BYTES_PER_SLICE: usize = 128 * 1024;

@@ -1,0 +1,358 @@
+//! One client-side connection: its state and its socket.
+
+use std::{
+    io::{ErrorKind, IoSlice},
+    net::SocketAddr,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
+
+use bytes::{Bytes, BytesMut};
+use framing::Decoder;
+use protocol::{ConnectionId, Session};
+use runtime::stream::Stream;
+use tokio::io::{AsyncRead, ReadBuf};
+
+use super::{flow_control::FlowControl, read_gate::ReadGate};
+use crate::{
+    heartbeat::Silence, settings::Listener, shard::standby::Standbys, thread_messages::LinkId,
+    write_queue::WriteQueue,
+};
+
+/// A client with more bytes than this of an incomplete message is in the middle of a large message.
+const LARGE: usize = 16 * 1024;
+
+/// One client-side connection. It owns no buffer between messages.
+#[derive(Debug)]
+pub(in crate::shard) struct Connection {
+    stream: Stream,
+    pub(in crate::shard) remote: SocketAddr,
+    /// The listener that accepted it.
+    pub(in crate::shard) listener: Rc<Listener>,
+    pub(in crate::shard) phase: Phase,
+    /// The client id; set while the connection is a client.
+    pub(in crate::shard) id: Option<ConnectionId>,
+    /// When it became a client, in tenths of a second since its shard started.
+    pub(in crate::shard) since: u32,
+    /// The worker that owns it, while that worker is linked.
+    pub(in crate::shard) route: Option<LinkId>,
+    /// When the link was lost of an earlier owner, which may have declared this gateway dead; see
+    /// `register_outages.rs`.
+    pub(in crate::shard) lost: Option<Instant>,
+    /// Whether its owner has its address and session.
+    pub(in crate::shard) context_sent: bool,
+    /// Number of the last session edit by its owner.
+    pub(in crate::shard) edits: u64,
+    /// The workers that emit its close event if this gateway and its owner die.
+    pub(in crate::shard) standbys: Standbys,
+    /// Number of events emitted so far.
+    pub(in crate::shard) events: u64,
+    /// Since when it has had events without a worker.
+    pub(in crate::shard) held_since: Option<Instant>,
+    /// Its unacknowledged events at its owner.
+    pub(in crate::shard) flow_control: FlowControl,
+    /// Whether its socket is read.
+    pub(in crate::shard) gate: ReadGate,
+    /// Whether a complete message or request is not processed yet.
+    pub(in crate::shard) backlog: bool,
+    /// When the last part of a large message was received.
+    pub(in crate::shard) grew: Option<Instant>,
+    /// The bytes of its own that the budget accounts for.
+    pub(in crate::shard) accounted: usize,
+    pub(in crate::shard) silence: Silence,
+    /// Deadline of the current phase.
+    pub(super) deadline: Option<Instant>,
+    out: WriteQueue,
+    /// Whether it is in the shard's `dirty` list.
+    pub(in crate::shard) dirty: bool,
+    /// Whether it is in the shard's `fan_out` queue.
+    pub(super) in_fan_out: bool,
+    /// Progress of a page being sent to it.
+    pub(in crate::shard) page: Page,
+    /// Whether the socket's send buffer is full.
+    blocked: bool,
+    waker: Option<Waker>,
+}
+
+/// Progress of a page being sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::shard) enum Page {
+    /// No page was requested.
+    None,
+    /// Nothing was written since the last check.
+    Stalled,
+    /// Something was written since the last check.
+    Progresses,
+}
+
+/// The state of a connection.
+#[derive(Debug)]
+pub(in crate::shard) enum Phase {
+    /// Awaiting a complete request; contains the bytes received so far. Output is held back.
+    Request(BytesMut),
+    /// Messages flow in both directions.
+    Open(Decoder),
+    /// The going-away close frame was sent and the client's close frame is awaited: messages
+    /// received until then are delivered, and nothing more is sent.
+    Leaving(Decoder),
+    /// Queued output is being written, before the connection closes; input is discarded.
+    Closing {
+        /// Whether the sending half is closed already.
+        finished: bool,
+        /// Whether to wait for the peer to close its half, so that no output in flight is lost.
+        linger: bool,
+    },
+    /// Closed; the slot can be freed.
+    Over,
+}
+
+/// Result of reading a socket.
+#[derive(Debug)]
+pub(in crate::shard) enum Read {
+    /// This many bytes.
+    Bytes(usize),
+    /// End of stream.
+    End,
+    /// The socket failed.
+    Broken(std::io::Error),
+}
+
+impl Phase {
+    /// The decoder, while messages are processed.
+    pub(in crate::shard) fn decoder(&mut self) -> Option<&mut Decoder> {
+        match self {
+            Self::Open(decoder) | Self::Leaving(decoder) => Some(decoder),
+            Self::Request(_) | Self::Closing { .. } | Self::Over => None,
+        }
+    }
+}
+
+impl Page {
+    fn progress(&mut self) {
+        if *self == Self::Stalled {
+            *self = Self::Progresses;
+        }
+    }
+}
+
+impl Connection {
+    /// The client's context, as its worker receives it.
+    pub(in crate::shard) fn context(&self, session: Session) -> Box<protocol::Context> {
+        let listener_port = self.listener.addr.port();
+        Box::new(protocol::Context { remote: self.remote, listener_port, session })
+    }
+
+    pub(in crate::shard) fn new(
+        stream: Stream,
+        remote: SocketAddr,
+        listener: Rc<Listener>,
+    ) -> Self {
+        Self {
+            stream,
+            remote,
+            listener,
+            phase: Phase::Request(BytesMut::new()),
+            id: None,
+            since: 0,
+            route: None,
+            lost: None,
+            standbys: Standbys::default(),
+            context_sent: false,
+            edits: 0,
+            events: 0,
+            held_since: None,
+            flow_control: FlowControl::default(),
+            gate: ReadGate::default(),
+            backlog: false,
+            grew: None,
+            accounted: 0,
+            silence: Silence::default(),
+            deadline: None,
+            out: WriteQueue::default(),
+            dirty: false,
+            in_fan_out: false,
+            page: Page::None,
+            blocked: false,
+            waker: None,
+        }
+    }
+
+    /// Stores the waker of the connection's task.
+    pub(in crate::shard) fn watch(&mut self, waker: &Waker) {
+        match &mut self.waker {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+    }
+
+    /// Wakes the connection's task.
+    pub(in crate::shard) fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Reads available bytes into `scratch`.
+    pub(in crate::shard) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+    ) -> Poll<Read> {
+        let mut buffer = ReadBuf::new(scratch);
+        Pin::new(&mut self.stream).poll_read(cx, &mut buffer).map(|read| match read {
+            Ok(()) if buffer.filled().is_empty() => Read::End,
+            Ok(()) => Read::Bytes(buffer.filled().len()),
+            Err(error) => Read::Broken(error),
+        })
+    }
+
+    /// Bytes in the write queue, or accepted by TLS and not written yet.
+    pub(in crate::shard) fn queued(&self) -> usize {
+        self.out.len() + self.stream.unsent()
+    }
+
+    /// Bytes of the write queue that no other connection shares, and TLS buffers.
+    pub(super) fn copied(&self) -> usize {
+        self.out.copied() + self.stream.held()
+    }
+
+    /// Whether input is decrypted before a message or request can be recognized in it.
+    pub(in crate::shard) fn is_tls(&self) -> bool {
+        self.stream.is_tls()
+    }
+
+    pub(super) fn queue(&mut self, bytes: &Bytes) {
+        self.out.push(bytes);
+    }
+
+    pub(in crate::shard) fn queue_first(&mut self, bytes: Bytes) {
+        self.out.push_front(bytes);
+    }
+
+    /// Discards the write queue.
+    pub(in crate::shard) fn discard_queue(&mut self) {
+        self.out = WriteQueue::default();
+    }
+
+    /// Whether the task has to wait until the socket is writable.
+    pub(in crate::shard) fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    /// Waits until the socket is writable.
+    pub(in crate::shard) fn poll_unblock(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = self.stream.unsent();
+        let ready = self.stream.poll_write_ready(cx).map_ok(|()| self.blocked = false);
+        if self.stream.unsent() < before {
+            self.page.progress();
+        }
+        ready
+    }
+
+    /// Limits the unsent bytes in the socket's send buffer, so that write progress shows soon
+    /// whether the peer reads.
+    pub(in crate::shard) fn limit_unsent(&self, bytes: u32) {
+        if let Err(error) = self.stream.limit_unsent(bytes) {
+            tracing::debug!(
+                remote = %self.remote,
+                %error,
+                "failed to limit the send buffer; a slow reader may be treated as stalled"
+            );
+        }
+    }
+
+    /// Writes queued output, as far as the socket accepts it, and closes the sending half after the
+    /// last byte of a closing connection.
+    pub(in crate::shard) fn flush(&mut self) -> std::io::Result<()> {
+        match self.phase {
+            Phase::Over => return Ok(()),
+            // Messages sent before the handshake completes are held back until it has.
+            Phase::Request(_) if self.id.is_some() => return Ok(()),
+            _ if self.blocked => return Ok(()),
+            _ => {}
+        }
+        let stream = &self.stream;
+        let is_last = matches!(self.phase, Phase::Closing { linger: false, .. });
+        let before = self.out.len();
+        let all = self.out.write(|slices: &[IoSlice<'_>]| match slices {
+            // A single slice is the whole queue.
+            [one] if is_last => stream.try_write_last(one),
+            [one] => stream.try_write(one),
+            many => stream.try_write_vectored(many),
+        })?;
+        if self.out.len() < before {
+            self.page.progress();
+        }
+        if !all || 0 < stream.unsent() {
+            self.block();
+            return Ok(());
+        }
+        match &mut self.phase {
+            Phase::Closing { linger: false, .. } => {
+                self.stream.send_close_notify();
+                self.phase = Phase::Over;
+                self.wake();
+            }
+            Phase::Closing { finished: finished @ false, .. } => match self.stream.close_write() {
+                Ok(()) => *finished = true,
+                // TLS sends a close_notify record first.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.block(),
+                Err(error) => return Err(error),
+            },
+            Phase::Closing { .. }
+            | Phase::Request(_)
+            | Phase::Open(_)
+            | Phase::Leaving(_)
+            | Phase::Over => {}
+        }
+        Ok(())
+    }
+
+    /// Sends a TLS `close_notify`; nothing without TLS.
+    pub(in crate::shard) fn send_close_notify(&self) {
+        self.stream.send_close_notify();
+    }
+
+    /// Makes the task wait until the socket is writable.
+    fn block(&mut self) {
+        self.blocked = true;
+        self.wake();
+    }
+}
+
+/// Memory that it holds.
+impl Connection {
+    /// Bytes that it holds for itself: incomplete input, and copies in its write queue.
+    pub(in crate::shard) fn own(&self) -> usize {
+        self.unfinished() + self.copied()
+    }
+
+    /// Whether it is in the middle of a large message.
+    pub(in crate::shard) fn in_large_message(&self) -> bool {
+        let come = match &self.phase {
+            _ if self.backlog => 0,
+            Phase::Open(decoder) | Phase::Leaving(decoder) => decoder.buffered(),
+            Phase::Request(_) | Phase::Closing { .. } | Phase::Over => 0,
+        };
+        LARGE < come
+    }
+
+    /// Bytes that it holds, including frames that it shares.
+    pub(in crate::shard) fn weight(&self) -> usize {
+        self.unfinished() + self.queued()
+    }
+
+    /// Memory held for unprocessed input.
+    fn unfinished(&self) -> usize {
+        match &self.phase {
+            Phase::Request(head) => head.capacity(),
+            Phase::Open(decoder) | Phase::Leaving(decoder) => decoder.held(),
+            Phase::Closing { .. } | Phase::Over => 0,
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Links of workers: what their start, end and acknowledgements change for clients.
+
+use std::sync::Arc;
+
+use runtime::clock;
+
+use crate::{
+    shard::{Shard, delivery::Acked},
+    thread_messages::{LinkEnd, LinkId, Worker},
+};
+
+impl Shard {
+    pub(in crate::shard) fn worker_up(&mut self, link: LinkId, worker: Arc<Worker>) {
+        let feed = self.new_feed();
+        self.delivery.worker_up(link, worker, feed);
+        self.deliver_unassigned();
+        self.begin_standby_sweep();
+    }
+
+    /// The worker drains. Events of its clients wait until it has acknowledged earlier ones, so
+    /// that they stay in order, and then go to other workers.
+    pub(in crate::shard) fn worker_leaving(&mut self, link: LinkId) {
+        if self.delivery.workers.leave(link) {
+            self.begin_standby_sweep();
+        }
+    }
+
+    pub(in crate::shard) fn worker_down(&mut self, link: LinkId, end: LinkEnd) {
+        let Some(removed) = self.delivery.worker_down(link, end) else {
+            return;
+        };
+        if removed.instance.is_some() {
+            self.record_lost_owner(link);
+        }
+        self.redeliver(removed.events);
+        self.connections.resume_by_worker(removed.paused);
+        self.resume_paused();
+        self.begin_standby_sweep();
+    }
+
+    pub(in crate::shard) fn event_started(&mut self, link: LinkId, through: u64) {
+        if self.delivery.event_started(link, through) {
+            // The fair queue may resume a connection.
+            self.schedule.request();
+        }
+    }
+
+    pub(in crate::shard) fn event_ack(&mut self, link: LinkId, first: u64, last: u64) {
+        let window = self.windows();
+        let Some(acked) = self.delivery.ack(link, first, last, window) else {
+            return;
+        };
+        let Acked { closed, suspects, confirmed, resumable, is_drained } = acked;
+        if is_drained {
+            self.deliver_unassigned();
+        } else {
+            self.connections.resume_by_worker(resumable);
+        }
+        self.release_closing(closed);
+        self.release_suspects(suspects);
+        self.confirm(link, confirmed);
+        // Publishes the bytes in flight, and continues reassigning clients.
+        self.schedule.request();
+    }
+
+    /// Records the loss of the owner of these clients. The worker may be alive, and close them on
+    /// behalf of this gateway once it declares it dead.
+    fn record_lost_owner(&mut self, link: LinkId) {
+        let now = clock::now();
+        for (_, connection) in self.connections.iter_mut().filter(|(_, it)| it.route == Some(link))
+        {
+            // An earlier owner that may have done so is not replaced by a later one.
+            let before = connection
+                .lost
+                .filter(|lost| self.gateway.register_outages.may_have_been_declared_dead(*lost));
+            connection.lost = before.or(Some(now));
+        }
+    }
+
+    /// Delivers unassigned events, and resumes reads that were paused with them.
+    fn deliver_unassigned(&mut self) {
+        let held = self.delivery.take_unassigned();
+        self.redeliver(held);
+        self.resume_paused();
+    }
+
+    /// Resumes all paused reads if the queue of unassigned events has room: some may be paused
+    /// because it had none.
+    fn resume_paused(&mut self) {
+        if self.delivery.has_room_unassigned(self.windows()) {
+            let paused = self.connections.paused_by_worker();
+            self.connections.resume_by_worker(paused);
+        }
+    }
+}

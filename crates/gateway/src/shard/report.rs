@@ -1,0 +1,78 @@
+//! Metrics and figures of a shard, updated once per pass.
+
+use runtime::clock;
+
+use super::Shard;
+use crate::thread_messages::Content;
+
+/// Counts not yet added to the metrics. Shards share the metrics, so updating them per message
+/// would cause contention.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) messages_in: u64,
+    pub(super) messages_out: u64,
+    pub(super) dropped: u64,
+    pub(super) pings: u64,
+    pub(super) over_budget: u64,
+    published: Published,
+}
+
+/// The figures of this shard that were last published.
+#[derive(Clone, Copy, Debug, Default)]
+struct Published {
+    clients: usize,
+    held: usize,
+    in_flight: usize,
+    standby_updates: usize,
+    content: Content,
+}
+
+impl Shard {
+    /// Adds the tally to the metrics, and publishes what has changed.
+    pub(super) fn report(&mut self) {
+        let counts = self.delivery.take_counts();
+        let (metrics, tally) = (&self.gateway.metrics, std::mem::take(&mut self.tally));
+        for (counter, count) in [
+            (&metrics.messages_in, tally.messages_in),
+            (&metrics.messages_out, tally.messages_out),
+            (&metrics.messages_dropped, tally.dropped),
+            (&metrics.pings, tally.pings),
+            (&metrics.events, counts.events),
+            (&metrics.redelivered, counts.redelivered),
+            (&metrics.over_budget, tally.over_budget),
+            (&metrics.events_dropped, counts.dropped),
+        ] {
+            if count != 0 {
+                counter.inc_by(count);
+            }
+        }
+        if let Some((client, error)) = self.directory.take_refused()
+            && let Some(suppressed) = self.warnings.session.admit(clock::now())
+        {
+            let client = self.client_id(client);
+            tracing::warn!(%client, %error, suppressed, "session update rejected");
+        }
+        let before = tally.published;
+        let now = Published {
+            clients: self.pressure.budget.used(),
+            held: self.delivery.held(),
+            in_flight: self.delivery.workers.in_flight(),
+            standby_updates: self.delivery.workers.standby_updates(),
+            content: *self.directory.content(),
+        };
+        if before.content != now.content {
+            self.gateway.set_content(self.index.into(), &now.content);
+        }
+        for (gauge, before, now) in [
+            (&metrics.client_bytes, before.clients, now.clients),
+            (&metrics.held, before.held, now.held),
+            (&metrics.in_flight, before.in_flight, now.in_flight),
+            (&metrics.standby_updates, before.standby_updates, now.standby_updates),
+        ] {
+            if before != now {
+                gauge.inc_by(now as i64 - before as i64);
+            }
+        }
+        self.tally.published = now;
+    }
+}
