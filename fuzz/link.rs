@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use protocol::{
     Command, InstanceId, Secret,
-    codec::native::{MAX_FRAME, MAX_STRANGER_FRAME, decode, encode},
+    codec::native::{MAX_FRAME, MAX_UNAUTHENTICATED_FRAME, decode, encode},
     handshake::Transcript,
     link::{LinkMessage, Role, ToGateway, ToPeer},
 };
@@ -18,7 +18,7 @@ pub fn link(bytes: &[u8]) {
     });
     each(bytes, MAX_FRAME, |_: ToPeer| ());
     let secret = Secret::from("s3cret");
-    each(bytes, MAX_STRANGER_FRAME, |message| {
+    each(bytes, MAX_UNAUTHENTICATED_FRAME, |message| {
         if let ToGateway::Hello { role, nonce, proof } = message {
             assert!(
                 !transcript(nonce, role).verify_peer(&secret, &proof),
@@ -26,7 +26,7 @@ pub fn link(bytes: &[u8]) {
             );
         }
     });
-    each(bytes, MAX_STRANGER_FRAME, |message| {
+    each(bytes, MAX_UNAUTHENTICATED_FRAME, |message| {
         if let ToPeer::Welcome { proof, taken } = message {
             let role = Role::Backend { instance: InstanceId::from_random(9) };
             let transcript = transcript([9; 32], role);

@@ -213,7 +213,7 @@ impl Peer {
                 None => self.read().await.expect("the link stays open"),
             };
             match message {
-                ToPeer::Event(delivery) | ToPeer::Trial(delivery) => return delivery,
+                ToPeer::Event(delivery) | ToPeer::IsolatedEvent(delivery) => return delivery,
                 ToPeer::CommandAck { through } => self.acked = through,
                 ToPeer::Standby { .. }
                 | ToPeer::StandbySession { .. }

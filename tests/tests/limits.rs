@@ -4,7 +4,7 @@
 use bytes::BytesMut;
 use protocol::{
     CloseReason, Event, InstanceId, Query, Secret,
-    codec::native::{MAX_FRAME, MAX_STRANGER_FRAME, decode, encode},
+    codec::native::{MAX_FRAME, MAX_UNAUTHENTICATED_FRAME, decode, encode},
     link::{MAGIC, Refusal, Role, ToGateway, ToPeer},
 };
 use suite_tests::{
@@ -222,7 +222,7 @@ async fn large_frame_of_an_unauthenticated_peer_is_refused_by_its_length(threads
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut raw = Raw::connect(suite.gateways[0].inner).await;
     raw.send(&MAGIC).await;
-    raw.send(&(MAX_STRANGER_FRAME as u32 + 1).to_be_bytes()).await;
+    raw.send(&(MAX_UNAUTHENTICATED_FRAME as u32 + 1).to_be_bytes()).await;
     raw.read_to_end().await;
     // Silence, or a connection that is no peer, has no effect either.
     let _silent = Raw::connect(suite.gateways[0].inner).await;

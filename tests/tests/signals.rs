@@ -19,7 +19,7 @@ async fn workerman_signals_are_ignored_with_a_hint() {
     let mut client = suite.browser(0).await;
     for process in processes(&mut suite) {
         for (signal, name, instead) in [
-            (Signal::Usr1, "SIGUSR1", "SIGHUP reloads certificates"),
+            (Signal::Usr1, "SIGUSR1", "SIGHUP reloads files"),
             (Signal::Usr2, "SIGUSR2", "reserved for upgrades"),
             (Signal::Quit, "SIGQUIT", "SIGTERM drains"),
         ] {

@@ -57,7 +57,7 @@ pub enum ToGateway {
     /// this message.
     EventStarted { shard: u16, through: u64 },
     /// A handler is started for this event, which is marked as redelivered. `alone` means that the
-    /// event is an [isolated delivery](ToPeer::Trial), and that no other handler has started since,
+    /// event is an [isolated delivery](ToPeer::IsolatedEvent), and that no other handler has started since,
     /// nor will. Sent again without `alone` once isolation ends.
     HandlerStarted { shard: u16, seq: u64, alone: bool },
     /// From a worker: forwarded to worker `to` if that is linked to the gateway, else dropped.
@@ -100,7 +100,7 @@ pub enum ToPeer {
     ReleaseStandby { clients: Vec<ConnectionId> },
     /// An isolated delivery of a suspect: worker processes have terminated while they handled this
     /// event. Its handler is to run alone, to determine whether the event is the cause.
-    Trial(Delivery),
+    IsolatedEvent(Delivery),
     /// The gateway drains: it closes its clients, waits for their last events to be handled, and
     /// exits. `clients` is the number of its clients.
     Draining { clients: u64 },
@@ -218,7 +218,7 @@ impl LinkMessage for ToPeer {
     fn payload(&self) -> &[u8] {
         match self {
             Self::Event(Delivery { event: Event::Message(message), .. })
-            | Self::Trial(Delivery { event: Event::Message(message), .. }) => &message.body,
+            | Self::IsolatedEvent(Delivery { event: Event::Message(message), .. }) => &message.body,
             _ => &[],
         }
     }
@@ -226,7 +226,7 @@ impl LinkMessage for ToPeer {
     fn set_payload(&mut self, payload: Bytes) -> bool {
         match self {
             Self::Event(Delivery { event: Event::Message(message), .. })
-            | Self::Trial(Delivery { event: Event::Message(message), .. }) => {
+            | Self::IsolatedEvent(Delivery { event: Event::Message(message), .. }) => {
                 set(Some(message), payload)
             }
             _ => payload.is_empty(),

@@ -49,7 +49,7 @@ impl Signals {
             user1: Ignored::new(
                 SignalKind::user_defined1(),
                 "SIGUSR1",
-                "SIGHUP reloads certificates; for new code, restart the process with SIGTERM",
+                "SIGHUP reloads files; for new code, restart the process with SIGTERM",
             )?,
             user2: Ignored::new(
                 SignalKind::user_defined2(),

@@ -196,10 +196,10 @@ async fn prove<S: AsyncRead + AsyncWrite + Unpin>(
 /// Reads the next message of an unauthenticated gateway, whose messages must be short.
 async fn next<S: AsyncRead + Unpin>(stream: &mut S, read: &mut BytesMut) -> Result<ToPeer, Failed> {
     loop {
-        if let Some(message) = native::decode(read, native::MAX_STRANGER_FRAME)? {
+        if let Some(message) = native::decode(read, native::MAX_UNAUTHENTICATED_FRAME)? {
             return Ok(message);
         }
-        read.reserve(native::MAX_STRANGER_FRAME);
+        read.reserve(native::MAX_UNAUTHENTICATED_FRAME);
         if stream.read_buf(read).await.map_err(Failed::Lost)? == 0 {
             return Err(Failed::Lost(io::ErrorKind::UnexpectedEof.into()));
         }

@@ -218,7 +218,7 @@ impl Pump<'_> {
                     }
                     self.receiver.as_mut().ok_or(Ended::OutOfOrder)?.take(delivery);
                 }
-                ToPeer::Trial(delivery) => {
+                ToPeer::IsolatedEvent(delivery) => {
                     self.receiver.as_mut().ok_or(Ended::OutOfOrder)?.trial(delivery);
                 }
                 ToPeer::Answer { request, answer } => self.link.answers.resolve(request, answer),

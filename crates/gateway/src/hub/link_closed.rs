@@ -42,7 +42,7 @@ pub(super) enum LinkClosed {
     #[error("protocol violation: {0}")]
     Php(#[from] gateway_worker::DecodeError),
     #[error("invalid request: {0}")]
-    Refused(gateway_worker::from_peer::Refused),
+    Refused(gateway_worker::InvalidRequest),
     #[error("message not allowed in this state or role")]
     OutOfTurn,
     #[error("replaced by a newer link or closed by the gateway")]

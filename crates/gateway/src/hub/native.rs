@@ -4,7 +4,7 @@ use std::{net::SocketAddr, rc::Rc};
 
 use bytes::BytesMut;
 use protocol::{
-    codec::native::{self, MAX_FRAME, MAX_STRANGER_FRAME},
+    codec::native::{self, MAX_FRAME, MAX_UNAUTHENTICATED_FRAME},
     handshake::{Nonce, Transcript},
     link::{Role, ToGateway, ToPeer},
     name::MAX_NAME,
@@ -60,7 +60,7 @@ async fn challenge(
     };
     send(stream, &challenge).await?;
     let hello = loop {
-        if let Some(hello) = native::decode(buffer, MAX_STRANGER_FRAME)? {
+        if let Some(hello) = native::decode(buffer, MAX_UNAUTHENTICATED_FRAME)? {
             break hello;
         }
         if stream.read_buf(buffer).await? == 0 {

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, pin::pin, rc::Rc, time::Duration};
 
 use bytes::BytesMut;
 use protocol::{
-    codec::gateway_worker::MAX_STRANGER_FRAME,
+    codec::gateway_worker::MAX_UNAUTHENTICATED_FRAME,
     link::{MAGIC, ToPeer},
 };
 use runtime::{
@@ -205,7 +205,7 @@ async fn read(
         }
         let is_unauthenticated =
             protocol == PeerProtocol::Php && !hub.borrow().is_authenticated(id);
-        buffer.reserve(if is_unauthenticated { MAX_STRANGER_FRAME } else { CHUNK });
+        buffer.reserve(if is_unauthenticated { MAX_UNAUTHENTICATED_FRAME } else { CHUNK });
         let read = loop {
             tokio::select! {
                 biased;

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use protocol::{
     MessageKind,
     codec::gateway_worker::{
-        self, Frame, MAX_FRAME, MAX_STRANGER_FRAME,
+        self, Frame, MAX_FRAME, MAX_UNAUTHENTICATED_FRAME,
         from_peer::{self, Hello, PeerMessage},
         reply::NoReply,
         to_peer,
@@ -80,7 +80,7 @@ impl Hub {
         while !self.is_busy(from) {
             let limit = match self.is_authenticated(from) {
                 true => MAX_FRAME,
-                false => MAX_STRANGER_FRAME,
+                false => MAX_UNAUTHENTICATED_FRAME,
             };
             let Some(frame) = gateway_worker::decode(buffer, limit)? else {
                 break;
@@ -142,7 +142,7 @@ impl Hub {
         }
         self.warn_of_ipv6(from);
         match hello {
-            Hello::Client { .. } => {}
+            Hello::Backend { .. } => {}
             Hello::Worker { key, .. } => self.add_worker(from, key, None),
         }
         Ok(())

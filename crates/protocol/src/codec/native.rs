@@ -31,7 +31,7 @@ pub const PREFIX: usize = 10;
 pub const MAX_FRAME: usize = 32 * 1024 * 1024;
 
 /// The largest frame of an unauthenticated peer, in bytes: a `Hello` with room to spare.
-pub const MAX_STRANGER_FRAME: usize = 4 * 1024;
+pub const MAX_UNAUTHENTICATED_FRAME: usize = 4 * 1024;
 
 /// Why bytes are not a frame. The link that they arrived on is unusable from there on.
 #[derive(Debug, Error)]

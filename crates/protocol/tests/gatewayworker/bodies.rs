@@ -4,14 +4,14 @@ use bytes::Bytes;
 use push_suite_protocol::{
     Command,
     codec::gateway_worker::{
-        Frame, Opcode,
-        from_peer::{PeerMessage, Refused, read},
+        Frame, InvalidRequest, Opcode,
+        from_peer::{PeerMessage, read},
     },
 };
 
 use crate::frame;
 
-fn sent(body: &'static [u8]) -> Result<String, Refused> {
+fn sent(body: &'static [u8]) -> Result<String, InvalidRequest> {
     let frame = Frame { flag: 0, body: body.into(), ..frame(Opcode::SendToOne, 7, "") };
     match read(&frame)? {
         PeerMessage::Command(Command::SendToClient { message, .. }) => {
@@ -88,7 +88,7 @@ fn exponentially_expanding_references_close_the_link() {
         value = format!("a:2:{{i:0;{value}i:1;R:{};}}", level + 2);
     }
     let body: &'static [u8] = value.leak().as_bytes();
-    assert!(matches!(sent(body), Err(Refused::Body { .. })));
+    assert!(matches!(sent(body), Err(InvalidRequest::Body { .. })));
     let kick = Frame { flag: 0, body: Bytes::from_static(body), ..frame(Opcode::Kick, 7, "") };
     assert!(read(&kick).is_err());
 }

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use push_suite_protocol::{
     Command, ConnectionId, Fields, Filter, Message, MessageKind, Query, Recipients,
     codec::gateway_worker::{
-        BODY_IS_FRAMED, BODY_IS_SCALAR, Frame, Opcode,
-        from_peer::{Hello, Ignored, PeerMessage, Refused, read},
+        BODY_IS_FRAMED, BODY_IS_SCALAR, Frame, InvalidRequest, Opcode,
+        from_peer::{Hello, Ignored, PeerMessage, read},
     },
     name::MAX_NAME,
     session::MAX_PHP_SESSION,
@@ -64,7 +64,7 @@ fn handshake_has_role_key_and_secret() {
     let client = hello_frame(Opcode::GatewayClientConnect, r#"{"secret_key":""}"#);
     assert!(client.is_hello());
     let PeerMessage::Hello(hello) = decoded(&client) else { panic!() };
-    assert_eq!(hello, Hello::Client { secret: String::new() });
+    assert_eq!(hello, Hello::Backend { secret: String::new() });
     let unnamed = hello_frame(Opcode::WorkerConnect, r#"{"secret_key":"k"}"#);
     let PeerMessage::Hello(hello) = decoded(&unnamed) else { panic!() };
     assert_eq!(hello, Hello::Worker { key: String::new(), secret: "k".into() });
@@ -87,11 +87,11 @@ fn handshake_without_a_secret_is_refused_even_if_none_is_configured() {
         r#"{"secret_key":"s","worker_key":["BW:0"]}"#,
     ] {
         let refused = read(&hello_frame(Opcode::WorkerConnect, body)).unwrap_err();
-        assert_eq!(refused, Refused::Hello, "{body}");
+        assert_eq!(refused, InvalidRequest::Hello, "{body}");
     }
     for body in ["a:1:{s:10:\"secret_key\";s:1:\"s\";}", "N;", "b:0;", "garbage"] {
         let serialized = Frame { flag: 0, ..hello_frame(Opcode::WorkerConnect, body) };
-        assert_eq!(read(&serialized).unwrap_err(), Refused::Hello, "{body}");
+        assert_eq!(read(&serialized).unwrap_err(), InvalidRequest::Hello, "{body}");
     }
 }
 

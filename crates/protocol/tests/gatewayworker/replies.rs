@@ -3,8 +3,8 @@
 use push_suite_protocol::{
     Answer, Row, Session,
     codec::gateway_worker::{
-        Opcode,
-        from_peer::{PeerMessage, Refused, read},
+        InvalidRequest, Opcode,
+        from_peer::{PeerMessage, read},
         reply::{NoReply, Reply},
     },
     php::{JsonDecodeError, MAX_DEPTH, MAX_VALUES},
@@ -256,7 +256,7 @@ fn query_beyond_our_limits_is_refused_instead_of_an_empty_reply() {
     {
         for (ext, limit) in [(many, JsonDecodeError::TooMany), (deep, JsonDecodeError::TooDeep)] {
             let refused = read(&frame(opcode, 0, ext)).unwrap_err();
-            assert_eq!(refused, Refused::Query(limit), "{opcode:?}");
+            assert_eq!(refused, InvalidRequest::Query(limit), "{opcode:?}");
         }
     }
     // JSON that PHP cannot read either names no uids.

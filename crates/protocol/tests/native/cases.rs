@@ -287,7 +287,7 @@ fn own_to_peer() -> Vec<(&'static str, ToPeer)> {
         ToPeer::ReleaseStandby { .. } => "release": ToPeer::ReleaseStandby {
             clients: vec![ConnectionId(7), ConnectionId(300)],
         };
-        ToPeer::Trial(_) => "trial": ToPeer::Trial(delivery(Event::Message(Message::text("hi"))));
+        ToPeer::IsolatedEvent(_) => "trial": ToPeer::IsolatedEvent(delivery(Event::Message(Message::text("hi"))));
         ToPeer::Draining { .. } => "draining": ToPeer::Draining { clients: 300 };
         ToPeer::Replaced { .. } => "replaced": ToPeer::Replaced { by: "10.1.2.3:40000".into() };
         ToPeer::StandbySession { .. } => "standby-session": ToPeer::StandbySession {

@@ -5,7 +5,9 @@ use proptest::{collection::vec, prelude::*};
 use push_suite_protocol::{
     Command, ConnectionId, Fields, Filter, Group, Query, Recipients, Uid,
     bounded::MAX_TARGETS,
-    codec::native::{DecodeError, MAX_FRAME, MAX_STRANGER_FRAME, PREFIX, VERSION, decode, encode},
+    codec::native::{
+        DecodeError, MAX_FRAME, MAX_UNAUTHENTICATED_FRAME, PREFIX, VERSION, decode, encode,
+    },
     link::{LinkMessage, MAGIC, ToGateway, ToPeer},
     name::MAX_NAME,
     session::{MAX_PHP_SESSION, MAX_SESSION},
@@ -31,7 +33,9 @@ const HUGE: [u8; 9] = [253, 0, 0, 0, 0, 0, 0, 0, 0x40];
 
 #[test]
 fn frame_over_the_limit_is_refused_by_its_length_alone() {
-    for (limit, length) in [(MAX_STRANGER_FRAME, MAX_STRANGER_FRAME + 1), (MAX_FRAME, usize::MAX)] {
+    for (limit, length) in
+        [(MAX_UNAUTHENTICATED_FRAME, MAX_UNAUTHENTICATED_FRAME + 1), (MAX_FRAME, usize::MAX)]
+    {
         let length = u32::try_from(length).unwrap_or(u32::MAX);
         let mut buffer = BytesMut::from(&length.to_be_bytes()[..]);
         let error = decode::<ToGateway>(&mut buffer, limit).unwrap_err();
@@ -41,8 +45,8 @@ fn frame_over_the_limit_is_refused_by_its_length_alone() {
 
 #[test]
 fn frame_of_exactly_the_limit_is_awaited() {
-    let mut buffer = BytesMut::from(&(MAX_STRANGER_FRAME as u32).to_be_bytes()[..]);
-    assert!(decode::<ToGateway>(&mut buffer, MAX_STRANGER_FRAME).unwrap().is_none());
+    let mut buffer = BytesMut::from(&(MAX_UNAUTHENTICATED_FRAME as u32).to_be_bytes()[..]);
+    assert!(decode::<ToGateway>(&mut buffer, MAX_UNAUTHENTICATED_FRAME).unwrap().is_none());
     assert!(buffer.capacity() < 64, "waiting reserves nothing");
 }
 

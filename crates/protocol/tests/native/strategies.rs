@@ -55,7 +55,7 @@ pub(crate) fn to_peer() -> impl Strategy<Value = ToPeer> {
             |(holders, confirmed, clients)| ToPeer::Standby { holders, confirmed, clients }
         ),
         clients().prop_map(|clients| ToPeer::ReleaseStandby { clients }),
-        delivery().prop_map(ToPeer::Trial),
+        delivery().prop_map(ToPeer::IsolatedEvent),
         any::<u64>().prop_map(|clients| ToPeer::Draining { clients }),
         any::<String>().prop_map(|by| ToPeer::Replaced { by }),
         (client(), session())

@@ -20,7 +20,7 @@ use rustls::{
     version::TLS13,
 };
 
-use super::{Both, live::Source, trust::Trust};
+use super::{Both, reloadable::Source, trust::Trust};
 use crate::files;
 
 /// The files of inner connections.

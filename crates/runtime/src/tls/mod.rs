@@ -11,8 +11,8 @@
 //! An established connection is a [`Stream`]. No other crate names rustls.
 
 mod files;
-mod gate;
-mod live;
+mod inner_acceptor;
+mod reloadable;
 mod trust;
 
 #[cfg(test)]
@@ -25,15 +25,15 @@ use std::{future::poll_fn, io, path::PathBuf, sync::Arc};
 use bytes::BytesMut;
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 
-use self::live::Reloadable;
+use self::reloadable::Reloadable;
 use crate::{
     net::TcpStream,
     stream::{Session, Stream},
 };
 
 pub use self::{
-    gate::{InnerAcceptor, Plain, Refused},
-    live::Reload,
+    inner_acceptor::{InnerAcceptor, Plain, Refused},
+    reloadable::Reload,
     trust::NAME,
 };
 

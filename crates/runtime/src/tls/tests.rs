@@ -27,24 +27,26 @@ async fn tcp() -> (TcpStream, TcpStream) {
 }
 
 /// The outcome for a peer that sends `bytes` and closes its end.
-async fn offer(gate: &InnerAcceptor, from: IpAddr, bytes: &[u8]) -> Result<Stream, Refused> {
+async fn offer(acceptor: &InnerAcceptor, from: IpAddr, bytes: &[u8]) -> Result<Stream, Refused> {
     let (mut near, far) = tcp().await;
     near.write_all(bytes).await.unwrap();
     near.shutdown().await.unwrap();
-    gate.enter(far, from, &mut BytesMut::new()).await
+    acceptor.enter(far, from, &mut BytesMut::new()).await
 }
 
 /// The outcome for a peer that connects with `client`, at either end.
 async fn meet(
-    gate: &InnerAcceptor,
+    acceptor: &InnerAcceptor,
     client: &MutualTls,
 ) -> (io::Result<Stream>, Result<Stream, Refused>) {
     let (near, far) = tcp().await;
-    tokio::join!(client.connect(near), async { gate.enter(far, LOCAL, &mut BytesMut::new()).await })
+    tokio::join!(client.connect(near), async {
+        acceptor.enter(far, LOCAL, &mut BytesMut::new()).await
+    })
 }
 
 /// A peer that trusts the CA, and presents the CA's last certificate or none.
-async fn show(gate: &InnerAcceptor, ca: &Ca, certificate: bool) -> Result<Stream, Refused> {
+async fn show(acceptor: &InnerAcceptor, ca: &Ca, certificate: bool) -> Result<Stream, Refused> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(ca.path("ca.pem")).unwrap()).unwrap();
     let client = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
@@ -60,7 +62,7 @@ async fn show(gate: &InnerAcceptor, ca: &Ca, certificate: bool) -> Result<Stream
     let client = ClientConnection::new(Arc::new(client), trust::name()).unwrap();
     let (near, far) = tcp().await;
     let (near, far) = tokio::join!(handshake(Session::new(near, client, BytesMut::new())), async {
-        gate.enter(far, LOCAL, &mut BytesMut::new()).await
+        acceptor.enter(far, LOCAL, &mut BytesMut::new()).await
     });
     // With TLS 1.3 a client learns only from its first read that its certificate was rejected.
     if let (Ok(mut near), Err(_)) = (near, &far) {
@@ -69,15 +71,15 @@ async fn show(gate: &InnerAcceptor, ca: &Ca, certificate: bool) -> Result<Stream
     far
 }
 
-fn gate(inner: MutualTls) -> InnerAcceptor {
+fn acceptor(inner: MutualTls) -> InnerAcceptor {
     InnerAcceptor::new(inner, Plain::Refuse)
 }
 
 #[tokio::test]
 async fn members_of_a_cluster_accept_each_other() {
     let ca = Ca::new();
-    let gate = gate(ca.member());
-    let (near, far) = meet(&gate, &ca.member()).await;
+    let acceptor = acceptor(ca.member());
+    let (near, far) = meet(&acceptor, &ca.member()).await;
     let (mut near, mut far) = (near.unwrap(), far.unwrap());
     assert!(near.is_tls() && far.is_tls());
     near.write_u32(7).await.unwrap();
@@ -89,22 +91,22 @@ async fn members_of_a_cluster_accept_each_other() {
 #[tokio::test]
 async fn certificate_of_another_ca_is_refused_by_both_ends() {
     let (ours, theirs) = (Ca::new(), Ca::new());
-    let (near, far) = meet(&gate(ours.member()), &theirs.member()).await;
+    let (near, far) = meet(&acceptor(ours.member()), &theirs.member()).await;
     assert!(near.unwrap_err().to_string().contains("invalid peer certificate"));
     assert!(matches!(far.unwrap_err(), Refused::Tls(_)));
     // A peer that trusts our CA is refused as well.
     let both = [ours.path("ca.pem"), theirs.path("ca.pem")].map(|ca| fs::read(ca).unwrap());
     fs::write(theirs.path("ca.pem"), both.concat()).unwrap();
-    let (_, far) = meet(&gate(ours.member()), &theirs.read().unwrap()).await;
+    let (_, far) = meet(&acceptor(ours.member()), &theirs.read().unwrap()).await;
     assert!(far.unwrap_err().to_string().contains("invalid peer certificate"));
 }
 
 #[tokio::test]
 async fn peer_without_a_valid_certificate_is_refused() {
     let ca = Ca::new();
-    let gate = gate(ca.member());
-    assert!(matches!(show(&gate, &ca, false).await.unwrap_err(), Refused::Tls(_)));
-    assert!(show(&gate, &ca, true).await.is_ok());
+    let acceptor = acceptor(ca.member());
+    assert!(matches!(show(&acceptor, &ca, false).await.unwrap_err(), Refused::Tls(_)));
+    assert!(show(&acceptor, &ca, true).await.is_ok());
     type Change = fn(&mut rcgen::CertificateParams);
     let cases: [(&str, &str, Change); 4] = [
         ("another.name", "NotValidForName", |_| ()),
@@ -116,7 +118,7 @@ async fn peer_without_a_valid_certificate_is_refused() {
     ];
     for (name, why, change) in cases {
         ca.sign(name, change);
-        let refused = show(&gate, &ca, true).await.unwrap_err().to_string();
+        let refused = show(&acceptor, &ca, true).await.unwrap_err().to_string();
         assert!(refused.to_lowercase().contains(&why.to_lowercase()), "{why}: {refused}");
         // Nor does a process start with it, which nobody would speak to.
         let error = format!("{:#}", ca.read().unwrap_err());
@@ -136,12 +138,12 @@ async fn peer_without_tls_is_accepted_only_if_plain_allows_it() {
         (Plain::Loopback, far_away, false),
         (Plain::Allow, far_away, true),
     ] {
-        let gate = InnerAcceptor::new(inner.clone(), plain);
+        let acceptor = InnerAcceptor::new(inner.clone(), plain);
         for hello in [&b"GWN1"[..], b"{\"event\":1}\n", b"\0\0\0\x1c\xca"] {
             let (mut near, far) = tcp().await;
             near.write_all(hello).await.unwrap();
             let mut read = BytesMut::new();
-            let entered = gate.enter(far, from, &mut read).await;
+            let entered = acceptor.enter(far, from, &mut read).await;
             assert_eq!(entered.is_ok(), enters, "{plain:?} {from}");
             match entered {
                 Ok(stream) => assert!(!stream.is_tls() && hello.starts_with(&read)),
@@ -158,8 +160,8 @@ async fn peer_without_tls_is_accepted_only_if_plain_allows_it() {
 #[tokio::test]
 async fn malformed_tls_from_an_unauthenticated_peer_only_closes_its_connection() {
     let ca = Ca::new();
-    let gate = InnerAcceptor::new(ca.member(), Plain::Refuse);
-    assert!(matches!(offer(&gate, LOCAL, b"").await.unwrap_err(), Refused::Closed));
+    let acceptor = InnerAcceptor::new(ca.member(), Plain::Refuse);
+    assert!(matches!(offer(&acceptor, LOCAL, b"").await.unwrap_err(), Refused::Closed));
     for (bytes, what) in [
         (&b"\x16"[..], "no more than a byte"),
         (b"\x16HELLO", "another version"),
@@ -169,14 +171,14 @@ async fn malformed_tls_from_an_unauthenticated_peer_only_closes_its_connection()
         (b"\x16\x03\x01\x00\x04\x02\x00\x00\x00", "a hello of a server"),
         (b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00\x17\x03\x03\x00\x02xx", "data too early"),
     ] {
-        assert!(offer(&gate, LOCAL, bytes).await.is_err(), "{what}");
+        assert!(offer(&acceptor, LOCAL, bytes).await.is_err(), "{what}");
     }
     // A hello of 4 MiB, in records of 16 KiB, is refused before its end.
     let (mut near, far) = tcp().await;
     let record = [&b"\x16\x03\x01\x40\x00"[..], b"\x01\x3f\xff\xff", &[0; 16 * 1024 - 4]].concat();
     let write = async { while near.write_all(&record).await.is_ok() {} };
     let (_, refused) =
-        tokio::join!(write, async { gate.enter(far, LOCAL, &mut BytesMut::new()).await });
+        tokio::join!(write, async { acceptor.enter(far, LOCAL, &mut BytesMut::new()).await });
     assert!(matches!(refused.unwrap_err(), Refused::Tls(_)));
 }
 
@@ -195,16 +197,16 @@ async fn connecting_with_tls_to_a_plain_port_fails() {
 async fn reload_applies_to_new_connections_and_invalid_files_change_nothing() {
     let (old, new) = (Ca::new(), Ca::new());
     let (server, files) = (old.member(), ["cert.pem", "key.pem", "ca.pem"]);
-    let gate = gate(server.clone());
+    let acceptor = acceptor(server.clone());
     let client = new.member();
-    let (near, far) = meet(&gate, &old.member()).await;
+    let (near, far) = meet(&acceptor, &old.member()).await;
     let (mut near, mut far) = (near.unwrap(), far.unwrap());
-    assert!(meet(&gate, &client).await.1.is_err());
+    assert!(meet(&acceptor, &client).await.1.is_err());
     // One file after the other: they match only once the last is replaced.
     for (at, file) in files.iter().enumerate() {
         fs::copy(new.path(file), old.path(file)).unwrap();
         assert_eq!(server.files().reread().is_ok(), at == 2, "{file}");
-        assert_eq!(meet(&gate, &client).await.1.is_ok(), at == 2, "{file}");
+        assert_eq!(meet(&acceptor, &client).await.1.is_ok(), at == 2, "{file}");
     }
     for file in files {
         let good = fs::read(old.path(file)).unwrap();
@@ -215,7 +217,7 @@ async fn reload_applies_to_new_connections_and_invalid_files_change_nothing() {
         }
         fs::write(old.path(file), good).unwrap();
     }
-    assert!(meet(&gate, &client).await.1.is_ok(), "unchanged");
+    assert!(meet(&acceptor, &client).await.1.is_ok(), "unchanged");
     near.write_u32(7).await.unwrap();
     assert_eq!(far.read_u32().await.unwrap(), 7, "existing connections are not affected");
 }

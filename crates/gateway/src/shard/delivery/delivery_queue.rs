@@ -158,7 +158,7 @@ impl DeliveryQueue {
         let delivery = Delivery { client, shard, seq, number, redelivered, edits, context, event };
         let message = match isolation {
             Isolation::None | Isolation::Suspect => ToPeer::Event(delivery),
-            Isolation::Alone => ToPeer::Trial(delivery),
+            Isolation::Alone => ToPeer::IsolatedEvent(delivery),
         };
         let added = native::encode_parts(&message, payload, &mut self.batch);
         // Limits on messages, handshakes and sessions keep every event below the native frame
@@ -342,7 +342,7 @@ fn take<T>(of: &mut BTreeMap<u64, T>, first: u64, last: u64) -> Vec<T> {
 /// Decodes one natively encoded frame.
 fn next_delivery(frames: &mut BytesMut) -> Option<Delivery> {
     match native::decode(frames, MAX_FRAME) {
-        Ok(Some(ToPeer::Event(delivery) | ToPeer::Trial(delivery))) => Some(delivery),
+        Ok(Some(ToPeer::Event(delivery) | ToPeer::IsolatedEvent(delivery))) => Some(delivery),
         _ => None,
     }
 }

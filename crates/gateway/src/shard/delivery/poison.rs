@@ -8,7 +8,7 @@
 //! there, and against no others.
 //!
 //! When one more termination would reach the limit, the suspect is delivered in isolation: in a
-//! small group, and alone ([`Trial`](protocol::link::ToPeer::Trial)) if it is the only one, or if
+//! small group, and alone ([`IsolatedEvent`](protocol::link::ToPeer::IsolatedEvent)) if it is the only one, or if
 //! it was in a group whose worker terminated. Only an event whose worker terminates while it runs
 //! alone is a confirmed poison message and given up, and only once that worker has not reconnected
 //! for a while: a broken link is no termination. The terminations that it explains no longer count

@@ -1,5 +1,5 @@
-//! Isolated delivery of suspects, and giving up poison messages; `poison.rs` decides which events
-//! these are.
+//! Isolated delivery of suspects, and giving up poison messages; `delivery/poison.rs` decides which
+//! events these are.
 
 use std::time::Instant;
 

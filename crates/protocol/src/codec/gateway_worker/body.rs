@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Frame, MAX_FRAME, from_peer::Refused};
+use super::{Frame, InvalidRequest, MAX_FRAME};
 use crate::{
     Message, MessageKind,
     php::{JsonEncodeError, Value, float_to_text, json_encode, unserialize},
@@ -22,7 +22,7 @@ pub(super) enum Body {
 impl Body {
     /// Reads a frame's body. PHP reads an invalid serialized value as `false`, which becomes an
     /// empty text.
-    pub(super) fn of(frame: &Frame) -> Result<Self, Refused> {
+    pub(super) fn of(frame: &Frame) -> Result<Self, InvalidRequest> {
         if frame.body_is_scalar() {
             return Ok(Self::Text(frame.body.clone()));
         }
@@ -42,7 +42,7 @@ impl Body {
             | Value::Shared(_) => match json_encode(&document, MAX_FRAME) {
                 Ok(text) => Self::Json(text.into()),
                 Err(JsonEncodeError::Unwritable) => Self::Text(Bytes::new()),
-                Err(JsonEncodeError::TooLong(limit)) => return Err(Refused::Body { limit }),
+                Err(JsonEncodeError::TooLong(limit)) => return Err(InvalidRequest::Body { limit }),
             },
         })
     }

@@ -13,6 +13,7 @@ use thiserror::Error;
 use super::{
     Frame, Opcode, UnknownOpcode,
     body::Body,
+    invalid_request::{InvalidRequest, parse_query},
     names::{connections, distinct, excluded, groups, keys, keys_in, uids},
     reply::{Reply, Shape, empty_list, zero},
     select,
@@ -20,7 +21,7 @@ use super::{
 use crate::{
     Command, ConnectionId, Group, InvalidName, Message, MessageKind, Query, Recipients, Session,
     SessionError, Uid,
-    php::{self, JsonDecodeError, Key, Value, json_decode},
+    php::{self, Key, Value, json_decode},
 };
 
 /// The content of a frame.
@@ -44,7 +45,7 @@ pub enum Hello {
     /// Receives events. `key` is its name on its own host, `name:id`; empty if it sent none.
     Worker { key: String, secret: String },
     /// A back end: sends commands and queries only.
-    Client { secret: String },
+    Backend { secret: String },
 }
 
 /// Why a frame has no effect.
@@ -76,33 +77,18 @@ pub enum Ignored {
     Session(#[from] SessionError),
 }
 
-/// A frame that ends its link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum Refused {
-    /// A handshake without a secret, which is not the same as an empty one.
-    #[error("a handshake without a secret")]
-    Hello,
-    /// The JSON of the body is longer than a message may be.
-    #[error("a body of more than {limit} bytes of JSON")]
-    Body { limit: usize },
-    /// A query in JSON that PHP would read, and that exceeds our limits: the peer would read an
-    /// empty reply as the answer.
-    #[error("a query in JSON: {0}")]
-    Query(JsonDecodeError),
-}
-
 /// Reads a frame.
 ///
 /// # Errors
 /// When the link is to be closed for it.
-pub fn read(frame: &Frame) -> Result<PeerMessage, Refused> {
+pub fn read(frame: &Frame) -> Result<PeerMessage, InvalidRequest> {
     match Opcode::try_from(frame.cmd) {
         Ok(opcode) => parse(opcode, frame),
         Err(unknown) => Ok(PeerMessage::Ignored(unknown.into())),
     }
 }
 
-fn parse(opcode: Opcode, frame: &Frame) -> Result<PeerMessage, Refused> {
+fn parse(opcode: Opcode, frame: &Frame) -> Result<PeerMessage, InvalidRequest> {
     let client = ConnectionId(frame.connection_id);
     let ext = &frame.ext_data;
     Ok(match opcode {
@@ -190,20 +176,9 @@ fn parse(opcode: Opcode, frame: &Frame) -> Result<PeerMessage, Refused> {
 }
 
 /// The names that a query lists; none if PHP cannot read the JSON either.
-fn listed(text: &Bytes) -> Result<Vec<Key>, Refused> {
+fn listed(text: &Bytes) -> Result<Vec<Key>, InvalidRequest> {
     let value = parse_query(text)?;
     Ok(value.as_ref().and_then(Value::as_array).map(keys).unwrap_or_default())
-}
-
-/// A query in JSON; `None` if PHP cannot read it either.
-pub(super) fn parse_query(text: &Bytes) -> Result<Option<Value>, Refused> {
-    match json_decode(text) {
-        Ok(value) => Ok(Some(value)),
-        Err(JsonDecodeError::Syntax { .. }) => Ok(None),
-        Err(limit @ (JsonDecodeError::TooDeep | JsonDecodeError::TooMany)) => {
-            Err(Refused::Query(limit))
-        }
-    }
 }
 
 fn query_message(query: Query, shape: Shape) -> PeerMessage {
@@ -215,7 +190,7 @@ fn query_message(query: Query, shape: Shape) -> PeerMessage {
 fn send_command(
     frame: &Frame,
     command: impl FnOnce(Message) -> Option<Command>,
-) -> Result<PeerMessage, Refused> {
+) -> Result<PeerMessage, InvalidRequest> {
     let message = match (Body::of(frame)?, frame.body_is_framed()) {
         (Body::Text(body), true) => Message { kind: MessageKind::Raw, body },
         (Body::Null | Body::Json(_), true) => return Ok(PeerMessage::Ignored(Ignored::Unframed)),
@@ -268,35 +243,35 @@ fn session(text: &Bytes, command: impl FnOnce(Session) -> Command) -> PeerMessag
     }
 }
 
-fn hello(opcode: Opcode, frame: &Frame) -> Result<Hello, Refused> {
-    let Body::Text(body) = Body::of(frame).map_err(|_| Refused::Hello)? else {
-        return Err(Refused::Hello);
+fn hello(opcode: Opcode, frame: &Frame) -> Result<Hello, InvalidRequest> {
+    let Body::Text(body) = Body::of(frame).map_err(|_| InvalidRequest::Hello)? else {
+        return Err(InvalidRequest::Hello);
     };
-    let fields = json_decode(&body).map_err(|_| Refused::Hello)?;
-    let fields = fields.as_array().ok_or(Refused::Hello)?;
+    let fields = json_decode(&body).map_err(|_| InvalidRequest::Hello)?;
+    let fields = fields.as_array().ok_or(InvalidRequest::Hello)?;
     let secret = match fields.get_str("secret_key") {
         Some(Value::Str(secret)) => utf8(secret)?,
-        _ => return Err(Refused::Hello),
+        _ => return Err(InvalidRequest::Hello),
     };
     if opcode == Opcode::GatewayClientConnect {
-        return Ok(Hello::Client { secret });
+        return Ok(Hello::Backend { secret });
     }
     let key = match fields.get_str("worker_key") {
         None => Key::from(""),
-        Some(key) => key.as_key().ok_or(Refused::Hello)?,
+        Some(key) => key.as_key().ok_or(InvalidRequest::Hello)?,
     };
     Ok(Hello::Worker { key: utf8(&key.to_text())?, secret })
 }
 
-fn utf8(text: &[u8]) -> Result<String, Refused> {
-    std::str::from_utf8(text).map(str::to_owned).map_err(|_| Refused::Hello)
+fn utf8(text: &[u8]) -> Result<String, InvalidRequest> {
+    std::str::from_utf8(text).map(str::to_owned).map_err(|_| InvalidRequest::Hello)
 }
 
 impl Hello {
     /// The secret that was presented. It is sent in the clear.
     pub fn secret(&self) -> &str {
         match self {
-            Self::Worker { secret, .. } | Self::Client { secret } => secret,
+            Self::Worker { secret, .. } | Self::Backend { secret } => secret,
         }
     }
 }
@@ -305,7 +280,7 @@ impl fmt::Debug for Hello {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Worker { key, .. } => write!(f, "Worker({key:?})"),
-            Self::Client { .. } => f.write_str("Client"),
+            Self::Backend { .. } => f.write_str("Backend"),
         }
     }
 }

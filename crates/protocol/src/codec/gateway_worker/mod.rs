@@ -19,11 +19,13 @@
 //! then PHP's serialized form. Replies are sent in the order of their queries.
 //!
 //! - [`from_peer`] reads messages of peers, [`to_peer`] writes events, [`reply`] writes replies;
-//! - `body`, `names`, `select` and `handshake` handle parts of them.
+//! - `body`, `names`, `select` and `handshake` handle parts of them;
+//! - [`InvalidRequest`] is a frame that ends its link.
 
 mod body;
 pub mod from_peer;
 mod handshake;
+mod invalid_request;
 mod names;
 mod opcode;
 pub mod reply;
@@ -33,6 +35,7 @@ pub mod to_peer;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use thiserror::Error;
 
+pub use invalid_request::InvalidRequest;
 pub use opcode::{Opcode, UnknownOpcode};
 
 /// Bytes before the extra data.
@@ -43,7 +46,7 @@ pub const HEADER: usize = 28;
 pub const MAX_FRAME: usize = 10 * 1024 * 1024;
 
 /// The largest frame of an unauthenticated peer: a name and a secret, with room to spare.
-pub const MAX_STRANGER_FRAME: usize = 64 * 1024;
+pub const MAX_UNAUTHENTICATED_FRAME: usize = 64 * 1024;
 
 /// Flag: the body is raw bytes, not serialized.
 pub const BODY_IS_SCALAR: u8 = 0x01;

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 
 use super::{
-    from_peer::{Refused, parse_query},
+    invalid_request::{InvalidRequest, parse_query},
     names::{connections, distinct, groups, keys, uids},
 };
 use crate::{
@@ -36,7 +36,7 @@ pub(super) enum Fact {
 ///
 /// # Errors
 /// When the query exceeds our limits.
-pub(super) fn read(text: &Bytes) -> Result<Option<(Query, Vec<Column>)>, Refused> {
+pub(super) fn read(text: &Bytes) -> Result<Option<(Query, Vec<Column>)>, InvalidRequest> {
     Ok(parse_query(text)?.as_ref().and_then(parse))
 }
 
