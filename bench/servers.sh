@@ -14,7 +14,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../tests/lib.sh"
 
 # Of each server that is up: where clients connect to, the processes that carry messages (first the
 # one that holds clients), and flags that the load generator needs for it.
-declare -A urls=() watched=() dialect=()
+declare -A urls=() watched=() protocol=()
 
 # Prints what a script says of itself at its top.
 usage() {
@@ -143,7 +143,7 @@ serve_socketio() { # NAME
     claim_port
     start "socketio-$1." env PORT="$port" node "$folder/server.mjs"
     until_open "$port"
-    urls[$1]=ws://127.0.0.1:$port watched[$1]=${pids[socketio-$1.]} dialect[$1]='--dialect socketio'
+    urls[$1]=ws://127.0.0.1:$port watched[$1]=${pids[socketio-$1.]} protocol[$1]='--protocol socketio'
 }
 
 # Stops a server, whatever kind it is.
@@ -151,7 +151,7 @@ unserve() { # NAME
     local prefix
     quit "direct-$1."
     for prefix in gateway worker php register socketio; do stop "$prefix-$1." || true; done
-    unset "urls[$1]" "watched[$1]" "dialect[$1]"
+    unset "urls[$1]" "watched[$1]" "protocol[$1]"
 }
 
 # Ends a process that knows no orderly end, if it runs.
@@ -186,7 +186,7 @@ measure() { # REPORT SERVER MODE FLAGS...
 load_flags() { # SERVER MODE FLAGS...
     local server=$1 mode=$2 pid
     # shellcheck disable=SC2206 # words
-    load=("$mode" ${urls[$server]} ${dialect[$server]:-} "${@:3}" --quiet --label "$server"
+    load=("$mode" ${urls[$server]} ${protocol[$server]:-} "${@:3}" --quiet --label "$server"
         --threads "${GENERATOR_THREADS:-1}")
     for pid in ${watched[$server]}; do load+=(--process "$pid"); done
 }

@@ -2,14 +2,14 @@
 # Simulates the whole suite under faults, once for each seed.
 #
 #   bash simulation/run.sh                    the short form
-#   bash simulation/run.sh long [SEEDS]       the long form: 5,000 seeds unless said
-#   bash simulation/run.sh --seed 7           one seed again, and what was planned for it
+#   bash simulation/run.sh long [SEEDS]       the long form: default: 5,000 seeds
+#   bash simulation/run.sh --seed 7           one seed again, with its plan
 #   bash simulation/run.sh --seed 7 --trace   every step of it
-#   bash simulation/run.sh test               that a seed brings the same again, to the last byte
+#   bash simulation/run.sh test               checks that a seed repeats its run, to the last byte
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-# Others' flags would have everything built anew each time, hence a folder of its own.
+# A folder of its own, since other flags would rebuild everything each time.
 target=${CARGO_TARGET_DIR:-$PWD/../target}
 export CARGO_TARGET_DIR=$target/simulation
 export RUSTFLAGS='--cfg simulation --cfg tokio_unstable'

@@ -1,4 +1,4 @@
-// A Socket.IO server for bench --dialect socketio: the first byte of a message says what is to be
+// A Socket.IO server for bench --protocol socketio: the first byte of a message says what is to be
 // done with it, as with business-worker --app bench.
 import { Server } from "socket.io";
 

@@ -1,8 +1,9 @@
 //! The gaps that docs/guarantees.md names, where a run can prove that one applied: to the clients of one
 //! gateway, around one moment.
 
+use test_support::account::{Account, ConnectionLog, Disconnection, End, Exemption, Guarantee};
+
 use crate::{
-    account::{Account, Apart, End, Life, Limit, Unpromised},
     plan::{Fault, Plan, ProcessId},
     settings,
 };
@@ -52,9 +53,9 @@ impl Span {
 #[derive(Debug, Default)]
 pub(crate) struct History {
     /// The lifetime of each process. Running processes have no end.
-    lives: Vec<(ProcessId, Span)>,
+    runs: Vec<(ProcessId, Span)>,
     /// The instance number of each of these.
-    numbers: Vec<usize>,
+    instances: Vec<usize>,
     /// When gateways died, or were fenced.
     deaths: Vec<(usize, u64)>,
     /// The drains of gateways.
@@ -65,13 +66,13 @@ pub(crate) struct History {
 
 impl History {
     pub(crate) fn started(&mut self, id: ProcessId, number: usize, at: u64) {
-        self.lives.push((id, Span { from: at, to: u64::MAX }));
-        self.numbers.push(number);
+        self.runs.push((id, Span { from: at, to: u64::MAX }));
+        self.instances.push(number);
     }
 
     pub(crate) fn ended(&mut self, id: ProcessId, at: u64) {
-        if let Some((_, life)) = self.lives.iter_mut().rev().find(|(known, _)| *known == id) {
-            life.to = life.to.min(at);
+        if let Some((_, run)) = self.runs.iter_mut().rev().find(|(known, _)| *known == id) {
+            run.to = run.to.min(at);
         }
         if let ProcessId::Gateway(number) = id {
             self.deaths.push((number, at));
@@ -97,9 +98,9 @@ impl History {
 
     /// Client data in flight may be late for a draining gateway that is partitioned from its clients, and is
     /// lost with a draining gateway that does not finish.
-    pub(crate) fn cut_short(&self, plan: &Plan, life: &mut Life) {
+    pub(crate) fn cut_short(&self, plan: &Plan, log: &mut ConnectionLog) {
         let mut drains = self.drains.iter().filter(|(gateway, drain)| {
-            settings::inner(*gateway) == life.gateway && drain.overlaps(life.began, life.ended)
+            settings::inner(*gateway) == log.gateway && drain.overlaps(log.began, log.ended)
         });
         let cut_off = |gateway: usize, drain: Span| {
             plan.steps.iter().any(|step| {
@@ -111,41 +112,41 @@ impl History {
         let lost = drains.any(|(gateway, drain)| {
             self.broken_off.contains(&(*gateway, drain.to)) || cut_off(*gateway, *drain)
         });
-        let told = matches!(life.end, End::Left | End::Closed(_));
-        if told && lost {
-            life.end = End::Closed(None);
+        let noticed = matches!(log.end, End::Left | End::Closed(_));
+        if noticed && lost {
+            log.end = End::Closed(None);
         }
     }
 
     /// Adds the gaps that applied to the account.
-    pub(crate) fn limits(&self, plan: &Plan, account: &mut Account) {
+    pub(crate) fn add_gaps(&self, plan: &Plan, account: &mut Account) {
         for &(gateway, at) in &self.deaths {
-            let limit = |unpromised| Limit {
+            let exemption = |guarantee| Exemption {
                 gateway: settings::inner(gateway),
                 from: at.saturating_sub(cleanup_time(plan)),
                 to: at + PROMPT,
-                unpromised,
+                guarantee,
             };
             if !self.is_survived(plan, gateway, at) && self.lacked_two_workers(plan, gateway, at) {
-                account.limit(limit(Unpromised::Told));
+                account.exempt(exemption(Guarantee::CloseDelivered));
             }
             let mut workers = (0..plan.workers).map(ProcessId::Worker);
             if workers.any(|worker| cut_off(plan, gateway, worker, at)) {
-                account.limit(limit(Unpromised::ToldOnce));
+                account.exempt(exemption(Guarantee::CloseDeliveredOnce));
             }
         }
-        self.add_apart(plan, account);
+        self.add_disconnections(plan, account);
     }
 
     /// Whether a worker that knew all clients of a dead gateway, as owner or as standby, ran until it must have
     /// closed them: there are no more workers than each client has holders.
     fn is_survived(&self, plan: &Plan, gateway: usize, at: u64) -> bool {
-        let workers = self.lives.iter().filter(|(id, _)| matches!(id, ProcessId::Worker(_)));
-        let mut holders = workers.filter(|(_, life)| life.from + READY <= at && at <= life.to);
+        let workers = self.runs.iter().filter(|(id, _)| matches!(id, ProcessId::Worker(_)));
+        let mut holders = workers.filter(|(_, run)| run.from + READY <= at && at <= run.to);
         let gateway = ProcessId::Gateway(gateway);
-        holders.any(|(id, life)| {
+        holders.any(|(id, run)| {
             let knew = !hinders(plan, gateway, *id, at) && !hinders(plan, gateway, *id, at - READY);
-            knew && at + cleanup_time(plan) <= life.to
+            knew && at + cleanup_time(plan) <= run.to
         })
     }
 
@@ -169,8 +170,8 @@ impl History {
 
     /// Whether a process has been running for a while without a fault now or just before.
     fn is_fit(&self, plan: &Plan, id: ProcessId, at: u64) -> bool {
-        let mut lives = self.lives.iter().filter(|(known, _)| *known == id);
-        lives.any(|(_, life)| life.from + READY <= at && at <= life.to)
+        let mut runs = self.runs.iter().filter(|(known, _)| *known == id);
+        runs.any(|(_, run)| run.from + READY <= at && at <= run.to)
             && !plan.steps.iter().any(|step| {
                 let (from, to) = (step.at.as_nanos() as u64, step.until.as_nanos() as u64);
                 concerns(step.fault, id) && from <= at && at <= to + LINKED
@@ -178,16 +179,15 @@ impl History {
     }
 
     /// Adds to the account which workers did not know which gateway instances, and when.
-    fn add_apart(&self, plan: &Plan, account: &mut Account) {
-        for (id, life) in &self.lives {
+    fn add_disconnections(&self, plan: &Plan, account: &mut Account) {
+        for (id, run) in &self.runs {
             let ProcessId::Gateway(number) = *id else { continue };
-            let lives = self.lives.iter().zip(&self.numbers);
-            let workers = lives.filter(|((id, _), _)| matches!(id, ProcessId::Worker(_)));
-            for (worker, process) in workers.filter(|((_, at), _)| at.overlaps(life.from, life.to))
-            {
-                if let Some(Span { from, to }) = self.apart(plan, (number, *life), *worker) {
+            let runs = self.runs.iter().zip(&self.instances);
+            let workers = runs.filter(|((id, _), _)| matches!(id, ProcessId::Worker(_)));
+            for (worker, process) in workers.filter(|((_, at), _)| at.overlaps(run.from, run.to)) {
+                if let Some(Span { from, to }) = self.disconnection(plan, (number, *run), *worker) {
                     let (process, gateway) = (*process, settings::inner(number));
-                    account.apart(Apart { process, gateway, from, to });
+                    account.disconnection(Disconnection { process, gateway, from, to });
                 }
             }
         }
@@ -195,7 +195,7 @@ impl History {
 
     /// When a worker had not discovered this gateway instance, or had not reached it within the grace period,
     /// and no other worker took over its events.
-    fn apart(
+    fn disconnection(
         &self,
         plan: &Plan,
         gateway: (usize, Span),
@@ -210,21 +210,21 @@ impl History {
             times.find(|at| !so(*at)).unwrap_or(to)
         };
         let gateway = ProcessId::Gateway(gateway);
-        let unheard = until(&|at| {
+        let undiscovered = until(&|at| {
             let mut registers = (0..plan.registers).map(ProcessId::Register);
             registers
                 .all(|it| self.hides(plan, it, gateway, at) || self.hides(plan, it, worker, at))
         });
         let unreached = until(&|at| hinders(plan, gateway, worker, at));
         // Commands that were sent since its discovery, and waited, are dropped then.
-        let in_vain = from + grace(plan) <= unreached
+        let dropped = from + grace(plan) <= unreached
             && self.is_alone(plan, worker, from, from + grace(plan));
-        let to = if in_vain { unheard.max(unreached) } else { unheard };
+        let to = if dropped { undiscovered.max(unreached) } else { undiscovered };
         (from < to).then_some(Span { from, to })
     }
 
     /// Whether there was a moment between two times when no other worker reached every gateway, or no
-    /// register could tell.
+    /// register was available to report it.
     fn is_alone(&self, plan: &Plan, worker: ProcessId, from: u64, to: u64) -> bool {
         (from..to).step_by(SECOND as usize / 10).any(|at| {
             let mut others =
@@ -239,8 +239,8 @@ impl History {
     /// separates them.
     fn hides(&self, plan: &Plan, register: ProcessId, other: ProcessId, at: u64) -> bool {
         let is_there = |id| {
-            let mut lives = self.lives.iter().filter(|(known, _)| *known == id);
-            lives.any(|(_, life)| life.from + 2 * SECOND <= at && at <= life.to)
+            let mut runs = self.runs.iter().filter(|(known, _)| *known == id);
+            runs.any(|(_, run)| run.from + 2 * SECOND <= at && at <= run.to)
         };
         !is_there(register) || !is_there(other) || hinders(plan, register, other, at)
     }

@@ -28,11 +28,3 @@ pub mod known_gaps;
 pub mod panics;
 
 pub mod observer;
-
-// The messages of the chaos run and its account, shared by path.
-#[path = "../../tests/chaos/src/account/mod.rs"]
-pub mod account;
-#[path = "../../tests/chaos/src/message.rs"]
-mod message;
-#[path = "../../tests/chaos/src/record.rs"]
-mod record;

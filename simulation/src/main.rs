@@ -56,12 +56,12 @@ fn main() -> ExitCode {
     let args = Args::parse();
     panics::note();
     match args.seed {
-        Some(seed) => one(seed, &args),
-        None => many(&args),
+        Some(seed) => run_seed(seed, &args),
+        None => run_seeds(&args),
     }
 }
 
-fn one(seed: u64, args: &Args) -> ExitCode {
+fn run_seed(seed: u64, args: &Args) -> ExitCode {
     if let Some(log) = &args.log {
         let filter = tracing_subscriber::EnvFilter::new(log);
         tracing_subscriber::fmt().with_env_filter(filter).with_timer(Clock).with_ansi(false).init();
@@ -101,7 +101,7 @@ fn broken(outcome: &Outcome) -> Vec<String> {
         .collect()
 }
 
-fn many(args: &Args) -> ExitCode {
+fn run_seeds(args: &Args) -> ExitCode {
     let began = Instant::now();
     let (next, end) = (AtomicU64::new(args.first), args.first + args.seeds);
     let total = Mutex::new(Total::default());
@@ -130,16 +130,16 @@ impl Total {
         let counts = &outcome.balance.counts;
         let facts = [
             ("simulated seconds", outcome.took / 1_000_000_000),
-            ("processes", outcome.lives as u64),
+            ("processes", outcome.instances as u64),
             ("connections", counts.connections),
             ("of them closed by the gateway", counts.closed),
             ("messages sent", counts.sent),
-            ("of them lost with a gateway", counts.gone),
+            ("of them lost with a gateway", counts.unhandled),
             ("events redelivered and handled again", counts.again),
             ("handled late by a partitioned worker", counts.overtaken),
             ("answers", counts.answers),
-            ("sent on to uids and groups", counts.passed_on),
-            ("not sent on (known gap)", counts.not_passed_on),
+            ("forwarded to uids and groups", counts.forwarded),
+            ("not forwarded (known gap)", counts.not_forwarded),
             ("onConnect", counts.connects),
             ("closes missing (known gap)", counts.closes_missing),
             ("closes twice without a mark (known gap)", counts.closes_twice),

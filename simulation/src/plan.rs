@@ -92,14 +92,14 @@ const LONG: f64 = 14.0;
 impl Plan {
     /// The plan of a seed.
     pub fn of(seed: u64) -> Self {
-        let mut dice = StdRng::seed_from_u64(seed);
-        let gateways = (0..dice.random_range(2..=3)).map(|_| dice.random_range(1..=2)).collect();
+        let mut rng = StdRng::seed_from_u64(seed);
+        let gateways = (0..rng.random_range(2..=3)).map(|_| rng.random_range(1..=2)).collect();
         let mut plan = Self {
-            registers: dice.random_range(1..=2),
+            registers: rng.random_range(1..=2),
             gateways,
-            workers: dice.random_range(2..=3),
-            clients: dice.random_range(3..=6) * 4,
-            every: Duration::from_millis(dice.random_range(100..400)),
+            workers: rng.random_range(2..=3),
+            clients: rng.random_range(3..=6) * 4,
+            every: Duration::from_millis(rng.random_range(100..400)),
             grace: GRACE,
             poison: None,
             steps: Vec::new(),
@@ -110,60 +110,60 @@ impl Plan {
             let at = Duration::from_secs_f64(other.random_range(4.0..20.0));
             plan.poison = Some((at, other.random_range(0..plan.gateways.len())));
         }
-        let faults = dice.random_range(3..=9);
+        let faults = rng.random_range(3..=9);
         let mut at = QUIET;
         for _ in 0..faults {
             // Some faults coincide, or nearly.
-            at += Duration::from_secs_f64(match dice.random_range(0..10) {
+            at += Duration::from_secs_f64(match rng.random_range(0..10) {
                 0..3 => 0.0,
-                3..6 => dice.random_range(0.0..0.5),
-                _ => dice.random_range(0.5..6.0),
+                3..6 => rng.random_range(0.0..0.5),
+                _ => rng.random_range(0.5..6.0),
             });
-            let lasts = match dice.random_range(0..10) {
-                0..4 => dice.random_range(0.05..1.0),
-                4..8 => dice.random_range(1.0..5.0),
-                _ => dice.random_range(5.0..LONG),
+            let lasts = match rng.random_range(0..10) {
+                0..4 => rng.random_range(0.05..1.0),
+                4..8 => rng.random_range(1.0..5.0),
+                _ => rng.random_range(5.0..LONG),
             };
-            let fault = plan.fault(&mut dice);
+            let fault = plan.fault(&mut rng);
             plan.steps.push(Step { at, until: at + Duration::from_secs_f64(lasts), fault });
         }
-        if plan.workers == 3 && dice.random_bool(0.5) {
-            plan.succession(&mut dice);
+        if plan.workers == 3 && rng.random_bool(0.5) {
+            plan.succession(&mut rng);
         }
         plan
     }
 
     /// Once every worker is linked to every gateway again, a gateway dies; before workers declare it dead, those
     /// that know its clients die one after the other. Each restarts at once, so two run at any time.
-    fn succession(&mut self, dice: &mut StdRng) {
+    fn succession(&mut self, rng: &mut StdRng) {
         self.grace = 2 * GRACE;
         let last = self.steps.iter().map(|step| step.until).max().unwrap_or(QUIET);
         let mut at = last + CALM;
-        let gateway = ProcessId::Gateway(dice.random_range(0..self.gateways.len()));
-        let until = at + Duration::from_secs_f64(dice.random_range(8.0..LONG));
+        let gateway = ProcessId::Gateway(rng.random_range(0..self.gateways.len()));
+        let until = at + Duration::from_secs_f64(rng.random_range(8.0..LONG));
         self.steps.push(Step { at, until, fault: Fault::Kill(gateway) });
         let mut workers: Vec<_> = (0..self.workers).map(ProcessId::Worker).collect();
-        workers.shuffle(dice);
+        workers.shuffle(rng);
         for worker in workers {
-            at += Duration::from_secs_f64(dice.random_range(0.0..0.3));
-            let until = at + Duration::from_secs_f64(dice.random_range(0.05..0.4));
+            at += Duration::from_secs_f64(rng.random_range(0.0..0.3));
+            let until = at + Duration::from_secs_f64(rng.random_range(0.05..0.4));
             self.steps.push(Step { at, until, fault: Fault::Kill(worker) });
             at += TURN;
         }
     }
 
-    fn fault(&self, dice: &mut StdRng) -> Fault {
+    fn fault(&self, rng: &mut StdRng) -> Fault {
         let all = self.servers();
-        let pick = |dice: &mut StdRng| *all.choose(dice).expect("there is a register");
-        let id = pick(dice);
+        let pick = |rng: &mut StdRng| *all.choose(rng).expect("there is a register");
+        let id = pick(rng);
         let other = loop {
-            let other = pick(dice);
+            let other = pick(rng);
             if other != id {
                 break other;
             }
         };
         let register = matches!(id, ProcessId::Register(_));
-        match dice.random_range(0..20) {
+        match rng.random_range(0..20) {
             0..5 => Fault::Kill(id),
             5..7 => Fault::Vanish(id),
             7..9 if !register => Fault::Drain(id),
@@ -173,14 +173,14 @@ impl Plan {
             16 => Fault::SlowDown(
                 ProcessId::Clients,
                 id,
-                Duration::from_millis(dice.random_range(1..300)),
+                Duration::from_millis(rng.random_range(1..300)),
             ),
-            17 => Fault::SlowDown(id, other, Duration::from_millis(dice.random_range(1..900))),
+            17 => Fault::SlowDown(id, other, Duration::from_millis(rng.random_range(1..900))),
             _ => Fault::Cut(
                 id,
                 other,
                 *[[true, true], [true, false], [false, true]]
-                    .choose(dice)
+                    .choose(rng)
                     .expect("three are written here"),
             ),
         }

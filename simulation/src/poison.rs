@@ -8,16 +8,16 @@ use std::{
 };
 
 use simulated::control::{self, Host};
+use test_support::{
+    clients::{Phase, Received, Socket as _},
+    message::{Request, Token},
+};
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
 };
 
-use crate::{
-    clients::Phase,
-    message::{Ask, Token},
-    websocket::{Received, WebSocket},
-};
+use crate::websocket::WebSocket;
 
 /// Its number, which no client of the account has.
 const CLIENT: u32 = u32::MAX;
@@ -26,8 +26,8 @@ const CLIENT: u32 = u32::MAX;
 const GIVEN_UP: u16 = 1011;
 
 /// Whether a message is poison.
-pub(crate) const fn is_poison(ask: Ask) -> bool {
-    ask.from.client == CLIENT
+pub(crate) const fn is_poison(request: Request) -> bool {
+    request.from.client == CLIENT
 }
 
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ struct Crashes {
     /// Hosts whose process crashed and was not collected yet.
     hosts: BTreeSet<Host>,
     /// Instances that crashed: anything they still do has no effect.
-    lives: BTreeSet<usize>,
+    instances: BTreeSet<usize>,
 }
 
 thread_local! {
@@ -48,20 +48,20 @@ pub(crate) fn begin() {
 }
 
 /// Crashes the calling process, which is that instance. Bytes written before are still delivered.
-pub(crate) async fn crash(life: usize) {
+pub(crate) async fn crash(instance: usize) {
     let host = control::here();
-    control::note("crash", &[host as u64, life as u64]);
+    control::note("crash", &[host as u64, instance as u64]);
     CRASHES.with_borrow_mut(|crashes| {
         crashes.hosts.insert(host);
-        crashes.lives.insert(life);
+        crashes.instances.insert(instance);
     });
     control::end_process(host);
     std::future::pending().await
 }
 
 /// Whether an instance crashed.
-pub(crate) fn has_crashed(life: usize) -> bool {
-    CRASHES.with_borrow(|crashes| crashes.lives.contains(&life))
+pub(crate) fn has_crashed(instance: usize) -> bool {
+    CRASHES.with_borrow(|crashes| crashes.instances.contains(&instance))
 }
 
 /// Whether the process of a host crashed since the last call.
@@ -71,12 +71,12 @@ pub(crate) fn take_crashed(host: Host) -> bool {
 
 /// Number of crashed processes.
 pub(crate) fn crashes() -> usize {
-    CRASHES.with_borrow(|crashes| crashes.lives.len())
+    CRASHES.with_borrow(|crashes| crashes.instances.len())
 }
 
 /// The outcome for the client.
 #[derive(Debug, Default)]
-pub(crate) struct Fate {
+pub(crate) struct PoisonOutcome {
     /// Whether its message was sent.
     pub(crate) sent: Cell<bool>,
     /// Whether it was closed as undeliverable.
@@ -91,29 +91,29 @@ pub(crate) async fn run(
     gateway: SocketAddr,
     after: Duration,
     mut phase: watch::Receiver<Phase>,
-    fate: &Fate,
+    outcome: &PoisonOutcome,
 ) {
     sleep(after).await;
-    let token = Token { client: CLIENT, life: 0 };
+    let token = Token { client: CLIENT, attempt: 0 };
     let opened = timeout(Duration::from_secs(5), WebSocket::open(gateway, token.to_u64())).await;
     let Ok(Ok(mut socket)) = opened else {
-        return fate.ended.set(true);
+        return outcome.ended.set(true);
     };
-    fate.sent.set(socket.send(&Ask { from: token, number: 1 }.encode()).await.is_ok());
+    outcome.sent.set(socket.send(Request { from: token, number: 1 }.encode()).await.is_ok());
     tokio::select! {
         () = async {
             loop {
                 match socket.receive().await {
-                    Ok(Received::Close(code)) => {
-                        fate.given_up.set(code == Some(GIVEN_UP));
+                    Some(Received::Close(code)) => {
+                        outcome.given_up.set(code == Some(GIVEN_UP));
                         let _ = timeout(Duration::from_secs(1), socket.send_close()).await;
                         return;
                     }
-                    Ok(_) => {}
-                    Err(_) => return,
+                    Some(_) => {}
+                    None => return,
                 }
             }
-        } => fate.ended.set(true),
+        } => outcome.ended.set(true),
         _ = phase.wait_for(|phase| Phase::Leave <= *phase) => {}
     }
 }

@@ -9,9 +9,10 @@ use prometheus_client::registry::Registry;
 use register::Register;
 use serde::Serialize;
 use service::{Health, Starting, settings};
+use test_support::worker::RecordingWorker;
 use tokio_util::sync::CancellationToken;
 
-use crate::{plan::Plan, worker::RecordingWorker};
+use crate::{plan::Plan, worker::Instance};
 
 /// How long a peer may be silent, in seconds.
 pub(crate) const PEER_TIMEOUT: u64 = 3;
@@ -22,7 +23,7 @@ pub(crate) const DRAIN: Duration = Duration::from_secs(30);
 const SECRET: &str = "--secret-key=simulation-s3cret";
 
 /// The metrics of a gateway.
-pub(crate) type Gauges = Rc<RefCell<Option<Registry>>>;
+pub(crate) type Metrics = Rc<RefCell<Option<Registry>>>;
 
 /// The address of a register. Hosts are numbered: registers, gateways, workers, then the rest.
 pub(crate) const fn register(host: usize) -> SocketAddr {
@@ -30,7 +31,7 @@ pub(crate) const fn register(host: usize) -> SocketAddr {
 }
 
 /// The client address of a gateway.
-pub(crate) const fn door(host: usize) -> SocketAddr {
+pub(crate) const fn client_address(host: usize) -> SocketAddr {
     SocketAddr::new(ip(host), 7272)
 }
 
@@ -69,11 +70,11 @@ pub(crate) async fn run_gateway(
     plan: Rc<Plan>,
     number: usize,
     stop: CancellationToken,
-    gauges: Gauges,
+    metrics: Metrics,
 ) -> anyhow::Result<()> {
     let host = plan.registers + number;
     let flags = [
-        format!("--listen=ws://{}", door(host)),
+        format!("--listen=ws://{}", client_address(host)),
         format!("--lan-ip={}", ip(host)),
         format!("--lan-port={}", inner(number)),
         format!("--peer-timeout={PEER_TIMEOUT}"),
@@ -85,14 +86,14 @@ pub(crate) async fn run_gateway(
     let config = settings::<gateway::Args, gateway::Config>("gateway", flags)?;
     let mut registry = Registry::default();
     let gateway = Gateway::bind(config, &mut registry, Health::new())?;
-    *gauges.borrow_mut() = Some(registry);
+    *metrics.borrow_mut() = Some(registry);
     gateway.serve(stop.cancelled(), DRAIN).await
 }
 
 pub(crate) async fn run_worker(
     plan: Rc<Plan>,
     number: usize,
-    life: usize,
+    instance: usize,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let flags = [
@@ -104,13 +105,13 @@ pub(crate) async fn run_worker(
     let flags = flags.into_iter().chain(registers(&plan));
     let config = settings::<push_suite_worker::Args, push_suite_worker::Config>("worker", flags)?;
     let starting = Starting::new(None, stop, DRAIN);
-    push_suite_worker::serve(RecordingWorker { life }, config, starting).await
+    push_suite_worker::serve(RecordingWorker(Instance(instance)), config, starting).await
 }
 
 /// The current metrics of a gateway, by name.
-pub(crate) fn read(gauges: &Gauges) -> anyhow::Result<Vec<(String, i64)>> {
-    let gauges = gauges.borrow();
-    let registry = gauges.as_ref().context("it has not begun")?;
+pub(crate) fn read(metrics: &Metrics) -> anyhow::Result<Vec<(String, i64)>> {
+    let metrics = metrics.borrow();
+    let registry = metrics.as_ref().context("it has not begun")?;
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, registry)?;
     let lines = text.lines().filter(|line| !line.starts_with('#'));

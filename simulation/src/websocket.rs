@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr};
 
 use runtime::net::TcpStream;
+use test_support::clients::{Received, Socket};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// An open connection.
@@ -10,19 +11,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 pub(crate) struct WebSocket {
     stream: TcpStream,
     read: Vec<u8>,
-    /// Answers to pings that the connection has not taken yet.
-    owed: Vec<u8>,
-}
-
-/// A received item.
-#[derive(Debug)]
-pub(crate) enum Received {
-    /// A message.
-    Message(Vec<u8>),
-    /// A close frame, with its code if it has one.
-    Close(Option<u16>),
-    /// Something else.
-    Other,
+    /// Pongs that the connection has not accepted yet.
+    pongs: Vec<u8>,
 }
 
 const BINARY: u8 = 2;
@@ -53,7 +43,7 @@ impl WebSocket {
                     return Err(broken());
                 }
                 read.drain(..end + 4);
-                return Ok(Self { stream, read, owed: Vec::new() });
+                return Ok(Self { stream, read, pongs: Vec::new() });
             }
             if stream.read_buf(&mut read).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -61,13 +51,13 @@ impl WebSocket {
         }
     }
 
-    /// Receives the next item other than a ping; pings are answered. Cancel safe.
-    pub(crate) async fn receive(&mut self) -> io::Result<Received> {
+    /// Receives the next item other than a ping; pings are answered.
+    async fn receive(&mut self) -> io::Result<Received> {
         loop {
             if let Some(received) = self.next()? {
                 return Ok(received);
             }
-            self.answer()?;
+            self.send_pongs()?;
             if self.stream.read_buf(&mut self.read).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -84,25 +74,25 @@ impl WebSocket {
             let Some(payload) = self.read.get(2..end).map(<[u8]>::to_vec) else { return Ok(None) };
             self.read.drain(..end);
             return Ok(Some(match first & 0x0f {
-                BINARY => Received::Message(payload),
+                BINARY => Received::Message(payload.into()),
                 CLOSE => {
                     Received::Close(payload.first_chunk().map(|code| u16::from_be_bytes(*code)))
                 }
                 PING => {
-                    self.owed.extend(framed(PONG, &payload));
+                    self.pongs.extend(framed(PONG, &payload));
                     continue;
                 }
-                _ => Received::Other,
+                _ => Received::Unexpected,
             }));
         }
     }
 
     /// Sends pending pongs as far as the connection accepts them at once, so that reading never waits for
     /// writing.
-    fn answer(&mut self) -> io::Result<()> {
-        while !self.owed.is_empty() {
-            match self.stream.try_write(&self.owed) {
-                Ok(written) => drop(self.owed.drain(..written)),
+    fn send_pongs(&mut self) -> io::Result<()> {
+        while !self.pongs.is_empty() {
+            match self.stream.try_write(&self.pongs) {
+                Ok(written) => drop(self.pongs.drain(..written)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }
@@ -110,21 +100,30 @@ impl WebSocket {
         Ok(())
     }
 
-    /// Sends a message of less than 126 bytes.
-    pub(crate) async fn send(&mut self, message: &[u8]) -> io::Result<()> {
-        self.frame(BINARY, message).await
-    }
-
-    /// Sends a close frame.
-    pub(crate) async fn send_close(&mut self) -> io::Result<()> {
-        self.frame(CLOSE, &NORMAL).await
-    }
-
-    async fn frame(&mut self, kind: u8, payload: &[u8]) -> io::Result<()> {
+    async fn send_frame(&mut self, kind: u8, payload: &[u8]) -> io::Result<()> {
         // A partly sent frame is finished first.
-        let mut all = std::mem::take(&mut self.owed);
+        let mut all = std::mem::take(&mut self.pongs);
         all.extend(framed(kind, payload));
         self.stream.write_all(&all).await
+    }
+}
+
+/// Messages have less than 126 bytes.
+impl Socket for WebSocket {
+    async fn send(&mut self, message: Vec<u8>) -> io::Result<()> {
+        self.send_frame(BINARY, &message).await
+    }
+
+    async fn receive(&mut self) -> Option<Received> {
+        Self::receive(self).await.ok()
+    }
+
+    async fn send_close(&mut self) -> io::Result<()> {
+        self.send_frame(CLOSE, &NORMAL).await
+    }
+
+    async fn answer_close(&mut self) {
+        let _ = self.send_close().await;
     }
 }
 

@@ -1,10 +1,10 @@
-//! A seed brings the same again, to the last byte.
+//! The same seed produces the same run, to the last byte.
 #![cfg(simulation)]
 
 use simulation::world;
 
 #[test]
-fn a_seed_brings_the_same_steps_again() {
+fn run_with_the_same_seed_repeats_every_step() {
     for seed in [3, 7] {
         let (one, other) = (world::run(seed, true), world::run(seed, true));
         assert!(1_000 < one.trace.len(), "{} steps", one.trace.len());
@@ -15,13 +15,13 @@ fn a_seed_brings_the_same_steps_again() {
 }
 
 #[test]
-fn also_on_another_thread_and_without_its_lines() {
+fn digest_is_independent_of_thread_and_trace() {
     let here = world::run(5, true);
     let there = std::thread::spawn(|| world::run(5, false).digest);
     assert_eq!(there.join().ok(), Some(here.digest));
 }
 
 #[test]
-fn another_seed_brings_others() {
+fn run_with_another_seed_has_another_digest() {
     assert_ne!(world::run(1, false).digest, world::run(2, false).digest);
 }

@@ -55,6 +55,15 @@ impl Browser {
         Ok(Self { socket, gateway })
     }
 
+    /// Sends a message, and waits for its reply.
+    ///
+    /// # Panics
+    /// If another message arrives first, or none.
+    pub async fn exchange(&mut self, message: &str, reply: &str) {
+        self.send(message).await;
+        assert_eq!(self.receive_text().await, reply);
+    }
+
     /// Sends a message that a worker with `--app bench` echoes, and waits for the echo.
     ///
     /// # Panics

@@ -13,6 +13,8 @@ pub mod worker;
 
 pub mod binaries;
 pub mod conditions;
+pub mod imports;
+pub mod names;
 pub mod net;
 pub mod pki;
 pub mod ports;
@@ -32,7 +34,7 @@ pub use relay::Relay;
 pub use stderr::Stderr;
 pub use suite::Suite;
 pub use wait::{TIMEOUT, eventually, with_timeout};
-pub use worker::{Call, Report, TestWorker};
+pub use worker::{Call, Closes, Report, TestWorker, take_closes};
 
 /// Turns functions that take a number of threads into tests that run on gateways with one shard and
 /// with three.

@@ -100,6 +100,17 @@ impl Process {
         line.trim().parse().ok()
     }
 
+    /// Waits until a metric has this value.
+    ///
+    /// # Panics
+    /// After the timeout, or if the page cannot be fetched.
+    pub async fn wait_for_metric(&self, name: &str, value: f64) {
+        eventually(format!("{name} of {} to be {value}", self.name), async || {
+            (self.metric(name).await? == value).then_some(())
+        })
+        .await;
+    }
+
     /// Resident memory in bytes.
     ///
     /// # Panics
@@ -130,6 +141,11 @@ impl Process {
     /// Its output since the first start.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// The lines of its log that contain this text.
+    pub fn log_lines(&self, text: &str) -> Vec<String> {
+        self.log().lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
     }
 
     /// Waits for a log line that contains all these words, and returns the first one. Lines are

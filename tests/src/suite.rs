@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use protocol::{Query, Secret};
+use protocol::{ConnectionId, Query, Secret};
 use push_suite_cluster::{Cluster, Config, Tls};
 use tempfile::TempDir;
 
@@ -249,6 +249,30 @@ impl Suite {
     /// A WebSocket client of the gateway with this index.
     pub async fn browser(&self, gateway: usize) -> Browser {
         Browser::open(self.gateways[gateway].clients, "/").await
+    }
+
+    /// Opens client connections to the first gateway, and accepts them at its only worker.
+    ///
+    /// # Panics
+    /// If other events arrive at the worker.
+    pub async fn accepted_clients(
+        &self,
+        worker: &mut Peer,
+        count: usize,
+    ) -> Vec<(Browser, ConnectionId)> {
+        let mut clients = Vec::new();
+        for _ in 0..count {
+            clients.push((self.browser(0).await, worker.accept_client().await));
+        }
+        clients
+    }
+
+    /// Opens a client connection to a gateway, of which a [`TestWorker`](crate::TestWorker) has
+    /// answered a message.
+    pub async fn served_browser(&self, gateway: usize) -> Browser {
+        let mut browser = self.browser(gateway).await;
+        browser.exchange("echo here", "here").await;
+        browser
     }
 
     /// The same with a name in the query, by which a test identifies it at its worker.

@@ -1,6 +1,7 @@
 //! A worker inside the test process: reports every call, and executes commands in client messages.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -31,6 +32,20 @@ pub struct TestWorker {
     state: Arc<State>,
     stop: CancellationToken,
     task: JoinHandle<anyhow::Result<()>>,
+}
+
+/// The close events of each client: reason, and whether marked as redelivered.
+pub type Closes = BTreeMap<ClientId, Vec<(CloseReason, bool)>>;
+
+/// Adds the close events among the workers' pending reports to `closes`. Other reports are dropped.
+pub fn take_closes<'a>(workers: impl IntoIterator<Item = &'a mut TestWorker>, closes: &mut Closes) {
+    for worker in workers {
+        while let Some(report) = worker.try_next_report() {
+            if let Call::Close(reason) = report.call {
+                closes.entry(report.client).or_default().push((reason, report.redelivered));
+            }
+        }
+    }
 }
 
 /// One call of a worker method.

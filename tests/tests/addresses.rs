@@ -23,8 +23,7 @@ async fn gateway(suite: &Suite, flags: &[&str]) -> (Process, TempDir) {
 
 async fn echo(gateway: SocketAddr) {
     let mut client = Browser::open(gateway, "/").await;
-    client.send("e").await;
-    assert_eq!(client.receive_text().await, "e");
+    client.exchange("e", "e").await;
 }
 
 #[tokio::test]

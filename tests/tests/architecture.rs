@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
+use suite_tests::imports::paths;
 
 /// Our packages have this prefix, which is left out below.
 const PREFIX: &str = "push-suite-";
@@ -33,6 +34,9 @@ const CHAOS: &str = "chaos";
 /// May use every crate; no crate may use them.
 const RUNS: [&str; 2] = [CHAOS, "attacks"];
 
+/// May use the crates of the suite; only [`RUNS`] and tests may use it.
+const SUPPORT: &str = "test-support";
+
 /// Libraries that only their owners may use, so that replacing one changes few crates.
 const OWNED: &[(&str, &[&str])] = &[
     ("bincode", &["protocol"]),
@@ -47,11 +51,11 @@ const OWNED: &[(&str, &[&str])] = &[
 /// Files and folders of pure values and functions, which are tested without a runtime.
 const PURE: &[&str] = &[
     "crates/loadgen/src/account.rs",
-    "crates/loadgen/src/dialect.rs",
     "crates/loadgen/src/frame.rs",
     "crates/loadgen/src/html.rs",
     "crates/loadgen/src/latency.rs",
     "crates/loadgen/src/plan.rs",
+    "crates/loadgen/src/protocol.rs",
     "crates/loadgen/src/report.rs",
     "crates/loadgen/src/schedule.rs",
     "crates/loadgen/src/stamp.rs",
@@ -61,14 +65,12 @@ const PURE: &[&str] = &[
     "crates/register/src/addresses.rs",
     "crates/register/src/presence.rs",
     "crates/gateway/src/closed.rs",
-    "crates/framing/src",
     "crates/gateway/src/hub/scatter_gather.rs",
     "crates/gateway/src/hub/command_watermarks.rs",
     "crates/gateway/src/http/content_type.rs",
     "crates/gateway/src/http/path.rs",
     "crates/gateway/src/http/probe.rs",
     "crates/gateway/src/http/static_files.rs",
-    "crates/framing/src/http/workerman.rs",
     "crates/gateway/src/heartbeat.rs",
     "crates/gateway/src/routing.rs",
     "crates/gateway/src/shard/clients/drain.rs",
@@ -88,6 +90,7 @@ const PURE: &[&str] = &[
     "crates/gateway/src/shard/standby/feed.rs",
     "crates/gateway/src/shard/standby/set.rs",
     "crates/gateway/src/write_queue.rs",
+    "crates/framing/src",
     "crates/cluster/src/directory.rs",
     "crates/cluster/src/failure_detector.rs",
     "crates/cluster/src/failure_detector/newcomers.rs",
@@ -99,17 +102,17 @@ const PURE: &[&str] = &[
     "crates/cluster/src/reachability.rs",
     "crates/cluster/src/targets.rs",
     "crates/worker/src/dispatch/standby.rs",
-    "tests/chaos/src/account",
     "tests/chaos/src/hosts.rs",
-    "tests/chaos/src/message.rs",
     "tests/chaos/src/partitions.rs",
     "tests/chaos/src/plan.rs",
-    "tests/chaos/src/record.rs",
     "tests/chaos/src/report.rs",
     "tests/chaos/src/scenario.rs",
+    "tests/support/src/account",
+    "tests/support/src/message.rs",
+    "tests/support/src/record.rs",
 ];
 
-/// Names that must not occur in a pure file, except in its tests.
+/// Names and paths that must not occur in a pure file, except in its tests.
 const IMPURE: &[&str] = &[
     "async",
     "await",
@@ -143,7 +146,7 @@ const WAITING: &[&str] = &["async", "await", "tokio", "Mutex", "RwLock"];
 /// Crates that must use `runtime` for everything that a simulation replaces.
 const CONTROLLED: &[&str] = &["cluster", "gateway", "register", "worker"];
 
-/// Names that must not occur in them, except in tests.
+/// Names and paths that must not occur in them, except in tests.
 const UNCONTROLLED: &[&str] = &[
     "tokio::net",
     "std::net::TcpListener",
@@ -163,14 +166,11 @@ const PROCESSES: &[&str] =
     &["business-worker", "cluster", "gateway", "register", "runtime", "service", "worker"];
 
 /// Calls that spawn a task or thread whose panic would go unnoticed; forbidden except in tests.
-const UNSUPERVISED: &[&str] = &[
-    ".spawn(",
-    ".spawn_local(",
-    ".spawn_blocking(",
-    ".spawn_on(",
-    "tokio::spawn",
-    "thread::spawn",
-];
+const UNSUPERVISED: &[&str] =
+    &[".spawn(", ".spawn_local(", ".spawn_blocking(", ".spawn_on(", ".spawn_scoped("];
+
+/// Modules whose functions named `spawn…` do the same.
+const SPAWNING: &[&str] = &["std::thread", "tokio"];
 
 /// Files that spawn supervised tasks and threads, through `runtime::supervise`.
 const SUPERVISORS: &[&str] = &[
@@ -197,7 +197,7 @@ const LONGEST_FILE: usize = 500;
 fn crates_depend_only_on_allowed_crates() {
     let crates = workspace();
     let listed: Vec<&str> =
-        ARROWS.iter().map(|(name, _)| *name).chain([HARNESS]).chain(RUNS).collect();
+        ARROWS.iter().map(|(name, _)| *name).chain([HARNESS, SUPPORT]).chain(RUNS).collect();
     for name in crates.keys() {
         assert!(
             listed.contains(&name.as_str()),
@@ -207,8 +207,9 @@ fn crates_depend_only_on_allowed_crates() {
     for (name, allowed) in ARROWS {
         let used =
             crates.get(*name).unwrap_or_else(|| panic!("{name} is in ARROWS but does not exist"));
-        for other in used.iter().filter(|other| crates.contains_key(*other)) {
-            assert!(allowed.contains(&other.as_str()), "{name} must not depend on {other}");
+        for Dependency { name: other, in_tests } in used {
+            let is_allowed = allowed.contains(&other.as_str()) || *in_tests && other == SUPPORT;
+            assert!(is_allowed || !crates.contains_key(other), "{name} must not depend on {other}");
         }
     }
 }
@@ -218,7 +219,7 @@ fn owned_libraries_are_used_by_their_owners_only() {
     for (name, used) in workspace() {
         for (library, owners) in OWNED {
             let owner = owners.contains(&name.as_str());
-            let uses = used.iter().any(|other| other == library);
+            let uses = used.iter().any(|other| other.name == *library);
             assert!(
                 owner || !uses,
                 "only {} may depend on {library}, not {name}",
@@ -245,11 +246,8 @@ fn shard_code_never_awaits_or_locks() {
 #[test]
 fn simulated_resources_are_used_through_runtime_only() {
     for name in CONTROLLED {
-        for file in rust_files(&root().join("crates").join(name).join("src")) {
-            let is_test = file.ends_with("tests.rs") || shown(&file).contains("/model");
-            if !is_test {
-                avoid(&shown(&file), UNCONTROLLED);
-            }
+        for file in production_files(&root().join("crates").join(name).join("src")) {
+            avoid(&shown(&file), UNCONTROLLED);
         }
     }
 }
@@ -258,16 +256,19 @@ fn simulated_resources_are_used_through_runtime_only() {
 fn tasks_and_threads_are_spawned_by_supervisors_only() {
     for file in code_of_processes() {
         let code = code(&read(&file));
-        let bare = UNSUPERVISED.iter().find(|call| code.contains(**call));
-        // In a list of imports, which may span lines.
-        let mut uses = code.split(';').map(str::trim_start);
-        let imported = uses.find(|it| it.starts_with("use tokio") && it.contains("spawn"));
+        let method = UNSUPERVISED.iter().find(|call| code.contains(**call));
+        let function = paths(&code).into_iter().find(|named| {
+            let (module, function) = named.path.rsplit_once("::").unwrap_or_default();
+            let spawns =
+                |parent: &&str| module == *parent || module.starts_with(&format!("{parent}::"));
+            function.starts_with("spawn") && SPAWNING.iter().any(spawns)
+        });
         let shown = shown(&file);
         if SUPERVISORS.contains(&shown.as_str()) {
             assert!(code.contains("supervise") || code.contains("supervised"), "{shown}");
             continue;
         }
-        assert_eq!((bare, imported), (None, None), "{shown}: spawn it with `runtime::supervise`");
+        assert_eq!((method, function), (None, None), "{shown}: spawn it with `runtime::supervise`");
     }
 }
 
@@ -285,16 +286,53 @@ fn serving_code_does_not_print() {
 /// Source files of [`PROCESSES`], without tests.
 fn code_of_processes() -> impl Iterator<Item = PathBuf> {
     let folders = PROCESSES.iter().map(|name| root().join("crates").join(name).join("src"));
-    folders.flat_map(|folder| rust_files(&folder)).filter(|file| {
-        let shown = shown(file);
-        !shown.ends_with("tests.rs") && !shown.contains("/model") && !shown.contains("_tests")
-    })
+    folders.flat_map(|folder| production_files(&folder))
 }
 
-/// Code of a file without its tests and comments.
+/// The `.rs` files below `folder`, without modules that are compiled for tests only.
+fn production_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = rust_files(folder);
+    let modules: Vec<PathBuf> = files.iter().flat_map(|file| test_modules(file)).collect();
+    files.retain(|file| !modules.iter().any(|module| file.with_extension("").starts_with(module)));
+    files
+}
+
+/// The modules that a file declares for tests only, each as the path of its file without `.rs`.
+fn test_modules(file: &Path) -> Vec<PathBuf> {
+    let text = read(file);
+    let mut lines = text.lines();
+    let mut modules = Vec::new();
+    while lines.any(|line| line == "#[cfg(test)]") {
+        let mut path = None;
+        let declaration = lines.by_ref().find(|line| {
+            path = path.or(line.strip_prefix("#[path = \"").and_then(|it| it.split('"').next()));
+            !line.starts_with('#')
+        });
+        let name = declaration.and_then(|line| line.rsplit_once("mod ")?.1.strip_suffix(';'));
+        let folder = match file.file_stem().and_then(|stem| stem.to_str()) {
+            Some("lib" | "main" | "mod") | None => file.with_file_name(""),
+            Some(_) => file.with_extension(""),
+        };
+        let module = path.map(|path| file.with_file_name(path).with_extension(""));
+        modules.extend(module.or(name.map(|name| folder.join(name))));
+    }
+    modules
+}
+
+/// Code of a file, with its tests and comments left blank.
 fn code(text: &str) -> String {
-    let lines = text.lines().take_while(|line| *line != "#[cfg(test)]");
-    lines.map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+    let (mut code, mut lines) = (Vec::new(), text.lines());
+    while let Some(line) = lines.next() {
+        code.push(line.split("//").next().unwrap_or_default());
+        if line == "#[cfg(test)]" {
+            // The item ends with the first line that is not indented and closes it.
+            let closes = |line: &&str| !line.starts_with(' ') && line.ends_with(['}', ';']);
+            let length =
+                lines.clone().position(|line| closes(&line)).map_or(usize::MAX, |at| at + 1);
+            code.extend(lines.by_ref().take(length).map(|_| ""));
+        }
+    }
+    code.join("\n")
 }
 
 /// Fails if code at or below `entry` contains one of `words`.
@@ -302,15 +340,23 @@ fn avoid(entry: &str, words: &[&str]) {
     let path = root().join(entry);
     assert!(path.exists(), "{entry} is listed but does not exist");
     for file in rust_files(&path) {
-        let text = read(&file);
-        let code = text.lines().take_while(|line| *line != "#[cfg(test)]");
-        for (number, line) in code.enumerate() {
-            let code = line.split("//").next().unwrap_or_default();
-            if let Some(word) = words.iter().find(|word| names(code, word)) {
-                panic!("{}:{}: contains `{word}`", shown(&file), number + 1);
-            }
+        if let Some((line, word)) = first_of(&read(&file), words) {
+            panic!("{}:{line}: contains `{word}`", shown(&file));
         }
     }
+}
+
+/// The first line, counted from 1, on which the code of a file contains one of `words`: in its
+/// text, or in a path with nested imports flattened and imported names resolved.
+fn first_of<'a>(text: &str, words: &[&'a str]) -> Option<(usize, &'a str)> {
+    let code = code(text);
+    let in_text = code.lines().zip(1..).find_map(|(line, number)| {
+        words.iter().find(|word| names(line, word)).map(|word| (number, *word))
+    });
+    let in_paths = paths(&code).into_iter().find_map(|named| {
+        words.iter().find(|word| named.names(word)).map(|word| (named.line, *word))
+    });
+    in_text.into_iter().chain(in_paths).min()
 }
 
 #[test]
@@ -329,8 +375,14 @@ fn files_stay_below_the_line_limit() {
     }
 }
 
+/// A dependency in a manifest.
+struct Dependency {
+    name: String,
+    in_tests: bool,
+}
+
 /// The crates of the workspace, each with the dependencies of its manifest.
-fn workspace() -> BTreeMap<String, Vec<String>> {
+fn workspace() -> BTreeMap<String, Vec<Dependency>> {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--no-deps", "--offline", "--format-version=1"])
         .current_dir(root())
@@ -345,7 +397,13 @@ fn workspace() -> BTreeMap<String, Vec<String>> {
     let list = |value: &Value| value.as_array().expect("a list").clone();
     list(&metadata["packages"])
         .iter()
-        .map(|package| (text(package), list(&package["dependencies"]).iter().map(text).collect()))
+        .map(|package| {
+            let dependency = |value: &Value| Dependency {
+                name: text(value),
+                in_tests: value["kind"].as_str() == Some("dev"),
+            };
+            (text(package), list(&package["dependencies"]).iter().map(dependency).collect())
+        })
         .collect()
 }
 
@@ -404,4 +462,20 @@ fn names_matches_whole_words_only() {
     assert!(names("async fn", "async"));
     assert!(!names("fn asynchronous()", "async"));
     assert!(!names("let tokio_like = 1;", "tokio"));
+}
+
+#[test]
+fn forbidden_path_in_a_nested_import_is_found() {
+    let nested = "//! A file.\n\nuse std::{\n    io,\n    net::{SocketAddr, TcpStream},\n};\n";
+    assert_eq!(first_of(nested, UNCONTROLLED), Some((5, "std::net::TcpStream")));
+    let by_module = "use std::{io, net};\n\nfn open() {\n    net::TcpStream::connect(HERE);\n}\n";
+    assert_eq!(first_of(by_module, UNCONTROLLED), Some((4, "std::net::TcpStream")));
+    let by_glob = "use std::{io, net::*};\n";
+    assert_eq!(first_of(by_glob, UNCONTROLLED), Some((1, "std::net::TcpListener")));
+    let of_service = "use std::{io, net::SocketAddr};\nuse runtime::net::{self, TcpStream};\n";
+    assert_eq!(first_of(of_service, UNCONTROLLED), None);
+    let in_tests = "#[cfg(test)]\nmod tests {\n    use std::{net::TcpStream};\n}\n";
+    assert_eq!(first_of(in_tests, UNCONTROLLED), None);
+    let behind = "#[cfg(test)]\nmod tests;\n\nuse std::{net::TcpStream};\n";
+    assert_eq!(first_of(behind, UNCONTROLLED), Some((4, "std::net::TcpStream")));
 }

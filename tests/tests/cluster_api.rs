@@ -1,10 +1,14 @@
 //! Cluster-wide calls: they reach the right gateways, and answers are merged.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use protocol::{ClientId, Fields, Group, Message, Uid};
+use protocol::{ClientId, Fields, Message};
 use push_suite_cluster::{Cluster, Filter, Recipients, Row};
 use serde_json::{Map, Value, json};
-use suite_tests::{Browser, Received, Suite, on_one_and_three_threads};
+use suite_tests::{
+    Browser, Received, Suite,
+    names::{group, uid},
+    on_one_and_three_threads,
+};
 
 on_one_and_three_threads!(
     messages_reach_their_recipients_on_both_gateways_only,
@@ -283,12 +287,4 @@ fn object(value: Value) -> Map<String, Value> {
         Value::Object(object) => object,
         other => panic!("expected an object, not {other}"),
     }
-}
-
-fn uid(name: &str) -> Uid {
-    Uid::new(name).unwrap()
-}
-
-fn group(name: &str) -> Group {
-    Group::new(name).unwrap()
 }

@@ -2,10 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use bytes::Bytes;
-use protocol::{
-    Answer, Command, ConnectionId, Group, Message, MessageKind, Query, Recipients, Session, Uid,
+use protocol::{Answer, Command, ConnectionId, Message, MessageKind, Query, Recipients, Session};
+use suite_tests::{
+    Browser, Peer, Received, Suite,
+    names::{group, uid},
+    on_one_and_three_threads,
 };
-use suite_tests::{Browser, Peer, Received, Suite, on_one_and_three_threads};
 
 on_one_and_three_threads!(
     message_to_one_client_is_sent_as_text_binary_or_raw,
@@ -288,14 +290,6 @@ async fn commands_to_absent_clients_are_ignored(threads: usize) {
 
 fn texts(texts: &[&str]) -> Vec<Received> {
     texts.iter().map(|text| Received::from(*text)).collect()
-}
-
-fn uid(name: &str) -> Uid {
-    Uid::new(name).unwrap()
-}
-
-fn group(name: &str) -> Group {
-    Group::new(name).unwrap()
 }
 
 fn session(text: &str) -> Session {

@@ -1,12 +1,13 @@
 //! Every client of a dead gateway has exactly one close event, whichever other processes die and in
 //! whichever order.
 
-use std::{collections::BTreeMap, iter, time::Duration};
+use std::time::Duration;
 
 use protocol::{Event, Query, link::ToGateway};
-use push_suite_worker::{ClientId, CloseReason};
+use push_suite_worker::CloseReason;
 use suite_tests::{
-    Browser, Call, Suite, TestWorker, eventually, on_one_and_three_threads, process::Signal,
+    Browser, Call, Closes, Suite, TestWorker, eventually, on_one_and_three_threads,
+    process::Signal, take_closes,
 };
 
 on_one_and_three_threads!(
@@ -29,38 +30,28 @@ on_one_and_three_threads!(
     fenced_draining_gateway_exits_with_failure,
 );
 
-/// Close events of each client: reason, and whether marked as redelivered.
-type Ends = BTreeMap<ClientId, Vec<(CloseReason, bool)>>;
-
 /// Collects close events until this many clients have one.
-async fn ends<'a>(workers: impl IntoIterator<Item = &'a mut TestWorker>, clients: usize) -> Ends {
+async fn collect_closes<'a>(
+    workers: impl IntoIterator<Item = &'a mut TestWorker>,
+    clients: usize,
+) -> Closes {
     let mut workers: Vec<_> = workers.into_iter().collect();
-    let mut ends = Ends::new();
+    let mut closes = Closes::new();
     eventually("every client to be closed", async || {
-        take_ends(workers.iter_mut().map(|worker| &mut **worker), &mut ends);
-        (clients <= ends.len()).then_some(())
+        take_closes(workers.iter_mut().map(|worker| &mut **worker), &mut closes);
+        (clients <= closes.len()).then_some(())
     })
     .await;
     // Time for duplicates by other workers.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    take_ends(workers.iter_mut().map(|worker| &mut **worker), &mut ends);
-    ends
-}
-
-fn take_ends<'a>(workers: impl Iterator<Item = &'a mut TestWorker>, ends: &mut Ends) {
-    for worker in workers {
-        for report in iter::from_fn(|| worker.try_next_report()) {
-            if let Call::Close(reason) = report.call {
-                ends.entry(report.client).or_default().push((reason, report.redelivered));
-            }
-        }
-    }
+    take_closes(workers.iter_mut().map(|worker| &mut **worker), &mut closes);
+    closes
 }
 
 /// Asserts that every client has exactly one close event of this kind.
-fn assert_each_ended_once(ends: &Ends, clients: usize, end: (CloseReason, bool)) {
-    assert_eq!(ends.len(), clients);
-    assert!(ends.values().all(|closes| *closes == [end]), "{ends:?}");
+fn assert_each_closed_once(closes: &Closes, clients: usize, close: (CloseReason, bool)) {
+    assert_eq!(closes.len(), clients);
+    assert!(closes.values().all(|of_client| *of_client == [close]), "{closes:?}");
 }
 
 async fn browsers(suite: &Suite, gateway: usize, count: usize) -> Vec<Browser> {
@@ -81,7 +72,11 @@ async fn worker_closes_the_clients_of_a_dead_gateway(threads: usize) {
     let _lost = browsers(&suite, 0, 5).await;
     let mut kept = browsers(&suite, 1, 1).await;
     suite.gateways[0].kill();
-    assert_each_ended_once(&ends([&mut worker], 5).await, 5, (CloseReason::GatewayLost, false));
+    assert_each_closed_once(
+        &collect_closes([&mut worker], 5).await,
+        5,
+        (CloseReason::GatewayLost, false),
+    );
     kept[0].send("echo still here").await;
     assert_eq!(kept[0].receive_text().await, "still here");
 }
@@ -93,7 +88,11 @@ async fn restarted_gateway_ends_its_previous_instance(threads: usize) {
     suite.gateways[0].kill();
     suite.gateways[0].restart().await;
     let mut back = browsers(&suite, 0, 1).await;
-    assert_each_ended_once(&ends([&mut worker], 5).await, 5, (CloseReason::GatewayLost, false));
+    assert_each_closed_once(
+        &collect_closes([&mut worker], 5).await,
+        5,
+        (CloseReason::GatewayLost, false),
+    );
     back[0].send("echo and back").await;
     assert_eq!(back[0].receive_text().await, "and back");
 }
@@ -104,15 +103,16 @@ async fn successor_of_a_dead_worker_closes_its_clients(threads: usize) {
     let _lost = browsers(&suite, 0, 5).await;
     let mut second = TestWorker::start(&suite, "2").await;
     drop(first);
-    eventually("the first worker to be disconnected", async || {
-        (suite.gateways[0].metric("pushsuite_gateway_workers").await == Some(1.0)).then_some(())
-    })
-    .await;
+    suite.gateways[0].wait_for_metric("pushsuite_gateway_workers", 1.0).await;
     // Once this is answered, every shard has reassigned the clients to the second worker.
     suite.peer(0).await.query(Query::Groups).await;
     // The clients have sent nothing since.
     suite.gateways[0].kill();
-    assert_each_ended_once(&ends([&mut second], 5).await, 5, (CloseReason::GatewayLost, false));
+    assert_each_closed_once(
+        &collect_closes([&mut second], 5).await,
+        5,
+        (CloseReason::GatewayLost, false),
+    );
 }
 
 async fn standby_closes_clients_of_a_dead_owner(threads: usize) {
@@ -123,7 +123,11 @@ async fn standby_closes_clients_of_a_dead_owner(threads: usize) {
     suite.gateways[0].kill();
     tokio::time::sleep(Duration::from_millis(200)).await;
     drop(first);
-    assert_each_ended_once(&ends([&mut second], 5).await, 5, (CloseReason::GatewayLost, true));
+    assert_each_closed_once(
+        &collect_closes([&mut second], 5).await,
+        5,
+        (CloseReason::GatewayLost, true),
+    );
 }
 
 async fn second_standby_closes_clients_if_owner_and_first_standby_died(threads: usize) {
@@ -135,7 +139,11 @@ async fn second_standby_closes_clients_if_owner_and_first_standby_died(threads: 
     standbys_updated(&suite).await;
     suite.gateways[0].kill();
     drop((first, second));
-    assert_each_ended_once(&ends([&mut third], 10).await, 10, (CloseReason::GatewayLost, true));
+    assert_each_closed_once(
+        &collect_closes([&mut third], 10).await,
+        10,
+        (CloseReason::GatewayLost, true),
+    );
 }
 
 async fn second_standby_closes_nothing_already_closed_by_the_first(threads: usize) {
@@ -147,8 +155,8 @@ async fn second_standby_closes_nothing_already_closed_by_the_first(threads: usiz
     standbys_updated(&suite).await;
     suite.gateways[0].kill();
     drop(first);
-    let ends = ends([&mut second, &mut third], 10).await;
-    assert_each_ended_once(&ends, 10, (CloseReason::GatewayLost, true));
+    let ends = collect_closes([&mut second, &mut third], 10).await;
+    assert_each_closed_once(&ends, 10, (CloseReason::GatewayLost, true));
 }
 
 /// Both workers that hold the clients die before either declares the gateway dead.
@@ -164,8 +172,8 @@ async fn clients_are_handed_over_to_a_worker_started_after_their_gateway_died(th
     let mut third = TestWorker::start_with(&suite, "3", GRACE).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     drop((first, second));
-    let ends = ends([&mut third], 10).await;
-    assert_each_ended_once(&ends, 10, (CloseReason::GatewayLost, true));
+    let ends = collect_closes([&mut third], 10).await;
+    assert_each_closed_once(&ends, 10, (CloseReason::GatewayLost, true));
 }
 
 /// Waits until standbys have received all clients and sessions.
@@ -184,7 +192,7 @@ async fn simultaneous_death_of_gateway_and_worker_ends_every_client_once(threads
     let _lost = browsers(&suite, 0, 10).await;
     suite.gateways[0].kill();
     drop(first);
-    let ends = ends([&mut second], 10).await;
+    let ends = collect_closes([&mut second], 10).await;
     assert_eq!(ends.len(), 10);
     let marked = |closes: &Vec<_>| *closes == [(CloseReason::GatewayLost, true)];
     let plain = |closes: &Vec<_>| *closes == [(CloseReason::GatewayLost, false)];
@@ -203,11 +211,11 @@ async fn standby_does_not_repeat_cleanup(threads: usize) {
     for browser in lost.drain(5..) {
         browser.close().await;
     }
-    let ends_by_client = ends([&mut first, &mut second], 5).await;
+    let ends_by_client = collect_closes([&mut first, &mut second], 5).await;
     assert_eq!(ends_by_client.len(), 5, "these closed by themselves");
     suite.gateways[0].kill();
-    let ends_by_client = ends([&mut first, &mut second], 5).await;
-    assert_each_ended_once(&ends_by_client, 5, (CloseReason::GatewayLost, false));
+    let ends_by_client = collect_closes([&mut first, &mut second], 5).await;
+    assert_each_closed_once(&ends_by_client, 5, (CloseReason::GatewayLost, false));
     // The first worker had recorded its cleanup before it died: it is not repeated.
     drop(first);
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -261,14 +269,6 @@ async fn kill_register(suite: &mut Suite) {
     suite.gateways[0].wait_for_log(&["register unreachable"]).await;
 }
 
-/// Waits until a gauge of the first gateway has this value.
-async fn has(suite: &Suite, gauge: &str, value: f64) {
-    eventually(format!("{gauge} to be {value}"), async || {
-        (suite.gateways[0].metric(gauge).await? == value).then_some(())
-    })
-    .await;
-}
-
 /// The former worker may still run, have declared the gateway dead, and have closed its clients. If
 /// the gateway dies now, the new worker closes them, marked if `Reassigned` was marked.
 async fn reassigned_client_is_marked_only_if_its_former_worker_may_have_closed_it(threads: usize) {
@@ -299,9 +299,9 @@ async fn unassigned_close_is_marked_only_if_the_former_worker_may_have_closed_th
         let browser = suite.browser(0).await;
         let client = first.accept_client().await;
         drop(first);
-        has(&suite, "pushsuite_gateway_workers", 0.0).await;
+        suite.gateways[0].wait_for_metric("pushsuite_gateway_workers", 0.0).await;
         browser.close().await;
-        has(&suite, "pushsuite_gateway_clients", 0.0).await;
+        suite.gateways[0].wait_for_metric("pushsuite_gateway_clients", 0.0).await;
         if without_register {
             kill_register(&mut suite).await;
         }
@@ -356,7 +356,11 @@ async fn fenced_gateway_exits_with_failure(threads: usize) {
     other.send(&ToGateway::Fenced).await;
     assert_eq!(suite.gateways[0].wait_exit().await.code(), Some(1));
     assert_eq!(lost[0].closed().await, None, "without a close frame");
-    assert_each_ended_once(&ends([&mut worker], 3).await, 3, (CloseReason::GatewayLost, false));
+    assert_each_closed_once(
+        &collect_closes([&mut worker], 3).await,
+        3,
+        (CloseReason::GatewayLost, false),
+    );
 }
 
 async fn fenced_draining_gateway_exits_with_failure(threads: usize) {

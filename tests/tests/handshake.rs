@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, time::Instant};
 
 use suite_tests::{
-    Raw, Suite, eventually,
+    Raw, Suite,
     raw::{Answer, handshake},
 };
 
@@ -89,7 +89,7 @@ async fn refused_handshake_is_counted_by_reason_and_logged_at_most_once_a_second
     drop(Raw::connect(gateway.clients).await);
     for reason in cases.iter().map(|(reason, ..)| *reason).chain(["timeout"]) {
         let name = format!("pushsuite_gateway_handshakes_refused_total{{reason=\"{reason}\"}}");
-        eventually(&name, async || (gateway.metric(&name).await? == 3.0).then_some(())).await;
+        gateway.wait_for_metric(&name, 3.0).await;
     }
     let most = started.elapsed().as_secs() + 1;
     gateway.wait_for_log(&["handshake refused"]).await;

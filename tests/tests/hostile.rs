@@ -17,7 +17,7 @@ use protocol::{
     link::{MAGIC, ToGateway},
 };
 use serde_json::{Value, json};
-use suite_tests::{Browser, Raw, Received, Suite, eventually, ports, raw::masked};
+use suite_tests::{Browser, Raw, Received, Suite, ports, raw::masked};
 
 const VECTORS: &str = include_str!("../../crates/protocol/tests/gatewayworker/vectors.jsonl");
 const NATIVE: &str = include_str!("../../crates/protocol/tests/golden/native.txt");
@@ -245,14 +245,8 @@ impl Scene {
         }
         assert!(self.suite.workers[0].is_running());
         let gateway = &self.suite.gateways[0];
-        eventually("hostile clients to be removed", async || {
-            (gateway.metric("pushsuite_gateway_clients").await? == 1.0).then_some(())
-        })
-        .await;
-        eventually("one worker to be left", async || {
-            (gateway.metric("pushsuite_gateway_workers").await? == 1.0).then_some(())
-        })
-        .await;
+        gateway.wait_for_metric("pushsuite_gateway_clients", 1.0).await;
+        gateway.wait_for_metric("pushsuite_gateway_workers", 1.0).await;
         let mut bob = self.suite.browser(0).await;
         bob.send("hello").await;
         assert_eq!(bob.receive_text().await, "hello");

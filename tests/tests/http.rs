@@ -4,9 +4,7 @@
 use std::{os::unix::fs::symlink, process::Command, time::Duration};
 
 use protocol::{CloseReason, Event};
-use suite_tests::{
-    Answer, Raw, Suite, eventually, on_one_and_three_threads, process::Signal, raw::handshake,
-};
+use suite_tests::{Answer, Raw, Suite, on_one_and_three_threads, process::Signal, raw::handshake};
 use tempfile::TempDir;
 
 on_one_and_three_threads!(
@@ -226,10 +224,7 @@ async fn stalled_reader_of_a_page_is_disconnected(threads: usize) {
         let mut raw = Raw::connect_with_small_buffers(gateway.clients).await;
         raw.send(&asks_for_page(connection)).await;
         raw.head().await;
-        eventually("the connection to be closed", async || {
-            (gateway.metric("pushsuite_gateway_connections_open").await? == 0.0).then_some(())
-        })
-        .await;
+        gateway.wait_for_metric("pushsuite_gateway_connections_open", 0.0).await;
         let read = raw.read_to_end().await.len();
         assert!(read < SIZE / 2, "{connection}: {read} of {SIZE} bytes");
     }

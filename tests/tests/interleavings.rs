@@ -7,10 +7,10 @@ use std::{
 };
 
 use protocol::Event;
-use push_suite_worker::{ClientId, CloseReason};
+use push_suite_worker::CloseReason;
 use suite_tests::{
-    Browser, Call, Raw, Suite, TIMEOUT, TestWorker, on_one_and_three_threads, process::Signal,
-    raw::masked,
+    Closes, Raw, Suite, TIMEOUT, TestWorker, on_one_and_three_threads, process::Signal,
+    raw::masked, take_closes,
 };
 use tokio::time::sleep;
 
@@ -73,29 +73,32 @@ async fn clients_are_closed_once_while_one_of_three_registers_is_stalled(threads
     let mut workers = [TestWorker::start(&suite, "1").await, TestWorker::start(&suite, "2").await];
     let mut lost = Vec::new();
     for _ in 0..CLIENTS {
-        lost.push(served_browser(&suite, 0).await);
+        lost.push(suite.served_browser(0).await);
     }
-    let mut kept = served_browser(&suite, 1).await;
+    let mut kept = suite.served_browser(1).await;
     suite.registers[1].pause().await;
     suite.gateways[0].kill();
     let began = Instant::now();
-    let mut ends: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    let mut closes = Closes::new();
     // Takes until the register is considered unreachable, plus the grace period. Other clients are
     // served meanwhile: stale data of that register makes no worker passive.
-    while ends.len() < CLIENTS {
+    while closes.len() < CLIENTS {
         kept.send("echo meanwhile").await;
         assert_eq!(kept.receive_text().await, "meanwhile");
         sleep(Duration::from_millis(200)).await;
-        take_ends(&mut workers, &mut ends);
-        assert!(began.elapsed() < 4 * TIMEOUT, "{ends:?}");
+        take_closes(&mut workers, &mut closes);
+        assert!(began.elapsed() < 4 * TIMEOUT, "{closes:?}");
     }
     // The resumed register announces its stale list.
     suite.registers[1].resume();
     sleep(Duration::from_secs(3)).await;
-    take_ends(&mut workers, &mut ends);
-    assert_eq!(ends.len(), CLIENTS);
+    take_closes(&mut workers, &mut closes);
+    assert_eq!(closes.len(), CLIENTS);
     // Marked, since the gateway may have been running while a register listed it.
-    assert!(ends.values().all(|closes| *closes == [(CloseReason::GatewayLost, true)]), "{ends:?}");
+    assert!(
+        closes.values().all(|of_client| *of_client == [(CloseReason::GatewayLost, true)]),
+        "{closes:?}"
+    );
     kept.send("echo still here").await;
     assert_eq!(kept.receive_text().await, "still here");
 }
@@ -130,21 +133,4 @@ async fn unassigned_clients_are_reassigned_while_their_gateway_drains(threads: u
     let expected = [Event::Message("under way".into()), Event::Close(CloseReason::Shutdown)];
     assert!(handled.values().all(|events| *events == expected), "{handled:?}");
     assert_eq!(suite.gateways[0].wait_exit().await.code(), Some(0));
-}
-
-async fn served_browser(suite: &Suite, gateway: usize) -> Browser {
-    let mut browser = suite.browser(gateway).await;
-    browser.send("echo here").await;
-    assert_eq!(browser.receive_text().await, "here");
-    browser
-}
-
-fn take_ends(workers: &mut [TestWorker], ends: &mut BTreeMap<ClientId, Vec<(CloseReason, bool)>>) {
-    for worker in workers {
-        while let Some(report) = worker.try_next_report() {
-            if let Call::Close(reason) = report.call {
-                ends.entry(report.client).or_default().push((reason, report.redelivered));
-            }
-        }
-    }
 }

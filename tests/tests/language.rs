@@ -8,10 +8,13 @@ const RETIRED_NAMES: &[&str] = &[
     "Asker",
     "Begun",
     "Convicted",
+    "Crew",
     "Departed",
+    "Dialect",
     "Door",
     "Estate",
     "Estates",
+    "Flights",
     "Forsaken",
     "Gathering",
     "Goodbye",
@@ -20,18 +23,31 @@ const RETIRED_NAMES: &[&str] = &[
     "Incomprehensible",
     "Leases",
     "Ledger",
+    "MarkedWhenAgain",
+    "News",
+    "NoBlemish",
+    "NobodyClosed",
+    "Nonsense",
+    "NothingMadeUp",
     "OutQueue",
     "Outlet",
+    "PassedOnInTime",
     "Pushes",
+    "Seat",
     "Sight",
     "Standstill",
     "Strangers",
+    "Told",
     "Unclaimed",
+    "Unpromised",
     "Unusable",
     "WrittenOff",
+    "blemish",
+    "heard_at",
     "limbo",
     "on_behalf_of",
     "owes_nothing",
+    "passed_on",
     "written_off",
 ];
 
@@ -52,6 +68,10 @@ const RETIRED_PHRASES: &[&str] = &[
 
 /// Words with which no sentence of a Rust comment begins.
 const OPENINGS: &[&str] = &["Who", "Whom", "What", "Nobody", "Somebody", "Everybody"];
+
+/// Words with which no name of a test begins: it names its subject.
+const NAME_OPENINGS: &[&str] =
+    &["who", "whoever", "what", "one", "nobody", "somebody", "everybody", "those", "it"];
 
 fn files() -> Vec<PathBuf> {
     let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
@@ -103,4 +123,30 @@ fn retired_words_stay_out_of_the_tree() {
         }
     }
     assert!(found.is_empty(), "use the field's terms (docs/glossary.md):\n{}", found.join("\n"));
+}
+
+/// The name of the function that a line declares, if it is that of a test: a condition or an
+/// outcome follows the subject.
+fn test_name(line: &str) -> Option<&str> {
+    let declaration = line.trim_start();
+    let declaration = declaration.strip_prefix("async ").unwrap_or(declaration);
+    let name = declaration.strip_prefix("fn ")?.split('(').next()?;
+    (2 < name.split('_').count()).then_some(name)
+}
+
+#[test]
+fn test_names_begin_with_their_subject() {
+    let mut found = Vec::new();
+    for path in files() {
+        let text = fs::read_to_string(&path).expect("a text file");
+        for name in text.lines().filter_map(test_name) {
+            let first = name.split('_').next().unwrap_or_default();
+            if NAME_OPENINGS.contains(&first) {
+                found.push(format!("{}: {name}", path.display()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "name the subject first:\n{}", found.join("\n"));
+    assert_eq!(test_name("    async fn one_two_three(threads: usize) {"), Some("one_two_three"));
+    assert_eq!(test_name("    fn what(&self) -> &str {"), None);
 }

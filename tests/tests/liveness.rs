@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use protocol::{CloseReason, Event, Message};
 use suite_tests::{
-    Peer, Php, Raw, Suite, eventually, on_one_and_three_threads, ports,
+    Peer, Php, Raw, Suite, on_one_and_three_threads, ports,
     raw::{Frame, masked},
     suite::Builder,
     with_timeout,
@@ -244,9 +244,6 @@ async fn strict_heartbeat_counts_only_messages_and_sends_no_close_frame(threads:
     };
     let received = with_timeout("the end of the connection", answers).await;
     assert_eq!(received, [data().unwrap()], "no ping frame, and no close frame");
-    eventually("the client to be counted as timed out", async || {
-        let name = "pushsuite_gateway_clients_closed_total{reason=\"timeout\"}";
-        (suite.gateways[0].metric(name).await? == 1.0).then_some(())
-    })
-    .await;
+    let name = "pushsuite_gateway_clients_closed_total{reason=\"timeout\"}";
+    suite.gateways[0].wait_for_metric(name, 1.0).await;
 }

@@ -68,7 +68,7 @@ async fn serves_and_drains(stderr: Stderr) {
     })
     .await;
     let mut newcomer = suite.browser(1).await;
-    echo(&mut newcomer).await;
+    newcomer.exchange("echo", "echo").await;
     for gateway in &mut suite.gateways {
         drains(gateway).await;
     }
@@ -77,14 +77,9 @@ async fn serves_and_drains(stderr: Stderr) {
     }
 }
 
-async fn echo(client: &mut Browser) {
-    client.send("echo").await;
-    assert_eq!(client.receive_text().await, "echo");
-}
-
 async fn echo_each(clients: &mut [Browser]) {
     for client in clients {
-        echo(client).await;
+        client.exchange("echo", "echo").await;
     }
 }
 
@@ -105,7 +100,7 @@ async fn dropped_log_lines_are_counted_and_reported_when_the_reader_resumes() {
             clients.push(suite.browser(0).await);
         }
         clients.clear();
-        echo(&mut watching).await;
+        watching.exchange("echo", "echo").await;
     }
     let dropped_before = dropped(&suite.gateways[0]).await;
     suite.gateways[0].read_log();

@@ -21,11 +21,6 @@ fn worker(suite: &Suite, name: &str, id: &str) -> Process {
     suite.start_process(name, "business-worker", &["--app", "echo", "--id", id])
 }
 
-/// Log lines of a process that contain this text.
-fn lines(process: &Process, text: &str) -> Vec<String> {
-    process.log().lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
-}
-
 #[tokio::test]
 async fn workers_with_the_same_id_log_it_and_back_off() {
     const TAKEN: &str = "another worker with this name and id";
@@ -35,16 +30,16 @@ async fn workers_with_the_same_id_log_it_and_back_off() {
     let mut second = worker(&suite, "second", "same");
     second.ready().await;
     eventually("the first worker to log it", async || {
-        (!lines(&first, TAKEN).is_empty()).then_some(())
+        (!first.log_lines(TAKEN).is_empty()).then_some(())
     })
     .await;
-    let line = lines(&first, TAKEN).remove(0);
+    let line = first.log_lines(TAKEN).remove(0);
     assert!(line.contains("WARN") && line.contains("by=\"127.0.0.1:"), "{line}");
     let line = suite.gateways[0].wait_for_log(&["a newer worker replaces an older one"]).await;
     assert!(line.contains("older=127.0.0.1:") && line.contains("newer=127.0.0.1:"), "{line}");
     // No more often than their backoff allows: five to ten seconds, then longer.
     sleep(Duration::from_secs(3)).await;
-    let links = lines(&suite.gateways[0], "worker linked").len();
+    let links = suite.gateways[0].log_lines("worker linked").len();
     assert!((2..=3).contains(&links), "{links}");
     // The linked worker serves clients.
     let mut ann = suite.browser(0).await;
@@ -63,7 +58,7 @@ async fn restarted_worker_links_at_once() {
     let mut ann = suite.browser(0).await;
     ann.send("hello").await;
     assert_eq!(ann.receive_text().await, "hello");
-    assert!(lines(&worker, "another worker").is_empty());
+    assert!(worker.log_lines("another worker").is_empty());
 }
 
 #[tokio::test]
@@ -73,30 +68,30 @@ async fn gateway_with_duplicate_inner_address_is_refused_and_logs_it() {
     let mut ann = suite.browser(0).await;
     let twin = twin(&suite);
     eventually("the second gateway to log it", async || {
-        (!lines(&twin, TAKEN).is_empty()).then_some(())
+        (!twin.log_lines(TAKEN).is_empty()).then_some(())
     })
     .await;
-    let line = lines(&twin, TAKEN).remove(0);
+    let line = twin.log_lines(TAKEN).remove(0);
     let address = format!("address={}", suite.gateways[0].inner);
     assert!(line.contains("ERROR") && line.contains(&address), "{line}");
     assert!(line.contains("holder=127.0.0.1:"), "{line}");
     let line = suite.registers[0].wait_for_log(&["refused a gateway that announces"]).await;
     assert!(line.contains("WARN") && line.contains("from=127.0.0.1:"), "{line}");
     assert!(line.contains("holder=127.0.0.1:") && line.contains("address="), "{line}");
-    assert!(lines(&twin, "announced register").is_empty(), "{:?}", lines(&twin, "announced"));
+    assert!(twin.log_lines("announced register").is_empty(), "{:?}", twin.log_lines("announced"));
     let reasons = twin.unready_reasons().await.unwrap().join(" ");
     assert!(reasons.contains("another gateway has this inner address"), "{reasons}");
     // It is logged once for all attempts.
     sleep(Duration::from_secs(4)).await;
-    assert_eq!(lines(&twin, TAKEN).len(), 1);
+    assert_eq!(twin.log_lines(TAKEN).len(), 1);
     // Other processes are not affected.
     ann.send("e hello").await;
     assert_eq!(ann.receive_text().await, "e hello");
-    assert_eq!(lines(&suite.workers[0], "linked").len(), 1);
+    assert_eq!(suite.workers[0].log_lines("linked").len(), 1);
     // The second takes over the address once the first has released it.
     suite.gateways[0].stop().await;
     eventually("the second to be announced", async || {
-        (!lines(&twin, "register is back").is_empty()).then_some(())
+        (!twin.log_lines("register is back").is_empty()).then_some(())
     })
     .await;
 }
@@ -111,7 +106,7 @@ async fn restarted_gateway_is_accepted_at_once() {
         ann.send("e hello").await;
         assert_eq!(ann.receive_text().await, "e hello");
     }
-    assert!(lines(&suite.gateways[0], "another gateway").is_empty());
+    assert!(suite.gateways[0].log_lines("another gateway").is_empty());
 }
 
 /// Starts an extra gateway with these additional flags.
@@ -133,7 +128,7 @@ async fn gateway_with_unreachable_address_logs_that_clients_wait() {
     gateway.ready().await;
     let _waits = Browser::open(clients, "/").await;
     let line = eventually("the gateway to log it", async || {
-        lines(&gateway, "no worker has linked yet; clients wait").into_iter().next()
+        gateway.log_lines("no worker has linked yet; clients wait").into_iter().next()
     })
     .await;
     let address = format!("address={nowhere}");
@@ -163,10 +158,10 @@ async fn php_worker_at_an_ipv6_gateway_is_logged_as_a_warning() {
     let port = inner.port().to_string();
     let (mut gateway, _) = gateway(&suite, &["--lan-ip", "::1", "--lan-port", &port]);
     gateway.ready().await;
-    assert!(lines(&gateway, "IPv6").is_empty());
+    assert!(gateway.log_lines("IPv6").is_empty());
     let _php = Php::worker(inner, &suite.secret(), "worker:1").await;
     let line = eventually("the gateway to log a warning", async || {
-        lines(&gateway, "a gateway with an IPv6 --lan-ip").into_iter().next()
+        gateway.log_lines("a gateway with an IPv6 --lan-ip").into_iter().next()
     })
     .await;
     assert!(line.contains("WARN") && line.contains(&format!("address={inner}")), "{line}");
@@ -193,7 +188,7 @@ async fn gateway_with_unreachable_address_fails_queries_no_longer_than_the_grace
     gateway.ready().await;
     let worker = &suite.workers[0];
     let line =
-        eventually("the worker to log it", async || lines(worker, LEFT_OUT).into_iter().next())
+        eventually("the worker to log it", async || worker.log_lines(LEFT_OUT).into_iter().next())
             .await;
     assert!(line.contains("WARN") && line.contains(&format!("gateway=\"{nowhere}\"")), "{line}");
     // The app queries the members of the room at each login.
@@ -203,5 +198,5 @@ async fn gateway_with_unreachable_address_fails_queries_no_longer_than_the_grace
     assert!(welcome.contains("ann") && welcome.contains("bob"), "{welcome}");
     assert!(worker.metric("pushsuite_worker_queries_partial_total").await >= Some(1.0));
     sleep(Duration::from_secs(5)).await;
-    assert_eq!(lines(worker, LEFT_OUT).len(), 1, "logged once for all attempts");
+    assert_eq!(worker.log_lines(LEFT_OUT).len(), 1, "logged once for all attempts");
 }

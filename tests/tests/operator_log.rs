@@ -2,18 +2,8 @@
 
 use std::time::Duration;
 
-use suite_tests::{Browser, Process, Suite, process::Signal};
+use suite_tests::{Suite, process::Signal};
 use tokio::time::sleep;
-
-/// Log lines of a process that contain this text.
-fn lines(process: &Process, text: &str) -> Vec<String> {
-    process.log().lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
-}
-
-async fn echoes(browser: &mut Browser) {
-    browser.send("e hello").await;
-    assert_eq!(browser.receive_text().await, "e hello");
-}
 
 #[tokio::test]
 async fn draining_gateway_is_logged_as_planned_by_every_process() {
@@ -21,7 +11,7 @@ async fn draining_gateway_is_logged_as_planned_by_every_process() {
     let mut browsers = Vec::new();
     for _ in 0..4 {
         let mut browser = suite.browser(1).await;
-        echoes(&mut browser).await;
+        browser.exchange("e hello", "e hello").await;
         browsers.push(browser);
     }
     suite.gateways[1].signal(Signal::Term);
@@ -45,7 +35,7 @@ async fn draining_gateway_is_logged_as_planned_by_every_process() {
     sleep(Duration::from_secs(12)).await;
     for process in suite.workers.iter().chain(&suite.registers) {
         for level in ["WARN", "ERROR"] {
-            let logged = lines(process, level);
+            let logged = process.log_lines(level);
             assert!(logged.is_empty(), "{}: {logged:?}", process.name);
         }
     }
@@ -56,7 +46,7 @@ async fn killed_gateway_is_logged_as_lost_with_its_clients() {
     let mut suite = Suite::builder().gateways(2).workers(1).logs("info").start().await;
     let mut browsers = [suite.browser(1).await, suite.browser(1).await];
     for browser in &mut browsers {
-        echoes(browser).await;
+        browser.exchange("e hello", "e hello").await;
     }
     suite.gateways[1].kill();
     let gateway = format!("gateway={}", suite.gateways[1].inner);
@@ -68,7 +58,7 @@ async fn killed_gateway_is_logged_as_lost_with_its_clients() {
     assert!(lost.contains("WARN") && lost.contains(&gateway), "{lost}");
     let closing = suite.workers[0].wait_for_log(&["closing clients of a dead gateway"]).await;
     assert!(closing.contains("WARN") && closing.contains("clients=2"), "{closing}");
-    assert!(lines(&suite.workers[0], "gateway left").is_empty());
+    assert!(suite.workers[0].log_lines("gateway left").is_empty());
 }
 
 #[tokio::test]
@@ -84,12 +74,12 @@ async fn gateway_without_worker_logs_loss_and_recovery_once() {
     let mut browsers = Vec::new();
     for _ in 0..3 {
         let mut browser = suite.browser(0).await;
-        echoes(&mut browser).await;
+        browser.exchange("e hello", "e hello").await;
         browsers.push(browser);
     }
     suite.workers[0].kill();
     suite.gateways[0].wait_for_log(&["worker disconnected"]).await;
-    assert!(lines(&suite.gateways[0], NO_WORKER).is_empty(), "another is linked");
+    assert!(suite.gateways[0].log_lines(NO_WORKER).is_empty(), "another is linked");
     suite.workers[1].kill();
     let lost = suite.gateways[0].wait_for_log(&[NO_WORKER]).await;
     assert!(lost.contains("WARN") && lost.contains("clients=3"), "{lost}");
@@ -100,7 +90,7 @@ async fn gateway_without_worker_logs_loss_and_recovery_once() {
     suite.gateways[0].wait_for_log(&["closed clients because no worker took their events"]).await;
     // It is logged at most once a second, with a count.
     sleep(Duration::from_millis(1500)).await;
-    let closed = lines(&suite.gateways[0], "closed clients because no worker took their events");
+    let closed = suite.gateways[0].log_lines("closed clients because no worker took their events");
     let count = |line: &String| {
         let (_, count) = line.split_once("clients=").expect("a count");
         count.trim().parse::<u32>().expect("a number")
@@ -108,7 +98,7 @@ async fn gateway_without_worker_logs_loss_and_recovery_once() {
     assert_eq!(closed.iter().map(count).sum::<u32>(), 3, "{closed:?}");
     suite.workers[0].restart().await;
     assert!(suite.gateways[0].wait_for_log(&["a worker is linked again"]).await.contains("INFO"));
-    assert_eq!(lines(&suite.gateways[0], NO_WORKER).len(), 1);
+    assert_eq!(suite.gateways[0].log_lines(NO_WORKER).len(), 1);
 }
 
 #[tokio::test]
@@ -116,8 +106,8 @@ async fn register_outage_and_recovery_are_logged_once() {
     const AWAY: &str = "register unreachable";
     const BACK: &str = "register is back";
     let mut suite = Suite::builder().gateways(1).workers(1).logs("info").start().await;
-    assert_eq!(lines(&suite.gateways[0], "announced").len(), 1);
-    assert_eq!(lines(&suite.workers[0], "following").len(), 1);
+    assert_eq!(suite.gateways[0].log_lines("announced").len(), 1);
+    assert_eq!(suite.workers[0].log_lines("following").len(), 1);
     suite.registers[0].kill();
     for process in [&*suite.gateways[0], &suite.workers[0]] {
         assert!(process.wait_for_log(&[AWAY]).await.contains("WARN"));
@@ -127,7 +117,7 @@ async fn register_outage_and_recovery_are_logged_once() {
     suite.registers[0].restart().await;
     for process in [&*suite.gateways[0], &suite.workers[0]] {
         assert!(process.wait_for_log(&[BACK]).await.contains("INFO"));
-        assert_eq!(lines(process, AWAY).len(), 1, "{}", process.name);
+        assert_eq!(process.log_lines(AWAY).len(), 1, "{}", process.name);
     }
     // A flapping register is not logged each time.
     for _ in 0..2 {
@@ -135,8 +125,8 @@ async fn register_outage_and_recovery_are_logged_once() {
         sleep(Duration::from_secs(2)).await;
     }
     for process in [&*suite.gateways[0], &suite.workers[0]] {
-        assert_eq!(lines(process, AWAY).len(), 1, "{}", process.name);
-        assert_eq!(lines(process, BACK).len(), 1, "{}", process.name);
+        assert_eq!(process.log_lines(AWAY).len(), 1, "{}", process.name);
+        assert_eq!(process.log_lines(BACK).len(), 1, "{}", process.name);
     }
 }
 
@@ -148,8 +138,8 @@ async fn gateway_with_wrong_secret_never_logs_that_it_is_announced() {
     let away = gateway.wait_for_log(&["register unreachable"]).await;
     assert!(away.contains("the secret keys may differ"), "{away}");
     sleep(Duration::from_secs(3)).await;
-    assert!(lines(&gateway, "announced").is_empty());
-    assert_eq!(lines(&gateway, "register unreachable").len(), 1);
+    assert!(gateway.log_lines("announced").is_empty());
+    assert_eq!(gateway.log_lines("register unreachable").len(), 1);
 }
 
 #[tokio::test]

@@ -1,8 +1,11 @@
 //! Ordering of commands and events across shards and links.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use protocol::{Answer, Command, ConnectionId, Event, Group, Message, Query, Recipients, Uid};
-use suite_tests::{Browser, Peer, Suite, on_one_and_three_threads};
+use protocol::{Answer, Command, ConnectionId, Event, Message, Query, Recipients};
+use suite_tests::{
+    Browser, Peer, Suite,
+    names::{group, uid},
+    on_one_and_three_threads,
+};
 
 on_one_and_three_threads!(
     direct_messages_and_broadcasts_of_one_worker_arrive_in_its_order,
@@ -118,17 +121,6 @@ async fn connect_clients(
 ) -> (Suite, Peer, Vec<(Browser, ConnectionId)>) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut worker = suite.worker_link(0, "w:1").await;
-    let mut clients = Vec::new();
-    for _ in 0..count {
-        clients.push((suite.browser(0).await, worker.accept_client().await));
-    }
+    let clients = suite.accepted_clients(&mut worker, count).await;
     (suite, worker, clients)
-}
-
-fn uid(name: &str) -> Uid {
-    Uid::new(name).unwrap()
-}
-
-fn group(name: &str) -> Group {
-    Group::new(name).unwrap()
 }

@@ -33,10 +33,7 @@ async fn room(threads: usize) -> (Suite, Browser, Browser) {
 
 /// Waits until the first worker is linked to this many gateways.
 async fn linked(suite: &Suite, count: f64) {
-    eventually(format!("{count} links"), async || {
-        (suite.workers[0].metric("pushsuite_worker_links").await? == count).then_some(())
-    })
-    .await;
+    suite.workers[0].wait_for_metric("pushsuite_worker_links", count).await;
 }
 
 async fn messages_of_a_worker_during_a_partition_arrive_once_and_in_order(threads: usize) {
@@ -63,11 +60,7 @@ async fn messages_of_a_worker_during_a_partition_arrive_once_and_in_order(thread
     assert_eq!(bob.receive_text().await, "emine");
     ann.send("glast").await;
     assert_eq!(bob.receive_text().await, "glast", "no duplicates");
-    eventually("every event to be acknowledged", async || {
-        (suite.gateways[0].metric("pushsuite_gateway_events_in_flight_bytes").await? == 0.0)
-            .then_some(())
-    })
-    .await;
+    suite.gateways[0].wait_for_metric("pushsuite_gateway_events_in_flight_bytes", 0.0).await;
 }
 
 async fn messages_in_flight_on_breaking_links_arrive_once_and_in_order(threads: usize) {
@@ -143,11 +136,7 @@ async fn killed_gateway_does_not_block_callers(threads: usize) {
         ann.send(format!("g{number}")).await;
         assert_eq!(ann.receive_text().await, format!("g{number}"));
     }
-    eventually("every event to be acknowledged", async || {
-        (suite.gateways[0].metric("pushsuite_gateway_events_in_flight_bytes").await? == 0.0)
-            .then_some(())
-    })
-    .await;
+    suite.gateways[0].wait_for_metric("pushsuite_gateway_events_in_flight_bytes", 0.0).await;
 }
 
 fn to_all(text: &str) -> Command {
@@ -227,18 +216,11 @@ async fn two_workers(threads: usize) -> (Suite, [TestWorker; 2], Browser, Browse
     (suite, workers, ann, bob)
 }
 
-async fn has_workers(suite: &Suite, gateway: usize, count: f64) {
-    eventually(format!("{count} workers of gateway {gateway}"), async || {
-        (suite.gateways[gateway].metric("pushsuite_gateway_workers").await? == count).then_some(())
-    })
-    .await;
-}
-
 async fn partitioned_worker_leaves_its_events_to_a_fully_connected_one(threads: usize) {
     let (suite, mut workers, mut ann, mut bob) = two_workers(threads).await;
     while workers[1].try_next_report().is_some() {}
     suite.gateways[1].partition_from("test:1");
-    has_workers(&suite, 1, 1.0).await;
+    suite.gateways[1].wait_for_metric("pushsuite_gateway_workers", 1.0).await;
     for number in 0..10 {
         ann.send(format!("room {number}")).await;
     }
@@ -251,12 +233,8 @@ async fn partitioned_worker_leaves_its_events_to_a_fully_connected_one(threads: 
         }
     }
     assert_eq!(received, (0..10).map(|number| number.to_string()).collect::<Vec<_>>());
-    has_workers(&suite, 0, 1.0).await;
-    eventually("every event to be acknowledged", async || {
-        (suite.gateways[0].metric("pushsuite_gateway_events_in_flight_bytes").await? == 0.0)
-            .then_some(())
-    })
-    .await;
+    suite.gateways[0].wait_for_metric("pushsuite_gateway_workers", 1.0).await;
+    suite.gateways[0].wait_for_metric("pushsuite_gateway_events_in_flight_bytes", 0.0).await;
     // The first worker continues to push, like code that runs outside of handlers.
     let reports = std::iter::from_fn(|| workers[1].try_next_report());
     let messages = reports.filter(|report| matches!(report.call, Call::Message(_)));
@@ -264,7 +242,7 @@ async fn partitioned_worker_leaves_its_events_to_a_fully_connected_one(threads: 
     assert!(marked.len() >= 10 && marked.iter().any(|marked| *marked), "{marked:?}");
     suite.gateways[1].heal();
     for gateway in [0, 1] {
-        has_workers(&suite, gateway, 2.0).await;
+        suite.gateways[gateway].wait_for_metric("pushsuite_gateway_workers", 2.0).await;
     }
     ann.send("room again").await;
     while bob.receive_text().await != "again" {}
@@ -275,7 +253,7 @@ async fn workers_keep_their_events_if_all_are_partitioned(threads: usize) {
     for worker in ["test:1", "test:2"] {
         suite.gateways[1].partition_from(worker);
     }
-    has_workers(&suite, 1, 0.0).await;
+    suite.gateways[1].wait_for_metric("pushsuite_gateway_workers", 0.0).await;
     ann.send("room hello").await;
     tokio::time::sleep(GRACE * 2).await;
     assert_eq!(suite.gateways[0].metric("pushsuite_gateway_workers").await, Some(2.0));

@@ -2,8 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use bytes::Bytes;
-use protocol::{Answer, Command, ConnectionId, Fields, Filter, Group, Query, Row, Session, Uid};
-use suite_tests::{Browser, Peer, Suite, on_one_and_three_threads};
+use protocol::{Answer, Command, ConnectionId, Fields, Filter, Group, Query, Row, Session};
+use suite_tests::{
+    Browser, Peer, Suite,
+    names::{group, uid},
+    on_one_and_three_threads,
+};
 
 on_one_and_three_threads!(
     online_status_is_reported,
@@ -36,11 +40,8 @@ impl Scene {
         let suite = Suite::builder().gateways(1).threads(threads).start().await;
         let mut worker = suite.worker_link(0, "w:1").await;
         let peer = suite.peer(0).await;
-        let (mut browsers, mut ids) = (Vec::new(), Vec::new());
-        for _ in 0..CLIENTS {
-            browsers.push(suite.browser(0).await);
-            ids.push(worker.accept_client().await);
-        }
+        let (browsers, ids) =
+            suite.accepted_clients(&mut worker, CLIENTS).await.into_iter().unzip();
         Self { peer, worker, browsers, ids, _suite: suite }
     }
 
@@ -242,14 +243,6 @@ async fn closed_clients_are_in_no_answer(threads: usize) {
 
 fn row(client: ConnectionId) -> Row {
     Row { client, uid: None, groups: vec![], session: None, joined: false }
-}
-
-fn uid(name: &str) -> Uid {
-    Uid::new(name).unwrap()
-}
-
-fn group(name: &str) -> Group {
-    Group::new(name).unwrap()
 }
 
 fn session(at: usize) -> Session {

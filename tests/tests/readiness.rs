@@ -16,7 +16,7 @@ use std::{
 use bytes::BytesMut;
 use protocol::discovery::{FromRegister, ToRegister};
 use suite_tests::{
-    Browser, Suite, eventually, on_one_and_three_threads,
+    Suite, eventually, on_one_and_three_threads,
     process::{Process, Signal},
     suite::Builder,
 };
@@ -103,7 +103,7 @@ async fn register_outage_is_reported_until_it_recovers(threads: usize) {
 async fn stalled_register_is_reported_by_all_and_harms_no_client(threads: usize) {
     let mut suite = short_peer_timeout(threads).workers(1).start().await;
     let mut ann = suite.browser(0).await;
-    echoes(&mut ann).await;
+    ann.exchange("echo", "echo").await;
     suite.registers[0].pause().await;
     wait_for_reasons(&suite.gateways[0], &[NO_REGISTER]).await;
     wait_for_reasons(&suite.workers[0], &["register: none is connected"]).await;
@@ -111,37 +111,31 @@ async fn stalled_register_is_reported_by_all_and_harms_no_client(threads: usize)
     tokio::time::sleep(Duration::from_secs(4)).await;
     wait_for_reasons(&suite.gateways[0], &[NO_REGISTER]).await;
     wait_for_reasons(&suite.workers[0], &["register: none is connected"]).await;
-    echoes(&mut ann).await;
+    ann.exchange("echo", "echo").await;
     suite.registers[0].resume();
     wait_for_reasons(&suite.gateways[0], &[]).await;
     wait_for_reasons(&suite.workers[0], &[]).await;
-    echoes(&mut ann).await;
+    ann.exchange("echo", "echo").await;
 }
 
 async fn two_registers_tolerate_a_stall_of_one(threads: usize) {
     let mut suite = short_peer_timeout(threads).registers(2).workers(1).start().await;
     let mut ann = suite.browser(0).await;
-    echoes(&mut ann).await;
+    ann.exchange("echo", "echo").await;
     suite.registers[0].pause().await;
     // By then every process has noticed.
-    eventually("the worker to be connected to one register", async || {
-        (suite.workers[0].metric("pushsuite_worker_registers").await? == 1.0).then_some(())
-    })
-    .await;
+    suite.workers[0].wait_for_metric("pushsuite_worker_registers", 1.0).await;
     suite.add_gateway().await;
     wait_for_reasons(&suite.gateways[1], &[]).await;
     // The worker has the gateway from the other register.
     let mut bob = suite.browser(1).await;
-    echoes(&mut bob).await;
+    bob.exchange("echo", "echo").await;
     for process in [&suite.gateways[0], &suite.gateways[1], &suite.workers[0]] as [&Process; 3] {
         wait_for_reasons(process, &[]).await;
     }
     suite.registers[0].resume();
-    eventually("the first register to list both gateways", async || {
-        (suite.registers[0].metric("pushsuite_register_gateways").await? == 2.0).then_some(())
-    })
-    .await;
-    echoes(&mut ann).await;
+    suite.registers[0].wait_for_metric("pushsuite_register_gateways", 2.0).await;
+    ann.exchange("echo", "echo").await;
 }
 
 async fn gateway_is_not_announced_to_a_register_stalled_before_its_start(threads: usize) {
@@ -208,11 +202,6 @@ impl PhpRegister {
         });
         Self { addr, is_quiet }
     }
-}
-
-async fn echoes(browser: &mut Browser) {
-    browser.send("echo").await;
-    assert_eq!(browser.receive_text().await, "echo");
 }
 
 /// Waits until a process reports exactly these reasons.

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{
-    Answer, Command, ConnectionId, Event, Message, Query, Session,
+    Answer, Command, Event, Message, Query, Session,
     link::{Delivery, ToGateway},
 };
-use suite_tests::{Browser, Peer, Raw, Received, Suite, eventually, on_one_and_three_threads};
+use suite_tests::{Raw, Received, Suite, eventually, on_one_and_three_threads};
 
 on_one_and_three_threads!(
     clients_are_spread_over_workers_and_stay_assigned,
@@ -58,7 +58,7 @@ async fn clients_are_spread_over_workers_and_stay_assigned(threads: usize) {
 async fn clients_of_a_leaving_worker_are_reassigned(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut first = suite.worker_link(0, "w:1").await;
-    let mut clients = connect_clients(&suite, &mut first, 6).await;
+    let mut clients = suite.accepted_clients(&mut first, 6).await;
     let mut second = suite.worker_link(0, "w:2").await;
     first.send(&ToGateway::Leaving).await;
     // The gateway has processed it once it answers this.
@@ -83,7 +83,7 @@ async fn clients_of_a_leaving_worker_are_reassigned(threads: usize) {
 async fn leaving_worker_may_finish_events_in_flight(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut first = suite.worker_link(0, "w:1").await;
-    let mut clients = connect_clients(&suite, &mut first, 1).await;
+    let mut clients = suite.accepted_clients(&mut first, 1).await;
     let mut second = suite.worker_link(0, "w:2").await;
     let (ann, id) = &mut clients[0];
     ann.send("begun").await;
@@ -104,7 +104,7 @@ async fn leaving_worker_may_finish_events_in_flight(threads: usize) {
 async fn dead_worker_costs_no_client_and_no_event(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut first = suite.worker_link(0, "w:1").await;
-    let mut clients = connect_clients(&suite, &mut first, 4).await;
+    let mut clients = suite.accepted_clients(&mut first, 4).await;
     let mut second = suite.worker_link(0, "w:2").await;
     for at in 0..20 {
         for (browser, _) in &mut clients {
@@ -145,7 +145,7 @@ async fn dead_worker_costs_no_client_and_no_event(threads: usize) {
 async fn acknowledged_events_are_not_redelivered(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut first = suite.worker_link(0, "w:1").await;
-    let mut clients = connect_clients(&suite, &mut first, 1).await;
+    let mut clients = suite.accepted_clients(&mut first, 1).await;
     let (ann, id) = &mut clients[0];
     let mut deliveries = Vec::new();
     for at in 0..10 {
@@ -185,12 +185,9 @@ async fn late_worker_receives_all_unassigned_events(threads: usize) {
 async fn close_without_a_worker_is_delivered_to_the_next_worker(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut worker = suite.worker_link(0, "w:1").await;
-    let mut clients = connect_clients(&suite, &mut worker, 2).await;
+    let mut clients = suite.accepted_clients(&mut worker, 2).await;
     drop(worker);
-    eventually("the worker to be disconnected", async || {
-        (suite.gateways[0].metric("pushsuite_gateway_workers").await? == 0.0).then_some(())
-    })
-    .await;
+    suite.gateways[0].wait_for_metric("pushsuite_gateway_workers", 0.0).await;
     // Every shard has processed it once this is answered.
     suite.peer(0).await.query(Query::Groups).await;
     let (ann, ann_id) = clients.remove(0);
@@ -241,7 +238,7 @@ async fn client_without_a_worker_is_closed_with_1013(threads: usize) {
 async fn newer_link_of_a_worker_replaces_the_older(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut older = suite.worker_link(0, "w:1").await;
-    let mut clients = connect_clients(&suite, &mut older, 2).await;
+    let mut clients = suite.accepted_clients(&mut older, 2).await;
     let mut newer = suite.worker_link(0, "w:1").await;
     older.closed().await;
     for _ in &clients {
@@ -258,7 +255,7 @@ async fn newer_link_of_a_worker_replaces_the_older(threads: usize) {
 async fn session_changed_by_another_peer_comes_with_the_next_event(threads: usize) {
     let suite = Suite::builder().gateways(1).threads(threads).start().await;
     let mut worker = suite.worker_link(0, "w:1").await;
-    let mut clients = connect_clients(&suite, &mut worker, 1).await;
+    let mut clients = suite.accepted_clients(&mut worker, 1).await;
     let (ann, id) = &mut clients[0];
     let session = Session::from_encoded(r#"{"a":1}"#.into()).unwrap();
 
@@ -281,16 +278,4 @@ async fn session_changed_by_another_peer_comes_with_the_next_event(threads: usiz
     ann.send("three").await;
     let own = worker.event().await;
     assert_eq!(own.context, None);
-}
-
-async fn connect_clients(
-    suite: &Suite,
-    worker: &mut Peer,
-    clients: usize,
-) -> Vec<(Browser, ConnectionId)> {
-    let mut connected = Vec::new();
-    for _ in 0..clients {
-        connected.push((suite.browser(0).await, worker.accept_client().await));
-    }
-    connected
 }

@@ -235,10 +235,7 @@ async fn clients_of_a_dead_worker_are_reassigned_at_the_pace_of_the_next(threads
     let mut next = suite.worker_link(0, "next:1").await;
     let before = suite.gateways[0].resident();
     drop(owner);
-    eventually("the owner to be disconnected", async || {
-        (metric(&suite, "pushsuite_gateway_workers").await == 1.0).then_some(())
-    })
-    .await;
+    suite.gateways[0].wait_for_metric("pushsuite_gateway_workers", 1.0).await;
     sleep(Duration::from_millis(500)).await;
     let in_flight = metric(&suite, "pushsuite_gateway_events_in_flight_bytes").await as usize;
     let most = threads * (WINDOW + MIB + SESSION);

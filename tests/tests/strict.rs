@@ -347,11 +347,7 @@ async fn without_a_worker(suite: &Suite) {
 
 /// Waits until this many workers are left, on every shard.
 async fn has_workers(suite: &Suite, left: u32) {
-    eventually("workers to be disconnected", async || {
-        (suite.gateways[0].metric("pushsuite_gateway_workers").await? == f64::from(left))
-            .then_some(())
-    })
-    .await;
+    suite.gateways[0].wait_for_metric("pushsuite_gateway_workers", f64::from(left)).await;
     // The metric is counted by the hub; a query is answered by every shard after that.
     suite.peer(0).await.query(Query::Groups).await;
 }

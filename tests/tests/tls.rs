@@ -107,10 +107,7 @@ async fn peer_without_cluster_certificate_is_refused_and_counted(threads: usize)
     let (gateway, register) = (&suite.gateways[0], &suite.registers[0]);
     let (inner, register_addr) = (gateway.inner, suite.register_addrs[0]);
     let refused = async |process: &Process, metric: &str, times: f64| {
-        eventually(format!("{metric} to be {times}"), async || {
-            (process.metric(metric).await? == times).then_some(())
-        })
-        .await;
+        process.wait_for_metric(metric, times).await;
         process.wait_for_log(&["WARN"]).await;
     };
     // No TLS, in either protocol.

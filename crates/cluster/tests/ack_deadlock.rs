@@ -1,16 +1,14 @@
 //! A consumer under backpressure that itself waits for acknowledgements.
 
-mod fake;
-
 use std::{future::pending, sync::Arc};
 
-use fake::{FakeGateway, FakeRegister, SECRET, soon};
 use protocol::{Event, Message, link::Delivery};
 use push_suite_cluster::{
     Cluster, Config,
     events::{Consumer, EventReceiver, Room},
     link::{Link, OUTGOING_LIMIT},
 };
+use test_support::fakes::{FakeGateway, FakeRegister, SECRET, soon};
 
 /// Accepts no more events after the first.
 struct Full(bool);

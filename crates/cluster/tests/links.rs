@@ -1,14 +1,12 @@
 //! Links: authentication, order, and how they end.
 
-mod fake;
-
-use fake::{FakeGateway, FakeRegister, SECRET, sent_to, soon};
 use protocol::{
     Answer, Command, Message, Secret,
     discovery::Gateway,
     link::{Role, ToGateway, ToPeer},
 };
 use push_suite_cluster::{Cluster, Config, Error, Recipients, Status, link::OUTGOING_LIMIT};
+use test_support::fakes::{self, FakeGateway, FakeRegister, SECRET, sent_to, soon};
 use tokio::io::AsyncReadExt as _;
 
 fn cluster(registers: &[&FakeRegister]) -> Cluster {
@@ -17,7 +15,7 @@ fn cluster(registers: &[&FakeRegister]) -> Cluster {
 
 /// A cluster with one register and that many linked gateways.
 async fn linked<const N: usize>()
--> (Cluster, FakeRegister, fake::Subscriber, [(FakeGateway, fake::FakeLink); N]) {
+-> (Cluster, FakeRegister, fakes::Subscriber, [(FakeGateway, fakes::FakeLink); N]) {
     let register = FakeRegister::start().await;
     let mut gateways = Vec::new();
     for _ in 0..N {

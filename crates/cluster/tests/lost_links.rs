@@ -1,13 +1,11 @@
 //! Commands for a gateway whose link is lost: delivered once, in order, or dropped.
 
-mod fake;
-
 use std::time::Duration;
 
-use fake::{FakeGateway, FakeLink, FakeRegister, SECRET, Subscriber, sent_to, soon};
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use protocol::{InstanceId, Message, discovery::Gateway, link::ToPeer};
 use push_suite_cluster::{Cluster, Config, Error, link::OUTGOING_LIMIT};
+use test_support::fakes::{FakeGateway, FakeLink, FakeRegister, SECRET, Subscriber, sent_to, soon};
 use tokio::task::yield_now;
 
 /// A cluster with one linked gateway.

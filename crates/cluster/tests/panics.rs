@@ -1,15 +1,13 @@
 //! A panic in a task of a cluster, in a program where a panic does not end the process.
 
-mod fake;
-
 use std::sync::Arc;
 
-use fake::{FakeGateway, FakeRegister, SECRET, soon};
 use push_suite_cluster::{
     Cluster, Config, Recipients,
     events::{Consumer, EventReceiver},
     link::Link,
 };
+use test_support::fakes::{FakeGateway, FakeRegister, SECRET, soon};
 
 /// A consumer that panics in the task that maintains a link.
 struct Panicking;

@@ -1,11 +1,8 @@
 //! A worker that does not reach every gateway while another one does: it takes no events, and keeps
 //! sending.
 
-mod fake;
-
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use fake::{FakeGateway, FakeLink, FakeRegister, SECRET, soon};
 use protocol::{
     Command, Event, InstanceId, Message, Recipients,
     discovery::{Gateway, Presence},
@@ -16,6 +13,7 @@ use push_suite_cluster::{
     events::{Consumer, EventReceiver, Room},
     link::{HandlerScope, Link},
 };
+use test_support::fakes::{FakeGateway, FakeLink, FakeRegister, SECRET, soon};
 use tokio::{
     sync::{mpsc, watch},
     task::yield_now,

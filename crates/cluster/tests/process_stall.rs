@@ -1,16 +1,14 @@
 //! A stall of the worker itself: events found afterwards may have happened long before.
 
-mod fake;
-
 use std::{sync::Arc, thread, time::Duration};
 
-use fake::{FakeGateway, FakeRegister, SECRET, soon};
 use protocol::{InstanceId, link::Delivery};
 use push_suite_cluster::{
     Cluster, Config,
     events::{CleanupGuard, Consumer, EventReceiver, Room},
     link::Link,
 };
+use test_support::fakes::{FakeGateway, FakeRegister, SECRET, soon};
 use tokio::sync::mpsc::{Sender, channel};
 
 const TIMEOUT: Duration = Duration::from_secs(5);

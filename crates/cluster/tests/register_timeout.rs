@@ -1,7 +1,5 @@
 //! Gateways that answer late or not at all, and keepalives of a busy worker.
 
-mod fake;
-
 use std::{
     future::pending,
     sync::Arc,
@@ -9,7 +7,6 @@ use std::{
 };
 
 use bytes::BytesMut;
-use fake::{FakeGateway, FakeRegister, SECRET, soon};
 use protocol::{
     Event, Message,
     codec::native,
@@ -20,6 +17,7 @@ use push_suite_cluster::{
     events::{Consumer, EventReceiver, Room},
     link::Link,
 };
+use test_support::fakes::{FakeGateway, FakeRegister, SECRET, soon};
 use tokio::io::AsyncWriteExt;
 
 const TIMEOUT: Duration = Duration::from_secs(2);

@@ -1,16 +1,14 @@
 //! Gateways that announce an unreachable address.
 
-mod fake;
-
 use std::{
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
-use fake::{FakeGateway, FakeLink, FakeRegister, SECRET, Subscriber, soon};
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use protocol::{Answer, ClientId, ConnectionId, Message, discovery::Gateway};
 use push_suite_cluster::{Cluster, Config, Error, SETTLE};
+use test_support::fakes::{FakeGateway, FakeLink, FakeRegister, SECRET, Subscriber, soon};
 use tokio::time::sleep;
 
 /// A cluster of one linked gateway, and of a second address that registers list.

@@ -13,10 +13,10 @@ use anyhow::Context as _;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
 use crate::{
-    dialect::Dialect,
     direct, flood,
     html::page,
     plan::{Audience, Mode, Plan},
+    protocol::Protocol,
     report::Report,
     target::Target,
     text,
@@ -60,18 +60,18 @@ enum Command {
 
 /// The run and the number of a generator process, in a run with several.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Seat {
+pub(crate) struct ChildRole {
     pub(crate) run: u16,
     pub(crate) generator: usize,
 }
 
-impl fmt::Display for Seat {
+impl fmt::Display for ChildRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.run, self.generator)
     }
 }
 
-impl FromStr for Seat {
+impl FromStr for ChildRole {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -90,8 +90,8 @@ struct Load {
     #[arg(required = true)]
     url: Vec<String>,
     /// Application protocol of the server over WebSocket.
-    #[arg(long, value_enum, default_value_t = Dialect::Plain)]
-    dialect: Dialect,
+    #[arg(long, value_enum, default_value_t = Protocol::Plain)]
+    protocol: Protocol,
     /// Number of clients.
     #[arg(short, long, default_value_t = 100)]
     connections: usize,
@@ -143,7 +143,7 @@ struct Load {
     threads: usize,
     /// Internal: set by a run for its child processes.
     #[arg(long, hide = true)]
-    seat: Option<Seat>,
+    child_role: Option<ChildRole>,
     /// Maximum number of concurrent connection attempts per thread.
     #[arg(long, default_value_t = 128)]
     at_once: usize,
@@ -191,7 +191,7 @@ pub(crate) enum Task {
     Flood(flood::Settings),
     Load(Box<Plan>, Output),
     /// A share of a run that the parent process coordinates.
-    Share(Box<Plan>, Seat),
+    Share(Box<Plan>, ChildRole),
 }
 
 impl Args {
@@ -209,10 +209,10 @@ impl Args {
             Command::Storm(load) => (Mode::Storm, load),
             Command::Slow(load) => (Mode::Slow, load),
         };
-        let seat = load.seat;
+        let child_role = load.child_role;
         let (plan, output) = load.plan(mode)?;
-        Ok(match seat {
-            Some(seat) => Task::Share(Box::new(plan), seat),
+        Ok(match child_role {
+            Some(child_role) => Task::Share(Box::new(plan), child_role),
             None => Task::Load(Box::new(plan), output),
         })
     }
@@ -229,9 +229,9 @@ impl Load {
             targets: self
                 .url
                 .iter()
-                .map(|url| Target::parse(url, self.dialect.path()))
+                .map(|url| Target::parse(url, self.protocol.path()))
                 .collect::<Result<_, _>>()?,
-            dialect: self.dialect,
+            protocol: self.protocol,
             connections: self.connections,
             duration: seconds(self.duration, "--duration")?,
             size: self.size,
@@ -247,7 +247,7 @@ impl Load {
             settle: seconds(self.settle, "--settle")?,
             grace: seconds(self.grace, "--grace")?,
             generators: self.generators,
-            generator: self.seat.map_or(0, |seat| seat.generator),
+            generator: self.child_role.map_or(0, |child_role| child_role.generator),
             threads: self.threads,
             at_once: self.at_once,
             sources: self.source,

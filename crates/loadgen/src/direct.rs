@@ -69,7 +69,7 @@ pub(crate) fn serve(settings: &Settings) -> anyhow::Result<()> {
                     spawn_local(async move {
                         // The reason of a disconnect does not matter.
                         let _ = client(stream, config, id, app, &room).await;
-                        room.gone(id);
+                        room.remove(id);
                     });
                 }
                 // Transient, such as a lack of file descriptors.
@@ -97,7 +97,7 @@ async fn client(
     stream.set_nodelay(true)?;
     let mut socket = accept_async_with_config(stream, Some(config)).await?;
     let mailbox = Rc::new(Mailbox::default());
-    room.come(id, &mailbox);
+    room.add(id, &mailbox);
     loop {
         tokio::select! {
             message = socket.next() => {

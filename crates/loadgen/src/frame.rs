@@ -2,7 +2,7 @@
 //! and a decoder that does not keep payloads.
 
 use crate::{
-    dialect::{self, Dialect},
+    protocol::{self, Protocol},
     stamp::{self, Stamp},
 };
 
@@ -98,7 +98,7 @@ pub(crate) struct Template {
     /// Where the message begins and ends in the frame.
     start: usize,
     end: usize,
-    /// The prefix of the dialect.
+    /// The prefix of the protocol.
     front: usize,
 }
 
@@ -107,13 +107,13 @@ impl Template {
         ops: [u8; 2],
         size: usize,
         token: Option<Token>,
-        dialect: Dialect,
+        protocol: Protocol,
         binary: bool,
     ) -> Self {
-        let payload = dialect.wrap(&vec![b'x'; size]);
+        let payload = protocol.wrap(&vec![b'x'; size]);
         let mut frame = Vec::new();
         encode(if binary { BINARY } else { TEXT }, &payload, &mut frame);
-        let front = dialect.front();
+        let front = protocol.front();
         let start = frame.len() - payload.len() + front;
         Self { frame, ops, token, start, end: start + size, front }
     }
@@ -171,8 +171,8 @@ struct Front {
     len: usize,
 }
 
-/// Bytes of a message that are kept: the prefix of the dialect, and the stamp.
-pub(crate) const FRONT: usize = stamp::SIZE + dialect::FRONT;
+/// Bytes of a message that are kept: the prefix of the protocol, and the stamp.
+pub(crate) const FRONT: usize = stamp::SIZE + protocol::FRONT;
 
 impl Default for Front {
     fn default() -> Self {
@@ -264,5 +264,4 @@ impl Decoder {
 }
 
 #[cfg(test)]
-#[path = "frame/tests.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-//! A connection to the server: connect, shake hands, send, receive.
+//! A connection to the server: connect, handshake, send, receive.
 
 use std::{
     cell::RefCell,
@@ -19,8 +19,8 @@ use tokio::{
 };
 
 use crate::{
-    dialect::{Dialect, ServerMessage},
     frame::{self, Broken, Decoder, Received},
+    protocol::{Protocol, ServerMessage},
     target::Target,
 };
 
@@ -30,7 +30,7 @@ pub(crate) struct Link {
     read: OwnedReadHalf,
     pub(crate) out: Arc<Outgoing>,
     decoder: Decoder,
-    dialect: Dialect,
+    protocol: Protocol,
     /// Whether the server takes messages.
     welcome: bool,
 }
@@ -51,7 +51,7 @@ impl Link {
     pub(crate) async fn connect(
         target: &Target,
         source: Option<IpAddr>,
-        dialect: Dialect,
+        protocol: Protocol,
         input: &RefCell<Vec<u8>>,
     ) -> io::Result<Self> {
         let socket = match target.addr {
@@ -65,11 +65,11 @@ impl Link {
         }
         let mut stream = socket.connect(target.addr).await?;
         stream.set_nodelay(true)?;
-        shake_hands(&mut stream, target).await?;
+        handshake(&mut stream, target).await?;
         let (read, half) = stream.into_split();
         let out = Arc::new(Outgoing { half, rest: Mutex::new(Vec::new()) });
-        let welcome = !dialect.greets();
-        let mut link = Self { read, out, decoder: Decoder::default(), dialect, welcome };
+        let welcome = !protocol.has_handshake();
+        let mut link = Self { read, out, decoder: Decoder::default(), protocol, welcome };
         while !link.welcome {
             link.receive(input, |_, _| {}).await?;
         }
@@ -83,7 +83,7 @@ impl Link {
         input: &RefCell<Vec<u8>>,
         mut each: impl FnMut(&[u8], u64),
     ) -> io::Result<()> {
-        let Self { read, out, decoder, dialect, welcome } = self;
+        let Self { read, out, decoder, protocol, welcome } = self;
         let mut answers = Vec::new();
         let mut closed = false;
         let read = poll_fn(|context| -> Poll<io::Result<()>> {
@@ -94,9 +94,9 @@ impl Link {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
             let fed = decoder.feed(buffer.filled(), |received| match received {
-                Received::Message { front, size } => match dialect.read(front, size) {
+                Received::Message { front, size } => match protocol.read(front, size) {
                     ServerMessage::Message(front, size) => each(front, size),
-                    ServerMessage::Asks(answer) => frame::text(answer, &mut answers),
+                    ServerMessage::Request(answer) => frame::text(answer, &mut answers),
                     ServerMessage::Welcome => *welcome = true,
                     ServerMessage::Other => {}
                 },
@@ -106,7 +106,7 @@ impl Link {
             Poll::Ready(fed.map_err(|Broken| io::ErrorKind::InvalidData.into()))
         });
         if out.is_blocked() {
-            // Reading goes on while the socket is full: a server may wait for just that.
+            // Reads continue while the socket is full: the server may need them to read on.
             tokio::select! {
                 writable = out.half.writable() => {
                     writable?;
@@ -181,7 +181,7 @@ impl Outgoing {
 }
 
 /// Sends the WebSocket handshake, and waits for the response.
-pub(crate) async fn shake_hands(stream: &mut TcpStream, target: &Target) -> io::Result<()> {
+pub(crate) async fn handshake(stream: &mut TcpStream, target: &Target) -> io::Result<()> {
     // The key need not be random: it guards caches, and there is none in between.
     let request = format!(
         "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

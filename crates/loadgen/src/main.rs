@@ -1,13 +1,12 @@
 //! A load generator for WebSocket servers that accounts for every message it sends, and a direct
 //! server to compare with.
 //!
-//! Values, tested without a socket: [`plan`], [`schedule`], [`stamp`], [`frame`], [`dialect`],
-//! [`account`], [`latency`], [`report`], [`text`], [`svg`], [`html`]. With I/O: [`procs`],
+//! Values, tested without a socket: [`plan`], [`schedule`], [`stamp`], [`frame`], [`protocol`],
+//! [`account`], [`latency`], [`report`], [`text`], [`svg`], [`html`]. With I/O: [`proc_stats`],
 //! [`link`], [`load`], [`flood`], [`direct`].
 
 mod account;
 mod args;
-mod dialect;
 mod direct;
 mod flood;
 mod frame;
@@ -16,7 +15,8 @@ mod latency;
 mod link;
 mod load;
 mod plan;
-mod procs;
+mod proc_stats;
+mod protocol;
 mod report;
 mod schedule;
 mod stamp;
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     let ended = match Args::parse().task() {
         Ok(Task::Direct(settings)) => direct::serve(&settings).map(|()| true),
         Ok(Task::Flood(settings)) => flood::run(&settings).map(|()| true),
-        Ok(Task::Share(plan, seat)) => load::seated::run(*plan, seat.run).map(|()| true),
+        Ok(Task::Share(plan, child_role)) => load::child::run(*plan, child_role.run).map(|()| true),
         Ok(Task::Load(plan, output)) => {
             load::run(&plan, output.quiet).and_then(|report| output.write(&report))
         }

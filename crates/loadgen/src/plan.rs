@@ -10,8 +10,8 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::{
-    dialect::Dialect,
     frame::{Template, Token},
+    protocol::Protocol,
     stamp,
     target::Target,
 };
@@ -50,7 +50,7 @@ pub(crate) struct Plan {
     pub(crate) label: String,
     /// Servers, which clients connect to in turn. Not empty.
     pub(crate) targets: Vec<Target>,
-    pub(crate) dialect: Dialect,
+    pub(crate) protocol: Protocol,
     pub(crate) connections: usize,
     pub(crate) duration: Duration,
     pub(crate) size: usize,
@@ -81,7 +81,7 @@ pub(crate) struct Plan {
     pub(crate) processes: Vec<String>,
 }
 
-/// Ports that one address may be counted on to have.
+/// The number of ports that each address certainly has.
 const PORTS: usize = 20_000;
 
 impl Plan {
@@ -94,7 +94,7 @@ impl Plan {
         let least = stamp::SIZE + self.token().map_or(0, |token| token.size());
         ensure!(
             least <= self.size,
-            "--size must be at least {least}: a message carries its number, and whom it is for"
+            "--size must be at least {least}: a message contains its number, and its recipient"
         );
         ensure!(0 < self.threads, "--threads must be at least 1");
         ensure!(0 < self.generators, "--generators must be at least 1");
@@ -125,10 +125,10 @@ impl Plan {
             bail!("this mode has no --rate");
         }
         if self.mode != Mode::Idle && self.answer.is_some() {
-            bail!("only quiet clients have an --answer");
+            bail!("only idle clients have an --answer");
         }
-        if self.dialect == Dialect::Socketio && self.binary {
-            bail!("this dialect has no --binary");
+        if self.protocol == Protocol::Socketio && self.binary {
+            bail!("this protocol has no --binary");
         }
         self.fill_sources();
         Ok(self)
@@ -149,7 +149,7 @@ impl Plan {
         self.connections + self.slow
     }
 
-    /// How many receive each message.
+    /// The number of recipients of each message.
     pub(crate) fn receivers(&self) -> u64 {
         let receivers = match self.audience {
             _ if !self.is_fanout() => 1,
@@ -160,7 +160,7 @@ impl Plan {
         receivers as u64
     }
 
-    /// How many of a process' clients receive each message of a sender.
+    /// The number of a process' clients that receive each message of a sender.
     pub(crate) fn receivers_of(&self, generator: usize, sender: usize) -> usize {
         let (clients, step) = match self.audience {
             Audience::All => (0..self.connections, 1),
@@ -221,7 +221,7 @@ impl Plan {
             (Mode::Member, _) => *b"+-",
             _ => *b"ee",
         };
-        Template::new(ops, self.size, self.token(), self.dialect, self.binary)
+        Template::new(ops, self.size, self.token(), self.protocol, self.binary)
     }
 
     /// The recipient token of messages, in modes with one.
@@ -251,5 +251,4 @@ impl Plan {
 }
 
 #[cfg(test)]
-#[path = "plan/tests.rs"]
 pub(crate) mod tests;

@@ -52,7 +52,7 @@ pub(crate) struct Sample {
 pub(crate) struct Process {
     pub(crate) name: String,
     pub(crate) pid: u32,
-    /// While clients connected and made ready.
+    /// While clients connected and prepared.
     pub(crate) connecting_cpu: f64,
     /// While it was measured.
     pub(crate) cpu: f64,
@@ -63,7 +63,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Another process of the same kind. Their peaks need not have been at the same time.
+    /// Adds another process of the same kind. Peaks need not have been at the same time.
     pub(crate) fn add(&mut self, other: &Self) {
         self.connecting_cpu += other.connecting_cpu;
         self.cpu += other.cpu;
@@ -112,7 +112,7 @@ pub(crate) struct Messages {
     pub(crate) account: Account,
     pub(crate) lost: u64,
     pub(crate) not_sent: u64,
-    /// Messages that quiet clients have answered.
+    /// Messages that idle clients have answered.
     pub(crate) answered: u64,
     pub(crate) connected: u64,
     pub(crate) broken: u64,
@@ -252,8 +252,8 @@ fn servers_of(plan: &Plan) -> String {
     addrs.join(", ")
 }
 
-/// A thread that works all the time cannot see how fast the server is, and one that sends late
-/// measures itself.
+/// A busy generator cannot measure the speed of the server, and one that sends late measures
+/// itself.
 fn limit(busy: f64, lag: &Summary, latency: &Summary, not_sent: u64) -> Option<String> {
     if 0 < not_sent {
         return Some(format!("{not_sent} messages were due and not sent"));
@@ -294,5 +294,4 @@ fn parts(facts: &Facts, duration: Duration) -> Vec<Part> {
 }
 
 #[cfg(test)]
-#[path = "report/tests.rs"]
 mod tests;

@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_schedule_does_not_drift() {
+    fn schedule_does_not_drift() {
         let schedule = Schedule::new(30_000.0);
         assert_eq!(schedule.due(0), Duration::ZERO);
         assert_eq!(schedule.due(30_000), Duration::from_secs(1));

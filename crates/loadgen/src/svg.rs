@@ -92,14 +92,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_axis_ends_at_a_round_figure() {
+    fn axis_ends_at_a_round_figure() {
         for (value, expected) in [(0.0, 1.0), (3.0, 5.0), (10.0, 10.0), (110.0, 200.0)] {
             assert_eq!(round_up(value), expected);
         }
     }
 
     #[test]
-    fn a_plot_stays_within_its_frame() {
+    fn plot_stays_within_its_frame() {
         let svg = plot("t", "u", &[("a", Vec::from([(0.0, 0.0), (1.0, 7.0), (2.0, 10.0)]))]);
         let points = svg.split("points=\"").nth(1).unwrap().split('"').next().unwrap();
         for point in points.split(' ') {

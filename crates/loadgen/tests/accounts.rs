@@ -64,7 +64,8 @@ fn unless<'a>(flags: &[&str], default: [&'a str; 2]) -> Vec<&'a str> {
     if flags.contains(&default[0]) { Vec::new() } else { default.to_vec() }
 }
 
-/// All that was sent came, once and in order, and was measured.
+/// Asserts that every message sent arrived once and in order, and was measured. Returns their
+/// number.
 fn balances(report: &Value) -> u64 {
     let messages = &report["messages"];
     let count = |name: &str| messages[name].as_u64().unwrap();
@@ -77,7 +78,7 @@ fn balances(report: &Value) -> u64 {
 }
 
 #[test]
-fn echoes_come_back_one_by_one_and_many_at_once() {
+fn echoes_arrive_with_any_window() {
     let direct = Direct::start(&["--app", "echo"]);
     for flags in [
         ["--connections", "5", "--window", "1", "--threads", "1", "--size", "64"],
@@ -92,7 +93,7 @@ fn echoes_come_back_one_by_one_and_many_at_once() {
 }
 
 #[test]
-fn an_open_loop_sends_as_many_as_are_due() {
+fn open_loop_sends_as_many_as_are_due() {
     let direct = Direct::start(&[]);
     let report = direct.load("paced", &["--connections", "7", "--rate", "1000"]);
     // A busy machine may delay sending, which the report shows.
@@ -104,7 +105,7 @@ fn an_open_loop_sends_as_many_as_are_due() {
 }
 
 #[test]
-fn a_fan_out_reaches_everybody() {
+fn fan_out_to_all_reaches_every_client() {
     let direct = Direct::start(&["--write-buffer-size", "4096"]);
     let twenty = ["--connections", "20"];
     for more in [
@@ -122,7 +123,7 @@ fn a_fan_out_reaches_everybody() {
 }
 
 #[test]
-fn a_fan_out_reaches_its_group_or_uid_alone() {
+fn fan_out_to_a_group_or_uid_reaches_its_members_only() {
     let direct = Direct::start(&[]);
     for (more, receivers) in [
         (["--to", "group", "--groups", "7"].as_slice(), 3),
@@ -139,7 +140,7 @@ fn a_fan_out_reaches_its_group_or_uid_alone() {
 }
 
 #[test]
-fn members_come_and_go_and_are_answered() {
+fn joins_and_leaves_are_answered() {
     let direct = Direct::start(&[]);
     assert!(0 < balances(&direct.load("member", &["--connections", "3", "--window", "2"])));
     assert!(0 < balances(&direct.load("churn", &["--connections", "3", "--prepare"])));
@@ -176,7 +177,7 @@ fn several_processes_account_as_one() {
 }
 
 #[test]
-fn a_server_that_several_processes_do_not_find_is_an_error() {
+fn unreachable_server_with_several_processes_is_an_error() {
     let refused = ["echo", "ws://127.0.0.1:9/", "-q", "--generators", "2"];
     let output = Command::new(BENCH).args(refused).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
@@ -184,7 +185,7 @@ fn a_server_that_several_processes_do_not_find_is_an_error() {
 }
 
 #[test]
-fn clients_take_several_servers_in_turn() {
+fn clients_connect_to_several_servers_in_turn() {
     let (one, two) = (Direct::start(&[]), Direct::start(&[]));
     let flags = ["--connections", "8", "--senders", "2", "--grace", "0.1"];
     let report = one.load("fanout", &[[two.url.as_str()].as_slice(), &flags].concat());
@@ -196,7 +197,7 @@ fn clients_take_several_servers_in_turn() {
 }
 
 #[test]
-fn those_that_do_not_read_are_not_waited_for() {
+fn slow_clients_do_not_delay_the_account() {
     let direct = Direct::start(&[]);
     let report = direct.load("slow", &["--connections", "10", "--slow", "3", "--rate", "200"]);
     assert_eq!(report["messages"]["connected"], 13);
@@ -204,7 +205,7 @@ fn those_that_do_not_read_are_not_waited_for() {
 }
 
 #[test]
-fn clients_that_come_and_go_are_counted() {
+fn cycles_of_connecting_clients_are_counted() {
     let direct = Direct::start(&[]);
     for flags in [["--connections", "4"].as_slice(), &["--connections", "4", "--rate", "50"]] {
         let sent = balances(&direct.load("churn", flags));
@@ -218,22 +219,26 @@ fn clients_that_come_and_go_are_counted() {
 /// A cycle that was connecting when the time was over is finished, not cut off with its message
 /// on the way.
 #[test]
-fn what_was_begun_is_finished_after_the_end() {
+fn cycle_begun_before_the_end_is_finished_after_it() {
     let direct = Direct::start(&[]);
     for _ in 0..10 {
         balances(&direct.load("churn", &["--connections", "20", "--duration", "0.02"]));
     }
     let storm =
         direct.load("storm", &["--connections", "400", "--at-once", "1", "--duration", "0.01"]);
-    assert_eq!(balances(&storm), 400, "all came, if late");
+    assert_eq!(balances(&storm), 400, "all connected, if late");
     let late = direct.load("churn", &["--connections", "2", "--rate", "1000000"]);
     let messages = &late["messages"];
     let count = |name: &str| messages[name].as_u64().unwrap();
-    assert_eq!(count("sent") + count("not_sent"), 300_000, "due and not sent is said");
+    assert_eq!(
+        count("sent") + count("not_sent"),
+        300_000,
+        "messages due and not sent are reported"
+    );
 }
 
 #[test]
-fn quiet_clients_are_held_and_uids_are_answered() {
+fn idle_clients_stay_connected_and_uids_are_answered() {
     let direct = Direct::start(&[]);
     let flags = ["--connections", "50", "--prepare", "--warm-size", "60000"];
     let idle = direct.load("idle", &flags);
@@ -244,14 +249,14 @@ fn quiet_clients_are_held_and_uids_are_answered() {
 }
 
 #[test]
-fn a_server_that_is_not_there_is_an_error() {
+fn unreachable_server_is_an_error() {
     let output = Command::new(BENCH).args(["echo", "ws://127.0.0.1:9/", "-q"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("refused"));
 }
 
 #[test]
-fn floods_come_until_their_time_is_over() {
+fn floods_last_for_their_duration() {
     let direct = Direct::start(&[]);
     for kind in ["connects", "handshakes", "heads", "messages", "unread"] {
         let output = Command::new(BENCH)
@@ -262,6 +267,6 @@ fn floods_come_until_their_time_is_over() {
         let connected = text.split(' ').next().unwrap().parse::<u64>().unwrap();
         assert!(output.status.success() && 5 <= connected, "{kind}: {text}");
     }
-    // Others are served as ever.
+    // Other clients are served as before.
     assert!(0 < balances(&direct.load("echo", &["--connections", "2"])));
 }

@@ -1,4 +1,5 @@
-//! Quiet clients that answer a heartbeat, against a server that goes on only when it is answered.
+//! Idle clients that answer heartbeats, against a server that sends the next one only after an
+//! answer.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics fails")]
 
@@ -26,7 +27,7 @@ async fn serve(stream: TcpStream, pongs: Arc<AtomicU64>) {
 }
 
 #[tokio::test]
-async fn quiet_clients_answer_what_they_are_asked() {
+async fn idle_clients_answer_heartbeats() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
     let pongs = Arc::new(AtomicU64::new(0));

@@ -1,4 +1,4 @@
-//! The dialect of Socket.IO, against a server that knows just enough of it.
+//! Socket.IO, against a server with the parts of the protocol that the client uses.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics fails")]
 
@@ -8,7 +8,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::{accept_async, tungstenite::Message};
 
-/// Opens a session, asks whether the client is there, and sends events back.
+/// Opens a session, sends a ping, and echoes events.
 async fn serve(stream: TcpStream) {
     let mut socket = accept_async(stream).await.unwrap();
     for packet in [r#"0{"sid":"a","pingInterval":25000}"#, "2"] {
@@ -39,7 +39,7 @@ async fn events_are_echoed_and_accounted_for() {
     });
     let run = move |size: &'static str| {
         Command::new(env!("CARGO_BIN_EXE_bench"))
-            .args(["echo", &url, "--dialect", "socketio", "--connections", "3"])
+            .args(["echo", &url, "--protocol", "socketio", "--connections", "3"])
             .args(["--duration", "0.3", "--grace", "20", "--strict", "--size", size])
             .output()
             .unwrap()

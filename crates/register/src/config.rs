@@ -6,7 +6,10 @@ use clap::Parser;
 use protocol::Secret;
 use runtime::tls::{InnerAcceptor, Plain};
 use serde::Serialize;
-use service::{settings::{Address, Common, Compat, Derived, Effective, check_bound}, tls_flags::InnerFiles};
+use service::{
+    settings::{Address, Common, Compat, Derived, Effective, check_bound},
+    tls_flags::InnerFiles,
+};
 
 /// Service discovery: announces the addresses of gateways to workers.
 #[derive(Debug, Parser, Serialize)]

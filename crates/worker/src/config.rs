@@ -8,7 +8,10 @@ use protocol::Secret;
 use push_suite_cluster::{GATEWAY_GRACE, PEER_TIMEOUT};
 use runtime::{random, tls::MutualTls};
 use serde::Serialize;
-use service::{settings::{Address, Common, Derived, Effective, Host, MAX_SILENCE, MAX_WAIT, check_registers}, tls_flags::InnerFiles};
+use service::{
+    settings::{Address, Common, Derived, Effective, Host, MAX_SILENCE, MAX_WAIT, check_registers},
+    tls_flags::InnerFiles,
+};
 use tokio::runtime::{Builder, Runtime};
 
 /// Flags as given. Converted into [`Config`] once, at startup.

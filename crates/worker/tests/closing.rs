@@ -1,15 +1,13 @@
 //! A handler that closes its client: the next event handled of that client is its close.
 
-#[path = "../../cluster/tests/fake/mod.rs"]
-mod fake;
 mod running;
 
 use std::time::Duration;
 
-use fake::{FakeLink, sent_to};
 use protocol::{Command, ConnectionId, Event};
 use push_suite_worker::{Client, CloseReason, Handshake, Message, Worker};
 use running::start_one;
+use test_support::fakes::{FakeLink, sent_to};
 
 /// How a client is closed.
 #[derive(Clone, Copy, Debug, PartialEq)]

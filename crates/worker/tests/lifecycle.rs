@@ -1,12 +1,9 @@
 //! Startup, readiness and shutdown of a worker.
 
-#[path = "../../cluster/tests/fake/mod.rs"]
-mod fake;
 mod running;
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use fake::{FakeGateway, FakeLink, SECRET, context, sent_to, soon};
 use protocol::{
     ConnectionId, Context, Event, InstanceId,
     discovery::{CleanupRecord, Gateway, Presence, Takeover},
@@ -16,6 +13,7 @@ use protocol::{
 use push_suite_worker::{Client, CloseReason, Cluster, Config, Message, Worker, serve};
 use running::{Reporter, start_as, start_one};
 use service::Starting;
+use test_support::fakes::{FakeGateway, FakeLink, SECRET, context, sent_to, soon};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 

@@ -1,19 +1,17 @@
 //! An event is acknowledged once the gateways have acknowledged its commands, also after lost
 //! links.
 
-#[path = "../../cluster/tests/fake/mod.rs"]
-mod fake;
 mod running;
 
 use std::sync::{Arc, OnceLock};
 
-use fake::{FakeGateway, FakeLink};
 use protocol::{
     Command, Event, InstanceId,
     link::{ToGateway, ToPeer},
 };
 use push_suite_worker::{Client, Cluster, Message, Recipients, Worker};
 use running::{Running, start};
+use test_support::fakes::{self, FakeGateway, FakeLink};
 use tokio::sync::Semaphore;
 
 /// Broadcasts every message to all clients.
@@ -169,7 +167,7 @@ async fn commands_to_own_gateway_are_resent_by_the_redelivered_event() {
     drop(home);
     let mut home = gateways[0].link().await;
     assert_eq!(broadcast(&mut home).await, numbered(2, "z"), "the first is not resent");
-    let context = Some(Box::new(fake::context()));
+    let context = Some(Box::new(fakes::context()));
     home.deliver(1, Event::Message("x".into()), context, true).await;
     assert_eq!(broadcast(&mut home).await, numbered(3, "x"));
     assert_eq!(broadcast(&mut other).await, numbered(3, "x"));
@@ -202,7 +200,7 @@ async fn late_handler_of_lost_link_sends_nothing_to_its_gateway() {
     );
     drop(home);
     // The next connection is the only sign that the loss was detected.
-    let (stream, _) = fake::soon(gateways[0].listener.accept()).await.unwrap();
+    let (stream, _) = fakes::soon(gateways[0].listener.accept()).await.unwrap();
     permits.add_permits(1);
     assert_eq!(broadcast(&mut other).await, numbered(1, "late"));
     drop(stream);

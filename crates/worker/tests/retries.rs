@@ -1,7 +1,5 @@
 //! Retries of failed handlers.
 
-#[path = "../../cluster/tests/fake/mod.rs"]
-mod fake;
 mod running;
 
 use std::sync::{
@@ -9,10 +7,10 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use fake::{FakeGateway, FakeLink, sent_to, soon};
 use protocol::{Event, link::ToGateway};
 use push_suite_worker::{Client, Message, Worker};
 use running::{Running, start_with};
+use test_support::fakes::{FakeGateway, FakeLink, sent_to, soon};
 
 /// Fails or panics as many times as the message requests, and counts its calls.
 #[derive(Clone, Default)]

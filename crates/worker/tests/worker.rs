@@ -1,7 +1,5 @@
 //! A worker with scripted gateways: order, concurrency, failures.
 
-#[path = "../../cluster/tests/fake/mod.rs"]
-mod fake;
 mod running;
 
 use std::{
@@ -9,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use fake::sent_to;
 use protocol::{
     Answer, Command, Event,
     event::Header,
@@ -18,6 +15,7 @@ use protocol::{
 use push_suite_worker::{Client, CloseReason, Handshake, Message, Worker};
 use running::{Reporter, start_one};
 use serde_json::json;
+use test_support::fakes::{self, sent_to};
 
 #[tokio::test]
 async fn event_of_each_kind_calls_its_handler_with_its_client() {
@@ -99,7 +97,7 @@ async fn failures_and_panics_do_not_stop_the_worker() {
 #[tokio::test]
 async fn redelivered_event_is_marked() {
     let (_running, _gateway, mut link) = start_one(Reporter::new()).await;
-    let context = Some(Box::new(fake::context()));
+    let context = Some(Box::new(fakes::context()));
     link.deliver(1, Event::Message("x".into()), context, true).await;
     assert_eq!(link.command().await, sent_to(1, "did x (again)"));
 }
@@ -118,7 +116,7 @@ async fn lost_link_leaves_queued_events_to_redelivery() {
         panic!("the worker synchronizes with a ping");
     };
     link.send(ToPeer::Pong { token }).await;
-    let context = Some(Box::new(fake::context()));
+    let context = Some(Box::new(fakes::context()));
     link.deliver(1, Event::Message("wait 1".into()), context, true).await;
     link.deliver(1, Event::Message("2".into()), None, true).await;
     assert!(link.is_quiet().await, "the first attempt has not completed");
@@ -153,7 +151,7 @@ async fn session_is_read_without_query_and_edited_at_once() {
     link.message(1, "").await;
     // Another peer's change, after the gateway has received both edits.
     link.edits = 2;
-    let mut changed = fake::context();
+    let mut changed = fakes::context();
     changed.session = protocol::Session::from_encoded(br#"{"count":40}"#.to_vec().into()).unwrap();
     link.deliver(1, Event::Message("".into()), Some(Box::new(changed)), false).await;
     let mut edit = 0;
@@ -201,10 +199,10 @@ impl Worker for Cpu {
                 }
             }
             Some("until free") => {
-                while self.free.load(Ordering::SeqCst) == 0 && since.elapsed() < fake::PATIENCE {
+                while self.free.load(Ordering::SeqCst) == 0 && since.elapsed() < fakes::PATIENCE {
                     std::hint::spin_loop();
                 }
-                anyhow::ensure!(since.elapsed() < fake::PATIENCE, "no other event was handled");
+                anyhow::ensure!(since.elapsed() < fakes::PATIENCE, "no other event was handled");
             }
             _ => {
                 self.free.fetch_add(1, Ordering::SeqCst);

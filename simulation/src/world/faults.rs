@@ -5,7 +5,7 @@ use simulated::control::{self, Host};
 use super::World;
 use crate::{
     plan::{Fault, ProcessId},
-    settings::Gauges,
+    settings::Metrics,
 };
 
 impl World {
@@ -15,9 +15,9 @@ impl World {
         match fault {
             Fault::Kill(id) | Fault::Vanish(id) => {
                 let host = self.host(id);
-                let actor = &mut self.actors[host];
-                if matches!(fault, Fault::Vanish(_)) && !actor.off {
-                    actor.off = true;
+                let managed = &mut self.processes[host];
+                if matches!(fault, Fault::Vanish(_)) && !managed.off {
+                    managed.off = true;
                     control::switch_off(host);
                 } else {
                     control::end_process(host);
@@ -26,11 +26,11 @@ impl World {
             }
             Fault::Drain(id) => {
                 let host = self.host(id);
-                let actor = &mut self.actors[host];
-                actor.away = actor.away.max(until);
-                if actor.process.is_some() && !actor.stopping {
-                    actor.stopping = true;
-                    actor.stop.cancel();
+                let managed = &mut self.processes[host];
+                managed.away = managed.away.max(until);
+                if managed.process.is_some() && !managed.stopping {
+                    managed.stopping = true;
+                    managed.stop.cancel();
                     if let ProcessId::Gateway(number) = id {
                         self.history.drain_started(number, control::now());
                     }
@@ -39,10 +39,10 @@ impl World {
             }
             Fault::Pause(id) => {
                 let host = self.host(id);
-                let actor = &mut self.actors[host];
-                if actor.process.is_some() {
-                    actor.paused += 1;
-                    self.paused.insert(number, actor.life);
+                let managed = &mut self.processes[host];
+                if managed.process.is_some() {
+                    managed.paused += 1;
+                    self.paused.insert(number, managed.instance);
                 }
             }
             Fault::Block(from, to) => control::block(self.host(from), self.host(to)),
@@ -57,13 +57,13 @@ impl World {
 
     /// Kills a process; it restarts at that time at the earliest.
     pub(super) fn kill(&mut self, host: Host, until: u64) {
-        let actor = &mut self.actors[host];
-        actor.away = actor.away.max(until);
+        let managed = &mut self.processes[host];
+        managed.away = managed.away.max(until);
         control::enter(host);
-        actor.paused = 0;
-        actor.gauges = Gauges::default();
-        let (id, stopping) = (actor.id, actor.stopping);
-        if actor.process.take().is_some() {
+        managed.paused = 0;
+        managed.metrics = Metrics::default();
+        let (id, stopping) = (managed.id, managed.stopping);
+        if managed.process.take().is_some() {
             if let (ProcessId::Gateway(number), true) = (id, stopping) {
                 self.history.broken_off(number, control::now());
             }
@@ -79,12 +79,12 @@ impl World {
         match fault {
             Fault::Pause(id) => {
                 let host = self.host(id);
-                let actor = &mut self.actors[host];
-                let same = self.paused.remove(&number) == Some(actor.life);
-                if same && actor.paused != 0 {
-                    actor.paused -= 1;
-                    if actor.paused == 0
-                        && let Some(process) = &mut actor.process
+                let managed = &mut self.processes[host];
+                let same = self.paused.remove(&number) == Some(managed.instance);
+                if same && managed.paused != 0 {
+                    managed.paused -= 1;
+                    if managed.paused == 0
+                        && let Some(process) = &mut managed.process
                     {
                         process.miss(control::now());
                     }
@@ -102,7 +102,7 @@ impl World {
 
     fn isolate(&self, id: ProcessId, act: fn(Host, Host)) {
         let host = self.host(id);
-        for other in (0..self.actors.len()).filter(|other| *other != host) {
+        for other in (0..self.processes.len()).filter(|other| *other != host) {
             act(host, other);
             act(other, host);
         }

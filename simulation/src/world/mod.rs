@@ -6,22 +6,29 @@ mod processes;
 use std::{
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use simulated::control::{self, Host};
+use test_support::{
+    account::{Account, Balance, Leniency, count_closed_clients},
+    clients::{Phase, Progress},
+    message::Token,
+};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    account::{Account, Balance, Leniency, open_ends},
-    clients::{Phase, Progress},
     journal,
     known_gaps::History,
     observer,
     plan::{Plan, ProcessId},
-    poison::{self, Fate},
+    poison::{self, PoisonOutcome},
     process::Process,
-    settings::{self, Gauges},
+    settings::{self, Metrics},
 };
 
 /// The result of a seed.
@@ -34,7 +41,7 @@ pub struct Outcome {
     /// Duration in simulated nanoseconds.
     pub took: u64,
     /// Number of processes started.
-    pub lives: usize,
+    pub instances: usize,
     /// Digest of the trace.
     pub digest: u64,
     /// The trace, if requested.
@@ -56,14 +63,14 @@ const AWAY: u64 = 200 * TICK;
 const PATIENCE: u64 = 90 * SECOND;
 
 /// Timeout for the next close: longer than the grace period for a gateway and the takeover behind it.
-const ENDS: u64 = 30 * SECOND;
+const CLOSE_TIMEOUT: u64 = 30 * SECOND;
 
 /// The slot of a process.
 struct ManagedProcess {
     id: ProcessId,
     process: Option<Process>,
     /// Its instance number.
-    life: usize,
+    instance: usize,
     stop: CancellationToken,
     /// Number of faults that pause it.
     paused: usize,
@@ -73,7 +80,7 @@ struct ManagedProcess {
     away: u64,
     /// Whether it is draining.
     stopping: bool,
-    gauges: Gauges,
+    metrics: Metrics,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,16 +92,16 @@ enum Part {
 struct World {
     seed: u64,
     plan: Rc<Plan>,
-    actors: Vec<ManagedProcess>,
+    processes: Vec<ManagedProcess>,
     account: Account,
     history: History,
-    lives: usize,
+    instances: usize,
     /// By step, the paused instance.
     paused: BTreeMap<usize, usize>,
     phase: watch::Sender<Phase>,
-    progress: Rc<Progress>,
+    progress: Arc<Progress>,
     /// The outcome for the client with the poison message.
-    fate: Rc<Fate>,
+    poison_outcome: Rc<PoisonOutcome>,
     closing: bool,
 }
 
@@ -104,52 +111,52 @@ pub fn run(seed: u64, lines: bool) -> Outcome {
     journal::take();
     poison::begin();
     let mut world = World::new(seed);
-    world.play();
-    let World { plan, lives, mut account, history, progress, actors, .. } = world;
-    history.limits(&plan, &mut account);
+    world.run();
+    let World { plan, instances, mut account, history, progress, processes, .. } = world;
+    history.add_gaps(&plan, &mut account);
     account.records(journal::take());
-    for mut life in progress.lives.take() {
-        history.cut_short(&plan, &mut life);
-        account.life(life);
+    for mut log in progress.take_logs() {
+        history.cut_short(&plan, &mut log);
+        account.connection(log);
     }
     for panic in crate::panics::take() {
-        account.blemish(panic);
+        account.failure(panic);
     }
     let took = control::now();
-    drop(actors);
+    drop(processes);
     let balance = account.balance(Leniency { overtaken: true, in_time: None });
     let (digest, trace) = control::trace();
-    Outcome { plan, balance, took, lives, digest, trace }
+    Outcome { plan, balance, took, instances, digest, trace }
 }
 
 impl World {
     fn new(seed: u64) -> Self {
         let plan = Rc::new(Plan::of(seed));
-        let actors = plan.servers().into_iter().chain([ProcessId::Clients]).map(|id| {
+        let processes = plan.servers().into_iter().chain([ProcessId::Clients]).map(|id| {
             let _ = control::add_host();
             ManagedProcess {
                 id,
                 process: None,
-                life: 0,
+                instance: 0,
                 stop: CancellationToken::new(),
                 paused: 0,
                 off: false,
                 away: 0,
                 stopping: false,
-                gauges: Gauges::default(),
+                metrics: Metrics::default(),
             }
         });
         Self {
             seed,
-            actors: actors.collect(),
+            processes: processes.collect(),
             plan,
             account: Account::default(),
             history: History::default(),
-            lives: 0,
+            instances: 0,
             paused: BTreeMap::new(),
             phase: watch::Sender::new(Phase::Talk),
-            progress: Rc::default(),
-            fate: Rc::default(),
+            progress: Arc::default(),
+            poison_outcome: Rc::default(),
             closing: false,
         }
     }
@@ -164,8 +171,8 @@ impl World {
         }
     }
 
-    fn play(&mut self) {
-        for host in 0..self.actors.len() {
+    fn run(&mut self) {
+        for host in 0..self.processes.len() {
             self.start(host);
         }
         let mut parts = BTreeMap::new();
@@ -181,35 +188,37 @@ impl World {
             }
         }
         let all_run = self.wait(PATIENCE, |world| {
-            world.actors.iter().all(|actor| actor.process.is_some() && !actor.stopping)
+            world.processes.iter().all(|managed| managed.process.is_some() && !managed.stopping)
         });
-        self.expect(all_run, "not everybody came back");
+        self.expect(all_run, "some processes did not restart");
         self.pause(3 * SECOND);
         self.phase.send_replace(Phase::Listen);
         self.pause(SECOND);
-        let settled = self.wait(PATIENCE, |world| world.progress.staying == world.progress.settled);
-        self.expect(settled, "not everybody had answers");
-        self.look_at_poison();
-        self.quiet(|world| world.progress.received.get());
-        self.look();
+        let settled = self.wait(PATIENCE, |world| {
+            count(&world.progress.staying) == count(&world.progress.settled)
+        });
+        self.expect(settled, "some clients lack answers");
+        self.check_poison_outcome();
+        self.quiet(|world| count(&world.progress.received));
+        self.check_queries();
         self.phase.send_replace(Phase::Leave);
-        let clients = self.plan.clients as usize;
-        let left = self.wait(PATIENCE, |world| world.progress.left.get() == clients);
-        self.expect(left, "not everybody left");
-        self.ends();
-        self.agree(0);
+        let clients = u64::from(self.plan.clients);
+        let left = self.wait(PATIENCE, |world| count(&world.progress.ended) == clients);
+        self.expect(left, "some clients did not disconnect");
+        self.wait_for_closes();
+        self.check_gauges(0);
         self.close();
     }
 
     /// Waits until workers have received all closes, or no more arrive.
-    fn ends(&mut self) {
+    fn wait_for_closes(&mut self) {
         let mut moved = (control::now(), 0);
         loop {
-            let (known, ended) = journal::look(open_ends);
+            let (known, ended) = journal::with_records(count_closed_clients);
             if ended != moved.1 {
                 moved = (control::now(), ended);
             }
-            let patience = if known == ended { 2 * SECOND } else { ENDS };
+            let patience = if known == ended { 2 * SECOND } else { CLOSE_TIMEOUT };
             if moved.0 + patience < control::now() {
                 return;
             }
@@ -218,11 +227,11 @@ impl World {
     }
 
     /// Waits until a value stays the same for a while.
-    fn quiet(&mut self, count: impl Fn(&Self) -> usize) {
+    fn quiet(&mut self, value: impl Fn(&Self) -> u64) {
         loop {
-            let before = count(self);
+            let before = value(self);
             self.pause(2 * SECOND);
-            if before == count(self) {
+            if before == value(self) {
                 return;
             }
         }
@@ -237,13 +246,13 @@ impl World {
             |id| matches!(id, ProcessId::Register(_)),
         ] as [fn(ProcessId) -> bool; 3]
         {
-            for actor in self.actors.iter_mut().filter(|actor| kind(actor.id)) {
-                actor.stopping = true;
-                actor.stop.cancel();
+            for managed in self.processes.iter_mut().filter(|managed| kind(managed.id)) {
+                managed.stopping = true;
+                managed.stop.cancel();
             }
             let ended = self.wait(PATIENCE, |world| {
-                let mut these = world.actors.iter().filter(|actor| kind(actor.id));
-                these.all(|actor| actor.process.is_none())
+                let mut these = world.processes.iter().filter(|managed| kind(managed.id));
+                these.all(|managed| managed.process.is_none())
             });
             self.expect(ended, "some processes did not exit");
         }
@@ -252,8 +261,8 @@ impl World {
     fn expect(&mut self, holds: bool, what: &str) {
         if !holds {
             let missing: Vec<_> =
-                self.actors.iter().map(|it| (it.id, it.process.is_some())).collect();
-            self.account.blemish(format!(
+                self.processes.iter().map(|it| (it.id, it.process.is_some())).collect();
+            self.account.failure(format!(
                 "{what}: {missing:?} {:?} {:?}",
                 self.progress.staying, self.progress.settled
             ));
@@ -261,33 +270,33 @@ impl World {
     }
 
     /// Checks that the poison message was given up soon enough.
-    fn look_at_poison(&mut self) {
+    fn check_poison_outcome(&mut self) {
         let Some((at, gateway)) = self.plan.poison else { return };
         // Clients of a powered-off host notice nothing.
         let died = |world: &Self| world.history.has_died_since(gateway, at.as_nanos() as u64);
-        self.wait(PATIENCE, |world| world.fate.ended.get() || died(world));
+        self.wait(PATIENCE, |world| world.poison_outcome.ended.get() || died(world));
         let ended_with_it = died(self);
-        let Fate { sent, given_up, ended } = &*self.fate;
+        let PoisonOutcome { sent, given_up, ended } = &*self.poison_outcome;
         let (sent, given_up, ended) = (sent.get(), given_up.get(), ended.get());
         // Among others, announced, in a group, alone; and once more for each fault that may have hidden a
         // start or a crash.
         let (crashes, most) = (poison::crashes(), 4 + self.plan.steps.len());
         if most < crashes || sent && !ended && !ended_with_it || crashes == 0 && given_up {
             let what = "a message that ends workers";
-            self.account.blemish(format!(
+            self.account.failure(format!(
                 "{what}: {crashes} ended, sent {sent}, given up {given_up}, closed {ended}"
             ));
         }
     }
 
     /// Checks that queries find every client that stays.
-    fn look(&mut self) {
-        let staying = self.progress.staying.get();
-        self.agree(staying as i64);
+    fn check_queries(&mut self) {
+        let staying = count(&self.progress.staying);
+        self.check_gauges(staying as i64);
         let registers = (0..self.plan.registers).map(|host| settings::register(host).to_string());
         let mut groups: BTreeMap<u32, u64> = BTreeMap::new();
         for client in 0..self.plan.clients {
-            let token = crate::message::Token { client, life: 0 };
+            let token = Token { client, attempt: 0 };
             *groups.entry(token.group_number()).or_default() += 1;
         }
         let names = groups.keys().map(|group| format!("g{group}")).collect();
@@ -295,33 +304,33 @@ impl World {
         let main = observer::run(registers.collect(), names, Rc::clone(&seen));
         let host = control::add_host();
         let Ok(process) = Process::start(host, main) else { return };
-        self.actors.push(ManagedProcess {
+        self.processes.push(ManagedProcess {
             id: ProcessId::Clients,
             process: Some(process),
-            life: 0,
+            instance: 0,
             stop: CancellationToken::new(),
             paused: 0,
             off: false,
             away: u64::MAX,
             stopping: true,
-            gauges: Gauges::default(),
+            metrics: Metrics::default(),
         });
-        let looked = self.wait(PATIENCE, |_| seen.borrow().is_some());
-        self.expect(looked, "the query for connected clients had no answer");
+        let answered = self.wait(PATIENCE, |_| seen.borrow().is_some());
+        self.expect(answered, "the query for connected clients had no answer");
         if let Some((all, members)) = seen.take() {
             let grouped: u64 = members.iter().sum();
-            if all != staying as u64 || grouped != all {
+            if all != staying || grouped != all {
                 let what = format!("{staying} stay, gateways have {all}, groups {members:?}");
-                self.account.blemish(what);
+                self.account.failure(what);
             }
         }
     }
 
     /// Checks that gateways hold these clients and nothing in flight.
-    fn agree(&mut self, clients: i64) {
+    fn check_gauges(&mut self, clients: i64) {
         let mut sum = BTreeMap::<String, i64>::new();
-        for actor in &self.actors {
-            for (name, value) in settings::read(&actor.gauges).unwrap_or_default() {
+        for managed in &self.processes {
+            for (name, value) in settings::read(&managed.metrics).unwrap_or_default() {
                 *sum.entry(name).or_default() += value;
             }
         }
@@ -334,7 +343,7 @@ impl World {
         ] {
             let found = sum.get(name);
             if found != Some(&expected) {
-                self.account.blemish(format!("{name} is {found:?}, not {expected}"));
+                self.account.failure(format!("{name} is {found:?}, not {expected}"));
             }
         }
     }
@@ -366,17 +375,17 @@ impl World {
     /// Advances time to the next occurrence and runs the affected processes until then.
     fn step(&mut self, end: u64) {
         let now = control::now();
-        let runs = |actor: &&ManagedProcess| actor.paused == 0 && actor.process.is_some();
-        let lag = self.actors.iter().filter(runs).filter_map(|actor| actor.process.as_ref());
+        let runs = |managed: &&ManagedProcess| managed.paused == 0 && managed.process.is_some();
+        let lag = self.processes.iter().filter(runs).filter_map(|managed| managed.process.as_ref());
         let lag = lag.map(|process| process.now + LAG).min();
         let next = [control::next_arrival(), lag].into_iter().flatten().min().unwrap_or(end);
         let next = next.clamp(now + 1, end.max(now + 1)).div_ceil(TICK) * TICK;
         let touched: BTreeSet<_> = control::advance(next).into_iter().collect();
-        for host in 0..self.actors.len() {
-            let actor = &mut self.actors[host];
-            let Some(process) = actor.process.as_mut().filter(|_| actor.paused == 0) else {
-                if actor.process.is_none() && !self.closing && actor.away <= next {
-                    if std::mem::take(&mut actor.off) {
+        for host in 0..self.processes.len() {
+            let managed = &mut self.processes[host];
+            let Some(process) = managed.process.as_mut().filter(|_| managed.paused == 0) else {
+                if managed.process.is_none() && !self.closing && managed.away <= next {
+                    if std::mem::take(&mut managed.off) {
                         control::switch_on(host);
                     }
                     self.start(host);
@@ -391,10 +400,14 @@ impl World {
                 self.kill(host, control::now() + AWAY);
                 continue;
             }
-            let Some(process) = &self.actors[host].process else { continue };
+            let Some(process) = &self.processes[host].process else { continue };
             if let Some(result) = process.ended() {
                 self.ended(host, result);
             }
         }
     }
+}
+
+fn count(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
 }

@@ -1,87 +1,87 @@
 //! Starts and terminates processes.
 
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 use simulated::control::{self, Host};
+use test_support::{account::Loss, clients::Environment};
 use tokio_util::sync::CancellationToken;
 
 use super::{AWAY, World};
 use crate::{
-    account::Loss,
-    clients::{self, Place},
+    clients::{self, LIMITS, Simulated},
     plan::ProcessId,
     poison,
     process::Process,
-    settings::{self, Gauges},
+    settings::{self, Metrics},
 };
 
 impl World {
     pub(super) fn start(&mut self, host: Host) {
-        self.lives += 1;
-        let life = self.lives;
+        self.instances += 1;
+        let instance = self.instances;
         let (plan, stop) = (Rc::clone(&self.plan), CancellationToken::new());
         control::enter(host);
-        control::note("start", &[host as u64, life as u64]);
-        let id = self.actors[host].id;
-        let gauges = Gauges::default();
+        control::note("start", &[host as u64, instance as u64]);
+        let id = self.processes[host].id;
+        let metrics = Metrics::default();
         let process = match id {
             ProcessId::Register(_) => {
                 Process::start(host, settings::run_register(host, stop.clone()))
             }
             ProcessId::Gateway(number) => {
-                let main = settings::run_gateway(plan, number, stop.clone(), Rc::clone(&gauges));
+                let main = settings::run_gateway(plan, number, stop.clone(), Rc::clone(&metrics));
                 Process::start(host, main)
             }
             ProcessId::Worker(number) => {
-                Process::start(host, settings::run_worker(plan, number, life, stop.clone()))
+                Process::start(host, settings::run_worker(plan, number, instance, stop.clone()))
             }
             ProcessId::Clients => {
                 let hosts =
                     (0..plan.gateways.len()).map(|number| self.host(ProcessId::Gateway(number)));
-                let place = Place {
-                    gateways: hosts.map(settings::door).collect(),
+                let environment = Environment {
+                    transport: Simulated,
+                    gateways: hosts.map(settings::client_address).collect(),
                     inner: (0..plan.gateways.len()).map(settings::inner).collect(),
-                    clients: plan.clients,
                     every: plan.every,
-                    seed: self.seed,
-                    phase: self.phase.subscribe(),
-                    progress: Rc::clone(&self.progress),
+                    limits: LIMITS,
+                    progress: Arc::clone(&self.progress),
                 };
+                let (count, seed, phase) = (plan.clients, self.seed, self.phase.subscribe());
                 let poison = plan.poison.map(|(after, number)| {
-                    let gateway = settings::door(self.host(ProcessId::Gateway(number)));
-                    (gateway, after, self.phase.subscribe(), Rc::clone(&self.fate))
+                    let gateway = settings::client_address(self.host(ProcessId::Gateway(number)));
+                    (gateway, after, self.phase.subscribe(), Rc::clone(&self.poison_outcome))
                 });
-                Process::start(host, async {
-                    if let Some((gateway, after, phase, fate)) = poison {
+                Process::start(host, async move {
+                    if let Some((gateway, after, phase, outcome)) = poison {
                         tokio::task::spawn_local(async move {
-                            poison::run(gateway, after, phase, &fate).await;
+                            poison::run(gateway, after, phase, &outcome).await;
                         });
                     }
-                    clients::run(place).await;
+                    clients::run(count, seed, environment, phase).await;
                     std::future::pending().await
                 })
             }
         };
         let process = process.expect("a runtime without I/O needs nothing");
-        let actor = &mut self.actors[host];
-        actor.process = Some(process);
-        self.history.started(id, life, control::now());
+        let managed = &mut self.processes[host];
+        managed.process = Some(process);
+        self.history.started(id, instance, control::now());
         if let ProcessId::Worker(number) = id {
             self.account.worker_up(number, control::now());
         }
-        (actor.life, actor.stop, actor.gauges) = (life, stop, gauges);
-        (actor.paused, actor.stopping) = (0, false);
+        (managed.instance, managed.stop, managed.metrics) = (instance, stop, metrics);
+        (managed.paused, managed.stopping) = (0, false);
     }
 
     /// A process terminated by itself.
     pub(super) fn ended(&mut self, host: Host, result: anyhow::Result<()>) {
-        let actor = &mut self.actors[host];
+        let managed = &mut self.processes[host];
         control::end_process(host);
         control::enter(host);
-        actor.process = None;
-        actor.gauges = Gauges::default();
-        actor.away = actor.away.max(control::now() + AWAY);
-        let (id, stopping) = (actor.id, actor.stopping);
+        managed.process = None;
+        managed.metrics = Metrics::default();
+        managed.away = managed.away.max(control::now() + AWAY);
+        let (id, stopping) = (managed.id, managed.stopping);
         self.history.ended(id, control::now());
         match (id, result) {
             (ProcessId::Gateway(number), Ok(())) if stopping => {
@@ -97,8 +97,8 @@ impl World {
                 }
                 self.lost(id, true);
             }
-            (_, Ok(())) => self.account.blemish(format!("{id} exited unexpectedly")),
-            (_, Err(error)) => self.account.blemish(format!("{id}: {error:#}")),
+            (_, Ok(())) => self.account.failure(format!("{id} exited unexpectedly")),
+            (_, Err(error)) => self.account.failure(format!("{id}: {error:#}")),
         }
     }
 

@@ -1,168 +1,135 @@
-//! The clients of a run: each connects, sends, receives, closes or stays, and reports what it
-//! observed.
+//! The clients of a run, over real sockets.
 
 use std::{
+    io,
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use tokio::{
-    sync::watch,
-    task::JoinSet,
-    time::{Instant, sleep, timeout},
-};
-
-use crate::{
-    account::{End, Life},
-    client::Connection,
+use futures_util::{SinkExt as _, StreamExt as _};
+use rand::{SeedableRng as _, rngs::StdRng};
+use test_support::{
+    account::ConnectionLog,
+    clients::{Environment, Limits, Phase, Progress, Received, Socket, Transport, run_client},
     message::Token,
 };
+use tokio::{
+    net::TcpStream,
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+use tokio_tungstenite::{
+    WebSocketStream, client_async_with_config,
+    tungstenite::{Error, Message, protocol::WebSocketConfig},
+};
 
-/// The phase of a run, for all clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
-    /// Clients send; some close and reconnect.
-    Talk,
-    /// Connected clients only receive.
-    Listen,
-    /// Clients close their connections.
-    Leave,
-}
+use crate::journal;
 
-/// The progress of all clients.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// Clients that received an answer on their current connection.
-    pub joined: AtomicU64,
-    /// Messages sent.
-    pub sent: AtomicU64,
-    /// Results of sockets: messages, closes and errors.
-    pub heard: AtomicU64,
-    /// Of the connections that stay, those with every message answered.
-    pub settled: AtomicU64,
-    /// Connections that stay open.
-    pub staying: AtomicU64,
-}
+/// The parameters of the clients' script.
+pub const LIMITS: Limits = Limits {
+    opening: Duration::from_secs(20),
+    retry: Duration::from_millis(30),
+    close: Duration::from_secs(15),
+    unanswered: 1_000,
+    messages: 5..100,
+};
 
-/// The environment of all clients.
+/// Kernel sockets and the system clock.
 #[derive(Debug)]
-pub struct Place {
-    /// The address of each gateway for clients.
-    pub gateways: Vec<SocketAddr>,
-    /// The inner port of each gateway, which client ids contain.
-    pub inner: Vec<u16>,
-    /// The time between two messages of a client.
-    pub every: Duration,
-    /// The seed of the run.
-    pub seed: u64,
-    /// The progress of all clients.
-    pub progress: Progress,
+pub struct Tcp;
+
+/// An open connection.
+#[derive(Debug)]
+pub struct WebSocket(WebSocketStream<TcpStream>);
+
+impl Transport for Tcp {
+    type Socket = WebSocket;
+
+    fn now(&self) -> u64 {
+        journal::now()
+    }
+
+    async fn open(&self, gateway: SocketAddr, token: Token) -> Option<WebSocket> {
+        let stream = TcpStream::connect(gateway).await.ok()?;
+        stream.set_nodelay(true).ok()?;
+        let request = format!("ws://{gateway}/?{}", token.to_u64());
+        // The default reserves 128 KiB per connection.
+        let config = WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(0);
+        let (socket, _) = client_async_with_config(request, stream, Some(config)).await.ok()?;
+        Some(WebSocket(socket))
+    }
+}
+
+impl Socket for WebSocket {
+    async fn send(&mut self, message: Vec<u8>) -> io::Result<()> {
+        self.0.send(Message::Binary(message.into())).await.map_err(io_error)
+    }
+
+    async fn receive(&mut self) -> Option<Received> {
+        loop {
+            return Some(match self.0.next().await?.ok()? {
+                Message::Binary(bytes) => Received::Message(bytes),
+                Message::Close(frame) => Received::Close(frame.map(|frame| frame.code.into())),
+                Message::Ping(_) | Message::Pong(_) => continue,
+                Message::Text(_) | Message::Frame(_) => Received::Unexpected,
+            });
+        }
+    }
+
+    async fn send_close(&mut self) -> io::Result<()> {
+        self.0.close(None).await.map_err(io_error)
+    }
+
+    async fn answer_close(&mut self) {
+        // The next read sends the answer.
+        let _ = self.0.next().await;
+    }
+}
+
+fn io_error(error: Error) -> io::Error {
+    io::Error::other(error)
 }
 
 /// All clients of a run.
 #[derive(Debug)]
 pub struct Clients {
-    clients: JoinSet<Vec<Life>>,
+    clients: JoinSet<()>,
     phase: watch::Sender<Phase>,
-    /// Their environment.
-    pub place: Arc<Place>,
+    /// Their progress.
+    pub progress: Arc<Progress>,
 }
 
-/// The pause after a failed attempt, before a client tries the next gateway.
-const RETRY: Duration = Duration::from_millis(30);
-
-/// The timeout of opening a connection.
-const OPENING: Duration = Duration::from_secs(20);
-
 impl Clients {
-    /// Starts `count` clients.
-    pub fn start(count: u32, place: Place) -> Self {
-        let (phase, place) = (watch::Sender::new(Phase::Talk), Arc::new(place));
+    /// Starts `count` clients, whose decisions follow from the seed.
+    pub fn start(count: u32, seed: u64, environment: Environment<Tcp>) -> Self {
+        let (phase, environment) = (watch::Sender::new(Phase::Talk), Arc::new(environment));
         let mut clients = JoinSet::new();
         for number in 0..count {
-            clients.spawn(client(number, count, Arc::clone(&place), phase.subscribe()));
+            let (environment, phase) = (Arc::clone(&environment), phase.subscribe());
+            clients.spawn(async move {
+                // Spreads connects and messages over the interval.
+                sleep(environment.every.mul_f64(f64::from(number) / f64::from(count))).await;
+                let rng = StdRng::seed_from_u64(seed ^ u64::from(number) << 20);
+                run_client(number, rng, &environment, phase).await;
+            });
         }
-        Self { clients, phase, place }
+        Self { clients, phase, progress: Arc::clone(&environment.progress) }
     }
 
     /// Sets the phase of all clients.
-    pub fn turn_to(&self, phase: Phase) {
+    pub fn set_phase(&self, phase: Phase) {
         self.phase.send_replace(phase);
     }
 
-    /// Waits until all clients have ended, and returns their connections.
-    pub async fn join(self) -> Vec<Life> {
-        self.clients.join_all().await.into_iter().flatten().collect()
-    }
-}
-
-/// The plan of a client for one connection.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum ClientPlan {
-    /// It stays.
-    Stay,
-    /// It closes in order after that many messages.
-    Leave(u32),
-    /// It aborts after that many.
-    Drop(u32),
-}
-
-async fn client(
-    number: u32,
-    count: u32,
-    place: Arc<Place>,
-    mut phase: watch::Receiver<Phase>,
-) -> Vec<Life> {
-    let mut dice = StdRng::seed_from_u64(place.seed ^ u64::from(number) << 20);
-    let mut lives: Vec<Life> = Vec::new();
-    // Spreads connects and messages over the interval.
-    sleep(place.every.mul_f64(f64::from(number) / f64::from(count))).await;
-    for life in 0.. {
-        let token = Token { client: number, life };
-        let gateway = (number + life) as usize % place.gateways.len();
-        // Three of four stay, so that every client has a partner that stays.
-        let plan = match (number % 4, dice.random_range(5..100)) {
-            (0, messages) if dice.random_bool(0.3) => ClientPlan::Drop(messages),
-            (0, messages) => ClientPlan::Leave(messages),
-            _ => ClientPlan::Stay,
-        };
-        // An attempt at a gateway that is down does not count as a connection.
-        let opening = Connection::open(&place, gateway, token);
-        let opened = tokio::select! {
-            opened = timeout(OPENING, opening) => opened.ok().flatten(),
-            () = reached(&mut phase, Phase::Listen) => None,
-        };
-        match opened {
-            Some(connection) => lives.push(connection.live(plan, &mut phase).await),
-            None => sleep(RETRY).await,
-        }
-        if lives.last().is_some_and(|life| life.end == End::Stayed)
-            || *phase.borrow() != Phase::Talk
-        {
-            break;
-        }
-    }
-    lives
-}
-
-/// Waits until the run has reached the phase `to`.
-pub(crate) async fn reached(phase: &mut watch::Receiver<Phase>, to: Phase) {
-    let _ = phase.wait_for(|phase| to <= *phase).await;
-}
-
-impl Progress {
     /// Polls until `done`. `false` if nothing was received for `patience`.
-    pub async fn until(&self, patience: Duration, done: impl Fn(&Self) -> bool) -> bool {
+    pub async fn until(&self, patience: Duration, done: impl Fn(&Progress) -> bool) -> bool {
         let mut last = (Instant::now(), 0);
-        while !done(self) {
-            let heard = self.heard.load(Ordering::Relaxed) + self.joined.load(Ordering::Relaxed);
-            if heard != last.1 {
-                last = (Instant::now(), heard);
+        while !done(&self.progress) {
+            let received = self.received() + self.progress.joined.load(Ordering::Relaxed);
+            if received != last.1 {
+                last = (Instant::now(), received);
             }
             if patience < last.0.elapsed() {
                 return false;
@@ -175,11 +142,21 @@ impl Progress {
     /// Waits until nothing was received for that long.
     pub async fn quiet(&self, time: Duration) {
         loop {
-            let heard = self.heard.load(Ordering::Relaxed);
+            let received = self.received();
             sleep(time).await;
-            if heard == self.heard.load(Ordering::Relaxed) {
+            if received == self.received() {
                 return;
             }
         }
+    }
+
+    fn received(&self) -> u64 {
+        self.progress.received.load(Ordering::Relaxed)
+    }
+
+    /// Waits until all clients have ended, and returns the logs of their connections.
+    pub async fn join(self) -> Vec<ConnectionLog> {
+        self.clients.join_all().await;
+        self.progress.take_logs()
     }
 }

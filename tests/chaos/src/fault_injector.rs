@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, ensure};
+use test_support::account::{Account, Loss};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
-    account::{Account, Loss},
     journal,
     network::Network,
     partitions::Partition,
@@ -198,7 +198,7 @@ impl FaultInjector {
         let process = self.processes.get(process);
         if let Some(failure) = process.exit_failure(status) {
             process.kill()?;
-            self.account.blemish(failure);
+            self.account.failure(failure);
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use crate::record::{LENGTH, Record};
+use test_support::record::{LENGTH, Record};
 
 /// The journal of this process.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Journal {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn note(&self, record: &Record) -> io::Result<()> {
+    pub fn append(&self, record: &Record) -> io::Result<()> {
         // One call in append mode, so that records of several threads do not interleave.
         (&self.0).write_all(&record.encode())
     }
@@ -100,19 +100,21 @@ impl Journals {
 
 #[cfg(test)]
 mod tests {
+    use test_support::record::{Client, RecordedEvent};
+
     use super::*;
-    use crate::record::{Client, Told};
 
     #[test]
     fn written_records_are_read_and_truncated_ones_counted() {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::create(folder.path()).unwrap();
         let client = Client { gateway: 1, connection: 2 };
-        let record = |number| Record { at: 0, client, number, marked: false, told: Told::Connect };
-        journal.note(&record(1)).unwrap();
+        let event = RecordedEvent::Connect;
+        let record = |number| Record { at: 0, client, number, marked: false, event };
+        journal.append(&record(1)).unwrap();
         let mut journals = Journals::of(folder.path());
         assert_eq!(journals.read().unwrap().len(), 1);
-        journal.note(&record(2)).unwrap();
+        journal.append(&record(2)).unwrap();
         assert_eq!(journals.read().unwrap()[1].1, record(2));
         (&journal.0).write_all(&record(3).encode()[1..]).unwrap();
         let (records, torn) = journals.finish().unwrap();

@@ -19,13 +19,6 @@ pub mod proxy;
 
 pub mod clients;
 
-mod client;
-
-pub mod message;
-pub mod record;
-
 pub mod journal;
-
-pub mod account;
 
 pub mod report;

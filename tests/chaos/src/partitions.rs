@@ -78,9 +78,10 @@ const WHOLE: Duration = Duration::from_secs(PEER_TIMEOUT + 4);
 /// Maximum time until a message to a uid or a group has reached all recipients, whichever processes
 /// are cut off from each other: the peer timeout, the time until a worker becomes passive and other
 /// workers have handled its events, and as much again for delays by short faults.
-pub const PASSED_ON: Duration = Duration::from_secs(18);
+pub const FORWARDING_LIMIT: Duration = Duration::from_secs(18);
 
-/// The duration of a long partition between a worker and a gateway: longer than [`PASSED_ON`].
+/// The duration of a long partition between a worker and a gateway: longer than
+/// [`FORWARDING_LIMIT`].
 const LONG: Duration = Duration::from_secs(26);
 
 /// Every how many rounds a long partition occurs. Not in the first round, the only one of the short

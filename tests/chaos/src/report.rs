@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
+use test_support::account::Balance;
+
 use crate::{
-    account::Balance,
     partitions::Ways,
     plan::{Cut, Fault, Process, Step},
     scenario::Scenario,
@@ -35,12 +36,12 @@ pub fn report(facts: &Facts, balance: &Balance) -> String {
         ("connections, closed by the remote side", counts.connections, Some(counts.closed)),
         ("messages sent", counts.sent, None),
         ("messages handled", counts.handled, None),
-        ("not handled: gateway lost, or client aborted", counts.gone, None),
+        ("not handled: gateway lost, or client aborted", counts.unhandled, None),
         ("redelivered, handled for the first time", counts.redelivered - counts.again, None),
         ("redelivered, handled again", counts.again, None),
         ("handled late, by a worker that was cut off", counts.overtaken, None),
         ("answers", counts.answers, None),
-        ("forwarded to uids and groups", counts.passed_on, None),
+        ("forwarded to uids and groups", counts.forwarded, None),
         ("onConnect", counts.connects, None),
         ("onClose", counts.closes.values().sum(), None),
         ("onClose missing: fewer than two workers running", counts.closes_missing, None),

@@ -4,16 +4,19 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
+use test_support::{
+    account::count_closed_clients,
+    clients::{Environment, Phase, Progress},
+};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    account::open_ends,
-    clients::{Clients, Phase, Place, Progress},
+    clients::{Clients, LIMITS, Tcp},
     fault_injector::FaultInjector,
     journal::Journals,
     network::Network,
@@ -26,7 +29,7 @@ use crate::{
 
 /// The parameters of a run.
 #[derive(Clone, Debug)]
-pub struct Order {
+pub struct RunConfig {
     /// The kind of faults.
     pub scenario: Scenario,
     /// The size.
@@ -49,8 +52,8 @@ const QUIET: Duration = Duration::from_millis(400);
 ///
 /// # Errors
 /// When the suite does not become ready, or a process exits unexpectedly.
-pub async fn run(order: &Order, folder: &Path) -> anyhow::Result<(String, bool)> {
-    let Order { scenario, shape, seed, bin } = order;
+pub async fn run(config: &RunConfig, folder: &Path) -> anyhow::Result<(String, bool)> {
+    let RunConfig { scenario, shape, seed, bin } = config;
     let network = scenario.has_hosts().then(|| Network::create(folder)).transpose()?;
     let addresses = match network {
         Some(_) => Addresses::on_hosts(),
@@ -59,19 +62,19 @@ pub async fn run(order: &Order, folder: &Path) -> anyhow::Result<(String, bool)>
     let proxies = proxies(&addresses).await?;
     let processes = Processes::start(bin, folder, addresses, network.as_ref())?;
     processes.ready().await?;
-    let place = Place {
+    let environment = Environment {
+        transport: Tcp,
         gateways: processes.addresses.clients.clone(),
         inner: processes.addresses.inner_proxied.iter().map(std::net::SocketAddr::port).collect(),
         every: Duration::from_secs(1) * shape.clients / shape.rate,
-        seed: *seed,
-        progress: Progress::default(),
+        limits: LIMITS,
+        progress: Arc::default(),
     };
-    let clients = Clients::start(shape.clients, place);
-    let progress = &clients.place.progress;
+    let clients = Clients::start(shape.clients, *seed, environment);
     let all = u64::from(shape.clients);
     // Some clients close and reconnect at any time.
     let most = |progress: &Progress| all * 9 / 10 <= progress.joined.load(Ordering::Relaxed);
-    ensure!(progress.until(PATIENCE, most).await, "the suite did not become ready");
+    ensure!(clients.until(PATIENCE, most).await, "the suite did not become ready");
 
     let mut injector = FaultInjector::new(processes, proxies, network);
     let (began, steps) = (Instant::now(), plan(*scenario, shape, *seed));
@@ -79,29 +82,29 @@ pub async fn run(order: &Order, folder: &Path) -> anyhow::Result<(String, bool)>
     fs::write(folder.join("plan.txt"), lines.collect::<String>())?;
     injector.run(&steps).await?;
     let seconds = began.elapsed().as_secs_f64();
-    clients.turn_to(Phase::Listen);
+    clients.set_phase(Phase::Listen);
     let settled = |progress: &Progress| {
         progress.staying.load(Ordering::Relaxed) == progress.settled.load(Ordering::Relaxed)
     };
     sleep(QUIET).await;
     // If clients do not settle, the account reports the missing answers.
-    progress.until(PATIENCE, settled).await;
-    progress.quiet(QUIET).await;
-    clients.turn_to(Phase::Leave);
-    let lives = clients.join().await;
+    clients.until(PATIENCE, settled).await;
+    clients.quiet(QUIET).await;
+    clients.set_phase(Phase::Leave);
+    let connections = clients.join().await;
 
     let mut journal = Journals::of(&journals(folder));
     wait_for_closes(&mut journal).await?;
     let FaultInjector { mut processes, mut account, .. } = injector;
     for failure in processes.stop().await? {
-        account.blemish(failure);
+        account.failure(failure);
     }
     let (records, torn) = journal.finish()?;
     for _ in 0..torn {
-        account.blemish("a journal is incomplete".to_owned());
+        account.failure("a journal is incomplete".to_owned());
     }
     account.records(records);
-    lives.into_iter().for_each(|life| account.life(life));
+    connections.into_iter().for_each(|log| account.connection(log));
     let balance = account.balance(scenario.leniency());
     let facts = Facts { scenario: *scenario, seed: *seed, seconds, faults: kinds(&steps) };
     Ok((report(&facts, &balance), balance.broken.is_empty()))
@@ -113,7 +116,7 @@ async fn wait_for_closes(journals: &mut Journals) -> anyhow::Result<()> {
     let mut last = (Instant::now(), 0);
     loop {
         let records = journals.read().context("cannot read journals")?;
-        let (known, ended) = open_ends(records);
+        let (known, ended) = count_closed_clients(records);
         if ended != last.1 {
             last = (Instant::now(), ended);
         }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use crate::{account::Leniency, partitions::PASSED_ON};
+use test_support::account::Leniency;
+
+use crate::partitions::FORWARDING_LIMIT;
 
 /// The kind of faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -95,7 +97,7 @@ impl Scenario {
         Leniency {
             overtaken: self.has_proxies() || self.has_hosts(),
             // Other scenarios isolate no process for longer than that.
-            in_time: self.has_hosts().then_some(PASSED_ON.as_nanos() as u64),
+            in_time: self.has_hosts().then_some(FORWARDING_LIMIT.as_nanos() as u64),
         }
     }
 }

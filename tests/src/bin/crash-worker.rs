@@ -37,7 +37,7 @@ impl Worker for Crashing {
     }
 
     async fn on_close(&self, client: &Client, reason: CloseReason) -> anyhow::Result<()> {
-        let closed = format!("gone {} {reason:?}", client.id());
+        let closed = format!("closed {} {reason:?}", client.id());
         client.cluster().send_to_uid("watcher", closed).await?;
         Ok(())
     }

@@ -6,7 +6,10 @@ use clap::Parser;
 use framing::http::{Field, Subprotocol};
 use runtime::tls::Plain;
 use serde::Serialize;
-use service::{settings::{Address, Common, Compat, Host, MAX_SILENCE, MAX_WAIT, amount}, tls_flags::{InnerFiles, PublicFiles}};
+use service::{
+    settings::{Address, Common, Compat, Host, MAX_SILENCE, MAX_WAIT, amount},
+    tls_flags::{InnerFiles, PublicFiles},
+};
 
 use crate::{
     heartbeat::MAX_LIMIT,

@@ -50,12 +50,12 @@ impl Sets {
 }
 
 impl Room {
-    pub(super) fn come(&self, id: u64, mailbox: &Rc<Mailbox>) {
+    pub(super) fn add(&self, id: u64, mailbox: &Rc<Mailbox>) {
         let client = Client { mailbox: Rc::clone(mailbox), groups: HashSet::new(), uid: None };
         self.clients.borrow_mut().insert(id, client);
     }
 
-    pub(super) fn gone(&self, id: u64) {
+    pub(super) fn remove(&self, id: u64) {
         let Some(client) = self.clients.borrow_mut().remove(&id) else { return };
         for group in &client.groups {
             self.groups.borrow_mut().remove(group, id);

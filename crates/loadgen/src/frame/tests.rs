@@ -1,7 +1,7 @@
 //! Frames, whole and in pieces.
 
 use super::*;
-use crate::dialect::ServerMessage;
+use crate::protocol::ServerMessage;
 
 fn server(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::from([first]);
@@ -58,7 +58,7 @@ fn messages_are_decoded_from_pieces_of_any_size() {
 }
 
 #[test]
-fn a_ping_between_fragments_does_not_disturb_them() {
+fn ping_between_fragments_leaves_the_message_intact() {
     let stream =
         [server(0x01, b"one "), server(0x89, b""), server(0x00, b"two "), server(0x80, b"three")];
     assert_eq!(read(&stream.concat(), 5).unwrap(), ["ping 0", "one two three:13"]);
@@ -67,7 +67,7 @@ fn a_ping_between_fragments_does_not_disturb_them() {
 #[test]
 fn invalid_server_frames_are_rejected() {
     assert_eq!(read(&[0x81, 0x85, 0, 0, 0, 0], 6), Err(Broken), "masked");
-    assert_eq!(read(&[0xc1, 0x01], 2), Err(Broken), "compressed without being asked");
+    assert_eq!(read(&[0xc1, 0x01], 2), Err(Broken), "compressed without negotiation");
     assert_eq!(read(&[0x89, 126, 1, 0], 4), Err(Broken), "a long ping");
 }
 
@@ -77,10 +77,10 @@ fn unmasked(frame: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_template_is_a_masked_message_with_its_stamp() {
+fn template_is_a_masked_message_with_its_stamp() {
     let stamp = Stamp { run: 7, sender: 3, number: 9, due: 1 };
     let mut frame = Vec::new();
-    Template::new(*b"+-", 64, None, Dialect::Plain, false).append(&stamp, &mut frame);
+    Template::new(*b"+-", 64, None, Protocol::Plain, false).append(&stamp, &mut frame);
     assert_eq!(frame[..2], [0x81, 0x80 | 64]);
     let payload = unmasked(&frame);
     assert_eq!(payload.len(), 64);
@@ -90,14 +90,15 @@ fn a_template_is_a_masked_message_with_its_stamp() {
 }
 
 #[test]
-fn template_ends_with_the_recipient_in_every_dialect() {
+fn template_ends_with_the_recipient_in_every_protocol() {
     let stamp = Stamp { run: 7, sender: 300, number: 8, due: 1 };
-    for dialect in [Dialect::Plain, Dialect::Socketio] {
+    for protocol in [Protocol::Plain, Protocol::Socketio] {
         let mut frame = b"before".to_vec();
         let token = Token::Uid { uids: 256 };
-        Template::new(*b"tt", 64, Some(token), dialect, false).append(&stamp, &mut frame);
+        Template::new(*b"tt", 64, Some(token), protocol, false).append(&stamp, &mut frame);
         let payload = unmasked(&frame[6..]);
-        let ServerMessage::Message(front, 64) = dialect.read(&payload, payload.len() as u64) else {
+        let ServerMessage::Message(front, 64) = protocol.read(&payload, payload.len() as u64)
+        else {
             panic!("{}", String::from_utf8_lossy(&payload));
         };
         assert_eq!(Stamp::read(front), Some(stamp));

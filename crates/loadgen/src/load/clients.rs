@@ -14,12 +14,12 @@ use crate::{
     link::{Link, Outgoing},
 };
 
-/// Makes a client ready: in the group and bound to a uid, its buffers used once.
+/// Prepares a client: in the group and bound to a uid, its buffers used once.
 pub(super) async fn prepare(link: &mut Link, local: &Local, index: usize) -> io::Result<()> {
     let plan = &local.run.plan;
     for message in plan.preparation(index) {
         let mut frame = Vec::new();
-        frame::text(&plan.dialect.wrap(&message), &mut frame);
+        frame::text(&plan.protocol.wrap(&message), &mut frame);
         link.out.send(&frame)?;
         let mut answered = false;
         while !answered {
@@ -32,7 +32,7 @@ pub(super) async fn prepare(link: &mut Link, local: &Local, index: usize) -> io:
     Ok(())
 }
 
-/// Sends messages and, for each that comes back, the next (closed loop).
+/// Sends messages and, for each echo, the next (closed loop).
 pub(super) async fn echo(mut link: Link, local: Rc<Local>, index: usize) {
     let start = local.started().await;
     let mut streams = [Stream::default()];
@@ -47,7 +47,7 @@ pub(super) async fn echo(mut link: Link, local: Rc<Local>, index: usize) {
         }
         credit = 0;
         let read = link.receive(&local.input, |front, size| {
-            let new = local.book(&mut streams, index, (front, size), start);
+            let new = local.record(&mut streams, index, (front, size), start);
             credit += u32::from(new.is_some());
         });
         if let Err(error) = read.await {
@@ -69,10 +69,11 @@ pub(super) async fn receive(mut link: Link, local: Rc<Local>, index: usize) {
     let ended = loop {
         let mut new = 0;
         let read = link.receive(&local.input, |front, size| {
-            if let Some((sender, number)) = local.book(&mut streams, first, (front, size), start) {
+            if let Some((sender, number)) = local.record(&mut streams, first, (front, size), start)
+            {
                 new += 1;
                 if closed_loop {
-                    run.flights.arrives(sender, number);
+                    run.in_flight.receive(sender, number);
                 }
             }
         });
@@ -84,25 +85,25 @@ pub(super) async fn receive(mut link: Link, local: Rc<Local>, index: usize) {
     lost(run, &ended);
 }
 
-/// Sends to many, and the next when all of them have received one (closed loop).
-pub(super) async fn speak(out: Arc<Outgoing>, local: Rc<Local>, index: usize) {
+/// Sends a fan-out message, and the next when all recipients have received one (closed loop).
+pub(super) async fn send_fanout(out: Arc<Outgoing>, local: Rc<Local>, index: usize) {
     let start = local.started().await;
     let run = &local.run;
     let mut next = 0;
     while run.is_sending() {
         let mut free = 0;
-        while free < run.plan.window && run.flights.take_off(index, next + free) {
+        while free < run.plan.window && run.in_flight.reserve(index, next + free) {
             free += 1;
         }
         if 0 < free && send(&out, &local, index, &mut next, free, start).is_err() {
             // The receiving half reports the error.
             return;
         }
-        run.flights.landed(index).await;
+        run.in_flight.completed(index).await;
     }
 }
 
-/// Does not read until the end, and then sees whether the server has had enough.
+/// Does not read until the end, and then counts whether the server has closed the connection.
 pub(super) async fn stall(link: Link, local: Rc<Local>) {
     local.reached(Phase::Over).await;
     if link.is_closed() {
@@ -110,27 +111,27 @@ pub(super) async fn stall(link: Link, local: Rc<Local>) {
     }
 }
 
-/// Is quiet, but for pings, and for messages if the plan has an answer to them.
+/// Sends nothing but pongs, and the answers to messages if the plan has one.
 pub(super) async fn idle(mut link: Link, local: Rc<Local>) {
     let plan = &local.run.plan;
     let mut answer = Vec::new();
     if let Some(text) = &plan.answer {
-        frame::text(&plan.dialect.wrap(text.as_bytes()), &mut answer);
+        frame::text(&plan.protocol.wrap(text.as_bytes()), &mut answer);
     }
     let ended = loop {
-        let mut heard = 0;
-        if let Err(error) = link.receive(&local.input, |_, _| heard += 1).await {
+        let mut received = 0;
+        if let Err(error) = link.receive(&local.input, |_, _| received += 1).await {
             break error;
         }
         if plan.answer.is_none() {
-            local.tally.borrow_mut().account.foreign += heard;
+            local.counters.borrow_mut().account.foreign += received;
             continue;
         }
-        let sent = (0..heard).try_for_each(|_| link.out.send(&answer));
+        let sent = (0..received).try_for_each(|_| link.out.send(&answer));
         if let Err(error) = sent {
             break error;
         }
-        local.run.live.answered.fetch_add(heard, Relaxed);
+        local.run.live.answered.fetch_add(received, Relaxed);
     };
     lost(&local.run, &ended);
 }
@@ -157,5 +158,5 @@ pub(super) fn send(
 
 fn lost(run: &Run, error: &io::Error) {
     run.live.connected.fetch_sub(1, Relaxed);
-    run.live.breaks(format!("a client's connection ended: {error}"));
+    run.live.record_failure(format!("a client's connection ended: {error}"));
 }

@@ -1,4 +1,4 @@
-//! Modes whose clients come and go: churn and storm.
+//! Modes whose clients connect and disconnect: churn and storm.
 
 use std::{
     io,
@@ -22,7 +22,7 @@ use crate::{account::Stream, frame, link::Link, schedule::Schedule};
 /// How long a server may take to finish a close.
 const CLOSING: Duration = Duration::from_secs(5);
 
-/// After a failure: so that a server that is down is not asked a million times.
+/// After a failure: so that a server that is down is not tried a million times.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Connects, echoes, closes, until the run is over.
@@ -53,7 +53,7 @@ pub(super) async fn churn(local: Rc<Local>, index: usize) {
         let source = index + usize::try_from(n).unwrap_or(0);
         n += 1;
         if let Err(error) = cycle(&local, index, source, &mut stream, &mut next, start, due).await {
-            run.live.breaks(format!("a cycle failed: {error}"));
+            run.live.record_failure(format!("a cycle failed: {error}"));
             tokio::time::sleep(PAUSE).await;
         }
     }
@@ -71,9 +71,9 @@ async fn cycle(
     let mut link = open(local, index, source).await?;
     clients::prepare(&mut link, local, index).await?;
     echo(&mut link, local, index, stream, next, start, due).await?;
-    let mut goodbye = Vec::new();
-    frame::close(&mut goodbye);
-    link.out.send(&goodbye)?;
+    let mut close = Vec::new();
+    frame::close(&mut close);
+    link.out.send(&close)?;
     let closing = async { while link.receive(&local.input, |_, _| {}).await.is_ok() {} };
     timeout(CLOSING, closing).await?;
     local.run.live.cycles.fetch_add(1, Relaxed);
@@ -84,7 +84,7 @@ async fn cycle(
 pub(super) async fn storm(local: Rc<Local>, index: usize, gate: Rc<Semaphore>) {
     let start = local.started().await;
     let Ok(pass) = gate.acquire().await else { return };
-    let come = async {
+    let connecting = async {
         let mut link = open(&local, index, index).await?;
         clients::prepare(&mut link, &local, index).await?;
         local.run.live.connected.fetch_add(1, Relaxed);
@@ -93,22 +93,22 @@ pub(super) async fn storm(local: Rc<Local>, index: usize, gate: Rc<Semaphore>) {
         local.run.live.cycles.fetch_add(1, Relaxed);
         Ok::<_, io::Error>(link)
     };
-    match come.await {
+    match connecting.await {
         Ok(link) => {
             drop(pass);
             spawn_local(clients::idle(link, local));
         }
-        Err(error) => local.run.live.breaks(format!("a client could not come: {error}")),
+        Err(error) => local.run.live.record_failure(format!("a client could not connect: {error}")),
     }
 }
 
-/// Connects, and books how long it took.
+/// Connects, and records the duration.
 pub(super) async fn open(local: &Local, index: usize, source: usize) -> io::Result<Link> {
     let plan = &local.run.plan;
     let began = Instant::now();
     let (target, source) = (plan.target(index), plan.source(source));
-    let link = Link::connect(target, source, plan.dialect, &local.input).await?;
-    local.tally.borrow_mut().connect.record(0, nanos(began.elapsed()));
+    let link = Link::connect(target, source, plan.protocol, &local.input).await?;
+    local.counters.borrow_mut().connect.record(0, nanos(began.elapsed()));
     Ok(link)
 }
 
@@ -130,7 +130,7 @@ async fn echo(
     let mut echoed = false;
     while !echoed {
         link.receive(&local.input, |front, size| {
-            echoed |= local.book(stream, index, (front, size), start).is_some();
+            echoed |= local.record(stream, index, (front, size), start).is_some();
         })
         .await?;
     }

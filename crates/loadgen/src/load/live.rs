@@ -15,9 +15,9 @@ pub(super) struct Live {
     pub(super) delivered: AtomicU64,
     /// Connect, echo, close.
     pub(super) cycles: AtomicU64,
-    /// Messages that quiet clients have answered.
+    /// Messages that idle clients have answered.
     pub(super) answered: AtomicU64,
-    /// Connections that ended, or could not be made, when they should not have.
+    /// Connections that ended or failed unexpectedly.
     pub(super) broken: AtomicU64,
     /// Messages of an open loop that were due and not sent: the socket was full, or the pacer
     /// fell behind.
@@ -28,7 +28,7 @@ pub(super) struct Live {
 }
 
 impl Live {
-    pub(super) fn breaks(&self, error: impl std::fmt::Display) {
+    pub(super) fn record_failure(&self, error: impl std::fmt::Display) {
         self.broken.fetch_add(1, Relaxed);
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         trouble.get_or_insert_with(|| error.to_string());
@@ -62,7 +62,7 @@ impl Live {
     pub(super) fn advance(&self, before: &Counts, now: &Counts) {
         let steps = now.counters.iter().zip(before.counters);
         for (counter, (now, before)) in self.counters().iter().zip(steps) {
-            // Connections may become fewer; counters wrap around, so the sum comes out.
+            // A count of connections may decrease; counters wrap around, so the sum is right.
             counter.fetch_add(now.wrapping_sub(before), Relaxed);
         }
         if let Some(trouble) = &now.trouble {
@@ -96,7 +96,7 @@ mod tests {
                 *before = now;
             }
         }
-        two.breaks("why");
+        two.record_failure("why");
         sum.advance(&before[1], &two.counts());
         let total = |counter: &AtomicU64| counter.load(Relaxed);
         let totals = [&sum.connected, &sum.sent, &sum.broken].map(total);

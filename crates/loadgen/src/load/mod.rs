@@ -1,16 +1,16 @@
 //! A run: connect, measure, drain, account.
 
+pub(crate) mod child;
 mod clients;
-mod crew;
+mod counters;
 mod cycles;
-mod flights;
+mod executors;
+mod in_flight;
 mod live;
 mod observer;
 mod pacer;
 mod processes;
-pub(crate) mod seated;
 mod shared;
-mod tally;
 mod thread;
 mod wire;
 
@@ -28,20 +28,20 @@ use tokio::{
 
 use crate::{
     plan::{Mode, Plan},
-    procs::{self, Watched},
+    proc_stats::{self, Watched},
     report::{Facts, Report},
 };
-use crew::Crew;
+use counters::{Counters, PARTS};
+use executors::Executors;
 use observer::Observer;
 use shared::{Phase, Run};
-use tally::{PARTS, Tally};
-use thread::Word;
+use thread::ThreadState;
 
 /// Carries out a plan.
 pub(crate) fn run(plan: &Plan, quiet: bool) -> anyhow::Result<Report> {
-    procs::wake_on_time();
+    proc_stats::wake_on_time();
     let files = plan.clients().div_ceil(plan.generators) + 64;
-    let limit = procs::file_limit().unwrap_or(usize::MAX);
+    let limit = proc_stats::file_limit().unwrap_or(usize::MAX);
     ensure!(
         files <= limit,
         "{} connections need {files} open files, the limit is {limit}: raise it (ulimit -n)",
@@ -54,14 +54,14 @@ pub(crate) fn run(plan: &Plan, quiet: bool) -> anyhow::Result<Report> {
     let token = u16::try_from(now.as_micros() & 0xffff).unwrap_or_default();
     let run = Arc::new(Run::new(plan.clone(), token, None));
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let (crew, words) = Crew::start(&run)?;
-    if let Crew::Processes(processes) = &crew {
+    let (executors, states) = Executors::start(&run)?;
+    if let Executors::Processes(processes) = &executors {
         processes.pids().into_iter().for_each(|pid| observer.add_own(pid));
     }
-    let times = runtime.block_on(conduct(&run, &crew, words, &mut observer));
-    crew.tell(Phase::Over);
-    let tally = crew.end();
-    Ok(report(&run, &tally?, times?, observer))
+    let times = runtime.block_on(conduct(&run, &executors, states, &mut observer));
+    executors.set_phase(Phase::Over);
+    let counters = executors.end();
+    Ok(report(&run, &counters?, times?, observer))
 }
 
 /// How long the two parts took.
@@ -76,14 +76,14 @@ const NOTICE: Duration = Duration::from_millis(20);
 
 async fn conduct(
     run: &Run,
-    crew: &Crew,
-    mut words: mpsc::Receiver<Word>,
+    executors: &Executors,
+    mut states: mpsc::Receiver<ThreadState>,
     observer: &mut Observer,
 ) -> anyhow::Result<Times> {
     let plan = &run.plan;
     let began = Instant::now();
-    for _ in 0..crew.members() {
-        if observer.while_connecting(run, words.recv()).await != Some(Word::Ready) {
+    for _ in 0..executors.members() {
+        if observer.while_connecting(run, states.recv()).await != Some(ThreadState::Ready) {
             bail!("a part of the generator failed");
         }
     }
@@ -95,23 +95,23 @@ async fn conduct(
     }
     sleep(plan.settle).await;
     observer.begin();
-    let notice = if matches!(crew, Crew::Processes(_)) { NOTICE } else { Duration::ZERO };
+    let notice = if matches!(executors, Executors::Processes(_)) { NOTICE } else { Duration::ZERO };
     let start = Instant::now() + notice;
-    crew.tell(Phase::Running(start));
+    executors.set_phase(Phase::Running(start));
     for part in 1..=u32::try_from(PARTS).unwrap_or(1) {
         sleep_until((start + plan.duration * part / u32::try_from(PARTS).unwrap_or(1)).into())
             .await;
         observer.sample(run, start);
-        if plan.mode == Mode::Storm && all_came(run) {
+        if plan.mode == Mode::Storm && all_connected(run) {
             break;
         }
     }
-    crew.tell(Phase::Draining);
+    executors.set_phase(Phase::Draining);
     let measured = start.elapsed();
     // A client that has not drained may send one more message, so the account is closed after that.
     let drained = async {
-        for _ in 0..crew.members() {
-            let _ = words.recv().await;
+        for _ in 0..executors.members() {
+            let _ = states.recv().await;
         }
         while outstanding(run) {
             sleep(Duration::from_millis(5)).await;
@@ -122,10 +122,10 @@ async fn conduct(
     Ok(Times { connecting, measured })
 }
 
-/// Whether every client of a storm has come, or could not.
-fn all_came(run: &Run) -> bool {
-    let came = run.live.cycles.load(Relaxed) + run.live.broken.load(Relaxed);
-    run.plan.connections as u64 <= came
+/// Whether every client of a storm has connected, or failed to.
+fn all_connected(run: &Run) -> bool {
+    let connected = run.live.cycles.load(Relaxed) + run.live.broken.load(Relaxed);
+    run.plan.connections as u64 <= connected
 }
 
 fn outstanding(run: &Run) -> bool {
@@ -133,13 +133,13 @@ fn outstanding(run: &Run) -> bool {
     live.delivered.load(Relaxed) < live.sent.load(Relaxed) * run.plan.receivers()
 }
 
-fn report(run: &Run, tally: &Tally, times: Times, observer: Observer) -> Report {
+fn report(run: &Run, counters: &Counters, times: Times, observer: Observer) -> Report {
     let live = &run.live;
     let (processes, own, samples) = observer.seen();
     Report::new(
         &run.plan,
         Facts {
-            machine: procs::machine(),
+            machine: proc_stats::machine(),
             connecting: times.connecting,
             measured: times.measured,
             sent: live.sent.load(Relaxed),
@@ -150,11 +150,11 @@ fn report(run: &Run, tally: &Tally, times: Times, observer: Observer) -> Report 
             skipped: live.skipped.load(Relaxed),
             shed: live.shed.load(Relaxed),
             trouble: live.trouble(),
-            account: tally.account,
-            latency: tally.latency.summary(),
-            over_time: tally.latency.parts().collect(),
-            lag: tally.lag.summary(),
-            connect: tally.connect.summary(),
+            account: counters.account,
+            latency: counters.latency.summary(),
+            over_time: counters.latency.parts().collect(),
+            lag: counters.lag.summary(),
+            connect: counters.connect.summary(),
             processes,
             own,
             samples,

@@ -9,10 +9,10 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::sleep;
 
-use super::{shared::Run, tally::PARTS};
+use super::{counters::PARTS, shared::Run};
 use crate::{
     plan::Plan,
-    procs::{Usage, Watched},
+    proc_stats::{Usage, Watched},
     report::{Process, Sample},
 };
 

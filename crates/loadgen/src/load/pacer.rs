@@ -1,4 +1,4 @@
-//! Sends when messages are due, whatever has come back: an open loop.
+//! Sends when messages are due, regardless of answers: an open loop.
 //!
 //! On a thread of its own, since a runtime's timers are good to a millisecond only.
 
@@ -9,17 +9,17 @@ use std::{
 };
 
 use super::{
+    counters::Counters,
     shared::{Run, nanos},
-    tally::Tally,
 };
 use crate::{link::Outgoing, schedule::Schedule};
 
 /// Sends from `start` on, each sender in turn, until the run stops sending.
-pub(super) fn pace(run: &Run, senders: &[(usize, Arc<Outgoing>)], start: Instant) -> Tally {
-    let mut tally = Tally::new(run.plan.duration);
+pub(super) fn pace(run: &Run, senders: &[(usize, Arc<Outgoing>)], start: Instant) -> Counters {
+    let mut counters = Counters::new(run.plan.duration);
     let rate = run.plan.rate.filter(|_| !senders.is_empty());
-    let Some(schedule) = rate.map(Schedule::new) else { return tally };
-    // All senders take turns, wherever they are; these are some of them.
+    let Some(schedule) = rate.map(Schedule::new) else { return counters };
+    // All senders take turns, in all processes; these are some of them.
     let all = if run.plan.is_fanout() { run.plan.senders } else { run.plan.connections };
     let end = run.plan.duration;
     let mut numbers = vec![0_u32; senders.len()];
@@ -32,7 +32,7 @@ pub(super) fn pace(run: &Run, senders: &[(usize, Arc<Outgoing>)], start: Instant
         }
         sleep_until(start + due);
         if !run.is_sending() {
-            // It fell behind: what was due until the end and never sent must not vanish.
+            // The pacer fell behind: messages that were due and never sent are counted.
             let left = |(at, (index, _)): (usize, &(usize, _))| {
                 schedule.turns_before(*index, all, end) - turn - u64::from(at < place)
             };
@@ -50,10 +50,10 @@ pub(super) fn pace(run: &Run, senders: &[(usize, Arc<Outgoing>)], start: Instant
         if out.send(&frame).is_ok() {
             numbers[place] += 1;
             run.live.sent.fetch_add(1, Relaxed);
-            tally.lag.record(nanos(now), nanos(now.saturating_sub(due)));
+            counters.lag.record(nanos(now), nanos(now.saturating_sub(due)));
         }
     }
-    tally
+    counters
 }
 
 #[expect(clippy::disallowed_methods, reason = "no runtime runs on this thread")]

@@ -15,9 +15,9 @@ use tokio::{
 };
 
 use super::{
-    flights::{Flights, Landing},
+    counters::Counters,
+    in_flight::{Completion, InFlight},
     live::Live,
-    tally::Tally,
 };
 use crate::{
     account::Stream,
@@ -26,12 +26,12 @@ use crate::{
     stamp::Stamp,
 };
 
-/// How far the run has come. Only ever forward.
+/// The phase of a run; it only advances.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, PartialOrd)]
 pub(super) enum Phase {
     Preparing,
     Running(Instant),
-    /// Nothing new is begun; what is on its way may still come.
+    /// Nothing new is begun; messages in flight may still arrive.
     Draining,
     Over,
 }
@@ -42,19 +42,23 @@ pub(super) struct Run {
     pub(super) plan: Plan,
     pub(super) live: Live,
     pub(super) sending: AtomicBool,
-    pub(super) flights: Flights,
+    pub(super) in_flight: InFlight,
     /// Distinguishes the messages of this run from those of other runs.
     pub(super) token: u16,
     pub(super) template: Template,
 }
 
 impl Run {
-    /// `elsewhere` receives messages that have landed here and were sent by another process.
-    pub(super) fn new(plan: Plan, token: u16, elsewhere: Option<mpsc::Sender<Landing>>) -> Self {
+    /// `other_processes` receives the completions of messages that other processes sent.
+    pub(super) fn new(
+        plan: Plan,
+        token: u16,
+        other_processes: Option<mpsc::Sender<Completion>>,
+    ) -> Self {
         Self {
             live: Live::default(),
             sending: AtomicBool::new(false),
-            flights: Flights::new(&plan, elsewhere),
+            in_flight: InFlight::new(&plan, other_processes),
             token,
             template: plan.template(),
             plan,
@@ -66,7 +70,7 @@ impl Run {
     }
 
     /// The divisor of CPU time: deliveries, cycles where clients connect and disconnect, and answers where
-    /// they are quiet.
+    /// they are idle.
     pub(super) fn done(&self) -> u64 {
         match self.plan.mode {
             Mode::Churn | Mode::Storm => self.live.cycles.load(Relaxed),
@@ -89,7 +93,7 @@ impl Run {
 #[derive(Debug)]
 pub(super) struct Local {
     pub(super) run: Arc<Run>,
-    pub(super) tally: RefCell<Tally>,
+    pub(super) counters: RefCell<Counters>,
     /// The read buffer, for one socket at a time.
     pub(super) input: RefCell<Vec<u8>>,
     /// The write buffer, likewise.
@@ -100,7 +104,7 @@ pub(super) struct Local {
 impl Local {
     pub(super) fn new(run: Arc<Run>, phase: watch::Receiver<Phase>) -> Self {
         Self {
-            tally: RefCell::new(Tally::new(run.plan.duration)),
+            counters: RefCell::new(Counters::new(run.plan.duration)),
             input: RefCell::new(vec![0; 64 * 1024]),
             output: RefCell::default(),
             run,
@@ -108,7 +112,7 @@ impl Local {
         }
     }
 
-    /// Waits for the run to begin. A run that never begins is over; its end is not waited for.
+    /// Waits for the run to begin. Returns also if the run ends before.
     pub(super) async fn started(&self) -> Instant {
         let mut phase = self.phase.clone();
         let running = phase.wait_for(|phase| *phase != Phase::Preparing).await;
@@ -123,13 +127,13 @@ impl Local {
         start
     }
 
-    /// Waits until the run has come to `phase`.
+    /// Waits until the run has reached `phase`.
     pub(super) async fn reached(&self, phase: Phase) {
         let _ = self.phase.clone().wait_for(|now| phase <= *now).await;
     }
 
-    /// Books a message that was received; the sender and number, if it is new.
-    pub(super) fn book(
+    /// Counts a received message. Returns its sender and number if it is new.
+    pub(super) fn record(
         &self,
         streams: &mut [Stream],
         first: usize,
@@ -137,24 +141,24 @@ impl Local {
         start: Instant,
     ) -> Option<(usize, u32)> {
         let (front, size) = message;
-        let mut tally = self.tally.borrow_mut();
+        let mut counters = self.counters.borrow_mut();
         let stamp = Stamp::read(front).filter(|stamp| stamp.run == self.run.token);
         let sender = stamp.map_or(usize::MAX, |stamp| stamp.sender as usize);
-        let stream = sender.checked_sub(first).and_then(|place| streams.get_mut(place));
+        let stream = sender.checked_sub(first).and_then(|index| streams.get_mut(index));
         let (Some(stamp), Some(stream)) = (stamp, stream) else {
-            tally.account.foreign += 1;
+            counters.account.foreign += 1;
             return None;
         };
-        let before = tally.account.delivered;
-        tally.account.enter(stream.arrives(stamp.number));
-        if before == tally.account.delivered {
+        let before = counters.account.delivered;
+        counters.account.enter(stream.arrives(stamp.number));
+        if before == counters.account.delivered {
             return None;
         }
         if size != self.run.plan.size as u64 {
-            tally.account.damaged += 1;
+            counters.account.damaged += 1;
         }
         let now = nanos(start.elapsed());
-        tally.latency.record(now, now.saturating_sub(stamp.due));
+        counters.latency.record(now, now.saturating_sub(stamp.due));
         Some((sender, stamp.number))
     }
 }

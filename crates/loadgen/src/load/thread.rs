@@ -10,9 +10,10 @@ use tokio::{
 };
 
 use super::{
-    clients, cycles, pacer,
+    clients,
+    counters::Counters,
+    cycles, pacer,
     shared::{Local, Phase, Run},
-    tally::Tally,
 };
 use crate::{
     link::{Link, Outgoing},
@@ -21,10 +22,10 @@ use crate::{
 
 /// A report of a thread to the run.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Word {
+pub(super) enum ThreadState {
     /// Its clients are connected.
     Ready,
-    /// It starts nothing any more, and everything that it sent is counted.
+    /// It starts nothing more, and all messages that it sent are counted.
     Drained,
     /// It ended early.
     Failed,
@@ -35,27 +36,27 @@ pub(super) fn run(
     run: &Arc<Run>,
     thread: usize,
     phase: watch::Receiver<Phase>,
-    words: mpsc::Sender<Word>,
-) -> anyhow::Result<Tally> {
+    states: mpsc::Sender<ThreadState>,
+) -> anyhow::Result<Counters> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let local = Rc::new(Local::new(Arc::clone(run), phase));
     let tasks = LocalSet::new();
     let paced = tasks.block_on(&runtime, async {
         let links = connect(&local, thread).await;
-        let _ = words.send(Word::Ready).await;
+        let _ = states.send(ThreadState::Ready).await;
         let (senders, mut cycles) = start(&local, thread, links);
         let begun = local.started().await;
         let pacer = run.plan.rate.is_some().then(|| spawn_pacer(run, senders, begun));
         local.reached(Phase::Draining).await;
-        // Clients do not wait between looking whether the run still sends and counting what they
-        // send, so all that this thread's will send is counted, but for those still connecting.
+        // Clients do not await between the check of `sending` and the count of what they send, so
+        // all messages of this thread are counted, except of clients that still connect.
         let paced = match pacer {
             Some(pacer) => Some(pacer.await.context("the pacing thread failed")?),
             None => None,
         };
         let drained = async {
             while cycles.join_next().await.is_some() {}
-            let _ = words.send(Word::Drained).await;
+            let _ = states.send(ThreadState::Drained).await;
             local.reached(Phase::Over).await;
         };
         tokio::select! {
@@ -64,17 +65,17 @@ pub(super) fn run(
             () = local.reached(Phase::Over) => {}
         }
         for _ in 0..cycles.len() {
-            run.live.breaks("a cycle was not finished when the grace was over");
+            run.live.record_failure("a cycle was not finished when the grace was over");
         }
         anyhow::Ok(paced)
     });
-    // Ends the clients where they are; all they know is in the tally.
+    // Ends the clients at once; their measurements are in the counters.
     drop(tasks);
-    let mut tally = local.tally.replace(Tally::new(run.plan.duration));
+    let mut counters = local.counters.replace(Counters::new(run.plan.duration));
     if let Some(paced) = paced? {
-        tally.add(&paced);
+        counters.add(&paced);
     }
-    Ok(tally)
+    Ok(counters)
 }
 
 /// Connects and prepares this thread's clients, some at a time.
@@ -84,10 +85,10 @@ async fn connect(local: &Rc<Local>, thread: usize) -> Vec<(usize, Link)> {
         return Vec::new();
     }
     let gate = Rc::new(Semaphore::new(plan.at_once));
-    let mut coming = JoinSet::new();
+    let mut connecting = JoinSet::new();
     for index in plan.share(thread) {
         let (local, gate) = (Rc::clone(local), Rc::clone(&gate));
-        coming.spawn_local(async move {
+        connecting.spawn_local(async move {
             let _pass = gate.acquire().await.context("the gate is open")?;
             let mut link = cycles::open(&local, index, index).await?;
             clients::prepare(&mut link, &local, index).await?;
@@ -95,13 +96,15 @@ async fn connect(local: &Rc<Local>, thread: usize) -> Vec<(usize, Link)> {
         });
     }
     let mut links = Vec::new();
-    while let Some(joined) = coming.join_next().await {
+    while let Some(joined) = connecting.join_next().await {
         match joined.map_err(anyhow::Error::from).flatten() {
             Ok(link) => {
                 local.run.live.connected.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 links.push(link);
             }
-            Err(error) => local.run.live.breaks(format!("a client could not connect: {error:#}")),
+            Err(error) => {
+                local.run.live.record_failure(format!("a client could not connect: {error:#}"))
+            }
         }
     }
     links.sort_by_key(|(index, _)| *index);
@@ -137,7 +140,7 @@ fn start(
                 if index < plan.senders && open_loop {
                     senders.push((index, out));
                 } else if index < plan.senders {
-                    tokio::task::spawn_local(clients::speak(out, Rc::clone(&local), index));
+                    tokio::task::spawn_local(clients::send_fanout(out, Rc::clone(&local), index));
                 }
                 tokio::task::spawn_local(clients::receive(link, local, index));
             }
@@ -160,10 +163,10 @@ fn spawn_pacer(
     run: &Arc<Run>,
     senders: Vec<(usize, Arc<Outgoing>)>,
     start: Instant,
-) -> oneshot::Receiver<Tally> {
+) -> oneshot::Receiver<Counters> {
     let run = Arc::clone(run);
-    let (tally, paced) = oneshot::channel();
+    let (counters, paced) = oneshot::channel();
     // The receiver is dropped if the run is over.
-    thread::spawn(move || drop(tally.send(pacer::pace(&run, &senders, start))));
+    thread::spawn(move || drop(counters.send(pacer::pace(&run, &senders, start))));
     paced
 }

@@ -8,33 +8,33 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{flights::Landing, live::Counts, shared::Phase, tally::Written};
+use super::{counters::SerializedCounters, in_flight::Completion, live::Counts, shared::Phase};
 
 /// To a process.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub(super) enum Order {
+pub(super) enum ParentMessage {
     /// The run starts, at a time on the system clock.
     Begin(Clock),
     /// Begin nothing new.
     Drain,
-    /// A message of one of its senders has landed in another process.
-    Landed(Landing),
+    /// A message of one of its senders is complete in another process.
+    Completed(Completion),
     End,
 }
 
 /// From a process.
 #[derive(Debug, Deserialize, Serialize)]
-pub(super) enum News {
+pub(super) enum ChildMessage {
     Counts(Counts),
     Ready,
     Drained,
-    /// A message of another process' sender has landed.
-    Landed(Landing),
+    /// A message of another process' sender is complete in this one.
+    Completed(Completion),
     /// The last message.
-    Tally(Written),
+    Counters(SerializedCounters),
 }
 
-impl Order {
+impl ParentMessage {
     pub(super) fn of(phase: Phase) -> Option<Self> {
         match phase {
             Phase::Preparing => None,
@@ -45,7 +45,7 @@ impl Order {
     }
 }
 
-/// A time that all processes of the machine understand: nanoseconds of the wall clock.
+/// A time that is valid in all processes of the machine: nanoseconds of the wall clock.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct Clock(u64);
 
@@ -77,8 +77,8 @@ fn nanos(time: Duration) -> u64 {
 }
 
 /// Writes a line.
-pub(super) fn say(out: &mut impl Write, what: &impl Serialize) -> io::Result<()> {
-    let mut line = serde_json::to_vec(what)?;
+pub(super) fn write_line(out: &mut impl Write, message: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(message)?;
     line.push(b'\n');
     out.write_all(&line)?;
     out.flush()
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_means_the_same_to_others() {
+    fn clock_time_is_the_same_in_other_processes() {
         let time = Instant::now() + Duration::from_secs(60);
         let other = Clock::of(time).instant();
         let apart = time.saturating_duration_since(other) + other.saturating_duration_since(time);
@@ -97,11 +97,11 @@ mod tests {
     }
 
     #[test]
-    fn orders_are_lines() {
-        let order = Order::Landed((3, 9));
+    fn messages_are_lines() {
+        let message = ParentMessage::Completed((3, 9));
         let mut line = Vec::new();
-        say(&mut line, &order).unwrap();
+        write_line(&mut line, &message).unwrap();
         assert!(line.ends_with(b"\n"));
-        assert_eq!(serde_json::from_slice::<Order>(&line).unwrap(), order);
+        assert_eq!(serde_json::from_slice::<ParentMessage>(&line).unwrap(), message);
     }
 }

@@ -7,7 +7,7 @@ pub(crate) fn example(mode: Mode) -> Plan {
         mode,
         label: String::new(),
         targets: Vec::from([Target::parse("ws://127.0.0.1:7272", "/").unwrap()]),
-        dialect: Dialect::Plain,
+        protocol: Protocol::Plain,
         connections: 10,
         duration: Duration::from_secs(1),
         size: 64,
@@ -34,13 +34,13 @@ pub(crate) fn example(mode: Mode) -> Plan {
 }
 
 #[test]
-fn a_message_must_have_room_for_its_number() {
+fn message_size_below_the_stamp_is_rejected() {
     assert!(Plan { size: stamp::SIZE, ..example(Mode::Echo) }.checked().is_ok());
     assert!(Plan { size: stamp::SIZE - 1, ..example(Mode::Echo) }.checked().is_err());
 }
 
 #[test]
-fn an_open_loop_has_a_rate_and_quiet_modes_have_none() {
+fn rate_is_required_in_open_loops_and_rejected_in_idle_modes() {
     assert!(example(Mode::Paced).checked().is_ok());
     assert!(Plan { rate: None, ..example(Mode::Paced) }.checked().is_err());
     assert!(Plan { rate: Some(0.0), ..example(Mode::Echo) }.checked().is_err());
@@ -48,7 +48,7 @@ fn an_open_loop_has_a_rate_and_quiet_modes_have_none() {
 }
 
 #[test]
-fn only_quiet_clients_answer() {
+fn answer_is_rejected_outside_of_idle_mode() {
     let answer = || Some("pong".to_owned());
     assert!(Plan { answer: answer(), ..example(Mode::Idle) }.checked().is_ok());
     assert!(Plan { answer: answer(), ..example(Mode::Echo) }.checked().is_err());

@@ -45,7 +45,7 @@ pub(crate) fn report() -> Report {
 
 #[expect(clippy::float_cmp, reason = "exact by construction")]
 #[test]
-fn cost_is_the_servers_cpu_over_what_was_delivered() {
+fn cost_is_server_cpu_per_delivery() {
     let report = report();
     assert_eq!(report.servers.cpu_us_each, Some(0.5 * 1e6 / 990.0));
     assert_eq!(report.servers.cores, 0.25);
@@ -66,7 +66,7 @@ fn undelivered_messages_count_as_lost_per_recipient() {
 }
 
 #[test]
-fn a_busy_generator_says_so() {
+fn busy_generator_is_reported_as_the_limit() {
     assert_eq!(report().generator.limit, None);
     let busy = Report::new(&plan(Mode::Fanout), facts(1.9));
     assert!(busy.generator.limit.is_some());
@@ -74,14 +74,14 @@ fn a_busy_generator_says_so() {
 }
 
 #[test]
-fn a_generator_that_sends_late_says_so() {
+fn late_generator_is_reported_as_the_limit() {
     let lag = Summary { count: 9, p50: 60.0, ..Summary::default() };
     let late = Report::new(&plan(Mode::Paced), Facts { lag, ..facts(0.1) });
     assert!(late.generator.limit.is_some());
 }
 
 #[test]
-fn a_page_stands_alone() {
+fn page_has_no_external_references() {
     let mut report = report();
     report.label = "<script>".to_owned();
     let page = crate::html::page(&report);

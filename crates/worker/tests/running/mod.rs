@@ -15,7 +15,7 @@ use service::Starting;
 use tokio::{sync::Semaphore, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::fake::{FakeGateway, FakeLink, FakeRegister, SECRET, Subscriber, soon};
+use test_support::fakes::{FakeGateway, FakeLink, FakeRegister, SECRET, Subscriber, soon};
 
 /// A running worker, and how to stop it.
 pub struct Running {

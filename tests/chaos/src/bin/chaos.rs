@@ -5,7 +5,7 @@ use std::{env, future::pending, path::PathBuf, process::ExitCode, time::Duration
 use anyhow::Context as _;
 use chaos::{
     network,
-    run::{Order, run},
+    run::{RunConfig, run},
     scenario::{Form, Scenario},
 };
 use clap::Parser;
@@ -102,8 +102,8 @@ async fn all(args: Args) -> anyhow::Result<ExitCode> {
         let seed = args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
         let mut folder = TempDir::with_prefix("push-suite-chaos.")?;
         folder.disable_cleanup(true);
-        let order = Order { scenario: *scenario, shape, seed, bin: bin.clone() };
-        let result = run(&order, folder.path()).await;
+        let config = RunConfig { scenario: *scenario, shape, seed, bin: bin.clone() };
+        let result = run(&config, folder.path()).await;
         let balances = match result {
             Ok((report, balances)) => {
                 println!("{report}");

@@ -7,7 +7,14 @@ use protocol::Event;
 use runtime::clock;
 
 use super::ids::ConnectionIds;
-use crate::{settings::{Listener, NoWorker}, shard::{ Accepted, Shard, connections::{Connection, Pause, Phase}, slot::SlotKey, }};
+use crate::{
+    settings::{Listener, NoWorker},
+    shard::{
+        Accepted, Shard,
+        connections::{Connection, Pause, Phase},
+        slot::SlotKey,
+    },
+};
 
 /// Pending clients checked per pass.
 const PENDING_PER_PASS: usize = 32;

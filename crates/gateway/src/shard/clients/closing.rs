@@ -7,7 +7,14 @@ use protocol::CloseReason;
 use runtime::{clock, random};
 
 use super::drain::Drain;
-use crate::{closed::{CloseAction, CloseCause, GOING_AWAY}, shard::{ Shard, connections::{Connection, Phase}, slot::SlotKey, }};
+use crate::{
+    closed::{CloseAction, CloseCause, GOING_AWAY},
+    shard::{
+        Shard,
+        connections::{Connection, Phase},
+        slot::SlotKey,
+    },
+};
 
 /// How long a closing connection may take to read its queued output.
 pub(super) const CLOSING: Duration = Duration::from_secs(5);

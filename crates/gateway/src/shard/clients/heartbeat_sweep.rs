@@ -1,10 +1,18 @@
 //! Sweeps over all clients, pinging or closing silent ones.
 
-use framing::{Framed, Framing, websocket};
 use bytes::Bytes;
+use framing::{Framed, Framing, websocket};
 use protocol::Message;
 
-use crate::{closed::CloseCause, heartbeat::{Due, Ping, WebSocketPing}, shard::{ Shard, connections::{Audience, Phase, SlotSweep}, slot::SlotKey, }};
+use crate::{
+    closed::CloseCause,
+    heartbeat::{Due, Ping, WebSocketPing},
+    shard::{
+        Shard,
+        connections::{Audience, Phase, SlotSweep},
+        slot::SlotKey,
+    },
+};
 
 /// Connections checked per pass, and how many of them are pinged or closed. A pass takes some tens
 /// of microseconds, however many connections there are.

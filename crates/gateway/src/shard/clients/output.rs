@@ -1,9 +1,17 @@
 //! Output to connections: queued, and written once per pass.
 
-use framing::Framed;
 use bytes::Bytes;
+use framing::Framed;
 
-use crate::{closed::CloseCause, settings::SlowClient, shard::{ Shard, connections::{Audience, Phase}, slot::SlotKey, }};
+use crate::{
+    closed::CloseCause,
+    settings::SlowClient,
+    shard::{
+        Shard,
+        connections::{Audience, Phase},
+        slot::SlotKey,
+    },
+};
 
 impl Shard {
     /// Queues a message for a client, without waiting.

@@ -2,11 +2,18 @@
 
 use std::time::Duration;
 
-use framing::http::{BadRequest, Request};
 use bytes::Bytes;
+use framing::http::{BadRequest, Request};
 
 use super::closing::CLOSING;
-use crate::{http, shard::{ Shard, connections::{Page, Phase}, slot::SlotKey, }};
+use crate::{
+    http,
+    shard::{
+        Shard,
+        connections::{Page, Phase},
+        slot::SlotKey,
+    },
+};
 
 /// How long a connection may be silent before it counts as a client if no static files are served:
 /// longer than health checks take for their request, or stay open without one.

@@ -2,11 +2,18 @@
 
 use std::task::{Context, Poll, ready};
 
-use framing::{Decoder, Framing, Received, websocket};
 use bytes::Bytes;
+use framing::{Decoder, Framing, Received, websocket};
 use protocol::{Event, Message, MessageKind};
 
-use crate::{closed::CloseCause, shard::{ Shard, connections::{Audience, LIGHT, Pause, Phase, Quantum, Read, SCRATCH}, slot::SlotKey, }};
+use crate::{
+    closed::CloseCause,
+    shard::{
+        Shard,
+        connections::{Audience, LIGHT, Pause, Phase, Quantum, Read, SCRATCH},
+        slot::SlotKey,
+    },
+};
 
 /// Connections resumed from the fair queue per pass, and from the fair queue of each worker.
 const READS_PER_PASS: usize = 1;

@@ -1,11 +1,21 @@
 //! Requests to a WebSocket listener: static files, and the handshake that makes a connection a
 //! client.
 
-use framing::{Decoder, Framing, websocket::{self, Refusal, Reply}};
 use bytes::{Bytes, BytesMut};
+use framing::{
+    Decoder, Framing,
+    websocket::{self, Refusal, Reply},
+};
 use protocol::Event;
 
-use crate::{closed::CloseCause, shard::{ Shard, connections::{Page, Phase, Quantum}, slot::SlotKey, }};
+use crate::{
+    closed::CloseCause,
+    shard::{
+        Shard,
+        connections::{Page, Phase, Quantum},
+        slot::SlotKey,
+    },
+};
 
 impl Shard {
     /// Answers requests until one opens a WebSocket, none is complete, or the quantum is spent.

@@ -7,7 +7,11 @@ use protocol::{Command, ConnectionId, Group, Message, Recipients};
 use runtime::clock;
 
 use super::{targets::Targets, work::Work};
-use crate::{closed::CloseCause, shard::{Shard, connections::Audience, slot::SlotKey}, thread_messages::{LinkId, Ordinal}};
+use crate::{
+    closed::CloseCause,
+    shard::{Shard, connections::Audience, slot::SlotKey},
+    thread_messages::{LinkId, Ordinal},
+};
 
 impl Shard {
     /// Applies one command. An unknown client is not an error: it may have disconnected while the

@@ -11,7 +11,10 @@ use super::{
     answers::{self, Answered, Enumeration},
     targets::{Found, Targets},
 };
-use crate::{shard::{Shard, connections::Audience}, thread_messages::{ToHub, Token}};
+use crate::{
+    shard::{Shard, connections::Audience},
+    thread_messages::{ToHub, Token},
+};
 
 /// Clients processed per slice: some hundred microseconds of work.
 pub(super) const SLICE: usize = 1024;

@@ -9,14 +9,17 @@ use std::{
     time::Instant,
 };
 
-use framing::Decoder;
 use bytes::{Bytes, BytesMut};
+use framing::Decoder;
 use protocol::{ConnectionId, Session};
 use runtime::stream::Stream;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::{flow_control::FlowControl, read_gate::ReadGate};
-use crate::{heartbeat::Silence, settings::Listener, shard::standby::Standbys, thread_messages::LinkId, write_queue::WriteQueue};
+use crate::{
+    heartbeat::Silence, settings::Listener, shard::standby::Standbys, thread_messages::LinkId,
+    write_queue::WriteQueue,
+};
 
 /// A client with more bytes than this of an incomplete message is in the middle of a large message.
 const LARGE: usize = 16 * 1024;

@@ -17,8 +17,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framing::shared_frames::SMALL;
 use bytes::Bytes;
+use framing::shared_frames::SMALL;
 use runtime::clock;
 use slab::Slab;
 

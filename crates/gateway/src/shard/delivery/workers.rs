@@ -9,8 +9,8 @@ use std::{
 
 use bytes::Bytes;
 use protocol::{ConnectionId, InstanceId};
-use rustc_hash::FxHashMap;
 use runtime::random;
+use rustc_hash::FxHashMap;
 
 use super::delivery_queue::{DeliveryQueue, Entry};
 use crate::{
@@ -223,8 +223,13 @@ impl Workers {
         }
         let clients = open.iter().map(|(_, worker)| worker.clients.load(Ordering::Relaxed));
         self.choices = self.choices.wrapping_add(1);
-        let chosen =
-            routing::choose(router, clients, client, random::random::<u32>() as usize, self.choices)?;
+        let chosen = routing::choose(
+            router,
+            clients,
+            client,
+            random::random::<u32>() as usize,
+            self.choices,
+        )?;
         let (link, worker) = open.get(chosen)?;
         worker.clients.fetch_add(1, Ordering::Relaxed);
         Some(*link)

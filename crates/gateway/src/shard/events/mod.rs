@@ -7,11 +7,11 @@ mod suspects;
 
 use std::{net::Ipv4Addr, time::Duration};
 
-use framing::Violation;
 use bytes::Bytes;
+use framing::Violation;
 use protocol::{CloseReason, ConnectionId, Event, codec::gateway_worker::MAX_FRAME};
-use rustc_hash::FxHashMap;
 use runtime::clock;
+use rustc_hash::FxHashMap;
 
 use super::{
     Shard,
@@ -19,7 +19,10 @@ use super::{
     delivery::{Entry, Isolation, Reached},
     slot::SlotKey,
 };
-use crate::{closed::CloseCause, thread_messages::{LinkId, PeerProtocol}};
+use crate::{
+    closed::CloseCause,
+    thread_messages::{LinkId, PeerProtocol},
+};
 
 /// Why an event was not delivered to a connected client's worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use framing::shared_frames::SharedFrameBytes;
 
-
 /// A shard's share of `--memory-budget`, and its use.
 ///
 /// Half of the share is for events, which wait for workers and are never shed: each worker's window

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
-pub(crate) enum Dialect {
+pub(crate) enum Protocol {
     /// Plain WebSocket messages.
     #[default]
     Plain,
@@ -14,7 +14,7 @@ pub(crate) enum Dialect {
 const BEFORE: &[u8] = b"42[\"m\",\"";
 const BEHIND: &[u8] = b"\"]";
 
-/// The length of the longest prefix of any dialect.
+/// The length of the longest prefix of any protocol.
 pub(crate) const FRONT: usize = BEFORE.len();
 
 /// A decoded message of the server.
@@ -23,14 +23,14 @@ pub(crate) enum ServerMessage<'a> {
     /// The first bytes of a message, and its length.
     Message(&'a [u8], u64),
     /// A request, with the answer to send.
-    Asks(&'static [u8]),
+    Request(&'static [u8]),
     /// The client may send.
     Welcome,
     /// A message that is ignored.
     Other,
 }
 
-impl Dialect {
+impl Protocol {
     /// The path of a URL that has none.
     pub(crate) fn path(self) -> &'static str {
         match self {
@@ -40,7 +40,7 @@ impl Dialect {
     }
 
     /// Whether a client has to wait for [`ServerMessage::Welcome`].
-    pub(crate) fn greets(self) -> bool {
+    pub(crate) fn has_handshake(self) -> bool {
         self == Self::Socketio
     }
 
@@ -65,16 +65,16 @@ impl Dialect {
         if self == Self::Plain {
             return ServerMessage::Message(front, size);
         }
-        let dress = (BEFORE.len() + BEHIND.len()) as u64;
-        match (front.strip_prefix(BEFORE), size.checked_sub(dress)) {
+        let overhead = (BEFORE.len() + BEHIND.len()) as u64;
+        match (front.strip_prefix(BEFORE), size.checked_sub(overhead)) {
             (Some(front), Some(size)) => {
                 // A message shorter than `front` is followed by the suffix.
                 let len = usize::try_from(size).unwrap_or(usize::MAX).min(front.len());
                 ServerMessage::Message(&front[..len], size)
             }
-            _ if front.starts_with(b"0{") => ServerMessage::Asks(b"40"),
+            _ if front.starts_with(b"0{") => ServerMessage::Request(b"40"),
             _ if front.starts_with(b"40{") => ServerMessage::Welcome,
-            _ if front == b"2" => ServerMessage::Asks(b"3"),
+            _ if front == b"2" => ServerMessage::Request(b"3"),
             _ => ServerMessage::Other,
         }
     }
@@ -86,21 +86,21 @@ mod tests {
 
     #[test]
     fn wrapped_message_round_trips() {
-        for dialect in [Dialect::Plain, Dialect::Socketio] {
-            let wrapped = dialect.wrap(b"hello");
-            assert!(wrapped[dialect.front()..].starts_with(b"hello"));
-            let received = dialect.read(&wrapped, wrapped.len() as u64);
+        for protocol in [Protocol::Plain, Protocol::Socketio] {
+            let wrapped = protocol.wrap(b"hello");
+            assert!(wrapped[protocol.front()..].starts_with(b"hello"));
+            let received = protocol.read(&wrapped, wrapped.len() as u64);
             assert_eq!(received, ServerMessage::Message(b"hello", 5));
         }
     }
 
     #[test]
     fn socketio_requests_are_answered() {
-        let read = |text: &'static str| Dialect::Socketio.read(text.as_bytes(), text.len() as u64);
-        assert_eq!(read("0{\"sid\":\"x\"}"), ServerMessage::Asks(b"40"));
+        let read = |text: &'static str| Protocol::Socketio.read(text.as_bytes(), text.len() as u64);
+        assert_eq!(read("0{\"sid\":\"x\"}"), ServerMessage::Request(b"40"));
         assert_eq!(read("40{\"sid\":\"y\"}"), ServerMessage::Welcome);
-        assert_eq!(read("2"), ServerMessage::Asks(b"3"));
+        assert_eq!(read("2"), ServerMessage::Request(b"3"));
         assert_eq!(read("41"), ServerMessage::Other);
-        assert_eq!(Dialect::Plain.read(b"2", 1), ServerMessage::Message(b"2", 1));
+        assert_eq!(Protocol::Plain.read(b"2", 1), ServerMessage::Message(b"2", 1));
     }
 }

@@ -1,6 +1,6 @@
 //! The record that a worker writes for each event before it handles it, with a fixed length.
 
-use push_suite_worker::CloseReason;
+use protocol::CloseReason;
 
 /// One call of one handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Record {
     /// Whether it was marked as redelivered.
     pub marked: bool,
     /// The event.
-    pub told: Told,
+    pub event: RecordedEvent,
 }
 
 /// A client id, unique on one host.
@@ -28,7 +28,7 @@ pub struct Client {
 
 /// The event that a handler received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum RecordedEvent {
     /// A connection was accepted.
     Connect,
     /// Its handshake carried this token.
@@ -38,7 +38,7 @@ pub enum Told {
     /// The connection was closed.
     Close(CloseReason),
     /// An event that no client of the run caused.
-    Nonsense,
+    Unexpected,
 }
 
 /// The length of a record, in bytes.
@@ -60,15 +60,15 @@ const REASONS: [CloseReason; 10] = [
 impl Record {
     /// Encodes the record.
     pub fn encode(&self) -> [u8; LENGTH] {
-        let (kind, value) = match self.told {
-            Told::Connect => (0, 0),
-            Told::Open(token) => (1, token),
-            Told::Message(number) => (2, u64::from(number)),
-            Told::Close(reason) => {
+        let (kind, value) = match self.event {
+            RecordedEvent::Connect => (0, 0),
+            RecordedEvent::Open(token) => (1, token),
+            RecordedEvent::Message(number) => (2, u64::from(number)),
+            RecordedEvent::Close(reason) => {
                 let at = REASONS.iter().position(|known| *known == reason);
                 (3, at.map_or(u64::MAX, |at| at as u64))
             }
-            Told::Nonsense => (4, 0),
+            RecordedEvent::Unexpected => (4, 0),
         };
         let mut bytes = [0; LENGTH];
         let mut rest = &mut bytes[..];
@@ -92,15 +92,15 @@ impl Record {
         let long = |at| Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
         let (value, connection) = (long(16)?, u32::from_le_bytes(*bytes[24..].first_chunk()?));
         let client = Client { gateway: u16::from_le_bytes([bytes[28], bytes[29]]), connection };
-        let told = match bytes[30] {
-            0 => Told::Connect,
-            1 => Told::Open(value),
-            2 => Told::Message(value as u32),
-            3 => Told::Close(*REASONS.get(value as usize)?),
-            4 => Told::Nonsense,
+        let event = match bytes[30] {
+            0 => RecordedEvent::Connect,
+            1 => RecordedEvent::Open(value),
+            2 => RecordedEvent::Message(value as u32),
+            3 => RecordedEvent::Close(*REASONS.get(value as usize)?),
+            4 => RecordedEvent::Unexpected,
             _ => return None,
         };
-        Some(Self { at: long(0)?, client, number: long(8)?, marked: bytes[31] == 1, told })
+        Some(Self { at: long(0)?, client, number: long(8)?, marked: bytes[31] == 1, event })
     }
 }
 
@@ -111,11 +111,16 @@ mod tests {
     #[test]
     fn every_record_round_trips() {
         let client = Client { gateway: 65_000, connection: u32::MAX - 1 };
-        let told = [Told::Connect, Told::Open(u64::MAX), Told::Message(3), Told::Nonsense];
-        let closes = REASONS.map(Told::Close);
-        for (at, told) in told.into_iter().chain(closes).enumerate() {
+        let event = [
+            RecordedEvent::Connect,
+            RecordedEvent::Open(u64::MAX),
+            RecordedEvent::Message(3),
+            RecordedEvent::Unexpected,
+        ];
+        let closes = REASONS.map(RecordedEvent::Close);
+        for (at, event) in event.into_iter().chain(closes).enumerate() {
             let record =
-                Record { at: 1 << 60, client, number: at as u64, marked: at % 2 == 0, told };
+                Record { at: 1 << 60, client, number: at as u64, marked: at % 2 == 0, event };
             assert_eq!(Record::decode(&record.encode()), Some(record));
         }
         assert_eq!(Record::decode(&[255; LENGTH]), None);

@@ -1,9 +1,8 @@
 //! A register and gateways controlled by a test, over real sockets.
 
-#![allow(dead_code, unreachable_pub, reason = "shared by several tests; none uses all of it")]
-#![allow(clippy::unwrap_used, reason = "part of tests, though not itself one")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{collections::VecDeque, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use bytes::BytesMut;
 use protocol::{
@@ -31,10 +30,12 @@ pub async fn soon<T>(future: impl Future<Output = T>) -> T {
     timeout(PATIENCE, future).await.expect("did not happen")
 }
 
+#[derive(Debug)]
 pub struct FakeRegister {
     listener: TcpListener,
 }
 
+#[derive(Debug)]
 pub struct Subscriber {
     stream: TcpStream,
     read: BytesMut,
@@ -113,6 +114,7 @@ impl Subscriber {
     }
 }
 
+#[derive(Debug)]
 pub struct FakeGateway {
     pub listener: TcpListener,
     pub secret: Secret,
@@ -181,6 +183,7 @@ impl FakeGateway {
     }
 }
 
+#[derive(Debug)]
 pub struct FakeLink {
     pub stream: TcpStream,
     read: BytesMut,
@@ -188,7 +191,6 @@ pub struct FakeLink {
     /// The number of events sent, and the acknowledged ranges.
     sent: u64,
     pub done: Vec<(u16, u64, u64)>,
-    pending: VecDeque<(u64, Command)>,
     pub answers_pings: bool,
     /// Whether every command is acknowledged at once.
     pub acks_commands: bool,
@@ -204,7 +206,6 @@ impl FakeLink {
             role: None,
             sent: 0,
             done: Vec::new(),
-            pending: VecDeque::new(),
             answers_pings: true,
             acks_commands: false,
             edits: 0,

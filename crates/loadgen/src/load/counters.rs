@@ -11,7 +11,7 @@ use crate::{
 
 /// The measurements of one thread.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(super) struct Counters {
     pub(super) account: Account,
     /// From when a message was due to when it was read.
     pub(super) latency: Series,
@@ -24,7 +24,7 @@ pub(super) struct Tally {
 /// Parts of a run in the plots.
 pub(super) const PARTS: usize = 40;
 
-impl Tally {
+impl Counters {
     pub(super) fn new(duration: Duration) -> Self {
         Self {
             account: Account::default(),
@@ -43,8 +43,8 @@ impl Tally {
     }
 
     /// The measurements in a form that can be sent to another process.
-    pub(super) fn written(&self) -> Written {
-        Written {
+    pub(super) fn serialized(&self) -> SerializedCounters {
+        SerializedCounters {
             account: self.account,
             latency: self.latency.counts(),
             lag: self.lag.counts(),
@@ -53,7 +53,7 @@ impl Tally {
     }
 
     /// Adds what another process measured.
-    pub(super) fn add_written(&mut self, other: &Written) {
+    pub(super) fn add_serialized(&mut self, other: &SerializedCounters) {
         self.account += other.account;
         self.latency.add_counts(&other.latency);
         self.lag.add_counts(&other.lag);
@@ -61,9 +61,9 @@ impl Tally {
     }
 }
 
-/// A tally, written down.
+/// The counters in a form that can be sent to another process.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub(super) struct Written {
+pub(super) struct SerializedCounters {
     account: Account,
     latency: Counts,
     lag: Counts,

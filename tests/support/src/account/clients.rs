@@ -1,12 +1,12 @@
 //! Checks the records of workers for each client: in order, once, and ended by a close.
 
-use push_suite_worker::CloseReason;
+use protocol::CloseReason;
 use rustc_hash::FxHashMap;
 
-use super::{Account, Broken, Counts, Leniency, Rule, Times, Unpromised};
+use super::{Account, Broken, Counts, Guarantee, Leniency, Rule, Times};
 use crate::{
     message::Token,
-    record::{Client, Record, Told},
+    record::{Client, Record, RecordedEvent},
 };
 
 /// The handler calls for each message of each connection, by its number minus one.
@@ -24,12 +24,14 @@ pub(super) fn check(
         records.sort_by_key(|(_, record)| record.at);
         let first = records.first().map_or(0, |(_, record)| record.at);
         let last = records.last().map_or(0, |(_, record)| record.at);
-        let unpromised = |what| account.is_unpromised(what, client.gateway, first, last);
+        let exempt = |guarantee| account.is_exempt(guarantee, client.gateway, first, last);
         let mut disorder = Broken::default();
         let mut walk = Walk { client, leniency, token: None, counts, broken: &mut disorder };
         let closed = walk.order(&records);
         let token = walk.token;
-        if !disorder.is_empty() && closed_for_gateway(&records) && unpromised(Unpromised::ToldOnce)
+        if !disorder.is_empty()
+            && closed_for_gateway(&records)
+            && exempt(Guarantee::CloseDeliveredOnce)
         {
             counts.closes_twice += 1;
         } else {
@@ -40,9 +42,11 @@ pub(super) fn check(
         walk.messages(&records, &mut handled);
         match closed {
             Some(reason) => *walk.counts.closes.entry(reason).or_default() += 1,
-            None if account.forgotten(client.gateway, first) => walk.counts.closes_missing += 1,
-            None if unpromised(Unpromised::Told) => walk.counts.closes_missing += 1,
-            None => walk.breaks(Rule::EveryEndTold, &records, "no onClose".to_owned()),
+            None if account.lacked_replica(client.gateway, first) => {
+                walk.counts.closes_missing += 1
+            }
+            None if exempt(Guarantee::CloseDelivered) => walk.counts.closes_missing += 1,
+            None => walk.breaks(Rule::EveryCloseDelivered, &records, "no onClose".to_owned()),
         }
         walk.counts.connects += 1;
     }
@@ -51,8 +55,8 @@ pub(super) fn check(
 
 /// Whether a worker has closed the client on behalf of its dead gateway.
 fn closed_for_gateway(records: &[(usize, Record)]) -> bool {
-    let lost = Told::Close(CloseReason::GatewayLost);
-    records.iter().any(|(_, record)| record.told == lost)
+    let lost = RecordedEvent::Close(CloseReason::GatewayLost);
+    records.iter().any(|(_, record)| record.event == lost)
 }
 
 struct Walk<'a> {
@@ -73,7 +77,7 @@ impl Walk<'_> {
         for (_, record) in records {
             let times = seen.entry(record.number).or_default();
             // A worker that closes a client of a dead gateway does not know the lost events.
-            let lost = matches!(record.told, Told::Close(CloseReason::GatewayLost));
+            let lost = matches!(record.event, RecordedEvent::Close(CloseReason::GatewayLost));
             if record.marked {
                 self.counts.redelivered += 1;
                 self.counts.again += u64::from(times.all() != 0);
@@ -91,7 +95,7 @@ impl Walk<'_> {
             }
             self.counts.overtaken += u64::from(closed_for_gateway.is_some());
             if 1 < times.unmarked && !record.marked {
-                self.breaks(Rule::MarkedWhenAgain, records, shown(record));
+                self.breaks(Rule::RepeatsMarked, records, shown(record));
             } else if highest.saturating_add(1) < record.number && !lost {
                 let gap = format!("{} after event {highest}", shown(record));
                 self.breaks(Rule::HandledInOrder, records, gap);
@@ -107,11 +111,11 @@ impl Walk<'_> {
                 && number < record.number
                 && !perhaps
             {
-                self.breaks(Rule::EveryEndToldOnce, records, shown(record));
+                self.breaks(Rule::EveryCloseDeliveredOnce, records, shown(record));
             }
-            if let Told::Close(reason) = record.told {
+            if let RecordedEvent::Close(reason) = record.event {
                 if close.is_some_and(|(number, _)| record.number < number) {
-                    self.breaks(Rule::EveryEndToldOnce, records, shown(record));
+                    self.breaks(Rule::EveryCloseDeliveredOnce, records, shown(record));
                 }
                 close = close.or(Some((record.number, reason)));
             }
@@ -123,19 +127,19 @@ impl Walk<'_> {
     /// Checks that each event has the expected sequence number.
     fn meaning(&mut self, records: &[(usize, Record)]) {
         for (_, record) in records {
-            let expected = match record.told {
-                Told::Connect => record.number == 1,
-                Told::Open(token) => {
+            let expected = match record.event {
+                RecordedEvent::Connect => record.number == 1,
+                RecordedEvent::Open(token) => {
                     let same = self.token.is_none_or(|known| known == token);
                     self.token = Some(token);
                     same && record.number == 2
                 }
-                Told::Message(number) => record.number == u64::from(number) + 2,
-                Told::Close(_) => true,
-                Told::Nonsense => false,
+                RecordedEvent::Message(number) => record.number == u64::from(number) + 2,
+                RecordedEvent::Close(_) => true,
+                RecordedEvent::Unexpected => false,
             };
             if !expected {
-                self.breaks(Rule::NothingMadeUp, records, shown(record));
+                self.breaks(Rule::NothingUnexpected, records, shown(record));
             }
         }
     }
@@ -145,7 +149,7 @@ impl Walk<'_> {
         let Some(token) = self.token else { return };
         let messages = handled.entry(token).or_default();
         for (process, record) in records {
-            let Told::Message(number) = record.told else { continue };
+            let RecordedEvent::Message(number) = record.event else { continue };
             let at = number.saturating_sub(1) as usize;
             if messages.len() <= at {
                 messages.resize(at + 1, Times::default());
@@ -161,8 +165,8 @@ impl Walk<'_> {
     fn breaks(&mut self, rule: Rule, records: &[(usize, Record)], what: String) {
         let (client, token) = (self.client, self.token);
         let token = token.or_else(|| {
-            records.iter().find_map(|(_, record)| match record.told {
-                Told::Open(token) => Some(token),
+            records.iter().find_map(|(_, record)| match record.event {
+                RecordedEvent::Open(token) => Some(token),
                 _ => None,
             })
         });
@@ -182,12 +186,12 @@ impl Walk<'_> {
 }
 
 fn shown(record: &Record) -> String {
-    let told = match record.told {
-        Told::Connect => "connect".to_owned(),
-        Told::Open(_) => "open".to_owned(),
-        Told::Message(_) => String::new(),
-        Told::Close(why) => format!("close ({})", why.name()),
-        Told::Nonsense => "nonsense".to_owned(),
+    let event = match record.event {
+        RecordedEvent::Connect => "connect".to_owned(),
+        RecordedEvent::Open(_) => "open".to_owned(),
+        RecordedEvent::Message(_) => String::new(),
+        RecordedEvent::Close(why) => format!("close ({})", why.name()),
+        RecordedEvent::Unexpected => "unexpected".to_owned(),
     };
-    format!("{}{told}{}", record.number, if record.marked { "!" } else { "" })
+    format!("{}{event}{}", record.number, if record.marked { "!" } else { "" })
 }

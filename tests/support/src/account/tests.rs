@@ -1,23 +1,23 @@
 //! Constructed runs with one defect each: the account must report it, and nothing else.
 
-use push_suite_worker::CloseReason;
+use protocol::CloseReason;
 
 use super::*;
 use crate::message::Kind;
 
 const GATEWAY: u16 = 2_900;
-const SENDER: Token = Token { client: 4, life: 0 };
-const PARTNER: Token = Token { client: 5, life: 0 };
+const SENDER: Token = Token { client: 4, attempt: 0 };
+const PARTNER: Token = Token { client: 5, attempt: 0 };
 
 /// The observations of a run of two clients, the first of which sends eight messages.
 struct Run {
-    sender: Life,
-    partner: Life,
+    sender: ConnectionLog,
+    partner: ConnectionLog,
     records: Vec<(usize, Record)>,
     losses: Vec<Loss>,
     /// Worker, start and end of each time in which it ran.
     workers: Vec<(usize, u64, u64)>,
-    apart: Vec<Apart>,
+    disconnections: Vec<Disconnection>,
     leniency: Leniency,
 }
 
@@ -25,24 +25,17 @@ fn client(token: Token) -> Client {
     Client { gateway: GATEWAY, connection: token.client }
 }
 
-fn record(token: Token, number: u64, told: Told) -> (usize, Record) {
+fn record(token: Token, number: u64, event: RecordedEvent) -> (usize, Record) {
     let at = 1_000_u64.saturating_add(number.saturating_mul(10));
-    (0, Record { at, client: client(token), number, marked: false, told })
+    (0, Record { at, client: client(token), number, marked: false, event })
 }
 
-fn life(token: Token) -> Life {
-    let (gateway, end) = (GATEWAY, End::Stayed);
-    Life {
-        token,
-        gateway,
-        began: 1_000,
+fn connection(token: Token) -> ConnectionLog {
+    ConnectionLog {
         joined: Some(1_005),
-        sent: Vec::new(),
-        heard: Vec::new(),
-        heard_at: Vec::new(),
-        nonsense: 0,
-        end,
+        end: End::Stayed,
         ended: 9_000,
+        ..ConnectionLog::new(token, GATEWAY, 1_000)
     }
 }
 
@@ -51,28 +44,28 @@ fn reply(number: u32, kind: Kind) -> Reply {
 }
 
 fn intact_run() -> Run {
-    let (mut sender, mut partner) = (life(SENDER), life(PARTNER));
+    let (mut sender, mut partner) = (connection(SENDER), connection(PARTNER));
     let mut records = Vec::new();
     for token in [SENDER, PARTNER] {
-        records.push(record(token, 1, Told::Connect));
-        records.push(record(token, 2, Told::Open(token.to_u64())));
+        records.push(record(token, 1, RecordedEvent::Connect));
+        records.push(record(token, 2, RecordedEvent::Open(token.to_u64())));
     }
     for number in 1..=8 {
         sender.sent.push(1_010 + u64::from(number) * 10);
-        records.push(record(SENDER, u64::from(number) + 2, Told::Message(number)));
+        records.push(record(SENDER, u64::from(number) + 2, RecordedEvent::Message(number)));
         let kind = Kind::of(number);
         if kind != Kind::Echo {
-            partner.heard.push(reply(number, kind));
+            partner.received.push(reply(number, kind));
         }
         if kind == Kind::Group {
-            sender.heard.push(reply(number, kind));
+            sender.received.push(reply(number, kind));
         }
-        sender.heard.push(reply(number, Kind::Echo));
+        sender.received.push(reply(number, Kind::Echo));
     }
-    records.push(record(SENDER, 11, Told::Close(CloseReason::Client)));
-    records.push(record(PARTNER, 3, Told::Close(CloseReason::Client)));
-    let (losses, workers, apart) = (Vec::new(), Vec::new(), Vec::new());
-    Run { sender, partner, records, losses, workers, apart, leniency: Leniency::default() }
+    records.push(record(SENDER, 11, RecordedEvent::Close(CloseReason::Client)));
+    records.push(record(PARTNER, 3, RecordedEvent::Close(CloseReason::Client)));
+    let (losses, workers, disconnections) = (Vec::new(), Vec::new(), Vec::new());
+    Run { sender, partner, records, losses, workers, disconnections, leniency: Leniency::default() }
 }
 
 impl Run {
@@ -96,15 +89,15 @@ impl Run {
 
     fn balance(self) -> Balance {
         let mut account = Account::default();
-        account.life(self.sender);
-        account.life(self.partner);
+        account.connection(self.sender);
+        account.connection(self.partner);
         account.records(self.records);
         self.losses.into_iter().for_each(|loss| account.loss(loss));
         for (worker, from, to) in self.workers {
             account.worker_up(worker, from);
             account.worker_down(worker, to);
         }
-        self.apart.into_iter().for_each(|apart| account.apart(apart));
+        self.disconnections.into_iter().for_each(|it| account.disconnection(it));
         account.balance(self.leniency)
     }
 
@@ -124,7 +117,7 @@ fn run_without_defects_balances() {
     let Balance { counts, broken } = intact_run().balance();
     assert!(broken.is_empty(), "{broken:?}");
     assert_eq!((counts.connections, counts.sent, counts.handled), (2, 8, 8));
-    assert_eq!((counts.answers, counts.passed_on), (8, 3));
+    assert_eq!((counts.answers, counts.forwarded), (8, 3));
     assert_eq!((counts.connects, counts.closes["client"]), (2, 2));
 }
 
@@ -135,7 +128,7 @@ fn lost_event_is_reported() {
         (Rule::NothingLost, 1),
         // The close follows a gap.
         (Rule::HandledInOrder, 1),
-        (Rule::NothingMadeUp, 1),
+        (Rule::NothingUnexpected, 1),
     ];
     assert_eq!(lost, expected);
 }
@@ -143,7 +136,7 @@ fn lost_event_is_reported() {
 #[test]
 fn repeated_event_without_mark_is_reported() {
     assert_eq!(broken_by(|run| run.again(10, 1_101, true)), []);
-    assert_eq!(broken_by(|run| run.again(10, 1_101, false)), [(Rule::MarkedWhenAgain, 1)]);
+    assert_eq!(broken_by(|run| run.again(10, 1_101, false)), [(Rule::RepeatsMarked, 1)]);
 }
 
 #[test]
@@ -174,22 +167,22 @@ fn late_event_is_tolerated_only_with_leniency() {
 #[test]
 fn missing_and_surplus_answers_are_reported() {
     let missing = broken_by(|run| {
-        run.sender.heard.retain(|it| *it != reply(5, Kind::Echo));
+        run.sender.received.retain(|it| *it != reply(5, Kind::Echo));
     });
     assert_eq!(missing, [(Rule::EverythingAnswered, 1)]);
-    let twice = broken_by(|run| run.sender.heard.push(reply(8, Kind::Echo)));
-    assert_eq!(twice, [(Rule::NothingMadeUp, 1)]);
-    let foreign = broken_by(|run| run.partner.heard.push(reply(8, Kind::Echo)));
-    assert_eq!(foreign, [(Rule::NothingMadeUp, 1)]);
+    let twice = broken_by(|run| run.sender.received.push(reply(8, Kind::Echo)));
+    assert_eq!(twice, [(Rule::NothingUnexpected, 1)]);
+    let foreign = broken_by(|run| run.partner.received.push(reply(8, Kind::Echo)));
+    assert_eq!(foreign, [(Rule::NothingUnexpected, 1)]);
 }
 
 #[test]
 fn answers_out_of_order_are_reported_unless_marked() {
-    let swapped = broken_by(|run| run.sender.heard.swap(0, 1));
-    assert_eq!(swapped, [(Rule::HeardInOrder, 1)]);
+    let swapped = broken_by(|run| run.sender.received.swap(0, 1));
+    assert_eq!(swapped, [(Rule::ReceivedInOrder, 1)]);
     let marked = broken_by(|run| {
         run.again(4, 1_101, true);
-        run.sender.heard.push(Reply { marked: true, ..reply(2, Kind::Echo) });
+        run.sender.received.push(Reply { marked: true, ..reply(2, Kind::Echo) });
     });
     assert_eq!(marked, []);
 }
@@ -198,11 +191,11 @@ fn answers_out_of_order_are_reported_unless_marked() {
 fn message_not_forwarded_is_reported_for_joined_recipients() {
     let missing = |joined: bool| {
         broken_by(|run| {
-            run.partner.heard.clear();
+            run.partner.received.clear();
             run.partner.joined = joined.then_some(1_005);
         })
     };
-    assert_eq!(missing(true), [(Rule::EverythingPassedOn, 2)]);
+    assert_eq!(missing(true), [(Rule::EverythingForwarded, 2)]);
     assert_eq!(missing(false), []);
 }
 
@@ -210,13 +203,13 @@ fn message_not_forwarded_is_reported_for_joined_recipients() {
 fn message_not_forwarded_is_exempt_if_its_last_worker_could_not_reach_the_gateway() {
     let exempt = |process: usize, gateway: u16, to: u64| {
         let mut run = intact_run();
-        run.partner.heard.clear();
+        run.partner.received.clear();
         // Another worker handled message 3, event 5, at 1,050 before.
         run.again(5, 1_055, true);
-        run.apart.push(Apart { process, gateway, from: 1_051, to });
+        run.disconnections.push(Disconnection { process, gateway, from: 1_051, to });
         let Balance { counts, broken } = run.balance();
-        let broken = broken.iter().find(|(rule, ..)| *rule == Rule::EverythingPassedOn);
-        (counts.not_passed_on, broken.map_or(0, |(_, count, _)| count))
+        let broken = broken.iter().find(|(rule, ..)| *rule == Rule::EverythingForwarded);
+        (counts.not_forwarded, broken.map_or(0, |(_, count, _)| count))
     };
     assert_eq!(exempt(1, GATEWAY, 1_055), (1, 1), "another worker handled message 7");
     assert_eq!(exempt(1, GATEWAY, 1_054), (0, 2));
@@ -234,13 +227,13 @@ fn late_forwarding_is_reported_only_with_a_limit() {
         broken_by(|run| {
             run.leniency.in_time = in_time;
             // Message 3 is for the partner, and message 7 for the group.
-            run.partner.heard_at = vec![1_040 + 500, 1_080 + 501];
+            run.partner.received_at = vec![1_040 + 500, 1_080 + 501];
         })
     };
     assert_eq!(late(None), []);
     assert_eq!(late(Some(501)), []);
-    assert_eq!(late(Some(500)), [(Rule::PassedOnInTime, 1)]);
-    assert_eq!(late(Some(499)), [(Rule::PassedOnInTime, 2)]);
+    assert_eq!(late(Some(500)), [(Rule::ForwardedInTime, 1)]);
+    assert_eq!(late(Some(499)), [(Rule::ForwardedInTime, 2)]);
 }
 
 #[test]
@@ -251,15 +244,15 @@ fn client_closed_without_loss_of_its_gateway_is_reported() {
             run.losses = losses;
         })
     };
-    assert_eq!(closed(vec![]), [(Rule::NobodyClosed, 1)]);
+    assert_eq!(closed(vec![]), [(Rule::NoClientClosed, 1)]);
     assert_eq!(closed(vec![Loss { gateway: GATEWAY, at: 8_000, killed: true }]), []);
     assert_eq!(
         closed(vec![Loss { gateway: GATEWAY, at: 500, killed: true }]),
-        [(Rule::NobodyClosed, 1)]
+        [(Rule::NoClientClosed, 1)]
     );
     assert_eq!(
         closed(vec![Loss { gateway: 1, at: 8_000, killed: true }]),
-        [(Rule::NobodyClosed, 1)]
+        [(Rule::NoClientClosed, 1)]
     );
 }
 
@@ -302,19 +295,19 @@ fn messages_of_departed_client_may_be_lost_with_a_killed_gateway() {
 
 #[test]
 fn missing_repeated_or_early_close_is_reported() {
-    assert_eq!(broken_by(|run| run.without(11)), [(Rule::EveryEndTold, 1)]);
+    assert_eq!(broken_by(|run| run.without(11)), [(Rule::EveryCloseDelivered, 1)]);
     assert_eq!(broken_by(|run| run.again(11, 1_200, true)), []);
     let twice = broken_by(|run| {
-        run.records.push(record(SENDER, 12, Told::Close(CloseReason::GatewayLost)));
+        run.records.push(record(SENDER, 12, RecordedEvent::Close(CloseReason::GatewayLost)));
     });
-    assert_eq!(twice, [(Rule::EveryEndToldOnce, 1)]);
+    assert_eq!(twice, [(Rule::EveryCloseDeliveredOnce, 1)]);
     let after = broken_by(|run| {
         run.sender.sent.push(0);
-        run.sender.heard.push(reply(9, Kind::Echo));
+        run.sender.received.push(reply(9, Kind::Echo));
         run.event(11).number = 10;
-        run.records.push(record(SENDER, 11, Told::Message(9)));
+        run.records.push(record(SENDER, 11, RecordedEvent::Message(9)));
     });
-    assert!(after.contains(&(Rule::EveryEndToldOnce, 1)), "{after:?}");
+    assert!(after.contains(&(Rule::EveryCloseDeliveredOnce, 1)), "{after:?}");
 }
 
 #[test]
@@ -331,7 +324,7 @@ fn close_may_be_missing_only_if_fewer_than_two_workers_ran_when_the_gateway_died
             run.sender.ended += DIED;
         })
     };
-    let missed = [(Rule::EveryEndTold, 1)];
+    let missed = [(Rule::EveryCloseDelivered, 1)];
     for workers in [
         &[][..],
         &[(1, 0, u64::MAX)],
@@ -357,13 +350,13 @@ fn close_may_be_missing_only_if_fewer_than_two_workers_ran_when_the_gateway_died
 fn close_for_a_dead_gateway_may_be_repeated_with_a_mark() {
     let again = |marked: bool| {
         broken_by(|run| {
-            let lost = Told::Close(CloseReason::GatewayLost);
+            let lost = RecordedEvent::Close(CloseReason::GatewayLost);
             let (_, record) = record(SENDER, u64::MAX, lost);
             run.records.push((1, Record { at: 2_000, marked, ..record }));
         })
     };
     assert_eq!(again(true), []);
-    assert_eq!(again(false), [(Rule::EveryEndToldOnce, 1)]);
+    assert_eq!(again(false), [(Rule::EveryCloseDeliveredOnce, 1)]);
 }
 
 #[test]
@@ -371,7 +364,7 @@ fn events_after_a_marked_close_for_the_gateway_are_tolerated_with_leniency() {
     let closed = |leniency: Leniency, marked: bool| {
         broken_by(|run| {
             run.leniency = leniency;
-            let lost = Told::Close(CloseReason::GatewayLost);
+            let lost = RecordedEvent::Close(CloseReason::GatewayLost);
             let (_, record) = record(SENDER, u64::MAX, lost);
             run.records.push((2, Record { at: 1, marked, ..record }));
         })
@@ -393,6 +386,6 @@ fn client_without_recorded_events_is_reported_lost() {
 #[test]
 fn blemish_does_not_balance() {
     let mut account = Account::default();
-    account.blemish("worker-1 printed: panicked at".to_owned());
+    account.failure("worker-1 printed: panicked at".to_owned());
     assert!(!account.balance(Leniency::default()).broken.is_empty());
 }

@@ -8,18 +8,18 @@ pub struct Token {
     /// The client.
     pub client: u32,
     /// The number of the attempt, from 0.
-    pub life: u32,
+    pub attempt: u32,
 }
 
 impl Token {
     /// Packs the token into a number.
     pub const fn to_u64(self) -> u64 {
-        (self.client as u64) << 32 | self.life as u64
+        (self.client as u64) << 32 | self.attempt as u64
     }
 
     /// Unpacks such a number.
     pub const fn from_u64(number: u64) -> Self {
-        Self { client: (number >> 32) as u32, life: number as u32 }
+        Self { client: (number >> 32) as u32, attempt: number as u32 }
     }
 
     /// The uid of the client, the same for all its connections.
@@ -48,7 +48,7 @@ const GROUP: u32 = 4;
 
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "client {}.{}", self.client, self.life)
+        write!(f, "client {}.{}", self.client, self.attempt)
     }
 }
 
@@ -76,7 +76,7 @@ impl Kind {
 
 /// A message of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ask {
+pub struct Request {
     /// The connection of the sender.
     pub from: Token,
     /// The number of the message on this connection, from 1.
@@ -96,7 +96,7 @@ pub struct Reply {
     pub marked: bool,
 }
 
-impl Ask {
+impl Request {
     /// Encodes the message.
     pub fn encode(self) -> Vec<u8> {
         let mut bytes = self.from.to_u64().to_le_bytes().to_vec();
@@ -115,7 +115,7 @@ impl Ask {
 impl Reply {
     /// Encodes the message.
     pub fn encode(self) -> Vec<u8> {
-        let mut bytes = Ask { from: self.from, number: self.number }.encode();
+        let mut bytes = Request { from: self.from, number: self.number }.encode();
         let kind = match self.kind {
             Kind::Echo => 0,
             Kind::Uid => 1,
@@ -127,8 +127,8 @@ impl Reply {
 
     /// Decodes a message; `None` if it is malformed.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let (ask, &[kind, marked]) = bytes.split_last_chunk::<2>()?;
-        let Ask { from, number } = Ask::decode(ask)?;
+        let (request, &[kind, marked]) = bytes.split_last_chunk::<2>()?;
+        let Request { from, number } = Request::decode(request)?;
         let kind = match kind {
             0 => Kind::Echo,
             1 => Kind::Uid,
@@ -145,14 +145,14 @@ mod tests {
 
     #[test]
     fn messages_round_trip() {
-        let from = Token { client: 7, life: 3 };
-        let ask = Ask { from, number: 9 };
-        assert_eq!(Ask::decode(&ask.encode()), Some(ask));
+        let from = Token { client: 7, attempt: 3 };
+        let request = Request { from, number: 9 };
+        assert_eq!(Request::decode(&request.encode()), Some(request));
         for kind in [Kind::Echo, Kind::Uid, Kind::Group] {
             let reply = Reply { from, number: 9, kind, marked: true };
             assert_eq!(Reply::decode(&reply.encode()), Some(reply));
         }
-        assert_eq!(Reply::decode(&ask.encode()), None);
-        assert_eq!(Ask::decode(b""), None);
+        assert_eq!(Reply::decode(&request.encode()), None);
+        assert_eq!(Request::decode(b""), None);
     }
 }

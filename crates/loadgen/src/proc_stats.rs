@@ -90,7 +90,7 @@ pub(crate) fn wake_on_time() {
     let _ = fs::write("/proc/self/timerslack_ns", "1");
 }
 
-/// The machine, in a few words.
+/// The machine, in a few states.
 pub(crate) fn machine() -> String {
     let text = |file| fs::read_to_string(file).unwrap_or_default();
     let cpus = text("/proc/cpuinfo");

@@ -2,7 +2,7 @@
 //! that are violated.
 
 mod clients;
-mod lives;
+mod connections;
 #[cfg(test)]
 mod tests;
 
@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 
 use crate::{
     message::{Reply, Token},
-    record::{Client, Record, Told},
+    record::{Client, Record, RecordedEvent},
 };
 
 /// Exemptions from the rules, for guarantees that the faults of a scenario rule out, or that are
@@ -29,7 +29,7 @@ pub struct Leniency {
 
 /// One connection, as observed by its client. Times are nanoseconds of the system clock.
 #[derive(Clone, Debug)]
-pub struct Life {
+pub struct ConnectionLog {
     /// The client and the number of the connection.
     pub token: Token,
     /// The inner port of its gateway.
@@ -41,15 +41,33 @@ pub struct Life {
     /// When each message was sent; the first is number 1.
     pub sent: Vec<u64>,
     /// The received messages, in order.
-    pub heard: Vec<Reply>,
+    pub received: Vec<Reply>,
     /// When each of these was received, as far as recorded.
-    pub heard_at: Vec<u64>,
+    pub received_at: Vec<u64>,
     /// The number of received messages that are malformed.
-    pub nonsense: u64,
+    pub unexpected: u64,
     /// How it ended.
     pub end: End,
     /// When it ended.
     pub ended: u64,
+}
+
+impl ConnectionLog {
+    /// The log of a connection that is being opened, since `began`.
+    pub const fn new(token: Token, gateway: u16, began: u64) -> Self {
+        Self {
+            token,
+            gateway,
+            began,
+            joined: None,
+            sent: Vec::new(),
+            received: Vec::new(),
+            received_at: Vec::new(),
+            unexpected: 0,
+            end: End::Refused,
+            ended: 0,
+        }
+    }
 }
 
 /// How a connection ended, as observed by its client.
@@ -81,7 +99,7 @@ pub struct Loss {
 /// A guarantee that does not hold for the clients that a gateway had at any time in an interval, in
 /// nanoseconds of the system clock, both ends included.
 #[derive(Clone, Copy, Debug)]
-pub struct Limit {
+pub struct Exemption {
     /// Its inner port.
     pub gateway: u16,
     /// The start.
@@ -89,23 +107,23 @@ pub struct Limit {
     /// The end.
     pub to: u64,
     /// The guarantee.
-    pub unpromised: Unpromised,
+    pub guarantee: Guarantee,
 }
 
 /// A guarantee that may not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unpromised {
+pub enum Guarantee {
     /// Each connection has an `on_close`.
-    Told,
+    CloseDelivered,
     /// Each connection has no second `on_close` without a mark.
-    ToldOnce,
+    CloseDeliveredOnce,
 }
 
 /// A worker process did not know a gateway, or could not reach it: messages that it handled in this
 /// interval need not have reached clients there. Nanoseconds of the system clock, both ends
 /// included.
 #[derive(Clone, Copy, Debug)]
-pub struct Apart {
+pub struct Disconnection {
     /// The number of the process, as in its records.
     pub process: usize,
     /// The gateway's inner port.
@@ -119,15 +137,15 @@ pub struct Apart {
 /// The observations of a run.
 #[derive(Debug, Default)]
 pub struct Account {
-    lives: BTreeMap<u64, Life>,
+    connections: BTreeMap<u64, ConnectionLog>,
     records: FxHashMap<Client, Vec<(usize, Record)>>,
     losses: Vec<Loss>,
     /// Gateway, start and end of each drain. Clients accepted in between were closed.
     endings: Vec<(u16, u64, u64)>,
     /// Worker, start and end of each time in which it ran and was not paused.
     workers: Vec<(usize, u64, u64)>,
-    limits: Vec<Limit>,
-    apart: Vec<Apart>,
+    exemptions: Vec<Exemption>,
+    disconnections: Vec<Disconnection>,
     broken: Broken,
 }
 
@@ -135,47 +153,49 @@ pub struct Account {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
     /// No client is closed whose gateway kept running.
-    NobodyClosed,
+    NoClientClosed,
     /// Messages on a connection that its client did not lose are handled.
     NothingLost,
     /// They are answered, if the client stayed.
     EverythingAnswered,
     /// They are forwarded to all recipients.
-    EverythingPassedOn,
+    EverythingForwarded,
     /// They are forwarded within the limit.
-    PassedOnInTime,
+    ForwardedInTime,
     /// Events of a client are handled in order.
     HandledInOrder,
     /// Redelivered events are marked.
-    MarkedWhenAgain,
+    RepeatsMarked,
     /// No message is answered or forwarded more often than it was handled.
-    NothingMadeUp,
+    NothingUnexpected,
     /// Answers and forwarded messages arrive in order, except marked ones.
-    HeardInOrder,
+    ReceivedInOrder,
     /// Every connection with a recorded event has an `on_close`.
-    EveryEndTold,
+    EveryCloseDelivered,
     /// It has exactly one, as its last event.
-    EveryEndToldOnce,
-    /// Processes exit with 0 when asked, without a panic; journals are complete.
-    NoBlemish,
+    EveryCloseDeliveredOnce,
+    /// Processes exit with 0 on SIGTERM, without a panic; journals are complete.
+    NoFailure,
 }
 
 impl Rule {
     /// The line of the report.
     pub const fn text(self) -> &'static str {
         match self {
-            Self::NobodyClosed => "clients closed whose gateway kept running",
+            Self::NoClientClosed => "clients closed whose gateway kept running",
             Self::NothingLost => "events lost",
             Self::EverythingAnswered => "messages without an answer",
-            Self::EverythingPassedOn => "messages not forwarded to all recipients",
-            Self::PassedOnInTime => "messages forwarded too late",
+            Self::EverythingForwarded => "messages not forwarded to all recipients",
+            Self::ForwardedInTime => "messages forwarded too late",
             Self::HandledInOrder => "events handled out of order",
-            Self::MarkedWhenAgain => "events handled again without a mark",
-            Self::NothingMadeUp => "messages answered or forwarded more often than handled",
-            Self::HeardInOrder => "answers out of order without a mark",
-            Self::EveryEndTold => "connections without an onClose",
-            Self::EveryEndToldOnce => "connections with more than one onClose, or events after it",
-            Self::NoBlemish => "process failures or incomplete files",
+            Self::RepeatsMarked => "events handled again without a mark",
+            Self::NothingUnexpected => "messages answered or forwarded more often than handled",
+            Self::ReceivedInOrder => "answers out of order without a mark",
+            Self::EveryCloseDelivered => "connections without an onClose",
+            Self::EveryCloseDeliveredOnce => {
+                "connections with more than one onClose, or events after it"
+            }
+            Self::NoFailure => "process failures or incomplete files",
         }
     }
 }
@@ -193,7 +213,7 @@ pub struct Counts {
     pub handled: u64,
     /// Messages never handled, of connections that were lost with their gateway or aborted by the
     /// client.
-    pub gone: u64,
+    pub unhandled: u64,
     /// Handler calls for redelivered events.
     pub redelivered: u64,
     /// Of these, calls whose event had been handled before.
@@ -203,16 +223,17 @@ pub struct Counts {
     /// Answers received.
     pub answers: u64,
     /// Messages to uids and groups received.
-    pub passed_on: u64,
+    pub forwarded: u64,
     /// Of these, not received, from a process that did not know the gateway or could not reach it.
-    pub not_passed_on: u64,
+    pub not_forwarded: u64,
     /// Connections with a recorded event.
     pub connects: u64,
     /// `on_close` calls of these, by reason.
     pub closes: BTreeMap<&'static str, u64>,
     /// Missing `on_close` calls, of clients whose gateway died while fewer than two workers ran.
     pub closes_missing: u64,
-    /// Connections that two workers closed without a mark, where [`Unpromised::ToldOnce`] applies.
+    /// Connections that two workers closed without a mark, exempt from
+    /// [`Guarantee::CloseDeliveredOnce`].
     pub closes_twice: u64,
 }
 
@@ -276,8 +297,8 @@ impl Times {
 
 impl Account {
     /// Adds a connection of a client.
-    pub fn life(&mut self, life: Life) {
-        self.lives.insert(life.token.to_u64(), life);
+    pub fn connection(&mut self, log: ConnectionLog) {
+        self.connections.insert(log.token.to_u64(), log);
     }
 
     /// Adds the records of processes, in the order in which each process wrote them.
@@ -312,18 +333,18 @@ impl Account {
     }
 
     /// Adds a guarantee that does not hold.
-    pub fn limit(&mut self, limit: Limit) {
-        self.limits.push(limit);
+    pub fn exempt(&mut self, exemption: Exemption) {
+        self.exemptions.push(exemption);
     }
 
     /// Adds a process that did not know a gateway, or could not reach it.
-    pub fn apart(&mut self, apart: Apart) {
-        self.apart.push(apart);
+    pub fn disconnection(&mut self, disconnection: Disconnection) {
+        self.disconnections.push(disconnection);
     }
 
     /// Adds another failure.
-    pub fn blemish(&mut self, what: String) {
-        self.broken.add(Rule::NoBlemish, || what);
+    pub fn failure(&mut self, what: String) {
+        self.broken.add(Rule::NoFailure, || what);
     }
 
     /// Checks all rules.
@@ -331,31 +352,31 @@ impl Account {
         let mut counts = Counts::default();
         let mut broken = std::mem::take(&mut self.broken);
         let handled = clients::check(&mut self, leniency, &mut counts, &mut broken);
-        lives::check(&self, &handled, leniency, &mut counts, &mut broken);
+        connections::check(&self, &handled, leniency, &mut counts, &mut broken);
         Balance { counts, broken }
     }
 
     /// Whether a guarantee does not hold for a client that the gateway had between two times.
-    fn is_unpromised(&self, what: Unpromised, gateway: u16, from: u64, to: u64) -> bool {
-        self.limits.iter().any(|limit| {
-            let overlaps = from <= limit.to && limit.from <= to;
-            limit.unpromised == what && limit.gateway == gateway && overlaps
+    fn is_exempt(&self, guarantee: Guarantee, gateway: u16, from: u64, to: u64) -> bool {
+        self.exemptions.iter().any(|it| {
+            let overlaps = from <= it.to && it.from <= to;
+            it.guarantee == guarantee && it.gateway == gateway && overlaps
         })
     }
 
     /// Whether the process that handled a message last could not reach a gateway at that time.
-    fn were_apart(&self, handled: Times, gateway: u16) -> bool {
+    fn was_disconnected(&self, handled: Times, gateway: u16) -> bool {
         let Some((process, at)) = handled.last else { return false };
-        self.apart.iter().any(|apart| {
-            let same = apart.process == process && apart.gateway == gateway;
-            same && (apart.from..=apart.to).contains(&at)
+        self.disconnections.iter().any(|it| {
+            let same = it.process == process && it.gateway == gateway;
+            same && (it.from..=it.to).contains(&at)
         })
     }
 
     /// Whether a gateway was lost after that time and, before other workers could have closed its
     /// clients, fewer than two workers were running and ready at some moment: the state of clients
     /// is replicated from owner to standby, which takes two.
-    fn forgotten(&self, gateway: u16, from: u64) -> bool {
+    fn lacked_replica(&self, gateway: u16, from: u64) -> bool {
         let losses = self.losses.iter().filter(|loss| loss.gateway == gateway);
         losses.filter(|loss| from <= loss.at + SLACK).any(|loss| {
             let near = loss.at.saturating_sub(SLACK)..=loss.at + CLOSED;
@@ -373,10 +394,10 @@ impl Account {
 
     /// Whether the gateway of a client that closed its connection was killed so soon that it may
     /// still have held messages of that client.
-    fn died_with(&self, life: &Life) -> bool {
-        let near = life.began..=life.ended + SETTLED;
-        let mut losses = self.losses.iter().filter(|loss| loss.gateway == life.gateway);
-        life.end == End::Left && losses.any(|loss| loss.killed && near.contains(&loss.at))
+    fn died_with(&self, log: &ConnectionLog) -> bool {
+        let near = log.began..=log.ended + SETTLED;
+        let mut losses = self.losses.iter().filter(|loss| loss.gateway == log.gateway);
+        log.end == End::Left && losses.any(|loss| loss.killed && near.contains(&loss.at))
     }
 
     /// Whether a gateway was lost between two times.
@@ -406,11 +427,11 @@ const SLACK: u64 = 2_000_000_000;
 
 /// The number of clients with a record, and of those with a close: a run waits until they are
 /// equal.
-pub fn open_ends(records: &[(usize, Record)]) -> (usize, usize) {
+pub fn count_closed_clients(records: &[(usize, Record)]) -> (usize, usize) {
     let (mut known, mut ended) = (FxHashMap::default(), 0);
     for (_, record) in records {
         let end = known.entry(record.client).or_insert(false);
-        if let Told::Close(_) = record.told
+        if let RecordedEvent::Close(_) = record.event
             && !std::mem::replace(end, true)
         {
             ended += 1;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
 
-use super::{Account, Broken, Counts, End, Leniency, Life, Rule, Times, clients::Handled};
+use super::{Account, Broken, ConnectionLog, Counts, End, Leniency, Rule, Times, clients::Handled};
 use crate::message::{Kind, Reply, Token};
 
 pub(super) fn check(
@@ -15,11 +15,11 @@ pub(super) fn check(
     broken: &mut Broken,
 ) {
     let received: BTreeMap<u64, Received> =
-        account.lives.iter().map(|(token, life)| (*token, count_received(life))).collect();
+        account.connections.iter().map(|(token, log)| (*token, count_received(log))).collect();
     let recipients = Recipients::of(account);
-    for (token, life) in &account.lives {
-        let mut check = Check { account, handled, leniency, counts, broken, life };
-        check.end();
+    for (token, log) in &account.connections {
+        let mut check = Check { account, handled, leniency, counts, broken, log };
+        check.close();
         check.sent();
         check.received(&received[token]);
         check.forwarded(&recipients, &received);
@@ -33,10 +33,10 @@ const GOING_AWAY: u16 = 1001;
 /// How often a connection received each message, and when first.
 type Received = FxHashMap<(u64, u32, Kind), (u32, u64)>;
 
-fn count_received(life: &Life) -> Received {
+fn count_received(log: &ConnectionLog) -> Received {
     let mut received = Received::default();
-    for (place, reply) in life.heard.iter().enumerate() {
-        let at = life.heard_at.get(place).copied().unwrap_or_default();
+    for (index, reply) in log.received.iter().enumerate() {
+        let at = log.received_at.get(index).copied().unwrap_or_default();
         let reply = (reply.from.to_u64(), reply.number, reply.kind);
         received.entry(reply).or_insert((0, at)).0 += 1;
     }
@@ -46,22 +46,22 @@ fn count_received(life: &Life) -> Received {
 /// The recipients of forwarded messages: connections that stayed to the end, by client and by
 /// group.
 struct Recipients<'a> {
-    clients: FxHashMap<u32, &'a Life>,
-    groups: FxHashMap<u32, Vec<&'a Life>>,
+    clients: FxHashMap<u32, &'a ConnectionLog>,
+    groups: FxHashMap<u32, Vec<&'a ConnectionLog>>,
 }
 
 impl<'a> Recipients<'a> {
     fn of(account: &'a Account) -> Self {
         let (mut clients, mut groups) = (FxHashMap::default(), FxHashMap::default());
-        for life in account.lives.values().filter(|life| life.end == End::Stayed) {
-            clients.insert(life.token.client, life);
-            let group: &mut Vec<_> = groups.entry(life.token.group_number()).or_default();
-            group.push(life);
+        for log in account.connections.values().filter(|log| log.end == End::Stayed) {
+            clients.insert(log.token.client, log);
+            let group: &mut Vec<_> = groups.entry(log.token.group_number()).or_default();
+            group.push(log);
         }
         Self { clients, groups }
     }
 
-    fn of_message(&self, kind: Kind, from: Token) -> impl Iterator<Item = &'a Life> {
+    fn of_message(&self, kind: Kind, from: Token) -> impl Iterator<Item = &'a ConnectionLog> {
         let one = (kind == Kind::Uid).then(|| self.clients.get(&from.partner()).copied()).flatten();
         let many = (kind == Kind::Group).then(|| self.groups.get(&from.group_number())).flatten();
         one.into_iter().chain(many.into_iter().flatten().copied())
@@ -74,46 +74,46 @@ struct Check<'a> {
     leniency: Leniency,
     counts: &'a mut Counts,
     broken: &'a mut Broken,
-    life: &'a Life,
+    log: &'a ConnectionLog,
 }
 
 impl Check<'_> {
-    fn end(&mut self) {
-        let life = self.life;
-        self.counts.connections += u64::from(life.end != End::Refused);
-        let End::Closed(code) = life.end else { return };
+    fn close(&mut self) {
+        let log = self.log;
+        self.counts.connections += u64::from(log.end != End::Refused);
+        let End::Closed(code) = log.end else { return };
         self.counts.closed += 1;
-        if !self.account.lost(life.gateway, life.began, life.ended) {
-            let sent = life.sent.len();
-            self.broken.add(Rule::NobodyClosed, || {
-                format!("{}: closed by {} with {code:?}, {sent} sent", life.token, life.gateway)
+        if !self.account.lost(log.gateway, log.began, log.ended) {
+            let sent = log.sent.len();
+            self.broken.add(Rule::NoClientClosed, || {
+                format!("{}: closed by {} with {code:?}, {sent} sent", log.token, log.gateway)
             });
         }
     }
 
     /// Checks that sent messages were handled.
     fn sent(&mut self) {
-        let life = self.life;
-        let known = self.handled.get(&life.token.to_u64());
+        let log = self.log;
+        let known = self.handled.get(&log.token.to_u64());
         let messages = known.map_or(&[][..], Vec::as_slice);
         let handled = messages.iter().filter(|times| 0 < times.all()).count();
-        self.counts.sent += life.sent.len() as u64;
+        self.counts.sent += log.sent.len() as u64;
         self.counts.handled += handled as u64;
-        if messages.len() > life.sent.len() {
-            self.breaks(Rule::NothingMadeUp, || format!("{} handled", messages.len()));
+        if messages.len() > log.sent.len() {
+            self.breaks(Rule::NothingUnexpected, || format!("{} handled", messages.len()));
         }
-        let missing = life.sent.len().saturating_sub(handled);
-        let counts = matches!(life.end, End::Stayed | End::Left | End::Closed(Some(GOING_AWAY)));
-        if !counts || self.account.died_with(life) {
-            self.counts.gone += missing as u64;
+        let missing = log.sent.len().saturating_sub(handled);
+        let counts = matches!(log.end, End::Stayed | End::Left | End::Closed(Some(GOING_AWAY)));
+        if !counts || self.account.died_with(log) {
+            self.counts.unhandled += missing as u64;
             return;
         }
         if known.is_none() {
             self.breaks(Rule::NothingLost, || "no event was recorded".to_owned());
         }
-        for at in 0..life.sent.len() {
+        for at in 0..log.sent.len() {
             if times(messages, at).all() == 0 {
-                self.breaks(Rule::NothingLost, || format!("message {} of {:?}", at + 1, life.end));
+                self.breaks(Rule::NothingLost, || format!("message {} of {:?}", at + 1, log.end));
             }
         }
     }
@@ -121,33 +121,33 @@ impl Check<'_> {
     /// Checks that each received message was handled as often, and in order, and that each sent
     /// message was answered.
     fn received(&mut self, received: &Received) {
-        let life = self.life;
+        let log = self.log;
         for (&(from, number, kind), (count, _)) in received {
             let from = Token::from_u64(from);
             let messages = self.handled.get(&from.to_u64()).map_or(&[][..], Vec::as_slice);
             let times = times(messages, number.wrapping_sub(1) as usize).all();
             let for_us = match kind {
-                Kind::Echo => from == life.token,
-                Kind::Uid => Kind::of(number) == kind && from.partner() == life.token.client,
+                Kind::Echo => from == log.token,
+                Kind::Uid => Kind::of(number) == kind && from.partner() == log.token.client,
                 Kind::Group => {
-                    Kind::of(number) == kind && from.group_number() == life.token.group_number()
+                    Kind::of(number) == kind && from.group_number() == log.token.group_number()
                 }
             };
             if !for_us || times < *count {
-                self.breaks(Rule::NothingMadeUp, || {
+                self.breaks(Rule::NothingUnexpected, || {
                     format!("received {number} of {from} ({kind:?}) {count} times, handled {times}")
                 });
             }
         }
-        for _ in 0..life.nonsense {
-            self.breaks(Rule::NothingMadeUp, || "received a malformed message".to_owned());
+        for _ in 0..log.unexpected {
+            self.breaks(Rule::NothingUnexpected, || "received a malformed message".to_owned());
         }
         self.in_order();
-        if life.end != End::Stayed {
+        if log.end != End::Stayed {
             return;
         }
-        for number in 1..=life.sent.len() as u32 {
-            if !received.contains_key(&(life.token.to_u64(), number, Kind::Echo)) {
+        for number in 1..=log.sent.len() as u32 {
+            if !received.contains_key(&(log.token.to_u64(), number, Kind::Echo)) {
                 self.breaks(Rule::EverythingAnswered, || format!("message {number}"));
             }
         }
@@ -155,15 +155,15 @@ impl Check<'_> {
 
     fn in_order(&mut self) {
         let mut last = FxHashMap::<Token, u32>::default();
-        for &Reply { from, number, kind, marked } in &self.life.heard {
+        for &Reply { from, number, kind, marked } in &self.log.received {
             match kind {
                 Kind::Echo => self.counts.answers += 1,
-                Kind::Uid | Kind::Group => self.counts.passed_on += 1,
+                Kind::Uid | Kind::Group => self.counts.forwarded += 1,
             }
             let last = last.entry(from).or_default();
             if number < *last && !marked && !self.may_be_repeated(from, number) {
                 let last = *last;
-                self.breaks(Rule::HeardInOrder, || {
+                self.breaks(Rule::ReceivedInOrder, || {
                     format!("{number} of {from} ({kind:?}) after {last}")
                 });
             }
@@ -179,12 +179,12 @@ impl Check<'_> {
 
     /// Checks that messages were forwarded to all recipients.
     fn forwarded(&mut self, recipients: &Recipients<'_>, received: &BTreeMap<u64, Received>) {
-        let (token, life) = (self.life.token, self.life);
+        let (token, log) = (self.log.token, self.log);
         // If the gateway of the sender is lost, messages in flight are not redelivered.
-        if !matches!(life.end, End::Stayed | End::Left) || self.account.died_with(life) {
+        if !matches!(log.end, End::Stayed | End::Left) || self.account.died_with(log) {
             return;
         }
-        for (number, sent) in (1_u32..).zip(&life.sent) {
+        for (number, sent) in (1_u32..).zip(&log.sent) {
             let kind = Kind::of(number);
             for recipient in recipients.of_message(kind, token) {
                 let joined = recipient.joined.is_some_and(|joined| joined < *sent);
@@ -197,12 +197,14 @@ impl Check<'_> {
                     continue;
                 }
                 let messages = self.handled.get(&token.to_u64()).map_or(&[][..], Vec::as_slice);
-                if self.account.were_apart(times(messages, number as usize - 1), recipient.gateway)
+                if self
+                    .account
+                    .was_disconnected(times(messages, number as usize - 1), recipient.gateway)
                 {
-                    self.counts.not_passed_on += 1;
+                    self.counts.not_forwarded += 1;
                     continue;
                 }
-                self.breaks(Rule::EverythingPassedOn, || {
+                self.breaks(Rule::EverythingForwarded, || {
                     format!(
                         "message {number} to {} on {} ({kind:?})",
                         recipient.token, recipient.gateway
@@ -213,18 +215,18 @@ impl Check<'_> {
     }
 
     /// Checks that a message was forwarded within the limit.
-    fn in_time(&mut self, sent: u64, received: u64, number: u32, by: &Life) {
+    fn in_time(&mut self, sent: u64, received: u64, number: u32, by: &ConnectionLog) {
         let took = received.saturating_sub(sent);
         if self.leniency.in_time.is_some_and(|most| most < took) {
-            self.breaks(Rule::PassedOnInTime, || {
+            self.breaks(Rule::ForwardedInTime, || {
                 format!("message {number} to {} after {} ms", by.token, took / 1_000_000)
             });
         }
     }
 
     fn breaks(&mut self, rule: Rule, what: impl FnOnce() -> String) {
-        let life = self.life;
-        self.broken.add(rule, || format!("{} on {}: {}", life.token, life.gateway, what()));
+        let log = self.log;
+        self.broken.add(rule, || format!("{} on {}: {}", log.token, log.gateway, what()));
     }
 }
 

@@ -8,27 +8,27 @@ use std::{
 use tokio::sync::{mpsc, watch};
 
 use super::{
+    counters::Counters,
     processes::Processes,
     shared::{Phase, Run},
-    tally::Tally,
-    thread::{self, Word},
+    thread::{self, ThreadState},
 };
 
 #[derive(Debug)]
-pub(super) enum Crew {
+pub(super) enum Executors {
     Threads(Threads),
     Processes(Processes),
 }
 
-impl Crew {
+impl Executors {
     /// Starts them connecting their clients. Each reports the phases of the run.
-    pub(super) fn start(run: &Arc<Run>) -> anyhow::Result<(Self, mpsc::Receiver<Word>)> {
+    pub(super) fn start(run: &Arc<Run>) -> anyhow::Result<(Self, mpsc::Receiver<ThreadState>)> {
         if run.plan.generators == 1 {
-            let (threads, words) = Threads::start(run);
-            return Ok((Self::Threads(threads), words));
+            let (threads, states) = Threads::start(run);
+            return Ok((Self::Threads(threads), states));
         }
-        let (processes, words) = Processes::start(run)?;
-        Ok((Self::Processes(processes), words))
+        let (processes, states) = Processes::start(run)?;
+        Ok((Self::Processes(processes), states))
     }
 
     pub(super) fn members(&self) -> usize {
@@ -39,15 +39,15 @@ impl Crew {
     }
 
     /// Sends the phase of the run to all of them.
-    pub(super) fn tell(&self, phase: Phase) {
+    pub(super) fn set_phase(&self, phase: Phase) {
         match self {
-            Self::Threads(threads) => threads.tell(phase),
-            Self::Processes(processes) => processes.tell(phase),
+            Self::Threads(threads) => threads.set_phase(phase),
+            Self::Processes(processes) => processes.set_phase(phase),
         }
     }
 
     /// Waits for their end, and collects their measurements.
-    pub(super) fn end(self) -> anyhow::Result<Tally> {
+    pub(super) fn end(self) -> anyhow::Result<Counters> {
         match self {
             Self::Threads(threads) => threads.end(),
             Self::Processes(processes) => processes.end(),
@@ -60,42 +60,42 @@ impl Crew {
 pub(super) struct Threads {
     run: Arc<Run>,
     phase: watch::Sender<Phase>,
-    handles: Vec<os::JoinHandle<anyhow::Result<Tally>>>,
+    handles: Vec<os::JoinHandle<anyhow::Result<Counters>>>,
 }
 
 impl Threads {
-    pub(super) fn start(run: &Arc<Run>) -> (Self, mpsc::Receiver<Word>) {
-        let (words, heard) = mpsc::channel(run.plan.threads);
-        let (phase, follow) = watch::channel(Phase::Preparing);
+    pub(super) fn start(run: &Arc<Run>) -> (Self, mpsc::Receiver<ThreadState>) {
+        let (states, received) = mpsc::channel(run.plan.threads);
+        let (phase, receiver) = watch::channel(Phase::Preparing);
         let spawn = |number| {
-            let (run, follow, words) = (Arc::clone(run), follow.clone(), words.clone());
+            let (run, receiver, states) = (Arc::clone(run), receiver.clone(), states.clone());
             os::spawn(move || {
-                let tally = thread::run(&run, number, follow, words.clone());
-                if tally.is_err() {
-                    let _ = words.blocking_send(Word::Failed);
+                let counters = thread::run(&run, number, receiver, states.clone());
+                if counters.is_err() {
+                    let _ = states.blocking_send(ThreadState::Failed);
                 }
-                tally
+                counters
             })
         };
         let handles = (0..run.plan.threads).map(spawn).collect();
-        (Self { run: Arc::clone(run), phase, handles }, heard)
+        (Self { run: Arc::clone(run), phase, handles }, received)
     }
 
     pub(super) fn members(&self) -> usize {
         self.handles.len()
     }
 
-    pub(super) fn tell(&self, phase: Phase) {
+    pub(super) fn set_phase(&self, phase: Phase) {
         self.run.sending.store(matches!(phase, Phase::Running(_)), Relaxed);
         self.phase.send_replace(phase);
     }
 
-    pub(super) fn end(self) -> anyhow::Result<Tally> {
-        let mut tally = Tally::new(self.run.plan.duration);
+    pub(super) fn end(self) -> anyhow::Result<Counters> {
+        let mut counters = Counters::new(self.run.plan.duration);
         for thread in self.handles {
             let joined = thread.join().map_err(|_| anyhow::anyhow!("a thread failed"))?;
-            tally.add(&joined?);
+            counters.add(&joined?);
         }
-        Ok(tally)
+        Ok(counters)
     }
 }

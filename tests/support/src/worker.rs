@@ -1,0 +1,104 @@
+//! The worker script of a run: it records every event before it handles it, and answers and
+//! forwards messages.
+
+use std::{
+    future::{Future, ready},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use push_suite_worker::{Client, CloseReason, Handshake, Message, Worker};
+
+use crate::{
+    message::{Kind, Reply, Request, Token},
+    record::{self, Record, RecordedEvent},
+};
+
+/// The clock and the journal of a run.
+pub trait Recorder: Send + Sync + 'static {
+    /// The time of the run, in nanoseconds.
+    fn now(&self) -> u64;
+
+    /// Stores a record so that it outlives the process.
+    ///
+    /// # Errors
+    /// When it cannot be stored.
+    fn record(&self, record: Record) -> anyhow::Result<()>;
+
+    /// Called with each message between its record and its answer.
+    fn before_answer(&self, _request: Request) -> impl Future<Output = ()> + Send {
+        ready(())
+    }
+}
+
+/// A worker that records events.
+#[derive(Debug)]
+pub struct RecordingWorker<R>(pub R);
+
+impl<R: Recorder> RecordingWorker<R> {
+    fn record(&self, client: &Client, event: RecordedEvent) -> anyhow::Result<()> {
+        let id = client.id();
+        let (gateway, connection) = (id.gateway.port(), id.connection.0);
+        let record = Record {
+            at: self.0.now(),
+            client: record::Client { gateway, connection },
+            number: client.delivery().number,
+            marked: client.redelivered(),
+            event,
+        };
+        self.0.record(record).context("cannot record an event")
+    }
+}
+
+impl<R: Recorder> Worker for RecordingWorker<R> {
+    async fn on_connect(&self, client: &Client) -> anyhow::Result<()> {
+        self.record(client, RecordedEvent::Connect)
+    }
+
+    async fn on_websocket_connect(
+        &self,
+        client: &Client,
+        handshake: &Handshake,
+    ) -> anyhow::Result<()> {
+        let token = handshake.query().parse::<u64>().ok();
+        self.record(client, token.map_or(RecordedEvent::Unexpected, RecordedEvent::Open))?;
+        let token = Token::from_u64(token.context("the query is not a token")?);
+        client.bind_uid(token.uid()).await?;
+        client.join_group(token.group()).await?;
+        Ok(())
+    }
+
+    async fn on_message(&self, client: &Client, message: Message) -> anyhow::Result<()> {
+        let request = Request::decode(&message.body);
+        let event = request.map(|request| RecordedEvent::Message(request.number));
+        self.record(client, event.unwrap_or(RecordedEvent::Unexpected))?;
+        let request = request.context("the message is malformed")?;
+        self.0.before_answer(request).await;
+        let Request { from, number } = request;
+        // Some handlers wait, so that later events of the client queue, and every fault affects
+        // some events in flight.
+        if number.is_multiple_of(4) {
+            tokio::time::sleep(Duration::from_millis(u64::from(number * 7 % 32))).await;
+        }
+        let kind = Kind::of(number);
+        let reply = Reply { from, number, kind, marked: client.redelivered() };
+        let cluster = client.cluster();
+        match kind {
+            Kind::Echo => {}
+            Kind::Uid => {
+                let partner = Token { client: from.partner(), attempt: 0 };
+                cluster.send_to_uid(partner.uid(), Message::binary(reply.encode())).await?;
+            }
+            Kind::Group => {
+                cluster.send_to_group(from.group(), Message::binary(reply.encode())).await?;
+            }
+        }
+        let reply = Reply { kind: Kind::Echo, ..reply };
+        client.send(Message::binary(reply.encode())).await?;
+        Ok(())
+    }
+
+    async fn on_close(&self, client: &Client, reason: CloseReason) -> anyhow::Result<()> {
+        self.record(client, RecordedEvent::Close(reason))
+    }
+}
