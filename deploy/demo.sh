@@ -104,8 +104,8 @@ finish() {
 
 declare -A admin_ports=()
 pages=()
-say "Building (the first time takes a few minutes) …"
-release_binaries
+say "Building (the first time takes a minute or two) …"
+demo_binaries
 log_folder=$(mktemp -d "${TMPDIR:-/tmp}/push-suite-demo.XXXXXX")
 trap 'exit 0' INT TERM HUP
 trap finish EXIT

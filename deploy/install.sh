@@ -18,9 +18,34 @@ documents=$destination/usr/local/share/doc/push-suite
 settings=$destination/etc/push-suite
 
 install_programs() {
-    install -d -m 0755 "$programs"
+    local name
+    install -d -m 0755 "$programs" "$programs/.debug"
+    for name in register gateway business-worker; do install_program "$name"; done
+}
+
+# Installs a program without debug symbols, and the symbols beside it, in the place where a debugger
+# and the backtrace of a panic look for them.
+install_program() { # NAME
+    local program=$bin/$1 symbols=$bin/.debug/$1.debug
+    if has_symbols "$program"; then
+        symbols=$temporary/$1.debug
+        objcopy --only-keep-debug "$program" "$symbols"
+        objcopy --strip-all --add-gnu-debuglink="$symbols" "$program" "$temporary/$1"
+        program=$temporary/$1
+    fi
     # install(1) unlinks the old file first, so a running process keeps its own.
-    install -m 0755 "$bin/register" "$bin/gateway" "$bin/business-worker" "$programs"
+    install -m 0755 "$program" "$programs/$1"
+    if [ -e "$symbols" ]; then
+        install -m 0644 "$symbols" "$programs/.debug/$1.debug"
+    else
+        rm -f "$programs/.debug/$1.debug"
+    fi
+}
+
+# A host without binutils has not compiled the programs either; it installs them as they are.
+has_symbols() { # PROGRAM
+    command -v objcopy >/dev/null || return 1
+    grep -q '\.debug_info' < <(objdump --section-headers "$1")
 }
 
 install_units() {
@@ -66,6 +91,8 @@ next_steps() {
 }
 
 release_binaries
+temporary=$(mktemp -d "${TMPDIR:-/tmp}/push-suite-install.XXXXXX")
+trap 'rm -rf "$temporary"' EXIT
 install_programs
 install_units
 install_settings

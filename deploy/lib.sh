@@ -5,7 +5,7 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 # Results and parameters of the functions below.
-bin=        # release_binaries: the folder of the binaries
+bin=        # release_binaries, demo_binaries: the folder of the binaries
 port=       # claim_port: the port to use
 log_folder= # start: where to put the logs
 
@@ -18,28 +18,54 @@ fail() {
 
 # --- binaries ---------------------------------------------------------------------------------
 
-# Builds the release binaries if necessary, and sets $bin to their folder. PUSH_SUITE_BIN names a
+# Each builds what is missing and sets $bin to the folder of the binaries. PUSH_SUITE_BIN names a
 # folder with existing binaries instead. Arguments are passed to cargo.
+
+# The binaries to deploy and to measure.
 release_binaries() {
-    if [ -n "${PUSH_SUITE_BIN:-}" ]; then
-        bin=$(cd "$PUSH_SUITE_BIN" && pwd)
-        return
-    fi
+    if given_binaries; then return; fi
     toolchain
-    (cd "$root" && cargo build --release --locked "$@" -p push-suite-register -p push-suite-gateway -p push-suite-business-worker)
-    # shellcheck disable=SC2034 # for scripts that source this
-    bin=$(target_folder)/release
+    build release "$@"
 }
 
+# Binaries to try the suite with, compiled in a fifth of the time. Without default features: jemalloc
+# returns memory after a burst, and takes a while to compile.
+demo_binaries() {
+    if given_binaries; then return; fi
+    compilers
+    build demo --no-default-features "$@"
+}
+
+given_binaries() {
+    [ -n "${PUSH_SUITE_BIN:-}" ] || return 1
+    bin=$(cd "$PUSH_SUITE_BIN" && pwd) || exit 1
+}
+
+build() { # PROFILE FLAGS...
+    local profile=$1
+    shift
+    (cd "$root" &&
+        cargo build --profile "$profile" --locked "$@" -p push-suite-register \
+            -p push-suite-gateway -p push-suite-business-worker)
+    # shellcheck disable=SC2034 # for scripts that source this
+    bin=$(target_folder)/$profile
+}
+
+# Whether everything can be built here.
 toolchain() {
+    compilers
+    command -v make >/dev/null ||
+        fail "make is missing: install it, for example with 'apt install build-essential'"
+}
+
+# Whether what needs no make can be built here.
+compilers() {
     command -v cargo >/dev/null ||
         fail "cargo is missing: install Rust with rustup, see https://rustup.rs"
     (cd "$root" && cargo --version >/dev/null) ||
         fail "cargo does not run here: 'rustup toolchain install' in $root fetches the pinned toolchain"
     command -v cc >/dev/null ||
-        fail "a C linker is missing: install gcc, for example with 'apt install build-essential'"
-    command -v make >/dev/null ||
-        fail "make is missing: install it, for example with 'apt install build-essential'"
+        fail "a C compiler is missing: install gcc, for example with 'apt install build-essential'"
 }
 
 target_folder() {

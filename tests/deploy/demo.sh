@@ -74,10 +74,21 @@ expect_pages() { # NAME
     done
 }
 
+# A newcomer waits for it, so nothing of the demo is compiled as for a deployment.
+expect_demo_profile() { # NAME
+    local id program
+    for id in $(processes_of "$1" register) $(processes_of "$1" gateway) $(processes_of "$1" business-worker); do
+        program=$(readlink "/proc/$id/exe")
+        [ "$program" -ef "$bin/$(basename "$program")" ] || fail "the demo runs $program"
+    done
+    [ -n "${PUSH_SUITE_BIN:-}" ] || [ "$(basename "$bin")" = demo ] || fail "the demo's profile is not built"
+}
+
 stays_until_ctrl_c_and_shares_the_machine() {
     run_demo stays
     wait_until_ready stays
     expect_pages stays
+    expect_demo_profile stays
     ! has_output stays 'is taken' || fail "the demo considers free ports in use"
     for program in register gateway business-worker; do
         say "    $program: $(processes_of stays "$program" | wc -l) running"
@@ -110,7 +121,7 @@ tells_of_a_death() {
     say "a gateway killed: the demo reports it, stops the others, and fails"
 }
 
-release_binaries --quiet
+demo_binaries --quiet
 begin demo
 choose_ports
 stays_until_ctrl_c_and_shares_the_machine

@@ -27,6 +27,23 @@ install_twice() {
     say "install.sh: twice, with settings and secret kept"
 }
 
+# The installed programs have no debug symbols, and a debugger finds them beside the programs.
+symbols_are_apart() {
+    local name folder=$there/usr/local/lib/push-suite/bin address place
+    for name in register gateway business-worker; do
+        if grep -qE ' \.(debug_info|debug_line|symtab) ' < <(readelf --wide --section-headers "$folder/$name"); then
+            fail "$name is installed with its symbols"
+        fi
+        address=$(nm --demangle "$folder/.debug/$name.debug" |
+            awk -v main="${name//-/_}::main" '$3 == main && !found++ { print $1 }')
+        [ -n "$address" ] || fail "the symbols of $name do not contain its main function"
+        place=$(addr2line --exe="$folder/$name" "$address")
+        [[ $place == *"crates/$name/src/main.rs:"* ]] ||
+            fail "the symbols of $name are not found: its main function is at $place"
+    done
+    say "programs without symbols, which are found beside them"
+}
+
 # Runs the ExecStartPre check with the installed settings and secret.
 settings_are_good() {
     local name file
@@ -93,6 +110,7 @@ release_binaries --quiet
 begin systemd
 there=$log_folder/root
 install_twice
+symbols_are_apart
 settings_are_good
 bring_host_units
 units_are_correct

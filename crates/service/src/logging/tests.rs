@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracing::dispatcher::with_default;
+use tracing::{Level, dispatcher::with_default};
 
 use super::*;
 
@@ -37,7 +37,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 fn written(format: Format, is_terminal: bool, log: impl FnOnce()) -> String {
     let written = Written::default();
     let logs = Logs::start(written.clone(), |_| ()).unwrap();
-    let filter = EnvFilter::new("trace");
+    let filter = parse("trace").unwrap();
     with_default(&dispatch(format, filter, is_terminal, logs.clone()), log);
     assert!(logs.flush(TIMEOUT));
     written.text()
@@ -188,5 +188,22 @@ impl Write for Disk {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[test]
+fn filter_is_a_list_of_levels_with_info_as_its_default() {
+    let logs = |rules, target, level| parse(rules).unwrap().would_enable(target, &level);
+    for rules in ["", ",", " "] {
+        assert!(logs(rules, "gateway::hub", Level::INFO), "{rules:?}");
+        assert!(!logs(rules, "gateway::hub", Level::DEBUG), "{rules:?}");
+    }
+    let rules = "info, gateway::hub=DEBUG,client=off,";
+    assert!(logs(rules, "gateway::hub::peer", Level::DEBUG));
+    assert!(!logs(rules, "gateway::shard", Level::DEBUG));
+    assert!(!logs(rules, "client::link", Level::ERROR));
+    for rules in ["a=b=c", "gateway=loud", "gateway[peer]=debug"] {
+        let error = parse(rules).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("RUST_LOG is `{rules}`")), "{error}");
     }
 }
