@@ -78,10 +78,10 @@ orchestrated() { # SCRIPT ARGUMENTS...
 # Sets $memory to the worker of crates/worker/examples for the session tests: a debug build
 # with all packages as for `cargo test`, since that usually exists.
 worker_example() {
-    memory=$bin/examples/session
+    memory=$bin/examples/compat
     if [ -n "${PUSH_SUITE_BIN:-}" ] && [ -x "$memory" ]; then return; fi
-    (cd "$root" && cargo build --workspace --locked --quiet --example session)
-    memory=$(target_folder)/debug/examples/session
+    (cd "$root" && cargo build --workspace --locked --quiet --example compat)
+    memory=$(target_folder)/debug/examples/compat
 }
 
 need php

@@ -105,6 +105,20 @@ units_expose_little() {
     done
 }
 
+# Adds the drop-in of docs/own-worker.md, for a program that stands for a worker of one's own.
+drop_in_is_correct() {
+    local folder=$there/usr/local/lib/systemd/system/business-worker@.service.d
+    install -D -m 0755 "$bin/business-worker" "$there/opt/shop/bin/shop-worker"
+    mkdir -p "$folder"
+    # shellcheck disable=SC2016 # the backticks are those of the document
+    sed -n '/^```ini$/,/^```$/{/^```/d;p}' "$root/docs/own-worker.md" >"$folder/override.conf"
+    grep -q '^ExecStart=/opt/shop/bin/shop-worker ' "$folder/override.conf" ||
+        fail "docs/own-worker.md has no drop-in"
+    units_are_correct
+    units_expose_little
+    say "business-worker@: also with the drop-in for a worker of one's own"
+}
+
 need systemd
 release_binaries --quiet
 begin systemd
@@ -115,3 +129,4 @@ settings_are_good
 bring_host_units
 units_are_correct
 units_expose_little
+drop_in_is_correct

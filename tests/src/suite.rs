@@ -9,7 +9,7 @@ use std::{
 };
 
 use protocol::{ConnectionId, Query, Secret};
-use push_suite_cluster::{Cluster, Config, Tls};
+use push_suite_cluster::{Cluster, ClusterGuard, Config, Tls};
 use tempfile::TempDir;
 
 use crate::{
@@ -293,9 +293,9 @@ impl Suite {
     }
 
     /// A back end of the whole cluster.
-    pub async fn cluster(&self) -> Cluster {
+    pub async fn cluster(&self) -> ClusterGuard {
         let registers = self.register_addrs.iter().map(SocketAddr::to_string);
-        let config = Config { tls: self.tls(), ..Config::new(registers, self.secret()) };
+        let config = Config::new(registers, self.secret()).tls(self.tls());
         let cluster = Cluster::start(config);
         with_timeout("a back end to be ready", cluster.ready()).await;
         cluster

@@ -10,7 +10,7 @@ use std::{
 };
 
 use push_suite_worker::{
-    Client, ClientId, CloseReason, Cluster, Config, Handshake, Message, Worker, serve,
+    Client, ClientId, CloseReason, Config, Handshake, Message, Process, Worker, serve,
 };
 use serde_json::{Map, Value};
 use service::Starting;
@@ -102,16 +102,13 @@ impl TestWorker {
             stopped: AtomicUsize::new(0),
             rejects: AtomicBool::new(false),
         });
-        let config = Config {
-            registers: suite.register_addrs.iter().map(ToString::to_string).collect(),
-            secret: suite.secret(),
-            key: format!("test:{id}"),
-            gateway_grace,
-            threads: 1,
-            handler_retries: 0,
-            peer_timeout: Duration::from_secs(30),
-            tls: suite.tls(),
-        };
+        let registers = suite.register_addrs.iter().map(ToString::to_string);
+        let config = Config::new(registers, suite.secret())
+            .name("test")
+            .id(id)
+            .gateway_grace(gateway_grace)
+            .threads(1)
+            .tls(suite.tls());
         let stop = CancellationToken::new();
         let starting = Starting::new(None, stop.clone(), Duration::from_secs(5));
         let health = starting.health.clone();
@@ -251,7 +248,7 @@ impl Worker for CommandWorker {
                 client.cluster().update_session(other.parse()?, &note(text)).await?;
             }
             "panic" => panic!("on request"),
-            "bye" => client.close(Some(rest.into())).await?,
+            "bye" => client.close(rest).await?,
             _ => {}
         }
         self.report(client, Call::Message(message)).await;
@@ -263,7 +260,7 @@ impl Worker for CommandWorker {
         Ok(())
     }
 
-    async fn on_worker_stop(&self, _cluster: &Cluster) -> anyhow::Result<()> {
+    async fn on_worker_stop(&self, _process: &Process) -> anyhow::Result<()> {
         self.0.stopped.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }

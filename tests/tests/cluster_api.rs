@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use protocol::{ClientId, Fields, Message};
-use push_suite_cluster::{Cluster, Filter, Recipients, Row};
+use push_suite_cluster::{Cluster, ClusterGuard, Config, Error, Filter, Recipients, Row};
 use serde_json::{Map, Value, json};
 use suite_tests::{
     Browser, Received, Suite,
@@ -21,12 +21,13 @@ on_one_and_three_threads!(
     commands_and_queries_of_one_task_stay_in_order,
     call_right_after_a_gateway_joined_reaches_it,
     unreachable_gateway_is_named_in_the_error,
+    wrong_secret_is_told_apart_from_a_missing_register,
 );
 
 /// Two gateways with two clients each, and a back end. Clients are in connection order, alternating
 /// between the gateways.
 struct Scene {
-    cluster: Cluster,
+    cluster: ClusterGuard,
     browsers: [Browser; 4],
     ids: [ClientId; 4],
     suite: Suite,
@@ -125,7 +126,7 @@ async fn uids_and_groups_span_gateways(threads: usize) {
 async fn close_and_destroy_reach_the_gateway_of_the_client(threads: usize) {
     let mut scene = Scene::start(threads).await;
     let ([a, b, c, _], cluster) = (scene.ids, scene.cluster.clone());
-    cluster.close_client(a, Some("bye".into())).await.unwrap();
+    cluster.close_client(a, "bye").await.unwrap();
     cluster.close_client(b, None).await.unwrap();
     cluster.destroy_client(c).await.unwrap();
     let [first, second, third, fourth] = &mut scene.browsers;
@@ -199,23 +200,26 @@ async fn rows_are_ordered_by_gateway_and_connection(threads: usize) {
     cluster.join_group(b, "s").await.unwrap();
     cluster.bind_uid(a, "ann").await.unwrap();
     let fields = Fields { uid: true, groups: true, session: false };
-    let rows: Vec<Row> = scene
+    let expected: Vec<_> = scene
         .by_gateway(&[0, 1, 2, 3])
         .await
         .into_iter()
-        .map(|client| Row {
-            client,
-            uid: (client == a).then(|| uid("ann")),
-            groups: if client == b { vec![group("r"), group("s")] } else { vec![] },
-            session: None,
+        .map(|client| {
+            let groups = if client == b { vec![group("r"), group("s")] } else { vec![] };
+            (client, (client == a).then(|| uid("ann")), groups, None)
         })
         .collect();
-    assert_eq!(cluster.select(fields, Filter::All).await.unwrap(), rows);
+    let parts = |row: Row| (row.client, row.uid, row.groups, row.session);
+    let rows = cluster.select(fields, Filter::All).await.unwrap();
+    assert_eq!(rows.into_iter().map(parts).collect::<Vec<_>>(), expected);
     let any = Filter::Any { groups: vec![group("s")], uids: vec![uid("ann")], clients: vec![a] };
-    let chosen: Vec<Row> =
-        rows.into_iter().filter(|row| row.client == a || row.client == b).collect();
-    assert_eq!(cluster.select(fields, any).await.unwrap(), chosen);
+    let chosen: Vec<_> =
+        expected.into_iter().filter(|(client, ..)| *client == a || *client == b).collect();
+    let rows = cluster.select(fields, any).await.unwrap();
+    assert_eq!(rows.into_iter().map(parts).collect::<Vec<_>>(), chosen);
     assert_eq!(cluster.clients_in_group("r").await.unwrap(), [b]);
+    assert_eq!(cluster.groups_of_client(b).await.unwrap(), [group("r"), group("s")]);
+    assert_eq!(cluster.groups_of_client(a).await.unwrap(), []);
     let mut by_group = cluster.clients_by_group().await.unwrap();
     by_group.sort();
     assert_eq!(by_group, [(group("r"), vec![b]), (group("s"), vec![b])]);
@@ -236,11 +240,8 @@ async fn unknown_clients_are_reported_as_absent(threads: usize) {
     }
     cluster.send_to_client(absent, "hello?").await.unwrap();
     let refused = cluster.send_to_client(nowhere, "hello?").await;
-    assert!(matches!(refused, Err(push_suite_cluster::Error::Unreachable { .. })), "{refused:?}");
-    assert!(matches!(
-        cluster.send_to_uid("", "hello?").await,
-        Err(push_suite_cluster::Error::Name(_))
-    ));
+    assert!(matches!(refused, Err(Error::Unreachable { .. })), "{refused:?}");
+    assert!(matches!(cluster.send_to_uid("", "hello?").await, Err(Error::Name(_))));
 }
 
 async fn commands_and_queries_of_one_task_stay_in_order(threads: usize) {
@@ -280,6 +281,18 @@ async fn unreachable_gateway_is_named_in_the_error(threads: usize) {
     assert!(error.to_string().contains(&stuck), "{error}");
     scene.suite.gateways[1].resume();
     assert_eq!(scene.browsers[1].receive_text().await, "hello");
+}
+
+async fn wrong_secret_is_told_apart_from_a_missing_register(threads: usize) {
+    let suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let register = suite.register_addrs[0].to_string();
+    let wrong = Cluster::start(Config::new([&register], "wrong").tls(suite.tls()));
+    let error = wrong.count().await.unwrap_err();
+    assert!(matches!(error, Error::WrongSecret { .. }), "{error:?}");
+    assert!(error.to_string().contains(&register), "{error}");
+    let nowhere = Cluster::start(Config::new(["127.0.0.1:1"], suite.secret()).tls(suite.tls()));
+    let error = nowhere.count().await.unwrap_err();
+    assert!(matches!(error, Error::NoRegister { .. }), "{error:?}");
 }
 
 fn object(value: Value) -> Map<String, Value> {

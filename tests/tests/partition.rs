@@ -3,7 +3,7 @@
 use std::{cell::Cell, time::Duration};
 
 use protocol::{Command, Message, Recipients};
-use push_suite_cluster::Cluster;
+use push_suite_cluster::ClusterGuard;
 use suite_tests::{
     Browser, Call, Peer, Suite, TestWorker, eventually, on_one_and_three_threads, peer::back_end,
 };
@@ -105,7 +105,7 @@ async fn messages_in_flight_on_breaking_links_arrive_once_and_in_order(threads: 
 
 async fn messages_of_a_back_end_during_a_partition_arrive(threads: usize) {
     let (suite, _ann, mut bob) = room(threads).await;
-    let cluster: Cluster = suite.cluster().await;
+    let cluster: ClusterGuard = suite.cluster().await;
     suite.gateways[1].partition();
     eventually("the lost link to be noticed", async || {
         (cluster.status().linked == 1).then_some(())

@@ -120,16 +120,9 @@ impl Worker for Computes {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cpu_bound_worker_keeps_its_clients() {
     let suite = Suite::builder().gateways(1).gateway_flag("--peer-timeout", "2").start().await;
-    let config = Config {
-        gateway_grace: Duration::from_secs(10),
-        registers: suite.register_addrs.iter().map(ToString::to_string).collect(),
-        secret: suite.secret(),
-        key: "computes:1".to_owned(),
-        threads: 2,
-        handler_retries: 0,
-        peer_timeout: Duration::from_secs(30),
-        tls: suite.tls(),
-    };
+    let registers = suite.register_addrs.iter().map(ToString::to_string);
+    let config =
+        Config::new(registers, suite.secret()).name("computes").id(1).threads(2).tls(suite.tls());
     let stop = CancellationToken::new();
     let starting = Starting::new(None, stop.clone(), Duration::from_secs(5));
     let worker = tokio::spawn(serve(Computes, config, starting));

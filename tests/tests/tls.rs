@@ -73,8 +73,7 @@ async fn eavesdropper_learns_neither_secret_nor_messages() {
         // The announced port is that of the relay, which leads to the gateway.
         let inner = Relay::start(suite.gateways[0].inner, behind);
         let register = Relay::start(front, suite.register_addrs[0]);
-        let config =
-            Config { tls: suite.tls(), ..Config::new([front.to_string()], suite.secret()) };
+        let config = Config::new([front.to_string()], suite.secret()).tls(suite.tls());
         let cluster = Cluster::start(config);
         with_timeout("a back end to be ready", cluster.ready()).await;
         let mut worker = TestWorker::start(&suite, "1").await;

@@ -64,6 +64,11 @@ impl<L> Default for Directory<L> {
 }
 
 impl<L: Clone> Directory<L> {
+    /// Whether any register has sent a list.
+    pub(crate) const fn has_list(&self) -> bool {
+        self.has_list
+    }
+
     /// Applies the merged lists of all registers.
     pub(crate) fn list(&mut self, listed: &[discovery::Gateway]) -> Changes {
         self.has_list = true;

@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, interval, timeout},
 };
 
-use crate::shared::Shared;
+use crate::{registers::Failure, shared::Shared};
 
 const FIRST: Duration = Duration::from_millis(100);
 const CAP: Duration = Duration::from_secs(2);
@@ -88,13 +88,18 @@ impl Contact {
     }
 }
 
+/// Starts to maintain the link to a gateway that a register has listed.
+type Link = fn(&Arc<Shared>, Arc<str>);
+
 /// Subscribes to the register at `address`, the `index`-th of the cluster.
-pub(crate) async fn follow(shared: Arc<Shared>, index: usize, address: String) {
+pub(crate) async fn follow(shared: Arc<Shared>, index: usize, address: String, link: Link) {
     let mut backoff = Backoff::new(FIRST, CAP);
     let mut contact = Contact { register: address, followed: false, outage: Outage::default() };
     loop {
         let since = Instant::now();
-        let reason = run_connection(&shared, index, &mut contact).await;
+        let reason = run_connection(&shared, index, &mut contact, link).await;
+        let rejected = matches!(reason, Disconnected::NoList);
+        shared.register_failed(index, Failure { reason: reason.to_string(), rejected });
         shared.register_lost(index);
         backoff.ended_after(since.elapsed());
         contact.lost(&reason);
@@ -102,14 +107,19 @@ pub(crate) async fn follow(shared: Arc<Shared>, index: usize, address: String) {
     }
 }
 
-async fn run_connection(shared: &Arc<Shared>, index: usize, contact: &mut Contact) -> Disconnected {
+async fn run_connection(
+    shared: &Arc<Shared>,
+    index: usize,
+    contact: &mut Contact,
+    link: Link,
+) -> Disconnected {
     let connect = dial::connect(&contact.register, shared.identity.tls.as_ref());
     let mut stream = match timeout(CONNECT, connect).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Disconnected::Connect(error),
         Err(_) => return Disconnected::TooSlow,
     };
-    match receive_lists(shared, index, contact, &mut stream).await {
+    match receive_lists(shared, index, contact, link, &mut stream).await {
         Err(reason) => reason,
         Ok(never) => match never {},
     }
@@ -119,6 +129,7 @@ async fn receive_lists(
     shared: &Arc<Shared>,
     index: usize,
     contact: &mut Contact,
+    link: Link,
     stream: &mut Stream,
 ) -> Result<std::convert::Infallible, Disconnected> {
     let mut out = BytesMut::new();
@@ -142,7 +153,9 @@ async fn receive_lists(
                 contact.reached(gateways.len());
             }
             has_presence = presence.is_some();
-            shared.update_register(index, gateways, presence);
+            for address in shared.update_register(index, gateways, presence) {
+                link(shared, address);
+            }
         }
         tokio::select! {
             bytes = stream.read_buf(&mut read) => match bytes? {

@@ -3,17 +3,51 @@
 use std::convert::Infallible;
 
 use protocol::{
-    InvalidClientId, InvalidName, SessionError, bounded::MAX_TARGETS, codec::native::EncodeError,
+    InvalidClientId, InvalidName, SessionError, bounded::MAX_TARGETS, codec::native::MAX_FRAME,
 };
 use thiserror::Error;
 
 /// Why a call on the cluster failed. Gateways are named by the address they announce.
+///
+/// # Commands
+///
+/// A command fails at once if its arguments are invalid ([`Name`](Self::Name),
+/// [`Session`](Self::Session), [`TooMany`](Self::TooMany), [`TooLarge`](Self::TooLarge)). One for a
+/// single client fails with [`Unreachable`](Self::Unreachable) if the client's gateway was never
+/// linked, or is dead; one for many clients only if no gateway is known at all
+/// ([`NoGateway`](Self::NoGateway), [`NoRegister`](Self::NoRegister),
+/// [`WrongSecret`](Self::WrongSecret)). That a client has disconnected is no error. After the
+/// cluster was closed, every call fails with [`Closed`](Self::Closed).
+///
+/// # Queries
+///
+/// A query fails in addition if a gateway concerned is disconnected, or does not answer within five
+/// seconds: a result is complete or an error.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No gateway is linked.
+    /// No gateway is linked, although a register has sent its list: it lists none, or none of them
+    /// can be reached.
     #[error("no gateway is linked")]
     NoGateway,
+    /// No register has sent its list of gateways since the start.
+    #[error("no register is reachable: {reason}")]
+    NoRegister {
+        /// The address of a register, and why the last attempt has failed.
+        reason: String,
+    },
+    /// The secret key is not that of the cluster. A register only closes the connection then, as it
+    /// also does to a peer without TLS if it requires TLS.
+    #[error("{peer} does not accept the secret key: {reason}")]
+    WrongSecret {
+        /// The register or gateway, with its address.
+        peer: String,
+        /// How it was noticed.
+        reason: String,
+    },
+    /// The cluster was closed, or its [`ClusterGuard`](crate::ClusterGuard) dropped.
+    #[error("the cluster is closed")]
+    Closed,
     /// The gateway concerned is not linked.
     #[error("gateway {gateway} is not linked")]
     Unreachable {
@@ -62,9 +96,43 @@ pub enum Error {
         /// Maximum number.
         limit: usize,
     },
-    /// Too large for a frame.
-    #[error("larger than the maximum frame")]
-    TooLarge(#[source] EncodeError),
+    /// A message, with its recipients, does not fit in a frame.
+    #[error("larger than a frame of {limit} bytes")]
+    TooLarge {
+        /// Maximum size in bytes.
+        limit: usize,
+    },
+}
+
+impl Error {
+    /// Whether the same call may succeed later without a change by the caller or an operator. A
+    /// command that has failed was not sent to the gateway that the error is about; a failed call
+    /// for many clients may have reached those of other gateways.
+    ///
+    /// [`Unavailable`](Self::Unavailable) counts as retryable, since gateways that shut down answer
+    /// so; an answer that exceeds a frame stays so until there are fewer clients.
+    pub const fn is_retryable(&self) -> bool {
+        match self {
+            Self::NoGateway
+            | Self::NoRegister { .. }
+            | Self::Unreachable { .. }
+            | Self::Timeout { .. }
+            | Self::Unavailable { .. }
+            | Self::Busy { .. } => true,
+            Self::WrongSecret { .. }
+            | Self::Closed
+            | Self::Mismatch { .. }
+            | Self::Name(_)
+            | Self::ClientId(_)
+            | Self::Session(_)
+            | Self::TooMany { .. }
+            | Self::TooLarge { .. } => false,
+        }
+    }
+
+    pub(crate) const fn too_large() -> Self {
+        Self::TooLarge { limit: MAX_FRAME }
+    }
 }
 
 /// Rejects a list that cannot be split and is too long for one command or query.

@@ -1,6 +1,6 @@
 //! Interfaces for consumers of the events that gateways send.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use protocol::{
     ConnectionId, InstanceId, Session,
@@ -9,8 +9,6 @@ use protocol::{
 };
 
 use crate::link::Link;
-
-pub use crate::failover::CleanupGuard;
 
 /// Receives the events of all links. Workers implement it; a back end has none. Only
 /// [`linked`](Self::linked) is required: the other methods matter to consumers that keep per-client
@@ -115,3 +113,34 @@ pub trait EventReceiver: Send {
 
 /// Ready when a consumer accepts more events.
 pub type Room = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Held while clients of a dead gateway are being closed. Dropping the last clone completes the
+/// cleanup, which is announced to other workers.
+#[derive(Clone)]
+pub struct CleanupGuard {
+    _on_drop: Arc<OnDrop>,
+}
+
+/// Called once.
+struct OnDrop(Option<Box<dyn FnOnce() + Send + Sync>>);
+
+impl CleanupGuard {
+    /// A guard whose last clone calls `done` when it is dropped.
+    pub(crate) fn new(done: impl FnOnce() + Send + Sync + 'static) -> Self {
+        Self { _on_drop: Arc::new(OnDrop(Some(Box::new(done)))) }
+    }
+}
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        if let Some(done) = self.0.take() {
+            done();
+        }
+    }
+}
+
+impl fmt::Debug for CleanupGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CleanupGuard").finish_non_exhaustive()
+    }
+}

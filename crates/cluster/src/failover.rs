@@ -9,34 +9,21 @@ use std::{
 
 use protocol::{
     InstanceId,
-    discovery::{CleanupRecord, Presence, Takeover},
-    link::ToGateway,
+    discovery::{CleanupRecord, Takeover},
 };
-use runtime::{clock, sync::MutexGuard};
-use rustc_hash::FxHashSet;
+use runtime::clock;
 use tokio::time::{sleep, sleep_until};
 
 use crate::{
-    directory,
-    events::Consumer,
-    failure_detector::{Action, FailureDetector, OrphanAction, Orphaned, RegisterView},
+    events::{CleanupGuard, Consumer},
+    failure_detector::{Action, OrphanAction, Orphaned},
     handover,
     instances::InstanceRecord,
     link::{Ended, Link},
-    shared::{Register, Shared},
+    shared::Shared,
 };
 
-/// Held while clients of a dead gateway are being closed. Dropping the last clone completes the
-/// cleanup, which is announced to other workers.
-#[derive(Clone)]
-pub struct CleanupGuard(Arc<PendingCleanup>);
-
-struct PendingCleanup {
-    shared: Arc<Shared>,
-    done: Option<Done>,
-}
-
-/// The announcement to other workers on completion.
+/// The announcement to other workers once clients of a dead gateway are closed.
 #[derive(Clone, Debug)]
 enum Done {
     /// This worker has closed all its own clients there.
@@ -45,53 +32,7 @@ enum Done {
     TakenOver(Takeover),
 }
 
-impl CleanupGuard {
-    fn new(shared: &Arc<Shared>, done: Option<Done>) -> Self {
-        Self(Arc::new(PendingCleanup { shared: Arc::clone(shared), done }))
-    }
-}
-
-impl Drop for PendingCleanup {
-    fn drop(&mut self) {
-        let Some(done) = self.done.take() else { return };
-        let mut failure_detector = self.shared.failure_detector();
-        match done {
-            Done::CleanupRecord(cleanup) => failure_detector.record_cleanup(cleanup),
-            Done::TakenOver(takeover) => failure_detector.take_over(takeover),
-        }
-        drop(failure_detector);
-        self.shared.announce.send_replace(());
-    }
-}
-
-impl std::fmt::Debug for CleanupGuard {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("CleanupGuard").field(&self.0.done).finish()
-    }
-}
-
-/// The merged view of all connected registers; `None` if none is connected.
-pub(crate) fn register_view(registers: &[Register]) -> Option<RegisterView> {
-    let mut lists = Vec::new();
-    let mut view = RegisterView::default();
-    for register in registers.iter().filter(|register| register.connected) {
-        lists.push(register.list.clone());
-        if let Some(Presence { workers, settled, takeovers, .. }) = &register.presence {
-            let known = view.workers.get_or_insert_with(FxHashSet::default);
-            known.extend(workers.iter().cloned());
-            view.settled.extend(settled.iter().cloned());
-            view.takeovers.extend(takeovers.iter().cloned());
-        }
-    }
-    view.gateways = directory::union(&lists);
-    (!lists.is_empty()).then_some(view)
-}
-
 impl Shared {
-    pub(crate) fn failure_detector(&self) -> MutexGuard<'_, FailureDetector> {
-        self.failure_detector.lock()
-    }
-
     /// A gateway has been linked. Returns whether this instance may continue.
     pub(crate) fn admit(self: &Arc<Self>, gateway: SocketAddr, instance: &InstanceId) -> bool {
         let actions = self.failure_detector().linked(gateway, instance, clock::now());
@@ -125,17 +66,6 @@ impl Shared {
         self.wake_detector.notify_one();
     }
 
-    /// Awaits the first link to a gateway.
-    pub(crate) fn await_first_link(
-        &self,
-        address: Arc<str>,
-        gateway: SocketAddr,
-        instance: InstanceId,
-    ) {
-        self.failure_detector().awaited(address, gateway, instance, clock::now());
-        self.wake_detector.notify_one();
-    }
-
     /// Whether no gateway exists at that address, which has refused connections for the time
     /// `refused`: no register lists it, or no register is connected.
     pub(crate) fn is_absent(&self, address: &str, refused: Duration) -> bool {
@@ -164,23 +94,6 @@ impl Shared {
         if let Some(consumer) = self.consumer() {
             consumer.confirmed(link.instance());
         }
-    }
-
-    /// The merged view of the registers has changed.
-    pub(crate) fn apply_view(self: &Arc<Self>, view: Option<RegisterView>) {
-        self.failure_detector().update_view(view, clock::now());
-        // A gateway that is alive although its clients were closed elsewhere must be fenced.
-        for link in self.directory().links() {
-            if self.failure_detector().is_dead(link.instance()) {
-                tracing::error!(
-                    gateway = %link.gateway(),
-                    "gateway is alive but was declared dead; fencing it"
-                );
-                let _ = link.offer(&mut ToGateway::Fenced);
-                link.hang_up();
-            }
-        }
-        self.wake_detector.notify_one();
     }
 
     /// Executes the actions of the failure detector as they become due, forever.
@@ -269,7 +182,7 @@ impl Shared {
                 Action::GatewayDead { gateway, in_doubt } => {
                     self.log_dead(&gateway);
                     let ours = CleanupRecord { gateway: gateway.clone(), owner: self_id.clone() };
-                    let cleanup = CleanupGuard::new(self, Some(Done::CleanupRecord(ours)));
+                    let cleanup = self.cleanup_guard(Done::CleanupRecord(ours));
                     let groups = consumer.over(&gateway, in_doubt, cleanup);
                     self.failure_detector().orphaned(&gateway, groups, clock::now());
                 }
@@ -283,6 +196,20 @@ impl Shared {
         self.wake_detector.notify_one();
     }
 
+    /// Announces `done` when it is dropped.
+    fn cleanup_guard(self: &Arc<Self>, done: Done) -> CleanupGuard {
+        let shared = Arc::clone(self);
+        CleanupGuard::new(move || {
+            let mut failure_detector = shared.failure_detector();
+            match done {
+                Done::CleanupRecord(cleanup) => failure_detector.record_cleanup(cleanup),
+                Done::TakenOver(takeover) => failure_detector.take_over(takeover),
+            }
+            drop(failure_detector);
+            shared.announce.send_replace(());
+        })
+    }
+
     /// Executes an action for clients for which this worker is a standby.
     fn handle_orphans(
         self: &Arc<Self>,
@@ -293,7 +220,7 @@ impl Shared {
         let orphaned = match decision {
             OrphanAction::TakeOver(orphaned) => orphaned,
             OrphanAction::OwnerDone(Orphaned { gateway, holders }) => {
-                return consumer.owner_done(&gateway, &holders, CleanupGuard::new(self, None));
+                return consumer.owner_done(&gateway, &holders, CleanupGuard::new(|| {}));
             }
             OrphanAction::StandbyDone(Orphaned { gateway, holders }, digest)
                 if consumer.digest(&gateway, &holders) == digest =>
@@ -307,7 +234,7 @@ impl Shared {
         self.log_taken_over(&gateway, &holders);
         let (by, digest) = (self_id.clone(), consumer.digest(&gateway, &holders));
         let takeover = Takeover { gateway: gateway.clone(), by, digest, holders: holders.clone() };
-        let cleanup = CleanupGuard::new(self, Some(Done::TakenOver(takeover)));
+        let cleanup = self.cleanup_guard(Done::TakenOver(takeover));
         consumer.take_over(&gateway, &holders, cleanup);
     }
 }

@@ -51,6 +51,7 @@ pub(crate) async fn maintain_link(shared: Arc<Shared>, address: Arc<str>) {
             Ok(_) if is_other => continue,
             Ok(proved) => {
                 (warned, refused, first_link.linked) = (false, None, true);
+                shared.set_rejected_by(None);
                 let since = Instant::now();
                 let (ended, planned_end) = run(&shared, &address, proved).await;
                 match ended {
@@ -80,6 +81,9 @@ pub(crate) async fn maintain_link(shared: Arc<Shared>, address: Arc<str>) {
             }
             Err(failed) => {
                 shared.metrics.failed_links.inc();
+                if failed.is_wrong_secret() {
+                    shared.set_rejected_by(Some(&address));
+                }
                 shared.change(|directory| directory.down(&address));
                 let now = Instant::now();
                 refused = failed.is_refused().then(|| refused.unwrap_or(now));

@@ -14,6 +14,7 @@ pub(crate) struct Mismatch(pub(crate) SocketAddr);
 /// Fields of one client, see [`Cluster::select`](crate::Cluster::select). Fields that were not
 /// selected are `None` or empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Row {
     /// The client.
     pub client: ClientId,

@@ -22,16 +22,15 @@ use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    Error,
     directory::{self, Directory},
-    discovery::follow,
     events::Consumer,
-    failover,
-    failure_detector::FailureDetector,
-    gateway::maintain_link,
+    failure_detector::{FailureDetector, RegisterView},
     instances::Instances,
     link::{Identity, Link, PendingRequests, UnscopedCommands},
     metrics::Metrics,
     reachability::Reachability,
+    registers::{self, Failure, Register},
 };
 
 pub(crate) struct Shared {
@@ -46,7 +45,7 @@ pub(crate) struct Shared {
     /// Commands that no event accounts for.
     pub(crate) unscoped: Arc<UnscopedCommands>,
     /// Decides which gateways are dead.
-    pub(crate) failure_detector: Mutex<FailureDetector>,
+    failure_detector: Mutex<FailureDetector>,
     /// Gateway instances, for logs.
     instances: Mutex<Instances>,
     /// Notified when an action of the failure detector may be due.
@@ -66,30 +65,13 @@ pub(crate) struct Shared {
     /// When a register last listed a new gateway.
     newest: Mutex<Option<Instant>>,
     registers: Mutex<Vec<Register>>,
+    /// The last gateway that has rejected the secret, until one is linked.
+    rejected_by: Mutex<Option<Arc<str>>>,
     tasks: TaskTracker,
     /// No new links are established.
     leaving: CancellationToken,
     /// Every task ends.
     stop: CancellationToken,
-}
-
-/// State of one register.
-#[derive(Clone)]
-pub(crate) struct Register {
-    address: String,
-    pub(crate) connected: bool,
-    /// Its last list, kept while it is disconnected.
-    pub(crate) list: Option<Vec<discovery::Gateway>>,
-    /// Its last report on workers, if it sends such reports.
-    pub(crate) presence: Option<Presence>,
-    /// When it was last updated.
-    updated_at: Option<Instant>,
-}
-
-impl Register {
-    const fn new(address: String) -> Self {
-        Self { address, connected: false, list: None, presence: None, updated_at: None }
-    }
 }
 
 impl Shared {
@@ -119,22 +101,19 @@ impl Shared {
             directory: watch::Sender::new(Arc::default()),
             newest: Mutex::default(),
             registers: Mutex::new(registers.into_iter().map(Register::new).collect()),
+            rejected_by: Mutex::default(),
             tasks: TaskTracker::new(),
             leaving: CancellationToken::new(),
             stop,
         })
     }
 
-    /// Starts to subscribe to every register, until the cluster is closed.
-    pub(crate) fn follow_all(self: &Arc<Self>) {
-        let registers = self.registers().clone();
-        self.spawn_supervised(Arc::clone(self).run_failure_detector());
-        if self.has_events() {
-            self.spawn_supervised(Arc::clone(self).watch_reachability());
-        }
-        for (index, register) in registers.into_iter().enumerate() {
-            self.spawn_supervised(follow(Arc::clone(self), index, register.address));
-        }
+    pub(crate) fn register_addresses(&self) -> Vec<String> {
+        self.registers().iter().map(|register| register.address.clone()).collect()
+    }
+
+    pub(crate) fn failure_detector(&self) -> MutexGuard<'_, FailureDetector> {
+        self.failure_detector.lock()
     }
 
     pub(crate) fn instances(&self) -> MutexGuard<'_, Instances> {
@@ -179,21 +158,22 @@ impl Shared {
         result.expect("send_modify runs what it is given")
     }
 
-    /// Applies a register's list, and starts to maintain links to new gateways.
+    /// Applies a register's list, and returns the new gateways, to which links are to be
+    /// maintained.
     pub(crate) fn update_register(
         self: &Arc<Self>,
         index: usize,
         list: Vec<discovery::Gateway>,
         presence: Option<Presence>,
-    ) {
+    ) -> Vec<Arc<str>> {
         // Held until the directory is updated, or an older list could overtake a newer one.
         let mut registers = self.registers();
         let register = &mut registers[index];
         register.connected = true;
-        (register.list, register.presence) = (Some(list), presence);
+        (register.list, register.presence, register.failure) = (Some(list), presence, None);
         register.updated_at = Some(clock::now());
         self.count(&registers);
-        let view = failover::register_view(&registers);
+        let view = registers::view(&registers);
         let lists: Vec<_> = registers.iter().map(|register| register.list.clone()).collect();
         let changes = self.change(|directory| directory.list(&directory::union(&lists)));
         self.apply_view(view);
@@ -208,9 +188,7 @@ impl Shared {
                 "cannot link: the gateway supports only GatewayWorker's protocol"
             );
         }
-        for address in changes.new {
-            self.spawn_supervised(maintain_link(Arc::clone(self), address));
-        }
+        changes.new
     }
 
     /// A register has disconnected. Its last list remains valid.
@@ -218,11 +196,47 @@ impl Shared {
         let mut registers = self.registers();
         registers[index].connected = false;
         self.count(&registers);
-        let view = failover::register_view(&registers);
+        let view = registers::view(&registers);
         self.apply_view(view);
         drop(registers);
         // Notifies watchers of the status.
         self.change(|_| ());
+    }
+
+    /// An attempt to subscribe to a register has failed.
+    pub(crate) fn register_failed(&self, index: usize, failure: Failure) {
+        self.registers()[index].failure = Some(failure);
+    }
+
+    /// Whether a gateway has rejected the secret; once one is linked, none has.
+    pub(crate) fn set_rejected_by(&self, gateway: Option<&str>) {
+        *self.rejected_by.lock() = gateway.map(Into::into);
+    }
+
+    /// Why no gateway is linked.
+    pub(crate) fn no_gateway(&self) -> Error {
+        if self.is_closed() {
+            return Error::Closed;
+        }
+        if let Some(gateway) = &*self.rejected_by.lock() {
+            let reason = "the secret keys differ".to_owned();
+            return Error::WrongSecret { peer: format!("gateway {gateway}"), reason };
+        }
+        registers::why_no_list(&self.registers()).unwrap_or(Error::NoGateway)
+    }
+
+    /// The cause of an error: every gateway is unreachable once the cluster is closed.
+    pub(crate) fn cause(&self, error: Error) -> Error {
+        match error {
+            Error::Unreachable { .. } if self.is_closed() => Error::Closed,
+            error => error,
+        }
+    }
+
+    /// Whether this is the first of all workers that the registers report.
+    pub(crate) fn is_first_worker(&self) -> bool {
+        let registers = self.registers();
+        self.identity.worker().is_some_and(|us| registers::first_worker(&registers) == Some(us))
     }
 
     /// How long a call may still wait for first links; `None` if no register has listed a gateway
@@ -300,6 +314,29 @@ impl Shared {
         complete.any(|worker| Some(worker) != self.identity.worker() && all_agree(worker))
     }
 
+    /// The merged view of the registers has changed.
+    fn apply_view(self: &Arc<Self>, view: Option<RegisterView>) {
+        self.failure_detector().update_view(view, clock::now());
+        // A gateway that is alive although its clients were closed elsewhere must be fenced.
+        for link in self.directory().links() {
+            if self.failure_detector().is_dead(link.instance()) {
+                tracing::error!(
+                    gateway = %link.gateway(),
+                    "gateway is alive but was declared dead; fencing it"
+                );
+                let _ = link.offer(&mut ToGateway::Fenced);
+                link.hang_up();
+            }
+        }
+        self.wake_detector.notify_one();
+    }
+
+    /// Awaits the first link to a gateway.
+    fn await_first_link(&self, address: Arc<str>, gateway: SocketAddr, instance: InstanceId) {
+        self.failure_detector().awaited(address, gateway, instance, clock::now());
+        self.wake_detector.notify_one();
+    }
+
     fn registers(&self) -> MutexGuard<'_, Vec<Register>> {
         self.registers.lock()
     }
@@ -321,6 +358,11 @@ impl Shared {
         self.leaving.cancel();
         // It takes no more events, so other workers must not leave any to it.
         self.announce.send_replace(());
+    }
+
+    /// Whether the cluster is closed, so that every call fails.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.stop.is_cancelled()
     }
 
     pub(crate) fn is_leaving(&self) -> bool {

@@ -7,6 +7,7 @@ use rustc_hash::FxHashMap;
 
 /// Recipients of a message among the clients of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Recipients {
     /// All clients.
     All,

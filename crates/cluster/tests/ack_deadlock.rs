@@ -4,9 +4,8 @@ use std::{future::pending, sync::Arc};
 
 use protocol::{Event, Message, link::Delivery};
 use push_suite_cluster::{
-    Cluster, Config,
-    events::{Consumer, EventReceiver, Room},
-    link::{Link, OUTGOING_LIMIT},
+    Config,
+    internal::{Consumer, EventReceiver, Link, OUTGOING_LIMIT, Room, WorkerCluster},
 };
 use test_support::fakes::{FakeGateway, FakeRegister, SECRET, soon};
 
@@ -32,9 +31,8 @@ impl EventReceiver for Full {
 #[tokio::test]
 async fn acknowledgements_are_read_while_the_consumer_applies_backpressure() {
     let (register, gateway) = (FakeRegister::start().await, FakeGateway::start().await);
-    let worker = Some("Test:1".to_owned());
-    let config = Config { worker, ..Config::new([register.address()], SECRET) };
-    let cluster = Cluster::idle(config, Arc::new(Full(false)));
+    let config = Config::new([register.address()], SECRET);
+    let cluster = WorkerCluster::new(config, "Test:1".to_owned(), Arc::new(Full(false)));
     cluster.follow();
     let _subscriber = register.serve(&[&gateway]).await;
     let mut link = gateway.link().await;

@@ -5,17 +5,19 @@ use protocol::{
     discovery::Gateway,
     link::{Role, ToGateway, ToPeer},
 };
-use push_suite_cluster::{Cluster, Config, Error, Recipients, Status, link::OUTGOING_LIMIT};
+use push_suite_cluster::{
+    Cluster, ClusterGuard, Config, Error, Recipients, Status, internal::OUTGOING_LIMIT,
+};
 use test_support::fakes::{self, FakeGateway, FakeRegister, SECRET, sent_to, soon};
 use tokio::io::AsyncReadExt as _;
 
-fn cluster(registers: &[&FakeRegister]) -> Cluster {
+fn cluster(registers: &[&FakeRegister]) -> ClusterGuard {
     Cluster::start(Config::new(registers.iter().map(|it| it.address()), SECRET))
 }
 
 /// A cluster with one register and that many linked gateways.
 async fn linked<const N: usize>()
--> (Cluster, FakeRegister, fakes::Subscriber, [(FakeGateway, fakes::FakeLink); N]) {
+-> (ClusterGuard, FakeRegister, fakes::Subscriber, [(FakeGateway, fakes::FakeLink); N]) {
     let register = FakeRegister::start().await;
     let mut gateways = Vec::new();
     for _ in 0..N {
@@ -160,7 +162,7 @@ async fn unlisted_gateway_keeps_its_link_but_is_not_dialled_again() {
     let (gateway, other) = (FakeGateway::start().await, FakeGateway::start().await);
     let config = Config::new([register.address()], SECRET);
     // With a longer grace period, it is dialled while commands wait for it.
-    let cluster = Cluster::start(Config { gateway_grace: std::time::Duration::ZERO, ..config });
+    let cluster = Cluster::start(config.gateway_grace(std::time::Duration::ZERO));
     let mut subscriber = register.serve(&[&gateway, &other]).await;
     let (mut link, _other_link) = (gateway.link().await, other.link().await);
     soon(cluster.ready()).await;

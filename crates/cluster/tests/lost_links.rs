@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use protocol::{InstanceId, Message, discovery::Gateway, link::ToPeer};
-use push_suite_cluster::{Cluster, Config, Error, link::OUTGOING_LIMIT};
+use push_suite_cluster::{Cluster, ClusterGuard, Config, Error, internal::OUTGOING_LIMIT};
 use test_support::fakes::{FakeGateway, FakeLink, FakeRegister, SECRET, Subscriber, sent_to, soon};
 use tokio::task::yield_now;
 
 /// A cluster with one linked gateway.
 struct Scene {
-    cluster: Cluster,
+    cluster: ClusterGuard,
     metrics: Registry,
     _register: FakeRegister,
     subscriber: Subscriber,
@@ -21,7 +21,7 @@ impl Scene {
     async fn start(gateway_grace: Duration) -> (Self, FakeLink) {
         let (register, gateway) = (FakeRegister::start().await, FakeGateway::start().await);
         let config = Config::new([register.address()], SECRET);
-        let cluster = Cluster::start(Config { gateway_grace, ..config });
+        let cluster = Cluster::start(config.gateway_grace(gateway_grace));
         let subscriber = register.serve(&[&gateway]).await;
         let link = gateway.link().await;
         soon(cluster.ready()).await;
@@ -196,7 +196,7 @@ async fn next_instance_receives_commands_sent_since_it_was_listed() {
 async fn unreachable_gateway_is_not_awaited_beyond_the_grace_period() {
     let (register, gateway) = (FakeRegister::start().await, FakeGateway::start().await);
     let config = Config::new([register.address()], SECRET);
-    let cluster = Cluster::start(Config { gateway_grace: Duration::ZERO, ..config });
+    let cluster = Cluster::start(config.gateway_grace(Duration::ZERO));
     let (mut subscriber, _) = register.subscriber().await;
     let alive = Gateway {
         native: true,
@@ -280,7 +280,7 @@ async fn blocked_sender_fails_when_the_gateway_is_given_up() {
 async fn blocked_sender_fails_when_the_cluster_is_closed() {
     let (scene, link) = Scene::start(LONG).await;
     scene.lose(link).await;
-    let (sending, to) = (scene.cluster.detached(), scene.gateway.client(1));
+    let (sending, to) = (scene.cluster.cluster().clone(), scene.gateway.client(1));
     let sender = tokio::spawn(async move {
         let piece = Message::binary(vec![0; 1024 * 1024]);
         loop {
@@ -291,7 +291,7 @@ async fn blocked_sender_fails_when_the_cluster_is_closed() {
     });
     until(|| OUTGOING_LIMIT as i64 <= scene.metric("parked_bytes")).await;
     drop(scene.cluster);
-    assert!(matches!(soon(sender).await.unwrap(), Error::Unreachable { .. }));
+    assert!(matches!(soon(sender).await.unwrap(), Error::Closed));
 }
 
 #[tokio::test]

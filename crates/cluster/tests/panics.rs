@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use push_suite_cluster::{
-    Cluster, Config, Recipients,
-    events::{Consumer, EventReceiver},
-    link::Link,
+    Config, Recipients,
+    internal::{Consumer, EventReceiver, Link, WorkerCluster},
 };
 use test_support::fakes::{FakeGateway, FakeRegister, SECRET, soon};
 
@@ -23,8 +22,7 @@ async fn cluster_after_a_panic_in_one_of_its_tasks_fails_every_call() {
     let (register, gateway) = (FakeRegister::start().await, FakeGateway::start().await);
     let (well, other) = (FakeGateway::start().await, gateway.client(1));
     let config = Config::new([register.address()], SECRET);
-    let cluster =
-        Cluster::idle(Config { worker: Some("w:1".to_owned()), ..config }, Arc::new(Panicking));
+    let cluster = WorkerCluster::new(config, "w:1".to_owned(), Arc::new(Panicking));
     cluster.follow();
     let _subscriber = register.serve(&[&gateway, &well]).await;
     let _link = gateway.link().await;

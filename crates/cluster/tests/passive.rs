@@ -9,9 +9,8 @@ use protocol::{
     link::{Delivery, Role, ToGateway},
 };
 use push_suite_cluster::{
-    Cluster, Config,
-    events::{Consumer, EventReceiver, Room},
-    link::{HandlerScope, Link},
+    Config,
+    internal::{self, Consumer, EventReceiver, HandlerScope, Link, Room, WorkerCluster},
 };
 use test_support::fakes::{FakeGateway, FakeLink, FakeRegister, SECRET, soon};
 use tokio::{
@@ -49,7 +48,7 @@ impl EventReceiver for ForwardingReceiver {
 
 /// A worker that is linked to the first of two gateways and has lost the second.
 struct Scene {
-    cluster: Cluster,
+    cluster: WorkerCluster,
     events: mpsc::Receiver<(Arc<Link>, Delivery)>,
     _register: FakeRegister,
     updates: watch::Sender<(Vec<Gateway>, Presence)>,
@@ -69,10 +68,9 @@ impl Scene {
         let second = FakeGateway { instance: far_instance(), ..FakeGateway::start().await };
         let far = second.addr();
         let config = Config::new([register.address()], SECRET);
-        let worker = Some("test:1".to_owned());
         let (sender, events) = mpsc::channel(8);
-        let config = Config { worker, gateway_grace: GRACE, ..config };
-        let cluster = Cluster::idle(config, Arc::new(Forwarder(sender)));
+        let config = config.gateway_grace(GRACE);
+        let cluster = WorkerCluster::new(config, "test:1".to_owned(), Arc::new(Forwarder(sender)));
         cluster.follow();
         let (mut subscriber, _) = register.subscriber().await;
         let (updates, lists) = watch::channel(Default::default());
@@ -151,7 +149,7 @@ async fn scoped_commands_are_dropped_when_their_event_is_left_to_another_worker(
     link.event(1, Event::Connect).await;
     let (origin, event) = soon(scene.events.recv()).await.unwrap();
     let scope = Arc::new(HandlerScope::new(Arc::clone(&origin), event.client));
-    let cluster = scene.cluster.scoped(Arc::clone(&scope));
+    let cluster = internal::scoped(&scene.cluster, Arc::clone(&scope));
     cluster.send_to_all(push_suite_cluster::Recipients::All, "of the event").await.unwrap();
     assert_eq!(link.command().await, to_all("of the event"));
     origin.finish(event.shard, event.seq, Some(&scope));

@@ -4,9 +4,8 @@ use std::{sync::Arc, thread, time::Duration};
 
 use protocol::{InstanceId, link::Delivery};
 use push_suite_cluster::{
-    Cluster, Config,
-    events::{CleanupGuard, Consumer, EventReceiver, Room},
-    link::Link,
+    Config,
+    internal::{CleanupGuard, Consumer, EventReceiver, Link, Room, WorkerCluster},
 };
 use test_support::fakes::{FakeGateway, FakeRegister, SECRET, soon};
 use tokio::sync::mpsc::{Sender, channel};
@@ -47,11 +46,10 @@ impl EventReceiver for Idle {
 #[expect(clippy::disallowed_methods, reason = "the stall is the subject of the test")]
 async fn in_doubt(stall: Duration) -> bool {
     let (register, mut gateway) = (FakeRegister::start().await, FakeGateway::start().await);
-    let config = Config::new([register.address()], SECRET);
-    let worker = Some("test:1".to_owned());
+    let config = Config::new([register.address()], SECRET).peer_timeout(TIMEOUT);
     let (sender, mut recorded) = channel(1);
     let consumer = Arc::new(RecordingWorker(sender));
-    let cluster = Cluster::idle(Config { worker, peer_timeout: TIMEOUT, ..config }, consumer);
+    let cluster = WorkerCluster::new(config, "test:1".to_owned(), consumer);
     cluster.follow();
     let _subscriber = register.serve(&[&gateway]).await;
     let link = gateway.link().await;

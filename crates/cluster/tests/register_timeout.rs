@@ -14,8 +14,7 @@ use protocol::{
 };
 use push_suite_cluster::{
     Cluster, Config, Status,
-    events::{Consumer, EventReceiver, Room},
-    link::Link,
+    internal::{Consumer, EventReceiver, Link, Room, WorkerCluster},
 };
 use test_support::fakes::{FakeGateway, FakeRegister, SECRET, soon};
 use tokio::io::AsyncWriteExt;
@@ -34,8 +33,8 @@ async fn until(cluster: &Cluster, holds: impl Fn(&Status) -> bool) {
 #[tokio::test]
 async fn gateway_that_answers_no_probe_is_late_and_then_disconnected() {
     let (register, gateway) = (FakeRegister::start().await, FakeGateway::start().await);
-    let config = Config::new([register.address()], SECRET);
-    let cluster = Cluster::start(Config { peer_timeout: TIMEOUT, ..config });
+    let config = Config::new([register.address()], SECRET).peer_timeout(TIMEOUT);
+    let cluster = Cluster::start(config);
     let _subscriber = register.serve(&[&gateway]).await;
     let mut link = gateway.link().await;
     until(&cluster, |status| (status.linked, status.answering) == (1, 1)).await;
@@ -75,9 +74,8 @@ impl EventReceiver for Full {
 #[tokio::test]
 async fn worker_under_backpressure_sends_keepalives() {
     let (register, gateway) = (FakeRegister::start().await, FakeGateway::start().await);
-    let config = Config::new([register.address()], SECRET);
-    let config = Config { worker: Some("w:1".to_owned()), peer_timeout: TIMEOUT, ..config };
-    let cluster = Cluster::idle(config, Arc::new(Full));
+    let config = Config::new([register.address()], SECRET).peer_timeout(TIMEOUT);
+    let cluster = WorkerCluster::new(config, "w:1".to_owned(), Arc::new(Full));
     cluster.follow();
     let _subscriber = register.serve(&[&gateway]).await;
     let mut link = gateway.link().await;
@@ -94,8 +92,8 @@ async fn worker_under_backpressure_sends_keepalives() {
 #[tokio::test]
 async fn shutdown_with_a_gateway_that_reads_nothing_ends_after_the_peer_timeout() {
     let (register, gateway) = (FakeRegister::start().await, FakeGateway::start().await);
-    let config = Config::new([register.address()], SECRET);
-    let cluster = Cluster::start(Config { peer_timeout: TIMEOUT, ..config });
+    let config = Config::new([register.address()], SECRET).peer_timeout(TIMEOUT);
+    let cluster = Cluster::start(config);
     let _subscriber = register.serve(&[&gateway]).await;
     let mut link = gateway.link().await;
     soon(cluster.ready()).await;

@@ -7,13 +7,13 @@ use std::{
 
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use protocol::{Answer, ClientId, ConnectionId, Message, discovery::Gateway};
-use push_suite_cluster::{Cluster, Config, Error, SETTLE};
+use push_suite_cluster::{Cluster, ClusterGuard, Config, Error, SETTLE};
 use test_support::fakes::{FakeGateway, FakeLink, FakeRegister, SECRET, Subscriber, soon};
 use tokio::time::sleep;
 
 /// A cluster of one linked gateway, and of a second address that registers list.
 struct Scene {
-    cluster: Cluster,
+    cluster: ClusterGuard,
     metrics: Registry,
     _register: FakeRegister,
     _subscriber: Subscriber,
@@ -24,7 +24,7 @@ impl Scene {
     async fn start(gateway_grace: Duration, second: SocketAddr) -> Self {
         let (register, gateway) = (FakeRegister::start().await, FakeGateway::start().await);
         let config = Config::new([register.address()], SECRET);
-        let cluster = Cluster::start(Config { gateway_grace, ..config });
+        let cluster = Cluster::start(config.gateway_grace(gateway_grace));
         let mut subscriber = register.serve(&[&gateway]).await;
         let mut link = gateway.link().await;
         link.acks_commands = true;

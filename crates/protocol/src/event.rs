@@ -65,6 +65,7 @@ impl Handshake {
 
 /// Why a client is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum CloseReason {
     /// It closed the connection, or the connection broke.
     Client,
@@ -90,6 +91,21 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
+    /// Every reason, in the order of the native codec. A new one is added here and to
+    /// [`name`](Self::name), the match without a wildcard.
+    pub const ALL: &[Self] = &[
+        Self::Client,
+        Self::Worker,
+        Self::Timeout,
+        Self::Slow,
+        Self::Protocol,
+        Self::Handshake,
+        Self::NoWorker,
+        Self::Shutdown,
+        Self::GatewayLost,
+        Self::Undeliverable,
+    ];
+
     /// The name in metrics and reports.
     pub const fn name(self) -> &'static str {
         match self {

@@ -6,7 +6,7 @@ use std::{
     str::FromStr,
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use thiserror::Error;
 
 /// A connection on one gateway. Zero is never assigned, so that it can mean "no client" on the
@@ -24,7 +24,8 @@ impl fmt::Display for ConnectionId {
 ///
 /// As text, `GatewayWorker`'s 20 lower-case hex digits (`IPv4`, inner port, connection id, all
 /// big-endian), or 44 digits in the same order where the gateway's inner address is `IPv6`.
-/// Upper case is accepted when read.
+/// Upper case is accepted when read. `Display`, `FromStr` and serde all use that text; a log line
+/// has it as `client = %id`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId {
     /// The inner address that the client's gateway announces.
@@ -48,6 +49,18 @@ impl fmt::Display for ClientId {
             IpAddr::V6(ip) => write!(f, "{:032x}", u128::from(ip))?,
         }
         write!(f, "{:04x}{:08x}", self.gateway.port(), self.connection.0)
+    }
+}
+
+impl Serialize for ClientId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ClientId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 
@@ -103,6 +116,9 @@ mod tests {
         for id in [id("10.1.2.3:65535", u32::MAX), id("[2001:db8::1]:2900", 7)] {
             assert_eq!(id.to_string().parse(), Ok(id));
             assert_eq!(id.to_string().to_uppercase().parse(), Ok(id));
+            let json = serde_json::to_string(&id).unwrap();
+            assert_eq!(json, format!("\"{id}\""));
+            assert_eq!(serde_json::from_str::<ClientId>(&json).unwrap(), id);
         }
     }
 

@@ -30,10 +30,10 @@ pub mod standby;
 pub mod codec;
 
 pub use command::{Command, Recipients};
-pub use event::{CloseReason, Context, Event, Handshake};
+pub use event::{CloseReason, Context, Event, Handshake, Header};
 pub use id::{ClientId, ConnectionId, InvalidClientId};
 pub use instance::{InstanceId, InvalidInstance};
-pub use message::{Message, MessageKind};
+pub use message::{LastMessage, Message, MessageKind};
 pub use name::{Group, InvalidName, Uid};
 pub use query::{Answer, Fields, Filter, Query, Row};
 pub use secret::Secret;

@@ -1,7 +1,8 @@
 //! Messages to and from a client.
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 /// How a message is framed for its client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -40,20 +41,109 @@ impl Message {
         Self { kind: MessageKind::Binary, body: body.into() }
     }
 
+    /// Bytes that are already framed for the client's protocol, see [`MessageKind::Raw`].
+    pub fn raw(body: impl Into<Bytes>) -> Self {
+        Self { kind: MessageKind::Raw, body: body.into() }
+    }
+
+    /// A text message: a value as JSON.
+    ///
+    /// # Errors
+    /// When the value cannot be written as JSON: a map whose keys are not strings, or a failure of
+    /// its own `Serialize`.
+    pub fn json(value: &(impl Serialize + ?Sized)) -> Result<Self, serde_json::Error> {
+        serde_json::to_string(value).map(Self::text)
+    }
+
+    /// Reads the body, text or binary, as JSON.
+    ///
+    /// # Errors
+    /// When it is not JSON, or not that of a `T`.
+    pub fn parse_json<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_slice(&self.body)
+    }
+
     /// The body as text, if it is UTF-8.
     pub fn as_text(&self) -> Option<&str> {
         std::str::from_utf8(&self.body).ok()
     }
 }
 
-impl From<&str> for Message {
-    fn from(text: &str) -> Self {
-        Self::text(text)
+/// The last message before a client is closed, or none. Converted from everything that a
+/// [`Message`] is made of, and from `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LastMessage(pub Option<Message>);
+
+impl From<Option<Message>> for LastMessage {
+    fn from(message: Option<Message>) -> Self {
+        Self(message)
     }
 }
 
-impl From<String> for Message {
-    fn from(text: String) -> Self {
-        Self::text(text)
+impl From<Message> for LastMessage {
+    fn from(message: Message) -> Self {
+        Self(Some(message))
+    }
+}
+
+/// Conversions into a [`Message`], and so into a [`LastMessage`].
+macro_rules! from {
+    ($(#[$doc:meta] $from:ty, $value:ident => $message:expr;)*) => {$(
+        #[$doc]
+        impl From<$from> for Message {
+            fn from($value: $from) -> Self {
+                $message
+            }
+        }
+
+        #[$doc]
+        impl From<$from> for LastMessage {
+            fn from($value: $from) -> Self {
+                Self(Some($message))
+            }
+        }
+    )*};
+}
+
+from! {
+    /// A text message.
+    &str, text => Message::text(text);
+    /// A text message.
+    String, text => Message::text(text);
+    /// A text message.
+    &String, text => Message::text(text);
+    /// A text message: the value as JSON.
+    Value, value => Message::text(value.to_string());
+    /// A text message: the value as JSON.
+    &Value, value => Message::text(value.to_string());
+    /// A binary message.
+    Bytes, bytes => Message::binary(bytes);
+    /// A binary message.
+    Vec<u8>, bytes => Message::binary(bytes);
+    /// A binary message.
+    &[u8], bytes => Message::binary(Bytes::copy_from_slice(bytes));
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn text_json_and_bytes_are_messages_and_last_messages() {
+        assert_eq!(Message::from("a"), Message::text("a"));
+        assert_eq!(Message::from(json!({"a": 1})), Message::text(r#"{"a":1}"#));
+        assert_eq!(Message::from(vec![1, 2]), Message::binary(vec![1, 2]));
+        assert_eq!(LastMessage::from("a").0, Some(Message::text("a")));
+        assert_eq!(LastMessage::from(None).0, None);
+    }
+
+    #[test]
+    fn json_is_written_and_read_as_a_type() {
+        let message = Message::json(&("a", 1)).unwrap();
+        assert_eq!(message, Message::text(r#"["a",1]"#));
+        assert_eq!(message.parse_json::<(String, u8)>().unwrap(), ("a".to_owned(), 1));
+        assert!(message.parse_json::<u8>().is_err());
     }
 }

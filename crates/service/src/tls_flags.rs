@@ -8,6 +8,7 @@ use serde::Serialize;
 
 /// The TLS flags of every process with inner connections. Flatten this into the binary's own.
 #[derive(Clone, Debug, Default, clap::Args, Serialize)]
+#[group(skip)]
 pub struct InnerFiles {
     /// Certificate for mutual TLS between processes of the cluster (PEM, with intermediates);
     /// reloaded on SIGHUP

@@ -1,17 +1,15 @@
-//! The smallest worker: sends every message back to its sender.
-//!
-//! Start a register and a gateway, then `cargo run --example echo`.
+//! The smallest worker: sends every message back to its sender. Start a register and a gateway, then
+//! `cargo run --example echo`.
 
 use std::process::ExitCode;
 
-use push_suite_worker::{Client, Message, Worker};
+use push_suite_worker::{Client, Message, Worker, anyhow};
 
 struct Echo;
 
 impl Worker for Echo {
     async fn on_message(&self, client: &Client, message: Message) -> anyhow::Result<()> {
-        client.send(message).await?;
-        Ok(())
+        Ok(client.send(message).await?)
     }
 }
 

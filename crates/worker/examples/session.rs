@@ -1,61 +1,38 @@
-//! A worker with sessions: each client has a session, which outlives this process, and which PHP
-//! workers in the same cluster read and write as `$_SESSION`.
-//!
-//! Start a register and a gateway, then `cargo run --example session`. Messages of a client:
-//!
-//! - `set {"a":1}`, `update {"b":2}` and `session` edit and read the session.
-//! - `join GROUP`, `bind UID`, `group GROUP TEXT`, `uid UID TEXT` and `all TEXT` join a group, bind
-//!   a uid, and send to a group, to a uid, and to all clients.
-//! - `who` is answered with the worker's process id and the client's id.
-//! - `n NUMBER TEXT` is answered with the number only.
-//! - Any other message is echoed.
+//! A typed session: the gateway stores it for as long as the client is connected, and each worker
+//! reads it from a local copy. PHP workers of the same cluster read and write it as `$_SESSION`.
+//! Start a register and a gateway, then `cargo run --example session`.
 
 use std::process::ExitCode;
 
-use anyhow::Context;
-use push_suite_worker::{Client, Message, Recipients, Worker};
+use push_suite_worker::{Client, Message, Worker, anyhow, serde_json::json};
+use serde::{Deserialize, Serialize};
 
-struct Sessions;
+struct Counter;
 
-impl Worker for Sessions {
+#[derive(Default, Serialize, Deserialize)]
+struct Visit {
+    messages: u32,
+    /// Absent until the client has set it.
+    nickname: Option<String>,
+}
+
+impl Worker for Counter {
     async fn on_message(&self, client: &Client, message: Message) -> anyhow::Result<()> {
-        let text = String::from_utf8_lossy(&message.body);
-        let (verb, rest) = text.split_once(' ').unwrap_or((&text, ""));
-        let (name, words) = rest.split_once(' ').unwrap_or((rest, ""));
-        let answer = match verb {
-            "set" => {
-                let session = serde_json::from_str(rest).context("set requires a JSON object")?;
-                client.set_session(&session).await?;
-                "done".to_owned()
+        let visit = client.session::<Visit>()?.unwrap_or_default();
+        // Changes the keys that it names and keeps the others.
+        client.update_session(&json!({"messages": visit.messages + 1})).await?;
+        match message.as_text().and_then(|text| text.split_once(' ')) {
+            Some(("nick", name)) => client.update_session(&json!({"nickname": name})).await?,
+            _ if message.as_text() == Some("forget") => {
+                client.remove_from_session("nickname").await?;
             }
-            "update" => {
-                let changes =
-                    serde_json::from_str(rest).context("update requires a JSON object")?;
-                client.update_session(&changes).await?;
-                "done".to_owned()
-            }
-            // An edit is visible at once, here and to the worker that handles the next event.
-            "session" => serde_json::to_string(&client.session()?)?,
-            "join" => {
-                client.join_group(rest).await?;
-                "done".to_owned()
-            }
-            "bind" => {
-                client.bind_uid(rest).await?;
-                "done".to_owned()
-            }
-            "all" => return Ok(client.cluster().send_to_all(Recipients::All, rest).await?),
-            "group" => return Ok(client.cluster().send_to_group(name, words).await?),
-            "uid" => return Ok(client.cluster().send_to_uid(name, words).await?),
-            "who" => format!("rust {} {}", std::process::id(), client.id()),
-            "n" => format!("n {name}"),
-            _ => text.into_owned(),
-        };
-        client.send(answer).await?;
-        Ok(())
+            _ => {}
+        }
+        // A change is visible at once, here and to the worker that handles the next event.
+        Ok(client.send(Message::json(&client.session::<Visit>()?)?).await?)
     }
 }
 
 fn main() -> ExitCode {
-    push_suite_worker::main(Sessions)
+    push_suite_worker::main(Counter)
 }

@@ -14,16 +14,19 @@ use service::{
 };
 use tokio::runtime::{Builder, Runtime};
 
-/// Flags as given. Converted into [`Config`] once, at startup.
+/// Flags as given. Converted into [`Config`] once, at startup. [`main_with`](crate::main_with) adds
+/// flags of your own.
 #[derive(Debug, Parser, Serialize)]
-#[command(version, about)]
+#[command(about = "Business worker: handles the events of clients")]
+// An argument group would reserve its name, `Args`, in programs with settings of their own.
+#[group(skip)]
 pub struct Args {
     /// Address of a register (repeatable; the worker connects to all of them)
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1236")]
     register_address: Vec<Address>,
 
     /// Worker name, shared by all workers of one kind
-    #[arg(long, value_name = "NAME", default_value = "BusinessWorker")]
+    #[arg(long, value_name = "NAME", default_value = NAME)]
     name: String,
 
     /// Worker id, unique per name on this host. A new worker with the same name and id replaces the
@@ -67,19 +70,24 @@ impl AsRef<Common> for Args {
     }
 }
 
-/// Validated settings of a worker.
+/// Validated settings of a worker: those without a default, then one method for each of the others.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Config {
     /// Addresses of the registers, as `host:port`.
     pub registers: Vec<String>,
     /// The cluster's secret.
     pub secret: Secret,
-    /// The key that identifies the worker to gateways: `name:id`.
-    pub key: String,
+    /// The name shared by all workers of one kind. Gateways know a worker as `name:id`, with the
+    /// host that it connects from. Without colon and control characters.
+    pub name: String,
+    /// The id, unique per name on this host: a worker with the same name and id replaces the older
+    /// one. Without colon and control characters.
+    pub id: String,
     /// How long a gateway may be unreachable and listed by no register before it is declared dead
     /// and its clients are closed on its behalf.
     pub gateway_grace: Duration,
-    /// Number of threads that run handlers.
+    /// Number of threads that run handlers; for [`runtime`].
     pub threads: usize,
     /// Maximum number of retries of a failed handler.
     pub handler_retries: u32,
@@ -88,6 +96,84 @@ pub struct Config {
     /// TLS, if the cluster uses it.
     pub tls: Option<MutualTls>,
 }
+
+impl Config {
+    /// The registers, each as `host:port`, and the secret key of the cluster, which is empty if it
+    /// has none. The rest has the defaults of the flags.
+    pub fn new(
+        registers: impl IntoIterator<Item: Into<String>>,
+        secret: impl Into<Secret>,
+    ) -> Self {
+        Self {
+            registers: registers.into_iter().map(Into::into).collect(),
+            secret: secret.into(),
+            name: NAME.to_owned(),
+            id: random_id(),
+            gateway_grace: GATEWAY_GRACE,
+            threads: available_parallelism().map_or(1, usize::from),
+            handler_retries: 0,
+            peer_timeout: PEER_TIMEOUT,
+            tls: None,
+        }
+    }
+
+    /// Sets [`name`](Self#structfield.name): `BusinessWorker` by default.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Sets [`id`](Self#structfield.id): the process id and a random number by default.
+    #[must_use]
+    pub fn id(mut self, id: impl ToString) -> Self {
+        self.id = id.to_string();
+        self
+    }
+
+    /// Sets [`gateway_grace`](Self#structfield.gateway_grace): 10 seconds by default.
+    #[must_use]
+    pub const fn gateway_grace(mut self, grace: Duration) -> Self {
+        self.gateway_grace = grace;
+        self
+    }
+
+    /// Sets [`threads`](Self#structfield.threads): the number of CPU cores by default.
+    #[must_use]
+    pub const fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// Sets [`handler_retries`](Self#structfield.handler_retries): none by default.
+    #[must_use]
+    pub const fn handler_retries(mut self, retries: u32) -> Self {
+        self.handler_retries = retries;
+        self
+    }
+
+    /// Sets [`peer_timeout`](Self#structfield.peer_timeout): 30 seconds by default.
+    #[must_use]
+    pub const fn peer_timeout(mut self, timeout: Duration) -> Self {
+        self.peer_timeout = timeout;
+        self
+    }
+
+    /// Sets [`tls`](Self#structfield.tls): none by default.
+    #[must_use]
+    pub fn tls(mut self, tls: impl Into<Option<MutualTls>>) -> Self {
+        self.tls = tls.into();
+        self
+    }
+
+    /// The key that identifies the worker to gateways: `name:id`.
+    pub fn key(&self) -> String {
+        format!("{}:{}", self.name, self.id)
+    }
+}
+
+/// Default of `--name`.
+const NAME: &str = "BusinessWorker";
 
 impl TryFrom<Args> for Config {
     type Error = anyhow::Error;
@@ -114,19 +200,16 @@ impl TryFrom<Args> for Config {
         if let Some(id) = &id {
             check_part("--id", id)?;
         }
-        let id = id.unwrap_or_else(random_id);
-        let threads = threads.map(usize::from);
-        let threads = threads.or_else(|| available_parallelism().ok().map(usize::from));
-        Ok(Self {
-            registers: registers.iter().map(ToString::to_string).collect(),
-            secret: common.secret_key,
-            key: format!("{name}:{id}"),
-            gateway_grace: Duration::from_secs(gateway_grace),
-            threads: threads.unwrap_or(1),
-            handler_retries,
-            peer_timeout: Duration::from_secs(peer_timeout),
-            tls: inner_tls.read()?,
-        })
+        let registers = registers.iter().map(ToString::to_string);
+        let mut config = Self::new(registers, common.secret_key)
+            .name(name)
+            .gateway_grace(Duration::from_secs(gateway_grace))
+            .handler_retries(handler_retries)
+            .peer_timeout(Duration::from_secs(peer_timeout))
+            .tls(inner_tls.read()?);
+        config.id = id.unwrap_or(config.id);
+        config.threads = threads.map_or(config.threads, usize::from);
+        Ok(config)
     }
 }
 
@@ -160,10 +243,9 @@ fn check_register(register: &Address, common: &Common) -> anyhow::Result<()> {
 
 impl Effective for Config {
     fn derived(&self) -> Vec<Derived> {
-        let id = self.key.split_once(':').map(|(_, id)| id).unwrap_or_default();
         vec![
             Derived::value("threads", self.threads, "number of CPU cores"),
-            Derived::passing("id", id, "chosen at random at each start"),
+            Derived::passing("id", &self.id, "chosen at random at each start"),
         ]
     }
 }
@@ -196,13 +278,13 @@ mod tests {
     fn workers_with_defaults_have_different_keys() {
         let (one, other) = (config(&[]).unwrap(), config(&[]).unwrap());
         assert_eq!(one.registers, ["127.0.0.1:1236"]);
-        assert!(one.key.starts_with("BusinessWorker:"), "{}", one.key);
-        assert_ne!(one.key, other.key);
+        assert!(one.key().starts_with("BusinessWorker:"), "{}", one.key());
+        assert_ne!(one.key(), other.key());
     }
 
     #[test]
     fn name_and_id_make_the_key() {
-        assert_eq!(config(&["--name", "Chat", "--id", "0"]).unwrap().key, "Chat:0");
+        assert_eq!(config(&["--name", "Chat", "--id", "0"]).unwrap().key(), "Chat:0");
         for flags in [["--name", ""], ["--id", "a:b"], ["--id", "\n"]] {
             assert!(config(&flags).unwrap_err().contains(flags[0]), "{flags:?}");
         }

@@ -7,11 +7,12 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use protocol::{ClientId, Command, Group, Message, Session, SessionError, Uid};
+use protocol::{ClientId, Command, Group, LastMessage, Message, Session, SessionError, Uid};
 use push_suite_cluster::{
     Cluster, Error,
-    link::{HandlerScope, Offer, Waiting},
+    internal::{self, HandlerScope, Offer, Waiting},
 };
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use crate::dispatch::ClientState;
@@ -21,6 +22,8 @@ use crate::dispatch::ClientState;
 /// Commands sent through it, or through its [`cluster`](Self::cluster), arrive in the order sent.
 /// Sending waits under backpressure from the client's gateway. A client that has disconnected in
 /// the meantime is not an error; a disconnected gateway is.
+///
+/// In a log line it is `client = %client.id()`.
 pub struct Client {
     state: Arc<ClientState>,
     number: u64,
@@ -69,12 +72,13 @@ impl Client {
     /// The cluster, for everything else: other clients, uids, groups, queries. It is scoped to this
     /// event, which is acknowledged once the commands sent through it are. Commands sent through
     /// any other clone of the cluster delay the acknowledgement of every event that completes in
-    /// the meantime.
+    /// the meantime. A clone of this one can be kept, for example by a spawned task: once the event
+    /// is finished, it is like any other.
     pub fn cluster(&self) -> &Cluster {
         let make = || {
             let link = Arc::clone(self.state.link());
             let scope = Arc::new(HandlerScope::new(link, self.id().connection));
-            (self.state.link_context().cluster.scoped(Arc::clone(&scope)), scope)
+            (internal::scoped(&self.state.link_context().cluster, Arc::clone(&scope)), scope)
         };
         &self.scoped.get_or_init(make).0
     }
@@ -97,6 +101,9 @@ impl Client {
     }
 
     /// Sends a message to this client.
+    ///
+    /// # Errors
+    /// Those of [commands](Error#commands).
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), Error> {
         let (to, message) = (self.id().connection, message.into());
         match self.try_send(Command::SendToClient { to, message })? {
@@ -105,7 +112,8 @@ impl Client {
         }
     }
 
-    /// Closes this client once everything queued for it is written, `last_message` last.
+    /// Closes this client once everything queued for it is written, `last_message` last: a text,
+    /// JSON, or a [`Message`], or `None`.
     ///
     /// The next handler called for it is [`on_close`](crate::Worker::on_close): events that it sent
     /// before it was closed, and that are not handled yet, are dropped. The same applies to a
@@ -113,9 +121,12 @@ impl Client {
     /// any other means (another client's handler, a timer, a back end, PHP) are still handled. If
     /// the link to the gateway is lost before the gateway has acknowledged the command, this event
     /// is redelivered, followed by the dropped ones.
-    pub async fn close(&self, last_message: Option<Message>) -> Result<(), Error> {
-        let client = self.id().connection;
-        self.send_command(Command::Close { client, farewell: last_message }).await?;
+    ///
+    /// # Errors
+    /// Those of [commands](Error#commands).
+    pub async fn close(&self, last_message: impl Into<LastMessage>) -> Result<(), Error> {
+        let (client, farewell) = (self.id().connection, last_message.into().0);
+        self.send_command(Command::Close { client, farewell }).await?;
         self.state.close();
         Ok(())
     }
@@ -123,6 +134,9 @@ impl Client {
     /// Disconnects this client at once; messages queued for it are discarded. As with
     /// [`close`](Self::close), the next handler called for it is
     /// [`on_close`](crate::Worker::on_close).
+    ///
+    /// # Errors
+    /// Those of [commands](Error#commands).
     pub async fn destroy(&self) -> Result<(), Error> {
         self.send_command(Command::Destroy { client: self.id().connection }).await?;
         self.state.close();
@@ -130,22 +144,43 @@ impl Client {
     }
 
     /// Binds this client to a uid, replacing any previous one.
+    ///
+    /// # Errors
+    /// Those of [commands](Error#commands).
     pub async fn bind_uid(&self, uid: impl TryInto<Uid, Error: Into<Error>>) -> Result<(), Error> {
         let uid = uid.try_into().map_err(Into::into)?;
         self.send_command(Command::BindUid { client: self.id().connection, uid }).await
     }
 
     /// Removes this client's uid.
+    ///
+    /// # Errors
+    /// Those of [commands](Error#commands).
     pub async fn unbind_uid(&self) -> Result<(), Error> {
         self.send_command(Command::UnbindUid { client: self.id().connection }).await
     }
 
     /// The uid bound to this client; queries its gateway.
+    ///
+    /// # Errors
+    /// Those of [queries](Error#queries).
     pub async fn uid(&self) -> Result<Option<Uid>, Error> {
         self.cluster().uid_of_client(self.id()).await
     }
 
+    /// The groups of this client; queries its gateway. When [`on_close`](crate::Worker::on_close) is
+    /// called, it has left all of them.
+    ///
+    /// # Errors
+    /// Those of [queries](Error#queries).
+    pub async fn groups(&self) -> Result<Vec<Group>, Error> {
+        self.cluster().groups_of_client(self.id()).await
+    }
+
     /// Adds this client to a group. It is removed automatically when it disconnects.
+    ///
+    /// # Errors
+    /// Those of [commands](Error#commands).
     pub async fn join_group(
         &self,
         group: impl TryInto<Group, Error: Into<Error>>,
@@ -155,6 +190,9 @@ impl Client {
     }
 
     /// Removes this client from a group.
+    ///
+    /// # Errors
+    /// Those of [commands](Error#commands).
     pub async fn leave_group(
         &self,
         group: impl TryInto<Group, Error: Into<Error>>,
@@ -163,34 +201,58 @@ impl Client {
         self.send_command(Command::LeaveGroup { client: self.id().connection, group }).await
     }
 
-    /// This client's session as of this event, with the changes that its handlers have made since.
-    /// Read from a local copy, without a query.
+    /// This client's session as of this event, with the changes that its handlers have made since,
+    /// as a type of your own or a `serde_json::Map`; `None` if it has no session. Read from a local
+    /// copy, without a query.
     ///
     /// # Errors
-    /// If another peer has stored something other than a JSON object, or a PHP array that expands
-    /// beyond the limit through references; see [`Session::decode`].
-    pub fn session(&self) -> Result<Map<String, Value>, SessionError> {
-        self.state.session_cache().session().decode()
+    /// If the session is not that of a `T`, or if another peer has stored something other than a
+    /// JSON object, or a PHP array that expands beyond the limit through references; see
+    /// [`Session::decode`].
+    pub fn session<T: DeserializeOwned>(&self) -> Result<Option<T>, SessionError> {
+        self.state.session_cache().session().read()
     }
 
-    /// The session in its encoded form, to deserialize into a type of your own.
+    /// The session in its encoded form.
     pub fn encoded_session(&self) -> Session {
         self.state.session_cache().session().clone()
     }
 
-    /// Replaces this client's session.
-    pub async fn set_session(&self, session: &Map<String, Value>) -> Result<(), Error> {
+    /// Replaces this client's session by a value that serializes as a JSON object: a struct or a
+    /// map.
+    ///
+    /// # Errors
+    /// Those of [commands](Error#commands).
+    pub async fn set_session(&self, session: &(impl Serialize + ?Sized)) -> Result<(), Error> {
         let session = Session::encode(session)?;
         let edit = self.state.session_cache().set(session.clone());
         self.send_command(Command::SetSession { client: self.id().connection, edit, session }).await
     }
 
-    /// Replaces the keys in `changes` and keeps the others; see [`Session::merge`].
-    pub async fn update_session(&self, changes: &Map<String, Value>) -> Result<(), Error> {
+    /// Replaces the keys in `changes`, a value that serializes as a JSON object, and keeps the
+    /// others; see [`Session::merge`].
+    ///
+    /// # Errors
+    /// Those of [commands](Error#commands).
+    pub async fn update_session(&self, changes: &(impl Serialize + ?Sized)) -> Result<(), Error> {
         let changes = Session::encode(changes)?;
         let edit = self.state.session_cache().update(&changes)?;
         self.send_command(Command::UpdateSession { client: self.id().connection, edit, changes })
             .await
+    }
+
+    /// Removes a key of this client's session. The session is replaced as a whole: a concurrent
+    /// change by another peer is lost, and values that PHP stored and JSON cannot express become
+    /// null. Does nothing if the key is absent.
+    ///
+    /// # Errors
+    /// Those of [commands](Error#commands).
+    pub async fn remove_from_session(&self, key: &str) -> Result<(), Error> {
+        let mut session: Map<String, Value> = self.encoded_session().decode()?;
+        match session.shift_remove(key) {
+            Some(_) => self.set_session(&session).await,
+            None => Ok(()),
+        }
     }
 
     async fn send_command(&self, command: Command) -> Result<(), Error> {
@@ -220,7 +282,9 @@ impl Client {
         Box::pin(async {
             match *unsent {
                 Unsent::QueueFull(waiting) => self.state.link().resume(waiting).await.map(drop),
-                Unsent::LinkClosed(command) => self.cluster().command(self.id(), command).await,
+                Unsent::LinkClosed(command) => {
+                    internal::command(self.cluster(), self.id(), command).await
+                }
             }
         })
     }
@@ -244,6 +308,7 @@ enum Unsent {
 
 /// Identifies one event: its client, and its number among that client's events, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub struct DeliveryId {
     /// The client of the event.
     pub client: ClientId,

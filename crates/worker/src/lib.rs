@@ -1,7 +1,7 @@
 //! The business worker: implement [`Worker`] and run it.
 //!
 //! ```no_run
-//! use push_suite_worker::{Client, Message, Worker};
+//! use push_suite_worker::{Client, Message, Worker, anyhow};
 //!
 //! struct Echo;
 //!
@@ -18,22 +18,34 @@
 //! ```
 //!
 //! [`main`] reads settings from flags, the environment and a file, links to every gateway, and
-//! drains on SIGTERM. To add settings of your own, see [`serve`].
+//! drains on SIGTERM. [`main_with`] adds settings of your own, and makes the worker on the runtime
+//! that runs its handlers; [`serve`] runs a worker within another program. [`testing`] calls
+//! handlers without a gateway.
 
-#![warn(missing_docs)]
+#![warn(missing_docs, clippy::missing_errors_doc)]
 
 mod config;
 mod context;
 mod dispatch;
 mod metrics;
+mod process;
 mod run;
+pub mod testing;
 mod worker;
 
 pub use config::{Args, Config, runtime};
 pub use context::{Client, DeliveryId};
+pub use process::Process;
 pub use protocol::{
-    ClientId, CloseReason, Fields, Group, Handshake, Message, MessageKind, Session, Uid,
+    ClientId, CloseReason, ConnectionId, Fields, Form, Group, Handshake, Header, InvalidClientId,
+    InvalidName, LastMessage, Message, MessageKind, Secret, Session, SessionError, Uid,
 };
-pub use push_suite_cluster::{Cluster, Error, Filter, Recipients, Row};
-pub use run::{main, serve};
+pub use push_suite_cluster::{Bytes, Cluster, Error, Filter, Recipients, Reload, Row, Status, Tls};
+pub use run::{main, main_with, serve};
+pub use service::{Health, Starting};
 pub use worker::Worker;
+
+// Of the signatures of this crate, so that a program needs no other dependency for them.
+pub use anyhow;
+pub use serde_json;
+pub use tokio_util::sync::CancellationToken;

@@ -1,9 +1,8 @@
 //! The trait that an application implements.
 
 use protocol::{CloseReason, Handshake, Message};
-use push_suite_cluster::Cluster;
 
-use crate::Client;
+use crate::{Client, Process};
 
 /// Your application. Every method but [`on_message`](Self::on_message) has a default that does
 /// nothing, so implement the events you care about.
@@ -14,8 +13,8 @@ use crate::Client;
 ///
 /// **Failures and retries.** A handler that returns an error or panics is counted and logged with
 /// the client's id (at most one failure per handler, outcome and second, with the number of
-/// suppressed lines), and the process continues. With `--handler-retries N` it is retried up to N times, with
-/// the event marked as [redelivered](Client::redelivered); meanwhile the client's next events wait
+/// suppressed lines), and the process continues. With `--handler-retries N` it is retried up to N
+/// times, with the event marked as [redelivered](Client::redelivered); meanwhile the client's next events wait
 /// and count against the gateway's `--worker-window`. After the last failed attempt the event is
 /// acknowledged. An event that awaits a retry when the process starts to shut down, or when the
 /// event's link is lost, is left to another worker.
@@ -31,11 +30,12 @@ use crate::Client;
 /// hashing, belongs in [`tokio::task::spawn_blocking`].
 pub trait Worker: Send + Sync + 'static {
     /// The process starts: no gateway is linked yet, and no event is delivered before this returns.
-    /// Keep a clone of `cluster` to send outside of events, for example from a timer. An error ends
-    /// the process.
+    /// Keep a clone of its [cluster](Process::cluster) to send outside of events, for example from a
+    /// timer; a timer runs in every worker unless it asks
+    /// [`is_first_worker`](push_suite_cluster::Cluster::is_first_worker). An error ends the process.
     fn on_worker_start(
         &self,
-        _cluster: &Cluster,
+        _process: &Process,
     ) -> impl Future<Output = anyhow::Result<()>> + Send {
         async { Ok(()) }
     }
@@ -79,7 +79,7 @@ pub trait Worker: Send + Sync + 'static {
     /// cluster can still be used.
     fn on_worker_stop(
         &self,
-        _cluster: &Cluster,
+        _process: &Process,
     ) -> impl Future<Output = anyhow::Result<()>> + Send {
         async { Ok(()) }
     }

@@ -10,7 +10,7 @@ use protocol::{
     link::{Role, ToGateway, ToPeer},
     standby::{self, StandbyClient},
 };
-use push_suite_worker::{Client, CloseReason, Cluster, Config, Message, Worker, serve};
+use push_suite_worker::{Client, CloseReason, Config, Message, Process, Worker, serve};
 use running::{Reporter, start_as, start_one};
 use service::Starting;
 use test_support::fakes::{FakeGateway, FakeLink, SECRET, context, sent_to, soon};
@@ -65,7 +65,7 @@ struct Unreliable {
 }
 
 impl Worker for Unreliable {
-    async fn on_worker_start(&self, _cluster: &Cluster) -> anyhow::Result<()> {
+    async fn on_worker_start(&self, _process: &Process) -> anyhow::Result<()> {
         if !self.starts {
             std::future::pending::<()>().await;
         }
@@ -76,26 +76,14 @@ impl Worker for Unreliable {
         Ok(())
     }
 
-    async fn on_worker_stop(&self, _cluster: &Cluster) -> anyhow::Result<()> {
+    async fn on_worker_stop(&self, _process: &Process) -> anyhow::Result<()> {
         panic!("requested")
     }
 }
 
 async fn run_alone(worker: Unreliable, stop: CancellationToken) -> anyhow::Result<()> {
     let starting = Starting::new(None, stop, Duration::from_secs(10));
-    let (registers, secret, key) = (vec![], SECRET.into(), "Test:1".to_owned());
-    let (threads, handler_retries, tls) = (1, 0, None);
-    let (gateway_grace, peer_timeout) = (Duration::from_secs(10), Duration::from_secs(30));
-    let config = Config {
-        registers,
-        secret,
-        key,
-        gateway_grace,
-        threads,
-        handler_retries,
-        peer_timeout,
-        tls,
-    };
+    let config = Config::new(Vec::<String>::new(), SECRET).name("Test").id(1).threads(1);
     soon(serve(worker, config, starting)).await
 }
 

@@ -9,7 +9,7 @@ use protocol::{
     Command, Event, InstanceId,
     link::{ToGateway, ToPeer},
 };
-use push_suite_worker::{Client, Cluster, Message, Recipients, Worker};
+use push_suite_worker::{Client, Cluster, Message, Process, Recipients, Worker};
 use running::{Running, start};
 use test_support::fakes::{self, FakeGateway, FakeLink};
 use tokio::sync::Semaphore;
@@ -28,8 +28,8 @@ impl Worker for Broadcaster {
 struct StoredCluster(OnceLock<Cluster>);
 
 impl Worker for StoredCluster {
-    async fn on_worker_start(&self, cluster: &Cluster) -> anyhow::Result<()> {
-        self.0.set(cluster.clone()).map_err(|_| anyhow::anyhow!("started twice"))
+    async fn on_worker_start(&self, process: &Process) -> anyhow::Result<()> {
+        self.0.set(process.cluster().clone()).map_err(|_| anyhow::anyhow!("started twice"))
     }
 
     async fn on_message(&self, _client: &Client, message: Message) -> anyhow::Result<()> {

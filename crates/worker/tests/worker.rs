@@ -14,7 +14,7 @@ use protocol::{
 };
 use push_suite_worker::{Client, CloseReason, Handshake, Message, Worker};
 use running::{Reporter, start_one};
-use serde_json::json;
+use serde_json::{Value, json};
 use test_support::fakes::{self, sent_to};
 
 #[tokio::test]
@@ -135,8 +135,8 @@ struct Counter;
 
 impl Worker for Counter {
     async fn on_message(&self, client: &Client, _message: Message) -> anyhow::Result<()> {
-        let mut session = client.session()?;
-        let count = session.get("count").and_then(|it| it.as_u64()).unwrap_or_default();
+        let mut session = client.session::<serde_json::Map<_, _>>()?.unwrap_or_default();
+        let count = session.get("count").and_then(Value::as_u64).unwrap_or_default();
         session.insert("count".to_owned(), json!(count + 1));
         client.set_session(&session).await?;
         Ok(())

@@ -1,5 +1,5 @@
 <?php
-// The app of the PHP worker; crates/worker/examples/session.rs is the same in Rust.
+// The app of the PHP worker; crates/worker/examples/compat.rs is the same in Rust.
 
 declare(strict_types=1);
 

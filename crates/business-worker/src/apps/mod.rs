@@ -4,7 +4,6 @@ mod bench;
 mod chat;
 mod echo;
 
-use anyhow::bail;
 use clap::{Parser, ValueEnum};
 use push_suite_worker::Config;
 use serde::Serialize;
@@ -17,12 +16,11 @@ pub(crate) use echo::Echo;
 /// Flags as given: those of a worker, and the app.
 #[derive(Debug, Parser, Serialize)]
 #[command(version, about)]
-// The argument group would have the same name as that of the worker's own arguments.
 #[group(skip)]
 pub(crate) struct Args {
     /// Application to run
     #[arg(long, value_enum, value_name = "APP", default_value = "chat")]
-    app: Choice,
+    app: App,
 
     #[command(flatten)]
     #[serde(flatten)]
@@ -37,22 +35,12 @@ impl AsRef<Common> for Args {
 
 #[derive(Clone, Copy, Debug, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum Choice {
+pub(crate) enum App {
     /// Chat server for the built-in page
     Chat,
     /// Sends every message back to its sender
     Echo,
     /// Executes the commands of a load generator
-    Bench,
-    /// Forwards events to an HTTP back end
-    Webhook,
-}
-
-/// An app that this version implements.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum App {
-    Chat,
-    Echo,
     Bench,
 }
 
@@ -77,12 +65,6 @@ impl TryFrom<Args> for Settings {
     type Error = anyhow::Error;
 
     fn try_from(args: Args) -> anyhow::Result<Self> {
-        let app = match args.app {
-            Choice::Chat => App::Chat,
-            Choice::Echo => App::Echo,
-            Choice::Bench => App::Bench,
-            Choice::Webhook => bail!("--app webhook is not part of this version"),
-        };
-        Ok(Self { app, config: args.worker.try_into()? })
+        Ok(Self { app: args.app, config: args.worker.try_into()? })
     }
 }

@@ -1,30 +1,31 @@
 //! Commands to the cluster.
 
 use protocol::{
-    ClientId, Command, Group, Message, Recipients as OnGateway, Session, Uid, bounded::MAX_TARGETS,
+    ClientId, Command, Group, LastMessage, Message, Recipients as OnGateway, Session, Uid,
+    bounded::MAX_TARGETS,
 };
-use serde_json::{Map, Value};
+use serde::Serialize;
 
 use crate::{Cluster, Error, error::at_most_targets, targets, targets::Recipients};
 
 /// Commands are sent without waiting for a response: `Ok` means that they are queued for the
 /// gateways.
 ///
-/// A disconnected client is not an error, since it may disconnect at any moment. A client whose
-/// gateway was never linked, or is dead, is an error ([`Error::Unreachable`]). Commands for many
-/// clients go to every known gateway; a gateway that was never linked is only counted in the
-/// metrics. If no gateway is known, the error is [`Error::NoGateway`].
+/// Commands for many clients go to every known gateway; a gateway that was never linked is only
+/// counted in the metrics.
 ///
 /// While a gateway is disconnected, commands for it are queued, together with those it has not
 /// acknowledged. They are delivered once and in order when it reconnects, and dropped if it is
 /// declared dead, since its clients are disconnected then. Commands on behalf of an event of that
 /// same gateway are not kept: the event is redelivered.
 ///
-/// Commands of one task to one gateway take effect in order. Calls wait while
-/// [`OUTGOING_LIMIT`](crate::link::OUTGOING_LIMIT) bytes are queued or unacknowledged for a
-/// gateway.
+/// Commands of one task to one gateway take effect in order. Calls wait while 16 MiB are queued or
+/// unacknowledged for a gateway.
 impl Cluster {
     /// Sends to one client.
+    ///
+    /// # Errors
+    /// Those of [commands](Error#commands).
     pub async fn send_to_client(
         &self,
         client: ClientId,
@@ -39,6 +40,7 @@ impl Cluster {
     /// # Errors
     /// [`Error::TooMany`] for more than 10,000 excluded clients on one gateway. The number of
     /// recipients is not limited.
+    /// Also those of [commands](Error#commands).
     pub async fn send_to_all(
         &self,
         to: Recipients,
@@ -64,6 +66,9 @@ impl Cluster {
     }
 
     /// Sends to every client of a uid.
+    ///
+    /// # Errors
+    /// Those of [commands](Error#commands).
     pub async fn send_to_uid(
         &self,
         uid: impl TryInto<Uid, Error: Into<Error>>,
@@ -73,6 +78,9 @@ impl Cluster {
     }
 
     /// Sends to every client of each uid; twice where a uid is listed twice.
+    ///
+    /// # Errors
+    /// Those of [commands](Error#commands).
     pub async fn send_to_uids(
         &self,
         uids: impl IntoIterator<Item: TryInto<Uid, Error: Into<Error>>>,
@@ -89,6 +97,9 @@ impl Cluster {
     }
 
     /// Sends to every member of a group.
+    ///
+    /// # Errors
+    /// Those of [commands](Error#commands).
     pub async fn send_to_group(
         &self,
         group: impl TryInto<Group, Error: Into<Error>>,
@@ -102,6 +113,7 @@ impl Cluster {
     ///
     /// # Errors
     /// [`Error::TooMany`] for more than 10,000 excluded clients on one gateway.
+    /// Also those of [commands](Error#commands).
     pub async fn send_to_groups(
         &self,
         groups: impl IntoIterator<Item: TryInto<Group, Error: Into<Error>>>,
@@ -123,21 +135,32 @@ impl Cluster {
         Ok(())
     }
 
-    /// Closes a client once its send queue is written, `farewell` last.
+    /// Closes a client once its send queue is written, with the message last; with `None`, only
+    /// what is queued.
+    ///
+    /// # Errors
+    /// Those of [commands](Error#commands).
     pub async fn close_client(
         &self,
         client: ClientId,
-        farewell: Option<Message>,
+        last_message: impl Into<LastMessage>,
     ) -> Result<(), Error> {
+        let farewell = last_message.into().0;
         self.command(client, Command::Close { client: client.connection, farewell }).await
     }
 
     /// Closes a client at once; its send queue is discarded.
+    ///
+    /// # Errors
+    /// Those of [commands](Error#commands).
     pub async fn destroy_client(&self, client: ClientId) -> Result<(), Error> {
         self.command(client, Command::Destroy { client: client.connection }).await
     }
 
     /// Binds a client to a uid, replacing its current one.
+    ///
+    /// # Errors
+    /// Those of [commands](Error#commands).
     pub async fn bind_uid(
         &self,
         client: ClientId,
@@ -148,11 +171,17 @@ impl Cluster {
     }
 
     /// Removes the uid of a client.
+    ///
+    /// # Errors
+    /// Those of [commands](Error#commands).
     pub async fn unbind_uid(&self, client: ClientId) -> Result<(), Error> {
         self.command(client, Command::UnbindUid { client: client.connection }).await
     }
 
     /// Adds a client to a group. It leaves automatically when it disconnects.
+    ///
+    /// # Errors
+    /// Those of [commands](Error#commands).
     pub async fn join_group(
         &self,
         client: ClientId,
@@ -163,6 +192,9 @@ impl Cluster {
     }
 
     /// Removes a client from a group.
+    ///
+    /// # Errors
+    /// Those of [commands](Error#commands).
     pub async fn leave_group(
         &self,
         client: ClientId,
@@ -173,6 +205,9 @@ impl Cluster {
     }
 
     /// Removes every client from a group.
+    ///
+    /// # Errors
+    /// Those of [commands](Error#commands).
     pub async fn ungroup(
         &self,
         group: impl TryInto<Group, Error: Into<Error>>,
@@ -181,22 +216,29 @@ impl Cluster {
         self.command_all(|_| Some(Command::Ungroup { group: group.clone() })).await
     }
 
-    /// Replaces a client's session.
+    /// Replaces a client's session by a value that serializes as a JSON object: a struct or a map.
+    ///
+    /// # Errors
+    /// Those of [commands](Error#commands).
     pub async fn set_session(
         &self,
         client: ClientId,
-        session: &Map<String, Value>,
+        session: &(impl Serialize + ?Sized),
     ) -> Result<(), Error> {
         let session = Session::encode(session)?;
         let (id, edit) = (client.connection, 0);
         self.command(client, Command::SetSession { client: id, edit, session }).await
     }
 
-    /// Changes part of a client's session, see [`Session::merge`].
+    /// Changes part of a client's session, by a value that serializes as a JSON object; see
+    /// [`Session::merge`].
+    ///
+    /// # Errors
+    /// Those of [commands](Error#commands).
     pub async fn update_session(
         &self,
         client: ClientId,
-        changes: &Map<String, Value>,
+        changes: &(impl Serialize + ?Sized),
     ) -> Result<(), Error> {
         let changes = Session::encode(changes)?;
         let (id, edit) = (client.connection, 0);

@@ -30,6 +30,9 @@ impl Cluster {
         if let Some(link) = settled.link(client.gateway) {
             return Ok(Some(Arc::clone(link)));
         }
+        if self.shared.is_closed() || !settled.has_list() {
+            return Err(self.shared.no_gateway());
+        }
         let gateway = client.gateway.to_string();
         match settled.missing().any(|missing| **missing == *gateway) {
             true => Err(Error::Unreachable { gateway }),
@@ -50,11 +53,12 @@ impl Cluster {
     ///
     /// # Errors
     /// [`Error::Unreachable`] when the gateway is not linked and no reconnect is awaited.
-    pub async fn command(&self, client: ClientId, command: Command) -> Result<(), Error> {
+    pub(crate) async fn command(&self, client: ClientId, command: Command) -> Result<(), Error> {
         let Some(link) = self.place_of(client).await? else {
             return Err(Error::Unreachable { gateway: client.gateway.to_string() });
         };
-        self.push(&link, &mut ToGateway::Command { seq: 0, command }).await
+        let pushed = self.push(&link, &mut ToGateway::Command { seq: 0, command }).await;
+        pushed.map_err(|error| self.shared.cause(error))
     }
 
     /// Sends to every gateway for which `command` returns one. A slow gateway does not delay the
@@ -80,7 +84,7 @@ impl Cluster {
             }
         }
         if no_gateway && blocked.is_empty() {
-            return Err(Error::NoGateway);
+            return Err(self.shared.no_gateway());
         }
         for (link, mut message, full) in blocked {
             link.room(full).await;
@@ -164,7 +168,7 @@ impl Cluster {
             });
             match directory.links().next() {
                 Some(_) => try_join_all(asked).await,
-                None => Err(Error::NoGateway),
+                None => Err(self.shared.no_gateway()),
             }
         })
         .await
@@ -173,7 +177,7 @@ impl Cluster {
     async fn counted<T>(&self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let metrics = &self.shared.metrics;
         metrics.queries.inc();
-        let answer = answer.await;
+        let answer = answer.await.map_err(|error| self.shared.cause(error));
         if answer.is_err() {
             metrics.failed_queries.inc();
         }
@@ -185,7 +189,7 @@ impl Cluster {
     /// address that drops packets does not delay call after call.
     async fn settled(&self) -> Arc<Directory<Arc<Link>>> {
         let now = self.shared.directory();
-        if now.is_settled() {
+        if now.is_settled() || self.shared.is_closed() {
             return now;
         }
         drop(now);

@@ -92,6 +92,11 @@ pub(crate) enum Failed {
 }
 
 impl Failed {
+    /// Whether one end has found the other's proof of the secret wrong.
+    pub(crate) const fn is_wrong_secret(&self) -> bool {
+        matches!(self, Self::Refused(Refusal::Secret) | Self::Impostor)
+    }
+
     /// Whether the connection was refused.
     pub(crate) fn is_refused(&self) -> bool {
         matches!(self, Self::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused)

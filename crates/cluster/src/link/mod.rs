@@ -8,6 +8,7 @@ mod finished;
 mod gateway_session;
 mod handler_scope;
 mod handshake;
+pub(crate) mod loopback;
 mod outgoing;
 mod pending_requests;
 mod pump;
@@ -259,7 +260,7 @@ impl Link {
     }
 
     fn offer_for(&self, message: &mut ToGateway, lifetime: Lifetime) -> Result<Offer<Full>, Error> {
-        match self.session.outgoing.push(message, lifetime).map_err(Error::TooLarge)? {
+        match self.session.outgoing.push(message, lifetime).map_err(|_| Error::too_large())? {
             Push::Queued(number) => Ok(Offer::Queued(number)),
             Push::Full => Ok(Offer::Full(Full(lifetime))),
             Push::Closed => Err(self.unreachable()),
@@ -365,7 +366,7 @@ impl Link {
     }
 
     /// Whether an event of this link that sent no commands through a
-    /// [scoped](crate::Cluster::scoped) cluster can be acknowledged as soon as its handler returns.
+    /// [scoped](crate::internal::scoped) cluster can be acknowledged as soon as its handler returns.
     /// If not, [`finish`](Self::finish) waits for the pending commands.
     pub fn has_no_pending_commands(&self) -> bool {
         !self.unscoped.is_any()

@@ -18,7 +18,7 @@ mod json;
 mod php;
 
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
@@ -59,10 +59,14 @@ pub enum Form {
 
 /// Why a session was refused.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum SessionError {
     /// Not the text of a JSON object.
     #[error("a session is a JSON object")]
     NotAnObject(#[source] serde_json::Error),
+    /// Valid, but not of the type that it was to be read as.
+    #[error("the session is not of the expected type")]
+    OtherType(#[source] serde_json::Error),
     /// In PHP's form, but cannot be parsed.
     #[error("a session of PHP is a serialized array")]
     NotSerialized(#[from] UnserializeError),
@@ -74,7 +78,10 @@ pub enum SessionError {
     Endless,
     /// A PHP array that is too long with its references expanded cannot be read as JSON.
     #[error("a session whose references expand to more than {limit} bytes cannot be read as JSON")]
-    Unfolds { limit: usize },
+    Unfolds {
+        /// Maximum size in bytes.
+        limit: usize,
+    },
     /// An update cannot be merged.
     #[error("the session cannot be updated")]
     Merge(#[from] ReplaceError),
@@ -83,7 +90,12 @@ pub enum SessionError {
     Write(#[from] SerializeError),
     /// Longer than [`MAX_SESSION`], or [`MAX_PHP_SESSION`] in PHP's form.
     #[error("a session of {size} bytes is longer than {limit}")]
-    TooLong { size: usize, limit: usize },
+    TooLong {
+        /// Actual size in bytes.
+        size: usize,
+        /// Maximum size in bytes.
+        limit: usize,
+    },
 }
 
 impl Session {
@@ -115,16 +127,33 @@ impl Session {
         }
     }
 
-    /// Encodes an object. An empty one means no session.
+    /// Encodes a value that serializes as a JSON object: a map or a struct. An empty object means
+    /// no session.
     ///
     /// # Errors
-    /// When its text is longer than [`MAX_SESSION`].
-    pub fn encode(object: &Map<String, Value>) -> Result<Self, SessionError> {
-        if object.is_empty() {
-            return Ok(Self::default());
-        }
+    /// When it is not an object, or its text is longer than [`MAX_SESSION`].
+    pub fn encode(object: &(impl Serialize + ?Sized)) -> Result<Self, SessionError> {
         let text = serde_json::to_vec(object).map_err(SessionError::NotAnObject)?;
-        Self::from_encoded(text.into())
+        match text.as_slice() {
+            b"{}" => Ok(Self::default()),
+            [b'{', ..] => Self::from_encoded(text.into()),
+            _ => {
+                let error = serde::ser::Error::custom("the value is not serialized as an object");
+                Err(SessionError::NotAnObject(error))
+            }
+        }
+    }
+
+    /// Reads a session of either form as a `T`, usually a struct; `None` if there is no session.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode), and [`SessionError::OtherType`] when it is not that of a `T`.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<Option<T>, SessionError> {
+        if self.is_none() {
+            return Ok(None);
+        }
+        let object = Value::Object(self.decode()?);
+        serde_json::from_value(object).map(Some).map_err(SessionError::OtherType)
     }
 
     /// Decodes a session of either form. A value that PHP references share is copied to each of its

@@ -68,6 +68,8 @@ pub use show::Sheet;
 
 /// Settings common to all binaries. Flatten this into the binary's own.
 #[derive(Clone, Debug, clap::Args, Serialize)]
+// A group would reserve its name in programs with settings of their own.
+#[group(skip)]
 pub struct Common {
     /// Cluster secret, identical on every process. May be empty only if every inner address is
     /// loopback. Prefer GW_SECRET_KEY or the file: command lines are visible to other users

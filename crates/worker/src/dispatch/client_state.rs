@@ -11,7 +11,10 @@ use std::{
 };
 
 use protocol::{ClientId, Context, Event, link::Delivery};
-use push_suite_cluster::{Cluster, events::CleanupGuard, link::Link};
+use push_suite_cluster::{
+    Cluster,
+    internal::{CleanupGuard, Link},
+};
 use runtime::sync::{Mutex, MutexGuard};
 use rustc_hash::FxHashMap;
 
@@ -30,6 +33,10 @@ pub(crate) struct LinkContext {
 }
 
 impl LinkContext {
+    pub(crate) fn new(link: Arc<Link>, cluster: Cluster) -> Self {
+        Self { link, cluster, in_flight: InFlight::default(), lanes: Mutex::default() }
+    }
+
     pub(super) fn lanes(&self) -> MutexGuard<'_, Lanes> {
         self.lanes.lock()
     }
@@ -95,7 +102,7 @@ pub(super) enum Next {
 pub(super) type Busy = FxHashMap<ClientId, Arc<ClientState>>;
 
 impl ClientState {
-    pub(super) fn new(id: ClientId, link_context: Arc<LinkContext>, context: Context) -> Arc<Self> {
+    pub(crate) fn new(id: ClientId, link_context: Arc<LinkContext>, context: Context) -> Arc<Self> {
         let Context { remote, listener_port, session } = context;
         let (session, lane) = (Mutex::new(SessionCache::new(session)), Mutex::default());
         let closed = AtomicBool::new(false);

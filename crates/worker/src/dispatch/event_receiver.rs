@@ -12,10 +12,7 @@ use std::{
 use protocol::{
     ClientId, ConnectionId, Event, InstanceId, Session, link::Delivery, standby::StandbyClient,
 };
-use push_suite_cluster::{
-    events::{self, Room},
-    link::{Finished, Link},
-};
+use push_suite_cluster::internal::{self, Finished, Link, Room};
 use runtime::{
     clock::{self, Stopwatch},
     supervise,
@@ -216,7 +213,7 @@ impl<W> Drop for EventReceiver<W> {
     }
 }
 
-impl<W: Worker> events::EventReceiver for EventReceiver<W> {
+impl<W: Worker> internal::EventReceiver for EventReceiver<W> {
     fn take(&mut self, mut delivery: Delivery) {
         let state = self.state(&mut delivery);
         let is_busy = state.note_event(delivery.redelivered);

@@ -11,7 +11,7 @@ use std::{
 };
 
 use protocol::{Event, link::Delivery};
-use push_suite_cluster::link::HandlerScope;
+use push_suite_cluster::internal::HandlerScope;
 use runtime::{backoff::Backoff, clock, random};
 use tokio::time::sleep;
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use protocol::link::Delivery;
-use push_suite_cluster::link::Link;
+use push_suite_cluster::internal::Link;
 use runtime::clock::{Elapsed, Stopwatch};
 use tokio::{task::block_in_place, time::sleep};
 use tokio_util::sync::{PollSemaphore, ReusableBoxFuture};

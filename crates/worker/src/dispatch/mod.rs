@@ -29,8 +29,7 @@ use protocol::{
 };
 use push_suite_cluster::{
     Cluster,
-    events::{CleanupGuard, Consumer, EventReceiver},
-    link::Link,
+    internal::{CleanupGuard, Consumer, EventReceiver, Link},
 };
 use runtime::{
     supervise,
@@ -46,15 +45,14 @@ use tokio_util::{
 };
 
 use crate::{Worker, metrics::Metrics};
-use client_state::{Busy, LinkContext};
+use client_state::Busy;
 use gate::Gate;
-use in_flight::InFlight;
 use invoke::Outcome;
 use lane::{Invocation, Running};
 use orphans::OrphanedClients;
 use warnings::Warnings;
 
-pub(crate) use client_state::ClientState;
+pub(crate) use client_state::{ClientState, LinkContext};
 pub(crate) use invoke::catch_panic;
 
 /// A worker and the lanes of its clients.
@@ -159,8 +157,7 @@ impl<W: Worker> Dispatcher<W> {
 
     /// The state shared by the clients of a link.
     fn link_context(&self, link: &Arc<Link>) -> LinkContext {
-        let (link, cluster) = (Arc::clone(link), self.cluster());
-        LinkContext { link, cluster, in_flight: InFlight::default(), lanes: Mutex::default() }
+        LinkContext::new(Arc::clone(link), self.cluster())
     }
 
     const fn busy(&self) -> &Mutex<Busy> {

@@ -71,7 +71,7 @@ impl SessionCache {
 
     /// Applies an update from the gateway: the last edit that it has received, and its copy of the
     /// session, if sent.
-    pub(super) fn synchronize(&mut self, edits: u64, session: Option<Session>) {
+    pub(crate) fn synchronize(&mut self, edits: u64, session: Option<Session>) {
         while self.pending.front().is_some_and(|(number, _)| *number <= edits) {
             self.pending.pop_front();
         }

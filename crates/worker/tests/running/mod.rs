@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use push_suite_worker::{Client, CloseReason, Cluster, Config, Handshake, Message, Worker, serve};
+use push_suite_worker::{Client, CloseReason, Config, Handshake, Message, Process, Worker, serve};
 use service::Starting;
 use tokio::{sync::Semaphore, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -52,16 +52,7 @@ pub async fn start_as(
     alter: impl FnOnce(&mut Config),
 ) -> Running {
     let register = FakeRegister::start().await;
-    let mut config = Config {
-        registers: vec![register.address()],
-        secret: SECRET.into(),
-        key: "Test:1".to_owned(),
-        gateway_grace: Duration::from_secs(10),
-        threads: 1,
-        handler_retries: 0,
-        peer_timeout: Duration::from_secs(30),
-        tls: None,
-    };
+    let mut config = Config::new([register.address()], SECRET).name("Test").id(1).threads(1);
     alter(&mut config);
     let stop = CancellationToken::new();
     let starting = Starting::new(None, stop.clone(), Duration::from_secs(10));
@@ -123,7 +114,7 @@ impl Worker for Reporter {
         Ok(client.send(format!("closed {reason:?}")).await?)
     }
 
-    async fn on_worker_stop(&self, _cluster: &Cluster) -> anyhow::Result<()> {
+    async fn on_worker_stop(&self, _process: &Process) -> anyhow::Result<()> {
         self.stopped.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }

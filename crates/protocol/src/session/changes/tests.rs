@@ -16,7 +16,7 @@ fn update() -> impl Strategy<Value = Session> {
     });
     let object = vec(("[a-c0-1]", value), 0..3);
     (object, any::<bool>()).prop_map(|(entries, php)| {
-        let session = Session::encode(&entries.into_iter().collect()).unwrap();
+        let session = Session::encode(&entries.into_iter().collect::<Map<_, _>>()).unwrap();
         if php { session.in_php_form() } else { session }
     })
 }

@@ -1,0 +1,77 @@
+//! The test cluster behaves as a gateway does towards handlers.
+
+use serde_json::json;
+
+use super::*;
+use crate::{Error, Fields, Filter, Recipients};
+
+#[tokio::test]
+async fn commands_take_effect_before_the_next_query() {
+    let cluster = TestCluster::start();
+    let (ann, bob) = (cluster.client(), cluster.client());
+    ann.bind_uid(42).await.unwrap();
+    for client in [&ann, &bob] {
+        client.join_group("room").await.unwrap();
+    }
+    assert_eq!(ann.cluster().group_count("room").await.unwrap(), 2);
+    assert_eq!(ann.uid().await.unwrap(), Some(Uid::from(42)));
+    assert_eq!(ann.groups().await.unwrap(), [Group::try_from("room").unwrap()]);
+    assert_eq!(ann.cluster().clients_of_uid(42).await.unwrap(), [ann.id()]);
+    ann.cluster().send_to_groups(["room"], &[ann.id()], json!({"from": ann.id()})).await.unwrap();
+    cluster.cluster().send_to_all(Recipients::All, "to all").await.unwrap();
+    assert_eq!(cluster.received(ann.id()), ["to all".into()]);
+    let from_ann = json!({"from": ann.id()}).into();
+    assert_eq!(cluster.received(bob.id()), [from_ann, "to all".into()]);
+    assert_eq!(cluster.received(bob.id()), []);
+    let fields = Fields { uid: true, groups: true, session: false };
+    let rows = cluster.cluster().select(fields, Filter::All).await.unwrap();
+    assert_eq!(rows.len(), 2);
+    assert_eq!((&rows[0].uid, rows[0].groups.len()), (&Some(Uid::from(42)), 1));
+}
+
+#[tokio::test]
+async fn worker_of_a_test_is_ready_and_the_first() {
+    let cluster = TestCluster::start();
+    let process = cluster.process("Test", "3");
+    assert_eq!((process.name(), process.index()), ("Test", Some(3)));
+    let status = process.cluster().status();
+    assert_eq!((status.registers, status.linked, status.settled), (1, 1, true));
+    assert!(process.cluster().is_first_worker());
+}
+
+#[tokio::test]
+async fn closed_client_has_its_last_message_and_is_offline() {
+    let cluster = TestCluster::start();
+    let (ann, bob) = (cluster.client(), cluster.client());
+    ann.join_group("room").await.unwrap();
+    ann.close("bye").await.unwrap();
+    bob.cluster().close_client(bob.id(), None).await.unwrap();
+    assert_eq!(cluster.received(ann.id()), ["bye".into()]);
+    assert!(cluster.is_closed(ann.id()) && cluster.is_closed(bob.id()));
+    assert!(!cluster.cluster().is_online(ann.id()).await.unwrap());
+    assert_eq!(cluster.cluster().group_count("room").await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn session_of_the_next_event_has_changes_by_others() {
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct Me {
+        name: String,
+        visits: u32,
+    }
+    let cluster = TestCluster::start();
+    let ann = cluster.client();
+    assert_eq!(ann.session::<Me>().unwrap(), None);
+    ann.set_session(&Me { name: "ann".to_owned(), visits: 1 }).await.unwrap();
+    cluster.cluster().update_session(ann.id(), &json!({"visits": 2})).await.unwrap();
+    let next = cluster.next_event(ann.id());
+    let me = next.session::<Me>().unwrap();
+    assert_eq!(me, Some(Me { name: "ann".to_owned(), visits: 2 }));
+    assert_eq!(next.delivery().number, 2);
+    next.remove_from_session("visits").await.unwrap();
+    assert!(next.session::<Me>().is_err());
+    assert_eq!(cluster.session(ann.id()), Session::encode(&json!({"name": "ann"})).unwrap());
+    let again = cluster.redelivered(ann.id());
+    assert!(again.redelivered() && again.delivery() == next.delivery());
+    assert!(matches!(ann.set_session("no object").await, Err(Error::Session(_))));
+}
