@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FILE = ROOT / "THIRD-PARTY.txt"
-PROGRAMS = ["register", "gateway", "business-worker"]
+PROGRAMS = {"push-suite-register", "push-suite-gateway", "push-suite-business-worker"}
 TARGET = "x86_64-unknown-linux-gnu"
 
 # The order of preference among alternative licenses of a crate.
@@ -45,6 +45,8 @@ def contained():
     }
     own = set(metadata["workspace_members"])
     left = [id for id in own if packages[id]["name"] in PROGRAMS]
+    if len(left) != len(PROGRAMS):
+        sys.exit("some of the programs are no packages of the workspace")
     found = set()
     while left:
         id = left.pop()

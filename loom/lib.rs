@@ -9,8 +9,24 @@
 mod tests {
     use std::{future::poll_fn, mem};
 
-    use inbox::Inbox;
+    use inbox::{Lock, State};
     use loom::{future::block_on, sync::Arc, thread};
+
+    /// The queue with loom's lock.
+    type Inbox<T> = inbox::Inbox<T, Mutex<State<T>>>;
+
+    /// A lock whose operations loom explores.
+    struct Mutex<S>(loom::sync::Mutex<S>);
+
+    impl<S> Lock<S> for Mutex<S> {
+        fn new(state: S) -> Self {
+            Self(loom::sync::Mutex::new(state))
+        }
+
+        fn with<R>(&self, f: impl FnOnce(&mut S) -> R) -> R {
+            f(&mut self.0.lock().unwrap())
+        }
+    }
 
     /// Explores all interleavings with at most three preemptions. More preemptions rarely find
     /// further bugs and take too long.
@@ -42,7 +58,7 @@ mod tests {
     #[test]
     fn no_item_is_lost_and_order_per_sender_is_kept() {
         model(|| {
-            let inbox = Arc::new(Inbox::new());
+            let inbox = Arc::new(Inbox::default());
             let senders: Vec<_> = [&[1, 2][..], &[11]]
                 .into_iter()
                 .map(|items| {
@@ -61,7 +77,7 @@ mod tests {
     #[test]
     fn batch_is_received_whole_and_after_earlier_items() {
         model(|| {
-            let inbox = Arc::new(Inbox::new());
+            let inbox = Arc::new(Inbox::default());
             let sender = {
                 let inbox = Arc::clone(&inbox);
                 thread::spawn(move || {
@@ -80,7 +96,7 @@ mod tests {
     #[test]
     fn last_waker_is_woken() {
         model(|| {
-            let inbox = Arc::new(Inbox::new());
+            let inbox = Arc::new(Inbox::default());
             // Another task has waited before.
             let mut nothing = Vec::new();
             let waker = std::task::Waker::noop();

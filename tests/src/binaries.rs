@@ -62,7 +62,7 @@ fn build(folder: &Path) -> bool {
     cargo.args(["build", "--quiet", "--bins", "--profile", profile, "--target-dir"]);
     cargo.arg(folder.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
     for name in BINARIES {
-        cargo.args(["--package", name]);
+        cargo.args(["--package", &format!("push-suite-{name}")]);
     }
     cargo.status().expect("cargo runs, since it runs this test").success()
 }

@@ -346,7 +346,7 @@ impl Link {
 
     /// Reports that every event of a shard up to this one was started as far as possible (it is
     /// finished, runs, or waits for an earlier one of its client): the gateway sends larger batches to a worker with few waiting events.
-    pub fn begun(&self, shard: u16, through: u64) {
+    pub fn report_started(&self, shard: u16, through: u64) {
         // Without queue space, the acknowledgement follows soon enough.
         let mut message = ToGateway::EventStarted { shard, through };
         let _ = self.session.outgoing.push(&mut message, Lifetime::Link(self.number));
@@ -354,7 +354,7 @@ impl Link {
 
     /// Reports that the handler of a redelivered event starts, and whether it runs isolated; or
     /// that it does not run isolated any more.
-    pub fn trying(&self, shard: u16, seq: u64, alone: bool) {
+    pub fn report_handler_started(&self, shard: u16, seq: u64, alone: bool) {
         // Without queue space, the event does not become a suspect.
         let mut message = ToGateway::HandlerStarted { shard, seq, alone };
         let _ = self.session.outgoing.push(&mut message, Lifetime::Link(self.number));

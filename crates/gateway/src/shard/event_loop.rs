@@ -38,7 +38,7 @@ impl Shard {
         self.write(self.connections.fan_out().due());
         self.admit_pending_clients();
         self.report_overload();
-        if self.pressure.budget.is_pressed() {
+        if self.pressure.is_due() {
             self.shed_load(clock::now());
             // Sends the close frames of the clients that were closed.
             self.write(self.connections.fan_out().len());

@@ -261,7 +261,7 @@ impl<W: Worker> internal::EventReceiver for EventReceiver<W> {
     fn end_batch(&mut self) -> Option<Room> {
         self.permit = None;
         for (shard, through) in self.begun.drain(..) {
-            self.link_context.link.begun(shard, through);
+            self.link_context.link.report_started(shard, through);
         }
         self.link_context.link.finished(&mut self.finished);
         self.dispatcher.metrics.count(&mut self.counts);

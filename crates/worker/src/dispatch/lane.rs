@@ -103,7 +103,7 @@ fn run_isolated<'g: 'm, 'm>(
     Box::pin(async move {
         let alone = gate.be_alone().await;
         let link = state.link();
-        link.trying(shard, seq, true);
+        link.report_handler_started(shard, seq, true);
         if link.flush().await.is_err() && !link.is_up() {
             // The event is redelivered, to this worker or another.
             return (Outcome::Left, None);
@@ -121,7 +121,7 @@ fn run_isolated<'g: 'm, 'm>(
 /// Notifies the gateway that a handler no longer runs isolated, before others start: if one of
 /// those crashes the process, the suspect is not the cause.
 async fn end_isolation(link: &Link, (shard, seq): (u16, u64)) {
-    link.trying(shard, seq, false);
+    link.report_handler_started(shard, seq, false);
     // A closed link needs no notification.
     let _ = link.flush().await;
 }

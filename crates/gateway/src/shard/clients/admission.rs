@@ -192,14 +192,20 @@ impl Shard {
             let Some(key) = self.admission.pending.pop_front() else {
                 return;
             };
-            let connection = self.connections.get(key);
-            let waits = connection.is_some_and(|it| it.gate.is_paused_by_worker());
+            let Some(connection) = self.connections.get(key) else {
+                continue;
+            };
+            let waits = connection.gate.is_paused_by_worker();
+            let awaits_request = matches!(connection.phase, Phase::Request(_));
             if waits && !self.has_room_for(key) {
                 self.admission.pending.push_back(key);
-            } else if waits {
-                if matches!(self.connections[key].phase, Phase::Request(_)) {
-                    self.connections.set_deadline(key, self.settings.handshake_timeout);
-                }
+                continue;
+            }
+            // It may have been resumed already, with all other clients, when a worker was linked.
+            if awaits_request && (waits || !self.connections.has_deadline(key)) {
+                self.connections.set_deadline(key, self.settings.handshake_timeout);
+            }
+            if waits {
                 self.connections.resume_by_worker([key]);
             }
         }
@@ -224,5 +230,28 @@ impl Shard {
         );
         self.gateway.metrics.clients.inc();
         self.emit(key, Event::Connect, &[]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::shard::test_shard::TestShard;
+
+    #[tokio::test]
+    async fn pending_client_resumed_by_a_new_worker_has_the_handshake_timeout_again() {
+        let flags = ["--no-worker-timeout=0", "--handshake-timeout=10"];
+        let mut test = TestShard::with_flags(1, "ws://", &flags).await;
+        let key = test.keys[0];
+        test.shard.hold_pending_client(key);
+        let now = clock::now();
+        test.shard.tick(now + Duration::from_secs(60));
+        assert!(matches!(test.shard.connections[key].phase, Phase::Request(_)), "it waits");
+        test.shard.connections.resume_by_worker([key]);
+        test.run_once();
+        test.shard.tick(now + Duration::from_secs(60));
+        assert!(matches!(test.shard.connections[key].phase, Phase::Over));
     }
 }

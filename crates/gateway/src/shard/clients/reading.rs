@@ -5,6 +5,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use framing::{Decoder, Framing, Received, websocket};
 use protocol::{Event, Message, MessageKind};
+use runtime::clock;
 
 use crate::{
     closed::CloseCause,
@@ -77,7 +78,7 @@ impl Shard {
             }
             if connection.backlog {
                 self.received(key, &mut [], &mut quantum);
-                self.grew(key);
+                self.account(key);
                 continue;
             }
             let most = self.most_to_read(key);
@@ -87,12 +88,13 @@ impl Shard {
             if let Poll::Ready(Read::Bytes(length)) = read {
                 quantum.read(length);
                 self.received(key, &mut scratch[..length], &mut quantum);
-                self.grew(key);
+                self.account(key);
             }
             self.connections.return_scratch(scratch);
             if read.is_pending() {
                 let connection = &mut self.connections[key];
-                connection.gate.end_turn();
+                let in_large_message = connection.in_large_message().then(clock::now);
+                connection.gate.read_empty(in_large_message);
                 if connection.is_tls() {
                     // TLS may hold input that contains no complete record yet.
                     self.account(key);
@@ -155,6 +157,7 @@ impl Shard {
     pub(super) fn received(&mut self, key: SlotKey, bytes: &mut [u8], quantum: &mut Quantum) {
         let connection = &mut self.connections[key];
         connection.silence.received();
+        connection.gate.received();
         match &mut connection.phase {
             Phase::Open(decoder) | Phase::Leaving(decoder) => {
                 let decoder = std::mem::replace(decoder, Decoder::new(Framing::Tcp));
@@ -208,7 +211,9 @@ impl Shard {
     }
 
     fn message(&mut self, key: SlotKey, kind: MessageKind, body: &[u8]) {
-        self.connections[key].silence.received_message();
+        let connection = &mut self.connections[key];
+        connection.silence.received_message();
+        connection.gate.message_completed();
         self.tally.messages_in += 1;
         self.emit(key, Event::Message(Message { kind, body: Bytes::new() }), body);
     }

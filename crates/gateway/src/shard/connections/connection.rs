@@ -57,8 +57,6 @@ pub(in crate::shard) struct Connection {
     pub(in crate::shard) gate: ReadGate,
     /// Whether a complete message or request is not processed yet.
     pub(in crate::shard) backlog: bool,
-    /// When the last part of a large message was received.
-    pub(in crate::shard) grew: Option<Instant>,
     /// The bytes of its own that the budget accounts for.
     pub(in crate::shard) accounted: usize,
     pub(in crate::shard) silence: Silence,
@@ -166,7 +164,6 @@ impl Connection {
             flow_control: FlowControl::default(),
             gate: ReadGate::default(),
             backlog: false,
-            grew: None,
             accounted: 0,
             silence: Silence::default(),
             deadline: None,

@@ -130,6 +130,11 @@ impl Connections {
         self.deadlines.change(key, before, deadline);
     }
 
+    /// Whether a connection has a deadline.
+    pub(super) fn has_deadline(&self, key: SlotKey) -> bool {
+        self[key].deadline.is_some()
+    }
+
     /// A connection whose deadline has passed. It has none after that.
     pub(super) fn take_expired(&mut self, now: Instant) -> Option<SlotKey> {
         let key = self.deadlines.passed(now)?;

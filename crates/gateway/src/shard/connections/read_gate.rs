@@ -3,6 +3,8 @@
 //! Each reason is set and cleared on its own, by the part of the shard that it belongs to: the
 //! fair queue, flow control, memory pressure. The socket is read while there is none.
 
+use std::time::Instant;
+
 /// Why reads of a connection are paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::shard) enum Pause {
@@ -25,10 +27,14 @@ const BY_WORKER: u8 = Pause::WorkerBusy.bit() | Pause::WindowFull.bit();
 pub(in crate::shard) struct ReadGate {
     /// One bit for each [`Pause`].
     reasons: u8,
-    /// Whether a fair queue has resumed it, and its socket was not read empty since.
+    /// Whether a fair queue has resumed it, and since then its socket was not read empty and no
+    /// message was completed.
     has_turn: bool,
     /// Whether it was resumed under memory pressure, to complete its message.
     may_complete: bool,
+    /// Since when its socket is empty, if that is in the middle of a large message. A pause ends
+    /// this: the socket may not be empty afterwards.
+    empty_since: Option<Instant>,
 }
 
 impl Pause {
@@ -41,6 +47,7 @@ impl ReadGate {
     /// Pauses reads for one more reason.
     pub(in crate::shard) const fn pause(&mut self, reason: Pause) {
         self.reasons |= reason.bit();
+        self.empty_since = None;
     }
 
     /// Removes a reason. Reads resume if it was the last.
@@ -58,6 +65,7 @@ impl ReadGate {
     pub(in crate::shard) const fn resume_for_closing(&mut self) {
         self.reasons &= Pause::QuantumSpent.bit();
         self.may_complete = false;
+        self.empty_since = None;
     }
 
     /// Whether the socket may be read.
@@ -80,9 +88,26 @@ impl ReadGate {
         self.has_turn = true;
     }
 
-    /// Its socket was read empty, or it joins a fair queue.
+    /// It joins a fair queue.
     pub(in crate::shard) const fn end_turn(&mut self) {
         self.has_turn = false;
+    }
+
+    /// Its socket was read empty, which ends its turn; at this time, if it is in the middle of a
+    /// large message.
+    pub(in crate::shard) fn read_empty(&mut self, in_large_message: Option<Instant>) {
+        self.has_turn = false;
+        self.empty_since = in_large_message.map(|now| self.empty_since.unwrap_or(now));
+    }
+
+    /// Bytes were received.
+    pub(in crate::shard) const fn received(&mut self) {
+        self.empty_since = None;
+    }
+
+    /// Since when it has been read and has sent nothing more of a large message.
+    pub(in crate::shard) const fn empty_since(self) -> Option<Instant> {
+        self.empty_since
     }
 
     /// Whether a fair queue has resumed it, and the turn has not ended.
@@ -90,10 +115,17 @@ impl ReadGate {
         self.has_turn
     }
 
-    /// Resumes reads under memory pressure, to complete a large message: that pauses it no more.
+    /// Resumes reads under memory pressure, which does not pause it again until its message is
+    /// complete or the [completion ends](Self::end_completion).
     pub(in crate::shard) const fn resume_to_complete(&mut self) {
         self.resume(Pause::MemoryPressure);
         self.may_complete = true;
+    }
+
+    /// A message is complete. Being resumed was for that one: the next waits like any other.
+    pub(in crate::shard) const fn message_completed(&mut self) {
+        self.has_turn = false;
+        self.may_complete = false;
     }
 
     /// Memory pressure may pause it again.
@@ -109,6 +141,8 @@ impl ReadGate {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const ALL: [Pause; 4] =
@@ -164,6 +198,30 @@ mod tests {
         assert!(gate.has_turn());
         gate.end_turn();
         assert!(!gate.has_turn());
+    }
+
+    #[test]
+    fn socket_stays_empty_until_bytes_are_received_or_reads_pause() {
+        let (mut gate, now) = (ReadGate::default(), Instant::now());
+        gate.read_empty(None);
+        assert_eq!(gate.empty_since(), None);
+        let ends: [fn(&mut ReadGate); 2] = [ReadGate::received, |it| it.pause(Pause::WorkerBusy)];
+        for end in ends {
+            gate.read_empty(Some(now));
+            gate.read_empty(Some(now + Duration::from_secs(1)));
+            assert_eq!(gate.empty_since(), Some(now));
+            end(&mut gate);
+            assert_eq!(gate.empty_since(), None);
+        }
+    }
+
+    #[test]
+    fn turn_and_completion_end_with_the_message() {
+        let mut gate = ReadGate::default();
+        gate.grant_turn();
+        gate.resume_to_complete();
+        gate.message_completed();
+        assert!(!gate.has_turn() && !gate.may_complete());
     }
 
     #[test]

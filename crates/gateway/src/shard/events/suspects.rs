@@ -81,6 +81,10 @@ impl Shard {
             "event given up: worker processes ended while handling it"
         );
         let key = self.directory.get(client).map(|client| client.handle);
+        if let Some(key) = key {
+            // It had waited for a worker with this event; those behind it are delivered below.
+            self.connections[key].held_since = None;
+        }
         let closes = self.settings.undeliverable == Undeliverable::Close;
         let (ends, others): (Vec<_>, Vec<_>) =
             rest.into_iter().partition(|entry| matches!(entry.event, Event::Close(_)));
@@ -96,5 +100,23 @@ impl Shard {
                 self.connections.resume_by_worker(key);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use runtime::clock;
+
+    use super::*;
+    use crate::shard::test_shard::TestShard;
+
+    #[tokio::test]
+    async fn client_whose_last_event_is_given_up_does_not_wait_for_a_worker() {
+        let mut test = TestShard::with_flags(1, "text://", &["--undeliverable=skip"]).await;
+        let (client, key) = (test.last(), test.keys[0]);
+        test.shard.connections[key].held_since = Some(clock::now());
+        let given_up = GivenUp { number: 1, ends: 3, kind: "message", rest: Vec::new() };
+        test.shard.drop_suspect(client, given_up);
+        assert_eq!(test.shard.connections[key].held_since, None);
     }
 }

@@ -19,7 +19,8 @@ pub(super) struct Pressure {
     pub(super) budget: Budget,
     /// Connections whose reads are paused.
     held_back: VecDeque<SlotKey>,
-    /// Connections that were resumed to complete their message.
+    /// Connections that were resumed to complete their message; all that may be completing one are
+    /// among them.
     resumed: Vec<SlotKey>,
     /// Whether the shard was under pressure when that was last reported.
     reported: bool,
@@ -59,7 +60,7 @@ impl Pressure {
         self.held_back.push_back(key);
     }
 
-    /// Lets other connections complete their messages next.
+    /// Ends the completion of every resumed connection, so that memory pressure may pause it again.
     pub(super) fn end_completions(&mut self, connections: &mut Connections) {
         for key in mem::take(&mut self.resumed) {
             if let Some(connection) = connections.get_mut(key) {
@@ -72,21 +73,28 @@ impl Pressure {
     /// can be completed are.
     pub(super) fn resume_some(&mut self, connections: &mut Connections, max_message_size: usize) {
         let most = self.budget.room_for(max_message_size);
-        self.resumed.retain(|key| connections.get(*key).is_some_and(Connection::in_large_message));
+        self.resumed.retain(|key| connections.get(*key).is_some_and(|it| it.gate.may_complete()));
         while self.resumed.len() < most
             && let Some(key) = self.held_back.pop_front()
         {
-            resume(connections, key, ReadGate::resume_to_complete);
-            self.resumed.push(key);
+            if resume(connections, key, ReadGate::resume_to_complete) {
+                self.resumed.push(key);
+            }
         }
     }
 
     /// Resumes all paused connections.
     pub(super) fn resume_all(&mut self, connections: &mut Connections) {
-        self.resumed.clear();
+        self.end_completions(connections);
         for key in mem::take(&mut self.held_back) {
             resume(connections, key, |gate| gate.resume(Pause::MemoryPressure));
         }
+    }
+
+    /// Whether the policy is to be applied: the shard is under pressure, or was when reads of a
+    /// connection were paused.
+    pub(super) fn is_due(&self) -> bool {
+        self.budget.is_pressed() || !self.held_back.is_empty()
     }
 
     /// Whether the shard is under pressure, if that has changed since it was last reported.
@@ -97,9 +105,14 @@ impl Pressure {
     }
 }
 
-fn resume(connections: &mut Connections, key: SlotKey, resume: impl FnOnce(&mut ReadGate)) {
-    if let Some(connection) = connections.get_mut(key) {
-        resume(&mut connection.gate);
-        connection.wake();
-    }
+/// Resumes a connection. Returns whether it was paused: it may be closed, and its slot used again.
+fn resume(connections: &mut Connections, key: SlotKey, resume: impl FnOnce(&mut ReadGate)) -> bool {
+    let connection = connections.get_mut(key);
+    let paused = connection.filter(|it| it.gate.is_paused_for(Pause::MemoryPressure));
+    paused
+        .map(|connection| {
+            resume(&mut connection.gate);
+            connection.wake();
+        })
+        .is_some()
 }

@@ -37,6 +37,44 @@ async fn most_per_poll(scheme: &str, opening: &[u8], shape: &[u8], answer: &str)
     most
 }
 
+/// A message of this many bytes, with its prefix.
+fn message(size: usize) -> Vec<u8> {
+    let mut message = vec![0; size];
+    message[..4].copy_from_slice(&(size as u32).to_be_bytes());
+    message
+}
+
+#[tokio::test]
+async fn turn_of_a_client_that_sends_large_messages_ends_with_the_first_of_them() {
+    const READ: usize = 64 * 1024;
+    let mut test = TestShard::with(2, "frame://").await;
+    let is_queued = |test: &TestShard, client: usize| {
+        test.shard.connections[test.keys[client]].gate.is_paused_for(Pause::QuantumSpent)
+    };
+    // The first read ends within a large message, and so does each that completes one.
+    let mut input = message(READ / 2);
+    for _ in 0..4 {
+        input.extend(message(READ));
+    }
+    let sent = test.send(0, &input);
+    test.poll(0).await;
+    assert!(is_queued(&test, 0), "the first read");
+    // Larger than one read, so that this client joins the queue.
+    let other = message(2 * READ);
+    test.send(1, &other[..READ + 1]);
+    test.poll(1).await;
+    assert!(is_queued(&test, 1));
+    test.run_once();
+    assert!(!is_queued(&test, 0));
+    let sent = sent + test.send(0, &input[sent..]);
+    assert!(2 * READ < sent, "{sent}");
+    test.poll(0).await;
+    assert!(is_queued(&test, 0), "the message is complete");
+    assert_eq!(test.shard.tally.messages_in, 1);
+    test.run_once();
+    assert!(is_queued(&test, 0) && !is_queued(&test, 1), "it is the other client's turn");
+}
+
 const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
