@@ -79,7 +79,7 @@ pub trait EventReceiver: Send {
     fn take(&mut self, delivery: Delivery);
 
     /// Receives one suspect event, whose handler is to run isolated in this process as far as
-    /// possible: worker processes have terminated while handling it. [`Link::trying`] must be
+    /// possible: worker processes have terminated while handling it. [`Link::report_handler_started`] must be
     /// called when it starts.
     fn trial(&mut self, delivery: Delivery) {
         self.take(delivery);

@@ -14,7 +14,7 @@ use crate::{logging, signals::Signals};
 ///
 /// Signals are handled on a dedicated thread, so that this works even while the main runtime is
 /// blocked. A drain that exceeds `grace` by [`MARGIN`] is ended the same way, with exit code 1. In
-/// either case, flushing the log may take up to [`logging::FLUSH`](crate::logging::FLUSH) more.
+/// either case, flushing the log may take up to [`logging::FLUSH`] more.
 ///
 /// # Errors
 /// When the thread or its signal handlers cannot be set up.

@@ -87,7 +87,7 @@ pub struct Config {
     /// How long a gateway may be unreachable and listed by no register before it is declared dead
     /// and its clients are closed on its behalf.
     pub gateway_grace: Duration,
-    /// Number of threads that run handlers; for [`runtime`].
+    /// Number of threads that run handlers; for [`runtime`](fn@crate::runtime).
     pub threads: usize,
     /// Maximum number of retries of a failed handler.
     pub handler_retries: u32,

@@ -45,7 +45,7 @@ impl Request {
 /// Reason for refusing a request head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum BadRequest {
-    /// More than [`MAX_HEAD`] bytes.
+    /// More than `MAX_HEAD` bytes.
     #[error("request head exceeds {MAX_HEAD} bytes")]
     TooLong,
     /// Not HTTP/1.
