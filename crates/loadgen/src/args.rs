@@ -3,7 +3,7 @@
 use std::{
     fmt, fs,
     io::{self, Write as _},
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     path::PathBuf,
     str::FromStr,
     time::Duration,
@@ -273,9 +273,4 @@ impl Output {
         }
         Ok(!self.strict || report.messages.is_clean())
     }
-}
-
-/// Parses the listen address of the direct server.
-pub(crate) fn socket_addr(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "not ADDRESS:PORT".to_owned())
 }

@@ -23,7 +23,7 @@ use tokio_tungstenite::{
     tungstenite::{Error, Message, protocol::WebSocketConfig},
 };
 
-use crate::args::socket_addr;
+use crate::target::socket_addr;
 use room::{Mailbox, Room};
 
 /// The group that `g` sends to.

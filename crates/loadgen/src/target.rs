@@ -35,6 +35,11 @@ impl Target {
     }
 }
 
+/// Parses the listen address of the direct server.
+pub(crate) fn socket_addr(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "not ADDRESS:PORT".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-use crate::{InstanceId, Secret, link::Role};
+use crate::{InstanceId, Secret, role::Role};
 
 /// A number used once, 32 random bytes.
 pub type Nonce = [u8; 32];

@@ -24,6 +24,7 @@ pub mod query;
 pub mod discovery;
 pub mod handshake;
 pub mod link;
+mod role;
 pub mod secret;
 pub mod standby;
 

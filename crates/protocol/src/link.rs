@@ -22,6 +22,8 @@ use crate::{
     standby::{StandbyClient, WorkerMessage},
 };
 
+pub use crate::role::Role;
+
 /// The first bytes that a native peer sends. As a `GatewayWorker` frame length they would be over a
 /// gigabyte, above the limit of such a frame: this is how a gateway detects the protocol.
 pub const MAGIC: [u8; 4] = *b"GWN1";
@@ -112,25 +114,6 @@ pub enum ToPeer {
     StandbySession { client: ConnectionId, session: Session },
     /// A message that another worker sent with [`ToGateway::Relay`].
     Relayed { from: InstanceId, message: WorkerMessage },
-}
-
-/// The role of a peer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Role {
-    /// Receives events. `key` is `name:id`; the gateway prefixes it with the peer's IP, and a newer
-    /// link of the same key replaces the older. `instance` is the worker's instance.
-    Worker { key: String, instance: InstanceId },
-    /// Sends commands and queries only. `instance` is the back end's instance.
-    Backend { instance: InstanceId },
-}
-
-impl Role {
-    /// The instance of the peer.
-    pub const fn instance(&self) -> &InstanceId {
-        match self {
-            Self::Worker { instance, .. } | Self::Backend { instance } => instance,
-        }
-    }
 }
 
 /// Why a peer was refused.
