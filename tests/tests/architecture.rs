@@ -303,18 +303,13 @@ fn test_modules(file: &Path) -> Vec<PathBuf> {
     let mut lines = text.lines();
     let mut modules = Vec::new();
     while lines.any(|line| line == "#[cfg(test)]") {
-        let mut path = None;
-        let declaration = lines.by_ref().find(|line| {
-            path = path.or(line.strip_prefix("#[path = \"").and_then(|it| it.split('"').next()));
-            !line.starts_with('#')
-        });
+        let declaration = lines.by_ref().find(|line| !line.starts_with('#'));
         let name = declaration.and_then(|line| line.rsplit_once("mod ")?.1.strip_suffix(';'));
         let folder = match file.file_stem().and_then(|stem| stem.to_str()) {
             Some("lib" | "main" | "mod") | None => file.with_file_name(""),
             Some(_) => file.with_extension(""),
         };
-        let module = path.map(|path| file.with_file_name(path).with_extension(""));
-        modules.extend(module.or(name.map(|name| folder.join(name))));
+        modules.extend(name.map(|name| folder.join(name)));
     }
     modules
 }
@@ -364,6 +359,15 @@ fn every_file_starts_with_a_module_comment() {
     for file in sources() {
         let text = read(&file);
         assert!(text.starts_with("//! "), "{} does not start with a `//!` line", shown(&file));
+    }
+}
+
+#[test]
+fn modules_are_where_their_names_say() {
+    for file in sources() {
+        let text = read(&file);
+        let attribute = text.lines().find(|line| line.trim_start().starts_with("#[path"));
+        assert_eq!(attribute, None, "{}: name the file after the module", shown(&file));
     }
 }
 
@@ -418,7 +422,7 @@ fn names(code: &str, word: &str) -> bool {
 }
 
 fn sources() -> Vec<PathBuf> {
-    let files: Vec<PathBuf> = ["crates", "simulation", "tests"]
+    let files: Vec<PathBuf> = ["crates", "fuzz", "loom", "simulation", "tests"]
         .iter()
         .flat_map(|folder| rust_files(&root().join(folder)))
         .collect();

@@ -50,6 +50,15 @@ fn programs_of_the_documents_compile_as_crates_of_their_own() {
     }
 
     let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["tree", "--offline", "--edges=normal", "--prefix=none", "--package=back-end"]);
+    let tree = cargo.current_dir(&folder).output().unwrap();
+    let tree = String::from_utf8(tree.stdout).unwrap();
+    assert!(tree.contains("\npush-suite-cluster ") && tree.contains("\ntokio "), "{tree}");
+    for library in ["axum", "clap", "toml", "tracing-subscriber", "tikv-jemallocator"] {
+        assert!(!tree.contains(&format!("\n{library} ")), "a back end compiles {library}");
+    }
+
+    let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["check", "--offline", "--quiet", "--workspace"]).current_dir(&folder);
     let checked = cargo.env("CARGO_TARGET_DIR", target).output().unwrap();
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
