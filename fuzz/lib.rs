@@ -3,9 +3,11 @@
 
 mod clients;
 mod link;
+mod proxies;
 
 pub use clients::{other_framings, request, websocket};
 pub use link::link;
+pub use proxies::{forwarded, proxy_header};
 
 use bytes::{Bytes, BytesMut};
 use protocol::{

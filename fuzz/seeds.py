@@ -37,6 +37,22 @@ heads = [
     b"HEAD /chat.js HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
 ]
 
+v2 = b"\r\n\r\n\0\r\nQUIT\n"
+proxy_headers = [
+    b"PROXY TCP4 192.0.2.7 198.51.100.1 4321 443\r\nGET / HTTP/1.1\r\n",
+    b"PROXY TCP6 2001:db8::7 ::ffff:198.51.100.1 4321 443\r\n",
+    b"PROXY UNKNOWN ffff:f...f:ffff 65535 65535\r\n",
+    v2 + b"\x20\0\0\0",
+    v2 + b"\x21\x11\0\x11" + bytes([192, 0, 2, 7, 198, 51, 100, 1, 16, 225, 1, 187, 4, 0, 2, 0, 0]),
+    v2 + b"\x21\x21\0\x24" + bytes(range(36)),
+]
+# A range of addresses, and values of a header.
+forwarded = [
+    b"10.0.0.0/8\n203.0.113.9, 192.0.2.7:80\n10.1.1.1, [2001:db8::7]:443",
+    b"::ffff:10.0.0.0/104\nunknown, _hidden, ::1",
+    b'2001:db8::/32\nfor="[2001:db8::7]:47";proto=https, FOR=192.0.2.7;by="x',
+]
+
 
 def masked(first, payload):
     """A frame of a WebSocket client."""
@@ -96,6 +112,10 @@ for target in targets:
 for line in (tests / "golden/native.txt").read_text().splitlines():
     if ": " in line and not line.startswith("#"):
         seed("native_link", bytes.fromhex(line.split(": ", 1)[1]))
+for header in proxy_headers:
+    seed("proxy_header", header)
+for chain in forwarded:
+    seed("forwarded", chain)
 for head in heads:
     seed("http_head", head)
 for message in messages:

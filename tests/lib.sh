@@ -37,17 +37,18 @@ start_register() { # [NAME]
     with_admin_port "${1:-register}" "$bin/register" --listen "$register"
 }
 
-# Starts a gateway on free ports; sets $client_port to that of its client listener.
+# Starts a gateway on free ports; sets $client_port to that of its client listener, and $inner_port to
+# that of its inner listener.
 start_gateway() { # NAME FLAGS...
-    local name=$1 inner
+    local name=$1
     shift
     claim_port
     client_port=$port
     claim_port
-    inner=$port
+    inner_port=$port
     # So that a few clients are enough to use all threads.
     with_admin_port "$name" "$bin/gateway" --register-address "$register" --connections-per-thread 1 \
-        --listen "ws://127.0.0.1:$client_port" --lan-ip 127.0.0.1 --lan-port "$inner" "$@"
+        --listen "ws://127.0.0.1:$client_port" --lan-ip 127.0.0.1 --lan-port "$inner_port" "$@"
 }
 
 # Starts a business worker.

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The site of deploy/haproxy in a real HAProxy, with a generated certificate, in front of two
-# gateways and an echo worker: the page over https, WebSockets over wss, health checks of three
-# kinds that reach no worker, and one gateway down.
+# gateways and an echo worker: the page over https, WebSockets over wss, the address of their clients,
+# health checks of three kinds that reach no worker, and one gateway down. A third gateway is behind
+# PROXY headers of both versions.
 set -euo pipefail
 # shellcheck source=tests/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
@@ -16,7 +17,7 @@ global
     stats socket $log_folder/haproxy.sock level admin
 CONF
     sed -E -e "s#127.0.0.1:7272#127.0.0.1:$first#; s#127.0.0.1:7273#127.0.0.1:$second#" \
-        -e "s#bind :80\$#bind 127.0.0.1:$http#; s#bind :443 #bind 127.0.0.1:$https #" \
+        -e "s#bind :80\$#bind 127.0.0.1:$http#; s#bind :443 #bind 127.0.0.1:$https,[::1]:$https #" \
         -e "s#/etc/haproxy/push-suite.pem#$log_folder/both.pem#; s#inter 2s#inter 100ms#" \
         "$root/deploy/haproxy/push-suite.cfg" >>"$log_folder/haproxy.cfg"
     cat >>"$log_folder/haproxy.cfg" <<CONF
@@ -29,6 +30,15 @@ backend get from push_suite
     server no-web 127.0.0.1:$second check inter 100ms
 backend connect from push_suite
     server no-web 127.0.0.1:$second check inter 100ms
+
+listen proxy_v1 from push_suite
+    bind 127.0.0.1:$in_v1,[::1]:$in_v1 ssl crt $log_folder/both.pem
+    mode tcp
+    server gateway-3 127.0.0.1:$third send-proxy check-send-proxy check inter 100ms
+listen proxy_v2 from push_suite
+    bind 127.0.0.1:$in_v2,[::1]:$in_v2 ssl crt $log_folder/both.pem
+    option httpchk
+    server gateway-3 127.0.0.1:$third send-proxy-v2 check-send-proxy check inter 100ms
 CONF
 }
 
@@ -83,7 +93,7 @@ metric() { # GATEWAY NAME
 
 checks_pass_and_are_no_clients() {
     local before after gateway checks=40 had deadline=$((SECONDS + 120))
-    for gateway in gateway-1 gateway-2; do
+    for gateway in gateway-1 gateway-2 gateway-3; do
         before=$(metric "$gateway" pushsuite_gateway_connections_total)
         had=$(metric "$gateway" pushsuite_gateway_events_total)
         until after=$(metric "$gateway" pushsuite_gateway_connections_total) && [ $((after - before)) -ge "$checks" ]; do
@@ -95,6 +105,18 @@ checks_pass_and_are_no_clients() {
     done
     if servers | grep -v ',UP,0$'; then fail "a check failed"; fi
     say "OPTIONS /, GET /healthz and bare connections: all up, and no worker received events of them"
+}
+
+client_address() { python3 "$root/tests/deploy/client_address.py" "$@" || fail "workers do not see the address of a client"; }
+
+workers_see_the_client() {
+    local address
+    for address in 127.0.0.9 ::1; do
+        client_address "$address" "$https" "$log_folder/cert.pem" "$first_inner" "$second_inner"
+        client_address "$address" "$in_v1" "$log_folder/cert.pem" "$third_inner"
+        client_address "$address" "$in_v2" "$log_folder/cert.pem" "$third_inner"
+    done
+    say "workers see the address of a client, from a header and both versions of PROXY headers"
 }
 
 one_gateway_is_enough() {
@@ -114,22 +136,32 @@ need haproxy openssl python
 release_binaries --quiet
 begin haproxy
 start_register
-start_gateway gateway-1
+start_gateway gateway-1 --trusted-proxy 127.0.0.1
 first=$client_port
-start_gateway gateway-2 --no-web
+first_inner=$inner_port
+start_gateway gateway-2 --no-web --trusted-proxy 127.0.0.1
 second=$client_port
+second_inner=$inner_port
+start_gateway gateway-3 --proxy-protocol --trusted-proxy 127.0.0.1
+third=$client_port
+third_inner=$inner_port
 start_worker worker --app echo
 all_ready
 claim_port
 http=$port
 claim_port
 https=$port
+claim_port
+in_v1=$port
+claim_port
+in_v2=$port
 make_certificate
 write_settings
 start_haproxy
 checks_pass_and_are_no_clients
 page_over_https
 websockets_pass
+workers_see_the_client
 one_gateway_is_enough
 # HAProxy has no graceful stop with exit code 0.
 kill -KILL "${pids[haproxy]}" && { wait "${pids[haproxy]}" 2>/dev/null || true; } && forget haproxy

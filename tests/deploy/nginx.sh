@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The nginx site of deploy/nginx in a real nginx, with a generated certificate, in front of two
-# gateways and an echo worker: the page over https, WebSockets over wss, a reload with an open
-# connection, and one gateway down.
+# gateways and an echo worker: the page over https, WebSockets over wss, the address of their clients,
+# a reload with an open connection, and one gateway down.
 set -euo pipefail
 # shellcheck source=tests/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
@@ -12,7 +12,7 @@ PATH=$PATH:/usr/sbin:/sbin
 write_settings() {
     sed -E -e "s#127.0.0.1:7272#127.0.0.1:$first#; s#127.0.0.1:7273#127.0.0.1:$second#" \
         -e "s#listen 80;#listen 127.0.0.1:$http;#; s#listen 443 ssl;#listen 127.0.0.1:$https ssl;#" \
-        -e '/listen \[::\]/d' -e 's#chat\.example\.com#localhost#' \
+        -e "s#listen \[::\]:443 ssl;#listen [::1]:$https ssl;#; /listen \[::\]:80/d" -e 's#chat\.example\.com#localhost#' \
         -e "s#/etc/ssl/push-suite/fullchain.pem#$log_folder/cert.pem#" \
         -e "s#/etc/ssl/push-suite/privkey.pem#$log_folder/key.pem#" \
         "$root/deploy/nginx/push-suite.conf" >"$log_folder/site.conf"
@@ -79,6 +79,15 @@ websockets_pass() {
     say "a reload of nginx with an open WebSocket: it stays open"
 }
 
+workers_see_the_client() {
+    local address
+    for address in 127.0.0.9 ::1; do
+        python3 "$root/tests/deploy/client_address.py" "$address" "$https" "$log_folder/cert.pem" \
+            "$first_inner" "$second_inner" || fail "workers do not see the address of a client"
+    done
+    say "workers of both gateways see the address of a client, not one that it claims"
+}
+
 one_gateway_is_enough() {
     local count
     stop gateway-1
@@ -90,10 +99,12 @@ need nginx openssl python
 release_binaries --quiet
 begin nginx
 start_register
-start_gateway gateway-1
+start_gateway gateway-1 --trusted-proxy 127.0.0.1
 first=$client_port
-start_gateway gateway-2
+first_inner=$inner_port
+start_gateway gateway-2 --trusted-proxy 127.0.0.1
 second=$client_port
+second_inner=$inner_port
 start_worker worker --app echo
 all_ready
 claim_port
@@ -105,4 +116,5 @@ write_settings
 start_nginx
 page_over_https
 websockets_pass
+workers_see_the_client
 one_gateway_is_enough

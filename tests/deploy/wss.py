@@ -20,18 +20,19 @@ TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 
 class WebSocket:
-    def __init__(self, port, cafile):
+    def __init__(self, port, cafile, source="127.0.0.1", headers=b""):
         context = ssl.create_default_context(cafile=cafile)
-        plain = socket.create_connection(("127.0.0.1", port), timeout=10)
+        host = "::1" if ":" in source else "127.0.0.1"
+        plain = socket.create_connection((host, port), timeout=10, source_address=(source, 0))
         self.socket = context.wrap_socket(plain, server_hostname="localhost")
         self.file = self.socket.makefile("rb")
-        self.shake_hands(port)
+        self.shake_hands(port, headers)
 
-    def shake_hands(self, port):
+    def shake_hands(self, port, headers):
         key = base64.b64encode(os.urandom(16))
         self.socket.sendall(
             b"GET / HTTP/1.1\r\nHost: localhost:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n\r\n" % (port, key)
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n%s\r\n" % (port, key, headers)
         )
         status = self.file.readline()
         expect(b" 101 " in status, f"no upgrade: {status!r}")
@@ -86,7 +87,7 @@ class WebSocket:
 
 def expect(true, message):
     if not true:
-        sys.exit(f"wss.py: {message}")
+        sys.exit(f"{os.path.basename(sys.argv[0])}: {message}")
 
 
 def main(port, cafile, *command):
@@ -99,4 +100,5 @@ def main(port, cafile, *command):
     websocket.close()
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

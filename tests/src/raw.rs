@@ -56,6 +56,16 @@ impl Raw {
         }
     }
 
+    /// Connects and sends bytes in front of everything else, as a proxy does, and of TLS.
+    ///
+    /// # Panics
+    /// If the connection is refused.
+    pub async fn behind(header: &[u8], addr: SocketAddr) -> Self {
+        let mut tcp = with_timeout("a connection", TcpStream::connect(addr)).await.unwrap();
+        with_timeout("a header to be sent", tcp.write_all(header)).await.unwrap();
+        Self { stream: with_timeout("a TLS handshake", net::wrap(tcp, addr)).await.unwrap() }
+    }
+
     /// Connects and opens a WebSocket; the test reads and writes frames itself.
     ///
     /// # Panics

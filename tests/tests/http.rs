@@ -16,6 +16,7 @@ on_one_and_three_threads!(
     page_request_creates_no_client,
     half_closed_connection_still_receives_the_response,
     client_that_pipelines_without_reading_is_disconnected,
+    handshake_behind_another_request_is_answered_after_it,
     health_check_is_answered_without_creating_a_client,
     slow_reader_receives_the_whole_page,
     stalled_reader_of_a_page_is_disconnected,
@@ -307,6 +308,19 @@ async fn client_that_pipelines_without_reading_is_disconnected(threads: usize) {
         }
     }
     panic!("the gateway never stops responding");
+}
+
+async fn handshake_behind_another_request_is_answered_after_it(threads: usize) {
+    let suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let mut raw = Raw::connect(suite.gateways[0].clients).await;
+    let check = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    raw.send(format!("{check}{}", handshake("")).as_bytes()).await;
+    let first = raw.head().await;
+    assert!(first.starts_with("HTTP/1.1 200 "), "{first}");
+    let length = first.split("ength: ").nth(1).unwrap().split('\r').next().unwrap();
+    raw.bytes(length.parse().unwrap()).await;
+    let second = raw.head().await;
+    assert!(second.starts_with("HTTP/1.1 101 "), "{second}");
 }
 
 /// Each is followed by bytes that are a second request or the body of the first, depending on the

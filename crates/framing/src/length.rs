@@ -17,6 +17,10 @@ impl LengthDecoder {
         self.partial.held()
     }
 
+    pub(super) fn partial(&mut self) -> &mut Partial {
+        &mut self.partial
+    }
+
     /// Buffered bytes.
     pub(super) fn len(&self) -> usize {
         self.partial.len()

@@ -7,6 +7,7 @@ pub mod http;
 mod length;
 mod line;
 mod partial;
+pub mod proxy_protocol;
 pub mod shared_frames;
 pub mod websocket;
 
@@ -123,6 +124,21 @@ impl Decoder {
         }
     }
 
+    /// Buffers bytes without decoding them; the next [`feed`](Self::feed) does, even if that passes
+    /// no bytes.
+    pub fn hold(&mut self, bytes: &[u8]) {
+        self.partial().hold(bytes);
+    }
+
+    fn partial(&mut self) -> &mut Partial {
+        match self {
+            Self::WebSocket(decoder) => decoder.partial(),
+            Self::Text(decoder) => decoder.partial(),
+            Self::Frame(decoder) => decoder.partial(),
+            Self::Tcp(decoder) => &mut decoder.partial,
+        }
+    }
+
     /// Decodes bytes that were read from the socket; they may be modified in place. `on` is called
     /// with each item in order, and returns whether to continue. If it returns `false`, the rest is
     /// buffered and decoded with the next call, even if that passes no bytes.
@@ -151,6 +167,34 @@ impl Decoder {
                 }
                 Ok(consumed)
             }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn held_bytes_are_decoded_with_the_next_ones_or_without_any() {
+        for (framing, held, rest) in [
+            (Framing::Text, &b"one\nt"[..], &b"wo\n"[..]),
+            (Framing::Text, b"one\ntwo\n", b""),
+            (Framing::Frame, b"\0\0\0\x07one\0\0", b"\0\x07two"),
+            (Framing::Tcp, b"onetwo", b""),
+            (Framing::WebSocket, b"\x82\x83\0\0\0\0one\x82", b"\x83\0\0\0\0two"),
+        ] {
+            let (mut decoder, mut all) = (Decoder::new(framing), Vec::new());
+            decoder.hold(held);
+            assert_eq!(decoder.buffered(), held.len(), "{framing:?}");
+            let fed = decoder.feed(&mut rest.to_vec(), 100, TextValidation::Utf8, |received| {
+                match received {
+                    Received::Text(bytes) | Received::Binary(bytes) => all.extend_from_slice(bytes),
+                    other => panic!("{other:?}"),
+                }
+                true
+            });
+            assert_eq!((fed, &all[..]), (Ok(()), &b"onetwo"[..]), "{framing:?}");
         }
     }
 }

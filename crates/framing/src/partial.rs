@@ -22,6 +22,11 @@ impl Partial {
         self.0.capacity()
     }
 
+    /// Appends bytes that are not processed yet.
+    pub(super) fn hold(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
     /// Passes the buffered bytes followed by `bytes` to `consume`, which returns the number of
     /// bytes consumed, and buffers the rest.
     ///

@@ -3,7 +3,7 @@
 
 use std::{io, time::Duration};
 
-use framing::{Violation, http::BadRequest, websocket::Refusal};
+use framing::{Violation, http::BadRequest, proxy_protocol::InvalidHeader, websocket::Refusal};
 use protocol::CloseReason;
 use thiserror::Error;
 
@@ -36,6 +36,9 @@ pub(crate) enum CloseCause {
     /// It violated its protocol.
     #[error("protocol violation: {0}")]
     Violation(#[from] Violation),
+    /// It did not begin with a valid PROXY header.
+    #[error("no valid PROXY header: {0}")]
+    ProxyHeader(InvalidHeader),
     /// Its request was malformed.
     #[error("bad request: {0}")]
     BadRequest(BadRequest),
@@ -64,6 +67,9 @@ pub(crate) enum CloseCause {
 
 /// Close code when the gateway shuts down, and for clients that time out.
 pub(crate) const GOING_AWAY: u16 = 1001;
+
+/// Reason for a connection that is refused because of `--proxy-protocol`, as in metrics and logs.
+pub(crate) const NO_PROXY: &str = "proxy";
 
 /// How a connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,9 +114,11 @@ impl CloseCause {
             Self::BadRequest(_) | Self::Refused(_) | Self::Answered => CloseAction::Flush,
             // A slow client may not read the close frame either, but trying costs nothing.
             Self::Slow => CloseAction::Code(Some(1013)),
-            Self::Ended | Self::Lost(_) | Self::Destroyed | Self::HandshakeTimeout => {
-                CloseAction::None
-            }
+            Self::Ended
+            | Self::Lost(_)
+            | Self::Destroyed
+            | Self::HandshakeTimeout
+            | Self::ProxyHeader(_) => CloseAction::None,
         }
     }
 
@@ -120,6 +128,7 @@ impl CloseCause {
             Self::BadRequest(error) => Some(error.name()),
             Self::Refused(refusal) => Some(refusal.name()),
             Self::HandshakeTimeout => Some("timeout"),
+            Self::ProxyHeader(_) => Some(NO_PROXY),
             Self::ByClient(_)
             | Self::Ended
             | Self::Lost(_)
@@ -144,9 +153,11 @@ impl CloseCause {
             Self::Silent => CloseReason::Timeout,
             Self::Slow | Self::OverBudget { .. } => CloseReason::Slow,
             Self::Violation(_) => CloseReason::Protocol,
-            Self::BadRequest(_) | Self::Refused(_) | Self::Answered | Self::HandshakeTimeout => {
-                CloseReason::Handshake
-            }
+            Self::BadRequest(_)
+            | Self::Refused(_)
+            | Self::Answered
+            | Self::HandshakeTimeout
+            | Self::ProxyHeader(_) => CloseReason::Handshake,
             Self::NoWorker { .. } => CloseReason::NoWorker,
             Self::Undeliverable => CloseReason::Undeliverable,
             Self::ShuttingDown { .. } => CloseReason::Shutdown,

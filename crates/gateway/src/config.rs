@@ -14,6 +14,7 @@ use service::settings::{Compat, Derived, Warning};
 use crate::{
     heartbeat::{Heartbeat, Liveness, Ping, WebSocketPing},
     http::Pages,
+    proxies::Proxies,
     settings::{KeepAlive, Listener, NoWorker, Settings},
 };
 
@@ -136,6 +137,11 @@ impl TryFrom<Args> for Config {
             },
             liveness: if is_strict { Liveness::Messages } else { Liveness::Any },
         });
+        let proxies = Proxies {
+            trusted: args.trusted_proxy,
+            header: args.proxy_header.unwrap_or_default().into(),
+            protocol: args.proxy_protocol,
+        };
         let handshake_policy = HandshakePolicy {
             origins: args.allowed_origin,
             headers: args.header,
@@ -157,6 +163,7 @@ impl TryFrom<Args> for Config {
                 receive_buffer: (args.receive_buffer_size != 0).then_some(args.receive_buffer_size),
                 slow_client: args.slow_client,
                 router: args.router,
+                proxies,
                 handshake_policy,
                 websocket_type: args.websocket_type,
                 heartbeat,
@@ -262,6 +269,11 @@ mod tests {
             (["--tcp-keepalive=32768"], "--tcp-keepalive"),
             (["--tcp-user-timeout=999999"], "--tcp-user-timeout"),
             (["--peer-timeout=0"], "--peer-timeout"),
+            (["--trusted-proxy=10.0.0.1/8"], "--trusted-proxy"),
+            (["--trusted-proxy=10.0.0.0/33"], "--trusted-proxy"),
+            (["--trusted-proxy=proxy.example.com"], "--trusted-proxy"),
+            (["--proxy-header=x-client-ip"], "--proxy-header"),
+            (["--proxy-protocol=v2"], "--proxy-protocol"),
         ] {
             let error = config(&flags).unwrap_err();
             assert!(error.contains(name), "{flags:?}: {error}");

@@ -13,6 +13,7 @@ mod descriptors;
 mod drain_summary;
 mod metrics;
 mod placement;
+mod proxies;
 mod register_outages;
 mod routing;
 mod thread_messages;

@@ -13,6 +13,7 @@ use service::settings::Compat;
 use crate::{
     heartbeat::{Heartbeat, WebSocketPing},
     http::Pages,
+    proxies::Proxies,
     routing::Router,
 };
 
@@ -32,6 +33,8 @@ pub(crate) struct Settings {
     pub(crate) slow_client: SlowClient,
     /// How clients are assigned to workers.
     pub(crate) router: Router,
+    /// The proxies in front.
+    pub(crate) proxies: Proxies,
     /// Policy for WebSocket handshakes.
     pub(crate) handshake_policy: HandshakePolicy,
     /// Frame type of messages that do not specify their own.
@@ -42,7 +45,7 @@ pub(crate) struct Settings {
     pub(crate) websocket_ping: Option<WebSocketPing>,
     /// How the kernel detects that a client's host has become unreachable.
     pub(crate) keepalive: KeepAlive,
-    /// Time limit for the handshake request.
+    /// Time limit for the PROXY header, and for the handshake request behind it.
     pub(crate) handshake_timeout: Option<Duration>,
     /// Policy for clients whose events have no worker.
     pub(crate) no_worker: NoWorker,

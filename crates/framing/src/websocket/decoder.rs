@@ -37,6 +37,10 @@ impl Decoder {
         self.partial.held() + fragments.map_or(0, |fragments| fragments.body.capacity())
     }
 
+    pub(crate) fn partial(&mut self) -> &mut Partial {
+        &mut self.partial
+    }
+
     /// Buffered bytes.
     pub(crate) fn len(&self) -> usize {
         let fragments = self.fragments.as_ref();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use framing::http::{Field, Subprotocol};
+use framing::http::{AddressRange, Field, Subprotocol};
 use runtime::tls::Plain;
 use serde::Serialize;
 use service::{
@@ -14,6 +14,7 @@ use service::{
 use crate::{
     heartbeat::MAX_LIMIT,
     listen_url::ListenUrl,
+    proxies::ProxyHeader,
     routing::Router,
     settings::MAX_STANDBYS,
     settings::{SlowClient, Undeliverable, WebSocketType},
@@ -128,6 +129,22 @@ pub struct Args {
     #[arg(default_value_if("compat", "strict", "10485760"))]
     pub(super) max_message_size: usize,
 
+    /// Address or range of a proxy in front, such as 10.0.0.0/8 (repeatable). A client that connects
+    /// through it has the address that --proxy-header states. With --proxy-protocol, no other peer
+    /// may connect
+    #[arg(long, value_name = "RANGE")]
+    pub(super) trusted_proxy: Vec<AddressRange>,
+
+    /// Header in which trusted proxies state the client's address. The others do not count, since a
+    /// proxy passes them on as the client sent them [default: x-forwarded-for]
+    #[arg(long, value_name = "NAME", value_enum)]
+    pub(super) proxy_header: Option<ProxyHeader>,
+
+    /// Require a PROXY header (version 1 or 2) at the start of every client connection, before TLS,
+    /// and take the client's address from it
+    #[arg(long)]
+    pub(super) proxy_protocol: bool,
+
     /// Origin that browsers may connect from (repeatable). Requests without an Origin header are
     /// always allowed [default: any]
     #[arg(long, value_name = "ORIGIN")]
@@ -148,7 +165,8 @@ pub struct Args {
     #[arg(default_value_if("compat", "strict", "text"))]
     pub(super) websocket_type: WebSocketType,
 
-    /// Time in seconds for a client to complete its handshake; 0 means no limit
+    /// Time in seconds for a client to complete its handshake, and before that for its proxy to send
+    /// the PROXY header; 0 means no limit
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     #[arg(default_value_if("compat", "strict", "0"))]
     #[arg(value_parser = clap::value_parser!(u64).range(..=MAX_WAIT))]
@@ -195,7 +213,8 @@ pub struct Args {
     #[arg(long, value_name = "BYTES", value_parser = amount())]
     pub(super) memory_budget: Option<usize>,
 
-    /// Maximum number of connections with a pending handshake. Accepting pauses at this limit
+    /// Maximum number of connections with a pending handshake or PROXY header. Accepting pauses at
+    /// this limit
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = amount())]
     pub(super) max_handshakes: usize,
 

@@ -8,7 +8,7 @@ use runtime::tls::Plain;
 use service::settings::{Bound, Derived, Effective, Host, Warning, check_bound, check_registers};
 
 use super::{Args, Config, SHARE};
-use crate::settings::Listener;
+use crate::{proxies::ProxyHeader, settings::Listener};
 
 /// The addresses of a gateway, with host names resolved.
 #[derive(Debug)]
@@ -64,12 +64,26 @@ pub(super) fn check(args: &Args) -> anyhow::Result<()> {
         let before = &args.subprotocol[..index];
         ensure!(!before.contains(subprotocol), "--subprotocol: a name is given twice");
     }
+    for (index, range) in args.trusted_proxy.iter().enumerate() {
+        let before = &args.trusted_proxy[..index];
+        ensure!(!before.contains(range), "--trusted-proxy: {range} is given twice");
+    }
+    ensure!(
+        args.proxy_header.is_none() || !args.trusted_proxy.is_empty(),
+        "--proxy-header: requires --trusted-proxy, since no other peer's header counts"
+    );
     if !args.listen.iter().any(|listen| listen.framing() == Framing::WebSocket) {
+        let has_effect = args.trusted_proxy.is_empty() || args.proxy_protocol;
+        ensure!(
+            has_effect,
+            "--trusted-proxy: requires --proxy-protocol or a --listen with ws:// or wss://"
+        );
         for (flag, is_given) in [
             ("--allowed-origin", !args.allowed_origin.is_empty()),
             ("--header", !args.header.is_empty()),
             ("--subprotocol", !args.subprotocol.is_empty()),
             ("--web-root", args.web_root.is_some()),
+            ("--proxy-header", args.proxy_header.is_some()),
         ] {
             ensure!(!is_given, "{flag}: requires a --listen with ws:// or wss://");
         }
@@ -134,10 +148,15 @@ pub(super) fn derived(
         ("no_worker_timeout", args.no_worker_timeout.is_none(), "client closed at once"),
         ("web_root", args.web_root.is_none() && !args.no_web, "the built-in chat page"),
         ("allowed_origin", args.allowed_origin.is_empty(), "any"),
+        ("trusted_proxy", args.trusted_proxy.is_empty(), "none"),
     ] {
         if applies {
             derived.push(Derived::note(key, note));
         }
+    }
+    if !args.trusted_proxy.is_empty() {
+        let header = ProxyHeader::default();
+        derived.push(Derived::value("proxy_header", header, "the one that most proxies send"));
     }
     if args.inner_tls.inner_tls_cert.is_some() {
         derived.push(Derived::value("inner_tls_plain", Plain::default(), "TLS is required"));
@@ -153,14 +172,28 @@ pub(super) fn warnings(args: &Args, addresses: &Addresses) -> Vec<Warning> {
     let mut registers = args.register_address.iter();
     let elsewhere = registers.find(|it| !it.host.is_loopback() && it.host != here);
     let elsewhere = elsewhere.filter(|_| announced.is_loopback());
-    let warning = elsewhere.map(|register| Warning {
+    let unreachable = elsewhere.map(|register| Warning {
         flag: "--lan-ip",
         problem: format!(
             "{announced} is announced to the register {register}, but workers on other hosts cannot \
              reach it"
         ),
     });
-    warning.into_iter().collect()
+    let everyone = args.trusted_proxy.iter().find(|range| range.is_all()).map(|range| Warning {
+        flag: "--trusted-proxy",
+        problem: format!("{range} trusts every peer, so a client can state any address"),
+    });
+    let mut listeners = addresses.listeners.iter();
+    let exposed = listeners.find(|listener| !listener.addr.ip().to_canonical().is_loopback());
+    let open = args.proxy_protocol && args.trusted_proxy.is_empty();
+    let unchecked = exposed.filter(|_| open).map(|listener| Warning {
+        flag: "--proxy-protocol",
+        problem: format!(
+            "without --trusted-proxy, every peer that reaches {} can state any address",
+            listener.addr
+        ),
+    });
+    unreachable.into_iter().chain(everyone).chain(unchecked).collect()
 }
 
 impl Effective for Config {
@@ -210,6 +243,25 @@ mod tests {
             (vec!["--listen=tcp://127.0.0.1:1".into(), "--subprotocol=a".into()], "--subprotocol"),
             (vec!["--listen=tcp://127.0.0.1:1".into(), "--header=A: b".into()], "--header"),
             (vec!["--listen=tcp://127.0.0.1:1".into(), "--web-root=/".into()], "--web-root"),
+            (
+                vec!["--trusted-proxy=::1".into(), "--trusted-proxy=::1/128".into()],
+                "--trusted-proxy",
+            ),
+            (vec!["--proxy-header=forwarded".into()], "--proxy-header"),
+            (vec!["--proxy-header=x-real-ip".into(), "--proxy-protocol".into()], "--proxy-header"),
+            (
+                vec!["--listen=tcp://127.0.0.1:1".into(), "--trusted-proxy=::1".into()],
+                "--trusted-proxy",
+            ),
+            (
+                vec![
+                    "--listen=tcp://127.0.0.1:1".into(),
+                    "--proxy-protocol".into(),
+                    "--trusted-proxy=::1".into(),
+                    "--proxy-header=forwarded".into(),
+                ],
+                "--proxy-header",
+            ),
         ] {
             let typed: Vec<_> = flags.iter().map(String::as_str).collect();
             let error = config(&typed).expect_err(&format!("{flags:?}"));
@@ -227,6 +279,8 @@ mod tests {
             &["--allowed-origin=https://Chat.example.com:8443", "--allowed-origin=null"],
             &["--allowed-origin=http://localhost:443"],
             &["--handshake-timeout=31536000", "--no-worker-timeout=31536000"],
+            &["--trusted-proxy=10.0.0.0/8", "--trusted-proxy=::1", "--proxy-header=forwarded"],
+            &["--listen=text://127.0.0.1:1", "--proxy-protocol", "--trusted-proxy=127.0.0.1"],
         ] {
             config(flags).unwrap_or_else(|error| panic!("{flags:?}: {error}"));
         }
@@ -254,6 +308,29 @@ mod tests {
         let derived = config(&flags).unwrap().derived();
         let note = "limited to 4194304, half of a thread's memory_budget";
         assert!(derived.contains(&Derived::note("worker_window", note)), "{derived:?}");
+        let derived = config(&["--trusted-proxy=10.0.0.0/8"]).unwrap().derived();
+        let header = "the one that most proxies send";
+        let header = Derived::value("proxy_header", "x-forwarded-for", header);
+        assert!(derived.contains(&header), "{derived:?}");
+    }
+
+    #[test]
+    fn proxies_that_let_clients_state_any_address_cause_a_warning() {
+        let flags = |flags: &[&str]| {
+            let warnings = config(flags).unwrap().warnings();
+            warnings.iter().map(|warning| warning.flag).collect::<Vec<_>>()
+        };
+        assert_eq!(flags(&["--trusted-proxy=0.0.0.0/0"]), ["--trusted-proxy"]);
+        assert_eq!(flags(&["--trusted-proxy=::/0"]), ["--trusted-proxy"]);
+        assert_eq!(flags(&["--proxy-protocol"]), ["--proxy-protocol"]);
+        let empty: [&str; 0] = [];
+        for accepted in [
+            &["--trusted-proxy=10.0.0.0/8"][..],
+            &["--proxy-protocol", "--trusted-proxy=10.0.0.7"],
+            &["--proxy-protocol", "--listen=ws://127.0.0.1:7272"],
+        ] {
+            assert_eq!(flags(accepted), empty, "{accepted:?}");
+        }
     }
 
     #[test]

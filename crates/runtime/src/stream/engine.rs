@@ -10,7 +10,7 @@ use std::{
 
 use bytes::{Buf, BytesMut};
 use rustls::Connection;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use crate::net::TcpStream;
 
@@ -256,6 +256,20 @@ impl Engine {
             // It looks whether its buffer is larger than it must be before it reads.
             let _ = self.tls.read_tls(&mut Nothing);
         }
+    }
+
+    /// Reads from the socket itself, before the handshake begins.
+    pub(super) fn poll_read_raw(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        pin!(&mut self.tcp).poll_read(cx, into)
+    }
+
+    /// Takes bytes that were read from the socket as if they had come just now.
+    pub(super) fn unread(&mut self, bytes: &[u8]) {
+        self.incoming.extend_from_slice(bytes);
     }
 
     /// Encrypts what is taken at once, and sends it as far as the socket takes it.

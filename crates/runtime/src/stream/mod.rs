@@ -54,6 +54,35 @@ impl Stream {
         matches!(self, Self::Tls(_))
     }
 
+    /// Reads bytes in front of TLS, which are not encrypted, before anything else is read or
+    /// written. Without TLS, an ordinary read.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    pub fn poll_read_raw(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, into),
+            Self::Tls(session) => session.poll_read_raw(cx, into),
+        }
+    }
+
+    /// Begins TLS with these bytes, of those that [`poll_read_raw`](Self::poll_read_raw) has read.
+    /// Returns `false`, without effect, if it does not use TLS.
+    #[must_use]
+    pub fn begin_tls(&self, bytes: &[u8]) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(session) => {
+                session.unread(bytes);
+                true
+            }
+        }
+    }
+
     /// Writes as much as possible without waiting.
     ///
     /// # Errors

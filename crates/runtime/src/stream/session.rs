@@ -61,6 +61,18 @@ impl Session {
         })
     }
 
+    pub(super) fn poll_read_raw(
+        &self,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.engine().poll_read_raw(cx, into)
+    }
+
+    pub(super) fn unread(&self, bytes: &[u8]) {
+        self.engine().unread(bytes);
+    }
+
     pub(super) fn try_read_buf(&self, into: &mut impl BufMut) -> io::Result<usize> {
         let mut engine = self.engine();
         let mut read = 0;

@@ -8,6 +8,8 @@ use runtime::clock;
 
 use super::ids::ConnectionIds;
 use crate::{
+    closed::NO_PROXY,
+    proxies::canonical,
     settings::{Listener, NoWorker},
     shard::{
         Accepted, Shard,
@@ -65,6 +67,14 @@ impl Shard {
     /// Adds an accepted connection. Poll it with [`poll`](Self::poll) until it is ready.
     pub(in crate::shard) fn accept(&mut self, accepted: Accepted) -> Option<SlotKey> {
         let Accepted { stream, remote, listener } = accepted;
+        let remote = canonical(remote);
+        if !self.settings.proxies.may_connect(remote.ip()) {
+            self.gateway.metrics.connections.inc();
+            tracing::debug!(%remote, "connection closed: not a trusted proxy");
+            self.count_refused(NO_PROXY, remote, self.admission.listeners[listener].addr);
+            self.return_place(self.index.into(), listener);
+            return None;
+        }
         let stream = match (self.admission.listeners[listener].tls, &self.settings.tls) {
             _ if self.drain.is_some() => None,
             (false, _) => Some(stream.into()),
@@ -79,17 +89,30 @@ impl Shard {
         self.gateway.metrics.open.inc();
         let framing = listener.framing;
         let key = self.connections.insert(Connection::new(stream, remote, listener));
+        if self.settings.proxies.protocol {
+            self.await_proxy_header(key);
+            return Some(key);
+        }
         if framing != Framing::WebSocket {
             self.connections[key].phase = Phase::Open(Decoder::new(framing));
-        } else if self.settings.compat_behavior.client_at_accept {
-            self.connections.set_deadline(key, self.settings.handshake_timeout);
-        } else {
-            self.await_first_request(key);
+        }
+        self.begin_protocol(key);
+        Some(key)
+    }
+
+    /// Begins the protocol of a connection's listener. A request has a deadline; in other framings,
+    /// the connection is a client at once.
+    pub(super) fn begin_protocol(&mut self, key: SlotKey) {
+        match self.connections[key].phase {
+            Phase::Request(_) if self.settings.compat_behavior.client_at_accept => {
+                self.connections.set_deadline(key, self.settings.handshake_timeout);
+            }
+            Phase::Request(_) => self.await_first_request(key),
+            _ => {}
         }
         if self.is_unregistered(key) {
             let _ = self.try_register(key);
         }
-        Some(key)
     }
 
     /// Reserves a place for one more connection, on any shard. It counts from now on, so that
@@ -110,7 +133,7 @@ impl Shard {
             _ => {}
         }
         let place = gateway.shard_loads.assign().ok_or(Full::Shards)?;
-        if self.admission.listeners[listener].framing == Framing::WebSocket {
+        if self.has_handshake(self.admission.listeners[listener].framing) {
             gateway.metrics.requests.inc();
         }
         Ok(place)
@@ -128,7 +151,7 @@ impl Shard {
     /// Returns a place that was reserved for a connection that never reached its shard.
     pub(in crate::shard) fn return_place(&self, place: usize, listener: usize) {
         self.gateway.shard_loads.release(place);
-        if self.admission.listeners[listener].framing == Framing::WebSocket {
+        if self.has_handshake(self.admission.listeners[listener].framing) {
             self.gateway.metrics.requests.dec();
         }
     }
@@ -146,14 +169,15 @@ impl Shard {
         self.gateway.shard_loads.set_overloaded(usize::from(self.index), overloaded);
     }
 
-    /// Whether a connection is to be registered as a client before anything is read from it. A
-    /// WebSocket listener may also receive page requests and health checks.
+    /// Whether a connection is to be registered as a client before its messages or its request are
+    /// read. A WebSocket listener may also receive page requests and health checks, and the request
+    /// of a trusted proxy has the client's address.
     pub(super) fn is_unregistered(&self, key: SlotKey) -> bool {
         let connection = &self.connections[key];
         let is_new = matches!(connection.phase, Phase::Request(_) | Phase::Open(_));
-        let may_want_a_page = connection.listener.framing == Framing::WebSocket
-            && !self.settings.compat_behavior.client_at_accept;
-        is_new && connection.id.is_none() && !may_want_a_page
+        let awaits_request = connection.listener.framing == Framing::WebSocket
+            && (!self.settings.compat_behavior.client_at_accept || self.awaits_forwarded(key));
+        is_new && connection.id.is_none() && !awaits_request
     }
 
     /// Registers a connection as a client if there is room for its events; otherwise pauses its

@@ -1,6 +1,9 @@
 //! The end of connections: closed one by one, or all of them in a drain.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use framing::{Decoder, Framing, websocket};
 use protocol::CloseReason;
@@ -64,14 +67,15 @@ impl Shard {
     pub(in crate::shard) fn close(&mut self, key: SlotKey, closed: CloseCause) {
         let connection = &mut self.connections[key];
         let opened = match connection.phase {
-            Phase::Request(_) => false,
+            Phase::ProxyHeader(_) | Phase::Request(_) => false,
             Phase::Open(_) | Phase::Leaving(_) => true,
             Phase::Closing { .. } | Phase::Over => return,
         };
         let sent_going_away = matches!(connection.phase, Phase::Leaving(_));
         self.log_close(key, &closed);
         if !opened && let Some(reason) = closed.refusal() {
-            self.count_refused(key, reason);
+            let connection = &self.connections[key];
+            self.count_refused(reason, connection.remote, connection.listener.addr);
         }
         if opened && self.drain.is_some() {
             let going_away = sent_going_away || matches!(closed, CloseCause::ShuttingDown { .. });
@@ -135,13 +139,16 @@ impl Shard {
     }
 
     /// Counts a refused handshake, and logs at most one a second over all shards.
-    fn count_refused(&self, key: SlotKey, reason: &'static str) {
-        let connection = &self.connections[key];
+    pub(super) fn count_refused(
+        &self,
+        reason: &'static str,
+        remote: SocketAddr,
+        listener: SocketAddr,
+    ) {
         self.gateway.metrics.count_refused(reason);
         // The lock is released before the line is written.
         let admitted = self.gateway.refusal_warnings.lock().admit(clock::now());
         if let Some(suppressed) = admitted {
-            let (remote, listener) = (connection.remote, connection.listener.addr);
             tracing::warn!(%remote, %listener, reason, suppressed, "handshake refused");
         }
     }

@@ -9,6 +9,7 @@ mod heartbeat_sweep;
 mod ids;
 mod output;
 mod pages;
+mod proxy_header;
 mod reading;
 mod requests;
 mod tick;

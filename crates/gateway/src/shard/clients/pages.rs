@@ -49,6 +49,7 @@ impl Shard {
         let time = match self.settings.pages {
             // For all its page requests together.
             Some(_) => self.settings.handshake_timeout,
+            None if self.awaits_forwarded(key) => self.settings.handshake_timeout,
             None => Some(SILENT),
         };
         self.connections.set_deadline(key, time);

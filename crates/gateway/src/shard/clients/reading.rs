@@ -19,7 +19,7 @@ use crate::{
 /// Connections resumed from the fair queue per pass, and from the fair queue of each worker.
 const READS_PER_PASS: usize = 1;
 
-/// Maximum number of bytes per read of a request: most requests fit.
+/// Maximum number of bytes per read of a request or a PROXY header: most fit.
 const HEAD: usize = 4 * 1024;
 
 impl Shard {
@@ -106,7 +106,9 @@ impl Shard {
                     // The client may have closed only its sending half, and still read the
                     // response.
                     self.flush(key);
-                    self.connections[key].send_close_notify();
+                    if !matches!(self.connections[key].phase, Phase::ProxyHeader(_)) {
+                        self.connections[key].send_close_notify();
+                    }
                     self.abort(key, CloseCause::Ended);
                 }
                 Read::Broken(error) => self.abort(key, CloseCause::Lost(error)),
@@ -117,7 +119,7 @@ impl Shard {
     /// Maximum number of bytes for the next read of a connection.
     fn most_to_read(&mut self, key: SlotKey) -> usize {
         let connection = &self.connections[key];
-        if matches!(connection.phase, Phase::Request(_)) {
+        if matches!(connection.phase, Phase::ProxyHeader(_) | Phase::Request(_)) {
             // Small, so that pipelined requests cost no more than the quantum.
             return HEAD;
         }
@@ -167,6 +169,11 @@ impl Shard {
                 head.extend_from_slice(bytes);
                 let head = std::mem::take(head);
                 self.requests(key, head, quantum);
+            }
+            Phase::ProxyHeader(head) => {
+                head.extend_from_slice(bytes);
+                let head = std::mem::take(head);
+                self.proxy_header(key, head);
             }
             Phase::Closing { .. } | Phase::Over => {}
         }

@@ -39,7 +39,11 @@ impl Shard {
                 }
             };
             consumed += length;
-            match websocket::evaluate(&request, &self.settings.handshake_policy) {
+            let reply = websocket::evaluate(&request, &self.settings.handshake_policy);
+            if !matches!(reply, Reply::Ordinary) {
+                self.take_forwarded(key, &request);
+            }
+            match reply {
                 Reply::Accept(_) if !self.has_room_for(key) => {
                     // Parsed again once there is room.
                     let connection = &mut self.connections[key];
@@ -59,6 +63,7 @@ impl Shard {
                 }
                 Reply::Ordinary => {
                     let Some((head, body)) = self.page(key, &request) else {
+                        self.take_forwarded(key, &request);
                         let closed = CloseCause::Refused(Refusal::NotWebSocket);
                         return self.refuse(key, &websocket::not_a_websocket(), closed);
                     };
@@ -92,7 +97,8 @@ impl Shard {
 
     /// Completes the handshake: frames follow, and held-back output is written after the response.
     fn open(&mut self, key: SlotKey, answer: Bytes, event: Event) {
-        if self.connections[key].id.is_none() {
+        let is_new = self.connections[key].id.is_none();
+        if is_new {
             self.register_client(key);
         }
         self.emit(key, event, &[]);
@@ -101,7 +107,11 @@ impl Shard {
             // Closed, because no worker could take the event.
             return;
         }
-        connection.queue_first(answer);
+        // A queue holds messages for the client, or responses to requests before this one.
+        match is_new {
+            true => connection.queue(&answer),
+            false => connection.queue_first(answer),
+        }
         connection.phase = Phase::Open(Decoder::new(Framing::WebSocket));
         connection.page = Page::None;
         self.connections.set_deadline(key, None);

@@ -28,7 +28,9 @@ impl Shard {
                     self.close_without_worker(key, pressure::retry_after());
                 }
                 Phase::Request(_)
-                    if !connection.gate.is_paused_by_worker() && self.becomes_client(key) =>
+                    if !connection.gate.is_paused_by_worker()
+                        && self.becomes_client(key)
+                        && !self.awaits_forwarded(key) =>
                 {
                     self.register_silent(key);
                 }
@@ -36,7 +38,9 @@ impl Shard {
                 Phase::Request(_) if connection.page != Page::None => {
                     self.close(key, CloseCause::Answered);
                 }
-                Phase::Request(_) => self.abort(key, CloseCause::HandshakeTimeout),
+                Phase::ProxyHeader(_) | Phase::Request(_) => {
+                    self.abort(key, CloseCause::HandshakeTimeout)
+                }
                 // The close frame was sent, and earlier messages are not read yet because the
                 // worker is busy.
                 Phase::Leaving(_) if connection.gate.is_paused_by_worker() => {

@@ -28,6 +28,7 @@ const LARGE: usize = 16 * 1024;
 #[derive(Debug)]
 pub(in crate::shard) struct Connection {
     stream: Stream,
+    /// The address of the client: the peer's, or the one that a proxy states.
     pub(in crate::shard) remote: SocketAddr,
     /// The listener that accepted it.
     pub(in crate::shard) listener: Rc<Listener>,
@@ -88,6 +89,8 @@ pub(in crate::shard) enum Page {
 /// The state of a connection.
 #[derive(Debug)]
 pub(in crate::shard) enum Phase {
+    /// Awaiting a complete PROXY header; contains the bytes received so far.
+    ProxyHeader(BytesMut),
     /// Awaiting a complete request; contains the bytes received so far. Output is held back.
     Request(BytesMut),
     /// Messages flow in both directions.
@@ -122,7 +125,7 @@ impl Phase {
     pub(in crate::shard) fn decoder(&mut self) -> Option<&mut Decoder> {
         match self {
             Self::Open(decoder) | Self::Leaving(decoder) => Some(decoder),
-            Self::Request(_) | Self::Closing { .. } | Self::Over => None,
+            Self::ProxyHeader(_) | Self::Request(_) | Self::Closing { .. } | Self::Over => None,
         }
     }
 }
@@ -198,11 +201,20 @@ impl Connection {
         scratch: &mut [u8],
     ) -> Poll<Read> {
         let mut buffer = ReadBuf::new(scratch);
-        Pin::new(&mut self.stream).poll_read(cx, &mut buffer).map(|read| match read {
+        let read = match self.phase {
+            Phase::ProxyHeader(_) => self.stream.poll_read_raw(cx, &mut buffer),
+            _ => Pin::new(&mut self.stream).poll_read(cx, &mut buffer),
+        };
+        read.map(|read| match read {
             Ok(()) if buffer.filled().is_empty() => Read::End,
             Ok(()) => Read::Bytes(buffer.filled().len()),
             Err(error) => Read::Broken(error),
         })
+    }
+
+    /// Begins TLS behind a PROXY header, with these bytes. `false` if it does not use TLS.
+    pub(in crate::shard) fn begin_tls(&self, bytes: &[u8]) -> bool {
+        self.stream.begin_tls(bytes)
     }
 
     /// Bytes in the write queue, or accepted by TLS and not written yet.
@@ -220,7 +232,7 @@ impl Connection {
         self.stream.is_tls()
     }
 
-    pub(super) fn queue(&mut self, bytes: &Bytes) {
+    pub(in crate::shard) fn queue(&mut self, bytes: &Bytes) {
         self.out.push(bytes);
     }
 
@@ -267,7 +279,7 @@ impl Connection {
     /// last byte of a closing connection.
     pub(in crate::shard) fn flush(&mut self) -> std::io::Result<()> {
         match self.phase {
-            Phase::Over => return Ok(()),
+            Phase::ProxyHeader(_) | Phase::Over => return Ok(()),
             // Messages sent before the handshake completes are held back until it has.
             Phase::Request(_) if self.id.is_some() => return Ok(()),
             _ if self.blocked => return Ok(()),
@@ -302,6 +314,7 @@ impl Connection {
                 Err(error) => return Err(error),
             },
             Phase::Closing { .. }
+            | Phase::ProxyHeader(_)
             | Phase::Request(_)
             | Phase::Open(_)
             | Phase::Leaving(_)
@@ -334,7 +347,7 @@ impl Connection {
         let come = match &self.phase {
             _ if self.backlog => 0,
             Phase::Open(decoder) | Phase::Leaving(decoder) => decoder.buffered(),
-            Phase::Request(_) | Phase::Closing { .. } | Phase::Over => 0,
+            Phase::ProxyHeader(_) | Phase::Request(_) | Phase::Closing { .. } | Phase::Over => 0,
         };
         LARGE < come
     }
@@ -347,7 +360,7 @@ impl Connection {
     /// Memory held for unprocessed input.
     fn unfinished(&self) -> usize {
         match &self.phase {
-            Phase::Request(head) => head.capacity(),
+            Phase::ProxyHeader(head) | Phase::Request(head) => head.capacity(),
             Phase::Open(decoder) | Phase::Leaving(decoder) => decoder.held(),
             Phase::Closing { .. } | Phase::Over => 0,
         }
