@@ -36,6 +36,7 @@ export class Chat {
       onOpen: () => this.#logIn(),
       onFrame: (frame) => this.#receive(read(frame)),
       onLost: (loss) => this.#lost(loss),
+      onClosed: (end) => this.#closed(end),
     });
   }
 
@@ -91,6 +92,11 @@ export class Chat {
     return this.state === 'online' && this.#connection.sendExpecting(write.whisper(person, text), ECHO_WITHIN_MS);
   }
 
+  /** Removes a member from the room; returns whether the request was sent. */
+  kick(person) {
+    return this.state === 'online' && this.#connection.send(write.kick(person));
+  }
+
   askWho() {
     if (this.state !== 'online') return false;
     this.#whoAsked += 1;
@@ -140,6 +146,14 @@ export class Chat {
     else if (!this.#lostSince) this.#warn(parts('refused'));
     this.#lostSince ??= was;
     this.#forgetAsked();
+  }
+
+  #closed({ code, reason }) {
+    this.#lostSince = 'closed';
+    this.#forgetAsked();
+    const key = `close-${reason || code}`;
+    const why = known(key) ? t(key) : { said: reason ? `${reason} (${code})` : String(code) };
+    this.#warn(parts('closed-by-server', { why, connect: { command: '/connect' } }));
   }
 
   /** After a lost connection: drops pending requests, and reports messages that may be lost. */

@@ -8,6 +8,7 @@ export const COMMANDS = [
   { name: 'join', argument: 'arg-room', required: true },
   { name: 'nick', argument: 'arg-name', required: true },
   { name: 'msg', argument: 'arg-name-text', required: true },
+  { name: 'kick', argument: 'arg-name', required: true },
   { name: 'who' },
   { name: 'clear' },
   { name: 'lang', argument: 'arg-lang', required: false },

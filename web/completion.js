@@ -57,6 +57,7 @@ function commandArgument(head, handles) {
   const [, before, name, argument] = typed;
   const choices = {
     msg: () => handles.map((handle) => `${handle} `),
+    kick: () => handles,
     lang: () => ['en', 'zh'],
     help: () => COMMANDS.map((each) => each.name),
   }[find(name.toLowerCase())?.name]?.();

@@ -22,17 +22,28 @@ export function retryAfter(reason) {
   return seconds === undefined ? null : Math.min(RETRY_AFTER_CAP_MS, Math.round(seconds * 1_000));
 }
 
+/** Codes after which the same client would only be closed again, or is not to come back. */
+const FINAL_CODES = [1000, 1002, 1003, 1007, 1008, 1009, 1010];
+const FIRST_OF_APPLICATIONS = 3000;
+
+/** Whether a closed client reconnects by itself (docs/close-codes.md). */
+export function comesBack(code, reason) {
+  if (retryAfter(reason) !== null) return true;
+  return !FINAL_CODES.includes(code) && code < FIRST_OF_APPLICATIONS;
+}
+
 /**
- * A connection that reconnects until it is stopped. Its states, passed to `onState`:
+ * A connection that reconnects until it is stopped, or closed for good by the server. Its states, passed to `onState`:
  *
  * - `{ name: 'idle' }`: never started
  * - `{ name: 'connecting' }`: opening, or open and not yet accepted by the server
  * - `{ name: 'online' }`: accepted
  * - `{ name: 'waiting', at }`: lost; `at` is the time of the next attempt (milliseconds, as Date.now)
- * - `{ name: 'closed' }`: stopped by the user
+ * - `{ name: 'closed' }`: stopped by the user, or closed by the server with a code that is final
  *
  * `onOpen` is called when the socket is open, `onFrame(text)` for each frame, and
- * `onLost({ code, was })` when the socket was closed unexpectedly.
+ * `onLost({ code, was })` when the socket was closed unexpectedly and is opened again, and
+ * `onClosed({ code, reason })` when the server has closed it for good.
  */
 export class Connection {
   #url;
@@ -120,6 +131,11 @@ export class Connection {
 
   #lost(code, reason) {
     const was = this.#state.name;
+    if (!comesBack(code, reason)) {
+      this.stop();
+      this.#on.onClosed({ code, reason });
+      return;
+    }
     this.#drop(1000);
     const wait = retryAfter(reason) ?? backoff(this.#attempt);
     this.#attempt += 1;

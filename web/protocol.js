@@ -110,6 +110,7 @@ export const write = {
   whisper: (to, content) =>
     JSON.stringify({ type: 'say', to_client_id: to.id, to_client_name: to.name, content }),
   nick: (name) => JSON.stringify({ type: 'nick', client_name: name }),
+  kick: ({ id }) => JSON.stringify({ type: 'kick', client_id: id }),
   who: () => JSON.stringify({ type: 'who' }),
   pong: () => JSON.stringify({ type: 'pong' }),
 };

@@ -134,12 +134,18 @@ export class Shell {
 
     msg: (rest) => {
       const { found, typed, rest: text } = this.#chat.roster.address(rest);
-      if (found.length === 0) return this.#error(parts('nobody-called', { name: { said: typed } }));
-      if (found.length > 1) return this.#error([...parts('several-called', { name: { said: typed } }), ...handles(found)]);
-      if (this.#chat.isMe(found[0].id)) return this.#error(parts('that-is-you'));
+      const person = this.#other(found, typed);
+      if (!person) return;
       if (text === '') return this.#error(parts('usage', { usage: this.#usage(find('msg')) }));
-      const refusal = whyNotText(text) ?? (this.#chat.whisper(found[0], text) ? null : parts('not-online'));
+      const refusal = whyNotText(text) ?? (this.#chat.whisper(person, text) ? null : parts('not-online'));
       if (refusal) this.#error(refusal);
+    },
+
+    kick: (rest) => {
+      const { found, typed, rest: text } = this.#chat.roster.address(rest);
+      if (text !== '') return this.#error(parts('nobody-called', { name: { said: rest } }));
+      const person = this.#other(found, typed);
+      if (person && !this.#chat.kick(person)) this.#error(parts('not-online'));
     },
 
     who: () => {
@@ -175,6 +181,15 @@ export class Shell {
       this.#terminal.printBare('hint', [t('help-tap')]);
     },
   };
+
+  /** The one other member found, or null after printing why there is none. */
+  #other(found, typed) {
+    if (found.length === 1 && !this.#chat.isMe(found[0].id)) return found[0];
+    if (found.length === 0) this.#error(parts('nobody-called', { name: { said: typed } }));
+    else if (found.length === 1) this.#error(parts('that-is-you'));
+    else this.#error([...parts('several-called', { name: { said: typed } }), ...handles(found)]);
+    return null;
+  }
 
   #row(command) {
     return [{ pad: this.#synopsis(command) }, ' ', t(`help-${command.name}`)];

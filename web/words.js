@@ -85,6 +85,12 @@ export const WORDS = {
     'connection closed; {connect} or Enter reconnects',
     '连接已关闭。输入 {connect} 或按回车重新连接。',
   ],
+  'closed-by-server': [
+    'the server has closed the connection: {why}; {connect} or Enter reconnects',
+    '服务器关闭了连接：{why}。输入 {connect} 或按回车重新连接。',
+  ],
+  'close-1000': ['without a reason', '没有说明原因'],
+  'close-kicked': ['you were removed from the room', '你被移出了房间'],
   'language': ['This page is now in English.', '本页面现在使用中文。'],
 
   // Invalid input.
@@ -109,6 +115,10 @@ export const WORDS = {
   'error-content_too_long': ['the server refuses the message: at most {n} characters', '服务器拒绝了这条消息：最多 {n} 个字符'],
   'error-not_logged_in': ['you are not logged in yet', '服务器还不知道你的名字'],
   'error-no_such_client': ['that user is no longer online', '对方已不在线'],
+  'error-not_allowed': [
+    'only the user who has been in the room longest may do that',
+    '只有最早进入房间的人可以这样做',
+  ],
   'error-bad_request': ['the server rejected the request as malformed', '服务器无法理解该请求'],
   'error-other': ['the server refuses: {text}', '服务器拒绝：{text}'],
 
@@ -117,6 +127,7 @@ export const WORDS = {
   'help-join': ['go to another room', '进入另一个房间'],
   'help-nick': ['change your name', '更改名字'],
   'help-msg': ['send a private message', '与某人私聊'],
+  'help-kick': ['remove someone from the room', '把某人移出房间'],
   'help-who': ['list the users in this room', '查看房间里的人'],
   'help-clear': ['clear the screen', '清空屏幕'],
   'help-lang': ['change the language', '切换语言'],

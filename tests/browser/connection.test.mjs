@@ -86,6 +86,30 @@ example('/quit closes and stays closed until Enter or /connect', async ({ enter 
   await alice.sees('here again');
 });
 
+example('a kicked user stays out, and is told why', async ({ enter, room }) => {
+  const alice = await enter('alice');
+  const bob = await enter('bob');
+  await alice.sees('bob joined');
+  await bob.sees('2 here: ');
+  await bob.type('/kick alice');
+  await bob.sees('only the user who has been in the room longest may do that');
+  await bob.type('/kick');
+  await bob.sees('usage: /kick NAME');
+  await bob.type('/kick nobody');
+  await bob.sees('nobody here is called nobody');
+  await alice.type('/kick bob');
+  await alice.sees('bob left');
+  await bob.sees('the server has closed the connection: you were removed from the room; /connect or Enter reconnects');
+  assert.equal(await bob.state.textContent(), 'offline');
+  await bob.page.evaluate(() => globalThis.dispatchEvent(new Event('online')));
+  await bob.page.waitForTimeout(2_000);
+  assert.equal(await bob.state.textContent(), 'offline');
+  await alice.seesNot('alice left');
+  await bob.screenshot('kicked');
+  await bob.type('/connect');
+  await bob.sees(`connected again: back in #${room} as bob`);
+});
+
 example('pings are answered, and the login asks again after a refused name', async ({ open }) => {
   const heard = [];
   let refuse = true;

@@ -18,6 +18,8 @@ use crate::{net, with_timeout};
 pub struct Browser {
     socket: WebSocketStream<Stream>,
     gateway: SocketAddr,
+    /// The reason of the close frame that was received.
+    close_reason: String,
 }
 
 /// Something a client received.
@@ -52,7 +54,7 @@ impl Browser {
             client_async(request, stream).await
         };
         let (socket, _) = with_timeout("a handshake", opening).await?;
-        Ok(Self { socket, gateway })
+        Ok(Self { socket, gateway, close_reason: String::new() })
     }
 
     /// Sends a message, and waits for its reply.
@@ -133,7 +135,10 @@ impl Browser {
                     // because the server has.
                     while let Some(Ok(_)) = self.socket.next().await {}
                     let _ = self.socket.get_mut().shutdown().await;
-                    return Received::Closed(frame.map(|frame| frame.code.into()));
+                    return Received::Closed(frame.map(|frame| {
+                        frame.reason.as_str().clone_into(&mut self.close_reason);
+                        frame.code.into()
+                    }));
                 }
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
                 Some(Err(_)) | None => return Received::Closed(None),
@@ -149,6 +154,17 @@ impl Browser {
         match self.receive().await {
             Received::Text(text) => text,
             other => panic!("expected a text message, received {other:?}"),
+        }
+    }
+
+    /// The close frame, which must be next: its code and reason, or `None` if there is none.
+    ///
+    /// # Panics
+    /// If a message arrives.
+    pub async fn receive_close(&mut self) -> Option<(u16, String)> {
+        match self.receive().await {
+            Received::Closed(code) => code.map(|code| (code, self.close_reason.clone())),
+            other => panic!("expected a close frame, received {other:?}"),
         }
     }
 

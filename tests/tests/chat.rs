@@ -9,6 +9,7 @@ on_one_and_three_threads!(
     public_message_reaches_the_room_and_its_sender,
     private_message_reaches_sender_and_recipient_only,
     logout_is_announced_to_the_room,
+    kicked_client_is_closed_with_a_final_code,
     messages_stay_within_their_room,
     second_login_moves_the_client_to_another_room,
     text_is_escaped,
@@ -135,6 +136,17 @@ async fn logout_is_announced_to_the_room(threads: usize) {
     // A client that never logged in disconnects without an announcement.
     suite.browser(0).await.close().await;
     ann.assert_nothing_received().await;
+}
+
+async fn kicked_client_is_closed_with_a_final_code(threads: usize) {
+    let suite = start(threads).await;
+    let (mut ann, mut bob) = two(&suite).await;
+    let (ann_id, bob_id) = (ann.id.clone(), bob.id.clone());
+    bob.send(json!({"type": "kick", "client_id": ann_id})).await;
+    assert_eq!(bob.receive("error").await["code"], "not_allowed", "she was there first");
+    ann.send(json!({"type": "kick", "client_id": bob_id})).await;
+    assert_eq!(bob.browser.receive_close().await, Some((4403, "kicked".to_owned())));
+    assert_eq!(ann.receive("logout").await["from_client_id"], bob_id);
 }
 
 async fn messages_stay_within_their_room(threads: usize) {

@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use protocol::{ClientId, Fields, Message};
-use push_suite_cluster::{Cluster, ClusterGuard, Config, Error, Filter, Recipients, Row};
+use push_suite_cluster::{
+    Close, Cluster, ClusterGuard, Config, Error, Exclude, Filter, InvalidClose, Recipients, Row,
+};
 use serde_json::{Map, Value, json};
 use suite_tests::{
     Browser, Received, Suite,
@@ -14,6 +16,9 @@ on_one_and_three_threads!(
     messages_reach_their_recipients_on_both_gateways_only,
     uids_and_groups_span_gateways,
     close_and_destroy_reach_the_gateway_of_the_client,
+    uid_is_closed_and_grouped_on_every_gateway,
+    excluded_uids_are_excluded_on_every_gateway,
+    invalid_arguments_are_typed_errors_and_send_nothing,
     sessions_are_stored_on_the_gateway_of_the_client,
     counts_are_summed_and_lists_are_merged,
     rows_are_ordered_by_gateway_and_connection,
@@ -137,6 +142,126 @@ async fn close_and_destroy_reach_the_gateway_of_the_client(threads: usize) {
     cluster.send_to_all(Recipients::All, "who is left?").await.unwrap();
     assert_eq!(fourth.receive_text().await, "who is left?");
     assert_eq!(cluster.count().await.unwrap(), 1);
+}
+
+async fn uid_is_closed_and_grouped_on_every_gateway(threads: usize) {
+    let mut scene = Scene::start(threads).await;
+    let ([a, b, c, d], cluster) = (scene.ids, scene.cluster.clone());
+    for (client, uid) in [(a, "ann"), (b, "ann"), (c, "ann"), (d, "bob")] {
+        cluster.bind_uid(client, uid).await.unwrap();
+    }
+    cluster.join_group(b, "r").await.unwrap();
+    cluster.join_group_by_uid("ann", "r").await.unwrap();
+    cluster.join_group_by_uid("ann", "s").await.unwrap();
+    cluster.join_group_by_uid("unknown", "r").await.unwrap();
+    cluster.leave_group_by_uid("ann", "s").await.unwrap();
+    let mut members = cluster.clients_in_group("r").await.unwrap();
+    members.sort();
+    let mut expected = [a, b, c];
+    expected.sort();
+    assert_eq!(members, expected, "each once");
+    assert_eq!(cluster.group_count("s").await.unwrap(), 0);
+
+    cluster.close_uid("unknown", None).await.unwrap();
+    cluster.close_uid_except("ann", &[a], (4409, "signed in elsewhere")).await.unwrap();
+    let close = Close::new(4403, "banned").unwrap().with_last_message("bye");
+    cluster.close_uid("bob", close).await.unwrap();
+    let [first, second, third, fourth] = &mut scene.browsers;
+    for browser in [second, third] {
+        assert_eq!(browser.receive_close().await, Some((4409, "signed in elsewhere".to_owned())));
+    }
+    assert_eq!(fourth.receive_text().await, "bye");
+    assert_eq!(fourth.receive_close().await, Some((4403, "banned".to_owned())));
+    assert_eq!(cluster.clients_of_uid("ann").await.unwrap(), [a]);
+    cluster.close_client(a, (1000, "done")).await.unwrap();
+    assert_eq!(first.receive_close().await, Some((1000, "done".to_owned())));
+    assert_eq!(cluster.count().await.unwrap(), 0);
+}
+
+async fn excluded_uids_are_excluded_on_every_gateway(threads: usize) {
+    let mut scene = Scene::start(threads).await;
+    let ([a, b, c, d], cluster) = (scene.ids, scene.cluster.clone());
+    for (client, uid) in [(a, "ann"), (b, "ann"), (c, "bob")] {
+        cluster.bind_uid(client, uid).await.unwrap();
+    }
+    for client in scene.ids {
+        cluster.join_group(client, "r").await.unwrap();
+    }
+    cluster.send_to_all(Recipients::ExceptUids(vec![uid("ann")]), "not ann").await.unwrap();
+    let exclude = Exclude::uids(["ann", "none"]).unwrap().and_clients(&[d]);
+    cluster.send_to_groups(["r"], exclude, "bob").await.unwrap();
+    cluster.send_to_uids_except(["ann", "bob"], &[a], "not a").await.unwrap();
+    cluster.send_to_uids_except(["ann"], &[], "ann").await.unwrap();
+    assert_eq!(
+        scene.received().await,
+        [vec!["ann"], vec!["not a", "ann"], vec!["not ann", "bob", "not a"], vec!["not ann"]]
+    );
+}
+
+async fn invalid_arguments_are_typed_errors_and_send_nothing(threads: usize) {
+    let mut scene = Scene::start(threads).await;
+    let ([a, ..], cluster) = (scene.ids, scene.cluster.clone());
+    cluster.bind_uid(a, "ann").await.unwrap();
+    let huge = "x".repeat(10_000_000);
+    for code in [0, 999, 1001, 1005, 1006, 1015, 2999, 5000, u16::MAX] {
+        let refused = [
+            cluster.close_client(a, (code, "no")).await,
+            cluster.close_uid("ann", (code, "no")).await,
+            cluster.close_uid_except("ann", &[], (code, "no")).await,
+        ];
+        for refused in refused {
+            let is_code =
+                matches!(refused, Err(Error::Close(InvalidClose::Code(it))) if it == code);
+            assert!(is_code, "{refused:?}");
+        }
+    }
+    for reason in ["x".repeat(124), "字".repeat(42), huge.clone()] {
+        let refused = cluster.close_client(a, (4000, &reason)).await;
+        let length = reason.len();
+        let is_reason =
+            matches!(refused, Err(Error::Close(InvalidClose::Reason(it))) if it == length);
+        assert!(is_reason, "{refused:?}");
+        assert!(matches!(cluster.close_uid("ann", (4000, &reason)).await, Err(Error::Close(_))));
+    }
+    for name in ["", &huge] {
+        let refused = [
+            cluster.close_uid(name, "bye").await,
+            cluster.close_uid_except(name, &[a], None).await,
+            cluster.join_group_by_uid(name, "r").await,
+            cluster.join_group_by_uid("ann", name).await,
+            cluster.leave_group_by_uid(name, "r").await,
+            cluster.leave_group_by_uid("ann", name).await,
+            cluster.send_to_uids_except([name], &[], "no").await,
+            Exclude::uids([name]).map(drop),
+        ];
+        for refused in refused {
+            assert!(matches!(refused, Err(Error::Name(_))), "{refused:?}");
+        }
+    }
+    let (ids, uids) = (vec![a; 10_001], vec![uid("none"); 10_001]);
+    let many = Exclude::uids(uids.clone()).unwrap();
+    let refused = [
+        cluster.close_uid_except("ann", &ids, "bye").await,
+        cluster.send_to_all(Recipients::ExceptUids(uids), "no").await,
+        cluster.send_to_groups(["r"], many.clone(), "no").await,
+        cluster.send_to_uids_except(["ann"], many, "no").await,
+        cluster.send_to_uids_except(["ann"], &ids, "no").await,
+    ];
+    for refused in refused {
+        assert!(matches!(refused, Err(Error::TooMany { count: 10_001, .. })), "{refused:?}");
+    }
+    let message = Message::binary(vec![0; 33 << 20]);
+    let close = Close::new(4000, "").unwrap().with_last_message(message.clone());
+    let refused = [
+        cluster.close_client(a, close.clone()).await,
+        cluster.close_uid("ann", close).await,
+        cluster.send_to_uids_except(["ann"], &[], message).await,
+    ];
+    for refused in refused {
+        assert!(matches!(refused, Err(Error::TooLarge { .. })), "{refused:?}");
+    }
+    assert_eq!(scene.received().await, [const { Vec::<String>::new() }; 4]);
+    assert_eq!(cluster.group_count("r").await.unwrap(), 0);
 }
 
 async fn sessions_are_stored_on_the_gateway_of_the_client(threads: usize) {

@@ -2,7 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use bytes::Bytes;
-use protocol::{Answer, Command, ConnectionId, Message, MessageKind, Query, Recipients, Session};
+use protocol::{
+    Answer, CloseFrame, Command, ConnectionId, Excluded, Message, MessageKind, Query, Recipients,
+    Session, Target,
+};
 use suite_tests::{
     Browser, Peer, Received, Suite,
     names::{group, uid},
@@ -16,6 +19,8 @@ on_one_and_three_threads!(
     uid_listed_twice_receives_twice,
     client_in_two_target_groups_receives_twice,
     closed_client_receives_queued_messages_then_the_final_one,
+    close_by_uid_sends_its_code_behind_all_earlier_messages,
+    excluded_uids_receive_nothing,
     destroyed_client_receives_no_close_frame,
     bind_replaces_the_uid_and_unbind_removes_it,
     joining_a_group_twice_is_idempotent,
@@ -180,6 +185,60 @@ async fn closed_client_receives_queued_messages_then_the_final_one(threads: usiz
     assert_eq!(scene.query(Query::IsOnline { client: bob }).await, Answer::Online(true));
 }
 
+async fn close_by_uid_sends_its_code_behind_all_earlier_messages(threads: usize) {
+    let mut scene = Scene::start(threads).await;
+    let [ann, bob, eve] = scene.ids;
+    for (client, name) in [(ann, "one"), (bob, "one"), (eve, "two")] {
+        scene.command(Command::BindUid { client, uid: uid(name) }).await;
+    }
+    for at in 0..100 {
+        let message = at.to_string().into();
+        scene.command(Command::SendToUids { uids: vec![uid("one")], message }).await;
+    }
+    let frame = CloseFrame::new(4403, "banned").unwrap();
+    let farewell = Some("bye".into());
+    let close = Command::CloseUid { uid: uid("one"), exclude: vec![], frame, farewell };
+    scene.command(close).await;
+    let uids = vec![uid("one")];
+    assert_eq!(
+        scene.query(Query::ClientsOfUids { uids }).await,
+        Answer::Clients(vec![(uid("one"), vec![])])
+    );
+    for browser in [&mut scene.ann, &mut scene.bob] {
+        for at in 0..100 {
+            assert_eq!(browser.receive_text().await, at.to_string());
+        }
+        assert_eq!(browser.receive_text().await, "bye");
+        assert_eq!(browser.receive_close().await, Some((4403, "banned".to_owned())));
+    }
+    let frame = CloseFrame::new(3000, "字".repeat(41)).unwrap();
+    scene.command(Command::CloseWith { client: eve, frame, farewell: None }).await;
+    assert_eq!(scene.eve.receive_close().await, Some((3000, "字".repeat(41))));
+}
+
+async fn excluded_uids_receive_nothing(threads: usize) {
+    let mut scene = Scene::start(threads).await;
+    let [ann, bob, eve] = scene.ids;
+    for (client, name) in [(ann, "one"), (bob, "one"), (eve, "two")] {
+        scene.command(Command::BindUid { client, uid: uid(name) }).await;
+        scene.command(Command::JoinGroup { client, group: group("r") }).await;
+    }
+    let mut to = async |to, clients, uids: &[&str], text| {
+        let exclude = Excluded { clients, uids: uids.iter().map(|name| uid(name)).collect() };
+        let message = Message::text(text);
+        scene.peer.command(Command::SendExcept { to, exclude, message }).await;
+    };
+    to(Target::All, vec![], &["one", "none"], "not one").await;
+    to(Target::All, vec![UNKNOWN], &[], "all").await;
+    to(Target::Groups(vec![group("r"), group("none")]), vec![ann], &["two"], "bob").await;
+    to(Target::Uids(vec![uid("one"), uid("one")]), vec![bob], &[], "ann twice").await;
+    to(Target::Uids(vec![uid("one")]), vec![], &["one"], "no recipient").await;
+    let [ann, bob, eve] = scene.received().await;
+    assert_eq!(ann, texts(&["all", "ann twice", "ann twice"]));
+    assert_eq!(bob, texts(&["all", "bob"]));
+    assert_eq!(eve, texts(&["not one", "all"]));
+}
+
 async fn destroyed_client_receives_no_close_frame(threads: usize) {
     let mut scene = Scene::start(threads).await;
     let [ann, ..] = scene.ids;
@@ -274,6 +333,19 @@ async fn commands_to_absent_clients_are_ignored(threads: usize) {
             Command::UpdateSession { client, edit: 0, changes: session("{}") },
             Command::Close { client, farewell: Some(message()) },
             Command::Destroy { client },
+            Command::CloseWith {
+                client,
+                frame: CloseFrame::new(4000, "").unwrap(),
+                farewell: Some(message()),
+            },
+            Command::CloseUid {
+                uid: uid("none"),
+                exclude: vec![client],
+                frame: CloseFrame::default(),
+                farewell: Some(message()),
+            },
+            Command::JoinGroupByUid { uid: uid("none"), group: group.clone() },
+            Command::LeaveGroupByUid { uid: uid("none"), group: group.clone() },
             Command::Ungroup { group },
         ] {
             scene.command(command).await;

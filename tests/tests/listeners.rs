@@ -3,13 +3,14 @@
 
 use std::net::SocketAddr;
 
-use protocol::{CloseReason, Command, ConnectionId, Event, Message};
+use protocol::{CloseFrame, CloseReason, Command, ConnectionId, Event, Message};
 use suite_tests::{Peer, Raw, Suite, on_one_and_three_threads, ports};
 
 on_one_and_three_threads!(
     text_listener_frames_messages_by_lines,
     frame_listener_frames_messages_by_length,
     tcp_listener_passes_bytes_unframed,
+    close_code_is_not_sent_without_websocket,
     oversized_message_closes_the_connection,
     broadcast_reaches_clients_of_every_listener_in_its_framing,
 );
@@ -54,6 +55,18 @@ async fn tcp_listener_passes_bytes_unframed(threads: usize) {
     worker.command(Command::SendToClient { to: id, message: Message::binary(&b"b"[..]) }).await;
     worker.command(Command::Close { client: id, farewell: None }).await;
     assert_eq!(client.read_to_end().await, b"ab");
+}
+
+async fn close_code_is_not_sent_without_websocket(threads: usize) {
+    for (scheme, last) in [("text", &b"bye\n"[..]), ("frame", b"\0\0\0\x07bye"), ("tcp", b"bye")] {
+        let (_suite, addr, mut worker) = start(threads, scheme).await;
+        let (mut client, id) = connect(addr, &mut worker).await;
+        let frame = CloseFrame::new(4403, "banned").unwrap();
+        let farewell = Some("bye".into());
+        worker.command(Command::CloseWith { client: id, frame, farewell }).await;
+        assert_eq!(client.read_to_end().await, last);
+        assert_eq!(worker.event_of(id).await, Event::Close(CloseReason::Worker));
+    }
 }
 
 async fn oversized_message_closes_the_connection(threads: usize) {

@@ -3,7 +3,8 @@
 use std::convert::Infallible;
 
 use protocol::{
-    InvalidClientId, InvalidName, SessionError, bounded::MAX_TARGETS, codec::native::MAX_FRAME,
+    InvalidClientId, InvalidClose, InvalidName, SessionError, bounded::MAX_TARGETS,
+    codec::native::MAX_FRAME,
 };
 use thiserror::Error;
 
@@ -12,7 +13,7 @@ use thiserror::Error;
 /// # Commands
 ///
 /// A command fails at once if its arguments are invalid ([`Name`](Self::Name),
-/// [`Session`](Self::Session), [`TooMany`](Self::TooMany), [`TooLarge`](Self::TooLarge)). One for a
+/// [`Close`](Self::Close), [`Session`](Self::Session), [`TooMany`](Self::TooMany), [`TooLarge`](Self::TooLarge)). One for a
 /// single client fails with [`Unreachable`](Self::Unreachable) if the client's gateway was never
 /// linked, or is dead; one for many clients only if no gateway is known at all
 /// ([`NoGateway`](Self::NoGateway), [`NoRegister`](Self::NoRegister),
@@ -84,6 +85,9 @@ pub enum Error {
     /// Invalid client id.
     #[error(transparent)]
     ClientId(#[from] InvalidClientId),
+    /// Invalid close code or reason.
+    #[error(transparent)]
+    Close(#[from] InvalidClose),
     /// Invalid session.
     #[error(transparent)]
     Session(#[from] SessionError),
@@ -124,6 +128,7 @@ impl Error {
             | Self::Mismatch { .. }
             | Self::Name(_)
             | Self::ClientId(_)
+            | Self::Close(_)
             | Self::Session(_)
             | Self::TooMany { .. }
             | Self::TooLarge { .. } => false,

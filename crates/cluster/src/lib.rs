@@ -55,11 +55,11 @@ pub use config::{Config, GATEWAY_GRACE, PEER_TIMEOUT};
 pub use error::Error;
 pub use merge::Row;
 pub use protocol::{
-    ClientId, ConnectionId, Fields, Form, Group, InvalidClientId, InvalidName, LastMessage,
-    Message, MessageKind, Secret, Session, SessionError, Uid,
+    ClientId, Close, CloseFrame, ConnectionId, Fields, Form, Group, InvalidClientId, InvalidClose,
+    InvalidName, Message, MessageKind, Secret, Session, SessionError, Uid,
 };
 pub use runtime::tls::{MutualTls as Tls, Reload};
-pub use targets::Recipients;
+pub use targets::{Exclude, Recipients};
 
 // Of calls of this crate.
 pub use bytes::Bytes;

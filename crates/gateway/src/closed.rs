@@ -4,7 +4,7 @@
 use std::{io, time::Duration};
 
 use framing::{Violation, http::BadRequest, proxy_protocol::InvalidHeader, websocket::Refusal};
-use protocol::CloseReason;
+use protocol::{CloseFrame, CloseReason};
 use thiserror::Error;
 
 use crate::settings::CompatBehavior;
@@ -21,9 +21,9 @@ pub(crate) enum CloseCause {
     /// The socket failed.
     #[error("connection lost")]
     Lost(#[source] io::Error),
-    /// A worker closed it.
+    /// A worker or back end closed it, with this close frame.
     #[error("closed by a worker")]
-    ByWorker,
+    ByWorker(CloseFrame),
     /// A worker disconnected it without a close frame.
     #[error("destroyed by a worker")]
     Destroyed,
@@ -72,7 +72,7 @@ pub(crate) const GOING_AWAY: u16 = 1001;
 pub(crate) const NO_PROXY: &str = "proxy";
 
 /// How a connection is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum CloseAction {
     /// Drop the write queue and close the socket.
     None,
@@ -80,8 +80,20 @@ pub(crate) enum CloseAction {
     Flush,
     /// Flush the write queue and send a close frame with this code or none.
     Code(Option<u16>),
+    /// The same, with the close frame of an application.
+    Frame(CloseFrame),
     /// The same, with a close frame whose reason is a retry-after time.
     RetryAfter { code: u16, after: Duration },
+}
+
+impl CloseAction {
+    /// Whether a close frame is sent.
+    pub(crate) const fn sends_frame(&self) -> bool {
+        match self {
+            Self::Code(_) | Self::Frame(_) | Self::RetryAfter { .. } => true,
+            Self::None | Self::Flush => false,
+        }
+    }
 }
 
 impl CloseCause {
@@ -94,7 +106,7 @@ impl CloseCause {
             (Self::NoWorker { .. } | Self::Slow | Self::OverBudget { .. } | Self::Silent, _) => {
                 CloseAction::None
             }
-            (_, CloseAction::Code(_) | CloseAction::RetryAfter { .. }) => CloseAction::Flush,
+            (_, action) if action.sends_frame() => CloseAction::Flush,
             (_, action) => action,
         }
     }
@@ -104,9 +116,12 @@ impl CloseCause {
     fn compat_default_action(&self) -> CloseAction {
         match self {
             Self::ByClient(code) => CloseAction::Code(*code),
-            Self::ByWorker => CloseAction::Code(Some(1000)),
+            Self::ByWorker(frame) => CloseAction::Frame(frame.clone()),
             Self::Undeliverable => CloseAction::Code(Some(1011)),
-            Self::ShuttingDown { .. } | Self::Silent => CloseAction::Code(Some(GOING_AWAY)),
+            Self::Silent => CloseAction::Code(Some(GOING_AWAY)),
+            Self::ShuttingDown { retry_after } => {
+                CloseAction::RetryAfter { code: GOING_AWAY, after: *retry_after }
+            }
             Self::NoWorker { retry_after } | Self::OverBudget { retry_after } => {
                 CloseAction::RetryAfter { code: 1013, after: *retry_after }
             }
@@ -132,7 +147,7 @@ impl CloseCause {
             Self::ByClient(_)
             | Self::Ended
             | Self::Lost(_)
-            | Self::ByWorker
+            | Self::ByWorker(_)
             | Self::Destroyed
             | Self::Silent
             | Self::Slow
@@ -149,7 +164,7 @@ impl CloseCause {
     pub(crate) fn reason(&self) -> CloseReason {
         match self {
             Self::ByClient(_) | Self::Ended | Self::Lost(_) => CloseReason::Client,
-            Self::ByWorker | Self::Destroyed => CloseReason::Worker,
+            Self::ByWorker(_) | Self::Destroyed => CloseReason::Worker,
             Self::Silent => CloseReason::Timeout,
             Self::Slow | Self::OverBudget { .. } => CloseReason::Slow,
             Self::Violation(_) => CloseReason::Protocol,
@@ -166,31 +181,4 @@ impl CloseCause {
 }
 
 #[cfg(test)]
-mod tests {
-    use service::settings::Compat;
-
-    use super::*;
-
-    #[test]
-    fn strict_mode_sends_close_frame_only_in_reply() {
-        let strict = CompatBehavior::from(Compat::Strict);
-        let down = CloseCause::ShuttingDown { retry_after: Duration::ZERO };
-        for closed in [CloseCause::ByWorker, down, CloseCause::Violation(Violation::Utf8)] {
-            assert_eq!(closed.close_action(&strict), CloseAction::Flush, "{closed}");
-        }
-        let alone = CloseCause::NoWorker { retry_after: Duration::ZERO };
-        for closed in [alone, CloseCause::Slow, CloseCause::Silent, CloseCause::Destroyed] {
-            assert_eq!(closed.close_action(&strict), CloseAction::None, "{closed}");
-        }
-        for code in [None, Some(1001), Some(3000)] {
-            assert_eq!(
-                CloseCause::ByClient(code).close_action(&strict),
-                CloseAction::Code(Some(1000))
-            );
-            assert_eq!(
-                CloseCause::ByClient(code).close_action(&Compat::Default.into()),
-                CloseAction::Code(code)
-            );
-        }
-    }
-}
+mod tests;

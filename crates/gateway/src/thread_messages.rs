@@ -25,6 +25,10 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Ordinal(pub(crate) u64);
 
+/// Ordinals reserved for a command that adds the clients of a uid to a group, and so the most that
+/// it adds in one shard: more than a shard has, and few enough that the numbers last for ages.
+pub(crate) const MOST_JOINED: u64 = 1 << 22;
+
 /// Id of a link, unique within the gateway process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct LinkId(pub(crate) u64);
@@ -251,8 +255,21 @@ impl GatewayState {
 
     /// The next ordinal, larger than all earlier ones on every thread.
     pub(crate) fn ordinal(&self) -> Ordinal {
+        self.ordinals(1)
+    }
+
+    /// The ordinal of a command that has just arrived, the first of [`MOST_JOINED`] if each client
+    /// that it applies to gets one.
+    pub(crate) fn ordinal_of(&self, command: &Command) -> Ordinal {
+        self.ordinals(match command {
+            Command::JoinGroupByUid { .. } => MOST_JOINED,
+            _ => 1,
+        })
+    }
+
+    fn ordinals(&self, count: u64) -> Ordinal {
         // No other memory access depends on this counter.
-        Ordinal(self.ordinals.fetch_add(1, Ordering::Relaxed) + 1)
+        Ordinal(self.ordinals.fetch_add(count, Ordering::Relaxed) + 1)
     }
 
     /// Publishes the content of a shard. The counts are relaxed: a slightly stale estimate

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ConnectionId, Group, Message, Session, Uid, bounded};
+use crate::{CloseFrame, ConnectionId, Group, Message, Session, Uid, bounded};
 
 /// One command to a gateway. A client that does not exist is not an error: it may have disconnected
 /// while the command was in flight.
@@ -48,6 +48,46 @@ pub enum Command {
     /// Changes part of a client's session, see [`Session::merge`]. For `edit` see
     /// [`Delivery::edits`](crate::link::Delivery).
     UpdateSession { client: ConnectionId, edit: u64, changes: Session },
+    /// As [`Close`](Self::Close), with the code and reason of `frame`.
+    CloseWith { client: ConnectionId, frame: CloseFrame, farewell: Option<Message> },
+    /// The same for every client that is bound to the uid when the command is applied, except the
+    /// excluded ones.
+    CloseUid {
+        uid: Uid,
+        #[serde(deserialize_with = "bounded::targets")]
+        exclude: Vec<ConnectionId>,
+        frame: CloseFrame,
+        farewell: Option<Message>,
+    },
+    /// Adds every client that is bound to the uid when the command is applied to a group.
+    JoinGroupByUid { uid: Uid, group: Group },
+    /// Removes every client that is bound to the uid when the command is applied from a group.
+    LeaveGroupByUid { uid: Uid, group: Group },
+    /// As [`SendToAll`](Self::SendToAll), [`SendToUids`](Self::SendToUids) or
+    /// [`SendToGroups`](Self::SendToGroups), except to the excluded clients.
+    SendExcept { to: Target, exclude: Excluded, message: Message },
+}
+
+/// The clients that a message with exclusions is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Target {
+    /// All clients.
+    All,
+    /// Every client of each uid; twice if a uid is listed twice.
+    Uids(#[serde(deserialize_with = "bounded::targets")] Vec<Uid>),
+    /// Every member of each group; twice a client that is in two of them.
+    Groups(#[serde(deserialize_with = "bounded::targets")] Vec<Group>),
+}
+
+/// The clients that do not receive a message.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Excluded {
+    /// These clients.
+    #[serde(deserialize_with = "bounded::targets")]
+    pub clients: Vec<ConnectionId>,
+    /// Every client of these uids.
+    #[serde(deserialize_with = "bounded::targets")]
+    pub uids: Vec<Uid>,
 }
 
 /// The recipients of a message among a gateway's clients.
@@ -68,8 +108,11 @@ impl Command {
             Self::SendToClient { message, .. }
             | Self::SendToAll { message, .. }
             | Self::SendToUids { message, .. }
-            | Self::SendToGroups { message, .. } => Some(message),
-            Self::Close { farewell, .. } => farewell.as_ref(),
+            | Self::SendToGroups { message, .. }
+            | Self::SendExcept { message, .. } => Some(message),
+            Self::Close { farewell, .. }
+            | Self::CloseWith { farewell, .. }
+            | Self::CloseUid { farewell, .. } => farewell.as_ref(),
             Self::Destroy { .. }
             | Self::BindUid { .. }
             | Self::UnbindUid { .. }
@@ -77,7 +120,9 @@ impl Command {
             | Self::LeaveGroup { .. }
             | Self::Ungroup { .. }
             | Self::SetSession { .. }
-            | Self::UpdateSession { .. } => None,
+            | Self::UpdateSession { .. }
+            | Self::JoinGroupByUid { .. }
+            | Self::LeaveGroupByUid { .. } => None,
         }
     }
 
@@ -87,8 +132,11 @@ impl Command {
             Self::SendToClient { message, .. }
             | Self::SendToAll { message, .. }
             | Self::SendToUids { message, .. }
-            | Self::SendToGroups { message, .. } => Some(message),
-            Self::Close { farewell, .. } => farewell.as_mut(),
+            | Self::SendToGroups { message, .. }
+            | Self::SendExcept { message, .. } => Some(message),
+            Self::Close { farewell, .. }
+            | Self::CloseWith { farewell, .. }
+            | Self::CloseUid { farewell, .. } => farewell.as_mut(),
             Self::Destroy { .. }
             | Self::BindUid { .. }
             | Self::UnbindUid { .. }
@@ -96,7 +144,9 @@ impl Command {
             | Self::LeaveGroup { .. }
             | Self::Ungroup { .. }
             | Self::SetSession { .. }
-            | Self::UpdateSession { .. } => None,
+            | Self::UpdateSession { .. }
+            | Self::JoinGroupByUid { .. }
+            | Self::LeaveGroupByUid { .. } => None,
         }
     }
 
@@ -115,7 +165,12 @@ impl Command {
             | Self::UnbindUid { .. }
             | Self::JoinGroup { .. }
             | Self::LeaveGroup { .. }
-            | Self::Ungroup { .. } => None,
+            | Self::Ungroup { .. }
+            | Self::CloseWith { .. }
+            | Self::CloseUid { .. }
+            | Self::JoinGroupByUid { .. }
+            | Self::LeaveGroupByUid { .. }
+            | Self::SendExcept { .. } => None,
         }
     }
 
@@ -123,22 +178,33 @@ impl Command {
     pub fn weight(&self) -> usize {
         let message = self.message().map_or(0, |message| message.body.len());
         let session = self.session().map_or(0, |session| session.as_encoded().len());
+        let ids = |ids: &[ConnectionId]| size_of_val(ids);
+        let uids = |uids: &[Uid]| uids.iter().map(Uid::weight).sum::<usize>();
+        let groups = |groups: &[Group]| groups.iter().map(Group::weight).sum::<usize>();
         let names = match self {
-            Self::SendToUids { uids, .. } => uids.iter().map(Uid::weight).sum(),
-            Self::SendToGroups { groups, exclude, .. } => {
-                groups.iter().map(Group::weight).sum::<usize>()
-                    + exclude.len() * size_of::<ConnectionId>()
-            }
-            Self::SendToAll { to: Recipients::Only(ids) | Recipients::Except(ids), .. } => {
-                ids.len() * size_of::<ConnectionId>()
+            Self::SendToUids { uids: to, .. } => uids(to),
+            Self::SendToGroups { groups: to, exclude, .. } => groups(to) + ids(exclude),
+            Self::SendToAll { to: Recipients::Only(to) | Recipients::Except(to), .. } => ids(to),
+            Self::SendExcept { to, exclude, .. } => {
+                let to = match to {
+                    Target::All => 0,
+                    Target::Uids(to) => uids(to),
+                    Target::Groups(to) => groups(to),
+                };
+                to + ids(&exclude.clients) + uids(&exclude.uids)
             }
             Self::BindUid { uid, .. } => uid.weight(),
+            Self::CloseUid { uid, exclude, .. } => uid.weight() + ids(exclude),
+            Self::JoinGroupByUid { uid, group } | Self::LeaveGroupByUid { uid, group } => {
+                uid.weight() + group.weight()
+            }
             Self::JoinGroup { group, .. }
             | Self::LeaveGroup { group, .. }
             | Self::Ungroup { group } => group.weight(),
             Self::SendToAll { to: Recipients::All, .. }
             | Self::SendToClient { .. }
             | Self::Close { .. }
+            | Self::CloseWith { .. }
             | Self::Destroy { .. }
             | Self::UnbindUid { .. }
             | Self::SetSession { .. }
@@ -152,6 +218,7 @@ impl Command {
         match self {
             Self::SendToClient { to: client, .. }
             | Self::Close { client, .. }
+            | Self::CloseWith { client, .. }
             | Self::Destroy { client }
             | Self::BindUid { client, .. }
             | Self::UnbindUid { client }
@@ -162,6 +229,10 @@ impl Command {
             Self::SendToAll { .. }
             | Self::SendToUids { .. }
             | Self::SendToGroups { .. }
+            | Self::SendExcept { .. }
+            | Self::CloseUid { .. }
+            | Self::JoinGroupByUid { .. }
+            | Self::LeaveGroupByUid { .. }
             | Self::Ungroup { .. } => None,
         }
     }

@@ -14,6 +14,7 @@ pub mod name;
 
 pub mod php;
 
+pub mod close;
 pub mod message;
 pub mod session;
 
@@ -30,11 +31,12 @@ pub mod standby;
 
 pub mod codec;
 
-pub use command::{Command, Recipients};
+pub use close::{Close, CloseFrame, InvalidClose};
+pub use command::{Command, Excluded, Recipients, Target};
 pub use event::{CloseReason, Context, Event, Handshake, Header};
 pub use id::{ClientId, ConnectionId, InvalidClientId};
 pub use instance::{InstanceId, InvalidInstance};
-pub use message::{LastMessage, Message, MessageKind};
+pub use message::{Message, MessageKind};
 pub use name::{Group, InvalidName, Uid};
 pub use query::{Answer, Fields, Filter, Query, Row};
 pub use secret::Secret;

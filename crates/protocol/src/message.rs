@@ -4,6 +4,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
+use crate::Close;
+
 /// How a message is framed for its client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum MessageKind {
@@ -69,24 +71,7 @@ impl Message {
     }
 }
 
-/// The last message before a client is closed, or none. Converted from everything that a
-/// [`Message`] is made of, and from `None`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LastMessage(pub Option<Message>);
-
-impl From<Option<Message>> for LastMessage {
-    fn from(message: Option<Message>) -> Self {
-        Self(message)
-    }
-}
-
-impl From<Message> for LastMessage {
-    fn from(message: Message) -> Self {
-        Self(Some(message))
-    }
-}
-
-/// Conversions into a [`Message`], and so into a [`LastMessage`].
+/// Conversions into a [`Message`], and so into a [`Close`] with that as its last message.
 macro_rules! from {
     ($(#[$doc:meta] $from:ty, $value:ident => $message:expr;)*) => {$(
         #[$doc]
@@ -97,9 +82,9 @@ macro_rules! from {
         }
 
         #[$doc]
-        impl From<$from> for LastMessage {
+        impl From<$from> for Close {
             fn from($value: $from) -> Self {
-                Self(Some($message))
+                $message.into()
             }
         }
     )*};
@@ -131,12 +116,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_json_and_bytes_are_messages_and_last_messages() {
+    fn text_json_and_bytes_are_messages() {
         assert_eq!(Message::from("a"), Message::text("a"));
         assert_eq!(Message::from(json!({"a": 1})), Message::text(r#"{"a":1}"#));
         assert_eq!(Message::from(vec![1, 2]), Message::binary(vec![1, 2]));
-        assert_eq!(LastMessage::from("a").0, Some(Message::text("a")));
-        assert_eq!(LastMessage::from(None).0, None);
     }
 
     #[test]

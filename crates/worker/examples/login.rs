@@ -1,5 +1,6 @@
 //! Login: the first message of a client is `{"token": "…"}`, and a client that sends none in time is
-//! closed. Start a register and a gateway, then `cargo run --example login`.
+//! closed, with a code after which it does not come back by itself (docs/close-codes.md). A user who
+//! logs in with too many devices is logged out on the others. Start a register and a gateway, then `cargo run --example login`.
 
 use std::{collections::HashMap, process::ExitCode, time::Duration};
 
@@ -7,6 +8,14 @@ use push_suite_worker::{Client, Handshake, Message, Worker, anyhow, serde_json::
 use serde::{Deserialize, Serialize};
 
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+const MAX_DEVICES: usize = 5;
+
+/// Close code: the client has not logged in, or not correctly.
+const UNAUTHORIZED: u16 = 4401;
+
+/// Close code: the user has logged in with another device.
+const REPLACED: u16 = 4409;
 
 /// In place of a database: the uid of each token.
 struct App {
@@ -31,7 +40,7 @@ impl Worker for App {
             tokio::time::sleep(LOGIN_TIMEOUT).await;
             if let Ok(None) = cluster.uid_of_client(id).await {
                 // An error or a client that has left needs nothing here.
-                let _ = cluster.close_client(id, "log in first").await;
+                let _ = cluster.close_client(id, (UNAUTHORIZED, "log in first")).await;
             }
         });
         Ok(())
@@ -44,10 +53,14 @@ impl Worker for App {
         }
         let uid = message.parse_json().ok().and_then(|it: Login| self.tokens.get(&*it.token));
         let Some(&uid) = uid else {
-            return Ok(client.close(json!({"error": "wrong token"})).await?);
+            return Ok(client.close((UNAUTHORIZED, "wrong token")).await?);
         };
         client.set_session(&User { uid }).await?;
         client.bind_uid(uid).await?;
+        if MAX_DEVICES < client.cluster().clients_of_uid(uid).await?.len() {
+            let (others, close) = (&[client.id()], (REPLACED, "signed in elsewhere"));
+            client.cluster().close_uid_except(uid, others, close).await?;
+        }
         Ok(client.send(json!({"welcome": uid})).await?)
     }
 }

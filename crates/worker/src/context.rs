@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use protocol::{ClientId, Command, Group, LastMessage, Message, Session, SessionError, Uid};
+use protocol::{ClientId, Close, Command, Group, Message, Session, SessionError, Uid};
 use push_suite_cluster::{
     Cluster, Error,
     internal::{self, HandlerScope, Offer, Waiting},
@@ -112,8 +112,10 @@ impl Client {
         }
     }
 
-    /// Closes this client once everything queued for it is written, `last_message` last: a text,
-    /// JSON, or a [`Message`], or `None`.
+    /// Closes this client once everything queued for it is written: a text, JSON or a [`Message`]
+    /// is the last message, with close code 1000; `None` is no last message; `(4403, "banned")` is
+    /// a close code and a reason, and [`Close`] all three. See
+    /// [`Cluster::close_client`](crate::Cluster::close_client).
     ///
     /// The next handler called for it is [`on_close`](crate::Worker::on_close): events that it sent
     /// before it was closed, and that are not handled yet, are dropped. The same applies to a
@@ -123,10 +125,11 @@ impl Client {
     /// is redelivered, followed by the dropped ones.
     ///
     /// # Errors
-    /// Those of [commands](Error#commands).
-    pub async fn close(&self, last_message: impl Into<LastMessage>) -> Result<(), Error> {
-        let (client, farewell) = (self.id().connection, last_message.into().0);
-        self.send_command(Command::Close { client, farewell }).await?;
+    /// [`Error::Close`] for a code that an application may not send, or a reason over 123 bytes.
+    /// Also those of [commands](Error#commands).
+    pub async fn close(&self, close: impl TryInto<Close, Error: Into<Error>>) -> Result<(), Error> {
+        let close = close.try_into().map_err(Into::into)?;
+        self.send_command(close.of_client(self.id().connection)).await?;
         self.state.close();
         Ok(())
     }

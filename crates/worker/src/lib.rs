@@ -37,10 +37,13 @@ pub use config::{Args, Config, runtime};
 pub use context::{Client, DeliveryId};
 pub use process::Process;
 pub use protocol::{
-    ClientId, CloseReason, ConnectionId, Fields, Form, Group, Handshake, Header, InvalidClientId,
-    InvalidName, LastMessage, Message, MessageKind, Secret, Session, SessionError, Uid,
+    ClientId, Close, CloseFrame, CloseReason, ConnectionId, Fields, Form, Group, Handshake, Header,
+    InvalidClientId, InvalidClose, InvalidName, Message, MessageKind, Secret, Session,
+    SessionError, Uid,
 };
-pub use push_suite_cluster::{Bytes, Cluster, Error, Filter, Recipients, Reload, Row, Status, Tls};
+pub use push_suite_cluster::{
+    Bytes, Cluster, Error, Exclude, Filter, Recipients, Reload, Row, Status, Tls,
+};
 pub use run::{main, main_with, serve};
 pub use service::{Health, Starting};
 pub use worker::Worker;

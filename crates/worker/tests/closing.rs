@@ -4,7 +4,7 @@ mod running;
 
 use std::time::Duration;
 
-use protocol::{Command, ConnectionId, Event};
+use protocol::{CloseFrame, Command, ConnectionId, Event};
 use push_suite_worker::{Client, CloseReason, Handshake, Message, Worker};
 use running::start_one;
 use test_support::fakes::{FakeLink, sent_to};
@@ -13,8 +13,10 @@ use test_support::fakes::{FakeLink, sent_to};
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Way {
     Close,
+    WithCode,
     Destroy,
     ByCluster,
+    ByClusterWithCode,
 }
 
 /// The handler that closes the client, and whether it waits before.
@@ -36,8 +38,12 @@ impl Closer {
         }
         match self.way {
             Way::Close => client.close(None).await?,
+            Way::WithCode => client.close((4001, "bye")).await?,
             Way::Destroy => client.destroy().await?,
             Way::ByCluster => client.cluster().close_client(client.id(), None).await?,
+            Way::ByClusterWithCode => {
+                client.cluster().close_client(client.id(), (4001, "bye")).await?;
+            }
         }
         Ok(())
     }
@@ -79,7 +85,8 @@ async fn deliver_events(link: &mut FakeLink, client: u32) {
 #[tokio::test]
 async fn client_closed_by_its_handler_has_no_further_event_but_its_close() {
     for on in ["on_connect", "on_websocket_connect", "on_message"] {
-        for way in [Way::Close, Way::Destroy, Way::ByCluster] {
+        for way in [Way::Close, Way::WithCode, Way::Destroy, Way::ByCluster, Way::ByClusterWithCode]
+        {
             for waits in [false, true] {
                 let closer = Closer { on, way, waits };
                 let (_running, _gateway, mut link) = start_one(closer).await;
@@ -96,6 +103,10 @@ async fn client_closed_by_its_handler_has_no_further_event_but_its_close() {
                 let closes = match way {
                     Way::Destroy => Command::Destroy { client },
                     Way::Close | Way::ByCluster => Command::Close { client, farewell: None },
+                    Way::WithCode | Way::ByClusterWithCode => {
+                        let frame = CloseFrame::new(4001, "bye").unwrap();
+                        Command::CloseWith { client, frame, farewell: None }
+                    }
                 };
                 assert_eq!(link.command().await, closes, "{closer:?}");
                 assert_eq!(link.command().await, sent_to(1, "on_close"), "{closer:?}");

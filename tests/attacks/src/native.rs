@@ -2,9 +2,10 @@
 
 use bytes::{Bytes, BytesMut};
 use protocol::{
-    Command, ConnectionId, Fields, Filter, Group, InstanceId, Message, MessageKind, Query,
-    Recipients, Session, Uid,
+    CloseFrame, Command, ConnectionId, Excluded, Fields, Filter, Group, InstanceId, Message,
+    MessageKind, Query, Recipients, Session, Target as Recipient, Uid,
     bounded::MAX_TARGETS,
+    close::MAX_REASON,
     link::{MAGIC, Role, ToGateway},
 };
 use suite_tests::{Peer, peer::encoded};
@@ -61,7 +62,7 @@ pub(crate) async fn commands(target: &Target, dice: &mut Dice) -> Option<()> {
 
 fn command(target: &Target, dice: &mut Dice) -> Command {
     let client = target.client(dice);
-    match dice.below(11) {
+    match dice.below(15) {
         0 => Command::SendToClient { to: client, message: message(dice, 100_000) },
         1 => {
             let to = match dice.below(3) {
@@ -84,7 +85,29 @@ fn command(target: &Target, dice: &mut Dice) -> Command {
         5 => Command::BindUid { client, uid: uid(dice) },
         6 | 7 => Command::JoinGroup { client, group: group(dice) },
         8 => Command::Ungroup { group: group(dice) },
-        9 => Command::SetSession { client, edit: 0, session: session(dice) },
+        9 => {
+            // A uid of almost always no client, so that the target keeps its clients.
+            let uid = Uid::new(dice.word(12)).expect("a word");
+            let (exclude, farewell) = (clients(target, dice), Some(message(dice, 1000)));
+            let length = dice.amount(MAX_REASON);
+            let frame = CloseFrame::new(4000, dice.word(length)).expect("a short reason");
+            match dice.once_in(2) {
+                true => Command::CloseUid { uid, exclude, frame, farewell },
+                false => Command::CloseWith { client: target.any_client(dice), frame, farewell },
+            }
+        }
+        10 => Command::JoinGroupByUid { uid: uid(dice), group: group(dice) },
+        11 => Command::LeaveGroupByUid { uid: uid(dice), group: group(dice) },
+        12 => {
+            let to = match dice.below(3) {
+                0 => Recipient::All,
+                1 => Recipient::Uids(uids(dice)),
+                _ => Recipient::Groups(groups(dice)),
+            };
+            let exclude = Excluded { clients: clients(target, dice), uids: uids(dice) };
+            Command::SendExcept { to, exclude, message: message(dice, 2000) }
+        }
+        13 => Command::SetSession { client, edit: 0, session: session(dice) },
         _ => Command::UpdateSession { client, edit: 0, changes: session(dice) },
     }
 }

@@ -1,8 +1,9 @@
 // Reconnect delays, and behavior of a lost connection.
 
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { mock, test } from 'node:test';
-import { backoff, Connection, retryAfter } from '../../../web/connection.js';
+import { backoff, comesBack, Connection, retryAfter } from '../../../web/connection.js';
 
 globalThis.WebSocket ??= { OPEN: 1 };
 
@@ -30,6 +31,7 @@ function setUp() {
   const sockets = [];
   const states = [];
   const losses = [];
+  const ends = [];
   const connection = new Connection(
     'ws://chat/',
     {
@@ -37,13 +39,14 @@ function setUp() {
       onOpen: () => connection.accept(),
       onFrame: () => {},
       onLost: (loss) => losses.push(loss),
+      onClosed: (end) => ends.push(end),
     },
     () => {
       sockets.push(new FakeSocket());
       return sockets.at(-1);
     },
   );
-  return { connection, sockets, states, losses };
+  return { connection, sockets, states, losses, ends };
 }
 
 function example(name, run) {
@@ -92,6 +95,36 @@ example('connects, and after a loss connects again', ({ connection, sockets, sta
   assert.deepEqual(states, ['connecting', 'online', 'waiting']);
   assert.deepEqual(losses, [{ code: 1006, was: 'online' }]);
   mock.timers.tick(30_000);
+  assert.equal(sockets.length, 2);
+});
+
+test('comes back after the codes that docs/close-codes.md says, and after no others', async () => {
+  const document = await readFile(new URL('../../../docs/close-codes.md', import.meta.url), 'utf8');
+  const [, table] = document.split('| code | cause |');
+  const rows = table.split('\n\n')[0].split('\n').slice(2).map((row) => row.split('|').map((cell) => cell.trim()));
+  assert.ok(rows.length > 10);
+  for (const [, code, cause, reason, verdict] of rows) {
+    if (code === "the client's") continue;
+    assert.ok(['yes', 'no'].includes(verdict), cause);
+    const codes = code === 'none' ? [1005, 1006] : code.split('–').map(Number);
+    const sent = reason.includes('retry-after') ? 'retry-after=2.4' : '';
+    for (const each of codes) assert.equal(comesBack(each, sent), verdict === 'yes', `${each} ${cause}`);
+  }
+  assert.equal(comesBack(4403, 'kicked'), false);
+  assert.equal(comesBack(4503, 'retry-after=30'), true);
+});
+
+example('stays away after a code that is final, until it is started', ({ connection, sockets, states, losses, ends }) => {
+  connection.start();
+  sockets[0].tell('open');
+  sockets[0].tell('close', { code: 4403, reason: 'kicked' });
+  connection.hurry();
+  mock.timers.tick(600_000);
+  assert.equal(sockets.length, 1);
+  assert.equal(states.at(-1), 'closed');
+  assert.deepEqual(ends, [{ code: 4403, reason: 'kicked' }]);
+  assert.deepEqual(losses, []);
+  connection.start();
   assert.equal(sockets.length, 2);
 });
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use push_suite_worker::{Client, CloseReason, Handshake, Message, Worker};
+use push_suite_worker::{Client, CloseReason, Exclude, Handshake, Message, Worker};
 
 use crate::{
     message::{Kind, Reply, Request, Token},
@@ -64,7 +64,11 @@ impl<R: Recorder> Worker for RecordingWorker<R> {
         self.record(client, token.map_or(RecordedEvent::Unexpected, RecordedEvent::Open))?;
         let token = Token::from_u64(token.context("the query is not a token")?);
         client.bind_uid(token.uid()).await?;
-        client.join_group(token.group()).await?;
+        // To the same effect: all clients of a uid are in its group.
+        match token.client % 2 {
+            0 => client.join_group(token.group()).await?,
+            _ => client.cluster().join_group_by_uid(token.uid(), token.group()).await?,
+        }
         Ok(())
     }
 
@@ -87,10 +91,26 @@ impl<R: Recorder> Worker for RecordingWorker<R> {
             Kind::Echo => {}
             Kind::Uid => {
                 let partner = Token { client: from.partner(), attempt: 0 };
-                cluster.send_to_uid(partner.uid(), Message::binary(reply.encode())).await?;
+                let message = Message::binary(reply.encode());
+                match number % 16 {
+                    3 => cluster.send_to_uid(partner.uid(), message).await?,
+                    // The sender is no client of its partner.
+                    _ => {
+                        let sender = [client.id()];
+                        cluster.send_to_uids_except([partner.uid()], &sender, message).await?;
+                    }
+                }
             }
             Kind::Group => {
-                cluster.send_to_group(from.group(), Message::binary(reply.encode())).await?;
+                let message = Message::binary(reply.encode());
+                match number % 32 {
+                    7 => cluster.send_to_group(from.group(), message).await?,
+                    // No client has this uid.
+                    _ => {
+                        let exclude = Exclude::uids(["nobody"])?;
+                        cluster.send_to_groups([from.group()], exclude, message).await?;
+                    }
+                }
             }
         }
         let reply = Reply { kind: Kind::Echo, ..reply };

@@ -1,12 +1,15 @@
 //! Commands to the cluster.
 
 use protocol::{
-    ClientId, Command, Group, LastMessage, Message, Recipients as OnGateway, Session, Uid,
-    bounded::MAX_TARGETS,
+    ClientId, Close, Command, Group, Message, Session, Target, Uid, bounded::MAX_TARGETS,
 };
 use serde::Serialize;
 
-use crate::{Cluster, Error, error::at_most_targets, targets, targets::Recipients};
+use crate::{
+    Cluster, Error,
+    error::at_most_targets,
+    targets::{self, Exclude, Recipients, names},
+};
 
 /// Commands are sent without waiting for a response: `Ok` means that they are queued for the
 /// gateways.
@@ -38,8 +41,8 @@ impl Cluster {
     /// Sends to all clients, to some, or to all but some.
     ///
     /// # Errors
-    /// [`Error::TooMany`] for more than 10,000 excluded clients on one gateway. The number of
-    /// recipients is not limited.
+    /// [`Error::TooMany`] for more than 10,000 excluded clients on one gateway, or as many excluded
+    /// uids. The number of recipients is not limited.
     /// Also those of [commands](Error#commands).
     pub async fn send_to_all(
         &self,
@@ -47,22 +50,19 @@ impl Cluster {
         message: impl Into<Message>,
     ) -> Result<(), Error> {
         let message = message.into();
-        let send = |to| Command::SendToAll { to, message: message.clone() };
         match &to {
-            Recipients::All => self.command_all(|_| Some(send(OnGateway::All))).await,
             Recipients::Only(clients) => {
                 for some in clients.chunks(MAX_TARGETS) {
                     let some = Recipients::Only(some.to_vec());
-                    self.command_all(|gateway| targets::recipients(gateway, &some).map(&send))
-                        .await?;
+                    self.command_all(|gateway| targets::send(gateway, &some, &message)).await?;
                 }
-                Ok(())
+                return Ok(());
             }
-            Recipients::Except(clients) => {
-                at_most_targets(targets::most_on_one(clients))?;
-                self.command_all(|gateway| targets::recipients(gateway, &to).map(&send)).await
-            }
+            Recipients::All => {}
+            Recipients::Except(clients) => at_most_targets(targets::most_on_one(clients))?,
+            Recipients::ExceptUids(uids) => at_most_targets(uids.len())?,
         }
+        self.command_all(|gateway| targets::send(gateway, &to, &message)).await
     }
 
     /// Sends to every client of a uid.
@@ -96,6 +96,35 @@ impl Cluster {
         Ok(())
     }
 
+    /// Sends to every client of each uid except the excluded clients, such as the other devices of
+    /// a user; twice where a uid is listed twice.
+    ///
+    /// # Errors
+    /// [`Error::TooMany`] for more than 10,000 excluded clients on one gateway, or as many excluded
+    /// uids.
+    /// Also those of [commands](Error#commands).
+    pub async fn send_to_uids_except(
+        &self,
+        uids: impl IntoIterator<Item: TryInto<Uid, Error: Into<Error>>>,
+        exclude: impl Into<Exclude>,
+        message: impl Into<Message>,
+    ) -> Result<(), Error> {
+        let (uids, message): (Vec<Uid>, _) = (names(uids)?, message.into());
+        let exclude = exclude.into();
+        exclude.check()?;
+        for uids in uids.chunks(MAX_TARGETS) {
+            self.command_all(|gateway| {
+                Some(Command::SendExcept {
+                    to: Target::Uids(uids.to_vec()),
+                    exclude: exclude.on(gateway),
+                    message: message.clone(),
+                })
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
     /// Sends to every member of a group.
     ///
     /// # Errors
@@ -112,22 +141,25 @@ impl Cluster {
     /// groups receives it twice.
     ///
     /// # Errors
-    /// [`Error::TooMany`] for more than 10,000 excluded clients on one gateway.
+    /// [`Error::TooMany`] for more than 10,000 excluded clients on one gateway, or as many excluded
+    /// uids.
     /// Also those of [commands](Error#commands).
     pub async fn send_to_groups(
         &self,
         groups: impl IntoIterator<Item: TryInto<Group, Error: Into<Error>>>,
-        exclude: &[ClientId],
+        exclude: impl Into<Exclude>,
         message: impl Into<Message>,
     ) -> Result<(), Error> {
         let (groups, message): (Vec<Group>, _) = (names(groups)?, message.into());
-        at_most_targets(targets::most_on_one(exclude))?;
+        let exclude = exclude.into();
+        exclude.check()?;
         for groups in groups.chunks(MAX_TARGETS) {
             self.command_all(|gateway| {
-                Some(Command::SendToGroups {
-                    groups: groups.to_vec(),
-                    exclude: targets::on(gateway, exclude),
-                    message: message.clone(),
+                let (groups, message) = (groups.to_vec(), message.clone());
+                let exclude = exclude.on(gateway);
+                Some(match exclude.uids.is_empty() {
+                    true => Command::SendToGroups { groups, exclude: exclude.clients, message },
+                    false => Command::SendExcept { to: Target::Groups(groups), exclude, message },
                 })
             })
             .await?;
@@ -135,18 +167,64 @@ impl Cluster {
         Ok(())
     }
 
-    /// Closes a client once its send queue is written, with the message last; with `None`, only
-    /// what is queued.
+    /// Closes a client once its send queue is written: `"bye"` is the last message, with close code
+    /// 1000; `None` is no last message; `(4403, "banned")` is a close code and a reason, and
+    /// [`Close`] all three. docs/close-codes.md lists what clients make of each code.
+    ///
+    /// Only a WebSocket client receives the code and the reason, and not with `--compat strict`.
     ///
     /// # Errors
-    /// Those of [commands](Error#commands).
+    /// [`Error::Close`] for a code that an application may not send, or a reason over 123 bytes.
+    /// Also those of [commands](Error#commands).
     pub async fn close_client(
         &self,
         client: ClientId,
-        last_message: impl Into<LastMessage>,
+        close: impl TryInto<Close, Error: Into<Error>>,
     ) -> Result<(), Error> {
-        let farewell = last_message.into().0;
-        self.command(client, Command::Close { client: client.connection, farewell }).await
+        let close = close.try_into().map_err(Into::into)?;
+        self.command(client, close.of_client(client.connection)).await
+    }
+
+    /// Closes every client of a uid, as [`close_client`](Self::close_client) does: those that are
+    /// bound to it when the command arrives at their gateway. One that is bound later is not
+    /// closed, so that a user who is to stay out has to be refused at login as well.
+    ///
+    /// The client of an event is no exception, but its later events are still handled, unlike those
+    /// of one that its handler has closed by [`close_client`](Self::close_client).
+    ///
+    /// # Errors
+    /// Those of [`close_client`](Self::close_client).
+    pub async fn close_uid(
+        &self,
+        uid: impl TryInto<Uid, Error: Into<Error>>,
+        close: impl TryInto<Close, Error: Into<Error>>,
+    ) -> Result<(), Error> {
+        self.close_uid_except(uid, &[], close).await
+    }
+
+    /// As [`close_uid`](Self::close_uid), but for these clients: closes the other devices of a user.
+    ///
+    /// # Errors
+    /// [`Error::TooMany`] for more than 10,000 excluded clients on one gateway.
+    /// Also those of [`close_client`](Self::close_client).
+    pub async fn close_uid_except(
+        &self,
+        uid: impl TryInto<Uid, Error: Into<Error>>,
+        exclude: &[ClientId],
+        close: impl TryInto<Close, Error: Into<Error>>,
+    ) -> Result<(), Error> {
+        let uid = uid.try_into().map_err(Into::into)?;
+        let Close { frame, last_message } = close.try_into().map_err(Into::into)?;
+        at_most_targets(targets::most_on_one(exclude))?;
+        self.command_all(|gateway| {
+            Some(Command::CloseUid {
+                uid: uid.clone(),
+                exclude: targets::on(gateway, exclude),
+                frame: frame.clone(),
+                farewell: last_message.clone(),
+            })
+        })
+        .await
     }
 
     /// Closes a client at once; its send queue is discarded.
@@ -204,6 +282,39 @@ impl Cluster {
         self.command(client, Command::LeaveGroup { client: client.connection, group }).await
     }
 
+    /// Adds every client of a uid to a group: those that are bound to it when the command arrives at
+    /// their gateway, of which each leaves when it disconnects. One that is bound later is not
+    /// added.
+    ///
+    /// # Errors
+    /// Those of [commands](Error#commands).
+    pub async fn join_group_by_uid(
+        &self,
+        uid: impl TryInto<Uid, Error: Into<Error>>,
+        group: impl TryInto<Group, Error: Into<Error>>,
+    ) -> Result<(), Error> {
+        let uid = uid.try_into().map_err(Into::into)?;
+        let group = group.try_into().map_err(Into::into)?;
+        let join = || Command::JoinGroupByUid { uid: uid.clone(), group: group.clone() };
+        self.command_all(|_| Some(join())).await
+    }
+
+    /// Removes every client of a uid from a group; those that are bound to it when the command
+    /// arrives at their gateway.
+    ///
+    /// # Errors
+    /// Those of [commands](Error#commands).
+    pub async fn leave_group_by_uid(
+        &self,
+        uid: impl TryInto<Uid, Error: Into<Error>>,
+        group: impl TryInto<Group, Error: Into<Error>>,
+    ) -> Result<(), Error> {
+        let uid = uid.try_into().map_err(Into::into)?;
+        let group = group.try_into().map_err(Into::into)?;
+        let leave = || Command::LeaveGroupByUid { uid: uid.clone(), group: group.clone() };
+        self.command_all(|_| Some(leave())).await
+    }
+
     /// Removes every client from a group.
     ///
     /// # Errors
@@ -244,11 +355,4 @@ impl Cluster {
         let (id, edit) = (client.connection, 0);
         self.command(client, Command::UpdateSession { client: id, edit, changes }).await
     }
-}
-
-/// Converts and validates names.
-pub(super) fn names<N>(
-    given: impl IntoIterator<Item: TryInto<N, Error: Into<Error>>>,
-) -> Result<Vec<N>, Error> {
-    given.into_iter().map(|name| name.try_into().map_err(Into::into)).collect()
 }

@@ -6,12 +6,11 @@ use protocol::{
     Answer, ClientId, Fields, Filter as OnGateway, Group, Query, Session, Uid, bounded::MAX_TARGETS,
 };
 
-use super::commands::names;
 use crate::{
     Cluster, Error,
     error::at_most_targets,
     merge::{self, Row},
-    targets,
+    targets::{self, names},
 };
 
 /// The clients of a [`select`](Cluster::select).

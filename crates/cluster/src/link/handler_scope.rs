@@ -73,7 +73,9 @@ impl HandlerScope {
     fn closes(&self, message: &ToGateway) -> bool {
         let ToGateway::Command { command, .. } = message else { return false };
         match command {
-            Command::Close { client, .. } | Command::Destroy { client } => *client == self.client,
+            Command::Close { client, .. }
+            | Command::CloseWith { client, .. }
+            | Command::Destroy { client } => *client == self.client,
             _ => false,
         }
     }

@@ -41,16 +41,21 @@ pub fn pong_frame(payload: &[u8]) -> Bytes {
 /// A close frame with a code (RFC 6455, 7.4), or without one in reply to a client that sent none.
 pub fn close_frame(code: Option<u16>) -> Bytes {
     match code {
-        Some(code) => frame(OpCode::Control(Control::Close), &code.to_be_bytes()),
+        Some(code) => close_frame_with(code, ""),
         None => frame(OpCode::Control(Control::Close), &[]),
     }
 }
 
+/// A close frame with a code and a reason of at most [`MAX_REASON`](protocol::close::MAX_REASON)
+/// bytes.
+pub fn close_frame_with(code: u16, reason: &str) -> Bytes {
+    let payload = [&code.to_be_bytes(), reason.as_bytes()].concat();
+    frame(OpCode::Control(Control::Close), &payload)
+}
+
 /// A close frame with the reason `retry-after=SECONDS`, with one decimal.
 pub fn retry_after_frame(code: u16, after: Duration) -> Bytes {
-    let mut payload = code.to_be_bytes().to_vec();
-    payload.extend(format!("retry-after={:.1}", after.as_secs_f64()).into_bytes());
-    frame(OpCode::Control(Control::Close), &payload)
+    close_frame_with(code, &format!("retry-after={:.1}", after.as_secs_f64()))
 }
 
 fn frame(opcode: OpCode, payload: &[u8]) -> Bytes {

@@ -10,5 +10,5 @@ mod handshake;
 
 pub use decoder::Decoder;
 pub(super) use encode::message_frame;
-pub use encode::{PING, close_frame, pong_frame, retry_after_frame};
+pub use encode::{PING, close_frame, close_frame_with, pong_frame, retry_after_frame};
 pub use handshake::{HandshakePolicy, Refusal, Reply, evaluate, not_a_websocket};

@@ -261,7 +261,7 @@ impl Hub {
     /// Forwards a command to the shards, in the order of arrival over all links.
     fn command(&mut self, from: LinkId, command: Command) {
         self.commands += 1;
-        let ordinal = self.gateway.ordinal();
+        let ordinal = self.gateway.ordinal_of(&command);
         match command.client() {
             Some(client) => {
                 let shard = self.gateway.shard_of(client);

@@ -75,7 +75,7 @@ impl TestShard {
     /// Sends the shard commands, as the hub does.
     pub(super) fn command(&mut self, commands: impl IntoIterator<Item = Command>) {
         for command in commands {
-            let ordinal = self.shard.gateway.ordinal();
+            let ordinal = self.shard.gateway.ordinal_of(&command);
             let mut messages = vec![ToShard::Command { from: LinkId(1), ordinal, command }];
             self.shard.gateway.clone().send_to_shard(0, &mut messages);
         }

@@ -4,8 +4,9 @@ use std::fmt::Debug;
 
 use bytes::Bytes;
 use push_suite_protocol::{
-    Answer, CloseReason, Command, ConnectionId, Context, Event, Fields, Filter, Form, Group,
-    Handshake, InstanceId, Message, MessageKind, Query, Recipients, Row, Session, Uid,
+    Answer, CloseFrame, CloseReason, Command, ConnectionId, Context, Event, Excluded, Fields,
+    Filter, Form, Group, Handshake, InstanceId, Message, MessageKind, Query, Recipients, Row,
+    Session, Target, Uid,
     event::Header,
     link::{Delivery, Refusal, Role, ToGateway, ToPeer},
     standby::{HandedOver, Handover, StandbyClient, WorkerMessage},
@@ -41,6 +42,14 @@ pub(crate) fn to_gateway() -> Vec<(String, ToGateway)> {
     all.extend(named("recipients", recipients(), |to| ToGateway::Command {
         seq: 2,
         command: Command::SendToAll { to, message: Message::text("hi") },
+    }));
+    all.extend(named("target", targets(), |to| ToGateway::Command {
+        seq: 2,
+        command: Command::SendExcept {
+            to,
+            exclude: Excluded::default(),
+            message: Message::text("hi"),
+        },
     }));
     all.extend(named("message-kind", kinds(), |kind| ToGateway::Command {
         seq: 3,
@@ -176,6 +185,36 @@ fn commands() -> Vec<(&'static str, Command)> {
             "set-session-to-none": Command::SetSession { client, edit: 0, session: Session::default() };
         Command::UpdateSession { .. } =>
             "update-session": Command::UpdateSession { client, edit: 2, changes: session(r#"{"b":[2]}"#) };
+        Command::CloseWith { .. } =>
+            "close-with": Command::CloseWith {
+                client,
+                frame: CloseFrame::new(4403, "no entry").unwrap(),
+                farewell: None,
+            },
+            "close-with-code-and-farewell": Command::CloseWith {
+                client,
+                frame: CloseFrame::new(3000, "").unwrap(),
+                farewell: Some(Message::text("bye")),
+            };
+        Command::CloseUid { .. } => "close-uid": Command::CloseUid {
+            uid: uid("ann"),
+            exclude: vec![client],
+            frame: CloseFrame::new(4001, "再见").unwrap(),
+            farewell: Some(Message::text("bye")),
+        };
+        Command::JoinGroupByUid { .. } => "join-group-by-uid": Command::JoinGroupByUid {
+            uid: uid("ann"),
+            group: group("r"),
+        };
+        Command::LeaveGroupByUid { .. } => "leave-group-by-uid": Command::LeaveGroupByUid {
+            uid: uid("ann"),
+            group: group("r"),
+        };
+        Command::SendExcept { .. } => "send-except": Command::SendExcept {
+            to: Target::All,
+            exclude: Excluded { clients: vec![client], uids: vec![uid("ann"), uid("bob")] },
+            message: Message::text("hi"),
+        };
     })
 }
 
@@ -186,6 +225,14 @@ fn recipients() -> Vec<(&'static str, Recipients)> {
         Recipients::Except(_) =>
             "except": Recipients::Except(vec![ConnectionId(7)]),
             "except-nobody": Recipients::Except(vec![]);
+    })
+}
+
+fn targets() -> Vec<(&'static str, Target)> {
+    cases!(Target {
+        Target::All => "all": Target::All;
+        Target::Uids(_) => "uids": Target::Uids(vec![uid("ann"), uid("bob")]);
+        Target::Groups(_) => "groups": Target::Groups(vec![group("r")]);
     })
 }
 

@@ -5,6 +5,7 @@ use proptest::{collection::vec, prelude::*};
 use push_suite_protocol::{
     Command, ConnectionId, Fields, Filter, Group, Query, Recipients, Uid,
     bounded::MAX_TARGETS,
+    close::MAX_REASON,
     codec::native::{
         DecodeError, MAX_FRAME, MAX_UNAUTHENTICATED_FRAME, PREFIX, VERSION, decode, encode,
     },
@@ -155,6 +156,22 @@ fn list_over_the_limit_of_targets_is_refused() {
     }
 }
 
+#[test]
+fn close_code_and_reason_are_checked_on_decoding() {
+    // Sequence number 0, variant 13, client 7; then the code, the reason and no farewell.
+    let header = |code: u16, reason: &[u8]| {
+        let code = varint(usize::from(code));
+        [&[1, 0, 13, 7][..], &code, &varint(reason.len()), reason, &[0]].concat()
+    };
+    let longest = "x".repeat(MAX_REASON);
+    assert!(decode_frame::<ToGateway>(&frame(&header(4000, longest.as_bytes()), b"")).is_ok());
+    for code in [0, 1001, 1005, 1011, 2999, 5000, u16::MAX] {
+        refused_as_header(&header(code, b""));
+    }
+    refused_as_header(&header(4000, format!("{longest}x").as_bytes()));
+    refused_as_header(&header(4000, &[0xff]));
+}
+
 fn command(command: Command) -> ToGateway {
     ToGateway::Command { seq: 1, command }
 }
@@ -200,7 +217,7 @@ proptest! {
     /// Headers with a valid start pass more checks than arbitrary bytes.
     #[test]
     fn header_of_known_variants_does_not_panic(
-        start in (0_u8..8, 0_u8..3, 0_u8..14),
+        start in (0_u8..8, 0_u8..3, 0_u8..20),
         header in vec(prop_oneof![0_u8..4, any::<u8>(), Just(253_u8)], 0..60),
     ) {
         let header = [&[start.0, start.1, start.2][..], &header].concat();

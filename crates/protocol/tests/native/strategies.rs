@@ -5,8 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*};
 use push_suite_protocol::{
-    Answer, CloseReason, Command, ConnectionId, Context, Event, Fields, Filter, Group, Handshake,
-    InstanceId, Message, MessageKind, Query, Recipients, Row, Session, Uid,
+    Answer, CloseFrame, CloseReason, Command, ConnectionId, Context, Event, Excluded, Fields,
+    Filter, Group, Handshake, InstanceId, Message, MessageKind, Query, Recipients, Row, Session,
+    Target, Uid,
     event::Header,
     link::{Delivery, Refusal, Role, ToGateway, ToPeer},
     name::MAX_NAME,
@@ -118,6 +119,32 @@ fn command() -> impl Strategy<Value = Command> {
             .prop_map(|(client, edit, session)| Command::SetSession { client, edit, session }),
         (client(), any::<u64>(), session())
             .prop_map(|(client, edit, changes)| Command::UpdateSession { client, edit, changes }),
+        (client(), close_frame(), option::of(message())).prop_map(|(client, frame, farewell)| {
+            Command::CloseWith { client, frame, farewell }
+        }),
+        (uid(), clients(), close_frame(), option::of(message())).prop_map(
+            |(uid, exclude, frame, farewell)| Command::CloseUid { uid, exclude, frame, farewell }
+        ),
+        (uid(), group()).prop_map(|(uid, group)| Command::JoinGroupByUid { uid, group }),
+        (uid(), group()).prop_map(|(uid, group)| Command::LeaveGroupByUid { uid, group }),
+        (target(), clients(), vec(uid(), 0..4), message()).prop_map(
+            |(to, clients, uids, message)| {
+                Command::SendExcept { to, exclude: Excluded { clients, uids }, message }
+            }
+        ),
+    ]
+}
+
+fn close_frame() -> impl Strategy<Value = CloseFrame> {
+    (prop_oneof![Just(1000), 3000..5000_u16], "\\PC{0,30}")
+        .prop_map(|(code, reason)| CloseFrame::new(code, reason).unwrap())
+}
+
+fn target() -> impl Strategy<Value = Target> {
+    prop_oneof![
+        Just(Target::All),
+        vec(uid(), 0..4).prop_map(Target::Uids),
+        vec(group(), 0..4).prop_map(Target::Groups),
     ]
 }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use protocol::{
-    Answer, Command, ConnectionId, Fields, Filter, Group, Message, Query, Recipients, Row, Session,
-    Uid,
+    Answer, Close, CloseFrame, Command, ConnectionId, Fields, Filter, Group, Message, Query,
+    Recipients, Row, Session, Target, Uid,
 };
 use push_suite_cluster::internal::LocalGateway;
 
@@ -22,11 +22,29 @@ pub(super) struct Client {
     pub(super) session: Session,
     pub(super) received: Vec<Message>,
     pub(super) closed: bool,
+    /// The close frame that it has received.
+    pub(super) close_frame: Option<CloseFrame>,
 }
 
 impl Client {
     fn close(&mut self) {
         (self.uid, self.groups, self.closed) = (None, Vec::new(), true);
+    }
+
+    fn close_with(&mut self, Close { frame, last_message }: Close) {
+        self.received.extend(last_message);
+        self.close_frame = Some(frame);
+        self.close();
+    }
+
+    fn has(&self, uid: &Uid) -> bool {
+        self.uid.as_ref() == Some(uid)
+    }
+
+    fn join(&mut self, group: Group) {
+        if !self.groups.contains(&group) {
+            self.groups.push(group);
+        }
     }
 }
 
@@ -62,6 +80,11 @@ impl Gateway {
             let times = times(*id, client);
             client.received.extend(std::iter::repeat_n(message.clone(), times));
         }
+    }
+
+    fn edit_all(&mut self, uid: &Uid, mut edit: impl FnMut(ConnectionId, &mut Client)) {
+        let open = self.clients.iter_mut().filter(|(_, client)| !client.closed);
+        open.filter(|(_, client)| client.has(uid)).for_each(|(id, client)| edit(*id, client));
     }
 
     fn members(&self, group: Option<&Group>) -> impl Iterator<Item = (ConnectionId, &Client)> {
@@ -101,8 +124,20 @@ impl LocalGateway for Gateway {
                     Recipients::Except(these) => !these.contains(&id),
                 })
             }),
-            Command::SendToUids { uids, message } => self.send(&message, |_, client| {
-                uids.iter().filter(|uid| client.uid.as_ref() == Some(*uid)).count()
+            Command::SendToUids { uids, message } => {
+                self.send(&message, |_, client| uids.iter().filter(|uid| client.has(uid)).count());
+            }
+            Command::SendExcept { to, exclude, message } => self.send(&message, |id, client| {
+                if exclude.clients.contains(&id) || exclude.uids.iter().any(|uid| client.has(uid)) {
+                    return 0;
+                }
+                match &to {
+                    Target::All => 1,
+                    Target::Uids(uids) => uids.iter().filter(|uid| client.has(uid)).count(),
+                    Target::Groups(groups) => {
+                        groups.iter().filter(|group| client.groups.contains(group)).count()
+                    }
+                }
             }),
             Command::SendToGroups { groups, exclude, message } => {
                 self.send(&message, |id, client| match exclude.contains(&id) {
@@ -110,18 +145,30 @@ impl LocalGateway for Gateway {
                     false => groups.iter().filter(|group| client.groups.contains(group)).count(),
                 });
             }
-            Command::Close { client, farewell } => self.edit(client, |client| {
-                client.received.extend(farewell);
-                client.close();
-            }),
+            Command::Close { client, farewell } => {
+                self.edit(client, |client| client.close_with(farewell.into()));
+            }
+            Command::CloseWith { client, frame, farewell: last_message } => {
+                self.edit(client, |client| client.close_with(Close { frame, last_message }));
+            }
+            Command::CloseUid { uid, exclude, frame, farewell: last_message } => {
+                let close = Close { frame, last_message };
+                self.edit_all(&uid, |id, client| {
+                    if !exclude.contains(&id) {
+                        client.close_with(close.clone());
+                    }
+                });
+            }
+            Command::JoinGroupByUid { uid, group } => {
+                self.edit_all(&uid, |_, client| client.join(group.clone()));
+            }
+            Command::LeaveGroupByUid { uid, group } => {
+                self.edit_all(&uid, |_, client| client.groups.retain(|it| *it != group));
+            }
             Command::Destroy { client } => self.edit(client, Client::close),
             Command::BindUid { client, uid } => self.edit(client, |client| client.uid = Some(uid)),
             Command::UnbindUid { client } => self.edit(client, |client| client.uid = None),
-            Command::JoinGroup { client, group } => self.edit(client, |client| {
-                if !client.groups.contains(&group) {
-                    client.groups.push(group);
-                }
-            }),
+            Command::JoinGroup { client, group } => self.edit(client, |client| client.join(group)),
             Command::LeaveGroup { client, group } => {
                 self.edit(client, |client| client.groups.retain(|it| *it != group));
             }

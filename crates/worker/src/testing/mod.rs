@@ -36,7 +36,7 @@ use std::{
     sync::Arc,
 };
 
-use protocol::{ClientId, ConnectionId, Context, Group, Message, Session, Uid};
+use protocol::{ClientId, CloseFrame, ConnectionId, Context, Group, Message, Session, Uid};
 use push_suite_cluster::{Cluster, internal::Loopback};
 use runtime::sync::Mutex;
 
@@ -139,6 +139,12 @@ impl TestCluster {
     /// Whether a client was closed.
     pub fn is_closed(&self, id: ClientId) -> bool {
         self.see(id, |client| client.closed)
+    }
+
+    /// The code and reason with which a client was closed; `None` if it is connected, or was
+    /// destroyed.
+    pub fn close_frame(&self, id: ClientId) -> Option<CloseFrame> {
+        self.see(id, |client| client.close_frame.clone())
     }
 
     /// The uid that a client is bound to.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::{Error, Fields, Filter, Recipients};
+use crate::{Close, Error, Exclude, Fields, Filter, Recipients};
 
 #[tokio::test]
 async fn commands_take_effect_before_the_next_query() {
@@ -50,6 +50,35 @@ async fn closed_client_has_its_last_message_and_is_offline() {
     assert!(cluster.is_closed(ann.id()) && cluster.is_closed(bob.id()));
     assert!(!cluster.cluster().is_online(ann.id()).await.unwrap());
     assert_eq!(cluster.cluster().group_count("room").await.unwrap(), 0);
+    assert_eq!(cluster.close_frame(ann.id()), Some(CloseFrame::default()));
+}
+
+#[tokio::test]
+async fn calls_by_uid_apply_to_every_client_of_it() {
+    let cluster = TestCluster::start();
+    let clients = [cluster.client(), cluster.client(), cluster.client()];
+    let [phone, desk, bob] = &clients;
+    for (client, uid) in [(phone, "ann"), (desk, "ann"), (bob, "bob")] {
+        client.bind_uid(uid).await.unwrap();
+    }
+    let calls = cluster.cluster();
+    calls.join_group_by_uid("ann", "room").await.unwrap();
+    calls.send_to_groups(["room"], &[desk.id()], "a").await.unwrap();
+    calls.send_to_groups(["room"], Exclude::uids(["ann"]).unwrap(), "b").await.unwrap();
+    calls.send_to_uids_except(["ann"], &[phone.id()], "c").await.unwrap();
+    calls.send_to_all(Recipients::ExceptUids(vec!["ann".try_into().unwrap()]), "d").await.unwrap();
+    calls.leave_group_by_uid("ann", "room").await.unwrap();
+    assert_eq!(cluster.groups(phone.id()), []);
+    calls.close_uid_except("ann", &[desk.id()], (4409, "elsewhere")).await.unwrap();
+    desk.close(Close::new(4401, "").unwrap().with_last_message("bye")).await.unwrap();
+    calls.destroy_client(bob.id()).await.unwrap();
+    let frames = clients.each_ref().map(|client| {
+        cluster.close_frame(client.id()).map(|frame| (frame.code(), frame.reason().to_owned()))
+    });
+    assert_eq!(frames, [Some((4409, "elsewhere".to_owned())), Some((4401, String::new())), None]);
+    let received = clients.each_ref().map(|client| cluster.received(client.id()));
+    assert_eq!(received, [vec!["a".into()], vec!["c".into(), "bye".into()], vec!["d".into()]]);
+    assert!(matches!(desk.close((1001, "no")).await, Err(Error::Close(_))));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Handles the page's messages.
 
-use push_suite_worker::{ClientId, Error, Group, Session};
+use push_suite_worker::{ClientId, Close, Error, Group, Session};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -11,6 +11,9 @@ use super::{
     },
     text::{escape, escape_lines, is_longer},
 };
+
+/// The close code of a kicked client (docs/close-codes.md).
+const KICKED: u16 = 4403;
 
 /// Why a message was not handled.
 #[derive(Debug)]
@@ -38,6 +41,9 @@ impl From<Error> for Failed {
 struct Member {
     client_name: String,
     room_id: RoomId,
+    /// When it entered the room, in milliseconds since 1970.
+    #[serde(default)]
+    entered: i64,
 }
 
 impl Member {
@@ -60,6 +66,7 @@ pub(super) async fn on_message(client: &impl ChatClient, message: Read) -> Resul
             say(client, &to_client_id.0, &to_client_name.0, &content.0).await
         }
         Read::Message(FromPage::Nick { client_name }) => nick(client, client_name).await,
+        Read::Message(FromPage::Kick { client_id }) => kick(client, &client_id.0).await,
         Read::Message(FromPage::Who) => who(client).await,
         Read::Malformed => Err(Refusal::BadRequest.into()),
         Read::Message(FromPage::Pong) | Read::Unknown => Ok(()),
@@ -100,6 +107,7 @@ async fn login(client: &impl ChatClient, name: Text, room_id: RoomId) -> Result<
     let mut changes = Map::new();
     changes.insert("room_id".to_owned(), room_id.as_given());
     changes.insert("client_name".to_owned(), Value::String(name.clone()));
+    changes.insert("entered".to_owned(), client.milliseconds().into());
     client.update_session(changes).await?;
     // Joins before it queries the members, so that of two concurrent logins at least one sees the
     // other.
@@ -192,6 +200,25 @@ async fn nick(client: &impl ChatClient, name: Text) -> Result<(), Failed> {
     let (client_name, old_name) = (&name, &member.client_name);
     let nick = ToPage::Nick { client_id, client_name, old_name, time: &time };
     client.send_to_group(group, &[], nick.text()).await?;
+    Ok(())
+}
+
+/// Closes a member of the same room, with a code after which its page stays away. The member who
+/// has been in the room longest may do that.
+async fn kick(client: &impl ChatClient, id: &str) -> Result<(), Failed> {
+    let member = Member::of(&client.session()).ok_or(Refusal::NotLoggedIn)?;
+    let kicked: ClientId = id.parse().map_err(|_| Refusal::NoSuchClient)?;
+    let sessions = client.sessions(member.group()?).await?;
+    if !sessions.iter().any(|(client, _)| *client == kicked) {
+        return Err(Refusal::NoSuchClient.into());
+    }
+    let entered = |(client, session): &(_, Session)| Some((Member::of(session)?.entered, *client));
+    let first = sessions.iter().filter_map(entered).min();
+    if first.is_none_or(|(_, first)| first != client.me()) {
+        return Err(Refusal::NotAllowed.into());
+    }
+    let close = Close::new(KICKED, "kicked").map_err(Error::from)?;
+    client.close(kicked, close).await?;
     Ok(())
 }
 

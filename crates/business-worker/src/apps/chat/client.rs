@@ -1,7 +1,7 @@
 //! The cluster operations that the chat uses on behalf of one client.
 
-use jiff::Zoned;
-use push_suite_worker::{Client, ClientId, Error, Group, Session};
+use jiff::{Timestamp, Zoned};
+use push_suite_worker::{Client, ClientId, Close, Error, Group, Session};
 use serde_json::{Map, Value};
 
 /// A client and its cluster. A trait, so that the chat is tested without sockets.
@@ -54,8 +54,18 @@ pub(super) trait ChatClient: Sync {
         group: Group,
     ) -> impl Future<Output = Result<Vec<(ClientId, Session)>, Error>> + Send;
 
+    /// Closes another client, or this one.
+    fn close(
+        &self,
+        client: ClientId,
+        close: Close,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
     /// The local time, as the page shows it.
     fn now(&self) -> String;
+
+    /// The time in milliseconds since 1970.
+    fn milliseconds(&self) -> i64;
 }
 
 impl ChatClient for Client {
@@ -104,7 +114,15 @@ impl ChatClient for Client {
         self.cluster().group_sessions(group).await
     }
 
+    async fn close(&self, client: ClientId, close: Close) -> Result<(), Error> {
+        self.cluster().close_client(client, close).await
+    }
+
     fn now(&self) -> String {
         Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string()
+    }
+
+    fn milliseconds(&self) -> i64 {
+        Timestamp::now().as_millisecond()
     }
 }

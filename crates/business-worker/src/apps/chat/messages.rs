@@ -31,6 +31,8 @@ pub(super) enum FromPage {
     },
     /// Changes the name.
     Nick { client_name: Text },
+    /// Removes a member from the room, and closes it.
+    Kick { client_id: Text },
     /// Lists the members of the room.
     Who,
     /// The response to a `ping`.
@@ -56,7 +58,7 @@ pub(super) fn read(body: &[u8]) -> Read {
     }
     let object: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
     match object.get("type").and_then(Value::as_str) {
-        Some("login" | "say" | "nick" | "who" | "pong") => Read::Malformed,
+        Some("login" | "say" | "nick" | "kick" | "who" | "pong") => Read::Malformed,
         _ => Read::Unknown,
     }
 }
@@ -204,6 +206,7 @@ pub(super) enum Refusal {
     ContentTooLong,
     NotLoggedIn,
     NoSuchClient,
+    NotAllowed,
     BadRequest,
 }
 
@@ -217,6 +220,7 @@ impl Refusal {
             }
             Self::NotLoggedIn => ("not_logged_in", "log in first", None),
             Self::NoSuchClient => ("no_such_client", "no such client", None),
+            Self::NotAllowed => ("not_allowed", "only the member who came first may do that", None),
             Self::BadRequest => ("bad_request", "a field is missing or invalid", None),
         };
         ToPage::Error { code, message, limit }

@@ -84,10 +84,11 @@ impl Shard {
         let connection = &mut self.connections[key];
         let action = match closed.close_action(&self.settings.compat_behavior) {
             // Without a handshake there are no frames; output queued for after it is discarded.
-            CloseAction::Code(_) | CloseAction::RetryAfter { .. } if !opened => CloseAction::None,
-            // A second close frame must not be sent.
-            CloseAction::Code(_) | CloseAction::RetryAfter { .. }
-                if sent_going_away || connection.listener.framing != Framing::WebSocket =>
+            action if action.sends_frame() && !opened => CloseAction::None,
+            // A second close frame must not be sent, nor one where the framing has none.
+            action
+                if action.sends_frame()
+                    && (sent_going_away || connection.listener.framing != Framing::WebSocket) =>
             {
                 CloseAction::Flush
             }
@@ -114,6 +115,9 @@ impl Shard {
             }
             CloseAction::Flush => {}
             CloseAction::Code(code) => self.queue(key, &websocket::close_frame(code)),
+            CloseAction::Frame(frame) => {
+                self.queue(key, &websocket::close_frame_with(frame.code(), frame.reason()));
+            }
             CloseAction::RetryAfter { code, after } => {
                 self.queue(key, &websocket::retry_after_frame(code, after));
             }

@@ -81,3 +81,31 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use runtime::clock;
+
+    use super::*;
+    use crate::shard::test_shard::TestShard;
+
+    #[tokio::test]
+    async fn incomplete_header_counts_for_the_memory_budget_until_its_deadline() {
+        let flags = ["--proxy-protocol", "--handshake-timeout=10"];
+        let mut test = TestShard::with_flags(1, "tcp://", &flags).await;
+        let (key, header) = (test.keys[0], b"PROXY TCP4 192.0.2.7");
+        assert_eq!(test.send(0, header), header.len());
+        test.poll(0).await;
+        let used = test.shard.pressure.budget.used();
+        assert!((header.len()..=2 * proxy_protocol::MAX_HEADER).contains(&used), "{used}");
+        assert!(test.shard.connections[key].id.is_none());
+        let now = clock::now();
+        test.shard.tick(now + Duration::from_secs(5));
+        assert!(matches!(test.shard.connections[key].phase, Phase::ProxyHeader(_)));
+        test.shard.tick(now + Duration::from_secs(60));
+        assert!(matches!(test.shard.connections[key].phase, Phase::Over));
+        assert_eq!(test.shard.connections[key].own(), 0);
+    }
+}

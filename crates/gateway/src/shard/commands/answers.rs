@@ -50,8 +50,8 @@ pub(super) fn answer<H: Copy>(
         ),
         Query::Sessions { group } => {
             let targets = match group {
-                Some(group) => Targets::groups(vec![group], Vec::new(), until),
-                None => Targets::all_clients(Vec::new(), until),
+                Some(group) => Targets::groups(vec![group], until),
+                None => Targets::all_clients(until),
             };
             return Answered::Slices(Enumeration::new(
                 [targets],
@@ -70,12 +70,10 @@ pub(super) fn answer<H: Copy>(
         Query::Select { fields, filter } => {
             let results = Results::Rows { fields, rows: Vec::new(), seen: FxHashSet::default() };
             return Answered::Slices(match filter {
-                Filter::All => {
-                    Enumeration::new([Targets::all_clients(Vec::new(), until)], results, in_php)
-                }
+                Filter::All => Enumeration::new([Targets::all_clients(until)], results, in_php),
                 Filter::Any { groups, uids, clients } => Enumeration::new(
                     [
-                        Targets::groups(groups, Vec::new(), until),
+                        Targets::groups(groups, until),
                         Targets::uids(uids, until),
                         Targets::clients(clients),
                     ],

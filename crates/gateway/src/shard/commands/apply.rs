@@ -3,14 +3,14 @@
 #![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
 
 use framing::Framed;
-use protocol::{Command, ConnectionId, Group, Message, Recipients};
+use protocol::{CloseFrame, Command, ConnectionId, Group, Message, Recipients, Target};
 use runtime::clock;
 
 use super::{targets::Targets, work::Work};
 use crate::{
     closed::CloseCause,
     shard::{Shard, connections::Audience, slot::SlotKey},
-    thread_messages::{LinkId, Ordinal},
+    thread_messages::{LinkId, MOST_JOINED, Ordinal},
 };
 
 impl Shard {
@@ -25,8 +25,8 @@ impl Shard {
             }
             Command::SendToAll { to, message } => {
                 let targets = match to {
-                    Recipients::All => Targets::all_clients(Vec::new(), ordinal),
-                    Recipients::Except(exclude) => Targets::all_clients(exclude, ordinal),
+                    Recipients::All => Targets::all_clients(ordinal),
+                    Recipients::Except(exclude) => Targets::all_clients(ordinal).except(exclude),
                     Recipients::Only(clients) => Targets::clients(clients),
                 };
                 self.send_all(targets, message);
@@ -35,15 +35,27 @@ impl Shard {
                 self.send_all(Targets::uids(uids, ordinal), message);
             }
             Command::SendToGroups { groups, exclude, message } => {
-                self.send_all(Targets::groups(groups, exclude, ordinal), message);
+                self.send_all(Targets::groups(groups, ordinal).except(exclude), message);
+            }
+            Command::SendExcept { to, exclude, message } => {
+                let targets = match to {
+                    Target::All => Targets::all_clients(ordinal),
+                    Target::Uids(uids) => Targets::uids(uids, ordinal),
+                    Target::Groups(groups) => Targets::groups(groups, ordinal),
+                };
+                let targets = targets.except(exclude.clients).except_uids(exclude.uids);
+                self.send_all(targets, message);
             }
             Command::Close { client, farewell } => {
-                if let Some(key) = self.key(client) {
-                    if let Some(farewell) = farewell {
-                        self.send_one(key, farewell);
-                    }
-                    self.close(key, CloseCause::ByWorker);
-                }
+                self.close_one(client, CloseFrame::default(), farewell);
+            }
+            Command::CloseWith { client, frame, farewell } => {
+                self.close_one(client, frame, farewell);
+            }
+            Command::CloseUid { uid, exclude, frame, farewell } => {
+                let targets = Targets::uids(vec![uid], ordinal).except(exclude);
+                let farewell = farewell.map(|farewell| self.framed(farewell));
+                self.begin(Work::Close { targets, frame, farewell });
             }
             Command::Destroy { client } => {
                 if let Some(key) = self.key(client) {
@@ -54,6 +66,15 @@ impl Shard {
             Command::UnbindUid { client } => self.directory.unbind(client),
             Command::JoinGroup { client, group } => self.join(client, group, ordinal),
             Command::LeaveGroup { client, group } => self.directory.leave(client, &group),
+            Command::JoinGroupByUid { uid, group } => {
+                let targets = Targets::uids(vec![uid], ordinal);
+                let ordinals = ordinal.0..ordinal.0 + MOST_JOINED;
+                self.begin(Work::Join { targets, group, ordinals });
+            }
+            Command::LeaveGroupByUid { uid, group } => {
+                let targets = Targets::uids(vec![uid], ordinal);
+                self.begin(Work::Leave { targets, group });
+            }
             Command::Ungroup { group } => {
                 let members = self.directory.ungroup(&group);
                 self.begin(Work::Ungroup { group, members });
@@ -74,7 +95,7 @@ impl Shard {
     }
 
     /// Adds a client to a group, unless that would exceed `--max-groups-per-client`.
-    fn join(&mut self, id: ConnectionId, group: Group, ordinal: Ordinal) {
+    pub(super) fn join(&mut self, id: ConnectionId, group: Group, ordinal: Ordinal) {
         let is_full = self.settings.max_groups.is_some_and(|most| {
             let client = self.directory.get(id);
             client.is_some_and(|it| most <= it.group_count() && !it.is_in(&group))
@@ -89,13 +110,27 @@ impl Shard {
         }
     }
 
+    fn framed(&self, message: Message) -> Framed {
+        Framed::new(message, self.settings.websocket_type.texts())
+    }
+
     fn send_one(&mut self, key: SlotKey, message: Message) {
-        let mut framed = Framed::new(message, self.settings.websocket_type.texts());
+        let mut framed = self.framed(message);
         self.send(key, &mut framed, Audience::Few);
     }
 
+    fn close_one(&mut self, id: ConnectionId, frame: CloseFrame, farewell: Option<Message>) {
+        let Some(key) = self.key(id) else {
+            return;
+        };
+        if let Some(farewell) = farewell {
+            self.send_one(key, farewell);
+        }
+        self.close(key, CloseCause::ByWorker(frame));
+    }
+
     fn send_all(&mut self, targets: Targets, message: Message) {
-        let framed = Framed::new(message, self.settings.websocket_type.texts());
+        let framed = self.framed(message);
         let audience = Audience::of(targets.len(&self.directory));
         self.begin(Work::Send { targets, framed, audience });
     }

@@ -1,5 +1,7 @@
 //! The clients that a command or query addresses, found a slice at a time: a value.
 
+use std::collections::HashSet;
+
 use protocol::{ConnectionId, Group, Uid};
 use rustc_hash::FxHashSet;
 
@@ -12,8 +14,7 @@ use crate::{shard::indexes::Directory, thread_messages::Ordinal};
 #[derive(Debug)]
 pub(super) struct Targets {
     of: Of,
-    /// Excluded clients.
-    exclude: FxHashSet<ConnectionId>,
+    exclude: Exclude,
     /// Index of the next name or client.
     at: usize,
     /// The last ordinal found of that name.
@@ -30,6 +31,24 @@ enum Of {
     Clients(Vec<ConnectionId>),
 }
 
+/// The clients that are not addressed.
+#[derive(Debug, Default)]
+struct Exclude {
+    clients: FxHashSet<ConnectionId>,
+    // Uids are untrusted input, so their hash is keyed.
+    uids: HashSet<Uid>,
+}
+
+impl Exclude {
+    fn has<H: Copy>(&self, id: ConnectionId, directory: &Directory<H>) -> bool {
+        let has_uid = || {
+            let uid = directory.get(id).and_then(|client| client.uid());
+            uid.is_some_and(|uid| self.uids.contains(uid))
+        };
+        !self.clients.is_empty() && self.clients.contains(&id) || !self.uids.is_empty() && has_uid()
+    }
+}
+
 /// An addressed client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Found<H> {
@@ -44,28 +63,40 @@ pub(super) struct Found<H> {
 const START: Ordinal = Ordinal(0);
 
 impl Targets {
-    const fn new(of: Of, exclude: FxHashSet<ConnectionId>, until: Ordinal) -> Self {
-        Self { of, exclude, at: 0, after: START, until }
+    fn new(of: Of, until: Ordinal) -> Self {
+        Self { of, exclude: Exclude::default(), at: 0, after: START, until }
     }
 
-    /// Every client that connected before `until`, but the excluded ones.
-    pub(super) fn all_clients(exclude: Vec<ConnectionId>, until: Ordinal) -> Self {
-        Self::new(Of::All, exclude.into_iter().collect(), until)
+    /// Every client that connected before `until`.
+    pub(super) fn all_clients(until: Ordinal) -> Self {
+        Self::new(Of::All, until)
     }
 
     /// The clients of each uid; twice if a uid is named twice.
     pub(super) fn uids(uids: Vec<Uid>, until: Ordinal) -> Self {
-        Self::new(Of::Uids(uids), FxHashSet::default(), until)
+        Self::new(Of::Uids(uids), until)
     }
 
-    /// The members of each group, but the excluded ones; twice if one is in two of them.
-    pub(super) fn groups(groups: Vec<Group>, exclude: Vec<ConnectionId>, until: Ordinal) -> Self {
-        Self::new(Of::Groups(groups), exclude.into_iter().collect(), until)
+    /// The members of each group; twice if one is in two of them.
+    pub(super) fn groups(groups: Vec<Group>, until: Ordinal) -> Self {
+        Self::new(Of::Groups(groups), until)
+    }
+
+    /// All of these but the clients. Clients that were [named](Self::clients) stay.
+    pub(super) fn except(mut self, clients: Vec<ConnectionId>) -> Self {
+        self.exclude.clients = clients.into_iter().collect();
+        self
+    }
+
+    /// All of these but the clients of the uids. Clients that were [named](Self::clients) stay.
+    pub(super) fn except_uids(mut self, uids: Vec<Uid>) -> Self {
+        self.exclude.uids = uids.into_iter().collect();
+        self
     }
 
     /// These clients, as often as each is named.
     pub(super) fn clients(clients: Vec<ConnectionId>) -> Self {
-        Self::new(Of::Clients(clients), FxHashSet::default(), START)
+        Self::new(Of::Clients(clients), START)
     }
 
     /// Number of names or clients given.
@@ -100,19 +131,20 @@ impl Targets {
             if self.names() <= self.at {
                 return false;
             }
+            let excluded = |id| self.exclude.has(id, directory);
             let visited = match &self.of {
                 Of::All => {
                     let all = directory.clients_after(self.after);
                     let all = all.take_while(|(since, ..)| *since < self.until);
-                    take(all, most, self.at, &mut self.after, &self.exclude, found)
+                    take(all, most, self.at, &mut self.after, excluded, found)
                 }
                 Of::Uids(uids) => {
                     let all = directory.bound_after(&uids[self.at], self.after);
-                    take(all, most, self.at, &mut self.after, &self.exclude, found)
+                    take(all, most, self.at, &mut self.after, excluded, found)
                 }
                 Of::Groups(groups) => {
                     let all = directory.members_after(&groups[self.at], self.after);
-                    take(all, most, self.at, &mut self.after, &self.exclude, found)
+                    take(all, most, self.at, &mut self.after, excluded, found)
                 }
                 Of::Clients(clients) => {
                     let id = clients[self.at];
@@ -144,14 +176,14 @@ fn take<H: Copy>(
     most: usize,
     at: usize,
     after: &mut Ordinal,
-    exclude: &FxHashSet<ConnectionId>,
+    excluded: impl Fn(ConnectionId) -> bool,
     found: &mut Vec<Found<H>>,
 ) -> usize {
     let mut visited = 0;
     for (since, id, handle) in all.take(most) {
         visited += 1;
         *after = since;
-        if exclude.is_empty() || !exclude.contains(&id) {
+        if !excluded(id) {
             found.push(Found { at, since, id, handle });
         }
     }
@@ -195,10 +227,14 @@ mod tests {
         }
         for slice in [1, 2, 7, 1000] {
             let exclude = vec![ConnectionId(1), ConnectionId(50)];
-            let clients = Targets::all_clients(exclude.clone(), Ordinal(1000));
+            let clients = Targets::all_clients(Ordinal(1000)).except(exclude.clone());
             assert_eq!(all(clients, &directory, slice), (2..50).collect::<Vec<_>>());
+            let uids = ["3", "none"].map(|uid| Uid::new(uid).unwrap()).to_vec();
+            let clients = Targets::all_clients(Ordinal(1000)).except_uids(uids);
+            let others: Vec<u32> = (1..=50).filter(|id| id % 7 != 3).collect();
+            assert_eq!(all(clients, &directory, slice), others);
             let groups = ["2", "none", "1", "2"].map(|group| Group::new(group).unwrap());
-            let groups = Targets::groups(groups.to_vec(), exclude, Ordinal(1000));
+            let groups = Targets::groups(groups.to_vec(), Ordinal(1000)).except(exclude);
             let twice = |rest| (2..50).filter(move |id| id % 3 == rest);
             let expected: Vec<u32> = twice(2).chain(twice(1)).chain(twice(2)).collect();
             assert_eq!(all(groups, &directory, slice), expected);
@@ -214,7 +250,7 @@ mod tests {
     #[test]
     fn clients_that_come_or_go_between_slices_are_not_found() {
         let mut directory = directory(10);
-        let mut targets = Targets::all_clients(Vec::new(), Ordinal(11));
+        let mut targets = Targets::all_clients(Ordinal(11));
         let mut found = Vec::new();
         assert!(targets.next(&directory, 4, &mut found));
         for removed in [1, 2, 3, 6] {

@@ -4,26 +4,38 @@
 //! Messages from the hub wait meanwhile, so that commands and queries take effect one after the
 //! other, as if each were done in one step.
 
+use std::ops::Range;
+
 use framing::Framed;
-use protocol::{ConnectionId, Group, Query};
+use protocol::{CloseFrame, ConnectionId, Group, Query};
 
 use super::{
     answers::{self, Answered, Enumeration},
     targets::{Found, Targets},
 };
 use crate::{
-    shard::{Shard, connections::Audience},
-    thread_messages::{ToHub, Token},
+    closed::CloseCause,
+    shard::{Shard, connections::Audience, slot::SlotKey},
+    thread_messages::{Ordinal, ToHub, Token},
 };
 
 /// Clients processed per slice: some hundred microseconds of work.
 pub(super) const SLICE: usize = 1024;
+
+/// Clients closed per slice. Each leaves all indexes and has a last event.
+const CLOSED: usize = 64;
 
 /// A command or query in progress.
 #[derive(Debug)]
 pub(super) enum Work {
     /// A message for many clients: framed once for each framing, and shared.
     Send { targets: Targets, framed: Framed, audience: Audience },
+    /// Closing clients, with a last message.
+    Close { targets: Targets, frame: CloseFrame, farewell: Option<Framed> },
+    /// Adding clients to a group, each with an ordinal of its own from those of the command.
+    Join { targets: Targets, group: Group, ordinals: Range<u64> },
+    /// Removing clients from a group.
+    Leave { targets: Targets, group: Group },
     /// Removing the members of a removed group.
     Ungroup { group: Group, members: Vec<ConnectionId> },
     /// A query about many clients.
@@ -51,16 +63,52 @@ impl Shard {
         self.commands.work.is_some()
     }
 
+    /// Calls `apply` with each of the next `most` clients. Returns whether there may be more.
+    fn each(
+        &mut self,
+        targets: &mut Targets,
+        most: usize,
+        mut apply: impl FnMut(&mut Self, Found<SlotKey>),
+    ) -> bool {
+        let mut found = std::mem::take(&mut self.commands.found);
+        let more = targets.next(&self.directory, most, &mut found);
+        for target in found.drain(..) {
+            apply(self, target);
+        }
+        self.commands.found = found;
+        more
+    }
+
     fn process_slice(&mut self, work: Work) -> Option<Work> {
         match work {
             Work::Send { mut targets, mut framed, audience } => {
-                let mut found = std::mem::take(&mut self.commands.found);
-                let more = targets.next(&self.directory, SLICE, &mut found);
-                for Found { handle, .. } in found.drain(..) {
-                    self.send(handle, &mut framed, audience);
-                }
-                self.commands.found = found;
+                let more = self.each(&mut targets, SLICE, |shard, Found { handle, .. }| {
+                    shard.send(handle, &mut framed, audience);
+                });
                 more.then_some(Work::Send { targets, framed, audience })
+            }
+            Work::Close { mut targets, frame, mut farewell } => {
+                let more = self.each(&mut targets, CLOSED, |shard, Found { handle, .. }| {
+                    if let Some(farewell) = &mut farewell {
+                        shard.send(handle, farewell, Audience::Few);
+                    }
+                    shard.close(handle, CloseCause::ByWorker(frame.clone()));
+                });
+                more.then_some(Work::Close { targets, frame, farewell })
+            }
+            Work::Join { mut targets, group, mut ordinals } => {
+                let more = self.each(&mut targets, SLICE, |shard, Found { id, .. }| {
+                    if let Some(ordinal) = ordinals.next() {
+                        shard.join(id, group.clone(), Ordinal(ordinal));
+                    }
+                });
+                more.then_some(Work::Join { targets, group, ordinals })
+            }
+            Work::Leave { mut targets, group } => {
+                let more = self.each(&mut targets, SLICE, |shard, Found { id, .. }| {
+                    shard.directory.leave(id, &group);
+                });
+                more.then_some(Work::Leave { targets, group })
             }
             Work::Ungroup { group, mut members } => {
                 let slice = members.split_off(members.len().saturating_sub(SLICE));

@@ -21,6 +21,7 @@ struct State {
     sessions: BTreeMap<ClientId, Session>,
     groups: BTreeMap<Group, BTreeSet<ClientId>>,
     received: BTreeMap<ClientId, Vec<Value>>,
+    closed: Vec<(ClientId, u16)>,
 }
 
 struct TestClient<'a> {
@@ -123,8 +124,18 @@ impl ChatClient for TestClient<'_> {
         Ok(members.into_iter().map(|client| (client, state.sessions[&client].clone())).collect())
     }
 
+    async fn close(&self, client: ClientId, close: Close) -> Result<(), Error> {
+        self.cluster.state().closed.push((client, close.frame.code()));
+        Ok(())
+    }
+
     fn now(&self) -> String {
         NOW.to_owned()
+    }
+
+    /// The higher a client's number, the earlier it has come.
+    fn milliseconds(&self) -> i64 {
+        1000 - i64::from(self.me.connection.0)
     }
 }
 
@@ -234,6 +245,34 @@ async fn name_change_is_announced_and_applied() {
             "client_list": {text_id(1): "ann", text_id(2): "&lt;bo&gt;"},
         })],
     );
+}
+
+#[tokio::test]
+async fn first_member_of_a_room_may_kick_and_the_others_may_not() {
+    let cluster = TestCluster::default();
+    let ann = cluster.member(3, "ann", json!(1)).await;
+    let bob = cluster.member(2, "bob", json!(1)).await;
+    let eve = cluster.member(4, "eve", json!(2)).await;
+    let kick = |number: u32| json!({"type": "kick", "client_id": text_id(number)});
+    let guest = cluster.at(9);
+    for (client, request, code) in [
+        (&bob, kick(3), "not_allowed"),
+        (&bob, kick(2), "not_allowed"),
+        (&ann, kick(4), "no_such_client"),
+        (&ann, kick(9), "no_such_client"),
+        (&ann, json!({"type": "kick", "client_id": ""}), "no_such_client"),
+        (&ann, json!({"type": "kick", "client_id": "x".repeat(100_000)}), "no_such_client"),
+        (&ann, json!({"type": "kick", "client_id": []}), "bad_request"),
+        (&ann, json!({"type": "kick"}), "bad_request"),
+        (&guest, kick(3), "not_logged_in"),
+    ] {
+        client.sends(request).await;
+        assert_eq!(client.received()[0]["code"], code);
+    }
+    assert_eq!(cluster.state().closed, []);
+    ann.sends(kick(2)).await;
+    eve.sends(kick(4)).await;
+    assert_eq!(cluster.state().closed, [(id(2), 4403), (id(4), 4403)]);
 }
 
 #[tokio::test]

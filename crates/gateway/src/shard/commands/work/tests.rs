@@ -1,6 +1,6 @@
 //! Slicing of commands and queries about many clients, and the order of those after them.
 
-use protocol::{Command, Filter, Message, Query, Recipients, Session, Uid};
+use protocol::{CloseFrame, Command, Filter, Message, Query, Recipients, Session, Uid};
 
 use super::*;
 use crate::{
@@ -116,4 +116,76 @@ async fn ungroup_removes_all_members_before_the_next_command() {
     assert_eq!(test.shard.directory.member_count(&group), 1);
     assert_eq!(test.shard.directory.get(ids[0]).unwrap().group_count(), 0);
     assert_eq!(test.shard.directory.get(ids[1]).unwrap().group_count(), 1);
+}
+
+/// All clients with one uid, and their ids.
+async fn clients_of_one_uid(count: usize) -> (TestShard, Vec<ConnectionId>) {
+    let mut test = TestShard::with(count, "text://").await;
+    let ids = test.keys.iter().map(|key| test.shard.connections[*key].id.unwrap());
+    let ids: Vec<_> = ids.collect();
+    let bind = |client: &ConnectionId| Command::BindUid { client: *client, uid: uid("ann") };
+    test.command(ids.iter().map(bind).collect::<Vec<_>>());
+    while test.run_once() {}
+    (test, ids)
+}
+
+#[tokio::test]
+async fn membership_by_uid_is_as_if_each_had_joined_before_the_next_command() {
+    let (mut test, ids) = clients_of_one_uid(3).await;
+    let group = Group::new("room").unwrap();
+    let join = |client| Command::JoinGroup { client, group: group.clone() };
+    let by_uid = Command::JoinGroupByUid { uid: uid("ann"), group: group.clone() };
+    test.command([join(ids[2]), Command::UnbindUid { client: ids[1] }, by_uid.clone()]);
+    test.command([join(ids[1]), by_uid]);
+    while test.run_once() {}
+    let members = test.shard.directory.members_after(&group, Ordinal(0));
+    let members: Vec<_> = members.map(|(_, id, _)| id).collect();
+    assert_eq!(members, [ids[2], ids[0], ids[1]], "each once, in order of joining");
+    test.command([Command::LeaveGroupByUid { uid: uid("ann"), group: group.clone() }]);
+    while test.run_once() {}
+    assert_eq!(test.shard.directory.member_count(&group), 1);
+    assert!(test.shard.directory.get(ids[1]).unwrap().is_in(&group), "it has no uid");
+    for client in [ids[1], ids[2]] {
+        test.command([Command::LeaveGroup { client, group: group.clone() }]);
+    }
+    while test.run_once() {}
+    assert_eq!(test.shard.directory.groups().count(), 0);
+}
+
+#[tokio::test]
+async fn close_by_uid_leaves_the_excluded_and_those_bound_later() {
+    let (mut test, ids) = clients_of_one_uid(4).await;
+    test.command([
+        Command::UnbindUid { client: ids[3] },
+        Command::CloseUid {
+            uid: uid("ann"),
+            exclude: vec![ids[1]],
+            frame: CloseFrame::new(4001, "bye").unwrap(),
+            farewell: Some(Message::text("last")),
+        },
+        Command::BindUid { client: ids[3], uid: uid("ann") },
+        Command::SendToUids { uids: vec![uid("ann")], message: Message::text("left") },
+    ]);
+    while test.run_once() {}
+    let left = ids.iter().filter(|id| test.shard.directory.get(**id).is_some());
+    assert_eq!(left.collect::<Vec<_>>(), [&ids[1], &ids[3]]);
+    assert_eq!(test.received(), ["last\n", "left\n", "last\n", "left\n"]);
+}
+
+#[tokio::test]
+async fn close_by_uid_is_done_in_slices_before_the_next_command() {
+    let (mut test, ids) = clients_of_one_uid(3 * CLOSED + 1).await;
+    let frame = CloseFrame::default();
+    let close = Command::CloseUid { uid: uid("ann"), exclude: vec![], frame, farewell: None };
+    let bind = Command::BindUid { client: ids[3 * CLOSED], uid: uid("bob") };
+    test.command([close, bind]);
+    let mut left = ids.len();
+    while test.run_once() {
+        let now = test.shard.directory.len();
+        // The pass that applies the command takes two slices.
+        assert!(left - now <= 2 * CLOSED, "{left} to {now} in one pass");
+        left = now;
+    }
+    assert_eq!(test.shard.directory.len(), 0);
+    assert_eq!(test.shard.directory.bound_count(&uid("bob")), 0);
 }

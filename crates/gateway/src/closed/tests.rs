@@ -1,0 +1,127 @@
+//! The close frame of each cause, and the public list of them.
+
+use service::settings::Compat;
+
+use super::*;
+
+#[test]
+fn strict_mode_sends_close_frame_only_in_reply() {
+    let strict = CompatBehavior::from(Compat::Strict);
+    let down = CloseCause::ShuttingDown { retry_after: Duration::ZERO };
+    for closed in
+        [CloseCause::ByWorker(CloseFrame::default()), down, CloseCause::Violation(Violation::Utf8)]
+    {
+        assert_eq!(closed.close_action(&strict), CloseAction::Flush, "{closed}");
+    }
+    let alone = CloseCause::NoWorker { retry_after: Duration::ZERO };
+    for closed in [alone, CloseCause::Slow, CloseCause::Silent, CloseCause::Destroyed] {
+        assert_eq!(closed.close_action(&strict), CloseAction::None, "{closed}");
+    }
+    for code in [None, Some(1001), Some(3000)] {
+        assert_eq!(CloseCause::ByClient(code).close_action(&strict), CloseAction::Code(Some(1000)));
+        assert_eq!(
+            CloseCause::ByClient(code).close_action(&Compat::Default.into()),
+            CloseAction::Code(code)
+        );
+    }
+}
+
+/// One value of every cause; one for each code of those that have several. A cause that is not here
+/// does not compile.
+fn every_cause() -> Vec<CloseCause> {
+    let retry_after = Duration::ZERO;
+    let frame = |code| CloseFrame::new(code, "").unwrap();
+    let all = vec![
+        CloseCause::ByClient(Some(1000)),
+        CloseCause::Ended,
+        CloseCause::Lost(io::ErrorKind::ConnectionReset.into()),
+        CloseCause::ByWorker(CloseFrame::default()),
+        CloseCause::ByWorker(frame(3000)),
+        CloseCause::Destroyed,
+        CloseCause::Silent,
+        CloseCause::Slow,
+        CloseCause::Violation(Violation::Protocol("")),
+        CloseCause::Violation(Violation::Utf8),
+        CloseCause::Violation(Violation::TooLong { size: 2, limit: 1 }),
+        CloseCause::ProxyHeader(InvalidHeader::Missing),
+        CloseCause::BadRequest(BadRequest::TooLong),
+        CloseCause::Refused(Refusal::Origin),
+        CloseCause::Answered,
+        CloseCause::HandshakeTimeout,
+        CloseCause::NoWorker { retry_after },
+        CloseCause::OverBudget { retry_after },
+        CloseCause::Undeliverable,
+        CloseCause::ShuttingDown { retry_after },
+    ];
+    for cause in &all {
+        match cause {
+            CloseCause::ByClient(_)
+            | CloseCause::Ended
+            | CloseCause::Lost(_)
+            | CloseCause::ByWorker(_)
+            | CloseCause::Destroyed
+            | CloseCause::Silent
+            | CloseCause::Slow
+            | CloseCause::Violation(_)
+            | CloseCause::ProxyHeader(_)
+            | CloseCause::BadRequest(_)
+            | CloseCause::Refused(_)
+            | CloseCause::Answered
+            | CloseCause::HandshakeTimeout
+            | CloseCause::NoWorker { .. }
+            | CloseCause::OverBudget { .. }
+            | CloseCause::Undeliverable
+            | CloseCause::ShuttingDown { .. } => {}
+        }
+    }
+    all
+}
+
+/// The code, cause and reason of a row of the list.
+fn row(cause: &CloseCause) -> [String; 3] {
+    let (code, reason) = match cause.close_action(&Compat::Default.into()) {
+        CloseAction::None | CloseAction::Flush => ("none".to_owned(), ""),
+        CloseAction::Code(_) if matches!(cause, CloseCause::ByClient(_)) => {
+            ("the client's".to_owned(), "")
+        }
+        CloseAction::Code(code) => (code.unwrap().to_string(), ""),
+        CloseAction::Frame(frame) if frame.is_default() => ("1000".to_owned(), "the application's"),
+        CloseAction::Frame(_) => ("3000–4999".to_owned(), "the application's"),
+        CloseAction::RetryAfter { code, .. } => (code.to_string(), "`retry-after=SECONDS`"),
+    };
+    // The text of a log line, without its details.
+    let cause = cause.to_string();
+    let cause = cause.split(':').next().unwrap_or_default();
+    [code, format!("`{cause}`"), reason.to_owned()]
+}
+
+#[test]
+fn public_list_has_the_code_and_reason_of_every_cause() {
+    let list = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/close-codes.md");
+    let list = std::fs::read_to_string(list).unwrap();
+    let (_, table) = list.split_once("| code | cause |").unwrap();
+    let (table, _) = table.split_once("\n\n").unwrap();
+    let listed: Vec<[String; 3]> = table
+        .lines()
+        .skip(2)
+        .map(|line| {
+            let mut cells = line.split('|').skip(1).map(|cell| cell.trim().to_owned());
+            std::array::from_fn(|_| cells.next().unwrap())
+        })
+        .collect();
+    let sent: Vec<_> = every_cause().iter().map(row).collect();
+    for row in &sent {
+        assert!(listed.contains(row), "docs/close-codes.md does not list {row:?}");
+    }
+    for row in &listed {
+        assert!(sent.contains(row), "docs/close-codes.md lists {row:?}, which is never sent");
+    }
+}
+
+#[test]
+fn code_of_a_worker_is_sent_only_where_close_frames_are() {
+    let cause = CloseCause::ByWorker(CloseFrame::new(4403, "banned").unwrap());
+    assert_eq!(cause.close_action(&Compat::Strict.into()), CloseAction::Flush);
+    let action = cause.close_action(&Compat::Default.into());
+    assert_eq!(action, CloseAction::Frame(CloseFrame::new(4403, "banned").unwrap()));
+}
