@@ -1,6 +1,6 @@
 //! The client's address behind proxies: `X-Forwarded-For`, `X-Real-IP` and `Forwarded` (RFC 7239).
 //!
-//! A header says what its sender wants it to say. So the chain of addresses is read from its end:
+//! Every sender can state any address. So the chain of addresses is read from its end:
 //! the last entry was appended by the proxy that connected, and each further entry counts only while
 //! the one behind it is a proxy that the operator trusts.
 
