@@ -63,7 +63,7 @@ measure() { # KIND: appends a row for each round to its file
 }
 
 need python
-release_binaries --quiet -p bench
+release_binaries --quiet -p push-suite-loadgen
 begin floods
 start_suite ours
 ours=$client_port

@@ -14,5 +14,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 toolchain
 cd "$root"
 # Bounds on memory and time must hold for release builds.
-cargo build --quiet --locked --release --bins -p register -p gateway -p business-worker -p attacks
+cargo build --quiet --locked --release --bins -p push-suite-register -p push-suite-gateway \
+    -p push-suite-business-worker -p attacks
 exec "$(target_folder)/release/attacks" "$@"

@@ -25,5 +25,5 @@ toolchain
 if [ "$(id -u)" = 0 ]; then need ip; fi
 cd "$root"
 cargo build --quiet --locked --profile "$profile" --bins \
-    -p register -p gateway -p business-worker -p chaos
+    -p push-suite-register -p push-suite-gateway -p push-suite-business-worker -p chaos
 exec "$(target_folder)/$folder/chaos" --form "$form" "$@"

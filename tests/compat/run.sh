@@ -63,7 +63,7 @@ order_lost() {
 # Compares the codec of PHP values with PHP itself.
 values() {
     if [ -f "$root/crates/protocol/tests/php.rs" ] || [ -d "$root/crates/protocol/tests/php" ]; then
-        (cd "$root" && REQUIRE_PHP=1 cargo test --quiet --locked -p protocol --test php)
+        (cd "$root" && REQUIRE_PHP=1 cargo test --quiet --locked -p push-suite-protocol --test php)
     fi
 }
 

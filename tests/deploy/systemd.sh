@@ -37,7 +37,7 @@ symbols_are_apart() {
         address=$(nm --demangle "$folder/.debug/$name.debug" |
             awk -v main="${name//-/_}::main" '$3 == main && !found++ { print $1 }')
         [ -n "$address" ] || fail "the symbols of $name do not contain its main function"
-        place=$(addr2line --exe="$folder/$name" "$address")
+        place=$(addr2line --inlines --exe="$folder/$name" "$address")
         [[ $place == *"crates/$name/src/main.rs:"* ]] ||
             fail "the symbols of $name are not found: its main function is at $place"
     done

@@ -4,8 +4,8 @@
 //!
 //! The failure detector is the real one; everything else follows ARCHITECTURE.md and
 //! `docs/guarantees.md`, as far as it matters here.
-//! `MODEL_SEEDS=100000 cargo test -p client model` is the long form, and `MODEL_SEED=7` replays
-//! one seed.
+//! `MODEL_SEEDS=100000 cargo test -p push-suite-cluster model` is the long form, and `MODEL_SEED=7`
+//! replays one seed.
 
 mod decisions;
 mod faults;
