@@ -51,8 +51,8 @@ has_symbols() { # PROGRAM
 install_units() {
     install -d -m 0755 "$units" "$documents"
     install -m 0644 "$root"/deploy/systemd/*.service "$units"
-    install -m 0644 "$root"/docs/{running,own-worker}.md "$root/LICENSE" "$root/THIRD-PARTY.txt" \
-        "$documents"
+    install -m 0644 "$root"/docs/{running,own-worker,close-codes,guarantees,security}.md "$root/LICENSE" \
+        "$root/THIRD-PARTY.txt" "$documents"
 }
 
 install_settings() {

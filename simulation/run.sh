@@ -2,7 +2,7 @@
 # Simulates the whole suite under faults, once for each seed.
 #
 #   bash simulation/run.sh                    the short form
-#   bash simulation/run.sh long [SEEDS]       the long form: default: 5,000 seeds
+#   bash simulation/run.sh long [SEEDS]       the long form, 5,000 seeds by default
 #   bash simulation/run.sh --seed 7           one seed again, with its plan
 #   bash simulation/run.sh --seed 7 --trace   every step of it
 #   bash simulation/run.sh test               checks that a seed repeats its run, to the last byte

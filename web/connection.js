@@ -33,7 +33,8 @@ export function comesBack(code, reason) {
 }
 
 /**
- * A connection that reconnects until it is stopped, or closed for good by the server. Its states, passed to `onState`:
+ * A connection that reconnects until it is stopped, or closed for good by the server. Its states,
+ * passed to `onState`:
  *
  * - `{ name: 'idle' }`: never started
  * - `{ name: 'connecting' }`: opening, or open and not yet accepted by the server

@@ -110,14 +110,14 @@ ends_on_sigterm() {
     say "stopped by SIGTERM: clean"
 }
 
-tells_of_a_death() {
-    local victim
-    run_demo bereaved
-    wait_until_ready bereaved
-    read -r victim < <(processes_of bereaved gateway)
-    kill -KILL "$victim"
-    expect_end bereaved 1
-    has_output bereaved '^gateway-[12] exited unexpectedly' || fail "the demo did not report which process died"
+reports_a_killed_process() {
+    local gateway
+    run_demo incomplete
+    wait_until_ready incomplete
+    read -r gateway < <(processes_of incomplete gateway)
+    kill -KILL "$gateway"
+    expect_end incomplete 1
+    has_output incomplete '^gateway-[12] exited unexpectedly' || fail "the demo did not report which process died"
     say "a gateway killed: the demo reports it, stops the others, and fails"
 }
 
@@ -126,4 +126,4 @@ begin demo
 choose_ports
 stays_until_ctrl_c_and_shares_the_machine
 ends_on_sigterm
-tells_of_a_death
+reports_a_killed_process

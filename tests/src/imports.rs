@@ -194,6 +194,16 @@ fn literal(code: &str) -> Option<usize> {
     Some(prefix + end)
 }
 
+/// Whether `text` contains `word` as a whole word.
+pub fn has_word(text: &str, word: &str) -> bool {
+    let part_of_word = |char: char| char.is_alphanumeric() || char == '_';
+    text.match_indices(word).any(|(start, _)| {
+        let before = text[..start].chars().next_back();
+        let after = text[start + word.len()..].chars().next();
+        !before.is_some_and(part_of_word) && !after.is_some_and(part_of_word)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,5 +258,13 @@ mod tests {
         assert!(!path("std::net::SocketAddr").names("std::net::TcpStream"));
         assert!(!path("tokio::network").names("tokio::net"));
         assert!(!path("std::io::*").names("std::net::TcpStream"));
+    }
+
+    #[test]
+    fn words_are_matched_as_a_whole_only() {
+        assert!(has_word("use tokio::net;", "tokio"));
+        assert!(has_word("async fn", "async"));
+        assert!(!has_word("fn asynchronous()", "async"));
+        assert!(!has_word("let tokio_like = 1;", "tokio"));
     }
 }

@@ -259,7 +259,8 @@ impl Peer {
     /// the gateway sent on this link before.
     pub async fn has_no_event(&mut self) -> bool {
         self.query(Query::Groups).await;
-        !self.inbox.iter().any(|message| matches!(message, ToPeer::Event(_)))
+        let is_event = |it: &ToPeer| matches!(it, ToPeer::Event(_) | ToPeer::IsolatedEvent(_));
+        !self.inbox.iter().any(is_event)
     }
 
     /// Waits until the gateway closes the link.

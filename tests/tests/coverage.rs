@@ -14,12 +14,21 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("compat", "peers in PHP"),
 ];
 
+/// The stages that it runs, or that prepare others.
+const HERE: &[&str] = &["setup", "lint", "style", "test", "build"];
+
 #[test]
 fn stages_of_the_full_run_are_listed() {
     let mut text = String::from("not run here; `bash tests/run.sh` runs:\n");
     for (stage, what) in LEFT_OUT {
         assert!(include_str!("../run.sh").contains(&format!("stage_{stage}()")), "{stage}");
         text.push_str(&format!("  {stage}: {what}\n"));
+    }
+    for line in include_str!("../run.sh").lines() {
+        if let Some((stage, _)) = line.strip_prefix("stage_").and_then(|it| it.split_once("()")) {
+            let is_listed = LEFT_OUT.iter().any(|(left_out, _)| *left_out == stage);
+            assert!(is_listed || HERE.contains(&stage), "{stage} is in neither list");
+        }
     }
     // Not with a print macro: its output is captured and not shown for a passing test.
     stderr().write_all(text.as_bytes()).expect("standard error is writable");

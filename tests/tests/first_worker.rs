@@ -60,14 +60,14 @@ async fn exactly_one_worker_is_the_first_and_another_follows_it() {
             let firsts = workers.iter().enumerate().filter(|(_, it)| it.cluster.is_first_worker());
             let firsts: Vec<_> = firsts.map(|(at, _)| at).collect();
             let [first] = firsts.as_slice() else { return None };
-            let all_see_all = workers.iter().all(|it| it.cluster.status().linked == 1);
-            all_see_all.then_some(*first)
+            let all_are_linked = workers.iter().all(|it| it.cluster.status().linked == 1);
+            all_are_linked.then_some(*first)
         })
         .await;
         let Running { stop, ended, cluster } = workers.swap_remove(first);
         stop.cancel();
         with_timeout("a worker to stop", ended).await.unwrap().unwrap();
-        assert!(cluster.status().linked == 0);
+        assert_eq!(cluster.status().linked, 0);
     }
     assert!(!suite.cluster().await.is_first_worker(), "a back end is no worker");
 }

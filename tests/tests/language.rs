@@ -2,6 +2,8 @@
 
 use std::{fs, path::PathBuf, process::Command};
 
+use suite_tests::imports::has_word;
+
 /// Names that were replaced, as whole words.
 const RETIRED_NAMES: &[&str] = &[
     "Adopt",
@@ -11,6 +13,7 @@ const RETIRED_NAMES: &[&str] = &[
     "Crew",
     "Departed",
     "Dialect",
+    "Dice",
     "Door",
     "Estate",
     "Estates",
@@ -90,15 +93,6 @@ fn is_word(character: char) -> bool {
     character.is_alphanumeric() || character == '_'
 }
 
-/// Whether a line has a name as a whole word.
-fn has_name(line: &str, name: &str) -> bool {
-    line.match_indices(name).any(|(at, _)| {
-        let before = line[..at].chars().next_back();
-        let after = line[at + name.len()..].chars().next();
-        !before.is_some_and(is_word) && !after.is_some_and(is_word)
-    })
-}
-
 /// Whether a sentence of a comment begins with a word.
 fn opens_with(line: &str, word: &str) -> bool {
     let Some((_, comment)) = line.split_once("//") else { return false };
@@ -114,7 +108,7 @@ fn retired_words_stay_out_of_the_tree() {
     for path in files() {
         let text = fs::read_to_string(&path).expect("a text file");
         for (number, line) in text.lines().enumerate() {
-            let names = RETIRED_NAMES.iter().filter(|name| has_name(line, name));
+            let names = RETIRED_NAMES.iter().filter(|name| has_word(line, name));
             let phrases = RETIRED_PHRASES.iter().filter(|phrase| line.contains(**phrase));
             let openings = OPENINGS.iter().filter(|word| opens_with(line, word));
             for word in names.chain(phrases).chain(openings) {

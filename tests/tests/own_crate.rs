@@ -6,15 +6,6 @@ use std::{fs, path::Path, process::Command};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// The dependencies that docs/own-worker.md lists besides `push-suite-worker`.
-const WORKER: &str = r#"
-[dependencies]
-push-suite-worker = { path = "../push-suite/crates/worker" }
-clap = { version = "4", features = ["derive"] }
-serde = { version = "1", features = ["derive"] }
-tokio = { version = "1", features = ["time"] }
-"#;
-
 const BACK_END: &str = r#"
 [dependencies]
 push-suite-cluster = { path = "../push-suite/crates/cluster" }
@@ -43,8 +34,9 @@ fn programs_of_the_documents_compile_as_crates_of_their_own() {
     write(&folder.join("lobby/src/main.rs"), &block(&readme, "```rust\nuse push_suite_worker"));
     write(&folder.join("back-end/Cargo.toml"), &manifest("back-end", BACK_END));
     copy("cluster/examples/push.rs", &folder.join("back-end/src/main.rs"));
-    write(&folder.join("workers/Cargo.toml"), &manifest("workers", WORKER));
-    for name in ["login", "rooms", "session", "settings"] {
+    let own_worker = fs::read_to_string(format!("{ROOT}/docs/own-worker.md")).unwrap();
+    write(&folder.join("workers/Cargo.toml"), &block(&own_worker, "```toml\n[package]"));
+    for name in ["echo", "login", "rooms", "session", "settings", "timer"] {
         let to = folder.join(format!("workers/src/bin/{name}.rs"));
         copy(&format!("worker/examples/{name}.rs"), &to);
     }

@@ -21,11 +21,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let cluster = Cluster::start(Config::new([register], secret));
     let sent = cluster.send_to_uid(uid, json!({"event": "order", "text": text})).await;
     match sent {
-        Ok(()) if cluster.is_uid_online(uid).await? => println!("sent"),
-        Ok(()) => println!("sent; the user is offline"),
+        Ok(()) => match cluster.is_uid_online(uid).await {
+            Ok(true) => println!("sent"),
+            Ok(false) => println!("sent; the user is offline"),
+            Err(error) => println!("sent; whether the user is online is unknown: {error}"),
+        },
         // Such as `NoGateway` while everything restarts: keep the message and try again later.
         Err(error) if error.is_retryable() => println!("not sent yet: {error}"),
-        // Such as `WrongSecret`: it stays so until somebody changes the settings.
+        // Such as `WrongSecret`: it stays so until the settings change.
         Err(error) => return Err(error.into()),
     }
     cluster.close().await;

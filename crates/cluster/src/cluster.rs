@@ -116,8 +116,12 @@ impl Cluster {
     /// reconnects in time.
     ///
     /// # Errors
-    /// The error of the first gateway that fails to confirm within five seconds.
+    /// The error of the first gateway that fails to confirm within five seconds;
+    /// [`Error::Closed`] if the cluster is closed.
     pub async fn flush(&self) -> Result<(), Error> {
+        if self.shared.is_closed() {
+            return Err(Error::Closed);
+        }
         let directory = self.shared.directory();
         let flushed = directory.links().chain(directory.parked()).map(|link| async {
             let flushed = match link.flush().await {

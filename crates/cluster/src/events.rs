@@ -81,7 +81,7 @@ pub trait EventReceiver: Send {
     /// Receives one suspect event, whose handler is to run isolated in this process as far as
     /// possible: worker processes have terminated while handling it. [`Link::report_handler_started`] must be
     /// called when it starts.
-    fn trial(&mut self, delivery: Delivery) {
+    fn take_isolated(&mut self, delivery: Delivery) {
         self.take(delivery);
     }
 

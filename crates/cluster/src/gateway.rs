@@ -259,9 +259,9 @@ async fn run(shared: &Arc<Shared>, address: &str, proved: Proved<Stream>) -> End
 
 /// How long to stay away after another worker has replaced this one `times` times before.
 /// Randomized, so that the two do not come back at the same time.
-fn replaced_delay(times: u32, dice: u64) -> Duration {
+fn replaced_delay(times: u32, random: u64) -> Duration {
     let ceiling = REPLACED_DELAY.saturating_mul(1 << times.min(10)).min(REPLACED_DELAY_CAP);
-    ceiling / 2 + ceiling.mul_f64(dice as f64 / u64::MAX as f64) / 2
+    ceiling / 2 + ceiling.mul_f64(random as f64 / u64::MAX as f64) / 2
 }
 
 /// Makes the link available to senders. Commands queued for this instance of the gateway precede

@@ -72,6 +72,7 @@ async fn calls_fail_once_the_cluster_is_closed() {
         cluster.send_to_client(client, "x").await.unwrap_err(),
         cluster.is_online(client).await.unwrap_err(),
         cluster.count().await.unwrap_err(),
+        cluster.flush().await.unwrap_err(),
     ] {
         assert!(matches!(error, Error::Closed) && !error.is_retryable(), "{error:?}");
     }

@@ -153,7 +153,7 @@ async fn lost_link_is_reestablished() {
         }
     })
     .await;
-    assert_eq!(link.numbered_command().await, (1, sent_to(1, "again")), "numbering restarts");
+    assert_eq!(link.numbered_command().await, (1, sent_to(1, "again")), "sent once");
 }
 
 #[tokio::test]

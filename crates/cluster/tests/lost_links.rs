@@ -85,12 +85,8 @@ async fn unacknowledged_and_queued_commands_precede_newer_ones_in_order() {
     scene.until_linked(1).await;
     assert_eq!(scene.metric("parked_bytes"), 0);
     scene.send("6").await;
-    for number in 1..=4 {
-        if number == 1 {
-            // The gateway reports that it has received nothing, which overrides the
-            // acknowledgement.
-            continue;
-        }
+    // The first was acknowledged, although the gateway reports now that it has received nothing.
+    for number in 2..=4 {
         assert_eq!(link.numbered_command().await, (number, sent_to(1, &number.to_string())));
     }
     assert_eq!(link.numbered_command().await.0, 5, "to the uid");

@@ -1,6 +1,6 @@
 //! Framing of client connections: encoding and decoding of messages, and the HTTP requests that
-//! WebSocket connections begin with. Values only, without I/O, so that fuzz targets and benchmarks
-//! depend on them as the gateway does.
+//! WebSocket connections begin with. Values only, without I/O, so that fuzz targets depend on
+//! them as the gateway does.
 
 mod framed;
 pub mod http;

@@ -58,6 +58,7 @@ impl TryFrom<Args> for Config {
 
     fn try_from(args: Args) -> anyhow::Result<Self> {
         checks::check(&args)?;
+        let is_strict = args.compat == Compat::Strict;
         let addresses = Addresses::resolve(&args)?;
         let largest = MAX_FRAME - FRAME_OVERHEAD;
         ensure!(
@@ -80,7 +81,7 @@ impl TryFrom<Args> for Config {
             args.health_path
         );
         ensure!(
-            args.health_path.is_empty() || args.compat != Compat::Strict,
+            args.health_path.is_empty() || !is_strict,
             "--health-path: not available with --compat strict, where every connection is a client"
         );
         ensure!(
@@ -110,7 +111,7 @@ impl TryFrom<Args> for Config {
         let Addresses { listeners, lan_address, lan_listen } = addresses;
         let pages = match (args.no_web, &args.web_root) {
             (true, None) => None,
-            (true, Some(_)) if args.compat == Compat::Strict => {
+            (true, Some(_)) if is_strict => {
                 anyhow::bail!("--web-root: not available with --compat strict")
             }
             (true, Some(_)) => anyhow::bail!("--web-root and --no-web are mutually exclusive"),
@@ -126,7 +127,6 @@ impl TryFrom<Args> for Config {
             (Some(_), None) => anyhow::bail!("--tls-cert: no --listen is wss://"),
             (Some(_), Some(_)) | (None, None) => {}
         }
-        let is_strict = args.compat == Compat::Strict;
         let heartbeat = (args.ping_interval != 0).then_some(Heartbeat {
             interval: args.ping_interval,
             limit: args.ping_not_response_limit,

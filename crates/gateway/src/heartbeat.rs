@@ -1,7 +1,7 @@
 //! When a silent client is pinged, and when it is closed. No I/O, no clock.
 //!
-//! Two independent rules: `GatewayWorker`'s heartbeat, if configured, with its exact timings, and pings
-//! by WebSocket control frames, which browsers answer automatically. Neither needs a timer or a
+//! Two independent rules: `GatewayWorker`'s heartbeat, if configured, with its exact timings, and
+//! pings by WebSocket control frames, which browsers answer automatically. Neither needs a timer or a
 //! timestamp per client: all clients are checked periodically, and each counts the checks since it
 //! last sent something.
 

@@ -14,7 +14,7 @@ pub(crate) struct Metrics {
     pub(crate) connections: Counter,
     /// Open connections, including those that are not clients.
     pub(crate) open: Gauge,
-    /// Connections with a pending handshake.
+    /// Connections with a pending handshake or PROXY header.
     pub(crate) requests: Gauge,
     /// Connected clients.
     pub(crate) clients: Gauge,
@@ -85,7 +85,7 @@ impl Metrics {
         registry.register("connections_open", "Open connections on client listeners", all.open);
         registry.register(
             "connections_requests",
-            "Connections with a pending handshake",
+            "Connections with a pending handshake or PROXY header",
             all.requests,
         );
         registry.register("clients", "Connected clients", all.clients);
@@ -181,8 +181,8 @@ impl Metrics {
         self.closed.get_or_create(&Reason { reason: reason.name() }).inc();
     }
 
-    /// Counts a connection that closes without a WebSocket, because its handshake was refused or
-    /// timed out.
+    /// Counts a connection that was refused before it was open: its handshake or PROXY header was
+    /// invalid or late, or its peer is no trusted proxy.
     pub(crate) fn count_refused(&self, reason: &'static str) {
         self.handshakes_refused.get_or_create(&Reason { reason }).inc();
     }

@@ -24,12 +24,12 @@ pub(crate) enum Router {
 }
 
 /// Chooses a worker. `clients` has the number of clients of each worker, in order of arrival,
-/// `dice` is any random number, and `turn` counts the choices. `None` if there is no worker.
+/// `random` is any random number, and `turn` counts the choices. `None` if there is no worker.
 pub(crate) fn choose(
     router: Router,
     clients: impl ExactSizeIterator<Item = usize>,
     client: IpAddr,
-    dice: usize,
+    random: usize,
     turn: usize,
 ) -> Option<usize> {
     let workers = clients.len();
@@ -37,7 +37,7 @@ pub(crate) fn choose(
         Router::LeastConnections => {
             clients.enumerate().min_by_key(|(_, clients)| *clients).map(|(at, _)| at)
         }
-        Router::Random => dice.checked_rem(workers),
+        Router::Random => random.checked_rem(workers),
         Router::RoundRobin => turn.checked_rem(workers),
         Router::HashIp => hash(client).checked_rem(workers),
     }
@@ -54,8 +54,8 @@ fn hash(ip: IpAddr) -> usize {
 mod tests {
     use super::*;
 
-    fn chosen(router: Router, clients: &[usize], dice: usize, turn: usize) -> Option<usize> {
-        choose(router, clients.iter().copied(), "10.0.0.1".parse().unwrap(), dice, turn)
+    fn chosen(router: Router, clients: &[usize], random: usize, turn: usize) -> Option<usize> {
+        choose(router, clients.iter().copied(), "10.0.0.1".parse().unwrap(), random, turn)
     }
 
     #[test]

@@ -63,7 +63,8 @@ pub(crate) struct Settings {
     pub(crate) standbys: usize,
     /// Memory budget of a shard in bytes; no limit if `None`.
     pub(crate) memory: Option<usize>,
-    /// Maximum number of connections with a pending handshake, over all shards.
+    /// Maximum number of connections with a pending handshake or PROXY header, over all
+    /// shards.
     pub(crate) max_requests: usize,
     /// Maximum number of groups per client; no limit if `None`.
     pub(crate) max_groups: Option<usize>,

@@ -67,7 +67,7 @@ impl CloseFrame {
 impl Default for CloseFrame {
     /// 1000, without a reason.
     fn default() -> Self {
-        Self { code: NORMAL, reason: "".into() }
+        Self { code: NORMAL, reason: Arc::default() }
     }
 }
 

@@ -59,8 +59,8 @@ pub enum ToGateway {
     /// this message.
     EventStarted { shard: u16, through: u64 },
     /// A handler is started for this event, which is marked as redelivered. `alone` means that the
-    /// event is an [isolated delivery](ToPeer::IsolatedEvent), and that no other handler has started since,
-    /// nor will. Sent again without `alone` once isolation ends.
+    /// event is an [isolated delivery](ToPeer::IsolatedEvent), and that no other handler has
+    /// started since, nor will. Sent again without `alone` once isolation ends.
     HandlerStarted { shard: u16, seq: u64, alone: bool },
     /// From a worker: forwarded to worker `to` if that is linked to the gateway, else dropped.
     Relay { to: InstanceId, message: WorkerMessage },

@@ -62,7 +62,7 @@ pub(crate) enum Refused {
     },
 }
 
-/// The label of `refused_total`.
+/// The label of `pushsuite_register_refused_total`.
 #[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
 pub(crate) struct Reason {
     reason: &'static str,

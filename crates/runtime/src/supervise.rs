@@ -6,7 +6,7 @@
 //! last log line, and a supervisor such as systemd restarts it.
 //!
 //! Every task and thread of our processes is spawned through this module; an architecture test
-//! enforces that. Panics in an application's handlers are caught by `business-worker` before they
+//! enforces that. Panics in an application's handlers are caught by the `worker` crate before they
 //! get here, and tasks that handlers spawn are not supervised.
 //!
 //! In another program, which uses one of our libraries but does not call [`end_process_on_panic`], a
@@ -150,7 +150,7 @@ pub fn spawn_blocking<T: Send + 'static>(
 mod tests {
     use super::*;
 
-    // tests/panics.rs tests the end of real processes.
+    // crates/service/tests/panics.rs tests the end of real processes.
 
     #[test]
     fn panic_outside_main_does_not_end_the_process() {

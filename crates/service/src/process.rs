@@ -184,7 +184,7 @@ pub struct Starting {
 
 impl Starting {
     /// The value that [`main`] passes to its closure, except that [`main`] also handles SIGHUP.
-    /// Public for tests of a whole process.
+    /// Public for programs that have a `main` of their own, and for tests.
     #[must_use]
     pub fn new(admin: Option<SocketAddr>, shutdown: CancellationToken, grace: Duration) -> Self {
         let health = Health::new();

@@ -5,7 +5,7 @@
 //! - `join GROUP`, `bind UID`, `group GROUP TEXT`, `uid UID TEXT` and `all TEXT` join a group, bind
 //!   a uid, and send to a group, to a uid, and to all clients.
 //! - `who` is answered with the worker's process id and the client's id.
-//! - `n NUMBER TEXT` is answered with the number only.
+//! - `n NUMBER TEXT` is answered with `n NUMBER`, without the text.
 //! - Any other message is echoed.
 
 use std::process::ExitCode;

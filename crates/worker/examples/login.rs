@@ -1,6 +1,7 @@
 //! Login: the first message of a client is `{"token": "…"}`, and a client that sends none in time is
 //! closed, with a code after which it does not come back by itself (docs/close-codes.md). A user who
-//! logs in with too many devices is logged out on the others. Start a register and a gateway, then `cargo run --example login`.
+//! logs in with too many devices is logged out on the others. Start a register and a gateway, then
+//! `cargo run --example login`.
 
 use std::{collections::HashMap, process::ExitCode, time::Duration};
 
@@ -58,8 +59,8 @@ impl Worker for App {
         client.set_session(&User { uid }).await?;
         client.bind_uid(uid).await?;
         if MAX_DEVICES < client.cluster().clients_of_uid(uid).await?.len() {
-            let (others, close) = (&[client.id()], (REPLACED, "signed in elsewhere"));
-            client.cluster().close_uid_except(uid, others, close).await?;
+            let (this, close) = (&[client.id()], (REPLACED, "signed in elsewhere"));
+            client.cluster().close_uid_except(uid, this, close).await?;
         }
         Ok(client.send(json!({"welcome": uid})).await?)
     }

@@ -50,5 +50,6 @@ pub use worker::Worker;
 
 // Of the signatures of this crate, so that a program needs no other dependency for them.
 pub use anyhow;
+pub use push_suite_cluster::prometheus_client;
 pub use serde_json;
 pub use tokio_util::sync::CancellationToken;

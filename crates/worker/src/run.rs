@@ -189,9 +189,9 @@ pub async fn serve(
     let cluster = WorkerCluster::new(config, key, events);
     let process = Process::new(cluster.cluster().clone(), name, id);
     dispatcher.set_cluster(cluster.cluster().clone());
-    let pages = starting.metrics.sub_registry_with_prefix("pushsuite_worker");
-    metrics.register(pages);
-    cluster.register_metrics(pages);
+    let registry = starting.metrics.sub_registry_with_prefix("pushsuite_worker");
+    metrics.register(registry);
+    cluster.register_metrics(registry);
 
     let worker = dispatcher.worker();
     tokio::select! {

@@ -57,6 +57,6 @@ impl TryRng for Generator {
     }
 
     fn try_fill_bytes(&mut self, into: &mut [u8]) -> Result<(), Infallible> {
-        GENERATOR.with_borrow_mut(|dice| dice.try_fill_bytes(into))
+        GENERATOR.with_borrow_mut(|rng| rng.try_fill_bytes(into))
     }
 }

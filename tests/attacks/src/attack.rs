@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use crate::{clients, dice::Dice, http, native, php, register, target::Target};
+use crate::{clients, http, native, php, register, rng::Rng, target::Target};
 
 /// A kind of attacker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -37,26 +37,26 @@ impl Attack {
     }
 
     /// Runs one attack. It ends early if the process disconnects.
-    pub(crate) async fn run_once(self, target: &Target, dice: &mut Dice) {
+    pub(crate) async fn run_once(self, target: &Target, rng: &mut Rng) {
         let _ended_early = match self {
-            Self::Idle => http::idle(target, dice).await,
-            Self::Drip => http::drip(target, dice).await,
-            Self::Noise => http::noise(target, dice).await,
-            Self::Requests => http::requests(target, dice).await,
-            Self::Header => http::header(target, dice).await,
-            Self::Messages => clients::messages(target, dice).await,
-            Self::Tiny => clients::tiny(target, dice).await,
-            Self::Unfinished => clients::unfinished(target, dice).await,
-            Self::Malformed => clients::malformed(target, dice).await,
-            Self::Churn => clients::churn(target, dice).await,
-            Self::NativeStranger => native::stranger(target, dice).await,
-            Self::NativeCommands => native::commands(target, dice).await,
-            Self::NativeQueries => native::queries(target, dice).await,
-            Self::NativeWorker => native::worker(target, dice).await,
-            Self::PhpStranger => php::stranger(target, dice).await,
-            Self::PhpFrames => php::frames(target, dice).await,
-            Self::RegisterStranger => register::stranger(target, dice).await,
-            Self::RegisterMember => register::member(target, dice).await,
+            Self::Idle => http::idle(target, rng).await,
+            Self::Drip => http::drip(target, rng).await,
+            Self::Noise => http::noise(target, rng).await,
+            Self::Requests => http::requests(target, rng).await,
+            Self::Header => http::header(target, rng).await,
+            Self::Messages => clients::messages(target, rng).await,
+            Self::Tiny => clients::tiny(target, rng).await,
+            Self::Unfinished => clients::unfinished(target, rng).await,
+            Self::Malformed => clients::malformed(target, rng).await,
+            Self::Churn => clients::churn(target, rng).await,
+            Self::NativeStranger => native::stranger(target, rng).await,
+            Self::NativeCommands => native::commands(target, rng).await,
+            Self::NativeQueries => native::queries(target, rng).await,
+            Self::NativeWorker => native::worker(target, rng).await,
+            Self::PhpStranger => php::stranger(target, rng).await,
+            Self::PhpFrames => php::frames(target, rng).await,
+            Self::RegisterStranger => register::stranger(target, rng).await,
+            Self::RegisterMember => register::member(target, rng).await,
         };
     }
 }

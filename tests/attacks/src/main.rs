@@ -7,13 +7,13 @@
 
 mod attack;
 mod clients;
-mod dice;
 mod http;
 mod native;
 mod php;
 mod plan;
 mod prober;
 mod register;
+mod rng;
 mod round;
 mod target;
 mod watch;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use clap::ValueEnum as _;
 
-use crate::{attack::Attack, dice::Dice};
+use crate::{attack::Attack, rng::Rng};
 
 /// A round of attacks.
 #[derive(Debug)]
@@ -18,28 +18,28 @@ pub(crate) struct Plan {
     /// Whether the processes are stopped while the attacks continue.
     pub(crate) stops_under_attack: bool,
     /// Source of the attackers' choices.
-    pub(crate) dice: Dice,
+    pub(crate) rng: Rng,
 }
 
 impl Plan {
     /// The plan of a seed, limited to these kinds of attackers unless empty.
     pub(crate) fn new(seed: u64, only: &[Attack]) -> Self {
-        let mut dice = Dice::new(seed);
+        let mut rng = Rng::new(seed);
         let kinds = if only.is_empty() { Attack::value_variants() } else { only };
-        let count = if only.is_empty() { 2 + dice.below(6) } else { only.len() };
+        let count = if only.is_empty() { 2 + rng.below(6) } else { only.len() };
         let mut attackers: Vec<(Attack, usize)> = Vec::new();
         for at in 0..count {
-            let kind = if only.is_empty() { *dice.pick(kinds) } else { kinds[at] };
+            let kind = if only.is_empty() { *rng.pick(kinds) } else { kinds[at] };
             if !attackers.iter().any(|(known, _)| *known == kind) {
-                attackers.push((kind, dice.amount(30)));
+                attackers.push((kind, rng.amount(30)));
             }
         }
         Self {
-            threads: 1 + dice.below(2),
-            slow_client: if dice.once_in(2) { "disconnect" } else { "drop" },
+            threads: 1 + rng.below(2),
+            slow_client: if rng.once_in(2) { "disconnect" } else { "drop" },
             attackers,
-            stops_under_attack: dice.once_in(2),
-            dice,
+            stops_under_attack: rng.once_in(2),
+            rng,
         }
     }
 }

@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     attack::Attack,
-    dice::Dice,
     plan::Plan,
     prober::{echo_once, probe},
+    rng::Rng,
     target::Target,
     watch::{self, Held},
 };
@@ -47,7 +47,7 @@ const NOISE: Duration = Duration::from_millis(25);
 /// Runs a round and returns the violated invariants.
 pub(crate) async fn run(plan: Plan, time: Duration) -> Vec<String> {
     let has_secret = plan.has_secret();
-    let Plan { threads, slow_client, attackers, stops_under_attack, mut dice } = plan;
+    let Plan { threads, slow_client, attackers, stops_under_attack, mut rng } = plan;
     let (grace, budget) = (GRACE.to_string(), BUDGET.to_string());
     let suite = Suite::builder().gateways(2).workers(2).threads(threads).logs("info");
     let suite = suite.gateway_flag("--memory-budget", &budget).gateway_flag("--grace", &grace);
@@ -65,7 +65,7 @@ pub(crate) async fn run(plan: Plan, time: Duration) -> Vec<String> {
     let mut before = [Held::default(); 5];
     sample(&suite, &mut before).await;
 
-    let mut attacks = attack(&target, &attackers, &mut dice);
+    let mut attacks = attack(&target, &attackers, &mut rng);
     let mut during = [Held::default(); 5];
     let until = Instant::now() + time;
     while Instant::now() < until {
@@ -89,7 +89,7 @@ pub(crate) async fn run(plan: Plan, time: Duration) -> Vec<String> {
         violations.extend(echo_once(&mut newcomer, "e after all that").await.err());
         newcomer.close().await;
     }
-    stop_all(&mut suite, &mut dice, &mut violations).await;
+    stop_all(&mut suite, &mut rng, &mut violations).await;
     attacks.shutdown().await;
     violations
 }
@@ -115,15 +115,15 @@ fn probers(gateway: SocketAddr, may_be_closed: bool, stop: &CancellationToken) -
 }
 
 /// Starts the attackers; each repeats its attack.
-fn attack(target: &Arc<Target>, attackers: &[(Attack, usize)], dice: &mut Dice) -> JoinSet<()> {
+fn attack(target: &Arc<Target>, attackers: &[(Attack, usize)], rng: &mut Rng) -> JoinSet<()> {
     let mut attacks = JoinSet::new();
     for (kind, count) in attackers {
         for _ in 0..*count {
-            let (kind, target, mut dice) = (*kind, Arc::clone(target), dice.fork());
+            let (kind, target, mut rng) = (*kind, Arc::clone(target), rng.fork());
             attacks.spawn(async move {
                 loop {
-                    kind.run_once(&target, &mut dice).await;
-                    sleep(dice.pause(100)).await;
+                    kind.run_once(&target, &mut rng).await;
+                    sleep(rng.pause(100)).await;
                 }
             });
         }
@@ -197,12 +197,12 @@ fn check_memory(
 }
 
 /// Stops every process in a random order. Each must exit within twice its grace period.
-async fn stop_all(suite: &mut Suite, dice: &mut Dice, violations: &mut Vec<String>) {
+async fn stop_all(suite: &mut Suite, rng: &mut Rng, violations: &mut Vec<String>) {
     let gateways = suite.gateways.iter_mut().map(|gateway| &mut **gateway);
     let mut all: Vec<_> =
         suite.registers.iter_mut().chain(gateways).chain(&mut suite.workers).collect();
     while !all.is_empty() {
-        let process = all.swap_remove(dice.below(all.len()));
+        let process = all.swap_remove(rng.below(all.len()));
         if !process.is_running() {
             violations.push(format!("{} has exited:\n{}", process.name, process.log()));
             continue;

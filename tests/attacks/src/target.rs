@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use protocol::{ConnectionId, Secret};
 
-use crate::dice::Dice;
+use crate::rng::Rng;
 
 /// Addresses and credentials for attackers.
 #[derive(Debug)]
@@ -22,15 +22,15 @@ pub(crate) struct Target {
 
 impl Target {
     /// One of [`Self::connections`], or sometimes a random id.
-    pub(crate) fn client(&self, dice: &mut Dice) -> ConnectionId {
-        match dice.once_in(8) {
-            true => self.any_client(dice),
-            false => *dice.pick(&self.connections),
+    pub(crate) fn client(&self, rng: &mut Rng) -> ConnectionId {
+        match rng.once_in(8) {
+            true => self.any_client(rng),
+            false => *rng.pick(&self.connections),
         }
     }
 
     /// A random id, almost always of no client.
-    pub(crate) fn any_client(&self, dice: &mut Dice) -> ConnectionId {
-        ConnectionId(dice.number() as u32)
+    pub(crate) fn any_client(&self, rng: &mut Rng) -> ConnectionId {
+        ConnectionId(rng.number() as u32)
     }
 }

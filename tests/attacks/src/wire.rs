@@ -11,7 +11,7 @@ use tokio::{
 
 use suite_tests::Peer;
 
-use crate::dice::Dice;
+use crate::rng::Rng;
 
 /// Timeout of every operation.
 const WAIT: Duration = Duration::from_secs(2);
@@ -25,10 +25,10 @@ pub(crate) struct Wire {
 impl Wire {
     /// Connects with a small receive buffer, so that unread data soon blocks the sender. Some
     /// connections end with a reset, which loses data in flight.
-    pub(crate) async fn connect(addr: SocketAddr, dice: &mut Dice) -> Option<Self> {
+    pub(crate) async fn connect(addr: SocketAddr, rng: &mut Rng) -> Option<Self> {
         let socket = TcpSocket::new_v4().ok()?;
         socket.set_recv_buffer_size(4096).ok()?;
-        if dice.once_in(4) {
+        if rng.once_in(4) {
             socket.set_zero_linger().ok()?;
         }
         let stream = timeout(WAIT, socket.connect(addr)).await.ok()?.ok()?;
@@ -47,11 +47,11 @@ impl Wire {
     }
 
     /// Sends bytes in pieces of random lengths, with pauses between some.
-    pub(crate) async fn send_in_pieces(&mut self, bytes: &[u8], dice: &mut Dice) -> Option<()> {
-        for piece in dice.pieces(bytes) {
+    pub(crate) async fn send_in_pieces(&mut self, bytes: &[u8], rng: &mut Rng) -> Option<()> {
+        for piece in rng.pieces(bytes) {
             self.send(piece).await?;
-            if dice.once_in(4) {
-                sleep(dice.pause(20)).await;
+            if rng.once_in(4) {
+                sleep(rng.pause(20)).await;
             }
         }
         Some(())
@@ -85,9 +85,9 @@ impl Wire {
     }
 
     /// Keeps the connection open for a while, unread, read or half-closed, and closes it.
-    pub(crate) async fn linger(mut self, dice: &mut Dice, most: usize) -> Option<()> {
-        let time = dice.pause(most);
-        match dice.below(3) {
+    pub(crate) async fn linger(mut self, rng: &mut Rng, most: usize) -> Option<()> {
+        let time = rng.pause(most);
+        match rng.below(3) {
             0 => sleep(time).await,
             1 => self.read(time).await?,
             _ => {

@@ -90,7 +90,7 @@ const LONG_EVERY: u32 = 3;
 
 /// Plans rounds within the guarantees of docs/guarantees.md: no host vanishes during, or soon
 /// after, a partition.
-pub(crate) fn plan(shape: &Shape, dice: &mut StdRng) -> Vec<Step> {
+pub(crate) fn plan(shape: &Shape, rng: &mut StdRng) -> Vec<Step> {
     let mut at = Duration::from_millis(300);
     let mut steps = Vec::new();
     let mut partitions = Vec::new();
@@ -98,25 +98,25 @@ pub(crate) fn plan(shape: &Shape, dice: &mut StdRng) -> Vec<Step> {
     for number in 0..shape.faults {
         if number % ROUND == 0 {
             at = if number == 0 { at } else { whole + WHOLE };
-            let down = random_duration(0.3..1.4, dice);
-            steps.push(Step { at, fault: Fault::Vanish(host(dice), down) });
+            let down = random_duration(0.3..1.4, rng);
+            steps.push(Step { at, fault: Fault::Vanish(host(rng), down) });
             at += down + BACK;
             whole = at;
-            partitions = round_partitions(dice);
+            partitions = round_partitions(rng);
             continue;
         }
-        let time = random_duration(0.3..1.7, dice);
+        let time = random_duration(0.3..1.7, rng);
         let fault = match partitions.pop() {
             Some(partition) => Fault::Partition(partition, time),
-            None => Fault::Unplug(host(dice), time),
+            None => Fault::Unplug(host(rng), time),
         };
         steps.push(Step { at, fault });
         whole = whole.max(at + time);
-        at += shape.gap.mul_f64(dice.random_range(0.5..1.5));
+        at += shape.gap.mul_f64(rng.random_range(0.5..1.5));
         if number % (ROUND * LONG_EVERY) == ROUND * 2 - 1 {
             at = whole + WHOLE;
-            let (one, others) = (gateway(dice), OtherSide::One(worker(dice)));
-            let partition = Partition { one, others, ways: ways(dice) };
+            let (one, others) = (gateway(rng), OtherSide::One(worker(rng)));
+            let partition = Partition { one, others, ways: ways(rng) };
             steps.push(Step { at, fault: Fault::Partition(partition, LONG) });
             whole = at + LONG;
         }
@@ -124,25 +124,25 @@ pub(crate) fn plan(shape: &Shape, dice: &mut StdRng) -> Vec<Step> {
     steps
 }
 
-fn ways(dice: &mut StdRng) -> Ways {
-    [Ways::Both, Ways::Out, Ways::In][dice.random_range(0..3)]
+fn ways(rng: &mut StdRng) -> Ways {
+    [Ways::Both, Ways::Out, Ways::In][rng.random_range(0..3)]
 }
 
 /// The partitions of a round: one of each kind, in random order. The round's last fault unplugs a
 /// host.
-fn round_partitions(dice: &mut StdRng) -> Vec<Partition> {
+fn round_partitions(rng: &mut StdRng) -> Vec<Partition> {
     let all = [Ways::Both, Ways::Out, Ways::In];
-    let any = ways(dice);
-    let mut kinds: Vec<Partition> = all.map(|ways| between_two(ways, dice)).into();
+    let any = ways(rng);
+    let mut kinds: Vec<Partition> = all.map(|ways| between_two(ways, rng)).into();
     kinds.push(Partition { one: Process::Register, others: OtherSide::All, ways: any });
-    kinds.shuffle(dice);
+    kinds.shuffle(rng);
     kinds
 }
 
 /// A partition between two hosts whose processes have a link.
-fn between_two(ways: Ways, dice: &mut StdRng) -> Partition {
-    let (gateway, worker) = (gateway(dice), worker(dice));
-    let (one, other) = match dice.random_range(0..6) {
+fn between_two(ways: Ways, rng: &mut StdRng) -> Partition {
+    let (gateway, worker) = (gateway(rng), worker(rng));
+    let (one, other) = match rng.random_range(0..6) {
         0 => (Process::Register, gateway),
         1 => (Process::Register, worker),
         _ => (gateway, worker),
@@ -150,26 +150,26 @@ fn between_two(ways: Ways, dice: &mut StdRng) -> Partition {
     Partition { one, others: OtherSide::One(other), ways }
 }
 
-fn gateway(dice: &mut StdRng) -> Process {
-    Process::Gateway(dice.random_range(0..GATEWAYS))
+fn gateway(rng: &mut StdRng) -> Process {
+    Process::Gateway(rng.random_range(0..GATEWAYS))
 }
 
-fn worker(dice: &mut StdRng) -> Process {
-    Process::Worker(dice.random_range(0..WORKERS))
+fn worker(rng: &mut StdRng) -> Process {
+    Process::Worker(rng.random_range(0..WORKERS))
 }
 
 /// A random host, each kind with the same probability.
-fn host(dice: &mut StdRng) -> Process {
-    match dice.random_range(0..3) {
+fn host(rng: &mut StdRng) -> Process {
+    match rng.random_range(0..3) {
         0 => Process::Register,
-        1 => gateway(dice),
-        _ => worker(dice),
+        1 => gateway(rng),
+        _ => worker(rng),
     }
 }
 
 /// A random duration, in multiples of the peer timeout.
-fn random_duration(parts: std::ops::Range<f64>, dice: &mut StdRng) -> Duration {
-    Duration::from_secs(PEER_TIMEOUT).mul_f64(dice.random_range(parts))
+fn random_duration(parts: std::ops::Range<f64>, rng: &mut StdRng) -> Duration {
+    Duration::from_secs(PEER_TIMEOUT).mul_f64(rng.random_range(parts))
 }
 
 impl fmt::Display for Partition {

@@ -98,78 +98,77 @@ pub struct Step {
 
 /// The steps of a scenario for a seed.
 pub fn plan(scenario: Scenario, shape: &Shape, seed: u64) -> Vec<Step> {
-    let mut dice = StdRng::seed_from_u64(seed);
+    let mut rng = StdRng::seed_from_u64(seed);
     if scenario == Scenario::Partitions {
-        return partitions::plan(shape, &mut dice);
+        return partitions::plan(shape, &mut rng);
     }
     let mut at = Duration::from_millis(300);
     let mut steps = Vec::new();
     let mut last = 0;
     for number in 0..shape.faults {
         // Never the same worker twice in a row: a restarted worker has few clients, or none.
-        last = (last + dice.random_range(1..WORKERS)) % WORKERS;
+        last = (last + rng.random_range(1..WORKERS)) % WORKERS;
         let worker = Process::Worker(last);
         let fault = match scenario {
             // Both kinds in every run, however short.
             Scenario::Drain if number % 2 == 0 => {
-                Fault::Drain(worker, random_downtime(shape, &mut dice))
+                Fault::Drain(worker, random_downtime(shape, &mut rng))
             }
-            _ => random_fault(scenario, shape, worker, &mut dice),
+            _ => random_fault(scenario, shape, worker, &mut rng),
         };
         steps.push(Step { at, fault });
         // Some faults coincide, so that no process of a kind may be left.
-        if dice.random_bool(0.7) {
-            at += shape.gap.mul_f64(dice.random_range(0.7..2.1));
+        if rng.random_bool(0.7) {
+            at += shape.gap.mul_f64(rng.random_range(0.7..2.1));
         }
     }
     steps
 }
 
 /// A random duration of a fault.
-fn random_downtime(shape: &Shape, dice: &mut StdRng) -> Duration {
-    shape.gap.mul_f64(dice.random_range(0.1..1.5))
+fn random_downtime(shape: &Shape, rng: &mut StdRng) -> Duration {
+    shape.gap.mul_f64(rng.random_range(0.1..1.5))
 }
 
-fn random_fault(scenario: Scenario, shape: &Shape, worker: Process, dice: &mut StdRng) -> Fault {
-    let down = random_downtime(shape, dice);
-    let gateway = Process::Gateway(dice.random_range(0..GATEWAYS));
+fn random_fault(scenario: Scenario, shape: &Shape, worker: Process, rng: &mut StdRng) -> Fault {
+    let down = random_downtime(shape, rng);
+    let gateway = Process::Gateway(rng.random_range(0..GATEWAYS));
     let targets = [Process::Register, gateway, worker];
     match scenario {
         Scenario::Workers => Fault::Kill(worker, down),
         Scenario::Register => Fault::Kill(Process::Register, down),
         Scenario::Gateways => Fault::Kill(gateway, down),
         Scenario::Drain => Fault::Drain(gateway, down),
-        Scenario::Links => match any(&targets, dice) {
-            process if dice.random_bool(0.3) => Fault::Pause(process, down),
-            _ if dice.random_bool(0.1) => Fault::Vanish(worker, VANISHED),
-            _ => cut(down, dice),
+        Scenario::Links => match any(&targets, rng) {
+            process if rng.random_bool(0.3) => Fault::Pause(process, down),
+            _ if rng.random_bool(0.1) => Fault::Vanish(worker, VANISHED),
+            _ => cut(down, rng),
         },
         Scenario::Partitions => unreachable!("partitions are planned in rounds"),
-        Scenario::All => match dice.random_range(0..20) {
+        Scenario::All => match rng.random_range(0..20) {
             0 => Fault::Vanish(worker, VANISHED),
             1..7 => Fault::Kill(worker, down),
             7 | 8 => Fault::Kill(Process::Register, down),
             9 | 10 => Fault::Kill(gateway, down),
-            11 | 12 => Fault::Drain(any(&[gateway, worker], dice), down),
-            13..16 => Fault::Pause(any(&targets, dice), down),
-            _ => cut(down, dice),
+            11 | 12 => Fault::Drain(any(&[gateway, worker], rng), down),
+            13..16 => Fault::Pause(any(&targets, rng), down),
+            _ => cut(down, rng),
         },
     }
 }
 
-fn any<T: Copy>(of: &[T], dice: &mut StdRng) -> T {
-    *of.choose(dice).expect("the list is a non-empty literal")
+fn any<T: Copy>(of: &[T], rng: &mut StdRng) -> T {
+    *of.choose(rng).expect("the list is a non-empty literal")
 }
 
-fn cut(down: Duration, dice: &mut StdRng) -> Fault {
-    let links = match dice.random_range(0..=GATEWAYS) {
+fn cut(down: Duration, rng: &mut StdRng) -> Fault {
+    let links = match rng.random_range(0..=GATEWAYS) {
         GATEWAYS => Links::Register,
         gateway => Links::Gateway(gateway),
     };
     let cuts = [Cut::Drop, Cut::Reset, Cut::Stall, Cut::NearEndGone, Cut::FarEndGone];
-    let which =
-        if dice.random_bool(0.3) { Which::All } else { Which::One(dice.random_range(0..16)) };
-    Fault::Cut(links, any(&cuts, dice), down, which)
+    let which = if rng.random_bool(0.3) { Which::All } else { Which::One(rng.random_range(0..16)) };
+    Fault::Cut(links, any(&cuts, rng), down, which)
 }
 
 impl fmt::Display for Process {

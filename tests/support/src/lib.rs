@@ -1,6 +1,6 @@
 //! The parts that several test crates share.
 //!
-//! The tests of `client` and `business-worker` use the fakes; the chaos run and the simulation use
+//! The tests of `cluster` and `worker` use the fakes; the chaos run and the simulation use
 //! the scripts of clients and workers and the account. In reading order:
 
 #[cfg(feature = "fakes")]

@@ -5,7 +5,7 @@ use protocol::CloseReason;
 /// One call of one handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Nanoseconds since the Unix epoch, by the system clock, which all processes share.
+    /// Nanoseconds by the clock of the run, which all processes share.
     pub at: u64,
     /// The client of the event.
     pub client: Client,

@@ -219,7 +219,7 @@ impl Pump<'_> {
                     self.receiver.as_mut().ok_or(Ended::OutOfOrder)?.take(delivery);
                 }
                 ToPeer::IsolatedEvent(delivery) => {
-                    self.receiver.as_mut().ok_or(Ended::OutOfOrder)?.trial(delivery);
+                    self.receiver.as_mut().ok_or(Ended::OutOfOrder)?.take_isolated(delivery);
                 }
                 ToPeer::Answer { request, answer } => self.link.answers.resolve(request, answer),
                 ToPeer::CommandAck { through } => self.link.record_ack(through, self.has_unacked),

@@ -63,11 +63,9 @@ impl AddressRange {
     }
 }
 
-/// The `prefix` highest of `N` bits.
+/// The `prefix` highest of `N` bits, and all bits above these.
 fn mask<const N: u32>(prefix: u8) -> u128 {
-    let rest = N - u32::from(prefix).min(N);
-    let all = u128::MAX >> (128 - N);
-    all & u128::MAX.checked_shl(rest).unwrap_or(0)
+    u128::MAX.checked_shl(N - u32::from(prefix)).unwrap_or(0)
 }
 
 impl FromStr for AddressRange {
@@ -88,7 +86,7 @@ impl FromStr for AddressRange {
             Some(_) => return Err(InvalidRange::Malformed),
         };
         let host_bits = match first {
-            IpAddr::V4(ip) => u128::from(ip.to_bits()) & !mask::<32>(prefix) & u128::from(u32::MAX),
+            IpAddr::V4(ip) => u128::from(ip.to_bits()) & !mask::<32>(prefix),
             IpAddr::V6(ip) => ip.to_bits() & !mask::<128>(prefix),
         };
         if host_bits != 0 {
@@ -174,7 +172,7 @@ impl ForwardedHeader {
         let entry = std::str::from_utf8(entry).ok()?;
         match self {
             Self::XForwardedFor | Self::XRealIp => address(entry),
-            Self::Forwarded => address(&forwarded_for(entry)?),
+            Self::Forwarded => address(forwarded_for(entry)?),
         }
     }
 }
@@ -185,12 +183,12 @@ fn entries(value: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
 }
 
 /// The value of `for` in an element of `Forwarded`, without quotes.
-fn forwarded_for(element: &str) -> Option<String> {
+fn forwarded_for(element: &str) -> Option<&str> {
     let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
     let (_, value) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
     let value = value.trim();
     let unquoted = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-    Some(unquoted.unwrap_or(value).to_owned())
+    Some(unquoted.unwrap_or(value))
 }
 
 /// An address with or without a port. IPv6 may be in brackets, and is with a port.

@@ -72,7 +72,7 @@ pub(super) fn check(args: &Args) -> anyhow::Result<()> {
         args.proxy_header.is_none() || !args.trusted_proxy.is_empty(),
         "--proxy-header: requires --trusted-proxy, since no other peer's header counts"
     );
-    if !args.listen.iter().any(|listen| listen.framing() == Framing::WebSocket) {
+    if !has_websockets(args) {
         let has_effect = args.trusted_proxy.is_empty() || args.proxy_protocol;
         ensure!(
             has_effect,
@@ -115,6 +115,10 @@ fn check_origin(origin: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn has_websockets(args: &Args) -> bool {
+    args.listen.iter().any(|listen| listen.framing() == Framing::WebSocket)
+}
+
 /// Effective values of settings that were not given.
 pub(super) fn derived(
     args: &Args,
@@ -154,7 +158,7 @@ pub(super) fn derived(
             derived.push(Derived::note(key, note));
         }
     }
-    if !args.trusted_proxy.is_empty() {
+    if !args.trusted_proxy.is_empty() && has_websockets(args) {
         let header = ProxyHeader::default();
         derived.push(Derived::value("proxy_header", header, "the one that most proxies send"));
     }
@@ -312,6 +316,9 @@ mod tests {
         let header = "the one that most proxies send";
         let header = Derived::value("proxy_header", "x-forwarded-for", header);
         assert!(derived.contains(&header), "{derived:?}");
+        // It would be refused as a setting: only WebSockets have headers.
+        let flags = ["--listen=tcp://127.0.0.1:1", "--proxy-protocol", "--trusted-proxy=::1"];
+        assert!(!config(&flags).unwrap().derived().contains(&header));
     }
 
     #[test]

@@ -57,7 +57,6 @@ impl Pages {
     }
 
     fn files(&self) -> Arc<StaticFiles> {
-        // It is replaced in one step, so that a panic cannot leave it inconsistent.
         Arc::clone(&self.files.lock())
     }
 }

@@ -72,14 +72,14 @@ async fn challenge(
     };
     let transcript =
         Transcript { gateway_nonce, gateway, gateway_instance: instance, peer_nonce, role };
-    let (is_valid, draining) = {
+    let (is_valid, is_drained) = {
         let hub = hub.borrow();
         (transcript.verify_peer(&hub.secret, &proof), hub.is_drained())
     };
     if !is_valid {
         return Err(LinkClosed::Secret);
     }
-    if draining {
+    if is_drained {
         return Err(LinkClosed::ShuttingDown);
     }
     if let Role::Worker { key, .. } = &transcript.role
@@ -167,22 +167,16 @@ impl Hub {
                 self.submit(from, Origin::Native { request, query });
             }
             ToGateway::EventAck { shard, first, last } => {
-                let outgoing =
-                    self.outgoing.get_mut(usize::from(shard)).ok_or(LinkClosed::OutOfTurn)?;
-                outgoing.push(ToShard::EventAck { link: from, first, last });
+                self.send_to_shard(shard, ToShard::EventAck { link: from, first, last })?;
                 self.record_progress(from);
             }
             ToGateway::EventStarted { shard, through } => {
-                let outgoing =
-                    self.outgoing.get_mut(usize::from(shard)).ok_or(LinkClosed::OutOfTurn)?;
-                outgoing.push(ToShard::EventStarted { link: from, through });
+                self.send_to_shard(shard, ToShard::EventStarted { link: from, through })?;
                 self.record_progress(from);
             }
             ToGateway::Relay { to, message } => self.relay(from, &to, message)?,
             ToGateway::HandlerStarted { shard, seq, alone } => {
-                let outgoing =
-                    self.outgoing.get_mut(usize::from(shard)).ok_or(LinkClosed::OutOfTurn)?;
-                outgoing.push(ToShard::HandlerStarted { link: from, seq, alone });
+                self.send_to_shard(shard, ToShard::HandlerStarted { link: from, seq, alone })?;
             }
             ToGateway::Leaving => {
                 self.send_to_shards(None, || ToShard::WorkerLeaving { link: from })
@@ -203,6 +197,20 @@ impl Hub {
             }
         }
         self.schedule_run();
+        Ok(())
+    }
+
+    /// Records that a peer has started or acknowledged events.
+    fn record_progress(&mut self, id: LinkId) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.record_progress();
+        }
+    }
+
+    /// Passes a message to the shard that a peer has named.
+    fn send_to_shard(&mut self, shard: u16, message: ToShard) -> Result<(), LinkClosed> {
+        let outgoing = self.outgoing.get_mut(usize::from(shard)).ok_or(LinkClosed::OutOfTurn)?;
+        outgoing.push(message);
         Ok(())
     }
 }

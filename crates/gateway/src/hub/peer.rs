@@ -39,7 +39,7 @@ const LAST_REPLIES: Duration = Duration::from_secs(5);
 
 /// Factor on the peer timeout for PHP peers. Their protocol has no liveness probe, so TCP keepalive
 /// checks their host.
-const PHP: u32 = 4;
+const PHP_TIMEOUT_FACTOR: u32 = 4;
 
 /// How long a link is still read after writing has failed.
 const BROKEN: Duration = Duration::from_secs(1);
@@ -79,7 +79,8 @@ pub(super) async fn serve(
 /// Enables TCP keepalive to detect that the host of a PHP peer is unreachable. A stalled process is
 /// not detected, since it cannot be distinguished from a busy one.
 fn enable_keepalive(stream: &Stream, timeout: Duration) {
-    if let Err(error) = stream.enable_keepalive(timeout, timeout.saturating_mul(PHP)) {
+    if let Err(error) = stream.enable_keepalive(timeout, timeout.saturating_mul(PHP_TIMEOUT_FACTOR))
+    {
         tracing::debug!(
             %error,
             "cannot enable TCP keepalive; loss of the peer's host may be detected late"

@@ -30,11 +30,4 @@ impl Hub {
         }
         Ok(())
     }
-
-    /// Records that a peer has started or acknowledged events.
-    pub(super) fn record_progress(&mut self, id: LinkId) {
-        if let Some(link) = self.links.get_mut(&id) {
-            link.record_progress();
-        }
-    }
 }

@@ -95,11 +95,11 @@ impl Shard {
         gateway: Arc<GatewayState>,
         settings: Arc<Settings>,
         listeners: Vec<Listener>,
-        dice: u32,
+        random: u32,
     ) -> Self {
         let (number, shards) = (u32::from(index), gateway.shards.len() as u32);
         let ids = match settings.compat_behavior.randomize_ids {
-            true => ConnectionIds::random_start(number, shards, dice),
+            true => ConnectionIds::random_start(number, shards, random),
             false => ConnectionIds::from_one(number, shards),
         };
         Self {

@@ -112,7 +112,7 @@ mod tests {
     use crate::plan::{Mode, tests::example};
 
     #[test]
-    fn place_is_free_when_all_recipients_have_the_message() {
+    fn slot_is_free_when_all_recipients_have_the_message() {
         let plan = Plan { connections: 5, devices: 5, generators: 2, ..example(Mode::Fanout) };
         let (completed, mut completions) = mpsc::channel(1);
         let here = InFlight::new(&plan, None);

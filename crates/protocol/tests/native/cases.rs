@@ -323,7 +323,7 @@ fn own_to_peer() -> Vec<(&'static str, ToPeer)> {
             request: u64::MAX,
             answer: Answer::Online(false),
         };
-        ToPeer::CommandAck { .. } => "taken": ToPeer::CommandAck { through: 65_536 };
+        ToPeer::CommandAck { .. } => "command-ack": ToPeer::CommandAck { through: 65_536 };
         ToPeer::Ping { .. } => "ping": ToPeer::Ping { token: 9 };
         ToPeer::Pong { .. } => "pong": ToPeer::Pong { token: 9 };
         ToPeer::Standby { .. } => "standby": ToPeer::Standby {
@@ -334,7 +334,7 @@ fn own_to_peer() -> Vec<(&'static str, ToPeer)> {
         ToPeer::ReleaseStandby { .. } => "release": ToPeer::ReleaseStandby {
             clients: vec![ConnectionId(7), ConnectionId(300)],
         };
-        ToPeer::IsolatedEvent(_) => "trial": ToPeer::IsolatedEvent(delivery(Event::Message(Message::text("hi"))));
+        ToPeer::IsolatedEvent(_) => "isolated-event": ToPeer::IsolatedEvent(delivery(Event::Message(Message::text("hi"))));
         ToPeer::Draining { .. } => "draining": ToPeer::Draining { clients: 300 };
         ToPeer::Replaced { .. } => "replaced": ToPeer::Replaced { by: "10.1.2.3:40000".into() };
         ToPeer::StandbySession { .. } => "standby-session": ToPeer::StandbySession {

@@ -25,7 +25,6 @@ impl Session {
     }
 
     fn engine(&self) -> MutexGuard<'_, Engine> {
-        // After a panic, the session fails at worst.
         self.0.lock()
     }
 

@@ -2,8 +2,8 @@
 //!
 //! Logging never blocks or ends a process. Threads append lines to a bounded queue (`lines`); a
 //! dedicated thread writes them (`writer`). If the reader has closed the pipe or does not read, or
-//! the disk is full, lines are dropped and counted: in the metric `pushsuite_log_lines_dropped_total`, and in
-//! a log line once there is room for one. In the text format, control characters in fields are
+//! the disk is full, lines are dropped and counted: in the metric
+//! `pushsuite_log_lines_dropped_total`, and in a log line once there is room for one. In the text format, control characters in fields are
 //! escaped (`text`).
 
 mod lines;

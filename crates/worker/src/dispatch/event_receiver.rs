@@ -243,7 +243,7 @@ impl<W: Worker> internal::EventReceiver for EventReceiver<W> {
         self.standby.remove(&clients);
     }
 
-    fn trial(&mut self, mut delivery: Delivery) {
+    fn take_isolated(&mut self, mut delivery: Delivery) {
         let state = self.state(&mut delivery);
         state.set_isolated(&delivery);
         let is_busy = state.note_event(delivery.redelivered);

@@ -82,7 +82,7 @@ impl Gateway {
         }
     }
 
-    fn edit_all(&mut self, uid: &Uid, mut edit: impl FnMut(ConnectionId, &mut Client)) {
+    fn edit_clients_of(&mut self, uid: &Uid, mut edit: impl FnMut(ConnectionId, &mut Client)) {
         let open = self.clients.iter_mut().filter(|(_, client)| !client.closed);
         open.filter(|(_, client)| client.has(uid)).for_each(|(id, client)| edit(*id, client));
     }
@@ -153,17 +153,17 @@ impl LocalGateway for Gateway {
             }
             Command::CloseUid { uid, exclude, frame, farewell: last_message } => {
                 let close = Close { frame, last_message };
-                self.edit_all(&uid, |id, client| {
+                self.edit_clients_of(&uid, |id, client| {
                     if !exclude.contains(&id) {
                         client.close_with(close.clone());
                     }
                 });
             }
             Command::JoinGroupByUid { uid, group } => {
-                self.edit_all(&uid, |_, client| client.join(group.clone()));
+                self.edit_clients_of(&uid, |_, client| client.join(group.clone()));
             }
             Command::LeaveGroupByUid { uid, group } => {
-                self.edit_all(&uid, |_, client| client.groups.retain(|it| *it != group));
+                self.edit_clients_of(&uid, |_, client| client.groups.retain(|it| *it != group));
             }
             Command::Destroy { client } => self.edit(client, Client::close),
             Command::BindUid { client, uid } => self.edit(client, |client| client.uid = Some(uid)),
@@ -201,7 +201,7 @@ impl LocalGateway for Gateway {
             }
             Query::ClientsOfUids { uids } => {
                 let clients = |uid: &Uid| {
-                    let bound = self.open().filter(|(_, client)| client.uid.as_ref() == Some(uid));
+                    let bound = self.open().filter(|(_, client)| client.has(uid));
                     bound.map(|(id, _)| id).collect()
                 };
                 Answer::Clients(uids.into_iter().map(|uid| (uid.clone(), clients(&uid))).collect())

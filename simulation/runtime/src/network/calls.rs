@@ -110,8 +110,8 @@ impl Network {
     pub(crate) fn write(&mut self, id: EndId, bytes: &[u8]) {
         self.ends[id].unread += bytes.len();
         // Some writes arrive in two pieces, split anywhere.
-        if 1 < bytes.len() && self.dice.random_ratio(1, 8) {
-            let (one, other) = bytes.split_at(self.dice.random_range(1..bytes.len()));
+        if 1 < bytes.len() && self.rng.random_ratio(1, 8) {
+            let (one, other) = bytes.split_at(self.rng.random_range(1..bytes.len()));
             self.send(id, Packet::Data(one.to_vec()));
             self.send(id, Packet::Data(other.to_vec()));
         } else {

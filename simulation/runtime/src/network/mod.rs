@@ -62,7 +62,7 @@ pub(crate) struct Network {
     last_event: u64,
     wakers: Vec<Waker>,
     touched: BTreeSet<HostId>,
-    dice: StdRng,
+    rng: StdRng,
 }
 
 #[derive(Debug)]
@@ -150,7 +150,7 @@ impl Network {
             last_event: 0,
             wakers: Vec::new(),
             touched: BTreeSet::new(),
-            dice: StdRng::seed_from_u64(seed),
+            rng: StdRng::seed_from_u64(seed),
         }
     }
 
@@ -165,8 +165,8 @@ impl Network {
         self.hosts.push(Host { on: true, last_port: 32_768 });
         for other in 0..new {
             // From within one data center to between two.
-            let most = self.dice.random_range(1..2_000_000);
-            let delay = NEAR + self.dice.random_range(0..most);
+            let most = self.rng.random_range(1..2_000_000);
+            let delay = NEAR + self.rng.random_range(0..most);
             let link = Link { blocked: 0, delay, extra: 0 };
             self.links.insert((new, other), link);
             self.links.insert((other, new), link);
@@ -257,7 +257,7 @@ impl Network {
             let end = &mut self.ends[id];
             if (end.host, end.remote_host) == (from, to) && end.stuck != 0 {
                 let stuck = std::mem::take(&mut end.stuck);
-                let later = self.dice.random_range(0..RETRANSMIT);
+                let later = self.rng.random_range(0..RETRANSMIT);
                 for _ in 0..stuck {
                     self.schedule(id, later);
                 }
@@ -295,7 +295,7 @@ impl Network {
         let delay = match self.links.get(&(end.host, end.remote_host)) {
             Some(link) => {
                 let jitter = (link.delay + link.extra) / 2;
-                link.delay + link.extra + self.dice.random_range(0..=jitter)
+                link.delay + link.extra + self.rng.random_range(0..=jitter)
             }
             None => NEAR,
         };

@@ -27,7 +27,7 @@ pub struct Leniency {
     pub in_time: Option<u64>,
 }
 
-/// One connection, as observed by its client. Times are nanoseconds of the system clock.
+/// One connection, as observed by its client. Times are nanoseconds of the clock of the run.
 #[derive(Clone, Debug)]
 pub struct ConnectionLog {
     /// The client and the number of the connection.
@@ -90,14 +90,14 @@ pub enum End {
 pub struct Loss {
     /// Its inner port.
     pub gateway: u16,
-    /// When, in nanoseconds of the system clock.
+    /// When, in nanoseconds of the clock of the run.
     pub at: u64,
     /// Whether it was killed instead of drained.
     pub killed: bool,
 }
 
 /// A guarantee that does not hold for the clients that a gateway had at any time in an interval, in
-/// nanoseconds of the system clock, both ends included.
+/// nanoseconds of the clock of the run, both ends included.
 #[derive(Clone, Copy, Debug)]
 pub struct Exemption {
     /// Its inner port.
@@ -120,7 +120,7 @@ pub enum Guarantee {
 }
 
 /// A worker process did not know a gateway, or could not reach it: messages that it handled in this
-/// interval need not have reached clients there. Nanoseconds of the system clock, both ends
+/// interval need not have reached clients there. Nanoseconds of the clock of the run, both ends
 /// included.
 #[derive(Clone, Copy, Debug)]
 pub struct Disconnection {

@@ -48,7 +48,7 @@ struct Member {
 
 impl Member {
     fn of(session: &Session) -> Option<Self> {
-        serde_json::from_value(Value::Object(session.decode().ok()?)).ok()
+        session.read().ok().flatten()
     }
 
     fn group(&self) -> Result<Group, Refusal> {
@@ -203,8 +203,8 @@ async fn nick(client: &impl ChatClient, name: Text) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Closes a member of the same room, with a code after which its page stays away. The member who
-/// has been in the room longest may do that.
+/// Closes a member of the same room, with a code after which its page does not reconnect. Allowed
+/// for the oldest member of the room only.
 async fn kick(client: &impl ChatClient, id: &str) -> Result<(), Failed> {
     let member = Member::of(&client.session()).ok_or(Refusal::NotLoggedIn)?;
     let kicked: ClientId = id.parse().map_err(|_| Refusal::NoSuchClient)?;

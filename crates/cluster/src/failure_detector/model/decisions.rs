@@ -76,7 +76,7 @@ impl Universe {
         if self.gateways.iter().any(|gateway| gateway.hidden) {
             (0..WORKERS).for_each(|worker| self.receive_view(worker));
         }
-        self.now += Duration::from_millis(self.dice.random_range(200..3_000));
+        self.now += Duration::from_millis(self.rng.random_range(200..3_000));
         for worker in 0..WORKERS {
             self.decide(worker);
         }

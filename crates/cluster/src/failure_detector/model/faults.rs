@@ -52,7 +52,7 @@ impl Universe {
             if link.gateway_end && link.worker_end {
                 self.gateways[link.gateway].shaken = self.now;
                 // Both ends notice, at different times; nothing more is sent.
-                match self.dice.random() {
+                match self.rng.random() {
                     true => self.worker_notices(id),
                     false => self.gateway_notices(id),
                 }
@@ -61,7 +61,7 @@ impl Universe {
     }
 
     pub(super) fn cut_off(&mut self, gateway: usize, worker: usize) {
-        match self.dice.random_range(0..4) {
+        match self.rng.random_range(0..4) {
             0 if self.gateways[gateway].shaken + PROMPT < self.now => {
                 self.gateways[gateway].cut = true;
                 self.announce_all();
@@ -98,7 +98,7 @@ impl Universe {
         self.announce_all();
         for worker in 0..WORKERS {
             self.receive_view(worker);
-            if self.dice.random() {
+            if self.rng.random() {
                 self.gateways[gateway].apart.insert(worker);
                 let of = |link: &Link| (link.gateway, link.worker) == (gateway, worker);
                 let links = self.links.iter().filter(|(_, link)| of(link));

@@ -59,7 +59,7 @@ impl Universe {
     pub(super) fn deliver_some(&mut self) {
         let ids: Vec<_> = self.links.keys().copied().collect();
         if let Some(id) = self.pick(&ids) {
-            match self.dice.random() {
+            match self.rng.random() {
                 true => drop(self.deliver_down(id)),
                 false => drop(self.deliver_up(id)),
             }

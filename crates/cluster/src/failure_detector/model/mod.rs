@@ -176,7 +176,7 @@ struct Deliveries {
 }
 
 struct Universe {
-    dice: StdRng,
+    rng: StdRng,
     now: Instant,
     incarnations: u64,
     gateways: Vec<Gateway>,
@@ -204,7 +204,7 @@ impl Universe {
     fn new(seed: u64) -> Self {
         let now = Instant::now();
         let mut universe = Self {
-            dice: StdRng::seed_from_u64(seed),
+            rng: StdRng::seed_from_u64(seed),
             now,
             incarnations: 0,
             gateways: Vec::new(),
@@ -233,12 +233,12 @@ impl Universe {
     }
 
     fn below(&mut self, bound: usize) -> usize {
-        self.dice.random_range(0..bound)
+        self.rng.random_range(0..bound)
     }
 
     fn step(&mut self) {
         let (gateway, worker) = (self.below(GATEWAYS), self.below(WORKERS));
-        match self.dice.random_range(0..125) {
+        match self.rng.random_range(0..125) {
             0..8 => self.connect(gateway),
             8..12 => self.leave(gateway),
             12..48 => self.deliver_some(),

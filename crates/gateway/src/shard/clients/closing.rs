@@ -179,13 +179,13 @@ impl Shard {
     }
 
     /// Closes the clients that are due, during graceful shutdown.
-    pub(crate) fn close_due(&mut self, now: Instant) {
-        let dice = &mut random::rng();
+    pub(in crate::shard) fn close_due(&mut self, now: Instant) {
+        let rng = &mut random::rng();
         let Some(drain) = &mut self.drain else {
             return;
         };
         let due = drain.due(now).into_iter();
-        let due = due.map(|key| (key, drain.retry_after(dice))).collect::<Vec<_>>();
+        let due = due.map(|key| (key, drain.retry_after(rng))).collect::<Vec<_>>();
         for (key, retry_after) in due {
             // The client may have disconnected. Its slot is not reused, since nothing is accepted
             // now.

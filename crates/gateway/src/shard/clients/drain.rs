@@ -37,9 +37,9 @@ impl Drain {
         shards: usize,
         grace: Duration,
         now: Instant,
-        dice: &mut impl Rng,
+        rng: &mut impl Rng,
     ) -> Self {
-        waiting.shuffle(dice);
+        waiting.shuffle(rng);
         let clients = waiting.len() as u32;
         let total = clients.saturating_mul(shards as u32);
         let at_full_rate = Duration::from_secs(1) * total / RATE;
@@ -71,8 +71,8 @@ impl Drain {
 
     /// A random retry-after for a client, so that clients closed together do not reconnect
     /// together.
-    pub(in crate::shard) fn retry_after(&self, dice: &mut impl Rng) -> Duration {
-        rand::RngExt::random_range(dice, Duration::ZERO..=self.reconnect_spread)
+    pub(in crate::shard) fn retry_after(&self, rng: &mut impl Rng) -> Duration {
+        rand::RngExt::random_range(rng, Duration::ZERO..=self.reconnect_spread)
     }
 }
 

@@ -13,8 +13,8 @@ pub(in crate::shard) struct ConnectionIds {
 
 impl ConnectionIds {
     /// Starts at a random id.
-    pub(in crate::shard) fn random_start(shard: u32, shards: u32, dice: u32) -> Self {
-        Self { shard, shards, counter: dice % (u32::MAX / shards) }
+    pub(in crate::shard) fn random_start(shard: u32, shards: u32, random: u32) -> Self {
+        Self { shard, shards, counter: random % (u32::MAX / shards) }
     }
 
     /// Starts at the lowest id of the shard, which is 1 for one of the shards.

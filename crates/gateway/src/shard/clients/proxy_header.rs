@@ -39,9 +39,8 @@ impl Shard {
         let rest = &bytes[length..];
         let connection = &mut self.connections[key];
         let framing = connection.listener.framing;
-        let is_tls = connection.begin_tls(rest);
-        connection.backlog = !is_tls && !rest.is_empty();
-        let rest = if is_tls { &[][..] } else { rest };
+        let rest = if connection.begin_tls(rest) { &[][..] } else { rest };
+        connection.backlog = !rest.is_empty();
         if framing == Framing::WebSocket {
             connection.phase = Phase::Request(rest.into());
         } else {

@@ -12,8 +12,9 @@ pub(in crate::shard) enum Pause {
     QuantumSpent,
     /// The worker's backlog is above its busy threshold: the client is read round-robin.
     WorkerBusy,
-    /// The worker's window, the client's quota of it, or the queue of unassigned events is full; or
-    /// an event of the client is held behind a suspect.
+    /// The worker's window, the client's quota of it, or the queue of unassigned events is full;
+    /// there is no room for the first events of a new client; or an event of the client is held
+    /// behind a suspect.
     WindowFull,
     /// Memory pressure, in the middle of a large message.
     MemoryPressure,

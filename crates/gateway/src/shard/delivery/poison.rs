@@ -8,11 +8,12 @@
 //! there, and against no others.
 //!
 //! When one more termination would reach the limit, the suspect is delivered in isolation: in a
-//! small group, and alone ([`IsolatedEvent`](protocol::link::ToPeer::IsolatedEvent)) if it is the only one, or if
-//! it was in a group whose worker terminated. Only an event whose worker terminates while it runs
-//! alone is a confirmed poison message and given up, and only once that worker has not reconnected
-//! for a while: a broken link is no termination. The terminations that it explains no longer count
-//! against other suspects.
+//! small group, and alone ([`IsolatedEvent`](protocol::link::ToPeer::IsolatedEvent)) if it is the only
+//! one, or if it was in a group whose worker terminated. An event is a confirmed poison message if
+//! its worker terminates while it runs alone, or once it had started at four times the limit of
+//! terminations. It is given up only once that worker has not reconnected for a while: a broken
+//! link is no termination. The terminations that it explains no longer count against other
+//! suspects.
 //!
 //! Events of a client behind a suspect that is delivered in isolation are held here.
 
@@ -88,7 +89,7 @@ enum Stage {
     Waiting,
     /// It is being delivered in isolation.
     Running,
-    /// Its worker terminated at that time, while it ran alone.
+    /// It is a confirmed poison message since that time.
     Confirmed(Instant),
 }
 
@@ -462,7 +463,7 @@ const fn kind(event: &Event) -> &'static str {
         Event::WebSocketConnect(_) => "websocket_connect",
         Event::Message(_) => "message",
         Event::Close(_) => "close",
-        Event::Reassigned => "adopt",
+        Event::Reassigned => "reassigned",
     }
 }
 

@@ -6,9 +6,9 @@ use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 
 /// Random choices of one attacker, or of a plan.
 #[derive(Debug)]
-pub(crate) struct Dice(SmallRng);
+pub(crate) struct Rng(SmallRng);
 
-impl Dice {
+impl Rng {
     pub(crate) fn new(seed: u64) -> Self {
         Self(SmallRng::seed_from_u64(seed))
     }
