@@ -16,11 +16,13 @@ use service::{
 #[command(name = "register", version)]
 pub struct Args {
     /// Address to listen on for gateways and workers
+    #[arg(help_heading = "Listeners")]
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1236")]
     listen: Address,
 
     /// Grace period after a start during which responses wait for gateways to reconnect; 0 responds
     /// at once. PHP back ends wait at most 5 s for a response
+    #[arg(help_heading = "Cluster")]
     #[arg(long, value_name = "SECONDS", default_value_t = 3)]
     #[arg(value_parser = clap::value_parser!(u64).range(..=60))]
     #[arg(default_value_if("compat", "strict", "0"))]
@@ -28,6 +30,7 @@ pub struct Args {
 
     /// Compatibility mode. 'strict' reproduces GatewayWorker's behavior: no grace period after a
     /// start, and no timeout for silent peers beyond TCP keepalive
+    #[arg(help_heading = "Process")]
     #[arg(long, value_name = "MODE", value_enum, default_value_t)]
     compat: Compat,
 
@@ -37,6 +40,7 @@ pub struct Args {
 
     /// Which peers may connect without TLS if --inner-tls-cert is set. PHP peers do not support TLS
     /// [default: refuse]
+    #[arg(help_heading = "TLS")]
     #[arg(long, value_name = "POLICY", value_enum)]
     inner_tls_plain: Option<Plain>,
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 /// The TLS flags of every process with inner connections. Flatten this into the binary's own.
 #[derive(Clone, Debug, Default, clap::Args, Serialize)]
 #[group(skip)]
+#[command(next_help_heading = "TLS")]
 pub struct InnerFiles {
     /// Certificate for mutual TLS between processes of the cluster (PEM, with intermediates);
     /// reloaded on SIGHUP
@@ -55,6 +56,7 @@ impl InnerFiles {
 
 /// The flags of a process that serves clients over TLS. Flatten this into the binary's own.
 #[derive(Clone, Debug, Default, clap::Args, Serialize)]
+#[command(next_help_heading = "TLS")]
 pub struct PublicFiles {
     /// Server certificate for wss:// and other client listeners with TLS (PEM, with intermediates);
     /// reloaded on SIGHUP

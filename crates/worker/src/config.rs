@@ -22,35 +22,42 @@ use tokio::runtime::{Builder, Runtime};
 #[group(skip)]
 pub struct Args {
     /// Address of a register (repeatable; the worker connects to all of them)
+    #[arg(help_heading = "Cluster")]
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1236")]
     register_address: Vec<Address>,
 
     /// Worker name, shared by all workers of one kind
+    #[arg(help_heading = "Cluster")]
     #[arg(long, value_name = "NAME", default_value = NAME)]
     name: String,
 
     /// Worker id, unique per name on this host. A new worker with the same name and id replaces the
     /// old one [default: chosen at random]
+    #[arg(help_heading = "Cluster")]
     #[arg(long, value_name = "N")]
     id: Option<String>,
 
     /// Grace period for a gateway that is unreachable and listed by no register; afterwards its
     /// clients are treated as disconnected
+    #[arg(help_heading = "Cluster")]
     #[arg(long, value_name = "SECONDS", default_value_t = GATEWAY_GRACE.as_secs())]
     #[arg(value_parser = clap::value_parser!(u64).range(..=MAX_WAIT))]
     gateway_grace: u64,
 
     /// Number of threads that run handlers [default: number of CPU cores]
+    #[arg(help_heading = "Process")]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
 
     /// Maximum number of retries of a handler that fails or panics; the client's next events wait.
     /// The first retry follows within 0.1 s; the bound doubles each time, up to 5 s
+    #[arg(help_heading = "Events")]
     #[arg(long, value_name = "N", default_value_t = 0)]
     handler_retries: u32,
 
     /// Peer timeout: a link is closed after this long without data from the gateway, despite
     /// liveness probes
+    #[arg(help_heading = "Cluster")]
     #[arg(long, value_name = "SECONDS", default_value_t = PEER_TIMEOUT.as_secs())]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=MAX_SILENCE))]
     peer_timeout: u64,

@@ -19,6 +19,7 @@ pub(crate) use echo::Echo;
 #[group(skip)]
 pub(crate) struct Args {
     /// Application to run
+    #[arg(help_heading = "Application")]
     #[arg(long, value_enum, value_name = "APP", default_value = "chat")]
     app: App,
 

@@ -70,6 +70,7 @@ pub use show::Sheet;
 #[derive(Clone, Debug, clap::Args, Serialize)]
 // A group would reserve its name in programs with settings of their own.
 #[group(skip)]
+#[command(next_help_heading = "Process")]
 pub struct Common {
     /// Cluster secret, identical on every process. May be empty only if every inner address is
     /// loopback. Prefer GW_SECRET_KEY or the file: command lines are visible to other users
