@@ -7,7 +7,7 @@ use framing::{
     websocket::{HandshakePolicy, Reply, close_frame, evaluate, pong_frame},
 };
 use protocol::{
-    ConnectionId, Event, Message, Session,
+    ConnectionId, Event, Grant, Message, Session,
     codec::gateway_worker::to_peer::{self, Origin},
 };
 
@@ -37,7 +37,18 @@ fn read(bytes: &[u8], parse: Parse, like_workerman: bool) {
         like_workerman,
     };
     for policy in [&HandshakePolicy { like_workerman, ..HandshakePolicy::default() }, &strict] {
-        if let Reply::Accept(answer) | Reply::Refuse(answer, _) = evaluate(&request, policy) {
+        // The longest response, if the client offers this subprotocol.
+        let grant = Grant::new().with_header("X-Granted", "yes").expect("a header");
+        let grant = grant.with_subprotocol("chat").expect("a name");
+        let answers = match evaluate(&request, policy) {
+            Reply::Accept(upgrade) => {
+                let granted = upgrade.response_with(&grant).ok();
+                granted.into_iter().chain([upgrade.response()]).collect::<Vec<_>>()
+            }
+            Reply::Refuse(answer, _) => vec![answer],
+            Reply::Ordinary => Vec::new(),
+        };
+        for answer in answers {
             let text = std::str::from_utf8(&answer).expect("the response is UTF-8");
             assert!(text.ends_with("\r\n\r\n"));
             assert_eq!(

@@ -119,7 +119,10 @@ async fn unfinished_handshake_is_disconnected(threads: usize) {
         worker.ack(&delivery).await;
         match delivery.event {
             Event::Message(message) => break assert_eq!(message.as_text(), Some("slowly")),
-            Event::WebSocketConnect(_) | Event::Connect | Event::Reassigned => {}
+            Event::WebSocketConnect(_)
+            | Event::WebSocketRequest(_)
+            | Event::Connect
+            | Event::Reassigned => {}
             Event::Close(reason) => assert_eq!(reason, CloseReason::Handshake),
         }
     }

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use protocol::{
-    InvalidClientId, InvalidClose, InvalidName, SessionError, bounded::MAX_TARGETS,
+    InvalidAnswer, InvalidClientId, InvalidClose, InvalidName, SessionError, bounded::MAX_TARGETS,
     codec::native::MAX_FRAME,
 };
 use thiserror::Error;
@@ -91,6 +91,13 @@ pub enum Error {
     /// Invalid session.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// Invalid answer to a handshake.
+    #[error(transparent)]
+    Answer(#[from] InvalidAnswer),
+    /// The event is not a handshake that awaits an answer: its gateway does not run with
+    /// `--handshake-auth worker`, or it is another event.
+    #[error("no handshake of this event awaits an answer")]
+    NoHandshake,
     /// More names or client ids than one call may have where it cannot be split: exclusions of a
     /// message, or a selection.
     #[error("{count} names or ids for one gateway are more than {limit}")]
@@ -130,6 +137,8 @@ impl Error {
             | Self::ClientId(_)
             | Self::Close(_)
             | Self::Session(_)
+            | Self::Answer(_)
+            | Self::NoHandshake
             | Self::TooMany { .. }
             | Self::TooLarge { .. } => false,
         }

@@ -3,7 +3,13 @@
 
 use std::{io, time::Duration};
 
-use framing::{Violation, http::BadRequest, proxy_protocol::InvalidHeader, websocket::Refusal};
+use bytes::Bytes;
+use framing::{
+    Violation,
+    http::{BadRequest, response_head},
+    proxy_protocol::InvalidHeader,
+    websocket::{self, Refusal},
+};
 use protocol::{CloseFrame, CloseReason};
 use thiserror::Error;
 
@@ -45,6 +51,15 @@ pub(crate) enum CloseCause {
     /// Its handshake was refused with an HTTP response.
     #[error("handshake refused: {0}")]
     Refused(Refusal),
+    /// Its handshake was refused by `--handshake-auth`, with this response.
+    #[error("handshake refused by its answer: {}", .0.status())]
+    HandshakeRefused(Box<protocol::Refusal>),
+    /// Its handshake was accepted with a grant that does not fit it.
+    #[error("handshake accepted with a subprotocol that is not offered")]
+    InvalidGrant,
+    /// No worker answered its handshake in time.
+    #[error("no answer to the handshake")]
+    Undecided { retry_after: Duration },
     /// Its HTTP request was answered.
     #[error("HTTP request answered")]
     Answered,
@@ -126,7 +141,12 @@ impl CloseCause {
                 CloseAction::RetryAfter { code: 1013, after: *retry_after }
             }
             Self::Violation(violation) => CloseAction::Code(Some(violation.code())),
-            Self::BadRequest(_) | Self::Refused(_) | Self::Answered => CloseAction::Flush,
+            Self::BadRequest(_)
+            | Self::Refused(_)
+            | Self::HandshakeRefused(_)
+            | Self::InvalidGrant
+            | Self::Undecided { .. }
+            | Self::Answered => CloseAction::Flush,
             // A slow client may not read the close frame either, but trying costs nothing.
             Self::Slow => CloseAction::Code(Some(1013)),
             Self::Ended
@@ -137,11 +157,56 @@ impl CloseCause {
         }
     }
 
+    /// The response to the request of a connection that closes before its handshake was accepted;
+    /// `None` if it gets none for this cause. `is_undecided` if it awaits the answer of a worker.
+    pub(crate) fn handshake_response(&self, is_undecided: bool) -> Option<Bytes> {
+        let unavailable = |after: Duration| {
+            let seconds = after.as_secs().max(1);
+            let fields = format!("Retry-After: {seconds}\r\n");
+            response_head("503 Service Unavailable", &fields, 0, false)
+        };
+        match self {
+            Self::HandshakeRefused(refusal) => Some(websocket::refused(refusal)),
+            Self::InvalidGrant => Some(internal_error()),
+            _ if !is_undecided => None,
+            Self::ByWorker(_) => Some(response_head("403 Forbidden", "", 0, false)),
+            Self::Undeliverable => Some(internal_error()),
+            Self::Undecided { retry_after }
+            | Self::NoWorker { retry_after }
+            | Self::OverBudget { retry_after }
+            | Self::ShuttingDown { retry_after } => Some(unavailable(*retry_after)),
+            Self::Slow => Some(unavailable(Duration::ZERO)),
+            Self::ByClient(_)
+            | Self::Ended
+            | Self::Lost(_)
+            | Self::Destroyed
+            | Self::Silent
+            | Self::Violation(_)
+            | Self::ProxyHeader(_)
+            | Self::BadRequest(_)
+            | Self::Refused(_)
+            | Self::Answered
+            | Self::HandshakeTimeout => None,
+        }
+    }
+
+    /// Whether `--handshake-auth` is the cause.
+    pub(crate) const fn is_auth(&self) -> bool {
+        matches!(self, Self::HandshakeRefused(_) | Self::InvalidGrant | Self::Undecided { .. })
+    }
+
     /// The reason for a refused handshake, as in metrics and logs; `None` if none was refused.
     pub(crate) fn refusal(&self) -> Option<&'static str> {
         match self {
             Self::BadRequest(error) => Some(error.name()),
             Self::Refused(refusal) => Some(refusal.name()),
+            Self::HandshakeRefused(refusal) => Some(match refusal.status() {
+                401 => "unauthorized",
+                403 => "forbidden",
+                _ => "auth",
+            }),
+            Self::InvalidGrant => Some("auth"),
+            Self::Undecided { .. } => Some("auth_timeout"),
             Self::HandshakeTimeout => Some("timeout"),
             Self::ProxyHeader(_) => Some(NO_PROXY),
             Self::ByClient(_)
@@ -170,6 +235,9 @@ impl CloseCause {
             Self::Violation(_) => CloseReason::Protocol,
             Self::BadRequest(_)
             | Self::Refused(_)
+            | Self::HandshakeRefused(_)
+            | Self::InvalidGrant
+            | Self::Undecided { .. }
             | Self::Answered
             | Self::HandshakeTimeout
             | Self::ProxyHeader(_) => CloseReason::Handshake,
@@ -178,6 +246,10 @@ impl CloseCause {
             Self::ShuttingDown { .. } => CloseReason::Shutdown,
         }
     }
+}
+
+fn internal_error() -> Bytes {
+    response_head("500 Internal Server Error", "", 0, false)
 }
 
 #[cfg(test)]

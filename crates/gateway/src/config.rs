@@ -174,6 +174,8 @@ impl TryFrom<Args> for Config {
                     timeout: seconds(args.tcp_user_timeout),
                 },
                 handshake_timeout: seconds(args.handshake_timeout),
+                handshake_auth: args.handshake_auth,
+                handshake_auth_timeout: Duration::from_secs(args.handshake_auth_timeout),
                 no_worker: match args.no_worker_timeout {
                     Some(timeout) => NoWorker::Wait(seconds(timeout)),
                     None => NoWorker::Destroy,

@@ -186,4 +186,10 @@ impl Metrics {
     pub(crate) fn count_refused(&self, reason: &'static str) {
         self.handshakes_refused.get_or_create(&Reason { reason }).inc();
     }
+
+    /// How many were refused for this reason.
+    #[cfg(test)]
+    pub(crate) fn refused_because(&self, reason: &'static str) -> u64 {
+        self.handshakes_refused.get_or_create(&Reason { reason }).get()
+    }
 }

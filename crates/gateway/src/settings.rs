@@ -47,6 +47,10 @@ pub(crate) struct Settings {
     pub(crate) keepalive: KeepAlive,
     /// Time limit for the PROXY header, and for the handshake request behind it.
     pub(crate) handshake_timeout: Option<Duration>,
+    /// Which process decides about handshakes.
+    pub(crate) handshake_auth: HandshakeAuth,
+    /// Time limit for a worker's answer to a handshake.
+    pub(crate) handshake_auth_timeout: Duration,
     /// Policy for clients whose events have no worker.
     pub(crate) no_worker: NoWorker,
     /// Number of worker processes that may end while handling an event before it is discarded; no
@@ -147,6 +151,18 @@ impl WebSocketType {
             Self::Text => TextValidation::Any,
         }
     }
+}
+
+/// Which process decides whether a WebSocket handshake is accepted, after the gateway has found it
+/// valid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum HandshakeAuth {
+    /// None: every valid handshake is accepted.
+    #[default]
+    None,
+    /// The client's worker, before the client gets its response.
+    Worker,
 }
 
 /// Policy for clients whose events have no worker.

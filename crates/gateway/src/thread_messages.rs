@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use inbox::Inbox;
-use protocol::{Command, ConnectionId, Group, InstanceId, Query, Row, Session};
+use protocol::{Command, ConnectionId, Grant, Group, InstanceId, Query, Row, Session};
 use runtime::{net::Released, rate_limit::Throttle, sync::Mutex};
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +28,11 @@ pub(crate) struct Ordinal(pub(crate) u64);
 /// Ordinals reserved for a command that adds the clients of a uid to a group, and so the most that
 /// it adds in one shard: more than a shard has, and few enough that the numbers last for ages.
 pub(crate) const MOST_JOINED: u64 = 1 << 22;
+
+/// Number of ordinals that a grant needs: one for the uid, and one for each group.
+fn grant_ordinals(grant: &Grant) -> u64 {
+    1 + grant.groups().len() as u64
+}
 
 /// Id of a link, unique within the gateway process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -263,8 +268,14 @@ impl GatewayState {
     pub(crate) fn ordinal_of(&self, command: &Command) -> Ordinal {
         self.ordinals(match command {
             Command::JoinGroupByUid { .. } => MOST_JOINED,
+            Command::AcceptHandshake { grant, .. } => grant_ordinals(grant),
             _ => 1,
         })
+    }
+
+    /// The first ordinal of a grant that is applied now: one for its uid, and one for each group.
+    pub(crate) fn ordinal_of_grant(&self, grant: &Grant) -> Ordinal {
+        self.ordinals(grant_ordinals(grant))
     }
 
     fn ordinals(&self, count: u64) -> Ordinal {

@@ -75,6 +75,18 @@ impl WriteQueue {
         self.pieces.push_front(Piece { bytes, own });
     }
 
+    /// Appends everything of another queue.
+    pub(crate) fn append(&mut self, other: Self) {
+        if self.is_empty() {
+            *self = other;
+            return;
+        }
+        let tail = other.tail.get(other.written..).map(Bytes::copy_from_slice);
+        for bytes in other.pieces.into_iter().map(|piece| piece.bytes).chain(tail) {
+            self.push(&bytes);
+        }
+    }
+
     /// Writes until the queue is empty or `write` would block. Returns whether the queue is empty.
     ///
     /// # Errors

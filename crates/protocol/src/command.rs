@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CloseFrame, ConnectionId, Group, Message, Session, Uid, bounded};
+use crate::{CloseFrame, ConnectionId, Grant, Group, Message, Refusal, Session, Uid, bounded};
 
 /// One command to a gateway. A client that does not exist is not an error: it may have disconnected
 /// while the command was in flight.
@@ -66,6 +66,12 @@ pub enum Command {
     /// As [`SendToAll`](Self::SendToAll), [`SendToUids`](Self::SendToUids) or
     /// [`SendToGroups`](Self::SendToGroups), except to the excluded clients.
     SendExcept { to: Target, exclude: Excluded, message: Message },
+    /// Accepts the handshake of a client, if it [awaits an answer](crate::Event::WebSocketRequest).
+    /// For `edit` see [`Delivery::edits`](crate::link::Delivery); it numbers the session in `grant`.
+    AcceptHandshake { client: ConnectionId, edit: u64, grant: Box<Grant> },
+    /// Refuses the handshake of a client, if it [awaits an answer](crate::Event::WebSocketRequest),
+    /// and closes the client.
+    RefuseHandshake { client: ConnectionId, refusal: Box<Refusal> },
 }
 
 /// The clients that a message with exclusions is for.
@@ -122,7 +128,9 @@ impl Command {
             | Self::SetSession { .. }
             | Self::UpdateSession { .. }
             | Self::JoinGroupByUid { .. }
-            | Self::LeaveGroupByUid { .. } => None,
+            | Self::LeaveGroupByUid { .. }
+            | Self::AcceptHandshake { .. }
+            | Self::RefuseHandshake { .. } => None,
         }
     }
 
@@ -146,7 +154,9 @@ impl Command {
             | Self::SetSession { .. }
             | Self::UpdateSession { .. }
             | Self::JoinGroupByUid { .. }
-            | Self::LeaveGroupByUid { .. } => None,
+            | Self::LeaveGroupByUid { .. }
+            | Self::AcceptHandshake { .. }
+            | Self::RefuseHandshake { .. } => None,
         }
     }
 
@@ -155,6 +165,7 @@ impl Command {
         match self {
             Self::SetSession { session, .. } => Some(session),
             Self::UpdateSession { changes, .. } => Some(changes),
+            Self::AcceptHandshake { grant, .. } => grant.session(),
             Self::SendToClient { .. }
             | Self::SendToAll { .. }
             | Self::SendToUids { .. }
@@ -170,11 +181,12 @@ impl Command {
             | Self::CloseUid { .. }
             | Self::JoinGroupByUid { .. }
             | Self::LeaveGroupByUid { .. }
-            | Self::SendExcept { .. } => None,
+            | Self::SendExcept { .. }
+            | Self::RefuseHandshake { .. } => None,
         }
     }
 
-    /// Approximate heap size in bytes: its message, its names, its session.
+    /// Approximate heap size in bytes: its message, its names, its session, its answer.
     pub fn weight(&self) -> usize {
         let message = self.message().map_or(0, |message| message.body.len());
         let session = self.session().map_or(0, |session| session.as_encoded().len());
@@ -193,6 +205,8 @@ impl Command {
                 };
                 to + ids(&exclude.clients) + uids(&exclude.uids)
             }
+            Self::AcceptHandshake { grant, .. } => grant.weight(),
+            Self::RefuseHandshake { refusal, .. } => refusal.weight(),
             Self::BindUid { uid, .. } => uid.weight(),
             Self::CloseUid { uid, exclude, .. } => uid.weight() + ids(exclude),
             Self::JoinGroupByUid { uid, group } | Self::LeaveGroupByUid { uid, group } => {
@@ -225,7 +239,9 @@ impl Command {
             | Self::JoinGroup { client, .. }
             | Self::LeaveGroup { client, .. }
             | Self::SetSession { client, .. }
-            | Self::UpdateSession { client, .. } => Some(*client),
+            | Self::UpdateSession { client, .. }
+            | Self::AcceptHandshake { client, .. }
+            | Self::RefuseHandshake { client, .. } => Some(*client),
             Self::SendToAll { .. }
             | Self::SendToUids { .. }
             | Self::SendToGroups { .. }

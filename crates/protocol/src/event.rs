@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::{Message, Session};
 
 /// An event of a client. The events of each client reach its worker in the order in which they
-/// occurred: one `Connect`, then a `WebSocketConnect` on WebSocket listeners, any number
-/// of messages, one `Close`. A client that never finishes its handshake has `Connect` and `Close`.
+/// occurred: one `Connect`, then on WebSocket listeners a `WebSocketConnect`, or a
+/// `WebSocketRequest` if the handshake awaits an answer, any number of messages, one `Close`. A
+/// client that never sends a handshake has `Connect` and `Close`.
 ///
 /// Variants are only ever appended: the native codec numbers them by position.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +25,13 @@ pub enum Event {
     /// The client is reassigned to this worker, since its former worker is disconnected. Not one of
     /// the client's own events: it carries the number of the last of those.
     Reassigned,
+    /// Its WebSocket handshake awaits an answer of the worker: [`Command::AcceptHandshake`] or
+    /// [`Command::RefuseHandshake`]. In place of `WebSocketConnect`, with `--handshake-auth
+    /// worker`.
+    ///
+    /// [`Command::AcceptHandshake`]: crate::Command::AcceptHandshake
+    /// [`Command::RefuseHandshake`]: crate::Command::RefuseHandshake
+    WebSocketRequest(Handshake),
 }
 
 /// The request that opened a WebSocket.

@@ -23,6 +23,7 @@ pub mod event;
 pub mod query;
 
 pub mod discovery;
+pub mod grant;
 pub mod handshake;
 pub mod link;
 mod role;
@@ -34,6 +35,7 @@ pub mod codec;
 pub use close::{Close, CloseFrame, InvalidClose};
 pub use command::{Command, Excluded, Recipients, Target};
 pub use event::{CloseReason, Context, Event, Handshake, Header};
+pub use grant::{Grant, InvalidAnswer, Refusal};
 pub use id::{ClientId, ConnectionId, InvalidClientId};
 pub use instance::{InstanceId, InvalidInstance};
 pub use message::{Message, MessageKind};

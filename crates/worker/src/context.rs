@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use protocol::{ClientId, Close, Command, Group, Message, Session, SessionError, Uid};
+use protocol::{ClientId, Close, Command, Event, Group, Message, Session, SessionError, Uid};
 use push_suite_cluster::{
     Cluster, Error,
     internal::{self, HandlerScope, Offer, Waiting},
@@ -15,7 +15,7 @@ use push_suite_cluster::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use crate::dispatch::ClientState;
+use crate::{dispatch::ClientState, handshake::PendingHandshake};
 
 /// The client of an event.
 ///
@@ -28,13 +28,29 @@ pub struct Client {
     state: Arc<ClientState>,
     number: u64,
     redelivered: bool,
+    /// Set if the event is a handshake that awaits an answer.
+    handshake: Option<Box<PendingHandshake>>,
     /// The cluster for this event, created on first use.
     scoped: OnceLock<(Cluster, Arc<HandlerScope>)>,
 }
 
 impl Client {
     pub(crate) const fn new(state: Arc<ClientState>, number: u64, redelivered: bool) -> Self {
-        Self { state, number, redelivered, scoped: OnceLock::new() }
+        Self { state, number, redelivered, handshake: None, scoped: OnceLock::new() }
+    }
+
+    /// The same, for this event.
+    pub(crate) fn of_event(self, event: &Event) -> Self {
+        let handshake = PendingHandshake::of(event).map(Box::new);
+        Self { handshake, ..self }
+    }
+
+    pub(crate) fn handshake(&self) -> Option<&PendingHandshake> {
+        self.handshake.as_deref()
+    }
+
+    pub(crate) fn state(&self) -> &ClientState {
+        &self.state
     }
 
     /// Its id, unique in the whole cluster.
@@ -258,7 +274,7 @@ impl Client {
         }
     }
 
-    async fn send_command(&self, command: Command) -> Result<(), Error> {
+    pub(crate) async fn send_command(&self, command: Command) -> Result<(), Error> {
         match self.try_send(command)? {
             None => Ok(()),
             Some(unsent) => self.finish_send(unsent).await,
@@ -295,7 +311,10 @@ impl Client {
 
 /// Edit numbers are valid only on the link that they were assigned on.
 fn unnumbered(mut command: Command) -> Command {
-    if let Command::SetSession { edit, .. } | Command::UpdateSession { edit, .. } = &mut command {
+    if let Command::SetSession { edit, .. }
+    | Command::UpdateSession { edit, .. }
+    | Command::AcceptHandshake { edit, .. } = &mut command
+    {
         *edit = 0;
     }
     command

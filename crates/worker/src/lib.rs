@@ -27,6 +27,7 @@
 mod config;
 mod context;
 mod dispatch;
+mod handshake;
 mod metrics;
 mod process;
 mod run;
@@ -37,9 +38,9 @@ pub use config::{Args, Config, runtime};
 pub use context::{Client, DeliveryId};
 pub use process::Process;
 pub use protocol::{
-    ClientId, Close, CloseFrame, CloseReason, ConnectionId, Fields, Form, Group, Handshake, Header,
-    InvalidClientId, InvalidClose, InvalidName, Message, MessageKind, Secret, Session,
-    SessionError, Uid,
+    ClientId, Close, CloseFrame, CloseReason, ConnectionId, Fields, Form, Grant, Group, Handshake,
+    Header, InvalidAnswer, InvalidClientId, InvalidClose, InvalidName, Message, MessageKind,
+    Refusal, Secret, Session, SessionError, Uid,
 };
 pub use push_suite_cluster::{
     Bytes, Cluster, Error, Exclude, Filter, Recipients, Reload, Row, Status, Tls,

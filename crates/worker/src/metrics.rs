@@ -58,7 +58,7 @@ impl EventCounts {
     pub(crate) const fn add(&mut self, event: &Event) {
         let kind = match event {
             Event::Connect => Kind::Connect,
-            Event::WebSocketConnect(_) => Kind::WebSocketConnect,
+            Event::WebSocketConnect(_) | Event::WebSocketRequest(_) => Kind::WebSocketConnect,
             Event::Message(_) => Kind::Message,
             Event::Close(_) => Kind::Close,
             // Not an event of the client.

@@ -48,7 +48,15 @@ pub trait Worker: Send + Sync + 'static {
         async { Ok(()) }
     }
 
-    /// The client's WebSocket handshake was accepted.
+    /// The client's WebSocket handshake. With `--handshake-auth none`, the gateway's default, it was
+    /// accepted already.
+    ///
+    /// With `--handshake-auth worker` the client waits for the answer of this handler:
+    /// [`Client::accept`] or [`Client::refuse`]. A handler that returns `Ok` without an answer
+    /// accepts; one that fails, after its last retry, refuses with 503. Whatever the client sends
+    /// behind its handshake is delivered after it was accepted. If there is no answer within
+    /// `--handshake-auth-timeout`, the gateway refuses with 503. An answer that comes too late does
+    /// nothing. Each refused client has one [`on_close`](Self::on_close).
     fn on_websocket_connect(
         &self,
         _client: &Client,

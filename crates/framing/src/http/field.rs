@@ -2,48 +2,27 @@
 
 use std::{fmt, str::FromStr};
 
+use protocol::grant::{ResponseHeader, is_token};
 use serde::{Serialize, Serializer};
 
 /// An additional header field, `Name: value`. It is sent as given, in one line, and does not
 /// conflict with the fields of the handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Field {
-    name: String,
-    value: String,
-}
+pub struct Field(ResponseHeader);
 
 /// The name of a supported subprotocol, or `*` for any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subprotocol(String);
-
-/// Fields that the handshake response sets itself, or that would change its framing.
-const RESERVED: [&str; 4] = ["Upgrade", "Connection", "Content-Length", "Transfer-Encoding"];
-
-/// Prefix of all other reserved fields.
-const RESERVED_PREFIX: &str = "Sec-WebSocket-";
 
 impl FromStr for Field {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, value) = text.split_once(':').ok_or("expected 'Name: value'")?;
-        let value = value.trim_matches([' ', '\t']);
-        if !is_token(name.as_bytes()) {
-            return Err(format!("{name:?} is not a valid header name"));
-        }
-        if value.chars().any(|char| char.is_control() && char != '\t') {
-            return Err(format!("the value of {name} contains control characters"));
-        }
         if name.eq_ignore_ascii_case("Sec-WebSocket-Protocol") {
             return Err("subprotocols are set with --subprotocol".into());
         }
-        let start = name.get(..RESERVED_PREFIX.len());
-        if RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(name))
-            || start.is_some_and(|start| start.eq_ignore_ascii_case(RESERVED_PREFIX))
-        {
-            return Err(format!("{name} is reserved for the handshake"));
-        }
-        Ok(Self { name: name.to_owned(), value: value.to_owned() })
+        ResponseHeader::new(name, value).map(Self).map_err(|error| error.to_string())
     }
 }
 
@@ -75,15 +54,9 @@ impl Subprotocol {
     }
 }
 
-/// Whether `text` is a token (RFC 9110, 5.6.2).
-pub(super) fn is_token(text: &[u8]) -> bool {
-    let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    !text.is_empty() && text.iter().all(token)
-}
-
 impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.name, self.value)
+        self.0.fmt(f)
     }
 }
 

@@ -6,10 +6,10 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use protocol::{Handshake, event::Header};
+use protocol::{Handshake, event::Header, grant::is_token};
 use thiserror::Error;
 
-use super::{field::is_token, response::response_head};
+use super::response::response_head;
 
 /// Maximum size of a request head in bytes.
 pub(super) const MAX_HEAD: usize = 16 * 1024;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use thiserror::Error;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::upgrade::Upgrade;
 use crate::http::{Field, Request, Subprotocol, response_head};
 
 /// Policy for WebSocket handshakes.
@@ -23,8 +24,8 @@ pub struct HandshakePolicy {
 /// Result of evaluating a request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// Opens a WebSocket: send this response. Frames follow.
-    Accept(Bytes),
+    /// Opens a WebSocket: send the response of this upgrade. Frames follow.
+    Accept(Upgrade),
     /// Refused handshake: send this response and close.
     Refuse(Bytes, Refusal),
     /// An ordinary HTTP request.
@@ -89,19 +90,7 @@ pub fn evaluate(request: &Request, policy: &HandshakePolicy) -> Reply {
     if !policy.allows_origin(request) {
         return refuse(Refusal::Origin, "403 Forbidden", "");
     }
-    let accept = derive_accept_key(key);
-    let mut answer = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-         Connection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n"
-    );
-    if let Some(subprotocol) = policy.subprotocol(request) {
-        answer.push_str(&format!("Sec-WebSocket-Protocol: {subprotocol}\r\n"));
-    }
-    for header in &policy.headers {
-        answer.push_str(&format!("{header}\r\n"));
-    }
-    answer.push_str("\r\n");
-    Reply::Accept(answer.into())
+    Reply::Accept(Upgrade::new(&derive_accept_key(key), request, policy))
 }
 
 impl HandshakePolicy {
@@ -114,24 +103,6 @@ impl HandshakePolicy {
         self.origins.is_empty()
             || named
                 .all(|header| !header.name.eq_ignore_ascii_case("Origin") || known(&header.value))
-    }
-
-    /// The first subprotocol in the client's list that is supported by name; if any is supported,
-    /// the first one in the list if none is supported by name. `None` if the client offers none: it
-    /// would fail the connection if one were selected.
-    fn subprotocol<'a>(&self, request: &'a Request) -> Option<&'a str> {
-        let headers = request.handshake.headers.iter();
-        let offered = headers
-            .filter(|header| header.name.eq_ignore_ascii_case("Sec-WebSocket-Protocol"))
-            .flat_map(|header| header.value.split(|byte| *byte == b','))
-            .map(<[u8]>::trim_ascii);
-        let mut offered = offered.filter_map(Subprotocol::token);
-        let is_named =
-            |offered: &&str| self.subprotocols.iter().any(|supported| supported.is(offered));
-        let named = offered.clone().find(is_named);
-        named.or_else(|| {
-            offered.next().filter(|_| self.subprotocols.iter().any(Subprotocol::is_any))
-        })
     }
 }
 
@@ -162,9 +133,8 @@ mod tests {
         let head = format!("GET /chat HTTP/1.1\r\n{fields}\r\n");
         let (request, _) = http::parse(head.as_bytes()).unwrap().unwrap();
         match evaluate(&request, policy) {
-            Reply::Accept(head) | Reply::Refuse(head, _) => {
-                String::from_utf8(head.to_vec()).unwrap()
-            }
+            Reply::Accept(upgrade) => String::from_utf8(upgrade.response().to_vec()).unwrap(),
+            Reply::Refuse(head, _) => String::from_utf8(head.to_vec()).unwrap(),
             Reply::Ordinary => "ordinary".into(),
         }
     }

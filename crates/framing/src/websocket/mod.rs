@@ -7,8 +7,10 @@
 mod decoder;
 mod encode;
 mod handshake;
+mod upgrade;
 
 pub use decoder::Decoder;
 pub(super) use encode::message_frame;
 pub use encode::{PING, close_frame, close_frame_with, pong_frame, retry_after_frame};
 pub use handshake::{HandshakePolicy, Refusal, Reply, evaluate, not_a_websocket};
+pub use upgrade::{Upgrade, refused};

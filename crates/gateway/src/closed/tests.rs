@@ -46,6 +46,9 @@ fn every_cause() -> Vec<CloseCause> {
         CloseCause::ProxyHeader(InvalidHeader::Missing),
         CloseCause::BadRequest(BadRequest::TooLong),
         CloseCause::Refused(Refusal::Origin),
+        CloseCause::HandshakeRefused(protocol::Refusal::new(401, "").unwrap().into()),
+        CloseCause::InvalidGrant,
+        CloseCause::Undecided { retry_after },
         CloseCause::Answered,
         CloseCause::HandshakeTimeout,
         CloseCause::NoWorker { retry_after },
@@ -66,6 +69,9 @@ fn every_cause() -> Vec<CloseCause> {
             | CloseCause::ProxyHeader(_)
             | CloseCause::BadRequest(_)
             | CloseCause::Refused(_)
+            | CloseCause::HandshakeRefused(_)
+            | CloseCause::InvalidGrant
+            | CloseCause::Undecided { .. }
             | CloseCause::Answered
             | CloseCause::HandshakeTimeout
             | CloseCause::NoWorker { .. }

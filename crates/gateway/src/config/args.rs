@@ -17,7 +17,7 @@ use crate::{
     proxies::ProxyHeader,
     routing::Router,
     settings::MAX_STANDBYS,
-    settings::{SlowClient, Undeliverable, WebSocketType},
+    settings::{HandshakeAuth, SlowClient, Undeliverable, WebSocketType},
 };
 
 /// The kernel doubles the requested size and stores it in a signed 32-bit integer.
@@ -183,6 +183,19 @@ pub struct Args {
     #[arg(help_heading = "Handshakes")]
     #[arg(long, value_name = "NAME")]
     pub(super) subprotocol: Vec<Subprotocol>,
+
+    /// Which process decides about WebSocket handshakes before they are answered. With 'worker', the
+    /// client's worker accepts or refuses each of them
+    #[arg(help_heading = "Handshakes")]
+    #[arg(long, value_name = "POLICY", value_enum, default_value_t)]
+    pub(super) handshake_auth: HandshakeAuth,
+
+    /// Time in seconds for a worker to answer a handshake with --handshake-auth worker. After that
+    /// the handshake is refused with 503
+    #[arg(help_heading = "Handshakes")]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=MAX_WAIT))]
+    pub(super) handshake_auth_timeout: u64,
 
     /// WebSocket frame type for pings and for messages from PHP peers (native peers set it per
     /// message)

@@ -5,10 +5,15 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::ensure;
 use framing::Framing;
 use runtime::tls::Plain;
-use service::settings::{Bound, Derived, Effective, Host, Warning, check_bound, check_registers};
+use service::settings::{
+    Bound, Compat, Derived, Effective, Host, Warning, check_bound, check_registers,
+};
 
 use super::{Args, Config, SHARE};
-use crate::{proxies::ProxyHeader, settings::Listener};
+use crate::{
+    proxies::ProxyHeader,
+    settings::{HandshakeAuth, Listener},
+};
 
 /// The addresses of a gateway, with host names resolved.
 #[derive(Debug)]
@@ -72,6 +77,10 @@ pub(super) fn check(args: &Args) -> anyhow::Result<()> {
         args.proxy_header.is_none() || !args.trusted_proxy.is_empty(),
         "--proxy-header: requires --trusted-proxy, since no other peer's header counts"
     );
+    ensure!(
+        args.handshake_auth == HandshakeAuth::None || args.compat != Compat::Strict,
+        "--handshake-auth: not available with --compat strict, where handshakes are always accepted"
+    );
     if !has_websockets(args) {
         let has_effect = args.trusted_proxy.is_empty() || args.proxy_protocol;
         ensure!(
@@ -84,6 +93,7 @@ pub(super) fn check(args: &Args) -> anyhow::Result<()> {
             ("--subprotocol", !args.subprotocol.is_empty()),
             ("--web-root", args.web_root.is_some()),
             ("--proxy-header", args.proxy_header.is_some()),
+            ("--handshake-auth", args.handshake_auth != HandshakeAuth::None),
         ] {
             ensure!(!is_given, "{flag}: requires a --listen with ws:// or wss://");
         }

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use crate::handshake_answers;
 use bytes::Bytes;
 use push_suite_protocol::{
     Answer, CloseFrame, CloseReason, Command, ConnectionId, Context, Event, Excluded, Fields,
@@ -215,6 +216,13 @@ fn commands() -> Vec<(&'static str, Command)> {
             exclude: Excluded { clients: vec![client], uids: vec![uid("ann"), uid("bob")] },
             message: Message::text("hi"),
         };
+        Command::AcceptHandshake { .. } =>
+            "accept-handshake": Command::AcceptHandshake { client, edit: 0, grant: Box::default() },
+            "accept-handshake-with-all": Command::AcceptHandshake { client, edit: 3, grant: handshake_answers::grant() };
+        Command::RefuseHandshake { .. } => "refuse-handshake": Command::RefuseHandshake {
+            client,
+            refusal: handshake_answers::refusal(),
+        };
     })
 }
 
@@ -401,6 +409,10 @@ fn events() -> Vec<(&'static str, Event)> {
             "empty-message": Event::Message(Message::text(""));
         Event::Close(_) => "close": Event::Close(CloseReason::Client);
         Event::Reassigned => "adopt": Event::Reassigned;
+        Event::WebSocketRequest(_) => "websocket-request": Event::WebSocketRequest(Handshake {
+            target: "/".into(),
+            headers: vec![Header { name: "Host".into(), value: b"example.org".to_vec() }],
+        });
     })
 }
 

@@ -3,6 +3,7 @@
 
 mod cases;
 mod golden;
+mod handshake_answers;
 mod hostile;
 mod strategies;
 

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*};
 use push_suite_protocol::{
     Answer, CloseFrame, CloseReason, Command, ConnectionId, Context, Event, Excluded, Fields,
-    Filter, Group, Handshake, InstanceId, Message, MessageKind, Query, Recipients, Row, Session,
-    Target, Uid,
+    Filter, Grant, Group, Handshake, InstanceId, Message, MessageKind, Query, Recipients, Row,
+    Session, Target, Uid,
     event::Header,
     link::{Delivery, Refusal, Role, ToGateway, ToPeer},
     name::MAX_NAME,
@@ -132,7 +132,32 @@ fn command() -> impl Strategy<Value = Command> {
                 Command::SendExcept { to, exclude: Excluded { clients, uids }, message }
             }
         ),
+        (client(), any::<u64>(), grant())
+            .prop_map(|(client, edit, grant)| Command::AcceptHandshake { client, edit, grant }),
+        (client(), 400..600_u16, vec(any::<u8>(), 0..40)).prop_map(|(client, status, body)| {
+            let refusal = push_suite_protocol::Refusal::new(status, body)
+                .unwrap()
+                .with_header("X-A", "b")
+                .unwrap();
+            Command::RefuseHandshake { client, refusal: refusal.into() }
+        }),
     ]
+}
+
+fn grant() -> impl Strategy<Value = Box<Grant>> {
+    (uid(), vec(group(), 0..4), option::of(session()), "[a-z.]{1,9}", "[ -~]{0,20}").prop_map(
+        |(uid, groups, session, name, value)| {
+            let mut grant = Grant::new().with_uid(uid).unwrap().with_subprotocol(name).unwrap();
+            for group in groups {
+                grant = grant.with_group(group).unwrap();
+            }
+            let grant = match session {
+                Some(session) => grant.with_encoded_session(session),
+                None => grant,
+            };
+            grant.with_header("X-Value", value).unwrap().into()
+        },
+    )
 }
 
 fn close_frame() -> impl Strategy<Value = CloseFrame> {
@@ -214,6 +239,9 @@ fn event() -> impl Strategy<Value = Event> {
         message().prop_map(Event::Message),
         close_reason().prop_map(Event::Close),
         Just(Event::Reassigned),
+        any::<String>().prop_map(|target| {
+            Event::WebSocketRequest(Handshake { target, headers: Vec::new() })
+        }),
     ]
 }
 

@@ -20,7 +20,7 @@ pub(super) struct InFlight {
 pub(super) fn bytes(delivery: &Delivery) -> usize {
     let payload = match &delivery.event {
         Event::Message(message) => message.body.len(),
-        Event::WebSocketConnect(handshake) => {
+        Event::WebSocketConnect(handshake) | Event::WebSocketRequest(handshake) => {
             let headers = handshake.headers.iter();
             headers.map(|header| header.name.len() + header.value.len()).sum::<usize>()
                 + handshake.target.len()

@@ -45,24 +45,44 @@ pub(super) async fn handle<W: Worker>(
         dispatcher.metrics.dropped.inc();
         return Outcome::Done(None);
     }
-    let mut client = Client::new(state, number, redelivered);
+    let mut client = Client::new(state, number, redelivered).of_event(&event);
     let handler = Handler::of(&event);
     // Boxed, since every handler's future contains it.
     let spare = (0 < dispatcher.retries).then(|| Box::new(event.clone()));
+    let mut has_failed = false;
     if let Err(error) = call(&dispatcher.worker, &client, event).await {
         report_failure(&dispatcher, handler, &client, &error, dispatcher.retries);
-        if let Some(event) = spare
-            && Box::pin(retry(&dispatcher, &mut client, &event)).await
-        {
-            return Outcome::Left;
-        }
+        has_failed = match spare {
+            None => true,
+            Some(event) => match Box::pin(retry(&dispatcher, &mut client, &event)).await {
+                Retried::Left => return Outcome::Left,
+                Retried::Succeeded => false,
+                Retried::Failed => true,
+            },
+        };
+    }
+    if client.is_unanswered() {
+        // Boxed, since it is rare, and every handler's future contains it.
+        Box::pin(client.answer_for_handler(has_failed)).await;
     }
     Outcome::Done(client.into_scope())
 }
 
-/// Retries a failed handler until it succeeds or no attempt is left. Returns whether the event is
-/// left to another worker.
-async fn retry<W: Worker>(dispatcher: &Dispatcher<W>, client: &mut Client, event: &Event) -> bool {
+/// The outcome of the retries of a handler.
+enum Retried {
+    Succeeded,
+    /// No attempt is left.
+    Failed,
+    /// The event is left to another worker.
+    Left,
+}
+
+/// Retries a failed handler until it succeeds or no attempt is left.
+async fn retry<W: Worker>(
+    dispatcher: &Dispatcher<W>,
+    client: &mut Client,
+    event: &Event,
+) -> Retried {
     let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     let handler = Handler::of(event);
     // The failed attempt may have had effects.
@@ -71,22 +91,22 @@ async fn retry<W: Worker>(dispatcher: &Dispatcher<W>, client: &mut Client, event
         tokio::select! {
             biased;
             // The gateway redelivers the event; handling it here as well would break the order.
-            () = client.link_closed() => return true,
+            () = client.link_closed() => return Retried::Left,
             () = dispatcher.draining.cancelled() => {
                 let event = client.delivery().number;
                 tracing::info!(client = %client.id(), event, "left to another worker");
                 dispatcher.metrics.left.inc();
-                return true;
+                return Retried::Left;
             }
             () = sleep(backoff.next(random::random())) => {}
         }
         dispatcher.metrics.retries.inc();
         match call(&dispatcher.worker, client, event.clone()).await {
-            Ok(()) => return false,
+            Ok(()) => return Retried::Succeeded,
             Err(error) => report_failure(dispatcher, handler, client, &error, left),
         }
     }
-    false
+    Retried::Failed
 }
 
 async fn call(worker: &impl Worker, client: &Client, event: Event) -> anyhow::Result<()> {
@@ -96,7 +116,7 @@ async fn call(worker: &impl Worker, client: &Client, event: Event) -> anyhow::Re
             catch_panic(async { worker.on_message(client, message).await }).await
         }
         Event::Connect => catch_panic(async { worker.on_connect(client).await }).await,
-        Event::WebSocketConnect(handshake) => {
+        Event::WebSocketConnect(handshake) | Event::WebSocketRequest(handshake) => {
             catch_panic(async { worker.on_websocket_connect(client, &handshake).await }).await
         }
         Event::Close(reason) => catch_panic(async { worker.on_close(client, reason).await }).await,

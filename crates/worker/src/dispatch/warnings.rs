@@ -19,7 +19,7 @@ impl Handler {
     pub(super) const fn of(event: &Event) -> Self {
         match event {
             Event::Connect => Self::Connect,
-            Event::WebSocketConnect(_) => Self::WebSocketConnect,
+            Event::WebSocketConnect(_) | Event::WebSocketRequest(_) => Self::WebSocketConnect,
             Event::Close(_) => Self::Close,
             // No handler is called for the last.
             Event::Message(_) | Event::Reassigned => Self::Message,

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use protocol::{
-    Answer, Close, CloseFrame, Command, ConnectionId, Fields, Filter, Group, Message, Query,
-    Recipients, Row, Session, Target, Uid,
+    Answer, Close, CloseFrame, Command, ConnectionId, Fields, Filter, Grant, Group, Message, Query,
+    Recipients, Refusal, Row, Session, Target, Uid,
 };
 use push_suite_cluster::internal::LocalGateway;
 
@@ -24,6 +24,10 @@ pub(super) struct Client {
     pub(super) closed: bool,
     /// The close frame that it has received.
     pub(super) close_frame: Option<CloseFrame>,
+    /// Whether its handshake awaits an answer.
+    pub(super) is_undecided: bool,
+    pub(super) grant: Option<Grant>,
+    pub(super) refusal: Option<Refusal>,
 }
 
 impl Client {
@@ -44,6 +48,27 @@ impl Client {
     fn join(&mut self, group: Group) {
         if !self.groups.contains(&group) {
             self.groups.push(group);
+        }
+    }
+}
+
+/// Handshakes.
+impl Client {
+    fn accept(&mut self, grant: Grant) {
+        if std::mem::take(&mut self.is_undecided) {
+            self.uid = grant.uid().cloned().or(self.uid.take());
+            grant.groups().iter().for_each(|group| self.join(group.clone()));
+            if let Some(session) = grant.session() {
+                self.session = session.clone();
+            }
+            self.grant = Some(grant);
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        if std::mem::take(&mut self.is_undecided) {
+            self.refusal = Some(refusal);
+            self.close();
         }
     }
 }
@@ -183,6 +208,12 @@ impl LocalGateway for Gateway {
             Command::UpdateSession { client, changes, .. } => {
                 // As in a gateway, an update that cannot be merged leaves the session as it is.
                 self.edit(client, |client| drop(client.session.merge(&changes)));
+            }
+            Command::AcceptHandshake { client, grant, .. } => {
+                self.edit(client, |client| client.accept(*grant));
+            }
+            Command::RefuseHandshake { client, refusal } => {
+                self.edit(client, |client| client.refuse(*refusal));
             }
         }
     }

@@ -36,7 +36,10 @@ use std::{
     sync::Arc,
 };
 
-use protocol::{ClientId, CloseFrame, ConnectionId, Context, Group, Message, Session, Uid};
+use protocol::{
+    ClientId, CloseFrame, ConnectionId, Context, Event, Grant, Group, Handshake, Message, Refusal,
+    Session, Uid,
+};
 use push_suite_cluster::{Cluster, internal::Loopback};
 use runtime::sync::Mutex;
 
@@ -104,6 +107,25 @@ impl TestCluster {
         let known = Known { state: Arc::clone(&state), events: 1 };
         self.clients.lock().insert(connection, known);
         Client::new(state, 1, false)
+    }
+
+    /// A new client whose handshake awaits an answer, as with `--handshake-auth worker`, and that
+    /// event.
+    pub fn client_with_handshake(&self, handshake: &Handshake) -> Client {
+        let client = self.client();
+        let event = Event::WebSocketRequest(handshake.clone());
+        self.see(client.id(), |client| client.is_undecided = true);
+        client.of_event(&event)
+    }
+
+    /// The grant with which the handshake of a client was accepted; `None` if it was not.
+    pub fn grant(&self, id: ClientId) -> Option<Grant> {
+        self.see(id, |client| client.grant.clone())
+    }
+
+    /// The refusal with which the handshake of a client was answered; `None` if it was not.
+    pub fn refusal(&self, id: ClientId) -> Option<Refusal> {
+        self.see(id, |client| client.refusal.clone())
     }
 
     /// The next event of a client: it has the client's present session.

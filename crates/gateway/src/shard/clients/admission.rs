@@ -238,8 +238,14 @@ impl Shard {
         }
     }
 
-    /// Registers a connection as a client: assigns its id and emits its connect event.
+    /// Registers a connection as a client, and emits its connect event.
     pub(super) fn register_client(&mut self, key: SlotKey) {
+        self.create_client(key);
+        self.emit(key, Event::Connect, &[]);
+    }
+
+    /// Registers a connection as a client: assigns its id. Its connect event is to be emitted next.
+    pub(super) fn create_client(&mut self, key: SlotKey) {
         let id = self.admission.ids.next(|id| self.directory.get(id).is_some());
         self.directory.insert(id, self.gateway.ordinal(), key);
         let since = self.age();
@@ -253,7 +259,6 @@ impl Shard {
             "client connected"
         );
         self.gateway.metrics.clients.inc();
-        self.emit(key, Event::Connect, &[]);
     }
 }
 

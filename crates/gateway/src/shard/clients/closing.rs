@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use framing::{Decoder, Framing, websocket};
 use protocol::CloseReason;
 use runtime::{clock, random};
@@ -67,15 +68,20 @@ impl Shard {
     pub(in crate::shard) fn close(&mut self, key: SlotKey, closed: CloseCause) {
         let connection = &mut self.connections[key];
         let opened = match connection.phase {
-            Phase::ProxyHeader(_) | Phase::Request(_) => false,
+            Phase::ProxyHeader(_) | Phase::Request(_) | Phase::Undecided(_) => false,
             Phase::Open(_) | Phase::Leaving(_) => true,
             Phase::Closing { .. } | Phase::Over => return,
         };
         let sent_going_away = matches!(connection.phase, Phase::Leaving(_));
         self.log_close(key, &closed);
+        let response = self.response_before_open(key, &closed);
         if !opened && let Some(reason) = closed.refusal() {
             let connection = &self.connections[key];
-            self.count_refused(reason, connection.remote, connection.listener.addr);
+            match closed.is_auth() {
+                // A decision of the application, not a fault of its clients.
+                true => self.gateway.metrics.count_refused(reason),
+                false => self.count_refused(reason, connection.remote, connection.listener.addr),
+            }
         }
         if opened && self.drain.is_some() {
             let going_away = sent_going_away || matches!(closed, CloseCause::ShuttingDown { .. });
@@ -83,6 +89,7 @@ impl Shard {
         }
         let connection = &mut self.connections[key];
         let action = match closed.close_action(&self.settings.compat_behavior) {
+            _ if response.is_some() => CloseAction::Flush,
             // Without a handshake there are no frames; output queued for after it is discarded.
             action if action.sends_frame() && !opened => CloseAction::None,
             // A second close frame must not be sent, nor one where the framing has none.
@@ -107,6 +114,9 @@ impl Shard {
             if sent_going_away { CloseReason::Shutdown } else { closed.reason() },
         );
         self.set_close_deadline(key);
+        if let Some(response) = &response {
+            self.queue(key, response);
+        }
         match action {
             CloseAction::None => {
                 let connection = &mut self.connections[key];
@@ -124,6 +134,23 @@ impl Shard {
         }
         self.connections.mark_dirty(key, &mut self.schedule);
         self.connections[key].wake();
+    }
+
+    /// The response to the handshake of a connection that closes before it was accepted, if it gets
+    /// one. Messages that were held back for the handshake are discarded then.
+    fn response_before_open(&mut self, key: SlotKey, closed: &CloseCause) -> Option<Bytes> {
+        let connection = &mut self.connections[key];
+        let is_undecided = matches!(connection.phase, Phase::Undecided(_));
+        let response = closed.handshake_response(is_undecided);
+        if is_undecided {
+            if matches!(closed, CloseCause::ByWorker(_)) {
+                self.gateway.metrics.count_refused("forbidden");
+            }
+            let _ = connection.take_undecided();
+        } else if response.is_some() && connection.id.is_some() {
+            connection.discard_queue();
+        }
+        response
     }
 
     /// Logs why a connection closes and, for a client, how long it was connected.

@@ -5,6 +5,7 @@
 mod admission;
 mod closing;
 mod drain;
+mod handshakes;
 mod heartbeat_sweep;
 mod ids;
 mod output;

@@ -175,6 +175,8 @@ impl Shard {
                 let head = std::mem::take(head);
                 self.proxy_header(key, head);
             }
+            // It is not read; what was read before is decoded once the handshake is accepted.
+            Phase::Undecided(handshake) => handshake.rest.extend_from_slice(bytes),
             Phase::Closing { .. } | Phase::Over => {}
         }
     }

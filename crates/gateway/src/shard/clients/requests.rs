@@ -2,17 +2,15 @@
 //! client.
 
 use bytes::{Bytes, BytesMut};
-use framing::{
-    Decoder, Framing,
-    websocket::{self, Refusal, Reply},
-};
-use protocol::Event;
+use framing::websocket::{self, Refusal, Reply, Upgrade};
+use protocol::Handshake;
 
 use crate::{
     closed::CloseCause,
+    settings::HandshakeAuth,
     shard::{
         Shard,
-        connections::{Page, Phase, Quantum},
+        connections::{Phase, Quantum},
         slot::SlotKey,
     },
 };
@@ -52,11 +50,9 @@ impl Shard {
                     self.hold_pending_client(key);
                     return;
                 }
-                Reply::Accept(answer) => {
-                    self.connections[key].backlog = false;
-                    self.open(key, answer, Event::WebSocketConnect(request.handshake));
-                    self.received(key, &mut heads[consumed..], quantum);
-                    return;
+                Reply::Accept(upgrade) => {
+                    let rest = &mut heads[consumed..];
+                    return self.handshake(key, upgrade, request.handshake, rest, quantum);
                 }
                 Reply::Refuse(answer, refusal) => {
                     return self.refuse(key, &answer, CloseCause::Refused(refusal));
@@ -95,27 +91,23 @@ impl Shard {
         self.close(key, closed);
     }
 
-    /// Completes the handshake: frames follow, and held-back output is written after the response.
-    fn open(&mut self, key: SlotKey, answer: Bytes, event: Event) {
-        let is_new = self.connections[key].id.is_none();
-        if is_new {
-            self.register_client(key);
+    /// Completes a valid handshake, or has the client's worker decide about it. `rest` is what the
+    /// client has sent behind it.
+    fn handshake(
+        &mut self,
+        key: SlotKey,
+        upgrade: Upgrade,
+        handshake: Handshake,
+        rest: &mut [u8],
+        quantum: &mut Quantum,
+    ) {
+        self.connections[key].backlog = false;
+        match self.settings.handshake_auth {
+            HandshakeAuth::None => {
+                self.accept_handshake(key, upgrade, handshake, None);
+                self.received(key, rest, quantum);
+            }
+            HandshakeAuth::Worker => self.ask_worker(key, upgrade, handshake, rest),
         }
-        self.emit(key, event, &[]);
-        let connection = &mut self.connections[key];
-        if !matches!(connection.phase, Phase::Request(_)) {
-            // Closed, because no worker could take the event.
-            return;
-        }
-        // A queue holds messages for the client, or responses to requests before this one.
-        match is_new {
-            true => connection.queue(&answer),
-            false => connection.queue_first(answer),
-        }
-        connection.phase = Phase::Open(Decoder::new(Framing::WebSocket));
-        connection.page = Page::None;
-        self.connections.set_deadline(key, None);
-        self.gateway.metrics.requests.dec();
-        self.connections.mark_dirty(key, &mut self.schedule);
     }
 }

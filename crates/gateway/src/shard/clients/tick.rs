@@ -41,6 +41,10 @@ impl Shard {
                 Phase::ProxyHeader(_) | Phase::Request(_) => {
                     self.abort(key, CloseCause::HandshakeTimeout)
                 }
+                Phase::Undecided(_) => {
+                    let retry_after = pressure::retry_after();
+                    self.close(key, CloseCause::Undecided { retry_after });
+                }
                 // The close frame was sent, and earlier messages are not read yet because the
                 // worker is busy.
                 Phase::Leaving(_) if connection.gate.is_paused_by_worker() => {

@@ -87,6 +87,12 @@ impl Shard {
                 let key = self.directory.update_session(client, &changes);
                 self.session_changed(from, key, edit);
             }
+            Command::AcceptHandshake { client, edit, grant } => {
+                self.accept_undecided(from, ordinal, client, edit, &grant);
+            }
+            Command::RefuseHandshake { client, refusal } => {
+                self.refuse_undecided(client, *refusal);
+            }
         }
     }
 
@@ -95,7 +101,7 @@ impl Shard {
     }
 
     /// Adds a client to a group, unless that would exceed `--max-groups-per-client`.
-    pub(super) fn join(&mut self, id: ConnectionId, group: Group, ordinal: Ordinal) {
+    pub(in crate::shard) fn join(&mut self, id: ConnectionId, group: Group, ordinal: Ordinal) {
         let is_full = self.settings.max_groups.is_some_and(|most| {
             let client = self.directory.get(id);
             client.is_some_and(|it| most <= it.group_count() && !it.is_in(&group))
@@ -137,7 +143,12 @@ impl Shard {
 
     /// Handles a changed session. The client's worker has the change already if it numbered the
     /// edit, and otherwise gets the session with the client's next event.
-    fn session_changed(&mut self, from: LinkId, key: Option<SlotKey>, edit: u64) {
+    pub(in crate::shard) fn session_changed(
+        &mut self,
+        from: LinkId,
+        key: Option<SlotKey>,
+        edit: u64,
+    ) {
         let Some(key) = key else {
             return;
         };

@@ -10,12 +10,15 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use framing::Decoder;
+use framing::{Decoder, websocket::Upgrade};
 use protocol::{ConnectionId, Session};
 use runtime::stream::Stream;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::{flow_control::FlowControl, read_gate::ReadGate};
+use super::{
+    flow_control::FlowControl,
+    read_gate::{Pause, ReadGate},
+};
 use crate::{
     heartbeat::Silence, settings::Listener, shard::standby::Standbys, thread_messages::LinkId,
     write_queue::WriteQueue,
@@ -93,6 +96,8 @@ pub(in crate::shard) enum Phase {
     ProxyHeader(BytesMut),
     /// Awaiting a complete request; contains the bytes received so far. Output is held back.
     Request(BytesMut),
+    /// The handshake awaits the answer of a worker. Nothing is read, and output is held back.
+    Undecided(Box<UndecidedHandshake>),
     /// Messages flow in both directions.
     Open(Decoder),
     /// The going-away close frame was sent and the client's close frame is awaited: messages
@@ -109,6 +114,16 @@ pub(in crate::shard) enum Phase {
     Over,
 }
 
+/// A handshake that awaits the answer of a worker.
+#[derive(Debug)]
+pub(in crate::shard) struct UndecidedHandshake {
+    pub(in crate::shard) upgrade: Upgrade,
+    /// What the client has sent behind its request.
+    pub(in crate::shard) rest: BytesMut,
+    /// Pages that the client has requested before, and not read yet.
+    pages: WriteQueue,
+}
+
 /// Result of reading a socket.
 #[derive(Debug)]
 pub(in crate::shard) enum Read {
@@ -120,13 +135,28 @@ pub(in crate::shard) enum Read {
     Broken(std::io::Error),
 }
 
+/// Messages that are held back until a handshake is accepted.
+#[derive(Debug)]
+pub(in crate::shard) struct Messages(WriteQueue);
+
 impl Phase {
     /// The decoder, while messages are processed.
     pub(in crate::shard) fn decoder(&mut self) -> Option<&mut Decoder> {
         match self {
             Self::Open(decoder) | Self::Leaving(decoder) => Some(decoder),
-            Self::ProxyHeader(_) | Self::Request(_) | Self::Closing { .. } | Self::Over => None,
+            Self::ProxyHeader(_)
+            | Self::Request(_)
+            | Self::Undecided(_)
+            | Self::Closing { .. }
+            | Self::Over => None,
         }
+    }
+}
+
+impl UndecidedHandshake {
+    /// Memory that it holds.
+    fn held(&self) -> usize {
+        self.upgrade.held() + self.rest.capacity() + self.pages.copied()
     }
 }
 
@@ -240,6 +270,42 @@ impl Connection {
         self.out.push_front(bytes);
     }
 
+    /// Begins to wait for the answer of a worker to its handshake. `rest` is what the client has
+    /// sent behind its request.
+    pub(in crate::shard) fn await_answer(&mut self, upgrade: Upgrade, rest: &[u8]) {
+        // Before it is a client, it has pages queued, and no messages.
+        let pages = match self.id {
+            None => std::mem::take(&mut self.out),
+            Some(_) => WriteQueue::default(),
+        };
+        let handshake = UndecidedHandshake { upgrade, rest: rest.into(), pages };
+        self.phase = Phase::Undecided(Box::new(handshake));
+        self.backlog = false;
+        self.gate.pause(Pause::HandshakeUndecided);
+    }
+
+    /// Ends the wait, if it waits. Its write queue is then the pages, and the messages that were
+    /// held back are the second value.
+    pub(in crate::shard) fn take_undecided(
+        &mut self,
+    ) -> Option<(Box<UndecidedHandshake>, Messages)> {
+        let mut handshake = match std::mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Undecided(handshake) => handshake,
+            other => {
+                self.phase = other;
+                return None;
+            }
+        };
+        self.gate.resume(Pause::HandshakeUndecided);
+        let pages = std::mem::take(&mut handshake.pages);
+        Some((handshake, Messages(std::mem::replace(&mut self.out, pages))))
+    }
+
+    /// Appends messages that were held back.
+    pub(in crate::shard) fn queue_held(&mut self, Messages(messages): Messages) {
+        self.out.append(messages);
+    }
+
     /// Discards the write queue.
     pub(in crate::shard) fn discard_queue(&mut self) {
         self.out = WriteQueue::default();
@@ -282,6 +348,7 @@ impl Connection {
             Phase::ProxyHeader(_) | Phase::Over => return Ok(()),
             // Messages sent before the handshake completes are held back until it has.
             Phase::Request(_) if self.id.is_some() => return Ok(()),
+            Phase::Undecided(_) => return Ok(()),
             _ if self.blocked => return Ok(()),
             _ => {}
         }
@@ -316,6 +383,7 @@ impl Connection {
             Phase::Closing { .. }
             | Phase::ProxyHeader(_)
             | Phase::Request(_)
+            | Phase::Undecided(_)
             | Phase::Open(_)
             | Phase::Leaving(_)
             | Phase::Over => {}
@@ -347,7 +415,11 @@ impl Connection {
         let come = match &self.phase {
             _ if self.backlog => 0,
             Phase::Open(decoder) | Phase::Leaving(decoder) => decoder.buffered(),
-            Phase::ProxyHeader(_) | Phase::Request(_) | Phase::Closing { .. } | Phase::Over => 0,
+            Phase::ProxyHeader(_)
+            | Phase::Request(_)
+            | Phase::Undecided(_)
+            | Phase::Closing { .. }
+            | Phase::Over => 0,
         };
         LARGE < come
     }
@@ -361,6 +433,7 @@ impl Connection {
     fn unfinished(&self) -> usize {
         match &self.phase {
             Phase::ProxyHeader(head) | Phase::Request(head) => head.capacity(),
+            Phase::Undecided(handshake) => handshake.held(),
             Phase::Open(decoder) | Phase::Leaving(decoder) => decoder.held(),
             Phase::Closing { .. } | Phase::Over => 0,
         }

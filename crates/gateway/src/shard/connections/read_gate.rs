@@ -18,6 +18,8 @@ pub(in crate::shard) enum Pause {
     WindowFull,
     /// Memory pressure, in the middle of a large message.
     MemoryPressure,
+    /// Its handshake awaits the answer of a worker.
+    HandshakeUndecided,
 }
 
 /// Reasons of which the worker of a connection is the cause.
@@ -146,8 +148,13 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Pause; 4] =
-        [Pause::QuantumSpent, Pause::WorkerBusy, Pause::WindowFull, Pause::MemoryPressure];
+    const ALL: [Pause; 5] = [
+        Pause::QuantumSpent,
+        Pause::WorkerBusy,
+        Pause::WindowFull,
+        Pause::MemoryPressure,
+        Pause::HandshakeUndecided,
+    ];
 
     #[test]
     fn new_connection_is_read() {
@@ -177,7 +184,7 @@ mod tests {
         assert!(gate.is_paused_by_worker());
         gate.resume_by_worker();
         assert!(!gate.is_paused_by_worker());
-        assert_eq!(ALL.map(|reason| gate.is_paused_for(reason)), [true, false, false, true]);
+        assert_eq!(ALL.map(|reason| gate.is_paused_for(reason)), [true, false, false, true, true]);
     }
 
     #[test]
@@ -185,7 +192,10 @@ mod tests {
         let mut gate = ReadGate::default();
         ALL.iter().for_each(|reason| gate.pause(*reason));
         gate.resume_for_closing();
-        assert_eq!(ALL.map(|reason| gate.is_paused_for(reason)), [true, false, false, false]);
+        assert_eq!(
+            ALL.map(|reason| gate.is_paused_for(reason)),
+            [true, false, false, false, false]
+        );
         gate.resume(Pause::QuantumSpent);
         assert!(gate.may_read());
     }

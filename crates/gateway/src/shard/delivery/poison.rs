@@ -464,6 +464,7 @@ const fn kind(event: &Event) -> &'static str {
         Event::Message(_) => "message",
         Event::Close(_) => "close",
         Event::Reassigned => "reassigned",
+        Event::WebSocketRequest(_) => "websocket_request",
     }
 }
 

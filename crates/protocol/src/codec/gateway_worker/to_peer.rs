@@ -34,7 +34,7 @@ pub fn event(
     let handshake;
     let (opcode, flag, body): (_, _, &[u8]) = match event {
         Event::Connect => (Opcode::OnConnect, BODY_IS_SCALAR, b""),
-        Event::WebSocketConnect(request) => {
+        Event::WebSocketConnect(request) | Event::WebSocketRequest(request) => {
             handshake = handshake::body(request, canonical(origin.remote), origin.listener_port);
             (Opcode::OnWebsocketConnect, 0, &handshake)
         }

@@ -1,0 +1,140 @@
+//! The answer of a handler to a handshake that awaits one.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use protocol::{Command, Event, Grant, Handshake, InvalidAnswer, Refusal};
+use push_suite_cluster::Error;
+use runtime::random;
+
+use crate::Client;
+
+/// The longest random `Retry-After` of a handshake that is refused because its handler has failed.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// A handshake that awaits an answer.
+#[derive(Debug)]
+pub(crate) struct PendingHandshake {
+    /// The subprotocols that the client offers.
+    offered: Vec<String>,
+    answered: AtomicBool,
+}
+
+impl PendingHandshake {
+    /// The handshake of an event, if it awaits an answer.
+    pub(crate) fn of(event: &Event) -> Option<Self> {
+        match event {
+            Event::WebSocketRequest(handshake) => {
+                Some(Self { offered: offered(handshake), answered: AtomicBool::new(false) })
+            }
+            Event::Connect
+            | Event::WebSocketConnect(_)
+            | Event::Message(_)
+            | Event::Close(_)
+            | Event::Reassigned => None,
+        }
+    }
+}
+
+fn offered(handshake: &Handshake) -> Vec<String> {
+    let headers = handshake.headers.iter();
+    let lists = headers.filter(|it| it.name.eq_ignore_ascii_case("Sec-WebSocket-Protocol"));
+    let names = lists.filter_map(|header| std::str::from_utf8(&header.value).ok());
+    names.flat_map(|list| list.split(',')).map(|name| name.trim().to_owned()).collect()
+}
+
+impl Client {
+    /// Accepts this client's handshake, in [`on_websocket_connect`], at a gateway with
+    /// `--handshake-auth worker`. The client has its uid, groups and session before it receives the
+    /// response, and before anything that is sent to them later is delivered; messages that are
+    /// sent to it meanwhile follow the response.
+    ///
+    /// The first answer counts: after another one, this does nothing. So a handler that runs again
+    /// can answer again.
+    ///
+    /// # Errors
+    /// [`Error::NoHandshake`] if the event is no handshake, or its gateway does not wait for an
+    /// answer. [`Error::Answer`] for a subprotocol that the client does not offer. Also those of
+    /// [commands](Error#commands).
+    ///
+    /// [`on_websocket_connect`]: crate::Worker::on_websocket_connect
+    pub async fn accept(&self, grant: Grant) -> Result<(), Error> {
+        let handshake = self.handshake().ok_or(Error::NoHandshake)?;
+        if let Some(name) = grant.subprotocol()
+            && !handshake.offered.iter().any(|offered| offered == name)
+        {
+            return Err(InvalidAnswer::NotOffered(name.to_owned()).into());
+        }
+        if handshake.answered.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let edit = match grant.session() {
+            Some(session) => self.state().session_cache().set(session.clone()),
+            None => 0,
+        };
+        let (client, grant) = (self.id().connection, Box::new(grant));
+        self.answer(handshake, Command::AcceptHandshake { client, edit, grant }).await
+    }
+
+    /// Refuses this client's handshake, in [`on_websocket_connect`], at a gateway with
+    /// `--handshake-auth worker`: `(401, "sign in first")` is a status and a body, a [`Refusal`] has
+    /// headers as well. The connection is closed behind the response, and the next handler called
+    /// for the client is [`on_close`](crate::Worker::on_close), with the reason `Handshake`.
+    ///
+    /// The first answer counts: after another one, this does nothing.
+    ///
+    /// # Errors
+    /// [`Error::NoHandshake`] if the event is no handshake, or its gateway does not wait for an
+    /// answer: the client is connected then, and can be [closed](Self::close).
+    /// [`Error::Answer`] for a status that is not one of 400 to 599, or a body that is too long.
+    /// Also those of [commands](Error#commands).
+    ///
+    /// [`on_websocket_connect`]: crate::Worker::on_websocket_connect
+    pub async fn refuse(
+        &self,
+        refusal: impl TryInto<Refusal, Error: Into<Error>>,
+    ) -> Result<(), Error> {
+        let handshake = self.handshake().ok_or(Error::NoHandshake)?;
+        let refusal = Box::new(refusal.try_into().map_err(Into::into)?);
+        if handshake.answered.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let client = self.id().connection;
+        self.answer(handshake, Command::RefuseHandshake { client, refusal }).await
+    }
+
+    async fn answer(&self, handshake: &PendingHandshake, answer: Command) -> Result<(), Error> {
+        self.send_command(answer).await?;
+        // A handler that answers twice at once sends both; the gateway ignores the second.
+        handshake.answered.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether the handler has left a handshake unanswered.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.handshake().is_some_and(|handshake| !handshake.answered.load(Ordering::Relaxed))
+    }
+
+    /// Answers a handshake that the handler has left unanswered: accepted, or refused with 503 if
+    /// the handler has failed.
+    pub(crate) async fn answer_for_handler(&self, has_failed: bool) {
+        let answered = match has_failed {
+            false => self.accept(Grant::new()).await,
+            true => match unavailable() {
+                Ok(refusal) => self.refuse(refusal).await,
+                Err(error) => Err(error.into()),
+            },
+        };
+        if let Err(error) = answered {
+            // Its link is lost: the event is redelivered. Or the deadline of the gateway decides.
+            tracing::debug!(client = %self.id(), %error, "handshake not answered");
+        }
+    }
+}
+
+fn unavailable() -> Result<Refusal, InvalidAnswer> {
+    let seconds = random::random_range(Duration::from_secs(1)..=LONGEST_WAIT).as_secs();
+    Refusal::new(503, "")?.with_header("Retry-After", seconds.to_string())
+}
