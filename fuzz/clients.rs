@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 use framing::{
-    Decoder, Framed, Framing, Received, TextValidation, http,
+    Decoder, FrameLayout, Framed, Framing, Received, TextValidation, http,
     shared_frames::SharedFrameBytes,
     websocket::{HandshakePolicy, Reply, close_frame, evaluate, pong_frame},
 };
@@ -78,9 +78,38 @@ pub fn websocket(bytes: &[u8]) {
 
 /// The framings other than WebSocket.
 pub fn other_framings(bytes: &[u8]) {
-    for framing in [Framing::Text, Framing::Frame, Framing::Tcp] {
+    for framing in [Framing::Text, Framing::Frame(FrameLayout::GATEWAY_WORKER), Framing::Tcp] {
         messages(bytes, framing, TextValidation::Utf8);
     }
+}
+
+/// A layout of frames, up to a line feed, and the frames of a client.
+pub fn device_frames(bytes: &[u8]) {
+    let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
+        return;
+    };
+    let (query, input) = (&bytes[..end], &bytes[end + 1..]);
+    let Some(layout) = std::str::from_utf8(query).ok().and_then(|query| query.parse().ok()) else {
+        return;
+    };
+    let written = FrameLayout::to_string(&layout);
+    assert_eq!(written.parse(), Ok(layout), "{written}");
+    let framing = Framing::Frame(layout);
+    messages(input, framing, TextValidation::Utf8);
+    // Frames that are decoded are those that their messages are encoded in.
+    let (mut decoder, mut frames) = (Decoder::new(framing), Vec::new());
+    let mut input = input.get(1..).unwrap_or_default().to_vec();
+    let _ = decoder.feed(&mut input.clone(), LIMIT, TextValidation::Utf8, |received| {
+        let (Received::Text(body) | Received::Binary(body)) = received else {
+            panic!("{received:?}")
+        };
+        let mut framed = Framed::new(Message::binary(body.to_vec()), TextValidation::Utf8);
+        let form = framed.form(framing, &SharedFrameBytes::default());
+        frames.extend_from_slice(form.expect("a decoded message has a frame"));
+        true
+    });
+    input.truncate(frames.len());
+    assert_eq!(input, frames);
 }
 
 /// Checks that the result does not depend on how the bytes are split. The first byte is the size of
@@ -132,9 +161,9 @@ fn handled(received: Received<'_>, framing: Framing, texts: TextValidation) -> S
                 std::str::from_utf8(text).expect("text is UTF-8");
             }
             let message = Message::binary(text.to_vec());
-            let framed =
-                Framed::new(message, texts).form(framing, &SharedFrameBytes::default()).len();
-            assert!(text.len() <= framed);
+            let mut framed = Framed::new(message, texts);
+            let form = framed.form(framing, &SharedFrameBytes::default());
+            assert!(form.is_some_and(|form| text.len() <= form.len()));
             format!("text {text:?}")
         }
         Received::Binary(bytes) => {

@@ -74,6 +74,13 @@ others = [
     b"\x03one\ntwo\r\n\n",
     b"\x05\0\0\0\x06hi\0\0\0\x04\0\0\0\x05!",
 ]
+# A layout, the size of the pieces, and frames.
+device_frames = [
+    b"length=u16le&offset=2\n\x03ab\x02\0hicd\0\0",
+    b"length=u8&counts=frame&adjust=2&kind=text\n\x01\x03abcd\x00a",
+    b"length=u24be&header=keep\n\x07\0\0\x05hello\0\xff\xff",
+    b"length=u32be&counts=frame\n\x02\0\0\0\x06hi\0\0\0\x03",
+]
 
 
 def seed(target, data):
@@ -122,3 +129,5 @@ for message in messages:
     seed("websocket", message)
 for other in others:
     seed("text_and_frame", other)
+for frames in device_frames:
+    seed("device_frames", frames)

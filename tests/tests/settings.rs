@@ -111,6 +111,23 @@ async fn unusable_values_are_refused_by_name_by_check_and_at_start() {
         ("gateway", &["--listen", "127.0.0.1:2900"], "--lan-port"),
         ("gateway", &["--listen", "127.0.0.1:1", "--listen", "tcp://0.0.0.0:1"], "--listen"),
         ("gateway", &["--register-address", "127.0.0.1:2900"], "--register-address"),
+        (
+            "gateway",
+            &["--listen", "frame://127.0.0.1:1?length=u7"],
+            "'frame://127.0.0.1:1?length=u7' for '--listen <URL>': \"length=u7\": length: \"u7\"",
+        ),
+        (
+            "gateway",
+            &["--listen", "frame://127.0.0.1:1?length=u8&size=2"],
+            "'frame://127.0.0.1:1?length=u8&size=2' for '--listen <URL>': \
+             \"length=u8&size=2\": \"size\" is not a parameter",
+        ),
+        (
+            "gateway",
+            &["--listen", "frame://127.0.0.1:1?length=u8&length=u8"],
+            "length: is given twice",
+        ),
+        ("gateway", &["--listen", "tcp://127.0.0.1:1?length=u8"], "tcp:// has no parameters"),
         ("gateway", &["--allowed-origin", "https://example.com/"], "--allowed-origin"),
         (
             "gateway",
@@ -168,6 +185,12 @@ async fn output_of_check_is_a_config_file_with_the_same_effect() {
         ("register", &["--compat", "strict"], "startup_grace = 0"),
         ("gateway", &[], "memory_budget = "),
         ("gateway", &["--threads", "3"], "memory_budget = 805306368  # default"),
+        (
+            "gateway",
+            &["--listen", "frame://127.0.0.1:1?length=u16le&offset=2"],
+            "frame://127.0.0.1:1?length=u16le&offset=2&counts=payload&adjust=0&header=keep\
+             &kind=binary",
+        ),
         ("gateway", &["--lan-port", "2901"], "lan_listen = \"127.0.0.1:2901\""),
         ("gateway", &["--compat", "strict", "--header", "A: b"], "handshake_timeout = 0"),
         ("business-worker", &["--app", "echo"], "# id = "),

@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use protocol::{Message, MessageKind};
 
-use super::{Framing, TextValidation, websocket};
+use super::{FrameLayout, Framing, TextValidation, websocket};
 use crate::shared_frames::{SMALL, SharedFrameBytes};
 
 /// A message and its encoded forms, created on demand.
@@ -12,25 +12,48 @@ pub struct Framed {
     message: Message,
     texts: TextValidation,
     forms: [Option<Bytes>; 4],
+    /// Frames in layouts other than `GatewayWorker`'s; `None` where the message has none.
+    frames: Vec<(FrameLayout, Option<Bytes>)>,
 }
 
 impl Framed {
     /// A text message that fails the validation of `texts` is sent as a binary one.
     pub fn new(message: Message, texts: TextValidation) -> Self {
-        Self { message, texts, forms: [const { None }; 4] }
+        Self { message, texts, forms: [const { None }; 4], frames: Vec::new() }
     }
 
-    /// The bytes for clients with this framing. `counter` counts them.
-    pub fn form(&mut self, framing: Framing, counter: &SharedFrameBytes) -> &Bytes {
-        let (message, texts) = (&self.message, self.texts);
-        self.forms[framing as usize]
-            .get_or_insert_with(|| counter.count(frame(message, framing, texts)))
+    /// The bytes for clients with this framing, which `counter` counts. `None` if the message
+    /// cannot be framed: its length does not fit a [`FrameLayout`], or it ends within its header.
+    pub fn form(&mut self, framing: Framing, counter: &SharedFrameBytes) -> Option<&Bytes> {
+        let slot = match framing {
+            Framing::WebSocket => 0,
+            Framing::Text => 1,
+            Framing::Tcp => 2,
+            Framing::Frame(FrameLayout::GATEWAY_WORKER) => 3,
+            Framing::Frame(layout) => return self.frame(layout, counter),
+        };
+        if self.forms[slot].is_none() {
+            let form = encode(&self.message, framing, self.texts);
+            self.forms[slot] = form.map(|form| counter.count(form));
+        }
+        self.forms[slot].as_ref()
+    }
+
+    fn frame(&mut self, layout: FrameLayout, counter: &SharedFrameBytes) -> Option<&Bytes> {
+        // There are few listeners, so few layouts.
+        let known = self.frames.iter().position(|(known, _)| *known == layout);
+        let at = known.unwrap_or_else(|| {
+            let form = encode(&self.message, Framing::Frame(layout), self.texts);
+            self.frames.push((layout, form.map(|form| counter.count(form))));
+            self.frames.len() - 1
+        });
+        self.frames[at].1.as_ref()
     }
 }
 
-fn frame(message: &Message, framing: Framing, texts: TextValidation) -> Bytes {
+fn encode(message: &Message, framing: Framing, texts: TextValidation) -> Option<Bytes> {
     let body = &message.body;
-    match framing {
+    Some(match framing {
         _ if message.kind == MessageKind::Raw => unshared(body),
         Framing::WebSocket => websocket::message_frame(message, texts),
         Framing::Text => {
@@ -39,15 +62,9 @@ fn frame(message: &Message, framing: Framing, texts: TextValidation) -> Bytes {
             out.put_u8(b'\n');
             out.freeze()
         }
-        Framing::Frame => {
-            let mut out = BytesMut::with_capacity(body.len() + 4);
-            // Cannot overflow: frames of peers are limited to 32 MiB.
-            out.put_u32((body.len() + 4) as u32);
-            out.put_slice(body);
-            out.freeze()
-        }
+        Framing::Frame(layout) => layout.encode(body)?,
         Framing::Tcp => unshared(body),
-    }
+    })
 }
 
 /// Copies large bodies. A body is a slice of the read buffer of its link, which must not be kept in
@@ -61,28 +78,58 @@ fn unshared(body: &Bytes) -> Bytes {
 mod tests {
     use super::*;
 
+    const FRAME: Framing = Framing::Frame(FrameLayout::GATEWAY_WORKER);
+
+    fn form(framed: &mut Framed, framing: Framing) -> Option<Vec<u8>> {
+        framed.form(framing, &SharedFrameBytes::default()).map(|form| form.to_vec())
+    }
+
     #[test]
     fn message_is_encoded_for_each_framing() {
-        let message = Message::text("hello");
-        let mut framed = Framed::new(message, TextValidation::Utf8);
-        assert_eq!(
-            framed.form(Framing::WebSocket, &SharedFrameBytes::default()),
-            &b"\x81\x05hello"[..]
-        );
-        assert_eq!(framed.form(Framing::Text, &SharedFrameBytes::default()), &b"hello\n"[..]);
-        assert_eq!(
-            framed.form(Framing::Frame, &SharedFrameBytes::default()),
-            &b"\x00\x00\x00\x09hello"[..]
-        );
-        assert_eq!(framed.form(Framing::Tcp, &SharedFrameBytes::default()), &b"hello"[..]);
+        let mut framed = Framed::new(Message::text("hello"), TextValidation::Utf8);
+        for (framing, expected) in [
+            (Framing::WebSocket, &b"\x81\x05hello"[..]),
+            (Framing::Text, b"hello\n"),
+            (FRAME, b"\x00\x00\x00\x09hello"),
+            (Framing::Frame("length=u8".parse().unwrap()), b"\x05hello"),
+            (Framing::Frame("length=u16le&counts=frame".parse().unwrap()), b"\x07\0hello"),
+            (Framing::Frame("length=u8&offset=1".parse().unwrap()), b"h\x03llo"),
+            (Framing::Tcp, b"hello"),
+        ] {
+            for _ in 0..2 {
+                assert_eq!(form(&mut framed, framing).unwrap(), expected, "{framing:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn message_without_a_frame_in_one_layout_has_its_other_forms() {
+        let mut framed = Framed::new(Message::binary(vec![7; 256]), TextValidation::Utf8);
+        let too_narrow = Framing::Frame("length=u8".parse().unwrap());
+        for _ in 0..2 {
+            assert_eq!(form(&mut framed, too_narrow), None);
+        }
+        assert_eq!(form(&mut framed, FRAME).unwrap().len(), 260);
+        assert_eq!(form(&mut framed, Framing::WebSocket).unwrap().len(), 260);
+    }
+
+    #[test]
+    fn shared_frame_of_a_layout_is_counted_once() {
+        let counter = SharedFrameBytes::default();
+        let mut framed = Framed::new(Message::binary(vec![7; SMALL]), TextValidation::Utf8);
+        let layout = Framing::Frame("length=u16be".parse().unwrap());
+        let clients = [(); 2].map(|()| framed.form(layout, &counter).cloned());
+        assert_eq!(counter.bytes(), SMALL + 2);
+        drop((clients, framed));
+        assert_eq!(counter.bytes(), 0);
     }
 
     #[test]
     fn invalid_utf8_is_sent_as_text_only_without_validation() {
         let message = Message { kind: MessageKind::Text, body: Bytes::from_static(b"\xff") };
         let first = |texts| {
-            Framed::new(message.clone(), texts)
-                .form(Framing::WebSocket, &SharedFrameBytes::default())[0]
+            let mut framed = Framed::new(message.clone(), texts);
+            form(&mut framed, Framing::WebSocket).unwrap()[0]
         };
         assert_eq!((first(TextValidation::Utf8), first(TextValidation::Any)), (0x82, 0x81));
     }
@@ -91,8 +138,9 @@ mod tests {
     fn raw_message_is_sent_unchanged() {
         let message = Message { kind: MessageKind::Raw, body: Bytes::from_static(b"\x81\x02ab") };
         let mut framed = Framed::new(message.clone(), TextValidation::Utf8);
-        for framing in [Framing::WebSocket, Framing::Text, Framing::Frame, Framing::Tcp] {
-            assert_eq!(framed.form(framing, &SharedFrameBytes::default()), &message.body);
+        let layout = Framing::Frame("length=u8&offset=200".parse().unwrap());
+        for framing in [Framing::WebSocket, Framing::Text, FRAME, layout, Framing::Tcp] {
+            assert_eq!(form(&mut framed, framing).unwrap(), message.body);
         }
     }
 }

@@ -1,17 +1,19 @@
 //! Length-prefixed messages.
 
-use super::{Partial, Received, Violation};
-
-/// Size of the length prefix in bytes, which the length includes.
-const PREFIX: usize = 4;
+use super::{FrameLayout, Partial, Received, Violation};
 
 /// Decoder of length-prefixed messages.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LengthDecoder {
+    layout: FrameLayout,
     partial: Partial,
 }
 
 impl LengthDecoder {
+    pub(super) fn new(layout: FrameLayout) -> Self {
+        Self { layout, partial: Partial::default() }
+    }
+
     /// Bytes of memory held for an incomplete message.
     pub(super) fn held(&self) -> usize {
         self.partial.held()
@@ -32,34 +34,18 @@ impl LengthDecoder {
         limit: usize,
         mut on: impl FnMut(Received<'_>) -> bool,
     ) -> Result<(), Violation> {
-        self.partial.feed(bytes, |all| frames(all, limit, &mut on))
+        let layout = self.layout;
+        self.partial.feed(bytes, |all| {
+            let mut consumed = 0;
+            while let Some((message, size)) = layout.decode(&all[consumed..], limit)? {
+                consumed += size;
+                if !on(layout.received(message)) {
+                    break;
+                }
+            }
+            Ok(consumed)
+        })
     }
-}
-
-/// Decodes all complete messages. Returns the number of bytes consumed.
-fn frames(
-    bytes: &[u8],
-    limit: usize,
-    on: &mut impl FnMut(Received<'_>) -> bool,
-) -> Result<usize, Violation> {
-    let mut taken = 0;
-    while let Some(length) = bytes[taken..].first_chunk::<PREFIX>() {
-        let length = u32::from_be_bytes(*length) as usize;
-        let Some(size) = length.checked_sub(PREFIX) else {
-            return Err(Violation::Protocol("a length that does not count itself"));
-        };
-        if limit < size {
-            return Err(Violation::TooLong { size: size as u64, limit });
-        }
-        let Some(message) = bytes[taken..].get(PREFIX..length) else {
-            break;
-        };
-        taken += length;
-        if !on(Received::Binary(message)) {
-            break;
-        }
-    }
-    Ok(taken)
 }
 
 #[cfg(test)]
@@ -67,7 +53,8 @@ mod tests {
     use super::*;
 
     fn feed(chunks: &[&[u8]]) -> Result<Vec<Vec<u8>>, Violation> {
-        let (mut decoder, mut received_all) = (LengthDecoder::default(), Vec::new());
+        let (mut decoder, mut received_all) =
+            (LengthDecoder::new(FrameLayout::GATEWAY_WORKER), Vec::new());
         for chunk in chunks {
             decoder.feed(&mut chunk.to_vec(), 8, |received| {
                 let Received::Binary(bytes) = received else { panic!("{received:?}") };

@@ -2,6 +2,7 @@
 //! WebSocket connections begin with. Values only, without I/O, so that fuzz targets depend on
 //! them as the gateway does.
 
+mod frame_layout;
 mod framed;
 pub mod http;
 mod length;
@@ -13,7 +14,10 @@ pub mod websocket;
 
 use thiserror::Error;
 
-pub use self::framed::Framed;
+pub use self::{
+    frame_layout::{FrameLayout, InvalidLayout},
+    framed::Framed,
+};
 use self::{length::LengthDecoder, line::LineDecoder, partial::Partial};
 
 /// The framing of a listener. The names are `GatewayWorker`'s.
@@ -23,8 +27,8 @@ pub enum Framing {
     WebSocket,
     /// One message per line.
     Text,
-    /// Length-prefixed messages: four bytes, big-endian, including themselves.
-    Frame,
+    /// Length-prefixed messages.
+    Frame(FrameLayout),
     /// No framing: the bytes of each read are a message.
     Tcp,
 }
@@ -98,7 +102,7 @@ impl Decoder {
         match framing {
             Framing::WebSocket => Self::WebSocket(websocket::Decoder::default()),
             Framing::Text => Self::Text(LineDecoder::default()),
-            Framing::Frame => Self::Frame(LengthDecoder::default()),
+            Framing::Frame(layout) => Self::Frame(LengthDecoder::new(layout)),
             Framing::Tcp => Self::Tcp(Unframed::default()),
         }
     }
@@ -180,7 +184,7 @@ mod tests {
         for (framing, held, rest) in [
             (Framing::Text, &b"one\nt"[..], &b"wo\n"[..]),
             (Framing::Text, b"one\ntwo\n", b""),
-            (Framing::Frame, b"\0\0\0\x07one\0\0", b"\0\x07two"),
+            (Framing::Frame(FrameLayout::GATEWAY_WORKER), b"\0\0\0\x07one\0\0", b"\0\x07two"),
             (Framing::Tcp, b"onetwo", b""),
             (Framing::WebSocket, b"\x82\x83\0\0\0\0one\x82", b"\x83\0\0\0\0two"),
         ] {

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use framing::Framing;
+use framing::{FrameLayout, Framing};
 use serde::{Serialize, Serializer};
 use service::settings::{Address, Unresolved};
 
@@ -11,23 +11,26 @@ use crate::settings::Listener;
 /// A `--listen` URL, not resolved yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ListenUrl {
-    scheme: Scheme,
+    scheme: &'static Scheme,
     addr: Address,
+    /// The layout that the query declares.
+    layout: Option<FrameLayout>,
 }
 
-/// The framing of a listener, with or without TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Scheme {
-    Tls(Framing),
-    Plain(Framing),
+/// A framing, with or without TLS.
+#[derive(Debug, PartialEq, Eq)]
+struct Scheme {
+    name: &'static str,
+    tls: bool,
+    framing: Framing,
 }
 
-const SCHEMES: [(&str, Scheme); 5] = [
-    ("ws", Scheme::Plain(Framing::WebSocket)),
-    ("wss", Scheme::Tls(Framing::WebSocket)),
-    ("text", Scheme::Plain(Framing::Text)),
-    ("frame", Scheme::Plain(Framing::Frame)),
-    ("tcp", Scheme::Plain(Framing::Tcp)),
+const SCHEMES: &[Scheme] = &[
+    Scheme { name: "ws", tls: false, framing: Framing::WebSocket },
+    Scheme { name: "wss", tls: true, framing: Framing::WebSocket },
+    Scheme { name: "text", tls: false, framing: Framing::Text },
+    Scheme { name: "frame", tls: false, framing: Framing::Frame(FrameLayout::GATEWAY_WORKER) },
+    Scheme { name: "tcp", tls: false, framing: Framing::Tcp },
 ];
 
 impl ListenUrl {
@@ -36,18 +39,13 @@ impl ListenUrl {
     /// # Errors
     /// When the host name cannot be resolved.
     pub(crate) fn listener(&self) -> Result<Listener, Unresolved> {
-        let (tls, framing) = match self.scheme {
-            Scheme::Plain(framing) => (false, framing),
-            Scheme::Tls(framing) => (true, framing),
-        };
-        Ok(Listener { addr: self.addr.resolve("--listen")?, framing, tls })
+        let addr = self.addr.resolve("--listen")?;
+        Ok(Listener { addr, framing: self.framing(), tls: self.scheme.tls })
     }
 
     /// The framing of the listener.
-    pub(crate) const fn framing(&self) -> Framing {
-        match self.scheme {
-            Scheme::Plain(framing) | Scheme::Tls(framing) => framing,
-        }
+    pub(crate) fn framing(&self) -> Framing {
+        self.layout.map_or(self.scheme.framing, Framing::Frame)
     }
 }
 
@@ -55,29 +53,85 @@ impl FromStr for ListenUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (scheme, addr) = text.split_once("://").unwrap_or(("ws", text));
-        let Some((_, scheme)) = SCHEMES.iter().find(|(known, _)| *known == scheme) else {
-            let known: Vec<_> = SCHEMES.iter().map(|(known, _)| *known).collect();
+        let (name, rest) = text.split_once("://").unwrap_or(("ws", text));
+        let Some(scheme) = SCHEMES.iter().find(|scheme| scheme.name == name) else {
+            let known: Vec<_> = SCHEMES.iter().map(|scheme| scheme.name).collect();
             return Err(format!(
-                "unsupported scheme {scheme:?}, expected one of {}",
+                "unsupported scheme {name:?}, expected one of {}",
                 known.join(", ")
             ));
         };
+        let (addr, layout) = match (rest.split_once('?'), scheme.framing) {
+            (None, _) => (rest, None),
+            (Some((addr, query)), Framing::Frame(_)) => {
+                (addr, Some(query.parse().map_err(|error| format!("{query:?}: {error}"))?))
+            }
+            (Some((_, query)), _) => {
+                return Err(format!("{query:?}: {name}:// has no parameters, only frame:// has"));
+            }
+        };
         let addr = addr.strip_suffix('/').unwrap_or(addr);
         let addr = addr.parse().map_err(|error| format!("{addr:?}: {error}"))?;
-        Ok(Self { scheme: *scheme, addr })
+        Ok(Self { scheme, addr, layout })
     }
 }
 
 impl fmt::Display for ListenUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = SCHEMES.iter().find(|(_, scheme)| *scheme == self.scheme);
-        write!(f, "{}://{}", scheme.map_or("ws", |(name, _)| name), self.addr)
+        write!(f, "{}://{}", self.scheme.name, self.addr)?;
+        match &self.layout {
+            Some(layout) => write!(f, "?{layout}"),
+            None => Ok(()),
+        }
     }
 }
 
 impl Serialize for ListenUrl {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> ListenUrl {
+        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn url_is_written_with_every_parameter_and_read_as_the_same() {
+        for (text, written) in [
+            ("127.0.0.1:1", "ws://127.0.0.1:1"),
+            ("wss://[::1]:443/", "wss://[::1]:443"),
+            ("frame://127.0.0.1:1/", "frame://127.0.0.1:1"),
+            (
+                "frame://127.0.0.1:1/?length=u16le&offset=2",
+                "frame://127.0.0.1:1?length=u16le&offset=2&counts=payload&adjust=0&header=keep\
+                 &kind=binary",
+            ),
+        ] {
+            assert_eq!(url(text).to_string(), written);
+            assert_eq!(url(written), url(text));
+        }
+    }
+
+    #[test]
+    fn frame_url_without_a_query_has_the_frames_of_gatewayworker() {
+        let expected = Framing::Frame(FrameLayout::GATEWAY_WORKER);
+        assert_eq!(url("frame://127.0.0.1:1").framing(), expected);
+        let layout = "length=u8".parse().unwrap();
+        assert_eq!(url("frame://127.0.0.1:1?length=u8").framing(), Framing::Frame(layout));
+    }
+
+    #[test]
+    fn query_of_a_scheme_without_parameters_is_refused() {
+        for scheme in ["ws", "wss", "text", "tcp"] {
+            let error = format!("{scheme}://127.0.0.1:1?length=u8").parse::<ListenUrl>();
+            let error = error.unwrap_err();
+            assert!(error.contains("no parameters") && error.contains("length=u8"), "{error}");
+        }
+        assert!("frame://127.0.0.1:1?".parse::<ListenUrl>().unwrap_err().contains("length"));
     }
 }

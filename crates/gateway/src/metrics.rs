@@ -28,6 +28,8 @@ pub(crate) struct Metrics {
     pub(crate) messages_out: Counter,
     /// Messages dropped because a client's send queue was full.
     pub(crate) messages_dropped: Counter,
+    /// Messages not sent because they have no frame in the layout of the client's listener.
+    pub(crate) messages_unframable: Counter,
     /// WebSocket pings sent.
     pub(crate) pings: Counter,
     /// Bytes in client send queues and incomplete inbound messages.
@@ -101,6 +103,11 @@ impl Metrics {
             "messages_dropped",
             "Messages dropped because a client's send queue was full",
             all.messages_dropped,
+        );
+        registry.register(
+            "messages_unframable",
+            "Messages not sent because they have no frame in the layout of the client's listener",
+            all.messages_unframable,
         );
         registry.register("websocket_pings", "WebSocket pings sent to idle clients", all.pings);
         registry.register(

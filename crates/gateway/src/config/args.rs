@@ -28,7 +28,8 @@ const MAX_RECEIVE_BUFFER: i64 = i32::MAX as i64 / 2;
 #[command(name = "gateway", version)]
 pub struct Args {
     /// URL to listen on for clients: ws://, wss://, text://, frame:// or tcp:// (repeatable). An
-    /// address without a scheme means ws://
+    /// address without a scheme means ws://. The query of a frame:// URL declares the frames of its
+    /// clients, such as ?length=u16le&offset=2
     #[arg(help_heading = "Listeners")]
     #[arg(long, value_name = "URL", default_value = "ws://0.0.0.0:7272")]
     pub(super) listen: Vec<ListenUrl>,

@@ -62,6 +62,17 @@ pub(super) fn check(args: &Args) -> anyhow::Result<()> {
         let limit = args.ping_not_response_limit;
         ensure!(limit == 0, "--ping-not-response-limit: requires --ping-interval");
     }
+    for listen in &args.listen {
+        let Framing::Frame(layout) = listen.framing() else { continue };
+        ensure!(
+            args.ping_data.is_empty() || layout.can_frame(args.ping_data.len()),
+            "--ping-data: is no message that {listen} can frame"
+        );
+        ensure!(
+            layout.smallest_message() <= args.max_message_size,
+            "--max-message-size: is less than the header of {listen}"
+        );
+    }
     for origin in &args.allowed_origin {
         check_origin(origin)?;
     }
@@ -243,6 +254,21 @@ mod tests {
             (vec!["--listen=127.0.0.1:1".into(), "--listen=127.0.0.1:1".into()], "--listen"),
             (vec!["--listen=127.0.0.1:1".into(), "--listen=text://0.0.0.0:1".into()], "--listen"),
             (vec!["--listen=127.0.0.1:2900".into()], "--lan-port"),
+            (
+                vec![
+                    "--listen=frame://127.0.0.1:1?length=u8&offset=4".into(),
+                    "--ping-interval=9".into(),
+                    "--ping-data=ping".into(),
+                ],
+                "--ping-data: is no message that frame://127.0.0.1:1?length=u8",
+            ),
+            (
+                vec![
+                    "--listen=frame://127.0.0.1:1?length=u8&offset=4".into(),
+                    "--max-message-size=4".into(),
+                ],
+                "--max-message-size",
+            ),
             (vec!["--admin-listen=127.0.0.1:7272".into()], "--admin-listen"),
             (vec!["--lan-listen=127.0.0.1:7272".into()], "--lan-listen"),
             (vec!["--register-address=127.0.0.1:2900".into()], "--register-address"),

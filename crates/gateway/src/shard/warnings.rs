@@ -13,6 +13,8 @@ pub(super) struct Warnings {
     pub(super) too_large: Throttle,
     /// A client at its group limit.
     pub(super) groups: Throttle,
+    /// A message without a frame in the layout of its listener.
+    pub(super) unframable: Throttle,
     /// Accepting paused.
     pub(super) full: Throttle,
     /// Clients closed because no worker took their events.
@@ -23,8 +25,9 @@ pub(super) struct Warnings {
 
 impl Default for Warnings {
     fn default() -> Self {
-        let [session, too_large, groups, full, no_worker] = [const { Throttle::per_second() }; 5];
-        Self { session, too_large, groups, full, no_worker, no_worker_clients: 0 }
+        let [session, too_large, groups, unframable, full, no_worker] =
+            [const { Throttle::per_second() }; 6];
+        Self { session, too_large, groups, unframable, full, no_worker, no_worker_clients: 0 }
     }
 }
 

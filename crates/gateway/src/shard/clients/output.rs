@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use framing::Framed;
+use runtime::clock;
 
 use crate::{
     closed::CloseCause,
@@ -17,7 +18,21 @@ impl Shard {
     /// Queues a message for a client, without waiting.
     pub(in crate::shard) fn send(&mut self, key: SlotKey, framed: &mut Framed, audience: Audience) {
         let framing = self.connections[key].listener.framing;
-        self.push(key, framed.form(framing, &self.pressure.budget.frames), audience);
+        match framed.form(framing, &self.pressure.budget.frames) {
+            Some(frame) => self.push(key, frame, audience),
+            None => self.count_unframable(key),
+        }
+    }
+
+    /// Records that a message has no frame in the layout of a client's listener. The client stays
+    /// connected: the fault is not its own, and would be repeated after a reconnect.
+    fn count_unframable(&mut self, key: SlotKey) {
+        self.gateway.metrics.messages_unframable.inc();
+        if let Some(suppressed) = self.warnings.unframable.admit(clock::now()) {
+            let connection = &self.connections[key];
+            let (listener, remote) = (connection.listener.addr, connection.remote);
+            tracing::warn!(%listener, %remote, suppressed, "message not sent: it has no frame");
+        }
     }
 
     /// Queues a framed message. The policy for clients that do not read is applied here only.
