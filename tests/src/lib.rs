@@ -20,6 +20,7 @@ pub mod pki;
 pub mod ports;
 pub mod process;
 pub mod relay;
+pub mod settings_table;
 pub mod stderr;
 pub mod wait;
 

@@ -1,10 +1,8 @@
 //! The business-worker process: reads settings, runs one of the built-in apps, drains.
 
-mod apps;
-
 use std::process::ExitCode;
 
-use apps::{App, Settings};
+use business_worker::{App, Args, Bench, Chat, Echo, Settings};
 
 /// Returns the memory of a burst to the system within seconds; see `.cargo/config.toml`.
 #[cfg(feature = "jemalloc")]
@@ -12,12 +10,12 @@ use apps::{App, Settings};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    service::main_on::<apps::Args, Settings>(
+    service::main_on::<Args, Settings>(
         |settings| push_suite_worker::runtime(&settings.config),
         async |Settings { app, config }, starting| match app {
-            App::Chat => push_suite_worker::serve(apps::Chat, config, starting).await,
-            App::Echo => push_suite_worker::serve(apps::Echo, config, starting).await,
-            App::Bench => push_suite_worker::serve(apps::Bench, config, starting).await,
+            App::Chat => push_suite_worker::serve(Chat, config, starting).await,
+            App::Echo => push_suite_worker::serve(Echo, config, starting).await,
+            App::Bench => push_suite_worker::serve(Bench, config, starting).await,
         },
     )
 }

@@ -53,6 +53,9 @@ const MESSAGES: usize = 8;
 /// Space in a frame besides the message, in bytes: its header and the session.
 const FRAME_OVERHEAD: usize = 1024 * 1024;
 
+/// The largest `--max-message-size`.
+const MAX_MESSAGE: u64 = (MAX_FRAME - FRAME_OVERHEAD) as u64;
+
 impl TryFrom<Args> for Config {
     type Error = anyhow::Error;
 
@@ -60,19 +63,6 @@ impl TryFrom<Args> for Config {
         checks::check(&args)?;
         let is_strict = args.compat == Compat::Strict;
         let addresses = Addresses::resolve(&args)?;
-        let largest = MAX_FRAME - FRAME_OVERHEAD;
-        ensure!(
-            (1..=largest).contains(&args.max_message_size),
-            "--max-message-size: {} is not between 1 and {largest}",
-            args.max_message_size
-        );
-        for (flag, value) in [
-            ("--send-to-client-buffer-size", args.send_to_client_buffer_size),
-            ("--worker-window", args.worker_window),
-            ("--max-handshakes", args.max_handshakes),
-        ] {
-            ensure!(value != 0, "{flag}: must not be 0");
-        }
         let is_path = args.health_path.starts_with('/')
             && args.health_path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'?');
         ensure!(
@@ -91,10 +81,6 @@ impl TryFrom<Args> for Config {
         );
         let cores = thread::available_parallelism().map_or(1, |cores| cores.get() as u16);
         let threads = args.threads.unwrap_or(cores.min(MAX_THREADS));
-        ensure!(
-            (1..=MAX_THREADS).contains(&threads),
-            "--threads: {threads} is not between 1 and {MAX_THREADS}"
-        );
         let memory = match args.memory_budget {
             Some(0) => None,
             Some(budget) => Some(budget / usize::from(threads)),

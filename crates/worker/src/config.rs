@@ -34,7 +34,7 @@ pub struct Args {
     /// Worker id, unique per name on this host. A new worker with the same name and id replaces the
     /// old one [default: chosen at random]
     #[arg(help_heading = "Cluster")]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "ID")]
     id: Option<String>,
 
     /// Grace period for a gateway that is unreachable and listed by no register; afterwards its

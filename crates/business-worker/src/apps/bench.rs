@@ -3,8 +3,9 @@
 
 use push_suite_worker::{Client, Group, Message, Recipients, Uid, Worker};
 
+/// Executes the commands of a load generator.
 #[derive(Debug)]
-pub(crate) struct Bench;
+pub struct Bench;
 
 /// The group that `g` sends to.
 const ROOM: &str = "room";

@@ -2,8 +2,9 @@
 
 use push_suite_worker::{Client, Message, Worker};
 
+/// Sends every message back to its sender.
 #[derive(Debug)]
-pub(crate) struct Echo;
+pub struct Echo;
 
 impl Worker for Echo {
     async fn on_message(&self, client: &Client, message: Message) -> anyhow::Result<()> {

@@ -9,15 +9,15 @@ use push_suite_worker::Config;
 use serde::Serialize;
 use service::settings::{Common, Derived, Effective, Warning};
 
-pub(crate) use bench::Bench;
-pub(crate) use chat::Chat;
-pub(crate) use echo::Echo;
+pub use bench::Bench;
+pub use chat::Chat;
+pub use echo::Echo;
 
 /// Flags as given: those of a worker, and the app.
 #[derive(Debug, Parser, Serialize)]
 #[command(version, about)]
 #[group(skip)]
-pub(crate) struct Args {
+pub struct Args {
     /// Application to run
     #[arg(help_heading = "Application")]
     #[arg(long, value_enum, value_name = "APP", default_value = "chat")]
@@ -34,9 +34,10 @@ impl AsRef<Common> for Args {
     }
 }
 
+/// A built-in app.
 #[derive(Clone, Copy, Debug, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum App {
+pub enum App {
     /// Chat server for the built-in page
     Chat,
     /// Sends every message back to its sender
@@ -47,9 +48,11 @@ pub(crate) enum App {
 
 /// Validated settings of the process.
 #[derive(Debug)]
-pub(crate) struct Settings {
-    pub(crate) app: App,
-    pub(crate) config: Config,
+pub struct Settings {
+    /// The app to run.
+    pub app: App,
+    /// The settings of the worker.
+    pub config: Config,
 }
 
 impl Effective for Settings {

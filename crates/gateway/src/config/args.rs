@@ -11,6 +11,7 @@ use service::{
     tls_flags::{InnerFiles, PublicFiles},
 };
 
+use super::{MAX_MESSAGE, MAX_THREADS};
 use crate::{
     heartbeat::MAX_LIMIT,
     listen_url::ListenUrl,
@@ -122,7 +123,7 @@ pub struct Args {
     /// Maximum size of a client's send queue in bytes. A client that exceeds it counts as slow
     #[arg(help_heading = "Messages")]
     #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
-    #[arg(default_value_if("compat", "strict", "1024000"), value_parser = amount())]
+    #[arg(default_value_if("compat", "strict", "1024000"), value_parser = amount().range(1..))]
     pub(super) send_to_client_buffer_size: usize,
 
     /// Socket receive buffer of client connections in bytes (SO_RCVBUF); 0 keeps the kernel's
@@ -147,6 +148,7 @@ pub struct Args {
     #[arg(help_heading = "Messages")]
     #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
     #[arg(default_value_if("compat", "strict", "10485760"))]
+    #[arg(value_parser = amount().range(1..=MAX_MESSAGE))]
     pub(super) max_message_size: usize,
 
     /// Address or range of a proxy in front, such as 10.0.0.0/8 (repeatable). A client that connects
@@ -214,7 +216,7 @@ pub struct Args {
     pub(super) handshake_timeout: u64,
 
     /// Time in seconds that a client's events may wait for a worker before the client is closed
-    /// with 1013; 0 means no limit
+    /// with 1013; 0 means no limit. With --compat strict, it is disconnected at once
     #[arg(help_heading = "Workers")]
     #[arg(long, value_name = "SECONDS", default_value = "30")]
     #[arg(default_value_if("compat", "strict", None))]
@@ -245,7 +247,7 @@ pub struct Args {
     /// thread. Reading from the clients concerned pauses at this limit (backpressure)
     #[arg(help_heading = "Workers")]
     #[arg(long, value_name = "BYTES", default_value_t = 8 * 1024 * 1024)]
-    #[arg(default_value_if("compat", "strict", "10240000"), value_parser = amount())]
+    #[arg(default_value_if("compat", "strict", "10240000"), value_parser = amount().range(1..))]
     pub(super) worker_window: usize,
 
     /// Number of standby workers per client. They close the client if this gateway and the client's
@@ -264,7 +266,7 @@ pub struct Args {
     /// Maximum number of connections with a pending handshake or PROXY header. Accepting pauses at
     /// this limit
     #[arg(help_heading = "Limits")]
-    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = amount())]
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = amount().range(1..))]
     pub(super) max_handshakes: usize,
 
     /// Maximum number of open client connections; 0 means no limit. Accepting pauses at this limit
@@ -288,6 +290,7 @@ pub struct Args {
     /// Number of threads that serve clients [default: number of CPU cores]
     #[arg(help_heading = "Process")]
     #[arg(long, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_THREADS)))]
     pub(super) threads: Option<u16>,
 
     /// Number of connections per thread before another thread is used. Connections are balanced

@@ -9,7 +9,7 @@ use push_suite_worker::{Client, CloseReason, Message, Worker};
 
 /// The chat server. Its only state is in its clients' sessions.
 #[derive(Debug)]
-pub(crate) struct Chat;
+pub struct Chat;
 
 impl Worker for Chat {
     async fn on_message(&self, client: &Client, message: Message) -> anyhow::Result<()> {
