@@ -234,6 +234,30 @@ impl Worker for CommandWorker {
             }
             "join" => client.join_group(rest).await?,
             "room" => client.cluster().send_to_group("room", rest).await?,
+            "report" => {
+                let report = client.send(rest).report().await?;
+                client.send(report.to_string()).await?;
+            }
+            "forget" => client.remove_session_keys(rest.split(' ')).await?,
+            // Replaces the session if the handler's copy of it is the gateway's.
+            "swap" => {
+                let seen = client.encoded_session();
+                let swapped = client.compare_and_set_session(&seen, &note(rest)).await?;
+                client.send(if swapped.is_replaced() { "replaced" } else { "other" }).await?;
+            }
+            // The same after waiting, until it succeeds.
+            "increment" => {
+                self.wait().await?;
+                loop {
+                    let seen = client.encoded_session();
+                    let mut next = seen.decode()?;
+                    let count = next.get("count").and_then(Value::as_u64).unwrap_or(0);
+                    next.insert("count".to_owned(), (count + 1).into());
+                    if client.compare_and_set_session(&seen, &next).await?.is_replaced() {
+                        break;
+                    }
+                }
+            }
             "count" => {
                 let count = client.cluster().group_count(rest).await?;
                 client.send(count.to_string()).await?;

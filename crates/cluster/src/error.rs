@@ -3,8 +3,8 @@
 use std::convert::Infallible;
 
 use protocol::{
-    InvalidAnswer, InvalidClientId, InvalidClose, InvalidName, SessionError, bounded::MAX_TARGETS,
-    codec::native::MAX_FRAME,
+    ClientId, InvalidAnswer, InvalidClientId, InvalidClose, InvalidName, SessionError,
+    bounded::MAX_TARGETS, codec::native::MAX_FRAME,
 };
 use thiserror::Error;
 
@@ -79,6 +79,13 @@ pub enum Error {
         /// Address of the gateway.
         gateway: String,
     },
+    /// The client is not connected, of a call that concerns this client alone and has no result
+    /// without it.
+    #[error("client {client} is not connected")]
+    Offline {
+        /// The client.
+        client: ClientId,
+    },
     /// Invalid uid or group.
     #[error(transparent)]
     Name(#[from] InvalidName),
@@ -133,6 +140,7 @@ impl Error {
             Self::WrongSecret { .. }
             | Self::Closed
             | Self::Mismatch { .. }
+            | Self::Offline { .. }
             | Self::Name(_)
             | Self::ClientId(_)
             | Self::Close(_)
@@ -150,7 +158,10 @@ impl Error {
 }
 
 /// Rejects a list that cannot be split and is too long for one command or query.
-pub(crate) fn at_most_targets(count: usize) -> Result<(), Error> {
+///
+/// # Errors
+/// [`Error::TooMany`].
+pub fn at_most_targets(count: usize) -> Result<(), Error> {
     match count {
         ..=MAX_TARGETS => Ok(()),
         count => Err(Error::TooMany { count, limit: MAX_TARGETS }),

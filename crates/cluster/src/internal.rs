@@ -11,6 +11,7 @@ use runtime::sync::Mutex;
 use crate::{Cluster, ClusterGuard, Config, Error, link::loopback, supervisor};
 
 pub use crate::{
+    error::at_most_targets,
     events::{CleanupGuard, Consumer, EventReceiver, Room},
     link::{Finished, HandlerScope, Link, OUTGOING_LIMIT, Offer, Waiting, loopback::LocalGateway},
 };

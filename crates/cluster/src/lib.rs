@@ -45,11 +45,12 @@ mod merge;
 mod metrics;
 mod reachability;
 mod registers;
+mod report;
 mod shared;
 mod supervisor;
 mod targets;
 
-pub use api::Filter;
+pub use api::{Filter, Queueing, Sending, SessionSwap};
 pub use cluster::{Cluster, ClusterGuard, SETTLE, Status};
 pub use config::{Config, GATEWAY_GRACE, PEER_TIMEOUT};
 pub use error::Error;
@@ -58,6 +59,7 @@ pub use protocol::{
     ClientId, Close, CloseFrame, ConnectionId, Fields, Form, Group, InvalidClientId, InvalidClose,
     InvalidName, Message, MessageKind, Secret, Session, SessionError, Uid,
 };
+pub use report::Report;
 pub use runtime::tls::{MutualTls as Tls, Reload};
 pub use targets::{Exclude, Recipients};
 

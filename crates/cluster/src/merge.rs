@@ -100,13 +100,34 @@ pub(crate) fn rows(answers: Vec<From>) -> Result<Vec<Row>, Mismatch> {
     Ok(all)
 }
 
-/// Returns the uid of each row, without duplicates.
-pub(crate) fn uids(rows: Vec<Row>) -> Vec<Uid> {
-    let mut all = Ordered::default();
-    for uid in rows.into_iter().filter_map(|row| row.uid) {
-        let () = *all.entry(uid);
+/// Sums the numbers at each place of lists of the same length.
+pub(crate) fn numbers(answers: impl IntoIterator<Item = From>) -> Result<Vec<u64>, Mismatch> {
+    let mut sums: Option<Vec<u64>> = None;
+    for (gateway, answer) in answers {
+        let Answer::Numbers(numbers) = answer else { return Err(Mismatch(gateway)) };
+        match &mut sums {
+            None => sums = Some(numbers),
+            Some(sums) if sums.len() != numbers.len() => return Err(Mismatch(gateway)),
+            Some(sums) => {
+                sums.iter_mut()
+                    .zip(numbers)
+                    .for_each(|(sum, more)| *sum = sum.saturating_add(more));
+            }
+        }
     }
-    all.into_vec().into_iter().map(|(uid, ())| uid).collect()
+    Ok(sums.unwrap_or_default())
+}
+
+/// Returns each uid once.
+pub(crate) fn uids(answers: Vec<From>) -> Result<Vec<Uid>, Mismatch> {
+    let mut all = Ordered::default();
+    for (gateway, answer) in answers {
+        let Answer::Uids(uids) = answer else { return Err(Mismatch(gateway)) };
+        for uid in uids {
+            let () = *all.entry(uid);
+        }
+    }
+    Ok(all.into_vec().into_iter().map(|(uid, ())| uid).collect())
 }
 
 /// Groups the result of `of` for each row, without duplicates within a group.

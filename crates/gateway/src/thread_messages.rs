@@ -11,7 +11,9 @@ use std::{
 
 use bytes::Bytes;
 use inbox::Inbox;
-use protocol::{Command, ConnectionId, Grant, Group, InstanceId, Query, Row, Session};
+use protocol::{
+    Command, ConnectionId, Effect, Grant, Group, InstanceId, Query, Row, Session, Swap, Uid,
+};
 use runtime::{net::Released, rate_limit::Throttle, sync::Mutex};
 use tokio_util::sync::CancellationToken;
 
@@ -84,8 +86,10 @@ pub(crate) enum ToShard {
     Accepted { stream: Released, remote: SocketAddr, listener: usize },
     /// A command to execute, received on link `from`.
     Command { from: LinkId, ordinal: Ordinal, command: Command },
+    /// The same, with its effect on the clients of the shard as the answer.
+    ReportedCommand { token: Token, from: LinkId, ordinal: Ordinal, command: Command },
     /// A query to answer, with sessions in PHP's encoding if `in_php`.
-    Query { token: Token, query: Query, in_php: bool },
+    Query { token: Token, from: LinkId, query: Query, in_php: bool },
     /// To be answered once all earlier messages are processed and their output is sent to the hub.
     Barrier { token: Token },
     /// A worker has linked.
@@ -111,7 +115,9 @@ impl ToShard {
     /// Approximate memory in bytes until it is processed.
     pub(crate) fn weight(&self) -> usize {
         let more = match self {
-            Self::Command { command, .. } => command.weight(),
+            Self::Command { command, .. } | Self::ReportedCommand { command, .. } => {
+                command.weight()
+            }
             Self::Query { query, .. } => query.weight(),
             _ => 0,
         };
@@ -121,7 +127,10 @@ impl ToShard {
     /// Whether processing it may take much longer than usual.
     pub(crate) fn is_heavy(&self) -> bool {
         match self {
-            Self::Command { command, .. } => command.session().is_some(),
+            Self::Command { command, .. } | Self::ReportedCommand { command, .. } => {
+                command.edits_session()
+            }
+            Self::Query { query: Query::SwapSession { .. }, .. } => true,
             Self::WorkerUp { .. } | Self::WorkerLeaving { .. } | Self::WorkerDown { .. } => true,
             _ => false,
         }
@@ -160,6 +169,15 @@ pub(crate) enum PartialAnswer {
     Rows(Vec<(usize, Ordinal, Row)>),
     /// Everything before the barrier is processed.
     Barrier,
+    /// The effect of a command.
+    Effect(Effect),
+    /// One number per item of the query.
+    Numbers(Vec<u64>),
+    /// The number of members of each group that has any.
+    GroupCounts(Vec<(Ordinal, Group, u64)>),
+    /// Uids, each once, with the ordinal of its first client.
+    Uids(Vec<(Ordinal, Uid)>),
+    Swap(Swap),
 }
 
 /// Amount of data on a shard that queries can return.

@@ -72,6 +72,14 @@ pub enum Command {
     /// Refuses the handshake of a client, if it [awaits an answer](crate::Event::WebSocketRequest),
     /// and closes the client.
     RefuseHandshake { client: ConnectionId, refusal: Box<Refusal> },
+    /// Removes keys of a client's session, see [`Session::remove`]. For `edit` see
+    /// [`Delivery::edits`](crate::link::Delivery).
+    RemoveSessionKeys {
+        client: ConnectionId,
+        edit: u64,
+        #[serde(deserialize_with = "bounded::targets")]
+        keys: Vec<String>,
+    },
 }
 
 /// The clients that a message with exclusions is for.
@@ -130,7 +138,8 @@ impl Command {
             | Self::JoinGroupByUid { .. }
             | Self::LeaveGroupByUid { .. }
             | Self::AcceptHandshake { .. }
-            | Self::RefuseHandshake { .. } => None,
+            | Self::RefuseHandshake { .. }
+            | Self::RemoveSessionKeys { .. } => None,
         }
     }
 
@@ -156,7 +165,8 @@ impl Command {
             | Self::JoinGroupByUid { .. }
             | Self::LeaveGroupByUid { .. }
             | Self::AcceptHandshake { .. }
-            | Self::RefuseHandshake { .. } => None,
+            | Self::RefuseHandshake { .. }
+            | Self::RemoveSessionKeys { .. } => None,
         }
     }
 
@@ -182,8 +192,14 @@ impl Command {
             | Self::JoinGroupByUid { .. }
             | Self::LeaveGroupByUid { .. }
             | Self::SendExcept { .. }
-            | Self::RefuseHandshake { .. } => None,
+            | Self::RefuseHandshake { .. }
+            | Self::RemoveSessionKeys { .. } => None,
         }
+    }
+
+    /// Whether it changes a session, whose size determines its cost.
+    pub fn edits_session(&self) -> bool {
+        self.session().is_some() || matches!(self, Self::RemoveSessionKeys { .. })
     }
 
     /// Approximate heap size in bytes: its message, its names, its session, its answer.
@@ -207,6 +223,9 @@ impl Command {
             }
             Self::AcceptHandshake { grant, .. } => grant.weight(),
             Self::RefuseHandshake { refusal, .. } => refusal.weight(),
+            Self::RemoveSessionKeys { keys, .. } => {
+                keys.iter().map(|key| size_of::<String>() + key.len()).sum()
+            }
             Self::BindUid { uid, .. } => uid.weight(),
             Self::CloseUid { uid, exclude, .. } => uid.weight() + ids(exclude),
             Self::JoinGroupByUid { uid, group } | Self::LeaveGroupByUid { uid, group } => {
@@ -241,7 +260,8 @@ impl Command {
             | Self::SetSession { client, .. }
             | Self::UpdateSession { client, .. }
             | Self::AcceptHandshake { client, .. }
-            | Self::RefuseHandshake { client, .. } => Some(*client),
+            | Self::RefuseHandshake { client, .. }
+            | Self::RemoveSessionKeys { client, .. } => Some(*client),
             Self::SendToAll { .. }
             | Self::SendToUids { .. }
             | Self::SendToGroups { .. }

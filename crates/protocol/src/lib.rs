@@ -40,6 +40,6 @@ pub use id::{ClientId, ConnectionId, InvalidClientId};
 pub use instance::{InstanceId, InvalidInstance};
 pub use message::{Message, MessageKind};
 pub use name::{Group, InvalidName, Uid};
-pub use query::{Answer, Fields, Filter, Query, Row};
+pub use query::{Answer, Effect, Fields, Filter, Query, Row, Swap};
 pub use secret::Secret;
 pub use session::{Form, Session, SessionError};

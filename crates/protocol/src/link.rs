@@ -64,6 +64,11 @@ pub enum ToGateway {
     HandlerStarted { shard: u16, seq: u64, alone: bool },
     /// From a worker: forwarded to worker `to` if that is linked to the gateway, else dropped.
     Relay { to: InstanceId, message: WorkerMessage },
+    /// A [`Command`](Self::Command) whose effect is requested: once the command has been applied to
+    /// all clients, the gateway answers with an [`Answer::Effect`] that carries `request`, in the
+    /// numbers of [`Query`](Self::Query). If the link is lost before, the effect stays unknown: the
+    /// peer sends the command again without a request.
+    ReportedCommand { seq: u64, request: u64, command: Command },
 }
 
 /// A message from a gateway to a peer.
@@ -83,7 +88,7 @@ pub enum ToPeer {
     Refused(Refusal),
     /// An event of a client.
     Event(Delivery),
-    /// The answer to a query.
+    /// The answer to a query, or the effect of a command.
     Answer { request: u64, answer: Answer },
     /// Acknowledges every command up to this `seq`: it takes effect unless the gateway itself dies.
     CommandAck { through: u64 },
@@ -172,10 +177,31 @@ fn set(message: Option<&mut Message>, payload: Bytes) -> bool {
     }
 }
 
+impl ToGateway {
+    /// The command, with or without a request for its effect.
+    pub fn command(&self) -> Option<&Command> {
+        match self {
+            Self::Command { command, .. } | Self::ReportedCommand { command, .. } => Some(command),
+            _ => None,
+        }
+    }
+
+    /// The same command without a request for its effect; any other message is unchanged.
+    #[must_use]
+    pub fn without_request(self) -> Self {
+        match self {
+            Self::ReportedCommand { seq, command, .. } => Self::Command { seq, command },
+            other => other,
+        }
+    }
+}
+
 impl LinkMessage for ToGateway {
     fn payload(&self) -> &[u8] {
         match self {
-            Self::Command { command, .. } => command.message().map_or(&[], |message| &message.body),
+            Self::Command { command, .. } | Self::ReportedCommand { command, .. } => {
+                command.message().map_or(&[], |message| &message.body)
+            }
             Self::Hello { .. }
             | Self::Query { .. }
             | Self::EventAck { .. }
@@ -191,7 +217,9 @@ impl LinkMessage for ToGateway {
 
     fn set_payload(&mut self, payload: Bytes) -> bool {
         match self {
-            Self::Command { command, .. } => set(command.message_mut(), payload),
+            Self::Command { command, .. } | Self::ReportedCommand { command, .. } => {
+                set(command.message_mut(), payload)
+            }
             _ => payload.is_empty(),
         }
     }

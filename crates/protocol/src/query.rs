@@ -31,6 +31,26 @@ pub enum Query {
     Groups,
     /// Selected fields of selected clients → [`Answer::Rows`]
     Select { fields: Fields, filter: Filter },
+    /// For each of these clients, 1 if it is connected, else 0 → [`Answer::Numbers`]
+    Online {
+        #[serde(deserialize_with = "bounded::targets")]
+        clients: Vec<ConnectionId>,
+    },
+    /// The number of clients of each of these uids → [`Answer::Numbers`]
+    CountsOfUids {
+        #[serde(deserialize_with = "bounded::targets")]
+        uids: Vec<Uid>,
+    },
+    /// The number of members of every group that has members → [`Answer::Counts`]
+    CountsOfAllGroups,
+    /// The number of different uids in a group, or in all → [`Answer::Count`]
+    UidCount { group: Option<Group> },
+    /// The different uids in a group, or in all → [`Answer::Uids`]
+    Uids { group: Option<Group> },
+    /// Replaces a client's session if it [equals](Session::equals) `expected` → [`Answer::Swap`].
+    /// The only query with an effect, which is unknown if its link is lost before the answer. For
+    /// `edit` see [`Delivery::edits`](crate::link::Delivery).
+    SwapSession { client: ConnectionId, edit: u64, expected: Session, new: Session },
 }
 
 impl Query {
@@ -44,6 +64,14 @@ impl Query {
             Self::Sessions { group: Some(group) } | Self::Count { group: Some(group) } => {
                 group.weight()
             }
+            Self::CountsOfUids { uids: requested } => uids(requested),
+            Self::UidCount { group: Some(group) } | Self::Uids { group: Some(group) } => {
+                group.weight()
+            }
+            Self::Online { clients } => size_of_val(&clients[..]),
+            Self::SwapSession { expected, new, .. } => {
+                expected.as_encoded().len() + new.as_encoded().len()
+            }
             Self::Select {
                 filter: Filter::Any { groups: in_groups, uids: of, clients }, ..
             } => groups(in_groups) + uids(of) + clients.len() * size_of::<ConnectionId>(),
@@ -52,6 +80,9 @@ impl Query {
             | Self::Count { group: None }
             | Self::IsOnline { .. }
             | Self::Session { .. }
+            | Self::CountsOfAllGroups
+            | Self::UidCount { group: None }
+            | Self::Uids { group: None }
             | Self::Groups => 0,
         }
     }
@@ -59,13 +90,20 @@ impl Query {
     /// The client that it is about, or `None` if it may be about several.
     pub fn client(&self) -> Option<ConnectionId> {
         match self {
-            Self::IsOnline { client } | Self::Session { client } => Some(*client),
+            Self::IsOnline { client }
+            | Self::Session { client }
+            | Self::SwapSession { client, .. } => Some(*client),
             Self::Sessions { .. }
             | Self::ClientsOfUids { .. }
             | Self::Count { .. }
             | Self::Counts { .. }
             | Self::Groups
-            | Self::Select { .. } => None,
+            | Self::Select { .. }
+            | Self::Online { .. }
+            | Self::CountsOfUids { .. }
+            | Self::CountsOfAllGroups
+            | Self::UidCount { .. }
+            | Self::Uids { .. } => None,
         }
     }
 }
@@ -123,6 +161,54 @@ pub enum Answer {
     Rows(#[serde(deserialize_with = "bounded::items")] Vec<Row>),
     /// The gateway cannot answer: it is shutting down, or the answer exceeds the frame limit.
     Unavailable,
+    /// The effect of a command that was sent with a request for it, see
+    /// [`ToGateway::ReportedCommand`](crate::link::ToGateway::ReportedCommand).
+    Effect(Effect),
+    /// A number for each item of the query, in its order.
+    Numbers(#[serde(deserialize_with = "bounded::items")] Vec<u64>),
+    /// Different uids, in the order in which the first client of each has connected, or joined the
+    /// group.
+    Uids(#[serde(deserialize_with = "bounded::items")] Vec<Uid>),
+    /// The outcome of a compare-and-set.
+    Swap(Swap),
+}
+
+/// The outcome of [`Query::SwapSession`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Swap {
+    /// The client is not connected.
+    Offline,
+    /// The session was replaced.
+    Done,
+    /// The session is this one, which differs from the expected one.
+    Other(Session),
+}
+
+/// The effect of one command on the clients of a gateway. A client counts once for each time that
+/// the command applies to it: twice for a message to two groups that it is in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Effect {
+    /// Connected clients that the command applied to.
+    pub matched: u64,
+    /// Those on which it took effect: the message was queued, the close begun, the group joined or
+    /// left. A client that is closing is matched and not reached, as is one whose group limit
+    /// prevents it from joining.
+    pub reached: u64,
+    /// Those whose write queue was full: the message was dropped, or the client closed because of
+    /// it.
+    pub dropped: u64,
+}
+
+impl Effect {
+    /// Adds the effect on other clients.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            matched: self.matched.saturating_add(other.matched),
+            reached: self.reached.saturating_add(other.reached),
+            dropped: self.dropped.saturating_add(other.dropped),
+        }
+    }
 }
 
 /// The selected fields of one client. Fields not requested are `None` or empty.

@@ -7,15 +7,16 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use protocol::{ClientId, Close, Command, Event, Group, Message, Session, SessionError, Uid};
+use protocol::{
+    Answer, ClientId, Close, Command, Event, Group, Message, Query, Session, SessionError, Uid,
+};
 use push_suite_cluster::{
-    Cluster, Error,
+    Cluster, Error, SessionSwap,
     internal::{self, HandlerScope, Offer, Waiting},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Map, Value};
 
-use crate::{dispatch::ClientState, handshake::PendingHandshake};
+use crate::{SendToClient, dispatch::ClientState, handshake::PendingHandshake};
 
 /// The client of an event.
 ///
@@ -116,16 +117,13 @@ impl Client {
         Some(scope)
     }
 
-    /// Sends a message to this client.
+    /// Sends a message to this client. `.await` waits until it is queued for the gateway, and
+    /// `.report().await` until the gateway has queued it for the client, or not.
     ///
     /// # Errors
     /// Those of [commands](Error#commands).
-    pub async fn send(&self, message: impl Into<Message>) -> Result<(), Error> {
-        let (to, message) = (self.id().connection, message.into());
-        match self.try_send(Command::SendToClient { to, message })? {
-            None => Ok(()),
-            Some(unsent) => self.finish_send(unsent).await,
-        }
+    pub fn send(&self, message: impl Into<Message>) -> SendToClient<'_> {
+        SendToClient::new(self, message.into())
     }
 
     /// Closes this client once everything queued for it is written: a text, JSON or a [`Message`]
@@ -260,18 +258,66 @@ impl Client {
             .await
     }
 
-    /// Removes a key of this client's session. The session is replaced as a whole: a concurrent
-    /// change by another peer is lost, and values that PHP stored and JSON cannot express become
-    /// null. Does nothing if the key is absent.
+    /// Removes a key of this client's session, see
+    /// [`remove_session_keys`](Self::remove_session_keys).
     ///
     /// # Errors
     /// Those of [commands](Error#commands).
     pub async fn remove_from_session(&self, key: &str) -> Result<(), Error> {
-        let mut session: Map<String, Value> = self.encoded_session().decode()?;
-        match session.shift_remove(key) {
-            Some(_) => self.set_session(&session).await,
-            None => Ok(()),
+        self.remove_session_keys([key]).await
+    }
+
+    /// Removes keys of this client's session, and keeps all others, also those that another peer
+    /// changes meanwhile, and values of PHP that JSON cannot express. Keys that do not occur are
+    /// ignored.
+    ///
+    /// # Errors
+    /// [`Error::TooMany`] for more than 10,000 keys.
+    /// Also those of [commands](Error#commands).
+    pub async fn remove_session_keys(
+        &self,
+        keys: impl IntoIterator<Item: Into<String>>,
+    ) -> Result<(), Error> {
+        let keys: Vec<String> = keys.into_iter().map(Into::into).collect();
+        internal::at_most_targets(keys.len())?;
+        let edit = self.state.session_cache().remove(&keys)?;
+        let client = self.id().connection;
+        self.send_command(Command::RemoveSessionKeys { client, edit, keys }).await
+    }
+
+    /// Replaces this client's session if it is the expected one, in one step at its gateway; see
+    /// [`Cluster::compare_and_set_session`]. Edits that this handler has made before count: the
+    /// gateway applies them first. `expected` is usually
+    /// [`encoded_session`](Self::encoded_session). Whichever the outcome, this client's session is
+    /// that of the gateway then.
+    ///
+    /// # Errors
+    /// Those of [`Cluster::compare_and_set_session`].
+    pub async fn compare_and_set_session(
+        &self,
+        expected: &Session,
+        new: &(impl Serialize + ?Sized),
+    ) -> Result<SessionSwap, Error> {
+        let (client, link) = (self.id(), self.state.link());
+        let new = Session::encode(new)?;
+        if !link.is_up() {
+            // Events of this link are redelivered, with the session as it is then.
+            let new = new.decode()?;
+            return self.cluster().compare_and_set_session(client, expected, &new).await;
         }
+        let edit = self.state.session_cache().reserve();
+        let (expected, id) = (expected.clone(), client.connection);
+        let query = Query::SwapSession { client: id, edit, expected, new: new.clone() };
+        let swapped = match link.ask(query).await? {
+            Answer::Swap(swap) => SessionSwap::of(swap, client)?,
+            _ => return Err(Error::Mismatch { gateway: client.gateway.to_string() }),
+        };
+        let mut cache = self.state.session_cache();
+        match &swapped {
+            SessionSwap::Replaced => cache.replaced(edit, new),
+            SessionSwap::Other(session) => cache.refreshed(edit, session.clone()),
+        }
+        Ok(swapped)
     }
 
     pub(crate) async fn send_command(&self, command: Command) -> Result<(), Error> {
@@ -283,7 +329,7 @@ impl Client {
 
     /// Sends on the link that delivered the event, if its queue has room. Most of the cost of a
     /// handler is moving its future, so the state of the slow paths is boxed.
-    fn try_send(&self, command: Command) -> Result<Option<Box<Unsent>>, Error> {
+    pub(crate) fn try_send(&self, command: Command) -> Result<Option<Box<Unsent>>, Error> {
         let link = self.state.link();
         if !link.is_up() {
             return Ok(Some(Box::new(Unsent::LinkClosed(unnumbered(command)))));
@@ -294,7 +340,7 @@ impl Client {
         })
     }
 
-    fn finish_send(
+    pub(crate) fn finish_send(
         &self,
         unsent: Box<Unsent>,
     ) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send + '_>> {
@@ -313,7 +359,8 @@ impl Client {
 fn unnumbered(mut command: Command) -> Command {
     if let Command::SetSession { edit, .. }
     | Command::UpdateSession { edit, .. }
-    | Command::AcceptHandshake { edit, .. } = &mut command
+    | Command::AcceptHandshake { edit, .. }
+    | Command::RemoveSessionKeys { edit, .. } = &mut command
     {
         *edit = 0;
     }
@@ -321,7 +368,7 @@ fn unnumbered(mut command: Command) -> Command {
 }
 
 /// A command that could not be sent at once.
-enum Unsent {
+pub(crate) enum Unsent {
     /// The link's queue is full.
     QueueFull(Waiting),
     /// The link is closed; the gateway may have another.

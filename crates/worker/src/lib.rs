@@ -31,6 +31,7 @@ mod handshake;
 mod metrics;
 mod process;
 mod run;
+mod sending;
 pub mod testing;
 mod worker;
 
@@ -43,9 +44,11 @@ pub use protocol::{
     Refusal, Secret, Session, SessionError, Uid,
 };
 pub use push_suite_cluster::{
-    Bytes, Cluster, Error, Exclude, Filter, Recipients, Reload, Row, Status, Tls,
+    Bytes, Cluster, Error, Exclude, Filter, Queueing, Recipients, Reload, Report, Row, Sending,
+    SessionSwap, Status, Tls,
 };
 pub use run::{main, main_with, serve};
+pub use sending::{QueueToClient, SendToClient};
 pub use service::{Health, Starting};
 pub use worker::Worker;
 

@@ -1,10 +1,8 @@
 //! Commands to the cluster.
 
-use protocol::{
-    ClientId, Close, Command, Group, Message, Session, Target, Uid, bounded::MAX_TARGETS,
-};
-use serde::Serialize;
+use protocol::{ClientId, Close, Command, Group, Message, Uid};
 
+use super::{call::Call, sending::Sending};
 use crate::{
     Cluster, Error,
     error::at_most_targets,
@@ -12,7 +10,7 @@ use crate::{
 };
 
 /// Commands are sent without waiting for a response: `Ok` means that they are queued for the
-/// gateways.
+/// gateways. [`Sending::report`] waits for one: how many clients the call matched and reached.
 ///
 /// Commands for many clients go to every known gateway; a gateway that was never linked is only
 /// counted in the metrics.
@@ -29,13 +27,9 @@ impl Cluster {
     ///
     /// # Errors
     /// Those of [commands](Error#commands).
-    pub async fn send_to_client(
-        &self,
-        client: ClientId,
-        message: impl Into<Message>,
-    ) -> Result<(), Error> {
-        let (to, message) = (client.connection, message.into());
-        self.command(client, Command::SendToClient { to, message }).await
+    pub fn send_to_client(&self, client: ClientId, message: impl Into<Message>) -> Sending<'_> {
+        let command = Command::SendToClient { to: client.connection, message: message.into() };
+        Sending::new(self, Ok(Call::Client(client, command)))
     }
 
     /// Sends to all clients, to some, or to all but some.
@@ -44,56 +38,37 @@ impl Cluster {
     /// [`Error::TooMany`] for more than 10,000 excluded clients on one gateway, or as many excluded
     /// uids. The number of recipients is not limited.
     /// Also those of [commands](Error#commands).
-    pub async fn send_to_all(
-        &self,
-        to: Recipients,
-        message: impl Into<Message>,
-    ) -> Result<(), Error> {
-        let message = message.into();
-        match &to {
-            Recipients::Only(clients) => {
-                for some in clients.chunks(MAX_TARGETS) {
-                    let some = Recipients::Only(some.to_vec());
-                    self.command_all(|gateway| targets::send(gateway, &some, &message)).await?;
-                }
-                return Ok(());
-            }
-            Recipients::All => {}
-            Recipients::Except(clients) => at_most_targets(targets::most_on_one(clients))?,
-            Recipients::ExceptUids(uids) => at_most_targets(uids.len())?,
-        }
-        self.command_all(|gateway| targets::send(gateway, &to, &message)).await
+    pub fn send_to_all(&self, to: Recipients, message: impl Into<Message>) -> Sending<'_> {
+        let checked = match &to {
+            Recipients::All | Recipients::Only(_) => Ok(()),
+            Recipients::Except(clients) => at_most_targets(targets::most_on_one(clients)),
+            Recipients::ExceptUids(uids) => at_most_targets(uids.len()),
+        };
+        Sending::new(self, checked.map(|()| Call::Message(to, message.into())))
     }
 
     /// Sends to every client of a uid.
     ///
     /// # Errors
     /// Those of [commands](Error#commands).
-    pub async fn send_to_uid(
+    pub fn send_to_uid(
         &self,
         uid: impl TryInto<Uid, Error: Into<Error>>,
         message: impl Into<Message>,
-    ) -> Result<(), Error> {
-        self.send_to_uids([uid], message).await
+    ) -> Sending<'_> {
+        self.send_to_uids([uid], message)
     }
 
     /// Sends to every client of each uid; twice where a uid is listed twice.
     ///
     /// # Errors
     /// Those of [commands](Error#commands).
-    pub async fn send_to_uids(
+    pub fn send_to_uids(
         &self,
         uids: impl IntoIterator<Item: TryInto<Uid, Error: Into<Error>>>,
         message: impl Into<Message>,
-    ) -> Result<(), Error> {
-        let (uids, message): (Vec<Uid>, _) = (names(uids)?, message.into());
-        for uids in uids.chunks(MAX_TARGETS) {
-            self.command_all(|_| {
-                Some(Command::SendToUids { uids: uids.to_vec(), message: message.clone() })
-            })
-            .await?;
-        }
-        Ok(())
+    ) -> Sending<'_> {
+        self.send_to_uids_except(uids, &[], message)
     }
 
     /// Sends to every client of each uid except the excluded clients, such as the other devices of
@@ -103,38 +78,30 @@ impl Cluster {
     /// [`Error::TooMany`] for more than 10,000 excluded clients on one gateway, or as many excluded
     /// uids.
     /// Also those of [commands](Error#commands).
-    pub async fn send_to_uids_except(
+    pub fn send_to_uids_except(
         &self,
         uids: impl IntoIterator<Item: TryInto<Uid, Error: Into<Error>>>,
         exclude: impl Into<Exclude>,
         message: impl Into<Message>,
-    ) -> Result<(), Error> {
-        let (uids, message): (Vec<Uid>, _) = (names(uids)?, message.into());
-        let exclude = exclude.into();
-        exclude.check()?;
-        for uids in uids.chunks(MAX_TARGETS) {
-            self.command_all(|gateway| {
-                Some(Command::SendExcept {
-                    to: Target::Uids(uids.to_vec()),
-                    exclude: exclude.on(gateway),
-                    message: message.clone(),
-                })
-            })
-            .await?;
-        }
-        Ok(())
+    ) -> Sending<'_> {
+        let call = || {
+            let (uids, exclude) = (names(uids)?, exclude.into());
+            exclude.check()?;
+            Ok(Call::ToUids(uids, exclude, message.into()))
+        };
+        Sending::new(self, call())
     }
 
     /// Sends to every member of a group.
     ///
     /// # Errors
     /// Those of [commands](Error#commands).
-    pub async fn send_to_group(
+    pub fn send_to_group(
         &self,
         group: impl TryInto<Group, Error: Into<Error>>,
         message: impl Into<Message>,
-    ) -> Result<(), Error> {
-        self.send_to_groups([group], &[], message).await
+    ) -> Sending<'_> {
+        self.send_to_groups([group], &[], message)
     }
 
     /// Sends to every member of each group except the excluded clients; a client in two of the
@@ -144,27 +111,18 @@ impl Cluster {
     /// [`Error::TooMany`] for more than 10,000 excluded clients on one gateway, or as many excluded
     /// uids.
     /// Also those of [commands](Error#commands).
-    pub async fn send_to_groups(
+    pub fn send_to_groups(
         &self,
         groups: impl IntoIterator<Item: TryInto<Group, Error: Into<Error>>>,
         exclude: impl Into<Exclude>,
         message: impl Into<Message>,
-    ) -> Result<(), Error> {
-        let (groups, message): (Vec<Group>, _) = (names(groups)?, message.into());
-        let exclude = exclude.into();
-        exclude.check()?;
-        for groups in groups.chunks(MAX_TARGETS) {
-            self.command_all(|gateway| {
-                let (groups, message) = (groups.to_vec(), message.clone());
-                let exclude = exclude.on(gateway);
-                Some(match exclude.uids.is_empty() {
-                    true => Command::SendToGroups { groups, exclude: exclude.clients, message },
-                    false => Command::SendExcept { to: Target::Groups(groups), exclude, message },
-                })
-            })
-            .await?;
-        }
-        Ok(())
+    ) -> Sending<'_> {
+        let call = || {
+            let (groups, exclude) = (names(groups)?, exclude.into());
+            exclude.check()?;
+            Ok(Call::ToGroups(groups, exclude, message.into()))
+        };
+        Sending::new(self, call())
     }
 
     /// Closes a client once its send queue is written: `"bye"` is the last message, with close code
@@ -176,13 +134,14 @@ impl Cluster {
     /// # Errors
     /// [`Error::Close`] for a code that an application may not send, or a reason over 123 bytes.
     /// Also those of [commands](Error#commands).
-    pub async fn close_client(
+    pub fn close_client(
         &self,
         client: ClientId,
         close: impl TryInto<Close, Error: Into<Error>>,
-    ) -> Result<(), Error> {
-        let close = close.try_into().map_err(Into::into)?;
-        self.command(client, close.of_client(client.connection)).await
+    ) -> Sending<'_> {
+        let close = close.try_into().map_err(Into::into);
+        let call = close.map(|close| Call::Client(client, close.of_client(client.connection)));
+        Sending::new(self, call)
     }
 
     /// Closes every client of a uid, as [`close_client`](Self::close_client) does: those that are
@@ -194,12 +153,12 @@ impl Cluster {
     ///
     /// # Errors
     /// Those of [`close_client`](Self::close_client).
-    pub async fn close_uid(
+    pub fn close_uid(
         &self,
         uid: impl TryInto<Uid, Error: Into<Error>>,
         close: impl TryInto<Close, Error: Into<Error>>,
-    ) -> Result<(), Error> {
-        self.close_uid_except(uid, &[], close).await
+    ) -> Sending<'_> {
+        self.close_uid_except(uid, &[], close)
     }
 
     /// As [`close_uid`](Self::close_uid), but for these clients: closes the other devices of a user.
@@ -207,79 +166,81 @@ impl Cluster {
     /// # Errors
     /// [`Error::TooMany`] for more than 10,000 excluded clients on one gateway.
     /// Also those of [`close_client`](Self::close_client).
-    pub async fn close_uid_except(
+    pub fn close_uid_except(
         &self,
         uid: impl TryInto<Uid, Error: Into<Error>>,
         exclude: &[ClientId],
         close: impl TryInto<Close, Error: Into<Error>>,
-    ) -> Result<(), Error> {
-        let uid = uid.try_into().map_err(Into::into)?;
-        let Close { frame, last_message } = close.try_into().map_err(Into::into)?;
-        at_most_targets(targets::most_on_one(exclude))?;
-        self.command_all(|gateway| {
-            Some(Command::CloseUid {
-                uid: uid.clone(),
-                exclude: targets::on(gateway, exclude),
-                frame: frame.clone(),
-                farewell: last_message.clone(),
-            })
-        })
-        .await
+    ) -> Sending<'_> {
+        let call = || {
+            let uid = uid.try_into().map_err(Into::into)?;
+            let Close { frame, last_message } = close.try_into().map_err(Into::into)?;
+            at_most_targets(targets::most_on_one(exclude))?;
+            let (exclude, farewell) = (exclude.to_vec(), last_message);
+            Ok(Call::CloseUid { uid, exclude, frame, farewell })
+        };
+        Sending::new(self, call())
     }
 
     /// Closes a client at once; its send queue is discarded.
     ///
     /// # Errors
     /// Those of [commands](Error#commands).
-    pub async fn destroy_client(&self, client: ClientId) -> Result<(), Error> {
-        self.command(client, Command::Destroy { client: client.connection }).await
+    pub fn destroy_client(&self, client: ClientId) -> Sending<'_> {
+        let command = Command::Destroy { client: client.connection };
+        Sending::new(self, Ok(Call::Client(client, command)))
     }
 
     /// Binds a client to a uid, replacing its current one.
     ///
     /// # Errors
     /// Those of [commands](Error#commands).
-    pub async fn bind_uid(
+    pub fn bind_uid(
         &self,
         client: ClientId,
         uid: impl TryInto<Uid, Error: Into<Error>>,
-    ) -> Result<(), Error> {
-        let uid = uid.try_into().map_err(Into::into)?;
-        self.command(client, Command::BindUid { client: client.connection, uid }).await
+    ) -> Sending<'_> {
+        let uid = uid.try_into().map_err(Into::into);
+        let command = |uid| Command::BindUid { client: client.connection, uid };
+        Sending::new(self, uid.map(|uid| Call::Client(client, command(uid))))
     }
 
     /// Removes the uid of a client.
     ///
     /// # Errors
     /// Those of [commands](Error#commands).
-    pub async fn unbind_uid(&self, client: ClientId) -> Result<(), Error> {
-        self.command(client, Command::UnbindUid { client: client.connection }).await
+    pub fn unbind_uid(&self, client: ClientId) -> Sending<'_> {
+        let command = Command::UnbindUid { client: client.connection };
+        Sending::new(self, Ok(Call::Client(client, command)))
     }
 
-    /// Adds a client to a group. It leaves automatically when it disconnects.
+    /// Adds a client to a group. It leaves automatically when it disconnects. A gateway with
+    /// `--max-groups-per-client` may refuse it, which only a [report](Sending::report) shows.
     ///
     /// # Errors
     /// Those of [commands](Error#commands).
-    pub async fn join_group(
+    pub fn join_group(
         &self,
         client: ClientId,
         group: impl TryInto<Group, Error: Into<Error>>,
-    ) -> Result<(), Error> {
-        let group = group.try_into().map_err(Into::into)?;
-        self.command(client, Command::JoinGroup { client: client.connection, group }).await
+    ) -> Sending<'_> {
+        let group = group.try_into().map_err(Into::into);
+        let command = |group| Command::JoinGroup { client: client.connection, group };
+        Sending::new(self, group.map(|group| Call::Client(client, command(group))))
     }
 
     /// Removes a client from a group.
     ///
     /// # Errors
     /// Those of [commands](Error#commands).
-    pub async fn leave_group(
+    pub fn leave_group(
         &self,
         client: ClientId,
         group: impl TryInto<Group, Error: Into<Error>>,
-    ) -> Result<(), Error> {
-        let group = group.try_into().map_err(Into::into)?;
-        self.command(client, Command::LeaveGroup { client: client.connection, group }).await
+    ) -> Sending<'_> {
+        let group = group.try_into().map_err(Into::into);
+        let command = |group| Command::LeaveGroup { client: client.connection, group };
+        Sending::new(self, group.map(|group| Call::Client(client, command(group))))
     }
 
     /// Adds every client of a uid to a group: those that are bound to it when the command arrives at
@@ -288,15 +249,17 @@ impl Cluster {
     ///
     /// # Errors
     /// Those of [commands](Error#commands).
-    pub async fn join_group_by_uid(
+    pub fn join_group_by_uid(
         &self,
         uid: impl TryInto<Uid, Error: Into<Error>>,
         group: impl TryInto<Group, Error: Into<Error>>,
-    ) -> Result<(), Error> {
-        let uid = uid.try_into().map_err(Into::into)?;
-        let group = group.try_into().map_err(Into::into)?;
-        let join = || Command::JoinGroupByUid { uid: uid.clone(), group: group.clone() };
-        self.command_all(|_| Some(join())).await
+    ) -> Sending<'_> {
+        let call = || {
+            let uid = uid.try_into().map_err(Into::into)?;
+            let group = group.try_into().map_err(Into::into)?;
+            Ok(Call::Same(Command::JoinGroupByUid { uid, group }))
+        };
+        Sending::new(self, call())
     }
 
     /// Removes every client of a uid from a group; those that are bound to it when the command
@@ -304,55 +267,25 @@ impl Cluster {
     ///
     /// # Errors
     /// Those of [commands](Error#commands).
-    pub async fn leave_group_by_uid(
+    pub fn leave_group_by_uid(
         &self,
         uid: impl TryInto<Uid, Error: Into<Error>>,
         group: impl TryInto<Group, Error: Into<Error>>,
-    ) -> Result<(), Error> {
-        let uid = uid.try_into().map_err(Into::into)?;
-        let group = group.try_into().map_err(Into::into)?;
-        let leave = || Command::LeaveGroupByUid { uid: uid.clone(), group: group.clone() };
-        self.command_all(|_| Some(leave())).await
+    ) -> Sending<'_> {
+        let call = || {
+            let uid = uid.try_into().map_err(Into::into)?;
+            let group = group.try_into().map_err(Into::into)?;
+            Ok(Call::Same(Command::LeaveGroupByUid { uid, group }))
+        };
+        Sending::new(self, call())
     }
 
     /// Removes every client from a group.
     ///
     /// # Errors
     /// Those of [commands](Error#commands).
-    pub async fn ungroup(
-        &self,
-        group: impl TryInto<Group, Error: Into<Error>>,
-    ) -> Result<(), Error> {
-        let group = group.try_into().map_err(Into::into)?;
-        self.command_all(|_| Some(Command::Ungroup { group: group.clone() })).await
-    }
-
-    /// Replaces a client's session by a value that serializes as a JSON object: a struct or a map.
-    ///
-    /// # Errors
-    /// Those of [commands](Error#commands).
-    pub async fn set_session(
-        &self,
-        client: ClientId,
-        session: &(impl Serialize + ?Sized),
-    ) -> Result<(), Error> {
-        let session = Session::encode(session)?;
-        let (id, edit) = (client.connection, 0);
-        self.command(client, Command::SetSession { client: id, edit, session }).await
-    }
-
-    /// Changes part of a client's session, by a value that serializes as a JSON object; see
-    /// [`Session::merge`].
-    ///
-    /// # Errors
-    /// Those of [commands](Error#commands).
-    pub async fn update_session(
-        &self,
-        client: ClientId,
-        changes: &(impl Serialize + ?Sized),
-    ) -> Result<(), Error> {
-        let changes = Session::encode(changes)?;
-        let (id, edit) = (client.connection, 0);
-        self.command(client, Command::UpdateSession { client: id, edit, changes }).await
+    pub fn ungroup(&self, group: impl TryInto<Group, Error: Into<Error>>) -> Sending<'_> {
+        let group = group.try_into().map_err(Into::into);
+        Sending::new(self, group.map(|group| Call::Same(Command::Ungroup { group })))
     }
 }

@@ -1,23 +1,41 @@
 //! The methods for commands and queries. This file routes calls to gateways; the two submodules
 //! define their contents.
 
+mod call;
 mod commands;
 mod queries;
+mod request;
+mod sending;
+mod sessions;
 
 pub use queries::Filter;
+pub use sending::{Queueing, Sending};
+pub use sessions::SessionSwap;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::future::try_join_all;
 use protocol::{Answer, ClientId, Command, Query, link::ToGateway};
 use runtime::clock;
 
+use self::{
+    call::Call,
+    request::{Request, collect},
+    sending::Waits,
+};
 use crate::{
-    Cluster, Error,
+    Cluster, Error, Report,
     directory::Directory,
     link::{Full, Link, Offer},
     merge::{self, Mismatch},
 };
+
+/// A command for which there was no queue space.
+struct Blocked {
+    link: Arc<Link>,
+    message: ToGateway,
+    full: Full,
+}
 
 impl Cluster {
     /// The link to a client's gateway; `None` if no such gateway exists.
@@ -61,35 +79,138 @@ impl Cluster {
         pushed.map_err(|error| self.shared.cause(error))
     }
 
-    /// Sends to every gateway for which `command` returns one. A slow gateway does not delay the
-    /// others.
-    async fn command_all(
+    /// Sends a call without waiting. Returns the rest of it if it has to wait: for gateways to be
+    /// discovered, or for queue space.
+    fn try_call<'a>(&'a self, call: Call) -> Result<Option<Waits<'a>>, Error> {
+        let directory = self.shared.directory();
+        match call {
+            Call::Client(client, command) => {
+                let Some(link) = directory.place(client.gateway) else {
+                    return Ok(Some(Box::pin(self.command(client, command))));
+                };
+                let mut message = ToGateway::Command { seq: 0, command };
+                let offered = self.offer(link, &mut message);
+                match offered.map_err(|error| self.shared.cause(error))? {
+                    Offer::Queued(_) => Ok(None),
+                    Offer::Full(full) => {
+                        let link = Arc::clone(link);
+                        Ok(Some(Box::pin(async move {
+                            link.room(full).await;
+                            let pushed = self.push(&link, &mut message).await;
+                            pushed.map_err(|error| self.shared.cause(error))
+                        })))
+                    }
+                }
+            }
+            call if call.is_single() && (directory.is_settled() || self.shared.is_closed()) => {
+                let blocked = self.offer_all(&directory, &call)?;
+                Ok(match blocked.is_empty() {
+                    true => None,
+                    false => Some(Box::pin(self.push_all(blocked))),
+                })
+            }
+            call => Ok(Some(Box::pin(async {
+                for call in call.split() {
+                    let directory = self.settled().await;
+                    let blocked = self.offer_all(&directory, &call)?;
+                    self.push_all(blocked).await?;
+                }
+                Ok(())
+            }))),
+        }
+    }
+
+    /// Queues a call for every gateway concerned, and returns the commands for which there was no
+    /// queue space: a slow gateway does not delay the others.
+    fn offer_all(
         &self,
-        command: impl Fn(SocketAddr) -> Option<Command>,
-    ) -> Result<(), Error> {
-        let directory = self.settled().await;
+        directory: &Directory<Arc<Link>>,
+        call: &Call,
+    ) -> Result<Vec<Blocked>, Error> {
         self.shared.metrics.missed.inc_by(directory.out_of_reach() as u64);
         let mut blocked = Vec::new();
         let mut no_gateway = directory.links().next().is_none();
         for link in directory.links().chain(directory.parked()) {
-            let Some(command) = command(link.gateway()) else {
+            let Some(command) = call.on(link.gateway()) else {
                 no_gateway = false;
                 continue;
             };
             let mut message = ToGateway::Command { seq: 0, command };
             match self.offer(link, &mut message) {
                 Ok(Offer::Queued(_)) => no_gateway = false,
-                Ok(Offer::Full(full)) => blocked.push((link, message, full)),
+                Ok(Offer::Full(full)) => {
+                    no_gateway = false;
+                    blocked.push(Blocked { link: Arc::clone(link), message, full });
+                }
                 Err(error) => self.missed(error)?,
             }
         }
-        if no_gateway && blocked.is_empty() {
+        match no_gateway {
+            true => Err(self.shared.no_gateway()),
+            false => Ok(blocked),
+        }
+    }
+
+    async fn push_all(&self, blocked: Vec<Blocked>) -> Result<(), Error> {
+        for Blocked { link, mut message, full } in blocked {
+            link.room(full).await;
+            match self.push(&link, &mut message).await {
+                Ok(()) => {}
+                Err(error) => self.missed(error)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a call, and collects the effects that the gateways report within `time`.
+    async fn reported(&self, call: Call, time: Duration) -> Result<Report, Error> {
+        if let Call::Client(client, command) = call {
+            let Some(link) = self.place_of(client).await? else {
+                return Err(Error::Unreachable { gateway: client.gateway.to_string() });
+            };
+            let mut requests = [Request::new(&link, command)];
+            self.send_requests(&mut requests).await.map_err(|error| self.shared.cause(error))?;
+            return match requests[0].is_sent {
+                true => Ok(collect(&mut requests, time).await),
+                false => Err(self.shared.cause(link.unreachable())),
+            };
+        }
+        let (calls, directory) = (call.split(), self.settled().await);
+        let links: Vec<_> = directory.links().chain(directory.parked()).collect();
+        if links.is_empty() && !calls.is_empty() {
             return Err(self.shared.no_gateway());
         }
-        for (link, mut message, full) in blocked {
-            link.room(full).await;
-            match self.push(link, &mut message).await {
-                Ok(()) => {}
+        let mut requests = Vec::new();
+        for call in &calls {
+            self.shared.metrics.missed.inc_by(directory.out_of_reach() as u64);
+            let commands = links.iter().map(|link| (link, call.on(link.gateway())));
+            requests.extend(commands.filter_map(|(link, it)| Some(Request::new(link, it?))));
+        }
+        self.send_requests(&mut requests).await?;
+        let mut report = collect(&mut requests, time).await;
+        if let Some(call) = calls.first() {
+            // Those that were never linked, or were given up.
+            let missing = directory.missing().filter_map(|gateway| gateway.parse().ok());
+            let missing = missing.filter(|gateway| call.on(*gateway).is_some());
+            missing.for_each(|gateway| report.add_unreachable(gateway));
+        }
+        Ok(report)
+    }
+
+    /// Queues the commands of a call, of which a slow gateway does not delay the others.
+    async fn send_requests(&self, requests: &mut [Request<'_>]) -> Result<(), Error> {
+        let mut blocked = Vec::new();
+        for request in requests {
+            match self.offer(request.link, &mut request.message) {
+                Ok(Offer::Queued(_)) => request.is_sent = true,
+                Ok(Offer::Full(full)) => blocked.push((request, full)),
+                Err(error) => self.missed(error)?,
+            }
+        }
+        for (request, full) in blocked {
+            request.link.room(full).await;
+            match self.push(request.link, &mut request.message).await {
+                Ok(()) => request.is_sent = true,
                 Err(error) => self.missed(error)?,
             }
         }

@@ -1,10 +1,12 @@
 //! Queries to the cluster.
 
-use std::{collections::HashSet, hash::Hash};
+use std::{collections::HashSet, hash::Hash, net::SocketAddr};
 
+use futures_util::future::try_join_all;
 use protocol::{
     Answer, ClientId, Fields, Filter as OnGateway, Group, Query, Session, Uid, bounded::MAX_TARGETS,
 };
+use rustc_hash::FxHashMap;
 
 use crate::{
     Cluster, Error,
@@ -58,6 +60,35 @@ impl Cluster {
             Some((_, Answer::Online(online))) => Ok(online),
             Some((link, _)) => Err(link.mismatch()),
         }
+    }
+
+    /// For each of these clients, whether it is connected.
+    ///
+    /// # Errors
+    /// Those of [queries](Error#queries), of the gateways of these clients.
+    pub async fn are_online(&self, clients: &[ClientId]) -> Result<Vec<bool>, Error> {
+        let mut by_gateway = FxHashMap::<SocketAddr, Vec<(usize, ClientId)>>::default();
+        for (place, client) in clients.iter().enumerate() {
+            by_gateway.entry(client.gateway).or_default().push((place, *client));
+        }
+        let asked = by_gateway.values().flat_map(|these| these.chunks(MAX_TARGETS)).map(
+            async |these: &[(usize, ClientId)]| {
+                let clients = these.iter().map(|(_, client)| client.connection).collect();
+                let numbers = match self.ask(these[0].1, Query::Online { clients }).await? {
+                    None => vec![0; these.len()],
+                    Some((link, answer)) => match merge::numbers([(link.gateway(), answer)])? {
+                        numbers if numbers.len() == these.len() => numbers,
+                        _ => return Err(link.mismatch()),
+                    },
+                };
+                Ok::<_, Error>(these.iter().map(|(place, _)| *place).zip(numbers))
+            },
+        );
+        let mut online = vec![false; clients.len()];
+        for answer in try_join_all(asked).await? {
+            answer.for_each(|(place, number)| online[place] = number != 0);
+        }
+        Ok(online)
     }
 
     /// A client's session, empty if it has none; `None` when it is not connected.
@@ -135,7 +166,53 @@ impl Cluster {
         &self,
         uid: impl TryInto<Uid, Error: Into<Error>>,
     ) -> Result<bool, Error> {
-        Ok(!self.clients_of_uid(uid).await?.is_empty())
+        Ok(self.uid_client_count(uid).await? != 0)
+    }
+
+    /// For each of these uids, whether it has any clients.
+    ///
+    /// # Errors
+    /// Those of [queries](Error#queries).
+    pub async fn are_uids_online(
+        &self,
+        uids: impl IntoIterator<Item: TryInto<Uid, Error: Into<Error>>>,
+    ) -> Result<Vec<bool>, Error> {
+        let counts = self.uid_client_counts(uids).await?;
+        Ok(counts.into_iter().map(|count| count != 0).collect())
+    }
+
+    /// The number of clients of a uid, over all gateways.
+    ///
+    /// # Errors
+    /// Those of [queries](Error#queries).
+    pub async fn uid_client_count(
+        &self,
+        uid: impl TryInto<Uid, Error: Into<Error>>,
+    ) -> Result<u64, Error> {
+        Ok(self.uid_client_counts([uid]).await?.into_iter().sum())
+    }
+
+    /// The number of clients of each of these uids, in their order. A gateway answers with numbers,
+    /// not with a list of clients.
+    ///
+    /// # Errors
+    /// Those of [queries](Error#queries).
+    pub async fn uid_client_counts(
+        &self,
+        uids: impl IntoIterator<Item: TryInto<Uid, Error: Into<Error>>>,
+    ) -> Result<Vec<u64>, Error> {
+        let mut counts = Vec::new();
+        for uids in names::<Uid>(uids)?.chunks(MAX_TARGETS) {
+            let query = || Query::CountsOfUids { uids: uids.to_vec() };
+            let answers = self.ask_all(|_| Some(query())).await?;
+            let gateway = answers.first().map(|(gateway, _)| *gateway);
+            let numbers = merge::numbers(answers)?;
+            if let Some(gateway) = gateway.filter(|_| numbers.len() != uids.len()) {
+                return Err(merge::Mismatch(gateway).into());
+            }
+            counts.extend(numbers);
+        }
+        Ok(counts)
     }
 
     /// The clients of a uid.
@@ -200,6 +277,64 @@ impl Cluster {
             counts.extend(merge::counts(self.ask_all(|_| Some(query())).await?)?);
         }
         Ok(counts)
+    }
+
+    /// The number of members of every group that has members.
+    ///
+    /// # Errors
+    /// Those of [queries](Error#queries).
+    pub async fn counts_by_group(&self) -> Result<Vec<(Group, u64)>, Error> {
+        Ok(merge::counts(self.ask_all(|_| Some(Query::CountsOfAllGroups)).await?)?)
+    }
+
+    /// The number of different uids of all clients. A uid with clients on several gateways counts
+    /// once: therefore each gateway sends a list of its uids, once each, unless there is only one,
+    /// which sends the number.
+    ///
+    /// # Errors
+    /// Those of [queries](Error#queries).
+    pub async fn uid_count(&self) -> Result<u64, Error> {
+        self.count_uids(None).await
+    }
+
+    /// The number of different uids of a group's members, counted as [`uid_count`](Self::uid_count)
+    /// does; members without a uid do not count.
+    ///
+    /// # Errors
+    /// Those of [queries](Error#queries).
+    pub async fn group_uid_count(
+        &self,
+        group: impl TryInto<Group, Error: Into<Error>>,
+    ) -> Result<u64, Error> {
+        self.count_uids(Some(group.try_into().map_err(Into::into)?)).await
+    }
+
+    async fn count_uids(&self, group: Option<Group>) -> Result<u64, Error> {
+        if self.settled().await.links().nth(1).is_none() {
+            let query = || Query::UidCount { group: group.clone() };
+            let answers = self.ask_all(|_| Some(query())).await?;
+            // Another gateway may have been linked meanwhile.
+            if answers.len() == 1 {
+                return Ok(merge::count(answers)?);
+            }
+        }
+        Ok(self.list_uids(group).await?.len() as u64)
+    }
+
+    async fn list_uids(&self, group: Option<Group>) -> Result<Vec<Uid>, Error> {
+        let answers = self.ask_all(|_| Some(Query::Uids { group: group.clone() })).await?;
+        Ok(merge::uids(answers)?)
+    }
+
+    /// The number of different uids of the members of every group that has a member with a uid. A
+    /// uid with clients on several gateways counts once: therefore each gateway sends the uid and
+    /// the groups of each of its clients, as for [`uids_by_group`](Self::uids_by_group).
+    ///
+    /// # Errors
+    /// Those of [queries](Error#queries).
+    pub async fn uid_counts_by_group(&self) -> Result<Vec<(Group, u64)>, Error> {
+        let uids = self.uids_by_group().await?;
+        Ok(uids.into_iter().map(|(group, uids)| (group, uids.len() as u64)).collect())
     }
 
     /// Every group that has members.
@@ -268,13 +403,12 @@ impl Cluster {
         Ok(rows.into_iter().map(|row| row.client).collect())
     }
 
-    /// Every uid that is online, once; the length of the list is their number.
+    /// Every uid that is online, once.
     ///
     /// # Errors
     /// Those of [queries](Error#queries).
     pub async fn all_uids(&self) -> Result<Vec<Uid>, Error> {
-        let fields = Fields { uid: true, ..Fields::default() };
-        Ok(merge::uids(self.select(fields, Filter::All).await?))
+        self.list_uids(None).await
     }
 
     /// The uids of a group's members, each once.
@@ -285,8 +419,7 @@ impl Cluster {
         &self,
         group: impl TryInto<Group, Error: Into<Error>>,
     ) -> Result<Vec<Uid>, Error> {
-        let fields = Fields { uid: true, ..Fields::default() };
-        Ok(merge::uids(self.select(fields, in_groups([group])?).await?))
+        self.list_uids(Some(group.try_into().map_err(Into::into)?)).await
     }
 
     /// The members of every group.

@@ -71,7 +71,7 @@ impl HandlerScope {
     }
 
     fn closes(&self, message: &ToGateway) -> bool {
-        let ToGateway::Command { command, .. } = message else { return false };
+        let Some(command) = message.command() else { return false };
         match command {
             Command::Close { client, .. }
             | Command::CloseWith { client, .. }

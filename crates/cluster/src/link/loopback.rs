@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 use protocol::{
-    Answer, Command, Query,
+    Answer, Command, Effect, Query,
     codec::native::{self, MAX_FRAME},
     link::ToGateway,
 };
@@ -11,8 +11,8 @@ use super::Link;
 
 /// Executes commands and answers queries.
 pub trait LocalGateway: Send + 'static {
-    /// Executes a command.
-    fn execute(&mut self, command: Command);
+    /// Executes a command, and returns its effect.
+    fn execute(&mut self, command: Command) -> Effect;
 
     /// Answers a query.
     fn answer(&mut self, query: Query) -> Answer;
@@ -26,6 +26,11 @@ pub(crate) fn run_once(link: &Link, gateway: &mut impl LocalGateway) {
             match message {
                 ToGateway::Command { seq, command } => {
                     gateway.execute(command);
+                    link.record_ack(seq, true);
+                }
+                ToGateway::ReportedCommand { seq, request, command } => {
+                    let effect = gateway.execute(command);
+                    link.answers.resolve(request, Answer::Effect(effect));
                     link.record_ack(seq, true);
                 }
                 ToGateway::Query { request, query } => {

@@ -71,6 +71,10 @@ pub struct Link {
 /// How long a query may take until its answer arrives.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The requests of a link are numbered from its own number shifted by this: a command with a request
+/// may be queued when the next link is open already, whose requests have other numbers.
+const REQUEST_BITS: u32 = 40;
+
 /// Why a gateway closes a link, as announced by it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PlannedEnd {
@@ -149,7 +153,7 @@ impl Link {
         Self {
             session,
             number,
-            answers: PendingRequests::default(),
+            answers: PendingRequests::after(number << REQUEST_BITS),
             pongs: PendingRequests::default(),
             up: AtomicBool::new(true),
             late: AtomicBool::new(false),
@@ -281,15 +285,17 @@ impl Link {
         self.session.outgoing.room(lifetime).await;
     }
 
+    /// A place for the answer to a request.
+    pub(crate) fn ticket(&self) -> Result<Ticket<'_, Answer>, Error> {
+        self.answers.ticket().map_err(|_| Error::Busy { gateway: self.session.name.clone() })
+    }
+
     /// Sends a query, and waits for the answer.
     ///
     /// # Errors
     /// When the link has closed, when no answer arrives in time, or when the gateway cannot answer.
     pub async fn ask(&self, query: Query) -> Result<Answer, Error> {
-        let mut ticket = self
-            .answers
-            .ticket()
-            .map_err(|_| Error::Busy { gateway: self.session.name.clone() })?;
+        let mut ticket = self.ticket()?;
         let mut message = ToGateway::Query { request: ticket.number, query };
         let answer = async {
             self.send_message(&mut message).await?;

@@ -136,7 +136,7 @@ impl Outgoing {
         }
         let next = state.last + 1;
         let is_command = match message {
-            ToGateway::Command { seq, .. } => {
+            ToGateway::Command { seq, .. } | ToGateway::ReportedCommand { seq, .. } => {
                 *seq = next;
                 true
             }
@@ -159,7 +159,8 @@ impl Outgoing {
     /// Keeps a command, whose frame begins at `start`. Without a link, the frame is discarded.
     fn keep(&self, state: &mut State, start: usize, scoped: bool, command: &mut ToGateway) {
         let size = state.buffer.len() - start;
-        let mut command = mem::replace(command, ToGateway::Leaving);
+        // Its effect is reported on the present link, or stays unknown.
+        let mut command = mem::replace(command, ToGateway::Leaving).without_request();
         if state.connectivity != Connectivity::Connected {
             state.buffer.truncate(start);
             shrink(&mut state.buffer);

@@ -34,12 +34,17 @@ pub(crate) struct TooMany;
 
 impl<T> Default for PendingRequests<T> {
     fn default() -> Self {
-        let state = State { last: 0, waiting: FxHashMap::default(), closed: false };
-        Self { state: Mutex::new(state) }
+        Self::after(0)
     }
 }
 
 impl<T> PendingRequests<T> {
+    /// Numbers requests from the one after `last`.
+    pub(crate) fn after(last: u64) -> Self {
+        let state = State { last, waiting: FxHashMap::default(), closed: false };
+        Self { state: Mutex::new(state) }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock()
     }

@@ -75,9 +75,27 @@ fn uids_of_a_group_are_listed_once_and_rows_without_uid_are_skipped() {
         by_group(rows(), |row| row.uid.clone()),
         [(group("x"), vec![uid("u")]), (group("y"), vec![uid("u")])],
     );
-    assert_eq!(uids(rows()), [uid("u"), uid("v")]);
     let clients = by_group(rows(), |row| Some(row.client));
     assert_eq!(clients[0].1, [client(0, 1), client(0, 2), client(0, 3)]);
+}
+
+#[test]
+fn uid_of_several_gateways_is_listed_once() {
+    let (u, v, w) = (uid("u"), uid("v"), uid("w"));
+    let answers =
+        from([Answer::Uids(vec![u.clone(), v.clone()]), Answer::Uids(vec![w.clone(), u.clone()])]);
+    assert_eq!(uids(answers).unwrap(), [u, v, w]);
+    assert_eq!(uids(from([Answer::Uids(vec![]), Answer::Count(1)])), Err(Mismatch(gateway(1))));
+}
+
+#[test]
+fn numbers_are_summed_place_by_place() {
+    let numbers_of =
+        |all: &[&[u64]]| numbers(from(all.iter().map(|it| Answer::Numbers(it.to_vec()))));
+    assert_eq!(numbers_of(&[&[1, 0, 7], &[2, 0, u64::MAX]]).unwrap(), [3, 0, u64::MAX]);
+    assert!(numbers_of(&[]).unwrap().is_empty());
+    assert_eq!(numbers_of(&[&[1], &[1, 2]]), Err(Mismatch(gateway(1))));
+    assert_eq!(numbers(from([Answer::Count(1)])), Err(Mismatch(gateway(0))));
 }
 
 proptest! {

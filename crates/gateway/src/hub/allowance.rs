@@ -69,6 +69,12 @@ pub(super) fn estimate(query: &Query, content: &Content, in_php: bool) -> usize 
         // Each uid occurs once, and each client under one uid.
         Query::ClientsOfUids { .. } => query.weight() + ids,
         Query::Counts { groups } => query.weight() + groups.len() * ROW,
+        Query::Online { clients } => clients.len() * size_of::<u64>(),
+        Query::CountsOfUids { uids } => uids.len() * size_of::<u64>(),
+        Query::CountsOfAllGroups => content.memberships.saturating_mul(2),
+        // Shards answer with their uids, of which one may be in each.
+        Query::UidCount { .. } | Query::Uids { .. } => content.uids,
+        Query::SwapSession { .. } => sessions(Some(1)).min(MAX_PHP_SESSION),
         Query::Groups => content.memberships,
         Query::Select { fields, filter } => {
             let named = match filter {

@@ -43,7 +43,7 @@ use self::{
     allowance::PER_LINK,
     command_watermarks::CommandWatermarks,
     link::{Link, Native},
-    scatter_gather::ScatterGather,
+    scatter_gather::{Origin, ScatterGather},
     unauthenticated::UnauthenticatedPeers,
     worker_presence::WorkerPresence,
 };
@@ -272,6 +272,20 @@ impl Hub {
                 ToShard::Command { from, ordinal, command }
             }),
         }
+    }
+
+    /// The same with a request for its effect. Not deferred, as a query may be: commands take effect
+    /// in the order of arrival. Its answer is a few bytes, and as many requests may be unanswered
+    /// as queries.
+    fn reported_command(&mut self, from: LinkId, request: u64, command: Command) {
+        self.commands += 1;
+        let ordinal = self.gateway.ordinal_of(&command);
+        let client = command.client();
+        let token = self.await_parts(from, client, Origin::Effect { request }, 0);
+        self.send_to_shards(client, || {
+            let command = command.clone();
+            ToShard::ReportedCommand { token, from, ordinal, command }
+        });
     }
 
     /// Queues a message for the shard of a client, or for all shards.

@@ -153,15 +153,11 @@ impl Hub {
             ToGateway::Hello { .. } => return Err(LinkClosed::OutOfTurn),
             ToGateway::Command { seq, command } => {
                 self.command(from, command);
-                if let Some(link) = self.links.get_mut(&from) {
-                    link.taken = Some(seq);
-                    if let Some(native) = &mut link.native {
-                        native.through = seq;
-                    }
-                    if !std::mem::replace(&mut link.taken_due, true) {
-                        self.acks_due.notify_one();
-                    }
-                }
+                self.record_command(from, seq);
+            }
+            ToGateway::ReportedCommand { seq, request, command } => {
+                self.reported_command(from, request, command);
+                self.record_command(from, seq);
             }
             ToGateway::Query { request, query } => {
                 self.submit(from, Origin::Native { request, query });
@@ -198,6 +194,19 @@ impl Hub {
         }
         self.schedule_run();
         Ok(())
+    }
+
+    /// Records the number of a peer's last command, to be acknowledged.
+    fn record_command(&mut self, from: LinkId, seq: u64) {
+        if let Some(link) = self.links.get_mut(&from) {
+            link.taken = Some(seq);
+            if let Some(native) = &mut link.native {
+                native.through = seq;
+            }
+            if !std::mem::replace(&mut link.taken_due, true) {
+                self.acks_due.notify_one();
+            }
+        }
     }
 
     /// Records that a peer has started or acknowledged events.

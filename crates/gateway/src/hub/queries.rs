@@ -1,5 +1,7 @@
 //! Queries of peers, admitted to the shards within the limits for answers.
 
+use protocol::ConnectionId;
+
 use super::{
     Hub, UNANSWERED,
     allowance::{self, Answers, PER_LINK},
@@ -19,9 +21,31 @@ impl Hub {
             }
             return;
         }
+        let asked = origin.query().map(|(query, in_php)| (query.clone(), in_php));
+        let client = asked.as_ref().and_then(|(query, _)| query.client());
+        let token = self.await_parts(from, client, origin, estimate);
+        match asked {
+            Some((query, in_php)) => {
+                self.queries += 1;
+                self.send_to_shards(client, || {
+                    let query = query.clone();
+                    ToShard::Query { token, from, query, in_php }
+                });
+            }
+            None => self.send_to_shards(None, || ToShard::Barrier { token }),
+        }
+    }
+
+    /// Expects the answers of the shard of a client, or of all shards, which answer in a later run.
+    pub(super) fn await_parts(
+        &mut self,
+        from: LinkId,
+        client: Option<ConnectionId>,
+        origin: Origin,
+        estimate: usize,
+    ) -> Token {
         self.last_id += 1;
         let token = Token(self.last_id);
-        let client = origin.query().and_then(|(query, _)| query.client());
         let shards = if client.is_some() { 1 } else { self.gateway.shards.len() };
         if let Some(link) = self.links.get_mut(&from) {
             link.unanswered += 1;
@@ -30,20 +54,9 @@ impl Hub {
                 php.awaits(token);
             }
         }
-        match origin.query() {
-            Some((query, in_php)) => {
-                self.queries += 1;
-                self.send_to_shards(client, || ToShard::Query {
-                    token,
-                    query: query.clone(),
-                    in_php,
-                });
-            }
-            None => self.send_to_shards(None, || ToShard::Barrier { token }),
-        }
-        // Shards answer in a later run.
         self.pending_queries.insert(token, ScatterGather::new(from, origin, estimate, shards));
         self.schedule_run();
+        token
     }
 
     /// Submits the deferred query, if one exists.

@@ -1,10 +1,10 @@
 //! Merging of partial answers from several shards.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use protocol::{
-    Answer, Query,
+    Answer, Effect, Group, Query, Swap,
     codec::gateway_worker::reply::{NoReply, Reply},
     link::ToPeer,
 };
@@ -20,15 +20,17 @@ pub(super) enum Origin {
     Php { reply: Reply, query: Query },
     /// A ping, answered once everything before it is processed.
     Ping { token: u64 },
+    /// A native peer's command, answered with its effect.
+    Effect { request: u64 },
 }
 
 impl Origin {
-    /// The query, and whether it is from a PHP peer; `None` for a ping.
+    /// The query, and whether it is from a PHP peer; `None` for a ping or a command.
     pub(super) const fn query(&self) -> Option<(&Query, bool)> {
         match self {
             Self::Native { query, .. } => Some((query, false)),
             Self::Php { query, .. } => Some((query, true)),
-            Self::Ping { .. } => None,
+            Self::Ping { .. } | Self::Effect { .. } => None,
         }
     }
 }
@@ -78,6 +80,14 @@ impl ScatterGather {
                 Err(error) => Response::NoReply(reply.asks_for(), error),
             },
             Origin::Ping { token } => Response::Native(ToPeer::Pong { token }),
+            Origin::Effect { request } => {
+                let effects = self.parts.into_iter().filter_map(|part| match part {
+                    PartialAnswer::Effect(effect) => Some(effect),
+                    _ => None,
+                });
+                let effect = effects.fold(Effect::default(), Effect::and);
+                Response::Native(ToPeer::Answer { request, answer: Answer::Effect(effect) })
+            }
         }
     }
 }
@@ -143,7 +153,57 @@ fn merge(query: Query, parts: Vec<PartialAnswer>) -> Answer {
             all.sort_by_key(|(at, ordinal, _)| (*at, *ordinal));
             Answer::Rows(all.into_iter().map(|(_, _, row)| row).collect())
         }
+        Query::Online { clients } => Answer::Numbers(sums(parts, clients.len())),
+        Query::CountsOfUids { uids } => Answer::Numbers(sums(parts, uids.len())),
+        Query::CountsOfAllGroups => {
+            let mut all = collect!(GroupCounts);
+            all.sort_by_key(|(since, ..)| *since);
+            let mut places = HashMap::new();
+            let mut counts: Vec<(Group, u64)> = Vec::new();
+            for (_, group, count) in all {
+                let place = *places.entry(group.clone()).or_insert(counts.len());
+                match counts.get_mut(place) {
+                    Some((_, sum)) => *sum += count,
+                    None => counts.push((group, count)),
+                }
+            }
+            Answer::Counts(counts)
+        }
+        Query::UidCount { .. } => {
+            let count = match parts.as_slice() {
+                [PartialAnswer::Numbers(one)] => one.iter().sum(),
+                _ => collect!(Uids).into_iter().map(|(_, uid)| uid).collect::<HashSet<_>>().len()
+                    as u64,
+            };
+            Answer::Count(count)
+        }
+        Query::Uids { .. } => {
+            let mut all = collect!(Uids);
+            all.sort_by_key(|(since, _)| *since);
+            let mut seen = HashSet::new();
+            let uids = all.into_iter().map(|(_, uid)| uid);
+            Answer::Uids(uids.filter(|uid| seen.insert(uid.clone())).collect())
+        }
+        Query::SwapSession { .. } => {
+            let mut parts = parts.into_iter();
+            let swap = parts.find_map(|part| match part {
+                PartialAnswer::Swap(swap) => Some(swap),
+                _ => None,
+            });
+            Answer::Swap(swap.unwrap_or(Swap::Offline))
+        }
     }
+}
+
+/// The sums of the numbers at each of these places.
+fn sums(parts: Vec<PartialAnswer>, length: usize) -> Vec<u64> {
+    let mut sums = vec![0; length];
+    for part in parts {
+        if let PartialAnswer::Numbers(numbers) = part {
+            sums.iter_mut().zip(numbers).for_each(|(sum, more)| *sum += more);
+        }
+    }
+    sums
 }
 
 /// Removes duplicate names, keeping the first.

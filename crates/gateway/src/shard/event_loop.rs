@@ -124,7 +124,12 @@ impl Shard {
                 }
             },
             ToShard::Command { from, ordinal, command } => self.apply(from, ordinal, command),
-            ToShard::Query { token, query, in_php } => self.answer(token, query, in_php),
+            ToShard::ReportedCommand { token, from, ordinal, command } => {
+                self.apply_reported(token, from, ordinal, command);
+            }
+            ToShard::Query { token, from, query, in_php } => {
+                self.answer(token, from, query, in_php);
+            }
             ToShard::Barrier { token } => self.commands.barriers.push(token),
             ToShard::WorkerUp { link, worker } => self.worker_up(link, worker),
             ToShard::WorkerLeaving { link } => self.worker_leaving(link),

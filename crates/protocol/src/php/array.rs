@@ -1,6 +1,6 @@
 //! PHP's array: an ordered map with int and string keys.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::value::{Key, Value};
 
@@ -114,6 +114,20 @@ impl Array {
         }
         table.set(key.clone(), value);
         Some(key)
+    }
+
+    /// Removes the entries with these keys, in time linear in the number of entries. Returns whether
+    /// there were any.
+    pub(crate) fn remove_all(&mut self, keys: &BTreeSet<Key>) -> bool {
+        let Some(table) = &mut self.0 else { return false };
+        if !table.entries.iter().any(|(key, _)| keys.contains(key)) {
+            return false;
+        }
+        let Table { entries, next, .. } = std::mem::take(&mut **table);
+        let kept = entries.into_iter().filter(|(key, _)| !keys.contains(key));
+        kept.for_each(|(key, value)| table.set(key, value));
+        table.next = next;
+        true
     }
 
     /// Removes an entry, in time linear in the number of entries.

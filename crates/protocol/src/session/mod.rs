@@ -17,6 +17,8 @@ mod changes;
 mod json;
 mod php;
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -221,6 +223,62 @@ impl Session {
             }
             _ => self.apply(Changes::of(changes)?),
         }
+    }
+
+    /// Removes these keys from the outermost level. PHP's form keeps everything else, including
+    /// objects and references; a key of decimal digits is PHP's int key. Keys that do not occur
+    /// are ignored; a session without keys left is no session. Takes time linear in the session,
+    /// however many keys there are.
+    ///
+    /// # Errors
+    /// When the session is not an object or array, or has an object of a class with its own format.
+    /// Nothing is changed then.
+    pub fn remove(&mut self, keys: &[impl AsRef<str>]) -> Result<(), SessionError> {
+        if keys.is_empty() || self.is_none() {
+            return Ok(());
+        }
+        match self.form {
+            Form::Json => {
+                let keys: HashSet<&str> = keys.iter().map(AsRef::as_ref).collect();
+                let mut kept = self.decode()?;
+                let before = kept.len();
+                kept.retain(|key, _| !keys.contains(key.as_str()));
+                if kept.len() < before {
+                    *self = Self::encode(&kept)?;
+                }
+            }
+            Form::Php => {
+                if let Some(text) = php::without(self, keys)? {
+                    *self = Self::from_php(text)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether both are the same session. JSON is compared by value, so that the order of its keys
+    /// does not count; PHP's form is compared byte by byte, and with JSON as PHP's form of it: the
+    /// order of keys counts then. An empty session equals none.
+    pub fn equals(&self, other: &Self) -> bool {
+        match (self.form, other.form) {
+            _ if self == other => true,
+            (Form::Json, Form::Json) => match (self.decode(), other.decode()) {
+                (Ok(one), Ok(other)) => one == other,
+                _ => false,
+            },
+            _ => self.normalized().is_some_and(|one| Some(one) == other.normalized()),
+        }
+    }
+
+    /// PHP's form, empty without any key; `None` if it is not a JSON object.
+    fn normalized(&self) -> Option<Bytes> {
+        const EMPTY_ARRAY: &[u8] = b"a:0:{}";
+        let text = match self.form {
+            _ if self.is_none() => Bytes::new(),
+            Form::Php => self.encoded.clone(),
+            Form::Json => php::from_object(&self.encoded)?,
+        };
+        Some(if text == EMPTY_ARRAY { Bytes::new() } else { text })
     }
 
     /// Whether PHP treats it as no session: empty, or a lone `0`.

@@ -1,12 +1,14 @@
 //! Sessions in PHP's form: converted from and to JSON, merged.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use serde_json::{Map, Number, Value as Json};
 
 use super::{Form, MAX_PHP_SESSION, Session, SessionError};
 use crate::php::{
-    Array, Document, Key, MAX_DEPTH, Value, array_replace_recursive, json_decode, serialize,
-    unserialize,
+    Array, Document, Key, MAX_DEPTH, ReplaceError, Value, array_replace_recursive, json_decode,
+    serialize, unserialize,
 };
 
 /// A session as a PHP value.
@@ -49,6 +51,28 @@ fn to_value(value: Json) -> Value {
 /// The serialized form of the two, merged.
 pub(super) fn merge(old: Document, new: Document) -> Result<Bytes, SessionError> {
     written(&array_replace_recursive(old, new)?)
+}
+
+/// The serialized form of a session without these keys; `None` if it has none of them.
+pub(super) fn without(
+    session: &Session,
+    keys: &[impl AsRef<str>],
+) -> Result<Option<Bytes>, SessionError> {
+    let mut document = document(session)?;
+    let keys =
+        keys.iter().map(|key| Key::from_text(Bytes::copy_from_slice(key.as_ref().as_bytes())));
+    let keys: BTreeSet<Key> = keys.collect();
+    let movable = document.movable;
+    let Value::Array(array) = &mut document.root else {
+        return Err(SessionError::NotAnArray);
+    };
+    if !array.remove_all(&keys) {
+        return Ok(None);
+    }
+    match movable {
+        true => written(&document).map(Some),
+        false => Err(ReplaceError::Unmovable.into()),
+    }
 }
 
 /// The serialized form of a JSON object; `None` if the text is not one.

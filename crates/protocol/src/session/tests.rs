@@ -173,3 +173,78 @@ fn merge_that_results_in_a_long_chain_of_references_is_refused() {
     assert!(matches!(error, SessionError::Write(SerializeError::TooDeep)), "{error:?}");
     assert_eq!(kept, php(&(old + "}")));
 }
+
+fn json(text: &'static str) -> Session {
+    Session::from_encoded(Bytes::from_static(text.as_bytes())).unwrap()
+}
+
+#[test]
+fn removed_keys_leave_everything_else_in_either_form() {
+    let mut kept = json(r#"{"b":1,"a":{"x":2},"5":3}"#);
+    kept.remove(&["a", "none", "5"]).unwrap();
+    assert_eq!(kept, json(r#"{"b":1}"#));
+    kept.remove(&["b"]).unwrap();
+    assert_eq!(kept, Session::default());
+    kept.remove(&["b"]).unwrap();
+    let object = r#"O:1:"C":1:{s:1:"p";d:INF;}"#;
+    let text = format!(r#"a:4:{{s:1:"a";i:1;i:5;s:1:"x";s:1:"o";{object}s:1:"z";N;}}"#);
+    let mut kept = php(&text);
+    kept.remove(&["none", ""]).unwrap();
+    assert_eq!(kept, php(&text));
+    kept.remove(&["5", "a", "z"]).unwrap();
+    assert_eq!(kept, php(&format!(r#"a:1:{{s:1:"o";{object}}}"#)));
+    // A reference whose first place is removed becomes the value.
+    let mut kept = php(r#"a:3:{s:1:"a";a:1:{i:0;i:7;}s:1:"b";R:2;s:1:"c";i:1;}"#);
+    kept.remove(&["a"]).unwrap();
+    assert_eq!(kept, php(r#"a:2:{s:1:"b";a:1:{i:0;i:7;}s:1:"c";i:1;}"#));
+}
+
+#[test]
+fn keys_of_no_session_are_not_removed() {
+    for (mut session, name) in [
+        (json("[1]"), "0"),
+        (json("{"), "a"),
+        (php("garbage"), "a"),
+        (php("i:1;"), "a"),
+        (php(r#"a:3:{s:1:"a";i:1;s:1:"r";R:2;s:1:"b";C:1:"X":2:{xx}}"#), "a"),
+    ] {
+        let before = session.clone();
+        let removed = session.remove(&[name]);
+        assert!(removed.is_err(), "{before:?}");
+        assert_eq!(session, before);
+    }
+}
+
+#[test]
+fn many_keys_are_removed_in_one_pass() {
+    let text = |keys: std::ops::Range<u32>| {
+        let entries: String = keys.clone().map(|key| format!("i:{};N;", key * 2 + 1)).collect();
+        format!("a:{}:{{{entries}}}", keys.len())
+    };
+    let keys: Vec<String> = (0..10_000).map(|key| (key * 2 + 1).to_string()).collect();
+    let mut session = php(&text(0..200_000));
+    let began = std::time::Instant::now();
+    session.remove(&keys).unwrap();
+    // One pass for each key would take minutes.
+    assert!(began.elapsed().as_secs() < 20);
+    assert_eq!(session, php(&text(10_000..200_000)));
+}
+
+#[test]
+fn sessions_are_compared_by_value() {
+    let equal = |one: &Session, other: &Session| one.equals(other) && other.equals(one);
+    assert!(equal(&json(r#"{"a":1,"b":[2]}"#), &json(r#"{ "b": [2], "a": 1 }"#)));
+    assert!(!equal(&json(r#"{"a":1}"#), &json(r#"{"a":1.5}"#)));
+    assert!(!equal(&json(r#"{"a":[1,2]}"#), &json(r#"{"a":[2,1]}"#)));
+    let a = php(r#"a:1:{s:1:"a";i:1;}"#);
+    assert!(equal(&a, &a.clone()) && equal(&a, &json(r#"{"a":1}"#)));
+    assert!(!equal(&a, &json(r#"{"a":"1"}"#)) && !equal(&a, &php(r#"a:1:{s:1:"a";i:2;}"#)));
+    // Neither is null, as which JSON reads it.
+    let object = php(r#"a:1:{s:1:"a";O:1:"C":0:{}}"#);
+    assert!(!equal(&object, &json(r#"{"a":null}"#)));
+    let none = Session::default();
+    assert!(equal(&none, &json("{}")) && equal(&none, &php("a:0:{}")) && equal(&none, &none));
+    assert!(!equal(&none, &a) && !equal(&none, &json(r#"{"a":1}"#)));
+    assert!(!equal(&json("{"), &none) && !equal(&json("[1]"), &php("a:0:{}")));
+    assert!(!equal(&json("{"), &json("[")) && equal(&json("{"), &json("{")));
+}

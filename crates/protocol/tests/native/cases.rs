@@ -2,34 +2,18 @@
 
 use std::fmt::Debug;
 
-use crate::handshake_answers;
+use crate::{
+    handshake_answers,
+    queries::{answers, filters, queries},
+};
 use bytes::Bytes;
 use push_suite_protocol::{
-    Answer, CloseFrame, CloseReason, Command, ConnectionId, Context, Event, Excluded, Fields,
-    Filter, Form, Group, Handshake, InstanceId, Message, MessageKind, Query, Recipients, Row,
-    Session, Target, Uid,
+    Answer, CloseFrame, CloseReason, Command, ConnectionId, Context, Event, Excluded, Fields, Form,
+    Group, Handshake, InstanceId, Message, MessageKind, Query, Recipients, Session, Target, Uid,
     event::Header,
     link::{Delivery, Refusal, Role, ToGateway, ToPeer},
     standby::{HandedOver, Handover, StandbyClient, WorkerMessage},
 };
-
-/// Lists the cases of an enum, each with the pattern of its variant. A variant without a case does
-/// not compile: the patterns are the arms of a match without a wildcard.
-macro_rules! cases {
-    ($type:ident { $($pattern:pat => $($name:literal: $value:expr),+;)+ }) => {{
-        fn every_variant_has_a_case(value: &$type) {
-            match value { $($pattern => {})+ }
-        }
-        let mut all: Vec<(&str, $type)> = Vec::new();
-        $($(
-            let value: $type = $value;
-            assert!(matches!(value, $pattern), "{} is listed under another variant", $name);
-            every_variant_has_a_case(&value);
-            all.push(($name, value));
-        )+)+
-        all
-    }};
-}
 
 /// All messages of a peer, by name.
 pub(crate) fn to_gateway() -> Vec<(String, ToGateway)> {
@@ -123,6 +107,11 @@ fn own_to_gateway() -> Vec<(&'static str, ToGateway)> {
         ToGateway::Fenced => "written-off": ToGateway::Fenced;
         ToGateway::EventStarted { .. } => "begun": ToGateway::EventStarted { shard: 2, through: 40 };
         ToGateway::HandlerStarted { .. } => "trying": ToGateway::HandlerStarted { shard: 2, seq: 40, alone: true };
+        ToGateway::ReportedCommand { .. } => "reported-command": ToGateway::ReportedCommand {
+            seq: 300,
+            request: 9,
+            command: Command::SendToClient { to: ConnectionId(7), message: Message::text("hi") },
+        };
         ToGateway::Relay { .. } => "relay": ToGateway::Relay {
             to: instance(),
             message: WorkerMessage::HandoverTaken { number: 300 },
@@ -223,6 +212,11 @@ fn commands() -> Vec<(&'static str, Command)> {
             client,
             refusal: handshake_answers::refusal(),
         };
+        Command::RemoveSessionKeys { .. } => "remove-session-keys": Command::RemoveSessionKeys {
+            client,
+            edit: 300,
+            keys: vec!["a".into(), String::new()],
+        };
     })
 }
 
@@ -256,39 +250,6 @@ fn sessions() -> Vec<(&'static str, Form)> {
     cases!(Form {
         Form::Json => "json": Form::Json;
         Form::Php => "php": Form::Php;
-    })
-}
-
-fn queries() -> Vec<(&'static str, Query)> {
-    let client = ConnectionId(7);
-    cases!(Query {
-        Query::IsOnline { .. } => "is-online": Query::IsOnline { client };
-        Query::Session { .. } => "session": Query::Session { client };
-        Query::Sessions { .. } =>
-            "sessions": Query::Sessions { group: None },
-            "sessions-of-group": Query::Sessions { group: Some(group("r")) };
-        Query::ClientsOfUids { .. } =>
-            "clients-of-uids": Query::ClientsOfUids { uids: vec![uid("ann"), uid("bob")] };
-        Query::Count { .. } =>
-            "count": Query::Count { group: None },
-            "count-of-group": Query::Count { group: Some(group("r")) };
-        Query::Counts { .. } => "counts": Query::Counts { groups: vec![group("r"), group("s")] };
-        Query::Groups => "groups": Query::Groups;
-        Query::Select { .. } => "select": Query::Select {
-            fields: Fields { uid: true, groups: false, session: true },
-            filter: Filter::All,
-        };
-    })
-}
-
-fn filters() -> Vec<(&'static str, Filter)> {
-    cases!(Filter {
-        Filter::All => "all": Filter::All;
-        Filter::Any { .. } => "any": Filter::Any {
-            groups: vec![group("r")],
-            uids: vec![uid("ann")],
-            clients: vec![ConnectionId(7)],
-        };
     })
 }
 
@@ -434,38 +395,6 @@ fn close_reasons() -> Vec<(&'static str, CloseReason)> {
     all
 }
 
-fn answers() -> Vec<(&'static str, Answer)> {
-    let client = ConnectionId(7);
-    cases!(Answer {
-        Answer::Online(_) => "online": Answer::Online(true);
-        Answer::Session(_) =>
-            "session": Answer::Session(Some(session(r#"{"a":1}"#))),
-            "session-of-nobody": Answer::Session(None);
-        Answer::Sessions(_) => "sessions": Answer::Sessions(vec![
-            (client, session(r#"{"a":1}"#)),
-            (ConnectionId(8), Session::default()),
-        ]);
-        Answer::Clients(_) => "clients": Answer::Clients(vec![
-            (uid("ann"), vec![client, ConnectionId(251)]),
-            (uid("bob"), vec![]),
-        ]);
-        Answer::Count(_) => "count": Answer::Count(70_000);
-        Answer::Counts(_) => "counts": Answer::Counts(vec![(group("r"), 2), (group("s"), 0)]);
-        Answer::Groups(_) => "groups": Answer::Groups(vec![group("r"), group("s")]);
-        Answer::Rows(_) => "rows": Answer::Rows(vec![
-            Row {
-                client,
-                uid: Some(uid("ann")),
-                groups: vec![group("r")],
-                session: Some(session(r#"{"a":1}"#)),
-                joined: false,
-            },
-            Row { client: ConnectionId(8), uid: None, groups: vec![], session: None, joined: false },
-        ]);
-        Answer::Unavailable => "unavailable": Answer::Unavailable;
-    })
-}
-
 fn delivery(event: Event) -> Delivery {
     Delivery {
         client: ConnectionId(7),
@@ -479,14 +408,14 @@ fn delivery(event: Event) -> Delivery {
     }
 }
 
-fn uid(name: &str) -> Uid {
+pub(crate) fn uid(name: &str) -> Uid {
     Uid::new(name).unwrap()
 }
 
-fn group(name: &str) -> Group {
+pub(crate) fn group(name: &str) -> Group {
     Group::new(name).unwrap()
 }
 
-fn session(text: &'static str) -> Session {
+pub(crate) fn session(text: &'static str) -> Session {
     Session::from_encoded(Bytes::from_static(text.as_bytes())).unwrap()
 }

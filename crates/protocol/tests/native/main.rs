@@ -1,10 +1,14 @@
 //! The native wire format: golden bytes, fragmentation, and hostile bytes.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[macro_use]
+mod each_variant;
+
 mod cases;
 mod golden;
 mod handshake_answers;
 mod hostile;
+mod queries;
 mod strategies;
 
 use std::fmt::Debug;

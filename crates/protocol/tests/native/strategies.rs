@@ -5,9 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*};
 use push_suite_protocol::{
-    Answer, CloseFrame, CloseReason, Command, ConnectionId, Context, Event, Excluded, Fields,
-    Filter, Grant, Group, Handshake, InstanceId, Message, MessageKind, Query, Recipients, Row,
-    Session, Target, Uid,
+    Answer, CloseFrame, CloseReason, Command, ConnectionId, Context, Effect, Event, Excluded,
+    Fields, Filter, Grant, Group, Handshake, InstanceId, Message, MessageKind, Query, Recipients,
+    Row, Session, Swap, Target, Uid,
     event::Header,
     link::{Delivery, Refusal, Role, ToGateway, ToPeer},
     name::MAX_NAME,
@@ -20,6 +20,9 @@ pub(crate) fn to_gateway() -> impl Strategy<Value = ToGateway> {
             .prop_map(|(role, nonce, proof)| ToGateway::Hello { role, nonce, proof }),
         (any::<u64>(), command()).prop_map(|(seq, command)| ToGateway::Command { seq, command }),
         (any::<u64>(), query()).prop_map(|(request, query)| ToGateway::Query { request, query }),
+        (any::<u64>(), any::<u64>(), command()).prop_map(|(seq, request, command)| {
+            ToGateway::ReportedCommand { seq, request, command }
+        }),
         any::<(u16, u64, u64)>().prop_map(|(shard, first, last)| ToGateway::EventAck {
             shard,
             first,
@@ -117,6 +120,8 @@ fn command() -> impl Strategy<Value = Command> {
         group().prop_map(|group| Command::Ungroup { group }),
         (client(), any::<u64>(), session())
             .prop_map(|(client, edit, session)| Command::SetSession { client, edit, session }),
+        (client(), any::<u64>(), vec(any::<String>(), 0..4))
+            .prop_map(|(client, edit, keys)| Command::RemoveSessionKeys { client, edit, keys }),
         (client(), any::<u64>(), session())
             .prop_map(|(client, edit, changes)| Command::UpdateSession { client, edit, changes }),
         (client(), close_frame(), option::of(message())).prop_map(|(client, frame, farewell)| {
@@ -192,6 +197,14 @@ fn query() -> impl Strategy<Value = Query> {
         Just(Query::Groups),
         (any::<(bool, bool, bool)>(), filter()).prop_map(|((uid, groups, session), filter)| {
             Query::Select { fields: Fields { uid, groups, session }, filter }
+        }),
+        clients().prop_map(|clients| Query::Online { clients }),
+        vec(uid(), 0..4).prop_map(|uids| Query::CountsOfUids { uids }),
+        Just(Query::CountsOfAllGroups),
+        option::of(group()).prop_map(|group| Query::UidCount { group }),
+        option::of(group()).prop_map(|group| Query::Uids { group }),
+        (client(), any::<u64>(), session(), session()).prop_map(|(client, edit, expected, new)| {
+            Query::SwapSession { client, edit, expected, new }
         }),
     ]
 }
@@ -274,6 +287,13 @@ fn answer() -> impl Strategy<Value = Answer> {
         vec(group(), 0..4).prop_map(Answer::Groups),
         vec(row, 0..4).prop_map(Answer::Rows),
         Just(Answer::Unavailable),
+        any::<(u64, u64, u64)>().prop_map(|(matched, reached, dropped)| {
+            Answer::Effect(Effect { matched, reached, dropped })
+        }),
+        vec(any::<u64>(), 0..4).prop_map(Answer::Numbers),
+        vec(uid(), 0..4).prop_map(Answer::Uids),
+        prop_oneof![Just(Swap::Offline), Just(Swap::Done), session().prop_map(Swap::Other),]
+            .prop_map(Answer::Swap),
     ]
 }
 

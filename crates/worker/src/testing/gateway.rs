@@ -1,10 +1,10 @@
 //! The state of a gateway, without connections: executes commands and answers queries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{
-    Answer, Close, CloseFrame, Command, ConnectionId, Fields, Filter, Grant, Group, Message, Query,
-    Recipients, Refusal, Row, Session, Target, Uid,
+    Answer, Close, CloseFrame, Command, ConnectionId, Effect, Fields, Filter, Grant, Group,
+    Message, Query, Recipients, Refusal, Row, Session, Swap, Target, Uid,
 };
 use push_suite_cluster::internal::LocalGateway;
 
@@ -43,6 +43,13 @@ impl Client {
 
     fn has(&self, uid: &Uid) -> bool {
         self.uid.as_ref() == Some(uid)
+    }
+
+    /// Returns whether it was a member.
+    fn leave(&mut self, group: &Group) -> bool {
+        let before = self.groups.len();
+        self.groups.retain(|it| it != group);
+        self.groups.len() < before
     }
 
     fn join(&mut self, group: Group) {
@@ -93,27 +100,64 @@ impl Gateway {
         self.clients.iter().filter(|(_, client)| !client.closed).map(|(id, client)| (*id, client))
     }
 
-    fn edit(&mut self, id: ConnectionId, edit: impl FnOnce(&mut Client)) {
-        if let Some(client) = self.clients.get_mut(&id).filter(|client| !client.closed) {
+    /// Edits a client, if it is connected.
+    fn edit(&mut self, id: ConnectionId, edit: impl FnOnce(&mut Client)) -> Effect {
+        self.edit_if(id, |client| {
             edit(client);
-        }
+            true
+        })
+    }
+
+    /// The same, where `edit` returns whether it had an effect.
+    fn edit_if(&mut self, id: ConnectionId, edit: impl FnOnce(&mut Client) -> bool) -> Effect {
+        let client = self.clients.get_mut(&id).filter(|client| !client.closed);
+        effect(client.map(edit))
     }
 
     /// Sends to every client as often as `times` says.
-    fn send(&mut self, message: &Message, times: impl Fn(ConnectionId, &Client) -> usize) {
-        for (id, client) in self.clients.iter_mut().filter(|(_, client)| !client.closed) {
+    fn send(
+        &mut self,
+        message: &Message,
+        times: impl Fn(ConnectionId, &Client) -> usize,
+    ) -> Effect {
+        let open = self.clients.iter_mut().filter(|(_, client)| !client.closed);
+        effect(open.flat_map(|(id, client)| {
             let times = times(*id, client);
             client.received.extend(std::iter::repeat_n(message.clone(), times));
-        }
+            std::iter::repeat_n(true, times)
+        }))
     }
 
-    fn edit_clients_of(&mut self, uid: &Uid, mut edit: impl FnMut(ConnectionId, &mut Client)) {
+    /// Edits the clients of a uid for which `edit` returns whether it had an effect; `None` if it
+    /// does not concern the client.
+    fn edit_clients_of(
+        &mut self,
+        uid: &Uid,
+        mut edit: impl FnMut(ConnectionId, &mut Client) -> Option<bool>,
+    ) -> Effect {
         let open = self.clients.iter_mut().filter(|(_, client)| !client.closed);
-        open.filter(|(_, client)| client.has(uid)).for_each(|(id, client)| edit(*id, client));
+        let clients = open.filter(|(_, client)| client.has(uid));
+        effect(clients.filter_map(|(id, client)| edit(*id, client)))
     }
 
     fn members(&self, group: Option<&Group>) -> impl Iterator<Item = (ConnectionId, &Client)> {
         self.open().filter(move |(_, client)| group.is_none_or(|it| client.groups.contains(it)))
+    }
+
+    fn groups(&self) -> Vec<Group> {
+        let groups = self.open().flat_map(|(_, client)| client.groups.clone());
+        groups.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// The different uids of a group's members, or of all clients.
+    fn uids(&self, group: Option<&Group>) -> Vec<Uid> {
+        let mut uids = Vec::new();
+        for uid in self.members(group).filter_map(|(_, client)| client.uid.clone()) {
+            if !uids.contains(&uid) {
+                uids.push(uid);
+            }
+        }
+        uids
     }
 
     fn select(&self, fields: Fields, filter: &Filter) -> Vec<Row> {
@@ -136,11 +180,21 @@ impl Gateway {
     }
 }
 
+/// The effect on the clients that a command applied to, given whether it took effect on each.
+fn effect(took_effect: impl IntoIterator<Item = bool>) -> Effect {
+    let mut effect = Effect::default();
+    for took_effect in took_effect {
+        effect.matched += 1;
+        effect.reached += u64::from(took_effect);
+    }
+    effect
+}
+
 impl LocalGateway for Gateway {
-    fn execute(&mut self, command: Command) {
+    fn execute(&mut self, command: Command) -> Effect {
         match command {
             Command::SendToClient { to, message } => {
-                self.send(&message, |id, _| usize::from(id == to));
+                self.send(&message, |id, _| usize::from(id == to))
             }
             Command::SendToAll { to, message } => self.send(&message, |id, _| {
                 usize::from(match &to {
@@ -150,7 +204,7 @@ impl LocalGateway for Gateway {
                 })
             }),
             Command::SendToUids { uids, message } => {
-                self.send(&message, |_, client| uids.iter().filter(|uid| client.has(uid)).count());
+                self.send(&message, |_, client| uids.iter().filter(|uid| client.has(uid)).count())
             }
             Command::SendExcept { to, exclude, message } => self.send(&message, |id, client| {
                 if exclude.clients.contains(&id) || exclude.uids.iter().any(|uid| client.has(uid)) {
@@ -168,52 +222,57 @@ impl LocalGateway for Gateway {
                 self.send(&message, |id, client| match exclude.contains(&id) {
                     true => 0,
                     false => groups.iter().filter(|group| client.groups.contains(group)).count(),
-                });
+                })
             }
             Command::Close { client, farewell } => {
-                self.edit(client, |client| client.close_with(farewell.into()));
+                self.edit(client, |client| client.close_with(farewell.into()))
             }
             Command::CloseWith { client, frame, farewell: last_message } => {
-                self.edit(client, |client| client.close_with(Close { frame, last_message }));
+                self.edit(client, |client| client.close_with(Close { frame, last_message }))
             }
             Command::CloseUid { uid, exclude, frame, farewell: last_message } => {
                 let close = Close { frame, last_message };
                 self.edit_clients_of(&uid, |id, client| {
-                    if !exclude.contains(&id) {
-                        client.close_with(close.clone());
-                    }
-                });
+                    let closes = !exclude.contains(&id);
+                    closes.then(|| client.close_with(close.clone())).map(|()| true)
+                })
             }
-            Command::JoinGroupByUid { uid, group } => {
-                self.edit_clients_of(&uid, |_, client| client.join(group.clone()));
-            }
+            Command::JoinGroupByUid { uid, group } => self.edit_clients_of(&uid, |_, client| {
+                client.join(group.clone());
+                Some(true)
+            }),
             Command::LeaveGroupByUid { uid, group } => {
-                self.edit_clients_of(&uid, |_, client| client.groups.retain(|it| *it != group));
+                self.edit_clients_of(&uid, |_, client| Some(client.leave(&group)))
             }
             Command::Destroy { client } => self.edit(client, Client::close),
             Command::BindUid { client, uid } => self.edit(client, |client| client.uid = Some(uid)),
-            Command::UnbindUid { client } => self.edit(client, |client| client.uid = None),
+            Command::UnbindUid { client } => {
+                self.edit_if(client, |client| client.uid.take().is_some())
+            }
             Command::JoinGroup { client, group } => self.edit(client, |client| client.join(group)),
             Command::LeaveGroup { client, group } => {
-                self.edit(client, |client| client.groups.retain(|it| *it != group));
+                self.edit_if(client, |client| client.leave(&group))
             }
             Command::Ungroup { group } => {
-                for client in self.clients.values_mut() {
-                    client.groups.retain(|it| *it != group);
-                }
+                let left =
+                    self.clients.values_mut().filter_map(|it| it.leave(&group).then_some(true));
+                effect(left)
             }
             Command::SetSession { client, session, .. } => {
-                self.edit(client, |client| client.session = session);
+                self.edit(client, |client| client.session = session)
+            }
+            Command::RemoveSessionKeys { client, keys, .. } => {
+                self.edit(client, |client| drop(client.session.remove(&keys)))
             }
             Command::UpdateSession { client, changes, .. } => {
                 // As in a gateway, an update that cannot be merged leaves the session as it is.
-                self.edit(client, |client| drop(client.session.merge(&changes)));
+                self.edit(client, |client| drop(client.session.merge(&changes)))
             }
             Command::AcceptHandshake { client, grant, .. } => {
-                self.edit(client, |client| client.accept(*grant));
+                self.edit(client, |client| client.accept(*grant))
             }
             Command::RefuseHandshake { client, refusal } => {
-                self.edit(client, |client| client.refuse(*refusal));
+                self.edit(client, |client| client.refuse(*refusal))
             }
         }
     }
@@ -241,14 +300,33 @@ impl LocalGateway for Gateway {
             Query::Counts { groups } => Answer::Counts(
                 groups.into_iter().map(|group| (group.clone(), count(Some(&group)))).collect(),
             ),
-            Query::Groups => {
-                let mut groups: Vec<Group> =
-                    self.open().flat_map(|(_, client)| client.groups.clone()).collect();
-                groups.sort();
-                groups.dedup();
-                Answer::Groups(groups)
-            }
+            Query::Groups => Answer::Groups(self.groups()),
             Query::Select { fields, filter } => Answer::Rows(self.select(fields, &filter)),
+            Query::Online { clients } => {
+                let is_open = |id: &ConnectionId| self.open().any(|(open, _)| open == *id);
+                Answer::Numbers(clients.iter().map(|id| is_open(id).into()).collect())
+            }
+            Query::CountsOfUids { uids } => {
+                let count = |uid: &Uid| self.open().filter(|(_, it)| it.has(uid)).count() as u64;
+                Answer::Numbers(uids.iter().map(count).collect())
+            }
+            Query::CountsOfAllGroups => {
+                let groups = self.groups().into_iter();
+                Answer::Counts(groups.map(|group| (group.clone(), count(Some(&group)))).collect())
+            }
+            Query::UidCount { group } => Answer::Count(self.uids(group.as_ref()).len() as u64),
+            Query::Uids { group } => Answer::Uids(self.uids(group.as_ref())),
+            Query::SwapSession { client, expected, new, .. } => {
+                let open = self.clients.get_mut(&client).filter(|client| !client.closed);
+                Answer::Swap(match open {
+                    None => Swap::Offline,
+                    Some(client) if client.session.equals(&expected) => {
+                        client.session = new;
+                        Swap::Done
+                    }
+                    Some(client) => Swap::Other(client.session.clone()),
+                })
+            }
         }
     }
 }

@@ -103,7 +103,9 @@ impl Shard {
             let key = at as SlotKey;
             match (heartbeat.due(&mut connection.silence), &heartbeat.ping) {
                 (Due::Nothing, _) | (Due::Ping, Ping::None) => continue,
-                (Due::Ping, Ping::Data(_)) => self.send(key, &mut data, Audience::Many),
+                (Due::Ping, Ping::Data(_)) => {
+                    self.send(key, &mut data, Audience::Many);
+                }
                 (Due::Ping, Ping::Frame) => self.ping(key),
                 (Due::Close, _) => self.close(key, CloseCause::Silent),
             }

@@ -9,18 +9,26 @@ use crate::{
     settings::SlowClient,
     shard::{
         Shard,
-        connections::{Audience, Phase},
+        connections::{Audience, Phase, Pushed},
         slot::SlotKey,
     },
 };
 
 impl Shard {
     /// Queues a message for a client, without waiting.
-    pub(in crate::shard) fn send(&mut self, key: SlotKey, framed: &mut Framed, audience: Audience) {
+    pub(in crate::shard) fn send(
+        &mut self,
+        key: SlotKey,
+        framed: &mut Framed,
+        audience: Audience,
+    ) -> Pushed {
         let framing = self.connections[key].listener.framing;
         match framed.form(framing, &self.pressure.budget.frames) {
             Some(frame) => self.push(key, frame, audience),
-            None => self.count_unframable(key),
+            None => {
+                self.count_unframable(key);
+                Pushed::Dropped
+            }
         }
     }
 
@@ -36,21 +44,22 @@ impl Shard {
     }
 
     /// Queues a framed message. The policy for clients that do not read is applied here only.
-    pub(super) fn push(&mut self, key: SlotKey, frame: &Bytes, audience: Audience) {
+    pub(super) fn push(&mut self, key: SlotKey, frame: &Bytes, audience: Audience) -> Pushed {
         let connection = &self.connections[key];
         if matches!(connection.phase, Phase::Leaving(_) | Phase::Closing { .. } | Phase::Over) {
-            return;
+            return Pushed::Closing;
         }
         if !self.is_behind(key) {
             self.tally.messages_out += 1;
             self.queue_for(audience, key, frame);
-            return;
+            return Pushed::Queued;
         }
         self.tally.dropped += 1;
         match self.settings.slow_client {
             SlowClient::Drop => {}
             SlowClient::Disconnect => self.close(key, CloseCause::Slow),
         }
+        Pushed::Dropped
     }
 
     /// Whether the write queue of a connection is at its limit. Much may have been queued within

@@ -2,9 +2,9 @@
 
 #![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
-use protocol::{ConnectionId, Fields, Filter, Query, Row, Session};
+use protocol::{ConnectionId, Fields, Filter, Group, Query, Row, Session, Swap, Uid};
 use rustc_hash::FxHashSet;
 
 use super::targets::{Found, Targets};
@@ -22,12 +22,14 @@ pub(super) enum Answered {
     Slices(Enumeration),
 }
 
-/// Answers for the clients of one shard that connected before `until`.
+/// Answers for the clients of one shard that connected before `until`. `is_only` is whether the
+/// gateway has no other shards.
 pub(super) fn answer<H: Copy>(
     directory: &mut Directory<H>,
     query: Query,
     in_php: bool,
     until: Ordinal,
+    is_only: bool,
 ) -> Answered {
     Answered::Now(match query {
         Query::IsOnline { client } => PartialAnswer::Online(directory.get(client).is_some()),
@@ -48,6 +50,32 @@ pub(super) fn answer<H: Copy>(
         Query::Groups => PartialAnswer::Groups(
             directory.groups().map(|(since, group)| (since, group.clone())).collect(),
         ),
+        Query::Online { clients } => PartialAnswer::Numbers(
+            clients.iter().map(|client| directory.get(*client).is_some().into()).collect(),
+        ),
+        Query::CountsOfUids { uids } => PartialAnswer::Numbers(
+            uids.iter().map(|uid| directory.bound_count(uid) as u64).collect(),
+        ),
+        Query::CountsOfAllGroups => {
+            let count = |(since, group): (Ordinal, &Group)| {
+                (since, group.clone(), directory.member_count(group) as u64)
+            };
+            PartialAnswer::GroupCounts(directory.groups().map(count).collect())
+        }
+        Query::UidCount { group: None } if is_only => {
+            PartialAnswer::Numbers(vec![directory.uid_count() as u64])
+        }
+        Query::UidCount { group } | Query::Uids { group } => {
+            let targets = match group {
+                Some(group) => Targets::groups(vec![group], until),
+                None => Targets::all_clients(until),
+            };
+            let results = Results::Uids { uids: Vec::new(), seen: HashSet::new() };
+            return Answered::Slices(Enumeration::new([targets], results, in_php));
+        }
+        Query::SwapSession { client, expected, new, .. } => {
+            PartialAnswer::Swap(swap(directory, client, &expected, new))
+        }
         Query::Sessions { group } => {
             let targets = match group {
                 Some(group) => Targets::groups(vec![group], until),
@@ -85,6 +113,24 @@ pub(super) fn answer<H: Copy>(
     })
 }
 
+/// Replaces a client's session if it equals the expected one.
+fn swap<H: Copy>(
+    directory: &mut Directory<H>,
+    client: ConnectionId,
+    expected: &Session,
+    new: Session,
+) -> Swap {
+    if directory.get(client).is_none() {
+        return Swap::Offline;
+    }
+    let present = directory.session(client);
+    if !present.equals(expected) {
+        return Swap::Other(present);
+    }
+    directory.set_session(client, new);
+    Swap::Done
+}
+
 /// A query about many clients, in progress.
 #[derive(Debug)]
 pub(super) struct Enumeration {
@@ -103,6 +149,12 @@ enum Results {
     Sessions(Vec<(Ordinal, ConnectionId, Session)>),
     /// By position of the uid.
     Clients(Vec<Vec<(Ordinal, ConnectionId)>>),
+    /// Each uid once, with the ordinal of its first client.
+    Uids {
+        uids: Vec<(Ordinal, Uid)>,
+        // Uids are untrusted input, so their hash is keyed.
+        seen: HashSet<Uid>,
+    },
     /// Each client once, with the position of the name that matched it first.
     Rows {
         fields: Fields,
@@ -142,6 +194,7 @@ impl Enumeration {
         match self.results {
             Results::Sessions(sessions) => PartialAnswer::Sessions(sessions),
             Results::Clients(clients) => PartialAnswer::Clients(clients),
+            Results::Uids { uids, .. } => PartialAnswer::Uids(uids),
             Results::Rows { rows, .. } => PartialAnswer::Rows(rows),
         }
     }
@@ -166,6 +219,14 @@ impl Results {
             }
             Self::Clients(clients) => {
                 clients[at].push((since, id));
+                0
+            }
+            Self::Uids { uids, seen } => {
+                let uid = directory.get(id).and_then(|client| client.uid());
+                if let Some(uid) = uid.filter(|uid| !seen.contains(*uid)) {
+                    seen.insert(uid.clone());
+                    uids.push((since, uid.clone()));
+                }
                 0
             }
             Self::Rows { fields, rows, seen } => {

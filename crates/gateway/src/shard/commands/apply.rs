@@ -3,14 +3,18 @@
 #![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
 
 use framing::Framed;
-use protocol::{CloseFrame, Command, ConnectionId, Group, Message, Recipients, Target};
+use protocol::{CloseFrame, Command, ConnectionId, Effect, Group, Message, Recipients, Target};
 use runtime::clock;
 
 use super::{targets::Targets, work::Work};
 use crate::{
     closed::CloseCause,
-    shard::{Shard, connections::Audience, slot::SlotKey},
-    thread_messages::{LinkId, MOST_JOINED, Ordinal},
+    shard::{
+        Shard,
+        connections::{Audience, Pushed},
+        slot::SlotKey,
+    },
+    thread_messages::{LinkId, MOST_JOINED, Ordinal, Token},
 };
 
 impl Shard {
@@ -20,7 +24,8 @@ impl Shard {
         match command {
             Command::SendToClient { to, message } => {
                 if let Some(key) = self.key(to) {
-                    self.send_one(key, message);
+                    let pushed = self.send_one(key, message);
+                    self.commands.count_message(pushed);
                 }
             }
             Command::SendToAll { to, message } => {
@@ -60,12 +65,25 @@ impl Shard {
             Command::Destroy { client } => {
                 if let Some(key) = self.key(client) {
                     self.close(key, CloseCause::Destroyed);
+                    self.commands.count(true);
                 }
             }
-            Command::BindUid { client, uid } => self.directory.bind(client, uid, ordinal),
-            Command::UnbindUid { client } => self.directory.unbind(client),
-            Command::JoinGroup { client, group } => self.join(client, group, ordinal),
-            Command::LeaveGroup { client, group } => self.directory.leave(client, &group),
+            Command::BindUid { client, uid } => {
+                self.directory.bind(client, uid, ordinal);
+                self.count_known(client, true);
+            }
+            Command::UnbindUid { client } => {
+                let had_one = self.directory.unbind(client);
+                self.count_known(client, had_one);
+            }
+            Command::JoinGroup { client, group } => {
+                let joined = self.join(client, group, ordinal);
+                self.count_known(client, joined);
+            }
+            Command::LeaveGroup { client, group } => {
+                let was_member = self.directory.leave(client, &group);
+                self.count_known(client, was_member);
+            }
             Command::JoinGroupByUid { uid, group } => {
                 let targets = Targets::uids(vec![uid], ordinal);
                 let ordinals = ordinal.0..ordinal.0 + MOST_JOINED;
@@ -93,46 +111,79 @@ impl Shard {
             Command::RefuseHandshake { client, refusal } => {
                 self.refuse_undecided(client, *refusal);
             }
+            Command::RemoveSessionKeys { client, edit, keys } => {
+                let key = self.directory.remove_session_keys(client, &keys);
+                self.session_changed(from, key, edit);
+            }
         }
     }
 
-    fn key(&self, id: ConnectionId) -> Option<SlotKey> {
+    /// Applies one command, and answers with its effect once it has been applied to all clients.
+    pub(in crate::shard) fn apply_reported(
+        &mut self,
+        token: Token,
+        from: LinkId,
+        ordinal: Ordinal,
+        command: Command,
+    ) {
+        self.commands.effect = Effect::default();
+        self.commands.reported = Some(token);
+        self.apply(from, ordinal, command);
+        self.report_effect();
+    }
+
+    /// Counts a client that a command for one client applied to, if it is connected. A look-up that
+    /// only reports need.
+    fn count_known(&mut self, id: ConnectionId, took_effect: bool) {
+        if self.commands.reported.is_some() && self.directory.get(id).is_some() {
+            self.commands.count(took_effect);
+        }
+    }
+
+    pub(super) fn key(&self, id: ConnectionId) -> Option<SlotKey> {
         self.directory.get(id).map(|client| client.handle)
     }
 
-    /// Adds a client to a group, unless that would exceed `--max-groups-per-client`.
-    pub(in crate::shard) fn join(&mut self, id: ConnectionId, group: Group, ordinal: Ordinal) {
+    /// Adds a client to a group, unless that would exceed `--max-groups-per-client`. Returns whether
+    /// it is a member now, if it is connected.
+    pub(in crate::shard) fn join(
+        &mut self,
+        id: ConnectionId,
+        group: Group,
+        ordinal: Ordinal,
+    ) -> bool {
         let is_full = self.settings.max_groups.is_some_and(|most| {
             let client = self.directory.get(id);
             client.is_some_and(|it| most <= it.group_count() && !it.is_in(&group))
         });
         if !is_full {
-            return self.directory.join(id, group, ordinal);
+            self.directory.join(id, group, ordinal);
+            return true;
         }
         self.gateway.metrics.joins_refused.inc();
         if let Some(suppressed) = self.warnings.groups.admit(clock::now()) {
             let client = self.client_id(id);
             tracing::warn!(%client, suppressed, "join ignored: the client is at the group limit");
         }
+        false
     }
 
     fn framed(&self, message: Message) -> Framed {
         Framed::new(message, self.settings.websocket_type.texts())
     }
 
-    fn send_one(&mut self, key: SlotKey, message: Message) {
+    fn send_one(&mut self, key: SlotKey, message: Message) -> Pushed {
         let mut framed = self.framed(message);
-        self.send(key, &mut framed, Audience::Few);
+        self.send(key, &mut framed, Audience::Few)
     }
 
     fn close_one(&mut self, id: ConnectionId, frame: CloseFrame, farewell: Option<Message>) {
         let Some(key) = self.key(id) else {
             return;
         };
-        if let Some(farewell) = farewell {
-            self.send_one(key, farewell);
-        }
+        let pushed = farewell.map_or(Pushed::Queued, |farewell| self.send_one(key, farewell));
         self.close(key, CloseCause::ByWorker(frame));
+        self.commands.count_message(pushed);
     }
 
     fn send_all(&mut self, targets: Targets, message: Message) {
@@ -152,6 +203,7 @@ impl Shard {
         let Some(key) = key else {
             return;
         };
+        self.commands.count(true);
         let connection = &mut self.connections[key];
         match edit {
             1.. if connection.route == Some(from) => connection.edits = edit.max(connection.edits),

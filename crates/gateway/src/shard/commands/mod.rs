@@ -8,8 +8,10 @@ mod work;
 
 use std::collections::VecDeque;
 
+use protocol::Effect;
+
 use self::{targets::Found, work::Work};
-use super::slot::SlotKey;
+use super::{connections::Pushed, slot::SlotKey};
 use crate::thread_messages::{ToShard, Token};
 
 /// Messages from the hub that are not applied yet, in order.
@@ -18,8 +20,30 @@ pub(super) struct Commands {
     pub(super) inbox: VecDeque<ToShard>,
     /// The sliced command or query in progress, before those in `inbox`.
     work: Option<Work>,
+    /// The effect so far of the command in progress, or of the last one.
+    effect: Effect,
+    /// The command in progress, if its effect is to be reported.
+    reported: Option<Token>,
     /// Scratch buffer for the clients that a command addresses.
     found: Vec<Found<SlotKey>>,
     /// Barriers to report to the hub after the events of this pass.
     pub(super) barriers: Vec<Token>,
+}
+
+impl Commands {
+    /// Counts a client that the command applied to, and whether it took effect.
+    fn count(&mut self, took_effect: bool) {
+        self.effect.matched += 1;
+        self.effect.reached += u64::from(took_effect);
+    }
+
+    /// Counts a client that a message was for.
+    fn count_message(&mut self, pushed: Pushed) {
+        self.effect.matched += 1;
+        match pushed {
+            Pushed::Queued => self.effect.reached += 1,
+            Pushed::Dropped => self.effect.dropped += 1,
+            Pushed::Closing => {}
+        }
+    }
 }

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use framing::Framed;
-use protocol::{CloseFrame, ConnectionId, Group, Query};
+use protocol::{CloseFrame, ConnectionId, Group, Query, Swap};
 
 use super::{
     answers::{self, Answered, Enumeration},
@@ -15,8 +15,12 @@ use super::{
 };
 use crate::{
     closed::CloseCause,
-    shard::{Shard, connections::Audience, slot::SlotKey},
-    thread_messages::{Ordinal, ToHub, Token},
+    shard::{
+        Shard,
+        connections::{Audience, Pushed},
+        slot::SlotKey,
+    },
+    thread_messages::{LinkId, Ordinal, PartialAnswer, ToHub, Token},
 };
 
 /// Clients processed per slice: some hundred microseconds of work.
@@ -44,9 +48,28 @@ pub(super) enum Work {
 
 impl Shard {
     /// Answers a query, now or slice by slice.
-    pub(in crate::shard) fn answer(&mut self, token: Token, query: Query, in_php: bool) {
-        match answers::answer(&mut self.directory, query, in_php, self.gateway.ordinal()) {
-            Answered::Now(part) => self.gateway.hub.push(ToHub::PartialAnswer { token, part }),
+    pub(in crate::shard) fn answer(
+        &mut self,
+        token: Token,
+        from: LinkId,
+        query: Query,
+        in_php: bool,
+    ) {
+        let swaps = match &query {
+            Query::SwapSession { client, edit, .. } => Some((*client, *edit)),
+            _ => None,
+        };
+        let is_only = self.gateway.shards.len() == 1;
+        let until = self.gateway.ordinal();
+        match answers::answer(&mut self.directory, query, in_php, until, is_only) {
+            Answered::Now(part) => {
+                if let Some((client, edit)) = swaps
+                    && part == PartialAnswer::Swap(Swap::Done)
+                {
+                    self.session_changed(from, self.key(client), edit);
+                }
+                self.gateway.hub.push(ToHub::PartialAnswer { token, part });
+            }
             Answered::Slices(enumeration) => self.begin(Work::Enumerate { token, enumeration }),
         }
     }
@@ -60,7 +83,18 @@ impl Shard {
     pub(in crate::shard) fn work(&mut self) -> bool {
         let left = self.commands.work.take().and_then(|work| self.process_slice(work));
         self.commands.work = left;
+        self.report_effect();
         self.commands.work.is_some()
+    }
+
+    /// Answers with the effect of the command in progress, if it is complete and requested.
+    pub(super) fn report_effect(&mut self) {
+        if self.commands.work.is_none()
+            && let Some(token) = self.commands.reported.take()
+        {
+            let part = PartialAnswer::Effect(self.commands.effect);
+            self.gateway.hub.push(ToHub::PartialAnswer { token, part });
+        }
     }
 
     /// Calls `apply` with each of the next `most` clients. Returns whether there may be more.
@@ -83,36 +117,41 @@ impl Shard {
         match work {
             Work::Send { mut targets, mut framed, audience } => {
                 let more = self.each(&mut targets, SLICE, |shard, Found { handle, .. }| {
-                    shard.send(handle, &mut framed, audience);
+                    let pushed = shard.send(handle, &mut framed, audience);
+                    shard.commands.count_message(pushed);
                 });
                 more.then_some(Work::Send { targets, framed, audience })
             }
             Work::Close { mut targets, frame, mut farewell } => {
                 let more = self.each(&mut targets, CLOSED, |shard, Found { handle, .. }| {
-                    if let Some(farewell) = &mut farewell {
-                        shard.send(handle, farewell, Audience::Few);
-                    }
+                    let pushed = farewell.as_mut().map_or(Pushed::Queued, |farewell| {
+                        shard.send(handle, farewell, Audience::Few)
+                    });
                     shard.close(handle, CloseCause::ByWorker(frame.clone()));
+                    shard.commands.count_message(pushed);
                 });
                 more.then_some(Work::Close { targets, frame, farewell })
             }
             Work::Join { mut targets, group, mut ordinals } => {
                 let more = self.each(&mut targets, SLICE, |shard, Found { id, .. }| {
                     if let Some(ordinal) = ordinals.next() {
-                        shard.join(id, group.clone(), Ordinal(ordinal));
+                        let joined = shard.join(id, group.clone(), Ordinal(ordinal));
+                        shard.commands.count(joined);
                     }
                 });
                 more.then_some(Work::Join { targets, group, ordinals })
             }
             Work::Leave { mut targets, group } => {
                 let more = self.each(&mut targets, SLICE, |shard, Found { id, .. }| {
-                    shard.directory.leave(id, &group);
+                    let was_member = shard.directory.leave(id, &group);
+                    shard.commands.count(was_member);
                 });
                 more.then_some(Work::Leave { targets, group })
             }
             Work::Ungroup { group, mut members } => {
                 let slice = members.split_off(members.len().saturating_sub(SLICE));
                 self.directory.take_out(&group, &slice);
+                slice.iter().for_each(|_| self.commands.count(true));
                 (!members.is_empty()).then_some(Work::Ungroup { group, members })
             }
             Work::Enumerate { token, mut enumeration } => {

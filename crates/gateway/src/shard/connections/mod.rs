@@ -34,6 +34,17 @@ pub(super) use self::{
     slot_sweep::SlotSweep,
 };
 
+/// Whether a message was queued for a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pushed {
+    /// It was queued.
+    Queued,
+    /// The write queue is full: the message was dropped, or the client is closed.
+    Dropped,
+    /// The client is closing, and receives no more messages.
+    Closing,
+}
+
 /// Size of the read buffer, and the maximum number of bytes per socket read.
 pub(super) const SCRATCH: usize = 64 * 1024;
 

@@ -139,11 +139,15 @@ impl<H: Copy> Directory<H> {
         client.uid = Some((uid, since));
     }
 
-    pub(in crate::shard) fn unbind(&mut self, id: ConnectionId) {
-        if let Some((uid, since)) = self.clients.get_mut(&id).and_then(|client| client.uid.take()) {
-            self.content.uids -= uid.as_bytes().len();
-            drop_from(&mut self.uids, uid.as_bytes(), since);
-        }
+    /// Removes the uid of a client. Returns whether it had one.
+    pub(in crate::shard) fn unbind(&mut self, id: ConnectionId) -> bool {
+        let bound = self.clients.get_mut(&id).and_then(|client| client.uid.take());
+        let Some((uid, since)) = bound else {
+            return false;
+        };
+        self.content.uids -= uid.as_bytes().len();
+        drop_from(&mut self.uids, uid.as_bytes(), since);
+        true
     }
 
     /// Adds a client to a group, unless it is in it already.
@@ -161,14 +165,15 @@ impl<H: Copy> Directory<H> {
         client.joined = true;
     }
 
-    pub(in crate::shard) fn leave(&mut self, id: ConnectionId, group: &Group) {
-        let Some(client) = self.clients.get_mut(&id) else {
-            return;
+    /// Removes a client from a group. Returns whether it was a member.
+    pub(in crate::shard) fn leave(&mut self, id: ConnectionId, group: &Group) -> bool {
+        let client = self.clients.get_mut(&id);
+        let Some(since) = client.and_then(|client| client.groups.remove(group)) else {
+            return false;
         };
-        if let Some(since) = client.groups.remove(group) {
-            self.content.memberships -= group.as_bytes().len();
-            drop_from(&mut self.groups, group.as_bytes(), since);
-        }
+        self.content.memberships -= group.as_bytes().len();
+        drop_from(&mut self.groups, group.as_bytes(), since);
+        true
     }
 
     /// Removes a group, and returns its members, which have to be [removed from it](Self::take_out)
@@ -226,6 +231,16 @@ impl<H: Copy> Directory<H> {
         self.get(id).map(|client| client.handle)
     }
 
+    /// Removes keys of a client's session. Returns its connection.
+    pub(in crate::shard) fn remove_session_keys(
+        &mut self,
+        id: ConnectionId,
+        keys: &[String],
+    ) -> Option<H> {
+        self.with_session(id, |stored| ((), stored.remove(keys)))?;
+        self.get(id).map(|client| client.handle)
+    }
+
     fn with_session<T>(
         &mut self,
         id: ConnectionId,
@@ -273,6 +288,11 @@ impl<H: Copy> Directory<H> {
     /// Number of clients bound to a uid.
     pub(in crate::shard) fn bound_count(&self, uid: &Uid) -> usize {
         self.uids.get(uid).map_or(0, |named| named.roster.len())
+    }
+
+    /// Number of different uids.
+    pub(in crate::shard) fn uid_count(&self) -> usize {
+        self.uids.len()
     }
 
     /// A group's members that joined after `after`, in that order.

@@ -66,6 +66,15 @@ impl StoredSession {
         if is_large { applied.and(self.apply_pending()) } else { applied }
     }
 
+    /// Removes keys, after applying pending updates.
+    ///
+    /// # Errors
+    /// When these cannot be applied, or the keys not be removed.
+    pub(super) fn remove(&mut self, keys: &[String]) -> Result<(), SessionError> {
+        let applied = self.apply_pending();
+        applied.and(self.session.remove(keys))
+    }
+
     fn apply_pending(&mut self) -> Result<(), SessionError> {
         match self.pending.take() {
             Some(pending) => self.session.apply(*pending),
@@ -103,6 +112,17 @@ mod tests {
             r#"{"d":5}"#,
             "pending updates of a replaced session are dropped"
         );
+    }
+
+    #[test]
+    fn keys_are_removed_from_pending_updates_as_well() {
+        let mut stored = StoredSession::default();
+        stored.set(session(r#"{"a":1,"b":2}"#));
+        stored.update(&session(r#"{"b":3,"c":4}"#)).unwrap();
+        stored.remove(&["b".to_owned(), "none".to_owned()]).unwrap();
+        assert_eq!(shown(&mut stored), r#"{"a":1,"c":4}"#);
+        stored.remove(&["a".to_owned(), "c".to_owned()]).unwrap();
+        assert!(stored.is_empty());
     }
 
     #[test]

@@ -65,7 +65,10 @@ async fn query_about_many_reflects_the_commands_before_it_only() {
     let filter = Filter::Any { groups: vec![], uids: vec![uid("ann"); 9000], clients: vec![] };
     let query = Query::Select { fields: protocol::Fields::default(), filter };
     let gateway = test.shard.gateway.clone();
-    gateway.send_to_shard(0, &mut vec![ToShard::Query { token, query, in_php: false }]);
+    gateway.send_to_shard(
+        0,
+        &mut vec![ToShard::Query { token, from: LinkId(1), query, in_php: false }],
+    );
     let client = test.shard.connections[test.keys[0]].id.unwrap();
     test.command([Command::UnbindUid { client }]);
     let mut passes = 0;

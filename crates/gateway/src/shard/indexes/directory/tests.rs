@@ -106,9 +106,9 @@ fn apply(directory: &mut Directory<u32>, step: &Step, now: u64) {
             directory.remove(ConnectionId(id));
         }
         Step::Bind(id, uid) => directory.bind(ConnectionId(id), name(uid), now),
-        Step::Unbind(id) => directory.unbind(ConnectionId(id)),
+        Step::Unbind(id) => drop(directory.unbind(ConnectionId(id))),
         Step::Join(id, group) => directory.join(ConnectionId(id), name(group), now),
-        Step::Leave(id, group) => directory.leave(ConnectionId(id), &name(group)),
+        Step::Leave(id, group) => drop(directory.leave(ConnectionId(id), &name(group))),
         Step::Ungroup(group) => {
             let members = directory.ungroup(&name(group));
             // With any slice size.

@@ -1,0 +1,99 @@
+//! One value for each variant of queries and their answers, under the name of its golden bytes.
+
+use push_suite_protocol::{
+    Answer, ConnectionId, Effect, Fields, Filter, Query, Row, Session, Swap,
+};
+
+use crate::cases::{group, session, uid};
+
+pub(crate) fn queries() -> Vec<(&'static str, Query)> {
+    let client = ConnectionId(7);
+    cases!(Query {
+        Query::IsOnline { .. } => "is-online": Query::IsOnline { client };
+        Query::Session { .. } => "session": Query::Session { client };
+        Query::Sessions { .. } =>
+            "sessions": Query::Sessions { group: None },
+            "sessions-of-group": Query::Sessions { group: Some(group("r")) };
+        Query::ClientsOfUids { .. } =>
+            "clients-of-uids": Query::ClientsOfUids { uids: vec![uid("ann"), uid("bob")] };
+        Query::Count { .. } =>
+            "count": Query::Count { group: None },
+            "count-of-group": Query::Count { group: Some(group("r")) };
+        Query::Counts { .. } => "counts": Query::Counts { groups: vec![group("r"), group("s")] };
+        Query::Groups => "groups": Query::Groups;
+        Query::Select { .. } => "select": Query::Select {
+            fields: Fields { uid: true, groups: false, session: true },
+            filter: Filter::All,
+        };
+        Query::Online { .. } => "online": Query::Online { clients: vec![client, ConnectionId(300)] };
+        Query::CountsOfUids { .. } =>
+            "counts-of-uids": Query::CountsOfUids { uids: vec![uid("ann"), uid("bob")] };
+        Query::CountsOfAllGroups => "counts-of-all-groups": Query::CountsOfAllGroups;
+        Query::UidCount { .. } =>
+            "uid-count": Query::UidCount { group: None },
+            "uid-count-of-group": Query::UidCount { group: Some(group("r")) };
+        Query::Uids { .. } =>
+            "uids": Query::Uids { group: None },
+            "uids-of-group": Query::Uids { group: Some(group("r")) };
+        Query::SwapSession { .. } => "swap-session": Query::SwapSession {
+            client,
+            edit: 300,
+            expected: Session::default(),
+            new: session(r#"{"a":1}"#),
+        };
+    })
+}
+
+pub(crate) fn filters() -> Vec<(&'static str, Filter)> {
+    cases!(Filter {
+        Filter::All => "all": Filter::All;
+        Filter::Any { .. } => "any": Filter::Any {
+            groups: vec![group("r")],
+            uids: vec![uid("ann")],
+            clients: vec![ConnectionId(7)],
+        };
+    })
+}
+
+pub(crate) fn answers() -> Vec<(&'static str, Answer)> {
+    let client = ConnectionId(7);
+    cases!(Answer {
+        Answer::Online(_) => "online": Answer::Online(true);
+        Answer::Session(_) =>
+            "session": Answer::Session(Some(session(r#"{"a":1}"#))),
+            "session-of-nobody": Answer::Session(None);
+        Answer::Sessions(_) => "sessions": Answer::Sessions(vec![
+            (client, session(r#"{"a":1}"#)),
+            (ConnectionId(8), Session::default()),
+        ]);
+        Answer::Clients(_) => "clients": Answer::Clients(vec![
+            (uid("ann"), vec![client, ConnectionId(251)]),
+            (uid("bob"), vec![]),
+        ]);
+        Answer::Count(_) => "count": Answer::Count(70_000);
+        Answer::Counts(_) => "counts": Answer::Counts(vec![(group("r"), 2), (group("s"), 0)]);
+        Answer::Groups(_) => "groups": Answer::Groups(vec![group("r"), group("s")]);
+        Answer::Rows(_) => "rows": Answer::Rows(vec![
+            Row {
+                client,
+                uid: Some(uid("ann")),
+                groups: vec![group("r")],
+                session: Some(session(r#"{"a":1}"#)),
+                joined: false,
+            },
+            Row { client: ConnectionId(8), uid: None, groups: vec![], session: None, joined: false },
+        ]);
+        Answer::Unavailable => "unavailable": Answer::Unavailable;
+        Answer::Effect(_) => "effect": Answer::Effect(Effect {
+            matched: 70_000,
+            reached: 300,
+            dropped: 2,
+        });
+        Answer::Numbers(_) => "numbers": Answer::Numbers(vec![0, 1, 300]);
+        Answer::Uids(_) => "uids": Answer::Uids(vec![uid("ann"), uid("bob")]);
+        Answer::Swap(_) =>
+            "swap-offline": Answer::Swap(Swap::Offline),
+            "swap-done": Answer::Swap(Swap::Done),
+            "swap-other": Answer::Swap(Swap::Other(session(r#"{"a":1}"#)));
+    })
+}
