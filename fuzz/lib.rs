@@ -5,7 +5,7 @@ mod clients;
 mod link;
 mod proxies;
 
-pub use clients::{device_frames, other_framings, request, websocket};
+pub use clients::{deflate, device_frames, other_framings, request, websocket};
 pub use link::link;
 pub use proxies::{forwarded, proxy_header};
 

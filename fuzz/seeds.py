@@ -5,6 +5,7 @@ import hashlib
 import json
 import pathlib
 import sys
+import zlib
 
 here = pathlib.Path(__file__).resolve().parent
 tests = here.parent / "crates/protocol/tests"
@@ -63,12 +64,28 @@ def masked(first, payload):
     return bytes([first, *length]) + mask + hidden
 
 
+def deflated(message, level=6):
+    """The payload of a compressed message."""
+    stream = zlib.compressobj(level, zlib.DEFLATED, -15)
+    return (stream.compress(message) + stream.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
 # Each first byte is the size of the pieces that the rest comes in.
 char = "\u4f60".encode()
 messages = [
     b"\x07" + masked(0x81, char) + masked(0x89, b"ping") + masked(0x88, b"\x03\xe8bye"),
     b"\x01" + masked(0x01, char[:2]) + masked(0x8A, b"") + masked(0x80, char[2:]),
     b"\xff" + masked(0x82, bytes(300)) + masked(0x02, b"a") + masked(0x80, b""),
+    b"\x09" + masked(0xC1, deflated(char * 9)) + masked(0x42, deflated(b"a")) + masked(0x80, b""),
+    b"\xff" + masked(0xC2, deflated(bytes(100_000))),
+]
+# A level, a header, and a payload.
+offers = b"permessage-deflate; server_max_window_bits=\"10\"; client_max_window_bits, x; y=\"\\\"\""
+compressed = [
+    b"\x01permessage-deflate\n" + deflated(b"a message, a message, a message"),
+    b"\x06" + offers + b"\n" + deflated(bytes(100_000)),
+    b"\x09\n\xf3\x48\xcd\xc9\xc9\x07\x00\x00",
+    b"\x03\n" + deflated(char * 100, 0),
 ]
 others = [
     b"\x03one\ntwo\r\n\n",
@@ -127,6 +144,8 @@ for head in heads:
     seed("http_head", head)
 for message in messages:
     seed("websocket", message)
+for payload in compressed:
+    seed("deflate", payload)
 for other in others:
     seed("text_and_frame", other)
 for frames in device_frames:

@@ -13,6 +13,7 @@ pub mod worker;
 
 pub mod binaries;
 pub mod conditions;
+pub mod deflate;
 pub mod imports;
 pub mod names;
 pub mod net;

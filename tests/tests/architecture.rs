@@ -41,6 +41,7 @@ const SUPPORT: &str = "test-support";
 const OWNED: &[(&str, &[&str])] = &[
     ("bincode", &["protocol"]),
     ("tokio-tungstenite", &["framing", "loadgen", HARNESS, CHAOS]),
+    ("flate2", &["framing", "loadgen", HARNESS]),
     ("tungstenite", &[HARNESS]),
     ("rustls", &["runtime"]),
     ("tokio-rustls", &[]),
@@ -78,6 +79,7 @@ const PURE: &[&str] = &[
     "crates/gateway/src/shard/clients/ids.rs",
     "crates/gateway/src/shard/commands/answers.rs",
     "crates/gateway/src/shard/commands/targets.rs",
+    "crates/gateway/src/shard/compression.rs",
     "crates/gateway/src/shard/connections/deadlines.rs",
     "crates/gateway/src/shard/connections/fan_out.rs",
     "crates/gateway/src/shard/connections/flow_control.rs",

@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use protocol::{
-    Answer, CloseFrame, Command, ConnectionId, Excluded, Message, MessageKind, Query, Recipients,
-    Session, Target,
+    Answer, CloseFrame, Command, ConnectionId, Excluded, Message, Query, Recipients, Session,
+    Target,
 };
 use suite_tests::{
     Browser, Peer, Received, Suite,
@@ -95,7 +95,7 @@ async fn message_to_one_client_is_sent_as_text_binary_or_raw(threads: usize) {
     scene.command(Command::SendToClient { to, message: Message::text("héllo") }).await;
     scene.command(Command::SendToClient { to, message: Message::binary(vec![0xff]) }).await;
     let frame = Bytes::from_static(b"\x81\x02hi");
-    let raw = Message { kind: MessageKind::Raw, body: frame };
+    let raw = Message::raw(frame);
     scene.command(Command::SendToClient { to, message: raw }).await;
     let all = vec!["héllo".into(), Received::Binary(Bytes::from_static(b"\xff")), "hi".into()];
     assert_eq!(scene.received().await, [vec![], all, vec![]]);
@@ -103,7 +103,7 @@ async fn message_to_one_client_is_sent_as_text_binary_or_raw(threads: usize) {
 
 async fn text_with_invalid_utf8_is_sent_as_binary(threads: usize) {
     let mut scene = Scene::start(threads).await;
-    let no_text = Message { kind: MessageKind::Text, body: Bytes::from_static(b"\xff\xfe") };
+    let no_text = Message { body: Bytes::from_static(b"\xff\xfe"), ..Message::default() };
     scene.command(Command::SendToClient { to: scene.ids[0], message: no_text }).await;
     let binary = Received::Binary(Bytes::from_static(b"\xff\xfe"));
     assert_eq!(scene.received().await, [vec![binary], vec![], vec![]]);

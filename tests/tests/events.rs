@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use bytes::Bytes;
-use protocol::{CloseReason, Command, Event, Message, MessageKind};
+use protocol::{CloseReason, Command, Event, Message};
 use suite_tests::{Browser, Raw, Received, Suite, on_one_and_three_threads, raw::masked};
 use tokio_tungstenite::tungstenite::{client::IntoClientRequest as _, http::HeaderValue};
 
@@ -156,7 +156,7 @@ async fn largest_and_empty_messages_arrive_intact(threads: usize) {
 
     ann.send_binary(large.clone()).await;
     ann.send("").await;
-    let binary = Message { kind: MessageKind::Binary, body: large };
+    let binary = Message::binary(large);
     assert_eq!(worker.event_of(id).await, Event::Message(binary.clone()));
     assert_eq!(worker.event_of(id).await, Event::Message(Message::text("")));
 

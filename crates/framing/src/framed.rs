@@ -4,7 +4,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 use protocol::{Message, MessageKind};
 
 use super::{FrameLayout, Framing, TextValidation, websocket};
-use crate::shared_frames::{SMALL, SharedFrameBytes};
+use crate::{
+    shared_frames::{SMALL, SharedFrameBytes},
+    websocket::{Deflater, PerMessageDeflate},
+};
 
 /// A message and its encoded forms, created on demand.
 #[derive(Debug)]
@@ -14,12 +17,34 @@ pub struct Framed {
     forms: [Option<Bytes>; 4],
     /// Frames in layouts other than `GatewayWorker`'s; `None` where the message has none.
     frames: Vec<(FrameLayout, Option<Bytes>)>,
+    /// Minimum size in bytes for compression.
+    deflate_from: usize,
+    /// The compressed form for WebSockets, once it was asked for, if it is smaller.
+    deflated: Option<Option<Bytes>>,
 }
 
 impl Framed {
     /// A text message that fails the validation of `texts` is sent as a binary one.
     pub fn new(message: Message, texts: TextValidation) -> Self {
-        Self { message, texts, forms: [const { None }; 4], frames: Vec::new() }
+        Self {
+            message,
+            texts,
+            forms: [const { None }; 4],
+            frames: Vec::new(),
+            deflate_from: usize::MAX,
+            deflated: None,
+        }
+    }
+
+    /// Permits compression of the message if it has at least this many bytes.
+    #[must_use]
+    pub fn deflate_from(self, bytes: usize) -> Self {
+        Self { deflate_from: bytes, ..self }
+    }
+
+    /// Size of the message in bytes.
+    pub fn size(&self) -> usize {
+        self.message.body.len()
     }
 
     /// The bytes for clients with this framing, which `counter` counts. `None` if the message
@@ -48,6 +73,23 @@ impl Framed {
             self.frames.len() - 1
         });
         self.frames[at].1.as_ref()
+    }
+
+    /// The compressed bytes for WebSocket clients with this extension, if compression is permitted
+    /// and makes the message smaller. It is compressed once for all of them.
+    pub fn deflated(
+        &mut self,
+        extension: PerMessageDeflate,
+        deflater: &mut Deflater,
+        counter: &SharedFrameBytes,
+    ) -> Option<&Bytes> {
+        let (message, texts) = (&self.message, self.texts);
+        let size = message.body.len();
+        if message.uncompressed || size < self.deflate_from || !extension.admits(size) {
+            return None;
+        }
+        let form = || Some(counter.count(websocket::deflated_frame(message, texts, deflater)?));
+        self.deflated.get_or_insert_with(form).as_ref()
     }
 }
 
@@ -126,7 +168,7 @@ mod tests {
 
     #[test]
     fn invalid_utf8_is_sent_as_text_only_without_validation() {
-        let message = Message { kind: MessageKind::Text, body: Bytes::from_static(b"\xff") };
+        let message = Message { body: Bytes::from_static(b"\xff"), ..Message::default() };
         let first = |texts| {
             let mut framed = Framed::new(message.clone(), texts);
             form(&mut framed, Framing::WebSocket).unwrap()[0]
@@ -136,11 +178,55 @@ mod tests {
 
     #[test]
     fn raw_message_is_sent_unchanged() {
-        let message = Message { kind: MessageKind::Raw, body: Bytes::from_static(b"\x81\x02ab") };
+        let message = Message::raw(&b"\x81\x02ab"[..]);
         let mut framed = Framed::new(message.clone(), TextValidation::Utf8);
         let layout = Framing::Frame("length=u8&offset=200".parse().unwrap());
         for framing in [Framing::WebSocket, Framing::Text, FRAME, layout, Framing::Tcp] {
             assert_eq!(form(&mut framed, framing).unwrap(), message.body);
+        }
+    }
+
+    #[test]
+    fn message_is_compressed_once_if_that_is_permitted_and_of_use() {
+        let counter = SharedFrameBytes::default();
+        let extension = |offer: &str| {
+            let head = format!(
+                "GET / HTTP/1.1\r\nSec-WebSocket-Key: k\r\nSec-WebSocket-Version: 13\r\n\
+                 Sec-WebSocket-Extensions: {offer}\r\n\r\n"
+            );
+            let (request, _) = crate::http::parse(head.as_bytes()).unwrap().unwrap();
+            let policy = websocket::HandshakePolicy {
+                deflate: true,
+                ..websocket::HandshakePolicy::default()
+            };
+            match websocket::evaluate(&request, &policy) {
+                websocket::Reply::Accept(upgrade) => upgrade.deflate().unwrap(),
+                other => panic!("{other:?}"),
+            }
+        };
+        let any = extension("permessage-deflate");
+        let small = extension("permessage-deflate; server_max_window_bits=9");
+        let mut deflater = Deflater::new(1);
+        let text = Message::text("news ".repeat(200));
+        let framed = |message: &Message| Framed::new(message.clone(), TextValidation::Utf8);
+        let mut compressed = framed(&text).deflate_from(1000);
+        assert!(compressed.deflated(small, &mut deflater, &counter).is_none(), "over its window");
+        let first = compressed.deflated(any, &mut deflater, &counter).unwrap().clone();
+        assert!(first.len() < 100 && first[0] == 0xc1, "{first:x?}");
+        let again = compressed.deflated(any, &mut deflater, &counter).unwrap();
+        assert_eq!(again.as_ptr(), first.as_ptr(), "the same bytes");
+        assert_eq!(compressed.form(Framing::WebSocket, &counter).unwrap()[0], 0x81);
+        let mut binary = framed(&Message::binary(text.body.clone())).deflate_from(0);
+        assert_eq!(binary.deflated(any, &mut deflater, &counter).unwrap()[0], 0xc2);
+
+        for mut framed in [
+            framed(&text),
+            framed(&text).deflate_from(1001),
+            framed(&text.clone().uncompressed()).deflate_from(0),
+            framed(&Message::raw(text.body.clone())).deflate_from(0),
+            framed(&Message::text("short")).deflate_from(0),
+        ] {
+            assert!(framed.deflated(any, &mut deflater, &counter).is_none(), "{framed:?}");
         }
     }
 }

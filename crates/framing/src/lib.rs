@@ -18,7 +18,12 @@ pub use self::{
     frame_layout::{FrameLayout, InvalidLayout},
     framed::Framed,
 };
-use self::{length::LengthDecoder, line::LineDecoder, partial::Partial};
+use self::{
+    length::LengthDecoder,
+    line::LineDecoder,
+    partial::Partial,
+    websocket::{Inflater, Rules},
+};
 
 /// The framing of a listener. The names are `GatewayWorker`'s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +71,9 @@ pub enum Violation {
     /// Text that is not UTF-8: 1007.
     #[error("text is not valid UTF-8")]
     Utf8,
+    /// A compressed payload that cannot be decompressed: 1007.
+    #[error("compressed payload is not valid")]
+    Deflate,
     /// A message over the limit: 1009.
     #[error("message of {size} bytes exceeds the limit of {limit} bytes")]
     TooLong { size: u64, limit: usize },
@@ -76,7 +84,7 @@ impl Violation {
     pub fn code(self) -> u16 {
         match self {
             Self::Protocol(_) => 1002,
-            Self::Utf8 => 1007,
+            Self::Utf8 | Self::Deflate => 1007,
             Self::TooLong { .. } => 1009,
         }
     }
@@ -155,10 +163,28 @@ impl Decoder {
         bytes: &mut [u8],
         limit: usize,
         texts: TextValidation,
+        on: impl FnMut(Received<'_>) -> bool,
+    ) -> Result<(), Violation> {
+        self.feed_deflated(bytes, limit, texts, None, on)
+    }
+
+    /// The same for a connection that may send compressed messages, if `inflater` is set.
+    /// Decompression stops at `limit`, as large as the message may be.
+    ///
+    /// # Errors
+    /// As [`feed`](Self::feed).
+    pub fn feed_deflated(
+        &mut self,
+        bytes: &mut [u8],
+        limit: usize,
+        texts: TextValidation,
+        inflater: Option<&mut Inflater>,
         mut on: impl FnMut(Received<'_>) -> bool,
     ) -> Result<(), Violation> {
         match self {
-            Self::WebSocket(decoder) => decoder.feed(bytes, limit, texts, on),
+            Self::WebSocket(decoder) => {
+                decoder.feed(bytes, &mut Rules { limit, texts, inflater }, on)
+            }
             Self::Text(decoder) => decoder.feed(bytes, limit, on),
             Self::Frame(decoder) => decoder.feed(bytes, limit, on),
             Self::Tcp(decoder) => decoder.partial.feed(bytes, |all| {

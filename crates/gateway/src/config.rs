@@ -15,7 +15,7 @@ use crate::{
     heartbeat::{Heartbeat, Liveness, Ping, WebSocketPing},
     http::Pages,
     proxies::Proxies,
-    settings::{KeepAlive, Listener, NoWorker, Settings},
+    settings::{Compression, CompressionPolicy, KeepAlive, Listener, NoWorker, Settings},
 };
 
 use checks::Addresses;
@@ -49,6 +49,15 @@ const SHARE: usize = 256 * 1024 * 1024;
 /// do not exceed it: three eighths of the budget are for incomplete messages, and a buffer may be
 /// twice as large as its content.
 const MESSAGES: usize = 8;
+
+/// Defaults of `--compression-min-size` and `--compression-level`: a shorter message hardly shrinks,
+/// and higher levels cost several times as much for a quarter less.
+const COMPRESSION_MIN_SIZE: usize = 256;
+const COMPRESSION_LEVEL: u8 = 1;
+
+/// How many times as long a message for one client must be to be compressed as one for several: its
+/// cost is not shared.
+const SINGLE_FACTOR: usize = 4;
 
 /// Space in a frame besides the message, in bytes: its header and the session.
 const FRAME_OVERHEAD: usize = 1024 * 1024;
@@ -132,7 +141,19 @@ impl TryFrom<Args> for Config {
             origins: args.allowed_origin,
             headers: args.header,
             subprotocols: args.subprotocol,
+            deflate: args.compression != Compression::Off,
             like_workerman: is_strict,
+        };
+        let min_size = args.compression_min_size.unwrap_or(COMPRESSION_MIN_SIZE);
+        let policy = |single_from| CompressionPolicy {
+            level: args.compression_level.unwrap_or(COMPRESSION_LEVEL),
+            fan_out_from: min_size,
+            single_from,
+        };
+        let compression = match args.compression {
+            Compression::Off => None,
+            Compression::FanOut => Some(policy(None)),
+            Compression::All => Some(policy(Some(min_size.saturating_mul(SINGLE_FACTOR)))),
         };
         let seconds = |seconds: u64| (seconds != 0).then(|| Duration::from_secs(seconds));
         Ok(Self {
@@ -151,6 +172,7 @@ impl TryFrom<Args> for Config {
                 router: args.router,
                 proxies,
                 handshake_policy,
+                compression,
                 websocket_type: args.websocket_type,
                 heartbeat,
                 websocket_ping: seconds(args.websocket_ping).map(WebSocketPing::new),
@@ -251,6 +273,9 @@ mod tests {
             (["--header=Upgrade: h2c"], "--header"),
             (["--subprotocol=a,b"], "--subprotocol"),
             (["--websocket-type=blob"], "--websocket-type"),
+            (["--compression=on"], "--compression"),
+            (["--compression-level=0"], "--compression-level"),
+            (["--compression-level=10"], "--compression-level"),
             (["--compat=php"], "--compat"),
             (["--ping-not-response-limit=30001"], "--ping-not-response-limit"),
             (["--websocket-ping=-1"], "--websocket-ping"),
@@ -291,6 +316,8 @@ mod tests {
 
         assert_eq!((strict.health_path, default.health_path.as_deref()), (None, Some("/healthz")));
         assert_eq!(strict.websocket_ping, None);
+        assert_eq!((strict.compression, default.compression), (None, None));
+        assert!(!strict.handshake_policy.deflate && !default.handshake_policy.deflate);
         let workerman =
             KeepAlive { interval: Some(Duration::from_secs(55)), probes: 1, timeout: None };
         assert_eq!(strict.keepalive, workerman);
@@ -303,6 +330,21 @@ mod tests {
         assert!(error.contains("--health-path") && error.contains("strict"), "{error}");
         let error = config(&["--compat=strict", "--web-root=/"]).unwrap_err();
         assert!(error.contains("--web-root") && error.contains("strict"), "{error}");
+    }
+
+    #[test]
+    fn compression_has_a_lower_limit_for_fan_outs() {
+        let threshold = |flags: &[&str], clients| {
+            let settings = config(flags).unwrap().settings;
+            assert!(settings.handshake_policy.deflate);
+            settings.compression.unwrap().threshold(clients)
+        };
+        let thresholds = |flags: &[&str]| [1, 2, 1000].map(|clients| threshold(flags, clients));
+        assert_eq!(thresholds(&["--compression=all"]), [1024, 256, 256]);
+        assert_eq!(thresholds(&["--compression=fan-out"]), [usize::MAX, 256, 256]);
+        let flags = ["--compression=all", "--compression-min-size=0", "--compression-level=9"];
+        assert_eq!(thresholds(&flags), [0, 0, 0]);
+        assert_eq!(config(&flags).unwrap().settings.compression.unwrap().level, 9);
     }
 
     #[test]

@@ -30,6 +30,14 @@ pub(crate) struct Metrics {
     pub(crate) messages_dropped: Counter,
     /// Messages not sent because they have no frame in the layout of the client's listener.
     pub(crate) messages_unframable: Counter,
+    /// Handshakes that negotiated permessage-deflate.
+    pub(crate) deflate_handshakes: Counter,
+    /// Bytes of messages that clients sent compressed, and the bytes received for them.
+    pub(crate) deflated_in: Counter,
+    pub(crate) deflated_in_wire: Counter,
+    /// Bytes of messages that were sent to clients compressed, and the bytes queued for them.
+    pub(crate) deflated_out: Counter,
+    pub(crate) deflated_out_wire: Counter,
     /// WebSocket pings sent.
     pub(crate) pings: Counter,
     /// Bytes in client send queues and incomplete inbound messages.
@@ -108,6 +116,31 @@ impl Metrics {
             "messages_unframable",
             "Messages not sent because they have no frame in the layout of the client's listener",
             all.messages_unframable,
+        );
+        registry.register(
+            "deflate_handshakes",
+            "Handshakes that negotiated permessage-deflate",
+            all.deflate_handshakes,
+        );
+        registry.register(
+            "deflated_in_bytes",
+            "Bytes of messages that clients sent compressed, decompressed",
+            all.deflated_in,
+        );
+        registry.register(
+            "deflated_in_wire_bytes",
+            "Bytes received for messages that clients sent compressed",
+            all.deflated_in_wire,
+        );
+        registry.register(
+            "deflated_out_bytes",
+            "Bytes of messages that were sent to clients compressed, before compression",
+            all.deflated_out,
+        );
+        registry.register(
+            "deflated_out_wire_bytes",
+            "Bytes queued for messages that were sent to clients compressed",
+            all.deflated_out_wire,
         );
         registry.register("websocket_pings", "WebSocket pings sent to idle clients", all.pings);
         registry.register(

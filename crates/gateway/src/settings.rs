@@ -37,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) proxies: Proxies,
     /// Policy for WebSocket handshakes.
     pub(crate) handshake_policy: HandshakePolicy,
+    /// Compression of messages to clients that negotiate it; no client can if `None`.
+    pub(crate) compression: Option<CompressionPolicy>,
     /// Frame type of messages that do not specify their own.
     pub(crate) websocket_type: WebSocketType,
     /// `GatewayWorker`'s heartbeat.
@@ -117,6 +119,40 @@ impl From<Compat> for CompatBehavior {
             order_rows: is_default,
             keep_php_events: is_default,
             texts: if is_default { TextValidation::Utf8 } else { TextValidation::Any },
+        }
+    }
+}
+
+/// Which messages are compressed for WebSocket clients that support permessage-deflate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Compression {
+    /// None, in either direction.
+    #[default]
+    Off,
+    /// Those for several clients, each once for all of them. Clients may compress theirs.
+    FanOut,
+    /// Those for one client too.
+    All,
+}
+
+/// Compression of messages to clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CompressionPolicy {
+    /// From 1 (fast) to 9 (small).
+    pub(crate) level: u8,
+    /// Minimum size in bytes of a message for several clients.
+    pub(crate) fan_out_from: usize,
+    /// Minimum size in bytes of a message for one client; never compressed if `None`.
+    pub(crate) single_from: Option<usize>,
+}
+
+impl CompressionPolicy {
+    /// Minimum size in bytes of a message for so many clients.
+    pub(crate) fn threshold(&self, clients: usize) -> usize {
+        match clients {
+            0 | 1 => self.single_from.unwrap_or(usize::MAX),
+            _ => self.fan_out_from,
         }
     }
 }

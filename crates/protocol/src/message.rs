@@ -1,7 +1,7 @@
 //! Messages to and from a client.
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::Close;
@@ -23,29 +23,75 @@ pub enum MessageKind {
 ///
 /// In the native protocol the bytes follow the header (see
 /// [`codec::native`](crate::codec::native)), which is why they are not part of the serialized form.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Message {
     /// How it is framed.
     pub kind: MessageKind,
     /// The content.
-    #[serde(skip)]
     pub body: Bytes,
+    /// Whether the gateway must not compress it; see [`uncompressed`](Self::uncompressed). Without
+    /// meaning for a raw message, which never is.
+    pub uncompressed: bool,
+}
+
+/// The serialized form of a message. Variants are numbered by position on the wire.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+enum Encoded {
+    Text,
+    Binary,
+    Raw,
+    UncompressedText,
+    UncompressedBinary,
+}
+
+impl Serialize for Message {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let encoded = match (self.kind, self.uncompressed) {
+            (MessageKind::Text, false) => Encoded::Text,
+            (MessageKind::Binary, false) => Encoded::Binary,
+            (MessageKind::Raw, _) => Encoded::Raw,
+            (MessageKind::Text, true) => Encoded::UncompressedText,
+            (MessageKind::Binary, true) => Encoded::UncompressedBinary,
+        };
+        encoded.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Message {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (kind, uncompressed) = match Encoded::deserialize(deserializer)? {
+            Encoded::Text => (MessageKind::Text, false),
+            Encoded::Binary => (MessageKind::Binary, false),
+            Encoded::Raw => (MessageKind::Raw, false),
+            Encoded::UncompressedText => (MessageKind::Text, true),
+            Encoded::UncompressedBinary => (MessageKind::Binary, true),
+        };
+        Ok(Self { kind, body: Bytes::new(), uncompressed })
+    }
 }
 
 impl Message {
     /// A text message.
     pub fn text(body: impl Into<String>) -> Self {
-        Self { kind: MessageKind::Text, body: Bytes::from(body.into()) }
+        Self { kind: MessageKind::Text, body: Bytes::from(body.into()), uncompressed: false }
     }
 
     /// A binary message.
     pub fn binary(body: impl Into<Bytes>) -> Self {
-        Self { kind: MessageKind::Binary, body: body.into() }
+        Self { kind: MessageKind::Binary, body: body.into(), uncompressed: false }
     }
 
     /// Bytes that are already framed for the client's protocol, see [`MessageKind::Raw`].
     pub fn raw(body: impl Into<Bytes>) -> Self {
-        Self { kind: MessageKind::Raw, body: body.into() }
+        Self { kind: MessageKind::Raw, body: body.into(), uncompressed: false }
+    }
+
+    /// The same message, never compressed on the way to a client. For a message that contains both a
+    /// secret and text that someone else chooses: the size of the compressed message would tell an
+    /// observer of the connection whether the text resembles the secret.
+    #[must_use]
+    pub fn uncompressed(self) -> Self {
+        Self { uncompressed: true, ..self }
     }
 
     /// A text message: a value as JSON.

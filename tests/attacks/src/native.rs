@@ -120,7 +120,8 @@ fn message(rng: &mut Rng, most: usize) -> Message {
         MessageKind::Raw => [&[0x8a, 0x02][..], b"ok"].concat(),
         MessageKind::Text | MessageKind::Binary => vec![b'y'; length],
     };
-    Message { kind, body: body.into() }
+    let uncompressed = kind != MessageKind::Raw && rng.amount(2) == 0;
+    Message { kind, body: body.into(), uncompressed }
 }
 
 fn clients(target: &Target, rng: &mut Rng) -> Vec<ConnectionId> {

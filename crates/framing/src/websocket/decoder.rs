@@ -8,6 +8,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
     coding::{CloseCode, Control, Data, OpCode},
 };
 
+use super::Inflater;
 use crate::{Partial, Received, TextValidation, Violation};
 
 /// Incremental decoder of messages.
@@ -22,9 +23,21 @@ pub struct Decoder {
     fragments: Option<Box<Fragments>>,
 }
 
+/// How messages of a connection are decoded.
+#[derive(Debug)]
+pub(crate) struct Rules<'a> {
+    /// Maximum size of a message in bytes.
+    pub(crate) limit: usize,
+    pub(crate) texts: TextValidation,
+    /// The decompressor, if permessage-deflate was negotiated.
+    pub(crate) inflater: Option<&'a mut Inflater>,
+}
+
 #[derive(Debug)]
 struct Fragments {
     text: bool,
+    /// Whether `body` is a compressed payload.
+    is_deflated: bool,
     body: BytesMut,
     /// Length of the text that is validated as UTF-8, which excludes a split character at the end.
     checked: usize,
@@ -56,13 +69,12 @@ impl Decoder {
     pub(crate) fn feed(
         &mut self,
         bytes: &mut [u8],
-        limit: usize,
-        texts: TextValidation,
+        rules: &mut Rules<'_>,
         mut on: impl FnMut(Received<'_>) -> bool,
     ) -> Result<(), Violation> {
         // Moved out, since decoding frames borrows the decoder mutably.
         let mut partial = std::mem::take(&mut self.partial);
-        let fed = partial.feed(bytes, |all| self.frames(all, limit, texts, &mut on));
+        let fed = partial.feed(bytes, |all| self.frames(all, rules, &mut on));
         self.partial = partial;
         fed
     }
@@ -71,8 +83,7 @@ impl Decoder {
     fn frames(
         &mut self,
         bytes: &mut [u8],
-        limit: usize,
-        texts: TextValidation,
+        rules: &mut Rules<'_>,
         on: &mut impl FnMut(Received<'_>) -> bool,
     ) -> Result<usize, Violation> {
         let mut taken = 0;
@@ -84,24 +95,34 @@ impl Decoder {
                 return Ok(taken);
             };
             let at = taken + cursor.position() as usize;
-            let mask = self.admit(&header, length, limit)?;
-            // `admit` has compared the length with the limit, so that it fits a usize.
+            let mask = self.admit(&header, length, rules)?;
+            // `admit` has compared the length with a limit, so that it fits a usize.
             let end = at + length as usize;
             let Some(payload) = bytes.get_mut(at..end) else {
                 return Ok(taken);
             };
             unmask(payload, mask);
             taken = end;
-            if !self.take(&header, payload, texts, on)? {
+            if !self.take(&header, payload, rules, on)? {
                 return Ok(taken);
             }
         }
     }
 
     /// Validates a header before its payload is buffered. Returns the mask.
-    fn admit(&self, header: &FrameHeader, length: u64, limit: usize) -> Result<[u8; 4], Violation> {
-        if header.rsv1 || header.rsv2 || header.rsv3 {
+    fn admit(
+        &self,
+        header: &FrameHeader,
+        length: u64,
+        rules: &Rules<'_>,
+    ) -> Result<[u8; 4], Violation> {
+        if (header.rsv1 && rules.inflater.is_none()) || header.rsv2 || header.rsv3 {
             return Err(Violation::Protocol("a reserved bit"));
+        }
+        // Of a fragmented message, the first frame says that it is compressed (RFC 7692, 6.1).
+        let begins_message = matches!(header.opcode, OpCode::Data(Data::Text | Data::Binary));
+        if header.rsv1 && !begins_message {
+            return Err(Violation::Protocol("a compressed frame that begins no message"));
         }
         let Some(mask) = header.mask else {
             return Err(Violation::Protocol("a frame without a mask"));
@@ -121,9 +142,13 @@ impl Decoder {
                 return Err(Violation::Protocol("a message within a message"));
             }
             OpCode::Data(_) => {
-                let before = self.fragments.as_ref().map_or(0, |fragments| fragments.body.len());
+                let fragments = self.fragments.as_ref();
+                let before = fragments.map_or(0, |fragments| fragments.body.len());
                 let size = length.saturating_add(before as u64);
-                if (limit as u64) < size {
+                let is_deflated = header.rsv1 || fragments.is_some_and(|it| it.is_deflated);
+                let limit = rules.limit;
+                let most = if is_deflated { largest_payload(limit) } else { limit };
+                if (most as u64) < size {
                     return Err(Violation::TooLong { size, limit });
                 }
             }
@@ -136,7 +161,7 @@ impl Decoder {
         &mut self,
         header: &FrameHeader,
         payload: &[u8],
-        texts: TextValidation,
+        rules: &mut Rules<'_>,
         on: &mut impl FnMut(Received<'_>) -> bool,
     ) -> Result<bool, Violation> {
         match header.opcode {
@@ -147,20 +172,24 @@ impl Decoder {
                 Ok(false)
             }
             OpCode::Data(Data::Continue | Data::Reserved(_)) => {
-                self.append(header, payload, texts, on)
+                self.append(header, payload, rules, on)
             }
-            OpCode::Data(kind) if header.is_final => match kind {
-                Data::Text => match std::str::from_utf8(payload) {
-                    Err(_) if texts == TextValidation::Utf8 => Err(Violation::Utf8),
-                    _ => Ok(on(Received::Text(payload))),
-                },
-                _ => Ok(on(Received::Binary(payload))),
-            },
+            OpCode::Data(kind) if header.is_final => {
+                let texts = rules.texts;
+                let body = if header.rsv1 { rules.inflate(payload)? } else { payload };
+                match kind {
+                    Data::Text => match std::str::from_utf8(body) {
+                        Err(_) if texts == TextValidation::Utf8 => Err(Violation::Utf8),
+                        _ => Ok(on(Received::Text(body))),
+                    },
+                    _ => Ok(on(Received::Binary(body))),
+                }
+            }
             OpCode::Data(kind) => {
                 let text = kind == Data::Text;
-                self.fragments =
-                    Some(Box::new(Fragments { text, body: BytesMut::new(), checked: 0 }));
-                self.append(header, payload, texts, on)
+                let (body, is_deflated) = (BytesMut::new(), header.rsv1);
+                self.fragments = Some(Box::new(Fragments { text, is_deflated, body, checked: 0 }));
+                self.append(header, payload, rules, on)
             }
         }
     }
@@ -169,14 +198,15 @@ impl Decoder {
         &mut self,
         header: &FrameHeader,
         payload: &[u8],
-        texts: TextValidation,
+        rules: &mut Rules<'_>,
         on: &mut impl FnMut(Received<'_>) -> bool,
     ) -> Result<bool, Violation> {
         let Some(fragments) = &mut self.fragments else {
             return Err(Violation::Protocol("a continuation of nothing"));
         };
         fragments.body.extend_from_slice(payload);
-        if fragments.text && texts == TextValidation::Utf8 {
+        let checks = fragments.text && rules.texts == TextValidation::Utf8;
+        if checks && !fragments.is_deflated {
             fragments.check(header.is_final)?;
         }
         if !header.is_final {
@@ -185,11 +215,31 @@ impl Decoder {
         let Some(whole) = self.fragments.take() else {
             return Ok(true);
         };
+        let body = if whole.is_deflated { rules.inflate(&whole.body)? } else { &whole.body };
+        if checks && whole.is_deflated && std::str::from_utf8(body).is_err() {
+            return Err(Violation::Utf8);
+        }
         Ok(on(match whole.text {
-            true => Received::Text(&whole.body),
-            false => Received::Binary(&whole.body),
+            true => Received::Text(body),
+            false => Received::Binary(body),
         }))
     }
+}
+
+impl Rules<'_> {
+    /// The message of a compressed payload.
+    fn inflate(&mut self, payload: &[u8]) -> Result<&[u8], Violation> {
+        match &mut self.inflater {
+            Some(inflater) => inflater.inflate(payload, self.limit),
+            None => Err(Violation::Protocol("a reserved bit")),
+        }
+    }
+}
+
+/// Maximum size of a compressed payload. Compression enlarges data without repetitions: with the
+/// smallest buffers, by five bytes for every 127.
+const fn largest_payload(limit: usize) -> usize {
+    limit.saturating_add(limit / 16).saturating_add(64)
 }
 
 impl Fragments {

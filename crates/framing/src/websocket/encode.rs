@@ -9,6 +9,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
     coding::{Control, Data, OpCode},
 };
 
+use super::Deflater;
 use crate::TextValidation;
 
 /// Maximum header size of an unmasked frame, in bytes.
@@ -16,18 +17,38 @@ const MAX_HEADER: usize = 10;
 
 /// Encodes a message.
 pub(crate) fn message_frame(message: &Message, texts: TextValidation) -> Bytes {
-    let body = &message.body;
-    match message.kind {
-        MessageKind::Raw => body.clone(),
-        MessageKind::Binary => frame(OpCode::Data(Data::Binary), body),
+    match opcode(message, texts) {
+        Some(opcode) => frame(opcode, &message.body),
+        None => message.body.clone(),
+    }
+}
+
+/// Encodes a message with a compressed payload; `None` if that is not smaller.
+pub(crate) fn deflated_frame(
+    message: &Message,
+    texts: TextValidation,
+    deflater: &mut Deflater,
+) -> Option<Bytes> {
+    let opcode = opcode(message, texts)?;
+    let payload = deflater.deflate(&message.body)?;
+    let header = FrameHeader { is_final: true, rsv1: true, opcode, ..FrameHeader::default() };
+    Some(encode(&header, payload))
+}
+
+/// The type of a message's frame; `None` if it is framed already.
+fn opcode(message: &Message, texts: TextValidation) -> Option<OpCode> {
+    let data = match message.kind {
+        MessageKind::Raw => return None,
+        MessageKind::Binary => Data::Binary,
         // A client must fail the connection if a text frame is not valid UTF-8.
         MessageKind::Text
-            if texts == TextValidation::Utf8 && std::str::from_utf8(body).is_err() =>
+            if texts == TextValidation::Utf8 && std::str::from_utf8(&message.body).is_err() =>
         {
-            frame(OpCode::Data(Data::Binary), body)
+            Data::Binary
         }
-        MessageKind::Text => frame(OpCode::Data(Data::Text), body),
-    }
+        MessageKind::Text => Data::Text,
+    };
+    Some(OpCode::Data(data))
 }
 
 /// A ping frame without payload.
@@ -59,7 +80,10 @@ pub fn retry_after_frame(code: u16, after: Duration) -> Bytes {
 }
 
 fn frame(opcode: OpCode, payload: &[u8]) -> Bytes {
-    let header = FrameHeader { is_final: true, opcode, ..FrameHeader::default() };
+    encode(&FrameHeader { is_final: true, opcode, ..FrameHeader::default() }, payload)
+}
+
+fn encode(header: &FrameHeader, payload: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(MAX_HEADER + payload.len()).writer();
     header.format(payload.len() as u64, &mut out).expect("writing to memory cannot fail");
     let mut out = out.into_inner();

@@ -16,6 +16,8 @@ pub struct HandshakePolicy {
     pub headers: Vec<Field>,
     /// Supported subprotocols.
     pub subprotocols: Vec<Subprotocol>,
+    /// Whether permessage-deflate is accepted.
+    pub deflate: bool,
     /// Whether requests are parsed and evaluated as Workerman does, which serves nothing but
     /// WebSockets.
     pub like_workerman: bool,
@@ -250,7 +252,7 @@ mod tests {
                 &request,
                 &HandshakePolicy { like_workerman: true, ..HandshakePolicy::default() },
             ) {
-                Reply::Accept(_) => "101".to_owned(),
+                Reply::Accept(..) => "101".to_owned(),
                 Reply::Refuse(head, _) => String::from_utf8(head[9..12].to_vec()).unwrap(),
                 Reply::Ordinary => "ordinary".to_owned(),
             }

@@ -5,12 +5,17 @@
 //! while bytes are in flight.
 
 mod decoder;
+mod deflate;
 mod encode;
+mod extension;
 mod handshake;
 mod upgrade;
 
 pub use decoder::Decoder;
-pub(super) use encode::message_frame;
+pub(super) use decoder::Rules;
+pub use deflate::{Deflater, Inflated, Inflater};
 pub use encode::{PING, close_frame, close_frame_with, pong_frame, retry_after_frame};
+pub(super) use encode::{deflated_frame, message_frame};
+pub use extension::PerMessageDeflate;
 pub use handshake::{HandshakePolicy, Refusal, Reply, evaluate, not_a_websocket};
 pub use upgrade::{Upgrade, refused};

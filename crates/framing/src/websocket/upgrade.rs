@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use bytes::{BufMut, Bytes, BytesMut};
 use protocol::{Grant, InvalidAnswer, Refusal};
 
-use super::HandshakePolicy;
+use super::{HandshakePolicy, PerMessageDeflate};
 use crate::http::{Request, Subprotocol, response_head};
 
 /// A handshake that can be accepted.
@@ -18,6 +18,8 @@ pub struct Upgrade {
     /// The names that the client offers, each with a comma behind it. Empty without memory of its
     /// own if there are none, as from most clients.
     offered: String,
+    /// The compression that is negotiated.
+    deflate: Option<PerMessageDeflate>,
 }
 
 impl Upgrade {
@@ -26,6 +28,10 @@ impl Upgrade {
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nSec-WebSocket-Version: \
              13\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n"
         );
+        let deflate = policy.deflate.then(|| PerMessageDeflate::negotiate(request)).flatten();
+        if let Some(deflate) = deflate {
+            let _ = write!(head, "Sec-WebSocket-Extensions: {deflate}\r\n");
+        }
         for header in &policy.headers {
             append(&mut head, header);
         }
@@ -35,7 +41,12 @@ impl Upgrade {
             offered.push(',');
         }
         let selected = policy.subprotocol(request).map(str::to_owned);
-        Self { head, selected, offered }
+        Self { head, selected, offered, deflate }
+    }
+
+    /// The compression that is negotiated, if any.
+    pub fn deflate(&self) -> Option<PerMessageDeflate> {
+        self.deflate
     }
 
     /// The response, with the subprotocol that the policy selects.

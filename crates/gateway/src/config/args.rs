@@ -18,7 +18,7 @@ use crate::{
     proxies::ProxyHeader,
     routing::Router,
     settings::MAX_STANDBYS,
-    settings::{HandshakeAuth, SlowClient, Undeliverable, WebSocketType},
+    settings::{Compression, HandshakeAuth, SlowClient, Undeliverable, WebSocketType},
 };
 
 /// The kernel doubles the requested size and stores it in a signed 32-bit integer.
@@ -199,6 +199,25 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=MAX_WAIT))]
     pub(super) handshake_auth_timeout: u64,
+
+    /// Compression of WebSocket messages (permessage-deflate): of messages for several clients,
+    /// each compressed once, or of all. Clients that do not support it get the same messages
+    /// uncompressed
+    #[arg(help_heading = "Messages")]
+    #[arg(long, value_name = "MODE", value_enum, default_value_t)]
+    pub(super) compression: Compression,
+
+    /// Minimum size in bytes of a message for several clients to be compressed; for one client, four
+    /// times as many [default: 256]
+    #[arg(help_heading = "Messages")]
+    #[arg(long, value_name = "BYTES", value_parser = amount())]
+    pub(super) compression_min_size: Option<usize>,
+
+    /// Compression level, from 1 (fast) to 9 (small) [default: 1]
+    #[arg(help_heading = "Messages")]
+    #[arg(long, value_name = "LEVEL")]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..=9))]
+    pub(super) compression_level: Option<u8>,
 
     /// WebSocket frame type for pings and for messages from PHP peers (native peers set it per
     /// message)

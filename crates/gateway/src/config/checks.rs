@@ -9,10 +9,10 @@ use service::settings::{
     Bound, Compat, Derived, Effective, Host, Warning, check_bound, check_registers,
 };
 
-use super::{Args, Config, SHARE};
+use super::{Args, COMPRESSION_LEVEL, COMPRESSION_MIN_SIZE, Config, SHARE};
 use crate::{
     proxies::ProxyHeader,
-    settings::{HandshakeAuth, Listener},
+    settings::{Compression, HandshakeAuth, Listener},
 };
 
 /// The addresses of a gateway, with host names resolved.
@@ -92,6 +92,13 @@ pub(super) fn check(args: &Args) -> anyhow::Result<()> {
         args.handshake_auth == HandshakeAuth::None || args.compat != Compat::Strict,
         "--handshake-auth: not available with --compat strict, where handshakes are always accepted"
     );
+    let compresses = args.compression != Compression::Off;
+    for (flag, is_given) in [
+        ("--compression-min-size", args.compression_min_size.is_some()),
+        ("--compression-level", args.compression_level.is_some()),
+    ] {
+        ensure!(compresses || !is_given, "{flag}: requires --compression fan-out or all");
+    }
     if !has_websockets(args) {
         let has_effect = args.trusted_proxy.is_empty() || args.proxy_protocol;
         ensure!(
@@ -102,6 +109,7 @@ pub(super) fn check(args: &Args) -> anyhow::Result<()> {
             ("--allowed-origin", !args.allowed_origin.is_empty()),
             ("--header", !args.header.is_empty()),
             ("--subprotocol", !args.subprotocol.is_empty()),
+            ("--compression", compresses),
             ("--web-root", args.web_root.is_some()),
             ("--proxy-header", args.proxy_header.is_some()),
             ("--handshake-auth", args.handshake_auth != HandshakeAuth::None),
@@ -182,6 +190,11 @@ pub(super) fn derived(
     if !args.trusted_proxy.is_empty() && has_websockets(args) {
         let header = ProxyHeader::default();
         derived.push(Derived::value("proxy_header", header, "the one that most proxies send"));
+    }
+    if args.compression != Compression::Off {
+        let (size, level) = (COMPRESSION_MIN_SIZE, COMPRESSION_LEVEL);
+        derived.push(Derived::value("compression_min_size", size, "shorter ones hardly shrink"));
+        derived.push(Derived::value("compression_level", level, "the fastest"));
     }
     if args.inner_tls.inner_tls_cert.is_some() {
         derived.push(Derived::value("inner_tls_plain", Plain::default(), "TLS is required"));
@@ -281,6 +294,12 @@ mod tests {
             (vec!["--allowed-origin=https://chat.example.com:443".into()], "--allowed-origin"),
             (vec!["--subprotocol=a".into(), "--subprotocol=a".into()], "--subprotocol"),
             (vec!["--listen=tcp://127.0.0.1:1".into(), "--subprotocol=a".into()], "--subprotocol"),
+            (
+                vec!["--listen=tcp://127.0.0.1:1".into(), "--compression=all".into()],
+                "--compression",
+            ),
+            (vec!["--compression-min-size=1".into()], "--compression-min-size"),
+            (vec!["--compression-level=1".into()], "--compression-level"),
             (vec!["--listen=tcp://127.0.0.1:1".into(), "--header=A: b".into()], "--header"),
             (vec!["--listen=tcp://127.0.0.1:1".into(), "--web-root=/".into()], "--web-root"),
             (

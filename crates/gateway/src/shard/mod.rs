@@ -11,6 +11,7 @@
 
 mod clients;
 mod commands;
+mod compression;
 mod connections;
 mod delivery;
 mod event_loop;
@@ -34,6 +35,7 @@ use runtime::{clock, net::TcpStream};
 use self::{
     clients::{Admission, ConnectionIds, Drain, Sweeps},
     commands::Commands,
+    compression::Compression,
     connections::Connections,
     delivery::Delivery,
     indexes::Directory,
@@ -69,6 +71,8 @@ pub(crate) struct Shard {
     standby: StandbyState,
     /// Memory that connections hold.
     pressure: Pressure,
+    /// The compressor and the decompressor.
+    compression: Compression,
     /// Messages from the hub.
     commands: Commands,
     /// Sweeps for silent clients.
@@ -111,6 +115,7 @@ impl Shard {
             delivery: Delivery::new(index, gateway.address, Arc::clone(&settings)),
             standby: StandbyState::default(),
             pressure: Pressure::new(settings.memory),
+            compression: Compression::new(settings.compression.as_ref()),
             commands: Commands::default(),
             sweeps: Sweeps::default(),
             schedule: Schedule::default(),

@@ -14,6 +14,11 @@ pub(super) struct Tally {
     pub(super) dropped: u64,
     pub(super) pings: u64,
     pub(super) over_budget: u64,
+    pub(super) deflate_handshakes: u64,
+    pub(super) deflated_in: u64,
+    pub(super) deflated_in_wire: u64,
+    pub(super) deflated_out: u64,
+    pub(super) deflated_out_wire: u64,
     published: Published,
 }
 
@@ -41,6 +46,11 @@ impl Shard {
             (&metrics.redelivered, counts.redelivered),
             (&metrics.over_budget, tally.over_budget),
             (&metrics.events_dropped, counts.dropped),
+            (&metrics.deflate_handshakes, tally.deflate_handshakes),
+            (&metrics.deflated_in, tally.deflated_in),
+            (&metrics.deflated_in_wire, tally.deflated_in_wire),
+            (&metrics.deflated_out, tally.deflated_out),
+            (&metrics.deflated_out_wire, tally.deflated_out_wire),
         ] {
             if count != 0 {
                 counter.inc_by(count);

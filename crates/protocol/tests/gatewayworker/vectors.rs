@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
 use push_suite_protocol::{
-    Answer, Event, Handshake, Message, MessageKind, Row, Session,
+    Answer, Event, Handshake, Message, Row, Session,
     codec::gateway_worker::{
         Frame, MAX_FRAME, Opcode, decode,
         from_peer::{PeerMessage, read},
@@ -108,7 +108,7 @@ fn recorded_event_is_encoded_to_the_same_bytes() {
         let event = match Opcode::try_from(frame.cmd).unwrap() {
             Opcode::OnConnect => Event::Connect,
             Opcode::OnMessage => {
-                Event::Message(Message { kind: MessageKind::Text, body: frame.body.clone() })
+                Event::Message(Message { body: frame.body.clone(), ..Message::default() })
             }
             Opcode::OnClose => Event::Close(CloseReason::Client),
             Opcode::OnWebsocketConnect => Event::WebSocketConnect(handshake(&frame.body)),

@@ -40,8 +40,14 @@ pub(crate) fn to_gateway() -> Vec<(String, ToGateway)> {
         seq: 3,
         command: Command::SendToClient {
             to: ConnectionId(7),
-            message: Message { kind, body: Bytes::from_static(b"hi") },
+            message: Message { kind, ..Message::text("hi") },
         },
+    }));
+    let uncompressed = vec![("text", MessageKind::Text), ("binary", MessageKind::Binary)];
+    all.extend(named("uncompressed", uncompressed, |kind| {
+        let message = Message { kind, ..Message::text("hi").uncompressed() };
+        let to = ConnectionId(7);
+        ToGateway::Command { seq: 3, command: Command::SendToClient { to, message } }
     }));
     all.extend(named("session", sessions(), |form| {
         let session = match form {

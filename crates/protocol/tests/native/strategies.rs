@@ -300,8 +300,11 @@ fn answer() -> impl Strategy<Value = Answer> {
 fn message() -> impl Strategy<Value = Message> {
     let kind =
         prop_oneof![Just(MessageKind::Text), Just(MessageKind::Binary), Just(MessageKind::Raw)];
-    (kind, vec(any::<u8>(), 0..300))
-        .prop_map(|(kind, body)| Message { kind, body: Bytes::from(body) })
+    (kind, vec(any::<u8>(), 0..300), any::<bool>()).prop_map(|(kind, body, uncompressed)| Message {
+        kind,
+        body: Bytes::from(body),
+        uncompressed: uncompressed && kind != MessageKind::Raw,
+    })
 }
 
 /// Includes numbers at the boundaries of the variable-length encoding.

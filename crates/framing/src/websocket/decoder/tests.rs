@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod compressed;
+
 const LIMIT: usize = 1000;
 
 /// A frame as a client sends it.
@@ -41,9 +43,13 @@ fn feed(chunks: &[&[u8]]) -> Result<Vec<String>, Violation> {
 }
 
 fn feed_with(texts: TextValidation, chunks: &[&[u8]]) -> Result<Vec<String>, Violation> {
+    feed_by(&mut Rules { limit: LIMIT, texts, inflater: None }, chunks)
+}
+
+fn feed_by(rules: &mut Rules<'_>, chunks: &[&[u8]]) -> Result<Vec<String>, Violation> {
     let (mut decoder, mut decoded) = (Decoder::default(), Vec::new());
     for chunk in chunks {
-        decoder.feed(&mut chunk.to_vec(), LIMIT, texts, |received| {
+        decoder.feed(&mut chunk.to_vec(), rules, |received| {
             decoded.push(described(&received));
             true
         })?;
@@ -132,7 +138,8 @@ fn frames_after_close_are_ignored() {
 fn decoder_holds_no_memory_between_messages() {
     let mut decoder = Decoder::default();
     for chunk in frame(0x82, &[7; 900]).chunks_mut(100) {
-        decoder.feed(chunk, LIMIT, TextValidation::Utf8, |_| true).unwrap();
+        let rules = &mut Rules { limit: LIMIT, texts: TextValidation::Utf8, inflater: None };
+        decoder.feed(chunk, rules, |_| true).unwrap();
     }
     assert_eq!(decoder.held(), 0);
     assert!(decoder.fragments.is_none());

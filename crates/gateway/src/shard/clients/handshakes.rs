@@ -1,6 +1,9 @@
 //! Answers to valid handshakes: accepted with a grant, refused, or awaited from a worker.
 
-use framing::{Decoder, Framing, websocket::Upgrade};
+use framing::{
+    Decoder, Framing,
+    websocket::{PerMessageDeflate, Upgrade},
+};
 use protocol::{ConnectionId, Event, Grant, Handshake, InvalidAnswer, Refusal};
 
 use crate::{
@@ -26,6 +29,7 @@ impl Shard {
         handshake: Handshake,
         grant: Option<&Grant>,
     ) {
+        let deflate = upgrade.deflate();
         let answer = match grant {
             None => Ok(upgrade.response()),
             Some(grant) => upgrade.response_with(grant),
@@ -58,7 +62,7 @@ impl Shard {
             true => connection.queue(&answer),
             false => connection.queue_first(answer),
         }
-        self.open(key, Decoder::new(Framing::WebSocket));
+        self.open(key, Decoder::new(Framing::WebSocket), deflate);
     }
 
     /// Has the client's worker decide about a handshake. Until then the client costs its request,
@@ -112,7 +116,7 @@ impl Shard {
         connection.backlog = !handshake.rest.is_empty();
         let mut decoder = Decoder::new(Framing::WebSocket);
         decoder.hold(&handshake.rest);
-        self.open(key, decoder);
+        self.open(key, decoder, handshake.upgrade.deflate());
         self.account(key);
         self.connections[key].wake();
     }
@@ -154,8 +158,10 @@ impl Shard {
     }
 
     /// Begins the frames of a connection whose response is queued.
-    fn open(&mut self, key: SlotKey, decoder: Decoder) {
+    fn open(&mut self, key: SlotKey, decoder: Decoder, deflate: Option<PerMessageDeflate>) {
+        self.tally.deflate_handshakes += u64::from(deflate.is_some());
         let connection = &mut self.connections[key];
+        connection.deflate = deflate;
         connection.phase = Phase::Open(decoder);
         connection.page = Page::None;
         self.connections.set_deadline(key, None);

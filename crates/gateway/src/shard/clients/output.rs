@@ -22,8 +22,18 @@ impl Shard {
         framed: &mut Framed,
         audience: Audience,
     ) -> Pushed {
-        let framing = self.connections[key].listener.framing;
-        match framed.form(framing, &self.pressure.budget.frames) {
+        let (connection, frames) = (&self.connections[key], &self.pressure.budget.frames);
+        let size = framed.size();
+        let deflated = connection
+            .deflate
+            .and_then(|deflate| framed.deflated(deflate, &mut self.compression.deflater, frames));
+        if let Some(frame) = deflated {
+            self.tally.deflated_out += size as u64;
+            self.tally.deflated_out_wire += frame.len() as u64;
+            return self.push(key, frame, audience);
+        }
+        let framing = connection.listener.framing;
+        match framed.form(framing, frames) {
             Some(frame) => self.push(key, frame, audience),
             None => {
                 self.count_unframable(key);
@@ -92,7 +102,7 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
-        connection.dirty = false;
+        connection.pending.set_dirty(false);
         if let Err(error) = connection.flush() {
             self.abort(key, CloseCause::Lost(error));
         }

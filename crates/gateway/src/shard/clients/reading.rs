@@ -1,9 +1,14 @@
 //! Input of a connection: read within its quantum, decoded, and emitted as events.
 
-use std::task::{Context, Poll, ready};
+use std::{
+    mem,
+    task::{Context, Poll, ready},
+};
 
-use bytes::Bytes;
-use framing::{Decoder, Framing, Received, websocket};
+use framing::{
+    Decoder, Framing, Received,
+    websocket::{self, Inflated, Inflater},
+};
 use protocol::{Event, Message, MessageKind};
 use runtime::clock;
 
@@ -162,17 +167,17 @@ impl Shard {
         connection.gate.received();
         match &mut connection.phase {
             Phase::Open(decoder) | Phase::Leaving(decoder) => {
-                let decoder = std::mem::replace(decoder, Decoder::new(Framing::Tcp));
+                let decoder = mem::replace(decoder, Decoder::new(Framing::Tcp));
                 self.messages(key, decoder, bytes, quantum);
             }
             Phase::Request(head) => {
                 head.extend_from_slice(bytes);
-                let head = std::mem::take(head);
+                let head = mem::take(head);
                 self.requests(key, head, quantum);
             }
             Phase::ProxyHeader(head) => {
                 head.extend_from_slice(bytes);
-                let head = std::mem::take(head);
+                let head = mem::take(head);
                 self.proxy_header(key, head);
             }
             // It is not read; what was read before is decoded once the handshake is accepted.
@@ -191,7 +196,16 @@ impl Shard {
     ) {
         let (mut closed, mut stopped) = (None, false);
         let (limit, texts) = (self.settings.max_message_size, self.settings.compat_behavior.texts);
-        let fed = decoder.feed(bytes, limit, texts, |received| {
+        let is_deflated = self.connections[key].deflate.is_some();
+        // Moved out of `self`, as the decoder.
+        let mut inflater = is_deflated.then(|| mem::take(&mut self.compression.inflater));
+        let fed = decoder.feed_deflated(bytes, limit, texts, inflater.as_mut(), |received| {
+            match received {
+                Received::Text(body) | Received::Binary(body) if is_deflated => {
+                    quantum.decoded(body.len());
+                }
+                _ => {}
+            }
             match received {
                 Received::Text(text) => self.message(key, MessageKind::Text, text),
                 Received::Binary(bytes) => self.message(key, MessageKind::Binary, bytes),
@@ -206,6 +220,9 @@ impl Shard {
             stopped = !continues;
             continues && connection.phase.decoder().is_some()
         });
+        if let Some(inflater) = inflater {
+            self.return_inflater(inflater);
+        }
         let connection = &mut self.connections[key];
         connection.backlog = stopped && 0 < decoder.buffered();
         if let Some(place) = connection.phase.decoder() {
@@ -219,12 +236,19 @@ impl Shard {
         }
     }
 
+    fn return_inflater(&mut self, mut inflater: Inflater) {
+        let Inflated { wire, message } = inflater.take_counts();
+        self.tally.deflated_in_wire += wire;
+        self.tally.deflated_in += message;
+        self.compression.inflater = inflater;
+    }
+
     fn message(&mut self, key: SlotKey, kind: MessageKind, body: &[u8]) {
         let connection = &mut self.connections[key];
         connection.silence.received_message();
         connection.gate.message_completed();
         self.tally.messages_in += 1;
-        self.emit(key, Event::Message(Message { kind, body: Bytes::new() }), body);
+        self.emit(key, Event::Message(Message { kind, ..Message::default() }), body);
     }
 }
 

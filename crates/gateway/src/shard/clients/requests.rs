@@ -42,7 +42,7 @@ impl Shard {
                 self.take_forwarded(key, &request);
             }
             match reply {
-                Reply::Accept(_) if !self.has_room_for(key) => {
+                Reply::Accept(..) if !self.has_room_for(key) => {
                     // Parsed again once there is room.
                     let connection = &mut self.connections[key];
                     connection.backlog = true;

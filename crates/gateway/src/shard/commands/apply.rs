@@ -59,7 +59,7 @@ impl Shard {
             }
             Command::CloseUid { uid, exclude, frame, farewell } => {
                 let targets = Targets::uids(vec![uid], ordinal).except(exclude);
-                let farewell = farewell.map(|farewell| self.framed(farewell));
+                let farewell = farewell.map(|farewell| self.framed(farewell, 1));
                 self.begin(Work::Close { targets, frame, farewell });
             }
             Command::Destroy { client } => {
@@ -168,12 +168,17 @@ impl Shard {
         false
     }
 
-    fn framed(&self, message: Message) -> Framed {
-        Framed::new(message, self.settings.websocket_type.texts())
+    /// A message for so many clients.
+    fn framed(&self, message: Message, clients: usize) -> Framed {
+        let framed = Framed::new(message, self.settings.websocket_type.texts());
+        match &self.settings.compression {
+            Some(compression) => framed.deflate_from(compression.threshold(clients)),
+            None => framed,
+        }
     }
 
     fn send_one(&mut self, key: SlotKey, message: Message) -> Pushed {
-        let mut framed = self.framed(message);
+        let mut framed = self.framed(message, 1);
         self.send(key, &mut framed, Audience::Few)
     }
 
@@ -187,8 +192,9 @@ impl Shard {
     }
 
     fn send_all(&mut self, targets: Targets, message: Message) {
-        let framed = self.framed(message);
-        let audience = Audience::of(targets.len(&self.directory));
+        let clients = targets.len(&self.directory);
+        let framed = self.framed(message, clients);
+        let audience = Audience::of(clients);
         self.begin(Work::Send { targets, framed, audience });
     }
 

@@ -10,7 +10,10 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use framing::{Decoder, websocket::Upgrade};
+use framing::{
+    Decoder,
+    websocket::{PerMessageDeflate, Upgrade},
+};
 use protocol::{ConnectionId, Session};
 use runtime::stream::Stream;
 use tokio::io::{AsyncRead, ReadBuf};
@@ -67,16 +70,20 @@ pub(in crate::shard) struct Connection {
     /// Deadline of the current phase.
     pub(super) deadline: Option<Instant>,
     out: WriteQueue,
-    /// Whether it is in the shard's `dirty` list.
-    pub(in crate::shard) dirty: bool,
-    /// Whether it is in the shard's `fan_out` queue.
-    pub(super) in_fan_out: bool,
+    /// Which of the shard's lists of pending output it is in.
+    pub(in crate::shard) pending: Pending,
     /// Progress of a page being sent to it.
     pub(in crate::shard) page: Page,
+    /// The compression that its handshake negotiated.
+    pub(in crate::shard) deflate: Option<PerMessageDeflate>,
     /// Whether the socket's send buffer is full.
     blocked: bool,
     waker: Option<Waker>,
 }
+
+/// The lists of pending output that a connection is in: one byte, since every connection has one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::shard) struct Pending(u8);
 
 /// Progress of a page being sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +167,32 @@ impl UndecidedHandshake {
     }
 }
 
+impl Pending {
+    const DIRTY: u8 = 1;
+    const FAN_OUT: u8 = 2;
+
+    /// Whether it is in the `dirty` list.
+    pub(super) const fn is_dirty(self) -> bool {
+        self.0 & Self::DIRTY != 0
+    }
+
+    /// Sets whether it is in the `dirty` list. Returns whether it was.
+    pub(in crate::shard) const fn set_dirty(&mut self, is_dirty: bool) -> bool {
+        self.set(Self::DIRTY, is_dirty)
+    }
+
+    /// Sets whether it is in the `fan_out` queue. Returns whether it was.
+    pub(super) const fn set_in_fan_out(&mut self, is_in: bool) -> bool {
+        self.set(Self::FAN_OUT, is_in)
+    }
+
+    const fn set(&mut self, bit: u8, is_set: bool) -> bool {
+        let was_set = self.0 & bit != 0;
+        self.0 = if is_set { self.0 | bit } else { self.0 & !bit };
+        was_set
+    }
+}
+
 impl Page {
     fn progress(&mut self) {
         if *self == Self::Stalled {
@@ -201,9 +234,9 @@ impl Connection {
             silence: Silence::default(),
             deadline: None,
             out: WriteQueue::default(),
-            dirty: false,
-            in_fan_out: false,
+            pending: Pending::default(),
             page: Page::None,
+            deflate: None,
             blocked: false,
             waker: None,
         }
@@ -437,5 +470,27 @@ impl Connection {
             Phase::Open(decoder) | Phase::Leaving(decoder) => decoder.held(),
             Phase::Closing { .. } | Phase::Over => 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn negotiated_compression_takes_no_memory() {
+        assert_eq!(size_of::<Option<PerMessageDeflate>>(), 1);
+        assert_eq!(size_of::<Pending>(), 1, "it made room for that");
+        assert!(size_of::<Connection>() <= 464, "{} bytes", size_of::<Connection>());
+    }
+
+    #[test]
+    fn lists_of_pending_output_are_independent() {
+        let mut pending = Pending::default();
+        assert!(!pending.is_dirty() && !pending.set_dirty(true) && pending.set_dirty(true));
+        assert!(!pending.set_in_fan_out(true) && pending.is_dirty());
+        assert!(pending.set_dirty(false) && !pending.is_dirty());
+        assert!(pending.set_in_fan_out(false));
+        assert_eq!(pending, Pending::default());
     }
 }

@@ -169,12 +169,12 @@ impl Connections {
         let connection = &mut self.slots[key as usize];
         connection.queue(bytes);
         let counted = bytes.len().min(SMALL);
-        if audience == Audience::Few || connection.dirty {
+        if audience == Audience::Few || connection.pending.is_dirty() {
             self.unwritten += counted;
             return true;
         }
         self.fan_out.count(counted);
-        if !mem::replace(&mut connection.in_fan_out, true) {
+        if !connection.pending.set_in_fan_out(true) {
             self.fan_out.add(key);
             schedule.request();
         }
@@ -184,8 +184,7 @@ impl Connections {
     /// Schedules a flush of the connection at the end of the pass.
     pub(super) fn mark_dirty(&mut self, key: SlotKey, schedule: &mut Schedule) {
         let connection = &mut self.slots[key as usize];
-        if !connection.dirty {
-            connection.dirty = true;
+        if !connection.pending.set_dirty(true) {
             self.dirty.push(key);
             schedule.request();
         }
@@ -223,7 +222,7 @@ impl Connections {
     pub(super) fn next_of_fan_out(&mut self) -> Option<SlotKey> {
         let key = self.fan_out.next()?;
         if let Some(connection) = self.get_mut(key) {
-            connection.in_fan_out = false;
+            connection.pending.set_in_fan_out(false);
         }
         Some(key)
     }

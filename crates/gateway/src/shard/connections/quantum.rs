@@ -19,12 +19,14 @@ const LARGE_QUANTUM: usize = 1024 * 1024;
 #[derive(Debug)]
 pub(in crate::shard) struct Quantum {
     bytes: usize,
+    /// Bytes of messages that may have been compressed.
+    decoded: usize,
     items: usize,
 }
 
 impl Quantum {
     pub(in crate::shard) const fn new() -> Self {
-        Self { bytes: 0, items: ITEM_QUANTUM }
+        Self { bytes: 0, decoded: 0, items: ITEM_QUANTUM }
     }
 
     /// Bytes were read.
@@ -32,10 +34,16 @@ impl Quantum {
         self.bytes += bytes;
     }
 
+    /// A message was decoded that may have been compressed, and so may be much longer than what was
+    /// read.
+    pub(in crate::shard) const fn decoded(&mut self, bytes: usize) {
+        self.decoded += bytes;
+    }
+
     /// A message, control frame or fragment was processed. Returns whether another may be.
     pub(in crate::shard) const fn item(&mut self) -> bool {
         self.items = self.items.saturating_sub(1);
-        self.items != 0
+        self.items != 0 && self.decoded < READ_QUANTUM
     }
 
     /// A request was answered. Returns whether another may be.
@@ -46,7 +54,7 @@ impl Quantum {
 
     /// Whether other connections are to be served first.
     pub(in crate::shard) const fn is_spent(&self) -> bool {
-        READ_QUANTUM <= self.bytes || self.items == 0
+        READ_QUANTUM <= self.bytes || READ_QUANTUM <= self.decoded || self.items == 0
     }
 
     /// The same for a connection in the middle of a large message, which is read to its end.
@@ -68,6 +76,11 @@ mod tests {
         assert!(quantum.is_spent() && !quantum.is_spent_on_large());
         quantum.read(LARGE_QUANTUM);
         assert!(quantum.is_spent_on_large());
+        let mut quantum = Quantum::new();
+        quantum.decoded(READ_QUANTUM - 1);
+        assert!(quantum.item() && !quantum.is_spent());
+        quantum.decoded(1);
+        assert!(!quantum.item() && quantum.is_spent(), "however few bytes were read");
         let mut quantum = Quantum::new();
         assert_eq!((1..=ITEM_QUANTUM).filter(|_| quantum.item()).count(), ITEM_QUANTUM - 1);
         assert!(quantum.is_spent() && quantum.is_spent_on_large());

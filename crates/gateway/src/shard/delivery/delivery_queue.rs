@@ -192,7 +192,8 @@ impl DeliveryQueue {
         match &entry.event {
             Event::Message(message) => {
                 let body = Bytes::copy_from_slice(payload);
-                let message = Event::Message(Message { kind: message.kind, body });
+                let message =
+                    Event::Message(Message { kind: message.kind, body, ..Message::default() });
                 to_peer::event(&origin, &context.session, &message, &mut self.php)
             }
             event => to_peer::event(&origin, &context.session, event, &mut self.php),
@@ -349,7 +350,7 @@ fn next_delivery(frames: &mut BytesMut) -> Option<Delivery> {
 
 #[cfg(test)]
 mod tests {
-    use protocol::{CloseReason, MessageKind};
+    use protocol::CloseReason;
 
     use super::*;
 
@@ -376,7 +377,7 @@ mod tests {
         let mut queue = new();
         for (at, batch) in batches.iter().enumerate() {
             for text in *batch {
-                let event = Event::Message(Message { kind: MessageKind::Text, body: Bytes::new() });
+                let event = Event::Message(Message::default());
                 queue.push(entry(event), text.as_bytes()).unwrap();
             }
             if at + 1 < batches.len() {

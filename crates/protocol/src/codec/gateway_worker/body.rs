@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Frame, InvalidRequest, MAX_FRAME};
 use crate::{
-    Message, MessageKind,
+    Message,
     php::{JsonEncodeError, Value, float_to_text, json_encode, unserialize},
 };
 
@@ -53,6 +53,6 @@ impl Body {
             Self::Text(body) | Self::Json(body) => body,
             Self::Null => Bytes::from_static(b"null"),
         };
-        Message { kind: MessageKind::Text, body }
+        Message { body, ..Message::default() }
     }
 }

@@ -19,8 +19,8 @@ use super::{
     select,
 };
 use crate::{
-    Command, ConnectionId, Group, InvalidName, Message, MessageKind, Query, Recipients, Session,
-    SessionError, Uid,
+    Command, ConnectionId, Group, InvalidName, Message, Query, Recipients, Session, SessionError,
+    Uid,
     php::{self, Key, Value, json_decode},
 };
 
@@ -192,7 +192,7 @@ fn send_command(
     command: impl FnOnce(Message) -> Option<Command>,
 ) -> Result<PeerMessage, InvalidRequest> {
     let message = match (Body::of(frame)?, frame.body_is_framed()) {
-        (Body::Text(body), true) => Message { kind: MessageKind::Raw, body },
+        (Body::Text(body), true) => Message::raw(body),
         (Body::Null | Body::Json(_), true) => return Ok(PeerMessage::Ignored(Ignored::Unframed)),
         (body, false) => body.into_message(),
     };

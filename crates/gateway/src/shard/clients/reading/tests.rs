@@ -2,6 +2,12 @@
 
 use crate::shard::{connections::Pause, test_shard::TestShard};
 
+/// The compressed payload of 70,000 zeros: 85 bytes.
+fn bomb() -> Vec<u8> {
+    let start = b"\xec\xc1\x31\x01\0\0\0\xc2\xa0\xf5\x4f\x6d\x09\x4f\xa0";
+    [&start[..], &[0; 67], b"\x80\xb7\x01"].concat()
+}
+
 /// Sends repeated input, polls the connection's task until everything is processed, and returns the
 /// maximum number of messages, or responses, per poll.
 async fn most_per_poll(scheme: &str, opening: &[u8], shape: &[u8], answer: &str) -> usize {
@@ -104,4 +110,24 @@ async fn small_messages_are_limited_per_poll_in_every_framing() {
         let most = most_per_poll(scheme, opening, shape, "").await;
         assert!(most <= 1024, "{scheme} {most}");
     }
+}
+
+#[tokio::test]
+async fn decompressed_bytes_end_a_poll_as_received_bytes_do() {
+    let upgrade = std::str::from_utf8(UPGRADE)
+        .unwrap()
+        .replace("\r\n\r\n", "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n");
+    let bomb = [&[0xc2, 0x80 | 85, 0, 0, 0, 0], &bomb()[..]].concat();
+    let mut test = TestShard::with_flags(1, "ws://", &["--compression=fan-out"]).await;
+    test.send(0, upgrade.as_bytes());
+    test.poll(0).await;
+    test.run_once();
+    test.send(0, &bomb.repeat(5));
+    for processed in 1..=5 {
+        test.poll(0).await;
+        test.run_once();
+        assert_eq!(test.shard.gateway.metrics.messages_in.get(), processed, "one per poll");
+    }
+    let metrics = &test.shard.gateway.metrics;
+    assert_eq!((metrics.deflated_in.get(), metrics.deflated_in_wire.get()), (350_000, 425));
 }
