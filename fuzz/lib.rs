@@ -4,10 +4,12 @@
 mod clients;
 mod link;
 mod proxies;
+mod tokens;
 
 pub use clients::{deflate, device_frames, other_framings, request, websocket};
 pub use link::link;
 pub use proxies::{forwarded, proxy_header};
+pub use tokens::token;
 
 use bytes::{Bytes, BytesMut};
 use protocol::{

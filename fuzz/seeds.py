@@ -99,6 +99,27 @@ device_frames = [
     b"length=u32be&counts=frame\n\x02\0\0\0\x06hi\0\0\0\x03",
 ]
 
+# A token signed with the key of the target, and the parts of such requests and files.
+token = (
+    b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4iLCJleHAiOjE4MDAwMDAwNjB9"
+    b".AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+)
+tokens = [
+    token,
+    b"GET /?token=" + token + b" HTTP/1.1\r\nAuthorization: Bearer " + token + b"\r\n\r\n",
+    b"GET /?access_token=a%2Eb HTTP/1.1\r\nCookie: a=b; sid=" + token + b"\r\nOrigin: x\r\n\r\n",
+    b"GET / HTTP/1.1\r\nSec-WebSocket-Protocol: chat, gw.auth." + token + b"\r\n\r\n",
+    b'{"sub":"ann","exp":1800000060,"iat":1.5,"nbf":0,"jti":"t","aud":["a"],"iss":"b","gw":'
+    b'{"groups":["a"],"session":{"k":[1]},"expire_at":0}}',
+    b'{"keys":[{"kty":"EC","crv":"P-256","kid":"a","use":"sig","alg":"ES256",'
+    b'"x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",'
+    b'"y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}',
+    b"-----BEGIN PUBLIC KEY-----\n"
+    b"MCowBQYDK2VwAyEAqL+sbP1x5TvElHB5D6g7Y4kV26n88BSfFCejRnRV8nY=\n"
+    b"-----END PUBLIC KEY-----\n",
+    b'{"revocations":[{"jti":["t"],"until":1},{"uids":["ann"],"issued_before":1,"until":2}]}',
+]
+
 
 def seed(target, data):
     folder = corpus / target
@@ -146,6 +167,8 @@ for message in messages:
     seed("websocket", message)
 for payload in compressed:
     seed("deflate", payload)
+for text in tokens:
+    seed("token", text)
 for other in others:
     seed("text_and_frame", other)
 for frames in device_frames:

@@ -23,6 +23,7 @@ pub mod process;
 pub mod relay;
 pub mod settings_table;
 pub mod stderr;
+pub mod tokens;
 pub mod wait;
 
 pub use browser::{Browser, Received};
@@ -35,6 +36,7 @@ pub use raw::{Answer, Raw};
 pub use relay::Relay;
 pub use stderr::Stderr;
 pub use suite::Suite;
+pub use tokens::Issuer;
 pub use wait::{TIMEOUT, eventually, with_timeout};
 pub use worker::{Call, Closes, Report, TestWorker, take_closes};
 

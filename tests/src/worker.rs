@@ -272,6 +272,10 @@ impl Worker for CommandWorker {
                 client.cluster().update_session(other.parse()?, &note(text)).await?;
             }
             "panic" => panic!("on request"),
+            "renew" => {
+                let renewal = client.renew_token(rest).await?;
+                client.send(format!("{renewal:?}")).await?;
+            }
             "bye" => client.close(rest).await?,
             _ => {}
         }

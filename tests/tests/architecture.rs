@@ -16,12 +16,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("inbox", &[]),
     ("protocol", &[]),
     ("runtime", &[]),
+    ("auth", &["protocol"]),
     ("framing", &["protocol"]),
     ("service", &["protocol", "runtime"]),
     ("cluster", &["protocol", "runtime"]),
     ("worker", &["cluster", "protocol", "runtime", "service"]),
     ("register", &["protocol", "runtime", "service"]),
-    ("gateway", &["framing", "inbox", "protocol", "runtime", "service"]),
+    ("gateway", &["auth", "framing", "inbox", "protocol", "runtime", "service"]),
     ("business-worker", &["service", "worker"]),
     ("loadgen", &[]),
 ];
@@ -45,12 +46,14 @@ const OWNED: &[(&str, &[&str])] = &[
     ("tungstenite", &[HARNESS]),
     ("rustls", &["runtime"]),
     ("tokio-rustls", &[]),
-    ("rcgen", &["runtime", HARNESS]),
+    ("jsonwebtoken", &["auth", HARNESS]),
+    ("rcgen", &["auth", "runtime", HARNESS]),
     ("tikv-jemallocator", &["business-worker", "gateway", "register"]),
 ];
 
 /// Files and folders of pure values and functions, which are tested without a runtime.
 const PURE: &[&str] = &[
+    "crates/auth/src",
     "crates/loadgen/src/account.rs",
     "crates/loadgen/src/frame.rs",
     "crates/loadgen/src/html.rs",
@@ -137,6 +140,7 @@ const NEVER_WAIT: &[&str] = &[
     "crates/gateway/src/shard/clients/output.rs",
     "crates/gateway/src/shard/clients/proxy_header.rs",
     "crates/gateway/src/shard/clients/tick.rs",
+    "crates/gateway/src/shard/clients/tokens.rs",
     "crates/gateway/src/shard/commands/apply.rs",
     "crates/gateway/src/shard/connections/mod.rs",
     "crates/gateway/src/shard/delivery",

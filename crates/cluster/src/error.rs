@@ -3,8 +3,8 @@
 use std::convert::Infallible;
 
 use protocol::{
-    ClientId, InvalidAnswer, InvalidClientId, InvalidClose, InvalidName, SessionError,
-    bounded::MAX_TARGETS, codec::native::MAX_FRAME,
+    ClientId, InvalidAnswer, InvalidClientId, InvalidClose, InvalidName, InvalidToken,
+    SessionError, bounded::MAX_TARGETS, codec::native::MAX_FRAME,
 };
 use thiserror::Error;
 
@@ -95,6 +95,15 @@ pub enum Error {
     /// Invalid close code or reason.
     #[error(transparent)]
     Close(#[from] InvalidClose),
+    /// Empty or longer than a token may be.
+    #[error(transparent)]
+    Token(#[from] InvalidToken),
+    /// A gateway keeps as many revocations as it can: the new ones are not in effect there.
+    #[error("gateway {gateway} keeps as many revocations as it can")]
+    RevocationsFull {
+        /// Address of the gateway.
+        gateway: String,
+    },
     /// Invalid session.
     #[error(transparent)]
     Session(#[from] SessionError),
@@ -145,6 +154,8 @@ impl Error {
             | Self::ClientId(_)
             | Self::Close(_)
             | Self::Session(_)
+            | Self::Token(_)
+            | Self::RevocationsFull { .. }
             | Self::Answer(_)
             | Self::NoHandshake
             | Self::TooMany { .. }

@@ -57,7 +57,8 @@ pub use error::Error;
 pub use merge::Row;
 pub use protocol::{
     ClientId, Close, CloseFrame, ConnectionId, Fields, Form, Group, InvalidClientId, InvalidClose,
-    InvalidName, Message, MessageKind, Secret, Session, SessionError, Uid,
+    InvalidName, InvalidToken, Message, MessageKind, Renewal, Revocation, Secret, Session,
+    SessionError, TokenError, TokenId, Uid,
 };
 pub use report::Report;
 pub use runtime::tls::{MutualTls as Tls, Reload};

@@ -75,6 +75,15 @@ pub(crate) enum CloseCause {
     /// One of its events was discarded because worker processes ended while handling it.
     #[error("worker processes ended while handling one of its events")]
     Undeliverable,
+    /// Its token has expired, and was not renewed.
+    #[error("token expired")]
+    TokenExpired,
+    /// Its token is revoked.
+    #[error("token revoked")]
+    TokenRevoked,
+    /// Its new token is that of another user.
+    #[error("token of another user")]
+    TokenOfOtherUser,
     /// The gateway is shutting down.
     #[error("gateway is shutting down")]
     ShuttingDown { retry_after: Duration },
@@ -82,6 +91,12 @@ pub(crate) enum CloseCause {
 
 /// Close code when the gateway shuts down, and for clients that time out.
 pub(crate) const GOING_AWAY: u16 = 1001;
+
+/// Close code of a client that comes back with a new token.
+const TOKEN: u16 = 4401;
+
+/// Close code of a client whose token is not accepted any more.
+const FORBIDDEN: u16 = 4403;
 
 /// Reason for a connection that is refused because of `--proxy-protocol`, as in metrics and logs.
 pub(crate) const NO_PROXY: &str = "proxy";
@@ -132,6 +147,10 @@ impl CloseCause {
         match self {
             Self::ByClient(code) => CloseAction::Code(*code),
             Self::ByWorker(frame) => CloseAction::Frame(frame.clone()),
+            Self::TokenExpired => CloseAction::Frame(frame(TOKEN, self)),
+            Self::TokenRevoked | Self::TokenOfOtherUser => {
+                CloseAction::Frame(frame(FORBIDDEN, self))
+            }
             Self::Undeliverable => CloseAction::Code(Some(1011)),
             Self::Silent => CloseAction::Code(Some(GOING_AWAY)),
             Self::ShuttingDown { retry_after } => {
@@ -182,6 +201,9 @@ impl CloseCause {
             | Self::Destroyed
             | Self::Silent
             | Self::Violation(_)
+            | Self::TokenExpired
+            | Self::TokenRevoked
+            | Self::TokenOfOtherUser
             | Self::ProxyHeader(_)
             | Self::BadRequest(_)
             | Self::Refused(_)
@@ -221,6 +243,9 @@ impl CloseCause {
             | Self::NoWorker { .. }
             | Self::OverBudget { .. }
             | Self::Undeliverable
+            | Self::TokenExpired
+            | Self::TokenRevoked
+            | Self::TokenOfOtherUser
             | Self::ShuttingDown { .. } => None,
         }
     }
@@ -243,9 +268,15 @@ impl CloseCause {
             | Self::ProxyHeader(_) => CloseReason::Handshake,
             Self::NoWorker { .. } => CloseReason::NoWorker,
             Self::Undeliverable => CloseReason::Undeliverable,
+            Self::TokenExpired | Self::TokenRevoked | Self::TokenOfOtherUser => CloseReason::Token,
             Self::ShuttingDown { .. } => CloseReason::Shutdown,
         }
     }
+}
+
+/// A close frame with a code, and the text of the cause as its reason.
+fn frame(code: u16, cause: &CloseCause) -> CloseFrame {
+    CloseFrame::new(code, cause.to_string()).unwrap_or_default()
 }
 
 fn internal_error() -> Bytes {

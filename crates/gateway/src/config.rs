@@ -2,6 +2,7 @@
 
 mod args;
 mod checks;
+mod jwt;
 
 use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
 
@@ -16,6 +17,7 @@ use crate::{
     http::Pages,
     proxies::Proxies,
     settings::{Compression, CompressionPolicy, KeepAlive, Listener, NoWorker, Settings},
+    tokens::Tokens,
 };
 
 use checks::Addresses;
@@ -137,6 +139,7 @@ impl TryFrom<Args> for Config {
             header: args.proxy_header.unwrap_or_default().into(),
             protocol: args.proxy_protocol,
         };
+        let tokens = args.jwt.read(args.handshake_auth, &args.allowed_origin)?;
         let handshake_policy = HandshakePolicy {
             origins: args.allowed_origin,
             headers: args.header,
@@ -183,6 +186,7 @@ impl TryFrom<Args> for Config {
                 },
                 handshake_timeout: seconds(args.handshake_timeout),
                 handshake_auth: args.handshake_auth,
+                tokens,
                 handshake_auth_timeout: Duration::from_secs(args.handshake_auth_timeout),
                 no_worker: match args.no_worker_timeout {
                     Some(timeout) => NoWorker::Wait(seconds(timeout)),
@@ -213,14 +217,15 @@ impl TryFrom<Args> for Config {
 impl Config {
     /// The files that SIGHUP reloads.
     pub fn reread(&self) -> impl Iterator<Item = Arc<dyn Reload>> {
-        let Settings { gate, tls, pages, .. } = &self.settings;
+        let Settings { gate, tls, pages, tokens, .. } = &self.settings;
         let pages = pages.clone().filter(|pages| pages.is_folder());
         let files = gate
             .inner()
             .map(MutualTls::files)
             .into_iter()
             .chain(tls.as_ref().map(ServerTls::files));
-        files.chain(pages.map(|pages| pages as Arc<dyn Reload>))
+        let tokens = tokens.iter().flat_map(Tokens::files);
+        files.chain(pages.map(|pages| pages as Arc<dyn Reload>)).chain(tokens)
     }
 }
 

@@ -17,6 +17,7 @@ mod proxies;
 mod register_outages;
 mod routing;
 mod thread_messages;
+mod tokens;
 
 mod closed;
 mod heartbeat;

@@ -22,6 +22,8 @@ pub(crate) struct Metrics {
     closed: Family<Reason, Counter>,
     /// Refused handshakes, by reason.
     handshakes_refused: Family<Reason, Counter>,
+    /// Tokens not accepted, by error code.
+    tokens_refused: Family<Reason, Counter>,
     /// Messages received from clients.
     pub(crate) messages_in: Counter,
     /// Messages queued for clients.
@@ -104,6 +106,11 @@ impl Metrics {
             "handshakes_refused",
             "Refused handshakes, by reason",
             all.handshakes_refused,
+        );
+        registry.register(
+            "tokens_refused",
+            "Tokens of clients that were not accepted, by error code",
+            all.tokens_refused,
         );
         registry.register("messages_in", "Messages received from clients", all.messages_in);
         registry.register("messages_out", "Messages queued for clients", all.messages_out);
@@ -214,6 +221,11 @@ impl Metrics {
     /// Counts a pause in accepting connections.
     pub(crate) fn count_pause(&self, reason: &'static str) {
         self.accept_pauses.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// Counts a token that was not accepted.
+    pub(crate) fn count_token_refused(&self, reason: &'static str) {
+        self.tokens_refused.get_or_create(&Reason { reason }).inc();
     }
 
     /// Counts a closed client.

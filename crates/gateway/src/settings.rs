@@ -15,6 +15,7 @@ use crate::{
     http::Pages,
     proxies::Proxies,
     routing::Router,
+    tokens::Tokens,
 };
 
 /// Maximum number of standbys per client.
@@ -51,6 +52,8 @@ pub(crate) struct Settings {
     pub(crate) handshake_timeout: Option<Duration>,
     /// Which process decides about handshakes.
     pub(crate) handshake_auth: HandshakeAuth,
+    /// How tokens of clients are verified; `None` without `--handshake-auth jwt`.
+    pub(crate) tokens: Option<Arc<Tokens>>,
     /// Time limit for a worker's answer to a handshake.
     pub(crate) handshake_auth_timeout: Duration,
     /// Policy for clients whose events have no worker.
@@ -199,6 +202,8 @@ pub(crate) enum HandshakeAuth {
     None,
     /// The client's worker, before the client gets its response.
     Worker,
+    /// The gateway, by a token in the request.
+    Jwt,
 }
 
 /// Policy for clients whose events have no worker.

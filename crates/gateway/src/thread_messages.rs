@@ -12,7 +12,8 @@ use std::{
 use bytes::Bytes;
 use inbox::Inbox;
 use protocol::{
-    Command, ConnectionId, Effect, Grant, Group, InstanceId, Query, Row, Session, Swap, Uid,
+    Command, ConnectionId, Effect, Grant, Group, InstanceId, Query, Renewal, Row, Session, Swap,
+    Uid,
 };
 use runtime::{net::Released, rate_limit::Throttle, sync::Mutex};
 use tokio_util::sync::CancellationToken;
@@ -178,6 +179,8 @@ pub(crate) enum PartialAnswer {
     /// Uids, each once, with the ordinal of its first client.
     Uids(Vec<(Ordinal, Uid)>),
     Swap(Swap),
+    Renewal([Renewal; 1]),
+    RevocationsFull,
 }
 
 /// Amount of data on a shard that queries can return.

@@ -96,6 +96,8 @@ pub enum CloseReason {
     /// One of its events was discarded as a poison message: worker processes terminated while they
     /// handled it.
     Undeliverable,
+    /// Its token has expired, is revoked, or was replaced by that of another user.
+    Token,
 }
 
 impl CloseReason {
@@ -112,6 +114,7 @@ impl CloseReason {
         Self::Shutdown,
         Self::GatewayLost,
         Self::Undeliverable,
+        Self::Token,
     ];
 
     /// The name in metrics and reports.
@@ -127,6 +130,7 @@ impl CloseReason {
             Self::Shutdown => "shutdown",
             Self::GatewayLost => "gateway_lost",
             Self::Undeliverable => "undeliverable",
+            Self::Token => "token",
         }
     }
 }

@@ -29,6 +29,7 @@ pub mod link;
 mod role;
 pub mod secret;
 pub mod standby;
+pub mod token;
 
 pub mod codec;
 
@@ -39,7 +40,8 @@ pub use grant::{Grant, InvalidAnswer, Refusal};
 pub use id::{ClientId, ConnectionId, InvalidClientId};
 pub use instance::{InstanceId, InvalidInstance};
 pub use message::{Message, MessageKind};
-pub use name::{Group, InvalidName, Uid};
+pub use name::{Group, InvalidName, TokenId, Uid};
 pub use query::{Answer, Effect, Fields, Filter, Query, Row, Swap};
 pub use secret::Secret;
 pub use session::{Form, Session, SessionError};
+pub use token::{AccessToken, InvalidToken, Renewal, Revocation, TokenError};

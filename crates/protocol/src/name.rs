@@ -172,6 +172,11 @@ name! {
     Group
 }
 
+name! {
+    /// The id of a client's token (`jti`).
+    TokenId
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ConnectionId, Group, Session, Uid, bounded};
+use crate::{AccessToken, ConnectionId, Group, Renewal, Revocation, Session, Uid, bounded};
 
 /// One query about a gateway's own clients.
 ///
@@ -48,9 +48,14 @@ pub enum Query {
     /// The different uids in a group, or in all → [`Answer::Uids`]
     Uids { group: Option<Group> },
     /// Replaces a client's session if it [equals](Session::equals) `expected` → [`Answer::Swap`].
-    /// The only query with an effect, which is unknown if its link is lost before the answer. For
+    /// Its effect is unknown if its link is lost before the answer. For
     /// `edit` see [`Delivery::edits`](crate::link::Delivery).
     SwapSession { client: ConnectionId, edit: u64, expected: Session, new: Session },
+    /// Verifies a client's new token and moves the expiry of its connection → [`Answer::Renewal`]
+    RenewToken { client: ConnectionId, token: AccessToken },
+    /// Revokes tokens → [`Answer::Count`], the number of clients that are closed because of it, or
+    /// [`Answer::RevocationsFull`]
+    Revoke(Revocation),
 }
 
 impl Query {
@@ -75,6 +80,8 @@ impl Query {
             Self::Select {
                 filter: Filter::Any { groups: in_groups, uids: of, clients }, ..
             } => groups(in_groups) + uids(of) + clients.len() * size_of::<ConnectionId>(),
+            Self::RenewToken { token, .. } => token.expose().len(),
+            Self::Revoke(revocation) => revocation.weight(),
             Self::Select { filter: Filter::All, .. }
             | Self::Sessions { group: None }
             | Self::Count { group: None }
@@ -92,7 +99,8 @@ impl Query {
         match self {
             Self::IsOnline { client }
             | Self::Session { client }
-            | Self::SwapSession { client, .. } => Some(*client),
+            | Self::SwapSession { client, .. }
+            | Self::RenewToken { client, .. } => Some(*client),
             Self::Sessions { .. }
             | Self::ClientsOfUids { .. }
             | Self::Count { .. }
@@ -103,7 +111,8 @@ impl Query {
             | Self::CountsOfUids { .. }
             | Self::CountsOfAllGroups
             | Self::UidCount { .. }
-            | Self::Uids { .. } => None,
+            | Self::Uids { .. }
+            | Self::Revoke(_) => None,
         }
     }
 }
@@ -171,6 +180,10 @@ pub enum Answer {
     Uids(#[serde(deserialize_with = "bounded::items")] Vec<Uid>),
     /// The outcome of a compare-and-set.
     Swap(Swap),
+    /// The result of a new token.
+    Renewal(Renewal),
+    /// The gateway keeps as many revocations as it can. The new ones are not in effect.
+    RevocationsFull,
 }
 
 /// The outcome of [`Query::SwapSession`].

@@ -10,6 +10,13 @@ pub fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
+/// The time of the host's clock, in seconds since the Unix epoch. It may be wrong, and may go
+/// backwards.
+#[must_use]
+pub fn unix_seconds() -> u64 {
+    u64::try_from(clock_gettime(ClockId::Realtime).tv_sec).unwrap_or(0)
+}
+
 /// Wall and CPU time of an operation on this thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Elapsed {

@@ -11,7 +11,7 @@ use protocol::{
     Answer, ClientId, Close, Command, Event, Group, Message, Query, Session, SessionError, Uid,
 };
 use push_suite_cluster::{
-    Cluster, Error, SessionSwap,
+    Cluster, Error, Renewal, SessionSwap,
     internal::{self, HandlerScope, Offer, Waiting},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -98,6 +98,14 @@ impl Client {
             (internal::scoped(&self.state.link_context().cluster, Arc::clone(&scope)), scope)
         };
         &self.scoped.get_or_init(make).0
+    }
+
+    /// Gives the client a new token, which it has sent: see [`Cluster::renew_token`].
+    ///
+    /// # Errors
+    /// Those of [`Cluster::renew_token`].
+    pub async fn renew_token(&self, token: impl AsRef<str>) -> Result<Renewal, Error> {
+        self.cluster().renew_token(self.id(), token).await
     }
 
     pub(crate) const fn mark_redelivered(&mut self) {

@@ -41,11 +41,11 @@ pub use process::Process;
 pub use protocol::{
     ClientId, Close, CloseFrame, CloseReason, ConnectionId, Fields, Form, Grant, Group, Handshake,
     Header, InvalidAnswer, InvalidClientId, InvalidClose, InvalidName, Message, MessageKind,
-    Refusal, Secret, Session, SessionError, Uid,
+    Refusal, Secret, Session, SessionError, TokenId, Uid,
 };
 pub use push_suite_cluster::{
-    Bytes, Cluster, Error, Exclude, Filter, Queueing, Recipients, Reload, Report, Row, Sending,
-    SessionSwap, Status, Tls,
+    Bytes, Cluster, Error, Exclude, Filter, InvalidToken, Queueing, Recipients, Reload, Renewal,
+    Report, Revocation, Row, Sending, SessionSwap, Status, Tls, TokenError,
 };
 pub use run::{main, main_with, serve};
 pub use sending::{QueueToClient, SendToClient};

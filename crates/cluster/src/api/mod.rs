@@ -7,6 +7,7 @@ mod queries;
 mod request;
 mod sending;
 mod sessions;
+mod tokens;
 
 pub use queries::Filter;
 pub use sending::{Queueing, Sending};

@@ -54,6 +54,9 @@ fn every_cause() -> Vec<CloseCause> {
         CloseCause::NoWorker { retry_after },
         CloseCause::OverBudget { retry_after },
         CloseCause::Undeliverable,
+        CloseCause::TokenExpired,
+        CloseCause::TokenRevoked,
+        CloseCause::TokenOfOtherUser,
         CloseCause::ShuttingDown { retry_after },
     ];
     for cause in &all {
@@ -77,6 +80,9 @@ fn every_cause() -> Vec<CloseCause> {
             | CloseCause::NoWorker { .. }
             | CloseCause::OverBudget { .. }
             | CloseCause::Undeliverable
+            | CloseCause::TokenExpired
+            | CloseCause::TokenRevoked
+            | CloseCause::TokenOfOtherUser
             | CloseCause::ShuttingDown { .. } => {}
         }
     }
@@ -86,6 +92,13 @@ fn every_cause() -> Vec<CloseCause> {
 /// The code, cause and reason of a row of the list.
 fn row(cause: &CloseCause) -> [String; 3] {
     let (code, reason) = match cause.close_action(&Compat::Default.into()) {
+        CloseAction::Frame(frame) if !matches!(cause, CloseCause::ByWorker(_)) => {
+            return [
+                frame.code().to_string(),
+                format!("`{cause}`"),
+                format!("`{}`", frame.reason()),
+            ];
+        }
         CloseAction::None | CloseAction::Flush => ("none".to_owned(), ""),
         CloseAction::Code(_) if matches!(cause, CloseCause::ByClient(_)) => {
             ("the client's".to_owned(), "")

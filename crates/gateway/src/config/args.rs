@@ -11,7 +11,7 @@ use service::{
     tls_flags::{InnerFiles, PublicFiles},
 };
 
-use super::{MAX_MESSAGE, MAX_THREADS};
+use super::{MAX_MESSAGE, MAX_THREADS, jwt::JwtFlags};
 use crate::{
     heartbeat::MAX_LIMIT,
     listen_url::ListenUrl,
@@ -188,7 +188,8 @@ pub struct Args {
     pub(super) subprotocol: Vec<Subprotocol>,
 
     /// Which process decides about WebSocket handshakes before they are answered. With 'worker', the
-    /// client's worker accepts or refuses each of them
+    /// client's worker accepts or refuses each of them; with 'jwt', the gateway does, by a token that
+    /// a key of --jwt-keys has signed
     #[arg(help_heading = "Handshakes")]
     #[arg(long, value_name = "POLICY", value_enum, default_value_t)]
     pub(super) handshake_auth: HandshakeAuth,
@@ -218,6 +219,10 @@ pub struct Args {
     #[arg(long, value_name = "LEVEL")]
     #[arg(value_parser = clap::value_parser!(u8).range(1..=9))]
     pub(super) compression_level: Option<u8>,
+
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(super) jwt: JwtFlags,
 
     /// WebSocket frame type for pings and for messages from PHP peers (native peers set it per
     /// message)

@@ -231,7 +231,14 @@ pub(super) fn warnings(args: &Args, addresses: &Addresses) -> Vec<Warning> {
             listener.addr
         ),
     });
-    unreachable.into_iter().chain(everyone).chain(unchecked).collect()
+    let mut listeners = args.listen.iter();
+    let open = listeners.find(|listen| listen.framing() != Framing::WebSocket);
+    let by_token = args.handshake_auth == HandshakeAuth::Jwt;
+    let without_token = open.filter(|_| by_token).map(|listen| Warning {
+        flag: "--handshake-auth",
+        problem: format!("jwt does not concern clients of {listen}, which send no request"),
+    });
+    unreachable.into_iter().chain(everyone).chain(unchecked).chain(without_token).collect()
 }
 
 impl Effective for Config {

@@ -60,7 +60,10 @@ pub(super) fn estimate(query: &Query, content: &Content, in_php: bool) -> usize 
     };
     let ids = content.clients.saturating_mul(size_of::<ConnectionId>() * 2);
     match query {
-        Query::IsOnline { .. } | Query::Count { .. } => ROW,
+        Query::IsOnline { .. }
+        | Query::Count { .. }
+        | Query::RenewToken { .. }
+        | Query::Revoke(_) => ROW,
         Query::Session { .. } => {
             let limit = if in_php { MAX_PHP_SESSION } else { MAX_SESSION.max(MAX_PHP_SESSION) };
             sessions(Some(1)).min(limit)

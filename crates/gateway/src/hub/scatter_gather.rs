@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use protocol::{
-    Answer, Effect, Group, Query, Swap,
+    Answer, Effect, Group, Query, Renewal, Swap,
     codec::gateway_worker::reply::{NoReply, Reply},
     link::ToPeer,
 };
@@ -129,6 +129,13 @@ fn merge(query: Query, parts: Vec<PartialAnswer>) -> Answer {
                 clients.into_iter().map(|clients| clients.into_iter().map(|(_, id)| id).collect());
             Answer::Clients(deduplicated(uids.into_iter().zip(clients)))
         }
+        Query::RenewToken { .. } => {
+            Answer::Renewal(collect!(Renewal).pop().unwrap_or(Renewal::NotConnected))
+        }
+        Query::Revoke(_) if parts.contains(&PartialAnswer::RevocationsFull) => {
+            Answer::RevocationsFull
+        }
+        Query::Revoke(_) => Answer::Count(collect!(Count).into_iter().sum()),
         Query::Count { .. } => Answer::Count(collect!(Count).into_iter().sum()),
         Query::Counts { groups } => {
             let mut counts = vec![0; groups.len()];

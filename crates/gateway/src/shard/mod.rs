@@ -38,7 +38,7 @@ use self::{
     compression::Compression,
     connections::Connections,
     delivery::Delivery,
-    indexes::Directory,
+    indexes::{Directory, TokenHolders},
     pressure::Pressure,
     report::Tally,
     schedule::Schedule,
@@ -65,6 +65,8 @@ pub(crate) struct Shard {
     admission: Admission,
     connections: Connections,
     directory: Directory<SlotKey>,
+    /// The tokens of clients that have one.
+    token_holders: TokenHolders,
     /// Events on their way to workers.
     delivery: Delivery,
     /// Standbys of disconnected clients, and the sweep for clients that lack one.
@@ -112,6 +114,7 @@ impl Shard {
             admission: Admission::new(listeners, ids),
             connections: Connections::new(),
             directory: Directory::new(),
+            token_holders: TokenHolders::default(),
             delivery: Delivery::new(index, gateway.address, Arc::clone(&settings)),
             standby: StandbyState::default(),
             pressure: Pressure::new(settings.memory),

@@ -396,6 +396,7 @@ fn close_reasons() -> Vec<(&'static str, CloseReason)> {
         ("shutdown", CloseReason::Shutdown),
         ("gateway-lost", CloseReason::GatewayLost),
         ("undeliverable", CloseReason::Undeliverable),
+        ("token", CloseReason::Token),
     ];
     assert!(all.iter().map(|(_, reason)| reason).eq(CloseReason::ALL));
     all

@@ -10,6 +10,7 @@ mod handshake_answers;
 mod hostile;
 mod queries;
 mod strategies;
+mod tokens;
 
 use std::fmt::Debug;
 

@@ -1,10 +1,13 @@
 //! One value for each variant of queries and their answers, under the name of its golden bytes.
 
 use push_suite_protocol::{
-    Answer, ConnectionId, Effect, Fields, Filter, Query, Row, Session, Swap,
+    Answer, ConnectionId, Effect, Fields, Filter, Query, Renewal, Row, Session, Swap,
 };
 
-use crate::cases::{group, session, uid};
+use crate::{
+    cases::{group, session, uid},
+    tokens,
+};
 
 pub(crate) fn queries() -> Vec<(&'static str, Query)> {
     let client = ConnectionId(7);
@@ -41,6 +44,8 @@ pub(crate) fn queries() -> Vec<(&'static str, Query)> {
             expected: Session::default(),
             new: session(r#"{"a":1}"#),
         };
+        Query::RenewToken { .. } => "renew-token": tokens::renew(client);
+        Query::Revoke(_) => "revoke": tokens::revoke(uid("ann"));
     })
 }
 
@@ -57,7 +62,7 @@ pub(crate) fn filters() -> Vec<(&'static str, Filter)> {
 
 pub(crate) fn answers() -> Vec<(&'static str, Answer)> {
     let client = ConnectionId(7);
-    cases!(Answer {
+    let mut all = cases!(Answer {
         Answer::Online(_) => "online": Answer::Online(true);
         Answer::Session(_) =>
             "session": Answer::Session(Some(session(r#"{"a":1}"#))),
@@ -95,5 +100,10 @@ pub(crate) fn answers() -> Vec<(&'static str, Answer)> {
             "swap-offline": Answer::Swap(Swap::Offline),
             "swap-done": Answer::Swap(Swap::Done),
             "swap-other": Answer::Swap(Swap::Other(session(r#"{"a":1}"#)));
-    })
+        Answer::Renewal(_) =>
+            "token-renewed": Answer::Renewal(Renewal::Renewed { expires_at: Some(70_000) });
+        Answer::RevocationsFull => "revocations-full": Answer::RevocationsFull;
+    });
+    all.extend(tokens::renewals());
+    all
 }

@@ -5,9 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*};
 use push_suite_protocol::{
-    Answer, CloseFrame, CloseReason, Command, ConnectionId, Context, Effect, Event, Excluded,
-    Fields, Filter, Grant, Group, Handshake, InstanceId, Message, MessageKind, Query, Recipients,
-    Row, Session, Swap, Target, Uid,
+    AccessToken, Answer, CloseFrame, CloseReason, Command, ConnectionId, Context, Effect, Event,
+    Excluded, Fields, Filter, Grant, Group, Handshake, InstanceId, Message, MessageKind, Query,
+    Recipients, Renewal, Revocation, Row, Session, Swap, Target, TokenError, TokenId, Uid,
     event::Header,
     link::{Delivery, Refusal, Role, ToGateway, ToPeer},
     name::MAX_NAME,
@@ -189,6 +189,10 @@ fn recipients() -> impl Strategy<Value = Recipients> {
 fn query() -> impl Strategy<Value = Query> {
     prop_oneof![
         client().prop_map(|client| Query::IsOnline { client }),
+        (client(), "[a-z.]{1,20}").prop_map(|(client, token)| {
+            Query::RenewToken { client, token: AccessToken::new(token).unwrap() }
+        }),
+        revocation().prop_map(Query::Revoke),
         client().prop_map(|client| Query::Session { client }),
         option::of(group()).prop_map(|group| Query::Sessions { group }),
         vec(uid(), 0..4).prop_map(|uids| Query::ClientsOfUids { uids }),
@@ -294,6 +298,8 @@ fn answer() -> impl Strategy<Value = Answer> {
         vec(uid(), 0..4).prop_map(Answer::Uids),
         prop_oneof![Just(Swap::Offline), Just(Swap::Done), session().prop_map(Swap::Other),]
             .prop_map(Answer::Swap),
+        renewal().prop_map(Answer::Renewal),
+        Just(Answer::RevocationsFull),
     ]
 }
 
@@ -333,4 +339,27 @@ fn session() -> impl Strategy<Value = Session> {
     let json = vec(any::<u8>(), 0..60).prop_map(|it| Session::from_encoded(it.into()).unwrap());
     let php = vec(any::<u8>(), 0..60).prop_map(|it| Session::from_php(it.into()).unwrap());
     prop_oneof![json, php]
+}
+
+fn renewal() -> impl Strategy<Value = Renewal> {
+    prop_oneof![
+        option::of(any::<u64>()).prop_map(|expires_at| Renewal::Renewed { expires_at }),
+        Just(Renewal::Refused(TokenError::Expired)),
+        Just(Renewal::OtherUser),
+    ]
+}
+
+fn revocation() -> impl Strategy<Value = Revocation> {
+    let ids = vec("[a-z]{1,9}".prop_map(|id| TokenId::new(id).unwrap()), 0..4);
+    let before = option::of(any::<u64>());
+    (ids, vec(uid(), 0..4), any::<bool>(), before, any::<u32>(), any::<bool>()).prop_map(
+        |(ids, uids, all, issued_before, ttl, disconnect)| Revocation {
+            ids,
+            uids,
+            all,
+            issued_before,
+            ttl,
+            disconnect,
+        },
+    )
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{
     Answer, Close, CloseFrame, Command, ConnectionId, Effect, Fields, Filter, Grant, Group,
-    Message, Query, Recipients, Refusal, Row, Session, Swap, Target, Uid,
+    Message, Query, Recipients, Refusal, Renewal, Row, Session, Swap, Target, Uid,
 };
 use push_suite_cluster::internal::LocalGateway;
 
@@ -327,6 +327,13 @@ impl LocalGateway for Gateway {
                     Some(client) => Swap::Other(client.session.clone()),
                 })
             }
+            // Its clients have no tokens.
+            Query::RenewToken { client, .. } => {
+                let is_open = self.open().any(|(id, _)| id == client);
+                let without = Renewal::WithoutToken;
+                Answer::Renewal(if is_open { without } else { Renewal::NotConnected })
+            }
+            Query::Revoke(_) => Answer::Count(0),
         }
     }
 }

@@ -14,7 +14,9 @@ mod proxy_header;
 mod reading;
 mod requests;
 mod tick;
+mod tokens;
 
 pub(super) use self::{
     admission::Admission, drain::Drain, heartbeat_sweep::Sweeps, ids::ConnectionIds,
+    tokens::RevokedClients,
 };

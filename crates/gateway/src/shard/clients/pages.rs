@@ -61,11 +61,11 @@ impl Shard {
     }
 
     /// Whether a connection is to be registered as a client whatever it requests, unless that is a
-    /// health check.
+    /// health check. None does before it has shown its token.
     pub(super) fn becomes_client(&self, key: SlotKey) -> bool {
         let connection = &self.connections[key];
         let waits = connection.id.is_none() && connection.page == Page::None;
-        waits && self.settings.pages.is_none()
+        waits && self.settings.pages.is_none() && self.settings.tokens.is_none()
     }
 
     /// Registers a connection as a client, if no static files are served, before it is refused.

@@ -5,6 +5,7 @@ use bytes::{Bytes, BytesMut};
 use framing::websocket::{self, Refusal, Reply, Upgrade};
 use protocol::Handshake;
 
+use super::tokens::Taken;
 use crate::{
     closed::CloseCause,
     settings::HandshakeAuth,
@@ -21,7 +22,7 @@ impl Shard {
         let mut consumed = 0;
         let mut continues = true;
         loop {
-            let (request, length) = match self.parse(&heads[consumed..]) {
+            let (mut request, length) = match self.parse(&heads[consumed..]) {
                 Ok(Some(request)) if continues => request,
                 Ok(whole) => {
                     let connection = &mut self.connections[key];
@@ -37,6 +38,7 @@ impl Shard {
                 }
             };
             consumed += length;
+            let taken = self.settings.tokens.as_ref().map(|tokens| tokens.take(&mut request));
             let reply = websocket::evaluate(&request, &self.settings.handshake_policy);
             if !matches!(reply, Reply::Ordinary) {
                 self.take_forwarded(key, &request);
@@ -52,7 +54,7 @@ impl Shard {
                 }
                 Reply::Accept(upgrade) => {
                     let rest = &mut heads[consumed..];
-                    return self.handshake(key, upgrade, request.handshake, rest, quantum);
+                    return self.handshake(key, upgrade, request.handshake, taken, rest, quantum);
                 }
                 Reply::Refuse(answer, refusal) => {
                     return self.refuse(key, &answer, CloseCause::Refused(refusal));
@@ -91,13 +93,14 @@ impl Shard {
         self.close(key, closed);
     }
 
-    /// Completes a valid handshake, or has the client's worker decide about it. `rest` is what the
-    /// client has sent behind it.
+    /// Completes a valid handshake, has the client's worker decide about it, or decides by its
+    /// token. `rest` is what the client has sent behind it.
     fn handshake(
         &mut self,
         key: SlotKey,
         upgrade: Upgrade,
         handshake: Handshake,
+        taken: Option<Taken>,
         rest: &mut [u8],
         quantum: &mut Quantum,
     ) {
@@ -108,6 +111,14 @@ impl Shard {
                 self.received(key, rest, quantum);
             }
             HandshakeAuth::Worker => self.ask_worker(key, upgrade, handshake, rest),
+            HandshakeAuth::Jwt => match self.token_grant(taken) {
+                Ok((token, grant)) => {
+                    self.accept_handshake(key, upgrade, handshake, Some(&grant));
+                    self.hold_token(key, token);
+                    self.received(key, rest, quantum);
+                }
+                Err(rejection) => self.refuse_token(key, rejection),
+            },
         }
     }
 }

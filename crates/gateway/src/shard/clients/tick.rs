@@ -58,6 +58,7 @@ impl Shard {
                 Phase::Open(_) | Phase::Over => {}
             }
         }
+        self.close_expired();
         self.give_up_suspects(now);
         self.tick_budget(now);
         self.tick_standbys();

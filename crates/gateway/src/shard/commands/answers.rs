@@ -4,7 +4,9 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use protocol::{ConnectionId, Fields, Filter, Group, Query, Row, Session, Swap, Uid};
+use protocol::{
+    AccessToken, ConnectionId, Fields, Filter, Group, Query, Revocation, Row, Session, Swap, Uid,
+};
 use rustc_hash::FxHashSet;
 
 use super::targets::{Found, Targets};
@@ -20,6 +22,10 @@ pub(super) enum Answered {
     Now(PartialAnswer),
     /// A query about many clients, to be answered in slices.
     Slices(Enumeration),
+    /// A new token of a client.
+    Renewal { client: ConnectionId, token: AccessToken },
+    /// Tokens to be revoked.
+    Revocation(Revocation),
 }
 
 /// Answers for the clients of one shard that connected before `until`. `is_only` is whether the
@@ -95,6 +101,8 @@ pub(super) fn answer<H: Copy>(
                 in_php,
             ));
         }
+        Query::RenewToken { client, token } => return Answered::Renewal { client, token },
+        Query::Revoke(revocation) => return Answered::Revocation(revocation),
         Query::Select { fields, filter } => {
             let results = Results::Rows { fields, rows: Vec::new(), seen: FxHashSet::default() };
             return Answered::Slices(match filter {

@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use auth::Full;
 use framing::Framed;
 use protocol::{CloseFrame, ConnectionId, Group, Query, Swap};
 
@@ -17,6 +18,7 @@ use crate::{
     closed::CloseCause,
     shard::{
         Shard,
+        clients::RevokedClients,
         connections::{Audience, Pushed},
         slot::SlotKey,
     },
@@ -44,6 +46,8 @@ pub(super) enum Work {
     Ungroup { group: Group, members: Vec<ConnectionId> },
     /// A query about many clients.
     Enumerate { token: Token, enumeration: Enumeration },
+    /// Closing clients with revoked tokens.
+    Revoke { token: Token, revoked: RevokedClients },
 }
 
 impl Shard {
@@ -71,6 +75,17 @@ impl Shard {
                 self.gateway.hub.push(ToHub::PartialAnswer { token, part });
             }
             Answered::Slices(enumeration) => self.begin(Work::Enumerate { token, enumeration }),
+            Answered::Renewal { client, token: new } => {
+                let part = PartialAnswer::Renewal([self.renew_token(client, &new)]);
+                self.gateway.hub.push(ToHub::PartialAnswer { token, part });
+            }
+            Answered::Revocation(revocation) => match self.revoke(&revocation) {
+                Ok(revoked) => self.begin(Work::Revoke { token, revoked }),
+                Err(Full) => {
+                    let part = PartialAnswer::RevocationsFull;
+                    self.gateway.hub.push(ToHub::PartialAnswer { token, part });
+                }
+            },
         }
     }
 
@@ -153,6 +168,14 @@ impl Shard {
                 self.directory.take_out(&group, &slice);
                 slice.iter().for_each(|_| self.commands.count(true));
                 (!members.is_empty()).then_some(Work::Ungroup { group, members })
+            }
+            Work::Revoke { token, mut revoked } => {
+                if self.close_revoked(&mut revoked, CLOSED) {
+                    return Some(Work::Revoke { token, revoked });
+                }
+                let part = PartialAnswer::Count([revoked.closed]);
+                self.gateway.hub.push(ToHub::PartialAnswer { token, part });
+                None
             }
             Work::Enumerate { token, mut enumeration } => {
                 if enumeration.next(&mut self.directory, SLICE) {

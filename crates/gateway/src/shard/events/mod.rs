@@ -150,6 +150,7 @@ impl Shard {
         if self.directory.remove(id).is_none() {
             return;
         }
+        self.token_holders.remove(id);
         let connection = &mut self.connections[key];
         connection.id = None;
         connection.route = None;

@@ -6,5 +6,9 @@ mod directory;
 mod memberships;
 mod roster;
 mod stored_session;
+mod token_holders;
 
-pub(super) use self::directory::{Client, Directory};
+pub(super) use self::{
+    directory::{Client, Directory},
+    token_holders::TokenHolders,
+};

@@ -1,0 +1,198 @@
+//! The life of a token behind the handshake (`--handshake-auth jwt`): expiry, renewal, revocation.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::net::SocketAddr;
+
+use protocol::{CloseReason, Renewal, Revocation, TokenError, TokenId};
+use serde_json::json;
+use suite_tests::{
+    Browser, Issuer, Raw, Suite, TestWorker, eventually,
+    names::uid,
+    on_one_and_three_threads, ports,
+    process::Signal,
+    raw::{Answer, handshake},
+    suite::Builder,
+    tokens::now,
+    worker::Call,
+};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+
+on_one_and_three_threads!(
+    expired_connection_is_closed_unless_it_was_renewed,
+    renewal_needs_a_valid_token_of_the_same_user,
+    revocation_closes_clients_and_refuses_tokens_on_every_gateway,
+    file_of_revocations_outlives_the_gateway,
+);
+
+fn accepting(threads: usize, issuer: &Issuer) -> Builder {
+    let builder = Suite::builder().gateways(1).threads(threads);
+    let builder = builder.gateway_flag("--handshake-auth", "jwt");
+    builder.gateway_flag("--jwt-keys", issuer.file().to_str().unwrap())
+}
+
+async fn browser(gateway: SocketAddr, token: &str) -> Browser {
+    let request = format!("ws://{gateway}/?token={token}").into_client_request().unwrap();
+    Browser::open_with(gateway, request).await.unwrap()
+}
+
+/// The error code of a handshake that is refused, or an empty text.
+async fn refusal(gateway: SocketAddr, token: &str) -> String {
+    let mut raw = Raw::connect(gateway).await;
+    raw.send(handshake(&format!("Authorization: Bearer {token}\r\n")).as_bytes()).await;
+    let head = raw.head().await;
+    if head.starts_with("HTTP/1.1 101 ") {
+        return String::new();
+    }
+    let whole = [head.into_bytes(), raw.read_to_end().await].concat();
+    let body: serde_json::Value =
+        serde_json::from_str(&Answer::parse(&whole).unwrap().body).unwrap();
+    body["error"]["code"].as_str().unwrap().to_owned()
+}
+
+async fn close_reason(worker: &mut TestWorker) -> CloseReason {
+    loop {
+        if let Call::Close(reason) = worker.next_report().await.call {
+            return reason;
+        }
+    }
+}
+
+async fn expired_connection_is_closed_unless_it_was_renewed(threads: usize) {
+    let issuer = Issuer::hs256("a", 1);
+    let suite = accepting(threads, &issuer).start().await;
+    let gateway = suite.gateways[0].clients;
+    let mut worker = TestWorker::start(&suite, "1").await;
+    // Expired, and within the tolerance for clocks that differ; closed 25 seconds after.
+    let expired = |uid: &str| issuer.token(json!({ "sub": uid, "exp": now() - 21 }));
+    let mut ann = browser(gateway, &expired("ann")).await;
+    let mut bob = browser(gateway, &expired("bob")).await;
+    let never = json!({ "sub": "eve", "exp": now() - 21, "gw": { "expire_at": 0 } });
+    let mut eve = browser(gateway, &issuer.token(never)).await;
+    let expires_at = now() + 50;
+    let token = issuer.token(json!({ "sub": "bob", "exp": expires_at }));
+    bob.send(format!("renew {token}")).await;
+    let renewed = Renewal::Renewed { expires_at: Some(expires_at) };
+    assert_eq!(bob.receive_text().await, format!("{renewed:?}"));
+    assert_eq!(ann.receive_close().await, Some((4401, "token expired".into())));
+    assert_eq!(close_reason(&mut worker).await, CloseReason::Token);
+    bob.exchange("echo here", "here").await;
+    eve.exchange("echo here", "here").await;
+}
+
+async fn renewal_needs_a_valid_token_of_the_same_user(threads: usize) {
+    let issuer = Issuer::hs256("a", 1);
+    let listener = ports::free();
+    let builder = accepting(threads, &issuer);
+    let suite = builder.gateway_flag("--listen", &format!("text://{listener}")).start().await;
+    let gateway = suite.gateways[0].clients;
+    let mut worker = TestWorker::start(&suite, "1").await;
+    let mut ann = browser(gateway, &issuer.token_of("ann")).await;
+    let client = worker.next_report().await.client;
+    let cluster = suite.cluster().await;
+    let renewal = async |token: &str| cluster.renew_token(client, token).await.unwrap();
+    let invalid = Renewal::Refused(TokenError::Invalid);
+    let other = Issuer::hs256("a", 2);
+    assert_eq!(renewal("garbage").await, invalid);
+    assert_eq!(renewal(&other.token_of("ann")).await, invalid);
+    let expired = issuer.token(json!({ "sub": "ann", "exp": now() - 60 }));
+    assert_eq!(renewal(&expired).await, Renewal::Refused(TokenError::Expired));
+    for token in ["", &"x".repeat(8193)] {
+        assert!(cluster.renew_token(client, token).await.is_err());
+    }
+    let never = issuer.token(json!({ "sub": "ann", "gw": { "expire_at": 0 } }));
+    assert_eq!(renewal(&never).await, Renewal::Renewed { expires_at: None });
+    ann.exchange("echo here", "here").await;
+    assert_eq!(renewal(&issuer.token_of("bob")).await, Renewal::OtherUser);
+    assert_eq!(ann.receive_close().await, Some((4403, "token of another user".into())));
+    assert_eq!(close_reason(&mut worker).await, CloseReason::Token);
+    assert_eq!(renewal(&never).await, Renewal::NotConnected);
+    // A client of a listener without handshakes has no token.
+    let _text = Raw::connect(listener).await;
+    let client = worker.next_report().await.client;
+    let renewal = cluster.renew_token(client, issuer.token_of("ann")).await.unwrap();
+    assert_eq!(renewal, Renewal::WithoutToken);
+}
+
+async fn revocation_closes_clients_and_refuses_tokens_on_every_gateway(threads: usize) {
+    let issuer = Issuer::hs256("a", 1);
+    let suite = accepting(threads, &issuer).gateways(2).start().await;
+    let gateways = [suite.gateways[0].clients, suite.gateways[1].clients];
+    let mut worker = TestWorker::start(&suite, "1").await;
+    let cluster = suite.cluster().await;
+    let (ann, bob) = (issuer.token_of("ann"), issuer.token_of("bob"));
+    let mut of_ann = Vec::new();
+    let mut of_bob = Vec::new();
+    for gateway in gateways {
+        for _ in 0..2 {
+            of_ann.push(browser(gateway, &ann).await);
+        }
+        of_bob.push(browser(gateway, &bob).await);
+    }
+    let revocation = Revocation::uids([uid("ann"), uid("eve")]);
+    assert_eq!(cluster.revoke(revocation).await.unwrap(), 4);
+    for client in &mut of_ann {
+        assert_eq!(client.receive_close().await, Some((4403, "token revoked".into())));
+        assert_eq!(close_reason(&mut worker).await, CloseReason::Token);
+    }
+    for (gateway, client) in gateways.into_iter().zip(&mut of_bob) {
+        assert_eq!(refusal(gateway, &ann).await, "token_revoked");
+        assert_eq!(refusal(gateway, &issuer.token_of("eve")).await, "token_revoked");
+        client.exchange("echo here", "here").await;
+    }
+    // By id, and without closing clients.
+    let with_id = |id: &str| issuer.token(json!({ "sub": "ida", "jti": id, "iat": now() }));
+    let mut ida = browser(gateways[1], &with_id("t1")).await;
+    let revocation = Revocation::ids([TokenId::new("t1").unwrap()]);
+    assert_eq!(cluster.revoke(revocation.clone().keep_connected()).await.unwrap(), 0);
+    ida.exchange("echo here", "here").await;
+    for gateway in gateways {
+        assert_eq!(refusal(gateway, &with_id("t1")).await, "token_revoked");
+        assert_eq!(refusal(gateway, &with_id("t2")).await, "");
+    }
+    ida.send(format!("renew {}", with_id("t1"))).await;
+    let revoked = Renewal::Refused(TokenError::Revoked);
+    assert_eq!(ida.receive_text().await, format!("{revoked:?}"));
+    assert_eq!(cluster.revoke(revocation).await.unwrap(), 1);
+    assert_eq!(ida.receive_close().await, Some((4403, "token revoked".into())));
+    // Everything issued before a time: tokens without a time of issue count as earlier.
+    assert_eq!(cluster.revoke(Revocation::all(now() - 5)).await.unwrap(), 2);
+    for client in &mut of_bob {
+        assert_eq!(client.receive_close().await, Some((4403, "token revoked".into())));
+    }
+    assert_eq!(refusal(gateways[0], &bob).await, "token_revoked");
+    assert_eq!(refusal(gateways[0], &with_id("t3")).await, "");
+    let few = vec![uid("x"); 10_001];
+    assert!(cluster.revoke(Revocation::uids(few)).await.is_err(), "too many for one call");
+}
+
+async fn file_of_revocations_outlives_the_gateway(threads: usize) {
+    let (issuer, list) = (Issuer::hs256("a", 1), Issuer::hs256("list", 1));
+    let of = |uid: &str| json!({ "uids": [uid], "until": now() + 60 });
+    list.write(&json!({ "revocations": [of("ann")] }).to_string());
+    let builder = accepting(threads, &issuer).logs("info");
+    let file = list.file().display().to_string();
+    let mut suite = builder.gateway_flag("--jwt-revocations", &file).start().await;
+    let gateway = suite.gateways[0].clients;
+    let cluster = suite.cluster().await;
+    let refused = async |uid: &str| refusal(gateway, &issuer.token_of(uid)).await;
+    assert_eq!((refused("ann").await, refused("bob").await), ("token_revoked".into(), "".into()));
+    cluster.revoke(Revocation::uids([uid("eve")])).await.unwrap();
+    assert_eq!(refused("eve").await, "token_revoked");
+    // SIGHUP replaces the list of the file, if it is valid, and keeps what back ends have revoked.
+    list.write("{");
+    suite.gateways[0].signal(Signal::Hup);
+    suite.gateways[0].wait_for_log(&["ERROR", "reload failed", &file]).await;
+    assert_eq!(refused("ann").await, "token_revoked");
+    list.write(&json!({ "revocations": [of("bob")] }).to_string());
+    suite.gateways[0].signal(Signal::Hup);
+    eventually("the new list to be in use", async || {
+        let refusals = (refused("ann").await, refused("bob").await);
+        (refusals == (String::new(), "token_revoked".into())).then_some(())
+    })
+    .await;
+    assert_eq!(refused("eve").await, "token_revoked");
+    // What only a back end has revoked ends with the gateway.
+    suite.gateways[0].restart().await;
+    assert_eq!(refused("bob").await, "token_revoked");
+    assert_eq!(refused("eve").await, "");
+}
