@@ -20,6 +20,7 @@ on_one_and_three_threads!(
     length_in_the_header_of_a_message_is_written_by_the_gateway,
     invalid_length_closes_the_connection,
     message_without_a_frame_is_counted_and_skipped,
+    message_without_a_frame_is_reported_as_dropped,
     kind_of_a_message_is_kept_to_the_worker_and_back,
     group_messages_of_both_kinds_reach_every_listener,
     kind_of_a_message_of_a_php_worker_follows_its_content,
@@ -138,6 +139,18 @@ async fn message_without_a_frame_is_counted_and_skipped(threads: usize) {
     gateway.wait_for_metric(COUNTER, 2.0).await;
     let line = gateway.wait_for_log(&["message not sent"]).await;
     assert!(line.contains("WARN") && line.contains("listener="), "{line}");
+}
+
+async fn message_without_a_frame_is_reported_as_dropped(threads: usize) {
+    let (suite, addrs, mut worker) = start(threads, &["frame://*?length=u8", "tcp://*"]).await;
+    let (_narrow, _) = connect(addrs[0], &mut worker).await;
+    let (_tcp, _) = connect(addrs[1], &mut worker).await;
+    let cluster = suite.cluster().await;
+    for (size, reached, dropped) in [(255, 2, 0), (256, 1, 1)] {
+        let sent = cluster.send_to_all(push_suite_cluster::Recipients::All, "x".repeat(size));
+        let report = sent.report().await.unwrap();
+        assert_eq!((report.matched, report.reached, report.dropped), (2, reached, dropped));
+    }
 }
 
 /// Listeners of every kind with input, and the message in it.

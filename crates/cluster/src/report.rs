@@ -19,7 +19,8 @@ pub struct Report {
     /// whether the client has read it; the close has begun; the group is joined or was left.
     pub reached: u64,
     /// Those that were too slow: their send queue was full, so that the message was dropped, or the
-    /// client closed (`--slow-client`).
+    /// client closed (`--slow-client`). Also those of a `frame://` listener whose layout has no
+    /// frame for the message.
     pub dropped: u64,
     /// The inner addresses of the gateways that did not answer, whose clients are not counted. The
     /// call is not lost there: it takes effect once, unless the gateway is not reached any more.

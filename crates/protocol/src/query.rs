@@ -208,7 +208,7 @@ pub struct Effect {
     /// prevents it from joining.
     pub reached: u64,
     /// Those whose write queue was full: the message was dropped, or the client closed because of
-    /// it.
+    /// it. Also those whose listener cannot frame the message.
     pub dropped: u64,
 }
 
