@@ -55,6 +55,7 @@ const OWNED: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "crates/auth/src",
     "crates/loadgen/src/account.rs",
+    "crates/loadgen/src/content.rs",
     "crates/loadgen/src/frame.rs",
     "crates/loadgen/src/html.rs",
     "crates/loadgen/src/latency.rs",

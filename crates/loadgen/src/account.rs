@@ -16,6 +16,8 @@ pub(crate) struct Account {
     pub(crate) damaged: u64,
     /// Of another run.
     pub(crate) foreign: u64,
+    /// Bytes received, with frame headers.
+    pub(crate) bytes: u64,
 }
 
 impl Account {
@@ -38,6 +40,7 @@ impl AddAssign for Account {
         self.out_of_order += other.out_of_order;
         self.damaged += other.damaged;
         self.foreign += other.foreign;
+        self.bytes += other.bytes;
     }
 }
 

@@ -157,6 +157,12 @@ struct Load {
     /// Send binary messages instead of text.
     #[arg(long)]
     binary: bool,
+    /// Offer permessage-deflate, and require that the server accepts it.
+    #[arg(long)]
+    deflate: bool,
+    /// Fill messages with JSON of chat messages rather than with one repeated letter.
+    #[arg(long)]
+    json_content: bool,
     /// Server process to measure: a pid, or a name as in `ps -o comm` (repeatable).
     #[arg(long, value_name = "PID|NAME")]
     process: Vec<String>,
@@ -253,6 +259,8 @@ impl Load {
             sources: self.source,
             answer: self.answer,
             binary: self.binary,
+            deflate: self.deflate,
+            json: self.json_content,
             processes: self.process,
         };
         Ok((plan.checked()?, self.output))

@@ -140,13 +140,13 @@ impl Kind {
         stream.set_zero_linger()?;
         match self {
             Self::Connects => return Ok(()),
-            Self::Handshakes => return link::handshake(&mut stream, target).await,
+            Self::Handshakes => return link::handshake(&mut stream, target, "").await.map(drop),
             Self::Heads => {
                 send(&mut stream, bytes, count).await?;
                 stream.read_u8().await?;
             }
             Self::Messages | Self::Unread => {
-                link::handshake(&mut stream, target).await?;
+                link::handshake(&mut stream, target, "").await?;
                 loop {
                     send(&mut stream, bytes, count).await?;
                 }

@@ -1,6 +1,8 @@
 //! The client side of WebSocket framing, as far as a generator needs it: messages from a template,
 //! and a decoder that does not keep payloads.
 
+use flate2::{Decompress, FlushDecompress, Status};
+
 use crate::{
     protocol::{self, Protocol},
     stamp::{self, Stamp},
@@ -14,6 +16,9 @@ const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
+
+/// The mark of a compressed message.
+const RSV1: u8 = 0x40;
 
 /// One message as a masked frame.
 pub(crate) fn encode(opcode: u8, payload: &[u8], out: &mut Vec<u8>) {
@@ -105,17 +110,17 @@ pub(crate) struct Template {
 impl Template {
     pub(crate) fn new(
         ops: [u8; 2],
-        size: usize,
+        content: &[u8],
         token: Option<Token>,
         protocol: Protocol,
         binary: bool,
     ) -> Self {
-        let payload = protocol.wrap(&vec![b'x'; size]);
+        let payload = protocol.wrap(content);
         let mut frame = Vec::new();
         encode(if binary { BINARY } else { TEXT }, &payload, &mut frame);
         let front = protocol.front();
         let start = frame.len() - payload.len() + front;
-        Self { frame, ops, token, start, end: start + size, front }
+        Self { frame, ops, token, start, end: start + content.len(), front }
     }
 
     /// Appends the message with this stamp.
@@ -163,6 +168,10 @@ pub(crate) struct Decoder {
     front: Front,
     size: u64,
     control: Vec<u8>,
+    /// Set if messages may be compressed.
+    inflater: Option<Decompress>,
+    /// The payload of the compressed message in progress.
+    compressed: Option<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -181,6 +190,11 @@ impl Default for Front {
 }
 
 impl Decoder {
+    /// A decoder of messages that may be compressed (RFC 7692), without context takeover.
+    pub(crate) fn inflating() -> Self {
+        Self { inflater: Some(Decompress::new(false)), ..Self::default() }
+    }
+
     /// Decodes `bytes`, and calls `each` for every completed message.
     pub(crate) fn feed(
         &mut self,
@@ -196,6 +210,9 @@ impl Decoder {
                     self.have += 1;
                     bytes = rest;
                     let Some(len) = self.length()? else { continue };
+                    if self.header[0] & RSV1 != 0 {
+                        self.compressed = Some(Vec::new());
+                    }
                     self.left = Some(len);
                     len
                 }
@@ -209,7 +226,7 @@ impl Decoder {
             if 0 < left {
                 return Ok(());
             }
-            self.finish(&mut each);
+            self.finish(&mut each)?;
         }
     }
 
@@ -217,7 +234,8 @@ impl Decoder {
     fn length(&self) -> Result<Option<u64>, Broken> {
         let header = &self.header[..self.have];
         let Some(short) = header.get(1) else { return Ok(None) };
-        if header[0] & 0x70 != 0 || 127 < *short || (self.is_control() && 125 < *short) {
+        let reserved = if self.inflater.is_some() && !self.is_control() { 0x30 } else { 0x70 };
+        if header[0] & reserved != 0 || 127 < *short || (self.is_control() && 125 < *short) {
             return Err(Broken);
         }
         Ok(match (short, header.len()) {
@@ -237,22 +255,58 @@ impl Decoder {
             self.control.extend_from_slice(payload);
             return;
         }
-        let front = &mut self.front;
-        let take = payload.len().min(FRONT - front.len);
-        front.bytes[front.len..front.len + take].copy_from_slice(&payload[..take]);
-        front.len += take;
-        self.size += payload.len() as u64;
+        match &mut self.compressed {
+            Some(compressed) => compressed.extend_from_slice(payload),
+            None => self.keep_content(payload),
+        }
     }
 
-    fn finish(&mut self, each: &mut impl FnMut(Received<'_>)) {
+    fn keep_content(&mut self, content: &[u8]) {
+        let front = &mut self.front;
+        let take = content.len().min(FRONT - front.len);
+        front.bytes[front.len..front.len + take].copy_from_slice(&content[..take]);
+        front.len += take;
+        self.size += content.len() as u64;
+    }
+
+    /// Decompresses the message in progress, of which only the front is kept.
+    fn inflate(&mut self) -> Result<(), Broken> {
+        let (Some(mut payload), Some(mut inflater)) =
+            (self.compressed.take(), self.inflater.take())
+        else {
+            return Ok(());
+        };
+        payload.extend_from_slice(&[0, 0, 0xff, 0xff]);
+        inflater.reset(false);
+        let (mut rest, mut out) = (&payload[..], [0; 4096]);
+        loop {
+            let (consumed, produced) = (inflater.total_in(), inflater.total_out());
+            let status =
+                inflater.decompress(rest, &mut out, FlushDecompress::None).map_err(|_| Broken)?;
+            rest = &rest[usize::try_from(inflater.total_in() - consumed).unwrap_or(0)..];
+            let produced = usize::try_from(inflater.total_out() - produced).unwrap_or(0);
+            self.keep_content(&out[..produced]);
+            if status == Status::StreamEnd || (rest.is_empty() && produced < out.len()) {
+                break;
+            }
+            if produced == 0 {
+                return Err(Broken);
+            }
+        }
+        self.inflater = Some(inflater);
+        Ok(())
+    }
+
+    fn finish(&mut self, each: &mut impl FnMut(Received<'_>)) -> Result<(), Broken> {
         self.have = 0;
         self.left = None;
         match self.header[0] & 15 {
             PING => each(Received::Ping(&self.control)),
             CLOSE => each(Received::Close),
             PONG => {}
-            _ if self.header[0] & 0x80 == 0 => return,
+            _ if self.header[0] & 0x80 == 0 => return Ok(()),
             _ => {
+                self.inflate()?;
                 let front = &self.front.bytes[..self.front.len];
                 each(Received::Message { front, size: self.size });
                 self.front.len = 0;
@@ -260,6 +314,7 @@ impl Decoder {
             }
         }
         self.control.clear();
+        Ok(())
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct Link {
     protocol: Protocol,
     /// Whether the server takes messages.
     welcome: bool,
+    /// Bytes received since they were last taken.
+    bytes: u64,
 }
 
 /// The sending half, which a pacing thread may use while another reads.
@@ -52,6 +54,7 @@ impl Link {
         target: &Target,
         source: Option<IpAddr>,
         protocol: Protocol,
+        deflate: bool,
         input: &RefCell<Vec<u8>>,
     ) -> io::Result<Self> {
         let socket = match target.addr {
@@ -65,11 +68,16 @@ impl Link {
         }
         let mut stream = socket.connect(target.addr).await?;
         stream.set_nodelay(true)?;
-        handshake(&mut stream, target).await?;
+        let offer = if deflate { DEFLATE } else { "" };
+        let answer = handshake(&mut stream, target, offer).await?;
+        if deflate && !answer.contains("permessage-deflate") {
+            return Err(io::Error::other("the server does not accept permessage-deflate"));
+        }
         let (read, half) = stream.into_split();
         let out = Arc::new(Outgoing { half, rest: Mutex::new(Vec::new()) });
         let welcome = !protocol.has_handshake();
-        let mut link = Self { read, out, decoder: Decoder::default(), protocol, welcome };
+        let decoder = if deflate { Decoder::inflating() } else { Decoder::default() };
+        let mut link = Self { read, out, decoder, protocol, welcome, bytes: 0 };
         while !link.welcome {
             link.receive(input, |_, _| {}).await?;
         }
@@ -83,7 +91,7 @@ impl Link {
         input: &RefCell<Vec<u8>>,
         mut each: impl FnMut(&[u8], u64),
     ) -> io::Result<()> {
-        let Self { read, out, decoder, protocol, welcome } = self;
+        let Self { read, out, decoder, protocol, welcome, bytes } = self;
         let mut answers = Vec::new();
         let mut closed = false;
         let read = poll_fn(|context| -> Poll<io::Result<()>> {
@@ -93,6 +101,7 @@ impl Link {
             if buffer.filled().is_empty() {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
+            *bytes += buffer.filled().len() as u64;
             let fed = decoder.feed(buffer.filled(), |received| match received {
                 Received::Message { front, size } => match protocol.read(front, size) {
                     ServerMessage::Message(front, size) => each(front, size),
@@ -121,6 +130,11 @@ impl Link {
             out.send(&answers)?;
         }
         if closed { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
+    }
+
+    /// Bytes received since the last call.
+    pub(crate) fn take_bytes(&mut self) -> u64 {
+        std::mem::take(&mut self.bytes)
     }
 
     /// Whether the server has closed the connection, read or not.
@@ -180,12 +194,19 @@ impl Outgoing {
     }
 }
 
-/// Sends the WebSocket handshake, and waits for the response.
-pub(crate) async fn handshake(stream: &mut TcpStream, target: &Target) -> io::Result<()> {
+/// The header that offers compression.
+const DEFLATE: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+
+/// Sends the WebSocket handshake with these headers, and waits for the response, which it returns.
+pub(crate) async fn handshake(
+    stream: &mut TcpStream,
+    target: &Target,
+    headers: &str,
+) -> io::Result<String> {
     // The key need not be random: it guards caches, and there is none in between.
     let request = format!(
         "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{headers}\r\n",
         target.path, target.host
     );
     stream.write_all(request.as_bytes()).await?;
@@ -205,7 +226,10 @@ pub(crate) async fn handshake(stream: &mut TcpStream, target: &Target) -> io::Re
             break;
         }
     }
-    if answer.starts_with(b"HTTP/1.1 101 ") { Ok(()) } else { Err(refused(&answer[..have])) }
+    match answer.starts_with(b"HTTP/1.1 101 ") {
+        true => Ok(String::from_utf8_lossy(&answer[..have]).into_owned()),
+        false => Err(refused(&answer[..have])),
+    }
 }
 
 fn refused(answer: &[u8]) -> io::Error {

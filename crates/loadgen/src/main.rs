@@ -1,12 +1,13 @@
 //! A load generator for WebSocket servers that accounts for every message it sends, and a direct
 //! server to compare with.
 //!
-//! Values, tested without a socket: [`plan`], [`schedule`], [`stamp`], [`frame`], [`protocol`],
-//! [`account`], [`latency`], [`report`], [`text`], [`svg`], [`html`]. With I/O: [`proc_stats`],
-//! [`link`], [`load`], [`flood`], [`direct`].
+//! Values, tested without a socket: [`plan`], [`schedule`], [`content`], [`stamp`], [`frame`],
+//! [`protocol`], [`account`], [`latency`], [`report`], [`text`], [`svg`], [`html`]. With I/O:
+//! [`proc_stats`], [`link`], [`load`], [`flood`], [`direct`].
 
 mod account;
 mod args;
+mod content;
 mod direct;
 mod flood;
 mod frame;

@@ -10,6 +10,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::{
+    content,
     frame::{Template, Token},
     protocol::Protocol,
     stamp,
@@ -78,6 +79,10 @@ pub(crate) struct Plan {
     /// The answer of idle clients to every message.
     pub(crate) answer: Option<String>,
     pub(crate) binary: bool,
+    /// Whether clients offer permessage-deflate.
+    pub(crate) deflate: bool,
+    /// Whether messages contain JSON rather than one repeated letter.
+    pub(crate) json: bool,
     pub(crate) processes: Vec<String>,
 }
 
@@ -221,7 +226,8 @@ impl Plan {
             (Mode::Member, _) => *b"+-",
             _ => *b"ee",
         };
-        Template::new(ops, self.size, self.token(), self.protocol, self.binary)
+        let content = if self.json { content::json(self.size) } else { vec![b'x'; self.size] };
+        Template::new(ops, &content, self.token(), self.protocol, self.binary)
     }
 
     /// The recipient token of messages, in modes with one.

@@ -90,6 +90,8 @@ pub(crate) struct Report {
     pub(crate) seconds: f64,
     pub(crate) connecting_seconds: f64,
     pub(crate) messages: Messages,
+    /// Bytes received per delivery, with frame headers; 0 if none were counted.
+    pub(crate) bytes_each: f64,
     /// Deliveries (or cycles, or answers) a second.
     pub(crate) per_second: f64,
     /// The unit that CPU time is divided by: deliveries, cycles, or answers.
@@ -231,6 +233,7 @@ impl Report {
                 slow_closed: facts.shed,
                 trouble: facts.trouble,
             },
+            bytes_each: facts.account.bytes as f64 / facts.account.delivered.max(1) as f64,
             per_second: facts.done as f64 / seconds,
             unit: match plan.mode {
                 Mode::Churn | Mode::Storm => "cycle",

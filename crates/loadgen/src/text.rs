@@ -23,6 +23,9 @@ fn write(report: &Report, text: &mut String) -> std::fmt::Result {
         writeln!(text, "  first fault {trouble}")?;
     }
     writeln!(text, "  rate        {:.0} {} a second", report.per_second, plural(report.unit))?;
+    if 0.0 < report.bytes_each {
+        writeln!(text, "  received    {:.1} bytes per {}", report.bytes_each, report.unit)?;
+    }
     for (name, summary) in [
         ("latency", &report.latency_us),
         ("connect", &report.connect_us),

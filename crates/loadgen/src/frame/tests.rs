@@ -21,7 +21,11 @@ fn server(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 fn read(bytes: &[u8], piece: usize) -> Result<Vec<String>, Broken> {
-    let (mut decoder, mut seen) = (Decoder::default(), Vec::new());
+    read_by(Decoder::default(), bytes, piece)
+}
+
+fn read_by(mut decoder: Decoder, bytes: &[u8], piece: usize) -> Result<Vec<String>, Broken> {
+    let mut seen = Vec::new();
     for bytes in bytes.chunks(piece) {
         decoder.feed(bytes, |received| {
             seen.push(match received {
@@ -80,7 +84,7 @@ fn unmasked(frame: &[u8]) -> Vec<u8> {
 fn template_is_a_masked_message_with_its_stamp() {
     let stamp = Stamp { run: 7, sender: 3, number: 9, due: 1 };
     let mut frame = Vec::new();
-    Template::new(*b"+-", 64, None, Protocol::Plain, false).append(&stamp, &mut frame);
+    Template::new(*b"+-", &[b'x'; 64], None, Protocol::Plain, false).append(&stamp, &mut frame);
     assert_eq!(frame[..2], [0x81, 0x80 | 64]);
     let payload = unmasked(&frame);
     assert_eq!(payload.len(), 64);
@@ -95,7 +99,7 @@ fn template_ends_with_the_recipient_in_every_protocol() {
     for protocol in [Protocol::Plain, Protocol::Socketio] {
         let mut frame = b"before".to_vec();
         let token = Token::Uid { uids: 256 };
-        Template::new(*b"tt", 64, Some(token), protocol, false).append(&stamp, &mut frame);
+        Template::new(*b"tt", &[b'x'; 64], Some(token), protocol, false).append(&stamp, &mut frame);
         let payload = unmasked(&frame[6..]);
         let ServerMessage::Message(front, 64) = protocol.read(&payload, payload.len() as u64)
         else {
@@ -104,4 +108,25 @@ fn template_ends_with_the_recipient_in_every_protocol() {
         assert_eq!(Stamp::read(front), Some(stamp));
         assert!(front.starts_with(b"t") && front.ends_with(b"xx@00002c"));
     }
+}
+
+#[test]
+fn compressed_messages_are_decoded_if_that_was_negotiated() {
+    // "Hello" in one frame and in two, as in RFC 7692; and a message that is not compressed.
+    let payload = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
+    let stream = [
+        server(0xc1, payload),
+        server(0x41, &payload[..3]),
+        server(0x89, b"now"),
+        server(0x80, &payload[3..]),
+        server(0x81, b"plain"),
+    ]
+    .concat();
+    for piece in [1, 2, 3, stream.len()] {
+        let seen = read_by(Decoder::inflating(), &stream, piece).unwrap();
+        assert_eq!(seen, ["Hello:5", "ping 3", "Hello:5", "plain:5"], "in pieces of {piece}");
+    }
+    assert_eq!(read(&stream, stream.len()), Err(Broken));
+    assert_eq!(read_by(Decoder::inflating(), &server(0xc9, b""), 2), Err(Broken));
+    assert_eq!(read_by(Decoder::inflating(), &server(0xc1, b"\x06"), 9), Err(Broken));
 }

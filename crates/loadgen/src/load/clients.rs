@@ -35,6 +35,8 @@ pub(super) async fn prepare(link: &mut Link, local: &Local, index: usize) -> io:
 /// Sends messages and, for each echo, the next (closed loop).
 pub(super) async fn echo(mut link: Link, local: Rc<Local>, index: usize) {
     let start = local.started().await;
+    // Those of the preparation do not count.
+    link.take_bytes();
     let mut streams = [Stream::default()];
     let mut next = 0;
     let mut credit = local.run.plan.window;
@@ -53,6 +55,7 @@ pub(super) async fn echo(mut link: Link, local: Rc<Local>, index: usize) {
         if let Err(error) = read.await {
             break error;
         }
+        local.counters.borrow_mut().account.bytes += link.take_bytes();
         local.run.live.delivered.fetch_add(u64::from(credit), Relaxed);
     };
     lost(&local.run, &ended);
@@ -61,6 +64,7 @@ pub(super) async fn echo(mut link: Link, local: Rc<Local>, index: usize) {
 /// Receives the messages of a pacer, or of the senders of a fan-out.
 pub(super) async fn receive(mut link: Link, local: Rc<Local>, index: usize) {
     let start = local.started().await;
+    link.take_bytes();
     let run = &local.run;
     let fanout = run.plan.is_fanout();
     let closed_loop = fanout && run.plan.rate.is_none();
@@ -80,6 +84,7 @@ pub(super) async fn receive(mut link: Link, local: Rc<Local>, index: usize) {
         if let Err(error) = read.await {
             break error;
         }
+        local.counters.borrow_mut().account.bytes += link.take_bytes();
         run.live.delivered.fetch_add(new, Relaxed);
     };
     lost(run, &ended);

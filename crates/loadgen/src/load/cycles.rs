@@ -107,7 +107,7 @@ pub(super) async fn open(local: &Local, index: usize, source: usize) -> io::Resu
     let plan = &local.run.plan;
     let began = Instant::now();
     let (target, source) = (plan.target(index), plan.source(source));
-    let link = Link::connect(target, source, plan.protocol, &local.input).await?;
+    let link = Link::connect(target, source, plan.protocol, plan.deflate, &local.input).await?;
     local.counters.borrow_mut().connect.record(0, nanos(began.elapsed()));
     Ok(link)
 }

@@ -29,6 +29,8 @@ pub(crate) fn example(mode: Mode) -> Plan {
         sources: Vec::new(),
         answer: None,
         binary: false,
+        deflate: false,
+        json: false,
         processes: Vec::new(),
     }
 }
