@@ -37,6 +37,12 @@ pub struct Frame {
     pub payload: Vec<u8>,
 }
 
+impl From<Stream> for Raw {
+    fn from(stream: Stream) -> Self {
+        Self { stream }
+    }
+}
+
 impl Raw {
     /// Connects.
     ///

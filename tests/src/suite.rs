@@ -142,6 +142,12 @@ impl Builder {
         self
     }
 
+    /// Disables TLS for clients, overriding the environment.
+    pub fn plain_clients(mut self) -> Self {
+        self.wss = false;
+        self
+    }
+
     /// Adds a flag with a value to every gateway.
     pub fn gateway_flag(mut self, flag: &str, value: &str) -> Self {
         self.gateway_flags.extend([flag.to_owned(), value.to_owned()]);

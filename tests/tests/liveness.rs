@@ -1,11 +1,14 @@
 //! Liveness of clients: pings, timeouts and heartbeats.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::time::Duration;
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use protocol::{CloseReason, Event, Message};
 use suite_tests::{
-    Peer, Php, Raw, Suite, on_one_and_three_threads, ports,
+    Peer, Php, Raw, Suite, eventually, on_one_and_three_threads, ports,
     raw::{Frame, masked},
     suite::Builder,
     with_timeout,
@@ -15,6 +18,7 @@ use tokio::time::sleep;
 on_one_and_three_threads!(
     silent_client_is_pinged_and_closed_with_1001,
     client_that_answers_pings_stays_connected,
+    deadline_of_a_ping_is_shorter_than_its_interval,
     client_that_sends_anything_is_not_pinged,
     client_that_is_not_read_is_not_timed_out,
     heartbeat_closes_a_silent_client_with_1001,
@@ -65,6 +69,44 @@ async fn silent_client_is_pinged_and_closed_with_1001(threads: usize) {
     let pings = suite.gateways[0].metric("pushsuite_gateway_websocket_pings_total").await;
     assert_eq!(pings, Some(6.0));
     assert_eq!(suite.gateways[0].metric("pushsuite_gateway_messages_out_total").await, Some(0.0));
+}
+
+async fn deadline_of_a_ping_is_shorter_than_its_interval(threads: usize) {
+    let flags = [("--websocket-ping", "4"), ("--websocket-pong-timeout", "1")];
+    let (suite, mut worker) = start(threads, &flags).await;
+    let mut client = Raw::websocket(suite.gateways[0].clients).await;
+    let id = worker.accept_client().await;
+    let opened = Instant::now();
+    assert_eq!(client.frame().await, ping());
+    let pinged = opened.elapsed();
+    assert_eq!(client.close_code().await, 1001);
+    assert_eq!(worker.event_of(id).await, Event::Close(CloseReason::Timeout));
+    // With the interval as its deadline, both would take as long.
+    let closed = opened.elapsed() - pinged;
+    assert!(closed < pinged, "pinged after {pinged:?}, closed {closed:?} later");
+}
+
+#[tokio::test]
+async fn client_whose_process_is_frozen_is_found_and_one_that_answers_stays() {
+    let flags = [("--websocket-ping", "1"), ("--websocket-pong-timeout", "1")];
+    let suite = builder(1, &flags).plain_clients().start().await;
+    let mut worker = suite.worker_link(0, "w:1").await;
+    let mut client = Command::new(env!("CARGO_BIN_EXE_idle-client"))
+        .arg(suite.gateways[0].clients.to_string())
+        .spawn()
+        .unwrap();
+    let id = worker.accept_client().await;
+    let pings = "pushsuite_gateway_websocket_pings_total";
+    eventually("several pings to be answered", async || {
+        (4.0 <= suite.gateways[0].metric(pings).await?).then_some(())
+    })
+    .await;
+    assert!(worker.has_no_event().await, "it answers, and sends nothing else");
+    let stop = Command::new("kill").args(["-STOP", &client.id().to_string()]).status().unwrap();
+    assert!(stop.success());
+    assert_eq!(worker.event_of(id).await, Event::Close(CloseReason::Timeout));
+    client.kill().unwrap();
+    client.wait().unwrap();
 }
 
 async fn client_that_answers_pings_stays_connected(threads: usize) {

@@ -13,7 +13,7 @@ use framing::{
 use protocol::{CloseFrame, CloseReason};
 use thiserror::Error;
 
-use crate::settings::CompatBehavior;
+use crate::{limits::AddressLimit, settings::CompatBehavior};
 
 /// The cause for the end of a connection.
 #[derive(Debug, Error)]
@@ -60,6 +60,9 @@ pub(crate) enum CloseCause {
     /// No worker answered its handshake in time.
     #[error("no answer to the handshake")]
     Undecided { retry_after: Duration },
+    /// Its address is over a limit.
+    #[error("limit of its address exceeded: {}", .0.name())]
+    AddressLimit(AddressLimit),
     /// Its HTTP request was answered.
     #[error("HTTP request answered")]
     Answered,
@@ -72,6 +75,9 @@ pub(crate) enum CloseCause {
     /// The memory budget was exceeded, and this client was selected to be closed.
     #[error("memory budget exceeded")]
     OverBudget { retry_after: Duration },
+    /// It has sent faster than it may.
+    #[error("rate limit")]
+    RateLimit,
     /// One of its events was discarded because worker processes ended while handling it.
     #[error("worker processes ended while handling one of its events")]
     Undeliverable,
@@ -97,6 +103,12 @@ const TOKEN: u16 = 4401;
 
 /// Close code of a client whose token is not accepted any more.
 const FORBIDDEN: u16 = 4403;
+
+/// Close code of a client that sends faster than it may, as the HTTP status of this number.
+const TOO_MANY: u16 = 4429;
+
+/// Reason for a handshake that takes longer than `--handshake-timeout`, as in metrics and logs.
+pub(crate) const TIMEOUT: &str = "timeout";
 
 /// Reason for a connection that is refused because of `--proxy-protocol`, as in metrics and logs.
 pub(crate) const NO_PROXY: &str = "proxy";
@@ -165,7 +177,9 @@ impl CloseCause {
             | Self::HandshakeRefused(_)
             | Self::InvalidGrant
             | Self::Undecided { .. }
+            | Self::AddressLimit(_)
             | Self::Answered => CloseAction::Flush,
+            Self::RateLimit => CloseAction::Frame(frame(TOO_MANY, self)),
             // A slow client may not read the close frame either, but trying costs nothing.
             Self::Slow => CloseAction::Code(Some(1013)),
             Self::Ended
@@ -207,6 +221,8 @@ impl CloseCause {
             | Self::ProxyHeader(_)
             | Self::BadRequest(_)
             | Self::Refused(_)
+            | Self::AddressLimit(_)
+            | Self::RateLimit
             | Self::Answered
             | Self::HandshakeTimeout => None,
         }
@@ -229,7 +245,8 @@ impl CloseCause {
             }),
             Self::InvalidGrant => Some("auth"),
             Self::Undecided { .. } => Some("auth_timeout"),
-            Self::HandshakeTimeout => Some("timeout"),
+            Self::AddressLimit(limit) => Some(limit.name()),
+            Self::HandshakeTimeout => Some(TIMEOUT),
             Self::ProxyHeader(_) => Some(NO_PROXY),
             Self::ByClient(_)
             | Self::Ended
@@ -242,6 +259,7 @@ impl CloseCause {
             | Self::Answered
             | Self::NoWorker { .. }
             | Self::OverBudget { .. }
+            | Self::RateLimit
             | Self::Undeliverable
             | Self::TokenExpired
             | Self::TokenRevoked
@@ -258,11 +276,13 @@ impl CloseCause {
             Self::Silent => CloseReason::Timeout,
             Self::Slow | Self::OverBudget { .. } => CloseReason::Slow,
             Self::Violation(_) => CloseReason::Protocol,
+            Self::RateLimit => CloseReason::RateLimit,
             Self::BadRequest(_)
             | Self::Refused(_)
             | Self::HandshakeRefused(_)
             | Self::InvalidGrant
             | Self::Undecided { .. }
+            | Self::AddressLimit(_)
             | Self::Answered
             | Self::HandshakeTimeout
             | Self::ProxyHeader(_) => CloseReason::Handshake,

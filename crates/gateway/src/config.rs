@@ -3,6 +3,7 @@
 mod args;
 mod checks;
 mod jwt;
+mod limit_args;
 
 use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
 
@@ -103,7 +104,9 @@ impl TryFrom<Args> for Config {
             "--memory-budget: must be at least {MESSAGES} times --max-message-size ({least} bytes) \
              for each of {threads} threads"
         );
-        let derived = checks::derived(&args, &addresses, threads, memory);
+        let limits = args.limits.limits(args.max_message_size)?;
+        let mut derived = checks::derived(&args, &addresses, threads, memory);
+        derived.extend(args.limits.derived(&limits));
         let warnings = checks::warnings(&args, &addresses);
         let Addresses { listeners, lan_address, lan_listen } = addresses;
         let pages = match (args.no_web, &args.web_root) {
@@ -171,6 +174,8 @@ impl TryFrom<Args> for Config {
                 max_message_size: args.max_message_size,
                 send_buffer: args.send_to_client_buffer_size,
                 receive_buffer: (args.receive_buffer_size != 0).then_some(args.receive_buffer_size),
+                limits,
+                close_timeout: args.limits.close_timeout(),
                 slow_client: args.slow_client,
                 router: args.router,
                 proxies,
@@ -178,7 +183,10 @@ impl TryFrom<Args> for Config {
                 compression,
                 websocket_type: args.websocket_type,
                 heartbeat,
-                websocket_ping: seconds(args.websocket_ping).map(WebSocketPing::new),
+                websocket_ping: seconds(args.websocket_ping).map(|interval| {
+                    let deadline = args.websocket_pong_timeout.map(Duration::from_secs);
+                    WebSocketPing::new(interval, deadline.unwrap_or(interval))
+                }),
                 keepalive: KeepAlive {
                     interval: seconds(args.tcp_keepalive),
                     probes: if is_strict { 1 } else { 3 },
@@ -326,7 +334,7 @@ mod tests {
         let workerman =
             KeepAlive { interval: Some(Duration::from_secs(55)), probes: 1, timeout: None };
         assert_eq!(strict.keepalive, workerman);
-        let ping = WebSocketPing::new(Duration::from_secs(25));
+        let ping = WebSocketPing::new(Duration::from_secs(25), Duration::from_secs(25));
         assert_eq!(default.websocket_ping, Some(ping));
         let minute = Duration::from_secs(60);
         let expected = KeepAlive { interval: Some(minute / 2), probes: 3, timeout: Some(minute) };

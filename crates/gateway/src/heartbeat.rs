@@ -62,7 +62,7 @@ pub(crate) struct Silence {
     /// Heartbeat ticks since its last input.
     since_received: u16,
     /// Checks of [`WebSocketPing`] since its last input.
-    checks: u8,
+    checks: u16,
 }
 
 impl Silence {
@@ -126,32 +126,51 @@ const fn after(ticks: u16) -> u16 {
 }
 
 /// Sends a ping frame to each client that has been silent for an interval, and closes it if it
-/// stays silent for another.
+/// stays silent until the deadline for the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WebSocketPing {
-    interval: Duration,
+    every: Duration,
+    /// Checks of silence before the ping.
+    ping_after: u16,
+    /// Checks of silence before the close.
+    close_after: u16,
 }
 
-/// Checks per interval. A ping is late by one check interval at most.
-const CHECKS: u8 = 5;
+/// Checks in the shorter of interval and deadline. Pings and closes are late by one check interval
+/// at most.
+const CHECKS: u32 = 5;
+
+/// Maximum number of checks in both together. If one is thousands of times longer than the other,
+/// checks are that much rarer.
+const MOST_CHECKS: u32 = 30_000;
 
 impl WebSocketPing {
-    pub(crate) const fn new(interval: Duration) -> Self {
-        Self { interval }
+    /// Pings after an interval of silence, with a deadline for any answer. Neither may be zero.
+    pub(crate) fn new(interval: Duration, deadline: Duration) -> Self {
+        let both = interval.saturating_add(deadline);
+        let every =
+            (interval.min(deadline) / CHECKS).max(both / MOST_CHECKS).max(Duration::from_millis(1));
+        let checks = |time: Duration| {
+            let checks = time.as_nanos().div_ceil(every.as_nanos()).max(1);
+            u16::try_from(checks).unwrap_or(u16::MAX / 2)
+        };
+        let ping_after = checks(interval);
+        Self { every, ping_after, close_after: ping_after.saturating_add(checks(deadline)) }
     }
 
     /// The time between two checks of a client.
-    pub(crate) fn every(self) -> Duration {
-        self.interval / u32::from(CHECKS)
+    pub(crate) const fn every(self) -> Duration {
+        self.every
     }
 
     /// The action after one more check. The first check after input may come immediately, so it
     /// does not count.
-    pub(crate) fn due(silence: &mut Silence) -> Due {
+    pub(crate) fn due(self, silence: &mut Silence) -> Due {
         silence.checks = silence.checks.saturating_add(1);
-        match silence.checks {
-            checks if checks == CHECKS + 1 => Due::Ping,
-            checks if 2 * CHECKS < checks => Due::Close,
+        // The number of checks after the first.
+        match silence.checks - 1 {
+            checks if checks == self.ping_after => Due::Ping,
+            checks if self.close_after <= checks => Due::Close,
             _ => Due::Nothing,
         }
     }
@@ -262,20 +281,42 @@ mod tests {
 
     #[test]
     fn websocket_ping_comes_after_an_interval_and_the_close_after_another() {
-        let interval = usize::from(CHECKS);
-        let actions = checks(WebSocketPing::due, 99, |_, _| {});
+        let interval = CHECKS as usize;
+        let seconds = Duration::from_secs;
+        let ping = WebSocketPing::new(seconds(25), seconds(25));
+        let actions = checks(|silence| ping.due(silence), 99, |_, _| {});
         assert_eq!(actions.find('p'), Some(interval), "{actions}");
         assert_eq!(actions.find('x'), Some(2 * interval), "{actions}");
         assert_eq!(actions.matches('p').count(), 1, "{actions}");
         // A client that answers is pinged again and again.
-        let actions = checks(WebSocketPing::due, 99, |at, silence| {
-            if at % (interval + 1) == 0 {
+        let answers = |at: usize, silence: &mut Silence| {
+            if at.is_multiple_of(interval + 1) {
                 silence.received();
             }
-        });
+        };
+        let actions = checks(|silence| ping.due(silence), 99, answers);
         assert_eq!(actions.matches('p').count(), 99 / (interval + 1), "{actions}");
         assert!(!actions.contains('x'), "{actions}");
-        let ping = WebSocketPing::new(Duration::from_secs(25));
-        assert_eq!(ping.every() * u32::from(CHECKS), Duration::from_secs(25));
+        assert_eq!(ping.every(), seconds(5));
+    }
+
+    #[test]
+    fn deadline_of_a_ping_is_independent_of_its_interval() {
+        let seconds = Duration::from_secs;
+        for (interval, deadline) in
+            [(25, 25), (25, 5), (5, 25), (1, 1), (60, 1), (86_400, 1), (1, 86_400)]
+        {
+            let (interval, deadline) = (seconds(interval), seconds(deadline));
+            let ping = WebSocketPing::new(interval, deadline);
+            let actions = checks(|silence| ping.due(silence), 99_999, |_, _| {});
+            let at = |action| actions.find(action).unwrap() as u32;
+            let (pinged, closed) = (ping.every() * at('p'), ping.every() * at('x'));
+            let late = ping.every();
+            assert!((interval..interval + late).contains(&pinged), "{ping:?}: {pinged:?}");
+            let passed = closed - pinged;
+            assert!((deadline..deadline + late).contains(&passed), "{ping:?}: {passed:?}");
+            let longest = interval.max(deadline);
+            assert!(late <= interval.min(deadline) / 5 || late <= longest / 10_000, "{ping:?}");
+        }
     }
 }

@@ -11,6 +11,7 @@ mod settings;
 
 mod descriptors;
 mod drain_summary;
+mod limits;
 mod metrics;
 mod placement;
 mod proxies;
@@ -41,7 +42,7 @@ use runtime::{
     supervise::{spawn_in, spawn_local},
     thread::{self, Thread},
 };
-use service::{Health, limits};
+use service::Health;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -159,7 +160,7 @@ impl Gateway {
         if address.port() == 0 {
             address.set_port(inner.local_addr().map_or(0, |addr| addr.port()));
         }
-        let limit = limits::descriptors();
+        let limit = service::limits::descriptors();
         let descriptors =
             Descriptors::share_out(limit, usize::from(config.threads), config.listeners.len());
         let requested = config.settings.max_connections;

@@ -7,6 +7,8 @@ use prometheus_client::{
 };
 use protocol::CloseReason;
 
+use crate::{closed::TIMEOUT, limits::AddressLimit};
+
 /// Metrics of a gateway. None has a label for a client, uid or group, whose number is unbounded.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Metrics {
@@ -14,6 +16,8 @@ pub(crate) struct Metrics {
     pub(crate) connections: Counter,
     /// Open connections, including those that are not clients.
     pub(crate) open: Gauge,
+    /// Open connections that only wait for the answer to a close frame, or to read their last output.
+    pub(crate) closing: Gauge,
     /// Connections with a pending handshake or PROXY header.
     pub(crate) requests: Gauge,
     /// Connected clients.
@@ -42,6 +46,10 @@ pub(crate) struct Metrics {
     pub(crate) deflated_out_wire: Counter,
     /// WebSocket pings sent.
     pub(crate) pings: Counter,
+    /// How often clients were paused or closed because of their rate.
+    pub(crate) rate_limited: RateLimited,
+    /// Closing connections that were cut off at `--close-timeout`.
+    pub(crate) close_timeouts: Counter,
     /// Bytes in client send queues and incomplete inbound messages.
     pub(crate) client_bytes: Gauge,
     /// Clients closed because the memory budget was exceeded.
@@ -78,6 +86,22 @@ pub(crate) struct Metrics {
     pub(crate) no_replies: Counter,
 }
 
+/// Counts of clients over a rate limit, by limit.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RateLimited {
+    /// `--max-messages-per-second`.
+    pub(crate) messages: Counter,
+    /// `--max-bytes-per-second`.
+    pub(crate) bytes: Counter,
+}
+
+/// Reasons of refused handshakes and of pauses in accepting that are limits. Their counters exist
+/// from the start, so that the first occurrence shows as an increase.
+const REFUSED: [&str; 3] =
+    [AddressLimit::Connections.name(), AddressLimit::Handshakes.name(), TIMEOUT];
+const PAUSED: [&str; 5] =
+    ["connections", "handshakes", "handshake_rate", "descriptors", "backpressure"];
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
@@ -88,6 +112,14 @@ impl Metrics {
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         let registry = registry.sub_registry_with_prefix("pushsuite_gateway");
+        for (family, reason) in REFUSED
+            .map(|reason| (&metrics.handshakes_refused, reason))
+            .into_iter()
+            .chain(PAUSED.map(|reason| (&metrics.accept_pauses, reason)))
+            .chain(CloseReason::ALL.iter().map(|reason| (&metrics.closed, reason.name())))
+        {
+            drop(family.get_or_create(&Reason { reason }));
+        }
         let all = metrics.clone();
         registry.register(
             "connections",
@@ -95,6 +127,11 @@ impl Metrics {
             all.connections,
         );
         registry.register("connections_open", "Open connections on client listeners", all.open);
+        registry.register(
+            "connections_closing",
+            "Open connections that only wait for the peer, without a place",
+            all.closing,
+        );
         registry.register(
             "connections_requests",
             "Connections with a pending handshake or PROXY header",
@@ -148,6 +185,21 @@ impl Metrics {
             "deflated_out_wire_bytes",
             "Bytes queued for messages that were sent to clients compressed",
             all.deflated_out_wire,
+        );
+        registry.register(
+            "messages_rate_limited",
+            "Pauses and closes of clients because of --max-messages-per-second",
+            all.rate_limited.messages,
+        );
+        registry.register(
+            "bytes_rate_limited",
+            "Pauses and closes of clients because of --max-bytes-per-second",
+            all.rate_limited.bytes,
+        );
+        registry.register(
+            "close_timeouts",
+            "Closing connections that were cut off at --close-timeout",
+            all.close_timeouts,
         );
         registry.register("websocket_pings", "WebSocket pings sent to idle clients", all.pings);
         registry.register(

@@ -17,6 +17,8 @@ pub(crate) struct ShardLoads {
 #[derive(Debug, Default)]
 struct ShardLoad {
     connections: AtomicUsize,
+    /// Connections without a place, which have a socket still.
+    closing: AtomicUsize,
     overloaded: AtomicBool,
 }
 
@@ -38,6 +40,27 @@ impl ShardLoads {
         self.each.iter().map(|load| load.connections.load(Ordering::Relaxed)).sum()
     }
 
+    /// Number of sockets, with those of connections that wait for the answer to a close frame.
+    pub(crate) fn sockets(&self) -> usize {
+        let closing = self.each.iter().map(|load| load.closing.load(Ordering::Relaxed));
+        self.open_connections() + closing.sum::<usize>()
+    }
+
+    /// Number of connections of a thread without a place.
+    pub(crate) fn closing(&self, thread: usize) -> usize {
+        self.each[thread].closing.load(Ordering::Relaxed)
+    }
+
+    /// Records a socket of this thread that has no place.
+    pub(crate) fn begin_closing(&self, thread: usize) {
+        self.each[thread].closing.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Records that such a socket is closed.
+    pub(crate) fn end_closing(&self, thread: usize) {
+        self.each[thread].closing.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// Assigns a new connection to a thread; `None` if all threads are overloaded.
     pub(crate) fn assign(&self) -> Option<usize> {
         let in_use = (self.open_connections() / self.per_thread).min(self.each.len() - 1) + 1;
@@ -47,7 +70,7 @@ impl ShardLoads {
         Some(thread)
     }
 
-    /// Records that a connection of this thread is closed.
+    /// Records that a connection of this thread has no place any more.
     pub(crate) fn release(&self, thread: usize) {
         self.each[thread].connections.fetch_sub(1, Ordering::Relaxed);
     }
@@ -93,6 +116,17 @@ mod tests {
             loads.release(thread);
         }
         assert_eq!(assigned(&loads, 3), [0, 0, 1]);
+    }
+
+    #[test]
+    fn closing_connections_have_sockets_and_no_places() {
+        let loads = ShardLoads::new(2, 100);
+        assigned(&loads, 2);
+        loads.release(0);
+        loads.begin_closing(0);
+        assert_eq!((loads.open_connections(), loads.sockets(), loads.closing(0)), (1, 2, 1));
+        loads.end_closing(0);
+        assert_eq!((loads.open_connections(), loads.sockets(), loads.closing(0)), (1, 1, 0));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use service::settings::Compat;
 use crate::{
     heartbeat::{Heartbeat, WebSocketPing},
     http::Pages,
+    limits::Limits,
     proxies::Proxies,
     routing::Router,
     tokens::Tokens,
@@ -30,6 +31,10 @@ pub(crate) struct Settings {
     pub(crate) send_buffer: usize,
     /// Socket receive buffer of client connections in bytes; the kernel's default if `None`.
     pub(crate) receive_buffer: Option<u32>,
+    /// Limits of addresses, and of the rates of clients.
+    pub(crate) limits: Limits,
+    /// How long a closing connection may take to read its queued output and to answer a close frame.
+    pub(crate) close_timeout: Duration,
     /// Policy for slow clients.
     pub(crate) slow_client: SlowClient,
     /// How clients are assigned to workers.

@@ -1,12 +1,13 @@
 //! Messages between the gateway's threads, and the state that they share.
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -19,7 +20,11 @@ use runtime::{net::Released, rate_limit::Throttle, sync::Mutex};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    descriptors::Descriptors, drain_summary::DrainSummary, metrics::Metrics, placement::ShardLoads,
+    descriptors::Descriptors,
+    drain_summary::DrainSummary,
+    limits::{AddressLimit, Addresses},
+    metrics::Metrics,
+    placement::ShardLoads,
     register_outages::RegisterOutages,
 };
 
@@ -243,8 +248,11 @@ pub(crate) struct GatewayState {
     pub(crate) shard_loads: ShardLoads,
     /// Limits for each kind of connection.
     pub(crate) descriptors: Descriptors,
-    /// Rate limit for warnings about refused handshakes, over all shards.
-    pub(crate) refusal_warnings: Mutex<Throttle>,
+    /// Connections and handshake rates of addresses.
+    pub(crate) addresses: Addresses,
+    /// Rate limits for warnings about refused handshakes, over all shards: one for each limit of
+    /// addresses, and one for all other reasons.
+    refusal_warnings: Mutex<BTreeMap<Option<AddressLimit>, Throttle>>,
     ordinals: AtomicU64,
 }
 
@@ -274,9 +282,17 @@ impl GatewayState {
             drain_summary: DrainSummary::default(),
             shard_loads,
             descriptors,
-            refusal_warnings: Mutex::new(Throttle::per_second()),
+            addresses: Addresses::default(),
+            refusal_warnings: Mutex::default(),
             ordinals: AtomicU64::new(0),
         }
+    }
+
+    /// Whether a warning about a refused handshake is logged now, and how many were suppressed.
+    pub(crate) fn admit_refusal_warning(&self, reason: &'static str, now: Instant) -> Option<u64> {
+        let mut warnings = self.refusal_warnings.lock();
+        let limit = AddressLimit::named(reason);
+        warnings.entry(limit).or_insert(const { Throttle::per_second() }).admit(now)
     }
 
     /// The next ordinal, larger than all earlier ones on every thread.

@@ -98,6 +98,8 @@ pub enum CloseReason {
     Undeliverable,
     /// Its token has expired, is revoked, or was replaced by that of another user.
     Token,
+    /// It sent faster than it may.
+    RateLimit,
 }
 
 impl CloseReason {
@@ -115,6 +117,7 @@ impl CloseReason {
         Self::GatewayLost,
         Self::Undeliverable,
         Self::Token,
+        Self::RateLimit,
     ];
 
     /// The name in metrics and reports.
@@ -131,6 +134,7 @@ impl CloseReason {
             Self::GatewayLost => "gateway_lost",
             Self::Undeliverable => "undeliverable",
             Self::Token => "token",
+            Self::RateLimit => "rate_limit",
         }
     }
 }

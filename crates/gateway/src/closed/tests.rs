@@ -49,6 +49,8 @@ fn every_cause() -> Vec<CloseCause> {
         CloseCause::HandshakeRefused(protocol::Refusal::new(401, "").unwrap().into()),
         CloseCause::InvalidGrant,
         CloseCause::Undecided { retry_after },
+        CloseCause::AddressLimit(AddressLimit::Connections),
+        CloseCause::RateLimit,
         CloseCause::Answered,
         CloseCause::HandshakeTimeout,
         CloseCause::NoWorker { retry_after },
@@ -75,6 +77,8 @@ fn every_cause() -> Vec<CloseCause> {
             | CloseCause::HandshakeRefused(_)
             | CloseCause::InvalidGrant
             | CloseCause::Undecided { .. }
+            | CloseCause::AddressLimit(_)
+            | CloseCause::RateLimit
             | CloseCause::Answered
             | CloseCause::HandshakeTimeout
             | CloseCause::NoWorker { .. }

@@ -11,7 +11,7 @@ use service::{
     tls_flags::{InnerFiles, PublicFiles},
 };
 
-use super::{MAX_MESSAGE, MAX_THREADS, jwt::JwtFlags};
+use super::{MAX_MESSAGE, MAX_THREADS, jwt::JwtFlags, limit_args::LimitArgs};
 use crate::{
     heartbeat::MAX_LIMIT,
     listen_url::ListenUrl,
@@ -77,12 +77,19 @@ pub struct Args {
     pub(super) ping_data: String,
 
     /// Idle time in seconds before a WebSocket client is sent a ping frame. It is closed with 1001
-    /// if nothing is received from it for the same time again; 0 disables the pings
+    /// if nothing is received from it within --websocket-pong-timeout; 0 disables the pings
     #[arg(help_heading = "Heartbeats")]
     #[arg(long, value_name = "SECONDS", default_value_t = 25)]
     #[arg(default_value_if("compat", "strict", "0"))]
     #[arg(value_parser = clap::value_parser!(u64).range(..=86400))]
     pub(super) websocket_ping: u64,
+
+    /// Time in seconds for a WebSocket client to answer a ping frame, or to send anything else
+    /// [default: as --websocket-ping]
+    #[arg(help_heading = "Heartbeats")]
+    #[arg(long, value_name = "SECONDS")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=86400))]
+    pub(super) websocket_pong_timeout: Option<u64>,
 
     /// TCP keepalive for client connections: idle time in seconds before the first probe, and
     /// interval between probes; 0 keeps the kernel's default (no keepalive)
@@ -323,6 +330,10 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1000)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) connections_per_thread: u32,
+
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(super) limits: LimitArgs,
 
     #[command(flatten)]
     #[serde(flatten)]

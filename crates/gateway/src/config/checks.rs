@@ -73,6 +73,10 @@ pub(super) fn check(args: &Args) -> anyhow::Result<()> {
             "--max-message-size: is less than the header of {listen}"
         );
     }
+    ensure!(
+        args.websocket_pong_timeout.is_none() || args.websocket_ping != 0,
+        "--websocket-pong-timeout: requires --websocket-ping"
+    );
     for origin in &args.allowed_origin {
         check_origin(origin)?;
     }
@@ -195,6 +199,10 @@ pub(super) fn derived(
         let (size, level) = (COMPRESSION_MIN_SIZE, COMPRESSION_LEVEL);
         derived.push(Derived::value("compression_min_size", size, "shorter ones hardly shrink"));
         derived.push(Derived::value("compression_level", level, "the fastest"));
+    }
+    if args.websocket_pong_timeout.is_none() && args.websocket_ping != 0 {
+        let note = "as websocket_ping";
+        derived.push(Derived::value("websocket_pong_timeout", args.websocket_ping, note));
     }
     if args.inner_tls.inner_tls_cert.is_some() {
         derived.push(Derived::value("inner_tls_plain", Plain::default(), "TLS is required"));

@@ -120,7 +120,7 @@ impl Shard {
                 Ok(stream) => arrived.push(Accepted { stream, remote, listener }),
                 Err(error) => {
                     tracing::error!(%error, "failed to take over an accepted connection");
-                    self.return_place(self.index.into(), listener);
+                    self.return_place(self.index.into(), listener, remote);
                 }
             },
             ToShard::Command { from, ordinal, command } => self.apply(from, ordinal, command),

@@ -27,16 +27,18 @@ mod standby;
 mod test_shard;
 mod warnings;
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
 
 use protocol::{ClientId, ConnectionId};
 use runtime::{clock, net::TcpStream};
+use rustc_hash::FxHashSet;
+use tokio::sync::Notify;
 
 use self::{
     clients::{Admission, ConnectionIds, Drain, Sweeps},
     commands::Commands,
     compression::Compression,
-    connections::Connections,
+    connections::{ClientRates, Connections},
     delivery::Delivery,
     indexes::{Directory, TokenHolders},
     pressure::Pressure,
@@ -47,6 +49,7 @@ use self::{
     warnings::Warnings,
 };
 use crate::{
+    limits::Bucket,
     settings::{Listener, Settings},
     thread_messages::GatewayState,
 };
@@ -75,6 +78,14 @@ pub(crate) struct Shard {
     pressure: Pressure,
     /// The compressor and the decompressor.
     compression: Compression,
+    /// The connections that count for the limits of their addresses, if only some do.
+    counted: FxHashSet<SlotKey>,
+    /// The rates at which clients send, if they have limits.
+    rates: Option<Box<ClientRates>>,
+    /// Notified when the next client is resumed at another time.
+    resume_timer: Rc<Notify>,
+    /// The rate of accepted connections, at the shard with the listeners.
+    handshakes: Bucket,
     /// Messages from the hub.
     commands: Commands,
     /// Sweeps for silent clients.
@@ -119,6 +130,10 @@ impl Shard {
             standby: StandbyState::default(),
             pressure: Pressure::new(settings.memory),
             compression: Compression::new(settings.compression.as_ref()),
+            counted: FxHashSet::default(),
+            rates: ClientRates::new(settings.limits.of_client),
+            resume_timer: Rc::default(),
+            handshakes: Bucket::default(),
             commands: Commands::default(),
             sweeps: Sweeps::default(),
             schedule: Schedule::default(),

@@ -19,7 +19,16 @@ pub(super) struct Tally {
     pub(super) deflated_in_wire: u64,
     pub(super) deflated_out: u64,
     pub(super) deflated_out_wire: u64,
+    pub(super) close_timeouts: u64,
+    pub(super) rate_limited: RateLimited,
     published: Published,
+}
+
+/// How often clients were paused or closed because of their rate.
+#[derive(Debug, Default)]
+pub(super) struct RateLimited {
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
 }
 
 /// The figures of this shard that were last published.
@@ -45,6 +54,9 @@ impl Shard {
             (&metrics.events, counts.events),
             (&metrics.redelivered, counts.redelivered),
             (&metrics.over_budget, tally.over_budget),
+            (&metrics.close_timeouts, tally.close_timeouts),
+            (&metrics.rate_limited.messages, tally.rate_limited.messages),
+            (&metrics.rate_limited.bytes, tally.rate_limited.bytes),
             (&metrics.events_dropped, counts.dropped),
             (&metrics.deflate_handshakes, tally.deflate_handshakes),
             (&metrics.deflated_in, tally.deflated_in),

@@ -6,12 +6,13 @@ use std::{
 
 use runtime::{clock, listen::Acceptor, net, supervise::spawn_local};
 use tokio::{
+    sync::Notify,
     task::yield_now,
     time::{self, MissedTickBehavior},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Accepted, Shard};
+use super::{Accepted, Shard, slot::SlotKey};
 use crate::{
     heartbeat::{Heartbeat, WebSocketPing},
     thread_messages::ToShard,
@@ -26,9 +27,6 @@ const DRAIN_TICK: Duration = Duration::from_millis(20);
 /// Connections accepted before sockets are polled again.
 const ACCEPTS_PER_YIELD: usize = 8;
 
-/// How long to wait while accepting is paused.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-
 /// Runs a shard until `over` is cancelled; accepts nothing more after `closing`. Call it within a
 /// runtime of its own thread. The shard with the listeners accepts connections for all shards.
 pub(crate) async fn run(
@@ -39,6 +37,7 @@ pub(crate) async fn run(
 ) {
     let heartbeat = shard.settings.heartbeat.as_ref().map(Heartbeat::tick);
     let check = shard.settings.websocket_ping.map(WebSocketPing::every);
+    let (limits_rates, resume_timer) = (shard.rates.is_some(), Rc::clone(&shard.resume_timer));
     let shard = Rc::new(RefCell::new(shard));
     for (listener, acceptor) in listeners.into_iter().enumerate() {
         let accepting = accept(Rc::clone(&shard), acceptor, listener);
@@ -52,6 +51,9 @@ pub(crate) async fn run(
             Rc::clone(&shard),
             Shard::send_heartbeats,
         ));
+    }
+    if limits_rates {
+        spawn_local(resume_rate_limited(Rc::clone(&shard), resume_timer));
     }
     if let Some(check) = check {
         spawn_local(every(check, Rc::clone(&shard), Shard::start_ping_sweep));
@@ -88,16 +90,25 @@ async fn accept(shard: Rc<RefCell<Shard>>, mut acceptor: Acceptor, listener: usi
             yield_now().await;
         }
         let (stream, remote) = acceptor.accept().await;
+        let excess = shard.borrow().admit_accepted(remote).err();
+        if let Some(excess) = excess {
+            let accepted = Accepted { stream, remote, listener };
+            let answered = shard.borrow_mut().refuse_accepted(accepted, excess);
+            follow(&shard, answered);
+            continue;
+        }
         let mut paused = false;
         let place = loop {
-            let place = shard.borrow().place(listener);
-            match place {
+            let place = shard.borrow_mut().place(listener);
+            let full = match place {
                 Ok(place) => break place,
-                Err(full) if !paused => shard.borrow_mut().record_accept_pause(full),
-                Err(_) => {}
+                Err(full) => full,
+            };
+            if !paused {
+                shard.borrow_mut().record_accept_pause(full);
             }
             paused = true;
-            time::sleep(ACCEPT_RETRY).await;
+            time::sleep(full.retry()).await;
         };
         let gateway = Arc::clone(&shard.borrow().gateway);
         if place == usize::from(shard.borrow().index) {
@@ -105,16 +116,33 @@ async fn accept(shard: Rc<RefCell<Shard>>, mut acceptor: Acceptor, listener: usi
         } else if let Ok(stream) = net::release(stream) {
             gateway.send_to_shard(place, &mut vec![ToShard::Accepted { stream, remote, listener }]);
         } else {
-            shard.borrow().return_place(place, listener);
+            shard.borrow().return_place(place, listener, remote);
         }
     }
 }
 
 fn admit(shard: &Rc<RefCell<Shard>>, accepted: Accepted) {
     let key = shard.borrow_mut().accept(accepted);
+    follow(shard, key);
+}
+
+/// Starts the task of a connection.
+fn follow(shard: &Rc<RefCell<Shard>>, key: Option<SlotKey>) {
     if let Some(key) = key {
         let shard = Rc::clone(shard);
         spawn_local(poll_fn(move |cx| shard.borrow_mut().poll(key, cx)));
+    }
+}
+
+/// Resumes clients that have sent faster than they may, each at its time.
+async fn resume_rate_limited(shard: Rc<RefCell<Shard>>, changed: Rc<Notify>) {
+    loop {
+        let next = shard.borrow_mut().resume_rate_limited(clock::now());
+        let changed = changed.notified();
+        match next {
+            Some(at) => drop(time::timeout_at(at.into(), changed).await),
+            None => changed.await,
+        }
     }
 }
 

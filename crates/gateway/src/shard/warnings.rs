@@ -15,6 +15,8 @@ pub(super) struct Warnings {
     pub(super) groups: Throttle,
     /// A message without a frame in the layout of its listener.
     pub(super) unframable: Throttle,
+    /// A client over its rate limit.
+    pub(super) rate: Throttle,
     /// Accepting paused.
     pub(super) full: Throttle,
     /// Clients closed because no worker took their events.
@@ -25,9 +27,10 @@ pub(super) struct Warnings {
 
 impl Default for Warnings {
     fn default() -> Self {
-        let [session, too_large, groups, unframable, full, no_worker] =
-            [const { Throttle::per_second() }; 6];
-        Self { session, too_large, groups, unframable, full, no_worker, no_worker_clients: 0 }
+        let [session, too_large, groups, unframable, rate, full, no_worker] =
+            [const { Throttle::per_second() }; 7];
+        let no_worker_clients = 0;
+        Self { session, too_large, groups, unframable, rate, full, no_worker, no_worker_clients }
     }
 }
 

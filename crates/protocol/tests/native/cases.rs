@@ -397,6 +397,7 @@ fn close_reasons() -> Vec<(&'static str, CloseReason)> {
         ("gateway-lost", CloseReason::GatewayLost),
         ("undeliverable", CloseReason::Undeliverable),
         ("token", CloseReason::Token),
+        ("rate-limit", CloseReason::RateLimit),
     ];
     assert!(all.iter().map(|(_, reason)| reason).eq(CloseReason::ALL));
     all

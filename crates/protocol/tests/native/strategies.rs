@@ -274,6 +274,7 @@ fn close_reason() -> impl Strategy<Value = CloseReason> {
         Just(CloseReason::Shutdown),
         Just(CloseReason::GatewayLost),
         Just(CloseReason::Undeliverable),
+        Just(CloseReason::RateLimit),
     ]
 }
 

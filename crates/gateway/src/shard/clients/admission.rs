@@ -1,6 +1,6 @@
 //! Admission: accepting connections, placing them on shards, and registering them as clients.
 
-use std::{collections::VecDeque, rc::Rc};
+use std::{collections::VecDeque, rc::Rc, time::Duration};
 
 use framing::{Decoder, Framing};
 use protocol::Event;
@@ -18,6 +18,9 @@ use crate::{
     },
 };
 
+/// How long to wait while accepting is paused.
+const RETRY: Duration = Duration::from_millis(100);
+
 /// Pending clients checked per pass.
 const PENDING_PER_PASS: usize = 32;
 
@@ -26,6 +29,8 @@ const PENDING_PER_PASS: usize = 32;
 pub(in crate::shard) enum Full {
     /// `--max-handshakes`.
     Handshakes,
+    /// `--max-handshakes-per-second`, which allows the next one after this time.
+    HandshakeRate(Duration),
     /// `--max-connections`.
     Connections,
     /// The file descriptor limit, less those reserved for peers and admin pages.
@@ -39,9 +44,18 @@ impl Full {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Handshakes => "handshakes",
+            Self::HandshakeRate(_) => "handshake_rate",
             Self::Connections => "connections",
             Self::Descriptors => "descriptors",
             Self::Shards => "backpressure",
+        }
+    }
+
+    /// When to try again.
+    pub(in crate::shard) fn retry(self) -> Duration {
+        match self {
+            Self::HandshakeRate(wait) => wait.min(Duration::from_secs(1)),
+            Self::Handshakes | Self::Connections | Self::Descriptors | Self::Shards => RETRY,
         }
     }
 }
@@ -72,7 +86,7 @@ impl Shard {
             self.gateway.metrics.connections.inc();
             tracing::debug!(%remote, "connection closed: not a trusted proxy");
             self.count_refused(NO_PROXY, remote, self.admission.listeners[listener].addr);
-            self.return_place(self.index.into(), listener);
+            self.return_place(self.index.into(), listener, remote);
             return None;
         }
         let stream = match (self.admission.listeners[listener].tls, &self.settings.tls) {
@@ -81,14 +95,13 @@ impl Shard {
             (true, tls) => tls.as_ref().and_then(|tls| tls.accept(stream).ok()),
         };
         let Some(stream) = stream else {
-            self.return_place(self.index.into(), listener);
+            self.return_place(self.index.into(), listener, remote);
             return None;
         };
-        let listener = Rc::clone(&self.admission.listeners[listener]);
+        let listener = self.listener(listener);
         self.gateway.metrics.connections.inc();
-        self.gateway.metrics.open.inc();
         let framing = listener.framing;
-        let key = self.connections.insert(Connection::new(stream, remote, listener));
+        let key = self.insert(Connection::new(stream, remote, listener));
         if self.settings.proxies.protocol {
             self.await_proxy_header(key);
             return Some(key);
@@ -98,6 +111,11 @@ impl Shard {
         }
         self.begin_protocol(key);
         Some(key)
+    }
+
+    /// The listener with this index.
+    pub(super) fn listener(&self, listener: usize) -> Rc<Listener> {
+        Rc::clone(&self.admission.listeners[listener])
     }
 
     /// Begins the protocol of a connection's listener. A request has a deadline; in other framings,
@@ -120,7 +138,8 @@ impl Shard {
     ///
     /// # Errors
     /// When accepting has to pause.
-    pub(in crate::shard) fn place(&self, listener: usize) -> Result<usize, Full> {
+    pub(in crate::shard) fn place(&mut self, listener: usize) -> Result<usize, Full> {
+        let wait = self.wait_for_handshakes();
         let gateway = &self.gateway;
         let requests = usize::try_from(gateway.metrics.requests.get()).unwrap_or(0);
         let most = self.settings.max_connections.unwrap_or(usize::MAX);
@@ -129,13 +148,17 @@ impl Shard {
         }
         match gateway.shard_loads.open_connections() {
             taken if most <= taken => return Err(Full::Connections),
-            taken if gateway.descriptors.clients <= taken => return Err(Full::Descriptors),
+            _ if gateway.descriptors.clients <= gateway.shard_loads.sockets() => {
+                return Err(Full::Descriptors);
+            }
+            _ if !wait.is_zero() => return Err(Full::HandshakeRate(wait)),
             _ => {}
         }
         let place = gateway.shard_loads.assign().ok_or(Full::Shards)?;
         if self.has_handshake(self.admission.listeners[listener].framing) {
             gateway.metrics.requests.inc();
         }
+        self.count_handshake();
         Ok(place)
     }
 
@@ -146,19 +169,6 @@ impl Shard {
             let (reason, connections) = (limit.name(), self.gateway.shard_loads.open_connections());
             tracing::warn!(reason, connections, suppressed, "limit reached; accepting paused");
         }
-    }
-
-    /// Returns a place that was reserved for a connection that never reached its shard.
-    pub(in crate::shard) fn return_place(&self, place: usize, listener: usize) {
-        self.gateway.shard_loads.release(place);
-        if self.has_handshake(self.admission.listeners[listener].framing) {
-            self.gateway.metrics.requests.dec();
-        }
-    }
-
-    /// Frees the place of a closed connection of this shard.
-    pub(super) fn free_place(&self) {
-        self.gateway.shard_loads.release(usize::from(self.index));
     }
 
     /// Reports whether this shard is overloaded and should get no connections: too many unassigned

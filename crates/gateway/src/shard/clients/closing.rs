@@ -20,9 +20,6 @@ use crate::{
     },
 };
 
-/// How long a closing connection may take to read its queued output.
-pub(super) const CLOSING: Duration = Duration::from_secs(5);
-
 impl Shard {
     /// Closes a connection without a close frame and discards its queue: the peer cannot receive
     /// them.
@@ -48,6 +45,7 @@ impl Shard {
             _ => return self.close(key, CloseCause::ShuttingDown { retry_after }),
         }
         self.set_close_deadline(key);
+        self.lift_rate_limit(key);
         self.queue(key, &websocket::retry_after_frame(GOING_AWAY, retry_after));
     }
 
@@ -59,7 +57,8 @@ impl Shard {
 
     /// Sets the deadline of a closing connection.
     pub(super) fn set_close_deadline(&mut self, key: SlotKey) {
-        let linger = self.drain.as_ref().map_or(CLOSING, |drain| drain.linger().min(CLOSING));
+        let most = self.settings.close_timeout;
+        let linger = self.drain.as_ref().map_or(most, |drain| drain.linger().min(most));
         self.connections.set_deadline(key, Some(linger));
     }
 
@@ -113,6 +112,7 @@ impl Shard {
             key,
             if sent_going_away { CloseReason::Shutdown } else { closed.reason() },
         );
+        self.give_up_place(key);
         self.set_close_deadline(key);
         if let Some(response) = &response {
             self.queue(key, response);
@@ -169,7 +169,8 @@ impl Shard {
         }
     }
 
-    /// Counts a refused handshake, and logs at most one a second over all shards.
+    /// Counts a refused handshake, and logs at most one a second over all shards; those over a limit
+    /// of their address apart from the others.
     pub(super) fn count_refused(
         &self,
         reason: &'static str,
@@ -178,7 +179,7 @@ impl Shard {
     ) {
         self.gateway.metrics.count_refused(reason);
         // The lock is released before the line is written.
-        let admitted = self.gateway.refusal_warnings.lock().admit(clock::now());
+        let admitted = self.gateway.admit_refusal_warning(reason, clock::now());
         if let Some(suppressed) = admitted {
             tracing::warn!(%remote, %listener, reason, suppressed, "handshake refused");
         }

@@ -6,7 +6,7 @@ use protocol::Message;
 
 use crate::{
     closed::CloseCause,
-    heartbeat::{Due, Ping, WebSocketPing},
+    heartbeat::{Due, Ping},
     shard::{
         Shard,
         connections::{Audience, Phase, SlotSweep},
@@ -58,6 +58,9 @@ impl Shard {
 
     /// Pings a client that was silent for long, or closes it. Returns whether it did either.
     fn ping_or_close(&mut self, key: SlotKey) -> bool {
+        let Some(ping) = self.settings.websocket_ping else {
+            return false;
+        };
         let Some(connection) = self.connections.get_mut(key) else {
             return false;
         };
@@ -70,7 +73,7 @@ impl Shard {
             connection.silence.received();
             return false;
         }
-        match WebSocketPing::due(&mut connection.silence) {
+        match ping.due(&mut connection.silence) {
             Due::Nothing => return false,
             Due::Ping => self.ping(key),
             Due::Close => self.close(key, CloseCause::Silent),

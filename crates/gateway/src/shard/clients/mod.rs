@@ -8,6 +8,7 @@ mod drain;
 mod handshakes;
 mod heartbeat_sweep;
 mod ids;
+mod limits;
 mod output;
 mod pages;
 mod proxy_header;

@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use framing::http::{BadRequest, Request};
 
-use super::closing::CLOSING;
 use crate::{
     http,
     shard::{
@@ -20,7 +19,7 @@ use crate::{
 const SILENT: Duration = Duration::from_millis(500);
 
 /// Unsent bytes of a page in the socket's send buffer. Small enough that a reader of a few KiB a
-/// second is distinguished from a stalled one within [`CLOSING`].
+/// second is distinguished from a stalled one within `--close-timeout`.
 const UNSENT: u32 = 32 * 1024;
 
 impl Shard {
@@ -103,7 +102,7 @@ impl Shard {
             return false;
         }
         connection.page = Page::Stalled;
-        self.connections.set_deadline(key, Some(CLOSING));
+        self.connections.set_deadline(key, Some(self.settings.close_timeout));
         true
     }
 }

@@ -36,6 +36,9 @@ impl Shard {
             tracing::debug!(peer = %connection.remote, remote = %client, "address from a PROXY header");
             connection.remote = client;
         }
+        if !self.admit_stated(key) {
+            return;
+        }
         let rest = &bytes[length..];
         let connection = &mut self.connections[key];
         let framing = connection.listener.framing;

@@ -16,7 +16,7 @@ use crate::{
     closed::CloseCause,
     shard::{
         Shard,
-        connections::{Audience, LIGHT, Pause, Phase, Quantum, Read, SCRATCH},
+        connections::{Audience, LIGHT, Phase, Quantum, Read, SCRATCH},
         slot::SlotKey,
     },
 };
@@ -37,8 +37,7 @@ impl Shard {
             if matches!(connection.phase, Phase::Over) {
                 let connection = self.connections.remove(key);
                 self.pressure.forget(&connection);
-                self.gateway.metrics.open.dec();
-                self.free_place();
+                self.free_place(key, &connection);
                 if self.drain.is_some() {
                     self.schedule.request();
                 }
@@ -94,6 +93,7 @@ impl Shard {
                 quantum.read(length);
                 self.received(key, &mut scratch[..length], &mut quantum);
                 self.account(key);
+                self.charge_bytes(key, length);
             }
             self.connections.return_scratch(scratch);
             if read.is_pending() {
@@ -129,10 +129,10 @@ impl Shard {
             return HEAD;
         }
         // Everything that is read goes to the worker.
-        match !connection.in_large_message() && self.delivery.busy_worker(connection).is_some() {
-            true => LIGHT,
-            false => SCRATCH,
-        }
+        let is_busy =
+            !connection.in_large_message() && self.delivery.busy_worker(connection).is_some();
+        let most = if is_busy { LIGHT } else { SCRATCH };
+        most.min(self.most_within_rate(key))
     }
 
     /// Pauses reads of a connection that may have more input, until the connections before it in
@@ -199,12 +199,22 @@ impl Shard {
         let is_deflated = self.connections[key].deflate.is_some();
         // Moved out of `self`, as the decoder.
         let mut inflater = is_deflated.then(|| mem::take(&mut self.compression.inflater));
+        // In a drain, everything that was sent before the close frame is taken.
+        let is_open = matches!(self.connections[key].phase, Phase::Open(_));
+        let charged_at = (is_open && self.rates.is_some()).then(clock::now);
         let fed = decoder.feed_deflated(bytes, limit, texts, inflater.as_mut(), |received| {
             match received {
                 Received::Text(body) | Received::Binary(body) if is_deflated => {
                     quantum.decoded(body.len());
                 }
                 _ => {}
+            }
+            if let Some(now) = charged_at
+                && !matches!(received, Received::Close(_))
+                && !self.charge_message(key, now)
+            {
+                closed = Some(CloseCause::RateLimit);
+                return false;
             }
             match received {
                 Received::Text(text) => self.message(key, MessageKind::Text, text),
@@ -216,7 +226,7 @@ impl Shard {
                 Received::Close(code) => closed = Some(CloseCause::ByClient(code)),
             }
             let connection = &mut self.connections[key];
-            let continues = quantum.item() && !connection.gate.is_paused_for(Pause::WindowFull);
+            let continues = quantum.item() && !connection.gate.holds_messages();
             stopped = !continues;
             continues && connection.phase.decoder().is_some()
         });

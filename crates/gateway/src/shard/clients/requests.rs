@@ -44,6 +44,8 @@ impl Shard {
                 self.take_forwarded(key, &request);
             }
             match reply {
+                // Before anything else that a handshake may cost.
+                Reply::Accept(..) if !self.admit_stated(key) => return,
                 Reply::Accept(..) if !self.has_room_for(key) => {
                     // Parsed again once there is room.
                     let connection = &mut self.connections[key];

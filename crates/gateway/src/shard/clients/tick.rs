@@ -54,7 +54,10 @@ impl Shard {
                     self.gateway.drain_summary.aborted();
                     self.abort(key, CloseCause::Ended);
                 }
-                Phase::Closing { .. } => self.abort(key, CloseCause::Ended),
+                Phase::Closing { .. } => {
+                    self.tally.close_timeouts += 1;
+                    self.abort(key, CloseCause::Ended);
+                }
                 Phase::Open(_) | Phase::Over => {}
             }
         }

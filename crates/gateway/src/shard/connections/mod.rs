@@ -2,6 +2,7 @@
 //!
 //! A part of the shard, which decides what is sent, and what an expired deadline means.
 
+mod client_rates;
 mod connection;
 mod deadlines;
 mod fan_out;
@@ -26,6 +27,7 @@ use self::{deadlines::Deadlines, fan_out::FanOut};
 use super::{schedule::Schedule, slot::SlotKey};
 
 pub(super) use self::{
+    client_rates::{ClientRates, Verdict},
     connection::{Connection, Page, Phase, Read},
     fan_out::Audience,
     flow_control::{Blocked, FlowControl, LIGHT, Progress, Window},

@@ -20,6 +20,8 @@ pub(in crate::shard) enum Pause {
     MemoryPressure,
     /// Its handshake awaits the answer of a worker.
     HandshakeUndecided,
+    /// It has sent faster than it may (`--rate-policy pause`).
+    RateLimit,
 }
 
 /// Reasons of which the worker of a connection is the cause.
@@ -79,6 +81,11 @@ impl ReadGate {
     /// Whether this is one of the reasons for which reads are paused.
     pub(in crate::shard) const fn is_paused_for(self, reason: Pause) -> bool {
         self.reasons & reason.bit() != 0
+    }
+
+    /// Whether no further message is processed, of those that were read already.
+    pub(in crate::shard) const fn holds_messages(self) -> bool {
+        self.reasons & (Pause::WindowFull.bit() | Pause::RateLimit.bit()) != 0
     }
 
     /// Whether reads are paused because of the worker.
@@ -148,12 +155,13 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Pause; 5] = [
+    const ALL: [Pause; 6] = [
         Pause::QuantumSpent,
         Pause::WorkerBusy,
         Pause::WindowFull,
         Pause::MemoryPressure,
         Pause::HandshakeUndecided,
+        Pause::RateLimit,
     ];
 
     #[test]
@@ -184,7 +192,8 @@ mod tests {
         assert!(gate.is_paused_by_worker());
         gate.resume_by_worker();
         assert!(!gate.is_paused_by_worker());
-        assert_eq!(ALL.map(|reason| gate.is_paused_for(reason)), [true, false, false, true, true]);
+        let left = ALL.map(|reason| gate.is_paused_for(reason));
+        assert_eq!(left, [true, false, false, true, true, true]);
     }
 
     #[test]
@@ -192,10 +201,8 @@ mod tests {
         let mut gate = ReadGate::default();
         ALL.iter().for_each(|reason| gate.pause(*reason));
         gate.resume_for_closing();
-        assert_eq!(
-            ALL.map(|reason| gate.is_paused_for(reason)),
-            [true, false, false, false, false]
-        );
+        let left = ALL.map(|reason| gate.is_paused_for(reason));
+        assert_eq!(left, [true, false, false, false, false, false]);
         gate.resume(Pause::QuantumSpent);
         assert!(gate.may_read());
     }
