@@ -36,13 +36,13 @@ export function launch() {
 /**
  * Starts a chat and a browser for the tests of one file. Returns `example(name, run, options)`, where
  * `run` gets `{ url, gateway, room, open, enter }`: a room of its own, and users whose tabs are
- * closed and checked for errors at its end.
+ * closed and checked for errors at its end. The gateway gets these flags.
  */
-export function chatAndBrowser() {
+export function chatAndBrowser(gatewayFlags = []) {
   let suite;
   let browser;
   before(async () => {
-    suite = await startSuite();
+    suite = await startSuite(gatewayFlags);
     browser = await launch();
   });
   after(async () => {

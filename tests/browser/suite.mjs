@@ -58,6 +58,13 @@ class Process {
     return this.#child?.pid;
   }
 
+  /** The value of a counter or gauge. */
+  async metric(name) {
+    const text = await (await fetch(new URL('metrics', this.#admin))).text();
+    const line = text.split('\n').find((each) => each.startsWith(`${name} `));
+    return line && Number(line.split(' ')[1]);
+  }
+
   async start() {
     const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('GW_')));
     const child = spawn(this.#command, this.#args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -102,9 +109,9 @@ class Process {
 
 /**
  * Starts register, gateway and worker. Returns `{ url, gateway, stop }`; `gateway` is null if
- * `$CHAT_URL` names a running chat, which cannot be restarted.
+ * `$CHAT_URL` names a running chat, which cannot be restarted. The gateway gets these flags.
  */
-export async function startSuite() {
+export async function startSuite(gatewayFlags = []) {
   if (process.env.CHAT_URL) return { url: process.env.CHAT_URL, gateway: null, stop: async () => {} };
   const bin = binaries();
   const [register, chat, lan, ...admin] = await freePorts(6);
@@ -114,7 +121,7 @@ export async function startSuite() {
     new Process(path.join(bin, 'register'), ['--listen', at(register)], admin[0]),
     new Process(
       path.join(bin, 'gateway'),
-      ['--listen', `ws://${at(chat)}`, '--lan-ip', '127.0.0.1', '--lan-port', String(lan), ...known],
+      ['--listen', `ws://${at(chat)}`, '--lan-ip', '127.0.0.1', '--lan-port', String(lan), ...known, ...gatewayFlags],
       admin[1],
     ),
     new Process(path.join(bin, 'business-worker'), ['--app', 'chat', ...known], admin[2]),
