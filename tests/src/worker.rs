@@ -233,6 +233,10 @@ impl Worker for CommandWorker {
                 client.send(rest).await?;
             }
             "join" => client.join_group(rest).await?,
+            "bind" => {
+                client.bind_uid(rest).await?;
+                client.send(rest).await?;
+            }
             "room" => client.cluster().send_to_group("room", rest).await?,
             "report" => {
                 let report = client.send(rest).report().await?;

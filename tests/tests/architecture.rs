@@ -71,6 +71,7 @@ const PURE: &[&str] = &[
     "crates/register/src/presence.rs",
     "crates/gateway/src/closed.rs",
     "crates/gateway/src/hub/scatter_gather.rs",
+    "crates/gateway/src/hub/uid_checks.rs",
     "crates/gateway/src/hub/command_watermarks.rs",
     "crates/gateway/src/http/content_type.rs",
     "crates/gateway/src/http/path.rs",

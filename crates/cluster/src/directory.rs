@@ -260,6 +260,13 @@ impl<L: Clone> Directory<L> {
         self.gateways.iter().filter_map(|entry| Some(entry.waits()?.1))
     }
 
+    /// The last links of disconnected gateways that may still have clients: those for which commands
+    /// wait, except those that queries to all gateways skip.
+    pub(crate) fn awaited(&self) -> impl Iterator<Item = &L> {
+        let awaited = self.gateways.iter().filter(|entry| !entry.left_out);
+        awaited.filter_map(|entry| Some(entry.waits()?.1))
+    }
+
     /// The last link to the disconnected gateway at that address, if commands wait for it.
     pub(crate) fn parked_at(&self, address: &str) -> Option<&L> {
         let entry = self.gateways.iter().find(|entry| *entry.address == *address)?;

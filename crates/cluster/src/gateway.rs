@@ -212,7 +212,8 @@ async fn run(shared: &Arc<Shared>, address: &str, proved: Proved<Stream>) -> End
     // The directory has not changed; this only notifies watchers of the status.
     let changed = || shared.change(|_| ());
     let relayed = |from, message| shared.relayed(&link, from, message);
-    let callbacks = Callbacks { changed: &changed, relayed: &relayed };
+    let check_uid = |check| shared.check_uid(&link, check);
+    let callbacks = Callbacks { changed: &changed, relayed: &relayed, check_uid: &check_uid };
     let run =
         link::run(&link, proved.stream, proved.read, receiver, shared.peer_timeout, callbacks);
     let confirm = async {

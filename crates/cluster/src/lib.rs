@@ -49,6 +49,7 @@ mod report;
 mod shared;
 mod supervisor;
 mod targets;
+mod uid_checks;
 
 pub use api::{Filter, Queueing, Sending, SessionSwap};
 pub use cluster::{Cluster, ClusterGuard, SETTLE, Status};

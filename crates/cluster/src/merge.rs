@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, hash::Hash, net::SocketAddr};
 
-use protocol::{Answer, ClientId, ConnectionId, Group, Session, Uid};
+use protocol::{Answer, Binding, ClientId, ConnectionId, Group, Session, Uid};
 
 /// An answer, and its gateway.
 pub(crate) type From = (SocketAddr, Answer);
@@ -59,6 +59,17 @@ pub(crate) fn clients(answers: Vec<From>) -> Result<Vec<(Uid, Vec<ClientId>)>, M
         }
     }
     Ok(all.into_vec())
+}
+
+/// Concatenates the bindings of a uid.
+pub(crate) fn bindings(answers: Vec<From>) -> Result<Vec<Binding>, Mismatch> {
+    let mut all = Vec::new();
+    for (gateway, answer) in answers {
+        let Answer::Bindings(here) = answer else { return Err(Mismatch(gateway)) };
+        let name = named(gateway);
+        all.extend(here.into_iter().map(|(client, since)| Binding { since, client: name(client) }));
+    }
+    Ok(all)
 }
 
 /// Returns each group once.

@@ -31,6 +31,7 @@ use crate::{
     metrics::Metrics,
     reachability::Reachability,
     registers::{self, Failure, Register},
+    uid_checks::UidChecks,
 };
 
 pub(crate) struct Shared {
@@ -58,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) announce: watch::Sender<()>,
     /// Handovers to other workers that are not acknowledged yet.
     pub(crate) handovers: PendingRequests<()>,
+    /// Checks of uids that gateways have asked for.
+    pub(crate) uid_checks: UidChecks,
     /// The highest command number used for a gateway that was given up. Should that gateway be
     /// alive, it has not received a higher one from here.
     numbered: AtomicU64,
@@ -97,6 +100,7 @@ impl Shared {
             wake_detector: Notify::new(),
             announce: watch::Sender::new(()),
             handovers: PendingRequests::default(),
+            uid_checks: UidChecks::default(),
             numbered: AtomicU64::new(0),
             directory: watch::Sender::new(Arc::default()),
             newest: Mutex::default(),

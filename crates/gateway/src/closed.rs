@@ -10,7 +10,7 @@ use framing::{
     proxy_protocol::InvalidHeader,
     websocket::{self, Refusal},
 };
-use protocol::{CloseFrame, CloseReason};
+use protocol::{CloseFrame, CloseReason, Keep};
 use thiserror::Error;
 
 use crate::{limits::AddressLimit, settings::CompatBehavior};
@@ -90,6 +90,9 @@ pub(crate) enum CloseCause {
     /// Its new token is that of another user.
     #[error("token of another user")]
     TokenOfOtherUser,
+    /// More clients than `--max-connections-per-uid` are bound to its uid.
+    #[error("too many connections of its uid")]
+    UidLimit(Keep),
     /// The gateway is shutting down.
     #[error("gateway is shutting down")]
     ShuttingDown { retry_after: Duration },
@@ -103,6 +106,8 @@ const TOKEN: u16 = 4401;
 
 /// Close code of a client whose token is not accepted any more.
 const FORBIDDEN: u16 = 4403;
+/// Close code of a client that is over the limit of connections for its uid.
+const CONFLICT: u16 = 4409;
 
 /// Close code of a client that sends faster than it may, as the HTTP status of this number.
 const TOO_MANY: u16 = 4429;
@@ -163,6 +168,7 @@ impl CloseCause {
             Self::TokenRevoked | Self::TokenOfOtherUser => {
                 CloseAction::Frame(frame(FORBIDDEN, self))
             }
+            Self::UidLimit(keep) => CloseAction::Frame(uid_limit_frame(*keep)),
             Self::Undeliverable => CloseAction::Code(Some(1011)),
             Self::Silent => CloseAction::Code(Some(GOING_AWAY)),
             Self::ShuttingDown { retry_after } => {
@@ -203,6 +209,7 @@ impl CloseCause {
             Self::InvalidGrant => Some(internal_error()),
             _ if !is_undecided => None,
             Self::ByWorker(_) => Some(response_head("403 Forbidden", "", 0, false)),
+            Self::UidLimit(_) => Some(response_head("409 Conflict", "", 0, false)),
             Self::Undeliverable => Some(internal_error()),
             Self::Undecided { retry_after }
             | Self::NoWorker { retry_after }
@@ -264,6 +271,7 @@ impl CloseCause {
             | Self::TokenExpired
             | Self::TokenRevoked
             | Self::TokenOfOtherUser
+            | Self::UidLimit(_)
             | Self::ShuttingDown { .. } => None,
         }
     }
@@ -289,6 +297,7 @@ impl CloseCause {
             Self::NoWorker { .. } => CloseReason::NoWorker,
             Self::Undeliverable => CloseReason::Undeliverable,
             Self::TokenExpired | Self::TokenRevoked | Self::TokenOfOtherUser => CloseReason::Token,
+            Self::UidLimit(_) => CloseReason::UidLimit,
             Self::ShuttingDown { .. } => CloseReason::Shutdown,
         }
     }
@@ -297,6 +306,14 @@ impl CloseCause {
 /// A close frame with a code, and the text of the cause as its reason.
 fn frame(code: u16, cause: &CloseCause) -> CloseFrame {
     CloseFrame::new(code, cause.to_string()).unwrap_or_default()
+}
+
+fn uid_limit_frame(keep: Keep) -> CloseFrame {
+    let reason = match keep {
+        Keep::Oldest => "too many connections",
+        Keep::Newest => "replaced by a newer connection",
+    };
+    CloseFrame::new(CONFLICT, reason).unwrap_or_default()
 }
 
 fn internal_error() -> Bytes {

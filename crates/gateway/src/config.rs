@@ -9,7 +9,7 @@ use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
 
 use anyhow::ensure;
 use framing::websocket::HandshakePolicy;
-use protocol::{Secret, codec::native::MAX_FRAME};
+use protocol::{Secret, UidLimit, codec::native::MAX_FRAME};
 use runtime::tls::{MutualTls, Reload, ServerTls};
 use service::settings::{Compat, Derived, Warning};
 
@@ -209,6 +209,10 @@ impl TryFrom<Args> for Config {
                 memory,
                 max_requests: args.max_handshakes,
                 max_groups: (args.max_groups_per_client != 0).then_some(args.max_groups_per_client),
+                uid_limit: (args.max_connections_per_uid != 0).then_some(UidLimit {
+                    connections: args.max_connections_per_uid,
+                    keep: args.uid_limit_policy.into(),
+                }),
                 max_connections: (args.max_connections != 0).then_some(args.max_connections),
                 pages: pages.map(Arc::new),
                 health_path: Some(args.health_path).filter(|path| !path.is_empty()),
@@ -277,6 +281,8 @@ mod tests {
             (["--standbys=4"], "--standbys"),
             (["--memory-budget=1000000"], "--memory-budget"),
             (["--max-handshakes=0"], "--max-handshakes"),
+            (["--max-connections-per-uid=100001"], "--max-connections-per-uid"),
+            (["--uid-limit-policy=close"], "--uid-limit-policy"),
             (["--web-root=/does/not/exist"], "--web-root"),
             (["--router=fastest"], "--router"),
             (["--header=no value"], "--header"),

@@ -74,6 +74,10 @@ pub(crate) struct Metrics {
     pub(crate) queries: Counter,
     /// Joins ignored because of `--max-groups-per-client`.
     pub(crate) joins_refused: Counter,
+    /// Checks of uids that workers were asked for.
+    pub(crate) uid_checks: Counter,
+    /// Uids in a check or waiting for one.
+    pub(crate) uid_checks_pending: Gauge,
     /// Pauses in accepting connections, by reason.
     accept_pauses: Family<Reason, Counter>,
     /// Linked workers.
@@ -249,6 +253,16 @@ impl Metrics {
             "joins_refused",
             "Joins ignored because the client is in --max-groups-per-client groups",
             all.joins_refused,
+        );
+        registry.register(
+            "uid_checks",
+            "Checks of a uid's connections in the cluster that workers were asked for",
+            all.uid_checks,
+        );
+        registry.register(
+            "uid_checks_pending",
+            "Uids whose connections are being checked or are to be",
+            all.uid_checks_pending,
         );
         registry.register(
             "accept_pauses",

@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use framing::{Framing, TextValidation, websocket::HandshakePolicy};
-use protocol::MessageKind;
+use protocol::{Keep, MessageKind, UidLimit};
 use runtime::{
     net::{self, Unpolled},
     tls::{InnerAcceptor, ServerTls},
@@ -82,6 +82,8 @@ pub(crate) struct Settings {
     pub(crate) max_requests: usize,
     /// Maximum number of groups per client; no limit if `None`.
     pub(crate) max_groups: Option<usize>,
+    /// The limit of connections for each uid in the whole cluster, if there is one.
+    pub(crate) uid_limit: Option<UidLimit>,
     /// Maximum number of open connections over all shards; no limit if `None`.
     pub(crate) max_connections: Option<usize>,
     /// Static files for requests that do not open a WebSocket; none are served if `None`.
@@ -240,6 +242,27 @@ pub(crate) enum SlowClient {
     Disconnect,
     /// Drop the messages that do not fit, as `GatewayWorker` does.
     Drop,
+}
+
+/// Policy for a uid with more connections than `--max-connections-per-uid`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum UidLimitPolicy {
+    /// Close the one that was bound last: a new connection is refused.
+    CloseNew,
+    /// Close the one that was bound first: a new connection replaces it. So a user whose old
+    /// connection is dead, and not known to be, gets in.
+    #[default]
+    CloseOldest,
+}
+
+impl From<UidLimitPolicy> for Keep {
+    fn from(policy: UidLimitPolicy) -> Self {
+        match policy {
+            UidLimitPolicy::CloseNew => Self::Oldest,
+            UidLimitPolicy::CloseOldest => Self::Newest,
+        }
+    }
 }
 
 /// How the kernel detects that a client's host has become unreachable.

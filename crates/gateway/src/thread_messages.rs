@@ -37,6 +37,12 @@ pub(crate) struct Ordinal(pub(crate) u64);
 /// it adds in one shard: more than a shard has, and few enough that the numbers last for ages.
 pub(crate) const MOST_JOINED: u64 = 1 << 22;
 
+/// The highest clock of a gateway that another one may state: half of what fits.
+const MAX_CLOCK: u64 = 1 << 63;
+
+/// Clients whose uids a shard finds at a time.
+pub(crate) const UIDS_PER_SLICE: usize = 1024;
+
 /// Number of ordinals that a grant needs: one for the uid, and one for each group.
 fn grant_ordinals(grant: &Grant) -> u64 {
     1 + grant.groups().len() as u64
@@ -113,6 +119,8 @@ pub(crate) enum ToShard {
     EventAck { link: LinkId, first: u64, last: u64 },
     /// Standby updates of this shard are written to the worker's link up to here.
     StandbyWritten { link: LinkId, through: u64 },
+    /// To be answered with the uids of the next clients that connected after `after`.
+    FindUids { after: Ordinal },
     /// The gateway shuts down: close every client, well within `grace`.
     Drain { grace: Duration },
 }
@@ -153,6 +161,10 @@ pub(crate) enum ToHub {
     Standby { link: LinkId, shard: u16, frames: Bytes, confirm: Option<u64> },
     /// This shard's part of an answer.
     PartialAnswer { token: Token, part: PartialAnswer },
+    /// A client was bound to the uid. Sent with `--max-connections-per-uid`.
+    Bound { uid: Uid },
+    /// The uids of [`UIDS_PER_SLICE`] clients, and where to continue unless that was all.
+    Uids { uids: Vec<Uid>, next: Option<Ordinal> },
     /// The shard's memory budget is exceeded, or no longer.
     Pressed { shard: u16, pressed: bool },
     /// The shard has no connections left, and workers have acknowledged all events.
@@ -313,6 +325,17 @@ impl GatewayState {
     /// The first ordinal of a grant that is applied now: one for its uid, and one for each group.
     pub(crate) fn ordinal_of_grant(&self, grant: &Grant) -> Ordinal {
         self.ordinals(grant_ordinals(grant))
+    }
+
+    /// The highest ordinal so far.
+    pub(crate) fn clock(&self) -> u64 {
+        self.ordinals.load(Ordering::Relaxed)
+    }
+
+    /// Assigns only higher ordinals from here on, so that the bindings of several gateways have one
+    /// order: that of their clocks, and of cause and effect where clocks differ.
+    pub(crate) fn advance_clock(&self, clock: u64) {
+        self.ordinals.fetch_max(clock.min(MAX_CLOCK), Ordering::Relaxed);
     }
 
     fn ordinals(&self, count: u64) -> Ordinal {

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CloseFrame, ConnectionId, Grant, Group, Message, Refusal, Session, Uid, bounded};
+use crate::{
+    CloseFrame, ConnectionId, Grant, Group, Keep, Message, Refusal, Session, Uid, bounded,
+};
 
 /// One command to a gateway. A client that does not exist is not an error: it may have disconnected
 /// while the command was in flight.
@@ -80,6 +82,10 @@ pub enum Command {
         #[serde(deserialize_with = "bounded::targets")]
         keys: Vec<String>,
     },
+    /// Closes a client that is over the limit of connections for its uid, unless it was bound
+    /// anew since: `since` is the stamp of its [binding](crate::Binding). `keep` determines the
+    /// reason of its close frame.
+    CloseBinding { client: ConnectionId, since: u64, keep: Keep },
 }
 
 /// The clients that a message with exclusions is for.
@@ -139,7 +145,8 @@ impl Command {
             | Self::LeaveGroupByUid { .. }
             | Self::AcceptHandshake { .. }
             | Self::RefuseHandshake { .. }
-            | Self::RemoveSessionKeys { .. } => None,
+            | Self::RemoveSessionKeys { .. }
+            | Self::CloseBinding { .. } => None,
         }
     }
 
@@ -166,7 +173,8 @@ impl Command {
             | Self::LeaveGroupByUid { .. }
             | Self::AcceptHandshake { .. }
             | Self::RefuseHandshake { .. }
-            | Self::RemoveSessionKeys { .. } => None,
+            | Self::RemoveSessionKeys { .. }
+            | Self::CloseBinding { .. } => None,
         }
     }
 
@@ -193,7 +201,8 @@ impl Command {
             | Self::LeaveGroupByUid { .. }
             | Self::SendExcept { .. }
             | Self::RefuseHandshake { .. }
-            | Self::RemoveSessionKeys { .. } => None,
+            | Self::RemoveSessionKeys { .. }
+            | Self::CloseBinding { .. } => None,
         }
     }
 
@@ -238,6 +247,7 @@ impl Command {
             | Self::SendToClient { .. }
             | Self::Close { .. }
             | Self::CloseWith { .. }
+            | Self::CloseBinding { .. }
             | Self::Destroy { .. }
             | Self::UnbindUid { .. }
             | Self::SetSession { .. }
@@ -252,6 +262,7 @@ impl Command {
             Self::SendToClient { to: client, .. }
             | Self::Close { client, .. }
             | Self::CloseWith { client, .. }
+            | Self::CloseBinding { client, .. }
             | Self::Destroy { client }
             | Self::BindUid { client, .. }
             | Self::UnbindUid { client }

@@ -100,6 +100,8 @@ pub enum CloseReason {
     Token,
     /// It sent faster than it may.
     RateLimit,
+    /// It was over the limit of connections for its uid.
+    UidLimit,
 }
 
 impl CloseReason {
@@ -118,6 +120,7 @@ impl CloseReason {
         Self::Undeliverable,
         Self::Token,
         Self::RateLimit,
+        Self::UidLimit,
     ];
 
     /// The name in metrics and reports.
@@ -135,6 +138,7 @@ impl CloseReason {
             Self::Undeliverable => "undeliverable",
             Self::Token => "token",
             Self::RateLimit => "rate_limit",
+            Self::UidLimit => "uid_limit",
         }
     }
 }

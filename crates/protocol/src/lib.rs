@@ -30,6 +30,7 @@ mod role;
 pub mod secret;
 pub mod standby;
 pub mod token;
+pub mod uid_limit;
 
 pub mod codec;
 
@@ -45,3 +46,4 @@ pub use query::{Answer, Effect, Fields, Filter, Query, Row, Swap};
 pub use secret::Secret;
 pub use session::{Form, Session, SessionError};
 pub use token::{AccessToken, InvalidToken, Renewal, Revocation, TokenError};
+pub use uid_limit::{Binding, Keep, UidLimit};

@@ -17,7 +17,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Answer, Command, ConnectionId, Context, Event, InstanceId, Message, Query, Session,
+    Answer, Command, ConnectionId, Context, Event, InstanceId, Message, Query, Session, Uid,
+    UidLimit,
     handshake::{Nonce, Proof},
     standby::{StandbyClient, WorkerMessage},
 };
@@ -69,6 +70,9 @@ pub enum ToGateway {
     /// numbers of [`Query`](Self::Query). If the link is lost before, the effect stays unknown: the
     /// peer sends the command again without a request.
     ReportedCommand { seq: u64, request: u64, command: Command },
+    /// Answers a [`ToPeer::CheckUid`]: every gateway has been asked, and every client over the limit
+    /// is closed.
+    UidChecked { check: u64, uid: Uid },
 }
 
 /// A message from a gateway to a peer.
@@ -119,6 +123,10 @@ pub enum ToPeer {
     StandbySession { client: ConnectionId, session: Session },
     /// A message that another worker sent with [`ToGateway::Relay`].
     Relayed { from: InstanceId, message: WorkerMessage },
+    /// Asks a worker to close, in the whole cluster, the clients of a uid that are over the limit.
+    /// Answered with a [`ToGateway::UidChecked`] of the same number, however long it takes. `clock`
+    /// is passed on with [`Query::Bindings`].
+    CheckUid { check: u64, uid: Uid, limit: UidLimit, clock: u64 },
 }
 
 /// Why a peer was refused.
@@ -211,7 +219,8 @@ impl LinkMessage for ToGateway {
             | Self::Fenced
             | Self::EventStarted { .. }
             | Self::HandlerStarted { .. }
-            | Self::Relay { .. } => &[],
+            | Self::Relay { .. }
+            | Self::UidChecked { .. } => &[],
         }
     }
 

@@ -56,6 +56,10 @@ pub enum Query {
     /// Revokes tokens → [`Answer::Count`], the number of clients that are closed because of it, or
     /// [`Answer::RevocationsFull`]
     Revoke(Revocation),
+    /// The clients of a uid and the stamps of their bindings → [`Answer::Bindings`]. Bindings from
+    /// here on have stamps higher than `clock`, the highest that the gateway that asked for the
+    /// check has assigned or seen.
+    Bindings { uid: Uid, clock: u64 },
 }
 
 impl Query {
@@ -65,6 +69,7 @@ impl Query {
         let uids = |uids: &[Uid]| uids.iter().map(Uid::weight).sum::<usize>();
         match self {
             Self::ClientsOfUids { uids: requested } => uids(requested),
+            Self::Bindings { uid, .. } => uid.weight(),
             Self::Counts { groups: requested } => groups(requested),
             Self::Sessions { group: Some(group) } | Self::Count { group: Some(group) } => {
                 group.weight()
@@ -112,7 +117,8 @@ impl Query {
             | Self::CountsOfAllGroups
             | Self::UidCount { .. }
             | Self::Uids { .. }
-            | Self::Revoke(_) => None,
+            | Self::Revoke(_)
+            | Self::Bindings { .. } => None,
         }
     }
 }
@@ -184,6 +190,8 @@ pub enum Answer {
     Renewal(Renewal),
     /// The gateway keeps as many revocations as it can. The new ones are not in effect.
     RevocationsFull,
+    /// The clients of the uid, and the stamp of each binding.
+    Bindings(#[serde(deserialize_with = "bounded::items")] Vec<(ConnectionId, u64)>),
 }
 
 /// The outcome of [`Query::SwapSession`].

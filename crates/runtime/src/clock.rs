@@ -17,6 +17,18 @@ pub fn unix_seconds() -> u64 {
     u64::try_from(clock_gettime(ClockId::Realtime).tv_sec).unwrap_or(0)
 }
 
+/// The time of the host's clock, in nanoseconds since 1970. It may be wrong, and may go backwards.
+#[must_use]
+#[cfg(not(simulation))]
+pub fn unix_nanos() -> u64 {
+    let time = clock_gettime(ClockId::Realtime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    seconds.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec.unsigned_abs())
+}
+
+#[cfg(simulation)]
+pub use simulated::host_clock::unix_nanos;
+
 /// Wall and CPU time of an operation on this thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Elapsed {

@@ -14,8 +14,8 @@
 //! | log what a peer can cause, once a second | [`rate_limit::Throttle`] |
 //! | log an outage of a peer at growing intervals | [`outage::Outage`] |
 //!
-//! A simulation replaces [`net`], [`random`] and [`thread`] (`cfg(simulation)`), so that a test
-//! controls time, network and chance.
+//! A simulation replaces [`net`], [`random`], [`thread`] and the host's clock (`cfg(simulation)`), so
+//! that a test controls time, network and chance.
 
 pub mod backoff;
 pub mod clock;

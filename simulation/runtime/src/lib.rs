@@ -5,6 +5,7 @@
 //! uses [`control`].
 
 pub mod control;
+pub mod host_clock;
 pub mod net;
 pub mod random;
 pub mod thread;

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use protocol::{
-    CloseFrame, Command, ConnectionId, Excluded, Fields, Filter, Group, InstanceId, Message,
+    CloseFrame, Command, ConnectionId, Excluded, Fields, Filter, Group, InstanceId, Keep, Message,
     MessageKind, Query, Recipients, Session, Target as Recipient, Uid,
     bounded::MAX_TARGETS,
     close::MAX_REASON,
@@ -62,7 +62,7 @@ pub(crate) async fn commands(target: &Target, rng: &mut Rng) -> Option<()> {
 
 fn command(target: &Target, rng: &mut Rng) -> Command {
     let client = target.client(rng);
-    match rng.below(15) {
+    match rng.below(16) {
         0 => Command::SendToClient { to: client, message: message(rng, 100_000) },
         1 => {
             let to = match rng.below(3) {
@@ -107,7 +107,11 @@ fn command(target: &Target, rng: &mut Rng) -> Command {
             let exclude = Excluded { clients: clients(target, rng), uids: uids(rng) };
             Command::SendExcept { to, exclude, message: message(rng, 2000) }
         }
-        13 => Command::SetSession { client, edit: 0, session: session(rng) },
+        13 => {
+            let keep = if rng.once_in(2) { Keep::Oldest } else { Keep::Newest };
+            Command::CloseBinding { client, since: rng.number(), keep }
+        }
+        14 => Command::SetSession { client, edit: 0, session: session(rng) },
         _ => Command::UpdateSession { client, edit: 0, changes: session(rng) },
     }
 }
@@ -156,13 +160,14 @@ fn session(rng: &mut Rng) -> Session {
 pub(crate) async fn queries(target: &Target, rng: &mut Rng) -> Option<()> {
     let mut wire = link(target, back_end(rng)).await?;
     for request in 0..rng.amount(50) {
-        let query = match rng.below(7) {
+        let query = match rng.below(8) {
             0 => Query::IsOnline { client: target.client(rng) },
             1 => Query::Sessions { group: rng.once_in(2).then(|| group(rng)) },
             2 => Query::ClientsOfUids { uids: uids(rng) },
             3 => Query::Counts { groups: groups(rng) },
             4 => Query::Groups,
             5 => Query::Count { group: None },
+            6 => Query::Bindings { uid: uid(rng), clock: rng.number() },
             _ => {
                 let fields = Fields { uid: true, groups: rng.once_in(2), session: true };
                 let (groups, uids) = (groups(rng), uids(rng));
@@ -188,13 +193,14 @@ pub(crate) async fn worker(target: &Target, rng: &mut Rng) -> Option<()> {
     for _ in 0..rng.amount(30) {
         let (first, last) = (rng.amount(1000) as u64, rng.amount(1000) as u64);
         let shard = rng.below(3) as u16;
-        let message = match rng.below(7) {
+        let message = match rng.below(8) {
             0 => ToGateway::EventAck { shard, first, last },
             1 => ToGateway::EventAck { shard, first: 0, last: u64::MAX },
             2 => ToGateway::EventStarted { shard, through: last },
             3 => ToGateway::HandlerStarted { shard, seq: first, alone: rng.once_in(2) },
             4 => ToGateway::Leaving,
             5 => ToGateway::Ping { token: first },
+            6 => ToGateway::UidChecked { check: first, uid: uid(rng) },
             _ => ToGateway::Command { seq: first, command: command(target, rng) },
         };
         send_or_break(&mut wire, encoded(&message).repeat(rng.amount(1000)), rng).await?;

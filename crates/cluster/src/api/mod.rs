@@ -272,7 +272,7 @@ impl Cluster {
     /// Queries every gateway concurrently. A gateway that is not linked makes the whole query fail,
     /// unless it was never linked within the grace period: it may be announced under an unreachable
     /// address, and would make every query fail.
-    async fn ask_all(
+    pub(crate) async fn ask_all(
         &self,
         query: impl Fn(SocketAddr) -> Option<Query>,
     ) -> Result<Vec<merge::From>, Error> {

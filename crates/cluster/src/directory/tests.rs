@@ -50,6 +50,25 @@ fn unlisted_gateway_is_kept_while_its_link_is_open() {
 }
 
 #[test]
+fn unlisted_gateway_is_awaited_until_it_is_given_up() {
+    let mut directory = Directory::<()>::default();
+    directory.list(&[native("a:1"), native("b:2")]);
+    directory.up("a:1", gateway(1), ());
+    directory.down("b:2");
+    assert_eq!(directory.awaited().count(), 0, "it was never linked");
+    directory.list(&[]);
+    directory.down("a:1");
+    assert_eq!((directory.required().count(), directory.awaited().count()), (0, 1));
+    directory.leave_out("a:1");
+    assert_eq!(directory.awaited().count(), 0);
+    directory.up("a:1", gateway(1), ());
+    directory.down("a:1");
+    assert_eq!(directory.awaited().count(), 1);
+    directory.give_up(|_, ()| true);
+    assert_eq!(directory.awaited().count(), 0);
+}
+
+#[test]
 fn lost_gateway_queues_commands_until_it_is_linked_again_or_given_up() {
     let mut directory = Directory::<u8>::default();
     directory.list(&[native("a:1"), native("b:2")]);

@@ -44,7 +44,8 @@ pub(crate) fn run_once(link: &Link, gateway: &mut impl LocalGateway) {
                 | ToGateway::Fenced
                 | ToGateway::EventStarted { .. }
                 | ToGateway::HandlerStarted { .. }
-                | ToGateway::Relay { .. } => {}
+                | ToGateway::Relay { .. }
+                | ToGateway::UidChecked { .. } => {}
             }
         }
     }

@@ -28,7 +28,10 @@ use tokio::{
 use super::{
     Link, PlannedEnd, handshake::Proved, outgoing::WriteBatch, stall_detector::StallDetector,
 };
-use crate::events::{EventReceiver, Room};
+use crate::{
+    events::{EventReceiver, Room},
+    uid_checks::UidCheck,
+};
 
 /// Bytes per read, unless a larger frame has begun.
 const READ: usize = 64 * 1024;
@@ -64,6 +67,8 @@ pub(crate) struct Callbacks<'a> {
     pub(crate) changed: &'a (dyn Fn() + Send + Sync),
     /// A message of another worker has arrived.
     pub(crate) relayed: &'a (dyn Fn(InstanceId, WorkerMessage) + Send + Sync),
+    /// The gateway asks for the check of a uid. Returns `false` if it has asked for too many.
+    pub(crate) check_uid: &'a (dyn Fn(UidCheck) -> bool + Send + Sync),
 }
 
 /// Runs a link until it ends, and returns since when it may have been dead. Sending fails
@@ -231,6 +236,13 @@ impl Pump<'_> {
                 }
                 ToPeer::Replaced { by } => self.link.set_planned_end(PlannedEnd::Replaced { by }),
                 ToPeer::Relayed { from, message } => (self.callbacks.relayed)(from, message),
+                ToPeer::CheckUid { check: number, uid, limit, clock } => {
+                    let check = UidCheck { number, uid, limit, clock };
+                    // Only workers are asked.
+                    if self.receiver.is_none() || !(self.callbacks.check_uid)(check) {
+                        return Err(Ended::OutOfOrder);
+                    }
+                }
                 message => self.handle_standby(message)?,
             }
         }

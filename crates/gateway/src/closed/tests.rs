@@ -59,6 +59,8 @@ fn every_cause() -> Vec<CloseCause> {
         CloseCause::TokenExpired,
         CloseCause::TokenRevoked,
         CloseCause::TokenOfOtherUser,
+        CloseCause::UidLimit(Keep::Oldest),
+        CloseCause::UidLimit(Keep::Newest),
         CloseCause::ShuttingDown { retry_after },
     ];
     for cause in &all {
@@ -87,6 +89,7 @@ fn every_cause() -> Vec<CloseCause> {
             | CloseCause::TokenExpired
             | CloseCause::TokenRevoked
             | CloseCause::TokenOfOtherUser
+            | CloseCause::UidLimit(_)
             | CloseCause::ShuttingDown { .. } => {}
         }
     }

@@ -18,11 +18,16 @@ use crate::{
     proxies::ProxyHeader,
     routing::Router,
     settings::MAX_STANDBYS,
-    settings::{Compression, HandshakeAuth, SlowClient, Undeliverable, WebSocketType},
+    settings::{
+        Compression, HandshakeAuth, SlowClient, UidLimitPolicy, Undeliverable, WebSocketType,
+    },
 };
 
 /// The kernel doubles the requested size and stores it in a signed 32-bit integer.
 const MAX_RECEIVE_BUFFER: i64 = i32::MAX as i64 / 2;
+
+/// More than any user has. Each check of a uid lists them.
+const MAX_PER_UID: i64 = 100_000;
 
 /// Terminates client connections and relays their events and messages to and from workers.
 #[derive(Debug, Parser, Serialize)]
@@ -311,6 +316,19 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     #[arg(default_value_if("compat", "strict", "0"), value_parser = amount())]
     pub(super) max_groups_per_client: usize,
+
+    /// Maximum number of connections for each uid in the whole cluster; 0 means no limit. Set it to
+    /// the same value on every gateway
+    #[arg(help_heading = "Limits")]
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(value_parser = clap::value_parser!(u32).range(..=MAX_PER_UID))]
+    pub(super) max_connections_per_uid: u32,
+
+    /// Policy for a uid with more connections than --max-connections-per-uid. The connections that
+    /// are closed get 4409
+    #[arg(help_heading = "Limits")]
+    #[arg(long, value_name = "POLICY", value_enum, default_value_t)]
+    pub(super) uid_limit_policy: UidLimitPolicy,
 
     /// Compatibility mode. 'strict' reproduces GatewayWorker's behavior exactly and changes the
     /// defaults of other flags (see --check)

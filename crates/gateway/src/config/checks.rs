@@ -12,7 +12,7 @@ use service::settings::{
 use super::{Args, COMPRESSION_LEVEL, COMPRESSION_MIN_SIZE, Config, SHARE};
 use crate::{
     proxies::ProxyHeader,
-    settings::{Compression, HandshakeAuth, Listener},
+    settings::{Compression, HandshakeAuth, Listener, UidLimitPolicy},
 };
 
 /// The addresses of a gateway, with host names resolved.
@@ -76,6 +76,10 @@ pub(super) fn check(args: &Args) -> anyhow::Result<()> {
     ensure!(
         args.websocket_pong_timeout.is_none() || args.websocket_ping != 0,
         "--websocket-pong-timeout: requires --websocket-ping"
+    );
+    ensure!(
+        args.max_connections_per_uid != 0 || args.uid_limit_policy == UidLimitPolicy::default(),
+        "--uid-limit-policy: requires --max-connections-per-uid"
     );
     for origin in &args.allowed_origin {
         check_origin(origin)?;
@@ -274,6 +278,7 @@ mod tests {
             (huge("--peer-timeout"), "--peer-timeout"),
             (vec!["--receive-buffer-size=4294967295".into()], "--receive-buffer-size"),
             (vec!["--ping-data=x".into()], "--ping-data"),
+            (vec!["--uid-limit-policy=close-new".into()], "--uid-limit-policy"),
             (vec!["--ping-not-response-limit=1".into()], "--ping-not-response-limit"),
             (vec!["--lan-ip=224.0.0.1".into(), "--allow-no-secret".into()], "--lan-ip"),
             (vec!["--lan-ip=255.255.255.255".into(), "--allow-no-secret".into()], "--lan-ip"),

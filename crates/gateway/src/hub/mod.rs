@@ -17,6 +17,8 @@ mod queries;
 mod relay;
 mod run;
 mod scatter_gather;
+mod uid_checks;
+mod uid_limit;
 mod unauthenticated;
 mod worker_presence;
 
@@ -30,7 +32,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Waker},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use protocol::{Command, ConnectionId, InstanceId, Secret, link::ToPeer};
@@ -44,6 +46,8 @@ use self::{
     command_watermarks::CommandWatermarks,
     link::{Link, Native},
     scatter_gather::{Origin, ScatterGather},
+    uid_checks::UidChecks,
+    uid_limit::Search,
     unauthenticated::UnauthenticatedPeers,
     worker_presence::WorkerPresence,
 };
@@ -80,6 +84,10 @@ pub(crate) struct Hub {
     /// The last acknowledged command of each peer whose link has ended.
     watermarks: CommandWatermarks,
     pending_queries: FxHashMap<Token, ScatterGather>,
+    /// Set with `--max-connections-per-uid`.
+    uid_checks: Option<Box<UidChecks>>,
+    uid_search: Option<Search>,
+    started: Instant,
     /// Messages to each shard, sent at the end of a run.
     outgoing: Vec<Vec<ToShard>>,
     /// Links with something to write.
@@ -119,6 +127,7 @@ impl Hub {
         let outgoing = gateway.shards.iter().map(|_| Vec::new()).collect();
         health.set_not_ready("worker", "no worker is linked");
         let unauthenticated = UnauthenticatedPeers::new(gateway.descriptors.unauthenticated);
+        let uid_checks = settings.uid_limit.map(|limit| Box::new(UidChecks::new(limit)));
         Self {
             gateway,
             settings,
@@ -130,6 +139,9 @@ impl Hub {
             natives: HashMap::new(),
             watermarks: CommandWatermarks::default(),
             pending_queries: FxHashMap::default(),
+            uid_checks,
+            uid_search: None,
+            started: clock::now(),
             outgoing,
             dirty: Vec::new(),
             acks_due: Rc::default(),
@@ -190,6 +202,9 @@ impl Hub {
         self.send_to_shards(None, || ToShard::WorkerUp { link: id, worker: Arc::clone(&worker) });
         self.gateway.metrics.workers.inc();
         self.update_health();
+        if worker.instance.is_some() {
+            self.uid_checker_linked();
+        }
         self.schedule_run();
     }
 
@@ -248,6 +263,7 @@ impl Hub {
         self.send_to_shards(None, || ToShard::WorkerDown { link: id, end });
         self.gateway.metrics.workers.dec();
         self.update_health();
+        self.uid_checker_lost(id);
         self.schedule_run();
     }
 
@@ -261,7 +277,7 @@ impl Hub {
     /// Forwards a command to the shards, in the order of arrival over all links.
     fn command(&mut self, from: LinkId, command: Command) {
         self.commands += 1;
-        let ordinal = self.gateway.ordinal_of(&command);
+        let ordinal = self.ordinal_of(&command);
         match command.client() {
             Some(client) => {
                 let shard = self.gateway.shard_of(client);
@@ -279,7 +295,7 @@ impl Hub {
     /// as queries.
     fn reported_command(&mut self, from: LinkId, request: u64, command: Command) {
         self.commands += 1;
-        let ordinal = self.gateway.ordinal_of(&command);
+        let ordinal = self.ordinal_of(&command);
         let client = command.client();
         let token = self.await_parts(from, client, Origin::Effect { request }, 0);
         self.send_to_shards(client, || {
@@ -387,6 +403,8 @@ impl Hub {
                 }
             }
             ToHub::PartialAnswer { token, part } => self.add_partial_answer(token, part),
+            ToHub::Bound { uid } => self.uid_bound(uid),
+            ToHub::Uids { uids, next } => self.uids_found(uids, next),
             ToHub::Pressed { shard, pressed } => {
                 self.pressed.retain(|known| *known != shard);
                 if pressed {

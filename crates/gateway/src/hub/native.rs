@@ -4,6 +4,7 @@ use std::{net::SocketAddr, rc::Rc};
 
 use bytes::BytesMut;
 use protocol::{
+    Query,
     codec::native::{self, MAX_FRAME, MAX_UNAUTHENTICATED_FRAME},
     handshake::{Nonce, Transcript},
     link::{Role, ToGateway, ToPeer},
@@ -160,6 +161,9 @@ impl Hub {
                 self.record_command(from, seq);
             }
             ToGateway::Query { request, query } => {
+                if let Query::Bindings { clock, .. } = &query {
+                    self.gateway.advance_clock(*clock);
+                }
                 self.submit(from, Origin::Native { request, query });
             }
             ToGateway::EventAck { shard, first, last } => {
@@ -171,6 +175,7 @@ impl Hub {
                 self.record_progress(from);
             }
             ToGateway::Relay { to, message } => self.relay(from, &to, message)?,
+            ToGateway::UidChecked { check, uid } => self.uid_checked(from, check, &uid),
             ToGateway::HandlerStarted { shard, seq, alone } => {
                 self.send_to_shard(shard, ToShard::HandlerStarted { link: from, seq, alone })?;
             }

@@ -104,6 +104,12 @@ impl Hub {
         let Some(pending) = self.pending_queries.remove(&token) else {
             return;
         };
+        if let Origin::Gateway { .. } = pending.origin {
+            if let Some((uid, bindings)) = pending.bindings() {
+                self.uid_checked_here(&uid, bindings);
+            }
+            return;
+        }
         let to = pending.link;
         // The link may have ended.
         let Some(link) = self.links.get_mut(&to) else {
@@ -114,6 +120,7 @@ impl Hub {
         match pending.reply() {
             Response::Native(message) => self.send(to, &message),
             Response::Php(reply) => self.reply(to, token, reply),
+            Response::None => {}
             Response::NoReply(query, error) => self.fail(to, query, error),
         }
     }

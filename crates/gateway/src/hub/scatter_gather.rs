@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use protocol::{
-    Answer, Effect, Group, Query, Renewal, Swap,
+    Answer, ConnectionId, Effect, Group, Query, Renewal, Swap, Uid,
     codec::gateway_worker::reply::{NoReply, Reply},
     link::ToPeer,
 };
@@ -22,13 +22,15 @@ pub(super) enum Origin {
     Ping { token: u64 },
     /// A native peer's command, answered with its effect.
     Effect { request: u64 },
+    /// A query of the gateway itself.
+    Gateway { query: Query },
 }
 
 impl Origin {
     /// The query, and whether it is from a PHP peer; `None` for a ping or a command.
     pub(super) const fn query(&self) -> Option<(&Query, bool)> {
         match self {
-            Self::Native { query, .. } => Some((query, false)),
+            Self::Native { query, .. } | Self::Gateway { query } => Some((query, false)),
             Self::Php { query, .. } => Some((query, true)),
             Self::Ping { .. } | Self::Effect { .. } => None,
         }
@@ -39,6 +41,8 @@ impl Origin {
 #[derive(Debug)]
 pub(super) enum Response {
     Native(ToPeer),
+    /// None: the request is the gateway's own.
+    None,
     /// An encoded reply, to be sent in the order of the queries.
     Php(Bytes),
     /// No reply can be sent to this query. An empty one would be indistinguishable from an answer.
@@ -51,7 +55,7 @@ pub(super) struct ScatterGather {
     pub(super) link: LinkId,
     /// Estimated maximum size of the answer in bytes.
     pub(super) estimate: usize,
-    origin: Origin,
+    pub(super) origin: Origin,
     missing: usize,
     parts: Vec<PartialAnswer>,
 }
@@ -67,6 +71,18 @@ impl ScatterGather {
         self.parts.push(part);
         self.missing -= 1;
         self.missing == 0
+    }
+
+    /// Merges the parts of a [query for bindings](Query::Bindings) of the gateway itself: the uid, and
+    /// its clients with the stamps of their bindings.
+    pub(super) fn bindings(self) -> Option<(Uid, Vec<(ConnectionId, u64)>)> {
+        let Origin::Gateway { query: Query::Bindings { uid, clock } } = self.origin else {
+            return None;
+        };
+        match merge(Query::Bindings { uid: uid.clone(), clock }, self.parts) {
+            Answer::Bindings(bindings) => Some((uid, bindings)),
+            _ => None,
+        }
     }
 
     /// Merges the parts into the response.
@@ -88,6 +104,7 @@ impl ScatterGather {
                 let effect = effects.fold(Effect::default(), Effect::and);
                 Response::Native(ToPeer::Answer { request, answer: Answer::Effect(effect) })
             }
+            Origin::Gateway { .. } => Response::None,
         }
     }
 }
@@ -136,6 +153,11 @@ fn merge(query: Query, parts: Vec<PartialAnswer>) -> Answer {
             Answer::RevocationsFull
         }
         Query::Revoke(_) => Answer::Count(collect!(Count).into_iter().sum()),
+        Query::Bindings { .. } => {
+            let mut all: Vec<_> = collect!(Clients).into_iter().flatten().collect();
+            all.sort_unstable();
+            Answer::Bindings(all.into_iter().map(|(since, id)| (id, since.0)).collect())
+        }
         Query::Count { .. } => Answer::Count(collect!(Count).into_iter().sum()),
         Query::Counts { groups } => {
             let mut counts = vec![0; groups.len()];

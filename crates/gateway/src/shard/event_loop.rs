@@ -140,6 +140,7 @@ impl Shard {
             ToShard::EventStarted { link, through } => self.event_started(link, through),
             ToShard::EventAck { link, first, last } => self.event_ack(link, first, last),
             ToShard::StandbyWritten { link, through } => self.standby_written(link, through),
+            ToShard::FindUids { after } => self.find_uids(after),
             ToShard::Drain { grace } => self.drain(grace),
         }
     }

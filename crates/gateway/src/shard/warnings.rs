@@ -17,6 +17,8 @@ pub(super) struct Warnings {
     pub(super) unframable: Throttle,
     /// A client over its rate limit.
     pub(super) rate: Throttle,
+    /// A client over the limit of connections for its uid.
+    pub(super) uids: Throttle,
     /// Accepting paused.
     pub(super) full: Throttle,
     /// Clients closed because no worker took their events.
@@ -27,10 +29,20 @@ pub(super) struct Warnings {
 
 impl Default for Warnings {
     fn default() -> Self {
-        let [session, too_large, groups, unframable, rate, full, no_worker] =
-            [const { Throttle::per_second() }; 7];
+        let [session, too_large, groups, unframable, rate, uids, full, no_worker] =
+            [const { Throttle::per_second() }; 8];
         let no_worker_clients = 0;
-        Self { session, too_large, groups, unframable, rate, full, no_worker, no_worker_clients }
+        Self {
+            session,
+            too_large,
+            groups,
+            unframable,
+            rate,
+            uids,
+            full,
+            no_worker,
+            no_worker_clients,
+        }
     }
 }
 

@@ -9,7 +9,8 @@ use crate::{
 use bytes::Bytes;
 use push_suite_protocol::{
     Answer, CloseFrame, CloseReason, Command, ConnectionId, Context, Event, Excluded, Fields, Form,
-    Group, Handshake, InstanceId, Message, MessageKind, Query, Recipients, Session, Target, Uid,
+    Group, Handshake, InstanceId, Keep, Message, MessageKind, Query, Recipients, Session, Target,
+    Uid, UidLimit,
     event::Header,
     link::{Delivery, Refusal, Role, ToGateway, ToPeer},
     standby::{HandedOver, Handover, StandbyClient, WorkerMessage},
@@ -122,6 +123,8 @@ fn own_to_gateway() -> Vec<(&'static str, ToGateway)> {
             to: instance(),
             message: WorkerMessage::HandoverTaken { number: 300 },
         };
+        ToGateway::UidChecked { .. } =>
+            "uid-checked": ToGateway::UidChecked { check: 300, uid: uid("ann") };
     })
 }
 
@@ -223,6 +226,11 @@ fn commands() -> Vec<(&'static str, Command)> {
             edit: 300,
             keys: vec!["a".into(), String::new()],
         };
+        Command::CloseBinding { .. } => "close-binding": Command::CloseBinding {
+            client,
+            since: 0x0102_0304_0506_0708,
+            keep: Keep::Oldest,
+        };
     })
 }
 
@@ -320,6 +328,12 @@ fn own_to_peer() -> Vec<(&'static str, ToPeer)> {
             from: instance(),
             message: WorkerMessage::HandoverTaken { number: 300 },
         };
+        ToPeer::CheckUid { .. } => "check-uid": ToPeer::CheckUid {
+            check: 300,
+            uid: uid("ann"),
+            limit: UidLimit { connections: 3, keep: Keep::Newest },
+            clock: 0x0102_0304_0506_0708,
+        };
     })
 }
 
@@ -398,6 +412,7 @@ fn close_reasons() -> Vec<(&'static str, CloseReason)> {
         ("undeliverable", CloseReason::Undeliverable),
         ("token", CloseReason::Token),
         ("rate-limit", CloseReason::RateLimit),
+        ("uid-limit", CloseReason::UidLimit),
     ];
     assert!(all.iter().map(|(_, reason)| reason).eq(CloseReason::ALL));
     all

@@ -46,6 +46,7 @@ pub(crate) fn queries() -> Vec<(&'static str, Query)> {
         };
         Query::RenewToken { .. } => "renew-token": tokens::renew(client);
         Query::Revoke(_) => "revoke": tokens::revoke(uid("ann"));
+        Query::Bindings { .. } => "bindings": Query::Bindings { uid: uid("ann"), clock: 300 };
     })
 }
 
@@ -103,6 +104,8 @@ pub(crate) fn answers() -> Vec<(&'static str, Answer)> {
         Answer::Renewal(_) =>
             "token-renewed": Answer::Renewal(Renewal::Renewed { expires_at: Some(70_000) });
         Answer::RevocationsFull => "revocations-full": Answer::RevocationsFull;
+        Answer::Bindings(_) =>
+            "bindings": Answer::Bindings(vec![(client, 300), (ConnectionId(8), u64::MAX)]);
     });
     all.extend(tokens::renewals());
     all

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*};
 use push_suite_protocol::{
     AccessToken, Answer, CloseFrame, CloseReason, Command, ConnectionId, Context, Effect, Event,
-    Excluded, Fields, Filter, Grant, Group, Handshake, InstanceId, Message, MessageKind, Query,
-    Recipients, Renewal, Revocation, Row, Session, Swap, Target, TokenError, TokenId, Uid,
+    Excluded, Fields, Filter, Grant, Group, Handshake, InstanceId, Keep, Message, MessageKind,
+    Query, Recipients, Renewal, Revocation, Row, Session, Swap, Target, TokenError, TokenId, Uid,
+    UidLimit,
     event::Header,
     link::{Delivery, Refusal, Role, ToGateway, ToPeer},
     name::MAX_NAME,
@@ -39,6 +40,7 @@ pub(crate) fn to_gateway() -> impl Strategy<Value = ToGateway> {
             alone
         }),
         (instance(), worker_message()).prop_map(|(to, message)| ToGateway::Relay { to, message }),
+        (any::<u64>(), uid()).prop_map(|(check, uid)| ToGateway::UidChecked { check, uid }),
     ]
 }
 
@@ -66,6 +68,11 @@ pub(crate) fn to_peer() -> impl Strategy<Value = ToPeer> {
             .prop_map(|(client, session)| ToPeer::StandbySession { client, session }),
         (instance(), worker_message())
             .prop_map(|(from, message)| ToPeer::Relayed { from, message }),
+        (any::<u64>(), uid(), any::<u32>(), keep(), any::<u64>()).prop_map(
+            |(check, uid, connections, keep, clock)| {
+                ToPeer::CheckUid { check, uid, limit: UidLimit { connections, keep }, clock }
+            }
+        ),
     ]
 }
 
@@ -146,6 +153,11 @@ fn command() -> impl Strategy<Value = Command> {
                 .unwrap();
             Command::RefuseHandshake { client, refusal: refusal.into() }
         }),
+        (client(), any::<u64>(), keep()).prop_map(|(client, since, keep)| Command::CloseBinding {
+            client,
+            since,
+            keep
+        }),
     ]
 }
 
@@ -163,6 +175,10 @@ fn grant() -> impl Strategy<Value = Box<Grant>> {
             grant.with_header("X-Value", value).unwrap().into()
         },
     )
+}
+
+fn keep() -> impl Strategy<Value = Keep> {
+    prop_oneof![Just(Keep::Oldest), Just(Keep::Newest)]
 }
 
 fn close_frame() -> impl Strategy<Value = CloseFrame> {
@@ -210,6 +226,7 @@ fn query() -> impl Strategy<Value = Query> {
         (client(), any::<u64>(), session(), session()).prop_map(|(client, edit, expected, new)| {
             Query::SwapSession { client, edit, expected, new }
         }),
+        (uid(), any::<u64>()).prop_map(|(uid, clock)| Query::Bindings { uid, clock }),
     ]
 }
 
@@ -275,6 +292,7 @@ fn close_reason() -> impl Strategy<Value = CloseReason> {
         Just(CloseReason::GatewayLost),
         Just(CloseReason::Undeliverable),
         Just(CloseReason::RateLimit),
+        Just(CloseReason::UidLimit),
     ]
 }
 
@@ -301,6 +319,7 @@ fn answer() -> impl Strategy<Value = Answer> {
             .prop_map(Answer::Swap),
         renewal().prop_map(Answer::Renewal),
         Just(Answer::RevocationsFull),
+        vec((client(), any::<u64>()), 0..4).prop_map(Answer::Bindings),
     ]
 }
 

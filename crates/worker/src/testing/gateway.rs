@@ -244,6 +244,8 @@ impl LocalGateway for Gateway {
             Command::LeaveGroupByUid { uid, group } => {
                 self.edit_clients_of(&uid, |_, client| Some(client.leave(&group)))
             }
+            // Sent because of a limit, which this gateway has not.
+            Command::CloseBinding { .. } => Effect::default(),
             Command::Destroy { client } => self.edit(client, Client::close),
             Command::BindUid { client, uid } => self.edit(client, |client| client.uid = Some(uid)),
             Command::UnbindUid { client } => {
@@ -334,6 +336,8 @@ impl LocalGateway for Gateway {
                 Answer::Renewal(if is_open { without } else { Renewal::NotConnected })
             }
             Query::Revoke(_) => Answer::Count(0),
+            // The same.
+            Query::Bindings { .. } => Answer::Bindings(Vec::new()),
         }
     }
 }

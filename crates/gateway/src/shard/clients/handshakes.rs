@@ -5,6 +5,7 @@ use framing::{
     websocket::{PerMessageDeflate, Upgrade},
 };
 use protocol::{ConnectionId, Event, Grant, Handshake, InvalidAnswer, Refusal};
+use runtime::clock;
 
 use crate::{
     closed::CloseCause,
@@ -43,6 +44,9 @@ impl Shard {
             self.create_client(key);
         }
         if let (Some(id), Some(grant)) = (self.connections[key].id, grant) {
+            if self.settings.uid_limit.is_some() {
+                self.gateway.advance_clock(clock::unix_nanos());
+            }
             let first = self.gateway.ordinal_of_grant(grant);
             self.apply_grant(id, grant, first);
             // A worker that has the client already gets its session with the next event.
@@ -150,7 +154,7 @@ impl Shard {
             self.directory.set_session(id, session.clone());
         }
         if let Some(uid) = grant.uid() {
-            self.directory.bind(id, uid.clone(), first);
+            self.bind(id, uid.clone(), first);
         }
         for (group, ordinal) in grant.groups().iter().zip(first.0 + 1..) {
             self.join(id, group.clone(), Ordinal(ordinal));

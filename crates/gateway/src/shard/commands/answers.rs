@@ -103,6 +103,11 @@ pub(super) fn answer<H: Copy>(
         }
         Query::RenewToken { client, token } => return Answered::Renewal { client, token },
         Query::Revoke(revocation) => return Answered::Revocation(revocation),
+        Query::Bindings { uid, .. } => {
+            let results = Results::Clients(vec![Vec::new()]);
+            let targets = [Targets::uids(vec![uid], until)];
+            return Answered::Slices(Enumeration::new(targets, results, in_php));
+        }
         Query::Select { fields, filter } => {
             let results = Results::Rows { fields, rows: Vec::new(), seen: FxHashSet::default() };
             return Answered::Slices(match filter {

@@ -69,7 +69,7 @@ impl Shard {
                 }
             }
             Command::BindUid { client, uid } => {
-                self.directory.bind(client, uid, ordinal);
+                self.bind(client, uid, ordinal);
                 self.count_known(client, true);
             }
             Command::UnbindUid { client } => {
@@ -83,6 +83,9 @@ impl Shard {
             Command::LeaveGroup { client, group } => {
                 let was_member = self.directory.leave(client, &group);
                 self.count_known(client, was_member);
+            }
+            Command::CloseBinding { client, since, keep } => {
+                self.close_binding(client, since, keep)
             }
             Command::JoinGroupByUid { uid, group } => {
                 let targets = Targets::uids(vec![uid], ordinal);

@@ -3,6 +3,7 @@
 
 mod answers;
 mod apply;
+mod bindings;
 mod targets;
 mod work;
 

@@ -37,6 +37,11 @@ impl<H> Client<H> {
         self.uid.as_ref().map(|(uid, _)| uid)
     }
 
+    /// Since when it is bound to that.
+    pub(in crate::shard) fn bound_since(&self) -> Option<Ordinal> {
+        self.uid.as_ref().map(|(_, since)| *since)
+    }
+
     /// Its groups, in order of joining.
     pub(in crate::shard) fn groups(&self) -> impl Iterator<Item = &Group> {
         self.groups.iter().map(|(group, _)| group)

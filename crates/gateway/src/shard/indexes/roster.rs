@@ -6,7 +6,7 @@ use crate::thread_messages::Ordinal;
 
 /// The clients, oldest first.
 ///
-/// Ordinals only increase, so the entries are sorted by them: removal is a binary search that
+/// The entries are sorted by their ordinals, which almost always increase: removal is a binary search that
 /// leaves a hole, and holes are compacted once they outnumber the clients. Adding and removing
 /// therefore cost the same (amortized) in a group of two and in one of a million, and iteration is
 /// one scan of contiguous memory.
@@ -33,15 +33,21 @@ impl<H: Copy> Roster<H> {
         Self { entries: Vec::new(), live: 0 }
     }
 
-    /// Adds a client behind all others. Ordinals may have gaps, but none may be smaller than an
-    /// earlier one.
+    /// Adds a client, almost always behind all others. Ordinals may have gaps. One may be smaller
+    /// than others: a command that has waited since it got its ordinal.
     pub(super) fn add(&mut self, ordinal: Ordinal, id: ConnectionId, handle: H) {
-        debug_assert!(self.entries.last().is_none_or(|last| last.ordinal < ordinal));
         if self.entries.capacity() == 0 {
             // Most uids have one client: do not reserve for four.
             self.entries.reserve_exact(1);
         }
-        self.entries.push(Entry { ordinal, id, handle });
+        let entry = Entry { ordinal, id, handle };
+        match self.entries.last() {
+            Some(last) if ordinal < last.ordinal => {
+                let at = self.entries.partition_point(|entry| entry.ordinal < ordinal);
+                self.entries.insert(at, entry);
+            }
+            _ => self.entries.push(entry),
+        }
         self.live += 1;
     }
 
@@ -89,5 +95,27 @@ impl<H: Copy> Roster<H> {
         };
         let live = self.entries[from..].iter().filter(|entry| entry.id != HOLE);
         live.map(|entry| (entry.ordinal, entry.id, entry.handle))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_are_ordered_also_if_an_ordinal_comes_late() {
+        let mut roster = Roster::new();
+        for ordinal in [3, 7, 5, 9, 1] {
+            roster.add(Ordinal(ordinal), ConnectionId(ordinal as u32), ());
+        }
+        let order = |roster: &Roster<()>, after| {
+            roster.after(Ordinal(after)).map(|(ordinal, ..)| ordinal.0).collect::<Vec<_>>()
+        };
+        assert_eq!(order(&roster, 0), [1, 3, 5, 7, 9]);
+        assert_eq!(order(&roster, 5), [7, 9]);
+        for ordinal in [5, 1, 9, 4] {
+            roster.remove(Ordinal(ordinal));
+        }
+        assert_eq!((order(&roster, 0), roster.len()), (vec![3, 7], 2));
     }
 }
