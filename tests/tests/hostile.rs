@@ -131,6 +131,27 @@ async fn mutated_client_input_harms_no_other_connection() {
 }
 
 #[tokio::test]
+async fn mutated_frames_of_devices_harm_no_other_connection() {
+    let mut scene = Scene::start().await;
+    let [_, plain, _, declared] = scene.others;
+    for (addr, frames) in [
+        (plain, &b"\0\0\0\x06hi\0\0\0\x04\0\0\0\x05!"[..]),
+        (declared, b"ab\x02\0hicd\0\0ef\x03\0bye"),
+    ] {
+        for at in 0..8 {
+            for bytes in variations(frames, at) {
+                offer(addr, &bytes).await;
+            }
+            scene.assert_served().await;
+        }
+        let mut client = Raw::connect(addr).await;
+        client.send(frames).await;
+        assert_eq!(client.bytes(frames.len()).await, frames);
+    }
+    scene.assert_healthy().await;
+}
+
+#[tokio::test]
 async fn malformed_php_frames_harm_no_other_connection() {
     let mut scene = Scene::start().await;
     let inner = scene.suite.gateways[0].inner;
@@ -184,11 +205,14 @@ async fn malformed_php_frames_harm_no_other_connection() {
     scene.assert_healthy().await;
 }
 
+/// Listeners without WebSocket, with `*` for their addresses.
+const OTHERS: [&str; 4] = ["text://*", "frame://*", "tcp://*", "frame://*?length=u16le&offset=2"];
+
 /// A gateway with listeners of every kind, an echo worker, and one client.
 struct Scene {
     suite: Suite,
-    /// Addresses of the `text`, `frame` and `tcp` listeners.
-    others: [SocketAddr; 3],
+    /// Addresses of the listeners of [`OTHERS`].
+    others: [SocketAddr; 4],
     ann: Browser,
     sent: usize,
 }
@@ -196,9 +220,10 @@ struct Scene {
 impl Scene {
     async fn start() -> Self {
         let mut builder = Suite::builder().gateways(1).workers(1).app("echo").threads(2);
-        let others = [ports::free(), ports::free(), ports::free()];
-        for (kind, addr) in ["text", "frame", "tcp"].iter().zip(others) {
-            builder = builder.gateway_flag("--listen", &format!("{kind}://{addr}"));
+        let others = OTHERS.map(|_| ports::free());
+        for (url, addr) in OTHERS.iter().zip(others) {
+            let url = url.replace('*', &addr.to_string());
+            builder = builder.gateway_flag("--listen", &url);
         }
         let suite = builder.start().await;
         let ann = suite.browser(0).await;
