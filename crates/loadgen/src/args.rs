@@ -163,6 +163,9 @@ struct Load {
     /// Fill messages with JSON of chat messages rather than with one repeated letter.
     #[arg(long)]
     json_content: bool,
+    /// The server waits for the report of each message that it sends.
+    #[arg(long)]
+    report: bool,
     /// Server process to measure: a pid, or a name as in `ps -o comm` (repeatable).
     #[arg(long, value_name = "PID|NAME")]
     process: Vec<String>,
@@ -261,6 +264,7 @@ impl Load {
             binary: self.binary,
             deflate: self.deflate,
             json: self.json_content,
+            report: self.report,
             processes: self.process,
         };
         Ok((plan.checked()?, self.output))

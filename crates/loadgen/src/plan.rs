@@ -83,6 +83,8 @@ pub(crate) struct Plan {
     pub(crate) deflate: bool,
     /// Whether messages contain JSON rather than one repeated letter.
     pub(crate) json: bool,
+    /// Whether the server waits for a report of each message that it sends.
+    pub(crate) report: bool,
     pub(crate) processes: Vec<String>,
 }
 
@@ -134,6 +136,9 @@ impl Plan {
         }
         if self.protocol == Protocol::Socketio && self.binary {
             bail!("this protocol has no --binary");
+        }
+        if matches!(self.mode, Mode::Uid | Mode::Member | Mode::Idle) && self.report {
+            bail!("this mode has no --report");
         }
         self.fill_sources();
         Ok(self)
@@ -226,6 +231,8 @@ impl Plan {
             (Mode::Member, _) => *b"+-",
             _ => *b"ee",
         };
+        // Upper case: the same with a report.
+        let ops = if self.report { ops.map(|op| op.to_ascii_uppercase()) } else { ops };
         let content = if self.json { content::json(self.size) } else { vec![b'x'; self.size] };
         Template::new(ops, &content, self.token(), self.protocol, self.binary)
     }

@@ -1,7 +1,7 @@
 //! `--app bench`: executes the commands of a load generator; the first byte of a message selects
-//! one.
+//! one. Upper case waits for the report of the message that it sends.
 
-use push_suite_worker::{Client, Group, Message, Recipients, Uid, Worker};
+use push_suite_worker::{Client, Group, Message, Recipients, Report, Uid, Worker, anyhow};
 
 /// Executes the commands of a load generator.
 #[derive(Debug)]
@@ -14,6 +14,18 @@ impl Worker for Bench {
     async fn on_message(&self, client: &Client, message: Message) -> anyhow::Result<()> {
         match message.body.split_first() {
             Some((b'e', _)) => client.send(message).await?,
+            Some((b'E', _)) => complete(client.send(message).report().await?)?,
+            Some((b'A', _)) => {
+                let sending = client.cluster().send_to_all(Recipients::All, message);
+                complete(sending.report().await?)?;
+            }
+            Some((b'G', _)) => {
+                complete(client.cluster().send_to_group(ROOM, message).report().await?)?;
+            }
+            Some((b'T', rest)) => {
+                let uid = Uid::new(name(rest))?;
+                complete(client.cluster().send_to_uid(uid, message).report().await?)?;
+            }
             Some((b'a', _)) => client.cluster().send_to_all(Recipients::All, message).await?,
             Some((b'j', group)) => {
                 client.join_group(Group::new(group)?).await?;
@@ -40,6 +52,12 @@ impl Worker for Bench {
         }
         Ok(())
     }
+}
+
+/// Rejects a report that lacks a client, which a measurement must not do.
+fn complete(report: Report) -> anyhow::Result<()> {
+    anyhow::ensure!(report.is_complete() && report.reached == report.matched, "{report}");
+    Ok(())
 }
 
 /// The target of a message: the bytes after its last `@`.

@@ -31,6 +31,7 @@ pub(crate) fn example(mode: Mode) -> Plan {
         binary: false,
         deflate: false,
         json: false,
+        report: false,
         processes: Vec::new(),
     }
 }
@@ -110,4 +111,15 @@ fn members_of_the_group_that_is_spoken_to_are_every_nth() {
     let plan = Plan { groups: 4, prepare: true, ..example(Mode::Idle) };
     assert_eq!(plan.preparation(4), [b"jroom".to_vec(), b"uclient-4".to_vec()]);
     assert_eq!(plan.preparation(5)[0], b"jroom-1");
+}
+
+#[test]
+fn operation_with_a_report_is_upper_case() {
+    let plan = Plan { report: true, ..example(Mode::Echo) };
+    let mut frame = Vec::new();
+    let stamp = stamp::Stamp { run: 0, sender: 0, number: 0, due: 0 };
+    plan.template().append(&stamp, &mut frame);
+    let unmasked = |at: usize| frame[6 + at] ^ frame[2 + at % 4];
+    assert_eq!(unmasked(0), b'E');
+    assert!(Plan { report: true, ..example(Mode::Idle) }.checked().is_err());
 }
