@@ -55,6 +55,11 @@ pub fn session(text: &[u8]) {
     if let Ok(session) = Session::from_php(Bytes::copy_from_slice(text)) {
         update(&session);
         let _ = session.decode();
+        assert!(session.equals(&session.clone()));
+        let (mut kept, before) = (session.clone(), session);
+        if kept.remove(&["n", "0", "a"]).is_err() {
+            assert_eq!(kept, before);
+        }
     }
 }
 
@@ -67,6 +72,15 @@ fn update(changes: &Session) {
         Err(_) => assert_eq!(merged, stored),
     }
     let _ = other.merge(&stored);
+}
+
+/// Keys, removed from a stored session.
+fn remove(keys: &[String]) {
+    let mut session = Session::from_php(Bytes::from_static(STORED)).expect("within the limit");
+    session.remove(keys).expect("it has no opaque objects");
+    if !session.is_empty() {
+        unserialize(&session.to_php()).expect("encoded values can be decoded");
+    }
 }
 
 /// A serialized PHP value: decoding, encoding and decoding again yields the same value.

@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 use protocol::{
-    Command, InstanceId, Secret,
+    Command, InstanceId, Query, Secret,
     codec::native::{MAX_FRAME, MAX_UNAUTHENTICATED_FRAME, decode, encode},
     handshake::Transcript,
     link::{LinkMessage, Role, ToGateway, ToPeer},
@@ -11,9 +11,17 @@ use protocol::{
 /// Bytes as decoded by each end of a link, before and after authentication.
 pub fn link(bytes: &[u8]) {
     each(bytes, MAX_FRAME, |message: ToGateway| {
-        if let ToGateway::Command { command: Command::UpdateSession { changes, .. }, .. } = message
-        {
-            crate::update(&changes);
+        match message {
+            ToGateway::Command { command: Command::UpdateSession { changes, .. }, .. } => {
+                crate::update(&changes);
+            }
+            ToGateway::Command { command: Command::RemoveSessionKeys { keys, .. }, .. } => {
+                crate::remove(&keys);
+            }
+            ToGateway::Query { query: Query::SwapSession { expected, new, .. }, .. } => {
+                assert_eq!(expected.equals(&new), new.equals(&expected));
+            }
+            _ => {}
         }
     });
     each(bytes, MAX_FRAME, |_: ToPeer| ());

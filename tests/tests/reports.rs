@@ -58,7 +58,7 @@ impl Scene {
     }
 }
 
-/// What a complete report counts.
+/// The counts of a complete report.
 fn counts(report: &Report) -> (u64, u64, u64) {
     assert!(report.is_complete(), "{report}");
     (report.matched, report.reached, report.dropped)
@@ -102,7 +102,7 @@ async fn report_counts_the_clients_of_both_gateways(threads: usize) {
     let no_list = cluster.send_to_uids(Vec::<String>::new(), "no");
     assert_eq!(counts(&no_list.report().await.unwrap()), (0, 0, 0));
 
-    // What was reached was received, and nothing else.
+    // Exactly the reported messages arrive.
     cluster.send_to_all(Recipients::All, "end").await.unwrap();
     let mut received = Vec::new();
     for client in 0..4 {

@@ -19,13 +19,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // One cluster for the whole life of a program; its clones are for the tasks that push.
     let cluster = Cluster::start(Config::new([register], secret));
-    let sent = cluster.send_to_uid(uid, json!({"event": "order", "text": text})).await;
+    // `.await` alone waits for no gateway.
+    let sent = cluster.send_to_uid(uid, json!({"event": "order", "text": text})).report().await;
     match sent {
-        Ok(()) => match cluster.is_uid_online(uid).await {
-            Ok(true) => println!("sent"),
-            Ok(false) => println!("sent; the user is offline"),
-            Err(error) => println!("sent; whether the user is online is unknown: {error}"),
-        },
+        Ok(report) if report.matched == 0 && report.is_complete() => println!("user is offline"),
+        Ok(report) => println!("sent: {report}"),
         // Such as `NoGateway` while everything restarts: keep the message and try again later.
         Err(error) if error.is_retryable() => println!("not sent yet: {error}"),
         // Such as `WrongSecret`: it stays so until the settings change.

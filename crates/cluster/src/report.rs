@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr};
 use protocol::Effect;
 use serde::Serialize;
 
-/// What a call did, see [`Sending::report`](crate::Sending::report).
+/// The effect of a call, see [`Sending::report`](crate::Sending::report).
 ///
 /// A client counts once for each time that the call applies to it: twice for a message to two
 /// groups that it is in, since it receives it twice. `matched` minus `reached` minus `dropped` is

@@ -44,13 +44,19 @@ fn back_end(rng: &mut Rng) -> Role {
 /// Commands of a back end, up to the limits and beyond them.
 pub(crate) async fn commands(target: &Target, rng: &mut Rng) -> Option<()> {
     let mut wire = link(target, back_end(rng)).await?;
-    let mut seq = 0;
+    let mut seq = 0_u64;
     for _ in 0..rng.amount(20) {
         let command = command(target, rng);
         let mut all = BytesMut::new();
         for _ in 0..rng.amount(200) {
             seq += 1;
-            all.extend_from_slice(&encoded(&ToGateway::Command { seq, command: command.clone() }));
+            let command = command.clone();
+            let message = match seq.is_multiple_of(3) {
+                // Of which the answers may never be read.
+                true => ToGateway::ReportedCommand { seq, request: seq, command },
+                false => ToGateway::Command { seq, command },
+            };
+            all.extend_from_slice(&encoded(&message));
             if 1 << 20 < all.len() {
                 break;
             }
@@ -62,7 +68,7 @@ pub(crate) async fn commands(target: &Target, rng: &mut Rng) -> Option<()> {
 
 fn command(target: &Target, rng: &mut Rng) -> Command {
     let client = target.client(rng);
-    match rng.below(16) {
+    match rng.below(17) {
         0 => Command::SendToClient { to: client, message: message(rng, 100_000) },
         1 => {
             let to = match rng.below(3) {
@@ -112,6 +118,10 @@ fn command(target: &Target, rng: &mut Rng) -> Command {
             Command::CloseBinding { client, since: rng.number(), keep }
         }
         14 => Command::SetSession { client, edit: 0, session: session(rng) },
+        15 => {
+            let keys = (0..rng.amount(MAX_TARGETS + 100)).map(|_| rng.word(3)).collect();
+            Command::RemoveSessionKeys { client, edit: 0, keys }
+        }
         _ => Command::UpdateSession { client, edit: 0, changes: session(rng) },
     }
 }
@@ -160,14 +170,23 @@ fn session(rng: &mut Rng) -> Session {
 pub(crate) async fn queries(target: &Target, rng: &mut Rng) -> Option<()> {
     let mut wire = link(target, back_end(rng)).await?;
     for request in 0..rng.amount(50) {
-        let query = match rng.below(8) {
+        let query = match rng.below(14) {
             0 => Query::IsOnline { client: target.client(rng) },
             1 => Query::Sessions { group: rng.once_in(2).then(|| group(rng)) },
             2 => Query::ClientsOfUids { uids: uids(rng) },
             3 => Query::Counts { groups: groups(rng) },
             4 => Query::Groups,
             5 => Query::Count { group: None },
-            6 => Query::Bindings { uid: uid(rng), clock: rng.number() },
+            6 => Query::Online { clients: clients(target, rng) },
+            7 => Query::CountsOfUids { uids: uids(rng) },
+            8 => Query::CountsOfAllGroups,
+            9 => Query::UidCount { group: rng.once_in(2).then(|| group(rng)) },
+            10 => Query::Uids { group: rng.once_in(2).then(|| group(rng)) },
+            11 => {
+                let (client, expected) = (target.client(rng), session(rng));
+                Query::SwapSession { client, edit: 0, expected, new: session(rng) }
+            }
+            12 => Query::Bindings { uid: uid(rng), clock: rng.number() },
             _ => {
                 let fields = Fields { uid: true, groups: rng.once_in(2), session: true };
                 let (groups, uids) = (groups(rng), uids(rng));

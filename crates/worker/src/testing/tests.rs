@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::{Close, Error, Exclude, Fields, Filter, Recipients};
+use crate::{Close, Error, Exclude, Fields, Filter, Recipients, Report, SessionSwap};
 
 #[tokio::test]
 async fn commands_take_effect_before_the_next_query() {
@@ -79,6 +79,83 @@ async fn calls_by_uid_apply_to_every_client_of_it() {
     let received = clients.each_ref().map(|client| cluster.received(client.id()));
     assert_eq!(received, [vec!["a".into()], vec!["c".into(), "bye".into()], vec!["d".into()]]);
     assert!(matches!(desk.close((1001, "no")).await, Err(Error::Close(_))));
+}
+
+#[tokio::test]
+async fn report_counts_as_a_gateway_does() {
+    let cluster = TestCluster::start();
+    let (ann, bob) = (cluster.client(), cluster.client());
+    ann.bind_uid("ann").await.unwrap();
+    for client in [&ann, &bob] {
+        client.join_group("room").await.unwrap();
+    }
+    let counts = |report: Report| {
+        assert!(report.is_complete());
+        (report.matched, report.reached)
+    };
+    assert_eq!(counts(ann.send("hello").report().await.unwrap()), (1, 1));
+    let calls = cluster.cluster();
+    let twice = calls.send_to_groups(["room", "room", "none"], &[ann.id()], "x");
+    assert_eq!(counts(twice.report().await.unwrap()), (2, 2));
+    let all = calls.send_to_all(Recipients::All, "x");
+    assert_eq!(counts(all.report().await.unwrap()), (2, 2));
+    assert_eq!(counts(calls.leave_group(bob.id(), "room").report().await.unwrap()), (1, 1));
+    assert_eq!(counts(calls.leave_group(bob.id(), "room").report().await.unwrap()), (1, 0));
+    assert_eq!(counts(calls.join_group_by_uid("ann", "s").report().await.unwrap()), (1, 1));
+    assert_eq!(counts(calls.ungroup("room").report().await.unwrap()), (1, 1));
+    assert_eq!(counts(calls.close_uid("ann", (4001, "")).report().await.unwrap()), (1, 1));
+    assert_eq!(counts(ann.send("too late").report().await.unwrap()), (0, 0));
+    let late = calls.send_to_uid("ann", "too late");
+    assert_eq!(counts(late.report_within(std::time::Duration::ZERO).await.unwrap()), (0, 0));
+}
+
+#[tokio::test]
+async fn counts_and_online_states_are_those_of_a_gateway() {
+    let cluster = TestCluster::start();
+    let clients = [cluster.client(), cluster.client(), cluster.client()];
+    let [phone, desk, bob] = &clients;
+    for (client, uid) in [(phone, "ann"), (desk, "ann"), (bob, "bob")] {
+        client.bind_uid(uid).await.unwrap();
+        client.join_group("all").await.unwrap();
+    }
+    desk.join_group("few").await.unwrap();
+    let calls = cluster.cluster();
+    let name = |name: &str| Group::try_from(name).unwrap();
+    assert_eq!(calls.uid_count().await.unwrap(), 2);
+    assert_eq!(calls.group_uid_count("few").await.unwrap(), 1);
+    assert_eq!(calls.counts_by_group().await.unwrap(), [(name("all"), 3), (name("few"), 1)]);
+    assert_eq!(calls.uid_counts_by_group().await.unwrap(), [(name("all"), 2), (name("few"), 1)]);
+    assert_eq!(calls.uid_client_counts(["bob", "none", "ann"]).await.unwrap(), [1, 0, 2]);
+    assert_eq!(calls.are_uids_online(["none", "ann"]).await.unwrap(), [false, true]);
+    bob.close(None).await.unwrap();
+    assert_eq!(calls.are_online(&[bob.id(), desk.id()]).await.unwrap(), [false, true]);
+    assert_eq!(calls.uids_in_group("all").await.unwrap(), ["ann".try_into().unwrap()]);
+}
+
+#[tokio::test]
+async fn session_is_compared_and_set_and_its_keys_removed() {
+    let cluster = TestCluster::start();
+    let ann = cluster.client();
+    let none = Session::default();
+    ann.set_session(&json!({"a": 1, "b": 2})).await.unwrap();
+    ann.remove_session_keys(["a", "none"]).await.unwrap();
+    let kept = Session::encode(&json!({"b": 2})).unwrap();
+    assert_eq!((ann.encoded_session(), cluster.session(ann.id())), (kept.clone(), kept.clone()));
+    let other = ann.compare_and_set_session(&none, &json!({"c": 3})).await.unwrap();
+    assert_eq!(other, SessionSwap::Other(kept.clone()));
+    // Unknown to the handler.
+    cluster.cluster().update_session(ann.id(), &json!({"d": 4})).await.unwrap();
+    let swapped = ann.compare_and_set_session(&kept, &json!({"c": 3})).await.unwrap();
+    let SessionSwap::Other(present) = swapped else { panic!("{swapped:?}") };
+    assert_eq!(ann.encoded_session(), present);
+    let swapped = ann.compare_and_set_session(&present, &json!({"c": 3})).await.unwrap();
+    assert!(swapped.is_replaced());
+    assert_eq!(ann.encoded_session(), Session::encode(&json!({"c": 3})).unwrap());
+    let many = ann.remove_session_keys(vec!["x"; 10_001]).await;
+    assert!(matches!(many, Err(Error::TooMany { .. })));
+    ann.close(None).await.unwrap();
+    let offline = ann.compare_and_set_session(&present, &json!({})).await;
+    assert!(matches!(offline, Err(Error::Offline { client }) if client == ann.id()));
 }
 
 #[tokio::test]
