@@ -4,10 +4,11 @@
 
 use std::{net::SocketAddr, process::Command};
 
-use protocol::Session;
+use protocol::{Session, codec::gateway_worker::Opcode};
 use serde_json::{Value, json};
 use suite_tests::{
-    Browser, Issuer, Raw, Suite, TestWorker, binaries, eventually, on_one_and_three_threads, ports,
+    Browser, Issuer, Php, Raw, Suite, TestWorker, binaries, eventually, on_one_and_three_threads,
+    ports,
     process::Signal,
     raw::{Answer, handshake, masked},
     suite::Builder,
@@ -19,7 +20,9 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 on_one_and_three_threads!(
     token_of_each_algorithm_opens_a_websocket_and_any_other_does_not,
     token_is_accepted_in_each_location_and_handed_to_no_worker,
+    php_worker_receives_no_token,
     handshake_without_a_valid_token_is_refused_with_the_cause,
+    connection_without_a_valid_token_reaches_no_worker,
     client_has_what_its_token_grants_before_its_first_event,
     keys_are_replaced_as_a_whole_or_not_at_all,
     token_is_in_no_log_at_any_level,
@@ -121,6 +124,45 @@ async fn token_is_accepted_in_each_location_and_handed_to_no_worker(threads: usi
     }
 }
 
+async fn php_worker_receives_no_token(threads: usize) {
+    let issuer = Issuer::hs256("a", 1);
+    let suite = accepting(threads, &[&issuer]).start().await;
+    let mut php = Php::worker(suite.gateways[0].inner, &suite.secret(), "worker:1").await;
+    let token = issuer.token(json!({ "sub": "ann", "gw": { "session": { "name": "Ann" } } }));
+    let target = format!("/?room=1&token={token}");
+    let (answer, _raw) = shake(suite.gateways[0].clients, &target, &bearer(&token)).await;
+    assert_eq!(answer.status, 101);
+    let (opcode, connect) = php.event().await;
+    assert_eq!(opcode, Opcode::OnConnect);
+    assert!(connect.ext_data.windows(3).any(|word| word == b"Ann"), "{connect:?}");
+    let (opcode, frame) = php.event().await;
+    assert_eq!(opcode, Opcode::OnWebsocketConnect);
+    let body = String::from_utf8_lossy(&frame.body);
+    assert!(body.contains("room=1&token=redacted") && body.contains("Bearer redacted"), "{body}");
+    assert!(!format!("{frame:?}").contains(&token));
+}
+
+async fn connection_without_a_valid_token_reaches_no_worker(threads: usize) {
+    let issuer = Issuer::hs256("a", 1);
+    let builder = accepting(threads, &[&issuer]).gateway_switch("--no-web");
+    let suite = builder.gateway_flag("--handshake-timeout", "1").start().await;
+    let gateway = suite.gateways[0].clients;
+    let mut worker = TestWorker::start(&suite, "1").await;
+    let mut silent = Raw::connect(gateway).await;
+    for headers in [String::new(), bearer("a.b.c"), bearer(&Issuer::hs256("a", 2).token_of("eve"))]
+    {
+        assert_eq!(shake(gateway, "/", &headers).await.0.status, 401);
+    }
+    let mut page = Raw::connect(gateway).await;
+    page.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(page.read_to_end().await.starts_with(b"HTTP/1.1 400 "));
+    assert!(silent.read_to_end().await.is_empty(), "closed after the timeout");
+    let session = json!({ "sub": "ann", "gw": { "session": { "name": "Ann" } } });
+    let _ann = browser(gateway, &issuer.token(session)).await;
+    let first = worker.next_report().await;
+    assert_eq!((first.call, first.session.as_str()), (Call::Connect, r#"{"name":"Ann"}"#));
+}
+
 async fn handshake_without_a_valid_token_is_refused_with_the_cause(threads: usize) {
     let issuer = Issuer::hs256("a", 1);
     let builder = accepting(threads, &[&issuer]).gateway_flag("--jwt-cookie", "sid");
@@ -195,6 +237,8 @@ async fn client_has_what_its_token_grants_before_its_first_event(threads: usize)
     assert_eq!(stored, Session::encode(&session).unwrap());
     cluster.send_to_group("b", "to the group").await.unwrap();
     assert_eq!(ann.receive_text().await, "to the group");
+    cluster.send_to_uid("ann", "to the user").await.unwrap();
+    assert_eq!(ann.receive_text().await, "to the user");
     // Bytes behind the request are messages; this client is anonymous.
     let mut raw = Raw::connect(gateway).await;
     let request = handshake(&bearer(&issuer.token(json!({}))));

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use protocol::{CloseReason, Renewal, Revocation, TokenError, TokenId};
+use push_suite_cluster::Error;
 use serde_json::json;
 use suite_tests::{
     Browser, Issuer, Raw, Suite, TestWorker, eventually,
@@ -22,6 +23,7 @@ on_one_and_three_threads!(
     renewal_needs_a_valid_token_of_the_same_user,
     revocation_closes_clients_and_refuses_tokens_on_every_gateway,
     file_of_revocations_outlives_the_gateway,
+    revocations_are_bounded_and_none_is_forgotten_for_another,
 );
 
 fn accepting(threads: usize, issuer: &Issuer) -> Builder {
@@ -195,4 +197,25 @@ async fn file_of_revocations_outlives_the_gateway(threads: usize) {
     suite.gateways[0].restart().await;
     assert_eq!(refused("bob").await, "token_revoked");
     assert_eq!(refused("eve").await, "");
+}
+
+async fn revocations_are_bounded_and_none_is_forgotten_for_another(threads: usize) {
+    let issuer = Issuer::hs256("a", 1);
+    let suite = accepting(threads, &issuer).start().await;
+    let gateway = suite.gateways[0].clients;
+    let cluster = suite.cluster().await;
+    for hundred in 0..10 {
+        let ids = (0..10_000).map(|id| TokenId::new(format!("{hundred}-{id}")).unwrap());
+        let revocation = Revocation::ids(ids.collect::<Vec<_>>());
+        assert_eq!(cluster.revoke(revocation).await.unwrap(), 0);
+    }
+    let mut ann = browser(gateway, &issuer.token_of("ann")).await;
+    let refused = cluster.revoke(Revocation::uids([uid("ann")])).await.unwrap_err();
+    assert!(matches!(refused, Error::RevocationsFull { .. }), "{refused}");
+    assert!(!refused.is_retryable());
+    // It is not in effect, as the error says, and the first one still is.
+    assert_eq!(refusal(gateway, &issuer.token_of("ann")).await, "");
+    let first = issuer.token(json!({ "sub": "ann", "jti": "0-0" }));
+    assert_eq!(refusal(gateway, &first).await, "token_revoked");
+    ann.send("hello").await;
 }

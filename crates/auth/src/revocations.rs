@@ -108,8 +108,8 @@ impl Revocations {
     }
 
     fn insert(&mut self, revocation: &Revocation, until: u64) -> Result<(), Full> {
-        let more = revocation.ids.len() + revocation.uids.len() + usize::from(revocation.all);
-        if MAX_REVOCATIONS < self.entries + more {
+        let issued = Issued { before: revocation.issued_before, until };
+        if MAX_REVOCATIONS < self.entries + self.additional(revocation, issued) {
             return Err(Full);
         }
         for id in &revocation.ids {
@@ -119,7 +119,6 @@ impl Revocations {
             });
             *kept = until.max(*kept);
         }
-        let issued = Issued { before: revocation.issued_before, until };
         let lists = revocation.uids.iter().map(Some).chain(revocation.all.then_some(None));
         for uid in lists {
             let list = match uid {
@@ -131,6 +130,18 @@ impl Revocations {
             self.entries = self.entries + list.len() - before;
         }
         Ok(())
+    }
+
+    /// The number of entries that a revocation adds. None if it was added before: the shards of a
+    /// gateway, and a caller that repeats it, add the same.
+    fn additional(&self, revocation: &Revocation, issued: Issued) -> usize {
+        let is_new = |others: Option<&Vec<Issued>>| {
+            let is_kept = |other: &Issued| other.covers(issued) || issued.covers(*other);
+            !others.is_some_and(|others| others.iter().any(is_kept))
+        };
+        let ids = revocation.ids.iter().filter(|id| !self.ids.contains_key(*id)).count();
+        let uids = revocation.uids.iter().filter(|uid| is_new(self.uids.get(*uid))).count();
+        ids + uids + usize::from(revocation.all && is_new(Some(&self.all)))
     }
 
     fn forget_past(&mut self, now: u64) {
@@ -156,18 +167,20 @@ impl Issued {
 
     /// Adds it to those of the same user, unless another covers it, in place of those that it covers.
     fn join(self, others: &mut Vec<Self>) {
-        let covers = |one: &Self, other: &Self| {
-            let before = match (one.before, other.before) {
-                (None, _) => true,
-                (Some(_), None) => false,
-                (Some(one), Some(other)) => other <= one,
-            };
-            before && other.until <= one.until
-        };
-        if !others.iter().any(|other| covers(other, &self)) {
-            others.retain(|other| !covers(&self, other));
+        if !others.iter().any(|other| other.covers(self)) {
+            others.retain(|other| !self.covers(*other));
             others.push(self);
         }
+    }
+
+    /// Whether every token that `other` concerns is concerned by this one, for at least as long.
+    fn covers(self, other: Self) -> bool {
+        let before = match (self.before, other.before) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(one), Some(other)) => other <= one,
+        };
+        before && other.until <= self.until
     }
 }
 

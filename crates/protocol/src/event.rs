@@ -34,7 +34,8 @@ pub enum Event {
     WebSocketRequest(Handshake),
 }
 
-/// The request that opened a WebSocket.
+/// The request that opened a WebSocket. With `--handshake-auth jwt`, the word `redacted` is in the
+/// place of its token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Handshake {
     /// The request's target as sent: path and query.

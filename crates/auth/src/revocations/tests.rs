@@ -71,6 +71,21 @@ fn list_is_bounded_and_makes_room_by_what_has_ended() {
 }
 
 #[test]
+fn repetition_of_a_revocation_needs_no_room() {
+    let mut list = Revocations::default();
+    let ids = (0..MAX_REVOCATIONS - 2).map(|id| TokenId::new(id.to_string()).unwrap());
+    let ids = Revocation::ids(ids.collect::<Vec<_>>());
+    let others = [Revocation::uids(uid("ann")), Revocation::all(5)];
+    for now in [1000, 1000, 1001] {
+        list.add(&ids, now).unwrap();
+        others.iter().for_each(|other| list.add(other, now).unwrap());
+        assert_eq!(list.len(), MAX_REVOCATIONS);
+    }
+    assert_eq!(list.add(&Revocation::uids(uid("bob")), 1001), Err(Full));
+    assert_eq!(list.add(&Revocation::ids(id("x")), 1001), Err(Full));
+}
+
+#[test]
 fn file_of_revocations_is_read_or_refused_with_the_cause() {
     let text = r#"{"revocations":[{"jti":["t"],"until":2000},
         {"uids":["ann"],"issued_before":900,"until":2000},{"all":true,"issued_before":5,"until":9}]}"#;
