@@ -5,6 +5,7 @@
 
 pub mod suite;
 
+mod answers;
 pub mod browser;
 pub mod peer;
 pub mod php;

@@ -20,7 +20,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Suite, eventually, with_timeout};
+use crate::{Suite, answers, eventually, with_timeout};
 
 /// Default grace period for a disconnected gateway.
 const GATEWAY_GRACE: Duration = Duration::from_secs(1);
@@ -220,7 +220,7 @@ impl Worker for CommandWorker {
         handshake: &Handshake,
     ) -> anyhow::Result<()> {
         self.report(client, Call::WebSocketConnect(handshake.clone())).await;
-        Ok(())
+        answers::answer(client, handshake, self.wait()).await
     }
 
     async fn on_message(&self, client: &Client, message: Message) -> anyhow::Result<()> {

@@ -63,6 +63,12 @@ pub(crate) enum CloseCause {
     /// Its address is over a limit.
     #[error("limit of its address exceeded: {}", .0.name())]
     AddressLimit(AddressLimit),
+    /// Too many handshakes await an answer.
+    #[error("too many handshakes without an answer")]
+    TooManyUndecided { retry_after: Duration },
+    /// It was not bound to a uid in time.
+    #[error("not authenticated in time")]
+    Unauthenticated,
     /// Its HTTP request was answered.
     #[error("HTTP request answered")]
     Answered,
@@ -114,6 +120,10 @@ const TOO_MANY: u16 = 4429;
 
 /// Reason for a handshake that takes longer than `--handshake-timeout`, as in metrics and logs.
 pub(crate) const TIMEOUT: &str = "timeout";
+
+/// Close code for clients without a uid at `--auth-timeout`: that of an HTTP request timeout, in the
+/// range of applications.
+const UNAUTHENTICATED: u16 = 4408;
 
 /// Reason for a connection that is refused because of `--proxy-protocol`, as in metrics and logs.
 pub(crate) const NO_PROXY: &str = "proxy";
@@ -184,8 +194,10 @@ impl CloseCause {
             | Self::InvalidGrant
             | Self::Undecided { .. }
             | Self::AddressLimit(_)
+            | Self::TooManyUndecided { .. }
             | Self::Answered => CloseAction::Flush,
             Self::RateLimit => CloseAction::Frame(frame(TOO_MANY, self)),
+            Self::Unauthenticated => CloseAction::Frame(frame(UNAUTHENTICATED, self)),
             // A slow client may not read the close frame either, but trying costs nothing.
             Self::Slow => CloseAction::Code(Some(1013)),
             Self::Ended
@@ -207,6 +219,7 @@ impl CloseCause {
         match self {
             Self::HandshakeRefused(refusal) => Some(websocket::refused(refusal)),
             Self::InvalidGrant => Some(internal_error()),
+            Self::TooManyUndecided { retry_after } => Some(unavailable(*retry_after)),
             _ if !is_undecided => None,
             Self::ByWorker(_) => Some(response_head("403 Forbidden", "", 0, false)),
             Self::UidLimit(_) => Some(response_head("409 Conflict", "", 0, false)),
@@ -230,6 +243,7 @@ impl CloseCause {
             | Self::Refused(_)
             | Self::AddressLimit(_)
             | Self::RateLimit
+            | Self::Unauthenticated
             | Self::Answered
             | Self::HandshakeTimeout => None,
         }
@@ -237,7 +251,13 @@ impl CloseCause {
 
     /// Whether `--handshake-auth` is the cause.
     pub(crate) const fn is_auth(&self) -> bool {
-        matches!(self, Self::HandshakeRefused(_) | Self::InvalidGrant | Self::Undecided { .. })
+        matches!(
+            self,
+            Self::HandshakeRefused(_)
+                | Self::InvalidGrant
+                | Self::Undecided { .. }
+                | Self::TooManyUndecided { .. }
+        )
     }
 
     /// The reason for a refused handshake, as in metrics and logs; `None` if none was refused.
@@ -252,6 +272,7 @@ impl CloseCause {
             }),
             Self::InvalidGrant => Some("auth"),
             Self::Undecided { .. } => Some("auth_timeout"),
+            Self::TooManyUndecided { .. } => Some("auth_busy"),
             Self::AddressLimit(limit) => Some(limit.name()),
             Self::HandshakeTimeout => Some(TIMEOUT),
             Self::ProxyHeader(_) => Some(NO_PROXY),
@@ -267,6 +288,7 @@ impl CloseCause {
             | Self::NoWorker { .. }
             | Self::OverBudget { .. }
             | Self::RateLimit
+            | Self::Unauthenticated
             | Self::Undeliverable
             | Self::TokenExpired
             | Self::TokenRevoked
@@ -291,9 +313,11 @@ impl CloseCause {
             | Self::InvalidGrant
             | Self::Undecided { .. }
             | Self::AddressLimit(_)
+            | Self::TooManyUndecided { .. }
             | Self::Answered
             | Self::HandshakeTimeout
             | Self::ProxyHeader(_) => CloseReason::Handshake,
+            Self::Unauthenticated => CloseReason::Unauthenticated,
             Self::NoWorker { .. } => CloseReason::NoWorker,
             Self::Undeliverable => CloseReason::Undeliverable,
             Self::TokenExpired | Self::TokenRevoked | Self::TokenOfOtherUser => CloseReason::Token,

@@ -75,6 +75,10 @@ impl TryFrom<Args> for Config {
         checks::check(&args)?;
         let is_strict = args.compat == Compat::Strict;
         let addresses = Addresses::resolve(&args)?;
+        ensure!(
+            args.unauthenticated_message_size <= args.max_message_size,
+            "--unauthenticated-message-size: exceeds --max-message-size"
+        );
         let is_path = args.health_path.starts_with('/')
             && args.health_path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'?');
         ensure!(
@@ -195,6 +199,10 @@ impl TryFrom<Args> for Config {
                 handshake_timeout: seconds(args.handshake_timeout),
                 handshake_auth: args.handshake_auth,
                 tokens,
+                max_undecided: (args.max_handshakes - args.max_handshakes / 4).max(1),
+                auth_timeout: seconds(args.auth_timeout),
+                unauthenticated_message_size: (args.unauthenticated_message_size != 0)
+                    .then_some(args.unauthenticated_message_size),
                 handshake_auth_timeout: Duration::from_secs(args.handshake_auth_timeout),
                 no_worker: match args.no_worker_timeout {
                     Some(timeout) => NoWorker::Wait(seconds(timeout)),
@@ -306,6 +314,10 @@ mod tests {
             (["--trusted-proxy=proxy.example.com"], "--trusted-proxy"),
             (["--proxy-header=x-client-ip"], "--proxy-header"),
             (["--proxy-protocol=v2"], "--proxy-protocol"),
+            (["--handshake-auth=jwks"], "--handshake-auth"),
+            (["--handshake-auth-timeout=0"], "--handshake-auth-timeout"),
+            (["--auth-timeout=-1"], "--auth-timeout"),
+            (["--unauthenticated-message-size=9999999"], "--unauthenticated-message-size"),
         ] {
             let error = config(&flags).unwrap_err();
             assert!(error.contains(name), "{flags:?}: {error}");
@@ -364,6 +376,19 @@ mod tests {
         let flags = ["--compression=all", "--compression-min-size=0", "--compression-level=9"];
         assert_eq!(thresholds(&flags), [0, 0, 0]);
         assert_eq!(config(&flags).unwrap().settings.compression.unwrap().level, 9);
+    }
+
+    #[test]
+    fn handshakes_of_strict_mode_or_without_websockets_are_not_decided_by_workers() {
+        for more in [&["--compat=strict"][..], &["--listen=tcp://127.0.0.1:1"]] {
+            let error = config(&[&["--handshake-auth=worker"], more].concat()).unwrap_err();
+            assert!(error.contains("--handshake-auth"), "{more:?}: {error}");
+        }
+        let settings = config(&["--handshake-auth=worker"]).unwrap().settings;
+        assert_eq!(settings.handshake_auth, crate::settings::HandshakeAuth::Worker);
+        assert_eq!((settings.auth_timeout, settings.unauthenticated_message_size), (None, None));
+        let least = config(&["--max-handshakes=1"]).unwrap().settings;
+        assert_eq!((settings.max_undecided, least.max_undecided), (15_000, 1));
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub(crate) struct Metrics {
     handshakes_refused: Family<Reason, Counter>,
     /// Tokens not accepted, by error code.
     tokens_refused: Family<Reason, Counter>,
+    /// Handshakes that await the answer of a worker.
+    pub(crate) undecided: Gauge,
     /// Messages received from clients.
     pub(crate) messages_in: Counter,
     /// Messages queued for clients.
@@ -152,6 +154,11 @@ impl Metrics {
             "tokens_refused",
             "Tokens of clients that were not accepted, by error code",
             all.tokens_refused,
+        );
+        registry.register(
+            "handshakes_undecided",
+            "Handshakes that await the answer of a worker",
+            all.undecided,
         );
         registry.register("messages_in", "Messages received from clients", all.messages_in);
         registry.register("messages_out", "Messages queued for clients", all.messages_out);
@@ -303,6 +310,11 @@ impl Metrics {
     /// invalid or late, or its peer is no trusted proxy.
     pub(crate) fn count_refused(&self, reason: &'static str) {
         self.handshakes_refused.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// Number of handshakes that await the answer of a worker, over all shards.
+    pub(crate) fn undecided(&self) -> usize {
+        usize::try_from(self.undecided.get()).unwrap_or(0)
     }
 
     /// How many were refused for this reason.

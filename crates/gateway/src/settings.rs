@@ -61,6 +61,12 @@ pub(crate) struct Settings {
     pub(crate) tokens: Option<Arc<Tokens>>,
     /// Time limit for a worker's answer to a handshake.
     pub(crate) handshake_auth_timeout: Duration,
+    /// Maximum number of handshakes that await the answer of a worker, over all shards.
+    pub(crate) max_undecided: usize,
+    /// Time limit for a client to be bound to a uid; no limit if `None`.
+    pub(crate) auth_timeout: Option<Duration>,
+    /// Maximum size in bytes of a message of a client without a uid, if it is less than for others.
+    pub(crate) unauthenticated_message_size: Option<usize>,
     /// Policy for clients whose events have no worker.
     pub(crate) no_worker: NoWorker,
     /// Number of worker processes that may end while handling an event before it is discarded; no

@@ -103,6 +103,8 @@ pub enum CloseReason {
     RateLimit,
     /// It was over the limit of connections for its uid.
     UidLimit,
+    /// It was not bound to a uid within the gateway's `--auth-timeout`.
+    Unauthenticated,
 }
 
 impl CloseReason {
@@ -122,6 +124,7 @@ impl CloseReason {
         Self::Token,
         Self::RateLimit,
         Self::UidLimit,
+        Self::Unauthenticated,
     ];
 
     /// The name in metrics and reports.
@@ -140,6 +143,7 @@ impl CloseReason {
             Self::Token => "token",
             Self::RateLimit => "rate_limit",
             Self::UidLimit => "uid_limit",
+            Self::Unauthenticated => "unauthenticated",
         }
     }
 }

@@ -138,3 +138,73 @@ fn unavailable() -> Result<Refusal, InvalidAnswer> {
     let seconds = random::random_range(Duration::from_secs(1)..=LONGEST_WAIT).as_secs();
     Refusal::new(503, "")?.with_header("Retry-After", seconds.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use protocol::event::Header;
+
+    use super::*;
+    use crate::testing::TestCluster;
+
+    fn handshake() -> Handshake {
+        let header = |name: &str, value: &[u8]| Header { name: name.into(), value: value.into() };
+        let headers = vec![
+            header("Sec-WebSocket-Protocol", b"v1, v2"),
+            header("sec-websocket-protocol", b"v3"),
+        ];
+        Handshake { target: "/".to_owned(), headers }
+    }
+
+    #[tokio::test]
+    async fn grant_takes_effect_and_the_first_answer_counts() {
+        let cluster = TestCluster::start();
+        let client = cluster.client_with_handshake(&handshake());
+        assert!(client.is_unanswered());
+        let grant = Grant::new().with_uid(7).unwrap().with_group("lobby").unwrap();
+        let grant = grant.with_session(&serde_json::json!({"a": 1})).unwrap();
+        client.accept(grant.with_subprotocol("v3").unwrap()).await.unwrap();
+        assert!(!client.is_unanswered());
+        client.refuse((401, "no")).await.unwrap();
+        client.accept(Grant::new().with_uid(8).unwrap()).await.unwrap();
+        assert_eq!(cluster.uid(client.id()), Some(7.into()));
+        assert_eq!(cluster.groups(client.id()), ["lobby".try_into().unwrap()]);
+        assert_eq!(cluster.grant(client.id()).unwrap().subprotocol(), Some("v3"));
+        assert_eq!((cluster.refusal(client.id()), cluster.is_closed(client.id())), (None, false));
+        let session: serde_json::Map<_, _> = client.session().unwrap().unwrap();
+        assert_eq!(session["a"], 1, "of the same event as well");
+    }
+
+    #[tokio::test]
+    async fn refusal_closes_the_client() {
+        let cluster = TestCluster::start();
+        let client = cluster.client_with_handshake(&handshake());
+        client.refuse((403, "not you")).await.unwrap();
+        assert!(cluster.is_closed(client.id()) && !client.is_unanswered());
+        let refusal = cluster.refusal(client.id()).unwrap();
+        assert_eq!((refusal.status(), &refusal.body()[..]), (403, &b"not you"[..]));
+    }
+
+    #[tokio::test]
+    async fn invalid_answer_is_a_typed_error_and_no_answer() {
+        let cluster = TestCluster::start();
+        let client = cluster.client_with_handshake(&handshake());
+        let grant = Grant::new().with_subprotocol("V1").unwrap();
+        let error = client.accept(grant).await.unwrap_err();
+        assert!(matches!(error, Error::Answer(InvalidAnswer::NotOffered(_))), "{error}");
+        let error = client.refuse((200, "")).await.unwrap_err();
+        assert!(matches!(error, Error::Answer(InvalidAnswer::Status(200))), "{error}");
+        assert!(client.is_unanswered());
+    }
+
+    #[tokio::test]
+    async fn event_that_awaits_no_answer_is_a_typed_error() {
+        let cluster = TestCluster::start();
+        let client = cluster.client();
+        assert!(!client.is_unanswered());
+        let error = client.accept(Grant::new()).await.unwrap_err();
+        assert!(matches!(error, Error::NoHandshake) && !error.is_retryable(), "{error}");
+        let error = client.refuse((401, "")).await.unwrap_err();
+        assert!(matches!(error, Error::NoHandshake), "{error}");
+        assert!(!cluster.is_closed(client.id()));
+    }
+}

@@ -44,7 +44,7 @@ pub enum RecordedEvent {
 /// The length of a record, in bytes.
 pub const LENGTH: usize = 32;
 
-const REASONS: [CloseReason; 10] = [
+const REASONS: [CloseReason; 11] = [
     CloseReason::Client,
     CloseReason::Worker,
     CloseReason::Timeout,
@@ -55,6 +55,7 @@ const REASONS: [CloseReason; 10] = [
     CloseReason::Shutdown,
     CloseReason::GatewayLost,
     CloseReason::Undeliverable,
+    CloseReason::Unauthenticated,
 ];
 
 impl Record {

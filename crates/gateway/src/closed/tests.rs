@@ -51,6 +51,8 @@ fn every_cause() -> Vec<CloseCause> {
         CloseCause::Undecided { retry_after },
         CloseCause::AddressLimit(AddressLimit::Connections),
         CloseCause::RateLimit,
+        CloseCause::TooManyUndecided { retry_after },
+        CloseCause::Unauthenticated,
         CloseCause::Answered,
         CloseCause::HandshakeTimeout,
         CloseCause::NoWorker { retry_after },
@@ -81,6 +83,8 @@ fn every_cause() -> Vec<CloseCause> {
             | CloseCause::Undecided { .. }
             | CloseCause::AddressLimit(_)
             | CloseCause::RateLimit
+            | CloseCause::TooManyUndecided { .. }
+            | CloseCause::Unauthenticated
             | CloseCause::Answered
             | CloseCause::HandshakeTimeout
             | CloseCause::NoWorker { .. }

@@ -236,6 +236,19 @@ pub struct Args {
     #[serde(flatten)]
     pub(super) jwt: JwtFlags,
 
+    /// Time in seconds for a client to be bound to a uid, from its handshake on, or from its accept
+    /// if it has none. A client without a uid is then closed with 4408; 0 means no limit
+    #[arg(help_heading = "Handshakes")]
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    #[arg(value_parser = clap::value_parser!(u64).range(..=MAX_WAIT))]
+    pub(super) auth_timeout: u64,
+
+    /// Maximum size in bytes of a message of a client that is not bound to a uid. A larger one
+    /// closes the client with 1009; 0 means --max-message-size
+    #[arg(help_heading = "Messages")]
+    #[arg(long, value_name = "BYTES", default_value_t = 0, value_parser = amount())]
+    pub(super) unauthenticated_message_size: usize,
+
     /// WebSocket frame type for pings and for messages from PHP peers (native peers set it per
     /// message)
     #[arg(help_heading = "Messages")]

@@ -413,6 +413,7 @@ fn close_reasons() -> Vec<(&'static str, CloseReason)> {
         ("token", CloseReason::Token),
         ("rate-limit", CloseReason::RateLimit),
         ("uid-limit", CloseReason::UidLimit),
+        ("unauthenticated", CloseReason::Unauthenticated),
     ];
     assert!(all.iter().map(|(_, reason)| reason).eq(CloseReason::ALL));
     all

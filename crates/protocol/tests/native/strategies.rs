@@ -293,6 +293,7 @@ fn close_reason() -> impl Strategy<Value = CloseReason> {
         Just(CloseReason::Undeliverable),
         Just(CloseReason::RateLimit),
         Just(CloseReason::UidLimit),
+        Just(CloseReason::Unauthenticated),
     ]
 }
 

@@ -269,6 +269,10 @@ impl Shard {
             "client connected"
         );
         self.gateway.metrics.clients.inc();
+        // On other listeners than WebSocket's, which is the end of its handshake.
+        if matches!(connection.phase, Phase::Open(_)) {
+            self.set_auth_deadline(key);
+        }
     }
 }
 

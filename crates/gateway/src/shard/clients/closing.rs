@@ -143,10 +143,11 @@ impl Shard {
         let is_undecided = matches!(connection.phase, Phase::Undecided(_));
         let response = closed.handshake_response(is_undecided);
         if is_undecided {
+            let _ = connection.take_undecided();
+            self.gateway.metrics.undecided.dec();
             if matches!(closed, CloseCause::ByWorker(_)) {
                 self.gateway.metrics.count_refused("forbidden");
             }
-            let _ = connection.take_undecided();
         } else if response.is_some() && connection.id.is_some() {
             connection.discard_queue();
         }

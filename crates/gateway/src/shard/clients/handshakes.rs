@@ -9,9 +9,11 @@ use runtime::clock;
 
 use crate::{
     closed::CloseCause,
+    settings::HandshakeAuth,
     shard::{
         Shard,
         connections::{Page, Phase},
+        pressure,
         slot::SlotKey,
     },
     thread_messages::{LinkId, Ordinal},
@@ -70,7 +72,8 @@ impl Shard {
     }
 
     /// Has the client's worker decide about a handshake. Until then the client costs its request,
-    /// and nothing that it sends is read.
+    /// and nothing that it sends is read. Not all of `--max-handshakes` may wait like that, so that
+    /// a flood of them does not pause accepting.
     pub(super) fn ask_worker(
         &mut self,
         key: SlotKey,
@@ -78,6 +81,11 @@ impl Shard {
         handshake: Handshake,
         rest: &[u8],
     ) {
+        if self.settings.max_undecided <= self.gateway.metrics.undecided() {
+            let retry_after = pressure::retry_after();
+            return self.close(key, CloseCause::TooManyUndecided { retry_after });
+        }
+        self.gateway.metrics.undecided.inc();
         self.connections[key].await_answer(upgrade, rest);
         self.connections.set_deadline(key, Some(self.settings.handshake_auth_timeout));
         if self.connections[key].id.is_none() {
@@ -114,6 +122,7 @@ impl Shard {
         let Some((handshake, messages)) = connection.take_undecided() else {
             return;
         };
+        self.gateway.metrics.undecided.dec();
         connection.queue(&answer);
         connection.queue_held(messages);
         // What the client has sent behind its request is decoded now.
@@ -123,6 +132,23 @@ impl Shard {
         self.open(key, decoder, handshake.upgrade.deflate());
         self.account(key);
         self.connections[key].wake();
+    }
+
+    /// A client was bound to a uid: accepts its handshake, if that awaits the answer of a PHP
+    /// worker, whose protocol has no command for it. Other commands do not accept: an application
+    /// may send them in `onConnect`, before it has seen the request.
+    pub(in crate::shard) fn accept_for_php(
+        &mut self,
+        from: LinkId,
+        ordinal: Ordinal,
+        client: ConnectionId,
+    ) {
+        if self.settings.handshake_auth == HandshakeAuth::Worker
+            && let Some(key) = self.directory.get(client).map(|client| client.handle)
+            && self.delivery.has_php_worker(&self.connections[key])
+        {
+            self.accept_undecided(from, ordinal, client, 0, &Grant::new());
+        }
     }
 
     /// Refuses the handshake of a client, with the answer of a worker. Does nothing if it does not
@@ -161,6 +187,33 @@ impl Shard {
         }
     }
 
+    /// Sets the deadline by which a client has to have a uid, with `--auth-timeout`; removes any
+    /// other. A client that has one already costs no deadline.
+    pub(super) fn set_auth_deadline(&mut self, key: SlotKey) {
+        let timeout = self.settings.auth_timeout.filter(|_| !self.has_uid(key));
+        self.connections.set_deadline(key, timeout);
+    }
+
+    /// Whether a connection is a client that is bound to a uid.
+    pub(super) fn has_uid(&self, key: SlotKey) -> bool {
+        let id = self.connections[key].id;
+        let client = id.and_then(|id| self.directory.get(id));
+        client.is_some_and(|client| client.uid().is_some())
+    }
+
+    /// The authentication deadline of a client has passed.
+    pub(super) fn auth_deadline_passed(&mut self, key: SlotKey) {
+        let connection = &self.connections[key];
+        if connection.id.is_none() || self.has_uid(key) {
+            return;
+        }
+        // What it has sent waits for a worker, for `--no-worker-timeout` at most.
+        match connection.held_since {
+            Some(_) => self.set_auth_deadline(key),
+            None => self.close(key, CloseCause::Unauthenticated),
+        }
+    }
+
     /// Begins the frames of a connection whose response is queued.
     fn open(&mut self, key: SlotKey, decoder: Decoder, deflate: Option<PerMessageDeflate>) {
         self.tally.deflate_handshakes += u64::from(deflate.is_some());
@@ -168,7 +221,7 @@ impl Shard {
         connection.deflate = deflate;
         connection.phase = Phase::Open(decoder);
         connection.page = Page::None;
-        self.connections.set_deadline(key, None);
+        self.set_auth_deadline(key);
         self.gateway.metrics.requests.dec();
         self.connections.mark_dirty(key, &mut self.schedule);
     }

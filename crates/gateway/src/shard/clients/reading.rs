@@ -195,7 +195,7 @@ impl Shard {
         quantum: &mut Quantum,
     ) {
         let (mut closed, mut stopped) = (None, false);
-        let (limit, texts) = (self.settings.max_message_size, self.settings.compat_behavior.texts);
+        let (limit, texts) = (self.message_limit(key), self.settings.compat_behavior.texts);
         let is_deflated = self.connections[key].deflate.is_some();
         // Moved out of `self`, as the decoder.
         let mut inflater = is_deflated.then(|| mem::take(&mut self.compression.inflater));
@@ -251,6 +251,14 @@ impl Shard {
         self.tally.deflated_in_wire += wire;
         self.tally.deflated_in += message;
         self.compression.inflater = inflater;
+    }
+
+    /// Maximum size of a message of a client now.
+    fn message_limit(&self, key: SlotKey) -> usize {
+        match self.settings.unauthenticated_message_size {
+            Some(limit) if !self.has_uid(key) => limit,
+            _ => self.settings.max_message_size,
+        }
     }
 
     fn message(&mut self, key: SlotKey, kind: MessageKind, body: &[u8]) {

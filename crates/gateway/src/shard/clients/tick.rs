@@ -58,7 +58,8 @@ impl Shard {
                     self.tally.close_timeouts += 1;
                     self.abort(key, CloseCause::Ended);
                 }
-                Phase::Open(_) | Phase::Over => {}
+                Phase::Open(_) => self.auth_deadline_passed(key),
+                Phase::Over => {}
             }
         }
         self.close_expired();

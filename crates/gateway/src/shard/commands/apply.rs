@@ -71,6 +71,7 @@ impl Shard {
             Command::BindUid { client, uid } => {
                 self.bind(client, uid, ordinal);
                 self.count_known(client, true);
+                self.accept_for_php(from, ordinal, client);
             }
             Command::UnbindUid { client } => {
                 let had_one = self.directory.unbind(client);

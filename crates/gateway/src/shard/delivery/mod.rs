@@ -321,6 +321,12 @@ impl Delivery {
         is_busy.then_some(worker)
     }
 
+    /// Whether the worker of a client is a PHP worker.
+    pub(super) fn has_php_worker(&mut self, connection: &Connection) -> bool {
+        let worker = connection.route.and_then(|link| self.workers.open(link));
+        worker.is_some_and(|worker| worker.delivery_queue.protocol() == PeerProtocol::Php)
+    }
+
     /// Queues a client in the middle of a large message in its worker's fair queue; `false` if the
     /// worker is below its busy threshold.
     pub(super) fn enqueue_if_busy(&mut self, key: SlotKey, connection: &mut Connection) -> bool {
