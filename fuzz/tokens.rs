@@ -44,7 +44,7 @@ pub fn token(bytes: &[u8]) {
     if let Ok(claims) = Claims::parse(bytes, &rules(), NOW) {
         assert!(claims.groups.len() <= auth::MAX_GROUPS);
         assert!(claims.session.as_encoded().len() <= auth::MAX_SESSION);
-        assert!(claims.expires_at.is_none_or(|at| NOW < at + auth::LEEWAY));
+        assert!(claims.expires_at.is_none_or(|at| NOW < at.saturating_add(auth::LEEWAY)));
     }
 }
 

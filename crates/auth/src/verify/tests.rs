@@ -5,7 +5,7 @@ use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{MAX_GROUPS, MAX_SESSION};
+use crate::{MAX_GROUPS, MAX_SESSION, Revocations};
 
 const NOW: u64 = 1_800_000_000;
 
@@ -39,6 +39,9 @@ rwIDAQAB
         "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJhbm4iLCJleHAiOjQxMDI0NDQ4MDB9.PlsOrRqW3uk5-f3JbEMUHWIh1gKVRtlPqR0adEPbX9eE_2L0xIvLBVDe3NixHP8luwLj_MBeo6cKvcyv5LcYydwjBE1_TWh7qbObxTUQgptJLIywPUexAtocn5VPDshGDEP26BvwAOmh5-0Chquqa7Z_M9gOVPHxHT1AFLKbb3u7fo0YXxyn3mv5BXKRM1NLzXHHbRAcrjZS4rGlQF1evsQyC7nnHhSMVJmNEW4cLfAKq13PpvflAHYIQYPmYR7L8JbmTMmLFNdKJFKSpO68miipsazuBcBIP-U5WmKr3xW2g0Oq5s-im8VVPjf0IRdFVQY5kDRAzXHHxpKimS_Ulw",
     ),
 ];
+
+/// Texts that are close to a file or a token.
+const TEXTS: &str = r#"(\{"(keys|revocations|exp|sub|gw)": ?(\[\{?|\{|-?[0-9]{1,20}(\.5)?|"[a-z]*"),?"?(kty|jti|until|groups|session|expire_at)?"?:?(\[?"oct"?\]?|[0-9]{1,20})\}?\]?\}?)|([a-zA-Z0-9_-]{1,40}\.){2}[a-zA-Z0-9_-]{1,40}|-----BEGIN PUBLIC KEY-----\n[A-Z]{0,40}\n-----END PUBLIC KEY-----"#;
 
 /// RFC 7515, A.1 to A.3: the token's payload is {"iss":"joe", "exp":1300819380, …}.
 const PAYLOAD: &str = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
@@ -323,6 +326,23 @@ fn connection_expires_with_the_token_unless_it_says_otherwise() {
 }
 
 proptest! {
+    #[test]
+    fn hostile_bytes_are_refused_or_within_the_limits(bytes in any::<Vec<u8>>(), text in TEXTS) {
+        for input in [&bytes[..], text.as_bytes()] {
+            let _ = Keys::parse(input).map(|keys| assert!(!keys.is_empty()));
+            let _ = Revocations::parse(input).map(|list| assert!(list.len() < 10));
+            if let Ok(claims) = Claims::parse(input, &lenient(), NOW) {
+                assert!(claims.groups.len() <= MAX_GROUPS);
+                assert!(claims.session.as_encoded().len() <= MAX_SESSION);
+            }
+            let text = String::from_utf8_lossy(input);
+            if let Ok(token) = AccessToken::new(&text) {
+                let keys = Keys::parse(RFC_KEYS.as_bytes()).unwrap();
+                assert!(lenient().verify(&keys, &token, NOW).is_err());
+            }
+        }
+    }
+
     #[test]
     fn changed_token_is_never_accepted(at in 0_usize..200, byte in 0_u8..128) {
         let (signing, keys) = pair(Algorithm::HS256);
