@@ -70,6 +70,9 @@ pub struct Plan {
     pub grace: u64,
     /// When, and on which gateway, a client sends a poison message; for some seeds.
     pub poison: Option<(Duration, usize)>,
+    /// Messages that gateways read from a client in a second; for some seeds. More than it sends, and
+    /// fewer than it has to send again after a fault.
+    pub message_rate: Option<u32>,
     /// In order of their start.
     pub steps: Vec<Step>,
 }
@@ -102,6 +105,7 @@ impl Plan {
             every: Duration::from_millis(rng.random_range(100..400)),
             grace: GRACE,
             poison: None,
+            message_rate: None,
             steps: Vec::new(),
         };
         // A generator of its own, so that the rest of a seed's plan stays the same.
@@ -110,6 +114,8 @@ impl Plan {
             let at = Duration::from_secs_f64(other.random_range(4.0..20.0));
             plan.poison = Some((at, other.random_range(0..plan.gateways.len())));
         }
+        let mut other = StdRng::seed_from_u64(seed ^ 0x7261_7465);
+        plan.message_rate = other.random_bool(0.3).then(|| other.random_range(12..40));
         let faults = rng.random_range(3..=9);
         let mut at = QUIET;
         for _ in 0..faults {

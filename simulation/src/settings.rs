@@ -82,7 +82,11 @@ pub(crate) async fn run_gateway(
         "--connections-per-thread=1".to_owned(),
         "--no-worker-timeout=120".to_owned(),
     ];
-    let flags = flags.into_iter().chain(registers(&plan));
+    let rate = plan.message_rate.into_iter();
+    let rate = rate.flat_map(|rate| {
+        [format!("--max-messages-per-second={rate}"), "--message-burst=1".to_owned()]
+    });
+    let flags = flags.into_iter().chain(registers(&plan)).chain(rate);
     let config = settings::<gateway::Args, gateway::Config>("gateway", flags)?;
     let mut registry = Registry::default();
     let gateway = Gateway::bind(config, &mut registry, Health::new())?;
