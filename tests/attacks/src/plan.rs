@@ -6,6 +6,10 @@ use clap::ValueEnum as _;
 
 use crate::{attack::Attack, rng::Rng};
 
+/// The limit of messages in a second, if there is one: far more than clients send that do not
+/// attack.
+pub(crate) const RATE: usize = 2000;
+
 /// A round of attacks.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -13,6 +17,8 @@ pub(crate) struct Plan {
     pub(crate) threads: usize,
     /// Whether clients that do not read are disconnected or miss messages.
     pub(crate) slow_client: &'static str,
+    /// Policy for clients that send more than [`RATE`] messages in a second, if that is a limit.
+    pub(crate) rate_policy: Option<&'static str>,
     /// Kinds of attackers, with their numbers.
     pub(crate) attackers: Vec<(Attack, usize)>,
     /// Whether the processes are stopped while the attacks continue.
@@ -37,6 +43,7 @@ impl Plan {
         Self {
             threads: 1 + rng.below(2),
             slow_client: if rng.once_in(2) { "disconnect" } else { "drop" },
+            rate_policy: [None, None, Some("pause"), Some("disconnect")][rng.below(4)],
             attackers,
             stops_under_attack: rng.once_in(2),
             rng,
@@ -54,6 +61,9 @@ impl Plan {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "threads {}, slow clients {}", self.threads, self.slow_client)?;
+        if let Some(policy) = self.rate_policy {
+            write!(f, ", fast clients {policy}")?;
+        }
         if self.stops_under_attack {
             f.write_str(", stopped under attack")?;
         }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     attack::Attack,
-    plan::Plan,
+    plan::{Plan, RATE},
     prober::{echo_once, probe},
     rng::Rng,
     target::Target,
@@ -47,12 +47,19 @@ const NOISE: Duration = Duration::from_millis(25);
 /// Runs a round and returns the violated invariants.
 pub(crate) async fn run(plan: Plan, time: Duration) -> Vec<String> {
     let has_secret = plan.has_secret();
-    let Plan { threads, slow_client, attackers, stops_under_attack, mut rng } = plan;
+    let Plan { threads, slow_client, rate_policy, attackers, stops_under_attack, mut rng } = plan;
     let (grace, budget) = (GRACE.to_string(), BUDGET.to_string());
     let suite = Suite::builder().gateways(2).workers(2).threads(threads).logs("info");
     let suite = suite.gateway_flag("--memory-budget", &budget).gateway_flag("--grace", &grace);
     let suite = suite.gateway_flag("--worker-window", "1048576").worker_flag("--grace", &grace);
-    let mut suite = suite.gateway_flag("--slow-client", slow_client).start().await;
+    let suite = suite.gateway_flag("--slow-client", slow_client);
+    let suite = match rate_policy {
+        None => suite,
+        Some(policy) => suite
+            .gateway_flag("--max-messages-per-second", &RATE.to_string())
+            .gateway_flag("--rate-policy", policy),
+    };
+    let mut suite = suite.start().await;
 
     let mut targets = Vec::new();
     for _ in 0..TARGETS {
