@@ -306,8 +306,15 @@ async fn paused_client_is_neither_timed_out_nor_late_to_be_closed(threads: usize
 }
 
 async fn drain_takes_everything_that_a_paused_client_has_sent(threads: usize) {
-    let flags = [("--max-messages-per-second", "1"), ("--message-burst", "2")];
-    let (mut suite, mut worker) = start(threads, &flags).await;
+    let by_messages = [("--max-messages-per-second", "1"), ("--message-burst", "2")];
+    let by_bytes = [("--max-bytes-per-second", "10"), ("--byte-burst", "10")];
+    for flags in [by_messages, by_bytes] {
+        drains_what_was_sent(threads, &flags).await;
+    }
+}
+
+async fn drains_what_was_sent(threads: usize, flags: &[(&str, &str)]) {
+    let (mut suite, mut worker) = start(threads, flags).await;
     let (mut client, id) = client(&suite, &mut worker).await;
     client.send(&masked(0x81, b"x").repeat(100)).await;
     assert_eq!(worker.event_of(id).await, Event::Message("x".into()));

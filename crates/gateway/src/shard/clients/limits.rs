@@ -256,9 +256,9 @@ impl Shard {
 
     /// Maximum number of bytes for the next read of a client, as far as its rate is concerned.
     pub(super) fn most_within_rate(&mut self, key: SlotKey) -> usize {
-        match &mut self.rates {
-            Some(rates) => rates.most_to_read(key, clock::now()),
-            None => usize::MAX,
+        match (&mut self.rates, &self.connections[key].phase) {
+            (Some(rates), Phase::Open(_)) => rates.most_to_read(key, clock::now()),
+            _ => usize::MAX,
         }
     }
 
