@@ -40,7 +40,6 @@ impl Deflater {
         let stream = self.stream.get_or_insert_with(|| Compress::new(level, false));
         stream.reset();
         self.out.clear();
-        self.out.shrink_to(KEPT);
         // Compression ends where it stops to be of use.
         self.out.reserve_exact(payload.len() + FLUSHED.len());
         let status = stream.compress_vec(payload, &mut self.out, FlushCompress::Sync);
@@ -50,6 +49,12 @@ impl Deflater {
             && self.out.len() < self.out.capacity();
         let deflated = self.out.strip_suffix(&FLUSHED).filter(|_| is_whole)?;
         (deflated.len() < payload.len()).then_some(deflated)
+    }
+
+    /// Frees the memory of a large message.
+    pub(crate) fn release(&mut self) {
+        self.out.clear();
+        self.out.shrink_to(KEPT);
     }
 }
 
@@ -76,6 +81,12 @@ impl Inflater {
         std::mem::take(&mut self.counts)
     }
 
+    /// Frees the memory of a large message.
+    pub fn release(&mut self) {
+        self.out.truncate(KEPT);
+        self.out.shrink_to(KEPT);
+    }
+
     /// The message of a payload. Decompression stops as soon as it exceeds `limit` bytes.
     ///
     /// # Errors
@@ -84,8 +95,6 @@ impl Inflater {
     pub(crate) fn inflate(&mut self, payload: &[u8], limit: usize) -> Result<&[u8], Violation> {
         let stream = self.stream.get_or_insert_with(|| Decompress::new(false));
         stream.reset(false);
-        self.out.truncate(KEPT);
-        self.out.shrink_to(KEPT);
         let (mut length, mut streams) = (0, 1);
         // Some senders leave out the one byte of an empty message.
         let sent = if payload.is_empty() { &[0] } else { payload };
@@ -94,12 +103,13 @@ impl Inflater {
             loop {
                 if length == self.out.len() {
                     // One byte more than the limit shows that it is exceeded.
-                    let size = (2 * length).max(4 * payload.len()).max(1024).min(limit + 1);
+                    let most = limit.saturating_add(1);
+                    let size = (2 * length).max(4 * payload.len()).max(1024).min(most);
                     self.out.resize(size.max(length), 0);
                 }
                 let (consumed, produced) = (stream.total_in(), stream.total_out());
                 let room = &mut self.out[length..];
-                let is_full = room.len();
+                let space = room.len();
                 let status = stream
                     .decompress(rest, room, FlushDecompress::None)
                     .map_err(|_| Violation::Deflate)?;
@@ -122,7 +132,7 @@ impl Inflater {
                         stream.reset(false);
                     }
                     Status::StreamEnd => return Err(Violation::Deflate),
-                    Status::Ok | Status::BufError if produced == is_full => {}
+                    Status::Ok | Status::BufError if produced == space => {}
                     Status::Ok | Status::BufError if rest.is_empty() => break,
                     Status::Ok | Status::BufError => return Err(Violation::Deflate),
                 }

@@ -30,9 +30,11 @@ pub(crate) fn deflated_frame(
     deflater: &mut Deflater,
 ) -> Option<Bytes> {
     let opcode = opcode(message, texts)?;
-    let payload = deflater.deflate(&message.body)?;
+    let payload = deflater.deflate(&message.body);
     let header = FrameHeader { is_final: true, rsv1: true, opcode, ..FrameHeader::default() };
-    Some(encode(&header, payload))
+    let frame = payload.map(|payload| encode(&header, payload));
+    deflater.release();
+    frame
 }
 
 /// The type of a message's frame; `None` if it is framed already.

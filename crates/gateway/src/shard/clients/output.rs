@@ -28,9 +28,12 @@ impl Shard {
             .deflate
             .and_then(|deflate| framed.deflated(deflate, &mut self.compression.deflater, frames));
         if let Some(frame) = deflated {
-            self.tally.deflated_out += size as u64;
-            self.tally.deflated_out_wire += frame.len() as u64;
-            return self.push(key, frame, audience);
+            let (wire, pushed) = (frame.len(), self.push(key, frame, audience));
+            if pushed == Pushed::Queued {
+                self.tally.deflated_out += size as u64;
+                self.tally.deflated_out_wire += wire as u64;
+            }
+            return pushed;
         }
         let framing = connection.listener.framing;
         match framed.form(framing, frames) {

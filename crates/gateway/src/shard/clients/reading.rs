@@ -250,6 +250,7 @@ impl Shard {
         let Inflated { wire, message } = inflater.take_counts();
         self.tally.deflated_in_wire += wire;
         self.tally.deflated_in += message;
+        inflater.release();
         self.compression.inflater = inflater;
     }
 
