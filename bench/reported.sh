@@ -27,7 +27,8 @@ for round in $(seq "$rounds"); do
         if [ "$column" = with ]; then flags+=(--report); fi
         measure "echo.$column.$round" ours echo --connections 100 "${flags[@]}"
         for receivers in 10 100 1000; do
-            measure "fanout$receivers.$column.$round" ours fanout --to group --senders 4 --window 4 \
+            # One message of each sender in flight, since a handler that waits delays the next one.
+            measure "fanout$receivers.$column.$round" ours fanout --to group --senders 10 --window 1 \
                 --connections "$receivers" "${flags[@]}"
         done
     done
