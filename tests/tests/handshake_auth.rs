@@ -293,7 +293,7 @@ async fn php_worker_accepts_by_a_uid_and_refuses_by_closing_the_client() {
     assert_eq!(refused(&mut raw).await.status, 403);
     assert_eq!(php.event().await.0, Opcode::OnClose);
 
-    // What an application may do before it has seen the request accepts nothing.
+    // Commands that an application may send before it has seen the request accept nothing.
     let mut raw = requested(gateway.clients, "").await;
     let client = php.accept_client().await;
     php.send(Opcode::SendToOne, client, "", "your id").await;

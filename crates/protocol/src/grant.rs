@@ -89,7 +89,7 @@ pub struct ResponseHeaders(Vec<ResponseHeader>);
 #[derive(Deserialize)]
 struct WireHeaders(#[serde(deserialize_with = "bounded::targets")] Vec<ResponseHeader>);
 
-/// What a client gets with its handshake. Everything is optional: the default accepts it as
+/// The answer that accepts a handshake. Everything is optional: the default accepts it as
 /// `--handshake-auth none` does.
 ///
 /// It is applied as one step, before the client receives the response and before any later command

@@ -125,7 +125,7 @@ impl Shard {
         self.gateway.metrics.undecided.dec();
         connection.queue(&answer);
         connection.queue_held(messages);
-        // What the client has sent behind its request is decoded now.
+        // The bytes behind the request are decoded now.
         connection.backlog = !handshake.rest.is_empty();
         let mut decoder = Decoder::new(Framing::WebSocket);
         decoder.hold(&handshake.rest);
@@ -207,7 +207,7 @@ impl Shard {
         if connection.id.is_none() || self.has_uid(key) {
             return;
         }
-        // What it has sent waits for a worker, for `--no-worker-timeout` at most.
+        // Its messages wait for a worker, for `--no-worker-timeout` at most.
         match connection.held_since {
             Some(_) => self.set_auth_deadline(key),
             None => self.close(key, CloseCause::Unauthenticated),

@@ -125,7 +125,7 @@ pub(in crate::shard) enum Phase {
 #[derive(Debug)]
 pub(in crate::shard) struct UndecidedHandshake {
     pub(in crate::shard) upgrade: Upgrade,
-    /// What the client has sent behind its request.
+    /// The bytes behind its request.
     pub(in crate::shard) rest: BytesMut,
     /// Pages that the client has requested before, and not read yet.
     pages: WriteQueue,
