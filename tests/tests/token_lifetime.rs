@@ -169,7 +169,7 @@ async fn revocation_closes_clients_and_refuses_tokens_on_every_gateway(threads: 
 
 async fn file_of_revocations_outlives_the_gateway(threads: usize) {
     let (issuer, list) = (Issuer::hs256("a", 1), Issuer::hs256("list", 1));
-    let of = |uid: &str| json!({ "uids": [uid], "until": now() + 60 });
+    let of = |uid: &str| json!({ "uids": [uid], "until": now() + 3600 });
     list.write(&json!({ "revocations": [of("ann")] }).to_string());
     let builder = accepting(threads, &issuer).logs("info");
     let file = list.file().display().to_string();
