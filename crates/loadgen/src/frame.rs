@@ -271,11 +271,8 @@ impl Decoder {
 
     /// Decompresses the message in progress, of which only the front is kept.
     fn inflate(&mut self) -> Result<(), Broken> {
-        let (Some(mut payload), Some(mut inflater)) =
-            (self.compressed.take(), self.inflater.take())
-        else {
-            return Ok(());
-        };
+        let Some(mut payload) = self.compressed.take() else { return Ok(()) };
+        let mut inflater = self.inflater.take().ok_or(Broken)?;
         payload.extend_from_slice(&[0, 0, 0xff, 0xff]);
         inflater.reset(false);
         let (mut rest, mut out) = (&payload[..], [0; 4096]);

@@ -120,11 +120,16 @@ fn compressed_messages_are_decoded_if_that_was_negotiated() {
         server(0x89, b"now"),
         server(0x80, &payload[3..]),
         server(0x81, b"plain"),
+        server(0xc1, payload),
     ]
     .concat();
     for piece in [1, 2, 3, stream.len()] {
         let seen = read_by(Decoder::inflating(), &stream, piece).unwrap();
-        assert_eq!(seen, ["Hello:5", "ping 3", "Hello:5", "plain:5"], "in pieces of {piece}");
+        assert_eq!(
+            seen,
+            ["Hello:5", "ping 3", "Hello:5", "plain:5", "Hello:5"],
+            "in pieces of {piece}"
+        );
     }
     assert_eq!(read(&stream, stream.len()), Err(Broken));
     assert_eq!(read_by(Decoder::inflating(), &server(0xc9, b""), 2), Err(Broken));
