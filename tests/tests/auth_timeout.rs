@@ -1,5 +1,4 @@
 //! Clients without a uid: closed in time, with a code, and limited in what they send meanwhile.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use protocol::{CloseReason, Command, Event, Message};
 use suite_tests::{Call, Raw, Suite, TestWorker, names, raw::masked};
