@@ -103,8 +103,8 @@ pub(crate) struct RateLimited {
 
 /// Reasons of refused handshakes and of pauses in accepting that are limits. Their counters exist
 /// from the start, so that the first occurrence shows as an increase.
-const REFUSED: [&str; 3] =
-    [AddressLimit::Connections.name(), AddressLimit::Handshakes.name(), TIMEOUT];
+const REFUSED: [&str; 4] =
+    [AddressLimit::Connections.name(), AddressLimit::Handshakes.name(), TIMEOUT, "auth_timeout"];
 const PAUSED: [&str; 5] =
     ["connections", "handshakes", "handshake_rate", "descriptors", "backpressure"];
 
