@@ -1,3 +1,5 @@
+//! Tests of the keys, revocations and expiries of a gateway.
+
 use protocol::{TokenId, Uid};
 
 use super::*;
