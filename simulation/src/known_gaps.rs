@@ -49,6 +49,17 @@ impl Span {
     }
 }
 
+/// The end of a gateway for its clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GatewayLoss {
+    /// It was killed, or its host lost power.
+    Killed(u64),
+    /// It began to drain.
+    Drained(u64),
+    /// It found itself declared dead, and that at an unknown time.
+    Fenced,
+}
+
 /// The history of a run's processes.
 #[derive(Debug, Default)]
 pub(crate) struct History {
@@ -135,7 +146,9 @@ impl History {
                 account.exempt(exemption(Guarantee::CloseDeliveredOnce));
             }
         }
-        self.add_disconnections(plan, account);
+        for disconnection in self.disconnections(plan) {
+            account.disconnection(disconnection);
+        }
     }
 
     /// Whether a worker that knew all clients of a dead gateway, as owner or as standby, ran until it must have
@@ -178,8 +191,9 @@ impl History {
             })
     }
 
-    /// Adds to the account which workers did not know which gateway instances, and when.
-    fn add_disconnections(&self, plan: &Plan, account: &mut Account) {
+    /// Which workers did not know which gateway instances, and when.
+    pub(crate) fn disconnections(&self, plan: &Plan) -> Vec<Disconnection> {
+        let mut found = Vec::new();
         for (id, run) in &self.runs {
             let ProcessId::Gateway(number) = *id else { continue };
             let runs = self.runs.iter().zip(&self.instances);
@@ -187,10 +201,56 @@ impl History {
             for (worker, process) in workers.filter(|((_, at), _)| at.overlaps(run.from, run.to)) {
                 if let Some(Span { from, to }) = self.disconnection(plan, (number, *run), *worker) {
                     let (process, gateway) = (*process, settings::inner(number));
-                    account.disconnection(Disconnection { process, gateway, from, to });
+                    found.push(Disconnection { process, gateway, from, to });
                 }
             }
         }
+        found
+    }
+
+    /// The first time, since `since`, at which a gateway was killed, or began to close its clients.
+    pub(crate) fn next_loss(&self, plan: &Plan, gateway: usize, since: u64) -> Option<GatewayLoss> {
+        let deaths = self.deaths.iter().map(|&(number, at)| {
+            let killed = plan.steps.iter().any(|step| {
+                let begins = step.at.as_nanos() as u64;
+                let id = ProcessId::Gateway(number);
+                (step.fault == Fault::Kill(id) || step.fault == Fault::Vanish(id))
+                    && (begins..begins + STARTUP).contains(&at)
+            });
+            (number, at, if killed { GatewayLoss::Killed(at) } else { GatewayLoss::Fenced })
+        });
+        let drains = self.drains.iter();
+        let drains =
+            drains.map(|(number, span)| (*number, span.from, GatewayLoss::Drained(span.from)));
+        let losses =
+            deaths.chain(drains).filter(|(number, at, _)| *number == gateway && since <= *at);
+        losses.min_by_key(|(_, at, _)| *at).map(|(_, _, loss)| loss)
+    }
+
+    /// Whether a gateway that was killed at that time, by its plan, had a link to a worker instance.
+    pub(crate) fn was_linked(&self, plan: &Plan, gateway: usize, instance: usize, at: u64) -> bool {
+        let died = |&(number, death): &(usize, u64)| {
+            number == gateway && (at..at + STARTUP).contains(&death)
+        };
+        let gateway = ProcessId::Gateway(gateway);
+        let ran = |run: &Span| run.from + READY <= at && at <= run.to;
+        let mut gateways = self.runs.iter().filter(|(id, _)| *id == gateway);
+        let mut workers = self.runs.iter().zip(&self.instances);
+        let worker = workers.find(|(_, number)| **number == instance);
+        self.deaths.iter().any(died)
+            && gateways.any(|(_, run)| ran(run))
+            && worker.is_some_and(|((id, run), _)| ran(run) && !hinders(plan, gateway, *id, at - 1))
+    }
+
+    /// Whether no fault applied in an interval, nor so shortly before that a process may not have recovered.
+    pub(crate) fn is_calm(&self, plan: &Plan, from: u64, to: u64) -> bool {
+        let recent = |at: u64| at <= to && from <= at.saturating_add(LINKED);
+        let drains = self.drains.iter().map(|(_, drain)| drain);
+        plan.steps.iter().all(|step| {
+            let (at, until) = (step.at.as_nanos() as u64, step.until.as_nanos() as u64);
+            to < at || until + LINKED < from
+        }) && !self.deaths.iter().any(|(_, at)| recent(*at))
+            && !drains.into_iter().any(|drain| drain.from <= to && from <= drain.to)
     }
 
     /// When a worker had not discovered this gateway instance, or had not reached it within the grace period,

@@ -26,5 +26,6 @@ mod websocket;
 pub mod journal;
 pub mod known_gaps;
 pub mod panics;
+pub mod reports;
 
 pub mod observer;

@@ -75,6 +75,7 @@ fn run_seed(seed: u64, args: &Args) -> ExitCode {
         println!("{line}");
     }
     println!("{:?}", outcome.balance.counts);
+    println!("{:?}", outcome.reports);
     println!("seed {seed}: {} s, trace {:016x}", outcome.took / 1_000_000_000, outcome.digest);
     let broken = broken(&outcome);
     broken.iter().for_each(|line| println!("{line}"));
@@ -127,7 +128,7 @@ fn run_seeds(args: &Args) -> ExitCode {
 
 impl Total {
     fn add(&mut self, seed: u64, outcome: &Outcome) {
-        let counts = &outcome.balance.counts;
+        let (counts, reports) = (&outcome.balance.counts, outcome.reports);
         let facts = [
             ("simulated seconds", outcome.took / 1_000_000_000),
             ("processes", outcome.instances as u64),
@@ -140,6 +141,10 @@ impl Total {
             ("answers", counts.answers),
             ("forwarded to uids and groups", counts.forwarded),
             ("not forwarded (known gap)", counts.not_forwarded),
+            ("reports on forwarded messages", reports.all),
+            ("compared with the clients of a calm time", reports.exact),
+            ("without the answer of a gateway", reports.incomplete),
+            ("gateways named that had lost power", reports.silent),
             ("onConnect", counts.connects),
             ("closes missing (known gap)", counts.closes_missing),
             ("closes twice without a mark (known gap)", counts.closes_twice),

@@ -73,6 +73,8 @@ pub struct Plan {
     /// Messages that gateways read from a client in a second; for some seeds. More than it sends, and
     /// fewer than it has to send again after a fault.
     pub message_rate: Option<u32>,
+    /// Whether workers ask for reports on some of the messages that they forward; for some seeds.
+    pub reports: bool,
     /// In order of their start.
     pub steps: Vec<Step>,
 }
@@ -106,6 +108,7 @@ impl Plan {
             grace: GRACE,
             poison: None,
             message_rate: None,
+            reports: false,
             steps: Vec::new(),
         };
         // A generator of its own, so that the rest of a seed's plan stays the same.
@@ -116,6 +119,8 @@ impl Plan {
         }
         let mut other = StdRng::seed_from_u64(seed ^ 0x7261_7465);
         plan.message_rate = other.random_bool(0.3).then(|| other.random_range(12..40));
+        let mut other = StdRng::seed_from_u64(seed ^ 0x7265_706f_7274);
+        plan.reports = other.random_bool(0.5);
         let faults = rng.random_range(3..=9);
         let mut at = QUIET;
         for _ in 0..faults {

@@ -109,7 +109,8 @@ pub(crate) async fn run_worker(
     let flags = flags.into_iter().chain(registers(&plan));
     let config = settings::<push_suite_worker::Args, push_suite_worker::Config>("worker", flags)?;
     let starting = Starting::new(None, stop, DRAIN);
-    push_suite_worker::serve(RecordingWorker(Instance(instance)), config, starting).await
+    let worker = RecordingWorker(Instance { number: instance, reports: plan.reports });
+    push_suite_worker::serve(worker, config, starting).await
 }
 
 /// The current metrics of a gateway, by name.

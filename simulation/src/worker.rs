@@ -1,13 +1,27 @@
-//! A worker's records and its part in the poison message.
+//! A worker's records and reports, and its part in the poison message.
+
+use std::time::Duration;
 
 use simulated::control;
-use test_support::{message::Request, record::Record, worker::Recorder};
+use test_support::{
+    message::Request,
+    record::Record,
+    worker::{Recorder, Reported},
+};
 
-use crate::{journal, poison};
+use crate::{journal, poison, reports};
 
 /// One instance of a worker.
 #[derive(Debug)]
-pub(crate) struct Instance(pub(crate) usize);
+pub(crate) struct Instance {
+    /// Its number.
+    pub(crate) number: usize,
+    /// Whether it asks for reports.
+    pub(crate) reports: bool,
+}
+
+/// How long a handler waits for a report: shorter than most faults.
+const REPORT_TIMEOUT: Duration = Duration::from_millis(500);
 
 impl Recorder for Instance {
     fn now(&self) -> u64 {
@@ -15,15 +29,27 @@ impl Recorder for Instance {
     }
 
     fn record(&self, record: Record) -> anyhow::Result<()> {
-        if !poison::has_crashed(self.0) {
-            journal::append(self.0, record);
+        if !poison::has_crashed(self.number) {
+            journal::append(self.number, record);
         }
         Ok(())
     }
 
     async fn before_answer(&self, request: Request) {
         if poison::is_poison(request) {
-            poison::crash(self.0).await;
+            poison::crash(self.number).await;
+        }
+    }
+
+    fn report_within(&self, request: Request) -> Option<Duration> {
+        // Of two messages to a uid one, and of two to a group.
+        let asks = self.reports && matches!(request.number % 32, 3 | 23 | 27);
+        asks.then_some(REPORT_TIMEOUT)
+    }
+
+    fn reported(&self, reported: Reported) {
+        if !poison::has_crashed(self.number) {
+            reports::append(self.number, reported);
         }
     }
 }

@@ -28,6 +28,7 @@ use crate::{
     plan::{Plan, ProcessId},
     poison::{self, PoisonOutcome},
     process::Process,
+    reports::{self, Comparison},
     settings::{self, Metrics},
 };
 
@@ -38,6 +39,8 @@ pub struct Outcome {
     pub plan: Rc<Plan>,
     /// Counts and violations.
     pub balance: Balance,
+    /// Counts of reports on forwarded messages.
+    pub reports: reports::Counts,
     /// Duration in simulated nanoseconds.
     pub took: u64,
     /// Number of processes started.
@@ -109,16 +112,20 @@ struct World {
 pub fn run(seed: u64, lines: bool) -> Outcome {
     control::begin(seed, lines);
     journal::take();
+    reports::take();
     poison::begin();
     let mut world = World::new(seed);
     world.run();
     let World { plan, instances, mut account, history, progress, processes, .. } = world;
     history.add_gaps(&plan, &mut account);
     account.records(journal::take());
-    for mut log in progress.take_logs() {
-        history.cut_short(&plan, &mut log);
-        account.connection(log);
-    }
+    let mut logs = progress.take_logs();
+    logs.iter_mut().for_each(|log| history.cut_short(&plan, log));
+    let disconnections = history.disconnections(&plan);
+    let comparison =
+        Comparison { plan: &plan, history: &history, logs: &logs, disconnections: &disconnections };
+    let reports = comparison.check(&reports::take(), |what| account.failure(what));
+    logs.into_iter().for_each(|log| account.connection(log));
     for panic in crate::panics::take() {
         account.failure(panic);
     }
@@ -126,7 +133,7 @@ pub fn run(seed: u64, lines: bool) -> Outcome {
     drop(processes);
     let balance = account.balance(Leniency { overtaken: true, in_time: None });
     let (digest, trace) = control::trace();
-    Outcome { plan, balance, took, instances, digest, trace }
+    Outcome { plan, balance, reports, took, instances, digest, trace }
 }
 
 impl World {

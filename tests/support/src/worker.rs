@@ -7,7 +7,9 @@ use std::{
 };
 
 use anyhow::Context as _;
-use push_suite_worker::{Client, CloseReason, Exclude, Handshake, Message, Worker};
+use push_suite_worker::{
+    Client, CloseReason, Exclude, Handshake, Message, Report, Sending, Worker,
+};
 
 use crate::{
     message::{Kind, Reply, Request, Token},
@@ -29,6 +31,29 @@ pub trait Recorder: Send + Sync + 'static {
     fn before_answer(&self, _request: Request) -> impl Future<Output = ()> + Send {
         ready(())
     }
+
+    /// How long to wait for a report on forwarding this message; `None` asks for none.
+    fn report_within(&self, _request: Request) -> Option<Duration> {
+        None
+    }
+
+    /// Stores such a report.
+    fn reported(&self, _reported: Reported) {}
+}
+
+/// The report on a forwarded message. Times are nanoseconds of the clock of the run.
+#[derive(Clone, Debug)]
+pub struct Reported {
+    /// The message.
+    pub request: Request,
+    /// Its recipients.
+    pub kind: Kind,
+    /// When it was forwarded.
+    pub from: u64,
+    /// When the report was complete.
+    pub to: u64,
+    /// The report.
+    pub report: Report,
 }
 
 /// A worker that records events.
@@ -47,6 +72,19 @@ impl<R: Recorder> RecordingWorker<R> {
             event,
         };
         self.0.record(record).context("cannot record an event")
+    }
+
+    async fn forward(
+        &self,
+        request: Request,
+        kind: Kind,
+        sending: Sending<'_>,
+    ) -> anyhow::Result<()> {
+        let Some(time) = self.0.report_within(request) else { return Ok(sending.await?) };
+        let from = self.0.now();
+        let report = sending.report_within(time).await?;
+        self.0.reported(Reported { request, kind, from, to: self.0.now(), report });
+        Ok(())
     }
 }
 
@@ -92,25 +130,25 @@ impl<R: Recorder> Worker for RecordingWorker<R> {
             Kind::Uid => {
                 let partner = Token { client: from.partner(), attempt: 0 };
                 let message = Message::binary(reply.encode());
-                match number % 16 {
-                    3 => cluster.send_to_uid(partner.uid(), message).await?,
+                let sender = [client.id()];
+                let sending = match number % 16 {
+                    3 => cluster.send_to_uid(partner.uid(), message),
                     // The sender is no client of its partner.
-                    _ => {
-                        let sender = [client.id()];
-                        cluster.send_to_uids_except([partner.uid()], &sender, message).await?;
-                    }
-                }
+                    _ => cluster.send_to_uids_except([partner.uid()], &sender, message),
+                };
+                self.forward(request, kind, sending).await?;
             }
             Kind::Group => {
                 let message = Message::binary(reply.encode());
-                match number % 32 {
-                    7 => cluster.send_to_group(from.group(), message).await?,
+                let sending = match number % 32 {
+                    7 => cluster.send_to_group(from.group(), message),
                     // No client has this uid.
                     _ => {
                         let exclude = Exclude::uids(["nobody"])?;
-                        cluster.send_to_groups([from.group()], exclude, message).await?;
+                        cluster.send_to_groups([from.group()], exclude, message)
                     }
-                }
+                };
+                self.forward(request, kind, sending).await?;
             }
         }
         let reply = Reply { kind: Kind::Echo, ..reply };
