@@ -21,6 +21,9 @@ const MIN_SECRET: usize = 32;
 /// The most keys.
 const MAX_KEYS: usize = 100;
 
+/// The beginning of each object in a PEM file.
+const BEGIN: &[u8] = b"-----BEGIN ";
+
 /// The lengths of RSA keys that are accepted, in bits.
 const RSA_BITS: RangeInclusive<usize> = 2048..=8192;
 
@@ -92,6 +95,9 @@ pub enum KeyProblem {
     /// It is private.
     #[error("it is a private key; a gateway verifies with the public one")]
     Private,
+    /// The file has more than one, of which only the first would count.
+    #[error("a file in PEM has one public key; a JSON Web Key Set may have several")]
+    Several,
 }
 
 #[derive(Deserialize)]
@@ -255,6 +261,9 @@ fn from_pem(content: &[u8]) -> Result<Key, KeyProblem> {
             return Err(KeyProblem::Private);
         }
         _ => return Err(KeyProblem::NotAKey),
+    }
+    if content.windows(BEGIN.len()).filter(|part| *part == BEGIN).count() != 1 {
+        return Err(KeyProblem::Several);
     }
     let read = |algorithm, read: fn(&[u8]) -> jsonwebtoken::errors::Result<DecodingKey>| {
         read(content).ok().map(|key| Key { id: None, algorithm, key })

@@ -57,9 +57,13 @@ fn key_that_cannot_be_used_is_named_with_the_cause() {
 
 #[test]
 fn pem_of_anything_but_a_public_key_is_refused() {
-    let private = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let (private, public) = (pair.serialize_pem(), pair.public_key_pem());
+    assert_eq!(Keys::parse(public.as_bytes()).unwrap().len(), 1);
     for (pem, cause) in [
         (private.as_str(), "private key"),
+        (&format!("{public}{public}"), "has one public key"),
+        (&format!("{public}{private}"), "has one public key"),
         ("-----BEGIN RSA PRIVATE KEY-----\nAAAA", "private key"),
         ("-----BEGIN CERTIFICATE-----\nAAAA", "not a public key"),
         ("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----", "not a public key"),
