@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Writes the seed corpora for fuzzing: recorded traffic and edge cases."""
 
+import base64
 import hashlib
+import hmac
 import json
 import pathlib
 import sys
@@ -100,10 +102,9 @@ device_frames = [
 ]
 
 # A token signed with the key of the target, and the parts of such requests and files.
-token = (
-    b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4iLCJleHAiOjE4MDAwMDAwNjB9"
-    b".AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-)
+signed = b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4iLCJleHAiOjE4MDAwMDAwNjB9"
+signature = hmac.digest(bytes(32), signed, hashlib.sha256)
+token = signed + b"." + base64.urlsafe_b64encode(signature).rstrip(b"=")
 tokens = [
     token,
     b"GET /?token=" + token + b" HTTP/1.1\r\nAuthorization: Bearer " + token + b"\r\n\r\n",
