@@ -230,9 +230,7 @@ impl Shard {
             stopped = !continues;
             continues && connection.phase.decoder().is_some()
         });
-        if let Some(inflater) = inflater {
-            self.return_inflater(inflater);
-        }
+        let inflated = inflater.map_or(0, |inflater| self.return_inflater(inflater));
         let connection = &mut self.connections[key];
         connection.backlog = stopped && 0 < decoder.buffered();
         if let Some(place) = connection.phase.decoder() {
@@ -244,14 +242,21 @@ impl Shard {
         if let Some(closed) = closed {
             self.close(key, closed);
         }
+        if inflated != 0 {
+            // Its worker gets these, so that compression does not evade the limit.
+            self.charge_bytes(key, inflated);
+        }
     }
 
-    fn return_inflater(&mut self, mut inflater: Inflater) {
+    /// Takes the decompressor back. Returns by how many bytes the messages were longer than their
+    /// payloads.
+    fn return_inflater(&mut self, mut inflater: Inflater) -> usize {
         let Inflated { wire, message } = inflater.take_counts();
         self.tally.deflated_in_wire += wire;
         self.tally.deflated_in += message;
         inflater.release();
         self.compression.inflater = inflater;
+        usize::try_from(message.saturating_sub(wire)).unwrap_or(usize::MAX)
     }
 
     /// Maximum size of a message of a client now.

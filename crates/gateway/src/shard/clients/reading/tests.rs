@@ -112,17 +112,35 @@ async fn small_messages_are_limited_per_poll_in_every_framing() {
     }
 }
 
-#[tokio::test]
-async fn decompressed_bytes_end_a_poll_as_received_bytes_do() {
+/// A client that has sent five compressed messages of 70,000 bytes.
+async fn with_bombs(flags: &[&str]) -> TestShard {
     let upgrade = std::str::from_utf8(UPGRADE)
         .unwrap()
         .replace("\r\n\r\n", "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n");
     let bomb = [&[0xc2, 0x80 | 85, 0, 0, 0, 0], &bomb()[..]].concat();
-    let mut test = TestShard::with_flags(1, "ws://", &["--compression=fan-out"]).await;
+    let flags = [&["--compression=fan-out"], flags].concat();
+    let mut test = TestShard::with_flags(1, "ws://", &flags).await;
     test.send(0, upgrade.as_bytes());
     test.poll(0).await;
     test.run_once();
     test.send(0, &bomb.repeat(5));
+    test
+}
+
+#[tokio::test]
+async fn decompressed_bytes_count_for_the_byte_rate() {
+    let mut test = with_bombs(&["--max-bytes-per-second=1000", "--byte-burst=100000"]).await;
+    for processed in [1, 2, 2] {
+        test.poll(0).await;
+        test.run_once();
+        assert_eq!(test.shard.gateway.metrics.messages_in.get(), processed);
+    }
+    assert!(test.shard.connections[test.keys[0]].gate.is_paused_for(Pause::RateLimit));
+}
+
+#[tokio::test]
+async fn decompressed_bytes_end_a_poll_as_received_bytes_do() {
+    let mut test = with_bombs(&[]).await;
     for processed in 1..=5 {
         test.poll(0).await;
         test.run_once();
