@@ -149,6 +149,40 @@ fn public_list_has_the_code_and_reason_of_every_cause() {
 }
 
 #[test]
+fn client_that_awaits_the_answer_to_its_handshake_gets_a_status() {
+    let retry_after = Duration::ZERO;
+    for (cause, status) in [
+        (CloseCause::ByWorker(CloseFrame::default()), "403 Forbidden"),
+        (CloseCause::UidLimit(Keep::Oldest), "409 Conflict"),
+        (CloseCause::Undeliverable, "500 "),
+        (CloseCause::NoWorker { retry_after }, "503 "),
+        (CloseCause::ShuttingDown { retry_after }, "503 "),
+    ] {
+        let response = cause.handshake_response(true).unwrap();
+        assert!(response.starts_with(format!("HTTP/1.1 {status}").as_bytes()), "{response:?}");
+        assert_eq!(cause.handshake_response(false), None, "{cause}");
+    }
+}
+
+#[test]
+fn reasons_in_metrics_are_documented() {
+    let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/running.md");
+    let document = std::fs::read_to_string(document).unwrap();
+    let row = |metric: &str| {
+        let start = format!("| `pushsuite_gateway_{metric}_total{{reason}}` |");
+        document.lines().find(|line| line.starts_with(&start)).unwrap()
+    };
+    let (closed, refused) = (row("clients_closed"), row("handshakes_refused"));
+    for cause in every_cause() {
+        let reason = cause.reason().name();
+        assert!(closed.contains(&format!("`{reason}`")), "closed: {reason}");
+        if let Some(refusal) = cause.refusal() {
+            assert!(refused.contains(&format!("`{refusal}`")), "refused: {refusal}");
+        }
+    }
+}
+
+#[test]
 fn code_of_a_worker_is_sent_only_where_close_frames_are() {
     let cause = CloseCause::ByWorker(CloseFrame::new(4403, "banned").unwrap());
     assert_eq!(cause.close_action(&Compat::Strict.into()), CloseAction::Flush);
