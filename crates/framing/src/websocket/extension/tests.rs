@@ -7,7 +7,7 @@ use crate::{
 
 const BOTH: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
-/// The response header to a request with these values, and the largest message.
+/// The response header to a request with these values.
 fn negotiated_with(deflate: bool, offered: &[&[u8]]) -> Option<String> {
     let mut head =
         b"GET / HTTP/1.1\r\nSec-WebSocket-Key: k\r\nSec-WebSocket-Version: 13\r\n".to_vec();
