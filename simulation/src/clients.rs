@@ -25,7 +25,10 @@ pub(crate) const LIMITS: Limits = Limits {
 
 /// The simulated network and clock.
 #[derive(Debug)]
-pub(crate) struct Simulated;
+pub(crate) struct Simulated {
+    /// Whether most clients send messages along with their handshake.
+    pub(crate) early: bool,
+}
 
 impl Transport for Simulated {
     type Socket = WebSocket;
@@ -35,7 +38,8 @@ impl Transport for Simulated {
     }
 
     async fn open(&self, gateway: SocketAddr, token: Token) -> Option<WebSocket> {
-        WebSocket::open(gateway, token.to_u64()).await.ok()
+        let early = if self.early { token.client % 3 } else { 0 };
+        WebSocket::open(gateway, token, early).await.ok()
     }
 
     fn ended(&self, log: &ConnectionLog) {

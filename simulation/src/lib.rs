@@ -20,6 +20,7 @@ mod settings;
 mod worker;
 
 mod clients;
+pub mod handshakes;
 mod poison;
 mod websocket;
 

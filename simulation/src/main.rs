@@ -75,7 +75,7 @@ fn run_seed(seed: u64, args: &Args) -> ExitCode {
         println!("{line}");
     }
     println!("{:?}", outcome.balance.counts);
-    println!("{:?}", outcome.reports);
+    println!("{:?} {:?}", outcome.reports, outcome.handshakes);
     println!("seed {seed}: {} s, trace {:016x}", outcome.took / 1_000_000_000, outcome.digest);
     let broken = broken(&outcome);
     broken.iter().for_each(|line| println!("{line}"));
@@ -129,6 +129,7 @@ fn run_seeds(args: &Args) -> ExitCode {
 impl Total {
     fn add(&mut self, seed: u64, outcome: &Outcome) {
         let (counts, reports) = (&outcome.balance.counts, outcome.reports);
+        let handshakes = outcome.handshakes;
         let facts = [
             ("simulated seconds", outcome.took / 1_000_000_000),
             ("processes", outcome.instances as u64),
@@ -145,6 +146,9 @@ impl Total {
             ("compared with the clients of a calm time", reports.exact),
             ("without the answer of a gateway", reports.incomplete),
             ("gateways named that had lost power", reports.silent),
+            ("handshakes accepted by workers", handshakes.accepted),
+            ("refused by workers", handshakes.refused),
+            ("refused for lack of an answer", handshakes.unanswered),
             ("onConnect", counts.connects),
             ("closes missing (known gap)", counts.closes_missing),
             ("closes twice without a mark (known gap)", counts.closes_twice),

@@ -75,6 +75,8 @@ pub struct Plan {
     pub message_rate: Option<u32>,
     /// Whether workers ask for reports on some of the messages that they forward; for some seeds.
     pub reports: bool,
+    /// Whether workers decide about handshakes; for some seeds.
+    pub handshakes: bool,
     /// In order of their start.
     pub steps: Vec<Step>,
 }
@@ -109,6 +111,7 @@ impl Plan {
             poison: None,
             message_rate: None,
             reports: false,
+            handshakes: false,
             steps: Vec::new(),
         };
         // A generator of its own, so that the rest of a seed's plan stays the same.
@@ -121,6 +124,8 @@ impl Plan {
         plan.message_rate = other.random_bool(0.3).then(|| other.random_range(12..40));
         let mut other = StdRng::seed_from_u64(seed ^ 0x7265_706f_7274);
         plan.reports = other.random_bool(0.5);
+        let mut other = StdRng::seed_from_u64(seed ^ 0x0068_616e_6473);
+        plan.handshakes = other.random_bool(0.3);
         let faults = rng.random_range(3..=9);
         let mut at = QUIET;
         for _ in 0..faults {

@@ -95,7 +95,7 @@ pub(crate) async fn run(
 ) {
     sleep(after).await;
     let token = Token { client: CLIENT, attempt: 0 };
-    let opened = timeout(Duration::from_secs(5), WebSocket::open(gateway, token.to_u64())).await;
+    let opened = timeout(Duration::from_secs(5), WebSocket::open(gateway, token, 0)).await;
     let Ok(Ok(mut socket)) = opened else {
         return outcome.ended.set(true);
     };

@@ -86,7 +86,10 @@ pub(crate) async fn run_gateway(
     let rate = rate.flat_map(|rate| {
         [format!("--max-messages-per-second={rate}"), "--message-burst=1".to_owned()]
     });
-    let flags = flags.into_iter().chain(registers(&plan)).chain(rate);
+    // Shorter than the timeout of clients.
+    let handshakes = ["--handshake-auth=worker", "--handshake-auth-timeout=4"];
+    let handshakes = handshakes.into_iter().filter(|_| plan.handshakes).map(str::to_owned);
+    let flags = flags.into_iter().chain(registers(&plan)).chain(rate).chain(handshakes);
     let config = settings::<gateway::Args, gateway::Config>("gateway", flags)?;
     let mut registry = Registry::default();
     let gateway = Gateway::bind(config, &mut registry, Health::new())?;
@@ -109,7 +112,11 @@ pub(crate) async fn run_worker(
     let flags = flags.into_iter().chain(registers(&plan));
     let config = settings::<push_suite_worker::Args, push_suite_worker::Config>("worker", flags)?;
     let starting = Starting::new(None, stop, DRAIN);
-    let worker = RecordingWorker(Instance { number: instance, reports: plan.reports });
+    let worker = RecordingWorker(Instance {
+        number: instance,
+        reports: plan.reports,
+        handshakes: plan.handshakes,
+    });
     push_suite_worker::serve(worker, config, starting).await
 }
 

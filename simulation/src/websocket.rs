@@ -3,8 +3,13 @@
 use std::{io, net::SocketAddr};
 
 use runtime::net::TcpStream;
-use test_support::clients::{Received, Socket};
+use test_support::{
+    clients::{Received, Socket},
+    message::{Request, Token},
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::handshakes;
 
 /// An open connection.
 #[derive(Debug)]
@@ -13,6 +18,8 @@ pub(crate) struct WebSocket {
     read: Vec<u8>,
     /// Pongs that the connection has not accepted yet.
     pongs: Vec<u8>,
+    /// Number of messages that were sent along with the handshake.
+    early: u32,
 }
 
 const BINARY: u8 = 2;
@@ -28,22 +35,32 @@ fn broken() -> io::Error {
 }
 
 impl WebSocket {
-    /// Connects and requests a WebSocket with this query.
-    pub(crate) async fn open(to: SocketAddr, query: u64) -> io::Result<Self> {
+    /// Connects and requests a WebSocket with this token as the query, and at once sends the first `early`
+    /// messages of the connection.
+    pub(crate) async fn open(to: SocketAddr, token: Token, early: u32) -> io::Result<Self> {
         let mut stream = TcpStream::connect(to).await?;
+        let query = token.to_u64();
         let request = format!(
             "GET /?{query} HTTP/1.1\r\nHost: {to}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
-        stream.write_all(request.as_bytes()).await?;
+        let mut request = request.into_bytes();
+        for number in 1..=early {
+            request.extend(framed(BINARY, &Request { from: token, number }.encode()));
+        }
+        stream.write_all(&request).await?;
         let mut read = Vec::new();
         loop {
             if let Some(end) = read.windows(4).position(|it| it == b"\r\n\r\n") {
                 if !read.starts_with(b"HTTP/1.1 101 ") {
+                    // Nothing may follow a refusal.
+                    while stream.read_buf(&mut read).await.is_ok_and(|length| length != 0) {}
+                    handshakes::answered(token, &read);
                     return Err(broken());
                 }
+                handshakes::answered(token, &read[..end]);
                 read.drain(..end + 4);
-                return Ok(Self { stream, read, pongs: Vec::new() });
+                return Ok(Self { stream, read, pongs: Vec::new(), early });
             }
             if stream.read_buf(&mut read).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -110,6 +127,10 @@ impl WebSocket {
 
 /// Messages have less than 126 bytes.
 impl Socket for WebSocket {
+    fn sent_early(&self) -> u32 {
+        self.early
+    }
+
     async fn send(&mut self, message: Vec<u8>) -> io::Result<()> {
         self.send_frame(BINARY, &message).await
     }

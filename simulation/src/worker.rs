@@ -18,6 +18,8 @@ pub(crate) struct Instance {
     pub(crate) number: usize,
     /// Whether it asks for reports.
     pub(crate) reports: bool,
+    /// Whether it decides about handshakes.
+    pub(crate) handshakes: bool,
 }
 
 /// How long a handler waits for a report: shorter than most faults.
@@ -39,6 +41,10 @@ impl Recorder for Instance {
         if poison::is_poison(request) {
             poison::crash(self.number).await;
         }
+    }
+
+    fn decides_handshakes(&self) -> bool {
+        self.handshakes
     }
 
     fn report_within(&self, request: Request) -> Option<Duration> {

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    journal,
+    handshakes, journal,
     known_gaps::History,
     observer,
     plan::{Plan, ProcessId},
@@ -41,6 +41,8 @@ pub struct Outcome {
     pub balance: Balance,
     /// Counts of reports on forwarded messages.
     pub reports: reports::Counts,
+    /// Counts of handshakes that workers decide about.
+    pub handshakes: handshakes::Counts,
     /// Duration in simulated nanoseconds.
     pub took: u64,
     /// Number of processes started.
@@ -113,18 +115,25 @@ pub fn run(seed: u64, lines: bool) -> Outcome {
     control::begin(seed, lines);
     journal::take();
     reports::take();
+    handshakes::take();
     poison::begin();
     let mut world = World::new(seed);
     world.run();
     let World { plan, instances, mut account, history, progress, processes, .. } = world;
     history.add_gaps(&plan, &mut account);
-    account.records(journal::take());
     let mut logs = progress.take_logs();
     logs.iter_mut().for_each(|log| history.cut_short(&plan, log));
     let disconnections = history.disconnections(&plan);
     let comparison =
         Comparison { plan: &plan, history: &history, logs: &logs, disconnections: &disconnections };
     let reports = comparison.check(&reports::take(), |what| account.failure(what));
+    let records = journal::take();
+    let answers = handshakes::take();
+    let handshakes = match plan.handshakes {
+        true => handshakes::check(&answers, &logs, &records, |what| account.failure(what)),
+        false => handshakes::Counts::default(),
+    };
+    account.records(records);
     logs.into_iter().for_each(|log| account.connection(log));
     for panic in crate::panics::take() {
         account.failure(panic);
@@ -133,7 +142,7 @@ pub fn run(seed: u64, lines: bool) -> Outcome {
     drop(processes);
     let balance = account.balance(Leniency { overtaken: true, in_time: None });
     let (digest, trace) = control::trace();
-    Outcome { plan, balance, reports, took, instances, digest, trace }
+    Outcome { plan, balance, reports, handshakes, took, instances, digest, trace }
 }
 
 impl World {
@@ -344,6 +353,7 @@ impl World {
         for (name, expected) in [
             ("pushsuite_gateway_clients", clients),
             ("pushsuite_gateway_connections_open", clients),
+            ("pushsuite_gateway_handshakes_undecided", 0),
             ("pushsuite_gateway_events_held_bytes", 0),
             ("pushsuite_gateway_events_in_flight_bytes", 0),
             ("pushsuite_gateway_client_bytes", 0),

@@ -82,6 +82,11 @@ pub trait Transport: Send + Sync {
 
 /// The client side of a WebSocket connection.
 pub trait Socket: Send {
+    /// The number of messages that it sent along with its handshake, from number 1 on.
+    fn sent_early(&self) -> u32 {
+        0
+    }
+
     /// Sends a binary message.
     ///
     /// # Errors

@@ -49,6 +49,9 @@ impl<'a, T: Transport> Connection<'a, T> {
         plan: ClientPlan,
         phase: &mut watch::Receiver<Phase>,
     ) -> ConnectionLog {
+        for _ in 0..self.socket.sent_early() {
+            self.next_request();
+        }
         self.log.end = self.talk(plan, phase).await;
         if self.log.end == End::Stayed {
             self.listen(phase).await;
@@ -118,13 +121,18 @@ impl<'a, T: Transport> Connection<'a, T> {
     }
 
     async fn send(&mut self) -> io::Result<()> {
+        let request = self.next_request();
+        self.socket.send(request.encode()).await
+    }
+
+    /// Logs the next message as sent.
+    fn next_request(&mut self) -> Request {
         let number = self.log.sent.len() as u32 + 1;
         self.log.sent.push(self.environment.transport.now());
         self.answered.push(false);
         self.unanswered += 1;
         self.environment.progress.sent.fetch_add(1, Ordering::Relaxed);
-        let request = Request { from: self.log.token, number };
-        self.socket.send(request.encode()).await
+        Request { from: self.log.token, number }
     }
 
     /// Receives what is left on a connection that cannot be written to any more.

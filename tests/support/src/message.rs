@@ -22,6 +22,11 @@ impl Token {
         Self { client: (number >> 32) as u32, attempt: number as u32 }
     }
 
+    /// Whether workers that decide about handshakes refuse it: some attempts of every client.
+    pub const fn is_refused(self) -> bool {
+        self.client.wrapping_add(self.attempt) % 5 == 2
+    }
+
     /// The uid of the client, the same for all its connections.
     pub fn uid(self) -> String {
         format!("u{}", self.client)

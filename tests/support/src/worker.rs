@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context as _;
 use push_suite_worker::{
-    Client, CloseReason, Exclude, Handshake, Message, Report, Sending, Worker,
+    Client, CloseReason, Exclude, Grant, Handshake, Message, Report, Sending, Worker,
 };
 
 use crate::{
@@ -30,6 +30,11 @@ pub trait Recorder: Send + Sync + 'static {
     /// Called with each message between its record and its answer.
     fn before_answer(&self, _request: Request) -> impl Future<Output = ()> + Send {
         ready(())
+    }
+
+    /// Whether the worker decides about handshakes, at gateways with `--handshake-auth worker`.
+    fn decides_handshakes(&self) -> bool {
+        false
     }
 
     /// How long to wait for a report on forwarding this message; `None` asks for none.
@@ -88,6 +93,19 @@ impl<R: Recorder> RecordingWorker<R> {
     }
 }
 
+/// Accepts or refuses the handshake of a client. Some handlers wait, so that faults affect some
+/// handshakes in flight.
+async fn decide(client: &Client, token: Token) -> anyhow::Result<()> {
+    tokio::time::sleep(Duration::from_millis(u64::from(token.client % 8 * 40))).await;
+    if token.is_refused() {
+        client.refuse((401, "sign in first")).await?;
+    } else {
+        let grant = Grant::new().with_uid(token.uid())?.with_group(token.group())?;
+        client.accept(grant).await?;
+    }
+    Ok(())
+}
+
 impl<R: Recorder> Worker for RecordingWorker<R> {
     async fn on_connect(&self, client: &Client) -> anyhow::Result<()> {
         self.record(client, RecordedEvent::Connect)
@@ -101,6 +119,9 @@ impl<R: Recorder> Worker for RecordingWorker<R> {
         let token = handshake.query().parse::<u64>().ok();
         self.record(client, token.map_or(RecordedEvent::Unexpected, RecordedEvent::Open))?;
         let token = Token::from_u64(token.context("the query is not a token")?);
+        if self.0.decides_handshakes() {
+            return decide(client, token).await;
+        }
         client.bind_uid(token.uid()).await?;
         // To the same effect: all clients of a uid are in its group.
         match token.client % 2 {
