@@ -22,8 +22,9 @@ use crate::{Cluster, Error, link::Link, merge, shared::Shared};
 const FIRST: Duration = Duration::from_millis(50);
 const LAST: Duration = Duration::from_secs(2);
 
-/// Maximum number of checks that wait or are in progress. A gateway asks for a few hundred at a
-/// time; should there be so many gateways, it asks again when the link is back.
+/// Maximum number of checks that wait, and of uids that one is in progress for, together. A gateway
+/// asks for a few hundred at a time; should there be so many gateways, it asks again when the link
+/// is back.
 const CHECKS: usize = 64 * 1024;
 
 /// The check that a gateway has asked for.
@@ -38,16 +39,17 @@ pub(crate) struct UidCheck {
 
 /// The checks of a worker. Those of one uid are made one after the other: a later one does not
 /// count clients that the earlier one closes.
-#[derive(Debug, Default)]
-pub(crate) struct UidChecks {
-    state: Mutex<State>,
+#[derive(Debug)]
+pub(crate) struct UidChecks<C = (Arc<Link>, UidCheck)> {
+    state: Mutex<State<C>>,
 }
 
-#[derive(Debug, Default)]
-struct State {
+#[derive(Debug)]
+struct State<C> {
     /// The waiting checks of each uid that one is in progress for.
     // Uids are untrusted input, so their hash is keyed.
-    waiting: HashMap<Uid, VecDeque<(Arc<Link>, UidCheck)>>,
+    waiting: HashMap<Uid, VecDeque<C>>,
+    /// Number of checks that wait.
     count: usize,
 }
 
@@ -62,21 +64,26 @@ enum Taken {
     Refused,
 }
 
-impl UidChecks {
-    fn add(&self, link: &Arc<Link>, check: UidCheck) -> Taken {
+impl<C> Default for UidChecks<C> {
+    fn default() -> Self {
+        Self { state: Mutex::new(State { waiting: HashMap::new(), count: 0 }) }
+    }
+}
+
+impl<C> UidChecks<C> {
+    fn add(&self, uid: Uid, check: C) -> Taken {
         let mut state = self.state.lock();
-        if CHECKS <= state.count {
+        if CHECKS <= state.count + state.waiting.len() {
             return Taken::Refused;
         }
         state.count += 1;
-        let (uid, check) = (check.uid.clone(), (Arc::clone(link), check));
         let is_first = !state.waiting.contains_key(&uid);
         state.waiting.entry(uid).or_default().push_back(check);
         if is_first { Taken::First } else { Taken::Queued }
     }
 
     /// The next check of the uid; `None` if that was the last.
-    fn next(&self, uid: &Uid) -> Option<(Arc<Link>, UidCheck)> {
+    fn next(&self, uid: &Uid) -> Option<C> {
         let mut state = self.state.lock();
         match state.waiting.get_mut(uid)?.pop_front() {
             Some(next) => {
@@ -95,7 +102,7 @@ impl Shared {
     /// Starts a check for a gateway. Returns `false` if there are too many.
     pub(crate) fn check_uid(self: &Arc<Self>, link: &Arc<Link>, check: UidCheck) -> bool {
         let uid = check.uid.clone();
-        match self.uid_checks.add(link, check) {
+        match self.uid_checks.add(uid.clone(), (Arc::clone(link), check)) {
             Taken::First => self.spawn_supervised(run(Arc::clone(self), uid)),
             Taken::Queued => {}
             Taken::Refused => return false,
@@ -159,4 +166,47 @@ async fn close_excess(cluster: &Cluster, check: &UidCheck) -> Result<usize, Erro
         link.send(Command::CloseBinding { client, since, keep }).await?;
     }
     Ok(over.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uid(number: usize) -> Uid {
+        Uid::from(number)
+    }
+
+    #[test]
+    fn checks_of_one_uid_are_made_in_turn() {
+        let checks = UidChecks::default();
+        assert_eq!(checks.add(uid(1), "first"), Taken::First);
+        assert_eq!(checks.add(uid(1), "second"), Taken::Queued);
+        assert_eq!(checks.add(uid(2), "other"), Taken::First);
+        assert_eq!(checks.next(&uid(1)), Some("first"));
+        assert_eq!(checks.add(uid(1), "third"), Taken::Queued);
+        for next in [Some("second"), Some("third"), None] {
+            assert_eq!(checks.next(&uid(1)), next);
+        }
+        assert_eq!(checks.add(uid(1), "again"), Taken::First);
+    }
+
+    #[test]
+    fn checks_are_bounded_whether_they_wait_or_are_in_progress() {
+        let checks = UidChecks::default();
+        let in_progress = CHECKS / 2;
+        for number in 0..in_progress {
+            assert_eq!(checks.add(uid(number), ()), Taken::First);
+            assert_eq!(checks.next(&uid(number)), Some(()));
+        }
+        for _ in in_progress..CHECKS {
+            assert_eq!(checks.add(uid(0), ()), Taken::Queued);
+        }
+        for number in [0, in_progress] {
+            assert_eq!(checks.add(uid(number), ()), Taken::Refused);
+        }
+        // One ends.
+        assert_eq!(checks.next(&uid(1)), None);
+        assert_eq!(checks.add(uid(0), ()), Taken::Queued);
+        assert_eq!(checks.add(uid(0), ()), Taken::Refused);
+    }
 }
