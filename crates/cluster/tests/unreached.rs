@@ -7,7 +7,7 @@ use std::{
 
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use protocol::{Answer, ClientId, ConnectionId, Message, discovery::Gateway};
-use push_suite_cluster::{Cluster, ClusterGuard, Config, Error, SETTLE};
+use push_suite_cluster::{Cluster, ClusterGuard, Config, Error, Recipients, SETTLE};
 use test_support::fakes::{FakeGateway, FakeLink, FakeRegister, SECRET, Subscriber, soon};
 use tokio::time::sleep;
 
@@ -99,4 +99,17 @@ async fn gateway_address_that_drops_packets_delays_calls_once() {
         scene.link.command().await;
     }
     assert!(began.elapsed() < SETTLE * 3, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn report_of_a_long_list_names_a_missing_gateway_of_whatever_part() {
+    let nowhere = nowhere().await;
+    let scene = Scene::start(Duration::from_millis(200), nowhere).await;
+    // More than one command has room for, of a gateway that is not in the cluster.
+    let unknown = ClientId::new(SocketAddr::from(([127, 0, 0, 1], 1)), ConnectionId(1));
+    let mut clients = vec![unknown; 10_000];
+    clients.push(ClientId::new(nowhere, ConnectionId(1)));
+    let sending = scene.cluster.send_to_all(Recipients::Only(clients), "hello");
+    let report = soon(sending.report()).await.expect("a gateway is linked");
+    assert_eq!((report.matched, report.unreachable), (0, vec![nowhere]));
 }

@@ -189,12 +189,10 @@ impl Cluster {
         }
         self.send_requests(&mut requests).await?;
         let mut report = collect(&mut requests, time).await;
-        if let Some(call) = calls.first() {
-            // Those that were never linked, or were given up.
-            let missing = directory.missing().filter_map(|gateway| gateway.parse().ok());
-            let missing = missing.filter(|gateway| call.on(*gateway).is_some());
-            missing.for_each(|gateway| report.add_unreachable(gateway));
-        }
+        // Those that were never linked, or were given up.
+        let missing = directory.missing().filter_map(|gateway| gateway.parse().ok());
+        let missing = missing.filter(|at| calls.iter().any(|call| call.on(*at).is_some()));
+        missing.for_each(|gateway| report.add_unreachable(gateway));
         Ok(report)
     }
 
