@@ -229,6 +229,26 @@ async fn answer_that_was_sent_before_the_worker_died_counts() {
 }
 
 #[tokio::test]
+async fn worker_whose_answer_does_not_count_gets_the_session_of_the_one_that_does() {
+    let suite = builder().start().await;
+    let mut worker = suite.worker_link(0, "test:1").await;
+    let mut raw = requested(suite.gateways[0].clients, "").await;
+    let client = undecided(&mut worker).await;
+    // As of a handler that runs again: the worker's copy has the second session then.
+    for (edit, note) in [(1, "first"), (2, "second")] {
+        let grant = Grant::new().with_session(&serde_json::json!({ "note": note })).unwrap();
+        worker.command(Command::AcceptHandshake { client, edit, grant: grant.into() }).await;
+    }
+    worker.query(Query::Groups).await;
+    assert_eq!(head(&mut raw).await.status, 101);
+    raw.send(&masked(0x81, b"hi")).await;
+    let delivery = worker.event().await;
+    assert_eq!((&delivery.event, delivery.edits), (&Event::Message(Message::text("hi")), 2));
+    let session = delivery.context.unwrap().session;
+    assert_eq!(&session.as_encoded()[..], br#"{"note":"first"}"#);
+}
+
+#[tokio::test]
 async fn undecided_client_of_a_gateway_that_shuts_down_is_refused_with_503_and_closed_once() {
     let mut suite = builder().start().await;
     let mut worker = TestWorker::start(&suite, "1").await;

@@ -95,7 +95,8 @@ impl Shard {
     }
 
     /// Applies the grant of a worker: the client gets its response, and behind it the messages that
-    /// were held back. Does nothing if the handshake does not await an answer.
+    /// were held back. If the handshake does not await an answer, it only corrects the worker's
+    /// copy of the session, which has that of the grant.
     pub(in crate::shard) fn accept_undecided(
         &mut self,
         from: LinkId,
@@ -108,6 +109,10 @@ impl Shard {
             return;
         };
         let Phase::Undecided(handshake) = &self.connections[key].phase else {
+            if grant.session().is_some() {
+                self.session_changed(from, Some(key), edit);
+                self.connections[key].context_sent = false;
+            }
             return;
         };
         let answer = match handshake.upgrade.response_with(grant) {
