@@ -308,17 +308,17 @@ impl Client {
     ) -> Result<SessionSwap, Error> {
         let (client, link) = (self.id(), self.state.link());
         let new = Session::encode(new)?;
-        if !link.is_up() {
-            // Events of this link are redelivered, with the session as it is then.
-            let new = new.decode()?;
-            return self.cluster().compare_and_set_session(client, expected, &new).await;
-        }
         let edit = self.state.session_cache().reserve();
-        let (expected, id) = (expected.clone(), client.connection);
-        let query = Query::SwapSession { client: id, edit, expected, new: new.clone() };
-        let swapped = match link.ask(query).await? {
-            Answer::Swap(swap) => SessionSwap::of(swap, client)?,
-            _ => return Err(Error::Mismatch { gateway: client.gateway.to_string() }),
+        let swapped = if link.is_up() {
+            let (expected, id) = (expected.clone(), client.connection);
+            let query = Query::SwapSession { client: id, edit, expected, new: new.clone() };
+            match link.ask(query).await? {
+                Answer::Swap(swap) => SessionSwap::of(swap, client)?,
+                _ => return Err(Error::Mismatch { gateway: client.gateway.to_string() }),
+            }
+        } else {
+            // Events of this link are redelivered, with the session as it is then.
+            self.cluster().compare_and_set_session(client, expected, &new.decode()?).await?
         };
         let mut cache = self.state.session_cache();
         match &swapped {
