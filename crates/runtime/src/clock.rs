@@ -14,7 +14,7 @@ pub fn now() -> Instant {
 /// backwards.
 #[must_use]
 pub fn unix_seconds() -> u64 {
-    u64::try_from(clock_gettime(ClockId::Realtime).tv_sec).unwrap_or(0)
+    unix_nanos() / 1_000_000_000
 }
 
 /// The time of the host's clock, in nanoseconds since 1970. It may be wrong, and may go backwards.
