@@ -9,14 +9,17 @@ use serde::Serialize;
 ///
 /// A client counts once for each time that the call applies to it: twice for a message to two
 /// groups that it is in, since it receives it twice. `matched` minus `reached` minus `dropped` is
-/// the number of clients that are closing, or that a group limit keeps from joining.
+/// the number of clients on which the call had no effect: those that are closing, that a group
+/// limit keeps from joining, or that are not in the group to leave or have no uid to remove.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Report {
     /// Connected clients that the call applied to.
     pub matched: u64,
     /// Those on which it took effect: the message was queued for the client, which says nothing of
-    /// whether the client has read it; the close has begun; the group is joined or was left.
+    /// whether the client has read it; the close has begun; the group is joined or was left; the
+    /// gateway has the change of the session. Part of a session is changed when that is next read:
+    /// a change that does not fit into it, because it would be too long, is only logged there.
     pub reached: u64,
     /// Those that were too slow: their send queue was full, so that the message was dropped, or the
     /// client closed (`--slow-client`). Also those of a `frame://` listener whose layout has no

@@ -87,8 +87,8 @@ impl Message {
     }
 
     /// The same message, never compressed on the way to a client. For a message that contains both a
-    /// secret and text that someone else chooses: the size of the compressed message would tell an
-    /// observer of the connection whether the text resembles the secret.
+    /// secret and text of another origin, such as a client: the size of the compressed message
+    /// would tell an observer of the connection whether the text resembles the secret.
     #[must_use]
     pub fn uncompressed(self) -> Self {
         Self { uncompressed: true, ..self }

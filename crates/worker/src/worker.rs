@@ -53,7 +53,8 @@ pub trait Worker: Send + Sync + 'static {
     ///
     /// With `--handshake-auth worker` the client waits for the answer of this handler:
     /// [`Client::accept`] or [`Client::refuse`]. A handler that returns `Ok` without an answer
-    /// accepts; one that fails, after its last retry, refuses with 503. Whatever the client sends
+    /// accepts; one that fails without one, after its last retry, refuses with 503; an answer that
+    /// was given counts even if the handler fails after it. Whatever the client sends
     /// behind its handshake is delivered after it was accepted. If there is no answer within
     /// `--handshake-auth-timeout`, the gateway refuses with 503. An answer that comes too late does
     /// nothing. Each refused client has one [`on_close`](Self::on_close).
