@@ -48,7 +48,10 @@ impl Shard {
         let time = match self.settings.pages {
             // For all its page requests together.
             Some(_) => self.settings.handshake_timeout,
-            None if self.awaits_forwarded(key) => self.settings.handshake_timeout,
+            // It becomes no client by silence: it may be slow, and has to send its request.
+            None if self.awaits_forwarded(key) || self.settings.tokens.is_some() => {
+                self.settings.handshake_timeout
+            }
             None => Some(SILENT),
         };
         self.connections.set_deadline(key, time);
@@ -104,5 +107,30 @@ impl Shard {
         connection.page = Page::Stalled;
         self.connections.set_deadline(key, Some(self.settings.close_timeout));
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use runtime::clock;
+
+    use super::*;
+    use crate::shard::test_shard::TestShard;
+
+    #[tokio::test]
+    async fn slow_client_has_the_whole_handshake_timeout_to_show_its_token() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("keys");
+        let key = "A".repeat(43);
+        std::fs::write(&file, format!(r#"{{"keys":[{{"kty":"oct","k":"{key}"}}]}}"#)).unwrap();
+        let keys = format!("--jwt-keys={}", file.display());
+        let flags = ["--handshake-auth=jwt", &keys, "--no-web", "--handshake-timeout=10"];
+        let mut test = TestShard::with_flags(1, "ws://", &flags).await;
+        let (key, now) = (test.keys[0], clock::now());
+        test.shard.tick(now + Duration::from_secs(5));
+        assert!(matches!(test.shard.connections[key].phase, Phase::Request(_)));
+        assert!(test.shard.connections[key].id.is_none());
+        test.shard.tick(now + Duration::from_secs(60));
+        assert!(matches!(test.shard.connections[key].phase, Phase::Over));
     }
 }
