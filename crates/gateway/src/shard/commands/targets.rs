@@ -9,8 +9,9 @@ use crate::{shard::indexes::Directory, thread_messages::Ordinal};
 
 /// The addressed clients, in order, as far as they are not found yet.
 ///
-/// Between two slices clients may disconnect, and others may connect, which are not addressed. No
-/// client may be bound, join or leave a group by command meanwhile.
+/// Between two slices clients may disconnect, and others may connect, be bound and join groups by
+/// their handshake, which are not addressed. No client may be bound, join or leave a group by
+/// command meanwhile.
 #[derive(Debug)]
 pub(super) struct Targets {
     of: Of,
@@ -19,7 +20,7 @@ pub(super) struct Targets {
     at: usize,
     /// The last ordinal found of that name.
     after: Ordinal,
-    /// Clients that connected from this ordinal on are not addressed.
+    /// Clients that connected, were bound, or joined from this ordinal on are not addressed.
     until: Ordinal,
 }
 
@@ -140,10 +141,12 @@ impl Targets {
                 }
                 Of::Uids(uids) => {
                     let all = directory.bound_after(&uids[self.at], self.after);
+                    let all = all.take_while(|(since, ..)| *since < self.until);
                     take(all, most, self.at, &mut self.after, excluded, found)
                 }
                 Of::Groups(groups) => {
                     let all = directory.members_after(&groups[self.at], self.after);
+                    let all = all.take_while(|(since, ..)| *since < self.until);
                     take(all, most, self.at, &mut self.after, excluded, found)
                 }
                 Of::Clients(clients) => {
@@ -260,5 +263,30 @@ mod tests {
         while targets.next(&directory, 4, &mut found) {}
         let found: Vec<u32> = found.iter().map(|found| found.handle).collect();
         assert_eq!(found, [1, 2, 3, 4, 5, 7, 8, 9, 10]);
+    }
+
+    #[test]
+    fn clients_whose_handshake_binds_them_between_slices_are_not_found() {
+        let mut directory = directory(10);
+        let (uid, group) = (Uid::new("ann").unwrap(), Group::new("a").unwrap());
+        let enter = |directory: &mut Directory<u32>, id: u32, since: u64| {
+            directory.bind(ConnectionId(id), uid.clone(), Ordinal(since));
+            directory.join(ConnectionId(id), group.clone(), Ordinal(since + 1));
+        };
+        (1..=10).for_each(|id| enter(&mut directory, id, 100 + 2 * u64::from(id)));
+        let until = Ordinal(200);
+        let mut both =
+            [Targets::uids(vec![uid.clone()], until), Targets::groups(vec![group.clone()], until)];
+        let mut found = [Vec::new(), Vec::new()];
+        for (targets, found) in both.iter_mut().zip(&mut found) {
+            assert!(targets.next(&directory, 4, found));
+        }
+        directory.insert(ConnectionId(11), Ordinal(201), 11);
+        enter(&mut directory, 11, 202);
+        for (targets, found) in both.iter_mut().zip(&mut found) {
+            while targets.next(&directory, 4, found) {}
+            let found: Vec<u32> = found.iter().map(|found| found.handle).collect();
+            assert_eq!(found, (1..=10).collect::<Vec<_>>());
+        }
     }
 }
