@@ -91,9 +91,13 @@ impl Shard {
             let read = self.connections[key].poll_read(cx, &mut scratch[..most]);
             if let Poll::Ready(Read::Bytes(length)) = read {
                 quantum.read(length);
+                // A handshake is no message, however large its request is.
+                let has_messages = matches!(self.connections[key].phase, Phase::Open(_));
                 self.received(key, &mut scratch[..length], &mut quantum);
                 self.account(key);
-                self.charge_bytes(key, length);
+                if has_messages {
+                    self.charge_bytes(key, length);
+                }
             }
             self.connections.return_scratch(scratch);
             if read.is_pending() {

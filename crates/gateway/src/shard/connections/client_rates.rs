@@ -137,6 +137,8 @@ fn charge(
     now: Instant,
 ) -> Verdict {
     match policy {
+        // They would count as a full bucket only.
+        RatePolicy::Disconnect if rate.burst() < tokens => Verdict::Exceeded,
         RatePolicy::Disconnect => match bucket.try_take(rate, tokens, now) {
             Ok(()) => Verdict::Within,
             Err(_) => Verdict::Exceeded,
@@ -193,6 +195,7 @@ mod tests {
         assert_eq!(verdicts, [Verdict::Within, Verdict::Within, Verdict::Exceeded]);
         assert_eq!(rates.bytes(1, 100, start), Verdict::Within);
         assert_eq!(rates.bytes(1, 1, start), Verdict::Exceeded);
+        assert_eq!(rates.bytes(2, 101, start), Verdict::Exceeded, "more than its burst at once");
         assert_eq!(rates.most_to_read(1, start), usize::MAX);
     }
 

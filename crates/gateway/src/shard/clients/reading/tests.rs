@@ -1,6 +1,9 @@
 //! How much of one connection is processed per pass, whatever it sends.
 
-use crate::shard::{connections::Pause, test_shard::TestShard};
+use crate::shard::{
+    connections::{Pause, Phase},
+    test_shard::TestShard,
+};
 
 /// The compressed payload of 70,000 zeros: 85 bytes.
 fn bomb() -> Vec<u8> {
@@ -148,4 +151,28 @@ async fn decompressed_bytes_end_a_poll_as_received_bytes_do() {
     }
     let metrics = &test.shard.gateway.metrics;
     assert_eq!((metrics.deflated_in.get(), metrics.deflated_in_wire.get()), (350_000, 425));
+}
+
+#[tokio::test]
+async fn bytes_behind_a_handshake_count_and_more_than_the_burst_at_once_exceeds_it() {
+    let flags = [
+        "--max-message-size=100",
+        "--max-bytes-per-second=1",
+        "--byte-burst=1124",
+        "--rate-policy=disconnect",
+    ];
+    let upgrade = std::str::from_utf8(UPGRADE).unwrap();
+    let upgrade = upgrade.replace("\r\n\r\n", &format!("\r\nX-A: {}\r\n\r\n", "a".repeat(2000)));
+    let message = [&[0x82, 0x80 | 100, 0, 0, 0, 0][..], &[0; 100]].concat();
+    for (messages, is_open) in [(10, true), (11, false)] {
+        let mut test = TestShard::with_flags(1, "ws://", &flags).await;
+        test.send(0, upgrade.as_bytes());
+        test.poll(0).await;
+        test.run_once();
+        assert!(matches!(test.shard.connections[test.keys[0]].phase, Phase::Open(_)));
+        test.send(0, &message.repeat(messages));
+        test.poll(0).await;
+        let phase = &test.shard.connections[test.keys[0]].phase;
+        assert_eq!(matches!(phase, Phase::Open(_)), is_open, "{messages} messages");
+    }
 }
