@@ -474,23 +474,4 @@ impl Connection {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn negotiated_compression_takes_no_memory() {
-        assert_eq!(size_of::<Option<PerMessageDeflate>>(), 1);
-        assert_eq!(size_of::<Pending>(), 1, "it made room for that");
-        assert!(size_of::<Connection>() <= 464, "{} bytes", size_of::<Connection>());
-    }
-
-    #[test]
-    fn lists_of_pending_output_are_independent() {
-        let mut pending = Pending::default();
-        assert!(!pending.is_dirty() && !pending.set_dirty(true) && pending.set_dirty(true));
-        assert!(!pending.set_in_fan_out(true) && pending.is_dirty());
-        assert!(pending.set_dirty(false) && !pending.is_dirty());
-        assert!(pending.set_in_fan_out(false));
-        assert_eq!(pending, Pending::default());
-    }
-}
+mod tests;
