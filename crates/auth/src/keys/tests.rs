@@ -1,3 +1,5 @@
+//! Tests of key files: forms, identifiers, and what is refused.
+
 use super::*;
 
 /// The P-256 key of RFC 7515, A.3.

@@ -1,3 +1,5 @@
+//! Tests of the places of a token in a request.
+
 use proptest::prelude::*;
 use protocol::token::MAX_TOKEN;
 

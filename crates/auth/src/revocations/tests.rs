@@ -1,3 +1,5 @@
+//! Tests of revocations: what they apply to, how long, and how many are kept.
+
 use super::*;
 
 fn token(uid: &str, id: &str, issued_at: Option<u64>) -> Identity {

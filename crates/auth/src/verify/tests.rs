@@ -1,3 +1,5 @@
+//! Tests of verification: each algorithm, each claim, and tokens of other tools.
+
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use proptest::prelude::*;
 use protocol::{Group, Session, Uid};
