@@ -58,7 +58,7 @@ pub struct Counts {
     pub silent: u64,
 }
 
-/// What reports are compared with.
+/// The account that reports are compared with.
 pub(crate) struct Comparison<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) history: &'a History,

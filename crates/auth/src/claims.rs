@@ -26,7 +26,7 @@ pub struct Claims {
     pub expires_at: Option<u64>,
 }
 
-/// What revocations and renewals compare.
+/// The parts of a token that revocations and renewals compare.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The user (`sub`); `None`: anonymous.

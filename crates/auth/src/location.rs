@@ -149,7 +149,7 @@ fn take_query(target: &mut String, found: &mut Tokens) {
     }
 }
 
-/// Without percent-encoding. What is not a valid encoding stays as it is.
+/// Without percent-encoding. An invalid encoding stays as it is.
 fn percent_decoded(text: &str) -> Vec<u8> {
     let (mut bytes, mut decoded) = (text.as_bytes(), Vec::with_capacity(text.len()));
     while let [first, rest @ ..] = bytes {

@@ -8,7 +8,7 @@ use crate::{Claims, Keys, Rejection, claims::RawClaims};
 /// How far the clocks of issuers and gateways may differ, in seconds.
 pub const LEEWAY: u64 = 30;
 
-/// What a token must state besides its signature.
+/// The requirements of a token besides its signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
     /// One of these must be in `aud`; empty: it is not checked.

@@ -87,7 +87,7 @@ impl Tokens {
         listed.contains(token, now) || self.revoked.lock().contains(token, now)
     }
 
-    /// What SIGHUP reloads: the keys, and the revocations of the file.
+    /// The files that SIGHUP reloads: the keys, and the revocations of the file.
     pub(crate) fn files(self: &Arc<Self>) -> impl Iterator<Item = Arc<dyn Reload>> + use<> {
         let keys = Arc::new(KeyFiles(Arc::clone(self))) as Arc<dyn Reload>;
         let revocations = self.revocation_file.is_some();
@@ -96,7 +96,7 @@ impl Tokens {
     }
 }
 
-/// What a client with these claims is granted.
+/// The grant of a client with these claims.
 pub(crate) fn grant(claims: &Claims) -> Result<Grant, InvalidAnswer> {
     let mut grant = Grant::new();
     if let Some(uid) = &claims.identity.uid {

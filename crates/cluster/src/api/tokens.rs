@@ -30,7 +30,7 @@ impl Cluster {
     /// clients that were closed because of it, with 4403.
     ///
     /// A gateway keeps it until its `ttl` ends, and forgets it when it ends itself; one that is
-    /// started later does not know it. What must survive that belongs into the file of
+    /// started later does not know it. A revocation that is to survive that belongs into the file of
     /// `--jwt-revocations` as well. After an error, call it again: it does no harm where it is in
     /// effect already.
     ///

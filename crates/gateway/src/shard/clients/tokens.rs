@@ -17,7 +17,7 @@ pub(super) type Taken = Result<Option<Found>, Rejection>;
 const EXPIRED_PER_TICK: usize = 512;
 
 impl Shard {
-    /// What a handshake with this token is granted, and what is recorded of the token.
+    /// The grant of a handshake with this token, and the claims that are recorded.
     pub(super) fn token_grant(&self, taken: Option<Taken>) -> Result<(Claims, Grant), Rejection> {
         let found = taken.unwrap_or(Ok(None))?.ok_or(Rejection::Missing)?;
         let tokens = self.settings.tokens.as_ref().ok_or(Rejection::Missing)?;
