@@ -11,7 +11,7 @@ use test_support::{
 };
 use tokio::{sync::watch, time::sleep};
 
-use crate::websocket::WebSocket;
+use crate::websocket::{Opening, WebSocket};
 
 /// The parameters of the clients' script. The timeout of a close frame is longer than any fault
 /// lasts.
@@ -28,6 +28,8 @@ pub(crate) const LIMITS: Limits = Limits {
 pub(crate) struct Simulated {
     /// Whether most clients send messages along with their handshake.
     pub(crate) early: bool,
+    /// Whether every other client negotiates compression.
+    pub(crate) compression: bool,
 }
 
 impl Transport for Simulated {
@@ -39,7 +41,8 @@ impl Transport for Simulated {
 
     async fn open(&self, gateway: SocketAddr, token: Token) -> Option<WebSocket> {
         let early = if self.early { token.client % 3 } else { 0 };
-        WebSocket::open(gateway, token, early).await.ok()
+        let deflate = self.compression && token.client % 2 == 1;
+        WebSocket::open(gateway, token, Opening { early, deflate }).await.ok()
     }
 
     fn ended(&self, log: &ConnectionLog) {

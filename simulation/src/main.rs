@@ -149,6 +149,7 @@ impl Total {
             ("handshakes accepted by workers", handshakes.accepted),
             ("refused by workers", handshakes.refused),
             ("refused for lack of an answer", handshakes.unanswered),
+            ("messages received compressed", outcome.compressed),
             ("onConnect", counts.connects),
             ("closes missing (known gap)", counts.closes_missing),
             ("closes twice without a mark (known gap)", counts.closes_twice),

@@ -77,6 +77,8 @@ pub struct Plan {
     pub reports: bool,
     /// Whether workers decide about handshakes; for some seeds.
     pub handshakes: bool,
+    /// Which messages gateways compress for the clients that negotiate it; for some seeds.
+    pub compression: Option<&'static str>,
     /// In order of their start.
     pub steps: Vec<Step>,
 }
@@ -112,6 +114,7 @@ impl Plan {
             message_rate: None,
             reports: false,
             handshakes: false,
+            compression: None,
             steps: Vec::new(),
         };
         // A generator of its own, so that the rest of a seed's plan stays the same.
@@ -126,6 +129,8 @@ impl Plan {
         plan.reports = other.random_bool(0.5);
         let mut other = StdRng::seed_from_u64(seed ^ 0x0068_616e_6473);
         plan.handshakes = other.random_bool(0.3);
+        let mut other = StdRng::seed_from_u64(seed ^ 0x6465_666c_6174);
+        plan.compression = ["all", "fan-out"].get(other.random_range(0..5)).copied();
         let faults = rng.random_range(3..=9);
         let mut at = QUIET;
         for _ in 0..faults {

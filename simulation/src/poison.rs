@@ -17,7 +17,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::websocket::WebSocket;
+use crate::websocket::{Opening, WebSocket};
 
 /// Its number, which no client of the account has.
 const CLIENT: u32 = u32::MAX;
@@ -95,7 +95,8 @@ pub(crate) async fn run(
 ) {
     sleep(after).await;
     let token = Token { client: CLIENT, attempt: 0 };
-    let opened = timeout(Duration::from_secs(5), WebSocket::open(gateway, token, 0)).await;
+    let opened =
+        timeout(Duration::from_secs(5), WebSocket::open(gateway, token, Opening::default())).await;
     let Ok(Ok(mut socket)) = opened else {
         return outcome.ended.set(true);
     };

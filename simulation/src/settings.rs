@@ -20,6 +20,9 @@ pub(crate) const PEER_TIMEOUT: u64 = 3;
 /// Grace period of a drain: longer than any fault lasts.
 pub(crate) const DRAIN: Duration = Duration::from_secs(30);
 
+/// Padding of workers' messages to clients that may negotiate compression: their frames stay short.
+const PADDING: usize = 60;
+
 const SECRET: &str = "--secret-key=simulation-s3cret";
 
 /// The metrics of a gateway.
@@ -90,6 +93,10 @@ pub(crate) async fn run_gateway(
     let handshakes = ["--handshake-auth=worker", "--handshake-auth-timeout=4"];
     let handshakes = handshakes.into_iter().filter(|_| plan.handshakes).map(str::to_owned);
     let flags = flags.into_iter().chain(registers(&plan)).chain(rate).chain(handshakes);
+    let compression = plan.compression.into_iter().flat_map(|which| {
+        [format!("--compression={which}"), "--compression-min-size=0".to_owned()]
+    });
+    let flags = flags.chain(compression);
     let config = settings::<gateway::Args, gateway::Config>("gateway", flags)?;
     let mut registry = Registry::default();
     let gateway = Gateway::bind(config, &mut registry, Health::new())?;
@@ -116,6 +123,7 @@ pub(crate) async fn run_worker(
         number: instance,
         reports: plan.reports,
         handshakes: plan.handshakes,
+        padding: if plan.compression.is_some() { PADDING } else { 0 },
     });
     push_suite_worker::serve(worker, config, starting).await
 }

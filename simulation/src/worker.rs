@@ -20,6 +20,8 @@ pub(crate) struct Instance {
     pub(crate) reports: bool,
     /// Whether it decides about handshakes.
     pub(crate) handshakes: bool,
+    /// Number of zeros behind its messages.
+    pub(crate) padding: usize,
 }
 
 /// How long a handler waits for a report: shorter than most faults.
@@ -41,6 +43,10 @@ impl Recorder for Instance {
         if poison::is_poison(request) {
             poison::crash(self.number).await;
         }
+    }
+
+    fn padding(&self) -> usize {
+        self.padding
     }
 
     fn decides_handshakes(&self) -> bool {

@@ -30,6 +30,7 @@ use crate::{
     process::Process,
     reports::{self, Comparison},
     settings::{self, Metrics},
+    websocket,
 };
 
 /// The result of a seed.
@@ -43,6 +44,8 @@ pub struct Outcome {
     pub reports: reports::Counts,
     /// Counts of handshakes that workers decide about.
     pub handshakes: handshakes::Counts,
+    /// Number of compressed messages that clients received.
+    pub compressed: u64,
     /// Duration in simulated nanoseconds.
     pub took: u64,
     /// Number of processes started.
@@ -116,6 +119,7 @@ pub fn run(seed: u64, lines: bool) -> Outcome {
     journal::take();
     reports::take();
     handshakes::take();
+    websocket::take_compressed();
     poison::begin();
     let mut world = World::new(seed);
     world.run();
@@ -138,11 +142,12 @@ pub fn run(seed: u64, lines: bool) -> Outcome {
     for panic in crate::panics::take() {
         account.failure(panic);
     }
+    let compressed = websocket::take_compressed();
     let took = control::now();
     drop(processes);
     let balance = account.balance(Leniency { overtaken: true, in_time: None });
     let (digest, trace) = control::trace();
-    Outcome { plan, balance, reports, handshakes, took, instances, digest, trace }
+    Outcome { plan, balance, reports, handshakes, compressed, took, instances, digest, trace }
 }
 
 impl World {

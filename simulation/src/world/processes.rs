@@ -39,7 +39,10 @@ impl World {
                 let hosts =
                     (0..plan.gateways.len()).map(|number| self.host(ProcessId::Gateway(number)));
                 let environment = Environment {
-                    transport: Simulated { early: plan.handshakes },
+                    transport: Simulated {
+                        early: plan.handshakes,
+                        compression: plan.compression.is_some(),
+                    },
                     gateways: hosts.map(settings::client_address).collect(),
                     inner: (0..plan.gateways.len()).map(settings::inner).collect(),
                     every: plan.every,

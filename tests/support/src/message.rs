@@ -117,6 +117,9 @@ impl Request {
     }
 }
 
+/// The length of a reply without padding, in bytes.
+const REPLY: usize = 14;
+
 impl Reply {
     /// Encodes the message.
     pub fn encode(self) -> Vec<u8> {
@@ -130,8 +133,12 @@ impl Reply {
         bytes
     }
 
-    /// Decodes a message; `None` if it is malformed.
+    /// Decodes a message, with any number of zeros behind it; `None` if it is malformed.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (bytes, padding) = bytes.split_at_checked(REPLY)?;
+        if padding.iter().any(|byte| *byte != 0) {
+            return None;
+        }
         let (request, &[kind, marked]) = bytes.split_last_chunk::<2>()?;
         let Request { from, number } = Request::decode(request)?;
         let kind = match kind {
@@ -155,7 +162,10 @@ mod tests {
         assert_eq!(Request::decode(&request.encode()), Some(request));
         for kind in [Kind::Echo, Kind::Uid, Kind::Group] {
             let reply = Reply { from, number: 9, kind, marked: true };
-            assert_eq!(Reply::decode(&reply.encode()), Some(reply));
+            let bytes = reply.encode();
+            assert_eq!(Reply::decode(&bytes), Some(reply));
+            assert_eq!(Reply::decode(&[&bytes[..], &[0; 3]].concat()), Some(reply));
+            assert_eq!(Reply::decode(&[&bytes[..], &[0, 1]].concat()), None);
         }
         assert_eq!(Reply::decode(&request.encode()), None);
         assert_eq!(Request::decode(b""), None);

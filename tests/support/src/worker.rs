@@ -37,6 +37,11 @@ pub trait Recorder: Send + Sync + 'static {
         false
     }
 
+    /// Number of zeros behind each reply, so that it is worth compressing.
+    fn padding(&self) -> usize {
+        0
+    }
+
     /// How long to wait for a report on forwarding this message; `None` asks for none.
     fn report_within(&self, _request: Request) -> Option<Duration> {
         None
@@ -77,6 +82,12 @@ impl<R: Recorder> RecordingWorker<R> {
             event,
         };
         self.0.record(record).context("cannot record an event")
+    }
+
+    fn message(&self, reply: Reply) -> Message {
+        let mut bytes = reply.encode();
+        bytes.resize(bytes.len() + self.0.padding(), 0);
+        Message::binary(bytes)
     }
 
     async fn forward(
@@ -150,7 +161,7 @@ impl<R: Recorder> Worker for RecordingWorker<R> {
             Kind::Echo => {}
             Kind::Uid => {
                 let partner = Token { client: from.partner(), attempt: 0 };
-                let message = Message::binary(reply.encode());
+                let message = self.message(reply);
                 let sender = [client.id()];
                 let sending = match number % 16 {
                     3 => cluster.send_to_uid(partner.uid(), message),
@@ -160,7 +171,7 @@ impl<R: Recorder> Worker for RecordingWorker<R> {
                 self.forward(request, kind, sending).await?;
             }
             Kind::Group => {
-                let message = Message::binary(reply.encode());
+                let message = self.message(reply);
                 let sending = match number % 32 {
                     7 => cluster.send_to_group(from.group(), message),
                     // No client has this uid.
@@ -173,7 +184,7 @@ impl<R: Recorder> Worker for RecordingWorker<R> {
             }
         }
         let reply = Reply { kind: Kind::Echo, ..reply };
-        client.send(Message::binary(reply.encode())).await?;
+        client.send(self.message(reply)).await?;
         Ok(())
     }
 
