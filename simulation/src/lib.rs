@@ -20,6 +20,7 @@ mod settings;
 mod worker;
 
 mod clients;
+mod crowd;
 pub mod handshakes;
 mod poison;
 mod websocket;

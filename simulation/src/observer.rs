@@ -4,8 +4,10 @@ use std::{cell::RefCell, rc::Rc};
 
 use push_suite_cluster::{Cluster, Config};
 
-/// Number of clients of all gateways, and of each group.
-pub(crate) type Seen = Rc<RefCell<Option<(u64, Vec<u64>)>>>;
+use crate::crowd;
+
+/// Number of clients of all gateways, of each group, and of the crowd.
+pub(crate) type Seen = Rc<RefCell<Option<(u64, Vec<u64>, u64)>>>;
 
 /// Queries every gateway.
 pub(crate) async fn run(
@@ -20,7 +22,8 @@ pub(crate) async fn run(
     for group in groups {
         members.push(cluster.group_count(group).await?);
     }
-    *seen.borrow_mut() = Some((all, members));
+    let crowd = cluster.clients_of_uid(crowd::uid()).await?.len() as u64;
+    *seen.borrow_mut() = Some((all, members, crowd));
     cluster.close().await;
     Ok(())
 }

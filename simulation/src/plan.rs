@@ -79,6 +79,8 @@ pub struct Plan {
     pub handshakes: bool,
     /// Which messages gateways compress for the clients that negotiate it; for some seeds.
     pub compression: Option<&'static str>,
+    /// Number of connections that a uid may have; for some seeds, in which a crowd has one uid.
+    pub uid_limit: Option<u64>,
     /// In order of their start.
     pub steps: Vec<Step>,
 }
@@ -115,6 +117,7 @@ impl Plan {
             reports: false,
             handshakes: false,
             compression: None,
+            uid_limit: None,
             steps: Vec::new(),
         };
         // A generator of its own, so that the rest of a seed's plan stays the same.
@@ -131,6 +134,8 @@ impl Plan {
         plan.handshakes = other.random_bool(0.3);
         let mut other = StdRng::seed_from_u64(seed ^ 0x6465_666c_6174);
         plan.compression = ["all", "fan-out"].get(other.random_range(0..5)).copied();
+        let mut other = StdRng::seed_from_u64(seed ^ 0x0063_726f_7764);
+        plan.uid_limit = other.random_bool(0.3).then(|| other.random_range(2..=3));
         let faults = rng.random_range(3..=9);
         let mut at = QUIET;
         for _ in 0..faults {

@@ -96,7 +96,8 @@ pub(crate) async fn run_gateway(
     let compression = plan.compression.into_iter().flat_map(|which| {
         [format!("--compression={which}"), "--compression-min-size=0".to_owned()]
     });
-    let flags = flags.chain(compression);
+    let limit = plan.uid_limit.map(|limit| format!("--max-connections-per-uid={limit}"));
+    let flags = flags.chain(compression).chain(limit);
     let config = settings::<gateway::Args, gateway::Config>("gateway", flags)?;
     let mut registry = Registry::default();
     let gateway = Gateway::bind(config, &mut registry, Health::new())?;

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    crowd::Crowd,
     handshakes, journal,
     known_gaps::History,
     observer,
@@ -46,6 +47,8 @@ pub struct Outcome {
     pub handshakes: handshakes::Counts,
     /// Number of compressed messages that clients received.
     pub compressed: u64,
+    /// Number of clients that were closed for a newer one with their uid.
+    pub replaced: u64,
     /// Duration in simulated nanoseconds.
     pub took: u64,
     /// Number of processes started.
@@ -110,6 +113,8 @@ struct World {
     progress: Arc<Progress>,
     /// The outcome for the client with the poison message.
     poison_outcome: Rc<PoisonOutcome>,
+    /// The clients that have the same uid.
+    crowd: Rc<Crowd>,
     closing: bool,
 }
 
@@ -123,7 +128,7 @@ pub fn run(seed: u64, lines: bool) -> Outcome {
     poison::begin();
     let mut world = World::new(seed);
     world.run();
-    let World { plan, instances, mut account, history, progress, processes, .. } = world;
+    let World { plan, instances, mut account, history, progress, processes, crowd, .. } = world;
     history.add_gaps(&plan, &mut account);
     let mut logs = progress.take_logs();
     logs.iter_mut().for_each(|log| history.cut_short(&plan, log));
@@ -143,11 +148,23 @@ pub fn run(seed: u64, lines: bool) -> Outcome {
         account.failure(panic);
     }
     let compressed = websocket::take_compressed();
+    let replaced = crowd.replaced.get();
     let took = control::now();
     drop(processes);
     let balance = account.balance(Leniency { overtaken: true, in_time: None });
     let (digest, trace) = control::trace();
-    Outcome { plan, balance, reports, handshakes, compressed, took, instances, digest, trace }
+    Outcome {
+        plan,
+        balance,
+        reports,
+        handshakes,
+        compressed,
+        replaced,
+        took,
+        instances,
+        digest,
+        trace,
+    }
 }
 
 impl World {
@@ -178,6 +195,7 @@ impl World {
             phase: watch::Sender::new(Phase::Talk),
             progress: Arc::default(),
             poison_outcome: Rc::default(),
+            crowd: Rc::default(),
             closing: false,
         }
     }
@@ -313,7 +331,14 @@ impl World {
     /// Checks that queries find every client that stays.
     fn check_queries(&mut self) {
         let staying = count(&self.progress.staying);
-        self.check_gauges(staying as i64);
+        let limit = self.plan.uid_limit.unwrap_or_default();
+        let within = self.wait(PATIENCE, |world| world.crowd.open.get() <= limit);
+        self.expect(within, "a uid has too many connections");
+        let any = self.plan.uid_limit.is_none() || 0 < self.crowd.open.get();
+        self.expect(any, "a uid has lost its last connection");
+        self.pause(SECOND);
+        let crowd = self.crowd.open.get();
+        self.check_gauges((staying + crowd) as i64);
         let registers = (0..self.plan.registers).map(|host| settings::register(host).to_string());
         let mut groups: BTreeMap<u32, u64> = BTreeMap::new();
         for client in 0..self.plan.clients {
@@ -338,10 +363,13 @@ impl World {
         });
         let answered = self.wait(PATIENCE, |_| seen.borrow().is_some());
         self.expect(answered, "the query for connected clients had no answer");
-        if let Some((all, members)) = seen.take() {
+        if let Some((all, members, together)) = seen.take() {
             let grouped: u64 = members.iter().sum();
-            if all != staying || grouped != all {
-                let what = format!("{staying} stay, gateways have {all}, groups {members:?}");
+            if all != staying + crowd || grouped != staying || together != crowd {
+                let what = format!(
+                    "{staying} stay and {crowd}, gateways have {all}, groups {members:?}, one uid \
+                     {together}"
+                );
                 self.account.failure(what);
             }
         }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{AWAY, World};
 use crate::{
     clients::{self, LIMITS, Simulated},
+    crowd,
     plan::ProcessId,
     poison,
     process::Process,
@@ -54,7 +55,16 @@ impl World {
                     let gateway = settings::client_address(self.host(ProcessId::Gateway(number)));
                     (gateway, after, self.phase.subscribe(), Rc::clone(&self.poison_outcome))
                 });
+                let gateways = environment.gateways.clone();
+                let members = if plan.uid_limit.is_some() { crowd::MEMBERS } else { 0 };
+                let crowd = (self.phase.subscribe(), Rc::clone(&self.crowd));
                 Process::start(host, async move {
+                    for member in 0..members {
+                        let (gateways, (phase, crowd)) = (gateways.clone(), crowd.clone());
+                        tokio::task::spawn_local(async move {
+                            crowd::run(member, &gateways, phase, &crowd).await;
+                        });
+                    }
                     if let Some((gateway, after, phase, outcome)) = poison {
                         tokio::task::spawn_local(async move {
                             poison::run(gateway, after, phase, &outcome).await;
