@@ -132,20 +132,27 @@ impl UidChecks {
 
     /// The link of a worker has ended: its checks are repeated.
     pub(super) fn link_ended(&mut self, link: LinkId) {
+        let mut ended = Vec::new();
         for (uid, check) in &mut self.pending {
-            if let Stage::Worker(by, _) = check.stage
+            if let Stage::Worker(by, number) = check.stage
                 && by == link
             {
                 *check = Check { stage: Stage::Queued, again: false };
                 self.running -= 1;
-                self.queue.push_back(uid.clone());
+                ended.push((number, uid.clone()));
             }
         }
+        // In the order in which they began.
+        ended.sort_unstable_by_key(|(number, _)| *number);
+        self.queue.extend(ended.into_iter().map(|(_, uid)| uid));
     }
 
     /// A worker that can check uids is linked.
     pub(super) fn worker_linked(&mut self) {
-        for uid in std::mem::take(&mut self.parked) {
+        // Sorted, so that the order does not depend on the key of the hash.
+        let mut parked: Vec<_> = std::mem::take(&mut self.parked).into_iter().collect();
+        parked.sort_unstable();
+        for uid in parked {
             self.bound(uid);
         }
     }
