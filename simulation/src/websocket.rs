@@ -26,7 +26,7 @@ pub(crate) fn take_compressed() -> u64 {
     COMPRESSED.take()
 }
 
-/// What differs between connections.
+/// The parts of a handshake that differ between connections.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Opening {
     /// Number of messages to send along with the handshake.

@@ -194,7 +194,7 @@ async fn file_of_revocations_outlives_the_gateway(threads: usize) {
     })
     .await;
     assert_eq!(refused("eve").await, "token_revoked");
-    // What only a back end has revoked ends with the gateway.
+    // A revocation by a back end alone ends with the gateway.
     suite.gateways[0].restart().await;
     assert_eq!(refused("bob").await, "token_revoked");
     assert_eq!(refused("eve").await, "");
