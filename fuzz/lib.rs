@@ -27,7 +27,7 @@ use protocol::{
 
 /// A stored session that updates are merged into.
 const STORED: &[u8] =
-    br#"a:4:{s:1:"n";a:2:{i:0;i:1;s:1:"k";a:0:{}}s:1:"m";R:2;s:1:"o";O:1:"A":1:{s:1:"p";r:7;}i:5;d:0.5;}"#;
+    br#"a:4:{s:1:"n";a:2:{i:0;i:1;s:1:"k";a:0:{}}s:1:"m";R:2;s:1:"o";O:1:"A":1:{s:1:"p";r:5;}i:5;d:0.5;}"#;
 
 /// Frames from a PHP peer on the inner port.
 pub fn frames(bytes: &[u8]) {

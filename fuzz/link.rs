@@ -10,19 +10,17 @@ use protocol::{
 
 /// Bytes as decoded by each end of a link, before and after authentication.
 pub fn link(bytes: &[u8]) {
-    each(bytes, MAX_FRAME, |message: ToGateway| {
-        match message {
-            ToGateway::Command { command: Command::UpdateSession { changes, .. }, .. } => {
-                crate::update(&changes);
-            }
-            ToGateway::Command { command: Command::RemoveSessionKeys { keys, .. }, .. } => {
-                crate::remove(&keys);
-            }
-            ToGateway::Query { query: Query::SwapSession { expected, new, .. }, .. } => {
-                assert_eq!(expected.equals(&new), new.equals(&expected));
-            }
-            _ => {}
+    each(bytes, MAX_FRAME, |message: ToGateway| match message {
+        ToGateway::Command { command: Command::UpdateSession { changes, .. }, .. } => {
+            crate::update(&changes);
         }
+        ToGateway::Command { command: Command::RemoveSessionKeys { keys, .. }, .. } => {
+            crate::remove(&keys);
+        }
+        ToGateway::Query { query: Query::SwapSession { expected, new, .. }, .. } => {
+            assert_eq!(expected.equals(&new), new.equals(&expected));
+        }
+        _ => {}
     });
     each(bytes, MAX_FRAME, |_: ToPeer| ());
     let secret = Secret::from("s3cret");
