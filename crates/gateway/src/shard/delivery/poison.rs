@@ -75,7 +75,7 @@ struct Record {
     reported: u64,
     /// Whether it must run alone, because it was in a group whose worker terminated.
     must_be_alone: bool,
-    /// The link that it was last sent to.
+    /// The link that it was last sent to, or that owned its client when the client disconnected.
     link: Option<LinkId>,
     /// Held events: the suspect itself, unless it is being delivered, and the events behind it.
     held: VecDeque<Entry>,
@@ -109,15 +109,15 @@ pub(in crate::shard) struct GivenUp {
     pub(in crate::shard) ends: usize,
     /// The kind of event, for logs.
     pub(in crate::shard) kind: &'static str,
-    /// The client's later events.
-    pub(in crate::shard) rest: Vec<Entry>,
+    /// The client's later events, and their worker.
+    pub(in crate::shard) rest: Released,
 }
 
 /// Events released from behind a suspect.
 #[derive(Debug, Default)]
 pub(in crate::shard) struct Released {
     pub(in crate::shard) entries: Vec<Entry>,
-    /// The worker that the suspect was sent to.
+    /// The worker that has the client: it was sent the suspect, or owned the client at its end.
     pub(in crate::shard) link: Option<LinkId>,
 }
 
@@ -262,6 +262,19 @@ impl PoisonDetector {
         record.held.insert(behind, entry);
     }
 
+    /// A client has disconnected. Its held events go to its owner, which need not be the worker
+    /// that had the suspect: an owner that never receives the close event closes the client itself.
+    pub(in crate::shard) fn disconnected(&mut self, client: ConnectionId, owner: LinkId) {
+        if let Some(record) = self.records.get_mut(&client) {
+            record.link = Some(owner);
+        }
+    }
+
+    /// The worker that has the client of a suspect.
+    pub(in crate::shard) fn link(&self, client: ConnectionId) -> Option<LinkId> {
+        self.records.get(&client)?.link
+    }
+
     /// Takes the next suspects to deliver in isolation; none while others are running.
     pub(super) fn next(&mut self) -> Vec<Entry> {
         if !self.running.is_empty() {
@@ -398,10 +411,10 @@ impl PoisonDetector {
     ) -> Option<(GivenUp, Vec<Released>)> {
         let record = self.records.remove(&client)?;
         let (number, explained) = (record.number, record.ends.clone());
-        let mut rest = self.released(record).entries;
-        let kind = match rest.is_empty() {
+        let mut rest = self.released(record);
+        let kind = match rest.entries.is_empty() {
             true => "none",
-            false => kind(&rest.remove(0).event),
+            false => kind(&rest.entries.remove(0).event),
         };
         Some((
             GivenUp { number, ends: explained.len(), kind, rest },

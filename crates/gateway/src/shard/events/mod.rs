@@ -162,6 +162,9 @@ impl Shard {
         let (number, event) = (connection.events, Event::Close(reason));
         let edits = connection.edits;
         self.keep_standbys(id, standbys, &context, link);
+        if let Some(owner) = link {
+            self.delivery.suspects.disconnected(id, owner);
+        }
         let context = Some(context);
         let entry = Entry { context, redelivered, edits, ..fresh(id, number, event) };
         // Delivered after the events before it.

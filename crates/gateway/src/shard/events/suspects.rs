@@ -11,8 +11,9 @@ use crate::{
     settings::Undeliverable,
     shard::{
         Shard,
-        delivery::{GivenUp, Released},
+        delivery::{Entry, GivenUp, Released},
     },
+    thread_messages::LinkId,
 };
 
 impl Shard {
@@ -26,7 +27,10 @@ impl Shard {
         let clients = entries.iter().filter_map(|entry| self.directory.get(entry.client));
         let keys: Vec<_> = clients.map(|client| client.handle).collect();
         self.connections.resume_by_worker(keys);
-        self.redeliver(entries);
+        let suspects = &self.delivery.suspects;
+        let routes = entries.iter().map(|entry| (entry.client, suspects.link(entry.client)));
+        let routes = routes.collect::<Vec<_>>();
+        self.redeliver_to_owners(routes, entries);
     }
 
     /// Clients with held events count as waiting for a worker only while no worker takes events.
@@ -52,12 +56,23 @@ impl Shard {
         let Some(client) = entries.first().map(|entry| entry.client) else {
             return;
         };
-        // The close event of a disconnected client goes to the worker that had its earlier events.
-        let link = link.filter(|link| self.delivery.workers.holds(*link));
-        let routes = link.map(|link| (client, Some(link)));
-        self.redeliver_by_route(routes.into_iter().collect::<FxHashMap<_, _>>(), entries);
+        self.redeliver_to_owners([(client, link)], entries);
         let key = self.directory.get(client).map(|client| client.handle);
         self.connections.resume_by_worker(key);
+    }
+
+    /// Redelivers events that were held. Those of a disconnected client go to the worker that has
+    /// the client, while it is linked: it waits for the close event.
+    fn redeliver_to_owners(
+        &mut self,
+        owners: impl IntoIterator<Item = (ConnectionId, Option<LinkId>)>,
+        entries: Vec<Entry>,
+    ) {
+        let workers = &self.delivery.workers;
+        let owners =
+            owners.into_iter().filter(|(_, link)| link.is_some_and(|it| workers.holds(it)));
+        let routes = owners.collect::<FxHashMap<_, _>>();
+        self.redeliver_by_route(routes, entries);
     }
 
     /// Gives up confirmed poison messages.
@@ -72,7 +87,7 @@ impl Shard {
     }
 
     fn drop_suspect(&mut self, client: ConnectionId, given_up: GivenUp) {
-        let GivenUp { number, ends, kind, rest } = given_up;
+        let GivenUp { number, ends, kind, rest: Released { entries, link } } = given_up;
         let id = self.client_id(client);
         self.gateway.metrics.events_given_up.inc();
         // Each requires several terminations, so the log is not rate limited.
@@ -87,16 +102,17 @@ impl Shard {
         }
         let closes = self.settings.undeliverable == Undeliverable::Close;
         let (ends, others): (Vec<_>, Vec<_>) =
-            rest.into_iter().partition(|entry| matches!(entry.event, Event::Close(_)));
+            entries.into_iter().partition(|entry| matches!(entry.event, Event::Close(_)));
         if kind == "close" {
             // Standbys need not emit it for this gateway any more.
             self.release_closing([client]);
         }
         match key {
             Some(key) if closes => self.close(key, CloseCause::Undeliverable),
-            _ if closes => self.redeliver(ends),
+            _ if closes => self.redeliver_to_owners([(client, link)], ends),
             key => {
-                self.redeliver(others.into_iter().chain(ends).collect());
+                let entries = others.into_iter().chain(ends).collect();
+                self.redeliver_to_owners([(client, link)], entries);
                 self.connections.resume_by_worker(key);
             }
         }
@@ -105,17 +121,127 @@ impl Shard {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        net::Ipv4Addr,
+        sync::{Arc, atomic::AtomicUsize},
+        time::Duration,
+    };
+
+    use bytes::BytesMut;
+    use protocol::{InstanceId, Message, codec::native, link::ToPeer};
     use runtime::clock;
 
     use super::*;
-    use crate::shard::test_shard::TestShard;
+    use crate::{
+        shard::test_shard::TestShard,
+        thread_messages::{LinkEnd, PeerProtocol, Worker},
+    };
+
+    /// Clients of a worker that the router avoids while there is another.
+    const MANY: usize = 10;
+
+    fn link(test: &mut TestShard, number: u64, clients: usize) -> LinkId {
+        let worker = Worker {
+            protocol: PeerProtocol::Native,
+            instance: Some(InstanceId::from_random(number)),
+            ip: Ipv4Addr::LOCALHOST.into(),
+            key: number.to_string(),
+            clients: AtomicUsize::new(clients),
+        };
+        test.shard.worker_up(LinkId(number), Arc::new(worker));
+        LinkId(number)
+    }
+
+    /// The events that workers get in the next pass: link, sequence number, client, and kind.
+    fn events(test: &mut TestShard) -> Vec<(LinkId, u64, ConnectionId, &'static str)> {
+        test.shard.deliver_suspects();
+        while test.shard.sweep_standbys() {}
+        let mut events = Vec::new();
+        for (link, _, frames) in test.shard.delivery.workers.take_batches() {
+            let mut frames = BytesMut::from(frames);
+            while let Some(frame) = native::decode(&mut frames, usize::MAX).unwrap() {
+                let (ToPeer::Event(it) | ToPeer::IsolatedEvent(it)) = frame else { continue };
+                let kind = match it.event {
+                    Event::Connect => "connect",
+                    Event::Message(_) => "message",
+                    Event::Reassigned => "reassigned",
+                    Event::Close(_) => "close",
+                    other => panic!("{other:?}"),
+                };
+                events.push((link, it.seq, it.client, kind));
+            }
+        }
+        events
+    }
+
+    /// A worker gets the connect events of all clients, starts them, and ends.
+    fn end_while_handling(test: &mut TestShard, number: u64, alone: bool) {
+        let worker = link(test, number, 0);
+        let events = events(test);
+        assert_eq!(events.len(), test.keys.len());
+        for (_, seq, _, kind) in events {
+            assert_eq!(kind, "connect");
+            test.shard.delivery.handler_started(worker, seq, alone);
+        }
+        test.shard.worker_down(worker, LinkEnd::Closed);
+    }
+
+    #[tokio::test]
+    async fn events_behind_a_poison_message_of_a_disconnected_client_go_to_its_owner() {
+        for (policy, kinds) in [("close", &["close"][..]), ("skip", &["message", "close"])] {
+            let flag = format!("--undeliverable={policy}");
+            let mut test = TestShard::with_flags(1, "text://", &[&flag]).await;
+            let (client, key) = (test.last(), test.keys[0]);
+            for (number, alone) in [(1, false), (2, false), (3, true)] {
+                end_while_handling(&mut test, number, alone);
+            }
+            // No worker has had it, so the suspect's last worker is not the owner.
+            test.shard.emit(key, Event::Message(Message::default()), b"held behind");
+            let owner = link(&mut test, 4, MANY);
+            let given = events(&mut test);
+            assert!(matches!(given[..], [(to, _, _, "reassigned")] if to == owner), "{given:?}");
+            link(&mut test, 5, 0);
+            test.shard.close(key, CloseCause::ByClient(None));
+            assert_eq!(events(&mut test), [], "the suspect is not given up yet");
+            test.shard.give_up_suspects(clock::now() + Duration::from_secs(60));
+            let given = events(&mut test);
+            assert!(given.iter().all(|(to, _, of, _)| (*to, *of) == (owner, client)), "{given:?}");
+            assert_eq!(given.iter().map(|(.., kind)| *kind).collect::<Vec<_>>(), kinds);
+        }
+    }
+
+    #[tokio::test]
+    async fn suspect_of_a_disconnected_client_goes_to_its_owner() {
+        let mut test = TestShard::with(2, "text://").await;
+        for number in 1..=3 {
+            // In a group at the third worker, so that each must run alone next.
+            end_while_handling(&mut test, number, false);
+        }
+        for key in test.keys.clone() {
+            test.shard.emit(key, Event::Message(Message::default()), b"held behind");
+        }
+        let owner = link(&mut test, 4, MANY);
+        let given = events(&mut test);
+        let [(_, seq, first, "connect"), (to, _, second, "reassigned")] = given[..] else {
+            panic!("{given:?}")
+        };
+        assert!(to == owner && first != second, "{given:?}");
+        link(&mut test, 5, 0);
+        let key = test.shard.directory.get(second).unwrap().handle;
+        test.shard.close(key, CloseCause::ByClient(None));
+        assert_eq!(events(&mut test), [], "one at a time");
+        test.shard.event_ack(owner, 1, seq);
+        let mut given = events(&mut test);
+        given.retain(|(_, _, client, _)| *client == second);
+        assert!(matches!(given[..], [(to, _, _, "connect")] if to == owner), "{given:?}");
+    }
 
     #[tokio::test]
     async fn client_whose_last_event_is_given_up_does_not_wait_for_a_worker() {
         let mut test = TestShard::with_flags(1, "text://", &["--undeliverable=skip"]).await;
         let (client, key) = (test.last(), test.keys[0]);
         test.shard.connections[key].held_since = Some(clock::now());
-        let given_up = GivenUp { number: 1, ends: 3, kind: "message", rest: Vec::new() };
+        let given_up = GivenUp { number: 1, ends: 3, kind: "message", rest: Released::default() };
         test.shard.drop_suspect(client, given_up);
         assert_eq!(test.shard.connections[key].held_since, None);
     }
