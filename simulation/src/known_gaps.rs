@@ -156,9 +156,17 @@ impl History {
     fn is_survived(&self, plan: &Plan, gateway: usize, at: u64) -> bool {
         let workers = self.runs.iter().filter(|(id, _)| matches!(id, ProcessId::Worker(_)));
         let mut holders = workers.filter(|(_, run)| run.from + READY <= at && at <= run.to);
-        let gateway = ProcessId::Gateway(gateway);
+        let id_of_gateway = ProcessId::Gateway(gateway);
+        let gateways = self.runs.iter().filter(|(id, run)| *id == id_of_gateway && run.to == at);
+        let spans: Vec<_> = gateways.map(|(_, run)| *run).collect();
         holders.any(|(id, run)| {
-            let knew = !hinders(plan, gateway, *id, at) && !hinders(plan, gateway, *id, at - READY);
+            let is_apart = |at| hinders(plan, id_of_gateway, *id, at);
+            // Without a register, a worker that started later does not know the gateway.
+            let is_unknown = spans.iter().any(|span| {
+                let apart = self.disconnection(plan, (gateway, *span), (*id, *run));
+                apart.is_some_and(|apart| at < apart.to + READY)
+            });
+            let knew = !is_apart(at) && !is_apart(at - READY) && !is_unknown;
             knew && at + cleanup_time(plan) <= run.to
         })
     }
