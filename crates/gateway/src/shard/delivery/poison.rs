@@ -233,7 +233,9 @@ impl PoisonDetector {
             return false;
         };
         match record.stage {
-            Stage::Free => record.number == number && limit <= record.ends.len() + 1,
+            Stage::Free if record.number == number => limit <= record.ends.len() + 1,
+            // Events before it may be held still, if fewer terminations count than before.
+            Stage::Free => record.number < number && !record.held.is_empty(),
             Stage::Waiting | Stage::Running | Stage::Confirmed(_) => true,
         }
     }
@@ -252,7 +254,7 @@ impl PoisonDetector {
             self.running.remove(&entry.client);
             record.free();
         }
-        if record.stage == Stage::Free {
+        if record.stage == Stage::Free && record.number == entry.number {
             record.stage = Stage::Waiting;
             self.waiting.push_back(entry.client);
         }

@@ -224,6 +224,24 @@ fn worker_that_reconnects_has_not_ended() {
 }
 
 #[test]
+fn events_stay_behind_held_ones_if_the_suspect_is_free_again() {
+    let (mut suspects, now) = (PoisonDetector::new(Some(3)), Instant::now());
+    end(&mut suspects, 1, vec![message(1, 5)], now);
+    suspects.handler_started(client(1), 5, false);
+    end(&mut suspects, 2, vec![message(1, 5), message(1, 6)], now);
+    assert_eq!(next(&mut suspects), [(1, Isolation::Alone)]);
+    suspects.reconnected(&instance(2));
+    suspects.link_lost(&[message(1, 5)]);
+    let given = deliver(&mut suspects, vec![message(1, 5)]);
+    assert_eq!(given, [client(1)], "one end counts against it");
+    assert!(deliver(&mut suspects, vec![message(1, 7)]).is_empty(), "event 6 is held");
+    assert!(next(&mut suspects).is_empty());
+    let released = suspects.ack(client(1), 5).entries;
+    assert_eq!(released.iter().map(|entry| entry.number).collect::<Vec<_>>(), [6, 7]);
+    assert!(suspects.is_empty() && suspects.bytes() == 0);
+}
+
+#[test]
 fn ends_that_an_event_explains_count_against_no_other() {
     let (mut suspects, now) = (PoisonDetector::new(Some(3)), Instant::now());
     let both = || vec![message(1, 1), message(2, 1), message(2, 2)];
