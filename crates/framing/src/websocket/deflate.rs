@@ -40,14 +40,18 @@ impl Deflater {
         let stream = self.stream.get_or_insert_with(|| Compress::new(level, false));
         stream.reset();
         self.out.clear();
-        // Compression ends where it stops to be of use.
-        self.out.reserve_exact(payload.len() + FLUSHED.len());
+        self.out.reserve_exact(longest(payload.len()));
         let status = stream.compress_vec(payload, &mut self.out, FlushCompress::Sync);
         // Without space left there may be more to flush.
         let is_whole = status.is_ok()
             && stream.total_in() == payload.len() as u64
             && self.out.len() < self.out.capacity();
-        let deflated = self.out.strip_suffix(&FLUSHED).filter(|_| is_whole)?;
+        if !is_whole {
+            // A stream that has output left does not become a new one by its reset.
+            self.stream = None;
+            return None;
+        }
+        let deflated = self.out.strip_suffix(&FLUSHED)?;
         (deflated.len() < payload.len()).then_some(deflated)
     }
 
@@ -56,6 +60,12 @@ impl Deflater {
         self.out.clear();
         self.out.shrink_to(KEPT);
     }
+}
+
+/// Maximum length of a compressed payload: 9 bits for each byte that is repeated nowhere, and the
+/// heads and ends of blocks.
+const fn longest(payload: usize) -> usize {
+    payload + payload / 8 + payload / 1024 + 64
 }
 
 /// A decompressor. It allocates its state, some 50 KB, with the first message.

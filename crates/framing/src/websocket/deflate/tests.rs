@@ -146,3 +146,30 @@ proptest! {
         }
     }
 }
+
+/// Incompressible data: the compressor needs more space than the message has.
+#[test]
+fn incompressible_messages_of_any_size_leave_the_compressor_usable() {
+    let mut random = 1_u64;
+    let mut noise = |length: usize| -> Vec<u8> {
+        let next = || {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (random >> 56) as u8
+        };
+        std::iter::repeat_with(next).take(length).collect()
+    };
+    for level in [1, 3, 9] {
+        let mut deflater = Deflater::new(level);
+        let text = b"the same words again and again, ".repeat(5000);
+        for length in [1, 1000, 30_000, 65_000, 100_000, 131_072, 300_000, 70_000, 1_000_000] {
+            // Text that ends in noise, so that the space ends at various points of a block.
+            for share in [0, 1, 2, 3, 7] {
+                let mixed = [&text[..text.len().min(length / 8 * share)], &noise(length)].concat();
+                let _ = deflater.deflate(&mixed);
+                assert!(deflater.stream.is_some(), "{length} bytes fit at level {level}");
+                let deflated = deflater.deflate(&text).unwrap().to_vec();
+                assert_eq!(Inflater::default().inflate(&deflated, text.len()).unwrap(), text);
+            }
+        }
+    }
+}
