@@ -226,7 +226,7 @@ pub struct Args {
     #[arg(long, value_name = "BYTES", value_parser = amount())]
     pub(super) compression_min_size: Option<usize>,
 
-    /// Compression level, from 1 (fast) to 9 (small) [default: 1]
+    /// Compression level, from 1 (fast) to 9 (small) [default: 3]
     #[arg(help_heading = "Messages")]
     #[arg(long, value_name = "LEVEL")]
     #[arg(value_parser = clap::value_parser!(u8).range(1..=9))]

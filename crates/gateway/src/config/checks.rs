@@ -202,7 +202,7 @@ pub(super) fn derived(
     if args.compression != Compression::Off {
         let (size, level) = (COMPRESSION_MIN_SIZE, COMPRESSION_LEVEL);
         derived.push(Derived::value("compression_min_size", size, "shorter ones hardly shrink"));
-        derived.push(Derived::value("compression_level", level, "the fastest"));
+        derived.push(Derived::value("compression_level", level, "higher ones save little more"));
     }
     if args.websocket_pong_timeout.is_none() && args.websocket_ping != 0 {
         let note = "as websocket_ping";
