@@ -154,6 +154,11 @@ impl Builder {
         self
     }
 
+    /// Adds flags with values to every gateway.
+    pub fn gateway_flags(self, flags: &[(&str, &str)]) -> Self {
+        flags.iter().fold(self, |builder, (flag, value)| builder.gateway_flag(flag, value))
+    }
+
     /// Adds a flag with a value to every worker process.
     pub fn worker_flag(mut self, flag: &str, value: &str) -> Self {
         self.worker_flags.extend([flag.to_owned(), value.to_owned()]);

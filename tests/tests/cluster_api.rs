@@ -3,11 +3,11 @@
 
 use protocol::{ClientId, Fields, Message};
 use push_suite_cluster::{
-    Close, Cluster, ClusterGuard, Config, Error, Exclude, Filter, InvalidClose, Recipients, Row,
+    Close, Cluster, Config, Error, Exclude, Filter, InvalidClose, Recipients, Row,
 };
 use serde_json::{Map, Value, json};
 use suite_tests::{
-    Browser, Received, Suite,
+    Received, Scene, Suite,
     names::{group, uid},
     on_one_and_three_threads,
 };
@@ -28,55 +28,6 @@ on_one_and_three_threads!(
     unreachable_gateway_is_named_in_the_error,
     wrong_secret_is_told_apart_from_a_missing_register,
 );
-
-/// Two gateways with two clients each, and a back end. Clients are in connection order, alternating
-/// between the gateways.
-struct Scene {
-    cluster: ClusterGuard,
-    browsers: [Browser; 4],
-    ids: [ClientId; 4],
-    suite: Suite,
-}
-
-impl Scene {
-    async fn start(threads: usize) -> Self {
-        let suite = Suite::builder().threads(threads).start().await;
-        let mut workers = [suite.worker_link(0, "w:1").await, suite.worker_link(1, "w:1").await];
-        let (mut browsers, mut ids) = (Vec::new(), Vec::new());
-        for at in 0..4 {
-            browsers.push(suite.browser(at % 2).await);
-            let connection = workers[at % 2].accept_client().await;
-            ids.push(ClientId::new(suite.gateways[at % 2].inner, connection));
-        }
-        let cluster = suite.cluster().await;
-        let (browsers, ids) = (browsers.try_into().unwrap(), ids.try_into().unwrap());
-        Self { cluster, browsers, ids, suite }
-    }
-
-    /// The messages that each client received since the last call.
-    async fn received(&mut self) -> [Vec<String>; 4] {
-        self.cluster.send_to_all(Recipients::All, "mark").await.unwrap();
-        let mut all = [const { Vec::new() }; 4];
-        for (browser, received) in self.browsers.iter_mut().zip(&mut all) {
-            loop {
-                match browser.receive_text().await {
-                    mark if mark == "mark" => break,
-                    text => received.push(text),
-                }
-            }
-        }
-        all
-    }
-
-    /// Groups clients by gateway, in the gateway order of answers.
-    async fn by_gateway(&self, clients: &[usize]) -> Vec<ClientId> {
-        let first = self.cluster.all_clients().await.unwrap()[0].gateway;
-        let ids = clients.iter().map(|at| self.ids[*at]);
-        let (mut one, mut other): (Vec<_>, Vec<_>) = ids.partition(|id| id.gateway == first);
-        one.append(&mut other);
-        one
-    }
-}
 
 async fn messages_reach_their_recipients_on_both_gateways_only(threads: usize) {
     let mut scene = Scene::start(threads).await;

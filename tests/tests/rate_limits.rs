@@ -29,8 +29,7 @@ on_one_and_three_threads!(
 );
 
 fn builder(threads: usize, flags: &[(&str, &str)]) -> Builder {
-    let builder = Suite::builder().gateways(1).threads(threads);
-    flags.iter().fold(builder, |builder, (flag, value)| builder.gateway_flag(flag, value))
+    Suite::builder().gateways(1).threads(threads).gateway_flags(flags)
 }
 
 async fn start(threads: usize, flags: &[(&str, &str)]) -> (Suite, Peer) {

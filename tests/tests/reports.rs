@@ -8,7 +8,8 @@ use push_suite_cluster::{
 };
 use push_suite_worker::ClientId;
 use suite_tests::{
-    Browser, Suite, TestWorker, eventually, names::uid, on_one_and_three_threads, with_timeout,
+    Browser, Scene, Suite, TestWorker, eventually, names::uid, on_one_and_three_threads,
+    with_timeout,
 };
 
 on_one_and_three_threads!(
@@ -23,40 +24,6 @@ on_one_and_three_threads!(
     late_gateway_is_named_in_the_report_and_still_sends_once,
     reported_call_with_invalid_arguments_is_a_typed_error,
 );
-
-/// Two gateways with two clients each, alternating, and a back end.
-struct Scene {
-    cluster: ClusterGuard,
-    browsers: Vec<Browser>,
-    ids: [ClientId; 4],
-    suite: Suite,
-}
-
-impl Scene {
-    async fn start(threads: usize) -> Self {
-        let suite = Suite::builder().threads(threads).start().await;
-        let mut workers = [suite.worker_link(0, "w:1").await, suite.worker_link(1, "w:1").await];
-        let (mut browsers, mut ids) = (Vec::new(), Vec::new());
-        for at in 0..4 {
-            browsers.push(suite.browser(at % 2).await);
-            let connection = workers[at % 2].accept_client().await;
-            ids.push(ClientId::new(suite.gateways[at % 2].inner, connection));
-        }
-        let cluster = suite.cluster().await;
-        Self { cluster, browsers, ids: ids.try_into().unwrap(), suite }
-    }
-
-    /// The messages of a client until this one.
-    async fn received(&mut self, client: usize, last: &str) -> Vec<String> {
-        let mut received = Vec::new();
-        loop {
-            match self.browsers[client].receive_text().await {
-                text if text == last => return received,
-                text => received.push(text),
-            }
-        }
-    }
-}
 
 /// The counts of a complete report.
 fn counts(report: &Report) -> (u64, u64, u64) {
@@ -106,7 +73,7 @@ async fn report_counts_the_clients_of_both_gateways(threads: usize) {
     cluster.send_to_all(Recipients::All, "end").await.unwrap();
     let mut received = Vec::new();
     for client in 0..4 {
-        received.push(scene.received(client, "end").await.join(" "));
+        received.push(scene.received_until(client, "end").await.join(" "));
     }
     assert_eq!(received, ["1 2 2 6 7", "1 2 3 6 7 8", "1 3 4 7 7 9", "1 3 4 5 9 10 10"]);
 }
@@ -255,8 +222,8 @@ async fn killed_gateway_is_named_in_the_report_and_the_rest_is_sent_once(threads
     assert!(report.to_string().ends_with(&format!("no answer from {killed}")), "{report}");
     // Each client of the other gateway has it once.
     scene.cluster.send_to_all(Recipients::All, "end").await.unwrap();
-    assert_eq!(scene.received(0, "end").await, [""; 0], "read above");
-    assert_eq!(scene.received(2, "end").await, ["hello"]);
+    assert_eq!(scene.received_until(0, "end").await, [""; 0], "read above");
+    assert_eq!(scene.received_until(2, "end").await, ["hello"]);
     // A gateway that is known to be gone is named at once.
     let report = scene.cluster.send_to_all(Recipients::All, "again").report().await.unwrap();
     assert_eq!((report.reached, report.unreachable), (2, vec![killed]));
@@ -279,7 +246,7 @@ async fn late_gateway_is_named_in_the_report_and_still_sends_once(threads: usize
     assert_eq!(counts(&report), (0, 0, 0));
     scene.cluster.send_to_all(Recipients::All, "end").await.unwrap();
     for client in 0..4 {
-        assert_eq!(scene.received(client, "end").await, ["hello"]);
+        assert_eq!(scene.received_until(client, "end").await, ["hello"]);
     }
 }
 
@@ -327,7 +294,7 @@ async fn reported_call_with_invalid_arguments_is_a_typed_error(threads: usize) {
     assert!(matches!(refused, Err(Error::Unreachable { .. })), "{refused:?}");
     cluster.send_to_all(Recipients::All, "end").await.unwrap();
     for client in 0..4 {
-        assert_eq!(scene.received(client, "end").await, [""; 0], "nothing was sent");
+        assert_eq!(scene.received_until(client, "end").await, [""; 0], "nothing was sent");
     }
     let sessions = cluster.all_sessions().await.unwrap().into_iter().collect::<BTreeMap<_, _>>();
     assert!(sessions[&a].is_empty());
