@@ -23,7 +23,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("worker", &["cluster", "protocol", "runtime", "service"]),
     ("register", &["protocol", "runtime", "service"]),
     ("gateway", &["auth", "framing", "inbox", "protocol", "runtime", "service"]),
-    ("business-worker", &["service", "worker"]),
+    ("http-api", &["cluster", "protocol", "runtime", "service"]),
+    ("hooks", &["cluster", "http-api", "protocol", "runtime", "service", "worker"]),
+    ("pusher", &["cluster", "hooks", "http-api", "protocol", "runtime", "service", "worker"]),
+    (
+        "business-worker",
+        &["cluster", "hooks", "http-api", "pusher", "runtime", "service", "worker"],
+    ),
     ("loadgen", &[]),
 ];
 

@@ -1,0 +1,1 @@
+//! Webhooks: events of clients as HTTP requests, signed, in order for each client, and retried.
