@@ -1,1 +1,27 @@
 //! The Pusher Channels protocol, version 7: a worker, its HTTP API and its webhooks.
+//!
+//! | I want to… | Look at |
+//! |---|---|
+//! | know the kinds of channels, and their names | [`channel`] |
+//! | sign, or check a signature | [`signature`] |
+//! | add a setting of an app | [`app`] |
+//! | turn a socket id into a client, or back | [`socket_id`] |
+//! | know the groups and uids of an app's clients | [`names`] |
+//! | publish an event | [`trigger()`] |
+
+#![warn(missing_docs, clippy::missing_errors_doc)]
+
+pub mod app;
+pub mod channel;
+pub mod names;
+pub mod server_message;
+pub mod signature;
+pub mod socket_id;
+mod trigger;
+pub mod user;
+
+pub use app::{App, AppEntry, Apps};
+pub use channel::Channel;
+pub use socket_id::{SocketId, SocketIds};
+pub use trigger::{Triggered, trigger};
+pub use user::UserId;

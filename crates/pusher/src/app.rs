@@ -1,0 +1,372 @@
+//! Apps: entries of the settings file, as given and as validated.
+
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize, Serializer};
+use thiserror::Error;
+
+use crate::signature::Key;
+
+/// The longest id of an app, and the longest key, in bytes.
+const MAX_ID: usize = 64;
+
+/// The shortest and the longest time, in seconds, of silence until a client sends a ping.
+const ACTIVITY_TIMEOUT: std::ops::RangeInclusive<u32> = 10..=300;
+
+/// An entry `[[pusher.app]]` of the settings file. Serialized, it has no secrets.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AppEntry {
+    /// The id: letters, digits, `-` and `_`, at most 64. Paths of the HTTP API have it.
+    id: String,
+    /// The key: the same characters. Clients connect with it.
+    key: String,
+    /// The secret of the key.
+    secret: Hidden,
+    /// Further keys that are valid, for rotation.
+    #[serde(default)]
+    other_keys: Vec<KeyEntry>,
+    /// Whether clients may connect, and back ends publish.
+    #[serde(default = "yes")]
+    enabled: bool,
+    /// Whether clients may send client events.
+    #[serde(default)]
+    client_messages: bool,
+    /// Client events of a client in a second.
+    #[serde(default = "client_messages_per_second")]
+    client_messages_per_second: u32,
+    /// Maximum size of the data of an event, in bytes.
+    #[serde(default = "max_event_size")]
+    max_event_size: usize,
+    /// Maximum size of the information on a member of a presence channel, in bytes.
+    #[serde(default = "max_user_info_size")]
+    max_user_info_size: usize,
+    /// Maximum number of channels of a client.
+    #[serde(default = "max_channels")]
+    max_channels: usize,
+    /// Maximum number of clients; 0: no limit.
+    #[serde(default)]
+    max_connections: u64,
+    /// Origins whose pages may connect, such as `https://example.com` or `*.example.com`; empty:
+    /// all.
+    #[serde(default)]
+    allowed_origins: Vec<String>,
+    /// Seconds of silence until a client sends a ping, 10 to 300.
+    #[serde(default = "activity_timeout")]
+    activity_timeout: u32,
+    /// Seconds that a client has to sign in or to subscribe to a channel that needs a signature; 0:
+    /// no limit.
+    #[serde(default)]
+    authorization_timeout: u32,
+    /// Whether the number of subscribers of a channel is sent to them.
+    #[serde(default)]
+    subscription_count: bool,
+    /// Whether a user that is terminated also loses the clients that are members of presence
+    /// channels as that user.
+    #[serde(default = "yes")]
+    terminate_presence_users: bool,
+    /// Whether a client that is signed in has the id of its user as uid, without the id of the app.
+    #[serde(default)]
+    shared_uids: bool,
+    /// Webhooks.
+    #[serde(default, rename = "webhook")]
+    webhooks: Vec<WebhookEntry>,
+}
+
+/// A further key of an app.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyEntry {
+    key: String,
+    secret: Hidden,
+}
+
+/// An entry `[[pusher.app.webhook]]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookEntry {
+    /// The URL, `http` or `https`.
+    pub url: String,
+    /// The events to send, by name; empty: all.
+    #[serde(default)]
+    pub events: Vec<String>,
+    /// Only events of channels that begin with this.
+    #[serde(default)]
+    pub channel_prefix: String,
+    /// Only events of channels that end with this.
+    #[serde(default)]
+    pub channel_suffix: String,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+const fn client_messages_per_second() -> u32 {
+    10
+}
+
+const fn max_event_size() -> usize {
+    10_240
+}
+
+const fn max_user_info_size() -> usize {
+    1024
+}
+
+const fn max_channels() -> usize {
+    100
+}
+
+const fn activity_timeout() -> u32 {
+    120
+}
+
+/// A text that is never shown.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+struct Hidden(String);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+impl Serialize for Hidden {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("(hidden)")
+    }
+}
+
+/// An entry that is no app, or entries that exclude each other.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{field}: {fault}")]
+pub struct InvalidApp {
+    /// Its position among the entries, from 0.
+    pub index: usize,
+    /// The field.
+    pub field: &'static str,
+    fault: String,
+}
+
+/// An app: validated settings.
+#[derive(Clone, Debug)]
+pub struct App {
+    entry: AppEntry,
+    keys: Vec<Key>,
+}
+
+impl App {
+    fn new(entry: AppEntry) -> Result<Self, (&'static str, String)> {
+        check_id("id", &entry.id)?;
+        let first = (&entry.key, &entry.secret);
+        let others = entry.other_keys.iter().map(|other| (&other.key, &other.secret));
+        let mut keys = Vec::new();
+        for (key, secret) in [first].into_iter().chain(others) {
+            check_id("key", key)?;
+            if secret.0.is_empty() {
+                return Err(("secret", format!("that of key {key:?} is empty")));
+            }
+            keys.push(Key::new(key, &secret.0));
+        }
+        if !ACTIVITY_TIMEOUT.contains(&entry.activity_timeout) {
+            let (least, most) = ACTIVITY_TIMEOUT.into_inner();
+            return Err(("activity_timeout", format!("is not one of {least} to {most} seconds")));
+        }
+        within("client_messages_per_second", entry.client_messages_per_second.into(), 1, 10_000)?;
+        within("max_event_size", entry.max_event_size as u64, 1, 1 << 20)?;
+        within("max_user_info_size", entry.max_user_info_size as u64, 2, 8 << 10)?;
+        within("max_channels", entry.max_channels as u64, 1, 1000)?;
+        within("authorization_timeout", entry.authorization_timeout.into(), 0, 3600)?;
+        if let Some(empty) = entry.allowed_origins.iter().find(|it| it.trim().is_empty()) {
+            return Err(("allowed_origins", format!("{empty:?} is no origin")));
+        }
+        Ok(Self { entry, keys })
+    }
+
+    /// The id.
+    pub fn id(&self) -> &str {
+        &self.entry.id
+    }
+
+    /// The keys that are valid. The first one signs what the suite sends.
+    pub fn keys(&self) -> &[Key] {
+        &self.keys
+    }
+
+    /// Whether clients may connect, and back ends publish.
+    pub const fn is_enabled(&self) -> bool {
+        self.entry.enabled
+    }
+
+    /// Whether clients may send client events.
+    pub const fn takes_client_events(&self) -> bool {
+        self.entry.client_messages
+    }
+
+    /// Client events of a client in a second.
+    pub const fn client_events_per_second(&self) -> u32 {
+        self.entry.client_messages_per_second
+    }
+
+    /// Maximum size of the data of an event, in bytes.
+    pub const fn max_event_size(&self) -> usize {
+        self.entry.max_event_size
+    }
+
+    /// Maximum size of the information on a member of a presence channel, in bytes of JSON.
+    pub const fn max_user_info_size(&self) -> usize {
+        self.entry.max_user_info_size
+    }
+
+    /// Maximum number of channels of a client.
+    pub const fn max_channels(&self) -> usize {
+        self.entry.max_channels
+    }
+
+    /// Maximum number of clients; `None`: no limit.
+    pub const fn max_connections(&self) -> Option<u64> {
+        match self.entry.max_connections {
+            0 => None,
+            limit => Some(limit),
+        }
+    }
+
+    /// Seconds of silence until a client sends a ping.
+    pub const fn activity_timeout(&self) -> u32 {
+        self.entry.activity_timeout
+    }
+
+    /// Seconds that a client has to be authorized; `None`: no limit.
+    pub const fn authorization_timeout(&self) -> Option<u32> {
+        match self.entry.authorization_timeout {
+            0 => None,
+            seconds => Some(seconds),
+        }
+    }
+
+    /// Whether the number of subscribers of a channel is sent to them.
+    pub const fn sends_subscription_count(&self) -> bool {
+        self.entry.subscription_count
+    }
+
+    /// Whether a user that is terminated also loses the clients that are members of presence
+    /// channels as that user.
+    pub const fn terminates_presence_users(&self) -> bool {
+        self.entry.terminate_presence_users
+    }
+
+    /// Whether uids of this app's clients are without the id of the app.
+    pub const fn shares_uids(&self) -> bool {
+        self.entry.shared_uids
+    }
+
+    /// The webhooks.
+    pub fn webhooks(&self) -> &[WebhookEntry] {
+        &self.entry.webhooks
+    }
+
+    /// Whether a page of this origin may connect. A client without an origin is no browser, and may.
+    pub fn allows_origin(&self, origin: Option<&str>) -> bool {
+        let allowed = &self.entry.allowed_origins;
+        let Some(origin) = origin.filter(|_| !allowed.is_empty()) else { return true };
+        let host = origin.split_once("://").map_or(origin, |(_, host)| host);
+        let name = host.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(host, |it| it.0);
+        allowed.iter().any(|allowed| match allowed.strip_prefix("*.") {
+            _ if allowed == "*" => true,
+            Some(parent) => {
+                let rest = strip_suffix_ignoring_case(name, parent);
+                rest.is_some_and(|rest| 1 < rest.len() && rest.ends_with('.'))
+            }
+            None => [origin, host, name].iter().any(|it| it.eq_ignore_ascii_case(allowed)),
+        })
+    }
+}
+
+fn is_port(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn strip_suffix_ignoring_case<'a>(text: &'a str, suffix: &str) -> Option<&'a str> {
+    let at = text.len().checked_sub(suffix.len())?;
+    let (rest, end) = text.split_at_checked(at)?;
+    end.eq_ignore_ascii_case(suffix).then_some(rest)
+}
+
+fn check_id(field: &'static str, id: &str) -> Result<(), (&'static str, String)> {
+    let is_plain = id.bytes().all(|it| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'_'));
+    match id.len() {
+        0 => Err((field, "is empty".to_owned())),
+        long if MAX_ID < long => Err((field, format!("is longer than {MAX_ID} bytes"))),
+        _ if !is_plain => {
+            Err((field, format!("{id:?} has other characters than letters, digits, - and _")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn within(
+    field: &'static str,
+    value: u64,
+    least: u64,
+    most: u64,
+) -> Result<(), (&'static str, String)> {
+    match (least..=most).contains(&value) {
+        true => Ok(()),
+        false => Err((field, format!("{value} is not one of {least} to {most}"))),
+    }
+}
+
+/// All apps.
+#[derive(Clone, Debug, Default)]
+pub struct Apps {
+    by_id: HashMap<String, Arc<App>>,
+    by_key: HashMap<String, Arc<App>>,
+}
+
+impl Apps {
+    /// Validates entries.
+    ///
+    /// # Errors
+    /// The first fault: an entry that is invalid, or has an id or a key of an earlier one.
+    pub fn new(entries: impl IntoIterator<Item = AppEntry>) -> Result<Self, InvalidApp> {
+        let mut apps = Self::default();
+        for (index, entry) in entries.into_iter().enumerate() {
+            let fault = |(field, fault)| InvalidApp { index, field, fault };
+            let app = Arc::new(App::new(entry).map_err(fault)?);
+            for key in app.keys() {
+                if apps.by_key.insert(key.key().to_owned(), Arc::clone(&app)).is_some() {
+                    return Err(fault(("key", format!("{:?} is given twice", key.key()))));
+                }
+            }
+            if apps.by_id.insert(app.id().to_owned(), Arc::clone(&app)).is_some() {
+                return Err(fault(("id", format!("{:?} is given twice", app.id()))));
+            }
+        }
+        Ok(apps)
+    }
+
+    /// The app with this id.
+    pub fn by_id(&self, id: &str) -> Option<&Arc<App>> {
+        self.by_id.get(id)
+    }
+
+    /// The app with this key.
+    pub fn by_key(&self, key: &str) -> Option<&Arc<App>> {
+        self.by_key.get(key)
+    }
+
+    /// All of them, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<App>> {
+        self.by_id.values()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
