@@ -21,6 +21,7 @@ pub mod net;
 pub mod pki;
 pub mod ports;
 pub mod process;
+pub mod pure_files;
 pub mod relay;
 pub mod scene;
 pub mod settings_table;
