@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory as _};
-use service::settings::MAX_AMOUNT;
+use service::settings::{MAX_AMOUNT, Table, Tables as _};
 
 /// The line in front of the tables in docs/settings.md.
 pub const MARK: &str =
@@ -25,6 +25,14 @@ pub fn commands() -> [(&'static str, Command); 3] {
         ("gateway", gateway::Args::command()),
         ("business-worker", business_worker::Args::command()),
     ]
+}
+
+/// The arrays of tables that the settings file of a binary may have.
+pub fn tables_of(binary: &str) -> &'static [Table] {
+    match binary {
+        "business-worker" => business_worker::Tables::KNOWN,
+        _ => &[],
+    }
 }
 
 /// The settings of a command: all flags but `--help` and `--version`.
@@ -87,8 +95,31 @@ pub fn tables() -> String {
                 text.push_str(&row(&command, arg));
             }
         }
+        for Table { name, meaning, keys } in tables_of(binary) {
+            let _ = writeln!(text, "\n### {binary}: `[[{name}]]`\n\n{}.\n", wrapped(meaning));
+            text.push_str("| key | value | default | meaning |\n|---|---|---|---|\n");
+            for key in *keys {
+                let default = key.default.unwrap_or("mandatory");
+                let cells = [key.value, default, key.meaning].map(|cell| cell.replace('|', "\\|"));
+                let _ = writeln!(text, "| `{}` | {} |", key.name, cells.join(" | "));
+            }
+        }
     }
     text
+}
+
+/// A paragraph in lines of at most 99 columns, so that a period fits in.
+fn wrapped(text: &str) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last_mut().expect("never empty");
+        match line.is_empty() {
+            true => line.push_str(word),
+            false if line.len() + word.len() < 99 => *line += &format!(" {word}"),
+            false => lines.push(word.to_owned()),
+        }
+    }
+    lines.join("\n")
 }
 
 fn name(arg: &Arg) -> &str {

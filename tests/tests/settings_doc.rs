@@ -5,8 +5,10 @@ use std::fs;
 
 use clap::{Arg, ArgAction, Command, CommandFactory, Parser};
 use serde::Serialize;
-use service::settings::load_from;
-use suite_tests::settings_table::{MARK, commands, key, parse, range, settings, tables, variable};
+use service::settings::{load_from, load_with_tables};
+use suite_tests::settings_table::{
+    MARK, commands, key, parse, range, settings, tables, tables_of, variable,
+};
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/settings.md");
 
@@ -56,6 +58,26 @@ fn worker_of_the_library_has_the_settings_of_the_business_worker_but_its_app() {
     let mut process = ids(&business_worker::Args::command());
     process.retain(|id| id != "app");
     assert_eq!(library, process);
+}
+
+#[test]
+fn every_key_of_a_table_is_documented() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("settings.toml");
+    let argv = ["binary".to_owned(), format!("--config={}", file.display())];
+    for table in tables_of("business-worker") {
+        fs::write(&file, format!("[[{}]]\n\"no such key\" = 1\n", table.name)).unwrap();
+        let loaded =
+            load_with_tables::<business_worker::Args, business_worker::Tables>(&argv, |_| None);
+        let error = loaded.unwrap_err().to_string();
+        let (_, known) = error.split_once("unknown field `no such key`, expected").unwrap();
+        let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
+        let documented: Vec<&str> = table.keys.iter().map(|key| key.name).collect();
+        assert_eq!(documented, known, "[[{}]]", table.name);
+        for key in table.keys.iter().flat_map(|key| [key.value, key.meaning]) {
+            assert!(!key.is_empty() && !key.ends_with('.'), "{key:?}");
+        }
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use business_worker::{App, Args, Bench, Chat, Echo, Settings};
+use business_worker::{App, Args, Bench, Chat, Echo, Settings, Tables};
 
 /// Returns the memory of a burst to the system within seconds; see `.cargo/config.toml`.
 #[cfg(feature = "jemalloc")]
@@ -10,9 +10,9 @@ use business_worker::{App, Args, Bench, Chat, Echo, Settings};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    service::main_on::<Args, Settings>(
+    service::main_with_tables::<Args, Tables, Settings>(
         |settings| push_suite_worker::runtime(&settings.config),
-        async |Settings { app, config }, starting| match app {
+        async |Settings { app, config, .. }, starting| match app {
             App::Chat => push_suite_worker::serve(Chat, config, starting).await,
             App::Echo => push_suite_worker::serve(Echo, config, starting).await,
             App::Bench => push_suite_worker::serve(Bench, config, starting).await,

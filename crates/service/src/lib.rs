@@ -26,4 +26,4 @@ pub mod systemd;
 pub mod tls_flags;
 
 pub use health::Health;
-pub use process::{Running, Starting, main, main_on};
+pub use process::{Running, Starting, main, main_on, main_with_tables};

@@ -21,7 +21,7 @@ use crate::{
     admin,
     health::Health,
     limits, logging,
-    settings::{self, BAD_SETTINGS, Common, Effective, Warning},
+    settings::{self, BAD_SETTINGS, Common, Effective, Reloadable, Tables, Warning},
     shutdown::Listening,
     sighup::SighupListener,
     systemd,
@@ -76,28 +76,49 @@ where
     A: Parser + Serialize + AsRef<Common>,
     C: TryFrom<A, Error: Into<anyhow::Error>> + Effective,
 {
-    let main = AssertUnwindSafe(|| main_of::<A, C>(runtime, serve));
-    // Once logging is set up, a panic ends the process before it is caught here.
-    panic::catch_unwind(main).unwrap_or_else(|_| supervise::PANICKED.into())
+    let make = |args, _: Reloadable<()>| C::try_from(args).map_err(Into::into);
+    caught(|| main_of::<A, (), C>(make, runtime, serve))
 }
 
-fn main_of<A, C>(
+/// Like [`main_on`], of a binary whose settings file may have tables (`T`). SIGHUP reads them again.
+pub fn main_with_tables<A, T, C>(
     runtime: impl FnOnce(&C) -> io::Result<Runtime>,
     serve: impl AsyncFnOnce(C, Starting) -> anyhow::Result<()>,
 ) -> ExitCode
 where
     A: Parser + Serialize + AsRef<Common>,
-    C: TryFrom<A, Error: Into<anyhow::Error>> + Effective,
+    T: Tables,
+    C: TryFrom<(A, Reloadable<T>), Error: Into<anyhow::Error>> + Effective,
 {
-    let loaded = match settings::load::<A>() {
+    let make = |args, tables| C::try_from((args, tables)).map_err(Into::into);
+    caught(|| main_of::<A, T, C>(make, runtime, serve))
+}
+
+fn caught(main: impl FnOnce() -> ExitCode) -> ExitCode {
+    // Once logging is set up, a panic ends the process before it is caught here.
+    panic::catch_unwind(AssertUnwindSafe(main)).unwrap_or_else(|_| supervise::PANICKED.into())
+}
+
+fn main_of<A, T, C>(
+    make: impl FnOnce(A, Reloadable<T>) -> anyhow::Result<C>,
+    runtime: impl FnOnce(&C) -> io::Result<Runtime>,
+    serve: impl AsyncFnOnce(C, Starting) -> anyhow::Result<()>,
+) -> ExitCode
+where
+    A: Parser + Serialize + AsRef<Common>,
+    T: Tables,
+    C: Effective,
+{
+    let loaded = match settings::load::<A, T>() {
         Ok(loaded) => loaded,
         Err(refused) => return refused.report(),
     };
     let common = loaded.args.as_ref().clone();
     let sheet = common.check.then(|| loaded.sheet());
+    let tables = loaded.tables.files();
     let checked = || -> anyhow::Result<_> {
         logging::check()?;
-        let config = C::try_from(loaded.args).map_err(Into::into)?;
+        let config = make(loaded.args, loaded.tables)?;
         Ok((config, common.admin()?))
     };
     let (config, admin) = match checked() {
@@ -123,13 +144,14 @@ where
     }
     supervise::end_process_on_panic(logging::exit);
     limits::raise_descriptors();
-    let ended = match supervise::run(|| run(&common, admin, signals, runtime, config, serve)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "failed");
-            ExitCode::FAILURE
-        }
-    };
+    let ended =
+        match supervise::run(|| run(&common, (admin, tables), signals, runtime, config, serve)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "failed");
+                ExitCode::FAILURE
+            }
+        };
     logging::flush(logging::FLUSH);
     ended
 }
@@ -141,7 +163,7 @@ fn bad_settings(error: &anyhow::Error) -> ExitCode {
 
 fn run<C>(
     common: &Common,
-    admin: Option<SocketAddr>,
+    (admin, tables): (Option<SocketAddr>, Option<Arc<dyn Reload>>),
     signals: io::Result<Listening>,
     runtime: impl FnOnce(&C) -> io::Result<Runtime>,
     config: C,
@@ -152,6 +174,7 @@ fn run<C>(
     let runtime = runtime(&config)?;
     let ended = runtime.block_on(async {
         let mut starting = Starting::new(admin, shutdown, grace);
+        starting.reread.extend(tables);
         match SighupListener::listen() {
             Ok(hangups) => starting.hangups = Some(hangups),
             Err(error) => {

@@ -7,7 +7,9 @@ mod echo;
 use clap::{Parser, ValueEnum};
 use push_suite_worker::Config;
 use serde::Serialize;
-use service::settings::{Common, Derived, Effective, Warning};
+use service::settings::{Common, Derived, Effective, Reloadable, Warning};
+
+use crate::Tables;
 
 pub use bench::Bench;
 pub use chat::Chat;
@@ -53,6 +55,8 @@ pub struct Settings {
     pub app: App,
     /// The settings of the worker.
     pub config: Config,
+    /// The tables of the settings file.
+    pub tables: Reloadable<Tables>,
 }
 
 impl Effective for Settings {
@@ -65,10 +69,10 @@ impl Effective for Settings {
     }
 }
 
-impl TryFrom<Args> for Settings {
+impl TryFrom<(Args, Reloadable<Tables>)> for Settings {
     type Error = anyhow::Error;
 
-    fn try_from(args: Args) -> anyhow::Result<Self> {
-        Ok(Self { app: args.app, config: args.worker.try_into()? })
+    fn try_from((args, tables): (Args, Reloadable<Tables>)) -> anyhow::Result<Self> {
+        Ok(Self { app: args.app, config: args.worker.try_into()?, tables })
     }
 }

@@ -12,7 +12,10 @@ use clap::{
     parser::ValueSource,
 };
 
-use super::refused::Refused;
+use super::{
+    refused::Refused,
+    tables::{self, Table, TableFile},
+};
 use runtime::files;
 
 /// The origin of each setting, by id; defaults are not listed.
@@ -26,12 +29,22 @@ struct Given {
     typed: Vec<OsString>,
 }
 
-/// Parses the command line together with the layers below it.
+/// The settings of all layers.
+pub(super) struct Parsed {
+    pub(super) matches: ArgMatches,
+    pub(super) origins: Origins,
+    /// The file, if there is one.
+    pub(super) file: Option<PathBuf>,
+}
+
+/// Parses the command line together with the layers below it. The file may have these tables, which
+/// are read elsewhere.
 pub(super) fn parse(
     command: Command,
     argv: Vec<OsString>,
     env: impl Fn(&str) -> Option<OsString>,
-) -> Result<(ArgMatches, Origins), Refused> {
+    known_tables: &'static [Table],
+) -> Result<Parsed, Refused> {
     let command = command.after_help(AFTER_HELP);
     // A required setting may come from a lower layer.
     let lenient = command.clone().mut_args(|arg| arg.required(false));
@@ -51,13 +64,18 @@ pub(super) fn parse(
         }
     }
 
-    if let Some(path) = config_path(&typed, &layers) {
-        for (key, value) in read(&path)? {
+    let config = config_path(&typed, &layers);
+    if let Some(path) = &config {
+        let mut keys = read(path)?;
+        TableFile::take(path.display().to_string(), &mut keys, known_tables)?;
+        for (key, value) in keys {
             let file = path.display();
             let known =
                 || settable().filter(|arg| !matches!(arg.get_id().as_str(), "config" | "check"));
             let Some(arg) = known().find(|arg| arg.get_id() == key.as_str()) else {
-                let known: Vec<&str> = known().map(|arg| arg.get_id().as_str()).collect();
+                let mut known: Vec<&str> = known().map(|arg| arg.get_id().as_str()).collect();
+                let tables = tables::names(known_tables);
+                known.extend(tables.iter().map(String::as_str));
                 let hint = hint(&key, &known);
                 return Err(Refused::UnknownKey { file: file.to_string(), key, hint });
             };
@@ -79,7 +97,7 @@ pub(super) fn parse(
         let flag = format!("--{}", arg.get_long().unwrap_or_default());
         origins.insert(arg.get_id().to_string(), flag);
     }
-    Ok((matches, origins))
+    Ok(Parsed { matches, origins, file: config })
 }
 
 const AFTER_HELP: &str = "Each flag can also be set in the environment (--some-flag is \
@@ -99,7 +117,7 @@ fn config_path(typed: &ArgMatches, layers: &[Given]) -> Option<PathBuf> {
     typed.split_once('=').map(|(_, path)| PathBuf::from(path))
 }
 
-fn read(path: &Path) -> Result<toml::Table, Refused> {
+pub(super) fn read(path: &Path) -> Result<toml::Table, Refused> {
     let file = path.display().to_string();
     let text = files::read_to_string(path, files::LIMIT)
         .map_err(|error| Refused::Unreadable { file: file.clone(), error })?;

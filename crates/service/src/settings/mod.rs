@@ -38,16 +38,21 @@
 //! * A switch takes `true`, `1`, `yes`, `on` and their opposites from the environment, and a
 //!   boolean from the file.
 //! * An empty environment variable counts as unset.
+//! * A list of things with several settings each is an array of [`Tables`] in the file, such as
+//!   `[[api.key]]`. It has no flag, and SIGHUP reads it again.
 //! * `Serialize` must produce a value as the flag accepts it: `--check` prints it.
 
 mod address;
 mod checks;
 mod compat;
 mod effect;
+mod hidden;
 mod layers;
 mod refused;
+mod reloadable;
 mod resolve;
 mod show;
+mod tables;
 
 use std::{convert::Infallible, ffi::OsString, net::SocketAddr, path::PathBuf};
 
@@ -62,9 +67,12 @@ pub use address::{Address, Host, Malformed};
 pub use checks::{Bound, MAX_AMOUNT, MAX_SILENCE, MAX_WAIT, amount, check_bound, check_registers};
 pub use compat::Compat;
 pub use effect::{Derived, Effective, Warning};
+pub use hidden::Hidden;
 pub use refused::{BAD_SETTINGS, Refused};
+pub use reloadable::{Current, Reloadable};
 pub use resolve::Unresolved;
 pub use show::Sheet;
+pub use tables::{Entry, Key, Table, TableFile, Tables};
 
 /// Settings common to all binaries. Flatten this into the binary's own.
 #[derive(Clone, Debug, clap::Args, Serialize)]
@@ -151,21 +159,24 @@ pub fn redacted<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, 
 
 /// Settings, each with its origin.
 #[derive(Debug)]
-pub struct Loaded<A> {
+pub struct Loaded<A, T = ()> {
     /// The merged settings of all layers.
     pub args: A,
+    /// The tables of the file.
+    pub tables: Reloadable<T>,
     origins: layers::Origins,
+    shown: Vec<tables::ShownEntry>,
 }
 
 /// Reads the command line, environment and file of this process.
 ///
 /// # Errors
 /// Names the invalid flag, variable or key. `--help` and `--version` are also returned as errors.
-pub fn load<A: Parser + Serialize>() -> Result<Loaded<A>, Refused> {
-    load_from(std::env::args_os(), |name| std::env::var_os(name))
+pub fn load<A: Parser + Serialize, T: Tables>() -> Result<Loaded<A, T>, Refused> {
+    load_with_tables(std::env::args_os(), |name| std::env::var_os(name))
 }
 
-/// Reads a given command line (program name first) and environment.
+/// Reads a given command line (program name first) and environment, of a binary without tables.
 ///
 /// # Errors
 /// As [`load`].
@@ -173,10 +184,23 @@ pub fn load_from<A: Parser + Serialize>(
     argv: impl IntoIterator<Item = impl Into<OsString>>,
     env: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Loaded<A>, Refused> {
+    load_with_tables(argv, env)
+}
+
+/// Like [`load_from`], of a binary whose file may have tables.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with_tables<A: Parser + Serialize, T: Tables>(
+    argv: impl IntoIterator<Item = impl Into<OsString>>,
+    env: impl Fn(&str) -> Option<OsString>,
+) -> Result<Loaded<A, T>, Refused> {
     let argv = argv.into_iter().map(Into::into).collect();
-    let (matches, origins) = layers::parse(A::command(), argv, env)?;
+    let layers::Parsed { matches, origins, file } =
+        layers::parse(A::command(), argv, env, T::KNOWN)?;
     let args = A::from_arg_matches(&matches).map_err(Refused::Flags)?;
-    Ok(Loaded { args, origins })
+    let (tables, shown) = Reloadable::read(file)?;
+    Ok(Loaded { args, tables, origins, shown })
 }
 
 #[cfg(test)]

@@ -60,6 +60,26 @@ pub enum Refused {
         /// The key that was probably meant, or all known keys.
         hint: String,
     },
+    /// An entry of an array of tables is invalid.
+    #[error("--config {file}: [[{table}]] number {number}: {problem}")]
+    Entry {
+        /// The file.
+        file: String,
+        /// The table.
+        table: &'static str,
+        /// Counted from 1.
+        number: usize,
+        /// The key and its problem.
+        problem: String,
+    },
+    /// A key of the name of an array of tables is something else.
+    #[error("--config {file}: `{table}` must be an array of tables: begin each with [[{table}]]")]
+    NoArray {
+        /// The file.
+        file: String,
+        /// The table.
+        table: &'static str,
+    },
 }
 
 impl Refused {

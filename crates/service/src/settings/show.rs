@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::CommandFactory;
 use serde::Serialize;
 
-use super::{Derived, Loaded};
+use super::{Derived, Loaded, tables::ShownEntry};
 
 /// Placeholder for a secret that is set. No real value equals it: a command line has no NUL.
 pub(super) const REDACTED: &str = "\0redacted";
@@ -14,6 +14,7 @@ pub(super) const REDACTED: &str = "\0redacted";
 #[derive(Debug)]
 pub struct Sheet {
     rows: Vec<Row>,
+    entries: Vec<ShownEntry>,
 }
 
 #[derive(Debug)]
@@ -30,7 +31,7 @@ enum Shown {
     Secret,
 }
 
-impl<A: CommandFactory + Serialize> Loaded<A> {
+impl<A: CommandFactory + Serialize, T> Loaded<A, T> {
     /// All settings, each with its origin.
     #[must_use]
     pub fn sheet(&self) -> Sheet {
@@ -43,14 +44,15 @@ impl<A: CommandFactory + Serialize> Loaded<A> {
             shown: values.get(key).and_then(shown),
             origin: self.origins.get(key).map_or("default", String::as_str).to_owned(),
         };
-        Sheet { rows: keys.map(row).collect() }
+        Sheet { rows: keys.map(row).collect(), entries: self.shown.clone() }
     }
 }
 
 impl Sheet {
     /// All settings in effect as TOML, each with its origin. Secrets, unset settings, and values
     /// that differ at each start are comments, so this can be used as an equivalent `--config`
-    /// file. `derived` are the values of settings that were not given.
+    /// file, up to entries of tables that need a secret. `derived` are the values of settings that
+    /// were not given.
     #[must_use]
     pub fn to_toml(&self, derived: &[Derived]) -> String {
         let mut text = String::new();
@@ -73,7 +75,41 @@ impl Sheet {
                 (None, None) => writeln!(text, "# {key} is not set{note}"),
             };
         }
+        self.entries.iter().for_each(|entry| entry_to_toml(entry, &mut text));
         text
+    }
+}
+
+/// Appends an entry of an array of tables.
+fn entry_to_toml(entry: &ShownEntry, text: &mut String) {
+    let _ = writeln!(text, "\n[[{}]]", entry.table);
+    for (key, value) in entry.value.as_object().into_iter().flatten() {
+        let mut value = value.clone();
+        let _ = match (value.as_str() == Some(REDACTED), redact(&mut value), typed(&value)) {
+            (true, ..) => writeln!(text, "# {key} is set, not shown"),
+            (_, _, None) => writeln!(text, "# {key} is not set"),
+            (_, true, Some(value)) => writeln!(text, "# {key} = {value}"),
+            (_, false, Some(value)) => writeln!(text, "{key} = {value}"),
+        };
+    }
+}
+
+/// Replaces secrets within a value; whether it has any.
+fn redact(value: &mut serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::String(text) if text == REDACTED => {
+            "not shown".clone_into(text);
+            true
+        }
+        serde_json::Value::Array(items) => {
+            items.iter_mut().fold(false, |any, item| redact(item) | any)
+        }
+        serde_json::Value::Object(fields) => {
+            // TOML has no null.
+            fields.retain(|_, value| !value.is_null());
+            fields.values_mut().fold(false, |any, value| redact(value) | any)
+        }
+        _ => false,
     }
 }
 
