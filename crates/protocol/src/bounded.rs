@@ -7,6 +7,8 @@ use serde::{
     de::{Error, SeqAccess, Visitor},
 };
 
+use crate::presence::MAX_PREFIXES;
+
 /// Maximum number of names (uids, groups) or client ids in one list of a command or a query. A
 /// frame of 32 MiB could hold 16 million, each of which takes many times its encoded size once it
 /// is decoded.
@@ -22,6 +24,28 @@ where
     T: Deserialize<'de>,
 {
     deserializer.deserialize_seq(Bounded { most: MAX_TARGETS, items: PhantomData })
+}
+
+/// The same of up to [`MAX_PREFIXES`].
+pub(crate) fn prefixes<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    deserializer.deserialize_seq(Bounded { most: MAX_PREFIXES, items: PhantomData })
+}
+
+/// A list of up to [`MAX_TARGETS`], if there is one.
+pub(crate) fn optional_targets<'de, D, T>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    #[derive(Deserialize)]
+    #[serde(bound = "T: Deserialize<'de>")]
+    struct List<T>(#[serde(deserialize_with = "targets")] Vec<T>);
+
+    Ok(Option::deserialize(deserializer)?.map(|List(list)| list))
 }
 
 /// The same of up to [`MAX_ITEMS`].

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CloseFrame, ConnectionId, Grant, Group, Keep, Message, Refusal, Session, Uid, bounded,
+    CloseFrame, ConnectionId, Grant, Group, Keep, Member, MemberChange, Message, Refusal, Session,
+    Snapshot, Uid, bounded,
 };
 
 /// One command to a gateway. A client that does not exist is not an error: it may have disconnected
@@ -86,6 +87,36 @@ pub enum Command {
     /// anew since: `since` is the stamp of its [binding](crate::Binding). `keep` determines the
     /// reason of its close frame.
     CloseBinding { client: ConnectionId, since: u64, keep: Keep },
+    /// Adds a client to a group as a member, and sends it the snapshot of the members. If the
+    /// client's shard does not know the members, the client joins once the owner of the group has
+    /// sent them. A client that is a member already receives a snapshot and stays the member that
+    /// it is.
+    JoinPresence {
+        client: ConnectionId,
+        group: Group,
+        member: Box<Member>,
+        snapshot: Box<Snapshot>,
+    },
+    /// From the owner of a group, as are the following commands, which a shard ignores from any
+    /// other peer: it has received the full report of that number. The shard ignores the owner's
+    /// other commands about the group until then: they were sent without knowledge of the report.
+    PresenceTaken { shard: u16, group: Group, number: u64 },
+    /// Answers [`wants_view`](crate::PresenceReport::wants_view): the announced members, in parts,
+    /// with no [`SetMember`](Self::SetMember) of the group between them.
+    PresenceView {
+        shard: u16,
+        group: Group,
+        first: bool,
+        last: bool,
+        #[serde(deserialize_with = "bounded::targets")]
+        members: Vec<Member>,
+    },
+    /// Announces a change of the members. Each shard applies it to its view and, if that changes,
+    /// sends `message` to its clients in the group, except to those of the member itself.
+    SetMember { group: Group, change: MemberChange, message: Option<Message> },
+    /// Everything up to the report of that number is dealt with: members that had left by then may
+    /// be forgotten.
+    PresenceSettled { shard: u16, group: Group, number: u64 },
 }
 
 /// The clients that a message with exclusions is for.
@@ -133,6 +164,7 @@ impl Command {
             Self::Close { farewell, .. }
             | Self::CloseWith { farewell, .. }
             | Self::CloseUid { farewell, .. } => farewell.as_ref(),
+            Self::SetMember { message, .. } => message.as_ref(),
             Self::Destroy { .. }
             | Self::BindUid { .. }
             | Self::UnbindUid { .. }
@@ -146,7 +178,11 @@ impl Command {
             | Self::AcceptHandshake { .. }
             | Self::RefuseHandshake { .. }
             | Self::RemoveSessionKeys { .. }
-            | Self::CloseBinding { .. } => None,
+            | Self::CloseBinding { .. }
+            | Self::JoinPresence { .. }
+            | Self::PresenceTaken { .. }
+            | Self::PresenceView { .. }
+            | Self::PresenceSettled { .. } => None,
         }
     }
 
@@ -161,6 +197,7 @@ impl Command {
             Self::Close { farewell, .. }
             | Self::CloseWith { farewell, .. }
             | Self::CloseUid { farewell, .. } => farewell.as_mut(),
+            Self::SetMember { message, .. } => message.as_mut(),
             Self::Destroy { .. }
             | Self::BindUid { .. }
             | Self::UnbindUid { .. }
@@ -174,7 +211,11 @@ impl Command {
             | Self::AcceptHandshake { .. }
             | Self::RefuseHandshake { .. }
             | Self::RemoveSessionKeys { .. }
-            | Self::CloseBinding { .. } => None,
+            | Self::CloseBinding { .. }
+            | Self::JoinPresence { .. }
+            | Self::PresenceTaken { .. }
+            | Self::PresenceView { .. }
+            | Self::PresenceSettled { .. } => None,
         }
     }
 
@@ -202,7 +243,12 @@ impl Command {
             | Self::SendExcept { .. }
             | Self::RefuseHandshake { .. }
             | Self::RemoveSessionKeys { .. }
-            | Self::CloseBinding { .. } => None,
+            | Self::CloseBinding { .. }
+            | Self::JoinPresence { .. }
+            | Self::PresenceTaken { .. }
+            | Self::PresenceView { .. }
+            | Self::SetMember { .. }
+            | Self::PresenceSettled { .. } => None,
         }
     }
 
@@ -240,9 +286,18 @@ impl Command {
             Self::JoinGroupByUid { uid, group } | Self::LeaveGroupByUid { uid, group } => {
                 uid.weight() + group.weight()
             }
+            Self::JoinPresence { group, member, snapshot, .. } => {
+                group.weight() + member.weight() + snapshot.weight()
+            }
+            Self::PresenceView { group, members, .. } => {
+                group.weight() + members.iter().map(Member::weight).sum::<usize>()
+            }
+            Self::SetMember { group, change, .. } => group.weight() + change.weight(),
             Self::JoinGroup { group, .. }
             | Self::LeaveGroup { group, .. }
-            | Self::Ungroup { group } => group.weight(),
+            | Self::Ungroup { group }
+            | Self::PresenceTaken { group, .. }
+            | Self::PresenceSettled { group, .. } => group.weight(),
             Self::SendToAll { to: Recipients::All, .. }
             | Self::SendToClient { .. }
             | Self::Close { .. }
@@ -272,7 +327,8 @@ impl Command {
             | Self::UpdateSession { client, .. }
             | Self::AcceptHandshake { client, .. }
             | Self::RefuseHandshake { client, .. }
-            | Self::RemoveSessionKeys { client, .. } => Some(*client),
+            | Self::RemoveSessionKeys { client, .. }
+            | Self::JoinPresence { client, .. } => Some(*client),
             Self::SendToAll { .. }
             | Self::SendToUids { .. }
             | Self::SendToGroups { .. }
@@ -280,7 +336,11 @@ impl Command {
             | Self::CloseUid { .. }
             | Self::JoinGroupByUid { .. }
             | Self::LeaveGroupByUid { .. }
-            | Self::Ungroup { .. } => None,
+            | Self::Ungroup { .. }
+            | Self::PresenceTaken { .. }
+            | Self::PresenceView { .. }
+            | Self::SetMember { .. }
+            | Self::PresenceSettled { .. } => None,
         }
     }
 }

@@ -26,6 +26,8 @@ pub mod discovery;
 pub mod grant;
 pub mod handshake;
 pub mod link;
+pub mod presence;
+pub mod rendezvous;
 mod role;
 pub mod secret;
 pub mod standby;
@@ -42,6 +44,10 @@ pub use id::{ClientId, ConnectionId, InvalidClientId};
 pub use instance::{InstanceId, InvalidInstance};
 pub use message::{Message, MessageKind};
 pub use name::{Group, InvalidName, TokenId, Uid};
+pub use presence::{
+    InvalidPresence, LocalMember, Member, MemberChange, MemberId, Part, PresenceAnswer,
+    PresenceReport, Snapshot,
+};
 pub use query::{Answer, Effect, Fields, Filter, Query, Row, Swap};
 pub use secret::Secret;
 pub use session::{Form, Session, SessionError};

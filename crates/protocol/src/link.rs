@@ -17,8 +17,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Answer, Command, ConnectionId, Context, Event, InstanceId, Message, Query, Session, Uid,
-    UidLimit,
+    Answer, Command, ConnectionId, Context, Event, Group, InstanceId, Message, PresenceReport,
+    Query, Session, Uid, UidLimit, bounded,
     handshake::{Nonce, Proof},
     standby::{StandbyClient, WorkerMessage},
 };
@@ -73,6 +73,12 @@ pub enum ToGateway {
     /// Answers a [`ToPeer::CheckUid`]: every gateway has been asked, and every client over the limit
     /// is closed.
     UidChecked { check: u64, uid: Uid },
+    /// From a worker: it watches the groups whose names begin with one of these prefixes, in place of
+    /// those that it has watched. Without any it watches none, as after [`Leaving`](Self::Leaving).
+    Watch {
+        #[serde(deserialize_with = "bounded::prefixes")]
+        prefixes: Vec<Group>,
+    },
 }
 
 /// A message from a gateway to a peer.
@@ -127,6 +133,10 @@ pub enum ToPeer {
     /// Answered with a [`ToGateway::UidChecked`] of the same number, however long it takes. `clock`
     /// is passed on with [`Query::Bindings`].
     CheckUid { check: u64, uid: Uid, limit: UidLimit, clock: u64 },
+    /// To the owner of a group: its state on a shard.
+    Presence(Box<PresenceReport>),
+    /// For this shard the receiver owns the group no longer: it gets no more reports about it.
+    PresenceLost { group: Group, shard: u16 },
 }
 
 /// Why a peer was refused.
@@ -220,7 +230,8 @@ impl LinkMessage for ToGateway {
             | Self::EventStarted { .. }
             | Self::HandlerStarted { .. }
             | Self::Relay { .. }
-            | Self::UidChecked { .. } => &[],
+            | Self::UidChecked { .. }
+            | Self::Watch { .. } => &[],
         }
     }
 

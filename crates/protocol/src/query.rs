@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccessToken, ConnectionId, Group, Renewal, Revocation, Session, Uid, bounded};
+use crate::{
+    AccessToken, ConnectionId, Group, MemberId, PresenceAnswer, Renewal, Revocation, Session, Uid,
+    bounded,
+};
 
 /// One query about a gateway's own clients.
 ///
@@ -60,6 +63,13 @@ pub enum Query {
     /// here on have stamps higher than `clock`, the highest that the gateway that asked for the
     /// check has assigned or seen.
     Bindings { uid: Uid, clock: u64 },
+    /// The clients of a group here, and its members, or those of them that are listed →
+    /// [`Answer::Presence`]
+    Presence {
+        group: Group,
+        #[serde(deserialize_with = "bounded::optional_targets")]
+        members: Option<Vec<MemberId>>,
+    },
 }
 
 impl Query {
@@ -70,6 +80,9 @@ impl Query {
         match self {
             Self::ClientsOfUids { uids: requested } => uids(requested),
             Self::Bindings { uid, .. } => uid.weight(),
+            Self::Presence { group, members } => {
+                group.weight() + members.iter().flatten().map(MemberId::weight).sum::<usize>()
+            }
             Self::Counts { groups: requested } => groups(requested),
             Self::Sessions { group: Some(group) } | Self::Count { group: Some(group) } => {
                 group.weight()
@@ -118,7 +131,8 @@ impl Query {
             | Self::UidCount { .. }
             | Self::Uids { .. }
             | Self::Revoke(_)
-            | Self::Bindings { .. } => None,
+            | Self::Bindings { .. }
+            | Self::Presence { .. } => None,
         }
     }
 }
@@ -192,6 +206,8 @@ pub enum Answer {
     RevocationsFull,
     /// The clients of the uid, and the stamp of each binding.
     Bindings(#[serde(deserialize_with = "bounded::items")] Vec<(ConnectionId, u64)>),
+    /// The clients of the group, and its members.
+    Presence(PresenceAnswer),
 }
 
 /// The outcome of [`Query::SwapSession`].

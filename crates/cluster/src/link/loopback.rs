@@ -45,7 +45,8 @@ pub(crate) fn run_once(link: &Link, gateway: &mut impl LocalGateway) {
                 | ToGateway::EventStarted { .. }
                 | ToGateway::HandlerStarted { .. }
                 | ToGateway::Relay { .. }
-                | ToGateway::UidChecked { .. } => {}
+                | ToGateway::UidChecked { .. }
+                | ToGateway::Watch { .. } => {}
             }
         }
     }

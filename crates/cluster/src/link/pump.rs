@@ -243,6 +243,7 @@ impl Pump<'_> {
                         return Err(Ended::OutOfOrder);
                     }
                 }
+                ToPeer::Presence(_) | ToPeer::PresenceLost { .. } => {}
                 message => self.handle_standby(message)?,
             }
         }

@@ -71,6 +71,7 @@ pub(super) fn estimate(query: &Query, content: &Content, in_php: bool) -> usize 
         Query::Sessions { .. } => content.clients * ROW + sessions(None),
         // Each uid occurs once, and each client under one uid.
         Query::ClientsOfUids { .. } => query.weight() + ids,
+        Query::Presence { .. } => content.memberships,
         Query::Bindings { .. } => content.clients.saturating_mul(ROW),
         Query::Counts { groups } => query.weight() + groups.len() * ROW,
         Query::Online { clients } => clients.len() * size_of::<u64>(),

@@ -179,6 +179,7 @@ impl Hub {
             ToGateway::HandlerStarted { shard, seq, alone } => {
                 self.send_to_shard(shard, ToShard::HandlerStarted { link: from, seq, alone })?;
             }
+            ToGateway::Watch { .. } => {}
             ToGateway::Leaving => {
                 self.send_to_shards(None, || ToShard::WorkerLeaving { link: from })
             }

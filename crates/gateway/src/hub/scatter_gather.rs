@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use protocol::{
-    Answer, ConnectionId, Effect, Group, Query, Renewal, Swap, Uid,
+    Answer, ConnectionId, Effect, Group, PresenceAnswer, Query, Renewal, Swap, Uid,
     codec::gateway_worker::reply::{NoReply, Reply},
     link::ToPeer,
 };
@@ -212,6 +212,10 @@ fn merge(query: Query, parts: Vec<PartialAnswer>) -> Answer {
             let mut seen = HashSet::new();
             let uids = all.into_iter().map(|(_, uid)| uid);
             Answer::Uids(uids.filter(|uid| seen.insert(uid.clone())).collect())
+        }
+        Query::Presence { .. } => {
+            let clients = collect!(Count).into_iter().sum();
+            Answer::Presence(PresenceAnswer { clients, members: Vec::new() })
         }
         Query::SwapSession { .. } => {
             let mut parts = parts.into_iter();

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use protocol::{InstanceId, Uid, UidLimit};
+use protocol::{Uid, UidLimit};
 
 use crate::thread_messages::LinkId;
 
@@ -199,22 +199,6 @@ impl UidChecks {
             _ => drop(self.pending.remove(uid)),
         }
     }
-}
-
-/// The worker that checks a uid: the same one for each gateway that has these workers, so that
-/// checks of one uid are made one after the other (rendezvous hashing).
-pub(super) fn checker<'a, L>(
-    uid: &Uid,
-    workers: impl Iterator<Item = (&'a InstanceId, L)>,
-) -> Option<L> {
-    let weight = |instance: &InstanceId| {
-        // FNV-1a: the same in all processes.
-        let bytes = uid.as_bytes().iter().chain(instance.as_str().as_bytes());
-        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        })
-    };
-    workers.max_by_key(|(instance, _)| (weight(instance), *instance)).map(|(_, worker)| worker)
 }
 
 #[cfg(test)]

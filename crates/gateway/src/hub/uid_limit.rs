@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
-use protocol::{Binding, ClientId, Command, ConnectionId, Query, Uid, link::ToPeer};
+use protocol::{
+    Binding, ClientId, Command, ConnectionId, Query, Uid, link::ToPeer, rendezvous::rendezvous,
+};
 use runtime::clock;
 
 use super::{
     Hub,
     scatter_gather::{Origin, ScatterGather},
-    uid_checks::checker,
 };
 use crate::thread_messages::{LinkId, Ordinal, ToShard, Token, UIDS_PER_SLICE};
 
@@ -124,12 +125,14 @@ impl Hub {
         }
     }
 
+    /// The worker that checks a uid: the same one for each gateway that has these workers, so that
+    /// checks of one uid are made one after the other.
     fn checker(&self, uid: &Uid) -> Option<LinkId> {
         let workers = self.workers.values().filter_map(|id| {
             let worker = self.links.get(id)?.worker.as_ref()?;
             Some((worker.instance.as_ref()?, *id))
         });
-        checker(uid, workers)
+        rendezvous(uid.as_bytes(), workers)
     }
 
     /// Looks for the uids whose bindings were left out, while there is room for them and a worker

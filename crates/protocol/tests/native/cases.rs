@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use crate::{
-    handshake_answers,
+    handshake_answers, presence,
     queries::{answers, filters, queries},
 };
 use bytes::Bytes;
@@ -125,6 +125,9 @@ fn own_to_gateway() -> Vec<(&'static str, ToGateway)> {
         };
         ToGateway::UidChecked { .. } =>
             "uid-checked": ToGateway::UidChecked { check: 300, uid: uid("ann") };
+        ToGateway::Watch { .. } =>
+            "watch": ToGateway::Watch { prefixes: vec![group("presence-"), group("r")] },
+            "watch-no-more": ToGateway::Watch { prefixes: vec![] };
     })
 }
 
@@ -231,6 +234,40 @@ fn commands() -> Vec<(&'static str, Command)> {
             since: 0x0102_0304_0506_0708,
             keep: Keep::Oldest,
         };
+        Command::JoinPresence { .. } => "join-presence": Command::JoinPresence {
+            client,
+            group: group("r"),
+            member: Box::new(presence::member()),
+            snapshot: Box::new(presence::snapshot()),
+        };
+        Command::PresenceTaken { .. } => "presence-taken": Command::PresenceTaken {
+            shard: 2,
+            group: group("r"),
+            number: 300,
+        };
+        Command::PresenceView { .. } => "presence-view": Command::PresenceView {
+            shard: 2,
+            group: group("r"),
+            first: true,
+            last: false,
+            members: vec![presence::member()],
+        };
+        Command::SetMember { .. } =>
+            "set-member": Command::SetMember {
+                group: group("r"),
+                change: presence::added(),
+                message: Some(Message::text("hi")),
+            },
+            "set-member-removed": Command::SetMember {
+                group: group("r"),
+                change: presence::removed(),
+                message: None,
+            };
+        Command::PresenceSettled { .. } => "presence-settled": Command::PresenceSettled {
+            shard: 2,
+            group: group("r"),
+            number: 300,
+        };
     })
 }
 
@@ -334,6 +371,11 @@ fn own_to_peer() -> Vec<(&'static str, ToPeer)> {
             limit: UidLimit { connections: 3, keep: Keep::Newest },
             clock: 0x0102_0304_0506_0708,
         };
+        ToPeer::Presence(_) =>
+            "presence": ToPeer::Presence(Box::new(presence::report())),
+            "presence-in-full": ToPeer::Presence(Box::new(presence::full_report()));
+        ToPeer::PresenceLost { .. } =>
+            "presence-lost": ToPeer::PresenceLost { group: group("r"), shard: 2 };
     })
 }
 

@@ -8,6 +8,7 @@ mod cases;
 mod golden;
 mod handshake_answers;
 mod hostile;
+mod presence;
 mod queries;
 mod strategies;
 mod tokens;

@@ -6,7 +6,7 @@ use push_suite_protocol::{
 
 use crate::{
     cases::{group, session, uid},
-    tokens,
+    presence, tokens,
 };
 
 pub(crate) fn queries() -> Vec<(&'static str, Query)> {
@@ -47,6 +47,12 @@ pub(crate) fn queries() -> Vec<(&'static str, Query)> {
         Query::RenewToken { .. } => "renew-token": tokens::renew(client);
         Query::Revoke(_) => "revoke": tokens::revoke(uid("ann"));
         Query::Bindings { .. } => "bindings": Query::Bindings { uid: uid("ann"), clock: 300 };
+        Query::Presence { .. } =>
+            "presence": Query::Presence { group: group("r"), members: None },
+            "presence-of-members": Query::Presence {
+                group: group("r"),
+                members: Some(vec![presence::id()]),
+            };
     })
 }
 
@@ -106,6 +112,7 @@ pub(crate) fn answers() -> Vec<(&'static str, Answer)> {
         Answer::RevocationsFull => "revocations-full": Answer::RevocationsFull;
         Answer::Bindings(_) =>
             "bindings": Answer::Bindings(vec![(client, 300), (ConnectionId(8), u64::MAX)]);
+        Answer::Presence(_) => "presence": Answer::Presence(presence::answer());
     });
     all.extend(tokens::renewals());
     all

@@ -15,6 +15,8 @@ use push_suite_protocol::{
     standby::{HandedOver, Handover, StandbyClient, WorkerMessage},
 };
 
+use crate::presence;
+
 pub(crate) fn to_gateway() -> impl Strategy<Value = ToGateway> {
     prop_oneof![
         (role(), any::<[u8; 32]>(), any::<[u8; 32]>())
@@ -41,6 +43,7 @@ pub(crate) fn to_gateway() -> impl Strategy<Value = ToGateway> {
         }),
         (instance(), worker_message()).prop_map(|(to, message)| ToGateway::Relay { to, message }),
         (any::<u64>(), uid()).prop_map(|(check, uid)| ToGateway::UidChecked { check, uid }),
+        vec(group(), 0..4).prop_map(|prefixes| ToGateway::Watch { prefixes }),
     ]
 }
 
@@ -73,6 +76,8 @@ pub(crate) fn to_peer() -> impl Strategy<Value = ToPeer> {
                 ToPeer::CheckUid { check, uid, limit: UidLimit { connections, keep }, clock }
             }
         ),
+        presence::reports().prop_map(|report| ToPeer::Presence(Box::new(report))),
+        (group(), any::<u16>()).prop_map(|(group, shard)| ToPeer::PresenceLost { group, shard }),
     ]
 }
 
@@ -158,6 +163,7 @@ fn command() -> impl Strategy<Value = Command> {
             since,
             keep
         }),
+        presence::commands(),
     ]
 }
 
@@ -227,6 +233,7 @@ fn query() -> impl Strategy<Value = Query> {
             Query::SwapSession { client, edit, expected, new }
         }),
         (uid(), any::<u64>()).prop_map(|(uid, clock)| Query::Bindings { uid, clock }),
+        presence::queries(),
     ]
 }
 
@@ -321,10 +328,11 @@ fn answer() -> impl Strategy<Value = Answer> {
         renewal().prop_map(Answer::Renewal),
         Just(Answer::RevocationsFull),
         vec((client(), any::<u64>()), 0..4).prop_map(Answer::Bindings),
+        presence::answers().prop_map(Answer::Presence),
     ]
 }
 
-fn message() -> impl Strategy<Value = Message> {
+pub(crate) fn message() -> impl Strategy<Value = Message> {
     let kind =
         prop_oneof![Just(MessageKind::Text), Just(MessageKind::Binary), Just(MessageKind::Raw)];
     (kind, vec(any::<u8>(), 0..300), any::<bool>()).prop_map(|(kind, body, uncompressed)| Message {
@@ -348,7 +356,7 @@ fn uid() -> impl Strategy<Value = Uid> {
     name().prop_map(|name| Uid::new(name).unwrap())
 }
 
-fn group() -> impl Strategy<Value = Group> {
+pub(crate) fn group() -> impl Strategy<Value = Group> {
     name().prop_map(|name| Group::new(name).unwrap())
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{
     Answer, Close, CloseFrame, Command, ConnectionId, Effect, Fields, Filter, Grant, Group,
-    Message, Query, Recipients, Refusal, Renewal, Row, Session, Swap, Target, Uid,
+    Message, PresenceAnswer, Query, Recipients, Refusal, Renewal, Row, Session, Swap, Target, Uid,
 };
 use push_suite_cluster::internal::LocalGateway;
 
@@ -244,6 +244,14 @@ impl LocalGateway for Gateway {
             Command::LeaveGroupByUid { uid, group } => {
                 self.edit_clients_of(&uid, |_, client| Some(client.leave(&group)))
             }
+            Command::JoinPresence { client, group, .. } => {
+                self.edit(client, |client| client.join(group))
+            }
+            // Sent by owners of groups, to which this gateway does not report.
+            Command::PresenceTaken { .. }
+            | Command::PresenceView { .. }
+            | Command::SetMember { .. }
+            | Command::PresenceSettled { .. } => Effect::default(),
             // Sent because of a limit, which this gateway has not.
             Command::CloseBinding { .. } => Effect::default(),
             Command::Destroy { client } => self.edit(client, Client::close),
@@ -338,6 +346,11 @@ impl LocalGateway for Gateway {
             Query::Revoke(_) => Answer::Count(0),
             // The same.
             Query::Bindings { .. } => Answer::Bindings(Vec::new()),
+            Query::Presence { group, .. } => {
+                let is_member = |client: &&Client| client.groups.contains(&group);
+                let clients = self.open().map(|(_, it)| it).filter(is_member).count() as u64;
+                Answer::Presence(PresenceAnswer { clients, members: Vec::new() })
+            }
         }
     }
 }

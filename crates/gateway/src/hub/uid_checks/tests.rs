@@ -129,21 +129,3 @@ fn uids_beyond_the_bounds_are_found_again() {
     assert!(checks.takes_more(PENDING / 2));
     assert!(checks.parked.len() == PARKED && checks.take_incomplete());
 }
-
-#[test]
-fn gateways_with_the_same_workers_choose_the_same_one() {
-    let workers: Vec<_> = (0..5).map(InstanceId::from_random).collect();
-    let mut chosen = HashSet::new();
-    for name in 0..100 {
-        let there = workers.iter().rev().map(|worker| (worker, worker));
-        let here = workers.iter().map(|worker| (worker, worker));
-        let checker = checker(&uid(name), here).unwrap();
-        assert_eq!(super::checker(&uid(name), there), Some(checker));
-        chosen.insert(checker);
-        // Another worker's end changes nothing.
-        let fewer = workers.iter().filter(|it| *it == checker || **it < *checker);
-        assert_eq!(super::checker(&uid(name), fewer.map(|it| (it, it))), Some(checker));
-    }
-    assert_eq!(chosen.len(), workers.len());
-    assert_eq!(checker(&uid("ann"), std::iter::empty::<(&InstanceId, ())>()), None);
-}

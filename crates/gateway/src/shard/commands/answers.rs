@@ -50,6 +50,9 @@ pub(super) fn answer<H: Copy>(
             };
             PartialAnswer::Count([count as u64])
         }
+        Query::Presence { group, .. } => {
+            PartialAnswer::Count([directory.member_count(&group) as u64])
+        }
         Query::Counts { groups } => PartialAnswer::Counts(
             groups.iter().map(|group| directory.member_count(group) as u64).collect(),
         ),

@@ -115,6 +115,11 @@ impl Shard {
             Command::RefuseHandshake { client, refusal } => {
                 self.refuse_undecided(client, *refusal);
             }
+            Command::JoinPresence { .. }
+            | Command::PresenceTaken { .. }
+            | Command::PresenceView { .. }
+            | Command::SetMember { .. }
+            | Command::PresenceSettled { .. } => {}
             Command::RemoveSessionKeys { client, edit, keys } => {
                 let key = self.directory.remove_session_keys(client, &keys);
                 self.session_changed(from, key, edit);
