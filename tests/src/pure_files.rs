@@ -3,6 +3,12 @@
 /// Files and folders of pure values and functions, which are tested without a runtime.
 pub const PURE: &[&str] = &[
     "crates/auth/src",
+    "crates/hooks/src/circuit.rs",
+    "crates/hooks/src/lanes.rs",
+    "crates/hooks/src/schedule.rs",
+    "crates/hooks/src/signature.rs",
+    "crates/hooks/src/url.rs",
+    "crates/hooks/src/verdict.rs",
     "crates/loadgen/src/account.rs",
     "crates/loadgen/src/content.rs",
     "crates/loadgen/src/frame.rs",

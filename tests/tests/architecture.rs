@@ -112,7 +112,7 @@ const UNCONTROLLED: &[&str] = &[
 
 /// Crates that run in the processes of the suite.
 const PROCESSES: &[&str] =
-    &["business-worker", "cluster", "gateway", "register", "runtime", "service", "worker"];
+    &["business-worker", "cluster", "gateway", "hooks", "register", "runtime", "service", "worker"];
 
 /// Calls that spawn a task or thread whose panic would go unnoticed; forbidden except in tests.
 const UNSUPERVISED: &[&str] =

@@ -5,6 +5,8 @@
 
 #[cfg(feature = "fakes")]
 pub mod fakes;
+#[cfg(feature = "receiver")]
+pub mod receiver;
 
 pub mod message;
 pub mod record;

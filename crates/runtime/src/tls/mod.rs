@@ -6,11 +6,13 @@
 //! | connect to a peer | [`MutualTls`], through [`dial`](crate::dial) |
 //! | accept a peer | [`InnerAcceptor`] |
 //! | serve clients (`wss://`) | [`ServerTls`] |
+//! | connect to a server that is not of the cluster | [`HttpsClient`] |
 //! | see how certificates are verified | `trust` |
 //!
 //! An established connection is a [`Stream`]. No other crate names rustls.
 
 mod files;
+mod https;
 mod inner_acceptor;
 mod reloadable;
 mod trust;
@@ -32,6 +34,7 @@ use crate::{
 };
 
 pub use self::{
+    https::HttpsClient,
     inner_acceptor::{InnerAcceptor, Plain, Refused},
     reloadable::Reload,
     trust::NAME,

@@ -1,0 +1,192 @@
+//! Metrics of requests to receivers.
+
+use std::time::Duration;
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+use super::request::{Failure, HookResponse};
+use crate::verdict::Verdict;
+
+/// Counters over all receivers.
+#[derive(Debug)]
+pub(super) struct Metrics {
+    requests: Family<RequestLabels, Counter>,
+    dropped: Family<DropLabels, Counter>,
+    seconds: Histogram,
+    in_flight: Gauge,
+    queued: Gauge,
+    queued_bytes: Gauge,
+    open: Gauge,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    outcome: Outcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DropLabels {
+    reason: Dropped,
+}
+
+/// The outcome of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Outcome {
+    Accepted,
+    Refused,
+    Gone,
+    Redirect,
+    Busy,
+    Error,
+    Connect,
+    Timeout,
+    Broken,
+    TooLong,
+}
+
+/// Why a request was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Dropped {
+    QueueFull,
+    GivenUp,
+    Refused,
+    Off,
+    Stopped,
+}
+
+impl Outcome {
+    pub(super) fn of(answer: &Result<HookResponse, Failure>) -> Self {
+        match answer {
+            Ok(response) => match Verdict::of(response.status) {
+                Verdict::Accepted => Self::Accepted,
+                Verdict::Gone => Self::Gone,
+                Verdict::Refused => Self::Refused,
+                Verdict::Again if response.status.is_redirection() => Self::Redirect,
+                Verdict::Again if response.status.is_client_error() => Self::Busy,
+                Verdict::Again => Self::Error,
+            },
+            Err(Failure::Connect(_)) => Self::Connect,
+            Err(Failure::Broken(_)) => Self::Broken,
+            Err(Failure::TooLong(_)) => Self::TooLong,
+            Err(Failure::Off | Failure::Open(_) | Failure::Busy | Failure::Timeout) => {
+                Self::Timeout
+            }
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::Gone => "gone",
+            Self::Redirect => "redirect",
+            Self::Busy => "busy",
+            Self::Error => "error",
+            Self::Connect => "connect",
+            Self::Timeout => "timeout",
+            Self::Broken => "broken",
+            Self::TooLong => "too_long",
+        }
+    }
+}
+
+impl EncodeLabelValue for Outcome {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        self.name().encode(encoder)
+    }
+}
+
+impl EncodeLabelValue for Dropped {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::GivenUp => "given_up",
+            Self::Refused => "refused",
+            Self::Off => "off",
+            Self::Stopped => "stopped",
+        }
+        .encode(encoder)
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let buckets = [0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 3.0, 10.0, 30.0];
+        Self {
+            requests: Family::default(),
+            dropped: Family::default(),
+            seconds: Histogram::new(buckets),
+            in_flight: Gauge::default(),
+            queued: Gauge::default(),
+            queued_bytes: Gauge::default(),
+            open: Gauge::default(),
+        }
+    }
+}
+
+/// A request under way, until it is dropped.
+#[derive(Debug)]
+pub(super) struct InFlight<'a>(&'a Gauge);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Metrics {
+    pub(super) fn sent(&self, outcome: Outcome) {
+        self.requests.get_or_create(&RequestLabels { outcome }).inc();
+    }
+
+    pub(super) fn dropped(&self, reason: Dropped) {
+        self.dropped.get_or_create(&DropLabels { reason }).inc();
+    }
+
+    pub(super) fn took(&self, time: Duration) {
+        self.seconds.observe(time.as_secs_f64());
+    }
+
+    pub(super) fn in_flight(&self) -> InFlight<'_> {
+        self.in_flight.inc();
+        InFlight(&self.in_flight)
+    }
+
+    pub(super) fn queued(&self, count: usize, bytes: usize) {
+        self.queued.inc_by(i64::try_from(count).unwrap_or(i64::MAX));
+        self.queued_bytes.inc_by(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn unqueued(&self, count: usize, bytes: usize) {
+        self.queued.dec_by(i64::try_from(count).unwrap_or(i64::MAX));
+        self.queued_bytes.dec_by(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn circuit(&self, is_open: bool) {
+        match is_open {
+            true => self.open.inc(),
+            false => self.open.dec(),
+        };
+    }
+
+    pub(super) fn register(&self, registry: &mut Registry) {
+        let requests = self.requests.clone();
+        registry.register("requests", "Requests to webhooks, by outcome", requests);
+        let dropped = self.dropped.clone();
+        registry.register("dropped", "Requests to webhooks that were dropped", dropped);
+        let help = "Time from the start of a request to a webhook to the end of its answer";
+        registry.register("request_seconds", help, self.seconds.clone());
+        let help = "Requests to webhooks that are under way";
+        registry.register("in_flight", help, self.in_flight.clone());
+        let help = "Requests in the queues of webhooks, with those under way";
+        registry.register("queued", help, self.queued.clone());
+        let help = "Bytes in the queues of webhooks";
+        registry.register("queued_bytes", help, self.queued_bytes.clone());
+        let help = "Webhooks with an open circuit";
+        registry.register("circuits_open", help, self.open.clone());
+    }
+}
