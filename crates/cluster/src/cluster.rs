@@ -1,6 +1,6 @@
 //! The handle to every gateway, and its owner.
 
-use std::{fmt, ops::Deref, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, ops::Deref, sync::Arc, time::Duration};
 
 use prometheus_client::registry::Registry;
 use protocol::{InstanceId, link::Role};
@@ -135,6 +135,26 @@ impl Cluster {
             }
         });
         futures_util::future::try_join_all(flushed).await.map(drop)
+    }
+
+    /// Waits until every linked gateway has read everything sent so far, and returns the inner
+    /// addresses of those of which that is not known: they are disconnected, or have not answered
+    /// within five seconds. Commands are not lost there: they take effect once, unless the gateway
+    /// is not reached any more.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if the cluster is closed.
+    pub async fn flush_linked(&self) -> Result<Vec<SocketAddr>, Error> {
+        if self.shared.is_closed() {
+            return Err(Error::Closed);
+        }
+        let directory = self.shared.directory();
+        let flushed = directory
+            .links()
+            .map(|link| async { link.flush().await.err().map(|_| link.gateway()) });
+        let unreachable = futures_util::future::join_all(flushed).await;
+        let parked = directory.parked().map(|link| link.gateway());
+        Ok(unreachable.into_iter().flatten().chain(parked).collect())
     }
 }
 

@@ -47,6 +47,9 @@ pub struct AppEntry {
     /// Maximum number of clients; 0: no limit.
     #[serde(default)]
     max_connections: u64,
+    /// Requests of the HTTP API in a second, each event of a batch counted; 0: no limit.
+    #[serde(default)]
+    http_requests_per_second: u32,
     /// Origins whose pages may connect, such as `https://example.com` or `*.example.com`; empty:
     /// all.
     #[serde(default)]
@@ -228,6 +231,14 @@ impl App {
     /// Maximum number of clients; `None`: no limit.
     pub const fn max_connections(&self) -> Option<u64> {
         match self.entry.max_connections {
+            0 => None,
+            limit => Some(limit),
+        }
+    }
+
+    /// Requests of the HTTP API in a second, each event of a batch counted; `None`: no limit.
+    pub const fn http_requests_per_second(&self) -> Option<u32> {
+        match self.entry.http_requests_per_second {
             0 => None,
             limit => Some(limit),
         }

@@ -8,17 +8,20 @@
 //! | turn a socket id into a client, or back | [`socket_id`] |
 //! | know the groups and uids of an app's clients | [`names`] |
 //! | publish an event | [`trigger()`] |
+//! | serve the HTTP API | [`http`] |
 
 #![warn(missing_docs, clippy::missing_errors_doc)]
 
 pub mod app;
 pub mod channel;
+pub mod http;
 pub mod names;
 pub mod server_message;
 pub mod signature;
 pub mod socket_id;
 mod trigger;
 pub mod user;
+pub mod webhooks;
 
 pub use app::{App, AppEntry, Apps};
 pub use channel::Channel;

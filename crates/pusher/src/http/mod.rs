@@ -1,0 +1,221 @@
+//! The HTTP API of the protocol: back ends publish events with it, and query channels and users.
+//!
+//! | I want to… | Look at |
+//! |---|---|
+//! | add an endpoint | `endpoint.rs` |
+//! | change a limit of what is published | `publication.rs` |
+//! | know what a signature covers | `request_signature.rs`, `query.rs` |
+//! | change a status or the text of an error | `refused.rs` |
+
+mod attributes;
+mod body;
+mod endpoint;
+mod metrics;
+mod publication;
+mod publish;
+mod queries;
+mod query;
+mod rate;
+mod refused;
+mod request_signature;
+mod users;
+
+use std::{collections::HashMap, fmt, sync::Arc, time::Instant};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    http::{StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
+    routing::any,
+};
+use prometheus_client::registry::Registry;
+use push_suite_cluster::{Cluster, Secret};
+use runtime::{clock, sync::Mutex};
+
+use self::{
+    body::Incoming,
+    endpoint::{Endpoint, Target},
+    metrics::Metrics,
+    query::Query,
+    rate::Bucket,
+    refused::Refused,
+    request_signature::SignedRequest,
+};
+use crate::{App, Apps, SocketIds};
+
+/// The HTTP API over a cluster. Cheap to clone.
+#[derive(Clone)]
+pub struct HttpApi {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    cluster: Cluster,
+    apps: Box<dyn Fn() -> Arc<Apps> + Send + Sync>,
+    socket_ids: SocketIds,
+    metrics: Metrics,
+    /// By the id of the app. Entries of removed apps are few, since an operator made each.
+    rates: Mutex<HashMap<String, Bucket>>,
+}
+
+impl HttpApi {
+    /// The API on a cluster with this secret. `apps` returns the apps in effect; each request asks
+    /// once.
+    pub fn new(
+        cluster: Cluster,
+        secret: &Secret,
+        apps: impl Fn() -> Arc<Apps> + Send + Sync + 'static,
+    ) -> Self {
+        let shared = Shared {
+            cluster,
+            apps: Box::new(apps),
+            socket_ids: SocketIds::new(secret),
+            metrics: Metrics::default(),
+            rates: Mutex::default(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Registers the metrics. Their names have no prefix; pass a registry that has one.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.shared.metrics.register(registry);
+    }
+}
+
+/// The routes of the API: `/apps/…`, `/users/…` and `/up`.
+///
+/// `prefix` is a path such as `/push` with which a proxy passes requests: those under it are
+/// answered as well, whether their signature covers it or not.
+pub fn routes(api: HttpApi, prefix: Option<&str>) -> Router {
+    let mut router = Router::new().route("/up", any(answer));
+    let prefix = prefix.map(|prefix| prefix.trim_end_matches('/')).unwrap_or_default();
+    for prefix in [Some(""), Some(prefix).filter(|it| !it.is_empty())].into_iter().flatten() {
+        for first in ["apps", "users"] {
+            router = router.route(&format!("{prefix}/{first}/{{*rest}}"), any(answer));
+        }
+    }
+    router.with_state(api)
+}
+
+/// Answers any request. Errors are one line of plain text: SDKs show it.
+async fn answer(State(api): State<HttpApi>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let mut body = Incoming::new(body);
+    let (endpoint, answer) = api.answer(&head, &mut body).await;
+    if answer.is_err() {
+        // A peer that is still sending would not read the answer.
+        body.discard().await;
+    }
+    let answer = answer.unwrap_or_else(IntoResponse::into_response);
+    tracing::debug!(
+        method = %head.method,
+        path = head.uri.path(),
+        status = answer.status().as_u16(),
+        "request"
+    );
+    api.shared.metrics.count(endpoint.as_ref(), &head.headers, answer.status());
+    answer
+}
+
+impl HttpApi {
+    async fn answer(
+        &self,
+        head: &Parts,
+        body: &mut Incoming,
+    ) -> (Option<Endpoint>, Result<Response, Refused>) {
+        let (app, endpoint) = match Target::parse(head.method.as_str(), head.uri.path()) {
+            Ok(Target::Up) => return (None, Ok(json(StatusCode::OK, r#"{"health":"OK"}"#))),
+            Ok(Target::App(app, endpoint)) => (app, endpoint),
+            Err(error) => return (None, Err(error.into())),
+        };
+        let answer = self.answer_for_app(head, body, app.as_deref(), &endpoint).await;
+        (Some(endpoint), answer)
+    }
+
+    async fn answer_for_app(
+        &self,
+        head: &Parts,
+        body: &mut Incoming,
+        id: Option<&str>,
+        endpoint: &Endpoint,
+    ) -> Result<Response, Refused> {
+        let query = Query::parse(head.uri.query().unwrap_or_default())?;
+        let apps = (self.shared.apps)();
+        let app = match (id, query.get("auth_key")) {
+            (Some(id), _) => apps.by_id(id),
+            (None, Some(key)) => apps.by_key(&key),
+            (None, None) => None,
+        };
+        let app = app.ok_or(Refused::NoApp)?;
+        // The signature covers the MD5 of the body, so that a request without a valid one costs
+        // neither memory nor a token of the app's.
+        let request =
+            SignedRequest { method: head.method.as_str(), path: head.uri.path(), query: &query };
+        let signed = request.check(clock::unix_seconds(), app.keys())?;
+        if !app.is_enabled() {
+            return Err(Refused::Disabled);
+        }
+        self.take(app)?;
+        let body = body.read(body_limit(app)).await?;
+        signed.check_body(&body)?;
+        match endpoint {
+            Endpoint::Events => self.publish_event(app, &body).await,
+            Endpoint::BatchEvents => self.publish_batch(app, &body).await,
+            Endpoint::ChannelEvents(name) => {
+                self.publish_in_channel(app, name, &query, &body).await
+            }
+            Endpoint::Channels => self.list_channels(app, &query).await,
+            Endpoint::Channel(name) => self.show_channel(app, name, &query).await,
+            Endpoint::Users(name) => self.list_users(app, name).await,
+            Endpoint::Terminate(user) => self.terminate(app, user).await,
+            Endpoint::Connections => self.count_connections(app).await,
+        }
+    }
+
+    /// Takes a token of an app's rate.
+    fn take(&self, app: &App) -> Result<(), Refused> {
+        let Some(rate) = app.http_requests_per_second() else { return Ok(()) };
+        let taken = self.with_bucket(app, rate, |bucket, now| bucket.take(rate, now));
+        taken.map_err(|wait| Refused::TooMany { rate, wait })
+    }
+
+    /// Takes the tokens of a batch beyond the one of its request: the next requests wait for them.
+    fn take_more(&self, app: &App, tokens: usize) {
+        if let Some(rate) = app.http_requests_per_second() {
+            self.with_bucket(app, rate, |bucket, _| bucket.take_more(tokens));
+        }
+    }
+
+    fn with_bucket<T>(
+        &self,
+        app: &App,
+        rate: u32,
+        act: impl FnOnce(&mut Bucket, Instant) -> T,
+    ) -> T {
+        let now = clock::now();
+        let mut rates = self.shared.rates.lock();
+        let bucket = rates.entry(app.id().to_owned()).or_insert_with(|| Bucket::full(rate, now));
+        act(bucket, now)
+    }
+}
+
+/// The longest body: a full batch in which every byte is escaped, and its keys and names.
+fn body_limit(app: &App) -> usize {
+    publication::MAX_BATCH * app.max_event_size() * 2 + (64 << 10)
+}
+
+/// An answer of JSON.
+fn json(status: StatusCode, body: impl Into<Body>) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], body.into()).into_response()
+}
+
+impl fmt::Debug for HttpApi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpApi").field("cluster", &self.shared.cluster).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! Requests that are refused: status, and the line of text that SDKs show.
+
+use std::time::Duration;
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use push_suite_cluster::Error;
+
+use super::{
+    attributes::UnknownAttribute, endpoint::NoEndpoint, publication::InvalidBody,
+    query::TooManyParameters, rate, request_signature::Unauthenticated,
+};
+use crate::{channel::InvalidChannel, user::InvalidUserId};
+
+/// The reason for which a request is refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error(transparent)]
+    NoEndpoint(#[from] NoEndpoint),
+    #[error(transparent)]
+    Parameters(#[from] TooManyParameters),
+    #[error("There is no app with this id")]
+    NoApp,
+    #[error(transparent)]
+    Unauthenticated(#[from] Unauthenticated),
+    #[error("The app is disabled")]
+    Disabled,
+    #[error("The app has made more than {rate} requests in a second (http_requests_per_second)")]
+    TooMany { rate: u32, wait: Duration },
+    #[error("The body exceeds the allowed maximum ({limit} bytes)")]
+    TooLarge { limit: usize },
+    #[error("The body ended early")]
+    Incomplete,
+    #[error(transparent)]
+    Body(#[from] InvalidBody),
+    #[error(transparent)]
+    Attribute(#[from] UnknownAttribute),
+    #[error("Invalid channel: {0}")]
+    Channel(#[from] InvalidChannel),
+    #[error("Invalid user: {0}")]
+    User(#[from] InvalidUserId),
+    /// An attribute that channels of this kind do not have.
+    #[error("{0}")]
+    NotOfThisChannel(&'static str),
+    #[error("Not all gateways can be reached: {0}")]
+    Cluster(#[from] Error),
+}
+
+impl Refused {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NoEndpoint(NoEndpoint::Path) | Self::NoApp => StatusCode::NOT_FOUND,
+            Self::NoEndpoint(NoEndpoint::Method(_)) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
+            Self::Disabled => StatusCode::FORBIDDEN,
+            Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Body(body) if body.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Parameters(_)
+            | Self::Incomplete
+            | Self::Body(_)
+            | Self::Attribute(_)
+            | Self::Channel(_)
+            | Self::User(_)
+            | Self::NotOfThisChannel(_) => StatusCode::BAD_REQUEST,
+            Self::Cluster(error) if error.is_retryable() => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Cluster(_) => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let plain = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+        let mut response = (status, plain, self.to_string()).into_response();
+        let headers = response.headers_mut();
+        match self {
+            Self::TooMany { wait, .. } => {
+                headers.insert(header::RETRY_AFTER, rate::retry_after(wait).into());
+            }
+            Self::NoEndpoint(NoEndpoint::Method(method)) => {
+                headers.insert(header::ALLOW, HeaderValue::from_static(method));
+            }
+            _ if status == StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            _ => {}
+        }
+        response
+    }
+}

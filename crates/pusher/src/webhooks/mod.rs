@@ -1,0 +1,3 @@
+//! Webhooks of apps: their events, and the bodies that carry them.
+
+pub mod payload;
