@@ -81,6 +81,7 @@ pub const PURE: &[&str] = &[
     "crates/cluster/src/link/finished.rs",
     "crates/cluster/src/link/unacked.rs",
     "crates/cluster/src/merge.rs",
+    "crates/cluster/src/presence/notice.rs",
     "crates/cluster/src/reachability.rs",
     "crates/cluster/src/targets.rs",
     "crates/worker/src/dispatch/standby.rs",

@@ -3,8 +3,8 @@
 use std::convert::Infallible;
 
 use protocol::{
-    ClientId, InvalidAnswer, InvalidClientId, InvalidClose, InvalidName, InvalidToken,
-    SessionError, bounded::MAX_TARGETS, codec::native::MAX_FRAME,
+    ClientId, InvalidAnswer, InvalidClientId, InvalidClose, InvalidName, InvalidPresence,
+    InvalidToken, SessionError, bounded::MAX_TARGETS, codec::native::MAX_FRAME,
 };
 use thiserror::Error;
 
@@ -104,6 +104,9 @@ pub enum Error {
         /// Address of the gateway.
         gateway: String,
     },
+    /// Invalid member or snapshot of a group.
+    #[error(transparent)]
+    Presence(#[from] InvalidPresence),
     /// Invalid session.
     #[error(transparent)]
     Session(#[from] SessionError),
@@ -154,6 +157,7 @@ impl Error {
             | Self::ClientId(_)
             | Self::Close(_)
             | Self::Session(_)
+            | Self::Presence(_)
             | Self::Token(_)
             | Self::RevocationsFull { .. }
             | Self::Answer(_)

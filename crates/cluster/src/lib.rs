@@ -43,6 +43,7 @@ mod instances;
 mod link;
 mod merge;
 mod metrics;
+mod presence;
 mod reachability;
 mod registers;
 mod report;
@@ -51,15 +52,17 @@ mod supervisor;
 mod targets;
 mod uid_checks;
 
-pub use api::{Filter, Queueing, Sending, SessionSwap};
+pub use api::{Filter, PresenceCounts, Queueing, Sending, SessionSwap};
 pub use cluster::{Cluster, ClusterGuard, SETTLE, Status};
 pub use config::{Config, GATEWAY_GRACE, PEER_TIMEOUT};
 pub use error::Error;
 pub use merge::Row;
+pub use presence::{Notice, NoticeKind};
 pub use protocol::{
     ClientId, Close, CloseFrame, ConnectionId, Fields, Form, Group, InvalidClientId, InvalidClose,
-    InvalidName, InvalidToken, Message, MessageKind, Renewal, Revocation, Secret, Session,
-    SessionError, TokenError, TokenId, Uid,
+    InvalidName, InvalidPresence, InvalidToken, LocalMember, Member, MemberChange, MemberId,
+    Message, MessageKind, Part, Renewal, Revocation, Secret, Session, SessionError, Snapshot,
+    TokenError, TokenId, Uid,
 };
 pub use report::Report;
 pub use runtime::tls::{MutualTls as Tls, Reload};

@@ -44,6 +44,13 @@ pub struct Args {
     #[arg(value_parser = clap::value_parser!(u64).range(..=MAX_WAIT))]
     gateway_grace: u64,
 
+    /// How long a member of a watched group is held back as present after its last client has left,
+    /// and a group as occupied: a reconnect within that is no change
+    #[arg(help_heading = "Events")]
+    #[arg(long, value_name = "SECONDS", default_value_t = PRESENCE_GRACE.as_secs())]
+    #[arg(value_parser = clap::value_parser!(u64).range(..=MAX_WAIT))]
+    presence_grace: u64,
+
     /// Number of threads that run handlers [default: number of CPU cores]
     #[arg(help_heading = "Process")]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -98,6 +105,8 @@ pub struct Config {
     pub threads: usize,
     /// Maximum number of retries of a failed handler.
     pub handler_retries: u32,
+    /// How long after its last client has left a watched group is vacated, or a member removed.
+    pub presence_grace: Duration,
     /// How long a link may be without data from its gateway before it is closed.
     pub peer_timeout: Duration,
     /// TLS, if the cluster uses it.
@@ -119,6 +128,7 @@ impl Config {
             gateway_grace: GATEWAY_GRACE,
             threads: available_parallelism().map_or(1, usize::from),
             handler_retries: 0,
+            presence_grace: PRESENCE_GRACE,
             peer_timeout: PEER_TIMEOUT,
             tls: None,
         }
@@ -159,6 +169,13 @@ impl Config {
         self
     }
 
+    /// Sets [`presence_grace`](Self#structfield.presence_grace): 3 seconds by default.
+    #[must_use]
+    pub const fn presence_grace(mut self, grace: Duration) -> Self {
+        self.presence_grace = grace;
+        self
+    }
+
     /// Sets [`peer_timeout`](Self#structfield.peer_timeout): 30 seconds by default.
     #[must_use]
     pub const fn peer_timeout(mut self, timeout: Duration) -> Self {
@@ -182,6 +199,9 @@ impl Config {
 /// Default of `--name`.
 const NAME: &str = "BusinessWorker";
 
+/// Default of `--presence-grace`.
+const PRESENCE_GRACE: Duration = Duration::from_secs(3);
+
 impl TryFrom<Args> for Config {
     type Error = anyhow::Error;
 
@@ -191,6 +211,7 @@ impl TryFrom<Args> for Config {
             name,
             id,
             gateway_grace,
+            presence_grace,
             threads,
             handler_retries,
             peer_timeout,
@@ -212,6 +233,7 @@ impl TryFrom<Args> for Config {
             .name(name)
             .gateway_grace(Duration::from_secs(gateway_grace))
             .handler_retries(handler_retries)
+            .presence_grace(Duration::from_secs(presence_grace))
             .peer_timeout(Duration::from_secs(peer_timeout))
             .tls(inner_tls.read()?);
         config.id = id.unwrap_or(config.id);
@@ -325,7 +347,7 @@ mod tests {
 
     #[test]
     fn durations_that_overflow_the_clock_are_rejected() {
-        for flag in ["--gateway-grace", "--peer-timeout"] {
+        for flag in ["--gateway-grace", "--peer-timeout", "--presence-grace"] {
             let error = config(&[flag, "18446744073709551615"]).unwrap_err();
             assert!(error.contains(flag), "{error}");
         }

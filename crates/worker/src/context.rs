@@ -8,7 +8,8 @@ use std::{
 };
 
 use protocol::{
-    Answer, ClientId, Close, Command, Event, Group, Message, Query, Session, SessionError, Uid,
+    Answer, ClientId, Close, Command, Event, Group, Member, Message, Query, Session, SessionError,
+    Snapshot, Uid,
 };
 use push_suite_cluster::{
     Cluster, Error, Renewal, SessionSwap,
@@ -212,6 +213,23 @@ impl Client {
     ) -> Result<(), Error> {
         let group = group.try_into().map_err(Into::into)?;
         self.send_command(Command::JoinGroup { client: self.id().connection, group }).await
+    }
+
+    /// Adds this client to a group as a member, and sends it `snapshot`, which lists the members
+    /// that it sees from then on: see [`Cluster::join_presence`].
+    ///
+    /// # Errors
+    /// Those of [commands](Error#commands).
+    pub async fn join_presence(
+        &self,
+        group: impl TryInto<Group, Error: Into<Error>>,
+        member: Member,
+        snapshot: Snapshot,
+    ) -> Result<(), Error> {
+        let group = group.try_into().map_err(Into::into)?;
+        let (member, snapshot) = (Box::new(member), Box::new(snapshot));
+        let client = self.id().connection;
+        self.send_command(Command::JoinPresence { client, group, member, snapshot }).await
     }
 
     /// Removes this client from a group.

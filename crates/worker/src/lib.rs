@@ -40,12 +40,14 @@ pub use context::{Client, DeliveryId};
 pub use process::Process;
 pub use protocol::{
     ClientId, Close, CloseFrame, CloseReason, ConnectionId, Fields, Form, Grant, Group, Handshake,
-    Header, InvalidAnswer, InvalidClientId, InvalidClose, InvalidName, Message, MessageKind,
-    Refusal, Secret, Session, SessionError, TokenId, Uid,
+    Header, InvalidAnswer, InvalidClientId, InvalidClose, InvalidName, InvalidPresence,
+    LocalMember, Member, MemberChange, MemberId, Message, MessageKind, Part, Refusal, Secret,
+    Session, SessionError, Snapshot, TokenId, Uid,
 };
 pub use push_suite_cluster::{
-    Bytes, Cluster, Error, Exclude, Filter, InvalidToken, Queueing, Recipients, Reload, Renewal,
-    Report, Revocation, Row, Sending, SessionSwap, Status, Tls, TokenError,
+    Bytes, Cluster, Error, Exclude, Filter, InvalidToken, Notice, NoticeKind, PresenceCounts,
+    Queueing, Recipients, Reload, Renewal, Report, Revocation, Row, Sending, SessionSwap, Status,
+    Tls, TokenError,
 };
 pub use run::{main, main_with, serve};
 pub use sending::{QueueToClient, SendToClient};

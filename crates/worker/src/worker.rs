@@ -1,6 +1,7 @@
 //! The trait that an application implements.
 
-use protocol::{CloseReason, Handshake, Message};
+use protocol::{CloseReason, Group, Handshake, MemberChange, Message};
+use push_suite_cluster::Notice;
 
 use crate::{Client, Process};
 
@@ -81,6 +82,35 @@ pub trait Worker: Send + Sync + 'static {
         _client: &Client,
         _reason: CloseReason,
     ) -> impl Future<Output = anyhow::Result<()>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Prefixes of the names of groups that this worker watches; none by default, 64 at most. Read
+    /// once, after [`on_worker_start`](Self::on_worker_start).
+    ///
+    /// All workers of a cluster that watch a group are to return the same prefixes and handle its
+    /// notices alike: for each group gateways select one of them, its *owner*, which sums up over
+    /// all gateways. If the owner ends, another one goes on.
+    fn watched_groups(&self) -> Vec<Group> {
+        Vec::new()
+    }
+
+    /// The message that clients of a watched group receive when a member is added to it or removed
+    /// from it; none by default. Clients of the member itself do not receive it. At every client,
+    /// messages that add and remove a member alternate, beginning with what the snapshot of its
+    /// [join](Client::join_presence) says. To be returned at once, without blocking.
+    fn presence_message(&self, _group: &Group, _change: &MemberChange) -> Option<Message> {
+        None
+    }
+
+    /// A watched group that this worker owns has changed. Notices of one group are handled in
+    /// order, one at a time; those of several groups at once. At least once: if this process dies
+    /// before the handler has returned, the next owner gives the notice again. A handler that fails
+    /// or panics is counted and logged, and not called again.
+    ///
+    /// Up to 1,024 notices wait while handlers run; then the excess is dropped and counted in
+    /// `pushsuite_worker_presence_notices_dropped_total`.
+    fn on_presence(&self, _notice: &Notice) -> impl Future<Output = anyhow::Result<()>> + Send {
         async { Ok(()) }
     }
 

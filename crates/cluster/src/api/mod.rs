@@ -3,12 +3,14 @@
 
 mod call;
 mod commands;
+mod presence;
 mod queries;
 mod request;
 mod sending;
 mod sessions;
 mod tokens;
 
+pub use presence::PresenceCounts;
 pub use queries::Filter;
 pub use sending::{Queueing, Sending};
 pub use sessions::SessionSwap;

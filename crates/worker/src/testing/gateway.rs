@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{
-    Answer, Close, CloseFrame, Command, ConnectionId, Effect, Fields, Filter, Grant, Group,
-    Message, PresenceAnswer, Query, Recipients, Refusal, Renewal, Row, Session, Swap, Target, Uid,
+    Answer, Close, CloseFrame, Command, ConnectionId, Effect, Fields, Filter, Grant, Group, Member,
+    Message, Query, Recipients, Refusal, Renewal, Row, Session, Swap, Target, Uid,
 };
 use push_suite_cluster::internal::LocalGateway;
 
@@ -19,6 +19,8 @@ pub(super) struct Gateway {
 pub(super) struct Client {
     pub(super) uid: Option<Uid>,
     pub(super) groups: Vec<Group>,
+    /// The member that it is in each group that it has joined as one.
+    pub(super) members: BTreeMap<Group, Member>,
     pub(super) session: Session,
     pub(super) received: Vec<Message>,
     pub(super) closed: bool,
@@ -33,6 +35,7 @@ pub(super) struct Client {
 impl Client {
     fn close(&mut self) {
         (self.uid, self.groups, self.closed) = (None, Vec::new(), true);
+        self.members.clear();
     }
 
     fn close_with(&mut self, Close { frame, last_message }: Close) {
@@ -49,6 +52,7 @@ impl Client {
     fn leave(&mut self, group: &Group) -> bool {
         let before = self.groups.len();
         self.groups.retain(|it| it != group);
+        self.members.remove(group);
         self.groups.len() < before
     }
 
@@ -56,6 +60,14 @@ impl Client {
         if !self.groups.contains(&group) {
             self.groups.push(group);
         }
+    }
+}
+
+impl Client {
+    /// Joins a group as a member, unless it is one already.
+    pub(super) fn join_as(&mut self, group: Group, member: Member) {
+        self.join(group.clone());
+        self.members.entry(group).or_insert(member);
     }
 }
 
@@ -96,12 +108,12 @@ impl Gateway {
         self.clients.get_mut(&id).expect("a client of this cluster")
     }
 
-    fn open(&self) -> impl Iterator<Item = (ConnectionId, &Client)> {
+    pub(super) fn open(&self) -> impl Iterator<Item = (ConnectionId, &Client)> {
         self.clients.iter().filter(|(_, client)| !client.closed).map(|(id, client)| (*id, client))
     }
 
     /// Edits a client, if it is connected.
-    fn edit(&mut self, id: ConnectionId, edit: impl FnOnce(&mut Client)) -> Effect {
+    pub(super) fn edit(&mut self, id: ConnectionId, edit: impl FnOnce(&mut Client)) -> Effect {
         self.edit_if(id, |client| {
             edit(client);
             true
@@ -140,11 +152,14 @@ impl Gateway {
         effect(clients.filter_map(|(id, client)| edit(*id, client)))
     }
 
-    fn members(&self, group: Option<&Group>) -> impl Iterator<Item = (ConnectionId, &Client)> {
+    pub(super) fn members(
+        &self,
+        group: Option<&Group>,
+    ) -> impl Iterator<Item = (ConnectionId, &Client)> {
         self.open().filter(move |(_, client)| group.is_none_or(|it| client.groups.contains(it)))
     }
 
-    fn groups(&self) -> Vec<Group> {
+    pub(super) fn groups(&self) -> Vec<Group> {
         let groups = self.open().flat_map(|(_, client)| client.groups.clone());
         groups.collect::<BTreeSet<_>>().into_iter().collect()
     }
@@ -244,8 +259,8 @@ impl LocalGateway for Gateway {
             Command::LeaveGroupByUid { uid, group } => {
                 self.edit_clients_of(&uid, |_, client| Some(client.leave(&group)))
             }
-            Command::JoinPresence { client, group, .. } => {
-                self.edit(client, |client| client.join(group))
+            Command::JoinPresence { client, group, member, snapshot } => {
+                self.join_presence(client, &group, *member, &snapshot)
             }
             // Sent by owners of groups, to which this gateway does not report.
             Command::PresenceTaken { .. }
@@ -346,10 +361,8 @@ impl LocalGateway for Gateway {
             Query::Revoke(_) => Answer::Count(0),
             // The same.
             Query::Bindings { .. } => Answer::Bindings(Vec::new()),
-            Query::Presence { group, .. } => {
-                let is_member = |client: &&Client| client.groups.contains(&group);
-                let clients = self.open().map(|(_, it)| it).filter(is_member).count() as u64;
-                Answer::Presence(PresenceAnswer { clients, members: Vec::new() })
+            Query::Presence { group, members } => {
+                Answer::Presence(self.presence(&group, members.as_deref()))
             }
         }
     }

@@ -28,6 +28,7 @@
 //! ```
 
 mod gateway;
+mod presence;
 
 use std::{
     collections::BTreeMap,
@@ -48,6 +49,7 @@ use crate::{
     dispatch::{ClientState, LinkContext},
 };
 use gateway::Gateway;
+use presence::Announced;
 
 /// The inner address of the gateway, which client ids contain.
 const GATEWAY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 2900);
@@ -63,6 +65,7 @@ pub struct TestCluster {
     loopback: Loopback<Gateway>,
     link_context: Arc<LinkContext>,
     clients: Mutex<BTreeMap<ConnectionId, Known>>,
+    announced: Mutex<Announced>,
 }
 
 /// A client, and the number of its last event.
@@ -81,7 +84,7 @@ impl TestCluster {
         let loopback = Loopback::start(GATEWAY, Gateway::default());
         let (link, cluster) = (Arc::clone(loopback.link()), loopback.cluster().clone());
         let link_context = Arc::new(LinkContext::new(link, cluster));
-        Self { loopback, link_context, clients: Mutex::default() }
+        Self { loopback, link_context, clients: Mutex::default(), announced: Mutex::default() }
     }
 
     /// The cluster, as a timer or a back end has it.

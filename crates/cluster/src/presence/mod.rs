@@ -1,0 +1,5 @@
+//! Occupancy and presence of the groups that this worker watches.
+
+mod notice;
+
+pub use notice::{Notice, NoticeKind};
