@@ -65,7 +65,8 @@ check() { # WHAT COMMAND...
 stage_test() {
     need python
     check "tables of bench" python3 -B -m unittest discover --quiet -s bench -p '*_test.py'
-    check "cargo test" cargo test --workspace --locked --no-fail-fast
+    # `cargo test --workspace`, several test programs at a time.
+    check "cargo test" python3 -B tests/parallel.py
     # The tests of client and peer connections again, over TLS.
     check "over TLS" env SUITE_TLS=1 cargo test -p suite-tests --locked --no-fail-fast \
         --test http --test limits --test backpressure --test shutdown --test workers
