@@ -53,6 +53,7 @@ pub const PURE: &[&str] = &[
     "crates/gateway/src/proxies.rs",
     "crates/gateway/src/routing.rs",
     "crates/gateway/src/shard/clients/drain.rs",
+    "crates/gateway/src/shard/close_codes.rs",
     "crates/gateway/src/shard/clients/ids.rs",
     "crates/gateway/src/shard/commands/answers.rs",
     "crates/gateway/src/shard/commands/targets.rs",

@@ -165,7 +165,7 @@ impl ClusterGuard {
         worker: Option<String>,
         consumer: Option<Arc<dyn Consumer>>,
     ) -> Self {
-        let Config { registers, secret, tls, peer_timeout, gateway_grace } = config;
+        let Config { registers, secret, tls, peer_timeout, gateway_grace, close_codes } = config;
         let instance = InstanceId::from_random(runtime::random::random());
         let failure_detector = match &worker {
             Some(_) => FailureDetector::new(gateway_grace, instance.clone()),
@@ -176,7 +176,7 @@ impl ClusterGuard {
             None => Role::Backend { instance },
         };
         let stop = CancellationToken::new();
-        let identity = Identity { secret, role, tls };
+        let identity = Identity { secret, role, close_codes, tls };
         let shared = Shared::new(
             registers,
             identity,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::Secret;
+use protocol::{CloseCodes, Secret};
 
 use crate::Tls;
 
@@ -36,6 +36,9 @@ pub struct Config {
     /// declared dead. Nothing waits for it from then on, and a worker is notified that its clients
     /// have disconnected.
     pub gateway_grace: Duration,
+    /// Codes with which gateways close the clients of this worker, in place of their own. A program
+    /// that takes no events has no clients, and needs none.
+    pub close_codes: CloseCodes,
 }
 
 impl Config {
@@ -52,6 +55,7 @@ impl Config {
             tls: None,
             peer_timeout: PEER_TIMEOUT,
             gateway_grace: GATEWAY_GRACE,
+            close_codes: CloseCodes::default(),
         }
     }
 
@@ -73,6 +77,13 @@ impl Config {
     #[must_use]
     pub fn gateway_grace(mut self, grace: Duration) -> Self {
         self.gateway_grace = grace;
+        self
+    }
+
+    /// Sets [`close_codes`](Self#structfield.close_codes): none by default.
+    #[must_use]
+    pub fn close_codes(mut self, codes: CloseCodes) -> Self {
+        self.close_codes = codes;
         self
     }
 }

@@ -10,7 +10,7 @@ use framing::{
     proxy_protocol::InvalidHeader,
     websocket::{self, Refusal},
 };
-use protocol::{CloseFrame, CloseReason, Keep};
+use protocol::{CloseCodes, CloseFrame, CloseKind, CloseReason, Keep};
 use thiserror::Error;
 
 use crate::{limits::AddressLimit, settings::CompatBehavior};
@@ -151,11 +151,37 @@ impl CloseAction {
             Self::None | Self::Flush => false,
         }
     }
+
+    /// The same with another code, if a close frame is sent.
+    fn with_code(self, code: u16) -> Self {
+        match self {
+            Self::Code(_) => Self::Code(Some(code)),
+            Self::Frame(frame) => {
+                Self::Frame(CloseFrame::new(code, frame.reason()).unwrap_or_default())
+            }
+            Self::RetryAfter { after, .. } => Self::RetryAfter { code, after },
+            Self::None | Self::Flush => self,
+        }
+    }
 }
 
 impl CloseCause {
-    /// How the connection is closed.
-    pub(crate) fn close_action(&self, compat_behavior: &CompatBehavior) -> CloseAction {
+    /// How the connection is closed, with the code of the client's protocol if that is among
+    /// `codes`.
+    pub(crate) fn close_action(
+        &self,
+        compat_behavior: &CompatBehavior,
+        codes: Option<&CloseCodes>,
+    ) -> CloseAction {
+        let action = self.own_action(compat_behavior);
+        match codes.and_then(|codes| codes.of(self.kind()?)) {
+            Some(code) => action.with_code(code),
+            None => action,
+        }
+    }
+
+    /// The same with the gateway's own codes.
+    fn own_action(&self, compat_behavior: &CompatBehavior) -> CloseAction {
         match (self, self.compat_default_action()) {
             (_, action) if compat_behavior.send_close_frames => action,
             // Whatever code the client sent.
@@ -244,6 +270,41 @@ impl CloseCause {
             | Self::AddressLimit(_)
             | Self::RateLimit
             | Self::Unauthenticated
+            | Self::Answered
+            | Self::HandshakeTimeout => None,
+        }
+    }
+
+    /// The kind for which a worker may declare another code; `None` if the cause has no close frame,
+    /// or one of the client or of a worker.
+    const fn kind(&self) -> Option<CloseKind> {
+        match self {
+            Self::ShuttingDown { .. } => Some(CloseKind::Shutdown),
+            Self::Silent => Some(CloseKind::PingTimeout),
+            Self::Slow => Some(CloseKind::SlowClient),
+            Self::NoWorker { .. } => Some(CloseKind::NoWorker),
+            Self::OverBudget { .. } => Some(CloseKind::Overload),
+            Self::RateLimit => Some(CloseKind::RateLimit),
+            Self::Violation(Violation::TooLong { .. }) => Some(CloseKind::MessageTooLarge),
+            Self::Violation(_) => Some(CloseKind::Protocol),
+            Self::Undeliverable => Some(CloseKind::Undeliverable),
+            Self::Unauthenticated => Some(CloseKind::NotAuthenticated),
+            Self::TokenExpired => Some(CloseKind::TokenExpired),
+            Self::TokenRevoked | Self::TokenOfOtherUser => Some(CloseKind::TokenRefused),
+            Self::UidLimit(_) => Some(CloseKind::UidLimit),
+            Self::ByClient(_)
+            | Self::Ended
+            | Self::Lost(_)
+            | Self::ByWorker(_)
+            | Self::Destroyed
+            | Self::ProxyHeader(_)
+            | Self::BadRequest(_)
+            | Self::Refused(_)
+            | Self::HandshakeRefused(_)
+            | Self::InvalidGrant
+            | Self::Undecided { .. }
+            | Self::AddressLimit(_)
+            | Self::TooManyUndecided { .. }
             | Self::Answered
             | Self::HandshakeTimeout => None,
         }

@@ -13,8 +13,8 @@ use std::{
 use bytes::Bytes;
 use inbox::Inbox;
 use protocol::{
-    Command, ConnectionId, Effect, Grant, Group, InstanceId, Query, Renewal, Row, Session, Swap,
-    Uid,
+    CloseCodes, Command, ConnectionId, Effect, Grant, Group, InstanceId, Query, Renewal, Row,
+    Session, Swap, Uid,
 };
 use runtime::{net::Released, rate_limit::Throttle, sync::Mutex};
 use tokio_util::sync::CancellationToken;
@@ -106,6 +106,8 @@ pub(crate) enum ToShard {
     Barrier { token: Token },
     /// A worker has linked.
     WorkerUp { link: LinkId, worker: Arc<Worker> },
+    /// A worker has declared codes for its clients.
+    CloseCodes { link: LinkId, codes: CloseCodes },
     /// A worker accepts no more events.
     WorkerLeaving { link: LinkId },
     /// A worker's link has ended.
@@ -145,7 +147,10 @@ impl ToShard {
                 command.edits_session()
             }
             Self::Query { query: Query::SwapSession { .. }, .. } => true,
-            Self::WorkerUp { .. } | Self::WorkerLeaving { .. } | Self::WorkerDown { .. } => true,
+            Self::WorkerUp { .. }
+            | Self::CloseCodes { .. }
+            | Self::WorkerLeaving { .. }
+            | Self::WorkerDown { .. } => true,
             _ => false,
         }
     }

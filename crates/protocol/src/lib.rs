@@ -15,6 +15,7 @@ pub mod name;
 pub mod php;
 
 pub mod close;
+pub mod close_codes;
 pub mod message;
 pub mod session;
 
@@ -37,6 +38,7 @@ pub mod uid_limit;
 pub mod codec;
 
 pub use close::{Close, CloseFrame, InvalidClose};
+pub use close_codes::{CloseCodes, CloseKind};
 pub use command::{Command, Excluded, Recipients, Target};
 pub use event::{CloseReason, Context, Event, Handshake, Header};
 pub use grant::{Grant, InvalidAnswer, Refusal};

@@ -17,8 +17,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Answer, Command, ConnectionId, Context, Event, Group, InstanceId, Message, PresenceReport,
-    Query, Session, Uid, UidLimit, bounded,
+    Answer, CloseCodes, Command, ConnectionId, Context, Event, Group, InstanceId, Message,
+    PresenceReport, Query, Session, Uid, UidLimit, bounded,
     handshake::{Nonce, Proof},
     standby::{StandbyClient, WorkerMessage},
 };
@@ -79,6 +79,10 @@ pub enum ToGateway {
         #[serde(deserialize_with = "bounded::prefixes")]
         prefixes: Vec<Group>,
     },
+    /// From a worker, usually as the first message behind the handshake: the codes with which the
+    /// gateway closes the clients of this worker from here on, in place of its own. A client keeps
+    /// the codes of the first of its workers that has any.
+    CloseCodes { codes: CloseCodes },
 }
 
 /// A message from a gateway to a peer.
@@ -231,7 +235,8 @@ impl LinkMessage for ToGateway {
             | Self::HandlerStarted { .. }
             | Self::Relay { .. }
             | Self::UidChecked { .. }
-            | Self::Watch { .. } => &[],
+            | Self::Watch { .. }
+            | Self::CloseCodes { .. } => &[],
         }
     }
 

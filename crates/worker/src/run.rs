@@ -179,13 +179,15 @@ pub async fn serve(
         ..
     } = config;
     starting.reread.extend(tls.iter().map(MutualTls::files));
+    let close_codes = worker.close_codes();
     let dispatcher = Dispatcher::new(worker, handler_retries, Arc::clone(&metrics));
     tracing::info!(worker = key, ?registers, "starting");
     let events = Arc::new(Events(Arc::clone(&dispatcher)));
     let config = push_suite_cluster::Config::new(registers, secret)
         .tls(tls)
         .gateway_grace(gateway_grace)
-        .peer_timeout(peer_timeout);
+        .peer_timeout(peer_timeout)
+        .close_codes(close_codes);
     let cluster = WorkerCluster::new(config, key, events);
     let process = Process::new(cluster.cluster().clone(), name, id);
     dispatcher.set_cluster(cluster.cluster().clone());

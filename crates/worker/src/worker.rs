@@ -1,6 +1,6 @@
 //! The trait that an application implements.
 
-use protocol::{CloseReason, Group, Handshake, MemberChange, Message};
+use protocol::{CloseCodes, CloseReason, Group, Handshake, MemberChange, Message};
 use push_suite_cluster::Notice;
 
 use crate::{Client, Process};
@@ -30,6 +30,14 @@ use crate::{Client, Process};
 /// detected and run on the process's other threads from then on; longer work, such as password
 /// hashing, belongs in [`tokio::task::spawn_blocking`].
 pub trait Worker: Send + Sync + 'static {
+    /// The codes with which gateways themselves close the clients of this worker, for a protocol
+    /// with codes of its own, such as one by which clients decide when to connect again. Asked for
+    /// once, before [`on_worker_start`](Self::on_worker_start). Without any, gateways use their own;
+    /// docs/close-codes.md lists both.
+    fn close_codes(&self) -> CloseCodes {
+        CloseCodes::default()
+    }
+
     /// The process starts: no gateway is linked yet, and no event is delivered before this returns.
     /// Keep a clone of its [cluster](Process::cluster) to send outside of events, for example from a
     /// timer; a timer runs in every worker unless it asks

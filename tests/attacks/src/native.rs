@@ -2,8 +2,8 @@
 
 use bytes::{Bytes, BytesMut};
 use protocol::{
-    CloseFrame, Command, ConnectionId, Excluded, Fields, Filter, Group, InstanceId, Keep, Message,
-    MessageKind, Query, Recipients, Session, Target as Recipient, Uid,
+    CloseCodes, CloseFrame, CloseKind, Command, ConnectionId, Excluded, Fields, Filter, Group,
+    InstanceId, Keep, Message, MessageKind, Query, Recipients, Session, Target as Recipient, Uid,
     bounded::MAX_TARGETS,
     close::MAX_REASON,
     link::{MAGIC, Role, ToGateway},
@@ -204,6 +204,11 @@ pub(crate) async fn queries(target: &Target, rng: &mut Rng) -> Option<()> {
     wire.linger(rng, 3000).await
 }
 
+fn close_codes(rng: &mut Rng) -> CloseCodes {
+    let code = |kind| (kind, 3000 + rng.below(2000) as u16);
+    CloseCodes::new(CloseKind::ALL.map(code)).unwrap_or_default()
+}
+
 /// A worker that is assigned clients and acknowledges their events, or others, or none.
 pub(crate) async fn worker(target: &Target, rng: &mut Rng) -> Option<()> {
     let key = format!("attack:{}", rng.word(10));
@@ -212,7 +217,7 @@ pub(crate) async fn worker(target: &Target, rng: &mut Rng) -> Option<()> {
     for _ in 0..rng.amount(30) {
         let (first, last) = (rng.amount(1000) as u64, rng.amount(1000) as u64);
         let shard = rng.below(3) as u16;
-        let message = match rng.below(8) {
+        let message = match rng.below(9) {
             0 => ToGateway::EventAck { shard, first, last },
             1 => ToGateway::EventAck { shard, first: 0, last: u64::MAX },
             2 => ToGateway::EventStarted { shard, through: last },
@@ -220,6 +225,7 @@ pub(crate) async fn worker(target: &Target, rng: &mut Rng) -> Option<()> {
             4 => ToGateway::Leaving,
             5 => ToGateway::Ping { token: first },
             6 => ToGateway::UidChecked { check: first, uid: uid(rng) },
+            7 => ToGateway::CloseCodes { codes: close_codes(rng) },
             _ => ToGateway::Command { seq: first, command: command(target, rng) },
         };
         send_or_break(&mut wire, encoded(&message).repeat(rng.amount(1000)), rng).await?;

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use bytes::BytesMut;
 use protocol::{
-    InstanceId, Secret,
+    CloseCodes, InstanceId, Secret,
     codec::native::{self, DecodeError, EncodeError},
     handshake::{Nonce, Transcript},
     link::{MAGIC, Refusal, Role, ToGateway, ToPeer},
@@ -21,6 +21,8 @@ use tokio::{
 pub(crate) struct Identity {
     pub(crate) secret: Secret,
     pub(crate) role: Role,
+    /// The codes with which gateways close the clients of this worker.
+    pub(crate) close_codes: CloseCodes,
     /// TLS to gateways and registers.
     pub(crate) tls: Option<tls::MutualTls>,
 }
@@ -155,7 +157,7 @@ async fn prove<S: AsyncRead + AsyncWrite + Unpin>(
     ours: Nonce,
     stage: &mut Stage,
 ) -> Result<Proved<S>, Failed> {
-    let Identity { secret, role, .. } = identity;
+    let Identity { secret, role, close_codes, .. } = identity;
     let mut read = BytesMut::new();
     stream.write_all(&MAGIC).await.map_err(Failed::Lost)?;
     let (gateway_nonce, gateway, gateway_instance) = match next(&mut stream, &mut read).await? {
@@ -179,6 +181,10 @@ async fn prove<S: AsyncRead + AsyncWrite + Unpin>(
         &ToGateway::Hello { role: transcript.role.clone(), nonce: ours, proof },
         &mut hello,
     )?;
+    // In the same write, so that the gateway has them before the first event of a client.
+    if identity.worker().is_some() && !close_codes.is_empty() {
+        native::encode(&ToGateway::CloseCodes { codes: *close_codes }, &mut hello)?;
+    }
     stream.write_all(&hello).await.map_err(Failed::Lost)?;
     match next(&mut stream, &mut read).await? {
         ToPeer::Welcome { proof, taken } => {

@@ -46,7 +46,8 @@ pub(crate) fn run_once(link: &Link, gateway: &mut impl LocalGateway) {
                 | ToGateway::HandlerStarted { .. }
                 | ToGateway::Relay { .. }
                 | ToGateway::UidChecked { .. }
-                | ToGateway::Watch { .. } => {}
+                | ToGateway::Watch { .. }
+                | ToGateway::CloseCodes { .. } => {}
             }
         }
     }

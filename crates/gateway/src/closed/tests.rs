@@ -11,16 +11,19 @@ fn strict_mode_sends_close_frame_only_in_reply() {
     for closed in
         [CloseCause::ByWorker(CloseFrame::default()), down, CloseCause::Violation(Violation::Utf8)]
     {
-        assert_eq!(closed.close_action(&strict), CloseAction::Flush, "{closed}");
+        assert_eq!(closed.close_action(&strict, None), CloseAction::Flush, "{closed}");
     }
     let alone = CloseCause::NoWorker { retry_after: Duration::ZERO };
     for closed in [alone, CloseCause::Slow, CloseCause::Silent, CloseCause::Destroyed] {
-        assert_eq!(closed.close_action(&strict), CloseAction::None, "{closed}");
+        assert_eq!(closed.close_action(&strict, None), CloseAction::None, "{closed}");
     }
     for code in [None, Some(1001), Some(3000)] {
-        assert_eq!(CloseCause::ByClient(code).close_action(&strict), CloseAction::Code(Some(1000)));
         assert_eq!(
-            CloseCause::ByClient(code).close_action(&Compat::Default.into()),
+            CloseCause::ByClient(code).close_action(&strict, None),
+            CloseAction::Code(Some(1000))
+        );
+        assert_eq!(
+            CloseCause::ByClient(code).close_action(&Compat::Default.into(), None),
             CloseAction::Code(code)
         );
     }
@@ -102,7 +105,7 @@ fn every_cause() -> Vec<CloseCause> {
 
 /// The code, cause and reason of a row of the list.
 fn row(cause: &CloseCause) -> [String; 3] {
-    let (code, reason) = match cause.close_action(&Compat::Default.into()) {
+    let (code, reason) = match cause.close_action(&Compat::Default.into(), None) {
         CloseAction::Frame(frame) if !matches!(cause, CloseCause::ByWorker(_)) => {
             return [
                 frame.code().to_string(),
@@ -185,7 +188,47 @@ fn reasons_in_metrics_are_documented() {
 #[test]
 fn code_of_a_worker_is_sent_only_where_close_frames_are() {
     let cause = CloseCause::ByWorker(CloseFrame::new(4403, "banned").unwrap());
-    assert_eq!(cause.close_action(&Compat::Strict.into()), CloseAction::Flush);
-    let action = cause.close_action(&Compat::Default.into());
+    assert_eq!(cause.close_action(&Compat::Strict.into(), None), CloseAction::Flush);
+    let action = cause.close_action(&Compat::Default.into(), None);
     assert_eq!(action, CloseAction::Frame(CloseFrame::new(4403, "banned").unwrap()));
+}
+
+#[test]
+fn codes_of_a_protocol_replace_those_of_every_close_frame_of_the_gateway() {
+    let codes = CloseCodes::new(CloseKind::ALL.map(|kind| (kind, 4000 + kind as u16))).unwrap();
+    let mut seen = Vec::new();
+    for cause in every_cause() {
+        let own = cause.close_action(&Compat::Default.into(), None);
+        let replaced = cause.close_action(&Compat::Default.into(), Some(&codes));
+        assert_eq!(cause.close_action(&Compat::Default.into(), Some(&CloseCodes::default())), own);
+        let strict = cause.close_action(&Compat::Strict.into(), Some(&codes));
+        assert_eq!(strict, cause.close_action(&Compat::Strict.into(), None), "{cause}");
+        let Some(kind) = cause.kind() else {
+            let is_of_others = matches!(cause, CloseCause::ByClient(_) | CloseCause::ByWorker(_));
+            assert!(is_of_others || !own.sends_frame(), "{cause} has no kind");
+            assert_eq!(replaced, own);
+            continue;
+        };
+        seen.push(kind);
+        let code = 4000 + kind as u16;
+        assert_eq!(replaced, own.clone().with_code(code), "{cause}");
+        assert!(
+            matches!(
+                (&replaced, &own),
+                (CloseAction::Code(Some(it)), CloseAction::Code(_)) if *it == code
+            ) || matches!(
+                (&replaced, &own),
+                (CloseAction::Frame(it), CloseAction::Frame(own))
+                    if it.code() == code && it.reason() == own.reason()
+            ) || matches!(
+                (&replaced, &own),
+                (CloseAction::RetryAfter { code: it, after }, CloseAction::RetryAfter { after: own, .. })
+                    if *it == code && after == own
+            ),
+            "{replaced:?}"
+        );
+    }
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen, CloseKind::ALL);
 }

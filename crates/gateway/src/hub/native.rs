@@ -183,6 +183,9 @@ impl Hub {
             ToGateway::Leaving => {
                 self.send_to_shards(None, || ToShard::WorkerLeaving { link: from })
             }
+            ToGateway::CloseCodes { codes } => {
+                self.send_to_shards(None, || ToShard::CloseCodes { link: from, codes });
+            }
             ToGateway::Ping { token } => {
                 self.submit(from, Origin::Ping { token });
             }

@@ -132,6 +132,7 @@ impl Shard {
             }
             ToShard::Barrier { token } => self.commands.barriers.push(token),
             ToShard::WorkerUp { link, worker } => self.worker_up(link, worker),
+            ToShard::CloseCodes { link, codes } => self.declare_close_codes(link, codes),
             ToShard::WorkerLeaving { link } => self.worker_leaving(link),
             ToShard::WorkerDown { link, end } => self.worker_down(link, end),
             ToShard::HandlerStarted { link, seq, alone } => {

@@ -10,6 +10,7 @@
 //! `pressure` and `standby` are what a shard does besides.
 
 mod clients;
+mod close_codes;
 mod commands;
 mod compression;
 mod connections;
@@ -36,6 +37,7 @@ use tokio::sync::Notify;
 
 use self::{
     clients::{Admission, ConnectionIds, Drain, Sweeps},
+    close_codes::CodesOfWorkers,
     commands::Commands,
     compression::Compression,
     connections::{ClientRates, Connections},
@@ -70,6 +72,8 @@ pub(crate) struct Shard {
     directory: Directory<SlotKey>,
     /// The tokens of clients that have one.
     token_holders: TokenHolders,
+    /// The close codes that workers have declared.
+    close_codes: CodesOfWorkers,
     /// Events on their way to workers.
     delivery: Delivery,
     /// Standbys of disconnected clients, and the sweep for clients that lack one.
@@ -126,6 +130,7 @@ impl Shard {
             connections: Connections::new(),
             directory: Directory::new(),
             token_holders: TokenHolders::default(),
+            close_codes: CodesOfWorkers::default(),
             delivery: Delivery::new(index, gateway.address, Arc::clone(&settings)),
             standby: StandbyState::default(),
             pressure: Pressure::new(settings.memory),

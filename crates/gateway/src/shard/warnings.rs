@@ -19,6 +19,8 @@ pub(super) struct Warnings {
     pub(super) rate: Throttle,
     /// A client over the limit of connections for its uid.
     pub(super) uids: Throttle,
+    /// Too many declarations of close codes.
+    pub(super) close_codes: Throttle,
     /// Accepting paused.
     pub(super) full: Throttle,
     /// Clients closed because no worker took their events.
@@ -29,8 +31,8 @@ pub(super) struct Warnings {
 
 impl Default for Warnings {
     fn default() -> Self {
-        let [session, too_large, groups, unframable, rate, uids, full, no_worker] =
-            [const { Throttle::per_second() }; 8];
+        let [session, too_large, groups, unframable, rate, uids, close_codes, full, no_worker] =
+            [const { Throttle::per_second() }; 9];
         let no_worker_clients = 0;
         Self {
             session,
@@ -39,6 +41,7 @@ impl Default for Warnings {
             unframable,
             rate,
             uids,
+            close_codes,
             full,
             no_worker,
             no_worker_clients,

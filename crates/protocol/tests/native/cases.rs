@@ -8,9 +8,9 @@ use crate::{
 };
 use bytes::Bytes;
 use push_suite_protocol::{
-    Answer, CloseFrame, CloseReason, Command, ConnectionId, Context, Event, Excluded, Fields, Form,
-    Group, Handshake, InstanceId, Keep, Message, MessageKind, Query, Recipients, Session, Target,
-    Uid, UidLimit,
+    Answer, CloseCodes, CloseFrame, CloseKind, CloseReason, Command, ConnectionId, Context, Event,
+    Excluded, Fields, Form, Group, Handshake, InstanceId, Keep, Message, MessageKind, Query,
+    Recipients, Session, Target, Uid, UidLimit,
     event::Header,
     link::{Delivery, Refusal, Role, ToGateway, ToPeer},
     standby::{HandedOver, Handover, StandbyClient, WorkerMessage},
@@ -128,6 +128,11 @@ fn own_to_gateway() -> Vec<(&'static str, ToGateway)> {
         ToGateway::Watch { .. } =>
             "watch": ToGateway::Watch { prefixes: vec![group("presence-"), group("r")] },
             "watch-no-more": ToGateway::Watch { prefixes: vec![] };
+        ToGateway::CloseCodes { .. } =>
+            "close-codes": ToGateway::CloseCodes {
+                codes: CloseCodes::new(CloseKind::ALL.map(|kind| (kind, 4000 + kind as u16))).unwrap(),
+            },
+            "no-close-codes": ToGateway::CloseCodes { codes: CloseCodes::default() };
     })
 }
 

@@ -5,10 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*};
 use push_suite_protocol::{
-    AccessToken, Answer, CloseFrame, CloseReason, Command, ConnectionId, Context, Effect, Event,
-    Excluded, Fields, Filter, Grant, Group, Handshake, InstanceId, Keep, Message, MessageKind,
-    Query, Recipients, Renewal, Revocation, Row, Session, Swap, Target, TokenError, TokenId, Uid,
-    UidLimit,
+    AccessToken, Answer, CloseCodes, CloseFrame, CloseKind, CloseReason, Command, ConnectionId,
+    Context, Effect, Event, Excluded, Fields, Filter, Grant, Group, Handshake, InstanceId, Keep,
+    Message, MessageKind, Query, Recipients, Renewal, Revocation, Row, Session, Swap, Target,
+    TokenError, TokenId, Uid, UidLimit,
     event::Header,
     link::{Delivery, Refusal, Role, ToGateway, ToPeer},
     name::MAX_NAME,
@@ -44,6 +44,8 @@ pub(crate) fn to_gateway() -> impl Strategy<Value = ToGateway> {
         (instance(), worker_message()).prop_map(|(to, message)| ToGateway::Relay { to, message }),
         (any::<u64>(), uid()).prop_map(|(check, uid)| ToGateway::UidChecked { check, uid }),
         vec(group(), 0..4).prop_map(|prefixes| ToGateway::Watch { prefixes }),
+        vec((prop::sample::select(CloseKind::ALL.to_vec()), 3000..5000_u16), 0..20)
+            .prop_map(|codes| ToGateway::CloseCodes { codes: CloseCodes::new(codes).unwrap() }),
     ]
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use framing::{Decoder, Framing, websocket};
-use protocol::CloseReason;
+use protocol::{CloseKind, CloseReason};
 use runtime::{clock, random};
 
 use super::drain::Drain;
@@ -32,9 +32,11 @@ impl Shard {
     }
 
     /// Closes a connection for graceful shutdown. A WebSocket client gets a going-away close frame
-    /// (1001); messages that it sent before receiving that frame are still delivered.
+    /// (1001, or its protocol's code); messages that it sent before receiving that frame are still delivered.
     pub(super) fn close_going_away(&mut self, key: SlotKey, retry_after: Duration) {
         let connection = &mut self.connections[key];
+        let codes = self.close_codes.get(connection.close_codes);
+        let code = codes.and_then(|codes| codes.of(CloseKind::Shutdown)).unwrap_or(GOING_AWAY);
         let sends_close_frame = self.settings.compat_behavior.send_close_frames
             && connection.listener.framing == Framing::WebSocket;
         match &mut connection.phase {
@@ -46,7 +48,7 @@ impl Shard {
         }
         self.set_close_deadline(key);
         self.lift_rate_limit(key);
-        self.queue(key, &websocket::retry_after_frame(GOING_AWAY, retry_after));
+        self.queue(key, &websocket::retry_after_frame(code, retry_after));
     }
 
     /// Closes a client because no worker takes its events.
@@ -87,7 +89,8 @@ impl Shard {
             self.gateway.drain_summary.ended(going_away);
         }
         let connection = &mut self.connections[key];
-        let action = match closed.close_action(&self.settings.compat_behavior) {
+        let codes = self.close_codes.get(connection.close_codes);
+        let action = match closed.close_action(&self.settings.compat_behavior, codes) {
             _ if response.is_some() => CloseAction::Flush,
             // Without a handshake there are no frames; output queued for after it is discarded.
             action if action.sends_frame() && !opened => CloseAction::None,

@@ -23,7 +23,10 @@ use super::{
     read_gate::{Pause, ReadGate},
 };
 use crate::{
-    heartbeat::Silence, settings::Listener, shard::standby::Standbys, thread_messages::LinkId,
+    heartbeat::Silence,
+    settings::Listener,
+    shard::{close_codes::CodesId, standby::Standbys},
+    thread_messages::LinkId,
     write_queue::WriteQueue,
 };
 
@@ -70,18 +73,19 @@ pub(in crate::shard) struct Connection {
     /// Deadline of the current phase.
     pub(super) deadline: Option<Instant>,
     out: WriteQueue,
-    /// Which of the shard's lists of pending output it is in.
+    /// Which of the shard's lists of pending output it is in, and whether the socket takes any.
     pub(in crate::shard) pending: Pending,
+    /// The close codes of its first worker that has any.
+    pub(in crate::shard) close_codes: CodesId,
     /// Progress of a page being sent to it.
     pub(in crate::shard) page: Page,
     /// The compression that its handshake negotiated.
     pub(in crate::shard) deflate: Option<PerMessageDeflate>,
-    /// Whether the socket's send buffer is full.
-    blocked: bool,
     waker: Option<Waker>,
 }
 
-/// The lists of pending output that a connection is in: one byte, since every connection has one.
+/// The lists of pending output that a connection is in, and whether the socket's send buffer is full:
+/// one byte, since every connection has one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::shard) struct Pending(u8);
 
@@ -170,6 +174,7 @@ impl UndecidedHandshake {
 impl Pending {
     const DIRTY: u8 = 1;
     const FAN_OUT: u8 = 2;
+    const BLOCKED: u8 = 4;
 
     /// Whether it is in the `dirty` list.
     pub(super) const fn is_dirty(self) -> bool {
@@ -184,6 +189,16 @@ impl Pending {
     /// Sets whether it is in the `fan_out` queue. Returns whether it was.
     pub(super) const fn set_in_fan_out(&mut self, is_in: bool) -> bool {
         self.set(Self::FAN_OUT, is_in)
+    }
+
+    /// Whether the socket's send buffer is full.
+    const fn is_blocked(self) -> bool {
+        self.0 & Self::BLOCKED != 0
+    }
+
+    /// Sets whether the socket's send buffer is full.
+    const fn set_blocked(&mut self, is_blocked: bool) {
+        self.set(Self::BLOCKED, is_blocked);
     }
 
     const fn set(&mut self, bit: u8, is_set: bool) -> bool {
@@ -235,9 +250,9 @@ impl Connection {
             deadline: None,
             out: WriteQueue::default(),
             pending: Pending::default(),
+            close_codes: CodesId::NONE,
             page: Page::None,
             deflate: None,
-            blocked: false,
             waker: None,
         }
     }
@@ -346,7 +361,7 @@ impl Connection {
 
     /// Whether the task has to wait until the socket is writable.
     pub(in crate::shard) fn is_blocked(&self) -> bool {
-        self.blocked
+        self.pending.is_blocked()
     }
 
     /// Waits until the socket is writable.
@@ -355,7 +370,7 @@ impl Connection {
         cx: &mut Context<'_>,
     ) -> Poll<std::io::Result<()>> {
         let before = self.stream.unsent();
-        let ready = self.stream.poll_write_ready(cx).map_ok(|()| self.blocked = false);
+        let ready = self.stream.poll_write_ready(cx).map_ok(|()| self.pending.set_blocked(false));
         if self.stream.unsent() < before {
             self.page.progress();
         }
@@ -382,7 +397,7 @@ impl Connection {
             // Messages sent before the handshake completes are held back until it has.
             Phase::Request(_) if self.id.is_some() => return Ok(()),
             Phase::Undecided(_) => return Ok(()),
-            _ if self.blocked => return Ok(()),
+            _ if self.pending.is_blocked() => return Ok(()),
             _ => {}
         }
         let stream = &self.stream;
@@ -431,7 +446,7 @@ impl Connection {
 
     /// Makes the task wait until the socket is writable.
     fn block(&mut self) {
-        self.blocked = true;
+        self.pending.set_blocked(true);
         self.wake();
     }
 }

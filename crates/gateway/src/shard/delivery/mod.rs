@@ -161,6 +161,9 @@ impl Delivery {
         connection.context_sent = false;
         connection.edits = 0;
         connection.flow_control = FlowControl::default();
+        if let Some(worker) = link.and_then(|link| self.workers.get_mut(link)) {
+            connection.close_codes = connection.close_codes.or(worker.close_codes);
+        }
         link
     }
 

@@ -17,6 +17,7 @@ use crate::{
     routing::{self, Router},
     settings::CompatBehavior,
     shard::{
+        close_codes::CodesId,
         connections::Blocked,
         slot::SlotKey,
         standby::{Feed, Standbys},
@@ -52,6 +53,8 @@ pub(in crate::shard) struct WorkerState {
     paused_reads: PausedReads,
     /// Updates for it as a standby.
     feed: Feed,
+    /// The close codes that it has declared.
+    pub(in crate::shard) close_codes: CodesId,
     /// Clients reassigned to it, by the number of the event whose acknowledgement confirms them.
     unconfirmed: BTreeMap<u64, ConnectionId>,
     /// Whether it is draining: it finishes its events and gets no new ones.
@@ -151,8 +154,13 @@ impl Workers {
     }
 
     /// A linked worker, whether it takes new events or not.
-    pub(super) fn get_mut(&mut self, link: LinkId) -> Option<&mut WorkerState> {
+    pub(in crate::shard) fn get_mut(&mut self, link: LinkId) -> Option<&mut WorkerState> {
         self.linked.get_mut(&link)
+    }
+
+    /// The close codes of each linked worker.
+    pub(in crate::shard) fn close_codes(&self) -> impl Iterator<Item = CodesId> {
+        self.linked.values().map(|linked| linked.close_codes)
     }
 
     /// Adds a worker, which takes new events and clients.
@@ -168,6 +176,7 @@ impl Workers {
             delivery_queue,
             paused_reads: PausedReads::default(),
             feed,
+            close_codes: CodesId::NONE,
             unconfirmed: BTreeMap::new(),
             leaving: false,
         };

@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
+use protocol::CloseCodes;
 use runtime::clock;
 
 use crate::{
-    shard::{Shard, delivery::Acked},
+    shard::{
+        Shard,
+        close_codes::{CodesId, Full},
+        delivery::Acked,
+    },
     thread_messages::{LinkEnd, LinkId, Worker},
 };
 
@@ -15,6 +20,36 @@ impl Shard {
         self.delivery.worker_up(link, worker, feed);
         self.deliver_unassigned();
         self.begin_standby_sweep();
+    }
+
+    /// The worker has declared codes for its clients, which those without any take over.
+    pub(in crate::shard) fn declare_close_codes(&mut self, link: LinkId, codes: CloseCodes) {
+        let Some(worker) = self.delivery.workers.get_mut(link) else {
+            return;
+        };
+        worker.close_codes = CodesId::NONE;
+        let of_clients = self.connections.iter().map(|(_, connection)| connection.close_codes);
+        let in_use = of_clients.chain(self.delivery.workers.close_codes());
+        let id = match self.close_codes.add(codes, in_use) {
+            Ok(id) => id,
+            Err(Full) => {
+                if let Some(suppressed) = self.warnings.close_codes.admit(clock::now()) {
+                    tracing::warn!(
+                        suppressed,
+                        "workers have declared too many sets of close codes; \
+                         clients of the last one are closed with the gateway's own codes"
+                    );
+                }
+                return;
+            }
+        };
+        if let Some(worker) = self.delivery.workers.get_mut(link) {
+            worker.close_codes = id;
+        }
+        for (_, connection) in self.connections.iter_mut().filter(|(_, it)| it.route == Some(link))
+        {
+            connection.close_codes = connection.close_codes.or(id);
+        }
     }
 
     /// The worker drains. Events of its clients wait until it has acknowledged earlier ones, so

@@ -21,6 +21,9 @@ fn lists_of_pending_output_are_independent() {
     assert!(!pending.is_dirty() && !pending.set_dirty(true) && pending.set_dirty(true));
     assert!(!pending.set_in_fan_out(true) && pending.is_dirty());
     assert!(pending.set_dirty(false) && !pending.is_dirty());
-    assert!(pending.set_in_fan_out(false));
+    pending.set_blocked(true);
+    assert!(pending.is_blocked() && !pending.is_dirty() && pending.set_in_fan_out(false));
+    assert!(pending.is_blocked());
+    pending.set_blocked(false);
     assert_eq!(pending, Pending::default());
 }
