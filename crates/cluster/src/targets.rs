@@ -21,6 +21,8 @@ pub enum Recipients {
     Except(Vec<ClientId>),
     /// All clients except those of these uids.
     ExceptUids(Vec<Uid>),
+    /// All clients except some of both kinds.
+    AllBut(Exclude),
 }
 
 /// The clients that do not receive a message: `&[client.id()]` excludes one, `&[]` none, and
@@ -123,6 +125,10 @@ pub(crate) fn send(gateway: SocketAddr, to: &Recipients, message: &Message) -> O
         },
         Recipients::ExceptUids(uids) => {
             let exclude = Excluded { clients: Vec::new(), uids: uids.clone() };
+            return Some(Command::SendExcept { to: Target::All, exclude, message });
+        }
+        Recipients::AllBut(exclude) => {
+            let exclude = exclude.on(gateway);
             return Some(Command::SendExcept { to: Target::All, exclude, message });
         }
     };

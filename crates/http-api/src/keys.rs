@@ -12,14 +12,14 @@ pub struct Key {
     name: String,
     /// SHA-256 of the key, in hexadecimal.
     sha256: Hidden,
-    /// What it may do.
+    /// The operations that it may execute.
     scopes: Vec<Scope>,
     /// It may only name groups with this prefix, and no clients and uids beyond their members.
     #[serde(default)]
     group_prefix: Option<String>,
 }
 
-/// What a key may do. Each operation requires one scope; `admin` includes the others.
+/// The right to some operations. Each operation requires one scope; `admin` includes the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {

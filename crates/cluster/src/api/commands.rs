@@ -43,6 +43,7 @@ impl Cluster {
             Recipients::All | Recipients::Only(_) => Ok(()),
             Recipients::Except(clients) => at_most_targets(targets::most_on_one(clients)),
             Recipients::ExceptUids(uids) => at_most_targets(uids.len()),
+            Recipients::AllBut(exclude) => exclude.check(),
         };
         Sending::new(self, checked.map(|()| Call::Message(to, message.into())))
     }

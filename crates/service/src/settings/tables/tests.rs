@@ -3,7 +3,6 @@
 use std::{fs, sync::Arc};
 
 use clap::Parser;
-use runtime::tls::Reload as _;
 use serde::Deserialize;
 use tempfile::TempDir;
 
@@ -210,5 +209,5 @@ async fn reload_replaces_all_tables_or_none() {
 fn nothing_is_reloaded_without_file_or_tables() {
     let none = load_with_tables::<Args, All>(["sample"], |_| None).unwrap();
     assert!(none.tables.files().is_none());
-    assert_eq!(Current::fixed(3).clone().get(), Arc::new(3));
+    assert_eq!(Current::fixed(3).get(), Arc::new(3));
 }
