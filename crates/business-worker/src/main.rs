@@ -1,8 +1,9 @@
 //! The business-worker process: reads settings, runs one of the built-in apps, drains.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use business_worker::{App, Args, Bench, Chat, Echo, Settings, Tables};
+use pusher::Pusher;
 
 /// Returns the memory of a burst to the system within seconds; see `.cargo/config.toml`.
 #[cfg(feature = "jemalloc")]
@@ -12,10 +13,17 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 fn main() -> ExitCode {
     service::main_with_tables::<Args, Tables, Settings>(
         |settings| push_suite_worker::runtime(&settings.config),
-        async |Settings { app, config, .. }, starting| match app {
+        async |Settings { app, config, tables }, mut starting| match app {
             App::Chat => push_suite_worker::serve(Chat, config, starting).await,
             App::Echo => push_suite_worker::serve(Echo, config, starting).await,
             App::Bench => push_suite_worker::serve(Bench, config, starting).await,
+            App::Pusher => {
+                let apps = tables.part(|tables| Arc::clone(&tables.pusher));
+                let pusher = Pusher::new(&config.secret, apps);
+                let registry = &mut starting.metrics;
+                pusher.register_metrics(registry.sub_registry_with_prefix("pushsuite_pusher"));
+                push_suite_worker::serve(pusher, config, starting).await
+            }
         },
     )
 }

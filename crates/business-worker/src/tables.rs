@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http_api::Keys;
+use pusher::{AppEntry, Apps};
 use service::settings::{self, Entry as _, Refused, Table, TableFile};
 
 /// The tables of the settings file, one field for each crate with tables. SIGHUP reads them again.
@@ -15,12 +16,14 @@ use service::settings::{self, Entry as _, Refused, Table, TableFile};
 pub struct Tables {
     /// The keys of the push API.
     pub api: Arc<Keys>,
+    /// The apps of `--app pusher`.
+    pub pusher: Arc<Apps>,
 }
 
 impl settings::Tables for Tables {
-    const KNOWN: &'static [Table] = &[http_api::Key::TABLE];
+    const KNOWN: &'static [Table] = &[http_api::Key::TABLE, AppEntry::TABLE];
 
     fn read(file: &mut TableFile) -> Result<Self, Refused> {
-        Ok(Self { api: Arc::new(Keys::read(file)?) })
+        Ok(Self { api: Arc::new(Keys::read(file)?), pusher: Arc::new(Apps::read(file)?) })
     }
 }

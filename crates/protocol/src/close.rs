@@ -14,20 +14,24 @@ pub const MAX_REASON: usize = 123;
 /// The code of a close without a particular cause.
 const NORMAL: u16 = 1000;
 
+/// The code of a message of a kind that the application does not take.
+const UNSUPPORTED_DATA: u16 = 1003;
+
 /// Not what a close frame of an application may contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum InvalidClose {
-    /// Neither 1000 nor one of 3000 to 4999. The others are not for applications (RFC 6455, 7.4.2).
-    #[error("close code {0} is not 1000, nor one of 3000 to 4999")]
+    /// Neither 1000, 1003 nor one of 3000 to 4999. The others are not for applications (RFC 6455,
+    /// 7.4.2).
+    #[error("close code {0} is not 1000 or 1003, nor one of 3000 to 4999")]
     Code(u16),
     /// Longer than [`MAX_REASON`].
     #[error("a close reason of {0} bytes is longer than {MAX_REASON}")]
     Reason(usize),
 }
 
-/// The content of a close frame that an application sends: a code, 1000 or one of 3000 to 4999, and
-/// a reason of at most [`MAX_REASON`] bytes. Cheap to clone.
+/// The content of a close frame that an application sends: a code, 1000, 1003 (a kind of message
+/// that the application does not take) or one of 3000 to 4999, and a reason of at most [`MAX_REASON`] bytes. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloseFrame {
     code: u16,
@@ -42,8 +46,10 @@ impl CloseFrame {
     pub fn new(code: u16, reason: impl AsRef<str>) -> Result<Self, InvalidClose> {
         let reason = reason.as_ref();
         match (code, reason.len()) {
-            (NORMAL | 3000..=4999, ..=MAX_REASON) => Ok(Self { code, reason: reason.into() }),
-            (NORMAL | 3000..=4999, long) => Err(InvalidClose::Reason(long)),
+            (NORMAL | UNSUPPORTED_DATA | 3000..=4999, ..=MAX_REASON) => {
+                Ok(Self { code, reason: reason.into() })
+            }
+            (NORMAL | UNSUPPORTED_DATA | 3000..=4999, long) => Err(InvalidClose::Reason(long)),
             (other, _) => Err(InvalidClose::Code(other)),
         }
     }
@@ -154,8 +160,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn code_of_an_application_is_1000_or_3000_to_4999() {
-        for code in [1000, 3000, 3999, 4000, 4999] {
+    fn code_of_an_application_is_1000_1003_or_3000_to_4999() {
+        for code in [1000, 1003, 3000, 3999, 4000, 4999] {
             assert_eq!(CloseFrame::new(code, "").unwrap().code(), code);
         }
         for code in [0, 999, 1001, 1005, 1006, 1011, 1013, 1015, 2999, 5000, u16::MAX] {

@@ -1,146 +1,21 @@
 //! Apps: entries of the settings file, as given and as validated.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+mod entry;
 
-use serde::{Deserialize, Serialize, Serializer};
+use std::{collections::HashMap, sync::Arc};
+
+use service::settings::{Refused, TableFile};
 use thiserror::Error;
 
 use crate::signature::Key;
+
+pub use entry::{AppEntry, KeyEntry, WebhookEntry};
 
 /// The longest id of an app, and the longest key, in bytes.
 const MAX_ID: usize = 64;
 
 /// The shortest and the longest time, in seconds, of silence until a client sends a ping.
 const ACTIVITY_TIMEOUT: std::ops::RangeInclusive<u32> = 10..=300;
-
-/// An entry `[[pusher.app]]` of the settings file. Serialized, it has no secrets.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct AppEntry {
-    /// The id: letters, digits, `-` and `_`, at most 64. Paths of the HTTP API have it.
-    id: String,
-    /// The key: the same characters. Clients connect with it.
-    key: String,
-    /// The secret of the key.
-    secret: Hidden,
-    /// Further keys that are valid, for rotation.
-    #[serde(default)]
-    other_keys: Vec<KeyEntry>,
-    /// Whether clients may connect, and back ends publish.
-    #[serde(default = "yes")]
-    enabled: bool,
-    /// Whether clients may send client events.
-    #[serde(default)]
-    client_messages: bool,
-    /// Client events of a client in a second.
-    #[serde(default = "client_messages_per_second")]
-    client_messages_per_second: u32,
-    /// Maximum size of the data of an event, in bytes.
-    #[serde(default = "max_event_size")]
-    max_event_size: usize,
-    /// Maximum size of the information on a member of a presence channel, in bytes.
-    #[serde(default = "max_user_info_size")]
-    max_user_info_size: usize,
-    /// Maximum number of channels of a client.
-    #[serde(default = "max_channels")]
-    max_channels: usize,
-    /// Maximum number of clients; 0: no limit.
-    #[serde(default)]
-    max_connections: u64,
-    /// Requests of the HTTP API in a second, each event of a batch counted; 0: no limit.
-    #[serde(default)]
-    http_requests_per_second: u32,
-    /// Origins whose pages may connect, such as `https://example.com` or `*.example.com`; empty:
-    /// all.
-    #[serde(default)]
-    allowed_origins: Vec<String>,
-    /// Seconds of silence until a client sends a ping, 10 to 300.
-    #[serde(default = "activity_timeout")]
-    activity_timeout: u32,
-    /// Seconds that a client has to sign in or to subscribe to a channel that needs a signature; 0:
-    /// no limit.
-    #[serde(default)]
-    authorization_timeout: u32,
-    /// Whether the number of subscribers of a channel is sent to them.
-    #[serde(default)]
-    subscription_count: bool,
-    /// Whether a user that is terminated also loses the clients that are members of presence
-    /// channels as that user.
-    #[serde(default = "yes")]
-    terminate_presence_users: bool,
-    /// Whether a client that is signed in has the id of its user as uid, without the id of the app.
-    #[serde(default)]
-    shared_uids: bool,
-    /// Webhooks.
-    #[serde(default, rename = "webhook")]
-    webhooks: Vec<WebhookEntry>,
-}
-
-/// A further key of an app.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct KeyEntry {
-    key: String,
-    secret: Hidden,
-}
-
-/// An entry `[[pusher.app.webhook]]`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct WebhookEntry {
-    /// The URL, `http` or `https`.
-    pub url: String,
-    /// The events to send, by name; empty: all.
-    #[serde(default)]
-    pub events: Vec<String>,
-    /// Only events of channels that begin with this.
-    #[serde(default)]
-    pub channel_prefix: String,
-    /// Only events of channels that end with this.
-    #[serde(default)]
-    pub channel_suffix: String,
-}
-
-const fn yes() -> bool {
-    true
-}
-
-const fn client_messages_per_second() -> u32 {
-    10
-}
-
-const fn max_event_size() -> usize {
-    10_240
-}
-
-const fn max_user_info_size() -> usize {
-    1024
-}
-
-const fn max_channels() -> usize {
-    100
-}
-
-const fn activity_timeout() -> u32 {
-    120
-}
-
-/// A text that is never shown.
-#[derive(Clone, Deserialize)]
-#[serde(transparent)]
-struct Hidden(String);
-
-impl fmt::Debug for Hidden {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(hidden)")
-    }
-}
-
-impl Serialize for Hidden {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("(hidden)")
-    }
-}
 
 /// An entry that is no app, or entries that exclude each other.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -168,10 +43,11 @@ impl App {
         let mut keys = Vec::new();
         for (key, secret) in [first].into_iter().chain(others) {
             check_id("key", key)?;
-            if secret.0.is_empty() {
+            let secret = secret.expose();
+            if secret.is_empty() {
                 return Err(("secret", format!("that of key {key:?} is empty")));
             }
-            keys.push(Key::new(key, &secret.0));
+            keys.push(Key::new(key, secret));
         }
         if !ACTIVITY_TIMEOUT.contains(&entry.activity_timeout) {
             let (least, most) = ACTIVITY_TIMEOUT.into_inner();
@@ -179,7 +55,7 @@ impl App {
         }
         within("client_messages_per_second", entry.client_messages_per_second.into(), 1, 10_000)?;
         within("max_event_size", entry.max_event_size as u64, 1, 1 << 20)?;
-        within("max_user_info_size", entry.max_user_info_size as u64, 2, 8 << 10)?;
+        within("max_user_info_size", entry.max_user_info_size as u64, 2, 4 << 10)?;
         within("max_channels", entry.max_channels as u64, 1, 1000)?;
         within("authorization_timeout", entry.authorization_timeout.into(), 0, 3600)?;
         if let Some(empty) = entry.allowed_origins.iter().find(|it| it.trim().is_empty()) {
@@ -356,6 +232,17 @@ impl Apps {
             }
         }
         Ok(apps)
+    }
+
+    /// Reads the entries of a settings file.
+    ///
+    /// # Errors
+    /// Names the first invalid entry.
+    pub fn read(file: &mut TableFile) -> Result<Self, Refused> {
+        let entries = file.entries::<AppEntry>()?;
+        Self::new(entries).map_err(|InvalidApp { index, field, fault }| {
+            file.refuse::<AppEntry>(index, &format!("`{field}`: {fault}"))
+        })
     }
 
     /// The app with this id.

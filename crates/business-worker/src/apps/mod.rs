@@ -4,6 +4,7 @@ mod bench;
 mod chat;
 mod echo;
 
+use anyhow::ensure;
 use clap::{Parser, ValueEnum};
 use push_suite_worker::Config;
 use serde::Serialize;
@@ -46,6 +47,8 @@ pub enum App {
     Echo,
     /// Executes the commands of a load generator
     Bench,
+    /// The Pusher Channels protocol, for the apps of the settings file
+    Pusher,
 }
 
 /// Validated settings of the process.
@@ -73,6 +76,11 @@ impl TryFrom<(Args, Reloadable<Tables>)> for Settings {
     type Error = anyhow::Error;
 
     fn try_from((args, tables): (Args, Reloadable<Tables>)) -> anyhow::Result<Self> {
+        let has_apps = !tables.get().pusher.is_empty();
+        ensure!(
+            has_apps || !matches!(args.app, App::Pusher),
+            "--app pusher: the settings file (--config) has no [[pusher.app]]"
+        );
         Ok(Self { app: args.app, config: args.worker.try_into()?, tables })
     }
 }
