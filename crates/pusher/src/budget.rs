@@ -1,4 +1,4 @@
-//! What a client may send in a time: client events, and faults.
+//! Budgets of a client: how many client events and faults in a time.
 
 use std::{
     collections::HashMap,

@@ -1,13 +1,17 @@
-//! The groups and uids of an app's clients. All of them begin with `pusher:` and the id of the app.
+//! The groups and uids of an app's clients.
 //!
-//! An app id has no colon, so that the names of two apps never meet; a channel name has none of the
-//! characters `!` and `:`, so that groups that are no channels have names of their own.
+//! An app id has no colon, so that the names of two apps never meet; the name of a channel does not
+//! begin with `!`, so that groups that are no channels have names of their own. Workers watch groups
+//! that begin with [`PREFIX`]; the others have another beginning.
 
 use protocol::{Group, Uid};
 
 use crate::{App, Channel, UserId};
 
-/// The beginning of every group and uid of this protocol.
+/// The beginning of the groups of users among those of an app.
+const USER: &str = "!user:";
+
+/// The beginning of the groups of channels and users, and of uids.
 pub const PREFIX: &str = "pusher:";
 
 /// The group of a channel's subscribers: `pusher:<app>:<channel>`.
@@ -27,19 +31,38 @@ pub fn channels_prefix(app: &App, prefix: &str) -> String {
     format!("{PREFIX}{}:{prefix}", app.id())
 }
 
-/// The group of all clients of an app: `pusher:<app>:!all`.
+/// The group of all clients of an app: `pusher-app:<app>`.
 pub fn app_group(app: &App) -> Group {
-    group(app, "!all", "")
+    Group::new(format!("pusher-app:{}", app.id())).expect(BOUNDED)
 }
 
 /// The group of the clients that are signed in as a user: `pusher:<app>:!user:<user>`.
 pub fn user_group(app: &App, user: &UserId) -> Group {
-    group(app, "!user:", user.as_str())
+    group(app, USER, user.as_str())
 }
 
-/// The group of the clients whose watchlist has a user: `pusher:<app>:!watch:<user>`.
+/// The group of the clients whose watchlist has a user: `pusher-watchers:<app>:<user>`.
 pub fn watchers_group(app: &App, user: &UserId) -> Group {
-    group(app, "!watch:", user.as_str())
+    Group::new(format!("pusher-watchers:{}:{user}", app.id())).expect(BOUNDED)
+}
+
+/// The kinds of groups that workers watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Watched {
+    /// The subscribers of a channel.
+    Channel(Channel),
+    /// The clients that are signed in as a user.
+    User(UserId),
+}
+
+/// The id of the app of a watched group, and what the group is of.
+pub(crate) fn watched(group: &Group) -> Option<(&str, Watched)> {
+    let (app, name) = group.as_str()?.strip_prefix(PREFIX)?.split_once(':')?;
+    let watched = match name.strip_prefix(USER) {
+        Some(user) => Watched::User(UserId::parse(user).ok()?),
+        None => Watched::Channel(Channel::parse(name).ok()?),
+    };
+    Some((app, watched))
 }
 
 /// The uid of the clients that are signed in as a user: `pusher:<app>:<user>`, or the id of the user
@@ -73,11 +96,16 @@ mod tests {
         assert_eq!(channel_of(&app, &group), Some("private-a"));
         assert_eq!(uid(&app, &user).as_str(), Some("pusher:7:ann"));
         for (group, name) in [
-            (app_group(&app), "pusher:7:!all"),
+            (app_group(&app), "pusher-app:7"),
             (user_group(&app, &user), "pusher:7:!user:ann"),
-            (watchers_group(&app, &user), "pusher:7:!watch:ann"),
+            (watchers_group(&app, &user), "pusher-watchers:7:ann"),
         ] {
             assert_eq!((group.as_str(), channel_of(&app, &group)), (Some(name), None));
+        }
+        assert_eq!(watched(&group), Some(("7", Watched::Channel(channel))));
+        assert_eq!(watched(&user_group(&app, &user)), Some(("7", Watched::User(user.clone()))));
+        for group in [app_group(&app), watchers_group(&app, &user), Group::from(7)] {
+            assert!(watched(&group).is_none() && !group.as_bytes().starts_with(PREFIX.as_bytes()));
         }
     }
 

@@ -14,7 +14,7 @@ const CHANNEL: &str = "c:";
 /// The state of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct State {
-    /// What is known since it was opened.
+    /// Facts since it was opened.
     pub opened: Opened,
     /// The user that it is signed in as.
     pub user: Option<SignedIn>,
@@ -24,7 +24,7 @@ pub(crate) struct State {
     pub channels: BTreeMap<String, Option<UserId>>,
 }
 
-/// What is known of a connection since it was opened.
+/// The facts of a connection that stand since it was opened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Opened {
     /// The id of its app.
@@ -108,7 +108,6 @@ pub(crate) fn with_user(user: &SignedIn) -> Result<Map<String, Value>, serde_jso
 
 /// The member that a subscription to a presence channel names.
 #[derive(Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "presence channels are refused so far"))]
 pub(crate) struct NamedMember {
     /// The user.
     pub id: UserId,

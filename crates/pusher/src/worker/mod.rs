@@ -2,15 +2,22 @@
 
 mod authorization;
 mod client_event;
+mod notices;
 mod reload;
 mod sign_in;
 mod subscribe;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use prometheus_client::registry::Registry;
-use protocol::{Close, CloseReason, Handshake, Message, MessageKind, Secret};
-use push_suite_worker::{Client, Error, Grant, Process, Worker};
+use protocol::{
+    Close, CloseCodes, CloseKind, CloseReason, Group, Handshake, MemberChange, Message,
+    MessageKind, Secret,
+};
+use push_suite_worker::{Client, Cluster, Error, Grant, Notice, Process, Worker};
 use runtime::{clock, random, supervise, sync::Mutex};
 use service::settings::Current;
 use tokio::task::JoinSet;
@@ -20,10 +27,11 @@ use crate::{
     budget::{Budgets, Weight},
     client_message::{ClientMessage, cut},
     connect::{self, Refused},
+    counts::Counts,
     metrics::Metrics,
     names,
     observer::{NoObserver, Observer},
-    server_message,
+    presence, server_message,
     state::{Opened, State},
 };
 use authorization::Deadlines;
@@ -46,6 +54,9 @@ struct Shared {
     ids: SocketIds,
     budgets: Mutex<Budgets>,
     deadlines: Mutex<Deadlines>,
+    counts: Mutex<Counts>,
+    /// Set at the start.
+    cluster: OnceLock<Cluster>,
     metrics: Metrics,
     observer: Arc<dyn Observer>,
 }
@@ -67,6 +78,8 @@ impl Pusher {
             ids: SocketIds::new(secret),
             budgets: Mutex::default(),
             deadlines: Mutex::default(),
+            counts: Mutex::default(),
+            cluster: OnceLock::new(),
             metrics: Metrics::default(),
             observer,
         };
@@ -79,11 +92,46 @@ impl Pusher {
     }
 }
 
+/// The codes with which gateways close clients of this protocol: by them, clients connect again at
+/// once (4200, 4201), after a second (4100), or not at all.
+const CLOSE_CODES: [(CloseKind, u16); 10] = [
+    (CloseKind::Shutdown, 4200),
+    (CloseKind::PingTimeout, 4201),
+    (CloseKind::SlowClient, 4100),
+    (CloseKind::NoWorker, 4100),
+    (CloseKind::Overload, 4100),
+    (CloseKind::RateLimit, 4301),
+    (CloseKind::NotAuthenticated, 4009),
+    (CloseKind::TokenExpired, 4009),
+    (CloseKind::TokenRefused, 4009),
+    (CloseKind::UidLimit, 4004),
+];
+
 impl Worker for Pusher {
+    fn close_codes(&self) -> CloseCodes {
+        CloseCodes::new(CLOSE_CODES).expect("codes from 4000 are for applications")
+    }
+
+    fn watched_groups(&self) -> Vec<Group> {
+        vec![Group::new(names::PREFIX).expect("not empty, and short")]
+    }
+
+    fn presence_message(&self, group: &Group, change: &MemberChange) -> Option<Message> {
+        presence::message(&self.shared.channel(group)?, change)
+    }
+
+    async fn on_presence(&self, notice: &Notice) -> anyhow::Result<()> {
+        Ok(self.shared.notice(notice).await?)
+    }
+
     async fn on_worker_start(&self, process: &Process) -> anyhow::Result<()> {
         let mut tasks = self.tasks.lock();
         let (shared, cluster) = (Arc::clone(&self.shared), process.cluster().clone());
         supervise::spawn_in(&mut tasks, reload::follow(shared.apps.clone(), cluster.clone()));
+        // An earlier one is the same.
+        let _ = shared.cluster.set(cluster.clone());
+        let counts = notices::send_counts(Arc::clone(&shared), cluster.clone());
+        supervise::spawn_in(&mut tasks, counts);
         supervise::spawn_in(&mut tasks, authorization::enforce(shared, cluster));
         Ok(())
     }

@@ -7,7 +7,7 @@ use crate::{
     channel::Kind,
     client_message::{Subscribe, cut},
     connect::Refused,
-    names, server_message, signature,
+    names, presence, server_message, signature,
     state::{self, NamedMember},
 };
 
@@ -42,22 +42,30 @@ impl Connection<'_> {
                 return self.deny(&subscribe.channel, None, denied).await;
             }
         };
-        if let Err(denied) = self.check(&channel, &subscribe) {
-            return self.deny(channel.name(), Some(channel.kind()), denied).await;
-        }
-        if channel.is_presence() {
-            let error = "Presence channels are not supported";
-            let denied = Denied::new("PresenceUnsupported", 501, error);
-            return self.deny(channel.name(), Some(channel.kind()), denied).await;
-        }
+        let member = match self.check(&channel, &subscribe) {
+            Ok(member) => member,
+            Err(denied) => return self.deny(channel.name(), Some(channel.kind()), denied).await,
+        };
         // The group first: if this worker ends between the two, the next one repeats both.
-        self.client.join_group(names::channel_group(self.app, &channel)).await?;
+        let group = names::channel_group(self.app, &channel);
+        match &member {
+            // With the message that the subscription has succeeded.
+            Some(named) => {
+                let (member, snapshot) = (presence::member(named)?, presence::snapshot(&channel)?);
+                self.client.join_presence(group, member, snapshot).await?;
+            }
+            None => self.client.join_group(group).await?,
+        }
         if !self.state.has(channel.name()) {
-            self.client.update_session(&state::with_channel(&channel, None)).await?;
+            let user = member.as_ref().map(|named| &named.id);
+            self.client.update_session(&state::with_channel(&channel, user)).await?;
             self.shared.metrics.subscribed(channel.kind());
         }
-        let succeeded = server_message::subscription_succeeded(channel.name());
-        Ok(self.client.send(succeeded).await?)
+        if member.is_none() {
+            let succeeded = server_message::subscription_succeeded(channel.name());
+            self.client.send(succeeded).await?;
+        }
+        Ok(())
     }
 
     /// Whether the client may subscribe; and on presence channels, as which member.
@@ -88,7 +96,15 @@ impl Connection<'_> {
             return Err(Denied::unsigned(Self::invalid_signature(&text, auth)));
         }
         match channel.kind() {
-            Kind::Presence => self.member(data).map(Some),
+            Kind::Presence => {
+                let member = self.member(data)?;
+                let before = self.state.channels.get(channel.name()).and_then(Option::as_ref);
+                if before.is_some_and(|before| *before != member.id) {
+                    let error = "The connection is subscribed to the channel as another user";
+                    return Err(Denied::new("InvalidChannelData", 400, error));
+                }
+                Ok(Some(member))
+            }
             _ => Ok(None),
         }
     }

@@ -4,6 +4,7 @@ mod channels;
 mod connections;
 mod events;
 mod hostile;
+mod presence_channels;
 mod users;
 
 use push_suite_worker::{Client, Handshake, Header, Message, Worker as _, testing::TestCluster};
@@ -37,6 +38,18 @@ impl Scene {
     fn of(entries: &[&str]) -> Self {
         let apps = Current::fixed(apps(entries).unwrap());
         Self { cluster: TestCluster::start(), pusher: Pusher::new(&"secret".into(), apps) }
+    }
+
+    async fn started(self) -> Self {
+        self.pusher.on_worker_start(&self.cluster.process("Pusher", "0")).await.unwrap();
+        self
+    }
+
+    /// Does what the owner of channels does.
+    async fn update_presence(&self) {
+        for notice in self.cluster.update_presence(&self.pusher) {
+            self.pusher.on_presence(&notice).await.unwrap();
+        }
     }
 
     /// A client whose handshake was handled, and everything that it has received.
@@ -89,6 +102,13 @@ impl Peer<'_> {
     async fn subscribes(&self, channel: &str) -> Vec<String> {
         let auth = key().auth(&channel_text(&self.socket_id, channel, None));
         self.sends("pusher:subscribe", json!({"channel": channel, "auth": auth})).await
+    }
+
+    /// Subscribes to a presence channel as a member.
+    async fn joins(&self, channel: &str, channel_data: &str) -> Vec<String> {
+        let auth = key().auth(&channel_text(&self.socket_id, channel, Some(channel_data)));
+        let data = json!({"channel": channel, "auth": auth, "channel_data": channel_data});
+        self.sends("pusher:subscribe", data).await
     }
 
     async fn signs_in(&self, user_data: &str) -> Vec<String> {

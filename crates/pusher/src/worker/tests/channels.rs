@@ -10,7 +10,7 @@ async fn subscription_joins_the_group_and_succeeds_once() {
         assert_eq!(peer.subscribes(channel).await, [succeeded(channel)]);
     }
     let expected =
-        ["pusher:1:!all", "pusher:1:a", "pusher:1:private-a", "pusher:1:private-encrypted-a"];
+        ["pusher-app:1", "pusher:1:a", "pusher:1:private-a", "pusher:1:private-encrypted-a"];
     assert_eq!(peer.groups(), expected);
     assert_eq!(peer.subscribes("a").await, [succeeded("a")], "again");
     assert_eq!(peer.groups(), expected);
@@ -48,7 +48,7 @@ async fn wrong_signature_is_refused_with_two_messages() {
     }
     let data = json!({"channel": "private-a"});
     denied(&peer.sends("pusher:subscribe", data).await, "private-a", 401);
-    assert_eq!(peer.groups(), ["pusher:1:!all"]);
+    assert_eq!(peer.groups(), ["pusher-app:1"]);
     assert_eq!(peer.subscribes("private-a").await, [succeeded("private-a")]);
 }
 
@@ -115,7 +115,7 @@ async fn unsubscription_leaves_the_group_without_an_answer() {
         let received = peer.sends("pusher:unsubscribe", json!({"channel": channel})).await;
         assert!(received.is_empty(), "{channel}: {received:?}");
     }
-    assert_eq!(peer.groups(), ["pusher:1:!all"]);
+    assert_eq!(peer.groups(), ["pusher-app:1"]);
 }
 
 #[tokio::test]

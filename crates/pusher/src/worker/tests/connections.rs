@@ -12,7 +12,7 @@ async fn connection_is_established_with_its_socket_id_and_the_activity_timeout()
     let id = message.split(r#"\""#).nth(3).unwrap();
     assert_eq!(message, server_message::connection_established(id, 30));
     assert_eq!(SocketIds::new(&"secret".into()).decode(&id.parse().unwrap()), Some(client.id()));
-    assert_eq!(one.groups(), ["pusher:1:!all"]);
+    assert_eq!(one.groups(), ["pusher-app:1"]);
 }
 
 #[tokio::test]

@@ -76,7 +76,7 @@ async fn watchlist_shows_users_online_and_offline_at_the_sign_in() {
         server_message::watchlist_events(&["bob"], &["eve"]),
     ];
     assert_eq!(ann.signs_in(data).await, expected);
-    assert!(ann.groups().contains(&"pusher:1:!watch:bob".to_owned()));
+    assert!(ann.groups().contains(&"pusher-watchers:1:bob".to_owned()));
 }
 
 #[tokio::test]
@@ -89,6 +89,6 @@ async fn watchlist_that_is_too_long_is_cut_with_an_error() {
     let error = server_message::error(Some(4302), "The watchlist has more than 100 users");
     assert_eq!((received.len(), &received[1]), (3, &error));
     let groups = ann.groups();
-    let watched = groups.iter().filter(|group| group.contains("!watch:"));
+    let watched = groups.iter().filter(|group| group.contains("pusher-watchers:"));
     assert_eq!((watched.count(), ann.close_code()), (100, None));
 }
