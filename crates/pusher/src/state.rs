@@ -125,7 +125,7 @@ impl NamedMember {
     /// Reads `channel_data`: `user_id`, a text or a number, and `user_info`, anything or nothing.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Names the fault.
     pub(crate) fn parse(channel_data: &str, max_info: usize) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Data<'a> {
@@ -165,7 +165,7 @@ impl NamedUser {
     /// or nothing.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Names the fault.
     pub(crate) fn parse(user_data: &str, max_info: usize) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Data<'a> {
