@@ -48,6 +48,8 @@ pub const PURE: &[&str] = &[
     "crates/pusher/src/signature.rs",
     "crates/pusher/src/socket_id.rs",
     "crates/pusher/src/user.rs",
+    "crates/pusher/src/webhooks/batch.rs",
+    "crates/pusher/src/webhooks/entry.rs",
     "crates/pusher/src/webhooks/payload.rs",
     "crates/register/src/addresses.rs",
     "crates/register/src/presence.rs",

@@ -7,9 +7,9 @@ use std::{collections::HashMap, sync::Arc};
 use service::settings::{Refused, TableFile};
 use thiserror::Error;
 
-use crate::signature::Key;
+use crate::{signature::Key, webhooks::Webhook};
 
-pub use entry::{AppEntry, KeyEntry, WebhookEntry};
+pub use entry::{AppEntry, KeyEntry};
 
 /// The longest id of an app, and the longest key, in bytes.
 const MAX_ID: usize = 64;
@@ -33,6 +33,7 @@ pub struct InvalidApp {
 pub struct App {
     entry: AppEntry,
     keys: Vec<Key>,
+    webhooks: Vec<Webhook>,
 }
 
 impl App {
@@ -61,7 +62,9 @@ impl App {
         if let Some(empty) = entry.allowed_origins.iter().find(|it| it.trim().is_empty()) {
             return Err(("allowed_origins", format!("{empty:?} is no origin")));
         }
-        Ok(Self { entry, keys })
+        let webhooks = entry.webhooks.iter().cloned().map(Webhook::try_from);
+        let webhooks = webhooks.collect::<Result<_, _>>().map_err(|fault| ("webhook", fault))?;
+        Ok(Self { entry, keys, webhooks })
     }
 
     /// The id.
@@ -150,8 +153,8 @@ impl App {
     }
 
     /// The webhooks.
-    pub fn webhooks(&self) -> &[WebhookEntry] {
-        &self.entry.webhooks
+    pub fn webhooks(&self) -> &[Webhook] {
+        &self.webhooks
     }
 
     /// Whether a page of this origin may connect. A client without an origin is no browser, and may.

@@ -81,7 +81,8 @@ impl Connections {
         // Without effect on the exchange if it fails.
         let _ = stream.set_nodelay(true);
         let mut builder = Builder::new();
-        builder.max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS);
+        // Receivers in PHP find a header by its name as it was sent, such as X-Pusher-Key.
+        builder.max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS).title_case_headers(true);
         let (sender, connection) =
             builder.handshake(TokioIo::new(stream)).await.map_err(Failure::Broken)?;
         // It ends with its sender, or with the connection; the sender reports errors.

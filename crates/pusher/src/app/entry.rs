@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use service::settings::{Entry, Hidden, Key, Table};
 
 use super::App;
+use crate::webhooks::WebhookEntry;
 
 /// An entry `[[pusher.app]]` of the settings file. Serialized, it has no secrets.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -74,23 +75,6 @@ pub struct AppEntry {
 pub struct KeyEntry {
     pub(super) key: String,
     pub(super) secret: Hidden,
-}
-
-/// An entry `[[pusher.app.webhook]]`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct WebhookEntry {
-    /// The URL, `http` or `https`.
-    pub url: String,
-    /// The events to send, by name; empty: all.
-    #[serde(default)]
-    pub events: Vec<String>,
-    /// Only events of channels that begin with this.
-    #[serde(default)]
-    pub channel_prefix: String,
-    /// Only events of channels that end with this.
-    #[serde(default)]
-    pub channel_suffix: String,
 }
 
 const fn yes() -> bool {
@@ -218,7 +202,7 @@ impl Entry for AppEntry {
                 "webhook",
                 "tables `[[pusher.app.webhook]]`",
                 "none",
-                "Webhooks: `url`, `events`, `channel_prefix`, `channel_suffix`",
+                "Webhooks: see [pusher.md](pusher.md#webhooks)",
             ),
         ],
     };

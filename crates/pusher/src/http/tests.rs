@@ -1,16 +1,26 @@
 //! Each endpoint with its exact answers, on a cluster of one gateway.
 
 use axum::body::{Body, to_bytes};
-use push_suite_worker::{Client, Message, testing::TestCluster};
+use push_suite_worker::{
+    Client, Member, MemberId, Message, MessageKind, Snapshot, testing::TestCluster,
+};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{Channel, app::tests::apps, names, server_message, signature::Key, user::UserId};
+use crate::{
+    Channel,
+    app::tests::apps,
+    names, server_message,
+    signature::Key,
+    state::{Opened, with_channel},
+    user::UserId,
+};
 
-const APPS: [&str; 3] = [
+const APPS: [&str; 4] = [
     "id = '1'\nkey = 'k'\nsecret = 's'\nother_keys = [{key = 'k2', secret = 's2'}]",
     "id = '2'\nkey = 'off'\nsecret = 's'\nenabled = false",
     "id = '3'\nkey = 'slow'\nsecret = 's'\nhttp_requests_per_second = 3",
+    "id = '4'\nkey = 'apart'\nsecret = 's'\nterminate_presence_users = false",
 ];
 
 struct Scene {
@@ -101,6 +111,22 @@ impl Scene {
             let group = names::channel_group(self.app(), &Channel::parse(channel).unwrap());
             client.join_group(group).await.unwrap();
         }
+        client
+    }
+
+    /// A member of a presence channel of the first app.
+    async fn member(&self, channel: &str, user: &str) -> Client {
+        let client = self.cluster.client();
+        let group = names::channel_group(self.app(), &Channel::parse(channel).unwrap());
+        let member = Member::new(MemberId::new(user).unwrap(), "", "").unwrap();
+        let snapshot = Snapshot::new(MessageKind::Text, Vec::new()).unwrap();
+        client.join_presence(group, member, snapshot).await.unwrap();
+        let (random, deadline, error_events) = (7, None, false);
+        let opened = Opened { app: "1".to_owned(), random, deadline, error_events };
+        client.set_session(&opened).await.unwrap();
+        let user = UserId::parse(user).unwrap();
+        let changes = with_channel(&Channel::parse(channel).unwrap(), Some(&user));
+        client.update_session(&changes).await.unwrap();
         client
     }
 
@@ -241,6 +267,26 @@ async fn channel_is_shown_with_the_attributes_of_its_kind() {
 }
 
 #[tokio::test]
+async fn users_of_a_presence_channel_are_listed_and_counted_once() {
+    let scene = Scene::start();
+    for user in ["b", "a", "b"] {
+        scene.member("presence-x", user).await;
+    }
+    let users = r#"{"users":[{"id":"a"},{"id":"b"}]}"#;
+    scene.expect(Sent::get("channels/presence-x/users"), 200, users).await;
+    let info = "user_count,subscription_count";
+    let shown = r#"{"occupied":true,"subscription_count":3,"user_count":2}"#;
+    scene.expect(Sent::get("channels/presence-x").with("info", info), 200, shown).await;
+    let sent =
+        Sent::get("channels").with("filter_by_prefix", "presence-").with("info", "user_count");
+    scene.expect(sent, 200, r#"{"channels":{"presence-x":{"user_count":2}}}"#).await;
+    let event = json!({"name": "e", "data": "", "channels": ["presence-x", "presence-y", "a"],
+        "info": info});
+    let answer = r#"{"channels":{"presence-x":{"user_count":2,"subscription_count":3},"presence-y":{"user_count":0,"subscription_count":0},"a":{"subscription_count":0}}}"#;
+    scene.expect(Sent::post("events", &event), 200, answer).await;
+}
+
+#[tokio::test]
 async fn terminated_user_loses_every_connection() {
     let scene = Scene::start();
     for path in ["users/ann/terminate_connections", "/users/ann/terminate_connections"] {
@@ -259,6 +305,33 @@ async fn terminated_user_loses_every_connection() {
     }
     let sent = Sent::post("users/a%07/terminate_connections", &json!({}));
     scene.expect_refused(sent, 400, "control character").await;
+}
+
+#[tokio::test]
+async fn terminated_user_loses_its_presence_channels_unless_the_app_leaves_them_out() {
+    let scene = Scene::start();
+    let (ann, bob) =
+        (scene.member("presence-x", "ann").await, scene.member("presence-x", "bob").await);
+    let signed_in = scene.member("presence-y", "ann").await;
+    signed_in.bind_uid(names::uid(scene.app(), &UserId::parse("ann").unwrap())).await.unwrap();
+    // Its name in another app is that of another user.
+    let other = Sent {
+        app: "3",
+        key: Key::new("slow", "s"),
+        ..Sent::post("users/ann/terminate_connections", &json!({}))
+    };
+    scene.expect(other, 200, "{}").await;
+    let is_closed = |client: &Client| scene.cluster.is_closed(client.id());
+    assert!(![&ann, &bob, &signed_in].map(is_closed).contains(&true));
+    scene.expect(Sent::post("users/ann/terminate_connections", &json!({})), 200, "{}").await;
+    assert_eq!([&ann, &bob, &signed_in].map(is_closed), [true, false, true]);
+    let apart = Sent {
+        app: "4",
+        key: Key::new("apart", "s"),
+        ..Sent::post("users/bob/terminate_connections", &json!({}))
+    };
+    scene.expect(apart, 200, "{}").await;
+    assert!(!is_closed(&bob));
 }
 
 #[tokio::test]

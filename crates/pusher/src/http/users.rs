@@ -3,15 +3,18 @@
 use std::collections::HashMap;
 
 use axum::{http::StatusCode, response::Response};
-use protocol::Group;
-use push_suite_cluster::Error;
+use protocol::{ClientId, Fields, Group, LocalMember};
+use push_suite_cluster::{Error, Filter, Row};
 use serde_json::json;
 
 use super::{HttpApi, json as answer, refused::Refused};
-use crate::{App, Channel, UserId, names};
+use crate::{App, Channel, UserId, names, state::State};
 
 /// The close of a user's connections: clients do not come back by themselves.
 const TERMINATED: (u16, &str) = (4009, "the application has ended the connections of the user");
+
+/// Presence channels whose members are queried at a time.
+const AT_ONCE: usize = 32;
 
 impl HttpApi {
     /// The users of a presence channel, in the order of their ids.
@@ -20,23 +23,66 @@ impl HttpApi {
         if !channel.is_presence() {
             return Err(Refused::NotOfThisChannel("Only presence channels have users"));
         }
-        let users = self.members(names::channel_group(app, &channel)).await?;
-        let users: Vec<_> = users.into_iter().map(|id| json!({"id": id})).collect();
+        let members = self.shared.cluster.presence(names::channel_group(app, &channel)).await?;
+        let id = |member: &LocalMember| json!({"id": member.member.id().to_string()});
+        let users: Vec<_> = members.iter().map(id).collect();
         Ok(answer(StatusCode::OK, json!({"users": users}).to_string()))
     }
 
-    /// Closes the connections of a user.
+    /// Closes the connections of a user: those that are signed in as it, and, unless the app leaves
+    /// them out, those that are members of presence channels as it.
     pub(super) async fn terminate(&self, app: &App, user: &str) -> Result<Response, Refused> {
         let user = UserId::parse(user)?;
-        let uid = names::uid(app, &user);
-        let report = self.shared.cluster.close_uid(uid, TERMINATED).report().await?;
-        tracing::debug!(app = app.id(), closed = report.reached, "terminated a user");
+        let cluster = &self.shared.cluster;
+        let report = cluster.close_uid(names::uid(app, &user), TERMINATED).report().await?;
+        let mut closed = report.reached;
+        if app.terminates_presence_users() {
+            let members = self.clients_of_member(app, &user).await?;
+            closed += members.len() as u64;
+            for client in members {
+                cluster.close_client(client, TERMINATED).await?;
+            }
+            cluster.flush_linked().await?;
+        }
+        tracing::debug!(app = app.id(), closed, "terminated a user");
         Ok(answer(StatusCode::OK, "{}"))
     }
 
-    /// The users of a presence channel's group.
-    async fn members(&self, _group: Group) -> Result<Vec<String>, Error> {
-        Ok(Vec::new())
+    /// The clients that are members of presence channels as a user.
+    async fn clients_of_member(&self, app: &App, user: &UserId) -> Result<Vec<ClientId>, Refused> {
+        let cluster = &self.shared.cluster;
+        let is_presence = |group: &Group| {
+            names::channel_of(app, group).is_some_and(|name| name.starts_with("presence-"))
+        };
+        let mut groups = cluster.groups().await?;
+        groups.retain(is_presence);
+        let mut clients = Vec::new();
+        // Members are listed before sessions, which are larger and more.
+        for groups in groups.chunks(AT_ONCE) {
+            let asked = groups.iter().map(|group| cluster.presence(group.clone()));
+            let members = futures_util::future::try_join_all(asked).await?;
+            let has_user = |members: &Vec<LocalMember>| {
+                members.iter().any(|local| local.member.id().as_str() == Some(user.as_str()))
+            };
+            let found = groups.iter().zip(&members).filter(|(_, members)| has_user(members));
+            let groups: Vec<Group> = found.map(|(group, _)| group.clone()).collect();
+            if groups.is_empty() {
+                continue;
+            }
+            let fields = Fields { session: true, ..Fields::default() };
+            let filter = Filter::Any { groups, uids: Vec::new(), clients: Vec::new() };
+            let rows = cluster.select(fields, filter).await?;
+            let is_user = |row: &Row| {
+                let state = State::read(row.session.as_ref()?)?;
+                let members = state.channels.into_values().flatten();
+                (state.opened.app == app.id()).then_some(())?;
+                members.into_iter().any(|member| member == *user).then_some(row.client)
+            };
+            clients.extend(rows.iter().filter_map(is_user));
+        }
+        clients.sort_unstable();
+        clients.dedup();
+        Ok(clients)
     }
 
     /// The number of users of each presence channel's group.
@@ -44,11 +90,7 @@ impl HttpApi {
         &self,
         groups: Vec<Group>,
     ) -> Result<HashMap<Group, u64>, Error> {
-        let mut counts = HashMap::with_capacity(groups.len());
-        for group in groups {
-            let users = self.members(group.clone()).await?;
-            counts.insert(group, users.len() as u64);
-        }
-        Ok(counts)
+        let counts = self.shared.cluster.presence_counts(groups).await?;
+        Ok(counts.into_iter().map(|(group, counts)| (group, counts.members)).collect())
     }
 }
