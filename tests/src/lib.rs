@@ -29,6 +29,7 @@ pub mod settings_table;
 pub mod stderr;
 pub mod tokens;
 pub mod wait;
+pub mod webhooks;
 
 pub use browser::{Browser, Received};
 pub use conditions::Conditions;

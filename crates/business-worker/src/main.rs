@@ -3,6 +3,7 @@
 use std::{process::ExitCode, sync::Arc};
 
 use business_worker::{App, Args, Bench, Chat, Echo, Settings, Tables};
+use hooks::Webhook;
 use pusher::Pusher;
 
 /// Returns the memory of a burst to the system within seconds; see `.cargo/config.toml`.
@@ -23,6 +24,12 @@ fn main() -> ExitCode {
                 let registry = &mut starting.metrics;
                 pusher.register_metrics(registry.sub_registry_with_prefix("pushsuite_pusher"));
                 push_suite_worker::serve(pusher, config, starting).await
+            }
+            App::Webhook => {
+                let hooks = tables.part(|tables| Arc::clone(&tables.webhooks));
+                let registry = starting.metrics.sub_registry_with_prefix("pushsuite_webhook");
+                let app = Webhook::new(hooks, starting.shutdown.clone(), registry);
+                push_suite_worker::serve(app, config, starting).await
             }
         },
     )

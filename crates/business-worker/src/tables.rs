@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hooks::Hooks;
 use http_api::Keys;
 use pusher::{AppEntry, Apps};
 use service::settings::{self, Entry as _, Refused, Table, TableFile};
@@ -18,12 +19,18 @@ pub struct Tables {
     pub api: Arc<Keys>,
     /// The apps of `--app pusher`.
     pub pusher: Arc<Apps>,
+    /// The receivers of events.
+    pub webhooks: Arc<Hooks>,
 }
 
 impl settings::Tables for Tables {
-    const KNOWN: &'static [Table] = &[http_api::Key::TABLE, AppEntry::TABLE];
+    const KNOWN: &'static [Table] = &[http_api::Key::TABLE, AppEntry::TABLE, hooks::Hook::TABLE];
 
     fn read(file: &mut TableFile) -> Result<Self, Refused> {
-        Ok(Self { api: Arc::new(Keys::read(file)?), pusher: Arc::new(Apps::read(file)?) })
+        Ok(Self {
+            api: Arc::new(Keys::read(file)?),
+            pusher: Arc::new(Apps::read(file)?),
+            webhooks: Arc::new(Hooks::read(file)?),
+        })
     }
 }

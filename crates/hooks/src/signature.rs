@@ -7,7 +7,10 @@ use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error, SeqAccess, Visitor},
+};
 use sha2::Sha256;
 use thiserror::Error;
 
@@ -93,6 +96,54 @@ impl Serialize for Secret {
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+/// The secrets of a receiver, 1 to [`MOST_SECRETS`] of them: in a file, one text or a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Secrets(Vec<Secret>);
+
+/// The most secrets of one receiver.
+pub const MOST_SECRETS: usize = 5;
+
+impl Secrets {
+    /// All of them.
+    pub fn as_slice(&self) -> &[Secret] {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Secrets {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMany;
+
+        impl<'de> Visitor<'de> for OneOrMany {
+            type Value = Vec<Secret>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a secret or a list of secrets")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Vec<Secret>, E> {
+                Ok(Vec::from([Secret::parse(text).map_err(E::custom)?]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Secret>, A::Error> {
+                let mut secrets = Vec::new();
+                while let Some(secret) = list.next_element()? {
+                    secrets.push(secret);
+                    if MOST_SECRETS < secrets.len() {
+                        return Err(A::Error::custom("more than five secrets"));
+                    }
+                }
+                Ok(secrets)
+            }
+        }
+
+        match deserializer.deserialize_any(OneOrMany)? {
+            secrets if secrets.is_empty() => Err(D::Error::custom("`secret` is empty")),
+            secrets => Ok(Self(secrets)),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The client of an event, and the commands that a handler sends to it.
 
 use std::{
-    fmt,
+    fmt, future,
     net::SocketAddr,
     pin::Pin,
     sync::{Arc, OnceLock},
@@ -18,6 +18,9 @@ use push_suite_cluster::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{SendToClient, dispatch::ClientState, handshake::PendingHandshake};
+
+/// The number of the close of a client whose gateway is dead.
+pub(crate) const SYNTHETIC_CLOSE: u64 = u64::MAX;
 
 /// The client of an event.
 ///
@@ -113,8 +116,13 @@ impl Client {
         self.redelivered = true;
     }
 
-    /// Waits until the link that delivered the event is closed.
-    pub(crate) async fn link_closed(&self) {
+    /// Waits until the link that delivered the event is closed: then the event is redelivered, to
+    /// this worker or another, and a handler that still waits may end with an error. Never returns
+    /// for the close of a client of a dead gateway, which is not redelivered.
+    pub async fn link_lost(&self) {
+        if self.number == SYNTHETIC_CLOSE {
+            return future::pending().await;
+        }
         self.state.link().gone().await;
     }
 

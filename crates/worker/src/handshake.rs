@@ -112,8 +112,9 @@ impl Client {
         Ok(())
     }
 
-    /// Whether the handler has left a handshake unanswered.
-    pub(crate) fn is_unanswered(&self) -> bool {
+    /// Whether this client's handshake awaits an answer: [`accept`](Self::accept) or
+    /// [`refuse`](Self::refuse). Always `false` with `--handshake-auth none`.
+    pub fn awaits_answer(&self) -> bool {
         self.handshake().is_some_and(|handshake| !handshake.answered.load(Ordering::Relaxed))
     }
 
@@ -159,11 +160,11 @@ mod tests {
     async fn grant_takes_effect_and_the_first_answer_counts() {
         let cluster = TestCluster::start();
         let client = cluster.client_with_handshake(&handshake());
-        assert!(client.is_unanswered());
+        assert!(client.awaits_answer());
         let grant = Grant::new().with_uid(7).unwrap().with_group("lobby").unwrap();
         let grant = grant.with_session(&serde_json::json!({"a": 1})).unwrap();
         client.accept(grant.with_subprotocol("v3").unwrap()).await.unwrap();
-        assert!(!client.is_unanswered());
+        assert!(!client.awaits_answer());
         client.refuse((401, "no")).await.unwrap();
         client.accept(Grant::new().with_uid(8).unwrap()).await.unwrap();
         assert_eq!(cluster.uid(client.id()), Some(7.into()));
@@ -179,7 +180,7 @@ mod tests {
         let cluster = TestCluster::start();
         let client = cluster.client_with_handshake(&handshake());
         client.refuse((403, "not you")).await.unwrap();
-        assert!(cluster.is_closed(client.id()) && !client.is_unanswered());
+        assert!(cluster.is_closed(client.id()) && !client.awaits_answer());
         let refusal = cluster.refusal(client.id()).unwrap();
         assert_eq!((refusal.status(), &refusal.body()[..]), (403, &b"not you"[..]));
     }
@@ -193,14 +194,14 @@ mod tests {
         assert!(matches!(error, Error::Answer(InvalidAnswer::NotOffered(_))), "{error}");
         let error = client.refuse((200, "")).await.unwrap_err();
         assert!(matches!(error, Error::Answer(InvalidAnswer::Status(200))), "{error}");
-        assert!(client.is_unanswered());
+        assert!(client.awaits_answer());
     }
 
     #[tokio::test]
     async fn event_that_awaits_no_answer_is_a_typed_error() {
         let cluster = TestCluster::start();
         let client = cluster.client();
-        assert!(!client.is_unanswered());
+        assert!(!client.awaits_answer());
         let error = client.accept(Grant::new()).await.unwrap_err();
         assert!(matches!(error, Error::NoHandshake) && !error.is_retryable(), "{error}");
         let error = client.refuse((401, "")).await.unwrap_err();

@@ -37,6 +37,9 @@ impl AsRef<Common> for Args {
     }
 }
 
+/// The least `--handler-retries` of `--app webhook`.
+const LEAST_RETRIES: u32 = 3;
+
 /// A built-in app.
 #[derive(Clone, Copy, Debug, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -49,6 +52,8 @@ pub enum App {
     Bench,
     /// The Pusher Channels protocol, for the apps of the settings file
     Pusher,
+    /// Sends events as HTTP requests to the `[[webhook]]` of the settings file
+    Webhook,
 }
 
 /// Validated settings of the process.
@@ -76,11 +81,22 @@ impl TryFrom<(Args, Reloadable<Tables>)> for Settings {
     type Error = anyhow::Error;
 
     fn try_from((args, tables): (Args, Reloadable<Tables>)) -> anyhow::Result<Self> {
-        let has_apps = !tables.get().pusher.is_empty();
-        ensure!(
-            has_apps || !matches!(args.app, App::Pusher),
-            "--app pusher: the settings file (--config) has no [[pusher.app]]"
-        );
-        Ok(Self { app: args.app, config: args.worker.try_into()?, tables })
+        let mut config: Config = args.worker.try_into()?;
+        match args.app {
+            App::Pusher => ensure!(
+                !tables.get().pusher.is_empty(),
+                "--app pusher: the settings file (--config) has no [[pusher.app]]"
+            ),
+            App::Webhook => {
+                ensure!(
+                    !tables.get().webhooks.is_empty(),
+                    "--app webhook: the settings file (--config) has no [[webhook]]"
+                );
+                // An event that waits when the process stops is left to another worker, as a retry.
+                config.handler_retries = config.handler_retries.max(LEAST_RETRIES);
+            }
+            App::Chat | App::Echo | App::Bench => {}
+        }
+        Ok(Self { app: args.app, config, tables })
     }
 }

@@ -22,12 +22,14 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    Target,
     connections::Connections,
     metrics::{Dropped, Metrics, Outcome},
     request::{Attempt, Delivered, Failure, HookRequest, HookResponse, OrderKey, QueueFull},
 };
 use crate::{
     circuit::{Admission, Circuit, Pass},
+    cloudevents::REQUEST_ORIGIN,
     lanes::{Lanes, Limits, Pushed},
     schedule::Schedule,
     url::HookUrl,
@@ -41,6 +43,9 @@ const AGENT: HeaderValue =
 #[derive(Debug)]
 pub(super) struct Receiver {
     url: HookUrl,
+    origin: Option<String>,
+    /// Whether the receiver has allowed the origin.
+    is_allowed: AtomicBool,
     connections: Arc<Connections>,
     circuit: Mutex<Circuit>,
     /// Notified when the circuit closes, or its probe has ended.
@@ -74,6 +79,12 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// The same receiver with another way to send requests.
+    #[must_use]
+    pub fn with(&self, delivery: Delivery) -> Self {
+        Self { receiver: Arc::clone(&self.receiver), delivery }
+    }
+
     /// Queues a request, which is sent until it is accepted or [`Delivery::retry`] is over, behind
     /// those with the same key. To be called within a runtime.
     ///
@@ -200,24 +211,6 @@ impl Endpoint {
         receiver.attempt(request, number, left().min(self.delivery.timeout), pass).await
     }
 
-    /// Asks the receiver with an OPTIONS request whether it accepts requests of `origin` (the
-    /// abuse protection of CloudEvents' webhooks).
-    ///
-    /// # Errors
-    /// When there is no complete answer.
-    pub async fn accepts_origin(&self, origin: &str) -> Result<bool, Failure> {
-        let receiver = &self.receiver;
-        let mut request = receiver.request(Method::OPTIONS, Full::default());
-        if let Ok(origin) = HeaderValue::from_str(origin) {
-            request.headers_mut().insert("webhook-request-origin", origin);
-        }
-        let answer = timeout(self.delivery.timeout, receiver.connections.exchange(request)).await;
-        let response = answer.map_err(|_| Failure::Timeout)??;
-        let allowed = response.header("webhook-allowed-origin");
-        let is_named = allowed.is_some_and(|allowed| allowed == "*" || allowed == origin);
-        Ok(response.status.is_success() && is_named)
-    }
-
     /// Whether the receiver has answered 410, so that nothing is sent to it.
     pub fn is_off(&self) -> bool {
         self.receiver.is_off.load(Ordering::Relaxed)
@@ -231,18 +224,19 @@ impl Endpoint {
 
 impl Receiver {
     pub(super) fn new(
-        url: HookUrl,
+        target: &Target,
         connections: Connections,
-        max_in_flight: usize,
         limits: Limits,
         (metrics, tasks, stop): (Arc<Metrics>, TaskTracker, CancellationToken),
     ) -> Self {
         Self {
-            url,
+            url: target.url.clone(),
+            origin: target.origin.clone(),
+            is_allowed: AtomicBool::new(target.origin.is_none()),
             connections: Arc::new(connections),
             circuit: Mutex::default(),
             circuit_changed: Notify::new(),
-            places: Semaphore::new(max_in_flight),
+            places: Semaphore::new(target.max_in_flight),
             lanes: Mutex::new(Lanes::new(limits)),
             is_off: AtomicBool::new(false),
             warnings: Mutex::new(Throttle::per_second()),
@@ -300,12 +294,38 @@ impl Receiver {
             sent.headers_mut().insert(HOST, host);
         }
         let started = clock::now();
-        let answer = timeout(time, self.connections.exchange(sent)).await;
-        let answer = answer.unwrap_or(Err(Failure::Timeout));
+        let exchange = async {
+            self.allow_origin().await?;
+            self.connections.exchange(sent).await
+        };
+        let answer = timeout(time, exchange).await.unwrap_or(Err(Failure::Timeout));
         self.metrics.took(clock::now().saturating_duration_since(started));
         probe.is_decided = true;
         self.decided(&answer, pass);
         answer
+    }
+
+    /// Asks the receiver, before its first request, whether it accepts requests of the origin.
+    async fn allow_origin(&self) -> Result<(), Failure> {
+        let Some(origin) = self.origin.as_deref().filter(|_| !self.is_allowed()) else {
+            return Ok(());
+        };
+        let mut request = self.request(Method::OPTIONS, Full::default());
+        if let Ok(origin) = HeaderValue::from_str(origin) {
+            request.headers_mut().insert(REQUEST_ORIGIN, origin);
+        }
+        let response = self.connections.exchange(request).await?;
+        let allowed = response.header("webhook-allowed-origin");
+        let is_named = allowed.is_some_and(|allowed| allowed == "*" || allowed == origin);
+        if !response.status.is_success() || !is_named {
+            return Err(Failure::Origin);
+        }
+        self.is_allowed.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn is_allowed(&self) -> bool {
+        self.is_allowed.load(Ordering::Relaxed)
     }
 
     fn decided(&self, answer: &Result<HookResponse, Failure>, pass: Pass) {

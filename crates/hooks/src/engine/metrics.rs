@@ -45,6 +45,7 @@ pub(super) enum Outcome {
     Connect,
     Timeout,
     Broken,
+    Origin,
     TooLong,
 }
 
@@ -71,6 +72,7 @@ impl Outcome {
             },
             Err(Failure::Connect(_)) => Self::Connect,
             Err(Failure::Broken(_)) => Self::Broken,
+            Err(Failure::Origin) => Self::Origin,
             Err(Failure::TooLong(_)) => Self::TooLong,
             Err(Failure::Off | Failure::Open(_) | Failure::Busy | Failure::Timeout) => {
                 Self::Timeout
@@ -89,6 +91,7 @@ impl Outcome {
             Self::Connect => "connect",
             Self::Timeout => "timeout",
             Self::Broken => "broken",
+            Self::Origin => "origin",
             Self::TooLong => "too_long",
         }
     }

@@ -43,6 +43,16 @@ pub struct Target {
     pub ca: Option<PathBuf>,
     /// The most requests at a time.
     pub max_in_flight: usize,
+    /// The origin that the receiver has to allow before its first request: asked with OPTIONS
+    /// (the abuse protection of CloudEvents' webhooks).
+    pub origin: Option<String>,
+}
+
+impl Target {
+    /// A receiver that is trusted by the CAs of the system, with 256 requests at a time.
+    pub const fn new(url: HookUrl) -> Self {
+        Self { url, ca: None, max_in_flight: 256, origin: None }
+    }
 }
 
 /// Sends requests to receivers. Cheap to clone.
@@ -85,13 +95,12 @@ impl Engine {
         if let Some(receiver) = existing {
             return Ok(Endpoint { receiver, delivery });
         }
-        let Target { url, ca, max_in_flight } = target;
+        let Target { url, ca, .. } = target;
         let tls = url.is_tls().then(|| HttpsClient::new(ca.as_deref())).transpose()?;
         let connections = Connections::new(url.clone(), tls);
         let Inner { limits, metrics, tasks, stop, .. } = &*self.0;
         let shared = (Arc::clone(metrics), tasks.clone(), stop.clone());
-        let receiver =
-            Arc::new(Receiver::new(url.clone(), connections, *max_in_flight, *limits, shared));
+        let receiver = Arc::new(Receiver::new(target, connections, *limits, shared));
         let mut receivers = self.0.receivers.lock();
         receivers.retain(|_, receiver| 0 < receiver.strong_count());
         receivers.insert(target.clone(), Arc::downgrade(&receiver));

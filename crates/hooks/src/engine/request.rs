@@ -105,6 +105,9 @@ pub enum Failure {
     /// The connection ended before the answer was complete, or the answer is no HTTP.
     #[error("no complete answer: {0}")]
     Broken(#[source] hyper::Error),
+    /// It does not allow requests of the origin.
+    #[error("the receiver does not allow the origin (WebHook-Allowed-Origin)")]
+    Origin,
     /// The answer, with this status, has a body of more than
     /// [`MAX_RESPONSE`](super::MAX_RESPONSE) bytes.
     #[error("the body of the answer, with status {0}, is too long")]

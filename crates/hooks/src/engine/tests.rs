@@ -39,7 +39,7 @@ async fn with(
 
 fn target(receiver: &Receiver) -> Target {
     let url = HookUrl::parse(&receiver.url("/hook?a=b")).unwrap();
-    Target { url, ca: None, max_in_flight: 4 }
+    Target { max_in_flight: 4, ..Target::new(url) }
 }
 
 fn request(body: &str) -> HookRequest {
@@ -298,18 +298,31 @@ async fn call_waits_for_a_place_until_its_deadline_only() {
 }
 
 #[tokio::test]
-async fn receiver_names_the_origins_that_it_accepts() {
-    let scene = scene(|request| {
-        let allowed = match request.header("webhook-request-origin") {
-            "ours" => "webhook-allowed-origin: ours\r\n",
-            "any" => "webhook-allowed-origin: *\r\n",
-            _ => "",
-        };
-        Reply::Answer(200, allowed.to_owned(), Vec::new())
+async fn receiver_allows_the_origin_before_its_first_request() {
+    let receiver = Receiver::start(|request| match &*request.method {
+        "OPTIONS" => Reply::status(200),
+        _ => Reply::status(204),
     })
     .await;
-    for (origin, accepts) in [("ours", true), ("any", true), ("other", false)] {
-        assert_eq!(scene.endpoint.accepts_origin(origin).await.unwrap(), accepts, "{origin}");
+    let engine = Engine::new(QUEUE);
+    let target = Target { origin: Some("ours".to_owned()), ..target(&receiver) };
+    let endpoint =
+        engine.endpoint(&target, Delivery { retry: Duration::ZERO, ..DELIVERY }).unwrap();
+    let deliver = || async { endpoint.deliver(&request("x"), &CancellationToken::new()).await };
+    assert!(matches!(deliver().await, Delivered::GivenUp));
+    for allowed in ["other", "ours", "*"] {
+        receiver.answer(move |request| match &*request.method {
+            "OPTIONS" => {
+                let allowed = format!("webhook-allowed-origin: {allowed}\r\n");
+                Reply::Answer(200, allowed, Vec::new())
+            }
+            _ => Reply::status(204),
+        });
+        let is_allowed = matches!(deliver().await, Delivered::Accepted(_));
+        assert_eq!(is_allowed, allowed != "other", "{allowed}");
     }
-    assert_eq!(scene.receiver.received()[0].method, "OPTIONS");
+    let received = receiver.received();
+    let methods: Vec<_> = received.iter().map(|request| &*request.method).collect();
+    assert_eq!(methods, ["OPTIONS", "OPTIONS", "OPTIONS", "POST", "POST"], "asked until allowed");
+    assert_eq!(received[0].header("webhook-request-origin"), "ours");
 }

@@ -61,7 +61,7 @@ pub(super) async fn handle<W: Worker>(
             },
         };
     }
-    if client.is_unanswered() {
+    if client.awaits_answer() {
         // Boxed, since it is rare, and every handler's future contains it.
         Box::pin(client.answer_for_handler(has_failed)).await;
     }
@@ -91,7 +91,7 @@ async fn retry<W: Worker>(
         tokio::select! {
             biased;
             // The gateway redelivers the event; handling it here as well would break the order.
-            () = client.link_closed() => return Retried::Left,
+            () = client.link_lost() => return Retried::Left,
             () = dispatcher.draining.cancelled() => {
                 let event = client.delivery().number;
                 tracing::info!(client = %client.id(), event, "left to another worker");

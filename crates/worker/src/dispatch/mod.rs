@@ -44,7 +44,7 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-use crate::{Worker, metrics::Metrics};
+use crate::{Worker, context::SYNTHETIC_CLOSE, metrics::Metrics};
 use client_state::Busy;
 use gate::Gate;
 use invoke::Outcome;
@@ -224,6 +224,6 @@ impl<W: Worker> Consumer for Events<W> {
 fn synthetic_close(client: ConnectionId, redelivered: bool) -> Delivery {
     let event = Event::Close(CloseReason::GatewayLost);
     let (shard, seq, edits) = (0, 0, 0);
-    let number = u64::MAX;
+    let number = SYNTHETIC_CLOSE;
     Delivery { client, shard, seq, number, redelivered, edits, context: None, event }
 }

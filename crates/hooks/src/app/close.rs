@@ -1,0 +1,67 @@
+//! `gw.close`: one for each client that was accepted, or may have been.
+
+use futures_util::future::join_all;
+use push_suite_worker::{Client, CloseReason};
+
+use super::{JSON, Planned, Webhook, connect::content_type, request};
+use crate::{
+    answer,
+    bodies::{self, by},
+    client_state::ClientState,
+    engine::Delivered,
+    settings::Kind,
+};
+
+impl Webhook {
+    /// Reports the close of a client to every webhook that receives closes, each for itself.
+    pub(super) async fn close(&self, client: &Client, reason: CloseReason) -> anyhow::Result<()> {
+        let plan = self.plan();
+        let port = client.listener_port();
+        let state = ClientState::of(&client.encoded_session());
+        let is_announced = match &state.connected {
+            Some(connected) => !connected.refused,
+            // The session may not have been handed over before its gateway died.
+            None if reason == CloseReason::GatewayLost => true,
+            None => plan.first(Kind::Connect, port).is_none() && reason != CloseReason::Handshake,
+        };
+        if !is_announced {
+            return Ok(());
+        }
+        let all = plan.all(Kind::Close, port);
+        let reports = all.map(|planned| self.report_close(planned, client, &state, reason));
+        join_all(reports).await.into_iter().collect()
+    }
+
+    async fn report_close(
+        &self,
+        planned: &Planned,
+        client: &Client,
+        state: &ClientState,
+        reason: CloseReason,
+    ) -> anyhow::Result<()> {
+        // While a receiver is down, its closes must not fill the worker's window.
+        let Ok(_waits) = planned.closes.try_acquire() else {
+            self.metrics.dropped_close();
+            return Ok(());
+        };
+        let body = serde_json::to_vec(&bodies::Close {
+            client: client.id().to_string(),
+            uid: state.uid().map(str::to_owned),
+            reason: reason.name(),
+            by: by(reason),
+            session: state.session.clone(),
+        })?;
+        let request = request(planned, client, state, ("gw.close", JSON), body);
+        let delivery = planned.hook.delivery();
+        // Every other outcome is counted by the engine.
+        if let Delivered::Accepted(response) =
+            self.deliver(client, planned, delivery, &request).await?
+        {
+            match answer::close(content_type(&response), &response.body) {
+                Ok(commands) => self.execute(client, planned, commands).await,
+                Err(error) => self.unreadable(planned, error),
+            }
+        }
+        Ok(())
+    }
+}

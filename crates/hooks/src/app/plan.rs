@@ -1,0 +1,60 @@
+//! The webhooks of the settings in effect, each with its receiver.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::{
+    engine::{Delivery, Endpoint, Engine, QUEUE},
+    settings::{Hook, Hooks, Kind},
+    signature::Secret,
+};
+
+/// A webhook with its receiver.
+#[derive(Debug)]
+pub(super) struct Planned {
+    pub(super) hook: Hook,
+    pub(super) secrets: Arc<[Secret]>,
+    /// Headers of handshakes that are passed on, in lower case.
+    pub(super) headers: Vec<String>,
+    endpoint: Endpoint,
+    /// Permits of closes that wait.
+    pub(super) closes: Semaphore,
+}
+
+impl Planned {
+    /// The receiver, and how requests are sent to it.
+    pub(super) fn endpoint(&self, delivery: Delivery) -> Endpoint {
+        self.endpoint.with(delivery)
+    }
+}
+
+/// The webhooks, in the order of the file.
+#[derive(Debug, Default)]
+pub(super) struct Plan(Vec<Planned>);
+
+impl Plan {
+    /// Continues the receivers that the engine has.
+    pub(super) fn new(hooks: &Hooks, engine: &Engine) -> anyhow::Result<Self> {
+        let planned = hooks.iter().map(|hook| {
+            Ok(Planned {
+                endpoint: engine.endpoint(&hook.target(), hook.delivery())?,
+                secrets: hook.secrets().into(),
+                headers: hook.headers(),
+                hook: hook.clone(),
+                closes: Semaphore::new(QUEUE.count),
+            })
+        });
+        Ok(Self(planned.collect::<anyhow::Result<_>>()?))
+    }
+
+    /// Those that receive an event of a client of a listener.
+    pub(super) fn all(&self, kind: Kind, port: u16) -> impl Iterator<Item = &Planned> {
+        self.0.iter().filter(move |planned| planned.hook.receives(kind, port))
+    }
+
+    /// The one that answers an event of a client of a listener.
+    pub(super) fn first(&self, kind: Kind, port: u16) -> Option<&Planned> {
+        self.all(kind, port).next()
+    }
+}
