@@ -58,6 +58,7 @@ pub const PURE: &[&str] = &[
     "crates/register/src/addresses.rs",
     "crates/register/src/presence.rs",
     "crates/gateway/src/closed.rs",
+    "crates/gateway/src/hub/retained.rs",
     "crates/gateway/src/hub/scatter_gather.rs",
     "crates/gateway/src/hub/uid_checks.rs",
     "crates/gateway/src/hub/command_watermarks.rs",

@@ -61,8 +61,8 @@ pub use presence::{Notice, NoticeKind};
 pub use protocol::{
     ClientId, Close, CloseFrame, ConnectionId, Fields, Form, Group, InvalidClientId, InvalidClose,
     InvalidName, InvalidPresence, InvalidToken, LocalMember, Member, MemberChange, MemberId,
-    Message, MessageKind, Part, Renewal, Revocation, Secret, Session, SessionError, Snapshot,
-    TokenError, TokenId, Uid,
+    Message, MessageKind, Part, Renewal, Retained, Retention, Revocation, Secret, Session,
+    SessionError, Snapshot, TokenError, TokenId, Uid,
 };
 pub use report::Report;
 pub use runtime::tls::{MutualTls as Tls, Reload};

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, hash::Hash, net::SocketAddr};
 
-use protocol::{Answer, Binding, ClientId, ConnectionId, Group, Session, Uid};
+use protocol::{Answer, Binding, ClientId, ConnectionId, Group, Retained, Session, Uid};
 
 /// An answer, and its gateway.
 pub(crate) type From = (SocketAddr, Answer);
@@ -24,6 +24,20 @@ pub struct Row {
     pub groups: Vec<Group>,
     /// Its session.
     pub session: Option<Session>,
+}
+
+/// The newest of the retained messages.
+pub(crate) fn retained(answers: Vec<From>) -> Result<Option<Retained>, Mismatch> {
+    let mut newest: Option<Retained> = None;
+    for (gateway, answer) in answers {
+        let Answer::Retained(here) = answer else { return Err(Mismatch(gateway)) };
+        let age = |retained: &Retained| retained.retention.age();
+        newest = match (newest, here) {
+            (Some(known), Some(here)) if age(&known) <= age(&here) => Some(known),
+            (known, here) => here.or(known),
+        };
+    }
+    Ok(newest)
 }
 
 /// Sums numbers.

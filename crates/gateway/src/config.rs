@@ -215,6 +215,7 @@ impl TryFrom<Args> for Config {
                 worker_window: args.worker_window,
                 standbys: usize::from(args.standbys),
                 memory,
+                retained_bytes: args.retained_message_budget,
                 max_requests: args.max_handshakes,
                 max_groups: (args.max_groups_per_client != 0).then_some(args.max_groups_per_client),
                 uid_limit: (args.max_connections_per_uid != 0).then_some(UidLimit {

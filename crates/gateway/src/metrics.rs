@@ -74,6 +74,11 @@ pub(crate) struct Metrics {
     pub(crate) commands: Counter,
     /// Queries received from peers.
     pub(crate) queries: Counter,
+    /// Retained messages, and the memory that they occupy.
+    pub(crate) retained: Gauge,
+    pub(crate) retained_bytes: Gauge,
+    /// Retained messages dropped for lack of space.
+    pub(crate) retained_dropped: Counter,
     /// Joins ignored because of `--max-groups-per-client`.
     pub(crate) joins_refused: Counter,
     /// Checks of uids that workers were asked for.
@@ -256,6 +261,21 @@ impl Metrics {
         );
         registry.register("commands", "Commands accepted from peers", all.commands);
         registry.register("queries", "Queries received from peers", all.queries);
+        registry.register(
+            "retained_messages",
+            "Last messages of groups that are retained",
+            all.retained,
+        );
+        registry.register(
+            "retained_bytes",
+            "Memory that retained messages occupy",
+            all.retained_bytes,
+        );
+        registry.register(
+            "retained_messages_dropped",
+            "Retained messages dropped because of --retained-message-budget",
+            all.retained_dropped,
+        );
         registry.register(
             "joins_refused",
             "Joins ignored because the client is in --max-groups-per-client groups",

@@ -31,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) send_buffer: usize,
     /// Socket receive buffer of client connections in bytes; the kernel's default if `None`.
     pub(crate) receive_buffer: Option<u32>,
+    /// Maximum bytes of retained messages.
+    pub(crate) retained_bytes: usize,
     /// Limits of addresses, and of the rates of clients.
     pub(crate) limits: Limits,
     /// How long a closing connection may take to read its queued output and to answer a close frame.

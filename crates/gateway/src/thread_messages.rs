@@ -13,8 +13,8 @@ use std::{
 use bytes::Bytes;
 use inbox::Inbox;
 use protocol::{
-    CloseCodes, Command, ConnectionId, Effect, Grant, Group, InstanceId, Query, Renewal, Row,
-    Session, Swap, Uid,
+    CloseCodes, Command, ConnectionId, Effect, Grant, Group, InstanceId, Message, Query, Renewal,
+    Row, Session, Swap, Uid,
 };
 use runtime::{net::Released, rate_limit::Throttle, sync::Mutex};
 use tokio_util::sync::CancellationToken;
@@ -100,6 +100,15 @@ pub(crate) enum ToShard {
     Command { from: LinkId, ordinal: Ordinal, command: Command },
     /// The same, with its effect on the clients of the shard as the answer.
     ReportedCommand { token: Token, from: LinkId, ordinal: Ordinal, command: Command },
+    /// The retained message of a group, which the command `sent` has sent to its members: for a
+    /// client that was none then. With a token, the effect is the answer.
+    SendRetained {
+        token: Option<Token>,
+        client: ConnectionId,
+        group: Group,
+        sent: Ordinal,
+        message: Message,
+    },
     /// A query to answer, with sessions in PHP's encoding if `in_php`.
     Query { token: Token, from: LinkId, query: Query, in_php: bool },
     /// To be answered once all earlier messages are processed and their output is sent to the hub.
@@ -135,6 +144,8 @@ impl ToShard {
                 command.weight()
             }
             Self::Query { query, .. } => query.weight(),
+            // The message is the hub's.
+            Self::SendRetained { group, .. } => group.weight(),
             _ => 0,
         };
         size_of::<Self>() + more

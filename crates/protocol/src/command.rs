@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CloseFrame, ConnectionId, Grant, Group, Keep, Member, MemberChange, Message, Refusal, Session,
-    Snapshot, Uid, bounded,
+    CloseFrame, ConnectionId, Grant, Group, Keep, Member, MemberChange, Message, Refusal,
+    Retention, Session, Snapshot, Uid, bounded,
 };
 
 /// One command to a gateway. A client that does not exist is not an error: it may have disconnected
@@ -117,6 +117,13 @@ pub enum Command {
     /// Everything up to the report of that number is dealt with: members that had left by then may
     /// be forgotten.
     PresenceSettled { shard: u16, group: Group, number: u64 },
+    /// Sends to every member of a group except the excluded clients, and retains the message as the
+    /// last one of the group, in place of the one before; for no time if its retention is over.
+    SendAndRetain { group: Group, exclude: Excluded, retention: Retention, message: Message },
+    /// Sends a client the retained message of a group, unless the client was in the group when that
+    /// was sent; if there is none, sends `message`. With a retention, `message` is the retained one
+    /// of another gateway, and is retained here as well if there is none.
+    SendRetained { client: ConnectionId, group: Group, found: Option<Retention>, message: Message },
 }
 
 /// The clients that a message with exclusions is for.
@@ -160,7 +167,9 @@ impl Command {
             | Self::SendToAll { message, .. }
             | Self::SendToUids { message, .. }
             | Self::SendToGroups { message, .. }
-            | Self::SendExcept { message, .. } => Some(message),
+            | Self::SendExcept { message, .. }
+            | Self::SendAndRetain { message, .. }
+            | Self::SendRetained { message, .. } => Some(message),
             Self::Close { farewell, .. }
             | Self::CloseWith { farewell, .. }
             | Self::CloseUid { farewell, .. } => farewell.as_ref(),
@@ -193,7 +202,9 @@ impl Command {
             | Self::SendToAll { message, .. }
             | Self::SendToUids { message, .. }
             | Self::SendToGroups { message, .. }
-            | Self::SendExcept { message, .. } => Some(message),
+            | Self::SendExcept { message, .. }
+            | Self::SendAndRetain { message, .. }
+            | Self::SendRetained { message, .. } => Some(message),
             Self::Close { farewell, .. }
             | Self::CloseWith { farewell, .. }
             | Self::CloseUid { farewell, .. } => farewell.as_mut(),
@@ -248,7 +259,9 @@ impl Command {
             | Self::PresenceTaken { .. }
             | Self::PresenceView { .. }
             | Self::SetMember { .. }
-            | Self::PresenceSettled { .. } => None,
+            | Self::PresenceSettled { .. }
+            | Self::SendAndRetain { .. }
+            | Self::SendRetained { .. } => None,
         }
     }
 
@@ -276,6 +289,9 @@ impl Command {
                 };
                 to + ids(&exclude.clients) + uids(&exclude.uids)
             }
+            Self::SendAndRetain { group, exclude, .. } => {
+                group.weight() + ids(&exclude.clients) + uids(&exclude.uids)
+            }
             Self::AcceptHandshake { grant, .. } => grant.weight(),
             Self::RefuseHandshake { refusal, .. } => refusal.weight(),
             Self::RemoveSessionKeys { keys, .. } => {
@@ -297,7 +313,8 @@ impl Command {
             | Self::LeaveGroup { group, .. }
             | Self::Ungroup { group }
             | Self::PresenceTaken { group, .. }
-            | Self::PresenceSettled { group, .. } => group.weight(),
+            | Self::PresenceSettled { group, .. }
+            | Self::SendRetained { group, .. } => group.weight(),
             Self::SendToAll { to: Recipients::All, .. }
             | Self::SendToClient { .. }
             | Self::Close { .. }
@@ -328,7 +345,8 @@ impl Command {
             | Self::AcceptHandshake { client, .. }
             | Self::RefuseHandshake { client, .. }
             | Self::RemoveSessionKeys { client, .. }
-            | Self::JoinPresence { client, .. } => Some(*client),
+            | Self::JoinPresence { client, .. }
+            | Self::SendRetained { client, .. } => Some(*client),
             Self::SendToAll { .. }
             | Self::SendToUids { .. }
             | Self::SendToGroups { .. }
@@ -340,7 +358,8 @@ impl Command {
             | Self::PresenceTaken { .. }
             | Self::PresenceView { .. }
             | Self::SetMember { .. }
-            | Self::PresenceSettled { .. } => None,
+            | Self::PresenceSettled { .. }
+            | Self::SendAndRetain { .. } => None,
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod php;
 pub mod close;
 pub mod close_codes;
 pub mod message;
+pub mod retained;
 pub mod session;
 
 pub mod command;
@@ -51,6 +52,7 @@ pub use presence::{
     PresenceReport, Snapshot,
 };
 pub use query::{Answer, Effect, Fields, Filter, Query, Row, Swap};
+pub use retained::{Retained, Retention};
 pub use secret::Secret;
 pub use session::{Form, Session, SessionError};
 pub use token::{AccessToken, InvalidToken, Renewal, Revocation, TokenError};

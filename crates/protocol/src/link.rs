@@ -255,6 +255,7 @@ impl LinkMessage for ToPeer {
         match self {
             Self::Event(Delivery { event: Event::Message(message), .. })
             | Self::IsolatedEvent(Delivery { event: Event::Message(message), .. }) => &message.body,
+            Self::Answer { answer: Answer::Retained(Some(retained)), .. } => &retained.message.body,
             _ => &[],
         }
     }
@@ -264,6 +265,9 @@ impl LinkMessage for ToPeer {
             Self::Event(Delivery { event: Event::Message(message), .. })
             | Self::IsolatedEvent(Delivery { event: Event::Message(message), .. }) => {
                 set(Some(message), payload)
+            }
+            Self::Answer { answer: Answer::Retained(Some(retained)), .. } => {
+                set(Some(&mut retained.message), payload)
             }
             _ => payload.is_empty(),
         }

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccessToken, ConnectionId, Group, MemberId, PresenceAnswer, Renewal, Revocation, Session, Uid,
-    bounded,
+    AccessToken, ConnectionId, Group, MemberId, PresenceAnswer, Renewal, Retained, Revocation,
+    Session, Uid, bounded,
 };
 
 /// One query about a gateway's own clients.
@@ -70,6 +70,8 @@ pub enum Query {
         #[serde(deserialize_with = "bounded::optional_targets")]
         members: Option<Vec<MemberId>>,
     },
+    /// The retained message of a group → [`Answer::Retained`]
+    Retained { group: Group },
 }
 
 impl Query {
@@ -84,9 +86,9 @@ impl Query {
                 group.weight() + members.iter().flatten().map(MemberId::weight).sum::<usize>()
             }
             Self::Counts { groups: requested } => groups(requested),
-            Self::Sessions { group: Some(group) } | Self::Count { group: Some(group) } => {
-                group.weight()
-            }
+            Self::Sessions { group: Some(group) }
+            | Self::Count { group: Some(group) }
+            | Self::Retained { group } => group.weight(),
             Self::CountsOfUids { uids: requested } => uids(requested),
             Self::UidCount { group: Some(group) } | Self::Uids { group: Some(group) } => {
                 group.weight()
@@ -132,7 +134,8 @@ impl Query {
             | Self::Uids { .. }
             | Self::Revoke(_)
             | Self::Bindings { .. }
-            | Self::Presence { .. } => None,
+            | Self::Presence { .. }
+            | Self::Retained { .. } => None,
         }
     }
 }
@@ -208,6 +211,8 @@ pub enum Answer {
     Bindings(#[serde(deserialize_with = "bounded::items")] Vec<(ConnectionId, u64)>),
     /// The clients of the group, and its members.
     Presence(PresenceAnswer),
+    /// The retained message of the group, if there is one.
+    Retained(Option<Retained>),
 }
 
 /// The outcome of [`Query::SwapSession`].

@@ -46,8 +46,8 @@ pub use protocol::{
 };
 pub use push_suite_cluster::{
     Bytes, Cluster, Error, Exclude, Filter, InvalidToken, Notice, NoticeKind, PresenceCounts,
-    Queueing, Recipients, Reload, Renewal, Report, Revocation, Row, Sending, SessionSwap, Status,
-    Tls, TokenError,
+    Queueing, Recipients, Reload, Renewal, Report, Retained, Retention, Revocation, Row, Sending,
+    SessionSwap, Status, Tls, TokenError,
 };
 pub use run::{main, main_with, serve};
 pub use sending::{QueueToClient, SendToClient};

@@ -1,9 +1,12 @@
 //! Attacks with the native protocol on the inner port of a gateway.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use protocol::{
     CloseCodes, CloseFrame, CloseKind, Command, ConnectionId, Excluded, Fields, Filter, Group,
-    InstanceId, Keep, Message, MessageKind, Query, Recipients, Session, Target as Recipient, Uid,
+    InstanceId, Keep, Message, MessageKind, Query, Recipients, Retention, Session,
+    Target as Recipient, Uid,
     bounded::MAX_TARGETS,
     close::MAX_REASON,
     link::{MAGIC, Role, ToGateway},
@@ -68,7 +71,7 @@ pub(crate) async fn commands(target: &Target, rng: &mut Rng) -> Option<()> {
 
 fn command(target: &Target, rng: &mut Rng) -> Command {
     let client = target.client(rng);
-    match rng.below(17) {
+    match rng.below(19) {
         0 => Command::SendToClient { to: client, message: message(rng, 100_000) },
         1 => {
             let to = match rng.below(3) {
@@ -117,8 +120,23 @@ fn command(target: &Target, rng: &mut Rng) -> Command {
             let keep = if rng.once_in(2) { Keep::Oldest } else { Keep::Newest };
             Command::CloseBinding { client, since: rng.number(), keep }
         }
-        14 => Command::SetSession { client, edit: 0, session: session(rng) },
+        14 => {
+            let exclude = Excluded { clients: clients(target, rng), uids: uids(rng) };
+            let retention = retention(rng);
+            Command::SendAndRetain {
+                group: group(rng),
+                exclude,
+                retention,
+                message: message(rng, 2000),
+            }
+        }
         15 => {
+            let found = rng.once_in(2).then(|| retention(rng));
+            let (group, message) = (group(rng), message(rng, 2000));
+            Command::SendRetained { client: target.any_client(rng), group, found, message }
+        }
+        16 => Command::SetSession { client, edit: 0, session: session(rng) },
+        17 => {
             let keys = (0..rng.amount(MAX_TARGETS + 100)).map(|_| rng.word(3)).collect();
             Command::RemoveSessionKeys { client, edit: 0, keys }
         }
@@ -202,6 +220,11 @@ pub(crate) async fn queries(target: &Target, rng: &mut Rng) -> Option<()> {
         }
     }
     wire.linger(rng, 3000).await
+}
+
+fn retention(rng: &mut Rng) -> Retention {
+    let millis = |number| Duration::from_millis(number);
+    Retention::new(millis(rng.number() % 10_000), millis(rng.number() % 10_000))
 }
 
 fn close_codes(rng: &mut Rng) -> CloseCodes {

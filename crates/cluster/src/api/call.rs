@@ -1,8 +1,10 @@
 //! A call that consists of commands, as a value: the command for each gateway.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
-use protocol::{ClientId, CloseFrame, Command, Group, Message, Target, Uid, bounded::MAX_TARGETS};
+use protocol::{
+    ClientId, CloseFrame, Command, Group, Message, Retention, Target, Uid, bounded::MAX_TARGETS,
+};
 
 use crate::targets::{self, Exclude, Recipients};
 
@@ -20,6 +22,8 @@ pub(super) enum Call {
     ToGroups(Vec<Group>, Exclude, Message),
     /// Closing the clients of a uid, except some.
     CloseUid { uid: Uid, exclude: Vec<ClientId>, frame: CloseFrame, farewell: Option<Message> },
+    /// A message for the members of a group, which is retained for a time.
+    Retain(Group, Exclude, Message, Duration),
     /// The same command for every gateway.
     Same(Command),
 }
@@ -94,6 +98,12 @@ impl Call {
                 exclude: targets::on(gateway, exclude),
                 frame: frame.clone(),
                 farewell: farewell.clone(),
+            }),
+            Self::Retain(group, exclude, message, time) => Some(Command::SendAndRetain {
+                group: group.clone(),
+                exclude: exclude.on(gateway),
+                retention: Retention::new(Duration::ZERO, *time),
+                message: message.clone(),
             }),
             Self::Same(command) => Some(command.clone()),
         }

@@ -6,6 +6,7 @@ mod commands;
 mod presence;
 mod queries;
 mod request;
+mod retained;
 mod sending;
 mod sessions;
 mod tokens;

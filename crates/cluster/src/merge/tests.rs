@@ -1,8 +1,9 @@
 //! Merging loses nothing, duplicates nothing, and keeps the order of the gateways.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use proptest::prelude::*;
+use protocol::Retention;
 
 use super::*;
 
@@ -131,4 +132,21 @@ proptest! {
             .collect();
         prop_assert_eq!(merged, expected);
     }
+}
+
+#[test]
+fn newest_retained_message_wins() {
+    let retained = |text: &str, age| Retained {
+        message: text.into(),
+        retention: Retention::new(Duration::from_secs(age), Duration::from_secs(60)),
+    };
+    let none = || Answer::Retained(None);
+    assert_eq!(super::retained(from([none(), none()])), Ok(None));
+    let all = [Some(retained("old", 20)), Some(retained("new", 10)), None];
+    for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2], [1, 2, 0]] {
+        let answers = order.map(|at: usize| Answer::Retained(all[at].clone()));
+        assert_eq!(super::retained(from(answers)), Ok(Some(retained("new", 10))));
+    }
+    let wrong = from([none(), Answer::Count(1)]);
+    assert_eq!(super::retained(wrong), Err(Mismatch(gateway(1))));
 }

@@ -312,6 +312,13 @@ pub struct Args {
     #[arg(long, value_name = "BYTES", value_parser = amount())]
     pub(super) memory_budget: Option<usize>,
 
+    /// Memory budget in bytes for retained messages, the last ones of groups that workers have the
+    /// gateway keep; without space the oldest goes first; 0 keeps none
+    #[arg(help_heading = "Limits")]
+    #[arg(long, value_name = "BYTES", default_value_t = 64 * 1024 * 1024)]
+    #[arg(default_value_if("compat", "strict", "0"), value_parser = amount())]
+    pub(super) retained_message_budget: usize,
+
     /// Maximum number of connections with a pending handshake or PROXY header. Accepting pauses at
     /// this limit
     #[arg(help_heading = "Limits")]

@@ -72,6 +72,8 @@ pub(super) fn estimate(query: &Query, content: &Content, in_php: bool) -> usize 
         // Each uid occurs once, and each client under one uid.
         Query::ClientsOfUids { .. } => query.weight() + ids,
         Query::Presence { .. } => content.memberships,
+        // Its size is that of one message, which the hub has.
+        Query::Retained { .. } => ROW,
         Query::Bindings { .. } => content.clients.saturating_mul(ROW),
         Query::Counts { groups } => query.weight() + groups.len() * ROW,
         Query::Online { clients } => clients.len() * size_of::<u64>(),

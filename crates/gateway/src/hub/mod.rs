@@ -15,6 +15,8 @@ mod peer;
 mod php;
 mod queries;
 mod relay;
+mod retained;
+mod retaining;
 mod run;
 mod scatter_gather;
 mod uid_checks;
@@ -45,6 +47,7 @@ use self::{
     allowance::PER_LINK,
     command_watermarks::CommandWatermarks,
     link::{Link, Native},
+    retained::RetainedMessages,
     scatter_gather::{Origin, ScatterGather},
     uid_checks::UidChecks,
     uid_limit::Search,
@@ -81,6 +84,8 @@ pub(crate) struct Hub {
     workers: HashMap<String, LinkId>,
     /// The links of native peers, by instance id.
     natives: HashMap<InstanceId, LinkId>,
+    /// The last messages of groups.
+    retained: RetainedMessages,
     /// The last acknowledged command of each peer whose link has ended.
     watermarks: CommandWatermarks,
     pending_queries: FxHashMap<Token, ScatterGather>,
@@ -127,6 +132,7 @@ impl Hub {
         let outgoing = gateway.shards.iter().map(|_| Vec::new()).collect();
         health.set_not_ready("worker", "no worker is linked");
         let unauthenticated = UnauthenticatedPeers::new(gateway.descriptors.unauthenticated);
+        let retained = RetainedMessages::new(settings.retained_bytes);
         let uid_checks = settings.uid_limit.map(|limit| Box::new(UidChecks::new(limit)));
         Self {
             gateway,
@@ -137,6 +143,7 @@ impl Hub {
             links: FxHashMap::default(),
             workers: HashMap::new(),
             natives: HashMap::new(),
+            retained,
             watermarks: CommandWatermarks::default(),
             pending_queries: FxHashMap::default(),
             uid_checks,
@@ -278,6 +285,9 @@ impl Hub {
     fn command(&mut self, from: LinkId, command: Command) {
         self.commands += 1;
         let ordinal = self.ordinal_of(&command);
+        let Some(command) = self.retain(None, ordinal, command) else {
+            return;
+        };
         match command.client() {
             Some(client) => {
                 let shard = self.gateway.shard_of(client);
@@ -298,6 +308,9 @@ impl Hub {
         let ordinal = self.ordinal_of(&command);
         let client = command.client();
         let token = self.await_parts(from, client, Origin::Effect { request }, 0);
+        let Some(command) = self.retain(Some(token), ordinal, command) else {
+            return;
+        };
         self.send_to_shards(client, || {
             let command = command.clone();
             ToShard::ReportedCommand { token, from, ordinal, command }

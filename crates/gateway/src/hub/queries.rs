@@ -1,6 +1,6 @@
 //! Queries of peers, admitted to the shards within the limits for answers.
 
-use protocol::ConnectionId;
+use protocol::{ConnectionId, Query};
 
 use super::{
     Hub, UNANSWERED,
@@ -19,6 +19,9 @@ impl Hub {
             if let Some(link) = self.links.get_mut(&from) {
                 link.deferred = Some(origin);
             }
+            return;
+        }
+        if self.answer_here(from, &origin) {
             return;
         }
         let asked = origin.query().map(|(query, in_php)| (query.clone(), in_php));
@@ -77,6 +80,9 @@ impl Hub {
     /// Estimated maximum size of the answer in bytes.
     fn estimate(&self, origin: &Origin) -> usize {
         origin.query().map_or(0, |(query, in_php)| {
+            if let Query::Retained { group } = query {
+                return self.retained.size_of(group);
+            }
             allowance::estimate(query, &self.gateway.content(), in_php)
         })
     }

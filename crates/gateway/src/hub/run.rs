@@ -24,7 +24,7 @@ const ACK_DELAY: Duration = Duration::from_millis(20);
 /// Interval between pings to PHP workers.
 const PING: Duration = Duration::from_secs(25);
 
-/// Interval between checks whether clients wait for a worker.
+/// Interval between checks whether clients wait for a worker, and retained messages have expired.
 const PRESENCE_CHECK: Duration = Duration::from_secs(10);
 
 /// Maximum number of new peers accepted at once.
@@ -143,7 +143,9 @@ async fn watch_readers(hub: Shared) {
 async fn watch_worker_presence(hub: Shared) {
     loop {
         time::sleep(PRESENCE_CHECK).await;
-        hub.borrow_mut().report_worker_presence(clock::now());
+        let mut hub = hub.borrow_mut();
+        hub.report_worker_presence(clock::now());
+        hub.remove_expired();
     }
 }
 

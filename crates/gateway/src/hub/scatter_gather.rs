@@ -213,6 +213,8 @@ fn merge(query: Query, parts: Vec<PartialAnswer>) -> Answer {
             let uids = all.into_iter().map(|(_, uid)| uid);
             Answer::Uids(uids.filter(|uid| seen.insert(uid.clone())).collect())
         }
+        // The hub answers it.
+        Query::Retained { .. } => Answer::Retained(None),
         Query::Presence { .. } => {
             let clients = collect!(Count).into_iter().sum();
             Answer::Presence(PresenceAnswer { clients, members: Vec::new() })

@@ -127,6 +127,9 @@ impl Shard {
             ToShard::ReportedCommand { token, from, ordinal, command } => {
                 self.apply_reported(token, from, ordinal, command);
             }
+            ToShard::SendRetained { token, client, group, sent, message } => {
+                self.send_retained(token, client, &group, sent, message);
+            }
             ToShard::Query { token, from, query, in_php } => {
                 self.answer(token, from, query, in_php);
             }

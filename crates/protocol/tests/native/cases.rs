@@ -1,16 +1,17 @@
 //! One value for each variant in the native protocol, under the name of its golden bytes.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, time::Duration};
 
 use crate::{
     handshake_answers, presence,
     queries::{answers, filters, queries},
+    recipients::{kinds, recipients, targets},
 };
 use bytes::Bytes;
 use push_suite_protocol::{
     Answer, CloseCodes, CloseFrame, CloseKind, CloseReason, Command, ConnectionId, Context, Event,
     Excluded, Fields, Form, Group, Handshake, InstanceId, Keep, Message, MessageKind, Query,
-    Recipients, Session, Target, Uid, UidLimit,
+    Recipients, Retention, Session, Target, Uid, UidLimit,
     event::Header,
     link::{Delivery, Refusal, Role, ToGateway, ToPeer},
     standby::{HandedOver, Handover, StandbyClient, WorkerMessage},
@@ -268,37 +269,30 @@ fn commands() -> Vec<(&'static str, Command)> {
                 change: presence::removed(),
                 message: None,
             };
+        Command::SendAndRetain { .. } => "send-and-retain": Command::SendAndRetain {
+            group: group("r"),
+            exclude: Excluded { clients: vec![client], uids: vec![uid("ann")] },
+            retention: Retention::new(Duration::ZERO, Duration::from_secs(1800)),
+            message: Message::text("hi"),
+        };
+        Command::SendRetained { .. } =>
+            "send-retained": Command::SendRetained {
+                client,
+                group: group("r"),
+                found: None,
+                message: Message::text("none"),
+            },
+            "send-retained-or-found": Command::SendRetained {
+                client,
+                group: group("r"),
+                found: Some(Retention::new(Duration::from_secs(300), Duration::from_secs(1500))),
+                message: Message::text("hi"),
+            };
         Command::PresenceSettled { .. } => "presence-settled": Command::PresenceSettled {
             shard: 2,
             group: group("r"),
             number: 300,
         };
-    })
-}
-
-fn recipients() -> Vec<(&'static str, Recipients)> {
-    cases!(Recipients {
-        Recipients::All => "all": Recipients::All;
-        Recipients::Only(_) => "only": Recipients::Only(vec![ConnectionId(7), ConnectionId(300)]);
-        Recipients::Except(_) =>
-            "except": Recipients::Except(vec![ConnectionId(7)]),
-            "except-nobody": Recipients::Except(vec![]);
-    })
-}
-
-fn targets() -> Vec<(&'static str, Target)> {
-    cases!(Target {
-        Target::All => "all": Target::All;
-        Target::Uids(_) => "uids": Target::Uids(vec![uid("ann"), uid("bob")]);
-        Target::Groups(_) => "groups": Target::Groups(vec![group("r")]);
-    })
-}
-
-fn kinds() -> Vec<(&'static str, MessageKind)> {
-    cases!(MessageKind {
-        MessageKind::Text => "text": MessageKind::Text;
-        MessageKind::Binary => "binary": MessageKind::Binary;
-        MessageKind::Raw => "raw": MessageKind::Raw;
     })
 }
 

@@ -10,6 +10,7 @@ mod handshake_answers;
 mod hostile;
 mod presence;
 mod queries;
+mod recipients;
 mod strategies;
 mod tokens;
 

@@ -1,7 +1,10 @@
 //! One value for each variant of queries and their answers, under the name of its golden bytes.
 
+use std::time::Duration;
+
 use push_suite_protocol::{
-    Answer, ConnectionId, Effect, Fields, Filter, Query, Renewal, Row, Session, Swap,
+    Answer, ConnectionId, Effect, Fields, Filter, Message, Query, Renewal, Retained, Retention,
+    Row, Session, Swap,
 };
 
 use crate::{
@@ -47,6 +50,7 @@ pub(crate) fn queries() -> Vec<(&'static str, Query)> {
         Query::RenewToken { .. } => "renew-token": tokens::renew(client);
         Query::Revoke(_) => "revoke": tokens::revoke(uid("ann"));
         Query::Bindings { .. } => "bindings": Query::Bindings { uid: uid("ann"), clock: 300 };
+        Query::Retained { .. } => "retained": Query::Retained { group: group("r") };
         Query::Presence { .. } =>
             "presence": Query::Presence { group: group("r"), members: None },
             "presence-of-members": Query::Presence {
@@ -112,6 +116,12 @@ pub(crate) fn answers() -> Vec<(&'static str, Answer)> {
         Answer::RevocationsFull => "revocations-full": Answer::RevocationsFull;
         Answer::Bindings(_) =>
             "bindings": Answer::Bindings(vec![(client, 300), (ConnectionId(8), u64::MAX)]);
+        Answer::Retained(_) =>
+            "retained": Answer::Retained(Some(Retained {
+                message: Message::text("hi"),
+                retention: Retention::new(Duration::from_secs(300), Duration::from_secs(1500)),
+            })),
+            "retained-none": Answer::Retained(None);
         Answer::Presence(_) => "presence": Answer::Presence(presence::answer());
     });
     all.extend(tokens::renewals());

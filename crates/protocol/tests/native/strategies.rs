@@ -1,14 +1,17 @@
 //! Random messages of the native protocol, for property tests.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*};
 use push_suite_protocol::{
     AccessToken, Answer, CloseCodes, CloseFrame, CloseKind, CloseReason, Command, ConnectionId,
     Context, Effect, Event, Excluded, Fields, Filter, Grant, Group, Handshake, InstanceId, Keep,
-    Message, MessageKind, Query, Recipients, Renewal, Revocation, Row, Session, Swap, Target,
-    TokenError, TokenId, Uid, UidLimit,
+    Message, MessageKind, Query, Recipients, Renewal, Retained, Retention, Revocation, Row,
+    Session, Swap, Target, TokenError, TokenId, Uid, UidLimit,
     event::Header,
     link::{Delivery, Refusal, Role, ToGateway, ToPeer},
     name::MAX_NAME,
@@ -151,6 +154,20 @@ fn command() -> impl Strategy<Value = Command> {
                 Command::SendExcept { to, exclude: Excluded { clients, uids }, message }
             }
         ),
+        (group(), clients(), vec(uid(), 0..4), retention(), message()).prop_map(
+            |(group, clients, uids, retention, message)| {
+                let exclude = Excluded { clients, uids };
+                Command::SendAndRetain { group, exclude, retention, message }
+            }
+        ),
+        (client(), group(), option::of(retention()), message()).prop_map(
+            |(client, group, found, message)| Command::SendRetained {
+                client,
+                group,
+                found,
+                message
+            }
+        ),
         (client(), any::<u64>(), grant())
             .prop_map(|(client, edit, grant)| Command::AcceptHandshake { client, edit, grant }),
         (client(), 400..600_u16, vec(any::<u8>(), 0..40)).prop_map(|(client, status, body)| {
@@ -167,6 +184,13 @@ fn command() -> impl Strategy<Value = Command> {
         }),
         presence::commands(),
     ]
+}
+
+fn retention() -> impl Strategy<Value = Retention> {
+    any::<(u32, u32)>().prop_map(|(age, left)| {
+        let millis = |millis: u32| Duration::from_millis(millis.into());
+        Retention::new(millis(age), millis(left))
+    })
 }
 
 fn grant() -> impl Strategy<Value = Box<Grant>> {
@@ -234,6 +258,7 @@ fn query() -> impl Strategy<Value = Query> {
         (client(), any::<u64>(), session(), session()).prop_map(|(client, edit, expected, new)| {
             Query::SwapSession { client, edit, expected, new }
         }),
+        group().prop_map(|group| Query::Retained { group }),
         (uid(), any::<u64>()).prop_map(|(uid, clock)| Query::Bindings { uid, clock }),
         presence::queries(),
     ]
@@ -330,6 +355,9 @@ fn answer() -> impl Strategy<Value = Answer> {
         renewal().prop_map(Answer::Renewal),
         Just(Answer::RevocationsFull),
         vec((client(), any::<u64>()), 0..4).prop_map(Answer::Bindings),
+        option::of((message(), retention())).prop_map(|found| {
+            Answer::Retained(found.map(|(message, retention)| Retained { message, retention }))
+        }),
         presence::answers().prop_map(Answer::Presence),
     ]
 }

@@ -8,10 +8,14 @@ use protocol::{
 };
 use push_suite_cluster::internal::LocalGateway;
 
+use super::retained::LastMessages;
+
 /// Clients by connection, closed ones included.
 #[derive(Debug, Default)]
 pub(super) struct Gateway {
     clients: BTreeMap<ConnectionId, Client>,
+    /// The last messages of groups.
+    pub(super) last_messages: LastMessages,
 }
 
 /// A client and what it has received.
@@ -121,13 +125,17 @@ impl Gateway {
     }
 
     /// The same, where `edit` returns whether it had an effect.
-    fn edit_if(&mut self, id: ConnectionId, edit: impl FnOnce(&mut Client) -> bool) -> Effect {
+    pub(super) fn edit_if(
+        &mut self,
+        id: ConnectionId,
+        edit: impl FnOnce(&mut Client) -> bool,
+    ) -> Effect {
         let client = self.clients.get_mut(&id).filter(|client| !client.closed);
         effect(client.map(edit))
     }
 
     /// Sends to every client as often as `times` says.
-    fn send(
+    pub(super) fn send(
         &mut self,
         message: &Message,
         times: impl Fn(ConnectionId, &Client) -> usize,
@@ -205,8 +213,8 @@ fn effect(took_effect: impl IntoIterator<Item = bool>) -> Effect {
     effect
 }
 
-impl LocalGateway for Gateway {
-    fn execute(&mut self, command: Command) -> Effect {
+impl Gateway {
+    fn apply(&mut self, command: Command) -> Effect {
         match command {
             Command::SendToClient { to, message } => {
                 self.send(&message, |id, _| usize::from(id == to))
@@ -262,6 +270,17 @@ impl LocalGateway for Gateway {
             Command::JoinPresence { client, group, member, snapshot } => {
                 self.join_presence(client, &group, *member, &snapshot)
             }
+            Command::SendAndRetain { group, exclude, retention, message } => {
+                self.retain(&group, message.clone(), retention);
+                self.send(&message, |id, client| {
+                    let is_excluded = exclude.clients.contains(&id)
+                        || exclude.uids.iter().any(|uid| client.has(uid));
+                    usize::from(!is_excluded && client.groups.contains(&group))
+                })
+            }
+            Command::SendRetained { client, group, found, message } => {
+                self.send_retained(client, &group, found, message)
+            }
             // Sent by owners of groups, to which this gateway does not report.
             Command::PresenceTaken { .. }
             | Command::PresenceView { .. }
@@ -300,6 +319,14 @@ impl LocalGateway for Gateway {
                 self.edit(client, |client| client.refuse(*refusal))
             }
         }
+    }
+}
+
+impl LocalGateway for Gateway {
+    fn execute(&mut self, command: Command) -> Effect {
+        let effect = self.apply(command);
+        self.note_departures();
+        effect
     }
 
     fn answer(&mut self, query: Query) -> Answer {
@@ -361,6 +388,7 @@ impl LocalGateway for Gateway {
             Query::Revoke(_) => Answer::Count(0),
             // The same.
             Query::Bindings { .. } => Answer::Bindings(Vec::new()),
+            Query::Retained { group } => Answer::Retained(self.retained(&group)),
             Query::Presence { group, members } => {
                 Answer::Presence(self.presence(&group, members.as_deref()))
             }

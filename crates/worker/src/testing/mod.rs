@@ -29,6 +29,7 @@
 
 mod gateway;
 mod presence;
+mod retained;
 
 use std::{
     collections::BTreeMap,

@@ -1,5 +1,7 @@
 //! The test cluster behaves as a gateway does towards handlers.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::*;
@@ -106,7 +108,7 @@ async fn report_counts_as_a_gateway_does() {
     assert_eq!(counts(calls.close_uid("ann", (4001, "")).report().await.unwrap()), (1, 1));
     assert_eq!(counts(ann.send("too late").report().await.unwrap()), (0, 0));
     let late = calls.send_to_uid("ann", "too late");
-    assert_eq!(counts(late.report_within(std::time::Duration::ZERO).await.unwrap()), (0, 0));
+    assert_eq!(counts(late.report_within(Duration::ZERO).await.unwrap()), (0, 0));
 }
 
 #[tokio::test]
@@ -180,4 +182,31 @@ async fn session_of_the_next_event_has_changes_by_others() {
     let again = cluster.redelivered(ann.id());
     assert!(again.redelivered() && again.delivery() == next.delivery());
     assert!(matches!(ann.set_session("no object").await, Err(Error::Session(_))));
+}
+
+#[tokio::test]
+async fn client_that_joins_later_is_sent_the_retained_message_once() {
+    let cluster = TestCluster::start();
+    let (ann, bob) = (cluster.client(), cluster.client());
+    let all = cluster.cluster();
+    all.join_group(ann.id(), "prices").await.unwrap();
+    all.send_and_retain("prices", &[], "10", Duration::from_secs(60)).await.unwrap();
+    all.join_group(bob.id(), "prices").await.unwrap();
+    for client in [&ann, &bob] {
+        all.send_retained(client.id(), "prices", "none").await.unwrap();
+        assert_eq!(cluster.received(client.id()), ["10".into()]);
+    }
+    let found = all.retained("prices").await.unwrap().unwrap();
+    assert_eq!(found.message, "10".into());
+    // One that has left, and joins again, is not known to have it.
+    all.leave_group(ann.id(), "prices").await.unwrap();
+    all.join_group(ann.id(), "prices").await.unwrap();
+    all.send_retained_or_found(ann.id(), "prices", found.clone()).await.unwrap();
+    assert_eq!(cluster.received(ann.id()), ["10".into()]);
+    all.send_and_retain("prices", &[], "over", Duration::ZERO).await.unwrap();
+    assert_eq!(all.retained("prices").await.unwrap(), None);
+    assert_eq!(cluster.received(ann.id()), ["over".into()]);
+    all.send_retained(ann.id(), "prices", "none").await.unwrap();
+    all.send_retained_or_found(ann.id(), "prices", found).await.unwrap();
+    assert_eq!(cluster.received(ann.id()), ["none".into(), "10".into()]);
 }

@@ -50,6 +50,8 @@ pub(super) fn answer<H: Copy>(
             };
             PartialAnswer::Count([count as u64])
         }
+        // The hub answers it.
+        Query::Retained { .. } => PartialAnswer::Barrier,
         Query::Presence { group, .. } => {
             PartialAnswer::Count([directory.member_count(&group) as u64])
         }

@@ -22,7 +22,9 @@ impl Shard {
     /// command was in flight.
     pub(in crate::shard) fn apply(&mut self, from: LinkId, ordinal: Ordinal, command: Command) {
         match command {
-            Command::SendToClient { to, message } => {
+            // The hub retains no message of this group.
+            Command::SendToClient { to, message }
+            | Command::SendRetained { client: to, message, .. } => {
                 if let Some(key) = self.key(to) {
                     let pushed = self.send_one(key, message);
                     self.commands.count_message(pushed);
@@ -41,6 +43,11 @@ impl Shard {
             }
             Command::SendToGroups { groups, exclude, message } => {
                 self.send_all(Targets::groups(groups, ordinal).except(exclude), message);
+            }
+            Command::SendAndRetain { group, exclude, message, .. } => {
+                let targets = Targets::groups(vec![group], ordinal);
+                let targets = targets.except(exclude.clients).except_uids(exclude.uids);
+                self.send_all(targets, message);
             }
             Command::SendExcept { to, exclude, message } => {
                 let targets = match to {
@@ -138,6 +145,32 @@ impl Shard {
         self.commands.effect = Effect::default();
         self.commands.reported = Some(token);
         self.apply(from, ordinal, command);
+        self.report_effect();
+    }
+
+    /// Sends a client the retained message of a group, unless it was a member when that was sent.
+    pub(in crate::shard) fn send_retained(
+        &mut self,
+        token: Option<Token>,
+        client: ConnectionId,
+        group: &Group,
+        sent: Ordinal,
+        message: Message,
+    ) {
+        self.commands.effect = Effect::default();
+        self.commands.reported = token;
+        let found = self.directory.get(client).map(|client| {
+            let has_it = client.joined_at(group).is_some_and(|since| since < sent);
+            (client.handle, has_it)
+        });
+        match found {
+            Some((_, true)) => self.commands.count(true),
+            Some((key, false)) => {
+                let pushed = self.send_one(key, message);
+                self.commands.count_message(pushed);
+            }
+            None => {}
+        }
         self.report_effect();
     }
 

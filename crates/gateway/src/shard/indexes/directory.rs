@@ -57,6 +57,11 @@ impl<H> Client<H> {
         self.groups.contains(group)
     }
 
+    /// When it joined this group; `None` if it is not a member.
+    pub(in crate::shard) fn joined_at(&self, group: &Group) -> Option<Ordinal> {
+        self.groups.since(group)
+    }
+
     /// Number of its groups.
     pub(in crate::shard) fn group_count(&self) -> usize {
         self.groups.len()

@@ -46,6 +46,16 @@ impl Memberships {
         }
     }
 
+    /// Since when the client is in this group; `None` if it is not.
+    pub(super) fn since(&self, group: &Group) -> Option<Ordinal> {
+        match self {
+            Self::Few(list) => {
+                list.iter().find(|(joined, _)| joined == group).map(|(_, since)| *since)
+            }
+            Self::Many(many) => many.by_name.get(group).copied(),
+        }
+    }
+
     /// Adds a group that it does not contain, behind all others.
     pub(super) fn add(&mut self, group: Group, since: Ordinal) {
         match self {

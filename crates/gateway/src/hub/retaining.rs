@@ -1,0 +1,77 @@
+//! Retained messages: kept and read as commands and queries about them arrive.
+
+use protocol::{Answer, Command, Query, link::ToPeer};
+use runtime::clock;
+
+use super::{Hub, scatter_gather::Origin};
+use crate::thread_messages::{LinkId, Ordinal, ToShard, Token};
+
+/// Messages removed at a time once they have expired: a millisecond of work.
+const EXPIRED: usize = 2048;
+
+impl Hub {
+    /// Retains the message of a command, or replaces the message by the retained one. Returns the
+    /// command for the shards, unless the shard of its client gets another message for it.
+    pub(super) fn retain(
+        &mut self,
+        token: Option<Token>,
+        ordinal: Ordinal,
+        command: Command,
+    ) -> Option<Command> {
+        match &command {
+            Command::SendAndRetain { group, retention, message, .. } => {
+                self.retained.retain(group, message, *retention, ordinal, clock::now());
+                self.report_retained();
+                Some(command)
+            }
+            Command::SendRetained { client, group, found, message } => {
+                let now = clock::now();
+                let Some(entry) = self.retained.get(group, now) else {
+                    if let Some(retention) = found {
+                        // Sent before it came to this gateway, so no member has received it here.
+                        self.retained.retain(group, message, *retention, Ordinal(0), now);
+                        self.report_retained();
+                    }
+                    return Some(command);
+                };
+                let (client, sent) = (*client, entry.sent);
+                let message = entry.message.clone();
+                let Command::SendRetained { group, .. } = command else {
+                    return None;
+                };
+                let shard = self.gateway.shard_of(client);
+                let message = ToShard::SendRetained { token, client, group, sent, message };
+                self.outgoing[shard].push(message);
+                None
+            }
+            _ => Some(command),
+        }
+    }
+
+    /// Answers a query that needs no shard. Returns whether it is one.
+    pub(super) fn answer_here(&mut self, from: LinkId, origin: &Origin) -> bool {
+        let Origin::Native { request, query: Query::Retained { group } } = origin else {
+            return false;
+        };
+        let answer = Answer::Retained(self.retained.answer(group, clock::now()));
+        self.queries += 1;
+        self.send(from, &ToPeer::Answer { request: *request, answer });
+        true
+    }
+
+    /// Removes messages that have expired. Called every few seconds; until then they only occupy
+    /// memory.
+    pub(super) fn remove_expired(&mut self) {
+        if self.retained.len() != 0 {
+            self.retained.remove_expired(clock::now(), EXPIRED);
+            self.report_retained();
+        }
+    }
+
+    fn report_retained(&mut self) {
+        let metrics = &self.gateway.metrics;
+        metrics.retained.set(self.retained.len() as i64);
+        metrics.retained_bytes.set(self.retained.bytes() as i64);
+        metrics.retained_dropped.inc_by(self.retained.take_dropped());
+    }
+}
