@@ -36,7 +36,7 @@ fn programs_of_the_documents_compile_as_crates_of_their_own() {
     copy("cluster/examples/push.rs", &folder.join("back-end/src/main.rs"));
     let own_worker = fs::read_to_string(format!("{ROOT}/docs/own-worker.md")).unwrap();
     write(&folder.join("workers/Cargo.toml"), &block(&own_worker, "```toml\n[package]"));
-    for name in ["echo", "login", "rooms", "session", "settings", "timer"] {
+    for name in ["echo", "login", "presence", "rooms", "session", "settings", "timer"] {
         let to = folder.join(format!("workers/src/bin/{name}.rs"));
         copy(&format!("worker/examples/{name}.rs"), &to);
     }

@@ -20,6 +20,7 @@ use crate::{
     handover,
     instances::InstanceRecord,
     link::{Ended, Link},
+    presence,
     shared::Shared,
 };
 
@@ -181,6 +182,7 @@ impl Shared {
             match action {
                 Action::GatewayDead { gateway, in_doubt } => {
                     self.log_dead(&gateway);
+                    self.push_presence(|| presence::Event::Dead(gateway.clone()));
                     let ours = CleanupRecord { gateway: gateway.clone(), owner: self_id.clone() };
                     let cleanup = self.cleanup_guard(Done::CleanupRecord(ours));
                     let groups = consumer.over(&gateway, in_doubt, cleanup);

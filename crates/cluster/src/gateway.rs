@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::{
     link::{self, Callbacks, Ended, Failed, Link, PlannedEnd, Proved},
+    presence,
     shared::Shared,
 };
 
@@ -213,7 +214,26 @@ async fn run(shared: &Arc<Shared>, address: &str, proved: Proved<Stream>) -> End
     let changed = || shared.change(|_| ());
     let relayed = |from, message| shared.relayed(&link, from, message);
     let check_uid = |check| shared.check_uid(&link, check);
-    let callbacks = Callbacks { changed: &changed, relayed: &relayed, check_uid: &check_uid };
+    let watched = shared.presence().filter(|_| !passive);
+    if let Some(owner) = watched {
+        owner.events.push(presence::Event::Linked(Arc::clone(&link)));
+    }
+    let report = |message| {
+        if let Some(owner) = watched {
+            owner.events.push(match message {
+                Ok(report) => presence::Event::Report(Arc::clone(&link), report),
+                Err((shard, group)) => presence::Event::Lost(Arc::clone(&link), shard, group),
+            });
+        }
+    };
+    let presence_room = || watched.and_then(|owner| owner.events.room());
+    let callbacks = Callbacks {
+        changed: &changed,
+        relayed: &relayed,
+        check_uid: &check_uid,
+        presence: &report,
+        presence_room: &presence_room,
+    };
     let run =
         link::run(&link, proved.stream, proved.read, receiver, shared.peer_timeout, callbacks);
     let confirm = async {
@@ -233,6 +253,9 @@ async fn run(shared: &Arc<Shared>, address: &str, proved: Proved<Stream>) -> End
         ended => ended,
     };
     drop(down);
+    if let Some(owner) = watched {
+        owner.events.push(presence::Event::Unlinked(Arc::clone(&link)));
+    }
     if shared.is_passive() {
         link.leave_events();
     }

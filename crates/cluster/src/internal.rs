@@ -1,15 +1,16 @@
 //! The calls of the worker library on this crate. Not part of its interface: they change at any time.
 
-use std::{fmt, net::SocketAddr, ops::Deref, sync::Arc};
+use std::{fmt, net::SocketAddr, ops::Deref, sync::Arc, time::Duration};
 
 use protocol::{
-    ClientId, Command, InstanceId,
+    ClientId, Command, Group, InstanceId,
     discovery::{Gateway, Presence},
 };
 use runtime::sync::Mutex;
 
-use crate::{Cluster, ClusterGuard, Config, Error, link::loopback, supervisor};
+use crate::{Cluster, ClusterGuard, Config, Error, link::loopback, presence, supervisor};
 
+pub use crate::presence::Application;
 pub use crate::{
     error::at_most_targets,
     events::{CleanupGuard, Consumer, EventReceiver, Room},
@@ -33,11 +34,29 @@ impl WorkerCluster {
         supervisor::start(&self.0.shared);
     }
 
+    /// Watches the groups with these prefixes. To be called once, before [`follow`](Self::follow).
+    pub fn watch_groups(
+        &self,
+        prefixes: Vec<Group>,
+        grace: Duration,
+        application: Arc<dyn Application>,
+    ) {
+        self.0.shared.watch_groups(presence::Owner::new(prefixes, grace, application));
+    }
+
+    /// Waits until all notices about watched groups are handled.
+    pub async fn notices_handled(&self) {
+        if let Some(owner) = self.0.shared.presence() {
+            owner.notices_handled().await;
+        }
+    }
+
     /// Asks every gateway to send no more events, and waits until none is in flight. No further
     /// gateway is linked, and gateways that seem dead are declared dead at once.
     pub async fn leave(&self) {
         let shared = &self.0.shared;
         shared.leave();
+        shared.push_presence(|| presence::Event::Withdrawn);
         let directory = shared.directory();
         futures_util::future::join_all(directory.links().map(|link| async {
             if let Err(error) = link.leave().await {

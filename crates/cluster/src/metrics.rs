@@ -22,6 +22,51 @@ pub(crate) struct Metrics {
     pub(crate) queued: Gauge,
     pub(crate) parked: Gauge,
     pub(crate) given_up: Counter,
+    pub(crate) presence: PresenceMetrics,
+}
+
+/// Metrics of the groups that this worker owns.
+#[derive(Debug, Default)]
+pub(crate) struct PresenceMetrics {
+    pub(crate) groups: Gauge,
+    pub(crate) members: Gauge,
+    pub(crate) bytes: Gauge,
+    pub(crate) incomplete: Gauge,
+    pub(crate) reports: Counter,
+    pub(crate) queries: Counter,
+    pub(crate) restarts: Counter,
+    pub(crate) notices: Counter,
+    pub(crate) dropped: Counter,
+}
+
+impl PresenceMetrics {
+    fn register(&self, registry: &mut Registry) {
+        let mut gauge = |name, help, gauge: &Gauge| registry.register(name, help, gauge.clone());
+        gauge("presence_groups", "Watched groups that this worker owns", &self.groups);
+        gauge("presence_members", "Members of the groups that this worker owns", &self.members);
+        gauge("presence_bytes", "Memory of the groups that this worker owns", &self.bytes);
+        gauge(
+            "presence_incomplete",
+            "1 while groups or members wait because the presence table is full, else 0",
+            &self.incomplete,
+        );
+        let mut counter = |name, help, counter: &Counter| {
+            registry.register(name, help, counter.clone());
+        };
+        counter("presence_reports", "Reports of gateways about watched groups", &self.reports);
+        counter("presence_queries", "Queries to all gateways about watched groups", &self.queries);
+        counter(
+            "presence_restarts",
+            "Times that a gateway was too slow for commands about watched groups",
+            &self.restarts,
+        );
+        counter("presence_notices", "Calls of on_presence", &self.notices);
+        counter(
+            "presence_notices_dropped",
+            "Notices dropped because on_presence is too slow",
+            &self.dropped,
+        );
+    }
 }
 
 impl Metrics {
@@ -65,5 +110,6 @@ impl Metrics {
             "Links closed because another worker with the same name and id has linked",
             &self.replaced,
         );
+        self.presence.register(registry);
     }
 }

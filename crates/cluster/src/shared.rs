@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -29,6 +29,7 @@ use crate::{
     instances::Instances,
     link::{Identity, Link, PendingRequests, UnscopedCommands},
     metrics::Metrics,
+    presence,
     reachability::Reachability,
     registers::{self, Failure, Register},
     uid_checks::UidChecks,
@@ -61,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) handovers: PendingRequests<()>,
     /// Checks of uids that gateways have asked for.
     pub(crate) uid_checks: UidChecks,
+    /// Groups that this worker watches, if it watches any.
+    presence: OnceLock<Arc<presence::Owner>>,
     /// The highest command number used for a gateway that was given up. Should that gateway be
     /// alive, it has not received a higher one from here.
     numbered: AtomicU64,
@@ -101,6 +104,7 @@ impl Shared {
             announce: watch::Sender::new(()),
             handovers: PendingRequests::default(),
             uid_checks: UidChecks::default(),
+            presence: OnceLock::new(),
             numbered: AtomicU64::new(0),
             directory: watch::Sender::new(Arc::default()),
             newest: Mutex::default(),
@@ -126,6 +130,16 @@ impl Shared {
 
     pub(crate) fn consumer(&self) -> Option<Arc<dyn Consumer>> {
         self.consumer.lock().clone()
+    }
+
+    /// The groups that this worker watches, if it watches any.
+    pub(crate) fn presence(&self) -> Option<&Arc<presence::Owner>> {
+        self.presence.get()
+    }
+
+    /// Sets them once; returns `false` if they were set before.
+    pub(crate) fn set_presence(&self, owner: Arc<presence::Owner>) -> bool {
+        self.presence.set(owner).is_ok()
     }
 
     /// Whether gateways send events to this process.
@@ -283,6 +297,9 @@ impl Shared {
     pub(crate) fn set_passive(&self, passive: bool) {
         self.passive.store(passive, Ordering::Relaxed);
         self.metrics.passive.set(passive.into());
+        if passive {
+            self.push_presence(|| presence::Event::Withdrawn);
+        }
         let directory = self.directory();
         for link in directory.parked() {
             link.leave_events();

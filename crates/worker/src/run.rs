@@ -2,8 +2,9 @@
 
 use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::{Args as _, Command, CommandFactory, Parser};
+use protocol::presence::MAX_PREFIXES;
 use push_suite_cluster::{Status, internal::WorkerCluster};
 use runtime::tls::MutualTls;
 use serde::Serialize;
@@ -16,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     Args, Config, Process, Worker, config,
-    dispatch::{Dispatcher, Events, catch_panic},
+    dispatch::{Dispatcher, Events, Watching, catch_panic},
     metrics::Metrics,
 };
 
@@ -174,6 +175,7 @@ pub async fn serve(
         id,
         gateway_grace,
         handler_retries,
+        presence_grace,
         peer_timeout,
         tls,
         ..
@@ -201,6 +203,16 @@ pub async fn serve(
             started.context("on_worker_start failed")?;
         }
         () = starting.shutdown.cancelled() => return Ok(()),
+    }
+    let prefixes = worker.watched_groups();
+    ensure!(
+        prefixes.len() <= MAX_PREFIXES,
+        "{} prefixes of watched groups are more than {MAX_PREFIXES}",
+        prefixes.len()
+    );
+    if !prefixes.is_empty() {
+        let watching = Arc::new(Watching(Arc::clone(&dispatcher)));
+        cluster.watch_groups(prefixes, presence_grace, watching);
     }
     report(&starting.health, &cluster.status());
     cluster.follow();
@@ -248,6 +260,7 @@ async fn drain<W: Worker>(
         cluster.leave().await;
         dispatcher.idle().await;
         cluster.acks_flushed().await;
+        cluster.notices_handled().await;
     };
     match timeout_at(end - grace / 4, finish).await {
         Ok(()) => match dispatcher.events_left() {

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::{Buf, BytesMut};
 use protocol::{
-    InstanceId,
+    Group, InstanceId, PresenceReport,
     codec::native::{self, DecodeError},
     link::{ToGateway, ToPeer},
     standby::WorkerMessage,
@@ -60,6 +60,9 @@ pub(crate) enum Ended {
     Switched,
 }
 
+/// A report of a group, or the shard that reports it to another owner.
+pub(crate) type PresenceMessage = Result<Box<PresenceReport>, (u16, Group)>;
+
 /// Callbacks of the task of a link.
 #[derive(Clone, Copy)]
 pub(crate) struct Callbacks<'a> {
@@ -69,6 +72,10 @@ pub(crate) struct Callbacks<'a> {
     pub(crate) relayed: &'a (dyn Fn(InstanceId, WorkerMessage) + Send + Sync),
     /// The gateway asks for the check of a uid. Returns `false` if it has asked for too many.
     pub(crate) check_uid: &'a (dyn Fn(UidCheck) -> bool + Send + Sync),
+    /// A shard has reported a group, or reports the group to another owner.
+    pub(crate) presence: &'a (dyn Fn(PresenceMessage) + Send + Sync),
+    /// Set while so many reports wait that the link is not to be read.
+    pub(crate) presence_room: &'a (dyn Fn() -> Option<Room> + Send + Sync),
 }
 
 /// Runs a link until it ends, and returns since when it may have been dead. Sending fails
@@ -243,12 +250,18 @@ impl Pump<'_> {
                         return Err(Ended::OutOfOrder);
                     }
                 }
-                ToPeer::Presence(_) | ToPeer::PresenceLost { .. } => {}
+                ToPeer::Presence(report) => (self.callbacks.presence)(Ok(report)),
+                ToPeer::PresenceLost { group, shard } => {
+                    (self.callbacks.presence)(Err((shard, group)));
+                }
                 message => self.handle_standby(message)?,
             }
         }
         if let Some(receiver) = &mut self.receiver {
             self.room = receiver.end_batch();
+        }
+        if self.room.is_none() {
+            self.room = (self.callbacks.presence_room)();
         }
         Ok(())
     }

@@ -40,4 +40,14 @@ impl Notice {
     pub const fn new(group: Group, number: u64, kind: NoticeKind) -> Self {
         Self { group, number, kind }
     }
+
+    /// Approximate memory that it takes, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        let kind = match &self.kind {
+            NoticeKind::MemberAdded(member) => member.weight(),
+            NoticeKind::MemberRemoved(id) => id.weight(),
+            NoticeKind::Occupied | NoticeKind::Vacated | NoticeKind::Clients(_) => 0,
+        };
+        size_of::<Self>() + self.group.weight() + kind
+    }
 }

@@ -13,6 +13,7 @@ mod in_flight;
 mod invoke;
 mod lane;
 mod orphans;
+mod presence;
 mod session_cache;
 mod standby;
 mod warnings;
@@ -54,6 +55,7 @@ use warnings::Warnings;
 
 pub(crate) use client_state::{ClientState, LinkContext};
 pub(crate) use invoke::catch_panic;
+pub(crate) use presence::Watching;
 
 /// A worker and the lanes of its clients.
 pub(crate) struct Dispatcher<W> {

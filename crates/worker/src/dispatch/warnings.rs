@@ -44,13 +44,15 @@ pub(super) struct Warnings {
     failed: [[Throttle; 2]; 4],
     /// About events of clients whose context was not sent.
     pub(super) unknown_client: Throttle,
+    /// About handlers of watched groups.
+    pub(super) presence: Throttle,
 }
 
 impl Default for Warnings {
     fn default() -> Self {
         let each = || Throttle::per_second();
         let handlers = [Handler::Connect; 4].map(|_| [each(), each()]);
-        Self { failed: handlers, unknown_client: each() }
+        Self { failed: handlers, unknown_client: each(), presence: each() }
     }
 }
 

@@ -11,7 +11,7 @@ use push_suite_cluster::{Notice, NoticeKind};
 use super::{TestCluster, gateway::Gateway};
 use crate::Worker;
 
-/// What an owner has announced of each group.
+/// Members and occupancy of each group, as announced.
 #[derive(Debug, Default)]
 pub(super) struct Announced {
     groups: BTreeMap<Group, GroupState>,

@@ -1,0 +1,345 @@
+//! The sources of a group: the reports of each shard.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    time::Instant,
+};
+
+use protocol::{InstanceId, LocalMember, MemberId, PresenceReport};
+
+use super::{
+    CONFIRM, Decision, RECHECK, Source,
+    context::{Context, LOCAL, SOURCE},
+    group::GroupState,
+};
+
+/// The reports of one shard about a group, summed up.
+#[derive(Debug, Default)]
+pub(super) struct SourceState {
+    pub(super) clients: u64,
+    /// The number of clients of each member.
+    pub(super) members: BTreeMap<MemberId, u32>,
+    /// The number of its last report, and of the last one that is settled.
+    number: u64,
+    settled: u64,
+    /// The number of the report since which it has no clients.
+    emptied: Option<u64>,
+    /// Whether joins there wait for a view.
+    pub(super) wants_view: bool,
+    /// A full report of which parts are to come.
+    partial: Option<Full>,
+    /// Until when it counts although it was reported on an earlier link.
+    pub(super) unconfirmed: Option<Instant>,
+}
+
+/// A full report.
+#[derive(Debug, Default)]
+struct Full {
+    members: Vec<LocalMember>,
+    view: Option<Vec<MemberId>>,
+    wants_view: bool,
+    weight: usize,
+}
+
+impl Full {
+    fn add(&mut self, report: PresenceReport, context: &mut Context) {
+        self.wants_view |= report.wants_view;
+        if context.is_full() {
+            // Missing members are asked for before it counts as gone.
+            context.incomplete |= !report.members.is_empty() || report.view.is_some();
+            return;
+        }
+        let members: usize = report.members.iter().map(|it| it.member.weight()).sum();
+        let view: usize = report.view.iter().flatten().map(MemberId::weight).sum();
+        self.weight += members + view;
+        context.weight += members + view;
+        self.members.extend(report.members);
+        if let Some(view) = report.view {
+            self.view.get_or_insert_default().extend(view);
+        }
+    }
+}
+
+impl SourceState {
+    /// Approximate memory that it takes, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        let partial = self.partial.as_ref().map_or(0, |full| full.weight);
+        SOURCE + self.members.len() * LOCAL + partial
+    }
+}
+
+/// Reports.
+impl GroupState {
+    pub(super) fn report(
+        &mut self,
+        source: &Source,
+        report: PresenceReport,
+        context: &mut Context,
+    ) {
+        let is_new_group =
+            self.sources.is_empty() && self.members.is_empty() && !self.is_occupied();
+        let state = self.sources.entry(source.clone()).or_insert_with(|| {
+            context.weight += SOURCE;
+            SourceState::default()
+        });
+        let (number, clients) = (report.number, report.clients);
+        state.number = number;
+        if report.full {
+            let mut full = state.partial.take().unwrap_or_default();
+            let is_partial = report.more;
+            full.add(report, context);
+            if is_partial {
+                state.partial = Some(full);
+                return;
+            }
+            context.weight -= full.weight;
+            state.unconfirmed = None;
+            // The shard numbers from there on what is to be settled.
+            state.settled = 0;
+            let (source, group) = (source.clone(), self.name.clone());
+            context.decisions.push(Decision::Taken { source: source.clone(), group, number });
+            let has_members = !full.members.is_empty() || full.view.is_some() || full.wants_view;
+            if is_new_group && has_members {
+                self.begin_takeover(context);
+            }
+            // An earlier owner has not settled that it is vacated.
+            self.was_occupied |= clients == 0;
+            self.replace(&source, number, full, false, context);
+            self.set_clients(&source, number, clients);
+        } else {
+            for local in report.members {
+                self.set_local(source, number, local, false, context);
+            }
+            if report.wants_view {
+                self.answer_view(source, context);
+            }
+            self.set_clients(source, number, clients);
+        }
+        self.update_occupancy(context);
+    }
+
+    fn set_clients(&mut self, source: &Source, number: u64, clients: u64) {
+        let Some(state) = self.sources.get_mut(source) else { return };
+        state.emptied = match clients {
+            0 => state.emptied.or(Some(number)),
+            _ => None,
+        };
+        state.clients = clients;
+    }
+
+    /// Applies a full report, of members that the application may have been notified of (`known`).
+    fn replace(
+        &mut self,
+        source: &Source,
+        number: u64,
+        full: Full,
+        known: bool,
+        context: &mut Context,
+    ) {
+        let Full { members, view, wants_view, .. } = full;
+        let listed: BTreeSet<_> = members.iter().map(|local| local.member.id().clone()).collect();
+        let state = self.sources.get(source);
+        let before = state.into_iter().flat_map(|state| state.members.keys());
+        let missing: Vec<_> = before.filter(|id| !listed.contains(*id)).cloned().collect();
+        for id in &missing {
+            self.unset(source, number, id, context);
+        }
+        for local in members {
+            let id = local.member.id().clone();
+            if !self.ensure_member(&id, Some(local.member.clone()), context) {
+                continue;
+            }
+            if let Some(member) = self.members.get_mut(&id) {
+                // An earlier owner may have announced it.
+                member.seen = true;
+            }
+            self.set_local(source, number, local, known, context);
+        }
+        if let Some(view) = &view {
+            self.compare(source, view, context);
+        }
+        if wants_view {
+            self.answer_view(source, context);
+        }
+    }
+
+    /// Compares the view of a shard with the members.
+    fn compare(&mut self, source: &Source, view: &[MemberId], context: &mut Context) {
+        for id in view {
+            let is_new = !self.members.contains_key(id);
+            if !self.ensure_member(id, None, context) {
+                continue;
+            }
+            if let Some(state) = self.members.get_mut(id) {
+                state.in_views += 1;
+                state.seen = true;
+            }
+            if is_new {
+                self.depart(id, None, context);
+            }
+        }
+        match &mut self.takeover {
+            // Members that views lack are announced at its end.
+            Some(takeover) => takeover.views += 1,
+            None => self.repair(source, view, context),
+        }
+    }
+
+    /// A source has reported so many clients of a member.
+    fn set_local(
+        &mut self,
+        source: &Source,
+        number: u64,
+        local: LocalMember,
+        known: bool,
+        context: &mut Context,
+    ) {
+        let LocalMember { member, clients } = local;
+        let id = member.id().clone();
+        if clients == 0 {
+            return self.unset(source, number, &id, context);
+        }
+        if !self.ensure_member(&id, Some(member), context) {
+            return;
+        }
+        // The name that is in memory already.
+        let Some((id, _)) = self.members.get_key_value(&id) else { return };
+        let id = id.clone();
+        let Some(state) = self.sources.get_mut(source) else { return };
+        let Some(entry) = self.members.get_mut(&id) else { return };
+        entry.known |= known;
+        if state.members.insert(id.clone(), clients).is_none() {
+            context.weight += LOCAL;
+            entry.present += 1;
+        }
+        self.appear(&id, context);
+    }
+
+    /// A source has no clients of a member, as of the report of that number.
+    fn unset(&mut self, source: &Source, number: u64, id: &MemberId, context: &mut Context) {
+        let Some(state) = self.sources.get_mut(source) else { return };
+        if state.members.remove(id).is_some() {
+            context.weight -= LOCAL;
+            if let Some(member) = self.members.get_mut(id) {
+                member.present -= 1;
+            }
+        }
+        self.depart(id, Some((source.clone(), number)), context);
+    }
+}
+
+/// The ends of sources.
+impl GroupState {
+    /// A source reports to another owner: what it has reported does not count any more, and is no
+    /// departure either.
+    pub(super) fn lose(&mut self, source: &Source, context: &mut Context) {
+        let Some(state) = self.sources.remove(source) else { return };
+        if self.sources.is_empty() {
+            // Put back, so that its memory is released with the group.
+            self.sources.insert(source.clone(), state);
+            return self.forget();
+        }
+        context.weight -= state.weight();
+        for id in state.members.keys() {
+            self.leave_source(id, Some(context.after(RECHECK)), context);
+        }
+        self.drop_reports_of(source);
+        self.update_occupancy(context);
+    }
+
+    pub(super) fn gateway_dead(&mut self, gateway: &InstanceId, context: &mut Context) {
+        let dead: Vec<_> =
+            self.sources.keys().filter(|source| source.gateway == *gateway).cloned().collect();
+        for source in &dead {
+            let Some(state) = self.sources.remove(source) else { continue };
+            context.weight -= state.weight();
+            for id in state.members.keys() {
+                self.leave_source(id, None, context);
+            }
+            self.drop_reports_of(source);
+        }
+        if !dead.is_empty() {
+            self.update_occupancy(context);
+        }
+    }
+
+    pub(super) fn linked(&mut self, gateway: &InstanceId, context: &mut Context) {
+        for (source, state) in &mut self.sources {
+            if source.gateway == *gateway {
+                let until = context.now.at + CONFIRM;
+                state.unconfirmed = Some(until);
+                let weight = state.partial.take().map_or(0, |full| full.weight);
+                context.weight -= weight;
+                context.wake_at(until);
+            }
+        }
+    }
+
+    /// Drops what the present link of a gateway has not confirmed: its shards report to another
+    /// owner.
+    pub(super) fn drop_unconfirmed(&mut self, context: &mut Context) {
+        let now = context.now.at;
+        let over = self.sources.iter().filter(|(_, it)| it.unconfirmed.is_some_and(|at| at <= now));
+        let over: Vec<_> = over.map(|(source, _)| source.clone()).collect();
+        over.iter().for_each(|source| self.lose(source, context));
+    }
+
+    fn leave_source(&mut self, id: &MemberId, due: Option<Instant>, context: &mut Context) {
+        let Some(member) = self.members.get_mut(id) else { return };
+        member.present -= 1;
+        match due {
+            Some(due) if member.present == 0 => self.depart_at(id, due, context),
+            Some(_) => {}
+            None => self.depart(id, None, context),
+        }
+    }
+
+    /// Nothing is to be settled for a source any more.
+    fn drop_reports_of(&mut self, source: &Source) {
+        for departing in self.departing.values_mut() {
+            departing.gone.retain(|(of, _)| of != source);
+        }
+    }
+}
+
+/// Settlements.
+impl GroupState {
+    /// Tells sources up to which report everything is dealt with, and forgets those that have
+    /// nothing left.
+    pub(super) fn settle(&mut self, context: &mut Context) {
+        // While there are departures, each query about some of them is followed by this.
+        let is_concluded = mem::take(&mut self.is_concluded);
+        if self.takeover.is_some() || !is_concluded && !self.departing.is_empty() {
+            return;
+        }
+        let mut pending = BTreeMap::<Source, u64>::new();
+        for (source, number) in self.departing.values().flat_map(|it| &it.gone) {
+            let first = pending.entry(source.clone()).or_insert(*number);
+            *first = (*first).min(*number);
+        }
+        let is_vacating = self.vacating.is_some();
+        for (source, state) in &mut self.sources {
+            let pending = pending.get(source).copied();
+            let emptied = state.emptied.filter(|_| is_vacating);
+            let first = pending.into_iter().chain(emptied).min();
+            let through = first.map_or(state.number, |first| first.saturating_sub(1));
+            if state.settled < through && state.partial.is_none() && state.unconfirmed.is_none() {
+                state.settled = through;
+                let (source, group) = (source.clone(), self.name.clone());
+                context.decisions.push(Decision::Settled { source, group, number: through });
+            }
+        }
+        let is_done = |state: &SourceState| {
+            let is_empty = state.clients == 0 && state.members.is_empty();
+            is_empty && state.settled == state.number && state.partial.is_none()
+        };
+        self.sources.retain(|_, state| {
+            let keep = !is_done(state);
+            if !keep {
+                context.weight -= state.weight();
+            }
+            keep
+        });
+    }
+}

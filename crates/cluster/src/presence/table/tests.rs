@@ -1,0 +1,211 @@
+//! Single decisions, and the bound. Schedules are in [`model`](super::model).
+
+use bytes::Bytes;
+use protocol::LocalMember;
+
+use super::*;
+use crate::presence::notice::NoticeKind;
+
+const GRACE: Duration = Duration::from_secs(3);
+
+/// A table, and the time.
+struct Scene {
+    table: PresenceTable,
+    start: Instant,
+    now: Instant,
+    number: u64,
+}
+
+fn group(name: &str) -> Group {
+    Group::new(name).unwrap()
+}
+
+fn id(number: usize) -> MemberId {
+    MemberId::new(format!("{number:05}")).unwrap()
+}
+
+fn local(number: usize, clients: u32) -> LocalMember {
+    let member = Member::new(id(number), Bytes::new(), vec![b'x'; 100]).unwrap();
+    LocalMember { member, clients }
+}
+
+fn gateway(number: u64) -> InstanceId {
+    InstanceId::from_random(number)
+}
+
+impl Scene {
+    fn new(limit: usize) -> Self {
+        let start = Instant::now();
+        let now = Now { at: start, micros: 0 };
+        Self { table: PresenceTable::new(GRACE, limit, now), start, now: start, number: 0 }
+    }
+
+    fn now(&self) -> Now {
+        Now { at: self.now, micros: (self.now - self.start).as_micros() as u64 }
+    }
+
+    /// The first gateway reports a group, in full or what has changed.
+    fn report(&mut self, name: &str, full: bool, members: Vec<LocalMember>) -> Vec<Decision> {
+        self.number += 1;
+        let report = PresenceReport {
+            group: group(name),
+            shard: 0,
+            number: self.number,
+            full,
+            more: false,
+            clients: members.iter().map(|local| u64::from(local.clients)).sum(),
+            members,
+            view: None,
+            wants_view: full,
+        };
+        self.table.report(&gateway(1), report, self.now());
+        self.table.take_decisions()
+    }
+
+    /// All gateways have answered that they have these.
+    fn answer(&mut self, ask: u64, members: Vec<LocalMember>, complete: bool) -> Vec<Decision> {
+        let clients = members.iter().map(|local| u64::from(local.clients)).sum();
+        self.table.answered(ask, PresenceAnswer { clients, members }, self.now());
+        self.table.asked(ask, complete, self.now());
+        self.table.take_decisions()
+    }
+
+    fn pass(&mut self, time: Duration) -> Vec<Decision> {
+        self.now += time;
+        self.table.due(self.now());
+        self.table.take_decisions()
+    }
+
+    /// A group with these members, of which this worker is the owner.
+    fn owned(&mut self, name: &str, members: Vec<LocalMember>) {
+        let asked = asks(&self.report(name, true, members));
+        self.answer(asked[0].0, Vec::new(), true);
+    }
+}
+
+/// The queries among decisions, and the number of members that they are about.
+fn asks(decisions: &[Decision]) -> Vec<(u64, Option<usize>)> {
+    let ask = |decision: &Decision| match decision {
+        Decision::Ask { ask, members, .. } => Some((*ask, members.as_ref().map(Vec::len))),
+        _ => None,
+    };
+    decisions.iter().filter_map(ask).collect()
+}
+
+fn notices(decisions: &[Decision]) -> Vec<&NoticeKind> {
+    let notice = |decision| match decision {
+        &Decision::Notice(Notice { ref kind, .. }) => Some(kind),
+        _ => None,
+    };
+    decisions.iter().filter_map(notice).collect()
+}
+
+fn views(decisions: &[Decision]) -> Vec<usize> {
+    let view = |decision: &Decision| match decision {
+        Decision::View { members, .. } => Some(members.len()),
+        _ => None,
+    };
+    decisions.iter().filter_map(view).collect()
+}
+
+#[test]
+fn reconnect_within_the_grace_period_changes_nothing() {
+    let mut scene = Scene::new(usize::MAX);
+    scene.owned("room", vec![local(1, 1)]);
+    let left = scene.report("room", false, vec![local(1, 0)]);
+    assert_eq!(notices(&left), [&NoticeKind::Clients(0)]);
+    assert_eq!(scene.pass(GRACE - Duration::from_millis(100)), []);
+    let back = scene.report("room", false, vec![local(1, 2)]);
+    assert_eq!(notices(&back), [&NoticeKind::Clients(2)]);
+    assert!(matches!(&back[1], Decision::Settled { number: 3, .. }), "{back:?}");
+    assert_eq!(scene.pass(GRACE * 2), []);
+}
+
+#[test]
+fn takeover_waits_for_gateways_that_do_not_answer_for_a_second() {
+    let mut scene = Scene::new(usize::MAX);
+    let first = scene.report("room", true, vec![local(1, 1)]);
+    let [(ask, None)] = asks(&first)[..] else { panic!("{first:?}") };
+    let now = scene.now();
+    let found = PresenceAnswer { clients: 1, members: vec![local(2, 1)] };
+    scene.table.answered(ask, found, now);
+    assert_eq!(scene.pass(TAKEOVER - Duration::from_millis(1)), []);
+    let begun = scene.pass(Duration::from_millis(1));
+    assert_eq!(views(&begun), [2]);
+    // A late answer is not lost.
+    let late = scene.answer(ask, vec![local(3, 1)], true);
+    assert!(matches!(&late[..], [Decision::Set { to: To::All, .. }, Decision::Notice(_)]));
+}
+
+#[test]
+fn departures_are_asked_about_together_and_removed_when_all_have_answered() {
+    let count = ASKED + 200;
+    let mut scene = Scene::new(usize::MAX);
+    scene.owned("room", (0..count).map(|number| local(number, 1)).collect());
+    for number in 0..count {
+        scene.report("room", false, vec![local(number, 0)]);
+        scene.now += Duration::from_micros(1);
+    }
+    let asked = asks(&scene.pass(GRACE + TICK));
+    let [(ask, Some(ASKED))] = asked[..] else { panic!("{asked:?}") };
+    assert_eq!(asks(&scene.answer(ask, Vec::new(), false)), [], "a gateway was not reached");
+    let [(ask, Some(ASKED))] = asks(&scene.pass(RETRY + TICK))[..] else { panic!("not asked") };
+    let removed = scene.answer(ask, vec![local(7, 1)], true);
+    assert_eq!(notices(&removed).len(), ASKED - 1, "one is elsewhere");
+    let [(ask, Some(200))] = asks(&scene.pass(TICK))[..] else { panic!("not asked") };
+    scene.answer(ask, Vec::new(), true);
+    let [(ask, Some(1))] = asks(&scene.pass(RECHECK + TICK))[..] else { panic!("not asked") };
+    let end = scene.answer(ask, Vec::new(), true);
+    assert_eq!(notices(&end), [&NoticeKind::MemberRemoved(id(7)), &NoticeKind::Vacated]);
+    assert_eq!((scene.table.len(), scene.table.weight(), scene.table.next()), (0, 0, None));
+}
+
+#[test]
+fn members_of_a_dead_gateway_are_removed_and_those_reported_to_another_owner_are_not() {
+    let mut scene = Scene::new(usize::MAX);
+    scene.owned("room", vec![local(1, 1)]);
+    scene.owned("hall", vec![local(2, 1)]);
+    let now = scene.now();
+    scene.table.lost(&gateway(1), 0, &group("hall"), now);
+    scene.table.gateway_dead(&gateway(1), now);
+    assert_eq!(notices(&scene.table.take_decisions()), [&NoticeKind::Clients(0)]);
+    let [(ask, Some(1))] = asks(&scene.pass(GRACE + TICK))[..] else { panic!("not asked") };
+    let removed = scene.answer(ask, Vec::new(), true);
+    assert_eq!(notices(&removed), [&NoticeKind::MemberRemoved(id(1)), &NoticeKind::Vacated]);
+    assert_eq!((scene.table.len(), scene.table.weight()), (0, 0));
+}
+
+#[test]
+fn state_that_a_new_link_does_not_confirm_is_forgotten() {
+    let mut scene = Scene::new(usize::MAX);
+    scene.owned("room", vec![local(1, 1)]);
+    scene.owned("hall", vec![local(2, 1)]);
+    let now = scene.now();
+    scene.table.linked(&gateway(1), now);
+    scene.report("hall", true, vec![local(2, 1)]);
+    assert_eq!(scene.pass(CONFIRM), []);
+    assert_eq!(scene.table.len(), 1);
+}
+
+#[test]
+fn table_at_its_bound_takes_nothing_new_and_asks_for_everything_once_there_is_room() {
+    let mut scene = Scene::new(50_000);
+    let mut taken = 0;
+    for number in 0..1000 {
+        let decisions = scene.report(&format!("room{number}"), true, vec![local(number, 1)]);
+        taken += usize::from(!decisions.is_empty());
+        assert!(scene.table.weight() <= 51_000, "{}", scene.table.weight());
+    }
+    assert!((10..100).contains(&taken), "{taken}");
+    assert!(scene.table.is_incomplete() && !scene.table.take_incomplete());
+    // Known groups are followed, and large reports are cut.
+    let more = (0..500).map(|number| local(number, 1)).collect();
+    scene.report("room0", true, more);
+    assert!(scene.table.weight() <= 51_000, "{}", scene.table.weight());
+    let now = scene.now();
+    for number in 0..taken / 2 {
+        scene.table.lost(&gateway(1), 0, &group(&format!("room{number}")), now);
+    }
+    assert!(scene.table.take_incomplete());
+    assert!(!scene.table.take_incomplete(), "once");
+}
