@@ -124,7 +124,7 @@ impl Webhook {
     /// Where requests go.
     pub(crate) fn target(&self) -> Target {
         let WebhookEntry { url, ca, max_in_flight, .. } = self.entry.clone();
-        Target { url, ca, max_in_flight }
+        Target { ca, max_in_flight, ..Target::new(url) }
     }
 
     /// How requests are sent: whatever the answer, if it is no 2xx, they are sent again.
