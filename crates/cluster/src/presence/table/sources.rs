@@ -147,7 +147,9 @@ impl GroupState {
         }
         for local in members {
             let id = local.member.id().clone();
-            if !self.ensure_member(&id, Some(local.member.clone()), context) {
+            // A member without clients has no fragments.
+            let member = (local.clients != 0).then(|| local.member.clone());
+            if !self.ensure_member(&id, member, context) {
                 continue;
             }
             if let Some(member) = self.members.get_mut(&id) {

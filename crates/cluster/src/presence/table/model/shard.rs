@@ -177,7 +177,10 @@ impl Shard {
         if self.clients.is_empty() && (full || self.emptied.is_none()) {
             self.emptied = Some(number);
         }
-        let local = |(id, clients): (MemberId, u32)| LocalMember { member: member(&id), clients };
+        let local = |(id, clients): (MemberId, u32)| match clients {
+            0 => LocalMember { member: Member::new(id, "", "").unwrap(), clients },
+            _ => LocalMember { member: member(&id), clients },
+        };
         Some(PresenceReport {
             group: group(),
             shard: self.index,
@@ -202,6 +205,7 @@ impl Shard {
             Order::Taken(_) => {}
             Order::Set(change) => self.set(change),
             Order::View(members) => {
+                assert!(members.iter().all(|it| *it == member(it.id())), "{members:?}");
                 if self.view.is_none() && self.clients.values().any(|client| client.waits) {
                     let view: BTreeSet<_> = members.iter().map(|it| it.id().clone()).collect();
                     for client in self.clients.values_mut().filter(|client| client.waits) {
@@ -225,7 +229,10 @@ impl Shard {
     fn set(&mut self, change: MemberChange) {
         let Some(view) = &mut self.view else { return };
         let changes = match &change {
-            MemberChange::Added(member) => view.insert(member.id().clone()),
+            MemberChange::Added(new) => {
+                assert_eq!(**new, member(new.id()));
+                view.insert(new.id().clone())
+            }
             MemberChange::Removed(id) => view.remove(id),
         };
         let others = self
