@@ -49,6 +49,8 @@ pub enum Code {
     UidDiffers,
     /// 409: the client may join no more groups, or is closing.
     Refused,
+    /// 409: the new token is not accepted.
+    TokenRefused,
     /// 413: the body, or a list in it, is too long.
     TooLarge,
     /// 415: the body is not JSON.

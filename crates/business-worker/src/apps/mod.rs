@@ -10,7 +10,10 @@ use push_suite_worker::Config;
 use serde::Serialize;
 use service::settings::{Common, Derived, Effective, Reloadable, Warning};
 
-use crate::Tables;
+use crate::{
+    Tables,
+    http_settings::{Http, HttpFlags},
+};
 
 pub use bench::Bench;
 pub use chat::Chat;
@@ -25,6 +28,10 @@ pub struct Args {
     #[arg(help_heading = "Application")]
     #[arg(long, value_enum, value_name = "APP", default_value = "chat")]
     app: App,
+
+    #[command(flatten)]
+    #[serde(flatten)]
+    http: HttpFlags,
 
     #[command(flatten)]
     #[serde(flatten)]
@@ -54,6 +61,8 @@ pub enum App {
     Pusher,
     /// Sends events as HTTP requests to the `[[webhook]]` of the settings file
     Webhook,
+    /// No worker: only the push API of --http-listen
+    None,
 }
 
 /// Validated settings of the process.
@@ -65,6 +74,8 @@ pub struct Settings {
     pub config: Config,
     /// The tables of the settings file.
     pub tables: Reloadable<Tables>,
+    /// The push API, if it is enabled.
+    pub http: Option<Http>,
 }
 
 impl Effective for Settings {
@@ -73,7 +84,8 @@ impl Effective for Settings {
     }
 
     fn warnings(&self) -> Vec<Warning> {
-        self.config.warnings()
+        let http = self.http.map(Http::warnings).unwrap_or_default();
+        self.config.warnings().into_iter().chain(http).collect()
     }
 }
 
@@ -95,8 +107,13 @@ impl TryFrom<(Args, Reloadable<Tables>)> for Settings {
                 // An event that waits when the process stops is left to another worker, as a retry.
                 config.handler_retries = config.handler_retries.max(LEAST_RETRIES);
             }
-            App::Chat | App::Echo | App::Bench => {}
+            App::Chat | App::Echo | App::Bench | App::None => {}
         }
-        Ok(Self { app: args.app, config, tables })
+        let http = args.http.check(&tables.get())?;
+        ensure!(
+            http.is_some() || !matches!(args.app, App::None),
+            "--app none: requires --http-listen"
+        );
+        Ok(Self { app: args.app, config, tables, http })
     }
 }

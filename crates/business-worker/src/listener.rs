@@ -1,0 +1,140 @@
+//! The listener of `--http-listen`, beside any app or alone.
+
+use std::{sync::Arc, time::Duration};
+
+use http_api::{Api, limits::Limits, not_found};
+use push_suite_cluster::{Cluster, ClusterGuard, Status};
+use push_suite_worker::Config;
+use runtime::{
+    listen::{self, Acceptor},
+    supervise,
+};
+use service::{Health, Starting, settings::Reloadable, systemd};
+use tokio::{task::JoinHandle, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Tables, http_settings::Http};
+
+/// A listener that is bound and does not serve yet.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    acceptor: Acceptor,
+    cluster: ClusterGuard,
+    api: Api,
+    grace: Duration,
+    stop: CancellationToken,
+}
+
+impl Listener {
+    /// Binds the address, and starts to link to the gateways: as a back end of its own, so that the
+    /// listener depends on no worker.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub(crate) fn bind(
+        http: &Http,
+        config: &Config,
+        tables: &Reloadable<Tables>,
+        starting: &mut Starting,
+    ) -> anyhow::Result<Self> {
+        let acceptor = listen::bind(http.addr, "--http-listen")?;
+        let cluster = push_suite_cluster::Config::new(&config.registers, config.secret.clone())
+            .tls(config.tls.clone())
+            .gateway_grace(config.gateway_grace)
+            .peer_timeout(config.peer_timeout);
+        let cluster = Cluster::start(cluster);
+        let keys = tables.part(|tables| Arc::clone(&tables.api));
+        let health = starting.health.clone();
+        let api =
+            Api::new(cluster.cluster().clone(), keys, http.insecure, health, Limits::default());
+        api.metrics().register(&mut starting.metrics);
+        let links = starting.metrics.sub_registry_with_prefix("pushsuite_http_cluster");
+        cluster.register_metrics(links);
+        tracing::info!(addr = %acceptor.addr(), "push API");
+        let stop = starting.shutdown.child_token();
+        Ok(Self { acceptor, cluster, api, grace: starting.grace, stop })
+    }
+
+    /// Its links.
+    pub(crate) fn cluster(&self) -> &Cluster {
+        self.cluster.cluster()
+    }
+
+    /// Serves until the process shuts down, then finishes the requests that it has accepted.
+    pub(crate) fn start(self) -> Serving {
+        let Self { acceptor, cluster, api, grace, stop } = self;
+        let metrics = api.metrics().clone();
+        let router = http_api::routes(api).fallback(not_found);
+        let stopped = stop.clone();
+        let task = supervise::spawn(async move {
+            let serving =
+                http_api::serve(acceptor, router, Limits::default(), metrics, stopped.clone());
+            let deadline = async {
+                stopped.cancelled().await;
+                tokio::time::sleep(grace * 3 / 4).await;
+            };
+            tokio::select! {
+                () = serving => tracing::info!("push API drained"),
+                () = deadline => tracing::warn!(?grace, "drain deadline of the push API exceeded"),
+            }
+            if timeout(grace / 4, cluster.close()).await.is_err() {
+                tracing::warn!("gateways have not confirmed everything that was sent to them");
+            }
+        });
+        Serving { task, stop }
+    }
+}
+
+/// A listener that serves.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    task: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+impl Serving {
+    /// Stops, and waits for the end.
+    pub(crate) async fn finish(self) {
+        self.stop.cancel();
+        // The task is supervised.
+        let _ = self.task.await;
+    }
+}
+
+/// `--app none`: the listener alone.
+///
+/// # Errors
+/// When `--admin-listen` cannot be bound.
+pub(crate) async fn serve_alone(
+    listener: Listener,
+    config: Config,
+    mut starting: Starting,
+) -> anyhow::Result<()> {
+    starting.reread.extend(config.tls.iter().map(push_suite_cluster::Tls::files));
+    let cluster = listener.cluster().clone();
+    report(&starting.health, &cluster.status());
+    let serving = listener.start();
+    let running = starting.started("linking to gateways")?;
+    tokio::select! {
+        () = cluster.watch(|status| report(&running.health, &status)) => {}
+        () = running.shutdown.cancelled() => {}
+    }
+    serving.finish().await;
+    Ok(())
+}
+
+/// Updates readiness and the status line, as a worker does.
+fn report(health: &Health, status: &Status) {
+    let Status { registers, linked, answering, settled, .. } = status;
+    match registers {
+        0 => health.set_not_ready("register", "none is connected"),
+        _ => health.set_ready("register"),
+    }
+    match (linked, settled) {
+        (0, _) => health.set_not_ready("gateway", "none is linked"),
+        (_, true) if *answering == 0 => health.set_not_ready("gateway", "none answers"),
+        (_, false) => health.set_not_ready("gateway", "not all have been tried yet"),
+        (_, true) => health.set_ready("gateway"),
+    }
+    systemd::status(&format!("push API, linked to {linked} gateways"));
+}

@@ -1,0 +1,77 @@
+//! The state that requests share.
+
+use std::{fmt, sync::Arc};
+
+use push_suite_cluster::Cluster;
+use runtime::sync::Mutex;
+use service::{Health, settings::Current};
+use tokio::sync::Semaphore;
+
+use crate::{
+    Keys,
+    limits::{IDEMPOTENCY_TIME, Limits},
+    metrics::Metrics,
+    replays::Replays,
+};
+
+/// The state of the API, shared by all requests. Cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) cluster: Cluster,
+    pub(crate) keys: Current<Keys>,
+    pub(crate) is_insecure: bool,
+    pub(crate) health: Health,
+    pub(crate) metrics: Metrics,
+    pub(crate) limits: Limits,
+    pub(crate) places: Semaphore,
+    pub(crate) replays: Mutex<Replays>,
+}
+
+/// Remembered answers, in number and bytes.
+const MOST_REPLAYS: usize = 10_000;
+const MOST_REPLAY_BYTES: usize = 16 * 1024 * 1024;
+
+impl Api {
+    /// The API of a cluster, for the callers with these keys. With `is_insecure`, requests need no
+    /// key as long as there are none.
+    pub fn new(
+        cluster: Cluster,
+        keys: Current<Keys>,
+        is_insecure: bool,
+        health: Health,
+        limits: Limits,
+    ) -> Self {
+        let replays = Replays::new(IDEMPOTENCY_TIME, MOST_REPLAYS, MOST_REPLAY_BYTES);
+        let shared = Shared {
+            cluster,
+            keys,
+            is_insecure,
+            health,
+            metrics: Metrics::default(),
+            limits,
+            places: Semaphore::new(limits.requests),
+            replays: Mutex::new(replays),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Its metrics, to be registered.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    pub(crate) fn cluster(&self) -> &Cluster {
+        &self.shared.cluster
+    }
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Api").field("cluster", &self.shared.cluster).finish_non_exhaustive()
+    }
+}
