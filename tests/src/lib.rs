@@ -31,6 +31,7 @@ pub mod settings_table;
 pub mod stderr;
 pub mod tokens;
 pub mod wait;
+pub mod watcher;
 pub mod webhooks;
 
 pub use browser::{Browser, Received};

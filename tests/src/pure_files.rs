@@ -91,6 +91,7 @@ pub const PURE: &[&str] = &[
     "crates/gateway/src/shard/delivery/delivery_queue.rs",
     "crates/gateway/src/shard/delivery/poison.rs",
     "crates/gateway/src/shard/indexes",
+    "crates/gateway/src/shard/presence",
     "crates/gateway/src/shard/pressure/budget.rs",
     "crates/gateway/src/shard/schedule.rs",
     "crates/gateway/src/shard/standby/feed.rs",

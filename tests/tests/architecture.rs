@@ -82,6 +82,7 @@ const NEVER_WAIT: &[&str] = &[
     "crates/gateway/src/shard/clients/tick.rs",
     "crates/gateway/src/shard/clients/tokens.rs",
     "crates/gateway/src/shard/commands/apply.rs",
+    "crates/gateway/src/shard/commands/presence.rs",
     "crates/gateway/src/shard/connections/mod.rs",
     "crates/gateway/src/shard/delivery",
     "crates/gateway/src/shard/events",

@@ -91,10 +91,58 @@ pub(crate) struct Metrics {
     pub(crate) workers: Gauge,
     /// Linked workers that are late to respond to liveness probes.
     pub(crate) workers_late: Gauge,
+    /// Watched groups.
+    pub(crate) presence: Presence,
     /// Refused peers.
     pub(crate) refused: Counter,
     /// Queries of PHP peers without a reply, because of which the link was closed.
     pub(crate) no_replies: Counter,
+}
+
+/// Figures of watched groups.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Presence {
+    /// Groups with a state, in each shard.
+    pub(crate) groups: Gauge,
+    /// Members with clients, in each shard.
+    pub(crate) members: Gauge,
+    /// Joins that wait for the owner of the group.
+    pub(crate) waiting: Gauge,
+    /// Approximate bytes of members and views.
+    pub(crate) bytes: Gauge,
+    /// Reports to owners.
+    pub(crate) reports: Counter,
+    /// Commands of peers that do not own the group.
+    pub(crate) ignored: Counter,
+    /// Joins refused because of the memory budget.
+    pub(crate) refused: Counter,
+    /// Departures forgotten before an owner had settled them.
+    pub(crate) forgotten: Counter,
+}
+
+impl Presence {
+    fn register(self, registry: &mut Registry) {
+        for (name, help, gauge) in [
+            (
+                "groups",
+                "Watched groups with clients or unsettled departures, by shard",
+                self.groups,
+            ),
+            ("members", "Members of watched groups that have clients, by shard", self.members),
+            ("waiting", "Joins that wait for the members of their group", self.waiting),
+            ("bytes", "Approximate bytes of members of watched groups", self.bytes),
+        ] {
+            registry.register(format!("presence_{name}"), help, gauge);
+        }
+        for (name, help, counter) in [
+            ("reports", "Reports of watched groups to their owners", self.reports),
+            ("commands_ignored", "Commands from workers that do not own the group", self.ignored),
+            ("joins_refused", "Joins refused for want of memory for members", self.refused),
+            ("forgotten", "Departures forgotten before an owner had settled them", self.forgotten),
+        ] {
+            registry.register(format!("presence_{name}"), help, counter);
+        }
+    }
 }
 
 /// Counts of clients over a rate limit, by limit.
@@ -302,6 +350,7 @@ impl Metrics {
             "Linked workers that are late to respond to liveness probes",
             all.workers_late,
         );
+        all.presence.register(registry);
         registry.register("peers_refused", "Refused peers", all.refused);
         registry.register(
             "php_queries_failed",

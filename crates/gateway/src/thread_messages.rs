@@ -13,8 +13,8 @@ use std::{
 use bytes::Bytes;
 use inbox::Inbox;
 use protocol::{
-    CloseCodes, Command, ConnectionId, Effect, Grant, Group, InstanceId, Message, Query, Renewal,
-    Row, Session, Swap, Uid,
+    CloseCodes, Command, ConnectionId, Effect, Grant, Group, InstanceId, Message, PresenceAnswer,
+    Query, Renewal, Row, Session, Swap, Uid,
 };
 use runtime::{net::Released, rate_limit::Throttle, sync::Mutex};
 use tokio_util::sync::CancellationToken;
@@ -33,8 +33,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Ordinal(pub(crate) u64);
 
-/// Ordinals reserved for a command that adds the clients of a uid to a group, and so the most that
-/// it adds in one shard: more than a shard has, and few enough that the numbers last for ages.
+/// Ordinals reserved for a command that adds the clients of a uid to a group, or those that wait to
+/// join one, and so the most that it adds in one shard: more than a shard has, and few enough that the numbers last for ages.
 pub(crate) const MOST_JOINED: u64 = 1 << 22;
 
 /// The highest clock of a gateway that another one may state: half of what fits.
@@ -89,6 +89,24 @@ pub(crate) struct Worker {
     pub(crate) clients: AtomicUsize,
 }
 
+/// A worker that watches groups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Watcher {
+    pub(crate) link: LinkId,
+    pub(crate) instance: InstanceId,
+    /// The number of its declaration: with a new one it knows nothing of what was reported before.
+    pub(crate) declaration: u64,
+    /// Of the names of the groups; not empty.
+    pub(crate) prefixes: Vec<Group>,
+}
+
+impl Watcher {
+    /// Whether it watches this group.
+    pub(crate) fn watches(&self, group: &Group) -> bool {
+        self.prefixes.iter().any(|prefix| group.as_bytes().starts_with(prefix.as_bytes()))
+    }
+}
+
 /// Messages to a shard, from the acceptor and the hub. A shard processes them in order, and the hub
 /// sends them in the order in which it received them, which is the order of arrival at this gateway
 /// over all links.
@@ -130,6 +148,10 @@ pub(crate) enum ToShard {
     EventAck { link: LinkId, first: u64, last: u64 },
     /// Standby updates of this shard are written to the worker's link up to here.
     StandbyWritten { link: LinkId, through: u64 },
+    /// All workers that watch groups.
+    Watchers(Arc<[Watcher]>),
+    /// So many bytes of reports of this shard are written to the worker's link.
+    PresenceWritten { link: LinkId, bytes: usize },
     /// To be answered with the uids of the next clients that connected after `after`.
     FindUids { after: Ordinal },
     /// The gateway shuts down: close every client, well within `grace`.
@@ -155,13 +177,14 @@ impl ToShard {
     pub(crate) fn is_heavy(&self) -> bool {
         match self {
             Self::Command { command, .. } | Self::ReportedCommand { command, .. } => {
-                command.edits_session()
+                command.edits_session() || matches!(command, Command::JoinPresence { .. })
             }
             Self::Query { query: Query::SwapSession { .. }, .. } => true,
             Self::WorkerUp { .. }
             | Self::CloseCodes { .. }
             | Self::WorkerLeaving { .. }
-            | Self::WorkerDown { .. } => true,
+            | Self::WorkerDown { .. }
+            | Self::Watchers(_) => true,
             _ => false,
         }
     }
@@ -175,6 +198,8 @@ pub(crate) enum ToHub {
     /// Standby updates about clients of other workers. If `confirm` is set, the hub reports to the
     /// shard once they are written.
     Standby { link: LinkId, shard: u16, frames: Bytes, confirm: Option<u64> },
+    /// Reports of watched groups. The hub confirms to the shard that they are written.
+    Presence { link: LinkId, shard: u16, frames: Bytes },
     /// This shard's part of an answer.
     PartialAnswer { token: Token, part: PartialAnswer },
     /// A client was bound to the uid. Sent with `--max-connections-per-uid`.
@@ -214,6 +239,7 @@ pub(crate) enum PartialAnswer {
     Swap(Swap),
     Renewal([Renewal; 1]),
     RevocationsFull,
+    Presence(PresenceAnswer),
 }
 
 /// Amount of data on a shard that queries can return.
@@ -229,6 +255,8 @@ pub(crate) struct Content {
     pub(crate) sessions: usize,
     /// Bytes of the largest session so far, including closed clients.
     pub(crate) largest_session: usize,
+    /// Approximate bytes of the members of watched groups.
+    pub(crate) presence: usize,
 }
 
 impl Content {
@@ -240,6 +268,7 @@ impl Content {
             memberships: self.memberships + other.memberships,
             sessions: self.sessions + other.sessions,
             largest_session: self.largest_session.max(other.largest_session),
+            presence: self.presence + other.presence,
         }
     }
 }
@@ -252,6 +281,7 @@ struct SharedContent {
     memberships: AtomicUsize,
     sessions: AtomicUsize,
     largest_session: AtomicUsize,
+    presence: AtomicUsize,
 }
 
 /// State shared by all threads of a gateway.
@@ -332,7 +362,9 @@ impl GatewayState {
     /// that it applies to gets one.
     pub(crate) fn ordinal_of(&self, command: &Command) -> Ordinal {
         self.ordinals(match command {
-            Command::JoinGroupByUid { .. } => MOST_JOINED,
+            Command::JoinGroupByUid { .. } | Command::PresenceView { last: true, .. } => {
+                MOST_JOINED
+            }
             Command::AcceptHandshake { grant, .. } => grant_ordinals(grant),
             _ => 1,
         })
@@ -362,7 +394,7 @@ impl GatewayState {
     /// Publishes the content of a shard. The counts are relaxed: a slightly stale estimate
     /// suffices.
     pub(crate) fn set_content(&self, shard: usize, content: &Content) {
-        let Content { clients, uids, memberships, sessions, largest_session } = *content;
+        let Content { clients, uids, memberships, sessions, largest_session, presence } = *content;
         let shared = &self.content[shard];
         for (shared, now) in [
             (&shared.clients, clients),
@@ -370,6 +402,7 @@ impl GatewayState {
             (&shared.memberships, memberships),
             (&shared.sessions, sessions),
             (&shared.largest_session, largest_session),
+            (&shared.presence, presence),
         ] {
             shared.store(now, Ordering::Relaxed);
         }
@@ -384,6 +417,7 @@ impl GatewayState {
             memberships: load(&shared.memberships),
             sessions: load(&shared.sessions),
             largest_session: load(&shared.largest_session),
+            presence: load(&shared.presence),
         });
         each.fold(Content::default(), Content::add)
     }

@@ -361,9 +361,9 @@ pub struct PresenceReport {
     pub more: bool,
     /// The clients in the group, and those whose join waits for a view.
     pub clients: u64,
-    /// In a full report, all members here, and those that have left since the shard was told that
-    /// their departure is settled; else those whose number of clients has changed. A member
-    /// without clients has left here.
+    /// In a full report, all members here, and those that have left and are not settled; else those
+    /// whose number of clients has changed. A member without clients has left here, and its
+    /// fragments are empty.
     #[serde(deserialize_with = "bounded::targets")]
     pub members: Vec<LocalMember>,
     /// In a full report: the members that were announced to the shard's clients, if it has a view.

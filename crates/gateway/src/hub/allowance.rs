@@ -71,7 +71,7 @@ pub(super) fn estimate(query: &Query, content: &Content, in_php: bool) -> usize 
         Query::Sessions { .. } => content.clients * ROW + sessions(None),
         // Each uid occurs once, and each client under one uid.
         Query::ClientsOfUids { .. } => query.weight() + ids,
-        Query::Presence { .. } => content.memberships,
+        Query::Presence { .. } => ROW + content.presence,
         // Its size is that of one message, which the hub has.
         Query::Retained { .. } => ROW,
         Query::Bindings { .. } => content.clients.saturating_mul(ROW),
@@ -132,6 +132,7 @@ mod tests {
             memberships: 20_000,
             sessions: 200_000_000,
             largest_session: 200_000,
+            presence: 0,
         };
         let select = |fields, clients: usize| {
             let clients = vec![ConnectionId(1); clients];

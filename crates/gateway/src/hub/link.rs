@@ -65,6 +65,9 @@ pub(super) struct Link {
     /// Queued standby updates to be confirmed: the end offset in the link's byte stream, the shard
     /// to notify once they are written, and the position to confirm.
     standby: VecDeque<(u64, u16, u64)>,
+    /// Queued reports of watched groups: the end offset in the link's byte stream, the shard, and the
+    /// length.
+    presence: VecDeque<(u64, u16, usize)>,
     progress: ReadProgress,
     /// Number of unanswered queries.
     pub(super) unanswered: usize,
@@ -106,6 +109,7 @@ impl Link {
             events: VecDeque::new(),
             events_bytes: 0,
             standby: VecDeque::new(),
+            presence: VecDeque::new(),
             progress: ReadProgress::default(),
             unanswered: 0,
             under_way: 0,
@@ -155,6 +159,19 @@ impl Link {
         let through = self.written();
         let (_, shard, confirm) = self.standby.pop_front_if(|(end, ..)| *end <= through)?;
         Some((shard, confirm))
+    }
+
+    /// Queues reports of watched groups.
+    pub(super) fn push_presence(&mut self, frames: &Bytes, shard: u16) {
+        self.push(frames);
+        self.presence.push_back((self.pushed, shard, frames.len()));
+    }
+
+    /// The next written reports to confirm: the shard and the length.
+    pub(super) fn presence_written(&mut self) -> Option<(u16, usize)> {
+        let through = self.written();
+        let (_, shard, length) = self.presence.pop_front_if(|(end, ..)| *end <= through)?;
+        Some((shard, length))
     }
 
     /// Records that the peer has started or acknowledged events, which counts as progress even if

@@ -22,6 +22,7 @@ mod scatter_gather;
 mod uid_checks;
 mod uid_limit;
 mod unauthenticated;
+mod watchers;
 mod worker_presence;
 
 use std::{
@@ -52,6 +53,7 @@ use self::{
     uid_checks::UidChecks,
     uid_limit::Search,
     unauthenticated::UnauthenticatedPeers,
+    watchers::Watchers,
     worker_presence::WorkerPresence,
 };
 use crate::{
@@ -99,6 +101,8 @@ pub(crate) struct Hub {
     dirty: Vec<LinkId>,
     /// Notified when command acknowledgements are due.
     acks_due: Rc<Notify>,
+    /// Workers that watch groups.
+    watchers: Watchers,
     /// Counts not yet added to the metrics.
     commands: u64,
     queries: u64,
@@ -152,6 +156,7 @@ impl Hub {
             outgoing,
             dirty: Vec::new(),
             acks_due: Rc::default(),
+            watchers: Watchers::default(),
             commands: 0,
             queries: 0,
             last_id: 0,
@@ -270,6 +275,7 @@ impl Hub {
         self.send_to_shards(None, || ToShard::WorkerDown { link: id, end });
         self.gateway.metrics.workers.dec();
         self.update_health();
+        self.unwatch(id);
         self.uid_checker_lost(id);
         self.schedule_run();
     }
@@ -288,10 +294,17 @@ impl Hub {
         let Some(command) = self.retain(None, ordinal, command) else {
             return;
         };
-        match command.client() {
-            Some(client) => {
-                let shard = self.gateway.shard_of(client);
-                self.outgoing[shard].push(ToShard::Command { from, ordinal, command });
+        let shard = match &command {
+            Command::PresenceTaken { shard, .. }
+            | Command::PresenceView { shard, .. }
+            | Command::PresenceSettled { shard, .. } => Some(usize::from(*shard)),
+            _ => command.client().map(|client| self.gateway.shard_of(client)),
+        };
+        match shard {
+            Some(shard) => {
+                if let Some(outgoing) = self.outgoing.get_mut(shard) {
+                    outgoing.push(ToShard::Command { from, ordinal, command });
+                }
             }
             None => self.send_to_shards(None, || {
                 let command = command.clone();
@@ -386,6 +399,10 @@ impl Hub {
                     let written = ToShard::StandbyWritten { link: id, through };
                     self.outgoing[usize::from(shard)].push(written);
                 }
+                while let Some((shard, bytes)) = link.presence_written() {
+                    let written = ToShard::PresenceWritten { link: id, bytes };
+                    self.outgoing[usize::from(shard)].push(written);
+                }
             }
             self.ack_written_php(id);
         }
@@ -415,6 +432,7 @@ impl Hub {
                     self.mark_dirty(id);
                 }
             }
+            ToHub::Presence { link, shard, frames } => self.presence_reported(link, shard, &frames),
             ToHub::PartialAnswer { token, part } => self.add_partial_answer(token, part),
             ToHub::Bound { uid } => self.uid_bound(uid),
             ToHub::Uids { uids, next } => self.uids_found(uids, next),

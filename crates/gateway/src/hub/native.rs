@@ -179,8 +179,9 @@ impl Hub {
             ToGateway::HandlerStarted { shard, seq, alone } => {
                 self.send_to_shard(shard, ToShard::HandlerStarted { link: from, seq, alone })?;
             }
-            ToGateway::Watch { .. } => {}
+            ToGateway::Watch { prefixes } => self.watch(from, prefixes)?,
             ToGateway::Leaving => {
+                self.unwatch(from);
                 self.send_to_shards(None, || ToShard::WorkerLeaving { link: from })
             }
             ToGateway::CloseCodes { codes } => {

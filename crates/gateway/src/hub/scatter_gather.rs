@@ -1,10 +1,10 @@
 //! Merging of partial answers from several shards.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, btree_map::Entry};
 
 use bytes::Bytes;
 use protocol::{
-    Answer, ConnectionId, Effect, Group, PresenceAnswer, Query, Renewal, Swap, Uid,
+    Answer, ConnectionId, Effect, Group, LocalMember, PresenceAnswer, Query, Renewal, Swap, Uid,
     codec::gateway_worker::reply::{NoReply, Reply},
     link::ToPeer,
 };
@@ -216,8 +216,19 @@ fn merge(query: Query, parts: Vec<PartialAnswer>) -> Answer {
         // The hub answers it.
         Query::Retained { .. } => Answer::Retained(None),
         Query::Presence { .. } => {
-            let clients = collect!(Count).into_iter().sum();
-            Answer::Presence(PresenceAnswer { clients, members: Vec::new() })
+            let mut clients = 0;
+            let mut members = BTreeMap::<_, LocalMember>::new();
+            for part in parts {
+                let PartialAnswer::Presence(part) = part else { continue };
+                clients += part.clients;
+                for local in part.members {
+                    match members.entry(local.member.id().clone()) {
+                        Entry::Occupied(mut known) => known.get_mut().clients += local.clients,
+                        Entry::Vacant(new) => drop(new.insert(local)),
+                    }
+                }
+            }
+            Answer::Presence(PresenceAnswer { clients, members: members.into_values().collect() })
         }
         Query::SwapSession { .. } => {
             let mut parts = parts.into_iter();

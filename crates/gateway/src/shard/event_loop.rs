@@ -50,6 +50,8 @@ impl Shard {
         for (link, last, frames) in self.delivery.workers.take_batches() {
             gateway.hub.push(ToHub::Events { link, shard: self.index, last, frames });
         }
+        // Before barriers, and before what comes from a later pass.
+        let is_reporting = self.report_presence();
         for token in self.commands.barriers.drain(..) {
             gateway.hub.push(ToHub::PartialAnswer { token, part: PartialAnswer::Barrier });
         }
@@ -59,7 +61,7 @@ impl Shard {
         if self.drain.is_some() && self.connections.is_empty() && self.delivery.is_finished() {
             gateway.hub.push(ToHub::Drained { shard: self.index });
         }
-        let is_busy = unfinished || is_sweeping || is_feeding;
+        let is_busy = unfinished || is_sweeping || is_feeding || is_reporting;
         // A client closed, or a suspect abandoned, after the write above.
         let is_left = self.connections.has_dirty() || self.delivery.suspects.has_unblocked();
         self.resume_fair_queue() || !self.connections.fan_out().is_empty() || is_busy || is_left
@@ -144,6 +146,8 @@ impl Shard {
             ToShard::EventStarted { link, through } => self.event_started(link, through),
             ToShard::EventAck { link, first, last } => self.event_ack(link, first, last),
             ToShard::StandbyWritten { link, through } => self.standby_written(link, through),
+            ToShard::Watchers(watchers) => self.set_watchers(watchers),
+            ToShard::PresenceWritten { link, bytes } => self.presence.written(link, bytes),
             ToShard::FindUids { after } => self.find_uids(after),
             ToShard::Drain { grace } => self.drain(grace),
         }

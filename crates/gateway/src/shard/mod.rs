@@ -18,6 +18,7 @@ mod delivery;
 mod event_loop;
 mod events;
 mod indexes;
+mod presence;
 mod pressure;
 mod report;
 mod run;
@@ -43,6 +44,7 @@ use self::{
     connections::{ClientRates, Connections},
     delivery::Delivery,
     indexes::{Directory, TokenHolders},
+    presence::Presence,
     pressure::Pressure,
     report::Tally,
     schedule::Schedule,
@@ -78,6 +80,8 @@ pub(crate) struct Shard {
     delivery: Delivery,
     /// Standbys of disconnected clients, and the sweep for clients that lack one.
     standby: StandbyState,
+    /// Watched groups and their members.
+    presence: Presence,
     /// Memory that connections hold.
     pressure: Pressure,
     /// The compressor and the decompressor.
@@ -133,6 +137,7 @@ impl Shard {
             close_codes: CodesOfWorkers::default(),
             delivery: Delivery::new(index, gateway.address, Arc::clone(&settings)),
             standby: StandbyState::default(),
+            presence: Presence::new(settings.memory),
             pressure: Pressure::new(settings.memory),
             compression: Compression::new(settings.compression.as_ref()),
             counted: FxHashSet::default(),

@@ -2,7 +2,7 @@
 
 use runtime::clock;
 
-use super::Shard;
+use super::{Shard, presence::Totals};
 use crate::thread_messages::Content;
 
 /// Counts not yet added to the metrics. Shards share the metrics, so updating them per message
@@ -38,6 +38,8 @@ struct Published {
     held: usize,
     in_flight: usize,
     standby_updates: usize,
+    /// Watched groups.
+    presence: (usize, Totals),
     content: Content,
 }
 
@@ -45,6 +47,7 @@ impl Shard {
     /// Adds the tally to the metrics, and publishes what has changed.
     pub(super) fn report(&mut self) {
         let counts = self.delivery.take_counts();
+        let presence = std::mem::take(&mut self.presence.counts);
         let (metrics, tally) = (&self.gateway.metrics, std::mem::take(&mut self.tally));
         for (counter, count) in [
             (&metrics.messages_in, tally.messages_in),
@@ -63,6 +66,10 @@ impl Shard {
             (&metrics.deflated_in_wire, tally.deflated_in_wire),
             (&metrics.deflated_out, tally.deflated_out),
             (&metrics.deflated_out_wire, tally.deflated_out_wire),
+            (&metrics.presence.reports, presence.reports),
+            (&metrics.presence.ignored, presence.ignored),
+            (&metrics.presence.refused, presence.refused),
+            (&metrics.presence.forgotten, presence.forgotten),
         ] {
             if count != 0 {
                 counter.inc_by(count);
@@ -80,7 +87,11 @@ impl Shard {
             held: self.delivery.held(),
             in_flight: self.delivery.workers.in_flight(),
             standby_updates: self.delivery.workers.standby_updates(),
-            content: *self.directory.content(),
+            presence: (self.presence.len(), self.presence.totals()),
+            content: Content {
+                presence: self.presence.totals().bytes,
+                ..*self.directory.content()
+            },
         };
         if before.content != now.content {
             self.gateway.set_content(self.index.into(), &now.content);
@@ -90,6 +101,10 @@ impl Shard {
             (&metrics.held, before.held, now.held),
             (&metrics.in_flight, before.in_flight, now.in_flight),
             (&metrics.standby_updates, before.standby_updates, now.standby_updates),
+            (&metrics.presence.groups, before.presence.0, now.presence.0),
+            (&metrics.presence.members, before.presence.1.members, now.presence.1.members),
+            (&metrics.presence.waiting, before.presence.1.waiting, now.presence.1.waiting),
+            (&metrics.presence.bytes, before.presence.1.bytes, now.presence.1.bytes),
         ] {
             if before != now {
                 gauge.inc_by(now as i64 - before as i64);

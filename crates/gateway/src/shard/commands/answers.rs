@@ -5,7 +5,8 @@
 use std::collections::{HashSet, VecDeque};
 
 use protocol::{
-    AccessToken, ConnectionId, Fields, Filter, Group, Query, Revocation, Row, Session, Swap, Uid,
+    AccessToken, ConnectionId, Fields, Filter, Group, MemberId, Query, Revocation, Row, Session,
+    Swap, Uid,
 };
 use rustc_hash::FxHashSet;
 
@@ -22,6 +23,8 @@ pub(super) enum Answered {
     Now(PartialAnswer),
     /// A query about many clients, to be answered in slices.
     Slices(Enumeration),
+    /// A query about a watched group.
+    Presence { group: Group, members: Option<Vec<MemberId>> },
     /// A new token of a client.
     Renewal { client: ConnectionId, token: AccessToken },
     /// Tokens to be revoked.
@@ -52,9 +55,7 @@ pub(super) fn answer<H: Copy>(
         }
         // The hub answers it.
         Query::Retained { .. } => PartialAnswer::Barrier,
-        Query::Presence { group, .. } => {
-            PartialAnswer::Count([directory.member_count(&group) as u64])
-        }
+        Query::Presence { group, members } => return Answered::Presence { group, members },
         Query::Counts { groups } => PartialAnswer::Counts(
             groups.iter().map(|group| directory.member_count(group) as u64).collect(),
         ),

@@ -89,7 +89,7 @@ impl Shard {
                 self.count_known(client, joined);
             }
             Command::LeaveGroup { client, group } => {
-                let was_member = self.directory.leave(client, &group);
+                let was_member = self.leave(client, &group);
                 self.count_known(client, was_member);
             }
             Command::CloseBinding { client, since, keep } => {
@@ -106,6 +106,7 @@ impl Shard {
             }
             Command::Ungroup { group } => {
                 let members = self.directory.ungroup(&group);
+                self.presence.ungrouped(&group);
                 self.begin(Work::Ungroup { group, members });
             }
             Command::SetSession { client, edit, session } => {
@@ -122,11 +123,30 @@ impl Shard {
             Command::RefuseHandshake { client, refusal } => {
                 self.refuse_undecided(client, *refusal);
             }
-            Command::JoinPresence { .. }
-            | Command::PresenceTaken { .. }
-            | Command::PresenceView { .. }
-            | Command::SetMember { .. }
-            | Command::PresenceSettled { .. } => {}
+            Command::JoinPresence { client, group, member, snapshot } => {
+                self.join_presence(client, &group, ordinal, *member, *snapshot);
+            }
+            Command::SetMember { group, change, message } => {
+                let own = self.presence.set_member(from, &group, change);
+                if let Some((own, message)) = own.zip(message) {
+                    self.send_all(Targets::groups(vec![group], ordinal).except(own), message);
+                }
+            }
+            Command::PresenceView { shard, group, first, last, members } => {
+                if shard == self.index {
+                    self.presence_view(from, ordinal, group, (first, last), members);
+                }
+            }
+            Command::PresenceTaken { shard, group, number } => {
+                if shard == self.index {
+                    self.presence.taken(from, &group, number);
+                }
+            }
+            Command::PresenceSettled { shard, group, number } => {
+                if shard == self.index {
+                    self.presence.settled(from, &group, number);
+                }
+            }
             Command::RemoveSessionKeys { client, edit, keys } => {
                 let key = self.directory.remove_session_keys(client, &keys);
                 self.session_changed(from, key, edit);
@@ -176,7 +196,7 @@ impl Shard {
 
     /// Counts a client that a command for one client applied to, if it is connected. A look-up that
     /// only reports need.
-    fn count_known(&mut self, id: ConnectionId, took_effect: bool) {
+    pub(super) fn count_known(&mut self, id: ConnectionId, took_effect: bool) {
         if self.commands.reported.is_some() && self.directory.get(id).is_some() {
             self.commands.count(took_effect);
         }
@@ -199,19 +219,37 @@ impl Shard {
             client.is_some_and(|it| most <= it.group_count() && !it.is_in(&group))
         });
         if !is_full {
+            if !self.presence.is_idle() {
+                self.presence.joined(id, &group);
+            }
             self.directory.join(id, group, ordinal);
             return true;
         }
+        self.refuse_join(id);
+        false
+    }
+
+    /// Records that a client is at the limit of groups.
+    pub(super) fn refuse_join(&mut self, id: ConnectionId) {
         self.gateway.metrics.joins_refused.inc();
         if let Some(suppressed) = self.warnings.groups.admit(clock::now()) {
             let client = self.client_id(id);
             tracing::warn!(%client, suppressed, "join ignored: the client is at the group limit");
         }
-        false
+    }
+
+    /// Removes a client from a group. Returns whether it was in it, or waited to be.
+    pub(super) fn leave(&mut self, id: ConnectionId, group: &Group) -> bool {
+        let was_in = self.directory.leave(id, group);
+        if self.presence.is_idle() {
+            return was_in;
+        }
+        let rest = self.directory.member_count(group);
+        self.presence.left(id, group, rest) || was_in
     }
 
     /// A message for so many clients.
-    fn framed(&self, message: Message, clients: usize) -> Framed {
+    pub(super) fn framed(&self, message: Message, clients: usize) -> Framed {
         let framed = Framed::new(message, self.settings.websocket_type.texts());
         match &self.settings.compression {
             Some(compression) => framed.deflate_from(compression.threshold(clients)),
@@ -219,7 +257,7 @@ impl Shard {
         }
     }
 
-    fn send_one(&mut self, key: SlotKey, message: Message) -> Pushed {
+    pub(super) fn send_one(&mut self, key: SlotKey, message: Message) -> Pushed {
         let mut framed = self.framed(message, 1);
         self.send(key, &mut framed, Audience::Few)
     }

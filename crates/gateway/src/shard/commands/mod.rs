@@ -4,6 +4,7 @@
 mod answers;
 mod apply;
 mod bindings;
+mod presence;
 mod targets;
 mod work;
 

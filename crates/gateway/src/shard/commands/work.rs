@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use auth::Full;
 use framing::Framed;
-use protocol::{CloseFrame, ConnectionId, Group, Query, Swap};
+use protocol::{CloseFrame, ConnectionId, Group, Query, Snapshot, Swap};
 
 use super::{
     answers::{self, Answered, Enumeration},
@@ -44,6 +44,13 @@ pub(super) enum Work {
     Leave { targets: Targets, group: Group },
     /// Removing the members of a removed group.
     Ungroup { group: Group, members: Vec<ConnectionId> },
+    /// Joins that waited for a view, and the last snapshot that was sent.
+    Welcome {
+        group: Group,
+        ordinals: Range<u64>,
+        audience: Audience,
+        last: Option<(Snapshot, Framed)>,
+    },
     /// A query about many clients.
     Enumerate { token: Token, enumeration: Enumeration },
     /// Closing clients with revoked tokens.
@@ -75,6 +82,12 @@ impl Shard {
                 self.gateway.hub.push(ToHub::PartialAnswer { token, part });
             }
             Answered::Slices(enumeration) => self.begin(Work::Enumerate { token, enumeration }),
+            Answered::Presence { group, members } => {
+                let clients = self.directory.member_count(&group);
+                let answer = self.presence.answer(&group, members.as_deref(), clients);
+                let part = PartialAnswer::Presence(answer);
+                self.gateway.hub.push(ToHub::PartialAnswer { token, part });
+            }
             Answered::Renewal { client, token: new } => {
                 let part = PartialAnswer::Renewal([self.renew_token(client, &new)]);
                 self.gateway.hub.push(ToHub::PartialAnswer { token, part });
@@ -158,7 +171,7 @@ impl Shard {
             }
             Work::Leave { mut targets, group } => {
                 let more = self.each(&mut targets, SLICE, |shard, Found { id, .. }| {
-                    let was_member = shard.directory.leave(id, &group);
+                    let was_member = shard.leave(id, &group);
                     shard.commands.count(was_member);
                 });
                 more.then_some(Work::Leave { targets, group })
@@ -168,6 +181,9 @@ impl Shard {
                 self.directory.take_out(&group, &slice);
                 slice.iter().for_each(|_| self.commands.count(true));
                 (!members.is_empty()).then_some(Work::Ungroup { group, members })
+            }
+            Work::Welcome { group, ordinals, audience, last } => {
+                self.welcome(group, ordinals, audience, last)
             }
             Work::Revoke { token, mut revoked } => {
                 if self.close_revoked(&mut revoked, CLOSED) {

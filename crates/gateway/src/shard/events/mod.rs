@@ -9,7 +9,7 @@ use std::{net::Ipv4Addr, time::Duration};
 
 use bytes::Bytes;
 use framing::Violation;
-use protocol::{CloseReason, ConnectionId, Event, codec::gateway_worker::MAX_FRAME};
+use protocol::{CloseReason, ConnectionId, Event, Group, codec::gateway_worker::MAX_FRAME};
 use runtime::clock;
 use rustc_hash::FxHashMap;
 
@@ -147,8 +147,10 @@ impl Shard {
         let window = self.windows();
         let link = self.delivery.route(&mut self.connections[key], window);
         let session = self.directory.session(id);
-        if self.directory.remove(id).is_none() {
-            return;
+        let Some(client) = self.directory.remove(id) else { return };
+        if !self.presence.is_idle() {
+            let rest = |group: &Group| self.directory.member_count(group);
+            self.presence.disconnected(id, client.groups(), rest);
         }
         self.token_holders.remove(id);
         let connection = &mut self.connections[key];
