@@ -4,11 +4,13 @@
 mod clients;
 mod link;
 mod proxies;
+mod pusher_messages;
 mod tokens;
 
 pub use clients::{deflate, device_frames, other_framings, request, websocket};
 pub use link::link;
 pub use proxies::{forwarded, proxy_header};
+pub use pusher_messages::pusher;
 pub use tokens::token;
 
 use bytes::{Bytes, BytesMut};

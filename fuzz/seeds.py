@@ -101,6 +101,20 @@ device_frames = [
     b"length=u32be&counts=frame\n\x02\0\0\0\x06hi\0\0\0\x03",
 ]
 
+# Messages of clients of the Pusher protocol, names of channels and a socket id.
+pusher = [
+    b'{"event":"pusher:ping","data":{}}',
+    b'{"event":"pusher:subscribe","data":{"auth":"k1:0","channel":"presence-a",'
+    b'"channel_data":"{\\"user_id\\":10}"}}',
+    b'{"event":"pusher:subscribe","data":"{\\"channel\\":\\"a\\"}"}',
+    b'{"event":"pusher:unsubscribe","data":{"channel":"a"}}',
+    b'{"event":"pusher:signin","data":{"auth":"k1:0","user_data":"{\\"id\\":\\"1\\"}"}}',
+    b'{"event":"client-e","channel":"private-a","data":{"x":[1.0,"\\ud83d"]}}',
+    b"private-encrypted-cache-a",
+    b"#server-to-user-ann",
+    b"123456789012345678901234567890123456789.9007199254740991",
+]
+
 # A token signed with the key of the target, and the parts of such requests and files.
 signed = b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4iLCJleHAiOjE4MDAwMDAwNjB9"
 signature = hmac.digest(bytes(32), signed, hashlib.sha256)
@@ -170,6 +184,8 @@ for payload in compressed:
     seed("deflate", payload)
 for text in tokens:
     seed("token", text)
+for text in pusher:
+    seed("pusher", text)
 for other in others:
     seed("text_and_frame", other)
 for frames in device_frames:

@@ -15,6 +15,7 @@ on_one_and_three_threads!(
     published_event_crosses_gateways_and_spares_a_socket_id,
     channel_of_a_user_is_for_that_user_only,
     watchlist_shows_users_of_both_gateways,
+    last_event_of_a_cache_channel_reaches_new_subscribers_of_every_gateway,
 );
 
 /// The app of the settings, as a back end has it.
@@ -141,4 +142,34 @@ async fn watchlist_shows_users_of_both_gateways(threads: usize) {
     ann.sign_in(r#"{"id":"ann","watchlist":["bob","eve"]}"#).await;
     let expected = r#"{"event":"pusher_internal:watchlist_events","data":"{\"events\":[{\"name\":\"online\",\"user_ids\":[\"bob\"]},{\"name\":\"offline\",\"user_ids\":[\"eve\"]}]}"}"#;
     assert_eq!(ann.browser.receive_text().await, expected);
+}
+
+async fn last_event_of_a_cache_channel_reaches_new_subscribers_of_every_gateway(threads: usize) {
+    let settings = PusherSettings::new("");
+    let mut suite = settings.suite(1).threads(threads).start().await;
+    let channel = "private-cache-a";
+    let mut first = PusherClient::connect(suite.gateways[0].clients).await;
+    first.subscribed(channel).await;
+    let miss = r#"{"event":"pusher:cache_miss","channel":"private-cache-a","data":"{}"}"#;
+    assert_eq!(first.browser.receive_text().await, miss);
+    let (cluster, apps) = (suite.cluster().await, apps(&settings));
+    let channels = [Channel::parse(channel).unwrap()];
+    for data in ["1", "2"] {
+        let (app, event) = (apps.by_id("1").unwrap(), Triggered { name: "e", data });
+        pusher::trigger(&cluster, app, &channels, event, None).await.unwrap();
+    }
+    cluster.flush().await.unwrap();
+    let last = r#"{"event":"e","channel":"private-cache-a","data":"2"}"#;
+    assert_eq!(first.received().await.last().map(String::as_str), Some(last));
+    // The channel is empty, a worker is replaced, and a gateway has never seen the event.
+    first.browser.close().await;
+    suite.workers[0].stop().await;
+    suite.add_worker().await;
+    suite.add_gateway().await;
+    for gateway in 0..3 {
+        let mut next = PusherClient::connect(suite.gateways[gateway].clients).await;
+        next.subscribed(channel).await;
+        assert_eq!(next.browser.receive_text().await, last, "gateway {gateway}");
+        assert!(next.received().await.is_empty());
+    }
 }

@@ -36,6 +36,6 @@ mod worker;
 pub use app::{App, AppEntry, Apps};
 pub use channel::Channel;
 pub use socket_id::{SocketId, SocketIds};
-pub use trigger::{Triggered, trigger};
+pub use trigger::{CACHED_FOR, Triggered, trigger};
 pub use user::UserId;
 pub use worker::Pusher;

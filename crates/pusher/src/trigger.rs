@@ -1,9 +1,14 @@
 //! Publishes an event to channels.
 
+use std::time::Duration;
+
 use protocol::ClientId;
 use push_suite_cluster::{Cluster, Error};
 
 use crate::{App, Channel, names, server_message};
+
+/// How long the last event of a cache channel is kept for new subscribers.
+pub const CACHED_FOR: Duration = Duration::from_secs(30 * 60);
 
 /// An event that a back end or a worker publishes.
 #[derive(Clone, Copy, Debug)]
@@ -16,8 +21,8 @@ pub struct Triggered<'a> {
 
 /// Publishes an event to channels of an app, except to one client, usually the one that has caused
 /// it: see [`SocketIds::decode`](crate::SocketIds::decode). A channel that is listed twice gets it
-/// once. `Ok` means that the event is queued for every gateway;
-/// [`Cluster::flush`] waits until they have it.
+/// once; a cache channel keeps it for new subscribers for [`CACHED_FOR`]. `Ok` means that the event
+/// is queued for every gateway; [`Cluster::flush`] waits until they have it.
 ///
 /// The size of the event and the number of channels are the caller's to check.
 ///
@@ -36,7 +41,11 @@ pub async fn trigger(
         }
         let message = server_message::event(event.name, channel.name(), event.data);
         let group = names::channel_group(app, channel);
-        cluster.send_to_groups([group], exclude.as_slice(), message).await?;
+        let exclude = exclude.as_slice();
+        match channel.is_cached() {
+            true => cluster.send_and_retain(group, exclude, message, CACHED_FOR).await?,
+            false => cluster.send_to_groups([group], exclude, message).await?,
+        }
     }
     Ok(())
 }

@@ -212,7 +212,10 @@ impl Shared {
         if !app.allows_origin(request.origin) {
             return Ok(Err(Refused::Origin));
         }
+        // An event that is redelivered: the client may be counted already.
+        let is_counted = State::read(&client.encoded_session()).is_some();
         if let Some(most) = app.max_connections()
+            && !is_counted
             && most <= client.cluster().group_count(names::app_group(app)).await?
         {
             return Ok(Err(Refused::OverQuota));

@@ -65,7 +65,28 @@ impl Connection<'_> {
             let succeeded = server_message::subscription_succeeded(channel.name());
             self.client.send(succeeded).await?;
         }
-        Ok(())
+        match channel.is_cached() {
+            true => self.send_cached(&channel).await,
+            false => Ok(()),
+        }
+    }
+
+    /// Sends the last event of a cache channel, unless the client has received it as a subscriber.
+    async fn send_cached(&self, channel: &Channel) -> anyhow::Result<()> {
+        let (cluster, id) = (self.client.cluster(), self.client.id());
+        let group = names::channel_group(self.app, channel);
+        let sent = match cluster.retained(group.clone()).await {
+            Ok(Some(found)) => cluster.send_retained_or_found(id, group, found),
+            found => {
+                match found {
+                    Ok(_) => self.shared.observer.cache_miss(self.app, channel),
+                    // The client's own gateway may have it.
+                    Err(error) => tracing::debug!(%channel, %error, "cached event not found"),
+                }
+                cluster.send_retained(id, group, server_message::cache_miss(channel.name()))
+            }
+        };
+        Ok(sent.await?)
     }
 
     /// Whether the client may subscribe; and on presence channels, as which member.

@@ -134,3 +134,29 @@ async fn channel_of_another_app_is_another_channel() {
     assert_eq!(peer.received(), [server_message::event("e", "a", "x")]);
     assert_eq!(scene.cluster.received(other.id()), []);
 }
+
+#[tokio::test]
+async fn new_subscriber_of_a_cache_channel_receives_the_last_published_event() {
+    let scene = Scene::start();
+    let app = scene.pusher.shared.apps.get().by_id("1").cloned().unwrap();
+    for name in ["cache-a", "private-cache-a", "private-encrypted-cache-a"] {
+        let (ann, bob) = (scene.connect().await, scene.connect().await);
+        let miss = server_message::cache_miss(name);
+        assert_eq!(ann.subscribes(name).await, [succeeded(name), miss]);
+        let channels = [Channel::parse(name).unwrap()];
+        for data in ["1", "2"] {
+            let event = crate::Triggered { name: "e", data };
+            crate::trigger(scene.cluster.cluster(), &app, &channels, event, None).await.unwrap();
+        }
+        assert_eq!(ann.received().len(), 2);
+        let last = server_message::event("e", name, "2");
+        assert_eq!(bob.subscribes(name).await, [succeeded(name), last.clone()]);
+        let event = format!(r#"{{"event":"client-e","channel":"{name}","data":3}}"#);
+        bob.sends_text(&event).await;
+        ann.client.close(None).await.unwrap();
+        bob.client.close(None).await.unwrap();
+        let eve = scene.connect().await;
+        let received = eve.subscribes(name).await;
+        assert_eq!(received, [succeeded(name), last], "kept without subscribers");
+    }
+}

@@ -87,7 +87,7 @@ async fn handshake_that_awaits_an_answer_is_accepted_also_before_a_refusal() {
 
 #[tokio::test]
 async fn redelivered_handshake_keeps_the_socket_id() {
-    let scene = Scene::start();
+    let scene = Scene::with("max_connections = 1\n");
     let handshake = Handshake { target: "/app/k1".to_owned(), headers: Vec::new() };
     let client = scene.cluster.client();
     scene.pusher.on_websocket_connect(&client, &handshake).await.unwrap();

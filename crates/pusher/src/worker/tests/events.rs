@@ -91,6 +91,10 @@ async fn data_over_the_limit_is_an_error_4301_and_no_close() {
 struct Recorder(Mutex<Vec<String>>);
 
 impl Observer for Recorder {
+    fn cache_miss(&self, app: &App, channel: &Channel) {
+        self.0.lock().push(format!("{} {channel} missed", app.id()));
+    }
+
     fn client_event(&self, event: crate::observer::SentClientEvent<'_>) {
         let crate::observer::SentClientEvent { app, channel, name, data, socket_id, user } = event;
         let text = format!("{} {channel} {name} {data} {socket_id} {user:?}", app.id());
@@ -99,7 +103,7 @@ impl Observer for Recorder {
 }
 
 #[tokio::test]
-async fn observer_sees_client_events_that_were_sent() {
+async fn observer_sees_client_events_that_were_sent_and_cache_misses() {
     let recorder = Arc::new(Recorder::default());
     let apps = Current::fixed(apps(&[APP]).unwrap());
     let observer = Arc::clone(&recorder) as Arc<dyn Observer>;
@@ -109,6 +113,7 @@ async fn observer_sees_client_events_that_were_sent() {
     ann.sends_text(&event("private-a", "1")).await;
     ann.subscribes("private-a").await;
     ann.sends_text(&event("private-a", "[2]")).await;
-    let expected = format!("1 private-a client-e [2] {} None", ann.socket_id);
-    assert_eq!(*recorder.0.lock(), [expected]);
+    ann.subscribes("cache-a").await;
+    let sent = format!("1 private-a client-e [2] {} None", ann.socket_id);
+    assert_eq!(*recorder.0.lock(), [sent, "1 cache-a missed".to_owned()]);
 }
