@@ -116,3 +116,36 @@ impl EventQueue {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use protocol::{LocalMember, Member, MemberId};
+
+    use super::*;
+
+    #[test]
+    fn links_are_not_read_while_many_reports_wait() {
+        let member = |number: usize| {
+            let id = MemberId::new(number.to_string()).unwrap();
+            LocalMember { member: Member::new(id, "", vec![b'x'; 10_000]).unwrap(), clients: 1 }
+        };
+        let answer = || PresenceAnswer { clients: 1, members: (0..100).map(member).collect() };
+        let queue = EventQueue::default();
+        let mut pushed = 0;
+        while queue.room().is_none() {
+            queue.push(Event::Answered(pushed, answer()));
+            pushed += 1;
+        }
+        assert!((8..=9).contains(&pushed), "{pushed} MB");
+        let (mut one, mut other) = (queue.room().unwrap(), queue.room().unwrap());
+        assert_eq!((&mut one).now_or_never(), None);
+        while queue.room().is_some() {
+            assert!(queue.pop().is_some());
+        }
+        // Also of a link that did not wait yet.
+        assert_eq!(((&mut one).now_or_never(), (&mut other).now_or_never()), (Some(()), Some(())));
+        while queue.pop().is_some() {}
+        assert_eq!(queue.state.lock().bytes, 0);
+    }
+}

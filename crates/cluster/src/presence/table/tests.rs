@@ -209,3 +209,60 @@ fn table_at_its_bound_takes_nothing_new_and_asks_for_everything_once_there_is_ro
     assert!(scene.table.take_incomplete());
     assert!(!scene.table.take_incomplete(), "once");
 }
+
+#[test]
+fn full_report_takes_effect_with_its_last_part() {
+    let mut scene = Scene::new(usize::MAX);
+    scene.owned("room", vec![local(1, 1), local(2, 1), local(3, 1)]);
+    let part = |number, more, member, view: Option<usize>| PresenceReport {
+        group: group("room"),
+        shard: 0,
+        number,
+        full: true,
+        more,
+        clients: 2,
+        members: vec![member],
+        view: Some(view.into_iter().map(id).collect()),
+        wants_view: false,
+    };
+    let now = scene.now();
+    scene.table.report(&gateway(1), part(9, true, local(1, 1), Some(1)), now);
+    assert_eq!(scene.table.take_decisions(), []);
+    scene.table.report(&gateway(1), part(9, false, local(2, 1), None), now);
+    let decisions = scene.table.take_decisions();
+    assert!(matches!(decisions[0], Decision::Taken { number: 9, .. }));
+    let repaired = |decision: &Decision| match decision {
+        Decision::Set { to: To::Only(_), change: MemberChange::Added(member), .. } => {
+            Some(member.id().clone())
+        }
+        _ => None,
+    };
+    let repaired: Vec<_> = decisions.iter().filter_map(repaired).collect();
+    assert_eq!(repaired, [id(2), id(3)], "the third departs, and is a member until then");
+    let [(ask, Some(1))] = asks(&scene.pass(GRACE + TICK))[..] else { panic!("not asked") };
+    let removed = scene.answer(ask, Vec::new(), true);
+    assert_eq!(notices(&removed), [&NoticeKind::MemberRemoved(id(3))]);
+}
+
+#[test]
+fn link_that_closes_within_a_full_report_leaves_nothing_of_it() {
+    let mut scene = Scene::new(usize::MAX);
+    scene.owned("room", vec![local(1, 1)]);
+    let weight = scene.table.weight();
+    let part = PresenceReport {
+        group: group("room"),
+        shard: 0,
+        number: 9,
+        full: true,
+        more: true,
+        clients: 2,
+        members: vec![local(2, 1)],
+        view: Some(vec![id(1)]),
+        wants_view: false,
+    };
+    scene.table.report(&gateway(1), part, scene.now());
+    assert!(weight < scene.table.weight());
+    scene.table.linked(&gateway(1), scene.now());
+    assert_eq!((scene.table.weight(), scene.table.members()), (weight, 1));
+    assert_eq!(scene.table.take_decisions(), []);
+}
