@@ -117,6 +117,9 @@ async fn clients_of_an_app_that_is_disabled_are_closed_on_sighup() {
     };
     let mut disabled = [open("k2", 0).await, open("k2", 1).await];
     let mut removed = open("k3", 0).await;
+    let target = "/app/k3?protocol=5&client=java-client";
+    let mut old = Browser::open(suite.gateways[1].clients, target).await;
+    assert!(matches!(old.receive().await, Received::Text(_)));
     let mut other = PusherClient::connect(suite.gateways[0].clients).await;
     // A file with a fault changes nothing.
     settings.write("[[pusher.app]]\nid = '1'\n");
@@ -132,6 +135,9 @@ async fn clients_of_an_app_that_is_disabled_are_closed_on_sighup() {
     for browser in disabled.iter_mut().chain([&mut removed]) {
         assert_eq!(browser.receive_close().await.unwrap().0, 4003);
     }
+    let error = r#"{"event":"pusher:error","data":{"code":4003,"message":"The app is disabled"}}"#;
+    assert_eq!(old.receive_text().await, error);
+    assert_eq!(old.receive_close().await.unwrap().0, 4003);
     other.subscribed("private-a").await;
     let mut browser = Browser::open(suite.gateways[0].clients, "/app/new").await;
     assert!(matches!(browser.receive().await, Received::Text(_)));

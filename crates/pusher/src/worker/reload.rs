@@ -4,7 +4,7 @@ use push_suite_worker::{Cluster, Error};
 use service::settings::Current;
 
 use super::DISABLED;
-use crate::{App, Apps, names};
+use crate::{App, Apps, names, state::State};
 
 /// Closes the clients of apps that are removed or disabled, forever. Clients that connect meanwhile
 /// through a worker that has not reloaded yet are closed at their next message.
@@ -27,9 +27,10 @@ pub(super) async fn follow(mut apps: Current<Apps>, cluster: Cluster) {
 }
 
 async fn close_all(cluster: &Cluster, app: &App) -> Result<usize, Error> {
-    let clients = cluster.clients_in_group(names::app_group(app)).await?;
-    for client in &clients {
-        cluster.close_client(*client, DISABLED.close(false)?).await?;
+    let clients = cluster.group_sessions(names::app_group(app)).await?;
+    for (client, session) in &clients {
+        let error_events = State::read(session).is_some_and(|state| state.opened.error_events);
+        cluster.close_client(*client, DISABLED.close(error_events)?).await?;
     }
     Ok(clients.len())
 }
