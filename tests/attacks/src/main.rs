@@ -11,6 +11,7 @@ mod http;
 mod native;
 mod php;
 mod plan;
+mod presence;
 mod prober;
 mod register;
 mod rng;

@@ -13,7 +13,7 @@ use protocol::{
 };
 use suite_tests::{Peer, peer::encoded};
 
-use crate::{rng::Rng, target::Target, wire::Wire};
+use crate::{presence, rng::Rng, target::Target, wire::Wire};
 
 /// Input of a peer without the secret.
 pub(crate) async fn stranger(target: &Target, rng: &mut Rng) -> Option<()> {
@@ -71,7 +71,7 @@ pub(crate) async fn commands(target: &Target, rng: &mut Rng) -> Option<()> {
 
 fn command(target: &Target, rng: &mut Rng) -> Command {
     let client = target.client(rng);
-    match rng.below(19) {
+    match rng.below(20) {
         0 => Command::SendToClient { to: client, message: message(rng, 100_000) },
         1 => {
             let to = match rng.below(3) {
@@ -135,6 +135,7 @@ fn command(target: &Target, rng: &mut Rng) -> Command {
             let (group, message) = (group(rng), message(rng, 2000));
             Command::SendRetained { client: target.any_client(rng), group, found, message }
         }
+        18 => presence::command(client, group(rng), rng),
         16 => Command::SetSession { client, edit: 0, session: session(rng) },
         17 => {
             let keys = (0..rng.amount(MAX_TARGETS + 100)).map(|_| rng.word(3)).collect();
@@ -188,7 +189,7 @@ fn session(rng: &mut Rng) -> Session {
 pub(crate) async fn queries(target: &Target, rng: &mut Rng) -> Option<()> {
     let mut wire = link(target, back_end(rng)).await?;
     for request in 0..rng.amount(50) {
-        let query = match rng.below(14) {
+        let query = match rng.below(15) {
             0 => Query::IsOnline { client: target.client(rng) },
             1 => Query::Sessions { group: rng.once_in(2).then(|| group(rng)) },
             2 => Query::ClientsOfUids { uids: uids(rng) },
@@ -204,6 +205,7 @@ pub(crate) async fn queries(target: &Target, rng: &mut Rng) -> Option<()> {
                 let (client, expected) = (target.client(rng), session(rng));
                 Query::SwapSession { client, edit: 0, expected, new: session(rng) }
             }
+            13 => Query::Presence { group: group(rng), members: None },
             12 => Query::Bindings { uid: uid(rng), clock: rng.number() },
             _ => {
                 let fields = Fields { uid: true, groups: rng.once_in(2), session: true };
@@ -240,7 +242,7 @@ pub(crate) async fn worker(target: &Target, rng: &mut Rng) -> Option<()> {
     for _ in 0..rng.amount(30) {
         let (first, last) = (rng.amount(1000) as u64, rng.amount(1000) as u64);
         let shard = rng.below(3) as u16;
-        let message = match rng.below(9) {
+        let message = match rng.below(10) {
             0 => ToGateway::EventAck { shard, first, last },
             1 => ToGateway::EventAck { shard, first: 0, last: u64::MAX },
             2 => ToGateway::EventStarted { shard, through: last },
@@ -249,6 +251,7 @@ pub(crate) async fn worker(target: &Target, rng: &mut Rng) -> Option<()> {
             5 => ToGateway::Ping { token: first },
             6 => ToGateway::UidChecked { check: first, uid: uid(rng) },
             7 => ToGateway::CloseCodes { codes: close_codes(rng) },
+            8 => ToGateway::Watch { prefixes: vec![group(rng); rng.amount(3)] },
             _ => ToGateway::Command { seq: first, command: command(target, rng) },
         };
         send_or_break(&mut wire, encoded(&message).repeat(rng.amount(1000)), rng).await?;
