@@ -25,6 +25,7 @@ pub mod process;
 pub mod pure_files;
 pub mod push_api;
 pub mod pusher_client;
+pub mod pusher_http;
 pub mod relay;
 pub mod scene;
 pub mod settings_table;

@@ -6,7 +6,7 @@ use anyhow::ensure;
 use serde::Serialize;
 use service::settings::{Address, Warning};
 
-use crate::Tables;
+use crate::{App, Tables};
 
 /// The flags of the push API. Flatten this into those of the process.
 #[derive(Clone, Debug, clap::Args, Serialize)]
@@ -14,7 +14,7 @@ use crate::Tables;
 #[command(next_help_heading = "Push API")]
 pub(crate) struct HttpFlags {
     /// Address of the push API over HTTP, beside the app. It requires a key of [[api.key]] in the
-    /// settings file
+    /// settings file. With --app pusher also of Pusher's HTTP API, which has its own keys
     #[arg(long, value_name = "ADDR")]
     pub(crate) http_listen: Option<Address>,
 
@@ -37,7 +37,7 @@ impl HttpFlags {
     ///
     /// # Errors
     /// Names the flag.
-    pub(crate) fn check(self, tables: &Tables) -> anyhow::Result<Option<Http>> {
+    pub(crate) fn check(self, tables: &Tables, app: App) -> anyhow::Result<Option<Http>> {
         let Self { http_listen, http_insecure: insecure } = self;
         let Some(listen) = http_listen else {
             ensure!(!insecure, "--http-insecure: requires --http-listen");
@@ -51,7 +51,7 @@ impl HttpFlags {
              reaches it could push"
         );
         ensure!(
-            insecure || !tables.api.is_empty(),
+            insecure || !tables.api.is_empty() || matches!(app, App::Pusher),
             "--http-listen: the settings file has no [[api.key]]; add one, or set --http-insecure \
              on a loopback address"
         );

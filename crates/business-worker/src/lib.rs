@@ -3,6 +3,7 @@
 mod apps;
 mod http_settings;
 mod listener;
+mod pusher_app;
 mod run;
 mod tables;
 

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use axum::Router;
 use http_api::{Api, limits::Limits, not_found};
 use push_suite_cluster::{Cluster, ClusterGuard, Status};
 use push_suite_worker::Config;
@@ -60,11 +61,12 @@ impl Listener {
         self.cluster.cluster()
     }
 
-    /// Serves until the process shuts down, then finishes the requests that it has accepted.
-    pub(crate) fn start(self) -> Serving {
+    /// Serves, with further paths of the app, until the process shuts down, then finishes the
+    /// requests that it has accepted.
+    pub(crate) fn start(self, more: Router) -> Serving {
         let Self { acceptor, cluster, api, grace, stop } = self;
         let metrics = api.metrics().clone();
-        let router = http_api::routes(api).fallback(not_found);
+        let router = http_api::routes(api).merge(more).fallback(not_found);
         let stopped = stop.clone();
         let task = supervise::spawn(async move {
             let serving =
@@ -113,7 +115,7 @@ pub(crate) async fn serve_alone(
     starting.reread.extend(config.tls.iter().map(push_suite_cluster::Tls::files));
     let cluster = listener.cluster().clone();
     report(&starting.health, &cluster.status());
-    let serving = listener.start();
+    let serving = listener.start(Router::new());
     let running = starting.started("linking to gateways")?;
     tokio::select! {
         () = cluster.watch(|status| report(&running.health, &status)) => {}

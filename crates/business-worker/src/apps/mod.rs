@@ -109,7 +109,7 @@ impl TryFrom<(Args, Reloadable<Tables>)> for Settings {
             }
             App::Chat | App::Echo | App::Bench | App::None => {}
         }
-        let http = args.http.check(&tables.get())?;
+        let http = args.http.check(&tables.get(), args.app)?;
         ensure!(
             http.is_some() || !matches!(args.app, App::None),
             "--app none: requires --http-listen"

@@ -10,6 +10,9 @@
 mod attributes;
 mod body;
 mod endpoint;
+#[doc(hidden)]
+pub mod fuzzed;
+mod idempotency;
 mod metrics;
 mod publication;
 mod publish;
@@ -24,19 +27,22 @@ use std::{collections::HashMap, fmt, sync::Arc, time::Instant};
 
 use axum::{
     Router,
-    body::Body,
+    body::Bytes,
     extract::{Request, State},
-    http::{StatusCode, header, request::Parts},
+    http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
     routing::any,
 };
+use http_api::{limits::IDEMPOTENCY_TIME, replays::Replays};
 use prometheus_client::registry::Registry;
 use push_suite_cluster::{Cluster, Secret};
-use runtime::{clock, sync::Mutex};
+use runtime::{clock, supervise, sync::Mutex};
+use tokio::sync::Semaphore;
 
 use self::{
     body::Incoming,
     endpoint::{Endpoint, Target},
+    idempotency::{Execution, Started},
     metrics::Metrics,
     query::Query,
     rate::Bucket,
@@ -58,7 +64,15 @@ struct Shared {
     metrics: Metrics,
     /// By the id of the app. Entries of removed apps are few, since an operator made each.
     rates: Mutex<HashMap<String, Bucket>>,
+    places: Semaphore,
+    replays: Mutex<Replays>,
 }
+
+/// Requests at a time, of which each may have a body in memory.
+const MOST_AT_ONCE: usize = 1024;
+
+/// Answers that are remembered for requests with an `Idempotency-Key`, in number and bytes.
+const MOST_REPLAYS: (usize, usize) = (10_000, 16 << 20);
 
 impl HttpApi {
     /// The API on a cluster with this secret. `apps` returns the apps in effect; each request asks
@@ -74,6 +88,8 @@ impl HttpApi {
             socket_ids: SocketIds::new(secret),
             metrics: Metrics::default(),
             rates: Mutex::default(),
+            places: Semaphore::new(MOST_AT_ONCE),
+            replays: Mutex::new(Replays::new(IDEMPOTENCY_TIME, MOST_REPLAYS.0, MOST_REPLAYS.1)),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -86,12 +102,11 @@ impl HttpApi {
 
 /// The routes of the API: `/apps/…`, `/users/…` and `/up`.
 ///
-/// `prefix` is a path such as `/push` with which a proxy passes requests: those under it are
-/// answered as well, whether their signature covers it or not.
-pub fn routes(api: HttpApi, prefix: Option<&str>) -> Router {
+/// A proxy may leave a path of its own in front of these: requests are answered below any one of its
+/// segments as well, whether their signature covers it or not.
+pub fn routes(api: HttpApi) -> Router {
     let mut router = Router::new().route("/up", any(answer));
-    let prefix = prefix.map(|prefix| prefix.trim_end_matches('/')).unwrap_or_default();
-    for prefix in [Some(""), Some(prefix).filter(|it| !it.is_empty())].into_iter().flatten() {
+    for prefix in ["", "/{prefix}"] {
         for first in ["apps", "users"] {
             router = router.route(&format!("{prefix}/{first}/{{*rest}}"), any(answer));
         }
@@ -126,12 +141,12 @@ impl HttpApi {
         body: &mut Incoming,
     ) -> (Option<Endpoint>, Result<Response, Refused>) {
         let (app, endpoint) = match Target::parse(head.method.as_str(), head.uri.path()) {
-            Ok(Target::Up) => return (None, Ok(json(StatusCode::OK, r#"{"health":"OK"}"#))),
+            Ok(Target::Up) => return (None, Ok(json(r#"{"health":"OK"}"#).into_response())),
             Ok(Target::App(app, endpoint)) => (app, endpoint),
             Err(error) => return (None, Err(error.into())),
         };
         let answer = self.answer_for_app(head, body, app.as_deref(), &endpoint).await;
-        (Some(endpoint), answer)
+        (Some(endpoint), answer.map(IntoResponse::into_response))
     }
 
     async fn answer_for_app(
@@ -140,7 +155,7 @@ impl HttpApi {
         body: &mut Incoming,
         id: Option<&str>,
         endpoint: &Endpoint,
-    ) -> Result<Response, Refused> {
+    ) -> Result<Answer, Refused> {
         let query = Query::parse(head.uri.query().unwrap_or_default())?;
         let apps = (self.shared.apps)();
         let app = match (id, query.get("auth_key")) {
@@ -151,23 +166,49 @@ impl HttpApi {
         let app = app.ok_or(Refused::NoApp)?;
         // The signature covers the MD5 of the body, so that a request without a valid one costs
         // neither memory nor a token of the app's.
-        let request =
-            SignedRequest { method: head.method.as_str(), path: head.uri.path(), query: &query };
+        let (method, path) = (head.method.as_str(), head.uri.path());
+        let request = SignedRequest { method, path, query: &query };
         let signed = request.check(clock::unix_seconds(), app.keys())?;
         if !app.is_enabled() {
             return Err(Refused::Disabled);
         }
         self.take(app)?;
+        let place = self.shared.places.try_acquire().map_err(|_| Refused::Overloaded)?;
         let body = body.read(body_limit(app)).await?;
         signed.check_body(&body)?;
+        let asked = Asked::of(&query);
+        let (name, socket_id) = (asked.name.as_deref(), asked.socket_id.as_deref());
+        let [name, socket_id] = [name, socket_id].map(|it| it.unwrap_or_default().as_bytes());
+        let parts = [method.as_bytes(), path.as_bytes(), name, socket_id, &body];
+        let execution = match Execution::start(self, app, &head.headers, &parts)? {
+            Started::Replay(answer) => return Ok(answer),
+            Started::Execute(execution) => execution,
+        };
+        // To its end, also when the peer closes the connection meanwhile.
+        let (api, app, endpoint) = (self.clone(), Arc::clone(app), endpoint.clone());
+        let executing = supervise::spawn(async move {
+            let mut answer = api.execute(&app, &endpoint, asked, &body).await?;
+            execution.end(&mut answer);
+            Ok(answer)
+        });
+        let answer = executing.await;
+        drop(place);
+        answer.unwrap_or(Err(Refused::Overloaded))
+    }
+
+    async fn execute(
+        &self,
+        app: &App,
+        endpoint: &Endpoint,
+        asked: Asked,
+        body: &[u8],
+    ) -> Result<Answer, Refused> {
         match endpoint {
-            Endpoint::Events => self.publish_event(app, &body).await,
-            Endpoint::BatchEvents => self.publish_batch(app, &body).await,
-            Endpoint::ChannelEvents(name) => {
-                self.publish_in_channel(app, name, &query, &body).await
-            }
-            Endpoint::Channels => self.list_channels(app, &query).await,
-            Endpoint::Channel(name) => self.show_channel(app, name, &query).await,
+            Endpoint::Events => self.publish_event(app, body).await,
+            Endpoint::BatchEvents => self.publish_batch(app, body).await,
+            Endpoint::ChannelEvents(name) => self.publish_in_channel(app, name, asked, body).await,
+            Endpoint::Channels => self.list_channels(app, asked).await,
+            Endpoint::Channel(name) => self.show_channel(app, name, asked).await,
             Endpoint::Users(name) => self.list_users(app, name).await,
             Endpoint::Terminate(user) => self.terminate(app, user).await,
             Endpoint::Connections => self.count_connections(app).await,
@@ -206,9 +247,45 @@ fn body_limit(app: &App) -> usize {
     publication::MAX_BATCH * app.max_event_size() * 2 + (64 << 10)
 }
 
+/// The parameters of a query that are not for its signature.
+struct Asked {
+    filter_by_prefix: String,
+    info: String,
+    name: Option<String>,
+    socket_id: Option<String>,
+}
+
+impl Asked {
+    fn of(query: &Query<'_>) -> Self {
+        Self {
+            filter_by_prefix: query.get("filter_by_prefix").unwrap_or_default(),
+            info: query.get("info").unwrap_or_default(),
+            name: query.get("name"),
+            socket_id: query.get("socket_id"),
+        }
+    }
+}
+
 /// An answer of JSON.
-fn json(status: StatusCode, body: impl Into<Body>) -> Response {
-    (status, [(header::CONTENT_TYPE, "application/json")], body.into()).into_response()
+struct Answer {
+    status: StatusCode,
+    body: Bytes,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// 200 with JSON.
+fn json(body: impl Into<Bytes>) -> Answer {
+    Answer { status: StatusCode::OK, body: body.into(), headers: Vec::new() }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        let Self { status, body, headers } = self;
+        let kind = [(header::CONTENT_TYPE, "application/json")];
+        let mut response = (status, kind, body).into_response();
+        response.headers_mut().extend(headers);
+        response
+    }
 }
 
 impl fmt::Debug for HttpApi {

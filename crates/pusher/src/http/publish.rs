@@ -1,44 +1,43 @@
 //! Endpoints that publish. They answer once every reachable gateway has the event: from then on it
 //! is not lost with this process.
 
-use axum::{http::StatusCode, response::Response};
+use axum::http::StatusCode;
 use protocol::Group;
 use serde_json::{Map, Value, json};
 
 use super::{
-    HttpApi,
+    Answer, Asked, HttpApi,
     attributes::Attributes,
-    json as answer,
+    json as json_answer,
     publication::{self, Publication},
     queries::asked_by_publisher,
-    query::Query,
     refused::Refused,
 };
 use crate::{App, Channel, Triggered, trigger};
 
 impl HttpApi {
-    pub(super) async fn publish_event(&self, app: &App, body: &[u8]) -> Result<Response, Refused> {
+    pub(super) async fn publish_event(&self, app: &App, body: &[u8]) -> Result<Answer, Refused> {
         let event = publication::event(body, app.max_event_size())?;
         self.publish(app, std::slice::from_ref(&event)).await?;
         if event.info.is_empty() {
-            return Ok(answer(StatusCode::OK, "{}"));
+            return Ok(json_answer("{}"));
         }
         let states = self.states(asked(app, &event)).await?.into_iter();
         let names = event.channels.iter().map(|channel| channel.name().to_owned());
         let channels: Map<String, Value> = names.zip(states.map(Value::Object)).collect();
-        Ok(answer(StatusCode::OK, json!({"channels": channels}).to_string()))
+        Ok(json_answer(json!({"channels": channels}).to_string()))
     }
 
-    pub(super) async fn publish_batch(&self, app: &App, body: &[u8]) -> Result<Response, Refused> {
+    pub(super) async fn publish_batch(&self, app: &App, body: &[u8]) -> Result<Answer, Refused> {
         let events = publication::batch(body, app.max_event_size())?;
         self.take_more(app, events.len().saturating_sub(1));
         self.publish(app, &events).await?;
         if events.iter().all(|event| event.info.is_empty()) {
-            return Ok(answer(StatusCode::OK, "{}"));
+            return Ok(json_answer("{}"));
         }
         let asked = events.iter().flat_map(|event| asked(app, event)).collect();
         let states = self.states(asked).await?;
-        Ok(answer(StatusCode::OK, json!({"batch": states}).to_string()))
+        Ok(json_answer(json!({"batch": states}).to_string()))
     }
 
     /// Deprecated: the body is the data, and its sender expects 202.
@@ -46,14 +45,14 @@ impl HttpApi {
         &self,
         app: &App,
         name: &str,
-        query: &Query<'_>,
+        asked: Asked,
         body: &[u8],
-    ) -> Result<Response, Refused> {
+    ) -> Result<Answer, Refused> {
         let channel = Channel::parse(name)?;
-        let (name, socket_id) = (query.get("name"), query.get("socket_id"));
+        let Asked { name, socket_id, .. } = asked;
         let event = publication::in_channel(channel, name, socket_id, body, app.max_event_size())?;
         self.publish(app, &[event]).await?;
-        Ok(answer(StatusCode::ACCEPTED, "{}"))
+        Ok(Answer { status: StatusCode::ACCEPTED, ..json_answer("{}") })
     }
 
     /// Publishes in order, and waits for the gateways.

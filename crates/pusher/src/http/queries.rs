@@ -2,23 +2,20 @@
 
 use std::collections::HashMap;
 
-use axum::{http::StatusCode, response::Response};
-use protocol::Group;
+use protocol::{Group, Retained};
 use push_suite_cluster::Error;
 use serde_json::{Map, Value, json};
 
-use super::{HttpApi, attributes::Attributes, json as answer, query::Query, refused::Refused};
+use super::{
+    Answer, Asked, HttpApi, attributes::Attributes, json as json_answer, refused::Refused,
+};
 use crate::{App, Channel, names};
 
 impl HttpApi {
     /// Occupied channels, without those of users. They are in the order of their names.
-    pub(super) async fn list_channels(
-        &self,
-        app: &App,
-        query: &Query<'_>,
-    ) -> Result<Response, Refused> {
-        let prefix = query.get("filter_by_prefix").unwrap_or_default();
-        let info = Attributes::parse(&query.get("info").unwrap_or_default())?;
+    pub(super) async fn list_channels(&self, app: &App, asked: Asked) -> Result<Answer, Refused> {
+        let prefix = asked.filter_by_prefix;
+        let info = Attributes::parse(&asked.info)?;
         if info.user_count && !prefix.starts_with("presence-") {
             return Err(Refused::NotOfThisChannel(
                 "user_count needs a filter_by_prefix that begins with presence-",
@@ -40,7 +37,7 @@ impl HttpApi {
         let names = channels.iter().map(|channel| channel.name().to_owned());
         let states = states.into_iter().map(Value::Object);
         let channels: Map<String, Value> = names.zip(states).collect();
-        Ok(answer(StatusCode::OK, json!({"channels": channels}).to_string()))
+        Ok(json_answer(json!({"channels": channels}).to_string()))
     }
 
     /// Whether a channel is occupied, and what else is asked.
@@ -48,10 +45,10 @@ impl HttpApi {
         &self,
         app: &App,
         name: &str,
-        query: &Query<'_>,
-    ) -> Result<Response, Refused> {
+        asked: Asked,
+    ) -> Result<Answer, Refused> {
         let channel = Channel::parse(name)?;
-        let info = Attributes::parse(&query.get("info").unwrap_or_default())?;
+        let info = Attributes::parse(&asked.info)?;
         if info.user_count && !channel.is_presence() {
             return Err(Refused::NotOfThisChannel("user_count is of presence channels only"));
         }
@@ -67,13 +64,13 @@ impl HttpApi {
         }
         let others = Attributes { subscription_count: false, ..info };
         shown.extend(self.states(vec![(group, others)]).await?.into_iter().flatten());
-        Ok(answer(StatusCode::OK, Value::Object(shown).to_string()))
+        Ok(json_answer(Value::Object(shown).to_string()))
     }
 
     /// The number of clients of the app.
-    pub(super) async fn count_connections(&self, app: &App) -> Result<Response, Refused> {
+    pub(super) async fn count_connections(&self, app: &App) -> Result<Answer, Refused> {
         let count = self.shared.cluster.group_count(names::app_group(app)).await?;
-        Ok(answer(StatusCode::OK, json!({"connections": count}).to_string()))
+        Ok(json_answer(json!({"connections": count}).to_string()))
     }
 
     /// The attributes of each channel, asked together.
@@ -87,6 +84,11 @@ impl HttpApi {
         };
         let connections = self.connections(of(|info| info.subscription_count)).await?;
         let users = self.user_counts(of(|info| info.user_count)).await?;
+        let mut cached = HashMap::new();
+        for group in of(|info| info.cache) {
+            let retained = self.shared.cluster.retained(group.clone()).await?;
+            cached.insert(group, retained.as_ref().map_or(Value::Null, last_event));
+        }
         let states = asked.iter().map(|(group, info)| {
             let mut state = Map::new();
             if info.user_count {
@@ -96,6 +98,10 @@ impl HttpApi {
             if info.subscription_count {
                 let count = connections.get(group).copied().unwrap_or_default();
                 state.insert("subscription_count".to_owned(), count.into());
+            }
+            if info.cache {
+                let last = cached.get(group).cloned().unwrap_or_default();
+                state.insert("cache".to_owned(), last);
             }
             state
         });
@@ -119,4 +125,10 @@ pub(super) fn asked_by_publisher(
     let user_count = info.user_count && channel.is_presence();
     let cache = info.cache && channel.is_cached();
     (names::channel_group(app, channel), Attributes { user_count, cache, ..info })
+}
+
+/// The last event of a cache channel: its data, and for how many seconds it is still kept.
+fn last_event(retained: &Retained) -> Value {
+    let event: Value = serde_json::from_slice(&retained.message.body).unwrap_or_default();
+    json!({"data": event["data"], "ttl": retained.retention.left().as_secs()})
 }

@@ -9,7 +9,7 @@ use axum::{
 use push_suite_cluster::Error;
 
 use super::{
-    attributes::UnknownAttribute, endpoint::NoEndpoint, publication::InvalidBody,
+    attributes::UnknownAttribute, body::BODY_TIME, endpoint::NoEndpoint, publication::InvalidBody,
     query::TooManyParameters, rate, request_signature::Unauthenticated,
 };
 use crate::{channel::InvalidChannel, user::InvalidUserId};
@@ -31,6 +31,16 @@ pub(crate) enum Refused {
     TooMany { rate: u32, wait: Duration },
     #[error("The body exceeds the allowed maximum ({limit} bytes)")]
     TooLarge { limit: usize },
+    #[error("The body did not arrive within {BODY_TIME:?}")]
+    Late,
+    #[error("Idempotency-Key has no 1 to 255 printable ASCII characters")]
+    InvalidIdempotencyKey,
+    #[error("A request with this Idempotency-Key is being executed")]
+    InProgress,
+    #[error("This Idempotency-Key is that of another request")]
+    OtherRequest,
+    #[error("Too many requests are being executed")]
+    Overloaded,
     #[error("The body ended early")]
     Incomplete,
     #[error(transparent)]
@@ -58,7 +68,12 @@ impl Refused {
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Body(body) if body.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Late => StatusCode::REQUEST_TIMEOUT,
+            Self::InProgress => StatusCode::CONFLICT,
+            Self::OtherRequest => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::Parameters(_)
+            | Self::InvalidIdempotencyKey
             | Self::Incomplete
             | Self::Body(_)
             | Self::Attribute(_)
@@ -71,11 +86,20 @@ impl Refused {
     }
 }
 
+/// The longest text of an error, in characters: some repeat a part of the request.
+const LONGEST: usize = 1500;
+
+/// A text on one line, cut to a bounded length.
+pub(super) fn one_line(text: &str) -> String {
+    let is_space = |character: char| if character.is_control() { ' ' } else { character };
+    text.chars().map(is_space).take(LONGEST).collect()
+}
+
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let status = self.status();
         let plain = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
-        let mut response = (status, plain, self.to_string()).into_response();
+        let mut response = (status, plain, one_line(&self.to_string())).into_response();
         let headers = response.headers_mut();
         match self {
             Self::TooMany { wait, .. } => {

@@ -267,6 +267,21 @@ async fn channel_is_shown_with_the_attributes_of_its_kind() {
 }
 
 #[tokio::test]
+async fn cache_channel_is_shown_with_its_last_event() {
+    let scene = Scene::start();
+    let path = || Sent::get("channels/cache-a").with("info", "cache");
+    scene.expect(path(), 200, r#"{"occupied":false,"cache":null}"#).await;
+    let group = names::channel_group(scene.app(), &Channel::parse("cache-a").unwrap());
+    let event = message("cache-a", "{\"x\":1}");
+    let time = std::time::Duration::from_secs(1800);
+    scene.cluster.cluster().send_and_retain(group, &[], event, time).await.unwrap();
+    let (status, body) = scene.send(path()).await;
+    let shown: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, &shown["cache"]["data"]), (200, &json!("{\"x\":1}")));
+    assert!((1700..=1800).contains(&shown["cache"]["ttl"].as_u64().unwrap()), "{body}");
+}
+
+#[tokio::test]
 async fn users_of_a_presence_channel_are_listed_and_counted_once() {
     let scene = Scene::start();
     for user in ["b", "a", "b"] {

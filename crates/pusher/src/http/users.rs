@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 
-use axum::{http::StatusCode, response::Response};
 use protocol::{ClientId, Fields, Group, LocalMember};
 use push_suite_cluster::{Error, Filter, Row};
 use serde_json::json;
 
-use super::{HttpApi, json as answer, refused::Refused};
+use super::{Answer, HttpApi, json as json_answer, refused::Refused};
 use crate::{App, Channel, UserId, names, state::State};
 
 /// The close of a user's connections: clients do not come back by themselves.
@@ -18,7 +17,7 @@ const AT_ONCE: usize = 32;
 
 impl HttpApi {
     /// The users of a presence channel, in the order of their ids.
-    pub(super) async fn list_users(&self, app: &App, name: &str) -> Result<Response, Refused> {
+    pub(super) async fn list_users(&self, app: &App, name: &str) -> Result<Answer, Refused> {
         let channel = Channel::parse(name)?;
         if !channel.is_presence() {
             return Err(Refused::NotOfThisChannel("Only presence channels have users"));
@@ -26,12 +25,12 @@ impl HttpApi {
         let members = self.shared.cluster.presence(names::channel_group(app, &channel)).await?;
         let id = |member: &LocalMember| json!({"id": member.member.id().to_string()});
         let users: Vec<_> = members.iter().map(id).collect();
-        Ok(answer(StatusCode::OK, json!({"users": users}).to_string()))
+        Ok(json_answer(json!({"users": users}).to_string()))
     }
 
     /// Closes the connections of a user: those that are signed in as it, and, unless the app leaves
     /// them out, those that are members of presence channels as it.
-    pub(super) async fn terminate(&self, app: &App, user: &str) -> Result<Response, Refused> {
+    pub(super) async fn terminate(&self, app: &App, user: &str) -> Result<Answer, Refused> {
         let user = UserId::parse(user)?;
         let cluster = &self.shared.cluster;
         let report = cluster.close_uid(names::uid(app, &user), TERMINATED).report().await?;
@@ -45,7 +44,7 @@ impl HttpApi {
             cluster.flush_linked().await?;
         }
         tracing::debug!(app = app.id(), closed, "terminated a user");
-        Ok(answer(StatusCode::OK, "{}"))
+        Ok(json_answer("{}"))
     }
 
     /// The clients that are members of presence channels as a user.
