@@ -94,6 +94,8 @@ stage_conformance() { bash tests/conformance.sh; }
 
 stage_browser() { bash tests/browser/run.sh; }
 
+stage_pusher() { bash tests/pusher/run.sh; }
+
 stage_deploy() {
     local script
     for script in systemd boot nginx haproxy demo; do
@@ -163,7 +165,7 @@ show_summary() {
 }
 
 all_stages() {
-    stages=(setup lint test simulation fuzz chaos build attacks conformance browser deploy)
+    stages=(setup lint test simulation fuzz chaos build attacks conformance browser pusher deploy)
     if [ -f tests/compat/run.sh ]; then
         stages+=(compat)
     else

@@ -10,6 +10,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("attacks", "real processes under random hostile input"),
     ("browser", "the page in a real Chromium"),
     ("conformance", "the Autobahn WebSocket cases"),
+    ("pusher", "real clients and server libraries of the Pusher protocol"),
     ("deploy", "systemd units, nginx and HAProxy with TLS in front, the demo"),
     ("compat", "peers in PHP"),
 ];
