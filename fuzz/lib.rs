@@ -5,12 +5,14 @@ mod clients;
 mod link;
 mod proxies;
 mod pusher_messages;
+mod pusher_requests;
 mod tokens;
 
 pub use clients::{deflate, device_frames, other_framings, request, websocket};
 pub use link::link;
 pub use proxies::{forwarded, proxy_header};
 pub use pusher_messages::pusher;
+pub use pusher_requests::pusher_http;
 pub use tokens::token;
 
 use bytes::{Bytes, BytesMut};

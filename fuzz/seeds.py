@@ -115,6 +115,13 @@ pusher = [
     b"123456789012345678901234567890123456789.9007199254740991",
 ]
 
+pusher_http = [
+    b"/push/apps/1/channels/presence-a%40b/users",
+    b"info[0]=a&info%5B%5D=b&Auth_Key=k&auth_timestamp=1&auth_version=1.0&auth_signature=00&a=+",
+    b'{"name":"e","data":"{}","channels":["a","private-encrypted-b"],"info":"user_count"}',
+    b'{"batch":[{"name":"e","data":{"x":[1.0]},"channel":"a","socket_id":"1.2"}]}',
+]
+
 # A token signed with the key of the target, and the parts of such requests and files.
 signed = b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4iLCJleHAiOjE4MDAwMDAwNjB9"
 signature = hmac.digest(bytes(32), signed, hashlib.sha256)
@@ -186,6 +193,8 @@ for text in tokens:
     seed("token", text)
 for text in pusher:
     seed("pusher", text)
+for text in pusher_http:
+    seed("pusher_http", text)
 for other in others:
     seed("text_and_frame", other)
 for frames in device_frames:
