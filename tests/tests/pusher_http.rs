@@ -151,6 +151,7 @@ async fn hostile_requests_are_refused_with_their_reason(threads: usize) {
         ("events", json!({"name": "e", "data": "", "channel": "#all"}), 400),
         ("events", json!({"name": "e", "data": "", "channel": "a", "socket_id": "a.b"}), 400),
         ("events", json!([1]), 400),
+        ("events", json!({"name": "e", "data": "", "channels": "x\n".repeat(50_000)}), 400),
         ("batch_events", json!({"batch": vec![event("d"); 10]}), 200),
         ("batch_events", json!({"batch": vec![event("d"); 11]}), 400),
         ("events/", event("d"), 404),
