@@ -12,8 +12,10 @@
 //! The payload stays outside of the bincode body so that decoding does not copy it: it is a slice
 //! of the read buffer.
 
+use std::io;
+
 use bincode::Options;
-use bytes::{Buf, BufMut, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -90,7 +92,8 @@ pub fn encode_parts(
     let start = out.len();
     out.reserve(PREFIX + 32 + payload.len());
     out.put_bytes(0, PREFIX);
-    let written = options().serialize_into((&mut *out).writer(), header);
+    let frame = Bounded { out: &mut *out, left: MAX_FRAME };
+    let written = options().with_no_limit().serialize_into(frame, header);
     let header = out.len() - start - PREFIX;
     let length = PREFIX - 4 + header + payload.len();
     let written = written.and_then(|()| match MAX_FRAME < length {
@@ -108,6 +111,28 @@ pub fn encode_parts(
     prefix.put_u32(header as u32);
     out.extend_from_slice(payload);
     Ok(())
+}
+
+/// Refuses what does not fit in a frame. The encoder's own limit would serialize each message twice,
+/// since it computes the size first.
+struct Bounded<'a> {
+    out: &'a mut BytesMut,
+    left: usize,
+}
+
+impl io::Write for Bounded<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(left) = self.left.checked_sub(bytes.len()) else {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        };
+        self.left = left;
+        self.out.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Takes one message off the front of `buffer`. `None` if the frame is incomplete: nothing is
@@ -132,18 +157,23 @@ pub fn decode<T: LinkMessage>(
     if buffer.len() < 4 + length {
         return Ok(None);
     }
-    let mut frame = buffer.split_to(4 + length);
-    frame.advance(4);
-    let (version, flags) = (frame.get_u8(), frame.get_u8());
+    let (mut prefix, frame) = buffer[4..4 + length].split_at(PREFIX - 4);
+    let (version, flags) = (prefix.get_u8(), prefix.get_u8());
     if (version, flags) != (VERSION, 0) {
         return Err(DecodeError::Version { version, flags });
     }
-    let header = frame.get_u32() as usize;
-    if frame.len() < header {
+    let header = prefix.get_u32() as usize;
+    let Some((encoded, payload)) = frame.split_at_checked(header) else {
         return Err(DecodeError::HeaderLength { header, frame: length });
-    }
-    let payload = frame.split_off(header).freeze();
-    let mut message: T = options().deserialize(&frame).map_err(DecodeError::Header)?;
+    };
+    let mut message: T = options().deserialize(encoded).map_err(DecodeError::Header)?;
+    let payload = payload.len();
+    buffer.advance(PREFIX + header);
+    // Most messages have none, and share no memory with the buffer then.
+    let payload = match payload {
+        0 => Bytes::new(),
+        length => buffer.split_to(length).freeze(),
+    };
     match payload.len() {
         surplus if !message.set_payload(payload) => Err(DecodeError::Payload(surplus)),
         _ => Ok(Some(message)),
