@@ -22,12 +22,18 @@ pub struct Upgrade {
     deflate: Option<PerMessageDeflate>,
 }
 
+/// Bytes that most responses fit into.
+const USUAL: usize = 160;
+
+const BEFORE_ACCEPT: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ";
+
 impl Upgrade {
     pub(super) fn new(accept: &str, request: &Request, policy: &HandshakePolicy) -> Self {
-        let mut head = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nSec-WebSocket-Version: \
-             13\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n"
-        );
+        let mut head = String::with_capacity(USUAL);
+        head.push_str(BEFORE_ACCEPT);
+        head.push_str(accept);
+        head.push_str("\r\n");
         let deflate = policy.deflate.then(|| PerMessageDeflate::negotiate(request)).flatten();
         if let Some(deflate) = deflate {
             let _ = write!(head, "Sec-WebSocket-Extensions: {deflate}\r\n");
