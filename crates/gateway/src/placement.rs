@@ -46,6 +46,12 @@ impl ShardLoads {
         self.open_connections() + closing.sum::<usize>()
     }
 
+    /// Whether a thread has no connection, nor is to get one that was accepted before.
+    pub(crate) fn is_unused(&self, thread: usize) -> bool {
+        let ShardLoad { connections, closing, .. } = &self.each[thread];
+        connections.load(Ordering::Relaxed) == 0 && closing.load(Ordering::Relaxed) == 0
+    }
+
     /// Number of connections of a thread without a place.
     pub(crate) fn closing(&self, thread: usize) -> usize {
         self.each[thread].closing.load(Ordering::Relaxed)
@@ -125,8 +131,13 @@ mod tests {
         loads.release(0);
         loads.begin_closing(0);
         assert_eq!((loads.open_connections(), loads.sockets(), loads.closing(0)), (1, 2, 1));
+        loads.release(0);
+        assert!(!loads.is_unused(0) && loads.is_unused(1));
+        assert_eq!(loads.assign(), Some(0));
         loads.end_closing(0);
         assert_eq!((loads.open_connections(), loads.sockets(), loads.closing(0)), (1, 1, 0));
+        loads.release(0);
+        assert!(loads.is_unused(0));
     }
 
     #[test]

@@ -66,6 +66,23 @@ pub(crate) enum LinkEnd {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Token(pub(crate) u64);
 
+/// The reader of the effect that a command has on the clients of a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EffectFor {
+    /// The peer itself, by the number of its request: no other shard is concerned.
+    Peer { request: u64 },
+    /// The hub, which adds up the effects of several shards.
+    Hub(Token),
+}
+
+/// The effect of a command that concerned one shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reported {
+    pub(crate) link: LinkId,
+    pub(crate) request: u64,
+    pub(crate) effect: Effect,
+}
+
 /// The protocol of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PeerProtocol {
@@ -117,11 +134,11 @@ pub(crate) enum ToShard {
     /// A command to execute, received on link `from`.
     Command { from: LinkId, ordinal: Ordinal, command: Command },
     /// The same, with its effect on the clients of the shard as the answer.
-    ReportedCommand { token: Token, from: LinkId, ordinal: Ordinal, command: Command },
+    ReportedCommand { effect_for: EffectFor, from: LinkId, ordinal: Ordinal, command: Command },
     /// The retained message of a group, which the command `sent` has sent to its members: for a
-    /// client that was none then. With a token, the effect is the answer.
+    /// client that was none then. The effect is the answer, if it is reported.
     SendRetained {
-        token: Option<Token>,
+        reported: Option<(LinkId, EffectFor)>,
         client: ConnectionId,
         group: Group,
         sent: Ordinal,
@@ -202,6 +219,8 @@ pub(crate) enum ToHub {
     Presence { link: LinkId, shard: u16, frames: Bytes },
     /// This shard's part of an answer.
     PartialAnswer { token: Token, part: PartialAnswer },
+    /// The effects of commands in this pass, in their order.
+    Effects(Vec<Reported>),
     /// A client was bound to the uid. Sent with `--max-connections-per-uid`.
     Bound { uid: Uid },
     /// The uids of [`UIDS_PER_SLICE`] clients, and where to continue unless that was all.

@@ -9,7 +9,10 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{allowance::Answers, php, scatter_gather::Origin};
-use crate::{thread_messages::Worker, write_queue::WriteQueue};
+use crate::{
+    thread_messages::{Reported, Worker},
+    write_queue::WriteQueue,
+};
 
 /// State of a native peer.
 #[derive(Debug)]
@@ -202,6 +205,17 @@ impl Link {
     pub(super) fn push(&mut self, bytes: &Bytes) {
         self.pushed += bytes.len() as u64;
         self.out.push(bytes);
+    }
+
+    /// Queues the effects of commands of a native peer.
+    pub(super) fn send_effects(&mut self, effects: &[Reported]) {
+        let mut frames = BytesMut::new();
+        for Reported { request, effect, .. } in effects {
+            let (request, answer) = (*request, Answer::Effect(*effect));
+            native::encode(&ToPeer::Answer { request, answer }, &mut frames)
+                .expect("a few numbers fit a frame");
+        }
+        self.push(&frames.freeze());
     }
 
     /// Queues a message for a native peer.

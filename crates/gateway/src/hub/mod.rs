@@ -8,6 +8,7 @@
 mod allowance;
 mod arrival_order;
 mod command_watermarks;
+mod commands;
 mod link;
 mod link_closed;
 mod native;
@@ -38,7 +39,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use protocol::{Command, ConnectionId, InstanceId, Secret, link::ToPeer};
+use protocol::{ConnectionId, InstanceId, Secret, link::ToPeer};
 use runtime::{clock, rate_limit::Throttle};
 use rustc_hash::FxHashMap;
 use service::Health;
@@ -49,7 +50,7 @@ use self::{
     command_watermarks::CommandWatermarks,
     link::{Link, Native},
     retained::RetainedMessages,
-    scatter_gather::{Origin, ScatterGather},
+    scatter_gather::ScatterGather,
     uid_checks::UidChecks,
     uid_limit::Search,
     unauthenticated::UnauthenticatedPeers,
@@ -287,49 +288,6 @@ impl Hub {
         (PER_LINK < link.queued_answers()).then(|| link.written())
     }
 
-    /// Forwards a command to the shards, in the order of arrival over all links.
-    fn command(&mut self, from: LinkId, command: Command) {
-        self.commands += 1;
-        let ordinal = self.ordinal_of(&command);
-        let Some(command) = self.retain(None, ordinal, command) else {
-            return;
-        };
-        let shard = match &command {
-            Command::PresenceTaken { shard, .. }
-            | Command::PresenceView { shard, .. }
-            | Command::PresenceSettled { shard, .. } => Some(usize::from(*shard)),
-            _ => command.client().map(|client| self.gateway.shard_of(client)),
-        };
-        match shard {
-            Some(shard) => {
-                if let Some(outgoing) = self.outgoing.get_mut(shard) {
-                    outgoing.push(ToShard::Command { from, ordinal, command });
-                }
-            }
-            None => self.send_to_shards(None, || {
-                let command = command.clone();
-                ToShard::Command { from, ordinal, command }
-            }),
-        }
-    }
-
-    /// The same with a request for its effect. Not deferred, as a query may be: commands take effect
-    /// in the order of arrival. Its answer is a few bytes, and as many requests may be unanswered
-    /// as queries.
-    fn reported_command(&mut self, from: LinkId, request: u64, command: Command) {
-        self.commands += 1;
-        let ordinal = self.ordinal_of(&command);
-        let client = command.client();
-        let token = self.await_parts(from, client, Origin::Effect { request }, 0);
-        let Some(command) = self.retain(Some(token), ordinal, command) else {
-            return;
-        };
-        self.send_to_shards(client, || {
-            let command = command.clone();
-            ToShard::ReportedCommand { token, from, ordinal, command }
-        });
-    }
-
     /// Queues a message for the shard of a client, or for all shards.
     fn send_to_shards(&mut self, client: Option<ConnectionId>, message: impl Fn() -> ToShard) {
         match client {
@@ -434,6 +392,7 @@ impl Hub {
             }
             ToHub::Presence { link, shard, frames } => self.presence_reported(link, shard, &frames),
             ToHub::PartialAnswer { token, part } => self.add_partial_answer(token, part),
+            ToHub::Effects(effects) => self.report_effects(&effects),
             ToHub::Bound { uid } => self.uid_bound(uid),
             ToHub::Uids { uids, next } => self.uids_found(uids, next),
             ToHub::Pressed { shard, pressed } => {

@@ -1,6 +1,6 @@
 //! Queries of peers, admitted to the shards within the limits for answers.
 
-use protocol::{ConnectionId, Query};
+use protocol::Query;
 
 use super::{
     Hub, UNANSWERED,
@@ -26,7 +26,8 @@ impl Hub {
         }
         let asked = origin.query().map(|(query, in_php)| (query.clone(), in_php));
         let client = asked.as_ref().and_then(|(query, _)| query.client());
-        let token = self.await_parts(from, client, origin, estimate);
+        let shards = if client.is_some() { 1 } else { self.gateway.shards.len() };
+        let token = self.await_parts(from, shards, origin, estimate);
         match asked {
             Some((query, in_php)) => {
                 self.queries += 1;
@@ -39,17 +40,16 @@ impl Hub {
         }
     }
 
-    /// Expects the answers of the shard of a client, or of all shards, which answer in a later run.
+    /// Expects the answers of that many shards, which answer in a later run.
     pub(super) fn await_parts(
         &mut self,
         from: LinkId,
-        client: Option<ConnectionId>,
+        shards: usize,
         origin: Origin,
         estimate: usize,
     ) -> Token {
         self.last_id += 1;
         let token = Token(self.last_id);
-        let shards = if client.is_some() { 1 } else { self.gateway.shards.len() };
         if let Some(link) = self.links.get_mut(&from) {
             link.unanswered += 1;
             link.under_way += estimate;

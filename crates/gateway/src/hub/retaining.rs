@@ -4,7 +4,7 @@ use protocol::{Answer, Command, Query, link::ToPeer};
 use runtime::clock;
 
 use super::{Hub, scatter_gather::Origin};
-use crate::thread_messages::{LinkId, Ordinal, ToShard, Token};
+use crate::thread_messages::{EffectFor, LinkId, Ordinal, ToShard};
 
 /// Messages removed at a time once they have expired: a millisecond of work.
 const EXPIRED: usize = 2048;
@@ -14,7 +14,7 @@ impl Hub {
     /// command for the shards, unless the shard of its client gets another message for it.
     pub(super) fn retain(
         &mut self,
-        token: Option<Token>,
+        reported: Option<(LinkId, EffectFor)>,
         ordinal: Ordinal,
         command: Command,
     ) -> Option<Command> {
@@ -40,7 +40,7 @@ impl Hub {
                     return None;
                 };
                 let shard = self.gateway.shard_of(client);
-                let message = ToShard::SendRetained { token, client, group, sent, message };
+                let message = ToShard::SendRetained { reported, client, group, sent, message };
                 self.outgoing[shard].push(message);
                 None
             }

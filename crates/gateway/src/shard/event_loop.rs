@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    mem,
     sync::{Arc, atomic::Ordering},
     task::Context,
     time::Duration,
@@ -52,6 +53,9 @@ impl Shard {
         }
         // Before barriers, and before what comes from a later pass.
         let is_reporting = self.report_presence();
+        if !self.commands.effects.is_empty() {
+            gateway.hub.push(ToHub::Effects(mem::take(&mut self.commands.effects)));
+        }
         for token in self.commands.barriers.drain(..) {
             gateway.hub.push(ToHub::PartialAnswer { token, part: PartialAnswer::Barrier });
         }
@@ -126,11 +130,11 @@ impl Shard {
                 }
             },
             ToShard::Command { from, ordinal, command } => self.apply(from, ordinal, command),
-            ToShard::ReportedCommand { token, from, ordinal, command } => {
-                self.apply_reported(token, from, ordinal, command);
+            ToShard::ReportedCommand { effect_for, from, ordinal, command } => {
+                self.apply_reported(effect_for, from, ordinal, command);
             }
-            ToShard::SendRetained { token, client, group, sent, message } => {
-                self.send_retained(token, client, &group, sent, message);
+            ToShard::SendRetained { reported, client, group, sent, message } => {
+                self.send_retained(reported, client, &group, sent, message);
             }
             ToShard::Query { token, from, query, in_php } => {
                 self.answer(token, from, query, in_php);

@@ -187,8 +187,8 @@ impl Shard {
         if connection.page == Page::None {
             let (index, ip) = (usize::from(self.index), connection.remote.ip());
             self.release_address(key, ip);
-            self.gateway.shard_loads.release(index);
             self.gateway.shard_loads.begin_closing(index);
+            self.gateway.shard_loads.release(index);
             self.gateway.metrics.closing.inc();
         }
     }

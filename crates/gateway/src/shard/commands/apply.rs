@@ -14,7 +14,7 @@ use crate::{
         connections::{Audience, Pushed},
         slot::SlotKey,
     },
-    thread_messages::{LinkId, MOST_JOINED, Ordinal, Token},
+    thread_messages::{EffectFor, LinkId, MOST_JOINED, Ordinal},
 };
 
 impl Shard {
@@ -157,13 +157,13 @@ impl Shard {
     /// Applies one command, and answers with its effect once it has been applied to all clients.
     pub(in crate::shard) fn apply_reported(
         &mut self,
-        token: Token,
+        effect_for: EffectFor,
         from: LinkId,
         ordinal: Ordinal,
         command: Command,
     ) {
         self.commands.effect = Effect::default();
-        self.commands.reported = Some(token);
+        self.commands.reported = Some((from, effect_for));
         self.apply(from, ordinal, command);
         self.report_effect();
     }
@@ -171,14 +171,14 @@ impl Shard {
     /// Sends a client the retained message of a group, unless it was a member when that was sent.
     pub(in crate::shard) fn send_retained(
         &mut self,
-        token: Option<Token>,
+        reported: Option<(LinkId, EffectFor)>,
         client: ConnectionId,
         group: &Group,
         sent: Ordinal,
         message: Message,
     ) {
         self.commands.effect = Effect::default();
-        self.commands.reported = token;
+        self.commands.reported = reported;
         let found = self.directory.get(client).map(|client| {
             let has_it = client.joined_at(group).is_some_and(|since| since < sent);
             (client.handle, has_it)

@@ -14,7 +14,7 @@ use protocol::Effect;
 
 use self::{targets::Found, work::Work};
 use super::{connections::Pushed, slot::SlotKey};
-use crate::thread_messages::{ToShard, Token};
+use crate::thread_messages::{EffectFor, LinkId, Reported, ToShard, Token};
 
 /// Messages from the hub that are not applied yet, in order.
 #[derive(Debug, Default)]
@@ -24,8 +24,10 @@ pub(super) struct Commands {
     work: Option<Work>,
     /// The effect so far of the command in progress, or of the last one.
     effect: Effect,
-    /// The command in progress, if its effect is to be reported.
-    reported: Option<Token>,
+    /// The command in progress, if its effect is to be reported to that link.
+    reported: Option<(LinkId, EffectFor)>,
+    /// Effects to report to the hub after the events of this pass.
+    pub(super) effects: Vec<Reported>,
     /// Scratch buffer for the clients that a command addresses.
     found: Vec<Found<SlotKey>>,
     /// Barriers to report to the hub after the events of this pass.

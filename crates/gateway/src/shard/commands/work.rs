@@ -22,7 +22,7 @@ use crate::{
         connections::{Audience, Pushed},
         slot::SlotKey,
     },
-    thread_messages::{LinkId, Ordinal, PartialAnswer, ToHub, Token},
+    thread_messages::{EffectFor, LinkId, Ordinal, PartialAnswer, Reported, ToHub, Token},
 };
 
 /// Clients processed per slice: some hundred microseconds of work.
@@ -118,10 +118,18 @@ impl Shard {
     /// Answers with the effect of the command in progress, if it is complete and requested.
     pub(super) fn report_effect(&mut self) {
         if self.commands.work.is_none()
-            && let Some(token) = self.commands.reported.take()
+            && let Some((link, effect_for)) = self.commands.reported.take()
         {
-            let part = PartialAnswer::Effect(self.commands.effect);
-            self.gateway.hub.push(ToHub::PartialAnswer { token, part });
+            let effect = self.commands.effect;
+            match effect_for {
+                EffectFor::Peer { request } => {
+                    self.commands.effects.push(Reported { link, request, effect });
+                }
+                EffectFor::Hub(token) => {
+                    let part = PartialAnswer::Effect(effect);
+                    self.gateway.hub.push(ToHub::PartialAnswer { token, part });
+                }
+            }
         }
     }
 
