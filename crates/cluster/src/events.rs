@@ -1,6 +1,12 @@
 //! Interfaces for consumers of the events that gateways send.
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc};
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use protocol::{
     ConnectionId, InstanceId, Session,
@@ -74,6 +80,12 @@ pub trait Consumer: Send + Sync + 'static {
 
 /// Receives the events of one link, on the task of that link: slow methods stall the link.
 pub trait EventReceiver: Send {
+    /// Messages that were read follow: events, and answers that handlers may wait for.
+    fn begin_batch(&mut self) {}
+
+    /// Answers were received, and an event follows: continues the handlers that waited for them.
+    fn answered(&mut self) {}
+
     /// Receives one event. Once it is handled, [`Link::finish`] or [`Link::finished`] must be
     /// called, or the gateway stops sending.
     fn take(&mut self, delivery: Delivery);
@@ -104,6 +116,12 @@ pub trait EventReceiver: Send {
 
     /// This worker is no longer a standby for these clients.
     fn release(&mut self, _clients: Vec<ConnectionId>) {}
+
+    /// Whether handlers that wait on this task can go on: then [`end_batch`](Self::end_batch) is
+    /// called, which continues them.
+    fn poll_woken(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
 
     /// All events of one read have been received; data queued meanwhile is written next. The link
     /// is not read again until the returned future, if any, is ready: this is the consumer's

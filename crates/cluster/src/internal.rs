@@ -12,9 +12,13 @@ use crate::{Cluster, ClusterGuard, Config, Error, link::loopback, presence, supe
 
 pub use crate::presence::Application;
 pub use crate::{
+    api::report_on,
     error::at_most_targets,
     events::{CleanupGuard, Consumer, EventReceiver, Room},
-    link::{Finished, HandlerScope, Link, OUTGOING_LIMIT, Offer, Waiting, loopback::LocalGateway},
+    link::{
+        ANSWER_TIMEOUT, Finished, HandlerScope, Link, OUTGOING_LIMIT, Offer, Waiting,
+        loopback::LocalGateway,
+    },
 };
 
 /// The owner of the links of a worker's cluster.

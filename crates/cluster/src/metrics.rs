@@ -1,5 +1,7 @@
 //! Metrics of the links of a cluster.
 
+use std::sync::{Arc, atomic::AtomicU64};
+
 use prometheus_client::{
     metrics::{counter::Counter, gauge::Gauge},
     registry::Registry,
@@ -23,6 +25,8 @@ pub(crate) struct Metrics {
     pub(crate) parked: Gauge,
     pub(crate) given_up: Counter,
     pub(crate) presence: PresenceMetrics,
+    /// How often tasks have begun to wait for answers. Not exported.
+    pub(crate) waits: Arc<AtomicU64>,
 }
 
 /// Metrics of the groups that this worker owns.

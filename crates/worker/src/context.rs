@@ -13,7 +13,7 @@ use protocol::{
 };
 use push_suite_cluster::{
     Cluster, Error, Renewal, SessionSwap,
-    internal::{self, HandlerScope, Offer, Waiting},
+    internal::{self, HandlerScope, Link, Offer, Waiting},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -352,6 +352,11 @@ impl Client {
             SessionSwap::Other(session) => cache.refreshed(edit, session.clone()),
         }
         Ok(swapped)
+    }
+
+    /// The link that delivered the event, while it is open.
+    pub(crate) fn open_link(&self) -> Option<&Link> {
+        Some(&**self.state.link()).filter(|link| link.is_up())
     }
 
     pub(crate) async fn send_command(&self, command: Command) -> Result<(), Error> {

@@ -8,7 +8,10 @@ use std::{
 };
 
 use protocol::{Command, Message};
-use push_suite_cluster::{Error, Report};
+use push_suite_cluster::{
+    Error, Report,
+    internal::{ANSWER_TIMEOUT, report_on},
+};
 
 use crate::Client;
 
@@ -30,8 +33,7 @@ impl<'a> SendToClient<'a> {
     /// # Errors
     /// Those of [commands](Error#commands).
     pub async fn report(self) -> Result<Report, Error> {
-        let Self { client, message } = self;
-        client.cluster().send_to_client(client.id(), message).report().await
+        self.report_within(ANSWER_TIMEOUT).await
     }
 
     /// The same with another time to wait.
@@ -40,7 +42,12 @@ impl<'a> SendToClient<'a> {
     /// Those of [commands](Error#commands).
     pub async fn report_within(self, time: Duration) -> Result<Report, Error> {
         let Self { client, message } = self;
-        client.cluster().send_to_client(client.id(), message).report_within(time).await
+        let to = client.id().connection;
+        match client.open_link() {
+            Some(link) => report_on(link, Command::SendToClient { to, message }, time).await,
+            // The gateway may have another.
+            None => client.cluster().send_to_client(client.id(), message).report_within(time).await,
+        }
     }
 }
 

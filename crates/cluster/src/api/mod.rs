@@ -13,6 +13,7 @@ mod tokens;
 
 pub use presence::PresenceCounts;
 pub use queries::Filter;
+pub use request::report_on;
 pub use sending::{Queueing, Sending};
 pub use sessions::SessionSwap;
 

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use protocol::{Answer, Command, Effect, link::ToGateway};
-use tokio::time::timeout;
+use tokio::time::Instant;
 
 use crate::{
-    Report,
+    Error, Report,
     link::{Link, Ticket},
 };
 
@@ -34,27 +33,37 @@ impl<'a> Request<'a> {
         Self { link, message, is_sent: false, ticket }
     }
 
-    async fn effect(&mut self, time: Duration) -> Option<Effect> {
+    async fn effect(&mut self, deadline: Option<Instant>) -> Option<Effect> {
         let ticket = self.ticket.as_mut().filter(|_| self.is_sent)?;
-        match timeout(time, ticket.wait()).await {
-            Ok(Some(Answer::Effect(effect))) => Some(effect),
+        match ticket.wait_until(deadline).await {
+            Some(Answer::Effect(effect)) => Some(effect),
             _ => None,
         }
     }
 }
 
-/// Waits for the effects of commands that were sent, each for up to `time`.
+/// Sends a command on behalf of an event of this link, as [`Link::send`] does, and waits up to
+/// `time` for its effect.
+///
+/// # Errors
+/// As [`Link::send`].
+pub async fn report_on(link: &Link, command: Command, time: Duration) -> Result<Report, Error> {
+    let mut request = Request::new(link, command);
+    link.send_message(&mut request.message).await?;
+    request.is_sent = true;
+    Ok(collect(std::slice::from_mut(&mut request), time).await)
+}
+
+/// Waits for the effects of commands that were sent, for up to `time`.
 pub(super) async fn collect(requests: &mut [Request<'_>], time: Duration) -> Report {
+    // Without one, the answer is awaited for as long as the link is open.
+    let deadline = Instant::now().checked_add(time);
     let mut report = Report::default();
-    let effects = join_all(
-        requests
-            .iter_mut()
-            .map(|request| async { (request.link.gateway(), request.effect(time).await) }),
-    );
-    for (gateway, effect) in effects.await {
-        match effect {
+    // One after the other: an answer that arrives before its turn is kept.
+    for request in requests {
+        match request.effect(deadline).await {
             Some(effect) => report.add(effect),
-            None => report.add_unreachable(gateway),
+            None => report.add_unreachable(request.link.gateway()),
         }
     }
     report

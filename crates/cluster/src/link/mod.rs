@@ -69,7 +69,7 @@ pub struct Link {
 }
 
 /// How long a query may take until its answer arrives.
-pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The requests of a link are numbered from its own number shifted by this: a command with a request
 /// may be queued when the next link is open already, whose requests have other numbers.
@@ -153,7 +153,7 @@ impl Link {
         Self {
             session,
             number,
-            answers: PendingRequests::after(number << REQUEST_BITS),
+            answers: PendingRequests::after(number << REQUEST_BITS, Arc::clone(&metrics.waits)),
             pongs: PendingRequests::default(),
             up: AtomicBool::new(true),
             late: AtomicBool::new(false),
@@ -285,6 +285,12 @@ impl Link {
         self.session.outgoing.room(lifetime).await;
     }
 
+    /// How often tasks have begun to wait for answers to queries and for reports, on any link of the
+    /// cluster.
+    pub fn waits(&self) -> u64 {
+        self.metrics.waits.load(Ordering::Relaxed)
+    }
+
     /// A place for the answer to a request.
     pub(crate) fn ticket(&self) -> Result<Ticket<'_, Answer>, Error> {
         self.answers.ticket().map_err(|_| Error::Busy { gateway: self.session.name.clone() })
@@ -371,21 +377,27 @@ impl Link {
         self.session.outgoing.finish(self.number, finished);
     }
 
-    /// Whether an event of this link that sent no commands through a
-    /// [scoped](crate::internal::scoped) cluster can be acknowledged as soon as its handler returns.
-    /// If not, [`finish`](Self::finish) waits for the pending commands.
-    pub fn has_no_pending_commands(&self) -> bool {
-        !self.unscoped.is_any()
-    }
-
     /// Acknowledges an event of this link, once every command of its handler was acknowledged by
     /// its gateway, or that gateway was declared dead. Commands outside any scope are attributed to
     /// all events.
     pub fn finish(self: &Arc<Self>, shard: u16, seq: u64, scope: Option<&HandlerScope>) {
+        let mut finished = Finished::default();
+        self.finish_with(shard, seq, scope, &mut finished);
+        self.finished(&mut finished);
+    }
+
+    /// The same, except that an event which waits for nothing is added to `finished`.
+    pub fn finish_with(
+        self: &Arc<Self>,
+        shard: u16,
+        seq: u64,
+        scope: Option<&HandlerScope>,
+        finished: &mut Finished,
+    ) {
         let mut commands = scope.map(HandlerScope::take).unwrap_or_default();
         self.unscoped.add_to(&mut commands, &self.session);
         if commands.is_empty() {
-            return self.finish_now(shard, seq);
+            return finished.add(shard, seq);
         }
         // One more than there are sessions, so that it cannot be released before all are
         // registered.

@@ -1,8 +1,21 @@
 //! Matches responses to the requests that wait for them.
 
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
 use runtime::sync::{Mutex, MutexGuard};
 use rustc_hash::FxHashMap;
-use tokio::sync::oneshot;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
 
 /// The maximum number of unanswered requests of one link. Beyond it, requests fail at once.
 const MAX_UNANSWERED: usize = 64 * 1024;
@@ -11,20 +24,35 @@ const MAX_UNANSWERED: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct PendingRequests<T> {
     state: Mutex<State<T>>,
+    /// Notified when a deadline is the earliest.
+    earlier: Notify,
+    /// How often a task began to wait for a response, to these requests and others.
+    waits: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
 struct State<T> {
     last: u64,
-    waiting: FxHashMap<u64, oneshot::Sender<T>>,
+    waiting: FxHashMap<u64, Request<T>>,
     closed: bool,
+    /// When the deadlines are checked next. Not after the earliest.
+    check: Option<Instant>,
+}
+
+/// A request that waits for its response, or has one that was not collected.
+#[derive(Debug)]
+struct Request<T> {
+    response: Option<T>,
+    waker: Option<Waker>,
+    deadline: Option<Instant>,
 }
 
 /// A pending request; dropping it frees its place.
 #[derive(Debug)]
 pub(crate) struct Ticket<'a, T> {
     pub(crate) number: u64,
-    answer: oneshot::Receiver<T>,
+    /// Whether its place is free already.
+    done: bool,
     owner: &'a PendingRequests<T>,
 }
 
@@ -34,15 +62,15 @@ pub(crate) struct TooMany;
 
 impl<T> Default for PendingRequests<T> {
     fn default() -> Self {
-        Self::after(0)
+        Self::after(0, Arc::default())
     }
 }
 
 impl<T> PendingRequests<T> {
-    /// Numbers requests from the one after `last`.
-    pub(crate) fn after(last: u64) -> Self {
-        let state = State { last, waiting: FxHashMap::default(), closed: false };
-        Self { state: Mutex::new(state) }
+    /// Numbers requests from the one after `last`. `waits` counts how often a task begins to wait.
+    pub(crate) fn after(last: u64, waits: Arc<AtomicU64>) -> Self {
+        let state = State { last, waiting: FxHashMap::default(), closed: false, check: None };
+        Self { state: Mutex::new(state), earlier: Notify::new(), waits }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
@@ -55,20 +83,24 @@ impl<T> PendingRequests<T> {
         if MAX_UNANSWERED <= state.waiting.len() {
             return Err(TooMany);
         }
-        let (sender, answer) = oneshot::channel();
         state.last += 1;
         let number = state.last;
         if !state.closed {
-            state.waiting.insert(number, sender);
+            let request = Request { response: None, waker: None, deadline: None };
+            state.waiting.insert(number, request);
         }
-        Ok(Ticket { number, answer, owner: self })
+        Ok(Ticket { number, done: false, owner: self })
     }
 
     /// Delivers a response, unless its request was dropped.
     pub(crate) fn resolve(&self, number: u64, value: T) {
-        let waiting = self.lock().waiting.remove(&number);
-        if let Some(waiting) = waiting {
-            let _ = waiting.send(value);
+        let mut state = self.lock();
+        let Some(request) = state.waiting.get_mut(&number) else { return };
+        request.response = Some(value);
+        let waker = request.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
         }
     }
 
@@ -76,7 +108,69 @@ impl<T> PendingRequests<T> {
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
-        state.waiting.clear();
+        // Those that have a response keep it.
+        let unanswered = state.waiting.extract_if(|_, request| request.response.is_none());
+        let wakers: Vec<_> = unanswered.filter_map(|(_, request)| request.waker).collect();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Ends the requests whose deadlines pass: to be polled as long as responses arrive. One timer
+    /// serves all requests, and is not set again for each.
+    pub(crate) async fn expire(&self) -> Infallible {
+        loop {
+            let check = self.lock().check;
+            match check {
+                None => self.earlier.notified().await,
+                Some(check) => tokio::select! {
+                    () = sleep_until(check) => self.end_expired(Instant::now()),
+                    () = self.earlier.notified() => {}
+                },
+            }
+        }
+    }
+
+    fn end_expired(&self, now: Instant) {
+        let mut state = self.lock();
+        let expired = state.waiting.extract_if(|_, request| {
+            request.response.is_none() && request.deadline.is_some_and(|deadline| deadline <= now)
+        });
+        let wakers: Vec<_> = expired.filter_map(|(_, request)| request.waker).collect();
+        state.check = state.waiting.values().filter_map(|request| request.deadline).min();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn poll(
+        &self,
+        number: u64,
+        deadline: Option<Instant>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<T>> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let Some(request) = state.waiting.get_mut(&number) else { return Poll::Ready(None) };
+        if let Some(response) = request.response.take() {
+            state.waiting.remove(&number);
+            return Poll::Ready(Some(response));
+        }
+        match &mut request.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        let is_new = request.deadline != deadline;
+        request.deadline = deadline;
+        let is_earliest =
+            is_new && deadline.is_some_and(|it| state.check.is_none_or(|check| it < check));
+        if is_earliest {
+            state.check = deadline;
+        }
+        drop(guard);
+        if is_earliest {
+            self.earlier.notify_one();
+        }
+        self.waits.fetch_add(1, Ordering::Relaxed);
+        Poll::Pending
     }
 }
 
@@ -84,18 +178,29 @@ impl<T> Ticket<'_, T> {
     /// Waits for the response; `None` when the link has closed. Not to be called again once it has
     /// returned.
     pub(crate) async fn wait(&mut self) -> Option<T> {
-        (&mut self.answer).await.ok()
+        self.wait_until(None).await
+    }
+
+    /// The same until `deadline`, if there is one. [`PendingRequests::expire`] ends it.
+    pub(crate) async fn wait_until(&mut self, deadline: Option<Instant>) -> Option<T> {
+        let response = poll_fn(|cx| self.owner.poll(self.number, deadline, cx)).await;
+        self.done = true;
+        response
     }
 }
 
 impl<T> Drop for Ticket<'_, T> {
     fn drop(&mut self) {
-        self.owner.lock().waiting.remove(&self.number);
+        if !self.done {
+            self.owner.lock().waiting.remove(&self.number);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test]
@@ -110,12 +215,78 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn waiting_task_is_woken_by_the_response_or_the_end_of_the_link() {
+        let correlated = PendingRequests::default();
+        let (mut first, mut second) = (correlated.ticket().unwrap(), correlated.ticket().unwrap());
+        let number = first.number;
+        let answered = async {
+            tokio::task::yield_now().await;
+            correlated.resolve(number, "first");
+            tokio::task::yield_now().await;
+            correlated.close();
+        };
+        let (first, second, ()) = tokio::join!(first.wait(), second.wait(), answered);
+        assert_eq!((first, second), (Some("first"), None));
+    }
+
+    #[tokio::test]
     async fn request_on_a_closed_link_fails_at_once() {
         let correlated = PendingRequests::<()>::default();
         let mut before = correlated.ticket().unwrap();
         correlated.close();
         assert_eq!(before.wait().await, None);
         assert_eq!(correlated.ticket().unwrap().wait().await, None);
+    }
+
+    #[tokio::test]
+    async fn response_before_the_end_of_the_link_is_kept() {
+        let correlated = PendingRequests::default();
+        let mut answered = correlated.ticket().unwrap();
+        correlated.resolve(answered.number, "first");
+        correlated.close();
+        assert_eq!(answered.wait().await, Some("first"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_request_ends_at_its_deadline_and_not_before() {
+        let correlated = PendingRequests::<&str>::default();
+        let start = Instant::now();
+        let after = |millis| start + Duration::from_millis(millis);
+        let mut late = correlated.ticket().unwrap();
+        let mut early = correlated.ticket().unwrap();
+        let mut answered = correlated.ticket().unwrap();
+        let mut patient = correlated.ticket().unwrap();
+        let (answered_number, patient_number) = (answered.number, patient.number);
+        let waits = async {
+            tokio::join!(
+                async { (late.wait_until(Some(after(700))).await, start.elapsed()) },
+                async { (early.wait_until(Some(after(300))).await, start.elapsed()) },
+                async { (answered.wait_until(Some(after(500))).await, start.elapsed()) },
+                async { (patient.wait().await, start.elapsed()) },
+                async {
+                    sleep_until(after(400)).await;
+                    correlated.resolve(answered_number, "answered");
+                    sleep_until(after(900)).await;
+                    correlated.resolve(patient_number, "patient");
+                },
+            )
+        };
+        let (late, early, answered, patient, ()) = tokio::select! {
+            all = waits => all,
+            never = correlated.expire() => match never {},
+        };
+        let at = |millis| after(millis) - start;
+        let tick = Duration::from_millis(2);
+        for ((outcome, took), (expected, at)) in [late, early, answered, patient].into_iter().zip([
+            (None, at(700)),
+            (None, at(300)),
+            (Some("answered"), at(400)),
+            (Some("patient"), at(900)),
+        ]) {
+            assert_eq!(outcome, expected);
+            assert!(at <= took && took <= at + tick, "{took:?} instead of {at:?}");
+        }
+        assert!(correlated.lock().waiting.is_empty());
     }
 
     #[test]

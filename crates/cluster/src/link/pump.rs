@@ -2,8 +2,9 @@
 
 use std::{
     fmt,
-    future::pending,
-    io,
+    future::{pending, poll_fn},
+    io, mem,
+    pin::pin,
     time::{Duration, Instant},
 };
 
@@ -168,6 +169,8 @@ struct Pump<'a> {
 
 impl Pump<'_> {
     async fn run(&mut self) -> Result<std::convert::Infallible, Ended> {
+        let link = self.link;
+        let mut expiry = pin!(link.answers.expire());
         // The handshake may have read beyond its own messages.
         self.dispatch()?;
         loop {
@@ -178,6 +181,7 @@ impl Pump<'_> {
             let waits = self.writing.is_empty() || !reads;
             tokio::select! {
                 biased;
+                never = &mut expiry => match never {},
                 read = read(&mut self.reader, &mut self.read), if reads => {
                     self.record_activity();
                     self.drain_socket(read.map_err(Ended::Lost)?)?;
@@ -187,6 +191,7 @@ impl Pump<'_> {
                 }
                 () = self.link.session.outgoing.output_queued(), if waits => {}
                 () = ready(&mut self.room) => self.room = None,
+                () = woken(&mut self.receiver) => self.end_batch(),
                 _ = self.probe_timer.tick() => self.probe()?,
                 () = self.link.leave.cancelled() => {
                     self.flush_and_close().await.map_err(Ended::Lost)?;
@@ -222,9 +227,18 @@ impl Pump<'_> {
 
     /// Dispatches every complete message that was read.
     fn dispatch(&mut self) -> Result<(), Ended> {
+        if let Some(receiver) = &mut self.receiver {
+            receiver.begin_batch();
+        }
+        let mut is_answered = false;
         while let Some(message) = native::decode(&mut self.read, native::MAX_FRAME)? {
             match message {
                 ToPeer::Event(delivery) => {
+                    if mem::take(&mut is_answered)
+                        && let Some(receiver) = &mut self.receiver
+                    {
+                        receiver.answered();
+                    }
                     if delivery.redelivered {
                         self.announce_start(delivery.shard, delivery.seq)?;
                     }
@@ -233,7 +247,10 @@ impl Pump<'_> {
                 ToPeer::IsolatedEvent(delivery) => {
                     self.receiver.as_mut().ok_or(Ended::OutOfOrder)?.take_isolated(delivery);
                 }
-                ToPeer::Answer { request, answer } => self.link.answers.resolve(request, answer),
+                ToPeer::Answer { request, answer } => {
+                    is_answered = true;
+                    self.link.answers.resolve(request, answer);
+                }
                 ToPeer::CommandAck { through } => self.link.record_ack(through, self.has_unacked),
                 ToPeer::Pong { token } => self.link.pongs.resolve(token, ()),
                 ToPeer::Ping { token } => self.push(ToGateway::Pong { token }),
@@ -257,13 +274,17 @@ impl Pump<'_> {
                 message => self.handle_standby(message)?,
             }
         }
+        self.end_batch();
+        Ok(())
+    }
+
+    fn end_batch(&mut self) {
         if let Some(receiver) = &mut self.receiver {
             self.room = receiver.end_batch();
         }
         if self.room.is_none() {
             self.room = (self.callbacks.presence_room)();
         }
-        Ok(())
     }
 
     /// Dispatches messages that concern this worker as a standby.
@@ -365,6 +386,8 @@ impl Pump<'_> {
 
     /// Writes the remaining output, while the gateway accepts some within the peer timeout.
     async fn flush_and_close(&mut self) -> io::Result<()> {
+        // Nothing is read any more.
+        self.link.answers.close();
         while !self.writing.is_empty() || self.next_batch() {
             let written = timeout(self.peer_timeout, self.writer.write_buf(&mut self.writing));
             if written.await?? == 0 {
@@ -387,6 +410,13 @@ fn make_room(into: &mut BytesMut) {
     let frame =
         into.first_chunk::<4>().map_or(0, |length| 4 + u32::from_be_bytes(*length) as usize);
     into.reserve(frame.saturating_sub(into.len()).max(READ));
+}
+
+async fn woken(receiver: &mut Option<Box<dyn EventReceiver>>) {
+    match receiver {
+        Some(receiver) => poll_fn(|cx| receiver.poll_woken(cx)).await,
+        None => pending().await,
+    }
 }
 
 async fn ready(room: &mut Option<Room>) {

@@ -60,8 +60,10 @@ pub(crate) struct ClientState {
 /// left to another worker, is busy.
 #[derive(Default)]
 struct Lane {
-    /// Whether a task runs one of the client's events, or is about to.
+    /// Whether one of the client's events runs, or is about to.
     busy: bool,
+    /// Whether it is among the [`Busy`] ones.
+    registered: bool,
     queue: VecDeque<Delivery>,
     /// Whether further events are left to another worker because an earlier one was.
     left: bool,
@@ -196,10 +198,17 @@ impl ClientState {
         self.link_context.in_flight.remove(bytes);
     }
 
+    /// Records that a handler waits on the task of the link. It moves to a lane before the client
+    /// can appear on a newer link.
+    pub(super) fn wait(&self) {
+        self.lane().busy = true;
+    }
+
     /// Registers a lane for the client.
     pub(super) fn start_lane(self: &Arc<Self>, busy: &Mutex<Busy>) {
         let mut lane = self.lane();
         lane.busy = true;
+        lane.registered = true;
         busy.lock().insert(self.id, Arc::clone(self));
     }
 
@@ -233,6 +242,7 @@ impl ClientState {
         lane.cleanup = Some(cleanup);
         // No other worker will get the events left to it: the gateway is dead.
         let has_lane = mem::replace(&mut lane.busy, true) && !mem::take(&mut lane.left);
+        lane.registered |= !has_lane;
         drop(lane);
         if !has_lane {
             busy.lock().insert(self.id, Arc::clone(self));
@@ -260,6 +270,9 @@ impl ClientState {
             // The events queued here are redelivered to the successor.
             lane.queue = VecDeque::new();
             return Next::Successor(successor);
+        }
+        if !mem::take(&mut lane.registered) {
+            return Next::Nothing;
         }
         let mut busy = busy.lock();
         if busy.get(&self.id).is_some_and(|state| Arc::ptr_eq(state, self)) {

@@ -6,7 +6,7 @@ use std::{
     mem,
     net::SocketAddr,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
 use protocol::{
@@ -18,22 +18,25 @@ use runtime::{
     supervise,
 };
 use rustc_hash::FxHashMap;
+use tokio::runtime::Handle;
+use tokio_util::sync::PollSemaphore;
 
 use super::{
     ClientState, Dispatcher,
     blocking_detector::{self, BlockingDetector},
-    client_state::{LinkContext, Queued},
+    client_state::{LinkContext, Next, Queued},
     gate::Permit,
     in_flight,
     invoke::{self, Outcome},
     lane::{self, Invocation, Running, Ticket},
     orphans::Orphans,
     standby::StandbyClients,
+    waiting::{Waiting, WaitingHandler},
 };
 use crate::{Worker, metrics::EventCounts};
 
 /// The clients of one link.
-pub(super) struct EventReceiver<W> {
+pub(super) struct EventReceiver<W: Worker> {
     dispatcher: Arc<Dispatcher<W>>,
     link_context: Arc<LinkContext>,
     states: FxHashMap<ConnectionId, Arc<ClientState>>,
@@ -42,6 +45,8 @@ pub(super) struct EventReceiver<W> {
     standby: StandbyClients,
     /// The box of the last handler, reused for the next.
     running: Running,
+    /// Handlers that wait for answers of gateways, which are continued here.
+    waiting: Waiting,
     /// Events that completed at once, to be acknowledged together.
     finished: Finished,
     /// The last event of each shard that was started and did not complete at once.
@@ -64,6 +69,7 @@ impl<W: Worker> EventReceiver<W> {
             ending: Vec::new(),
             standby: StandbyClients::default(),
             running: Running::new(ready(Outcome::Done(None))),
+            waiting: Waiting::default(),
             finished: Finished::default(),
             begun: Vec::new(),
             counts: EventCounts::default(),
@@ -106,33 +112,138 @@ impl<W: Worker> EventReceiver<W> {
         }
     }
 
-    /// Starts an event's handler: here, until it first waits, or in a lane.
-    fn begin(&mut self, state: &Arc<ClientState>, delivery: Delivery) {
+    /// Starts an event's handler: here, until it first waits for anything but an answer, or in a
+    /// lane. Returns whether it has completed.
+    fn begin(&mut self, state: &Arc<ClientState>, delivery: Delivery) -> bool {
         let ticket = Ticket::of(&delivery);
         self.running.set(invoke::handle(Arc::clone(&self.dispatcher), Arc::clone(state), delivery));
         if self.permit.is_none() {
             self.permit = self.dispatcher.gate.try_enter();
         }
         if self.detector.is_in_lanes() || self.permit.is_none() {
-            return self.move_to_lane(state, ticket, false);
+            self.move_to_lane(state, ticket, false);
+            return false;
         }
         let since = *self.since.get_or_insert_with(Stopwatch::start);
-        // The waker may be a no-op: a handler that has to wait is polled again by its lane.
-        match self.running.poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Outcome::Done(None))
-                if self.link_context.link.has_no_pending_commands() =>
-            {
-                self.finished.add(ticket.shard, ticket.seq);
-            }
-            Poll::Ready(Outcome::Done(scope)) => {
-                self.link_context.link.finish(ticket.shard, ticket.seq, scope.as_deref());
-            }
-            Poll::Ready(Outcome::Left) => state.leave_to_other_worker(),
+        let waits = self.link_context.link.waits();
+        // A handler that moves to a lane is polled again there, with the waker of that task.
+        let polled = self.running.poll(&mut Context::from_waker(self.waiting.next_waker()));
+        let is_complete = polled.is_ready();
+        match polled {
+            Poll::Ready(outcome) => self.complete(state, ticket, outcome),
+            Poll::Pending if waits != self.link_context.link.waits() => self.keep(state, ticket),
             Poll::Pending => self.move_to_lane(state, ticket, true),
         }
         if self.detector.polled() {
             self.check_clock(since);
         }
+        is_complete
+    }
+
+    /// Records the outcome of a handler that completed here.
+    fn complete(&mut self, state: &ClientState, ticket: Ticket, outcome: Outcome) {
+        let Ticket { shard, seq, .. } = ticket;
+        match outcome {
+            Outcome::Done(scope) => {
+                let link = &self.link_context.link;
+                link.finish_with(shard, seq, scope.as_deref(), &mut self.finished);
+            }
+            Outcome::Left => state.leave_to_other_worker(),
+        }
+    }
+
+    /// Keeps a handler that has just begun to wait for an answer. As long as one is kept, it counts
+    /// as a running handler and as a lane.
+    fn keep(&mut self, state: &Arc<ClientState>, ticket: Ticket) {
+        self.note_begun(ticket.shard, ticket.seq);
+        state.wait();
+        self.link_context.in_flight.add(ticket.bytes);
+        let next = self.waiting.spare();
+        let running = mem::replace(&mut self.running, next);
+        let handler = WaitingHandler { running, state: Arc::clone(state), ticket };
+        self.waiting.keep(handler, || (self.dispatcher.gate.stay(), self.dispatcher.lanes.token()));
+    }
+
+    /// Continues the handlers that were woken.
+    fn resume_handlers(&mut self) {
+        let mut woken = self.waiting.take_woken();
+        for place in woken.drain(..) {
+            self.resume(place);
+        }
+        self.waiting.reuse(woken);
+    }
+
+    fn resume(&mut self, place: usize) {
+        let Some(mut handler) = self.waiting.take(place) else { return };
+        if self.detector.is_in_lanes() {
+            self.continue_in_lane(handler);
+            self.waiting.vacate(place);
+            return;
+        }
+        let since = *self.since.get_or_insert_with(Stopwatch::start);
+        let waits = self.link_context.link.waits();
+        let polled = handler.running.poll(&mut Context::from_waker(self.waiting.waker(place)));
+        match polled {
+            Poll::Ready(outcome) => {
+                let WaitingHandler { running, state, ticket } = handler;
+                self.waiting.recycle(running);
+                self.complete(&state, ticket, outcome);
+                self.link_context.in_flight.remove(ticket.bytes);
+                self.run_queued(state);
+                self.waiting.vacate(place);
+            }
+            Poll::Pending if waits != self.link_context.link.waits() => {
+                self.waiting.put_back(place, handler);
+            }
+            Poll::Pending => {
+                self.continue_in_lane(handler);
+                self.waiting.vacate(place);
+            }
+        }
+        if self.detector.polled() {
+            self.check_clock(since);
+        }
+    }
+
+    /// Runs the events that a client has queued while its handler waited here.
+    fn run_queued(&mut self, mut state: Arc<ClientState>) {
+        loop {
+            match state.next(self.dispatcher.busy()) {
+                Next::Event(delivery) => {
+                    self.link_context.in_flight.remove(in_flight::bytes(&delivery));
+                    if state.is_isolated(&delivery) {
+                        return self.begin_isolated(&state, delivery);
+                    }
+                    if !self.begin(&state, delivery) {
+                        return;
+                    }
+                }
+                Next::Successor(successor) => {
+                    let nothing = Running::new(ready(Outcome::Done(None)));
+                    state = successor;
+                    return self.spawn_lane(state, Invocation::new(nothing, None, None), None);
+                }
+                Next::Nothing => return,
+            }
+        }
+    }
+
+    /// Continues a waiting handler in a lane.
+    fn continue_in_lane(&self, handler: WaitingHandler) {
+        let WaitingHandler { running, state, ticket } = handler;
+        state.start_lane(self.dispatcher.busy());
+        let permit = Some(self.dispatcher.gate.stay());
+        self.spawn_lane(state, Invocation::new(running, self.computing(), permit), Some(ticket));
+    }
+
+    /// Limits how many handlers compute concurrently, if they compute for long.
+    fn computing(&self) -> Option<PollSemaphore> {
+        self.detector.is_in_lanes().then(|| self.dispatcher.computing.clone()).flatten()
+    }
+
+    fn spawn_lane(&self, state: Arc<ClientState>, invocation: Invocation, ticket: Option<Ticket>) {
+        let lane = lane::run(Arc::clone(&self.dispatcher), state, invocation, ticket);
+        supervise::spawn_tracked(&self.dispatcher.lanes, lane);
     }
 
     /// Records an event that did not complete at once.
@@ -149,13 +260,9 @@ impl<W: Worker> EventReceiver<W> {
         self.link_context.in_flight.add(ticket.bytes);
         let next = Running::new(ready(Outcome::Done(None)));
         let running = mem::replace(&mut self.running, next);
-        let computing =
-            self.detector.is_in_lanes().then(|| self.dispatcher.computing.clone()).flatten();
         let permit = has_started.then(|| self.dispatcher.gate.stay());
-        let invocation = Invocation::new(running, computing, permit);
-        let dispatcher = Arc::clone(&self.dispatcher);
-        let lane = lane::run(dispatcher, Arc::clone(state), invocation, Some(ticket));
-        supervise::spawn_tracked(&self.dispatcher.lanes, lane);
+        let invocation = Invocation::new(running, self.computing(), permit);
+        self.spawn_lane(Arc::clone(state), invocation, Some(ticket));
     }
 
     /// Starts an event's handler in a lane, where it waits until it may run isolated.
@@ -175,7 +282,9 @@ impl<W: Worker> EventReceiver<W> {
             Queued::NotBusy(delivery) if state.is_isolated(&delivery) => {
                 self.begin_isolated(&state, delivery);
             }
-            Queued::NotBusy(delivery) => self.begin(&state, delivery),
+            Queued::NotBusy(delivery) => {
+                self.begin(&state, delivery);
+            }
             Queued::Waits => {
                 self.link_context.in_flight.add(bytes);
                 if last {
@@ -201,8 +310,13 @@ fn unknown() -> protocol::Context {
 }
 
 /// The link is closed. Its gateway may reconnect, with or without its clients.
-impl<W> Drop for EventReceiver<W> {
+impl<W: Worker> Drop for EventReceiver<W> {
     fn drop(&mut self) {
+        let (waiting, _held) = self.waiting.take_all();
+        // Without a runtime, the process ends.
+        if Handle::try_current().is_ok() {
+            waiting.into_iter().for_each(|handler| self.continue_in_lane(handler));
+        }
         let orphans = Orphans {
             link_context: Arc::clone(&self.link_context),
             states: mem::take(&mut self.states),
@@ -226,7 +340,9 @@ impl<W: Worker> internal::EventReceiver for EventReceiver<W> {
         }
         self.counts.add(&delivery.event);
         match is_busy {
-            false => self.begin(&state, delivery),
+            false => {
+                self.begin(&state, delivery);
+            }
             true => self.queue(state, delivery),
         }
     }
@@ -258,7 +374,20 @@ impl<W: Worker> internal::EventReceiver for EventReceiver<W> {
         self.link_context.link.finished(&mut self.finished);
     }
 
+    fn begin_batch(&mut self) {
+        self.waiting.stay_awake();
+    }
+
+    fn answered(&mut self) {
+        self.resume_handlers();
+    }
+
+    fn poll_woken(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.waiting.poll_woken(cx)
+    }
+
     fn end_batch(&mut self) -> Option<Room> {
+        self.resume_handlers();
         self.permit = None;
         for (shard, through) in self.begun.drain(..) {
             self.link_context.link.report_started(shard, through);

@@ -1,6 +1,7 @@
 //! Runs handlers: sequentially per client, concurrently across clients.
 //!
 //! An event's handler is first polled on the task that read the event. Most complete then. One that
+//! waits for an answer of a gateway is kept by that task, which also reads the answer. Any other that
 //! has to wait moves to a task of its own, its client's *lane*, and further events of that client
 //! queue there; an idle client has no task. Handlers that compute for long are detected and started
 //! in lanes, see [`blocking_detector`].
@@ -16,6 +17,7 @@ mod orphans;
 mod presence;
 mod session_cache;
 mod standby;
+mod waiting;
 mod warnings;
 
 use std::{
