@@ -72,10 +72,10 @@ pub struct ClientEvent<'a> {
 #[non_exhaustive]
 pub enum Fault {
     /// Not a JSON object with a text as event.
-    #[error("The message is not a JSON object with a text as \"event\": {0}")]
+    #[error("The message is not a JSON object with a text as \"event\": {}", short(.0))]
     Envelope(serde_json::Error),
     /// The data is missing or is not that of this event.
-    #[error("The data of {event} is invalid: {fault}")]
+    #[error("The data of {event} is invalid: {}", short(fault))]
     Data {
         /// The event.
         event: &'static str,
@@ -145,6 +145,11 @@ fn payload<T: DeserializeOwned>(event: &'static str, data: Option<&RawValue>) ->
         false => serde_json::from_str(text),
     };
     parsed.map_err(|fault| Fault::Data { event, fault })
+}
+
+/// The beginning of an error of the parser, which may repeat any text of the message.
+pub(crate) fn short(error: &serde_json::Error) -> String {
+    cut(&error.to_string(), 200).to_owned()
 }
 
 /// The beginning of a text, for messages that repeat something of a client's.

@@ -6,7 +6,7 @@ use protocol::{ClientId, Session};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 
-use crate::{Channel, SocketId, SocketIds, UserId};
+use crate::{Channel, SocketId, SocketIds, UserId, client_message::short};
 
 /// The keys of channels begin with this.
 const CHANNEL: &str = "c:";
@@ -134,7 +134,7 @@ impl NamedMember {
             user_info: Option<&'a RawValue>,
         }
         let data: Data<'_> = serde_json::from_str(channel_data)
-            .map_err(|fault| format!("channel_data is invalid: {fault}"))?;
+            .map_err(|fault| format!("channel_data is invalid: {}", short(&fault)))?;
         let id = match &data.user_id {
             Value::String(id) => id.clone(),
             Value::Number(number) if !number.is_f64() => number.to_string(),
@@ -175,7 +175,7 @@ impl NamedUser {
             watchlist: Option<Vec<UserId>>,
         }
         let data: Data<'_> = serde_json::from_str(user_data)
-            .map_err(|fault| format!("user_data is invalid: {fault}"))?;
+            .map_err(|fault| format!("user_data is invalid: {}", short(&fault)))?;
         let info = info(data.user_info.map(RawValue::get), max_info)?;
         let given = data.watchlist.unwrap_or_default();
         let is_cut = MAX_WATCHLIST < given.len();
@@ -282,6 +282,15 @@ mod tests {
         ] {
             assert!(member(data).unwrap_err().contains(fault), "{data}");
         }
+    }
+
+    #[test]
+    fn error_repeats_a_bounded_part_of_the_data() {
+        let long = format!("\"{}\"", "é".repeat(100_000));
+        assert!(NamedMember::parse(&long, 20).unwrap_err().len() < 300);
+        assert!(NamedUser::parse(&long, 20).unwrap_err().len() < 300);
+        let id = format!(r#"{{"id":"{}"}}"#, "x".repeat(100_000));
+        assert!(NamedUser::parse(&id, 20).unwrap_err().len() < 300);
     }
 
     #[test]

@@ -96,6 +96,9 @@ fn fault_repeats_a_bounded_part_of_the_message() {
         ),
         "[".repeat(100_000),
         "{\"a\":".repeat(100_000),
+        format!("\"{}\"", "é".repeat(100_000)),
+        format!(r#"{{"event":"pusher:subscribe","data":"\"{}\""}}"#, "é".repeat(100_000)),
+        format!(r#"{{"event":"{}","channel":7}}"#, "x".repeat(100_000)),
     ] {
         let fault = parse(&text).unwrap_err().to_string();
         assert!(fault.len() < 500, "{} bytes", fault.len());
