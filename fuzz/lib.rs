@@ -2,6 +2,7 @@
 //! return quickly and without a panic for any input.
 
 mod clients;
+mod hook_answers;
 mod link;
 mod proxies;
 mod pusher_messages;
@@ -9,6 +10,7 @@ mod pusher_requests;
 mod tokens;
 
 pub use clients::{deflate, device_frames, other_framings, request, websocket};
+pub use hook_answers::hook_answer;
 pub use link::link;
 pub use proxies::{forwarded, proxy_header};
 pub use pusher_messages::pusher;

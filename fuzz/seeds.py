@@ -189,6 +189,17 @@ for message in messages:
     seed("websocket", message)
 for payload in compressed:
     seed("deflate", payload)
+# The first byte selects the content type.
+for text in [
+    b'\0{"uid":7,"groups":["a"],"session":{"b":1},"send":["c"],"headers":{"set-cookie":["d=e"]}}',
+    b'\0{"reply":["a",{"text":"b"},{"base64":"AP8="},{"data":{}}],"session":{},"close":{"code":4001}}',
+    b'\0{"commands":[{"op":"send","to":{"groups":["a"]},"text":"b"},{"op":"ungroup","group":"c"}]}',
+    b'\0{"error":{"code":"a","message":"b"}}',
+    b"\1https://example.com:8443/a?b=c",
+    b"\1whsec_BQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUF",
+]:
+    seed("hook_answer", text)
+
 for text in tokens:
     seed("token", text)
 for text in pusher:

@@ -115,6 +115,8 @@ stage_fuzz() {
 
 stage_compat() { bash tests/compat/run.sh; }
 
+stage_hooks() { bash tests/hooks/run.sh; }
+
 stage_chaos() { bash tests/chaos/run.sh; }
 
 # The short form; see tests/attacks/run.sh for the long one.
@@ -165,7 +167,7 @@ show_summary() {
 }
 
 all_stages() {
-    stages=(setup lint test simulation fuzz chaos build attacks conformance browser pusher deploy)
+    stages=(setup lint test simulation fuzz chaos build attacks conformance browser pusher hooks deploy)
     if [ -f tests/compat/run.sh ]; then
         stages+=(compat)
     else

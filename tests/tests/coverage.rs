@@ -13,6 +13,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("pusher", "real clients and server libraries of the Pusher protocol"),
     ("deploy", "systemd units, nginx and HAProxy with TLS in front, the demo"),
     ("compat", "peers in PHP"),
+    ("hooks", "receivers of webhooks made of npm and PyPI packages, and in PHP"),
 ];
 
 /// The stages that it runs, or that prepare others.
