@@ -303,3 +303,37 @@ async fn commands_of_an_answer_reach_other_clients_and_a_failed_one_does_not_sto
     let failed = suite.workers[0].metric("pushsuite_webhook_failed_commands_total").await;
     assert_eq!(failed, Some(1.0));
 }
+
+#[tokio::test]
+async fn group_is_occupied_with_its_first_client_on_any_gateway_and_vacated_with_its_last() {
+    let receiver = Receiver::start(|request| match request.header("ce-type") {
+        "gw.connect" => Reply::json(r#"{"groups":["room-1","other"]}"#),
+        _ => plain(request),
+    })
+    .await;
+    let keys = "events = [\"connect\", \"occupied\", \"vacated\"]\ngroups = [\"room-\"]";
+    let file = HookFile::new(&[(receiver.url("/"), keys)]);
+    let suite = file.suite().worker_flag("--presence-grace", "0").workers(2).start().await;
+    let (first, second) = (suite.browser(0).await, suite.browser(1).await);
+    let of_group = async |kind: &str| {
+        eventually(kind.to_owned(), async || {
+            let received = receiver.received();
+            received.into_iter().find(|it| it.header("ce-type") == kind)
+        })
+        .await
+    };
+    let occupied = of_group("gw.group.occupied").await;
+    assert_eq!(occupied.header("ce-subject"), "room-1");
+    let cluster = suite.cluster().await;
+    eventually("both are members", async || {
+        (cluster.group_count("room-1").await.unwrap() == 2).then_some(())
+    })
+    .await;
+    first.close().await;
+    second.close().await;
+    let vacated = of_group("gw.group.vacated").await;
+    let number = |it: &Received| it.header("ce-gwseq").parse::<u64>().unwrap();
+    assert!(number(&occupied) < number(&vacated));
+    let groups = receiver.received();
+    assert!(groups.iter().all(|it| it.header("ce-subject") != "other"));
+}

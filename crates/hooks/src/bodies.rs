@@ -78,11 +78,9 @@ pub struct Close {
 /// `gw.group.occupied` and `gw.group.vacated`.
 #[derive(Debug, Serialize)]
 pub struct Occupancy {
-    /// The group.
+    /// The group; what is not UTF-8 in it is replaced.
     pub group: String,
-    /// Its clients.
-    pub clients: u64,
-    /// The number of the notice: a repeated one has the same, or a lower one.
+    /// The number of the notice: later ones of the group have higher numbers.
     pub number: u64,
 }
 

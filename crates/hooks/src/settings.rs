@@ -1,8 +1,9 @@
 //! The webhooks of the settings file: `[[webhook]]`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use http::HeaderValue;
+use protocol::Group;
 use runtime::tls::HttpsClient;
 use serde::{Deserialize, Serialize};
 use service::settings::{Entry, Key, Refused, Table, TableFile};
@@ -22,6 +23,9 @@ const LONGEST: u64 = 24 * 60 * 60;
 /// The most requests at a time of one entry.
 const MOST_IN_FLIGHT: usize = 10_000;
 
+/// The most prefixes of groups of all entries together.
+const MOST_GROUPS: usize = 64;
+
 /// The most listener ports, headers or events of one entry.
 const MOST_VALUES: usize = 100;
 
@@ -35,6 +39,8 @@ pub struct Hook {
     events: Vec<Kind>,
     #[serde(default)]
     ports: Vec<u16>,
+    #[serde(default)]
+    groups: Vec<String>,
     #[serde(default)]
     headers: Vec<String>,
     #[serde(default)]
@@ -63,6 +69,10 @@ pub enum Kind {
     Message,
     /// A client is closed.
     Close,
+    /// A group has its first client.
+    Occupied,
+    /// A group has no client any more.
+    Vacated,
 }
 
 fn events() -> Vec<Kind> {
@@ -109,16 +119,23 @@ const KEYS: &[Key] = &[
     ),
     key(
         "events",
-        "list of `connect`, `message`, `close`",
-        Some("all"),
+        "list of `connect`, `message`, `close`, `occupied`, `vacated`",
+        Some("`connect`, `message`, `close`"),
         "Kinds of events that the URL receives. `connect` and `message` go to the first entry \
-         that has them, `close` to every one",
+         that has them, the others to every one",
     ),
     key(
         "ports",
         "list of ports",
         Some("all"),
         "Listeners of the gateways whose clients this entry is for",
+    ),
+    key(
+        "groups",
+        "list of prefixes, at most 64",
+        Some("none"),
+        "Beginnings of the names of groups whose `occupied` and `vacated` the URL receives. A \
+         change takes effect with the next start",
     ),
     key(
         "headers",
@@ -201,6 +218,16 @@ impl Entry for Hook {
         if !(1..=MOST_IN_FLIGHT).contains(&self.max_in_flight) {
             return Err(format!("`max_in_flight` must be 1 to {MOST_IN_FLIGHT}"));
         }
+        let wants = |kind| self.events.contains(&kind);
+        if (wants(Kind::Occupied) || wants(Kind::Vacated)) == self.groups.is_empty() {
+            return Err("`groups` and the events `occupied`, `vacated` belong together".to_owned());
+        }
+        if MOST_GROUPS < self.groups.len() {
+            return Err(format!("`groups` has more than {MOST_GROUPS} values"));
+        }
+        if !self.groups.iter().all(|prefix| Group::new(prefix).is_ok()) {
+            return Err("`groups` contains an empty or too long prefix".to_owned());
+        }
         if self.ports.contains(&0) {
             return Err("`ports` contains 0".to_owned());
         }
@@ -225,6 +252,12 @@ impl Hook {
     /// Whether it receives these events of clients of a listener.
     pub(crate) fn receives(&self, kind: Kind, port: u16) -> bool {
         self.events.contains(&kind) && (self.ports.is_empty() || self.ports.contains(&port))
+    }
+
+    /// Whether it receives these events of a group.
+    pub(crate) fn receives_of_group(&self, kind: Kind, group: &Group) -> bool {
+        let has_prefix = |prefix: &String| group.as_bytes().starts_with(prefix.as_bytes());
+        self.events.contains(&kind) && self.groups.iter().any(has_prefix)
     }
 
     /// The receiver.
@@ -291,7 +324,19 @@ impl Hooks {
             let problem = format!("there are more than {MAX_HOOKS} entries");
             return Err(file.refuse::<Hook>(MAX_HOOKS, &problem));
         }
-        Ok(Self(hooks))
+        let hooks = Self(hooks);
+        if MOST_GROUPS < hooks.groups().len() {
+            let problem = format!("`groups` of all entries are more than {MOST_GROUPS}");
+            return Err(file.refuse::<Hook>(hooks.0.len() - 1, &problem));
+        }
+        Ok(hooks)
+    }
+
+    /// The prefixes of the groups of all of them, each once.
+    pub(crate) fn groups(&self) -> Vec<Group> {
+        let all = self.0.iter().flat_map(|hook| &hook.groups);
+        let groups: BTreeSet<_> = all.filter_map(|prefix| Group::new(prefix).ok()).collect();
+        groups.into_iter().collect()
     }
 
     /// Whether there are none.
@@ -367,6 +412,9 @@ mod tests {
             (&format!("{secret}events = [\"refresh\"]"), "refresh"),
             (&format!("{secret}ports = [0]"), "`ports`"),
             (&format!("{secret}headers = [\"a b\"]"), "`headers`"),
+            (&format!("{secret}groups = [\"a\"]"), "`groups`"),
+            (&format!("{secret}events = [\"vacated\"]"), "`groups`"),
+            (&format!("{secret}events = [\"vacated\"]\ngroups = [\"\"]"), "`groups`"),
             (&format!("{secret}timeout = 0"), "`timeout`"),
             (&format!("{secret}retry = 86401"), "`retry`"),
             (&format!("{secret}max_in_flight = 0"), "`max_in_flight`"),

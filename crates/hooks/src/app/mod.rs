@@ -8,6 +8,7 @@ mod close;
 mod connect;
 mod message;
 mod metrics;
+mod occupancy;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,7 @@ use anyhow::bail;
 use http_api::Failure;
 use prometheus_client::registry::Registry;
 use push_suite_worker::{
-    CancellationToken, Client, CloseReason, Handshake, Message, Process, Worker,
+    CancellationToken, Client, CloseReason, Group, Handshake, Message, Notice, Process, Worker,
 };
 use runtime::{clock, rate_limit::Throttle, sync::Mutex};
 use service::settings::Current;
@@ -155,6 +156,15 @@ impl Worker for Webhook {
 
     async fn on_close(&self, client: &Client, reason: CloseReason) -> anyhow::Result<()> {
         self.close(client, reason).await
+    }
+
+    fn watched_groups(&self) -> Vec<Group> {
+        self.hooks.get().groups()
+    }
+
+    async fn on_presence(&self, notice: &Notice) -> anyhow::Result<()> {
+        self.report_occupancy(notice);
+        Ok(())
     }
 
     async fn on_worker_stop(&self, _process: &Process) -> anyhow::Result<()> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use protocol::Group;
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -51,6 +52,11 @@ impl Plan {
     /// Those that receive an event of a client of a listener.
     pub(super) fn all(&self, kind: Kind, port: u16) -> impl Iterator<Item = &Planned> {
         self.0.iter().filter(move |planned| planned.hook.receives(kind, port))
+    }
+
+    /// Those that receive an event of a group.
+    pub(super) fn of_group(&self, kind: Kind, group: &Group) -> impl Iterator<Item = &Planned> {
+        self.0.iter().filter(move |planned| planned.hook.receives_of_group(kind, group))
     }
 
     /// The one that answers an event of a client of a listener.

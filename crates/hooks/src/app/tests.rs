@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use protocol::event::Header;
-use push_suite_worker::{CloseFrame, DeliveryId, Group, testing::TestCluster};
+use push_suite_worker::{CloseFrame, DeliveryId, NoticeKind, testing::TestCluster};
 use serde_json::{Value, json};
 use test_support::receiver::{Received, Receiver, Reply};
 
@@ -295,6 +295,35 @@ async fn event_that_waits_is_left_to_another_worker_when_the_process_stops() {
     let (before, closed) = (scene.receiver.received().len(), scene.cluster.next_event(client.id()));
     scene.app.on_close(&closed, CloseReason::Client).await.unwrap_err();
     assert_eq!(scene.receiver.received().len(), before, "no attempt begins any more");
+}
+
+#[tokio::test]
+async fn notices_of_watched_groups_are_posted_in_order() {
+    let keys = "events = [\"occupied\", \"vacated\"]\ngroups = [\"room-\"]";
+    let scene = scene(keys, |request| match request.number {
+        0 => Reply::status(500),
+        _ => Reply::status(204),
+    })
+    .await;
+    assert_eq!(scene.app.watched_groups(), [Group::new("room-").unwrap()]);
+    let notices = [
+        ("room-1", 7, NoticeKind::Occupied),
+        ("room-1", 8, NoticeKind::Clients(2)),
+        ("other", 9, NoticeKind::Occupied),
+        ("room-1", 10, NoticeKind::Vacated),
+    ];
+    for (group, number, kind) in notices {
+        let notice = Notice::new(Group::new(group).unwrap(), number, kind);
+        scene.app.on_presence(&notice).await.unwrap();
+    }
+    scene.app.engine.flush().await;
+    let received = scene.receiver.received();
+    let seen: Vec<_> = received.iter().map(|it| (it.header("ce-type"), json_of(it))).collect();
+    let occupied = ("gw.group.occupied", json!({"group": "room-1", "number": 7}));
+    let vacated = ("gw.group.vacated", json!({"group": "room-1", "number": 10}));
+    assert_eq!(seen, [occupied.clone(), occupied, vacated]);
+    assert_eq!(received[0].header("ce-subject"), "room-1");
+    assert_eq!(received[0].header("ce-id"), received[1].header("ce-id"));
 }
 
 #[tokio::test]
