@@ -102,6 +102,13 @@ device_frames = [
 ]
 
 # Messages of clients of the Pusher protocol, names of channels and a socket id.
+push_api = [
+    b'{"op":"send","to":{"groups":["a",7,{"base64":"/wA="}]},"exclude":{"uids":["b"]},"data":{"a":[1]}}',
+    b'{"op":"send","to":{"clients":["7f0000010b5400000001"]},"base64":"/wA=","binary":false}',
+    b'{"op":"close","client":"7f0000010b5400000001","code":4001,"message":{"text":"bye"}}',
+    b'{"op":"revoke","uids":["a"],"issued_before":1,"ttl":60,"disconnect":false}',
+    b"limit=10&after=ff00&fields=uid%2Csession&key=a+b",
+]
 pusher = [
     b'{"event":"pusher:ping","data":{}}',
     b'{"event":"pusher:subscribe","data":{"auth":"k1:0","channel":"presence-a",'
@@ -202,6 +209,8 @@ for text in [
 
 for text in tokens:
     seed("token", text)
+for text in push_api:
+    seed("push_api", text)
 for text in pusher:
     seed("pusher", text)
 for text in pusher_http:

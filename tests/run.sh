@@ -117,6 +117,9 @@ stage_compat() { bash tests/compat/run.sh; }
 
 stage_hooks() { bash tests/hooks/run.sh; }
 
+# The push API against its OpenAPI document.
+stage_http() { bash tests/http/run.sh; }
+
 stage_chaos() { bash tests/chaos/run.sh; }
 
 # The short form; see tests/attacks/run.sh for the long one.
@@ -167,7 +170,7 @@ show_summary() {
 }
 
 all_stages() {
-    stages=(setup lint test simulation fuzz chaos build attacks conformance browser pusher hooks deploy)
+    stages=(setup lint test simulation fuzz chaos build attacks conformance browser pusher hooks http deploy)
     if [ -f tests/compat/run.sh ]; then
         stages+=(compat)
     else

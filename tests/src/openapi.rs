@@ -47,9 +47,7 @@ pub fn template_of<'a>(document: &'a Value, path: &str) -> Option<&'a str> {
     let matches = |template: &&String| {
         let (wanted, given): (Vec<_>, Vec<_>) =
             (template.split('/').collect(), path.split('/').collect());
-        let same = |(wanted, given): (&&str, &&str)| {
-            wanted == given || wanted.starts_with('{') && !given.is_empty()
-        };
+        let same = |(wanted, given): (&&str, &&str)| wanted == given || wanted.starts_with('{');
         wanted.len() == given.len() && wanted.iter().zip(&given).all(same)
     };
     let paths = document["paths"].as_object()?;
@@ -152,6 +150,7 @@ mod tests {
             assert!(get(status, body.clone()).is_err(), "{status} {body}");
         }
         assert_eq!(template_of(&document, "/a/b"), Some("/a/b"));
-        assert_eq!(template_of(&document, "/a/"), None);
+        assert_eq!(template_of(&document, "/a/"), Some("/a/{b}"));
+        assert_eq!(template_of(&document, "/a"), None);
     }
 }

@@ -51,7 +51,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 1_024,
-            requests: 1_024,
+            // Each may hold a body of 1 MiB.
+            requests: 256,
             head_time: Duration::from_secs(10),
             body_time: Duration::from_secs(10),
             idle_time: Duration::from_secs(75),
