@@ -11,15 +11,15 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/../lib.sh"
 cd "$here/../.."
 
-need php node npm
+need php node npm python
 node=$PWD/target/hooks-node venv=$PWD/target/hooks-venv
 if [ ! -d "$node/node_modules/cloudevents" ]; then
     mkdir -p "$node"
-    npm install --prefix "$node" --no-audit --no-fund --no-save standardwebhooks@1.1.1 cloudevents@10.0.0
+    quietly npm install --prefix "$node" --no-audit --no-fund --no-save standardwebhooks@1.1.1 cloudevents@10.0.0
 fi
 if [ ! -x "$venv/bin/python" ] || ! "$venv/bin/python" -c 'import cloudevents, standardwebhooks' 2>/dev/null; then
     python3 -m venv "$venv"
-    "$venv/bin/pip" install -q standardwebhooks==1.1.0 cloudevents==2.2.0
+    quietly "$venv/bin/pip" install -q standardwebhooks==1.1.0 cloudevents==2.2.0
 fi
 SUITE_PHP=1 SUITE_HOOKS_NODE=$node SUITE_HOOKS_PYTHON=$venv/bin/python \
     cargo test --quiet --locked -p suite-tests --test webhook_php --test webhook_receivers
