@@ -22,6 +22,7 @@ mod worker;
 mod clients;
 mod crowd;
 pub mod handshakes;
+mod members;
 mod poison;
 mod websocket;
 

@@ -151,6 +151,7 @@ impl Total {
             ("refused for lack of an answer", handshakes.unanswered),
             ("messages received compressed", outcome.compressed),
             ("closed for a newer one with their uid", outcome.replaced),
+            ("snapshots and changes of members", outcome.members),
             ("onConnect", counts.connects),
             ("closes missing (known gap)", counts.closes_missing),
             ("closes twice without a mark (known gap)", counts.closes_twice),

@@ -81,6 +81,8 @@ pub struct Plan {
     pub compression: Option<&'static str>,
     /// Number of connections that a uid may have; for some seeds, in which a crowd has one uid.
     pub uid_limit: Option<u64>,
+    /// Whether workers watch a group, which clients join as members; for some seeds.
+    pub members: bool,
     /// In order of their start.
     pub steps: Vec<Step>,
 }
@@ -118,6 +120,7 @@ impl Plan {
             handshakes: false,
             compression: None,
             uid_limit: None,
+            members: false,
             steps: Vec::new(),
         };
         // A generator of its own, so that the rest of a seed's plan stays the same.
@@ -136,6 +139,8 @@ impl Plan {
         plan.compression = ["all", "fan-out"].get(other.random_range(0..5)).copied();
         let mut other = StdRng::seed_from_u64(seed ^ 0x0063_726f_7764);
         plan.uid_limit = other.random_bool(0.3).then(|| other.random_range(2..=3));
+        let mut other = StdRng::seed_from_u64(seed ^ 0x6d65_6d62_6572);
+        plan.members = other.random_bool(0.4);
         let faults = rng.random_range(3..=9);
         let mut at = QUIET;
         for _ in 0..faults {

@@ -116,6 +116,7 @@ pub(crate) async fn run_worker(
         format!("--gateway-grace={}", plan.grace),
         format!("--peer-timeout={PEER_TIMEOUT}"),
         "--threads=1".to_owned(),
+        "--presence-grace=1".to_owned(),
     ];
     let flags = flags.into_iter().chain(registers(&plan));
     let config = settings::<push_suite_worker::Args, push_suite_worker::Config>("worker", flags)?;
@@ -124,6 +125,7 @@ pub(crate) async fn run_worker(
         number: instance,
         reports: plan.reports,
         handshakes: plan.handshakes,
+        watches: plan.members,
         padding: if plan.compression.is_some() { PADDING } else { 0 },
     });
     push_suite_worker::serve(worker, config, starting).await

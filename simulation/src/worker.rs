@@ -5,6 +5,7 @@ use std::time::Duration;
 use simulated::control;
 use test_support::{
     message::Request,
+    presence::member_of,
     record::Record,
     worker::{Recorder, Reported},
 };
@@ -20,6 +21,8 @@ pub(crate) struct Instance {
     pub(crate) reports: bool,
     /// Whether it decides about handshakes.
     pub(crate) handshakes: bool,
+    /// Whether it watches a group.
+    pub(crate) watches: bool,
     /// Number of zeros behind its messages.
     pub(crate) padding: usize,
 }
@@ -49,6 +52,10 @@ impl Recorder for Instance {
         self.padding
     }
 
+    fn watches(&self) -> bool {
+        self.watches
+    }
+
     fn decides_handshakes(&self) -> bool {
         self.handshakes
     }
@@ -56,7 +63,8 @@ impl Recorder for Instance {
     fn report_within(&self, request: Request) -> Option<Duration> {
         // Of two messages to a uid one, and of two to a group.
         let asks = self.reports && matches!(request.number % 32, 3 | 23 | 27);
-        let asks = asks && !crowd::is_member(request.from);
+        let is_other = crowd::is_member(request.from) || member_of(request.from).is_some();
+        let asks = asks && !is_other;
         asks.then_some(REPORT_TIMEOUT)
     }
 

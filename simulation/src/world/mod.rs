@@ -25,6 +25,7 @@ use crate::{
     crowd::Crowd,
     handshakes, journal,
     known_gaps::History,
+    members::Members,
     observer,
     plan::{Plan, ProcessId},
     poison::{self, PoisonOutcome},
@@ -49,6 +50,8 @@ pub struct Outcome {
     pub compressed: u64,
     /// Number of clients that were closed for a newer one with their uid.
     pub replaced: u64,
+    /// Number of snapshots and changes of members that clients received.
+    pub members: u64,
     /// Duration in simulated nanoseconds.
     pub took: u64,
     /// Number of processes started.
@@ -115,6 +118,8 @@ struct World {
     poison_outcome: Rc<PoisonOutcome>,
     /// The clients that have the same uid.
     crowd: Rc<Crowd>,
+    /// The clients that are members of a watched group.
+    members: Rc<Members>,
     closing: bool,
 }
 
@@ -128,7 +133,10 @@ pub fn run(seed: u64, lines: bool) -> Outcome {
     poison::begin();
     let mut world = World::new(seed);
     world.run();
-    let World { plan, instances, mut account, history, progress, processes, crowd, .. } = world;
+    let World {
+        plan, instances, mut account, history, progress, processes, crowd, members, ..
+    } = world;
+    members.take_failures().into_iter().for_each(|failure| account.failure(failure));
     history.add_gaps(&plan, &mut account);
     let mut logs = progress.take_logs();
     logs.iter_mut().for_each(|log| history.cut_short(&plan, log));
@@ -160,6 +168,7 @@ pub fn run(seed: u64, lines: bool) -> Outcome {
         handshakes,
         compressed,
         replaced,
+        members: members.seen.get(),
         took,
         instances,
         digest,
@@ -196,6 +205,7 @@ impl World {
             progress: Arc::default(),
             poison_outcome: Rc::default(),
             crowd: Rc::default(),
+            members: Rc::default(),
             closing: false,
         }
     }
@@ -245,6 +255,11 @@ impl World {
         let left = self.wait(PATIENCE, |world| count(&world.progress.ended) == clients);
         self.expect(left, "some clients did not disconnect");
         self.wait_for_closes();
+        let settled = self.wait(PATIENCE, |world| {
+            world.sum_of("pushsuite_gateway_presence_groups") == 0
+                && world.sum_of("pushsuite_gateway_presence_bytes") == 0
+        });
+        self.expect(settled, "some departures of members are not settled");
         self.check_gauges(0);
         self.close();
     }
@@ -336,9 +351,15 @@ impl World {
         self.expect(within, "a uid has too many connections");
         let any = self.plan.uid_limit.is_none() || 0 < self.crowd.open.get();
         self.expect(any, "a uid has lost its last connection");
+        let agree = self.wait(PATIENCE, |world| !world.plan.members || world.members.agree());
+        if !agree {
+            self.account.failure(format!("members differ: {}", self.members.describe()));
+        }
         self.pause(SECOND);
+        // The clients that are not in the account.
         let crowd = self.crowd.open.get();
-        self.check_gauges((staying + crowd) as i64);
+        let others = crowd + self.members.open();
+        self.check_gauges((staying + others) as i64);
         let registers = (0..self.plan.registers).map(|host| settings::register(host).to_string());
         let mut groups: BTreeMap<u32, u64> = BTreeMap::new();
         for client in 0..self.plan.clients {
@@ -365,14 +386,21 @@ impl World {
         self.expect(answered, "the query for connected clients had no answer");
         if let Some((all, members, together)) = seen.take() {
             let grouped: u64 = members.iter().sum();
-            if all != staying + crowd || grouped != staying || together != crowd {
+            if all != staying + others || grouped != staying || together != crowd {
                 let what = format!(
-                    "{staying} stay and {crowd}, gateways have {all}, groups {members:?}, one uid \
+                    "{staying} stay and {others}, gateways have {all}, groups {members:?}, one uid \
                      {together}"
                 );
                 self.account.failure(what);
             }
         }
+    }
+
+    /// A metric, over all gateways.
+    fn sum_of(&self, name: &str) -> i64 {
+        let metrics =
+            self.processes.iter().flat_map(|it| settings::read(&it.metrics).unwrap_or_default());
+        metrics.filter(|(found, _)| found == name).map(|(_, value)| value).sum()
     }
 
     /// Checks that gateways hold these clients and nothing in flight.
@@ -390,6 +418,7 @@ impl World {
             ("pushsuite_gateway_events_held_bytes", 0),
             ("pushsuite_gateway_events_in_flight_bytes", 0),
             ("pushsuite_gateway_client_bytes", 0),
+            ("pushsuite_gateway_presence_waiting", 0),
         ] {
             let found = sum.get(name);
             if found != Some(&expected) {

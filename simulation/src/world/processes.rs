@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{AWAY, World};
 use crate::{
     clients::{self, LIMITS, Simulated},
-    crowd,
+    crowd, members,
     plan::ProcessId,
     poison,
     process::Process,
@@ -58,11 +58,19 @@ impl World {
                 let gateways = environment.gateways.clone();
                 let members = if plan.uid_limit.is_some() { crowd::MEMBERS } else { 0 };
                 let crowd = (self.phase.subscribe(), Rc::clone(&self.crowd));
+                let watching = if plan.members { members::CLIENTS } else { 0 };
+                let watched = (self.phase.subscribe(), Rc::clone(&self.members));
                 Process::start(host, async move {
                     for member in 0..members {
                         let (gateways, (phase, crowd)) = (gateways.clone(), crowd.clone());
                         tokio::task::spawn_local(async move {
                             crowd::run(member, &gateways, phase, &crowd).await;
+                        });
+                    }
+                    for number in 0..watching {
+                        let (gateways, (phase, members)) = (gateways.clone(), watched.clone());
+                        tokio::task::spawn_local(async move {
+                            members::run(number, &gateways, phase, &members).await;
                         });
                     }
                     if let Some((gateway, after, phase, outcome)) = poison {

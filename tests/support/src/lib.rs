@@ -14,6 +14,8 @@ pub mod record;
 pub mod clients;
 mod connection;
 #[cfg(feature = "worker")]
+pub mod presence;
+#[cfg(feature = "worker")]
 pub mod worker;
 
 pub mod account;

@@ -8,11 +8,13 @@ use std::{
 
 use anyhow::Context as _;
 use push_suite_worker::{
-    Client, CloseReason, Exclude, Grant, Handshake, Message, Report, Sending, Worker,
+    Client, CloseReason, Exclude, Grant, Group, Handshake, MemberChange, Message, Report, Sending,
+    Worker,
 };
 
 use crate::{
     message::{Kind, Reply, Request, Token},
+    presence,
     record::{self, Record, RecordedEvent},
 };
 
@@ -34,6 +36,11 @@ pub trait Recorder: Send + Sync + 'static {
 
     /// Whether the worker decides about handshakes, at gateways with `--handshake-auth worker`.
     fn decides_handshakes(&self) -> bool {
+        false
+    }
+
+    /// Whether the worker watches the group of [`presence`](crate::presence).
+    fn watches(&self) -> bool {
         false
     }
 
@@ -131,7 +138,8 @@ impl<R: Recorder> Worker for RecordingWorker<R> {
         self.record(client, token.map_or(RecordedEvent::Unexpected, RecordedEvent::Open))?;
         let token = Token::from_u64(token.context("the query is not a token")?);
         if self.0.decides_handshakes() {
-            return decide(client, token).await;
+            decide(client, token).await?;
+            return presence::join(client, token).await;
         }
         client.bind_uid(token.uid()).await?;
         // To the same effect: all clients of a uid are in its group.
@@ -139,7 +147,15 @@ impl<R: Recorder> Worker for RecordingWorker<R> {
             0 => client.join_group(token.group()).await?,
             _ => client.cluster().join_group_by_uid(token.uid(), token.group()).await?,
         }
-        Ok(())
+        presence::join(client, token).await
+    }
+
+    fn watched_groups(&self) -> Vec<Group> {
+        if self.0.watches() { presence::prefixes() } else { Vec::new() }
+    }
+
+    fn presence_message(&self, _group: &Group, change: &MemberChange) -> Option<Message> {
+        Some(presence::message(change))
     }
 
     async fn on_message(&self, client: &Client, message: Message) -> anyhow::Result<()> {
