@@ -58,7 +58,7 @@ pub fn error(code: Option<u16>, text: &str) -> String {
     format!(r#"{{"event":"pusher:error","data":{{"code":{code},"message":{}}}}}"#, string(text))
 }
 
-/// A subscription that is accepted; not on a presence channel, see [`presence_succeeded`].
+/// A subscription that is accepted, except on a presence channel, where it contains the members.
 #[must_use]
 pub fn subscription_succeeded(channel: &str) -> String {
     event("pusher_internal:subscription_succeeded", channel, "{}")
