@@ -84,15 +84,25 @@ missing_packages() { # [THING...]
     local thing
     for thing in "${@:-all}"; do
         case $thing in
-            all) missing_packages browser fonts haproxy nginx node npm openssl php python systemd linker compiler ip ;;
+            all) missing_packages browser fonts haproxy laravel nginx node npm openssl php python systemd linker compiler ip ;;
             browser) has chromium || has chromium-browser || say chromium ;;
             fonts) chinese_font || say fontconfig fonts-noto-cjk ;;
             haproxy) has haproxy || say haproxy ;;
+            laravel)
+                has php || say php-cli
+                [ -e /usr/share/php/Illuminate/autoload.php ] || say php-laravel-framework
+                php_has pdo_sqlite || say php-sqlite3
+                ;;
             nginx) has nginx || say nginx ;;
             node) has node || say nodejs ;;
             npm) has npm || say npm ;;
             openssl) has openssl || say openssl ;;
             php) has php || say php-cli ;;
+            pusher-php)
+                [ -e /usr/share/php/GuzzleHttp/autoload.php ] || say php-guzzlehttp-guzzle
+                php_has curl || say php-curl
+                has phpunit || say phpunit
+                ;;
             python) python3 -c 'import ensurepip, ssl, venv' 2>/dev/null || say python3 python3-venv ;;
             systemd) has systemd-analyze || say systemd ;;
             ip) has ip || say iproute2 ;;
@@ -105,6 +115,8 @@ missing_packages() { # [THING...]
         esac
     done
 }
+
+php_has() { php -r 'exit(extension_loaded($argv[1]) ? 0 : 1);' "$1" 2>/dev/null; } # EXTENSION
 
 chinese_font() { has fc-list && [ -n "$(fc-list :lang=zh)" ]; }
 

@@ -1,0 +1,139 @@
+#!/usr/bin/env bash
+# docs/laravel.md in practice: an application of its files on Debian's Laravel, the commands of its
+# text, and two browsers. PUSHER_PHP names a clone of pusher/pusher-http-php, to use that library
+# instead of a stand-in, and to run its own tests too.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tests/lib.sh
+source "$here/../../lib.sh"
+PATH=$PATH:/usr/sbin:/sbin
+document=$root/docs/laravel.md
+
+need browser laravel nginx node npm openssl
+if [ -n "${PUSHER_PHP:-}" ]; then
+    PUSHER_PHP=$(cd "$PUSHER_PHP" && pwd) || exit 1
+    export PUSHER_PHP
+    need pusher-php
+fi
+release_binaries --quiet
+begin laravel
+
+installed=$(target_folder)/pusher-laravel
+mkdir -p "$installed"
+if ! cmp -s "$here/package-lock.json" "$installed/package-lock.json"; then
+    cp "$here/package.json" "$here/package-lock.json" "$installed/"
+    quietly npm ci --no-audit --no-fund --prefix "$installed"
+fi
+# Modules are found beside the packages that they import.
+cp "$here/chat.test.mjs" "$here/subscriber.mjs" "$installed/"
+
+# Sets the ports, and `on_free_ports` to a program for sed that puts them into what the document says.
+choose_ports() {
+    claim_port && register_port=$port
+    claim_port && inner_port=$port
+    claim_port && clients=$port
+    claim_port && http=$port
+    claim_port && https=$port
+    on_free_ports="s#(127\.0\.0\.1:|=)7272#\1$clients#; s#(127\.0\.0\.1:|=)8080#\1$http#
+        s#_PORT=443#_PORT=$https#; s#listen 443 ssl#listen 127.0.0.1:$https ssl#
+        s#push\.example\.com#localhost#; s#/etc/ssl/push-suite/fullchain#$log_folder/cert#
+        s#/etc/ssl/push-suite/privkey#$log_folder/key#; s#pusher\.toml#$log_folder/five-minutes/pusher.toml#"
+}
+
+commands() { # SECTION
+    node "$here/document.mjs" "$document" "$1" --commands | sed -E "$on_free_ports"
+}
+
+# Makes an application: the skeleton, and over it the files of each section.
+application() { # NAME SECTION...
+    local folder=$log_folder/$1 section
+    shift
+    mkdir -p "$folder"/storage/{cache,framework/cache,sessions,views} "$folder"/bootstrap/cache
+    cp -r "$here/skeleton/." "$folder/"
+    ln -s "$installed/node_modules" "$folder/public/node_modules"
+    for section in "$@"; do
+        node "$here/document.mjs" "$document" "$section" "$folder"
+    done
+    find "$folder" -maxdepth 1 -type f -exec sed -Ei "$on_free_ports" {} +
+}
+
+# The commands of the first step, with addresses of this test in their environment.
+start_suite() {
+    local program line words number=0
+    while read -r program line; do
+        number=$((number + 1))
+        read -r -a words <<<"${line%&}"
+        if [ "$program" = register ]; then words+=(--listen "127.0.0.1:$register_port"); fi
+        with_admin_port "$program" env GW_REGISTER_ADDRESS="127.0.0.1:$register_port" GW_LAN_PORT="$inner_port" \
+            "$bin/$program" "${words[@]}"
+    done < <(commands "Laravel in five minutes")
+    [ "$number" = 3 ] || fail "the document starts $number processes"
+    all_ready
+}
+
+start_nginx() {
+    make_certificate
+    mkdir -p "$log_folder/nginx"
+    node "$here/document.mjs" "$document" nginx "$log_folder/nginx" >/dev/null
+    sed -Ei "$on_free_ports" "$log_folder/nginx/nginx.conf"
+    cat >"$log_folder/nginx/main.conf" <<CONF
+daemon off;
+worker_processes 1;
+pid $log_folder/nginx/pid;
+events { worker_connections 256; }
+http {
+    access_log $log_folder/nginx/access.log;
+    client_body_temp_path $log_folder/nginx/body;
+    proxy_temp_path $log_folder/nginx/proxy;
+    fastcgi_temp_path $log_folder/nginx/fastcgi;
+    uwsgi_temp_path $log_folder/nginx/uwsgi;
+    scgi_temp_path $log_folder/nginx/scgi;
+    include $log_folder/nginx/nginx.conf;
+}
+CONF
+    start nginx nginx -p "$log_folder/nginx" -e "$log_folder/nginx/error.log" -c "$log_folder/nginx/main.conf"
+    until_open "$https"
+}
+
+# PHP that trusts the certificate of this test.
+php_flags=(-d "openssl.cafile=$log_folder/cert.pem" -d "curl.cainfo=$log_folder/cert.pem" -d display_errors=stderr
+    -d error_reporting=E_ALL\&~E_DEPRECATED)
+
+# Serves an application, and uses it.
+try() { # NAME
+    local folder=$log_folder/$1
+    say "--- $1"
+    claim_port
+    # PHP's server has no graceful end, and its workers do not end with it: all of its group are ended.
+    start "application-$1" env PHP_CLI_SERVER_WORKERS=4 \
+        bash -c 'trap "trap : TERM; kill 0; exit 0" TERM; "$@" & wait' _ php "${php_flags[@]}" -S "127.0.0.1:$port" -t "$folder/public" "$folder/public/index.php"
+    until_open "$port"
+    if ! APPLICATION=http://127.0.0.1:$port timeout 300 node --test --test-reporter=spec "$installed/chat.test.mjs"; then
+        print_log_tail "application-$1"
+        grep -h 'local\.' "$folder"/storage/*.log | tail -n 5 || true
+        fail "the application $1 does not work"
+    fi
+}
+
+choose_ports
+export PUSHER_STAND_IN=$here/../php/Pusher.php
+application five-minutes "Laravel in five minutes"
+start_suite
+try five-minutes
+
+application queue "Laravel in five minutes" "Queue workers"
+php "${php_flags[@]}" "$here/jobs_table.php" "$log_folder/queue/storage/jobs.sqlite"
+QUEUE_WORKER="$(cd "$log_folder/queue" && commands "Queue workers" | sed "s#php artisan#php $log_folder/queue/artisan#")" \
+    try queue
+
+start_nginx
+application reverb "Laravel in five minutes" "From Reverb"
+try reverb
+for request in 'GET /app/app-key' 'POST /apps/1/events'; do
+    grep -q "\"$request" "$log_folder/nginx/access.log" || fail "nginx has not seen $request"
+done
+
+if [ -n "${PUSHER_PHP:-}" ]; then
+    say "--- the tests of pusher-http-php"
+    bash "$here/sdk.sh" "$http" "$clients" "$log_folder/sdk" "$installed/subscriber.mjs"
+fi
