@@ -2,27 +2,25 @@
 //! is not lost with this process.
 
 use axum::http::StatusCode;
-use protocol::Group;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Answer, Asked, HttpApi,
-    attributes::Attributes,
-    json as json_answer,
+    Answer, Asked, HttpApi, json as json_answer,
     publication::{self, Publication},
     queries::asked_by_publisher,
     refused::Refused,
 };
-use crate::{App, Channel, Triggered, trigger};
+use crate::{App, CACHED_FOR, Channel, Triggered, trigger};
 
 impl HttpApi {
     pub(super) async fn publish_event(&self, app: &App, body: &[u8]) -> Result<Answer, Refused> {
         let event = publication::event(body, app.max_event_size())?;
-        self.publish(app, std::slice::from_ref(&event)).await?;
+        let events = std::slice::from_ref(&event);
+        let states = self.states_before(app, events).await?.into_iter();
+        self.publish(app, events).await?;
         if event.info.is_empty() {
             return Ok(json_answer("{}"));
         }
-        let states = self.states(asked(app, &event)).await?.into_iter();
         let names = event.channels.iter().map(|channel| channel.name().to_owned());
         let channels: Map<String, Value> = names.zip(states.map(Value::Object)).collect();
         Ok(json_answer(json!({"channels": channels}).to_string()))
@@ -31,12 +29,11 @@ impl HttpApi {
     pub(super) async fn publish_batch(&self, app: &App, body: &[u8]) -> Result<Answer, Refused> {
         let events = publication::batch(body, app.max_event_size())?;
         self.take_more(app, events.len().saturating_sub(1));
+        let states = self.states_before(app, &events).await?;
         self.publish(app, &events).await?;
         if events.iter().all(|event| event.info.is_empty()) {
             return Ok(json_answer("{}"));
         }
-        let asked = events.iter().flat_map(|event| asked(app, event)).collect();
-        let states = self.states(asked).await?;
         Ok(json_answer(json!({"batch": states}).to_string()))
     }
 
@@ -55,6 +52,34 @@ impl HttpApi {
         Ok(Answer { status: StatusCode::ACCEPTED, ..json_answer("{}") })
     }
 
+    /// The attributes of each channel of each event that the answer has; none if no event asks for
+    /// any. They are queried before anything is published: a query that fails refuses the request,
+    /// and its sender may repeat it without publishing twice.
+    async fn states_before(
+        &self,
+        app: &App,
+        events: &[Publication],
+    ) -> Result<Vec<Map<String, Value>>, Refused> {
+        if events.iter().all(|event| event.info.is_empty()) {
+            return Ok(Vec::new());
+        }
+        let channels =
+            || events.iter().flat_map(|event| event.channels.iter().map(move |it| (event, it)));
+        let asked = channels().map(|(event, it)| asked_by_publisher(app, it, event.info));
+        let mut states = self.states(asked.collect()).await?;
+        for (state, (event, channel)) in states.iter_mut().zip(channels()) {
+            let is_last = |later: &&Publication| later.channels.contains(channel);
+            if event.info.cache
+                && channel.is_cached()
+                && let Some(last) = events.iter().rfind(is_last)
+            {
+                let ttl = CACHED_FOR.as_secs();
+                state.insert("cache".to_owned(), json!({"data": last.data, "ttl": ttl}));
+            }
+        }
+        Ok(states)
+    }
+
     /// Publishes in order, and waits for the gateways.
     async fn publish(&self, app: &App, events: &[Publication]) -> Result<(), Refused> {
         let shared = &self.shared;
@@ -70,10 +95,4 @@ impl HttpApi {
         }
         Ok(())
     }
-}
-
-/// The channels of an event, each with what its publisher asks of it.
-fn asked(app: &App, event: &Publication) -> Vec<(Group, Attributes)> {
-    let channels = event.channels.iter();
-    channels.map(|channel| asked_by_publisher(app, channel, event.info)).collect()
 }

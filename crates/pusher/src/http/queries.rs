@@ -116,15 +116,15 @@ impl HttpApi {
     }
 }
 
-/// The attributes that a channel has of those that a publisher asks: of all its channels the same.
+/// The attributes to query of those that a publisher asks, of all its channels the same: those that
+/// the channel has, without the last event, which is the published one.
 pub(super) fn asked_by_publisher(
     app: &App,
     channel: &Channel,
     info: Attributes,
 ) -> (Group, Attributes) {
     let user_count = info.user_count && channel.is_presence();
-    let cache = info.cache && channel.is_cached();
-    (names::channel_group(app, channel), Attributes { user_count, cache, ..info })
+    (names::channel_group(app, channel), Attributes { user_count, cache: false, ..info })
 }
 
 /// The last event of a cache channel: its data, and for how many seconds it is still kept.

@@ -1,5 +1,7 @@
 //! Each endpoint with its exact answers, on a cluster of one gateway.
 
+mod info;
+
 use axum::body::{Body, to_bytes};
 use push_suite_worker::{
     Client, Member, MemberId, Message, MessageKind, Snapshot, testing::TestCluster,

@@ -14,6 +14,8 @@ use super::retained::LastMessages;
 #[derive(Debug, Default)]
 pub(super) struct Gateway {
     clients: BTreeMap<ConnectionId, Client>,
+    /// Whether it answers no query.
+    pub(super) is_unavailable: bool,
     /// The last messages of groups.
     pub(super) last_messages: LastMessages,
 }
@@ -330,6 +332,9 @@ impl LocalGateway for Gateway {
     }
 
     fn answer(&mut self, query: Query) -> Answer {
+        if self.is_unavailable {
+            return Answer::Unavailable;
+        }
         let count = |group: Option<&Group>| self.members(group).count() as u64;
         match query {
             Query::IsOnline { client } => Answer::Online(self.open().any(|(id, _)| id == client)),

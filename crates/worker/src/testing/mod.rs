@@ -157,6 +157,13 @@ impl TestCluster {
         Client::new(Arc::clone(&known.state), known.events, redelivered)
     }
 
+    /// Makes every query fail with [`Error::Unavailable`](crate::Error::Unavailable), or answers them
+    /// again. Commands take effect all the same: it is as if one of several gateways could not be
+    /// reached.
+    pub fn set_unavailable(&self, is_unavailable: bool) {
+        self.loopback.with_gateway(|gateway| gateway.is_unavailable = is_unavailable);
+    }
+
     /// The messages that were sent to a client since the last call.
     pub fn received(&self, id: ClientId) -> Vec<Message> {
         self.see(id, |client| std::mem::take(&mut client.received))

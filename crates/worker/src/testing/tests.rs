@@ -32,6 +32,18 @@ async fn commands_take_effect_before_the_next_query() {
 }
 
 #[tokio::test]
+async fn unavailable_cluster_executes_commands_and_answers_no_query() {
+    let cluster = TestCluster::start();
+    let ann = cluster.client();
+    cluster.set_unavailable(true);
+    ann.join_group("room").await.unwrap();
+    let error = cluster.cluster().group_count("room").await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }) && error.is_retryable(), "{error}");
+    cluster.set_unavailable(false);
+    assert_eq!(cluster.cluster().group_count("room").await.unwrap(), 1);
+}
+
+#[tokio::test]
 async fn worker_of_a_test_is_ready_and_the_first() {
     let cluster = TestCluster::start();
     let process = cluster.process("Test", "3");
