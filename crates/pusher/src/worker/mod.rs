@@ -216,12 +216,25 @@ impl Shared {
         let is_counted = State::read(&client.encoded_session()).is_some();
         if let Some(most) = app.max_connections()
             && !is_counted
-            && most <= client.cluster().group_count(names::app_group(app)).await?
+            && self.has(most, app, client.cluster()).await?
         {
             return Ok(Err(Refused::OverQuota));
         }
         self.metrics.established(request.client);
         Ok(Ok(Arc::clone(app)))
+    }
+
+    /// Whether an app has that many clients. False if they cannot be counted at present: a gateway
+    /// that is not reachable is no reason to refuse the clients of others.
+    async fn has(&self, most: u64, app: &App, cluster: &Cluster) -> Result<bool, Error> {
+        match cluster.group_count(names::app_group(app)).await {
+            Ok(count) => Ok(most <= count),
+            Err(error) if error.is_retryable() => {
+                tracing::debug!(app = app.id(), %error, "clients not counted: one is admitted");
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Establishes a connection.

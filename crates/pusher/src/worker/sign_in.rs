@@ -62,7 +62,14 @@ impl Connection<'_> {
             self.client.join_group(names::watchers_group(self.app, user)).await?;
         }
         let uids = watchlist.iter().map(|user| names::uid(self.app, user));
-        let are_online = self.client.cluster().are_uids_online(uids).await?;
+        let are_online = match self.client.cluster().are_uids_online(uids).await {
+            Ok(are_online) => are_online,
+            Err(error) => {
+                // The client is signed in, and its users are shown as they come and go.
+                tracing::debug!(client = %self.client.id(), %error, "watchlist not shown");
+                return Ok(());
+            }
+        };
         let of = |online: bool| -> Vec<_> {
             let users = watchlist.iter().zip(&are_online).filter(|(_, it)| **it == online);
             users.map(|(user, _)| user).collect()

@@ -74,6 +74,19 @@ async fn app_has_as_many_clients_as_it_may_have() {
 }
 
 #[tokio::test]
+async fn client_is_admitted_while_the_clients_of_its_app_cannot_be_counted() {
+    let scene = Scene::with("max_connections = 1\n");
+    let one = scene.connect().await;
+    scene.cluster.set_unavailable(true);
+    let two = scene.connect().await;
+    assert_eq!(two.sends("pusher:ping", json!({})).await, [server_message::pong()]);
+    scene.cluster.set_unavailable(false);
+    let (third, _) = scene.handshake("/app/k1", None).await;
+    assert_eq!(scene.cluster.close_frame(third.id()).unwrap().code(), 4004);
+    assert_eq!((one.close_code(), two.close_code()), (None, None));
+}
+
+#[tokio::test]
 async fn handshake_that_awaits_an_answer_is_accepted_also_before_a_refusal() {
     let scene = Scene::start();
     for (target, code) in [("/app/k1", None), ("/app/k2", Some(4001))] {

@@ -80,6 +80,16 @@ async fn watchlist_shows_users_online_and_offline_at_the_sign_in() {
 }
 
 #[tokio::test]
+async fn sign_in_succeeds_while_the_users_of_its_watchlist_cannot_be_queried() {
+    let scene = Scene::start();
+    let ann = scene.connect().await;
+    let data = r#"{"id":"ann","watchlist":["bob"]}"#;
+    scene.cluster.set_unavailable(true);
+    assert_eq!(ann.signs_in(data).await, [server_message::signin_success(data)]);
+    assert!(ann.groups().contains(&"pusher-watchers:1:bob".to_owned()));
+}
+
+#[tokio::test]
 async fn watchlist_that_is_too_long_is_cut_with_an_error() {
     let scene = Scene::start();
     let ann = scene.connect().await;
