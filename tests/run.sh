@@ -118,7 +118,11 @@ stage_compat() { bash tests/compat/run.sh; }
 stage_hooks() { bash tests/hooks/run.sh; }
 
 # The push API against its OpenAPI document.
-stage_http() { bash tests/http/run.sh; }
+stage_http() {
+    check "programs in other languages" bash tests/http/languages.sh
+    check "generated requests" bash tests/http/run.sh
+    [ "$failed" = 0 ]
+}
 
 stage_chaos() { bash tests/chaos/run.sh; }
 

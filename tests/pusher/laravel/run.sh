@@ -41,7 +41,7 @@ choose_ports() {
 }
 
 commands() { # SECTION
-    node "$here/document.mjs" "$document" "$1" --commands | sed -E "$on_free_ports"
+    node "$root/tests/document.mjs" "$document" "$1" --commands | sed -E "$on_free_ports"
 }
 
 # Makes an application: the skeleton, and over it the files of each section.
@@ -52,7 +52,7 @@ application() { # NAME SECTION...
     cp -r "$here/skeleton/." "$folder/"
     ln -s "$installed/node_modules" "$folder/public/node_modules"
     for section in "$@"; do
-        node "$here/document.mjs" "$document" "$section" "$folder"
+        node "$root/tests/document.mjs" "$document" "$section" "$folder"
     done
     find "$folder" -maxdepth 1 -type f -exec sed -Ei "$on_free_ports" {} +
 }
@@ -74,7 +74,7 @@ start_suite() {
 start_nginx() {
     make_certificate
     mkdir -p "$log_folder/nginx"
-    node "$here/document.mjs" "$document" nginx "$log_folder/nginx" >/dev/null
+    node "$root/tests/document.mjs" "$document" nginx "$log_folder/nginx" >/dev/null
     sed -Ei "$on_free_ports" "$log_folder/nginx/nginx.conf"
     cat >"$log_folder/nginx/main.conf" <<CONF
 daemon off;

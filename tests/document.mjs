@@ -1,6 +1,6 @@
 // Writes the files of one section of a document into a folder, or prints its commands: the test
 // runs the text that readers copy. A file is a fenced block behind a line that begins with its
-// name; a name may occur again, with "further lines".
+// name and ends with a colon; "further lines" are appended to it.
 //
 //   node document.mjs DOCUMENT SECTION FOLDER      writes the files
 //   node document.mjs DOCUMENT SECTION --commands  prints the lines of the blocks of shell commands
