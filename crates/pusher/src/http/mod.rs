@@ -177,9 +177,8 @@ impl HttpApi {
         let body = body.read(body_limit(app)).await?;
         signed.check_body(&body)?;
         let asked = Asked::of(&query);
-        let (name, socket_id) = (asked.name.as_deref(), asked.socket_id.as_deref());
-        let [name, socket_id] = [name, socket_id].map(|it| it.unwrap_or_default().as_bytes());
-        let parts = [method.as_bytes(), path.as_bytes(), name, socket_id, &body];
+        let head_parts = [method.as_bytes(), path.as_bytes()];
+        let parts = [&head_parts[..], &asked.parts(), &[&body]].concat();
         let execution = match Execution::start(self, app, &head.headers, &parts)? {
             Started::Replay(answer) => return Ok(answer),
             Started::Execute(execution) => execution,
@@ -263,6 +262,13 @@ impl Asked {
             name: query.get("name"),
             socket_id: query.get("socket_id"),
         }
+    }
+
+    /// All of them.
+    fn parts(&self) -> [&[u8]; 4] {
+        let Self { filter_by_prefix, info, name, socket_id } = self;
+        let [name, socket_id] = [name, socket_id].map(|it| it.as_deref().unwrap_or_default());
+        [filter_by_prefix, info, name, socket_id].map(str::as_bytes)
     }
 }
 

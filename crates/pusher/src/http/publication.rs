@@ -59,6 +59,9 @@ pub(crate) enum InvalidBody {
     Channels(usize),
     #[error("An event has either channel or channels, not both")]
     BothChannels,
+    /// The answer has one element for each event, and limits count events.
+    #[error("An event of a batch has one channel, not channels")]
+    SeveralInBatch,
     #[error("Invalid channel {0:?}: {1}")]
     Channel(String, InvalidChannel),
     #[error("An event for an encrypted channel has no other channels")]
@@ -121,7 +124,11 @@ pub(crate) fn batch(body: &[u8], data_limit: usize) -> Result<Vec<Publication>, 
     }
     let events = batch.into_iter().enumerate();
     let checked = events.map(|(index, sent)| {
-        checked(sent, data_limit).map_err(|error| InvalidBody::InBatch(index, Box::new(error)))
+        let event = match sent.channels {
+            Some(_) => Err(InvalidBody::SeveralInBatch),
+            None => checked(sent, data_limit),
+        };
+        event.map_err(|error| InvalidBody::InBatch(index, Box::new(error)))
     });
     checked.collect()
 }

@@ -82,8 +82,11 @@ fn batch_has_at_most_ten_events_and_names_the_faulty_one() {
     let error = error.unwrap_err();
     assert!(error.to_string().starts_with("Event 1 of the batch: The data content of this event"));
     assert!(error.is_too_large());
-    let error = of(vec![good, json!({"name": "e", "data": "d"})]).unwrap_err();
+    let error = of(vec![good.clone(), json!({"name": "e", "data": "d"})]).unwrap_err();
     assert!(!error.is_too_large(), "{error}");
+    let several = json!({"name": "e", "data": "d", "channels": ["a"]});
+    let error = of(vec![good, several]).unwrap_err().to_string();
+    assert_eq!(error, "Event 1 of the batch: An event of a batch has one channel, not channels");
 }
 
 #[test]
