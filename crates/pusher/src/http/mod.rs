@@ -71,6 +71,9 @@ struct Shared {
 /// Requests at a time, of which each may have a body in memory.
 const MOST_AT_ONCE: usize = 1024;
 
+/// The most segments of a path in front of those of the API.
+const MOST_SEGMENTS: usize = 8;
+
 /// Answers that are remembered for requests with an `Idempotency-Key`, in number and bytes.
 const MOST_REPLAYS: (usize, usize) = (10_000, 16 << 20);
 
@@ -102,14 +105,16 @@ impl HttpApi {
 
 /// The routes of the API: `/apps/…`, `/users/…` and `/up`.
 ///
-/// A proxy may leave a path of its own in front of these: requests are answered below any one of its
-/// segments as well, whether their signature covers it or not.
+/// A proxy may leave a path of its own in front of these, of up to [`MOST_SEGMENTS`]: requests are
+/// answered below it as well, whether their signature covers it or not.
 pub fn routes(api: HttpApi) -> Router {
     let mut router = Router::new().route("/up", any(answer));
-    for prefix in ["", "/{prefix}"] {
+    let mut prefix = String::new();
+    for segment in 0..=MOST_SEGMENTS {
         for first in ["apps", "users"] {
             router = router.route(&format!("{prefix}/{first}/{{*rest}}"), any(answer));
         }
+        prefix.push_str(&format!("/{{prefix{segment}}}"));
     }
     router.with_state(api)
 }

@@ -1,6 +1,7 @@
 //! Each endpoint with its exact answers, on a cluster of one gateway.
 
 mod info;
+mod prefix;
 mod repeated;
 
 use axum::body::{Body, to_bytes};
