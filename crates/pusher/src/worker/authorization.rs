@@ -20,6 +20,9 @@ use crate::{connect::Refused, state::State};
 /// How often deadlines are checked.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// Seconds after which a client whose gateway could not be asked is checked again.
+const RETRY: u32 = 5;
+
 /// Maximum number of timers. Connections beyond it are checked with their next message.
 const MOST: usize = 1 << 20;
 
@@ -49,6 +52,9 @@ pub(super) async fn enforce(shared: Arc<Shared>, cluster: Cluster) {
         while let Some(client) = next() {
             if let Err(error) = check(&shared, &cluster, client).await {
                 tracing::debug!(%client, %error, "not checked for authorization");
+                if error.is_retryable() {
+                    shared.deadlines.lock().add(client, clock::now(), RETRY);
+                }
             }
         }
     }

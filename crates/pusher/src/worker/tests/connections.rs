@@ -173,6 +173,18 @@ async fn connection_that_is_not_authorized_in_time_is_closed() {
     assert_eq!(private.close_code(), None);
 }
 
+#[tokio::test(start_paused = true)]
+async fn connection_that_cannot_be_asked_at_its_deadline_is_closed_later() {
+    let scene = Scene::with("authorization_timeout = 30\n").started().await;
+    let idle = scene.connect().await;
+    scene.cluster.set_unavailable(true);
+    tokio::time::sleep(std::time::Duration::from_secs(40)).await;
+    assert_eq!(idle.close_code(), None);
+    scene.cluster.set_unavailable(false);
+    tokio::time::sleep(std::time::Duration::from_secs(8)).await;
+    assert_eq!(idle.close_code(), Some(4009));
+}
+
 #[tokio::test]
 async fn worker_without_the_timer_closes_an_overdue_connection_at_its_next_message() {
     let scene = Scene::with("authorization_timeout = 30\n");
