@@ -54,7 +54,7 @@ pub(crate) enum Refused {
     /// An attribute that channels of this kind do not have.
     #[error("{0}")]
     NotOfThisChannel(&'static str),
-    #[error("Not all gateways can be reached: {0}")]
+    #[error("{introduction}{0}", introduction = introduction(.0))]
     Cluster(#[from] Error),
 }
 
@@ -81,9 +81,19 @@ impl Refused {
             | Self::User(_)
             | Self::NotOfThisChannel(_) => StatusCode::BAD_REQUEST,
             Self::Cluster(error) if error.is_retryable() => StatusCode::SERVICE_UNAVAILABLE,
+            // Of this process, not of the request: another process may execute it.
+            Self::Cluster(Error::WrongSecret { .. } | Error::Closed) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Cluster(Error::Mismatch { .. }) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Cluster(_) => StatusCode::BAD_REQUEST,
         }
     }
+}
+
+/// What precedes an error that gateways which cannot be reached have caused.
+const fn introduction(error: &Error) -> &'static str {
+    if error.is_retryable() { "Not all gateways can be reached: " } else { "" }
 }
 
 /// The longest text of an error, in characters: some repeat a part of the request.
@@ -114,5 +124,40 @@ impl IntoResponse for Refused {
             _ => {}
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_of_the_cluster_is_no_fault_of_the_request_unless_its_arguments_are() {
+        let gateway = || "g:1".to_owned();
+        for (error, status, text) in [
+            (Error::Closed, 503, "the cluster is closed"),
+            (Error::NoGateway, 503, "Not all gateways can be reached: no gateway is linked"),
+            (
+                Error::Unreachable { gateway: gateway() },
+                503,
+                "Not all gateways can be reached: gateway g:1 is not linked",
+            ),
+            (
+                Error::WrongSecret { peer: gateway(), reason: "x".to_owned() },
+                503,
+                "g:1 does not accept the secret key: x",
+            ),
+            (
+                Error::Mismatch { gateway: gateway() },
+                500,
+                "gateway g:1 sent an answer that does not match the query",
+            ),
+            (Error::TooLarge { limit: 9 }, 400, "larger than a frame of 9 bytes"),
+        ] {
+            let refused = Refused::from(error);
+            assert_eq!((refused.status().as_u16(), &refused.to_string()[..]), (status, text));
+            let headers = refused.into_response().headers().clone();
+            assert_eq!(headers.contains_key(header::RETRY_AFTER), status == 503, "{text}");
+        }
     }
 }
