@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use protocol::{
-    Answer, Command, ConnectionId, Event, Member, MemberId, Message, PresenceReport, Query,
+    Answer, Command, ConnectionId, Event, Member, MemberId, Message, Query,
     codec::gateway_worker::Opcode,
     link::{ToGateway, ToPeer},
     rendezvous::rendezvous,
@@ -228,16 +228,18 @@ async fn commands_of_others_than_the_owner_are_ignored(threads: usize) {
     for (at, (_, id)) in clients.iter().enumerate() {
         events.command(join(*id, ["a", "b", "c"][at])).await;
     }
-    let mut reports = Vec::new();
-    while reports.iter().map(|it: &PresenceReport| it.clients).sum::<u64>() < 3 {
+    // Joins that are read apart are reported apart: in full at first, then what has changed.
+    let (mut last, mut full) = (BTreeMap::new(), BTreeMap::new());
+    while last.values().sum::<u64>() < 3 {
         let report = owner.report().await;
-        reports.retain(|it: &PresenceReport| it.shard != report.shard);
-        reports.push(report);
+        last.insert(report.shard, report.clients);
+        if report.full {
+            full.insert(report.shard, report);
+        }
     }
     // The owner has not taken the reports, and the others own nothing.
     let mut back_end = suite.peer(0).await;
-    let shards: Vec<_> = reports.iter().map(|report| report.shard).collect();
-    for shard in shards {
+    for shard in full.keys().copied() {
         for (peer, number) in [(&mut other.peer, u64::MAX), (&mut back_end, u64::MAX)] {
             peer.command(Command::PresenceTaken { shard, group: room(), number }).await;
         }
@@ -256,7 +258,7 @@ async fn commands_of_others_than_the_owner_are_ignored(threads: usize) {
     back_end.send(&ToGateway::Watch { prefixes: vec![group("presence-")] }).await;
     back_end.closed().await;
     // Once they are taken, the owner is obeyed.
-    for report in &reports {
+    for report in full.values() {
         owner.take(report).await;
     }
     owner.wait_for(3, &[("a", 1), ("b", 1), ("c", 1)]).await;
