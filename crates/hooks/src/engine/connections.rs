@@ -61,7 +61,10 @@ impl Connections {
             }
             match sender.send_request(request.clone()).await {
                 Ok(response) => return self.receive(sender, response).await,
-                Err(error) if error.is_canceled() || error.is_incomplete_message() => {}
+                // It was not written.
+                Err(error) if error.is_canceled() => {}
+                // It may have been read: once more at most, whatever other connections do.
+                Err(error) if error.is_incomplete_message() => break,
                 Err(error) => return Err(Failure::Broken(error)),
             }
         }

@@ -39,6 +39,9 @@ use crate::{
 const AGENT: HeaderValue =
     HeaderValue::from_static(concat!("push-suite/", env!("CARGO_PKG_VERSION")));
 
+/// The least time for an attempt: with less, a receiver that works may not answer in time.
+pub const LEAST_TIME: Duration = Duration::from_millis(100);
+
 /// The state of a receiver, which lasts while its settings are read again.
 #[derive(Debug)]
 pub(super) struct Receiver {
@@ -189,7 +192,8 @@ impl Endpoint {
     /// wait longer. Any complete answer is `Ok`, whatever its status.
     ///
     /// # Errors
-    /// When there is no complete answer.
+    /// When there is no complete answer. With less than [`LEAST_TIME`] left, nothing is sent
+    /// ([`Failure::Busy`]).
     pub async fn call(
         &self,
         request: &HookRequest,
@@ -203,6 +207,10 @@ impl Endpoint {
         let left = || deadline.saturating_duration_since(clock::now());
         let place = timeout(left(), receiver.places.acquire()).await;
         let _place = place.map_err(|_| Failure::Busy)?.expect("the semaphore is never closed");
+        // That there is no time says nothing about the receiver: its circuit must not open by it.
+        if left() < LEAST_TIME {
+            return Err(Failure::Busy);
+        }
         let pass = match receiver.circuit.lock().admit(clock::now()) {
             Admission::Pass(pass) => pass,
             Admission::Wait(wait) => return Err(Failure::Open(wait)),
@@ -388,6 +396,14 @@ impl Receiver {
         let admitted = self.warnings.lock().admit(clock::now());
         if let Some(suppressed) = admitted {
             tracing::warn!(url = %self.url, %problem, suppressed, "a request to a webhook failed");
+        }
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        if self.circuit.lock().is_open() {
+            self.metrics.circuit(false);
         }
     }
 }

@@ -26,7 +26,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use self::{connections::Connections, endpoint::Receiver, metrics::Metrics};
 pub use self::{
     connections::MAX_RESPONSE,
-    endpoint::{Delivery, Endpoint},
+    endpoint::{Delivery, Endpoint, LEAST_TIME},
     request::{Attempt, Delivered, Failure, Head, HookRequest, HookResponse, OrderKey, QueueFull},
 };
 use crate::{lanes::Limits, url::HookUrl};

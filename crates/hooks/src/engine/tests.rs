@@ -298,6 +298,59 @@ async fn call_waits_for_a_place_until_its_deadline_only() {
 }
 
 #[tokio::test]
+async fn call_without_time_for_an_answer_is_no_failure_of_the_receiver() {
+    let slow = || Reply::After(Duration::from_millis(200), Box::new(Reply::status(204)));
+    let scene = scene(move |_| slow()).await;
+    for number in 0..=crate::circuit::FAILURES {
+        let soon = clock::now() + LEAST_TIME / 2;
+        let busy = scene.endpoint.call(&request("late"), number, soon).await;
+        assert!(matches!(busy, Err(Failure::Busy)), "{busy:?}");
+    }
+    assert_eq!((scene.metric("circuits_open"), scene.requests("timeout")), (0, 0));
+    let answer = scene.endpoint.call(&request("x"), 1, clock::now() + DELIVERY.timeout).await;
+    assert_eq!(answer.unwrap().status.as_u16(), 204);
+    assert_eq!(bodies(&scene.receiver.received()), ["x"]);
+}
+
+#[tokio::test]
+async fn receiver_that_is_removed_with_its_circuit_open_is_not_counted() {
+    let mut scene = scene(|_| Reply::status(500)).await;
+    for number in 1..=crate::circuit::FAILURES {
+        let deadline = clock::now() + DELIVERY.timeout;
+        scene.endpoint.call(&request("x"), number, deadline).await.unwrap();
+    }
+    assert_eq!(scene.metric("circuits_open"), 1);
+    let other = Receiver::start(|_| Reply::status(200)).await;
+    scene.endpoint = scene.engine.endpoint(&target(&other), DELIVERY).unwrap();
+    assert_eq!(scene.metric("circuits_open"), 0);
+}
+
+#[tokio::test]
+async fn request_is_sent_once_more_at_most_when_kept_connections_end_without_an_answer() {
+    let after = || Reply::After(Duration::from_millis(100), Box::new(Reply::status(204)));
+    let scene = scene(move |_| after()).await;
+    let (a, b, c, d) = tokio::join!(
+        scene.deliver("1"),
+        scene.deliver("2"),
+        scene.deliver("3"),
+        scene.deliver("4")
+    );
+    for delivered in [a, b, c, d] {
+        assert!(matches!(delivered, Delivered::Accepted(_)));
+    }
+    let connections = |received: &[Received]| -> usize {
+        received.iter().map(|it| it.connection + 1).max().unwrap_or_default()
+    };
+    assert_eq!(connections(&scene.receiver.received()), 4, "all are kept");
+    scene.receiver.answer(|_| Reply::Bytes(Vec::new()));
+    let call = scene.endpoint.call(&request("x"), 1, clock::now() + DELIVERY.timeout).await;
+    assert!(matches!(call, Err(Failure::Broken(_))), "{call:?}");
+    let received = scene.receiver.received();
+    assert_eq!(bodies(&received[4..]), ["x", "x"], "at a kept connection, and at a new one");
+    assert_eq!(received[5].connection, 4);
+}
+
+#[tokio::test]
 async fn receiver_allows_the_origin_before_its_first_request() {
     let receiver = Receiver::start(|request| match &*request.method {
         "OPTIONS" => Reply::status(200),
