@@ -5,7 +5,7 @@ use push_suite_worker::{Client, CloseReason};
 
 use super::{JSON, Planned, Webhook, connect::content_type, request};
 use crate::{
-    answer,
+    answer::{self, Unreadable},
     bodies::{self, by},
     client_state::ClientState,
     engine::Delivered,
@@ -53,14 +53,16 @@ impl Webhook {
         })?;
         let request = request(planned, client, state, ("gw.close", JSON), body);
         let delivery = planned.hook.delivery();
-        // Every other outcome is counted by the engine.
-        if let Delivered::Accepted(response) =
-            self.deliver(client, planned, delivery, &request).await?
-        {
-            match answer::close(content_type(&response), &response.body) {
-                Ok(commands) => self.execute(client, planned, commands).await,
-                Err(error) => self.unreadable(planned, error),
+        match self.deliver(client, planned, delivery, &request).await? {
+            Delivered::Accepted(response) => {
+                match answer::close(content_type(&response), &response.body) {
+                    Ok(commands) => self.execute(client, planned, commands).await,
+                    Err(error) => self.unreadable(planned, error),
+                }
             }
+            Delivered::TooLong(_) => self.unreadable(planned, Unreadable::TooLong),
+            // Counted by the engine.
+            Delivered::GivenUp | Delivered::Refused(_) | Delivered::Off | Delivered::Stopped => {}
         }
         Ok(())
     }

@@ -9,10 +9,10 @@ use tokio::time::sleep;
 
 use super::{JSON, Planned, REFUSED, UNAVAILABLE, Webhook, request_as};
 use crate::{
-    answer::{self, Accepted},
+    answer::{self, Accepted, Unreadable},
     bodies::{self, Request},
     client_state::ClientState,
-    engine::{Failure, HookRequest, HookResponse},
+    engine::{Failure, HookRequest, HookResponse, LEAST_TIME},
     schedule::Schedule,
     settings::Kind,
     verdict::Verdict,
@@ -117,6 +117,11 @@ impl Webhook {
                     return Outcome::Unavailable { may_be_accepted, wait: Some(wait) };
                 }
                 Err(Failure::Off) => return Outcome::Unavailable { may_be_accepted, wait: None },
+                // The receiver has accepted the client: it is not asked again.
+                Err(Failure::TooLong(status)) if status.is_success() => {
+                    self.unreadable(planned, Unreadable::TooLong);
+                    return Outcome::Unavailable { may_be_accepted: true, wait: None };
+                }
                 Err(Failure::Busy | Failure::Connect(_) | Failure::Origin) => None,
                 Err(_) => {
                     may_be_accepted = true;
@@ -125,7 +130,7 @@ impl Webhook {
             };
             let left = deadline.saturating_duration_since(clock::now());
             match schedule.next(clock::now(), random::random(), retry_after) {
-                Some(wait) if wait < left => sleep(wait).await,
+                Some(wait) if wait + LEAST_TIME <= left => sleep(wait).await,
                 _ => return Outcome::Unavailable { may_be_accepted, wait: retry_after },
             }
         }

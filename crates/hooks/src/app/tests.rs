@@ -270,6 +270,24 @@ async fn unreadable_answers_are_counted_and_change_nothing() {
 }
 
 #[tokio::test]
+async fn answers_that_are_too_long_are_counted_and_their_events_not_sent_again() {
+    let long = vec![b'x'; crate::engine::MAX_RESPONSE + 1];
+    let script = move |_: &Received| Reply::Answer(200, String::new(), long.clone());
+    let scene = scene("connect_timeout = 10", script).await;
+    let handshake = handshake("/");
+    let client = scene.cluster.client_with_handshake(&handshake);
+    scene.app.on_websocket_connect(&client, &handshake).await.unwrap();
+    assert_eq!(scene.cluster.refusal(client.id()).unwrap().status(), 503);
+    assert_eq!((scene.receiver.received().len(), scene.metric("invalid_answers_total")), (1, 1));
+    let closed = scene.cluster.next_event(client.id());
+    scene.app.on_close(&closed, CloseReason::Handshake).await.unwrap();
+    let received = scene.receiver.received();
+    assert_eq!(received.len(), 2);
+    assert_eq!(received[1].header("ce-type"), "gw.close", "it was accepted");
+    assert_eq!(scene.metric("invalid_answers_total"), 2);
+}
+
+#[tokio::test]
 async fn refused_message_is_dropped_and_counted() {
     let scene = scene("", |_| Reply::status(204)).await;
     let client = scene.connected().await;
