@@ -56,7 +56,7 @@ impl Webhook {
         match self.deliver(client, planned, delivery, &request).await? {
             Delivered::Accepted(response) => {
                 match answer::close(content_type(&response), &response.body) {
-                    Ok(commands) => self.execute(client, planned, commands).await,
+                    Ok(commands) => self.execute(client, planned, commands).await?,
                     Err(error) => self.unreadable(planned, error),
                 }
             }

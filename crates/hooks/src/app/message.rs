@@ -1,6 +1,5 @@
 //! `gw.message`: the answer has replies, commands, a new session, and possibly a close.
 
-use http_api::Operation;
 use push_suite_worker::{Client, Message};
 
 use super::{JSON, Planned, UNAVAILABLE, Webhook, connect::content_type, request};
@@ -65,26 +64,11 @@ impl Webhook {
         for message in reply {
             client.send(message).await?;
         }
-        self.execute(client, planned, commands).await;
+        self.execute(client, planned, commands).await?;
         if let Some(close) = close {
             client.close(close).await?;
         }
         Ok(())
-    }
-
-    /// Executes the commands of an answer. One that fails is counted, and the next follow: the
-    /// event is not handled again, or the client would receive its replies twice.
-    pub(super) async fn execute(
-        &self,
-        client: &Client,
-        planned: &Planned,
-        commands: Vec<Operation>,
-    ) {
-        for command in commands {
-            if let Err(failure) = command.apply(client.cluster()).await {
-                self.command_failed(planned, &failure);
-            }
-        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! next message of a client is sent when the previous one is answered.
 
 mod close;
+mod commands;
 mod connect;
 mod message;
 mod metrics;
