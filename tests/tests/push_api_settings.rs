@@ -86,6 +86,17 @@ async fn keys_are_replaced_by_sighup_as_a_whole_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn api_that_starts_with_keys_never_serves_without() {
+    let suite = Suite::builder().start().await;
+    let mut api = PushApi::with_flags(&suite, "api", "none", &["--http-insecure"]).await;
+    let open = async |api: &PushApi| api.send(HttpRequest::new("GET", "/v1/counts")).await.status;
+    assert_eq!((api.call(ADMIN, "GET", "/v1/counts").await.status, open(&api).await), (200, 401));
+    api.reload("");
+    api.process.wait_for_log(&["tables of the settings file", "reloaded"]).await;
+    assert_eq!((api.call(ADMIN, "GET", "/v1/counts").await.status, open(&api).await), (401, 401));
+}
+
+#[tokio::test]
 async fn api_without_keys_serves_loopback_if_told_so() {
     let suite = Suite::builder().start().await;
     let addr = ports::free();

@@ -126,6 +126,11 @@ async fn clients_of_an_app_that_is_disabled_are_closed_on_sighup() {
     suite.workers[0].signal(Signal::Hup);
     suite.workers[0].wait_for_log(&["reload failed"]).await;
     other.ping().await;
+    // Nor does a file without apps, which would close all clients for good.
+    settings.write("");
+    suite.workers[0].signal(Signal::Hup);
+    suite.workers[0].wait_for_log(&["reload failed", "has no [[pusher.app]]"]).await;
+    other.ping().await;
     settings.write(
         "[[pusher.app]]\nid = '1'\nkey = 'new'\nsecret = 'new'\n\
          other_keys = [{key = 'k1', secret = 's1'}]\n\

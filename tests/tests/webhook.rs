@@ -257,6 +257,12 @@ async fn receiver_that_answers_410_gets_nothing_until_sighup_and_an_invalid_file
     assert!(line.contains("[[webhook]]") && line.contains("url"), "{line}");
     browser.exchange("c", "c").await;
 
+    // A file without webhooks would accept everybody, and lose what they send.
+    file.write(&[]);
+    suite.workers[0].signal(Signal::Hup);
+    suite.workers[0].wait_for_log(&["reload failed", "has no [[webhook]]"]).await;
+    browser.exchange("c2", "c2").await;
+
     let other = Receiver::start(plain).await;
     file.write(&[(other.url("/"), "")]);
     let before = suite.workers[0].log_lines("reloaded").len();

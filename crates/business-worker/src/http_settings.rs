@@ -28,7 +28,8 @@ pub(crate) struct HttpFlags {
 pub struct Http {
     /// The address.
     pub addr: SocketAddr,
-    /// Whether requests need no key while there are none.
+    /// Whether requests need no key while there are none: never if there was one at the start, so
+    /// that a file without keys locks callers out.
     pub insecure: bool,
 }
 
@@ -55,7 +56,7 @@ impl HttpFlags {
             "--http-listen: the settings file has no [[api.key]]; add one, or set --http-insecure \
              on a loopback address"
         );
-        Ok(Some(Http { addr, insecure }))
+        Ok(Some(Http { addr, insecure: insecure && tables.api.is_empty() }))
     }
 }
 

@@ -65,6 +65,25 @@ pub enum App {
     None,
 }
 
+impl App {
+    /// Checks that the tables have what the app cannot do without, at the start and at SIGHUP: without
+    /// an entry, clients would be accepted and their messages lost.
+    fn check(self, tables: &Tables) -> anyhow::Result<()> {
+        match self {
+            Self::Pusher => ensure!(
+                !tables.pusher.is_empty(),
+                "--app pusher: the settings file (--config) has no [[pusher.app]]"
+            ),
+            Self::Webhook => ensure!(
+                !tables.webhooks.is_empty(),
+                "--app webhook: the settings file (--config) has no [[webhook]]"
+            ),
+            Self::Chat | Self::Echo | Self::Bench | Self::None => {}
+        }
+        Ok(())
+    }
+}
+
 /// Validated settings of the process.
 #[derive(Debug)]
 pub struct Settings {
@@ -94,26 +113,14 @@ impl TryFrom<(Args, Reloadable<Tables>)> for Settings {
 
     fn try_from((args, tables): (Args, Reloadable<Tables>)) -> anyhow::Result<Self> {
         let mut config: Config = args.worker.try_into()?;
-        match args.app {
-            App::Pusher => ensure!(
-                !tables.get().pusher.is_empty(),
-                "--app pusher: the settings file (--config) has no [[pusher.app]]"
-            ),
-            App::Webhook => {
-                ensure!(
-                    !tables.get().webhooks.is_empty(),
-                    "--app webhook: the settings file (--config) has no [[webhook]]"
-                );
-                // An event that waits when the process stops is left to another worker, as a retry.
-                config.handler_retries = config.handler_retries.max(LEAST_RETRIES);
-            }
-            App::Chat | App::Echo | App::Bench | App::None => {}
+        let app = args.app;
+        tables.require(move |tables| app.check(tables))?;
+        if let App::Webhook = app {
+            // An event that waits when the process stops is left to another worker, as a retry.
+            config.handler_retries = config.handler_retries.max(LEAST_RETRIES);
         }
-        let http = args.http.check(&tables.get(), args.app)?;
-        ensure!(
-            http.is_some() || !matches!(args.app, App::None),
-            "--app none: requires --http-listen"
-        );
-        Ok(Self { app: args.app, config, tables, http })
+        let http = args.http.check(&tables.get(), app)?;
+        ensure!(http.is_some() || !matches!(app, App::None), "--app none: requires --http-listen");
+        Ok(Self { app, config, tables, http })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
-use runtime::tls::Reload;
+use runtime::{sync::Mutex, tls::Reload};
 use tokio::sync::watch;
 
 use super::{
@@ -13,18 +13,38 @@ use super::{
 
 /// The tables of the settings file in effect. Clones show the same tables.
 ///
-/// SIGHUP reads the whole file again: if all of its tables are valid, they replace the previous ones
-/// in one step; otherwise nothing changes, and the error is logged.
+/// SIGHUP reads the whole file again: if all of its tables are valid, and meet what is
+/// [required](Self::require), they replace the previous ones in one step; otherwise nothing changes,
+/// and the error is logged.
 pub struct Reloadable<T> {
     file: Option<PathBuf>,
     current: Arc<watch::Sender<Arc<T>>>,
+    required: Arc<Mutex<Vec<Requirement<T>>>>,
 }
+
+/// A check of tables that are valid in themselves, which the other settings of the process require.
+type Requirement<T> = Box<dyn Fn(&T) -> anyhow::Result<()> + Send + Sync>;
 
 impl<T: Tables> Reloadable<T> {
     /// Reads the tables of a file; those of no file are empty.
     pub(super) fn read(file: Option<PathBuf>) -> Result<(Self, Vec<ShownEntry>), Refused> {
         let (tables, shown) = read(file.as_ref())?;
-        Ok((Self { file, current: Arc::new(watch::Sender::new(Arc::new(tables))) }, shown))
+        let current = Arc::new(watch::Sender::new(Arc::new(tables)));
+        Ok((Self { file, current, required: Arc::default() }, shown))
+    }
+
+    /// Checks the tables in effect, and from now on those of each SIGHUP: the ones that fail do not
+    /// come into effect. Applies to all clones.
+    ///
+    /// # Errors
+    /// That of `check` for the tables in effect.
+    pub fn require(
+        &self,
+        check: impl Fn(&T) -> anyhow::Result<()> + Send + Sync + 'static,
+    ) -> anyhow::Result<()> {
+        check(&self.get())?;
+        self.required.lock().push(Box::new(check));
+        Ok(())
     }
 
     /// The tables in effect.
@@ -69,6 +89,7 @@ impl<T: Tables> Reload for Reloadable<T> {
 
     fn reread(&self) -> anyhow::Result<()> {
         let (tables, _) = read(self.file.as_ref())?;
+        self.required.lock().iter().try_for_each(|check| check(&tables))?;
         self.current.send_replace(Arc::new(tables));
         Ok(())
     }
@@ -76,13 +97,16 @@ impl<T: Tables> Reload for Reloadable<T> {
 
 impl<T> Clone for Reloadable<T> {
     fn clone(&self) -> Self {
-        Self { file: self.file.clone(), current: Arc::clone(&self.current) }
+        let (current, required) = (Arc::clone(&self.current), Arc::clone(&self.required));
+        Self { file: self.file.clone(), current, required }
     }
 }
 
 impl<T: fmt::Debug> fmt::Debug for Reloadable<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reloadable").field("current", &self.current.borrow()).finish()
+        f.debug_struct("Reloadable")
+            .field("current", &self.current.borrow())
+            .finish_non_exhaustive()
     }
 }
 

@@ -206,6 +206,35 @@ async fn reload_replaces_all_tables_or_none() {
 }
 
 #[test]
+fn tables_that_do_not_meet_a_requirement_are_refused_at_the_start_and_at_a_reload() {
+    let (folder, loaded) = load(VALID).unwrap();
+    let path = folder.path().join("settings.toml");
+    // As a process does: the handle for SIGHUP is older than the requirements.
+    let files = loaded.tables.files().unwrap();
+    let at_least = |count: usize| {
+        move |all: &All| {
+            anyhow::ensure!(count <= all.hooks.len(), "fewer than {count} hooks");
+            Ok(())
+        }
+    };
+    let error = loaded.tables.require(at_least(3)).unwrap_err();
+    assert_eq!(error.to_string(), "fewer than 3 hooks");
+    loaded.tables.require(at_least(1)).unwrap();
+    let clone = loaded.tables.clone();
+    clone.require(at_least(2)).unwrap();
+
+    let hook = "[[hooks.hook]]\nurl = \"http://c\"\nsecret = \"s\"\n";
+    for (text, expected) in [("", "fewer than 1 hooks"), (hook, "fewer than 2 hooks")] {
+        fs::write(&path, text).unwrap();
+        assert_eq!(files.reread().unwrap_err().to_string(), expected);
+        assert_eq!(clone.get().hooks[0].url, "http://a");
+    }
+    fs::write(&path, hook.repeat(2)).unwrap();
+    files.reread().unwrap();
+    assert_eq!(clone.get().hooks[0].url, "http://c");
+}
+
+#[test]
 fn nothing_is_reloaded_without_file_or_tables() {
     let none = load_with_tables::<Args, All>(["sample"], |_| None).unwrap();
     assert!(none.tables.files().is_none());
