@@ -122,6 +122,8 @@ async fn retry_with_the_same_key_is_executed_once(threads: usize) {
     let mut statuses = [one.status, two.status];
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 409]);
+    let refused = if one.status == 409 { one } else { two };
+    assert_eq!(refused.header("retry-after"), Some("1"));
     scene.suite.gateways[0].resume();
     assert_eq!(scene.received().await, [["4"]; 4].map(|it| it.map(str::to_owned).to_vec()));
 }

@@ -27,7 +27,7 @@ pub(crate) struct Shared {
     pub(crate) health: Health,
     pub(crate) metrics: Metrics,
     pub(crate) limits: Limits,
-    pub(crate) places: Semaphore,
+    pub(crate) places: Arc<Semaphore>,
     pub(crate) replays: Mutex<Replays>,
 }
 
@@ -53,7 +53,7 @@ impl Api {
             health,
             metrics: Metrics::default(),
             limits,
-            places: Semaphore::new(limits.requests),
+            places: Arc::new(Semaphore::new(limits.requests)),
             replays: Mutex::new(replays),
         };
         Self { shared: Arc::new(shared) }

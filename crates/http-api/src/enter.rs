@@ -1,5 +1,7 @@
 //! The way of each request: its id, the key, the body, and the answer in its final form.
 
+use std::sync::Arc;
+
 use aws_lc_rs::digest;
 use axum::{
     body::{Body, Bytes},
@@ -64,7 +66,7 @@ async fn answer(
     }
     let caller = authenticated(api, &parts.headers)?;
     name.clone_from(&caller.name);
-    let place = api.shared.places.try_acquire().map_err(|_| {
+    let place = Arc::clone(&api.shared.places).try_acquire_owned().map_err(|_| {
         Failure::unavailable(Code::Overloaded, "too many requests are being executed")
             .with("limit", api.shared.limits.requests)
     })?;
@@ -82,19 +84,17 @@ async fn answer(
         Started::Replay(answer) => return Ok(replayed(api, answer)),
         Started::Execute(remembering) => remembering,
     };
-    // Executed to its end, also when the caller closes the connection.
+    // Executed to its end, also when the caller closes the connection; its place is taken until then.
     let request = Request::from_parts(parts, Body::from(bytes));
     let executing = supervise::spawn(async move {
-        let _running = running;
+        let (_running, _place) = (running, place);
         let answer = within(next.run(request)).await;
         match remembering {
             Some(remembering) => remembering.end(answer).await,
             None => answer,
         }
     });
-    let answer = executing.await;
-    drop(place);
-    answer.unwrap_or_else(|_| {
+    executing.await.unwrap_or_else(|_| {
         let message = "the request was not executed";
         Err(Failure::unavailable(Code::Overloaded, message))
     })
@@ -280,14 +280,11 @@ fn finished(mut response: Response, id: &str) -> Response {
         let headers = response.headers_mut();
         headers.remove(header::CONTENT_LENGTH);
         headers.insert(header::CONTENT_TYPE, JSON);
-        match failure.status {
-            StatusCode::UNAUTHORIZED => {
-                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            }
-            StatusCode::SERVICE_UNAVAILABLE if failure.is_retryable => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-            }
-            _ => {}
+        if failure.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if failure.is_retryable {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
     }
     if let Ok(id) = HeaderValue::from_str(id) {
@@ -325,3 +322,6 @@ pub async fn not_found() -> Response {
     let id = format!("{:016x}", random::random::<u64>());
     finished(failure.into_response(), &id)
 }
+
+#[cfg(test)]
+mod tests;
