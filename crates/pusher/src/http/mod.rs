@@ -9,6 +9,7 @@
 
 mod attributes;
 mod body;
+mod detached;
 mod endpoint;
 #[doc(hidden)]
 pub mod fuzzed;
@@ -36,7 +37,7 @@ use axum::{
 use http_api::{limits::IDEMPOTENCY_TIME, replays::Replays};
 use prometheus_client::registry::Registry;
 use push_suite_cluster::{Cluster, Secret};
-use runtime::{clock, supervise, sync::Mutex};
+use runtime::{clock, sync::Mutex};
 use tokio::sync::Semaphore;
 
 use self::{
@@ -64,7 +65,7 @@ struct Shared {
     metrics: Metrics,
     /// By the id of the app. Entries of removed apps are few, since an operator made each.
     rates: Mutex<HashMap<String, Bucket>>,
-    places: Semaphore,
+    places: Arc<Semaphore>,
     replays: Mutex<Replays>,
 }
 
@@ -91,7 +92,7 @@ impl HttpApi {
             socket_ids: SocketIds::new(secret),
             metrics: Metrics::default(),
             rates: Mutex::default(),
-            places: Semaphore::new(MOST_AT_ONCE),
+            places: Arc::new(Semaphore::new(MOST_AT_ONCE)),
             replays: Mutex::new(Replays::new(IDEMPOTENCY_TIME, MOST_REPLAYS.0, MOST_REPLAYS.1)),
         };
         Self { shared: Arc::new(shared) }
@@ -178,7 +179,8 @@ impl HttpApi {
             return Err(Refused::Disabled);
         }
         self.take(app)?;
-        let place = self.shared.places.try_acquire().map_err(|_| Refused::Overloaded)?;
+        let place =
+            Arc::clone(&self.shared.places).try_acquire_owned().map_err(|_| Refused::Overloaded)?;
         let body = body.read(body_limit(app)).await?;
         signed.check_body(&body)?;
         let asked = Asked::of(&query);
@@ -188,16 +190,9 @@ impl HttpApi {
             Started::Replay(answer) => return Ok(answer),
             Started::Execute(execution) => execution,
         };
-        // To its end, also when the peer closes the connection meanwhile.
         let (api, app, endpoint) = (self.clone(), Arc::clone(app), endpoint.clone());
-        let executing = supervise::spawn(async move {
-            let mut answer = api.execute(&app, &endpoint, asked, &body).await?;
-            execution.end(&mut answer);
-            Ok(answer)
-        });
-        let answer = executing.await;
-        drop(place);
-        answer.unwrap_or(Err(Refused::Overloaded))
+        let work = async move { api.execute(&app, &endpoint, asked, &body).await };
+        detached::to_its_end(place, execution, work).await
     }
 
     async fn execute(

@@ -41,6 +41,9 @@ pub(crate) enum Refused {
     OtherRequest,
     #[error("Too many requests are being executed")]
     Overloaded,
+    /// Gateways that take no commands may block a request.
+    #[error("The request took too long, and may have taken effect on some gateways")]
+    TooSlow,
     #[error("The body ended early")]
     Incomplete,
     #[error(transparent)]
@@ -71,7 +74,7 @@ impl Refused {
             Self::Late => StatusCode::REQUEST_TIMEOUT,
             Self::InProgress => StatusCode::CONFLICT,
             Self::OtherRequest => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded | Self::TooSlow => StatusCode::SERVICE_UNAVAILABLE,
             Self::Parameters(_)
             | Self::InvalidIdempotencyKey
             | Self::Incomplete
