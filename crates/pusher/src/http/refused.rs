@@ -94,7 +94,7 @@ impl Refused {
     }
 }
 
-/// What precedes an error that gateways which cannot be reached have caused.
+/// The beginning of the text of an error that gateways out of reach have caused; empty for others.
 const fn introduction(error: &Error) -> &'static str {
     if error.is_retryable() { "Not all gateways can be reached: " } else { "" }
 }

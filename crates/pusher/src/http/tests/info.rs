@@ -1,4 +1,4 @@
-//! What a publisher asks about the channels of its events.
+//! The attributes of channels that a publisher asks for along with its events.
 
 use super::*;
 
