@@ -150,8 +150,8 @@ impl Entry for AppEntry {
                 "max_connections",
                 "number",
                 "0",
-                "Maximum number of clients; 0: no limit. Clients that connect at the same time \
-                 may exceed it",
+                "Maximum number of clients; 0: no limit. Clients that connect at the same time, \
+                 or while a gateway cannot be reached, may exceed it",
             ),
             optional(
                 "http_requests_per_second",
