@@ -22,6 +22,7 @@ on_one_and_three_threads!(
     join_waits_for_the_view_and_receives_exactly_its_bytes,
     members_of_one_id_are_one_and_do_not_see_themselves,
     owner_that_ends_is_replaced_and_gets_full_reports,
+    worker_that_is_leaving_owns_nothing_again,
     commands_of_others_than_the_owner_are_ignored,
     departures_are_reported_again_until_they_are_settled,
     every_way_to_join_and_leave_is_reported,
@@ -218,6 +219,22 @@ async fn owner_that_ends_is_replaced_and_gets_full_reports(threads: usize) {
     for client in &mut clients {
         assert_eq!(before_mark(&mut events, client).await, ["-d"]);
     }
+}
+
+async fn worker_that_is_leaving_owns_nothing_again(threads: usize) {
+    let (suite, mut events, clients) = scene(threads, 3).await;
+    let first = Watcher::new(&suite, "owner:1").await;
+    let second = Watcher::new(&suite, "owner:2").await;
+    let (mut owner, mut other) = by_owner(first, second);
+    owner.peer.send(&ToGateway::Leaving).await;
+    // On its way when it began to leave.
+    owner.peer.send(&ToGateway::Watch { prefixes: vec![group("presence-")] }).await;
+    assert!(owner.rest().await.is_empty());
+    for (at, (_, id)) in clients.iter().enumerate() {
+        events.command(join(*id, ["a", "b", "c"][at])).await;
+    }
+    other.wait_for(3, &[("a", 1), ("b", 1), ("c", 1)]).await;
+    assert!(owner.rest().await.is_empty());
 }
 
 async fn commands_of_others_than_the_owner_are_ignored(threads: usize) {

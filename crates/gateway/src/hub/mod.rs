@@ -276,7 +276,7 @@ impl Hub {
         self.send_to_shards(None, || ToShard::WorkerDown { link: id, end });
         self.gateway.metrics.workers.dec();
         self.update_health();
-        self.unwatch(id);
+        self.watcher_closed(id);
         self.uid_checker_lost(id);
         self.schedule_run();
     }

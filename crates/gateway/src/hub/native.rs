@@ -181,7 +181,7 @@ impl Hub {
             }
             ToGateway::Watch { prefixes } => self.watch(from, prefixes)?,
             ToGateway::Leaving => {
-                self.unwatch(from);
+                self.watcher_leaving(from);
                 self.send_to_shards(None, || ToShard::WorkerLeaving { link: from })
             }
             ToGateway::CloseCodes { codes } => {

@@ -1,9 +1,9 @@
 //! Workers that watch groups, and the reports of shards to them.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
-use protocol::Group;
+use protocol::{Group, InstanceId};
 
 use super::{Hub, link_closed::LinkClosed};
 use crate::thread_messages::{LinkId, ToShard, Watcher};
@@ -12,6 +12,8 @@ use crate::thread_messages::{LinkId, ToShard, Watcher};
 #[derive(Debug, Default)]
 pub(super) struct Watchers {
     all: Vec<Watcher>,
+    /// Links of workers that are leaving.
+    leaving: BTreeSet<LinkId>,
     /// The number of the last declaration.
     last: u64,
 }
@@ -24,21 +26,22 @@ impl Hub {
         let instance = link.and_then(|link| link.worker.as_ref()?.instance.clone());
         // Back ends own nothing.
         let instance = instance.ok_or(LinkClosed::OutOfTurn)?;
-        let had_any = self.watchers.remove(from);
-        if !prefixes.is_empty() {
-            self.watchers.last += 1;
-            let declaration = self.watchers.last;
-            self.watchers.all.push(Watcher { link: from, instance, declaration, prefixes });
-        } else if !had_any {
-            return Ok(());
+        if self.watchers.declare(from, instance, prefixes) {
+            self.send_watchers();
         }
-        self.send_watchers();
         Ok(())
     }
 
-    /// A worker watches nothing any more.
-    pub(super) fn unwatch(&mut self, link: LinkId) {
-        if self.watchers.remove(link) {
+    /// A worker is leaving: it watches nothing any more, whatever it has yet to send.
+    pub(super) fn watcher_leaving(&mut self, link: LinkId) {
+        if self.watchers.leave(link) {
+            self.send_watchers();
+        }
+    }
+
+    /// The link of a worker is closed.
+    pub(super) fn watcher_closed(&mut self, link: LinkId) {
+        if self.watchers.close(link) {
             self.send_watchers();
         }
     }
@@ -59,11 +62,57 @@ impl Hub {
     }
 }
 
+/// Each returns whether the watchers have changed.
 impl Watchers {
-    /// Returns whether it watched anything.
+    fn declare(&mut self, link: LinkId, instance: InstanceId, prefixes: Vec<Group>) -> bool {
+        // A declaration may be on its way when the worker begins to leave.
+        if self.leaving.contains(&link) {
+            return false;
+        }
+        let had_any = self.remove(link);
+        if prefixes.is_empty() {
+            return had_any;
+        }
+        self.last += 1;
+        self.all.push(Watcher { link, instance, declaration: self.last, prefixes });
+        true
+    }
+
+    fn leave(&mut self, link: LinkId) -> bool {
+        self.leaving.insert(link);
+        self.remove(link)
+    }
+
+    fn close(&mut self, link: LinkId) -> bool {
+        self.leaving.remove(&link);
+        self.remove(link)
+    }
+
     fn remove(&mut self, link: LinkId) -> bool {
         let before = self.all.len();
         self.all.retain(|watcher| watcher.link != link);
         self.all.len() < before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn worker_that_is_leaving_watches_nothing_again() {
+        let mut watchers = Watchers::default();
+        let (link, instance) = (LinkId(1), InstanceId::from_random(1));
+        let rooms = || vec![Group::new("room-").unwrap()];
+        assert!(watchers.declare(link, instance.clone(), rooms()));
+        assert!(watchers.declare(link, instance.clone(), rooms()), "anew");
+        assert!(watchers.leave(link));
+        // Sent behind it.
+        assert!(!watchers.declare(link, instance.clone(), Vec::new()));
+        assert!(!watchers.declare(link, instance.clone(), rooms()));
+        assert!(watchers.all.is_empty());
+        assert!(!watchers.close(link));
+        assert!(watchers.leaving.is_empty());
+        assert!(watchers.declare(LinkId(2), instance, rooms()), "its next link");
     }
 }
