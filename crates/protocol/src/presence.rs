@@ -351,13 +351,13 @@ pub struct PresenceReport {
     pub group: Group,
     /// The shard.
     pub shard: u16,
-    /// Numbers the reports of a shard about all groups. The parts of a full report have the same.
+    /// Numbers the reports of a shard about all groups. The parts of a report have the same.
     pub number: u64,
     /// Whether it replaces all that the shard has reported about the group, else it changes it. The
     /// first report to a new owner is full.
     pub full: bool,
-    /// Whether another part of this full report follows. A part lists further members and further
-    /// ids of the view.
+    /// Whether another part of this report follows. A part lists further members and further ids of
+    /// the view.
     pub more: bool,
     /// The clients in the group, and those whose join waits for a view.
     pub clients: u64,
@@ -369,7 +369,8 @@ pub struct PresenceReport {
     /// In a full report: the members that were announced to the shard's clients, if it has a view.
     #[serde(deserialize_with = "bounded::optional_targets")]
     pub view: Option<Vec<MemberId>>,
-    /// Joins wait for a view, see [`PresenceView`](crate::Command::PresenceView).
+    /// Joins wait for a view, see [`PresenceView`](crate::Command::PresenceView). Set in the last part
+    /// of a report.
     pub wants_view: bool,
 }
 

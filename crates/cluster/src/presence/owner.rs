@@ -87,32 +87,16 @@ fn now() -> Now {
 /// Owns groups until the cluster is closed.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let Some(owner) = shared.presence() else { return };
-    let mut driver = Driver {
-        shared: &shared,
-        owner,
-        table: PresenceTable::new(owner.grace, TABLE, now()),
-        senders: Senders::default(),
-        asks: VecDeque::new(),
-        asking: 0,
-    };
+    let mut driver = Driver::new(&shared, owner);
     loop {
         let next = driver.table.next();
         tokio::select! {
             () = owner.events.pushed() => {}
             () = until(next) => {}
         }
-        let mut left = TURN;
-        while let Some(event) = owner.events.pop() {
-            driver.handle(event);
-            driver.execute();
-            left -= 1;
-            if left == 0 {
-                left = TURN;
-                tokio::task::yield_now().await;
-            }
+        while driver.turn() {
+            tokio::task::yield_now().await;
         }
-        driver.table.due(now());
-        driver.execute();
         driver.resynchronise();
         driver.count();
     }
@@ -125,7 +109,34 @@ async fn until(next: Option<Instant>) {
     }
 }
 
-impl Driver<'_> {
+impl<'a> Driver<'a> {
+    fn new(shared: &'a Arc<Shared>, owner: &'a Owner) -> Self {
+        Self {
+            shared,
+            owner,
+            table: PresenceTable::new(owner.grace, TABLE, now()),
+            senders: Senders::default(),
+            asks: VecDeque::new(),
+            asking: 0,
+        }
+    }
+
+    /// Handles events, then what is due: also while events come faster than they are handled.
+    /// Returns whether there may be more.
+    fn turn(&mut self) -> bool {
+        let mut left = TURN;
+        while 0 < left
+            && let Some(event) = self.owner.events.pop()
+        {
+            self.handle(event);
+            self.execute();
+            left -= 1;
+        }
+        self.table.due(now());
+        self.execute();
+        left == 0
+    }
+
     fn handle(&mut self, event: Event) {
         let prefixes = &self.owner.prefixes;
         match event {
@@ -309,6 +320,49 @@ mod tests {
     use protocol::MemberId;
 
     use super::*;
+    use crate::{ClusterGuard, Config, presence::table::Source};
+
+    struct Silent;
+
+    impl Application for Silent {
+        fn message(&self, _: &Group, _: &MemberChange) -> Option<Message> {
+            None
+        }
+
+        fn notify(&self, _: Notice) -> Room {
+            Box::pin(async {})
+        }
+    }
+
+    #[tokio::test]
+    async fn deadlines_are_met_while_events_come_faster_than_they_are_handled() {
+        let guard = ClusterGuard::of(Config::new([""; 0], ""), Some("worker".to_owned()), None);
+        let shared = &guard.cluster().shared;
+        let owner = Owner::new(Vec::new(), Duration::ZERO, Arc::new(Silent));
+        let mut driver = Driver::new(shared, &owner);
+        // A takeover that is to end by now.
+        let source = Source { gateway: protocol::InstanceId::from_random(1), shard: 0 };
+        let group = Group::new("room").unwrap();
+        let report = protocol::PresenceReport {
+            group: group.clone(),
+            shard: 0,
+            number: 1,
+            full: true,
+            more: false,
+            clients: 1,
+            members: Vec::new(),
+            view: None,
+            wants_view: true,
+        };
+        let before = Now { at: clock::now() - Duration::from_secs(10), micros: 0 };
+        driver.table.report(&source.gateway, report, before);
+        assert!(driver.table.next().is_some());
+        for number in 0..TURN as u64 * 2 {
+            owner.events.push(Event::Handled(source.clone(), group.clone(), number));
+        }
+        assert!(driver.turn(), "more events wait");
+        assert_eq!(driver.table.next(), None);
+    }
 
     #[test]
     fn views_are_split_by_bytes() {

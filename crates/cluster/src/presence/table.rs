@@ -218,7 +218,7 @@ impl PresenceTable {
         let group = asked.group.clone();
         if let Some(state) = self.groups.get_mut(&group) {
             match asked.kind {
-                AskKind::Takeover => state.all_asked_at_takeover(ask, &mut self.context),
+                AskKind::Takeover => state.all_asked_at_takeover(ask, complete, &mut self.context),
                 AskKind::Last => state.conclude(ask, asked, complete, &mut self.context),
             }
             self.finish(&group);

@@ -66,8 +66,15 @@ impl GroupState {
         }
     }
 
-    pub(super) fn all_asked_at_takeover(&mut self, ask: u64, context: &mut Context) {
-        if self.takeover.as_ref().is_some_and(|takeover| takeover.ask == ask) {
+    /// All gateways have answered; or one cannot, unless `complete`, and its shards have until the
+    /// end of the takeover to report to this owner.
+    pub(super) fn all_asked_at_takeover(
+        &mut self,
+        ask: u64,
+        complete: bool,
+        context: &mut Context,
+    ) {
+        if complete && self.takeover.as_ref().is_some_and(|takeover| takeover.ask == ask) {
             self.end_takeover(context);
         }
     }

@@ -27,8 +27,14 @@ pub(super) struct SourceState {
     emptied: Option<u64>,
     /// Whether joins there wait for a view.
     pub(super) wants_view: bool,
+    /// Whether it has reported in full.
+    is_complete: bool,
     /// A full report of which parts are to come.
     partial: Option<Full>,
+    /// Whether parts of a report of changes are to come.
+    is_changing: bool,
+    /// The number of a full report of which the first parts were dropped.
+    cut: Option<u64>,
     /// Until when it counts although it was reported on an earlier link.
     pub(super) unconfirmed: Option<Instant>,
 }
@@ -36,6 +42,7 @@ pub(super) struct SourceState {
 /// A full report.
 #[derive(Debug, Default)]
 struct Full {
+    number: u64,
     members: Vec<LocalMember>,
     view: Option<Vec<MemberId>>,
     wants_view: bool,
@@ -67,6 +74,19 @@ impl SourceState {
         let partial = self.partial.as_ref().map_or(0, |full| full.weight);
         SOURCE + self.members.len() * LOCAL + partial
     }
+
+    /// Whether parts of its last report are to come.
+    const fn is_amid_report(&self) -> bool {
+        self.partial.is_some() || self.is_changing
+    }
+
+    /// The parts of a full report are void.
+    fn drop_partial(&mut self, context: &mut Context) {
+        if let Some(full) = self.partial.take() {
+            context.weight -= full.weight;
+            self.cut = Some(full.number);
+        }
+    }
 }
 
 /// Reports.
@@ -77,16 +97,25 @@ impl GroupState {
         report: PresenceReport,
         context: &mut Context,
     ) {
-        let is_new_group =
-            self.sources.is_empty() && self.members.is_empty() && !self.is_occupied();
+        let is_new_group = !self.sources.values().any(|state| state.is_complete)
+            && self.members.is_empty()
+            && !self.is_occupied();
         let state = self.sources.entry(source.clone()).or_insert_with(|| {
             context.weight += SOURCE;
             SourceState::default()
         });
         let (number, clients) = (report.number, report.clients);
-        state.number = number;
+        if state.cut == Some(number) {
+            // Without its first parts, it would remove the members of these.
+            return;
+        }
+        (state.number, state.is_changing) = (number, report.more && !report.full);
         if report.full {
-            let mut full = state.partial.take().unwrap_or_default();
+            if state.partial.as_ref().is_some_and(|full| full.number != number) {
+                state.drop_partial(context);
+            }
+            let mut full =
+                state.partial.take().unwrap_or_else(|| Full { number, ..Full::default() });
             let is_partial = report.more;
             full.add(report, context);
             if is_partial {
@@ -94,7 +123,7 @@ impl GroupState {
                 return;
             }
             context.weight -= full.weight;
-            state.unconfirmed = None;
+            (state.is_complete, state.unconfirmed, state.cut) = (true, None, None);
             // The shard numbers from there on what is to be settled.
             state.settled = 0;
             let (source, group) = (source.clone(), self.name.clone());
@@ -108,6 +137,7 @@ impl GroupState {
             self.replace(&source, number, full, false, context);
             self.set_clients(&source, number, clients);
         } else {
+            state.is_complete = true;
             for local in report.members {
                 self.set_local(source, number, local, false, context);
             }
@@ -271,8 +301,8 @@ impl GroupState {
             if source.gateway == *gateway {
                 let until = context.now.at + CONFIRM;
                 state.unconfirmed = Some(until);
-                let weight = state.partial.take().map_or(0, |full| full.weight);
-                context.weight -= weight;
+                state.drop_partial(context);
+                state.is_changing = false;
                 context.wake_at(until);
             }
         }
@@ -326,7 +356,7 @@ impl GroupState {
             let emptied = state.emptied.filter(|_| is_vacating);
             let first = pending.into_iter().chain(emptied).min();
             let through = first.map_or(state.number, |first| first.saturating_sub(1));
-            if state.settled < through && state.partial.is_none() && state.unconfirmed.is_none() {
+            if state.settled < through && !state.is_amid_report() && state.unconfirmed.is_none() {
                 state.settled = through;
                 let (source, group) = (source.clone(), self.name.clone());
                 context.decisions.push(Decision::Settled { source, group, number: through });
@@ -334,7 +364,7 @@ impl GroupState {
         }
         let is_done = |state: &SourceState| {
             let is_empty = state.clients == 0 && state.members.is_empty();
-            is_empty && state.settled == state.number && state.partial.is_none()
+            is_empty && state.settled == state.number && !state.is_amid_report()
         };
         self.sources.retain(|_, state| {
             let keep = !is_done(state);

@@ -266,3 +266,116 @@ fn link_that_closes_within_a_full_report_leaves_nothing_of_it() {
     assert_eq!((scene.table.weight(), scene.table.members()), (weight, 1));
     assert_eq!(scene.table.take_decisions(), []);
 }
+
+#[test]
+fn takeover_waits_for_gateways_that_cannot_answer_for_a_second() {
+    let mut scene = Scene::new(usize::MAX);
+    let [(ask, None)] = asks(&scene.report("room", true, vec![local(1, 1)]))[..] else {
+        panic!("not asked")
+    };
+    assert_eq!(scene.answer(ask, Vec::new(), false), [], "one is not linked yet");
+    // It is now, and reports a member of which it has the last client.
+    let report = PresenceReport {
+        group: group("room"),
+        shard: 0,
+        number: 1,
+        full: true,
+        more: false,
+        clients: 1,
+        members: vec![local(2, 1)],
+        view: Some(vec![id(2)]),
+        wants_view: false,
+    };
+    scene.table.report(&gateway(2), report, scene.now());
+    scene.table.take_decisions();
+    assert_eq!(scene.pass(TAKEOVER - Duration::from_millis(1)), []);
+    assert_eq!(views(&scene.pass(Duration::from_millis(1))), [2]);
+    assert_eq!(scene.pass(RECHECK * 2), []);
+}
+
+/// The parts of one report.
+fn in_parts(report: &PresenceReport) -> Vec<PresenceReport> {
+    let last = report.members.len() - 1;
+    let part = |(at, member): (usize, &LocalMember)| PresenceReport {
+        more: at < last,
+        members: vec![member.clone()],
+        wants_view: report.wants_view && at == last,
+        ..report.clone()
+    };
+    report.members.iter().enumerate().map(part).collect()
+}
+
+fn report_of(number: u64, full: bool, members: Vec<LocalMember>) -> PresenceReport {
+    PresenceReport {
+        group: group("room"),
+        shard: 0,
+        number,
+        full,
+        more: false,
+        clients: members.iter().map(|local| u64::from(local.clients)).sum(),
+        members,
+        view: None,
+        wants_view: full,
+    }
+}
+
+impl Scene {
+    fn take(&mut self, report: PresenceReport) -> Vec<Decision> {
+        self.table.report(&gateway(1), report, self.now());
+        self.table.take_decisions()
+    }
+}
+
+#[test]
+fn first_report_in_parts_begins_a_takeover() {
+    let mut scene = Scene::new(usize::MAX);
+    let parts = in_parts(&report_of(1, true, vec![local(1, 1), local(2, 1)]));
+    let [first, last] = <[_; 2]>::try_from(parts).unwrap();
+    assert_eq!(scene.take(first), []);
+    let decisions = scene.take(last);
+    let [(ask, None)] = asks(&decisions)[..] else { panic!("{decisions:?}") };
+    assert_eq!(views(&decisions), [0; 0], "no view before it has ended");
+    assert_eq!(views(&scene.answer(ask, vec![local(3, 1)], true)), [3]);
+}
+
+#[test]
+fn changes_in_parts_are_settled_and_shown_after_the_last() {
+    let mut scene = Scene::new(usize::MAX);
+    scene.owned("room", vec![local(1, 1)]);
+    let report = PresenceReport {
+        wants_view: true,
+        ..report_of(9, false, vec![local(2, 1), local(3, 1), local(4, 1)])
+    };
+    let settled = |decisions: &[Decision]| {
+        decisions.iter().any(|it| matches!(it, Decision::Settled { number: 9, .. }))
+    };
+    let parts = in_parts(&report);
+    let (last, others) = parts.split_last().unwrap();
+    for part in others {
+        let decisions = scene.take(part.clone());
+        assert!(!settled(&decisions) && views(&decisions).is_empty(), "{decisions:?}");
+    }
+    let decisions = scene.take(last.clone());
+    assert!(settled(&decisions), "{decisions:?}");
+    assert_eq!(views(&decisions), [4]);
+}
+
+#[test]
+fn rest_of_a_full_report_whose_first_part_is_dropped_changes_nothing() {
+    let mut scene = Scene::new(usize::MAX);
+    let members = || vec![local(1, 1), local(2, 1), local(3, 1)];
+    scene.owned("room", members());
+    let parts = in_parts(&report_of(9, true, members()));
+    let (first, rest) = parts.split_first().unwrap();
+    scene.take(first.clone());
+    scene.table.linked(&gateway(1), scene.now());
+    for part in rest {
+        assert_eq!(scene.take(part.clone()), []);
+    }
+    assert_eq!(scene.pass(GRACE + TICK), [], "none has departed");
+    // The next one counts, and no part of an earlier one with it.
+    scene.take(PresenceReport { more: true, ..report_of(10, true, vec![local(7, 1)]) });
+    let decisions = scene.take(report_of(11, true, members()));
+    assert!(matches!(decisions[0], Decision::Taken { number: 11, .. }), "{decisions:?}");
+    assert_eq!((scene.table.members(), scene.pass(CONFIRM)), (3, Vec::new()));
+}

@@ -135,8 +135,10 @@ impl Presence {
                 let owner = self.owners.of(&group);
                 if watched.owner() != owner {
                     let link = |owner: Option<Owner>| owner.map(|owner| owner.link);
+                    // While this waits, the former owner gets no report, so it waits once only.
                     if let Some(old) = link(watched.owner())
                         && link(owner) != Some(old)
+                        && !watched.needs_full
                     {
                         self.owners.lose(old, &group);
                     }
@@ -195,6 +197,7 @@ impl Presence {
         }
         // The last of them, if there were clients that are no members.
         self.change(group, false, |watched, tombstones| watched.emptied(group, 0, tombstones));
+        self.forget_if_empty(group);
     }
 
     /// A client disconnected. `groups` are those that it was in.
@@ -291,6 +294,10 @@ impl Presence {
         clients: usize,
     ) -> bool {
         if !self.obeys(from, group) {
+            return false;
+        }
+        if self.groups.get(group).is_some_and(|watched| watched.members.has_view()) {
+            // One that was asked for twice. It costs no memory, so there may be no room for it.
             return false;
         }
         let room = self.limit.saturating_sub(self.totals.bytes);

@@ -18,6 +18,8 @@ pub(super) const IN_FLIGHT: usize = 1024 * 1024;
 pub(super) struct Owners {
     watchers: Arc<[Watcher]>,
     queues: BTreeMap<LinkId, Queue>,
+    /// The number of the last queue.
+    last: u64,
     /// Groups whose owner may have changed.
     pub(super) recheck: Vec<Group>,
 }
@@ -27,6 +29,8 @@ pub(super) struct Owners {
 pub(super) struct Owner {
     pub(super) link: LinkId,
     declaration: u64,
+    /// The number of its queue.
+    pub(super) queue: u64,
 }
 
 /// Messages to be sent to one owner.
@@ -38,6 +42,8 @@ pub(super) struct Queue {
     pub(super) lost: VecDeque<Group>,
     /// Bytes of reports that are not written to its link.
     in_flight: usize,
+    /// A number of its own, since a link may watch nothing for a while.
+    number: u64,
 }
 
 impl Queue {
@@ -64,7 +70,10 @@ impl Owners {
         self.watchers = watchers;
         self.queues.retain(|link, _| self.watchers.iter().any(|watcher| watcher.link == *link));
         for watcher in self.watchers.iter() {
-            self.queues.entry(watcher.link).or_default();
+            self.queues.entry(watcher.link).or_insert_with(|| {
+                self.last += 1;
+                Queue { number: self.last, ..Queue::default() }
+            });
         }
         is_wider
     }
@@ -72,8 +81,11 @@ impl Owners {
     /// The owner of a group.
     pub(super) fn of(&self, group: &Group) -> Option<Owner> {
         let watchers = self.watchers.iter().filter(|watcher| watcher.watches(group));
-        let owner =
-            |watcher: &Watcher| Owner { link: watcher.link, declaration: watcher.declaration };
+        let owner = |watcher: &Watcher| Owner {
+            link: watcher.link,
+            declaration: watcher.declaration,
+            queue: self.queues.get(&watcher.link).map_or(0, |queue| queue.number),
+        };
         let owners = watchers.map(|watcher| (&watcher.instance, owner(watcher)));
         rendezvous(group.as_bytes(), owners)
     }
@@ -87,7 +99,7 @@ impl Owners {
         }
     }
 
-    /// Informs the former owner of a group, if it still watches any.
+    /// Informs the former owner of a group, which has its state, if it still watches any.
     pub(super) fn lose(&mut self, owner: LinkId, group: &Group) {
         if let Some(queue) = self.queues.get_mut(&owner) {
             queue.lost.push_back(group.clone());

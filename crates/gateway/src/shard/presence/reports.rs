@@ -130,7 +130,9 @@ fn parts(
     let count = members.len().max(views.len()).max(1);
     let (mut members, mut views) = (members.into_iter(), views.into_iter());
     let part = |at| PresenceReport {
-        more: report.full && at + 1 < count,
+        more: at + 1 < count,
+        // Answered once, with the members of all parts.
+        wants_view: report.wants_view && at + 1 == count,
         members: members.next().unwrap_or_default(),
         view: has_view.then(|| views.next().unwrap_or_default()),
         ..report.clone()

@@ -54,8 +54,10 @@ impl Watched {
 
     /// Another worker owns the group, or none.
     pub(super) fn set_owner(&mut self, owner: Option<Owner>) {
+        let queue = |owner: Option<Owner>| owner.map(|owner| (owner.link, owner.queue));
+        self.is_dirty &= queue(self.owner) == queue(owner);
         self.owner = owner;
-        (self.needs_full, self.is_dirty) = (owner.is_some(), false);
+        self.needs_full = owner.is_some();
         (self.full_in, self.is_taken, self.has_asked) = (u64::MAX, false, false);
         self.reported = 0;
         self.members.drop_partial();

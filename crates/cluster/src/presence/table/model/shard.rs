@@ -148,8 +148,12 @@ impl Shard {
         self.owner
     }
 
-    /// The report that is due at the end of a turn.
-    pub(super) fn report(&mut self) -> Option<PresenceReport> {
+    /// The report that is due at the end of a turn, in parts.
+    pub(super) fn report(&mut self) -> Vec<PresenceReport> {
+        self.whole_report().map(parts).unwrap_or_default()
+    }
+
+    fn whole_report(&mut self) -> Option<PresenceReport> {
         if !self.is_dirty || self.owner.is_none() {
             return None;
         }
@@ -243,6 +247,27 @@ impl Shard {
             others.for_each(|client| client.receive(&change));
         }
     }
+}
+
+/// Splits two of three reports, with up to two members in each part.
+fn parts(report: PresenceReport) -> Vec<PresenceReport> {
+    let most = match report.number % 3 {
+        0 => return vec![report],
+        most => most as usize,
+    };
+    let view = report.view.as_deref().unwrap_or_default();
+    let count = report.members.len().max(view.len()).div_ceil(most).max(1);
+    let part = |at: usize| PresenceReport {
+        more: at + 1 < count,
+        members: report.members.iter().skip(at * most).take(most).cloned().collect(),
+        view: report
+            .view
+            .as_ref()
+            .map(|all| all.iter().skip(at * most).take(most).cloned().collect()),
+        wants_view: report.wants_view && at + 1 == count,
+        ..report.clone()
+    };
+    (0..count).map(part).collect()
 }
 
 impl Client {

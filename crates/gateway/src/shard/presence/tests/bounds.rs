@@ -94,3 +94,91 @@ fn members_beyond_the_budget_are_refused() {
     assert_eq!((scene.presence.totals().waiting, scene.presence.counts.refused), (0, 2));
     assert_eq!(scene.report().clients, 0);
 }
+
+#[test]
+fn surplus_view_without_room_changes_nothing() {
+    let mut scene = Scene::watched();
+    scene.join(1, &room(), "a");
+    scene.report();
+    assert_eq!(scene.view(1, &room(), &["a"]), [(1, "1:a:a!".to_owned())]);
+    scene.presence.limit = scene.presence.totals().bytes + 100;
+    let long = "x".repeat(500);
+    assert_eq!(scene.view(1, &room(), &["a", &long]), []);
+    assert_eq!(scene.presence.counts.refused, 0);
+    // The members are known still, and changes announced.
+    assert_eq!(scene.set(1, added("b")), Some(vec![]));
+    assert!(scene.presence.is_announced(ConnectionId(1), &room()));
+}
+
+#[test]
+fn group_that_is_dissolved_without_an_owner_leaves_nothing() {
+    let mut scene = Scene::new();
+    scene.join(1, &room(), "a");
+    scene.presence.ungrouped(&room());
+    assert_eq!((scene.presence.len(), scene.presence.totals()), (0, Totals::default()));
+    scene.watch(&[1]);
+    scene.join_plainly(2, &room());
+    scene.watch(&[]);
+    scene.groups.clear();
+    scene.presence.ungrouped(&room());
+    assert_eq!(scene.presence.len(), 0);
+}
+
+#[test]
+fn owner_that_reads_nothing_is_owed_each_group_once() {
+    let mut scene = Scene::watched();
+    let names: Vec<_> = (0..20).map(|number| group(&format!("p-{number}"))).collect();
+    names.iter().for_each(|name| scene.join_plainly(1, name));
+    assert_eq!(scene.reports().len(), 20);
+    scene.presence.sent(LinkId(1), IN_FLIGHT);
+    for declaration in 2..100 {
+        scene.set_watchers(vec![watcher(1, declaration), watcher(2, 1)]);
+        scene.set_watchers(vec![watcher(1, declaration)]);
+    }
+    scene.presence.written(LinkId(1), IN_FLIGHT);
+    let messages = scene.messages();
+    let lost = messages.iter().filter(|(_, it)| matches!(it, ToPeer::PresenceLost { .. }));
+    assert!(lost.count() < 20, "{messages:?}");
+    let full: BTreeSet<_> = messages
+        .iter()
+        .filter_map(|(link, message)| match message {
+            ToPeer::Presence(report) if *link == 1 && report.full => Some(report.group.clone()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(full, names.into_iter().collect());
+}
+
+#[test]
+fn group_is_queued_once_for_an_owner_that_declares_itself_anew() {
+    let mut scene = Scene::watched();
+    scene.join_plainly(1, &room());
+    for declaration in 2..100 {
+        scene.set_watchers(vec![watcher(1, declaration)]);
+    }
+    let (_, queue) = scene.presence.owners.next_due().unwrap();
+    assert_eq!((queue.dirty.len(), queue.lost.len()), (1, 0));
+    // Its queue is another one after it has watched nothing.
+    for watchers in [vec![], vec![watcher(1, 100)]] {
+        scene.presence.set_watchers(watchers.into());
+    }
+    while scene.presence.recheck(1) {}
+    assert_eq!(scene.report().clients, 1);
+}
+
+#[test]
+fn large_report_of_changes_is_in_parts_that_ask_for_the_view_once() {
+    let mut scene = Scene::watched();
+    scene.join_plainly(100_000, &room());
+    scene.report();
+    for client in 0..5000 {
+        scene.join(client, &room(), &format!("{client:05}"));
+    }
+    let reports = scene.reports();
+    let parts: Vec<_> = reports.iter().map(|(_, report)| report).collect();
+    let (last, others) = parts.split_last().unwrap();
+    assert!(!others.is_empty() && parts.iter().all(|part| !part.full && part.clients == 5001));
+    assert!(!last.more && others.iter().all(|part| part.more && part.number == last.number));
+    assert!(last.wants_view && others.iter().all(|part| !part.wants_view));
+    assert_eq!(parts.iter().map(|part| part.members.len()).sum::<usize>(), 5000);
+}

@@ -33,11 +33,11 @@ impl World {
     pub(super) fn settle_turns(&mut self) {
         for shard in self.gateways.iter_mut().flat_map(|it| &mut it.shards) {
             let owner = shard.owner();
-            let Some(report) = shard.report() else { continue };
+            let parts = shard.report();
             if let Some(link) = owner.and_then(|number| self.links.get_mut(&number))
                 && !link.is_broken
             {
-                link.to_worker.push_back(ToWorker::Report(report));
+                link.to_worker.extend(parts.into_iter().map(ToWorker::Report));
             }
         }
     }
