@@ -31,6 +31,7 @@ use super::{
     lane::{self, Invocation, Running, Ticket},
     orphans::Orphans,
     standby::StandbyClients,
+    started::Started,
     waiting::{Waiting, WaitingHandler},
 };
 use crate::{Worker, metrics::EventCounts};
@@ -49,8 +50,8 @@ pub(super) struct EventReceiver<W: Worker> {
     waiting: Waiting,
     /// Events that completed at once, to be acknowledged together.
     finished: Finished,
-    /// The last event of each shard that was started and did not complete at once.
-    begun: Vec<(u16, u64)>,
+    /// Events that were started and did not complete at once.
+    started: Started,
     counts: EventCounts,
     detector: BlockingDetector,
     /// When the current slice of handlers began.
@@ -71,7 +72,7 @@ impl<W: Worker> EventReceiver<W> {
             running: Running::new(ready(Outcome::Done(None))),
             waiting: Waiting::default(),
             finished: Finished::default(),
-            begun: Vec::new(),
+            started: Started::default(),
             counts: EventCounts::default(),
             detector: BlockingDetector::default(),
             since: None,
@@ -155,7 +156,7 @@ impl<W: Worker> EventReceiver<W> {
     /// Keeps a handler that has just begun to wait for an answer. As long as one is kept, it counts
     /// as a running handler and as a lane.
     fn keep(&mut self, state: &Arc<ClientState>, ticket: Ticket) {
-        self.note_begun(ticket.shard, ticket.seq);
+        self.started.note(ticket.shard, ticket.seq);
         state.wait();
         self.link_context.in_flight.add(ticket.bytes);
         let next = self.waiting.spare();
@@ -246,16 +247,8 @@ impl<W: Worker> EventReceiver<W> {
         supervise::spawn_tracked(&self.dispatcher.lanes, lane);
     }
 
-    /// Records an event that did not complete at once.
-    fn note_begun(&mut self, shard: u16, seq: u64) {
-        match self.begun.iter_mut().find(|(known, _)| *known == shard) {
-            Some((_, last)) => *last = seq,
-            None => self.begun.push((shard, seq)),
-        }
-    }
-
     fn move_to_lane(&mut self, state: &Arc<ClientState>, ticket: Ticket, has_started: bool) {
-        self.note_begun(ticket.shard, ticket.seq);
+        self.started.note(ticket.shard, ticket.seq);
         state.start_lane(self.dispatcher.busy());
         self.link_context.in_flight.add(ticket.bytes);
         let next = Running::new(ready(Outcome::Done(None)));
@@ -274,7 +267,7 @@ impl<W: Worker> EventReceiver<W> {
 
     /// Queues an event of a client that is busy.
     fn queue(&mut self, state: Arc<ClientState>, delivery: Delivery) {
-        self.note_begun(delivery.shard, delivery.seq);
+        self.started.note(delivery.shard, delivery.seq);
         let bytes = in_flight::bytes(&delivery);
         let last = matches!(delivery.event, Event::Close(_));
         match state.queue(delivery) {
@@ -389,7 +382,7 @@ impl<W: Worker> internal::EventReceiver for EventReceiver<W> {
     fn end_batch(&mut self) -> Option<Room> {
         self.resume_handlers();
         self.permit = None;
-        for (shard, through) in self.begun.drain(..) {
+        for (shard, through) in self.started.take() {
             self.link_context.link.report_started(shard, through);
         }
         self.link_context.link.finished(&mut self.finished);

@@ -17,6 +17,7 @@ mod orphans;
 mod presence;
 mod session_cache;
 mod standby;
+mod started;
 mod waiting;
 mod warnings;
 
