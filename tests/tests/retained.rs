@@ -16,6 +16,7 @@ on_one_and_three_threads!(
     member_receives_the_last_message_once_whenever_it_joins,
     message_is_retained_for_its_time_and_no_time_forgets_it,
     gateway_that_is_started_later_is_filled_by_what_is_found_elsewhere,
+    message_that_was_superseded_is_not_brought_back_by_what_was_found,
     retained_messages_outlive_members_and_workers_but_not_their_gateway,
     oldest_messages_go_first_and_memory_is_bounded,
     effects_are_reported,
@@ -170,6 +171,18 @@ async fn gateway_that_is_started_later_is_filled_by_what_is_found_elsewhere(thre
     assert_eq!(early.receive_text().await, "11");
     cluster.send_retained_or_found(ann_id, "prices", found).await.unwrap();
     assert_eq!(ann.receive_text().await, "11");
+}
+
+async fn message_that_was_superseded_is_not_brought_back_by_what_was_found(threads: usize) {
+    let mut scene = Scene::start(threads).await;
+    scene.cluster.join_group(scene.ids[0], "prices").await.unwrap();
+    retain(&scene.cluster, "10").await;
+    let found = scene.cluster.retained("prices").await.unwrap().unwrap();
+    // Between the query and the command about its answer.
+    scene.cluster.send_and_retain("prices", &[], "11", Duration::ZERO).await.unwrap();
+    scene.cluster.send_retained_or_found(scene.ids[0], "prices", found).await.unwrap();
+    assert_eq!(scene.received().await[0], ["10", "11"], "in this order, and once");
+    assert_eq!(scene.cluster.retained("prices").await.unwrap(), None);
 }
 
 async fn retained_messages_outlive_members_and_workers_but_not_their_gateway(threads: usize) {

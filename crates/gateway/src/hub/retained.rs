@@ -3,6 +3,8 @@
 //! The hub keeps them, once for the gateway: it puts all commands into one order, so that a message
 //! is retained, and read, between the same two commands on every shard.
 
+mod gone;
+
 use std::{
     collections::{BTreeMap, HashMap},
     time::Instant,
@@ -11,6 +13,8 @@ use std::{
 use bytes::Bytes;
 use protocol::{Group, Message, Retained, Retention};
 
+pub(super) use self::gone::Former;
+use self::gone::Gone;
 use crate::thread_messages::Ordinal;
 
 /// Approximate memory of an entry besides its name and its message.
@@ -25,6 +29,7 @@ pub(super) struct RetainedMessages {
     by_group: HashMap<Group, Entry>,
     by_age: BTreeMap<u64, Group>,
     by_end: BTreeMap<(Instant, u64), Group>,
+    gone: Gone,
     /// The number of the last entry.
     last: u64,
     /// Messages dropped for lack of space, until they are taken.
@@ -51,6 +56,7 @@ impl RetainedMessages {
             by_group: HashMap::new(),
             by_age: BTreeMap::new(),
             by_end: BTreeMap::new(),
+            gone: Gone::default(),
             last: 0,
             dropped: 0,
         }
@@ -81,19 +87,20 @@ impl RetainedMessages {
         now: Instant,
     ) {
         self.remove(group);
+        let since = now.checked_sub(retention.age()).unwrap_or(now);
         let until = now.checked_add(retention.left()).unwrap_or(now);
-        if until <= now {
-            return;
-        }
         let size = size(group, message);
-        if self.most < size {
-            self.dropped += 1;
+        if until <= now || self.most < size {
+            self.dropped += u64::from(now < until);
+            if 0 < self.most {
+                self.gone.add(group, Former { sent, since }, now);
+            }
             return;
         }
         while self.most < self.bytes + size
             && let Some((_, oldest)) = self.by_age.pop_first()
         {
-            let has_expired = self.remove(&oldest).is_some_and(|entry| entry.until <= now);
+            let has_expired = self.end(&oldest, now).is_some_and(|entry| entry.until <= now);
             self.dropped += u64::from(!has_expired);
         }
         self.last += 1;
@@ -103,13 +110,27 @@ impl RetainedMessages {
         self.by_end.insert((until, number), group.clone());
         // The message is a slice of a link's read buffer, which it would keep alive.
         let message = Message { body: Bytes::copy_from_slice(&message.body), ..message.clone() };
-        let since = now.checked_sub(retention.age()).unwrap_or(now);
+        self.gone.remove(group);
         self.by_group.insert(group.clone(), Entry { message, sent, since, until, number });
     }
 
     /// The message of a group.
     pub(super) fn get(&self, group: &Group, now: Instant) -> Option<&Entry> {
         self.by_group.get(group).filter(|entry| now < entry.until)
+    }
+
+    /// The last message of a group that has lost it lately.
+    pub(super) fn former(&self, group: &Group, now: Instant) -> Option<Former> {
+        match self.by_group.get(group) {
+            Some(entry) if now < entry.until => None,
+            Some(entry) => Some(Former { sent: entry.sent, since: entry.since }),
+            None => self.gone.get(group),
+        }
+    }
+
+    /// Whether there is nothing to be removed once its time is over.
+    pub(super) fn is_idle(&self) -> bool {
+        self.by_group.is_empty() && self.gone.is_empty()
     }
 
     /// The message of a group, for a peer.
@@ -128,16 +149,25 @@ impl RetainedMessages {
         self.by_group.get(group).map_or(0, |entry| entry.message.body.len())
     }
 
-    /// Removes up to `most` messages that have expired.
+    /// Removes up to `most` messages that have expired, and forgets as many that have gone.
     pub(super) fn remove_expired(&mut self, now: Instant, most: usize) {
+        self.gone.forget(now, most);
         for _ in 0..most {
             let first = self.by_end.first_key_value();
             let Some((_, group)) = first.filter(|((until, _), _)| *until <= now) else {
                 return;
             };
             let group = group.clone();
-            self.remove(&group);
+            self.end(&group, now);
         }
+    }
+
+    /// Removes the last message of a group, and remembers that there was one.
+    fn end(&mut self, group: &Group, now: Instant) -> Option<Entry> {
+        let entry = self.remove(group)?;
+        let former = Former { sent: entry.sent, since: entry.since };
+        self.gone.add(group, former, now);
+        Some(entry)
     }
 
     fn remove(&mut self, group: &Group) -> Option<Entry> {

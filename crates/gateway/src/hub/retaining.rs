@@ -3,7 +3,7 @@
 use protocol::{Answer, Command, Query, link::ToPeer};
 use runtime::clock;
 
-use super::{Hub, scatter_gather::Origin};
+use super::{Hub, retained::Former, scatter_gather::Origin};
 use crate::thread_messages::{EffectFor, LinkId, Ordinal, ToShard};
 
 /// Messages removed at a time once they have expired: a millisecond of work.
@@ -26,16 +26,22 @@ impl Hub {
             }
             Command::SendRetained { client, group, found, message } => {
                 let now = clock::now();
-                let Some(entry) = self.retained.get(group, now) else {
-                    if let Some(retention) = found {
+                let former = self.retained.former(group, now);
+                let is_later = |it: &Former| found.is_some_and(|found| it.supersedes(found, now));
+                let later = former.filter(is_later);
+                let (sent, message) = match (self.retained.get(group, now), later, found) {
+                    (Some(entry), ..) => (entry.sent, entry.message.clone()),
+                    // That one was sent since the other was found, or is the same one.
+                    (None, Some(later), _) => (later.sent, message.clone()),
+                    (None, None, None) => return Some(command),
+                    (None, None, Some(retention)) => {
                         // Sent before it came to this gateway, so no member has received it here.
                         self.retained.retain(group, message, *retention, Ordinal(0), now);
                         self.report_retained();
+                        return Some(command);
                     }
-                    return Some(command);
                 };
-                let (client, sent) = (*client, entry.sent);
-                let message = entry.message.clone();
+                let client = *client;
                 let Command::SendRetained { group, .. } = command else {
                     return None;
                 };
@@ -62,7 +68,7 @@ impl Hub {
     /// Removes messages that have expired. Called every few seconds; until then they only occupy
     /// memory.
     pub(super) fn remove_expired(&mut self) {
-        if self.retained.len() != 0 {
+        if !self.retained.is_idle() {
             self.retained.remove_expired(clock::now(), EXPIRED);
             self.report_retained();
         }

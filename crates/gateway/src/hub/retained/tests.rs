@@ -62,6 +62,34 @@ fn oldest_message_goes_first_without_space_and_one_that_is_too_large_is_not_kept
 }
 
 #[test]
+fn message_that_is_gone_is_remembered_whatever_has_ended_it() {
+    let (mut all, now) = (RetainedMessages::new(2_000), Instant::now());
+    let sent =
+        |all: &RetainedMessages, name, now| all.former(&group(name), now).map(|former| former.sent);
+    retain(&mut all, 1, 10, 5, now);
+    assert_eq!(sent(&all, 1, now), None, "it is there");
+    retain(&mut all, 2, 10, 0, now);
+    retain(&mut all, 3, 5_000, 60, now);
+    // Expired, also before it is removed.
+    let later = now + 5 * SECOND;
+    assert_eq!(sent(&all, 1, later), Some(Ordinal(1)));
+    all.remove_expired(later, 10);
+    for name in 1..=3 {
+        assert_eq!(sent(&all, name, later), Some(Ordinal(u64::from(name))));
+    }
+    // Evicted for lack of space.
+    (4..12).for_each(|name| retain(&mut all, name, 300, 60, later));
+    assert_eq!((length(&all, 4, later), sent(&all, 4, later)), (None, Some(Ordinal(4))));
+    assert_eq!(sent(&all, 11, later), None);
+    all.remove_expired(later + 30 * SECOND, usize::MAX);
+    assert_eq!(sent(&all, 4, later), None, "long ago");
+    // Nothing is retained at all.
+    let mut none = RetainedMessages::new(0);
+    retain(&mut none, 1, 0, 60, now);
+    assert!(none.is_idle());
+}
+
+#[test]
 fn message_does_not_keep_the_buffer_alive_that_it_arrived_in() {
     let (mut all, now) = (RetainedMessages::new(10_000), Instant::now());
     let buffer = Bytes::from(vec![b'x'; 1 << 20]);
