@@ -132,8 +132,9 @@ impl GroupState {
             if is_new_group && has_members {
                 self.begin_takeover(context);
             }
-            // An earlier owner has not settled that it is vacated.
-            self.was_occupied |= clients == 0;
+            // An earlier owner has not settled that it is vacated, or may have given notice that it
+            // is occupied, which it need not be any more when this one has taken over.
+            self.was_occupied |= clients == 0 || self.takeover.is_some();
             self.replace(&source, number, full, false, context);
             self.set_clients(&source, number, clients);
         } else {

@@ -379,3 +379,18 @@ fn rest_of_a_full_report_whose_first_part_is_dropped_changes_nothing() {
     assert!(matches!(decisions[0], Decision::Taken { number: 11, .. }), "{decisions:?}");
     assert_eq!((scene.table.members(), scene.pass(CONFIRM)), (3, Vec::new()));
 }
+
+#[test]
+fn group_that_empties_within_a_takeover_is_vacated() {
+    let mut scene = Scene::new(usize::MAX);
+    let [(ask, None)] = asks(&scene.report("room", true, vec![local(1, 1)]))[..] else {
+        panic!("not asked")
+    };
+    // An earlier owner has given notice that it is occupied.
+    scene.report("room", false, vec![local(1, 0)]);
+    assert_eq!(notices(&scene.answer(ask, Vec::new(), true)), Vec::<&NoticeKind>::new());
+    let [(ask, Some(1))] = asks(&scene.pass(GRACE + TICK))[..] else { panic!("not asked") };
+    let end = scene.answer(ask, Vec::new(), true);
+    assert_eq!(notices(&end), [&NoticeKind::MemberRemoved(id(1)), &NoticeKind::Vacated]);
+    assert_eq!(scene.table.len(), 0);
+}

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use rand::{RngExt as _, rngs::StdRng};
+
 use super::{ToGateway, World};
 
 /// Faults.
@@ -63,6 +65,21 @@ impl World {
         if self.workers[worker].watches {
             self.send_to_all(worker, || ToGateway::Watch(false));
             self.send_to_all(worker, || ToGateway::Watch(true));
+        }
+    }
+
+    /// A gateway is to report everything again, under the same link.
+    pub(super) fn restart(&mut self, worker: usize, random: &mut StdRng) {
+        let all: Vec<_> = self.workers[worker].links.clone().into_iter().collect();
+        if all.is_empty() || !self.workers[worker].watches {
+            return;
+        }
+        let (gateway, number) = &all[random.random_range(0..all.len())];
+        if let Some(link) = self.links.get_mut(number).filter(|link| !link.is_broken) {
+            link.to_gateway.extend([ToGateway::Watch(false), ToGateway::Watch(true)]);
+            let now = self.time();
+            self.workers[worker].table.linked(gateway, now);
+            self.execute(worker);
         }
     }
 

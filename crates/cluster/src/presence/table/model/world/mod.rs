@@ -168,7 +168,8 @@ impl World {
             92..94 => self.cut.clear(),
             94..98 => self.link_all(),
             98 => self.withdraw(worker),
-            99 => self.resynchronise(worker),
+            99 if random.random() => self.resynchronise(worker),
+            99 => self.restart(worker, random),
             _ => {}
         }
         self.settle_turns();
