@@ -106,7 +106,7 @@ impl HttpApi {
 
 /// The routes of the API: `/apps/…`, `/users/…` and `/up`.
 ///
-/// A proxy may leave a path of its own in front of these, of up to [`MOST_SEGMENTS`]: requests are
+/// A proxy may leave a path of its own in front of these, of up to 8 segments: requests are
 /// answered below it as well, whether their signature covers it or not.
 pub fn routes(api: HttpApi) -> Router {
     let mut router = Router::new().route("/up", any(answer));
