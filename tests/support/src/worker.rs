@@ -39,7 +39,7 @@ pub trait Recorder: Send + Sync + 'static {
         false
     }
 
-    /// Whether the worker watches the group of [`presence`](crate::presence).
+    /// Whether the worker watches the group of [`presence`].
     fn watches(&self) -> bool {
         false
     }
