@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode_str;
 use protocol::{AccessToken, Handshake, Header};
 
 use crate::Rejection;
@@ -151,24 +152,7 @@ fn take_query(target: &mut String, found: &mut Tokens) {
 
 /// Without percent-encoding. An invalid encoding stays as it is.
 fn percent_decoded(text: &str) -> Vec<u8> {
-    let (mut bytes, mut decoded) = (text.as_bytes(), Vec::with_capacity(text.len()));
-    while let [first, rest @ ..] = bytes {
-        let digit =
-            |byte: u8| char::from(byte).to_digit(16).and_then(|digit| digit.try_into().ok());
-        bytes = rest;
-        decoded.push(match (first, rest) {
-            (b'%', [high, low, after @ ..]) => match (digit(*high), digit(*low)) {
-                (Some(high), Some(low)) => {
-                    bytes = after;
-                    let (high, low): (u8, u8) = (high, low);
-                    high << 4 | low
-                }
-                _ => b'%',
-            },
-            (byte, _) => *byte,
-        });
-    }
-    decoded
+    percent_decode_str(text).collect()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use axum::Router;
 use http_api::{Api, limits::Limits, not_found};
 use push_suite_cluster::{Cluster, ClusterGuard, Status};
-use push_suite_worker::Config;
+use push_suite_worker::{Config, report_readiness};
 use runtime::{
     listen::{self, Acceptor},
     supervise,
@@ -127,16 +127,6 @@ pub(crate) async fn serve_alone(
 
 /// Updates readiness and the status line, as a worker does.
 fn report(health: &Health, status: &Status) {
-    let Status { registers, linked, answering, settled, .. } = status;
-    match registers {
-        0 => health.set_not_ready("register", "none is connected"),
-        _ => health.set_ready("register"),
-    }
-    match (linked, settled) {
-        (0, _) => health.set_not_ready("gateway", "none is linked"),
-        (_, true) if *answering == 0 => health.set_not_ready("gateway", "none answers"),
-        (_, false) => health.set_not_ready("gateway", "not all have been tried yet"),
-        (_, true) => health.set_ready("gateway"),
-    }
-    systemd::status(&format!("push API, linked to {linked} gateways"));
+    report_readiness(health, status);
+    systemd::status(&format!("push API, linked to {} gateways", status.linked));
 }

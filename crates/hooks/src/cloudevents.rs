@@ -1,12 +1,13 @@
 //! Events as CloudEvents 1.0 over HTTP, in binary mode: attributes are headers, the data is the
 //! body.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE};
 use jiff::Timestamp;
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
 use crate::{
     engine::{Attempt, Head},
@@ -96,17 +97,10 @@ impl Head for SignedHead {
 /// Percent-encodes a value of an attribute (CloudEvents, HTTP binding, 3.1.3.2): space, double
 /// quote, percent sign, and everything that is not printable ASCII.
 pub fn encode(value: &[u8]) -> String {
-    let mut encoded = String::with_capacity(value.len());
-    for byte in value {
-        match byte {
-            b'"' | b'%' | ..=0x20 | 0x7F.. => {
-                let _ = write!(encoded, "%{byte:02X}");
-            }
-            printable => encoded.push(char::from(*printable)),
-        }
-    }
-    encoded
+    percent_encode(value, RESERVED).to_string()
 }
+
+const RESERVED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
 
 /// A time in seconds since 1970 in the form of RFC 3339.
 fn time(unix_seconds: u64) -> String {

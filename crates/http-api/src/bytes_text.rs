@@ -1,81 +1,33 @@
 //! Bytes as text: Base64 in JSON, percent-encoding in paths and queries, hexadecimal in cursors.
 
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, STANDARD_NO_PAD},
+};
+use percent_encoding::percent_decode_str;
+
 /// Base64 with padding (RFC 4648, 4).
 #[must_use]
 pub fn to_base64(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let mut group = [0; 3];
-        group[..chunk.len()].copy_from_slice(chunk);
-        let group = u32::from_be_bytes([0, group[0], group[1], group[2]]);
-        for place in 0..4 {
-            let digit = (group >> (18 - 6 * place)) & 63;
-            let is_padding = chunk.len() < place as usize;
-            text.push(if is_padding { '=' } else { char::from(ALPHABET[digit as usize]) });
-        }
-    }
-    text
+    STANDARD.encode(bytes)
 }
-
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// Decodes Base64 in the standard or the URL alphabet, with or without padding; `None` if it is
 /// neither, or has bits beyond its last byte.
 #[must_use]
 pub fn from_base64(text: &str) -> Option<Vec<u8>> {
-    let digits = match text.len() % 4 {
-        0 => text.strip_suffix("==").or(text.strip_suffix('=')).unwrap_or(text),
-        _ => text,
-    };
-    let mut bytes = Vec::with_capacity(digits.len() / 4 * 3 + 2);
-    for chunk in digits.as_bytes().chunks(4) {
-        let group =
-            chunk.iter().try_fold(0_u32, |group, digit| Some(group << 6 | value(*digit)?))?;
-        let group = group << (6 * (4 - chunk.len()));
-        let [_, decoded @ ..] = group.to_be_bytes();
-        let whole = match chunk.len() {
-            1 => return None,
-            digits => digits - 1,
-        };
-        if decoded[whole..].iter().any(|rest| *rest != 0) {
-            return None;
-        }
-        bytes.extend_from_slice(&decoded[..whole]);
-    }
-    Some(bytes)
-}
-
-fn value(digit: u8) -> Option<u32> {
-    let value = match digit {
-        b'A'..=b'Z' => digit - b'A',
-        b'a'..=b'z' => digit - b'a' + 26,
-        b'0'..=b'9' => digit - b'0' + 52,
-        b'+' | b'-' => 62,
-        b'/' | b'_' => 63,
-        _ => return None,
-    };
-    Some(u32::from(value))
+    let engine = if text.len().is_multiple_of(4) { &STANDARD } else { &STANDARD_NO_PAD };
+    engine.decode(text.replace('-', "+").replace('_', "/")).ok()
 }
 
 /// Decodes percent-encoding; `None` if a `%` is not followed by two hexadecimal digits.
 #[must_use]
 pub fn from_percent(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        rest = match (first, after) {
-            (b'%', [high, low, after @ ..]) => {
-                bytes.push(hex_digit(*high)? << 4 | hex_digit(*low)?);
-                after
-            }
-            (b'%', _) => return None,
-            _ => {
-                bytes.push(*first);
-                after
-            }
-        };
-    }
-    Some(bytes)
+    let is_byte = |rest: &str| {
+        matches!(rest.as_bytes(), [high, low, ..]
+        if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
+    };
+    text.split('%').skip(1).all(is_byte).then(|| percent_decode_str(text).collect())
 }
 
 /// The pairs of a query, decoded, with `+` as a space; `None` if one is not UTF-8 or not

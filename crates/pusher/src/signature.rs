@@ -5,6 +5,7 @@
 use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
+use http_api::bytes_text::{from_hex, to_hex};
 use sha2::Sha256;
 
 /// The number of hex digits of a signature.
@@ -35,11 +36,7 @@ impl Key {
 
     /// The signature of a text.
     pub fn sign(&self, text: &[&[u8]]) -> String {
-        let digest = self.mac(text).finalize().into_bytes();
-        digest.iter().fold(String::with_capacity(DIGITS), |mut hex, byte| {
-            hex.extend([byte >> 4, byte & 15].map(|digit| char::from(HEX[usize::from(digit)])));
-            hex
-        })
+        to_hex(&self.mac(text).finalize().into_bytes())
     }
 
     /// Whether `signature` is that of the text. Compares in constant time.
@@ -67,24 +64,11 @@ impl fmt::Debug for Key {
     }
 }
 
-const HEX: &[u8; 16] = b"0123456789abcdef";
-
 /// The bytes of a signature; `None` if it is not 64 lower-case hex digits.
-fn digest(signature: &str) -> Option<[u8; DIGITS / 2]> {
-    let digits = <&[u8; DIGITS]>::try_from(signature.as_bytes()).ok()?;
-    let mut digest = [0; DIGITS / 2];
-    for (byte, pair) in digest.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = value(pair[0])? << 4 | value(pair[1])?;
-    }
-    Some(digest)
-}
-
-const fn value(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    }
+fn digest(signature: &str) -> Option<Vec<u8>> {
+    let is_lower = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+    let is_digest = signature.len() == DIGITS && signature.bytes().all(is_lower);
+    is_digest.then(|| from_hex(signature))?
 }
 
 /// The text that the signature of a subscription is of. `data` is the `channel_data` as sent.

@@ -49,7 +49,7 @@ pub use push_suite_cluster::{
     Queueing, Recipients, Reload, Renewal, Report, Retained, Retention, Revocation, Row, Sending,
     SessionSwap, Status, Tls, TokenError,
 };
-pub use run::{main, main_with, serve};
+pub use run::{main, main_with, report_readiness, serve};
 pub use sending::{QueueToClient, SendToClient};
 pub use service::{Health, Starting};
 pub use worker::Worker;

@@ -227,7 +227,20 @@ pub async fn serve(
 
 /// Updates readiness and the service manager's status line.
 fn report(health: &Health, status: &Status) {
-    let Status { registers, linked, answering, missing, settled, passive, .. } = status;
+    report_readiness(health, status);
+    let linked = status.linked;
+    match status.missing.len() {
+        0 => systemd::status(&format!("linked to {linked} gateways")),
+        missing => systemd::status(&format!("linked to {linked} gateways; {missing} unreachable")),
+    }
+}
+
+/// Sets whether a process is ready by the state of its cluster: for programs that use a [`Cluster`]
+/// without [`serve`].
+///
+/// [`Cluster`]: push_suite_cluster::Cluster
+pub fn report_readiness(health: &Health, status: &Status) {
+    let Status { registers, linked, answering, settled, passive, .. } = status;
     match registers {
         0 => health.set_not_ready("register", "none is connected"),
         _ => health.set_ready("register"),
@@ -240,10 +253,6 @@ fn report(health: &Health, status: &Status) {
             health.set_not_ready("gateway", "some are out of reach; other workers take the events");
         }
         (_, true) => health.set_ready("gateway"),
-    }
-    match missing.len() {
-        0 => systemd::status(&format!("linked to {linked} gateways")),
-        missing => systemd::status(&format!("linked to {linked} gateways; {missing} unreachable")),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use percent_encoding::percent_decode_str;
+
 /// The most parameters of a query.
 const MOST: usize = 32;
 
@@ -129,33 +131,12 @@ pub(crate) fn percent_decoded(text: &str) -> Cow<'_, [u8]> {
 }
 
 fn decoded(text: &str, plus: Plus) -> Cow<'_, [u8]> {
-    let bytes = text.as_bytes();
-    let is_plain = |byte: &u8| *byte != b'%' && (*byte != b'+' || plus == Plus::Itself);
-    if bytes.iter().all(is_plain) {
-        return Cow::Borrowed(bytes);
-    }
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
-    while let Some((first, behind)) = rest.split_first() {
-        rest = behind;
-        match first {
-            b'%' => match behind.first_chunk::<2>().and_then(|pair| byte_of(*pair)) {
-                Some(byte) => {
-                    decoded.push(byte);
-                    rest = &behind[2..];
-                }
-                None => decoded.push(b'%'),
-            },
-            b'+' if plus == Plus::Space => decoded.push(b' '),
-            byte => decoded.push(*byte),
+    match plus {
+        Plus::Space if text.contains('+') => {
+            Cow::Owned(percent_decode_str(&text.replace('+', " ")).collect())
         }
+        _ => percent_decode_str(text).into(),
     }
-    Cow::Owned(decoded)
-}
-
-fn byte_of([high, low]: [u8; 2]) -> Option<u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    u8::try_from(digit(high)? << 4 | digit(low)?).ok()
 }
 
 fn lossy(bytes: Vec<u8>) -> String {

@@ -1,6 +1,7 @@
 //! The signature of a request to the HTTP API: parameters of the query with which a server proves
 //! that it knows the secret of an app.
 
+use http_api::bytes_text::from_hex;
 use md5::{Digest, Md5};
 
 use super::query::{Query, percent_decoded};
@@ -132,13 +133,6 @@ impl Signed {
 pub(crate) fn behind_prefix(path: &str) -> Option<&str> {
     let at = path.find("/apps/").or_else(|| path.find("/users/"))?;
     (at != 0).then(|| &path[at..])
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> =
-        text.chars().map(|digit| u8::try_from(digit.to_digit(16)?).ok()).collect();
-    let (pairs, rest) = digits.as_ref()?.as_chunks::<2>();
-    rest.is_empty().then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
 }
 
 #[cfg(test)]
