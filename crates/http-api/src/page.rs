@@ -2,7 +2,7 @@
 //! page, whatever else comes and goes.
 
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     bytes_text::{from_hex, to_hex},
@@ -16,6 +16,19 @@ use crate::{
 pub(crate) struct Paging {
     limit: usize,
     after: Option<Vec<u8>>,
+}
+
+/// The parameters of [`Paging`], as the document describes them.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only its description is used")]
+pub(crate) struct PagingParams {
+    /// Items of the page
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u16>,
+    /// `next` of the page before
+    #[param(pattern = "^([0-9a-f]{2})*$")]
+    after: Option<String>,
 }
 
 /// A page of a list.

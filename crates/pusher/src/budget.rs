@@ -6,36 +6,13 @@ use std::{
 };
 
 use protocol::ClientId;
+use runtime::token_bucket::{Bucket, Rate};
 
-/// Refilled evenly; holds as much as it gets in `PERIOD`.
-#[derive(Clone, Copy, Debug)]
-struct Bucket {
-    filled: f64,
-    since: Instant,
-}
-
-impl Bucket {
-    /// Takes `cost` out of a bucket of this capacity, which fills within `period`.
-    fn take(&mut self, cost: f64, capacity: f64, period: Duration, now: Instant) -> bool {
-        let passed = now.saturating_duration_since(self.since);
-        let refill = passed.as_secs_f64() / period.as_secs_f64() * capacity;
-        (self.filled, self.since) = ((self.filled + refill).min(capacity), now);
-        let is_enough = cost <= self.filled;
-        if is_enough {
-            self.filled -= cost;
-        }
-        is_enough
-    }
-}
-
-/// The capacity for faults: 20 malformed messages, or 200 refusals, in [`FAULTS_PERIOD`].
-const FAULTS: f64 = 200.0;
+/// The budget of faults: 20 malformed messages, or 200 refusals, in [`FAULTS_PERIOD`].
+const FAULTS: u64 = 200;
 
 /// The time in which a client may use up its budget of faults.
 const FAULTS_PERIOD: Duration = Duration::from_secs(10);
-
-/// The time in which a client may use up its budget of client events.
-const EVENTS_PERIOD: Duration = Duration::from_secs(1);
 
 /// Clients without faults and events for this long are forgotten: their buckets are full.
 const FORGOTTEN_AFTER: Duration = FAULTS_PERIOD;
@@ -73,20 +50,21 @@ impl Default for Budgets {
 }
 
 impl Budgets {
-    /// Whether a client may send a client event, of which it may send `per_second`.
+    /// Whether a client may send a client event, of which it may send `per_second`, and as many at
+    /// once.
     pub(crate) fn take_event(&mut self, client: ClientId, per_second: u32, now: Instant) -> bool {
-        let capacity = f64::from(per_second);
-        self.of(client, capacity, now).events.take(1.0, capacity, EVENTS_PERIOD, now)
+        let rate = Rate::new(per_second.into(), per_second.into());
+        self.of(client, now).events.try_take(rate, 1, now).is_ok()
     }
 
     /// Whether a client stays connected after a fault.
     pub(crate) fn take_fault(&mut self, client: ClientId, weight: Weight, now: Instant) -> bool {
         let cost = match weight {
-            Weight::Malformed => FAULTS / 20.0,
-            Weight::Refused => 1.0,
+            Weight::Malformed => FAULTS / 20,
+            Weight::Refused => 1,
         };
-        // The rate of events of a client that has sent none is not known here.
-        self.of(client, f64::MAX, now).faults.take(cost, FAULTS, FAULTS_PERIOD, now)
+        let rate = Rate::new(FAULTS / FAULTS_PERIOD.as_secs(), FAULTS);
+        self.of(client, now).faults.try_take(rate, cost, now).is_ok()
     }
 
     /// The client is disconnected.
@@ -100,14 +78,13 @@ impl Budgets {
         self.clients.len()
     }
 
-    fn of(&mut self, client: ClientId, events: f64, now: Instant) -> &mut Spent {
+    fn of(&mut self, client: ClientId, now: Instant) -> &mut Spent {
         if self.sweep_at <= self.clients.len() && !self.clients.contains_key(&client) {
             self.clients
                 .retain(|_, spent| now.saturating_duration_since(spent.last) < FORGOTTEN_AFTER);
             self.sweep_at = LEAST_SWEPT.max(2 * self.clients.len());
         }
-        let full = |filled| Bucket { filled, since: now };
-        let new = || Spent { events: full(events), faults: full(FAULTS), last: now };
+        let new = || Spent { events: Bucket::default(), faults: Bucket::default(), last: now };
         let spent = self.clients.entry(client).or_insert_with(new);
         spent.last = now;
         spent

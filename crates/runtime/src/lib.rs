@@ -12,6 +12,7 @@
 //! | wait before trying again | [`backoff::Backoff`] |
 //! | detect a peer that does not respond | [`liveness`] |
 //! | log what a peer can cause, once a second | [`rate_limit::Throttle`] |
+//! | limit a rate | [`token_bucket::Bucket`] |
 //! | log an outage of a peer at growing intervals | [`outage::Outage`] |
 //!
 //! A simulation replaces [`net`], [`random`], [`thread`] and the host's clock (`cfg(simulation)`), so
@@ -35,6 +36,7 @@ pub mod sync;
 #[cfg(not(simulation))]
 pub mod thread;
 pub mod tls;
+pub mod token_bucket;
 
 #[cfg(simulation)]
 pub use simulated::{net, random, thread};

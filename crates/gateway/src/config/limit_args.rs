@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use framing::http::AddressRange;
+use runtime::token_bucket::Rate;
 use serde::Serialize;
 use service::settings::{Derived, MAX_WAIT, amount};
 
-use crate::limits::{AddressLimits, ClientLimits, Limits, Rate, RatePolicy};
+use crate::limits::{AddressLimits, ClientLimits, Limits, RatePolicy};
 
 /// Bytes of a message beside its content, so that a full bucket always suffices for one: its frame
 /// header, and control frames within it.

@@ -122,8 +122,9 @@ impl Addresses {
 
 #[cfg(test)]
 mod tests {
+    use runtime::token_bucket::Rate;
+
     use super::*;
-    use crate::limits::Rate;
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()

@@ -2,7 +2,6 @@
 //! of the gateway.
 
 mod addresses;
-mod bucket;
 mod network;
 mod recent_buckets;
 
@@ -10,10 +9,9 @@ use std::net::IpAddr;
 
 use framing::http::AddressRange;
 
-pub(crate) use self::{
-    addresses::{AddressLimit, Addresses, Excess},
-    bucket::{Bucket, Rate},
-};
+use runtime::token_bucket::Rate;
+
+pub(crate) use self::addresses::{AddressLimit, Addresses, Excess};
 
 /// The limits of connections by address, and of rates. None by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -2,10 +2,9 @@
 
 use std::{collections::HashMap, mem, time::Instant};
 
-use super::{
-    bucket::{Bucket, Rate},
-    network::Network,
-};
+use runtime::token_bucket::{Bucket, Rate};
+
+use super::network::Network;
 
 /// The buckets of the addresses that were seen last, in two generations.
 ///

@@ -32,7 +32,7 @@ mod warnings;
 use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
 
 use protocol::{ClientId, ConnectionId};
-use runtime::{clock, net::TcpStream};
+use runtime::{clock, net::TcpStream, token_bucket::Bucket};
 use rustc_hash::FxHashSet;
 use tokio::sync::Notify;
 
@@ -53,7 +53,6 @@ use self::{
     warnings::Warnings,
 };
 use crate::{
-    limits::Bucket,
     settings::{Listener, Settings},
     thread_messages::GatewayState,
 };

@@ -16,7 +16,7 @@ use crate::{
     operation::{
         BindUid, Close, Content, Outcome, RemoveSessionKeys, SetSession, SwapSession, UnbindUid,
     },
-    page::{Page, Paging},
+    page::{Page, Paging, PagingParams},
     query::Query,
     schema::ClientIdText,
 };
@@ -100,8 +100,7 @@ pub(super) async fn page(
     get,
     path = "/v1/clients",
     params(
-        ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Items of the page"),
-        ("after" = Option<String>, Query, pattern = "^([0-9a-f]{2})*$", description = "`next` of the page before"),
+        PagingParams,
         ("fields" = Option<String>, Query, description = "List of `uid`, `groups`, `session`; `uid` by default")
     ),
     responses((status = 200, description = "A page", body = inline(Page<Client>)))

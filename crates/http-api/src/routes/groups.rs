@@ -16,7 +16,7 @@ use crate::{
     failure::Failure,
     name::Name,
     operation::{Applied, Membership, Outcome, Removed, UidMembership, Ungroup},
-    page::{Page, Paging},
+    page::{Page, Paging, PagingParams},
     schema::ClientIdText,
 };
 
@@ -35,8 +35,7 @@ pub(super) struct Occupied {
     get,
     path = "/v1/groups",
     params(
-        ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Items of the page"),
-        ("after" = Option<String>, Query, pattern = "^([0-9a-f]{2})*$", description = "`next` of the page before"),
+        PagingParams,
         ("prefix" = Option<String>, Query, description = "Only groups with this prefix")
     ),
     responses((status = 200, description = "A page", body = inline(Page<Occupied>)))
@@ -124,8 +123,7 @@ pub(super) async fn ungroup(
     path = "/v1/groups/{group}/clients",
     params(
         ("group" = String, Path, description = "The group, percent-encoded"),
-        ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Items of the page"),
-        ("after" = Option<String>, Query, pattern = "^([0-9a-f]{2})*$", description = "`next` of the page before"),
+        PagingParams,
         ("fields" = Option<String>, Query, description = "List of `uid`, `groups`, `session`; `uid` by default")
     ),
     responses((status = 200, description = "A page", body = inline(Page<Client>)))
@@ -194,8 +192,7 @@ pub(super) async fn leave(
     path = "/v1/groups/{group}/uids",
     params(
         ("group" = String, Path, description = "The group, percent-encoded"),
-        ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Items of the page"),
-        ("after" = Option<String>, Query, pattern = "^([0-9a-f]{2})*$", description = "`next` of the page before")
+        PagingParams
     ),
     responses((status = 200, description = "A page", body = inline(Page<OnlineUid>)))
 )]

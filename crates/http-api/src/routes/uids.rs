@@ -17,7 +17,7 @@ use crate::{
     limits::MAX_TARGETS,
     name::Name,
     operation::{CloseUid, Closed, Content, Outcome},
-    page::{Page, Paging},
+    page::{Page, Paging, PagingParams},
     schema::ClientIdText,
 };
 
@@ -34,10 +34,7 @@ pub(super) struct OnlineUid {
 #[utoipa::path(
     get,
     path = "/v1/uids",
-    params(
-        ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Items of the page"),
-        ("after" = Option<String>, Query, pattern = "^([0-9a-f]{2})*$", description = "`next` of the page before")
-    ),
+    params(PagingParams),
     responses((status = 200, description = "A page", body = inline(Page<OnlineUid>)))
 )]
 pub(super) async fn list(

@@ -46,7 +46,7 @@ use self::{
     idempotency::{Execution, Started},
     metrics::Metrics,
     query::Query,
-    rate::Bucket,
+    rate::AppRate,
     refused::Refused,
     request_signature::SignedRequest,
 };
@@ -64,7 +64,7 @@ struct Shared {
     socket_ids: SocketIds,
     metrics: Metrics,
     /// By the id of the app. Entries of removed apps are few, since an operator made each.
-    rates: Mutex<HashMap<String, Bucket>>,
+    rates: Mutex<HashMap<String, AppRate>>,
     places: Arc<Semaphore>,
     replays: Mutex<Replays>,
 }
@@ -217,27 +217,21 @@ impl HttpApi {
     /// Takes a token of an app's rate.
     fn take(&self, app: &App) -> Result<(), Refused> {
         let Some(rate) = app.http_requests_per_second() else { return Ok(()) };
-        let taken = self.with_bucket(app, rate, |bucket, now| bucket.take(rate, now));
+        let taken = self.with_rate(app, |it, now| it.take(rate, now));
         taken.map_err(|wait| Refused::TooMany { rate, wait })
     }
 
     /// Takes the tokens of a batch beyond the one of its request: the next requests wait for them.
     fn take_more(&self, app: &App, tokens: usize) {
         if let Some(rate) = app.http_requests_per_second() {
-            self.with_bucket(app, rate, |bucket, _| bucket.take_more(tokens));
+            self.with_rate(app, |it, _| it.take_more(rate, tokens));
         }
     }
 
-    fn with_bucket<T>(
-        &self,
-        app: &App,
-        rate: u32,
-        act: impl FnOnce(&mut Bucket, Instant) -> T,
-    ) -> T {
+    fn with_rate<T>(&self, app: &App, act: impl FnOnce(&mut AppRate, Instant) -> T) -> T {
         let now = clock::now();
         let mut rates = self.shared.rates.lock();
-        let bucket = rates.entry(app.id().to_owned()).or_insert_with(|| Bucket::full(rate, now));
-        act(bucket, now)
+        act(rates.entry(app.id().to_owned()).or_insert_with(|| AppRate::new(now)), now)
     }
 }
 

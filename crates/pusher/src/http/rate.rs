@@ -1,18 +1,21 @@
-//! The rate of requests of each app: token buckets.
+//! The rate of requests of each app.
 
 use std::time::{Duration, Instant};
 
+use runtime::token_bucket::{Bucket, Rate};
+
 /// The rate of an app: so many requests a second, and as many at once. Events of a batch count each.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Bucket {
-    tokens: f64,
-    filled_at: Instant,
+pub(crate) struct AppRate {
+    bucket: Bucket,
+    /// A clock that goes back counts as no time passed.
+    last: Instant,
 }
 
-impl Bucket {
-    /// A full bucket of an app with this rate.
-    pub(crate) fn full(per_second: u32, now: Instant) -> Self {
-        Self { tokens: f64::from(per_second), filled_at: now }
+impl AppRate {
+    /// An app that has sent nothing.
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { bucket: Bucket::default(), last: now }
     }
 
     /// Takes a token.
@@ -20,21 +23,18 @@ impl Bucket {
     /// # Errors
     /// The time until there is one again. Nothing is taken then.
     pub(crate) fn take(&mut self, per_second: u32, now: Instant) -> Result<(), Duration> {
-        let rate = f64::from(per_second.max(1));
-        let passed = now.saturating_duration_since(self.filled_at).as_secs_f64();
-        self.tokens = passed.mul_add(rate, self.tokens).min(rate);
-        self.filled_at = now;
-        if self.tokens < 1.0 {
-            return Err(Duration::from_secs_f64((1.0 - self.tokens) / rate));
-        }
-        self.tokens -= 1.0;
-        Ok(())
+        self.last = self.last.max(now);
+        self.bucket.try_take(rate(per_second), 1, self.last)
     }
 
     /// Takes tokens even if there are fewer: the next requests wait for that.
-    pub(crate) fn take_more(&mut self, tokens: usize) {
-        self.tokens -= tokens as f64;
+    pub(crate) fn take_more(&mut self, per_second: u32, tokens: usize) {
+        self.bucket.take(rate(per_second), tokens as u64, self.last);
     }
+}
+
+fn rate(per_second: u32) -> Rate {
+    Rate::new(per_second.into(), per_second.into())
 }
 
 /// The whole seconds of a `Retry-After` header: at least 1.
@@ -49,7 +49,7 @@ mod tests {
     #[test]
     fn bucket_holds_a_second_and_refills() {
         let start = Instant::now();
-        let mut bucket = Bucket::full(3, start);
+        let mut bucket = AppRate::new(start);
         let at = |millis| start + Duration::from_millis(millis);
         for _ in 0..3 {
             assert_eq!(bucket.take(3, start), Ok(()));
@@ -67,9 +67,9 @@ mod tests {
     #[test]
     fn batch_beyond_the_bucket_delays_the_next_requests() {
         let start = Instant::now();
-        let mut bucket = Bucket::full(2, start);
+        let mut bucket = AppRate::new(start);
         assert_eq!(bucket.take(2, start), Ok(()));
-        bucket.take_more(9);
+        bucket.take_more(2, 9);
         let wait = bucket.take(2, start).unwrap_err();
         assert_eq!((wait, retry_after(wait)), (Duration::from_millis(4500), 5));
         assert_eq!(bucket.take(2, start - Duration::from_secs(1)).unwrap_err(), wait);

@@ -6,8 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use runtime::token_bucket::{Bucket, Rate};
+
 use crate::{
-    limits::{Bucket, ClientLimits, Rate, RatePolicy},
+    limits::{ClientLimits, RatePolicy},
     shard::slot::SlotKey,
 };
 

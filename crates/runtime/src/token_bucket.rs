@@ -1,4 +1,4 @@
-//! Token buckets. Values without a clock: callers pass the time.
+//! Token buckets, by which rates are limited. Values without a clock: callers pass the time.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ const LONGEST_DEBT: Duration = Duration::from_secs(60);
 
 /// How fast a bucket fills, and how much it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Rate {
+pub struct Rate {
     /// Tokens a second; never 0.
     per_second: u64,
     /// Tokens of a full bucket; never 0.
@@ -19,7 +19,7 @@ pub(crate) struct Rate {
 
 impl Rate {
     /// A rate of so many tokens a second, in a bucket of `burst`. 0 counts as 1.
-    pub(crate) const fn new(per_second: u64, burst: u64) -> Self {
+    pub const fn new(per_second: u64, burst: u64) -> Self {
         const fn least_one(value: u64) -> u64 {
             if value == 0 { 1 } else { value }
         }
@@ -27,31 +27,31 @@ impl Rate {
     }
 
     /// Tokens of a full bucket.
-    pub(crate) const fn burst(self) -> u64 {
+    pub const fn burst(self) -> u64 {
         self.burst
     }
 
     /// Tokens a second.
-    pub(crate) const fn per_second(self) -> u64 {
+    pub const fn per_second(self) -> u64 {
         self.per_second
     }
 
     /// The time in which so many tokens are added, rounded down to a nanosecond, so that a full
     /// bucket suffices for as many takes of one.
-    pub(crate) fn time(self, tokens: u64) -> Duration {
+    pub fn time(self, tokens: u64) -> Duration {
         let nanos = u128::from(tokens) * 1_000_000_000 / u128::from(self.per_second);
         u64::try_from(nanos).map_or(LONGEST, Duration::from_nanos).min(LONGEST)
     }
 
     /// The time in which an empty bucket becomes full.
-    pub(crate) fn refill(self) -> Duration {
+    pub fn refill(self) -> Duration {
         self.time(self.burst)
     }
 }
 
 /// A bucket of tokens, full at first. The time at which it is full again is its whole state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Bucket {
+pub struct Bucket {
     full_at: Option<Instant>,
 }
 
@@ -60,12 +60,7 @@ impl Bucket {
     ///
     /// # Errors
     /// The time until there are as many. Nothing is taken then.
-    pub(crate) fn try_take(
-        &mut self,
-        rate: Rate,
-        tokens: u64,
-        now: Instant,
-    ) -> Result<(), Duration> {
+    pub fn try_take(&mut self, rate: Rate, tokens: u64, now: Instant) -> Result<(), Duration> {
         let tokens = tokens.min(rate.burst);
         match self.wait(rate, tokens, now) {
             Duration::ZERO => {
@@ -77,19 +72,19 @@ impl Bucket {
     }
 
     /// Takes tokens, even if there are fewer: the bucket is in debt then.
-    pub(crate) fn take(&mut self, rate: Rate, tokens: u64, now: Instant) {
+    pub fn take(&mut self, rate: Rate, tokens: u64, now: Instant) {
         let missing = (self.missing(rate, now) + rate.time(tokens)).min(LONGEST);
         self.full_at = now.checked_add(missing);
     }
 
     /// The time until there are so many tokens; zero if there are.
-    pub(crate) fn wait(&mut self, rate: Rate, tokens: u64, now: Instant) -> Duration {
+    pub fn wait(&mut self, rate: Rate, tokens: u64, now: Instant) -> Duration {
         let room = rate.refill().saturating_sub(rate.time(tokens.min(rate.burst)));
         self.missing(rate, now).saturating_sub(room)
     }
 
     /// The tokens in it.
-    pub(crate) fn tokens(&mut self, rate: Rate, now: Instant) -> u64 {
+    pub fn tokens(&mut self, rate: Rate, now: Instant) -> u64 {
         let filled = rate.refill().saturating_sub(self.missing(rate, now));
         let tokens = filled.as_nanos() * u128::from(rate.per_second) / 1_000_000_000;
         u64::try_from(tokens).unwrap_or(u64::MAX).min(rate.burst)
