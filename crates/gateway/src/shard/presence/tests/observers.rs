@@ -201,6 +201,10 @@ impl Model {
                 self.scene.presence.taken(LinkId(link), &room(), number);
             }
         }
+        if self.scene.presence.len() == 0 {
+            // An owner that has settled that a shard is empty forgets it, as the shard does.
+            self.told.retain(|_, told| *told != Reported::default());
+        }
         let truth = self.truth();
         match self.scene.presence.owners.of(&room()).map(|owner| owner.link.0) {
             Some(owner) => {
