@@ -45,8 +45,7 @@ impl PusherApp {
         config: &Config,
         starting: &mut Starting,
     ) -> Router {
-        let apps = self.apps.clone();
-        let api = HttpApi::new(cluster, &config.secret, move || apps.get());
+        let api = HttpApi::new(cluster, &config.secret, self.apps.clone());
         api.register_metrics(starting.metrics.sub_registry_with_prefix("pushsuite_pusher_http"));
         http::routes(api)
     }

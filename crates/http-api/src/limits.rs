@@ -30,6 +30,20 @@ pub const REPORT_TIME: Duration = Duration::from_secs(5);
 /// How long a request may take in total; a gateway that takes no commands may block it.
 pub const REQUEST_TIME: Duration = Duration::from_secs(30);
 
+/// How long the commands of a batch, or of the answer of a webhook, take at most, in total; what is
+/// left then is not executed.
+pub const COMMANDS_TIME: Duration = Duration::from_secs(24);
+
+/// How long a command waits for reports after the commands before it have waited for long enough.
+pub const LEAST_REPORT_TIME: Duration = Duration::from_millis(20);
+
+/// How long the next of several commands waits for reports, after so much time. Gateways that do not
+/// answer delay all commands once, and not each of them.
+#[must_use]
+pub fn report_time(elapsed: Duration) -> Duration {
+    REPORT_TIME.saturating_sub(elapsed).max(LEAST_REPORT_TIME)
+}
+
 /// The limits of a listener.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {

@@ -3,18 +3,15 @@
 use std::{future::Future, time::Duration};
 
 use anyhow::bail;
-use http_api::{Code, Failure, Operation, limits::REPORT_TIME};
+use http_api::{
+    Code, Failure, Operation,
+    limits::{COMMANDS_TIME, LEAST_REPORT_TIME, REPORT_TIME, report_time},
+};
 use push_suite_worker::{CancellationToken, Client};
 use runtime::clock;
 use tokio::time::timeout;
 
 use super::{Planned, Webhook};
-
-/// How long the commands of an answer take at most, in total; what is left then is not executed.
-const TOTAL: Duration = Duration::from_secs(24);
-
-/// How long a command waits for gateways after the commands before it have waited for long enough.
-const LEAST_TIME: Duration = Duration::from_millis(20);
 
 impl Webhook {
     /// Executes the commands of an answer. One that fails is counted, and the next follow: the
@@ -53,7 +50,7 @@ async fn in_order<C, T, F>(
     F: Future<Output = Result<T, Failure>>,
 {
     let start = clock::now();
-    let (mut deadline, mut is_stopping) = (start + TOTAL, false);
+    let (mut deadline, mut is_stopping) = (start + COMMANDS_TIME, false);
     for command in commands {
         let now = clock::now();
         if !is_stopping && stop.is_cancelled() {
@@ -67,10 +64,10 @@ async fn in_order<C, T, F>(
             continue;
         }
         let wait = match is_stopping {
-            true => LEAST_TIME,
-            false => REPORT_TIME.saturating_sub(now.saturating_duration_since(start)),
+            true => LEAST_REPORT_TIME,
+            false => report_time(now.saturating_duration_since(start)),
         };
-        match timeout(left, apply(command, wait.max(LEAST_TIME))).await {
+        match timeout(left, apply(command, wait)).await {
             Ok(Ok(_)) => {}
             Ok(Err(failure)) => failed(failure),
             Err(_) => failed(Failure::unavailable(Code::Timeout, "the command took too long")),
@@ -114,8 +111,8 @@ mod tests {
             Err(Failure::unreachable("127.0.0.1:2900"))
         };
         let (took, waits, codes) = run(&CancellationToken::new(), unreachable).await;
-        assert!(took <= TOTAL + LEAST_TIME, "{took:?}");
-        assert_eq!(waits[..3], [REPORT_TIME, LEAST_TIME, LEAST_TIME]);
+        assert!(took <= COMMANDS_TIME + LEAST_REPORT_TIME, "{took:?}");
+        assert_eq!(waits[..3], [REPORT_TIME, LEAST_REPORT_TIME, LEAST_REPORT_TIME]);
         assert_eq!(codes.len(), 1000, "each has failed");
         assert_eq!((codes[0], codes[999]), (Code::GatewayUnreachable, Code::NotExecuted));
         assert!(waits.len() < 1000, "the last were not executed");
@@ -130,7 +127,7 @@ mod tests {
             }
         };
         let (took, waits, codes) = run(&CancellationToken::new(), stuck).await;
-        assert!(took <= TOTAL + LEAST_TIME, "{took:?}");
+        assert!(took <= COMMANDS_TIME + LEAST_REPORT_TIME, "{took:?}");
         assert_eq!((waits.len(), codes.len()), (4, 997));
         assert_eq!((codes[0], codes[1]), (Code::Timeout, Code::NotExecuted));
     }
@@ -143,13 +140,13 @@ mod tests {
                 stop.cancel();
             }
             async {
-                sleep(LEAST_TIME).await;
+                sleep(LEAST_REPORT_TIME).await;
                 Ok(())
             }
         };
         let (took, waits, codes) = run(&stop, slow).await;
-        assert!(took <= REPORT_TIME + 3 * LEAST_TIME, "{took:?}");
-        assert_eq!(waits[2], LEAST_TIME);
+        assert!(took <= REPORT_TIME + 3 * LEAST_REPORT_TIME, "{took:?}");
+        assert_eq!(waits[2], LEAST_REPORT_TIME);
         assert!(codes.iter().all(|code| *code == Code::NotExecuted) && !codes.is_empty());
         let (_, _, codes) = run(&stop, |_, _| async { Ok(()) }).await;
         assert!(codes.is_empty(), "what gateways answer is finished");

@@ -14,7 +14,7 @@ use crate::{
     api::Api,
     body::json,
     failure::{Code, Failure},
-    limits::{MAX_COMMANDS, REPORT_TIME, REQUEST_TIME},
+    limits::{COMMANDS_TIME, MAX_COMMANDS, report_time},
     operation::{Closed, Delivery, Outcome, Revoke, Send},
 };
 
@@ -108,12 +108,10 @@ pub(super) async fn batch(
         let answer = if stop_on_error && has_failed {
             let message = "an earlier command has failed";
             Err(Failure::unavailable(Code::NotExecuted, message))
-        } else if REQUEST_TIME * 4 / 5 < start.elapsed() {
+        } else if COMMANDS_TIME < start.elapsed() {
             Err(Failure::unavailable(Code::NotExecuted, "the batch took too long"))
         } else {
-            // Gateways that do not answer delay a batch once, not each of its commands.
-            let time = REPORT_TIME.saturating_sub(start.elapsed()).max(LEAST_TIME);
-            one(&api, &caller, command, time).await
+            one(&api, &caller, command, report_time(start.elapsed())).await
         };
         has_failed |= answer.is_err();
         results.push(match answer {
@@ -125,9 +123,6 @@ pub(super) async fn batch(
     }
     Ok(Outcome::ok(&Results { results }))
 }
-
-/// How long a command of a batch waits for gateways after the batch has waited for long enough.
-const LEAST_TIME: Duration = Duration::from_millis(20);
 
 async fn one(api: &Api, caller: &Caller, command: Value, time: Duration) -> Answer {
     let command: Operation = serde_json::from_value(command)

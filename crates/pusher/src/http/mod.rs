@@ -38,6 +38,7 @@ use http_api::{limits::IDEMPOTENCY_TIME, replays::Replays};
 use prometheus_client::registry::Registry;
 use push_suite_cluster::{Cluster, Secret};
 use runtime::{clock, sync::Mutex};
+use service::settings::Current;
 use tokio::sync::Semaphore;
 
 use self::{
@@ -60,7 +61,7 @@ pub struct HttpApi {
 
 struct Shared {
     cluster: Cluster,
-    apps: Box<dyn Fn() -> Arc<Apps> + Send + Sync>,
+    apps: Current<Apps>,
     socket_ids: SocketIds,
     metrics: Metrics,
     /// By the id of the app. Entries of removed apps are few, since an operator made each.
@@ -79,16 +80,11 @@ const MOST_SEGMENTS: usize = 8;
 const MOST_REPLAYS: (usize, usize) = (10_000, 16 << 20);
 
 impl HttpApi {
-    /// The API on a cluster with this secret. `apps` returns the apps in effect; each request asks
-    /// once.
-    pub fn new(
-        cluster: Cluster,
-        secret: &Secret,
-        apps: impl Fn() -> Arc<Apps> + Send + Sync + 'static,
-    ) -> Self {
+    /// The API on a cluster with this secret, for these apps.
+    pub fn new(cluster: Cluster, secret: &Secret, apps: Current<Apps>) -> Self {
         let shared = Shared {
             cluster,
-            apps: Box::new(apps),
+            apps,
             socket_ids: SocketIds::new(secret),
             metrics: Metrics::default(),
             rates: Mutex::default(),
@@ -163,7 +159,7 @@ impl HttpApi {
         endpoint: &Endpoint,
     ) -> Result<Answer, Refused> {
         let query = Query::parse(head.uri.query().unwrap_or_default())?;
-        let apps = (self.shared.apps)();
+        let apps = self.shared.apps.get();
         let app = match (id, query.get("auth_key")) {
             (Some(id), _) => apps.by_id(id),
             (None, Some(key)) => apps.by_key(&key),

@@ -97,11 +97,9 @@ impl Sent {
 impl Scene {
     fn start() -> Self {
         let cluster = TestCluster::start();
-        let apps = Arc::new(apps(&APPS).unwrap());
-        let of_api = Arc::clone(&apps);
-        let api =
-            HttpApi::new(cluster.cluster().clone(), &"secret".into(), move || Arc::clone(&of_api));
-        Self { cluster, api, apps }
+        let apps = Current::fixed(apps(&APPS).unwrap());
+        let api = HttpApi::new(cluster.cluster().clone(), &"secret".into(), apps.clone());
+        Self { cluster, api, apps: apps.get() }
     }
 
     fn app(&self) -> &App {

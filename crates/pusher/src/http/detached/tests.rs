@@ -7,6 +7,7 @@ use axum::{
     response::IntoResponse as _,
 };
 use push_suite_worker::testing::TestCluster;
+use service::settings::Current;
 use tokio::{
     sync::{Semaphore, oneshot},
     time::sleep,
@@ -19,12 +20,10 @@ use crate::{
 };
 
 fn execution() -> Execution {
-    let apps = Arc::new(apps(&["id = '1'\nkey = 'k'\nsecret = 's'"]).unwrap());
+    let apps = Current::fixed(apps(&["id = '1'\nkey = 'k'\nsecret = 's'"]).unwrap());
     let cluster = TestCluster::start();
-    let of_api = Arc::clone(&apps);
-    let api =
-        HttpApi::new(cluster.cluster().clone(), &"secret".into(), move || Arc::clone(&of_api));
-    match Execution::start(&api, apps.by_id("1").unwrap(), &HeaderMap::new(), &[]) {
+    let api = HttpApi::new(cluster.cluster().clone(), &"secret".into(), apps.clone());
+    match Execution::start(&api, apps.get().by_id("1").unwrap(), &HeaderMap::new(), &[]) {
         Ok(Started::Execute(execution)) => execution,
         _ => panic!("a request without a key is executed"),
     }
