@@ -140,8 +140,14 @@ async fn watchlist_shows_users_of_both_gateways(threads: usize) {
     let mut ann = PusherClient::connect(suite.gateways[1].clients).await;
     bob.sign_in(r#"{"id":"bob"}"#).await;
     ann.sign_in(r#"{"id":"ann","watchlist":["bob","eve"]}"#).await;
+    let online = r#"{"event":"pusher_internal:watchlist_events","data":"{\"events\":[{\"name\":\"online\",\"user_ids\":[\"bob\"]}]}"}"#;
     let expected = r#"{"event":"pusher_internal:watchlist_events","data":"{\"events\":[{\"name\":\"online\",\"user_ids\":[\"bob\"]},{\"name\":\"offline\",\"user_ids\":[\"eve\"]}]}"}"#;
-    assert_eq!(ann.browser.receive_text().await, expected);
+    let mut received = ann.browser.receive_text().await;
+    if received == online {
+        // The notice of the sign-in of bob, which takes its own way, met a watcher already.
+        received = ann.browser.receive_text().await;
+    }
+    assert_eq!(received, expected);
 }
 
 async fn last_event_of_a_cache_channel_reaches_new_subscribers_of_every_gateway(threads: usize) {
