@@ -208,6 +208,8 @@ async fn killed_gateway_is_named_in_the_report_and_the_rest_is_sent_once(threads
     let killed = scene.suite.gateways[1].inner;
     // So that it takes the command, and does not answer.
     scene.suite.gateways[1].pause().await;
+    // So that it is listed until then: a gateway that is not, and refuses connections, is gone.
+    scene.suite.registers[0].pause().await;
     let cluster = scene.cluster.clone();
     let report = tokio::spawn(async move {
         let sending = cluster.send_to_all(Recipients::All, "hello");
@@ -224,9 +226,17 @@ async fn killed_gateway_is_named_in_the_report_and_the_rest_is_sent_once(threads
     scene.cluster.send_to_all(Recipients::All, "end").await.unwrap();
     assert_eq!(scene.received_until(0, "end").await, [""; 0], "read above");
     assert_eq!(scene.received_until(2, "end").await, ["hello"]);
-    // A gateway that is known to be gone is named at once.
+    // A gateway that is known to be disconnected is named at once.
     let report = scene.cluster.send_to_all(Recipients::All, "again").report().await.unwrap();
     assert_eq!((report.reached, report.unreachable), (2, vec![killed]));
+    // One that is gone has no clients, and a report is complete without it.
+    scene.suite.registers[0].resume();
+    let report = eventually("the gateway to be gone", async || {
+        let report = scene.cluster.send_to_all(Recipients::All, "on we go").report().await.unwrap();
+        report.is_complete().then_some(report)
+    })
+    .await;
+    assert_eq!(counts(&report), (2, 2, 0));
 }
 
 async fn late_gateway_is_named_in_the_report_and_still_sends_once(threads: usize) {
