@@ -126,6 +126,11 @@ impl Client {
         self.state.link().gone().await;
     }
 
+    /// Whether the client's gateway was declared dead.
+    pub(crate) fn is_orphaned(&self) -> bool {
+        self.state.is_orphaned()
+    }
+
     pub(crate) fn into_scope(self) -> Option<Arc<HandlerScope>> {
         let scope = self.scoped.into_inner().map(|(_, scope)| scope)?;
         if scope.has_closed() {

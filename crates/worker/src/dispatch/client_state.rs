@@ -69,11 +69,13 @@ struct Lane {
     left: bool,
     /// The event whose handler must run isolated, by shard and sequence number.
     isolated: Option<(u16, u64)>,
-    /// Whether the client's last event has been received.
+    /// Whether the client's last event has been received, and was not left to another worker.
     ended: bool,
-    /// Whether its latest event was redelivered: then later events, including the close event, may
-    /// already have been delivered to its previous worker.
+    /// Whether its latest event was redelivered, or left to another worker: then later events,
+    /// including the close event, may be delivered to that worker.
     in_doubt: bool,
+    /// Whether it is kept until its last event is handled.
+    kept: bool,
     /// Set once the client's gateway was declared dead: no event follows the queued ones.
     cleanup: Option<CleanupGuard>,
     /// The same client on a newer link, which continues once this lane has ended.
@@ -98,6 +100,11 @@ pub(super) enum Next {
     Successor(Arc<ClientState>),
     /// None: the lane has ended.
     Nothing,
+}
+
+/// Whether no event of a client follows this one.
+pub(super) const fn is_last(event: &Event) -> bool {
+    matches!(event, Event::Close(_))
 }
 
 /// Clients with a lane.
@@ -152,23 +159,31 @@ impl ClientState {
         self.lane.lock()
     }
 
-    /// Whether an event of the client runs, or is about to.
-    pub(super) fn is_busy(&self) -> bool {
-        self.lane().busy
+    /// Whether an event of the client runs, is about to, or is queued.
+    pub(super) fn has_events(&self) -> bool {
+        let lane = self.lane();
+        lane.busy || !lane.queue.is_empty()
+    }
+
+    /// Whether the client's gateway was declared dead and events of it are still to be handled: no
+    /// other worker receives them.
+    pub(crate) fn is_orphaned(&self) -> bool {
+        self.lane().cleanup.is_some()
     }
 
     /// Records that an event has been received, and returns whether the client is busy.
-    pub(super) fn note_event(&self, redelivered: bool) -> bool {
+    pub(super) fn note_event(&self, delivery: &Delivery) -> bool {
         let mut lane = self.lane();
-        lane.in_doubt = redelivered;
+        lane.in_doubt = delivery.redelivered;
+        lane.ended |= is_last(&delivery.event);
         lane.busy
     }
 
     /// Queues an event if the client is busy, or returns it.
     pub(super) fn queue(&self, delivery: Delivery) -> Queued {
         let mut lane = self.lane();
-        lane.ended |= matches!(delivery.event, Event::Close(_));
         if lane.left {
+            (lane.ended, lane.in_doubt) = (false, true);
             return Queued::Left;
         }
         if !lane.busy {
@@ -176,6 +191,11 @@ impl ClientState {
         }
         lane.queue.push_back(delivery);
         Queued::Waits
+    }
+
+    /// Records that the client is kept until its last event is handled. Returns whether it was not.
+    pub(super) fn keep(&self) -> bool {
+        !mem::replace(&mut self.lane().kept, true)
     }
 
     /// Marks an event whose handler must run isolated.
@@ -188,14 +208,28 @@ impl ClientState {
         self.lane().isolated == Some((delivery.shard, delivery.seq))
     }
 
-    /// Leaves the client's events to another worker: those queued and those yet to arrive.
-    pub(super) fn leave_to_other_worker(&self) {
+    /// Leaves an event, whose handler is to be called again, and the client's later ones: to
+    /// another worker, or to redelivery on the next link. `event` is `None` if its handler has not
+    /// started, and `last` is whether it is the client's last one.
+    pub(super) fn leave(&self, event: Option<Box<Delivery>>, last: bool) {
         let mut lane = self.lane();
+        let in_flight = &self.link_context.in_flight;
+        if lane.cleanup.is_some() || !self.link_context.link.is_up() {
+            // If the gateway is dead, they are handled here, before the client is closed. If it is
+            // not, it redelivers them, and these are dropped.
+            lane.ended &= !last || event.is_some();
+            if let Some(event) = event {
+                in_flight.add(in_flight::bytes(&event));
+                lane.queue.push_front(*event);
+            }
+            return;
+        }
         lane.busy = true;
         lane.left = true;
+        // The gateway may die before another worker has received them.
+        (lane.ended, lane.in_doubt) = (false, true);
         let waiting = mem::take(&mut lane.queue);
-        let bytes = waiting.iter().map(in_flight::bytes).sum();
-        self.link_context.in_flight.remove(bytes);
+        in_flight.remove(waiting.iter().map(in_flight::bytes).sum());
     }
 
     /// Records that a handler waits on the task of the link. It moves to a lane before the client

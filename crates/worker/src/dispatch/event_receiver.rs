@@ -24,7 +24,7 @@ use tokio_util::sync::PollSemaphore;
 use super::{
     ClientState, Dispatcher,
     blocking_detector::{self, BlockingDetector},
-    client_state::{LinkContext, Next, Queued},
+    client_state::{LinkContext, Next, Queued, is_last},
     gate::Permit,
     in_flight,
     invoke::{self, Outcome},
@@ -41,7 +41,7 @@ pub(super) struct EventReceiver<W: Worker> {
     dispatcher: Arc<Dispatcher<W>>,
     link_context: Arc<LinkContext>,
     states: FxHashMap<ConnectionId, Arc<ClientState>>,
-    /// Clients whose last event is queued.
+    /// Clients whose last event is not handled.
     ending: Vec<Arc<ClientState>>,
     standby: StandbyClients,
     /// The box of the last handler, reused for the next.
@@ -82,7 +82,7 @@ impl<W: Worker> EventReceiver<W> {
 
     /// The client's state, which is created with its first event and removed with its last.
     fn state(&mut self, delivery: &mut Delivery) -> Arc<ClientState> {
-        let last = matches!(delivery.event, Event::Close(_));
+        let last = is_last(&delivery.event);
         match self.states.entry(delivery.client) {
             Entry::Occupied(state) if last => state.remove(),
             Entry::Occupied(state) => Arc::clone(state.get()),
@@ -142,14 +142,17 @@ impl<W: Worker> EventReceiver<W> {
     }
 
     /// Records the outcome of a handler that completed here.
-    fn complete(&mut self, state: &ClientState, ticket: Ticket, outcome: Outcome) {
-        let Ticket { shard, seq, .. } = ticket;
+    fn complete(&mut self, state: &Arc<ClientState>, ticket: Ticket, outcome: Outcome) {
+        let Ticket { shard, seq, is_last, .. } = ticket;
         match outcome {
             Outcome::Done(scope) => {
                 let link = &self.link_context.link;
                 link.finish_with(shard, seq, scope.as_deref(), &mut self.finished);
             }
-            Outcome::Left => state.leave_to_other_worker(),
+            Outcome::Left(event) => {
+                state.leave(event, is_last);
+                self.note_ending(state, is_last);
+            }
         }
     }
 
@@ -158,6 +161,7 @@ impl<W: Worker> EventReceiver<W> {
     fn keep(&mut self, state: &Arc<ClientState>, ticket: Ticket) {
         self.started.note(ticket.shard, ticket.seq);
         state.wait();
+        self.note_ending(state, ticket.is_last);
         self.link_context.in_flight.add(ticket.bytes);
         let next = self.waiting.spare();
         let running = mem::replace(&mut self.running, next);
@@ -250,6 +254,7 @@ impl<W: Worker> EventReceiver<W> {
     fn move_to_lane(&mut self, state: &Arc<ClientState>, ticket: Ticket, has_started: bool) {
         self.started.note(ticket.shard, ticket.seq);
         state.start_lane(self.dispatcher.busy());
+        self.note_ending(state, ticket.is_last);
         self.link_context.in_flight.add(ticket.bytes);
         let next = Running::new(ready(Outcome::Done(None)));
         let running = mem::replace(&mut self.running, next);
@@ -269,7 +274,7 @@ impl<W: Worker> EventReceiver<W> {
     fn queue(&mut self, state: Arc<ClientState>, delivery: Delivery) {
         self.started.note(delivery.shard, delivery.seq);
         let bytes = in_flight::bytes(&delivery);
-        let last = matches!(delivery.event, Event::Close(_));
+        let last = is_last(&delivery.event);
         match state.queue(delivery) {
             // The lane has just ended.
             Queued::NotBusy(delivery) if state.is_isolated(&delivery) => {
@@ -280,15 +285,21 @@ impl<W: Worker> EventReceiver<W> {
             }
             Queued::Waits => {
                 self.link_context.in_flight.add(bytes);
-                if last {
-                    if self.ending.len() == self.ending.capacity() {
-                        self.ending.retain(|state| state.is_busy());
-                    }
-                    self.ending.push(state);
-                }
+                self.note_ending(&state, last);
             }
-            Queued::Left => {}
+            Queued::Left => self.note_ending(&state, last),
         }
+    }
+
+    /// Keeps a client in mind whose last event is not handled yet: its gateway may die before.
+    fn note_ending(&mut self, state: &Arc<ClientState>, last: bool) {
+        if !last || !state.keep() {
+            return;
+        }
+        if self.ending.len() == self.ending.capacity() {
+            self.ending.retain(|state| state.has_events());
+        }
+        self.ending.push(Arc::clone(state));
     }
 
     fn check_clock(&mut self, since: Stopwatch) {
@@ -323,7 +334,7 @@ impl<W: Worker> Drop for EventReceiver<W> {
 impl<W: Worker> internal::EventReceiver for EventReceiver<W> {
     fn take(&mut self, mut delivery: Delivery) {
         let state = self.state(&mut delivery);
-        let is_busy = state.note_event(delivery.redelivered);
+        let is_busy = state.note_event(&delivery);
         if matches!(delivery.event, Event::Reassigned) {
             state
                 .session_cache()
@@ -355,7 +366,7 @@ impl<W: Worker> internal::EventReceiver for EventReceiver<W> {
     fn take_isolated(&mut self, mut delivery: Delivery) {
         let state = self.state(&mut delivery);
         state.set_isolated(&delivery);
-        let is_busy = state.note_event(delivery.redelivered);
+        let is_busy = state.note_event(&delivery);
         self.counts.add(&delivery.event);
         match is_busy {
             false => self.begin_isolated(&state, delivery),

@@ -29,8 +29,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 pub(super) enum Outcome {
     /// It is handled, successfully or not; with the commands it sent to other gateways, if any.
     Done(Option<Arc<HandlerScope>>),
-    /// It awaited a retry and is left to another worker.
-    Left,
+    /// It awaited a retry, or its turn, and is left to another worker, or to redelivery. It is
+    /// included if its handler has started, marked as redelivered.
+    Left(Option<Box<Delivery>>),
 }
 
 /// Runs the handler of an event, with retries if configured.
@@ -39,7 +40,7 @@ pub(super) async fn handle<W: Worker>(
     state: Arc<ClientState>,
     delivery: Delivery,
 ) -> Outcome {
-    let Delivery { number, redelivered, edits, context, event, .. } = delivery;
+    let Delivery { client: id, shard, seq, number, redelivered, edits, context, event } = delivery;
     state.session_cache().synchronize(edits, context.map(|context| context.session));
     if state.drops(&event) {
         dispatcher.metrics.dropped.inc();
@@ -48,14 +49,17 @@ pub(super) async fn handle<W: Worker>(
     let mut client = Client::new(state, number, redelivered).of_event(&event);
     let handler = Handler::of(&event);
     // Boxed, since every handler's future contains it.
-    let spare = (0 < dispatcher.retries).then(|| Box::new(event.clone()));
+    let spare = (0 < dispatcher.retries).then(|| {
+        let (redelivered, context, event) = (true, None, event.clone());
+        Box::new(Delivery { client: id, shard, seq, number, redelivered, edits, context, event })
+    });
     let mut has_failed = false;
     if let Err(error) = call(&dispatcher.worker, &client, event).await {
         report_failure(&dispatcher, handler, &client, &error, dispatcher.retries);
         has_failed = match spare {
             None => true,
-            Some(event) => match Box::pin(retry(&dispatcher, &mut client, &event)).await {
-                Retried::Left => return Outcome::Left,
+            Some(spare) => match Box::pin(retry(&dispatcher, &mut client, &spare.event)).await {
+                Retried::Left => return Outcome::Left(Some(spare)),
                 Retried::Succeeded => false,
                 Retried::Failed => true,
             },
@@ -88,11 +92,13 @@ async fn retry<W: Worker>(
     // The failed attempt may have had effects.
     client.mark_redelivered();
     for left in (0..dispatcher.retries).rev() {
+        // If the gateway is dead, no other worker receives the event.
+        let may_leave = !client.is_orphaned();
         tokio::select! {
             biased;
             // The gateway redelivers the event; handling it here as well would break the order.
-            () = client.link_lost() => return Retried::Left,
-            () = dispatcher.draining.cancelled() => {
+            () = client.link_lost(), if may_leave => return Retried::Left,
+            () = dispatcher.draining.cancelled(), if may_leave => {
                 let event = client.delivery().number;
                 tracing::info!(client = %client.id(), event, "left to another worker");
                 dispatcher.metrics.left.inc();

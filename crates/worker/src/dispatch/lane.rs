@@ -16,7 +16,7 @@ use tokio_util::sync::{PollSemaphore, ReusableBoxFuture};
 
 use super::{
     ClientState, Dispatcher, blocking_detector,
-    client_state::Next,
+    client_state::{self, Next},
     gate::{ALONE, Alone, Gate, Permit},
     invoke::{self, Outcome},
 };
@@ -72,12 +72,15 @@ pub(super) struct Ticket {
     pub(super) bytes: usize,
     /// Whether its handler must run isolated.
     pub(super) is_isolated: bool,
+    /// Whether it is the client's last one.
+    pub(super) is_last: bool,
 }
 
 impl Ticket {
     pub(super) fn of(delivery: &Delivery) -> Self {
         let bytes = super::in_flight::bytes(delivery);
-        Self { shard: delivery.shard, seq: delivery.seq, bytes, is_isolated: false }
+        let (is_isolated, is_last) = (false, client_state::is_last(&delivery.event));
+        Self { shard: delivery.shard, seq: delivery.seq, bytes, is_isolated, is_last }
     }
 }
 
@@ -106,7 +109,7 @@ fn run_isolated<'g: 'm, 'm>(
         link.report_handler_started(shard, seq, true);
         if link.flush().await.is_err() && !link.is_up() {
             // The event is redelivered, to this worker or another.
-            return (Outcome::Left, None);
+            return (Outcome::Left(None), None);
         }
         tokio::select! {
             outcome = poll_fn(|cx| invocation.poll(cx)) => return (outcome, Some(alone)),
@@ -135,7 +138,7 @@ pub(super) async fn run<W: Worker>(
     mut ticket: Option<Ticket>,
 ) {
     loop {
-        if let Some(Ticket { shard, seq, bytes, is_isolated }) = ticket.take() {
+        if let Some(Ticket { shard, seq, bytes, is_isolated, is_last }) = ticket.take() {
             let (outcome, alone) = match is_isolated {
                 true => run_isolated(&dispatcher.gate, &state, &mut invocation, (shard, seq)).await,
                 false => (run_shared(&dispatcher.gate, &mut invocation).await, None),
@@ -146,7 +149,7 @@ pub(super) async fn run<W: Worker>(
                 .record(mem::replace(&mut invocation.longest, Elapsed::NOTHING));
             match outcome {
                 Outcome::Done(scope) => state.link().finish(shard, seq, scope.as_deref()),
-                Outcome::Left => state.leave_to_other_worker(),
+                Outcome::Left(event) => state.leave(event, is_last),
             }
             if let Some(alone) = alone {
                 end_isolation(state.link(), (shard, seq)).await;

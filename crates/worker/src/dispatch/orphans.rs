@@ -18,7 +18,7 @@ use super::{
 pub(super) struct Orphans {
     pub(super) link_context: Arc<LinkContext>,
     pub(super) states: FxHashMap<ConnectionId, Arc<ClientState>>,
-    /// Clients whose last event has been received and may still be queued.
+    /// Clients whose last event has been received and may not be handled yet.
     pub(super) ending: Vec<Arc<ClientState>>,
     pub(super) standby: StandbyClients,
 }
