@@ -61,6 +61,8 @@ pub const PURE: &[&str] = &[
     "crates/register/src/addresses.rs",
     "crates/register/src/presence.rs",
     "crates/runtime/src/token_bucket.rs",
+    "crates/service/src/exposition.rs",
+    "crates/service/src/latency.rs",
     "crates/gateway/src/closed.rs",
     "crates/gateway/src/hub/retained.rs",
     "crates/gateway/src/hub/retained/gone.rs",

@@ -16,6 +16,7 @@ const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/settings.md
 const SAMPLES: &[&str] = &[
     "7",
     "A: b",
+    "warn",
     "127.0.0.1:7",
     "ws://127.0.0.1:7",
     "10.0.0.0/8",

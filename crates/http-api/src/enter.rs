@@ -48,7 +48,7 @@ pub(crate) async fn enter(State(api): State<Api>, request: Request, next: Next) 
     let (status, took) = (response.status().as_u16(), clock::now() - start);
     tracing::debug!(request = id, caller, method, path, status, ?took, "request");
     let metrics = &api.shared.metrics;
-    metrics.seconds.observe(took.as_secs_f64());
+    metrics.took.record(took);
     metrics.requests.get_or_create(&metrics::Request { method, path, status }).inc();
     response
 }

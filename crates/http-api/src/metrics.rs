@@ -1,20 +1,19 @@
 //! Metrics of the push API, `pushsuite_http_*`.
 
-use std::sync::Arc;
-
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
+use service::latency::Latency;
 
 /// The metrics; clones count in the same.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Metrics {
     pub(crate) connections: Gauge,
     pub(crate) running: Gauge,
     pub(crate) requests: Family<Request, Counter>,
-    pub(crate) seconds: Arc<Histogram>,
+    pub(crate) took: Latency,
     pub(crate) delivered: Counter,
     pub(crate) unreachable: Counter,
     pub(crate) replayed: Counter,
@@ -29,21 +28,6 @@ pub(crate) struct Request {
     pub(crate) status: u16,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        Self {
-            connections: Gauge::default(),
-            running: Gauge::default(),
-            requests: Family::default(),
-            seconds: Arc::new(Histogram::new([0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0])),
-            delivered: Counter::default(),
-            unreachable: Counter::default(),
-            replayed: Counter::default(),
-            remembered: Gauge::default(),
-        }
-    }
-}
-
 impl Metrics {
     /// Registers them, in a registry without a prefix.
     pub fn register(&self, registry: &mut Registry) {
@@ -54,8 +38,8 @@ impl Metrics {
         gauge("remembered_answers", "Answers kept for an Idempotency-Key", &self.remembered);
         let requests = self.requests.clone();
         registry.register("requests", "Requests, by method, path and status", requests);
-        let seconds = Histogram::clone(&self.seconds);
-        registry.register("request_seconds", "Time to the answer of a request", seconds);
+        let took = self.took.clone();
+        registry.register("request_duration_seconds", "Time to the answer of a request", took);
         let mut counter =
             |name, help, counter: &Counter| registry.register(name, help, counter.clone());
         counter("delivered", "Clients that sends have reached", &self.delivered);

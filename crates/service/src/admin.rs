@@ -5,14 +5,14 @@ use std::{fmt::Write as _, io, sync::Arc, time::Duration};
 use axum::{
     Router,
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
 use prometheus_client::{encoding::text, registry::Registry};
-use runtime::listen::Acceptor;
+use runtime::{listen::Acceptor, supervise};
 
-use crate::{bounded::Bounded, health::Health};
+use crate::{bounded::Bounded, exposition::Exposition, health::Health};
 
 /// Serves on `acceptor` forever. Requests need no secret and responses contain none; it is meant for
 /// an address that only operators can reach.
@@ -58,15 +58,19 @@ fn status(reasons: &[String]) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, lines).into_response()
 }
 
-async fn page(State(metrics): State<Arc<Registry>>) -> Response {
-    let mut text = String::new();
-    match text::encode(&mut text, &metrics) {
-        Ok(()) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+/// On a thread of its own: it reads files of the system, and a page may have thousands of lines.
+async fn page(State(metrics): State<Arc<Registry>>, headers: HeaderMap) -> Response {
+    let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let format = Exposition::accepted(accept);
+    let encode = move || {
+        let mut text = String::new();
+        text::encode(&mut text, &metrics).ok().map(|()| format.convert(text))
+    };
+    match supervise::spawn_blocking(encode).await {
+        Ok(Some(text)) => ([(header::CONTENT_TYPE, format.content_type())], text).into_response(),
+        _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
-
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 #[cfg(test)]
 mod tests {
@@ -92,8 +96,13 @@ mod tests {
     }
 
     async fn ask(addr: SocketAddr, path: &str) -> (String, String) {
+        ask_for(addr, path, "*/*").await
+    }
+
+    async fn ask_for(addr: SocketAddr, path: &str, accept: &str) -> (String, String) {
         let mut stream = TcpStream::connect(addr).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\naccept: {accept}");
+        let request = format!("{head}\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
@@ -128,11 +137,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn metrics_are_open_metrics_text() {
+    async fn metrics_are_open_metrics_for_those_that_ask_for_it() {
         let addr = start(&Health::new()).await;
+        let (head, body) = ask_for(addr, "/metrics", "application/openmetrics-text").await;
+        assert!(head.contains(Exposition::OpenMetrics.content_type()), "{head}");
+        assert!(body.contains("# TYPE seen counter\nseen_total 1\n"), "{body}");
+        assert!(body.ends_with("# EOF\n"), "{body}");
         let (head, body) = ask(addr, "/metrics").await;
-        assert!(head.contains(OPEN_METRICS), "{head}");
-        assert!(body.contains("seen_total 1\n") && body.ends_with("# EOF\n"), "{body}");
+        assert!(head.contains(Exposition::Prometheus.content_type()), "{head}");
+        assert!(body.contains("# TYPE seen_total counter\nseen_total 1\n"), "{body}");
     }
 
     #[tokio::test]

@@ -9,15 +9,19 @@
 //! | add flags that also come from the environment and a file | [`settings`] |
 //! | set a condition that keeps the process from being ready | [`health::Health`] |
 //! | count something | [`Starting::metrics`] |
+//! | measure how long something takes | [`latency::Latency`] |
 //! | add the flags of TLS | [`tls_flags`] |
 //! | shut down gracefully | [`shutdown`] |
 
 pub mod admin;
 mod bounded;
+mod exposition;
 pub mod health;
+pub mod latency;
 pub mod limits;
 pub mod logging;
 pub mod process;
+mod process_metrics;
 pub mod settings;
 pub mod shutdown;
 pub mod sighup;

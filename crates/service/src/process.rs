@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admin,
     health::Health,
-    limits, logging,
+    limits, logging, process_metrics,
     settings::{self, BAD_SETTINGS, Common, Effective, Reloadable, Tables, Warning},
     shutdown::Listening,
     sighup::SighupListener,
@@ -115,9 +115,10 @@ where
     };
     let common = loaded.args.as_ref().clone();
     let sheet = common.check.then(|| loaded.sheet());
-    let tables = loaded.tables.files();
+    let level: Option<Arc<dyn Reload>> = loaded.log_level().map(|level| Arc::new(level) as _);
+    let files: Vec<_> = level.into_iter().chain(loaded.tables.files()).collect();
     let checked = || -> anyhow::Result<_> {
-        logging::check()?;
+        logging::check(&common.log_level)?;
         let config = make(loaded.args, loaded.tables)?;
         Ok((config, common.admin()?))
     };
@@ -130,12 +131,13 @@ where
             let _ = writeln!(io::stderr(), "warning: {}: {}", warning.flag, warning.problem);
         }
         // A closed pipe (`| head`) is not an error.
-        let _ = io::stdout().write_all(sheet.to_toml(&config.derived()).as_bytes());
+        let derived: Vec<_> = config.derived().into_iter().chain(logging::overridden()).collect();
+        let _ = io::stdout().write_all(sheet.to_toml(&derived).as_bytes());
         return ExitCode::SUCCESS;
     }
     // Before logging: the first line may exceed the file size limit and raise SIGXFSZ.
     let signals = Listening::new();
-    if let Err(error) = logging::init(common.log_format) {
+    if let Err(error) = logging::init(common.log_format, &common.log_level) {
         let _ = writeln!(io::stderr(), "error: {error:#}");
         return ExitCode::FAILURE;
     }
@@ -145,7 +147,7 @@ where
     supervise::end_process_on_panic(logging::exit);
     limits::raise_descriptors();
     let ended =
-        match supervise::run(|| run(&common, (admin, tables), signals, runtime, config, serve)) {
+        match supervise::run(|| run(&common, (admin, files), signals, runtime, config, serve)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 tracing::error!(error = format!("{error:#}"), "failed");
@@ -163,7 +165,7 @@ fn bad_settings(error: &anyhow::Error) -> ExitCode {
 
 fn run<C>(
     common: &Common,
-    (admin, tables): (Option<SocketAddr>, Option<Arc<dyn Reload>>),
+    (admin, files): (Option<SocketAddr>, Vec<Arc<dyn Reload>>),
     signals: io::Result<Listening>,
     runtime: impl FnOnce(&C) -> io::Result<Runtime>,
     config: C,
@@ -174,7 +176,7 @@ fn run<C>(
     let runtime = runtime(&config)?;
     let ended = runtime.block_on(async {
         let mut starting = Starting::new(admin, shutdown, grace);
-        starting.reread.extend(tables);
+        starting.reread.extend(files);
         match SighupListener::listen() {
             Ok(hangups) => starting.hangups = Some(hangups),
             Err(error) => {
@@ -215,6 +217,7 @@ impl Starting {
         let (mut metrics, reread) = (Registry::default(), Vec::new());
         let help = "Log lines dropped because the queue was full or writing failed";
         metrics.register("pushsuite_log_lines_dropped", help, logging::dropped());
+        process_metrics::register(&mut metrics);
         Self { health, metrics, shutdown, grace, reread, hangups: None, admin }
     }
 

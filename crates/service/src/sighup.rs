@@ -51,6 +51,7 @@ const SLOW: Duration = Duration::from_secs(10);
 fn reread(files: &dyn Reload) {
     let what = files.what();
     match files.reread() {
+        Ok(()) if files.applies_at_once() => tracing::info!(what, "reloaded; applies at once"),
         Ok(()) => tracing::info!(what, "reloaded; applies to new connections"),
         Err(error) => {
             let error = format!("{error:#}");

@@ -4,19 +4,20 @@ use std::time::Duration;
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
+use service::latency::Latency;
 
 use super::request::{Failure, HookResponse};
 use crate::verdict::Verdict;
 
 /// Counters over all receivers.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Metrics {
     requests: Family<RequestLabels, Counter>,
     dropped: Family<DropLabels, Counter>,
-    seconds: Histogram,
+    took: Latency,
     in_flight: Gauge,
     queued: Gauge,
     queued_bytes: Gauge,
@@ -116,21 +117,6 @@ impl EncodeLabelValue for Dropped {
     }
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        let buckets = [0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 3.0, 10.0, 30.0];
-        Self {
-            requests: Family::default(),
-            dropped: Family::default(),
-            seconds: Histogram::new(buckets),
-            in_flight: Gauge::default(),
-            queued: Gauge::default(),
-            queued_bytes: Gauge::default(),
-            open: Gauge::default(),
-        }
-    }
-}
-
 /// A request under way, until it is dropped.
 #[derive(Debug)]
 pub(super) struct InFlight<'a>(&'a Gauge);
@@ -151,7 +137,7 @@ impl Metrics {
     }
 
     pub(super) fn took(&self, time: Duration) {
-        self.seconds.observe(time.as_secs_f64());
+        self.took.record(time);
     }
 
     pub(super) fn in_flight(&self) -> InFlight<'_> {
@@ -182,7 +168,7 @@ impl Metrics {
         let dropped = self.dropped.clone();
         registry.register("dropped", "Requests to webhooks that were dropped", dropped);
         let help = "Time from the start of a request to a webhook to the end of its answer";
-        registry.register("request_seconds", help, self.seconds.clone());
+        registry.register("request_duration_seconds", help, self.took.clone());
         let help = "Requests to webhooks that are under way";
         registry.register("in_flight", help, self.in_flight.clone());
         let help = "Requests in the queues of webhooks, with those under way";

@@ -1,11 +1,14 @@
 //! Metrics of the HTTP API. Every label has few values: none is made of what a request says.
 
+use std::time::Duration;
+
 use axum::http::{HeaderMap, StatusCode};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family},
     registry::Registry,
 };
+use service::latency::Latency;
 
 use super::endpoint::Endpoint;
 
@@ -27,6 +30,7 @@ pub(super) struct Metrics {
     requests: Family<Request, Counter>,
     libraries: Family<Library, Counter>,
     published: Counter,
+    took: Latency,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -53,6 +57,11 @@ impl Metrics {
             self.libraries.clone(),
         );
         registry.register(
+            "request_duration_seconds",
+            "Time to the answer of a request of the HTTP API",
+            self.took.clone(),
+        );
+        registry.register(
             "published",
             "Events that were published by HTTP, for each of their channels",
             self.published.clone(),
@@ -64,7 +73,9 @@ impl Metrics {
         endpoint: Option<&Endpoint>,
         headers: &HeaderMap,
         status: StatusCode,
+        took: Duration,
     ) {
+        self.took.record(took);
         let endpoint = endpoint.map_or_else(|| "none".to_owned(), ToString::to_string);
         let status = status.as_u16();
         self.requests.get_or_create(&Request { endpoint, status }).inc();

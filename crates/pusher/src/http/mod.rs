@@ -118,6 +118,7 @@ pub fn routes(api: HttpApi) -> Router {
 
 /// Answers any request. Errors are one line of plain text: SDKs show it.
 async fn answer(State(api): State<HttpApi>, request: Request) -> Response {
+    let began = clock::now();
     let (head, body) = request.into_parts();
     let mut body = Incoming::new(body);
     let (endpoint, answer) = api.answer(&head, &mut body).await;
@@ -132,7 +133,8 @@ async fn answer(State(api): State<HttpApi>, request: Request) -> Response {
         status = answer.status().as_u16(),
         "request"
     );
-    api.shared.metrics.count(endpoint.as_ref(), &head.headers, answer.status());
+    let took = clock::now() - began;
+    api.shared.metrics.count(endpoint.as_ref(), &head.headers, answer.status(), took);
     answer
 }
 

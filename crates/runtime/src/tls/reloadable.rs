@@ -39,7 +39,12 @@ pub trait Reload: Debug + Send + Sync {
     /// The description of the files in the log.
     fn what(&self) -> &'static str;
 
-    /// Reloads the files. New connections use them; existing ones are not affected.
+    /// Whether a new version applies to existing connections as well, for the log.
+    fn applies_at_once(&self) -> bool {
+        false
+    }
+
+    /// Reloads the files.
     ///
     /// # Errors
     /// When the files are invalid; the previous value then stays in use.

@@ -37,7 +37,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 fn written(format: Format, is_terminal: bool, log: impl FnOnce()) -> String {
     let written = Written::default();
     let logs = Logs::start(written.clone(), |_| ()).unwrap();
-    let filter = parse("trace").unwrap();
+    let (filter, _) = reload::Layer::new(parse("trace").unwrap());
     with_default(&dispatch(format, filter, is_terminal, logs.clone()), log);
     assert!(logs.flush(TIMEOUT));
     written.text()
@@ -202,8 +202,30 @@ fn filter_is_a_list_of_levels_with_info_as_its_default() {
     assert!(logs(rules, "gateway::hub::peer", Level::DEBUG));
     assert!(!logs(rules, "gateway::shard", Level::DEBUG));
     assert!(!logs(rules, "client::link", Level::ERROR));
-    for rules in ["a=b=c", "gateway=loud", "gateway[peer]=debug"] {
-        let error = parse(rules).unwrap_err().to_string();
-        assert!(error.starts_with(&format!("RUST_LOG is `{rules}`")), "{error}");
+    for rules in ["a=b=c", "gateway=loud", "gateway[peer]=debug", "debg", "info,gateway"] {
+        parse(rules).unwrap_err();
     }
+}
+
+#[test]
+fn filter_is_replaced_while_in_use_and_an_invalid_one_is_not() {
+    let written = Written::default();
+    let logs = Logs::start(written.clone(), |_| ()).unwrap();
+    let (layer, handle) = reload::Layer::new(parse("info").unwrap());
+    let filter = Filter::new(handle, "info".to_owned());
+    with_default(&dispatch(Format::Text, layer, false, logs.clone()), || {
+        let log = |text| tracing::debug!(text, "line");
+        log("one");
+        assert_eq!(filter.set("debug").unwrap(), "info");
+        log("two");
+        filter.set("loud").unwrap_err();
+        assert_eq!(filter.rules(), "debug");
+        log("three");
+        assert_eq!(filter.set("warn").unwrap(), "debug");
+        log("four");
+    });
+    assert!(logs.flush(TIMEOUT));
+    let text = written.text();
+    let shows = ["one", "two", "three", "four"].map(|line| text.contains(line));
+    assert_eq!(shows, [false, true, true, false], "{text}");
 }

@@ -54,14 +54,19 @@ mod resolve;
 mod show;
 mod tables;
 
-use std::{convert::Infallible, ffi::OsString, net::SocketAddr, path::PathBuf};
+use std::{
+    convert::Infallible,
+    ffi::OsString,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
-use anyhow::ensure;
+use anyhow::{anyhow, ensure};
 use clap::Parser;
 use protocol::secret::Secret;
 use serde::{Serialize, Serializer};
 
-use crate::logging;
+use crate::logging::{self, LogLevel};
 
 pub use address::{Address, Host, Malformed};
 pub use checks::{Bound, MAX_AMOUNT, MAX_SILENCE, MAX_WAIT, amount, check_bound, check_registers};
@@ -101,7 +106,13 @@ pub struct Common {
     #[serde(skip)]
     pub check: bool,
 
-    /// Log format; RUST_LOG sets the log filter
+    /// Log level of all modules, or of some, as in `info,gateway::hub=debug`: error, warn, info,
+    /// debug, trace, off. SIGHUP reads it again from the file. The variable RUST_LOG takes
+    /// precedence
+    #[arg(long, value_name = "LEVEL", default_value = DEFAULT_LOG_LEVEL, value_parser = log_level)]
+    pub log_level: String,
+
+    /// Log format
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
     pub log_format: logging::Format,
 
@@ -145,6 +156,22 @@ impl Common {
     }
 }
 
+const DEFAULT_LOG_LEVEL: &str = "info";
+
+fn log_level(text: &str) -> Result<String, String> {
+    logging::parse(text).map(|_| text.to_owned()).map_err(|error| format!("{error:#}"))
+}
+
+/// The log level of a settings file.
+pub(crate) fn log_level_of(file: &Path) -> anyhow::Result<String> {
+    let level = match layers::read(file)?.get("log_level") {
+        None => return Ok(DEFAULT_LOG_LEVEL.to_owned()),
+        Some(level) => level.as_str().map(log_level),
+    };
+    let invalid = |problem: &str| anyhow!("`log_level` in {}: {problem}", file.display());
+    level.ok_or_else(|| invalid("must be text"))?.map_err(|error| invalid(&error))
+}
+
 fn secret(text: &str) -> Result<Secret, Infallible> {
     Ok(Secret::from(text.to_owned()))
 }
@@ -165,7 +192,18 @@ pub struct Loaded<A, T = ()> {
     /// The tables of the file.
     pub tables: Reloadable<T>,
     origins: layers::Origins,
+    file: Option<PathBuf>,
     shown: Vec<tables::ShownEntry>,
+}
+
+impl<A: AsRef<Common>, T> Loaded<A, T> {
+    /// The log level, for SIGHUP; `None` without a file.
+    pub(crate) fn log_level(&self) -> Option<LogLevel> {
+        let origin = self.origins.get("log_level").map(String::as_str);
+        let is_fixed = origin.is_some_and(|origin| !origin.starts_with('`'));
+        let fixed = is_fixed.then(|| self.args.as_ref().log_level.clone());
+        Some(LogLevel::new(self.file.clone()?, fixed))
+    }
 }
 
 /// Reads the command line, environment and file of this process.
@@ -199,8 +237,8 @@ pub fn load_with_tables<A: Parser + Serialize, T: Tables>(
     let layers::Parsed { matches, origins, file } =
         layers::parse(A::command(), argv, env, T::KNOWN)?;
     let args = A::from_arg_matches(&matches).map_err(Refused::Flags)?;
-    let (tables, shown) = Reloadable::read(file)?;
-    Ok(Loaded { args, tables, origins, shown })
+    let (tables, shown) = Reloadable::read(file.clone())?;
+    Ok(Loaded { args, tables, origins, file, shown })
 }
 
 #[cfg(test)]
