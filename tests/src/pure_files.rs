@@ -29,6 +29,8 @@ pub const PURE: &[&str] = &[
     "crates/loadgen/src/latency.rs",
     "crates/loadgen/src/plan.rs",
     "crates/loadgen/src/protocol.rs",
+    "crates/loadgen/src/pusher",
+    "crates/loadgen/src/pusher.rs",
     "crates/loadgen/src/report.rs",
     "crates/loadgen/src/schedule.rs",
     "crates/loadgen/src/stamp.rs",

@@ -17,6 +17,7 @@ use crate::{
     html::page,
     plan::{Audience, Mode, Plan},
     protocol::Protocol,
+    pusher::{App, ChannelType, Pusher},
     report::Report,
     target::Target,
     text,
@@ -92,6 +93,15 @@ struct Load {
     /// Application protocol of the server over WebSocket.
     #[arg(long, value_enum, default_value_t = Protocol::Plain)]
     protocol: Protocol,
+    /// URL of Pusher's HTTP API, `http://HOST:PORT`; by default, the address of the first URL.
+    #[arg(long, value_name = "URL")]
+    http_url: Option<String>,
+    /// App of a Pusher server.
+    #[arg(long, value_name = "ID:KEY:SECRET", default_value = "1:app-key:app-secret")]
+    pusher_app: App,
+    /// Type of the channels of a Pusher server, of which --groups is the number.
+    #[arg(long, value_enum, default_value_t = ChannelType::Public)]
+    channel_type: ChannelType,
     /// Number of clients.
     #[arg(short, long, default_value_t = 100)]
     connections: usize,
@@ -107,7 +117,8 @@ struct Load {
     /// Messages (churn: cycles) per second, of all senders together (open loop).
     #[arg(short, long)]
     rate: Option<f64>,
-    /// Number of sending clients in the fan-out modes.
+    /// Number of sending clients in the fan-out modes; with Pusher's protocol, of HTTP connections
+    /// that publish, each to the next channel.
     #[arg(long, default_value_t = 1)]
     senders: usize,
     /// Recipients in the fan-out modes.
@@ -232,14 +243,27 @@ impl Load {
         let seconds = |value: f64, flag: &str| {
             Duration::try_from_secs_f64(value).with_context(|| format!("{flag} is no duration"))
         };
+        let pusher_path = Pusher::path(&self.pusher_app);
+        let path = match self.protocol {
+            Protocol::Pusher => &pusher_path,
+            _ => self.protocol.path(),
+        };
+        let targets: Vec<Target> =
+            self.url.iter().map(|url| Target::parse(url, path)).collect::<Result<_, _>>()?;
+        let http = match (&self.http_url, targets.first()) {
+            (Some(url), _) => Some(Target::parse_http(url)?),
+            (None, first) => first.cloned(),
+        };
+        let pusher = http.filter(|_| self.protocol == Protocol::Pusher).map(|http| Pusher {
+            app: self.pusher_app,
+            http,
+            channels: self.channel_type,
+        });
         let plan = Plan {
             mode,
             label: self.output.label.clone(),
-            targets: self
-                .url
-                .iter()
-                .map(|url| Target::parse(url, self.protocol.path()))
-                .collect::<Result<_, _>>()?,
+            targets,
+            pusher,
             protocol: self.protocol,
             connections: self.connections,
             duration: seconds(self.duration, "--duration")?,

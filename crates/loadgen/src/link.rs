@@ -31,10 +31,22 @@ pub(crate) struct Link {
     pub(crate) out: Arc<Outgoing>,
     decoder: Decoder,
     protocol: Protocol,
-    /// Whether the server takes messages.
-    welcome: bool,
+    progress: Progress,
     /// Bytes received since they were last taken.
     bytes: u64,
+}
+
+/// The server's statements about the connection itself.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Whether the server takes messages.
+    welcome: bool,
+    /// The server's name for the connection.
+    name: String,
+    /// Subscriptions that are accepted.
+    subscribed: u32,
+    /// The first refusal.
+    refused: Option<String>,
 }
 
 /// The sending half, which a pacing thread may use while another reads.
@@ -75,10 +87,10 @@ impl Link {
         }
         let (read, half) = stream.into_split();
         let out = Arc::new(Outgoing { half, rest: Mutex::new(Vec::new()) });
-        let welcome = !protocol.has_handshake();
+        let progress = Progress { welcome: !protocol.has_handshake(), ..Progress::default() };
         let decoder = if deflate { Decoder::inflating() } else { Decoder::default() };
-        let mut link = Self { read, out, decoder, protocol, welcome, bytes: 0 };
-        while !link.welcome {
+        let mut link = Self { read, out, decoder, protocol, progress, bytes: 0 };
+        while !link.progress.welcome {
             link.receive(input, |_, _| {}).await?;
         }
         Ok(link)
@@ -91,7 +103,7 @@ impl Link {
         input: &RefCell<Vec<u8>>,
         mut each: impl FnMut(&[u8], u64),
     ) -> io::Result<()> {
-        let Self { read, out, decoder, protocol, welcome, bytes } = self;
+        let Self { read, out, decoder, protocol, progress, bytes } = self;
         let mut answers = Vec::new();
         let mut closed = false;
         let read = poll_fn(|context| -> Poll<io::Result<()>> {
@@ -106,8 +118,8 @@ impl Link {
                 Received::Message { front, size } => match protocol.read(front, size) {
                     ServerMessage::Message(front, size) => each(front, size),
                     ServerMessage::Request(answer) => frame::text(answer, &mut answers),
-                    ServerMessage::Welcome => *welcome = true,
                     ServerMessage::Other => {}
+                    other => progress.note(&other),
                 },
                 Received::Ping(payload) => frame::pong(payload, &mut answers),
                 Received::Close => closed = true,
@@ -129,7 +141,20 @@ impl Link {
         if !answers.is_empty() {
             out.send(&answers)?;
         }
+        if let Some(refusal) = progress.refused.take() {
+            return Err(io::Error::other(refusal));
+        }
         if closed { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
+    }
+
+    /// The server's name for the connection; empty in protocols without.
+    pub(crate) fn name(&self) -> &str {
+        &self.progress.name
+    }
+
+    /// Subscriptions that the server has accepted.
+    pub(crate) fn subscribed(&self) -> u32 {
+        self.progress.subscribed
     }
 
     /// Bytes received since the last call.
@@ -146,6 +171,23 @@ impl Link {
                 Ok(_) => {}
                 Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
             }
+        }
+    }
+}
+
+impl Progress {
+    fn note(&mut self, message: &ServerMessage<'_>) {
+        match message {
+            ServerMessage::Welcome(name) => {
+                self.welcome = true;
+                self.name = String::from_utf8_lossy(name).into_owned();
+            }
+            ServerMessage::Subscribed => self.subscribed += 1,
+            ServerMessage::Refused(front) => {
+                let refusal = || format!("refused: {}", String::from_utf8_lossy(front));
+                self.refused.get_or_insert_with(refusal);
+            }
+            _ => {}
         }
     }
 }

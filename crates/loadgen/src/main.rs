@@ -2,7 +2,7 @@
 //! server to compare with.
 //!
 //! Values, tested without a socket: [`plan`], [`schedule`], [`content`], [`stamp`], [`frame`],
-//! [`protocol`], [`account`], [`latency`], [`report`], [`text`], [`svg`], [`html`]. With I/O:
+//! [`protocol`], [`pusher`], [`account`], [`latency`], [`report`], [`text`], [`svg`], [`html`]. With I/O:
 //! [`proc_stats`], [`link`], [`load`], [`flood`], [`direct`].
 
 mod account;
@@ -18,6 +18,7 @@ mod load;
 mod plan;
 mod proc_stats;
 mod protocol;
+mod pusher;
 mod report;
 mod schedule;
 mod stamp;

@@ -13,6 +13,7 @@ use crate::{
     content,
     frame::{Template, Token},
     protocol::Protocol,
+    pusher::Pusher,
     stamp,
     target::Target,
 };
@@ -52,6 +53,8 @@ pub(crate) struct Plan {
     /// Servers, which clients connect to in turn. Not empty.
     pub(crate) targets: Vec<Target>,
     pub(crate) protocol: Protocol,
+    /// The rest of what that protocol needs, if it is Pusher's.
+    pub(crate) pusher: Option<Pusher>,
     pub(crate) connections: usize,
     pub(crate) duration: Duration,
     pub(crate) size: usize,
@@ -88,6 +91,9 @@ pub(crate) struct Plan {
     pub(crate) processes: Vec<String>,
 }
 
+/// Each publisher has a connection of its own.
+const MOST_PUBLISHERS: usize = 1000;
+
 /// The number of ports that each address certainly has.
 const PORTS: usize = 20_000;
 
@@ -117,9 +123,11 @@ impl Plan {
             self.connections.is_multiple_of(self.devices),
             "--connections must be a multiple of --devices"
         );
+        // Publishers are no clients.
+        let most_senders = if self.pusher.is_some() { MOST_PUBLISHERS } else { self.connections };
         ensure!(
-            (1..=self.connections).contains(&self.senders),
-            "--senders must be between 1 and --connections"
+            (1..=most_senders).contains(&self.senders),
+            "--senders must be between 1 and {most_senders}"
         );
         ensure!(
             self.rate.is_none_or(|rate| rate.is_finite() && 0.0 < rate),
@@ -140,8 +148,30 @@ impl Plan {
         if matches!(self.mode, Mode::Uid | Mode::Member | Mode::Idle) && self.report {
             bail!("this mode has no --report");
         }
+        if self.pusher.is_some() {
+            self.check_pusher()?;
+        }
         self.fill_sources();
         Ok(self)
+    }
+
+    /// Messages of this protocol are published by HTTP, to channels.
+    fn check_pusher(&mut self) -> anyhow::Result<()> {
+        ensure!(
+            matches!(self.mode, Mode::Fanout | Mode::Slow | Mode::Idle | Mode::Churn),
+            "this protocol has the modes fanout, slow, idle and churn"
+        );
+        let other_content = self.binary || self.json || self.report || self.warm_size.is_some();
+        ensure!(
+            !other_content,
+            "this protocol has no --binary, --json-content, --report and --warm-size"
+        );
+        ensure!(
+            !self.is_fanout() || self.connections.is_multiple_of(self.groups),
+            "--connections must be a multiple of --groups, the number of channels"
+        );
+        self.audience = Audience::Group;
+        Ok(())
     }
 
     /// Closing first leaves a port in TIME_WAIT, so churn takes turns at once.
@@ -174,7 +204,7 @@ impl Plan {
     pub(crate) fn receivers_of(&self, generator: usize, sender: usize) -> usize {
         let (clients, step) = match self.audience {
             Audience::All => (0..self.connections, 1),
-            Audience::Group => (0..self.connections, self.groups),
+            Audience::Group => (self.target_group(sender)..self.connections, self.groups),
             Audience::Uid => {
                 let first = sender % self.uids() * self.devices;
                 (first..first + self.devices, 1)
@@ -190,6 +220,38 @@ impl Plan {
     /// Clients that do not read are members of the target group, and bound to the first uid.
     fn group(&self, client: usize) -> usize {
         if client < self.connections { client % self.groups } else { 0 }
+    }
+
+    /// The group that a sender sends to: the first one, but publishers take turns.
+    fn target_group(&self, sender: usize) -> usize {
+        if self.pusher.is_some() { sender % self.groups } else { 0 }
+    }
+
+    /// The channel that a publisher publishes to. In churn that is a client's own.
+    pub(crate) fn target_channel(&self, pusher: &Pusher, sender: usize) -> String {
+        pusher.channels.name(match self.mode {
+            Mode::Churn => self.groups + sender,
+            _ => self.target_group(sender),
+        })
+    }
+
+    /// The channels that a client subscribes to before the measurement, or in every cycle.
+    pub(crate) fn channels(&self, pusher: &Pusher, client: usize) -> Vec<String> {
+        let mut numbers = Vec::new();
+        if self.mode == Mode::Churn {
+            numbers.push(self.groups + client);
+        }
+        if self.prepare || self.is_fanout() {
+            numbers.push(self.group(client));
+        }
+        numbers.into_iter().map(|number| pusher.channels.name(number)).collect()
+    }
+
+    /// The publishers of a thread of this process: every n-th.
+    pub(crate) fn publishers(&self, thread: usize) -> impl Iterator<Item = usize> {
+        let all = if self.pusher.is_some() && self.is_fanout() { self.senders } else { 0 };
+        let first = self.generator + thread * self.generators;
+        (first..all).step_by(self.threads * self.generators)
     }
 
     fn uid(&self, client: usize) -> usize {

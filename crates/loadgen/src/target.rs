@@ -15,7 +15,18 @@ pub(crate) struct Target {
 impl Target {
     /// Reads `ws://HOST[:PORT][/PATH]`; `path` stands in for none.
     pub(crate) fn parse(url: &str, path: &str) -> anyhow::Result<Self> {
-        let rest = url.strip_prefix("ws://").context("the URL must begin with ws://")?;
+        Self::of_scheme("ws://", url, path)
+    }
+
+    /// Reads `http://HOST[:PORT]`.
+    pub(crate) fn parse_http(url: &str) -> anyhow::Result<Self> {
+        Self::of_scheme("http://", url, "/")
+    }
+
+    fn of_scheme(scheme: &str, url: &str, path: &str) -> anyhow::Result<Self> {
+        let rest = url
+            .strip_prefix(scheme)
+            .with_context(|| format!("the URL must begin with {scheme}"))?;
         let (host, path) = match rest.find('/') {
             Some(at) if at + 1 < rest.len() => rest.split_at(at),
             _ => (rest.trim_end_matches('/'), path),
@@ -51,5 +62,7 @@ mod tests {
         assert_eq!(Target::parse("ws://[::1]:9/", "/x").unwrap().addr.port(), 9);
         assert_eq!(Target::parse("ws://[::1]:9/", "/x").unwrap().path, "/x");
         assert!(Target::parse("http://127.0.0.1", "/").is_err());
+        assert_eq!(Target::parse_http("http://127.0.0.1:8080/").unwrap().addr.port(), 8080);
+        assert!(Target::parse_http("ws://127.0.0.1").is_err());
     }
 }

@@ -12,11 +12,15 @@ use crate::{
     account::Stream,
     frame,
     link::{Link, Outgoing},
+    pusher::Pusher,
 };
 
 /// Prepares a client: in the group and bound to a uid, its buffers used once.
 pub(super) async fn prepare(link: &mut Link, local: &Local, index: usize) -> io::Result<()> {
     let plan = &local.run.plan;
+    if let Some(pusher) = &plan.pusher {
+        return subscribe(link, local, pusher, index).await;
+    }
     for message in plan.preparation(index) {
         let mut frame = Vec::new();
         frame::text(&plan.protocol.wrap(&message), &mut frame);
@@ -27,6 +31,25 @@ pub(super) async fn prepare(link: &mut Link, local: &Local, index: usize) -> io:
                 answered |= size == message.len() as u64 && front.first() == message.first();
             })
             .await?;
+        }
+    }
+    Ok(())
+}
+
+/// Subscribes a client to its channels, one after the other.
+async fn subscribe(
+    link: &mut Link,
+    local: &Local,
+    pusher: &Pusher,
+    index: usize,
+) -> io::Result<()> {
+    for channel in local.run.plan.channels(pusher, index) {
+        let mut frame = Vec::new();
+        frame::text(&pusher.subscribe(link.name(), index, &channel), &mut frame);
+        let before = link.subscribed();
+        link.out.send(&frame)?;
+        while link.subscribed() == before {
+            link.receive(&local.input, |_, _| {}).await?;
         }
     }
     Ok(())

@@ -15,6 +15,7 @@ use tokio::{
 
 use super::{
     clients,
+    publisher::Publisher,
     shared::{Local, nanos},
 };
 use crate::{account::Stream, frame, link::Link, schedule::Schedule};
@@ -25,12 +26,22 @@ const CLOSING: Duration = Duration::from_secs(5);
 /// After a failure: so that a server that is down is not tried a million times.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// A client that connects again and again.
+struct Client {
+    local: Rc<Local>,
+    index: usize,
+    start: Instant,
+    stream: [Stream; 1],
+    next: u32,
+    /// Where messages are published rather than sent.
+    publisher: Option<Publisher>,
+}
+
 /// Connects, echoes, closes, until the run is over.
 pub(super) async fn churn(local: Rc<Local>, index: usize) {
-    let start = local.started().await;
+    let mut client = Client::new(local, index).await;
+    let (local, start) = (Rc::clone(&client.local), client.start);
     let run = &local.run;
-    let mut stream = [Stream::default()];
-    let mut next = 0;
     let mut n = 0;
     loop {
         let mut due = start.elapsed();
@@ -52,44 +63,22 @@ pub(super) async fn churn(local: Rc<Local>, index: usize) {
         // A source for each cycle: closed connections keep their port for a while.
         let source = index + usize::try_from(n).unwrap_or(0);
         n += 1;
-        if let Err(error) = cycle(&local, index, source, &mut stream, &mut next, start, due).await {
+        if let Err(error) = client.cycle(source, due).await {
             run.live.record_failure(format!("a cycle failed: {error}"));
             tokio::time::sleep(PAUSE).await;
         }
     }
 }
 
-async fn cycle(
-    local: &Local,
-    index: usize,
-    source: usize,
-    stream: &mut [Stream],
-    next: &mut u32,
-    start: Instant,
-    due: Duration,
-) -> io::Result<()> {
-    let mut link = open(local, index, source).await?;
-    clients::prepare(&mut link, local, index).await?;
-    echo(&mut link, local, index, stream, next, start, due).await?;
-    let mut close = Vec::new();
-    frame::close(&mut close);
-    link.out.send(&close)?;
-    let closing = async { while link.receive(&local.input, |_, _| {}).await.is_ok() {} };
-    timeout(CLOSING, closing).await?;
-    local.run.live.cycles.fetch_add(1, Relaxed);
-    Ok(())
-}
-
 /// Connects and echoes once. All are due at the start, however many go at the same time.
 pub(super) async fn storm(local: Rc<Local>, index: usize, gate: Rc<Semaphore>) {
-    let start = local.started().await;
+    let mut client = Client::new(Rc::clone(&local), index).await;
     let Ok(pass) = gate.acquire().await else { return };
     let connecting = async {
         let mut link = open(&local, index, index).await?;
         clients::prepare(&mut link, &local, index).await?;
         local.run.live.connected.fetch_add(1, Relaxed);
-        let mut stream = [Stream::default()];
-        echo(&mut link, &local, index, &mut stream, &mut 0, start, Duration::ZERO).await?;
+        client.echo(&mut link, Duration::ZERO).await?;
         local.run.live.cycles.fetch_add(1, Relaxed);
         Ok::<_, io::Error>(link)
     };
@@ -112,28 +101,51 @@ pub(super) async fn open(local: &Local, index: usize, source: usize) -> io::Resu
     Ok(link)
 }
 
-async fn echo(
-    link: &mut Link,
-    local: &Local,
-    index: usize,
-    stream: &mut [Stream],
-    next: &mut u32,
-    start: Instant,
-    due: Duration,
-) -> io::Result<()> {
-    let run = &local.run;
-    let mut message = Vec::new();
-    run.template.append(&run.stamp(index, *next, due), &mut message);
-    *next += 1;
-    run.live.sent.fetch_add(1, Relaxed);
-    link.out.send(&message)?;
-    let mut echoed = false;
-    while !echoed {
-        link.receive(&local.input, |front, size| {
-            echoed |= local.record(stream, index, (front, size), start).is_some();
-        })
-        .await?;
+impl Client {
+    /// A client that has not connected yet, once the run has begun.
+    async fn new(local: Rc<Local>, index: usize) -> Self {
+        let start = local.started().await;
+        let publisher = Publisher::new(&local, index);
+        Self { local, index, start, stream: [Stream::default()], next: 0, publisher }
     }
-    run.live.delivered.fetch_add(1, Relaxed);
-    Ok(())
+
+    async fn cycle(&mut self, source: usize, due: Duration) -> io::Result<()> {
+        let local = Rc::clone(&self.local);
+        let mut link = open(&local, self.index, source).await?;
+        clients::prepare(&mut link, &local, self.index).await?;
+        self.echo(&mut link, due).await?;
+        let mut close = Vec::new();
+        frame::close(&mut close);
+        link.out.send(&close)?;
+        let closing = async { while link.receive(&local.input, |_, _| {}).await.is_ok() {} };
+        timeout(CLOSING, closing).await?;
+        local.run.live.cycles.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    /// Sends a message, or has it published, and waits until it is back.
+    async fn echo(&mut self, link: &mut Link, due: Duration) -> io::Result<()> {
+        let Self { local, index, start, stream, next, publisher } = self;
+        let run = &local.run;
+        let stamp = run.stamp(*index, *next, due);
+        *next += 1;
+        run.live.sent.fetch_add(1, Relaxed);
+        match publisher {
+            Some(publisher) => publisher.publish(&stamp).await?,
+            None => {
+                let mut message = Vec::new();
+                run.template.append(&stamp, &mut message);
+                link.out.send(&message)?;
+            }
+        }
+        let mut echoed = false;
+        while !echoed {
+            link.receive(&local.input, |front, size| {
+                echoed |= local.record(stream, *index, (front, size), *start).is_some();
+            })
+            .await?;
+        }
+        run.live.delivered.fetch_add(1, Relaxed);
+        Ok(())
+    }
 }

@@ -10,6 +10,7 @@ mod live;
 mod observer;
 mod pacer;
 mod processes;
+mod publisher;
 mod shared;
 mod thread;
 mod wire;

@@ -8,14 +8,32 @@ use std::{
     time::Instant,
 };
 
+use tokio::sync::mpsc;
+
 use super::{
     counters::Counters,
     shared::{Run, nanos},
 };
-use crate::{link::Outgoing, schedule::Schedule};
+use crate::{link::Outgoing, schedule::Schedule, stamp::Stamp};
+
+/// Where a sender's messages go.
+pub(super) enum Output {
+    Socket(Arc<Outgoing>),
+    /// A publisher, which measures by itself how late it is.
+    Publisher(mpsc::Sender<Stamp>),
+}
+
+impl Output {
+    fn is_full(&self) -> bool {
+        match self {
+            Self::Socket(out) => out.is_full(),
+            Self::Publisher(queue) => queue.capacity() == 0,
+        }
+    }
+}
 
 /// Sends from `start` on, each sender in turn, until the run stops sending.
-pub(super) fn pace(run: &Run, senders: &[(usize, Arc<Outgoing>)], start: Instant) -> Counters {
+pub(super) fn pace(run: &Run, senders: &[(usize, Output)], start: Instant) -> Counters {
     let mut counters = Counters::new(run.plan.duration);
     let rate = run.plan.rate.filter(|_| !senders.is_empty());
     let Some(schedule) = rate.map(Schedule::new) else { return counters };
@@ -43,14 +61,24 @@ pub(super) fn pace(run: &Run, senders: &[(usize, Arc<Outgoing>)], start: Instant
             run.live.skipped.fetch_add(1, Relaxed);
             continue;
         }
-        frame.clear();
-        run.template.append(&run.stamp(*index, numbers[place], due), &mut frame);
+        let stamp = run.stamp(*index, numbers[place], due);
         let now = start.elapsed();
+        let is_sent = match out {
+            Output::Socket(out) => {
+                frame.clear();
+                run.template.append(&stamp, &mut frame);
+                let is_sent = out.send(&frame).is_ok();
+                if is_sent {
+                    counters.lag.record(nanos(now), nanos(now.saturating_sub(due)));
+                }
+                is_sent
+            }
+            Output::Publisher(queue) => queue.try_send(stamp).is_ok(),
+        };
         // A connection that ended is counted where it is read.
-        if out.send(&frame).is_ok() {
+        if is_sent {
             numbers[place] += 1;
             run.live.sent.fetch_add(1, Relaxed);
-            counters.lag.record(nanos(now), nanos(now.saturating_sub(due)));
         }
     }
     counters

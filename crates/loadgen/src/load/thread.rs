@@ -12,13 +12,12 @@ use tokio::{
 use super::{
     clients,
     counters::Counters,
-    cycles, pacer,
+    cycles,
+    pacer::{self, Output},
+    publisher::{self, Publisher},
     shared::{Local, Phase, Run},
 };
-use crate::{
-    link::{Link, Outgoing},
-    plan::Mode,
-};
+use crate::{link::Link, plan::Mode};
 
 /// A report of a thread to the run.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -117,17 +116,18 @@ fn start(
     local: &Rc<Local>,
     thread: usize,
     links: Vec<(usize, Link)>,
-) -> (Vec<(usize, Arc<Outgoing>)>, JoinSet<()>) {
+) -> (Vec<(usize, Output)>, JoinSet<()>) {
     let plan = &local.run.plan;
     let open_loop = plan.rate.is_some();
-    let mut senders = Vec::new();
+    let mut senders = start_publishers(local, thread);
+    let client_sends = |index| plan.pusher.is_none() && index < plan.senders;
     for (index, link) in links {
         let local = Rc::clone(local);
         let out = Arc::clone(&link.out);
         match plan.mode {
             Mode::Idle => drop(tokio::task::spawn_local(clients::idle(link, local))),
             Mode::Echo | Mode::Paced | Mode::Uid | Mode::Member if open_loop => {
-                senders.push((index, out));
+                senders.push((index, Output::Socket(out)));
                 tokio::task::spawn_local(clients::receive(link, local, index));
             }
             Mode::Echo | Mode::Paced | Mode::Uid | Mode::Member => {
@@ -137,9 +137,9 @@ fn start(
                 tokio::task::spawn_local(clients::stall(link, local));
             }
             Mode::Fanout | Mode::Slow => {
-                if index < plan.senders && open_loop {
-                    senders.push((index, out));
-                } else if index < plan.senders {
+                if client_sends(index) && open_loop {
+                    senders.push((index, Output::Socket(out)));
+                } else if client_sends(index) {
                     tokio::task::spawn_local(clients::send_fanout(out, Rc::clone(&local), index));
                 }
                 tokio::task::spawn_local(clients::receive(link, local, index));
@@ -159,9 +159,26 @@ fn start(
     (senders, cycles)
 }
 
+/// Starts a thread's publishers, if messages are published. Returns those that a pacer triggers.
+fn start_publishers(local: &Rc<Local>, thread: usize) -> Vec<(usize, Output)> {
+    let plan = &local.run.plan;
+    let mut paced = Vec::new();
+    for number in plan.publishers(thread) {
+        let Some(publisher) = Publisher::new(local, number) else { continue };
+        if plan.rate.is_some() {
+            let (due, is_due) = mpsc::channel(publisher::QUEUE);
+            tokio::task::spawn_local(publisher.run_open(is_due));
+            paced.push((number, Output::Publisher(due)));
+        } else {
+            tokio::task::spawn_local(publisher.run_closed(number));
+        }
+    }
+    paced
+}
+
 fn spawn_pacer(
     run: &Arc<Run>,
-    senders: Vec<(usize, Arc<Outgoing>)>,
+    senders: Vec<(usize, Output)>,
     start: Instant,
 ) -> oneshot::Receiver<Counters> {
     let run = Arc::clone(run);

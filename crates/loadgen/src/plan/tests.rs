@@ -1,6 +1,7 @@
 //! The input that a plan accepts, and its results.
 
 use super::*;
+use crate::pusher::ChannelType;
 
 pub(crate) fn example(mode: Mode) -> Plan {
     Plan {
@@ -8,6 +9,7 @@ pub(crate) fn example(mode: Mode) -> Plan {
         label: String::new(),
         targets: Vec::from([Target::parse("ws://127.0.0.1:7272", "/").unwrap()]),
         protocol: Protocol::Plain,
+        pusher: None,
         connections: 10,
         duration: Duration::from_secs(1),
         size: 64,
@@ -122,4 +124,67 @@ fn operation_with_a_report_is_upper_case() {
     let unmasked = |at: usize| frame[6 + at] ^ frame[2 + at % 4];
     assert_eq!(unmasked(0), b'E');
     assert!(Plan { report: true, ..example(Mode::Idle) }.checked().is_err());
+}
+
+fn pusher(mode: Mode) -> Plan {
+    let pusher = Pusher {
+        app: "1:key:secret".parse().unwrap(),
+        http: Target::parse_http("http://127.0.0.1:8080").unwrap(),
+        channels: ChannelType::Public,
+    };
+    Plan { protocol: Protocol::Pusher, pusher: Some(pusher), ..example(mode) }
+}
+
+#[test]
+fn publishers_take_turns_among_the_channels_and_reach_all_subscribers() {
+    let plan = Plan { groups: 5, senders: 12, threads: 2, generators: 2, ..pusher(Mode::Fanout) };
+    let plan = plan.checked().unwrap();
+    assert_eq!(plan.receivers(), 2);
+    let of = plan.pusher.clone().unwrap();
+    for sender in 0..plan.senders {
+        let channel = plan.target_channel(&of, sender);
+        let here = |generator: &usize| {
+            let clients = (0..10).filter(|client| client % 2 == *generator);
+            clients.filter(|client| plan.channels(&of, *client).contains(&channel)).count()
+        };
+        for generator in 0..2 {
+            assert_eq!(plan.receivers_of(generator, sender), here(&generator), "{sender}");
+        }
+    }
+    let mut publishers: Vec<_> = (0..2).flat_map(|thread| plan.publishers(thread)).collect();
+    let other = Plan { generator: 1, ..plan };
+    publishers.extend((0..2).flat_map(|thread| other.publishers(thread)));
+    publishers.sort_unstable();
+    assert_eq!(publishers, (0..12).collect::<Vec<_>>());
+    assert_eq!(pusher(Mode::Idle).publishers(0).count(), 0);
+}
+
+#[test]
+fn each_client_of_a_churn_publishes_to_a_channel_of_its_own() {
+    let plan = Plan { groups: 2, prepare: true, ..pusher(Mode::Churn) }.checked().unwrap();
+    let of = plan.pusher.clone().unwrap();
+    assert_eq!(plan.target_channel(&of, 3), of.channels.name(5));
+    assert_eq!(plan.channels(&of, 3), [of.channels.name(5), of.channels.name(1)]);
+    let idle = Plan { prepare: true, ..pusher(Mode::Idle) };
+    assert_eq!(idle.channels(&of, 3), [of.channels.name(0)]);
+    assert!(pusher(Mode::Idle).channels(&of, 3).is_empty());
+}
+
+#[test]
+fn flags_without_a_meaning_in_the_pusher_protocol_are_rejected() {
+    assert!(pusher(Mode::Fanout).checked().is_ok());
+    for mode in [Mode::Echo, Mode::Uid, Mode::Member, Mode::Storm] {
+        assert!(pusher(mode).checked().is_err(), "{mode:?}");
+    }
+    for plan in [
+        Plan { binary: true, ..pusher(Mode::Fanout) },
+        Plan { json: true, ..pusher(Mode::Fanout) },
+        Plan { report: true, ..pusher(Mode::Fanout) },
+        Plan { warm_size: Some(100), ..pusher(Mode::Idle) },
+        Plan { groups: 3, ..pusher(Mode::Fanout) },
+        Plan { senders: MOST_PUBLISHERS + 1, ..pusher(Mode::Fanout) },
+    ] {
+        assert!(plan.checked().is_err());
+    }
+    assert!(Plan { senders: 11, ..example(Mode::Fanout) }.checked().is_err());
 }
