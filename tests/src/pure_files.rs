@@ -108,6 +108,7 @@ pub const PURE: &[&str] = &[
     "crates/cluster/src/failure_detector/newcomers.rs",
     "crates/cluster/src/failure_detector/orphans.rs",
     "crates/cluster/src/failure_detector/register_view.rs",
+    "crates/cluster/src/inspect",
     "crates/cluster/src/link/finished.rs",
     "crates/cluster/src/link/unacked.rs",
     "crates/cluster/src/merge.rs",

@@ -3,7 +3,7 @@
 use protocol::ClientId;
 use push_suite_cluster::{ClusterGuard, Recipients};
 
-use crate::{Browser, Suite};
+use crate::{Browser, Peer, Suite};
 
 /// Two gateways with two clients each, and a back end. Clients are in connection order, alternating
 /// between the gateways.
@@ -25,6 +25,14 @@ impl Scene {
     /// # Panics
     /// When a process does not start.
     pub async fn start(threads: usize) -> Self {
+        Self::with_workers(threads).await.0
+    }
+
+    /// Starts them, and returns the worker of each gateway too: without them, the clients have none.
+    ///
+    /// # Panics
+    /// When a process does not start.
+    pub async fn with_workers(threads: usize) -> (Self, [Peer; 2]) {
         let suite = Suite::builder().threads(threads).start().await;
         let mut workers = [suite.worker_link(0, "w:1").await, suite.worker_link(1, "w:1").await];
         let (mut browsers, mut ids) = (Vec::new(), Vec::new());
@@ -35,7 +43,7 @@ impl Scene {
         }
         let cluster = suite.cluster().await;
         let (browsers, ids) = (browsers.try_into().unwrap(), ids.try_into().unwrap());
-        Self { cluster, browsers, ids, suite }
+        (Self { cluster, browsers, ids, suite }, workers)
     }
 
     /// The messages that each client received since the last call.

@@ -39,6 +39,7 @@ mod failover;
 mod failure_detector;
 mod gateway;
 mod handover;
+mod inspect;
 mod instances;
 mod link;
 mod merge;
@@ -56,13 +57,21 @@ pub use api::{Filter, PresenceCounts, Queueing, Sending, SessionSwap};
 pub use cluster::{Cluster, ClusterGuard, SETTLE, Status};
 pub use config::{Config, GATEWAY_GRACE, PEER_TIMEOUT};
 pub use error::Error;
+pub use inspect::{
+    ClientFilter, ClientPage, GatewayReport, InspectedClient, InvalidPageStart, PageStart,
+    WorkerReport, workers,
+};
 pub use merge::Row;
 pub use presence::{Notice, NoticeKind};
+pub use protocol::inspect::{
+    ClientDetails, ClientState, GatewayStatus, ListenerKind, ListenerStatus, PeerKind, PeerStatus,
+    ReadPause, ThreadStatus, Traffic,
+};
 pub use protocol::{
-    ClientId, Close, CloseFrame, ConnectionId, Fields, Form, Group, InvalidClientId, InvalidClose,
-    InvalidName, InvalidPresence, InvalidToken, LocalMember, Member, MemberChange, MemberId,
-    Message, MessageKind, Part, Renewal, Retained, Retention, Revocation, Secret, Session,
-    SessionError, Snapshot, TokenError, TokenId, Uid,
+    ClientId, Close, CloseFrame, ConnectionId, Fields, Form, Group, InstanceId, InvalidClientId,
+    InvalidClose, InvalidName, InvalidPresence, InvalidToken, LocalMember, Member, MemberChange,
+    MemberId, Message, MessageKind, Part, Renewal, Retained, Retention, Revocation, Secret,
+    Session, SessionError, Snapshot, TokenError, TokenId, Uid,
 };
 pub use report::Report;
 pub use runtime::tls::{MutualTls as Tls, Reload};

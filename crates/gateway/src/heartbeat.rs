@@ -71,6 +71,12 @@ impl Silence {
         (self.since_received, self.checks) = (0, 0);
     }
 
+    /// Checks of [`WebSocketPing`] since its last input, of which the first may have followed it at
+    /// once.
+    pub(crate) const fn checks(self) -> u16 {
+        self.checks
+    }
+
     /// A complete message was received.
     pub(crate) fn received_message(&mut self) {
         *self = Self::default();
@@ -161,6 +167,11 @@ impl WebSocketPing {
     /// The time between two checks of a client.
     pub(crate) const fn every(self) -> Duration {
         self.every
+    }
+
+    /// For how long a client has been silent at least.
+    pub(crate) fn silent(self, silence: Silence) -> Duration {
+        self.every.saturating_mul(silence.checks().saturating_sub(1).into())
     }
 
     /// The action after one more check. The first check after input may come immediately, so it

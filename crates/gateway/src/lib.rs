@@ -11,6 +11,7 @@ mod settings;
 
 mod descriptors;
 mod drain_summary;
+mod inspection;
 mod limits;
 mod metrics;
 mod placement;
@@ -309,14 +310,15 @@ impl Gateway {
         let (secret, health) = (self.secret.clone(), self.health.clone());
         let pulse = self.health.pulse(format!("shard {index}"), STUCK);
         let listeners: Vec<_> = self.listeners.iter().map(|(listener, _)| *listener).collect();
-        let failed = phases.failed.clone();
+        let (failed, shown) = (phases.failed.clone(), listeners.clone());
         let serve = async move || {
             spawn_local(pulse.keep_beating());
             let mut acceptors = Vec::new();
             if let Some(Ports { listeners, inner }) = ports {
                 let listeners = listeners.into_iter().map(Acceptor::new);
                 acceptors = listeners.collect::<io::Result<_>>()?;
-                let hub = Hub::new(Arc::clone(&state), Arc::clone(&settings), secret, health);
+                let hub =
+                    Hub::new(Arc::clone(&state), Arc::clone(&settings), shown, secret, health);
                 spawn_local(hub::run(hub, Acceptor::new(inner)?, phases.clone()));
             }
             let shard = Shard::new(index, state, settings, listeners, random::random());

@@ -34,6 +34,9 @@ pub(crate) struct Metrics {
     pub(crate) messages_in: Counter,
     /// Messages queued for clients.
     pub(crate) messages_out: Counter,
+    /// Bytes received from clients, and bytes queued for them.
+    pub(crate) received_bytes: Counter,
+    pub(crate) queued_bytes: Counter,
     /// Messages dropped because a client's send queue was full.
     pub(crate) messages_dropped: Counter,
     /// Messages not sent because they have no frame in the layout of the client's listener.
@@ -216,6 +219,16 @@ impl Metrics {
         registry.register("messages_in", "Messages received from clients", all.messages_in);
         registry.register("messages_out", "Messages queued for clients", all.messages_out);
         registry.register(
+            "received_bytes",
+            "Bytes received from clients, before decryption",
+            all.received_bytes,
+        );
+        registry.register(
+            "queued_bytes",
+            "Bytes queued for clients, before encryption",
+            all.queued_bytes,
+        );
+        registry.register(
             "messages_dropped",
             "Messages dropped because a client's send queue was full",
             all.messages_dropped,
@@ -379,6 +392,15 @@ impl Metrics {
     /// invalid or late, or its peer is no trusted proxy.
     pub(crate) fn count_refused(&self, reason: &'static str) {
         self.handshakes_refused.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// Closed clients by reason, without the reasons that have not occurred.
+    pub(crate) fn closed(&self) -> Vec<(String, u64)> {
+        let counts = CloseReason::ALL.iter().map(|reason| {
+            let reason = reason.name();
+            (reason.to_owned(), self.closed.get_or_create(&Reason { reason }).get())
+        });
+        counts.filter(|(_, count)| *count != 0).collect()
     }
 
     /// Number of handshakes that await the answer of a worker, over all shards.

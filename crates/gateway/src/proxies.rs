@@ -39,6 +39,11 @@ impl From<ProxyHeader> for ForwardedHeader {
 }
 
 impl Proxies {
+    /// Whether there may be any.
+    pub(crate) fn any(&self) -> bool {
+        self.protocol || !self.trusted.is_empty()
+    }
+
     /// Whether a peer may connect: with the PROXY protocol and trusted proxies, only these may.
     pub(crate) fn may_connect(&self, peer: IpAddr) -> bool {
         !self.protocol || self.trusted.is_empty() || self.is_trusted(peer)

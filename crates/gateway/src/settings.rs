@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use framing::{Framing, TextValidation, websocket::HandshakePolicy};
-use protocol::{Keep, MessageKind, UidLimit};
+use protocol::{Keep, MessageKind, UidLimit, inspect::ListenerKind};
 use runtime::{
     net::{self, Unpolled},
     tls::{InnerAcceptor, ServerTls},
@@ -309,4 +309,16 @@ pub(crate) struct Listener {
     pub(crate) framing: Framing,
     /// Whether connections use TLS.
     pub(crate) tls: bool,
+}
+
+impl Listener {
+    /// How it frames messages, as peers are shown it.
+    pub(crate) const fn kind(&self) -> ListenerKind {
+        match self.framing {
+            Framing::WebSocket => ListenerKind::WebSocket,
+            Framing::Text => ListenerKind::Text,
+            Framing::Frame(_) => ListenerKind::Frame,
+            Framing::Tcp => ListenerKind::Tcp,
+        }
+    }
 }

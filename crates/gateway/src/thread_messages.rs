@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     descriptors::Descriptors,
     drain_summary::DrainSummary,
+    inspection::{ShardPage, ShardStatus},
     limits::{AddressLimit, Addresses},
     metrics::Metrics,
     placement::ShardLoads,
@@ -104,6 +105,13 @@ pub(crate) struct Worker {
     pub(crate) key: String,
     /// Number of clients of this gateway assigned to it, over all shards.
     pub(crate) clients: AtomicUsize,
+}
+
+impl Worker {
+    /// Number of clients of this gateway assigned to it.
+    pub(crate) fn clients(&self) -> usize {
+        self.clients.load(Ordering::Relaxed)
+    }
 }
 
 /// A worker that watches groups.
@@ -259,6 +267,8 @@ pub(crate) enum PartialAnswer {
     Renewal([Renewal; 1]),
     RevocationsFull,
     Presence(PresenceAnswer),
+    Status(Box<ShardStatus>),
+    Details(ShardPage),
 }
 
 /// Amount of data on a shard that queries can return.

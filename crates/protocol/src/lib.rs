@@ -27,6 +27,7 @@ pub mod query;
 pub mod discovery;
 pub mod grant;
 pub mod handshake;
+pub mod inspect;
 pub mod link;
 pub mod presence;
 pub mod rendezvous;

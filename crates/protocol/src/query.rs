@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     AccessToken, ConnectionId, Group, MemberId, PresenceAnswer, Renewal, Retained, Revocation,
     Session, Uid, bounded,
+    inspect::{DetailsPage, GatewayStatus, Inspect},
 };
 
 /// One query about a gateway's own clients.
@@ -72,6 +73,10 @@ pub enum Query {
     },
     /// The retained message of a group → [`Answer::Retained`]
     Retained { group: Group },
+    /// The status of the gateway → [`Answer::Gateway`]
+    Gateway,
+    /// The details of clients → [`Answer::Details`]
+    Inspect(Box<Inspect>),
 }
 
 impl Query {
@@ -102,6 +107,7 @@ impl Query {
             } => groups(in_groups) + uids(of) + clients.len() * size_of::<ConnectionId>(),
             Self::RenewToken { token, .. } => token.expose().len(),
             Self::Revoke(revocation) => revocation.weight(),
+            Self::Inspect(inspect) => size_of::<Inspect>() + inspect.filter.weight(),
             Self::Select { filter: Filter::All, .. }
             | Self::Sessions { group: None }
             | Self::Count { group: None }
@@ -110,6 +116,7 @@ impl Query {
             | Self::CountsOfAllGroups
             | Self::UidCount { group: None }
             | Self::Uids { group: None }
+            | Self::Gateway
             | Self::Groups => 0,
         }
     }
@@ -135,7 +142,9 @@ impl Query {
             | Self::Revoke(_)
             | Self::Bindings { .. }
             | Self::Presence { .. }
-            | Self::Retained { .. } => None,
+            | Self::Retained { .. }
+            | Self::Gateway
+            | Self::Inspect(_) => None,
         }
     }
 }
@@ -213,6 +222,10 @@ pub enum Answer {
     Presence(PresenceAnswer),
     /// The retained message of the group, if there is one.
     Retained(Option<Retained>),
+    /// The status of the gateway.
+    Gateway(Box<GatewayStatus>),
+    /// The details of clients.
+    Details(DetailsPage),
 }
 
 /// The outcome of [`Query::SwapSession`].

@@ -21,6 +21,7 @@ pub mod latency;
 pub mod limits;
 pub mod logging;
 pub mod process;
+pub mod process_figures;
 mod process_metrics;
 pub mod settings;
 pub mod shutdown;

@@ -3,6 +3,7 @@
 
 mod call;
 mod commands;
+mod inspect;
 mod presence;
 mod queries;
 mod request;

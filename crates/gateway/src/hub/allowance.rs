@@ -2,6 +2,7 @@
 
 use protocol::{
     ConnectionId, Filter, Query,
+    inspect::{MAX_PAGE, MAX_PAGE_BYTES},
     session::{MAX_PHP_SESSION, MAX_SESSION},
 };
 
@@ -47,6 +48,12 @@ pub(super) fn admits(estimate: usize, of_link: Answers, total: impl FnOnce() -> 
 /// Overhead of a row in bytes.
 const ROW: usize = 32;
 
+/// Size of the details of a client in bytes, without its names.
+const DETAILS: usize = 256;
+
+/// Size of the status of a gateway in bytes, with some hundred peers.
+const STATUS: usize = 64 * 1024;
+
 /// Maximum growth factor of JSON in PHP's serialization.
 const IN_PHP: usize = 4;
 
@@ -72,6 +79,11 @@ pub(super) fn estimate(query: &Query, content: &Content, in_php: bool) -> usize 
         // Each uid occurs once, and each client under one uid.
         Query::ClientsOfUids { .. } => query.weight() + ids,
         Query::Presence { .. } => ROW + content.presence,
+        Query::Gateway => STATUS,
+        Query::Inspect(inspect) => {
+            let names = (content.uids + content.memberships).min(2 * MAX_PAGE_BYTES);
+            content.clients.min(inspect.limit.min(MAX_PAGE) as usize) * DETAILS + names
+        }
         // Its size is that of one message, which the hub has.
         Query::Retained { .. } => ROW,
         Query::Bindings { .. } => content.clients.saturating_mul(ROW),

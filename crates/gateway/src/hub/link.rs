@@ -1,10 +1,10 @@
 //! State of one link in the hub.
 
-use std::{collections::VecDeque, io::IoSlice, net::SocketAddr, rc::Rc, sync::Arc};
+use std::{collections::VecDeque, io::IoSlice, net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 use protocol::{Answer, InstanceId, codec::native, link::ToPeer};
-use runtime::stream::OwnedWriteHalf;
+use runtime::{clock, stream::OwnedWriteHalf};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -91,6 +91,10 @@ pub(super) struct Link {
     pub(super) over: CancellationToken,
     /// Cancelled when writing has failed. The link is closed soon after.
     pub(super) broken: CancellationToken,
+    /// When it was established.
+    pub(super) since: Instant,
+    /// When data was last received.
+    pub(super) heard: Instant,
 }
 
 impl Link {
@@ -100,6 +104,7 @@ impl Link {
         native: Option<Native>,
         php: Option<php::State>,
     ) -> Self {
+        let now = clock::now();
         Self {
             remote,
             worker: None,
@@ -124,6 +129,8 @@ impl Link {
             wait: Rc::default(),
             over: CancellationToken::new(),
             broken: CancellationToken::new(),
+            since: now,
+            heard: now,
         }
     }
 

@@ -20,6 +20,7 @@ mod retained;
 mod retaining;
 mod run;
 mod scatter_gather;
+mod status;
 mod uid_checks;
 mod uid_limit;
 mod unauthenticated;
@@ -58,7 +59,7 @@ use self::{
     worker_presence::WorkerPresence,
 };
 use crate::{
-    settings::Settings,
+    settings::{Listener, Settings},
     thread_messages::{GatewayState, LinkEnd, LinkId, PeerProtocol, ToHub, ToShard, Token, Worker},
 };
 
@@ -79,6 +80,8 @@ const UNANSWERED: usize = 4096;
 pub(crate) struct Hub {
     gateway: Arc<GatewayState>,
     settings: Arc<Settings>,
+    /// Where clients connect.
+    listeners: Vec<Listener>,
     secret: Secret,
     health: Health,
     unauthenticated: UnauthenticatedPeers,
@@ -131,6 +134,7 @@ impl Hub {
     pub(crate) fn new(
         gateway: Arc<GatewayState>,
         settings: Arc<Settings>,
+        listeners: Vec<Listener>,
         secret: Secret,
         health: Health,
     ) -> Self {
@@ -142,6 +146,7 @@ impl Hub {
         Self {
             gateway,
             settings,
+            listeners,
             secret,
             health,
             unauthenticated,

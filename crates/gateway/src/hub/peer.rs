@@ -8,6 +8,7 @@ use protocol::{
     link::{MAGIC, ToPeer},
 };
 use runtime::{
+    clock,
     liveness::{self, Probes},
     net::TcpStream,
     stream::{OwnedReadHalf, OwnedWriteHalf, Stream},
@@ -226,6 +227,9 @@ async fn read(
             hub.borrow_mut().set_unresponsive(id, false);
         }
         liveness.probes.answered();
+        if let Some(link) = hub.borrow_mut().links.get_mut(&id) {
+            link.heard = clock::now();
+        }
         match read {
             Ok(0) => break,
             Ok(_) => {}

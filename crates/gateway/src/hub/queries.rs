@@ -1,6 +1,6 @@
 //! Queries of peers, admitted to the shards within the limits for answers.
 
-use protocol::Query;
+use protocol::{Answer, Query, link::ToPeer};
 
 use super::{
     Hub, UNANSWERED,
@@ -123,7 +123,15 @@ impl Hub {
         };
         link.unanswered -= 1;
         link.under_way -= pending.estimate;
-        match pending.reply() {
+        let response = match &pending.origin {
+            Origin::Native { request, query: Query::Gateway } => {
+                let (request, status) = (*request, self.status(pending.into_parts()));
+                let answer = Answer::Gateway(Box::new(status));
+                Response::Native(ToPeer::Answer { request, answer })
+            }
+            _ => pending.reply(),
+        };
+        match response {
             Response::Native(message) => self.send(to, &message),
             Response::Php(reply) => self.reply(to, token, reply),
             Response::None => {}

@@ -6,10 +6,14 @@ use bytes::Bytes;
 use protocol::{
     Answer, ConnectionId, Effect, Group, LocalMember, PresenceAnswer, Query, Renewal, Swap, Uid,
     codec::gateway_worker::reply::{NoReply, Reply},
+    inspect::{ClientDetails, DetailsPage, MAX_PAGE, MAX_PAGE_BYTES},
     link::ToPeer,
 };
 
-use crate::thread_messages::{LinkId, PartialAnswer};
+use crate::{
+    inspection::ShardPage,
+    thread_messages::{LinkId, Ordinal, PartialAnswer},
+};
 
 /// The request of a peer that shards are answering.
 #[derive(Debug)]
@@ -83,6 +87,11 @@ impl ScatterGather {
             Answer::Bindings(bindings) => Some((uid, bindings)),
             _ => None,
         }
+    }
+
+    /// The parts.
+    pub(super) fn into_parts(self) -> Vec<PartialAnswer> {
+        self.parts
     }
 
     /// Merges the parts into the response.
@@ -213,8 +222,10 @@ fn merge(query: Query, parts: Vec<PartialAnswer>) -> Answer {
             let uids = all.into_iter().map(|(_, uid)| uid);
             Answer::Uids(uids.filter(|uid| seen.insert(uid.clone())).collect())
         }
-        // The hub answers it.
+        // The hub answers them.
         Query::Retained { .. } => Answer::Retained(None),
+        Query::Gateway => Answer::Unavailable,
+        Query::Inspect(inspect) => Answer::Details(page(parts, inspect.limit)),
         Query::Presence { .. } => {
             let mut clients = 0;
             let mut members = BTreeMap::<_, LocalMember>::new();
@@ -241,6 +252,42 @@ fn merge(query: Query, parts: Vec<PartialAnswer>) -> Answer {
     }
 }
 
+/// Merges the parts of a page. A shard that has more clients ends it, since these may have connected
+/// before those of others.
+fn page(parts: Vec<PartialAnswer>, limit: u32) -> DetailsPage {
+    let (mut all, mut end) = (Vec::new(), None::<Ordinal>);
+    for part in parts {
+        let PartialAnswer::Details(ShardPage { clients, more }) = part else { continue };
+        let last = clients.last().map(|(since, _)| *since).filter(|_| more);
+        end = match (end, last) {
+            (Some(end), Some(last)) => Some(end.min(last)),
+            (end, last) => end.or(last),
+        };
+        all.extend(clients);
+    }
+    all.sort_by_key(|(since, _)| *since);
+    let whole = all.len();
+    let limit = limit.clamp(1, MAX_PAGE) as usize;
+    let (mut kept, mut bytes) = (0, 0);
+    for (since, details) in &all {
+        bytes += names(details);
+        let is_behind = end.is_some_and(|end| end < *since);
+        if is_behind || limit <= kept || (0 < kept && MAX_PAGE_BYTES < bytes) {
+            break;
+        }
+        kept += 1;
+    }
+    all.truncate(kept);
+    let is_last = kept == whole && end.is_none();
+    let next = all.last().map(|(since, _)| since.0).filter(|_| !is_last);
+    DetailsPage { clients: all.into_iter().map(|(_, details)| details).collect(), next }
+}
+
+fn names(details: &ClientDetails) -> usize {
+    let groups = details.groups.iter().map(Group::weight).sum::<usize>();
+    groups + details.uid.as_ref().map_or(0, Uid::weight)
+}
+
 /// The sums of the numbers at each of these places.
 fn sums(parts: Vec<PartialAnswer>, length: usize) -> Vec<u64> {
     let mut sums = vec![0; length];
@@ -259,3 +306,6 @@ fn deduplicated<N: Clone + Eq + std::hash::Hash, T>(
     let mut seen = HashSet::new();
     named.filter(|(name, _)| seen.insert(name.clone())).collect()
 }
+
+#[cfg(test)]
+mod tests;

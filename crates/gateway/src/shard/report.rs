@@ -11,6 +11,8 @@ use crate::thread_messages::Content;
 pub(super) struct Tally {
     pub(super) messages_in: u64,
     pub(super) messages_out: u64,
+    pub(super) received_bytes: u64,
+    pub(super) queued_bytes: u64,
     pub(super) dropped: u64,
     pub(super) pings: u64,
     pub(super) over_budget: u64,
@@ -52,6 +54,8 @@ impl Shard {
         for (counter, count) in [
             (&metrics.messages_in, tally.messages_in),
             (&metrics.messages_out, tally.messages_out),
+            (&metrics.received_bytes, tally.received_bytes),
+            (&metrics.queued_bytes, tally.queued_bytes),
             (&metrics.messages_dropped, tally.dropped),
             (&metrics.pings, tally.pings),
             (&metrics.events, counts.events),

@@ -8,6 +8,7 @@ mod cases;
 mod golden;
 mod handshake_answers;
 mod hostile;
+mod inspect;
 mod presence;
 mod queries;
 mod recipients;

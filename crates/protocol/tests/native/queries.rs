@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use push_suite_protocol::{
     Answer, ConnectionId, Effect, Fields, Filter, Message, Query, Renewal, Retained, Retention,
-    Row, Session, Swap,
+    Row, Session, Swap, inspect::DetailsPage,
 };
 
 use crate::{
     cases::{group, session, uid},
-    presence, tokens,
+    inspect, presence, tokens,
 };
 
 pub(crate) fn queries() -> Vec<(&'static str, Query)> {
@@ -51,6 +51,10 @@ pub(crate) fn queries() -> Vec<(&'static str, Query)> {
         Query::Revoke(_) => "revoke": tokens::revoke(uid("ann"));
         Query::Bindings { .. } => "bindings": Query::Bindings { uid: uid("ann"), clock: 300 };
         Query::Retained { .. } => "retained": Query::Retained { group: group("r") };
+        Query::Gateway => "gateway": Query::Gateway;
+        Query::Inspect(_) =>
+            "inspect": Query::Inspect(Box::default()),
+            "inspect-filtered": inspect::query();
         Query::Presence { .. } =>
             "presence": Query::Presence { group: group("r"), members: None },
             "presence-of-members": Query::Presence {
@@ -123,6 +127,10 @@ pub(crate) fn answers() -> Vec<(&'static str, Answer)> {
             })),
             "retained-none": Answer::Retained(None);
         Answer::Presence(_) => "presence": Answer::Presence(presence::answer());
+        Answer::Gateway(_) => "gateway": Answer::Gateway(Box::new(inspect::status()));
+        Answer::Details(_) =>
+            "details": Answer::Details(inspect::page()),
+            "details-none": Answer::Details(DetailsPage::default());
     });
     all.extend(tokens::renewals());
     all

@@ -18,7 +18,7 @@ use push_suite_protocol::{
     standby::{HandedOver, Handover, StandbyClient, WorkerMessage},
 };
 
-use crate::presence;
+use crate::{inspect, presence};
 
 pub(crate) fn to_gateway() -> impl Strategy<Value = ToGateway> {
     prop_oneof![
@@ -259,6 +259,8 @@ fn query() -> impl Strategy<Value = Query> {
             Query::SwapSession { client, edit, expected, new }
         }),
         group().prop_map(|group| Query::Retained { group }),
+        Just(Query::Gateway),
+        inspect::queries(),
         (uid(), any::<u64>()).prop_map(|(uid, clock)| Query::Bindings { uid, clock }),
         presence::queries(),
     ]
@@ -359,6 +361,7 @@ fn answer() -> impl Strategy<Value = Answer> {
             Answer::Retained(found.map(|(message, retention)| Retained { message, retention }))
         }),
         presence::answers().prop_map(Answer::Presence),
+        inspect::answers(),
     ]
 }
 
@@ -382,7 +385,7 @@ fn clients() -> impl Strategy<Value = Vec<ConnectionId>> {
     vec(client(), 0..6)
 }
 
-fn uid() -> impl Strategy<Value = Uid> {
+pub(crate) fn uid() -> impl Strategy<Value = Uid> {
     name().prop_map(|name| Uid::new(name).unwrap())
 }
 

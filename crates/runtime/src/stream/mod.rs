@@ -195,6 +195,14 @@ impl Stream {
         self.with_tcp(TcpStream::local_addr)
     }
 
+    /// The address of the peer.
+    ///
+    /// # Errors
+    /// When the socket is broken.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.with_tcp(TcpStream::peer_addr)
+    }
+
     fn with_tcp<T>(&self, f: impl FnOnce(&TcpStream) -> T) -> T {
         match self {
             Self::Plain(tcp) => f(tcp),

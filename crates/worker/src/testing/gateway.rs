@@ -397,6 +397,8 @@ impl LocalGateway for Gateway {
             Query::Presence { group, members } => {
                 Answer::Presence(self.presence(&group, members.as_deref()))
             }
+            // It has neither sockets nor links to describe.
+            Query::Gateway | Query::Inspect(_) => Answer::Unavailable,
         }
     }
 }

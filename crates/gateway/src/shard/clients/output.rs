@@ -90,6 +90,7 @@ impl Shard {
     }
 
     pub(super) fn queue_for(&mut self, audience: Audience, key: SlotKey, bytes: &Bytes) {
+        self.tally.queued_bytes += bytes.len() as u64;
         let in_this_pass = self.connections.queue(audience, key, bytes, &mut self.schedule);
         if self.pressure.budget.unwritten() < self.connections.unwritten() {
             // Within one message for very many clients, output that sockets accept is written

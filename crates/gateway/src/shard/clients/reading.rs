@@ -91,6 +91,7 @@ impl Shard {
             let read = self.connections[key].poll_read(cx, &mut scratch[..most]);
             if let Poll::Ready(Read::Bytes(length)) = read {
                 quantum.read(length);
+                self.tally.received_bytes += length as u64;
                 // A handshake is no message, however large its request is.
                 let has_messages = matches!(self.connections[key].phase, Phase::Open(_));
                 self.received(key, &mut scratch[..length], &mut quantum);

@@ -66,6 +66,7 @@ impl Shard {
         self.give_up_suspects(now);
         self.tick_budget(now);
         self.tick_standbys();
+        self.delivery.workers.check_progress(now);
         self.report_overload();
         self.update_held_since(now);
         if let NoWorker::Wait(Some(timeout)) = self.settings.no_worker

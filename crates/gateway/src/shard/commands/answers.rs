@@ -6,7 +6,7 @@ use std::collections::{HashSet, VecDeque};
 
 use protocol::{
     AccessToken, ConnectionId, Fields, Filter, Group, MemberId, Query, Revocation, Row, Session,
-    Swap, Uid,
+    Swap, Uid, inspect::Inspect,
 };
 use rustc_hash::FxHashSet;
 
@@ -29,6 +29,10 @@ pub(super) enum Answered {
     Renewal { client: ConnectionId, token: AccessToken },
     /// Tokens to be revoked.
     Revocation(Revocation),
+    /// The status of the shard.
+    Status,
+    /// The details of clients that connected before this ordinal.
+    Inspection(Box<Inspect>, Ordinal),
 }
 
 /// Answers for the clients of one shard that connected before `until`. `is_only` is whether the
@@ -109,6 +113,8 @@ pub(super) fn answer<H: Copy>(
         }
         Query::RenewToken { client, token } => return Answered::Renewal { client, token },
         Query::Revoke(revocation) => return Answered::Revocation(revocation),
+        Query::Gateway => return Answered::Status,
+        Query::Inspect(inspect) => return Answered::Inspection(inspect, until),
         Query::Bindings { uid, .. } => {
             let results = Results::Clients(vec![Vec::new()]);
             let targets = [Targets::uids(vec![uid], until)];

@@ -4,7 +4,9 @@
 mod answers;
 mod apply;
 mod bindings;
+mod inspect;
 mod presence;
+mod status;
 mod targets;
 mod work;
 

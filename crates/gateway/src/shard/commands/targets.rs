@@ -73,6 +73,11 @@ impl Targets {
         Self::new(Of::All, until)
     }
 
+    /// The same, of those that connected after `after`.
+    pub(super) fn all_clients_after(after: Ordinal, until: Ordinal) -> Self {
+        Self { after, ..Self::new(Of::All, until) }
+    }
+
     /// The clients of each uid; twice if a uid is named twice.
     pub(super) fn uids(uids: Vec<Uid>, until: Ordinal) -> Self {
         Self::new(Of::Uids(uids), until)

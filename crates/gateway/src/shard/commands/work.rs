@@ -12,6 +12,8 @@ use protocol::{CloseFrame, ConnectionId, Group, Query, Snapshot, Swap};
 
 use super::{
     answers::{self, Answered, Enumeration},
+    inspect::Inspection,
+    status::StatusSweep,
     targets::{Found, Targets},
 };
 use crate::{
@@ -55,6 +57,10 @@ pub(super) enum Work {
     Enumerate { token: Token, enumeration: Enumeration },
     /// Closing clients with revoked tokens.
     Revoke { token: Token, revoked: RevokedClients },
+    /// Adding up what the connections hold.
+    Status { token: Token, sweep: StatusSweep },
+    /// A page of the details of clients.
+    Inspect { token: Token, inspection: Box<Inspection> },
 }
 
 impl Shard {
@@ -91,6 +97,11 @@ impl Shard {
             Answered::Renewal { client, token: new } => {
                 let part = PartialAnswer::Renewal([self.renew_token(client, &new)]);
                 self.gateway.hub.push(ToHub::PartialAnswer { token, part });
+            }
+            Answered::Status => self.begin(Work::Status { token, sweep: StatusSweep::default() }),
+            Answered::Inspection(inspect, until) => {
+                let inspection = Box::new(Inspection::new(*inspect, until));
+                self.begin(Work::Inspect { token, inspection });
             }
             Answered::Revocation(revocation) => match self.revoke(&revocation) {
                 Ok(revoked) => self.begin(Work::Revoke { token, revoked }),
@@ -198,6 +209,22 @@ impl Shard {
                     return Some(Work::Revoke { token, revoked });
                 }
                 let part = PartialAnswer::Count([revoked.closed]);
+                self.gateway.hub.push(ToHub::PartialAnswer { token, part });
+                None
+            }
+            Work::Status { token, mut sweep } => {
+                if self.sweep_status(&mut sweep, SLICE) {
+                    return Some(Work::Status { token, sweep });
+                }
+                let part = PartialAnswer::Status(Box::new(self.status(sweep)));
+                self.gateway.hub.push(ToHub::PartialAnswer { token, part });
+                None
+            }
+            Work::Inspect { token, mut inspection } => {
+                if self.inspect(&mut inspection, SLICE) {
+                    return Some(Work::Inspect { token, inspection });
+                }
+                let part = PartialAnswer::Details(inspection.into_page());
                 self.gateway.hub.push(ToHub::PartialAnswer { token, part });
                 None
             }

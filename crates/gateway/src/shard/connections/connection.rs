@@ -305,6 +305,11 @@ impl Connection {
         self.out.copied() + self.stream.held()
     }
 
+    /// The address of the peer of its socket: the client's, or that of a proxy.
+    pub(in crate::shard) fn peer(&self) -> Option<SocketAddr> {
+        self.stream.peer_addr().ok()
+    }
+
     /// Whether input is decrypted before a message or request can be recognized in it.
     pub(in crate::shard) fn is_tls(&self) -> bool {
         self.stream.is_tls()

@@ -5,6 +5,8 @@
 
 use std::time::Instant;
 
+use protocol::inspect::ReadPause;
+
 /// Why reads of a connection are paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::shard) enum Pause {
@@ -86,6 +88,19 @@ impl ReadGate {
     /// Whether no further message is processed, of those that were read already.
     pub(in crate::shard) const fn holds_messages(self) -> bool {
         self.reasons & (Pause::WindowFull.bit() | Pause::RateLimit.bit()) != 0
+    }
+
+    /// The reasons for which reads are paused.
+    pub(in crate::shard) fn pauses(self) -> impl Iterator<Item = ReadPause> {
+        let known = [
+            (Pause::QuantumSpent, ReadPause::QuantumSpent),
+            (Pause::WorkerBusy, ReadPause::WorkerBusy),
+            (Pause::WindowFull, ReadPause::WindowFull),
+            (Pause::MemoryPressure, ReadPause::MemoryPressure),
+            (Pause::HandshakeUndecided, ReadPause::HandshakeUndecided),
+            (Pause::RateLimit, ReadPause::RateLimit),
+        ];
+        known.into_iter().filter(move |(pause, _)| self.is_paused_for(*pause)).map(|(_, it)| it)
     }
 
     /// Whether reads are paused because of the worker.
@@ -177,6 +192,7 @@ mod tests {
             gate.pause(reason);
             gate.pause(reason);
         }
+        assert_eq!(gate.pauses().collect::<Vec<_>>(), ReadPause::ALL, "all of them are shown");
         for reason in ALL {
             assert!(!gate.may_read() && gate.is_paused_for(reason));
             gate.resume(reason);

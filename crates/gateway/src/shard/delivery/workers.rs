@@ -5,6 +5,7 @@ use std::{
     mem,
     net::IpAddr,
     sync::{Arc, atomic::Ordering},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use rustc_hash::FxHashMap;
 
 use super::delivery_queue::{DeliveryQueue, Entry};
 use crate::{
+    inspection::WorkerLoad,
     routing::{self, Router},
     settings::CompatBehavior,
     shard::{
@@ -59,6 +61,9 @@ pub(in crate::shard) struct WorkerState {
     unconfirmed: BTreeMap<u64, ConnectionId>,
     /// Whether it is draining: it finishes its events and gets no new ones.
     leaving: bool,
+    /// The last acknowledged event at the last check, and since when it has been that while others
+    /// are in flight.
+    unmoved: (u64, Option<Instant>),
 }
 
 /// The events and paused reads of a worker whose link has ended.
@@ -179,6 +184,7 @@ impl Workers {
             close_codes: CodesId::NONE,
             unconfirmed: BTreeMap::new(),
             leaving: false,
+            unmoved: (0, None),
         };
         self.linked.insert(link, state);
         self.open.push((link, worker));
@@ -270,6 +276,37 @@ impl Workers {
     /// Whether no worker takes new clients.
     pub(in crate::shard) fn is_empty(&self) -> bool {
         self.open.is_empty()
+    }
+
+    /// The key of a linked worker, `ip:name:id`.
+    pub(in crate::shard) fn key(&self, link: LinkId) -> Option<&str> {
+        self.linked.get(&link).map(|linked| linked.worker.key.as_str())
+    }
+
+    /// Checks which workers acknowledge events. To be called a few times a second.
+    pub(in crate::shard) fn check_progress(&mut self, now: Instant) {
+        for linked in self.linked.values_mut() {
+            let progress = linked.delivery_queue.progress();
+            let (before, since) = linked.unmoved;
+            let is_idle = progress.last == progress.finished;
+            let since = if before == progress.finished { since.or(Some(now)) } else { Some(now) };
+            linked.unmoved = (progress.finished, since.filter(|_| !is_idle));
+        }
+    }
+
+    /// The events in flight to each worker.
+    pub(in crate::shard) fn loads(&self) -> Vec<WorkerLoad> {
+        let load = |(link, linked): (&LinkId, &WorkerState)| {
+            let progress = linked.delivery_queue.progress();
+            WorkerLoad {
+                link: *link,
+                in_flight: progress.last - progress.finished,
+                bytes: progress.unfinished,
+                unmoved_since: linked.unmoved.1,
+                leaving: linked.leaving,
+            }
+        };
+        self.linked.iter().map(load).collect()
     }
 
     /// Stops counting a client for this worker.

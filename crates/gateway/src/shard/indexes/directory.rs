@@ -22,6 +22,11 @@ pub(in crate::shard) struct Client<H> {
 }
 
 impl<H> Client<H> {
+    /// When it connected.
+    pub(in crate::shard) fn since(&self) -> Ordinal {
+        self.since
+    }
+
     /// Whether its session is not empty, or may not be after pending updates.
     pub(in crate::shard) fn has_session(&self) -> bool {
         !self.session.is_empty()
@@ -303,6 +308,18 @@ impl<H: Copy> Directory<H> {
     /// Number of different uids.
     pub(in crate::shard) fn uid_count(&self) -> usize {
         self.uids.len()
+    }
+
+    /// Number of groups with members.
+    pub(in crate::shard) fn group_count(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// The different uids and the groups with members, unordered.
+    pub(in crate::shard) fn names(
+        &self,
+    ) -> (impl Iterator<Item = &Uid>, impl Iterator<Item = &Group>) {
+        (self.uids.keys(), self.groups.keys())
     }
 
     /// A group's members that joined after `after`, in that order.

@@ -1,0 +1,39 @@
+//! The parts that shards contribute to the answers that operators get: values.
+
+use std::time::Instant;
+
+use protocol::inspect::{ClientDetails, ThreadStatus};
+
+use crate::thread_messages::{LinkId, Ordinal};
+
+/// The status of a shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ShardStatus {
+    pub(crate) thread: ThreadStatus,
+    pub(crate) workers: Vec<WorkerLoad>,
+    /// The most bytes that each of them may leave unacknowledged.
+    pub(crate) window: usize,
+    /// Hashes of its groups and uids, if they are few and other shards may have the same.
+    pub(crate) names: Option<(Vec<u64>, Vec<u64>)>,
+}
+
+/// The events of a shard that a worker has not acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WorkerLoad {
+    pub(crate) link: LinkId,
+    pub(crate) in_flight: u64,
+    pub(crate) bytes: usize,
+    /// Since when it has acknowledged none of them.
+    pub(crate) unmoved_since: Option<Instant>,
+    /// Whether it takes no new ones.
+    pub(crate) leaving: bool,
+}
+
+/// A shard's part of a page of clients.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ShardPage {
+    /// In the order in which they have connected.
+    pub(crate) clients: Vec<(Ordinal, ClientDetails)>,
+    /// Whether the shard has more of them behind the last one.
+    pub(crate) more: bool,
+}

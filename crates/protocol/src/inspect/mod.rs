@@ -1,0 +1,19 @@
+//! Queries of operators: what a gateway holds, and what it knows of its clients.
+//!
+//! They are answered from what the gateway keeps anyway: a client has no memory for them.
+
+mod client;
+mod gateway;
+
+pub use self::{
+    client::{
+        ClientDetails, ClientFilter, ClientState, DetailsPage, Inspect, MAX_GROUPS, MAX_PAGE,
+        MAX_PAGE_BYTES, ReadPause,
+    },
+    gateway::{
+        GatewayStatus, ListenerKind, ListenerStatus, PeerKind, PeerStatus, ThreadStatus, Traffic,
+    },
+};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+//! Status and details: values for the golden bytes, and random ones.
+
+use std::net::{IpAddr, SocketAddr};
+
+use proptest::{collection::vec, option, prelude::*};
+use push_suite_protocol::{
+    Answer, ConnectionId, InstanceId, Query,
+    inspect::{
+        ClientDetails, ClientFilter, ClientState, DetailsPage, GatewayStatus, Inspect,
+        ListenerKind, ListenerStatus, PeerKind, PeerStatus, ReadPause, ThreadStatus, Traffic,
+    },
+};
+
+use crate::{
+    cases::{group, uid},
+    strategies,
+};
+
+fn addr(port: u16) -> SocketAddr {
+    ([10, 0, 0, 1], port).into()
+}
+
+pub(crate) fn query() -> Query {
+    let filter = ClientFilter {
+        clients: Some(vec![ConnectionId(7)]),
+        uid: Some(uid("ann")),
+        group: Some(group("r")),
+        ip: Some([10, 0, 0, 9].into()),
+        worker: Some("chat:1".to_owned()),
+        queued: Some(300),
+        paused: true,
+    };
+    Query::Inspect(Box::new(Inspect { filter, limit: 1000, after: 70_000 }))
+}
+
+pub(crate) fn details() -> ClientDetails {
+    ClientDetails {
+        client: ConnectionId(7),
+        remote: addr(5000),
+        proxy: Some(addr(6000)),
+        listener: addr(7272),
+        kind: ListenerKind::WebSocket,
+        tls: true,
+        compression: false,
+        connected_at: 1_700_000_000_000,
+        age: 300,
+        uid: Some(uid("ann")),
+        groups: vec![group("r"), group("s")],
+        group_count: 2,
+        session_bytes: 7,
+        queue_bytes: 300,
+        blocked: true,
+        events: 3,
+        silent: Some(5000),
+        worker: Some("10.0.0.9:chat:1".to_owned()),
+        waits: None,
+        pauses: ReadPause::ALL.to_vec(),
+        state: ClientState::Open,
+    }
+}
+
+pub(crate) fn page() -> DetailsPage {
+    DetailsPage { clients: vec![details()], next: Some(70_000) }
+}
+
+pub(crate) fn status() -> GatewayStatus {
+    GatewayStatus {
+        version: "0.1.0".to_owned(),
+        commit: Some("abc".to_owned()),
+        instance: InstanceId::from_random(1),
+        address: addr(2900),
+        listeners: vec![ListenerStatus {
+            address: addr(7272),
+            kind: ListenerKind::Frame,
+            tls: true,
+        }],
+        now: 1_700_000_000_000,
+        uptime: 300,
+        draining: false,
+        not_ready: vec!["worker: no worker is linked".to_owned()],
+        threads: vec![ThreadStatus { clients: 2, pressed: true, ..ThreadStatus::default() }],
+        clients: 2,
+        groups: 3,
+        uids: 4,
+        names_exact: true,
+        connections: 5,
+        max_connections: 6,
+        handshakes: 7,
+        slow_clients: 8,
+        paused_clients: 9,
+        queue_bytes: 10,
+        client_bytes: 11,
+        client_bytes_limit: Some(12),
+        unassigned_bytes: 13,
+        in_flight_bytes: 14,
+        traffic: Traffic { messages_in: 15, bytes_out: 16, accepted: 17, ..Traffic::default() },
+        closed: vec![("slow".to_owned(), 18)],
+        retained: 19,
+        retained_bytes: 20,
+        resident_bytes: Some(21),
+        descriptors: Some(22),
+        descriptor_limit: None,
+        peers: vec![PeerStatus {
+            worker: Some("10.0.0.9:chat:1".to_owned()),
+            instance: Some(InstanceId::from_random(2)),
+            kind: PeerKind::Native,
+            remote: addr(5001),
+            linked: 23,
+            silent: 24,
+            late: true,
+            leaving: false,
+            clients: 25,
+            in_flight: 26,
+            in_flight_bytes: 27,
+            window_bytes: 28,
+            stalled: Some(29),
+            queue_bytes: 30,
+            unanswered: 31,
+        }],
+    }
+}
+
+pub(crate) fn queries() -> impl Strategy<Value = Query> {
+    let names = (option::of(strategies::uid()), option::of(strategies::group()));
+    let clients = option::of(vec(any::<u32>().prop_map(ConnectionId), 0..4));
+    (clients, names, any::<(Option<IpAddr>, Option<String>, Option<u64>, bool, u32, u64)>())
+        .prop_map(|(clients, (uid, group), (ip, worker, queued, paused, limit, after))| {
+            let filter = ClientFilter { clients, uid, group, ip, worker, queued, paused };
+            Query::Inspect(Box::new(Inspect { filter, limit, after }))
+        })
+}
+
+pub(crate) fn answers() -> impl Strategy<Value = Answer> {
+    let pauses = vec(prop::sample::select(ReadPause::ALL.to_vec()), 0..4);
+    let clients = (any::<(u32, u64, Option<u64>, bool)>(), option::of(strategies::uid()), pauses)
+        .prop_map(|((client, queue_bytes, silent, tls), uid, pauses)| {
+            let client = ConnectionId(client);
+            ClientDetails { client, queue_bytes, silent, tls, uid, pauses, ..details() }
+        });
+    prop_oneof![
+        (vec(clients, 0..4), any::<Option<u64>>())
+            .prop_map(|(clients, next)| Answer::Details(DetailsPage { clients, next })),
+        any::<(String, Vec<String>, u64, Option<u64>)>().prop_map(
+            |(version, not_ready, clients, resident_bytes)| {
+                let status =
+                    GatewayStatus { version, not_ready, clients, resident_bytes, ..status() };
+                Answer::Gateway(Box::new(status))
+            }
+        ),
+    ]
+}
