@@ -124,6 +124,9 @@ stage_http() {
     [ "$failed" = 0 ]
 }
 
+# The documentation: links, translations, the commands of the quick start.
+stage_site() { bash tests/site/run.sh; }
+
 stage_chaos() { bash tests/chaos/run.sh; }
 
 # The short form; see tests/attacks/run.sh for the long one.
@@ -155,17 +158,18 @@ run_stage() { # NAME
     esac
     if [ "$status" != 0 ]; then
         failed=$((failed + 1))
-        first_failed=${first_failed:-$1}
+        failed_stages+=("$1")
     fi
     lines+=("$(printf '%-12s %5d s   %s' "$1" $((SECONDS - began)) "$verdict")")
 }
 
 show_summary() {
-    if [ -n "$first_failed" ]; then
+    local stage
+    for stage in "${failed_stages[@]}"; do
         say ""
-        say "=== first failed stage: $first_failed; end of its log ==="
-        tail -n 80 "$logs/$first_failed.log"
-    fi
+        say "=== failed stage: $stage; end of its log ==="
+        tail -n 60 "$logs/$stage.log"
+    done
     say ""
     say "=== summary ==="
     printf '%s\n' "${lines[@]}"
@@ -174,7 +178,7 @@ show_summary() {
 }
 
 all_stages() {
-    stages=(setup lint test simulation fuzz chaos build attacks conformance browser pusher hooks http deploy)
+    stages=(setup lint test simulation fuzz chaos build attacks conformance browser pusher hooks http site deploy)
     if [ -f tests/compat/run.sh ]; then
         stages+=(compat)
     else
@@ -207,7 +211,7 @@ export RUST_BACKTRACE=0
 if [ -n "${CI:-}" ]; then export CARGO_INCREMENTAL=0; fi
 logs=$(target_folder)/test-logs
 mkdir -p "$logs"
-passed=0 first_failed='' running='' lines=()
+passed=0 failed_stages=() running='' lines=()
 trap 'kill -TERM $running 2>/dev/null || true; exit 130' INT TERM HUP
 for stage in "${stages[@]}"; do run_stage "$stage"; done
 show_summary
