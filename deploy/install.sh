@@ -20,7 +20,18 @@ settings=$destination/etc/push-suite
 install_programs() {
     local name
     install -d -m 0755 "$programs" "$programs/.debug"
-    for name in register gateway business-worker; do install_program "$name"; done
+    for name in register gateway business-worker gwctl; do install_program "$name"; done
+    install_command
+}
+
+# gwctl in the path of operators, with its completions and manual pages.
+install_command() {
+    local completions=$destination/usr/local/share/bash-completion/completions
+    local pages=$destination/usr/local/share/man/man1
+    install -d -m 0755 "$destination/usr/local/bin" "$completions" "$pages"
+    ln -sf ../lib/push-suite/bin/gwctl "$destination/usr/local/bin/gwctl"
+    "$programs/gwctl" completions bash >"$completions/gwctl"
+    "$programs/gwctl" man "$pages"
 }
 
 # Installs a program without debug symbols, and the symbols beside it, in the place where a debugger
@@ -51,7 +62,7 @@ has_symbols() { # PROGRAM
 install_units() {
     install -d -m 0755 "$units" "$documents"
     install -m 0644 "$root"/deploy/systemd/*.service "$units"
-    install -m 0644 "$root"/docs/{running,own-worker,close-codes,guarantees,security}.md "$root/LICENSE" \
+    install -m 0644 "$root"/docs/{running,gwctl,own-worker,close-codes,guarantees,security}.md "$root/LICENSE" \
         "$root/THIRD-PARTY.txt" "$documents"
 }
 
@@ -88,6 +99,8 @@ next_steps() {
     if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
     say "Check the settings, then start the services of this host, for example:"
     say "    systemctl enable --now register gateway@1 business-worker@1"
+    say "Then look at the cluster with:"
+    say "    gwctl groups"
     say "Every host of a cluster needs the same secret.env. See docs/running.md for details."
 }
 

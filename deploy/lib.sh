@@ -46,7 +46,7 @@ build() { # PROFILE FLAGS...
     shift
     (cd "$root" &&
         cargo build --profile "$profile" --locked "$@" -p push-suite-register \
-            -p push-suite-gateway -p push-suite-business-worker)
+            -p push-suite-gateway -p push-suite-business-worker -p push-suite-gwctl)
     # shellcheck disable=SC2034 # for scripts that source this
     bin=$(target_folder)/$profile
 }

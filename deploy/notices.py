@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FILE = ROOT / "THIRD-PARTY.txt"
-PROGRAMS = {"push-suite-register", "push-suite-gateway", "push-suite-business-worker"}
+PROGRAMS = {f"push-suite-{name}" for name in ("register", "gateway", "business-worker", "gwctl")}
 TARGET = "x86_64-unknown-linux-gnu"
 
 # The order of preference among alternative licenses of a crate.
@@ -24,10 +24,10 @@ HEAD = """\
 Third-party software in the binaries of push-suite
 ==================================================
 
-The programs register, gateway and business-worker contain the packages below. Each is listed with
-its version, its license and where it comes from; the texts of the licenses follow. Where a package
-may be had under one of several licenses, the text of one is given. The standard library of Rust
-(https://github.com/rust-lang/rust, MIT OR Apache-2.0) is contained as well.
+The programs register, gateway, business-worker and gwctl contain the packages below. Each is listed
+with its version, its license and where it comes from; the texts of the licenses follow. Where a
+package may be had under one of several licenses, the text of one is given. The standard library of
+Rust (https://github.com/rust-lang/rust, MIT OR Apache-2.0) is contained as well.
 
 This file is written by deploy/notices.py.
 """

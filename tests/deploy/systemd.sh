@@ -24,6 +24,9 @@ install_twice() {
         fail "secret.env does not hold a secret"
     [ -s "$there/usr/local/share/doc/push-suite/THIRD-PARTY.txt" ] ||
         fail "the third-party licenses are not installed"
+    "$there/usr/local/bin/gwctl" explain 1013 | grep -q 'send queue full' ||
+        fail "gwctl is not installed"
+    [ -s "$there/usr/local/share/man/man1/gwctl-kick.1" ] || fail "gwctl has no manual pages"
     say "install.sh: twice, with settings and secret kept"
 }
 

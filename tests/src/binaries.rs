@@ -9,7 +9,7 @@ use std::{
     time::SystemTime,
 };
 
-const BINARIES: [&str; 3] = ["register", "gateway", "business-worker"];
+const BINARIES: [&str; 4] = ["register", "gateway", "business-worker", "gwctl"];
 
 /// Path of a binary. `cargo test` does not build binaries of other packages, so the first call may
 /// take as long as a build.

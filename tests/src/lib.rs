@@ -15,6 +15,7 @@ pub mod worker;
 pub mod binaries;
 pub mod conditions;
 pub mod deflate;
+pub mod gwctl;
 pub mod imports;
 pub mod names;
 pub mod net;
@@ -37,6 +38,7 @@ pub mod webhooks;
 
 pub use browser::{Browser, Received};
 pub use conditions::Conditions;
+pub use gwctl::{Gwctl, Ran};
 pub use peer::Peer;
 pub use php::Php;
 pub use pki::Ca;

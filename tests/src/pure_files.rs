@@ -3,6 +3,12 @@
 /// Files and folders of pure values and functions, which are tested without a runtime.
 pub const PURE: &[&str] = &[
     "crates/auth/src",
+    "crates/gwctl/src/names.rs",
+    "crates/gwctl/src/output/bytes.rs",
+    "crates/gwctl/src/output/style.rs",
+    "crates/gwctl/src/output/table.rs",
+    "crates/gwctl/src/output/time.rs",
+    "crates/gwctl/src/reference",
     "crates/hooks/src/answer.rs",
     "crates/hooks/src/bodies.rs",
     "crates/hooks/src/circuit.rs",

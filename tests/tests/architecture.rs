@@ -31,6 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "business-worker",
         &["cluster", "hooks", "http-api", "pusher", "runtime", "service", "worker"],
     ),
+    ("gwctl", &["auth", "cluster", "protocol", "runtime", "service"]),
     ("loadgen", &[]),
 ];
 

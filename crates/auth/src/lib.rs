@@ -9,6 +9,7 @@ mod keys;
 mod location;
 mod rejection;
 mod revocations;
+mod sign;
 mod verify;
 
 pub use claims::{Claims, Identity, MAX_GROUPS, MAX_SESSION};
@@ -16,4 +17,5 @@ pub use keys::{InvalidKeys, Keys};
 pub use location::{Found, Location, SUBPROTOCOL, take};
 pub use rejection::Rejection;
 pub use revocations::{Full, MAX_REVOCATIONS, Revocations};
+pub use sign::{InvalidSigner, Signer};
 pub use verify::{LEEWAY, Rules};

@@ -8,6 +8,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     Config, Error,
+    api::Partial,
     directory::Directory,
     events::Consumer,
     failure_detector::FailureDetector,
@@ -27,6 +28,8 @@ pub struct Cluster {
     pub(crate) shared: Arc<Shared>,
     /// Records commands sent on behalf of a handler.
     pub(crate) scope: Option<Arc<HandlerScope>>,
+    /// Collects the gateways that do not answer; see [`Cluster::partial`].
+    pub(crate) partial: Option<Arc<Partial>>,
 }
 
 /// The owner of the links of a cluster, and a [`Cluster`] itself. Keep it for as long as the
@@ -185,7 +188,7 @@ impl ClusterGuard {
             failure_detector,
             stop.clone(),
         );
-        Self { cluster: Cluster { shared, scope: None }, _stop: stop.drop_guard() }
+        Self { cluster: Cluster { shared, scope: None, partial: None }, _stop: stop.drop_guard() }
     }
 
     /// The cluster, to be cloned where it is used.

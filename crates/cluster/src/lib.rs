@@ -53,7 +53,7 @@ mod supervisor;
 mod targets;
 mod uid_checks;
 
-pub use api::{Filter, PresenceCounts, Queueing, Sending, SessionSwap};
+pub use api::{Filter, PresenceCounts, Queueing, Sending, SessionSwap, Unanswered};
 pub use cluster::{Cluster, ClusterGuard, SETTLE, Status};
 pub use config::{Config, GATEWAY_GRACE, PEER_TIMEOUT};
 pub use error::Error;

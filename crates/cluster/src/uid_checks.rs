@@ -113,7 +113,7 @@ impl Shared {
 
 /// Makes the checks of a uid, one after the other.
 async fn run(shared: Arc<Shared>, uid: Uid) {
-    let cluster = Cluster { shared, scope: None };
+    let cluster = Cluster { shared, scope: None, partial: None };
     while let Some((link, check)) = cluster.shared.uid_checks.next(&uid) {
         let checked = async {
             complete(&cluster, &check).await;

@@ -4,6 +4,7 @@
 mod call;
 mod commands;
 mod inspect;
+mod partial;
 mod presence;
 mod queries;
 mod request;
@@ -12,6 +13,8 @@ mod sending;
 mod sessions;
 mod tokens;
 
+pub(crate) use partial::Partial;
+pub use partial::Unanswered;
 pub use presence::PresenceCounts;
 pub use queries::Filter;
 pub use request::report_on;
@@ -279,6 +282,9 @@ impl Cluster {
         &self,
         query: impl Fn(SocketAddr) -> Option<Query>,
     ) -> Result<Vec<merge::From>, Error> {
+        if let Some(partial) = &self.partial {
+            return self.ask_each(partial, query).await;
+        }
         self.counted(async {
             let directory = self.settled().await;
             if let Some(missing) = directory.required().next() {

@@ -1,0 +1,97 @@
+//! The commands, each in a file of its own.
+
+mod bind;
+mod completions;
+mod config;
+mod explain;
+mod group;
+mod groups;
+mod kick;
+mod man;
+mod reached;
+mod send;
+mod target;
+mod token;
+mod uid;
+mod uids;
+mod watch;
+
+use clap::Subcommand;
+use service::settings::Loaded;
+
+use crate::{
+    args::{Args, Settings},
+    failure::Failure,
+    output::Output,
+};
+
+/// A command.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show the groups, with the number of their clients
+    Groups(groups::Groups),
+    /// Show the members of a group
+    Group(group::Group),
+    /// Show the uids that are online, with the number of their clients
+    Uids(uids::Uids),
+    /// Show the clients of a uid
+    #[command(visible_alias = "who")]
+    Uid(uid::Uid),
+    /// Send a message, and report which clients it reached
+    Send(send::Send),
+    /// Close clients, and report how many were closed
+    Kick(kick::Kick),
+    /// Bind a client to a uid, in place of its current one
+    Bind(bind::Bind),
+    /// Remove the uid of a client
+    Unbind(bind::Unbind),
+    /// Add a client, or all clients of a uid, to a group
+    Join(bind::Join),
+    /// Remove a client, or all clients of a uid, from a group
+    Leave(bind::Leave),
+    /// Explain a close code, a close cause, or the code of a refused handshake
+    Explain(explain::Explain),
+    /// Make and verify tokens of clients
+    Token(token::Token),
+    /// Show the settings of this program, each with its origin
+    Config(config::Config),
+    /// Write the completions of a shell to standard output
+    Completions(completions::Completions),
+    /// Write manual pages into a folder
+    Man(man::Man),
+}
+
+/// The surroundings of every command.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) settings: Settings,
+    pub(crate) output: Output,
+}
+
+/// Runs a command, and returns its exit code.
+///
+/// # Errors
+/// When the command fails.
+pub(crate) async fn run(loaded: Loaded<Args>) -> Result<u8, Failure> {
+    let sheet = loaded.sheet();
+    let (settings, command) = loaded.args.split();
+    let output = Output::new(settings.format, settings.color);
+    let context = Context { settings, output };
+    match command {
+        Command::Groups(it) => it.run(&context).await,
+        Command::Group(it) => it.run(&context).await,
+        Command::Uids(it) => it.run(&context).await,
+        Command::Uid(it) => it.run(&context).await,
+        Command::Send(it) => it.run(&context).await,
+        Command::Kick(it) => it.run(&context).await,
+        Command::Bind(it) => it.run(&context).await,
+        Command::Unbind(it) => it.run(&context).await,
+        Command::Join(it) => it.run(&context).await,
+        Command::Leave(it) => it.run(&context).await,
+        Command::Explain(it) => it.run(&context).await,
+        Command::Token(it) => it.run(&context),
+        Command::Config(it) => it.run(&context, &sheet),
+        Command::Completions(it) => it.run(&context),
+        Command::Man(it) => it.run(),
+    }
+}
