@@ -18,7 +18,11 @@ before(async () => {
   suite = await startSuite(FLAGS);
   world = environment({ port: suite.port, application: '', make: () => Pusher });
 });
-afterEach(() => world.close());
+const createWebSocket = Pusher.Runtime.createWebSocket;
+afterEach(() => {
+  Pusher.Runtime.createWebSocket = createWebSocket;
+  world.close();
+});
 after(() => suite?.stop());
 
 /** The states after the connection has ended, until it is connected again or gives up. */
@@ -40,13 +44,23 @@ async function staysAway(pusher) {
   assert.equal(pusher.connection.state, 'disconnected');
 }
 
+/** Lets pusher-js connect to another URL than its own. */
+function connectTo(change) {
+  Pusher.Runtime.createWebSocket = (url) => createWebSocket.call(Pusher.Runtime, change(url));
+}
+
 const refused = [
   ['unknown key', { key: 'unknown' }, 4001],
   ['disabled app', { key: 'disabled-key' }, 4003],
+  ['path that is no application', {}, 4005, (url) => url.replace('/app-key', '/app-key/more')],
+  ['protocol that is no number', {}, 4006, (url) => url.replace('protocol=7', 'protocol=seven')],
+  ['protocol of the future', {}, 4007, (url) => url.replace('protocol=7', 'protocol=8')],
+  ['no authorization in time', { key: 'strict-key', wait: true }, 4009],
 ];
-for (const [cause, options, code] of refused) {
+for (const [cause, options, code, change] of refused) {
   test(`${cause}: ${code}, and pusher-js stops for good`, { timeout: 60_000 }, async () => {
-    const pusher = await world.connect(options);
+    if (change) connectTo(change);
+    const pusher = await world.connect({ wait: false, ...options });
     const ended = outcome(pusher);
     assert.equal(await closeCode(pusher), code);
     assert.equal(await ended, 'disconnected');
@@ -72,6 +86,22 @@ test('no answer to pings: 4201, and pusher-js comes back', { timeout: 60_000 }, 
   assert.equal(await code, 4201);
   assert.equal(await ended, 'connected');
 });
+
+const mistakes = [
+  ['binary message', 1003, (pusher) => pusher.connection.connection.transport.socket.send(Buffer.from('{}'))],
+  ['more malformed messages than are answered', 4100, (pusher) => {
+    for (let at = 0; at < 30; at += 1) pusher.send_event('pusher:nonsense', {});
+  }],
+];
+for (const [cause, code, make] of mistakes) {
+  test(`${cause}: ${code}, and pusher-js comes back`, { timeout: 60_000 }, async () => {
+    const pusher = await world.connect();
+    const [closed, ended] = [closeCode(pusher), outcome(pusher)];
+    make(pusher);
+    assert.equal(await closed, code);
+    assert.equal(await ended, 'connected');
+  });
+}
 
 test('rate limit of the gateway: 4301, and pusher-js stops for good', { timeout: 60_000 }, async () => {
   const pusher = await world.connect();

@@ -23,7 +23,7 @@ fi
 # Modules are found beside the packages that they import.
 cp "$here"/*.mjs "$installed/"
 
-export SUITE_BIN=$bin CLIENTS_LOGS=$log_folder
+export SUITE_BIN=$bin CLIENTS_LOGS=$log_folder PUSHER_DOCUMENT=$root/docs/pusher.md
 timeout 600 node --test --test-reporter=spec --test-concurrency=1 "$installed/node.test.mjs" \
     "$installed/reactions.test.mjs" "$installed/chromium.test.mjs"
 timeout 180 node "$installed/with-suite.mjs" "$installed/venv/bin/python" "$here/pysher_client.py"

@@ -249,10 +249,10 @@ export function environment({ port, application, make, Echo, extra = {} }) {
     ...extra,
   });
   return {
-    async connect({ user = 'ann', watch = '', encrypted = false, key = 'app-key' } = {}) {
+    async connect({ user = 'ann', watch = '', encrypted = false, key = 'app-key', wait = key === 'app-key' } = {}) {
       const pusher = new (make(encrypted))(key, options(user, watch));
       open.push(() => pusher.disconnect());
-      if (key === 'app-key') await next('connected', (done) => pusher.connection.bind('connected', done));
+      if (wait) await next('connected', (done) => pusher.connection.bind('connected', done));
       return pusher;
     },
     async echo(broadcaster, user) {

@@ -30,6 +30,12 @@ id = "4"
 key = "small-key"
 secret = "fourth-secret"
 max_connections = 1
+
+[[pusher.app]]
+id = "5"
+key = "strict-key"
+secret = "fifth-secret"
+authorization_timeout = 1
 `;
 
 async function freePorts(count) {

@@ -16,6 +16,14 @@ const pusher = new Pusher({
 const authorize = (data) => (socketId, channel) => pusher.authorizeChannel(socketId, channel, data);
 const get = async (path, params) => (await pusher.get({ path, params })).json();
 
+// The options of docs/pusher.md, as they are written there.
+test('documented options are those of this API', async () => {
+  const row = fs.readFileSync(process.env.PUSHER_DOCUMENT, 'utf8').match(/^\| node \| `(.*)` \|$/m)[1];
+  const make = new Function('Pusher', 'appId', 'key', 'secret', `return ${row.replace('8080', port)}`);
+  const answer = await make(Pusher, '1', key, secret).trigger('a', 'e', {});
+  assert.deepEqual(await answer.json(), {});
+});
+
 test('trigger reaches the channels once, except the excluded client', async () => {
   const [one, two] = [await Subscriber.connect(), await Subscriber.connect()];
   for (const subscriber of [one, two]) {

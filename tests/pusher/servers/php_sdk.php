@@ -38,6 +38,12 @@ function received($stream, string $event): array
     exit(1);
 }
 
+// The options of docs/pusher.md, as they are written there.
+preg_match('/^\| PHP \| `(.*)` \|$/m', file_get_contents(getenv('PUSHER_DOCUMENT')), $row);
+[$key, $secret, $id] = [getenv('PUSHER_KEY'), getenv('PUSHER_SECRET'), '1'];
+$documented = eval('return ' . str_replace('8080', getenv('PUSHER_HTTP_PORT'), $row[1]) . ';');
+same(new stdClass(), $documented->trigger('a', 'e', []), 'documented options');
+
 [$stream, $socketId, $first] = subscribe('php', 'private-php');
 same(new stdClass(), $pusher->trigger('php', 'e', ['x' => 1]), 'one channel');
 same('{"x":1}', received($stream, 'e')['data'], 'its event');

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import unittest
 
@@ -47,6 +48,13 @@ class PythonSdk(unittest.TestCase):
             self.assertEqual(json.loads(two.next("e")["data"]), {"x": 1})
             client().trigger("py", "last", "text")
             self.assertEqual(one.next("last")["data"], "text")
+
+    def test_documented_options_are_those_of_this_api(self):
+        with open(os.environ["PUSHER_DOCUMENT"]) as document:
+            row = re.search(r"^\| Python \| `(.*)` \|$", document.read(), re.MULTILINE)[1]
+        names = {"pusher": pusher, "id": "1", "key": KEY, "secret": SECRET}
+        made = eval(row.replace("8080", os.environ["PUSHER_HTTP_PORT"]), names)
+        self.assertEqual(made.trigger("a", "e", {}), {})
 
     def test_batch_and_queries(self):
         with Subscriber("py-c") as subscriber:

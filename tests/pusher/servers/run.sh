@@ -24,6 +24,7 @@ fi
 cp "$here"/*.mjs "$installed/"
 
 export PUSHER_KEY=app-key PUSHER_SECRET=app-secret SUBSCRIBER=$installed WEBHOOKS=$log_folder/webhooks
+export PUSHER_DOCUMENT=$root/docs/pusher.md
 claim_port && hook_port=$port
 claim_port && export PUSHER_HTTP_PORT=$port
 cat >"$log_folder/worker.toml" <<TOML
