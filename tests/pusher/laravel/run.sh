@@ -1,7 +1,11 @@
 #!/usr/bin/env bash
 # docs/laravel.md in practice: an application of its files on Debian's Laravel, the commands of its
-# text, and two browsers. PUSHER_PHP names a clone of pusher/pusher-http-php, to use that library
-# instead of a stand-in, and to run its own tests too.
+# text, and two browsers. Two variables name folders of what no registry of these tests has:
+#
+#   PUSHER_PHP  a clone of pusher/pusher-http-php: that library is used instead of a stand-in, and its
+#               own tests run too
+#   LARAVEL     a folder as composer makes it (vendor), with laravel/framework 11: the same application
+#               runs on that too
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tests/lib.sh
@@ -10,6 +14,10 @@ PATH=$PATH:/usr/sbin:/sbin
 document=$root/docs/laravel.md
 
 need browser laravel nginx node npm openssl
+if [ -n "${LARAVEL:-}" ]; then
+    LARAVEL=$(cd "$LARAVEL" && pwd) || exit 1
+    export LARAVEL
+fi
 if [ -n "${PUSHER_PHP:-}" ]; then
     PUSHER_PHP=$(cd "$PUSHER_PHP" && pwd) || exit 1
     export PUSHER_PHP
@@ -44,16 +52,24 @@ commands() { # SECTION
     node "$root/tests/document.mjs" "$document" "$1" --commands | sed -E "$on_free_ports"
 }
 
-# Makes an application: the skeleton, and over it the files of each section.
-application() { # NAME SECTION...
-    local folder=$log_folder/$1 section
-    shift
-    mkdir -p "$folder"/storage/{cache,framework/cache,sessions,views} "$folder"/bootstrap/cache
-    cp -r "$here/skeleton/." "$folder/"
+# Makes an application: the skeleton of a version of Laravel, and over it the files of each section.
+application() { # NAME VERSION SECTION...
+    local folder=$log_folder/$1 version=$2 section
+    shift 2
+    mkdir -p "$folder"/storage/{cache,framework/{cache/data,sessions,views},logs,sessions,views} \
+        "$folder"/bootstrap/cache "$folder/database"
+    cp -r "$here/skeleton/." "$here/skeleton-$version/." "$folder/"
     ln -s "$installed/node_modules" "$folder/public/node_modules"
     for section in "$@"; do
         node "$root/tests/document.mjs" "$document" "$section" "$folder"
     done
+    if [ "$version" = 11 ]; then
+        # The framework's own connections do.
+        rm -f "$folder/config/broadcasting.php"
+        # The last of several lines of a variable counts.
+        cat "$folder/.env" >>"$folder/defaults.env"
+        mv "$folder/defaults.env" "$folder/.env"
+    fi
     find "$folder" -maxdepth 1 -type f -exec sed -Ei "$on_free_ports" {} +
 }
 
@@ -110,30 +126,51 @@ try() { # NAME
     until_open "$port"
     if ! APPLICATION=http://127.0.0.1:$port timeout 300 node --test --test-reporter=spec "$installed/chat.test.mjs"; then
         print_log_tail "application-$1"
-        grep -h 'local\.' "$folder"/storage/*.log | tail -n 5 || true
+        grep -hs 'local\.' "$folder"/storage/*.log "$folder"/storage/logs/*.log | tail -n 5 || true
         fail "the application $1 does not work"
     fi
 }
 
+# Makes and uses an application with a queue worker.
+try_queue() { # NAME VERSION DATABASE
+    local folder=$log_folder/$1
+    application "$1" "$2" "Laravel in five minutes" "Queue workers"
+    php "${php_flags[@]}" "$here/jobs_table.php" "$folder/$3"
+    QUEUE_WORKER="$(cd "$folder" && commands "Queue workers" | sed "s#php artisan#php $folder/artisan#")" \
+        try "$1"
+}
+
 choose_ports
 export PUSHER_STAND_IN=$here/../php/Pusher.php
-application five-minutes "Laravel in five minutes"
+application five-minutes 8 "Laravel in five minutes"
 start_suite
 try five-minutes
-
-application queue "Laravel in five minutes" "Queue workers"
-php "${php_flags[@]}" "$here/jobs_table.php" "$log_folder/queue/storage/jobs.sqlite"
-QUEUE_WORKER="$(cd "$log_folder/queue" && commands "Queue workers" | sed "s#php artisan#php $log_folder/queue/artisan#")" \
-    try queue
-
+try_queue queue 8 storage/jobs.sqlite
+application soketi 8 "Laravel in five minutes" "From soketi"
+try soketi
 start_nginx
-application reverb "Laravel in five minutes" "From Reverb"
+application reverb 8 "Laravel in five minutes" "From Reverb"
 try reverb
 for request in 'GET /app/app-key' 'POST /apps/1/events'; do
     grep -q "\"$request" "$log_folder/nginx/access.log" || fail "nginx has not seen $request"
 done
 
+application pusher 8 "Laravel in five minutes" "From Pusher"
+try pusher
+
+if [ -n "${LARAVEL:-}" ]; then
+    application five-minutes-11 11 "Laravel in five minutes"
+    try five-minutes-11
+    try_queue queue-11 11 database/database.sqlite
+    application reverb-11 11 "Laravel in five minutes" "From Reverb"
+    try reverb-11
+else
+    say "Laravel 11: skipped, LARAVEL names no folder"
+fi
+
 if [ -n "${PUSHER_PHP:-}" ]; then
     say "--- the tests of pusher-http-php"
     bash "$here/sdk.sh" "$http" "$clients" "$log_folder/sdk" "$installed/subscriber.mjs"
+else
+    say "pusher-http-php: skipped, PUSHER_PHP names no folder"
 fi

@@ -1,29 +1,14 @@
 <?php
-// The parts of an installed Laravel that docs/laravel.md does not give: the framework, as Debian
-// packages it, sessions, users, and a page.
+// The parts of an installed Laravel 8 that docs/laravel.md does not give: the framework, as Debian
+// packages it, and sessions.
 
-// PUSHER_PHP names a folder with the `src` of pusher/pusher-http-php. The stand-in is used without.
-$sdk = getenv('PUSHER_PHP');
 require_once 'Illuminate/autoload.php';
-if ($sdk) {
-    require_once 'GuzzleHttp/autoload.php';
-} else {
-    require_once getenv('PUSHER_STAND_IN');
-}
-spl_autoload_register(function (string $class) use ($sdk) {
-    [$space, $rest] = explode('\\', $class, 2) + [1 => ''];
-    $folder = ['App' => dirname(__DIR__) . '/app', 'Pusher' => "$sdk/src"][$space] ?? null;
-    $file = "$folder/" . strtr($rest, '\\', '/') . '.php';
-    if ($folder && is_file($file)) {
-        require $file;
-    }
-});
+require_once __DIR__ . '/classes.php';
+require_once __DIR__ . '/page.php';
 
-use App\Models\User;
 use Illuminate\Contracts;
 use Illuminate\Foundation;
-use Illuminate\Http\Request;
-use Illuminate\Support\Facades\{Auth, Broadcast, DB, Route, Schema};
+use Illuminate\Support\Facades\{Broadcast, Route};
 
 class HttpKernel extends Foundation\Http\Kernel
 {
@@ -80,34 +65,12 @@ $app->afterBootstrapping(Foundation\Bootstrap\LoadConfiguration::class, function
     ]);
 });
 
-/** A module of the page, with the variables that Vite gives to it. */
-function resource(string $name)
-{
-    $variables = array_filter($_ENV, fn ($key) => str_starts_with($key, 'VITE_'), ARRAY_FILTER_USE_KEY);
-    $begin = 'import.meta.env = ' . json_encode($variables ?: new stdClass()) . ";\n";
-    $script = $begin . file_get_contents(resource_path("js/$name"));
-    return response($script)->header('Content-Type', 'text/javascript');
-}
-
 $app->booted(function ($app) {
-    Auth::viaRequest('session-name', function (Request $request) {
-        $name = $request->session()->get('name');
-        return $name ? new User(['id' => crc32($name), 'name' => $name]) : null;
-    });
+    users_are_in_sessions();
     Broadcast::routes();
     require base_path('routes/channels.php');
-    Route::middleware('web')->group(function () {
-        require base_path('routes/web.php');
-        Route::get('/login/{name}', function (Request $request, string $name) {
-            $request->session()->put('name', $name);
-            return redirect('/');
-        });
-        Route::get('/', function () {
-            $page = file_get_contents(public_path('chat.html'));
-            return str_replace('CSRF_TOKEN', csrf_token(), $page);
-        });
-    });
-    Route::get('/js/{name}', fn (string $name) => resource($name));
+    Route::middleware('web')->group(fn () => require base_path('routes/web.php'));
+    routes_of_the_page();
 });
 
 return $app;
