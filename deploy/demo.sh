@@ -32,17 +32,26 @@ start_register() {
     admin_ports[register]=$port
 }
 
-start_gateway() { # NAME CLIENT_PORT INNER_PORT
-    local client inner
-    prefer_port "$1, for clients," "$2"
-    client=$port
-    prefer_port "$1, for workers," "$3"
+# Sets $client_ports to the ports of both gateways for clients: the page of each knows the other.
+choose_client_ports() { # PORT...
+    local number=0 preferred
+    for preferred in "$@"; do
+        number=$((number + 1))
+        prefer_port "gateway-$number, for clients," "$preferred"
+        client_ports+=("$port")
+    done
+}
+
+start_gateway() { # NAME CLIENT_PORT OTHER_CLIENT_PORT INNER_PORT
+    local inner
+    prefer_port "$1, for workers," "$4"
     inner=$port
     claim_port
-    start "$1" "$bin/gateway" --register-address "$register" --listen "ws://127.0.0.1:$client" \
-        --lan-ip 127.0.0.1 --lan-port "$inner" --admin-listen "127.0.0.1:$port"
+    start "$1" "$bin/gateway" --register-address "$register" --listen "ws://127.0.0.1:$2" \
+        --lan-ip 127.0.0.1 --lan-port "$inner" --admin-listen "127.0.0.1:$port" \
+        --web-failover "ws://127.0.0.1:$3"
     admin_ports[$1]=$port
-    pages+=("http://127.0.0.1:$client/")
+    pages+=("http://127.0.0.1:$2/")
 }
 
 start_worker() { # NAME
@@ -57,9 +66,9 @@ start_all() {
     read -r -a gateways <<<"${DEMO_GATEWAY_PORTS:-7272 7273}"
     read -r -a inners <<<"${DEMO_INNER_PORTS:-2900 2901}"
     start_register
-    for number in 1 2; do
-        start_gateway "gateway-$number" "${gateways[number - 1]}" "${inners[number - 1]}"
-    done
+    choose_client_ports "${gateways[@]}"
+    start_gateway gateway-1 "${client_ports[0]}" "${client_ports[1]}" "${inners[0]}"
+    start_gateway gateway-2 "${client_ports[1]}" "${client_ports[0]}" "${inners[1]}"
     for number in 1 2; do start_worker "worker-$number"; done
     for name in "${started[@]}"; do wait_ready "$name" "${admin_ports[$name]}"; done
 }
@@ -105,7 +114,7 @@ finish() {
 }
 
 declare -A admin_ports=()
-pages=()
+pages=() client_ports=()
 say "Building (the first time takes a minute or two) …"
 demo_binaries
 log_folder=$(mktemp -d "${TMPDIR:-/tmp}/push-suite-demo.XXXXXX")

@@ -25,6 +25,7 @@ export class Chat {
   #whoAsked = 0;
   #unconfirmed = [];
   #lostSince = null;
+  #lostAt = null;
 
   /** `onIdentity({ name, room })` reports the current name and room; `onRefused()` that the name was rejected. */
   constructor({ connect, terminal, status, onIdentity, onRefused }) {
@@ -106,6 +107,7 @@ export class Chat {
   quit() {
     this.#connection.stop();
     this.#lostSince = 'quit';
+    this.#lostAt = new Date();
     this.#forgetAsked();
     this.note(parts('closed', { connect: { command: '/connect' } }));
   }
@@ -142,14 +144,25 @@ export class Chat {
   }
 
   #lost({ was }) {
-    if (was === 'online') this.#warn(parts('lost'));
-    else if (!this.#lostSince) this.#warn(parts('refused'));
+    if (was === 'online') {
+      this.#lostAt = new Date();
+      this.#warn(parts('lost'));
+    } else if (!this.#lostSince) this.#warn(parts('refused'));
     this.#lostSince ??= was;
     this.#forgetAsked();
   }
 
+  /** Marks the time in which messages of others did not arrive. */
+  #markGap() {
+    if (!this.#lostAt) return;
+    const [from, to] = [this.#lostAt, new Date()].map((time) => time.toTimeString().slice(0, 8));
+    this.#terminal.printBare('gap', parts('gap', { from, to }));
+    this.#lostAt = null;
+  }
+
   #closed({ code, reason }) {
     this.#lostSince = 'closed';
+    this.#lostAt = new Date();
     this.#forgetAsked();
     const key = `close-${reason || code}`;
     const why = known(key) ? t(key) : { said: reason ? `${reason} (${code})` : String(code) };
@@ -178,6 +191,7 @@ export class Chat {
       this.#take({ name, room: room ?? this.#wantedRoom ?? this.#room });
       this.#wantedRoom = null;
       this.#lostSince = null;
+      if (back) this.#markGap();
       this.#connection.accept();
       const values = { name: this.#nick(id, name), room: { room: this.#room } };
       this.#terminal.print('good', '--', parts(back ? 'back-in' : 'you-are-in', values));
@@ -259,8 +273,10 @@ export class Chat {
     this.#status.showPeople(this.#roster.size);
   }
 
+  /** A name as part of a line; two members of one name are told apart by the ends of their ids. */
   #nick(id, name) {
-    return { nick: name, id: id ?? '' };
+    const tail = id ? this.#roster.handleAs(id, name).slice(name.length) : '';
+    return { nick: name, id: id ?? '', tail };
   }
 
   /** The members of the room, as parts of a line. */
@@ -268,8 +284,7 @@ export class Chat {
     const everybody = this.#roster.handles();
     const shown = everybody.slice(0, NAMES_SHOWN).flatMap(({ id, name, handle }, index) => [
       index > 0 ? '  ' : '',
-      this.#nick(id, name),
-      handle.slice(name.length),
+      { nick: name, id, tail: handle.slice(name.length) },
       this.isMe(id) ? ` ${t('you-mark')}` : '',
     ]);
     const more = everybody.length - NAMES_SHOWN;

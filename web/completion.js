@@ -33,6 +33,14 @@ export class Completion {
     if (candidates.length === 1) this.reset();
     return { value: done + tail, caret: done.length, candidates, index };
   }
+
+  /** Takes one of the offered candidates, and ends the round. */
+  take(index) {
+    const { candidates, head, tail } = this.#round;
+    this.reset();
+    const done = head + candidates[index];
+    return { value: done + tail, caret: done.length };
+  }
 }
 
 function begin(value, caret, handles) {

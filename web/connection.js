@@ -42,12 +42,16 @@ export function comesBack(code, reason) {
  * - `{ name: 'waiting', at }`: lost; `at` is the time of the next attempt (milliseconds, as Date.now)
  * - `{ name: 'closed' }`: stopped by the user, or closed by the server with a code that is final
  *
+ * It has one URL or several, of gateways that serve the same cluster. After a loss or a failed attempt
+ * it goes on to the next.
+ *
  * `onOpen` is called when the socket is open, `onFrame(text)` for each frame, and
  * `onLost({ code, was })` when the socket was closed unexpectedly and is opened again, and
  * `onClosed({ code, reason })` when the server has closed it for good.
  */
 export class Connection {
-  #url;
+  #urls;
+  #at = 0;
   #on;
   #openSocket;
   #state = { name: 'idle' };
@@ -57,8 +61,8 @@ export class Connection {
   #deadline = 0;
   #heardAt = 0;
 
-  constructor(url, handlers, openSocket = (to) => new WebSocket(to)) {
-    this.#url = url;
+  constructor(urls, handlers, openSocket = (to) => new WebSocket(to)) {
+    this.#urls = [urls].flat();
     this.#on = handlers;
     this.#openSocket = openSocket;
   }
@@ -77,7 +81,7 @@ export class Connection {
     if (this.#socket) return;
     clearTimeout(this.#retry);
     this.#become({ name: 'connecting' });
-    const socket = this.#openSocket(this.#url);
+    const socket = this.#openSocket(this.#urls[this.#at]);
     this.#socket = socket;
     const current = (handle) => (event) => this.#socket === socket && handle(event);
     socket.addEventListener('open', current(() => this.#opened()));
@@ -138,6 +142,7 @@ export class Connection {
       return;
     }
     this.#drop(1000);
+    this.#at = (this.#at + 1) % this.#urls.length;
     const wait = retryAfter(reason) ?? backoff(this.#attempt);
     this.#attempt += 1;
     this.#retry = setTimeout(() => this.start(), wait);

@@ -11,6 +11,10 @@ import { Terminal } from './terminal.js';
 
 const FIRST_ROOM = 'lobby';
 
+// The gateway that has served the page, and those that it names (--web-failover).
+const own = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/`;
+const others = document.querySelector('meta[name="gateways"]').content.split(' ').filter(Boolean);
+
 const element = (id) => document.getElementById(id);
 const log = element('log');
 
@@ -28,6 +32,7 @@ const prompt = new Prompt(element('prompt'), {
     return shell.enter(line);
   },
   onCancel: (line) => shell.cancel(line),
+  onClear: () => shell.clear(),
   onScroll: (where) =>
     ({
       'page-up': () => terminal.page(-1),
@@ -41,7 +46,7 @@ const prompt = new Prompt(element('prompt'), {
 const status = new Statusbar(document);
 
 const chat = new Chat({
-  connect: (handlers) => new Connection(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/`, handlers),
+  connect: (handlers) => new Connection([own, ...others], handlers),
   terminal,
   status,
   onIdentity: ({ name, room }) => {
@@ -82,8 +87,15 @@ document.addEventListener('keydown', (event) => {
   const types = (event.key.length === 1 && event.key !== ' ') || event.key === 'Process';
   if (types && !chord) prompt.focus();
 });
-log.addEventListener('click', ({ pointerType }) => {
-  if (pointerType === 'mouse' && getSelection().isCollapsed) prompt.focus();
+// A tap does so where it would hide nothing that is read: on empty ground, or before the first line.
+log.addEventListener('click', ({ pointerType, target }) => {
+  const reads = pointerType !== 'mouse' && target !== log && !shell.asks;
+  if (!reads && getSelection().isCollapsed && !target.closest('a')) prompt.focus();
+});
+
+// A terminal's Ctrl+W closes the tab in most browsers; a line that was typed is not lost unasked.
+addEventListener('beforeunload', (event) => {
+  if (prompt.hasDraft) event.preventDefault();
 });
 
 addEventListener('online', () => chat.wake());

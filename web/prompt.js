@@ -8,7 +8,8 @@ const MENU_SIZE = 12;
 
 /**
  * Calls `onEnter(line)`, which returns whether the line was handled (and may be cleared);
- * `onScroll('page-up' | 'page-down' | 'start' | 'end')`; and `onCancel(line)` for Ctrl+C.
+ * `onScroll('page-up' | 'page-down' | 'start' | 'end')`; `onCancel(line)` for Ctrl+C; and `onClear()` for
+ * Ctrl+L.
  * Calls `handles()` for names to complete.
  */
 export class Prompt {
@@ -21,6 +22,7 @@ export class Prompt {
   #completion = new Completion();
   #asking = false;
   #leaving = false;
+  #deleted = '';
 
   constructor(root, handlers) {
     this.#root = root;
@@ -32,27 +34,42 @@ export class Prompt {
     this.#line.addEventListener('input', () => this.#edited());
     this.#line.addEventListener('blur', () => this.#endRound());
     root.querySelector('#send').addEventListener('click', () => this.#enter());
-    for (const button of root.querySelectorAll('button:not(#newer)')) {
-      // A tap on a key must not close the virtual keyboard.
-      button.addEventListener('pointerdown', (event) => event.preventDefault());
-    }
+    // A tap on a key or on a candidate must not close the virtual keyboard.
+    root.addEventListener('pointerdown', (event) => {
+      if (event.target.closest('button:not(#newer)')) event.preventDefault();
+    });
     root.querySelector('.keys').addEventListener('click', ({ target }) => this.#extraKey(target));
+    this.#menu.addEventListener('click', ({ target }) => this.#choose(target.closest('button')));
   }
 
   /** Shows `name@room $`. */
   showShell(name, room) {
     this.#asking = false;
-    this.#line.setAttribute('aria-label', t('line-label'));
+    this.#label('line', 'send');
     this.#root.classList.remove('asking');
     this.#sign.replaceChildren(...sign({ name, room }));
   }
 
-  /** Shows a question; without history and completion. */
-  showQuestion(words, label) {
+  /** Asks for the name; without history and completion. */
+  showQuestion(words) {
     this.#asking = true;
-    this.#line.setAttribute('aria-label', label);
+    this.#label('login', 'join');
     this.#root.classList.add('asking');
     this.#sign.replaceChildren(span('sign-question', words));
+  }
+
+  /** The names of the line and its button. The hint is visible where the line has a frame. */
+  #label(line, button) {
+    this.#line.setAttribute('aria-label', t(`${line}-label`));
+    this.#line.placeholder = t(`${line}-hint`);
+    const send = this.#root.querySelector('#send');
+    send.textContent = t(button);
+    send.setAttribute('aria-label', t(button === 'send' ? 'send-label' : button));
+  }
+
+  /** Whether the line has text that was not sent. */
+  get hasDraft() {
+    return this.#line.value.trim() !== '';
   }
 
   focus() {
@@ -120,7 +137,43 @@ export class Prompt {
     if (!ctrlKey || altKey || metaKey) return false;
     if (key === 'Home') return this.#scroll('start');
     if (key === 'End') return this.#scroll('end');
-    if (key.toLowerCase() !== 'c') return false;
+    if (key.toLowerCase() === 'c') return this.#interrupt();
+    return this.#edit(key.toLowerCase());
+  }
+
+  /** The editing keys of a shell; returns whether the key is one. */
+  #edit(key) {
+    const { value, selectionStart: at } = this.#line;
+    const begin = value.lastIndexOf('\n', at - 1) + 1;
+    const end = value.indexOf('\n', at) < 0 ? value.length : value.indexOf('\n', at);
+    const edits = {
+      a: () => this.set(value, begin),
+      e: () => this.set(value, end),
+      u: () => this.#cut(begin, at),
+      k: () => this.#cut(at, end),
+      w: () => this.#cut(value.slice(0, at).search(/\S*\s*$/), at),
+      y: () => this.#insert(this.#deleted),
+      l: () => this.#on.onClear(),
+    };
+    if (!Object.hasOwn(edits, key)) return false;
+    edits[key]();
+    return true;
+  }
+
+  #cut(from, to) {
+    const { value } = this.#line;
+    if (from === to) return this.#bell();
+    this.#deleted = value.slice(from, to);
+    this.set(value.slice(0, from) + value.slice(to), from);
+  }
+
+  #insert(text) {
+    const { value, selectionStart, selectionEnd } = this.#line;
+    this.set(value.slice(0, selectionStart) + text + value.slice(selectionEnd), selectionStart + text.length);
+  }
+
+  /** Ctrl+C, unless it copies a selection. */
+  #interrupt() {
     const selected = this.#line.selectionStart !== this.#line.selectionEnd || !getSelection().isCollapsed;
     if (selected) return false;
     this.#on.onCancel(this.#line.value);
@@ -173,9 +226,18 @@ export class Prompt {
     const first = Math.max(0, Math.min(index - (MENU_SIZE >> 1), candidates.length - MENU_SIZE));
     const choices = candidates.slice(first, first + MENU_SIZE);
     this.#menu.replaceChildren(
-      ...choices.map((choice, i) => span(first + i === index ? 'chosen' : '', choice.trim())),
+      ...choices.map((choice, i) => candidate(first + i, first + i === index, choice.trim())),
     );
     this.#menu.hidden = false;
+  }
+
+  /** Completes by the candidate that was tapped. */
+  #choose(button) {
+    if (!button || !this.#completion.active) return;
+    const { value, caret } = this.#completion.take(Number(button.dataset.index));
+    this.#endRound();
+    this.set(value, caret);
+    this.focus();
   }
 
   #endRound() {
@@ -201,6 +263,16 @@ export class Prompt {
 /** The elements of `name@room $`. */
 export function sign({ name, room }) {
   return [span('sign-name', name), span('sign-at', '@'), span('sign-room', room), span('sign-mark', ' $ ')];
+}
+
+function candidate(index, isChosen, text) {
+  const made = document.createElement('button');
+  made.type = 'button';
+  made.tabIndex = -1;
+  made.className = isChosen ? 'chosen' : '';
+  made.dataset.index = String(index);
+  made.append(span('', text));
+  return made;
 }
 
 function span(className, text) {

@@ -42,9 +42,9 @@ export class Roster {
   handles() {
     const byName = new Map();
     for (const person of this.people()) {
-      const namesakes = byName.get(person.name);
+      const namesakes = byName.get(alike(person.name));
       if (namesakes) namesakes.push(person);
-      else byName.set(person.name, [person]);
+      else byName.set(alike(person.name), [person]);
     }
     return [...byName.values()].flatMap((namesakes) =>
       namesakes.map((person) => ({ ...person, handle: handle(person, namesakes) })),
@@ -53,7 +53,15 @@ export class Roster {
 
   /** The handle of one member. */
   handleOf(id) {
-    return this.handles().find((person) => person.id === id)?.handle ?? this.nameOf(id) ?? '';
+    const name = this.nameOf(id);
+    return name === undefined ? '' : this.handleAs(id, name);
+  }
+
+  /** The handle of a client under a name, which may have left, or may not have the name yet. */
+  handleAs(id, name) {
+    const others = this.people().filter((person) => person.id !== id && alike(person.name) === alike(name));
+    const person = { id, name };
+    return handle(person, [person, ...others]);
   }
 
   /**
@@ -81,9 +89,14 @@ export class Roster {
   }
 }
 
+/** Names that look the same at a glance: in another case, or in letters of another width. */
+function alike(name) {
+  return name.normalize('NFKC').toLowerCase();
+}
+
 function handle(person, namesakes) {
-  if (namesakes.length === 1) return person.name;
   const others = namesakes.filter((other) => other !== person);
+  if (others.length === 0) return person.name;
   for (let digits = SHORTEST_TAIL; digits < person.id.length; digits += 1) {
     const tail = person.id.slice(-digits);
     if (others.every((other) => !other.id.endsWith(tail))) return `${person.name}#${tail}`;

@@ -10,7 +10,10 @@ import { cleanName, length } from './text.js';
 /** The commands that are allowed before the login. */
 const NAMELESS = ['help', 'lang', 'clear'];
 
-const KEYS = ['tab', 'history', 'newline', 'page', 'escape'];
+const KEYS = ['tab', 'history', 'newline', 'edit', 'yank', 'page', 'escape'];
+
+/** Whether the page is used by touch, without a keyboard. */
+const isTouch = () => matchMedia('(pointer: coarse)').matches;
 
 export class Shell {
   #terminal;
@@ -33,20 +36,26 @@ export class Shell {
   }
 
   hint() {
-    this.#terminal.printBare('hint', parts('hint', { help: { command: '/help' } }));
+    this.#terminal.printBare('hint', parts(isTouch() ? 'hint-touch' : 'hint', { help: { command: '/help' } }));
   }
 
   /** Prompts for a name, with which the room is entered. */
   askName(room) {
     this.#question = { room, suggestion: guestName() };
-    this.#terminal.printBare('hint', parts('how'));
+    this.#terminal.printBare('hint', parts('about'));
+    this.#terminal.printBare('hint', parts(isTouch() ? 'how-touch' : 'how'));
     this.repaint();
+  }
+
+  /** Whether a name is asked for. */
+  get asks() {
+    return this.#question !== null;
   }
 
   /** Shows the prompt for the current name and room. */
   repaint() {
     if (this.#question) {
-      this.#prompt.showQuestion(t('login-prompt', { name: this.#question.suggestion }), t('login-label'));
+      this.#prompt.showQuestion(t('login-prompt', { name: this.#question.suggestion }));
     } else if (this.#chat.name !== null) {
       this.#prompt.showShell(this.#chat.name, this.#chat.room);
     }
@@ -82,6 +91,11 @@ export class Shell {
         this.#error(this.#unknown(meant));
         return true;
     }
+  }
+
+  /** Ctrl+L: clears the screen, as /clear does. */
+  clear() {
+    this.#terminal.clear();
   }
 
   /** Ctrl+C: keeps the line in the scrollback without executing it. */

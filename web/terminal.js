@@ -5,12 +5,12 @@ import { sign } from './prompt.js';
 import { colourOf, segments } from './text.js';
 
 const MAX_LINES = 2_000;
-const COLOURS = 12;
+const COLOURS = 24;
 const AT_END_PX = 24;
 
 /**
  * Prints into a log element. A line is a list of strings and of
- * `{ nick, id }`, `{ room }`, `{ command }`, `{ said }` (a message), `{ pad }` (a column) and
+ * `{ nick, id, tail }`, `{ room }`, `{ command }`, `{ said }` (a message), `{ pad }` (a column) and
  * `{ sign }` (the prompt).
  */
 export class Terminal {
@@ -31,11 +31,17 @@ export class Terminal {
     newer.addEventListener('click', () => this.toEnd());
     new ResizeObserver(() => this.#settle()).observe(log);
     log.addEventListener('click', ({ target }) => {
-      const hit = target.closest('.nick, .command');
-      if (!hit || !getSelection().isCollapsed) return;
-      if (hit.classList.contains('nick')) onName({ id: hit.dataset.id, name: hit.dataset.name });
-      else onCommand(hit.textContent);
+      if (getSelection().isCollapsed) activate(target.closest('.nick, .command'));
     });
+    log.addEventListener('keydown', (event) => {
+      if (event.key !== 'Enter' || !event.target.matches('.nick, .command')) return;
+      event.preventDefault();
+      activate(event.target);
+    });
+    function activate(hit) {
+      if (hit?.classList.contains('nick')) onName({ id: hit.dataset.id, name: hit.dataset.name });
+      else if (hit) onCommand(hit.textContent);
+    }
   }
 
   /**
@@ -57,7 +63,8 @@ export class Terminal {
     rule.setAttribute('aria-hidden', 'true');
     const text = element('span', 'text');
     text.append(...parts.map(render));
-    line.append(time, ' ', who, rule, text);
+    // No line break is possible here: a long word begins beside the name.
+    line.append(time, '\u00a0', who, rule, text);
     this.#append(line);
   }
 
@@ -142,13 +149,15 @@ export class Terminal {
 function render(part) {
   if (typeof part === 'string') return shown(element('span', ''), part);
   if (part.nick !== undefined) {
-    const nick = element('bdi', `nick c${colourOf(part.nick, COLOURS)}`, part.nick);
+    const tail = part.tail ?? '';
+    const nick = element('bdi', `nick c${colourOf(part.nick + tail, COLOURS)}`, part.nick);
+    if (tail) nick.append(element('span', 'tail', tail));
     nick.dataset.id = part.id ?? '';
     nick.dataset.name = part.nick;
-    return nick;
+    return clickable(nick);
   }
   if (part.room !== undefined) return element('bdi', 'room-name', `#${part.room}`);
-  if (part.command !== undefined) return element('span', 'command', part.command);
+  if (part.command !== undefined) return clickable(element('span', 'command', part.command));
   if (part.pad !== undefined) {
     const pad = element('span', 'pad');
     pad.append(...[part.pad].flat().map(render));
@@ -165,8 +174,26 @@ function render(part) {
 }
 
 function shown(parent, text) {
-  parent.append(...segments(text).map(({ text: plain, code }) => plain ?? element('span', 'hidden-char', code)));
+  parent.append(...segments(text).map(shownSegment));
   return parent;
+}
+
+function shownSegment({ text, link, code }) {
+  if (text !== undefined) return text;
+  if (link === undefined) return element('span', 'hidden-char', code);
+  const made = element('a', 'link', link);
+  made.href = link;
+  made.target = '_blank';
+  made.rel = 'noopener noreferrer nofollow';
+  return made;
+}
+
+// A button that is copied as text. It is reached by Enter, once it has the focus of a click or of a
+// screen reader; Tab would have to pass every name of the conversation.
+function clickable(made) {
+  made.setAttribute('role', 'button');
+  made.tabIndex = -1;
+  return made;
 }
 
 function element(tag, className, text) {

@@ -28,11 +28,43 @@ const HIDDEN_ALL = new RegExp(HIDDEN, 'g');
 // Directional marks are part of ordinary Hebrew and Arabic text; in names they only serve spoofing.
 const MARKS = new Set(['\u200e', '\u200f', '\u061c', '\u00ad']);
 
+// Addresses of web pages, without the punctuation of the sentence around them.
+const LINK = /https?:\/\/[^\s<>"'\u3000-\u303f\uff00-\uffef]+/giu;
+const TRAILING = /(?:[.,;:!?…]|&(?:lt|gt);)+$/;
+
 /**
- * Splits a text into literal parts and characters that are shown by code point, as in `less`:
- * `[{ text }, { code: 'U+202E' }, …]`.
+ * Splits a text into literal parts, links, and characters that are shown by code point, as in `less`:
+ * `[{ text }, { link }, { code: 'U+202E' }, …]`. A link is shown as it was written, and ends before the
+ * first hidden character.
  */
 export function segments(text) {
+  return withCodes(text).flatMap((part) => (part.text === undefined ? [part] : withLinks(part.text)));
+}
+
+function withLinks(text) {
+  const parts = [];
+  let from = 0;
+  for (const { 0: found, index } of text.matchAll(LINK)) {
+    const link = trimmed(found);
+    if (!URL.canParse(link)) continue;
+    if (index > from) parts.push({ text: text.slice(from, index) });
+    parts.push({ link });
+    from = index + link.length;
+  }
+  if (from < text.length) parts.push({ text: text.slice(from) });
+  return parts;
+}
+
+/** Without the marks that end a sentence, and without a closing bracket that is not opened. */
+function trimmed(link) {
+  const plain = link.replace(TRAILING, '');
+  const closes = [['(', ')'], ['[', ']']].some(
+    ([open, close]) => plain.endsWith(close) && plain.split(close).length > plain.split(open).length,
+  );
+  return closes ? trimmed(plain.slice(0, -1)) : plain;
+}
+
+function withCodes(text) {
   const parts = [];
   let from = 0;
   for (const { 0: found, index } of text.matchAll(HIDDEN_ALL)) {
@@ -77,7 +109,7 @@ export function mentions(text, name) {
   return false;
 }
 
-/** One of `count` colors for a name, the same for every client (FNV-1a). */
+/** One of `count` colors for a handle, the same for every client (FNV-1a). */
 export function colourOf(name, count) {
   let hash = 0x811c9dc5;
   for (const byte of new TextEncoder().encode(name.normalize('NFC'))) {

@@ -53,6 +53,21 @@ export const WORDS = {
 
   // The login.
   'welcome': ['Welcome. This is a chat on {host}.', '欢迎。这里是 {host} 上的聊天室。'],
+  'about': [
+    'What is written in a room is seen by everybody who is in it. Nothing is stored.',
+    '房间里的每个人都能看到所发的内容，服务器不保存。',
+  ],
+  'how-touch': [
+    'Choose a name and tap join; without one, you get the name in brackets.',
+    '输入名字后点“进入”；不输入则使用方括号中的名字。',
+  ],
+  'hint-touch': [
+    'Write below to talk, {help} for the commands, tap a name to write to one person.',
+    '在下面输入即可发言，{help} 查看命令，点名字可以私聊。',
+  ],
+  'line-hint': ['message', '消息'],
+  'login-hint': ['your name', '你的名字'],
+  'join': ['join', '进入'],
   'how': [
     'Choose a name and press Enter; an empty line accepts the one in brackets.',
     '输入名字后按回车；直接回车则使用方括号中的名字。',
@@ -78,6 +93,10 @@ export const WORDS = {
   'private': ['[private]', '[私聊]'],
   'private-to-you': ['{name} → you', '{name} → 你'],
   'private-from-you': ['you → {name}', '你 → {name}'],
+  'gap': [
+    'messages of others between {from} and {to} are missing here',
+    '{from} 到 {to} 之间别人的消息没有收到',
+  ],
   'lost': ['connection lost; reconnecting', '连接已断开，正在重连'],
   'refused': ['cannot reach the server; trying again', '无法连接服务器，稍后重试'],
   'unconfirmed': ['not confirmed by the server: {text}', '服务器未确认：{text}'],
@@ -145,6 +164,10 @@ export const WORDS = {
   'help-key-history': ['previous lines', '输入历史'],
   'key-newline': ['Shift+Enter', 'Shift+Enter'],
   'help-key-newline': ['a line break', '换行'],
+  'key-edit': ['Ctrl+A E U K W', 'Ctrl+A E U K W'],
+  'help-key-edit': ['begin, end, delete to begin, to end, a word', '行首、行尾、删到行首、删到行尾、删一词'],
+  'key-yank': ['Ctrl+Y Ctrl+L', 'Ctrl+Y Ctrl+L'],
+  'help-key-yank': ['put back what was deleted; clear the screen', '粘回删除的内容；清空屏幕'],
   'key-page': ['PgUp PgDn', 'PgUp PgDn'],
   'help-key-page': ['scroll', '滚动'],
   'key-escape': ['Esc Tab', 'Esc Tab'],

@@ -26,6 +26,7 @@ example(
     await gateway.start();
     await alice.sees(`connected again: back in #${room} as alice`);
     await bob.sees(`connected again: back in #${room} as bob`);
+    await alice.sees(/messages of others between [\d:]{8} and [\d:]{8} are missing here/, '.gap');
     await alice.sees('bob');
     await alice.page.waitForFunction(() => document.querySelector('#who').textContent === '2 here');
     await alice.line.press('Enter');

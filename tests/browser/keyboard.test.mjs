@@ -84,6 +84,48 @@ example('login and chat work without a mouse', async ({ open, enter, room }) => 
   await alice.sees(`you are alice in #${room}-2`);
 });
 
+example('the editing keys of a shell', async ({ enter }) => {
+  const alice = await enter('alice');
+  const { keyboard } = alice.page;
+  const press = async (...keys) => {
+    for (const key of keys) await keyboard.press(key);
+  };
+  const state = () => alice.line.evaluate(({ value, selectionStart }) => [value, selectionStart]);
+  await alice.line.focus();
+  await keyboard.type('one two three');
+  await press('Control+a');
+  assert.deepEqual(await state(), ['one two three', 0]);
+  await press('Control+e');
+  assert.deepEqual(await state(), ['one two three', 13]);
+  // Chromium keeps Ctrl+W to itself; other browsers pass it on.
+  await alice.line.dispatchEvent('keydown', { key: 'w', ctrlKey: true, bubbles: true });
+  assert.deepEqual(await state(), ['one two ', 8]);
+  await press('Control+y');
+  assert.deepEqual(await state(), ['one two three', 13]);
+  await press('ArrowLeft', 'ArrowLeft', 'Control+k');
+  assert.deepEqual(await state(), ['one two thr', 11]);
+  await press('Control+u');
+  assert.deepEqual(await state(), ['', 0]);
+  await press('Control+y', 'Control+l');
+  assert.deepEqual(await state(), ['one two thr', 11]);
+  assert.deepEqual(await alice.lines(), []);
+  await keyboard.type('x');
+  await press('Shift+Enter');
+  await keyboard.type('second');
+  await press('Control+a', 'Control+k');
+  assert.deepEqual(await state(), ['one two thrx\n', 13]);
+  await alice.line.fill('');
+});
+
+example('a typed line is not lost with the tab', async ({ enter }) => {
+  const alice = await enter('alice');
+  const asks = () => alice.page.evaluate(() => !dispatchEvent(new Event('beforeunload', { cancelable: true })));
+  assert.equal(await asks(), false);
+  await alice.line.fill('half a thought');
+  assert.equal(await asks(), true);
+  await alice.line.fill('');
+});
+
 example('Enter accepts the suggested name', async ({ open }) => {
   const guest = await open();
   const question = await guest.page.locator('.sign-question').textContent();

@@ -57,6 +57,104 @@ example('a narrow screen: no overflow, the input is in view, touch targets are l
   assert.ok(raised.y + raised.height <= 340, 'the line is above the virtual keyboard');
 });
 
+example('the first screen of a phone shows where to write, and a tap anywhere begins', async ({ open }) => {
+  const guest = await open({ context: PHONE });
+  await guest.sees('What is written in a room');
+  await guest.sees('tap join');
+  await guest.seesNot('press Enter');
+  const frame = await guest.line.evaluate((line) => {
+    const { borderTopWidth, borderTopStyle } = getComputedStyle(line);
+    const hint = getComputedStyle(line, '::placeholder').color;
+    return [borderTopWidth, borderTopStyle, line.placeholder, hint !== 'rgba(0, 0, 0, 0)'];
+  });
+  assert.deepEqual(frame, ['1px', 'solid', 'your name', true]);
+  assert.equal(await guest.page.evaluate(() => document.activeElement.id), '');
+  await guest.page.touchscreen.tap(180, 200);
+  assert.equal(await guest.page.evaluate(() => document.activeElement.id), 'line');
+  await guest.line.fill('ann');
+  await guest.page.getByRole('button', { name: 'join' }).tap();
+  await guest.online();
+  await guest.page.getByRole('button', { name: 'Send' }).waitFor();
+});
+
+example('touch: controls are large enough, candidates can be tapped, sizes agree', async ({ enter }) => {
+  const alice = await enter('alice', { context: PHONE });
+  const small = () =>
+    alice.page.evaluate(() =>
+      [...document.querySelectorAll('button')]
+        .filter((button) => button.checkVisibility())
+        .map((button) => [button.textContent, button.getBoundingClientRect()])
+        .filter(([, { width, height }]) => width < 36 || height < 30)
+        .map(([text]) => text),
+    );
+  assert.deepEqual(await small(), []);
+  await alice.page.locator('[data-key="slash"]').tap();
+  await alice.page.locator('[data-key="tab"]').tap();
+  assert.deepEqual(await small(), []);
+  await alice.page.locator('#menu button', { hasText: '/lang' }).tap();
+  assert.equal(await alice.line.inputValue(), '/lang ');
+  assert.equal(await alice.page.evaluate(() => document.activeElement.id), 'line');
+  const sizes = await alice.page.evaluate(() =>
+    ['#sign bdi', '#line', '#send'].map((each) => getComputedStyle(document.querySelector(each)).fontSize),
+  );
+  assert.equal(new Set(sizes).size, 1, sizes.join(' '));
+  await alice.screenshot('phone-menu');
+  await alice.line.fill('');
+});
+
+example('a phone on its side keeps most of the screen for the conversation', async ({ enter }) => {
+  const alice = await enter('alice', { context: { ...PHONE, viewport: { width: 740, height: 360 } } });
+  const { height } = await alice.log.boundingBox();
+  assert.ok(height > 0.7 * 360, `${height} of 360 px`);
+  assert.equal(await alice.overflows(), false);
+  await alice.screenshot('phone-landscape');
+});
+
+for (const [kind, context] of [['desktop', {}], ['phone', PHONE]]) {
+  example(`a long word begins beside the name (${kind})`, async ({ enter }) => {
+    const alice = await enter('alice', { context });
+    await alice.type('w'.repeat(300));
+    const line = await alice.sees('w'.repeat(300));
+    const [name, text] = await line.evaluate((each) => {
+      const box = (selector) => each.querySelector(selector).getClientRects()[0].top;
+      return [box('.nick'), box('.said-text')];
+    });
+    assert.ok(Math.abs(name - text) < 6, `${name} and ${text}`);
+    assert.equal(await alice.overflows(), false);
+  });
+}
+
+example('rows have the height of a line', async ({ enter }) => {
+  const alice = await enter('alice');
+  await alice.type('short');
+  const line = await alice.sees('alice │ short');
+  const [height, leading] = await line.evaluate((each) => [each.getBoundingClientRect().height, parseFloat(getComputedStyle(each).lineHeight)]);
+  assert.ok(height < leading * 1.2, `${height} px for a line of ${leading}`);
+});
+
+example('forced colours keep the lamp, mentions and private messages apart', async ({ enter }) => {
+  const alice = await enter('alice', { context: { forcedColors: 'active' } });
+  const bob = await enter('bob');
+  await bob.type('/msg alice psst');
+  await bob.type('alice: hello');
+  const widths = (await Promise.all(['.private', '.mention'].map((kind) => alice.sees('', kind)))).map((line) =>
+    line.evaluate((each) => getComputedStyle(each).borderRightWidth),
+  );
+  assert.deepEqual(await Promise.all(widths), ['4px', '4px']);
+  assert.equal(await alice.page.locator('.lamp').evaluate((lamp) => getComputedStyle(lamp).borderTopWidth), '1px');
+  await alice.screenshot('forced-colours');
+});
+
+example('without JavaScript there is only the message', async ({ browser, url }) => {
+  const context = await browser.newContext({ javaScriptEnabled: false });
+  const page = await context.newPage();
+  await page.goto(url);
+  assert.match(await page.locator('.noscript').innerText(), /needs JavaScript/);
+  assert.equal(await page.locator('header').isVisible(), false);
+  assert.equal(await page.locator('main').isVisible(), false);
+  await context.close();
+});
+
 example('Chinese browsers get Chinese, and a changed language is kept', async ({ open, room }) => {
   const reader = await open({ context: { locale: 'zh-CN' } });
   await reader.page.locator('.sign-question').filter({ hasText: /^登录名 \[.*[一-龥]+.*\]:$/ }).waitFor();
@@ -100,7 +198,7 @@ for (const colorScheme of ['dark', 'light']) {
 /** Runs in the page: texts with a contrast below 4.5 to their background, in all name colors. */
 function faintColours() {
   const log = document.querySelector('#log');
-  for (let i = 0; i < 12; i += 1) {
+  for (let i = 0; i < 24; i += 1) {
     const line = document.createElement('div');
     line.className = i % 2 ? 'line private' : 'line mention';
     const nick = document.createElement('bdi');

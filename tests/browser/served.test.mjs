@@ -6,12 +6,16 @@ import { chatAndBrowser } from './page.mjs';
 const POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'";
 
+// Of the page itself, for a server without the header: it cannot name the gateways.
+const POLICY_OF_PAGE = POLICY.replace("connect-src 'self'", "connect-src 'self' ws: wss:");
+
 const TYPES = {
   html: 'text/html; charset=utf-8',
   css: 'text/css; charset=utf-8',
   js: 'text/javascript; charset=utf-8',
   svg: 'image/svg+xml',
   webmanifest: 'application/manifest+json',
+  png: 'image/png',
 };
 
 const example = chatAndBrowser();
@@ -28,14 +32,39 @@ example('every file has the policy and the right content type', async ({ url, op
     assert.equal(answer.status, 200, address);
     assert.equal(answer.headers.get('content-security-policy'), `${POLICY}; frame-ancestors 'none'`, address);
     assert.equal(answer.headers.get('x-content-type-options'), 'nosniff', address);
-    const name = new URL(address).pathname.slice(1) || 'index.html';
+    const name = new URL(address).pathname.split('/').at(-1) || 'index.html';
     assert.equal(answer.headers.get('content-type'), TYPES[name.split('.').at(-1)], address);
   }
 });
 
+example('a second visit asks for nothing but the page, and text is compressed', async ({ browser, url }) => {
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  const sizes = [];
+  page.on('response', async (response) => {
+    if (response.url().endsWith('.js')) sizes.push([response.url(), response.headers()['content-encoding']]);
+  });
+  await page.goto(url, { waitUntil: 'networkidle' });
+  assert.ok(sizes.length > 10);
+  // The smallest ones fit into a packet as they are.
+  assert.ok(sizes.filter(([, encoding]) => encoding === 'gzip').length > 10, sizes.join('\n'));
+  const session = await context.newCDPSession(page);
+  await session.send('Network.enable');
+  const [fetched, cached] = [new Map(), new Set()];
+  session.on('Network.requestWillBeSent', ({ requestId, request }) => fetched.set(requestId, new URL(request.url).pathname));
+  session.on('Network.requestServedFromCache', ({ requestId }) => cached.add(requestId));
+  session.on('Network.responseReceived', ({ requestId, response }) => response.fromDiskCache && cached.add(requestId));
+  await page.goto('about:blank');
+  await page.goto(url, { waitUntil: 'networkidle' });
+  const asked = [...fetched].filter(([id]) => !cached.has(id)).map(([, path]) => path);
+  assert.deepEqual(asked.filter((path) => /\.(js|css)$/.test(path)), []);
+  assert.ok(asked.includes('/'), asked.join());
+  await context.close();
+});
+
 example('no script and no style in the page itself', async ({ url, enter }) => {
   const html = await (await fetch(url)).text();
-  assert.ok(html.includes(`content="${POLICY}"`));
+  assert.ok(html.includes(`content="${POLICY_OF_PAGE}"`));
   const alice = await enter('alice');
   await alice.type('/help');
   await alice.sees('/join ROOM');

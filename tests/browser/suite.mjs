@@ -108,23 +108,27 @@ class Process {
 }
 
 /**
- * Starts register, gateway and worker. Returns `{ url, gateway, stop }`; `gateway` is null if
- * `$CHAT_URL` names a running chat, which cannot be restarted. The gateway gets these flags.
+ * Starts register, gateways and worker. Returns `{ url, urls, gateway, gateways, stop }`, of which `url`
+ * and `gateway` are those of the first; `gateway` is null if `$CHAT_URL` names a running chat, which
+ * cannot be restarted. The gateways get these flags, and know each other.
  */
-export async function startSuite(gatewayFlags = []) {
+export async function startSuite(gatewayFlags = [], { gateways: count = 1 } = {}) {
   if (process.env.CHAT_URL) return { url: process.env.CHAT_URL, gateway: null, stop: async () => {} };
   const bin = binaries();
-  const [register, chat, lan, ...admin] = await freePorts(6);
+  const [register, ...ports] = await freePorts(3 + 3 * count);
   const at = (port) => `127.0.0.1:${port}`;
   const known = ['--register-address', at(register)];
+  const take = () => ports.pop();
+  const chats = Array.from({ length: count }, take);
+  const gateways = chats.map((chat) => {
+    const others = chats.filter((each) => each !== chat).flatMap((each) => ['--web-failover', `ws://${at(each)}`]);
+    const listens = ['--listen', `ws://${at(chat)}`, '--lan-ip', '127.0.0.1', '--lan-port', String(take())];
+    return new Process(path.join(bin, 'gateway'), [...listens, ...known, ...others, ...gatewayFlags], take());
+  });
   const processes = [
-    new Process(path.join(bin, 'register'), ['--listen', at(register)], admin[0]),
-    new Process(
-      path.join(bin, 'gateway'),
-      ['--listen', `ws://${at(chat)}`, '--lan-ip', '127.0.0.1', '--lan-port', String(lan), ...known, ...gatewayFlags],
-      admin[1],
-    ),
-    new Process(path.join(bin, 'business-worker'), ['--app', 'chat', ...known], admin[2]),
+    new Process(path.join(bin, 'register'), ['--listen', at(register)], take()),
+    ...gateways,
+    new Process(path.join(bin, 'business-worker'), ['--app', 'chat', ...known], take()),
   ];
   const stop = async () => {
     for (const each of processes.toReversed()) await each.stop();
@@ -136,5 +140,6 @@ export async function startSuite(gatewayFlags = []) {
     await stop().catch(() => {});
     throw error;
   }
-  return { url: `http://${at(chat)}/`, gateway: processes[1], stop };
+  const urls = chats.map((chat) => `http://${at(chat)}/`);
+  return { url: urls[0], urls, gateway: gateways[0], gateways, stop };
 }

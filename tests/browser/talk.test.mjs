@@ -24,6 +24,26 @@ example('two tabs in one room talk', async ({ room, enter }) => {
   bob.leave = async () => {};
 });
 
+example('links can be opened, and nothing of this page goes with them', async ({ enter }) => {
+  const alice = await enter('alice');
+  await alice.type('see https://example.com/a?b=1, not javascript:alert(1)');
+  const line = await alice.sees('see https://example.com');
+  const links = await line.locator('a').evaluateAll((all) => all.map(({ href, textContent, target, rel }) => ({ href, textContent, target, rel })));
+  const rel = 'noopener noreferrer nofollow';
+  assert.deepEqual(links, [{ href: 'https://example.com/a?b=1', textContent: 'https://example.com/a?b=1', target: '_blank', rel }]);
+});
+
+example('names and commands are buttons, and Enter presses them', async ({ enter }) => {
+  const alice = await enter('alice');
+  const bob = await enter('bob');
+  await bob.type('hello');
+  const line = await alice.sees('bob │ hello');
+  await line.getByRole('button', { name: 'bob' }).focus();
+  await alice.page.keyboard.press('Enter');
+  assert.equal(await alice.line.inputValue(), '/msg bob ');
+  await alice.line.fill('');
+});
+
 example('only recipient and sender see a private message', async ({ enter }) => {
   const alice = await enter('alice');
   const bob = await enter('bob');
@@ -64,6 +84,13 @@ example('users with the same name are distinguished', async ({ enter }) => {
   await alice.type(`/msg ${other} you are the other`);
   await first.sees('you are one');
   await second.sees('you are the other');
+  // What they say to all is told apart too, by the same names and in other colours.
+  await first.type('from the first');
+  await second.type('from the second');
+  const said = await Promise.all(['from the first', 'from the second'].map((text) => alice.sees(text)));
+  const nicks = await Promise.all(said.map((each) => each.locator('.nick').evaluate((nick) => [nick.textContent, nick.className])));
+  assert.deepEqual(nicks.map(([text]) => text).sort(), [one, other].sort());
+  assert.notEqual(nicks[0][1], nicks[1][1]);
   await first.seesNot('you are the other');
   await second.seesNot('you are one');
 });

@@ -4,6 +4,7 @@ mod args;
 mod checks;
 mod jwt;
 mod limit_args;
+mod page_gateway;
 
 use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
 
@@ -113,13 +114,17 @@ impl TryFrom<Args> for Config {
         derived.extend(args.limits.derived(&limits));
         let warnings = checks::warnings(&args, &addresses);
         let Addresses { listeners, lan_address, lan_listen } = addresses;
+        ensure!(
+            args.web_failover.is_empty() || (!args.no_web && args.web_root.is_none()),
+            "--web-failover: has no effect without the built-in page"
+        );
         let pages = match (args.no_web, &args.web_root) {
             (true, None) => None,
             (true, Some(_)) if is_strict => {
                 anyhow::bail!("--web-root: not available with --compat strict")
             }
             (true, Some(_)) => anyhow::bail!("--web-root and --no-web are mutually exclusive"),
-            (false, None) => Some(Pages::built_in()),
+            (false, None) => Some(Pages::built_in(&args.web_failover)),
             (false, Some(root)) => Some(Pages::read(root)?),
         };
         let tls = args.tls.read()?;

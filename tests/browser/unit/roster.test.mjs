@@ -37,6 +37,17 @@ test('equal names are distinguished by the end of their ids', () => {
   assert.equal(rest, 'hi');
 });
 
+test('names that differ in case or width only are distinguished too', () => {
+  const people = roster({ '7f00000100aa1': 'Admin', '7f00000100ba1': 'ａdmin', c3: 'eve' });
+  assert.deepEqual(people.handles().map(({ handle }) => handle), ['Admin#aa1', 'ａdmin#ba1', 'eve']);
+});
+
+test('a client that has left is distinguished from those of its name', () => {
+  const people = roster({ '7f00000100aa1': 'bob' });
+  assert.equal(people.handleAs('7f00000100ba1', 'bob'), 'bob#ba1');
+  assert.equal(people.handleAs('7f00000100ba1', 'eve'), 'eve');
+});
+
 test('an unknown name matches no user, and the rest is separate', () => {
   const { found, typed, rest } = roster({ a1: 'alice' }).address('mallory hi  there');
   assert.deepEqual(found, []);

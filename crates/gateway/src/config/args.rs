@@ -11,7 +11,7 @@ use service::{
     tls_flags::{InnerFiles, PublicFiles},
 };
 
-use super::{MAX_MESSAGE, MAX_THREADS, jwt::JwtFlags, limit_args::LimitArgs};
+use super::{MAX_MESSAGE, MAX_THREADS, jwt::JwtFlags, limit_args::LimitArgs, page_gateway};
 use crate::{
     heartbeat::MAX_LIMIT,
     listen_url::ListenUrl,
@@ -117,6 +117,12 @@ pub struct Args {
     #[arg(help_heading = "Listeners")]
     #[arg(long, value_name = "DIR")]
     pub(super) web_root: Option<PathBuf>,
+
+    /// URL of another gateway (ws:// or wss://), as clients reach it: the built-in chat page connects
+    /// to it while this gateway is away. Repeatable
+    #[arg(help_heading = "Listeners")]
+    #[arg(long, value_name = "URL", value_parser = page_gateway::parse)]
+    pub(super) web_failover: Vec<String>,
 
     /// Serve no static files: every connection that is not a health check counts as a client,
     /// whatever it requests. With --compat strict, every connection counts as one once it is

@@ -119,6 +119,7 @@ pub(super) fn check(args: &Args) -> anyhow::Result<()> {
             ("--subprotocol", !args.subprotocol.is_empty()),
             ("--compression", compresses),
             ("--web-root", args.web_root.is_some()),
+            ("--web-failover", !args.web_failover.is_empty()),
             ("--proxy-header", args.proxy_header.is_some()),
             ("--handshake-auth", args.handshake_auth != HandshakeAuth::None),
         ] {

@@ -53,6 +53,14 @@ pub(super) fn of(path: &[u8]) -> &'static str {
     }
 }
 
+/// Whether content of this type is text, which compression makes smaller.
+pub(super) fn is_text(content_type: &str) -> bool {
+    content_type.starts_with("text/")
+        || content_type.ends_with("json")
+        || content_type.ends_with("xml")
+        || content_type == "application/wasm"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

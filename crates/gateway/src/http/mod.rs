@@ -1,7 +1,9 @@
 //! HTTP responses of a WebSocket port: health checks and static files.
 
+mod built_in;
 mod content_type;
 mod folder;
+mod gzip;
 mod pages;
 mod path;
 pub(crate) mod probe;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use framing::http::Request;
 use runtime::{sync::Mutex, tls::Reload};
 
-use super::{StaticFiles, folder};
+use super::{StaticFiles, built_in, folder};
 
 /// The static files being served.
 #[derive(Debug)]
@@ -21,9 +21,9 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
-    /// The built-in chat page.
-    pub(crate) fn built_in() -> Self {
-        Self { root: None, files: Mutex::new(StaticFiles::built_in().into()) }
+    /// The built-in chat page, which connects to these other gateways while its own is away.
+    pub(crate) fn built_in(gateways: &[String]) -> Self {
+        Self { root: None, files: Mutex::new(built_in::page(gateways).into()) }
     }
 
     /// The files of a folder.

@@ -10,13 +10,9 @@ use bytes::Bytes;
 use framing::http::{Request, response_head};
 use rustc_hash::FxHasher;
 
-use super::{content_type, path};
+use super::{content_type, gzip, path};
 
-/// Content security policy of the built-in page: its own scripts, styles and WebSocket only, and no
-/// framing.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-    img-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
-    frame-ancestors 'none'";
+const PLAIN_TEXT: &str = "Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-cache\r\n";
 
 /// Files by path, all in memory: serving never waits for a disk, and no request can access other
 /// files.
@@ -24,7 +20,9 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 pub(crate) struct StaticFiles {
     files: HashMap<Vec<u8>, File>,
     /// The policy of the built-in page; `None` for a folder, whose author is responsible for it.
-    policy: Option<&'static str>,
+    policy: Option<String>,
+    /// The folder under which files never change: a hash of them all is part of its name.
+    version: Option<String>,
     /// Entries of the folder that are not served.
     pub(super) left_out: LeftOut,
 }
@@ -63,107 +61,85 @@ impl LeftOut {
 #[derive(Debug)]
 struct File {
     content_type: &'static str,
+    plain: Representation,
+    gzip: Option<Representation>,
+}
+
+/// A file as it is sent, with its entity tag.
+#[derive(Debug)]
+struct Representation {
     tag: String,
     body: Bytes,
 }
 
-macro_rules! built_in {
-    ($($name:literal)*) => {
-        &[$(($name, include_bytes!(concat!("../../../../web/", $name)))),*]
-    };
-}
-
-/// The chat page in `web/`.
-const BUILT_IN: &[(&str, &[u8])] = built_in! {
-    "index.html"
-    "chat.css"
-    "favicon.svg"
-    "manifest.webmanifest"
-    "main.js"
-    "chat.js"
-    "commands.js"
-    "completion.js"
-    "connection.js"
-    "history.js"
-    "i18n.js"
-    "prompt.js"
-    "protocol.js"
-    "roster.js"
-    "shell.js"
-    "statusbar.js"
-    "store.js"
-    "terminal.js"
-    "text.js"
-    "words.js"
-};
-
 impl StaticFiles {
-    /// The built-in chat page.
-    pub(super) fn built_in() -> Self {
-        let mut site = Self { policy: Some(CONTENT_SECURITY_POLICY), ..Self::empty() };
-        for (name, body) in BUILT_IN {
-            site.add(format!("/{name}").into_bytes(), Bytes::from_static(body));
-        }
-        site
-    }
-
     /// No files.
     pub(super) fn empty() -> Self {
-        Self { files: HashMap::new(), policy: None, left_out: LeftOut::default() }
+        Self { files: HashMap::new(), policy: None, version: None, left_out: LeftOut::default() }
+    }
+
+    /// Sets the content security policy of every response.
+    pub(super) fn set_policy(&mut self, policy: String) {
+        self.policy = Some(policy);
+    }
+
+    /// Also serves every file below `/VERSION/`, where a client may keep it for good. Below another
+    /// version, such as that of a page which another gateway has served, it is the same file.
+    pub(super) fn set_version(&mut self, version: String) {
+        self.version = Some(version);
     }
 
     /// Adds a file under its path, which is not percent-encoded.
     pub(super) fn add(&mut self, path: Vec<u8>, body: Bytes) {
-        let hash = BuildHasherDefault::<FxHasher>::default().hash_one(&body);
-        let tag = format!("\"{hash:016x}\"");
-        let file = File { content_type: content_type::of(&path), tag, body };
-        self.files.insert(path, file);
+        let hash = hash(&body);
+        let content_type = content_type::of(&path);
+        let gzip = content_type::is_text(content_type).then(|| gzip::compressed(&body)).flatten();
+        let gzip = gzip.map(|body| Representation { tag: format!("\"{hash:016x}-gzip\""), body });
+        let plain = Representation { tag: format!("\"{hash:016x}\""), body };
+        self.files.insert(path, File { content_type, plain, gzip });
     }
 
     /// The response to an ordinary request: head and body.
     pub(super) fn answer(&self, request: &Request) -> (Bytes, Bytes) {
-        let nothing = (None, Bytes::new());
-        let (status, (file, body)) = match request.method.as_str() {
-            "GET" | "HEAD" => match self.file(request.handshake.path()) {
-                Some(file) if request.header("If-None-Match") == Some(&file.tag) => {
-                    ("304 Not Modified", (Some(file), Bytes::new()))
-                }
-                Some(file) => ("200 OK", (Some(file), file.body.clone())),
-                None => ("404 Not Found", (None, Bytes::from_static(b"nothing here\n"))),
-            },
-            _ => ("405 Method Not Allowed", nothing),
-        };
         let mut fields = String::new();
-        match file {
-            Some(file) => {
-                fields.push_str(&format!(
-                    "Content-Type: {}\r\nETag: {}\r\n",
-                    file.content_type, file.tag
-                ));
+        let (status, body, length) = match request.method.as_str() {
+            "GET" | "HEAD" => match self.file(request.handshake.path()) {
+                Some((file, is_fixed)) => file.answer(request, is_fixed, &mut fields),
+                None => {
+                    fields.push_str(PLAIN_TEXT);
+                    let body = Bytes::from_static(b"nothing here\n");
+                    ("404 Not Found", body.clone(), body.len())
+                }
+            },
+            _ => {
+                fields.push_str(PLAIN_TEXT);
+                fields.push_str("Allow: GET, HEAD, OPTIONS\r\n");
+                ("405 Method Not Allowed", Bytes::new(), 0)
             }
-            None => fields.push_str("Content-Type: text/plain; charset=utf-8\r\n"),
-        }
-        if status.starts_with("405") {
-            fields.push_str("Allow: GET, HEAD, OPTIONS\r\n");
-        }
-        if let Some(policy) = self.policy {
+        };
+        if let Some(policy) = &self.policy {
             fields.push_str(&format!(
                 "Content-Security-Policy: {policy}\r\nReferrer-Policy: no-referrer\r\n"
             ));
         }
-        fields.push_str("Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\n");
-        let body_sent = if request.method == "HEAD" { Bytes::new() } else { body.clone() };
-        // A 304 has the length of the 200 that it stands for.
-        let length = file.map_or(body.len(), |file| file.body.len());
-        (response_head(status, &fields, length, request.keep_alive), body_sent)
+        fields.push_str("X-Content-Type-Options: nosniff\r\n");
+        let body = if request.method == "HEAD" { Bytes::new() } else { body };
+        (response_head(status, &fields, length, request.keep_alive), body)
     }
 
-    fn file(&self, path: &str) -> Option<&File> {
+    /// The file of a path, and whether the content below that path never changes.
+    fn file(&self, path: &str) -> Option<(&File, bool)> {
         let path = path::decoded(path)?;
-        match path.ends_with(b"/") {
+        if let Some(version) = &self.version
+            && let Some((asked, path)) = versioned(&path)
+        {
+            return Some((self.files.get(path)?, asked == version.as_bytes()));
+        }
+        let file = match path.ends_with(b"/") {
             true => self.files.get(&[&path[..], b"index.html"].concat()),
             false => self.files.get(&path[..]),
-        }
+        };
+        Some((file?, false))
     }
 
     /// The paths of all files, sorted.
@@ -175,11 +151,59 @@ impl StaticFiles {
     }
 }
 
+impl File {
+    /// Status, body, and length of the content; adds the fields.
+    fn answer(
+        &self,
+        request: &Request,
+        is_fixed: bool,
+        fields: &mut String,
+    ) -> (&'static str, Bytes, usize) {
+        let gzip = self.gzip.as_ref();
+        let gzip = gzip.filter(|_| gzip::is_accepted(request.header("Accept-Encoding")));
+        let sent = gzip.unwrap_or(&self.plain);
+        fields.push_str(&format!("Content-Type: {}\r\n", self.content_type));
+        fields.push_str(&format!("ETag: {}\r\n", sent.tag));
+        if self.gzip.is_some() {
+            fields.push_str("Vary: Accept-Encoding\r\n");
+        }
+        if gzip.is_some() {
+            fields.push_str("Content-Encoding: gzip\r\n");
+        }
+        fields.push_str(match is_fixed {
+            true => "Cache-Control: public, max-age=31536000, immutable\r\n",
+            false => "Cache-Control: no-cache\r\n",
+        });
+        // A 304 has the length of the 200 that it stands for.
+        match request.header("If-None-Match") == Some(&sent.tag) {
+            true => ("304 Not Modified", Bytes::new(), sent.body.len()),
+            false => ("200 OK", sent.body.clone(), sent.body.len()),
+        }
+    }
+}
+
+/// The prefix of a version's name, before 16 hexadecimal digits.
+pub(super) const VERSION: &str = "v-";
+
+/// A path below a version: the version, and the path without it.
+fn versioned(path: &[u8]) -> Option<(&[u8], &[u8])> {
+    let path = path.strip_prefix(b"/")?;
+    let end = path.iter().position(|byte| *byte == b'/')?;
+    let (version, path) = path.split_at(end);
+    let digits = version.strip_prefix(VERSION.as_bytes())?;
+    (digits.len() == 16 && digits.iter().all(u8::is_ascii_hexdigit)).then_some((version, path))
+}
+
+/// A hash for entity tags and versions: it need not resist anybody, since files are the operator's.
+pub(super) fn hash(body: &[u8]) -> u64 {
+    BuildHasherDefault::<FxHasher>::default().hash_one(body)
+}
+
 #[cfg(test)]
 mod tests {
     use framing::http::parse;
 
-    use super::*;
+    use super::{super::built_in, *};
 
     fn answer(site: &StaticFiles, request: &str) -> (String, String) {
         let (request, _) = parse(request.as_bytes()).unwrap().unwrap();
@@ -189,7 +213,7 @@ mod tests {
 
     #[test]
     fn built_in_page_is_served_with_strict_policy() {
-        let site = StaticFiles::built_in();
+        let site = built_in::page(&[]);
         let (head, body) = answer(&site, "GET / HTTP/1.1\r\n\r\n");
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
         assert!(head.contains("Content-Type: text/html"), "{head}");
@@ -207,7 +231,7 @@ mod tests {
 
     #[test]
     fn path_outside_of_static_files_is_not_found() {
-        let site = StaticFiles::built_in();
+        let site = built_in::page(&[]);
         for path in ["/../Cargo.toml", "/%2e%2e/Cargo.toml", "//index.html", "/nothing", "*"] {
             let (head, _) = answer(&site, &format!("GET {path} HTTP/1.1\r\n\r\n"));
             assert!(head.starts_with("HTTP/1.1 404"), "{path}: {head}");
