@@ -213,7 +213,7 @@ fn decoded(
         let mut goes_on = true;
         let (piece, inflater) = (&mut piece.to_vec(), inflater.as_mut());
         let fed = decoder.feed_deflated(piece, LIMIT, texts, inflater, |received| {
-            goes_on = !matches!(received, Received::Close(_));
+            goes_on = !matches!(received, Received::Close(..));
             all.push(handled(received, framing, texts));
             goes_on
         });
@@ -250,8 +250,8 @@ fn handled(received: Received<'_>, framing: Framing, texts: TextValidation) -> S
             format!("ping {bytes:?}")
         }
         Received::Pong => "pong".to_owned(),
-        Received::Close(code) => {
-            assert!(close_frame(code).len() <= 4);
+        Received::Close(code, reason) => {
+            assert!(close_frame(code).len() <= 4 && reason.len() <= 123);
             // 1005, 1006 and 1015 must never be sent (RFC 6455, 7.4.1).
             assert!(code.is_none_or(|code| !matches!(code, 0..1000 | 1005 | 1006 | 1015)));
             format!("close {code:?}")

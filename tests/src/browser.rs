@@ -8,7 +8,9 @@ use runtime::stream::Stream;
 use tokio::{io::AsyncWriteExt as _, time::timeout};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
-    tungstenite::{Error, Message, client::IntoClientRequest as _, http::Request},
+    tungstenite::{
+        Error, Message, client::IntoClientRequest as _, http::Request, protocol::CloseFrame,
+    },
 };
 
 use crate::{net, with_timeout};
@@ -192,6 +194,13 @@ impl Browser {
             }
         };
         with_timeout("the end of the connection", ending).await
+    }
+
+    /// Performs the close handshake, with this code and reason.
+    pub async fn close_with(mut self, code: u16, reason: &str) {
+        let frame = CloseFrame { code: code.into(), reason: reason.to_owned().into() };
+        let _ = with_timeout("a close frame to be sent", self.socket.close(Some(frame))).await;
+        self.closed().await;
     }
 
     /// Performs the close handshake.

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::BytesMut;
 use protocol::{
-    Answer, Command, ConnectionId, Event, InstanceId, Query, Secret,
+    Answer, CloseInfo, Command, ConnectionId, Event, InstanceId, Query, Secret,
     codec::native::{MAX_FRAME, decode, encode},
     handshake::Transcript,
     link::{Delivery, MAGIC, Refusal, Role, ToGateway, ToPeer},
@@ -29,6 +29,8 @@ pub struct Peer {
     commands: u64,
     queries: u64,
     acked: u64,
+    /// How the clients of the close events were closed, in order.
+    pub closes: Vec<CloseInfo>,
     /// Its instance id.
     instance: InstanceId,
     /// The address announced by the gateway.
@@ -103,6 +105,7 @@ impl Peer {
             commands: 0,
             queries: 0,
             acked: 0,
+            closes: Vec::new(),
             instance: role.instance().clone(),
             gateway: String::new(),
             acked_before: 0,
@@ -202,7 +205,8 @@ impl Peer {
         }
     }
 
-    /// The next event, also of an isolated delivery.
+    /// The next event, also of an isolated delivery. Of a close, only the reason is in it; the rest is
+    /// in [`closes`](Self::closes).
     ///
     /// # Panics
     /// If the link closes.
@@ -213,7 +217,13 @@ impl Peer {
                 None => self.read().await.expect("the link stays open"),
             };
             match message {
-                ToPeer::Event(delivery) | ToPeer::IsolatedEvent(delivery) => return delivery,
+                ToPeer::Event(mut delivery) | ToPeer::IsolatedEvent(mut delivery) => {
+                    if let Event::Closed(info) = &delivery.event {
+                        self.closes.push(info.clone());
+                        delivery.event = Event::Close(info.reason);
+                    }
+                    return delivery;
+                }
                 ToPeer::CommandAck { through } => self.acked = through,
                 ToPeer::Standby { .. }
                 | ToPeer::StandbySession { .. }

@@ -74,6 +74,8 @@ pub enum Call {
     Message(Message),
     /// `on_close`.
     Close(CloseReason),
+    /// `on_expiring`.
+    Expiring(u64),
 }
 
 #[derive(Debug)]
@@ -289,6 +291,11 @@ impl Worker for CommandWorker {
 
     async fn on_close(&self, client: &Client, reason: CloseReason) -> anyhow::Result<()> {
         self.report(client, Call::Close(reason)).await;
+        Ok(())
+    }
+
+    async fn on_expiring(&self, client: &Client, expires_at: u64) -> anyhow::Result<()> {
+        self.report(client, Call::Expiring(expires_at)).await;
         Ok(())
     }
 

@@ -1,9 +1,13 @@
 //! Events of a client at its worker: complete, in order, once.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
-use protocol::{CloseReason, Command, Event, Message};
-use suite_tests::{Browser, Raw, Received, Suite, on_one_and_three_threads, raw::masked};
+use protocol::{CloseFrame, CloseInfo, CloseReason, Command, Event, Message};
+use suite_tests::{
+    Browser, Raw, Received, Suite, eventually, on_one_and_three_threads, ports, raw::masked,
+};
 use tokio_tungstenite::tungstenite::{client::IntoClientRequest as _, http::HeaderValue};
 
 on_one_and_three_threads!(
@@ -13,6 +17,7 @@ on_one_and_three_threads!(
     broken_connection_is_reported_as_close,
     messages_before_a_close_frame_are_delivered_before_the_close,
     close_by_a_worker_is_reported_to_it,
+    close_event_has_the_close_frame_and_the_time_of_the_connection,
     fragments_form_one_message_and_pings_between_them_are_answered,
     largest_and_empty_messages_arrive_intact,
     concurrent_clients_have_one_connect_and_one_close_each,
@@ -130,6 +135,63 @@ async fn close_by_a_worker_is_reported_to_it(threads: usize) {
     assert!(bob.read_to_end().await.is_empty(), "closed without a close frame");
     assert_eq!(worker.event_of(bob_id).await, Event::Close(CloseReason::Worker));
     assert!(worker.has_no_event().await);
+}
+
+async fn close_event_has_the_close_frame_and_the_time_of_the_connection(threads: usize) {
+    let listener = ports::free();
+    let builder = Suite::builder().gateways(1).threads(threads);
+    let suite = builder.gateway_flag("--listen", &format!("text://{listener}")).start().await;
+    let mut worker = suite.worker_link(0, "w:1").await;
+    let ann = suite.browser(0).await;
+    let id = worker.accept_client().await;
+    let since = Instant::now();
+    eventually("some tenths of a second to pass", async || {
+        (Duration::from_millis(350) < since.elapsed()).then_some(())
+    })
+    .await;
+    ann.close_with(4001, "gone for lünch").await;
+    assert_eq!(worker.event_of(id).await, Event::Close(CloseReason::Client));
+    let most = u64::try_from(since.elapsed().as_millis()).unwrap() + 1000;
+    let info = worker.closes.pop().unwrap();
+    assert!((300..most).contains(&info.connected_ms), "{info:?}, at most {most}");
+    let frame = |info: &CloseInfo| (info.reason, info.code, info.text.clone());
+    assert_eq!(frame(&info), (CloseReason::Client, Some(4001), "gone for lünch".to_owned()));
+
+    // Without a code, and without a close frame.
+    suite.browser(0).await.close().await;
+    let id = worker.accept_client().await;
+    worker.event_of(id).await;
+    drop(suite.browser(0).await);
+    let id = worker.accept_client().await;
+    worker.event_of(id).await;
+    for info in worker.closes.drain(..) {
+        assert_eq!(frame(&info), (CloseReason::Client, None, String::new()));
+        assert!(info.connected_ms < most + 10_000, "not the time of the gateway: {info:?}");
+    }
+
+    // That of a worker, of the gateway, and none to a client whose protocol has none.
+    let mut bob = suite.browser(0).await;
+    let id = worker.accept_client().await;
+    let kicked = CloseFrame::new(4005, "kicked").unwrap();
+    let close = |client| Command::CloseWith { client, frame: kicked.clone(), farewell: None };
+    worker.command(close(id)).await;
+    assert_eq!(bob.receive_close().await, Some((4005, "kicked".into())));
+    worker.event_of(id).await;
+    let mut raw = Raw::websocket(suite.gateways[0].clients).await;
+    let id = worker.accept_client().await;
+    raw.send(&masked(0x83, b"")).await;
+    worker.event_of(id).await;
+    let _text = Raw::connect(listener).await;
+    let id = worker.event().await.client;
+    worker.command(close(id)).await;
+    let closed = worker.event().await;
+    worker.ack(&closed).await;
+    let expected = [
+        (CloseReason::Worker, Some(4005), "kicked".to_owned()),
+        (CloseReason::Protocol, Some(1002), String::new()),
+        (CloseReason::Worker, None, String::new()),
+    ];
+    assert_eq!(worker.closes.iter().map(frame).collect::<Vec<_>>(), expected);
 }
 
 async fn fragments_form_one_message_and_pings_between_them_are_answered(threads: usize) {

@@ -123,7 +123,7 @@ async fn unfinished_handshake_is_disconnected(threads: usize) {
             | Event::WebSocketRequest(_)
             | Event::Connect
             | Event::Reassigned => {}
-            Event::Close(reason) => assert_eq!(reason, CloseReason::Handshake),
+            event => assert_eq!(event.close_reason(), Some(CloseReason::Handshake)),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use protocol::{CloseReason, Renewal, Revocation, TokenError, TokenId};
 use push_suite_cluster::Error;
+use push_suite_worker::ClientId;
 use serde_json::json;
 use suite_tests::{
     Browser, Issuer, Raw, Suite, TestWorker, eventually,
@@ -20,6 +21,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 on_one_and_three_threads!(
     expired_connection_is_closed_unless_it_was_renewed,
+    worker_is_notified_before_a_connection_expires_and_prolongs_it,
     renewal_needs_a_valid_token_of_the_same_user,
     revocation_closes_clients_and_refuses_tokens_on_every_gateway,
     file_of_revocations_outlives_the_gateway,
@@ -79,6 +81,83 @@ async fn expired_connection_is_closed_unless_it_was_renewed(threads: usize) {
     assert_eq!(close_reason(&mut worker).await, CloseReason::Token);
     bob.exchange("echo here", "here").await;
     eve.exchange("echo here", "here").await;
+}
+
+async fn expiring(worker: &mut TestWorker) -> (ClientId, u64) {
+    loop {
+        let report = worker.next_report().await;
+        if let Call::Expiring(expires_at) = report.call {
+            return (report.client, expires_at);
+        }
+    }
+}
+
+async fn worker_is_notified_before_a_connection_expires_and_prolongs_it(threads: usize) {
+    let issuer = Issuer::hs256("a", 1);
+    let suite = accepting(threads, &issuer).gateway_flag("--expiry-notice", "10").start().await;
+    let gateway = suite.gateways[0].clients;
+    let cluster = suite.cluster().await;
+    let mut worker = TestWorker::start(&suite, "1").await;
+    let first = now() + 14;
+    let mut ann = browser(gateway, &issuer.token(json!({ "sub": "ann", "exp": first }))).await;
+    let (client, expires_at) = expiring(&mut worker).await;
+    assert_eq!(expires_at, first);
+    assert!((first - 10..first).contains(&now()), "10 seconds before, or halfway to it");
+    // Prolonged without a token; it has a notice again.
+    let second = now() + 4;
+    cluster.set_expiry(client, Some(second)).await.unwrap();
+    assert_eq!(expiring(&mut worker).await, (client, second));
+    assert!(now() < second + 25);
+    // Each only once, and none for a time that has passed, nor for one that was replaced.
+    cluster.set_expiry(client, Some(now() + 4)).await.unwrap();
+    cluster.set_expiry(client, None).await.unwrap();
+    cluster.set_expiry(client, Some(now() - 5)).await.unwrap();
+    let last = now() + 3;
+    let mut bob = browser(gateway, &issuer.token(json!({ "sub": "bob", "exp": last }))).await;
+    let (of_bob, expires_at) = expiring(&mut worker).await;
+    assert!(of_bob != client && expires_at == last, "{expires_at}");
+    // It keeps its token: that of another user is not accepted, and it can be revoked.
+    let other = issuer.token_of("eve");
+    bob.exchange("echo here", "here").await;
+    cluster.set_expiry(of_bob, None).await.unwrap();
+    let revoked = cluster.revoke(Revocation::uids([uid("bob")])).await.unwrap();
+    assert_eq!((revoked, bob.receive_close().await), (1, Some((4403, "token revoked".into()))));
+    ann.exchange("echo here", "here").await;
+    assert_eq!(cluster.renew_token(client, other).await.unwrap(), Renewal::OtherUser);
+}
+
+/// Also without `--handshake-auth jwt`, and on a listener without handshakes.
+#[tokio::test]
+async fn connection_without_a_token_expires_as_its_worker_says() {
+    let listener = ports::free();
+    let builder = Suite::builder().gateways(1);
+    let suite = builder.gateway_flag("--listen", &format!("text://{listener}")).start().await;
+    let mut worker = TestWorker::start(&suite, "1").await;
+    let cluster = suite.cluster().await;
+    let mut text = Raw::connect(listener).await;
+    let client = worker.next_report().await.client;
+    let expires_at = now() + 4;
+    cluster.set_expiry(client, Some(expires_at)).await.unwrap();
+    assert_eq!(expiring(&mut worker).await, (client, expires_at));
+    cluster.set_expiry(client, Some(now() - 26)).await.unwrap();
+    assert_eq!(close_reason(&mut worker).await, CloseReason::Token);
+    assert!(text.read_to_end().await.is_empty());
+    cluster.set_expiry(client, Some(expires_at)).await.unwrap();
+    // Without notices.
+    let suite = Suite::builder().gateways(1).gateway_flag("--expiry-notice", "0").start().await;
+    let mut worker = TestWorker::start(&suite, "1").await;
+    let mut ann = suite.browser(0).await;
+    let client = worker.next_report().await.client;
+    let cluster = suite.cluster().await;
+    cluster.set_expiry(client, Some(now() - 23)).await.unwrap();
+    assert_eq!(ann.receive_close().await, Some((4401, "token expired".into())));
+    loop {
+        match worker.next_report().await.call {
+            Call::Expiring(at) => panic!("a notice of {at}"),
+            Call::Close(reason) => break assert_eq!(reason, CloseReason::Token),
+            _ => {}
+        }
+    }
 }
 
 async fn renewal_needs_a_valid_token_of_the_same_user(threads: usize) {

@@ -1,12 +1,20 @@
 //! `--app webhook`: events as HTTP requests, and answers as commands, over real sockets.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
+use serde_json::{Value, json};
 use suite_tests::{
     Answer, Browser, Raw, eventually, on_one_and_three_threads,
     process::Signal,
     raw::handshake,
+    tokens::now,
     webhooks::{HookFile, by_subject, kinds},
 };
 use test_support::receiver::{Received, Receiver, Reply};
@@ -15,6 +23,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 on_one_and_three_threads!(
     client_is_accepted_messages_are_answered_and_its_close_is_reported,
+    expiring_connection_is_renewed_or_closed_by_the_answer,
     messages_of_a_client_are_sent_one_at_a_time_and_in_order
 );
 
@@ -60,7 +69,7 @@ async fn client_is_accepted_messages_are_answered_and_its_close_is_reported(thre
     assert_eq!(cluster.uid_client_count("u7").await.unwrap(), 1);
     assert_eq!(cluster.group_count("lobby").await.unwrap(), 1);
     browser.exchange("hi", "hi").await;
-    browser.close().await;
+    browser.close_with(4007, "enough").await;
     let received = receiver.wait_for(3).await;
     assert_eq!(kinds(&received), ["connect", "message", "close"]);
     let subject = received[0].header("ce-subject");
@@ -73,6 +82,43 @@ async fn client_is_accepted_messages_are_answered_and_its_close_is_reported(thre
     assert!(connect.contains("\"cookie\":\"a=b\"") && connect.contains("\"/chat\""), "{connect}");
     let close = String::from_utf8_lossy(&received[2].body);
     assert!(close.contains("\"by\":\"client\"") && close.contains("{\"n\":1}"), "{close}");
+    assert!(close.contains("\"code\":4007,\"text\":\"enough\",\"connected_ms\":"), "{close}");
+}
+
+async fn expiring_connection_is_renewed_or_closed_by_the_answer(threads: usize) {
+    let end = Arc::new(AtomicU64::new(0));
+    let first = now() + 4;
+    let renewed = Arc::clone(&end);
+    let receiver = Receiver::start(move |request| {
+        let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        match (request.header("ce-type"), body["expires_at"].as_u64()) {
+            ("gw.connect", _) => Reply::json(json!({ "expires_at": first }).to_string()),
+            ("gw.refresh", Some(at)) if at == first => {
+                renewed.store(now() + 4, Ordering::Relaxed);
+                let expires_at = renewed.load(Ordering::Relaxed);
+                Reply::json(json!({ "expires_at": expires_at }).to_string())
+            }
+            ("gw.refresh", _) => {
+                let head = "content-type: application/json\r\n".to_owned();
+                Reply::Answer(403, head, br#"{"error":{"message":"signed out"}}"#.to_vec())
+            }
+            _ => Reply::status(204),
+        }
+    })
+    .await;
+    let keys = "events = [\"connect\", \"refresh\"]";
+    let file = HookFile::new(&[(receiver.url("/hook"), keys)]);
+    let builder = file.suite().threads(threads).gateway_flag("--handshake-auth", "worker");
+    let suite = builder.workers(1).start().await;
+    let mut browser = suite.browser(0).await;
+    assert_eq!(browser.receive_close().await, Some((4403, "signed out".into())));
+    let received = receiver.received();
+    assert_eq!(kinds(&received), ["connect", "refresh", "refresh"]);
+    let expiries = received[1..].iter().map(|request| {
+        let body: Value = serde_json::from_slice(&request.body).unwrap();
+        body["expires_at"].as_u64().unwrap()
+    });
+    assert_eq!(expiries.collect::<Vec<_>>(), [first, end.load(Ordering::Relaxed)]);
 }
 
 async fn messages_of_a_client_are_sent_one_at_a_time_and_in_order(threads: usize) {

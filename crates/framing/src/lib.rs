@@ -58,8 +58,8 @@ pub enum Received<'a> {
     Ping(&'a [u8]),
     /// A pong.
     Pong,
-    /// A close frame, with the code to reply with. Nothing follows.
-    Close(Option<u16>),
+    /// A close frame, with the code to reply with, and its reason. Nothing follows.
+    Close(Option<u16>, &'a str),
 }
 
 /// A protocol violation, because of which the connection must be closed.

@@ -18,9 +18,9 @@ use crate::{limits::AddressLimit, settings::CompatBehavior};
 /// The cause for the end of a connection.
 #[derive(Debug, Error)]
 pub(crate) enum CloseCause {
-    /// The client sent a close frame, with this code or none.
+    /// The client sent this close frame.
     #[error("closed by the client")]
-    ByClient(Option<u16>),
+    ByClient(ClientFrame),
     /// The client closed the TCP connection.
     #[error("connection closed without a close frame")]
     Ended,
@@ -102,6 +102,14 @@ pub(crate) enum CloseCause {
     /// The gateway is shutting down.
     #[error("gateway is shutting down")]
     ShuttingDown { retry_after: Duration },
+}
+
+/// The close frame of a client.
+#[derive(Debug, Default)]
+pub(crate) struct ClientFrame {
+    pub(crate) code: Option<u16>,
+    /// Its reason.
+    pub(crate) text: Box<str>,
 }
 
 /// Close code when the gateway shuts down, and for clients that time out.
@@ -198,7 +206,7 @@ impl CloseCause {
     /// its registry.
     fn compat_default_action(&self) -> CloseAction {
         match self {
-            Self::ByClient(code) => CloseAction::Code(*code),
+            Self::ByClient(frame) => CloseAction::Code(frame.code),
             Self::ByWorker(frame) => CloseAction::Frame(frame.clone()),
             Self::TokenExpired => CloseAction::Frame(frame(TOKEN, self)),
             Self::TokenRevoked | Self::TokenOfOtherUser => {

@@ -205,6 +205,7 @@ impl TryFrom<Args> for Config {
                 handshake_auth: args.handshake_auth,
                 tokens,
                 max_undecided: (args.max_handshakes - args.max_handshakes / 4).max(1),
+                expiry_notice: Some(args.expiry_notice).filter(|lead| *lead != 0 && !is_strict),
                 auth_timeout: seconds(args.auth_timeout),
                 unauthenticated_message_size: (args.unauthenticated_message_size != 0)
                     .then_some(args.unauthenticated_message_size),

@@ -65,6 +65,8 @@ pub(crate) struct Settings {
     pub(crate) handshake_auth_timeout: Duration,
     /// Maximum number of handshakes that await the answer of a worker, over all shards.
     pub(crate) max_undecided: usize,
+    /// How many seconds before a connection expires its worker is notified; `None`: not at all.
+    pub(crate) expiry_notice: Option<u64>,
     /// Time limit for a client to be bound to a uid; no limit if `None`.
     pub(crate) auth_timeout: Option<Duration>,
     /// Maximum size in bytes of a message of a client without a uid, if it is less than for others.

@@ -50,6 +50,8 @@ pub struct Accepted {
     pub send: Vec<Message>,
     /// Headers of the response to the handshake.
     pub headers: Vec<(String, String)>,
+    /// When the connection expires, in seconds since 1970.
+    pub expires_at: Option<u64>,
 }
 
 /// The answer to `gw.message`.
@@ -77,6 +79,7 @@ struct ConnectJson {
     send: Vec<Outgoing>,
     #[serde(default)]
     headers: BTreeMap<String, Values>,
+    expires_at: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -160,7 +163,7 @@ pub fn connect(content_type: &str, body: &[u8]) -> Result<Accepted, Unreadable> 
     if body.is_empty() || !is_json(content_type) {
         return Ok(Accepted::default());
     }
-    let ConnectJson { uid, groups, session, subprotocol, send, headers } =
+    let ConnectJson { uid, groups, session, subprotocol, send, headers, expires_at } =
         serde_json::from_slice(body)?;
     let accepted = Accepted {
         uid: uid.map(|Name(uid)| Uid::new(uid)).transpose()?,
@@ -180,6 +183,7 @@ pub fn connect(content_type: &str, body: &[u8]) -> Result<Accepted, Unreadable> 
                 }
             })
             .collect(),
+        expires_at,
     };
     accepted.grant()?;
     Ok(accepted)
@@ -260,6 +264,24 @@ pub fn close(content_type: &str, body: &[u8]) -> Result<Vec<Operation>, Unreadab
         ..=MAX_COMMANDS => Ok(commands),
         _ => Err(Unreadable::TooManyCommands),
     }
+}
+
+/// Reads the answer to `gw.refresh`: when the connection expires from now on, in seconds since 1970;
+/// `None` if that does not change. One that is not JSON is ignored.
+///
+/// # Errors
+/// When it is JSON of another form.
+pub fn refresh(content_type: &str, body: &[u8]) -> Result<Option<u64>, Unreadable> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct RefreshAnswer {
+        expires_at: Option<u64>,
+    }
+    if body.is_empty() || !is_json(content_type) {
+        return Ok(None);
+    }
+    let RefreshAnswer { expires_at } = serde_json::from_slice(body)?;
+    Ok(expires_at)
 }
 
 /// The text of a refusal: `error.message` of a JSON body; empty if there is none.

@@ -60,6 +60,19 @@ pub enum Content {
     Base64(String),
 }
 
+/// `gw.refresh`.
+#[derive(Debug, Serialize)]
+pub struct Refresh {
+    /// The client's id.
+    pub client: String,
+    /// The client's uid.
+    pub uid: Option<String>,
+    /// When its connection expires, in seconds since 1970.
+    pub expires_at: u64,
+    /// The client's session.
+    pub session: Map<String, Value>,
+}
+
 /// `gw.close`.
 #[derive(Debug, Serialize)]
 pub struct Close {
@@ -71,6 +84,12 @@ pub struct Close {
     pub reason: &'static str,
     /// The kind of cause.
     pub by: &'static str,
+    /// The code of its close frame.
+    pub code: Option<u16>,
+    /// The reason in that frame.
+    pub text: String,
+    /// For how long it was connected; `None` if its gateway is dead.
+    pub connected_ms: Option<u64>,
     /// The client's session.
     pub session: Map<String, Value>,
 }

@@ -67,6 +67,8 @@ pub enum Kind {
     Connect,
     /// A client sends a message; the answer has replies and commands.
     Message,
+    /// The connection of a client expires; the answer renews it.
+    Refresh,
     /// A client is closed.
     Close,
     /// A group has its first client.
@@ -119,10 +121,10 @@ const KEYS: &[Key] = &[
     ),
     key(
         "events",
-        "list of `connect`, `message`, `close`, `occupied`, `vacated`",
+        "list of `connect`, `message`, `close`, `refresh`, `occupied`, `vacated`",
         Some("`connect`, `message`, `close`"),
-        "Kinds of events that the URL receives. `connect` and `message` go to the first entry \
-         that has them, the others to every one",
+        "Kinds of events that the URL receives. `connect`, `message` and `refresh` go to the first \
+         entry that has them, the others to every one",
     ),
     key(
         "ports",
@@ -409,7 +411,7 @@ mod tests {
             ("secret = []", "secret"),
             (&*format!("{secret}evnets = []"), "evnets"),
             (&format!("{secret}events = []"), "`events`"),
-            (&format!("{secret}events = [\"refresh\"]"), "refresh"),
+            (&format!("{secret}events = [\"renew\"]"), "renew"),
             (&format!("{secret}ports = [0]"), "`ports`"),
             (&format!("{secret}headers = [\"a b\"]"), "`headers`"),
             (&format!("{secret}groups = [\"a\"]"), "`groups`"),

@@ -124,6 +124,9 @@ pub enum Command {
     /// was sent; if there is none, sends `message`. With a retention, `message` is the retained one
     /// of another gateway, and is retained here as well if there is none.
     SendRetained { client: ConnectionId, group: Group, found: Option<Retention>, message: Message },
+    /// Sets when the connection of a client expires, in seconds since the Unix epoch, in place of
+    /// the time of its token; `None`: never.
+    SetExpiry { client: ConnectionId, expires_at: Option<u64> },
 }
 
 /// The clients that a message with exclusions is for.
@@ -191,7 +194,8 @@ impl Command {
             | Self::JoinPresence { .. }
             | Self::PresenceTaken { .. }
             | Self::PresenceView { .. }
-            | Self::PresenceSettled { .. } => None,
+            | Self::PresenceSettled { .. }
+            | Self::SetExpiry { .. } => None,
         }
     }
 
@@ -226,7 +230,8 @@ impl Command {
             | Self::JoinPresence { .. }
             | Self::PresenceTaken { .. }
             | Self::PresenceView { .. }
-            | Self::PresenceSettled { .. } => None,
+            | Self::PresenceSettled { .. }
+            | Self::SetExpiry { .. } => None,
         }
     }
 
@@ -261,7 +266,8 @@ impl Command {
             | Self::SetMember { .. }
             | Self::PresenceSettled { .. }
             | Self::SendAndRetain { .. }
-            | Self::SendRetained { .. } => None,
+            | Self::SendRetained { .. }
+            | Self::SetExpiry { .. } => None,
         }
     }
 
@@ -323,7 +329,8 @@ impl Command {
             | Self::Destroy { .. }
             | Self::UnbindUid { .. }
             | Self::SetSession { .. }
-            | Self::UpdateSession { .. } => 0,
+            | Self::UpdateSession { .. }
+            | Self::SetExpiry { .. } => 0,
         };
         message + session + names
     }
@@ -346,7 +353,8 @@ impl Command {
             | Self::RefuseHandshake { client, .. }
             | Self::RemoveSessionKeys { client, .. }
             | Self::JoinPresence { client, .. }
-            | Self::SendRetained { client, .. } => Some(*client),
+            | Self::SendRetained { client, .. }
+            | Self::SetExpiry { client, .. } => Some(*client),
             Self::SendToAll { .. }
             | Self::SendToUids { .. }
             | Self::SendToGroups { .. }

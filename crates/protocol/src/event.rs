@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
-use crate::{Message, Session};
+use crate::{Message, Session, close::MAX_REASON};
 
 /// An event of a client. The events of each client reach its worker in the order in which they
 /// occurred: one `Connect`, then on WebSocket listeners a `WebSocketConnect`, or a
@@ -32,6 +32,69 @@ pub enum Event {
     /// [`Command::AcceptHandshake`]: crate::Command::AcceptHandshake
     /// [`Command::RefuseHandshake`]: crate::Command::RefuseHandshake
     WebSocketRequest(Handshake),
+    /// The client is disconnected, and how: what gateways send in place of `Close`.
+    Closed(CloseInfo),
+    /// The connection of the client expires at this time, in seconds since the Unix epoch, unless
+    /// it is renewed before.
+    Expiring { expires_at: u64 },
+}
+
+impl Event {
+    /// Why the client is closed, if it is.
+    pub const fn close_reason(&self) -> Option<CloseReason> {
+        match self {
+            Self::Close(reason) | Self::Closed(CloseInfo { reason, .. }) => Some(*reason),
+            Self::Connect
+            | Self::WebSocketConnect(_)
+            | Self::Message(_)
+            | Self::Reassigned
+            | Self::WebSocketRequest(_)
+            | Self::Expiring { .. } => None,
+        }
+    }
+
+    /// Whether it is the last event of the client.
+    pub const fn is_close(&self) -> bool {
+        self.close_reason().is_some()
+    }
+}
+
+/// How the connection of a client has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct CloseInfo {
+    /// Why it is closed.
+    pub reason: CloseReason,
+    /// The code of the close frame of the client, or of the one that it is sent; `None` without a
+    /// frame, or if it has no code.
+    pub code: Option<u16>,
+    /// The reason in that frame, at most [`MAX_REASON`] bytes.
+    #[serde(deserialize_with = "close_text")]
+    pub text: String,
+    /// How long it was connected, in milliseconds. Gateways measure tenths of a second.
+    pub connected_ms: u64,
+}
+
+impl CloseInfo {
+    /// A close without a close frame.
+    pub const fn new(reason: CloseReason, connected_ms: u64) -> Self {
+        Self { reason, code: None, text: String::new(), connected_ms }
+    }
+
+    /// The same with the code and the reason of a close frame, of which [`MAX_REASON`] bytes are kept.
+    #[must_use]
+    pub fn with_frame(self, code: Option<u16>, text: &str) -> Self {
+        let text = text.get(..text.floor_char_boundary(MAX_REASON)).unwrap_or_default();
+        Self { code, text: text.to_owned(), ..self }
+    }
+}
+
+fn close_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = <&str>::deserialize(deserializer)?;
+    match text.len() {
+        0..=MAX_REASON => Ok(text.to_owned()),
+        long => Err(D::Error::custom(format_args!("a close reason of {long} bytes"))),
+    }
 }
 
 /// The request that opened a WebSocket. With `--handshake-auth jwt`, the word `redacted` is in the

@@ -42,7 +42,7 @@ pub mod codec;
 pub use close::{Close, CloseFrame, InvalidClose};
 pub use close_codes::{CloseCodes, CloseKind};
 pub use command::{Command, Excluded, Recipients, Target};
-pub use event::{CloseReason, Context, Event, Handshake, Header};
+pub use event::{CloseInfo, CloseReason, Context, Event, Handshake, Header};
 pub use grant::{Grant, InvalidAnswer, Refusal};
 pub use id::{ClientId, ConnectionId, InvalidClientId};
 pub use instance::{InstanceId, InvalidInstance};

@@ -8,8 +8,8 @@ use std::{
 };
 
 use protocol::{
-    Answer, ClientId, Close, Command, Event, Group, Member, Message, Query, Session, SessionError,
-    Snapshot, Uid,
+    Answer, ClientId, Close, CloseInfo, Command, Event, Group, Member, Message, Query, Session,
+    SessionError, Snapshot, Uid,
 };
 use push_suite_cluster::{
     Cluster, Error, Renewal, SessionSwap,
@@ -33,25 +33,40 @@ pub struct Client {
     state: Arc<ClientState>,
     number: u64,
     redelivered: bool,
-    /// Set if the event is a handshake that awaits an answer.
-    handshake: Option<Box<PendingHandshake>>,
+    /// More about the event. Boxed, since it is rare, and every handler's future contains it.
+    detail: Option<Box<Detail>>,
     /// The cluster for this event, created on first use.
     scoped: OnceLock<(Cluster, Arc<HandlerScope>)>,
 }
 
+/// Facts about an event that few handlers need.
+#[derive(Debug)]
+enum Detail {
+    /// The event is a handshake that awaits an answer.
+    Handshake(PendingHandshake),
+    /// It is the close of the client.
+    Closed(CloseInfo),
+}
+
 impl Client {
     pub(crate) const fn new(state: Arc<ClientState>, number: u64, redelivered: bool) -> Self {
-        Self { state, number, redelivered, handshake: None, scoped: OnceLock::new() }
+        Self { state, number, redelivered, detail: None, scoped: OnceLock::new() }
     }
 
     /// The same, for this event.
     pub(crate) fn of_event(self, event: &Event) -> Self {
-        let handshake = PendingHandshake::of(event).map(Box::new);
-        Self { handshake, ..self }
+        let detail = match event {
+            Event::Closed(info) => Some(Detail::Closed(info.clone())),
+            event => PendingHandshake::of(event).map(Detail::Handshake),
+        };
+        Self { detail: detail.map(Box::new), ..self }
     }
 
     pub(crate) fn handshake(&self) -> Option<&PendingHandshake> {
-        self.handshake.as_deref()
+        match self.detail.as_deref() {
+            Some(Detail::Handshake(handshake)) => Some(handshake),
+            _ => None,
+        }
     }
 
     pub(crate) fn state(&self) -> &ClientState {
@@ -71,6 +86,15 @@ impl Client {
     /// The port of the listener that accepted it.
     pub fn listener_port(&self) -> u16 {
         self.state.listener_port()
+    }
+
+    /// In [`on_close`](crate::Worker::on_close): how its connection has ended. `None` in other
+    /// handlers, and if its gateway is dead, which has not reported it then.
+    pub fn close_info(&self) -> Option<&CloseInfo> {
+        match self.detail.as_deref() {
+            Some(Detail::Closed(info)) => Some(info),
+            _ => None,
+        }
     }
 
     /// The inner address of its gateway.
@@ -110,6 +134,14 @@ impl Client {
     /// Those of [`Cluster::renew_token`].
     pub async fn renew_token(&self, token: impl AsRef<str>) -> Result<Renewal, Error> {
         self.cluster().renew_token(self.id(), token).await
+    }
+
+    /// Sets when this client's connection expires: see [`Cluster::set_expiry`].
+    ///
+    /// # Errors
+    /// Those of [commands](Error#commands).
+    pub async fn set_expiry(&self, expires_at: Option<u64>) -> Result<(), Error> {
+        self.send_command(Command::SetExpiry { client: self.id().connection, expires_at }).await
     }
 
     pub(crate) const fn mark_redelivered(&mut self) {

@@ -33,6 +33,8 @@ impl PendingHandshake {
             | Event::WebSocketConnect(_)
             | Event::Message(_)
             | Event::Close(_)
+            | Event::Closed(_)
+            | Event::Expiring { .. }
             | Event::Reassigned => None,
         }
     }

@@ -39,10 +39,10 @@ pub use config::{Args, Config, runtime};
 pub use context::{Client, DeliveryId};
 pub use process::Process;
 pub use protocol::{
-    ClientId, Close, CloseCodes, CloseFrame, CloseKind, CloseReason, ConnectionId, Fields, Form,
-    Grant, Group, Handshake, Header, InvalidAnswer, InvalidClientId, InvalidClose, InvalidName,
-    InvalidPresence, LocalMember, Member, MemberChange, MemberId, Message, MessageKind, Part,
-    Refusal, Secret, Session, SessionError, Snapshot, TokenId, Uid,
+    ClientId, Close, CloseCodes, CloseFrame, CloseInfo, CloseKind, CloseReason, ConnectionId,
+    Fields, Form, Grant, Group, Handshake, Header, InvalidAnswer, InvalidClientId, InvalidClose,
+    InvalidName, InvalidPresence, LocalMember, Member, MemberChange, MemberId, Message,
+    MessageKind, Part, Refusal, Secret, Session, SessionError, Snapshot, TokenId, Uid,
 };
 pub use push_suite_cluster::{
     Bytes, Cluster, Error, Exclude, Filter, InvalidToken, Notice, NoticeKind, PresenceCounts,

@@ -31,9 +31,11 @@ enum Kind {
     WebSocketConnect,
     Message,
     Close,
+    Expiring,
 }
 
-const KINDS: [Kind; 4] = [Kind::Connect, Kind::WebSocketConnect, Kind::Message, Kind::Close];
+const KINDS: [Kind; 5] =
+    [Kind::Connect, Kind::WebSocketConnect, Kind::Message, Kind::Close, Kind::Expiring];
 
 impl EncodeLabelValue for Kind {
     fn encode(
@@ -45,6 +47,7 @@ impl EncodeLabelValue for Kind {
             Self::WebSocketConnect => "websocket_connect",
             Self::Message => "message",
             Self::Close => "close",
+            Self::Expiring => "expiring",
         }
         .encode(encoder)
     }
@@ -60,7 +63,8 @@ impl EventCounts {
             Event::Connect => Kind::Connect,
             Event::WebSocketConnect(_) | Event::WebSocketRequest(_) => Kind::WebSocketConnect,
             Event::Message(_) => Kind::Message,
-            Event::Close(_) => Kind::Close,
+            Event::Close(_) | Event::Closed(_) => Kind::Close,
+            Event::Expiring { .. } => Kind::Expiring,
             // Not an event of the client.
             Event::Reassigned => return,
         };

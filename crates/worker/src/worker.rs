@@ -93,6 +93,20 @@ pub trait Worker: Send + Sync + 'static {
         async { Ok(()) }
     }
 
+    /// This client's connection expires at `expires_at`, in seconds since 1970: with its
+    /// [token](crate::Client::renew_token), or as [set](crate::Client::set_expiry). Called once for
+    /// each such time, `--expiry-notice` before it (30 s by default; halfway to it, if it is nearer
+    /// than that when it is set). [`set_expiry`](crate::Client::set_expiry) prolongs the
+    /// connection, and a client may send a new token; otherwise the gateway closes it 25 s behind
+    /// that time. The client's next events wait for this handler.
+    fn on_expiring(
+        &self,
+        _client: &Client,
+        _expires_at: u64,
+    ) -> impl Future<Output = anyhow::Result<()>> + Send {
+        async { Ok(()) }
+    }
+
     /// Prefixes of the names of groups that this worker watches; none by default, 64 at most. Read
     /// once, after [`on_worker_start`](Self::on_worker_start).
     ///

@@ -1,6 +1,6 @@
 //! Tokens of clients: renewal and revocation (`--handshake-auth jwt`).
 
-use protocol::{AccessToken, Answer, ClientId, Query, Renewal, Revocation};
+use protocol::{AccessToken, Answer, ClientId, Command, Query, Renewal, Revocation};
 
 use crate::{Cluster, Error, error::at_most_targets, merge};
 
@@ -24,6 +24,18 @@ impl Cluster {
             Some((_, Answer::Renewal(renewal))) => Ok(renewal),
             Some((link, _)) => Err(link.mismatch()),
         }
+    }
+
+    /// Sets when the connection of a client expires, in seconds since 1970, in place of the time of
+    /// its token; `None`: never. With or without tokens: the gateway reports it to the client's
+    /// worker before, and closes the client with 4401, 25 s behind that time, unless it is set again
+    /// or the client has a new token.
+    ///
+    /// # Errors
+    /// Those of [commands](Error#commands).
+    pub async fn set_expiry(&self, client: ClientId, expires_at: Option<u64>) -> Result<(), Error> {
+        let command = Command::SetExpiry { client: client.connection, expires_at };
+        self.command(client, command).await
     }
 
     /// Revokes tokens on every gateway: none is accepted or renewed any more. Returns the number of

@@ -168,7 +168,8 @@ impl Decoder {
             OpCode::Control(Control::Ping) => Ok(on(Received::Ping(payload))),
             OpCode::Control(Control::Pong) => Ok(on(Received::Pong)),
             OpCode::Control(Control::Close | Control::Reserved(_)) => {
-                on(Received::Close(close_code(payload)?));
+                let (code, reason) = close_frame(payload)?;
+                on(Received::Close(code, reason));
                 Ok(false)
             }
             OpCode::Data(Data::Continue | Data::Reserved(_)) => {
@@ -255,18 +256,19 @@ impl Fragments {
     }
 }
 
-/// The code to reply to a close frame with: the client's own, if it is valid on the wire.
-fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
+/// The code to reply to a close frame with, the client's own if it is valid on the wire, and the
+/// reason of the frame.
+fn close_frame(payload: &[u8]) -> Result<(Option<u16>, &str), Violation> {
     match payload {
-        [] => Ok(None),
+        [] => Ok((None, "")),
         [_] => Err(Violation::Protocol("half a close code")),
         [high, low, reason @ ..] => {
             let code = u16::from_be_bytes([*high, *low]);
             if !CloseCode::from(code).is_allowed() {
                 return Err(Violation::Protocol("a close code that may not be sent"));
             }
-            std::str::from_utf8(reason).map_err(|_| Violation::Utf8)?;
-            Ok(Some(code))
+            let reason = std::str::from_utf8(reason).map_err(|_| Violation::Utf8)?;
+            Ok((Some(code), reason))
         }
     }
 }

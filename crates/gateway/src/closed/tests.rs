@@ -18,15 +18,16 @@ fn strict_mode_sends_close_frame_only_in_reply() {
         assert_eq!(closed.close_action(&strict, None), CloseAction::None, "{closed}");
     }
     for code in [None, Some(1001), Some(3000)] {
+        assert_eq!(by_client(code).close_action(&strict, None), CloseAction::Code(Some(1000)));
         assert_eq!(
-            CloseCause::ByClient(code).close_action(&strict, None),
-            CloseAction::Code(Some(1000))
-        );
-        assert_eq!(
-            CloseCause::ByClient(code).close_action(&Compat::Default.into(), None),
+            by_client(code).close_action(&Compat::Default.into(), None),
             CloseAction::Code(code)
         );
     }
+}
+
+fn by_client(code: Option<u16>) -> CloseCause {
+    CloseCause::ByClient(ClientFrame { code, ..ClientFrame::default() })
 }
 
 /// One value of every cause; one for each code of those that have several. A cause that is not here
@@ -35,7 +36,7 @@ fn every_cause() -> Vec<CloseCause> {
     let retry_after = Duration::ZERO;
     let frame = |code| CloseFrame::new(code, "").unwrap();
     let all = vec![
-        CloseCause::ByClient(Some(1000)),
+        by_client(Some(1000)),
         CloseCause::Ended,
         CloseCause::Lost(io::ErrorKind::ConnectionReset.into()),
         CloseCause::ByWorker(CloseFrame::default()),

@@ -242,6 +242,13 @@ pub struct Args {
     #[serde(flatten)]
     pub(super) jwt: JwtFlags,
 
+    /// Time in seconds before a client's connection expires, with its token or as its worker has set,
+    /// at which its worker is notified, and may renew it. 0 means no notice
+    #[arg(help_heading = "Tokens")]
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(value_parser = clap::value_parser!(u64).range(..=MAX_WAIT))]
+    pub(super) expiry_notice: u64,
+
     /// Time in seconds for a client to be bound to a uid, from its handshake on, or from its accept
     /// if it has none. A client without a uid is then closed with 4408; 0 means no limit
     #[arg(help_heading = "Handshakes")]

@@ -44,11 +44,15 @@ impl Webhook {
             self.metrics.dropped_close();
             return Ok(());
         };
+        let info = client.close_info();
         let body = serde_json::to_vec(&bodies::Close {
             client: client.id().to_string(),
             uid: state.uid().map(str::to_owned),
             reason: reason.name(),
             by: by(reason),
+            code: info.and_then(|info| info.code),
+            text: info.map(|info| info.text.clone()).unwrap_or_default(),
+            connected_ms: info.map(|info| info.connected_ms),
             session: state.session.clone(),
         })?;
         let request = request(planned, client, state, ("gw.close", JSON), body);

@@ -179,6 +179,9 @@ async fn accept(client: &Client, state: ClientState, accepted: Accepted) -> Resu
         false => accepted.session.clone(),
     };
     let state = ClientState::connected(uid, session);
+    if accepted.expires_at.is_some() {
+        client.set_expiry(accepted.expires_at).await?;
+    }
     if client.awaits_answer() {
         client.accept(accepted.grant()?.with_session(&state.object())?).await?;
     } else {
@@ -221,7 +224,7 @@ fn refusal(response: &HookResponse) -> Result<Refusal, InvalidAnswer> {
 }
 
 /// The start of a text, as long as a reason may be.
-fn shortened(text: &str) -> &str {
+pub(super) fn shortened(text: &str) -> &str {
     let end = (0..=LONGEST_REASON).rev().find(|end| text.is_char_boundary(*end));
     if text.len() <= LONGEST_REASON { text } else { &text[..end.unwrap_or_default()] }
 }

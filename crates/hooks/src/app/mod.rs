@@ -11,6 +11,7 @@ mod message;
 mod metrics;
 mod occupancy;
 mod plan;
+mod refresh;
 #[cfg(test)]
 mod tests;
 
@@ -157,6 +158,10 @@ impl Worker for Webhook {
 
     async fn on_close(&self, client: &Client, reason: CloseReason) -> anyhow::Result<()> {
         self.close(client, reason).await
+    }
+
+    async fn on_expiring(&self, client: &Client, expires_at: u64) -> anyhow::Result<()> {
+        self.refresh(client, expires_at).await
     }
 
     fn watched_groups(&self) -> Vec<Group> {

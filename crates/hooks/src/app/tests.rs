@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use protocol::event::Header;
-use push_suite_worker::{CloseFrame, DeliveryId, NoticeKind, testing::TestCluster};
+use push_suite_worker::{CloseFrame, CloseInfo, DeliveryId, NoticeKind, testing::TestCluster};
 use serde_json::{Value, json};
 use test_support::receiver::{Received, Receiver, Reply};
 
@@ -170,12 +170,13 @@ async fn message_is_the_body_and_the_answer_is_applied_in_order() {
     assert_eq!(received.header("content-type"), "text/plain; charset=utf-8");
     assert_eq!(received.header("ce-gwsession"), "eyJuIjoxfQ==");
 
-    let closed = scene.cluster.next_event(client.id());
+    let info = CloseInfo::new(CloseReason::Worker, 700).with_frame(Some(4001), "x");
+    let closed = scene.cluster.close_event(client.id(), info);
     scene.app.on_close(&closed, CloseReason::Worker).await.unwrap();
     let close = &scene.receiver.received()[2];
     let expected = json!({
         "client": client.id().to_string(), "uid": "u", "reason": "worker", "by": "server",
-        "session": {"n": 2},
+        "code": 4001, "text": "x", "connected_ms": 700, "session": {"n": 2},
     });
     assert_eq!((close.header("ce-type"), json_of(close)), ("gw.close", expected));
 }
@@ -285,6 +286,42 @@ async fn answers_that_are_too_long_are_counted_and_their_events_not_sent_again()
     assert_eq!(received.len(), 2);
     assert_eq!(received[1].header("ce-type"), "gw.close", "it was accepted");
     assert_eq!(scene.metric("invalid_answers_total"), 2);
+}
+
+#[tokio::test]
+async fn expiring_connection_is_renewed_closed_or_left_as_the_answer_says() {
+    let keys = "events = [\"connect\", \"refresh\"]";
+    let scene = scene(keys, |_| Reply::json(r#"{"uid":"u","expires_at":5000000000}"#)).await;
+    let client = scene.connected().await;
+    assert_eq!(scene.cluster.expires_at(client.id()), Some(5_000_000_000));
+    scene.receiver.answer(|_| Reply::json(r#"{"expires_at":5000000600}"#));
+    scene.app.on_expiring(&client, 5_000_000_000).await.unwrap();
+    assert_eq!(scene.cluster.expires_at(client.id()), Some(5_000_000_600));
+    let received = &scene.receiver.received()[1];
+    let expected = json!({
+        "client": client.id().to_string(), "uid": "u", "expires_at": 5_000_000_000_u64,
+        "session": {},
+    });
+    assert_eq!((received.header("ce-type"), json_of(received)), ("gw.refresh", expected));
+    scene.receiver.answer(|_| Reply::status(204));
+    scene.app.on_expiring(&client, 5_000_000_600).await.unwrap();
+    assert_eq!(scene.cluster.expires_at(client.id()), Some(5_000_000_600), "as it was");
+    scene.receiver.answer(|_| {
+        let head = "content-type: application/json\r\n".to_owned();
+        Reply::Answer(403, head, br#"{"error":{"message":"signed out"}}"#.to_vec())
+    });
+    scene.app.on_expiring(&client, 5_000_000_600).await.unwrap();
+    let frame = CloseFrame::new(REFUSED, "signed out").unwrap();
+    assert_eq!(scene.cluster.close_frame(client.id()), Some(frame));
+}
+
+#[tokio::test]
+async fn failing_refresh_is_given_up_when_the_connection_has_expired() {
+    let scene = scene("events = [\"refresh\"]", |_| Reply::status(500)).await;
+    let client = scene.cluster.client();
+    scene.app.on_expiring(&client, clock::unix_seconds() + 1).await.unwrap();
+    assert!(!scene.cluster.is_closed(client.id()), "its gateway closes it");
+    assert_eq!(scene.metric("dropped_total{reason=\"given_up\"}"), 1);
 }
 
 #[tokio::test]

@@ -9,9 +9,9 @@ use crate::{
 };
 use bytes::Bytes;
 use push_suite_protocol::{
-    Answer, CloseCodes, CloseFrame, CloseKind, CloseReason, Command, ConnectionId, Context, Event,
-    Excluded, Fields, Form, Group, Handshake, InstanceId, Keep, Message, MessageKind, Query,
-    Recipients, Retention, Session, Target, Uid, UidLimit,
+    Answer, CloseCodes, CloseFrame, CloseInfo, CloseKind, CloseReason, Command, ConnectionId,
+    Context, Event, Excluded, Fields, Form, Group, Handshake, InstanceId, Keep, Message,
+    MessageKind, Query, Recipients, Retention, Session, Target, Uid, UidLimit,
     event::Header,
     link::{Delivery, Refusal, Role, ToGateway, ToPeer},
     standby::{HandedOver, Handover, StandbyClient, WorkerMessage},
@@ -288,6 +288,9 @@ fn commands() -> Vec<(&'static str, Command)> {
                 found: Some(Retention::new(Duration::from_secs(300), Duration::from_secs(1500))),
                 message: Message::text("hi"),
             };
+        Command::SetExpiry { .. } =>
+            "set-expiry": Command::SetExpiry { client, expires_at: Some(1_700_000_000) },
+            "set-expiry-never": Command::SetExpiry { client, expires_at: None };
         Command::PresenceSettled { .. } => "presence-settled": Command::PresenceSettled {
             shard: 2,
             group: group("r"),
@@ -435,6 +438,12 @@ fn events() -> Vec<(&'static str, Event)> {
             target: "/".into(),
             headers: vec![Header { name: "Host".into(), value: b"example.org".to_vec() }],
         });
+        Event::Closed(_) =>
+            "closed": Event::Closed(
+                CloseInfo::new(CloseReason::Client, 1500).with_frame(Some(4001), "away"),
+            ),
+            "closed-without-frame": Event::Closed(CloseInfo::new(CloseReason::Timeout, 300_000));
+        Event::Expiring { .. } => "expiring": Event::Expiring { expires_at: 1_700_000_000 };
     })
 }
 

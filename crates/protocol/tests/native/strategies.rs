@@ -8,10 +8,10 @@ use std::{
 use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*};
 use push_suite_protocol::{
-    AccessToken, Answer, CloseCodes, CloseFrame, CloseKind, CloseReason, Command, ConnectionId,
-    Context, Effect, Event, Excluded, Fields, Filter, Grant, Group, Handshake, InstanceId, Keep,
-    Message, MessageKind, Query, Recipients, Renewal, Retained, Retention, Revocation, Row,
-    Session, Swap, Target, TokenError, TokenId, Uid, UidLimit,
+    AccessToken, Answer, CloseCodes, CloseFrame, CloseInfo, CloseKind, CloseReason, Command,
+    ConnectionId, Context, Effect, Event, Excluded, Fields, Filter, Grant, Group, Handshake,
+    InstanceId, Keep, Message, MessageKind, Query, Recipients, Renewal, Retained, Retention,
+    Revocation, Row, Session, Swap, Target, TokenError, TokenId, Uid, UidLimit,
     event::Header,
     link::{Delivery, Refusal, Role, ToGateway, ToPeer},
     name::MAX_NAME,
@@ -168,6 +168,8 @@ fn command() -> impl Strategy<Value = Command> {
                 message
             }
         ),
+        (client(), any::<Option<u64>>())
+            .prop_map(|(client, expires_at)| Command::SetExpiry { client, expires_at }),
         (client(), any::<u64>(), grant())
             .prop_map(|(client, edit, grant)| Command::AcceptHandshake { client, edit, grant }),
         (client(), 400..600_u16, vec(any::<u8>(), 0..40)).prop_map(|(client, status, body)| {
@@ -312,6 +314,12 @@ fn event() -> impl Strategy<Value = Event> {
         any::<String>().prop_map(|target| {
             Event::WebSocketRequest(Handshake { target, headers: Vec::new() })
         }),
+        (close_reason(), any::<Option<u16>>(), ".{0,30}", any::<u64>()).prop_map(
+            |(reason, code, text, connected)| {
+                Event::Closed(CloseInfo::new(reason, connected).with_frame(code, &text))
+            }
+        ),
+        any::<u64>().prop_map(|expires_at| Event::Expiring { expires_at }),
     ]
 }
 

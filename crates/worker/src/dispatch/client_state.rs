@@ -104,7 +104,7 @@ pub(super) enum Next {
 
 /// Whether no event of a client follows this one.
 pub(super) const fn is_last(event: &Event) -> bool {
-    matches!(event, Event::Close(_))
+    event.is_close()
 }
 
 /// Clients with a lane.
@@ -152,7 +152,7 @@ impl ClientState {
 
     /// Whether an event is dropped because a handler has closed the client.
     pub(super) fn drops(&self, event: &Event) -> bool {
-        self.closed.load(Ordering::Relaxed) && !matches!(event, Event::Close(_))
+        self.closed.load(Ordering::Relaxed) && !event.is_close()
     }
 
     fn lane(&self) -> MutexGuard<'_, Lane> {

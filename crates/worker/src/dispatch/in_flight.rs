@@ -25,7 +25,8 @@ pub(super) fn bytes(delivery: &Delivery) -> usize {
             headers.map(|header| header.name.len() + header.value.len()).sum::<usize>()
                 + handshake.target.len()
         }
-        Event::Connect | Event::Close(_) | Event::Reassigned => 0,
+        Event::Closed(info) => info.text.len(),
+        Event::Connect | Event::Close(_) | Event::Expiring { .. } | Event::Reassigned => 0,
     };
     let session = delivery.context.as_ref().map_or(0, |it| it.session.as_encoded().len());
     size_of::<Delivery>() + payload + session

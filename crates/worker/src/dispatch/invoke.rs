@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use protocol::{Event, link::Delivery};
+use protocol::{CloseInfo, Event, link::Delivery};
 use push_suite_cluster::internal::HandlerScope;
 use runtime::{backoff::Backoff, clock, random};
 use tokio::time::sleep;
@@ -125,7 +125,12 @@ async fn call(worker: &impl Worker, client: &Client, event: Event) -> anyhow::Re
         Event::WebSocketConnect(handshake) | Event::WebSocketRequest(handshake) => {
             catch_panic(async { worker.on_websocket_connect(client, &handshake).await }).await
         }
-        Event::Close(reason) => catch_panic(async { worker.on_close(client, reason).await }).await,
+        Event::Close(reason) | Event::Closed(CloseInfo { reason, .. }) => {
+            catch_panic(async { worker.on_close(client, reason).await }).await
+        }
+        Event::Expiring { expires_at } => {
+            catch_panic(async { worker.on_expiring(client, expires_at).await }).await
+        }
         // Handled by the event receiver.
         Event::Reassigned => Ok(()),
     }

@@ -12,6 +12,7 @@ pub(super) enum Handler {
     WebSocketConnect,
     Message,
     Close,
+    Expiring,
 }
 
 impl Handler {
@@ -20,7 +21,8 @@ impl Handler {
         match event {
             Event::Connect => Self::Connect,
             Event::WebSocketConnect(_) | Event::WebSocketRequest(_) => Self::WebSocketConnect,
-            Event::Close(_) => Self::Close,
+            Event::Close(_) | Event::Closed(_) => Self::Close,
+            Event::Expiring { .. } => Self::Expiring,
             // No handler is called for the last.
             Event::Message(_) | Event::Reassigned => Self::Message,
         }
@@ -33,6 +35,7 @@ impl Handler {
             Self::WebSocketConnect => "on_websocket_connect",
             Self::Message => "on_message",
             Self::Close => "on_close",
+            Self::Expiring => "on_expiring",
         }
     }
 }
@@ -41,7 +44,7 @@ impl Handler {
 #[derive(Debug)]
 pub(super) struct Warnings {
     /// By handler, and by whether the event is retried (0) or given up (1).
-    failed: [[Throttle; 2]; 4],
+    failed: [[Throttle; 2]; 5],
     /// About events of clients whose context was not sent.
     pub(super) unknown_client: Throttle,
     /// About handlers of watched groups.
@@ -51,7 +54,7 @@ pub(super) struct Warnings {
 impl Default for Warnings {
     fn default() -> Self {
         let each = || Throttle::per_second();
-        let handlers = [Handler::Connect; 4].map(|_| [each(), each()]);
+        let handlers = [Handler::Connect; 5].map(|_| [each(), each()]);
         Self { failed: handlers, unknown_client: each(), presence: each() }
     }
 }
@@ -74,9 +77,13 @@ mod tests {
     #[test]
     fn warnings_of_one_kind_do_not_suppress_those_of_another() {
         let (mut warnings, now) = (Warnings::default(), Instant::now());
-        for handler in
-            [Handler::Connect, Handler::WebSocketConnect, Handler::Message, Handler::Close]
-        {
+        for handler in [
+            Handler::Connect,
+            Handler::WebSocketConnect,
+            Handler::Message,
+            Handler::Close,
+            Handler::Expiring,
+        ] {
             for given_up in [false, true] {
                 assert_eq!(warnings.failed(handler, given_up, now), Some(0), "{handler:?}");
                 assert_eq!(warnings.failed(handler, given_up, now), None, "{handler:?}");

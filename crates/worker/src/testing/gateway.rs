@@ -30,6 +30,8 @@ pub(super) struct Client {
     pub(super) session: Session,
     pub(super) received: Vec<Message>,
     pub(super) closed: bool,
+    /// When its connection expires.
+    pub(super) expires_at: Option<u64>,
     /// The close frame that it has received.
     pub(super) close_frame: Option<CloseFrame>,
     /// Whether its handshake awaits an answer.
@@ -290,6 +292,9 @@ impl Gateway {
             | Command::PresenceSettled { .. } => Effect::default(),
             // Sent because of a limit, which this gateway has not.
             Command::CloseBinding { .. } => Effect::default(),
+            Command::SetExpiry { client, expires_at } => {
+                self.edit(client, |client| client.expires_at = expires_at)
+            }
             Command::Destroy { client } => self.edit(client, Client::close),
             Command::BindUid { client, uid } => self.edit(client, |client| client.uid = Some(uid)),
             Command::UnbindUid { client } => {

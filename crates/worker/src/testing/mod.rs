@@ -39,8 +39,8 @@ use std::{
 };
 
 use protocol::{
-    ClientId, CloseFrame, ConnectionId, Context, Event, Grant, Group, Handshake, Message, Refusal,
-    Session, Uid,
+    ClientId, CloseFrame, CloseInfo, ConnectionId, Context, Event, Grant, Group, Handshake,
+    Message, Refusal, Session, Uid,
 };
 use push_suite_cluster::{Cluster, internal::Loopback};
 use runtime::sync::Mutex;
@@ -140,6 +140,14 @@ impl TestCluster {
         self.event(id, false)
     }
 
+    /// The close of a client, which has ended as `info` says.
+    ///
+    /// # Panics
+    /// If the client is not of this cluster.
+    pub fn close_event(&self, id: ClientId, info: CloseInfo) -> Client {
+        self.event(id, false).of_event(&Event::Closed(info))
+    }
+
     /// The last event of a client once more, marked as [redelivered](Client::redelivered).
     ///
     /// # Panics
@@ -178,6 +186,11 @@ impl TestCluster {
     /// destroyed.
     pub fn close_frame(&self, id: ClientId) -> Option<CloseFrame> {
         self.see(id, |client| client.close_frame.clone())
+    }
+
+    /// When the connection of a client expires, as its worker has [set](Client::set_expiry).
+    pub fn expires_at(&self, id: ClientId) -> Option<u64> {
+        self.see(id, |client| client.expires_at)
     }
 
     /// The uid that a client is bound to.

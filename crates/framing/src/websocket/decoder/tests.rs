@@ -34,7 +34,8 @@ fn described(received: &Received<'_>) -> String {
         Received::Binary(bytes) => format!("binary {bytes:?}"),
         Received::Ping(bytes) => format!("ping {bytes:?}"),
         Received::Pong => "pong".into(),
-        Received::Close(code) => format!("close {code:?}"),
+        Received::Close(code, "") => format!("close {code:?}"),
+        Received::Close(code, reason) => format!("close {code:?} {reason}"),
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use framing::{Decoder, Framing, websocket};
-use protocol::{CloseKind, CloseReason};
+use protocol::{CloseInfo, CloseKind, CloseReason};
 use runtime::{clock, random};
 
 use super::drain::Drain;
@@ -34,9 +34,8 @@ impl Shard {
     /// Closes a connection for graceful shutdown. A WebSocket client gets a going-away close frame
     /// (1001, or its protocol's code); messages that it sent before receiving that frame are still delivered.
     pub(super) fn close_going_away(&mut self, key: SlotKey, retry_after: Duration) {
+        let code = self.going_away_code(key);
         let connection = &mut self.connections[key];
-        let codes = self.close_codes.get(connection.close_codes);
-        let code = codes.and_then(|codes| codes.of(CloseKind::Shutdown)).unwrap_or(GOING_AWAY);
         let sends_close_frame = self.settings.compat_behavior.send_close_frames
             && connection.listener.framing == Framing::WebSocket;
         match &mut connection.phase {
@@ -49,6 +48,17 @@ impl Shard {
         self.set_close_deadline(key);
         self.lift_rate_limit(key);
         self.queue(key, &websocket::retry_after_frame(code, retry_after));
+    }
+
+    /// The code with which a client is closed when the gateway shuts down.
+    fn going_away_code(&self, key: SlotKey) -> u16 {
+        let codes = self.close_codes.get(self.connections[key].close_codes);
+        codes.and_then(|codes| codes.of(CloseKind::Shutdown)).unwrap_or(GOING_AWAY)
+    }
+
+    /// For how long a client has been connected, in milliseconds.
+    fn connected_ms(&self, key: SlotKey) -> u64 {
+        u64::from(self.age().saturating_sub(self.connections[key].since)) * 100
     }
 
     /// Closes a client because no worker takes its events.
@@ -111,10 +121,17 @@ impl Shard {
         if !opened {
             self.gateway.metrics.requests.dec();
         }
-        self.remove_client(
-            key,
-            if sent_going_away { CloseReason::Shutdown } else { closed.reason() },
-        );
+        let reason = if sent_going_away { CloseReason::Shutdown } else { closed.reason() };
+        let info = CloseInfo::new(reason, self.connected_ms(key));
+        let info = match (&closed, &action) {
+            _ if sent_going_away => info.with_frame(Some(self.going_away_code(key)), ""),
+            (CloseCause::ByClient(frame), _) => info.with_frame(frame.code, &frame.text),
+            (_, CloseAction::Code(code)) => info.with_frame(*code, ""),
+            (_, CloseAction::Frame(frame)) => info.with_frame(Some(frame.code()), frame.reason()),
+            (_, CloseAction::RetryAfter { code, .. }) => info.with_frame(Some(*code), ""),
+            (_, CloseAction::None | CloseAction::Flush) => info,
+        };
+        self.remove_client(key, info);
         self.give_up_place(key);
         self.set_close_deadline(key);
         if let Some(response) = &response {

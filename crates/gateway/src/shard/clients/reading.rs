@@ -13,7 +13,7 @@ use protocol::{Event, Message, MessageKind};
 use runtime::clock;
 
 use crate::{
-    closed::CloseCause,
+    closed::{ClientFrame, CloseCause},
     shard::{
         Shard,
         connections::{Audience, LIGHT, Phase, Quantum, Read, SCRATCH},
@@ -215,7 +215,7 @@ impl Shard {
                 _ => {}
             }
             if let Some(now) = charged_at
-                && !matches!(received, Received::Close(_))
+                && !matches!(received, Received::Close(..))
                 && !self.charge_message(key, now)
             {
                 closed = Some(CloseCause::RateLimit);
@@ -228,7 +228,9 @@ impl Shard {
                     self.push(key, &websocket::pong_frame(payload), Audience::Few);
                 }
                 Received::Pong => {}
-                Received::Close(code) => closed = Some(CloseCause::ByClient(code)),
+                Received::Close(code, text) => {
+                    closed = Some(CloseCause::ByClient(ClientFrame { code, text: text.into() }));
+                }
             }
             let connection = &mut self.connections[key];
             let continues = quantum.item() && !connection.gate.holds_messages();

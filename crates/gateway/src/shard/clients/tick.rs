@@ -62,7 +62,7 @@ impl Shard {
                 Phase::Over => {}
             }
         }
-        self.close_expired();
+        self.check_expiries();
         self.give_up_suspects(now);
         self.tick_budget(now);
         self.tick_standbys();

@@ -1,19 +1,20 @@
 //! Tokens of clients: verified in the handshake, renewed, expired, revoked.
 
 use auth::{Claims, Found, Full, Identity, Rejection, Revocations};
-use protocol::{AccessToken, ConnectionId, Grant, Renewal, Revocation};
+use protocol::{AccessToken, ConnectionId, Event, Grant, Renewal, Revocation};
 use runtime::clock;
 
 use crate::{
     closed::CloseCause,
-    shard::{Shard, connections::Phase, slot::SlotKey},
+    shard::{Shard, connections::Phase, indexes::Expiry, slot::SlotKey},
     tokens::{self, GRACE},
 };
 
 /// The token of a request, taken out of it.
 pub(super) type Taken = Result<Option<Found>, Rejection>;
 
-/// Maximum number of clients that are closed in one tick because they have expired.
+/// Maximum number of clients whose workers are notified in one tick, and of clients that are closed in
+/// it because they have expired.
 const EXPIRED_PER_TICK: usize = 512;
 
 impl Shard {
@@ -30,7 +31,8 @@ impl Shard {
     pub(super) fn hold_token(&mut self, key: SlotKey, claims: Claims) {
         let connection = &self.connections[key];
         if let (Phase::Open(_), Some(id)) = (&connection.phase, connection.id) {
-            self.token_holders.insert(id, claims.identity, claims.expires_at);
+            let expiry = self.expiry(claims.expires_at);
+            self.token_holders.insert(id, claims.identity, expiry);
         }
     }
 
@@ -72,18 +74,51 @@ impl Shard {
             }
             Ok(claims) => {
                 let expires_at = claims.expires_at;
-                self.token_holders.insert(client, claims.identity, expires_at);
+                let expiry = self.expiry(expires_at);
+                self.token_holders.insert(client, claims.identity, expiry);
                 Renewal::Renewed { expires_at }
             }
         }
     }
 
-    /// Closes clients whose connections have expired and were not renewed within [`GRACE`].
-    pub(super) fn close_expired(&mut self) {
-        if self.token_holders.never_expire() {
-            return;
+    /// Sets when the connection of a client expires. Returns whether it is connected.
+    pub(in crate::shard) fn set_expiry(&mut self, id: ConnectionId, at: Option<u64>) -> bool {
+        let is_known = self.directory.get(id).is_some();
+        if is_known {
+            let expiry = self.expiry(at);
+            self.token_holders.set_expiry(id, expiry);
         }
-        let late = clock::unix_seconds().saturating_sub(GRACE);
+        is_known
+    }
+
+    fn expiry(&self, at: Option<u64>) -> Expiry {
+        Expiry::new(at, self.settings.expiry_notice, clock::unix_seconds())
+    }
+
+    /// Notifies workers of connections that expire, and closes clients whose connections have.
+    pub(super) fn check_expiries(&mut self) {
+        if !self.token_holders.never_expire() {
+            let now = clock::unix_seconds();
+            self.announce_expiries(now);
+            self.close_expired(now);
+        }
+    }
+
+    /// Notifies the workers of clients whose connections expire soon.
+    fn announce_expiries(&mut self, now: u64) {
+        for _ in 0..EXPIRED_PER_TICK {
+            let Some((client, expires_at)) = self.token_holders.next_notice(now) else {
+                return;
+            };
+            if let Some(key) = self.directory.get(client).map(|client| client.handle) {
+                self.emit(key, Event::Expiring { expires_at }, &[]);
+            }
+        }
+    }
+
+    /// Closes clients whose connections have expired and were not renewed within [`GRACE`].
+    fn close_expired(&mut self, now: u64) {
+        let late = now.saturating_sub(GRACE);
         for _ in 0..EXPIRED_PER_TICK {
             let Some(client) = self.token_holders.expired(late) else {
                 return;

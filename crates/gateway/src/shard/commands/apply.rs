@@ -147,6 +147,10 @@ impl Shard {
                     self.presence.settled(from, &group, number);
                 }
             }
+            Command::SetExpiry { client, expires_at } => {
+                let is_known = self.set_expiry(client, expires_at);
+                self.count_known(client, is_known);
+            }
             Command::RemoveSessionKeys { client, edit, keys } => {
                 let key = self.directory.remove_session_keys(client, &keys);
                 self.session_changed(from, key, edit);

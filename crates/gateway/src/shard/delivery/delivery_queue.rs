@@ -146,7 +146,7 @@ impl DeliveryQueue {
     pub(super) fn push(&mut self, mut entry: Entry, payload: &[u8]) -> Result<(), TooLarge> {
         if self.protocol == PeerProtocol::Php {
             self.push_php(&entry, payload)?;
-            if !matches!(entry.event, Event::Close(_)) {
+            if !entry.event.is_close() {
                 // Only the close event needs it if it is recalled.
                 entry.context = None;
             }
@@ -154,7 +154,7 @@ impl DeliveryQueue {
         let seq = self.last + 1;
         let Entry { client, number, event, context, redelivered, edits, isolation, .. } = entry;
         let shard = self.shard;
-        let ends = matches!(event, Event::Close(_));
+        let ends = event.is_close();
         let delivery = Delivery { client, shard, seq, number, redelivered, edits, context, event };
         let message = match isolation {
             Isolation::None | Isolation::Suspect => ToPeer::Event(delivery),

@@ -300,7 +300,7 @@ impl PoisonDetector {
             self.bytes -= size(&entry);
             if entry.context.is_none() {
                 // The context of a disconnected client is in its close event.
-                let last = record.held.iter().find(|held| matches!(held.event, Event::Close(_)));
+                let last = record.held.iter().find(|held| held.event.is_close());
                 entry.context = last.and_then(|last| last.context.clone());
             }
             entry.isolation = if alone.is_some() { Isolation::Alone } else { Isolation::Suspect };
@@ -477,7 +477,8 @@ const fn kind(event: &Event) -> &'static str {
         Event::Connect => "connect",
         Event::WebSocketConnect(_) => "websocket_connect",
         Event::Message(_) => "message",
-        Event::Close(_) => "close",
+        Event::Close(_) | Event::Closed(_) => "close",
+        Event::Expiring { .. } => "expiring",
         Event::Reassigned => "reassigned",
         Event::WebSocketRequest(_) => "websocket_request",
     }

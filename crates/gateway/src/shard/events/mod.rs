@@ -9,7 +9,7 @@ use std::{net::Ipv4Addr, time::Duration};
 
 use bytes::Bytes;
 use framing::Violation;
-use protocol::{CloseReason, ConnectionId, Event, Group, codec::gateway_worker::MAX_FRAME};
+use protocol::{CloseInfo, ConnectionId, Event, Group, codec::gateway_worker::MAX_FRAME};
 use runtime::clock;
 use rustc_hash::FxHashMap;
 
@@ -139,7 +139,8 @@ impl Shard {
     }
 
     /// Removes a client and emits its close event.
-    pub(super) fn remove_client(&mut self, key: SlotKey, reason: CloseReason) {
+    pub(super) fn remove_client(&mut self, key: SlotKey, info: CloseInfo) {
+        let reason = info.reason;
         let Some(id) = self.connections[key].id else {
             return;
         };
@@ -161,7 +162,7 @@ impl Shard {
         // The close event carries the whole context, since the session cannot be queried
         // afterwards.
         let context = connection.context(session);
-        let (number, event) = (connection.events, Event::Close(reason));
+        let (number, event) = (connection.events, Event::Closed(info));
         let edits = connection.edits;
         self.keep_standbys(id, standbys, &context, link);
         if let Some(owner) = link {
@@ -207,7 +208,7 @@ impl Shard {
         entries: Vec<Entry>,
     ) {
         // The context of a disconnected client is in its close event.
-        let last = entries.iter().filter(|entry| matches!(entry.event, Event::Close(_)));
+        let last = entries.iter().filter(|entry| entry.event.is_close());
         let contexts = last.map(|entry| (entry.client, entry.context.clone()));
         let contexts: FxHashMap<_, _> = contexts.collect();
         let window = self.windows();
@@ -241,7 +242,7 @@ impl Shard {
                 self.delivery.route_disconnected(ip, window)
             });
             entry.context = context.or(entry.context);
-            if matches!(entry.event, Event::Close(_)) {
+            if entry.event.is_close() {
                 self.reassign_closing(entry.client, link);
                 // As for connected clients, if the former owner is lost.
                 entry.redelivered |=

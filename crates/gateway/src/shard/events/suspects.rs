@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use protocol::{ConnectionId, Event};
+use protocol::ConnectionId;
 use rustc_hash::FxHashMap;
 
 use crate::{
@@ -102,7 +102,7 @@ impl Shard {
         }
         let closes = self.settings.undeliverable == Undeliverable::Close;
         let (ends, others): (Vec<_>, Vec<_>) =
-            entries.into_iter().partition(|entry| matches!(entry.event, Event::Close(_)));
+            entries.into_iter().partition(|entry| entry.event.is_close());
         if kind == "close" {
             // Standbys need not emit it for this gateway any more.
             self.release_closing([client]);
@@ -128,11 +128,12 @@ mod tests {
     };
 
     use bytes::BytesMut;
-    use protocol::{InstanceId, Message, codec::native, link::ToPeer};
+    use protocol::{Event, InstanceId, Message, codec::native, link::ToPeer};
     use runtime::clock;
 
     use super::*;
     use crate::{
+        closed::ClientFrame,
         shard::test_shard::TestShard,
         thread_messages::{LinkEnd, PeerProtocol, Worker},
     };
@@ -165,7 +166,7 @@ mod tests {
                     Event::Connect => "connect",
                     Event::Message(_) => "message",
                     Event::Reassigned => "reassigned",
-                    Event::Close(_) => "close",
+                    Event::Close(_) | Event::Closed(_) => "close",
                     other => panic!("{other:?}"),
                 };
                 events.push((link, it.seq, it.client, kind));
@@ -201,7 +202,7 @@ mod tests {
             let given = events(&mut test);
             assert!(matches!(given[..], [(to, _, _, "reassigned")] if to == owner), "{given:?}");
             link(&mut test, 5, 0);
-            test.shard.close(key, CloseCause::ByClient(None));
+            test.shard.close(key, CloseCause::ByClient(ClientFrame::default()));
             assert_eq!(events(&mut test), [], "the suspect is not given up yet");
             test.shard.give_up_suspects(clock::now() + Duration::from_secs(60));
             let given = events(&mut test);
@@ -228,7 +229,7 @@ mod tests {
         assert!(to == owner && first != second, "{given:?}");
         link(&mut test, 5, 0);
         let key = test.shard.directory.get(second).unwrap().handle;
-        test.shard.close(key, CloseCause::ByClient(None));
+        test.shard.close(key, CloseCause::ByClient(ClientFrame::default()));
         assert_eq!(events(&mut test), [], "one at a time");
         test.shard.event_ack(owner, 1, seq);
         let mut given = events(&mut test);

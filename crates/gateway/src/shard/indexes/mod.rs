@@ -10,5 +10,5 @@ mod token_holders;
 
 pub(super) use self::{
     directory::{Client, Directory},
-    token_holders::TokenHolders,
+    token_holders::{Expiry, TokenHolders},
 };

@@ -1,4 +1,5 @@
-//! The clients that are connected with a token: a value. Other clients cost nothing here.
+//! The clients that are connected with a token, or whose connections expire: a value. Other clients
+//! cost nothing here.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,39 +15,86 @@ pub(in crate::shard) struct TokenHolders {
     holders: BTreeMap<ConnectionId, Holder>,
     /// Invariant: one entry for each holder that expires.
     expiries: BTreeSet<(u64, ConnectionId)>,
+    /// Invariant: one entry for each holder of whose expiry its worker is not notified yet.
+    notices: BTreeSet<(u64, ConnectionId)>,
+}
+
+/// When a connection expires, in seconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::shard) struct Expiry {
+    /// `None`: never.
+    pub(in crate::shard) at: Option<u64>,
+    /// When its worker is notified of that; `None`: not any more.
+    pub(in crate::shard) notice: Option<u64>,
+}
+
+impl Expiry {
+    /// An expiry that is set at `now`, with the notice `lead` seconds before it. One that is nearer
+    /// has its notice halfway: prolonged by little again and again, a connection would otherwise
+    /// have a notice as soon as the last one is answered.
+    pub(in crate::shard) fn new(at: Option<u64>, lead: Option<u64>, now: u64) -> Self {
+        let left = at.map(|at| (at, at.saturating_sub(now)));
+        let notice = left.filter(|(_, left)| 0 < *left).zip(lead);
+        Self { at, notice: notice.map(|((at, left), lead)| at - lead.min(left / 2)) }
+    }
 }
 
 #[derive(Debug)]
 struct Holder {
-    token: Identity,
-    /// In seconds since the Unix epoch; `None`: never.
-    expires_at: Option<u64>,
+    token: Option<Identity>,
+    expiry: Expiry,
 }
 
 impl TokenHolders {
-    /// Records a client's token, in place of its former one. Its connection expires at `expires_at`,
-    /// in seconds since the Unix epoch, or never.
+    /// Records a client's token, in place of its former one, and when its connection expires.
     pub(in crate::shard) fn insert(
         &mut self,
         client: ConnectionId,
         token: Identity,
-        expires_at: Option<u64>,
+        expiry: Expiry,
     ) {
-        self.remove(client);
-        self.holders.insert(client, Holder { token, expires_at });
-        self.expiries.extend(expires_at.map(|at| (at, client)));
+        self.put(client, Holder { token: Some(token), expiry });
     }
 
-    /// Forgets a client.
-    pub(in crate::shard) fn remove(&mut self, client: ConnectionId) {
-        if let Some(Holder { expires_at: Some(at), .. }) = self.holders.remove(&client) {
+    /// Records when the connection of a client expires. It keeps its token.
+    pub(in crate::shard) fn set_expiry(&mut self, client: ConnectionId, expiry: Expiry) {
+        let token = self.remove(client);
+        if token.is_some() || expiry.at.is_some() {
+            self.put(client, Holder { token, expiry });
+        }
+    }
+
+    fn put(&mut self, client: ConnectionId, holder: Holder) {
+        self.remove(client);
+        self.expiries.extend(holder.expiry.at.map(|at| (at, client)));
+        self.notices.extend(holder.expiry.notice.map(|at| (at, client)));
+        self.holders.insert(client, holder);
+    }
+
+    /// Forgets a client. Returns its token.
+    pub(in crate::shard) fn remove(&mut self, client: ConnectionId) -> Option<Identity> {
+        let Holder { token, expiry } = self.holders.remove(&client)?;
+        if let Some(at) = expiry.at {
             self.expiries.remove(&(at, client));
         }
+        if let Some(at) = expiry.notice {
+            self.notices.remove(&(at, client));
+        }
+        token
     }
 
     /// The token of a client.
     pub(in crate::shard) fn get(&self, client: ConnectionId) -> Option<&Identity> {
-        self.holders.get(&client).map(|holder| &holder.token)
+        self.holders.get(&client).and_then(|holder| holder.token.as_ref())
+    }
+
+    /// A client whose worker is to be notified at `time`, once, and when its connection expires.
+    pub(in crate::shard) fn next_notice(&mut self, time: u64) -> Option<(ConnectionId, u64)> {
+        let (at, client) = self.notices.first().copied().filter(|(at, _)| *at <= time)?;
+        self.notices.remove(&(at, client));
+        let expiry = &mut self.holders.get_mut(&client)?.expiry;
+        expiry.notice = None;
+        expiry.at.map(|at| (client, at))
     }
 
     /// A client whose connection has expired at `time`, the earliest first. It stays until it is
@@ -73,7 +121,7 @@ impl TokenHolders {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut considered = 0;
         for (client, holder) in self.holders.range((from, Bound::Unbounded)) {
-            if is_revoked(&holder.token) {
+            if holder.token.as_ref().is_some_and(&is_revoked) {
                 found.push(*client);
             }
             considered += 1;
@@ -98,14 +146,50 @@ mod tests {
         Identity { uid: Some(Uid::from(uid)), ..Identity::default() }
     }
 
+    fn expiry(at: Option<u64>) -> Expiry {
+        Expiry { at, notice: None }
+    }
+
+    #[test]
+    fn notice_is_once_for_each_expiry_and_before_it() {
+        for (at, now, notice) in [
+            (Some(1000), 0, Some(970)),
+            (Some(1000), 950, Some(975)),
+            (Some(1000), 999, Some(1000)),
+            (Some(1000), 1000, None),
+            (Some(1000), 2000, None),
+            (None, 0, None),
+        ] {
+            assert_eq!(Expiry::new(at, Some(30), now), Expiry { at, notice }, "{at:?} at {now}");
+        }
+        assert_eq!(Expiry::new(Some(9), None, 0), expiry(Some(9)), "no notice is asked for");
+        let mut holders = TokenHolders::default();
+        let with_notice = |at| Expiry { at: Some(at), notice: Some(at - 5) };
+        holders.insert(ConnectionId(1), token(1), with_notice(20));
+        holders.set_expiry(ConnectionId(2), with_notice(10));
+        assert_eq!((holders.next_notice(4), holders.get(ConnectionId(2))), (None, None));
+        assert_eq!(holders.next_notice(99), Some((ConnectionId(2), 10)));
+        assert_eq!(holders.next_notice(99), Some((ConnectionId(1), 20)));
+        assert_eq!(holders.next_notice(99), None, "each once");
+        holders.set_expiry(ConnectionId(1), with_notice(30));
+        assert_eq!(holders.get(ConnectionId(1)), Some(&token(1)), "the token stays");
+        assert_eq!(
+            (holders.expired(20), holders.next_notice(25)),
+            (Some(ConnectionId(2)), Some((ConnectionId(1), 30)),)
+        );
+        holders.set_expiry(ConnectionId(2), Expiry::default());
+        holders.set_expiry(ConnectionId(1), Expiry::default());
+        assert!(holders.never_expire() && holders.holders.len() == 1, "one has a token");
+    }
+
     #[test]
     fn clients_expire_in_order_and_at_the_time_of_their_last_token() {
         let mut holders = TokenHolders::default();
         assert!(holders.never_expire());
         for (client, expires_at) in [(1, Some(30)), (2, Some(10)), (3, None), (4, Some(20))] {
-            holders.insert(ConnectionId(client), token(client), expires_at);
+            holders.insert(ConnectionId(client), token(client), expiry(expires_at));
         }
-        holders.insert(ConnectionId(2), token(7), Some(40));
+        holders.insert(ConnectionId(2), token(7), expiry(Some(40)));
         assert_eq!(holders.get(ConnectionId(2)), Some(&token(7)));
         assert_eq!(holders.expired(19), None);
         let mut all = Vec::new();
@@ -125,7 +209,7 @@ mod tests {
         let mut holders = TokenHolders::default();
         let count = 3 * CONSIDERED as u32;
         for client in 0..count {
-            holders.insert(ConnectionId(client), token(client % 1000), None);
+            holders.insert(ConnectionId(client), token(client % 1000), expiry(None));
         }
         for most in [1, 2, 1000] {
             let (mut all, mut after) = (Vec::new(), None);

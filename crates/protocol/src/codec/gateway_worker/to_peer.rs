@@ -21,7 +21,8 @@ pub struct Origin {
 }
 
 /// Appends an event, with the client's session in PHP's form. The protocol cannot express the close
-/// reason, which is omitted, nor [`Event::Reassigned`], for which nothing is appended.
+/// reason, which is omitted, nor [`Event::Reassigned`] and
+/// [`Event::Expiring`], for which nothing is appended.
 ///
 /// # Errors
 /// When session and event together are longer than a worker accepts; `out` is unchanged then.
@@ -39,9 +40,10 @@ pub fn event(
             (Opcode::OnWebsocketConnect, 0, &handshake)
         }
         Event::Message(message) => (Opcode::OnMessage, BODY_IS_SCALAR, &message.body),
-        Event::Close(_) => (Opcode::OnClose, BODY_IS_SCALAR, b""),
+        Event::Close(_) | Event::Closed(_) => (Opcode::OnClose, BODY_IS_SCALAR, b""),
         // Nothing is lost: a PHP worker receives all client data with each event.
-        Event::Reassigned => return Ok(()),
+        // Its application cannot renew a connection.
+        Event::Reassigned | Event::Expiring { .. } => return Ok(()),
     };
     let header = Frame {
         cmd: opcode.into(),
