@@ -21,6 +21,7 @@ on_one_and_three_threads!(
     reconnect_within_the_grace_period_is_no_change,
     killed_owner_is_replaced_by_another_worker,
     stopped_owner_is_replaced_without_a_change,
+    rolling_restart_of_workers_repeats_no_notice,
     members_of_a_killed_gateway_are_removed,
     killed_gateway_and_owner_leave_no_member_behind,
     partitioned_worker_misses_no_change,
@@ -273,6 +274,41 @@ async fn stopped_owner_is_replaced_without_a_change(threads: usize) {
     assert_eq!(ann.changes().await, ["+bob", "+cid"]);
     assert_eq!(bob.changes().await, ["+cid"]);
     assert_eq!(cid.changes().await, [""; 0]);
+}
+
+async fn rolling_restart_of_workers_repeats_no_notice(threads: usize) {
+    let (suite, mut workers) = scene(threads, 1).await;
+    let mut ann = Observer::join(&suite, 0, "ann").await;
+    let _bob = Observer::join(&suite, 1, "bob").await;
+    let mut notices = Vec::new();
+    for id in ["a", "b", "c"] {
+        // Gateways learn in the end which notices were given.
+        tokio::time::sleep(GRACE * 2).await;
+        workers.push(Running::start(&suite, id).await);
+        tokio::time::sleep(GRACE * 2).await;
+        let mut old = workers.remove(0);
+        old.stop.cancel();
+        (&mut old.task).await.unwrap().unwrap();
+        notices.extend(std::mem::take(&mut *old.notices.lock().unwrap()));
+        // The next one has taken over.
+        let cid = Observer::join(&suite, 0, &format!("cid{id}")).await;
+        ann.sees(&users(&["ann", "bob", &format!("cid{id}")])).await;
+        cid.browser.close().await;
+        ann.sees(&users(&["ann", "bob"])).await;
+    }
+    for worker in &workers {
+        notices.extend(std::mem::take(&mut *worker.notices.lock().unwrap()));
+    }
+    let count = |is: &dyn Fn(&NoticeKind) -> bool| notices.iter().filter(|it| is(it)).count();
+    let added = |name: &str| {
+        count(&|it| matches!(it, NoticeKind::MemberAdded(it) if it.id().as_str() == Some(name)))
+    };
+    assert_eq!(count(&|it| matches!(it, NoticeKind::Occupied)), 1, "{notices:?}");
+    for name in ["ann", "bob", "cida", "cidb", "cidc"] {
+        assert_eq!(added(name), 1, "{name}: {notices:?}");
+    }
+    assert_eq!(count(&|it| matches!(it, NoticeKind::MemberRemoved(_))), 3, "{notices:?}");
+    assert_eq!(count(&|it| matches!(it, NoticeKind::Vacated)), 0, "{notices:?}");
 }
 
 async fn members_of_a_killed_gateway_are_removed(threads: usize) {

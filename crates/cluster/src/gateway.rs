@@ -7,7 +7,7 @@ use runtime::{backoff::Backoff, clock, outage::Outage, random, stream::Stream};
 use tokio::time::Instant;
 
 use crate::{
-    link::{self, Callbacks, Ended, Failed, Link, PlannedEnd, Proved},
+    link::{self, Callbacks, Ended, Failed, Link, PlannedEnd, PresenceMessage, Proved},
     presence,
     shared::Shared,
 };
@@ -221,8 +221,15 @@ async fn run(shared: &Arc<Shared>, address: &str, proved: Proved<Stream>) -> End
     let report = |message| {
         if let Some(owner) = watched {
             owner.events.push(match message {
-                Ok(report) => presence::Event::Report(Arc::clone(&link), report),
-                Err((shard, group)) => presence::Event::Lost(Arc::clone(&link), shard, group),
+                PresenceMessage::Report(report) => {
+                    presence::Event::Report(Arc::clone(&link), report)
+                }
+                PresenceMessage::Notified(notified) => {
+                    presence::Event::Notified(Arc::clone(&link), notified)
+                }
+                PresenceMessage::Lost(shard, group) => {
+                    presence::Event::Lost(Arc::clone(&link), shard, group)
+                }
             });
         }
     };

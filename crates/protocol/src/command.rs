@@ -127,6 +127,10 @@ pub enum Command {
     /// Sets when the connection of a client expires, in seconds since the Unix epoch, in place of
     /// the time of its token; `None`: never.
     SetExpiry { client: ConnectionId, expires_at: Option<u64> },
+    /// From the owner of a group: its application was notified of the members that were present by
+    /// the report of that number, and that the group was occupied.
+    /// [`PresenceSettled`](Self::PresenceSettled) implies it.
+    PresenceNotified { shard: u16, group: Group, number: u64 },
 }
 
 /// The clients that a message with exclusions is for.
@@ -195,7 +199,8 @@ impl Command {
             | Self::PresenceTaken { .. }
             | Self::PresenceView { .. }
             | Self::PresenceSettled { .. }
-            | Self::SetExpiry { .. } => None,
+            | Self::SetExpiry { .. }
+            | Self::PresenceNotified { .. } => None,
         }
     }
 
@@ -231,7 +236,8 @@ impl Command {
             | Self::PresenceTaken { .. }
             | Self::PresenceView { .. }
             | Self::PresenceSettled { .. }
-            | Self::SetExpiry { .. } => None,
+            | Self::SetExpiry { .. }
+            | Self::PresenceNotified { .. } => None,
         }
     }
 
@@ -265,6 +271,7 @@ impl Command {
             | Self::PresenceView { .. }
             | Self::SetMember { .. }
             | Self::PresenceSettled { .. }
+            | Self::PresenceNotified { .. }
             | Self::SendAndRetain { .. }
             | Self::SendRetained { .. }
             | Self::SetExpiry { .. } => None,
@@ -320,6 +327,7 @@ impl Command {
             | Self::Ungroup { group }
             | Self::PresenceTaken { group, .. }
             | Self::PresenceSettled { group, .. }
+            | Self::PresenceNotified { group, .. }
             | Self::SendRetained { group, .. } => group.weight(),
             Self::SendToAll { to: Recipients::All, .. }
             | Self::SendToClient { .. }
@@ -367,6 +375,7 @@ impl Command {
             | Self::PresenceView { .. }
             | Self::SetMember { .. }
             | Self::PresenceSettled { .. }
+            | Self::PresenceNotified { .. }
             | Self::SendAndRetain { .. } => None,
         }
     }

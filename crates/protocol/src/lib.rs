@@ -50,7 +50,7 @@ pub use message::{Message, MessageKind};
 pub use name::{Group, InvalidName, TokenId, Uid};
 pub use presence::{
     InvalidPresence, LocalMember, Member, MemberChange, MemberId, Part, PresenceAnswer,
-    PresenceReport, Snapshot,
+    PresenceNotified, PresenceReport, Snapshot,
 };
 pub use query::{Answer, Effect, Fields, Filter, Query, Row, Swap};
 pub use retained::{Retained, Retention};

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Answer, CloseCodes, Command, ConnectionId, Context, Event, Group, InstanceId, Message,
-    PresenceReport, Query, Session, Uid, UidLimit, bounded,
+    PresenceNotified, PresenceReport, Query, Session, Uid, UidLimit, bounded,
     handshake::{Nonce, Proof},
     standby::{StandbyClient, WorkerMessage},
 };
@@ -141,6 +141,8 @@ pub enum ToPeer {
     Presence(Box<PresenceReport>),
     /// For this shard the receiver owns the group no longer: it gets no more reports about it.
     PresenceLost { group: Group, shard: u16 },
+    /// Right before a part of a full report: of which of it an application was notified.
+    PresenceNotified(Box<PresenceNotified>),
 }
 
 /// Why a peer was refused.

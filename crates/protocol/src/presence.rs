@@ -374,6 +374,23 @@ pub struct PresenceReport {
     pub wants_view: bool,
 }
 
+/// The contents of a part of a full report that an application was notified of: a later owner does
+/// not notify its application of them again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PresenceNotified {
+    /// The group.
+    pub group: Group,
+    /// The shard.
+    pub shard: u16,
+    /// The number of the report.
+    pub number: u64,
+    /// That the group is occupied. The shard has had clients in it ever since.
+    pub occupied: bool,
+    /// That these members were added. Each has had clients on the shard ever since.
+    #[serde(deserialize_with = "bounded::targets")]
+    pub members: Vec<MemberId>,
+}
+
 /// The members that a [query](crate::Query::Presence) is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PresenceAnswer {

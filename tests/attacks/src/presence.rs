@@ -31,7 +31,7 @@ fn snapshot(rng: &mut Rng) -> Snapshot {
 /// A command about a member, or of an owner.
 pub(crate) fn command(client: ConnectionId, group: Group, rng: &mut Rng) -> Command {
     let (shard, number) = (rng.below(4) as u16, rng.number());
-    match rng.below(6) {
+    match rng.below(7) {
         0 | 1 => {
             let (member, snapshot) = (Box::new(member(rng)), Box::new(snapshot(rng)));
             Command::JoinPresence { client, group, member, snapshot }
@@ -49,6 +49,7 @@ pub(crate) fn command(client: ConnectionId, group: Group, rng: &mut Rng) -> Comm
             };
             Command::SetMember { group, change, message: None }
         }
+        5 => Command::PresenceNotified { shard, group, number },
         _ => Command::PresenceSettled { shard, group, number },
     }
 }

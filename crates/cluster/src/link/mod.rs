@@ -38,7 +38,7 @@ use outgoing::{Lifetime, Push};
 pub(crate) use gateway_session::GatewaySession;
 pub(crate) use handshake::{Failed, Identity, Proved, connect};
 pub(crate) use pending_requests::{PendingRequests, Ticket};
-pub(crate) use pump::{Callbacks, Ended, fence, run};
+pub(crate) use pump::{Callbacks, Ended, PresenceMessage, fence, run};
 pub(crate) use unscoped::UnscopedCommands;
 
 pub use finished::Finished;

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::{Buf, BytesMut};
 use protocol::{
-    Group, InstanceId, PresenceReport,
+    Group, InstanceId, PresenceNotified, PresenceReport,
     codec::native::{self, DecodeError},
     link::{ToGateway, ToPeer},
     standby::WorkerMessage,
@@ -61,8 +61,14 @@ pub(crate) enum Ended {
     Switched,
 }
 
-/// A report of a group, or the shard that reports it to another owner.
-pub(crate) type PresenceMessage = Result<Box<PresenceReport>, (u16, Group)>;
+/// A message of a shard about a group.
+pub(crate) enum PresenceMessage {
+    Report(Box<PresenceReport>),
+    /// Of the report that follows.
+    Notified(Box<PresenceNotified>),
+    /// The shard reports the group to another owner.
+    Lost(u16, Group),
+}
 
 /// Callbacks of the task of a link.
 #[derive(Clone, Copy)]
@@ -267,9 +273,14 @@ impl Pump<'_> {
                         return Err(Ended::OutOfOrder);
                     }
                 }
-                ToPeer::Presence(report) => (self.callbacks.presence)(Ok(report)),
+                ToPeer::Presence(report) => {
+                    (self.callbacks.presence)(PresenceMessage::Report(report));
+                }
+                ToPeer::PresenceNotified(notified) => {
+                    (self.callbacks.presence)(PresenceMessage::Notified(notified));
+                }
                 ToPeer::PresenceLost { group, shard } => {
-                    (self.callbacks.presence)(Err((shard, group)));
+                    (self.callbacks.presence)(PresenceMessage::Lost(shard, group));
                 }
                 message => self.handle_standby(message)?,
             }

@@ -2,11 +2,11 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use protocol::{Group, InstanceId, PresenceAnswer, PresenceReport};
+use protocol::{Group, InstanceId, MemberId, PresenceAnswer, PresenceNotified, PresenceReport};
 use runtime::sync::Mutex;
 use tokio::sync::Notify;
 
-use super::table::Source;
+use super::table::{Dealt, Source};
 use crate::{events::Room, link::Link};
 
 /// Bytes of queued events beyond which links are not read, approximately. Reports are at most as
@@ -22,6 +22,8 @@ pub(crate) enum Event {
     Unlinked(Arc<Link>),
     /// A shard has reported a group.
     Report(Arc<Link>, Box<PresenceReport>),
+    /// Of the report that follows.
+    Notified(Arc<Link>, Box<PresenceNotified>),
     /// A shard reports a group to another owner from here on.
     Lost(Arc<Link>, u16, Group),
     /// A gateway was declared dead.
@@ -35,8 +37,8 @@ pub(crate) enum Event {
     Answered(u64, PresenceAnswer),
     /// All gateways have, unless it says `false`.
     Asked(u64, bool),
-    /// The notices before a settlement are handled.
-    Handled(Source, Group, u64),
+    /// The notices are handled before which that much was dealt with, up to a report.
+    Handled(Source, Group, u64, Dealt),
 }
 
 impl Event {
@@ -48,6 +50,7 @@ impl Event {
                 let view = report.view.iter().flatten().map(|id| id.weight());
                 members.chain(view).sum()
             }
+            Self::Notified(_, notified) => notified.members.iter().map(MemberId::weight).sum(),
             Self::Answered(_, answer) => {
                 answer.members.iter().map(|it| it.member.weight()).sum::<usize>()
             }
@@ -120,7 +123,7 @@ impl EventQueue {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
-    use protocol::{LocalMember, Member, MemberId};
+    use protocol::{LocalMember, Member};
 
     use super::*;
 

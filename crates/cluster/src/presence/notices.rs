@@ -10,7 +10,11 @@ use runtime::sync::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use super::{Notice, NoticeKind, events::Event, table::Source};
+use super::{
+    Notice, NoticeKind,
+    events::Event,
+    table::{Dealt, Source},
+};
 use crate::shared::Shared;
 
 /// Bytes of notices that wait for handlers, approximately. Beyond it they are dropped.
@@ -23,8 +27,8 @@ const AT_ONCE: usize = 256;
 #[derive(Debug)]
 enum Item {
     Notice(Notice),
-    /// To be reported as handled.
-    Settlement(Source, u64),
+    /// To be reported once the notices before it are handled.
+    Dealt(Source, u64, Dealt),
 }
 
 /// The notices of all groups.
@@ -79,12 +83,12 @@ impl Notices {
         }
     }
 
-    /// Adds a settlement, which is due once the notices of the group so far are handled. Returns
-    /// `false` if there are none.
-    pub(super) fn settle(&self, source: &Source, group: &Group, number: u64) -> bool {
+    /// Adds that reports are dealt with, which they are once the notices of the group so far are
+    /// handled. Returns `false` if there are none.
+    pub(super) fn dealt(&self, source: &Source, group: &Group, number: u64, dealt: Dealt) -> bool {
         let mut state = self.state.lock();
         let waiting = state.waiting.get_mut(group);
-        waiting.map(|it| it.push_back(Item::Settlement(source.clone(), number))).is_some()
+        waiting.map(|it| it.push_back(Item::Dealt(source.clone(), number, dealt))).is_some()
     }
 
     /// Waits until all notices are handled.
@@ -106,8 +110,8 @@ impl Notices {
                         shared_by_task.metrics.presence.notices.inc();
                         owner.application.notify(notice).await;
                     }
-                    Item::Settlement(source, number) => {
-                        owner.events.push(Event::Handled(source, group.clone(), number));
+                    Item::Dealt(source, number, dealt) => {
+                        owner.events.push(Event::Handled(source, group.clone(), number, dealt));
                     }
                 }
             }

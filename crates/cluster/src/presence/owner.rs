@@ -146,10 +146,14 @@ impl<'a> Driver<'a> {
             }
             Event::Unlinked(link) => self.senders.unlinked(&link),
             // Of an earlier link, or sent before the gateway knew that this worker has withdrawn.
-            Event::Report(link, _) | Event::Lost(link, ..) if !self.senders.is_present(&link) => {}
+            Event::Report(link, _) | Event::Notified(link, _) | Event::Lost(link, ..)
+                if !self.senders.is_present(&link) => {}
             Event::Report(link, report) => {
                 self.shared.metrics.presence.reports.inc();
                 self.table.report(link.instance(), *report, now());
+            }
+            Event::Notified(link, notified) => {
+                self.table.notified(link.instance(), *notified);
             }
             Event::Lost(link, shard, group) => {
                 self.table.lost(link.instance(), shard, &group, now());
@@ -170,10 +174,9 @@ impl<'a> Driver<'a> {
                 self.asking -= 1;
                 self.table.asked(ask, complete, now());
             }
-            Event::Handled(source, group, number) => {
-                let shard = source.shard;
-                let settled = Command::PresenceSettled { shard, group, number };
-                self.senders.send(self.shared, &source.gateway, settled);
+            Event::Handled(source, group, number, dealt) => {
+                let command = dealt.command(source.shard, group, number);
+                self.senders.send(self.shared, &source.gateway, command);
             }
         }
     }
@@ -217,11 +220,10 @@ impl<'a> Driver<'a> {
                 }
             }
             Decision::Notice(notice) => self.owner.notices.notify(shared, notice),
-            Decision::Settled { source, group, number } => {
-                if !self.owner.notices.settle(&source, &group, number) {
-                    let shard = source.shard;
-                    let settled = Command::PresenceSettled { shard, group, number };
-                    senders.send(shared, &source.gateway, settled);
+            Decision::Dealt { source, group, number, dealt } => {
+                if !self.owner.notices.dealt(&source, &group, number, dealt) {
+                    let command = dealt.command(source.shard, group, number);
+                    senders.send(shared, &source.gateway, command);
                 }
             }
             Decision::Ask { ask, group, members } => {
@@ -320,7 +322,10 @@ mod tests {
     use protocol::MemberId;
 
     use super::*;
-    use crate::{ClusterGuard, Config, presence::table::Source};
+    use crate::{
+        ClusterGuard, Config,
+        presence::table::{Dealt, Source},
+    };
 
     struct Silent;
 
@@ -358,7 +363,7 @@ mod tests {
         driver.table.report(&source.gateway, report, before);
         assert!(driver.table.next().is_some());
         for number in 0..TURN as u64 * 2 {
-            owner.events.push(Event::Handled(source.clone(), group.clone(), number));
+            owner.events.push(Event::Handled(source.clone(), group.clone(), number, Dealt::Whole));
         }
         assert!(driver.turn(), "more events wait");
         assert_eq!(driver.table.next(), None);

@@ -21,7 +21,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use protocol::{Group, InstanceId, Member, MemberChange, MemberId, PresenceAnswer, PresenceReport};
+use protocol::{
+    Command, Group, InstanceId, Member, MemberChange, MemberId, PresenceAnswer, PresenceNotified,
+    PresenceReport,
+};
 
 use super::notice::Notice;
 use asks::{Ask, AskKind};
@@ -70,6 +73,25 @@ pub(crate) enum To {
     Only(InstanceId),
 }
 
+/// The contents of reports that are dealt with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dealt {
+    /// The application was notified of what has come.
+    Arrivals,
+    /// Everything.
+    Whole,
+}
+
+impl Dealt {
+    /// The command for the shard that has reported.
+    pub(crate) const fn command(self, shard: u16, group: Group, number: u64) -> Command {
+        match self {
+            Self::Arrivals => Command::PresenceNotified { shard, group, number },
+            Self::Whole => Command::PresenceSettled { shard, group, number },
+        }
+    }
+}
+
 /// A decision, to be executed in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
@@ -81,9 +103,8 @@ pub(crate) enum Decision {
     View { source: Source, group: Group, members: Vec<Member> },
     /// The application is to be notified.
     Notice(Notice),
-    /// [`Command::PresenceSettled`](protocol::Command::PresenceSettled), once the notices of the
-    /// group so far are handled.
-    Settled { source: Source, group: Group, number: u64 },
+    /// So much is dealt with, up to a report, once the notices of the group so far are handled.
+    Dealt { source: Source, group: Group, number: u64, dealt: Dealt },
     /// All gateways are to be asked about a group: about these members, or all. Answered with
     /// [`PresenceTable::answered`] for each gateway, then [`PresenceTable::asked`].
     Ask { ask: u64, group: Group, members: Option<Vec<MemberId>> },
@@ -96,6 +117,8 @@ pub(crate) struct PresenceTable {
     /// When something is due in a group.
     deadlines: BTreeSet<(Instant, Group)>,
     asks: BTreeMap<u64, Ask>,
+    /// Of which of the next report of each source an application was notified.
+    notified: BTreeMap<Source, PresenceNotified>,
     context: Context,
 }
 
@@ -106,6 +129,7 @@ impl PresenceTable {
             groups: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             asks: BTreeMap::new(),
+            notified: BTreeMap::new(),
             context: Context::new(grace, limit, now),
         }
     }
@@ -148,11 +172,19 @@ impl PresenceTable {
         self.context.incomplete
     }
 
+    /// An application was notified of a part of the report that follows.
+    pub(crate) fn notified(&mut self, gateway: &InstanceId, notified: PresenceNotified) {
+        let source = Source { gateway: gateway.clone(), shard: notified.shard };
+        self.notified.insert(source, notified);
+    }
+
     /// A shard has reported a group.
     pub(crate) fn report(&mut self, gateway: &InstanceId, report: PresenceReport, now: Now) {
         self.context.now = now;
         let source = Source { gateway: gateway.clone(), shard: report.shard };
         let group = report.group.clone();
+        let notified = self.notified.remove(&source);
+        let notified = notified.filter(|it| it.group == group && it.number == report.number);
         if !self.groups.contains_key(&group) {
             // Not necessarily a full report: it may have crossed the settlement with which this
             // owner has forgotten the group, and then has all there is.
@@ -163,7 +195,7 @@ impl PresenceTable {
             self.groups.insert(group.clone(), GroupState::new(group.clone(), &mut self.context));
         }
         let Some(state) = self.groups.get_mut(&group) else { return };
-        state.report(&source, report, &mut self.context);
+        state.report(&source, report, notified, &mut self.context);
         self.finish(&group);
     }
 
@@ -181,12 +213,14 @@ impl PresenceTable {
     /// this owner.
     pub(crate) fn linked(&mut self, gateway: &InstanceId, now: Now) {
         self.context.now = now;
+        self.notified.retain(|source, _| source.gateway != *gateway);
         self.for_each(|group, context| group.linked(gateway, context));
     }
 
     /// The gateway was declared dead: its clients are gone.
     pub(crate) fn gateway_dead(&mut self, gateway: &InstanceId, now: Now) {
         self.context.now = now;
+        self.notified.retain(|source, _| source.gateway != *gateway);
         self.for_each(|group, context| group.gateway_dead(gateway, context));
     }
 
@@ -243,7 +277,7 @@ impl PresenceTable {
 
     /// Forgets everything, without a decision: this worker owns no groups any more.
     pub(crate) fn clear(&mut self) {
-        (self.groups, self.deadlines, self.asks) = Default::default();
+        (self.groups, self.deadlines, self.asks, self.notified) = Default::default();
         let context = &mut self.context;
         (context.weight, context.members, context.incomplete) = (0, 0, false);
         context.decisions.clear();

@@ -59,7 +59,8 @@ impl Hub {
         let only = match command {
             Command::PresenceTaken { shard, .. }
             | Command::PresenceView { shard, .. }
-            | Command::PresenceSettled { shard, .. } => Some(usize::from(*shard)),
+            | Command::PresenceSettled { shard, .. }
+            | Command::PresenceNotified { shard, .. } => Some(usize::from(*shard)),
             _ => command.client().map(|client| self.gateway.shard_of(client)),
         };
         if let Some(shard) = only {

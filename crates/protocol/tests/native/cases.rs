@@ -296,6 +296,7 @@ fn commands() -> Vec<(&'static str, Command)> {
             group: group("r"),
             number: 300,
         };
+        Command::PresenceNotified { .. } => "presence-notified": presence::notified_command();
     })
 }
 
@@ -378,6 +379,8 @@ fn own_to_peer() -> Vec<(&'static str, ToPeer)> {
             "presence-in-full": ToPeer::Presence(Box::new(presence::full_report()));
         ToPeer::PresenceLost { .. } =>
             "presence-lost": ToPeer::PresenceLost { group: group("r"), shard: 2 };
+        ToPeer::PresenceNotified(_) =>
+            "presence-notified": ToPeer::PresenceNotified(Box::new(presence::notified()));
     })
 }
 

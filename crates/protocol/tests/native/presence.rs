@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use proptest::{collection::vec, option, prelude::*};
 use push_suite_protocol::{
     Command, ConnectionId, LocalMember, Member, MemberChange, MemberId, MessageKind, Part,
-    PresenceAnswer, PresenceReport, Query, Snapshot,
+    PresenceAnswer, PresenceNotified, PresenceReport, Query, Snapshot,
     bounded::MAX_TARGETS,
     codec::native::{DecodeError, MAX_FRAME, decode, encode},
     link::{LinkMessage, ToGateway},
@@ -54,6 +54,15 @@ pub(crate) fn report() -> PresenceReport {
 pub(crate) fn full_report() -> PresenceReport {
     let view = Some(vec![id(), MemberId::new([0xff]).unwrap()]);
     PresenceReport { full: true, more: true, wants_view: false, view, ..report() }
+}
+
+pub(crate) fn notified_command() -> Command {
+    Command::PresenceNotified { shard: 2, group: group("r"), number: 300 }
+}
+
+pub(crate) fn notified() -> PresenceNotified {
+    let (group, members) = (group("r"), vec![id(), MemberId::new([0xff]).unwrap()]);
+    PresenceNotified { group, shard: 2, number: 300, occupied: true, members }
 }
 
 pub(crate) fn answer() -> PresenceAnswer {
@@ -116,6 +125,9 @@ pub(crate) fn commands() -> impl Strategy<Value = Command> {
         (any::<u16>(), any_group(), any::<u64>()).prop_map(|(shard, group, number)| {
             Command::PresenceSettled { shard, group, number }
         }),
+        (any::<u16>(), any_group(), any::<u64>()).prop_map(|(shard, group, number)| {
+            Command::PresenceNotified { shard, group, number }
+        }),
     ]
 }
 
@@ -127,6 +139,18 @@ pub(crate) fn queries() -> impl Strategy<Value = Query> {
 pub(crate) fn answers() -> impl Strategy<Value = PresenceAnswer> {
     (any::<u64>(), local_members())
         .prop_map(|(clients, members)| PresenceAnswer { clients, members })
+}
+
+pub(crate) fn notifications() -> impl Strategy<Value = PresenceNotified> {
+    (any_group(), any::<(u16, u64, bool)>(), vec(any_id(), 0..4)).prop_map(
+        |(group, (shard, number, occupied), members)| PresenceNotified {
+            group,
+            shard,
+            number,
+            occupied,
+            members,
+        },
+    )
 }
 
 pub(crate) fn reports() -> impl Strategy<Value = PresenceReport> {

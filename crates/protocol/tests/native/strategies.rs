@@ -83,6 +83,7 @@ pub(crate) fn to_peer() -> impl Strategy<Value = ToPeer> {
         ),
         presence::reports().prop_map(|report| ToPeer::Presence(Box::new(report))),
         (group(), any::<u16>()).prop_map(|(group, shard)| ToPeer::PresenceLost { group, shard }),
+        presence::notifications().prop_map(|notified| ToPeer::PresenceNotified(Box::new(notified))),
     ]
 }
 

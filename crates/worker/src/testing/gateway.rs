@@ -289,7 +289,8 @@ impl Gateway {
             Command::PresenceTaken { .. }
             | Command::PresenceView { .. }
             | Command::SetMember { .. }
-            | Command::PresenceSettled { .. } => Effect::default(),
+            | Command::PresenceSettled { .. }
+            | Command::PresenceNotified { .. } => Effect::default(),
             // Sent because of a limit, which this gateway has not.
             Command::CloseBinding { .. } => Effect::default(),
             Command::SetExpiry { client, expires_at } => {

@@ -120,6 +120,21 @@ impl GroupState {
         self.asking = Some(ask);
     }
 
+    /// The departures of the pending query are asked about again, whatever it is answered.
+    pub(super) fn ask_again(&mut self, context: &mut Context) {
+        if self.asking.take().is_none() {
+            return;
+        }
+        let due = context.after(RETRY);
+        for departing in self.departing.values_mut().filter(|it| it.ask.is_some()) {
+            (departing.due, departing.ask) = (due, None);
+        }
+        if std::mem::take(&mut self.asks_whether_vacant) && self.vacating.is_some() {
+            self.vacating = Some(due);
+        }
+        self.wake_for_departures(context);
+    }
+
     /// The answers to [`ask_about_departures`](Self::ask_about_departures).
     pub(super) fn conclude(
         &mut self,

@@ -1,6 +1,9 @@
 //! One group: its members, over all sources.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use protocol::{Group, Member, MemberChange, MemberId};
 
@@ -34,6 +37,8 @@ pub(super) struct GroupState {
     pub(super) deadline: Option<Instant>,
     /// Whether a query about departures has ended since the last settlement.
     pub(super) is_concluded: bool,
+    /// Sources whose arrivals may not be dealt with yet.
+    pub(super) arrived: BTreeSet<Source>,
     forgotten: bool,
 }
 
@@ -91,6 +96,7 @@ impl GroupState {
             asks_whether_vacant: false,
             deadline: None,
             is_concluded: false,
+            arrived: BTreeSet::new(),
             forgotten: false,
         }
     }
@@ -203,11 +209,13 @@ impl GroupState {
     fn announce_unless(&mut self, id: &MemberId, all_have_it: bool, context: &mut Context) {
         let Some(state) = self.members.get_mut(id) else { return };
         let Some(member) = state.member.clone() else { return };
-        if self.takeover.is_some() || std::mem::replace(&mut state.announced, true) {
+        if self.takeover.is_some() {
             return;
         }
-        let is_new = !std::mem::replace(&mut state.known, true);
-        if !all_have_it {
+        let is_announced = std::mem::replace(&mut state.announced, true);
+        // While no source reports it, it is not known whether the application was notified.
+        let is_new = !state.elsewhere && !std::mem::replace(&mut state.known, true);
+        if !is_announced && !all_have_it {
             self.set(To::All, MemberChange::Added(Box::new(member.clone())), context);
         }
         if is_new {
@@ -278,7 +286,7 @@ impl GroupState {
 
     /// Members that the view of a shard lacks are announced to its gateway again.
     pub(super) fn repair(&self, source: &Source, view: &[MemberId], context: &mut Context) {
-        let view: std::collections::BTreeSet<_> = view.iter().collect();
+        let view: BTreeSet<_> = view.iter().collect();
         let lacking = self.members.iter().filter(|(id, it)| it.announced && !view.contains(id));
         for member in lacking.filter_map(|(_, state)| state.member.clone()) {
             let to = To::Only(source.gateway.clone());

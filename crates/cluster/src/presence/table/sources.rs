@@ -6,10 +6,10 @@ use std::{
     time::Instant,
 };
 
-use protocol::{InstanceId, LocalMember, MemberId, PresenceReport};
+use protocol::{InstanceId, LocalMember, MemberId, PresenceNotified, PresenceReport};
 
 use super::{
-    CONFIRM, Decision, RECHECK, Source,
+    CONFIRM, Dealt, Decision, RECHECK, Source,
     context::{Context, LOCAL, SOURCE},
     group::GroupState,
 };
@@ -27,6 +27,8 @@ pub(super) struct SourceState {
     emptied: Option<u64>,
     /// Whether joins there wait for a view.
     pub(super) wants_view: bool,
+    /// Whether it has reported members or clients since that was last dealt with.
+    has_arrivals: bool,
     /// Whether it has reported in full.
     is_complete: bool,
     /// A full report of which parts are to come.
@@ -46,12 +48,21 @@ struct Full {
     members: Vec<LocalMember>,
     view: Option<Vec<MemberId>>,
     wants_view: bool,
+    /// Whether an application was notified that the group is occupied, and of which members.
+    is_notified: bool,
+    notified: BTreeSet<MemberId>,
     weight: usize,
 }
 
 impl Full {
-    fn add(&mut self, report: PresenceReport, context: &mut Context) {
+    fn add(
+        &mut self,
+        report: PresenceReport,
+        notified: Option<PresenceNotified>,
+        context: &mut Context,
+    ) {
         self.wants_view |= report.wants_view;
+        self.is_notified |= notified.as_ref().is_some_and(|it| it.occupied);
         if context.is_full() {
             // Missing members are asked for before it counts as gone.
             context.incomplete |= !report.members.is_empty() || report.view.is_some();
@@ -59,8 +70,11 @@ impl Full {
         }
         let members: usize = report.members.iter().map(|it| it.member.weight()).sum();
         let view: usize = report.view.iter().flatten().map(MemberId::weight).sum();
-        self.weight += members + view;
-        context.weight += members + view;
+        let notified = notified.map(|it| it.members).unwrap_or_default();
+        let weight = members + view + notified.iter().map(MemberId::weight).sum::<usize>();
+        self.weight += weight;
+        context.weight += weight;
+        self.notified.extend(notified);
         self.members.extend(report.members);
         if let Some(view) = report.view {
             self.view.get_or_insert_default().extend(view);
@@ -95,6 +109,7 @@ impl GroupState {
         &mut self,
         source: &Source,
         report: PresenceReport,
+        notified: Option<PresenceNotified>,
         context: &mut Context,
     ) {
         let is_new_group = !self.sources.values().any(|state| state.is_complete)
@@ -117,7 +132,7 @@ impl GroupState {
             let mut full =
                 state.partial.take().unwrap_or_else(|| Full { number, ..Full::default() });
             let is_partial = report.more;
-            full.add(report, context);
+            full.add(report, notified, context);
             if is_partial {
                 state.partial = Some(full);
                 return;
@@ -125,9 +140,9 @@ impl GroupState {
             context.weight -= full.weight;
             (state.is_complete, state.unconfirmed, state.cut) = (true, None, None);
             // The shard numbers from there on what is to be settled.
-            state.settled = 0;
-            let (source, group) = (source.clone(), self.name.clone());
-            context.decisions.push(Decision::Taken { source: source.clone(), group, number });
+            (state.settled, state.has_arrivals) = (0, true);
+            let (reported, group) = (source.clone(), self.name.clone());
+            context.decisions.push(Decision::Taken { source: reported, group, number });
             let has_members = !full.members.is_empty() || full.view.is_some() || full.wants_view;
             if is_new_group && has_members {
                 self.begin_takeover(context);
@@ -135,23 +150,34 @@ impl GroupState {
             // An earlier owner has not settled that it is vacated, or may have given notice that it
             // is occupied, which it need not be any more when this one has taken over.
             self.was_occupied |= clients == 0 || self.takeover.is_some();
-            self.replace(&source, number, full, false, context);
-            self.set_clients(&source, number, clients);
+            if clients != 0 && full.is_notified {
+                // The shard has had clients ever since, so that no owner has vacated the group.
+                self.occupied = true;
+            } else if clients != 0 && self.sources.values().all(|state| state.clients == 0) {
+                // Another owner may have.
+                self.occupied = false;
+            }
+            self.replace(source, number, full, context);
+            self.set_clients(source, number, clients);
         } else {
             state.is_complete = true;
             for local in report.members {
-                self.set_local(source, number, local, false, context);
+                self.set_local(source, number, local, context);
             }
             if report.wants_view {
                 self.answer_view(source, context);
             }
             self.set_clients(source, number, clients);
         }
+        if self.sources.get(source).is_some_and(|state| !state.is_amid_report()) {
+            self.arrived.insert(source.clone());
+        }
         self.update_occupancy(context);
     }
 
     fn set_clients(&mut self, source: &Source, number: u64, clients: u64) {
         let Some(state) = self.sources.get_mut(source) else { return };
+        state.has_arrivals |= state.clients == 0 && clients != 0;
         state.emptied = match clients {
             0 => state.emptied.or(Some(number)),
             _ => None,
@@ -159,16 +185,9 @@ impl GroupState {
         state.clients = clients;
     }
 
-    /// Applies a full report, of members that the application may have been notified of (`known`).
-    fn replace(
-        &mut self,
-        source: &Source,
-        number: u64,
-        full: Full,
-        known: bool,
-        context: &mut Context,
-    ) {
-        let Full { members, view, wants_view, .. } = full;
+    /// Applies a full report.
+    fn replace(&mut self, source: &Source, number: u64, full: Full, context: &mut Context) {
+        let Full { members, view, wants_view, notified, .. } = full;
         let listed: BTreeSet<_> = members.iter().map(|local| local.member.id().clone()).collect();
         let state = self.sources.get(source);
         let before = state.into_iter().flat_map(|state| state.members.keys());
@@ -186,8 +205,14 @@ impl GroupState {
             if let Some(member) = self.members.get_mut(&id) {
                 // An earlier owner may have announced it.
                 member.seen = true;
+                match local.clients != 0 {
+                    true if notified.contains(&id) => member.known = true,
+                    // Another owner may have notified the application of its removal.
+                    true if member.present == 0 => member.known = false,
+                    _ => {}
+                }
             }
-            self.set_local(source, number, local, known, context);
+            self.set_local(source, number, local, context);
         }
         if let Some(view) = &view {
             self.compare(source, view, context);
@@ -225,7 +250,6 @@ impl GroupState {
         source: &Source,
         number: u64,
         local: LocalMember,
-        known: bool,
         context: &mut Context,
     ) {
         let LocalMember { member, clients } = local;
@@ -241,10 +265,10 @@ impl GroupState {
         let id = id.clone();
         let Some(state) = self.sources.get_mut(source) else { return };
         let Some(entry) = self.members.get_mut(&id) else { return };
-        entry.known |= known;
         if state.members.insert(id.clone(), clients).is_none() {
             context.weight += LOCAL;
             entry.present += 1;
+            state.has_arrivals = true;
         }
         self.appear(&id, context);
     }
@@ -278,6 +302,8 @@ impl GroupState {
             self.leave_source(id, Some(context.after(RECHECK)), context);
         }
         self.drop_reports_of(source);
+        // Its answer may be outdated by what another owner has decided since.
+        self.ask_again(context);
         self.update_occupancy(context);
     }
 
@@ -342,10 +368,29 @@ impl GroupState {
     /// nothing left.
     pub(super) fn settle(&mut self, context: &mut Context) {
         // While there are departures, each query about some of them is followed by this.
-        let is_concluded = mem::take(&mut self.is_concluded);
-        if self.takeover.is_some() || !is_concluded && !self.departing.is_empty() {
+        if self.takeover.is_some() {
             return;
         }
+        let is_concluded = mem::take(&mut self.is_concluded);
+        if is_concluded || self.departing.is_empty() {
+            self.settle_all(context);
+        }
+        self.note_arrivals(context);
+    }
+
+    /// Tells the sources that have just reported that the application is notified of their arrivals,
+    /// although departures are not dealt with.
+    fn note_arrivals(&mut self, context: &mut Context) {
+        for source in mem::take(&mut self.arrived) {
+            let Some(state) = self.sources.get_mut(&source) else { continue };
+            if mem::take(&mut state.has_arrivals) && state.settled < state.number {
+                let (group, number, dealt) = (self.name.clone(), state.number, Dealt::Arrivals);
+                context.decisions.push(Decision::Dealt { source, group, number, dealt });
+            }
+        }
+    }
+
+    fn settle_all(&mut self, context: &mut Context) {
         let mut pending = BTreeMap::<Source, u64>::new();
         for (source, number) in self.departing.values().flat_map(|it| &it.gone) {
             let first = pending.entry(source.clone()).or_insert(*number);
@@ -359,8 +404,9 @@ impl GroupState {
             let through = first.map_or(state.number, |first| first.saturating_sub(1));
             if state.settled < through && !state.is_amid_report() && state.unconfirmed.is_none() {
                 state.settled = through;
-                let (source, group) = (source.clone(), self.name.clone());
-                context.decisions.push(Decision::Settled { source, group, number: through });
+                let (source, group, number) = (source.clone(), self.name.clone(), through);
+                let dealt = Dealt::Whole;
+                context.decisions.push(Decision::Dealt { source, group, number, dealt });
             }
         }
         let is_done = |state: &SourceState| {

@@ -117,7 +117,7 @@ fn reconnect_within_the_grace_period_changes_nothing() {
     assert_eq!(scene.pass(GRACE - Duration::from_millis(100)), []);
     let back = scene.report("room", false, vec![local(1, 2)]);
     assert_eq!(notices(&back), [&NoticeKind::Clients(2)]);
-    assert!(matches!(&back[1], Decision::Settled { number: 3, .. }), "{back:?}");
+    assert!(matches!(&back[1], Decision::Dealt { number: 3, dealt: Dealt::Whole, .. }), "{back:?}");
     assert_eq!(scene.pass(GRACE * 2), []);
 }
 
@@ -132,9 +132,12 @@ fn takeover_waits_for_gateways_that_do_not_answer_for_a_second() {
     assert_eq!(scene.pass(TAKEOVER - Duration::from_millis(1)), []);
     let begun = scene.pass(Duration::from_millis(1));
     assert_eq!(views(&begun), [2]);
-    // A late answer is not lost.
+    // A late answer is not lost. Whether the application was notified of its member is known once
+    // the gateway reports to this owner.
     let late = scene.answer(ask, vec![local(3, 1)], true);
-    assert!(matches!(&late[..], [Decision::Set { to: To::All, .. }, Decision::Notice(_)]));
+    assert!(matches!(&late[..], [Decision::Set { to: To::All, .. }]), "{late:?}");
+    let reported = scene.report("room", false, vec![local(3, 1)]);
+    assert_eq!(notices(&reported)[0], &NoticeKind::MemberAdded(local(3, 1).member));
 }
 
 #[test]
@@ -347,7 +350,9 @@ fn changes_in_parts_are_settled_and_shown_after_the_last() {
         ..report_of(9, false, vec![local(2, 1), local(3, 1), local(4, 1)])
     };
     let settled = |decisions: &[Decision]| {
-        decisions.iter().any(|it| matches!(it, Decision::Settled { number: 9, .. }))
+        let whole =
+            |it: &Decision| matches!(it, Decision::Dealt { number: 9, dealt: Dealt::Whole, .. });
+        decisions.iter().any(whole)
     };
     let parts = in_parts(&report);
     let (last, others) = parts.split_last().unwrap();
@@ -393,4 +398,75 @@ fn group_that_empties_within_a_takeover_is_vacated() {
     let end = scene.answer(ask, Vec::new(), true);
     assert_eq!(notices(&end), [&NoticeKind::MemberRemoved(id(1)), &NoticeKind::Vacated]);
     assert_eq!(scene.table.len(), 0);
+}
+
+/// The part of a report of the room that an application was notified of.
+fn notified(number: u64, members: &[usize]) -> PresenceNotified {
+    let members = members.iter().map(|number| id(*number)).collect();
+    PresenceNotified { group: group("room"), shard: 0, number, occupied: true, members }
+}
+
+#[test]
+fn new_owner_repeats_no_notice_that_was_given_before() {
+    let mut scene = Scene::new(usize::MAX);
+    scene.table.notified(&gateway(1), notified(7, &[1]));
+    let asked = scene.take(report_of(7, true, vec![local(1, 1), local(2, 1)]));
+    let begun = scene.answer(asks(&asked)[0].0, Vec::new(), true);
+    // That there are so many clients is a state, and not a change.
+    let added = NoticeKind::MemberAdded(local(2, 1).member);
+    assert_eq!(notices(&begun), [&NoticeKind::Clients(2), &added]);
+    // Both are removed, and the group is vacated.
+    scene.take(report_of(8, false, vec![local(1, 0), local(2, 0)]));
+    let asked = asks(&scene.pass(GRACE + TICK));
+    let end = scene.answer(asked[0].0, Vec::new(), true);
+    let removed = |number| NoticeKind::MemberRemoved(id(number));
+    assert_eq!(notices(&end), [&removed(1), &removed(2), &NoticeKind::Vacated]);
+}
+
+#[test]
+fn notification_of_another_report_or_of_a_member_that_has_left_does_not_count() {
+    let mut scene = Scene::new(usize::MAX);
+    scene.table.notified(&gateway(1), notified(6, &[1]));
+    let asked = scene.take(report_of(7, true, vec![local(1, 1)]));
+    let begun = scene.answer(asks(&asked)[0].0, Vec::new(), true);
+    assert_eq!(notices(&begun).len(), 3, "occupied, clients and the member");
+    scene.table.clear();
+    scene.table.notified(&gateway(1), notified(8, &[1]));
+    let asked = scene.take(report_of(8, true, vec![local(1, 0)]));
+    scene.answer(asks(&asked)[0].0, vec![local(1, 1)], true);
+    let back = scene.take(report_of(9, false, vec![local(1, 1)]));
+    assert_eq!(notices(&back).len(), 3, "{back:?}");
+}
+
+#[test]
+fn arrivals_are_dealt_with_while_departures_are_pending() {
+    let mut scene = Scene::new(usize::MAX);
+    scene.owned("room", vec![local(1, 1)]);
+    scene.take(report_of(8, false, vec![local(1, 0)]));
+    let dealt = |decisions: &[Decision]| match decisions.last() {
+        Some(Decision::Dealt { number, dealt, .. }) => Some((*number, *dealt)),
+        _ => None,
+    };
+    let come = scene.take(report_of(9, false, vec![local(2, 1)]));
+    assert_eq!(dealt(&come), Some((9, Dealt::Arrivals)));
+    let same = scene.take(report_of(10, false, vec![local(2, 2)]));
+    assert_eq!(dealt(&same), None, "{same:?}");
+    let [(ask, Some(1))] = asks(&scene.pass(GRACE + TICK))[..] else { panic!("not asked") };
+    assert_eq!(dealt(&scene.answer(ask, Vec::new(), true)), Some((10, Dealt::Whole)));
+}
+
+#[test]
+fn answers_from_before_another_owner_had_a_shard_remove_nothing() {
+    let mut scene = Scene::new(usize::MAX);
+    scene.owned("room", vec![local(1, 1)]);
+    let other = PresenceReport { shard: 1, ..report_of(1, true, vec![local(2, 1)]) };
+    scene.take(other);
+    scene.take(report_of(8, false, vec![local(1, 0)]));
+    let [(ask, Some(1))] = asks(&scene.pass(GRACE + TICK))[..] else { panic!("not asked") };
+    let now = scene.now();
+    scene.table.lost(&gateway(1), 1, &group("room"), now);
+    scene.table.take_decisions();
+    assert_eq!(notices(&scene.answer(ask, Vec::new(), true)), Vec::<&NoticeKind>::new());
+    let [(ask, Some(1))] = asks(&scene.pass(RETRY + TICK))[..] else { panic!("not asked") };
+    assert_eq!(notices(&scene.answer(ask, Vec::new(), true)), [&NoticeKind::MemberRemoved(id(1))]);
 }

@@ -151,6 +151,11 @@ impl Shard {
                 let is_known = self.set_expiry(client, expires_at);
                 self.count_known(client, is_known);
             }
+            Command::PresenceNotified { shard, group, number } => {
+                if shard == self.index {
+                    self.presence.notified(from, &group, number);
+                }
+            }
             Command::RemoveSessionKeys { client, edit, keys } => {
                 let key = self.directory.remove_session_keys(client, &keys);
                 self.session_changed(from, key, edit);

@@ -90,6 +90,9 @@ impl Shard {
             Answered::Slices(enumeration) => self.begin(Work::Enumerate { token, enumeration }),
             Answered::Presence { group, members } => {
                 let clients = self.directory.member_count(&group);
+                if members.is_some() {
+                    self.presence.asked_about_departures(from, &group);
+                }
                 let answer = self.presence.answer(&group, members.as_deref(), clients);
                 let part = PartialAnswer::Presence(answer);
                 self.gateway.hub.push(ToHub::PartialAnswer { token, part });

@@ -1,6 +1,6 @@
 //! The members of one group on one shard, its view, and the joins that wait for it: a value.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use protocol::{ConnectionId, LocalMember, Member, MemberChange, MemberId, Message, Snapshot};
 use rustc_hash::FxHashMap;
@@ -36,6 +36,10 @@ pub(super) struct Here {
     pub(super) reported: usize,
     /// Whether an owner may know it as present.
     pub(super) is_known: bool,
+    /// Whether an application was notified of it, and it has had clients ever since.
+    pub(super) is_notified: bool,
+    /// The report that it appeared in, if the application was not notified of it yet.
+    appeared_in: u64,
     /// The report of its departure.
     pub(super) left_in: u64,
     /// The number of its departure.
@@ -67,8 +71,13 @@ pub(super) struct Members {
     partial: Option<View>,
     pub(super) changed: BTreeSet<MemberId>,
     pub(super) departed: BTreeSet<MemberId>,
+    /// Members by the report that they appeared in; some have left since.
+    appeared: VecDeque<(u64, MemberId)>,
     bytes: usize,
 }
+
+/// Entries of `appeared` beyond which those that have left are removed.
+const APPEARED: usize = 64;
 
 impl Members {
     pub(super) fn totals(&self) -> Totals {
@@ -135,6 +144,8 @@ impl Members {
                     clients: BTreeSet::new(),
                     reported: 0,
                     is_known: false,
+                    is_notified: false,
+                    appeared_in: u64::MAX,
                     left_in: u64::MAX,
                     tombstone: 0,
                 }
@@ -187,6 +198,7 @@ impl Members {
             return None;
         }
         self.departed.insert(id.clone());
+        (here.is_notified, here.appeared_in) = (false, u64::MAX);
         // The owner may know of its departure already, and not of its return.
         if here.reported != 0 {
             here.left_in = u64::MAX;
@@ -197,6 +209,37 @@ impl Members {
             here.member = bare;
         }
         self.here.get_mut(id)
+    }
+
+    /// A member is reported that was not before, or to a new owner.
+    pub(super) fn appears(&mut self, id: &MemberId, number: u64) {
+        if 2 * self.here.len() + APPEARED <= self.appeared.len() {
+            let here = &self.here;
+            self.appeared.retain(|(at, id)| here.get(id).is_some_and(|it| it.appeared_in == *at));
+        }
+        if let Some(here) = self.here.get_mut(id).filter(|here| !here.is_notified) {
+            here.appeared_in = number;
+            self.appeared.push_back((number, id.clone()));
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn appeared(&self) -> usize {
+        self.appeared.len()
+    }
+
+    /// There is another owner, which has no report yet.
+    pub(super) fn nothing_has_appeared(&mut self) {
+        self.appeared = VecDeque::new();
+    }
+
+    /// An application was notified of what has appeared by that report.
+    pub(super) fn notified(&mut self, number: u64) {
+        while let Some((at, id)) = self.appeared.pop_front_if(|(at, _)| *at <= number) {
+            if let Some(here) = self.here.get_mut(&id).filter(|here| here.appeared_in == at) {
+                (here.is_notified, here.appeared_in) = (true, u64::MAX);
+            }
+        }
     }
 
     /// Forgets a member.

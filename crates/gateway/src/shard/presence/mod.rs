@@ -346,8 +346,27 @@ impl Presence {
     /// The owner has dealt with the reports up to that number.
     pub(super) fn settled(&mut self, from: LinkId, group: &Group, number: u64) {
         if self.obeys(from, group) {
+            self.notified(from, group, number);
             self.change(group, false, |watched, _| watched.settle(number));
             self.forget_if_empty(group);
+        }
+    }
+
+    /// A worker asks about departures from a group: it takes itself for the owner.
+    pub(super) fn asked_about_departures(&mut self, from: LinkId, group: &Group) {
+        if self.owners.of(group).is_none_or(|owner| owner.link != from) {
+            self.owners.doubt(from);
+        }
+    }
+
+    /// The owner's application was notified of what has come by the report of that number. Another
+    /// worker that takes itself for an owner may have notified it of the opposite since.
+    pub(super) fn notified(&mut self, from: LinkId, group: &Group, number: u64) {
+        if self.obeys(from, group)
+            && !self.owners.is_doubted_except(from)
+            && let Some(watched) = self.groups.get_mut(group)
+        {
+            watched.notified(number);
         }
     }
 

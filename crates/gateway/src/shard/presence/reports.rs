@@ -1,6 +1,6 @@
 //! Reports of watched groups to their owners: a value.
 
-use protocol::{Group, LocalMember, MemberId, PresenceReport, link::ToPeer};
+use protocol::{Group, LocalMember, MemberId, PresenceNotified, PresenceReport, link::ToPeer};
 
 use super::{Presence, watched::Watched};
 use crate::thread_messages::LinkId;
@@ -90,7 +90,10 @@ impl Watched {
                 0 => {}
                 _ => (here.is_known, here.left_in) = (true, u64::MAX),
             }
-            here.reported = now;
+            let before = std::mem::replace(&mut here.reported, now);
+            if now != 0 && (full || before == 0) {
+                self.members.appears(&id, number);
+            }
         }
         self.members.changed.clear();
         let unchanged = members.is_empty() && self.reported == clients && !asks;
@@ -114,8 +117,32 @@ impl Watched {
             view: None,
             wants_view: asks,
         };
-        parts(&report, members, view)
+        let parts = parts(&report, members, view);
+        match full {
+            true => parts.into_iter().flat_map(|part| self.with_notified(part)).collect(),
+            false => parts.into_iter().map(to_peer).collect(),
+        }
     }
+
+    /// A part of a full report, behind of which of it an application was notified.
+    fn with_notified(&self, part: PresenceReport) -> impl Iterator<Item = ToPeer> {
+        let here = |id: &MemberId| self.members.here.get(id).is_some_and(|it| it.is_notified);
+        let ids = part.members.iter().map(|local| local.member.id());
+        let notified = PresenceNotified {
+            group: part.group.clone(),
+            shard: part.shard,
+            number: part.number,
+            occupied: self.is_notified,
+            members: ids.filter(|id| here(id)).cloned().collect(),
+        };
+        let is_any = notified.occupied || !notified.members.is_empty();
+        let notified = is_any.then(|| ToPeer::PresenceNotified(Box::new(notified)));
+        notified.into_iter().chain([to_peer(part)])
+    }
+}
+
+fn to_peer(report: PresenceReport) -> ToPeer {
+    ToPeer::Presence(Box::new(report))
 }
 
 /// Splits a report, so that no part is large.
@@ -123,7 +150,7 @@ fn parts(
     report: &PresenceReport,
     members: Vec<LocalMember>,
     view: Option<Vec<MemberId>>,
-) -> Vec<ToPeer> {
+) -> Vec<PresenceReport> {
     let members = chunks(members, |local| local.member.weight());
     let has_view = view.is_some();
     let views = chunks(view.unwrap_or_default(), MemberId::weight);
@@ -137,7 +164,7 @@ fn parts(
         view: has_view.then(|| views.next().unwrap_or_default()),
         ..report.clone()
     };
-    (0..count).map(part).map(|part| ToPeer::Presence(Box::new(part))).collect()
+    (0..count).map(part).collect()
 }
 
 fn chunks<T>(items: Vec<T>, weight: impl Fn(&T) -> usize) -> Vec<Vec<T>> {

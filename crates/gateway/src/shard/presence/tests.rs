@@ -8,6 +8,7 @@ use protocol::{InstanceId, LocalMember, MessageKind, Part, PresenceReport, link:
 use super::*;
 
 mod bounds;
+mod notified;
 mod observers;
 
 const SHARD: u16 = 3;
@@ -168,6 +169,10 @@ impl Scene {
 
     /// The only report, taken if it is full.
     fn report(&mut self) -> PresenceReport {
+        self.report_to().1
+    }
+
+    fn report_to(&mut self) -> (u64, PresenceReport) {
         let mut reports = self.reports();
         assert_eq!(reports.len(), 1, "{reports:?}");
         let (link, report) = reports.remove(0);
@@ -175,7 +180,7 @@ impl Scene {
         if report.full {
             self.presence.taken(LinkId(link), &report.group, report.number);
         }
-        report
+        (link, report)
     }
 
     /// The members of a room where a worker has sent a view, in which client 1 is `a`.

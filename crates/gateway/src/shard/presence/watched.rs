@@ -23,6 +23,10 @@ pub(super) struct Watched {
     pub(super) reported: u64,
     /// Whether an owner may know the group as occupied.
     pub(super) is_known: bool,
+    /// Whether an application was notified that it is occupied, and it has had clients ever since.
+    pub(super) is_notified: bool,
+    /// The report that said so, if the application was not notified yet.
+    occupied_in: u64,
     /// Whether it had clients when it last changed.
     is_occupied: bool,
     /// The report of its vacancy, and the number of that departure.
@@ -42,6 +46,8 @@ impl Watched {
             has_asked: false,
             reported: 0,
             is_known: false,
+            is_notified: false,
+            occupied_in: u64::MAX,
             is_occupied: true,
             emptied_in: u64::MAX,
             tombstone: 0,
@@ -60,6 +66,8 @@ impl Watched {
         self.needs_full = owner.is_some();
         (self.full_in, self.is_taken, self.has_asked) = (u64::MAX, false, false);
         self.reported = 0;
+        self.occupied_in = u64::MAX;
+        self.members.nothing_has_appeared();
         self.members.drop_partial();
     }
 
@@ -100,6 +108,7 @@ impl Watched {
             return;
         }
         self.drop_view();
+        (self.is_notified, self.occupied_in) = (false, u64::MAX);
         if self.is_known && std::mem::replace(&mut self.is_occupied, false) {
             self.emptied_in = u64::MAX;
             self.tombstone = tombstones.add(group, None);
@@ -108,11 +117,20 @@ impl Watched {
 
     /// The group was reported with so many clients.
     pub(super) fn set_reported(&mut self, clients: u64, number: u64) {
+        if self.reported == 0 && clients != 0 {
+            self.occupied_in = number;
+        }
         self.reported = clients;
         match clients {
             0 => self.emptied_in = number,
             _ => (self.is_known, self.is_occupied, self.emptied_in) = (true, true, u64::MAX),
         }
+    }
+
+    /// An application was notified of what has come by that report.
+    pub(super) fn notified(&mut self, number: u64) {
+        self.is_notified |= self.occupied_in <= number;
+        self.members.notified(number);
     }
 
     /// Forgets what has left by that report.

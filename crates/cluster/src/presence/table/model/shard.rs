@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use protocol::{Group, LocalMember, Member, MemberChange, MemberId, PresenceReport};
+use protocol::{
+    Group, LocalMember, Member, MemberChange, MemberId, PresenceNotified, PresenceReport,
+};
 
 /// The group of all clients.
 pub(super) fn group() -> Group {
@@ -25,6 +27,7 @@ pub(super) enum Order {
     Set(MemberChange),
     View(Vec<Member>),
     Settled(u64),
+    Notified(u64),
 }
 
 #[derive(Debug)]
@@ -67,6 +70,15 @@ pub(super) struct Shard {
     /// report that says that there is none.
     was_occupied: bool,
     emptied: Option<u64>,
+    /// The members that an application was notified of, and those that it was not with the report
+    /// that says that they are here.
+    notified: BTreeSet<MemberId>,
+    appeared: BTreeMap<MemberId, u64>,
+    is_notified: bool,
+    occupied_in: Option<u64>,
+    reported_clients: usize,
+    /// Links of workers that take themselves for the owner.
+    doubtful: BTreeSet<u64>,
 }
 
 impl Shard {
@@ -85,6 +97,12 @@ impl Shard {
             tombstones: BTreeMap::new(),
             was_occupied: false,
             emptied: None,
+            notified: BTreeSet::new(),
+            appeared: BTreeMap::new(),
+            is_notified: false,
+            occupied_in: None,
+            reported_clients: 0,
+            doubtful: BTreeSet::new(),
         }
     }
 
@@ -125,6 +143,8 @@ impl Shard {
         if let Some(id) = gone.member
             && !self.counts().contains_key(&id)
         {
+            self.notified.remove(&id);
+            self.appeared.remove(&id);
             self.tombstones.insert(id, None);
         }
         if self.clients.values().all(|client| client.waits) {
@@ -132,6 +152,7 @@ impl Shard {
         }
         if self.clients.is_empty() {
             self.asks_for_view = false;
+            (self.is_notified, self.occupied_in) = (false, None);
         }
     }
 
@@ -140,6 +161,8 @@ impl Shard {
         self.owner = owner;
         self.needs_full = true;
         self.fence = None;
+        self.appeared.clear();
+        self.occupied_in = None;
         self.is_dirty = !self.is_empty();
         self.asks_for_view = self.clients.values().any(|client| client.waits);
     }
@@ -148,9 +171,22 @@ impl Shard {
         self.owner
     }
 
-    /// The report that is due at the end of a turn, in parts.
-    pub(super) fn report(&mut self) -> Vec<PresenceReport> {
-        self.whole_report().map(parts).unwrap_or_default()
+    /// The report that is due at the end of a turn, in parts, each with what an application was
+    /// notified of.
+    pub(super) fn report(&mut self) -> Vec<(PresenceNotified, PresenceReport)> {
+        let parts = self.whole_report().map(parts).unwrap_or_default();
+        let notified = |part: PresenceReport| {
+            let ids = part.members.iter().map(|it| it.member.id());
+            let notified = PresenceNotified {
+                group: group(),
+                shard: self.index,
+                number: part.number,
+                occupied: self.is_notified,
+                members: ids.filter(|id| self.notified.contains(*id)).cloned().collect(),
+            };
+            (notified, part)
+        };
+        parts.into_iter().map(notified).collect()
     }
 
     fn whole_report(&mut self) -> Option<PresenceReport> {
@@ -166,6 +202,13 @@ impl Shard {
         let counts = self.counts();
         let full = std::mem::take(&mut self.needs_full);
         let reported = std::mem::replace(&mut self.reported, counts.clone());
+        for id in counts.keys().filter(|id| full || !reported.contains_key(*id)) {
+            self.appeared.insert(id.clone(), number);
+        }
+        if !self.clients.is_empty() && (full || self.reported_clients == 0) {
+            self.occupied_in = Some(number);
+        }
+        self.reported_clients = self.clients.len();
         let mut members: BTreeMap<_, _> = counts;
         for (id, told) in &mut self.tombstones {
             if full || told.is_none() {
@@ -219,7 +262,9 @@ impl Shard {
                     self.view = Some(view);
                 }
             }
+            Order::Notified(number) => self.set_notified(link, number),
             Order::Settled(number) => {
+                self.set_notified(link, number);
                 self.tombstones.retain(|_, told| told.is_none_or(|told| number < told));
                 if self.emptied.is_some_and(|emptied| emptied <= number) && self.clients.is_empty()
                 {
@@ -228,6 +273,26 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// A worker asks about departures.
+    pub(super) fn asked(&mut self, link: u64) {
+        if self.owner != Some(link) {
+            self.doubtful.insert(link);
+        }
+    }
+
+    pub(super) fn set_watchers(&mut self, watchers: &BTreeSet<u64>) {
+        self.doubtful.retain(|link| watchers.contains(link));
+    }
+
+    fn set_notified(&mut self, link: u64, number: u64) {
+        if self.doubtful.iter().any(|other| *other != link) {
+            return;
+        }
+        self.is_notified |= self.occupied_in.is_some_and(|at| at <= number);
+        let now = self.appeared.extract_if(.., |_, at| *at <= number);
+        self.notified.extend(now.map(|(id, _)| id));
     }
 
     fn set(&mut self, change: MemberChange) {

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use protocol::{InstanceId, MemberId, PresenceAnswer, PresenceReport};
+use protocol::{InstanceId, MemberId, PresenceAnswer, PresenceNotified, PresenceReport};
 use rand::{RngExt as _, rngs::StdRng};
 
 use super::{
@@ -23,7 +23,7 @@ const GRACE: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
 enum ToWorker {
-    Report(PresenceReport),
+    Report(PresenceNotified, PresenceReport),
     Lost(u16),
     Answer(u64, PresenceAnswer),
 }

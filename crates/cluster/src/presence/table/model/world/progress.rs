@@ -10,7 +10,7 @@ use rand::{RngExt as _, rngs::StdRng};
 
 use super::{
     super::{
-        super::{Decision, Source, To},
+        super::{Dealt, Decision, Source, To},
         shard::{Order, Shard, group, member},
     },
     Gateway, Link, ToGateway, ToWorker, Worker, World,
@@ -37,7 +37,9 @@ impl World {
             if let Some(link) = owner.and_then(|number| self.links.get_mut(&number))
                 && !link.is_broken
             {
-                link.to_worker.extend(parts.into_iter().map(ToWorker::Report));
+                link.to_worker.extend(
+                    parts.into_iter().map(|(notified, report)| ToWorker::Report(notified, report)),
+                );
             }
         }
     }
@@ -89,8 +91,11 @@ impl World {
         let table = &mut self.workers[worker].table;
         match message {
             // Sent before the gateway knew that this worker watches no more.
-            ToWorker::Report(_) | ToWorker::Lost(_) if !watches => {}
-            ToWorker::Report(report) => table.report(&gateway, report, now),
+            ToWorker::Report(..) | ToWorker::Lost(_) if !watches => {}
+            ToWorker::Report(notified, report) => {
+                table.notified(&gateway, notified);
+                table.report(&gateway, report, now);
+            }
             ToWorker::Lost(shard) => table.lost(&gateway, shard, &group(), now),
             ToWorker::Answer(ask, answer) => {
                 if let Some((missing, _)) = self.workers[worker].asks.get_mut(&ask)
@@ -122,6 +127,9 @@ impl World {
                 }
             }
             ToGateway::Query(ask, members) => {
+                if members.is_some() {
+                    self.gateways[gateway].shards.iter_mut().for_each(|it| it.asked(number));
+                }
                 let answer = answer(&self.gateways[gateway], members.as_deref());
                 if !link.is_broken {
                     link.to_worker.push_back(ToWorker::Answer(ask, answer));
@@ -145,8 +153,12 @@ impl World {
                     Decision::View { source, members, .. } => {
                         self.order(worker, &source, Order::View(members));
                     }
-                    Decision::Settled { source, number, .. } => {
-                        self.order(worker, &source, Order::Settled(number));
+                    Decision::Dealt { source, number, dealt, .. } => {
+                        let order = match dealt {
+                            Dealt::Arrivals => Order::Notified(number),
+                            Dealt::Whole => Order::Settled(number),
+                        };
+                        self.order(worker, &source, order);
                     }
                     Decision::Set { to, change, .. } => self.set(worker, &to, &change),
                     Decision::Notice(notice) => {
