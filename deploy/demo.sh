@@ -82,7 +82,7 @@ show() {
     say "Health and metrics (/livez, /readyz, /metrics):"
     for name in "${started[@]}"; do say "    http://127.0.0.1:${admin_ports[$name]}/metrics    $name"; done
     say "Look inside:"
-    say "    $bin/gwctl --register-address $register groups"
+    say "    $bin/gwctl --register-address $register status"
     say "Logs: $log_folder"
     if ! $once; then say "Ctrl-C stops everything."; fi
 }

@@ -100,7 +100,7 @@ next_steps() {
     say "Check the settings, then start the services of this host, for example:"
     say "    systemctl enable --now register gateway@1 business-worker@1"
     say "Then look at the cluster with:"
-    say "    gwctl groups"
+    say "    gwctl status"
     say "Every host of a cluster needs the same secret.env. See docs/running.md for details."
 }
 

@@ -3,6 +3,7 @@
 /// Files and folders of pure values and functions, which are tested without a runtime.
 pub const PURE: &[&str] = &[
     "crates/auth/src",
+    "crates/gwctl/src/health",
     "crates/gwctl/src/names.rs",
     "crates/gwctl/src/output/bytes.rs",
     "crates/gwctl/src/output/style.rs",

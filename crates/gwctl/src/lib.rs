@@ -9,6 +9,7 @@ mod commands;
 mod confirm;
 mod environment;
 mod failure;
+mod health;
 mod names;
 mod output;
 mod reference;

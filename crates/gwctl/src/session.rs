@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use push_suite_cluster::{Cluster, ClusterGuard, Config, Error, Unanswered};
-use service::settings::check_registers;
+use service::settings::{Address, check_registers};
 
 use crate::{
     args::Settings,
@@ -26,10 +26,10 @@ impl Session {
     ///
     /// # Errors
     /// When the settings are invalid.
-    pub(crate) fn start(settings: &Settings) -> Result<Self, Failure> {
+    fn start(settings: &Settings, registers: &[Address]) -> Result<Self, Failure> {
         let invalid = |error| Failure::usage(format!("{error:#}"));
-        check_registers(&settings.registers, &[]).map_err(invalid)?;
-        let registers = settings.registers.iter().map(ToString::to_string);
+        check_registers(registers, &[]).map_err(invalid)?;
+        let registers = registers.iter().map(ToString::to_string);
         let tls = settings.tls.clone().read().map_err(invalid)?;
         let config = Config::new(registers, settings.secret.clone()).tls(tls);
         let guard = Cluster::start(config);
@@ -37,12 +37,20 @@ impl Session {
         Ok(Self { guard, partial, unanswered, time: settings.timeout })
     }
 
+    /// Connects to the gateways that one register lists, without waiting for it.
+    ///
+    /// # Errors
+    /// When the settings are invalid.
+    pub(crate) fn of_register(settings: &Settings, register: &Address) -> Result<Self, Failure> {
+        Self::start(settings, std::slice::from_ref(register))
+    }
+
     /// Connects, and waits until a gateway answers.
     ///
     /// # Errors
     /// When none does.
     pub(crate) async fn open(settings: &Settings) -> Result<Self, Failure> {
-        let session = Self::start(settings)?;
+        let session = Self::start(settings, &settings.registers)?;
         match session.partial.count().await {
             // A register that is far away may take longer than one call waits.
             Err(Error::NoRegister { .. }) => drop(session.partial.count().await?),

@@ -26,7 +26,7 @@ impl Cluster {
     pub async fn gateways(&self) -> Result<Vec<GatewayReport>, Error> {
         let directory = self.settled().await;
         let asked = join_all(directory.links().map(async |link| {
-            let status = match link.ask(Query::Gateway).await {
+            let status = match self.ask_link(link, Query::Gateway).await {
                 Ok(Answer::Gateway(status)) => Ok(*status),
                 Ok(_) => Err(link.mismatch()),
                 Err(error) => Err(error),
@@ -101,7 +101,7 @@ impl Cluster {
                 break;
             }
             let inspect = Inspect { filter, limit: room, after };
-            match link.ask(Query::Inspect(Box::new(inspect))).await {
+            match self.ask_link(link, Query::Inspect(Box::new(inspect))).await {
                 Ok(Answer::Details(details)) => {
                     room = room.saturating_sub(details.clients.len() as u32);
                     let clients = details.clients.into_iter();

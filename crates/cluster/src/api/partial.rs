@@ -3,11 +3,11 @@
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use protocol::Query;
+use protocol::{Answer, Query};
 use runtime::sync::Mutex;
 use tokio::time::timeout;
 
-use crate::{Cluster, Error, merge};
+use crate::{Cluster, Error, link::Link, merge};
 
 /// The gateways that have not answered queries of one handle, see [`Cluster::partial`]. Clones
 /// share the list.
@@ -53,6 +53,16 @@ impl Cluster {
         (Self { partial: Some(partial), ..self.clone() }, unanswered)
     }
 
+    /// Queries a gateway, within the time of this handle if it has one.
+    ///
+    /// # Errors
+    /// Those of [`Link::ask`].
+    pub(super) async fn ask_link(&self, link: &Link, query: Query) -> Result<Answer, Error> {
+        let Some(partial) = &self.partial else { return link.ask(query).await };
+        let late = |_| Error::Timeout { gateway: link.gateway().to_string() };
+        timeout(partial.time, link.ask(query)).await.map_err(late).flatten()
+    }
+
     /// Queries every gateway concurrently, and returns the answers that there are.
     ///
     /// # Errors
@@ -76,13 +86,10 @@ impl Cluster {
             let asked = directory.links().filter_map(|link| {
                 let query = query(link.gateway())?;
                 Some(async move {
-                    let gateway = || link.gateway().to_string();
-                    let answer = timeout(partial.time, link.ask(query)).await;
-                    let late = |_| Error::Timeout { gateway: gateway() };
-                    match answer.map_err(late).flatten() {
+                    match self.ask_link(link, query).await {
                         Ok(answer) => Some((link.gateway(), answer)),
                         Err(error) => {
-                            partial.miss(gateway(), error);
+                            partial.miss(link.gateway().to_string(), error);
                             None
                         }
                     }

@@ -1,20 +1,29 @@
 //! The commands, each in a file of its own.
 
+mod audit;
 mod bind;
+mod check;
+mod clients;
 mod completions;
 mod config;
 mod explain;
+mod gateways;
 mod group;
 mod groups;
 mod kick;
 mod man;
+mod observe;
 mod reached;
+mod registers;
 mod send;
+mod status;
 mod target;
 mod token;
+mod top;
 mod uid;
 mod uids;
 mod watch;
+mod workers;
 
 use clap::Subcommand;
 use service::settings::Loaded;
@@ -28,6 +37,20 @@ use crate::{
 /// A command.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Show the cluster on one screen: what is wrong first, each with the next step
+    Status(status::Status),
+    /// Show gateways and the busiest clients, repeatedly
+    Top(top::Top),
+    /// Show the status of each gateway
+    Gateways(gateways::Gateways),
+    /// Show the workers, with their clients and unfinished events
+    Workers(workers::Workers),
+    /// Show the registers, and whether they accept the secret
+    Registers(registers::Registers),
+    /// Show clients, selected by uid, group, address, worker or queue
+    Clients(clients::Clients),
+    /// Show a client
+    Client(clients::One),
     /// Show the groups, with the number of their clients
     Groups(groups::Groups),
     /// Show the members of a group
@@ -49,6 +72,10 @@ pub(crate) enum Command {
     Join(bind::Join),
     /// Remove a client, or all clients of a uid, from a group
     Leave(bind::Leave),
+    /// Check the cluster for a monitoring system: exit code 0 ok, 1 warning, 2 critical, 3 unknown
+    Check(check::Check),
+    /// Write everything about the cluster into one file, for a report of a fault
+    Audit(audit::Audit),
     /// Explain a close code, a close cause, or the code of a refused handshake
     Explain(explain::Explain),
     /// Make and verify tokens of clients
@@ -78,6 +105,15 @@ pub(crate) async fn run(loaded: Loaded<Args>) -> Result<u8, Failure> {
     let output = Output::new(settings.format, settings.color);
     let context = Context { settings, output };
     match command {
+        Command::Status(it) => it.run(&context).await,
+        Command::Top(it) => it.run(&context).await,
+        Command::Gateways(it) => it.run(&context).await,
+        Command::Workers(it) => it.run(&context).await,
+        Command::Registers(it) => it.run(&context).await,
+        Command::Clients(it) => it.run(&context).await,
+        Command::Client(it) => it.run(&context).await,
+        Command::Audit(it) => it.run(&context, &sheet).await,
+        Command::Check(it) => it.run(&context).await,
         Command::Groups(it) => it.run(&context).await,
         Command::Group(it) => it.run(&context).await,
         Command::Uids(it) => it.run(&context).await,

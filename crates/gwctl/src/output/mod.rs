@@ -14,7 +14,7 @@ use serde::Serialize;
 
 pub(crate) use bytes::bytes;
 pub(crate) use style::{Paint, Style};
-pub(crate) use table::{Align, Table};
+pub(crate) use table::{Align, Cell, Table};
 pub(crate) use time::{age, utc};
 
 use crate::{
@@ -65,8 +65,9 @@ impl Page {
 
     /// Adds lines of a name and a value each, aligned.
     pub(crate) fn fields(&mut self, fields: &[(&str, String)]) {
-        let width = fields.iter().map(|(name, _)| table::width(name)).max().unwrap_or(0);
-        for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
+        let shown = || fields.iter().filter(|(_, value)| !value.is_empty());
+        let width = shown().map(|(name, _)| table::width(name)).max().unwrap_or(0);
+        for (name, value) in shown() {
             let space = " ".repeat(width - table::width(name) + 2);
             let name = self.style.paint(Paint::Dim, name);
             self.line(format!("{name}{space}{value}"));

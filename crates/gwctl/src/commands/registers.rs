@@ -1,0 +1,108 @@
+//! `registers`: each register, and the gateways that it lists.
+
+use push_suite_cluster::Error;
+use serde::Serialize;
+
+use super::{Context, watch::Watch};
+use crate::{
+    args::Settings,
+    failure::{FAILED, Failure, advice},
+    output::{Align, Cell, Page, Paint, Table, View},
+    session::Session,
+};
+
+/// Shows registers.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Registers {
+    #[command(flatten)]
+    watch: Watch,
+}
+
+#[derive(Debug, Serialize)]
+struct Shown {
+    registers: Vec<Register>,
+}
+
+/// A register.
+#[derive(Debug, Serialize)]
+pub(crate) struct Register {
+    pub(crate) address: String,
+    /// Whether it has accepted the secret and sent its list.
+    pub(crate) connected: bool,
+    /// The gateways that it lists.
+    pub(crate) gateways: usize,
+    /// Those of them that cannot be reached from here.
+    pub(crate) unreachable: Vec<String>,
+    /// Why it is not connected, or why none of its gateways is.
+    pub(crate) problem: Option<String>,
+    pub(crate) next: Option<String>,
+}
+
+impl Registers {
+    pub(crate) async fn run(self, context: &Context) -> Result<u8, Failure> {
+        let look = async || Ok(Shown { registers: registers(&context.settings).await? });
+        self.watch.run(context, look).await
+    }
+}
+
+/// Connects to each register alone.
+///
+/// # Errors
+/// When the settings are invalid.
+pub(crate) async fn registers(settings: &Settings) -> Result<Vec<Register>, Failure> {
+    let mut all = Vec::new();
+    for address in &settings.registers {
+        let session = Session::of_register(settings, address)?;
+        let problem = match session.partial().count().await {
+            Ok(_) => None,
+            Err(Error::NoRegister { .. }) => session.partial().count().await.err(),
+            Err(error) => Some(error),
+        };
+        let status = session.cluster().status();
+        all.push(Register {
+            address: address.to_string(),
+            connected: status.registers != 0,
+            gateways: status.linked + status.missing.len(),
+            unreachable: status.missing,
+            next: problem.as_ref().and_then(advice),
+            problem: problem.map(|error| error.to_string()),
+        });
+    }
+    Ok(all)
+}
+
+impl View for Shown {
+    fn show(&self, page: &mut Page) {
+        let mut table = Table::new(&[
+            ("REGISTER", Align::Left),
+            ("STATE", Align::Left),
+            ("GATEWAYS", Align::Right),
+            ("UNREACHABLE", Align::Left),
+        ]);
+        for register in &self.registers {
+            let state = match (register.connected, &register.problem) {
+                (true, None) => Cell::painted(Paint::Green, "connected"),
+                (true, Some(_)) => Cell::painted(Paint::Yellow, "connected"),
+                (false, _) => Cell::painted(Paint::Red, "no answer"),
+            };
+            table.row([
+                register.address.clone().into(),
+                state,
+                register.gateways.to_string().into(),
+                register.unreachable.join(", ").into(),
+            ]);
+        }
+        page.table(&table, "none");
+        for register in &self.registers {
+            if let Some(problem) = &register.problem {
+                page.painted(Paint::Red, format!("{}: {problem}", register.address));
+                page.line(format!("  next: {}", register.next.as_deref().unwrap_or_default()));
+            }
+        }
+    }
+
+    fn code(&self) -> u8 {
+        let is_good = |register: &Register| register.connected && register.problem.is_none();
+        if self.registers.iter().all(is_good) { 0 } else { FAILED }
+    }
+}
