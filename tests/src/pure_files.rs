@@ -102,6 +102,7 @@ pub const PURE: &[&str] = &[
     "crates/gateway/src/shard/connections/slot_sweep.rs",
     "crates/gateway/src/shard/delivery/delivery_queue.rs",
     "crates/gateway/src/shard/delivery/poison.rs",
+    "crates/gateway/src/shard/history/ring.rs",
     "crates/gateway/src/shard/indexes",
     "crates/gateway/src/shard/presence",
     "crates/gateway/src/shard/pressure/budget.rs",

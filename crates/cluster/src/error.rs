@@ -104,6 +104,14 @@ pub enum Error {
         /// Address of the gateway.
         gateway: String,
     },
+    /// The gateway does not accept a new log filter.
+    #[error("gateway {gateway} does not accept the log filter: {reason}")]
+    LogFilter {
+        /// Address of the gateway.
+        gateway: String,
+        /// Why it is invalid.
+        reason: String,
+    },
     /// Invalid member or snapshot of a group.
     #[error(transparent)]
     Presence(#[from] InvalidPresence),
@@ -160,6 +168,7 @@ impl Error {
             | Self::Presence(_)
             | Self::Token(_)
             | Self::RevocationsFull { .. }
+            | Self::LogFilter { .. }
             | Self::Answer(_)
             | Self::NoHandshake
             | Self::TooMany { .. }

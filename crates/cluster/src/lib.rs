@@ -58,14 +58,14 @@ pub use cluster::{Cluster, ClusterGuard, SETTLE, Status};
 pub use config::{Config, GATEWAY_GRACE, PEER_TIMEOUT};
 pub use error::Error;
 pub use inspect::{
-    ClientFilter, ClientPage, GatewayReport, InspectedClient, InvalidPageStart, PageStart,
-    WorkerReport, workers,
+    ClientFilter, ClientPage, ClusterHistory, GatewayReport, HistoryEvent, HistoryFilter,
+    InspectedClient, InvalidPageStart, PageStart, WorkerReport, workers,
 };
 pub use merge::Row;
 pub use presence::{Notice, NoticeKind};
 pub use protocol::inspect::{
-    ClientDetails, ClientState, GatewayStatus, ListenerKind, ListenerStatus, PeerKind, PeerStatus,
-    ReadPause, ThreadStatus, Traffic,
+    ClientDetails, ClientState, ClosedBy, Closing, GatewayStatus, LifecycleKind, ListenerKind,
+    ListenerStatus, PeerKind, PeerStatus, ReadPause, ThreadStatus, Traffic,
 };
 pub use protocol::{
     ClientId, Close, CloseFrame, ConnectionId, Fields, Form, Group, InstanceId, InvalidClientId,

@@ -222,6 +222,7 @@ impl TryFrom<Args> for Config {
                 standbys: usize::from(args.standbys),
                 memory,
                 retained_bytes: args.retained_message_budget,
+                event_ring: args.event_ring,
                 max_requests: args.max_handshakes,
                 max_groups: (args.max_groups_per_client != 0).then_some(args.max_groups_per_client),
                 uid_limit: (args.max_connections_per_uid != 0).then_some(UidLimit {

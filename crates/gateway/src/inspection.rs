@@ -1,8 +1,10 @@
-//! The parts that shards contribute to the answers that operators get: values.
+//! The parts that shards contribute to the answers that operators get, and the means by which
+//! operators act on the process.
 
-use std::time::Instant;
+use std::{sync::OnceLock, time::Instant};
 
 use protocol::inspect::{ClientDetails, ThreadStatus};
+use tokio_util::sync::CancellationToken;
 
 use crate::thread_messages::{LinkId, Ordinal};
 
@@ -36,4 +38,13 @@ pub(crate) struct ShardPage {
     pub(crate) clients: Vec<(Ordinal, ClientDetails)>,
     /// Whether the shard has more of them behind the last one.
     pub(crate) more: bool,
+}
+
+/// The means by which operators act on the process.
+#[derive(Debug, Default)]
+pub(crate) struct Operators {
+    /// Cancelled when a peer asks the gateway to drain.
+    pub(crate) drain: CancellationToken,
+    /// The effective settings as TOML, without secrets.
+    pub(crate) settings: OnceLock<String>,
 }

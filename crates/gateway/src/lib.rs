@@ -211,7 +211,32 @@ impl Gateway {
         self.announcement.address
     }
 
-    /// Serves until `shutdown` completes, then drains within `grace`: no new clients are accepted,
+    /// The effective settings, which peers may ask for. Without effect if it was called before.
+    pub fn show_settings(&self, settings: String) {
+        let _ = self.state.operators.settings.set(settings);
+    }
+
+    /// Serves until `shutdown` is cancelled, and cancels it when a peer asks the gateway to drain;
+    /// then as [`serve`](Self::serve).
+    ///
+    /// # Errors
+    /// As [`serve`](Self::serve).
+    pub async fn serve_until(
+        self,
+        shutdown: CancellationToken,
+        grace: Duration,
+    ) -> anyhow::Result<()> {
+        let requested = self.state.operators.drain.clone();
+        let until = async move {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = requested.cancelled() => shutdown.cancel(),
+            }
+        };
+        self.serve(until, grace).await
+    }
+
+    /// Serves until `shutdown` completes or a peer asks the gateway to drain, then drains within `grace`: no new clients are accepted,
     /// connected ones are gradually closed with 1001 and a retry-after time, all events are
     /// delivered to workers, and the announcement is withdrawn from the registers.
     ///
@@ -250,7 +275,12 @@ impl Gateway {
         let metrics = &self.state.metrics;
         let mut clients = 0;
         let drained = async {
-            shutdown.await;
+            tokio::select! {
+                // First, since it may have to act on a request.
+                biased;
+                () = shutdown => {}
+                () = self.state.operators.drain.cancelled() => {}
+            }
             clients = metrics.clients.get();
             tracing::info!(clients, "closing clients");
             phases.closing.cancel();

@@ -13,9 +13,10 @@ fn main() -> ExitCode {
     service::main::<Args, Config>(async |config, mut starting| {
         starting.reread.extend(config.reread());
         let gateway = Gateway::bind(config, &mut starting.metrics, starting.health.clone())?;
+        gateway.show_settings(std::mem::take(&mut starting.settings));
         let (clients, inner) = (gateway.addrs(), gateway.inner_addr());
         let running = starting.started(&format!("serving clients on {clients:?}"))?;
         tracing::info!(?clients, %inner, "listening");
-        gateway.serve(running.shutdown.cancelled(), running.grace).await
+        gateway.serve_until(running.shutdown.clone(), running.grace).await
     })
 }

@@ -96,6 +96,8 @@ pub(crate) struct Settings {
     pub(crate) uid_limit: Option<UidLimit>,
     /// Maximum number of open connections over all shards; no limit if `None`.
     pub(crate) max_connections: Option<usize>,
+    /// Maximum number of lifecycle events that a shard keeps.
+    pub(crate) event_ring: usize,
     /// Static files for requests that do not open a WebSocket; none are served if `None`.
     pub(crate) pages: Option<Arc<Pages>>,
     /// Path of health checks on WebSocket listeners; disabled if `None`.

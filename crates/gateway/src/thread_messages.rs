@@ -14,7 +14,7 @@ use bytes::Bytes;
 use inbox::Inbox;
 use protocol::{
     CloseCodes, Command, ConnectionId, Effect, Grant, Group, InstanceId, Message, PresenceAnswer,
-    Query, Renewal, Row, Session, Swap, Uid,
+    Query, Renewal, Row, Session, Swap, Uid, inspect::LifecycleEvent,
 };
 use runtime::{net::Released, rate_limit::Throttle, sync::Mutex};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     descriptors::Descriptors,
     drain_summary::DrainSummary,
-    inspection::{ShardPage, ShardStatus},
+    inspection::{Operators, ShardPage, ShardStatus},
     limits::{AddressLimit, Addresses},
     metrics::Metrics,
     placement::ShardLoads,
@@ -269,6 +269,8 @@ pub(crate) enum PartialAnswer {
     Presence(PresenceAnswer),
     Status(Box<ShardStatus>),
     Details(ShardPage),
+    /// Lifecycle events, oldest first.
+    Events(Vec<LifecycleEvent>),
 }
 
 /// Amount of data on a shard that queries can return.
@@ -322,6 +324,8 @@ pub(crate) struct GatewayState {
     pub(crate) instance: InstanceId,
     /// Cancelled when a worker reports that this instance was declared dead.
     pub(crate) fenced: CancellationToken,
+    /// The means by which operators act on the process.
+    pub(crate) operators: Operators,
     /// Times during which no register listed this gateway.
     pub(crate) register_outages: RegisterOutages,
     pub(crate) hub: Inbox<ToHub>,
@@ -360,6 +364,7 @@ impl GatewayState {
             address,
             instance,
             fenced: CancellationToken::new(),
+            operators: Operators::default(),
             register_outages,
             hub: Inbox::new(),
             shards,

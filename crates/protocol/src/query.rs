@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     AccessToken, ConnectionId, Group, MemberId, PresenceAnswer, Renewal, Retained, Revocation,
     Session, Uid, bounded,
-    inspect::{DetailsPage, GatewayStatus, Inspect},
+    inspect::{DetailsPage, GatewayStatus, History, Inspect, LifecycleEvent},
 };
 
 /// One query about a gateway's own clients.
@@ -77,6 +77,16 @@ pub enum Query {
     Gateway,
     /// The details of clients → [`Answer::Details`]
     Inspect(Box<Inspect>),
+    /// Lifecycle events → [`Answer::History`]
+    History(Box<History>),
+    /// Starts to drain, as SIGTERM does, and exits after that → [`Answer::Count`], the number of
+    /// clients. Without effect on a gateway that drains already.
+    Drain,
+    /// The filter of the gateway's log, which is replaced by `replacement` first if there is one →
+    /// [`Answer::LogFilter`]
+    LogFilter { replacement: Option<String> },
+    /// The effective settings, without secrets → [`Answer::Settings`]
+    Settings,
 }
 
 impl Query {
@@ -107,6 +117,8 @@ impl Query {
             } => groups(in_groups) + uids(of) + clients.len() * size_of::<ConnectionId>(),
             Self::RenewToken { token, .. } => token.expose().len(),
             Self::Revoke(revocation) => revocation.weight(),
+            Self::LogFilter { replacement } => replacement.as_ref().map_or(0, String::len),
+            Self::History(history) => size_of::<History>() + history.weight(),
             Self::Inspect(inspect) => size_of::<Inspect>() + inspect.filter.weight(),
             Self::Select { filter: Filter::All, .. }
             | Self::Sessions { group: None }
@@ -117,6 +129,8 @@ impl Query {
             | Self::UidCount { group: None }
             | Self::Uids { group: None }
             | Self::Gateway
+            | Self::Drain
+            | Self::Settings
             | Self::Groups => 0,
         }
     }
@@ -144,7 +158,11 @@ impl Query {
             | Self::Presence { .. }
             | Self::Retained { .. }
             | Self::Gateway
-            | Self::Inspect(_) => None,
+            | Self::Inspect(_)
+            | Self::History(_)
+            | Self::Drain
+            | Self::LogFilter { .. }
+            | Self::Settings => None,
         }
     }
 }
@@ -226,6 +244,12 @@ pub enum Answer {
     Gateway(Box<GatewayStatus>),
     /// The details of clients.
     Details(DetailsPage),
+    /// Lifecycle events, oldest first.
+    History(#[serde(deserialize_with = "bounded::items")] Vec<LifecycleEvent>),
+    /// The filter of the log before; or why the new one is invalid: nothing has changed then.
+    LogFilter(Result<String, String>),
+    /// The effective settings as TOML, as `--check` prints them.
+    Settings(String),
 }
 
 /// The outcome of [`Query::SwapSession`].

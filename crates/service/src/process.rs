@@ -114,7 +114,7 @@ where
         Err(refused) => return refused.report(),
     };
     let common = loaded.args.as_ref().clone();
-    let sheet = common.check.then(|| loaded.sheet());
+    let sheet = loaded.sheet();
     let level: Option<Arc<dyn Reload>> = loaded.log_level().map(|level| Arc::new(level) as _);
     let files: Vec<_> = level.into_iter().chain(loaded.tables.files()).collect();
     let checked = || -> anyhow::Result<_> {
@@ -126,13 +126,14 @@ where
         Ok(checked) => checked,
         Err(error) => return bad_settings(&error),
     };
-    if let Some(sheet) = sheet {
+    let derived: Vec<_> = config.derived().into_iter().chain(logging::overridden()).collect();
+    let shown = sheet.to_toml(&derived);
+    if common.check {
         for warning in config.warnings() {
             let _ = writeln!(io::stderr(), "warning: {}: {}", warning.flag, warning.problem);
         }
         // A closed pipe (`| head`) is not an error.
-        let derived: Vec<_> = config.derived().into_iter().chain(logging::overridden()).collect();
-        let _ = io::stdout().write_all(sheet.to_toml(&derived).as_bytes());
+        let _ = io::stdout().write_all(shown.as_bytes());
         return ExitCode::SUCCESS;
     }
     // Before logging: the first line may exceed the file size limit and raise SIGXFSZ.
@@ -146,14 +147,14 @@ where
     }
     supervise::end_process_on_panic(logging::exit);
     limits::raise_descriptors();
-    let ended =
-        match supervise::run(|| run(&common, (admin, files), signals, runtime, config, serve)) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                tracing::error!(error = format!("{error:#}"), "failed");
-                ExitCode::FAILURE
-            }
-        };
+    let before = Before { admin, files, shown };
+    let ended = match supervise::run(|| run(&common, before, signals, runtime, config, serve)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "failed");
+            ExitCode::FAILURE
+        }
+    };
     logging::flush(logging::FLUSH);
     ended
 }
@@ -163,9 +164,18 @@ fn bad_settings(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(BAD_SETTINGS)
 }
 
+/// Derived from the settings before the process starts.
+struct Before {
+    admin: Option<SocketAddr>,
+    /// To be reloaded on SIGHUP.
+    files: Vec<Arc<dyn Reload>>,
+    /// The effective settings.
+    shown: String,
+}
+
 fn run<C>(
     common: &Common,
-    (admin, files): (Option<SocketAddr>, Vec<Arc<dyn Reload>>),
+    Before { admin, files, shown }: Before,
     signals: io::Result<Listening>,
     runtime: impl FnOnce(&C) -> io::Result<Runtime>,
     config: C,
@@ -177,6 +187,7 @@ fn run<C>(
     let ended = runtime.block_on(async {
         let mut starting = Starting::new(admin, shutdown, grace);
         starting.reread.extend(files);
+        starting.settings = shown;
         match SighupListener::listen() {
             Ok(hangups) => starting.hangups = Some(hangups),
             Err(error) => {
@@ -201,6 +212,8 @@ pub struct Starting {
     pub shutdown: CancellationToken,
     /// Maximum duration of the drain.
     pub grace: Duration,
+    /// The effective settings as TOML, without secrets, as `--check` prints them.
+    pub settings: String,
     /// Files to reload on SIGHUP.
     pub reread: Vec<Arc<dyn Reload>>,
     hangups: Option<SighupListener>,
@@ -218,7 +231,8 @@ impl Starting {
         let help = "Log lines dropped because the queue was full or writing failed";
         metrics.register("pushsuite_log_lines_dropped", help, logging::dropped());
         process_metrics::register(&mut metrics);
-        Self { health, metrics, shutdown, grace, reread, hangups: None, admin }
+        let settings = String::new();
+        Self { health, metrics, shutdown, grace, settings, reread, hangups: None, admin }
     }
 
     /// To be called once every port is bound: opens `--admin-listen`, reloads files on SIGHUP,

@@ -10,7 +10,8 @@ use crate::{
     Cluster, Error,
     error::at_most_targets,
     inspect::{
-        ClientFilter, ClientPage, GatewayReport, InspectedClient, PageStart, WorkerReport, workers,
+        ClientFilter, ClientPage, ClusterHistory, GatewayReport, HistoryFilter, InspectedClient,
+        PageStart, WorkerReport, workers,
     },
     targets,
 };
@@ -116,6 +117,45 @@ impl Cluster {
             }
         }
         Ok(page)
+    }
+
+    /// The last lifecycle events that match a filter, oldest first. Each gateway keeps some
+    /// thousand of them (`--event-ring`), so the events of a client that has closed are known for a
+    /// while.
+    ///
+    /// # Errors
+    /// When no gateway is known, as for [`gateways`](Self::gateways): gateways that do not answer
+    /// are listed in the result.
+    pub async fn history(&self, filter: &HistoryFilter) -> Result<ClusterHistory, Error> {
+        let directory = self.settled().await;
+        if directory.links().next().is_none() && directory.missing().next().is_none() {
+            return Err(self.shared.no_gateway());
+        }
+        let asked = directory.links().filter_map(|link| {
+            let history = filter.on(link.gateway())?;
+            Some(async move {
+                let answer = match link.ask(Query::History(Box::new(history))).await {
+                    Ok(Answer::History(events)) => Ok(events),
+                    Ok(_) => Err(link.mismatch()),
+                    Err(error) => Err(error),
+                };
+                (link.gateway(), answer)
+            })
+        });
+        let mut history = ClusterHistory::default();
+        for (gateway, answer) in join_all(asked).await {
+            history.add(gateway, answer);
+        }
+        for address in directory.missing() {
+            if let Ok(gateway) = address.parse()
+                && filter.on(gateway).is_some()
+            {
+                let error = Error::Unreachable { gateway: address.to_string() };
+                history.add(gateway, Err(error));
+            }
+        }
+        history.finish(filter.limit);
+        Ok(history)
     }
 
     /// The details of a client; `None` when it is not connected.

@@ -4,6 +4,7 @@
 mod call;
 mod commands;
 mod inspect;
+mod operate;
 mod partial;
 mod presence;
 mod queries;

@@ -2,10 +2,12 @@
 
 mod clients;
 mod gateways;
+mod history;
 
 pub use self::{
     clients::{ClientFilter, ClientPage, InspectedClient, InvalidPageStart, PageStart},
     gateways::{GatewayReport, WorkerReport, workers},
+    history::{ClusterHistory, HistoryEvent, HistoryFilter},
 };
 
 #[cfg(test)]

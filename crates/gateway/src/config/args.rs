@@ -29,6 +29,9 @@ const MAX_RECEIVE_BUFFER: i64 = i32::MAX as i64 / 2;
 /// More than any user has. Each check of a uid lists them.
 const MAX_PER_UID: i64 = 100_000;
 
+/// Maximum of `--event-ring`: a shard looks at all of them for one query.
+const MAX_EVENT_RING: usize = 65_536;
+
 /// Terminates client connections and relays their events and messages to and from workers.
 #[derive(Debug, Parser, Serialize)]
 #[command(name = "gateway", version)]
@@ -362,6 +365,14 @@ pub struct Args {
     #[arg(help_heading = "Limits")]
     #[arg(long, value_name = "POLICY", value_enum, default_value_t)]
     pub(super) uid_limit_policy: UidLimitPolicy,
+
+    /// Lifecycle events of clients (connects, refusals, workers, closes) that each thread keeps, for
+    /// operators to ask for; 0 keeps none
+    #[arg(help_heading = "Process")]
+    #[arg(long, value_name = "N", default_value_t = 4096)]
+    #[arg(default_value_if("compat", "strict", "0"))]
+    #[arg(value_parser = amount().range(..=MAX_EVENT_RING as u64))]
+    pub(super) event_ring: usize,
 
     /// Compatibility mode. 'strict' reproduces GatewayWorker's behavior exactly and changes the
     /// defaults of other flags (see --check)

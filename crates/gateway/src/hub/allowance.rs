@@ -2,7 +2,7 @@
 
 use protocol::{
     ConnectionId, Filter, Query,
-    inspect::{MAX_PAGE, MAX_PAGE_BYTES},
+    inspect::{MAX_EVENTS, MAX_PAGE, MAX_PAGE_BYTES},
     session::{MAX_PHP_SESSION, MAX_SESSION},
 };
 
@@ -51,6 +51,9 @@ const ROW: usize = 32;
 /// Size of the details of a client in bytes, without its names.
 const DETAILS: usize = 256;
 
+/// Size of a lifecycle event in bytes, usually.
+const EVENT: usize = 128;
+
 /// Size of the status of a gateway in bytes, with some hundred peers.
 const STATUS: usize = 64 * 1024;
 
@@ -79,7 +82,9 @@ pub(super) fn estimate(query: &Query, content: &Content, in_php: bool) -> usize 
         // Each uid occurs once, and each client under one uid.
         Query::ClientsOfUids { .. } => query.weight() + ids,
         Query::Presence { .. } => ROW + content.presence,
-        Query::Gateway => STATUS,
+        Query::Drain => ROW,
+        Query::Gateway | Query::LogFilter { .. } | Query::Settings => STATUS,
+        Query::History(history) => history.limit.min(MAX_EVENTS) as usize * EVENT,
         Query::Inspect(inspect) => {
             let names = (content.uids + content.memberships).min(2 * MAX_PAGE_BYTES);
             content.clients.min(inspect.limit.min(MAX_PAGE) as usize) * DETAILS + names

@@ -12,6 +12,7 @@ mod commands;
 mod link;
 mod link_closed;
 mod native;
+mod operators;
 mod peer;
 mod php;
 mod queries;

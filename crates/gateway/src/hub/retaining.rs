@@ -1,9 +1,9 @@
 //! Retained messages: kept and read as commands and queries about them arrive.
 
-use protocol::{Answer, Command, Query, link::ToPeer};
+use protocol::{Answer, Command, Group};
 use runtime::clock;
 
-use super::{Hub, retained::Former, scatter_gather::Origin};
+use super::{Hub, retained::Former};
 use crate::thread_messages::{EffectFor, LinkId, Ordinal, ToShard};
 
 /// Messages removed at a time once they have expired: a millisecond of work.
@@ -54,15 +54,9 @@ impl Hub {
         }
     }
 
-    /// Answers a query that needs no shard. Returns whether it is one.
-    pub(super) fn answer_here(&mut self, from: LinkId, origin: &Origin) -> bool {
-        let Origin::Native { request, query: Query::Retained { group } } = origin else {
-            return false;
-        };
-        let answer = Answer::Retained(self.retained.answer(group, clock::now()));
-        self.queries += 1;
-        self.send(from, &ToPeer::Answer { request: *request, answer });
-        true
+    /// The retained message of a group.
+    pub(super) fn answer_retained(&self, group: &Group) -> Answer {
+        Answer::Retained(self.retained.answer(group, clock::now()))
     }
 
     /// Removes messages that have expired. Called every few seconds; until then they only occupy

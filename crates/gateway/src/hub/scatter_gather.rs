@@ -6,7 +6,7 @@ use bytes::Bytes;
 use protocol::{
     Answer, ConnectionId, Effect, Group, LocalMember, PresenceAnswer, Query, Renewal, Swap, Uid,
     codec::gateway_worker::reply::{NoReply, Reply},
-    inspect::{ClientDetails, DetailsPage, MAX_PAGE, MAX_PAGE_BYTES},
+    inspect::{ClientDetails, DetailsPage, MAX_EVENTS, MAX_PAGE, MAX_PAGE_BYTES},
     link::ToPeer,
 };
 
@@ -224,7 +224,16 @@ fn merge(query: Query, parts: Vec<PartialAnswer>) -> Answer {
         }
         // The hub answers them.
         Query::Retained { .. } => Answer::Retained(None),
-        Query::Gateway => Answer::Unavailable,
+        Query::Gateway | Query::Drain | Query::LogFilter { .. } | Query::Settings => {
+            Answer::Unavailable
+        }
+        Query::History(history) => {
+            let mut events = collect!(Events);
+            events.sort_unstable_by_key(|event| event.number);
+            let limit = history.limit.min(MAX_EVENTS) as usize;
+            events.drain(..events.len().saturating_sub(limit));
+            Answer::History(events)
+        }
         Query::Inspect(inspect) => Answer::Details(page(parts, inspect.limit)),
         Query::Presence { .. } => {
             let mut clients = 0;

@@ -17,6 +17,7 @@ mod connections;
 mod delivery;
 mod event_loop;
 mod events;
+mod history;
 mod indexes;
 mod presence;
 mod pressure;
@@ -43,6 +44,7 @@ use self::{
     compression::Compression,
     connections::{ClientRates, Connections},
     delivery::Delivery,
+    history::History,
     indexes::{Directory, TokenHolders},
     presence::Presence,
     pressure::Pressure,
@@ -99,6 +101,8 @@ pub(crate) struct Shard {
     sweeps: Sweeps,
     schedule: Schedule,
     tally: Tally,
+    /// The last lifecycle events.
+    history: History,
     warnings: Warnings,
     /// Set during graceful shutdown.
     drain: Option<Drain>,
@@ -147,6 +151,7 @@ impl Shard {
             sweeps: Sweeps::default(),
             schedule: Schedule::default(),
             tally: Tally::default(),
+            history: History::new(settings.event_ring, Arc::clone(&gateway)),
             warnings: Warnings::default(),
             drain: None,
             gateway,

@@ -4,6 +4,7 @@
 
 mod client;
 mod gateway;
+mod history;
 
 pub use self::{
     client::{
@@ -13,6 +14,7 @@ pub use self::{
     gateway::{
         GatewayStatus, ListenerKind, ListenerStatus, PeerKind, PeerStatus, ThreadStatus, Traffic,
     },
+    history::{ClosedBy, Closing, History, LifecycleEvent, LifecycleKind, MAX_EVENTS},
 };
 
 #[cfg(test)]

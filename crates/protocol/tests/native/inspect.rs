@@ -6,8 +6,9 @@ use proptest::{collection::vec, option, prelude::*};
 use push_suite_protocol::{
     Answer, ConnectionId, InstanceId, Query,
     inspect::{
-        ClientDetails, ClientFilter, ClientState, DetailsPage, GatewayStatus, Inspect,
-        ListenerKind, ListenerStatus, PeerKind, PeerStatus, ReadPause, ThreadStatus, Traffic,
+        ClientDetails, ClientFilter, ClientState, ClosedBy, Closing, DetailsPage, GatewayStatus,
+        History, Inspect, LifecycleEvent, LifecycleKind, ListenerKind, ListenerStatus, PeerKind,
+        PeerStatus, ReadPause, ThreadStatus, Traffic,
     },
 };
 
@@ -31,6 +32,60 @@ pub(crate) fn query() -> Query {
         paused: true,
     };
     Query::Inspect(Box::new(Inspect { filter, limit: 1000, after: 70_000 }))
+}
+
+pub(crate) fn history() -> Query {
+    Query::History(Box::new(History {
+        client: Some(ConnectionId(7)),
+        uid: Some(uid("ann")),
+        ip: Some([10, 0, 0, 9].into()),
+        since: 1_700_000_000_000,
+        after: 300,
+        limit: 1000,
+    }))
+}
+
+/// One event of each kind.
+pub(crate) fn events() -> Vec<LifecycleEvent> {
+    let (remote, listener, worker) = (addr(5000), addr(7272), "10.0.0.9:chat:1".to_owned());
+    let closed = |by| Closing {
+        remote,
+        uid: Some(uid("ann")),
+        code: Some(1013),
+        reason: "slow".to_owned(),
+        cause: "send queue full".to_owned(),
+        by,
+        age: 70_000,
+        queue_bytes: 300,
+        events: 3,
+    };
+    let peer = ClosedBy::Peer { worker: Some(worker.clone()) };
+    let kinds = cases!(LifecycleKind {
+        LifecycleKind::Connected { .. } => "": LifecycleKind::Connected { remote, listener };
+        LifecycleKind::Refused { .. } =>
+            "": LifecycleKind::Refused { remote, listener, reason: "origin".to_owned() };
+        LifecycleKind::Bound { .. } => "": LifecycleKind::Bound { uid: uid("ann") };
+        LifecycleKind::JoinRefused { .. } => "": LifecycleKind::JoinRefused { group: group("r") };
+        LifecycleKind::Assigned { .. } =>
+            "": LifecycleKind::Assigned { worker: worker.clone(), again: true };
+        LifecycleKind::WorkerLinked { .. } =>
+            "": LifecycleKind::WorkerLinked { worker: worker.clone() };
+        LifecycleKind::WorkerLost { .. } =>
+            "": LifecycleKind::WorkerLost { worker: worker.clone(), clients: 300 };
+        LifecycleKind::Unassigned => "": LifecycleKind::Unassigned;
+        LifecycleKind::Slow { .. } => "": LifecycleKind::Slow { queue_bytes: 300 };
+        LifecycleKind::Paused { .. } => "": LifecycleKind::Paused { reason: ReadPause::RateLimit };
+        LifecycleKind::Closed(_) =>
+            "": LifecycleKind::Closed(Box::new(closed(ClosedBy::Client))),
+            "": LifecycleKind::Closed(Box::new(closed(ClosedBy::Gateway))),
+            "": LifecycleKind::Closed(Box::new(closed(peer.clone())));
+        LifecycleKind::Draining { .. } => "": LifecycleKind::Draining { clients: 2 };
+    });
+    let event = |(number, (_, kind))| {
+        let client = Some(ConnectionId(7));
+        LifecycleEvent { number, at: 1_700_000_000_000, client, kind }
+    };
+    (300..).zip(kinds).map(event).collect()
 }
 
 pub(crate) fn details() -> ClientDetails {
@@ -122,12 +177,19 @@ pub(crate) fn status() -> GatewayStatus {
 
 pub(crate) fn queries() -> impl Strategy<Value = Query> {
     let names = (option::of(strategies::uid()), option::of(strategies::group()));
+    let history = (option::of(strategies::uid()), any::<(Option<IpAddr>, u64, u64, u32)>());
+    let history = history.prop_map(|(uid, (ip, since, after, limit))| {
+        Query::History(Box::new(History { client: None, uid, ip, since, after, limit }))
+    });
     let clients = option::of(vec(any::<u32>().prop_map(ConnectionId), 0..4));
-    (clients, names, any::<(Option<IpAddr>, Option<String>, Option<u64>, bool, u32, u64)>())
-        .prop_map(|(clients, (uid, group), (ip, worker, queued, paused, limit, after))| {
+    let filters = any::<(Option<IpAddr>, Option<String>, Option<u64>, bool, u32, u64)>();
+    let inspect = (clients, names, filters).prop_map(
+        |(clients, (uid, group), (ip, worker, queued, paused, limit, after))| {
             let filter = ClientFilter { clients, uid, group, ip, worker, queued, paused };
             Query::Inspect(Box::new(Inspect { filter, limit, after }))
-        })
+        },
+    );
+    prop_oneof![history, inspect]
 }
 
 pub(crate) fn answers() -> impl Strategy<Value = Answer> {
@@ -138,6 +200,7 @@ pub(crate) fn answers() -> impl Strategy<Value = Answer> {
             ClientDetails { client, queue_bytes, silent, tls, uid, pauses, ..details() }
         });
     prop_oneof![
+        vec(prop::sample::select(events()), 0..4).prop_map(Answer::History),
         (vec(clients, 0..4), any::<Option<u64>>())
             .prop_map(|(clients, next)| Answer::Details(DetailsPage { clients, next })),
         any::<(String, Vec<String>, u64, Option<u64>)>().prop_map(

@@ -55,6 +55,12 @@ pub(crate) fn queries() -> Vec<(&'static str, Query)> {
         Query::Inspect(_) =>
             "inspect": Query::Inspect(Box::default()),
             "inspect-filtered": inspect::query();
+        Query::History(_) => "history": inspect::history();
+        Query::Drain => "drain": Query::Drain;
+        Query::LogFilter { .. } =>
+            "log-filter": Query::LogFilter { replacement: None },
+            "log-filter-set": Query::LogFilter { replacement: Some("debug".to_owned()) };
+        Query::Settings => "settings": Query::Settings;
         Query::Presence { .. } =>
             "presence": Query::Presence { group: group("r"), members: None },
             "presence-of-members": Query::Presence {
@@ -127,6 +133,13 @@ pub(crate) fn answers() -> Vec<(&'static str, Answer)> {
             })),
             "retained-none": Answer::Retained(None);
         Answer::Presence(_) => "presence": Answer::Presence(presence::answer());
+        Answer::LogFilter(_) =>
+            "log-filter": Answer::LogFilter(Ok("info".to_owned())),
+            "log-filter-invalid": Answer::LogFilter(Err("no".to_owned()));
+        Answer::Settings(_) => "settings": Answer::Settings("threads = 1\n".to_owned());
+        Answer::History(_) =>
+            "history": Answer::History(inspect::events()),
+            "history-none": Answer::History(vec![]);
         Answer::Gateway(_) => "gateway": Answer::Gateway(Box::new(inspect::status()));
         Answer::Details(_) =>
             "details": Answer::Details(inspect::page()),

@@ -263,6 +263,9 @@ fn query() -> impl Strategy<Value = Query> {
         }),
         group().prop_map(|group| Query::Retained { group }),
         Just(Query::Gateway),
+        Just(Query::Drain),
+        Just(Query::Settings),
+        any::<Option<String>>().prop_map(|replacement| Query::LogFilter { replacement }),
         inspect::queries(),
         (uid(), any::<u64>()).prop_map(|(uid, clock)| Query::Bindings { uid, clock }),
         presence::queries(),
@@ -371,6 +374,8 @@ fn answer() -> impl Strategy<Value = Answer> {
         }),
         presence::answers().prop_map(Answer::Presence),
         inspect::answers(),
+        any::<Result<String, String>>().prop_map(Answer::LogFilter),
+        any::<String>().prop_map(Answer::Settings),
     ]
 }
 

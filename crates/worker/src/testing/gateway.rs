@@ -404,7 +404,12 @@ impl LocalGateway for Gateway {
                 Answer::Presence(self.presence(&group, members.as_deref()))
             }
             // It has neither sockets nor links to describe.
-            Query::Gateway | Query::Inspect(_) => Answer::Unavailable,
+            Query::Gateway
+            | Query::Inspect(_)
+            | Query::History(_)
+            | Query::Drain
+            | Query::LogFilter { .. }
+            | Query::Settings => Answer::Unavailable,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, rc::Rc, time::Duration};
 
 use framing::{Decoder, Framing};
-use protocol::Event;
+use protocol::{Event, inspect::LifecycleKind};
 use runtime::clock;
 
 use super::ids::ConnectionIds;
@@ -268,9 +268,11 @@ impl Shard {
             listener = %connection.listener.addr,
             "client connected"
         );
+        let (remote, listener) = (connection.remote, connection.listener.addr);
+        self.history.record(Some(id), || LifecycleKind::Connected { remote, listener });
         self.gateway.metrics.clients.inc();
         // On other listeners than WebSocket's, which is the end of its handshake.
-        if matches!(connection.phase, Phase::Open(_)) {
+        if matches!(self.connections[key].phase, Phase::Open(_)) {
             self.set_auth_deadline(key);
         }
     }

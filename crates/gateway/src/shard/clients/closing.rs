@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use framing::{Decoder, Framing, websocket};
-use protocol::{CloseInfo, CloseKind, CloseReason};
+use protocol::{CloseInfo, CloseKind, CloseReason, inspect::LifecycleKind};
 use runtime::{clock, random};
 
 use super::drain::Drain;
@@ -85,13 +85,19 @@ impl Shard {
         };
         let sent_going_away = matches!(connection.phase, Phase::Leaving(_));
         self.log_close(key, &closed);
+        let connection = &self.connections[key];
+        let (client, end) = (connection.id, self.closing(connection, &closed));
         let response = self.response_before_open(key, &closed);
         if !opened && let Some(reason) = closed.refusal() {
             let connection = &self.connections[key];
+            let (remote, listener) = (connection.remote, connection.listener.addr);
             match closed.is_auth() {
                 // A decision of the application, not a fault of its clients.
-                true => self.gateway.metrics.count_refused(reason),
-                false => self.count_refused(reason, connection.remote, connection.listener.addr),
+                true => {
+                    self.gateway.metrics.count_refused(reason);
+                    self.history.refused(client, (remote, listener), reason);
+                }
+                false => self.count_refused(reason, remote, listener),
             }
         }
         if opened && self.drain.is_some() {
@@ -131,7 +137,9 @@ impl Shard {
             (_, CloseAction::RetryAfter { code, .. }) => info.with_frame(Some(*code), ""),
             (_, CloseAction::None | CloseAction::Flush) => info,
         };
+        let code = info.code;
         self.remove_client(key, info);
+        self.record_closed(client, end, code);
         self.give_up_place(key);
         self.set_close_deadline(key);
         if let Some(response) = &response {
@@ -193,12 +201,13 @@ impl Shard {
     /// Counts a refused handshake, and logs at most one a second over all shards; those over a limit
     /// of their address apart from the others.
     pub(super) fn count_refused(
-        &self,
+        &mut self,
         reason: &'static str,
         remote: SocketAddr,
         listener: SocketAddr,
     ) {
         self.gateway.metrics.count_refused(reason);
+        self.history.refused(None, (remote, listener), reason);
         // The lock is released before the line is written.
         let admitted = self.gateway.admit_refusal_warning(reason, clock::now());
         if let Some(suppressed) = admitted {
@@ -217,6 +226,10 @@ impl Shard {
             connections.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
         };
         let (open, pending) = (keys(open), keys(pending));
+        if self.index == 0 {
+            let clients = self.gateway.metrics.clients.get().max(0).unsigned_abs();
+            self.history.record(None, || LifecycleKind::Draining { clients });
+        }
         let now = clock::now();
         let shards = self.gateway.shards.len();
         self.drain = Some(Drain::new(open, shards, grace, now, &mut random::rng()));

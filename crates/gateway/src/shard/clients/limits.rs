@@ -8,6 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use framing::{Framing, http::response_head};
+use protocol::inspect::{LifecycleKind, ReadPause};
 use runtime::clock;
 
 use crate::{
@@ -233,7 +234,10 @@ impl Shard {
         match verdict {
             None | Some(Verdict::Within) => return true,
             Some(Verdict::PauseUntil(until)) => {
-                self.connections[key].gate.pause(Pause::RateLimit);
+                let connection = &mut self.connections[key];
+                connection.gate.pause(Pause::RateLimit);
+                let reason = ReadPause::RateLimit;
+                self.history.record(connection.id, || LifecycleKind::Paused { reason });
                 if self.rates.as_mut().is_some_and(|rates| rates.pause(key, until)) {
                     self.resume_timer.notify_one();
                 }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use framing::Framed;
+use protocol::inspect::LifecycleKind;
 use runtime::clock;
 
 use crate::{
@@ -69,7 +70,11 @@ impl Shard {
         }
         self.tally.dropped += 1;
         match self.settings.slow_client {
-            SlowClient::Drop => {}
+            SlowClient::Drop => {
+                let connection = &self.connections[key];
+                let queue_bytes = connection.queued() as u64;
+                self.history.record(connection.id, || LifecycleKind::Slow { queue_bytes });
+            }
             SlowClient::Disconnect => self.close(key, CloseCause::Slow),
         }
         Pushed::Dropped

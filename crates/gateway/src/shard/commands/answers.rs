@@ -6,7 +6,8 @@ use std::collections::{HashSet, VecDeque};
 
 use protocol::{
     AccessToken, ConnectionId, Fields, Filter, Group, MemberId, Query, Revocation, Row, Session,
-    Swap, Uid, inspect::Inspect,
+    Swap, Uid,
+    inspect::{History, Inspect},
 };
 use rustc_hash::FxHashSet;
 
@@ -31,6 +32,8 @@ pub(super) enum Answered {
     Revocation(Revocation),
     /// The status of the shard.
     Status,
+    /// Lifecycle events.
+    History(Box<History>),
     /// The details of clients that connected before this ordinal.
     Inspection(Box<Inspect>, Ordinal),
 }
@@ -57,8 +60,10 @@ pub(super) fn answer<H: Copy>(
             };
             PartialAnswer::Count([count as u64])
         }
-        // The hub answers it.
-        Query::Retained { .. } => PartialAnswer::Barrier,
+        // The hub answers them.
+        Query::Retained { .. } | Query::Drain | Query::LogFilter { .. } | Query::Settings => {
+            PartialAnswer::Barrier
+        }
         Query::Presence { group, members } => return Answered::Presence { group, members },
         Query::Counts { groups } => PartialAnswer::Counts(
             groups.iter().map(|group| directory.member_count(group) as u64).collect(),
@@ -114,6 +119,7 @@ pub(super) fn answer<H: Copy>(
         Query::RenewToken { client, token } => return Answered::Renewal { client, token },
         Query::Revoke(revocation) => return Answered::Revocation(revocation),
         Query::Gateway => return Answered::Status,
+        Query::History(history) => return Answered::History(history),
         Query::Inspect(inspect) => return Answered::Inspection(inspect, until),
         Query::Bindings { uid, .. } => {
             let results = Results::Clients(vec![Vec::new()]);

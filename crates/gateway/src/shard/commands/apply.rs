@@ -3,7 +3,10 @@
 #![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
 
 use framing::Framed;
-use protocol::{CloseFrame, Command, ConnectionId, Effect, Group, Message, Recipients, Target};
+use protocol::{
+    CloseFrame, Command, ConnectionId, Effect, Group, Message, Recipients, Target,
+    inspect::LifecycleKind,
+};
 use runtime::clock;
 
 use super::{targets::Targets, work::Work};
@@ -21,6 +24,7 @@ impl Shard {
     /// Applies one command. An unknown client is not an error: it may have disconnected while the
     /// command was in flight.
     pub(in crate::shard) fn apply(&mut self, from: LinkId, ordinal: Ordinal, command: Command) {
+        self.commands.from = Some(from);
         match command {
             // The hub retains no message of this group.
             Command::SendToClient { to, message }
@@ -234,12 +238,14 @@ impl Shard {
             self.directory.join(id, group, ordinal);
             return true;
         }
-        self.refuse_join(id);
+        self.refuse_join(id, &group);
         false
     }
 
     /// Records that a client is at the limit of groups.
-    pub(super) fn refuse_join(&mut self, id: ConnectionId) {
+    pub(super) fn refuse_join(&mut self, id: ConnectionId, group: &Group) {
+        let group = || group.clone();
+        self.history.record(Some(id), || LifecycleKind::JoinRefused { group: group() });
         self.gateway.metrics.joins_refused.inc();
         if let Some(suppressed) = self.warnings.groups.admit(clock::now()) {
             let client = self.client_id(id);

@@ -1,6 +1,6 @@
 //! Bindings of clients to uids, with a limit of connections for each uid.
 
-use protocol::{ConnectionId, Keep, Uid};
+use protocol::{ConnectionId, Keep, Uid, inspect::LifecycleKind};
 use runtime::clock;
 
 use crate::{
@@ -14,6 +14,10 @@ impl Shard {
     /// binding the same uid again changes nothing: of two clients that are bound again and again,
     /// each could be the newer one in a check, and both be closed.
     pub(in crate::shard) fn bind(&mut self, id: ConnectionId, uid: Uid, ordinal: Ordinal) {
+        if self.directory.get(id).is_some_and(|client| client.uid() != Some(&uid)) {
+            let uid = || uid.clone();
+            self.history.record(Some(id), || LifecycleKind::Bound { uid: uid() });
+        }
         if self.settings.uid_limit.is_none() {
             return self.directory.bind(id, uid, ordinal);
         }

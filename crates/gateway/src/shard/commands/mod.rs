@@ -24,6 +24,8 @@ pub(super) struct Commands {
     pub(super) inbox: VecDeque<ToShard>,
     /// The sliced command or query in progress, before those in `inbox`.
     work: Option<Work>,
+    /// The link of the command in progress, or of the last one.
+    from: Option<LinkId>,
     /// The effect so far of the command in progress, or of the last one.
     effect: Effect,
     /// The command in progress, if its effect is to be reported to that link.
@@ -37,6 +39,11 @@ pub(super) struct Commands {
 }
 
 impl Commands {
+    /// The link of the command in progress, or of the last one.
+    pub(super) fn from(&self) -> Option<LinkId> {
+        self.from
+    }
+
     /// Counts a client that the command applied to, and whether it took effect.
     fn count(&mut self, took_effect: bool) {
         self.effect.matched += 1;

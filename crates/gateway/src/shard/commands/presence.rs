@@ -44,7 +44,7 @@ impl Shard {
         let is_counted = is_in || self.presence.has(client, group);
         let is_full = |most| most <= groups + self.presence.waiting_of(client);
         if !is_counted && self.settings.max_groups.is_some_and(is_full) {
-            self.refuse_join(client);
+            self.refuse_join(client, group);
             return self.commands.count(false);
         }
         let joining = Joining { client, member, snapshot, is_in };

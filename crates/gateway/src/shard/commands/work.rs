@@ -102,6 +102,10 @@ impl Shard {
                 self.gateway.hub.push(ToHub::PartialAnswer { token, part });
             }
             Answered::Status => self.begin(Work::Status { token, sweep: StatusSweep::default() }),
+            Answered::History(asked) => {
+                let part = PartialAnswer::Events(self.history.find(&asked));
+                self.gateway.hub.push(ToHub::PartialAnswer { token, part });
+            }
             Answered::Inspection(inspect, until) => {
                 let inspection = Box::new(Inspection::new(*inspect, until));
                 self.begin(Work::Inspect { token, inspection });

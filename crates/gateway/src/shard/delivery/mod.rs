@@ -23,6 +23,7 @@ use self::{
 };
 use super::{
     connections::{Blocked, Connection, FlowControl, Pause, Window},
+    history::History,
     pressure::Budget,
     schedule::Schedule,
     slot::SlotKey,
@@ -149,7 +150,12 @@ impl Delivery {
 /// Events.
 impl Delivery {
     /// The worker of a client: its owner, or a new one if the owner is no longer linked.
-    pub(super) fn route(&mut self, connection: &mut Connection, window: Window) -> Option<LinkId> {
+    pub(super) fn route(
+        &mut self,
+        connection: &mut Connection,
+        window: Window,
+        history: &mut History,
+    ) -> Option<LinkId> {
         if let Some(link) = connection.route
             && self.workers.holds(link)
         {
@@ -157,6 +163,7 @@ impl Delivery {
         }
         let (ip, room) = (connection.remote.ip(), self.room(window));
         let link = self.workers.choose(self.settings.router, ip, room);
+        history.assigned(connection, link.and_then(|link| self.workers.worker(link)));
         connection.route = link;
         connection.context_sent = false;
         connection.edits = 0;

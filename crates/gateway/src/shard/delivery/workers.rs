@@ -278,9 +278,14 @@ impl Workers {
         self.open.is_empty()
     }
 
+    /// A linked worker.
+    pub(in crate::shard) fn worker(&self, link: LinkId) -> Option<&Worker> {
+        self.linked.get(&link).map(|linked| &*linked.worker)
+    }
+
     /// The key of a linked worker, `ip:name:id`.
     pub(in crate::shard) fn key(&self, link: LinkId) -> Option<&str> {
-        self.linked.get(&link).map(|linked| linked.worker.key.as_str())
+        self.worker(link).map(|worker| worker.key.as_str())
     }
 
     /// Checks which workers acknowledge events. To be called a few times a second.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use protocol::CloseCodes;
+use protocol::{CloseCodes, inspect::LifecycleKind};
 use runtime::clock;
 
 use crate::{
@@ -16,6 +16,10 @@ use crate::{
 
 impl Shard {
     pub(in crate::shard) fn worker_up(&mut self, link: LinkId, worker: Arc<Worker>) {
+        if self.index == 0 {
+            let worker = || worker.key.clone();
+            self.history.record(None, || LifecycleKind::WorkerLinked { worker: worker() });
+        }
         let feed = self.new_feed();
         self.delivery.worker_up(link, worker, feed);
         self.deliver_unassigned();
@@ -61,6 +65,10 @@ impl Shard {
     }
 
     pub(in crate::shard) fn worker_down(&mut self, link: LinkId, end: LinkEnd) {
+        let lost = self.delivery.workers.worker(link).filter(|_| self.index == 0);
+        if let Some((worker, clients)) = lost.map(|it| (it.key.clone(), it.clients() as u64)) {
+            self.history.record(None, || LifecycleKind::WorkerLost { worker, clients });
+        }
         let Some(removed) = self.delivery.worker_down(link, end) else {
             return;
         };

@@ -9,7 +9,9 @@ use std::{net::Ipv4Addr, time::Duration};
 
 use bytes::Bytes;
 use framing::Violation;
-use protocol::{CloseInfo, ConnectionId, Event, Group, codec::gateway_worker::MAX_FRAME};
+use protocol::{
+    CloseInfo, ConnectionId, Event, Group, codec::gateway_worker::MAX_FRAME, inspect::LifecycleKind,
+};
 use runtime::clock;
 use rustc_hash::FxHashMap;
 
@@ -77,7 +79,7 @@ impl Shard {
     ) -> Result<(), NotDelivered> {
         let window = self.windows();
         let connection = &mut self.connections[key];
-        let link = self.delivery.route(connection, window);
+        let link = self.delivery.route(connection, window, &mut self.history);
         if self.delivery.is_lost(link) {
             // Events without a worker are dropped, and their clients closed.
             return Err(NotDelivered::NoWorker);
@@ -87,7 +89,10 @@ impl Shard {
         let worker = link.filter(|_| protocol.is_some());
         connection.held_since = match worker {
             Some(_) => None,
-            None => connection.held_since.or_else(|| Some(clock::now())),
+            None => connection.held_since.or_else(|| {
+                self.history.record(connection.id, || LifecycleKind::Unassigned);
+                Some(clock::now())
+            }),
         };
         // PHP workers need the context with every event.
         let context_sent = protocol == Some(PeerProtocol::Native) && connection.context_sent;
@@ -127,7 +132,8 @@ impl Shard {
             return;
         };
         let window = self.windows();
-        let link = self.delivery.route(&mut self.connections[key], window);
+        let connection = &mut self.connections[key];
+        let link = self.delivery.route(connection, window, &mut self.history);
         let worker = link.and_then(|link| self.delivery.workers.open(link));
         // PHP workers get the whole context with each event, and their protocol has no such event.
         if worker.is_some_and(|it| it.delivery_queue.protocol() == PeerProtocol::Native) {
@@ -146,7 +152,8 @@ impl Shard {
         };
         let redelivered = self.may_be_presumed_dead(key);
         let window = self.windows();
-        let link = self.delivery.route(&mut self.connections[key], window);
+        let connection = &mut self.connections[key];
+        let link = self.delivery.route(connection, window, &mut self.history);
         let session = self.directory.session(id);
         let Some(client) = self.directory.remove(id) else { return };
         if !self.presence.is_idle() {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use protocol::inspect::{LifecycleKind, ReadPause};
 use runtime::random;
 
 use super::budget::MemoryPressure;
@@ -46,6 +47,8 @@ impl Shard {
             return false;
         }
         self.pressure.hold_back(key, connection);
+        let (client, reason) = (connection.id, ReadPause::MemoryPressure);
+        self.history.record(client, || LifecycleKind::Paused { reason });
         self.schedule.request();
         true
     }
