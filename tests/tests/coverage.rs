@@ -15,6 +15,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("compat", "peers in PHP"),
     ("hooks", "receivers of webhooks made of npm and PyPI packages, and in PHP"),
     ("http", "requests generated from the OpenAPI document of the push API"),
+    ("site", "the documentation as a site: links, translations, the quick start"),
 ];
 
 /// The stages that it runs, or that prepare others.

@@ -24,7 +24,7 @@ on_one_and_three_threads!(
     request_without_credentials_is_refused_and_the_next_one_served,
 );
 
-/// What is tested, and where: a file below the root, and a part of it, mostly the name of a test.
+/// Each case with its test: a file below the root, and a part of it, mostly the name of a test.
 const CASES: &[(&str, &str, &str)] = &[
     // Cases of the protocol.
     ("reactions of pusher-js", "tests/pusher/clients/reactions.test.mjs", "4201, and pusher-js"),
@@ -144,8 +144,8 @@ async fn connection_without_subscription_is_closed_when_it_answers_no_ping(threa
     let settings = PusherSettings::new("");
     let suite = settings.suite(1).gateways(1).threads(threads);
     let suite = suite
-        .gateway_flag("--websocket-ping", "1")
-        .gateway_flag("--websocket-pong-timeout", "1")
+        .gateway_flag("--websocket-ping", "2")
+        .gateway_flag("--websocket-pong-timeout", "4")
         .start()
         .await;
     let gateway = suite.gateways[0].clients;

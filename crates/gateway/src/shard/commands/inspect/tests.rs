@@ -79,7 +79,7 @@ async fn filter_selects_clients_that_match_all_criteria() {
     for (filter, expected) in [
         (ClientFilter { uid: uid.clone(), ..none() }, vec![0, 2]),
         (ClientFilter { group: group.clone(), ..none() }, vec![2, 3]),
-        (ClientFilter { uid: uid.clone(), group: group.clone(), ..none() }, vec![2]),
+        (ClientFilter { uid: uid.clone(), group, ..none() }, vec![2]),
         (ClientFilter { paused: true, ..none() }, vec![1]),
         (ClientFilter { queued: Some(0), ..none() }, vec![0, 1, 2, 3]),
         (ClientFilter { queued: Some(1), ..none() }, vec![]),
