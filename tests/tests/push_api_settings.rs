@@ -6,6 +6,7 @@ use std::{fs, process::Command};
 use serde_json::json;
 use suite_tests::{
     HttpRequest, PushApi, Suite, binaries, eventually, ports,
+    process::Signal,
     push_api::{ADMIN, KEYS, PUSH},
 };
 
@@ -110,6 +111,30 @@ async fn api_without_keys_serves_loopback_if_told_so() {
     assert_eq!(answer.body["delivered"], 1);
     assert_eq!(client.receive_text().await, "{\"n\":1}");
     assert!(process.stop().await.success());
+}
+
+#[tokio::test]
+async fn open_api_that_has_required_a_key_serves_none_without() {
+    let suite = Suite::builder().start().await;
+    let (addr, folder) = (ports::free(), tempfile::tempdir().unwrap());
+    let file = folder.path().join("settings.toml");
+    fs::write(&file, "").unwrap();
+    let (listen, path) = (addr.to_string(), file.display().to_string());
+    let flags = ["--app", "none", "--http-listen", &listen, "--http-insecure", "--config", &path];
+    let mut process = suite.start_process("api", "business-worker", &flags);
+    process.ready().await;
+    let open = async || HttpRequest::new("GET", "/v1/counts").send(addr).await.status;
+    assert_eq!(open().await, 200);
+    for (reloads, settings) in [(1, KEYS), (2, "")] {
+        fs::write(&file, settings).unwrap();
+        process.signal(Signal::Hup);
+        eventually("the reload", async || {
+            let lines = process.log_lines("tables of the settings file");
+            (reloads <= lines.iter().filter(|line| line.contains("reloaded")).count()).then_some(())
+        })
+        .await;
+        assert_eq!(open().await, 401, "{settings}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! The state that requests share.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use push_suite_cluster::Cluster;
 use runtime::sync::Mutex;
@@ -23,7 +26,8 @@ pub struct Api {
 pub(crate) struct Shared {
     pub(crate) cluster: Cluster,
     pub(crate) keys: Current<Keys>,
-    pub(crate) is_insecure: bool,
+    /// Whether no key is needed while there are none. Not any more once a request found keys.
+    pub(crate) is_insecure: AtomicBool,
     pub(crate) health: Health,
     pub(crate) metrics: Metrics,
     pub(crate) limits: Limits,
@@ -37,7 +41,7 @@ const MOST_REPLAY_BYTES: usize = 16 * 1024 * 1024;
 
 impl Api {
     /// The API of a cluster, for the callers with these keys. With `is_insecure`, requests need no
-    /// key as long as there are none.
+    /// key until there are any.
     pub fn new(
         cluster: Cluster,
         keys: Current<Keys>,
@@ -49,7 +53,7 @@ impl Api {
         let shared = Shared {
             cluster,
             keys,
-            is_insecure,
+            is_insecure: AtomicBool::new(is_insecure),
             health,
             metrics: Metrics::default(),
             limits,

@@ -1,6 +1,6 @@
 //! The way of each request: its id, the key, the body, and the answer in its final form.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use aws_lc_rs::digest;
 use axum::{
@@ -109,7 +109,10 @@ async fn within(answer: impl Future<Output = Response>) -> Result<Response, Fail
 
 fn authenticated(api: &Api, headers: &HeaderMap) -> Result<Caller, Failure> {
     let keys = api.shared.keys.get();
-    if api.shared.is_insecure && keys.is_empty() {
+    if !keys.is_empty() {
+        // Where keys were required, a file without them must not let everybody in.
+        api.shared.is_insecure.store(false, Ordering::Relaxed);
+    } else if api.shared.is_insecure.load(Ordering::Relaxed) {
         return Ok(Caller::unrestricted());
     }
     let text = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);

@@ -74,7 +74,7 @@ pub(super) struct Size {
 }
 
 /// The group of a path, if the caller may name it.
-fn readable(caller: &Caller, segments: &Segments) -> Result<Name, Failure> {
+pub(super) fn readable(caller: &Caller, segments: &Segments) -> Result<Name, Failure> {
     caller.require(Scope::Read)?;
     let group = segments.name(0)?;
     caller.group(&group)?;

@@ -3,6 +3,7 @@
 
 mod clients;
 mod groups;
+mod presence;
 mod segments;
 mod send;
 mod status;
@@ -87,6 +88,7 @@ fn paths() -> (Router<Api>, Document) {
         .routes(routes!(groups::join, groups::leave))
         .routes(routes!(groups::uids))
         .routes(routes!(groups::join_uid, groups::leave_uid))
+        .routes(routes!(presence::list))
         .routes(routes!(status::counts))
         .routes(routes!(status::online))
         .routes(routes!(status::health))
