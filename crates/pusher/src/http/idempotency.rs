@@ -68,6 +68,11 @@ impl Execution {
         }
     }
 
+    /// Whether its answer is to be remembered.
+    pub(super) const fn is_remembered(&self) -> bool {
+        self.key.is_some()
+    }
+
     /// Remembers the answer.
     pub(super) fn end(mut self, answer: &mut Answer) {
         if let Some(key) = self.key.take() {

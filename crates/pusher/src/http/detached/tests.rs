@@ -20,13 +20,40 @@ use crate::{
 };
 
 fn execution() -> Execution {
+    execution_of(&api(), &HeaderMap::new()).unwrap()
+}
+
+fn api() -> HttpApi {
     let apps = Current::fixed(apps(&["id = '1'\nkey = 'k'\nsecret = 's'"]).unwrap());
     let cluster = TestCluster::start();
-    let api = HttpApi::new(cluster.cluster().clone(), &"secret".into(), apps.clone());
-    match Execution::start(&api, apps.get().by_id("1").unwrap(), &HeaderMap::new(), &[]) {
-        Ok(Started::Execute(execution)) => execution,
-        _ => panic!("a request without a key is executed"),
+    HttpApi::new(cluster.cluster().clone(), &"secret".into(), apps)
+}
+
+/// A request that is executed, or the answer that it has.
+fn execution_of(api: &HttpApi, headers: &HeaderMap) -> Result<Execution, u16> {
+    let apps = api.shared.apps.get();
+    match Execution::start(api, apps.by_id("1").unwrap(), headers, &[]) {
+        Ok(Started::Execute(execution)) => Ok(execution),
+        Ok(Started::Replay(answer)) => Err(answer.status.as_u16()),
+        Err(refused) => Err(refused.into_response().status().as_u16()),
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_with_a_key_that_takes_too_long_is_finished_and_its_answer_remembered() {
+    let places = Arc::new(Semaphore::new(1));
+    let (api, mut headers) = (api(), HeaderMap::new());
+    headers.insert("idempotency-key", "order-1".parse().unwrap());
+    let work = async {
+        sleep(REQUEST_TIME + Duration::from_secs(5)).await;
+        Ok(json("{}"))
+    };
+    let place = Arc::clone(&places).try_acquire_owned().unwrap();
+    let answer = to_its_end(place, execution_of(&api, &headers).unwrap(), work).await;
+    assert_eq!(answer.err().unwrap().into_response().status().as_u16(), 503);
+    assert_eq!((execution_of(&api, &headers).err(), places.available_permits()), (Some(409), 0));
+    sleep(Duration::from_secs(6)).await;
+    assert_eq!((execution_of(&api, &headers).err(), places.available_permits()), (Some(200), 1));
 }
 
 #[tokio::test(start_paused = true)]
