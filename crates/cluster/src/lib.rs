@@ -62,7 +62,7 @@ pub use inspect::{
     InspectedClient, InvalidPageStart, PageStart, WorkerReport, workers,
 };
 pub use merge::Row;
-pub use presence::{Notice, NoticeKind};
+pub use presence::{Notice, NoticeKind, UidNotice};
 pub use protocol::inspect::{
     ClientDetails, ClientState, ClosedBy, Closing, GatewayStatus, LifecycleKind, ListenerKind,
     ListenerStatus, PeerKind, PeerStatus, ReadPause, ThreadStatus, Traffic,

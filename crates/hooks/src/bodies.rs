@@ -103,6 +103,15 @@ pub struct Occupancy {
     pub number: u64,
 }
 
+/// `gw.uid.online` and `gw.uid.offline`.
+#[derive(Debug, Serialize)]
+pub struct UidOccupancy {
+    /// The uid; what is not UTF-8 in it is replaced.
+    pub uid: String,
+    /// The number of the notice: later ones of the uid have higher numbers.
+    pub number: u64,
+}
+
 impl<'a> Request<'a> {
     /// The request of a handshake, with the headers of these names, which are in lower case.
     pub fn of(handshake: &'a Handshake, allowed: &[String]) -> Self {

@@ -1,13 +1,14 @@
 //! Events as CloudEvents 1.0 over HTTP, in binary mode: attributes are headers, the data is the
 //! body.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE};
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
+use serde::Serialize;
 
 use crate::{
     engine::{Attempt, Head},
@@ -53,6 +54,78 @@ pub struct SignedHead {
     pub secrets: Arc<[Secret]>,
     /// The origin that the receiver is to allow, if it is to be named.
     pub origin: Option<String>,
+}
+
+impl CloudEvent {
+    /// The event with its data, which is JSON, as an object of the JSON format of CloudEvents.
+    pub fn structured(&self, data: &[u8]) -> Bytes {
+        let attributes = Attributes {
+            specversion: "1.0",
+            id: &self.id,
+            kind: self.kind,
+            source: &self.source,
+            subject: String::from_utf8_lossy(&self.subject),
+            time: time(self.unix_seconds),
+            gwseq: self.number.to_string(),
+            gwuid: self.uid.as_ref().map(|uid| String::from_utf8_lossy(uid)),
+            datacontenttype: self.content_type,
+        };
+        let mut json = serde_json::to_vec(&attributes).unwrap_or_default();
+        json.pop();
+        Bytes::from([&json, &br#","data":"#[..], data, b"}"].concat())
+    }
+}
+
+/// The attributes of an event in JSON. Its session is left out, since bodies have it.
+#[derive(Serialize)]
+struct Attributes<'a> {
+    specversion: &'static str,
+    id: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    source: &'a str,
+    subject: Cow<'a, str>,
+    time: String,
+    /// Text, since an integer of CloudEvents has 32 bits.
+    gwseq: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gwuid: Option<Cow<'a, str>>,
+    datacontenttype: &'static str,
+}
+
+/// The head of the request of a batch, signed with each of the secrets.
+#[derive(Debug)]
+pub struct BatchHead {
+    /// The same for each attempt, and of no other batch.
+    pub id: String,
+    /// The secrets of the receiver.
+    pub secrets: Arc<[Secret]>,
+    /// The origin that the receiver is to allow, if it is to be named.
+    pub origin: Option<String>,
+}
+
+impl Head for BatchHead {
+    fn headers(&self, attempt: &Attempt, body: &Bytes) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let kind = HeaderValue::from_static("application/cloudevents-batch+json; charset=utf-8");
+        headers.insert(CONTENT_TYPE, kind);
+        let signed = signature::sign(&self.secrets, &self.id, attempt.unix_seconds, body);
+        for (name, value) in [
+            ("ce-gwattempt", &attempt.number.to_string()),
+            (signature::ID, &self.id),
+            (signature::TIMESTAMP, &attempt.unix_seconds.to_string()),
+            (signature::SIGNATURE, &signed),
+        ] {
+            // Digits and base64: always valid.
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
+        }
+        if let Some(origin) = self.origin.as_ref().and_then(|it| HeaderValue::from_str(it).ok()) {
+            headers.insert(REQUEST_ORIGIN, origin);
+        }
+        headers
+    }
 }
 
 impl Head for SignedHead {
@@ -160,6 +233,31 @@ mod tests {
         let later = head.headers(&Attempt { unix_seconds: 1_700_000_010, ..attempt }, &body);
         assert_ne!(headers["webhook-signature"], later["webhook-signature"]);
         assert_eq!(headers["ce-id"], later["ce-id"]);
+    }
+
+    #[test]
+    fn event_is_an_object_and_a_batch_is_signed() {
+        let event = CloudEvent { content_type: "application/json", ..event() };
+        let json: serde_json::Value =
+            serde_json::from_slice(&event.structured(br#"{"n":[1]}"#)).unwrap();
+        let expected = serde_json::json!({
+            "specversion": "1.0", "id": "7f0000010b54000000a1-3", "type": "gw.message",
+            "source": "/gateways/127.0.0.1:2900", "subject": "7f0000010b54000000a1",
+            "time": "2023-11-14T22:13:20Z", "gwseq": "3", "gwuid": "møller 1%",
+            "datacontenttype": "application/json", "data": {"n": [1]},
+        });
+        assert_eq!(json, expected);
+        let SignedHead { secrets, .. } = head(event);
+        let origin = Some("https://example.com".to_owned());
+        let batch = BatchHead { id: "b7".to_owned(), secrets, origin };
+        let attempt = Attempt { number: 2, unix_seconds: 1_700_000_009 };
+        let headers = batch.headers(&attempt, &Bytes::from_static(b"[]"));
+        let get = |name: &str| headers.get(name).map(|value| value.to_str().unwrap());
+        let signed = signature::sign(&batch.secrets, "b7", 1_700_000_009, b"[]");
+        assert_eq!((get("webhook-id"), get("webhook-signature")), (Some("b7"), Some(&*signed)));
+        assert_eq!((get("ce-gwattempt"), get("ce-type")), (Some("2"), None));
+        assert_eq!(get(REQUEST_ORIGIN), Some("https://example.com"));
+        assert!(get("content-type").unwrap().starts_with("application/cloudevents-batch+json"));
     }
 
     #[test]

@@ -20,6 +20,9 @@ pub const MAX_HOOKS: usize = 100;
 /// The longest of the times, in seconds: a day.
 const LONGEST: u64 = 24 * 60 * 60;
 
+/// The most events of one batch.
+const MOST_IN_BATCH: usize = 1_000;
+
 /// The most requests at a time of one entry.
 const MOST_IN_FLIGHT: usize = 10_000;
 
@@ -55,6 +58,8 @@ pub struct Hook {
     retry: u64,
     #[serde(default = "max_in_flight")]
     max_in_flight: usize,
+    #[serde(default = "batch")]
+    batch: usize,
     ca: Option<PathBuf>,
     origin: Option<String>,
 }
@@ -75,6 +80,10 @@ pub enum Kind {
     Occupied,
     /// A group has no client any more.
     Vacated,
+    /// A uid has its first client.
+    Online,
+    /// A uid has no client any more.
+    Offline,
 }
 
 fn events() -> Vec<Kind> {
@@ -95,6 +104,10 @@ const fn message_retry() -> u64 {
 
 const fn retry() -> u64 {
     300
+}
+
+const fn batch() -> usize {
+    1
 }
 
 const fn max_in_flight() -> usize {
@@ -121,9 +134,10 @@ const KEYS: &[Key] = &[
     ),
     key(
         "events",
-        "list of `connect`, `message`, `close`, `refresh`, `occupied`, `vacated`",
+        "list of `connect`, `message`, `close`, `refresh`, `occupied`, `vacated`, `online`, `offline`",
         Some("`connect`, `message`, `close`"),
-        "Kinds of events that the URL receives. `connect`, `message` and `refresh` go to the first \
+        "Kinds of events that the URL receives; `online` and `offline` from the next start on. \
+         `connect`, `message` and `refresh` go to the first \
          entry that has them, the others to every one",
     ),
     key(
@@ -173,6 +187,14 @@ const KEYS: &[Key] = &[
     ),
     key("max_in_flight", "N, 1 to 10000", Some("`256`"), "Maximum requests at a time"),
     key(
+        "batch",
+        "N, 1 to 1000",
+        Some("`1`"),
+        "Maximum events in one request, of those that no client waits for (`close`, `occupied`, \
+         `vacated`, `online`, `offline`). With more than 1 they are sent as batches, and an answer \
+         to them has no effect",
+    ),
+    key(
         "ca",
         "FILE",
         Some("those of the system"),
@@ -220,6 +242,9 @@ impl Entry for Hook {
         if !(1..=MOST_IN_FLIGHT).contains(&self.max_in_flight) {
             return Err(format!("`max_in_flight` must be 1 to {MOST_IN_FLIGHT}"));
         }
+        if !(1..=MOST_IN_BATCH).contains(&self.batch) {
+            return Err(format!("`batch` must be 1 to {MOST_IN_BATCH}"));
+        }
         let wants = |kind| self.events.contains(&kind);
         if (wants(Kind::Occupied) || wants(Kind::Vacated)) == self.groups.is_empty() {
             return Err("`groups` and the events `occupied`, `vacated` belong together".to_owned());
@@ -262,6 +287,11 @@ impl Hook {
         self.events.contains(&kind) && self.groups.iter().any(has_prefix)
     }
 
+    /// Whether it receives these events, of whichever client, group or uid.
+    pub(crate) fn has(&self, kind: Kind) -> bool {
+        self.events.contains(&kind)
+    }
+
     /// The receiver.
     pub(crate) fn target(&self) -> Target {
         Target {
@@ -284,6 +314,11 @@ impl Hook {
     /// How messages are sent.
     pub(crate) const fn message_delivery(&self) -> Delivery {
         Delivery { retry: Duration::from_secs(self.message_retry), ..self.delivery() }
+    }
+
+    /// The most events of a batch, if there are batches.
+    pub(crate) fn batch(&self) -> Option<usize> {
+        Some(self.batch).filter(|most| 1 < *most)
     }
 
     /// The time limit of `gw.connect`.
@@ -327,7 +362,8 @@ impl Hooks {
             return Err(file.refuse::<Hook>(MAX_HOOKS, &problem));
         }
         let hooks = Self(hooks);
-        if MOST_GROUPS < hooks.groups().len() {
+        // One is for the uids.
+        if MOST_GROUPS < hooks.groups().len() + usize::from(hooks.watches_uids()) {
             let problem = format!("`groups` of all entries are more than {MOST_GROUPS}");
             return Err(file.refuse::<Hook>(hooks.0.len() - 1, &problem));
         }
@@ -339,6 +375,11 @@ impl Hooks {
         let all = self.0.iter().flat_map(|hook| &hook.groups);
         let groups: BTreeSet<_> = all.filter_map(|prefix| Group::new(prefix).ok()).collect();
         groups.into_iter().collect()
+    }
+
+    /// Whether any of them receives when uids have clients.
+    pub(crate) fn watches_uids(&self) -> bool {
+        self.0.iter().any(|hook| hook.has(Kind::Online) || hook.has(Kind::Offline))
     }
 
     /// Whether there are none.
@@ -420,6 +461,8 @@ mod tests {
             (&format!("{secret}timeout = 0"), "`timeout`"),
             (&format!("{secret}retry = 86401"), "`retry`"),
             (&format!("{secret}max_in_flight = 0"), "`max_in_flight`"),
+            (&format!("{secret}batch = 0"), "`batch`"),
+            (&format!("{secret}batch = 1001"), "`batch`"),
             (&format!("{secret}ca = \"x.pem\""), "`ca`"),
             (&format!("{secret}origin = \"a\\nb\""), "`origin`"),
         ] {

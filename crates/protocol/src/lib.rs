@@ -36,6 +36,7 @@ pub mod secret;
 pub mod standby;
 pub mod token;
 pub mod uid_limit;
+pub mod watched_uid;
 
 pub mod codec;
 

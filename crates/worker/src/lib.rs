@@ -47,7 +47,7 @@ pub use protocol::{
 pub use push_suite_cluster::{
     Bytes, Cluster, Error, Exclude, Filter, InvalidToken, Notice, NoticeKind, PresenceCounts,
     Queueing, Recipients, Reload, Renewal, Report, Retained, Retention, Revocation, Row, Sending,
-    SessionSwap, Status, Tls, TokenError,
+    SessionSwap, Status, Tls, TokenError, UidNotice,
 };
 pub use run::{main, main_with, report_readiness, serve};
 pub use sending::{QueueToClient, SendToClient};

@@ -4,7 +4,7 @@ use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use clap::{Args as _, Command, CommandFactory, Parser};
-use protocol::presence::MAX_PREFIXES;
+use protocol::{presence::MAX_PREFIXES, watched_uid};
 use push_suite_cluster::{Status, internal::WorkerCluster};
 use runtime::tls::MutualTls;
 use serde::Serialize;
@@ -204,12 +204,13 @@ pub async fn serve(
         }
         () = starting.shutdown.cancelled() => return Ok(()),
     }
-    let prefixes = worker.watched_groups();
+    let mut prefixes = worker.watched_groups();
     ensure!(
         prefixes.len() <= MAX_PREFIXES,
         "{} prefixes of watched groups are more than {MAX_PREFIXES}",
         prefixes.len()
     );
+    prefixes.extend(worker.watches_uids().then(watched_uid::prefix));
     if !prefixes.is_empty() {
         let watching = Arc::new(Watching(Arc::clone(&dispatcher)));
         cluster.watch_groups(prefixes, presence_grace, watching);

@@ -1,7 +1,7 @@
 //! The trait that an application implements.
 
 use protocol::{CloseCodes, CloseReason, Group, Handshake, MemberChange, Message};
-use push_suite_cluster::Notice;
+use push_suite_cluster::{Notice, UidNotice};
 
 use crate::{Client, Process};
 
@@ -133,6 +133,20 @@ pub trait Worker: Send + Sync + 'static {
     /// Up to 256 handlers run at a time. Notices of about 64 MiB wait for them; what is more is
     /// dropped, and counted in `pushsuite_worker_presence_notices_dropped_total`.
     fn on_presence(&self, _notice: &Notice) -> impl Future<Output = anyhow::Result<()>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Whether this worker watches the uids of clients, with [`on_uid`](Self::on_uid). Read once, after
+    /// [`on_worker_start`](Self::on_worker_start). All workers of a cluster that watch uids are to
+    /// handle their notices alike, as those of watched groups.
+    fn watches_uids(&self) -> bool {
+        false
+    }
+
+    /// A uid that this worker owns has its first client on any gateway, or has had none for the
+    /// presence grace period. Ordered, repeated and bounded as the notices of
+    /// [`on_presence`](Self::on_presence) are. There is none of uids longer than 1,019 bytes.
+    fn on_uid(&self, _notice: &UidNotice) -> impl Future<Output = anyhow::Result<()>> + Send {
         async { Ok(()) }
     }
 

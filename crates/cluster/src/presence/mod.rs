@@ -11,7 +11,7 @@ mod owner;
 mod senders;
 mod table;
 
-pub use notice::{Notice, NoticeKind};
+pub use notice::{Notice, NoticeKind, UidNotice};
 pub use owner::Application;
 
 pub(crate) use events::Event;

@@ -1,6 +1,6 @@
 //! Changes of watched groups, as an application sees them: values.
 
-use protocol::{Group, Member, MemberId};
+use protocol::{Group, Member, MemberId, Uid};
 
 /// A change of a watched group, decided by the worker that owns it.
 ///
@@ -33,6 +33,28 @@ pub enum NoticeKind {
     /// The number of clients of the group, over all gateways. Several changes in quick succession
     /// may be one notice.
     Clients(u64),
+}
+
+/// A uid has its first client, or none any more, as the worker has decided that owns it.
+///
+/// At least once, as a [`Notice`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UidNotice {
+    /// The uid.
+    pub uid: Uid,
+    /// Orders the notices of a uid, as [`Notice::number`] those of a group.
+    pub number: u64,
+    /// Whether a client is bound to the uid; if not, then none has been on any gateway for the
+    /// presence grace period.
+    pub is_online: bool,
+}
+
+impl UidNotice {
+    /// A notice, for tests of an application.
+    pub const fn new(uid: Uid, number: u64, is_online: bool) -> Self {
+        Self { uid, number, is_online }
+    }
 }
 
 impl Notice {

@@ -115,7 +115,8 @@ fn answers_of_another_form_are_unreadable() {
         json!({"headers": {"connection": "close"}}),
         json!({"headers": {"a": "b\r\nc: d"}}),
         json!({"headers": {"a": [1]}}),
-        json!({"expires_at": 7}),
+        json!({"expires_at": -7}),
+        json!({"expires": 7}),
     ] {
         assert!(accepted(json.clone()).is_err(), "{json}");
     }
@@ -151,5 +152,20 @@ proptest! {
         let _ = refusal(kind, &body);
         let _ = close(kind, &body);
         let _ = message(StatusCode::OK, kind, &body.into());
+    }
+}
+
+#[test]
+fn answer_to_a_refresh_is_a_time_or_nothing() {
+    for (kind, body, expected) in [
+        (JSON, r#"{"expires_at":7}"#, Some(7)),
+        (JSON, "{}", None),
+        (JSON, "", None),
+        ("text/html", "ok", None),
+    ] {
+        assert_eq!(refresh(kind, body.as_bytes()).unwrap(), expected, "{body}");
+    }
+    for body in ["{", r#"{"expires_at":"7"}"#, r#"{"expires_at":-1}"#, r#"{"session":{}}"#] {
+        assert!(refresh(JSON, body.as_bytes()).is_err(), "{body}");
     }
 }

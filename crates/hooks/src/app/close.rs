@@ -1,14 +1,19 @@
 //! `gw.close`: one for each client that was accepted, or may have been.
 
+use std::{future::pending, sync::Arc};
+
+use anyhow::bail;
+use bytes::Bytes;
 use futures_util::future::join_all;
 use push_suite_worker::{Client, CloseReason};
+use tokio::time::sleep;
 
-use super::{JSON, Planned, Webhook, connect::content_type, request};
+use super::{JSON, Planned, Webhook, connect::content_type, event, is_redelivered, request};
 use crate::{
     answer::{self, Unreadable},
     bodies::{self, by},
     client_state::ClientState,
-    engine::Delivered,
+    engine::{Batching, Delivered},
     settings::Kind,
 };
 
@@ -55,6 +60,10 @@ impl Webhook {
             connected_ms: info.map(|info| info.connected_ms),
             session: state.session.clone(),
         })?;
+        if let Some(batching) = &planned.batching {
+            let event = event(client.delivery().to_string(), client, state, ("gw.close", JSON));
+            return self.close_in_batch(client, planned, batching, event.structured(&body)).await;
+        }
         let request = request(planned, client, state, ("gw.close", JSON), body);
         let delivery = planned.hook.delivery();
         match self.deliver(client, planned, delivery, &request).await? {
@@ -69,5 +78,32 @@ impl Webhook {
             Delivered::GivenUp | Delivered::Refused(_) | Delivered::Off | Delivered::Stopped => {}
         }
         Ok(())
+    }
+
+    /// Sends a close in a batch, and waits until that is answered or given up.
+    async fn close_in_batch(
+        &self,
+        client: &Client,
+        planned: &Planned,
+        batching: &Arc<Batching>,
+        event: Bytes,
+    ) -> anyhow::Result<()> {
+        let endpoint = planned.endpoint(planned.hook.delivery());
+        // The engine counts what is dropped.
+        let Ok(settled) = endpoint.deliver_in_batch(event, batching) else { return Ok(()) };
+        // An attempt that is under way when the process stops has the time to be answered.
+        let stopped = async {
+            match is_redelivered(client) {
+                true => self.stop.cancelled().await,
+                false => pending().await,
+            }
+            sleep(planned.hook.delivery().timeout).await;
+        };
+        tokio::select! {
+            biased;
+            () = client.link_lost() => bail!("the link to the gateway is lost"),
+            settled = settled => Ok(settled?),
+            () = stopped => bail!("not answered before the process stops"),
+        }
     }
 }

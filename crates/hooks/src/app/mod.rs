@@ -21,7 +21,8 @@ use anyhow::bail;
 use http_api::Failure;
 use prometheus_client::registry::Registry;
 use push_suite_worker::{
-    CancellationToken, Client, CloseReason, Group, Handshake, Message, Notice, Process, Worker,
+    CancellationToken, Client, CloseReason, Group, Handshake, Message, Notice, Process, UidNotice,
+    Worker,
 };
 use runtime::{clock, rate_limit::Throttle, sync::Mutex};
 use service::settings::Current;
@@ -104,10 +105,9 @@ impl Webhook {
         request: &HookRequest,
     ) -> anyhow::Result<Delivered> {
         let endpoint = planned.endpoint(delivery);
-        // The close of a client of a dead gateway is not redelivered.
-        let stop = match client.delivery().number {
-            u64::MAX => &CancellationToken::new(),
-            _ => &self.stop,
+        let stop = match is_redelivered(client) {
+            true => &self.stop,
+            false => &CancellationToken::new(),
         };
         let delivered = tokio::select! {
             biased;
@@ -173,6 +173,15 @@ impl Worker for Webhook {
         Ok(())
     }
 
+    fn watches_uids(&self) -> bool {
+        self.hooks.get().watches_uids()
+    }
+
+    async fn on_uid(&self, notice: &UidNotice) -> anyhow::Result<()> {
+        self.report_uid(notice);
+        Ok(())
+    }
+
     async fn on_worker_stop(&self, _process: &Process) -> anyhow::Result<()> {
         self.engine.flush().await;
         Ok(())
@@ -197,8 +206,27 @@ fn request_as(
     (kind, content_type): (&'static str, &'static str),
     body: impl Into<bytes::Bytes>,
 ) -> HookRequest {
+    let event = event(id, client, state, (kind, content_type));
+    let origin = planned.hook.origin().map(str::to_owned);
+    let head = SignedHead { event, secrets: Arc::clone(&planned.secrets), origin };
+    HookRequest::new(head, body)
+}
+
+/// Whether the event is redelivered if it is not acknowledged: the close of a client of a dead
+/// gateway is not.
+fn is_redelivered(client: &Client) -> bool {
+    client.delivery().number != u64::MAX
+}
+
+/// The attributes of an event of a client.
+fn event(
+    id: String,
+    client: &Client,
+    state: &ClientState,
+    (kind, content_type): (&'static str, &'static str),
+) -> CloudEvent {
     let session = (!state.session.is_empty()).then(|| serde_json::to_vec(&state.session));
-    let event = CloudEvent {
+    CloudEvent {
         id,
         kind,
         source: format!("/gateways/{}", client.gateway()),
@@ -208,10 +236,7 @@ fn request_as(
         uid: state.uid().map(|uid| uid.as_bytes().to_vec()),
         session: session.and_then(Result::ok),
         content_type,
-    };
-    let origin = planned.hook.origin().map(str::to_owned);
-    let head = SignedHead { event, secrets: Arc::clone(&planned.secrets), origin };
-    HookRequest::new(head, body)
+    }
 }
 
 /// The content type of events with a body in JSON.

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use protocol::Group;
+use runtime::random;
 use tokio::sync::Semaphore;
 
 use crate::{
-    engine::{Delivery, Endpoint, Engine, QUEUE},
+    cloudevents::BatchHead,
+    engine::{Batching, Delivery, Endpoint, Engine, HookRequest, QUEUE},
     settings::{Hook, Hooks, Kind},
     signature::Secret,
 };
@@ -19,6 +22,8 @@ pub(super) struct Planned {
     /// Headers of handshakes that are passed on, in lower case.
     pub(super) headers: Vec<String>,
     endpoint: Endpoint,
+    /// How events without a waiting client are put into batches, if they are.
+    pub(super) batching: Option<Arc<Batching>>,
     /// Permits of closes that wait.
     pub(super) closes: Semaphore,
 }
@@ -30,6 +35,17 @@ impl Planned {
     }
 }
 
+fn batching(hook: &Hook, most: usize) -> Batching {
+    let (secrets, origin) =
+        (Arc::<[Secret]>::from(hook.secrets()), hook.origin().map(str::to_owned));
+    let wrap = move |body: Bytes| {
+        let id = format!("batch-{:032x}", random::random::<u128>());
+        let head = BatchHead { id, secrets: Arc::clone(&secrets), origin: origin.clone() };
+        HookRequest::new(head, body)
+    };
+    Batching { most, wrap: Box::new(wrap) }
+}
+
 /// The webhooks, in the order of the file.
 #[derive(Debug, Default)]
 pub(super) struct Plan(Vec<Planned>);
@@ -39,6 +55,7 @@ impl Plan {
     pub(super) fn new(hooks: &Hooks, engine: &Engine) -> anyhow::Result<Self> {
         let planned = hooks.iter().map(|hook| {
             Ok(Planned {
+                batching: hook.batch().map(|most| Arc::new(batching(hook, most))),
                 endpoint: engine.endpoint(&hook.target(), hook.delivery())?,
                 secrets: hook.secrets().into(),
                 headers: hook.headers(),
@@ -57,6 +74,11 @@ impl Plan {
     /// Those that receive an event of a group.
     pub(super) fn of_group(&self, kind: Kind, group: &Group) -> impl Iterator<Item = &Planned> {
         self.0.iter().filter(move |planned| planned.hook.receives_of_group(kind, group))
+    }
+
+    /// Those that receive an event of any uid.
+    pub(super) fn of_uids(&self, kind: Kind) -> impl Iterator<Item = &Planned> {
+        self.0.iter().filter(move |planned| planned.hook.has(kind))
     }
 
     /// The one that answers an event of a client of a listener.

@@ -382,6 +382,27 @@ async fn notices_of_watched_groups_are_posted_in_order() {
 }
 
 #[tokio::test]
+async fn notices_of_uids_are_posted_in_order() {
+    let keys = "events = [\"online\", \"offline\"]";
+    let scene = scene(keys, |_| Reply::status(204)).await;
+    assert!(scene.app.watches_uids() && scene.app.watched_groups().is_empty());
+    for (number, is_online) in [(7, true), (8, false)] {
+        let notice = UidNotice::new("ann 1".try_into().unwrap(), number, is_online);
+        scene.app.on_uid(&notice).await.unwrap();
+    }
+    scene.app.engine.flush().await;
+    let received = scene.receiver.received();
+    let seen: Vec<_> = received.iter().map(|it| (it.header("ce-type"), json_of(it))).collect();
+    let online = ("gw.uid.online", json!({"uid": "ann 1", "number": 7}));
+    let offline = ("gw.uid.offline", json!({"uid": "ann 1", "number": 8}));
+    assert_eq!(seen, [online, offline]);
+    assert_eq!(
+        (received[0].header("ce-subject"), received[0].header("ce-source")),
+        ("ann%201", "/uids")
+    );
+}
+
+#[tokio::test]
 async fn close_goes_to_every_webhook_and_messages_to_the_first() {
     let (first, second) = (Receiver::start(echo).await, Receiver::start(echo).await);
     let hooks = [hook(&first, "ports = []"), hook(&second, "")];

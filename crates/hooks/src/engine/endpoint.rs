@@ -23,6 +23,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Target,
+    batch::Batches,
     connections::Connections,
     metrics::{Dropped, Metrics, Outcome},
     request::{Attempt, Delivered, Failure, HookRequest, HookResponse, OrderKey, QueueFull},
@@ -55,12 +56,13 @@ pub(super) struct Receiver {
     circuit_changed: Notify,
     places: Semaphore,
     lanes: Mutex<Lanes<OrderKey, HookRequest>>,
+    pub(super) batches: Mutex<Batches>,
     /// It has answered 410.
     is_off: AtomicBool,
     warnings: Mutex<Throttle>,
-    metrics: Arc<Metrics>,
-    tasks: TaskTracker,
-    stop: CancellationToken,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) tasks: TaskTracker,
+    pub(super) stop: CancellationToken,
 }
 
 /// How requests are sent to a receiver.
@@ -246,6 +248,7 @@ impl Receiver {
             circuit_changed: Notify::new(),
             places: Semaphore::new(target.max_in_flight),
             lanes: Mutex::new(Lanes::new(limits)),
+            batches: Mutex::new(Batches::new(limits)),
             is_off: AtomicBool::new(false),
             warnings: Mutex::new(Throttle::per_second()),
             metrics,
@@ -392,7 +395,7 @@ impl Receiver {
     }
 
     /// Logs a problem, once a second.
-    fn warn(&self, problem: impl fmt::Display) {
+    pub(super) fn warn(&self, problem: impl fmt::Display) {
         let admitted = self.warnings.lock().admit(clock::now());
         if let Some(suppressed) = admitted {
             tracing::warn!(url = %self.url, %problem, suppressed, "a request to a webhook failed");

@@ -17,6 +17,7 @@ use crate::verdict::Verdict;
 pub(super) struct Metrics {
     requests: Family<RequestLabels, Counter>,
     dropped: Family<DropLabels, Counter>,
+    batched: Counter,
     took: Latency,
     in_flight: Gauge,
     queued: Gauge,
@@ -136,6 +137,10 @@ impl Metrics {
         self.dropped.get_or_create(&DropLabels { reason }).inc();
     }
 
+    pub(super) fn batched(&self, count: usize) {
+        self.batched.inc_by(count as u64);
+    }
+
     pub(super) fn took(&self, time: Duration) {
         self.took.record(time);
     }
@@ -167,6 +172,8 @@ impl Metrics {
         registry.register("requests", "Requests to webhooks, by outcome", requests);
         let dropped = self.dropped.clone();
         registry.register("dropped", "Requests to webhooks that were dropped", dropped);
+        let help = "Events in batches that were accepted";
+        registry.register("batched_events", help, self.batched.clone());
         let help = "Time from the start of a request to a webhook to the end of its answer";
         registry.register("request_duration_seconds", help, self.took.clone());
         let help = "Requests to webhooks that are under way";

@@ -3,9 +3,11 @@
 //! * Each receiver has its own queue, connections, circuit breaker and number of requests at a
 //!   time, so that one that hangs delays no other.
 //! * [`Endpoint::post`] queues a request and returns; [`Endpoint::deliver`] waits until it is
-//!   accepted or given up; [`Endpoint::call`] sends it once.
+//!   accepted or given up; [`Endpoint::call`] sends it once; [`Endpoint::post_in_batch`]
+//!   queues an event that is sent together with others.
 //! * Private addresses are allowed, since a URL is the operator's own; redirects are not followed.
 
+mod batch;
 mod connections;
 mod endpoint;
 mod metrics;
@@ -23,12 +25,13 @@ use prometheus_client::registry::Registry;
 use runtime::{sync::Mutex, tls::HttpsClient};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{connections::Connections, endpoint::Receiver, metrics::Metrics};
 pub use self::{
+    batch::Batching,
     connections::MAX_RESPONSE,
     endpoint::{Delivery, Endpoint, LEAST_TIME},
     request::{Attempt, Delivered, Failure, Head, HookRequest, HookResponse, OrderKey, QueueFull},
 };
+use self::{connections::Connections, endpoint::Receiver, metrics::Metrics};
 use crate::{lanes::Limits, url::HookUrl};
 
 /// How much the queue of one receiver may hold: 10,000 requests and 16 MiB.

@@ -5,9 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use protocol::{Group, MemberChange, Message};
+use protocol::{Group, MemberChange, Message, watched_uid};
 use push_suite_cluster::{
-    Notice,
+    Notice, NoticeKind, UidNotice,
     internal::{Application, Room},
 };
 use runtime::clock;
@@ -31,9 +31,22 @@ impl<W: Worker> Application for Watching<W> {
     fn notify(&self, notice: Notice) -> Room {
         let dispatcher = Arc::clone(&self.0);
         Box::pin(async move {
-            let handler = async { dispatcher.worker.on_presence(&notice).await };
-            if let Err(error) = catch_panic(handler).await {
-                dispatcher.presence_failed("on_presence", &notice.group, &format!("{error:#}"));
+            let Notice { group, number, kind, .. } = &notice;
+            let (handler, result) = match (watched_uid::uid_of(group), kind) {
+                (None, _) => {
+                    let handler = async { dispatcher.worker.on_presence(&notice).await };
+                    ("on_presence", catch_panic(handler).await)
+                }
+                (Some(uid), NoticeKind::Occupied | NoticeKind::Vacated) => {
+                    let notice = UidNotice::new(uid, *number, *kind == NoticeKind::Occupied);
+                    let handler = async { dispatcher.worker.on_uid(&notice).await };
+                    ("on_uid", catch_panic(handler).await)
+                }
+                // The number of its clients has changed.
+                (Some(_), _) => return,
+            };
+            if let Err(error) = result {
+                dispatcher.presence_failed(handler, &notice.group, &format!("{error:#}"));
             }
         })
     }

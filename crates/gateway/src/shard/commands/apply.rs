@@ -85,7 +85,7 @@ impl Shard {
                 self.accept_for_php(from, ordinal, client);
             }
             Command::UnbindUid { client } => {
-                let had_one = self.directory.unbind(client);
+                let had_one = self.unbind(client);
                 self.count_known(client, had_one);
             }
             Command::JoinGroup { client, group } => {
@@ -259,7 +259,7 @@ impl Shard {
         if self.presence.is_idle() {
             return was_in;
         }
-        let rest = self.directory.member_count(group);
+        let rest = self.directory.watched_count(group);
         self.presence.left(id, group, rest) || was_in
     }
 

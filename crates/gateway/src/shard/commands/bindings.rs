@@ -1,6 +1,6 @@
 //! Bindings of clients to uids, with a limit of connections for each uid.
 
-use protocol::{ConnectionId, Keep, Uid, inspect::LifecycleKind};
+use protocol::{ConnectionId, Keep, Uid, inspect::LifecycleKind, watched_uid};
 use runtime::clock;
 
 use crate::{
@@ -19,11 +19,51 @@ impl Shard {
             self.history.record(Some(id), || LifecycleKind::Bound { uid: uid() });
         }
         if self.settings.uid_limit.is_none() {
-            return self.directory.bind(id, uid, ordinal);
+            return self.rebind(id, uid, ordinal);
         }
         if self.directory.get(id).is_some_and(|client| client.uid() != Some(&uid)) {
-            self.directory.bind(id, uid.clone(), ordinal);
+            self.rebind(id, uid.clone(), ordinal);
             self.gateway.hub.push(ToHub::Bound { uid });
+        }
+    }
+
+    /// Removes the uid of a client. Returns whether it had one.
+    pub(super) fn unbind(&mut self, id: ConnectionId) -> bool {
+        let before = self.watched_uid(id);
+        let had_one = self.directory.unbind(id);
+        if let Some(uid) = before {
+            self.binding_changed(id, &uid);
+        }
+        had_one
+    }
+
+    fn rebind(&mut self, id: ConnectionId, uid: Uid, ordinal: Ordinal) {
+        if !self.presence.watches_uids() {
+            return self.directory.bind(id, uid, ordinal);
+        }
+        let before = self.watched_uid(id);
+        self.directory.bind(id, uid.clone(), ordinal);
+        if before.as_ref() != Some(&uid) {
+            before.iter().chain([&uid]).for_each(|uid| self.binding_changed(id, uid));
+        }
+    }
+
+    /// The uid of a client, if uids are watched.
+    fn watched_uid(&self, id: ConnectionId) -> Option<Uid> {
+        let is_watched = self.presence.watches_uids();
+        self.directory.get(id).filter(|_| is_watched).and_then(|client| client.uid()).cloned()
+    }
+
+    /// A client was bound to a uid, or is not any more.
+    pub(in crate::shard) fn binding_changed(&mut self, id: ConnectionId, uid: &Uid) {
+        if self.presence.watches_uids()
+            && let Some(group) = watched_uid::group_of(uid)
+        {
+            let rest = self.directory.bound_count(uid);
+            match self.directory.get(id).and_then(|client| client.uid()) == Some(uid) {
+                true => self.presence.joined(id, &group),
+                false => drop(self.presence.left(id, &group, rest)),
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use bytes::BytesMut;
 use framing::Framed;
-use protocol::{ConnectionId, Group, Member, Snapshot, codec::native};
+use protocol::{ConnectionId, Group, Member, Snapshot, codec::native, watched_uid};
 
 use super::work::Work;
 use crate::{
@@ -69,7 +69,7 @@ impl Shard {
         part: (bool, bool),
         members: Vec<Member>,
     ) {
-        let clients = self.directory.member_count(&group);
+        let clients = self.directory.watched_count(&group);
         if self.presence.view(from, &group, part, members, clients) {
             let audience = Audience::of(self.presence.totals().waiting);
             let ordinals = ordinal.0..ordinal.0 + MOST_JOINED;
@@ -90,7 +90,7 @@ impl Shard {
             let ordinal = ordinals.next()?;
             // It may be in more groups than when it began to wait.
             if !self.join(client, group.clone(), Ordinal(ordinal)) {
-                let rest = self.directory.member_count(&group);
+                let rest = self.directory.watched_count(&group);
                 self.presence.left(client, &group, rest);
                 continue;
             }
@@ -125,6 +125,11 @@ impl Shard {
             for (_, group) in self.directory.groups() {
                 self.presence.found(group);
             }
+            if self.presence.watches_uids() {
+                for group in self.directory.uids().filter_map(watched_uid::group_of) {
+                    self.presence.found(&group);
+                }
+            }
         }
     }
 
@@ -138,7 +143,7 @@ impl Shard {
         let mut batch: Option<(LinkId, BytesMut)> = None;
         let (mut groups, mut bytes) = (0, 0);
         while groups < REPORTED && bytes < REPORTED_BYTES {
-            let clients = |group: &Group| self.directory.member_count(group);
+            let clients = |group: &Group| self.directory.watched_count(group);
             let Some((link, messages)) = self.presence.next_report(self.index, clients) else {
                 break;
             };

@@ -89,7 +89,7 @@ impl Shard {
             }
             Answered::Slices(enumeration) => self.begin(Work::Enumerate { token, enumeration }),
             Answered::Presence { group, members } => {
-                let clients = self.directory.member_count(&group);
+                let clients = self.directory.watched_count(&group);
                 if members.is_some() {
                     self.presence.asked_about_departures(from, &group);
                 }

@@ -157,8 +157,11 @@ impl Shard {
         let session = self.directory.session(id);
         let Some(client) = self.directory.remove(id) else { return };
         if !self.presence.is_idle() {
-            let rest = |group: &Group| self.directory.member_count(group);
+            let rest = |group: &Group| self.directory.watched_count(group);
             self.presence.disconnected(id, client.groups(), rest);
+            if let Some(uid) = client.uid() {
+                self.binding_changed(id, uid);
+            }
         }
         self.token_holders.remove(id);
         let connection = &mut self.connections[key];

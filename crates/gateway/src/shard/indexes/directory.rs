@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use protocol::{ConnectionId, Group, Session, SessionError, Uid};
+use protocol::{ConnectionId, Group, Session, SessionError, Uid, watched_uid};
 use rustc_hash::FxHashMap;
 
 use super::{memberships::Memberships, roster::Roster, stored_session::StoredSession};
@@ -333,6 +333,19 @@ impl<H: Copy> Directory<H> {
 
     pub(in crate::shard) fn member_count(&self, group: &Group) -> usize {
         self.groups.get(group).map_or(0, |named| named.roster.len())
+    }
+
+    /// Number of the clients of a watched group, which may be that of a uid.
+    pub(in crate::shard) fn watched_count(&self, group: &Group) -> usize {
+        match watched_uid::uid_of(group) {
+            Some(uid) => self.bound_count(&uid),
+            None => self.member_count(group),
+        }
+    }
+
+    /// Every uid, unordered.
+    pub(in crate::shard) fn uids(&self) -> impl Iterator<Item = &Uid> {
+        self.uids.keys()
     }
 
     /// Every group, and since when it has had members, unordered.

@@ -106,6 +106,11 @@ impl Presence {
         self.groups.is_empty() && self.owners.is_empty()
     }
 
+    /// Whether the clients of uids are watched.
+    pub(super) fn watches_uids(&self) -> bool {
+        self.owners.watches_uids && !self.is_idle()
+    }
+
     /// Number of groups with a state.
     pub(super) fn len(&self) -> usize {
         self.groups.len()

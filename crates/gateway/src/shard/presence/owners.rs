@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use protocol::{Group, rendezvous::rendezvous};
+use protocol::{Group, rendezvous::rendezvous, watched_uid};
 
 use super::watched::Watched;
 use crate::thread_messages::{LinkId, Watcher};
@@ -25,6 +25,8 @@ pub(super) struct Owners {
     /// Workers that have decided on departures of groups of other owners: gateways may disagree on
     /// the owner.
     doubtful: BTreeSet<LinkId>,
+    /// Whether any has ever watched uids: their states are kept up to date from then on.
+    pub(super) watches_uids: bool,
 }
 
 /// A worker that owns a group, since one of its declarations.
@@ -72,6 +74,8 @@ impl Owners {
             watchers.iter().flat_map(|watcher| &watcher.prefixes).any(|prefix| !had(prefix));
         self.watchers = watchers;
         self.doubtful.retain(|link| self.watchers.iter().any(|watcher| watcher.link == *link));
+        let mut all = self.watchers.iter().flat_map(|watcher| &watcher.prefixes);
+        self.watches_uids |= all.any(watched_uid::is_watched_by);
         self.queues.retain(|link, _| self.watchers.iter().any(|watcher| watcher.link == *link));
         for watcher in self.watchers.iter() {
             self.queues.entry(watcher.link).or_insert_with(|| {
