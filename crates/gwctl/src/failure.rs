@@ -93,6 +93,7 @@ pub(crate) fn advice(error: &Error) -> Option<String> {
             return Some(format!("{gateway} is of another version: `gwctl gateways` shows them"));
         }
         Error::ClientId(_) => "`gwctl clients` lists the ids of clients",
+        Error::LogFilter { .. } => "such as `debug`, or `info,gateway::shard=debug`",
         Error::Close(_) => "`gwctl explain` lists the close codes",
         Error::Name(_) => "a uid or group has 1 to 1,024 bytes",
         _ => return None,

@@ -134,7 +134,7 @@ impl Cluster {
         let asked = directory.links().filter_map(|link| {
             let history = filter.on(link.gateway())?;
             Some(async move {
-                let answer = match link.ask(Query::History(Box::new(history))).await {
+                let answer = match self.ask_link(link, Query::History(Box::new(history))).await {
                     Ok(Answer::History(events)) => Ok(events),
                     Ok(_) => Err(link.mismatch()),
                     Err(error) => Err(error),

@@ -1,4 +1,6 @@
-//! `config`: the settings of this program.
+//! `config`: the settings of this program, or those in effect at a gateway.
+
+use std::net::SocketAddr;
 
 use serde::Serialize;
 use service::settings::Sheet;
@@ -7,11 +9,16 @@ use super::Context;
 use crate::{
     failure::Failure,
     output::{Page, View},
+    session::Session,
 };
 
 /// Shows settings.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Config {}
+pub(crate) struct Config {
+    /// Those of the gateway with this inner address, without secrets
+    #[arg(long, value_name = "ADDR")]
+    gateway: Option<SocketAddr>,
+}
 
 #[derive(Debug, Serialize)]
 struct Shown {
@@ -20,8 +27,15 @@ struct Shown {
 }
 
 impl Config {
-    pub(crate) fn run(self, context: &Context, sheet: &Sheet) -> Result<u8, Failure> {
-        context.output.show(&Shown { toml: sheet.to_toml(&[]) })
+    pub(crate) async fn run(self, context: &Context, sheet: &Sheet) -> Result<u8, Failure> {
+        let toml = match self.gateway {
+            None => sheet.to_toml(&[]),
+            Some(gateway) => {
+                let session = Session::open(&context.settings).await?;
+                session.cluster().gateway_settings(gateway).await?
+            }
+        };
+        context.output.show(&Shown { toml })
     }
 }
 

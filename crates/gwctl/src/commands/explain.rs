@@ -1,19 +1,21 @@
-//! `explain`: what a code means.
+//! `explain`: the meaning of a code, and the fate of a client.
 
+use push_suite_cluster::{ClientId, HistoryFilter};
 use serde::Serialize;
 
-use super::Context;
+use super::{Context, events};
 use crate::{
     failure::Failure,
-    output::{Align, Page, Paint, Table, View},
+    output::{Align, Page, Paint, Table, View, code_of},
     reference::{self, Meaning},
+    session::Session,
 };
 
 /// Explains a code.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Explain {
-    /// A close code such as 1013, the code of a refused handshake such as `token_expired`, or part
-    /// of a cause such as `ping timeout`; without it, all are listed
+    /// A close code such as 1013, the code of a refused handshake such as `token_expired`, part of a
+    /// cause such as `ping timeout`, or the id of a client; without it, all codes are listed
     #[arg(value_name = "CODE")]
     asked: Option<String>,
 }
@@ -25,8 +27,21 @@ struct Meanings {
     meanings: Vec<Meaning>,
 }
 
+/// The events of a client, and the meaning of the code with which it was closed.
+#[derive(Debug, Serialize)]
+struct Fate {
+    client: ClientId,
+    connected: bool,
+    #[serde(flatten)]
+    events: events::Shown,
+    meanings: Vec<Meaning>,
+}
+
 impl Explain {
     pub(crate) async fn run(self, context: &Context) -> Result<u8, Failure> {
+        if let Some(client) = self.asked.as_ref().and_then(|asked| asked.parse().ok()) {
+            return fate(context, client).await;
+        }
         let meanings = match &self.asked {
             Some(asked) => reference::explain(asked),
             None => reference::meanings(),
@@ -38,6 +53,38 @@ impl Explain {
             }
             asked => context.output.show(&Meanings { all: asked.is_none(), meanings }),
         }
+    }
+}
+
+async fn fate(context: &Context, client: ClientId) -> Result<u8, Failure> {
+    let session = Session::open(&context.settings).await?;
+    let filter = HistoryFilter { client: Some(client), ..HistoryFilter::default() };
+    let events = events::Shown::of(session.partial().history(&filter).await?);
+    let connected = session.partial().is_online(client).await.unwrap_or(false);
+    if events.history.is_empty() && events.unanswered.is_empty() && !connected {
+        return Err(Failure::new(format!("no gateway has events of client {client}"))
+            .next("gateways keep the last ones (--event-ring), until they are restarted"));
+    }
+    let closed = events.history.iter().rev().find_map(events::closed);
+    let meanings = closed.map_or_else(Vec::new, |(cause, code)| reference::of_close(&cause, code));
+    context.output.show(&Fate { client, connected, events, meanings })
+}
+
+impl View for Fate {
+    fn show(&self, page: &mut Page) {
+        page.gaps(&self.events.unanswered);
+        let state = if self.connected { "is connected" } else { "is not connected" };
+        page.painted(Paint::Bold, format!("client {} {state}", self.client));
+        page.table(&events::table(&self.events.history), "no events");
+        for meaning in &self.meanings {
+            page.line("");
+            page.line(format!("{}: {}", meaning.cause, meaning.meaning));
+            page.fields(&[("comes back", meaning.comes_back.clone())]);
+        }
+    }
+
+    fn code(&self) -> u8 {
+        code_of(&self.events.unanswered)
     }
 }
 

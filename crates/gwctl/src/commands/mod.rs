@@ -6,11 +6,14 @@ mod check;
 mod clients;
 mod completions;
 mod config;
+mod drain;
+mod events;
 mod explain;
 mod gateways;
 mod group;
 mod groups;
 mod kick;
+mod log_level;
 mod man;
 mod observe;
 mod reached;
@@ -74,13 +77,19 @@ pub(crate) enum Command {
     Leave(bind::Leave),
     /// Check the cluster for a monitoring system: exit code 0 ok, 1 warning, 2 critical, 3 unknown
     Check(check::Check),
+    /// Show the last lifecycle events of clients: connects, closes with their cause, refusals
+    Events(events::Events),
+    /// Take a gateway out of service, as SIGTERM does
+    Drain(drain::Drain),
+    /// Show or change the filter of a gateway's log while it runs
+    LogLevel(log_level::LogLevel),
     /// Write everything about the cluster into one file, for a report of a fault
     Audit(audit::Audit),
-    /// Explain a close code, a close cause, or the code of a refused handshake
+    /// Explain a close code, a close cause, the code of a refused handshake, or the fate of a client
     Explain(explain::Explain),
     /// Make and verify tokens of clients
     Token(token::Token),
-    /// Show the settings of this program, each with its origin
+    /// Show the settings of this program, each with its origin, or those of a gateway
     Config(config::Config),
     /// Write the completions of a shell to standard output
     Completions(completions::Completions),
@@ -113,6 +122,9 @@ pub(crate) async fn run(loaded: Loaded<Args>) -> Result<u8, Failure> {
         Command::Clients(it) => it.run(&context).await,
         Command::Client(it) => it.run(&context).await,
         Command::Audit(it) => it.run(&context, &sheet).await,
+        Command::Events(it) => it.run(&context).await,
+        Command::Drain(it) => it.run(&context).await,
+        Command::LogLevel(it) => it.run(&context).await,
         Command::Check(it) => it.run(&context).await,
         Command::Groups(it) => it.run(&context).await,
         Command::Group(it) => it.run(&context).await,
@@ -126,7 +138,7 @@ pub(crate) async fn run(loaded: Loaded<Args>) -> Result<u8, Failure> {
         Command::Leave(it) => it.run(&context).await,
         Command::Explain(it) => it.run(&context).await,
         Command::Token(it) => it.run(&context),
-        Command::Config(it) => it.run(&context, &sheet),
+        Command::Config(it) => it.run(&context, &sheet).await,
         Command::Completions(it) => it.run(&context),
         Command::Man(it) => it.run(),
     }

@@ -143,6 +143,22 @@ impl Output {
         Ok(view.code())
     }
 
+    /// Shows one event of a stream: a line, as text or as JSON.
+    ///
+    /// # Errors
+    /// As [`show`](Self::show).
+    pub(crate) fn event(&self, text: &str, json: &serde_json::Value) -> Result<(), Failure> {
+        match self.format {
+            Format::Json => self.write(&format!("{json}\n")),
+            Format::Table | Format::Wide => self.write(&format!("{text}\n")),
+        }
+    }
+
+    /// Shows how far a command is, on standard error.
+    pub(crate) fn progress(&self, text: &str) {
+        let _ = writeln!(io::stderr(), "{text}");
+    }
+
     fn text_of(&self, view: &impl View, alone: bool) -> Result<String, Failure> {
         if self.format == Format::Json {
             let json = match alone {

@@ -87,6 +87,17 @@ pub(crate) fn explain(asked: &str) -> Vec<Meaning> {
     all.into_iter().filter(contains).collect()
 }
 
+/// Those of a close with this cause, and with this code if one of them has it.
+pub(crate) fn of_close(cause: &str, code: Option<u16>) -> Vec<Meaning> {
+    let mut all = meanings();
+    all.retain(|meaning| meaning.cause == cause);
+    let has_code = |meaning: &Meaning| code.is_some_and(|code| has_number(&meaning.code, code));
+    if all.iter().any(has_code) {
+        all.retain(has_code);
+    }
+    all
+}
+
 /// Whether a list of codes and ranges, such as `4006, 4007` or `3000–4999`, has this one.
 fn has_number(codes: &str, number: u16) -> bool {
     codes.split(',').any(|part| {
@@ -124,6 +135,18 @@ mod tests {
         let refused = explain("token_revoked");
         assert_eq!((refused.len(), refused[0].reason.as_str()), (1, "HTTP 401"));
         assert!(explain("no such cause").is_empty());
+    }
+
+    #[test]
+    fn close_is_explained_by_its_cause_and_code() {
+        let codes = |cause: &str, code| -> Vec<String> {
+            of_close(cause, code).into_iter().map(|meaning| meaning.code).collect()
+        };
+        assert_eq!(codes("closed by a worker", Some(4403)), ["3000–4999"]);
+        assert_eq!(codes("closed by a worker", Some(1000)), ["1000"]);
+        assert_eq!(codes("send queue full", Some(4100)), ["1013"], "the code of a protocol");
+        assert_eq!(codes("connection lost", None), ["none"]);
+        assert!(codes("no such cause", None).is_empty());
     }
 
     #[test]
