@@ -7,7 +7,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
-const BINARIES = ['register', 'gateway', 'business-worker'];
+const BINARIES = ['register', 'gateway', 'business-worker', 'gwctl'];
 const READY_WITHIN_MS = 30_000;
 const GONE_WITHIN_MS = 15_000;
 const POLL_MS = 50;
@@ -108,8 +108,8 @@ class Process {
 }
 
 /**
- * Starts register, gateways and worker. Returns `{ url, urls, gateway, gateways, stop }`, of which `url`
- * and `gateway` are those of the first; `gateway` is null if `$CHAT_URL` names a running chat, which
+ * Starts register, gateways and worker. Returns `{ url, urls, register, gateway, gateways, stop }`, of
+ * which `url` and `gateway` are those of the first; `gateway` is null if `$CHAT_URL` names a running chat, which
  * cannot be restarted. The gateways get these flags, and know each other.
  */
 export async function startSuite(gatewayFlags = [], { gateways: count = 1 } = {}) {
@@ -141,5 +141,23 @@ export async function startSuite(gatewayFlags = [], { gateways: count = 1 } = {}
     throw error;
   }
   const urls = chats.map((chat) => `http://${at(chat)}/`);
-  return { url: urls[0], urls, gateway: gateways[0], gateways, stop };
+  return { url: urls[0], urls, register: at(register), gateway: gateways[0], gateways, stop };
+}
+
+/** Starts `gwctl dashboard` for a suite. Returns `{ url, stop }`; the URL has the token. */
+export async function startDashboard({ register }, flags = []) {
+  const args = ['dashboard', '--register-address', register, '--listen', '127.0.0.1:0', ...flags];
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('GW_')));
+  const child = spawn(path.join(binaries(), 'gwctl'), args, { env, stdio: ['ignore', 'pipe', 'inherit'] });
+  const stop = () => child.kill();
+  const url = await new Promise((resolve, reject) => {
+    let text = '';
+    child.stdout.on('data', (chunk) => {
+      text += chunk;
+      const found = /http:\S+/.exec(text);
+      if (found) resolve(found[0]);
+    });
+    child.on('exit', (code) => reject(new Error(`gwctl dashboard ended with ${code}: ${text}`)));
+  });
+  return { url, stop };
 }

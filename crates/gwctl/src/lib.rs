@@ -7,6 +7,7 @@
 mod args;
 mod commands;
 mod confirm;
+mod dashboard;
 mod environment;
 mod failure;
 mod health;

@@ -26,7 +26,7 @@ impl Session {
     ///
     /// # Errors
     /// When the settings are invalid.
-    fn start(settings: &Settings, registers: &[Address]) -> Result<Self, Failure> {
+    pub(crate) fn start(settings: &Settings, registers: &[Address]) -> Result<Self, Failure> {
         let invalid = |error| Failure::usage(format!("{error:#}"));
         check_registers(registers, &[]).map_err(invalid)?;
         let registers = registers.iter().map(ToString::to_string);

@@ -20,7 +20,7 @@ use tokio::{
 /// a time, further ones wait in the kernel; each lives at most `lifetime`, so that a peer that
 /// sends its request byte by byte cannot keep a place.
 #[derive(Debug)]
-pub(crate) struct Bounded {
+pub struct Bounded {
     acceptor: Acceptor,
     places: Arc<Semaphore>,
     lifetime: Duration,
@@ -29,7 +29,7 @@ pub(crate) struct Bounded {
 impl Bounded {
     /// Bounds what `acceptor` takes in.
     #[must_use]
-    pub(crate) fn new(acceptor: Acceptor, limit: usize, lifetime: Duration) -> Self {
+    pub fn new(acceptor: Acceptor, limit: usize, lifetime: Duration) -> Self {
         Self { acceptor, places: Arc::new(Semaphore::new(limit)), lifetime }
     }
 }
@@ -53,7 +53,7 @@ impl axum::serve::Listener for Bounded {
 
 /// A connection that fails once its time is over.
 #[derive(Debug)]
-pub(crate) struct Short {
+pub struct Short {
     stream: TcpStream,
     end: Pin<Box<Sleep>>,
     _place: OwnedSemaphorePermit,

@@ -14,7 +14,7 @@
 //! | shut down gracefully | [`shutdown`] |
 
 pub mod admin;
-mod bounded;
+pub mod bounded;
 mod exposition;
 pub mod health;
 pub mod latency;

@@ -214,7 +214,7 @@ fn details(kind: &LifecycleKind) -> String {
 }
 
 /// An event as JSON.
-fn json(event: &HistoryEvent) -> Value {
+pub(crate) fn json(event: &HistoryEvent) -> Value {
     let mut value = json!({
         "at": event.at,
         "time": utc(event.at),

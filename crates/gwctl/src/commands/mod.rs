@@ -3,23 +3,23 @@
 mod audit;
 mod bind;
 mod check;
-mod clients;
+pub(crate) mod clients;
 mod completions;
 mod config;
 mod drain;
-mod events;
+pub(crate) mod events;
 mod explain;
-mod gateways;
+pub(crate) mod gateways;
 mod group;
 mod groups;
 mod kick;
 mod log_level;
 mod man;
-mod observe;
+pub(crate) mod observe;
 mod reached;
 mod registers;
 mod send;
-mod status;
+pub(crate) mod status;
 mod target;
 mod token;
 mod top;
@@ -33,6 +33,7 @@ use service::settings::Loaded;
 
 use crate::{
     args::{Args, Settings},
+    dashboard::Dashboard,
     failure::Failure,
     output::Output,
 };
@@ -75,6 +76,8 @@ pub(crate) enum Command {
     Join(bind::Join),
     /// Remove a client, or all clients of a uid, from a group
     Leave(bind::Leave),
+    /// Serve a page that shows the cluster, for a browser
+    Dashboard(Dashboard),
     /// Check the cluster for a monitoring system: exit code 0 ok, 1 warning, 2 critical, 3 unknown
     Check(check::Check),
     /// Show the last lifecycle events of clients: connects, closes with their cause, refusals
@@ -126,6 +129,7 @@ pub(crate) async fn run(loaded: Loaded<Args>) -> Result<u8, Failure> {
         Command::Drain(it) => it.run(&context).await,
         Command::LogLevel(it) => it.run(&context).await,
         Command::Check(it) => it.run(&context).await,
+        Command::Dashboard(it) => it.run(&context).await,
         Command::Groups(it) => it.run(&context).await,
         Command::Group(it) => it.run(&context).await,
         Command::Uids(it) => it.run(&context).await,

@@ -17,6 +17,14 @@ use crate::{
 /// # Errors
 /// When no gateway is known.
 pub(crate) async fn observe(context: &Context, session: &Session) -> Result<Cluster, Failure> {
+    cluster(context.settings.registers.len(), session).await
+}
+
+/// The same, with the number of registers in the settings.
+///
+/// # Errors
+/// When no gateway is known.
+pub(crate) async fn cluster(registers: usize, session: &Session) -> Result<Cluster, Failure> {
     let reports = session.partial().gateways().await?;
     let workers = workers(&reports);
     let gateways = reports.into_iter().map(|report| {
@@ -29,7 +37,7 @@ pub(crate) async fn observe(context: &Context, session: &Session) -> Result<Clus
         Gateway { address: report.address, status }
     });
     Ok(Cluster {
-        registers: context.settings.registers.len(),
+        registers,
         links: session.cluster().status(),
         gateways: gateways.collect(),
         workers,

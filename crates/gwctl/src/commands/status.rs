@@ -30,14 +30,15 @@ pub(crate) struct Status {
     watch: Watch,
 }
 
+/// The cluster, as it is shown.
 #[derive(Debug, Serialize)]
-struct Shown {
+pub(crate) struct Shown {
     registers: usize,
     registers_connected: usize,
     clients: u64,
     messages_in_per_second: f64,
     messages_out_per_second: f64,
-    findings: Vec<Finding>,
+    pub(crate) findings: Vec<Finding>,
     gateways: Vec<Value>,
     workers: Vec<Worker>,
     #[serde(skip)]
@@ -62,7 +63,7 @@ impl Status {
 }
 
 impl Shown {
-    fn of(cluster: Cluster, rates: Rates) -> Self {
+    pub(crate) fn of(cluster: Cluster, rates: Rates) -> Self {
         let (messages_in, messages_out) = rates.sum();
         Self {
             registers: cluster.registers,
