@@ -16,6 +16,7 @@ REPORT = {
     "seconds": 2.0,
     "rate": 500,
     "per_second": 1000.0,
+    "parts": [],
     "latency_us": {"p50": 100.0, "p99": 300.0, "p999": 400.0, "max": 900.0},
     "messages": {fault: 0 for fault in reports.FAULTS} | {"answered": 0},
     "servers": {

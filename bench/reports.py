@@ -5,7 +5,7 @@ import json
 import pathlib
 import statistics
 
-NAMES = {"ours": "suite", "direct": "direct", "php": "GatewayWorker", "socketio": "Socket.IO"}
+NAMES = {"ours": "suite", "direct": "direct", "php": "GatewayWorker", "socketio": "Socket.IO", "reverb": "Reverb", "sockudo": "Sockudo"}
 
 FAULTS = ("not_sent", "lost", "duplicated", "out_of_order", "damaged", "broken")
 

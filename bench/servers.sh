@@ -7,6 +7,9 @@
 # OUT=DIR                 keeps every report as JSON there
 # GATEWAYWORKER_PHP=DIR   GatewayWorker: composer's vendor folder, or checkouts named GatewayWorker,
 #                         workerman and coroutine
+# REVERB_PHP=DIR          Laravel Reverb: checkouts of it and of what it needs (docs/performance.md)
+# REVERB_FLAGS="FLAG..."  flags of php for it, such as -d extension=uv.so
+# SOCKUDO=FILE            the program of Sockudo
 # shellcheck shell=bash
 
 # shellcheck source=tests/lib.sh
@@ -15,6 +18,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/../tests/lib.sh"
 # Of each server that is up: where clients connect to, the processes that carry messages (first the
 # one that holds clients), and flags that the load generator needs for it.
 declare -A urls=() watched=() protocol=()
+
+worker_flags=(--app bench)
 
 # Prints what a script says of itself at its top.
 usage() {
@@ -71,7 +76,7 @@ start_suite() {
         watched[$name]+=" ${pids[gateway-$name.$n]}"
     done
     for n in $(seq "${workers:-1}"); do
-        start_worker "worker-$name.$n" --app bench
+        start_worker "worker-$name.$n" "${worker_flags[@]}"
         watched[$name]+=" ${pids[worker-$name.$n]}"
     done
 }
@@ -146,10 +151,58 @@ serve_socketio() { # NAME
     urls[$1]=ws://127.0.0.1:$port watched[$1]=${pids[socketio-$1.]} protocol[$1]='--protocol socketio'
 }
 
+# --- servers of the Pusher protocol ---
+
+# All have this app.
+pusher_app=1:app-key:app-secret
+
+# Our suite with the Pusher app. Its HTTP API is in the worker.
+serve_suite() { # NAME
+    claim_port
+    local http=$port worker_flags=(--app pusher --config "$log_folder/app.toml" --http-listen "127.0.0.1:$port")
+    printf '[[pusher.app]]\nid = "1"\nkey = "app-key"\nsecret = "app-secret"\n' >"$log_folder/app.toml"
+    serve_ours "$1"
+    protocol[$1]="--protocol pusher --http-url http://127.0.0.1:$http --pusher-app $pusher_app"
+}
+
+# Reverb: one process, with Laravel but without an application around it.
+serve_reverb() { # NAME
+    claim_port
+    # shellcheck disable=SC2086 # words
+    start "reverb-$1." env PORT="$port" APP="$pusher_app" php ${REVERB_FLAGS:-} "$root/bench/reverb/start.php"
+    until_open "$port"
+    one_pusher_server "$1" "reverb-$1."
+}
+
+# Sockudo: one process, with its defaults but for limits of rates.
+serve_sockudo() { # NAME
+    claim_port
+    start "sockudo-$1." "$SOCKUDO" --config "$(sockudo_settings "$port")"
+    until_open "$port"
+    one_pusher_server "$1" "sockudo-$1."
+}
+
+# Writes the settings of Sockudo for a port, and prints the file.
+sockudo_settings() { # PORT
+    local file=$log_folder/sockudo-$1.json
+    cat >"$file" <<JSON
+{"host": "127.0.0.1", "port": $1, "rate_limiter": {"enabled": false}, "metrics": {"enabled": false},
+ "app_manager": {"array": {"apps": [{"id": "1", "key": "app-key", "secret": "app-secret", "enabled": true,
+   "policy": {"limits": {"max_connections": 100000, "max_client_events_per_second": 1000}}}]}}}
+JSON
+    say "$file"
+}
+
+# Notes a server that is one process, with its HTTP API on the port of its clients.
+one_pusher_server() { # NAME PROCESS
+    urls[$1]=ws://127.0.0.1:$port watched[$1]=${pids[$2]}
+    protocol[$1]="--protocol pusher --pusher-app $pusher_app"
+}
+
 # Stops a server, whatever kind it is.
 unserve() { # NAME
     local prefix
-    quit "direct-$1."
+    for prefix in direct reverb sockudo; do quit "$prefix-$1."; done
     for prefix in gateway worker php register socketio; do stop "$prefix-$1." || true; done
     unset "urls[$1]" "watched[$1]" "protocol[$1]"
 }
@@ -165,7 +218,7 @@ quit() { # NAME
 before_stop() {
     local name
     for name in "${started[@]}"; do
-        case $name in load* | direct*) quit "$name" ;; esac
+        case $name in load* | direct* | reverb* | sockudo*) quit "$name" ;; esac
     done
 }
 

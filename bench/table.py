@@ -151,10 +151,10 @@ def shares(found):
     return {name: reports.median(found, share(name)) for name in names}
 
 
-def main(folder, columns):
+def main(folder, columns, cells=None):
     others = [column for column in columns if column != "ours"]
     machine, lines, faults, divided = None, [], [], []
-    for cell, rows in CELLS.items():
+    for cell, rows in (cells or CELLS).items():
         found = {column: reports.load(folder, cell, column) for column in columns}
         for column, each in found.items():
             machine = each[0]["machine"] if each else machine
