@@ -8,7 +8,7 @@ import sys
 import table
 from table import Aim, Row, cpu, latency, memory, per_second
 
-# Of one process, for other people's servers; of two, for the suite.
+# CPU of one process for the other servers, of gateway and worker for the suite.
 TENTH_OF_REVERB, HALF_OF_SOCKUDO = Aim(0.1, "reverb"), Aim(0.5, "sockudo")
 
 

@@ -95,8 +95,10 @@ $app->singleton(Laravel\Reverb\ServerProviderManager::class);
 $loop = React\EventLoop\Loop::get();
 fwrite(STDERR, 'event loop ' . get_class($loop) . "\n");
 $server = Laravel\Reverb\Servers\Reverb\Factory::make('127.0.0.1', getenv('PORT'), loop: $loop);
-$loop->addPeriodicTimer(60, function () {
-    Laravel\Reverb\Jobs\PruneStaleConnections::dispatchSync();
-    Laravel\Reverb\Jobs\PingInactiveConnections::dispatchSync();
+$jobs = [Laravel\Reverb\Jobs\PruneStaleConnections::class, Laravel\Reverb\Jobs\PingInactiveConnections::class];
+$loop->addPeriodicTimer(60, function () use ($app, $jobs): void {
+    foreach ($jobs as $job) {
+        $app->call([new $job(), 'handle']);
+    }
 });
 $server->start();
