@@ -3,19 +3,25 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
+use bytes::BytesMut;
+use protocol::{
+    Command, Effect,
+    link::{ToGateway, ToPeer},
+};
 use push_suite_cluster::{
     Close, Cluster, ClusterGuard, Error, Exclude, Message, Recipients, Report,
 };
 use push_suite_worker::ClientId;
 use suite_tests::{
     Browser, Scene, Suite, TestWorker, eventually, names::uid, on_one_and_three_threads,
-    with_timeout,
+    peer::encoded, with_timeout,
 };
 
 on_one_and_three_threads!(
     report_counts_the_clients_of_both_gateways,
     report_counts_what_a_command_changed,
     report_of_a_long_call_is_complete,
+    effects_of_one_turn_leave_in_one_message,
     handler_gets_a_report_of_its_own_client,
     slow_client_is_reported_as_dropped,
     slow_client_that_is_closed_is_reported_as_dropped,
@@ -128,6 +134,37 @@ async fn report_of_a_long_call_is_complete(threads: usize) {
     assert_eq!(counts(&report), (2, 2, 0));
     let report = cluster.send_to_uids(vec![3; 3000], "x").report().await.unwrap();
     assert_eq!(counts(&report), (3000, 3000, 0));
+}
+
+/// Reports cost little because of this.
+async fn effects_of_one_turn_leave_in_one_message(threads: usize) {
+    const COMMANDS: u64 = 50;
+    let suite = Suite::builder().gateways(1).threads(threads).start().await;
+    let mut worker = suite.worker_link(0, "w:1").await;
+    let mut browser = suite.browser(0).await;
+    let to = worker.accept_client().await;
+    let mut frames = BytesMut::new();
+    for seq in 1..=COMMANDS {
+        let command = Command::SendToClient { to, message: format!("{seq}").into() };
+        let request = 1000 + seq;
+        frames.unsplit(encoded(&ToGateway::ReportedCommand { seq, request, command }));
+    }
+    worker.send_bytes(&frames).await;
+    let (mut messages, mut answers) = (0, Vec::new());
+    while (answers.len() as u64) < COMMANDS {
+        if let ToPeer::Effects { effects } = worker.next().await.expect("the link stays open") {
+            messages += 1;
+            answers.extend(effects);
+        }
+    }
+    let reached = Effect { matched: 1, reached: 1, dropped: 0 };
+    let all: Vec<_> = (1..=COMMANDS).map(|seq| (1000 + seq, reached)).collect();
+    assert_eq!(answers, all);
+    // One, unless the commands arrive in parts.
+    assert!(messages <= 5, "{messages} messages for {COMMANDS} effects");
+    for seq in 1..=COMMANDS {
+        assert_eq!(browser.receive_text().await, seq.to_string());
+    }
 }
 
 async fn handler_gets_a_report_of_its_own_client(threads: usize) {

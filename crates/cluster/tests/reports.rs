@@ -11,6 +11,9 @@ use push_suite_cluster::{Cluster, ClusterGuard, Config, Error, Recipients as To,
 use test_support::fakes::{FakeGateway, FakeLink, FakeRegister, SECRET, Subscriber, sent_to, soon};
 use tokio::task::JoinHandle;
 
+/// The largest future of a report, in bytes.
+const MAX_FUTURE: usize = 1200;
+
 struct Scene {
     cluster: ClusterGuard,
     _register: FakeRegister,
@@ -125,6 +128,36 @@ async fn answers_of_two_links_are_not_confused() {
     link.send(ToPeer::Answer { request: old, answer: effect(70) }).await;
     link.send(ToPeer::Answer { request: new, answer: effect(1) }).await;
     assert_eq!(result(report).await.matched, 1);
+}
+
+#[tokio::test]
+async fn effects_of_several_calls_arrive_in_one_message() {
+    let (scene, mut link) = Scene::start().await;
+    let (mut reports, mut effects) = (Vec::new(), Vec::new());
+    for matched in 0..3 {
+        reports.push(scene.send("1"));
+        let (_, request, _) = reported(&mut link).await;
+        effects.push((request, Effect { matched, reached: matched, dropped: 0 }));
+    }
+    // In another order, with one that answers no request.
+    effects.reverse();
+    effects.push((0, Effect { matched: 70, reached: 70, dropped: 0 }));
+    link.send(ToPeer::Effects { effects }).await;
+    for (matched, report) in (0..).zip(reports) {
+        let report = result(report).await;
+        assert!(report.is_complete() && report.matched == matched, "{report}");
+    }
+}
+
+/// The future of a handler contains that of each report that it may wait for, and is moved for each
+/// event.
+#[tokio::test]
+async fn future_of_a_report_is_small() {
+    let (scene, _link) = Scene::start().await;
+    let one = scene.cluster.send_to_client(scene.gateway.client(1), "1").report();
+    let all = scene.cluster.send_to_all(To::All, "1").report();
+    assert!(size_of_val(&one) <= MAX_FUTURE, "{} bytes", size_of_val(&one));
+    assert!(size_of_val(&all) <= MAX_FUTURE, "{} bytes", size_of_val(&all));
 }
 
 #[tokio::test]

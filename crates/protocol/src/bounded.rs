@@ -17,6 +17,9 @@ pub const MAX_TARGETS: usize = 10_000;
 /// Maximum number of items in one list of an answer.
 pub const MAX_ITEMS: usize = 1 << 20;
 
+/// Maximum number of effects in one message.
+pub const MAX_EFFECTS: usize = 4096;
+
 /// For `#[serde(deserialize_with)]`: a list of up to [`MAX_TARGETS`].
 pub(crate) fn targets<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
@@ -33,6 +36,15 @@ where
     T: Deserialize<'de>,
 {
     deserializer.deserialize_seq(Bounded { most: MAX_PREFIXES, items: PhantomData })
+}
+
+/// The same of up to [`MAX_EFFECTS`].
+pub(crate) fn effects<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    deserializer.deserialize_seq(Bounded { most: MAX_EFFECTS, items: PhantomData })
 }
 
 /// A list of up to [`MAX_TARGETS`], if there is one.

@@ -17,13 +17,13 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Answer, CloseCodes, Command, ConnectionId, Context, Event, Group, InstanceId, Message,
+    Answer, CloseCodes, Command, ConnectionId, Context, Effect, Event, Group, InstanceId, Message,
     PresenceNotified, PresenceReport, Query, Session, Uid, UidLimit, bounded,
     handshake::{Nonce, Proof},
     standby::{StandbyClient, WorkerMessage},
 };
 
-pub use crate::role::Role;
+pub use crate::{bounded::MAX_EFFECTS, role::Role};
 
 /// The first bytes that a native peer sends. As a `GatewayWorker` frame length they would be over a
 /// gigabyte, above the limit of such a frame: this is how a gateway detects the protocol.
@@ -67,8 +67,8 @@ pub enum ToGateway {
     Relay { to: InstanceId, message: WorkerMessage },
     /// A [`Command`](Self::Command) whose effect is requested: once the command has been applied to
     /// all clients, the gateway answers with an [`Answer::Effect`] that carries `request`, in the
-    /// numbers of [`Query`](Self::Query). If the link is lost before, the effect stays unknown: the
-    /// peer sends the command again without a request.
+    /// numbers of [`Query`](Self::Query), or with [`ToPeer::Effects`]. If the link is lost before,
+    /// the effect stays unknown: the peer sends the command again without a request.
     ReportedCommand { seq: u64, request: u64, command: Command },
     /// Answers a [`ToPeer::CheckUid`]: every gateway has been asked, and every client over the limit
     /// is closed.
@@ -143,6 +143,12 @@ pub enum ToPeer {
     PresenceLost { group: Group, shard: u16 },
     /// Right before a part of a full report: of which of it an application was notified.
     PresenceNotified(Box<PresenceNotified>),
+    /// The effects of several [commands with a request](ToGateway::ReportedCommand), by their
+    /// requests: the same as an [`Answer::Effect`] for each. At most [`MAX_EFFECTS`].
+    Effects {
+        #[serde(deserialize_with = "bounded::effects")]
+        effects: Vec<(u64, Effect)>,
+    },
 }
 
 /// Why a peer was refused.

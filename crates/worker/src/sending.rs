@@ -32,8 +32,8 @@ impl<'a> SendToClient<'a> {
     ///
     /// # Errors
     /// Those of [commands](Error#commands).
-    pub async fn report(self) -> Result<Report, Error> {
-        self.report_within(ANSWER_TIMEOUT).await
+    pub fn report(self) -> impl Future<Output = Result<Report, Error>> + Send + use<'a> {
+        self.report_within(ANSWER_TIMEOUT)
     }
 
     /// The same with another time to wait.
@@ -46,7 +46,11 @@ impl<'a> SendToClient<'a> {
         match client.open_link() {
             Some(link) => report_on(link, Command::SendToClient { to, message }, time).await,
             // The gateway may have another.
-            None => client.cluster().send_to_client(client.id(), message).report_within(time).await,
+            None => {
+                let sending = client.cluster().send_to_client(client.id(), message);
+                // Boxed, since it is rare, and the handler's future contains it.
+                Box::pin(sending.report_within(time)).await
+            }
         }
     }
 }

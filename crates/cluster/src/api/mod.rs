@@ -22,7 +22,7 @@ pub use request::report_on;
 pub use sending::{Queueing, Sending};
 pub use sessions::SessionSwap;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, slice, sync::Arc, time::Duration};
 
 use futures_util::future::try_join_all;
 use protocol::{Answer, ClientId, Command, Query, link::ToGateway};
@@ -172,55 +172,97 @@ impl Cluster {
         Ok(())
     }
 
-    /// Sends a call, and collects the effects that the gateways report within `time`.
-    async fn reported(&self, call: Call, time: Duration) -> Result<Report, Error> {
-        if let Call::Client(client, command) = call {
-            let Some(link) = self.place_of(client).await? else {
-                return Err(Error::Unreachable { gateway: client.gateway.to_string() });
-            };
-            let mut requests = [Request::new(&link, command)];
-            self.send_requests(&mut requests).await.map_err(|error| self.shared.cause(error))?;
-            return match requests[0].is_sent {
-                true => Ok(collect(&mut requests, time).await),
-                false => Err(self.shared.cause(link.unreachable())),
-            };
+    /// Sends a call, and collects the effects that the gateways report within `time`. The future of
+    /// each handler that waits for a report contains this one: it is kept small, with boxes for what
+    /// is rare.
+    async fn reported(&self, call: Result<Call, Error>, time: Duration) -> Result<Report, Error> {
+        let call = match call? {
+            Call::Client(client, command) => {
+                let link = self.shared.directory().place(client.gateway).cloned();
+                let link = match link {
+                    Some(link) => link,
+                    None => match Box::pin(self.link_of(client)).await? {
+                        Some(link) => link,
+                        None => {
+                            let gateway = client.gateway.to_string();
+                            return Err(Error::Unreachable { gateway });
+                        }
+                    },
+                };
+                let offered = Request::offer(&link, command, |message| self.offer(&link, message));
+                let mut request = offered.map_err(|error| self.shared.cause(error))?;
+                if let Some(mut blocked) = request.take_blocked() {
+                    let pushed = Box::pin(async {
+                        link.room(blocked.1).await;
+                        self.push(&link, &mut blocked.0).await
+                    });
+                    pushed.await.map_err(|error| self.shared.cause(error))?;
+                }
+                return Ok(collect(slice::from_mut(&mut request), time).await);
+            }
+            call => call,
+        };
+        let now = self.shared.directory();
+        let directory = match now.is_settled() || self.shared.is_closed() {
+            true => now,
+            false => Box::pin(self.settled()).await,
+        };
+        let (mut requests, missing) = match call.is_single() {
+            true => self.request_all(&directory, &[call])?,
+            false => self.request_all(&directory, &call.split())?,
+        };
+        for request in &mut requests {
+            if let Some(blocked) = request.take_blocked() {
+                Box::pin(self.push_blocked(request, blocked)).await?;
+            }
         }
-        let (calls, directory) = (call.split(), self.settled().await);
-        let links: Vec<_> = directory.links().chain(directory.parked()).collect();
-        if links.is_empty() && !calls.is_empty() {
-            return Err(self.shared.no_gateway());
-        }
-        let mut requests = Vec::new();
-        for call in &calls {
-            self.shared.metrics.missed.inc_by(directory.out_of_reach() as u64);
-            let commands = links.iter().map(|link| (link, call.on(link.gateway())));
-            requests.extend(commands.filter_map(|(link, it)| Some(Request::new(link, it?))));
-        }
-        self.send_requests(&mut requests).await?;
         let mut report = collect(&mut requests, time).await;
-        // Those that were never linked, or were given up.
-        let missing = directory.missing().filter_map(|gateway| gateway.parse().ok());
-        let missing = missing.filter(|at| calls.iter().any(|call| call.on(*at).is_some()));
-        missing.for_each(|gateway| report.add_unreachable(gateway));
+        missing.into_iter().for_each(|gateway| report.add_unreachable(gateway));
         Ok(report)
     }
 
-    /// Queues the commands of a call, of which a slow gateway does not delay the others.
-    async fn send_requests(&self, requests: &mut [Request<'_>]) -> Result<(), Error> {
-        let mut blocked = Vec::new();
-        for request in requests {
-            match self.offer(request.link, &mut request.message) {
-                Ok(Offer::Queued(_)) => request.is_sent = true,
-                Ok(Offer::Full(full)) => blocked.push((request, full)),
-                Err(error) => self.missed(error)?,
+    /// Offers the commands of calls to the gateways concerned, of which a slow one does not delay the
+    /// others. Returns them, and the gateways concerned that were never linked, or were given
+    /// up.
+    fn request_all<'a>(
+        &self,
+        directory: &'a Directory<Arc<Link>>,
+        calls: &[Call],
+    ) -> Result<(Vec<Request<'a>>, Vec<SocketAddr>), Error> {
+        let mut requests = Vec::new();
+        for call in calls {
+            self.shared.metrics.missed.inc_by(directory.out_of_reach() as u64);
+            let mut no_gateway = true;
+            for link in directory.links().chain(directory.parked()) {
+                no_gateway = false;
+                let Some(command) = call.on(link.gateway()) else { continue };
+                match Request::offer(link, command, |message| self.offer(link, message)) {
+                    Ok(request) => requests.push(request),
+                    Err(error) => {
+                        self.missed(error)?;
+                        requests.push(Request::unsent(link));
+                    }
+                }
+            }
+            if no_gateway {
+                return Err(self.shared.no_gateway());
             }
         }
-        for (request, full) in blocked {
-            request.link.room(full).await;
-            match self.push(request.link, &mut request.message).await {
-                Ok(()) => request.is_sent = true,
-                Err(error) => self.missed(error)?,
-            }
+        let missing = directory.missing().filter_map(|gateway| gateway.parse().ok());
+        let missing = missing.filter(|at| calls.iter().any(|call| call.on(*at).is_some()));
+        Ok((requests, missing.collect()))
+    }
+
+    /// Sends a command for which there was no queue space.
+    async fn push_blocked(
+        &self,
+        request: &mut Request<'_>,
+        mut blocked: Box<(ToGateway, Full)>,
+    ) -> Result<(), Error> {
+        request.link.room(blocked.1).await;
+        if let Err(error) = self.push(request.link, &mut blocked.0).await {
+            self.missed(error)?;
+            *request = Request::unsent(request.link);
         }
         Ok(())
     }

@@ -1,41 +1,61 @@
 //! Commands whose effect is requested, and the answers to them.
 
-use std::time::Duration;
+use std::{slice, time::Duration};
 
 use protocol::{Answer, Command, Effect, link::ToGateway};
 use tokio::time::Instant;
 
 use crate::{
     Error, Report,
-    link::{Link, Ticket},
+    link::{Full, Link, Offer, Ticket},
 };
 
-/// A command of a call that is to be reported.
+/// A command of a call that is to be reported. Small, since the future of a handler contains it.
 pub(super) struct Request<'a> {
     pub(super) link: &'a Link,
-    pub(super) message: ToGateway,
-    pub(super) is_sent: bool,
     /// Waits for the effect; `None` if it stays unknown.
     ticket: Option<Ticket<'a, Answer>>,
+    /// The command, if there was no queue space for it.
+    blocked: Option<Box<(ToGateway, Full)>>,
 }
 
 impl<'a> Request<'a> {
-    /// A command for a gateway. While that is disconnected, or leaves too many requests unanswered,
-    /// the command is sent without a request.
-    pub(super) fn new(link: &'a Link, command: Command) -> Self {
+    /// Offers a command to a gateway. While that is disconnected, or leaves too many requests
+    /// unanswered, the command is sent without a request.
+    ///
+    /// # Errors
+    /// Those of `offer`.
+    pub(super) fn offer(
+        link: &'a Link,
+        command: Command,
+        offer: impl FnOnce(&mut ToGateway) -> Result<Offer<Full>, Error>,
+    ) -> Result<Self, Error> {
         let ticket = if link.is_up() { link.ticket().ok() } else { None };
-        let message = match &ticket {
+        let mut message = match &ticket {
             Some(Ticket { number, .. }) => {
                 ToGateway::ReportedCommand { seq: 0, request: *number, command }
             }
             None => ToGateway::Command { seq: 0, command },
         };
-        Self { link, message, is_sent: false, ticket }
+        let blocked = match offer(&mut message)? {
+            Offer::Queued(_) => None,
+            Offer::Full(full) => Some(Box::new((message, full))),
+        };
+        Ok(Self { link, ticket, blocked })
+    }
+
+    /// A command that cannot be sent to this gateway.
+    pub(super) const fn unsent(link: &'a Link) -> Self {
+        Self { link, ticket: None, blocked: None }
+    }
+
+    /// Takes the command, if there was no queue space for it.
+    pub(super) const fn take_blocked(&mut self) -> Option<Box<(ToGateway, Full)>> {
+        self.blocked.take()
     }
 
     async fn effect(&mut self, deadline: Option<Instant>) -> Option<Effect> {
-        let ticket = self.ticket.as_mut().filter(|_| self.is_sent)?;
-        match ticket.wait_until(deadline).await {
+        match self.ticket.as_mut()?.wait_until(deadline).await {
             Some(Answer::Effect(effect)) => Some(effect),
             _ => None,
         }
@@ -48,10 +68,16 @@ impl<'a> Request<'a> {
 /// # Errors
 /// As [`Link::send`].
 pub async fn report_on(link: &Link, command: Command, time: Duration) -> Result<Report, Error> {
-    let mut request = Request::new(link, command);
-    link.send_message(&mut request.message).await?;
-    request.is_sent = true;
-    Ok(collect(std::slice::from_mut(&mut request), time).await)
+    let mut request = Request::offer(link, command, |message| link.offer(message))?;
+    if let Some(mut blocked) = request.take_blocked() {
+        // Boxed, since it is rare, and the handler's future contains it.
+        Box::pin(async {
+            link.room(blocked.1).await;
+            link.send_message(&mut blocked.0).await
+        })
+        .await?;
+    }
+    Ok(collect(slice::from_mut(&mut request), time).await)
 }
 
 /// Waits for the effects of commands that were sent, for up to `time`.

@@ -46,8 +46,8 @@ impl<'a> Sending<'a> {
     ///
     /// # Errors
     /// Those of the call.
-    pub async fn report(self) -> Result<Report, Error> {
-        self.report_within(ANSWER_TIMEOUT).await
+    pub fn report(self) -> impl Future<Output = Result<Report, Error>> + Send + use<'a> {
+        self.report_within(ANSWER_TIMEOUT)
     }
 
     /// The same with another time to wait, counted from when the commands are queued for all
@@ -55,8 +55,11 @@ impl<'a> Sending<'a> {
     ///
     /// # Errors
     /// Those of the call.
-    pub async fn report_within(self, time: Duration) -> Result<Report, Error> {
-        self.cluster.reported(self.call?, time).await
+    pub fn report_within(
+        self,
+        time: Duration,
+    ) -> impl Future<Output = Result<Report, Error>> + Send + use<'a> {
+        self.cluster.reported(self.call, time)
     }
 }
 

@@ -37,6 +37,7 @@ use outgoing::{Lifetime, Push};
 
 pub(crate) use gateway_session::GatewaySession;
 pub(crate) use handshake::{Failed, Identity, Proved, connect};
+use pending_requests::NUMBER_BITS;
 pub(crate) use pending_requests::{PendingRequests, Ticket};
 pub(crate) use pump::{Callbacks, Ended, PresenceMessage, fence, run};
 pub(crate) use unscoped::UnscopedCommands;
@@ -70,10 +71,6 @@ pub struct Link {
 
 /// How long a query may take until its answer arrives.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The requests of a link are numbered from its own number shifted by this: a command with a request
-/// may be queued when the next link is open already, whose requests have other numbers.
-const REQUEST_BITS: u32 = 40;
 
 /// Why a gateway closes a link, as announced by it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,7 +150,9 @@ impl Link {
         Self {
             session,
             number,
-            answers: PendingRequests::after(number << REQUEST_BITS, Arc::clone(&metrics.waits)),
+            // A command with a request may be queued when the next link is open already, whose
+            // requests have other numbers.
+            answers: PendingRequests::after(number << NUMBER_BITS, Arc::clone(&metrics.waits)),
             pongs: PendingRequests::default(),
             up: AtomicBool::new(true),
             late: AtomicBool::new(false),

@@ -11,14 +11,22 @@ use std::{
 };
 
 use runtime::sync::{Mutex, MutexGuard};
-use rustc_hash::FxHashMap;
 use tokio::{
     sync::Notify,
     time::{Instant, sleep_until},
 };
 
 /// The maximum number of unanswered requests of one link. Beyond it, requests fail at once.
-const MAX_UNANSWERED: usize = 64 * 1024;
+const MAX_UNANSWERED: usize = 1 << PLACE_BITS;
+
+/// The lowest bits of a request's number: its place.
+const PLACE_BITS: u32 = 16;
+
+/// The bits of a request's number that distinguish it from others of its link.
+pub(super) const NUMBER_BITS: u32 = 56;
+
+/// With more places than this, their memory is freed once no request waits.
+const MAX_SPARE: usize = 1024;
 
 /// Waiting requests, by number.
 #[derive(Debug)]
@@ -32,11 +40,24 @@ pub(crate) struct PendingRequests<T> {
 
 #[derive(Debug)]
 struct State<T> {
-    last: u64,
-    waiting: FxHashMap<u64, Request<T>>,
+    /// The number of none of the requests.
+    none: u64,
+    /// The number of requests so far.
+    count: u64,
+    places: Vec<Place<T>>,
+    /// Places without a request.
+    free: Vec<u16>,
     closed: bool,
     /// When the deadlines are checked next. Not after the earliest.
     check: Option<Instant>,
+}
+
+/// The place of a request, which its number contains: responses are matched without a search.
+#[derive(Debug)]
+struct Place<T> {
+    /// The number of its request, or of the last one.
+    number: u64,
+    request: Option<Request<T>>,
 }
 
 /// A request that waits for its response, or has one that was not collected.
@@ -67,9 +88,11 @@ impl<T> Default for PendingRequests<T> {
 }
 
 impl<T> PendingRequests<T> {
-    /// Numbers requests from the one after `last`. `waits` counts how often a task begins to wait.
-    pub(crate) fn after(last: u64, waits: Arc<AtomicU64>) -> Self {
-        let state = State { last, waiting: FxHashMap::default(), closed: false, check: None };
+    /// Numbers requests from above `none`, whose lowest [`NUMBER_BITS`] are 0. `waits` counts how
+    /// often a task begins to wait.
+    pub(crate) fn after(none: u64, waits: Arc<AtomicU64>) -> Self {
+        let (places, free) = (Vec::new(), Vec::new());
+        let state = State { none, count: 0, places, free, closed: false, check: None };
         Self { state: Mutex::new(state), earlier: Notify::new(), waits }
     }
 
@@ -79,29 +102,25 @@ impl<T> PendingRequests<T> {
 
     /// Registers a request and assigns its number.
     pub(crate) fn ticket(&self) -> Result<Ticket<'_, T>, TooMany> {
-        let mut state = self.lock();
-        if MAX_UNANSWERED <= state.waiting.len() {
-            return Err(TooMany);
-        }
-        state.last += 1;
-        let number = state.last;
-        if !state.closed {
-            let request = Request { response: None, waker: None, deadline: None };
-            state.waiting.insert(number, request);
-        }
+        let number = self.lock().add().ok_or(TooMany)?;
         Ok(Ticket { number, done: false, owner: self })
     }
 
     /// Delivers a response, unless its request was dropped.
     pub(crate) fn resolve(&self, number: u64, value: T) {
-        let mut state = self.lock();
-        let Some(request) = state.waiting.get_mut(&number) else { return };
-        request.response = Some(value);
-        let waker = request.waker.take();
-        drop(state);
+        let waker = self.lock().resolve(number, value);
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+
+    /// Delivers several responses.
+    pub(crate) fn resolve_all(&self, responses: impl ExactSizeIterator<Item = (u64, T)>) {
+        let mut wakers = Vec::with_capacity(responses.len());
+        let mut state = self.lock();
+        wakers.extend(responses.filter_map(|(number, value)| state.resolve(number, value)));
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// No further response will arrive.
@@ -109,8 +128,7 @@ impl<T> PendingRequests<T> {
         let mut state = self.lock();
         state.closed = true;
         // Those that have a response keep it.
-        let unanswered = state.waiting.extract_if(|_, request| request.response.is_none());
-        let wakers: Vec<_> = unanswered.filter_map(|(_, request)| request.waker).collect();
+        let wakers = state.end(|request| request.response.is_none());
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -132,11 +150,11 @@ impl<T> PendingRequests<T> {
 
     fn end_expired(&self, now: Instant) {
         let mut state = self.lock();
-        let expired = state.waiting.extract_if(|_, request| {
+        let wakers = state.end(|request| {
             request.response.is_none() && request.deadline.is_some_and(|deadline| deadline <= now)
         });
-        let wakers: Vec<_> = expired.filter_map(|(_, request)| request.waker).collect();
-        state.check = state.waiting.values().filter_map(|request| request.deadline).min();
+        let waiting = state.places.iter().filter_map(|place| place.request.as_ref());
+        state.check = waiting.filter_map(|request| request.deadline).min();
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -149,9 +167,9 @@ impl<T> PendingRequests<T> {
     ) -> Poll<Option<T>> {
         let mut guard = self.lock();
         let state = &mut *guard;
-        let Some(request) = state.waiting.get_mut(&number) else { return Poll::Ready(None) };
+        let Some(request) = state.get(number) else { return Poll::Ready(None) };
         if let Some(response) = request.response.take() {
-            state.waiting.remove(&number);
+            state.remove(number);
             return Poll::Ready(Some(response));
         }
         match &mut request.waker {
@@ -174,6 +192,71 @@ impl<T> PendingRequests<T> {
     }
 }
 
+impl<T> State<T> {
+    fn add(&mut self) -> Option<u64> {
+        if self.closed {
+            return Some(self.none);
+        }
+        let place = match self.free.pop() {
+            Some(place) => place,
+            None if self.places.len() == MAX_UNANSWERED => return None,
+            None => {
+                self.places.push(Place { number: self.none, request: None });
+                (self.places.len() - 1) as u16
+            }
+        };
+        self.count += 1;
+        let number = self.none | (self.count << PLACE_BITS) | u64::from(place);
+        let request = Some(Request { response: None, waker: None, deadline: None });
+        self.places[usize::from(place)] = Place { number, request };
+        Some(number)
+    }
+
+    fn place(&mut self, number: u64) -> Option<&mut Place<T>> {
+        // Its lowest bits.
+        let place = self.places.get_mut(usize::from(number as u16))?;
+        (place.number == number).then_some(place)
+    }
+
+    fn get(&mut self, number: u64) -> Option<&mut Request<T>> {
+        self.place(number)?.request.as_mut()
+    }
+
+    fn resolve(&mut self, number: u64, value: T) -> Option<Waker> {
+        let request = self.get(number)?;
+        request.response = Some(value);
+        request.waker.take()
+    }
+
+    fn remove(&mut self, number: u64) {
+        if self.place(number).is_some_and(|place| place.request.take().is_some()) {
+            self.vacate(number as u16);
+        }
+    }
+
+    /// Removes the requests that are `such`, and returns their wakers.
+    fn end(&mut self, such: impl Fn(&Request<T>) -> bool) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        let mut vacated = Vec::new();
+        for (at, place) in self.places.iter_mut().enumerate() {
+            if let Some(request) = place.request.take_if(|request| such(request)) {
+                wakers.extend(request.waker);
+                vacated.push(at as u16);
+            }
+        }
+        vacated.into_iter().for_each(|place| self.vacate(place));
+        wakers
+    }
+
+    fn vacate(&mut self, place: u16) {
+        self.free.push(place);
+        // Numbers are not reused, so places may be. Frees the memory of a burst.
+        if MAX_SPARE < self.places.len() && self.free.len() == self.places.len() {
+            (self.places, self.free) = (Vec::new(), Vec::new());
+        }
+    }
+}
+
 impl<T> Ticket<'_, T> {
     /// Waits for the response; `None` when the link has closed. Not to be called again once it has
     /// returned.
@@ -192,7 +275,7 @@ impl<T> Ticket<'_, T> {
 impl<T> Drop for Ticket<'_, T> {
     fn drop(&mut self) {
         if !self.done {
-            self.owner.lock().waiting.remove(&self.number);
+            self.owner.lock().remove(self.number);
         }
     }
 }
@@ -286,7 +369,20 @@ mod tests {
             assert_eq!(outcome, expected);
             assert!(at <= took && took <= at + tick, "{took:?} instead of {at:?}");
         }
-        assert!(correlated.lock().waiting.is_empty());
+        assert_eq!(correlated.lock().free.len(), 4);
+    }
+
+    #[tokio::test]
+    async fn late_response_is_not_that_of_the_next_request_in_its_place() {
+        let correlated = PendingRequests::after(7 << NUMBER_BITS, Arc::default());
+        let late = correlated.ticket().unwrap().number;
+        let mut next = correlated.ticket().unwrap();
+        assert_eq!(late as u16, next.number as u16);
+        correlated.resolve_all([(late, "late"), (7 << NUMBER_BITS, "none")].into_iter());
+        correlated.resolve_all([(next.number, "next")].into_iter());
+        assert_eq!(next.wait().await, Some("next"));
+        correlated.resolve(next.number, "again");
+        assert!(correlated.ticket().unwrap().number >> NUMBER_BITS == 7);
     }
 
     #[test]
@@ -295,6 +391,7 @@ mod tests {
         let tickets: Vec<_> = (0..MAX_UNANSWERED).map(|_| correlated.ticket().unwrap()).collect();
         assert!(correlated.ticket().is_err());
         drop(tickets);
+        assert_eq!(correlated.lock().places.len(), 0, "the memory of a burst is freed");
         assert!(correlated.ticket().is_ok());
     }
 }

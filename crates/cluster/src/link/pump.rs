@@ -10,7 +10,7 @@ use std::{
 
 use bytes::{Buf, BytesMut};
 use protocol::{
-    Group, InstanceId, PresenceNotified, PresenceReport,
+    Answer, Group, InstanceId, PresenceNotified, PresenceReport,
     codec::native::{self, DecodeError},
     link::{ToGateway, ToPeer},
     standby::WorkerMessage,
@@ -256,6 +256,13 @@ impl Pump<'_> {
                 ToPeer::Answer { request, answer } => {
                     is_answered = true;
                     self.link.answers.resolve(request, answer);
+                }
+                ToPeer::Effects { effects } => {
+                    is_answered = true;
+                    let answers = effects.into_iter();
+                    self.link.answers.resolve_all(
+                        answers.map(|(request, effect)| (request, Answer::Effect(effect))),
+                    );
                 }
                 ToPeer::CommandAck { through } => self.link.record_ack(through, self.has_unacked),
                 ToPeer::Pong { token } => self.link.pongs.resolve(token, ()),

@@ -3,7 +3,11 @@
 use std::{collections::VecDeque, io::IoSlice, net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
 
 use bytes::{Bytes, BytesMut};
-use protocol::{Answer, InstanceId, codec::native, link::ToPeer};
+use protocol::{
+    Answer, InstanceId,
+    codec::native,
+    link::{MAX_EFFECTS, ToPeer},
+};
 use runtime::{clock, stream::OwnedWriteHalf};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -216,13 +220,10 @@ impl Link {
 
     /// Queues the effects of commands of a native peer.
     pub(super) fn send_effects(&mut self, effects: &[Reported]) {
-        let mut frames = BytesMut::new();
-        for Reported { request, effect, .. } in effects {
-            let (request, answer) = (*request, Answer::Effect(*effect));
-            native::encode(&ToPeer::Answer { request, answer }, &mut frames)
-                .expect("a few numbers fit a frame");
+        for effects in effects.chunks(MAX_EFFECTS) {
+            let effects = effects.iter().map(|it| (it.request, it.effect)).collect();
+            self.send(&ToPeer::Effects { effects });
         }
-        self.push(&frames.freeze());
     }
 
     /// Queues a message for a native peer.

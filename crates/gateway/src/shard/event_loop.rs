@@ -54,7 +54,9 @@ impl Shard {
         // Before barriers, and before what comes from a later pass.
         let is_reporting = self.report_presence();
         if !self.commands.effects.is_empty() {
-            gateway.hub.push(ToHub::Effects(mem::take(&mut self.commands.effects)));
+            // As many as in the next pass, probably.
+            let next = Vec::with_capacity(self.commands.effects.len());
+            gateway.hub.push(ToHub::Effects(mem::replace(&mut self.commands.effects, next)));
         }
         for token in self.commands.barriers.drain(..) {
             gateway.hub.push(ToHub::PartialAnswer { token, part: PartialAnswer::Barrier });

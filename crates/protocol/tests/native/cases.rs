@@ -4,7 +4,7 @@ use std::{fmt::Debug, time::Duration};
 
 use crate::{
     handshake_answers, presence,
-    queries::{answers, filters, queries},
+    queries::{answers, effects, filters, queries},
     recipients::{kinds, recipients, targets},
 };
 use bytes::Bytes;
@@ -381,6 +381,7 @@ fn own_to_peer() -> Vec<(&'static str, ToPeer)> {
             "presence-lost": ToPeer::PresenceLost { group: group("r"), shard: 2 };
         ToPeer::PresenceNotified(_) =>
             "presence-notified": ToPeer::PresenceNotified(Box::new(presence::notified()));
+        ToPeer::Effects { .. } => "effects": effects();
     })
 }
 

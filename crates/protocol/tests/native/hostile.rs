@@ -3,13 +3,13 @@
 use bytes::{BufMut, BytesMut};
 use proptest::{collection::vec, prelude::*};
 use push_suite_protocol::{
-    Command, ConnectionId, Fields, Filter, Group, Query, Recipients, Uid,
+    Command, ConnectionId, Effect, Fields, Filter, Group, Query, Recipients, Uid,
     bounded::MAX_TARGETS,
     close::MAX_REASON,
     codec::native::{
         DecodeError, MAX_FRAME, MAX_UNAUTHENTICATED_FRAME, PREFIX, VERSION, decode, encode,
     },
-    link::{LinkMessage, MAGIC, ToGateway, ToPeer},
+    link::{LinkMessage, MAGIC, MAX_EFFECTS, ToGateway, ToPeer},
     name::MAX_NAME,
     session::{MAX_PHP_SESSION, MAX_SESSION},
 };
@@ -154,6 +154,14 @@ fn list_over_the_limit_of_targets_is_refused() {
     ] {
         assert!(decode_frame::<ToGateway>(&encoded(&message)).is_err());
     }
+}
+
+#[test]
+fn effects_over_the_limit_are_refused() {
+    let effects = |count| ToPeer::Effects { effects: vec![(1, Effect::default()); count] };
+    assert!(decode_frame::<ToPeer>(&encoded(&effects(MAX_EFFECTS))).is_ok());
+    let error = decode_frame::<ToPeer>(&encoded(&effects(MAX_EFFECTS + 1))).unwrap_err();
+    assert!(error.to_string().contains("more than 4096"), "{error}");
 }
 
 #[test]

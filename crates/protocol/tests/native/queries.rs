@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use push_suite_protocol::{
     Answer, ConnectionId, Effect, Fields, Filter, Message, Query, Renewal, Retained, Retention,
-    Row, Session, Swap, inspect::DetailsPage,
+    Row, Session, Swap, inspect::DetailsPage, link::ToPeer,
 };
 
 use crate::{
@@ -147,4 +147,10 @@ pub(crate) fn answers() -> Vec<(&'static str, Answer)> {
     });
     all.extend(tokens::renewals());
     all
+}
+
+/// The effects of commands.
+pub(crate) fn effects() -> ToPeer {
+    let one = Effect { matched: 3, reached: 1, dropped: 2 };
+    ToPeer::Effects { effects: vec![(300, one), (0x0102_0304_0506_0708, Effect::default())] }
 }

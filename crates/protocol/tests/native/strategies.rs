@@ -84,7 +84,16 @@ pub(crate) fn to_peer() -> impl Strategy<Value = ToPeer> {
         presence::reports().prop_map(|report| ToPeer::Presence(Box::new(report))),
         (group(), any::<u16>()).prop_map(|(group, shard)| ToPeer::PresenceLost { group, shard }),
         presence::notifications().prop_map(|notified| ToPeer::PresenceNotified(Box::new(notified))),
+        vec((any::<u64>(), effect()), 0..4).prop_map(|effects| ToPeer::Effects { effects }),
     ]
+}
+
+fn effect() -> impl Strategy<Value = Effect> {
+    any::<(u64, u64, u64)>().prop_map(|(matched, reached, dropped)| Effect {
+        matched,
+        reached,
+        dropped,
+    })
 }
 
 fn standby_client() -> impl Strategy<Value = StandbyClient> {
@@ -359,9 +368,7 @@ fn answer() -> impl Strategy<Value = Answer> {
         vec(group(), 0..4).prop_map(Answer::Groups),
         vec(row, 0..4).prop_map(Answer::Rows),
         Just(Answer::Unavailable),
-        any::<(u64, u64, u64)>().prop_map(|(matched, reached, dropped)| {
-            Answer::Effect(Effect { matched, reached, dropped })
-        }),
+        effect().prop_map(Answer::Effect),
         vec(any::<u64>(), 0..4).prop_map(Answer::Numbers),
         vec(uid(), 0..4).prop_map(Answer::Uids),
         prop_oneof![Just(Swap::Offline), Just(Swap::Done), session().prop_map(Swap::Other),]
