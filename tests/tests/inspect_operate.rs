@@ -1,5 +1,4 @@
 //! Requests of operators: a gateway drains, changes its log filter, and shows its settings.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use push_suite_cluster::Error;
 use suite_tests::{Scene, Suite, eventually, with_timeout};
