@@ -1,9 +1,13 @@
 //! `--app webhook`: events that no client waits for, over real sockets.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    slice,
+    time::Duration,
+};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use suite_tests::{eventually, webhooks::HookFile};
 use test_support::receiver::{Received, Receiver, Reply};
 
@@ -11,9 +15,9 @@ use test_support::receiver::{Received, Receiver, Reply};
 fn with_uid(request: &Received) -> Reply {
     match request.header("ce-type") {
         "gw.connect" => {
-            let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+            let body: Value = serde_json::from_slice(&request.body).unwrap();
             let uid = &body["query"]["name"][0];
-            Reply::json(serde_json::json!({ "uid": uid }).to_string())
+            Reply::json(json!({ "uid": uid }).to_string())
         }
         _ => Reply::status(204),
     }
@@ -161,10 +165,9 @@ async fn events_without_a_waiting_client_are_sent_in_batches_and_none_is_lost_by
         }
     }
     assert_eq!((closes.len(), accepted().await), (CLIENTS, Some(3.0 * CLIENTS as f64)));
-    let largest =
-        receiver.received().iter().map(|it| batched(std::slice::from_ref(it)).len()).max();
+    let largest = receiver.received().iter().map(|it| batched(slice::from_ref(it)).len()).max();
     assert!(1 < largest.unwrap(), "{largest:?}");
-    let offline: std::collections::BTreeSet<_> =
+    let offline: BTreeSet<_> =
         of("gw.uid.offline").iter().map(|event| event["subject"].to_string()).collect();
     assert_eq!(offline.len(), CLIENTS);
 }
