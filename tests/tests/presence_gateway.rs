@@ -2,10 +2,10 @@
 //! snapshots, changes of members, owners, reports.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use protocol::{
-    Answer, Command, ConnectionId, Event, Member, MemberId, Message, Query,
+    Answer, Command, ConnectionId, Event, Excluded, Member, MemberId, Message, Query, Retention,
     codec::gateway_worker::Opcode,
     link::{ToGateway, ToPeer},
     rendezvous::rendezvous,
@@ -20,6 +20,7 @@ use suite_tests::{
 
 on_one_and_three_threads!(
     join_waits_for_the_view_and_receives_exactly_its_bytes,
+    retained_message_for_a_join_that_waits_comes_behind_its_snapshot,
     members_of_one_id_are_one_and_do_not_see_themselves,
     owner_that_ends_is_replaced_and_gets_full_reports,
     worker_that_is_leaving_owns_nothing_again,
@@ -127,6 +128,49 @@ async fn join_waits_for_the_view_and_receives_exactly_its_bytes(threads: usize) 
     let expected = ["late", "m0", "m1", "m2", "m3", "m4", "m5"].map(|name| (name.to_owned(), 1));
     assert_eq!((answer.clients, members), (7, expected.to_vec()));
     assert_eq!(answer.members[1].member, member("m0"));
+}
+
+async fn retained_message_for_a_join_that_waits_comes_behind_its_snapshot(threads: usize) {
+    let (suite, mut events, mut clients) = scene(threads, 3).await;
+    let retain = |text: &str| Command::SendAndRetain {
+        group: room(),
+        exclude: Excluded { clients: Vec::new(), uids: Vec::new() },
+        retention: Retention::new(Duration::ZERO, Duration::from_secs(600)),
+        message: Message::text(text),
+    };
+    for (at, (_, id)) in clients.iter().enumerate() {
+        events.command(join(*id, &format!("m{at}"))).await;
+    }
+    let send = |client, text: &str| Command::SendRetained {
+        client,
+        group: room(),
+        found: None,
+        message: Message::text(text),
+    };
+    events.command(send(clients[0].1, "none")).await;
+    events.command(retain("old")).await;
+    events.command(send(clients[1].1, "none")).await;
+    events.command(send(clients[1].1, "none")).await;
+    // The clients are no members yet, so that this does not reach them either.
+    events.command(retain("new")).await;
+    for client in &mut clients {
+        assert!(before_mark(&mut events, client).await.is_empty());
+    }
+    let mut owner = Watcher::new(&suite, "owner:1").await;
+    let names = ["m0", "m1", "m2"];
+    owner.wait_for(3, &names.map(|name| (name, 1))).await;
+    owner.send_views(&names).await;
+    for (client, retained) in clients.iter_mut().zip([&["new"][..], &["new"], &[]]) {
+        assert_eq!(client.0.receive_text().await, shown(&names));
+        for text in retained {
+            assert_eq!(client.0.receive_text().await, *text);
+        }
+    }
+    // From here on they are members.
+    events.command(retain("newer")).await;
+    for client in &mut clients {
+        assert_eq!(before_mark(&mut events, client).await, ["newer"]);
+    }
 }
 
 async fn members_of_one_id_are_one_and_do_not_see_themselves(threads: usize) {

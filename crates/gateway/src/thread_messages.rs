@@ -225,6 +225,8 @@ pub(crate) enum ToHub {
     Standby { link: LinkId, shard: u16, frames: Bytes, confirm: Option<u64> },
     /// Reports of watched groups. The hub confirms to the shard that they are written.
     Presence { link: LinkId, shard: u16, frames: Bytes },
+    /// A client is to be sent the retained message of a group, or this one if there is none.
+    SendRetained { client: ConnectionId, group: Group, message: Message },
     /// This shard's part of an answer.
     PartialAnswer { token: Token, part: PartialAnswer },
     /// The effects of commands in this pass, in their order.

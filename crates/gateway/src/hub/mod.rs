@@ -397,6 +397,9 @@ impl Hub {
                 }
             }
             ToHub::Presence { link, shard, frames } => self.presence_reported(link, shard, &frames),
+            ToHub::SendRetained { client, group, message } => {
+                self.send_retained(client, group, message);
+            }
             ToHub::PartialAnswer { token, part } => self.add_partial_answer(token, part),
             ToHub::Effects(effects) => self.report_effects(&effects),
             ToHub::Bound { uid } => self.uid_bound(uid),

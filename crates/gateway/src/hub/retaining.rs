@@ -1,6 +1,6 @@
 //! Retained messages: kept and read as commands and queries about them arrive.
 
-use protocol::{Answer, Command, Group};
+use protocol::{Answer, Command, ConnectionId, Group, Message};
 use runtime::clock;
 
 use super::{Hub, retained::Former};
@@ -52,6 +52,19 @@ impl Hub {
             }
             _ => Some(command),
         }
+    }
+
+    /// Sends a client the retained message of a group, or `message` if there is none: its shard has
+    /// held that back until the client was a member.
+    pub(super) fn send_retained(&mut self, client: ConnectionId, group: Group, message: Message) {
+        let (sent, message) = match self.retained.get(&group, clock::now()) {
+            Some(entry) => (entry.sent, entry.message.clone()),
+            None => (Ordinal(0), message),
+        };
+        let shard = self.gateway.shard_of(client);
+        let message = ToShard::SendRetained { reported: None, client, group, sent, message };
+        self.outgoing[shard].push(message);
+        self.schedule_run();
     }
 
     /// The retained message of a group.

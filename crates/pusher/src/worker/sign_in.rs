@@ -12,6 +12,10 @@ use crate::{
 /// The code of an error: the watchlist is too long.
 const LONG_WATCHLIST: u16 = 4302;
 
+/// Maximum number of queries for the users of a watchlist. Each after the second follows a change
+/// during the one before, of which there is a notice as well.
+const QUERIES: usize = 4;
+
 impl Connection<'_> {
     pub(super) async fn sign_in(&self, sign_in: SignIn) -> anyhow::Result<()> {
         let SignIn { auth, user_data } = sign_in;
@@ -61,19 +65,33 @@ impl Connection<'_> {
         for user in watchlist {
             self.client.join_group(names::watchers_group(self.app, user)).await?;
         }
-        let uids = watchlist.iter().map(|user| names::uid(self.app, user));
-        let are_online = match self.client.cluster().are_uids_online(uids).await {
-            Ok(are_online) => are_online,
-            Err(error) => {
-                // The client is signed in, and its users are shown as they come and go.
-                tracing::debug!(client = %self.client.id(), %error, "watchlist not shown");
+        let mut shown = vec![None; watchlist.len()];
+        // A notice of a later change may have overtaken what is shown, so it is compared with the
+        // users as they are once the client's gateway has it.
+        for _ in 0..QUERIES {
+            let uids = watchlist.iter().map(|user| names::uid(self.app, user));
+            let are_online = match self.client.cluster().are_uids_online(uids).await {
+                Ok(are_online) => are_online,
+                Err(error) => {
+                    // The client is signed in, and its users are shown as they come and go.
+                    tracing::debug!(client = %self.client.id(), %error, "watchlist not shown");
+                    return Ok(());
+                }
+            };
+            let of = |online: bool| -> Vec<_> {
+                let users = watchlist.iter().zip(&are_online).zip(&shown);
+                let users =
+                    users.filter(|((_, is), before)| **is == online && **before != Some(online));
+                users.map(|((user, _), _)| user).collect()
+            };
+            let (online, offline) = (of(true), of(false));
+            if online.is_empty() && offline.is_empty() {
                 return Ok(());
             }
-        };
-        let of = |online: bool| -> Vec<_> {
-            let users = watchlist.iter().zip(&are_online).filter(|(_, it)| **it == online);
-            users.map(|(user, _)| user).collect()
-        };
-        Ok(self.client.send(server_message::watchlist_events(&of(true), &of(false))).await?)
+            let message = server_message::watchlist_events(&online, &offline);
+            self.client.send(message).report().await?;
+            shown = are_online.into_iter().map(Some).collect();
+        }
+        Ok(())
     }
 }

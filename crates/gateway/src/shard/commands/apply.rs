@@ -26,6 +26,11 @@ impl Shard {
     pub(in crate::shard) fn apply(&mut self, from: LinkId, ordinal: Ordinal, command: Command) {
         self.commands.from = Some(from);
         match command {
+            Command::SendRetained { client, group, message, .. }
+                if self.presence.keep_behind(client, &group, &message) =>
+            {
+                self.commands.count(true);
+            }
             // The hub retains no message of this group.
             Command::SendToClient { to, message }
             | Command::SendRetained { client: to, message, .. } => {
@@ -198,6 +203,9 @@ impl Shard {
         });
         match found {
             Some((_, true)) => self.commands.count(true),
+            Some(_) if self.presence.keep_behind(client, group, &message) => {
+                self.commands.count(true);
+            }
             Some((key, false)) => {
                 let pushed = self.send_one(key, message);
                 self.commands.count_message(pushed);

@@ -11,7 +11,7 @@ use crate::{
     shard::{
         Shard,
         connections::Audience,
-        presence::{Joined, Joining},
+        presence::{Joined, Joining, Welcomed},
     },
     thread_messages::{LinkId, MOST_JOINED, Ordinal, ToHub, Watcher},
 };
@@ -86,13 +86,18 @@ impl Shard {
         mut last: Option<(Snapshot, Framed)>,
     ) -> Option<Work> {
         for _ in 0..WELCOMED {
-            let (client, snapshot) = self.presence.next_waiting(&group)?;
+            let Welcomed { client, snapshot, behind } = self.presence.next_waiting(&group)?;
             let ordinal = ordinals.next()?;
             // It may be in more groups than when it began to wait.
             if !self.join(client, group.clone(), Ordinal(ordinal)) {
                 let rest = self.directory.watched_count(&group);
                 self.presence.left(client, &group, rest);
                 continue;
+            }
+            if let Some(message) = behind {
+                // Messages for the group did not reach it meanwhile. The hub has the last of them.
+                let group = group.clone();
+                self.gateway.hub.push(ToHub::SendRetained { client, group, message });
             }
             let is_same = last.as_ref().is_some_and(|(of, _)| *of == snapshot);
             if !(is_same && self.presence.is_announced(client, &group))

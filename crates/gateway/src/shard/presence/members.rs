@@ -27,6 +27,15 @@ impl Joining {
     }
 }
 
+/// A client whose join has waited, and is completed.
+#[derive(Debug)]
+pub(in crate::shard) struct Welcomed {
+    pub(in crate::shard) client: ConnectionId,
+    pub(in crate::shard) snapshot: Snapshot,
+    /// Sent behind the snapshot, unless the group has a retained message.
+    pub(in crate::shard) behind: Option<Message>,
+}
+
 /// A member with clients here, or one that has left.
 #[derive(Debug)]
 pub(super) struct Here {
@@ -52,6 +61,15 @@ struct Waiting {
     snapshot: Snapshot,
     /// Whether the client is in the group already, without being a member.
     is_in: bool,
+    /// Sent behind the snapshot, unless the group has a retained message by then.
+    behind: Option<Message>,
+}
+
+impl Waiting {
+    /// Approximate bytes that it takes.
+    fn weight(&self) -> usize {
+        self.snapshot.weight() + ENTRY + self.behind.as_ref().map_or(0, |it| it.body.len())
+    }
 }
 
 /// The announced members.
@@ -162,13 +180,21 @@ impl Members {
         if self.view.is_some() {
             return self.compose(client, &snapshot).map(|(message, _)| message);
         }
-        self.bytes += snapshot.weight() + ENTRY;
+        let behind = self.stop_waiting(client).and_then(|before| before.behind);
+        let waiting = Waiting { snapshot, is_in, behind };
+        self.bytes += waiting.weight();
         self.waiting_outside += usize::from(!is_in);
-        if let Some(old) = self.waiting.insert(client, Waiting { snapshot, is_in }) {
-            self.bytes -= old.snapshot.weight() + ENTRY;
-            self.waiting_outside -= usize::from(!old.is_in);
-        }
+        self.waiting.insert(client, waiting);
         None
+    }
+
+    /// Keeps a message for a client that waits, in place of an earlier one. Returns whether it does.
+    pub(super) fn keep_behind(&mut self, client: ConnectionId, message: &Message) -> bool {
+        let Some(waiting) = self.waiting.get_mut(&client) else { return false };
+        self.bytes -= waiting.weight();
+        waiting.behind = Some(message.clone());
+        self.bytes += waiting.weight();
+        true
     }
 
     /// Removes a client. Returns its member.
@@ -185,7 +211,7 @@ impl Members {
 
     fn stop_waiting(&mut self, client: ConnectionId) -> Option<Waiting> {
         let waiting = self.waiting.remove(&client)?;
-        self.bytes -= waiting.snapshot.weight() + ENTRY;
+        self.bytes -= waiting.weight();
         self.waiting_outside -= usize::from(!waiting.is_in);
         Some(waiting)
     }
@@ -252,11 +278,11 @@ impl Members {
     }
 
     /// The next client whose join has waited, once there is a view.
-    pub(super) fn next_waiting(&mut self) -> Option<(ConnectionId, Snapshot)> {
+    pub(super) fn next_waiting(&mut self) -> Option<Welcomed> {
         self.view.as_ref()?;
         let client = *self.waiting.first_key_value()?.0;
-        let waiting = self.stop_waiting(client)?;
-        Some((client, waiting.snapshot))
+        let Waiting { snapshot, behind, .. } = self.stop_waiting(client)?;
+        Some(Welcomed { client, snapshot, behind })
     }
 
     /// The snapshot for a member, and whether it is that of the view.

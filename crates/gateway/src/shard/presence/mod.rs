@@ -19,7 +19,7 @@ use protocol::{
 };
 use rustc_hash::FxHashMap;
 
-pub(super) use self::members::Joining;
+pub(super) use self::members::{Joining, Welcomed};
 use self::{
     owners::{Owner, Owners},
     tombstones::Tombstones,
@@ -258,9 +258,23 @@ impl Presence {
         }
     }
 
-    /// The next client whose join has waited, and the snapshot that it receives. `None` if there is
-    /// no more, or no view.
-    pub(super) fn next_waiting(&mut self, group: &Group) -> Option<(ConnectionId, Snapshot)> {
+    /// Keeps a message that is sent instead of the retained one of the group, if there is none, until
+    /// the client has its snapshot. Returns whether its join waits, and there is room.
+    pub(super) fn keep_behind(
+        &mut self,
+        client: ConnectionId,
+        group: &Group,
+        message: &Message,
+    ) -> bool {
+        if !self.has(client, group) || self.limit < self.totals.bytes + message.body.len() {
+            return false;
+        }
+        let keep = |watched: &mut Watched| watched.members.keep_behind(client, message);
+        self.change(group, false, |watched, _| keep(watched)) == Some(true)
+    }
+
+    /// The next client whose join has waited. `None` if there is no more, or no view.
+    pub(super) fn next_waiting(&mut self, group: &Group) -> Option<Welcomed> {
         self.change(group, false, |watched, _| watched.members.next_waiting()).flatten()
     }
 

@@ -126,7 +126,7 @@ impl Scene {
     /// Completes the joins that wait. Returns the snapshots.
     fn welcome(&mut self, group: &Group) -> Vec<(u32, String)> {
         let mut all = Vec::new();
-        while let Some((client, snapshot)) = self.presence.next_waiting(group) {
+        while let Some(Welcomed { client, snapshot, .. }) = self.presence.next_waiting(group) {
             self.enter(client, group);
             let (message, _) = self.presence.compose(client, group, &snapshot).unwrap();
             all.push((client.0, message.as_text().unwrap().to_owned()));

@@ -80,6 +80,24 @@ async fn watchlist_shows_users_online_and_offline_at_the_sign_in() {
 }
 
 #[tokio::test]
+async fn watchlist_is_corrected_if_a_user_leaves_between_its_query_and_its_message() {
+    let scene = Scene::start();
+    let (ann, bob) = (scene.connect().await, scene.connect().await);
+    bob.signs_in(r#"{"id":"bob"}"#).await;
+    let data = r#"{"id":"ann","watchlist":["eve","bob"]}"#;
+    // The gateway answers the query, and then bob leaves, before the handler continues.
+    let leaves = async { bob.client.unbind_uid().await.unwrap() };
+    let (received, ()) = tokio::join!(biased; ann.signs_in(data), leaves);
+    let offline = server_message::watchlist_events(&[""; 0], &["bob"]);
+    let expected = [
+        server_message::signin_success(data),
+        server_message::watchlist_events(&["bob"], &["eve"]),
+        offline,
+    ];
+    assert_eq!(received, expected);
+}
+
+#[tokio::test]
 async fn sign_in_succeeds_while_the_users_of_its_watchlist_cannot_be_queried() {
     let scene = Scene::start();
     let ann = scene.connect().await;
