@@ -13,7 +13,7 @@ use suite_tests::{
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 on_one_and_three_threads!(
-    life_of_a_client_is_told_from_connect_to_close,
+    life_of_a_client_is_recorded_from_connect_to_close,
     history_of_a_uid_outlives_its_clients,
     events_of_all_gateways_are_in_order_of_time,
     refused_handshake_is_recorded_with_its_reason,
@@ -48,7 +48,7 @@ async fn closing(cluster: &Cluster, client: ClientId) -> Closing {
     .await
 }
 
-async fn life_of_a_client_is_told_from_connect_to_close(threads: usize) {
+async fn life_of_a_client_is_recorded_from_connect_to_close(threads: usize) {
     let (scene, _workers) = Scene::with_workers(threads).await;
     let (cluster, id) = (&scene.cluster, scene.ids[0]);
     cluster.bind_uid(id, "ann").await.unwrap();

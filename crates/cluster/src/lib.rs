@@ -59,13 +59,14 @@ pub use config::{Config, GATEWAY_GRACE, PEER_TIMEOUT};
 pub use error::Error;
 pub use inspect::{
     ClientFilter, ClientPage, ClusterHistory, GatewayReport, HistoryEvent, HistoryFilter,
-    InspectedClient, InvalidPageStart, PageStart, WorkerReport, workers,
+    InspectedClient, InvalidPageStart, PageStart, Tail, TailBatch, TailFrame, TailTarget,
+    WorkerReport, workers,
 };
 pub use merge::Row;
 pub use presence::{Notice, NoticeKind, UidNotice};
 pub use protocol::inspect::{
-    ClientDetails, ClientState, ClosedBy, Closing, GatewayStatus, LifecycleKind, ListenerKind,
-    ListenerStatus, PeerKind, PeerStatus, ReadPause, ThreadStatus, Traffic,
+    ClientDetails, ClientState, ClosedBy, Closing, Direction, GatewayStatus, LifecycleKind,
+    ListenerKind, ListenerStatus, PeerKind, PeerStatus, ReadPause, ThreadStatus, Traffic,
 };
 pub use protocol::{
     ClientId, Close, CloseFrame, ConnectionId, Fields, Form, Group, InstanceId, InvalidClientId,

@@ -42,6 +42,11 @@ impl Framed {
         Self { deflate_from: bytes, ..self }
     }
 
+    /// The message.
+    pub const fn message(&self) -> &Message {
+        &self.message
+    }
+
     /// Size of the message in bytes.
     pub fn size(&self) -> usize {
         self.message.body.len()

@@ -14,7 +14,8 @@ use bytes::Bytes;
 use inbox::Inbox;
 use protocol::{
     CloseCodes, Command, ConnectionId, Effect, Grant, Group, InstanceId, Message, PresenceAnswer,
-    Query, Renewal, Row, Session, Swap, Uid, inspect::LifecycleEvent,
+    Query, Renewal, Row, Session, Swap, Uid,
+    inspect::{LifecycleEvent, OpenTail, Tailed},
 };
 use runtime::{net::Released, rate_limit::Throttle, sync::Mutex};
 use tokio_util::sync::CancellationToken;
@@ -179,6 +180,10 @@ pub(crate) enum ToShard {
     PresenceWritten { link: LinkId, bytes: usize },
     /// To be answered with the uids of the next clients that connected after `after`.
     FindUids { after: Ordinal },
+    /// A peer opens a tail.
+    Tail { link: LinkId, open: Arc<OpenTail> },
+    /// A tail of a link has ended, or all of them.
+    EndTail { link: LinkId, tail: Option<u64> },
     /// The gateway shuts down: close every client, well within `grace`.
     Drain { grace: Duration },
 }
@@ -235,6 +240,8 @@ pub(crate) enum ToHub {
     Bound { uid: Uid },
     /// The uids of [`UIDS_PER_SLICE`] clients, and where to continue unless that was all.
     Uids { uids: Vec<Uid>, next: Option<Ordinal> },
+    /// Messages of a tail.
+    Tailed { link: LinkId, tailed: Tailed },
     /// The shard's memory budget is exceeded, or no longer.
     Pressed { shard: u16, pressed: bool },
     /// The shard has no connections left, and workers have acknowledged all events.

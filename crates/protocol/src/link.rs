@@ -20,6 +20,7 @@ use crate::{
     Answer, CloseCodes, Command, ConnectionId, Context, Effect, Event, Group, InstanceId, Message,
     PresenceNotified, PresenceReport, Query, Session, Uid, UidLimit, bounded,
     handshake::{Nonce, Proof},
+    inspect::{OpenTail, Tailed},
     standby::{StandbyClient, WorkerMessage},
 };
 
@@ -83,6 +84,10 @@ pub enum ToGateway {
     /// gateway closes the clients of this worker from here on, in place of its own. A client keeps
     /// the codes of the first of its workers that has any.
     CloseCodes { codes: CloseCodes },
+    /// Opens a tail, of which the peer gets [`ToPeer::Tailed`] until the tail or the link ends.
+    Tail(Box<OpenTail>),
+    /// Ends a tail. Some of its messages may be on their way.
+    EndTail { tail: u64 },
 }
 
 /// A message from a gateway to a peer.
@@ -149,6 +154,8 @@ pub enum ToPeer {
         #[serde(deserialize_with = "bounded::effects")]
         effects: Vec<(u64, Effect)>,
     },
+    /// Messages of a tail that the peer has opened.
+    Tailed(Tailed),
 }
 
 /// Why a peer was refused.
@@ -244,7 +251,9 @@ impl LinkMessage for ToGateway {
             | Self::Relay { .. }
             | Self::UidChecked { .. }
             | Self::Watch { .. }
-            | Self::CloseCodes { .. } => &[],
+            | Self::CloseCodes { .. }
+            | Self::Tail(_)
+            | Self::EndTail { .. } => &[],
         }
     }
 

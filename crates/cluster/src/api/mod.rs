@@ -12,6 +12,7 @@ mod request;
 mod retained;
 mod sending;
 mod sessions;
+mod tail;
 mod tokens;
 
 pub(crate) use partial::Partial;

@@ -3,11 +3,13 @@
 mod clients;
 mod gateways;
 mod history;
+mod tail;
 
 pub use self::{
     clients::{ClientFilter, ClientPage, InspectedClient, InvalidPageStart, PageStart},
     gateways::{GatewayReport, WorkerReport, workers},
     history::{ClusterHistory, HistoryEvent, HistoryFilter},
+    tail::{Tail, TailBatch, TailFrame, TailTarget},
 };
 
 #[cfg(test)]

@@ -47,7 +47,9 @@ pub(crate) fn run_once(link: &Link, gateway: &mut impl LocalGateway) {
                 | ToGateway::Relay { .. }
                 | ToGateway::UidChecked { .. }
                 | ToGateway::Watch { .. }
-                | ToGateway::CloseCodes { .. } => {}
+                | ToGateway::CloseCodes { .. }
+                | ToGateway::Tail(_)
+                | ToGateway::EndTail { .. } => {}
             }
         }
     }

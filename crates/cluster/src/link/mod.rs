@@ -13,6 +13,7 @@ mod outgoing;
 mod pending_requests;
 mod pump;
 mod stall_detector;
+mod tails;
 mod unacked;
 mod unscoped;
 
@@ -34,6 +35,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{Error, metrics::Metrics};
 use ack_tracker::{PendingAck, Waiter};
 use outgoing::{Lifetime, Push};
+use tails::Tails;
 
 pub(crate) use gateway_session::GatewaySession;
 pub(crate) use handshake::{Failed, Identity, Proved, connect};
@@ -67,6 +69,7 @@ pub struct Link {
     pending_acks: TaskTracker,
     unscoped: Arc<UnscopedCommands>,
     metrics: Arc<Metrics>,
+    tails: Tails,
 }
 
 /// How long a query may take until its answer arrives.
@@ -162,7 +165,13 @@ impl Link {
             pending_acks,
             unscoped,
             metrics,
+            tails: Tails::default(),
         }
+    }
+
+    /// The tails on this link.
+    pub(crate) const fn tails(&self) -> &Tails {
+        &self.tails
     }
 
     /// The inner address of the gateway, which its client ids carry.
@@ -431,6 +440,7 @@ impl Link {
         self.session.outgoing.park();
         self.answers.close();
         self.pongs.close();
+        self.tails.close();
         self.closed.cancel();
     }
 

@@ -280,6 +280,7 @@ impl Pump<'_> {
                         return Err(Ended::OutOfOrder);
                     }
                 }
+                ToPeer::Tailed(tailed) => self.link.tails.deliver(self.link.gateway(), tailed),
                 ToPeer::Presence(report) => {
                     (self.callbacks.presence)(PresenceMessage::Report(report));
                 }

@@ -12,7 +12,7 @@ use runtime::{clock, stream::OwnedWriteHalf};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{allowance::Answers, php, scatter_gather::Origin};
+use super::{allowance::Answers, php, scatter_gather::Origin, tails::TailState};
 use crate::{
     thread_messages::{Reported, Worker},
     write_queue::WriteQueue,
@@ -95,6 +95,8 @@ pub(super) struct Link {
     pub(super) over: CancellationToken,
     /// Cancelled when writing has failed. The link is closed soon after.
     pub(super) broken: CancellationToken,
+    /// Its open tails.
+    pub(super) tails: Vec<TailState>,
     /// When it was established.
     pub(super) since: Instant,
     /// When data was last received.
@@ -133,6 +135,7 @@ impl Link {
             wait: Rc::default(),
             over: CancellationToken::new(),
             broken: CancellationToken::new(),
+            tails: Vec::new(),
             since: now,
             heard: now,
         }

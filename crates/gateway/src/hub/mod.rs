@@ -22,6 +22,7 @@ mod retaining;
 mod run;
 mod scatter_gather;
 mod status;
+mod tails;
 mod uid_checks;
 mod uid_limit;
 mod unauthenticated;
@@ -258,6 +259,9 @@ impl Hub {
     fn remove_link(&mut self, id: LinkId, end: LinkEnd) {
         self.remove_worker(id, end);
         if let Some(link) = self.links.remove(&id) {
+            if !link.tails.is_empty() {
+                self.end_tails(id);
+            }
             link.over.cancel();
             if let Some(Native { instance, through }) = link.native {
                 // A newer link of this instance may exist already.
@@ -401,6 +405,7 @@ impl Hub {
                 self.send_retained(client, group, message);
             }
             ToHub::PartialAnswer { token, part } => self.add_partial_answer(token, part),
+            ToHub::Tailed { link, tailed } => self.tailed(link, tailed),
             ToHub::Effects(effects) => self.report_effects(&effects),
             ToHub::Bound { uid } => self.uid_bound(uid),
             ToHub::Uids { uids, next } => self.uids_found(uids, next),

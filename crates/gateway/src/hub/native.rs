@@ -180,6 +180,8 @@ impl Hub {
                 self.send_to_shard(shard, ToShard::HandlerStarted { link: from, seq, alone })?;
             }
             ToGateway::Watch { prefixes } => self.watch(from, prefixes)?,
+            ToGateway::Tail(open) => self.open_tail(from, *open)?,
+            ToGateway::EndTail { tail } => self.end_tail(from, tail),
             ToGateway::Leaving => {
                 self.watcher_leaving(from);
                 self.send_to_shards(None, || ToShard::WorkerLeaving { link: from })

@@ -58,6 +58,9 @@ impl Shard {
             let next = Vec::with_capacity(self.commands.effects.len());
             gateway.hub.push(ToHub::Effects(mem::replace(&mut self.commands.effects, next)));
         }
+        for (link, tailed) in self.tails.take() {
+            gateway.hub.push(ToHub::Tailed { link, tailed });
+        }
         for token in self.commands.barriers.drain(..) {
             gateway.hub.push(ToHub::PartialAnswer { token, part: PartialAnswer::Barrier });
         }
@@ -155,6 +158,8 @@ impl Shard {
             ToShard::Watchers(watchers) => self.set_watchers(watchers),
             ToShard::PresenceWritten { link, bytes } => self.presence.written(link, bytes),
             ToShard::FindUids { after } => self.find_uids(after),
+            ToShard::Tail { link, open } => self.tails.open(link, open),
+            ToShard::EndTail { link, tail } => self.tails.close(link, tail),
             ToShard::Drain { grace } => self.drain(grace),
         }
     }

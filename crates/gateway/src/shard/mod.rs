@@ -26,6 +26,7 @@ mod run;
 mod schedule;
 mod slot;
 mod standby;
+mod tails;
 #[cfg(test)]
 mod test_shard;
 mod warnings;
@@ -52,6 +53,7 @@ use self::{
     schedule::Schedule,
     slot::SlotKey,
     standby::StandbyState,
+    tails::Tails,
     warnings::Warnings,
 };
 use crate::{
@@ -103,6 +105,8 @@ pub(crate) struct Shard {
     tally: Tally,
     /// The last lifecycle events.
     history: History,
+    /// Messages for operators.
+    tails: Tails,
     warnings: Warnings,
     /// Set during graceful shutdown.
     drain: Option<Drain>,
@@ -151,6 +155,7 @@ impl Shard {
             sweeps: Sweeps::default(),
             schedule: Schedule::default(),
             tally: Tally::default(),
+            tails: Tails::default(),
             history: History::new(settings.event_ring, Arc::clone(&gateway)),
             warnings: Warnings::default(),
             drain: None,

@@ -5,6 +5,7 @@
 mod client;
 mod gateway;
 mod history;
+mod tail;
 
 pub use self::{
     client::{
@@ -15,6 +16,7 @@ pub use self::{
         GatewayStatus, ListenerKind, ListenerStatus, PeerKind, PeerStatus, ThreadStatus, Traffic,
     },
     history::{ClosedBy, Closing, History, LifecycleEvent, LifecycleKind, MAX_EVENTS},
+    tail::{Direction, MAX_TAILED_PAYLOAD, MAX_TAILS, OpenTail, TailTarget, Tailed, TailedFrame},
 };
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::{fmt::Debug, time::Duration};
 
 use crate::{
+    close_reasons::close_reasons,
     handshake_answers, presence,
     queries::{answers, effects, filters, queries},
     recipients::{kinds, recipients, targets},
@@ -129,6 +130,8 @@ fn own_to_gateway() -> Vec<(&'static str, ToGateway)> {
         ToGateway::Watch { .. } =>
             "watch": ToGateway::Watch { prefixes: vec![group("presence-"), group("r")] },
             "watch-no-more": ToGateway::Watch { prefixes: vec![] };
+        ToGateway::Tail(_) => "tail": crate::inspect::tail();
+        ToGateway::EndTail { .. } => "end-tail": ToGateway::EndTail { tail: 300 };
         ToGateway::CloseCodes { .. } =>
             "close-codes": ToGateway::CloseCodes {
                 codes: CloseCodes::new(CloseKind::ALL.map(|kind| (kind, 4000 + kind as u16))).unwrap(),
@@ -377,6 +380,7 @@ fn own_to_peer() -> Vec<(&'static str, ToPeer)> {
         ToPeer::Presence(_) =>
             "presence": ToPeer::Presence(Box::new(presence::report())),
             "presence-in-full": ToPeer::Presence(Box::new(presence::full_report()));
+        ToPeer::Tailed(_) => "tailed": crate::inspect::tailed();
         ToPeer::PresenceLost { .. } =>
             "presence-lost": ToPeer::PresenceLost { group: group("r"), shard: 2 };
         ToPeer::PresenceNotified(_) =>
@@ -449,28 +453,6 @@ fn events() -> Vec<(&'static str, Event)> {
             "closed-without-frame": Event::Closed(CloseInfo::new(CloseReason::Timeout, 300_000));
         Event::Expiring { .. } => "expiring": Event::Expiring { expires_at: 1_700_000_000 };
     })
-}
-
-/// Other crates cannot match the reasons without a wildcard, hence `ALL`.
-fn close_reasons() -> Vec<(&'static str, CloseReason)> {
-    let all = vec![
-        ("client", CloseReason::Client),
-        ("worker", CloseReason::Worker),
-        ("timeout", CloseReason::Timeout),
-        ("slow", CloseReason::Slow),
-        ("protocol", CloseReason::Protocol),
-        ("handshake", CloseReason::Handshake),
-        ("no-worker", CloseReason::NoWorker),
-        ("shutdown", CloseReason::Shutdown),
-        ("gateway-lost", CloseReason::GatewayLost),
-        ("undeliverable", CloseReason::Undeliverable),
-        ("token", CloseReason::Token),
-        ("rate-limit", CloseReason::RateLimit),
-        ("uid-limit", CloseReason::UidLimit),
-        ("unauthenticated", CloseReason::Unauthenticated),
-    ];
-    assert!(all.iter().map(|(_, reason)| reason).eq(CloseReason::ALL));
-    all
 }
 
 fn delivery(event: Event) -> Delivery {

@@ -4,12 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 
 use proptest::{collection::vec, option, prelude::*};
 use push_suite_protocol::{
-    Answer, ConnectionId, InstanceId, Query,
+    Answer, ConnectionId, InstanceId, MessageKind, Query,
     inspect::{
-        ClientDetails, ClientFilter, ClientState, ClosedBy, Closing, DetailsPage, GatewayStatus,
-        History, Inspect, LifecycleEvent, LifecycleKind, ListenerKind, ListenerStatus, PeerKind,
-        PeerStatus, ReadPause, ThreadStatus, Traffic,
+        ClientDetails, ClientFilter, ClientState, ClosedBy, Closing, DetailsPage, Direction,
+        GatewayStatus, History, Inspect, LifecycleEvent, LifecycleKind, ListenerKind,
+        ListenerStatus, OpenTail, PeerKind, PeerStatus, ReadPause, TailTarget, Tailed, TailedFrame,
+        ThreadStatus, Traffic,
     },
+    link::{ToGateway, ToPeer},
 };
 
 use crate::{
@@ -32,6 +34,38 @@ pub(crate) fn query() -> Query {
         paused: true,
     };
     Query::Inspect(Box::new(Inspect { filter, limit: 1000, after: 70_000 }))
+}
+
+pub(crate) fn tail() -> ToGateway {
+    let target = TailTarget::Group(group("r"));
+    ToGateway::Tail(Box::new(OpenTail { tail: 300, target, payload: 1024 }))
+}
+
+pub(crate) fn tailed() -> ToPeer {
+    let frame = |direction, payload: &[u8]| TailedFrame {
+        at: 1_700_000_000_000_000,
+        client: ConnectionId(7),
+        direction,
+        kind: MessageKind::Binary,
+        size: 70_000,
+        payload: payload.to_vec(),
+    };
+    let frames = vec![frame(Direction::In, b"hi"), frame(Direction::Out, b"")];
+    ToPeer::Tailed(Tailed { tail: 300, frames, dropped: 2 })
+}
+
+pub(crate) fn tails() -> impl Strategy<Value = ToGateway> {
+    let targets = prop_oneof![
+        any::<u32>().prop_map(|client| TailTarget::Client(ConnectionId(client))),
+        strategies::uid().prop_map(TailTarget::Uid),
+        strategies::group().prop_map(TailTarget::Group),
+    ];
+    prop_oneof![
+        (any::<u64>(), targets, any::<u32>()).prop_map(|(tail, target, payload)| {
+            ToGateway::Tail(Box::new(OpenTail { tail, target, payload }))
+        }),
+        any::<u64>().prop_map(|tail| ToGateway::EndTail { tail }),
+    ]
 }
 
 pub(crate) fn history() -> Query {

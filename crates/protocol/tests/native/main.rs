@@ -5,6 +5,7 @@
 mod each_variant;
 
 mod cases;
+mod close_reasons;
 mod golden;
 mod handshake_answers;
 mod hostile;

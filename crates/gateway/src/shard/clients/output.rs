@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use framing::Framed;
-use protocol::inspect::LifecycleKind;
+use protocol::{
+    MessageKind,
+    inspect::{Direction, LifecycleKind, TailTarget},
+};
 use runtime::clock;
 
 use crate::{
@@ -12,6 +15,7 @@ use crate::{
         Shard,
         connections::{Audience, Phase, Pushed},
         slot::SlotKey,
+        tails::Passing,
     },
 };
 
@@ -23,6 +27,35 @@ impl Shard {
         framed: &mut Framed,
         audience: Audience,
     ) -> Pushed {
+        let pushed = self.send_form(key, framed, audience);
+        if !self.tails.is_empty() && pushed == Pushed::Queued {
+            let message = framed.message();
+            self.tail(key, Direction::Out, message.kind, &message.body);
+        }
+        pushed
+    }
+
+    /// Adds a message from or to a client to the tails that it is for.
+    pub(super) fn tail(
+        &mut self,
+        key: SlotKey,
+        direction: Direction,
+        kind: MessageKind,
+        body: &[u8],
+    ) {
+        let Some(id) = self.connections[key].id else { return };
+        let Some(client) = self.directory.get(id) else { return };
+        let at = clock::unix_nanos() / 1000;
+        self.tails.add(Passing { at, client: id, direction, kind, body }, |target| match target {
+            TailTarget::Client(client) => *client == id,
+            TailTarget::Uid(uid) => client.uid() == Some(uid),
+            TailTarget::Group(group) => client.is_in(group),
+        });
+        self.schedule.request();
+    }
+
+    /// Queues the form of a message that a client can read.
+    fn send_form(&mut self, key: SlotKey, framed: &mut Framed, audience: Audience) -> Pushed {
         let (connection, frames) = (&self.connections[key], &self.pressure.budget.frames);
         let size = framed.size();
         let deflated = connection

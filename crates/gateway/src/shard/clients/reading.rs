@@ -9,7 +9,7 @@ use framing::{
     Decoder, Framing, Received,
     websocket::{self, Inflated, Inflater},
 };
-use protocol::{Event, Message, MessageKind};
+use protocol::{Event, Message, MessageKind, inspect::Direction};
 use runtime::clock;
 
 use crate::{
@@ -279,6 +279,9 @@ impl Shard {
         connection.silence.received_message();
         connection.gate.message_completed();
         self.tally.messages_in += 1;
+        if !self.tails.is_empty() {
+            self.tail(key, Direction::In, kind, body);
+        }
         self.emit(key, Event::Message(Message { kind, ..Message::default() }), body);
     }
 }
