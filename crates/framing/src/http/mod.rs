@@ -2,6 +2,7 @@
 
 mod field;
 mod forwarded;
+pub mod gzip;
 mod head;
 mod response;
 pub mod workerman;

@@ -3,7 +3,6 @@
 mod built_in;
 mod content_type;
 mod folder;
-mod gzip;
 mod pages;
 mod path;
 pub(crate) mod probe;

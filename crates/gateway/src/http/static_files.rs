@@ -7,10 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use framing::http::{Request, response_head};
+use framing::http::{Request, gzip, response_head};
 use rustc_hash::FxHasher;
 
-use super::{content_type, gzip, path};
+use super::{content_type, path};
 
 const PLAIN_TEXT: &str = "Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-cache\r\n";
 

@@ -1,4 +1,4 @@
-//! Compression of static files, once when they are read.
+//! The content coding gzip, for files that are compressed once and sent often.
 
 use std::io::Write as _;
 
@@ -9,7 +9,7 @@ use flate2::{Compression, write::GzEncoder};
 const MIN_SIZE: usize = 1024;
 
 /// The file compressed, if that makes it smaller.
-pub(super) fn compressed(body: &[u8]) -> Option<Bytes> {
+pub fn compressed(body: &[u8]) -> Option<Bytes> {
     if body.len() < MIN_SIZE {
         return None;
     }
@@ -20,7 +20,7 @@ pub(super) fn compressed(body: &[u8]) -> Option<Bytes> {
 }
 
 /// Whether a client accepts gzip, by its `Accept-Encoding` (RFC 9110, 12.5.3).
-pub(super) fn is_accepted(field: Option<&str>) -> bool {
+pub fn is_accepted(field: Option<&str>) -> bool {
     let Some(field) = field else { return false };
     let mut any = false;
     for coding in field.split(',') {
@@ -38,6 +38,8 @@ pub(super) fn is_accepted(field: Option<&str>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
 
     #[test]
@@ -54,7 +56,11 @@ mod tests {
     #[test]
     fn file_is_compressed_if_that_makes_it_smaller() {
         let text = b"line of text\n".repeat(1000);
-        assert!(compressed(&text).unwrap().len() < text.len() / 10);
+        let smaller = compressed(&text).unwrap();
+        assert!(smaller.len() < text.len() / 10);
+        let mut again = Vec::new();
+        flate2::read::GzDecoder::new(&smaller[..]).read_to_end(&mut again).unwrap();
+        assert_eq!(again, text);
         assert_eq!(compressed(&text[..MIN_SIZE - 1]), None);
         let mut state = 1u64;
         let noise: Vec<u8> = std::iter::repeat_with(|| {
