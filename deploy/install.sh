@@ -104,6 +104,9 @@ next_steps() {
     say "Every host of a cluster needs the same secret.env. See docs/running.md for details."
 }
 
+# pushsuite_build_info states it.
+PUSH_SUITE_COMMIT=${PUSH_SUITE_COMMIT:-$(git -C "$root" rev-parse --short=12 HEAD 2>/dev/null || true)}
+if [ -n "$PUSH_SUITE_COMMIT" ]; then export PUSH_SUITE_COMMIT; fi
 release_binaries
 temporary=$(mktemp -d "${TMPDIR:-/tmp}/push-suite-install.XXXXXX")
 trap 'rm -rf "$temporary"' EXIT

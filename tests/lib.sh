@@ -84,7 +84,7 @@ missing_packages() { # [THING...]
     local thing
     for thing in "${@:-all}"; do
         case $thing in
-            all) missing_packages browser fonts haproxy laravel nginx node npm openssl php python systemd linker compiler ip ;;
+            all) missing_packages browser curl fonts haproxy laravel nginx node npm openssl php prometheus python systemd linker compiler ip ;;
             browser) has chromium || has chromium-browser || say chromium ;;
             fonts) chinese_font || say fontconfig fonts-noto-cjk ;;
             haproxy) has haproxy || say haproxy ;;
@@ -97,6 +97,8 @@ missing_packages() { # [THING...]
             node) has node || say nodejs ;;
             npm) has npm || say npm ;;
             openssl) has openssl || say openssl ;;
+            curl) has curl || say curl ;;
+            prometheus) has prometheus && has promtool || say prometheus ;;
             php) has php || say php-cli ;;
             pusher-php)
                 [ -e /usr/share/php/GuzzleHttp/autoload.php ] || say php-guzzlehttp-guzzle

@@ -127,6 +127,9 @@ stage_http() {
 # The documentation: links, translations, the commands of the quick start.
 stage_site() { bash tests/site/run.sh; }
 
+# Alerts, board and runbooks with a real Prometheus.
+stage_monitoring() { bash tests/monitoring/run.sh; }
+
 stage_chaos() { bash tests/chaos/run.sh; }
 
 # The short form; see tests/attacks/run.sh for the long one.
@@ -178,7 +181,7 @@ show_summary() {
 }
 
 all_stages() {
-    stages=(setup lint test simulation fuzz chaos build attacks conformance browser pusher hooks http site deploy)
+    stages=(setup lint test simulation fuzz chaos build attacks conformance browser pusher hooks http site deploy monitoring)
     if [ -f tests/compat/run.sh ]; then
         stages+=(compat)
     else

@@ -1,6 +1,6 @@
 //! A CA and the certificates signed by it.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
 
 use push_suite_cluster::Tls;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
@@ -40,8 +40,18 @@ impl Ca {
     /// # Panics
     /// If a file cannot be written.
     pub fn sign(&self, name: &str) -> Vec<u8> {
+        self.sign_until(name, rcgen::date_time_ymd(4096, 1, 1).unix_timestamp())
+    }
+
+    /// The same, valid until this many seconds after the Unix epoch.
+    ///
+    /// # Panics
+    /// If a file cannot be written.
+    pub fn sign_until(&self, name: &str, not_after: i64) -> Vec<u8> {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new([NAME.to_owned()]).unwrap();
+        let mut params = CertificateParams::new([NAME.to_owned()]).unwrap();
+        let epoch = rcgen::date_time_ymd(1970, 1, 1);
+        params.not_after = epoch + Duration::from_secs(not_after.unsigned_abs());
         let cert = params.signed_by(&key, &self.issuer).unwrap();
         fs::write(self.path(&format!("{name}.pem")), cert.pem()).unwrap();
         fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();

@@ -56,8 +56,8 @@ pub enum Received<'a> {
     Binary(&'a [u8]),
     /// A ping, to be answered with the same payload.
     Ping(&'a [u8]),
-    /// A pong.
-    Pong,
+    /// A pong with its payload, which is that of a ping if it answers one.
+    Pong(&'a [u8]),
     /// A close frame, with the code to reply with, and its reason. Nothing follows.
     Close(Option<u16>, &'a str),
 }

@@ -11,6 +11,7 @@ mod settings;
 
 mod descriptors;
 mod drain_summary;
+mod in_flight;
 mod inspection;
 mod limits;
 mod metrics;
@@ -174,6 +175,9 @@ impl Gateway {
                 "the open file limit allows fewer connections than --max-connections"
             );
         }
+        let metrics = Metrics::register(registry);
+        let threads = usize::from(config.threads);
+        Metrics::register_limits(registry, &config.settings, &descriptors, threads);
         let instance = InstanceId::from_random(random::random());
         let peer_timeout = config.settings.peer_timeout;
         Ok(Self {
@@ -192,8 +196,8 @@ impl Gateway {
             state: Arc::new(GatewayState::new(
                 address,
                 instance,
-                ShardLoads::new(usize::from(config.threads), config.connections_per_thread),
-                Metrics::register(registry),
+                ShardLoads::new(threads, config.connections_per_thread),
+                metrics,
                 RegisterOutages::new(peer_timeout),
                 descriptors,
             )),

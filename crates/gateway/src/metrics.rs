@@ -1,12 +1,17 @@
 //! Metrics of a gateway.
 
+mod limits;
+mod linked_workers;
+
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 use protocol::CloseReason;
+use service::latency::Latency;
 
+use self::linked_workers::LinkedWorkers;
 use crate::{closed::TIMEOUT, limits::AddressLimit};
 
 /// Metrics of a gateway. None has a label for a client, uid or group, whose number is unbounded.
@@ -37,6 +42,10 @@ pub(crate) struct Metrics {
     /// Bytes received from clients, and bytes queued for them.
     pub(crate) received_bytes: Counter,
     pub(crate) queued_bytes: Counter,
+    /// Times between pings of clients and their pongs.
+    pub(crate) round_trips: Latency,
+    /// Times from the arrival of a command to the write of its messages, of some commands.
+    pub(crate) deliveries: Latency,
     /// Messages dropped because a client's send queue was full.
     pub(crate) messages_dropped: Counter,
     /// Messages not sent because they have no frame in the layout of the client's listener.
@@ -92,6 +101,8 @@ pub(crate) struct Metrics {
     accept_pauses: Family<Reason, Counter>,
     /// Linked workers.
     pub(crate) workers: Gauge,
+    /// The same, each with its clients and events.
+    pub(crate) linked_workers: LinkedWorkers,
     /// Linked workers that are late to respond to liveness probes.
     pub(crate) workers_late: Gauge,
     /// Watched groups.
@@ -157,10 +168,18 @@ pub(crate) struct RateLimited {
     pub(crate) bytes: Counter,
 }
 
-/// Reasons of refused handshakes and of pauses in accepting that are limits. Their counters exist
+/// Reasons of refused handshakes, of refused tokens, and of pauses in accepting that are limits. Their counters exist
 /// from the start, so that the first occurrence shows as an increase.
 const REFUSED: [&str; 4] =
     [AddressLimit::Connections.name(), AddressLimit::Handshakes.name(), TIMEOUT, "auth_timeout"];
+const TOKENS: [&str; 6] = [
+    "token_missing",
+    "token_ambiguous",
+    "origin_missing",
+    "token_expired",
+    "token_revoked",
+    "token_invalid",
+];
 const PAUSED: [&str; 5] =
     ["connections", "handshakes", "handshake_rate", "descriptors", "backpressure"];
 
@@ -177,6 +196,7 @@ impl Metrics {
         for (family, reason) in REFUSED
             .map(|reason| (&metrics.handshakes_refused, reason))
             .into_iter()
+            .chain(TOKENS.map(|code| (&metrics.tokens_refused, code)))
             .chain(PAUSED.map(|reason| (&metrics.accept_pauses, reason)))
             .chain(CloseReason::ALL.iter().map(|reason| (&metrics.closed, reason.name())))
         {
@@ -220,13 +240,23 @@ impl Metrics {
         registry.register("messages_out", "Messages queued for clients", all.messages_out);
         registry.register(
             "received_bytes",
-            "Bytes received from clients, before decryption",
+            "Bytes received from clients, without TLS",
             all.received_bytes,
         );
         registry.register(
             "queued_bytes",
-            "Bytes queued for clients, before encryption",
+            "Bytes queued for clients, without TLS",
             all.queued_bytes,
+        );
+        registry.register(
+            "ping_round_trip_seconds",
+            "Time from a WebSocket ping of a client to its pong",
+            all.round_trips,
+        );
+        registry.register(
+            "delivery_duration_seconds",
+            "Time from the arrival of a command to the write of its messages, sampled",
+            all.deliveries,
         );
         registry.register(
             "messages_dropped",
@@ -358,6 +388,7 @@ impl Metrics {
             all.accept_pauses,
         );
         registry.register("workers", "Linked workers", all.workers);
+        registry.register_collector(Box::new(all.linked_workers));
         registry.register(
             "workers_late",
             "Linked workers that are late to respond to liveness probes",

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     descriptors::Descriptors,
     drain_summary::DrainSummary,
+    in_flight::InFlight,
     inspection::{Operators, ShardPage, ShardStatus},
     limits::{AddressLimit, Addresses},
     metrics::Metrics,
@@ -106,6 +107,8 @@ pub(crate) struct Worker {
     pub(crate) key: String,
     /// Number of clients of this gateway assigned to it, over all shards.
     pub(crate) clients: AtomicUsize,
+    /// Events that it has not acknowledged, over all shards.
+    pub(crate) in_flight: InFlight,
 }
 
 impl Worker {
@@ -178,6 +181,9 @@ pub(crate) enum ToShard {
     Watchers(Arc<[Watcher]>),
     /// So many bytes of reports of this shard are written to the worker's link.
     PresenceWritten { link: LinkId, bytes: usize },
+    /// The commands before it arrived at this time: the time until their messages are written is
+    /// measured.
+    Measure { arrived: Instant },
     /// To be answered with the uids of the next clients that connected after `after`.
     FindUids { after: Ordinal },
     /// A peer opens a tail.

@@ -68,6 +68,26 @@ pub(crate) struct Reason {
     reason: &'static str,
 }
 
+impl Reason {
+    /// Each reason.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        [
+            "crowded",
+            "plain",
+            "tls",
+            "timeout",
+            "too_long",
+            "bad_request",
+            "unknown_event",
+            "no_address",
+            "wrong_key",
+            "address_taken",
+        ]
+        .into_iter()
+        .map(|reason| Self { reason })
+    }
+}
+
 impl From<tls::Refused> for Closed {
     fn from(refused: tls::Refused) -> Self {
         match refused {

@@ -26,6 +26,8 @@ impl Metrics {
     /// Registers all metrics under the prefix `pushsuite_register`.
     pub(crate) fn describe(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("pushsuite_register");
+        // Exported from the start, at zero, so that the first one shows as an increase.
+        Reason::all().for_each(|reason| drop(self.refused.get_or_create(&reason)));
         registry.register("gateways", "Announced gateway addresses", self.gateways.clone());
         registry.register("workers", "Connections subscribed to changes", self.workers.clone());
         registry.register("connections", "Connections accepted", self.connections.clone());

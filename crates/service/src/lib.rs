@@ -15,6 +15,7 @@
 
 pub mod admin;
 pub mod bounded;
+mod certificates;
 mod exposition;
 pub mod health;
 pub mod latency;

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin,
+    certificates::Certificates,
     health::Health,
     limits, logging, process_metrics,
     settings::{self, BAD_SETTINGS, Common, Effective, Reloadable, Tables, Warning},
@@ -243,6 +244,10 @@ impl Starting {
     /// When `--admin-listen` cannot be bound.
     pub fn started(mut self, status: &str) -> Result<Running, listen::CannotListen> {
         let mut tasks = JoinSet::new();
+        if let Some(certificates) = Certificates::of(&self.reread) {
+            certificates.register(&mut self.metrics);
+            supervise::spawn_in(&mut tasks, certificates.watch());
+        }
         let admin = match self.admin {
             Some(addr) => {
                 let acceptor = listen::bind(addr, "--admin-listen")?;

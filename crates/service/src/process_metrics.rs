@@ -22,8 +22,8 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The commit, if the build states one.
 const COMMIT: &str = match option_env!("PUSH_SUITE_COMMIT") {
-    Some(commit) => commit,
-    None => "unknown",
+    Some(commit) if !commit.is_empty() => commit,
+    _ => "unknown",
 };
 
 /// Registers `pushsuite_build_info` and `process_*`. The process counts as started now.

@@ -8,6 +8,7 @@ use prometheus_client::{
     registry::Registry,
 };
 use protocol::Event;
+use service::latency::Latency;
 
 /// Counters over all links.
 #[derive(Debug, Default)]
@@ -18,6 +19,8 @@ pub(crate) struct Metrics {
     pub(crate) given_up: Counter,
     pub(crate) left: Counter,
     pub(crate) dropped: Counter,
+    /// Times from the start of a handler to its end.
+    pub(crate) took: Latency,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -80,6 +83,11 @@ impl Metrics {
             drop(self.events.get_or_create(&Labels { kind }));
         }
         registry.register("events", "Client events received", self.events.clone());
+        registry.register(
+            "handler_duration_seconds",
+            "Time from the start of an event's handler to its end, with waits and retries",
+            self.took.clone(),
+        );
         registry.register(
             "handler_failures",
             "Handler calls that returned an error or panicked",

@@ -166,7 +166,7 @@ impl Decoder {
     ) -> Result<bool, Violation> {
         match header.opcode {
             OpCode::Control(Control::Ping) => Ok(on(Received::Ping(payload))),
-            OpCode::Control(Control::Pong) => Ok(on(Received::Pong)),
+            OpCode::Control(Control::Pong) => Ok(on(Received::Pong(payload))),
             OpCode::Control(Control::Close | Control::Reserved(_)) => {
                 let (code, reason) = close_frame(payload)?;
                 on(Received::Close(code, reason));

@@ -53,8 +53,10 @@ fn opcode(message: &Message, texts: TextValidation) -> Option<OpCode> {
     Some(OpCode::Data(data))
 }
 
-/// A ping frame without payload.
-pub const PING: &[u8] = &[0x89, 0];
+/// A ping frame, whose payload comes back in the pong.
+pub fn ping_frame(payload: &[u8]) -> Bytes {
+    frame(OpCode::Control(Control::Ping), payload)
+}
 
 /// A pong frame in reply to a ping.
 pub fn pong_frame(payload: &[u8]) -> Bytes {

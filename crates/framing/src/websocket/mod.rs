@@ -14,7 +14,7 @@ mod upgrade;
 pub use decoder::Decoder;
 pub(super) use decoder::Rules;
 pub use deflate::{Deflater, Inflated, Inflater};
-pub use encode::{PING, close_frame, close_frame_with, pong_frame, retry_after_frame};
+pub use encode::{close_frame, close_frame_with, ping_frame, pong_frame, retry_after_frame};
 pub(super) use encode::{deflated_frame, message_frame};
 pub use extension::PerMessageDeflate;
 pub use handshake::{HandshakePolicy, Refusal, Reply, evaluate, not_a_websocket};

@@ -1,6 +1,7 @@
 //! Commands of peers: passed to the shards that they are for, and their effects to the peers that request them.
 
 use protocol::Command;
+use runtime::clock;
 
 use super::{Hub, scatter_gather::Origin};
 use crate::thread_messages::{EffectFor, LinkId, Reported, ToShard};
@@ -9,6 +10,7 @@ impl Hub {
     /// Forwards a command to the shards, in the order of arrival over all links.
     pub(super) fn command(&mut self, from: LinkId, command: Command) {
         self.commands += 1;
+        self.measured.arrived(clock::now);
         let ordinal = self.ordinal_of(&command);
         let Some(command) = self.retain(None, ordinal, command) else {
             return;
@@ -28,6 +30,7 @@ impl Hub {
     /// as queries.
     pub(super) fn reported_command(&mut self, from: LinkId, request: u64, command: Command) {
         self.commands += 1;
+        self.measured.arrived(clock::now);
         let ordinal = self.ordinal_of(&command);
         let Some((shard, others)) = self.concerned(&command) else {
             return;

@@ -11,6 +11,7 @@ mod command_watermarks;
 mod commands;
 mod link;
 mod link_closed;
+mod measured;
 mod native;
 mod operators;
 mod peer;
@@ -52,6 +53,7 @@ use self::{
     allowance::PER_LINK,
     command_watermarks::CommandWatermarks,
     link::{Link, Native},
+    measured::Measured,
     retained::RetainedMessages,
     scatter_gather::ScatterGather,
     uid_checks::UidChecks,
@@ -61,6 +63,7 @@ use self::{
     worker_presence::WorkerPresence,
 };
 use crate::{
+    in_flight::InFlight,
     settings::{Listener, Settings},
     thread_messages::{GatewayState, LinkEnd, LinkId, PeerProtocol, ToHub, ToShard, Token, Worker},
 };
@@ -112,6 +115,8 @@ pub(crate) struct Hub {
     /// Counts not yet added to the metrics.
     commands: u64,
     queries: u64,
+    /// Commands whose delivery is measured.
+    measured: Measured,
     /// The last assigned id, of a link or a query.
     last_id: u64,
     scheduled: bool,
@@ -167,6 +172,7 @@ impl Hub {
             watchers: Watchers::default(),
             commands: 0,
             queries: 0,
+            measured: Measured::default(),
             last_id: 0,
             scheduled: false,
             waker: None,
@@ -211,8 +217,9 @@ impl Hub {
         let key = format!("{ip}:{key}");
         // Native workers always send their instance id.
         let protocol = if instance.is_some() { PeerProtocol::Native } else { PeerProtocol::Php };
-        let clients = AtomicUsize::new(0);
-        let worker = Arc::new(Worker { protocol, instance, ip, key: key.clone(), clients });
+        let (clients, in_flight) = (AtomicUsize::new(0), InFlight::default());
+        let worker =
+            Arc::new(Worker { protocol, instance, ip, key: key.clone(), clients, in_flight });
         link.worker = Some(Arc::clone(&worker));
         let remote = link.remote;
         tracing::info!(worker = key, %remote, "worker linked");
@@ -221,6 +228,7 @@ impl Hub {
         }
         self.send_to_shards(None, || ToShard::WorkerUp { link: id, worker: Arc::clone(&worker) });
         self.gateway.metrics.workers.inc();
+        self.gateway.metrics.linked_workers.add(id, Arc::clone(&worker));
         self.update_health();
         if worker.instance.is_some() {
             self.uid_checker_linked();
@@ -285,6 +293,7 @@ impl Hub {
         }
         self.send_to_shards(None, || ToShard::WorkerDown { link: id, end });
         self.gateway.metrics.workers.dec();
+        self.gateway.metrics.linked_workers.remove(id);
         self.update_health();
         self.watcher_closed(id);
         self.uid_checker_lost(id);
@@ -374,7 +383,11 @@ impl Hub {
             }
             self.ack_written_php(id);
         }
+        let arrived = self.measured.take();
         for (shard, outgoing) in self.outgoing.iter_mut().enumerate() {
+            if let Some(arrived) = arrived.filter(|_| !outgoing.is_empty()) {
+                outgoing.push(ToShard::Measure { arrived });
+            }
             gateway.send_to_shard(shard, outgoing);
         }
         gateway.metrics.commands.inc_by(std::mem::take(&mut self.commands));

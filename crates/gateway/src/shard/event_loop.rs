@@ -37,6 +37,7 @@ impl Shard {
         let gateway = Arc::clone(&self.gateway);
         let unfinished = self.apply_inbox(cx, arriving, arrived) | self.sweep();
         self.write(self.connections.fan_out().due());
+        self.measure_delivery();
         self.admit_pending_clients();
         self.report_overload();
         if self.pressure.is_due() {
@@ -74,6 +75,15 @@ impl Shard {
         // A client closed, or a suspect abandoned, after the write above.
         let is_left = self.connections.has_dirty() || self.delivery.suspects.has_unblocked();
         self.resume_fair_queue() || !self.connections.fan_out().is_empty() || is_busy || is_left
+    }
+
+    /// Records how long a measured command took, once its messages are written.
+    fn measure_delivery(&mut self) {
+        let written = self.connections.fan_out().written();
+        if let Some((arrived, _)) = self.commands.measured.take_if(|(_, last)| *last <= written) {
+            let took = clock::now().saturating_duration_since(arrived);
+            self.gateway.metrics.deliveries.record(took);
+        }
     }
 
     /// Applies messages from the hub until the inbox is empty or sockets have to be polled. Returns
@@ -157,6 +167,11 @@ impl Shard {
             ToShard::StandbyWritten { link, through } => self.standby_written(link, through),
             ToShard::Watchers(watchers) => self.set_watchers(watchers),
             ToShard::PresenceWritten { link, bytes } => self.presence.written(link, bytes),
+            ToShard::Measure { arrived } => {
+                // Of several, the oldest.
+                let written = self.connections.fan_out().written_through();
+                self.commands.measured.get_or_insert((arrived, written));
+            }
             ToShard::FindUids { after } => self.find_uids(after),
             ToShard::Tail { link, open } => self.tails.open(link, open),
             ToShard::EndTail { link, tail } => self.tails.close(link, tail),

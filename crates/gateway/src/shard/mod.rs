@@ -39,7 +39,7 @@ use rustc_hash::FxHashSet;
 use tokio::sync::Notify;
 
 use self::{
-    clients::{Admission, ConnectionIds, Drain, Sweeps},
+    clients::{Admission, ConnectionIds, Drain, PingClock, Sweeps},
     close_codes::CodesOfWorkers,
     commands::Commands,
     compression::Compression,
@@ -101,6 +101,7 @@ pub(crate) struct Shard {
     commands: Commands,
     /// Sweeps for silent clients.
     sweeps: Sweeps,
+    ping_clock: PingClock,
     schedule: Schedule,
     tally: Tally,
     /// The last lifecycle events.
@@ -153,6 +154,7 @@ impl Shard {
             handshakes: Bucket::default(),
             commands: Commands::default(),
             sweeps: Sweeps::default(),
+            ping_clock: PingClock::new(clock::now()),
             schedule: Schedule::default(),
             tally: Tally::default(),
             tails: Tails::default(),

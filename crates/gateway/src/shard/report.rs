@@ -1,6 +1,7 @@
 //! Metrics and figures of a shard, updated once per pass.
 
 use runtime::clock;
+use service::latency::Batch;
 
 use super::{Shard, presence::Totals};
 use crate::thread_messages::Content;
@@ -13,6 +14,8 @@ pub(super) struct Tally {
     pub(super) messages_out: u64,
     pub(super) received_bytes: u64,
     pub(super) queued_bytes: u64,
+    /// Times between pings and their pongs.
+    pub(super) round_trips: Batch,
     pub(super) dropped: u64,
     pub(super) pings: u64,
     pub(super) over_budget: u64,
@@ -50,7 +53,8 @@ impl Shard {
     pub(super) fn report(&mut self) {
         let counts = self.delivery.take_counts();
         let presence = std::mem::take(&mut self.presence.counts);
-        let (metrics, tally) = (&self.gateway.metrics, std::mem::take(&mut self.tally));
+        let (metrics, mut tally) = (&self.gateway.metrics, std::mem::take(&mut self.tally));
+        metrics.round_trips.add(&mut tally.round_trips);
         for (counter, count) in [
             (&metrics.messages_in, tally.messages_in),
             (&metrics.messages_out, tally.messages_out),

@@ -62,6 +62,20 @@ pub(super) enum Dropped {
 }
 
 impl Outcome {
+    const ALL: [Self; 11] = [
+        Self::Accepted,
+        Self::Refused,
+        Self::Gone,
+        Self::Redirect,
+        Self::Busy,
+        Self::Error,
+        Self::Connect,
+        Self::Timeout,
+        Self::Broken,
+        Self::Origin,
+        Self::TooLong,
+    ];
+
     pub(super) fn of(answer: &Result<HookResponse, Failure>) -> Self {
         match answer {
             Ok(response) => match Verdict::of(response.status) {
@@ -97,6 +111,11 @@ impl Outcome {
             Self::TooLong => "too_long",
         }
     }
+}
+
+impl Dropped {
+    const ALL: [Self; 5] =
+        [Self::QueueFull, Self::GivenUp, Self::Refused, Self::Off, Self::Stopped];
 }
 
 impl EncodeLabelValue for Outcome {
@@ -168,6 +187,13 @@ impl Metrics {
     }
 
     pub(super) fn register(&self, registry: &mut Registry) {
+        // Exported from the start, at zero, so that the first one shows as an increase.
+        for outcome in Outcome::ALL {
+            drop(self.requests.get_or_create(&RequestLabels { outcome }));
+        }
+        for reason in Dropped::ALL {
+            drop(self.dropped.get_or_create(&DropLabels { reason }));
+        }
         let requests = self.requests.clone();
         registry.register("requests", "Requests to webhooks, by outcome", requests);
         let dropped = self.dropped.clone();

@@ -20,7 +20,11 @@ use rustls::{
     version::TLS13,
 };
 
-use super::{Both, reloadable::Source, trust::Trust};
+use super::{
+    Both, expiry,
+    reloadable::{CertificateFile, Source},
+    trust::Trust,
+};
 use crate::files;
 
 /// The files of inner connections.
@@ -75,6 +79,10 @@ impl Source for MutualTls {
         server.send_tls13_tickets = 0;
         Ok(Both { client: Arc::new(client), server: Arc::new(server) })
     }
+
+    fn certificate(&self) -> CertificateFile {
+        dated("--inner-tls-cert", &self.cert)
+    }
 }
 
 impl Source for ServerTls {
@@ -96,6 +104,17 @@ impl Source for ServerTls {
         server.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Arc::new(server))
     }
+
+    fn certificate(&self) -> CertificateFile {
+        dated("--tls-cert", &self.cert)
+    }
+}
+
+/// The file of a certificate, with the time at which the first of its chain ends.
+fn dated(flag: &'static str, path: &Path) -> CertificateFile {
+    let certificates = File { flag, path }.certificates().unwrap_or_default();
+    let not_after = certificates.iter().filter_map(|der| expiry::not_after(der)).min();
+    CertificateFile { flag, path: path.to_owned(), not_after }
 }
 
 /// A certificate with its key.

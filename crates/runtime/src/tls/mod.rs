@@ -11,6 +11,7 @@
 //!
 //! An established connection is a [`Stream`]. No other crate names rustls.
 
+mod expiry;
 mod files;
 mod https;
 mod inner_acceptor;
@@ -36,7 +37,7 @@ use crate::{
 pub use self::{
     https::HttpsClient,
     inner_acceptor::{InnerAcceptor, Plain, Refused},
-    reloadable::Reload,
+    reloadable::{CertificateFile, Reload},
     trust::NAME,
 };
 

@@ -7,6 +7,7 @@ use std::{
     net::SocketAddr,
     sync::Arc,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use protocol::{
@@ -18,6 +19,7 @@ use runtime::{
     supervise,
 };
 use rustc_hash::FxHashMap;
+use service::latency::Batch;
 use tokio::runtime::Handle;
 use tokio_util::sync::PollSemaphore;
 
@@ -53,6 +55,10 @@ pub(super) struct EventReceiver<W: Worker> {
     /// Events that were started and did not complete at once.
     started: Started,
     counts: EventCounts,
+    /// Durations of the handlers that completed here.
+    took: Batch,
+    /// When the last of them completed, until the next one starts.
+    lap: Option<Instant>,
     detector: BlockingDetector,
     /// When the current slice of handlers began.
     since: Option<Stopwatch>,
@@ -74,6 +80,8 @@ impl<W: Worker> EventReceiver<W> {
             finished: Finished::default(),
             started: Started::default(),
             counts: EventCounts::default(),
+            took: Batch::default(),
+            lap: None,
             detector: BlockingDetector::default(),
             since: None,
             permit: None,
@@ -116,7 +124,8 @@ impl<W: Worker> EventReceiver<W> {
     /// Starts an event's handler: here, until it first waits for anything but an answer, or in a
     /// lane. Returns whether it has completed.
     fn begin(&mut self, state: &Arc<ClientState>, delivery: Delivery) -> bool {
-        let ticket = Ticket::of(&delivery);
+        // The end of the last handler, if this one follows at once: the clock is read once for each.
+        let ticket = Ticket::of(&delivery, self.lap.take().unwrap_or_else(clock::now));
         self.running.set(invoke::handle(Arc::clone(&self.dispatcher), Arc::clone(state), delivery));
         if self.permit.is_none() {
             self.permit = self.dispatcher.gate.try_enter();
@@ -143,7 +152,10 @@ impl<W: Worker> EventReceiver<W> {
 
     /// Records the outcome of a handler that completed here.
     fn complete(&mut self, state: &Arc<ClientState>, ticket: Ticket, outcome: Outcome) {
-        let Ticket { shard, seq, is_last, .. } = ticket;
+        let Ticket { shard, seq, is_last, began, .. } = ticket;
+        let now = clock::now();
+        self.took.record(now.saturating_duration_since(began));
+        self.lap = Some(now);
         match outcome {
             Outcome::Done(scope) => {
                 let link = &self.link_context.link;
@@ -265,7 +277,7 @@ impl<W: Worker> EventReceiver<W> {
 
     /// Starts an event's handler in a lane, where it waits until it may run isolated.
     fn begin_isolated(&mut self, state: &Arc<ClientState>, delivery: Delivery) {
-        let ticket = Ticket { is_isolated: true, ..Ticket::of(&delivery) };
+        let ticket = Ticket { is_isolated: true, ..Ticket::of(&delivery, clock::now()) };
         self.running.set(invoke::handle(Arc::clone(&self.dispatcher), Arc::clone(state), delivery));
         self.move_to_lane(state, ticket, false);
     }
@@ -379,6 +391,7 @@ impl<W: Worker> internal::EventReceiver for EventReceiver<W> {
     }
 
     fn begin_batch(&mut self) {
+        self.lap = None;
         self.waiting.stay_awake();
     }
 
@@ -398,6 +411,8 @@ impl<W: Worker> internal::EventReceiver for EventReceiver<W> {
         }
         self.link_context.link.finished(&mut self.finished);
         self.dispatcher.metrics.count(&mut self.counts);
+        self.dispatcher.metrics.took.add(&mut self.took);
+        self.lap = None;
         if let Some(since) = self.since {
             self.check_clock(since);
         }

@@ -6,11 +6,12 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use protocol::link::Delivery;
 use push_suite_cluster::internal::Link;
-use runtime::clock::{Elapsed, Stopwatch};
+use runtime::clock::{self, Elapsed, Stopwatch};
 use tokio::{task::block_in_place, time::sleep};
 use tokio_util::sync::{PollSemaphore, ReusableBoxFuture};
 
@@ -74,13 +75,16 @@ pub(super) struct Ticket {
     pub(super) is_isolated: bool,
     /// Whether it is the client's last one.
     pub(super) is_last: bool,
+    /// When its handler started.
+    pub(super) began: Instant,
 }
 
 impl Ticket {
-    pub(super) fn of(delivery: &Delivery) -> Self {
+    /// Of an event whose handler starts now.
+    pub(super) fn of(delivery: &Delivery, began: Instant) -> Self {
         let bytes = super::in_flight::bytes(delivery);
         let (is_isolated, is_last) = (false, client_state::is_last(&delivery.event));
-        Self { shard: delivery.shard, seq: delivery.seq, bytes, is_isolated, is_last }
+        Self { shard: delivery.shard, seq: delivery.seq, bytes, is_isolated, is_last, began }
     }
 }
 
@@ -138,7 +142,7 @@ pub(super) async fn run<W: Worker>(
     mut ticket: Option<Ticket>,
 ) {
     loop {
-        if let Some(Ticket { shard, seq, bytes, is_isolated, is_last }) = ticket.take() {
+        if let Some(Ticket { shard, seq, bytes, is_isolated, is_last, began }) = ticket.take() {
             let (outcome, alone) = match is_isolated {
                 true => run_isolated(&dispatcher.gate, &state, &mut invocation, (shard, seq)).await,
                 false => (run_shared(&dispatcher.gate, &mut invocation).await, None),
@@ -147,6 +151,7 @@ pub(super) async fn run<W: Worker>(
                 .link_context()
                 .lanes()
                 .record(mem::replace(&mut invocation.longest, Elapsed::NOTHING));
+            dispatcher.metrics.took.record(clock::now().saturating_duration_since(began));
             match outcome {
                 Outcome::Done(scope) => state.link().finish(shard, seq, scope.as_deref()),
                 Outcome::Left(event) => state.leave(event, is_last),
@@ -162,7 +167,7 @@ pub(super) async fn run<W: Worker>(
         match state.next(dispatcher.busy()) {
             Next::Event(delivery) => {
                 let is_isolated = state.is_isolated(&delivery);
-                ticket = Some(Ticket { is_isolated, ..Ticket::of(&delivery) });
+                ticket = Some(Ticket { is_isolated, ..Ticket::of(&delivery, clock::now()) });
                 invocation.running.set(invoke::handle(
                     Arc::clone(&dispatcher),
                     Arc::clone(&state),

@@ -33,7 +33,7 @@ fn described(received: &Received<'_>) -> String {
         Received::Text(text) => format!("text {}", String::from_utf8_lossy(text)),
         Received::Binary(bytes) => format!("binary {bytes:?}"),
         Received::Ping(bytes) => format!("ping {bytes:?}"),
-        Received::Pong => "pong".into(),
+        Received::Pong(bytes) => format!("pong {bytes:?}"),
         Received::Close(code, "") => format!("close {code:?}"),
         Received::Close(code, reason) => format!("close {code:?} {reason}"),
     }

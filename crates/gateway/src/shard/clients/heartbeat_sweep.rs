@@ -1,8 +1,8 @@
 //! Sweeps over all clients, pinging or closing silent ones.
 
-use bytes::Bytes;
 use framing::{Framed, Framing, websocket};
 use protocol::Message;
+use runtime::clock;
 
 use crate::{
     closed::CloseCause,
@@ -126,7 +126,8 @@ impl Shard {
         let has_room = connection.queued() < self.settings.send_buffer;
         if is_websocket && has_room && matches!(connection.phase, Phase::Open(_)) {
             self.tally.pings += 1;
-            self.queue_for(Audience::Many, key, &Bytes::from_static(websocket::PING));
+            let ping = websocket::ping_frame(&self.ping_clock.stamp(clock::now()));
+            self.queue_for(Audience::Many, key, &ping);
         }
     }
 }

@@ -11,6 +11,7 @@ mod ids;
 mod limits;
 mod output;
 mod pages;
+mod ping_clock;
 mod proxy_header;
 mod reading;
 mod requests;
@@ -19,5 +20,5 @@ mod tokens;
 
 pub(super) use self::{
     admission::Admission, drain::Drain, heartbeat_sweep::Sweeps, ids::ConnectionIds,
-    tokens::RevokedClients,
+    ping_clock::PingClock, tokens::RevokedClients,
 };

@@ -227,7 +227,12 @@ impl Shard {
                 Received::Ping(payload) => {
                     self.push(key, &websocket::pong_frame(payload), Audience::Few);
                 }
-                Received::Pong => {}
+                Received::Pong(payload) => {
+                    let took = self.ping_clock.round_trip(payload, clock::now());
+                    if let Some(took) = took {
+                        self.tally.round_trips.record(took);
+                    }
+                }
                 Received::Close(code, text) => {
                     closed = Some(CloseCause::ByClient(ClientFrame { code, text: text.into() }));
                 }

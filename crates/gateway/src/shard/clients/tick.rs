@@ -68,6 +68,7 @@ impl Shard {
         self.tick_standbys();
         self.delivery.workers.check_progress(now);
         self.report_overload();
+        self.delivery.workers.publish();
         self.update_held_since(now);
         if let NoWorker::Wait(Some(timeout)) = self.settings.no_worker
             && self.delivery.holds_any()

@@ -10,7 +10,7 @@ mod status;
 mod targets;
 mod work;
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Instant};
 
 use protocol::Effect;
 
@@ -36,6 +36,8 @@ pub(super) struct Commands {
     found: Vec<Found<SlotKey>>,
     /// Barriers to report to the hub after the events of this pass.
     pub(super) barriers: Vec<Token>,
+    /// When a measured command arrived, and how far fan-outs are written once its messages are.
+    pub(super) measured: Option<(Instant, u64)>,
 }
 
 impl Commands {

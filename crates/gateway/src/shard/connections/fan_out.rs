@@ -37,6 +37,8 @@ pub(in crate::shard) struct FanOut {
     keys: VecDeque<SlotKey>,
     /// Approximate bytes queued for them.
     bytes: usize,
+    /// Number of connections that were queued and written.
+    written: u64,
 }
 
 impl FanOut {
@@ -54,6 +56,7 @@ impl FanOut {
     pub(super) fn next(&mut self) -> Option<SlotKey> {
         let before = self.keys.len();
         let key = self.keys.pop_front()?;
+        self.written += 1;
         self.bytes -= self.bytes / before;
         Some(key)
     }
@@ -66,6 +69,16 @@ impl FanOut {
     /// Approximate bytes queued for them.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Number of connections written since the start.
+    pub(in crate::shard) const fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// The [number](Self::written) at which those are written that are queued now.
+    pub(in crate::shard) fn written_through(&self) -> u64 {
+        self.written + self.keys.len() as u64
     }
 
     /// Whether no connection is queued.
@@ -105,6 +118,9 @@ mod tests {
         }
         assert!(written.is_sorted() && written.len() == SLICE * 2 + 1);
         assert!(fan_out.is_empty() && fan_out.next().is_none());
+        assert_eq!(fan_out.written(), written.len() as u64);
+        fan_out.add(0);
+        assert_eq!(fan_out.written_through(), fan_out.written() + 1);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use rustc_hash::FxHashMap;
 
 use super::delivery_queue::{DeliveryQueue, Entry};
 use crate::{
+    in_flight::Part,
     inspection::WorkerLoad,
     routing::{self, Router},
     settings::CompatBehavior,
@@ -64,6 +65,8 @@ pub(in crate::shard) struct WorkerState {
     /// The last acknowledged event at the last check, and since when it has been that while others
     /// are in flight.
     unmoved: (u64, Option<Instant>),
+    /// Its events in flight as last published.
+    published: Part,
 }
 
 /// The events and paused reads of a worker whose link has ended.
@@ -185,6 +188,7 @@ impl Workers {
             unconfirmed: BTreeMap::new(),
             leaving: false,
             unmoved: (0, None),
+            published: Part::default(),
         };
         self.linked.insert(link, state);
         self.open.push((link, worker));
@@ -455,6 +459,16 @@ impl Workers {
     /// The client and the client's event number of an event in flight, if it is a suspect.
     pub(super) fn suspect(&self, link: LinkId, seq: u64) -> Option<(ConnectionId, u64)> {
         self.linked.get(&link).and_then(|linked| linked.delivery_queue.suspect(seq))
+    }
+
+    /// Publishes the events in flight of each worker.
+    pub(in crate::shard) fn publish(&mut self) {
+        for linked in self.linked.values_mut() {
+            let (progress, bytes) = (linked.delivery_queue.progress(), linked.delivery_queue.len());
+            let events = usize::try_from(progress.last - progress.finished).unwrap_or(usize::MAX);
+            let now = Part { events, bytes };
+            linked.worker.in_flight.replace(mem::replace(&mut linked.published, now), now);
+        }
     }
 
     /// Bytes of events that workers have not acknowledged.

@@ -134,6 +134,7 @@ mod tests {
     use super::*;
     use crate::{
         closed::ClientFrame,
+        in_flight::InFlight,
         shard::test_shard::TestShard,
         thread_messages::{LinkEnd, PeerProtocol, Worker},
     };
@@ -148,6 +149,7 @@ mod tests {
             ip: Ipv4Addr::LOCALHOST.into(),
             key: number.to_string(),
             clients: AtomicUsize::new(clients),
+            in_flight: InFlight::default(),
         };
         test.shard.worker_up(LinkId(number), Arc::new(worker));
         LinkId(number)
