@@ -14,6 +14,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("deploy", "systemd units, nginx and HAProxy with TLS in front, the demo"),
     ("compat", "peers in PHP"),
     ("hooks", "receivers of webhooks made of npm and PyPI packages, and in PHP"),
+    ("monitoring", "alerts, board and runbooks with a real Prometheus"),
     ("http", "requests generated from the OpenAPI document of the push API"),
     ("site", "the documentation as a site: links, translations, the quick start"),
 ];
