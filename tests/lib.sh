@@ -99,6 +99,15 @@ missing_packages() { # [THING...]
             openssl) has openssl || say openssl ;;
             curl) has curl || say curl ;;
             prometheus) has prometheus && has promtool || say prometheus ;;
+            packaging)
+                has dpkg-deb || say dpkg-dev
+                has lintian || say lintian
+                has mmdebstrap || say mmdebstrap
+                has rpmbuild || say rpm
+                has musl-gcc || say musl-tools
+                has skopeo || say skopeo
+                has umoci || say umoci
+                ;;
             php) has php || say php-cli ;;
             pusher-php)
                 [ -e /usr/share/php/GuzzleHttp/autoload.php ] || say php-guzzlehttp-guzzle

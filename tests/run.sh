@@ -130,6 +130,9 @@ stage_site() { bash tests/site/run.sh; }
 # Alerts, board and runbooks with a real Prometheus.
 stage_monitoring() { bash tests/monitoring/run.sh; }
 
+# The packages, each used as its reader would.
+stage_package() { bash tests/package/run.sh; }
+
 stage_chaos() { bash tests/chaos/run.sh; }
 
 # The short form; see tests/attacks/run.sh for the long one.
@@ -181,7 +184,8 @@ show_summary() {
 }
 
 all_stages() {
-    stages=(setup lint test simulation fuzz chaos build attacks conformance browser pusher hooks http site deploy monitoring)
+    stages=(setup lint test simulation fuzz chaos build attacks conformance browser pusher hooks http site deploy monitoring
+        package)
     if [ -f tests/compat/run.sh ]; then
         stages+=(compat)
     else

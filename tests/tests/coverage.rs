@@ -17,6 +17,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("monitoring", "alerts, board and runbooks with a real Prometheus"),
     ("http", "requests generated from the OpenAPI document of the push API"),
     ("site", "the documentation as a site: links, translations, the quick start"),
+    ("package", "the packages, each used as its reader would"),
 ];
 
 /// The stages that it runs, or that prepare others.

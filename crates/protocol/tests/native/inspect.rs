@@ -105,14 +105,14 @@ pub(crate) fn events() -> Vec<LifecycleEvent> {
         LifecycleKind::WorkerLinked { .. } =>
             "": LifecycleKind::WorkerLinked { worker: worker.clone() };
         LifecycleKind::WorkerLost { .. } =>
-            "": LifecycleKind::WorkerLost { worker: worker.clone(), clients: 300 };
+            "": LifecycleKind::WorkerLost { worker, clients: 300 };
         LifecycleKind::Unassigned => "": LifecycleKind::Unassigned;
         LifecycleKind::Slow { .. } => "": LifecycleKind::Slow { queue_bytes: 300 };
         LifecycleKind::Paused { .. } => "": LifecycleKind::Paused { reason: ReadPause::RateLimit };
         LifecycleKind::Closed(_) =>
             "": LifecycleKind::Closed(Box::new(closed(ClosedBy::Client))),
             "": LifecycleKind::Closed(Box::new(closed(ClosedBy::Gateway))),
-            "": LifecycleKind::Closed(Box::new(closed(peer.clone())));
+            "": LifecycleKind::Closed(Box::new(closed(peer)));
         LifecycleKind::Draining { .. } => "": LifecycleKind::Draining { clients: 2 };
     });
     let event = |(number, (_, kind))| {
