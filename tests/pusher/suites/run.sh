@@ -59,7 +59,7 @@ if [ -n "${SOKETI:-}" ]; then
     for file in "$log_folder"/soketi/tests/*.test.ts; do
         case $file in *-adapter.test.ts) continue ;; esac
         (cd "$log_folder/soketi" && RETRY_TIMES=0 SUITE_BIN=$bin SUITE_LOGS=$PWD/logs timeout 600 node_modules/.bin/jest \
-            --forceExit --json --outputFile="$file.json" "$(basename "$file")") || true
+            --forceExit --json --outputFile="$file.json" --runTestsByPath "tests/$(basename "$file")") || true
     done
     node "$here/report.mjs" "$root/docs/pusher.md" "Cases of soketi" "$log_folder"/soketi/tests/*.json
 fi
