@@ -194,7 +194,7 @@ async fn client_that_does_not_read_is_found_and_kicked(threads: usize) {
         all.into_iter().find(|client| client.gateway == suite.gateways[0].inner)
     })
     .await;
-    let large = "x".repeat(64 * 1024);
+    let large = "x".repeat(256 * 1024);
     let found = eventually("a queue", async || {
         cluster.send_to_all(Recipients::Only(vec![slow]), large.as_str()).await.unwrap();
         let (shown, _) = gwctl.json(&["clients", "--slow"]).await;

@@ -28,10 +28,14 @@ async fn gateway_that_drains_says_so() {
     let gateway = scene.suite.gateways[1].inner;
     // It reads no close frame, so the gateway waits for it.
     scene.cluster.drain(gateway).await.unwrap();
-    let reports = scene.cluster.gateways().await.unwrap();
-    let report = reports.into_iter().find(|report| report.address == gateway.to_string()).unwrap();
-    let status = report.status.unwrap();
-    assert!(status.draining && status.not_ready.iter().any(|reason| reason.contains("draining")));
+    eventually("the gateway says that it drains", async || {
+        let reports = scene.cluster.gateways().await.unwrap();
+        let report = reports.into_iter().find(|report| report.address == gateway.to_string())?;
+        let status = report.status.unwrap();
+        let is_named = status.not_ready.iter().any(|reason| reason.contains("draining"));
+        (status.draining && is_named).then_some(())
+    })
+    .await;
     scene.browsers[1].receive_close().await.unwrap();
 }
 

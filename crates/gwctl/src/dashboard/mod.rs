@@ -32,8 +32,8 @@ const LIFETIME: Duration = Duration::from_secs(300);
 /// Serves a page that shows the cluster.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Dashboard {
-    /// Address to serve the page on. Who can reach it needs the token as well; there is no TLS, so
-    /// from another host use a tunnel (ssh -L)
+    /// Address to serve the page on. Its requests need the token; there is no TLS, so from another
+    /// host use a tunnel (ssh -L)
     #[arg(long, value_name = "ADDR", default_value_t = default_address())]
     listen: SocketAddr,
 
@@ -42,7 +42,7 @@ pub(crate) struct Dashboard {
     read_only: bool,
 }
 
-/// Loopback: the page is for the one who has started it.
+/// Loopback: the page is for the operator of this terminal.
 fn default_address() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 7270).into()
 }

@@ -26,7 +26,7 @@ use crate::session::Session;
 /// Most bytes of a request's body.
 const MAX_BODY: usize = 4096;
 
-/// What all requests share.
+/// The state that all requests share.
 #[derive(Clone, Debug)]
 pub(super) struct Shared(Arc<Inner>);
 

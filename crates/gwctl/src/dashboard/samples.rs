@@ -19,7 +19,7 @@ pub(super) struct Sample {
     pub(super) gateways: BTreeMap<String, Totals>,
 }
 
-/// What plots show of a gateway; totals count from its start.
+/// The figures of a gateway that plots show; totals count from its start.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Totals {
     instance: String,
