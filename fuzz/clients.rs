@@ -249,7 +249,7 @@ fn handled(received: Received<'_>, framing: Framing, texts: TextValidation) -> S
             assert_eq!(pong_frame(bytes).len(), 2 + bytes.len(), "a short frame");
             format!("ping {bytes:?}")
         }
-        Received::Pong => "pong".to_owned(),
+        Received::Pong(payload) => format!("pong {payload:?}"),
         Received::Close(code, reason) => {
             assert!(close_frame(code).len() <= 4 && reason.len() <= 123);
             // 1005, 1006 and 1015 must never be sent (RFC 6455, 7.4.1).
