@@ -62,8 +62,8 @@ bare_root() {
     archive=$(target_folder)/bare-root.tar
     bare=$log_folder/bare
     mkdir -p "$bare"
-    if [ ! -e "$archive" ]; then
-        quietly mmdebstrap --quiet --variant=minbase bookworm "$archive.new"
+    if [ ! -f "$archive" ]; then
+        quietly mmdebstrap --quiet --variant=minbase --format=tar bookworm "$archive.new"
         mv "$archive.new" "$archive"
     fi
     tar -C "$bare" -xf "$archive" --exclude='./dev/*'
