@@ -66,7 +66,7 @@ bare_root() {
         quietly mmdebstrap --quiet --variant=minbase --format=tar bookworm "$archive.new"
         mv "$archive.new" "$archive"
     fi
-    tar -C "$bare" -xf "$archive" --exclude='./dev/*'
+    tar -C "$bare" -xf "$archive"
 }
 
 inside() { chroot "$bare" /usr/bin/env -i PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"; } # COMMAND...
