@@ -94,7 +94,7 @@ deb_installs_upgrades_and_goes() {
     mkdir -p "$old"
     (CARGO_TARGET_DIR=$old PUSH_SUITE_VERSION=0.0.9 bash "$root/deploy/package/build.sh" deb >/dev/null)
     cp "$packages"/*.deb "$old"/packages/push-suite_0.0.9_*.deb "$bare/tmp/"
-    (cd "$bare" && find . -path ./var -prune -o -path ./tmp -prune -o -path ./etc -prune -o -type f -print | sort) >"$log_folder/files.before"
+    (cd "$bare" && find . -path ./run -prune -o -path ./var -prune -o -path ./tmp -prune -o -path ./etc -prune -o -type f -print | sort) >"$log_folder/files.before"
 
     inside sh -c 'dpkg -i /tmp/push-suite_0.0.9_*.deb' >"$log_folder/dpkg" 2>&1 || { cat "$log_folder/dpkg" && fail "the .deb does not install"; }
     [ "$(stat -c %a "$bare/etc/push-suite/secret.env")" = 640 ] || fail "secret.env has other permissions"
@@ -124,13 +124,13 @@ begin restart business-worker@2.service
 end restart business-worker@2.service
 END
     grep -q "gateway@1.service runs the old program" "$log_folder/dpkg" || fail "the upgrade does not name the gateway"
-    rm -r "$bare/run/systemd" "$bare/usr/local/bin/systemctl"
+    rm -r "$bare/run/systemd" "$bare/usr/local/bin/systemctl" "$bare/systemctl.log"
 
     inside dpkg -r push-suite >"$log_folder/dpkg" 2>&1 || { cat "$log_folder/dpkg" && fail "the .deb cannot be removed"; }
     [ -e "$bare/etc/push-suite/secret.env" ] || fail "a removal takes the secret"
     inside dpkg -P push-suite >"$log_folder/dpkg" 2>&1 || { cat "$log_folder/dpkg" && fail "the .deb cannot be purged"; }
     [ ! -e "$bare/etc/push-suite" ] || fail "a purge leaves $(ls "$bare/etc/push-suite")"
-    (cd "$bare" && find . -path ./var -prune -o -path ./tmp -prune -o -path ./etc -prune -o -type f -print | sort) >"$log_folder/files.after"
+    (cd "$bare" && find . -path ./run -prune -o -path ./var -prune -o -path ./tmp -prune -o -path ./etc -prune -o -type f -print | sort) >"$log_folder/files.after"
     diff "$log_folder/files.before" "$log_folder/files.after" || fail "the package leaves files"
     say ".deb: installed, upgraded (workers one after the other), removed and purged in a bare root"
 }
