@@ -64,6 +64,21 @@ with_admin_port() { # NAME COMMAND...
     start "$@" --admin-listen "127.0.0.1:$port"
 }
 
+# Starts the processes that a document starts, one a line on standard input, such as `register &`; a
+# register listens on the first port, a gateway has the second as its inner one.
+start_documented() { # REGISTER_PORT INNER_PORT
+    local program line words number=0
+    while read -r program line; do
+        number=$((number + 1))
+        read -r -a words <<<"${line%&}"
+        if [ "$program" = register ]; then words+=(--listen "127.0.0.1:$1"); fi
+        with_admin_port "$program" env GW_REGISTER_ADDRESS="127.0.0.1:$1" GW_LAN_PORT="$2" \
+            "$bin/$program" "${words[@]}"
+    done
+    [ "$number" = 3 ] || fail "the document starts $number processes"
+    all_ready
+}
+
 # Waits until all started processes are ready. A gateway needs a worker for that.
 all_ready() {
     local name

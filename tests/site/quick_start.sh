@@ -24,16 +24,7 @@ commands() { # SECTION
 
 # Makes the key and the settings; `eval`, since later commands use the variable.
 eval "$(commands "Three processes" | sed '/^register/,$d')"
-number=0
-while read -r program line; do
-    number=$((number + 1))
-    read -r -a words <<<"${line%&}"
-    if [ "$program" = register ]; then words+=(--listen "127.0.0.1:$register_port"); fi
-    with_admin_port "$program" env GW_REGISTER_ADDRESS="127.0.0.1:$register_port" GW_LAN_PORT="$inner_port" \
-        "$bin/$program" "${words[@]}"
-done < <(commands "Three processes" | sed -n '/^register/,$p')
-[ "$number" = 3 ] || fail "the document starts $number processes"
-all_ready
+start_documented "$register_port" "$inner_port" < <(commands "Three processes" | sed -n '/^register/,$p')
 
 start page node "$here/page.mjs" "$clients"
 log=${process_logs[page]}

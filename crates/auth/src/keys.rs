@@ -100,20 +100,22 @@ pub enum KeyProblem {
     Several,
 }
 
+/// A JSON Web Key Set (RFC 7517), as it is in a file.
 #[derive(Deserialize)]
-struct RawSet {
-    keys: Vec<RawKey>,
+pub(crate) struct RawSet {
+    pub(crate) keys: Vec<RawKey>,
 }
 
+/// One of its keys.
 #[derive(Deserialize)]
-struct RawKey {
-    kty: String,
-    kid: Option<String>,
+pub(crate) struct RawKey {
+    pub(crate) kty: String,
+    pub(crate) kid: Option<String>,
     alg: Option<String>,
     #[serde(rename = "use")]
     purpose: Option<String>,
     crv: Option<String>,
-    k: Option<String>,
+    pub(crate) k: Option<String>,
     n: Option<String>,
     e: Option<String>,
     x: Option<String>,

@@ -4,9 +4,10 @@
 use std::fmt;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
+
+use crate::keys::{RawKey, RawSet};
 
 /// A key that signs tokens, with the one algorithm that it is used for. `Debug` does not show it.
 pub struct Signer {
@@ -32,18 +33,6 @@ pub enum InvalidSigner {
     /// The claims were not signed.
     #[error("the key does not sign")]
     Fails,
-}
-
-#[derive(Deserialize)]
-struct RawSet {
-    keys: Vec<RawKey>,
-}
-
-#[derive(Deserialize)]
-struct RawKey {
-    kty: String,
-    kid: Option<String>,
-    k: Option<String>,
 }
 
 impl Signer {

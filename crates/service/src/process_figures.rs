@@ -5,8 +5,17 @@ use std::fs;
 /// Resident memory in bytes; `None` if the system does not report it.
 #[must_use]
 pub fn resident_bytes() -> Option<u64> {
+    memory("VmRSS:")
+}
+
+/// Virtual memory in bytes; `None` if the system does not report it.
+pub(crate) fn virtual_bytes() -> Option<u64> {
+    memory("VmSize:")
+}
+
+fn memory(key: &str) -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
     let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kibibytes.saturating_mul(1024))
 }

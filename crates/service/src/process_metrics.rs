@@ -1,9 +1,7 @@
 //! Metrics of the process itself, under the names that dashboards expect, and of its build.
 
 use std::{
-    env, fmt,
-    fs::{self, File},
-    path::Path,
+    env, fmt, fs,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -15,7 +13,7 @@ use prometheus_client::{
 };
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::limits;
+use crate::{limits, process_figures};
 
 /// The version of the suite.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -52,10 +50,10 @@ impl Collector for Process {
             let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
         };
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let memory = |key| kibibytes(&status, key);
-        gauge("process_resident_memory_bytes", "Resident memory", memory("VmRSS:"))?;
-        gauge("process_virtual_memory_bytes", "Virtual memory", memory("VmSize:"))?;
+        let resident = process_figures::resident_bytes();
+        gauge("process_resident_memory_bytes", "Resident memory", resident)?;
+        let all = process_figures::virtual_bytes();
+        gauge("process_virtual_memory_bytes", "Virtual memory", all)?;
         gauge("process_open_fds", "Open file descriptors", open_descriptors())?;
         gauge("process_max_fds", "Limit of open file descriptors", limits::descriptors())?;
         let started = ConstGauge::new(self.started);
@@ -70,26 +68,15 @@ impl Collector for Process {
     }
 }
 
-/// A value of `/proc/self/status`, in bytes.
-fn kibibytes(status: &str, key: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
-    line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
-}
-
-/// Newer kernels state the number as the size of the folder; on others the entries are counted.
+/// On kernels that do not state the number, the entries are counted: a scrape may take that long.
 fn open_descriptors() -> Option<u64> {
-    let folder = Path::new("/proc/self/fd");
-    let stated = File::open(folder).and_then(|folder| folder.metadata()).ok()?.len();
-    match stated {
-        0 => Some(fs::read_dir(folder).ok()?.count() as u64),
-        // Without the descriptor of the folder.
-        stated => Some(stated - 1),
-    }
+    let count = || Some(fs::read_dir("/proc/self/fd").ok()?.count() as u64);
+    process_figures::descriptors().or_else(count)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::{fs::File, time::Instant};
 
     use prometheus_client::encoding::text;
 

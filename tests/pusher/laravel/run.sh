@@ -73,20 +73,6 @@ application() { # NAME VERSION SECTION...
     find "$folder" -maxdepth 1 -type f -exec sed -Ei "$on_free_ports" {} +
 }
 
-# The commands of the first step, with addresses of this test in their environment.
-start_suite() {
-    local program line words number=0
-    while read -r program line; do
-        number=$((number + 1))
-        read -r -a words <<<"${line%&}"
-        if [ "$program" = register ]; then words+=(--listen "127.0.0.1:$register_port"); fi
-        with_admin_port "$program" env GW_REGISTER_ADDRESS="127.0.0.1:$register_port" GW_LAN_PORT="$inner_port" \
-            "$bin/$program" "${words[@]}"
-    done < <(commands "Laravel in five minutes")
-    [ "$number" = 3 ] || fail "the document starts $number processes"
-    all_ready
-}
-
 start_nginx() {
     make_certificate
     mkdir -p "$log_folder/nginx"
@@ -143,7 +129,8 @@ try_queue() { # NAME VERSION DATABASE
 choose_ports
 export PUSHER_STAND_IN=$here/../php/Pusher.php
 application five-minutes 8 "Laravel in five minutes"
-start_suite
+# The commands of the first step, with addresses of this test in their environment.
+start_documented "$register_port" "$inner_port" < <(commands "Laravel in five minutes")
 try five-minutes
 try_queue queue 8 storage/jobs.sqlite
 application soketi 8 "Laravel in five minutes" "From soketi"

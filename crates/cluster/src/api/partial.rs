@@ -42,8 +42,8 @@ impl Unanswered {
 impl Cluster {
     /// A handle whose queries to all gateways do not fail because of a gateway that is not linked,
     /// or does not answer within `time` (at most five seconds): they return what the others know,
-    /// and name it in [`Unanswered`]. For operators, who need an answer most when a gateway is
-    /// missing; a program that decides by the answer uses the handle that fails.
+    /// and name it in [`Unanswered`]. It is for views of the cluster, which matter most when
+    /// a gateway is missing; a program that decides by the answer uses the handle that fails.
     ///
     /// Queries about one client are no different: without its gateway they have no answer.
     #[must_use]

@@ -57,8 +57,8 @@ impl WorkerReport {
         self.links.iter().filter_map(|(_, link)| link.stalled).max()
     }
 
-    /// Whether it is the same worker process as another one of that key and instance: workers of
-    /// the native protocol are told apart by their instance, PHP workers by their key.
+    /// Whether it is the same worker process as another one of that key and instance: the
+    /// instance identifies a worker of the native protocol, the key one of PHP.
     fn is(&self, key: &str, instance: Option<&InstanceId>) -> bool {
         match (&self.instance, instance) {
             (Some(known), Some(instance)) => known == instance,

@@ -1,5 +1,4 @@
-//! The dashboard: a page that shows the cluster, served by `gwctl` itself to the operator who has
-//! started it.
+//! The dashboard: a page that shows the cluster, served by `gwctl` itself while the command runs.
 //!
 //! `files` are the page, from `web/dashboard`; `sampler` asks the cluster every two seconds and keeps
 //! an hour of `samples`; `routes` are the requests of the page, each with the token.
