@@ -20,6 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("auth", &["protocol"]),
     ("framing", &["protocol"]),
     ("service", &["protocol", "runtime"]),
+    ("store", &["protocol", "runtime"]),
     ("cluster", &["protocol", "runtime"]),
     ("worker", &["cluster", "protocol", "runtime", "service"]),
     ("register", &["protocol", "runtime", "service"]),
