@@ -100,9 +100,12 @@ async fn events_of_all_gateways_are_in_order_of_time(threads: usize) {
     let (scene, _workers) = Scene::with_workers(threads).await;
     let all = events(&scene.cluster, HistoryFilter::default()).await;
     assert!(all.is_sorted_by_key(|event| event.at));
-    let connected = all.iter().filter(|event| event.kind.name() == "connected");
-    let clients: Vec<_> = connected.filter_map(|event| event.client).collect();
-    assert_eq!(clients, scene.ids, "clients alternate between the gateways");
+    let connected: Vec<_> = all.iter().filter(|event| event.kind.name() == "connected").collect();
+    assert_eq!(connected.len(), scene.ids.len());
+    // The clients connect one after the other, alternately to the gateways; two of them may do so
+    // within the resolution of the time.
+    let at = |id| connected.iter().find(|event| event.client == Some(id)).unwrap().at;
+    assert!(scene.ids.iter().is_sorted_by_key(|id| at(*id)), "{connected:?}");
     let limit = 3;
     let last = events(&scene.cluster, HistoryFilter { limit, ..HistoryFilter::default() }).await;
     assert_eq!(last, all[all.len() - 3..]);

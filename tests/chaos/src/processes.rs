@@ -179,6 +179,20 @@ impl Processes {
         Ok(())
     }
 
+    /// Waits until all workers are linked with every gateway, at most for [`PATIENCE`]: only then do
+    /// messages that were forwarded during the last fault arrive. A connection attempt that began
+    /// while a host was away repeats its first packet after 1, 2, and 4 s.
+    pub async fn linked(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        for gateway in &self.gateways {
+            while gateway.linked_workers().await != Some(self.workers.len())
+                && Instant::now() < deadline
+            {
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+
     fn all(&self) -> impl Iterator<Item = &ManagedProcess> {
         self.workers.iter().chain(&self.gateways).chain([&self.register])
     }
@@ -282,6 +296,14 @@ impl ManagedProcess {
     /// Whether it serves its admin pages: signal handlers are installed then.
     pub async fn is_up(&self) -> bool {
         Raw::get(self.admin, "/livez").await.is_some()
+    }
+
+    /// The number of workers that are linked with this gateway; `None` if it does not say.
+    async fn linked_workers(&self) -> Option<usize> {
+        let page = Raw::get(self.admin, "/metrics").await?;
+        let value =
+            page.body.lines().find_map(|line| line.strip_prefix("pushsuite_gateway_workers "))?;
+        value.trim().parse().ok()
     }
 
     /// The exit status, if the process has exited.

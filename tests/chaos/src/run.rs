@@ -86,6 +86,8 @@ pub async fn run(config: &RunConfig, folder: &Path) -> anyhow::Result<(String, b
     let settled = |progress: &Progress| {
         progress.staying.load(Ordering::Relaxed) == progress.settled.load(Ordering::Relaxed)
     };
+    // If they do not link, the account reports what did not arrive.
+    injector.processes.linked().await;
     sleep(QUIET).await;
     // If clients do not settle, the account reports the missing answers.
     clients.until(PATIENCE, settled).await;
