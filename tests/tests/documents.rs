@@ -1,7 +1,8 @@
 //! Settings and commands of docs/pusher.md and docs/webhooks.md work as they are written.
 //!
-//! The other blocks: `tests/pusher/laravel/run.sh` runs those of docs/laravel.md, and
-//! `push_api_document.rs` those of docs/push-api.md.
+//! The other blocks: `tests/pusher/laravel/run.sh` runs those of docs/laravel.md,
+//! `tests/pusher/javascript/run.sh` those of docs/javascript.md, and `push_api_document.rs` those
+//! of docs/push-api.md.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{

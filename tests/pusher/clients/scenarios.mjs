@@ -1,5 +1,5 @@
 // What users of pusher-js and of Laravel Echo do: functions for Node and for browsers alike. Each
-// gets `{ connect, echo, publish, terminate }`, and throws if something is not as it should be.
+// gets `{ connect, echo, publish, terminate, kinds }`, and throws if something is not as it should be.
 
 /** Fails unless both are the same as JSON. */
 function same(actual, expected, what) {
@@ -117,8 +117,8 @@ async function decryptsEvents({ connect, publish }) {
   same(await received, { code: 42 }, 'decrypted');
 }
 
-async function keepsTheLastEvent({ connect, publish }) {
-  for (const kind of ['cache-price', 'private-cache-price', 'private-encrypted-cache-price']) {
+async function keepsTheLastEvent({ connect, publish, kinds }) {
+  for (const kind of kinds) {
     const name = unique(kind);
     const [first, late] = [await connect({ encrypted: true }), await connect({ encrypted: true })];
     const channel = first.subscribe(name);
@@ -234,9 +234,13 @@ export const scenarios = {
   'Laravel Echo listens, whispers and joins with both broadcasters': listensWithEcho,
 };
 
-/** The calls of the scenarios. `make(encrypted)` is the class to use, and `Echo` Laravel's. */
-export function environment({ port, application, make, Echo, extra = {} }) {
+/**
+ * The calls of the scenarios. `make(encrypted)` is the class to use, and `Echo` Laravel's; `encrypts` says
+ * whether the class has encrypted channels.
+ */
+export function environment({ port, application, make, Echo, extra = {}, encrypts = true }) {
   const open = [];
+  const kinds = ['cache-price', 'private-cache-price', ...(encrypts ? ['private-encrypted-cache-price'] : [])];
   const post = async (path, body) => {
     const answer = await fetch(`${application}${path}`, { method: 'POST', body: JSON.stringify(body) });
     if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
@@ -249,6 +253,7 @@ export function environment({ port, application, make, Echo, extra = {} }) {
     ...extra,
   });
   return {
+    kinds,
     async connect({ user = 'ann', watch = '', encrypted = false, key = 'app-key', wait = key === 'app-key' } = {}) {
       const pusher = new (make(encrypted))(key, options(user, watch));
       open.push(() => pusher.disconnect());

@@ -1,4 +1,4 @@
-// The suite with `--app pusher`: its processes on free ports, one gateway and one worker.
+// The suite with `--app pusher`: its processes on free ports, one worker and one gateway or several.
 
 import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, openSync, writeFileSync } from 'node:fs';
@@ -55,14 +55,14 @@ async function until(what, holds) {
 }
 
 class Process {
-  constructor(name, args, admin, logs) {
-    Object.assign(this, { name, args, admin, logs });
+  constructor(program, args, admin, logs, name = program) {
+    Object.assign(this, { program, args, admin, logs, name });
   }
 
   start() {
     const log = openSync(path.join(this.logs, `${this.name}.log`), 'a');
     const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('GW_')));
-    const binary = path.join(process.env.SUITE_BIN, this.name);
+    const binary = path.join(process.env.SUITE_BIN, this.program);
     const args = [...this.args, '--admin-listen', `127.0.0.1:${this.admin}`];
     this.child = spawn(binary, args, { env, stdio: ['ignore', log, log] });
   }
@@ -82,23 +82,28 @@ class Process {
   }
 }
 
-export async function startSuite(gatewayFlags = []) {
+/** Starts it. `gateway` and `port` are those of the first of `gateways` and `ports`. */
+export async function startSuite(gatewayFlags = [], { gateways: count = 1 } = {}) {
   const logs = mkdtempSync(path.join(process.env.CLIENTS_LOGS ?? tmpdir(), 'suite-'));
   mkdirSync(logs, { recursive: true });
   const settings = path.join(logs, 'worker.toml');
   writeFileSync(settings, SETTINGS);
-  const [register, clients, inner, http, ...admin] = await freePorts(7);
+  const [register, http, ...free] = await freePorts(4 + 3 * count);
   const at = (port) => `127.0.0.1:${port}`;
   const known = ['--register-address', at(register)];
-  const lan = ['--lan-ip', '127.0.0.1', '--lan-port', String(inner)];
-  const listen = ['--listen', `ws://${at(clients)}`, '--no-web', '--threads', '2', '--connections-per-thread', '1'];
+  const threads = ['--no-web', '--threads', '2', '--connections-per-thread', '1', '--grace', '2'];
+  const ports = free.splice(0, count);
+  const gateways = ports.map((port, at) => {
+    const listen = ['--listen', `ws://127.0.0.1:${port}`, '--lan-ip', '127.0.0.1', '--lan-port', String(free.pop())];
+    const name = at === 0 ? 'gateway' : `gateway-${at + 1}`;
+    return new Process('gateway', [...listen, ...threads, ...known, ...gatewayFlags], free.pop(), logs, name);
+  });
   const app = ['--app', 'pusher', '--config', settings, '--http-listen', at(http), '--presence-grace', '1'];
   const processes = {
-    register: new Process('register', ['--listen', at(register)], admin[0], logs),
-    gateway: new Process('gateway', [...listen, ...lan, ...known, '--grace', '2', ...gatewayFlags], admin[1], logs),
-    worker: new Process('business-worker', [...app, ...known], admin[2], logs),
+    register: new Process('register', ['--listen', at(register)], free.pop(), logs),
+    worker: new Process('business-worker', [...app, ...known], free.pop(), logs),
   };
-  const all = Object.values(processes);
+  const all = [processes.register, ...gateways, processes.worker];
   all.forEach((each) => each.start());
   await Promise.all(all.map((each) => each.ready()));
   const stop = async () => {
@@ -106,5 +111,5 @@ export async function startSuite(gatewayFlags = []) {
       if (each.child.exitCode === null && each.child.signalCode === null) await each.stop();
     }
   };
-  return { ...processes, port: clients, http, stop };
+  return { ...processes, gateway: gateways[0], gateways, port: ports[0], ports, http, stop };
 }
