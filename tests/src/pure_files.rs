@@ -71,6 +71,7 @@ pub const PURE: &[&str] = &[
     "crates/register/src/presence.rs",
     "crates/runtime/src/tls/expiry.rs",
     "crates/runtime/src/token_bucket.rs",
+    "crates/store/src/address.rs",
     "crates/store/src/append.rs",
     "crates/store/src/error.rs",
     "crates/store/src/log.rs",

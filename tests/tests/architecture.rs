@@ -56,6 +56,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("rustls", &["runtime"]),
     ("tokio-rustls", &[]),
     ("jsonwebtoken", &["auth", HARNESS]),
+    ("rusqlite", &["store"]),
     ("rcgen", &["auth", "runtime", HARNESS]),
     ("tikv-jemallocator", &["business-worker", "gateway", "register"]),
 ];
@@ -114,8 +115,17 @@ const UNCONTROLLED: &[&str] = &[
 ];
 
 /// Crates that run in the processes of the suite.
-const PROCESSES: &[&str] =
-    &["business-worker", "cluster", "gateway", "hooks", "register", "runtime", "service", "worker"];
+const PROCESSES: &[&str] = &[
+    "business-worker",
+    "cluster",
+    "gateway",
+    "hooks",
+    "register",
+    "runtime",
+    "service",
+    "store",
+    "worker",
+];
 
 /// Calls that spawn a task or thread whose panic would go unnoticed; forbidden except in tests.
 const UNSUPERVISED: &[&str] =

@@ -81,7 +81,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// How much a stream keeps. What exceeds a limit is removed, oldest first; the newest message is kept
+/// How much a stream keeps. Messages beyond a limit are removed, oldest first; the newest one is kept
 /// whatever its size. The rule of the last append applies to the whole stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
@@ -128,6 +128,15 @@ impl Rule {
     pub const fn max_bytes(&self) -> u64 {
         self.max_bytes
     }
+
+    /// The time after which a stream without messages is forgotten, in milliseconds: its next epoch
+    /// is another one. Until then clients that have missed nothing can prove it.
+    #[cfg(feature = "sqlite")]
+    pub(crate) const fn retention_ms(&self) -> u64 {
+        const DAY: u64 = 24 * 60 * 60 * 1000;
+        let tenfold = self.ttl_ms() * 10;
+        if tenfold < DAY { DAY } else { tenfold }
+    }
 }
 
 impl Default for Rule {
@@ -142,7 +151,9 @@ impl Default for Rule {
 pub struct Append {
     /// The stream.
     pub stream: StreamName,
-    /// The same key appends nothing for at least [`KEY_LIFETIME`].
+    /// The same key appends nothing for at least [`KEY_LIFETIME`]. A number that may begin anew, such
+    /// as that of a connection after a restart of its gateway, is no key without the instance that
+    /// counts.
     pub key: Key,
     /// The message.
     pub payload: Bytes,

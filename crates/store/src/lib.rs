@@ -2,7 +2,12 @@
 //! that come back receive what they missed.
 //!
 //! A store is a [`StreamStore`]: it appends a message to a stream and answers with its position, and
-//! reads what follows a position. [`MemoryStore`] is the simplest one.
+//! reads what follows a position.
+//!
+//! | store | shared by | feature |
+//! |---|---|---|
+//! | [`MemoryStore`] | one process, for tests and simulations | |
+//! | `SqliteStore` | the workers of one host | `sqlite` |
 //!
 //! ```
 //! use push_suite_store::{Append, Key, MemoryStore, Range, Read, Reading, Rule, StreamStore as _};
@@ -23,16 +28,26 @@
 //! # }
 //! ```
 
+mod address;
 pub mod append;
 mod error;
 mod log;
 mod memory;
+#[cfg(feature = "sqlite")]
+mod open;
 mod plan;
 pub mod read;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 mod store;
 
+pub use address::{InvalidAddress, StoreAddress};
 pub use append::{Append, Appended, InvalidAppend, Key, Rule};
 pub use error::{ErrorKind, StoreError};
 pub use memory::MemoryStore;
+#[cfg(feature = "sqlite")]
+pub use open::open;
 pub use read::{Item, Limit, Page, Range, Read, Reading, Reason, Refused};
+#[cfg(feature = "sqlite")]
+pub use sqlite::{SqliteOptions, SqliteStore};
 pub use store::{Answer, MAX_TOPS, StreamStore};

@@ -1,4 +1,4 @@
-//! What every store does.
+//! The interface that all stores have.
 
 use std::{fmt, pin::Pin};
 
@@ -20,7 +20,7 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Se
 ///
 /// Within an epoch offsets begin with 1, grow by 1, and are never given to two messages. A stream
 /// gets a new epoch whenever the store cannot prove that it has all messages to which it gave offsets.
-/// What is still kept stays readable then, under the new epoch.
+/// The messages that are still kept stay readable, under the new epoch.
 pub trait StreamStore: fmt::Debug + Send + Sync + 'static {
     /// Appends a message, unless one with the same key was appended; then it returns the position
     /// of that.

@@ -1,6 +1,4 @@
-//! What every store does, as cases that each store runs.
-
-#![expect(clippy::unwrap_used, reason = "a failed request fails the case")]
+//! The cases that every store runs.
 
 mod model;
 
@@ -19,10 +17,9 @@ pub(crate) use self::model::random_requests_are_answered_as_the_memory_answers_t
 pub(crate) type Store = Arc<dyn StreamStore>;
 
 /// Runs all cases with the stores that a function opens, which returns `None` where it cannot.
-#[macro_export]
 macro_rules! suite {
     ($open:path) => {
-        $crate::suite!($open:
+        suite!($open:
             positions_count_from_one
             missed_messages_are_read_at_the_edges
             oldest_messages_beyond_the_size_are_trimmed
@@ -53,6 +50,8 @@ macro_rules! suite {
         }
     )*};
 }
+
+pub(crate) use suite;
 
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
