@@ -1,6 +1,7 @@
 # Shared by the tests of clients: installs their packages into the target folder if they are missing.
 # Sets $installed to that folder, in which the files of `clients` are beside the packages.
 # shellcheck shell=bash
+# shellcheck disable=SC2154 # root: of deploy/lib.sh
 
 install_clients() {
     local clients=$root/tests/pusher/clients

@@ -33,15 +33,17 @@ export function authorizer(options) {
 /** Asks a function of the application, which answers by its callback or by a promise. */
 function ask(handler, request) {
   return new Promise((resolve, reject) => {
-    const failed = (error) => reject(error instanceof AuthError ? error : refusal(error));
-    const done = (error, proof) => (error ? failed(error) : resolve(proof));
+    const done = (error, proof) => (error ? reject(error) : resolve(proof));
     const promise = handler(request, done);
-    promise?.then?.((proof) => proof !== undefined && resolve(proof), failed);
+    promise?.then?.((proof) => proof !== undefined && resolve(proof), reject);
   });
 }
 
 // An error of the application is final, unless it has the status of a passing failure.
-const refusal = (error) => new AuthError(String(error?.message ?? error), error?.status ?? 403);
+function asAuthError(error) {
+  if (error instanceof AuthError) return error;
+  return new AuthError(String(error?.message ?? error), error?.status ?? 403, error?.retryAfter);
+}
 
 async function post({ endpoint, headers, headersProvider, params, paramsProvider, credentials }, request) {
   const { socketId, channelName } = request;
@@ -75,7 +77,8 @@ export async function proof(request, isNeeded, onError) {
     try {
       const value = await request();
       return isNeeded() ? value : null;
-    } catch (error) {
+    } catch (cause) {
+      const error = asAuthError(cause);
       if (!isNeeded()) return null;
       onError(error);
       if (!error.passes) return null;

@@ -3,8 +3,8 @@
 import { authorizer } from './authorize.js';
 import { Channel, PresenceChannel } from './channel.js';
 import { Connection } from './connection.js';
-import { Emitter } from './emitter.js';
-import { write } from './frame.js';
+import { call, Emitter } from './emitter.js';
+import { readPosition, write } from './frame.js';
 import { SendQueue } from './queue.js';
 import { User } from './user.js';
 
@@ -69,7 +69,7 @@ export class Client extends Emitter {
 
   /** What channels and the user need. */
   #serve(options) {
-    const { onGap, onRecovered, positions, userAuthentication } = options;
+    const { onGap, onRecovered, userAuthentication } = options;
     return {
       socketId: () => this.connection.socket_id,
       send: (event, data) => this.connection.send(event, data),
@@ -80,11 +80,11 @@ export class Client extends Emitter {
       authenticate: authorizer({ endpoint: '/pusher/user-auth', ...userAuthentication }),
       userId: () => this.user.user_data?.id ?? null,
       fail: (error) => this.connection.emit('error', { type: error.type ?? 'Error', error }),
-      onGap: (name, reason) => onGap?.(name, reason),
-      onRecovered: (name, count) => onRecovered?.(name, count),
+      onGap: (name, reason) => call(onGap, null, [name, reason]),
+      onRecovered: (name, count) => call(onRecovered, null, [name, count]),
       onSubscribed: () => this.#queue.release(),
       keep: (channel, position) => {
-        if (this.#channels.get(channel.name) === channel) positions?.set(channel.name, position);
+        if (this.#channels.get(channel.name) === channel) this.#keep(channel.name, position);
       },
     };
   }
@@ -107,9 +107,14 @@ export class Client extends Emitter {
     return channel;
   }
 
+  #keep(name, position) {
+    const { positions } = this.#options;
+    call(positions?.set, positions, [name, position]);
+  }
+
   #add(name) {
     const Kind = name.startsWith('presence-') ? PresenceChannel : Channel;
-    const channel = new Kind(name, this.#services, this.#options.positions?.get(name) ?? null);
+    const channel = new Kind(name, this.#services, readPosition(this.#options.positions?.get(name)));
     this.#channels.set(name, channel);
     return channel;
   }
@@ -123,7 +128,7 @@ export class Client extends Emitter {
     if (isKnown) this.connection.send('pusher:unsubscribe', { channel: name });
     channel.lose();
     this.#queue.clear(name);
-    this.#options.positions?.set(name, null);
+    this.#keep(name, null);
   }
 
   channel(name) {

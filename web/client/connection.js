@@ -148,7 +148,6 @@ export class Connection extends Emitter {
     this.socket_id = data.socket_id;
     this.#silence = Math.min(activityTimeout, data.activity_timeout * 1_000 || activityTimeout);
     this.#connectedAt = Date.now();
-    this.#hasExpired = false;
     this.#notBefore = 0;
     this.#listen();
     this.#become('connected', { socket_id: data.socket_id });

@@ -1,9 +1,9 @@
 // Handlers of events by name, with the methods of pusher-js.
 
-/** A handler that throws stops neither the others nor the connection; its error is reported. */
-function call(handler, context, args) {
+/** Calls a function of the application. If it throws, its error is reported, and stops nothing else. */
+export function call(handler, context, args) {
   try {
-    handler.apply(context, args);
+    handler?.apply(context, args);
   } catch (error) {
     if (typeof reportError === 'function') reportError(error);
     else setTimeout(() => { throw error; });

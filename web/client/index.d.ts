@@ -57,7 +57,8 @@ export interface AuthOptions {
   credentials?: RequestCredentials;
   /**
    * In place of the request: answers by the callback or by a promise. An error without a `status` is
-   * final; one with 0, 429 or 500 and above is followed by another attempt.
+   * final; one with 0, 429 or 500 and above is followed by another attempt, after its `retryAfter` in
+   * milliseconds if it has one.
    */
   customHandler?: (request: AuthRequest, callback: AuthCallback) => void | Promise<Proof>;
 }

@@ -66,7 +66,7 @@ for (const name of Object.keys(scenarios).filter((each) => !each.startsWith('enc
   });
 }
 
-/** Connects a page to the server over the network that breaks; its positions are in the session's storage. */
+/** Connects a page to the server at a port; its positions are in the storage of the session. */
 function subscribe(page, channel, port) {
   return page.evaluate(async ({ channel, port, bundle }) => {
     const { Client, StoredPositions } = await import(bundle);

@@ -124,7 +124,9 @@ test('Nothing missed', { timeout: 60_000 }, async () => {
   const server = await FakeServer.start();
   const kept = new Map();
   const sessionStorage = {
-    getItem: (key) => kept.get(key) ?? null, setItem: (key, value) => kept.set(key, value), removeItem: (key) => kept.delete(key),
+    getItem: (key) => kept.get(key) ?? null,
+    setItem: (key, value) => kept.set(key, value),
+    removeItem: (key) => kept.delete(key),
   };
   const pages = [section('Nothing missed', { sessionStorage }, [server.port])];
   await event(pages[0].client.channel('news'), 'pusher:subscription_succeeded');

@@ -36,4 +36,6 @@ mkdir -p "$installed/javascript"
 cp "$here"/*.mjs "$installed/javascript/"
 
 export SUITE_BIN=$bin CLIENTS_LOGS=$log_folder JAVASCRIPT_DOCUMENT=$root/docs/javascript.md
-timeout 300 node --test --test-reporter=spec --test-concurrency=1 "$installed"/javascript/{suite,chromium,document}.test.mjs
+# Beside the others, the tokens take half a minute to expire.
+timeout 300 node --test --test-reporter=spec --test-concurrency=2 \
+    "$installed"/javascript/{tokens,suite,chromium,document}.test.mjs

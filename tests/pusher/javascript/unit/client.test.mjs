@@ -94,6 +94,24 @@ example('handler that throws stops neither the others nor the position', async (
   assert.deepEqual([lines, reported, channel.position], [[1], ['mine'], at(5)]);
 });
 
+example('hook or storage that throws stops nothing', async ({ client, socket }) => {
+  const reported = [];
+  globalThis.reportError = (error) => reported.push(error.message);
+  const fail = (of) => () => { throw new Error(of); };
+  const it = client({ onGap: fail('gap'), onRecovered: fail('recovered'), positions: { get: () => ({ epoch: 7 }), set: fail('set') } });
+  const lines = [];
+  it.subscribe('news').bind('line', (data) => lines.push(data));
+  socket().establish();
+  assert.deepEqual(socket().of('pusher:subscribe'), [{ channel: 'news' }], 'what was kept is no position');
+  socket().tell(SUCCEEDED, { channel: 'news', data: '{}', position: at(4) });
+  socket().tell('line', { channel: 'news', data: '6', position: at(6) });
+  await again(socket);
+  socket().tell(SUCCEEDED, { channel: 'news', data: '{}', position: at(6), recovered: true });
+  delete globalThis.reportError;
+  assert.deepEqual([lines, reported], [[6], ['set', 'gap', 'set', 'recovered']]);
+  assert.deepEqual(it.channel('news').position, at(6));
+});
+
 example('gap is reported once for each channel, before what follows it', async ({ client, socket }) => {
   const hooks = noted();
   const it = client(hooks);
@@ -181,7 +199,8 @@ example('private channel is authorized for each connection, and an old answer is
   assert.deepEqual(asked.map(([request]) => request), ['1.1', '1.2'].map((socketId) => ({ socketId, channelName: 'private-a' })));
   asked[0][1](null, { auth: 'old' });
   await settle();
-  assert.deepEqual(socket().sent, []);
+  it.subscribe('private-a');
+  assert.deepEqual([socket().sent, asked.length], [[], 2]);
   asked[1][1](null, { auth: 'new' });
   await settle();
   assert.deepEqual(socket().of('pusher:subscribe'), [{ channel: 'private-a', auth: 'new' }]);
@@ -189,7 +208,7 @@ example('private channel is authorized for each connection, and an old answer is
 
 example('refusal of the application is final, a failure that passes is not', async ({ client, socket, random }) => {
   random(1);
-  const answers = [{ status: 503 }, { status: 403 }];
+  const answers = [{ status: 503 }, { status: 429, retryAfter: 7_000 }, { status: 403 }];
   const errors = [];
   const it = client({
     channelAuthorization: {
@@ -202,9 +221,22 @@ example('refusal of the application is final, a failure that passes is not', asy
   await settle();
   assert.deepEqual(errors, [503]);
   await pass(1_000);
-  assert.deepEqual(errors, [503, 403]);
+  assert.deepEqual(errors, [503, 429]);
+  await pass(6_999);
+  assert.deepEqual(errors, [503, 429]);
+  await pass(1);
+  assert.deepEqual(errors, [503, 429, 403]);
   await pass(100_000);
   assert.deepEqual([answers, channel.subscription_pending], [[], false]);
+});
+
+example('function of the application that throws is a refusal', async ({ client, socket }) => {
+  const errors = [];
+  const it = client({ channelAuthorization: { customHandler: () => { throw new Error('not logged in'); } } });
+  it.subscribe('private-a').bind('pusher:subscription_error', (error) => errors.push(error));
+  socket().establish();
+  await settle();
+  assert.deepEqual(errors, [{ type: 'AuthError', error: 'not logged in', status: 403 }]);
 });
 
 example('channel that was refused can be subscribed to again', async ({ client, socket }) => {
@@ -232,9 +264,12 @@ example('presence channel has its members', async ({ client, socket }) => {
   const member = (event, data) => socket().tell(`pusher_internal:${event}`, { channel: 'presence-room', data: JSON.stringify(data) });
   member('member_added', { user_id: '9', user_info: { name: 'Bob' } });
   member('member_removed', { user_id: '__proto__' });
+  member('member_added', { user_id: '__proto__', user_info: 1 });
+  member('member_removed', { user_id: '__proto__' });
   member('member_removed', { user_id: 'stranger' });
   assert.deepEqual(seen, [
     [2, '7'], ['added', { id: '9', info: { name: 'Bob' } }], ['removed', { id: '__proto__', info: null }],
+    ['added', { id: '__proto__', info: 1 }], ['removed', { id: '__proto__', info: 1 }],
   ]);
   const ids = [];
   channel.members.each(({ id }) => ids.push(id));

@@ -254,10 +254,12 @@ example('page that is shown asks a connection that was silent', ({ client, socke
   assert.equal(it.connection.state, 'unavailable');
 });
 
-example('disconnected client opens nothing more, whatever happens', async ({ client, sockets, socket, network, show }) => {
+example('disconnected client opens nothing more, whatever happens', async ({ client, sockets, socket, network, show, listeners }) => {
   const it = client();
   socket().establish();
+  assert.equal(listeners(), 3);
   it.disconnect();
+  assert.equal(listeners(), 0);
   assert.deepEqual([sockets[0].closed, it.connection.state, it.connection.socket_id], [1000, 'disconnected', undefined]);
   network(true);
   show(true);

@@ -108,6 +108,13 @@ test('answer to a later subscription of the same connection is behind what was m
   assert.equal(stream.answer({ position: at(6) }).gap, 'hole');
 });
 
+test('second answer at the same position is no gap, also after a recovery', () => {
+  const stream = subscribed(at(2));
+  stream.ask();
+  assert.equal(stream.answer({ position: at(2), recovered: true }).recovered, 0);
+  assert.equal(stream.answer({ position: at(2) }).gap, null);
+});
+
 test('position of an earlier page is recovered from', () => {
   const stream = new Stream(at(10));
   assert.deepEqual(stream.ask(), at(10));

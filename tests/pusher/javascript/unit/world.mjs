@@ -73,13 +73,26 @@ function surroundings() {
   const before = Object.getOwnPropertyDescriptor(globalThis, 'navigator');
   const page = Object.assign(new EventTarget(), { visibilityState: 'visible' });
   const navigator = { onLine: true };
+  let listeners = 0;
+  for (const each of [target, page]) {
+    const [add, remove] = [each.addEventListener.bind(each), each.removeEventListener.bind(each)];
+    each.addEventListener = (...args) => {
+      listeners += 1;
+      add(...args);
+    };
+    each.removeEventListener = (...args) => {
+      listeners -= 1;
+      remove(...args);
+    };
+  }
   Object.defineProperty(globalThis, 'navigator', { value: navigator, configurable: true, writable: true });
   Object.assign(globalThis, {
     document: page,
-    addEventListener: target.addEventListener.bind(target),
-    removeEventListener: target.removeEventListener.bind(target),
+    addEventListener: target.addEventListener,
+    removeEventListener: target.removeEventListener,
   });
   return {
+    listeners: () => listeners,
     network(onLine) {
       navigator.onLine = onLine;
       target.dispatchEvent(new Event(onLine ? 'online' : 'offline'));
@@ -97,8 +110,8 @@ function surroundings() {
 }
 
 /**
- * A test with `{ client(options), sockets, socket(), random(value), network(onLine), show(visible) }`;
- * random numbers are 1/2 until the test says otherwise.
+ * A test with `{ client(options), sockets, socket(), random(value), network(onLine), show(visible),
+ * listeners() }`; random numbers are 1/2 until the test says otherwise.
  */
 export function example(name, run) {
   test(name, async () => {
