@@ -115,7 +115,8 @@ export class Channel extends Emitter {
   }
 
   #reset({ position, reason = 'epoch' }) {
-    this.client.onGap(this.name, reason);
+    const gap = this.#stream.reset(reason);
+    if (gap) this.client.onGap(this.name, gap);
     this.#store(position);
   }
 

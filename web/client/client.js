@@ -60,7 +60,7 @@ export class Client extends Emitter {
     });
     this.#queue = new SendQueue(options.sendQueue, {
       isReady: (name) => this.#channels.get(name)?.subscribed ?? false,
-      send: (text) => this.connection.write(text),
+      send: (text) => this.connection.writeIfFree(text),
     });
     this.#services = this.#serve(options);
     this.user = new User(this.#services);

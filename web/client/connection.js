@@ -79,9 +79,14 @@ export class Connection extends Emitter {
   /** Sends a text; returns whether that was possible. */
   write(text) {
     const socket = this.#socket;
-    if (socket?.readyState !== OPEN || socket.bufferedAmount > CONGESTED) return false;
+    if (socket?.readyState !== OPEN) return false;
     socket.send(text);
     return true;
+  }
+
+  /** The same, unless the socket has much to send already. */
+  writeIfFree(text) {
+    return !(this.#socket?.bufferedAmount > CONGESTED) && this.write(text);
   }
 
   async #open() {

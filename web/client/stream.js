@@ -66,6 +66,11 @@ export class Stream {
     return { gap: null, recovered: this.#gap ? undefined : this.#count, position: position ?? at };
   }
 
+  /** The stream begins anew. Returns the reason to report, or null. */
+  reset(reason) {
+    return this.#answered ? reason : this.#once(reason);
+  }
+
   /** Of one subscription, a gap is reported once, however it shows. */
   #once(reason) {
     if (this.#gap) return null;

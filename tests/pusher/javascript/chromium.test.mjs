@@ -84,7 +84,8 @@ function subscribe(page, channel, port) {
 }
 
 const isSubscribed = (page) => page.waitForFunction(() => window.client.allChannels().every((each) => each.subscribed));
-const hasSeen = (page, line) => page.waitForFunction((line) => window.seen.lines.includes(line), line);
+const hasSeen = (page, line, options) =>
+  page.waitForFunction((line) => window.seen.lines.includes(line), line, options);
 
 test('network that is cut within a recovery: each message once and in order', { timeout: 120_000 }, async (t) => {
   const { page, errors } = await openPage();
@@ -150,7 +151,8 @@ test('browser without a network tries little, and comes back at once with everyt
   const states = await page.evaluate(() => window.seen.states.filter((each) => each === 'connecting'));
   assert.deepEqual(states, []);
   await page.context().setOffline(false);
-  await hasSeen(page, 'meanwhile');
+  // The next attempt would be due half a minute after the loss.
+  await hasSeen(page, 'meanwhile', { timeout: 15_000 });
   const { lines, gaps } = await page.evaluate(() => window.seen);
   assert.deepEqual([lines, gaps], [['before', 'meanwhile'], []]);
   await page.close();

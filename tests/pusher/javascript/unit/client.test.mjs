@@ -347,11 +347,14 @@ example('queue is bounded by its policy', async ({ client, socket }) => {
 });
 
 example('socket that does not send any more fills the queue, not the memory', async ({ client, socket }) => {
-  const channel = client({ sendQueue: { limit: 1 } }).subscribe('news');
+  const it = client({ sendQueue: { limit: 1 } });
+  const channel = it.subscribe('news');
   socket().establish();
   socket().tell(SUCCEEDED, { channel: 'news', data: '{}' });
   socket().bufferedAmount = 2 ** 21;
   assert.deepEqual([1, 2].map((each) => channel.trigger('client-a', each)), [true, false]);
+  it.subscribe('other');
+  assert.deepEqual(socket().of('pusher:subscribe'), [{ channel: 'news' }, { channel: 'other' }], 'the protocol goes on');
   socket().bufferedAmount = 0;
   await pass(200);
   assert.deepEqual(socket().of('client-a'), [1]);

@@ -84,6 +84,15 @@ test('gap within a recovery is reported once, and the recovery is none', () => {
   assert.deepEqual([gap, recovered], [null, undefined]);
 });
 
+test('reset within a recovery is the same gap as its refusal, each later one is another', () => {
+  const stream = subscribed(at(2));
+  stream.ask();
+  assert.equal(stream.reset('epoch'), 'epoch');
+  stream.position = at(0, 'f');
+  assert.equal(stream.answer({ position: at(0, 'f'), recovered: false, reason: 'epoch' }).gap, null);
+  assert.deepEqual([stream.reset('epoch'), stream.reset('trimmed')], ['epoch', 'trimmed']);
+});
+
 test('server without history: a gap after each new connection, none at first', () => {
   const stream = new Stream();
   stream.ask();
