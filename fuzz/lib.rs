@@ -8,6 +8,7 @@ mod proxies;
 mod push_api;
 mod pusher_messages;
 mod pusher_requests;
+mod redis_answers;
 mod tokens;
 
 pub use clients::{deflate, device_frames, other_framings, request, websocket};
@@ -17,6 +18,7 @@ pub use proxies::{forwarded, proxy_header};
 pub use push_api::push_api;
 pub use pusher_messages::pusher;
 pub use pusher_requests::pusher_http;
+pub use redis_answers::redis_answer;
 pub use tokens::token;
 
 use bytes::{Bytes, BytesMut};

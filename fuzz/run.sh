@@ -14,7 +14,7 @@ seconds=${1:-20}
 shift || true
 [ $# -gt 0 ] || set -- frame php_value json parse_str register_lines native_link \
     http_head websocket deflate text_and_frame device_frames proxy_header forwarded token pusher \
-    pusher_http hook_answer push_api
+    pusher_http hook_answer push_api redis_answer
 
 triple=$(rustc -vV | sed -n 's/^host: //p')
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$here/target}

@@ -206,6 +206,16 @@ for text in [
     b"\1whsec_BQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUF",
 ]:
     seed("hook_answer", text)
+for text in [
+    b"*4\r\n$16\r\n00c0ffee00c0ffee\r\n$1\r\n3\r\n$1\r\n3\r\n*1\r\n*4\r\n$1\r\n3\r\n$1\r\n7\r\n$0\r\n\r\n$0\r\n\r\n",
+    b"+OK\r\n:-7\r\n$-1\r\n*-1\r\n-NOSCRIPT No matching script\r\n",
+    b"redis://app:p%40ss@[::1]:6380/2",
+    b"rediss://cache?ca=/etc/ca.pem",
+    b"sqlite:/var/lib/push-suite/streams.db",
+    b"00c0ffee00c0ffee-41",
+    b"g:room-1",
+]:
+    seed("redis_answer", text)
 
 for text in tokens:
     seed("token", text)

@@ -99,7 +99,7 @@ missing_packages() { # [THING...]
     local thing
     for thing in "${@:-all}"; do
         case $thing in
-            all) missing_packages browser curl fonts haproxy laravel nginx node npm openssl php prometheus python systemd linker compiler ip ;;
+            all) missing_packages browser curl fonts haproxy laravel nginx node npm openssl php prometheus python redis systemd linker compiler ip ;;
             browser) has chromium || has chromium-browser || say chromium ;;
             fonts) chinese_font || say fontconfig fonts-noto-cjk ;;
             haproxy) has haproxy || say haproxy ;;
@@ -129,6 +129,7 @@ missing_packages() { # [THING...]
                 php_has curl || say php-curl
                 has phpunit || say phpunit
                 ;;
+            redis) has redis-server || say redis-server ;;
             python) python3 -c 'import ensurepip, ssl, venv' 2>/dev/null || say python3 python3-venv ;;
             systemd) has systemd-analyze || say systemd ;;
             ip) has ip || say iproute2 ;;

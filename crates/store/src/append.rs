@@ -131,7 +131,7 @@ impl Rule {
 
     /// The time after which a stream without messages is forgotten, in milliseconds: its next epoch
     /// is another one. Until then clients that have missed nothing can prove it.
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "redis", feature = "sqlite"))]
     pub(crate) const fn retention_ms(&self) -> u64 {
         const DAY: u64 = 24 * 60 * 60 * 1000;
         let tenfold = self.ttl_ms() * 10;

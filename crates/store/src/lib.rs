@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | [`MemoryStore`] | one process, for tests and simulations | |
 //! | `SqliteStore` | the workers of one host | `sqlite` |
+//! | `RedisStore` | workers of several hosts, in Redis or Valkey | `redis` |
 //!
 //! ```
 //! use push_suite_store::{Append, Key, MemoryStore, Range, Read, Reading, Rule, StreamStore as _};
@@ -33,10 +34,12 @@ pub mod append;
 mod error;
 mod log;
 mod memory;
-#[cfg(feature = "sqlite")]
+#[cfg(all(feature = "redis", feature = "sqlite"))]
 mod open;
 mod plan;
 pub mod read;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod store;
@@ -45,9 +48,11 @@ pub use address::{InvalidAddress, StoreAddress};
 pub use append::{Append, Appended, InvalidAppend, Key, Rule};
 pub use error::{ErrorKind, StoreError};
 pub use memory::MemoryStore;
-#[cfg(feature = "sqlite")]
+#[cfg(all(feature = "redis", feature = "sqlite"))]
 pub use open::open;
 pub use read::{Item, Limit, Page, Range, Read, Reading, Reason, Refused};
+#[cfg(feature = "redis")]
+pub use redis::{InvalidRedisAddress, RedisAddress, RedisStore};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteOptions, SqliteStore};
 pub use store::{Answer, MAX_TOPS, StreamStore};

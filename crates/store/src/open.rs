@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{SqliteOptions, SqliteStore, StoreAddress, StoreError, StreamStore};
+use crate::{RedisStore, SqliteOptions, SqliteStore, StoreAddress, StoreError, StreamStore};
 
 /// Opens a store; returns `None` for the address `none`.
 ///
@@ -14,6 +14,9 @@ pub async fn open(address: &StoreAddress) -> Result<Option<Arc<dyn StreamStore>>
         StoreAddress::Sqlite(path) => {
             let store = SqliteStore::open(path, SqliteOptions::default()).await?;
             Ok(Some(Arc::new(store)))
+        }
+        StoreAddress::Redis(address) => {
+            Ok(Some(Arc::new(RedisStore::connect(address.clone()).await?)))
         }
     }
 }

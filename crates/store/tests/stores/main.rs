@@ -3,6 +3,9 @@
 
 mod memory;
 mod opening;
+mod redis;
+mod redis_failures;
+mod redis_server;
 mod sqlite;
 mod sqlite_failures;
 mod suite;
