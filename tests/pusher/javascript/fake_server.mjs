@@ -77,12 +77,12 @@ class Stream {
     this.items.push([{ epoch: this.epoch, offset: this.offset }, data]);
   }
 
-  /** The messages behind a position, or the reason why there are none. */
-  after({ epoch, offset }) {
+  /** The messages behind a position, and some before it; or the reason why there are none. */
+  after({ epoch, offset }, repeated) {
     if (epoch !== this.epoch) return 'epoch';
     if (offset > this.offset) return 'ahead';
     if (offset < this.offset - this.items.length) return 'trimmed';
-    return this.items.filter(([position]) => position.offset > offset);
+    return this.items.filter(([position]) => position.offset > offset - repeated);
   }
 }
 
@@ -92,6 +92,8 @@ export class FakeServer {
   received = [];
   targets = [];
   protocols = [];
+  /** The number of messages that a recovery repeats. */
+  repeated = 0;
   /** Called with each subscription before it is answered. */
   onSubscribe = () => {};
   #http = createServer((_, response) => response.writeHead(404).end());
@@ -132,7 +134,7 @@ export class FakeServer {
   #subscribe(peer, { channel, position }) {
     this.onSubscribe(channel);
     const stream = this.stream(channel);
-    const missed = position ? stream.after(position) : undefined;
+    const missed = position ? stream.after(position, this.repeated) : undefined;
     const answer = { channel, position: stream.position };
     if (Array.isArray(missed)) {
       for (const [at, data] of missed) peer.tell('line', { channel, data, position: at });

@@ -25,7 +25,7 @@ after(async () => {
 });
 
 /** A client of a channel of its own, which is subscribed and has received a message. */
-async function subscriber(cutter = cutters[0]) {
+async function subscriber(cutter = cutters[0], { onGap, onLine } = {}) {
   const name = `room-${(number += 1)}`;
   const seen = { lines: [], gaps: [], recovered: [], subscriptions: 0 };
   let wake = () => {};
@@ -35,7 +35,7 @@ async function subscriber(cutter = cutters[0]) {
   };
   const client = new Client('key', {
     hosts: [`127.0.0.1:${cutter.port}`], forceTLS: false,
-    onGap: note(seen.gaps), onRecovered: note(seen.recovered),
+    onGap: onGap ?? note(seen.gaps), onRecovered: note(seen.recovered),
   });
   const until = async (what, holds) => {
     const late = setTimeout(() => assert.fail(`not in time: ${what}; ${JSON.stringify(seen)}`), 20_000);
@@ -52,6 +52,10 @@ async function subscriber(cutter = cutters[0]) {
     wake();
   });
   await until('subscribed', () => channel.subscribed);
+  if (onLine) {
+    channel.unbind('line').bind('line', onLine);
+    return { client, channel, name, seen, until };
+  }
   server.publish(name, 'first');
   await until('the first line', () => seen.lines.length === 1);
   return { client, channel, name, seen, until };
@@ -119,8 +123,7 @@ for (const [reason, lose] of [
 test('cut at random bytes of one recovery after the other', { timeout: 120_000 }, async () => {
   const [cutter] = cutters;
   const { client, channel, name, seen, until } = await subscriber();
-  let state = 7;
-  const random = (below) => (state = (state * 48_271) % 2_147_483_647) % below;
+  const random = numbers(7);
   const expected = ['first'];
   for (let round = 0; round < 100; round += 1) {
     const before = seen.subscriptions;
@@ -137,6 +140,72 @@ test('cut at random bytes of one recovery after the other', { timeout: 120_000 }
   client.disconnect();
   assert.deepEqual(seen.lines, [...expected, 'last']);
   assert.deepEqual(seen.gaps, []);
+});
+
+/** Numbers from a seed. */
+function numbers(seed) {
+  let state = seed + 1;
+  return (below) => (state = (state * 48_271) % 2_147_483_647) % below;
+}
+
+/** Lets a stream and its network suffer at random; returns what the client saw of it, in its order. */
+async function suffer(seed, cutter) {
+  const random = numbers(seed);
+  const log = [];
+  let last = 0;
+  const { client, channel, name, until } = await subscriber(cutter, {
+    onGap: (_, reason) => log.push(reason),
+    onLine: (line) => log.push(line),
+  });
+  const faults = [
+    ...Array(9).fill(() => server.publish(name, (last += 1))),
+    // In the history, and never sent: a hole for those that are connected.
+    () => server.stream(name).append((last += 1)),
+    () => server.trim(name, random(8)),
+    () => server.lose(name, `e${seed}.${last}`),
+    ...Array(2).fill(() => {
+      cutter.down = random(2) === 0 ? Infinity : random(900);
+      cutter.cut();
+    }),
+    ...Array(8).fill(() => new Promise((resolve) => setTimeout(resolve, random(20)))),
+  ];
+  for (let step = 0; step < 100; step += 1) await faults[random(faults.length)]();
+  cutter.down = Infinity;
+  await until('subscribed', () => channel.subscribed);
+  for (let end = last; !log.includes(last) || last === end; ) {
+    server.publish(name, (last += 1));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  client.disconnect();
+  return log;
+}
+
+test('every fault at random: no message twice, none out of order, none missing without a gap', { timeout: 120_000 }, async (t) => {
+  const found = { lines: 0, gaps: 0 };
+  server.repeated = 2;
+  const seeds = Array.from({ length: 24 }, (_, seed) => seed);
+  const work = async (cutter) => {
+    for (let seed = seeds.pop(); seed !== undefined; seed = seeds.pop()) {
+      const log = await suffer(seed, cutter);
+      let before = 0;
+      let isGap = false;
+      for (const each of log) {
+        if (typeof each === 'string') {
+          isGap = true;
+          found.gaps += 1;
+          continue;
+        }
+        assert.ok(each > before, `seed ${seed}: ${each} after ${before}`);
+        assert.ok(each === before + 1 || isGap, `seed ${seed}: ${each} after ${before} without a gap`);
+        [before, isGap] = [each, false];
+        found.lines += 1;
+      }
+    }
+  };
+  await Promise.all(cutters.map(work));
+  server.repeated = 0;
+  t.diagnostic(`${found.lines} messages, ${found.gaps} gaps`);
+  assert.ok(found.lines > 400 && found.gaps > 40);
 });
 
 test('messages that are published while a recovery is answered follow it', { timeout: 30_000 }, async () => {
