@@ -8,9 +8,9 @@ import { Stream } from './stream.js';
 const INTERNAL = 'pusher_internal:';
 
 /**
- * What a channel needs of its client: `socketId()`, `send(event, data)`, `trigger(channel, event,
- * data)`, `authorize(request)`, `onGap(channel, reason)`, `onRecovered(channel, count)`,
- * `onSubscribed(channel)`, `keep(channel, position)` and `userId()`. Channels are names but for `keep`.
+ * Its client has `socketId()`, `userId()`, `send(event, data)`, `trigger(name, event, data)`,
+ * `authorize(request)`, `onGap(name, reason)`, `onRecovered(name, count)`, `onSubscribed(name)` and
+ * `keep(channel, position)`.
  */
 export class Channel extends Emitter {
   subscribed = false;

@@ -67,7 +67,7 @@ export class Client extends Emitter {
     this.connect();
   }
 
-  /** What channels and the user need. */
+  /** The calls for channels and the user. */
   #serve(options) {
     const { onGap, onRecovered, userAuthentication } = options;
     return {

@@ -4,7 +4,7 @@ import { proof } from './authorize.js';
 import { Emitter } from './emitter.js';
 
 /**
- * What it needs of its client: `socketId()`, `send(event, data)`, `authenticate(request)`,
+ * Its client has `socketId()`, `send(event, data)`, `authenticate(request)`,
  * `subscribe(name)`, `unsubscribe(name)` and `fail(error)`.
  */
 export class User extends Emitter {

@@ -26,7 +26,7 @@ mkdir "$log_folder/application"
     cd "$log_folder/application"
     echo '{ "private": true }' >package.json
     node "$root/tests/document.mjs" "$root/docs/javascript.md" Install --commands |
-        sed "s# web/client# '$root/web/client'#" >install.sh
+        sed "s# \./web/client# '$root/web/client'#" >install.sh
     quietly bash -euo pipefail install.sh
 )
 rm -rf "$installed/node_modules/push-suite-client"
