@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use suite_tests::{
-    HttpRequest, PushApi, Received, Scene, Suite, on_one_and_three_threads,
+    HttpRequest, PushApi, Raw, Received, Scene, Suite, eventually, on_one_and_three_threads,
     push_api::{ADMIN, MANAGE, PUSH, READ, ROOMS},
 };
 
@@ -14,6 +14,7 @@ on_one_and_three_threads!(
     send_reaches_all_clients_uids_and_groups,
     message_keeps_its_kind_and_bytes,
     client_is_shown_changed_and_closed,
+    client_that_does_not_read_is_shown_with_its_queue,
     session_is_replaced_merged_compared_and_removed,
     uid_and_its_clients_are_shown_and_closed,
     group_is_joined_listed_left_and_removed,
@@ -104,9 +105,17 @@ async fn message_keeps_its_kind_and_bytes(threads: usize) {
 async fn client_is_shown_changed_and_closed(threads: usize) {
     let (mut scene, api) = start_named(threads).await;
     let [a, _, c, d] = scene.ids;
-    let shown = api.call(READ, "GET", &format!("/v1/clients/{c}")).await;
-    let expected = json!({"id": c, "uid": "bob", "groups": ["room:1"], "session": {}});
-    assert_eq!(shown.body, expected);
+    let shown = api.call(READ, "GET", &format!("/v1/clients/{c}")).await.body;
+    let details = scene.cluster.inspect_client(c).await.unwrap().unwrap();
+    let expected = json!({
+        "id": c, "uid": "bob", "groups": ["room:1"], "session": {},
+        "connected_at": details.connected_at / 1000, "queue_bytes": 0,
+        "remote": scene.browsers[2].addr(),
+    });
+    assert_eq!(shown, expected);
+    let listed = api.call(READ, "GET", "/v1/clients?fields=uid").await.body;
+    let names: Vec<_> = listed["items"][0].as_object().unwrap().keys().collect();
+    assert_eq!(names, ["id", "uid"], "lists have no connections");
     let anonymous = api.call(READ, "GET", &format!("/v1/clients/{d}")).await.body;
     assert_eq!(anonymous["uid"], Value::Null);
 
@@ -247,6 +256,23 @@ async fn group_is_joined_listed_left_and_removed(threads: usize) {
     assert_eq!(size("room:1").await, json!({"clients": 0, "uids": 0}));
     let groups = api.call(READ, "GET", &format!("/v1/clients/{d}")).await.body;
     assert_eq!(groups["groups"], json!([]));
+}
+
+async fn client_that_does_not_read_is_shown_with_its_queue(threads: usize) {
+    let (scene, api) = start(threads).await;
+    let _slow = Raw::with_small_buffers(scene.suite.gateways[0].clients).await;
+    let id = eventually("the slow client", async || {
+        let all = scene.cluster.all_clients().await.unwrap();
+        all.into_iter().find(|client| !scene.ids.contains(client))
+    })
+    .await;
+    let large = json!({"to": {"clients": [id]}, "text": "x".repeat(128 * 1024)});
+    eventually("a queue", async || {
+        api.push(&large).await;
+        let shown = api.call(READ, "GET", &format!("/v1/clients/{id}")).await.body;
+        (0 < shown["queue_bytes"].as_u64()?).then_some(())
+    })
+    .await;
 }
 
 async fn batch_runs_in_order_with_a_result_each(threads: usize) {

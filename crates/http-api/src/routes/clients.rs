@@ -1,5 +1,7 @@
 //! Clients and their sessions.
 
+use std::net::SocketAddr;
+
 use axum::{Extension, body::Bytes, extract::State, http::StatusCode};
 use push_suite_cluster::{ClientId, Error, Fields, Filter, Renewal, TokenError};
 use serde::{Deserialize, Serialize};
@@ -38,6 +40,17 @@ pub(super) struct Client {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Map<String, Value>>)]
     session: Option<Value>,
+    /// When it has connected, in seconds since 1970, by the clock of its gateway. Of a single client
+    /// only, as the other fields of its connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connected_at: Option<u64>,
+    /// Its address and port, as its gateway sees it or a trusted proxy states it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    remote: Option<SocketAddr>,
+    /// Bytes that are queued for it: more than 0 while it reads too slowly.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue_bytes: Option<u64>,
 }
 
 /// The fields of clients of a query: `uid` unless `fields` lists others.
@@ -76,6 +89,9 @@ async fn rows(api: &Api, ids: &[ClientId], fields: Fields) -> Result<Vec<Client>
         uid: fields.uid.then(|| row.uid.as_ref().map(Name::from)),
         groups: fields.groups.then(|| row.groups.iter().map(Name::from).collect()),
         session: fields.session.then(|| session(&row)),
+        connected_at: None,
+        remote: None,
+        queue_bytes: None,
     };
     Ok(rows.into_iter().map(client).collect())
 }
@@ -119,7 +135,7 @@ pub(super) async fn list(
     Ok(Outcome::ok(&page(&api, ids, &paging, fields).await?))
 }
 
-/// A client with its uid, groups and session. Scope `read`.
+/// A client with its uid, groups, session and connection. Scope `read`.
 #[utoipa::path(
     get,
     path = "/v1/clients/{client}",
@@ -136,10 +152,17 @@ pub(super) async fn get(
     let client = segments.client(0)?;
     segments.no_query()?;
     let fields = Fields { uid: true, groups: true, session: true };
-    match rows(&api, &[client], fields).await?.first() {
-        Some(row) => Ok(Outcome::ok(row)),
-        None => Err(Failure::client_not_found()),
-    }
+    let row = rows(&api, &[client], fields).await?.pop();
+    // It may close between the two.
+    let Some(row) = row else { return Err(Failure::client_not_found()) };
+    let details = api.cluster().inspect_client(client).await?;
+    let details = details.ok_or_else(Failure::client_not_found)?;
+    Ok(Outcome::ok(&Client {
+        connected_at: Some(details.connected_at / 1000),
+        remote: Some(details.remote),
+        queue_bytes: Some(details.queue_bytes),
+        ..row
+    }))
 }
 
 /// Closes a client behind what is queued for it. The body is its last message, if there is one.
