@@ -57,6 +57,38 @@ example('a narrow screen: no overflow, the input is in view, touch targets are l
   assert.ok(raised.y + raised.height <= 340, 'the line is above the virtual keyboard');
 });
 
+for (const colorScheme of ['light', 'dark']) {
+  example(`the prompt of a narrow phone shows the room (${colorScheme})`, async ({ open }) => {
+    const widths = async (name, room) => {
+      const guest = await open({ room, context: { ...PHONE, colorScheme } });
+      await guest.logIn(name);
+      await guest.screenshot(`phone-prompt-${colorScheme}-${room.length}`);
+      assert.equal(await guest.overflows(), false);
+      const line = await guest.line.boundingBox();
+      assert.ok(line.width > 120 && line.x + line.width <= 360, `${line.width} px to type in`);
+      const parts = await guest.page.evaluate(() =>
+        ['name', 'at', 'room', 'mark'].map((part) => {
+          const each = document.querySelector(`#sign .sign-${part}`);
+          const { left, right, width } = each.getBoundingClientRect();
+          const digit = parseFloat(getComputedStyle(each).fontSize) / 2;
+          return { text: each.textContent, left, right, width, isWhole: each.scrollWidth <= each.clientWidth + 1, digit };
+        }),
+      );
+      for (const [part, next] of parts.slice(1).map((next, at) => [parts[at], next])) {
+        assert.ok(part.right <= next.left + 1, 'one beside the other');
+      }
+      assert.ok(parts[3].right <= line.x + 1, 'the line begins behind it');
+      assert.equal(parts[2].text, room, 'whole for those who do not see it');
+      return parts;
+    };
+    const [name, , room] = await widths('ann', 'lobby');
+    assert.ok(name.isWhole && room.isWhole, 'short names are shown whole');
+    const [long, , other] = await widths('bartholomew-the-third', 'the-room-of-requirements');
+    assert.ok(!other.isWhole && !long.isWhole, 'long ones are cut');
+    assert.ok(other.width > 4 * other.digit && other.width > long.width, `${other.width} px of the room`);
+  });
+}
+
 example('the first screen of a phone shows where to write, and a tap anywhere begins', async ({ open }) => {
   const guest = await open({ context: PHONE });
   await guest.sees('What is written in a room');
