@@ -31,7 +31,7 @@ use protocol::{
         },
         json_lines::Lines,
     },
-    discovery::{FromRegister, ToRegister},
+    discovery::{AboutRegister, FromRegister, ToRegister},
     php::{Document, Value, json_decode, json_encode, parse_str, query_of, serialize, unserialize},
 };
 
@@ -143,6 +143,7 @@ pub fn lines(bytes: &[u8]) {
         if let Ok(message) = ToRegister::parse(&line) {
             message.encode(&mut again);
         }
+        let _ = AboutRegister::parse(&line);
         if let Ok(message) = FromRegister::parse(&line) {
             message.encode(&mut again);
         }

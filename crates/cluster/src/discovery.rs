@@ -205,6 +205,7 @@ fn request_list(shared: &Shared, out: &mut BytesMut) {
         known: shared.directory().listed(),
         settled,
         takeovers,
+        about: false,
         complete: instance.is_some() && !shared.is_leaving() && shared.reachability().is_complete(),
         instance,
     })

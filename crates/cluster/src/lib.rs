@@ -58,15 +58,17 @@ pub use cluster::{Cluster, ClusterGuard, SETTLE, Status};
 pub use config::{Config, GATEWAY_GRACE, PEER_TIMEOUT};
 pub use error::Error;
 pub use inspect::{
-    ClientFilter, ClientPage, ClusterHistory, GatewayReport, HistoryEvent, HistoryFilter,
-    InspectedClient, InvalidPageStart, PageStart, Tail, TailBatch, TailFrame, TailTarget,
-    WorkerReport, workers,
+    ClientFilter, ClientPage, ClientTrace, ClusterHistory, ClusterTrace, GatewayReport,
+    GatewayTrace, HistoryEvent, HistoryFilter, InspectedClient, InvalidPageStart, PageStart,
+    RegisterReport, Tail, TailBatch, TailFrame, TailTarget, WorkerReport, workers,
 };
 pub use merge::Row;
 pub use presence::{Notice, NoticeKind, UidNotice};
+pub use protocol::discovery::AboutRegister;
 pub use protocol::inspect::{
-    ClientDetails, ClientState, ClosedBy, Closing, Direction, GatewayStatus, LifecycleKind,
-    ListenerKind, ListenerStatus, PeerKind, PeerStatus, ReadPause, ThreadStatus, Traffic,
+    CertificateStatus, ClientDetails, ClientState, ClosedBy, Closing, Direction, GatewayStatus,
+    LifecycleKind, ListenerKind, ListenerStatus, PeerKind, PeerStatus, ReadPause, ThreadStatus,
+    TracedFate, TracedPush, Traffic,
 };
 pub use protocol::{
     ClientId, Close, CloseFrame, ConnectionId, Fields, Form, Group, InstanceId, InvalidClientId,

@@ -370,6 +370,7 @@ async fn is_listed_at(register: &str, announcement: &Announcement, within: Durat
             settled: Vec::new(),
             takeovers: Vec::new(),
             complete: false,
+            about: false,
         })
         .encode(&mut ask);
         stream.write_all(&ask).await?;

@@ -1,9 +1,16 @@
 //! The parts that shards contribute to the answers that operators get, and the means by which
 //! operators act on the process.
 
-use std::{sync::OnceLock, time::Instant};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
-use protocol::inspect::{ClientDetails, ThreadStatus};
+use protocol::{
+    ConnectionId,
+    inspect::{ClientDetails, ThreadStatus, TracedFate},
+};
+use runtime::tls::Reload;
 use tokio_util::sync::CancellationToken;
 
 use crate::thread_messages::{LinkId, Ordinal};
@@ -40,6 +47,20 @@ pub(crate) struct ShardPage {
     pub(crate) more: bool,
 }
 
+/// The steps of a push on a shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ShardTrace {
+    /// The number of the shard.
+    pub(crate) thread: u16,
+    /// When it has taken the push.
+    pub(crate) taken: Instant,
+    /// Clients that it was for.
+    pub(crate) matched: u64,
+    /// Some of them: the microseconds from `taken` until it was queued, the bytes queued before it,
+    /// and its fate.
+    pub(crate) clients: Vec<(ConnectionId, u64, u64, TracedFate)>,
+}
+
 /// The means by which operators act on the process.
 #[derive(Debug, Default)]
 pub(crate) struct Operators {
@@ -47,4 +68,6 @@ pub(crate) struct Operators {
     pub(crate) drain: CancellationToken,
     /// The effective settings as TOML, without secrets.
     pub(crate) settings: OnceLock<String>,
+    /// Files in use, some of which are certificates.
+    pub(crate) files: OnceLock<Vec<Arc<dyn Reload>>>,
 }

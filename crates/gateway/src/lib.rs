@@ -175,17 +175,27 @@ impl Gateway {
                 "the open file limit allows fewer connections than --max-connections"
             );
         }
+        let files = config.reread().collect();
         let metrics = Metrics::register(registry);
         let threads = usize::from(config.threads);
         Metrics::register_limits(registry, &config.settings, &descriptors, threads);
         let instance = InstanceId::from_random(random::random());
         let peer_timeout = config.settings.peer_timeout;
+        let state = GatewayState::new(
+            address,
+            instance.clone(),
+            ShardLoads::new(threads, config.connections_per_thread),
+            metrics,
+            RegisterOutages::new(peer_timeout),
+            descriptors,
+        );
+        let _ = state.operators.files.set(files);
         Ok(Self {
             listeners,
             inner,
             announcement: Announcement {
                 address,
-                instance: instance.clone(),
+                instance,
                 secret: config.secret.clone(),
                 peer_timeout,
                 tls: config.settings.gate.inner().cloned(),
@@ -193,14 +203,7 @@ impl Gateway {
             registers: config.registers,
             secret: config.secret,
             settings: Arc::new(config.settings),
-            state: Arc::new(GatewayState::new(
-                address,
-                instance,
-                ShardLoads::new(threads, config.connections_per_thread),
-                metrics,
-                RegisterOutages::new(peer_timeout),
-                descriptors,
-            )),
+            state: Arc::new(state),
             health,
         })
     }

@@ -24,7 +24,7 @@ use crate::{
     descriptors::Descriptors,
     drain_summary::DrainSummary,
     in_flight::InFlight,
-    inspection::{Operators, ShardPage, ShardStatus},
+    inspection::{Operators, ShardPage, ShardStatus, ShardTrace},
     limits::{AddressLimit, Addresses},
     metrics::Metrics,
     placement::ShardLoads,
@@ -286,6 +286,7 @@ pub(crate) enum PartialAnswer {
     Details(ShardPage),
     /// Lifecycle events, oldest first.
     Events(Vec<LifecycleEvent>),
+    Trace(Box<ShardTrace>),
 }
 
 /// Amount of data on a shard that queries can return.

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     AccessToken, ConnectionId, Group, MemberId, PresenceAnswer, Renewal, Retained, Revocation,
     Session, Uid, bounded,
-    inspect::{DetailsPage, GatewayStatus, History, Inspect, LifecycleEvent},
+    inspect::{
+        CertificateStatus, DetailsPage, GatewayStatus, History, Inspect, LifecycleEvent, Trace,
+        Traced,
+    },
 };
 
 /// One query about a gateway's own clients.
@@ -87,6 +90,12 @@ pub enum Query {
     LogFilter { replacement: Option<String> },
     /// The effective settings, without secrets → [`Answer::Settings`]
     Settings,
+    /// Sends a push to clients → [`Answer::Traced`] with the time of each step, once the push is written.
+    /// [`Answer::Unavailable`] while another trace of the peer is not answered, or the gateway has
+    /// as many as it can.
+    Trace(Box<Trace>),
+    /// The certificates in use → [`Answer::Certificates`]
+    Certificates,
 }
 
 impl Query {
@@ -120,6 +129,7 @@ impl Query {
             Self::LogFilter { replacement } => replacement.as_ref().map_or(0, String::len),
             Self::History(history) => size_of::<History>() + history.weight(),
             Self::Inspect(inspect) => size_of::<Inspect>() + inspect.filter.weight(),
+            Self::Trace(trace) => size_of::<Trace>() + trace.weight(),
             Self::Select { filter: Filter::All, .. }
             | Self::Sessions { group: None }
             | Self::Count { group: None }
@@ -131,6 +141,7 @@ impl Query {
             | Self::Gateway
             | Self::Drain
             | Self::Settings
+            | Self::Certificates
             | Self::Groups => 0,
         }
     }
@@ -142,6 +153,7 @@ impl Query {
             | Self::Session { client }
             | Self::SwapSession { client, .. }
             | Self::RenewToken { client, .. } => Some(*client),
+            Self::Trace(trace) => trace.target.client(),
             Self::Sessions { .. }
             | Self::ClientsOfUids { .. }
             | Self::Count { .. }
@@ -162,6 +174,7 @@ impl Query {
             | Self::History(_)
             | Self::Drain
             | Self::LogFilter { .. }
+            | Self::Certificates
             | Self::Settings => None,
         }
     }
@@ -250,6 +263,10 @@ pub enum Answer {
     LogFilter(Result<String, String>),
     /// The effective settings as TOML, as `--check` prints them.
     Settings(String),
+    /// The steps of a push.
+    Traced(Box<Traced>),
+    /// The certificates in use.
+    Certificates(#[serde(deserialize_with = "bounded::items")] Vec<CertificateStatus>),
 }
 
 /// The outcome of [`Query::SwapSession`].

@@ -1,21 +1,27 @@
 //! The lifecycle of one connection: unauthenticated at first, then possibly a peer.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant as StdInstant},
+};
 
 use bytes::{Bytes, BytesMut};
 use protocol::{
     Secret,
     codec::json_lines::Lines,
     discovery::{
-        self, Gateway, GatewayConnect, GatewayNotice, RequestParseError, ToRegister, WorkerConnect,
+        self, AboutRegister, Gateway, GatewayConnect, GatewayNotice, RequestParseError, ToRegister,
+        WorkerConnect,
     },
+    inspect::CertificateStatus,
 };
 use runtime::{
     clock,
     net::TcpStream,
     rate_limit::Throttle,
     sync::{Mutex, MutexGuard},
-    tls::InnerAcceptor,
+    tls::{CertificateFile, InnerAcceptor},
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -45,6 +51,7 @@ pub(crate) struct Shared {
     unauthenticated: Semaphore,
     /// Rate limit of warnings about refused connections.
     warnings: Mutex<Throttle>,
+    started: StdInstant,
 }
 
 impl Shared {
@@ -58,11 +65,31 @@ impl Shared {
         let membership = Mutex::new(Membership::new(grace, metrics.clone()));
         let unauthenticated = Semaphore::new(MAX_UNAUTHENTICATED);
         let warnings = Mutex::new(Throttle::per_second());
-        Self { secret, gate, ping_ttl, membership, metrics, unauthenticated, warnings }
+        let started = clock::now();
+        Self { secret, gate, ping_ttl, membership, metrics, unauthenticated, warnings, started }
     }
 
     pub(crate) fn membership(&self) -> MutexGuard<'_, Membership> {
         self.membership.lock()
+    }
+
+    /// The line about this register.
+    fn about(&self) -> Bytes {
+        let uptime = clock::now().saturating_duration_since(self.started).as_millis();
+        let certificate = self.gate.inner().and_then(|inner| inner.files().certificate());
+        let certificates = certificate.map(|CertificateFile { flag, path, not_after }| {
+            let (flag, file) = (flag.to_owned(), path.display().to_string());
+            CertificateStatus { flag, file, not_after }
+        });
+        let mut line = BytesMut::new();
+        AboutRegister {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: option_env!("PUSH_SUITE_COMMIT").map(str::to_owned),
+            uptime: u64::try_from(uptime).unwrap_or(u64::MAX),
+            certificates: certificates.into_iter().collect(),
+        }
+        .encode(&mut line);
+        line.freeze()
     }
 
     /// Counts and logs a refused connection.
@@ -320,6 +347,9 @@ struct Registration {
 
 impl Registration {
     fn apply(&self, request: Request, mailbox: &Mailbox) {
+        if let Request::Subscribe(WorkerConnect { about: true, .. }) = &request {
+            mailbox.push_line(self.shared.about());
+        }
         let mut membership = self.shared.membership();
         match request {
             Request::Announce(gateway) => {

@@ -114,6 +114,7 @@ mod tests {
             settled: vec![],
             takeovers: vec![],
             complete: false,
+            about: false,
         }
     }
 

@@ -8,12 +8,14 @@ mod operate;
 mod partial;
 mod presence;
 mod queries;
+mod registers;
 mod request;
 mod retained;
 mod sending;
 mod sessions;
 mod tail;
 mod tokens;
+mod trace;
 
 pub(crate) use partial::Partial;
 pub use partial::Unanswered;

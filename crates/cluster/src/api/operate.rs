@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use protocol::{Answer, ClientId, ConnectionId, Query};
+use protocol::{Answer, ClientId, ConnectionId, Query, inspect::CertificateStatus};
 
 use crate::{Cluster, Error, link::Link};
 
@@ -67,6 +67,17 @@ impl Cluster {
     pub async fn gateway_settings(&self, gateway: SocketAddr) -> Result<String, Error> {
         match self.ask_gateway(gateway, Query::Settings).await? {
             (_, Answer::Settings(settings)) => Ok(settings),
+            (link, _) => Err(link.mismatch()),
+        }
+    }
+
+    /// The certificates that a gateway uses: of its client listeners, and of links to other processes.
+    ///
+    /// # Errors
+    /// Those of [queries](Error#queries).
+    pub async fn certificates(&self, gateway: SocketAddr) -> Result<Vec<CertificateStatus>, Error> {
+        match self.ask_gateway(gateway, Query::Certificates).await? {
+            (_, Answer::Certificates(certificates)) => Ok(certificates),
             (link, _) => Err(link.mismatch()),
         }
     }

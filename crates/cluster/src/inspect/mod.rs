@@ -3,13 +3,17 @@
 mod clients;
 mod gateways;
 mod history;
+mod registers;
 mod tail;
+mod trace;
 
 pub use self::{
     clients::{ClientFilter, ClientPage, InspectedClient, InvalidPageStart, PageStart},
     gateways::{GatewayReport, WorkerReport, workers},
     history::{ClusterHistory, HistoryEvent, HistoryFilter},
+    registers::RegisterReport,
     tail::{Tail, TailBatch, TailFrame, TailTarget},
+    trace::{ClientTrace, ClusterTrace, GatewayTrace},
 };
 
 #[cfg(test)]

@@ -309,13 +309,18 @@ impl Link {
     /// # Errors
     /// When the link has closed, when no answer arrives in time, or when the gateway cannot answer.
     pub async fn ask(&self, query: Query) -> Result<Answer, Error> {
+        self.ask_within(query, Duration::ZERO).await
+    }
+
+    /// The same for a query whose answer may take so much longer than usual.
+    pub(crate) async fn ask_within(&self, query: Query, more: Duration) -> Result<Answer, Error> {
         let mut ticket = self.ticket()?;
         let mut message = ToGateway::Query { request: ticket.number, query };
         let answer = async {
             self.send_message(&mut message).await?;
             ticket.wait().await.ok_or_else(|| self.unreachable())
         };
-        match self.in_time(answer).await? {
+        match self.within(ANSWER_TIMEOUT + more, answer).await? {
             Answer::Unavailable => Err(Error::Unavailable { gateway: self.session.name.clone() }),
             answer => Ok(answer),
         }
@@ -349,7 +354,15 @@ impl Link {
     }
 
     async fn in_time<T>(&self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
+        self.within(ANSWER_TIMEOUT, answer).await
+    }
+
+    async fn within<T>(
+        &self,
+        time: Duration,
+        answer: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        match tokio::time::timeout(time, answer).await {
             Ok(answer) => answer,
             Err(_) => Err(Error::Timeout { gateway: self.session.name.clone() }),
         }

@@ -2,7 +2,7 @@
 
 use protocol::{
     ConnectionId, Filter, Query,
-    inspect::{MAX_EVENTS, MAX_PAGE, MAX_PAGE_BYTES},
+    inspect::{MAX_EVENTS, MAX_PAGE, MAX_PAGE_BYTES, MAX_TRACED},
     session::{MAX_PHP_SESSION, MAX_SESSION},
 };
 
@@ -51,6 +51,9 @@ const ROW: usize = 32;
 /// Size of the details of a client in bytes, without its names.
 const DETAILS: usize = 256;
 
+/// Size of the steps of a push to a client in bytes.
+const TRACED: usize = 48;
+
 /// Size of a lifecycle event in bytes, usually.
 const EVENT: usize = 128;
 
@@ -83,7 +86,8 @@ pub(super) fn estimate(query: &Query, content: &Content, in_php: bool) -> usize 
         Query::ClientsOfUids { .. } => query.weight() + ids,
         Query::Presence { .. } => ROW + content.presence,
         Query::Drain => ROW,
-        Query::Gateway | Query::LogFilter { .. } | Query::Settings => STATUS,
+        Query::Gateway | Query::LogFilter { .. } | Query::Settings | Query::Certificates => STATUS,
+        Query::Trace(_) => content.clients.min(MAX_TRACED) * TRACED,
         Query::History(history) => history.limit.min(MAX_EVENTS) as usize * EVENT,
         Query::Inspect(inspect) => {
             let names = (content.uids + content.memberships).min(2 * MAX_PAGE_BYTES);

@@ -24,6 +24,7 @@ mod run;
 mod scatter_gather;
 mod status;
 mod tails;
+mod traces;
 mod uid_checks;
 mod uid_limit;
 mod unauthenticated;
@@ -56,6 +57,7 @@ use self::{
     measured::Measured,
     retained::RetainedMessages,
     scatter_gather::ScatterGather,
+    traces::OpenTrace,
     uid_checks::UidChecks,
     uid_limit::Search,
     unauthenticated::UnauthenticatedPeers,
@@ -117,6 +119,8 @@ pub(crate) struct Hub {
     queries: u64,
     /// Commands whose delivery is measured.
     measured: Measured,
+    /// Traces that are not answered.
+    traces: Vec<OpenTrace>,
     /// The last assigned id, of a link or a query.
     last_id: u64,
     scheduled: bool,
@@ -173,6 +177,7 @@ impl Hub {
             commands: 0,
             queries: 0,
             measured: Measured::default(),
+            traces: Vec::new(),
             last_id: 0,
             scheduled: false,
             waker: None,
@@ -384,6 +389,9 @@ impl Hub {
             self.ack_written_php(id);
         }
         let arrived = self.measured.take();
+        if !self.traces.is_empty() {
+            self.dispatch_traces();
+        }
         for (shard, outgoing) in self.outgoing.iter_mut().enumerate() {
             if let Some(arrived) = arrived.filter(|_| !outgoing.is_empty()) {
                 outgoing.push(ToShard::Measure { arrived });

@@ -1,6 +1,7 @@
 //! Queries that the hub answers without shards, and requests of operators.
 
-use protocol::{Answer, Query, link::ToPeer};
+use protocol::{Answer, Query, inspect::CertificateStatus, link::ToPeer};
+use runtime::tls::CertificateFile;
 use service::logging;
 
 use super::{Hub, scatter_gather::Origin};
@@ -22,11 +23,23 @@ impl Hub {
                 let settings = self.gateway.operators.settings.get();
                 Answer::Settings(settings.cloned().unwrap_or_default())
             }
+            Query::Certificates => Answer::Certificates(self.certificates()),
             _ => return false,
         };
         self.queries += 1;
         self.send(from, &ToPeer::Answer { request: *request, answer });
         true
+    }
+
+    fn certificates(&self) -> Vec<CertificateStatus> {
+        let files = self.gateway.operators.files.get();
+        let certificates = files.into_iter().flatten().filter_map(|files| files.certificate());
+        let status = |CertificateFile { flag, path, not_after }| CertificateStatus {
+            flag: flag.to_owned(),
+            file: path.display().to_string(),
+            not_after,
+        };
+        certificates.map(status).collect()
     }
 
     fn request_drain(&self, from: LinkId) -> Answer {

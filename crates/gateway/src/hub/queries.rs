@@ -21,13 +21,16 @@ impl Hub {
             }
             return;
         }
-        if self.answer_here(from, &origin) {
+        if self.answer_here(from, &origin) || self.refuse_trace(from, &origin) {
             return;
         }
         let asked = origin.query().map(|(query, in_php)| (query.clone(), in_php));
         let client = asked.as_ref().and_then(|(query, _)| query.client());
         let shards = if client.is_some() { 1 } else { self.gateway.shards.len() };
         let token = self.await_parts(from, shards, origin, estimate);
+        if let Some((Query::Trace(_), _)) = asked {
+            self.begin_trace(token, from);
+        }
         match asked {
             Some((query, in_php)) => {
                 self.queries += 1;
@@ -110,6 +113,7 @@ impl Hub {
         let Some(pending) = self.pending_queries.remove(&token) else {
             return;
         };
+        let trace = pending.is_trace().then(|| self.end_trace(token)).flatten();
         if let Origin::Gateway { .. } = pending.origin {
             if let Some((uid, bindings)) = pending.bindings() {
                 self.uid_checked_here(&uid, bindings);
@@ -123,8 +127,12 @@ impl Hub {
         };
         link.unanswered -= 1;
         link.under_way -= pending.estimate;
-        let response = match &pending.origin {
-            Origin::Native { request, query: Query::Gateway } => {
+        let response = match (&pending.origin, trace) {
+            (Origin::Native { request, .. }, Some(trace)) => {
+                let (request, answer) = (*request, trace.answer(pending.into_parts()));
+                Response::Native(ToPeer::Answer { request, answer })
+            }
+            (Origin::Native { request, query: Query::Gateway }, None) => {
                 let (request, status) = (*request, self.status(pending.into_parts()));
                 let answer = Answer::Gateway(Box::new(status));
                 Response::Native(ToPeer::Answer { request, answer })

@@ -89,6 +89,11 @@ impl ScatterGather {
         }
     }
 
+    /// Whether it is a trace.
+    pub(super) const fn is_trace(&self) -> bool {
+        matches!(self.origin, Origin::Native { query: Query::Trace(_), .. })
+    }
+
     /// The parts.
     pub(super) fn into_parts(self) -> Vec<PartialAnswer> {
         self.parts
@@ -224,9 +229,12 @@ fn merge(query: Query, parts: Vec<PartialAnswer>) -> Answer {
         }
         // The hub answers them.
         Query::Retained { .. } => Answer::Retained(None),
-        Query::Gateway | Query::Drain | Query::LogFilter { .. } | Query::Settings => {
-            Answer::Unavailable
-        }
+        Query::Gateway
+        | Query::Drain
+        | Query::LogFilter { .. }
+        | Query::Settings
+        | Query::Trace(_)
+        | Query::Certificates => Answer::Unavailable,
         Query::History(history) => {
             let mut events = collect!(Events);
             events.sort_unstable_by_key(|event| event.number);

@@ -38,6 +38,9 @@ impl Shard {
         let unfinished = self.apply_inbox(cx, arriving, arrived) | self.sweep();
         self.write(self.connections.fan_out().due());
         self.measure_delivery();
+        if !self.traces.is_empty() {
+            self.finish_traces(clock::now());
+        }
         self.admit_pending_clients();
         self.report_overload();
         if self.pressure.is_due() {

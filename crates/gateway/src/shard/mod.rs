@@ -29,6 +29,7 @@ mod standby;
 mod tails;
 #[cfg(test)]
 mod test_shard;
+mod traces;
 mod warnings;
 
 use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
@@ -54,6 +55,7 @@ use self::{
     slot::SlotKey,
     standby::StandbyState,
     tails::Tails,
+    traces::Traces,
     warnings::Warnings,
 };
 use crate::{
@@ -108,6 +110,7 @@ pub(crate) struct Shard {
     history: History,
     /// Messages for operators.
     tails: Tails,
+    traces: Traces,
     warnings: Warnings,
     /// Set during graceful shutdown.
     drain: Option<Drain>,
@@ -158,6 +161,7 @@ impl Shard {
             schedule: Schedule::default(),
             tally: Tally::default(),
             tails: Tails::default(),
+            traces: Traces::default(),
             history: History::new(settings.event_ring, Arc::clone(&gateway)),
             warnings: Warnings::default(),
             drain: None,

@@ -11,6 +11,7 @@
 //! gateway  {"event":"gateway_leave"}
 //! any      {"event":"ping","answer":true}
 //! register {"event":"pong"}
+//! register {"event":"about","version":"…","uptime":…,"certificates":[…]}
 //! register {"event":"probe"}
 //! register {"event":"refused","reason":"address_taken","by":"10.0.0.2:43210"}
 //! register {"event":"broadcast_addresses","addresses":["10.0.0.1:2900"],
@@ -32,6 +33,7 @@
 //! - `takeovers`: clients closed by a standby of their owner instead: gateway, standby, digest of
 //!   the clients, and their holders in order (see [`Takeover`]).
 //! - `complete`: whether a worker reaches every gateway that it received.
+//! - `about`: requests a line about the register itself before the list.
 //! - `answer`: requests a pong, which no PHP register sends.
 //!
 //! `workers`, `settled`, `takeovers` and `complete` are sent to workers that state their instance.
@@ -41,6 +43,7 @@
 //! as PHP's (other fields, their order, a missing secret); it refuses input that would make PHP
 //! fail.
 
+mod about;
 mod from_register;
 mod notice;
 mod to_register;
@@ -49,6 +52,7 @@ use serde::Deserialize;
 
 use crate::InstanceId;
 
+pub use about::AboutRegister;
 pub use from_register::{FromRegister, Presence, RegisterParseError, bad_request, pong};
 pub use notice::GatewayNotice;
 pub use to_register::{GatewayConnect, RequestParseError, ToRegister, WorkerConnect};

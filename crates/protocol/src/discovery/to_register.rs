@@ -40,7 +40,7 @@ pub struct GatewayConnect {
 }
 
 /// Subscription of a worker or a back end.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct WorkerConnect {
     /// As in [`GatewayConnect`].
     pub secret_key: Option<Secret>,
@@ -54,6 +54,8 @@ pub struct WorkerConnect {
     pub takeovers: Vec<Takeover>,
     /// Whether it is linked to every gateway that registers list, or was a moment ago.
     pub complete: bool,
+    /// Whether it asks what the register is; see [`AboutRegister`](super::AboutRegister).
+    pub about: bool,
 }
 
 /// A line that is not a valid request.
@@ -98,6 +100,7 @@ impl ToRegister {
                     settled: fields.settled.settled(),
                     takeovers: fields.takeovers.takeovers(),
                     complete: matches!(fields.complete, Field::Truth(true)),
+                    about: matches!(fields.about, Field::Truth(true)),
                 }))
             }
             Some("gateway_leave") => Ok(Self::GatewayLeave),
@@ -124,8 +127,15 @@ impl ToRegister {
                 fields
             }
             Self::WorkerConnect(connect) => {
-                let WorkerConnect { secret_key, known, instance, settled, takeovers, complete } =
-                    connect;
+                let WorkerConnect {
+                    secret_key,
+                    known,
+                    instance,
+                    settled,
+                    takeovers,
+                    complete,
+                    about,
+                } = connect;
                 let mut fields = serde_json::json!({
                     "event": "worker_connect",
                     "secret_key": in_clear(secret_key.as_ref()),
@@ -146,6 +156,9 @@ impl ToRegister {
                 }
                 if *complete {
                     fields["complete"] = true.into();
+                }
+                if *about {
+                    fields["about"] = true.into();
                 }
                 fields
             }
@@ -185,6 +198,7 @@ struct Fields {
     settled: Field,
     takeovers: Field,
     complete: Field,
+    about: Field,
     answer: Field,
 }
 
@@ -293,6 +307,7 @@ impl<'de> Deserialize<'de> for Fields {
                         "settled" => &mut fields.settled,
                         "takeovers" => &mut fields.takeovers,
                         "complete" => &mut fields.complete,
+                        "about" => &mut fields.about,
                         "answer" => &mut fields.answer,
                         _ => {
                             map.next_value::<IgnoredAny>()?;

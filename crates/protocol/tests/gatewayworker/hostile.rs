@@ -12,7 +12,7 @@ use push_suite_protocol::{
         },
         json_lines::Lines,
     },
-    discovery::{FromRegister, ToRegister},
+    discovery::{AboutRegister, FromRegister, ToRegister},
     php::{MAX_DEPTH, json_decode, json_encode, parse_str, query_of, serialize, unserialize},
 };
 
@@ -120,6 +120,9 @@ fn process_lines(bytes: &[u8]) {
         }
         if let Ok(message) = FromRegister::parse(&line) {
             message.encode(&mut again);
+        }
+        if let Some(about) = AboutRegister::parse(&line) {
+            about.encode(&mut again);
         }
     }
 }

@@ -6,10 +6,11 @@ use proptest::{collection::vec, option, prelude::*};
 use push_suite_protocol::{
     Answer, ConnectionId, InstanceId, MessageKind, Query,
     inspect::{
-        ClientDetails, ClientFilter, ClientState, ClosedBy, Closing, DetailsPage, Direction,
-        GatewayStatus, History, Inspect, LifecycleEvent, LifecycleKind, ListenerKind,
-        ListenerStatus, OpenTail, PeerKind, PeerStatus, ReadPause, TailTarget, Tailed, TailedFrame,
-        ThreadStatus, Traffic,
+        CertificateStatus, ClientDetails, ClientFilter, ClientState, ClosedBy, Closing,
+        DetailsPage, Direction, GatewayStatus, History, Inspect, LifecycleEvent, LifecycleKind,
+        ListenerKind, ListenerStatus, OpenTail, PeerKind, PeerStatus, ReadPause, TailTarget,
+        Tailed, TailedFrame, ThreadStatus, Trace, Traced, TracedClient, TracedFate, TracedPush,
+        Traffic,
     },
     link::{ToGateway, ToPeer},
 };
@@ -54,14 +55,97 @@ pub(crate) fn tailed() -> ToPeer {
     ToPeer::Tailed(Tailed { tail: 300, frames, dropped: 2 })
 }
 
-pub(crate) fn tails() -> impl Strategy<Value = ToGateway> {
-    let targets = prop_oneof![
+fn targets() -> impl Strategy<Value = TailTarget> {
+    prop_oneof![
         any::<u32>().prop_map(|client| TailTarget::Client(ConnectionId(client))),
         strategies::uid().prop_map(TailTarget::Uid),
         strategies::group().prop_map(TailTarget::Group),
+    ]
+}
+
+pub(crate) fn trace() -> Query {
+    let push = TracedPush::Message { kind: MessageKind::Binary, body: b"hi".to_vec() };
+    Query::Trace(Box::new(Trace { target: TailTarget::Uid(uid("ann")), push, wait: 2000 }))
+}
+
+pub(crate) fn trace_ping() -> Query {
+    let target = TailTarget::Client(ConnectionId(7));
+    Query::Trace(Box::new(Trace { target, push: TracedPush::Ping, wait: 300 }))
+}
+
+/// A client of each fate.
+pub(crate) fn traced() -> Answer {
+    let fates = cases!(TracedFate {
+        TracedFate::Written { .. } => "": TracedFate::Written { after: 300 };
+        TracedFate::Waiting { .. } => "": TracedFate::Waiting { since: 70_000, left: 300 };
+        TracedFate::HeldBack => "": TracedFate::HeldBack;
+        TracedFate::Dropped => "": TracedFate::Dropped;
+        TracedFate::Closed => "": TracedFate::Closed;
+        TracedFate::Unframable => "": TracedFate::Unframable;
+    });
+    let clients = fates.into_iter().map(|(_, fate)| TracedClient {
+        client: ConnectionId(7),
+        thread: 2,
+        taken: 3,
+        queued: 300,
+        queue_bytes: 70_000,
+        fate,
+    });
+    let traced = Traced { dispatch: 4, total: 70_000, matched: 300, clients: clients.collect() };
+    Answer::Traced(Box::new(traced))
+}
+
+pub(crate) fn traces() -> impl Strategy<Value = Query> {
+    let kinds = prop_oneof![Just(MessageKind::Text), Just(MessageKind::Binary)];
+    let push = prop_oneof![
+        Just(TracedPush::Ping),
+        (kinds, vec(any::<u8>(), 0..40))
+            .prop_map(|(kind, body)| TracedPush::Message { kind, body }),
     ];
+    (targets(), push, any::<u32>())
+        .prop_map(|(target, push, wait)| Query::Trace(Box::new(Trace { target, push, wait })))
+}
+
+pub(crate) fn traced_steps() -> impl Strategy<Value = Answer> {
+    let fate = prop_oneof![
+        any::<u64>().prop_map(|after| TracedFate::Written { after }),
+        any::<(u64, u64)>().prop_map(|(since, left)| TracedFate::Waiting { since, left }),
+        Just(TracedFate::HeldBack),
+        Just(TracedFate::Dropped),
+        Just(TracedFate::Closed),
+        Just(TracedFate::Unframable),
+    ];
+    let client = (any::<(u32, u16, u64, u64, u64)>(), fate).prop_map(
+        |((client, thread, taken, queued, queue_bytes), fate)| {
+            let client = ConnectionId(client);
+            TracedClient { client, thread, taken, queued, queue_bytes, fate }
+        },
+    );
+    (any::<(u64, u64, u64)>(), vec(client, 0..4)).prop_map(
+        |((dispatch, total, matched), clients)| {
+            Answer::Traced(Box::new(Traced { dispatch, total, matched, clients }))
+        },
+    )
+}
+
+pub(crate) fn certificates() -> Answer {
+    let certificate = |not_after| CertificateStatus {
+        flag: "--tls-cert".to_owned(),
+        file: "/a.pem".to_owned(),
+        not_after,
+    };
+    Answer::Certificates(vec![certificate(Some(1_700_000_000)), certificate(None)])
+}
+
+pub(crate) fn any_certificates() -> impl Strategy<Value = Answer> {
+    let certificate = any::<(String, String, Option<u64>)>()
+        .prop_map(|(flag, file, not_after)| CertificateStatus { flag, file, not_after });
+    vec(certificate, 0..4).prop_map(Answer::Certificates)
+}
+
+pub(crate) fn tails() -> impl Strategy<Value = ToGateway> {
     prop_oneof![
-        (any::<u64>(), targets, any::<u32>()).prop_map(|(tail, target, payload)| {
+        (any::<u64>(), targets(), any::<u32>()).prop_map(|(tail, target, payload)| {
             ToGateway::Tail(Box::new(OpenTail { tail, target, payload }))
         }),
         any::<u64>().prop_map(|tail| ToGateway::EndTail { tail }),

@@ -61,6 +61,10 @@ pub(crate) fn queries() -> Vec<(&'static str, Query)> {
             "log-filter": Query::LogFilter { replacement: None },
             "log-filter-set": Query::LogFilter { replacement: Some("debug".to_owned()) };
         Query::Settings => "settings": Query::Settings;
+        Query::Trace(_) =>
+            "trace": inspect::trace(),
+            "trace-ping": inspect::trace_ping();
+        Query::Certificates => "certificates": Query::Certificates;
         Query::Presence { .. } =>
             "presence": Query::Presence { group: group("r"), members: None },
             "presence-of-members": Query::Presence {
@@ -137,6 +141,8 @@ pub(crate) fn answers() -> Vec<(&'static str, Answer)> {
             "log-filter": Answer::LogFilter(Ok("info".to_owned())),
             "log-filter-invalid": Answer::LogFilter(Err("no".to_owned()));
         Answer::Settings(_) => "settings": Answer::Settings("threads = 1\n".to_owned());
+        Answer::Traced(_) => "traced": inspect::traced();
+        Answer::Certificates(_) => "certificates": inspect::certificates();
         Answer::History(_) =>
             "history": Answer::History(inspect::events()),
             "history-none": Answer::History(vec![]);

@@ -275,6 +275,8 @@ fn query() -> impl Strategy<Value = Query> {
         Just(Query::Gateway),
         Just(Query::Drain),
         Just(Query::Settings),
+        Just(Query::Certificates),
+        inspect::traces(),
         any::<Option<String>>().prop_map(|replacement| Query::LogFilter { replacement }),
         inspect::queries(),
         (uid(), any::<u64>()).prop_map(|(uid, clock)| Query::Bindings { uid, clock }),
@@ -384,6 +386,8 @@ fn answer() -> impl Strategy<Value = Answer> {
         inspect::answers(),
         any::<Result<String, String>>().prop_map(Answer::LogFilter),
         any::<String>().prop_map(Answer::Settings),
+        inspect::traced_steps(),
+        inspect::any_certificates(),
     ]
 }
 

@@ -60,6 +60,7 @@ fn request(instance: Option<&str>) -> WorkerConnect {
         settled: vec![],
         takeovers: vec![],
         complete: false,
+        about: false,
     }
 }
 

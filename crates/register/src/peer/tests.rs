@@ -219,3 +219,32 @@ async fn ping_with_answer_is_answered_only_after_authentication() {
     assert_eq!(bytes, PONG);
     assert!(is_open(&mut stream).await, "one pong per ping");
 }
+
+#[tokio::test(start_paused = true)]
+async fn line_about_the_register_comes_before_the_list_on_request() {
+    let shared = shared();
+    tokio::time::sleep(Duration::from_millis(7)).await;
+    let mut stream = connect(&shared);
+    let request = b"{\"event\":\"worker_connect\",\"secret_key\":\"\",\"about\":true}\n";
+    stream.write_all(request).await.unwrap();
+    let mut lines = (Lines::new(1024), BytesMut::new());
+    let mut next = async || loop {
+        if let Some(line) = lines.0.next(&mut lines.1).unwrap() {
+            return line;
+        }
+        stream.read_buf(&mut lines.1).await.unwrap();
+    };
+    let about = AboutRegister::parse(&next().await).unwrap();
+    assert_eq!(about.version, env!("CARGO_PKG_VERSION"));
+    assert!(about.certificates.is_empty(), "it has no TLS");
+    assert_eq!(next().await, EMPTY_LIST.trim_ascii_end());
+
+    let mut other = connect(&shared);
+    other
+        .write_all(
+            &[b"{\"event\":\"worker_connect\",\"secret_key\":\"x\",", &request[42..]].concat(),
+        )
+        .await
+        .unwrap();
+    assert!(rest(&mut other).await.0.is_empty(), "the secret is wrong");
+}

@@ -409,7 +409,9 @@ impl LocalGateway for Gateway {
             | Query::History(_)
             | Query::Drain
             | Query::LogFilter { .. }
-            | Query::Settings => Answer::Unavailable,
+            | Query::Settings
+            | Query::Trace(_)
+            | Query::Certificates => Answer::Unavailable,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Output to connections: queued, and written once per pass.
 
 use bytes::Bytes;
-use framing::Framed;
+use framing::{Framed, Framing, websocket};
 use protocol::{
     MessageKind,
     inspect::{Direction, LifecycleKind, TailTarget},
@@ -33,6 +33,19 @@ impl Shard {
             self.tail(key, Direction::Out, message.kind, &message.body);
         }
         pushed
+    }
+
+    /// Queues a ping for a client of a trace; `None` if its listener has none.
+    pub(in crate::shard) fn push_ping(
+        &mut self,
+        key: SlotKey,
+        audience: Audience,
+    ) -> Option<Pushed> {
+        if self.connections[key].listener.framing != Framing::WebSocket {
+            return None;
+        }
+        let ping = websocket::ping_frame(&self.ping_clock.stamp(clock::now()));
+        Some(self.push(key, &ping, audience))
     }
 
     /// Adds a message from or to a client to the tails that it is for.
@@ -145,8 +158,13 @@ impl Shard {
             return;
         };
         connection.pending.set_dirty(false);
+        let before = (!self.traces.is_empty()).then(|| connection.unwritten().0);
         if let Err(error) = connection.flush() {
             self.abort(key, CloseCause::Lost(error));
+        } else if let Some(before) = before {
+            let (id, (bytes, encrypted)) = (connection.id, connection.unwritten());
+            let written = before.saturating_sub(bytes);
+            self.traces.written(key, id, written, encrypted != 0, clock::now());
         }
         self.account(key);
     }

@@ -81,6 +81,9 @@ impl Shard {
                 self.close_without_worker(key, pressure::retry_after());
             }
         }
+        if !self.traces.is_empty() {
+            self.finish_traces(now);
+        }
         self.warnings.flush(now);
     }
 }

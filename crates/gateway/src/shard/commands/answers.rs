@@ -7,7 +7,7 @@ use std::collections::{HashSet, VecDeque};
 use protocol::{
     AccessToken, ConnectionId, Fields, Filter, Group, MemberId, Query, Revocation, Row, Session,
     Swap, Uid,
-    inspect::{History, Inspect},
+    inspect::{History, Inspect, Trace},
 };
 use rustc_hash::FxHashSet;
 
@@ -36,6 +36,8 @@ pub(super) enum Answered {
     History(Box<History>),
     /// The details of clients that connected before this ordinal.
     Inspection(Box<Inspect>, Ordinal),
+    /// A push to clients that connected before this ordinal.
+    Trace(Box<Trace>, Ordinal),
 }
 
 /// Answers for the clients of one shard that connected before `until`. `is_only` is whether the
@@ -61,9 +63,12 @@ pub(super) fn answer<H: Copy>(
             PartialAnswer::Count([count as u64])
         }
         // The hub answers them.
-        Query::Retained { .. } | Query::Drain | Query::LogFilter { .. } | Query::Settings => {
-            PartialAnswer::Barrier
-        }
+        Query::Retained { .. }
+        | Query::Drain
+        | Query::LogFilter { .. }
+        | Query::Settings
+        | Query::Certificates => PartialAnswer::Barrier,
+        Query::Trace(trace) => return Answered::Trace(trace, until),
         Query::Presence { group, members } => return Answered::Presence { group, members },
         Query::Counts { groups } => PartialAnswer::Counts(
             groups.iter().map(|group| directory.member_count(group) as u64).collect(),

@@ -8,6 +8,7 @@ mod inspect;
 mod presence;
 mod status;
 mod targets;
+mod trace;
 mod work;
 
 use std::{collections::VecDeque, time::Instant};

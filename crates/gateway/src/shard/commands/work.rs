@@ -15,6 +15,7 @@ use super::{
     inspect::Inspection,
     status::StatusSweep,
     targets::{Found, Targets},
+    trace::Push,
 };
 use crate::{
     closed::CloseCause,
@@ -59,6 +60,8 @@ pub(super) enum Work {
     Revoke { token: Token, revoked: RevokedClients },
     /// Adding up what the connections hold.
     Status { token: Token, sweep: StatusSweep },
+    /// A traced push.
+    Trace { token: Token, targets: Targets, push: Push, audience: Audience },
     /// A page of the details of clients.
     Inspect { token: Token, inspection: Box<Inspection> },
 }
@@ -110,6 +113,7 @@ impl Shard {
                 let inspection = Box::new(Inspection::new(*inspect, until));
                 self.begin(Work::Inspect { token, inspection });
             }
+            Answered::Trace(trace, until) => self.begin_trace(token, *trace, until),
             Answered::Revocation(revocation) => match self.revoke(&revocation) {
                 Ok(revoked) => self.begin(Work::Revoke { token, revoked }),
                 Err(Full) => {
@@ -226,6 +230,16 @@ impl Shard {
                 let part = PartialAnswer::Status(Box::new(self.status(sweep)));
                 self.gateway.hub.push(ToHub::PartialAnswer { token, part });
                 None
+            }
+            Work::Trace { token, mut targets, mut push, audience } => {
+                let more = self.each(&mut targets, SLICE, |shard, Found { id, handle, .. }| {
+                    shard.push_traced(token, (handle, id), &mut push, audience);
+                });
+                if !more {
+                    self.traces.complete(token);
+                    self.schedule.request();
+                }
+                more.then_some(Work::Trace { token, targets, push, audience })
             }
             Work::Inspect { token, mut inspection } => {
                 if self.inspect(&mut inspection, SLICE) {

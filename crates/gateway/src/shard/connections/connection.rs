@@ -84,8 +84,7 @@ pub(in crate::shard) struct Connection {
     waker: Option<Waker>,
 }
 
-/// The lists of pending output that a connection is in, and whether the socket's send buffer is full:
-/// one byte, since every connection has one.
+/// The lists of pending output that it is in, and whether its socket is full: a byte, for memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::shard) struct Pending(u8);
 
@@ -300,6 +299,11 @@ impl Connection {
         self.out.len() + self.stream.unsent()
     }
 
+    /// Bytes in the write queue, and bytes that TLS has accepted and not written.
+    pub(in crate::shard) fn unwritten(&self) -> (usize, usize) {
+        (self.out.len(), self.stream.unsent())
+    }
+
     /// Bytes of the write queue that no other connection shares, and TLS buffers.
     pub(super) fn copied(&self) -> usize {
         self.out.copied() + self.stream.held()
@@ -456,7 +460,6 @@ impl Connection {
     }
 }
 
-/// Memory that it holds.
 impl Connection {
     /// Bytes that it holds for itself: incomplete input, and copies in its write queue.
     pub(in crate::shard) fn own(&self) -> usize {

@@ -23,6 +23,7 @@ fn worker_connect(secret_key: Option<Secret>) -> WorkerConnect {
         settled: vec![],
         takeovers: vec![],
         complete: false,
+        about: false,
     }
 }
 
@@ -207,11 +208,13 @@ proptest! {
             settled: settled.clone(),
             takeovers: takeovers.clone(),
             complete,
+            about: !complete,
             ..worker_connect(secret_key)
         });
         let read = worker(&line(&message));
         prop_assert_eq!((read.known, read.settled), (known, settled));
         prop_assert_eq!((read.takeovers, read.complete), (takeovers, complete));
+        prop_assert_eq!(read.about, !complete);
     }
 
     #[test]
