@@ -8,7 +8,7 @@ use std::{
 use serde_json::Value;
 use tokio::task::spawn_blocking;
 
-use crate::{Suite, binaries};
+use crate::{Running, Suite, binaries};
 
 /// Runs `gwctl` with the settings of a suite.
 #[derive(Clone, Debug)]
@@ -95,6 +95,29 @@ impl Gwctl {
         let ran = self.run(&[args, &["-o", "json"]].concat()).await;
         let value = serde_json::from_str(&ran.out);
         (value.unwrap_or_else(|error| panic!("gwctl {args:?}: {error}: {ran:?}")), ran.code)
+    }
+
+    /// Starts a command that runs while the test goes on.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn start(&self, args: &[&str]) -> Running {
+        Running::start(self.command(args))
+    }
+
+    /// Starts a command on a terminal of its own.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn in_terminal(&self, args: &[&str]) -> Running {
+        let command = self.command(args);
+        let words = args.iter().fold("\"$GWCTL\"".to_owned(), |all, arg| all + " " + arg);
+        let mut script = Command::new("script");
+        script.args(["--quiet", "--return", "--command", &words, "/dev/null"]).env_clear();
+        script.envs(self.env.iter().cloned()).env("GWCTL", command.get_program());
+        script.env("TERM", "xterm").env("SHELL", "/bin/sh");
+        script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Running::start(script)
     }
 
     /// A command that is not started, with pipes for its output.

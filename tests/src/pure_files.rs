@@ -3,6 +3,8 @@
 /// Files and folders of pure values and functions, which are tested without a runtime.
 pub const PURE: &[&str] = &[
     "crates/auth/src",
+    "crates/gwctl/src/commands/lag.rs",
+    "crates/gwctl/src/commands/top/sort.rs",
     "crates/gwctl/src/health",
     "crates/gwctl/src/names.rs",
     "crates/gwctl/src/output/bytes.rs",
@@ -126,6 +128,7 @@ pub const PURE: &[&str] = &[
     "crates/gateway/src/shard/standby/feed.rs",
     "crates/gateway/src/shard/standby/set.rs",
     "crates/gateway/src/shard/tails",
+    "crates/gateway/src/shard/traces/mod.rs",
     "crates/gateway/src/write_queue.rs",
     "crates/framing/src",
     "crates/cluster/src/directory.rs",
@@ -136,6 +139,8 @@ pub const PURE: &[&str] = &[
     "crates/cluster/src/inspect/clients.rs",
     "crates/cluster/src/inspect/gateways.rs",
     "crates/cluster/src/inspect/history.rs",
+    "crates/cluster/src/inspect/registers.rs",
+    "crates/cluster/src/inspect/trace.rs",
     "crates/cluster/src/link/finished.rs",
     "crates/cluster/src/link/unacked.rs",
     "crates/cluster/src/merge.rs",

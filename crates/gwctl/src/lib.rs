@@ -15,6 +15,7 @@ mod names;
 mod output;
 mod reference;
 mod session;
+mod terminal;
 
 use std::{env, io::Write as _, process::ExitCode};
 

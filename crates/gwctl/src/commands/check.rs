@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::{Context, observe::observe, registers::registers};
+use super::{Context, certificates::certificates, observe::observe, registers::registers};
 use crate::{
     failure::Failure,
     health::{Finding, Severity, Topic},
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Every topic, in the order of their output.
-const ALL: [Topic; 7] = [
+const ALL: [Topic; 8] = [
     Topic::Connection,
     Topic::Delivery,
     Topic::Workers,
@@ -21,6 +21,7 @@ const ALL: [Topic; 7] = [
     Topic::Clock,
     Topic::Limits,
     Topic::Versions,
+    Topic::Certificates,
 ];
 
 /// The time for a delivery that is worth a warning.
@@ -120,6 +121,12 @@ impl Check {
                 }
                 (topic, None) => Checks::unknown(topic),
                 (Topic::Delivery, Some((session, _))) => delivery(session).await?,
+                (Topic::Certificates, Some((session, cluster))) => {
+                    let gateways: Vec<_> = cluster.statuses().map(|it| it.address).collect();
+                    let (findings, detail) =
+                        certificates(&context.settings, session, &gateways).await?;
+                    Checks { detail: Some(detail), ..Checks::new(topic, findings) }
+                }
                 (topic, Some((_, cluster))) => Checks::new(topic, of_topic(cluster.findings())),
             });
         }

@@ -78,7 +78,7 @@ pub(crate) struct FilterFlags {
 
 /// The order of clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Order {
+enum Order {
     /// Oldest connection first, gateway by gateway
     Connected,
     /// By bytes queued for it
@@ -93,7 +93,7 @@ pub(crate) enum Order {
 
 impl Order {
     /// The number by which a client is ordered; `None` if it stays where it is.
-    pub(crate) fn key(self, client: &ClientDetails) -> Option<u64> {
+    fn key(self, client: &ClientDetails) -> Option<u64> {
         match self {
             Self::Connected => None,
             Self::Queue => Some(client.queue_bytes),
@@ -128,9 +128,9 @@ pub(crate) struct Client {
     age_millis: u64,
     uid: Option<Name>,
     groups: Vec<Name>,
-    group_count: u64,
-    session_bytes: u64,
-    queue_bytes: u64,
+    pub(crate) group_count: u64,
+    pub(crate) session_bytes: u64,
+    pub(crate) queue_bytes: u64,
     /// Whether its socket takes no more.
     blocked: bool,
     /// Its connect, its handshake, and its messages.
@@ -141,7 +141,7 @@ pub(crate) struct Client {
     silent_millis: Option<u64>,
     worker: Option<String>,
     /// For how long its events have waited for a worker.
-    waits_millis: Option<u64>,
+    pub(crate) waits_millis: Option<u64>,
     /// Why its socket is not read.
     pauses: Vec<&'static str>,
     state: &'static str,
@@ -284,7 +284,8 @@ impl Events {
         for client in clients.iter_mut() {
             let before = self.0.get(&client.client).copied().unwrap_or_default();
             let (age, events) = (client.age_millis, client.events);
-            let seconds = age.saturating_sub(before.0).max(1) as f64 / 1000.0;
+            // A client that has just connected has no rate of a second so far.
+            let seconds = age.saturating_sub(before.0).max(1000) as f64 / 1000.0;
             client.events_per_second = Some(events.saturating_sub(before.1) as f64 / seconds);
         }
         let now = clients.iter().map(|client| (client.client, (client.age_millis, client.events)));

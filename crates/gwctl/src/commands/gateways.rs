@@ -58,48 +58,59 @@ impl View for Shown {
     }
 }
 
-/// Totals of gateways, by address: the uptime in milliseconds, and messages in and out.
+/// Totals of gateways, by address: the uptime in milliseconds, messages in and out, and bytes in both
+/// directions.
 #[derive(Debug)]
-pub(crate) struct Totals(BTreeMap<String, (u64, u64, u64)>);
+pub(crate) struct Totals(BTreeMap<String, [u64; 4]>);
 
 impl Totals {
     pub(crate) fn of(cluster: &Cluster) -> Self {
         let of = |status: &GatewayStatus| {
             let traffic = status.traffic;
-            (status.uptime, traffic.messages_in, traffic.messages_out)
+            let bytes = traffic.bytes_in + traffic.bytes_out;
+            [status.uptime, traffic.messages_in, traffic.messages_out, bytes]
         };
         let totals = cluster.statuses().map(|it| (it.address.to_string(), of(it)));
         Self(totals.collect())
     }
 }
 
-/// Messages a second of gateways, by address: in, and out.
+/// Messages a second of a gateway, and bytes a second in both directions.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rate {
+    pub(crate) messages_in: f64,
+    pub(crate) messages_out: f64,
+    pub(crate) bytes: f64,
+}
+
+/// The rates of gateways, by address.
 #[derive(Debug, Default)]
-pub(crate) struct Rates(BTreeMap<String, (f64, f64)>);
+pub(crate) struct Rates(BTreeMap<String, Rate>);
 
 impl Rates {
     /// The rates since these totals; without any, those since the start of each gateway.
     pub(crate) fn between(before: Option<Totals>, cluster: &Cluster) -> Self {
         let before = before.map(|totals| totals.0).unwrap_or_default();
-        let rate = |(at, (uptime, messages_in, messages_out)): (String, (u64, u64, u64))| {
+        let rate = |(at, now): (String, [u64; 4])| {
             // One that has restarted since counts from its start.
-            let since = before.get(&at).filter(|(then, ..)| *then < uptime);
-            let (then, in_then, out_then) = since.copied().unwrap_or_default();
-            let seconds = (uptime - then).max(1) as f64 / 1000.0;
-            let of = |now: u64, then: u64| now.saturating_sub(then) as f64 / seconds;
-            (at, (of(messages_in, in_then), of(messages_out, out_then)))
+            let since = before.get(&at).filter(|[then, ..]| *then < now[0]);
+            let then = since.copied().unwrap_or_default();
+            let seconds = (now[0] - then[0]).max(1) as f64 / 1000.0;
+            let of = |index: usize| now[index].saturating_sub(then[index]) as f64 / seconds;
+            (at, Rate { messages_in: of(1), messages_out: of(2), bytes: of(3) })
         };
         Self(Totals::of(cluster).0.into_iter().map(rate).collect())
     }
 
-    /// Messages a second in and out, of a gateway.
-    fn of(&self, address: &str) -> (f64, f64) {
+    /// The rates of a gateway.
+    pub(crate) fn of(&self, address: &str) -> Rate {
         self.0.get(address).copied().unwrap_or_default()
     }
 
     /// Messages a second in and out, of all.
     pub(crate) fn sum(&self) -> (f64, f64) {
-        self.0.values().fold((0.0, 0.0), |sum, rates| (sum.0 + rates.0, sum.1 + rates.1))
+        let add = |sum: (f64, f64), it: &Rate| (sum.0 + it.messages_in, sum.1 + it.messages_out);
+        self.0.values().fold((0.0, 0.0), add)
     }
 
     /// A gateway as JSON.
@@ -113,7 +124,8 @@ impl Rates {
         let mut value = serde_json::to_value(status).unwrap_or_default();
         let closed: BTreeMap<_, _> = status.closed.iter().cloned().collect();
         value["closed"] = json!(closed);
-        let (messages_in, messages_out) = self.of(&gateway.address);
+        let Rate { messages_in, messages_out, bytes } = self.of(&gateway.address);
+        value["bytes_per_second"] = json!(bytes);
         value["messages_in_per_second"] = json!(messages_in);
         value["messages_out_per_second"] = json!(messages_out);
         value
@@ -146,13 +158,12 @@ pub(crate) fn table(cluster: &Cluster, rates: &Rates) -> Table {
         let (address, status) = match &gateway.status {
             Ok(status) => (&gateway.address, status),
             Err(gap) => {
-                let state = Cell::painted(Paint::Red, "no answer");
-                table.row([gateway.address.clone().into(), state]);
+                table.row([gateway.address.clone().into(), no_answer()]);
                 debug_assert!(!gap.problem.is_empty());
                 continue;
             }
         };
-        let (messages_in, messages_out) = rates.of(address);
+        let Rate { messages_in, messages_out, .. } = rates.of(address);
         let slow = status.slow_clients;
         let slow_paint = if slow == 0 { Paint::Plain } else { Paint::Yellow };
         let listeners = status.listeners.iter().map(|listener| {
@@ -181,7 +192,13 @@ pub(crate) fn table(cluster: &Cluster, rates: &Rates) -> Table {
     table
 }
 
-fn state(status: &GatewayStatus) -> Cell {
+/// The state of a gateway that has not answered.
+pub(crate) fn no_answer() -> Cell {
+    Cell::painted(Paint::Red, "no answer")
+}
+
+/// The state of a gateway.
+pub(crate) fn state(status: &GatewayStatus) -> Cell {
     match (status.draining, status.not_ready.is_empty()) {
         (true, _) => Cell::painted(Paint::Yellow, "drains"),
         (_, false) => Cell::painted(Paint::Yellow, "not ready"),

@@ -2,6 +2,7 @@
 
 mod audit;
 mod bind;
+mod certificates;
 mod check;
 pub(crate) mod clients;
 mod completions;
@@ -13,6 +14,7 @@ pub(crate) mod gateways;
 mod group;
 mod groups;
 mod kick;
+mod lag;
 mod log_level;
 mod man;
 pub(crate) mod observe;
@@ -20,9 +22,11 @@ mod reached;
 mod registers;
 mod send;
 pub(crate) mod status;
+mod tail;
 mod target;
 mod token;
 mod top;
+mod trace;
 mod uid;
 mod uids;
 mod watch;
@@ -82,6 +86,10 @@ pub(crate) enum Command {
     Check(check::Check),
     /// Show the last lifecycle events of clients: connects, closes with their cause, refusals
     Events(events::Events),
+    /// Show messages of a client, a uid or a group while they pass, without their payloads
+    Tail(tail::Tail),
+    /// Push to a client, a uid or a group, and show the time of each step until the sockets
+    Trace(trace::Trace),
     /// Take a gateway out of service, as SIGTERM does
     Drain(drain::Drain),
     /// Show or change the filter of a gateway's log while it runs
@@ -126,6 +134,8 @@ pub(crate) async fn run(loaded: Loaded<Args>) -> Result<u8, Failure> {
         Command::Client(it) => it.run(&context).await,
         Command::Audit(it) => it.run(&context, &sheet).await,
         Command::Events(it) => it.run(&context).await,
+        Command::Tail(it) => it.run(&context).await,
+        Command::Trace(it) => it.run(&context).await,
         Command::Drain(it) => it.run(&context).await,
         Command::LogLevel(it) => it.run(&context).await,
         Command::Check(it) => it.run(&context).await,

@@ -1,5 +1,7 @@
 //! `registers`: each register, and the gateways that it lists.
 
+use std::time::Duration;
+
 use push_suite_cluster::Error;
 use serde::Serialize;
 
@@ -7,7 +9,8 @@ use super::{Context, watch::Watch};
 use crate::{
     args::Settings,
     failure::{FAILED, Failure, advice},
-    output::{Align, Cell, Page, Paint, Table, View},
+    names::plain,
+    output::{Align, Cell, Page, Paint, Table, View, age},
     session::Session,
 };
 
@@ -29,6 +32,10 @@ pub(crate) struct Register {
     pub(crate) address: String,
     /// Whether it has accepted the secret and sent its list.
     pub(crate) connected: bool,
+    /// Its version, and for how long it has run; not known of a register of PHP.
+    pub(crate) version: Option<String>,
+    pub(crate) commit: Option<String>,
+    pub(crate) uptime_millis: Option<u64>,
     /// The gateways that it lists.
     pub(crate) gateways: usize,
     /// Those of them that cannot be reached from here.
@@ -59,9 +66,17 @@ pub(crate) async fn registers(settings: &Settings) -> Result<Vec<Register>, Fail
             Err(error) => Some(error),
         };
         let status = session.cluster().status();
+        let mut about = None;
+        if status.registers != 0 {
+            let asked = session.cluster().registers(settings.timeout).await.pop();
+            about = asked.and_then(|report| report.about.ok().flatten());
+        }
         all.push(Register {
             address: address.to_string(),
             connected: status.registers != 0,
+            version: about.as_ref().map(|about| about.version.clone()),
+            commit: about.as_ref().and_then(|about| about.commit.clone()),
+            uptime_millis: about.as_ref().map(|about| about.uptime),
             gateways: status.linked + status.missing.len(),
             unreachable: status.missing,
             next: problem.as_ref().and_then(advice),
@@ -76,10 +91,14 @@ impl View for Shown {
         let mut table = Table::new(&[
             ("REGISTER", Align::Left),
             ("STATE", Align::Left),
+            ("VERSION", Align::Left),
+            ("UPTIME", Align::Right),
             ("GATEWAYS", Align::Right),
             ("UNREACHABLE", Align::Left),
-        ]);
+        ])
+        .wide(&[("COMMIT", Align::Left)]);
         for register in &self.registers {
+            let uptime = register.uptime_millis.map(|millis| age(Duration::from_millis(millis)));
             let state = match (register.connected, &register.problem) {
                 (true, None) => Cell::painted(Paint::Green, "connected"),
                 (true, Some(_)) => Cell::painted(Paint::Yellow, "connected"),
@@ -88,8 +107,11 @@ impl View for Shown {
             table.row([
                 register.address.clone().into(),
                 state,
+                register.version.as_deref().map(plain).unwrap_or_default().into(),
+                uptime.unwrap_or_default().into(),
                 register.gateways.to_string().into(),
                 register.unreachable.join(", ").into(),
+                register.commit.as_deref().map(plain).unwrap_or_default().into(),
             ]);
         }
         page.table(&table, "none");

@@ -2,10 +2,13 @@
 
 use std::fmt;
 
-use push_suite_cluster::{ClientId, Group, Uid};
+use push_suite_cluster::{ClientId, Group, TailTarget, Uid};
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
-use crate::names::{self, Name};
+use crate::{
+    failure::Failure,
+    names::{self, Name},
+};
 
 /// The flags that select clients.
 #[derive(Debug, clap::Args)]
@@ -28,6 +31,23 @@ pub(crate) struct TargetFlags {
     all: bool,
 }
 
+/// The flags that select a client, a uid or a group.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct NamedFlags {
+    /// One client
+    #[arg(long, value_name = "ID")]
+    client: Option<ClientId>,
+
+    /// Every client of a uid
+    #[arg(long, value_parser = names::uid())]
+    uid: Option<Uid>,
+
+    /// Every member of a group
+    #[arg(long, value_name = "NAME", value_parser = names::group())]
+    group: Option<Group>,
+}
+
 /// The clients that a command is for.
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
@@ -44,6 +64,28 @@ impl TargetFlags {
             (_, Some(uid), _) => Target::Uid(uid.clone()),
             (.., Some(group)) => Target::Group(group.clone()),
             _ => Target::All,
+        }
+    }
+}
+
+impl NamedFlags {
+    pub(crate) fn target(&self) -> Target {
+        let Self { client, uid, group } = self;
+        TargetFlags { client: *client, uid: uid.clone(), group: group.clone(), all: false }.target()
+    }
+}
+
+impl Target {
+    /// The target, as tails and traces have it.
+    ///
+    /// # Errors
+    /// When it is all clients.
+    pub(crate) fn named(&self) -> Result<TailTarget, Failure> {
+        match self {
+            Self::Client(client) => Ok(TailTarget::Client(*client)),
+            Self::Uid(uid) => Ok(TailTarget::Uid(uid.clone())),
+            Self::Group(group) => Ok(TailTarget::Group(group.clone())),
+            Self::All => Err(Failure::usage("one of --client, --uid and --group is needed")),
         }
     }
 }

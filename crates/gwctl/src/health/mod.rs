@@ -1,5 +1,6 @@
 //! The state of a cluster, judged: what is wrong, how bad it is, and the next step. Values.
 
+mod certificate;
 mod gateway;
 mod worker;
 
@@ -8,6 +9,7 @@ use serde::Serialize;
 
 use crate::output::Gap;
 
+pub(crate) use certificate::judge as judge_certificate;
 pub(crate) use worker::stands_still;
 
 /// How bad a finding is.
@@ -38,6 +40,8 @@ pub(crate) enum Topic {
     Limits,
     /// All gateways have the same version
     Versions,
+    /// No certificate of gateways, registers or this program has expired, or does soon
+    Certificates,
 }
 
 /// Something that an operator should know.
