@@ -391,13 +391,13 @@ async fn probes_and_document_need_no_key() {
     }
     assert_eq!(api.document()["openapi"], "3.1.0");
     drop(suite);
-    let ready = suite_tests::eventually("the API not to be ready", async || {
+    let ready = eventually("the API not to be ready", async || {
         let ready = api.send(HttpRequest::new("GET", "/v1/ready")).await;
         (ready.status == 503).then_some(ready)
     });
     assert_eq!(ready.await.code(), "no_gateway");
     // Messages for gateways that may come back are kept until these are declared dead.
-    let refused = suite_tests::eventually("gateways to be declared dead", async || {
+    let refused = eventually("gateways to be declared dead", async || {
         let answer = api.push(&json!({"to": {"all": true}, "text": "x"})).await;
         (answer.status == 503).then_some(answer)
     });
