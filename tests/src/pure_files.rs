@@ -102,6 +102,7 @@ pub const PURE: &[&str] = &[
     "crates/gateway/src/limits/network.rs",
     "crates/gateway/src/limits/recent_buckets.rs",
     "crates/gateway/src/proxies.rs",
+    "crates/gateway/src/shard/streams",
     "crates/gateway/src/in_flight.rs",
     "crates/gateway/src/routing.rs",
     "crates/gateway/src/shard/clients/drain.rs",

@@ -2,6 +2,7 @@
 
 mod limits;
 mod linked_workers;
+mod streams;
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -11,7 +12,7 @@ use prometheus_client::{
 use protocol::CloseReason;
 use service::latency::Latency;
 
-use self::linked_workers::LinkedWorkers;
+use self::{linked_workers::LinkedWorkers, streams::Streams};
 use crate::{closed::TIMEOUT, limits::AddressLimit};
 
 /// Metrics of a gateway. None has a label for a client, uid or group, whose number is unbounded.
@@ -107,6 +108,8 @@ pub(crate) struct Metrics {
     pub(crate) workers_late: Gauge,
     /// Watched groups.
     pub(crate) presence: Presence,
+    /// Figures of streams.
+    pub(crate) streams: Streams,
     /// Refused peers.
     pub(crate) refused: Counter,
     /// Queries of PHP peers without a reply, because of which the link was closed.
@@ -395,6 +398,7 @@ impl Metrics {
             all.workers_late,
         );
         all.presence.register(registry);
+        all.streams.register(registry);
         registry.register("peers_refused", "Refused peers", all.refused);
         registry.register(
             "php_queries_failed",

@@ -16,6 +16,8 @@ use protocol::{
     CloseCodes, Command, ConnectionId, Effect, Grant, Group, InstanceId, Message, PresenceAnswer,
     Query, Renewal, Row, Session, Swap, Uid,
     inspect::{LifecycleEvent, OpenTail, Tailed},
+    link::ToPeer,
+    streaming,
 };
 use runtime::{net::Released, rate_limit::Throttle, sync::Mutex};
 use tokio_util::sync::CancellationToken;
@@ -179,6 +181,8 @@ pub(crate) enum ToShard {
     StandbyWritten { link: LinkId, through: u64 },
     /// All workers that watch groups.
     Watchers(Arc<[Watcher]>),
+    /// The workers that can be asked for messages of streams.
+    StreamServers(Arc<[LinkId]>),
     /// So many bytes of reports of this shard are written to the worker's link.
     PresenceWritten { link: LinkId, bytes: usize },
     /// The commands before it arrived at this time: the time until their messages are written is
@@ -236,6 +240,8 @@ pub(crate) enum ToHub {
     Standby { link: LinkId, shard: u16, frames: Bytes, confirm: Option<u64> },
     /// Reports of watched groups. The hub confirms to the shard that they are written.
     Presence { link: LinkId, shard: u16, frames: Bytes },
+    /// A worker is asked for messages of streams.
+    StreamGaps { link: LinkId, message: ToPeer },
     /// A client is to be sent the retained message of a group, or this one if there is none.
     SendRetained { client: ConnectionId, group: Group, message: Message },
     /// This shard's part of an answer.
@@ -282,6 +288,8 @@ pub(crate) enum PartialAnswer {
     Renewal([Renewal; 1]),
     RevocationsFull,
     Presence(PresenceAnswer),
+    Held([streaming::Held; 1]),
+    Released([streaming::Released; 1]),
     Status(Box<ShardStatus>),
     Details(ShardPage),
     /// Lifecycle events, oldest first.

@@ -7,7 +7,10 @@ use serde::{
     de::{Error, SeqAccess, Visitor},
 };
 
-use crate::presence::MAX_PREFIXES;
+use crate::{
+    presence::MAX_PREFIXES,
+    streaming::{MAX_GAPS, MAX_RELEASED},
+};
 
 /// Maximum number of names (uids, groups) or client ids in one list of a command or a query. A
 /// frame of 32 MiB could hold 16 million, each of which takes many times its encoded size once it
@@ -45,6 +48,24 @@ where
     T: Deserialize<'de>,
 {
     deserializer.deserialize_seq(Bounded { most: MAX_EFFECTS, items: PhantomData })
+}
+
+/// The same of up to [`MAX_RELEASED`].
+pub(crate) fn released<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    deserializer.deserialize_seq(Bounded { most: MAX_RELEASED, items: PhantomData })
+}
+
+/// The same of up to [`MAX_GAPS`].
+pub(crate) fn gaps<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    deserializer.deserialize_seq(Bounded { most: MAX_GAPS, items: PhantomData })
 }
 
 /// A list of up to [`MAX_TARGETS`], if there is one.

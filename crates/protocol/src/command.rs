@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CloseFrame, ConnectionId, Grant, Group, Keep, Member, MemberChange, Message, Refusal,
-    Retention, Session, Snapshot, Uid, bounded,
+    CloseFrame, ConnectionId, Grant, Group, Keep, Member, MemberChange, Message, Position, Refusal,
+    Retention, Session, Snapshot, StreamName, Uid, bounded,
 };
 
 /// One command to a gateway. A client that does not exist is not an error: it may have disconnected
@@ -131,6 +131,23 @@ pub enum Command {
     /// the report of that number, and that the group was occupied.
     /// [`PresenceSettled`](Self::PresenceSettled) implies it.
     PresenceNotified { shard: u16, group: Group, number: u64 },
+    /// A message of a stream. Each shard passes messages of a stream on to its members in the order
+    /// of their offsets, each once. With `shard` it answers a
+    /// [gap](crate::streaming::StreamGap) of that shard, and is for no other.
+    Publish {
+        stream: StreamName,
+        position: Position,
+        exclude: Excluded,
+        shard: Option<u16>,
+        message: Message,
+    },
+    /// Answers a gap of a shard, behind the messages: they are not all that was missing if they do
+    /// not reach `top`, the last position in the store. `known` is that of the gap.
+    StreamRead { shard: u16, stream: StreamName, known: Option<Position>, top: Position },
+    /// Answers a gap of a shard: what was missing after `after` cannot be had. Members are sent
+    /// `message`, and get the messages behind `to` from here on. Ignored if the shard has passed
+    /// on messages behind `after` meanwhile.
+    ResetStream { shard: u16, stream: StreamName, after: Position, to: Position, message: Message },
 }
 
 /// The clients that a message with exclusions is for.
@@ -176,7 +193,9 @@ impl Command {
             | Self::SendToGroups { message, .. }
             | Self::SendExcept { message, .. }
             | Self::SendAndRetain { message, .. }
-            | Self::SendRetained { message, .. } => Some(message),
+            | Self::SendRetained { message, .. }
+            | Self::Publish { message, .. }
+            | Self::ResetStream { message, .. } => Some(message),
             Self::Close { farewell, .. }
             | Self::CloseWith { farewell, .. }
             | Self::CloseUid { farewell, .. } => farewell.as_ref(),
@@ -200,6 +219,7 @@ impl Command {
             | Self::PresenceView { .. }
             | Self::PresenceSettled { .. }
             | Self::SetExpiry { .. }
+            | Self::StreamRead { .. }
             | Self::PresenceNotified { .. } => None,
         }
     }
@@ -213,7 +233,9 @@ impl Command {
             | Self::SendToGroups { message, .. }
             | Self::SendExcept { message, .. }
             | Self::SendAndRetain { message, .. }
-            | Self::SendRetained { message, .. } => Some(message),
+            | Self::SendRetained { message, .. }
+            | Self::Publish { message, .. }
+            | Self::ResetStream { message, .. } => Some(message),
             Self::Close { farewell, .. }
             | Self::CloseWith { farewell, .. }
             | Self::CloseUid { farewell, .. } => farewell.as_mut(),
@@ -237,6 +259,7 @@ impl Command {
             | Self::PresenceView { .. }
             | Self::PresenceSettled { .. }
             | Self::SetExpiry { .. }
+            | Self::StreamRead { .. }
             | Self::PresenceNotified { .. } => None,
         }
     }
@@ -274,6 +297,9 @@ impl Command {
             | Self::PresenceNotified { .. }
             | Self::SendAndRetain { .. }
             | Self::SendRetained { .. }
+            | Self::Publish { .. }
+            | Self::StreamRead { .. }
+            | Self::ResetStream { .. }
             | Self::SetExpiry { .. } => None,
         }
     }
@@ -305,6 +331,10 @@ impl Command {
             Self::SendAndRetain { group, exclude, .. } => {
                 group.weight() + ids(&exclude.clients) + uids(&exclude.uids)
             }
+            Self::Publish { stream, exclude, .. } => {
+                stream.weight() + ids(&exclude.clients) + uids(&exclude.uids)
+            }
+            Self::StreamRead { stream, .. } | Self::ResetStream { stream, .. } => stream.weight(),
             Self::AcceptHandshake { grant, .. } => grant.weight(),
             Self::RefuseHandshake { refusal, .. } => refusal.weight(),
             Self::RemoveSessionKeys { keys, .. } => {
@@ -376,6 +406,9 @@ impl Command {
             | Self::SetMember { .. }
             | Self::PresenceSettled { .. }
             | Self::PresenceNotified { .. }
+            | Self::Publish { .. }
+            | Self::StreamRead { .. }
+            | Self::ResetStream { .. }
             | Self::SendAndRetain { .. } => None,
         }
     }

@@ -35,6 +35,7 @@ mod role;
 pub mod secret;
 pub mod standby;
 pub mod stream;
+pub mod streaming;
 pub mod token;
 pub mod uid_limit;
 pub mod watched_uid;

@@ -22,6 +22,7 @@ use crate::{
     handshake::{Nonce, Proof},
     inspect::{OpenTail, Tailed},
     standby::{StandbyClient, WorkerMessage},
+    streaming::StreamGap,
 };
 
 pub use crate::{bounded::MAX_EFFECTS, role::Role};
@@ -88,6 +89,9 @@ pub enum ToGateway {
     Tail(Box<OpenTail>),
     /// Ends a tail. Some of its messages may be on their way.
     EndTail { tail: u64 },
+    /// The peer answers [`ToPeer::StreamGaps`] from here on, or does not any more, as after
+    /// [`Leaving`](Self::Leaving).
+    ServeStreams { serves: bool },
 }
 
 /// A message from a gateway to a peer.
@@ -156,6 +160,14 @@ pub enum ToPeer {
     },
     /// Messages of a tail that the peer has opened.
     Tailed(Tailed),
+    /// A shard asks for messages of streams. Each is answered with [`Command::Publish`] for this
+    /// shard and then [`Command::StreamRead`], or with [`Command::ResetStream`]. If there is no
+    /// answer, it asks another peer.
+    StreamGaps {
+        shard: u16,
+        #[serde(deserialize_with = "bounded::gaps")]
+        gaps: Vec<StreamGap>,
+    },
 }
 
 /// Why a peer was refused.
@@ -253,7 +265,8 @@ impl LinkMessage for ToGateway {
             | Self::Watch { .. }
             | Self::CloseCodes { .. }
             | Self::Tail(_)
-            | Self::EndTail { .. } => &[],
+            | Self::EndTail { .. }
+            | Self::ServeStreams { .. } => &[],
         }
     }
 

@@ -9,6 +9,7 @@ use crate::{
         CertificateStatus, DetailsPage, GatewayStatus, History, Inspect, LifecycleEvent, Trace,
         Traced,
     },
+    streaming::{Held, Hold, Release, Released},
 };
 
 /// One query about a gateway's own clients.
@@ -96,6 +97,11 @@ pub enum Query {
     Trace(Box<Trace>),
     /// The certificates in use → [`Answer::Certificates`]
     Certificates,
+    /// Holds back the messages of a stream for a client → [`Answer::Held`]. Its effect is unknown if
+    /// its link is lost before the answer; it may be sent again with the same number.
+    HoldStream(Box<Hold>),
+    /// Ends a hold → [`Answer::Released`]. The same applies.
+    ReleaseStream(Box<Release>),
 }
 
 impl Query {
@@ -130,6 +136,8 @@ impl Query {
             Self::History(history) => size_of::<History>() + history.weight(),
             Self::Inspect(inspect) => size_of::<Inspect>() + inspect.filter.weight(),
             Self::Trace(trace) => size_of::<Trace>() + trace.weight(),
+            Self::HoldStream(hold) => hold.weight(),
+            Self::ReleaseStream(release) => release.weight(),
             Self::Select { filter: Filter::All, .. }
             | Self::Sessions { group: None }
             | Self::Count { group: None }
@@ -154,6 +162,8 @@ impl Query {
             | Self::SwapSession { client, .. }
             | Self::RenewToken { client, .. } => Some(*client),
             Self::Trace(trace) => trace.target.client(),
+            Self::HoldStream(hold) => Some(hold.client),
+            Self::ReleaseStream(release) => Some(release.client),
             Self::Sessions { .. }
             | Self::ClientsOfUids { .. }
             | Self::Count { .. }
@@ -267,6 +277,10 @@ pub enum Answer {
     Traced(Box<Traced>),
     /// The certificates in use.
     Certificates(#[serde(deserialize_with = "bounded::items")] Vec<CertificateStatus>),
+    /// Whether messages are held back.
+    Held(Held),
+    /// Whether they are held back no more.
+    Released(Released),
 }
 
 /// The outcome of [`Query::SwapSession`].

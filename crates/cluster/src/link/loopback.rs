@@ -49,7 +49,8 @@ pub(crate) fn run_once(link: &Link, gateway: &mut impl LocalGateway) {
                 | ToGateway::Watch { .. }
                 | ToGateway::CloseCodes { .. }
                 | ToGateway::Tail(_)
-                | ToGateway::EndTail { .. } => {}
+                | ToGateway::EndTail { .. }
+                | ToGateway::ServeStreams { .. } => {}
             }
         }
     }

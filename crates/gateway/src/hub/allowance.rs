@@ -76,6 +76,8 @@ pub(super) fn estimate(query: &Query, content: &Content, in_php: bool) -> usize 
         Query::IsOnline { .. }
         | Query::Count { .. }
         | Query::RenewToken { .. }
+        | Query::HoldStream(_)
+        | Query::ReleaseStream(_)
         | Query::Revoke(_) => ROW,
         Query::Session { .. } => {
             let limit = if in_php { MAX_PHP_SESSION } else { MAX_SESSION.max(MAX_PHP_SESSION) };

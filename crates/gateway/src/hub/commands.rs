@@ -63,7 +63,10 @@ impl Hub {
             Command::PresenceTaken { shard, .. }
             | Command::PresenceView { shard, .. }
             | Command::PresenceSettled { shard, .. }
-            | Command::PresenceNotified { shard, .. } => Some(usize::from(*shard)),
+            | Command::PresenceNotified { shard, .. }
+            | Command::StreamRead { shard, .. }
+            | Command::ResetStream { shard, .. }
+            | Command::Publish { shard: Some(shard), .. } => Some(usize::from(*shard)),
             _ => command.client().map(|client| self.gateway.shard_of(client)),
         };
         if let Some(shard) = only {
@@ -76,6 +79,7 @@ impl Hub {
                 | Command::SendToUids { .. }
                 | Command::SendToGroups { .. }
                 | Command::SendExcept { .. }
+                | Command::Publish { .. }
         );
         let is_concerned = |shard: &usize| !(needs_clients && loads.is_unused(*shard));
         Some((0, (1..self.outgoing.len()).filter(is_concerned).collect()))

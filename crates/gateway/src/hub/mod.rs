@@ -23,6 +23,7 @@ mod retaining;
 mod run;
 mod scatter_gather;
 mod status;
+mod streams;
 mod tails;
 mod traces;
 mod uid_checks;
@@ -114,6 +115,8 @@ pub(crate) struct Hub {
     acks_due: Rc<Notify>,
     /// Workers that watch groups.
     watchers: Watchers,
+    /// Peers that can be asked for messages of streams.
+    stream_servers: Vec<LinkId>,
     /// Counts not yet added to the metrics.
     commands: u64,
     queries: u64,
@@ -174,6 +177,7 @@ impl Hub {
             dirty: Vec::new(),
             acks_due: Rc::default(),
             watchers: Watchers::default(),
+            stream_servers: Vec::new(),
             commands: 0,
             queries: 0,
             measured: Measured::default(),
@@ -276,6 +280,7 @@ impl Hub {
                 self.end_tails(id);
             }
             link.over.cancel();
+            self.serve_streams(id, false);
             if let Some(Native { instance, through }) = link.native {
                 // A newer link of this instance may exist already.
                 if self.natives.get(&instance) == Some(&id) {
@@ -422,6 +427,7 @@ impl Hub {
                 }
             }
             ToHub::Presence { link, shard, frames } => self.presence_reported(link, shard, &frames),
+            ToHub::StreamGaps { link, message } => self.ask_for_stream(link, &message),
             ToHub::SendRetained { client, group, message } => {
                 self.send_retained(client, group, message);
             }

@@ -182,8 +182,10 @@ impl Hub {
             ToGateway::Watch { prefixes } => self.watch(from, prefixes)?,
             ToGateway::Tail(open) => self.open_tail(from, *open)?,
             ToGateway::EndTail { tail } => self.end_tail(from, tail),
+            ToGateway::ServeStreams { serves } => self.serve_streams(from, serves),
             ToGateway::Leaving => {
                 self.watcher_leaving(from);
+                self.serve_streams(from, false);
                 self.send_to_shards(None, || ToShard::WorkerLeaving { link: from })
             }
             ToGateway::CloseCodes { codes } => {

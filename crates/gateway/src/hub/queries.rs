@@ -13,13 +13,17 @@ use crate::thread_messages::{LinkId, PartialAnswer, ToShard, Token};
 impl Hub {
     /// Sends a peer's query to the shard of the client that it is about, or to all shards. It is
     /// deferred if its answer exceeds the limits now.
-    pub(super) fn submit(&mut self, from: LinkId, origin: Origin) {
+    pub(super) fn submit(&mut self, from: LinkId, mut origin: Origin) {
         let estimate = self.estimate(&origin);
         if !self.admits(from, estimate) {
             if let Some(link) = self.links.get_mut(&from) {
                 link.deferred = Some(origin);
             }
             return;
+        }
+        if let Origin::Native { query: Query::HoldStream(hold), .. } = &mut origin {
+            // The client joins in the order of commands.
+            hold.ordinal = self.gateway.ordinal().0;
         }
         if self.answer_here(from, &origin) || self.refuse_trace(from, &origin) {
             return;

@@ -8,6 +8,7 @@ use protocol::{
     codec::gateway_worker::reply::{NoReply, Reply},
     inspect::{ClientDetails, DetailsPage, MAX_EVENTS, MAX_PAGE, MAX_PAGE_BYTES},
     link::ToPeer,
+    streaming::{Held, Released},
 };
 
 use crate::{
@@ -162,6 +163,10 @@ fn merge(query: Query, parts: Vec<PartialAnswer>) -> Answer {
         }
         Query::RenewToken { .. } => {
             Answer::Renewal(collect!(Renewal).pop().unwrap_or(Renewal::NotConnected))
+        }
+        Query::HoldStream(_) => Answer::Held(collect!(Held).pop().unwrap_or(Held::Offline)),
+        Query::ReleaseStream(_) => {
+            Answer::Released(collect!(Released).pop().unwrap_or(Released::Ended))
         }
         Query::Revoke(_) if parts.contains(&PartialAnswer::RevocationsFull) => {
             Answer::RevocationsFull

@@ -170,6 +170,7 @@ impl Shard {
             ToShard::StandbyWritten { link, through } => self.standby_written(link, through),
             ToShard::Watchers(watchers) => self.set_watchers(watchers),
             ToShard::PresenceWritten { link, bytes } => self.presence.written(link, bytes),
+            ToShard::StreamServers(servers) => self.streams.set_servers(servers),
             ToShard::Measure { arrived } => {
                 // Of several, the oldest.
                 let written = self.connections.fan_out().written_through();

@@ -26,6 +26,7 @@ mod run;
 mod schedule;
 mod slot;
 mod standby;
+mod streams;
 mod tails;
 #[cfg(test)]
 mod test_shard;
@@ -54,6 +55,7 @@ use self::{
     schedule::Schedule,
     slot::SlotKey,
     standby::StandbyState,
+    streams::Streams,
     tails::Tails,
     traces::Traces,
     warnings::Warnings,
@@ -87,6 +89,8 @@ pub(crate) struct Shard {
     standby: StandbyState,
     /// Watched groups and their members.
     presence: Presence,
+    /// Streams, and the clients that recover.
+    streams: Streams,
     /// Memory that connections hold.
     pressure: Pressure,
     /// The compressor and the decompressor.
@@ -149,6 +153,7 @@ impl Shard {
             delivery: Delivery::new(index, gateway.address, Arc::clone(&settings)),
             standby: StandbyState::default(),
             presence: Presence::new(settings.memory),
+            streams: Streams::new(settings.memory),
             pressure: Pressure::new(settings.memory),
             compression: Compression::new(settings.compression.as_ref()),
             counted: FxHashSet::default(),

@@ -3,7 +3,7 @@
 use runtime::clock;
 use service::latency::Batch;
 
-use super::{Shard, presence::Totals};
+use super::{Shard, presence::Totals, streams};
 use crate::thread_messages::Content;
 
 /// Counts not yet added to the metrics. Shards share the metrics, so updating them per message
@@ -45,6 +45,7 @@ struct Published {
     standby_updates: usize,
     /// Watched groups.
     presence: (usize, Totals),
+    streams: (usize, streams::Totals),
     content: Content,
 }
 
@@ -53,6 +54,7 @@ impl Shard {
     pub(super) fn report(&mut self) {
         let counts = self.delivery.take_counts();
         let presence = std::mem::take(&mut self.presence.counts);
+        let streams = std::mem::take(&mut self.streams.counts);
         let (metrics, mut tally) = (&self.gateway.metrics, std::mem::take(&mut self.tally));
         metrics.round_trips.add(&mut tally.round_trips);
         for (counter, count) in [
@@ -78,6 +80,11 @@ impl Shard {
             (&metrics.presence.ignored, presence.ignored),
             (&metrics.presence.refused, presence.refused),
             (&metrics.presence.forgotten, presence.forgotten),
+            (&metrics.streams.published, streams.published),
+            (&metrics.streams.older, streams.older),
+            (&metrics.streams.filled, streams.filled),
+            (&metrics.streams.resets, streams.resets),
+            (&metrics.streams.expired, streams.expired),
         ] {
             if count != 0 {
                 counter.inc_by(count);
@@ -96,6 +103,7 @@ impl Shard {
             in_flight: self.delivery.workers.in_flight(),
             standby_updates: self.delivery.workers.standby_updates(),
             presence: (self.presence.len(), self.presence.totals()),
+            streams: (self.streams.len(), self.streams.totals()),
             content: Content {
                 presence: self.presence.totals().bytes,
                 ..*self.directory.content()
@@ -113,6 +121,9 @@ impl Shard {
             (&metrics.presence.members, before.presence.1.members, now.presence.1.members),
             (&metrics.presence.waiting, before.presence.1.waiting, now.presence.1.waiting),
             (&metrics.presence.bytes, before.presence.1.bytes, now.presence.1.bytes),
+            (&metrics.streams.streams, before.streams.0, now.streams.0),
+            (&metrics.streams.holds, before.streams.1.holds, now.streams.1.holds),
+            (&metrics.streams.bytes, before.streams.1.bytes, now.streams.1.bytes),
         ] {
             if before != now {
                 gauge.inc_by(now as i64 - before as i64);

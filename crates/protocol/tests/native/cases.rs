@@ -7,6 +7,7 @@ use crate::{
     handshake_answers, presence,
     queries::{answers, effects, filters, queries},
     recipients::{kinds, recipients, targets},
+    streams,
 };
 use bytes::Bytes;
 use push_suite_protocol::{
@@ -132,6 +133,7 @@ fn own_to_gateway() -> Vec<(&'static str, ToGateway)> {
             "watch-no-more": ToGateway::Watch { prefixes: vec![] };
         ToGateway::Tail(_) => "tail": crate::inspect::tail();
         ToGateway::EndTail { .. } => "end-tail": ToGateway::EndTail { tail: 300 };
+        ToGateway::ServeStreams { .. } => "serve-streams": ToGateway::ServeStreams { serves: true };
         ToGateway::CloseCodes { .. } =>
             "close-codes": ToGateway::CloseCodes {
                 codes: CloseCodes::new(CloseKind::ALL.map(|kind| (kind, 4000 + kind as u16))).unwrap(),
@@ -300,6 +302,11 @@ fn commands() -> Vec<(&'static str, Command)> {
             number: 300,
         };
         Command::PresenceNotified { .. } => "presence-notified": presence::notified_command();
+        Command::Publish { .. } =>
+            "publish": streams::publish(None),
+            "publish-to-shard": streams::publish(Some(2));
+        Command::StreamRead { .. } => "stream-read": streams::read();
+        Command::ResetStream { .. } => "reset-stream": streams::reset();
     })
 }
 
@@ -386,6 +393,7 @@ fn own_to_peer() -> Vec<(&'static str, ToPeer)> {
         ToPeer::PresenceNotified(_) =>
             "presence-notified": ToPeer::PresenceNotified(Box::new(presence::notified()));
         ToPeer::Effects { .. } => "effects": effects();
+        ToPeer::StreamGaps { .. } => "stream-gaps": streams::gaps();
     })
 }
 

@@ -14,6 +14,7 @@ mod presence;
 mod queries;
 mod recipients;
 mod strategies;
+mod streams;
 mod tokens;
 
 use std::fmt::Debug;

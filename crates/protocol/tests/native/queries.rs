@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use push_suite_protocol::{
     Answer, ConnectionId, Effect, Fields, Filter, Message, Query, Renewal, Retained, Retention,
-    Row, Session, Swap, inspect::DetailsPage, link::ToPeer,
+    Row, Session, Swap,
+    inspect::DetailsPage,
+    link::ToPeer,
+    streaming::{Held, Released},
 };
 
 use crate::{
     cases::{group, session, uid},
-    inspect, presence, tokens,
+    inspect, presence, streams, tokens,
 };
 
 pub(crate) fn queries() -> Vec<(&'static str, Query)> {
@@ -65,6 +68,8 @@ pub(crate) fn queries() -> Vec<(&'static str, Query)> {
             "trace": inspect::trace(),
             "trace-ping": inspect::trace_ping();
         Query::Certificates => "certificates": Query::Certificates;
+        Query::HoldStream(_) => "hold-stream": streams::hold();
+        Query::ReleaseStream(_) => "release-stream": streams::release();
         Query::Presence { .. } =>
             "presence": Query::Presence { group: group("r"), members: None },
             "presence-of-members": Query::Presence {
@@ -143,6 +148,15 @@ pub(crate) fn answers() -> Vec<(&'static str, Answer)> {
         Answer::Settings(_) => "settings": Answer::Settings("threads = 1\n".to_owned());
         Answer::Traced(_) => "traced": inspect::traced();
         Answer::Certificates(_) => "certificates": inspect::certificates();
+        Answer::Held(_) =>
+            "held-offline": Answer::Held(Held::Offline),
+            "held": Answer::Held(Held::Held),
+            "held-refused": Answer::Held(Held::Refused),
+            "held-ended": Answer::Held(Held::Ended { recovered: true });
+        Answer::Released(_) =>
+            "released": Answer::Released(Released::Done),
+            "released-again": Answer::Released(Released::Again),
+            "released-ended": Answer::Released(Released::Ended);
         Answer::History(_) =>
             "history": Answer::History(inspect::events()),
             "history-none": Answer::History(vec![]);

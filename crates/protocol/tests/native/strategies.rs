@@ -18,7 +18,7 @@ use push_suite_protocol::{
     standby::{HandedOver, Handover, StandbyClient, WorkerMessage},
 };
 
-use crate::{inspect, presence};
+use crate::{inspect, presence, streams};
 
 pub(crate) fn to_gateway() -> impl Strategy<Value = ToGateway> {
     prop_oneof![
@@ -83,6 +83,7 @@ pub(crate) fn to_peer() -> impl Strategy<Value = ToPeer> {
             }
         ),
         presence::reports().prop_map(|report| ToPeer::Presence(Box::new(report))),
+        streams::any_gaps(),
         (group(), any::<u16>()).prop_map(|(group, shard)| ToPeer::PresenceLost { group, shard }),
         presence::notifications().prop_map(|notified| ToPeer::PresenceNotified(Box::new(notified))),
         vec((any::<u64>(), effect()), 0..4).prop_map(|effects| ToPeer::Effects { effects }),
@@ -196,6 +197,7 @@ fn command() -> impl Strategy<Value = Command> {
             keep
         }),
         presence::commands(),
+        streams::commands(),
     ]
 }
 
@@ -281,6 +283,7 @@ fn query() -> impl Strategy<Value = Query> {
         inspect::queries(),
         (uid(), any::<u64>()).prop_map(|(uid, clock)| Query::Bindings { uid, clock }),
         presence::queries(),
+        streams::queries(),
     ]
 }
 
@@ -383,6 +386,7 @@ fn answer() -> impl Strategy<Value = Answer> {
             Answer::Retained(found.map(|(message, retention)| Retained { message, retention }))
         }),
         presence::answers().prop_map(Answer::Presence),
+        streams::answers(),
         inspect::answers(),
         any::<Result<String, String>>().prop_map(Answer::LogFilter),
         any::<String>().prop_map(Answer::Settings),

@@ -52,7 +52,7 @@ impl Client {
         self.close();
     }
 
-    fn has(&self, uid: &Uid) -> bool {
+    pub(super) fn has(&self, uid: &Uid) -> bool {
         self.uid.as_ref() == Some(uid)
     }
 
@@ -64,7 +64,7 @@ impl Client {
         self.groups.len() < before
     }
 
-    fn join(&mut self, group: Group) {
+    pub(super) fn join(&mut self, group: Group) {
         if !self.groups.contains(&group) {
             self.groups.push(group);
         }
@@ -285,6 +285,11 @@ impl Gateway {
             Command::SendRetained { client, group, found, message } => {
                 self.send_retained(client, &group, found, message)
             }
+            Command::Publish { stream, exclude, message, .. } => {
+                self.publish(&stream, &exclude, &message)
+            }
+            // Answers to questions, of which this gateway asks none.
+            Command::StreamRead { .. } | Command::ResetStream { .. } => Effect::default(),
             // Sent by owners of groups, to which this gateway does not report.
             Command::PresenceTaken { .. }
             | Command::PresenceView { .. }
@@ -403,6 +408,8 @@ impl LocalGateway for Gateway {
             Query::Presence { group, members } => {
                 Answer::Presence(self.presence(&group, members.as_deref()))
             }
+            Query::HoldStream(hold) => Answer::Held(self.hold(*hold)),
+            Query::ReleaseStream(release) => Answer::Released(self.release(*release)),
             // It has neither sockets nor links to describe.
             Query::Gateway
             | Query::Inspect(_)

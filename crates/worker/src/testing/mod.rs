@@ -30,6 +30,7 @@
 mod gateway;
 mod presence;
 mod retained;
+mod streams;
 
 use std::{
     collections::BTreeMap,

@@ -66,6 +66,7 @@ impl Shard {
         self.give_up_suspects(now);
         self.tick_budget(now);
         self.tick_standbys();
+        self.tick_streams(now);
         self.delivery.workers.check_progress(now);
         self.report_overload();
         self.delivery.workers.publish();

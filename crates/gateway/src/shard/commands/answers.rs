@@ -8,6 +8,7 @@ use protocol::{
     AccessToken, ConnectionId, Fields, Filter, Group, MemberId, Query, Revocation, Row, Session,
     Swap, Uid,
     inspect::{History, Inspect, Trace},
+    streaming::{Hold, Release},
 };
 use rustc_hash::FxHashSet;
 
@@ -30,6 +31,10 @@ pub(super) enum Answered {
     Renewal { client: ConnectionId, token: AccessToken },
     /// Tokens to be revoked.
     Revocation(Revocation),
+    /// Messages of a stream are to be held back.
+    Hold(Box<Hold>),
+    /// They are to be held back no more.
+    Release(Box<Release>),
     /// The status of the shard.
     Status,
     /// Lifecycle events.
@@ -123,6 +128,8 @@ pub(super) fn answer<H: Copy>(
         }
         Query::RenewToken { client, token } => return Answered::Renewal { client, token },
         Query::Revoke(revocation) => return Answered::Revocation(revocation),
+        Query::HoldStream(hold) => return Answered::Hold(hold),
+        Query::ReleaseStream(release) => return Answered::Release(release),
         Query::Gateway => return Answered::Status,
         Query::History(history) => return Answered::History(history),
         Query::Inspect(inspect) => return Answered::Inspection(inspect, until),

@@ -4,7 +4,7 @@
 
 use framing::Framed;
 use protocol::{
-    CloseFrame, Command, ConnectionId, Effect, Group, Message, Recipients, Target,
+    CloseFrame, Command, ConnectionId, Effect, Group, Message, Recipients, StreamName, Target,
     inspect::LifecycleKind,
 };
 use runtime::clock;
@@ -116,6 +116,9 @@ impl Shard {
             Command::Ungroup { group } => {
                 let members = self.directory.ungroup(&group);
                 self.presence.ungrouped(&group);
+                if !self.streams.all_are_members() {
+                    self.streams.emptied(&StreamName::Group(group.clone()));
+                }
                 self.begin(Work::Ungroup { group, members });
             }
             Command::SetSession { client, edit, session } => {
@@ -163,6 +166,19 @@ impl Shard {
             Command::PresenceNotified { shard, group, number } => {
                 if shard == self.index {
                     self.presence.notified(from, &group, number);
+                }
+            }
+            Command::Publish { stream, position, exclude, shard, message } => {
+                self.publish(ordinal, stream, position, exclude, shard, message);
+            }
+            Command::StreamRead { shard, stream, known, top } => {
+                if shard == self.index {
+                    self.streams.answered(&stream, known, top);
+                }
+            }
+            Command::ResetStream { shard, stream, after, to, message } => {
+                if shard == self.index {
+                    self.reset_stream(ordinal, stream, (after, to), message);
                 }
             }
             Command::RemoveSessionKeys { client, edit, keys } => {
@@ -264,6 +280,9 @@ impl Shard {
     /// Removes a client from a group. Returns whether it was in it, or waited to be.
     pub(super) fn leave(&mut self, id: ConnectionId, group: &Group) -> bool {
         let was_in = self.directory.leave(id, group);
+        if !self.streams.all_are_members() {
+            self.streams.left(id, &StreamName::Group(group.clone()));
+        }
         if self.presence.is_idle() {
             return was_in;
         }

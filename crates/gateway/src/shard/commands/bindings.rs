@@ -1,6 +1,6 @@
 //! Bindings of clients to uids, with a limit of connections for each uid.
 
-use protocol::{ConnectionId, Keep, Uid, inspect::LifecycleKind, watched_uid};
+use protocol::{ConnectionId, Keep, StreamName, Uid, inspect::LifecycleKind, watched_uid};
 use runtime::clock;
 
 use crate::{
@@ -30,6 +30,7 @@ impl Shard {
     /// Removes the uid of a client. Returns whether it had one.
     pub(super) fn unbind(&mut self, id: ConnectionId) -> bool {
         let before = self.watched_uid(id);
+        self.leave_uid_stream(id, None);
         let had_one = self.directory.unbind(id);
         if let Some(uid) = before {
             self.binding_changed(id, &uid);
@@ -37,7 +38,18 @@ impl Shard {
         had_one
     }
 
+    /// The client is not bound any more, or to this uid.
+    fn leave_uid_stream(&mut self, id: ConnectionId, next: Option<&Uid>) {
+        if !self.streams.all_are_members()
+            && let Some(uid) = self.directory.get(id).and_then(|client| client.uid())
+            && Some(uid) != next
+        {
+            self.streams.left(id, &StreamName::Uid(uid.clone()));
+        }
+    }
+
     fn rebind(&mut self, id: ConnectionId, uid: Uid, ordinal: Ordinal) {
+        self.leave_uid_stream(id, Some(&uid));
         if !self.presence.watches_uids() {
             return self.directory.bind(id, uid, ordinal);
         }

@@ -7,6 +7,7 @@ mod bindings;
 mod inspect;
 mod presence;
 mod status;
+mod streams;
 mod targets;
 mod trace;
 mod work;

@@ -14,6 +14,7 @@ use super::{
     answers::{self, Answered, Enumeration},
     inspect::Inspection,
     status::StatusSweep,
+    streams::Passing,
     targets::{Found, Targets},
     trace::Push,
 };
@@ -54,6 +55,8 @@ pub(super) enum Work {
         audience: Audience,
         last: Option<(Snapshot, Framed)>,
     },
+    /// Messages of a stream that go out to its members, one after the other.
+    Stream(Box<Passing>),
     /// A query about many clients.
     Enumerate { token: Token, enumeration: Enumeration },
     /// Closing clients with revoked tokens.
@@ -102,6 +105,15 @@ impl Shard {
             }
             Answered::Renewal { client, token: new } => {
                 let part = PartialAnswer::Renewal([self.renew_token(client, &new)]);
+                self.gateway.hub.push(ToHub::PartialAnswer { token, part });
+            }
+            Answered::Hold(hold) => {
+                let ordinal = Ordinal(hold.ordinal);
+                let part = PartialAnswer::Held([self.hold_stream(from, *hold, ordinal)]);
+                self.gateway.hub.push(ToHub::PartialAnswer { token, part });
+            }
+            Answered::Release(release) => {
+                let part = PartialAnswer::Released([self.release_stream(*release)]);
                 self.gateway.hub.push(ToHub::PartialAnswer { token, part });
             }
             Answered::Status => self.begin(Work::Status { token, sweep: StatusSweep::default() }),
@@ -156,7 +168,7 @@ impl Shard {
     }
 
     /// Calls `apply` with each of the next `most` clients. Returns whether there may be more.
-    fn each(
+    pub(super) fn each(
         &mut self,
         targets: &mut Targets,
         most: usize,
@@ -215,6 +227,7 @@ impl Shard {
             Work::Welcome { group, ordinals, audience, last } => {
                 self.welcome(group, ordinals, audience, last)
             }
+            Work::Stream(passing) => self.pass_on_slice(passing),
             Work::Revoke { token, mut revoked } => {
                 if self.close_revoked(&mut revoked, CLOSED) {
                     return Some(Work::Revoke { token, revoked });

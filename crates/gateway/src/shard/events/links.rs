@@ -69,6 +69,7 @@ impl Shard {
         if let Some((worker, clients)) = lost.map(|it| (it.key.clone(), it.clients() as u64)) {
             self.history.record(None, || LifecycleKind::WorkerLost { worker, clients });
         }
+        self.stream_worker_down(link, end);
         let Some(removed) = self.delivery.worker_down(link, end) else {
             return;
         };

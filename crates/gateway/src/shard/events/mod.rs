@@ -164,6 +164,7 @@ impl Shard {
             }
         }
         self.token_holders.remove(id);
+        self.streams.disconnected(id);
         let connection = &mut self.connections[key];
         connection.id = None;
         connection.route = None;
