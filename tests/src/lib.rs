@@ -3,6 +3,7 @@
 //! In reading order:
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+pub mod streams;
 pub mod suite;
 
 mod answers;

@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("framing", &["protocol"]),
     ("service", &["protocol", "runtime"]),
     ("store", &["protocol", "runtime"]),
-    ("cluster", &["protocol", "runtime"]),
+    ("cluster", &["protocol", "runtime", "store"]),
     ("worker", &["cluster", "protocol", "runtime", "service"]),
     ("register", &["protocol", "runtime", "service"]),
     ("gateway", &["auth", "framing", "inbox", "protocol", "runtime", "service"]),

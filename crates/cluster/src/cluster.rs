@@ -14,6 +14,7 @@ use crate::{
     failure_detector::FailureDetector,
     link::{HandlerScope, Identity, Link},
     shared::Shared,
+    streams::StreamState,
     supervisor,
 };
 
@@ -168,7 +169,8 @@ impl ClusterGuard {
         worker: Option<String>,
         consumer: Option<Arc<dyn Consumer>>,
     ) -> Self {
-        let Config { registers, secret, tls, peer_timeout, gateway_grace, close_codes } = config;
+        let Config { registers, secret, tls, peer_timeout, gateway_grace, close_codes, streams } =
+            config;
         let instance = InstanceId::from_random(runtime::random::random());
         let failure_detector = match &worker {
             Some(_) => FailureDetector::new(gateway_grace, instance.clone()),
@@ -185,6 +187,7 @@ impl ClusterGuard {
             identity,
             peer_timeout,
             consumer,
+            StreamState::new(streams),
             failure_detector,
             stop.clone(),
         );

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use protocol::{CloseCodes, Secret};
 
-use crate::Tls;
+use crate::{Streams, Tls};
 
 /// Default of [`Config::gateway_grace`].
 pub const GATEWAY_GRACE: Duration = Duration::from_secs(10);
@@ -39,6 +39,8 @@ pub struct Config {
     /// Codes with which gateways close the clients of this worker, in place of their own. A program
     /// that takes no events has no clients, and needs none.
     pub close_codes: CloseCodes,
+    /// The store of streams, and how clients receive them.
+    pub streams: Option<Streams>,
 }
 
 impl Config {
@@ -56,6 +58,7 @@ impl Config {
             peer_timeout: PEER_TIMEOUT,
             gateway_grace: GATEWAY_GRACE,
             close_codes: CloseCodes::default(),
+            streams: None,
         }
     }
 
@@ -77,6 +80,13 @@ impl Config {
     #[must_use]
     pub fn gateway_grace(mut self, grace: Duration) -> Self {
         self.gateway_grace = grace;
+        self
+    }
+
+    /// Sets [`streams`](Self#structfield.streams): none by default.
+    #[must_use]
+    pub fn streams(mut self, streams: impl Into<Option<Streams>>) -> Self {
+        self.streams = streams.into();
         self
     }
 

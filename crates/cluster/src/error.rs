@@ -6,6 +6,7 @@ use protocol::{
     ClientId, InvalidAnswer, InvalidClientId, InvalidClose, InvalidName, InvalidPresence,
     InvalidToken, SessionError, bounded::MAX_TARGETS, codec::native::MAX_FRAME,
 };
+use store::ErrorKind;
 use thiserror::Error;
 
 /// Why a call on the cluster failed. Gateways are named by the address they announce.
@@ -134,6 +135,12 @@ pub enum Error {
         /// Maximum number.
         limit: usize,
     },
+    /// The store of streams does not do what was asked.
+    #[error(transparent)]
+    Store(#[from] store::StoreError),
+    /// The cluster was started without a store of streams.
+    #[error("there is no store of streams")]
+    NoStore,
     /// A message, with its recipients, does not fit in a frame.
     #[error("larger than a frame of {limit} bytes")]
     TooLarge {
@@ -157,6 +164,9 @@ impl Error {
             | Self::Timeout { .. }
             | Self::Unavailable { .. }
             | Self::Busy { .. } => true,
+            Self::Store(error) => {
+                matches!(error.kind, ErrorKind::Busy | ErrorKind::Unavailable | ErrorKind::Unknown)
+            }
             Self::WrongSecret { .. }
             | Self::Closed
             | Self::Mismatch { .. }
@@ -171,6 +181,7 @@ impl Error {
             | Self::LogFilter { .. }
             | Self::Answer(_)
             | Self::NoHandshake
+            | Self::NoStore
             | Self::TooMany { .. }
             | Self::TooLarge { .. } => false,
         }

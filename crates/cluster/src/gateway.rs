@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use protocol::link::Refusal;
+use protocol::{
+    link::{Refusal, ToGateway},
+    streaming::StreamGap,
+};
 use runtime::{backoff::Backoff, clock, outage::Outage, random, stream::Stream};
 use tokio::time::Instant;
 
@@ -10,6 +13,7 @@ use crate::{
     link::{self, Callbacks, Ended, Failed, Link, PlannedEnd, PresenceMessage, Proved},
     presence,
     shared::Shared,
+    streams::Gap,
 };
 
 /// Delays between attempts: short at first, since most gateways are back at once.
@@ -233,12 +237,23 @@ async fn run(shared: &Arc<Shared>, address: &str, proved: Proved<Stream>) -> End
             });
         }
     };
+    if shared.streams.is_served() {
+        // The link is new, so there is space.
+        let _ = link.offer(&mut ToGateway::ServeStreams { serves: true });
+    }
+    let stream_gaps = |shard, gaps: Vec<StreamGap>| {
+        let gap = |gap| Gap { link: Arc::clone(&link), shard, gap };
+        if shared.streams.is_served() {
+            shared.streams.gaps.push(gaps.into_iter().map(gap));
+        }
+    };
     let presence_room = || watched.and_then(|owner| owner.events.room());
     let callbacks = Callbacks {
         changed: &changed,
         relayed: &relayed,
         check_uid: &check_uid,
         presence: &report,
+        stream_gaps: &stream_gaps,
         presence_room: &presence_room,
     };
     let run =

@@ -49,6 +49,7 @@ mod reachability;
 mod registers;
 mod report;
 mod shared;
+mod streams;
 mod supervisor;
 mod targets;
 mod uid_checks;
@@ -73,14 +74,16 @@ pub use protocol::inspect::{
 pub use protocol::{
     ClientId, Close, CloseFrame, ConnectionId, Fields, Form, Group, InstanceId, InvalidClientId,
     InvalidClose, InvalidName, InvalidPresence, InvalidToken, LocalMember, Member, MemberChange,
-    MemberId, Message, MessageKind, Part, Renewal, Retained, Retention, Revocation, Secret,
-    Session, SessionError, Snapshot, TokenError, TokenId, Uid,
+    MemberId, Message, MessageKind, Part, Position, Renewal, Retained, Retention, Revocation,
+    Secret, Session, SessionError, Snapshot, StreamName, TokenError, TokenId, Uid,
 };
 pub use report::Report;
 pub use runtime::tls::{MutualTls as Tls, Reload};
+pub use streams::{NotRecovered, Published, Recovery, StreamProtocol, Streams};
 pub use targets::{Exclude, Recipients};
 
 // Of calls of this crate.
+pub use ::store;
 pub use bytes::Bytes;
 pub use prometheus_client;
 pub use serde_json;

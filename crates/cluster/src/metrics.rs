@@ -25,6 +25,7 @@ pub(crate) struct Metrics {
     pub(crate) parked: Gauge,
     pub(crate) given_up: Counter,
     pub(crate) presence: PresenceMetrics,
+    pub(crate) streams: StreamMetrics,
     /// How often tasks have begun to wait for answers. Not exported.
     pub(crate) waits: Arc<AtomicU64>,
 }
@@ -73,6 +74,32 @@ impl PresenceMetrics {
     }
 }
 
+/// Metrics of streams.
+#[derive(Debug, Default)]
+pub(crate) struct StreamMetrics {
+    pub(crate) published: Counter,
+    pub(crate) failures: Counter,
+    pub(crate) recovered: Counter,
+    pub(crate) not_recovered: Counter,
+    pub(crate) filled: Counter,
+    pub(crate) resets: Counter,
+}
+
+impl StreamMetrics {
+    fn register(&self, registry: &mut Registry) {
+        for (name, help, counter) in [
+            ("published", "Messages appended to streams", &self.published),
+            ("store_failures", "Calls that the store of streams has failed", &self.failures),
+            ("recovered", "Clients that have recovered a stream", &self.recovered),
+            ("not_recovered", "Clients that could not recover a stream", &self.not_recovered),
+            ("filled", "Messages that gateways had missed and asked for", &self.filled),
+            ("resets", "Streams that gateways could not be given as a whole", &self.resets),
+        ] {
+            registry.register(format!("stream_{name}"), help, counter.clone());
+        }
+    }
+}
+
 impl Metrics {
     /// Registers the metrics. Their names have no prefix; pass a registry that has one.
     pub(crate) fn register(&self, registry: &mut Registry) {
@@ -115,5 +142,6 @@ impl Metrics {
             &self.replaced,
         );
         self.presence.register(registry);
+        self.streams.register(registry);
     }
 }

@@ -32,6 +32,7 @@ use crate::{
     presence,
     reachability::Reachability,
     registers::{self, Failure, Register},
+    streams::StreamState,
     uid_checks::UidChecks,
 };
 
@@ -64,6 +65,7 @@ pub(crate) struct Shared {
     pub(crate) uid_checks: UidChecks,
     /// Groups that this worker watches, if it watches any.
     presence: OnceLock<Arc<presence::Owner>>,
+    pub(crate) streams: StreamState,
     /// The highest command number used for a gateway that was given up. Should that gateway be
     /// alive, it has not received a higher one from here.
     numbered: AtomicU64,
@@ -86,6 +88,7 @@ impl Shared {
         identity: Identity,
         peer_timeout: Duration,
         consumer: Option<Arc<dyn Consumer>>,
+        streams: StreamState,
         failure_detector: FailureDetector,
         stop: CancellationToken,
     ) -> Arc<Self> {
@@ -105,6 +108,7 @@ impl Shared {
             handovers: PendingRequests::default(),
             uid_checks: UidChecks::default(),
             presence: OnceLock::new(),
+            streams,
             numbered: AtomicU64::new(0),
             directory: watch::Sender::new(Arc::default()),
             newest: Mutex::default(),

@@ -3,13 +3,16 @@
 
 use std::sync::Arc;
 
-use crate::{discovery, gateway, shared::Shared};
+use crate::{discovery, gateway, shared::Shared, streams};
 
 /// Starts to subscribe to every register, until the cluster is closed.
 pub(crate) fn start(shared: &Arc<Shared>) {
     shared.spawn_supervised(Arc::clone(shared).run_failure_detector());
     if shared.has_events() {
         shared.spawn_supervised(Arc::clone(shared).watch_reachability());
+    }
+    if shared.streams.is_served() {
+        shared.spawn_supervised(streams::serve(Arc::clone(shared)));
     }
     for (index, register) in shared.register_addresses().into_iter().enumerate() {
         shared.spawn_supervised(discovery::follow(Arc::clone(shared), index, register, link));

@@ -5,7 +5,7 @@ use std::{io, thread::available_parallelism, time::Duration};
 use anyhow::ensure;
 use clap::Parser;
 use protocol::Secret;
-use push_suite_cluster::{GATEWAY_GRACE, PEER_TIMEOUT};
+use push_suite_cluster::{GATEWAY_GRACE, PEER_TIMEOUT, Streams};
 use runtime::{random, tls::MutualTls};
 use serde::Serialize;
 use service::{
@@ -111,6 +111,8 @@ pub struct Config {
     pub peer_timeout: Duration,
     /// TLS, if the cluster uses it.
     pub tls: Option<MutualTls>,
+    /// The store of streams, and how clients receive them.
+    pub streams: Option<Streams>,
 }
 
 impl Config {
@@ -131,6 +133,7 @@ impl Config {
             presence_grace: PRESENCE_GRACE,
             peer_timeout: PEER_TIMEOUT,
             tls: None,
+            streams: None,
         }
     }
 
@@ -187,6 +190,13 @@ impl Config {
     #[must_use]
     pub fn tls(mut self, tls: impl Into<Option<MutualTls>>) -> Self {
         self.tls = tls.into();
+        self
+    }
+
+    /// Sets [`streams`](Self#structfield.streams): none by default.
+    #[must_use]
+    pub fn streams(mut self, streams: impl Into<Option<Streams>>) -> Self {
+        self.streams = streams.into();
         self
     }
 

@@ -8,11 +8,11 @@ use std::{
 };
 
 use protocol::{
-    Answer, ClientId, Close, CloseInfo, Command, Event, Group, Member, Message, Query, Session,
-    SessionError, Snapshot, Uid,
+    Answer, ClientId, Close, CloseInfo, Command, Event, Group, Member, Message, Position, Query,
+    Session, SessionError, Snapshot, StreamName, Uid,
 };
 use push_suite_cluster::{
-    Cluster, Error, Renewal, SessionSwap,
+    Cluster, Error, Recovery, Renewal, SessionSwap,
     internal::{self, HandlerScope, Link, Offer, Waiting},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -122,7 +122,8 @@ impl Client {
     pub fn cluster(&self) -> &Cluster {
         let make = || {
             let link = Arc::clone(self.state.link());
-            let scope = Arc::new(HandlerScope::new(link, self.id().connection));
+            let scope = HandlerScope::new(link, self.id().connection).of_event(self.number);
+            let scope = Arc::new(scope);
             (internal::scoped(&self.state.link_context().cluster, Arc::clone(&scope)), scope)
         };
         &self.scoped.get_or_init(make).0
@@ -144,8 +145,12 @@ impl Client {
         self.send_command(Command::SetExpiry { client: self.id().connection, expires_at }).await
     }
 
-    pub(crate) const fn mark_redelivered(&mut self) {
+    /// The handler is called again for the same event.
+    pub(crate) fn mark_redelivered(&mut self) {
         self.redelivered = true;
+        if let Some((_, scope)) = self.scoped.get() {
+            scope.restart();
+        }
     }
 
     /// Waits until the link that delivered the event is closed: then the event is redelivered, to
@@ -275,6 +280,19 @@ impl Client {
         let (member, snapshot) = (Box::new(member), Box::new(snapshot));
         let client = self.id().connection;
         self.send_command(Command::JoinPresence { client, group, member, snapshot }).await
+    }
+
+    /// Adds this client to a stream, and sends it what it has missed since `after`: see
+    /// [`Cluster::join_stream`].
+    ///
+    /// # Errors
+    /// Those of [`Cluster::join_stream`].
+    pub async fn join_stream(
+        &self,
+        stream: impl Into<StreamName>,
+        after: Option<Position>,
+    ) -> Result<Recovery, Error> {
+        self.cluster().join_stream(self.id(), stream, after).await
     }
 
     /// Removes this client from a group.

@@ -42,12 +42,14 @@ pub use protocol::{
     ClientId, Close, CloseCodes, CloseFrame, CloseInfo, CloseKind, CloseReason, ConnectionId,
     Fields, Form, Grant, Group, Handshake, Header, InvalidAnswer, InvalidClientId, InvalidClose,
     InvalidName, InvalidPresence, LocalMember, Member, MemberChange, MemberId, Message,
-    MessageKind, Part, Refusal, Secret, Session, SessionError, Snapshot, TokenId, Uid,
+    MessageKind, Part, Position, Refusal, Secret, Session, SessionError, Snapshot, StreamName,
+    TokenId, Uid,
 };
 pub use push_suite_cluster::{
-    Bytes, Cluster, Error, Exclude, Filter, InvalidToken, Notice, NoticeKind, PresenceCounts,
-    Queueing, Recipients, Reload, Renewal, Report, Retained, Retention, Revocation, Row, Sending,
-    SessionSwap, Status, Tls, TokenError, UidNotice,
+    Bytes, Cluster, Error, Exclude, Filter, InvalidToken, NotRecovered, Notice, NoticeKind,
+    PresenceCounts, Published, Queueing, Recipients, Recovery, Reload, Renewal, Report, Retained,
+    Retention, Revocation, Row, Sending, SessionSwap, Status, StreamProtocol, Streams, Tls,
+    TokenError, UidNotice, store,
 };
 pub use run::{main, main_with, report_readiness, serve};
 pub use sending::{QueueToClient, SendToClient};

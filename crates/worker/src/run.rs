@@ -178,6 +178,7 @@ pub async fn serve(
         presence_grace,
         peer_timeout,
         tls,
+        streams,
         ..
     } = config;
     starting.reread.extend(tls.iter().map(MutualTls::files));
@@ -189,7 +190,8 @@ pub async fn serve(
         .tls(tls)
         .gateway_grace(gateway_grace)
         .peer_timeout(peer_timeout)
-        .close_codes(close_codes);
+        .close_codes(close_codes)
+        .streams(streams);
     let cluster = WorkerCluster::new(config, key, events);
     let process = Process::new(cluster.cluster().clone(), name, id);
     dispatcher.set_cluster(cluster.cluster().clone());

@@ -3,7 +3,8 @@
 use std::{net::SocketAddr, time::Duration};
 
 use protocol::{
-    ClientId, CloseFrame, Command, Group, Message, Retention, Target, Uid, bounded::MAX_TARGETS,
+    ClientId, CloseFrame, Command, Excluded, Group, Message, Position, Retention, StreamName,
+    Target, Uid, bounded::MAX_TARGETS,
 };
 
 use crate::targets::{self, Exclude, Recipients};
@@ -24,6 +25,8 @@ pub(super) enum Call {
     CloseUid { uid: Uid, exclude: Vec<ClientId>, frame: CloseFrame, farewell: Option<Message> },
     /// A message for the members of a group, which is retained for a time.
     Retain(Group, Exclude, Message, Duration),
+    /// A message of a stream, except for some clients.
+    Publish { stream: StreamName, position: Position, exclude: Vec<ClientId>, message: Message },
     /// The same command for every gateway.
     Same(Command),
 }
@@ -103,6 +106,13 @@ impl Call {
                 group: group.clone(),
                 exclude: exclude.on(gateway),
                 retention: Retention::new(Duration::ZERO, *time),
+                message: message.clone(),
+            }),
+            Self::Publish { stream, position, exclude, message } => Some(Command::Publish {
+                stream: stream.clone(),
+                position: *position,
+                exclude: Excluded { clients: targets::on(gateway, exclude), uids: Vec::new() },
+                shard: None,
                 message: message.clone(),
             }),
             Self::Same(command) => Some(command.clone()),

@@ -13,6 +13,7 @@ mod request;
 mod retained;
 mod sending;
 mod sessions;
+mod streams;
 mod tail;
 mod tokens;
 mod trace;

@@ -3,10 +3,10 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use protocol::{Command, ConnectionId, link::ToGateway};
+use protocol::{ClientId, Command, ConnectionId, link::ToGateway};
 use runtime::sync::{Mutex, MutexGuard};
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
     outgoing::Lifetime,
     unscoped::{self, Pushed},
 };
-use crate::Error;
+use crate::{Error, streams::Step};
 
 /// The commands that a handler sent to other gateways than that of its event. On the event's own
 /// link, order is enough: its acknowledgement follows the commands.
@@ -23,6 +23,9 @@ pub struct HandlerScope {
     origin: Arc<Link>,
     /// The client of the event.
     client: ConnectionId,
+    /// The number of the event, and of calls whose effect is to be the same when it is redelivered.
+    event: Option<u64>,
+    calls: AtomicU64,
     /// Whether the handler has closed that client.
     closed: AtomicBool,
     /// `None` once the event is finished.
@@ -33,7 +36,28 @@ impl HandlerScope {
     /// The scope of a handler whose event arrived on `origin` for this client.
     pub fn new(origin: Arc<Link>, client: ConnectionId) -> Self {
         let (closed, commands) = (AtomicBool::new(false), Mutex::new(Some(Vec::new())));
-        Self { origin, client, closed, commands }
+        Self { origin, client, event: None, calls: AtomicU64::new(0), closed, commands }
+    }
+
+    /// The same, for the event of the client with this number: calls that have to be made once are
+    /// recognized when it is redelivered.
+    #[must_use]
+    pub fn of_event(self, number: u64) -> Self {
+        Self { event: Some(number), ..self }
+    }
+
+    /// The handler is called again.
+    pub fn restart(&self) {
+        self.calls.store(0, Ordering::Relaxed);
+    }
+
+    /// The next call that has to be made once; `None` if the event is finished.
+    pub(crate) fn step(&self) -> Option<Step<'_>> {
+        let event = self.event?;
+        self.lock().as_ref()?;
+        let client = ClientId::new(self.origin.gateway(), self.client);
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        Some(Step { client, instance: self.origin.instance(), event, call })
     }
 
     /// Whether a command of the handler has closed the event's client.

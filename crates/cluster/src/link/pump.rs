@@ -14,6 +14,7 @@ use protocol::{
     codec::native::{self, DecodeError},
     link::{ToGateway, ToPeer},
     standby::WorkerMessage,
+    streaming::StreamGap,
 };
 use runtime::{
     clock,
@@ -81,6 +82,8 @@ pub(crate) struct Callbacks<'a> {
     pub(crate) check_uid: &'a (dyn Fn(UidCheck) -> bool + Send + Sync),
     /// A shard has reported a group, or reports the group to another owner.
     pub(crate) presence: &'a (dyn Fn(PresenceMessage) + Send + Sync),
+    /// A shard asks for messages of streams.
+    pub(crate) stream_gaps: &'a (dyn Fn(u16, Vec<StreamGap>) + Send + Sync),
     /// Set while so many reports wait that the link is not to be read.
     pub(crate) presence_room: &'a (dyn Fn() -> Option<Room> + Send + Sync),
 }
@@ -287,6 +290,7 @@ impl Pump<'_> {
                 ToPeer::PresenceNotified(notified) => {
                     (self.callbacks.presence)(PresenceMessage::Notified(notified));
                 }
+                ToPeer::StreamGaps { shard, gaps } => (self.callbacks.stream_gaps)(shard, gaps),
                 ToPeer::PresenceLost { group, shard } => {
                     (self.callbacks.presence)(PresenceMessage::Lost(shard, group));
                 }

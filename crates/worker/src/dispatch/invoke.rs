@@ -90,7 +90,6 @@ async fn retry<W: Worker>(
     let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     let handler = Handler::of(event);
     // The failed attempt may have had effects.
-    client.mark_redelivered();
     for left in (0..dispatcher.retries).rev() {
         // If the gateway is dead, no other worker receives the event.
         let may_leave = !client.is_orphaned();
@@ -107,6 +106,7 @@ async fn retry<W: Worker>(
             () = sleep(backoff.next(random::random())) => {}
         }
         dispatcher.metrics.retries.inc();
+        client.mark_redelivered();
         match call(&dispatcher.worker, client, event.clone()).await {
             Ok(()) => return Retried::Succeeded,
             Err(error) => report_failure(dispatcher, handler, client, &error, left),
