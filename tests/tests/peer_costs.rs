@@ -1,7 +1,7 @@
 //! Bounds on what a peer with the secret can cost its gateway and other clients.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use protocol::{
     Answer, Command, ConnectionId, Fields, Filter, Group, Message, Query, Session, Uid,
@@ -210,4 +210,22 @@ async fn client_cannot_exceed_the_group_limit() {
     peer.command(Command::JoinGroup { client, group: group(7777) }).await;
     let Answer::Groups(groups) = peer.query(Query::Groups).await else { panic!("no groups") };
     assert_eq!(groups.last(), Some(&group(7777)));
+}
+
+#[tokio::test]
+async fn peer_that_waits_for_acknowledgements_gets_them_at_once() {
+    let suite = Suite::builder().gateways(1).start().await;
+    let mut peer = suite.peer(0).await;
+    let group = Group::new("empty").unwrap();
+    let mut least = Duration::MAX;
+    for _ in 0..20 {
+        let command = Command::Ungroup { group: group.clone() };
+        let start = Instant::now();
+        peer.command(command).await;
+        peer.send(&ToGateway::Acknowledge).await;
+        peer.acknowledged().await;
+        least = least.min(start.elapsed());
+    }
+    // Otherwise they are sent every 20 ms, in step with a peer that waits for each.
+    assert!(least < Duration::from_millis(10), "{least:?}");
 }

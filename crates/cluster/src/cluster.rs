@@ -141,10 +141,10 @@ impl Cluster {
         futures_util::future::try_join_all(flushed).await.map(drop)
     }
 
-    /// Waits until every linked gateway has read everything sent so far, and returns the inner
-    /// addresses of those of which that is not known: they are disconnected, or have not answered
-    /// within five seconds. Commands are not lost there: they take effect once, unless the gateway
-    /// is not reached any more.
+    /// Waits until every linked gateway has acknowledged every command sent so far, and returns the
+    /// inner addresses of those of which that is not known: they are disconnected, or have not
+    /// answered within five seconds. Commands are not lost there: they take effect once, unless the
+    /// gateway is not reached any more. Cheaper than [`flush`](Self::flush).
     ///
     /// # Errors
     /// [`Error::Closed`] if the cluster is closed.
@@ -155,7 +155,7 @@ impl Cluster {
         let directory = self.shared.directory();
         let flushed = directory
             .links()
-            .map(|link| async { link.flush().await.err().map(|_| link.gateway()) });
+            .map(|link| async { link.taken().await.err().map(|_| link.gateway()) });
         let unreachable = futures_util::future::join_all(flushed).await;
         let parked = directory.parked().map(|link| link.gateway());
         Ok(unreachable.into_iter().flatten().chain(parked).collect())

@@ -92,6 +92,10 @@ pub enum ToGateway {
     /// The peer answers [`ToPeer::StreamGaps`] from here on, or does not any more, as after
     /// [`Leaving`](Self::Leaving).
     ServeStreams { serves: bool },
+    /// The peer waits for its commands so far to be acknowledged: the gateway sends the
+    /// [`ToPeer::CommandAck`] at once, unless it has sent it already. Without this message it may
+    /// wait for further commands.
+    Acknowledge,
 }
 
 /// A message from a gateway to a peer.
@@ -266,7 +270,8 @@ impl LinkMessage for ToGateway {
             | Self::CloseCodes { .. }
             | Self::Tail(_)
             | Self::EndTail { .. }
-            | Self::ServeStreams { .. } => &[],
+            | Self::ServeStreams { .. }
+            | Self::Acknowledge => &[],
         }
     }
 

@@ -242,7 +242,7 @@ pub(crate) async fn worker(target: &Target, rng: &mut Rng) -> Option<()> {
     for _ in 0..rng.amount(30) {
         let (first, last) = (rng.amount(1000) as u64, rng.amount(1000) as u64);
         let shard = rng.below(3) as u16;
-        let message = match rng.below(10) {
+        let message = match rng.below(11) {
             0 => ToGateway::EventAck { shard, first, last },
             1 => ToGateway::EventAck { shard, first: 0, last: u64::MAX },
             2 => ToGateway::EventStarted { shard, through: last },
@@ -252,6 +252,7 @@ pub(crate) async fn worker(target: &Target, rng: &mut Rng) -> Option<()> {
             6 => ToGateway::UidChecked { check: first, uid: uid(rng) },
             7 => ToGateway::CloseCodes { codes: close_codes(rng) },
             8 => ToGateway::Watch { prefixes: vec![group(rng); rng.amount(3)] },
+            9 => ToGateway::Acknowledge,
             _ => ToGateway::Command { seq: first, command: command(target, rng) },
         };
         send_or_break(&mut wire, encoded(&message).repeat(rng.amount(1000)), rng).await?;

@@ -320,6 +320,7 @@ impl FakeLink {
                 self.send(ToPeer::Pong { token }).await;
             }
             ToGateway::Leaving
+            | ToGateway::Acknowledge
             | ToGateway::EventStarted { .. }
             | ToGateway::HandlerStarted { .. }
             | ToGateway::Ping { .. }

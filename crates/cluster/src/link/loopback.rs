@@ -50,7 +50,8 @@ pub(crate) fn run_once(link: &Link, gateway: &mut impl LocalGateway) {
                 | ToGateway::CloseCodes { .. }
                 | ToGateway::Tail(_)
                 | ToGateway::EndTail { .. }
-                | ToGateway::ServeStreams { .. } => {}
+                | ToGateway::ServeStreams { .. }
+                | ToGateway::Acknowledge => {}
             }
         }
     }

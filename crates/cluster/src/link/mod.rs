@@ -14,6 +14,7 @@ mod pending_requests;
 mod pump;
 mod stall_detector;
 mod tails;
+mod taken;
 mod unacked;
 mod unscoped;
 
@@ -29,13 +30,13 @@ use std::{
 
 use protocol::{Answer, Command, InstanceId, Query, link::ToGateway};
 use runtime::sync::Mutex;
-use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{Error, metrics::Metrics};
 use ack_tracker::{PendingAck, Waiter};
 use outgoing::{Lifetime, Push};
 use tails::Tails;
+use taken::TakenWaiters;
 
 pub(crate) use gateway_session::GatewaySession;
 pub(crate) use handshake::{Failed, Identity, Proved, connect};
@@ -56,6 +57,7 @@ pub struct Link {
     number: u64,
     answers: PendingRequests<Answer>,
     pongs: PendingRequests<()>,
+    taken: TakenWaiters,
     /// Read more often than `closed` is awaited.
     up: AtomicBool,
     /// Whether an answer to a liveness probe is late.
@@ -157,6 +159,7 @@ impl Link {
             // requests have other numbers.
             answers: PendingRequests::after(number << NUMBER_BITS, Arc::clone(&metrics.waits)),
             pongs: PendingRequests::default(),
+            taken: TakenWaiters::default(),
             up: AtomicBool::new(true),
             late: AtomicBool::new(false),
             closed: CancellationToken::new(),
@@ -342,17 +345,6 @@ impl Link {
         self.in_time(pong).await
     }
 
-    /// Waits until the gateway has acknowledged all commands that outlive this link.
-    ///
-    /// # Errors
-    /// When the gateway is given up, or does not acknowledge in time.
-    pub(crate) async fn acked(&self) -> Result<(), Error> {
-        let Some(last) = self.session.outgoing.last_unacked() else { return Ok(()) };
-        let (caller, called) = oneshot::channel();
-        self.session.acks.wait(last, Waiter::Caller(caller));
-        self.in_time(async { called.await.map_err(|_| self.unreachable()) }).await
-    }
-
     async fn in_time<T>(&self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         self.within(ANSWER_TIMEOUT, answer).await
     }
@@ -445,6 +437,7 @@ impl Link {
             self.session.outgoing.confirm(through);
         }
         self.session.acks.advance(through);
+        self.taken.advance(through);
     }
 
     /// The link has closed; the gateway may get another.
@@ -453,6 +446,7 @@ impl Link {
         self.session.outgoing.park();
         self.answers.close();
         self.pongs.close();
+        self.taken.close();
         self.tails.close();
         self.closed.cancel();
     }

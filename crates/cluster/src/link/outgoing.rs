@@ -49,6 +49,8 @@ struct State {
     commands: u64,
     unacked: UnackedCommands,
     finished: Finished,
+    /// Whether a request for the acknowledgement of all commands is to be written behind them.
+    wants_ack: bool,
     /// The writer will check the queue without a notification.
     awake: bool,
     /// Whether senders wait for space.
@@ -104,6 +106,7 @@ impl Outgoing {
             commands: 0,
             unacked: UnackedCommands::default(),
             finished: Finished::default(),
+            wants_ack: false,
             awake: false,
             has_waiters: false,
         };
@@ -190,6 +193,19 @@ impl Outgoing {
         }
     }
 
+    /// Asks the gateway of a link to acknowledge all commands queued so far, once for all callers
+    /// until the next write. Returns the number of the last one; `None` if the link has closed.
+    pub(super) fn request_ack(&self, link: u64) -> Option<u64> {
+        let mut state = self.lock();
+        if !state.accepts(Lifetime::Link(link)) {
+            return None;
+        }
+        let last = state.last;
+        state.wants_ack = true;
+        self.wake(state);
+        Some(last)
+    }
+
     fn wake(&self, mut state: MutexGuard<'_, State>) {
         let asleep = !mem::replace(&mut state.awake, true);
         drop(state);
@@ -237,10 +253,13 @@ impl Outgoing {
         empty.clear();
         let mut state = self.lock();
         state.in_write = 0;
-        let State { finished, buffer, .. } = &mut *state;
+        let State { finished, buffer, wants_ack, .. } = &mut *state;
         finished.drain(|done| {
             native::encode(&done, buffer).expect("three numbers fit a frame");
         });
+        if mem::take(wants_ack) {
+            native::encode(&ToGateway::Acknowledge, buffer).expect("one byte fits a frame");
+        }
         if state.buffer.is_empty() {
             state.awake = false;
         } else {
@@ -418,6 +437,7 @@ impl State {
         self.in_write = 0;
         self.buffer = BytesMut::new();
         self.finished.clear();
+        self.wants_ack = false;
     }
 }
 

@@ -179,7 +179,12 @@ struct Pump<'a> {
 impl Pump<'_> {
     async fn run(&mut self) -> Result<std::convert::Infallible, Ended> {
         let link = self.link;
-        let mut expiry = pin!(link.answers.expire());
+        let mut expiry = pin!(async {
+            tokio::select! {
+                never = link.answers.expire() => never,
+                never = link.taken.expire() => never,
+            }
+        });
         // The handshake may have read beyond its own messages.
         self.dispatch()?;
         loop {

@@ -183,6 +183,8 @@ impl Hub {
             ToGateway::Tail(open) => self.open_tail(from, *open)?,
             ToGateway::EndTail { tail } => self.end_tail(from, tail),
             ToGateway::ServeStreams { serves } => self.serve_streams(from, serves),
+            // A flush sends what is due.
+            ToGateway::Acknowledge => self.mark_dirty(from),
             ToGateway::Leaving => {
                 self.watcher_leaving(from);
                 self.serve_streams(from, false);

@@ -134,6 +134,7 @@ fn own_to_gateway() -> Vec<(&'static str, ToGateway)> {
         ToGateway::Tail(_) => "tail": crate::inspect::tail();
         ToGateway::EndTail { .. } => "end-tail": ToGateway::EndTail { tail: 300 };
         ToGateway::ServeStreams { .. } => "serve-streams": ToGateway::ServeStreams { serves: true };
+        ToGateway::Acknowledge => "acknowledge": ToGateway::Acknowledge;
         ToGateway::CloseCodes { .. } =>
             "close-codes": ToGateway::CloseCodes {
                 codes: CloseCodes::new(CloseKind::ALL.map(|kind| (kind, 4000 + kind as u16))).unwrap(),

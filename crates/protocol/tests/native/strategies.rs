@@ -35,6 +35,7 @@ pub(crate) fn to_gateway() -> impl Strategy<Value = ToGateway> {
             last
         }),
         Just(ToGateway::Leaving),
+        Just(ToGateway::Acknowledge),
         inspect::tails(),
         any::<u64>().prop_map(|token| ToGateway::Ping { token }),
         any::<u64>().prop_map(|token| ToGateway::Pong { token }),
