@@ -86,7 +86,7 @@ async fn answer(
     };
     // Executed to its end, also when the caller closes the connection; its place is taken until then.
     let request = Request::from_parts(parts, Body::from(bytes));
-    let executing = supervise::spawn(async move {
+    let executing = supervise::to_its_end(async move {
         let (_running, _place) = (running, place);
         let answer = within(next.run(request)).await;
         match remembering {
@@ -94,10 +94,7 @@ async fn answer(
             None => answer,
         }
     });
-    executing.await.unwrap_or_else(|_| {
-        let message = "the request was not executed";
-        Err(Failure::unavailable(Code::Overloaded, message))
-    })
+    executing.await
 }
 
 async fn within(answer: impl Future<Output = Response>) -> Result<Response, Failure> {

@@ -17,12 +17,15 @@ use std::{
     panic::{self, PanicHookInfo},
     pin::Pin,
     sync::OnceLock,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     thread,
 };
 
 use pin_project_lite::pin_project;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::{
+    runtime::Handle,
+    task::{JoinHandle, JoinSet},
+};
 use tokio_util::task::TaskTracker;
 
 use crate::{clock, rate_limit::Throttle, sync::Mutex};
@@ -139,6 +142,47 @@ pub fn spawn_tracked<T: Send + 'static>(
     tasks.spawn(supervised(task))
 }
 
+/// Runs `task` as a part of the task that awaits it, and to its end in any case: if that one drops it
+/// before, what is left becomes a task of its own. Cheaper than a task from the start, which another
+/// thread may run, and which then wakes the one that awaits it.
+///
+/// It starts when it is polled for the first time. Dropped outside of a runtime, it ends there.
+pub fn to_its_end<F: Future<Output: Send> + Send + 'static>(task: F) -> ToItsEnd<F> {
+    ToItsEnd { left: Some(Box::pin(supervised(task))), has_started: false }
+}
+
+/// See [`to_its_end`].
+#[derive(Debug)]
+pub struct ToItsEnd<F: Future<Output: Send> + Send + 'static> {
+    /// Boxed, so that it can be moved to a task of its own. `None` once it has ended.
+    left: Option<Pin<Box<Supervised<F>>>>,
+    has_started: bool,
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Future for ToItsEnd<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.has_started = true;
+        // Polled again after its end, it never ends.
+        let Some(left) = &mut self.left else { return Poll::Pending };
+        let output = ready!(left.as_mut().poll(cx));
+        self.left = None;
+        Poll::Ready(output)
+    }
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Drop for ToItsEnd<F> {
+    fn drop(&mut self) {
+        if let Some(left) = self.left.take()
+            && self.has_started
+            && let Ok(runtime) = Handle::try_current()
+        {
+            drop(runtime.spawn(left));
+        }
+    }
+}
+
 /// [`tokio::task::spawn_blocking`], supervised. The process does not wait for it when it ends.
 pub fn spawn_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
@@ -148,6 +192,11 @@ pub fn spawn_blocking<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
+    use tokio::{
+        sync::oneshot,
+        task::{id, yield_now},
+    };
+
     use super::*;
 
     // crates/service/tests/panics.rs tests the end of real processes.
@@ -162,6 +211,54 @@ mod tests {
     async fn supervised_task_returns_its_output() {
         assert_eq!(spawn(async { 7 }).await.unwrap(), 7);
         assert_eq!(spawn_blocking(|| 7).await.unwrap(), 7);
+    }
+
+    #[tokio::test]
+    async fn task_to_its_end_is_a_part_of_the_one_that_awaits_it() {
+        let awaiting = spawn(async {
+            let inside = to_its_end(async {
+                yield_now().await;
+                id()
+            });
+            (inside.await, id())
+        });
+        let (inside, outside) = awaiting.await.unwrap();
+        assert_eq!(inside, outside);
+    }
+
+    #[tokio::test]
+    async fn task_to_its_end_continues_when_it_is_not_awaited_any_more() {
+        let (end, ended) = oneshot::channel::<()>();
+        let (result, results) = oneshot::channel();
+        let awaiting = spawn(to_its_end(async move {
+            ended.await.unwrap();
+            result.send(7).unwrap();
+        }));
+        yield_now().await;
+        awaiting.abort();
+        assert!(awaiting.await.unwrap_err().is_cancelled());
+        end.send(()).unwrap();
+        assert_eq!(results.await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn task_that_was_never_awaited_does_not_start() {
+        let (result, results) = oneshot::channel();
+        drop(to_its_end(async move { result.send(7) }));
+        assert!(results.await.is_err());
+    }
+
+    #[test]
+    fn task_to_its_end_ends_without_a_runtime() {
+        let (_end, ended) = oneshot::channel::<()>();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut task = Box::pin(to_its_end(ended));
+        runtime.block_on(std::future::poll_fn(|cx| {
+            assert!(task.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        }));
+        drop(runtime);
+        drop(task);
     }
 
     #[test]

@@ -6,8 +6,8 @@ use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
 use super::{Answer, idempotency::Execution, refused::Refused};
 
-/// Executes a request in a task of its own, which has the request's place until its end: peers that
-/// disconnect cannot make more requests run at a time than there are places.
+/// Executes a request, and has its place until its end, even if the peer disconnects before: peers
+/// that disconnect cannot make more requests run at a time than there are places.
 ///
 /// # Errors
 /// Those of `work`, and that it takes longer than [`REQUEST_TIME`]: then it is dropped, unless it has
@@ -20,17 +20,16 @@ pub(super) async fn to_its_end(
 ) -> Result<Answer, Refused> {
     let is_remembered = execution.is_remembered();
     let longest = if is_remembered { IDEMPOTENCY_TIME } else { REQUEST_TIME };
-    let executing = supervise::spawn(async move {
+    let executing = supervise::to_its_end(async move {
         let _place = place;
         let mut answer = timeout(longest, work).await.unwrap_or(Err(Refused::TooSlow))?;
         execution.end(&mut answer);
         Ok(answer)
     });
-    let ended = match is_remembered {
-        true => timeout(REQUEST_TIME, executing).await.unwrap_or(Ok(Err(Refused::TooSlow))),
+    match is_remembered {
+        true => timeout(REQUEST_TIME, executing).await.unwrap_or(Err(Refused::TooSlow)),
         false => executing.await,
-    };
-    ended.unwrap_or(Err(Refused::Overloaded))
+    }
 }
 
 #[cfg(test)]

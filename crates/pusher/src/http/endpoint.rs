@@ -1,7 +1,5 @@
 //! The endpoints of the HTTP API: methods and paths.
 
-use std::fmt;
-
 use super::{query::percent_decoded, request_signature::behind_prefix};
 
 /// A request, by its method and path. Names of channels and ids of users are decoded.
@@ -87,10 +85,10 @@ impl Target {
     }
 }
 
-impl fmt::Display for Endpoint {
+impl Endpoint {
     /// The name in metrics, of which there are few.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
             Self::Events => "events",
             Self::BatchEvents => "batch_events",
             Self::ChannelEvents(_) => "channel_events",
@@ -99,7 +97,7 @@ impl fmt::Display for Endpoint {
             Self::Users(_) => "users",
             Self::Terminate(_) => "terminate_connections",
             Self::Connections => "connections",
-        })
+        }
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) struct Metrics {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
-    endpoint: String,
+    endpoint: &'static str,
     status: u16,
 }
 
@@ -76,7 +76,7 @@ impl Metrics {
         took: Duration,
     ) {
         self.took.record(took);
-        let endpoint = endpoint.map_or_else(|| "none".to_owned(), ToString::to_string);
+        let endpoint = endpoint.map_or("none", Endpoint::name);
         let status = status.as_u16();
         self.requests.get_or_create(&Request { endpoint, status }).inc();
         self.libraries.get_or_create(&Library { library: library(headers) }).inc();
