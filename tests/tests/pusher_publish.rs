@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    fs,
     net::SocketAddr,
     sync::{
         Arc,
@@ -147,4 +148,34 @@ async fn request_with_an_idempotency_key_is_executed_once() {
         let message: Value = serde_json::from_str(&subscriber.receive_text().await).unwrap();
         assert_eq!(message["data"], data);
     }
+}
+
+/// The name and the CPU time, in nanoseconds, of each thread of a process.
+fn threads(pid: u32) -> Vec<(String, u64)> {
+    let folders = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let thread = |folder: fs::DirEntry| {
+        let read = |file| fs::read_to_string(folder.path().join(file)).ok();
+        let cpu = read("schedstat")?.split(' ').next()?.parse().ok()?;
+        Some((read("comm")?.trim_end().to_owned(), cpu))
+    };
+    folders.filter_map(thread).collect()
+}
+
+#[tokio::test]
+async fn requests_are_executed_by_the_thread_of_the_listener() {
+    let scene = PusherSuite::start(1, 1, "").await;
+    let pid = scene.workers[0].pid();
+    let cpu = |is_of: fn(&str) -> bool| -> u64 {
+        threads(pid).iter().filter(|(name, _)| is_of(name)).map(|(_, cpu)| cpu).sum()
+    };
+    let of_both = || (cpu(|name| name == "http"), cpu(|name| name != "http"));
+    let before = of_both();
+    let mut api = scene.api(0).await;
+    for number in 0..300 {
+        let event = json!({"name": "e", "data": number.to_string(), "channel": "a"});
+        assert_eq!(api.post("events", &event).await.0, 200);
+    }
+    let after = of_both();
+    let (http, others) = (after.0 - before.0, after.1 - before.1);
+    assert!(0 < http && others < http, "{http} ns there, {others} ns elsewhere");
 }

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use anyhow::Context as _;
 use axum::Router;
 use http_api::{Api, limits::Limits, not_found};
 use push_suite_cluster::{Cluster, ClusterGuard, Status};
@@ -9,6 +10,7 @@ use push_suite_worker::{Config, report_readiness};
 use runtime::{
     listen::{self, Acceptor},
     supervise,
+    thread::TaskThread,
 };
 use service::{Health, Starting, settings::Reloadable, systemd};
 use tokio::{task::JoinHandle, time::timeout};
@@ -16,9 +18,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Tables, http_settings::Http};
 
+/// How long the thread may go without running its event loop before it counts as stalled.
+const STUCK: Duration = Duration::from_secs(10);
+
 /// A listener that is bound and does not serve yet.
 #[derive(Debug)]
 pub(crate) struct Listener {
+    /// Serves all connections, and has the links to the gateways: what several requests send to a
+    /// gateway leaves in one write.
+    thread: TaskThread,
     acceptor: Acceptor,
     cluster: ClusterGuard,
     api: Api,
@@ -31,19 +39,23 @@ impl Listener {
     /// listener depends on no worker.
     ///
     /// # Errors
-    /// When the address cannot be bound.
+    /// When the address cannot be bound, or a thread cannot be had.
     pub(crate) fn bind(
         http: &Http,
         config: &Config,
         tables: &Reloadable<Tables>,
         starting: &mut Starting,
     ) -> anyhow::Result<Self> {
+        let thread = TaskThread::start("http").context("cannot start a thread")?;
+        let entered = thread.enter();
         let acceptor = listen::bind(http.addr, "--http-listen")?;
         let cluster = push_suite_cluster::Config::new(&config.registers, config.secret.clone())
             .tls(config.tls.clone())
             .gateway_grace(config.gateway_grace)
             .peer_timeout(config.peer_timeout);
         let cluster = Cluster::start(cluster);
+        drop(supervise::spawn(starting.health.pulse("http", STUCK).keep_beating()));
+        drop(entered);
         let keys = tables.part(|tables| Arc::clone(&tables.api));
         let health = starting.health.clone();
         let api =
@@ -53,7 +65,7 @@ impl Listener {
         cluster.register_metrics(links);
         tracing::info!(addr = %acceptor.addr(), "push API");
         let stop = starting.shutdown.child_token();
-        Ok(Self { acceptor, cluster, api, grace: starting.grace, stop })
+        Ok(Self { thread, acceptor, cluster, api, grace: starting.grace, stop })
     }
 
     /// Its links.
@@ -64,10 +76,11 @@ impl Listener {
     /// Serves, with further paths of the app, until the process shuts down, then finishes the
     /// requests that it has accepted.
     pub(crate) fn start(self, more: Router) -> Serving {
-        let Self { acceptor, cluster, api, grace, stop } = self;
+        let Self { thread, acceptor, cluster, api, grace, stop } = self;
         let metrics = api.metrics().clone();
         let router = http_api::routes(api).merge(more).fallback(not_found);
         let stopped = stop.clone();
+        let entered = thread.enter();
         let task = supervise::spawn(async move {
             let serving =
                 http_api::serve(acceptor, router, Limits::default(), metrics, stopped.clone());
@@ -83,7 +96,8 @@ impl Listener {
                 tracing::warn!("gateways have not confirmed everything that was sent to them");
             }
         });
-        Serving { task, stop }
+        drop(entered);
+        Serving { task, stop, _thread: thread }
     }
 }
 
@@ -92,6 +106,7 @@ impl Listener {
 pub(crate) struct Serving {
     task: JoinHandle<()>,
     stop: CancellationToken,
+    _thread: TaskThread,
 }
 
 impl Serving {
