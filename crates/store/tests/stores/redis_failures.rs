@@ -1,10 +1,11 @@
 //! The store in Redis when something is wrong: the server killed, paused, emptied, replaced.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, path::Path, process::Command, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use protocol::{Position, StreamName};
 use push_suite_store::{Append, ErrorKind, Range, Reason};
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
@@ -13,7 +14,7 @@ use tokio::{
 
 use crate::{
     redis_server::{Relay, Server, connect},
-    suite::{Store, append, fill, group, message, offsets, page, read, reason, wide},
+    suite::{Store, append, fill, group, message, offsets, page, read, reason, say, wide},
 };
 
 /// Appends as soon as the store is back. Errors until then are those of a store that is away.
@@ -349,4 +350,45 @@ async fn closed_store_refuses_requests() {
     let error = store.append(message(&group("room"), 2)).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Closed);
     store.close().await.unwrap();
+}
+
+/// A certificate for 127.0.0.1, and its key; `None` without openssl.
+fn certificate(folder: &Path) -> Option<()> {
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"])
+        .args(["-nodes", "-days", "2", "-subj", "/CN=redis", "-keyout", "key.pem"])
+        .args(["-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-out", "cert.pem"])
+        .current_dir(folder)
+        .output();
+    made.ok().filter(|made| made.status.success()).map(drop)
+}
+
+#[tokio::test]
+async fn connection_over_tls_verifies_the_server() {
+    let folder = TempDir::new().unwrap();
+    let Some(()) = certificate(folder.path()) else { return say("left out, for want of openssl") };
+    let path = |name| folder.path().join(name).display().to_string();
+    let (cert, key) = (path("cert.pem"), path("key.pem"));
+    let Some(mut server) = Server::start(&[]) else { return };
+    let tls_port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = tls_port.to_string();
+    server.options = ["--tls-port", &port, "--tls-cert-file", &cert, "--tls-key-file", &key]
+        .into_iter()
+        .chain(["--tls-ca-cert-file", &cert, "--tls-auth-clients", "no"])
+        .map(str::to_owned)
+        .collect();
+    if !server.try_restart() {
+        return say("left out, for want of a redis-server with TLS");
+    }
+    let url = format!("rediss://127.0.0.1:{port}");
+    let store = connect(&format!("{url}?ca={cert}")).await.unwrap();
+    append(&store, message(&group("room"), 1)).await;
+    let error = connect(&url).await.unwrap_err();
+    assert!(error.kind == ErrorKind::Unavailable && error.cause.contains("certificate"), "{error}");
+    let other = TempDir::new().unwrap();
+    certificate(other.path()).unwrap();
+    let stranger = other.path().join("cert.pem");
+    let error = connect(&format!("{url}?ca={}", stranger.display())).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
 }

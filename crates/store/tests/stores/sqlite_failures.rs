@@ -16,7 +16,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use crate::suite::{self, Store, append, group, message, offsets, page, read, wide};
+use crate::suite::{self, Store, append, group, message, offsets, page, read, say, wide};
 
 /// The role of this test program when it runs as a child, and the file.
 const ROLE: &str = "STORE_TEST_ROLE";
@@ -272,11 +272,6 @@ fn on_a_mount(options: &str, case: &str) {
         Ok(output) if !matches!(output.status.code(), Some(1 | 99)) => panic!("{output:?}"),
         other => say(&format!("left out, for want of a mount: {case}: {other:?}")),
     }
-}
-
-/// Not with a print macro: its output is captured and not shown for a passing test.
-fn say(text: &str) {
-    std::io::stderr().write_all(format!("{text}\n").as_bytes()).unwrap();
 }
 
 /// The file of a child that runs a case, if this is one.

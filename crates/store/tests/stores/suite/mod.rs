@@ -2,7 +2,12 @@
 
 mod model;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    io::{self, Write as _},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use protocol::{Epoch, Group, Position, StreamName, Uid};
@@ -52,6 +57,11 @@ macro_rules! suite {
 }
 
 pub(crate) use suite;
+
+/// Shows a line. The output of print macros is captured, and not shown for a passing test.
+pub(crate) fn say(text: &str) {
+    io::stderr().write_all(format!("{text}\n").as_bytes()).unwrap();
+}
 
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
