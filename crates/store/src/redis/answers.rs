@@ -1,4 +1,4 @@
-//! What the scripts return, as values.
+//! The answers of the scripts, as values.
 
 use bytes::Bytes;
 use protocol::{Epoch, Position, stream::MAX_OFFSET};

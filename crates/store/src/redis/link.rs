@@ -2,7 +2,7 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use runtime::{backoff::Backoff, tls::HttpsClient};
+use runtime::{backoff::Backoff, clock, tls::HttpsClient};
 use tokio::{
     sync::{mpsc, oneshot},
     time,
@@ -47,15 +47,16 @@ impl Link {
             }
         };
         loop {
+            let since = clock::now();
             let failure = match session.serve(&mut self.calls).await {
                 Ended::Closed => return,
                 Ended::Failed(failure) => failure,
             };
+            backoff.ended_after(clock::now() - since);
             session.abandon(&failure);
             tracing::warn!(store = &*self.name, error = failure.cause, "the store is away");
             let Some(next) = self.reconnect(failure, &mut backoff).await else { return };
             tracing::info!(store = &*self.name, "the store is back");
-            backoff.reset();
             session = next;
         }
     }

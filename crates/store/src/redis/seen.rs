@@ -18,7 +18,7 @@ pub(super) struct Seen {
     older: HashMap<StreamName, Known>,
 }
 
-/// What was seen of a stream.
+/// The newest position of a stream, and its earlier epochs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Known {
     pub(super) top: Position,

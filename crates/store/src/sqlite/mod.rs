@@ -3,6 +3,10 @@
 //! One thread writes and one reads; requests wait for them in bounded queues, and are refused when
 //! these are full. Several processes may use the file at the same time: a transaction waits for that
 //! of another process, up to half a second.
+//!
+//! The file is to be on a local file system. A file that was removed or replaced is noticed with the
+//! next request. A copy has new epochs; so has one that is restored from a backup, unless it is
+//! written over the file that is there, which nothing in it tells: it is to be removed first.
 
 mod database;
 mod expiry;
