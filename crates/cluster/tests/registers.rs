@@ -1,4 +1,4 @@
-//! What registers say of themselves.
+//! Answers of registers about themselves.
 
 use std::time::Duration;
 

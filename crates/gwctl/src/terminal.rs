@@ -7,7 +7,7 @@ use rustix::termios::{
 };
 use tokio::{sync::mpsc, task::spawn_blocking};
 
-/// What Ctrl-C sends while it does not end the process.
+/// The byte of Ctrl-C while it does not end the process.
 const INTERRUPT: u8 = 3;
 
 /// Ctrl-D.

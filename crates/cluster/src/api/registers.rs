@@ -1,4 +1,4 @@
-//! What the registers are: asked over a connection of their own.
+//! Queries of registers, over a connection of their own.
 
 use std::time::Duration;
 

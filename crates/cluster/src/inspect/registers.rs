@@ -8,7 +8,7 @@ use protocol::discovery::AboutRegister;
 pub struct RegisterReport {
     /// Its address in the configuration.
     pub address: String,
-    /// What it says of itself; `None` if it is a register of PHP or of an older version. Or why it has
+    /// Its answer about itself; `None` if it is a register of PHP or of an older version. Or why it has
     /// not answered.
     pub about: Result<Option<AboutRegister>, String>,
 }

@@ -55,7 +55,7 @@ pub struct ClientTrace {
     pub queued: Duration,
     /// Bytes that were queued for the client before it.
     pub queue_bytes: u64,
-    /// What became of it; times in microseconds.
+    /// The fate of the push; times in microseconds.
     pub fate: TracedFate,
 }
 

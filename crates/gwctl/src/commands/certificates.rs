@@ -17,7 +17,7 @@ use crate::{
     session::Session,
 };
 
-/// What is wrong with certificates, and the measured value.
+/// The faults of certificates, and the measured value.
 ///
 /// # Errors
 /// When the settings are invalid.

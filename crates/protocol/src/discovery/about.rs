@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{codec::json_lines, inspect::CertificateStatus};
 
-/// What a register is, in the line before the first list for a
+/// A register, as it describes itself in the line before the first list for a
 /// [`WorkerConnect`](super::WorkerConnect) that asks for it. A register without support for it sends
 /// the list alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -22,7 +22,7 @@ pub const MAX_TRACE_WAIT: u32 = 30_000;
 pub struct Trace {
     /// The clients.
     pub target: TailTarget,
-    /// What they are sent.
+    /// The push that they get.
     pub push: TracedPush,
     /// Milliseconds after which the answer is sent even if some clients have not taken the push.
     pub wait: u32,
@@ -44,7 +44,7 @@ impl Trace {
     }
 }
 
-/// What the clients of a trace are sent.
+/// A push to the clients of a trace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TracedPush {
     /// A WebSocket ping, which the programs of clients do not see.
@@ -88,11 +88,11 @@ pub struct TracedClient {
     pub queued: u64,
     /// Bytes that were queued for the client before it.
     pub queue_bytes: u64,
-    /// What became of it.
+    /// Its fate.
     pub fate: TracedFate,
 }
 
-/// What became of a push to a client.
+/// The fate of a push to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum TracedFate {
     /// The socket has taken its last byte, so long after it was queued.

@@ -20,7 +20,7 @@ use crate::{
     thread_messages::{Ordinal, PartialAnswer, ToHub, Token},
 };
 
-/// What clients are sent.
+/// The push to clients.
 #[derive(Debug)]
 pub(super) enum Push {
     Ping,
