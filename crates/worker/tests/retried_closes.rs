@@ -13,7 +13,7 @@ use std::{
 use protocol::{CloseReason, ConnectionId, Event, discovery::Presence, link::ToGateway};
 use push_suite_worker::{Client, Config, Message, Worker};
 use running::{Running, start_as};
-use test_support::fakes::{FakeGateway, FakeLink, soon};
+use test_support::fakes::{FakeGateway, FakeLink, context, soon};
 use tokio::{
     io::AsyncWriteExt as _,
     sync::{
@@ -82,7 +82,7 @@ struct Scene {
     failures: Arc<AtomicUsize>,
     permits: Arc<Semaphore>,
     others: Arc<Semaphore>,
-    _gateway: FakeGateway,
+    gateway: FakeGateway,
 }
 
 const LOST: Call = Call::Close { reason: CloseReason::GatewayLost, redelivered: false };
@@ -110,7 +110,7 @@ impl Scene {
         let mut link = gateway.link().await;
         link.event(CLIENT.0, Event::Connect).await;
         link.done(1).await;
-        Self { running, link, calls, failures, permits, others, _gateway: gateway }
+        Self { running, link, calls, failures, permits, others, gateway }
     }
 
     async fn send(&mut self, event: Event) {
@@ -136,6 +136,13 @@ impl Scene {
 
     async fn close_link(&mut self) {
         let _ = self.link.stream.shutdown().await;
+    }
+
+    /// The gateway is linked again, and does not send its complete state.
+    async fn relink(&mut self) {
+        self.close_link().await;
+        self.link = self.gateway.link().await;
+        self.link.answers_pings = false;
     }
 
     /// From here on no handler fails.
@@ -246,4 +253,34 @@ async fn client_left_by_a_draining_worker_is_closed_if_its_gateway_dies_meanwhil
         scene.others.add_permits(1);
         assert_eq!(scene.last_call().await, None, "once");
     }
+}
+
+#[tokio::test]
+async fn close_of_an_earlier_link_is_handled_though_the_next_one_is_lost_before_it_has_the_state() {
+    let mut scene = Scene::start(0).await;
+    scene.send(Event::Message(Message::text("slow"))).await;
+    assert_eq!(scene.call().await, Call::Message { redelivered: false });
+    scene.send(CLOSE).await;
+    scene.read().await;
+    scene.relink().await;
+    scene.read().await;
+    scene.kill_gateway().await;
+    soon(scene.others.acquire()).await.unwrap().forget();
+    scene.permits.add_permits(1);
+    assert_eq!(scene.call().await, closed(CloseReason::Client, false));
+    assert_eq!(scene.last_call().await, None, "once");
+}
+
+#[tokio::test]
+async fn close_that_a_later_link_has_delivered_is_not_repeated_when_its_gateway_dies() {
+    let mut scene = Scene::start(0).await;
+    scene.relink().await;
+    let context = Some(Box::new(context()));
+    scene.link.deliver(CLIENT.0, CLOSE, context, true).await;
+    assert_eq!(scene.call().await, closed(CloseReason::Client, true));
+    scene.read().await;
+    scene.kill_gateway().await;
+    // The other client is closed as well.
+    soon(scene.others.acquire()).await.unwrap().forget();
+    assert_eq!(scene.last_call().await, None, "once");
 }

@@ -165,6 +165,12 @@ impl ClientState {
         lane.busy || !lane.queue.is_empty()
     }
 
+    /// Whether the client's last event is handled.
+    pub(super) fn is_over(&self) -> bool {
+        let lane = self.lane();
+        lane.ended && !lane.busy && lane.queue.is_empty()
+    }
+
     /// Whether the client's gateway was declared dead and events of it are still to be handled: no
     /// other worker receives them.
     pub(crate) fn is_orphaned(&self) -> bool {

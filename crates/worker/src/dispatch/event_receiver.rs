@@ -91,6 +91,11 @@ impl<W: Worker> EventReceiver<W> {
     /// The client's state, which is created with its first event and removed with its last.
     fn state(&mut self, delivery: &mut Delivery) -> Arc<ClientState> {
         let last = is_last(&delivery.event);
+        if last {
+            // Or it would be closed once more if the gateway died before its state is complete.
+            let gateway = self.link_context.link.instance();
+            self.dispatcher.orphans.ended(gateway, delivery.client);
+        }
         match self.states.entry(delivery.client) {
             Entry::Occupied(state) if last => state.remove(),
             Entry::Occupied(state) => Arc::clone(state.get()),

@@ -34,11 +34,21 @@ impl Orphans {
     fn absorb(&mut self, later: Self) {
         let own: Vec<_> = later.states.keys().copied().collect();
         self.standby.remove(&own);
+        // The later link may have ended before it had the complete state: a close that only an
+        // earlier one has received stays to be handled.
+        self.ending
+            .retain(|state| !later.states.contains_key(&state.id().connection) && !state.is_over());
+        self.ending.extend(later.ending);
         self.states.extend(later.states);
-        // Their queued events are redelivered on the later link.
-        self.ending = later.ending;
         self.standby.absorb(later.standby);
         self.link_context = later.link_context;
+    }
+
+    /// The last event of a client has arrived on a later link, which closes it from here on.
+    fn ended(&mut self, client: ConnectionId) {
+        self.states.remove(&client);
+        self.ending.retain(|state| state.id().connection != client);
+        self.standby.remove(&[client]);
     }
 
     /// Removes the clients with these holders for which this worker is a standby. Returns the
@@ -71,6 +81,13 @@ impl OrphanedClients {
             std::collections::hash_map::Entry::Vacant(place) => {
                 place.insert(orphans);
             }
+        }
+    }
+
+    /// The last event of a client has arrived on the present link of its gateway.
+    pub(super) fn ended(&self, gateway: &InstanceId, client: ConnectionId) {
+        if let Some(orphans) = self.lock().get_mut(gateway) {
+            orphans.ended(client);
         }
     }
 
