@@ -290,6 +290,8 @@ pub(crate) enum PartialAnswer {
     Presence(PresenceAnswer),
     Held([streaming::Held; 1]),
     Released([streaming::Released; 1]),
+    /// Another worker owns the group.
+    NotOwner,
     Status(Box<ShardStatus>),
     Details(ShardPage),
     /// Lifecycle events, oldest first.

@@ -248,6 +248,7 @@ fn merge(query: Query, parts: Vec<PartialAnswer>) -> Answer {
             Answer::History(events)
         }
         Query::Inspect(inspect) => Answer::Details(page(parts, inspect.limit)),
+        Query::Presence { .. } if parts.contains(&PartialAnswer::NotOwner) => Answer::Unavailable,
         Query::Presence { .. } => {
             let mut clients = 0;
             let mut members = BTreeMap::<_, LocalMember>::new();

@@ -1,6 +1,6 @@
 //! Queries to all gateways: what they are for, and what follows from their answers.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, mem};
 
 use protocol::{Group, Member, MemberId, PresenceAnswer};
 
@@ -110,7 +110,8 @@ impl GroupState {
             return;
         }
         let ask = Ask::new(self.name.clone(), AskKind::Last);
-        let ask = context.ask(ask, self.name.clone(), Some(ids.clone()));
+        let listed = (!self.is_left).then(|| ids.clone());
+        let ask = context.ask(ask, self.name.clone(), listed);
         for id in &ids {
             if let Some(departing) = self.departing.get_mut(id) {
                 departing.ask = Some(ask);
@@ -129,10 +130,22 @@ impl GroupState {
         for departing in self.departing.values_mut().filter(|it| it.ask.is_some()) {
             (departing.due, departing.ask) = (due, None);
         }
-        if std::mem::take(&mut self.asks_whether_vacant) && self.vacating.is_some() {
+        if mem::take(&mut self.asks_whether_vacant) && self.vacating.is_some() {
             self.vacating = Some(due);
         }
         self.wake_for_departures(context);
+    }
+
+    /// No shard reports to this owner any more, such as after the death of a gateway, and another
+    /// worker owns what is left: only what no gateway has is given notice of.
+    fn leave(&mut self, ask: &Ask, context: &mut Context) {
+        let gone = self.members.keys().filter(|id| !ask.found.contains_key(*id));
+        let gone: Vec<_> = gone.cloned().collect();
+        gone.iter().for_each(|id| self.remove(id, context));
+        if ask.clients == 0 {
+            self.vacate(context);
+        }
+        self.forget();
     }
 
     /// The answers to [`ask_about_departures`](Self::ask_about_departures).
@@ -148,6 +161,9 @@ impl GroupState {
         }
         self.asking = None;
         self.is_concluded = true;
+        if mem::replace(&mut self.is_left, !complete && self.sources.is_empty()) && complete {
+            return self.leave(&ask, context);
+        }
         // Those that have come back meanwhile are in no query any more.
         let asked = self.departing.iter().filter(|(_, it)| it.ask == Some(number));
         let asked: Vec<_> = asked.map(|(id, _)| id.clone()).collect();
@@ -167,7 +183,7 @@ impl GroupState {
             }
         }
         // `None` if the group has clients again.
-        if std::mem::take(&mut self.asks_whether_vacant) && self.vacating.is_some() {
+        if mem::take(&mut self.asks_whether_vacant) && self.vacating.is_some() {
             match (clients, complete) {
                 (0, true) => self.vacate(context),
                 (0, false) => self.vacate_at(context.after(RETRY), context),

@@ -27,12 +27,17 @@ pub(super) struct GroupState {
     pub(super) occupied: bool,
     /// Whether it was occupied under an earlier owner.
     pub(super) was_occupied: bool,
+    /// Whether another owner may have vacated it since.
+    pub(super) is_doubted: bool,
     /// When the group is vacated unless it has clients.
     pub(super) vacating: Option<Instant>,
     pub(super) takeover: Option<Takeover>,
     /// The query about departures that is pending, and whether it is about the clients as well.
     pub(super) asking: Option<u64>,
     pub(super) asks_whether_vacant: bool,
+    /// Whether no source is left, and gateways did not answer which departures are the last ones:
+    /// they have another owner, perhaps, and are asked about the whole group then.
+    pub(super) is_left: bool,
     /// When it is looked at next.
     pub(super) deadline: Option<Instant>,
     /// Whether a query about departures has ended since the last settlement.
@@ -58,6 +63,13 @@ pub(super) struct MemberState {
     pub(super) seen: bool,
     /// Number of views that had it when this owner took over.
     pub(super) in_views: u32,
+}
+
+impl MemberState {
+    /// Another owner may have notified the application that it has left.
+    pub(super) fn doubt(&mut self) {
+        self.seen |= std::mem::take(&mut self.known);
+    }
 }
 
 /// A member that may have left.
@@ -90,10 +102,12 @@ impl GroupState {
             clients: 0,
             occupied: false,
             was_occupied: false,
+            is_doubted: false,
             vacating: None,
             takeover: None,
             asking: None,
             asks_whether_vacant: false,
+            is_left: false,
             deadline: None,
             is_concluded: false,
             arrived: BTreeSet::new(),

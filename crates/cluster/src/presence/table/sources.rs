@@ -11,7 +11,7 @@ use protocol::{InstanceId, LocalMember, MemberId, PresenceNotified, PresenceRepo
 use super::{
     CONFIRM, Dealt, Decision, RECHECK, Source,
     context::{Context, LOCAL, SOURCE},
-    group::GroupState,
+    group::{GroupState, MemberState},
 };
 
 /// The reports of one shard about a group, summed up.
@@ -119,6 +119,7 @@ impl GroupState {
             context.weight += SOURCE;
             SourceState::default()
         });
+        self.is_left = false;
         let (number, clients) = (report.number, report.clients);
         if state.cut == Some(number) {
             // Without its first parts, it would remove the members of these.
@@ -138,6 +139,8 @@ impl GroupState {
                 return;
             }
             context.weight -= full.weight;
+            // Its earlier reports do not reach up to now.
+            let was_reported = state.is_complete && state.clients != 0;
             (state.is_complete, state.unconfirmed, state.cut) = (true, None, None);
             // The shard numbers from there on what is to be settled.
             (state.settled, state.has_arrivals) = (0, true);
@@ -153,7 +156,7 @@ impl GroupState {
             if clients != 0 && full.is_notified {
                 // The shard has had clients ever since, so that no owner has vacated the group.
                 self.occupied = true;
-            } else if clients != 0 && self.sources.values().all(|state| state.clients == 0) {
+            } else if clients != 0 && (was_reported || self.has_no_clients()) {
                 // Another owner may have.
                 self.occupied = false;
             }
@@ -175,9 +178,15 @@ impl GroupState {
         self.update_occupancy(context);
     }
 
+    fn has_no_clients(&self) -> bool {
+        self.sources.values().all(|state| state.clients == 0)
+    }
+
     fn set_clients(&mut self, source: &Source, number: u64, clients: u64) {
         let Some(state) = self.sources.get_mut(source) else { return };
-        state.has_arrivals |= state.clients == 0 && clients != 0;
+        let has_arrived = state.clients == 0 && clients != 0;
+        self.occupied &= !(has_arrived && mem::take(&mut self.is_doubted));
+        state.has_arrivals |= has_arrived;
         state.emptied = match clients {
             0 => state.emptied.or(Some(number)),
             _ => None,
@@ -191,7 +200,16 @@ impl GroupState {
         let listed: BTreeSet<_> = members.iter().map(|local| local.member.id().clone()).collect();
         let state = self.sources.get(source);
         let before = state.into_iter().flat_map(|state| state.members.keys());
-        let missing: Vec<_> = before.filter(|id| !listed.contains(*id)).cloned().collect();
+        let before: Vec<_> = before.cloned().collect();
+        let missing: Vec<_> = before.iter().filter(|id| !listed.contains(*id)).cloned().collect();
+        // Its earlier reports do not reach up to now, so that another owner may have notified the
+        // application of their removal.
+        let doubted: Vec<_> = before.iter().filter(|id| !notified.contains(*id)).collect();
+        for id in &doubted {
+            if let Some(member) = self.members.get_mut(*id) {
+                member.doubt();
+            }
+        }
         for id in &missing {
             self.unset(source, number, id, context);
         }
@@ -213,6 +231,11 @@ impl GroupState {
                 }
             }
             self.set_local(source, number, local, context);
+        }
+        for id in doubted {
+            if self.members.get(id).is_some_and(|it| 0 < it.present) {
+                self.announce(id, context);
+            }
         }
         if let Some(view) = &view {
             self.compare(source, view, context);
@@ -301,6 +324,11 @@ impl GroupState {
         for id in state.members.keys() {
             self.leave_source(id, Some(context.after(RECHECK)), context);
         }
+        // From here on there is another owner, which may own shards that this one takes for its own,
+        // and notify the application of what leaves them: notice of members that appear is given
+        // again.
+        self.members.values_mut().for_each(MemberState::doubt);
+        self.is_doubted = self.occupied;
         self.drop_reports_of(source);
         // Its answer may be outdated by what another owner has decided since.
         self.ask_again(context);

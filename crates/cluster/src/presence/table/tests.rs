@@ -6,6 +6,8 @@ use protocol::LocalMember;
 use super::*;
 use crate::presence::notice::NoticeKind;
 
+mod owners;
+
 const GRACE: Duration = Duration::from_secs(3);
 
 /// A table, and the time.
@@ -453,20 +455,4 @@ fn arrivals_are_dealt_with_while_departures_are_pending() {
     assert_eq!(dealt(&same), None, "{same:?}");
     let [(ask, Some(1))] = asks(&scene.pass(GRACE + TICK))[..] else { panic!("not asked") };
     assert_eq!(dealt(&scene.answer(ask, Vec::new(), true)), Some((10, Dealt::Whole)));
-}
-
-#[test]
-fn answers_from_before_another_owner_had_a_shard_remove_nothing() {
-    let mut scene = Scene::new(usize::MAX);
-    scene.owned("room", vec![local(1, 1)]);
-    let other = PresenceReport { shard: 1, ..report_of(1, true, vec![local(2, 1)]) };
-    scene.take(other);
-    scene.take(report_of(8, false, vec![local(1, 0)]));
-    let [(ask, Some(1))] = asks(&scene.pass(GRACE + TICK))[..] else { panic!("not asked") };
-    let now = scene.now();
-    scene.table.lost(&gateway(1), 1, &group("room"), now);
-    scene.table.take_decisions();
-    assert_eq!(notices(&scene.answer(ask, Vec::new(), true)), Vec::<&NoticeKind>::new());
-    let [(ask, Some(1))] = asks(&scene.pass(RETRY + TICK))[..] else { panic!("not asked") };
-    assert_eq!(notices(&scene.answer(ask, Vec::new(), true)), [&NoticeKind::MemberRemoved(id(1))]);
 }

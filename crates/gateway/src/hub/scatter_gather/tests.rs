@@ -59,3 +59,14 @@ fn shard_with_more_clients_ends_the_page() {
     let parts = vec![part(&[2, 5], true), part(&[1, 3], true)];
     assert_eq!(merged(parts, 10), (vec![1, 2, 3], Some(3)));
 }
+
+#[test]
+fn owner_of_another_shard_only_learns_nothing_about_departures() {
+    let part = || PartialAnswer::Presence(PresenceAnswer { clients: 1, members: Vec::new() });
+    let query =
+        || Query::Presence { group: Group::new("room").unwrap(), members: Some(Vec::new()) };
+    let Answer::Presence(both) = merge(query(), vec![part(), part()]) else { panic!() };
+    assert_eq!(both.clients, 2);
+    let refused = merge(query(), vec![part(), PartialAnswer::NotOwner]);
+    assert_eq!(refused, Answer::Unavailable);
+}

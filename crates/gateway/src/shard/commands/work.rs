@@ -96,11 +96,15 @@ impl Shard {
             Answered::Slices(enumeration) => self.begin(Work::Enumerate { token, enumeration }),
             Answered::Presence { group, members } => {
                 let clients = self.directory.watched_count(&group);
-                if members.is_some() {
-                    self.presence.asked_about_departures(from, &group);
-                }
-                let answer = self.presence.answer(&group, members.as_deref(), clients);
-                let part = PartialAnswer::Presence(answer);
+                // Members are listed in questions of owners, about departures.
+                let part = match members.is_some() && !self.presence.is_owner(from, &group) {
+                    true => PartialAnswer::NotOwner,
+                    false => PartialAnswer::Presence(self.presence.answer(
+                        &group,
+                        members.as_deref(),
+                        clients,
+                    )),
+                };
                 self.gateway.hub.push(ToHub::PartialAnswer { token, part });
             }
             Answered::Renewal { client, token: new } => {

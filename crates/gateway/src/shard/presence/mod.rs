@@ -371,18 +371,18 @@ impl Presence {
         }
     }
 
-    /// A worker asks about departures from a group: it takes itself for the owner.
-    pub(super) fn asked_about_departures(&mut self, from: LinkId, group: &Group) {
-        if self.owners.of(group).is_none_or(|owner| owner.link != from) {
-            self.owners.doubt(from);
-        }
+    /// Whether the peer owns the group. A worker that takes itself for the owner here and is not
+    /// learns nothing about departures: its decision could come behind one of the owner, to the
+    /// contrary.
+    pub(super) fn is_owner(&self, from: LinkId, group: &Group) -> bool {
+        let is = |owner: Option<Owner>| owner.is_some_and(|owner| owner.link == from);
+        // Its owner may not have been determined again since the watchers have changed.
+        is(self.owners.of(group)) && self.groups.get(group).is_none_or(|it| is(it.owner()))
     }
 
-    /// The owner's application was notified of what has come by the report of that number. Another
-    /// worker that takes itself for an owner may have notified it of the opposite since.
+    /// The owner's application was notified of what has come by the report of that number.
     pub(super) fn notified(&mut self, from: LinkId, group: &Group, number: u64) {
         if self.obeys(from, group)
-            && !self.owners.is_doubted_except(from)
             && let Some(watched) = self.groups.get_mut(group)
         {
             watched.notified(number);

@@ -1,7 +1,7 @@
 //! The owners of watched groups, and what is to be sent to each: a value.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 
@@ -22,9 +22,6 @@ pub(super) struct Owners {
     last: u64,
     /// Groups whose owner may have changed.
     pub(super) recheck: Vec<Group>,
-    /// Workers that have decided on departures of groups of other owners: gateways may disagree on
-    /// the owner.
-    doubtful: BTreeSet<LinkId>,
     /// Whether any has ever watched uids: their states are kept up to date from then on.
     pub(super) watches_uids: bool,
 }
@@ -73,7 +70,6 @@ impl Owners {
         let is_wider =
             watchers.iter().flat_map(|watcher| &watcher.prefixes).any(|prefix| !had(prefix));
         self.watchers = watchers;
-        self.doubtful.retain(|link| self.watchers.iter().any(|watcher| watcher.link == *link));
         let mut all = self.watchers.iter().flat_map(|watcher| &watcher.prefixes);
         self.watches_uids |= all.any(watched_uid::is_watched_by);
         self.queues.retain(|link, _| self.watchers.iter().any(|watcher| watcher.link == *link));
@@ -84,18 +80,6 @@ impl Owners {
             });
         }
         is_wider
-    }
-
-    /// That worker takes itself for the owner of a group that it does not own here.
-    pub(super) fn doubt(&mut self, link: LinkId) {
-        if self.watchers.iter().any(|watcher| watcher.link == link) {
-            self.doubtful.insert(link);
-        }
-    }
-
-    /// Whether a worker other than this one takes itself for an owner.
-    pub(super) fn is_doubted_except(&self, link: LinkId) -> bool {
-        self.doubtful.iter().any(|other| *other != link)
     }
 
     /// The owner of a group.

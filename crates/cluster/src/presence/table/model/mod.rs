@@ -65,6 +65,13 @@ fn clients_and_applications_see_the_truth_after_lost_links_and_owners() {
     seeds(500).for_each(|seed| run(seed, Faults::GatewaysStay));
 }
 
+/// Rare: an owner that has lost a shard takes a member for known that another one has removed, and
+/// one that does not own a shard removes a member that is away from it for a moment.
+#[test]
+fn applications_see_the_truth_although_another_owner_has_removed_a_member() {
+    [3939, 4393].into_iter().for_each(|seed| run(seed, Faults::GatewaysStay));
+}
+
 #[test]
 fn clients_see_the_truth_after_deaths_of_gateways_and_owners() {
     seeds(500).for_each(|seed| run(seed, Faults::GatewaysToo));

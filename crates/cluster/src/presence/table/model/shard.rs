@@ -77,8 +77,6 @@ pub(super) struct Shard {
     is_notified: bool,
     occupied_in: Option<u64>,
     reported_clients: usize,
-    /// Links of workers that take themselves for the owner.
-    doubtful: BTreeSet<u64>,
 }
 
 impl Shard {
@@ -102,7 +100,6 @@ impl Shard {
             is_notified: false,
             occupied_in: None,
             reported_clients: 0,
-            doubtful: BTreeSet::new(),
         }
     }
 
@@ -262,9 +259,9 @@ impl Shard {
                     self.view = Some(view);
                 }
             }
-            Order::Notified(number) => self.set_notified(link, number),
+            Order::Notified(number) => self.set_notified(number),
             Order::Settled(number) => {
-                self.set_notified(link, number);
+                self.set_notified(number);
                 self.tombstones.retain(|_, told| told.is_none_or(|told| number < told));
                 if self.emptied.is_some_and(|emptied| emptied <= number) && self.clients.is_empty()
                 {
@@ -275,21 +272,7 @@ impl Shard {
         }
     }
 
-    /// A worker asks about departures.
-    pub(super) fn asked(&mut self, link: u64) {
-        if self.owner != Some(link) {
-            self.doubtful.insert(link);
-        }
-    }
-
-    pub(super) fn set_watchers(&mut self, watchers: &BTreeSet<u64>) {
-        self.doubtful.retain(|link| watchers.contains(link));
-    }
-
-    fn set_notified(&mut self, link: u64, number: u64) {
-        if self.doubtful.iter().any(|other| *other != link) {
-            return;
-        }
+    fn set_notified(&mut self, number: u64) {
         self.is_notified |= self.occupied_in.is_some_and(|at| at <= number);
         let now = self.appeared.extract_if(.., |_, at| *at <= number);
         self.notified.extend(now.map(|(id, _)| id));

@@ -67,17 +67,22 @@ fn member_that_was_absent_meanwhile_was_not_notified() {
 }
 
 #[test]
-fn nothing_counts_as_notified_while_another_worker_decides_on_departures() {
+fn worker_that_does_not_own_a_group_learns_nothing_about_departures() {
     let mut scene = Scene::with_view(&["a"]);
+    assert!(scene.presence.is_owner(LinkId(1), &room()));
+    assert!(!scene.presence.is_owner(LinkId(2), &room()), "watches nothing");
     scene.set_watchers(vec![watcher(1, 9), watcher(2, 9)]);
     let owner = scene.report_to().0;
-    scene.presence.asked_about_departures(LinkId(3 - owner), &room());
-    scene.presence.settled(LinkId(owner), &room(), u64::MAX);
-    assert_eq!(scene.next_owner(3), (false, Vec::new()));
-    // The other one is gone, and the owner's own questions are right.
-    scene.presence.asked_about_departures(LinkId(3), &room());
-    scene.presence.settled(LinkId(3), &room(), u64::MAX);
-    assert_eq!(scene.next_owner(4), (true, vec!["a".to_owned()]));
+    for link in [1, 2] {
+        let room_without_clients = group("p-without-clients");
+        assert_eq!(scene.presence.is_owner(LinkId(link), &room()), link == owner);
+        let owner = scene.presence.owners.of(&room_without_clients).unwrap().link;
+        let is_owner = scene.presence.is_owner(LinkId(link), &room_without_clients);
+        assert_eq!(is_owner, LinkId(link) == owner);
+    }
+    scene.presence.set_watchers(vec![watcher(3, 9)].into());
+    // The group has not got its new owner yet.
+    assert!(!(1..4).any(|link| scene.presence.is_owner(LinkId(link), &room())));
 }
 
 #[test]

@@ -118,10 +118,8 @@ impl World {
             links.get(number)?.is_watched.then_some((&workers[*worker].instance, *number))
         });
         let watched: Vec<_> = watched.collect();
-        let watchers = watched.iter().map(|(_, number)| *number).collect();
         let owner = rendezvous(group().as_bytes(), watched.into_iter());
         for shard in &mut gateways[gateway].shards {
-            shard.set_watchers(&watchers);
             if shard.owner() == owner {
                 continue;
             }

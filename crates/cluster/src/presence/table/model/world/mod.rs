@@ -25,7 +25,8 @@ const GRACE: Duration = Duration::from_secs(3);
 enum ToWorker {
     Report(PresenceNotified, PresenceReport),
     Lost(u16),
-    Answer(u64, PresenceAnswer),
+    /// `None` if the gateway has another owner.
+    Answer(u64, Option<PresenceAnswer>),
 }
 
 #[derive(Debug)]

@@ -98,10 +98,13 @@ impl World {
             }
             ToWorker::Lost(shard) => table.lost(&gateway, shard, &group(), now),
             ToWorker::Answer(ask, answer) => {
-                if let Some((missing, _)) = self.workers[worker].asks.get_mut(&ask)
+                if let Some((missing, is_complete)) = self.workers[worker].asks.get_mut(&ask)
                     && missing.remove(&gateway)
                 {
-                    self.workers[worker].table.answered(ask, answer, now);
+                    match answer {
+                        Some(answer) => self.workers[worker].table.answered(ask, answer, now),
+                        None => *is_complete = false,
+                    }
                     self.conclude(worker, ask);
                 }
             }
@@ -127,10 +130,10 @@ impl World {
                 }
             }
             ToGateway::Query(ask, members) => {
-                if members.is_some() {
-                    self.gateways[gateway].shards.iter_mut().for_each(|it| it.asked(number));
-                }
-                let answer = answer(&self.gateways[gateway], members.as_deref());
+                let gateway = &self.gateways[gateway];
+                let owns = gateway.shards.iter().all(|shard| shard.owner() == Some(number));
+                let answer =
+                    (members.is_none() || owns).then(|| answer(gateway, members.as_deref()));
                 if !link.is_broken {
                     link.to_worker.push_back(ToWorker::Answer(ask, answer));
                 }
