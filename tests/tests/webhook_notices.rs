@@ -111,6 +111,44 @@ async fn uid_whose_gateway_is_killed_goes_offline() {
     assert_eq!(of_uid(&receiver.received(), "bob"), ["online"], "it has a client elsewhere");
 }
 
+#[tokio::test]
+async fn notice_that_waits_when_its_worker_is_killed_is_sent_by_the_next_one() {
+    for batch in ["1", "50"] {
+        let refused = |request: &Received| match String::from_utf8_lossy(&request.body) {
+            body if body.contains("online") || body.contains("offline") => Reply::status(503),
+            _ if request.header("ce-type").starts_with("gw.uid.") => Reply::status(503),
+            _ => with_uid(request),
+        };
+        let receiver = Receiver::start(refused).await;
+        let keys = format!("events = [\"connect\", \"online\", \"offline\"]\nbatch = {batch}");
+        let file = HookFile::new(&[(receiver.url("/"), &keys)]);
+        let builder = file.suite().worker_flag("--presence-grace", "0");
+        let mut suite = builder.gateways(1).workers(1).start().await;
+        let (ann, mut number) = (suite.named_browser("ann", 0).await, 0);
+        let mut ann = Some(ann);
+        for kind in ["online", "offline"] {
+            let sent = || {
+                let of_kind = |it: &&Received| {
+                    it.header("ce-type").ends_with(kind)
+                        || String::from_utf8_lossy(&it.body).contains(&format!("gw.uid.{kind}"))
+                };
+                receiver.received().iter().filter(of_kind).count()
+            };
+            if kind == "offline" {
+                ann.take().unwrap().close().await;
+            }
+            eventually(format!("{kind} is refused"), async || (0 < sent()).then_some(())).await;
+            suite.workers[number].kill();
+            number += 1;
+            receiver.answer(with_uid);
+            let before = sent();
+            suite.add_worker().await;
+            eventually(format!("{kind} is sent"), async || (before < sent()).then_some(())).await;
+            receiver.answer(refused);
+        }
+    }
+}
+
 /// The events of batches, in the order received.
 fn batched(received: &[Received]) -> Vec<Value> {
     let batches = received.iter().filter(|request| {

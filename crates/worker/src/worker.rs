@@ -130,7 +130,7 @@ pub trait Worker: Send + Sync + 'static {
     /// before the handler has returned, the next owner gives the notice again. A handler that fails
     /// or panics is counted and logged, and not called again.
     ///
-    /// Up to 256 handlers run at a time. Notices of about 64 MiB wait for them; what is more is
+    /// Up to 4,096 handlers run at a time. Notices of about 64 MiB wait for them; what is more is
     /// dropped, and counted in `pushsuite_worker_presence_notices_dropped_total`.
     fn on_presence(&self, _notice: &Notice) -> impl Future<Output = anyhow::Result<()>> + Send {
         async { Ok(()) }

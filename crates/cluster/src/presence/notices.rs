@@ -20,8 +20,9 @@ use crate::shared::Shared;
 /// Bytes of notices that wait for handlers, approximately. Beyond it they are dropped.
 const LIMIT: usize = 64 * 1024 * 1024;
 
-/// Maximum number of handlers that run at the same time.
-const AT_ONCE: usize = 256;
+/// Maximum number of handlers that run at the same time. Some wait for others, such as for the
+/// receiver of a webhook.
+const AT_ONCE: usize = 4096;
 
 /// Work for one group, in order.
 #[derive(Debug)]

@@ -169,7 +169,7 @@ impl Worker for Webhook {
     }
 
     async fn on_presence(&self, notice: &Notice) -> anyhow::Result<()> {
-        self.report_occupancy(notice);
+        self.report_occupancy(notice).await;
         Ok(())
     }
 
@@ -178,7 +178,7 @@ impl Worker for Webhook {
     }
 
     async fn on_uid(&self, notice: &UidNotice) -> anyhow::Result<()> {
-        self.report_uid(notice);
+        self.report_uid(notice).await;
         Ok(())
     }
 

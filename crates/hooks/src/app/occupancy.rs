@@ -1,11 +1,14 @@
 //! `gw.group.occupied`, `gw.group.vacated`, `gw.uid.online` and `gw.uid.offline`: posted, since no
-//! client waits for them.
+//! client waits for them. A notice is handled once its requests are accepted, so that the next owner
+//! posts them again if this process is killed before; but after a while it is handled in any case.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use push_suite_worker::{Notice, NoticeKind, UidNotice};
 use runtime::clock;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::{JSON, Planned, Webhook};
 use crate::{
@@ -14,6 +17,10 @@ use crate::{
     engine::{HookRequest, OrderKey},
     settings::Kind,
 };
+
+/// How long a notice waits for its requests: a receiver that is away must not hold up the notices
+/// for others. Later, the requests are sent as long as this process lives.
+const WAIT: Duration = Duration::from_secs(15);
 
 /// A change of a group or a uid.
 struct Change<'a> {
@@ -28,7 +35,7 @@ struct Change<'a> {
 
 impl Webhook {
     /// Posts a notice about a group to every webhook that receives it, in the order of the group.
-    pub(super) fn report_occupancy(&self, notice: &Notice) {
+    pub(super) async fn report_occupancy(&self, notice: &Notice) {
         let (kind, name) = match notice.kind {
             NoticeKind::Occupied => (Kind::Occupied, "gw.group.occupied"),
             NoticeKind::Vacated => (Kind::Vacated, "gw.group.vacated"),
@@ -40,11 +47,14 @@ impl Webhook {
         let (source, subject) = ("/groups", notice.group.as_bytes());
         let change = Change { name, source, subject, number, body: body.into() };
         let plan = self.plan();
-        plan.of_group(kind, &notice.group).for_each(|planned| self.post(planned, &change));
+        let posted: Vec<_> =
+            plan.of_group(kind, &notice.group).map(|planned| self.post(planned, &change)).collect();
+        drop(plan);
+        settled(posted).await;
     }
 
     /// Posts a notice about a uid to every webhook that receives it, in the order of the uid.
-    pub(super) fn report_uid(&self, notice: &UidNotice) {
+    pub(super) async fn report_uid(&self, notice: &UidNotice) {
         let (kind, name) = match notice.is_online {
             true => (Kind::Online, "gw.uid.online"),
             false => (Kind::Offline, "gw.uid.offline"),
@@ -54,10 +64,13 @@ impl Webhook {
         let Ok(body) = serde_json::to_vec(&body) else { return };
         let (source, subject) = ("/uids", notice.uid.as_bytes());
         let change = Change { name, source, subject, number, body: body.into() };
-        self.plan().of_uids(kind).for_each(|planned| self.post(planned, &change));
+        let posted: Vec<_> =
+            self.plan().of_uids(kind).map(|planned| self.post(planned, &change)).collect();
+        settled(posted).await;
     }
 
-    fn post(&self, planned: &Planned, change: &Change<'_>) {
+    /// `None` if it is dropped.
+    fn post(&self, planned: &Planned, change: &Change<'_>) -> Option<CancellationToken> {
         let event = CloudEvent {
             id: format!("{}-{}{}", encode(change.subject), change.number, change.suffix()),
             kind: change.name,
@@ -72,15 +85,24 @@ impl Webhook {
         let endpoint = planned.endpoint(planned.hook.delivery());
         if let Some(batching) = &planned.batching {
             // The engine counts what is dropped.
-            let _ = endpoint.post_in_batch(event.structured(&change.body), batching);
-            return;
+            return endpoint.post_in_batch_settled(event.structured(&change.body), batching).ok();
         }
         let origin = planned.hook.origin().map(str::to_owned);
         let head = SignedHead { event, secrets: Arc::clone(&planned.secrets), origin };
         let request = HookRequest::new(head, change.body.clone());
         let key = OrderKey::new([change.source.as_bytes(), change.subject].concat());
-        let _ = endpoint.post(&key, request);
+        endpoint.post_settled(&key, request).ok()
     }
+}
+
+/// Waits until requests are accepted or given up, for a while.
+async fn settled(posted: Vec<Option<CancellationToken>>) {
+    let all = async {
+        for token in posted.iter().flatten() {
+            token.cancelled().await;
+        }
+    };
+    let _ = timeout(WAIT, all).await;
 }
 
 impl Change<'_> {

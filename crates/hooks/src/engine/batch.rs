@@ -6,6 +6,7 @@ use std::{collections::VecDeque, fmt, mem, sync::Arc};
 use bytes::{BufMut, Bytes, BytesMut};
 use runtime::supervise;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Endpoint,
@@ -41,15 +42,39 @@ pub(super) struct Batches {
 struct Event {
     json: Bytes,
     batching: Arc<Batching>,
-    /// Receives when its batch is answered or given up. If nothing waits for it any more, the event
-    /// is left out.
-    settled: Option<oneshot::Sender<()>>,
+    settled: Settled,
+}
+
+/// How it is reported that the batch of an event is answered or given up.
+#[derive(Debug)]
+enum Settled {
+    /// It is not.
+    Unreported,
+    /// This is cancelled.
+    Noted(CancellationToken),
+    /// This receives. If nothing waits for it any more, the event is left out.
+    Awaited(oneshot::Sender<()>),
+}
+
+impl Settled {
+    fn is_left_out(&self) -> bool {
+        matches!(self, Self::Awaited(sender) if sender.is_closed())
+    }
+
+    fn report(self) {
+        match self {
+            Self::Unreported => {}
+            Self::Noted(token) => token.cancel(),
+            // Whatever waits may have ended.
+            Self::Awaited(sender) => drop(sender.send(())),
+        }
+    }
 }
 
 /// A batch.
 struct Batch {
     request: HookRequest,
-    settled: Vec<oneshot::Sender<()>>,
+    settled: Vec<Settled>,
     count: usize,
     bytes: usize,
 }
@@ -77,7 +102,7 @@ impl Batches {
         let mut left_out = (0, 0);
         while let Some(event) = self.events.front() {
             let length = event.json.len();
-            let is_cancelled = event.settled.as_ref().is_some_and(oneshot::Sender::is_closed);
+            let is_cancelled = event.settled.is_left_out();
             let fits = batching.as_ref().is_none_or(|batching| {
                 Arc::ptr_eq(batching, &event.batching)
                     && count < batching.most
@@ -94,7 +119,7 @@ impl Batches {
             body.put_u8(if count == 0 { b'[' } else { b',' });
             body.put(event.json);
             (count, bytes) = (count + 1, bytes + length);
-            settled.extend(event.settled);
+            settled.push(event.settled);
             batching = Some(event.batching);
         }
         self.done(left_out);
@@ -118,7 +143,24 @@ impl Endpoint {
     /// # Errors
     /// When the queue is full, or the receiver switched off: then the event is dropped, and counted.
     pub fn post_in_batch(&self, json: Bytes, batching: &Arc<Batching>) -> Result<(), QueueFull> {
-        self.push_in_batch(Event { json, batching: Arc::clone(batching), settled: None })
+        let settled = Settled::Unreported;
+        self.push_in_batch(Event { json, batching: Arc::clone(batching), settled })
+    }
+
+    /// The same. The returned token is cancelled once the event is accepted, or dropped and counted;
+    /// not if the queues are stopped.
+    ///
+    /// # Errors
+    /// Those of [`post_in_batch`](Self::post_in_batch).
+    pub fn post_in_batch_settled(
+        &self,
+        json: Bytes,
+        batching: &Arc<Batching>,
+    ) -> Result<CancellationToken, QueueFull> {
+        let token = CancellationToken::new();
+        let settled = Settled::Noted(token.clone());
+        self.push_in_batch(Event { json, batching: Arc::clone(batching), settled })?;
+        Ok(token)
     }
 
     /// The same. The returned end receives once the event is accepted, or dropped and counted; it
@@ -133,7 +175,7 @@ impl Endpoint {
         batching: &Arc<Batching>,
     ) -> Result<oneshot::Receiver<()>, QueueFull> {
         let (sender, receiver) = oneshot::channel();
-        let settled = Some(sender);
+        let settled = Settled::Awaited(sender);
         self.push_in_batch(Event { json, batching: Arc::clone(batching), settled })?;
         Ok(receiver)
     }
@@ -189,10 +231,7 @@ impl Endpoint {
                 (counted..count).for_each(|_| receiver.metrics.dropped(reason));
             }
             if !matches!(delivered, Delivered::Stopped) {
-                // Whatever waits may have ended.
-                for waits in settled {
-                    let _ = waits.send(());
-                }
+                settled.into_iter().for_each(Settled::report);
             }
         }
     }

@@ -55,7 +55,7 @@ pub(super) struct Receiver {
     /// Notified when the circuit closes, or its probe has ended.
     circuit_changed: Notify,
     places: Semaphore,
-    lanes: Mutex<Lanes<OrderKey, HookRequest>>,
+    lanes: Mutex<Lanes<OrderKey, Posted>>,
     pub(super) batches: Mutex<Batches>,
     /// It has answered 410.
     is_off: AtomicBool,
@@ -64,6 +64,9 @@ pub(super) struct Receiver {
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
 }
+
+/// A queued request, and what is cancelled once it is accepted, or given up.
+type Posted = (HookRequest, Option<CancellationToken>);
 
 /// How requests are sent to a receiver.
 #[derive(Clone, Copy, Debug)]
@@ -97,13 +100,32 @@ impl Endpoint {
     /// When the queue is full, or the receiver switched off: then the request is dropped, and
     /// counted.
     pub fn post(&self, key: &OrderKey, request: HookRequest) -> Result<(), QueueFull> {
+        self.push(key, (request, None))
+    }
+
+    /// The same. The returned token is cancelled once the request is accepted, or dropped and
+    /// counted; not if the queues are stopped.
+    ///
+    /// # Errors
+    /// Those of [`post`](Self::post).
+    pub fn post_settled(
+        &self,
+        key: &OrderKey,
+        request: HookRequest,
+    ) -> Result<CancellationToken, QueueFull> {
+        let settled = CancellationToken::new();
+        self.push(key, (request, Some(settled.clone())))?;
+        Ok(settled)
+    }
+
+    fn push(&self, key: &OrderKey, posted: Posted) -> Result<(), QueueFull> {
         let Receiver { lanes, metrics, tasks, .. } = &*self.receiver;
         if self.is_off() {
             metrics.dropped(Dropped::Off);
             return Err(QueueFull);
         }
-        let bytes = request.body.len() + key.len() + size_of::<HookRequest>();
-        let pushed = lanes.lock().push(key, request, bytes);
+        let bytes = posted.0.body.len() + key.len() + size_of::<Posted>();
+        let pushed = lanes.lock().push(key, posted, bytes);
         match pushed {
             Pushed::Full => {
                 metrics.dropped(Dropped::QueueFull);
@@ -124,9 +146,10 @@ impl Endpoint {
     async fn lane(self, key: OrderKey) {
         let lanes = &self.receiver.lanes;
         let mut next = lanes.lock().first(&key);
-        while let Some(request) = next {
-            if let Delivered::Stopped = self.deliver(&request, &self.receiver.stop).await {
-                self.receiver.metrics.dropped(Dropped::Stopped);
+        while let Some((request, settled)) = next {
+            match self.deliver(&request, &self.receiver.stop).await {
+                Delivered::Stopped => self.receiver.metrics.dropped(Dropped::Stopped),
+                _ => settled.iter().for_each(CancellationToken::cancel),
             }
             let mut lanes = lanes.lock();
             let before = (lanes.count(), lanes.bytes());

@@ -16,7 +16,11 @@ fn batching(most: usize) -> Arc<Batching> {
 }
 
 fn event(json: &str, batching: &Arc<Batching>) -> Event {
-    Event { json: json.to_owned().into(), batching: Arc::clone(batching), settled: None }
+    Event {
+        json: json.to_owned().into(),
+        batching: Arc::clone(batching),
+        settled: Settled::Unreported,
+    }
 }
 
 #[test]
@@ -28,7 +32,7 @@ fn batch_has_events_of_one_kind_in_order_up_to_its_limits() {
         assert_eq!(starts, number == 1);
     }
     let (sender, waits) = oneshot::channel();
-    batches.push(Event { settled: Some(sender), ..event("5", &three) }).unwrap();
+    batches.push(Event { settled: Settled::Awaited(sender), ..event("5", &three) }).unwrap();
     drop(waits);
     let long = "x".repeat(LONGEST);
     for json in ["6", &long, "7"] {
