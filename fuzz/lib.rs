@@ -31,7 +31,7 @@ use protocol::{
         },
         json_lines::Lines,
     },
-    discovery::{AboutRegister, FromRegister, ToRegister},
+    discovery::{AboutRegister, FromRegister, RefusedPeers, ToRegister},
     php::{Document, Value, json_decode, json_encode, parse_str, query_of, serialize, unserialize},
 };
 
@@ -146,6 +146,11 @@ pub fn lines(bytes: &[u8]) {
         let _ = AboutRegister::parse(&line);
         if let Ok(message) = FromRegister::parse(&line) {
             message.encode(&mut again);
+        }
+        if let Ok(peers) = RefusedPeers::parse(&line) {
+            again.clear();
+            peers.encode(&mut again);
+            assert_eq!(RefusedPeers::parse(again.trim_ascii_end()), Ok(peers));
         }
     }
 }

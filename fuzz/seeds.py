@@ -173,6 +173,13 @@ for line in vectors.read_text().splitlines():
             # The target stands behind its own name.
             targets.append(body.split(b'"REQUEST_URI";', 1)[1].split(b'"')[1])
 
+refused = {"from": "10.0.0.2", "kind": "gateway", "address": "10.0.0.2:2900", "reason": "wrong_key"}
+for line in (
+    {"event": "refused_peers", "secret_key": "s3cret"},
+    {"event": "refused_peers", "peers": [{**refused, "times": 14, "ago": 350}, {"from": "::1"}]},
+):
+    seed("register_lines", json.dumps(line).encode() + b"\n")
+
 for value in values:
     seed("php_value", value)
     header = bytes(23) + len(value).to_bytes(4, "big")

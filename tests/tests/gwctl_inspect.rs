@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use suite_tests::{
     Browser, Gwctl, Raw, Suite, eventually, on_one_and_three_threads, suite::Builder,
 };
+use tokio::net::TcpListener;
 
 on_one_and_three_threads!(
     status_shows_a_cluster_on_one_screen,
@@ -166,7 +167,10 @@ async fn worker_that_stands_still_is_found_with_the_next_step(threads: usize) {
     let status = until(&gwctl, &["status"], stands_still).await;
     let finding = &status["findings"][0];
     assert_eq!((&finding["severity"], &finding["topic"]), (&json!("critical"), &json!("workers")));
-    assert!(finding["next"].as_str().unwrap().contains("restart it"), "{finding}");
+    let next = finding["next"].as_str().unwrap();
+    assert!(next.contains("(`systemctl restart business-worker@1` on 127.0.0.1)"), "{finding}");
+    assert!(next.starts_with("its process is stopped"), "{finding}");
+    assert!(problems(&status)[0].contains(" and sent nothing, "), "{finding}");
     let screen = gwctl.run(&["status"]).await;
     assert!(
         screen.out.starts_with("critical: worker 127.0.0.1:BusinessWorker:1 stands still"),
@@ -281,4 +285,68 @@ async fn check_says_that_the_secret_is_wrong() {
     assert!(check.out.starts_with("CRITICAL: 1 of 1 checks\n"), "{check:?}");
     assert!(check.out.contains("does not accept the secret key"), "{check:?}");
     assert!(check.out.contains("next: set GW_SECRET_KEY"), "{check:?}");
+}
+
+#[tokio::test]
+async fn gateway_with_another_secret_is_named_by_the_register_that_refuses_it() {
+    let suite = Suite::builder().plain().registers(2).gateways(1).workers(1).start().await;
+    let gwctl = Gwctl::of(&suite);
+    until(&gwctl, &["status"], |it, code| code == 0 && problems(it).is_empty()).await;
+    let wrong = Gwctl::of(&suite).with("GW_SECRET_KEY", "x").run(&["groups"]).await;
+    assert_eq!(wrong.code, 1);
+    let refused = |it: &Value, _| problems(it).iter().any(|it| it.contains(" a peer on 127.0.0.1"));
+    let status = until(&gwctl, &["status"], refused).await;
+    assert_eq!(status["findings"][0]["severity"], json!("warning"), "a tool, not a gateway");
+
+    let (listen, inner) = (suite_tests::ports::free(), suite_tests::ports::free());
+    let (listen, port) = (format!("ws://{listen}"), inner.port().to_string());
+    let flags = ["--listen", &listen, "--lan-port", &port, "--secret-key", "other"];
+    let mut other = suite.start_process("other", "gateway", &flags);
+    let name = format!(" refuses gateway {inner} (from 127.0.0.1): it has another secret");
+    let refused = |it: &Value, code| code == 1 && problems(it).iter().any(|it| it.contains(&name));
+    let status = until(&gwctl, &["status"], refused).await;
+    let of_gateway: Vec<&Value> = status["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|it| it["severity"] == json!("critical"))
+        .collect();
+    let [finding] = of_gateway[..] else { panic!("once for both registers: {status}") };
+    assert!(finding["next"].as_str().unwrap().contains("and restart its gateway"), "{finding}");
+    assert_eq!(status["gateways"].as_array().unwrap().len(), 1);
+
+    let registers = gwctl.run(&["registers"]).await;
+    assert_eq!(registers.code, 1);
+    let row = format!("\ngateway {inner} (from 127.0.0.1)  ");
+    assert_eq!(registers.out.matches(&row).count(), 2, "{registers:?}");
+    assert_eq!(gwctl.run(&["check", "connection"]).await.code, 2);
+    other.kill();
+}
+
+#[tokio::test]
+async fn worker_whose_handlers_hang_is_told_from_one_that_is_stopped() {
+    let receiver = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("worker.toml");
+    let url = receiver.local_addr().unwrap();
+    let secret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+    let hook = format!("[[webhook]]\nurl = \"http://{url}/\"\nsecret = \"{secret}\"\n");
+    std::fs::write(&file, format!("{hook}events = [\"message\"]\ntimeout = 600\n")).unwrap();
+    let suite = Suite::builder()
+        .app("webhook")
+        .workers(1)
+        .gateways(1)
+        .worker_flag("--config", file.to_str().unwrap())
+        .start()
+        .await;
+    let mut browser = suite.browser(0).await;
+    browser.send("no answer").await;
+    let gwctl = Gwctl::of(&suite);
+    let hangs = |it: &Value, code| {
+        let still = |problem: &&str| problem.ends_with("liveness probes, so its handlers hang");
+        code == 1 && problems(it).iter().any(still)
+    };
+    let status = until(&gwctl, &["status"], hangs).await;
+    let next = status["findings"][0]["next"].as_str().unwrap();
+    assert!(next.starts_with("mend what its handlers wait for"), "{next}");
 }

@@ -194,7 +194,8 @@ impl PhpRegister {
                             }
                             ToRegister::WorkerConnect(_)
                             | ToRegister::Ping { .. }
-                            | ToRegister::GatewayLeave => {}
+                            | ToRegister::GatewayLeave
+                            | ToRegister::RefusedPeers { .. } => {}
                         }
                     }
                 });

@@ -61,11 +61,12 @@ pub use error::Error;
 pub use inspect::{
     ClientFilter, ClientPage, ClientTrace, ClusterHistory, ClusterTrace, GatewayReport,
     GatewayTrace, HistoryEvent, HistoryFilter, InspectedClient, InvalidPageStart, PageStart,
-    RegisterReport, Tail, TailBatch, TailFrame, TailTarget, WorkerReport, workers,
+    RegisterRefusals, RegisterReport, Tail, TailBatch, TailFrame, TailTarget, WorkerReport,
+    workers,
 };
 pub use merge::Row;
 pub use presence::{Notice, NoticeKind, UidNotice};
-pub use protocol::discovery::AboutRegister;
+pub use protocol::discovery::{AboutRegister, RefusedKind, RefusedPeer};
 pub use protocol::inspect::{
     CertificateStatus, ClientDetails, ClientState, ClosedBy, Closing, Direction, GatewayStatus,
     LifecycleKind, ListenerKind, ListenerStatus, PeerKind, PeerStatus, ReadPause, ThreadStatus,

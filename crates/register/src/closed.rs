@@ -4,6 +4,7 @@ use std::{io, net::SocketAddr};
 
 use bytes::Bytes;
 use prometheus_client::encoding::EncodeLabelSet;
+use protocol::discovery::RefusedKind;
 use runtime::tls;
 
 /// Why a connection ended. Determines the final response, the metric and the log line.
@@ -52,7 +53,12 @@ pub(crate) enum Refused {
     NoAddress,
     /// A wrong secret.
     #[error("wrong secret key")]
-    WrongKey,
+    WrongKey {
+        /// The kind that the peer states, without proof.
+        kind: RefusedKind,
+        /// The inner address that a gateway announces.
+        address: Option<String>,
+    },
     /// A live gateway has announced the same inner address.
     #[error("a gateway at {holder} holds the inner address {address:?}")]
     AddressTaken {
@@ -86,6 +92,11 @@ impl Reason {
         .into_iter()
         .map(|reason| Self { reason })
     }
+
+    /// Its name as a label.
+    pub(crate) const fn name(&self) -> &'static str {
+        self.reason
+    }
 }
 
 impl From<tls::Refused> for Closed {
@@ -110,7 +121,7 @@ impl From<&Refused> for Reason {
                 Refused::BadRequest(_) => "bad_request",
                 Refused::UnknownEvent => "unknown_event",
                 Refused::NoAddress => "no_address",
-                Refused::WrongKey => "wrong_key",
+                Refused::WrongKey { .. } => "wrong_key",
                 Refused::AddressTaken { .. } => "address_taken",
             },
         }

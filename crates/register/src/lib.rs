@@ -27,6 +27,7 @@
 //!   queued.
 //! - An address is a host and a port, in visible ASCII characters.
 //! - An address held by a live native gateway is refused to another instance (`claims.rs`).
+//! - A peer with the secret may ask for the peers that were refused lately.
 //!
 //! The register is ready as soon as it listens, also during the start-up grace: it accepts peers,
 //! and responds once the grace ends.
@@ -40,6 +41,7 @@ mod metrics;
 mod outbox;
 mod peer;
 mod presence;
+mod refusals;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

@@ -11,7 +11,8 @@ use protocol::{
     Secret,
     codec::json_lines::Lines,
     discovery::{
-        self, AboutRegister, Gateway, GatewayConnect, GatewayNotice, RequestParseError, ToRegister,
+        self, AboutRegister, Gateway, GatewayConnect, GatewayNotice, RefusedKind,
+        RequestParseError, ToRegister,
         WorkerConnect,
     },
     inspect::CertificateStatus,
@@ -36,6 +37,7 @@ use crate::{
     membership::{ClaimStatus, Membership},
     metrics::Metrics,
     outbox::{self, Mailbox, Outbox},
+    refusals::Refusals,
 };
 
 /// State shared by all connections.
@@ -51,6 +53,7 @@ pub(crate) struct Shared {
     unauthenticated: Semaphore,
     /// Rate limit of warnings about refused connections.
     warnings: Mutex<Throttle>,
+    refusals: Mutex<Refusals>,
     started: StdInstant,
 }
 
@@ -65,8 +68,18 @@ impl Shared {
         let membership = Mutex::new(Membership::new(grace, metrics.clone()));
         let unauthenticated = Semaphore::new(MAX_UNAUTHENTICATED);
         let warnings = Mutex::new(Throttle::per_second());
-        let started = clock::now();
-        Self { secret, gate, ping_ttl, membership, metrics, unauthenticated, warnings, started }
+        let (refusals, started) = (Mutex::default(), clock::now());
+        Self {
+            secret,
+            gate,
+            ping_ttl,
+            membership,
+            metrics,
+            unauthenticated,
+            warnings,
+            refusals,
+            started,
+        }
     }
 
     pub(crate) fn membership(&self) -> MutexGuard<'_, Membership> {
@@ -92,16 +105,26 @@ impl Shared {
         line.freeze()
     }
 
-    /// Counts and logs a refused connection.
+    /// The peers that were refused lately, as a line.
+    fn refused_peers(&self) -> Bytes {
+        let mut line = BytesMut::new();
+        self.refusals.lock().report(clock::now()).encode(&mut line);
+        line.freeze()
+    }
+
+    /// Counts, keeps and logs a refused connection.
     fn refuse(&self, from: SocketAddr, refused: &Refused) {
         self.metrics.refused(refused);
-        let is_warning =
-            matches!(refused, Refused::WrongKey | Refused::Gate(_) | Refused::AddressTaken { .. });
+        self.refusals.lock().record(from.ip(), refused, clock::now());
+        let is_warning = matches!(
+            refused,
+            Refused::WrongKey { .. } | Refused::Gate(_) | Refused::AddressTaken { .. }
+        );
         let Some(suppressed) = is_warning.then(|| self.admit_warning()).flatten() else {
             return tracing::debug!(%from, reason = %refused, "refused");
         };
         match refused {
-            Refused::WrongKey => {
+            Refused::WrongKey { .. } => {
                 tracing::warn!(%from, suppressed, "wrong secret key; a peer of another cluster?");
             }
             Refused::AddressTaken { address, holder } => {
@@ -317,6 +340,7 @@ fn pong() -> Bytes {
 enum Request {
     Announce(Gateway),
     Subscribe(WorkerConnect),
+    RefusedPeers,
 }
 
 /// Checks the secret of a request. Returns `None` for a request that needs none.
@@ -328,11 +352,23 @@ fn authenticate(request: ToRegister, secret: &Secret) -> Result<Option<Request>,
         ToRegister::WorkerConnect(mut request) => {
             (request.secret_key.take(), Request::Subscribe(request))
         }
+        ToRegister::RefusedPeers { secret_key } => (secret_key, Request::RefusedPeers),
         ToRegister::Ping { .. } | ToRegister::GatewayLeave => return Ok(None),
     };
     match guess {
         Some(guess) if secret.matches(guess.expose()) => Ok(Some(request)),
-        Some(_) | None => Err(Refused::WrongKey),
+        Some(_) | None => Err(request.with_wrong_key()),
+    }
+}
+
+impl Request {
+    fn with_wrong_key(self) -> Refused {
+        let (kind, address) = match self {
+            Self::Announce(gateway) => (RefusedKind::Gateway, Some(gateway.address)),
+            Self::Subscribe(request) if request.instance.is_some() => (RefusedKind::Worker, None),
+            Self::Subscribe(_) | Self::RefusedPeers => (RefusedKind::Other, None),
+        };
+        Refused::WrongKey { kind, address }
     }
 }
 
@@ -350,13 +386,17 @@ impl Registration {
         if let Request::Subscribe(WorkerConnect { about: true, .. }) = &request {
             mailbox.push_line(self.shared.about());
         }
-        let mut membership = self.shared.membership();
         match request {
             Request::Announce(gateway) => {
+                self.shared.refusals.lock().forget(self.from.ip(), &gateway.address);
                 let peer = (mailbox, &self.status);
+                let mut membership = self.shared.membership();
                 membership.announce(self.id, self.from, gateway, peer, clock::now());
             }
-            Request::Subscribe(request) => membership.subscribe(self.id, mailbox, request),
+            Request::Subscribe(request) => {
+                self.shared.membership().subscribe(self.id, mailbox, request);
+            }
+            Request::RefusedPeers => mailbox.push_line(self.shared.refused_peers()),
         }
     }
 

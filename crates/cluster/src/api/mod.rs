@@ -8,6 +8,7 @@ mod operate;
 mod partial;
 mod presence;
 mod queries;
+mod refusals;
 mod registers;
 mod request;
 mod retained;

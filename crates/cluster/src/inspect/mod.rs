@@ -3,6 +3,7 @@
 mod clients;
 mod gateways;
 mod history;
+mod refusals;
 mod registers;
 mod tail;
 mod trace;
@@ -11,6 +12,7 @@ pub use self::{
     clients::{ClientFilter, ClientPage, InspectedClient, InvalidPageStart, PageStart},
     gateways::{GatewayReport, WorkerReport, workers},
     history::{ClusterHistory, HistoryEvent, HistoryFilter},
+    refusals::RegisterRefusals,
     registers::RegisterReport,
     tail::{Tail, TailBatch, TailFrame, TailTarget},
     trace::{ClientTrace, ClusterTrace, GatewayTrace},

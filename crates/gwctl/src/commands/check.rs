@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Context, certificates::certificates, observe::observe, registers::registers};
 use crate::{
     failure::Failure,
-    health::{Finding, Severity, Topic},
+    health::{Finding, Severity, Topic, judge_refused},
     output::{Page, Paint, View, age},
     session::Session,
 };
@@ -100,7 +100,7 @@ impl Checks {
 impl Check {
     pub(crate) async fn run(self, context: &Context) -> Result<u8, Failure> {
         let topics = if self.topics.is_empty() { ALL.to_vec() } else { self.topics.clone() };
-        let connection = connection(context).await?;
+        let (connection, refused) = connection(context).await?;
         let observed = match Session::open(&context.settings).await {
             Ok(session) => observe(context, &session).await.ok().map(|cluster| (session, cluster)),
             Err(_) => None,
@@ -111,7 +111,9 @@ impl Check {
                 findings.into_iter().filter(|finding| finding.topic == topic).collect::<Vec<_>>()
             };
             checks.push(match (topic, &observed) {
-                (Topic::Connection, None) => Checks::new(topic, connection.clone()),
+                (Topic::Connection, None) => {
+                    Checks::new(topic, [&connection[..], &refused].concat())
+                }
                 (Topic::Connection, Some((_, cluster))) => {
                     let mut all = of_topic(cluster.findings());
                     all.extend(connection.iter().cloned());
@@ -141,11 +143,13 @@ impl Check {
     }
 }
 
-/// Connects to each register.
-async fn connection(context: &Context) -> Result<Vec<Finding>, Failure> {
+/// Connects to each register. Returns what is wrong with registers, and with peers that they
+/// refuse, of which the state of the cluster has the same.
+async fn connection(context: &Context) -> Result<(Vec<Finding>, Vec<Finding>), Failure> {
     let mut findings = Vec::new();
     let registers = registers(&context.settings).await?;
     let all = registers.iter().all(|register| !register.connected);
+    let refused = judge_refused(registers.iter().flat_map(|register| &register.refused).cloned());
     for register in registers {
         let severity = match (register.connected, all) {
             (true, _) if register.problem.is_none() => continue,
@@ -159,7 +163,7 @@ async fn connection(context: &Context) -> Result<Vec<Finding>, Failure> {
             next: register.next.unwrap_or_default(),
         });
     }
-    Ok(findings)
+    Ok((findings, refused))
 }
 
 /// Sends a message to a group without members: every thread of every gateway executes that, and

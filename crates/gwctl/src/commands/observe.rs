@@ -7,7 +7,7 @@ use push_suite_cluster::workers;
 use super::Context;
 use crate::{
     failure::{Failure, advice},
-    health::{Cluster, Gateway},
+    health::{Cluster, Gateway, refused},
     output::Gap,
     session::Session,
 };
@@ -25,7 +25,9 @@ pub(crate) async fn observe(context: &Context, session: &Session) -> Result<Clus
 /// # Errors
 /// When no gateway is known.
 pub(crate) async fn cluster(registers: usize, session: &Session) -> Result<Cluster, Failure> {
-    let reports = session.partial().gateways().await?;
+    let (reports, refusals) =
+        tokio::join!(session.partial().gateways(), session.cluster().refusals());
+    let reports = reports?;
     let workers = workers(&reports);
     let gateways = reports.into_iter().map(|report| {
         let gateway = report.address.clone();
@@ -41,6 +43,7 @@ pub(crate) async fn cluster(registers: usize, session: &Session) -> Result<Clust
         links: session.cluster().status(),
         gateways: gateways.collect(),
         workers,
+        refused: refused(&refusals),
         now: now(),
     })
 }

@@ -9,6 +9,7 @@ use super::{Context, watch::Watch};
 use crate::{
     args::Settings,
     failure::{FAILED, Failure, advice},
+    health::{Refused, refused},
     names::plain,
     output::{Align, Cell, Page, Paint, Table, View, age},
     session::Session,
@@ -40,6 +41,8 @@ pub(crate) struct Register {
     pub(crate) gateways: usize,
     /// Those of them that cannot be reached from here.
     pub(crate) unreachable: Vec<String>,
+    /// Peers that it has refused lately.
+    pub(crate) refused: Vec<Refused>,
     /// Why it is not connected, or why none of its gateways is.
     pub(crate) problem: Option<String>,
     pub(crate) next: Option<String>,
@@ -71,6 +74,7 @@ pub(crate) async fn registers(settings: &Settings) -> Result<Vec<Register>, Fail
             let asked = session.cluster().registers(settings.timeout).await.pop();
             about = asked.and_then(|report| report.about.ok().flatten());
         }
+        let refused = refused(&session.cluster().refusals().await);
         all.push(Register {
             address: address.to_string(),
             connected: status.registers != 0,
@@ -79,11 +83,33 @@ pub(crate) async fn registers(settings: &Settings) -> Result<Vec<Register>, Fail
             uptime_millis: about.as_ref().map(|about| about.uptime),
             gateways: status.linked + status.missing.len(),
             unreachable: status.missing,
+            refused,
             next: problem.as_ref().and_then(advice),
             problem: problem.map(|error| error.to_string()),
         });
     }
     Ok(all)
+}
+
+/// A row for each refused peer.
+fn refusals<'a>(refused: impl Iterator<Item = &'a Refused>) -> Table {
+    let mut table = Table::new(&[
+        ("REFUSED", Align::Left),
+        ("AT REGISTER", Align::Left),
+        ("TIMES", Align::Right),
+        ("LAST", Align::Right),
+        ("WHY", Align::Left),
+    ]);
+    for it in refused {
+        table.row([
+            it.name().into(),
+            it.register.clone().into(),
+            it.peer.times.to_string().into(),
+            age(Duration::from_millis(it.peer.ago)).into(),
+            Cell::painted(Paint::Red, it.why()),
+        ]);
+    }
+    table
 }
 
 impl View for Shown {
@@ -115,6 +141,11 @@ impl View for Shown {
             ]);
         }
         page.table(&table, "none");
+        let all_refused = || self.registers.iter().flat_map(|register| &register.refused);
+        if all_refused().next().is_some() {
+            page.line("");
+            page.table(&refusals(all_refused()), "none");
+        }
         for register in &self.registers {
             if let Some(problem) = &register.problem {
                 page.painted(Paint::Red, format!("{}: {problem}", register.address));
@@ -124,7 +155,9 @@ impl View for Shown {
     }
 
     fn code(&self) -> u8 {
-        let is_good = |register: &Register| register.connected && register.problem.is_none();
+        let is_good = |register: &Register| {
+            register.connected && register.problem.is_none() && register.refused.is_empty()
+        };
         if self.registers.iter().all(is_good) { 0 } else { FAILED }
     }
 }

@@ -2,6 +2,7 @@
 
 mod certificate;
 mod gateway;
+mod refused;
 mod worker;
 
 use push_suite_cluster::{GatewayStatus, Status, WorkerReport};
@@ -10,6 +11,7 @@ use serde::Serialize;
 use crate::output::Gap;
 
 pub(crate) use certificate::judge as judge_certificate;
+pub(crate) use refused::{Refused, judge as judge_refused, refused};
 pub(crate) use worker::stands_still;
 
 /// How bad a finding is.
@@ -69,6 +71,8 @@ pub(crate) struct Cluster {
     pub(crate) links: Status,
     pub(crate) gateways: Vec<Gateway>,
     pub(crate) workers: Vec<WorkerReport>,
+    /// Peers that registers refuse.
+    pub(crate) refused: Vec<Refused>,
     /// The local time, in milliseconds since the Unix epoch.
     pub(crate) now: u64,
 }
@@ -105,6 +109,7 @@ impl Cluster {
             }
         }
         gateway::compare(self.statuses(), &mut findings);
+        findings.extend(refused::judge(self.refused.iter().cloned()));
         worker::judge(self, &mut findings);
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         findings

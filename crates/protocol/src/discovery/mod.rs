@@ -10,6 +10,7 @@
 //!           "takeovers":[["8e…","4d…","1f…","3c…","4d…"]],"complete":true}
 //! gateway  {"event":"gateway_leave"}
 //! any      {"event":"ping","answer":true}
+//! operator {"event":"refused_peers","secret_key":"…"}
 //! register {"event":"pong"}
 //! register {"event":"about","version":"…","uptime":…,"certificates":[…]}
 //! register {"event":"probe"}
@@ -18,6 +19,9 @@
 //!           "gateways":[{"address":"10.0.0.1:2900","native":true,"instance":"9f…"}],
 //!           "workers":["3c…"],"settled":[["8e…","3c…"]],
 //!           "takeovers":[["8e…","4d…","1f…","3c…","4d…"]],"complete":["3c…"]}
+//! register {"event":"refused_peers","peers":[
+//!           {"from":"10.0.0.3","kind":"gateway","address":"10.0.0.3:2900",
+//!            "reason":"wrong_key","times":14,"ago":350}]}
 //! ```
 //!
 //! The additional fields:
@@ -39,13 +43,15 @@
 //! `workers`, `settled`, `takeovers` and `complete` are sent to workers that state their instance.
 //! A gateway sends `gateway_leave`, only to Rust registers, when it shuts down gracefully. Where
 //! two gateways announce one address, such a register sends a liveness probe to a gateway
-//! (`probe`), and sends the reason when it closes the connection (`refused`). Parsing is as lenient
+//! (`probe`), and sends the reason when it closes the connection (`refused`). `refused_peers` is
+//! answered by Rust registers only: a PHP register closes the connection. Parsing is as lenient
 //! as PHP's (other fields, their order, a missing secret); it refuses input that would make PHP
 //! fail.
 
 mod about;
 mod from_register;
 mod notice;
+mod refused_peers;
 mod to_register;
 
 use serde::Deserialize;
@@ -55,6 +61,7 @@ use crate::InstanceId;
 pub use about::AboutRegister;
 pub use from_register::{FromRegister, Presence, RegisterParseError, bad_request, pong};
 pub use notice::GatewayNotice;
+pub use refused_peers::{MAX_REFUSED_PEERS, RefusedKind, RefusedPeer, RefusedPeers};
 pub use to_register::{GatewayConnect, RequestParseError, ToRegister, WorkerConnect};
 
 /// A gateway as it announced itself.

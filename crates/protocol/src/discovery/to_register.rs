@@ -27,6 +27,12 @@ pub enum ToRegister {
     /// The gateway registered on this connection shuts down gracefully. Supported by Rust registers
     /// only.
     GatewayLeave,
+    /// Asks for the [peers](super::RefusedPeers) that the register has refused. Supported by Rust
+    /// registers only.
+    RefusedPeers {
+        /// As in [`GatewayConnect`].
+        secret_key: Option<Secret>,
+    },
 }
 
 /// Registration of a gateway.
@@ -104,6 +110,9 @@ impl ToRegister {
                 }))
             }
             Some("gateway_leave") => Ok(Self::GatewayLeave),
+            Some("refused_peers") => {
+                Ok(Self::RefusedPeers { secret_key: fields.secret_key.secret() })
+            }
             Some("ping") => Ok(Self::Ping { answer: matches!(fields.answer, Field::Truth(true)) }),
             Some(_) | None => Err(RequestParseError::UnknownEvent),
         }
@@ -163,6 +172,10 @@ impl ToRegister {
                 fields
             }
             Self::GatewayLeave => serde_json::json!({ "event": "gateway_leave" }),
+            Self::RefusedPeers { secret_key } => serde_json::json!({
+                "event": "refused_peers",
+                "secret_key": in_clear(secret_key.as_ref()),
+            }),
             Self::Ping { answer: false } => serde_json::json!({ "event": "ping" }),
             Self::Ping { answer: true } => serde_json::json!({ "event": "ping", "answer": true }),
         };

@@ -1,5 +1,6 @@
 //! Requests and deadlines of one connection, with paused time and in-memory pipes.
 
+use protocol::discovery::RefusedPeers;
 use tokio::io::{DuplexStream, duplex, split};
 
 use super::*;
@@ -247,4 +248,34 @@ async fn line_about_the_register_comes_before_the_list_on_request() {
         .await
         .unwrap();
     assert!(rest(&mut other).await.0.is_empty(), "the secret is wrong");
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_peers_are_named_to_holders_of_the_secret() {
+    let gate = InnerAcceptor::default();
+    let shared = Arc::new(Shared::new(Secret::from("s"), false, Some(PING_TTL), gate));
+    let ask = async |line: &[u8]| {
+        let mut stream = connect(&shared);
+        stream.write_all(line).await.unwrap();
+        stream.shutdown().await.unwrap();
+        rest(&mut stream).await.0
+    };
+    let gateway = b"{\"event\":\"gateway_connect\",\"address\":\"a:1\",\"secret_key\":\"x\"}\n";
+    let wrong = b"{\"event\":\"refused_peers\",\"secret_key\":\"x\"}\n";
+    for line in [&gateway[..], gateway, wrong] {
+        assert_eq!(ask(line).await, b"", "closed without an answer");
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let answer = ask(b"{\"event\":\"refused_peers\",\"secret_key\":\"s\"}\n").await;
+    let RefusedPeers(peers) = RefusedPeers::parse(answer.trim_ascii_end()).unwrap();
+    let [other, gateway] = &peers[..] else { panic!("{peers:?}") };
+    assert_eq!((other.kind, other.times), (RefusedKind::Other, 1));
+    assert_eq!((gateway.kind, gateway.address.as_deref()), (RefusedKind::Gateway, Some("a:1")));
+    assert_eq!((gateway.reason.as_str(), gateway.times), ("wrong_key", 2));
+
+    let accepted = b"{\"event\":\"gateway_connect\",\"address\":\"a:1\",\"secret_key\":\"s\"}\n";
+    ask(accepted).await;
+    let answer = ask(b"{\"event\":\"refused_peers\",\"secret_key\":\"s\"}\n").await;
+    let RefusedPeers(peers) = RefusedPeers::parse(answer.trim_ascii_end()).unwrap();
+    assert_eq!(peers.len(), 1, "the gateway has the secret now");
 }

@@ -144,6 +144,8 @@ fn golden_lines() {
         line(&ToRegister::WorkerConnect(message)),
         "{\"event\":\"worker_connect\",\"secret_key\":\"s\\\"3\",\"known\":[\"a:1\",\"b:2\"]}\n"
     );
+    let refused = ToRegister::RefusedPeers { secret_key: Some(Secret::from("s\"3")) };
+    assert_eq!(line(&refused), "{\"event\":\"refused_peers\",\"secret_key\":\"s\\\"3\"}\n");
     let name = |text: &str| InstanceId::new(text).unwrap();
     let (gateway, by, holders) = (name("8e"), name("4d"), vec![name("3c"), name("4d")]);
     let takeovers = vec![Takeover { gateway, by, digest: 0x1f, holders }];
