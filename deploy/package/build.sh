@@ -63,17 +63,20 @@ stage() { # FOLDER
     cp -a "$tree" "$1"
 }
 
-# gwctl in the path of operators, with its completions and manual pages.
+# gwctl in the path of operators, and completions and manual pages of all programs.
 stage_command() { # TREE
-    local share=$1/usr/share shell
-    install -d "$1/usr/bin" "$share/man/man1" "$share/bash-completion/completions" \
+    local share=$1/usr/share name
+    install -d "$1/usr/bin" "$share"/man/man{1,8} "$share/bash-completion/completions" \
         "$share/zsh/vendor-completions" "$share/fish/vendor_completions.d"
     ln -s ../lib/push-suite/bin/gwctl "$1/usr/bin/gwctl"
     "$bin/gwctl" man "$share/man/man1"
-    gzip -9n "$share"/man/man1/*
-    "$bin/gwctl" completions bash >"$share/bash-completion/completions/gwctl"
-    "$bin/gwctl" completions zsh >"$share/zsh/vendor-completions/_gwctl"
-    "$bin/gwctl" completions fish >"$share/fish/vendor_completions.d/gwctl.fish"
+    for name in register gateway business-worker; do "$bin/$name" man "$share/man/man8"; done
+    gzip -9n "$share"/man/man{1,8}/*
+    for name in "${programs[@]}"; do
+        "$bin/$name" completions bash >"$share/bash-completion/completions/$name"
+        "$bin/$name" completions zsh >"$share/zsh/vendor-completions/_$name"
+        "$bin/$name" completions fish >"$share/fish/vendor_completions.d/$name.fish"
+    done
 }
 
 # Installs a program without its symbols, which a debugger finds by the build id.

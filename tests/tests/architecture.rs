@@ -147,6 +147,7 @@ const SUPERVISORS: &[&str] = &[
 /// thread. Anywhere else, a stalled reader would block the process.
 const PRINTERS: &[&str] = &[
     "crates/service/src/logging/mod.rs",
+    "crates/service/src/manual.rs",
     "crates/service/src/process.rs",
     "crates/service/src/settings/refused.rs",
 ];

@@ -21,6 +21,7 @@ pub mod health;
 pub mod latency;
 pub mod limits;
 pub mod logging;
+mod manual;
 pub mod process;
 pub mod process_figures;
 mod process_metrics;

@@ -21,7 +21,7 @@ use crate::{
     admin,
     certificates::Certificates,
     health::Health,
-    limits, logging, process_metrics,
+    limits, logging, manual, process_metrics,
     settings::{self, BAD_SETTINGS, Common, Effective, Reloadable, Tables, Warning},
     shutdown::Listening,
     sighup::SighupListener,
@@ -110,6 +110,9 @@ where
     T: Tables,
     C: Effective,
 {
+    if let Some(done) = manual::requested(A::command()) {
+        return done;
+    }
     let loaded = match settings::load::<A, T>() {
         Ok(loaded) => loaded,
         Err(refused) => return refused.report(),
