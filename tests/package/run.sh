@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds the packages, and uses each as its reader would: the .deb in a bare root of Debian, the .rpm with
-# rpm, the static programs in an empty folder, the image without an engine, the manifests against their
-# schemas. Needs root for the roots; without it, says what is left out.
+# Builds the packages, and uses each as its reader would: the .deb in a bare root of Debian, with the
+# failures of the runbooks, the .rpm with rpm, the static programs in an empty folder, the image without an
+# engine, the manifests against their schemas. Needs root for the roots; without it, says what is left out.
 #
 #   bash tests/package/run.sh        static programs of the profile demo, and everything from one build
 #   bash tests/package/run.sh long   static programs as released, and all programs built twice
@@ -89,7 +89,7 @@ END
 }
 
 deb_installs_upgrades_and_goes() {
-    local old=$log_folder/old deb before
+    local old=$log_folder/old deb before name
     deb=push-suite_${version}_$(dpkg --print-architecture).deb
     mkdir -p "$old"
     (CARGO_TARGET_DIR=$old PUSH_SUITE_VERSION=0.0.9 bash "$root/deploy/package/build.sh" deb >/dev/null)
@@ -105,7 +105,13 @@ deb_installs_upgrades_and_goes() {
         done' || fail "the installed settings are refused"
     inside gwctl --version >/dev/null || fail "gwctl is not in the path"
     [ -e "$bare/usr/share/man/man1/gwctl.1.gz" ] || fail "gwctl has no manual page"
-    inside bash -c 'source /usr/share/bash-completion/completions/gwctl && complete -p gwctl' >/dev/null || fail "gwctl has no completion"
+    for name in register gateway business-worker gwctl; do
+        inside bash -c "source /usr/share/bash-completion/completions/$name && complete -p $name" >/dev/null ||
+            fail "$name has no completion"
+    done
+    for name in register gateway business-worker; do
+        zgrep -qF 'admin\-listen' "$bare/usr/share/man/man8/push-suite-$name.8.gz" || fail "$name has no manual page"
+    done
     echo '# edited' >>"$bare/etc/push-suite/gateway-1.toml"
     before=$(cat "$bare/etc/push-suite/secret.env")
 
@@ -149,7 +155,7 @@ symbols_are_found() {
 rpm_is_readable() {
     local rpm=("$packages"/push-suite-*.rpm) there=$log_folder/rpm
     rpm --query --package --list "${rpm[0]}" >"$log_folder/rpm.list"
-    for name in /usr/lib/push-suite/bin/{register,gateway,business-worker,gwctl} /usr/bin/gwctl /usr/share/man/man1/gwctl.1.gz /usr/lib/systemd/system/gateway@.service /etc/push-suite/register.toml; do
+    for name in /usr/lib/push-suite/bin/{register,gateway,business-worker,gwctl} /usr/bin/gwctl /usr/share/man/man1/gwctl.1.gz /usr/share/man/man8/push-suite-gateway.8.gz /usr/lib/systemd/system/gateway@.service /etc/push-suite/register.toml; do
         grep -qx "$name" "$log_folder/rpm.list" || fail "the .rpm lacks $name"
     done
     rpm --query --package --configfiles "${rpm[0]}" | grep -qx /etc/push-suite/gateway-1.toml || fail "settings are no configuration files"
@@ -235,6 +241,7 @@ rpm_is_readable
 if [ "$(id -u)" = 0 ]; then
     bare_root
     deb_installs_upgrades_and_goes
+    bash "$here/walk.sh" "$(target_folder)/bare-root.tar" "$packages/push-suite_${version}_$(dpkg --print-architecture).deb"
     static_needs_nothing
     image_runs
 else

@@ -12,8 +12,7 @@ use protocol::{
     codec::json_lines::Lines,
     discovery::{
         self, AboutRegister, Gateway, GatewayConnect, GatewayNotice, RefusedKind,
-        RequestParseError, ToRegister,
-        WorkerConnect,
+        RequestParseError, ToRegister, WorkerConnect,
     },
     inspect::CertificateStatus,
 };
