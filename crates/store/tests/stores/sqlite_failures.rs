@@ -22,6 +22,9 @@ use crate::suite::{self, Store, append, group, message, offsets, page, read, say
 const ROLE: &str = "STORE_TEST_ROLE";
 const FILE: &str = "STORE_TEST_FILE";
 
+/// The appends of a child; one that is killed would go on for longer.
+const APPENDS: &str = "STORE_TEST_APPENDS";
+
 async fn open(path: &Path) -> Result<Store, StoreError> {
     let store = SqliteStore::open(path, SqliteOptions::default()).await?;
     Ok(Arc::new(store))
@@ -49,7 +52,8 @@ async fn child_appends_and_reports() {
     let store = open(Path::new(&env::var(FILE).unwrap())).await.unwrap();
     let from: u64 = role.parse().unwrap();
     let mut tasks = JoinSet::new();
-    for number in from..from + 1000 {
+    let count: u64 = env::var(APPENDS).map_or(1000, |count| count.parse().unwrap());
+    for number in from..from + count {
         let (store, append) = (Arc::clone(&store), message(&group("room"), number));
         tasks.spawn(async move { (number, store.append(append).await.unwrap().position) });
         if 16 <= tasks.len() {
@@ -72,21 +76,34 @@ fn positions(child: &mut Child) -> impl Iterator<Item = (u64, protocol::Position
     })
 }
 
+/// All messages, which may be more than one page has.
+async fn all_of(store: &Store) -> push_suite_store::Page {
+    let mut all = page(read(store, &group("room"), Range::Oldest).await);
+    while all.more {
+        let last = protocol::Position { offset: all.items.len() as u64, ..all.top };
+        let next = page(read(store, &group("room"), Range::After(last)).await);
+        all.items.extend(next.items);
+        all.more = next.more;
+    }
+    all
+}
+
 #[tokio::test]
 async fn acknowledged_appends_of_a_killed_process_are_there_once() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("streams.db");
     for kill_after in [1, 300] {
-        let first = 1 + 10_000 * kill_after;
-        let mut process = child(&first.to_string(), &path).spawn().unwrap();
+        let first = 1 + 100_000 * kill_after;
+        let mut process = child(&first.to_string(), &path);
+        let mut process = process.env(APPENDS, "100000").spawn().unwrap();
         let mut reports = positions(&mut process);
         let mut acknowledged: Vec<_> = reports.by_ref().take(kill_after as usize).collect();
         process.kill().unwrap();
         process.wait().unwrap();
         acknowledged.extend(reports);
-        assert!(kill_after as usize <= acknowledged.len() && acknowledged.len() < 1000);
+        assert!((kill_after as usize..100_000).contains(&acknowledged.len()));
         let store = open(&path).await.unwrap();
-        let all = page(read(&store, &group("room"), Range::Oldest).await);
+        let all = all_of(&store).await;
         for (number, position) in acknowledged {
             assert_eq!(position.epoch, all.top.epoch, "the kernel had all that was written");
             let item = &all.items[position.offset as usize - 1];
