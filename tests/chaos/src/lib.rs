@@ -18,7 +18,9 @@ pub mod processes;
 pub mod proxy;
 
 pub mod clients;
+pub mod members;
 
 pub mod journal;
+pub mod notices;
 
 pub mod report;

@@ -148,6 +148,7 @@ impl Processes {
             let grace = if network.is_some() { HOSTS_GRACE } else { GRACE };
             let grace = format!("--gateway-grace={grace}");
             let mut args = vec![register_address.clone(), journal, grace, format!("--id={number}")];
+            args.push("--presence-grace=1".to_owned());
             // Behind proxies, gateways detect silent peers; in partitions, both sides have to.
             args.extend(network.map(|_| format!("--peer-timeout={PEER_TIMEOUT}")));
             start(Process::Worker(number), "chaos-worker", args)

@@ -21,11 +21,13 @@ pub struct Facts {
     pub seconds: f64,
     /// The number of faults of each kind.
     pub faults: Vec<(&'static str, usize)>,
+    /// Lines about members of a watched group.
+    pub observed: String,
 }
 
 /// Formats the report.
 pub fn report(facts: &Facts, balance: &Balance) -> String {
-    let Facts { scenario, seed, seconds, faults } = facts;
+    let Facts { scenario, seed, seconds, faults, observed } = facts;
     let mut text = format!("{} --seed {seed}: {seconds:.0} s", scenario.name());
     for (fault, count) in faults {
         let _ = write!(text, ", {fault} {count}");
@@ -50,6 +52,7 @@ pub fn report(facts: &Facts, balance: &Balance) -> String {
         let more = more.map_or_else(String::new, |more| format!(", {more}"));
         let _ = write!(text, "\n  {name:48}{count:>9}{more}");
     }
+    text.push_str(observed);
     let _ = write!(text, "\n  by reason: {}", closes.collect::<Vec<_>>().join(", "));
     for (rule, count, examples) in balance.broken.iter() {
         let _ = write!(text, "\n  BROKEN: {count} {}", rule.text());

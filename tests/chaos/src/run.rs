@@ -19,7 +19,9 @@ use crate::{
     clients::{Clients, LIMITS, Tcp},
     fault_injector::FaultInjector,
     journal::Journals,
+    members::Members,
     network::Network,
+    notices,
     plan::{Step, plan},
     processes::{Addresses, Processes, journals},
     proxy::Proxy,
@@ -70,6 +72,7 @@ pub async fn run(config: &RunConfig, folder: &Path) -> anyhow::Result<(String, b
         limits: LIMITS,
         progress: Arc::default(),
     };
+    let members = Members::start(&environment.gateways, notices::folder(&journals(folder)));
     let clients = Clients::start(shape.clients, *seed, environment);
     let all = u64::from(shape.clients);
     // Some clients close and reconnect at any time.
@@ -92,6 +95,7 @@ pub async fn run(config: &RunConfig, folder: &Path) -> anyhow::Result<(String, b
     // If clients do not settle, the account reports the missing answers.
     clients.until(PATIENCE, settled).await;
     clients.quiet(QUIET).await;
+    let (observed, failures) = members.finish().await?;
     clients.set_phase(Phase::Leave);
     let connections = clients.join().await;
 
@@ -102,13 +106,15 @@ pub async fn run(config: &RunConfig, folder: &Path) -> anyhow::Result<(String, b
         account.failure(failure);
     }
     let (records, torn) = journal.finish()?;
+    failures.into_iter().for_each(|failure| account.failure(failure));
     for _ in 0..torn {
         account.failure("a journal is incomplete".to_owned());
     }
     account.records(records);
     connections.into_iter().for_each(|log| account.connection(log));
     let balance = account.balance(scenario.leniency());
-    let facts = Facts { scenario: *scenario, seed: *seed, seconds, faults: kinds(&steps) };
+    let faults = kinds(&steps);
+    let facts = Facts { scenario: *scenario, seed: *seed, seconds, faults, observed };
     Ok((report(&facts, &balance), balance.broken.is_empty()))
 }
 

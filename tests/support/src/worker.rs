@@ -8,8 +8,8 @@ use std::{
 
 use anyhow::Context as _;
 use push_suite_worker::{
-    Client, CloseReason, Exclude, Grant, Group, Handshake, MemberChange, Message, Report, Sending,
-    Worker,
+    Client, CloseReason, Exclude, Grant, Group, Handshake, MemberChange, Message, Notice, Report,
+    Sending, Worker,
 };
 
 use crate::{
@@ -42,6 +42,14 @@ pub trait Recorder: Send + Sync + 'static {
     /// Whether the worker watches the group of [`presence`].
     fn watches(&self) -> bool {
         false
+    }
+
+    /// Stores a notice about that group. It counts as handled when this returns.
+    ///
+    /// # Errors
+    /// When it cannot be stored.
+    fn noticed(&self, _notice: &Notice) -> anyhow::Result<()> {
+        Ok(())
     }
 
     /// Number of zeros behind each reply, so that it is worth compressing.
@@ -156,6 +164,10 @@ impl<R: Recorder> Worker for RecordingWorker<R> {
 
     fn presence_message(&self, _group: &Group, change: &MemberChange) -> Option<Message> {
         Some(presence::message(change))
+    }
+
+    async fn on_presence(&self, notice: &Notice) -> anyhow::Result<()> {
+        self.0.noticed(notice)
     }
 
     async fn on_message(&self, client: &Client, message: Message) -> anyhow::Result<()> {

@@ -3,9 +3,12 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
-use chaos::journal::{self, Journal};
+use chaos::{
+    journal::{self, Journal},
+    notices::{self, NoticeFile},
+};
 use clap::Parser;
-use push_suite_worker::Config;
+use push_suite_worker::{Config, Notice};
 use serde::Serialize;
 use service::settings::{Common, Effective};
 use test_support::{
@@ -52,15 +55,19 @@ fn main() -> ExitCode {
     service::main_on::<Args, Settings>(
         |settings| push_suite_worker::runtime(&settings.config),
         async |Settings { journal, config }, starting| {
+            let notices = NoticeFile::create(&notices::folder(&journal)).context("--journal")?;
             let journal = Journal::create(&journal).context("--journal")?;
-            let worker = RecordingWorker(JournalRecorder(journal));
+            let worker = RecordingWorker(JournalRecorder { journal, notices });
             push_suite_worker::serve(worker, config, starting).await
         },
     )
 }
 
-/// The system clock and a file.
-struct JournalRecorder(Journal);
+/// The system clock and files.
+struct JournalRecorder {
+    journal: Journal,
+    notices: NoticeFile,
+}
 
 impl Recorder for JournalRecorder {
     fn now(&self) -> u64 {
@@ -68,6 +75,14 @@ impl Recorder for JournalRecorder {
     }
 
     fn record(&self, record: Record) -> anyhow::Result<()> {
-        Ok(self.0.append(&record)?)
+        Ok(self.journal.append(&record)?)
+    }
+
+    fn watches(&self) -> bool {
+        true
+    }
+
+    fn noticed(&self, notice: &Notice) -> anyhow::Result<()> {
+        Ok(self.notices.append(notice)?)
     }
 }
