@@ -46,7 +46,8 @@ before_stop() {
         done
     done
     if [ -n "${holder:-}" ]; then kill "$holder" 2>/dev/null || true; fi
-    umount "${hosts[@]/%//proc}" 2>/dev/null || true
+    # Before the folders are removed.
+    umount --lazy "${hosts[@]/%//proc}" "$log_folder/$second/first" 2>/dev/null || true
 }
 
 begin walk
