@@ -149,6 +149,7 @@ pub const PURE: &[&str] = &[
     "crates/cluster/src/presence/table/asks.rs",
     "crates/cluster/src/presence/table/context.rs",
     "crates/cluster/src/presence/table/group.rs",
+    "crates/cluster/src/presence/table/removals.rs",
     "crates/cluster/src/presence/table/sources.rs",
     "crates/cluster/src/presence/table.rs",
     "crates/cluster/src/reachability.rs",

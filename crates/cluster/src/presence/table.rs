@@ -13,6 +13,7 @@
 mod asks;
 mod context;
 mod group;
+mod removals;
 mod sources;
 
 use std::{
@@ -214,6 +215,7 @@ impl PresenceTable {
     pub(crate) fn linked(&mut self, gateway: &InstanceId, now: Now) {
         self.context.now = now;
         self.notified.retain(|source, _| source.gateway != *gateway);
+        self.context.removals.linked(gateway);
         self.for_each(|group, context| group.linked(gateway, context));
     }
 
@@ -222,6 +224,7 @@ impl PresenceTable {
         self.context.now = now;
         self.notified.retain(|source, _| source.gateway != *gateway);
         self.for_each(|group, context| group.gateway_dead(gateway, context));
+        self.context.removals.dead(gateway);
     }
 
     /// A gateway has answered.

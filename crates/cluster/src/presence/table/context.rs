@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use protocol::{Group, Member, MemberId};
 
-use super::{Ask, Decision, Now, TICK};
+use super::{Ask, Decision, Now, TICK, removals::Removals};
 
 /// Approximate bytes of a group, a source, a member of a group, a member of a source, and a
 /// departure, without names and fragments.
@@ -24,6 +24,7 @@ pub(super) struct Context {
     /// Whether something was left out at the bound.
     pub(super) incomplete: bool,
     pub(super) decisions: Vec<Decision>,
+    pub(super) removals: Removals,
     /// Queries that were decided and not entered in the table yet.
     pub(super) asked: Vec<(u64, Ask)>,
     /// When something becomes due in the group at hand.
@@ -35,7 +36,7 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) const fn new(grace: Duration, limit: usize, now: Now) -> Self {
+    pub(super) fn new(grace: Duration, limit: usize, now: Now) -> Self {
         Self {
             now,
             grace,
@@ -44,6 +45,7 @@ impl Context {
             members: 0,
             incomplete: false,
             decisions: Vec::new(),
+            removals: Removals::default(),
             asked: Vec::new(),
             wake: None,
             start: now.at,

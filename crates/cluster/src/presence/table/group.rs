@@ -139,6 +139,9 @@ impl GroupState {
     }
 
     pub(super) fn notify(&mut self, kind: NoticeKind, context: &mut Context) {
+        if let NoticeKind::MemberRemoved(_) | NoticeKind::Vacated = kind {
+            context.removals.removed(&self.name);
+        }
         // Over all groups, since this one may be forgotten and come back.
         context.last_notice = context.now.micros.max(context.last_notice + 1);
         let notice = Notice { group: self.name.clone(), number: context.last_notice, kind };

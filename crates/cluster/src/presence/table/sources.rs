@@ -139,6 +139,11 @@ impl GroupState {
                 return;
             }
             context.weight -= full.weight;
+            if !state.is_complete && !context.removals.have_asked(&source.gateway, &self.name) {
+                // This owner may have removed members that have been there all the time.
+                full.notified.clear();
+                full.is_notified = false;
+            }
             // Its earlier reports do not reach up to now.
             let was_reported = state.is_complete && state.clients != 0;
             (state.is_complete, state.unconfirmed, state.cut) = (true, None, None);

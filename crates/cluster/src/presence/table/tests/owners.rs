@@ -81,3 +81,29 @@ fn owner_without_a_shard_removes_what_no_gateway_has_and_leaves_the_rest() {
         assert_eq!((scene.table.len(), scene.table.weight()), (0, 0));
     }
 }
+
+#[test]
+fn members_of_a_gateway_that_was_not_known_at_a_removal_are_given_notice_of_again() {
+    let mut scene = Scene::new(usize::MAX);
+    let now = scene.now();
+    scene.table.linked(&gateway(1), now);
+    scene.owned("room", vec![local(1, 1), local(2, 1)]);
+    scene.take(PresenceReport { clients: 1, ..report_of(8, false, vec![local(2, 0)]) });
+    let [(ask, Some(1))] = asks(&scene.pass(GRACE + TICK))[..] else { panic!("not asked") };
+    let end = scene.answer(ask, Vec::new(), true);
+    assert_eq!(notices(&end), [&NoticeKind::MemberRemoved(id(2))]);
+    // This gateway has stood still, and has had a client of the member all the time.
+    let now = scene.now();
+    scene.table.linked(&gateway(2), now);
+    scene.table.notified(&gateway(2), notified(1, &[2]));
+    let report = report_of(1, true, vec![local(2, 1)]);
+    scene.table.report(&gateway(2), report, now);
+    let back = scene.table.take_decisions();
+    let added = NoticeKind::MemberAdded(local(2, 1).member);
+    assert_eq!(notices(&back), [&added, &NoticeKind::Clients(2)]);
+    // Once: from here on it is asked.
+    scene.table.linked(&gateway(2), now);
+    scene.table.notified(&gateway(2), notified(2, &[2]));
+    scene.table.report(&gateway(2), report_of(2, true, vec![local(2, 1)]), now);
+    assert!(notices(&scene.table.take_decisions()).is_empty());
+}
