@@ -163,7 +163,7 @@ static_binaries() {
     local target profile=${PUSH_SUITE_STATIC_PROFILE:-release} flags=()
     target=$(uname -m)-unknown-linux-musl
     command -v musl-gcc >/dev/null || fail "musl-gcc is missing: install musl-tools"
-    rustup target list --installed | grep -qx "$target" || (cd "$root" && rustup target add "$target" >/dev/null)
+    grep -qx "$target" < <(rustup target list --installed) || (cd "$root" && rustup target add "$target" >/dev/null)
     if [ "$profile" != release ]; then flags=(--no-default-features); fi
     (cd "$root" && cargo build --quiet --locked --profile "$profile" --target "$target" "${flags[@]}" \
         -p push-suite-register -p push-suite-gateway -p push-suite-business-worker -p push-suite-gwctl)

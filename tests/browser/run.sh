@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-if ! command -v chromium >/dev/null || ! fc-list :lang=zh | grep -q .; then
+if ! command -v chromium >/dev/null || ! grep -q . < <(fc-list :lang=zh); then
   as_root=$([ "$(id -u)" = 0 ] || echo sudo)
   $as_root apt-get update -q
   $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends chromium fontconfig fonts-noto-cjk

@@ -88,7 +88,7 @@ bad_settings_are_told() {
     echo 'pinginterval = 1' >>/etc/push-suite/gateway-2.toml
     if systemctl start gateway@2 2>/dev/null; then give_up "gateway@2 starts with an unknown key"; fi
     journalctl --sync
-    journalctl --no-pager --unit gateway@2 | grep -q pinginterval ||
+    grep -q pinginterval < <(journalctl --no-pager --unit gateway@2) ||
         give_up "the journal does not name the unknown key"
     systemctl stop gateway@2
     systemctl start gateway@1

@@ -16,7 +16,7 @@ install_twice() {
     DESTDIR=$there PUSH_SUITE_BIN=$bin bash "$root/deploy/install.sh" >/dev/null
     cmp "$there/etc/push-suite/secret.env" "$log_folder/secret.first" ||
         fail "installing again changed the secret"
-    tail -n 1 "$there/etc/push-suite/register.toml" | grep -q edited ||
+    grep -q edited < <(tail -n 1 "$there/etc/push-suite/register.toml") ||
         fail "installing again overwrote settings"
     [ "$(stat -c %a "$there/etc/push-suite/secret.env")" = 600 ] ||
         fail "secret.env is readable by others"
@@ -24,7 +24,7 @@ install_twice() {
         fail "secret.env does not hold a secret"
     [ -s "$there/usr/local/share/doc/push-suite/THIRD-PARTY.txt" ] ||
         fail "the third-party licenses are not installed"
-    "$there/usr/local/bin/gwctl" explain 1013 | grep -q 'send queue full' ||
+    grep -q 'send queue full' < <("$there/usr/local/bin/gwctl" explain 1013) ||
         fail "gwctl is not installed"
     [ -s "$there/usr/local/share/man/man1/gwctl-kick.1" ] || fail "gwctl has no manual pages"
     say "install.sh: twice, with settings and secret kept"

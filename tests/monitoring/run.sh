@@ -124,7 +124,7 @@ ask() { # PATH ARGUMENT...
 until_value() { # EXPRESSION
     local tries
     for ((tries = 0; tries < 300; tries++)); do
-        if ask query --data-urlencode "query=$1" | grep -q '"value"'; then return; fi
+        if grep -q '"value"' < <(ask query --data-urlencode "query=$1"); then return; fi
         sleep 0.2
     done
     fail "no value: $1
@@ -156,7 +156,7 @@ say "Prometheus scrapes 4 processes"
 check_board
 # The certificate of this test is valid for two days.
 until_fires PushSuiteCertificateExpires
-if ask query --data-urlencode 'query=ALERTS{alertname!="PushSuiteCertificateExpires"}' | grep -q PushSuite; then
+if grep -q PushSuite < <(ask query --data-urlencode 'query=ALERTS{alertname!="PushSuiteCertificateExpires"}'); then
     fail "an alert without a cause: $(ask alerts)"
 fi
 

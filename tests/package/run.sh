@@ -158,7 +158,7 @@ rpm_is_readable() {
     for name in /usr/lib/push-suite/bin/{register,gateway,business-worker,gwctl} /usr/bin/gwctl /usr/share/man/man1/gwctl.1.gz /usr/share/man/man8/push-suite-gateway.8.gz /usr/lib/systemd/system/gateway@.service /etc/push-suite/register.toml; do
         grep -qx "$name" "$log_folder/rpm.list" || fail "the .rpm lacks $name"
     done
-    rpm --query --package --configfiles "${rpm[0]}" | grep -qx /etc/push-suite/gateway-1.toml || fail "settings are no configuration files"
+    grep -qx /etc/push-suite/gateway-1.toml < <(rpm --query --package --configfiles "${rpm[0]}") || fail "settings are no configuration files"
     mkdir -p "$there"
     rpm --root "$there" --dbpath /var/lib/rpm --install --nodeps --noscripts "${rpm[0]}" || fail "the .rpm does not install"
     "$there/usr/lib/push-suite/bin/gateway" --version
@@ -190,8 +190,8 @@ static_needs_nothing() {
     tar -C "$log_folder" -xzf "$packages"/push-suite-*-static.tar.gz
     for name in register gateway business-worker gwctl; do
         cp "$log_folder"/push-suite-*-static/bin/$name "$there/"
-        if readelf --dynamic "$there/$name" | grep -q NEEDED; then fail "$name needs libraries"; fi
-        if readelf --program-headers "$there/$name" | grep -q INTERP; then fail "$name needs an interpreter"; fi
+        if grep -q NEEDED < <(readelf --dynamic "$there/$name"); then fail "$name needs libraries"; fi
+        if grep -q INTERP < <(readelf --program-headers "$there/$name"); then fail "$name needs an interpreter"; fi
     done
     cat >"$log_folder/in-empty" <<'END'
 #!/bin/sh
@@ -214,7 +214,7 @@ assert config["config"]["User"] == "65532:65532", config
 assert config["config"]["StopSignal"] == "SIGTERM", config
 assert len(config["rootfs"]["diff_ids"]) == 1
 END
-    skopeo inspect "oci:$layout:$version" | grep -q '"org.opencontainers.image.licenses": "MIT"' || fail "the image has no labels"
+    grep -q '"org.opencontainers.image.licenses": "MIT"' < <(skopeo inspect "oci:$layout:$version") || fail "the image has no labels"
     quietly umoci unpack --image "$layout:$version" "$there"
     cat >"$log_folder/in-image" <<'END'
 #!/bin/sh

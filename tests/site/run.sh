@@ -9,7 +9,7 @@ source "$here/../lib.sh"
 version=0.4.52
 need python linker
 tools=$(target_folder)/tools
-if ! "$tools/bin/mdbook" --version 2>/dev/null | grep -qx "mdbook v$version"; then
+if ! grep -qx "mdbook v$version" < <("$tools/bin/mdbook" --version 2>/dev/null); then
     # Without a server and without watching files, which need a hundred crates more.
     quietly cargo install --quiet --locked --force --no-default-features --features search --root "$tools" \
         --version "$version" mdbook
