@@ -15,6 +15,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::thread_messages::{LinkId, Ordinal};
 
+/// The time between two moments, in microseconds.
+pub(crate) fn micros(now: Instant, since: Instant) -> u64 {
+    let time = now.saturating_duration_since(since).as_micros();
+    u64::try_from(time).unwrap_or(u64::MAX)
+}
+
 /// The status of a shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ShardStatus {

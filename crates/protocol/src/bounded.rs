@@ -7,11 +7,6 @@ use serde::{
     de::{Error, SeqAccess, Visitor},
 };
 
-use crate::{
-    presence::MAX_PREFIXES,
-    streaming::{MAX_GAPS, MAX_RELEASED},
-};
-
 /// Maximum number of names (uids, groups) or client ids in one list of a command or a query. A
 /// frame of 32 MiB could hold 16 million, each of which takes many times its encoded size once it
 /// is decoded.
@@ -23,49 +18,22 @@ pub const MAX_ITEMS: usize = 1 << 20;
 /// Maximum number of effects in one message.
 pub const MAX_EFFECTS: usize = 4096;
 
-/// For `#[serde(deserialize_with)]`: a list of up to [`MAX_TARGETS`].
+/// For `#[serde(deserialize_with)]`: a list of up to `MOST` items.
+pub(crate) fn list<'de, const MOST: usize, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    deserializer.deserialize_seq(Bounded { most: MOST, items: PhantomData })
+}
+
+/// The same of up to [`MAX_TARGETS`].
 pub(crate) fn targets<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
 {
-    deserializer.deserialize_seq(Bounded { most: MAX_TARGETS, items: PhantomData })
-}
-
-/// The same of up to [`MAX_PREFIXES`].
-pub(crate) fn prefixes<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    deserializer.deserialize_seq(Bounded { most: MAX_PREFIXES, items: PhantomData })
-}
-
-/// The same of up to [`MAX_EFFECTS`].
-pub(crate) fn effects<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    deserializer.deserialize_seq(Bounded { most: MAX_EFFECTS, items: PhantomData })
-}
-
-/// The same of up to [`MAX_RELEASED`].
-pub(crate) fn released<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    deserializer.deserialize_seq(Bounded { most: MAX_RELEASED, items: PhantomData })
-}
-
-/// The same of up to [`MAX_GAPS`].
-pub(crate) fn gaps<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    deserializer.deserialize_seq(Bounded { most: MAX_GAPS, items: PhantomData })
+    list::<MAX_TARGETS, D, T>(deserializer)
 }
 
 /// A list of up to [`MAX_TARGETS`], if there is one.
@@ -87,7 +55,7 @@ where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
 {
-    deserializer.deserialize_seq(Bounded { most: MAX_ITEMS, items: PhantomData })
+    list::<MAX_ITEMS, D, T>(deserializer)
 }
 
 struct Bounded<T> {

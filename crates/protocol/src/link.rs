@@ -21,8 +21,9 @@ use crate::{
     PresenceNotified, PresenceReport, Query, Session, Uid, UidLimit, bounded,
     handshake::{Nonce, Proof},
     inspect::{OpenTail, Tailed},
+    presence::MAX_PREFIXES,
     standby::{StandbyClient, WorkerMessage},
-    streaming::StreamGap,
+    streaming::{MAX_GAPS, StreamGap},
 };
 
 pub use crate::{bounded::MAX_EFFECTS, role::Role};
@@ -78,7 +79,7 @@ pub enum ToGateway {
     /// From a worker: it watches the groups whose names begin with one of these prefixes, in place of
     /// those that it has watched. Without any it watches none, as after [`Leaving`](Self::Leaving).
     Watch {
-        #[serde(deserialize_with = "bounded::prefixes")]
+        #[serde(deserialize_with = "bounded::list::<MAX_PREFIXES, _, _>")]
         prefixes: Vec<Group>,
     },
     /// From a worker, usually as the first message behind the handshake: the codes with which the
@@ -159,7 +160,7 @@ pub enum ToPeer {
     /// The effects of several [commands with a request](ToGateway::ReportedCommand), by their
     /// requests: the same as an [`Answer::Effect`] for each. At most [`MAX_EFFECTS`].
     Effects {
-        #[serde(deserialize_with = "bounded::effects")]
+        #[serde(deserialize_with = "bounded::list::<MAX_EFFECTS, _, _>")]
         effects: Vec<(u64, Effect)>,
     },
     /// Messages of a tail that the peer has opened.
@@ -169,7 +170,7 @@ pub enum ToPeer {
     /// answer, it asks another peer.
     StreamGaps {
         shard: u16,
-        #[serde(deserialize_with = "bounded::gaps")]
+        #[serde(deserialize_with = "bounded::list::<MAX_GAPS, _, _>")]
         gaps: Vec<StreamGap>,
     },
 }

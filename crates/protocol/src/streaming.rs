@@ -107,7 +107,7 @@ pub struct Release {
     /// so, and the hold ends in any case.
     pub recovered: bool,
     /// Sent to the client, in order.
-    #[serde(deserialize_with = "bounded::released")]
+    #[serde(deserialize_with = "bounded::list::<MAX_RELEASED, _, _>")]
     pub messages: Vec<Enclosed>,
 }
 

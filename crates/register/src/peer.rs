@@ -14,14 +14,13 @@ use protocol::{
         self, AboutRegister, Gateway, GatewayConnect, GatewayNotice, RefusedKind,
         RequestParseError, ToRegister, WorkerConnect,
     },
-    inspect::CertificateStatus,
 };
 use runtime::{
     clock,
     net::TcpStream,
     rate_limit::Throttle,
     sync::{Mutex, MutexGuard},
-    tls::{CertificateFile, InnerAcceptor},
+    tls::InnerAcceptor,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -89,16 +88,12 @@ impl Shared {
     fn about(&self) -> Bytes {
         let uptime = clock::now().saturating_duration_since(self.started).as_millis();
         let certificate = self.gate.inner().and_then(|inner| inner.files().certificate());
-        let certificates = certificate.map(|CertificateFile { flag, path, not_after }| {
-            let (flag, file) = (flag.to_owned(), path.display().to_string());
-            CertificateStatus { flag, file, not_after }
-        });
         let mut line = BytesMut::new();
         AboutRegister {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             commit: option_env!("PUSH_SUITE_COMMIT").map(str::to_owned),
             uptime: u64::try_from(uptime).unwrap_or(u64::MAX),
-            certificates: certificates.into_iter().collect(),
+            certificates: certificate.map(service::certificates::status).into_iter().collect(),
         }
         .encode(&mut line);
         line.freeze()

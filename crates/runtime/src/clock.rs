@@ -17,6 +17,18 @@ pub fn unix_seconds() -> u64 {
     unix_nanos() / 1_000_000_000
 }
 
+/// The same in milliseconds.
+#[must_use]
+pub fn unix_millis() -> u64 {
+    unix_nanos() / 1_000_000
+}
+
+/// The same in microseconds.
+#[must_use]
+pub fn unix_micros() -> u64 {
+    unix_nanos() / 1000
+}
+
 /// The time of the host's clock, in nanoseconds since 1970. It may be wrong, and may go backwards.
 #[must_use]
 #[cfg(not(simulation))]

@@ -1,4 +1,4 @@
-//! The expiry of certificates: a metric, and a warning in time.
+//! The expiry of certificates: a metric, a warning in time, and what operators are told of it.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -8,6 +8,7 @@ use prometheus_client::{
     metrics::{MetricType, gauge::ConstGauge},
     registry::Registry,
 };
+use protocol::inspect::CertificateStatus;
 use runtime::{
     clock,
     tls::{CertificateFile, Reload},
@@ -53,17 +54,53 @@ impl Certificates {
     }
 }
 
+/// How long a certificate is still valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validity {
+    /// The expiry cannot be read.
+    Unknown,
+    /// It has expired.
+    Over,
+    /// It expires after so many whole days, which is soon: in less than two weeks.
+    Ends {
+        /// The days.
+        days: u64,
+    },
+    /// Longer than that.
+    Long,
+}
+
+impl Validity {
+    /// Of a certificate that ceases to be valid at `not_after`. Both times are in seconds since the Unix
+    /// epoch.
+    pub const fn of(not_after: Option<u64>, now: u64) -> Self {
+        let Some(not_after) = not_after else { return Self::Unknown };
+        match not_after.saturating_sub(now) {
+            0 => Self::Over,
+            left if left < DAYS * DAY => Self::Ends { days: left / DAY },
+            _ => Self::Long,
+        }
+    }
+}
+
+/// A certificate as operators see it.
+pub fn status(certificate: CertificateFile) -> CertificateStatus {
+    let CertificateFile { flag, path, not_after } = certificate;
+    CertificateStatus { flag: flag.to_owned(), file: path.display().to_string(), not_after }
+}
+
 fn warn(certificate: &CertificateFile, now: u64) {
     let CertificateFile { flag, path, not_after } = certificate;
     let file = path.display();
-    match not_after.map(|not_after| not_after.checked_sub(now)) {
-        None => tracing::warn!(flag, %file, "the expiry of a certificate cannot be read"),
-        Some(None) => tracing::error!(flag, %file, "a certificate has expired"),
-        Some(Some(left)) if left < DAYS * DAY => {
-            let days = left / DAY;
+    match Validity::of(*not_after, now) {
+        Validity::Unknown => {
+            tracing::warn!(flag, %file, "the expiry of a certificate cannot be read");
+        }
+        Validity::Over => tracing::error!(flag, %file, "a certificate has expired"),
+        Validity::Ends { days } => {
             tracing::warn!(flag, %file, days, "a certificate expires soon");
         }
-        Some(Some(_)) => {}
+        Validity::Long => {}
     }
 }
 

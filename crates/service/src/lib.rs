@@ -15,7 +15,7 @@
 
 pub mod admin;
 pub mod bounded;
-mod certificates;
+pub mod certificates;
 mod exposition;
 pub mod health;
 pub mod latency;

@@ -33,13 +33,13 @@ impl MemoryStore {
         let mut streams = self.streams.lock();
         let new = || Log::new(self.unused);
         let log = streams.entry(append.stream.clone()).or_insert_with(new);
-        Ok(log.append(append, now_ms(), Epoch::from_random(random::random())))
+        Ok(log.append(append, clock::unix_millis(), Epoch::from_random(random::random())))
     }
 
     fn read_now(&self, read: &Read) -> Reading {
         let mut streams = self.streams.lock();
         match streams.get_mut(&read.stream) {
-            Some(log) => log.read(read.range, read.limit, now_ms()),
+            Some(log) => log.read(read.range, read.limit, clock::unix_millis()),
             None => Log::new(self.unused).read(read.range, read.limit, 0),
         }
     }
@@ -59,10 +59,6 @@ impl Default for MemoryStore {
     fn default() -> Self {
         Self::new()
     }
-}
-
-fn now_ms() -> u64 {
-    clock::unix_nanos() / 1_000_000
 }
 
 impl StreamStore for MemoryStore {

@@ -15,8 +15,8 @@ use crate::{
     Cluster, Error,
     error::at_most_targets,
     streams::{
-        NotRecovered, Published, Recovering, Recovery, Streams, append_key, hold_number, metadata,
-        plain,
+        MOST_RECOVERED, NotRecovered, Published, Recovering, Recovery, Streams, append_key,
+        hold_number, metadata, plain,
     },
     targets::{Exclude, most_on_one},
 };
@@ -234,7 +234,7 @@ impl Cluster {
         after: Option<Position>,
     ) -> Recovering {
         let Limit { items, bytes } = streams.most_recovered;
-        let limit = Limit { items: items.min(4000), bytes };
+        let limit = Limit { items: items.min(MOST_RECOVERED), bytes };
         let range = after.map_or(Range::Top, Range::Missed);
         match store.read(Read { stream: stream.clone(), range, limit }).await {
             Ok(reading) if after.is_some() && self.shared.streams.unrecorded.has(stream) => {

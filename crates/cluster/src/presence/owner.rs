@@ -81,7 +81,7 @@ struct Driver<'a> {
 }
 
 fn now() -> Now {
-    Now { at: clock::now(), micros: clock::unix_nanos() / 1000 }
+    Now { at: clock::now(), micros: clock::unix_micros() }
 }
 
 /// Owns groups until the cluster is closed.

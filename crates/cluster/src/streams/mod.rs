@@ -94,7 +94,7 @@ impl Streams {
     }
 
     /// Sets [`most_recovered`](Self#structfield.most_recovered): 300 messages and 1 MiB by default.
-    /// More than 4,000 messages count as 4,000.
+    /// More than 4,000 messages count as 4,000, which one message to a gateway holds.
     #[must_use]
     pub const fn most_recovered(mut self, limit: Limit) -> Self {
         self.most_recovered = limit;
@@ -108,6 +108,12 @@ impl Streams {
         self
     }
 }
+
+/// Maximum number of messages that a client receives when it recovers: they are one message to its
+/// gateway, with the notice behind them.
+pub(crate) const MOST_RECOVERED: u32 = 4000;
+
+const _: () = assert!((MOST_RECOVERED as usize) < ::protocol::streaming::MAX_RELEASED);
 
 /// The streams of a cluster.
 #[derive(Debug, Default)]

@@ -1,7 +1,6 @@
 //! Queries that the hub answers without shards, and requests of operators.
 
 use protocol::{Answer, Query, inspect::CertificateStatus, link::ToPeer};
-use runtime::tls::CertificateFile;
 use service::logging;
 
 use super::{Hub, scatter_gather::Origin};
@@ -34,12 +33,7 @@ impl Hub {
     fn certificates(&self) -> Vec<CertificateStatus> {
         let files = self.gateway.operators.files.get();
         let certificates = files.into_iter().flatten().filter_map(|files| files.certificate());
-        let status = |CertificateFile { flag, path, not_after }| CertificateStatus {
-            flag: flag.to_owned(),
-            file: path.display().to_string(),
-            not_after,
-        };
-        certificates.map(status).collect()
+        certificates.map(service::certificates::status).collect()
     }
 
     fn request_drain(&self, from: LinkId) -> Answer {

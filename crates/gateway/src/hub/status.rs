@@ -32,7 +32,7 @@ impl Hub {
             instance: self.gateway.instance.clone(),
             address: self.gateway.address,
             listeners: self.listeners.iter().map(listener).collect(),
-            now: clock::unix_nanos() / 1_000_000,
+            now: clock::unix_millis(),
             uptime: millis(now, self.started),
             draining: self.undrained.is_some(),
             not_ready: self.health.reasons(),

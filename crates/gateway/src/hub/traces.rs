@@ -10,7 +10,10 @@ use protocol::{
 use runtime::clock;
 
 use super::{Hub, scatter_gather::Origin};
-use crate::thread_messages::{LinkId, PartialAnswer, Token};
+use crate::{
+    inspection::micros,
+    thread_messages::{LinkId, PartialAnswer, Token},
+};
 
 /// Most traces that are not answered, of all peers.
 const MOST: usize = 16;
@@ -83,9 +86,4 @@ impl OpenTrace {
         traced.total = micros(clock::now(), self.arrived);
         Answer::Traced(Box::new(traced))
     }
-}
-
-fn micros(now: Instant, since: Instant) -> u64 {
-    let time = now.saturating_duration_since(since).as_micros();
-    u64::try_from(time).unwrap_or(u64::MAX)
 }

@@ -4,10 +4,7 @@ use std::net::SocketAddr;
 
 use futures_util::future::join_all;
 use push_suite_cluster::{AboutRegister, CertificateStatus};
-use runtime::{
-    clock,
-    tls::{CertificateFile, MutualTls},
-};
+use runtime::{clock, tls::MutualTls};
 
 use crate::{
     args::Settings,
@@ -72,9 +69,5 @@ fn own(settings: &Settings) -> Result<Option<CertificateStatus>, Failure> {
     let tls = settings.tls.clone().read();
     let tls = tls.map_err(|error| Failure::usage(format!("{error:#}")))?;
     let certificate = tls.as_ref().map(MutualTls::files).and_then(|files| files.certificate());
-    Ok(certificate.map(|CertificateFile { flag, path, not_after }| CertificateStatus {
-        flag: flag.to_owned(),
-        file: path.display().to_string(),
-        not_after,
-    }))
+    Ok(certificate.map(service::certificates::status))
 }

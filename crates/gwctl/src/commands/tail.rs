@@ -162,7 +162,7 @@ impl Tail {
             let json = json!({ "gateway": gateway, "dropped": batch.dropped });
             context.output.event(&text, &json)?;
         }
-        let now = clock::unix_nanos() / 1000;
+        let now = clock::unix_micros();
         if let Some(behind) =
             batch.frames.iter().rev().find_map(|it| passed.lag.of(gateway, it.at, now))
         {

@@ -68,6 +68,9 @@ struct Client {
     queued_micros: u64,
     /// Bytes that were queued before it.
     queue_bytes: u64,
+    #[serde(skip)]
+    outcome: TracedFate,
+    /// The outcome as a word.
     fate: &'static str,
     /// From the queue until the socket has taken it.
     written_micros: Option<u64>,
@@ -160,6 +163,7 @@ impl Client {
             taken_micros: micros(trace.taken),
             queued_micros: micros(trace.queued),
             queue_bytes: trace.queue_bytes,
+            outcome: trace.fate,
             fate,
             written_micros: written,
             waiting_micros: waiting,
@@ -168,25 +172,23 @@ impl Client {
     }
 
     fn is_written(&self) -> bool {
-        self.written_micros.is_some()
+        matches!(self.outcome, TracedFate::Written { .. })
     }
 
     fn state(&self, push: &str) -> Cell {
-        let text = match self.fate {
-            "written" => return Cell::painted(Paint::Green, "written"),
-            "waiting" => {
-                let (since, left) = (self.waiting_micros, self.left_bytes.map(bytes));
-                format!(
-                    "queued, not written in {}: {} up to its end",
-                    shown(since.unwrap_or_default()),
-                    left.unwrap_or_default()
-                )
+        let text = match self.outcome {
+            TracedFate::Written { .. } => return Cell::painted(Paint::Green, "written"),
+            TracedFate::Waiting { since, left } => {
+                let (since, left) = (shown(since), bytes(left));
+                format!("queued, not written in {since}: {left} up to its end")
             }
-            "held-back" => "held back until its handshake is complete".to_owned(),
-            "dropped" => "dropped: its queue is full".to_owned(),
-            "closed" => "not written: the client is closed".to_owned(),
-            _ if push == "ping" => "not sent: its listener has no pings, give a TEXT".to_owned(),
-            _ => "not sent: it has no frame on its listener".to_owned(),
+            TracedFate::HeldBack => "held back until its handshake is complete".to_owned(),
+            TracedFate::Dropped => "dropped: its queue is full".to_owned(),
+            TracedFate::Closed => "not written: the client is closed".to_owned(),
+            TracedFate::Unframable if push == "ping" => {
+                "not sent: its listener has no pings, give a TEXT".to_owned()
+            }
+            TracedFate::Unframable => "not sent: it has no frame on its listener".to_owned(),
         };
         Cell::painted(Paint::Red, text)
     }
@@ -232,7 +234,8 @@ impl View for Shown {
         if listed < *matched {
             page.painted(Paint::Dim, format!("and {} further clients", matched - listed));
         }
-        let slow = self.clients().find(|(_, client)| client.fate == "waiting");
+        let waits = |client: &Client| matches!(client.outcome, TracedFate::Waiting { .. });
+        let slow = self.clients().find(|(_, client)| waits(client));
         if let Some((_, slow)) = slow {
             page.line(format!("  next: `gwctl client {}` shows its queue", slow.client));
         }

@@ -2,13 +2,10 @@
 
 use push_suite_cluster::CertificateStatus;
 
+use service::certificates::Validity;
+
 use super::{Finding, Severity, Topic};
 use crate::output::utc;
-
-/// A certificate with less than this many days left is worth a warning, as in the logs of processes.
-const DAYS: u64 = 14;
-
-const DAY: u64 = 24 * 60 * 60;
 
 /// Finds out whether a certificate of a process expires soon or has expired. `now` is in seconds since
 /// the Unix epoch.
@@ -23,22 +20,21 @@ pub(crate) fn judge(of: &str, certificate: &CertificateStatus, now: u64) -> Opti
              `systemctl reload`): connections stay open"
         ),
     };
-    let Some(not_after) = *not_after else {
-        let problem = format!("the expiry of {flag} {file} of {of} cannot be read");
-        return Some(finding(Severity::Warning, problem));
-    };
-    let date = utc(not_after.saturating_mul(1000));
-    match not_after.checked_sub(now) {
-        None | Some(0) => {
+    let date = utc(not_after.unwrap_or_default().saturating_mul(1000));
+    match Validity::of(*not_after, now) {
+        Validity::Unknown => {
+            let problem = format!("the expiry of {flag} {file} of {of} cannot be read");
+            Some(finding(Severity::Warning, problem))
+        }
+        Validity::Over => {
             let problem = format!("{flag} {file} of {of} has expired: it was valid until {date}");
             Some(finding(Severity::Critical, problem))
         }
-        Some(left) if left < DAYS * DAY => {
-            let days = left / DAY;
+        Validity::Ends { days } => {
             let problem = format!("{flag} {file} of {of} expires in {days} days, on {date}");
             Some(finding(Severity::Warning, problem))
         }
-        Some(_) => None,
+        Validity::Long => None,
     }
 }
 
@@ -48,13 +44,13 @@ mod tests {
 
     #[test]
     fn certificate_is_worth_a_warning_two_weeks_before_it_expires() {
-        let now = 1_800_000_000;
+        let (now, two_weeks) = (1_800_000_000, 14 * 24 * 60 * 60);
         let judged = |not_after| {
             let (flag, file) = ("--tls-cert".to_owned(), "a.pem".to_owned());
             judge("gateway g", &CertificateStatus { flag, file, not_after }, now)
         };
-        assert_eq!(judged(Some(now + DAYS * DAY)), None);
-        let soon = judged(Some(now + DAYS * DAY - 1)).unwrap();
+        assert_eq!(judged(Some(now + two_weeks)), None);
+        let soon = judged(Some(now + two_weeks - 1)).unwrap();
         assert_eq!(soon.severity, Severity::Warning);
         let expected =
             "--tls-cert a.pem of gateway g expires in 13 days, on 2027-01-29T07:59:59.000Z";

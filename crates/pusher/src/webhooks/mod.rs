@@ -248,7 +248,7 @@ impl Observer for Webhooks {
 
 impl Route {
     fn post(&self, events: &[WebhookEvent]) {
-        let body = payload::body(clock::unix_nanos() / 1_000_000, events);
+        let body = payload::body(clock::unix_millis(), events);
         let mut headers = self.headers.clone();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let signature = self.key.sign(&[&body]);

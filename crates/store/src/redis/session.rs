@@ -188,7 +188,7 @@ impl Session {
             return Err(failure::unreadable("TIME"));
         };
         let server = seconds.saturating_mul(1000).saturating_add(micros / 1000);
-        self.ahead_ms = server.wrapping_sub(now_ms()).cast_signed();
+        self.ahead_ms = server.wrapping_sub(clock::unix_millis()).cast_signed();
         Ok(())
     }
 
@@ -250,7 +250,7 @@ impl Session {
     }
 
     fn encode(&mut self, call: &Call, hash: Option<&[u8]>) {
-        let now = now_ms().saturating_add_signed(self.ahead_ms);
+        let now = clock::unix_millis().saturating_add_signed(self.ahead_ms);
         let moment = Moment {
             server: self.identity.as_str(),
             deadline_ms: now.saturating_add(PATIENCE.as_millis() as u64),
@@ -315,7 +315,3 @@ async fn until(at: Option<Instant>) {
 
 /// The lifetime of idempotency keys, as the scripts take it.
 pub(super) const KEY_LIFETIME_MS: u128 = KEY_LIFETIME.as_millis();
-
-fn now_ms() -> u64 {
-    clock::unix_nanos() / 1_000_000
-}

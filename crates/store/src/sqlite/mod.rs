@@ -22,7 +22,7 @@ mod tests;
 use std::{path::PathBuf, sync::Arc};
 
 use protocol::{Position, StreamName};
-use runtime::{clock, thread};
+use runtime::thread;
 use tokio::sync::{
     Semaphore,
     mpsc::{self, error::TrySendError},
@@ -142,10 +142,6 @@ impl SqliteStore {
 
 fn closed(name: &Arc<str>) -> StoreError {
     StoreError::new(name, ErrorKind::Closed, "its thread has ended")
-}
-
-fn now_ms() -> u64 {
-    clock::unix_nanos() / 1_000_000
 }
 
 impl StreamStore for SqliteStore {

@@ -1,9 +1,10 @@
 //! The thread that reads. Writes do not delay it, nor does it delay them.
 
 use protocol::{Position, StreamName};
+use runtime::clock;
 use tokio::sync::mpsc;
 
-use super::{file::File, now_ms, rows, writer::Reply};
+use super::{file::File, rows, writer::Reply};
 use crate::{Read, Reading};
 
 /// The most requests that see the same state of the file.
@@ -29,7 +30,7 @@ impl ReadRequest {
             Self::Read(read, reply) => drop(reply.send(file.with(|database| {
                 let (snapshot, epochs) = database.snapshot()?;
                 let what = (read.range, read.limit);
-                rows::read(&snapshot, epochs, &read.stream, what, now_ms())
+                rows::read(&snapshot, epochs, &read.stream, what, clock::unix_millis())
             }))),
             Self::Tops(streams, reply) => drop(reply.send(file.with(|database| {
                 let (snapshot, epochs) = database.snapshot()?;

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use protocol::{Position, StreamName};
+use runtime::clock;
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, oneshot},
     time::{self, Instant},
 };
 
-use super::{database::Database, expiry, failure::Failure, file::File, now_ms, rows};
+use super::{database::Database, expiry, failure::Failure, file::File, rows};
 use crate::{Append, Appended, ErrorKind, StoreError};
 
 /// The most requests of one transaction.
@@ -48,7 +49,8 @@ impl Write {
         let connection = &database.connection;
         match self {
             Self::Append { append, .. } => {
-                rows::append(connection, epochs, append, now_ms()).map(Outcome::Appended)
+                rows::append(connection, epochs, append, clock::unix_millis())
+                    .map(Outcome::Appended)
             }
             Self::Delete(stream, _) => {
                 rows::delete(connection, epochs, stream).map(Outcome::Deleted)
@@ -187,7 +189,7 @@ fn transact(database: &Database, batch: &[Write]) -> Result<Vec<Outcome>, Failur
 
 /// Removes some of what has expired. Returns when to do so again.
 fn maintain(file: &mut File) -> Duration {
-    match file.with(|database| expiry::step(database, now_ms())) {
+    match file.with(|database| expiry::step(database, clock::unix_millis())) {
         Ok(true) => NEXT_STEP,
         Ok(false) => UPKEEP,
         Err(error) => {

@@ -58,7 +58,7 @@ impl Shard {
     ) {
         let Some(id) = self.connections[key].id else { return };
         let Some(client) = self.directory.get(id) else { return };
-        let at = clock::unix_nanos() / 1000;
+        let at = clock::unix_micros();
         self.tails.add(Passing { at, client: id, direction, kind, body }, |target| match target {
             TailTarget::Client(client) => *client == id,
             TailTarget::Uid(uid) => client.uid() == Some(uid),

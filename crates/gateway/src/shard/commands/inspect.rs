@@ -151,7 +151,7 @@ impl Shard {
             kind: connection.listener.kind(),
             tls: connection.listener.tls,
             compression: connection.deflate.is_some(),
-            connected_at: (clock::unix_nanos() / 1_000_000).saturating_sub(age),
+            connected_at: clock::unix_millis().saturating_sub(age),
             age,
             uid: client.uid().cloned(),
             groups: client.groups().take(MAX_GROUPS).cloned().collect(),

@@ -11,6 +11,7 @@ use runtime::clock;
 
 use super::{targets::Targets, work::Work};
 use crate::{
+    inspection::micros,
     shard::{
         Shard,
         connections::{Audience, Phase, Pushed},
@@ -77,10 +78,7 @@ impl Shard {
             Some(Pushed::Closing) => Ok(TracedFate::Closed),
             Some(Pushed::Queued) if !is_open => Ok(TracedFate::HeldBack),
             Some(Pushed::Queued) => match connection.unwritten() {
-                (0, 0) => {
-                    let after = clock::now().saturating_duration_since(at).as_micros();
-                    Ok(TracedFate::Written { after: u64::try_from(after).unwrap_or(u64::MAX) })
-                }
+                (0, 0) => Ok(TracedFate::Written { after: micros(clock::now(), at) }),
                 (bytes, _) => Err(bytes),
             },
         };

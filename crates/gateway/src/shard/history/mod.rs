@@ -47,7 +47,7 @@ impl History {
         if self.ring.is_off() {
             return;
         }
-        let (number, at) = (self.gateway.ordinal().0, clock::unix_nanos() / 1_000_000);
+        let (number, at) = (self.gateway.ordinal().0, clock::unix_millis());
         self.ring.push(LifecycleEvent { number, at, client, kind: kind() });
     }
 

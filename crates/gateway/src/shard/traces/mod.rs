@@ -10,7 +10,10 @@ use protocol::{
 };
 
 use super::slot::SlotKey;
-use crate::{inspection::ShardTrace, thread_messages::Token};
+use crate::{
+    inspection::{ShardTrace, micros},
+    thread_messages::Token,
+};
 
 /// The open traces of a shard. The hub limits their number.
 #[derive(Debug, Default)]
@@ -165,11 +168,6 @@ impl Client {
     fn waiting(&self, now: Instant, left: usize) -> TracedFate {
         TracedFate::Waiting { since: micros(now, self.queued), left: left as u64 }
     }
-}
-
-fn micros(now: Instant, since: Instant) -> u64 {
-    let time = now.saturating_duration_since(since).as_micros();
-    u64::try_from(time).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
